@@ -78,7 +78,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
         add_websocket(app, service, partial(_memory, service))
     add_models(app, service.router, service.authenticator)
     add_ui(app, service, config)
-    add_health(app, lifecycle, page="/ui" if config.ui else None)
+    add_health(app, service, page="/ui" if config.ui else None)
     add_metrics(app, service)
     add_errors(app, service, websocket=config.websocket)
     _limit_connections(lifecycle, config)

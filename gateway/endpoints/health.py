@@ -1,15 +1,18 @@
 """Probes: the process runs, it takes requests, and what it is."""
 
-from typing import Final
+import time
+from typing import Any, Final
 
 from quart import request
 from quart_trio import QuartTrio
 
-from gateway.endpoints.answers import ids, json_answer
+from gateway.endpoints.answers import ids, json_answer, refused
 from gateway.endpoints.inference import ROUTES
+from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.fast_route import QuartRequest
 from gateway.serving.quart_views import add_view
+from streams.errors import GatewayError
 
 ALIVE: Final = ("/healthz", "/health", "/health/liveliness", "/health/liveness")
 READY: Final = ("/readyz", "/health/readiness")
@@ -22,14 +25,28 @@ OPEN: Final = ("alive", "ready", "root")
 """Routes that nobody needs a key for."""
 
 
-def add_health(app: QuartTrio, lifecycle: Lifecycle, page: str | None) -> None:
-    """Serve the probes and ``/``. ``page`` is where browsers are sent that ask for ``/``; it decides who may see it."""
+VERBOSE: Final = "verbose"
+"""The member of the query that asks where each target stands, as Kubernetes' own servers have it."""
+
+
+def add_health(app: QuartTrio, service: Service, page: str | None) -> None:
+    """Serve the probes and ``/``. ``page`` is where browsers are sent that ask for ``/``; it decides who may see it.
+    Where targets stand concerns all clients, and is for those who may see that."""
 
     async def alive() -> Response:
         return json_answer({"status": "ok"})
 
     async def ready() -> Response:
-        return json_answer({"status": "draining"}, 503) if lifecycle.draining else json_answer({"status": "ready"})
+        targets: dict[str, Any] = {}
+        if VERBOSE in request.args:
+            try:
+                service.authenticator.require_unrestricted(service.admission.authenticate(QuartRequest()))
+            except GatewayError as error:
+                return refused(error.failed, "chat", service.ledger)
+            targets = {"targets": [state.fields(time.time()) for state in service.health.target_states()]}
+        if service.lifecycle.draining:
+            return json_answer({"status": "draining", **targets}, 503)
+        return json_answer({"status": "ready", **targets})
 
     async def root() -> Response:
         if page is not None and "text/html" in request.headers.get("accept", ""):

@@ -1,6 +1,7 @@
 """``GET /metrics``, and what has to be looked at for it now and then."""
 
 import contextlib
+from collections import Counter
 from functools import partial
 from typing import Final
 
@@ -80,5 +81,8 @@ def _look(service: Service, metrics: Metrics) -> None:
     while refused:
         share, number = refused.popitem()
         metrics.add(SHARE_REFUSALS, share, by=number)
+    health = service.health
+    out = Counter(state.entry for state in health.target_states() if state.state != "in")
+    metrics.look_at_targets(out, health.transitions.taken())
     lifecycle, running = service.lifecycle, service.background.running
     metrics.look(service.upstream.stats(), len(lifecycle.connections), running, lifecycle.draining)

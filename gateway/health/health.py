@@ -8,7 +8,7 @@ import enum
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import trio
@@ -34,7 +34,7 @@ from gateway.health.circuit import (
 )
 from gateway.health.retry_budget import RetryBudget
 from gateway.health.states import KEPT, OwnStates, States
-from gateway.health.transitions import TransitionLog
+from gateway.health.transitions import TransitionLog, utc
 from gateway.routing.identity import Identity
 from gateway.routing.plan import Outage
 from gateway.routing.target import Target
@@ -46,14 +46,22 @@ OF_THE_ACCOUNT: Final[frozenset[FailureReason]] = frozenset(("quota", "credentia
 
 @attrs.frozen
 class TargetState:
-    """Where a target stands, for people: the name of its entry, its own, ``until`` when it is out, in seconds from now,
-    and why."""
+    """Where a target stands, for people: the name of its entry, its own, and why it is out, for so many ``seconds``
+    more."""
 
     entry: str
     target: str
     state: Standing
     reason: FailureReason | None = None
-    until: float = 0.0
+    seconds: float = 0.0
+
+    def fields(self, at: float) -> dict[str, Any]:
+        """The same for JSON, at a time of the clock on the wall (Unix seconds)."""
+        if self.state == "in":
+            return {"target": self.target, "state": self.state}
+        until = utc(at + self.seconds)
+        return {"target": self.target, "state": self.state, "reason": self.reason, "until": until,
+                "seconds": round(self.seconds, 1)}  # fmt: skip
 
 
 class _Place:
@@ -330,11 +338,14 @@ class Health:
         """Where each entry's target stands, and each further place that is not in: a model of a wildcard entry, or a
         client's own credential."""
         now = self.clock()
-        configured = [(name, name, one.place, one.account) for name, one in self._entries.items()]
-        keys = {key for *_, key, _ in configured}
-        met = [(one.entry, one.name, one.key, one.account) for one in self._places.values() if one.key not in keys]
-        found = [(self._state(*names, now), names[2] in keys) for names in (*configured, *met)]
-        return tuple(state for state, always in found if always or state.state != "in")
+        found = [self._state(name, name, one.place, one.account, now) for name, one in self._entries.items()]
+        keys = {one.place for one in self._entries.values()}
+        for one in self._places.values() if self._words else ():
+            if one.key not in keys and (one.key in self._words or one.account in self._words):
+                state = self._state(one.entry, one.name, one.key, one.account, now)
+                if state.state != "in":
+                    found.append(state)
+        return tuple(found)
 
     def _state(self, entry: str, name: str, place: bytes, account: bytes, now: float) -> TargetState:
         rows = [row for key in (place, account) if (row := self._get(key)) is not None and standing(row, now) != "in"]

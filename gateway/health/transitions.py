@@ -37,6 +37,11 @@ class TransitionLog:
         elif before.reason is not None and after.reason is None:
             log.info("%s: in again", ", ".join(names))
 
+    def taken(self) -> Counter[tuple[str, str]]:
+        """The outages since the last time that somebody took them."""
+        taken, self.outages = self.outages, Counter()
+        return taken
+
     def _level(self, key: bytes, circuit: Circuit, now: float) -> int:
         if circuit.reason in QUIET:
             return logging.INFO
@@ -51,6 +56,11 @@ class TransitionLog:
 
 def _out(names: Collection[str], circuit: Circuit, now: float) -> str:
     seconds = circuit.until - now
-    until = f"{datetime.fromtimestamp(time.time() + seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    until = utc(time.time() + seconds)
     end = "then it is asked again" if circuit.ends_by_itself else "then one request tries it"
     return f"{', '.join(names)}: out for {seconds:.1f} s, until {until}: {circuit.reason}; {end}"
+
+
+def utc(at: float) -> str:
+    """Unix seconds as RFC 3339."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"

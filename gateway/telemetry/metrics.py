@@ -25,6 +25,7 @@ from gateway.logs.masking import Mask
 from gateway.telemetry.shared_metrics import FOLDER, WorkersCollector, add_to_file
 from gateway.upstream.pool import PoolStats
 from providers.apis import CODECS
+from streams.events import UNAVAILABLE, FailureReason
 from streams.events import ErrorKind as ErrorKind
 
 if TYPE_CHECKING:  # imported where it is used: who switches metrics off does not pay for it
@@ -105,6 +106,11 @@ RETRIES = MetricRow(
     "Those of them that were not the first of their exchange.",
     ("provider",),
 )
+TARGETS_OUT = MetricRow(
+    "trigate_targets_out", "greatest",
+    "Targets that are not asked now: 1 for an entry, of a wildcard entry the number of its models.", ("entry",),
+)  # fmt: skip
+OUTAGES = MetricRow("trigate_target_outages_total", "counter", "How often a target was taken out.", ("entry", "reason"))
 POOL = MetricRow("trigate_upstream_connections", "sum", "Connections to providers.", ("state",))
 SHARE_REFUSALS = MetricRow(
     "trigate_share_refusals_total", "counter", "Requests that were refused because their client had its share already.",
@@ -139,8 +145,8 @@ BUILD = MetricRow("trigate_build_info", "greatest", "1, with the version.", ("ve
 
 ROWS: Final = (
     EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, ESTIMATED, DROPS, UPSTREAM_ERRORS,
-    DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES,
-    STORE_LIMIT, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS, BUILD,
+    DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND,
+    STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS, BUILD,
 )  # fmt: skip
 
 LABELS: Final[Mapping[str, str]] = {
@@ -158,6 +164,8 @@ LABELS: Final[Mapping[str, str]] = {
     "phase": "`waiting`: before the first byte, `answering`: after it",
     "state": "`active`, `idle`",
     "share": "which of `limits.per_client`: `in_flight`, `connections`, `websockets`, `viewers`",
+    "entry": "the name of an entry of the configuration",
+    "reason": "why: " + ", ".join(f"`{reason}`" for reason in get_args(FailureReason) if reason in UNAVAILABLE),
     "result": "`accepted`, `refused`: all stays as it was, and the log says why",
     "version": "trigate's",
 }
@@ -178,6 +186,7 @@ class Metrics:
         self._children: dict[tuple[str, ...], Any] = {}  # by row and labels, whose values are of closed sets
         self._providers: set[str] = set()
         self._models: set[str] = set()
+        self._entries: set[str] = set()
         self._met: set[str] = set()  # those of them that no entry names: of wildcard entries
         self._cpu = 0.0
         self.gaps = Buckets(GAPS)
@@ -190,6 +199,7 @@ class Metrics:
         """The names in ``config`` are values of labels from now on."""
         self._providers.update(entry.provider.id for entry in config.entries)
         self._models.update(f"{entry.provider.id}/{entry.model}" for entry in config.entries if not entry.wildcard)
+        self._entries.update(entry.name for entry in config.entries)
         # A counter that begins with its first event hides it: Prometheus sees no rise from nothing to one.
         for row in (ATTEMPTS, RETRIES, ESTIMATED):
             for provider in self._providers:
@@ -296,6 +306,14 @@ class Metrics:
         self.add(CPU, by=spent - self._cpu)
         self._cpu = spent
         self._made[SILENCE].add(*self.gaps.taken())
+
+    def look_at_targets(self, out: Mapping[str, int], outages: Mapping[tuple[str, str], int]) -> None:
+        """Take down how many targets of each entry are ``out``, and what has come to the ``outages`` by entry and
+        reason since the last look."""
+        for entry in self._entries:
+            self.set(TARGETS_OUT, out.get(entry, 0), entry)
+        for (entry, reason), number in outages.items():
+            self.add(OUTAGES, entry, reason, by=number)
 
     def page(self) -> bytes:
         """The page for Prometheus: of all workers that share ``folder``. Reads files; may be called in a thread."""

@@ -61,6 +61,7 @@ RUNS = (
     # The gateway is the demo where a page speaks of it, and the stand-in provider listens where pages say it does.
     Row(r"curl (-N http://\S+/v1/\S+ -d .*\"demo.*)", CURL, ("Hello", ENDS)),
     Row(r"curl (-N .*cut-after-3.*)", CURL, ("connection broke before its answer was whole",)),
+    Row(r"curl (http://\S+/readyz\?verbose)", CURL, ('"state":"in"',)),
     Row(r"curl (http://\S+/metrics)", CURL, (r"(?m)^trigate_workers 1\.0$",)),
     Row("OPENAI_BASE_URL=.*", '{} && curl -sS -f "$OPENAI_BASE_URL/models"', ("demo-messages",)),
     Row("ANTHROPIC_BASE_URL=.*", '{} && curl -sS -f "$ANTHROPIC_BASE_URL/v1/models"', ("demo-chat",)),

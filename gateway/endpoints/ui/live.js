@@ -66,7 +66,7 @@ function news(data) {
     if (row) Object.assign(row, changes);
   }
   for (const number of data.gone) worker.streams.delete(number);
-  Object.assign(worker.about, {in_flight: data.in_flight, now: data.now, draining: data.draining});
+  Object.assign(worker.about, {in_flight: data.in_flight, now: data.now, draining: data.draining, out: data.out});
   more(worker, data);
 }
 
@@ -96,6 +96,7 @@ function recent() {
 
 function render() {
   renderAbout();
+  renderOut();
   renderStreams();
   renderRecent();
   renderCharts();
@@ -113,6 +114,14 @@ function renderAbout() {
     : `${draining} of ${workers.size} workers are draining: they take no new requests.`;
   if (found("notice").textContent !== text) found("notice").textContent = text;
   found("notice").hidden = !text;
+}
+
+function renderOut() {
+  const out = new Map(each().flatMap(worker => worker.about.out ?? []).map(one => [one.target, one]));
+  const words = [...out.values()].map(({target, state, reason, seconds: left}) =>
+    `${target} (${reason}, ${state === "out" ? seconds(left) : "being tried"})`);
+  found("out").textContent = words.length ? `Not asked now: ${words.join(", ")}` : "";
+  found("out").hidden = !words.length;
 }
 
 function opener(cell) {

@@ -1,5 +1,6 @@
 """The live view's server-sent events for a viewer, whether it looks at this process or by way of another worker."""
 
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import islice
@@ -49,14 +50,21 @@ async def tell_news(service: Service, live_view: LiveView, say: Say, client: str
     configuration, which may have other keys. Of the exchanges of ``client`` alone, if there is one."""
     view = View(live_view, client)
     await live_view.look()
-    await send(say("all", {"version": __version__, **view.first()}))
+    await send(say("all", {"version": __version__, **_out(service, client), **view.first()}))
     while not service.replaced.is_set():
         await trio.sleep(TICK)
         await live_view.look()
         draining = service.lifecycle.draining
-        await send(say("news", {"draining": draining, **view.next()}))
+        await send(say("news", {"draining": draining, **_out(service, client), **view.next()}))
         if draining and not live_view.in_flight:
             return
+
+
+def _out(service: Service, client: str | None) -> dict[str, Any]:
+    """The targets that are out, for those who may see what concerns all clients."""
+    if client is not None:
+        return {}
+    return {"out": [one.fields(time.time()) for one in service.health.target_states() if one.state != "in"]}
 
 
 async def tell_stream(tap: Subscription, say: Say, send: Send) -> None:

@@ -1,0 +1,120 @@
+"""Where targets stand, as operators see it: ``/readyz?verbose``, the metrics, the live view."""
+
+import contextlib
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import attrs
+import httpx2
+import pytest
+import trio
+
+from gateway.app import whole_app
+from gateway.config.loading import from_mapping
+from gateway.exchange.service import Service
+from gateway.open_service import open_service
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.worker import serve
+from streams.events import ErrorInfo, FailureReason
+from tests.support.harness import PATIENCE
+
+OPERATOR, LIMITED = "the-operators-key-0123456789", "a-limited-key-0123456789"
+PROVIDER_KEY = "the-providers-key-0123456789"
+ONE = {"model": "openai/m", "name": "one", "access_key": PROVIDER_KEY}
+TWO = {"model": "mistral/m", "name": "two", "access_key": PROVIDER_KEY}
+KEYS = [{"name": "operator", "key": OPERATOR}, {"name": "limited", "key": LIMITED, "models": ["one"]}]
+
+
+@attrs.frozen
+class Running:
+    """A gateway on a real socket, and what all its requests share."""
+
+    url: str
+    service: Service
+
+    async def get(self, path: str, key: str | None = None) -> httpx2.Response:
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        async with httpx2.AsyncClient(base_url=self.url, verify=False, trust_env=False) as client:
+            return await client.get(path, headers=headers)
+
+    def fail(self, name: str, reason: FailureReason, wait: float | None = None) -> None:
+        target = self.service.router.resolve(name, "chat")
+        attempt = self.service.health.begin(target, None, added=False)
+        attempt.failed(ErrorInfo("overloaded", "try later", reason=reason, wait=wait))
+        attempt.close()
+
+
+@contextlib.asynccontextmanager
+async def gateway(**more: Any) -> AsyncIterator[Running]:
+    config = from_mapping({"version": "v0.4.0", "model_providers": [ONE, TWO], **more})
+    service = open_service(config, Lifecycle(), None, False)
+    sock, ready = bind("127.0.0.1", 0), trio.Event()
+    app = whole_app(config, service)
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(app, [sock], state=service.lifecycle, ready=ready.set, signals=False))
+            await ready.wait()
+            yield Running(f"http://127.0.0.1:{sock.getsockname()[1]}", service)
+            nursery.cancel_scope.cancel()
+
+
+async def test_readyz_says_of_each_target_whether_it_is_asked_why_not_and_until_when():
+    """Nobody could see which deployment was out, and for how long (Continuum-AI-Corp/OrcaRouter-Lite#121)."""
+    async with gateway() as running:
+        running.fail("one", "rate_limited", 60.0)
+        answer = await running.get("/readyz?verbose")
+        assert answer.status_code == 200
+        out, well = answer.json()["targets"]
+        assert well == {"target": "two", "state": "in"}
+        assert 59 < out.pop("seconds") <= 60
+        assert out.pop("until").endswith("Z")
+        assert out == {"target": "one", "state": "out", "reason": "rate_limited"}
+        assert (await running.get("/readyz")).json() == {"status": "ready"}
+        assert PROVIDER_KEY not in answer.text
+
+
+async def test_readyz_is_verbose_for_those_alone_who_may_see_what_concerns_all():
+    async with gateway(client_keys=KEYS) as running:
+        found = [await running.get("/readyz?verbose", key) for key in (None, LIMITED, OPERATOR)]
+        assert [answer.status_code for answer in found] == [401, 403, 200]
+        assert "targets" not in found[0].text + found[1].text
+        assert (await running.get("/readyz")).status_code == 200
+
+
+async def test_readyz_says_it_also_while_the_process_drains():
+    async with gateway() as running:
+        running.service.lifecycle.draining = True
+        answer = await running.get("/readyz?verbose")
+        assert (answer.status_code, answer.json()["status"], len(answer.json()["targets"])) == (503, "draining", 2)
+
+
+async def test_the_metrics_have_each_entry_and_how_often_it_was_out():
+    async with gateway() as running:
+        running.fail("one", "quota")
+        page = (await running.get("/metrics")).text.splitlines()
+        assert 'trigate_targets_out{entry="one"} 1.0' in page
+        assert 'trigate_targets_out{entry="two"} 0.0' in page
+        assert 'trigate_target_outages_total{entry="one",reason="quota"} 1.0' in page
+
+
+@pytest.mark.parametrize(("key", "expected"), [(OPERATOR, ["one"]), (LIMITED, None)])
+async def test_the_live_view_tells_it_to_those_who_see_all(key, expected):
+    async with gateway(client_keys=KEYS, ui_key=OPERATOR) as running:
+        running.fail("one", "quota")
+        told = await first_event(running, "/ui/events", key)
+        assert (told.get("out") and [one["target"] for one in told["out"]]) == expected
+
+
+async def first_event(running: Running, path: str, key: str) -> Any:
+    """The data of the first event of a stream."""
+    stream = await trio.open_tcp_stream("127.0.0.1", int(running.url.rpartition(":")[2]))
+    async with stream:
+        head = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n\r\n"
+        await stream.send_all(head.encode())
+        data = b""
+        while not (found := re.search(rb"event: all\ndata: (.*)\n\n", data)):
+            data += await stream.receive_some()
+    return json.loads(found[1])
