@@ -13,14 +13,21 @@ ROWS: Final = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", PAGE, re.MULT
 NAMES: Final = sorted({name for *_, code in ROWS for name in re.findall(r"`([A-Z]\w+)(?:\.\w+)?`", code)})
 
 
-def classes() -> set[str]:
+def named(node: ast.stmt) -> str | None:
+    """The name that a statement gives to a class, a type or a value."""
+    match node:
+        case ast.ClassDef(name=name) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+    return None
+
+
+def names() -> set[str | None]:
     files = (path for package in ("streams", "providers", "gateway") for path in (ROOT / package).rglob("*.py"))
-    nodes = (node for path in files for node in ast.walk(ast.parse(path.read_bytes())))
-    return {node.name for node in nodes if isinstance(node, ast.ClassDef)}
+    return {named(node) for path in files for node in ast.parse(path.read_bytes()).body}
 
 
-def test_every_class_that_it_names_is_there():
-    assert set(NAMES) - classes() == set()
+def test_every_class_and_value_that_it_names_is_there():
+    assert set(NAMES) - names() == set()
 
 
 def test_its_words_are_in_order():
