@@ -5,7 +5,6 @@ A client shows its key as ``Authorization: Bearer`` or ``x-api-key``, or in both
 certificate, where the listener asks for one; a key of this gateway beside that outranks it.
 """
 
-import fnmatch
 import hashlib
 import hmac
 import math
@@ -18,6 +17,7 @@ import attrs
 
 from gateway.access.refused_keys import KeyRefused
 from gateway.config.names import Names
+from gateway.config.patterns import matches_one
 from gateway.config.settings import ClientKey, Config, ModelEntry
 from gateway.config.wording import spelled_time
 from gateway.http.certificates import NOBODY, CertificateNames
@@ -49,11 +49,11 @@ _Grant: TypeAlias = str | tuple[str, str]
 
 @attrs.frozen
 class _Holder:
-    """A client of the configuration. ``grants`` is ``None`` where it may use everything, ``wall`` where every entry may
-    serve it; else it has the names of those that may."""
+    """A client of the configuration. It may use what is in each of its ``grants``: with none, everything. ``wall`` is
+    ``None`` where every entry may serve it; else it has the names of those that may."""
 
     key: ClientKey
-    grants: frozenset[_Grant] | None
+    grants: tuple[frozenset[_Grant], ...]
     wall: frozenset[str] | None
 
 
@@ -81,10 +81,8 @@ class Authenticator:
         self._accepted = tuple(one for holder in self._holders for one in _accepted(holder))
         self._certificates = {holder.key.certificate: holder for holder in self._holders if holder.key.certificate}
 
-    def _grants(self, key: ClientKey, wild: set[str]) -> frozenset[_Grant] | None:
-        if key.models is None:
-            return None
-        return frozenset(self._grant(name, name in wild) for name in key.models)
+    def _grants(self, key: ClientKey, wild: set[str]) -> tuple[frozenset[_Grant], ...]:
+        return tuple(frozenset(self._grant(name, name in wild) for name in models) for models in key.lists_of_models)
 
     def _grant(self, name: str, wild: bool) -> _Grant:
         if wild or name in self._names.aliases or name in self._names.routes:
@@ -93,10 +91,10 @@ class Authenticator:
         return found.entry.name, found.model
 
     def _wall(self, key: ClientKey) -> frozenset[str] | None:
-        if key.only is None:
+        if not key.walls:
             return None
-        names = (entry.name for entry in self._entries)
-        return frozenset(name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in key.only))
+        names = [entry.name for entry in self._entries]
+        return frozenset(name for name in names if all(matches_one(name, patterns) for patterns in key.walls))
 
     def wall(self, client: str | None) -> frozenset[str] | None:
         """The names of the entries that may ever serve ``client``, ``None`` for all."""
@@ -142,7 +140,7 @@ class Authenticator:
     def require_unrestricted(self, client: str | None) -> None:
         """Check that ``client`` may see what concerns every client. Raises ``GatewayError`` (403) for one whose models
         are limited."""
-        if client is not None and self._by_name[client].grants is not None:
+        if client is not None and self._by_name[client].grants:
             raise GatewayError("permission", _LIMITED.format(client), headers=(("x-should-retry", "false"),))
 
     def _find(self, key: str) -> _Accepted | None:
@@ -167,15 +165,19 @@ class Authenticator:
 
     def is_limited(self, client: str | None) -> bool:
         """True if ``client`` may use some models only."""
-        return client is not None and self._by_name[client].grants is not None
+        return client is not None and bool(self._by_name[client].grants)
 
     def check_further(self, client: str | None, at: str, name: str, entry: ModelEntry) -> None:
         """Check that ``client`` may have the provider of ``entry`` use the model ``name`` that stands ``at`` a place of
         the request beside its own: it goes there as it is, so that only the provider's own name will do. Raises
         ``GatewayError`` (403)."""
-        if client is None or (grants := self._by_name[client].grants) is None:
+        if client is None:
             return
-        if (entry.wildcard and entry.name in grants) or any((other, name) in grants for other in self._beside(entry)):
+        beside = [(other, name) for other in self._beside(entry)]
+        if all(
+            (entry.wildcard and entry.name in grants) or not grants.isdisjoint(beside)
+            for grants in self._by_name[client].grants
+        ):
             return
         message = f"the key {client!r} may not use the model {name[:100]!r} that {at} names: leave {at} out"
         raise GatewayError("permission", message, param=at, headers=(("x-should-retry", "false"),))
@@ -192,12 +194,12 @@ class Authenticator:
 
     def allows(self, client: str | None, asked: str, entry: ModelEntry, model: str) -> bool:
         """True if ``client`` may use ``model`` of ``entry`` under the name ``asked``."""
-        if client is None or (grants := self._by_name[client].grants) is None:
+        if client is None or not (lists := self._by_name[client].grants):
             return True
-        return (
-            self._names.configured(asked) in grants
-            or (entry.name, model) in grants
-            or (entry.wildcard and entry.name in grants)
+        named = self._names.configured(asked)
+        return all(
+            named in grants or (entry.name, model) in grants or (entry.wildcard and entry.name in grants)
+            for grants in lists
         )
 
     def allowed(self, client: str | None, names: Iterable[str]) -> frozenset[str]:
@@ -206,13 +208,15 @@ class Authenticator:
 
     def can_use(self, client: str | None, name: str) -> bool:
         """True if ``client`` may ask for a model by ``name``, one of the configuration's."""
-        if client is None or self._by_name[client].grants is None:
+        if client is None or not (self._by_name[client].grants or self._by_name[client].key.walls):
             return True
         try:
             meaning = self._names.meaning(name)
         except GatewayError:  # two entries offer it: nobody gets it under this name
             return False
-        return all(self.allows(client, name, one.entry, one.model) for one in meaning.found)
+        wall = self.wall(client)
+        inside = [one for one in meaning.found if wall is None or one.entry.name in wall]
+        return bool(inside) and all(self.allows(client, name, one.entry, one.model) for one in inside)
 
 
 def _accepted(holder: _Holder) -> Iterator[_Accepted]:

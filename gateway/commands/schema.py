@@ -173,6 +173,10 @@ MEMBERS: Mapping[tuple[type, str], Shape] = {
     (schema.RawRouteTarget, "when"): {"minItems": 1},
     (schema.RawClientKey, "name"): {"minLength": 1},
     (schema.RawClientKey, "models"): {"minItems": 1},
+    (schema.RawClientKey, "only"): {"minItems": 1},
+    (schema.RawClientGroup, "name"): {"minLength": 1},
+    (schema.RawClientGroup, "models"): {"minItems": 1},
+    (schema.RawClientGroup, "only"): {"minItems": 1},
     (schema.RawClientKey, "keys"): {"minItems": 1},
     (schema.RawConfig, "client_keys"): {"minItems": 1},
 }

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
-from gateway.config.settings import ClientKey, Config, Listener, ModelEntry, StateStorage
-from gateway.config.wording import spelled_time
+from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry, Route
+from gateway.config.spelling import spelled_value
 
 FIXED: Final = ("listeners", "state_storage", "metrics", "tracing", "ca_path", "write_timeout", "drain", "drain_delay")
 """Settings of a ``Config`` that a running process keeps as they were when it started."""
@@ -22,13 +21,13 @@ _NO_SETTING: Final = {
     "trust",
     "entries",
     "aliases",
+    "routes",
     "client_keys",
 }
 _WRITTEN: Final[Mapping[str, str]] = {
     "ca_path": "overrides.upstream_tls_ca_path",
 }
 _SECRET: Final = {"key", "digest", "connection_string", "encryption_key", "headers", "ui_key"}
-_UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60))
 _DERIVED: Final = {"provider", "model", "name", "pinned"}
 """Of an entry: they are in ``written``, in how it is called and in ``speaks``."""
 
@@ -50,7 +49,9 @@ def changes(old: Config, new: Config) -> tuple[Change, ...]:
     return (
         *_named("model", _by_name(old.entries), _by_name(new.entries), _entry),
         *_named("alias", old.aliases, new.aliases, _plain),
+        *_named("route", old.routes, new.routes, _route),
         *_named("client key", _by_name(old.client_keys), _by_name(new.client_keys), _client_key),
+        *_named("client group", _groups(old), _groups(new), _members),
         *_authenticator(old, new),
         *_default(old, new),
         *_settings(old, new),
@@ -94,7 +95,20 @@ def _named(what: str, old: Mapping[str, Any], new: Mapping[str, Any], difference
 def _about(item: Any) -> str:
     if isinstance(item, ModelEntry):
         return f" ({item.written})" if item.written != item.name else ""
+    if isinstance(item, Route):
+        return f" → {spelled_value('groups', item.groups)}"
     return f" → {item}" if isinstance(item, str) else ""
+
+
+def _groups(config: Config) -> dict[str, ClientGroup]:
+    """The groups that somebody is in."""
+    return {key.group.name: key.group for key in config.client_keys if key.group is not None}
+
+
+def _route(old: Route, new: Route) -> Iterator[str]:
+    if old.groups != new.groups:
+        yield f"targets {spelled_value('groups', old.groups)} → {spelled_value('groups', new.groups)}"
+    yield from _members(old, new, without=("groups",))
 
 
 def _plain(old: str, new: str) -> Iterator[str]:
@@ -113,12 +127,16 @@ def _entry(old: ModelEntry, new: ModelEntry) -> Iterator[str]:
 def _client_key(old: ClientKey, new: ClientKey) -> Iterator[str]:
     yield from _accepted_keys(_ends(old), _ends(new))
     if old.certificate != new.certificate:
-        yield f"certificate {_spelled('', old.certificate)} → {_spelled('', new.certificate)}"
+        yield f"certificate {spelled_value('', old.certificate)} → {spelled_value('', new.certificate)}"
     if old.until != new.until:
-        yield f"until {_spelled('until', old.until)} → {_spelled('until', new.until)}"
+        yield f"until {spelled_value('until', old.until)} → {spelled_value('until', new.until)}"
     yield from (f"limits.{text}" for text in _members(old.limits, new.limits))
-    if old.models != new.models:
-        yield f"models {_spelled('models', old.models)} → {_spelled('models', new.models)}"
+    for name in ("models", "only"):
+        if (before := getattr(old, name)) != (after := getattr(new, name)):
+            yield f"{name} {spelled_value(name, before)} → {spelled_value(name, after)}"
+    before, after = (None if key.group is None else key.group.name for key in (old, new))
+    if before != after:
+        yield f"group {spelled_value('', before)} → {spelled_value('', after)}"
 
 
 def _ends(client: ClientKey) -> dict[bytes, datetime | None]:
@@ -135,7 +153,7 @@ def _accepted_keys(old: Mapping[bytes, datetime | None], new: Mapping[bytes, dat
         yield from [f"{removed} key{'' if removed == 1 else 's'} removed"] if removed else []
     for digest in old.keys() & new.keys():
         if old[digest] != new[digest]:
-            yield f"a key until {_spelled('until', old[digest])} → {_spelled('until', new[digest])}"
+            yield f"a key until {spelled_value('until', old[digest])} → {spelled_value('until', new[digest])}"
 
 
 def _authenticator(old: Config, new: Config) -> Iterator[Change]:
@@ -168,7 +186,7 @@ def _differing(written: str, name: str, before: Any, after: Any) -> Iterator[str
     if attrs.has(type(before)) and type(before) is type(after):
         yield from (f"{written}.{text}" for text in _members(before, after))
     else:
-        shown = _spelled(name, before), _spelled(name, after)
+        shown = spelled_value(name, before), spelled_value(name, after)
         yield f"{written} {shown[0]} → {shown[1]}" if shown[0] != shown[1] else f"{written} changed"
 
 
@@ -189,50 +207,3 @@ def _secret(name: str, before: Any, after: Any) -> str:
     if not before:
         return f"{word} added"
     return f"{word} changed" if after else f"{word} removed"
-
-
-def _duration(seconds: float) -> str:
-    unit, size = next(((unit, size) for unit, size in _UNITS if seconds and seconds % size == 0), ("s", 1))
-    return f"{seconds / size:g}{unit}"
-
-
-def _spelled(name: str, value: Any) -> str:
-    """A value as it may be shown: of URLs without what could be a credential."""
-    if name == "base_url" and value is not None:
-        parts = urlsplit(str(value))
-        shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-        return shown + ("?…" if parts.query else "")
-    match value:
-        case datetime():
-            return spelled_time(value)
-        case None:
-            return {
-                "connections": "by descriptors",
-                "connections_per_address": "half",
-                "models": "all",
-                "until": "without an end",
-                "base_url": "the provider's own",
-            }.get(name, "none")
-        case bool():
-            return str(value).lower()
-        case float():
-            return _duration(value)
-        case Listener():
-            return value.place + "".join(f" {word}" for word in _ways(value))
-        case StateStorage():
-            return str(value.type)
-        case Mapping():
-            return "{" + ", ".join(f"{key}: {_spelled('', member)}" for key, member in value.items()) + "}"
-        case tuple():
-            return ", ".join(_spelled("", member) for member in value) or "none"
-    return str(value)
-
-
-def _ways(listener: Listener) -> Iterator[str]:
-    """How connections come in, where it is not as they are."""
-    if listener.tls is not None:
-        yield f"with TLS ({', '.join(str(file) for file in attrs.astuple(listener.tls) if file is not None)})"
-    if listener.proxy_protocol:
-        yield "behind a proxy"
-    if listener.socket is not None:
-        yield f"mode {listener.mode:04o}"

@@ -1,10 +1,11 @@
 """The keys of clients, and the live view's."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from gateway.config.client_access import build_groups, check_access, check_wall, group_of
 from gateway.config.document import Path
 from gateway.config.entries import Entries
 from gateway.config.expanded import Unresolved
@@ -12,8 +13,7 @@ from gateway.config.findings import Findings
 from gateway.config.schema import RawAcceptedKey, RawClientKey, RawClientLimits, RawConfig, given
 from gateway.config.settings import AcceptedKey, ClientKey, ClientLimits
 from gateway.config.weak_secrets import short
-from gateway.config.wording import describe, spelled_time
-from streams.errors import GatewayError
+from gateway.config.wording import spelled_time
 
 SOON: Final = timedelta(days=14)
 """The time before a key's end in which that is a warning."""
@@ -23,7 +23,7 @@ def build_client_keys(raw: RawConfig, entries: Entries, findings: Findings) -> t
     """An empty list is a mistake and not an open door."""
     if raw.client_keys == ():
         findings.wrong(("client_keys",), "an empty list", "list at least one key, or leave it out to let everybody in")
-    others = {*raw.model_aliases, *(entry.name for entry in entries.made if entry.wildcard)}
+    groups = build_groups(raw, entries, findings)
     clients: dict[str, ClientKey] = {}
     holders: dict[bytes, str] = {}
     for i, item in enumerate(raw.client_keys or ()):
@@ -32,7 +32,8 @@ def build_client_keys(raw: RawConfig, entries: Entries, findings: Findings) -> t
             findings.wrong(path, "an empty item", "each item needs a name, and a key or its sha256")
         if item is None:
             continue
-        _check_models(item.models, (*path, "models"), entries, others, findings)
+        group = group_of(item, path, groups, findings)
+        check_access(item, path, raw, entries, findings)
         if not item.name:
             findings.wrong((*path, "name"), "an empty name", "name the client: it stands in the log")
         keys = tuple(_unlike(_keys(item, path, findings), item.name, holders, findings))
@@ -43,7 +44,9 @@ def build_client_keys(raw: RawConfig, entries: Entries, findings: Findings) -> t
             findings.wrong(
                 (*path, "name"), found, "give each client its own name, and one with several keys a list `keys`"
             )
-        client = ClientKey(item.name, keys, item.models, item.until, build_client_limits(item.limits), item.certificate)
+        limits = build_client_limits(item.limits)
+        client = ClientKey(item.name, keys, item.models, item.until, limits, item.certificate, item.only, group)
+        check_wall(client, path, entries, findings)
         _check_certificate(item, path, raw, clients, findings)
         clients.setdefault(item.name, client)
         _warn_of_ends(client, path, findings)
@@ -135,19 +138,3 @@ def _warn_of_end(what: str, end: datetime, now: datetime, findings: Findings) ->
         days = (end - now).days
         left = f"in {days} day{'' if days == 1 else 's'}" if days else "in less than a day"
         findings.warn(f"{what} ends on {spelled_time(end)}, {left}")
-
-
-def _check_models(
-    models: tuple[str, ...] | None, path: Path, entries: Entries, others: Collection[str], findings: Findings
-) -> None:
-    if models == ():
-        findings.wrong(path, "an empty list", "name at least one model, or leave it out to allow all")
-    for i, model in enumerate(models or ()):
-        try:
-            known = isinstance(model, Unresolved) or model in others or entries.names.direct(model) is not None
-        except GatewayError as error:
-            findings.wrong((*path, i), str(error), "name one of them")
-            continue
-        if not known and entries.complete:
-            found = f"{describe(model)} is no configured model"
-            findings.wrong((*path, i), found, "name one of model_providers or model_aliases")

@@ -28,6 +28,7 @@ from gateway.config.schema import (
     ACCEPTED,
     EXAMPLE,
     RawAcceptedKey,
+    RawClientGroup,
     RawClientKey,
     RawLegacyListeners,
     RawListener,
@@ -45,6 +46,8 @@ T = TypeVar("T")
 _OF_KEYS: Final = (
     RawClientKey,
     tuple[RawClientKey | None, ...],
+    RawClientGroup,
+    tuple[RawClientGroup | None, ...],
     RawAcceptedKey,
     tuple[RawAcceptedKey, ...],
 )

@@ -11,6 +11,7 @@ from gateway.config.schema import (
     RawAcceptedKey,
     RawAlias,
     RawCircuit,
+    RawClientGroup,
     RawClientKey,
     RawClientLimits,
     RawConfig,
@@ -64,6 +65,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "none",
         ),
         "client_keys": Key("Who may come in, and what for; see [below](#client_keys).", "everybody may come in"),
+        "client_groups": Key("What holds for several clients; see [below](#client_groups).", "none"),
         "open": Key(
             "Let everybody in who can connect, from other machines too. Without it `trigate serve` refuses to listen "
             "beyond this machine where there are neither `client_keys` nor a listener's `tls.client_ca`.",
@@ -346,7 +348,23 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "allows no other name of its model.",
             "all",
         ),
+        "group": Key(
+            "The one of [client_groups](#client_groups) that it is of. What that allows, and what the client itself is "
+            "allowed, both hold: it may use what is in both lists.",
+            "none",
+        ),
+        "only": Key(
+            "The entries that may ever serve it, by their names; `*` stands for any letters, as in `eu-*`. Nothing "
+            "else is asked for it, whatever fails and whatever its request says. It may use a name with several "
+            "targets by way of those that are among these.",
+            "all",
+        ),
         "limits": Key("Its own [shares](#shares), where they are not those of all.", "`limits.per_client`"),
+    },
+    RawClientGroup: {
+        "name": Key("What `group` of a client calls it. Unique.", "required"),
+        "models": Key("As a client's `models`.", "all"),
+        "only": Key("As a client's `only`.", "all"),
     },
     RawAcceptedKey: {
         "key": Key("The key, best from a variable."),

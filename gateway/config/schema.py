@@ -50,6 +50,8 @@ def later(consequence: str) -> dict[str, str]:
     return {ACCEPTED: f"accepted, not enforced yet: {consequence}"}
 
 
+_SPENDING = "NOBODY IS STOPPED, whatever is spent"
+_UNLIMITED = "as many requests and tokens pass as come"
 _BY_NAME = "requests go to the model that they name"
 
 
@@ -148,6 +150,10 @@ class RawEntry:
     retries: RawRetries | None = None
     circuit: RawCircuit | None = None
     probe: ProbePath | None = None
+    ratelimits: Any = attrs.field(default=None, metadata=later("it gets as many requests as come"))
+    queue: Any = attrs.field(default=None, metadata=later("no request waits for its place there"))
+    budgets: Any = attrs.field(default=None, metadata=later(_SPENDING))
+    price: Any = attrs.field(default=None, metadata=later("nothing is priced"))
     routing_preferences: Any = attrs.field(default=None, metadata=later(_BY_NAME))
 
 
@@ -242,7 +248,20 @@ class RawClientKey:
     keys: tuple[RawAcceptedKey, ...] | None = None
     until: Timestamp | None = None
     models: tuple[str, ...] | None = None
+    group: str | None = None
+    only: tuple[str, ...] | None = None
     limits: RawClientLimits | None = None
+    ratelimits: Any = attrs.field(default=None, metadata=later(_UNLIMITED))
+    budgets: Any = attrs.field(default=None, metadata=later(_SPENDING))
+
+
+@attrs.frozen
+class RawClientGroup:
+    name: str
+    models: tuple[str, ...] | None = None
+    only: tuple[str, ...] | None = None
+    ratelimits: Any = attrs.field(default=None, metadata=later(_UNLIMITED))
+    budgets: Any = attrs.field(default=None, metadata=later(_SPENDING))
 
 
 @attrs.frozen
@@ -282,6 +301,7 @@ class RawConfig:
     strict: bool = False
     websocket: bool = True
     client_keys: tuple[RawClientKey | None, ...] | None = None
+    client_groups: tuple[RawClientGroup | None, ...] | None = None
     open: bool = False
     ui: bool = True
     ui_key: Secret | None = None
@@ -296,6 +316,9 @@ class RawConfig:
     routing: Any = attrs.field(default=None, metadata=later(_BY_NAME))
     routing_preferences: Any = attrs.field(default=None, metadata=later(_BY_NAME))
     ratelimits: Any = attrs.field(default=None, metadata=later("nobody is limited"))
+    counters: Any = attrs.field(default=None, metadata=later("every process counts for itself"))
+    timezone: Any = attrs.field(default=None, metadata=later("there are no periods that it could be the time of"))
+    unpriced: Any = attrs.field(default=None, metadata=later("models without a price are asked"))
     tracing: RawTracing | None = None
     prompt_caching: Any = attrs.field(default=None, metadata=later("only clients mark what is to be cached"))
     model_metrics_sources: Any = attrs.field(default=None, metadata=later(_BY_NAME))

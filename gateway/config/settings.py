@@ -155,12 +155,21 @@ class AcceptedKey:
 
 
 @attrs.frozen
+class ClientGroup:
+    """Several clients to which the same holds: ``models`` and ``only`` as a client's own."""
+
+    name: str
+    models: tuple[str, ...] | None = None
+    only: tuple[str, ...] | None = None
+
+
+@attrs.frozen
 class ClientKey:
     """A client that may come in: a name for the log, on which its state hangs too, and its keys, several of them while
     one takes another's place, or a name in its ``certificate``. ``models`` are the names of models that it may use,
     ``None`` for all. Where the client itself has an end, ``until``, none of its keys goes on beyond it. ``limits`` are
     its own where they are not those of all. ``only`` are shell patterns over the names of entries that may ever serve
-    it, ``None`` for all of them."""
+    it, ``None`` for all of them. What its ``group`` says holds besides."""
 
     name: str
     keys: tuple[AcceptedKey, ...]
@@ -169,6 +178,19 @@ class ClientKey:
     limits: ClientLimits = ClientLimits()
     certificate: str | None = None
     only: tuple[str, ...] | None = None
+    group: ClientGroup | None = None
+
+    @property
+    def lists_of_models(self) -> tuple[tuple[str, ...], ...]:
+        """Its own and its group's: it may use what is in each of them."""
+        both = (self.models, None if self.group is None else self.group.models)
+        return tuple(models for models in both if models is not None)
+
+    @property
+    def walls(self) -> tuple[tuple[str, ...], ...]:
+        """The patterns of its own and of its group's: what serves it matches one in each of them."""
+        both = (self.only, None if self.group is None else self.group.only)
+        return tuple(patterns for patterns in both if patterns is not None)
 
 
 @attrs.frozen

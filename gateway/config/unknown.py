@@ -14,6 +14,7 @@ import attrs
 from gateway.config.schema import (
     RawAlias,
     RawCircuit,
+    RawClientGroup,
     RawClientKey,
     RawConfig,
     RawEntry,
@@ -75,7 +76,7 @@ ABSENT: Final = (
     Absent(
         "Budgets and prices",
         "tokens are counted, in the log and in `/metrics`, but not priced, and nobody is stopped",
-        "budget budgets max_budget soft_budget budget_duration budget_config cost costs pricing price prices spend "
+        "budget max_budget soft_budget budget_duration budget_config cost costs pricing prices spend "
         "spend_limit spending input_cost_per_token output_cost_per_token input_cost output_cost",
         (ROOT, ENTRY, CLIENT, RawLimits),
         words="budget budgets cost costs price prices pricing spend",
@@ -105,7 +106,7 @@ ABSENT: Final = (
     Absent(
         "Users, teams and keys made while it runs",
         "who may come in is listed under `client_keys`, and SIGHUP takes a changed file over",
-        "users user teams team organizations governance virtual_keys customers sso oidc oauth jwt saml ldap rbac "
+        "users user organizations governance virtual_keys customers sso oidc oauth jwt saml ldap rbac "
         "roles permissions admin_key custom_auth",
         (ROOT,),
     ),
@@ -296,7 +297,15 @@ INSTEAD: Final = (
     # The rest
     Instead("write it as `key`", "token api_key value secret access_key virtual_key", (CLIENT,)),
     Instead("write it as `sha256`", "hash key_hash digest hashed_key key_sha256 token_hash", (CLIENT,)),
-    Instead("write it as `name`", "id user user_id client alias key_alias key_name label team team_id", (CLIENT,)),
+    Instead("write it as `name`", "id user user_id client alias key_alias key_name label", (CLIENT,)),
+    Instead("write it as `group`, the name of one of `client_groups`",
+            "team team_id teams groups organization organization_id customer", (CLIENT,)),
+    Instead("`only` lists the entries that may serve it", "providers allowed_providers provider_configs regions region "
+            "allowed_targets allow", (CLIENT, RawClientGroup)),
+    Instead("keys stand under `client_keys`, each with the name of its `group`", "key keys sha256 members clients",
+            (RawClientGroup,)),
+    Instead("`models` lists what they may use", "model allowed_models model_access access_groups", (RawClientGroup,)),
+    Instead("write them as `client_groups`, each with a name", "groups teams team key_groups access_groups", (ROOT,)),
     Instead("`models` lists what it may use", "model allowed_models model_access aliases access_groups", (CLIENT,)),
     Instead("a key holds until it is taken out of the file (and SIGHUP sent)",
             "expires expires_at expiry expiration ttl duration valid_until blocked enabled disabled active", (CLIENT,)),

@@ -33,6 +33,7 @@ PLACES: Mapping[str, type] = {
     "retries": schema.RawRetries,
     "circuit": schema.RawCircuit,
     "client_keys": schema.RawClientKey,
+    "client_groups": schema.RawClientGroup,
     "Several keys": schema.RawAcceptedKey,
     "state_storage": schema.RawStateStorage,
     "metrics": schema.RawMetrics,
@@ -49,6 +50,8 @@ WITHOUT_EFFECT: Mapping[str, type] = {
     "listeners[].": schema.RawListener,
     "listeners.": schema.RawLegacyListeners,
     "model_providers[].": schema.RawEntry,
+    "client_keys[].": schema.RawClientKey,
+    "client_groups[].": schema.RawClientGroup,
     "overrides.": schema.RawOverrides,
     "tracing.": schema.RawTracing,
 }

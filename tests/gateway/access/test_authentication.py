@@ -540,3 +540,35 @@ def test_a_key_that_may_use_a_route_may_not_name_its_targets():
 def test_a_key_that_may_name_some_targets_may_not_use_the_route():
     assert not may_use(["gpt-4o"], "best")
     assert may_use(["gpt-4o", "groq/*"], "best")
+
+
+# Groups
+
+
+def grouped(group: dict, **own) -> Authenticator:
+    key = {"name": "alice", "key": ALICE, "group": "team", **own}
+    return Authenticator(config(key, model_aliases=ROUTES, client_groups=[{"name": "team", **group}]))
+
+
+@pytest.mark.parametrize(
+    ("group", "own", "usable"),
+    [
+        ({}, {}, {"best", "openai/gpt-4o", "openai/gpt-4o-mini"}),
+        ({"models": ["best"]}, {}, {"best"}),
+        ({"models": ["best", "gpt-4o"]}, {"models": ["gpt-4o", "gpt-4o-mini"]}, {"openai/gpt-4o"}),
+        ({"models": ["best"]}, {"models": ["gpt-4o"]}, set()),
+        ({"only": ["openai/*"]}, {}, {"best", "openai/gpt-4o", "openai/gpt-4o-mini"}),
+        ({"only": ["groq/*", "openai/gpt-4o"]}, {"only": ["openai/*"]}, {"best", "openai/gpt-4o"}),
+        ({"only": ["own"]}, {}, set()),
+    ],
+)
+def test_what_a_group_says_holds_besides_the_clients_own(group, own, usable):
+    authenticator = grouped(group, **own)
+    assert authenticator.allowed("alice", ("best", "openai/gpt-4o", "openai/gpt-4o-mini")) == usable
+    assert authenticator.is_limited("alice") == ("models" in {**group, **own})
+
+
+def test_the_wall_of_a_client_is_inside_of_its_groups():
+    assert grouped({}).wall("alice") is None
+    assert grouped({"only": ["openai/*"]}).wall("alice") == {"openai/gpt-4o", "openai/gpt-4o-mini"}
+    assert grouped({"only": ["openai/*"]}, only=["*/gpt-4o"]).wall("alice") == {"openai/gpt-4o"}

@@ -216,3 +216,44 @@ def test_a_key_that_a_program_gives_as_true_is_told_as_such():
     with pytest.raises(ConfigError) as caught:
         from_mapping(content)
     assert "model_aliases.r.targets[1].true: unknown key; write it as `when`" in str(caught.value)
+
+
+# Groups of clients
+
+KEYS = """client_keys:
+  - {name: alice, key: sk-gw-alice-0123456789-0123456789, group: team%s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("group", "own", "mistake"),
+    [
+        ("{name: taem}", "", "client_keys[0].group: 'team' is no group; did you mean taem?"),
+        ("{name: team, models: [nobody]}", "", "client_groups[0].models[0]: 'nobody' is no configured model"),
+        ("{name: team, models: []}", "", "client_groups[0].models: an empty list"),
+        ("{name: team, only: []}", "", "client_groups[0].only: an empty list; name at least one entry"),
+        ("{name: team, only: ['eu-*']}", "", "client_groups[0].only[0]: no entry is called 'eu-*'; name one of model"),
+        ("{name: team, only: [a, bb]}", "", "client_groups[0].only[1]: no entry is called 'bb'"),
+        ("{name: team, only: [a]}", ", only: [b]", "client_keys[0].only: none of these entries is one of its group's"),
+        ("{name: team, key: sk-gw-team}", "", "client_groups[0].key: unknown key; keys stand under `client_keys`"),
+        ("{models: [a]}", "", "client_groups[0].name: missing"),
+        ("{name: ''}", "", "client_groups[0].name: an empty name"),
+        ("{name: team}, {name: team}", "", "client_groups[1].name: the name team is taken already"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_group_of_clients_is_told(read, group, own, mistake):
+    with pytest.raises(ConfigError) as caught:
+        read(f"client_groups: [{group}]\n{KEYS % own}")
+    found = [str(one) for one in caught.value.mistakes]
+    assert mistake in found[0], found
+    assert "sk-gw" not in str(caught.value)
+
+
+def test_a_group_that_nobody_is_in_is_a_warning(read):
+    config = read(f"client_groups: [{{name: team}}, {{name: other}}]\n{KEYS % ''}")
+    assert "client_groups: nobody is in other: write `group: other` in an item of client_keys" in config.warnings
+
+
+def test_a_wildcards_own_name_is_a_pattern_of_it(read):
+    (key,) = read(f"client_groups: [{{name: team, only: ['groq/*', a]}}]\n{KEYS % ', only: [a]'}").client_keys
+    assert key.walls == (("a",), ("groq/*", "a"))

@@ -1,0 +1,73 @@
+"""The configurations of ``docs/examples`` load, mean what they show, and say loudly what of them has no effect."""
+
+import re
+
+import pytest
+
+from gateway.commands.check import no_effect
+from gateway.config.loading import load
+from gateway.config.settings import Config, Hedge, Retries
+from tests.support.repository import ROOT
+
+FILES = sorted((ROOT / "docs/examples").glob("*.yaml"))
+
+
+def example(name: str) -> Config:
+    path = ROOT / f"docs/examples/{name}.yaml"
+    variables = re.findall(r"\$([A-Z_]+)", path.read_text())
+    return load(path, {variable: f"sk-of-{variable.lower().replace('_', '-')}-0123456789" for variable in variables})
+
+
+def order(config: Config, name: str) -> list[list[str]]:
+    return [[target.target for target in group] for group in config.routes[name].groups]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_an_example_loads_and_only_what_it_limits_has_no_effect(path):
+    config = example(path.stem)
+    of_limits = {"budgets", "price", "ratelimits", "queue", "counters", "timezone"}
+    assert {mistake.path.rpartition(".")[2] for mistake in config.ineffective} <= of_limits
+    assert all(mistake.found.startswith("accepted, not enforced yet: ") for mistake in config.ineffective)
+    assert not [text for text in config.warnings if "not enforced yet" not in text]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_budget_that_stops_nobody_is_told_loudly(path):
+    # Budgets that are read and do nothing are found on the bill: BerriAI/litellm#30661.
+    told = no_effect(example(path.stem))
+    assert told is not None
+    assert "NOBODY IS STOPPED from spending" in told
+    assert "budgets" in told
+
+
+def test_a_subscription_spends_money_only_when_it_is_used_up():
+    config = example("subscription")
+    assert order(config, "sonnet") == [["plan"], ["paid"], ["small"]]
+    assert config.routes["sonnet"].groups[1][0].when == {"quota", "overloaded"}
+
+
+def test_a_team_has_groups_that_share_their_models():
+    config = example("team")
+    assert order(config, "best") == [["claude-opus-4-7"], ["gpt-5"]]
+    assert config.aliases == {"cheap": "gpt-5-mini"}
+    groups = {key.name: key.group for key in config.client_keys}
+    assert {name: group.models for name, group in groups.items()} == {
+        "alice": ("best", "cheap"), "ben": ("best", "cheap"), "nightly": ("best",),
+    }  # fmt: skip
+
+
+def test_a_pool_has_the_cloud_behind_it():
+    config = example("pool")
+    assert order(config, "qwen") == [["gpu-1", "gpu-2"], ["cloud"], ["long"]]
+    assert config.routes["qwen"].first_content == 10
+    assert [entry.probe for entry in config.entries] == ["/health", "/health", None, None]
+
+
+def test_regions_have_a_wall():
+    config = example("regions")
+    assert order(config, "gpt-5") == [["eu-azure-1", "eu-azure-2"], ["us-openai"], ["us-anthropic"]]
+    assert [target.weight for target in config.routes["gpt-5"].groups[0]] == [3, 1]
+    assert config.routes["gpt-5"].hedge == Hedge("p95", 0.02)
+    assert config.retries == Retries(attempts=5, deadline=120, budget=0.1)
+    assert config.client_routing == ("openrouter",)
+    assert [key.walls for key in config.client_keys] == [(("eu-*",),), ()]
