@@ -1,51 +1,16 @@
-"""OpenCounts of what is under way, by keys: in one process, and over all the workers of one machine.
+"""Counts of what is under way over all the workers of one machine, by keys.
 
 Each worker counts in a cell of its own, and what is told is the sum: so that a worker that dies takes along what it had
 counted, and nobody has to know what that was.
 """
 
-from collections import Counter
-from collections.abc import Callable
-from functools import partial
-from typing import Protocol
-
 from gateway.shared.layout import GROUP, KEY
 from gateway.shared.memory import Seat, SharedMemory
 
 
-class OpenCounts(Protocol):
-    """What is under way, by keys of 16 bytes, which are digests."""
-
-    def total(self, key: bytes) -> int:
-        """How much is under way."""
-        ...
-
-    def take(self, key: bytes) -> Callable[[], object]:
-        """Count one more: what counts it down again, to be called once."""
-        ...
-
-
-class LocalCounts:
-    """OpenCounts of one process. Keys without anything under way take no room."""
-
-    def __init__(self) -> None:
-        self._counts: Counter[bytes] = Counter()
-
-    def total(self, key: bytes) -> int:
-        return self._counts.get(key, 0)
-
-    def take(self, key: bytes) -> Callable[[], object]:
-        self._counts[key] += 1
-        return partial(self._give_back, key)
-
-    def _give_back(self, key: bytes) -> None:
-        self._counts[key] -= 1
-        if not self._counts[key]:
-            del self._counts[key]
-
-
 class SharedCounts:
-    """OpenCounts of all workers, for the one that has ``seat``. Where there is no room for a key, it is not counted."""
+    """What is under way, by keys of 16 bytes, which are digests; for the worker that has ``seat``. Keys that nobody
+    counts for make room for others; where there is no room a key is not counted."""
 
     def __init__(self, memory: SharedMemory, seat: Seat) -> None:
         layout = memory.layout
@@ -60,28 +25,32 @@ class SharedCounts:
         self._known: dict[bytes, int] = {}  # rows, which are looked at again before they are believed
         self._most_known = layout.counts
 
-    def total(self, key: bytes) -> int:
+    def count(self, key: bytes) -> int:
+        """How much is under way, in all workers."""
         if (row := self._row(key)) is None:
             return 0
         cell = self._first + row * self._seats
         return sum(self._cells[cell : cell + self._seats])
 
-    def take(self, key: bytes) -> Callable[[], object]:
+    def begin(self, key: bytes) -> None:
+        """Count one more."""
         group = self._group(key)
         self._memory.lock(group)
         try:
             row = self._row(key)
             if row is None and (row := self._free(group)) is None:
-                return _nothing
+                return
             self._map[self._keys + row * KEY : self._keys + (row + 1) * KEY] = key
-            cell = self._first + row * self._seats + self._seat
-            self._cells[cell] += 1
+            self._cells[self._first + row * self._seats + self._seat] += 1
         finally:
             self._memory.unlock(group)
-        return partial(self._give_back, cell)
 
-    def _give_back(self, cell: int) -> None:
-        self._cells[cell] -= 1  # only this worker writes it, and while it is above zero the row keeps its key
+    def end(self, key: bytes) -> None:
+        """Count one less of those that this worker has begun. It needs no lock: nobody else writes the cell, and while
+        it is above zero the row keeps its key."""
+        if (row := self._row(key)) is not None:
+            cell = self._first + row * self._seats + self._seat
+            self._cells[cell] -= self._cells[cell] > 0
 
     def _group(self, key: bytes) -> int:
         """Where the group begins in which ``key`` is, or would be."""
@@ -97,8 +66,8 @@ class SharedCounts:
         return self._find(key)
 
     def _find(self, key: bytes) -> int | None:
-        group = self._group(key)
-        for row in range((group - self._keys) // KEY, (group - self._keys) // KEY + GROUP):
+        first = (self._group(key) - self._keys) // KEY
+        for row in range(first, first + GROUP):
             at = self._keys + row * KEY
             if self._map[at : at + KEY] == key:
                 if len(self._known) >= self._most_known:
@@ -115,7 +84,3 @@ class SharedCounts:
             if not any(self._cells[cell : cell + self._seats]):
                 return row
         return None
-
-
-def _nothing() -> None:
-    """What was not counted is not counted down."""

@@ -46,7 +46,7 @@ class TableSize:
 
 SIZES: Final[Mapping[str, TableSize]] = {
     "circuits": TableSize(8_192, 64),
-    "pins": TableSize(98_304, 64),
+    "pins": TableSize(98_304, 16),
 }
 """The tables, by their names. The number of rows is the bound on what is remembered."""
 

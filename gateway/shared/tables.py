@@ -1,53 +1,64 @@
-"""All that the workers of a process group know in common, or one process for itself."""
+"""All that the workers of a process group know in common."""
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Final
 
 import attrs
-import trio
 
-from gateway.shared.counts import LocalCounts, OpenCounts, SharedCounts
-from gateway.shared.layout import SIZES
+from gateway.shared.counts import SharedCounts
+from gateway.shared.layout import SIZES, Layout
 from gateway.shared.memory import SharedMemory
-from gateway.shared.rows import LocalRows, Rows
 from gateway.shared.shared_rows import SharedRows
 
 log = logging.getLogger("trigate.server")
 
+_NOT_WORKERS: Final = 2
+"""Seats beside those of workers: the supervisor's, and one that it may hold for a moment while it tidies up."""
+
 
 @attrs.frozen
-class Tables:
-    """The tables, and the ``clock`` by which their rows expire, in seconds.
+class SharedTables:
+    """The tables of so many ``workers``, as one process has them.
 
     ``circuits`` is what is known of targets and of accounts at providers, ``pins`` where conversations go, and
-    ``open_answers`` counts what targets are answering."""
+    ``open_answers`` counts what targets are answering. ``clock`` is common to all processes, in seconds."""
 
-    circuits: Rows
-    pins: Rows
-    open_answers: OpenCounts
-    clock: Callable[[], float]
+    memory: SharedMemory
+    workers: int
+    circuits: SharedRows
+    pins: SharedRows
+    open_answers: SharedCounts
+    clock: Callable[[], float] = time.monotonic
 
+    @classmethod
+    def of(cls, memory: SharedMemory) -> "SharedTables":
+        """For this process, which takes a seat. Raises ``OSError`` where none is free."""
+        seat = memory.take_seat()
+        rows = {name: SharedRows(memory, seat, name) for name in SIZES}
+        workers = memory.layout.seats - _NOT_WORKERS
+        return cls(memory, workers, rows["circuits"], rows["pins"], SharedCounts(memory, seat))
 
-def local_tables(clock: Callable[[], float] = trio.current_time) -> Tables:
-    """Those of a process that has no others beside it."""
-    rows = {name: LocalRows(size.rows, clock) for name, size in SIZES.items()}
-    return Tables(rows["circuits"], rows["pins"], LocalCounts(), clock)
+    @classmethod
+    @contextlib.contextmanager
+    def make(cls, workers: int) -> "Iterator[SharedTables | None]":
+        """A supervisor's, for as long as the block; ``None`` where the system has no such memory."""
+        with contextlib.ExitStack() as stack:
+            try:
+                tables = cls.of(stack.enter_context(SharedMemory.make(Layout(workers + _NOT_WORKERS))))
+            except OSError as error:  # a container without memory or with a file system that is read-only
+                log.warning("circuits, pins and open answers are each worker's own: %s", error.strerror)
+                yield None
+            else:
+                yield tables
 
-
-def shared_tables(memory: SharedMemory) -> Tables:
-    """Those of all workers, for this one, which takes a seat. Raises ``OSError`` where none is free."""
-    seat = memory.take_seat()
-    rows = {name: SharedRows(memory, seat, name) for name in SIZES}
-    return Tables(rows["circuits"], rows["pins"], SharedCounts(memory, seat), time.monotonic)
-
-
-def inherited_tables(fd: int | None) -> Tables:
-    """Those of the memory in the file ``fd`` that a supervisor has made, or this worker's own where there is none."""
-    if fd is None:
-        return local_tables()
-    try:
-        return shared_tables(SharedMemory.join(fd))
-    except (OSError, ValueError) as error:  # a worker that serves by itself is better than none
-        log.warning("circuits, pins and open answers are this worker's own: %s", error)
-        return local_tables()
+    @classmethod
+    def join(cls, fd: int) -> "SharedTables | None":
+        """A worker's, in the file ``fd`` that it has inherited; ``None`` where that cannot be used."""
+        try:
+            return cls.of(SharedMemory.join(fd))
+        except (OSError, ValueError) as error:  # another version's, after an update: to serve alone is better than not
+            log.warning("circuits, pins and open answers are this worker's own until a restart: %s", error)
+            return None

@@ -1,11 +1,11 @@
-"""OpenCounts of what is under way: in one process, and in the cells of shared memory."""
+"""Counts of what is under way in shared memory. Those of several processes are in ``test_workers_memory.py``."""
 
 import hashlib
 from collections.abc import Iterator
 
 import pytest
 
-from gateway.shared.counts import LocalCounts, OpenCounts, SharedCounts
+from gateway.shared.counts import SharedCounts
 from gateway.shared.layout import GROUP, Layout
 from gateway.shared.memory import SharedMemory
 
@@ -16,44 +16,39 @@ def key(name: object) -> bytes:
     return hashlib.blake2b(str(name).encode(), digest_size=16).digest()
 
 
-@pytest.fixture(params=["local", "shared"])
-def counts(request) -> Iterator[OpenCounts]:
-    if request.param == "local":
-        yield LocalCounts()
-    else:
-        with SharedMemory.make(LAYOUT) as memory:
-            yield SharedCounts(memory, memory.take_seat())
+@pytest.fixture
+def counts() -> Iterator[SharedCounts]:
+    with SharedMemory.make(LAYOUT) as memory:
+        yield SharedCounts(memory, memory.take_seat())
 
 
-def test_what_is_taken_counts_until_it_is_given_back(counts):
-    first, second = counts.take(key("a")), counts.take(key("a"))
-    other = counts.take(key("b"))
-    assert [counts.total(key(name)) for name in "abc"] == [2, 1, 0]
-    first()
-    other()
-    assert [counts.total(key(name)) for name in "abc"] == [1, 0, 0]
-    second()
-    assert counts.total(key("a")) == 0
+def test_what_begins_counts_until_it_ends(counts):
+    for name in "aab":
+        counts.begin(key(name))
+    assert [counts.count(key(name)) for name in "abc"] == [2, 1, 0]
+    for name in "ab":
+        counts.end(key(name))
+    assert [counts.count(key(name)) for name in "abc"] == [1, 0, 0]
+    counts.end(key("a"))
+    assert counts.count(key("a")) == 0
 
 
 def test_keys_that_nothing_is_under_way_for_make_room_for_others(counts):
-    """A process may come across any number of targets, with the credentials that clients bring."""
-    kept = counts.take(key("kept"))
+    """A process may come across any number of targets: wildcard entries take any name."""
+    counts.begin(key("kept"))
     for number in range(1000):
-        give_back = counts.take(key(number))
-        assert counts.total(key(number)) == 1
-        give_back()
-    assert counts.total(key("kept")) == 1
-    kept()
-    assert [counts.total(key(name)) for name in ("kept", 0, 999)] == [0, 0, 0]
+        counts.begin(key(number))
+        assert counts.count(key(number)) == 1
+        counts.end(key(number))
+    assert counts.count(key("kept")) == 1
+    counts.end(key("kept"))
+    assert [counts.count(key(name)) for name in ("kept", 0, 999)] == [0, 0, 0]
 
 
-def test_without_room_a_key_is_not_counted():
-    with SharedMemory.make(LAYOUT) as memory:
-        counts = SharedCounts(memory, memory.take_seat())
-        given_back = [counts.take(key(number)) for number in range(1000)]
-        totals = [counts.total(key(number)) for number in range(1000)]
-        assert sum(totals) == 2 * GROUP
-        for give_back in given_back:
-            give_back()
-        assert sum(counts.total(key(number)) for number in range(1000)) == 0
+def test_without_room_a_key_is_not_counted(counts):
+    for number in range(1000):
+        counts.begin(key(number))
+    assert sum(counts.count(key(number)) for number in range(1000)) == 2 * GROUP
+    for number in range(1000):
+        counts.end(key(number))
+    assert sum(counts.count(key(number)) for number in range(1000)) == 0

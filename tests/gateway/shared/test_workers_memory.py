@@ -141,25 +141,26 @@ COUNTED = """
     counts, out = SharedCounts(memory, type("Seat", (), {"number": 0})), os.pipe()
     def take(rows, seat, times):
         mine = SharedCounts(memory, seat)
-        given = [mine.take(PLACES[0]) for _ in range(times)]
-        given.pop()()
+        for _ in range(times):
+            mine.begin(PLACES[0])
+        mine.end(PLACES[0])
         os.write(out[1], b"x")
         signal.pause()
     children = [child(take, times) for times in (3, 5)]
     os.read(out[0], 1), os.read(out[0], 1)
-    seen = [counts.total(PLACES[0])]
+    seen = [counts.count(PLACES[0])]
     os.kill(children[1], signal.SIGKILL)
     ended(children[1])
     memory.tidy()
-    seen.append(counts.total(PLACES[0]))
+    seen.append(counts.count(PLACES[0]))
     children[1] = child(take, 2)  # in the dead one's seat
     os.read(out[0], 1)
-    seen.append(counts.total(PLACES[0]))
+    seen.append(counts.count(PLACES[0]))
     for pid in children:
         os.kill(pid, signal.SIGKILL)
         ended(pid)
     memory.tidy()
-    print(json.dumps([*seen, counts.total(PLACES[0])]))
+    print(json.dumps([*seen, counts.count(PLACES[0])]))
 """
 
 SEATS = """
