@@ -62,6 +62,7 @@ def main() -> None:
 @click.option("--fd", "fds", type=int, multiple=True, hidden=True, help="Listening sockets of the supervisor.")
 @click.option("--copies", type=int, hidden=True, help="What its workers read in place of CONFIG: a descriptor.")
 @click.option("--directory", type=click.Path(path_type=Path), hidden=True, help="What its workers share.")
+@click.option("--memory", type=int, hidden=True, help="What its workers know in common: a descriptor.")
 def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -> None:
     """Run the gateway until SIGTERM or Ctrl-C; then answers that are under way may still finish.
 

@@ -14,9 +14,11 @@ from gateway.config.redaction import secrets_in
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.service import Service
 from gateway.health.health import Health
+from gateway.health.shared_states import SharedStates, give_back_trials
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
+from gateway.shared.tables import SharedTables
 from gateway.stores.store import Store
 from gateway.telemetry.live import open_live_view
 from gateway.telemetry.metrics import Metrics, open_metrics
@@ -33,9 +35,10 @@ def open_service(
     check_streams: bool,
     record: Path | None = None,
     readable: bool | None = None,
+    shared: SharedTables | None = None,
 ) -> Service:
-    """Make what the exchanges of a process share. What of it outlives ``config`` is made here, and nowhere else. Raises
-    as ``create_app`` does."""
+    """Make what the exchanges of a process share. What of it outlives ``config`` is made here, and nowhere else.
+    ``shared`` is what it knows in common with other workers. Raises as ``create_app`` does."""
     if store is not None:
         store.limit_owners(stored_by(config))
     ledger = Ledger(readable)
@@ -54,7 +57,7 @@ def open_service(
     if isinstance(tracing, Tracing):
         ledger.observers.append(tracing)
     authenticator = Authenticator(config)
-    health = Health()
+    health = Health() if shared is None else shared_health(shared)
     health.follow(config)
     return Service(
         Router(config),
@@ -80,6 +83,17 @@ def open_service(
         metrics=metrics,
         tracing=tracing,
     )
+
+
+def shared_health(shared: SharedTables) -> Health:
+    """The health of all targets as all workers know it."""
+    return Health(shared.clock, SharedStates(shared.circuits), shared.workers)
+
+
+def take_back(shared: SharedTables, pid: int) -> None:
+    """Free what the worker ``pid``, which is dead, had under way in ``shared``."""
+    shared.memory.tidy()
+    give_back_trials(shared.circuits, pid)
 
 
 def next_service(config: Config, service: Service) -> Service:

@@ -44,7 +44,7 @@ ARROWS: Final = {
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
         providers.responses routing upstream""",
-    "gateway.balancing": "config http providers.apis request routing",
+    "gateway.balancing": "config http providers.apis request routing shared",
     "gateway.conversations": """
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
     "gateway.telemetry": "config http ledger logs providers.apis request streaming upstream",
@@ -55,7 +55,7 @@ ARROWS: Final = {
         access config conversations exchange http ledger logs providers.apis providers.neutral
         providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
-        access config conversations exchange health ledger routing serving stores telemetry upstream""",
+        access config conversations exchange health ledger routing serving shared stores telemetry upstream""",
     "gateway.lifespan": "endpoints exchange stores",
     "gateway.mock": "endpoints exchange http providers.apis providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service serving stores",
@@ -63,7 +63,7 @@ ARROWS: Final = {
     "gateway.reload": "app config exchange open_service shared",
     "gateway.commands": """
         app config endpoints http loadtest logs mock open_service open_store providers.apis providers.catalog
-        providers.errors providers.grammar providers.neutral reload routing serving telemetry upstream""",
+        providers.errors providers.grammar providers.neutral reload routing serving shared telemetry upstream""",
     "gateway.__main__": "commands mock",
 }
 """What each room may import, beside ``streams`` and the version that ``gateway`` states; lower rooms come first, and

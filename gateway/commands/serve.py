@@ -37,7 +37,7 @@ from gateway.config.settings import LogLevel, ModelEntry, Remark
 from gateway.endpoints.ui.workers import OtherWorkers
 from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
-from gateway.open_service import open_service
+from gateway.open_service import open_service, take_back
 from gateway.open_store import open_store, shared_by_workers
 from gateway.reload import Copies, Original, Served
 from gateway.routing.router import Router
@@ -49,6 +49,7 @@ from gateway.serving.shared_directory import SharedDirectory, shared_directory
 from gateway.serving.supervisor import supervise
 from gateway.serving.tls import CertificateFailed
 from gateway.serving.worker import serve
+from gateway.shared.tables import SharedTables
 from gateway.telemetry.metrics import tell_reload
 from gateway.telemetry.shared_metrics import shared_metrics
 from providers.catalog.providers import CATALOG
@@ -92,6 +93,7 @@ def run(
     fds: Sequence[int],
     copies: int | None = None,
     directory: Path | None = None,
+    memory: int | None = None,
 ) -> int:
     """``trigate serve``: the exit status."""
     raise_limit()
@@ -100,7 +102,7 @@ def run(
         read = partial(Copies(copies).read, path, os.environ)
         adopt = partial(adopt_listeners, host=host, port=port, fds=fds)
         try:
-            _run(_work, read, adopt, options, log, directory)
+            _run(_work, read, adopt, options, log, directory, memory)
         except CertificateFailed as error:  # it was good when the supervisor began
             _say(log, "warning", str(error))
             return 1
@@ -234,9 +236,10 @@ async def _work(
     options: Options,
     log: Log,
     directory: Path | None,
+    memory: int | None,
 ) -> None:
     """Serve as a worker, as long as there is somebody who would replace and stop it. ``directory`` is what it shares
-    with the others."""
+    with the others, and ``memory`` the file of what all know."""
     lifecycle = Lifecycle()
     config = read()
     log.follow(config)
@@ -247,7 +250,10 @@ async def _work(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_without_supervisor, lifecycle)
             others = None if directory is None else OtherWorkers(directory)
-            await _serve(config, listeners, None, options, log, lifecycle=lifecycle, read=read, others=others)
+            shared = None if memory is None else SharedTables.join(memory)
+            await _serve(
+                config, listeners, None, options, log, lifecycle=lifecycle, read=read, others=others, shared=shared
+            )
             nursery.cancel_scope.cancel()
 
 
@@ -270,14 +276,16 @@ async def _serve(
     lifecycle: Lifecycle | None = None,
     read: Callable[[], Config] | None = None,
     others: OtherWorkers | None = None,
+    shared: SharedTables | None = None,
 ) -> None:
     """``read`` is for the next configuration, by default from the file, and ``judge`` raises ``ConfigError`` for one
-    that may not hold. ``others`` serve the same sockets. Raises ``ConfigError`` for a store that cannot be used."""
+    that may not hold. ``others`` serve the same sockets, and ``shared`` is what is known to all. Raises ``ConfigError``
+    for a store that cannot be used."""
     assert config.path is not None
     read_anew = read or partial(load, config.path, os.environ, trust=config.trust)
     store, alone = await open_store(config), lifecycle is None
     lifecycle = lifecycle or Lifecycle()
-    service = open_service(config, lifecycle, store, options.check_streams, options.record, log.readable)
+    service = open_service(config, lifecycle, store, options.check_streams, options.record, log.readable, shared)
     served = Served(config, attrs.evolve(service, others=others), alone=alone)
 
     def following() -> Config:
@@ -320,13 +328,19 @@ def _supervise(
 ) -> int:
     """The exit status. Raises ``ConfigError`` as ``_serve`` does."""
     assert config.path is not None
-    with shared_directory() as directory, Copies.of(config.path, os.environ, config.trust) as copies:
+    with (
+        shared_directory() as directory,
+        Copies.of(config.path, os.environ, config.trust) as copies,
+        SharedTables.make(workers) as tables,
+    ):
         env, metrics = shared_by_workers(config, directory), shared_metrics(config, directory)
         _run(_try_store, config)
         settle()
         drain = config.drain + config.drain_delay
-        shared = [] if directory is None else ["--directory", str(directory)]
-        command = [*command, "--copies", str(copies.fd), *shared]
+        inherited = [copies.fd] if tables is None else [copies.fd, tables.memory.fd]
+        command = [*command, "--copies", str(copies.fd)]
+        command += [] if directory is None else ["--directory", str(directory)]
+        command += [] if tables is None else ["--memory", str(tables.memory.fd)]
         audit = Audit()
         original = Original(config, config.path, copies, os.environ, log.follow, audit.tell, judge)
 
@@ -336,10 +350,15 @@ def _supervise(
                 tell_reload(metrics.folder, good)
             return good
 
+        def gone(pid: int) -> None:
+            metrics.gone(pid)
+            if tables is not None:
+                take_back(tables, pid)
+
         sockets = [one.sock for one in listeners]
         env = {**env, **metrics.env}
-        run_workers = partial(supervise, inherited=[copies.fd])
-        return _run(run_workers, command, sockets, workers, drain, env, reload, announce, metrics.gone)
+        run_workers = partial(supervise, inherited=inherited)
+        return _run(run_workers, command, sockets, workers, drain, env, reload, announce, gone)
 
 
 async def _try_store(config: Config) -> None:

@@ -1,0 +1,157 @@
+"""The circuits that several workers have in common. Here they are in one process, which is all the same to them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import pytest
+
+from gateway.config.loading import from_mapping
+from gateway.health.circuit import LASTING, Circuit
+from gateway.health.health import Health
+from gateway.health.shared_states import SharedStates, give_back_trials
+from gateway.routing.router import Router
+from gateway.routing.target import Target
+from gateway.shared.layout import GROUP, Layout, TableSize
+from gateway.shared.memory import SharedMemory
+from gateway.shared.shared_rows import SharedRows
+from streams.events import ErrorInfo, FailureReason
+
+LAYOUT = Layout(3, {"circuits": TableSize(GROUP, 64)}, GROUP)
+CONFIG = from_mapping(
+    {"version": "v0.4.0", "model_providers": [{"model": "openai/m", "name": "one", "access_key": "k1"}]}
+)
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@attrs.frozen
+class Worker:
+    """What one worker knows of the one target."""
+
+    health: Health
+    target: Target
+
+    def is_out(self) -> bool:
+        return self.health.outage(self.target, None) is not None
+
+    def fail(self, reason: FailureReason, wait: float | None = None) -> None:
+        attempt = self.health.begin(self.target, None, added=False)
+        attempt.failed(ErrorInfo("overloaded", "try later", reason=reason, wait=wait))
+        attempt.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def rows(clock) -> Iterator[SharedRows]:
+    with SharedMemory.make(LAYOUT) as memory:
+        yield SharedRows(memory, memory.take_seat(), "circuits", clock)
+
+
+@pytest.fixture
+def workers(rows, clock) -> list[Worker]:
+    return [worker(rows, clock, process) for process in (71, 72, 73)]
+
+
+def worker(rows: SharedRows, clock: Clock, process: int) -> Worker:
+    health = Health(clock, SharedStates(rows), 3, process)
+    health.follow(CONFIG)
+    return Worker(health, Router(CONFIG).resolve("one", "chat"))
+
+
+def test_what_is_out_for_one_worker_is_out_for_all_until_the_same_moment(workers, clock):
+    """BerriAI/litellm#16011"""
+    workers[0].fail("rate_limited", 12.0)
+    assert [one.is_out() for one in workers] == [True] * 3
+    clock.now += 11.9
+    assert [one.is_out() for one in workers] == [True] * 3
+    clock.now += 0.1
+    assert [one.is_out() for one in workers] == [False] * 3
+
+
+def test_failures_in_a_row_are_counted_over_all_workers(workers):
+    for number in range(5):
+        assert not workers[0].is_out()
+        workers[number % 3].fail("server_error")
+    assert [one.is_out() for one in workers] == [True] * 3
+
+
+def test_the_share_of_failures_is_that_of_all_workers(workers, clock):
+    """Four good answers for each failure, and each worker has seen only one kind."""
+    for _ in range(40):
+        good = workers[0].health.begin(workers[0].target, None, added=False)
+        good.began()
+        good.close()
+    clock.now += 6
+    good = workers[0].health.begin(workers[0].target, None, added=False)
+    good.began()
+    good.close()
+    for _ in range(4):
+        workers[1].fail("server_error")
+    assert not workers[2].is_out()
+
+
+def test_only_one_worker_tries_a_target_that_is_due(workers, clock):
+    workers[0].fail("gone")
+    clock.now += LASTING
+    assert [one.is_out() for one in workers] == [False] * 3
+    trial = workers[1].health.begin(workers[1].target, None, added=False)
+    assert [one.is_out() for one in workers] == [True] * 3
+    trial.began()
+    assert [one.is_out() for one in workers] == [False] * 3
+
+
+def test_a_trial_ends_with_the_worker_that_made_it(workers, rows, clock):
+    workers[0].fail("gone")
+    clock.now += LASTING
+    workers[1].health.begin(workers[1].target, None, added=False)
+    give_back_trials(rows, 71)
+    assert workers[2].is_out()
+    give_back_trials(rows, 72)
+    assert not workers[2].is_out()
+
+
+def test_a_new_worker_knows_what_the_others_know(workers, rows, clock):
+    workers[0].fail("rate_limited", 12.0)
+    assert worker(rows, clock, 74).is_out()
+
+
+def test_a_reload_keeps_what_is_known(workers):
+    workers[0].fail("rate_limited", 12.0)
+    for one in workers:
+        one.health.follow(CONFIG)
+    assert [one.is_out() for one in workers] == [True] * 3
+
+
+def test_targets_that_the_configuration_names_are_not_forgotten_for_others(rows):
+    def fail(circuit: Circuit) -> Circuit:
+        return attrs.evolve(circuit, failures=3)
+
+    states, named = SharedStates(rows), bytes(15) + b"n"
+    states.name([named])
+    states.update(named, fail)
+    for number in range(100):
+        states.update(number.to_bytes(8, "little") + bytes(8), fail)
+    assert states.get(named) == Circuit(failures=3)
+    assert sum(states.get(number.to_bytes(8, "little") + bytes(8)) is not None for number in range(100)) == GROUP - 1
+
+
+def test_a_change_tells_what_was_and_what_is(rows):
+    states, key = SharedStates(rows), bytes(range(16))
+    assert states.get(key) is None
+    assert states.update(key, lambda old: attrs.evolve(old, failures=1)) == (Circuit(), Circuit(failures=1))
+    assert states.update(key, lambda old: attrs.evolve(old, failures=2)) == (Circuit(failures=1), Circuit(failures=2))
+
+
+def test_a_row_has_room_for_a_circuit():
+    circuit: Any = Circuit(1e9, 1e9, 2**63, 2**31, 65535, "overloaded", 255, 255, (32767,) * 6, (32767,) * 6)
+    assert len(circuit.pack()) <= 64

@@ -1,0 +1,74 @@
+"""The tables of a process group: made by a supervisor, joined by its workers."""
+
+import fcntl
+import logging
+import os
+
+import pytest
+
+from gateway.shared import nameless
+from gateway.shared.tables import SharedTables
+
+
+def test_a_worker_that_joins_sees_what_is_in_the_tables():
+    with SharedTables.make(3) as made:
+        assert made is not None
+        made.circuits.update(bytes(16), lambda *_: b"known", 60.0)
+        joined = SharedTables.join(made.memory.fd)
+        assert joined is not None
+        assert joined.circuits.read(bytes(16)) == b"known"
+        assert joined.workers == 3
+
+
+def test_the_memory_takes_no_more_room_than_what_is_in_it():
+    with SharedTables.make(4) as made:
+        assert made is not None
+        made.pins.update(bytes(16), lambda *_: b"pin", 60.0)
+        status = os.fstat(made.memory.fd)
+        assert status.st_blocks * 512 < 200_000 < status.st_size
+
+
+def test_without_a_file_for_it_each_worker_is_on_its_own(monkeypatch, caplog):
+    """A container without memory files whose temporary directory cannot be written."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    monkeypatch.setattr(nameless.tempfile, "TemporaryFile", refuse)
+    with SharedTables.make(3) as made:
+        assert made is None
+    assert caplog.messages == ["circuits, pins and open answers are each worker's own: Read-only file system"]
+
+
+def test_without_memory_files_it_is_a_temporary_file(monkeypatch, tmp_path):
+    """On macOS."""
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    monkeypatch.setattr(nameless.tempfile, "tempdir", str(tmp_path))
+    with SharedTables.make(3) as made:
+        assert made is not None
+        assert made.pins.update(bytes(16), lambda *_: b"pin", 60.0) == b"pin"
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_of_another_version_is_on_its_own(caplog):
+    """A worker is replaced after an update that the supervisor has not seen yet."""
+    caplog.set_level(logging.WARNING)
+    with SharedTables.make(3) as made:
+        assert made is not None
+        os.pwrite(made.memory.fd, b"trigate10000000512345678", 0)
+        assert SharedTables.join(made.memory.fd) is None
+        os.pwrite(made.memory.fd, b"something else altogether", 0)
+        assert SharedTables.join(made.memory.fd) is None
+    assert [message.rpartition(": ")[2] for message in caplog.messages] == [
+        "the memory of workers is another version's",
+        "no memory of workers",
+    ]
+
+
+@pytest.mark.parametrize("fd", [9999])
+def test_a_descriptor_that_is_not_there_is_no_reason_to_end(fd, caplog):
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        fcntl.fcntl(fd, fcntl.F_GETFD)
+    assert SharedTables.join(fd) is None
+    assert "this worker's own until a restart" in caplog.text
