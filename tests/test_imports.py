@@ -62,7 +62,7 @@ ARROWS: Final = {
     "gateway.asgi": "app config logs open_store",
     "gateway.reload": "app config exchange open_service shared",
     "gateway.commands": """
-        app config endpoints http loadtest logs mock open_service open_store providers.apis providers.catalog
+        app config endpoints health http loadtest logs mock open_service open_store providers.apis providers.catalog
         providers.errors providers.grammar providers.neutral reload routing serving shared telemetry upstream""",
     "gateway.__main__": "commands mock",
 }

@@ -1,4 +1,4 @@
-"""The commands that look at a config and serve nothing: ``check`` and ``explain``."""
+"""``trigate check``: the mistakes of a configuration, and what two of them differ in."""
 
 import os
 from pathlib import Path
@@ -12,11 +12,9 @@ from gateway.config.changes import changes
 from gateway.config.document import sentence
 from gateway.config.listening import exposed
 from gateway.config.loading import Config, ConfigError, discover, load, trust_in, users_file
-from gateway.routing.router import Explanation, Router
+from gateway.routing.router import Router
 from gateway.serving.tls import CertificateFailed
 from providers.neutral.fields import generic
-from streams.errors import GatewayError
-from streams.events import Api
 
 
 def load_or_explain(config: Path | None, with_env: bool = True) -> Config | None:
@@ -88,46 +86,3 @@ def check_difference(old: Path, new: Path | None, no_env: bool) -> int:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def explain(model: str, api: Api, path: Path | None, no_env: bool) -> int:
-    """Exit status 0 if the model is known, 1 for a bad config, 2 for a model that cannot be asked for."""
-    config = load_or_explain(path, not no_env)
-    if config is None:
-        return 1
-    router = Router(config)
-    try:
-        found = router.explain(model, api)
-    except GatewayError as error:
-        say(error.failed.message)
-        names = (*(entry.name for entry in config.entries), *config.aliases, *config.routes)
-        say(f"{config.path} has: {', '.join(names)}")
-        return 2
-    rows = {
-        "asked": f"{model} by a {api} client",
-        "target": f"{found.target.name} ({found.why})",
-        "lane": _LANES[found.lane].format(api=found.target.api),
-        "url": f"POST {found.url}",
-    }
-    for name, text in rows.items():
-        click.echo(f"{name:8} {text}")
-    for number, (name, value) in enumerate(_outgoing_headers(found)):
-        click.echo(f"{'' if number else 'headers':8} {name}: {value}")
-    return 0
-
-
-def _outgoing_headers(found: Explanation) -> list[tuple[str, str]]:
-    """The headers that every request of this kind carries; in the byte lane most of the client's own headers come
-    beside it."""
-    headers = [("content-type", "application/json"), ("accept-encoding", "identity")]
-    if found.lane == "hub" and found.target.api == "messages":
-        headers.append(("anthropic-version", found.target.recipient.quirks.anthropic_version))
-    own = {name for name, _ in found.headers}
-    return [*((name, value) for name, value in headers if name not in own), *found.headers]
-
-
-_LANES = {
-    "byte": "byte: the provider speaks {api} too; the request passes as it is,"
-    " but for the model's name and what the provider is known to refuse",
-    "hub": "hub: translated to {api}",
-}

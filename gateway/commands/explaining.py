@@ -1,0 +1,160 @@
+"""``trigate explain``: where the requests for a name go, and what follows where its targets fail."""
+
+import difflib
+import fnmatch
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Final, cast, get_args
+
+import click
+
+from gateway.commands.check import load_or_explain
+from gateway.commands.rehearsal import Rehearsal, RehearsedAttempt, rehearse
+from gateway.commands.terminal import say
+from gateway.config.loading import Config
+from gateway.routing.plan import Candidate, Plan
+from gateway.routing.router import Explanation, Router
+from streams.errors import GatewayError
+from streams.events import UNAVAILABLE, Api, FailureReason
+
+LANES: Final = {
+    "byte": "byte: the provider speaks {api} too; the request passes as it is,"
+    " but for the model's name and what the provider is known to refuse",
+    "hub": "hub: translated to {api}",
+}
+
+_REASONS: Final = get_args(FailureReason)
+
+
+def explain(model: str, api: Api, path: Path | None, no_env: bool, supposed: Sequence[str] = ()) -> int:
+    """Exit status 0 if the model is known, 1 for a bad config, 2 for a model that cannot be asked for or a supposition
+    that makes no sense. ``supposed`` are texts such as ``a=overloaded,b=timeout``."""
+    config = load_or_explain(path, not no_env)
+    if config is None:
+        return 1
+    try:
+        found = Router(config).explain(model, api)
+        failures = suppositions(supposed, found.plan)
+    except GatewayError as error:
+        say(error.failed.message)
+        say(f"{config.path} has: {', '.join(_names(config))}")
+        return 2
+    except click.UsageError as error:
+        say(error.message)
+        return 2
+    for name, text in _rows(model, api, found, failures, config):
+        click.echo(f"{name:8} {text}".rstrip())
+    return 0
+
+
+def _names(config: Config) -> Iterable[str]:
+    return (*(entry.name for entry in config.entries), *config.aliases, *config.routes)
+
+
+def suppositions(given: Sequence[str], plan: Plan) -> dict[str, FailureReason]:
+    """The places of ``plan`` that fail, and why. A name may be a shell pattern; the last that is said of a place holds.
+    Raises ``click.UsageError``."""
+    found: dict[str, FailureReason] = {}
+    for item in filter(None, (item.strip() for text in given for item in text.split(","))):
+        name, equals, word = item.partition("=")
+        if not equals or word not in _REASONS:
+            raise click.UsageError(f"{item!r}: write TARGET=REASON, with one of {_or(_REASONS, word)}")
+        places = [one.target.place for one in plan.candidates if _is_named(one, name)]
+        if not places:
+            names = [one.target.place for one in plan.candidates]
+            raise click.UsageError(f"{item!r}: {name!r} is no target of this name, which has {_or(names, name)}")
+        found |= dict.fromkeys(places, cast("FailureReason", word))
+    return found
+
+
+def _is_named(one: Candidate, name: str) -> bool:
+    return any(fnmatch.fnmatchcase(known, name) for known in (one.target.place, one.target.name))
+
+
+def _or(names: Sequence[str], given: str) -> str:
+    """The name that was probably meant, or all of them."""
+    return " or ".join(difflib.get_close_matches(given, names, n=1)) or ", ".join(names)
+
+
+# The text
+
+
+def _rows(
+    model: str, api: Api, found: Explanation, failures: Mapping[str, FailureReason], config: Config
+) -> Iterator[tuple[str, str]]:
+    plan = found.plan
+    yield "asked", f"{model} by a {api} client"
+    if len(plan.candidates) > 1:
+        yield "route", _route(plan)
+        yield from _heads("targets", (_place(one, api) for one in plan.candidates))
+    yield "target", f"{found.target.name} ({found.why})"
+    yield "lane", LANES[found.lane].format(api=found.target.api)
+    yield "url", f"POST {found.url}"
+    yield from _heads("headers", (f"{name}: {value}" for name, value in _outgoing_headers(found)))
+    if failures:
+        yield from _rehearsed(rehearse(plan, failures, config), failures)
+
+
+def _heads(name: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """``texts`` below one another, the first one named."""
+    return ((name if number == 0 else "", text) for number, text in enumerate(texts))
+
+
+def _route(plan: Plan) -> str:
+    """The targets as they follow one another."""
+    groups = [[*group] for _, group in groupby(plan.candidates, key=lambda one: one.group)]
+    several = any(len(group) > 1 for group in groups)
+    balance = f"; in a group by {plan.route.balance}" if plan.route is not None and several else ""
+    retries = plan.retries
+    limits = f"at most {retries.attempts} attempts in {retries.deadline:g} s"
+    return f"{', then '.join(map(_group, groups))}{balance}; {limits}"
+
+
+def _group(group: Sequence[Candidate]) -> str:
+    words = ", ".join(one.target.place for one in group)
+    when = "" if all(one.when >= UNAVAILABLE for one in group) else f" (for {', '.join(_when(group[0]))})"
+    return (f"[{words}]" if len(group) > 1 else words) + when
+
+
+def _when(one: Candidate) -> list[str]:
+    rest = one.when - UNAVAILABLE if one.when >= UNAVAILABLE else one.when
+    return [*(["unavailable"] if one.when >= UNAVAILABLE else []), *(reason for reason in _REASONS if reason in rest)]
+
+
+def _place(one: Candidate, api: Api) -> str:
+    target = one.target
+    share = "" if one.weight == 1 else f", weight {one.weight:g}"
+    translated = f"in {target.api}" if target.api == api else f"translated to {target.api}"
+    return f"{target.place}: {target.name}, {translated}{share}"
+
+
+def _rehearsed(found: Rehearsal, failures: Mapping[str, FailureReason]) -> Iterator[tuple[str, str]]:
+    supposed = ", ".join(f"{place}={reason}" for place, reason in failures.items())
+    yield "if", supposed
+    yield from _heads("tried", (f"{i}. {_attempt(one)}" for i, one in enumerate(found.attempts, 1)))
+    after = f", after at most {_seconds(found.seconds)}" if found.seconds else ""
+    if found.failed is None:
+        yield "answer", f"200 from {found.attempts[-1].target.place}{after}"
+    else:
+        yield "answer", f"{found.failed.status} {found.failed.kind}{after}: {found.failed.message}"
+
+
+def _attempt(one: RehearsedAttempt) -> str:
+    wait = f", after a wait of at most {_seconds(one.wait)}" if one.wait else ""
+    took = f" (silent for {_seconds(one.took)})" if one.took else ""
+    return f"{one.target.place}: {'answers' if one.reason is None else one.reason}{took}{wait}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.3g} s"
+
+
+def _outgoing_headers(found: Explanation) -> list[tuple[str, str]]:
+    """The headers that every request of this kind carries; in the byte lane most of the client's own headers come
+    beside it."""
+    headers = [("content-type", "application/json"), ("accept-encoding", "identity")]
+    if found.lane == "hub" and found.target.api == "messages":
+        headers.append(("anthropic-version", found.target.recipient.quirks.anthropic_version))
+    own = {name for name, _ in found.headers}
+    return [*((name, value) for name, value in headers if name not in own), *found.headers]

@@ -1,0 +1,150 @@
+"""``trigate explain``: the order of attempts, the waits and the final answer, without a request to anybody."""
+
+from functools import lru_cache
+from typing import Any, get_args
+
+import click
+import pytest
+import yaml
+
+from gateway.commands.explaining import explain, suppositions
+from gateway.commands.rehearsal import KINDS, Rehearsal, rehearse
+from gateway.config.loading import Config, from_mapping
+from gateway.routing.plan import Plan
+from gateway.routing.router import Router
+from streams.events import UNAVAILABLE, FailureReason
+from tests.support.harness import config, provider
+
+NAMES = ("gpu-1", "gpu-2", "cloud", "long")
+TARGETS = [["gpu-1", "gpu-2"], "cloud", {"target": "long", "when": ["context_too_long"]}]
+
+
+def routed(**more: Any) -> dict[str, Any]:
+    entries = [provider(f"vllm/{name}-model", "http://127.0.0.1:9/v1", name=name, key=f"sk-{name}") for name in NAMES]
+    return config(entries, 12000, model_aliases={"best": {"targets": TARGETS, **more}, "alone": {"target": "gpu-1"}})
+
+
+@lru_cache
+def planned(name: str = "best", **more: Any) -> tuple[Config, Plan]:
+    loaded = from_mapping(routed(**more))
+    return loaded, Router(loaded).plan(name, "chat")
+
+
+def rehearsed(supposed: str, name: str = "best", **more: Any) -> Rehearsal:
+    loaded, plan = planned(name, **more)
+    return rehearse(plan, suppositions([supposed], plan), loaded)
+
+
+def tried(found: Rehearsal) -> list[tuple[str, str | None]]:
+    return [(one.target.place, one.reason) for one in found.attempts]
+
+
+def test_failures_lead_through_the_group_and_on():
+    found = rehearsed("gpu-1=overloaded,gpu-2=connection")
+    assert tried(found) == [("gpu-1", "overloaded"), ("gpu-2", "connection"), ("cloud", None)]
+    assert found.failed is None
+    assert found.seconds == 0
+
+
+def test_a_target_for_one_reason_is_asked_for_that_reason_alone():
+    assert tried(rehearsed("gpu-1=context_too_long")) == [("gpu-1", "context_too_long"), ("long", None)]
+    assert "long" not in dict(tried(rehearsed("gpu-?=overloaded,cloud=overloaded")))
+
+
+def test_a_mistake_of_the_request_is_answered_as_it_is():
+    found = rehearsed("*=invalid")
+    assert tried(found) == [("gpu-1", "invalid")]
+    assert found.failed is not None
+    assert found.failed.status == 400
+
+
+def test_attempts_are_all_told_and_waits_are_their_longest():
+    found = rehearsed("*=server_error")
+    assert [place for place, _ in tried(found)] == ["gpu-1", "gpu-2", "cloud", "gpu-1"]
+    assert [one.wait for one in found.attempts] == [0, 0, 0, 0.5]
+    assert found.failed is not None
+    assert all(f"{place}: server_error" in found.failed.message for place in NAMES[:3])
+
+
+def test_a_silent_target_takes_the_patience_of_the_route_and_the_last_one_what_is_left():
+    found = rehearsed("*=timeout", first_content="10s")
+    assert [one.took for one in found.attempts] == [10, 10, 280]
+    assert found.seconds == 300
+    patient = rehearsed("gpu-1=timeout", first_content=None)
+    assert patient.failed is not None  # nobody is left to be asked within the deadline
+
+
+def test_a_rate_limit_is_waited_for_where_there_is_nobody_else():
+    found = rehearsed("*=rate_limited")
+    assert [one.wait for one in found.attempts] == [0, 0, 0, 5]
+    assert found.failed is not None
+    assert found.failed.status == 429
+
+
+def test_a_name_with_one_target_is_asked_once():
+    assert tried(rehearsed("gpu-1=overloaded", "alone")) == [("gpu-1", "overloaded")]
+
+
+def test_every_reason_can_be_supposed():
+    assert set(KINDS) == set(get_args(FailureReason))
+    for reason in get_args(FailureReason):
+        found = rehearsed(f"gpu-1={reason}", first_content="10s")
+        assert tried(found)[0] == ("gpu-1", reason)
+        assert (found.failed is None) == (reason in UNAVAILABLE or reason == "context_too_long")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("gpu-1", "'gpu-1': write TARGET=REASON, with one of rate_limited, quota"),
+        ("gpu-1=overload", "with one of overloaded"),
+        ("gpu-3=timeout", "'gpu-3' is no target of this name, which has gpu-2"),
+        ("north=timeout", "which has gpu-1, gpu-2, cloud, long"),
+    ],
+)
+def test_a_supposition_that_makes_no_sense_is_refused(given, says):
+    with pytest.raises(click.UsageError, match=says.replace("(", r"\(")):
+        suppositions([given], planned()[1])
+
+
+def test_a_target_may_be_meant_by_its_model_or_a_pattern_and_the_last_word_holds():
+    _, plan = planned()
+    assert suppositions(["vllm/gpu-1-model=quota"], plan) == {"gpu-1": "quota"}
+    found = suppositions(["gpu-*=timeout", " gpu-2=gone , cloud=quota"], plan)
+    assert found == {"gpu-1": "timeout", "gpu-2": "gone", "cloud": "quota"}
+
+
+def printed(tmp_path, capsys, *supposed: str, **more: Any) -> list[str]:
+    file = tmp_path / "trigate.yaml"
+    file.write_text(yaml.safe_dump(routed(**more)))
+    assert explain("best", "messages", file, no_env=True, supposed=supposed) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    found: list[str] = said.out.splitlines()
+    return found
+
+
+def test_all_of_it_is_printed(tmp_path, capsys):
+    lines = printed(tmp_path, capsys, "gpu-1=overloaded,gpu-2=timeout", first_content="10s")
+    assert lines[:6] == [
+        "asked    best by a messages client",
+        "route    [gpu-1, gpu-2], then cloud, then long (for context_too_long); in a group by least_busy; "
+        "at most 4 attempts in 300 s",
+        "targets  gpu-1: vllm/gpu-1-model, translated to chat",
+        "         gpu-2: vllm/gpu-2-model, translated to chat",
+        "         cloud: vllm/cloud-model, translated to chat",
+        "         long: vllm/long-model, translated to chat",
+    ]
+    assert lines[-5:] == [
+        "if       gpu-1=overloaded, gpu-2=timeout",
+        "tried    1. gpu-1: overloaded",
+        "         2. gpu-2: timeout (silent for 10 s)",
+        "         3. cloud: answers",
+        "answer   200 from cloud, after at most 10 s",
+    ]
+
+
+def test_the_error_that_a_client_gets_is_printed(tmp_path, capsys):
+    lines = printed(tmp_path, capsys, "*=credential")
+    assert lines[-1].startswith("answer   502 upstream: ")
+    assert "tried    1. gpu-1: credential" in lines
