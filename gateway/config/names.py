@@ -125,11 +125,10 @@ class Names:
 
     def _all_of(self, route: Route, asked: str) -> Meaning:
         long = asked not in self.routes and _long(asked)
-        targets = [target.target for group in route.groups for target in group]
         found = [
-            attrs.evolve(one, why=f"route {route.name} → {target}", long_context=one.long_context or long)
-            for target in targets
-            if (one := self.direct(target)) is not None
+            attrs.evolve(one, why=f"route {route.name} → {place.target}", long_context=one.long_context or long)
+            for _, place in route.places
+            if (one := self.direct(place.target)) is not None
         ]
         return Meaning(tuple(found), route)
 

@@ -16,6 +16,7 @@ from gateway.config.schema import (
     RawClientLimits,
     RawConfig,
     RawEntry,
+    RawEntryPreference,
     RawHedge,
     RawLegacyListeners,
     RawLimits,
@@ -23,8 +24,10 @@ from gateway.config.schema import (
     RawListenerTls,
     RawMetrics,
     RawOverrides,
+    RawPreference,
     RawRetries,
     RawRouteTarget,
+    RawSelectionPolicy,
     RawStateStorage,
     RawTimeouts,
     RawTracing,
@@ -55,6 +58,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "Names of your own for models, and for several that stand in for one another; see [below](#model_aliases).",
             "none",
         ),
+        "routing_preferences": Key("Plano's way to write routes; see [below](#routing_preferences).", "none"),
         "retries": Key(
             "How often and how long providers are asked for one request; see [below](#retries).",
             "for names with several targets alone",
@@ -261,6 +265,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         ),
         "retries": Key("As [retries](#retries), for requests that name this entry.", "the root's"),
         "circuit": Key("As [circuit](#circuit), for this entry only.", "the root's"),
+        "routing_preferences": Key(
+            "Plano's older way to write routes, as a list of `{name: …}`: the entries under which one name stands are "
+            "the targets of a route of this name, in the order of the file. See [below](#routing_preferences).",
+            "none",
+        ),
         "probe": Key(
             "A path of a server of your own, such as `/health`, that is asked every 5 seconds: while it fails the "
             "server is left alone.",
@@ -298,6 +307,21 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "when": Key(
             "The failures of those before it that lead here; see [targets](#targets).",
             "`[unavailable]`",
+        ),
+    },
+    RawEntryPreference: {
+        "name": Key("The name of a route that this entry is a target of.", "required"),
+    },
+    RawPreference: {
+        "name": Key("The name of a route.", "required"),
+        "models": Key("Its targets.", "required"),
+        "selection_policy": Key("`prefer` says how one of them is chosen.", "in their order"),
+    },
+    RawSelectionPolicy: {
+        "prefer": Key(
+            "`cheapest` and `fastest` make a group of them all, with the `balance` that is called so or "
+            "`lowest_latency`; `none` keeps their order.",
+            "`none`",
         ),
     },
     RawHedge: {

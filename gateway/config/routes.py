@@ -10,6 +10,7 @@ from gateway.config.document import Path
 from gateway.config.entries import Entries
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
+from gateway.config.preferences import Preference, preferences
 from gateway.config.schema import RawAlias, RawConfig, RawRouteTarget, given
 from gateway.config.settings import Hedge, Retries, Route, RouteTarget
 from gateway.config.wording import describe, nearest
@@ -26,14 +27,14 @@ class Aliases:
 
 
 @attrs.frozen
-class _Place:
+class _Item:
     """An item of ``targets``, and where it stands in the file."""
 
     path: Path
     raw: RawRouteTarget
 
 
-_Groups: TypeAlias = tuple[tuple[_Place, ...], ...]
+_Groups: TypeAlias = tuple[tuple[_Item, ...], ...]
 
 
 def build_aliases(raw: RawConfig, retries: Retries | None, entries: Entries, findings: Findings) -> Aliases:
@@ -49,22 +50,37 @@ def build_aliases(raw: RawConfig, retries: Retries | None, entries: Entries, fin
                 findings.wrong(path, "neither target nor targets", "name the model that it stands for")
         elif item.target is None or item != RawAlias(item.target):
             groups = tuple(_groups(item, path))
-            targets.check(groups, path)
+            targets.check(groups, (*path, "targets"))
             made.routes[name] = _route(name, item, groups, retries)
         elif targets.meant((*path, "target"), item.target) is not None:
             made.single[name] = item.target
+    for preference in preferences(raw):
+        _prefer(preference, made, targets)
     return made
 
 
-def _groups(item: RawAlias, path: Path) -> Iterator[tuple[_Place, ...]]:
+def _prefer(preference: Preference, made: Aliases, targets: "_Targets") -> None:
+    """Add the route of a preference, unless its name is taken: names come before what Plano asks a model about."""
+    name, findings = preference.name, targets.findings
+    if name in targets.raw.model_aliases or name in made.routes or targets.is_model(name):
+        findings.no_effect((*preference.path, "name"), f"{describe(name)} is the name of something else already")
+        return
+    items = tuple(_Item(*target) for target in preference.targets)
+    groups = (items,) if preference.balance else tuple((item,) for item in items)
+    targets.check(groups, (*preference.path, "models"))
+    route = Route(name, tuple(tuple(_route_target(item.raw) for item in group) for group in groups))
+    made.routes[name] = attrs.evolve(route, balance=preference.balance or route.balance)
+
+
+def _groups(item: RawAlias, path: Path) -> Iterator[tuple[_Item, ...]]:
     if item.target is not None:
-        yield (_Place((*path, "target"), RawRouteTarget(item.target)),)
+        yield (_Item((*path, "target"), RawRouteTarget(item.target)),)
     for i, one in enumerate(item.targets or ()):
         here = (*path, "targets", i)
         if isinstance(one, tuple):
-            yield tuple(_Place((*here, j), member) for j, member in enumerate(one))
+            yield tuple(_Item((*here, j), member) for j, member in enumerate(one))
         else:
-            yield (_Place(here, one),)
+            yield (_Item(here, one),)
 
 
 def _route(name: str, item: RawAlias, groups: _Groups, retries: Retries | None) -> Route:
@@ -103,23 +119,24 @@ class _Targets:
     findings: Findings
 
     def check(self, groups: _Groups, path: Path) -> None:
-        """Report what is wrong with the ``groups`` of the route at ``path``."""
-        if not groups and path not in self.findings.faulty:
-            self.findings.wrong((*path, "targets"), "an empty list", "name at least one model")
+        """Report what is wrong with the ``groups`` of a route, which stand at ``path``."""
+        if not any(groups) and path[:2] not in self.findings.faulty:
+            self.findings.wrong(path, "an empty list", "name at least one model")
+            return
         seen: dict[tuple[str, str], str] = {}
         for i, group in enumerate(groups):
-            self._check_group(group, (*path, "targets", i))
+            self._check_group(group, (*path, i))
             for place in group:
                 self._check_place(place, seen)
 
-    def _check_group(self, group: tuple[_Place, ...], path: Path) -> None:
+    def _check_group(self, group: tuple[_Item, ...], path: Path) -> None:
         if not group:
             self.findings.wrong(path, "an empty list", "name at least one model")
         elif not any(_route_target(place.raw).weight for place in group):
             found = "a group in which every weight is 0" if len(group) > 1 else "a weight of 0 with nobody beside it"
             self.findings.wrong(path, found, "give one of a group a weight above 0")
 
-    def _check_place(self, place: _Place, seen: dict[tuple[str, str], str]) -> None:
+    def _check_place(self, place: _Item, seen: dict[tuple[str, str], str]) -> None:
         if place.raw.when == ():
             found = "an empty list"
             self.findings.wrong((*place.path, "when"), found, "name a failure that leads here, or leave it out")
@@ -131,6 +148,13 @@ class _Targets:
             found += f", as {describe(seen[where])}" if seen[where] != place.raw.target else ""
             self.findings.wrong(place.path, found, "name each once: where all have failed they are asked again anyway")
         seen.setdefault(where, place.raw.target)
+
+    def is_model(self, name: str) -> bool:
+        """Whether clients can ask for a model by ``name`` without aliases and routes."""
+        try:
+            return self.entries.names.direct(name) is not None
+        except GatewayError:  # of several entries
+            return True
 
     def meant(self, path: Path, name: str) -> tuple[str, str] | None:
         """The entry and the model that the target ``name`` means, if it means one; else it is reported."""

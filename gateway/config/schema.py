@@ -130,6 +130,29 @@ class RawHedge:
 
 
 @attrs.frozen
+class RawEntryPreference:
+    """A use that the model of an entry is preferred for."""
+
+    name: str
+    description: Any = attrs.field(default=None, metadata=later(_BY_NAME))
+
+
+@attrs.frozen
+class RawSelectionPolicy:
+    prefer: Literal["cheapest", "fastest", "none"] = "none"
+
+
+@attrs.frozen
+class RawPreference:
+    """A use, and the models that are preferred for it."""
+
+    name: str
+    models: tuple[str, ...]
+    description: Any = attrs.field(default=None, metadata=later(_BY_NAME))
+    selection_policy: RawSelectionPolicy | None = None
+
+
+@attrs.frozen
 class RawEntry:
     model: str
     name: str | None = None
@@ -154,7 +177,7 @@ class RawEntry:
     queue: Any = attrs.field(default=None, metadata=later("no request waits for its place there"))
     budgets: Any = attrs.field(default=None, metadata=later(_SPENDING))
     price: Any = attrs.field(default=None, metadata=later("nothing is priced"))
-    routing_preferences: Any = attrs.field(default=None, metadata=later(_BY_NAME))
+    routing_preferences: tuple[RawEntryPreference, ...] | None = None
 
 
 @attrs.frozen
@@ -314,7 +337,7 @@ class RawConfig:
     state_storage: RawStateStorage | None = None
     metrics: bool | RawMetrics = True
     routing: Any = attrs.field(default=None, metadata=later(_BY_NAME))
-    routing_preferences: Any = attrs.field(default=None, metadata=later(_BY_NAME))
+    routing_preferences: tuple[RawPreference, ...] | None = None
     ratelimits: Any = attrs.field(default=None, metadata=later("nobody is limited"))
     counters: Any = attrs.field(default=None, metadata=later("every process counts for itself"))
     timezone: Any = attrs.field(default=None, metadata=later("there are no periods that it could be the time of"))

@@ -257,6 +257,11 @@ class Route:
     hedge: Hedge | None = None
     retries: Retries | None = None
 
+    @property
+    def places(self) -> tuple[tuple[int, RouteTarget], ...]:
+        """Each target with the number of its group."""
+        return tuple((number, one) for number, group in enumerate(self.groups) for one in group)
+
 
 @attrs.frozen
 class ModelEntry:

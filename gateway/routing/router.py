@@ -1,13 +1,12 @@
 """From a model name and the client's API to a plan: which provider, in which API, where, and with what credential."""
 
 import contextlib
-from collections.abc import Iterator
 from functools import lru_cache
 
 import attrs
 
 from gateway.config.names import Found, May, Meaning, Names
-from gateway.config.settings import Config, ModelEntry, Retries, Route, RouteTarget
+from gateway.config.settings import Config, ModelEntry, Retries, Route
 from gateway.config.urls import MASK, masked
 from gateway.http.headers import Headers
 from gateway.routing.fallback import FALLBACK
@@ -91,9 +90,10 @@ class Router:
     def _retries(self, route: Route | None, entry: ModelEntry) -> Retries:
         """A name with one target is asked once where nothing else is said: every client asks again by itself, and both
         together multiply."""
-        if route is not None:
-            return route.retries or self._config.retries or Retries()
-        return entry.retries or self._config.retries or ASKED_ONCE
+        if route is None:
+            return entry.retries or self._config.retries or ASKED_ONCE
+        of_one = (entry.retries, ASKED_ONCE) if len(route.places) == 1 else (None, Retries())
+        return route.retries or of_one[0] or self._config.retries or of_one[1]
 
     def explain(self, model: str | None, api: Api) -> Explanation:
         """``plan`` with its reasons. Raises the same errors."""
@@ -144,15 +144,10 @@ def _candidates(meaning: Meaning, asked: str | None, api: Api) -> tuple[Candidat
     wanted = asked or meaning.route.name
     spoken = [
         Candidate(_target(found, wanted, api), group, one.weight, one.when)
-        for found, (group, one) in zip(meaning.found, _places(meaning.route), strict=True)
+        for found, (group, one) in zip(meaning.found, meaning.route.places, strict=True)
         if found.entry.api_for(api, found.model) is not None
     ]
     return tuple(spoken) or (Candidate(_target(meaning.found[0], wanted, api)),)
-
-
-def _places(route: Route) -> Iterator[tuple[int, RouteTarget]]:
-    """Each target with the number of its group."""
-    return ((number, one) for number, group in enumerate(route.groups) for one in group)
 
 
 def _why(meaning: Meaning, target: Target) -> str:

@@ -293,8 +293,8 @@ def test_what_has_no_effect_is_said_once_each(read):
             f"{key}: no part of the model gateway, ignored"
         ]
     assert (
-        "model_providers[].routing_preferences: accepted, not enforced yet: requests go to the model that they name"
-        in config.warnings
+        "model_providers[].routing_preferences[].description: accepted, not enforced yet: requests go to the model "
+        "that they name" in config.warnings
     )
     assert "listeners[]: of type prompt, no part of the model gateway, ignored" in config.warnings
     assert len(config.warnings) == len(set(config.warnings))
@@ -302,7 +302,7 @@ def test_what_has_no_effect_is_said_once_each(read):
 
 def test_what_is_not_built_yet_is_said(read):
     config = read(PLANO["newest"])
-    for key in ("routing", "routing_preferences", "ratelimits", "prompt_caching"):
+    for key in ("routing", "routing_preferences[].description", "ratelimits", "prompt_caching"):
         assert any(w.startswith(f"{key}: accepted, not enforced yet: ") for w in config.warnings)
     assert any(w.startswith("overrides.novel: unknown") for w in config.warnings)
 
@@ -319,7 +319,6 @@ def test_a_setting_without_effect_is_kept_with_its_place(read):
     assert places == [
         (2, "listeners[2]"),
         (3, "ratelimits"),
-        (4, "model_providers[0].routing_preferences"),
         (5, "overrides.novel"),
     ]
 

@@ -257,3 +257,69 @@ def test_a_group_that_nobody_is_in_is_a_warning(read):
 def test_a_wildcards_own_name_is_a_pattern_of_it(read):
     (key,) = read(f"client_groups: [{{name: team, only: ['groq/*', a]}}]\n{KEYS % ', only: [a]'}").client_keys
     assert key.walls == (("a",), ("groq/*", "a"))
+
+
+# Plano's routing preferences
+
+USES = """routing_preferences:
+  - name: code
+    description: writing code
+    models: [anthropic/claude-sonnet-4-5, groq/llama]
+    selection_policy: {prefer: %s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("prefer", "groups", "balance"),
+    [("none", [1, 1], "least_busy"), ("cheapest", [2], "cheapest"), ("fastest", [2], "lowest_latency")],
+)
+def test_a_preference_is_a_route_of_its_models(read, prefer, groups, balance):
+    config = read(USES % prefer)
+    route = config.routes["code"]
+    assert [target.target for _, target in route.places] == ["anthropic/claude-sonnet-4-5", "groq/llama"]
+    assert ([len(group) for group in route.groups], route.balance) == (groups, balance)
+    assert [mistake.path for mistake in config.ineffective] == ["routing_preferences[0].description"]
+
+
+def test_preferences_of_entries_are_a_route_of_these_entries():
+    uses = [{"name": "code", "description": "writing code"}, {"name": "talk"}]
+    entries = [
+        {"model": "openai/gpt-4o", "access_key": "k", "routing_preferences": uses[:1]},
+        {"model": "openai/gpt-5", "name": "five", "access_key": "k", "routing_preferences": uses},
+    ]
+    routes = from_mapping({"version": "v0.3.0", "model_providers": entries}).routes
+    assert {name: [target.target for _, target in route.places] for name, route in routes.items()} == {
+        "code": ["openai/gpt-4o", "five"],
+        "talk": ["five"],
+    }
+
+
+@pytest.mark.parametrize("name", ["a", "gpt-4o", "claude-sonnet-4-5", "groq/x", "r", "single"])
+def test_the_name_of_a_model_is_not_taken_by_a_preference(read, name):
+    aliases = "model_aliases: {r: {targets: [a, b]}, single: {target: a}}\n"
+    config = read(f"{aliases}routing_preferences: [{{name: {name}, models: [b]}}]\n")
+    assert list(config.routes) == ["r"]
+    assert f"routing_preferences[].name: '{name}' is the name of something else already" in config.warnings
+
+
+@pytest.mark.parametrize(
+    ("item", "mistake"),
+    [
+        (
+            "{name: code, models: [a, claude-sonet-4-5]}",
+            "7:48: routing_preferences[0].models[1]: 'claude-sonet-4-5' is",
+        ),
+        ("{name: code, models: []}", "routing_preferences[0].models: an empty list; name at least one model"),
+        ("{name: code, models: [a, a]}", "routing_preferences[0].models[1]: 'a' is a target of this route already"),
+        ("{name: code}", "routing_preferences[0].models: missing"),
+        (
+            "{name: code, models: [a], selection_policy: {prefer: fast}}",
+            "selection_policy.prefer: 'fast'; one of cheap",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_preference_is_told(read, item, mistake):
+    with pytest.raises(ConfigError) as caught:
+        read(f"routing_preferences: [{item}]\n")
+    (found,) = caught.value.mistakes
+    assert mistake in str(found)

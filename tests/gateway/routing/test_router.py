@@ -5,7 +5,7 @@ import pytest
 from gateway.config.loading import from_mapping
 from gateway.routing.router import Model, Router
 from streams.errors import GatewayError
-from streams.events import APIS
+from streams.events import APIS, UNAVAILABLE
 
 OPENAI = {"model": "openai/gpt-4o", "access_key": "sk-openai"}
 CLAUDE = {"model": "anthropic/claude-sonnet-4-5", "access_key": "sk-ant"}
@@ -465,3 +465,31 @@ def test_a_target_whose_api_is_not_spoken_is_passed_over():
     routes = router(unspoken, OPENAI, model_aliases={"r": {"targets": ["nova", "gpt-4o"]}, "s": {"targets": ["nova"]}})
     assert [target.entry.name for target in routes.plan("r", "chat").targets] == ["openai/gpt-4o"]
     assert failure(routes.plan, "s", "chat").status == 501
+
+
+def test_a_plan_has_the_groups_of_its_route_and_what_leads_to_each():
+    targets = [["gpu-1", {"target": "gpu-2", "weight": 3}], {"target": "cloud", "when": ["quota"]}]
+    plan = router(*POOL, model_aliases={"qwen": {"targets": targets, "balance": "weighted"}}).plan("qwen", "chat")
+    assert [(one.group, one.weight, one.when) for one in plan.candidates] == [
+        (0, 1, UNAVAILABLE), (0, 3, UNAVAILABLE), (1, 1, {"quota"}),
+    ]  # fmt: skip
+    assert plan.route is not None
+    assert plan.route.balance == "weighted"
+
+
+@pytest.mark.parametrize(
+    ("root", "entry", "alias", "attempts"),
+    [
+        ({}, {}, {}, {"cloud": 1, "one": 1, "several": 4}),
+        ({"retries": {"attempts": 3}}, {}, {}, {"cloud": 3, "one": 3, "several": 3}),
+        ({}, {"retries": {"attempts": 5}}, {}, {"cloud": 5, "one": 5, "several": 4}),
+        ({}, {}, {"retries": {"attempts": 6}}, {"cloud": 1, "one": 6, "several": 6}),
+        ({}, {}, {"first_content": "2s"}, {"cloud": 1, "one": 1, "several": 4}),
+        ({"listeners": [{"max_retries": 1}]}, {}, {}, {"cloud": 2, "one": 2, "several": 2}),
+    ],
+)
+def test_a_name_with_one_target_is_asked_once_unless_the_file_says_otherwise(root, entry, alias, attempts):
+    # Each client asks again by itself, and both together multiply: BerriAI/litellm#34129.
+    aliases = {"one": {"target": "cloud", **alias}, "several": {"targets": ["cloud", "gpu-1"], **alias}}
+    routes = router(*POOL[:2], {**POOL[2], **entry}, model_aliases=aliases, **root)
+    assert {name: routes.plan(name, "chat").retries.attempts for name in attempts} == attempts
