@@ -75,3 +75,18 @@ def test_the_least_busy_has_the_fewest_open_answers_for_its_weight(weights, open
 def test_ties_of_the_least_busy_are_broken_at_random():
     found = shares("least_busy", group(1, 1, 1), SaidLoads({"member-0": 1, "member-1": 1, "member-2": 2}))
     assert found == pytest.approx({"member-0": 0.5, "member-1": 0.5, "member-2": 0}, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("prices", "expected"),
+    [
+        ({"member-0": 3.0, "member-1": 1.0, "member-2": 2.0}, ["member-1", "member-2", "member-0"]),
+        ({"member-0": 3.0, "member-2": 2.0}, ["member-2", "member-0", "member-1"]),
+        ({"member-1": 1.0, "member-2": 1.0, "member-0": 2.0}, ["member-2", "member-1", "member-0"]),
+        ({}, ["member-2", "member-0", "member-1"]),
+    ],
+    ids=["prices", "one-unknown", "equal", "none-known"],
+)
+def test_the_cheapest_is_first_and_the_least_busy_where_prices_say_nothing(prices, expected):
+    loads = SaidLoads(open={"member-0": 1, "member-1": 2}, prices=prices)
+    assert names(RULES["cheapest"](group(1, 1, 1), loads, 0.0, Random(1).random)) == expected

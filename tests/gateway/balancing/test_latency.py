@@ -1,0 +1,134 @@
+"""A group balanced by the time to first content, on a clock of the test's own."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from random import Random
+
+import attrs
+import pytest
+
+from gateway.balancing.balancer import Balancer
+from gateway.routing.plan import Candidate
+from tests.support.groups import group, route
+
+ROUTE = route("lowest_latency")
+Seconds = Callable[[float], float]
+"""The time to first content of a stream that begins at a moment."""
+
+
+@attrs.define
+class Traffic:
+    """Requests that come in at a rate and begin after as long as their member takes."""
+
+    members: list[Candidate]
+    takes: Mapping[str, Seconds]
+    rate: float = 10.0
+    now: float = 0.0
+    balancer: Balancer = attrs.field(factory=lambda: Balancer(chance=Random(11).random))
+
+    def run(self, requests: int) -> dict[str, float]:
+        """The share of each member among so many requests."""
+        found = Counter(self._ask() for _ in range(requests))
+        return {one.target.model: found[one.target.model] / requests for one in self.members}
+
+    def _ask(self) -> str:
+        self.now += 1 / self.rate
+        target = self.balancer.arrange(ROUTE, self.members, None, self.now)[0].target
+        self.balancer.loads.observed(target, self.takes[target.model](self.now), self.now)
+        return target.model
+
+
+def about(seconds: float, seed: int = 5) -> Seconds:
+    """Times that scatter as real ones do, half of them below ``seconds``."""
+    chance = Random(seed)
+    return lambda now: seconds * chance.lognormvariate(0, 0.4)
+
+
+def test_the_choice_is_random_without_measurements():
+    balancer = Balancer(chance=Random(1).random)
+    found = Counter(balancer.arrange(ROUTE, group(1, 1), None, 0.0)[0].target.model for _ in range(1000))
+    assert min(found.values()) > 450
+
+
+@pytest.mark.parametrize("rate", [1, 10, 100])
+@pytest.mark.parametrize("seed", range(3))
+def test_of_two_equal_members_neither_has_more_than_65_of_100_requests(rate, seed):
+    """BerriAI/litellm#3360"""
+    traffic = Traffic(group(1, 1), {"member-0": about(1, seed), "member-1": about(1, seed + 100)}, rate)
+    assert max(traffic.run(1000).values()) <= 0.65
+
+
+def test_the_faster_member_has_most_of_the_traffic():
+    traffic = Traffic(group(1, 1), {"member-0": about(1), "member-1": about(3)})
+    assert traffic.run(2000)["member-0"] > 0.9
+
+
+def test_short_answers_make_no_member_fast():
+    """Only the time to first content is told, and divided by nothing: one of 3 s with short answers looked faster than
+    one of 1 s (BerriAI/litellm#40202, #40352, #3574)."""
+    balancer = Balancer(chance=Random(1).random)
+    slow, fast = group(1, 1)
+    for now in range(10):
+        balancer.loads.observed(slow.target, 3.0, now)
+        balancer.loads.observed(fast.target, 1.0, now)
+    assert balancer.loads.first_content(slow.target, 10.0) == 3.0
+    assert balancer.loads.first_content(fast.target, 10.0) == 1.0
+
+
+def test_a_slow_member_is_still_tried():
+    """BerriAI/litellm#1361"""
+    traffic = Traffic(group(1, 1, 1), {"member-0": about(1), "member-1": about(10), "member-2": about(60)})
+    found = traffic.run(10_000)
+    assert found["member-1"] >= 0.05
+    assert found["member-2"] >= 0.05
+
+
+def test_of_many_members_the_slow_ones_have_half_of_the_traffic_at_most():
+    takes = {f"member-{at}": about(1 if at == 0 else 20, at) for at in range(20)}
+    assert Traffic(group(*[1] * 20), takes).run(5000)["member-0"] > 0.45
+
+
+@pytest.mark.parametrize("rate", [2, 10, 100])
+@pytest.mark.parametrize("slow_for", [10, 240])
+def test_a_member_that_was_slow_is_back_within_a_minute_of_being_fast_again(rate, slow_for):
+    well, ill = about(1), about(15, 6)
+    takes = {"member-0": about(1, 7), "member-1": lambda now: (ill if 60 < now < 60 + slow_for else well)(now)}
+    traffic = Traffic(group(1, 1), takes, rate)
+    traffic.run((60 + slow_for) * rate)
+    traffic.run(60 * rate)
+    assert traffic.run(60 * rate)["member-1"] > 0.35
+
+
+def test_weights_hold_among_members_that_are_alike():
+    takes = {"member-0": about(1, 1), "member-1": about(1, 2)}
+    assert Traffic(group(3, 1), takes).run(4000)["member-0"] == pytest.approx(0.75, abs=0.06)
+
+
+def test_times_are_forgotten_after_five_minutes():
+    balancer = Balancer()
+    (one,) = group(1)
+    balancer.loads.observed(one.target, 9.0, 0.0)
+    assert balancer.loads.first_content(one.target, 299.0) == 9.0
+    assert balancer.loads.first_content(one.target, 300.0) is None
+    assert balancer.loads.percentile(one.target, 0.95, 300.0) is None
+
+
+def test_a_stream_that_was_given_up_teaches_that_it_takes_at_least_so_long():
+    loads = Balancer().loads
+    unknown, fast, slow = (one.target for one in group(1, 1, 1))
+    for now in range(10):
+        loads.observed(fast, 1.0, now)
+        loads.observed(slow, 8.0, now)
+    for target in (unknown, fast, slow):
+        for now in range(10, 20):
+            loads.observed(target, 2.0, now, at_least=True)
+    assert [loads.first_content(target, 20.0) for target in (unknown, fast, slow)] == [2.0, 2.0, 8.0]
+
+
+def test_percentiles_are_those_of_the_last_five_minutes():
+    loads = Balancer().loads
+    (one,) = group(1)
+    for number in range(1, 101):
+        loads.observed(one.target, float(number), 100.0)
+    assert loads.percentile(one.target, 0.95, 100.0) == 95.0
+    assert loads.percentile(one.target, 0.5, 100.0) == 50.0
