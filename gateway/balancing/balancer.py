@@ -3,17 +3,20 @@
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Self, TypeAlias
+
+import attrs
 
 from gateway.balancing.affinity import Affinity
-from gateway.balancing.loads import MeasuredLoads, member_of
-from gateway.balancing.pins import LocalPins, Pin, Pins
-from gateway.balancing.rules import RULES, Random, load_of
+from gateway.balancing.loads import GroupLoads, MeasuredLoads
+from gateway.balancing.rules import RULES, Random
 from gateway.config.settings import Route
-from gateway.routing.plan import Candidate, Outcome
+from gateway.routing.plan import Candidate, Outcome, Plan
+from gateway.routing.target import Target
+from gateway.shared.tables import Tables, local_tables
 from streams.events import FailureReason
 
 Landing: TypeAlias = Literal["hit", "new", "out", "busy", "absent"] | FailureReason
@@ -23,108 +26,122 @@ Landing: TypeAlias = Literal["hit", "new", "out", "busy", "absent"] | FailureRea
 
 _GROUP: Final = attrgetter("group")
 
+_MOST_KNOWN: Final = 512
+"""Plans whose groups are at hand."""
+
 _HOT: Final = 2.0
 """Times the mean of open answers, for their weights, beyond which a member takes no new conversations."""
 _FEW: Final = 3
 """Open answers that are never too many."""
 _CROWD: Final = 8
-"""Open answers beyond twice those of the least busy member that a conversation without a name may lead to. Requests
-that begin alike are turns of one conversation, or a thousand copies of one prompt."""
+"""Open answers beyond twice the mean of the other members that a conversation without a name may lead to. Requests that
+begin alike are turns of one conversation, or a thousand copies of one prompt."""
+
+
+@attrs.frozen(eq=False)
+class BalancedGroup:
+    """The members of the group ``number``, and what of them a choice needs, in the same order."""
+
+    number: int
+    members: tuple[Candidate, ...]
+    targets: tuple[Target, ...]
+    keys: tuple[bytes, ...]
+    weights: tuple[float, ...]
+
+    @classmethod
+    def of(cls, members: tuple[Candidate, ...]) -> Self:
+        targets = tuple(one.target for one in members)
+        keys = tuple(target.identity.place for target in targets)
+        return cls(members[0].group, members, targets, keys, tuple(one.weight for one in members))
 
 
 class Balancer:
-    """Orders the members of groups. One for all requests of a process; it outlives configurations.
+    """Orders the members of groups. There is one for all requests of a process; it outlives configurations.
 
-    ``landings`` counts turns of conversations by their route's name and where they were answered."""
+    Open answers are in ``tables``, and pins: which member has which conversation in its cache. ``landings`` counts the
+    turns of conversations by their route's name and where they were answered."""
 
-    def __init__(
-        self, loads: MeasuredLoads | None = None, pins: Pins | None = None, chance: Random = random.random
-    ) -> None:
-        self.loads = MeasuredLoads() if loads is None else loads
+    def __init__(self, tables: Tables | None = None, chance: Random = random.random) -> None:
+        tables = local_tables() if tables is None else tables
+        self.loads = MeasuredLoads(tables.open_answers)
         self.landings: Counter[tuple[str, Landing]] = Counter()
-        self._pins = LocalPins() if pins is None else pins
+        self._pins = tables.pins
         self._random = chance
+        self._known: dict[int, tuple[Sequence[Candidate], tuple[BalancedGroup, ...]]] = {}
 
-    def arrange(
-        self, route: Route, candidates: Sequence[Candidate], affinity: Affinity | None, now: float
-    ) -> tuple[Candidate, ...]:
-        """``candidates`` with the members of each group in the order in which they should be asked. Targets that are
-        out keep their places: who walks the plan passes over them."""
-        if not has_choice(candidates):
-            return tuple(candidates)
+    def arrange(self, plan: Plan, affinity: Affinity | None, now: float) -> Plan:
+        """``plan`` with the members of each group in the order in which they should be asked. Targets that are out keep
+        their places: who walks the plan passes over them."""
+        route = plan.route
+        if route is None or not has_choice(plan):
+            return plan
         found: list[Candidate] = []
-        for _, members in _groups(candidates):
-            found.extend(members if len(members) < 2 else self._ordered(route, members, affinity, now))
-        return tuple(found)
+        for group in self._groups_of(plan.candidates):
+            found.extend(group.members if len(group.members) < 2 else self._ordered(route, group, affinity, now))
+        return attrs.evolve(plan, candidates=tuple(found))
 
-    def _ordered(
-        self, route: Route, members: list[Candidate], affinity: Affinity | None, now: float
-    ) -> Sequence[Candidate]:
-        order = RULES[route.balance](members, self.loads, now, self._random)
-        if affinity is None:
-            return order
-        pinned = _find(self._pinned(route, members[0].group, affinity, now), members)
-        if pinned is None or not pinned.weight:
-            return self._with_hot_last(order)
-        if affinity.source == "beginning" and self._is_crowded(pinned, members):
-            return order
-        return [pinned, *(one for one in order if one is not pinned)]
+    def _groups_of(self, candidates: Sequence[Candidate]) -> tuple[BalancedGroup, ...]:
+        """The groups of ``candidates``, which are the same for most requests with the same name."""
+        known, groups = self._known.get(id(candidates), ((), ()))
+        if known is not candidates:
+            groups = tuple(BalancedGroup.of(tuple(members)) for _, members in groupby(candidates, _GROUP))
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[id(candidates)] = candidates, groups  # as long as it is kept nothing else has its id
+        return groups
 
-    def _with_hot_last(self, order: list[Candidate]) -> list[Candidate]:
-        """For a new conversation: pins concentrate load (tinfoilsh/confidential-model-router#403)."""
-        answers = sum(self.loads.open_answers(one.target) for one in order)
-        share = _HOT * answers / (sum(one.weight for one in order) or 1)
+    def _ordered(self, route: Route, group: BalancedGroup, affinity: Affinity | None, now: float) -> list[Candidate]:
+        loads = GroupLoads(self.loads, group.targets, group.keys, now)
+        order = RULES[route.balance](group.weights, loads, self._random)
+        if affinity is not None:
+            pinned = self._pinned(route, group.number, affinity)
+            if pinned not in group.keys or not group.weights[at := group.keys.index(pinned)]:
+                _put_hot_last(order, group.weights, loads)
+            elif affinity.source != "beginning" or not _is_crowded(at, group.weights, loads):
+                order.remove(at)
+                order.insert(0, at)
+        return [group.members[at] for at in order]
 
-        def is_hot(one: Candidate) -> bool:
-            return self.loads.open_answers(one.target) > max(share * one.weight, _FEW)
+    def is_warm(self, plan: Plan, target: Target, affinity: Affinity | None) -> bool:
+        """Whether ``target`` probably has the conversation's prompt in its cache: worth a second try on the spot where
+        it is overloaded for a moment (openclaw/openclaw#126843)."""
+        if affinity is None or plan.route is None:
+            return False
+        group = next((one.group for one in plan.candidates if one.target is target), None)
+        return group is not None and self._pinned(plan.route, group, affinity) == target.identity.place
 
-        return sorted(order, key=is_hot) if is_hot(order[0]) else order
-
-    def _is_crowded(self, pinned: Candidate, members: Sequence[Candidate]) -> bool:
-        least = min(load_of(one, self.loads) for one in members)
-        return self.loads.open_answers(pinned.target) > _CROWD + _HOT * least * pinned.weight
-
-    def is_warm(self, route: Route, one: Candidate, affinity: Affinity | None, now: float) -> bool:
-        """Whether ``one`` probably has the conversation's prompt in its cache: worth a second try on the spot where it
-        is overloaded for a moment (openclaw/openclaw#126843)."""
-        pin = None if affinity is None else self._pinned(route, one.group, affinity, now)
-        return pin is not None and pin.member == member_of(one.target)
-
-    def landed(
-        self,
-        route: Route,
-        candidates: Sequence[Candidate],
-        one: Candidate,
-        affinity: Affinity | None,
-        now: float,
-        outcomes: Sequence[Outcome] = (),
-    ) -> None:
-        """The answer of ``one`` goes to the client, after ``outcomes``: its cache has the conversation from now on.
-        ``candidates`` as ``arrange`` gave them."""
-        if affinity is None or not has_choice(candidates):
+    def landed(self, plan: Plan, target: Target, affinity: Affinity | None, outcomes: Sequence[Outcome] = ()) -> None:
+        """The answer of ``target`` goes to the client, after ``outcomes``: its cache has the conversation from now on.
+        ``plan`` as ``arrange`` gave it."""
+        route = plan.route
+        if affinity is None or route is None or not has_choice(plan):
             return
-        for group, members in _groups(candidates):
-            if len(members) < 2 or group > one.group:
-                continue
-            pin = self._pinned(route, group, affinity, now)
-            if group == one.group or pin is not None:
-                self.landings[route.name, _landing(pin, members, one, outcomes)] += 1
-        members = [other for other in candidates if other.group == one.group]
-        if len(members) > 1 and one.weight:
-            pin = Pin(member_of(one.target), now + affinity.lifetime)
-            self._pins.put(_pin_key(affinity, route, one.group), pin, now)
+        one = next(one for one in plan.candidates if one.target is target)
+        for number, group in groupby(plan.candidates, _GROUP):
+            members = list(group)
+            if len(members) > 1 and number <= one.group:
+                pinned = self._pinned(route, number, affinity)
+                if pinned is not None or number == one.group:
+                    self.landings[route.name, _landing(pinned, members, target, outcomes)] += 1
+                if number == one.group and one.weight:
+                    self._pin(route, one, affinity)
 
-    def _pinned(self, route: Route, group: int, affinity: Affinity, now: float) -> Pin | None:
-        return self._pins.get(_pin_key(affinity, route, group), now)
+    def _pinned(self, route: Route, group: int, affinity: Affinity) -> bytes | None:
+        """The place of the member that has the conversation."""
+        return self._pins.read(_pin_key(affinity, route, group))
+
+    def _pin(self, route: Route, one: Candidate, affinity: Affinity) -> None:
+        place = one.target.identity.place
+        self._pins.update(_pin_key(affinity, route, one.group), lambda before, now: place, affinity.lifetime)
 
 
-def has_choice(candidates: Sequence[Candidate]) -> bool:
+def has_choice(plan: Plan) -> bool:
     """Whether any group has several members, so that there is something to balance."""
-    return len(candidates) > 1 and len(set(map(_GROUP, candidates))) < len(candidates)
-
-
-def _groups(candidates: Sequence[Candidate]) -> Iterator[tuple[int, list[Candidate]]]:
-    return ((group, list(members)) for group, members in groupby(candidates, _GROUP))
+    candidates = plan.candidates
+    several = len(candidates) > 1
+    return several and (
+        candidates[0].group == candidates[-1].group or len(set(map(_GROUP, candidates))) < len(candidates)
+    )
 
 
 def _pin_key(affinity: Affinity, route: Route, group: int) -> bytes:
@@ -132,19 +149,31 @@ def _pin_key(affinity: Affinity, route: Route, group: int) -> bytes:
     return hashlib.blake2b(repr((affinity.key, route.name, group)).encode(), digest_size=16).digest()
 
 
-def _find(pin: Pin | None, members: Sequence[Candidate]) -> Candidate | None:
-    if pin is None:
-        return None
-    return next((one for one in members if member_of(one.target) == pin.member), None)
-
-
-def _landing(pin: Pin | None, members: Sequence[Candidate], one: Candidate, outcomes: Sequence[Outcome]) -> Landing:
-    if pin is None:
-        return "new"
-    pinned = _find(pin, members)
+def _landing(
+    pinned: bytes | None, members: Sequence[Candidate], target: Target, outcomes: Sequence[Outcome]
+) -> Landing:
     if pinned is None:
-        return "absent"
-    if member_of(one.target) == pin.member:
+        return "new"
+    if pinned == target.identity.place:
         return "hit"
-    failed = next((past.failed.reason for past in outcomes if member_of(past.target) == pin.member), None)
-    return failed or ("out" if pinned is members[0] else "busy")
+    places = [one.target.identity.place for one in members]
+    if pinned not in places:
+        return "absent"
+    failed = (past.failed.reason for past in outcomes if past.target.identity.place == pinned)
+    return next(failed, None) or ("out" if pinned == places[0] else "busy")
+
+
+def _put_hot_last(order: list[int], weights: Sequence[float], loads: GroupLoads) -> None:
+    """For a new conversation: pins concentrate load (tinfoilsh/confidential-model-router#403)."""
+    answers = loads.open_answers()
+    if answers[order[0]] > _FEW:
+        share = _HOT * sum(answers) / (sum(weights) or 1)
+        order.sort(key=lambda at: answers[at] > max(share * weights[at], _FEW))
+
+
+def _is_crowded(pinned: int, weights: Sequence[float], loads: GroupLoads) -> bool:
+    answers = loads.open_answers()
+    if answers[pinned] <= _CROWD:
+        return False
+    others = (sum(answers) - answers[pinned]) / (sum(weights) - weights[pinned] or 1)
+    return answers[pinned] > _CROWD + _HOT * others * weights[pinned]

@@ -20,27 +20,25 @@ _PAUSE: Final = 1.0
 
 
 class FirstContents:
-    """Times to first content. To ask for the typical one costs nothing."""
+    """Times to first content, and the typical one of them."""
 
     def __init__(self) -> None:
         self._times: deque[tuple[float, float]] = deque(maxlen=MOST_TIMES)
-        self._typical = 0.0
-        self._newest = self._calculated = float("-inf")
+        self.typical = 0.0
+        """Seconds within which 9 of 10 streams began; to be believed for ``WINDOW`` seconds."""
+        self.newest = self._calculated = float("-inf")
+        """The moment of the last one."""
 
     def add(self, seconds: float, now: float, *, at_least: bool = False) -> None:
         """A stream began after ``seconds``. Of one that was given up without content (``at_least``) it is only known
         that it was none of the fast ones."""
-        if at_least and (typical := self.typical(now)) is not None:
-            seconds = max(seconds, typical)
+        if at_least and self.newest > now - WINDOW:
+            seconds = max(seconds, self.typical)
         self._times.append((now, seconds))
-        self._newest = now
+        self.newest = now
         if now - self._calculated >= _PAUSE or len(self._times) <= 8 * ENOUGH:
             self._calculated = now
-            self._typical = self._calculate(now)
-
-    def typical(self, now: float) -> float | None:
-        """Seconds within which 9 of 10 streams began; ``None`` where there were none in the last 5 minutes."""
-        return None if self._newest <= now - WINDOW else self._typical
+            self.typical = self._calculate(now)
 
     def percentile(self, share: float, now: float) -> float | None:
         """Seconds within which the ``share`` of the streams of the last 5 minutes began; ``None`` without any."""

@@ -1,14 +1,14 @@
 """Groups to choose among, and loads as a test says them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import attrs
 
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Balance, Route, RouteTarget
-from gateway.routing.plan import Candidate
+from gateway.routing.once import ONCE
+from gateway.routing.plan import Candidate, Plan
 from gateway.routing.router import Router
-from gateway.routing.target import Target
 
 NAMES = [f"member-{number}" for number in range(100)]
 _ROUTER = Router(
@@ -33,20 +33,29 @@ def route(balance: Balance = "least_busy", name: str = "route") -> Route:
 
 @attrs.frozen
 class SaidLoads:
-    """Loads by the names of members."""
+    """The loads of a group's members, in their order."""
 
-    open: Mapping[str, int] = {}
-    times: Mapping[str, float] = {}
-    prices: Mapping[str, float] = {}
+    open: Sequence[int] = ()
+    times: Sequence[float | None] = ()
+    price: Sequence[float | None] = ()
 
-    def open_answers(self, target: Target) -> int:
-        return self.open.get(target.model, 0)
+    def open_answers(self) -> Sequence[int]:
+        return self.open
 
-    def first_content(self, target: Target, now: float) -> float | None:
-        return self.times.get(target.model)
+    def first_contents(self) -> Sequence[float | None]:
+        return self.times
 
-    def price(self, target: Target) -> float | None:
-        return self.prices.get(target.model)
+    def prices(self) -> Sequence[float | None]:
+        return self.price
+
+
+def idle(members: int) -> SaidLoads:
+    """Nothing is open, and nothing is known."""
+    return SaidLoads([0] * members, [None] * members, [None] * members)
+
+
+def plan(candidates: Sequence[Candidate], by: Route | None = None) -> Plan:
+    return Plan(tuple(candidates), ONCE, route=by)
 
 
 def names(members: Sequence[Candidate]) -> list[str]:

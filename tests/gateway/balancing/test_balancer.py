@@ -1,6 +1,7 @@
-"""Which member of a group a conversation's turns are sent to."""
+"""Which member of a group the turns of conversations are sent to."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from random import Random
 
 import attrs
@@ -9,9 +10,11 @@ import pytest
 from gateway.balancing.affinity import Affinity, AffinitySource
 from gateway.balancing.balancer import Balancer
 from gateway.config.settings import Balance, Route
-from gateway.routing.plan import Candidate, Outcome
+from gateway.routing.plan import Candidate, Outcome, Plan
+from gateway.shared.layout import SIZES
+from gateway.shared.tables import local_tables
 from streams.events import ErrorInfo
-from tests.support.groups import group, names, route
+from tests.support.groups import group, names, plan, route
 
 ROUTE = route()
 OVERLOADED = ErrorInfo("overloaded", "busy", status=529, reason="overloaded")
@@ -21,29 +24,34 @@ def affinity(name: str = "a", lifetime: float = 300.0, source: AffinitySource = 
     return Affinity(name.encode(), lifetime, source)
 
 
-def balancer(seed: int = 1) -> Balancer:
-    return Balancer(chance=Random(seed).random)
-
-
 @attrs.define
 class Gateway:
     """A balancer, and requests that are answered by the first member that is not ``out``."""
 
-    members: list[Candidate]
+    members: Sequence[Candidate]
     route: Route = ROUTE
-    balancer: Balancer = attrs.field(factory=balancer)
     out: set[str] = attrs.field(factory=set)
     now: float = 0.0
+    balancer: Balancer = attrs.field(init=False)
 
-    def ask(self, one: Affinity | None, *, leave_open: bool = False) -> str:
-        """The name of the member that answers."""
-        order = self.balancer.arrange(self.route, self.members, one, self.now)
-        chosen = next(member for member in order if member.target.model not in self.out)
-        self.balancer.loads.opened(chosen.target)
-        self.balancer.landed(self.route, order, chosen, one, self.now)
-        if not leave_open:
-            self.balancer.loads.closed(chosen.target)
-        return chosen.target.model
+    def __attrs_post_init__(self) -> None:
+        self.balancer = Balancer(local_tables(lambda: self.now), Random(1).random)
+
+    def arrange(self, one: Affinity | None) -> Plan:
+        return self.balancer.arrange(plan(self.members, self.route), one, self.now)
+
+    def begin(self, one: Affinity | None) -> tuple[str, Callable[[], object]]:
+        """The name of the member that is answering, and what ends its answer."""
+        arranged = self.arrange(one)
+        target = next(target for target in arranged.targets if target.model not in self.out)
+        self.balancer.landed(arranged, target, one)
+        return target.model, self.balancer.loads.opened(target)
+
+    def ask(self, one: Affinity | None) -> str:
+        """The name of the member that has answered."""
+        name, end = self.begin(one)
+        end()
+        return name
 
     def landings(self) -> dict[str, int]:
         return {landing: count for (_, landing), count in self.balancer.landings.items()}
@@ -52,24 +60,25 @@ class Gateway:
 # Which groups are ordered
 
 
-def test_a_plan_without_a_choice_comes_back_as_it_is_at_once():
-    plan = (*group(1), *group(1, number=1, first=1))
-    assert Balancer(loads=None, chance=lambda: pytest.fail("chosen")).arrange(ROUTE, plan, affinity(), 0.0) is plan
+@pytest.mark.parametrize("by", [ROUTE, None], ids=["route", "no-route"])
+def test_a_plan_without_a_choice_comes_back_as_it_is_at_once(by):
+    one = plan([*group(1), *group(1, number=1, first=1)], by)
+    assert Balancer(chance=lambda: pytest.fail("chosen")).arrange(one, affinity(), 0.0) is one
 
 
 def test_groups_keep_their_order():
-    plan = (*group(1, 1), *group(1, number=1, first=2), *group(1, 1, number=2, first=3))
-    orders = {tuple(names(balancer(seed).arrange(ROUTE, plan, None, 0.0))) for seed in range(50)}
+    gateway = Gateway([*group(1, 1), *group(1, number=1, first=2), *group(1, 1, number=2, first=3)])
+    orders = {tuple(names(gateway.arrange(None).candidates)) for _ in range(50)}
     assert len(orders) == 4
     assert all({*order[:2]} == {"member-0", "member-1"} and order[2] == "member-2" for order in orders)
 
 
-def test_an_open_answer_is_one_until_it_is_closed():
-    """agentgateway/agentgateway#2572"""
+def test_an_answer_is_open_until_its_end():
+    """BerriAI/litellm#1361"""
     gateway = Gateway(group(1, 1))
-    first = gateway.ask(None, leave_open=True)
+    first, end = gateway.begin(None)
     assert {gateway.ask(None) for _ in range(20)} == {"member-0", "member-1"} - {first}
-    gateway.balancer.loads.closed(next(one.target for one in gateway.members if one.target.model == first))
+    end()
     assert {gateway.ask(None) for _ in range(20)} == {"member-0", "member-1"}
 
 
@@ -79,30 +88,32 @@ def test_an_open_answer_is_one_until_it_is_closed():
 @pytest.mark.parametrize("balance", ["least_busy", "weighted", "lowest_latency", "cheapest"])
 @pytest.mark.parametrize("source", ["session", "beginning"])
 def test_the_turns_of_a_conversation_land_on_one_member_under_mixed_load(balance: Balance, source: AffinitySource):
-    """A third of them otherwise (LeenHawk/gproxy#161, BerriAI/litellm#41065)."""
+    """A third of them otherwise (agentgateway/agentgateway#2572, LeenHawk/gproxy#161, BerriAI/litellm#41065)."""
     gateway = Gateway(group(1, 1, 1), route(balance))
-    chance = Random(3)
-    turns: dict[str, list[str]] = {}
+    chance, turns = Random(3), dict[int, list[str]]()
+    open: list[Callable[[], object]] = []
     for _ in range(10):
         for number in range(100):
-            name = f"conversation-{number}"
-            turns.setdefault(name, []).append(
-                gateway.ask(affinity(name, source=source), leave_open=chance.random() < 0.01)
-            )
-            gateway.ask(None, leave_open=chance.random() < 0.01)
+            for one in (affinity(f"{number}", source=source), None):
+                name, end = gateway.begin(one)
+                open.append(end)
+                if one is not None:
+                    turns.setdefault(number, []).append(name)
+            while len(open) > 20:
+                open.pop(chance.randrange(20))()
             gateway.now += 0.01
     assert all(len(set(answered)) == 1 for answered in turns.values())
     assert len({answered[0] for answered in turns.values()}) == 3
     assert gateway.landings() == {"new": 100, "hit": 900}
 
 
-def test_conversations_of_other_names_are_others():
+def test_conversations_spread_over_the_members():
     gateway = Gateway(group(*[1] * 20))
     assert len({gateway.ask(affinity(f"{number}")) for number in range(60)}) > 10
 
 
 def test_each_route_has_pins_of_its_own():
-    """A session asks for a large model and a small one."""
+    """A session asks for a large model and for a small one."""
     gateway = Gateway(group(1, 1, 1))
     gateway.ask(affinity())
     gateway.route = route(name="other")
@@ -128,6 +139,18 @@ def test_a_pin_lasts_an_hour_where_the_request_asks_its_provider_for_that():
     assert gateway.ask(affinity(lifetime=3600)) == first
 
 
+def test_there_are_100_000_pins_at_most():
+    """The longest unused go first."""
+    most = SIZES["pins"].rows
+    gateway = Gateway(group(1, 1))
+    for number in range(most + 10):
+        gateway.ask(affinity(f"{number}"))
+    for number in (9, most + 9):
+        gateway.ask(affinity(f"{number}"))
+    assert most <= 100_000
+    assert gateway.landings() == {"new": most + 11, "hit": 1}
+
+
 def test_a_member_that_is_out_is_left_and_the_one_that_has_the_cache_then_is_kept():
     gateway = Gateway(group(1, 1, 1))
     first = gateway.ask(affinity())
@@ -142,8 +165,9 @@ def test_a_member_that_is_out_is_left_and_the_one_that_has_the_cache_then_is_kep
 def test_a_move_is_counted_by_the_reason_why_the_pinned_member_failed():
     gateway = Gateway(group(1, 1))
     gateway.ask(affinity())
-    pinned, other = gateway.balancer.arrange(ROUTE, gateway.members, affinity(), 0.0)
-    gateway.balancer.landed(ROUTE, (pinned, other), other, affinity(), 0.0, [Outcome(pinned.target, OVERLOADED)])
+    arranged = gateway.arrange(affinity())
+    pinned, other = arranged.targets
+    gateway.balancer.landed(arranged, other, affinity(), [Outcome(pinned, OVERLOADED)])
     assert gateway.landings() == {"new": 1, "overloaded": 1}
 
 
@@ -151,7 +175,7 @@ def test_a_request_that_nobody_answers_leaves_the_pin_where_it_is():
     gateway = Gateway(group(1, 1, 1))
     first = gateway.ask(affinity())
     for _ in range(5):
-        gateway.balancer.arrange(ROUTE, gateway.members, affinity(), 0.0)
+        gateway.arrange(affinity())
     assert gateway.ask(affinity()) == first
 
 
@@ -185,58 +209,65 @@ def test_a_weight_of_nought_keeps_no_conversation():
     assert gateway.ask(affinity()) == "member-0"
 
 
+def test_a_member_whose_weight_became_nought_is_left():
+    gateway = Gateway(group(1, 1))
+    first = gateway.ask(affinity())
+    gateway.members = [attrs.evolve(one, weight=one.target.model != first) for one in gateway.members]
+    assert gateway.ask(affinity()) != first
+
+
 def test_only_the_member_that_has_the_cache_is_warm():
     gateway = Gateway(group(1, 1))
     first = gateway.ask(affinity())
-    warm = [one for one in gateway.members if gateway.balancer.is_warm(ROUTE, one, affinity(), 299.0)]
-    assert names(warm) == [first]
-    assert not any(gateway.balancer.is_warm(ROUTE, one, affinity(), 301.0) for one in gateway.members)
-    assert not any(gateway.balancer.is_warm(ROUTE, one, None, 0.0) for one in gateway.members)
-    assert not any(gateway.balancer.is_warm(ROUTE, one, affinity("b"), 0.0) for one in gateway.members)
+
+    def warm(one: Affinity | None) -> list[str]:
+        asked = plan(gateway.members, ROUTE)
+        return [target.model for target in asked.targets if gateway.balancer.is_warm(asked, target, one)]
+
+    assert warm(affinity()) == [first]
+    assert warm(affinity("b")) == warm(None) == []
+    gateway.now += 301
+    assert warm(affinity()) == []
 
 
 # Stickiness against load
 
 
-def test_a_member_with_more_than_twice_the_mean_takes_no_new_conversations():
+@pytest.mark.parametrize(("answers", "takes"), [((7, 1, 1), False), ((6, 1, 1), False), ((4, 1, 1), True)])
+def test_a_member_with_more_than_twice_the_mean_takes_no_new_conversations(answers, takes):
     """Pins concentrate load (tinfoilsh/confidential-model-router#403)."""
     gateway = Gateway(group(1, 1, 1), route("weighted"))
     pinned = {name: gateway.ask(affinity(name)) for name in map(str, range(30))}
-    hot = next(one for one in gateway.members if one.target.model == "member-0")
-    for _ in range(7):
-        gateway.balancer.loads.opened(hot.target)
-    for other in gateway.members[1:]:
-        gateway.balancer.loads.opened(other.target)
-    assert "member-0" not in {gateway.ask(affinity(f"new {number}")) for number in range(50)}
+    for one, count in zip(gateway.members, answers, strict=True):
+        for _ in range(count):
+            gateway.balancer.loads.opened(one.target)
+    assert ("member-0" in {gateway.ask(affinity(f"new {number}")) for number in range(50)}) is takes
     assert {name: gateway.ask(affinity(name)) for name in pinned} == pinned
-    gateway.balancer.loads.closed(hot.target)  # 6 of 8 is more than twice the mean, as 5 of 7 is
-    gateway.balancer.loads.closed(hot.target)
-    gateway.balancer.loads.closed(hot.target)  # 4 of 6 is no more
-    assert "member-0" in {gateway.ask(affinity(f"newer {number}")) for number in range(50)}
+    assert "member-0" in pinned.values()
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 5, 10, 20, 50])
 def test_weights_hold_for_new_conversations_under_load(at_once):
-    """Twice the mean is twice the mean for its weight."""
+    """Twice the mean is that of its weight."""
     gateway = Gateway(group(8, 1, 1), route("weighted"))
-    targets = {one.target.model: one.target for one in gateway.members}
-    chance, found, open = Random(5), Counter[str](), list[str]()
+    chance, found, open = Random(5), Counter[str](), list[Callable[[], object]]()
     for number in range(10_000):
-        open.append(gateway.ask(affinity(str(number)), leave_open=True))
-        found[open[-1]] += 1
+        name, end = gateway.begin(affinity(f"{number}"))
+        found[name] += 1
+        open.append(end)
         if len(open) == at_once:
-            gateway.balancer.loads.closed(targets[open.pop(chance.randrange(at_once))])
-    assert [found[name] / 10_000 for name in targets] == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
+            open.pop(chance.randrange(at_once))()
+    assert [found[name] / 10_000 for name in names(gateway.members)] == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
 
 
 def test_copies_of_one_prompt_do_not_all_go_to_one_member():
     """Without a name they look like one conversation."""
     gateway = Gateway(group(1, 1))
-    found = Counter(gateway.ask(affinity(source="beginning"), leave_open=True) for _ in range(100))
+    found = Counter(gateway.begin(affinity(source="beginning"))[0] for _ in range(100))
     assert min(found.values()) > 30
     assert gateway.landings()["busy"] > 1
 
 
 def test_a_conversation_with_a_name_stays_where_it_is_however_many_answers_are_open():
     gateway = Gateway(group(1, 1))
-    assert len({gateway.ask(affinity(), leave_open=True) for _ in range(100)}) == 1
+    assert len({gateway.begin(affinity())[0] for _ in range(100)}) == 1

@@ -1,19 +1,29 @@
 """A group balanced by the time to first content, on a clock of the test's own."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 import attrs
 import pytest
 
 from gateway.balancing.balancer import Balancer
+from gateway.balancing.loads import MeasuredLoads
 from gateway.routing.plan import Candidate
-from tests.support.groups import group, route
+from gateway.shared.tables import local_tables
+from tests.support.groups import group, plan, route
 
 ROUTE = route("lowest_latency")
 Seconds = Callable[[float], float]
 """The time to first content of a stream that begins at a moment."""
+
+
+def balancer(seed: int = 1) -> Balancer:
+    return Balancer(local_tables(lambda: 0.0), Random(seed).random)
+
+
+def typical(loads: MeasuredLoads, members: Sequence[Candidate], now: float) -> Sequence[float | None]:
+    return loads.first_contents([one.target.identity.place for one in members], now)
 
 
 @attrs.define
@@ -24,7 +34,7 @@ class Traffic:
     takes: Mapping[str, Seconds]
     rate: float = 10.0
     now: float = 0.0
-    balancer: Balancer = attrs.field(factory=lambda: Balancer(chance=Random(11).random))
+    balancer: Balancer = attrs.field(factory=lambda: balancer(11))
 
     def run(self, requests: int) -> dict[str, float]:
         """The share of each member among so many requests."""
@@ -33,7 +43,7 @@ class Traffic:
 
     def _ask(self) -> str:
         self.now += 1 / self.rate
-        target = self.balancer.arrange(ROUTE, self.members, None, self.now)[0].target
+        target = self.balancer.arrange(plan(self.members, ROUTE), None, self.now).first
         self.balancer.loads.observed(target, self.takes[target.model](self.now), self.now)
         return target.model
 
@@ -45,8 +55,8 @@ def about(seconds: float, seed: int = 5) -> Seconds:
 
 
 def test_the_choice_is_random_without_measurements():
-    balancer = Balancer(chance=Random(1).random)
-    found = Counter(balancer.arrange(ROUTE, group(1, 1), None, 0.0)[0].target.model for _ in range(1000))
+    one = balancer()
+    found = Counter(one.arrange(plan(group(1, 1), ROUTE), None, 0.0).first.model for _ in range(1000))
     assert min(found.values()) > 450
 
 
@@ -66,13 +76,11 @@ def test_the_faster_member_has_most_of_the_traffic():
 def test_short_answers_make_no_member_fast():
     """Only the time to first content is told, and divided by nothing: one of 3 s with short answers looked faster than
     one of 1 s (BerriAI/litellm#40202, #40352, #3574)."""
-    balancer = Balancer(chance=Random(1).random)
-    slow, fast = group(1, 1)
+    loads, members = balancer().loads, group(1, 1)
     for now in range(10):
-        balancer.loads.observed(slow.target, 3.0, now)
-        balancer.loads.observed(fast.target, 1.0, now)
-    assert balancer.loads.first_content(slow.target, 10.0) == 3.0
-    assert balancer.loads.first_content(fast.target, 10.0) == 1.0
+        loads.observed(members[0].target, 3.0, now)
+        loads.observed(members[1].target, 1.0, now)
+    assert typical(loads, members, 10.0) == [3.0, 1.0]
 
 
 def test_a_slow_member_is_still_tried():
@@ -105,29 +113,26 @@ def test_weights_hold_among_members_that_are_alike():
 
 
 def test_times_are_forgotten_after_five_minutes():
-    balancer = Balancer()
-    (one,) = group(1)
-    balancer.loads.observed(one.target, 9.0, 0.0)
-    assert balancer.loads.first_content(one.target, 299.0) == 9.0
-    assert balancer.loads.first_content(one.target, 300.0) is None
-    assert balancer.loads.percentile(one.target, 0.95, 300.0) is None
+    loads, (one,) = balancer().loads, group(1)
+    loads.observed(one.target, 9.0, 0.0)
+    assert typical(loads, [one], 299.0) == [9.0]
+    assert typical(loads, [one], 300.0) == [None]
+    assert loads.percentile(one.target, 0.95, 300.0) is None
 
 
 def test_a_stream_that_was_given_up_teaches_that_it_takes_at_least_so_long():
-    loads = Balancer().loads
-    unknown, fast, slow = (one.target for one in group(1, 1, 1))
+    loads, members = balancer().loads, group(1, 1, 1)
     for now in range(10):
-        loads.observed(fast, 1.0, now)
-        loads.observed(slow, 8.0, now)
-    for target in (unknown, fast, slow):
-        for now in range(10, 20):
-            loads.observed(target, 2.0, now, at_least=True)
-    assert [loads.first_content(target, 20.0) for target in (unknown, fast, slow)] == [2.0, 2.0, 8.0]
+        loads.observed(members[1].target, 1.0, now)
+        loads.observed(members[2].target, 8.0, now)
+    for now in range(10, 20):
+        for one in members:
+            loads.observed(one.target, 2.0, now, at_least=True)
+    assert typical(loads, members, 20.0) == [2.0, 2.0, 8.0]
 
 
 def test_percentiles_are_those_of_the_last_five_minutes():
-    loads = Balancer().loads
-    (one,) = group(1)
+    loads, (one,) = balancer().loads, group(1)
     for number in range(1, 101):
         loads.observed(one.target, float(number), 100.0)
     assert loads.percentile(one.target, 0.95, 100.0) == 95.0
