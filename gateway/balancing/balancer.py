@@ -9,20 +9,23 @@ from operator import attrgetter
 from typing import Final, Literal, Self, TypeAlias
 
 import attrs
+import trio
 
 from gateway.balancing.affinity import Affinity
-from gateway.balancing.loads import GroupLoads, MeasuredLoads
+from gateway.balancing.loads import GroupLoads, LocalOpenCounts, MeasuredLoads, OpenCounts
 from gateway.balancing.rules import RULES, Random
 from gateway.config.settings import Route
 from gateway.routing.plan import Candidate, Outcome, Plan
 from gateway.routing.target import Target
-from gateway.shared.tables import Tables, local_tables
+from gateway.shared.rows import LocalRows, Rows
 from streams.events import FailureReason
 
 Landing: TypeAlias = Literal["hit", "new", "out", "busy", "absent"] | FailureReason
 """Where a conversation's turn was answered: by the member that has its cache (``hit``), by any for want of one
 (``new``), or by another one: the pinned member failed (for which reason), was ``out``, had too many answers open
 (``busy``), or is no candidate any more (``absent``)."""
+
+MOST_PINS: Final = 100_000
 
 _GROUP: Final = attrgetter("group")
 
@@ -58,14 +61,15 @@ class BalancedGroup:
 class Balancer:
     """Orders the members of groups. There is one for all requests of a process; it outlives configurations.
 
-    Open answers are in ``tables``, and pins: which member has which conversation in its cache. ``landings`` counts the
-    turns of conversations by their route's name and where they were answered."""
+    ``pins`` say which member has which conversation in its cache, ``counts`` how many answers are open; workers share
+    both. ``landings`` counts the turns of conversations by their route's name and where they were answered."""
 
-    def __init__(self, tables: Tables | None = None, chance: Random = random.random) -> None:
-        tables = local_tables() if tables is None else tables
-        self.loads = MeasuredLoads(tables.open_answers)
+    def __init__(
+        self, pins: Rows | None = None, counts: OpenCounts | None = None, chance: Random = random.random
+    ) -> None:
+        self.loads = MeasuredLoads(LocalOpenCounts() if counts is None else counts)
         self.landings: Counter[tuple[str, Landing]] = Counter()
-        self._pins = tables.pins
+        self._pins = LocalRows(MOST_PINS, trio.current_time) if pins is None else pins
         self._random = chance
         self._known: dict[int, tuple[Sequence[Candidate], tuple[BalancedGroup, ...]]] = {}
 

@@ -8,7 +8,6 @@ import attrs
 
 from gateway.balancing.latencies import WINDOW, FirstContents
 from gateway.routing.target import Target
-from gateway.shared.counts import OpenCounts
 
 Price: TypeAlias = Callable[[Target], float | None]
 """What a request would cost at a target, in any one unit; ``None`` where nobody knows."""
@@ -38,6 +37,42 @@ def unknown_price(target: Target) -> float | None:
     return None
 
 
+class OpenCounts(Protocol):
+    """The numbers of open answers, by the places of targets (``Identity.place``)."""
+
+    def begin(self, key: bytes, /) -> None:
+        """One more."""
+        ...
+
+    def end(self, key: bytes, /) -> None:
+        """One less."""
+        ...
+
+    def count(self, key: bytes, /) -> int:
+        """How many there are."""
+        ...
+
+
+class LocalOpenCounts:
+    """The numbers of open answers in one process."""
+
+    def __init__(self) -> None:
+        self._open: dict[bytes, int] = {}
+
+    def begin(self, key: bytes, /) -> None:
+        self._open[key] = self._open.get(key, 0) + 1
+
+    def end(self, key: bytes, /) -> None:
+        left = self._open.get(key, 0) - 1
+        if left > 0:
+            self._open[key] = left
+        else:
+            self._open.pop(key, None)
+
+    def count(self, key: bytes, /) -> int:
+        return self._open.get(key, 0)
+
+
 class MeasuredLoads:
     """The loads of all targets, from what is told of their answers. Open answers are those of all workers that share
     ``counts``; times are of this process."""
@@ -47,9 +82,13 @@ class MeasuredLoads:
         self.price = price
         self._times: dict[bytes, FirstContents] = {}
 
-    def opened(self, target: Target) -> Callable[[], object]:
-        """A request goes to ``target``. What is to be called once when its answer has ended, whichever way."""
-        return self.counts.take(target.identity.place)
+    def opened(self, target: Target) -> None:
+        """A request goes to ``target``."""
+        self.counts.begin(target.identity.place)
+
+    def closed(self, target: Target) -> None:
+        """Its answer has ended, whichever way: to be called once for each ``opened``."""
+        self.counts.end(target.identity.place)
 
     def observed(self, target: Target, seconds: float, now: float, *, at_least: bool = False) -> None:
         """A stream of ``target`` has had its first content so many ``seconds`` after it was asked for. ``at_least``:
@@ -84,7 +123,7 @@ class GroupLoads:
 
     @cached_property
     def answers(self) -> list[int]:
-        return list(map(self.loads.counts.total, self.keys))
+        return list(map(self.loads.counts.count, self.keys))
 
     def open_answers(self) -> list[int]:
         return self.answers

@@ -2,17 +2,18 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 
 import attrs
 import pytest
 
 from gateway.balancing.affinity import Affinity, AffinitySource
-from gateway.balancing.balancer import Balancer
+from gateway.balancing.balancer import MOST_PINS, Balancer
 from gateway.config.settings import Balance, Route
 from gateway.routing.plan import Candidate, Outcome, Plan
 from gateway.shared.layout import SIZES
-from gateway.shared.tables import local_tables
+from gateway.shared.rows import LocalRows
 from streams.events import ErrorInfo
 from tests.support.groups import group, names, plan, route
 
@@ -35,7 +36,7 @@ class Gateway:
     balancer: Balancer = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.balancer = Balancer(local_tables(lambda: self.now), Random(1).random)
+        self.balancer = Balancer(LocalRows(MOST_PINS, lambda: self.now), chance=Random(1).random)
 
     def arrange(self, one: Affinity | None) -> Plan:
         return self.balancer.arrange(plan(self.members, self.route), one, self.now)
@@ -45,7 +46,8 @@ class Gateway:
         arranged = self.arrange(one)
         target = next(target for target in arranged.targets if target.model not in self.out)
         self.balancer.landed(arranged, target, one)
-        return target.model, self.balancer.loads.opened(target)
+        self.balancer.loads.opened(target)
+        return target.model, partial(self.balancer.loads.closed, target)
 
     def ask(self, one: Affinity | None) -> str:
         """The name of the member that has answered."""
@@ -141,14 +143,12 @@ def test_a_pin_lasts_an_hour_where_the_request_asks_its_provider_for_that():
 
 def test_there_are_100_000_pins_at_most():
     """The longest unused go first."""
-    most = SIZES["pins"].rows
     gateway = Gateway(group(1, 1))
-    for number in range(most + 10):
-        gateway.ask(affinity(f"{number}"))
-    for number in (9, most + 9):
-        gateway.ask(affinity(f"{number}"))
-    assert most <= 100_000
-    assert gateway.landings() == {"new": most + 11, "hit": 1}
+    gateway.balancer = Balancer(LocalRows(10, lambda: 0.0))
+    for name in ("first", *map(str, range(9)), "first", "new", "first", "0"):
+        gateway.ask(affinity(name))
+    assert gateway.landings() == {"new": 12, "hit": 2}
+    assert SIZES["pins"].rows <= MOST_PINS <= 100_000
 
 
 def test_a_member_that_is_out_is_left_and_the_one_that_has_the_cache_then_is_kept():
