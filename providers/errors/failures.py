@@ -116,8 +116,13 @@ _KIND_OF_REASON: Mapping[tuple[ErrorKind, FailureReason], ErrorKind] = {
     ("authentication", "quota"): "billing",
     ("permission", "quota"): "billing",
     ("permission", "content_filter"): "invalid_request",
+    ("permission", "bad_answer"): "invalid_request",
     ("invalid_request", "credential"): "authentication",
 }
+
+# A page is of a firewall, which has found something in the request (anthropics/claude-code#58294), and not of a
+# provider that refuses a key.
+_BLOCKED = "the provider answered with status 403 and a page: a firewall before it has blocked the request"
 
 # The headers of an upstream's error that the client acts on (api7/aisix#144).
 TELLING_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
@@ -132,9 +137,12 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
     except NOT_JSON:
         error = _plain(body, headers)
     message = _text(error.get("message")) or f"the provider answered with status {status} and no readable error"
+    blocked = status == 403 and body.lstrip().startswith(b"<")
+    if blocked:
+        message = _BLOCKED
     if status < 400 or status == 500:  # inside a stream, or a status that says nothing
         kind = kind_of(error, kind)
-    reason = failure_reason(status, error, kind, headers)
+    reason = "bad_answer" if blocked else failure_reason(status, error, kind, headers)
     meant = _KIND_OF_REASON.get((kind, reason), kind)
     failed = ErrorInfo(
         meant,

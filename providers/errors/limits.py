@@ -112,14 +112,14 @@ def resets(headers: Headers, now: float) -> Iterator[float]:
                 yield wait
 
 
-_FULL: Final = frozenset(("0", "100", "rejected"))
+_FULL: Final = frozenset(("0", "100", "100.0", "rejected"))
 """The values of headers that may say that nothing is left."""
 
 
 def told_outage(headers: Headers, now: float | None = None) -> tuple[FailureReason, float] | None:
     """Why a provider that has answered well is going to refuse the next request, and for how many seconds: nothing is
     left of a limit, of which it says when it ends. ``None`` otherwise, which is found out at little cost."""
-    if not [name for name, value in headers if (value in _FULL and "limit" in name) or name.startswith(_CODEX)]:
+    if not [name for name, value in headers if value in _FULL and ("limit" in name or "used" in name)]:
         return None
     at = time.time() if now is None else now
     if waits := list(plan_waits(headers, at)):

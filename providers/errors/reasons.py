@@ -57,7 +57,9 @@ REASON_OF_WORD: Final[Mapping[str, FailureReason]] = {
     # others
     "insufficient_user_quota": "quota",  # new-api
     "quota_exceeded": "quota",  # GitHub Copilot
-    "model_decommissioned": "gone",  # Groq
+    "model_decommissioned": "gone",  # Groq, and those below, which come with 403
+    "model_permission_blocked_org": "gone",
+    "model_permission_blocked_project": "gone",
     "DeploymentNotFound": "gone",  # Azure
 }
 
@@ -85,6 +87,9 @@ SENTENCES: Final[tuple[tuple[str, FailureReason], ...]] = (
     (r"Content Exists Risk", "content_filter"),
     # Bedrock
     (r"The provided model identifier is invalid", "gone"),
+    (r"You don't have access to the model with the specified model ID", "gone"),
+    # Vertex AI
+    (r"Permission '[\w.]{1,60}' denied on resource '[\w./-]{1,300}/models/", "gone"),
 )
 _PATTERNS: Final = tuple((re.compile(words), reason) for words, reason in SENTENCES)
 
