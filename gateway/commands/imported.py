@@ -23,12 +23,36 @@ NO_DOOR: Final = (
 _SHOWN = 6  # of what is lost in a group, in the summary
 
 
+@attrs.frozen
+class Deployment:
+    """An item of LiteLLM's ``model_list``: the ``entry`` that it has become, its place among those of its name, its
+    share of them (``rate`` where none is said), and how many requests there may be for one."""
+
+    entry: dict[str, Any]
+    order: float | None = None
+    weight: float | None = None
+    rate: float | None = None
+    attempts: int | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.entry.get("name", self.entry["model"]))
+
+
 @attrs.define
 class Result:
     """The sections of the new file, and what of the old one they do not hold."""
 
     entries: list[tuple[list[str], dict[str, Any]]] = attrs.field(factory=list)
+    deployments: dict[str, list[Deployment]] = attrs.field(factory=dict)
+    """By the name that clients ask for, those of patterns left out."""
     aliases: dict[str, Any] = attrs.field(factory=dict)
+    same: dict[str, str] = attrs.field(factory=dict)
+    """Aliases of names with several targets, and these: each has the targets itself."""
+    attempts: int | None = None
+    retries: dict[str, Any] = attrs.field(factory=dict)
+    circuit: dict[str, Any] = attrs.field(factory=dict)
+    notes_on_retries: list[str] = attrs.field(factory=list)
     client_keys: list[dict[str, Any]] = attrs.field(factory=list)
     timeouts: dict[str, str] = attrs.field(factory=dict)
     limits: dict[str, Any] = attrs.field(factory=dict)
@@ -54,7 +78,8 @@ class Result:
 
     def known(self) -> Callable[[str], bool]:
         """A function that says whether a model can be asked for by a name, written as in the new file."""
-        content = {"version": VERSION, "model_providers": [entry for _, entry in self.entries]}
+        entries = {entry.get("name", entry["model"]): entry for _, entry in self.entries}  # some share one as yet
+        content = {"version": VERSION, "model_providers": [*entries.values()]}
         direct, written = Names(from_mapping(content).entries, {}).direct, {*self.names, *self.aliases}
 
         def known(name: str) -> bool:
@@ -97,12 +122,14 @@ def lines(result: Result, source: str) -> Iterator[str]:
             yield f"  {' ' if number else '-'} {key}: {_yaml(value)}"
     if result.aliases:
         yield from ("", "model_aliases:")
-        yield from (f"  {_yaml(alias)}: {_yaml(target)}" for alias, target in result.aliases.items())
+        for alias, target in result.aliases.items():
+            yield from _alias(alias, target)
     if result.client_keys:
         yield from ("", "client_keys:")
         yield from (f"  - {_yaml(key)}" for key in result.client_keys)
     else:
         yield from ("", f"# {NO_DOOR}")
+    yield from _attempts(result)
     if result.timeouts:
         yield from ("", f"timeouts: {_yaml(result.timeouts)}")
     if result.limits:
@@ -115,11 +142,34 @@ def lines(result: Result, source: str) -> Iterator[str]:
         yield from (f"# {_one_line(remark)}" for remark in result.remarks)
 
 
+def _attempts(result: Result) -> Iterator[str]:
+    if result.retries:
+        yield ""
+        yield from (f"# {_one_line(note)}" for note in result.notes_on_retries)
+        yield f"retries: {_yaml(result.retries)}"
+    if result.circuit:
+        yield from ("", "# When a target is left alone, and for how long", f"circuit: {_yaml(result.circuit)}")
+
+
+def _alias(alias: str, target: dict[str, Any]) -> Iterator[str]:
+    """An alias; of one with several targets each on a line of its own."""
+    if "targets" not in target:
+        yield f"  {_yaml(alias)}: {_yaml(target)}"
+        return
+    yield f"  {_yaml(alias)}:"
+    yield "    targets:"
+    yield from (f"      - {_yaml(one)}" for one in target["targets"])
+    yield from (f"    {key}: {_yaml(value)}" for key, value in target.items() if key != "targets")
+
+
 def summary(result: Result) -> Iterator[str]:
     """Summarise what is carried over and what is lost, by what the loss means."""
     counts = [_counted(result.models, "model")]
     counts[0] = f"{len(result.entries)} of {counts[0]}"
-    counts += [_counted(len(result.aliases), "alias", "es")] if result.aliases else []
+    routes = sum("targets" in target for target in result.aliases.values())
+    aliases = len(result.aliases) - routes
+    counts += [_counted(aliases, "alias", "es")] if aliases else []
+    counts += [f"{_counted(routes, 'name')} with several targets"] if routes else []
     counts += [_counted(len(result.client_keys), "client key")] if result.client_keys else []
     last = counts.pop()
     yield f"Carried over: {' and '.join(filter(None, (', '.join(counts), last)))}."

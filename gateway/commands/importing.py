@@ -14,7 +14,7 @@ from typing import Any, Final
 import click
 import yaml
 
-from gateway.commands.imported import VERSION, Result, lines, literal, summary
+from gateway.commands.imported import VERSION, Deployment, Result, lines, literal, summary
 from gateway.commands.litellm import (
     CARRIED,
     COMPATIBLE,
@@ -33,6 +33,7 @@ from gateway.commands.litellm import (
     Group,
 )
 from gateway.commands.litellm_keys import Token, taken_over, tokens
+from gateway.commands.litellm_routes import ROUTED, add_routes, attempts_of
 from gateway.commands.terminal import say
 from gateway.config import document
 from gateway.config.loading import ConfigError, from_mapping
@@ -87,6 +88,7 @@ def imported(content: Any, keys: Sequence[Token] | None = None) -> Result:
     if not result.entries:
         raise _mistake("no model that can be had here", "; ".join(remarks) or "its model_list is empty")
     result.remarks += remarks
+    add_routes(content, result)
     _aliases(content, result)
     _client_keys(content.get("general_settings"), keys, result)
     for section, settings in content.items():
@@ -132,8 +134,8 @@ def _model(
     if isinstance(credential := params.get("litellm_credential_name"), str):
         params = {**credentials.get(credential, {}), **params}
     what = f"{name} ({params['model']})"
-    if name in taken:
-        reason = (Group.PROTECTION, f"{taken[name]} has the name; sharing one among several is not here yet")
+    if name in taken and "*" in name:
+        reason = (Group.PROTECTION, f"{taken[name]} has the name, and a pattern is one entry")
         remarks.append(result.leave_out(what, reason))
         return
     info = item.get("model_info")
@@ -148,12 +150,26 @@ def _model(
         del result.losses[before:]
         remarks.append(result.leave_out(what, (Group.NAMES, error.mistakes[0].found)))
     else:
-        if entry.get("name", entry["model"]) in result.names:
+        if "*" in name and entry.get("name", entry["model"]) in result.names:
             remarks.append(f"{name} is asked for by way of {entry['model']}, above")
             return
         taken[name] = entry["model"]
         result.entries.append(([*remarks, *notes], entry))
+        if "*" not in name:
+            result.deployments.setdefault(literal(name), []).append(_deployment(entry, params))
         remarks.clear()
+
+
+def _deployment(entry: dict[str, Any], params: Mapping[str, Any]) -> Deployment:
+    order, weight, rpm, tpm = (_positive(params.get(name)) for name in ("order", "weight", "rpm", "tpm"))
+    if params.get("weight") == 0:
+        weight = 0
+    attempts = attempts_of(params.get("num_retries", params.get("max_retries")))
+    return Deployment(entry, order, _plain(weight), _plain(rpm or tpm), attempts)
+
+
+def _plain(number: float | None) -> float | None:
+    return int(number) if number is not None and number == int(number) else number
 
 
 class _NotHere(Exception):
@@ -238,6 +254,8 @@ def _params(
 ) -> Iterator[str]:
     """Remarks on what else ``litellm_params`` says; what has a counterpart goes into ``entry``."""
     carried = CARRIED | NO_MATTER | ({"timeout", "request_timeout"} if timed else set())
+    if limits := dict(_ratelimits(params)):
+        entry["ratelimits"] = limits
     for param, value in params.items():
         if param == "max_tokens" and prefix == "anthropic" and type(value) is int and value > 0:
             entry["quirks"] = {"default_max_tokens": value}
@@ -247,10 +265,25 @@ def _params(
             yield result.leave_out(f"{param} of {name}", REASONS.get(param, OF_REQUESTS))
 
 
+_RATES: Final[Mapping[str, tuple[str, str]]] = {
+    "rpm": ("requests", "/m"), "tpm": ("tokens", "/m"), "max_parallel_requests": ("concurrent", ""),
+}  # fmt: skip
+
+
+def _ratelimits(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What a model's place bears."""
+    for param, (limit, unit) in _RATES.items():
+        number = _positive(params.get(param))
+        if number is not None and number == int(number):
+            yield limit, f"{int(number)}{unit}" if unit else int(number)
+
+
 def _info(name: str, entry: dict[str, Any], info: dict[str, Any], result: Result) -> Iterator[str]:
     groups = info.get("access_groups")
+    named = entry.get("name", entry["model"]).replace("$$", "$")
     for group in groups if isinstance(groups, list) else ():
-        result.access_groups.setdefault(str(group), []).append(entry.get("name", entry["model"]).replace("$$", "$"))
+        if named not in (names := result.access_groups.setdefault(str(group), [])):
+            names.append(named)
     reasons = {param: REASONS.get(param, REASONS["model_info"]) for param in info if param != "mode"}
     serious = {param: reason for param, reason in reasons.items() if reason[0] is not Group.TRIFLES}
     for param, reason in serious.items():
@@ -315,8 +348,11 @@ def _aliases(content: dict[str, Any], result: Result) -> None:
         given = settings.get(setting) if isinstance(settings, dict) else None
         for alias, target in given.items() if isinstance(given, dict) else ():
             model = target.get("model") if isinstance(target, dict) else target
-            if isinstance(model, str) and known(literal(model)) and str(alias) not in result.names:
-                result.aliases[str(alias)] = {"target": literal(model)}
+            if isinstance(model, str) and known(literal(model)) and str(alias) not in {*result.names, *result.aliases}:
+                route = result.aliases.get(literal(model), {})
+                result.aliases[str(alias)] = route if "targets" in route else {"target": literal(model)}
+                if "targets" in route:
+                    result.same[str(alias)] = literal(model)
             else:
                 reason = (Group.NAMES, "its model is not above, or has its name")
                 result.remarks.append(result.leave_out(f"the alias {alias}", reason))
@@ -334,7 +370,7 @@ def _client_keys(general: Any, keys: Sequence[Token] | None, result: Result) -> 
         known = result.known()
         taken = {one["name"] for one in result.client_keys}
         found = taken_over(keys, lambda name: known(literal(name)), result.access_groups, taken)
-        result.client_keys += [_written(one) for one in found.items]
+        result.client_keys += [_written(one, result) for one in found.items]
         result.remarks += [result.leave_out(loss.what, (loss.group, loss.why)) for loss in found.losses]
         result.no_longer_good = found.no_longer_good
         result.remarks += [f"a key that was no longer good: {one}" for one in found.no_longer_good]
@@ -343,16 +379,20 @@ def _client_keys(general: Any, keys: Sequence[Token] | None, result: Result) -> 
         result.remarks.append(result.leave_out(what, REASONS["access_groups"]))
 
 
-def _written(item: Mapping[str, Any]) -> dict[str, Any]:
-    """An item of ``client_keys`` as the file has it."""
-    models = {"models": [literal(model) for model in item["models"]]} if "models" in item else {}
-    return {**item, "name": literal(item["name"]), **models}
+def _written(item: Mapping[str, Any], result: Result) -> dict[str, Any]:
+    """An item of ``client_keys`` as the file has it. Who may use a name may use its aliases: one of a single model goes
+    with that, one of several targets is a name of its own here."""
+    if "models" not in item:
+        return {**item, "name": literal(item["name"])}
+    routes = [literal(model) for model in item["models"]]
+    same = [alias for alias, name in result.same.items() if name in routes and alias not in routes]
+    return {**item, "name": literal(item["name"]), "models": [*routes, *same]}
 
 
 def _setting(what: str, name: str, value: Any, result: Result) -> None:
     """Carry a setting of the root, of ``litellm_settings`` and so on over, or leave it out with a remark."""
     carried = name == "completion_model" and _default(value, result)
-    if name == "master_key" or carried or name in NO_MATTER or _says_nothing(value):
+    if name == "master_key" or carried or name in NO_MATTER | ROUTED or _says_nothing(value):
         return
     if name in _COUNTERPARTS and _counterpart(name, value, result):
         return
@@ -363,11 +403,13 @@ def _setting(what: str, name: str, value: Any, result: Result) -> None:
 
 
 def _default(name: Any, result: Result) -> bool:
-    for _, entry in result.entries:
-        if entry.get("name", entry["model"]) == name and not entry["model"].endswith("/*"):
-            entry["default"] = True
-            return True
-    return False
+    deployments = result.deployments.get(literal(name)) if isinstance(name, str) else None
+    if not deployments:
+        return False
+    deployments[0].entry["default"] = True
+    if deployments[0].name != name:
+        result.remarks.append(f"requests that name no model go to {deployments[0].name}, the first of {name}, alone")
+    return True
 
 
 _COUNTERPARTS: Final[Mapping[str, tuple[str, str]]] = {

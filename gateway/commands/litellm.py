@@ -125,7 +125,8 @@ NO_KEYS: Final = _words(
 # Settings
 
 CARRIED: Final = _words(
-    "model api_base base_url api_key api_version extra_headers headers organization litellm_credential_name"
+    "model api_base base_url api_key api_version extra_headers headers organization litellm_credential_name "
+    "weight order num_retries max_retries"
 )
 """Of ``litellm_params``."""
 
@@ -133,21 +134,21 @@ NO_MATTER: Final = _words(
     "drop_params additional_drop_params modify_params set_verbose debug json_logs telemetry "
     "turn_off_message_logging redact_user_api_key_info redact_messages_in_exceptions disable_spend_logs "
     "disable_spend_updates disable_error_logs disable_master_key_return disable_adding_master_key_hash_to_db "
-    "disable_reset_budget disable_cooldowns force_ipv4 suppress_debug_info log_raw_request_response "
+    "disable_reset_budget force_ipv4 suppress_debug_info log_raw_request_response "
     "merge_reasoning_content_in_choices use_in_pass_through use_chat_completions_url_for_anthropic_messages "
+    "enable_pre_call_checks "
     "store_audit_logs disable_hf_tokenizer_download model_group_alias model_alias_map credential_list"
 )
 """Settings that ask for what happens here anyway, for nothing that a client could see, or that are read elsewhere."""
 
-_FALLBACKS = "fallbacks are not here yet: a request goes to one provider"
-_RETRIES = "failed requests are not repeated yet"
+_RETRIES = "how often a request is tried is one number here, `retries.attempts`, whatever the reason"
+_CHOSEN = "`balance` says by what a target is chosen, and takes no more settings"
 _DOOR = "client_keys say who may come in, and nothing else does"
 _DATABASE = "no counterpart: nothing is kept in LiteLLM's database, and conversations are in state_storage"
 _LOGGED = "the log is JSON, /metrics is for Prometheus, and traces go to any OpenTelemetry collector (docs/tracing.md)"
 _ALERTS = "deploy/prometheus/alerts.yaml has rules for Prometheus, whose Alertmanager tells Slack, mail and others"
 _HEALTH = "models are not tried in the background: trigate doctor tries them when told to"
 _ELSE = "conversations are served, and nothing else"
-_ONE = "it matters only where several share a name, which is not here yet"
 _REDIS = "no process needs to know of another but for state_storage"
 
 _ROWS: Final = (
@@ -163,14 +164,13 @@ _ROWS: Final = (
     (Group.NAMES, "requests for its models are not signed here", "aws_access_key_id aws_secret_access_key "
      "aws_session_token aws_region_name aws_profile_name aws_role_name aws_session_name vertex_project vertex_location "
      "vertex_credentials"),
-    (Group.PROTECTION, _FALLBACKS, "fallbacks default_fallbacks context_window_fallbacks content_policy_fallbacks "
-     "max_fallbacks context_window_fallback_dict"),
-    (Group.PROTECTION, _RETRIES, "num_retries max_retries retry_policy model_group_retry_policy retry_after "
-     "allowed_fails allowed_fails_policy cooldown_time cooldown_time_in_seconds num_retries_per_request"),
-    (Group.PROTECTION, "there are no rate limits yet", "rpm tpm default_max_rpm default_max_tpm "
-     "default_api_key_rpm_limit default_api_key_tpm_limit model_rpm_limit model_tpm_limit"),
+    (Group.PROTECTION, "write it as a target with `when: [context_too_long]`", "context_window_fallback_dict"),
+    (Group.PROTECTION, _RETRIES, "retry_policy model_group_retry_policy"),
+    (Group.PROTECTION, "it stands under ratelimits, which are not enforced yet", "rpm tpm max_parallel_requests"),
+    (Group.PROTECTION, "there are no rate limits yet", "default_max_rpm default_max_tpm default_api_key_rpm_limit "
+     "default_api_key_tpm_limit model_rpm_limit model_tpm_limit"),
     (Group.PROTECTION, "limits.in_flight and limits.upstream_connections are for all models and clients together",
-     "max_parallel_requests default_max_parallel_requests"),
+     "default_max_parallel_requests"),
     (Group.PROTECTION, "guardrails are not here", "guardrails guardrails_list guardrail_settings policies "
      "policy_attachments enable_json_schema_validation blocked_user_list banned_keywords_list "
      "presidio_ad_hoc_recognizers output_parse_pii llm_guard_mode prompt_injection_params"),
@@ -198,10 +198,12 @@ _ROWS: Final = (
     (Group.MONEY, "answers are not cached", "cache cache_params enable_caching_on_provider_specific_optional_params "
      "cache_responses caching_groups client_ttl caching default_redis_ttl"),
     (Group.MONEY, "only clients mark what a provider is to cache", "cache_control_injection_points"),
-    (Group.TRIFLES, _ONE, "routing_strategy routing_strategy_args routing_groups weight order optional_pre_call_checks "
-     "enable_tag_filtering tag_filtering_match_any tags"),
-    (Group.TRIFLES, "a prompt that is too long is refused by its provider, and told in words that clients act on",
-     "enable_pre_call_checks"),
+    (Group.TRIFLES, _RETRIES, "max_fallbacks num_retries_per_request max_retries"),
+    (Group.TRIFLES, "waits grow from a fraction of a second, and are as long as a provider says", "retry_after"),
+    (Group.TRIFLES, "`circuit` says when a target is left alone, for all reasons alike",
+     "allowed_fails_policy cooldown_time_in_seconds disable_cooldowns"),
+    (Group.TRIFLES, _CHOSEN, "routing_strategy_args routing_groups optional_pre_call_checks enable_tag_filtering "
+     "tag_filtering_match_any tags"),
     (Group.TRIFLES, "first_byte holds for whole answers too, for which it would be too short", "stream_timeout"),
     (Group.TRIFLES, "it is no number of seconds", "timeout request_timeout"),
     (Group.TRIFLES, _ALERTS, "alerting alerting_threshold alerting_args alert_types alert_to_webhook_url "

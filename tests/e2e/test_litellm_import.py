@@ -1,5 +1,7 @@
 """A LiteLLM proxy's file of ten models and its keys: imported, checked, served, and asked by its clients."""
 
+import itertools
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import Started, run, started
-from tests.support.harness import ROOT, request
+from tests.support.harness import ROOT, eventually, refusing_port, request
 
 ENV = {
     "OPENAI_API_KEY": "sk-upstream-openai", "OPENAI_ORG": "org-1", "OPENAI_RESEARCH_KEY": "sk-upstream-research",
     "ANTHROPIC_API_KEY": "sk-upstream-anthropic", "GROQ_API_KEY": "sk-upstream-groq", "FAST_API_KEY": "sk-upstream-go",
-    "LITELLM_MASTER_KEY": "sk-the-master",
+    "LITELLM_MASTER_KEY": "sk-the-master", "AZURE_EU_KEY": "sk-upstream-azure",
 }  # fmt: skip
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 
@@ -27,13 +29,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def gateway(folder: Path) -> Iterator[Started]:
-    """The imported file, served; its providers are the stand-in."""
+    """The imported file, served; its providers are the stand-in, but for one that is not there."""
     done = run("import", "config.yaml", "--keys", "keys.csv", "--write", "trigate.yaml", cwd=folder)
     assert done.returncode == 3, done.stderr
-    with started("mock", "--port", "0", "--pace", "0") as mock:
+    with started("mock", "--port", "0", "--pace", "0") as mock, refusing_port() as refused:
         env = {**ENV, **dict.fromkeys(("OPENAI_BASE", "ANTHROPIC_BASE", "LOCAL_BASE"), mock.url)}
-        checked = run("check", "--strict", "trigate.yaml", cwd=folder, env=env)
+        env["AZURE_BASE"] = f"http://127.0.0.1:{refused}"
+        checked = run("check", "trigate.yaml", cwd=folder, env=env)
         assert checked.returncode == 0, checked.stderr
+        strict = run("check", "--strict", "trigate.yaml", cwd=folder, env=env)
+        assert {line.split("]")[1].split(":")[0] for line in strict.stderr.splitlines()[1:]} == {".ratelimits"}
         with started("serve", "trigate.yaml", "--port", "0", cwd=folder, env=env) as process:
             yield process
 
@@ -42,7 +47,7 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
     found = run("import", "config.yaml", "--keys", "keys.csv", cwd=folder)
     assert found.returncode == 3
     lines = found.stderr.splitlines()
-    assert lines[0] == "Carried over: 7 of 10 models, 2 aliases and 6 client keys."
+    assert lines[0] == "Carried over: 8 of 10 models, 1 alias, 2 names with several targets and 6 client keys."
     assert lines[1].endswith("left out: blocked-one (blocked), expired-one (expired 2025-03-01).")
     assert [line.split(" (")[0].strip() for line in lines[3:]] == [
         "names that clients ask for",
@@ -84,6 +89,23 @@ def test_clients_come_in_with_the_keys_that_they_have(gateway, key, model, statu
     assert reply.status == status, reply.body
     if status == 200:
         assert reply.json["choices"][0]["message"]["content"]
+
+
+def test_a_name_of_several_models_is_answered_though_one_of_them_is_away(gateway):
+    """LiteLLM's group of two, its fallback, and the alias of both."""
+    wanted = {("gpt-4o-azure_openai", "connection"), ("gpt-4o-compatible", "ok")}
+    turns = itertools.count()
+
+    def asked() -> bool:
+        for name in ("gpt-4o", "gpt-4"):
+            body = {"model": name, "messages": [{"role": "user", "content": f"Hello {next(turns)}"}]}
+            headers = {"authorization": "Bearer sk-everything"}
+            reply = request(gateway.url, "POST", "/v1/chat/completions", body, headers)
+            assert reply.status == 200, reply.body
+        lines = [json.loads(line) for line in gateway.log if line.startswith('{"event":"exchange"')]
+        return wanted <= {(one["target"], one["reason"]) for line in lines for one in line.get("tried", ())}
+
+    eventually(asked)
 
 
 def test_the_file_holds_hashes_and_no_key(folder, gateway):

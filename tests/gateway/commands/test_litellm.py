@@ -99,10 +99,143 @@ def test_a_master_key_from_the_environment_opens_the_door():
     assert content["client_keys"] == [{"name": "master", "key": "$LITELLM_MASTER_KEY"}]
 
 
-def test_of_several_with_one_name_the_first_is_taken_and_the_others_are_named():
-    _, text, content = converted(item("m", "openai/a"), item("m", "groq/b"))
-    assert [one["model"] for one in content["model_providers"]] == ["openai/a"]
-    assert "# not carried: m (groq/b): openai/a has the name" in text
+def targets(*models: Any, name: str = "m", **sections: Any) -> list[Any]:
+    """The targets of ``name``, as they are written."""
+    content = converted(*models, **sections)[2]
+    found: list[Any] = content["model_aliases"][name]["targets"]
+    return found
+
+
+def test_of_a_pattern_the_first_is_taken_and_the_others_are_named():
+    _, text, content = converted(item("groq/*", "groq/*"), item("groq/*", "openai/*"))
+    assert [one["model"] for one in content["model_providers"]] == ["groq/*"]
+    assert "# not carried: groq/* (openai/*): groq/* has the name" in text
+
+
+def test_models_of_one_name_are_a_group_and_their_entries_have_names_of_their_own():
+    models = item("m", "openai/a"), item("m", "groq/b"), item("m", "openai/c"), item("n", "openai/n")
+    config, _, content = converted(*models)
+    assert targets(*models) == [["m-openai", "m-groq", "m-openai-2"]]
+    assert [one["name"] for one in content["model_providers"]] == ["m-openai", "m-groq", "m-openai-2", "n"]
+    assert list(config.routes) == ["m"]
+
+
+def test_a_name_that_is_taken_is_given_to_no_entry():
+    models = item("m", "openai/a"), item("m-openai", "groq/b"), item("m", "openai/c")
+    assert targets(*models) == [["m-openai-2", "m-openai-3"]]
+
+
+def test_fallbacks_are_the_next_targets_and_theirs_come_behind_them():
+    models = [item(name, f"openai/{name}") for name in ("m", "n", "o", "p")]
+    fallbacks = {"fallbacks": [{"m": ["n", "o"]}, {"n": ["p", "m"]}]}
+    assert targets(*models, litellm_settings=fallbacks) == ["m-openai", "n-openai", "p", "o"]
+    assert targets(*models, name="n", litellm_settings=fallbacks) == ["n-openai", "p", "m-openai", "o"]
+
+
+@pytest.mark.parametrize("settings", [{"default_fallbacks": ["o"]}, {"fallbacks": [{"*": ["o"]}]}])
+def test_default_fallbacks_are_those_of_names_without_their_own(settings):
+    models = [item(name, f"openai/{name}") for name in ("m", "n", "o")]
+    settings = {**settings, "fallbacks": [*settings.get("fallbacks", []), {"n": ["m"]}]}
+    assert targets(*models, router_settings=settings) == ["m-openai", "o"]
+    assert targets(*models, name="n", router_settings=settings) == ["n-openai", "m-openai", "o"]
+
+
+def test_fallbacks_for_a_reason_are_targets_for_that_reason():
+    models = [item(name, f"openai/{name}") for name in ("m", "long", "free", "both")]
+    settings = {
+        "fallbacks": [{"m": ["both"]}],
+        "context_window_fallbacks": [{"m": ["long", "both"]}],
+        "content_policy_fallbacks": [{"m": ["free", "both"]}],
+    }
+    assert targets(*models, router_settings=settings) == [
+        "m-openai",
+        {"target": "both", "when": ["unavailable", "context_too_long", "content_filter"]},
+        {"target": "long", "when": ["context_too_long"]},
+        {"target": "free", "when": ["content_filter"]},
+    ]
+
+
+def test_a_fallback_may_be_a_model_of_a_wildcard():
+    found = targets(
+        item("m", "openai/m"), item("groq/*", "groq/*"), litellm_settings={"fallbacks": [{"m": ["groq/any"]}]}
+    )
+    assert found == ["m-openai", "groq/any"]
+
+
+def test_the_order_of_models_is_the_order_of_groups():
+    models = item("m", "openai/a", order=2), item("m", "openai/b", order=1), item("m", "openai/c", order=2)
+    assert targets(*models) == ["m-openai-2", ["m-openai", "m-openai-3"]]
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ([{"weight": 3}, {"weight": 1}], [{"target": "m-openai", "weight": 3}, "m-openai-2"]),
+        ([{"rpm": 600}, {"rpm": 100}],
+         [{"target": "m-openai", "weight": 600}, {"target": "m-openai-2", "weight": 100}]),
+        ([{"weight": 2, "rpm": 9}, {"weight": 0}],
+         [{"target": "m-openai", "weight": 2}, {"target": "m-openai-2", "weight": 0}]),
+        ([{}, {}], ["m-openai", "m-openai-2"]),
+    ],
+)  # fmt: skip
+def test_weights_are_shares(shares, expected):
+    """Without weights LiteLLM shuffles by the rates: https://docs.litellm.ai/docs/routing."""
+    assert targets(*(item("m", f"openai/{number}", **share) for number, share in enumerate(shares))) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "balance"),
+    [("simple-shuffle", "weighted"), ("least-busy", "least_busy"), ("latency-based-routing", "lowest_latency"),
+     ("cost-based-routing", "cheapest"), ("usage-based-routing-v2", "least_busy")],
+)  # fmt: skip
+def test_a_strategy_has_a_name_here(strategy, balance):
+    models = item("m", "openai/a"), item("m", "openai/b"), item("n", "openai/n")
+    config, text, _ = converted(*models, router_settings={"routing_strategy": strategy})
+    assert {route.balance for route in config.routes.values()} == {balance}
+    assert ("usage" not in strategy and "cost" not in strategy) or f"# routing_strategy {strategy} is balance" in text
+
+
+def test_retries_are_attempts_and_cooldowns_are_of_the_circuit():
+    """Theirs is for each group, and multiplies: BerriAI/litellm#34129."""
+    settings = {"num_retries": 3, "allowed_fails": 2, "cooldown_time": 45}
+    config, text, _ = converted(item("m", "openai/a"), router_settings=settings)
+    assert config.retries is not None
+    assert config.retries.attempts == 4
+    assert "num_retries of LiteLLM is for each group, and multiplies" in text
+    assert (config.circuit.failures, config.circuit.cooldown, config.circuit.longest) == (3, 45, 45)
+
+
+def test_a_route_has_an_attempt_for_each_of_its_places():
+    """A fallback that was configured and never fired: agentgateway/agentgateway#3462."""
+    models = [item(name, f"openai/{name}") for name in ("m", "n", "o")]
+    settings = {"num_retries": 0, "fallbacks": [{"m": ["n", "o"]}]}
+    config, _, _ = converted(*models, litellm_settings=settings)
+    assert config.retries is not None
+    assert config.retries.attempts == 1
+    route = config.routes["m"]
+    assert route.retries is not None
+    assert route.retries.attempts == 3
+
+
+def test_an_alias_of_a_name_with_several_targets_has_them_too():
+    """An alias did not get the fallbacks of its model: BerriAI/litellm#10317."""
+    models = item("m", "openai/a"), item("m", "groq/b")
+    settings = {"model_group_alias": {"old": "m"}}
+    assert targets(*models, name="old", router_settings=settings) == targets(*models)
+
+
+def test_what_a_models_place_bears_stands_in_its_entry_though_nothing_enforces_it_yet():
+    found = imported({"model_list": [item("m", "openai/a", rpm=60, tpm=1000, max_parallel_requests=5)]})
+    ((_, entry),) = found.entries
+    assert entry["ratelimits"] == {"requests": "60/m", "tokens": "1000/m", "concurrent": 5}
+    assert [loss.why for loss in found.losses] == ["it stands under ratelimits, which are not enforced yet"] * 3
+
+
+def test_a_key_for_a_group_may_use_its_name():
+    row = {"token": HASH, "key_alias": "team", "models": ["g"]}
+    models = [item("m", f"openai/{name}") | {"model_info": {"access_groups": ["g"]}} for name in "ab"]
+    (key,) = imported({"model_list": models}, tokens(json.dumps([row]).encode(), "keys.json")).client_keys
+    assert key["models"] == ["m"]
 
 
 def test_the_model_of_requests_that_name_none_is_the_default():
@@ -119,9 +252,16 @@ LOST = [
     ({"model_list": [item("v", "llamafile/x")]}, "v (llamafile/x): unknown provider"),
     ({"model_list": [item("u", "openai/x", api_base="ftp://x")]}, "u (openai/x): 'ftp://x'"),
     ({"model_list": [{"model_name": 5}]}, "an item of model_list"),
-    ({"model_list": [item("r", "openai/x", rpm=5, temperature=0)]}, "rpm of r: there are no rate limits"),
+    (
+        {"model_list": [item("r", "openai/x", rpm=5, temperature=0)]},
+        "rpm of r: it stands under ratelimits, which are not enforced",
+    ),
     ({"model_list": [item("r", "openai/x", temperature=0)]}, "temperature of r: what requests do not say"),
-    ({"router_settings": {"fallbacks": [{"m": ["n"]}]}}, "router_settings.fallbacks: fallbacks are not here yet"),
+    ({"router_settings": {"fallbacks": [{"m": ["n"]}]}}, "fallbacks from m to n: no such model is above"),
+    ({"router_settings": {"fallbacks": [{"n": ["m"]}]}}, "fallbacks from n: no model of that name is above, or it"),
+    ({"router_settings": {"default_fallbacks": ["n"]}}, "default_fallbacks to n: no such model is above"),
+    ({"router_settings": {"routing_strategy": "own"}}, "routing_strategy own: targets are chosen by `balance`"),
+    ({"router_settings": {"retry_policy": {"TimeoutErrorRetries": 3}}}, "router_settings.retry_policy: how often a"),
     ({"router_settings": {"model_group_alias": {"x": "nope"}}}, "the alias x: its model is not above"),
     ({"model_list": [item("e", "mistral/mistral-embed")]}, "e (mistral/mistral-embed): it is no model for conver"),
     ({"model_list": [item("e", "dall-e-3")]}, "e (dall-e-3): it is no model for conversation"),
@@ -153,6 +293,7 @@ def test_what_has_no_counterpart_is_named(sections, says):
         {"drop_params": True},
         {"cache": False},
         {"num_retries": 0, "fallbacks": [], "max_budget": None},
+        {"num_retries": 2, "allowed_fails": 3, "cooldown_time": 5, "routing_strategy": "least-busy"},
         {"callbacks": ["prometheus", "otel"], "success_callback": "prometheus"},
         {"turn_off_message_logging": True},
         {"request_timeout": 600},
@@ -169,21 +310,21 @@ GROUPS = [
     (Group.NAMES, [], {"include": ["other.yaml"]}),
     (Group.NAMES, [], {"general_settings": {"store_model_in_db": True}}),
     (Group.NAMES, [], {"router_settings": {"model_group_alias": {"x": "nope"}}}),
-    (Group.PROTECTION, [item("m", "groq/m")], {}),
+    (Group.PROTECTION, [], {"router_settings": {"fallbacks": [{"m": ["gone"]}]}}),
     (Group.PROTECTION, [item("r", "openai/r", rpm=5)], {}),
     (Group.PROTECTION, [item("r", "openai/r", max_parallel_requests=5)], {}),
     (Group.PROTECTION, [], {"guardrails": [{"guardrail_name": "g"}]}),
     (Group.PROTECTION, [], {"litellm_settings": {"callbacks": ["presidio"]}}),
-    (Group.PROTECTION, [], {"litellm_settings": {"num_retries": 2}}),
+    (Group.PROTECTION, [], {"litellm_settings": {"retry_policy": {"TimeoutErrorRetries": 3}}}),
     (Group.PROTECTION, [], {"general_settings": {"database_url": "os.environ/DB"}}),
     (Group.PROTECTION, [], {"general_settings": {"enable_jwt_auth": True}}),
     (Group.MONEY, [], {"litellm_settings": {"max_budget": 5}}),
     (Group.MONEY, [], {"litellm_settings": {"cache": True}}),
     (Group.MONEY, [item("c", "openai/c") | {"model_info": {"input_cost_per_token": 0.1}}], {}),
     (Group.TRIFLES, [item("t", "openai/t", temperature=0)], {}),
-    (Group.TRIFLES, [item("t", "openai/t", weight=2)], {}),
+    (Group.TRIFLES, [item("t", "openai/t", tags=["a"])], {}),
     (Group.TRIFLES, [item("t", "openai/t") | {"model_info": {"id": "i"}}], {}),
-    (Group.TRIFLES, [], {"router_settings": {"routing_strategy": "least-busy"}}),
+    (Group.TRIFLES, [], {"router_settings": {"routing_strategy": "own"}}),
     (Group.UNKNOWN, [], {"general_settings": {"novel": True}}),
 ]
 

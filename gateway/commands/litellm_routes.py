@@ -1,0 +1,245 @@
+"""LiteLLM's routing as ours: groups of equal names, its lists of fallbacks, retries and cooldowns.
+
+There, models of one ``model_name`` are a group, and all else stands beside them in ``router_settings`` or
+``litellm_settings`` (https://docs.litellm.ai/docs/routing, https://docs.litellm.ai/docs/proxy/reliability). Here one
+alias says all of it: its ``targets`` in order, a list inside for a group.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final
+
+import attrs
+
+from gateway.commands.imported import Deployment, Result, literal
+from gateway.commands.litellm import Group
+
+ROUTED: Final = frozenset((
+    "fallbacks", "default_fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "num_retries",
+    "allowed_fails", "cooldown_time", "routing_strategy",
+))  # fmt: skip
+"""Settings that are read here."""
+
+_USAGE = ("least_busy", "by open answers, for nothing here is chosen by the tokens of the last minute")
+BALANCES: Final[Mapping[str, tuple[str, str]]] = {
+    "simple-shuffle": ("weighted", ""),
+    "least-busy": ("least_busy", ""),
+    "latency-based-routing": ("lowest_latency", ""),
+    "cost-based-routing": ("cheapest", "it needs a price of each model: trigate check says what that means today"),
+    "usage-based-routing": _USAGE,
+    "usage-based-routing-v2": _USAGE,
+}  # fmt: skip
+"""The strategy in our words, and what is different about it."""
+
+_LONGEST: Final = 20  # seconds of a circuit by default
+_LAST: Final = float("inf")
+
+
+@attrs.frozen
+class _Fallbacks:
+    """The names that lead on from each name, by the list that they stand in."""
+
+    unavailable: Mapping[str, tuple[str, ...]]
+    default: tuple[str, ...]
+    too_long: Mapping[str, tuple[str, ...]]
+    refused: Mapping[str, tuple[str, ...]]
+
+    def chain(self, name: str) -> tuple[str, ...]:
+        """``name``, and those that are asked after it has failed, with those that are asked after these."""
+        found: dict[str, None] = {}
+
+        def follow(one: str) -> None:
+            if one not in found:
+                found[one] = None
+                for further in self.unavailable.get(one, self.default):
+                    follow(further)
+
+        follow(name)
+        return tuple(found)
+
+    def reasons(self, name: str) -> dict[str, tuple[str, ...]]:
+        """The places behind ``name`` in order, and the reasons that lead to each where they are not the usual ones."""
+        found: dict[str, tuple[str, ...]] = dict.fromkeys(self.chain(name)[1:], ())
+        for those, reason in ((self.too_long, "context_too_long"), (self.refused, "content_filter")):
+            for one in those.get(name, ()):
+                if one != name:
+                    found[one] = (*(found.get(one) or (("unavailable",) if one in found else ())), reason)
+        return found
+
+
+def add_routes(content: Mapping[str, Any], result: Result) -> None:
+    """Put the groups and lists of ``content`` into ``result``'s aliases, its retries and its circuits. Entries whose
+    name becomes an alias get a name of their own."""
+    settings = {
+        name: value for section in ("litellm_settings", "router_settings") for name, value in _of(content, section)
+    }
+    fallbacks = _fallbacks(settings, result)
+    routes = {
+        name: reasons
+        for name, deployments in result.deployments.items()
+        if (reasons := fallbacks.reasons(name)) or len(deployments) > 1
+    }
+    _rename(routes, result)
+    _retries(settings, result)
+    balance = _balance(settings, result)
+    for name, reasons in routes.items():
+        groups = [*_groups(name, (), result)]
+        groups += [group for one, when in reasons.items() for group in _groups(one, when, result)]
+        several = any(isinstance(group, list) for group in groups)
+        route = {"targets": groups} | ({"balance": balance} if balance and several else {})
+        result.aliases[name] = route | _own_retries(name, len(groups), result)
+
+
+def _of(content: Mapping[str, Any], section: str) -> Iterator[tuple[str, Any]]:
+    settings = content.get(section)
+    for name, value in settings.items() if isinstance(settings, dict) else ():
+        if value not in (None, [], {}, ""):
+            yield str(name), value
+
+
+# Fallbacks
+
+
+def _fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
+    """What the lists say, as far as their names are known; what they say else is a loss."""
+    known = result.known()
+
+    def named(names: Any, where: str) -> Iterator[str]:
+        for name in names if isinstance(names, list) else [names]:
+            written = literal(name) if isinstance(name, str) else ""
+            if written in result.deployments or (written and known(written)):
+                yield written
+            else:
+                lost(
+                    f"{where} to {name if isinstance(name, str) else 'a request of its own'}", "no such model is above"
+                )
+
+    def lost(what: str, why: str) -> None:
+        result.remarks.append(result.leave_out(what, (Group.PROTECTION, why)))
+
+    def listed(setting: str) -> dict[str, tuple[str, ...]]:
+        given = settings.get(setting)
+        found: dict[str, tuple[str, ...]] = {}
+        for item in given if isinstance(given, list) else [given]:
+            for name, names in item.items() if isinstance(item, dict) else ():
+                written = literal(str(name))
+                if written in result.deployments or name == "*":
+                    found[written] = tuple(named(names, f"{setting} from {name}"))
+                else:
+                    lost(f"{setting} from {name}", "no model of that name is above, or it is a pattern")
+        return found
+
+    unavailable = listed("fallbacks")
+    default = tuple(named(settings.get("default_fallbacks") or [], "default_fallbacks"))
+    default = unavailable.pop("*", ()) or default
+    return _Fallbacks(
+        unavailable, default, listed("context_window_fallbacks"), listed("content_policy_fallbacks")
+    )  # fmt: skip
+
+
+# Groups
+
+
+def _groups(name: str, when: Sequence[str], result: Result) -> Iterator[Any]:
+    """The groups that ``name`` stands for, in the order of its models; a name of a wildcard is one place."""
+    if name not in result.deployments:
+        yield _item(name, None, when)
+        return
+    ordered = sorted(result.deployments[name], key=_place)
+    for _, group in groupby(ordered, key=_place):
+        found = [*group]
+        weights = _weights(found)
+        items = [_item(one.name, weight, when) for one, weight in zip(found, weights, strict=True)]
+        yield items if len(items) > 1 else _item(found[0].name, None, when)
+
+
+def _place(one: Deployment) -> float:
+    return _LAST if one.order is None else one.order
+
+
+def _weights(group: Sequence[Deployment]) -> list[float | None]:
+    """The shares of a group: where no weights are given it is the rates that LiteLLM shuffles by."""
+    for given in ([one.weight for one in group], [one.rate for one in group]):
+        if any(given):
+            return [1 if weight is None else weight for weight in given]
+    return [None] * len(group)
+
+
+def _item(target: str, weight: float | None, when: Sequence[str]) -> Any:
+    more: dict[str, Any] = {} if weight in (None, 1) else {"weight": weight}
+    more |= {"when": list(when)} if when else {}
+    return {"target": target, **more} if more else target
+
+
+def _rename(routes: Mapping[str, Any], result: Result) -> None:
+    """Give the entries behind ``routes`` names of their own, after their providers."""
+    taken = {*result.names, *result.deployments}
+    for name in routes:
+        for one in result.deployments[name]:
+            provider = one.entry["model"].partition("/")[0]
+            called = _free(f"{name}-{provider}", taken.__contains__)
+            taken.add(called)
+            model, *rest = one.entry.items()
+            entry = {**dict([model]), "name": called, **{key: value for key, value in rest if key != "name"}}
+            one.entry.clear()
+            one.entry.update(entry)
+
+
+def _free(name: str, taken: Callable[[str], bool]) -> str:
+    number, free = 1, name
+    while taken(free):
+        number += 1
+        free = f"{name}-{number}"
+    return free
+
+
+# Attempts
+
+
+def _retries(settings: Mapping[str, Any], result: Result) -> None:
+    if (attempts := attempts_of(settings.get("num_retries"))) is not None:
+        result.attempts = attempts
+        result.retries = {"attempts": attempts}
+        result.notes_on_retries.append(
+            "num_retries of LiteLLM is for each group, and multiplies with every fallback; attempts are all requests"
+        )
+    failures, cooldown = _whole(settings.get("allowed_fails")), settings.get("cooldown_time")
+    if failures is not None:
+        result.circuit["failures"] = failures + 1
+    if isinstance(cooldown, int | float) and not isinstance(cooldown, bool) and 0 < cooldown < 10**6:
+        result.circuit["cooldown"] = f"{cooldown:g}s"
+        if cooldown > _LONGEST:
+            result.circuit["longest"] = f"{cooldown:g}s"
+
+
+def attempts_of(retries: Any) -> int | None:
+    """Requests in all, where so many ``retries`` may follow the first one."""
+    number = _whole(retries)
+    return None if number is None or number > 100 else number + 1
+
+
+def _own_retries(name: str, groups: int, result: Result) -> dict[str, Any]:
+    """The retries of a route of its own: where its models have some, and so that every fallback has its turn."""
+    own = max((one.attempts or 0 for one in result.deployments[name]), default=0)
+    common = result.attempts
+    if not own and (common is None or common >= groups):
+        return {}
+    return {"retries": {"attempts": max(own, groups)}}
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def _balance(settings: Mapping[str, Any], result: Result) -> str | None:
+    strategy = settings.get("routing_strategy")
+    if strategy is None:
+        return None
+    if (known := BALANCES.get(str(strategy))) is None:
+        why = "targets are chosen by `balance`: least_busy, which is the default, weighted, lowest_latency or cheapest"
+        result.remarks.append(result.leave_out(f"routing_strategy {strategy}", (Group.TRIFLES, why)))
+        return None
+    balance, different = known
+    if different:
+        result.remarks.append(f"routing_strategy {strategy} is balance: {balance}: {different}")
+    return balance
