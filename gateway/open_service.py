@@ -14,7 +14,7 @@ from gateway.config.redaction import secrets_in
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.service import Service
 from gateway.health.health import Health
-from gateway.health.shared_states import SharedStates, give_back_trials
+from gateway.health.states import RowStates
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
@@ -57,7 +57,7 @@ def open_service(
     if isinstance(tracing, Tracing):
         ledger.observers.append(tracing)
     authenticator = Authenticator(config)
-    health = Health() if shared is None else shared_health(shared)
+    health = Health() if shared is None else Health(shared.clock, RowStates(shared.circuits), shared.workers)
     health.follow(config)
     return Service(
         Router(config),
@@ -83,17 +83,6 @@ def open_service(
         metrics=metrics,
         tracing=tracing,
     )
-
-
-def shared_health(shared: SharedTables) -> Health:
-    """The health of all targets as all workers know it."""
-    return Health(shared.clock, SharedStates(shared.circuits), shared.workers)
-
-
-def take_back(shared: SharedTables, pid: int) -> None:
-    """Free what the worker ``pid``, which is dead, had under way in ``shared``."""
-    shared.memory.tidy()
-    give_back_trials(shared.circuits, pid)
 
 
 def next_service(config: Config, service: Service) -> Service:

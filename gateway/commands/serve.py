@@ -37,7 +37,7 @@ from gateway.config.settings import LogLevel, ModelEntry, Remark
 from gateway.endpoints.ui.workers import OtherWorkers
 from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
-from gateway.open_service import open_service, take_back
+from gateway.open_service import open_service
 from gateway.open_store import open_store, shared_by_workers
 from gateway.reload import Copies, Original, Served
 from gateway.routing.router import Router
@@ -353,7 +353,7 @@ def _supervise(
         def gone(pid: int) -> None:
             metrics.gone(pid)
             if tables is not None:
-                take_back(tables, pid)
+                tables.memory.tidy()
 
         sockets = [one.sock for one in listeners]
         env = {**env, **metrics.env}

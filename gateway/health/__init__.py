@@ -1,6 +1,5 @@
 """What is known of the places that requests go to: ``health`` of all of them, for all requests of the process.
 
-A ``circuit`` says of one place whether it is out, until when and why; ``states`` is where the circuits are kept, or
-``shared_states`` with several workers, and ``transitions`` says when one has changed. ``retry_budget`` bounds what is
-added to the requests of clients.
+A ``circuit`` says of one place whether it is out, until when and why; ``states`` is where the circuits are kept, and
+``transitions`` says when one has changed. ``retry_budget`` bounds what is added to the requests of clients.
 """

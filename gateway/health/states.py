@@ -1,9 +1,10 @@
 """Where the circuits of all places are kept: a table of rows by key."""
 
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import Final, Protocol, TypeAlias
 
-from gateway.health.circuit import CLOSED, LASTING, Circuit
+from gateway.health.circuit import CLOSED, LASTING, LONGEST_TOLD, Circuit
 from gateway.shared.rows import Rows
 
 KEPT: Final = 10_000
@@ -49,29 +50,37 @@ class OwnStates:
         self._named = frozenset(keys)
 
 
+_UNNAMED: Final = LONGEST_TOLD + LASTING
+_NAMED: Final = 2 * _UNNAMED
+"""Seconds for which rows are kept that nobody changes: longer than a place can be out. Where there is no room those go
+first whose time would be over first: so those that the configuration does not name."""
+
+
 class RowStates:
-    """The table of the workers of one machine, in rows that they share. The clock is that of ``rows``."""
+    """The table of the workers of one machine, in rows that they share."""
 
-    def __init__(self, rows: Rows, clock: Callable[[], float]) -> None:
+    def __init__(self, rows: Rows) -> None:
         self._rows = rows
-        self._clock = clock
+        self._named: frozenset[bytes] = frozenset()
 
-    def get(self, key: bytes) -> Circuit | None:
+    def get(self, key: bytes, /) -> Circuit | None:
         row = self._rows.read(key)
-        return None if row is None else Circuit.unpack(row)
+        return None if row is None else _unpacked(row)
 
     def update(self, key: bytes, change: Change) -> tuple[Circuit, Circuit]:
-        before = after = self.get(key) or CLOSED
+        before = after = CLOSED
 
         def step(row: bytes | None, now: float) -> bytes:
             nonlocal before, after
-            before = CLOSED if row is None else Circuit.unpack(row)
+            before = CLOSED if row is None else _unpacked(row)
             after = change(before)
             return after.pack()
 
-        longest = max(change(before).until - self._clock(), 0.0)  # rows that are kept longest go last for want of room
-        self._rows.update(key, step, longest + LASTING)
+        self._rows.update(key, step, _NAMED if key in self._named else _UNNAMED)
         return before, after
 
     def name(self, keys: Collection[bytes]) -> None:
-        return
+        self._named = frozenset(keys)
+
+
+_unpacked = lru_cache(4096)(Circuit.unpack)

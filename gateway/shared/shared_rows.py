@@ -17,7 +17,6 @@ from gateway.shared.rows import Change, ChangeAll
 
 _BEGINS: Final = 4
 """What a checksum is over begins behind it."""
-_EMPTY: Final = bytes(KEYS)
 
 
 class _Copy(NamedTuple):
@@ -111,19 +110,6 @@ class SharedRows:
                 self._memory.unlock(group)
         return values is not None
 
-    def sweep(self, change: Callable[[bytes], bytes]) -> None:
-        """Change every row as ``change`` says, which may be called for some that are just expiring. None is kept for
-        longer, and others may change rows meanwhile."""
-        for group in range(self._start, self._start + self._groups * self._group_size, self._group_size):
-            if self._map[group : group + KEYS] == _EMPTY:
-                continue
-            self._memory.lock(group)
-            try:
-                for number in range(GROUP):
-                    self._sweep(self._key(group, number), group, number, change)
-            finally:
-                self._memory.unlock(group)
-
     def _group(self, key: bytes) -> int:
         """Where the group of rows begins in which ``key`` is, or would be."""
         return self._start + int.from_bytes(key[:8], "little") % self._groups * self._group_size
@@ -158,12 +144,6 @@ class SharedRows:
         return None
 
     # From here on the rows' groups are locked
-
-    def _sweep(self, key: bytes, group: int, number: int, change: Callable[[bytes], bytes]) -> None:
-        copy = self._current(key, group, number)
-        if copy is not None and (value := change(copy.value)) != copy.value:
-            place, sequence = self._after(group, number, copy)
-            self._write(_Write(key, group, number, place, sequence, value, copy.until))
 
     def _all_next(
         self, rows: Sequence[_Found], values: Sequence[bytes | None], now: float, keep: Sequence[float]

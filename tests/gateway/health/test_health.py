@@ -370,7 +370,7 @@ def test_trials_are_never_two_at_a_time_and_never_lost(story):
 
 
 def shared(clock: Clock) -> RowStates:
-    return RowStates(LocalRows(100, clock), clock)
+    return RowStates(LocalRows(100, clock))
 
 
 def test_two_workers_have_one_circuit():

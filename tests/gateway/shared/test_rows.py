@@ -210,19 +210,6 @@ def test_tables_do_not_write_over_one_another(clock):
         assert values == {name: {name.encode(), None} for name in LAYOUT.sizes}
 
 
-def test_a_sweep_changes_rows_and_keeps_none_for_longer(shared, clock):
-    for number, keep in enumerate((5, 50, HOUR)):
-        shared.update(key(number), put(b"%d" % number), keep)
-    shared.update(key(3), put(b"old"), 1)
-    shared.sweep(lambda value: b"changed" if value == b"1" else value)
-    assert [shared.read(key(number)) for number in range(3)] == [b"0", b"changed", b"2"]
-    clock.now += 49
-    assert shared.read(key(1)) == b"changed"
-    clock.now += 1
-    shared.sweep(lambda value: b"late")
-    assert [shared.read(key(number)) for number in range(4)] == [None, None, b"late", None]
-
-
 NAMES = st.integers(0, 5)
 VALUES = st.none() | st.binary(max_size=16)
 KEPT = st.sampled_from([1.0, 10.0, HOUR])

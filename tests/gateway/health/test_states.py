@@ -7,9 +7,9 @@ import attrs
 import pytest
 
 from gateway.config.loading import from_mapping
-from gateway.health.circuit import LASTING, Circuit
+from gateway.health.circuit import Circuit
 from gateway.health.health import Health
-from gateway.health.shared_states import SharedStates, give_back_trials
+from gateway.health.states import RowStates
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.shared.layout import GROUP, Layout, TableSize
@@ -59,11 +59,11 @@ def rows(clock) -> Iterator[SharedRows]:
 
 @pytest.fixture
 def workers(rows, clock) -> list[Worker]:
-    return [worker(rows, clock, process) for process in (71, 72, 73)]
+    return [worker(rows, clock) for _ in range(3)]
 
 
-def worker(rows: SharedRows, clock: Clock, process: int) -> Worker:
-    health = Health(clock, SharedStates(rows), 3, process)
+def worker(rows: SharedRows, clock: Clock) -> Worker:
+    health = Health(clock, RowStates(rows), 3)
     health.follow(CONFIG)
     return Worker(health, Router(CONFIG).resolve("one", "chat"))
 
@@ -76,13 +76,6 @@ def test_what_is_out_for_one_worker_is_out_for_all_until_the_same_moment(workers
     assert [one.is_out() for one in workers] == [True] * 3
     clock.now += 0.1
     assert [one.is_out() for one in workers] == [False] * 3
-
-
-def test_failures_in_a_row_are_counted_over_all_workers(workers):
-    for number in range(5):
-        assert not workers[0].is_out()
-        workers[number % 3].fail("server_error")
-    assert [one.is_out() for one in workers] == [True] * 3
 
 
 def test_the_share_of_failures_is_that_of_all_workers(workers, clock):
@@ -100,29 +93,9 @@ def test_the_share_of_failures_is_that_of_all_workers(workers, clock):
     assert not workers[2].is_out()
 
 
-def test_only_one_worker_tries_a_target_that_is_due(workers, clock):
-    workers[0].fail("gone")
-    clock.now += LASTING
-    assert [one.is_out() for one in workers] == [False] * 3
-    trial = workers[1].health.begin(workers[1].target, None, added=False)
-    assert [one.is_out() for one in workers] == [True] * 3
-    trial.began()
-    assert [one.is_out() for one in workers] == [False] * 3
-
-
-def test_a_trial_ends_with_the_worker_that_made_it(workers, rows, clock):
-    workers[0].fail("gone")
-    clock.now += LASTING
-    workers[1].health.begin(workers[1].target, None, added=False)
-    give_back_trials(rows, 71)
-    assert workers[2].is_out()
-    give_back_trials(rows, 72)
-    assert not workers[2].is_out()
-
-
 def test_a_new_worker_knows_what_the_others_know(workers, rows, clock):
     workers[0].fail("rate_limited", 12.0)
-    assert worker(rows, clock, 74).is_out()
+    assert worker(rows, clock).is_out()
 
 
 def test_a_reload_keeps_what_is_known(workers):
@@ -136,7 +109,7 @@ def test_targets_that_the_configuration_names_are_not_forgotten_for_others(rows)
     def fail(circuit: Circuit) -> Circuit:
         return attrs.evolve(circuit, failures=3)
 
-    states, named = SharedStates(rows), bytes(15) + b"n"
+    states, named = RowStates(rows), bytes(15) + b"n"
     states.name([named])
     states.update(named, fail)
     for number in range(100):
@@ -146,7 +119,7 @@ def test_targets_that_the_configuration_names_are_not_forgotten_for_others(rows)
 
 
 def test_a_change_tells_what_was_and_what_is(rows):
-    states, key = SharedStates(rows), bytes(range(16))
+    states, key = RowStates(rows), bytes(range(16))
     assert states.get(key) is None
     assert states.update(key, lambda old: attrs.evolve(old, failures=1)) == (Circuit(), Circuit(failures=1))
     assert states.update(key, lambda old: attrs.evolve(old, failures=2)) == (Circuit(failures=1), Circuit(failures=2))
