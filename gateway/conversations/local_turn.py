@@ -13,6 +13,7 @@ from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.options import StateOptions
 from gateway.http.offload import offload
+from gateway.routing.target import Target
 from gateway.stores.store import Node, Store
 from gateway.streaming.progress import StreamProgress
 from providers.neutral.codec import Reply, Writer
@@ -74,6 +75,9 @@ class LocalTurn:
     def writer(self, writer: Writer) -> Writer:
         self._writer = cast("TurnWriter", writer)  # the codec of this API has no other
         return self._writer
+
+    def answered_by(self, target: Target) -> None:
+        return
 
     def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
         self._id_known = self._id_known or seen.committed

@@ -4,6 +4,7 @@ import logging
 
 from gateway.conversations.bodies import provider_turn_body, read_provider_turn
 from gateway.conversations.deadline import store_deadline
+from gateway.routing.target import Target
 from gateway.stores.store import Node, Store
 from gateway.streaming.progress import StreamProgress
 from providers.neutral.codec import Reply, Writer
@@ -14,7 +15,8 @@ log = logging.getLogger("trigate")
 
 
 class ProviderTurn:
-    """The ``TurnRecorder`` of a turn that its provider stores: the owner is stored here. That of one ``in_background``
+    """The ``TurnRecorder`` of a turn that its provider stores: the owner is stored here, and at which ``entry`` it is,
+    which is known when one has answered. That of one ``in_background``
     is stored as soon as its client may know its id, for the client may lose its connection and come back."""
 
     records = True
@@ -32,6 +34,9 @@ class ProviderTurn:
 
     def writer(self, writer: Writer) -> Writer:
         return writer
+
+    def answered_by(self, target: Target) -> None:
+        self._entry = target.entry.name
 
     def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
         due = seen.committed and (seen.over or self._in_background)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+from gateway.routing.target import Target
 from gateway.stores.store import Node
 from gateway.streaming.progress import StreamProgress
 from providers.neutral.codec import Reply, Writer
@@ -46,6 +47,10 @@ class TurnRecorder(Protocol):
         """The stream's ``writer``, or one that reads along."""
         ...
 
+    def answered_by(self, target: Target) -> None:
+        """The answer that goes to the client is that of ``target``. Called before anything is stored of it."""
+        ...
+
     def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
         """Look at whole events on their way to the client, every one in turn; ``seen`` includes them. False: they must
         not go before ``persist`` has been called with them."""
@@ -82,6 +87,9 @@ class UnrecordedTurn:
 
     def writer(self, writer: Writer) -> Writer:
         return writer
+
+    def answered_by(self, target: Target) -> None:
+        return
 
     def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
         return True

@@ -1,12 +1,18 @@
-"""The scope in which a request's history is looked for, and the request with its history."""
+"""The scope in which a request's history is looked for, the request with its history, and who can go on from that."""
+
+from collections.abc import Iterable
+from typing import Final
 
 import attrs
 
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.http.headers import Headers
 from gateway.request.parse import Incoming
+from gateway.routing.plan import Candidate
 from gateway.routing.target import Target
 from gateway.stores.store import Store
+
+_KEPT: Final = (b'"file_id"', b'"vector_store_ids"', b'"container":"cntr_', b'"container": "cntr_')
 
 
 @attrs.frozen
@@ -23,10 +29,26 @@ class StateScope:
 
 @attrs.frozen
 class ResolvedRequest:
-    """A request with all that it refers to, and the recorder of its turn. ``headers`` tell the client what could not be
-    done as it wished."""
+    """A request with all that it refers to, the ``candidates`` that can answer it, at least one, and the recorder of
+    its turn. ``headers`` tell the client what could not be done as it wished."""
 
     incoming: Incoming
-    target: Target
+    candidates: tuple[Candidate, ...]
     turn: TurnRecorder = UNRECORDED
     headers: Headers = ()
+
+    @property
+    def target(self) -> Target:
+        return self.candidates[0].target
+
+
+def in_hub_lane(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """``candidates`` for a request whose turn is kept here: each is asked with all of it, and its answer is written
+    anew."""
+    return tuple([attrs.evolve(one, target=attrs.evolve(one.target, lane="hub")) for one in candidates])
+
+
+def kept_elsewhere(incoming: Incoming) -> bool:
+    """Whether the request names something that some provider keeps, nobody knows which: a file, a container, a store
+    of vectors. Another provider would answer without it (OpenAI and Anthropic have ids for files of one account)."""
+    return "container" in incoming.members or any(word in incoming.body for word in _KEPT)

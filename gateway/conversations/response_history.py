@@ -20,10 +20,11 @@ from gateway.conversations.deadline import store_deadline
 from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.options import OWN_MEMBERS, StateOptions, decoded, read_options
 from gateway.conversations.provider_turn import ProviderTurn, find_keeper
-from gateway.conversations.resolved import ResolvedRequest, StateScope
+from gateway.conversations.resolved import ResolvedRequest, StateScope, in_hub_lane
 from gateway.http.offload import offload
 from gateway.request.parse import Incoming
 from gateway.request.structure import Bounds
+from gateway.routing.plan import Candidate
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store, Unavailable
 from providers.responses.ids import is_ours
@@ -36,32 +37,44 @@ _NO_STORE = "this gateway keeps no state (state_storage: {type: none}): send the
 _NOT_STORED = (("warning", '199 trigate "store: this gateway keeps no state, the response is not stored"'),)
 
 
-async def load_responses(scope: StateScope, incoming: Incoming, target: Target, bounds: Bounds) -> ResolvedRequest:
+async def load_responses(
+    scope: StateScope, incoming: Incoming, candidates: tuple[Candidate, ...], bounds: Bounds
+) -> ResolvedRequest:
     """Load the earlier turns that a Responses request refers to.
+
+    What is kept here every candidate can go on from. Where only some of them would leave it to their providers, a new
+    turn is kept here, and what one of these providers keeps is asked for there alone.
 
     Raises ``GatewayError``: 400 for what is not there or cannot be continued, 413 for a conversation beyond its
     ``bounds``, 503 where the store cannot say."""
     options = await offload(incoming.size, read_options, incoming)
-    if not await offload(incoming.size, _is_kept_here, scope, incoming, target, options):
-        return await _kept_by_provider(scope, incoming, target, options)
+    here = [await offload(incoming.size, _is_kept_here, scope, incoming, one.target, options) for one in candidates]
+    if not all(here):
+        elsewhere = tuple(one for one, is_here in zip(candidates, here, strict=True) if not is_here)
+        if len(elsewhere) == len(candidates) or _goes_on(options):
+            return await _kept_by_provider(scope, incoming, elsewhere, options)
     store = scope.local or scope.store
     if store is None:
         _refuse_without_store(options)
-        return ResolvedRequest(incoming, target, headers=_NOT_STORED if options.store else ())
+        return ResolvedRequest(incoming, candidates, headers=_NOT_STORED if options.store else ())
     if not (options.stores or options.previous or options.conversation or options.refers or scope.local):
-        return ResolvedRequest(incoming, attrs.evolve(target, lane="hub") if options.compacts else target)
+        return ResolvedRequest(incoming, in_hub_lane(candidates) if options.compacts else candidates)
     with store_deadline("recall the conversation"):
         parent, earlier, size = await _earlier(store, scope.owner, options, incoming, bounds)
         own = await _own_input(store, scope.owner, incoming, earlier) if options.refers else None
         if scope.local is not None and await _is_local(scope, options):
             options = attrs.evolve(options, store=False)  # what it stands on is not to be stored, so neither can it be
-    recalled = await offload(incoming.size + size, _continued, incoming, target, own, earlier)
+    recalled = await offload(incoming.size + size, _continued, incoming, candidates, own, earlier)
     recalled = attrs.evolve(recalled, earlier_size=size)
     # A turn that is not to be stored lives on where only this connection sees it, if anywhere. A conversation does not.
     place = scope.store if options.stores or options.conversation else scope.local
     turn = LocalTurn(place, scope.owner, options, parent, recalled.members.get("input"))
     headers = _NOT_STORED if options.store and place is None else ()
-    return ResolvedRequest(recalled, attrs.evolve(target, lane="hub"), turn, headers)
+    return ResolvedRequest(recalled, in_hub_lane(candidates), turn, headers)
+
+
+def _goes_on(options: StateOptions) -> bool:
+    return options.previous is not None or options.conversation is not None or options.refers
 
 
 async def _is_local(scope: StateScope, options: StateOptions) -> bool:
@@ -90,14 +103,14 @@ def _refuse_without_store(options: StateOptions) -> None:
         raise not_kept()
 
 
-def _continued(incoming: Incoming, target: Target, own: Items | None, earlier: Items) -> Incoming:
+def _continued(incoming: Incoming, candidates: tuple[Candidate, ...], own: Items | None, earlier: Items) -> Incoming:
     """Build the request as if the client had sent everything itself."""
     members = {name: raw for name, raw in incoming.members.items() if name not in OWN_MEMBERS}
     if own is not None:
         members["input"] = msgspec.Raw(msgspec.json.encode(own))
     elif earlier and decoded(incoming, "input") is None:  # nothing new, as when a conversation is to be compacted
         members["input"] = msgspec.Raw(b"[]")
-    if target.api == "responses":
+    if any(one.target.api == "responses" for one in candidates):
         members["store"] = msgspec.Raw(b"false")
     return attrs.evolve(incoming, body=msgspec.json.encode(members), members=members, earlier=tuple(earlier))
 
@@ -163,25 +176,41 @@ async def _own_input(store: Store, owner: str, incoming: Incoming, earlier: Item
 
 
 async def _kept_by_provider(
-    scope: StateScope, incoming: Incoming, target: Target, options: StateOptions
+    scope: StateScope, incoming: Incoming, candidates: tuple[Candidate, ...], options: StateOptions
 ) -> ResolvedRequest:
-    """Resolve a request to a provider that stores its own turns. With client keys one client's are still not another's:
+    """Resolve a request to providers that store their own turns. With client keys one client's are still not another's:
     their owners are stored here, and a turn without a stored owner is nobody's. A client that is known by its own
-    credential alone is one of the provider's own."""
-    if not scope.owner or (target.entry.passthrough_auth and not scope.named):
-        return ResolvedRequest(incoming, target)
+    credential alone is one of the provider's own. Where there are several candidates, what one of them keeps is asked
+    for there alone."""
+    first = candidates[0].target
+    nobodys = not scope.owner or (first.entry.passthrough_auth and not scope.named)
+    if nobodys and len(candidates) == 1:
+        return ResolvedRequest(incoming, candidates)
     if scope.store is None:
-        _refuse_without_store(options)
-        return ResolvedRequest(incoming, target)
+        if not nobodys:
+            _refuse_without_store(options)
+        return ResolvedRequest(incoming, candidates[:1] if _goes_on(options) else candidates)
     if options.previous is not None:
         with store_deadline("look the previous response up"):
             keeper = await find_keeper(scope.store, scope.owner, options.previous)
-        if keeper is None:
+        if keeper is None and not nobodys:
             raise not_found(options.previous)
-    if options.conversation is not None:  # what is made with a key is made here
+        candidates = _pinned(candidates, keeper, options.previous)
+    if options.conversation is not None and not nobodys:  # what is made with a key is made here
         raise conversation_store.missing(options.conversation)
+    if _goes_on(options):
+        candidates = candidates[:1]
     if not options.stores:
-        return ResolvedRequest(incoming, target)
-    return ResolvedRequest(
-        incoming, target, ProviderTurn(scope.store, scope.owner, target.entry.name, options.background)
-    )
+        return ResolvedRequest(incoming, candidates)
+    turn = ProviderTurn(scope.store, scope.owner, candidates[0].target.entry.name, options.background)
+    return ResolvedRequest(incoming, candidates, turn)
+
+
+def _pinned(candidates: tuple[Candidate, ...], keeper: str | None, previous: str) -> tuple[Candidate, ...]:
+    """The candidate whose provider keeps ``previous``; where that is not known, the first, which may have it. A single
+    candidate may be another entry of the same account."""
+    if len(candidates) == 1 or keeper is None:
+        return candidates
+    if pinned := tuple(one for one in candidates if one.target.entry.name == keeper):
+        return pinned
+    raise not_found(previous)

@@ -12,11 +12,12 @@ import msgspec
 
 from gateway.conversations.bodies import read_elements, read_thread, unpacked, unpacked_size
 from gateway.conversations.deadline import store_deadline
-from gateway.conversations.resolved import ResolvedRequest, StateScope
+from gateway.conversations.resolved import ResolvedRequest, StateScope, in_hub_lane
 from gateway.conversations.thread_turn import ThreadTurn
 from gateway.http.offload import offload
 from gateway.request.parse import Incoming
 from gateway.request.structure import Bounds
+from gateway.routing.plan import Candidate
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store
 from providers.messages.incoming import thread_unsupported
@@ -26,27 +27,38 @@ from streams.errors import GatewayError, invalid
 _NOTHING = msgspec.Raw(b"null")
 
 
-async def load_thread(scope: StateScope, incoming: Incoming, target: Target, bounds: Bounds) -> ResolvedRequest:
+async def load_thread(
+    scope: StateScope, incoming: Incoming, candidates: tuple[Candidate, ...], bounds: Bounds
+) -> ResolvedRequest:
     """Load the thread of a Messages request: the request with its whole conversation in place of ``thread``, every
     value's bytes as the client sent them. Without ``thread``, and where the provider keeps threads itself, the request
-    stays as it is.
+    stays as it is. With several candidates a new thread is kept here, so that each of them can go on from it.
 
     Raises ``GatewayError``: 400 for a ``thread`` that is none, and where nothing is kept, in the words upon which the
     SDK goes on without; 404 for a message that is not (or no longer) there; 413 for a conversation beyond its
     ``bounds``; 503 for a store that cannot be reached."""
     thread = _thread(incoming)
-    if thread is None or _keeps_threads(target):
-        return ResolvedRequest(incoming, target)
-    if scope.store is None or target.entry.state == "upstream":
+    if thread is None or (len(candidates) == 1 and _keeps_threads(candidates[0].target)):
+        return ResolvedRequest(incoming, candidates)
+    keepers = tuple(one for one in candidates if _keeps_threads(one.target))
+    able = tuple(one for one in candidates if one.target.entry.state != "upstream")
+    if scope.store is None or not able:
+        if keepers:
+            return ResolvedRequest(incoming, keepers[:1])
         raise thread_unsupported()
     previous = _previous(thread)
-    chain = () if previous is None else await _chain(scope.store, scope.owner, previous)
+    try:
+        chain = () if previous is None else await _chain(scope.store, scope.owner, previous)
+    except GatewayError as error:
+        if keepers and error.failed.kind == "not_found":  # then a provider has it
+            return ResolvedRequest(incoming, keepers[:1])
+        raise
     given = {name: raw for name, raw in incoming.members.items() if name != "thread" and not _is_null(raw)}
     size = incoming.size + unpacked_size(node.body for node in chain)
     with store_deadline("recall the thread"):
         whole = await offload(size, _continued, incoming, chain, given, bounds)
-    turn = ThreadTurn(scope.store, scope.owner, previous, given, target.recipient.issuer)
-    return ResolvedRequest(whole, attrs.evolve(target, lane="hub"), turn)
+    turn = ThreadTurn(scope.store, scope.owner, previous, given, able[0].target.recipient.issuer)
+    return ResolvedRequest(whole, in_hub_lane(able), turn)
 
 
 def _keeps_threads(target: Target) -> bool:

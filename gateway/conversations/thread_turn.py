@@ -8,6 +8,7 @@ import msgspec
 from gateway.conversations.bodies import thread_body
 from gateway.conversations.deadline import store_deadline
 from gateway.http.offload import offload
+from gateway.routing.target import Target
 from gateway.stores.store import Node, Store
 from gateway.streaming.progress import StreamProgress
 from providers.messages import MESSAGES
@@ -34,7 +35,8 @@ class ThreadTurn:
     def __init__(
         self, store: Store, owner: str, previous: str | None, given: Mapping[str, msgspec.Raw], issuer: Issuer
     ) -> None:
-        """``given``: the members of the request, without what was before it."""
+        """``given``: the members of the request, without what was before it; ``issuer``: of whom its answer is, until
+        that is known."""
         self._store = store
         self._node = Node(new_id("msg_"), owner, "message", b"", previous)
         self._given = given
@@ -49,6 +51,9 @@ class ThreadTurn:
     def writer(self, writer: Writer) -> Writer:
         self._fold = Fold()
         return _FoldingWriter(writer, self._fold)
+
+    def answered_by(self, target: Target) -> None:
+        self._issuer = target.recipient.issuer
 
     def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
         if seen.end is None or self._persisted:

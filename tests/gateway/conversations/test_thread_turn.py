@@ -18,6 +18,7 @@ from gateway.conversations.resolved import ResolvedRequest, StateScope
 from gateway.conversations.thread_history import load_thread
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.structure import Bounds
+from gateway.routing.plan import Candidate
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.stores.memory import MemoryStore
@@ -108,7 +109,7 @@ def behind(id: str) -> dict[str, str]:
 async def recalled(
     store: Store | None, body: Mapping[str, Any] | bytes, *, owner: str = "me", target: Target | None = None
 ) -> ResolvedRequest:
-    return await load_thread(StateScope(owner, store), incoming(body), target or resolved(), BOUNDS)
+    return await load_thread(StateScope(owner, store), incoming(body), (Candidate(target or resolved()),), BOUNDS)
 
 
 async def refusal(store: Store | None, body: Mapping[str, Any], **where: Any) -> ErrorInfo:
@@ -174,7 +175,7 @@ async def test_a_request_without_a_thread_stays_as_it_is(members):
     came = incoming({"model": "m", "max_tokens": 1, "messages": [HELLO], **members})
     for store in (shelf(), None):
         target = resolved()
-        found = await load_thread(StateScope("me", store), came, target, BOUNDS)
+        found = await load_thread(StateScope("me", store), came, (Candidate(target),), BOUNDS)
         assert found.incoming is came
         assert found.target is target
         assert found.turn is UNRECORDED
