@@ -9,7 +9,6 @@ from gateway.conversations.thread_history import load_thread
 from gateway.request.parse import Incoming
 from gateway.request.structure import Bounds
 from gateway.routing.plan import Candidate
-from gateway.routing.target import Target
 from streams.events import Api
 
 _Loader: TypeAlias = Callable[[StateScope, Incoming, tuple[Candidate, ...], Bounds], Awaitable[ResolvedRequest]]
@@ -18,11 +17,6 @@ _LOADERS: Mapping[Api, _Loader] = {
     "messages": load_thread,
     "responses": load_responses,
 }
-
-
-async def load_history(scope: StateScope, incoming: Incoming, target: Target, bounds: Bounds) -> ResolvedRequest:
-    """``recall`` for a single target."""
-    return await recall(scope, incoming, (Candidate(target),), bounds)
 
 
 async def recall(

@@ -12,6 +12,7 @@ from gateway.endpoints.answers import ids, is_anthropic, json_answer
 from gateway.exchange.exchange import JSON_HEADERS
 from gateway.http.response import Response
 from gateway.routing.router import Model, Router
+from gateway.routing.walls import walled
 from gateway.serving.current import current_scope
 from gateway.serving.quart_views import add_view
 from providers.apis import CODECS
@@ -44,8 +45,8 @@ def add_models(app: QuartTrio, router: Router, authenticator: Authenticator) -> 
         anthropic = is_anthropic()
         try:
             plan = router.plan(model_id, "messages" if anthropic else "chat", partial(authenticator.can_use, g.client))
-            for target in plan.targets:
-                authenticator.check(g.client, model_id, target.entry, target.model, None)
+            for one in walled(plan.candidates, authenticator.wall(g.client), g.client):
+                authenticator.check(g.client, model_id, one.target.entry, one.target.model, None)
         except GatewayError as error:
             codec = CODECS["messages" if anthropic else "chat"]
             body = codec.write_error(error.failed, current_scope().id)

@@ -1,5 +1,7 @@
 """The sides of one exchange that all its attempts share."""
 
+from typing import Final
+
 import attrs
 
 from gateway.exchange.service import Service
@@ -7,6 +9,8 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.telemetry.observer import NO_RECORDING, UNOBSERVED, CallObserver, CallObservers, ExchangeRecording
 from providers.neutral.codec import Codec
+
+STRICT: Final = "x-trigate-strict"
 
 
 @attrs.frozen(eq=False, slots=False)  # made with fewer calls, and there is one of it for a request
@@ -24,7 +28,7 @@ class ExchangeContext:
     @property
     def strict(self) -> bool:
         """Nothing may be left out that may change the answer."""
-        wish = self.asked.header("x-trigate-strict")
+        wish = self.asked.header(STRICT)
         return self.service.strict if wish is None else wish in ("1", "true")
 
     def recorded(self, recording: ExchangeRecording) -> "ExchangeContext":
@@ -32,3 +36,10 @@ class ExchangeContext:
         if recording is NO_RECORDING:
             return self
         return attrs.evolve(self, recording=recording, observer=CallObservers((self.observer, recording)))
+
+    def stricter(self, strict: bool) -> "ExchangeContext":
+        """The same, in strict mode where the request says so in its body."""
+        if not strict or self.strict:
+            return self
+        asked = attrs.evolve(self.asked, headers=(*self.asked.headers, (STRICT, "1")))
+        return attrs.evolve(self, asked=asked)

@@ -81,6 +81,7 @@ class Walk:
         """The answer of ``attempt`` goes to the client: there is no other attempt."""
         self.attempt = attempt
         attempt.commit()
+        self.request.turn.answered_by(attempt.target)
         self._learn()
 
     def release(self) -> None:

@@ -8,7 +8,7 @@ import attrs
 
 from gateway.config.settings import ModelEntry, Retries
 from gateway.request.wishes import Wishes, Word
-from gateway.routing.plan import Candidate
+from gateway.routing.plan import Candidate, Plan
 from gateway.routing.target import Target
 from providers.catalog.providers import find
 from streams.errors import invalid
@@ -17,16 +17,34 @@ _SLUGS: Final = {"google_ai_studio": "gemini", "z_ai": "zhipu", "alibaba": "qwen
 """What routers call some providers, where the catalogue has no such alias."""
 
 
-def joined(several: Iterable[tuple[Candidate, ...]]) -> tuple[Candidate, ...]:
-    """The candidates of several names, those of each behind those of the one before, and each place once."""
+def joined(plans: Sequence[Plan], several: Retries) -> Plan:
+    """The plan of several names: the candidates of each behind those of the one before, each place once. How they are
+    asked is as with the first name that stands for several places, else as ``several`` says."""
     found: dict[tuple[str, str], Candidate] = {}
     start = 0
-    for candidates in several:
-        for one in candidates:
-            key = (one.target.entry.name, one.target.model)
-            found.setdefault(key, attrs.evolve(one, group=start + one.group))
-        start += candidates[-1].group + 1
-    return tuple(found.values())
+    for plan in plans:
+        for one in plan.candidates:
+            place = (one.target.entry.name, one.target.model)
+            found.setdefault(place, attrs.evolve(one, group=start + one.group))
+        start += plan.candidates[-1].group + 1
+    like = next((plan for plan in plans if plan.route is not None and len(plan.candidates) > 1), None)
+    if like is None:
+        like = plans[0] if len(found) == 1 else attrs.evolve(plans[0], retries=several)
+    return attrs.evolve(like, candidates=tuple(found.values()))
+
+
+def narrow(plan: Plan, wishes: Wishes, entries: Sequence[ModelEntry]) -> Plan:
+    """What the ``wishes`` leave of ``plan``. Raises ``GatewayError`` (400) as ``narrowed`` does."""
+    candidates = narrowed(plan.candidates, wishes, entries)
+    retries = narrowed_retries(plan.retries, wishes, candidates)
+    route = plan.route
+    if route is not None and wishes.balance is not None:
+        route = attrs.evolve(route, balance=wishes.balance)
+    return attrs.evolve(plan, candidates=candidates, retries=retries, route=route)
+
+
+ONE_PLACE: Final = Wishes(fallback="off")
+"""What holds for a request that one provider alone can answer, nobody knows which: the first one is asked alone."""
 
 
 def narrowed(candidates: tuple[Candidate, ...], wishes: Wishes, entries: Sequence[ModelEntry]) -> tuple[Candidate, ...]:

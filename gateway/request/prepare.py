@@ -2,12 +2,17 @@
 
 from typing import Final
 
+import attrs
+import msgspec
+
 from gateway.request.edit import edit
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request.translate import translate
+from gateway.request.wishes import Wishes
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.target import Target
+from providers.neutral.edits import losses_of
 from providers.neutral.hints import losses
 from streams.errors import invalid
 
@@ -20,6 +25,19 @@ def prepare(incoming: Incoming, target: Target, left: Omissions = NOTHING) -> Pr
     if target.lane == "byte":
         return edit(incoming, target, left)
     return translate(incoming.request, target, left)
+
+
+def prepare_wished(wishes: Wishes, incoming: Incoming, target: Target, left: Omissions = NOTHING) -> Prepared:
+    """``prepare`` for a request with ``wishes``, of which ``incoming`` holds nothing any more: a router that knows them
+    gets them as they are, nobody else does."""
+    prepared = prepare(incoming, target, left)
+    if members := wishes.members_for(target):
+        body = {**msgspec.json.decode(prepared.outgoing.body, type=dict[str, msgspec.Raw]), **members}
+        return attrs.evolve(prepared, outgoing=attrs.evolve(prepared.outgoing, body=msgspec.json.encode(body)))
+    if wishes.dropped:
+        edits = (*prepared.outgoing.edits, *losses_of(wishes.dropped, "provider"))
+        return attrs.evolve(prepared, outgoing=attrs.evolve(prepared.outgoing, edits=edits))
+    return prepared
 
 
 def refuse_losses(prepared: Prepared, target: Target) -> None:

@@ -18,6 +18,7 @@ from gateway.config.settings import Balance, ClientRouting
 from gateway.config.wording import Wrong
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
+from gateway.routing.target import Target
 from streams.errors import invalid
 
 MODELS, FALLBACK, DEADLINE = "x-trigate-models", "x-trigate-fallback", "x-trigate-deadline"
@@ -72,10 +73,9 @@ class Wishes:
         members = {name: raw for name, raw in incoming.members.items() if name not in gone}
         return with_members(incoming, {**members, **self.rest})
 
-    def whole_for(self, form: str, incoming: Incoming) -> Incoming:
-        """``incoming``, which was ``stripped``, with the members of one form again, for a router that knows it."""
-        members = next((members for known, members in self.members.items() if known == form), None)
-        return incoming if members is None else with_members(incoming, {**incoming.members, **members})
+    def members_for(self, target: Target) -> Mapping[str, msgspec.Raw]:
+        """The members that ``target`` is to get as they are, because it is such a router itself."""
+        return next((members for form, members in self.members.items() if form == target.entry.provider.id), {})
 
 
 NO_WISHES: Final = Wishes()

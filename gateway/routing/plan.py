@@ -162,6 +162,10 @@ class Plan:
         """The target that is preferred to all others."""
         return self.candidates[0].target
 
+    def among(self, candidates: tuple[Candidate, ...]) -> "Plan":
+        """The plan with other ``candidates``."""
+        return self if candidates is self.candidates else attrs.evolve(self, candidates=candidates)
+
     def with_each(self, change: Callable[[Target], Target]) -> "Plan":
         """The plan with ``change(target)`` in place of each target."""
         targets = tuple([change(candidate.target) for candidate in self.candidates])

@@ -56,10 +56,14 @@ class Explanation:
 
 
 class Router:
-    """Resolves model names against one configuration; safe to share."""
+    """Resolves model names against one configuration; safe to share. ``several`` are the retries of what stands for
+    several places where nothing else is said; ``client_routing`` are the forms in which clients may route."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self.entries = config.entries
+        self.client_routing = config.client_routing
+        self.several = config.retries or Retries()
         self._names = Names(config.entries, config.aliases, config.routes)
         for entry in config.entries:
             entry.issuer  # noqa: B018  # it takes time for each new key, for which no request is to wait

@@ -3,16 +3,19 @@
 import json
 import math
 
+import attrs
 import pytest
 
 from gateway.config.loading import from_mapping
-from gateway.config.settings import Retries
+from gateway.config.settings import Retries, Route
 from gateway.request.client_request import ClientRequest
 from gateway.request.narrowing import joined, narrowed, narrowed_retries
 from gateway.request.parse import Incoming, read_incoming
+from gateway.request.prepare import prepare_wished
 from gateway.request.router_bodies import read_wishes
 from gateway.request.wishes import NO_WISHES, Wishes
-from gateway.routing.plan import Candidate
+from gateway.routing.once import ONCE
+from gateway.routing.plan import ASKED_ONCE, Candidate, Plan
 from gateway.routing.router import Router
 from streams.errors import GatewayError
 
@@ -175,8 +178,10 @@ def test_other_members_keep_their_order_and_their_bytes():
     wishes = read_wishes(NOTHING, incoming, ["openrouter"])
     stripped = wishes.stripped(incoming)
     assert stripped.body == b'{"seed":1.0,"messages":[ {"role":"user","content":"\\u0041"} ],"model":"best"}'
-    assert json.loads(wishes.whole_for("openrouter", stripped).body) == json.loads(body)
-    assert wishes.whole_for("openai", stripped) is stripped
+    assert wishes.members_for(ROUTER.resolve("gpt", "chat")) == {}
+    sent = prepare_wished(wishes, stripped, ROUTER.resolve("router", "chat"))
+    assert json.loads(sent.outgoing.body) == {**json.loads(body), "model": "openai/gpt-5"}
+    assert "models" not in json.loads(prepare_wished(wishes, stripped, ROUTER.resolve("gpt", "chat")).outgoing.body)
 
 
 @pytest.mark.parametrize(
@@ -257,8 +262,15 @@ def test_a_router_of_that_kind_looks_after_its_own_wishes():
 
 
 def test_names_are_joined_in_their_order_and_each_place_is_asked_once():
-    several = joined([candidates("gpt"), SEVERAL, candidates("argon gpt")])
-    assert groups(several) == ["gpt", "sonnet", "azure-eu azure-us", "argon"]
+    plans = [Plan(one, ONCE) for one in (candidates("gpt"), SEVERAL, candidates("argon gpt"))]
+    several = joined(plans, Retries(attempts=3))
+    assert groups(several.candidates) == ["gpt", "sonnet", "azure-eu azure-us", "argon"]
+    assert several.retries.attempts == 3
+    assert joined(plans[:1], Retries()).retries is ASKED_ONCE
+    like = attrs.evolve(plans[1], route=Route("best", ()), retries=Retries(attempts=5))
+    assert joined([plans[0], like], Retries()).retries.attempts == 5
+    alone = attrs.evolve(plans[0], route=Route("alone", ()))
+    assert joined([alone, plans[2]], Retries()).retries.attempts == 4
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,306 @@
+"""What a request says of where it goes, walls of keys and what pins a request, through a real gateway."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.support.harness import Gateway, Reply, complaint, config, free_port, provider, running
+from tests.support.upstreams import PATHS, Raw, Script, Upstream
+
+ALL, BANK, SOME = "sk-gw-all-0123456789", "sk-gw-bank-0123456789", "sk-gw-some-0123456789"
+APIS = ("chat", "messages", "responses")
+DOWN = Raw(503, (("content-type", "application/json"),), (b'{"error":{"message":"later","type":"server_error"}}',))
+OVERFLOW = Raw(
+    400,
+    (("content-type", "application/json"),),
+    (
+        b'{"error":{"message":"This model\'s maximum context length is 10 tokens","type":"invalid_request_error",'
+        b'"code":"context_length_exceeded"}}',
+    ),
+)
+SMALL = {"context_window": 8192}
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    entries = [
+        provider("one/a", upstream.url, APIS),
+        provider("two/b", upstream.url, APIS, key="sk-other"),
+        provider("three/eu-c", upstream.url, APIS, key="sk-third"),
+        provider("one/small", upstream.url, APIS, quirks=SMALL),
+        provider("one/blind", upstream.url, APIS, quirks={"cannot": ["images"]}),
+        provider("openrouter/r", f"{upstream.url}/v1", ["chat"]),
+        provider("openai/kept", upstream.url, ["responses"], state="upstream", key="sk-kept"),
+        provider("openai/other", upstream.url, ["responses"], state="upstream", key="sk-other-account"),
+        provider("anthropic/seals-1", upstream.url, ["messages"], key="sk-ant-1"),
+        provider("vercel/seals-2", upstream.url, ["messages"], key="sk-ant-2"),
+    ]
+    keys = [
+        {"name": "all", "key": ALL},
+        {"name": "bank", "key": BANK, "only": ["eu-*"]},
+        {"name": "some", "key": SOME, "models": ["best", "a"]},
+    ]
+    aliases = {
+        "best": {"targets": ["a", "b", "eu-c"]},
+        "home": {"targets": ["a", "b"]},
+        "windows": {"targets": ["small", "b"]},
+        "sights": {"targets": ["blind", "b"]},
+        "routed": {"targets": ["a", "r"]},
+        "kept-by-both": {"targets": [["kept", "other"]]},
+        "sealed": {"targets": ["seals-1", "seals-2"]},
+    }
+    entries = [{"name": entry["model"].partition("/")[2], **entry} for entry in entries]
+    port = free_port()
+    settings = config(
+        entries, port, client_keys=keys, model_aliases=aliases, client_routing=["openrouter", "vercel", "litellm"],
+        circuit={"failures": 1000, "error_rate": "100%"}, retries={"attempts": 3, "budget": "100%"},
+    )  # fmt: skip
+    with running({**settings, "version": "v0.4.0"}, port) as process:
+        yield process
+
+
+def asked(api: str, model: str = "best", **more: Any) -> dict[str, Any]:
+    said = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    return {"model": model, **said, **({"max_tokens": 50} if api == "messages" else {}), "stream": False, **more}
+
+
+def ask(gateway: Gateway, body: Mapping[str, Any], api: str = "chat", key: str = ALL, **headers: str) -> Reply:
+    own = {f"x-trigate-{name}": value for name, value in headers.items()}
+    return gateway.request("POST", PATHS[api], body, {"authorization": f"Bearer {key}", **own})
+
+
+def models(upstream: Upstream) -> list[str]:
+    return [seen.json["model"] for seen in upstream.seen]
+
+
+# Headers
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("api", APIS)
+def test_listed_models_are_asked_in_place_of_the_name(gateway, upstream, api, stream):
+    upstream.script(DOWN, Script(text="ok"))
+    reply = ask(gateway, asked(api, stream=stream), api, models="b, eu-c")
+    assert (reply.status, models(upstream)) == (200, ["b", "eu-c"])
+    assert reply.headers["x-trigate-model"] == "eu-c"
+    assert not [name for seen in upstream.seen for name, _ in seen.headers if name.startswith("x-trigate")]
+
+
+def test_a_listed_route_is_all_that_it_stands_for(gateway, upstream):
+    upstream.script(DOWN, DOWN, Script(text="ok"))
+    assert ask(gateway, asked("chat", "small"), models="home,eu-c").status == 200
+    assert models(upstream) == ["a", "b", "eu-c"]
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_fallback_that_is_switched_off_stays_off(gateway, upstream, api):
+    # BerriAI/litellm#19077
+    upstream.script(DOWN)
+    reply = ask(gateway, asked(api), api, fallback="off", deadline="100ms")
+    assert set(models(upstream)) == {"a"}
+    assert reply.status in (503, 529)
+
+
+def test_a_deadline_ends_the_wait_for_a_silent_provider(gateway, upstream):
+    upstream.script(Raw(200, (("content-type", "text/event-stream"),), (b": \n\n",), "hang"))
+    reply = ask(gateway, asked("chat", "a", stream=True), deadline="300ms")
+    complaint("chat", reply, 504)
+    assert models(upstream) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "key", "words"),
+    [
+        ({"models": "a, unheard-of"}, ALL, "'unheard-of' is not configured"),
+        ({"models": "a, b"}, SOME, "may not use model 'b'"),
+        ({"models": "a"}, BANK, "may not be served"),
+        ({"fallback": "perhaps"}, ALL, "must be off or on"),
+        ({"deadline": "later"}, ALL, "must be a duration"),
+    ],
+)
+@pytest.mark.parametrize("api", APIS)
+def test_a_wrong_header_is_a_mistake_of_the_client(gateway, upstream, api, headers, key, words):
+    # BerriAI/litellm#38572: each name is checked as if it had been asked for alone
+    upstream.script()
+    error = complaint(api, ask(gateway, asked(api), api, key, **headers), 400)
+    assert f"x-trigate-{next(iter(headers))}" in error["message"]
+    assert words in error["message"]
+    assert upstream.seen == []
+
+
+# Walls
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_nothing_outside_of_a_wall_is_asked(gateway, upstream, api):
+    # BerriAI/litellm#38572, #39998
+    upstream.script(DOWN)
+    reply = ask(gateway, asked(api), api, BANK, deadline="100ms")
+    assert reply.status in (503, 529)
+    assert set(models(upstream)) == {"eu-c"}
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("model", ["a", "home"])
+def test_a_name_with_nothing_inside_of_the_wall_is_forbidden(gateway, upstream, api, model):
+    upstream.script()
+    reply = ask(gateway, asked(api, model), api, BANK)
+    assert reply.status == 403
+    assert "may not be served" in reply.json["error"]["message"]
+    assert upstream.seen == []
+
+
+@pytest.mark.parametrize("path", ["/v1/messages/count_tokens", "/v1/responses/input_tokens", "/v1/responses/compact"])
+def test_counting_and_compacting_stay_inside_of_the_wall(gateway, upstream, path):
+    upstream.script(Raw(404))
+    body = asked("messages" if "messages" in path else "responses", "home")
+    reply = gateway.request("POST", path, body, {"authorization": f"Bearer {BANK}"})
+    assert (reply.status, upstream.seen) == (403, [])
+
+
+def test_the_list_of_models_ends_at_the_wall(gateway):
+    listed = gateway.request("GET", "/v1/models", headers={"authorization": f"Bearer {BANK}"}).json["data"]
+    assert {model["id"] for model in listed} == {"eu-c", "best"}
+    for model, status in {"best": 200, "eu-c": 200, "a": 403, "home": 403}.items():
+        reply = gateway.request("GET", f"/v1/models/{model}", headers={"authorization": f"Bearer {BANK}"})
+        assert (model, reply.status) == (model, status)
+
+
+# Windows and abilities
+
+
+LONG = [{"role": "user", "content": "once more, " * 9000}]
+PICTURE = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_long_prompt_goes_past_a_small_window(gateway, upstream, stream):
+    # BerriAI/litellm#31557
+    upstream.script(Script(text="ok"), Script(text="ok"))
+    assert ask(gateway, asked("chat", "windows", messages=LONG, stream=stream)).status == 200
+    assert models(upstream) == ["b"]
+    assert ask(gateway, asked("chat", "windows", stream=stream)).status == 200
+    assert models(upstream) == ["b", "small"]
+
+
+def test_a_small_window_that_is_alone_is_asked_and_answers_itself(gateway, upstream):
+    upstream.script(OVERFLOW)
+    reply = ask(gateway, asked("chat", "small", messages=LONG))
+    assert "maximum context length" in complaint("chat", reply, 400, passed=True)["message"]
+    assert models(upstream) == ["small"]
+
+
+def test_an_image_goes_past_a_model_that_sees_none(gateway, upstream):
+    upstream.script(Script(text="ok"), Script(text="ok"))
+    assert ask(gateway, asked("chat", "sights", messages=PICTURE)).status == 200
+    assert ask(gateway, asked("chat", "sights")).status == 200
+    assert models(upstream) == ["b", "blind"]
+
+
+# Bodies of other routers
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_openrouters_list_of_models(gateway, upstream, api):
+    # https://openrouter.ai/docs/features/model-routing
+    upstream.script(DOWN, Script(text="ok"))
+    reply = ask(gateway, asked(api, "b", models=["eu-c"], route="fallback"), api)
+    assert (reply.status, models(upstream)) == (200, ["b", "eu-c"])
+    assert not [seen for seen in upstream.seen if {"models", "route"} & seen.json.keys()]
+
+
+def test_providers_are_named_by_their_entries_or_ids(gateway, upstream):
+    upstream.script(DOWN, Script(text="ok"))
+    wishes = {"order": ["three"], "ignore": ["a"], "sort": "throughput"}
+    reply = ask(gateway, asked("chat", provider=wishes))
+    assert (reply.status, models(upstream)) == (200, ["eu-c", "b"])
+    assert reply.headers["x-trigate-dropped"] == "provider.sort"
+    assert all("provider" not in seen.json for seen in upstream.seen)
+
+
+def test_a_router_of_that_kind_gets_its_own_wishes(gateway, upstream):
+    wishes = {"order": ["deepinfra"], "zdr": True}
+    upstream.script(Script(text="ok"))
+    reply = ask(gateway, asked("chat", "routed", provider=wishes, models=["x"]))
+    assert reply.status == 400, "x is nobody's name"
+    reply = ask(gateway, asked("chat", "routed", provider=wishes))
+    assert (reply.status, models(upstream)) == (200, ["r"])
+    assert upstream.seen[0].json["provider"] == wishes
+
+
+def test_vercels_options(gateway, upstream):
+    upstream.script(DOWN, Script(text="ok"))
+    options = {"gateway": {"order": ["two"], "only": ["two", "three"]}, "two": {"x": 1}}
+    assert ask(gateway, asked("chat", providerOptions=options)).status == 200
+    assert models(upstream) == ["b", "eu-c"]
+    assert upstream.seen[0].json["providerOptions"] == {"two": {"x": 1}}
+
+
+def test_litellms_fallbacks(gateway, upstream):
+    upstream.script(DOWN, Script(text="ok"))
+    reply = ask(gateway, asked("chat", "a", fallbacks=["eu-c"], num_retries=0, timeout=20))
+    assert (reply.status, models(upstream)) == (200, ["a", "eu-c"])
+    assert all(upstream.seen[0].json.keys().isdisjoint({name}) for name in ("fallbacks", "num_retries", "timeout"))
+
+
+def test_anthropics_own_fallbacks_go_to_anthropic(gateway, upstream):
+    # BerriAI/litellm#33294
+    upstream.script(Script(text="ok"))
+    own, beta = [{"model": "claude-opus-5"}], "server-side-fallback-2026-10-01"
+    headers = {"authorization": f"Bearer {ALL}", "anthropic-beta": beta}
+    reply = gateway.request("POST", PATHS["messages"], asked("messages", "sealed", fallbacks=own), headers)
+    assert (reply.status, models(upstream)) == (200, ["seals-1"])
+    assert upstream.seen[0].json["fallbacks"] == own
+    assert upstream.seen[0].header("anthropic-beta") == beta
+
+
+@pytest.mark.parametrize("provider_wishes", [{"zdr": True}, {"data_collection": "deny"}])
+def test_a_wish_about_data_that_nobody_can_keep_is_refused(gateway, upstream, provider_wishes):
+    upstream.script()
+    error = complaint("chat", ask(gateway, asked("chat", provider=provider_wishes)), 400)
+    assert error["param"] == f"provider.{next(iter(provider_wishes))}"
+    assert upstream.seen == []
+
+
+# What pins a request
+
+
+def test_a_turn_that_a_provider_keeps_is_gone_on_with_there_alone(gateway, upstream):
+    for _ in range(3):
+        upstream.script(Script(text="first"))
+        first = ask(gateway, asked("responses", "kept-by-both", store=True), "responses")
+        (keeper,) = models(upstream)
+        upstream.script(DOWN)
+        more = asked("responses", "kept-by-both", previous_response_id=first.json["id"])
+        reply = ask(gateway, more, "responses", deadline="200ms")
+        assert reply.status == 503
+        assert set(models(upstream)) == {keeper}
+
+
+def test_the_one_that_answered_after_a_failure_keeps_the_turn(gateway, upstream):
+    upstream.script(DOWN, Script(text="second"))
+    first = ask(gateway, asked("responses", "kept-by-both", store=True), "responses")
+    keeper = models(upstream)[-1]
+    upstream.script(Script(text="third"))
+    reply = ask(gateway, asked("responses", "kept-by-both", previous_response_id=first.json["id"]), "responses")
+    assert (reply.status, models(upstream)) == (200, [keeper])
+
+
+def test_sealed_reasoning_goes_back_to_its_maker_alone(gateway, upstream):
+    # BerriAI/litellm#32140
+    upstream.script(Script(text="4", thinking="2 and 2", seal="c2VhbA=="))
+    first = ask(gateway, asked("chat", "sealed"))
+    message = first.json["choices"][0]["message"]
+    assert message["reasoning_details"]
+    history = [{"role": "user", "content": "2 + 2"}, message, {"role": "user", "content": "and now?"}]
+    upstream.script(DOWN, Script(text="5"))
+    assert ask(gateway, asked("chat", "sealed", messages=history)).status == 200
+    sent = [json.dumps(seen.json["messages"]) for seen in upstream.seen]
+    assert models(upstream) == ["seals-1", "seals-2"]
+    assert ["c2VhbA==" in text for text in sent] == [True, False]
+    upstream.script(Script(text="6"))
+    assert ask(gateway, asked("chat", "sealed", messages=history)).status == 200
+    assert models(upstream) == ["seals-1"]
+    assert "c2VhbA==" in json.dumps(upstream.seen[0].json["messages"])
