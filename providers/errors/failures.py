@@ -118,6 +118,12 @@ _KIND_OF_REASON: Mapping[tuple[ErrorKind, FailureReason], ErrorKind] = {
     ("permission", "content_filter"): "invalid_request",
     ("permission", "bad_answer"): "invalid_request",
     ("invalid_request", "credential"): "authentication",
+    # an error without a kind, inside a 200
+    ("upstream", "quota"): "rate_limited",
+    ("upstream", "overloaded"): "overloaded",
+    ("upstream", "credential"): "authentication",
+    ("upstream", "gone"): "not_found",
+    ("upstream", "content_filter"): "invalid_request",
 }
 
 # A page is of a firewall, which has found something in the request (anthropics/claude-code#58294), and not of a

@@ -140,7 +140,7 @@ async def test_the_end_of_the_drain_is_told_as_that(autojump_clock):
         items = await take_all(handoff)
     assert items[0] == b"a"
     assert isinstance(items[-1], ErrorInfo)
-    assert (items[-1].kind, items[-1].status) == ("overloaded", 503)
+    assert (items[-1].kind, items[-1].status, items[-1].reason) == ("overloaded", 503, None)
     assert "shutting down" in items[-1].message
 
 
@@ -155,7 +155,7 @@ async def test_a_word_that_comes_with_the_deadline_does_not_make_a_timeout_a_shu
         watch.pause()
         await trio.lowlevel.checkpoint()
     assert watch.scope.cancelled_caught
-    assert watch.failed().kind == "timeout"
+    assert (watch.failed().kind, watch.failed().reason) == ("timeout", "timeout")
 
 
 async def test_batches_take_what_is_queued_and_never_wait_for_more():

@@ -26,6 +26,12 @@ MIB = 1024 * 1024
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 SSE_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 CHUNK = b"9\r\ndata: a\n\n\r\n"
+REASONS = {
+    **dict.fromkeys(("refused", "dns", "tls", "connect", "connect_timeout", "proxy", "cut"), "connection"),
+    "encoding": "bad_answer",
+    **dict.fromkeys(("pool_timeout", "too_large", "config"), None),  # ours: another provider would do no better
+}
+"""What a failure is for routing, by cause (unreachable hosts were exempt: BerriAI/litellm#27362)."""
 PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -163,6 +169,7 @@ async def fetch(upstream: Upstream, request: UpstreamRequest, limit: int = MIB) 
 async def failure(upstream: Upstream, request: UpstreamRequest) -> UpstreamError:
     with pytest.raises(UpstreamError) as caught:
         await fetch(upstream, request)
+    assert caught.value.failed.reason == REASONS[caught.value.cause]
     return caught.value
 
 

@@ -214,5 +214,20 @@ def test_an_error_inside_of_a_stream_is_as_good_as_a_status(error, reason):
         assert read_event_failure(value).reason == reason
 
 
+@pytest.mark.parametrize(
+    ("code", "kind", "status"),
+    [
+        ("usage_limit_reached", "rate_limited", 429),
+        ("server_is_overloaded", "overloaded", 503),
+        ("account_deactivated", "authentication", 401),
+        ("model_decommissioned", "not_found", 404),
+        ("content_policy_violation", "invalid_request", 400),
+    ],
+)
+def test_a_code_inside_of_a_stream_gives_the_client_a_status(code, kind, status):
+    failed = read_event_failure({"type": "response.failed", "error": {"code": code, "message": "m"}})
+    assert (failed.kind, failed.status) == (kind, status)
+
+
 def test_codes_of_trouble_are_never_the_requests_fault():
     assert set(REASON_OF_WORD.values()) - UNAVAILABLE == {"content_filter"}
