@@ -1,0 +1,181 @@
+"""``serve --workers``: what one worker learns of a target holds for all of them, and vanishes with none."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.support.harness import PATIENCE, START_SECONDS, Gateway, config, eventually, free_port, provider, running
+from tests.support.processes import peers, workers
+from tests.support.upstreams import Raw, Script, Seen, Upstream, served
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
+
+WORKERS = 3
+TESTS = ("broken", "counted", "told", "replaced", "reloaded")
+"""Each has targets of its own: ``one-NAME`` and ``two-NAME``."""
+BROKEN = Raw(500, (("content-type", "application/json"),), (b'{"error": {"message": "broken"}}',))
+BUSY = Raw(429, (("content-type", "application/json"), ("retry-after", "40")), (b'{"error": {"message": "later"}}',))
+WELL = Script("Hello")
+
+
+class Provider(Upstream):
+    """Answers all requests alike, as it is told."""
+
+    now: Script | Raw = WELL
+
+    def take(self, seen: Seen) -> Script | Raw:
+        self.seen.append(seen)
+        return self.now
+
+    @property
+    def asked(self) -> int:
+        return len(self.seen)
+
+
+@attrs.frozen
+class Client:
+    """A connection that one worker holds."""
+
+    worker: int
+    connection: http.client.HTTPConnection
+
+    def get(self, path: str) -> Any:
+        return self._ask("GET", path, None)
+
+    def ask(self, model: str, **more: Any) -> Any:
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], **more}
+        return self._ask("POST", "/v1/chat/completions", json.dumps(body))
+
+    def states(self, name: str) -> list[str]:
+        """Where the two targets of a test stand, as this worker knows it."""
+        found = {one["target"]: one["state"] for one in self.get("/readyz?verbose")[1]["targets"]}
+        return [found[f"one-{name}"], found[f"two-{name}"]]
+
+    def _ask(self, method: str, path: str, body: str | None) -> Any:
+        self.connection.request(method, path, body, {"content-type": "application/json"})
+        with self.connection.getresponse() as response:
+            return response.status, json.loads(response.read())
+
+
+@attrs.frozen
+class Crew:
+    """A supervisor with its workers, and the providers of its targets."""
+
+    gateway: Gateway
+    one: Provider
+    two: Provider
+    connections: contextlib.ExitStack
+
+    def workers(self) -> set[int]:
+        return workers(self.gateway.pid)
+
+    def clients(self) -> list[Client]:
+        """A connection to each worker."""
+        found: dict[int, Client] = {}
+
+        def all_met() -> bool:
+            client = self.connect()
+            if client is not None:
+                found.setdefault(client.worker, client)
+            return len(found) == WORKERS and set(found) == self.workers()
+
+        eventually(all_met, START_SECONDS, "a connection to each worker")
+        return list(found.values())
+
+    def connect(self) -> Client | None:
+        """A connection to any of them that is there."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=PATIENCE)
+        self.connections.callback(connection.close)
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+        near = connection.sock.getsockname()[1]
+        holders = [pid for pid in self.workers() if near in peers(pid, self.gateway.port)]
+        return Client(holders[0], connection) if holders else None
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Crew]:
+    port = free_port()
+    with contextlib.ExitStack() as stack:
+        one, two = (stack.enter_context(served(Provider)) for _ in range(2))
+        entries, aliases = [], {}
+        for name in TESTS:
+            entries.append(provider(f"x/{name}", one.url, name=f"one-{name}"))
+            entries.append(provider(f"x/{name}", two.url, name=f"two-{name}"))
+            aliases[name] = {"targets": [f"one-{name}", f"two-{name}"]}
+        more = {"model_aliases": aliases, "circuit": {"failures": 5, "cooldown": "5m", "longest": "5m"}}
+        gateway = stack.enter_context(running(config(entries, port, **more), port, "--workers", str(WORKERS)))
+        yield Crew(gateway, one, two, stack)
+    assert "Traceback" not in "\n".join(gateway.log)
+
+
+@pytest.fixture
+def crew(started) -> Iterator[Crew]:
+    """The supervisor, while both providers are well and have not been asked."""
+    for one in (started.one, started.two):
+        one.now = WELL
+        one.seen.clear()
+    with contextlib.ExitStack() as connections:
+        yield attrs.evolve(started, connections=connections)
+
+
+def test_a_target_that_broke_for_one_worker_is_out_for_all(crew):
+    """Counters of several processes each let through as much as one was to (BerriAI/litellm#16011)."""
+    clients = crew.clients()
+    crew.one.now = BROKEN
+    for _ in range(5):
+        assert clients[0].ask("broken")[0] == 200
+    assert (crew.one.asked, crew.two.asked) == (5, 5)
+    for client in clients:
+        assert client.ask("broken")[0] == 200
+        assert client.states("broken") == ["out", "in"]
+    assert (crew.one.asked, crew.two.asked) == (5, 8)
+
+
+def test_failures_in_a_row_are_counted_over_all_workers(crew):
+    clients = crew.clients()
+    crew.one.now = BROKEN
+    for number in range(5):
+        clients[number % WORKERS].ask("counted")
+    assert [client.states("counted")[0] for client in clients] == ["out"] * WORKERS
+
+
+def test_a_told_wait_holds_for_all(crew):
+    clients = crew.clients()
+    crew.one.now = BUSY
+    for client in (clients[0], *clients):
+        assert client.ask("told")[0] == 200
+    assert (crew.one.asked, crew.two.asked) == (1, 4)
+
+
+def test_a_worker_that_replaces_a_dead_one_knows_what_is_out(crew):
+    crew.one.now = BUSY
+    clients = crew.clients()
+    clients[0].ask("replaced")
+    os.kill(clients[0].worker, signal.SIGKILL)
+    eventually(lambda: clients[0].worker not in crew.workers(), what="the end of a worker")
+    again = crew.clients()
+    assert {client.worker for client in clients} != {client.worker for client in again}
+    for client in again:
+        assert client.ask("replaced")[0] == 200
+    assert crew.one.asked == 1
+
+
+def test_a_reload_keeps_what_is_out(crew):
+    crew.one.now = BUSY
+    clients = crew.clients()
+    clients[0].ask("reloaded")
+    os.kill(crew.gateway.pid, signal.SIGHUP)
+    eventually(lambda: any("the configuration is reloaded" in line for line in crew.gateway.log), what="the reload")
+    for client in clients:
+        assert client.ask("reloaded")[0] == 200
+        assert client.states("reloaded") == ["out", "in"]
+    assert crew.one.asked == 1
