@@ -55,6 +55,13 @@ def test_unavailable_stands_for_the_failures_of_a_place(route):
     assert found.groups[1][0].when == UNAVAILABLE | {"context_too_long"}
 
 
+def test_the_cheapest_target_is_not_known_yet(read):
+    config = read("model_aliases: {r: {targets: [[a, b]], balance: cheapest}}\n")
+    assert config.routes["r"].balance == "cheapest"
+    assert [mistake.path for mistake in config.ineffective] == ["model_aliases.r.balance"]
+    assert "the least busy of a group is asked" in config.warnings[0]
+
+
 def test_everything_about_a_route_is_read(route):
     found = route(
         "{targets: [a, b], balance: lowest_latency, sticky: X-Session, first_content: 10s,"
@@ -278,7 +285,8 @@ def test_a_preference_is_a_route_of_its_models(read, prefer, groups, balance):
     route = config.routes["code"]
     assert [target.target for _, target in route.places] == ["anthropic/claude-sonnet-4-5", "groq/llama"]
     assert ([len(group) for group in route.groups], route.balance) == (groups, balance)
-    assert [mistake.path for mistake in config.ineffective] == ["routing_preferences[0].description"]
+    unpriced = ["routing_preferences[0].selection_policy.prefer"] if prefer == "cheapest" else []
+    assert {mistake.path for mistake in config.ineffective} == {*unpriced, "routing_preferences[0].description"}
 
 
 def test_preferences_of_entries_are_a_route_of_these_entries():
