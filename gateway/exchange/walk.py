@@ -55,6 +55,8 @@ class Walk:
         """What ``ask`` gives for the first attempt that does not fail. Raises ``GatewayError`` when the policy gives
         up. Cancellation ends whatever is under way: a wait, or a request, whose connection is closed."""
         while True:
+            if self._is_overtaken():
+                self.attempt = await self._next()
             try:
                 return await self._asked(self.attempt, ask)
             except GatewayError as error:
@@ -99,6 +101,17 @@ class Walk:
         outcomes = (*self._outcomes, self._outcome(attempt, failed))
         step = self.request.plan.policy.next(self.request.plan, outcomes, self._conditions)
         return isinstance(step, Send) and all(outcome.failed != failed for outcome in self._outcomes)
+
+    def _is_overtaken(self) -> bool:
+        """Whether another request has begun to try the place of the attempt, or to wait for it, since its step was
+        decided: requests that come together would all go there."""
+        step, plan = self.attempt.step, self.request.plan
+        if len(plan.candidates) == 1:
+            return False
+        outage = self._conditions.outage(step.target, alone=False)
+        if outage is None:
+            return False
+        return not step.after or (outage.tried and (outage.reason != "rate_limited" or not self._outcomes))
 
     # One attempt
 

@@ -1,25 +1,15 @@
 """Where targets stand, as operators see it: ``/readyz?verbose``, the metrics, the live view."""
 
-import contextlib
 import json
 import re
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import attrs
-import httpx2
 import pytest
 import trio
 
-from gateway.app import whole_app
-from gateway.config.loading import from_mapping
-from gateway.exchange.service import Service
-from gateway.open_service import open_service
-from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
-from gateway.serving.worker import serve
-from streams.events import ErrorInfo, FailureReason
-from tests.support.harness import PATIENCE
+from tests.support import in_process
+from tests.support.in_process import InProcess
 
 OPERATOR, LIMITED = "the-operators-key-0123456789", "a-limited-key-0123456789"
 PROVIDER_KEY = "the-providers-key-0123456789"
@@ -28,37 +18,8 @@ TWO = {"model": "mistral/m", "name": "two", "access_key": PROVIDER_KEY}
 KEYS = [{"name": "operator", "key": OPERATOR}, {"name": "limited", "key": LIMITED, "models": ["one"]}]
 
 
-@attrs.frozen
-class Running:
-    """A gateway on a real socket, and what all its requests share."""
-
-    url: str
-    service: Service
-
-    async def get(self, path: str, key: str | None = None) -> httpx2.Response:
-        headers = {} if key is None else {"authorization": f"Bearer {key}"}
-        async with httpx2.AsyncClient(base_url=self.url, verify=False, trust_env=False) as client:
-            return await client.get(path, headers=headers)
-
-    def fail(self, name: str, reason: FailureReason, wait: float | None = None) -> None:
-        target = self.service.router.resolve(name, "chat")
-        attempt = self.service.health.begin(target, None, added=False)
-        attempt.failed(ErrorInfo("overloaded", "try later", reason=reason, wait=wait))
-        attempt.close()
-
-
-@contextlib.asynccontextmanager
-async def gateway(**more: Any) -> AsyncIterator[Running]:
-    config = from_mapping({"version": "v0.4.0", "model_providers": [ONE, TWO], **more})
-    service = open_service(config, Lifecycle(), None, False)
-    sock, ready = bind("127.0.0.1", 0), trio.Event()
-    app = whole_app(config, service)
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: serve(app, [sock], state=service.lifecycle, ready=ready.set, signals=False))
-            await ready.wait()
-            yield Running(f"http://127.0.0.1:{sock.getsockname()[1]}", service)
-            nursery.cancel_scope.cancel()
+def gateway(**more: Any) -> AbstractAsyncContextManager[InProcess]:
+    return in_process.gateway({"version": "v0.4.0", "model_providers": [ONE, TWO], **more})
 
 
 async def test_readyz_says_of_each_target_whether_it_is_asked_why_not_and_until_when():
@@ -108,7 +69,7 @@ async def test_the_live_view_tells_it_to_those_who_see_all(key, expected):
         assert (told.get("out") and [one["target"] for one in told["out"]]) == expected
 
 
-async def first_event(running: Running, path: str, key: str) -> Any:
+async def first_event(running: InProcess, path: str, key: str) -> Any:
     """The data of the first event of a stream."""
     stream = await trio.open_tcp_stream("127.0.0.1", int(running.url.rpartition(":")[2]))
     async with stream:

@@ -1,0 +1,210 @@
+"""Outages as clients and providers meet them, on real sockets."""
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from tests.support.harness import refusing_port
+from tests.support.in_process import CountingProvider, InProcess, gateway, providers
+
+APIS = ("chat", "messages", "responses")
+
+
+def config(*places: CountingProvider | str, **root: Any) -> dict[str, Any]:
+    """The entries a, b … and the route r of them all."""
+    urls = [place if isinstance(place, str) else place.url for place in places]
+    names = [chr(ord("a") + number) for number in range(len(urls))]
+    entries = [
+        {"model": f"vllm/{name}", "name": name, "base_url": f"{url}/v1", "access_key": "k", "speaks": list(APIS)}
+        for name, url in zip(names, urls, strict=True)
+    ]
+    return {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": {"targets": names}}, **root}
+
+
+async def until(condition: Callable[[], object]) -> None:
+    with trio.fail_after(10):
+        while not condition():
+            await trio.lowlevel.checkpoint()
+
+
+async def ask_often(running: InProcess, number: int, model: str = "r", **how: Any) -> Counter[int]:
+    """The statuses of so many requests, one after the other."""
+    return Counter([(await running.ask(model, **how)).status_code for _ in range(number)])
+
+
+async def ask_at_once(running: InProcess, number: int, model: str = "r", **how: Any) -> Counter[int]:
+    found: Counter[int] = Counter()
+
+    async def ask() -> None:
+        found[(await running.ask(model, **how)).status_code] += 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(number):
+            nursery.start_soon(ask)
+    return found
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("api", APIS)
+async def test_a_target_that_fails_five_times_is_asked_no_more_until_it_is_tried(api, stream):
+    """25 answers of 500 in a row left a deployment in rotation (BerriAI/litellm#34836)."""
+    async with providers(2) as (a, b), gateway(config(a, b)) as running:
+        a.fails = 500
+        assert await ask_often(running, 20, api=api, stream=stream) == {200: 20}
+        assert (a.take_count(), b.take_count()) == (5, 20)
+        running.clock.now += 5
+        a.fails = None
+        assert await ask_often(running, 3, api=api, stream=stream) == {200: 3}
+        assert (a.take_count(), b.take_count()) == (3, 0)
+
+
+async def test_a_host_that_cannot_be_reached_is_asked_no_more():
+    """Connection failures were exempt (BerriAI/litellm#27362)."""
+    with refusing_port() as port:
+        async with providers(1) as (b,), gateway(config(f"http://127.0.0.1:{port}", b)) as running:
+            assert await ask_often(running, 6) == {200: 6}
+            assert running.service.health.target_states()[0].reason == "connection"
+            tried = (await running.ask("r")).headers["x-trigate-attempts"]
+            assert tried == "1"
+
+
+async def test_a_rate_limit_is_waited_for_exactly_as_told():
+    async with providers(2) as (a, b), gateway(config(a, b)) as running:
+        a.fails, a.headers = 429, (("retry-after", "7"),)
+        assert await ask_often(running, 3) == {200: 3}
+        assert (a.take_count(), b.take_count()) == (1, 3)
+        a.fails = None
+        running.clock.now += 6.9
+        assert await ask_often(running, 2) == {200: 2}
+        assert a.take_count() == 0
+        running.clock.now += 0.1
+        assert await ask_often(running, 2) == {200: 2}
+        assert a.take_count() == 2
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_one_request_tries_and_the_others_go_on_elsewhere(stream):
+    """Also those that have come at the same moment."""
+    async with providers(2) as (a, b), gateway(config(a, b)) as running:
+        running.fail("a", "quota")
+        running.clock.now += 600
+        async with trio.open_nursery() as nursery:
+            with a.held():
+                nursery.start_soon(partial(ask_at_once, running, 20, stream=stream))
+                await until(lambda: len(b.asked) == 19)
+                assert len(a.asked) == 1
+                a.fails = 500
+        assert (len(a.asked), len(b.asked)) == (1, 20)  # the request that tried is not lost
+        a.fails = None
+        assert await ask_often(running, 1) == {200: 1}
+        assert running.service.health.target_states()[0].state == "in"
+
+
+async def test_a_trial_whose_client_leaves_is_given_back():
+    async with providers(2) as (a, b), gateway(config(a, b)) as running:
+        running.fail("a", "quota")
+        running.clock.now += 600
+        with a.held():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(running.ask, "r")
+                await until(lambda: a.asked)
+                assert running.service.health.target_states()[0].state == "tried"
+                nursery.cancel_scope.cancel()
+            await until(lambda: running.service.health.target_states()[0].state == "due")
+
+
+async def test_streams_that_break_off_behind_their_first_content_count():
+    async with providers(2) as (a, b), gateway(config(a, b)) as running:
+        a.cuts = True
+        await ask_often(running, 5, stream=True)
+        assert running.service.health.target_states()[0].state == "out"
+        assert await ask_often(running, 1) == {200: 1}
+        assert (len(a.asked), len(b.asked)) == (5, 1)
+
+
+async def test_a_name_with_one_target_is_asked_while_its_circuit_is_open():
+    async with providers(1) as (a,), gateway(config(a)) as running:
+        a.fails = 500
+        assert await ask_often(running, 9, "a") == {500: 9}
+        assert a.take_count() == 9
+
+
+async def test_a_name_with_one_target_is_refused_within_the_wait_that_was_told():
+    async with providers(1) as (a,), gateway(config(a)) as running:
+        a.fails, a.headers = 429, (("retry-after", "30"),)
+        assert await ask_often(running, 3, "a") == {429: 3}
+        assert a.take_count() == 1
+        running.clock.now += 12.4
+        assert (await running.ask("a")).headers["retry-after"] == "18"
+
+
+async def test_a_refused_credential_is_sent_every_ten_seconds():
+    async with providers(1) as (a,), gateway(config(a)) as running:
+        a.fails = 401
+        assert await ask_often(running, 3, "a") == {502: 1, 503: 2}
+        running.clock.now += 10
+        assert await ask_often(running, 3, "a") == {502: 1, 503: 2}
+        assert a.take_count() == 2
+
+
+async def test_where_all_are_out_requests_are_answered_at_once_with_the_time_that_is_left():
+    """ "No deployments available" was all that they were told (BerriAI/litellm#24678)."""
+    async with providers(2) as (a, b), gateway(config(a, b)) as running:
+        running.fail("a", "gone")
+        running.fail("b", "quota", 100.0)
+        answer = await running.ask("r")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "100")
+        assert answer.headers["x-trigate-attempts"] == "0"
+        assert "a is out (gone, for 600 s), b is out (quota, for 100 s)" in answer.text
+        assert (a.asked, b.asked) == ([], [])
+
+
+async def test_where_all_are_limited_the_answer_is_a_429():
+    async with providers(2) as (a, b), gateway(config(a, b)) as running:
+        running.fail("a", "rate_limited", 90.0)
+        running.fail("b", "rate_limited", 60.0)
+        answer = await running.ask("r")
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_where_all_are_out_one_request_at_a_time_tries_the_one_that_is_due_first(stream):
+    async with providers(2) as (a, b), gateway(config(a, b)) as running:
+        running.fail("a", "gone")
+        running.fail("b", "quota", 900.0)
+        running.clock.now += 600
+        async with trio.open_nursery() as nursery:
+            with a.held():
+                nursery.start_soon(partial(ask_at_once, running, 10, stream=stream))
+                await until(lambda: a.asked)
+                assert await ask_at_once(running, 10, stream=stream) == {503: 10}
+        assert (len(a.asked), len(b.asked)) == (1, 0)
+
+
+async def test_nothing_is_ever_asked_that_no_client_has_asked_for(autojump_clock):
+    """A health page cost 200 million tokens an hour (BerriAI/litellm#9584, #7000, huggingface/ml-intern#70)."""
+    async with providers(2) as (a, b), gateway(config(a, b)) as running:
+        a.fails = 500
+        running.fail("b", "credential")
+        running.clock.now += 3600
+        assert (await running.get("/readyz?verbose")).status_code == 200
+        assert (await running.get("/v1/models")).status_code == 200
+        await trio.testing.wait_all_tasks_blocked(1.0)
+        assert (len(a.asked), len(b.asked)) == (0, 0)
+
+
+async def test_a_reload_keeps_outages_and_a_new_key_is_not_out():
+    async with providers(2) as (a, b), gateway(config(a, b)) as running:
+        running.fail("a", "rate_limited", 60.0)
+        changed = config(a, b, keep_alive=20)
+        running.reload(changed)
+        assert await ask_often(running, 1) == {200: 1}
+        assert a.take_count() == 0
+        changed["model_providers"][0]["access_key"] = "another"
+        running.reload(changed)
+        assert await ask_often(running, 1) == {200: 1}
+        assert a.take_count() == 1

@@ -1,0 +1,174 @@
+"""A whole gateway in the test's own process, on real sockets, with a clock for the health of targets that the test
+sets; and providers that count what they are asked and misbehave as they are told."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import attrs
+import httpx2
+import trio
+
+from gateway.config.loading import from_mapping
+from gateway.exchange.service import Service
+from gateway.health.health import Health
+from gateway.open_service import open_service
+from gateway.reload import Served
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.worker import serve
+from streams.events import ErrorInfo, FailureReason
+from tests.support.harness import PATIENCE
+from tests.support.upstreams import PATHS, STREAMS, Script, render
+
+
+class SetClock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class CountingProvider:
+    """A provider of all three APIs. ``fails`` is the status of all its answers, ``None`` for good ones; while it is
+    ``held`` it answers nothing. ``asked`` are the paths of all requests that have come."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.asked: list[str] = []
+        self.fails: int | None = None
+        self.headers: tuple[tuple[str, str], ...] = ()
+        self.cuts = False
+        self.well = 200
+        self._free = trio.Event()
+        self._free.set()
+
+    @contextlib.contextmanager
+    def held(self):  # type: ignore[no-untyped-def]
+        """For as long as the block."""
+        self._free = trio.Event()
+        try:
+            yield
+        finally:
+            self._free.set()
+
+    def take_count(self) -> int:
+        """How often it has been asked since the last time that somebody took this."""
+        number = len(self.asked)
+        self.asked.clear()
+        return number
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async with stream:
+                data = b""
+                while chunk := await stream.receive_some():
+                    data += chunk
+                    head, found, body = data.partition(b"\r\n\r\n")
+                    if found and len(body) >= _length(head):
+                        path = head.split()[1].decode()
+                        self.asked.append(path)
+                        await self._free.wait()
+                        await stream.send_all(self._answer(path, body))
+                        data = b""
+                        if self.cuts:
+                            return
+
+    def _answer(self, path: str, body: bytes) -> bytes:
+        api = next((api for api, known in PATHS.items() if known == path), None)
+        if api is None:
+            return _response(self.well, (), b"")
+        if self.fails is not None:
+            error = {"type": "error", "error": {"type": "api_error", "message": "the provider is not well"}}
+            return _response(
+                self.fails, (("content-type", "application/json"), *self.headers), json.dumps(error).encode()
+            )
+        request = json.loads(body)
+        if self.cuts:
+            whole = b"".join(list(STREAMS[api](Script(text="one two three"), request))[:4])
+            return _head(200, (("content-type", "text/event-stream"), ("content-length", str(len(whole) + 99)))) + whole
+        raw = render(Script(text="Hello."), api, request)
+        return _response(raw.status, raw.headers, b"".join(raw.pieces))
+
+
+def _length(head: bytes) -> int:
+    lines = (line.partition(b":") for line in head.lower().split(b"\r\n"))
+    return next((int(value) for name, _, value in lines if name == b"content-length"), 0)
+
+
+def _head(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
+    lines = [f"HTTP/1.1 {status} X", *(f"{name}: {value}" for name, value in headers), "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def _response(status: int, headers: tuple[tuple[str, str], ...], body: bytes) -> bytes:
+    return _head(status, (*headers, ("content-length", str(len(body))))) + body
+
+
+@contextlib.asynccontextmanager
+async def providers(number: int) -> AsyncIterator[list[CountingProvider]]:
+    """So many of them."""
+    async with trio.open_nursery() as nursery:
+        found = []
+        for _ in range(number):
+            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            found.append(CountingProvider(listener.socket.getsockname()[1]))
+            nursery.start_soon(trio.serve_listeners, found[-1].serve, [listener])
+        yield found
+        nursery.cancel_scope.cancel()
+
+
+@attrs.frozen
+class InProcess:
+    """The gateway at ``url``, and what all its requests share."""
+
+    url: str
+    served: Served
+    clock: SetClock
+
+    @property
+    def service(self) -> Service:
+        return self.served.current[1]
+
+    def reload(self, content: dict[str, Any]) -> None:
+        self.served.change(from_mapping(content))
+
+    async def get(self, path: str, key: str | None = None) -> httpx2.Response:
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        async with self._client() as client:
+            return await client.get(path, headers=headers)
+
+    async def ask(self, model: str, api: str = "chat", *, stream: bool = False) -> httpx2.Response:
+        body = {"model": model, "stream": stream, "max_tokens": 9}
+        body |= {"input": "Hi"} if api == "responses" else {"messages": [{"role": "user", "content": "Hi"}]}
+        async with self._client() as client:
+            return await client.post(PATHS[api], json=body)
+
+    def _client(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(base_url=self.url, verify=False, trust_env=False, timeout=PATIENCE)
+
+    def fail(self, name: str, reason: FailureReason, wait: float | None = None) -> None:
+        """Let a request to the place of ``name`` have failed."""
+        target = self.service.router.resolve(name, "chat")
+        attempt = self.service.health.begin(target, None, added=False)
+        attempt.failed(ErrorInfo("overloaded", "try later", reason=reason, wait=wait))
+        attempt.close()
+
+
+@contextlib.asynccontextmanager
+async def gateway(content: dict[str, Any]) -> AsyncIterator[InProcess]:
+    config, clock = from_mapping(content), SetClock()
+    service = attrs.evolve(open_service(config, Lifecycle(), None, False), health=Health(clock))
+    service.health.follow(config)
+    sock, ready, served = bind("127.0.0.1", 0), trio.Event(), Served(config, service)
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: serve(served, [sock], state=service.lifecycle, ready=ready.set, signals=False))
+            await ready.wait()
+            yield InProcess(f"http://127.0.0.1:{sock.getsockname()[1]}", served, clock)
+            await service.upstream.aclose()
+            nursery.cancel_scope.cancel()
