@@ -64,7 +64,7 @@ class TargetState:
                 "seconds": round(self.seconds, 1)}  # fmt: skip
 
 
-class _Place:
+class MetPlace:
     """A place as this process has met it: its names, the good answers that its circuit has not been told of yet, and
     the attempt whose answer began last."""
 
@@ -91,7 +91,7 @@ class OpenAttempt:
     are called as it happens, ``close`` once, whatever has happened; an answer that is closed without either says
     nothing about its target: the client has left, or the request was wrong."""
 
-    def __init__(self, health: "Health", target: Target, place: _Place, sent: float) -> None:
+    def __init__(self, health: "Health", target: Target, place: MetPlace, sent: float) -> None:
         self.target = target
         self.place = place
         self.sent = sent
@@ -145,7 +145,7 @@ class Health:
         self._retries = Retries()
         self._entries: dict[str, Identity] = {}
         self._accounts: dict[bytes, list[str]] = {}
-        self._places: dict[bytes, _Place] = {}
+        self._places: dict[bytes, MetPlace] = {}
         self._budgets: dict[str, RetryBudget] = {}
         self._words: dict[bytes, ErrorInfo] = {}
 
@@ -279,7 +279,7 @@ class Health:
         self._tell(attempt, key, before, after, now)
         return before
 
-    def _count(self, place: _Place, now: float) -> None:
+    def _count(self, place: MetPlace, now: float) -> None:
         """Tell the circuit of the good answers so far: now and then, for that is dearer than to count."""
         good, place.good = place.good, 0
         place.told_at = now + STEP
@@ -320,8 +320,8 @@ class Health:
         if len(self._words) > KEPT:
             del self._words[next(iter(self._words))]
 
-    def _meet(self, target: Target, identity: Identity) -> _Place:
-        place = _Place(target.entry.name, target.place, identity, self._budget(identity.endpoint))
+    def _meet(self, target: Target, identity: Identity) -> MetPlace:
+        place = MetPlace(target.entry.name, target.place, identity, self._budget(identity.endpoint))
         self._places[identity.place] = place
         if len(self._places) > KEPT:
             del self._places[next(iter(self._places))]

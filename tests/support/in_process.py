@@ -117,7 +117,7 @@ async def providers(number: int) -> AsyncIterator[list[CountingProvider]]:
         for _ in range(number):
             (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
             found.append(CountingProvider(listener.socket.getsockname()[1]))
-            nursery.start_soon(trio.serve_listeners, found[-1].serve, [listener])
+            await nursery.start(trio.serve_listeners, found[-1].serve, [listener])
         yield found
         nursery.cancel_scope.cancel()
 
