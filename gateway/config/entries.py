@@ -99,6 +99,7 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
     _check_headers(raw, path, findings)
     name = raw.name or raw.model
     speaks = _speaks(raw, path, provider, findings)
+    _check_probe(raw, path, provider, findings)
     _note(name, raw, provider, findings)
     return ModelEntry(
         name=name,
@@ -211,6 +212,13 @@ def _keeper(raw: RawEntry, path: Path, speaks: Speaks, findings: Findings) -> Ke
         found = f"it is asked in {api or 'no API'} for Responses clients, which keeps no state"
         findings.wrong((*path, "state"), found, "write `ours`, or `speaks: [responses]` if it has that API")
     return raw.state
+
+
+def _check_probe(raw: RawEntry, path: Path, provider: Provider, findings: Findings) -> None:
+    """A provider is asked nothing that no client has asked for (BerriAI/litellm#7000)."""
+    if raw.probe is not None and raw.base_url is None and not provider.local:
+        found = f"{provider.display_name} is nobody's own server"
+        findings.wrong((*path, "probe"), found, "leave it out: its health is known by the requests that it gets")
 
 
 def _check_headers(raw: RawEntry, path: Path, findings: Findings) -> None:

@@ -17,6 +17,7 @@ from gateway.config.client_keys import build_client_keys, build_client_limits, b
 from gateway.config.collector import collector
 from gateway.config.converter import ConversionFault, structure
 from gateway.config.document import ConfigError, Document, Mistake
+from gateway.config.doubtful_routes import doubtful
 from gateway.config.entries import EntryDefaults, build_entries
 from gateway.config.findings import Findings
 from gateway.config.foreign import recognised
@@ -158,7 +159,7 @@ def configure(read: Document, env: Mapping[str, str] | None, files: SecretFiles,
     config = _config(raw, findings)
     if findings.mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_place)))
-    return attrs.evolve(config, warnings=(*config.warnings, *weak_secrets.weak(config)))
+    return attrs.evolve(config, warnings=(*config.warnings, *doubtful(config), *weak_secrets.weak(config)))
 
 
 def _place(mistake: Mistake) -> tuple[int, int]:

@@ -331,3 +331,78 @@ def test_what_is_wrong_with_a_preference_is_told(read, item, mistake):
         read(f"routing_preferences: [{item}]\n")
     (found,) = caught.value.mistakes
     assert mistake in str(found)
+
+
+# What is probably not meant
+
+WINDOWS = """version: v0.4.0
+model_providers:
+  - {model: openai/one, name: a, access_key: k, quirks: {context_window: 100000}}
+  - {model: openai/two, name: b, access_key: l, quirks: {context_window: 8000}}
+  - {model: openai/three, name: shared, access_key: k}
+  - {model: anthropic/four, name: far, access_key: k, quirks: {context_window: 200000}}
+  - {model: openai/five, name: p, passthrough_auth: true}
+  - {model: openai/six, name: q, passthrough_auth: true}
+  - {model: vllm/seven, name: v, base_url: "http://h:1/v1"}
+  - {model: vllm/eight, name: w, base_url: "http://h:1/v1"}
+"""
+SMALL = "route r: b takes 8000 tokens and a target before it 100000: with a longer prompt it is passed over"
+ONE_KEY = "route r: all of its targets are asked with one credential, and none of them answers once"
+FIRST = "route r: a is among the first, which are always asked: its `when` has no effect"
+USELESS = "route r: `context_too_long` leads to b, which takes no more than those before it (8000 tokens)"
+SILENT = "route r: `first_content` (10m) is no shorter than `deadline` (5m): no target follows a silent one"
+ONE = "route r: one attempt leaves none for its other targets"
+NO_HEDGE = "route r: `hedge.after` is no shorter than the patience with a target: no second request is ever made"
+
+
+@pytest.mark.parametrize(
+    ("route", "warnings"),
+    [
+        ("{targets: [a, far]}", []),
+        ("{targets: [a, b]}", [SMALL]),
+        ("{targets: [[a, b]]}", []),
+        ("{targets: [b, a]}", []),
+        ("{targets: [b, {target: a, when: [context_too_long]}]}", []),
+        ("{targets: [a, {target: b, when: [context_too_long]}]}", [USELESS]),
+        ("{targets: [shared, {target: b, when: [context_too_long]}]}", []),
+        ("{targets: [a, shared]}", [ONE_KEY]),
+        ("{targets: [p, q]}", [ONE_KEY]),
+        ("{targets: [p, a]}", []),
+        ("{targets: [v, w]}", []),
+        ("{targets: [a, shared, far]}", []),
+        ("{targets: [{target: a, when: [quota]}, far]}", [FIRST]),
+        ("{targets: [[far, {target: a, when: [quota]}]]}", [FIRST]),
+        ("{targets: [{target: a, when: [unavailable]}, far]}", []),
+        ("{targets: [a, far], first_content: 10m}", [SILENT]),
+        ("{targets: [a, far], first_content: 10m, retries: {deadline: 1h}}", []),
+        ("{target: a, first_content: 10m}", []),
+        ("{targets: [a, far], retries: {attempts: 1}}", [ONE]),
+        ("{targets: [a, far], first_content: 2s, hedge: {after: 5s}}", [NO_HEDGE]),
+        ("{targets: [a, far], first_content: 2s, hedge: {after: p95}}", []),
+    ],
+)
+def test_what_is_probably_not_meant_is_a_warning(tmp_path, route, warnings):
+    path = tmp_path / "trigate.yaml"
+    path.write_text(f"{WINDOWS}model_aliases:\n  r: {route}\n")
+    found = [text for text in load(path, None).warnings if text.startswith("route ")]
+    assert len(found) == len(warnings), found
+    assert all(text.startswith(start) for text, start in zip(found, warnings, strict=True)), found
+
+
+def test_a_choice_by_price_says_that_there_are_no_prices(read):
+    config = read("model_aliases: {r: {targets: [[a, b]], balance: cheapest}}\n")
+    assert [mistake.path for mistake in config.ineffective] == ["model_aliases.r.balance"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "mistake"),
+    [
+        ("{model: openai/x, probe: /health}", "probe: OpenAI is nobody's own server; leave it out"),
+        ("{model: vllm/x, base_url: 'http://h/v1', probe: health}", "probe: 'health'; this must be a path such as"),
+    ],
+)
+def test_only_a_server_of_ones_own_is_probed(read, entry, mistake):
+    # Health checks that nobody asked for cost 200 million tokens an hour: BerriAI/litellm#9584.
+    with pytest.raises(ConfigError) as caught:
+        read(f"  - {entry}\n")
+    assert mistake in str(caught.value)

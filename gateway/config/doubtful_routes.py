@@ -1,0 +1,74 @@
+"""Routes that probably do less than their author means: a sentence on each. Warnings, for each may be meant."""
+
+from collections.abc import Iterator
+
+from gateway.config.names import Found, Names
+from gateway.config.settings import Config, ModelEntry, Retries, Route
+from gateway.config.spelling import spelled_value
+from streams.events import UNAVAILABLE
+
+
+def doubtful(config: Config) -> Iterator[str]:
+    """A sentence on everything that is odd about the routes of ``config``."""
+    names = Names(config.entries, config.aliases, config.routes)
+    for route in config.routes.values():
+        found = names.meaning(route.name).found
+        for text in (
+            *_first_with_conditions(route),
+            *_one_account(found),
+            *_small_windows(route, found),
+            *_impatience(route, route.retries or config.retries or Retries()),
+        ):
+            yield f"route {route.name}: {text}"
+
+
+def _first_with_conditions(route: Route) -> Iterator[str]:
+    for group, place in route.places:
+        if group == 0 and place.when != UNAVAILABLE:
+            yield f"{place.target} is among the first, which are always asked: its `when` has no effect"
+
+
+def _one_account(found: tuple[Found, ...]) -> Iterator[str]:
+    """A credential that is refused or used up is so for every target that shares it (openclaw/openclaw#30030)."""
+    if len(found) > 1 and len({_account(one.entry) for one in found}) == 1 and _account(found[0].entry)[2]:
+        yield (
+            "all of its targets are asked with one credential, and none of them answers once that is used up or "
+            "refused: put an entry with another `access_key`, or of another provider, behind them"
+        )
+
+
+def _account(entry: ModelEntry) -> tuple[str, str | None, str | bool]:
+    return entry.provider.id, entry.base_url, entry.key or entry.passthrough_auth
+
+
+def _small_windows(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
+    """A fallback of 8k got a prompt of 10k, and the client read of a window that was never its own
+    (BerriAI/litellm#31557)."""
+    windows = [one.entry.quirks_of(one.model).context_window for one in found]
+    for i, (group, place) in enumerate(route.places):
+        before = [window for window, (number, _) in zip(windows, route.places, strict=True) if number < group]
+        known = [window for window in before if window is not None]
+        own = windows[i]
+        if own is None or not known:
+            continue
+        if "context_too_long" in place.when and len(known) == len(before) and own <= max(known):
+            yield f"`context_too_long` leads to {place.target}, which takes no more than those before it ({own} tokens)"
+        elif "context_too_long" not in place.when and own < max(known):
+            yield (
+                f"{place.target} takes {own} tokens and a target before it {max(known)}: "
+                "with a longer prompt it is passed over"
+            )
+
+
+def _impatience(route: Route, retries: Retries) -> Iterator[str]:
+    several = len(route.places) > 1
+    deadline = spelled_value("deadline", retries.deadline)
+    if several and retries.attempts == 1:
+        yield "one attempt leaves none for its other targets: write `retries: {attempts: 2}` or more"
+    if route.first_content is not None and several and route.first_content >= retries.deadline:
+        shown = spelled_value("first_content", route.first_content)
+        yield f"`first_content` ({shown}) is no shorter than `deadline` ({deadline}): no target follows a silent one"
+    if route.hedge is not None and route.hedge.after != "p95":
+        patience = retries.deadline if route.first_content is None else route.first_content
+        if route.hedge.after >= patience:
+            yield "`hedge.after` is no shorter than the patience with a target: no second request is ever made"
