@@ -5,7 +5,7 @@ is. With keys only what was written down when the response was made is asked for
 its clients.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from urllib.parse import quote
 
@@ -24,8 +24,8 @@ from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
-from gateway.routing.router import Router
 from gateway.routing.target import Target
+from gateway.routing.walls import is_inside
 from gateway.serving.current import current_scope
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError
@@ -38,12 +38,14 @@ class ProviderKept:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._keepers = tuple(_keepers(service.router))
+        self._by_entry = {target.entry.name: target for target in service.router.keepers()}
+        self._keepers = tuple(_accounts(self._by_entry.values()))
 
     async def __call__(self, id: str) -> Response | None:
         """The first good answer, else the first failure that is not a 404: a provider that is down does not hide what
         another one has. Raises ``GatewayError`` for the client's own mistakes alone."""
-        keepers = await self._asked(id)
+        wall = self._service.authenticator.wall(asked_by_client().client)
+        keepers = tuple(target for target in await self._asked(id) if is_inside(target, wall))
         if not keepers:
             return None
         body, asked = await plain_body(self._service), asked_by_client()
@@ -69,7 +71,7 @@ class ProviderKept:
             return ()
         with store_deadline("look up whose it is"):
             entry = await find_keeper(self._service.store, owner(), id)
-        return tuple(target for target in self._keepers if target.entry.name == entry)
+        return () if entry not in self._by_entry else (self._by_entry[entry],)
 
     def _record(self, target: Target) -> Record:
         record = record_of("responses", self._service.ledger)
@@ -98,10 +100,10 @@ async def _ask(exchange: Exchange, planned: PlannedRequest) -> Response:
     )
 
 
-def _keepers(router: Router) -> Iterator[Target]:
-    """One target for each account whose provider keeps its responses."""
+def _accounts(keepers: Iterable[Target]) -> Iterator[Target]:
+    """One target for each account."""
     seen = set()
-    for target in router.keepers():
+    for target in keepers:
         account = (target.url, target.entry.key)
         if account not in seen:
             seen.add(account)

@@ -133,6 +133,7 @@ class Exchange:
         plan = plan.with_each(partial(where_tools_are_taken, incoming))
         if wishes is not NO_WISHES:
             plan = narrow(plan, wishes, self._context.service.router.entries)
+        record.route = None if plan.route is None else plan.route.name
         target = plan.first
         record.target, record.model, record.provider_api = target.name, target.model, target.api
         return plan

@@ -33,6 +33,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("one/blind", upstream.url, APIS, quirks={"cannot": ["images"]}),
         provider("openrouter/r", f"{upstream.url}/v1", ["chat"]),
         provider("openai/kept", upstream.url, ["responses"], state="upstream", key="sk-kept"),
+        provider("openai/kept-2", upstream.url, ["responses"], state="upstream", key="sk-kept"),
         provider("openai/other", upstream.url, ["responses"], state="upstream", key="sk-other-account"),
         provider("anthropic/seals-1", upstream.url, ["messages"], key="sk-ant-1"),
         provider("vercel/seals-2", upstream.url, ["messages"], key="sk-ant-2"),
@@ -286,6 +287,27 @@ def test_the_one_that_answered_after_a_failure_keeps_the_turn(gateway, upstream)
     upstream.script(Script(text="third"))
     reply = ask(gateway, asked("responses", "kept-by-both", previous_response_id=first.json["id"]), "responses")
     assert (reply.status, models(upstream)) == (200, [keeper])
+
+
+def test_what_a_provider_keeps_is_had_from_the_entry_that_answered(gateway, upstream):
+    """Also where two entries share an account, and not through a wall."""
+    upstream.script(Script(text="first"))
+    first = ask(gateway, asked("responses", "kept-2", store=True), "responses")
+    upstream.script(Raw(200, (("content-type", "application/json"),), (b'{"id": "kept"}',)))
+    reply = gateway.request("GET", f"/v1/responses/{first.json['id']}", headers={"authorization": f"Bearer {ALL}"})
+    assert (reply.status, reply.json) == (200, {"id": "kept"})
+    assert upstream.seen[0].header("authorization") == "Bearer sk-kept"
+    upstream.script()
+    walled = gateway.request("GET", f"/v1/responses/{first.json['id']}", headers={"authorization": f"Bearer {BANK}"})
+    assert (walled.status, upstream.seen) == (404, [])
+
+
+def test_a_file_that_some_provider_has_is_asked_for_once(gateway, upstream):
+    upstream.script(DOWN)
+    content = [{"type": "input_file", "file_id": "file-1"}]
+    body = asked("responses", "kept-by-both", input=[{"role": "user", "content": content}])
+    assert ask(gateway, body, "responses").status == 503
+    assert len(upstream.seen) == 1
 
 
 def test_sealed_reasoning_goes_back_to_its_maker_alone(gateway, upstream):
