@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from tests.support.upstreams import Raw, Script, Seen, Upstream, served
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
 
 WORKERS = 3
-TESTS = ("broken", "counted", "told", "replaced", "reloaded")
+TESTS = ("broken", "counted", "told", "replaced", "reloaded", "due")
 """Each has targets of its own: ``one-NAME`` and ``two-NAME``."""
 BROKEN = Raw(500, (("content-type", "application/json"),), (b'{"error": {"message": "broken"}}',))
-BUSY = Raw(429, (("content-type", "application/json"), ("retry-after", "40")), (b'{"error": {"message": "later"}}',))
+LATER = (b'{"error": {"message": "later"}}',)
+BUSY = Raw(429, (("content-type", "application/json"), ("retry-after", "40")), LATER)
+BUSY_FOR_NOW = Raw(429, (("content-type", "application/json"), ("retry-after", "2")), LATER)
 WELL = Script("Hello")
 
 
@@ -110,7 +113,7 @@ def started() -> Iterator[Crew]:
         for name in TESTS:
             entries.append(provider(f"x/{name}", one.url, name=f"one-{name}"))
             entries.append(provider(f"x/{name}", two.url, name=f"two-{name}"))
-            aliases[name] = {"targets": [f"one-{name}", f"two-{name}"]}
+            aliases[name] = {"targets": [f"one-{name}", f"two-{name}"], "retries": {"attempts": 2}}
         more = {"model_aliases": aliases, "circuit": {"failures": 5, "cooldown": "5m", "longest": "5m"}}
         gateway = stack.enter_context(running(config(entries, port, **more), port, "--workers", str(WORKERS)))
         yield Crew(gateway, one, two, stack)
@@ -179,3 +182,16 @@ def test_a_reload_keeps_what_is_out(crew):
         assert client.ask("reloaded")[0] == 200
         assert client.states("reloaded") == ["out", "in"]
     assert crew.one.asked == 1
+
+
+def test_of_all_workers_one_request_waits_for_a_target_that_is_due(crew):
+    """While all targets are out, further requests would only make the outage longer (BerriAI/litellm#3646)."""
+    clients = crew.clients()
+    crew.one.now = crew.two.now = BUSY_FOR_NOW
+    assert clients[0].ask("due")[0] == 429
+    crew.one.now = crew.two.now = WELL
+    with ThreadPoolExecutor(WORKERS) as threads:
+        statuses = sorted(status for status, _ in threads.map(lambda client: client.ask("due"), clients))
+    assert statuses == [200, 429, 429]
+    assert crew.one.asked + crew.two.asked == 3
+    assert [client.states("due")[0] for client in clients] == ["in"] * WORKERS
