@@ -1,11 +1,13 @@
 """A provider's errors as the client may see them (their shapes are in ``providers/errors/failures.py``)."""
 
+import math
+
 import attrs
 import msgspec
 
 from gateway.config.redaction import Secrets, credentials_among, findable, redact_json, redact_spelled
 from gateway.config.urls import credentials_in
-from gateway.http.headers import bounded_waits
+from gateway.http.headers import Headers, bounded_waits
 from gateway.routing.target import Target
 from providers.apis import CODECS
 from streams.events import STATUS, Api, ErrorInfo
@@ -63,7 +65,7 @@ def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) 
         param=failed.param and _without(failed.param, secrets),
         code=failed.code and _without(failed.code, secrets),
         details=redact_json(failed.details, secrets),
-        headers=with_wait(failed.headers, status),
+        headers=with_wait(failed.headers, status, failed.wait),
     )
 
 
@@ -85,10 +87,10 @@ def passthrough_error(body: bytes, api: Api, target: Target, secrets: Secrets) -
     return redact_spelled(body, secrets)
 
 
-def with_wait(headers: tuple[tuple[str, str], ...], status: int) -> tuple[tuple[str, str], ...]:
-    """A 429 or a translated 529 never goes without a wait: Codex gives up at once where there is none. No wait is
-    longer than a client can be told."""
+def with_wait(headers: Headers, status: int, wait: float | None) -> Headers:
+    """A 429 or a translated 529 never goes without a wait: Codex gives up at once where there is none. It is the
+    ``wait`` that the provider has told in whatever place; none is longer than a client can be told."""
     headers = bounded_waits(headers)
     if status in (429, 503) and not any(name in ("retry-after", "retry-after-ms") for name, _ in headers):
-        return (*headers, ("retry-after", "1"))
+        return (*headers, *bounded_waits((("retry-after", str(math.ceil(wait or 1))),)))
     return headers

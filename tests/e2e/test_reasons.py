@@ -13,7 +13,7 @@ import pytest
 from gateway.mock.failures import FAILURES
 from streams.events import APIS, UNAVAILABLE, FailureReason
 from tests.support.command_line import started
-from tests.support.harness import ROOT, Gateway, Reply, config, eventually, free_port, provider, running
+from tests.support.harness import ROOT, Gateway, Reply, config, eventually, free_port, provider, refusing_port, running
 from tests.support.upstreams import PATHS
 
 PAGE = (ROOT / "docs" / "routing.md").read_text()
@@ -133,3 +133,73 @@ def test_the_page_has_every_reason_and_every_model():
     going_on = {reason for reason, _, default, _ in ROWS if default.startswith("the next target")}
     assert going_on == UNAVAILABLE
     assert {*FAILURES} <= {cell.model.removeprefix("fault/") for cell in CELLS}
+
+
+# Beyond the table
+
+
+@pytest.fixture(scope="module")
+def others() -> Iterator[Gateway]:
+    """Routes from what no model of the stand-in can be, or in a setting of its own, to a good target."""
+    port = free_port()
+    with started("mock", "--port", "0", "--pace", "0") as mock, refusing_port() as refusing:
+        entries = [
+            other("silent", f"{mock.url}/v1", "fault/silent", timeouts={"first_byte": "300ms"}),
+            other("refusing", f"http://127.0.0.1:{refusing}/v1"),
+            other("nowhere", "http://no-such-provider.invalid/v1"),
+            other("full", f"{mock.url}/full/v1", "fault/credential", quirks={"unavailable_statuses": [401]}),
+            other("theirs", f"{mock.url}/theirs/v1", "fault/credential", access_key=None, passthrough_auth=True),
+            other("empty", f"{mock.url}/v1", "fault/empty"),
+            other("good", f"{mock.url}/v1"),
+            other("also-empty", f"{mock.url}/other/v1", "fault/empty"),
+        ]
+        names = [entry["name"] for entry in entries if entry["name"] not in ("good", "also-empty")]
+        aliases = {f"route-{name}": {"targets": [name, "good"]} for name in names}
+        aliases["route-nothing"] = {"targets": ["empty", "also-empty"]}
+        settings = config(entries, port, model_aliases=aliases)
+        with running(settings, port) as process:
+            yield process
+            assert "Traceback" not in "\n".join(process.log)
+
+
+def other(name: str, url: str, model: str = "mock-small", **more: Any) -> dict[str, Any]:
+    return provider(f"stand-in/{model}", url, ["chat"], provider_interface="openai", name=name) | more
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize(
+    ("name", "reason", "status"),
+    [
+        ("silent", "timeout", 200),
+        ("refusing", "connection", 200),
+        ("nowhere", "connection", 200),
+        ("full", "overloaded", 200),
+        ("theirs", "invalid", 401),
+    ],
+)
+def test_what_no_provider_says_has_a_reason_too(others: Gateway, name: str, reason: str, status: int, stream: bool):
+    """A host that is gone was exempt (BerriAI/litellm#27362); servers say with 403 that they are full (api7/aisix#752);
+    a key that the client has brought is nobody else's trouble."""
+    asked = {"model": f"route-{name}", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
+    reply = others.request("POST", PATHS["chat"], asked, {"authorization": "Bearer sk-client"})
+    assert reply.status == status
+    tried = tried_of(others, reply)
+    assert tried[:1] == [(name, reason)]
+    assert tried[1:] == ([("good", "ok")] if status == 200 else [])
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_a_second_answer_of_nothing_is_delivered_as_it_is(others: Gateway, stream: bool):
+    """It may be what the model means (BerriAI/litellm#24462, Wei-Shaw/sub2api#7081)."""
+    asked = {"model": "route-nothing", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
+    reply = others.request("POST", PATHS["chat"], asked)
+    assert reply.status == 200
+    assert b"stop" in reply.body
+    assert tried_of(others, reply) == [("empty", "bad_answer"), ("also-empty", "ok")]
+
+
+def tried_of(gateway: Gateway, reply: Reply) -> list[tuple[str, str]]:
+    """The attempts of the request that ``reply`` answers, by the log."""
+    id = reply.headers["x-request-id"]
+    line = eventually(lambda: next((line for line in gateway.log if id in line and line.startswith("{")), None))
+    return [(one["target"], one["reason"]) for one in json.loads(line).get("tried", ())]

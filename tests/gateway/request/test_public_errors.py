@@ -78,6 +78,26 @@ def test_what_is_blocked_or_empty_is_not_told_as_a_refused_key():
     assert (failed.reason, failed.status) == ("quota", 402)
 
 
+@pytest.mark.parametrize(
+    ("body", "headers", "told_headers"),
+    [
+        ({"message": "m"}, {}, {"retry-after": "1"}),
+        ({"message": "m"}, {"retry-after": "7"}, {"retry-after": "7"}),
+        ({"message": "m", "resets_in_seconds": 90.5}, {}, {"retry-after": "91"}),
+        ({"message": "m", "details": [{"retryDelay": "34.4s"}]}, {}, {"retry-after": "35"}),
+        ({"message": "m", "resets_in_seconds": 600_000}, {}, {"retry-after": "3600"}),
+        ({"message": "m"}, {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"},
+         {"retry-after": "360"}),
+    ],
+)  # fmt: skip
+def test_a_client_is_told_the_wait_from_wherever_the_provider_told_it(
+    body: object, headers: dict[str, str], told_headers: dict[str, str]
+):
+    """Clients that are told too little come back at once (openai/codex#30471, router-for-me/CLIProxyAPI#1666)."""
+    failed = read_failure(429, json.dumps({"error": body}).encode(), tuple(headers.items()))
+    assert dict(told(failed).headers) == told_headers
+
+
 def test_what_the_gateway_has_made_has_no_reason():
     assert GatewayError("internal", "m").failed.reason is None
     assert GatewayError("overloaded", "m", reason=None).failed.reason is None
