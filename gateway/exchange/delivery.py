@@ -188,6 +188,8 @@ class Delivery:
         self._held: list[bytes] = []
         self._held_size = 0
         self._first = b""
+        self.on_failure: Callable[[ErrorInfo], object] | None = None
+        """Is called once with how an answer fails that has begun."""
 
     def carry(self, lane: Lane) -> None:
         """Deliver the answer of ``lane`` in place of the one before, of which the client has nothing. Whoever listens
@@ -284,6 +286,8 @@ class Delivery:
     def _note(self) -> None:
         seen, record = self.lane.seen, self._record
         record.opening, record.usage, record.said = seen.start, seen.usage, seen.said
+        if seen.failed is not None and record.failed is None and self.on_failure is not None:
+            self.on_failure(seen.failed)
         record.failed = seen.failed
         if seen.end is not None:
             record.reason, record.whole = seen.end.reason, True

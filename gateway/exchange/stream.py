@@ -175,9 +175,9 @@ class StreamedAnswer:
             else:
                 first.append(lane.end())
         except FramingError as error:
-            raise GatewayError("upstream", str(error), reason="bad_answer") from error
+            first.append(lane.end(ErrorInfo("upstream", str(error), reason="bad_answer")))
         failed = lane.seen.failed or stream_doubt(lane.seen)
-        if failed is not None and (failed is lane.seen.failed or self._walk.goes_on_after(attempt, failed)):
+        if failed is not None and (not lane.seen.committed or self._walk.goes_on_after(attempt, failed)):
             raise GatewayError.of(failed)
         self._delivery.begin(b"".join(first))
 
@@ -186,6 +186,7 @@ class StreamedAnswer:
         attempt.keep_headers(response)
         self._walk.commit(attempt)
         self._walk.release()
+        self._delivery.on_failure = attempt.fail
         if not self._turn.records:  # which keeps it
             self._scope.release_text()
         if not self._chunks.offer(b""):

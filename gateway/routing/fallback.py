@@ -71,7 +71,8 @@ def _first(plan: Plan, conditions: Conditions) -> Step:
 
 
 def _outage(plan: Plan, target: Target, conditions: Conditions) -> Outage | None:
-    return conditions.outage(target, alone=len(plan.candidates) == 1)
+    alone = len(plan.candidates) == 1
+    return conditions.outage(target, alone=alone) if plan.heeds_outages or not alone else None
 
 
 def _wait_or_refuse(plan: Plan, outages: Sequence[tuple[Target, Outage]], conditions: Conditions) -> Step:

@@ -139,7 +139,8 @@ class PolicyRule(Protocol):
 class Plan:
     """``candidates`` in the order of preference, at least one. ``deadline`` is the moment of trio's clock by which an
     attempt has to commit. ``passed_over`` are failures that would have come from places that were left out for them, by
-    the place's group. ``route`` is there where the client's name is one."""
+    the place's group. ``route`` is there where the client's name is one. ``heeds_outages``: a place that is out is not
+    asked; where nothing is said of that in the configuration a lone one always is."""
 
     candidates: tuple[Candidate, ...]
     policy: Policy
@@ -147,6 +148,7 @@ class Plan:
     route: Route | None = None
     deadline: float = math.inf
     passed_over: tuple[tuple[int, FailureReason], ...] = ()
+    heeds_outages: bool = False
 
     @classmethod
     def to(cls, target: Target, policy: Policy) -> Self:

@@ -67,6 +67,7 @@ class Router:
         self._names = Names(config.entries, config.aliases, config.routes)
         for entry in config.entries:
             entry.issuer  # noqa: B018  # it takes time for each new key, for which no request is to wait
+        self._routes_anything = bool(config.routes) or config.retries is not None
         self._known = lru_cache(REMEMBERED)(self._planned)  # what does not raise is the same for every client
 
     def plan(self, model: str | None, api: Api, may: May | None = None) -> Plan:
@@ -89,7 +90,9 @@ class Router:
 
     def _plan(self, meaning: Meaning, asked: str | None, api: Api) -> Plan:
         candidates = _candidates(meaning, asked, api)
-        return Plan(candidates, POLICY, self._retries(meaning.route, candidates[0].target.entry), meaning.route)
+        entry = candidates[0].target.entry
+        heeds = self._routes_anything or entry.retries is not None or entry.circuit is not None
+        return Plan(candidates, POLICY, self._retries(meaning.route, entry), meaning.route, heeds_outages=heeds)
 
     def _retries(self, route: Route | None, entry: ModelEntry) -> Retries:
         """A name with one target is asked once where nothing else is said: every client asks again by itself, and both
