@@ -101,14 +101,16 @@ class Attempt:
         self.committed = True
         self._content = time.perf_counter()
         self.watch.begun()
-        self._open.began()
+        if self._request.tells_of_target:
+            self._open.began()
         if self.context.record.target is not self.target.name:
             self.report()
         self._tell("ok")
 
     def fail(self, failed: ErrorInfo) -> None:
         """The attempt has failed: before it committed, or behind that, so that the client is told."""
-        self._open.failed(failed)
+        if self._request.tells_of_target:
+            self._open.failed(failed)
         self._tell(failed.reason or "internal")
 
     def close(self) -> None:

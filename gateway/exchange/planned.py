@@ -43,6 +43,12 @@ class PlannedRequest:
     suffix: str | None = None
     form: Form = Form.TRANSLATED
 
+    @property
+    def tells_of_target(self) -> bool:
+        """Whether what becomes of it says how its target is. What is no request for an answer says nothing: a path that
+        a provider does not have, or an id that it has forgotten, is no outage (BerriAI/litellm#41223)."""
+        return self.suffix is None and self.form is Form.TRANSLATED
+
     def released(self) -> "PlannedRequest":
         """The same without its text, which may be megabytes and is of no use once an attempt has committed."""
         return attrs.evolve(self, incoming=without_text(self.incoming), prepare=_nothing_left)

@@ -302,6 +302,19 @@ def test_what_a_provider_keeps_is_had_from_the_entry_that_answered(gateway, upst
     assert (walled.status, upstream.seen) == (404, [])
 
 
+def test_what_is_no_request_for_an_answer_takes_nothing_out(gateway, upstream):
+    # BerriAI/litellm#41223
+    upstream.script(*[Raw(404), Raw(401)] * 3)
+    own = {"authorization": f"Bearer {ALL}"}
+    for _ in range(3):
+        gateway.request("POST", "/v1/messages/count_tokens", asked("messages"), own)
+        gateway.request("POST", "/v1/responses/input_tokens", asked("responses"), own)
+    assert set(models(upstream)) == {"a"}
+    upstream.script(Script(text="ok"))
+    assert ask(gateway, asked("messages"), "messages").status == 200
+    assert models(upstream) == ["a"]
+
+
 def test_a_file_that_some_provider_has_is_asked_for_once(gateway, upstream):
     upstream.script(DOWN)
     content = [{"type": "input_file", "file_id": "file-1"}]
