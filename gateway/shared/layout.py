@@ -5,6 +5,7 @@ to look for it, and to make room for it. A page of memory is taken by the system
 tables may be larger than what is usually in them.
 """
 
+import mmap
 import zlib
 from collections.abc import Mapping
 from typing import Final
@@ -21,7 +22,10 @@ KEYS: Final = GROUP * KEY
 """Bytes of the keys of a group, which lie together in front, to be found by one search."""
 
 HEAD: Final = 4096
-"""Bytes in front of everything else: what the memory was made for."""
+"""Bytes in front of everything else: what the memory was made for, and ``REASSIGNED``."""
+
+REASSIGNED: Final = 64
+"""Where the moment stands in which a row of counts was last given to another key, in a word of eight bytes."""
 
 SEAT: Final = 512
 """Bytes of a worker's seat: the last transaction that it has committed, who has it, and what it is writing."""
@@ -93,6 +97,17 @@ class Layout:
     @property
     def size(self) -> int:
         return -(-(self.cells + self.counts * self.seats * 4) // HEAD) * HEAD
+
+
+def find_key(memory: mmap.mmap, key: bytes, group: int) -> int | None:
+    """The number of the row that has ``key``, of the group whose keys begin at ``group``."""
+    at = memory.find(key, group, group + KEYS)
+    while at >= 0:
+        number, astray = divmod(at - group, KEY)
+        if not astray:
+            return number
+        at = memory.find(key, at + 1, group + KEYS)
+    return None
 
 
 def seats_of(fingerprint: bytes) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from gateway.shared.layout import GROUP, KEY, KEYS
+from gateway.shared.layout import GROUP, KEY, KEYS, find_key
 from gateway.shared.memory import COPY, MOST_AT_ONCE, Seat, SharedMemory
 from gateway.shared.rows import Change, ChangeAll
 
@@ -115,18 +115,8 @@ class SharedRows:
         return self._start + int.from_bytes(key[:8], "little") % self._groups * self._group_size
 
     def _look(self, key: bytes, group: int) -> _Found:
-        number = self._find(key, group)
+        number = find_key(self._map, key, group)
         return _Found(key, group, number, None if number is None else self._current(key, group, number))
-
-    def _find(self, key: bytes, group: int) -> int | None:
-        """The number of the row of ``key`` in its group."""
-        at = self._map.find(key, group, group + KEYS)
-        while at >= 0:
-            number, astray = divmod(at - group, KEY)
-            if not astray:
-                return number
-            at = self._map.find(key, at + 1, group + KEYS)
-        return None
 
     def _current(self, key: bytes, group: int, number: int) -> _Copy | None:
         """The newest copy of a row that is whole and counts. While it is written twice at once there may seem to be

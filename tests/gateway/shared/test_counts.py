@@ -52,3 +52,16 @@ def test_without_room_a_key_is_not_counted(counts):
     for number in range(1000):
         counts.end(key(number))
     assert sum(counts.count(key(number)) for number in range(1000)) == 0
+
+
+def test_a_worker_notices_that_another_has_given_a_row_to_another_key():
+    with SharedMemory.make(LAYOUT) as memory:
+        seat = memory.take_seat()
+        one, other = SharedCounts(memory, seat), SharedCounts(memory, seat)
+        one.begin(key("a"))
+        assert other.count(key("a")) == 1
+        one.end(key("a"))
+        for number in range(1000):
+            one.begin(key(number))
+        assert other.count(key("a")) == 0
+        assert sum(other.count(key(number)) for number in range(1000)) == 2 * GROUP
