@@ -1,0 +1,152 @@
+"""Answers that are none, byte by byte: whatever a provider sends before its first content, the next target of the route
+answers, and the attempt's reason is known. ``test_reasons.py`` has what the stand-in provider can say."""
+
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import pytest
+
+from tests.support.harness import Gateway, config, eventually, free_port, provider, running
+from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, render, served
+
+JSON = (("content-type", "application/json"),)
+HTML = (("content-type", "text/html; charset=utf-8"),)
+EVENTS = (("content-type", "text/event-stream"),)
+
+
+def whole(value: Any, status: int = 200) -> Raw:
+    return Raw(status, JSON, (json.dumps(value).encode(),))
+
+
+def stream(*events: bytes, end: Any = "chunked") -> Raw:
+    return Raw(200, EVENTS, events, end)
+
+
+def said(value: Any, name: str = "") -> bytes:
+    return (f"event: {name}\n" if name else "").encode() + b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+@attrs.frozen
+class Case:
+    """What a provider of ``api`` sends, and the reason that it is."""
+
+    api: str
+    raw: Raw
+    reason: str
+
+
+MESSAGE = {"type": "message", "id": "msg_1", "role": "assistant", "model": "m", "content": [], "stop_reason": None,
+           "usage": {"input_tokens": 9, "output_tokens": 1}}  # fmt: skip
+RESPONSE = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": "in_progress", "output": []}
+OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+LIMITED = [{"error": {"code": 429, "message": "m", "status": "RESOURCE_EXHAUSTED"}}]
+ROLE = said({"id": "x", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
+
+
+def response(name: str, **members: Any) -> bytes:
+    return said({"type": name, "response": RESPONSE | members}, name)
+
+
+def ended(reason: str) -> Raw:
+    return whole({"choices": [{"index": 0, "finish_reason": reason, "message": None}]})
+
+
+def failed(code: str) -> dict[str, Any]:
+    return {"status": "failed", "error": {"code": code, "message": "m"}}
+
+
+CASES = {
+    "null": Case("chat", whole(None), "bad_answer"),
+    "an empty array": Case("chat", whole([]), "bad_answer"),
+    "an empty object": Case("chat", whole({}), "bad_answer"),
+    "half an object": Case("chat", Raw(200, JSON, (b'{"choices": [{"mess',)), "bad_answer"),
+    "no choices": Case("chat", whole({"object": "chat.completion", "choices": []}), "bad_answer"),
+    "an empty body": Case("chat", Raw(200, JSON), "bad_answer"),
+    "a page": Case("messages", Raw(200, HTML, (b"<!doctype html><title>Sign in</title>",)), "bad_answer"),
+    "no message": Case("messages", whole({"ok": True}), "bad_answer"),
+    "no response": Case("responses", whole({"ok": True}), "bad_answer"),
+    "a redirect": Case("chat", Raw(302, (("location", "/login"),)), "bad_answer"),
+    "a page with 502": Case("chat", Raw(502, HTML, (b"<h1>502 Bad Gateway</h1>",)), "server_error"),
+    "an array in a 200": Case("chat", whole(LIMITED), "rate_limited"),
+    "an array with 429": Case("chat", whole(LIMITED, 429), "rate_limited"),
+    "an array in a stream": Case("chat", stream(said(LIMITED)), "rate_limited"),
+    "nothing but done": Case("chat", stream(b"data: [DONE]\n\n"), "bad_answer"),
+    "nothing but a comment": Case("chat", stream(b": OPENROUTER PROCESSING\n\n"), "bad_answer"),
+    "nothing but a role": Case("chat", stream(ROLE), "bad_answer"),
+    "garbage in a stream": Case("chat", stream(ROLE, b"data: {oops\n\n"), "bad_answer"),
+    "a stream of no bytes": Case("messages", stream(), "bad_answer"),
+    "an event behind a role": Case("chat", stream(ROLE, said({"error": {"code": 503, "message": "m"}})), "overloaded"),
+    "an event behind a start": Case(
+        "messages",
+        stream(said({"type": "message_start", "message": MESSAGE}, "message_start"), said({"type": "ping"}, "ping"),
+               said(OVERLOADED, "error")),
+        "overloaded",
+    ),
+    "a failed response in a stream": Case(
+        "responses",
+        stream(response("response.created"), response("response.failed", **failed("server_error"))),
+        "server_error",
+    ),
+    "a used-up quota in a stream": Case(
+        "responses",
+        stream(response("response.created"),
+               response("response.failed", **failed("insufficient_quota"))),
+        "quota",
+    ),
+    "a failed response": Case("responses", whole(RESPONSE | failed("server_error")), "server_error"),
+    "an end without an answer": Case("chat", ended("error"), "server_error"),
+    "a malformed call": Case("chat", ended("function_call_filter: MALFORMED_FUNCTION_CALL"), "bad_answer"),
+    "a cut before content": Case("messages", stream(said(OVERLOADED, "error")[:20], end="cut"), "connection"),
+    "a reset before content": Case("chat", stream(ROLE, end="reset"), "connection"),
+    "a cut body": Case("responses", Raw(200, JSON, (b'{"object": "resp',), "cut"), "connection"),
+    "no gzip": Case("chat", Raw(200, (*JSON, ("content-encoding", "gzip")), (b"oops",)), "bad_answer"),
+}  # fmt: skip
+
+
+class Broken(Upstream):
+    """The provider of all cases, by the model that is asked for; the model ``good`` answers well."""
+
+    def answer(self, seen: Seen) -> Raw:
+        model = seen.json["model"]
+        api = next(api for api, path in PATHS.items() if seen.path.endswith(path))
+        return CASES[model].raw if model in CASES else render(Script(text="fine"), api, seen.json)
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    """A route for each case and client, whose targets have accounts of their own."""
+    port = free_port()
+    entries, aliases = [], {}
+    with served(Broken) as upstream:
+        for (name, case), client in itertools.product(CASES.items(), PATHS):
+            route = f"{name}, {client}"
+            url, more = f"{upstream.url}/{len(aliases)}/v1", {"provider_interface": "openai"}
+            for model, key in ((name, "bad"), ("good", "good")):
+                entries.append(provider(f"up/{model}", url, [case.api], key, name=f"{key} {route}", **more))
+            aliases[route] = {"targets": [f"bad {route}", f"good {route}"]}
+        with running(config(entries, port, model_aliases=aliases), port) as process:
+            yield process
+            assert "Traceback" not in "\n".join(process.log)
+
+
+@pytest.mark.parametrize("client", PATHS)
+@pytest.mark.parametrize("name", CASES)
+def test_the_next_target_answers(gateway: Gateway, name: str, client: str):
+    """Half of these were taken for answers (BerriAI/litellm#24462), or failed in one API alone (maximhq/bifrost#5395,
+    BerriAI/litellm#28599)."""
+    case = CASES[name]
+    talk = (
+        {"input": "hi"} if client == "responses" else {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}
+    )
+    route = f"{name}, {client}"
+    asked = {"model": route, **talk, "stream": case.raw.headers == EVENTS}
+    reply = gateway.request("POST", PATHS[client], asked)
+    assert reply.status == 200
+    assert b"fi" in reply.body
+    id = reply.headers["x-request-id"]
+    line = eventually(lambda: next((line for line in gateway.log if id in line and line.startswith("{")), None))
+    tried = [(one["target"], one["reason"]) for one in json.loads(line)["tried"]]
+    assert tried == [(f"bad {route}", case.reason), (f"good {route}", "ok")]
