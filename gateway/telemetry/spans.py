@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.http.headers import first_paths
-from gateway.ledger.record import Record
+from gateway.ledger.record import Record, Tried
 from streams.events import AnswerStart
 from streams.surrogates import NOT_JSON
 
@@ -138,6 +138,18 @@ def call_attributes(record: Record, attempts: Sequence[AttemptTimes]) -> Attribu
             "http.response.status_code": attempts[-1].status,
         }
     )
+
+
+def attempt_attributes(times: AttemptTimes, told: Tried | None) -> Attributes:
+    """The attributes of one of several attempts, with what is ``told`` of it in the record."""
+    where = urlsplit(times.url)
+    own = {} if told is None else {
+        "trigate.attempt.target": told.target[:LONGEST_NAME],
+        "trigate.attempt.cause": told.cause,
+        "trigate.attempt.reason": told.reason,
+        "trigate.attempt.lane": told.lane,
+    }  # fmt: skip
+    return _given({**own, "server.address": where.hostname, "http.response.status_code": times.status})
 
 
 def _finish_reasons(record: Record, attempt: AttemptTimes) -> tuple[str, ...] | None:

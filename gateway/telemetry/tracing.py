@@ -19,7 +19,7 @@ from gateway.config.loading import Config
 from gateway.config.redaction import Secrets
 from gateway.config.settings import TracingSettings as Settings
 from gateway.http.headers import Headers
-from gateway.ledger.record import Record
+from gateway.ledger.record import Record, Tried
 from gateway.logs.masking import Mask
 from gateway.telemetry.metrics import SPANS, Metrics, NoMetrics
 from gateway.telemetry.observer import NoTracer
@@ -27,6 +27,7 @@ from gateway.telemetry.spans import (
     LONGEST_NAME,
     AttemptTimes,
     Attributes,
+    attempt_attributes,
     call_attributes,
     exchange_attributes,
     request_attributes,
@@ -110,9 +111,25 @@ class Trace:
         if record.first_write is not None:
             self._call.add_event("first token", timestamp=_moment(record.began + record.first_write))
         ends = [*(attempt.began for attempt in self._attempts[1:]), ended]
-        for attempt, end in zip(self._attempts, ends, strict=True):
+        several = len(self._attempts) > 1
+        if several:
+            self._call.update_name(self._tracing.mask(f"chat {record.model}")[:LONGEST_NAME])
+        tried = record.tried if len(record.tried) == len(self._attempts) else (None,) * len(self._attempts)
+        for attempt, end, told in zip(self._attempts, ends, tried, strict=True):
+            if several and told is not None and told.seconds is not None:  # what comes then may be a wait
+                end = min(end, attempt.began + told.seconds)
+            parent = self._attempt(self._call, attempt, told, end) if several else self._call
             for name, since, until in attempt.phases(end):
-                self._phase(self._call, name, since, until)
+                self._phase(parent, name, since, until)
+
+    def _attempt(self, call: "Span", times: AttemptTimes, told: Tried | None, end: float) -> "Span":
+        """The span of one of several attempts."""
+        span = self._tracing.child(call, "attempt", times.began)
+        span.set_attributes(self._masked(attempt_attributes(times, told)))
+        if told is not None and told.reason != "ok":
+            _fail(span, told.reason)
+        span.end(_moment(end))
+        return span
 
     def _masked(self, attributes: Attributes) -> Attributes:
         """``attributes`` without keys, which clients mix up with names."""
@@ -251,11 +268,15 @@ def bounded(exporter: "SpanExporter", dropped: Callable[[int], object]) -> Any:
 
 
 def _judge(span: "Span", record: Record, ended: str) -> None:
+    if record.failed is not None and ended != "complete":
+        _fail(span, record.failed.kind)
+
+
+def _fail(span: "Span", kind: str) -> None:
     from opentelemetry.trace import StatusCode
 
-    if record.failed is not None and ended != "complete":
-        span.set_status(StatusCode.ERROR, record.failed.kind)
-        span.set_attribute("error.type", record.failed.kind)
+    span.set_status(StatusCode.ERROR, kind)
+    span.set_attribute("error.type", kind)
 
 
 def _carried(span: "Span") -> Headers:

@@ -108,6 +108,9 @@ class Collector:
                         )
                     )  # fmt: skip
 
+    def children(self, parent: Span, name: str) -> list[Span]:
+        return [span for span in self.spans if (span.name, span.parent) == (name, parent.id)]
+
     def of(self, request_id: str) -> dict[str, Span]:
         """The spans of an exchange by name, once all of them are there: the server's is sent last."""
 
@@ -149,7 +152,9 @@ def gateway(collector, upstream, by_hand) -> Iterator[Gateway]:
             provider("deepseek/gone", f"http://127.0.0.1:{refused}", ["chat"]),
         ]
         port = free_port()
-        settings = config(entries, port, tracing={"endpoint": collector.url, "random_sampling": 100})
+        aliases = {"routed": {"targets": ["gone", "on-chat"]}}
+        traced = {"endpoint": collector.url, "random_sampling": 100}
+        settings = config(entries, port, tracing=traced, model_aliases=aliases)
         with running(settings, port) as process:
             yield process
 
@@ -265,6 +270,19 @@ def test_a_failure_is_an_error_with_its_kind(gateway, collector):
         assert spans[name].attributes["error.type"] == "upstream"
     assert "stream" not in spans
     assert spans["POST /v1/chat/completions"].attributes["trigate.ended"] == "upstream_error"
+
+
+def test_each_of_several_attempts_has_a_span_that_says_what_became_of_it(gateway, upstream, collector):
+    """Fallbacks that nobody can see: BerriAI/litellm#25503."""
+    upstream.script(ANSWER)
+    assert ask(gateway, "routed", "several-attempts", stream=True) == 200
+    call = collector.of("several-attempts")["chat on-chat"]
+    attempts = sorted(collector.children(call, "attempt"), key=lambda span: span.start)
+    told = [(one.attributes["trigate.attempt.target"], one.attributes["trigate.attempt.reason"]) for one in attempts]
+    assert told == [("deepseek/gone", "connection"), ("openai/on-chat", "ok")]
+    assert [one.status for one in attempts] == [ERROR, 0]
+    assert [one.attributes.get("http.response.status_code") for one in attempts] == [None, 200]
+    assert [len(collector.children(one, "stream")) for one in attempts] == [0, 1]
 
 
 def test_each_answer_over_a_websocket_is_an_exchange_of_its_client(gateway, upstream, collector):
