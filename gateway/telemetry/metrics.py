@@ -20,7 +20,7 @@ import attrs
 import gateway
 from gateway.config.loading import Config
 from gateway.ledger.buckets import GAPS, Buckets
-from gateway.ledger.record import Record
+from gateway.ledger.record import Record, Tried
 from gateway.logs.masking import Mask
 from gateway.telemetry.shared_metrics import FOLDER, WorkersCollector, add_to_file
 from gateway.upstream.pool import PoolStats
@@ -111,6 +111,23 @@ TARGETS_OUT = MetricRow(
     "Targets that are not asked now: 1 for an entry, of a wildcard entry the number of its models.", ("entry",),
 )  # fmt: skip
 OUTAGES = MetricRow("trigate_target_outages_total", "counter", "How often a target was taken out.", ("entry", "reason"))
+TARGET_ATTEMPTS = MetricRow(
+    "trigate_target_attempts_total", "counter", "Requests that were sent to each target, by what became of them.",
+    ("target", "reason"),
+)  # fmt: skip
+FALLBACKS = MetricRow(
+    "trigate_fallbacks_total", "counter", "Exchanges whose first target failed and that went on to another one.",
+    ("route", "answered"),
+)  # fmt: skip
+HEDGES = MetricRow(
+    "trigate_hedges_total", "counter", "Second attempts beside a slow first one, by whether theirs was the answer.",
+    ("route", "won"),
+)  # fmt: skip
+ATTEMPT_WAIT = MetricRow(
+    "trigate_attempt_wait_seconds", "histogram",
+    "What exchanges have waited between attempts, or for a target that was out; those that did not are not in it.",
+    ("route",), _WAITS,
+)  # fmt: skip
 POOL = MetricRow("trigate_upstream_connections", "sum", "Connections to providers.", ("state",))
 SHARE_REFUSALS = MetricRow(
     "trigate_share_refusals_total", "counter", "Requests that were refused because their client had its share already.",
@@ -145,8 +162,9 @@ BUILD = MetricRow("trigate_build_info", "greatest", "1, with the version.", ("ve
 
 ROWS: Final = (
     EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, ESTIMATED, DROPS, UPSTREAM_ERRORS,
-    DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND,
-    STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS, BUILD,
+    DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, TARGETS_OUT,
+    OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LAG, MEMORY, CPU, WORKERS,
+    DRAINING, RELOADS, SPANS, BUILD,
 )  # fmt: skip
 
 LABELS: Final[Mapping[str, str]] = {
@@ -161,11 +179,20 @@ LABELS: Final[Mapping[str, str]] = {
     "kind": "`input` (neither read from nor written to a cache), `cache_read`, `cache_write`, `output` (with the "
     "reasoning), `reasoning`",
     "error": "what was wrong: " + ", ".join(f"`{kind}`" for kind in get_args(ErrorKind)),
+    "target": "the `name` of an entry; of a wildcard entry `provider/model`, as `model`",
+    "reason": "why a target was taken out or an attempt failed: "
+    + ", ".join(f"`{reason}`" for reason in get_args(FailureReason) if reason in UNAVAILABLE)
+    + "; of an attempt also "
+    + ", ".join(f"`{reason}`" for reason in get_args(FailureReason) if reason not in UNAVAILABLE)
+    + ", `ok` (its answer went to the client), `hedge_lost`, `client_left`, "
+    "`internal` (trigate's own limits or mistake)",
+    "route": "an alias with several targets; `none` for a name with one, or a list of the client's",
+    "answered": "`yes`, `no`: all failed, or the client left",
+    "won": "`yes`, `no`",
     "phase": "`waiting`: before the first byte, `answering`: after it",
     "state": "`active`, `idle`",
     "share": "which of `limits.per_client`: `in_flight`, `connections`, `websockets`, `viewers`",
     "entry": "the name of an entry of the configuration",
-    "reason": "why: " + ", ".join(f"`{reason}`" for reason in get_args(FailureReason) if reason in UNAVAILABLE),
     "result": "`accepted`, `refused`: all stays as it was, and the log says why",
     "version": "trigate's",
 }
@@ -187,6 +214,7 @@ class Metrics:
         self._providers: set[str] = set()
         self._models: set[str] = set()
         self._entries: set[str] = set()
+        self._routes: set[str] = set()
         self._met: set[str] = set()  # those of them that no entry names: of wildcard entries
         self._cpu = 0.0
         self.gaps = Buckets(GAPS)
@@ -200,10 +228,16 @@ class Metrics:
         self._providers.update(entry.provider.id for entry in config.entries)
         self._models.update(f"{entry.provider.id}/{entry.model}" for entry in config.entries if not entry.wildcard)
         self._entries.update(entry.name for entry in config.entries)
+        self._routes.update(config.routes)
         # A counter that begins with its first event hides it: Prometheus sees no rise from nothing to one.
         for row in (ATTEMPTS, RETRIES, ESTIMATED):
             for provider in self._providers:
                 self.add(row, provider, by=0)
+        for name, route in config.routes.items():
+            for word in ("yes", "no"):
+                self.add(FALLBACKS, name, word, by=0)
+                if route.hedge is not None:
+                    self.add(HEDGES, name, word, by=0)
         self._made[IN_FLIGHT].labels(NONE)
         for api in CODECS:
             self._made[IN_FLIGHT].labels(api)
@@ -257,9 +291,12 @@ class Metrics:
             self._timed(record, line["duration_ms"] / 1000, (provider, model, lane))
 
     def _called(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
-        self.add(ATTEMPTS, provider, by=record.attempts)
+        for one in record.tried:
+            self.add(TARGET_ATTEMPTS, self._target(one), one.reason)
         if record.attempts > 1:
-            self.add(RETRIES, provider, by=record.attempts - 1)
+            self._tried_again(record, provider)
+        else:
+            self.add(ATTEMPTS, provider)
         if line["ended"] == "upstream_error" and record.failed is not None:
             self.add(UPSTREAM_ERRORS, provider, model, record.failed.kind)
         usage, estimated = record.counted()
@@ -268,6 +305,27 @@ class Metrics:
         for kind in ("input", "cache_read", "cache_write", "output", "reasoning"):
             if number := getattr(usage, kind, None):
                 self.add(TOKENS, provider, model, record.client or NONE, kind, by=number)
+
+    def _tried_again(self, record: Record, provider: str) -> None:
+        """Count an exchange of several attempts. ``provider`` is its last one; a connection that was closed before it
+        had carried anything takes a second request of the same attempt."""
+        asked = [one.provider if one.provider in self._providers else OTHER for one in record.tried]
+        asked += [provider] * (record.attempts - len(asked))
+        for number, name in enumerate(asked):
+            self.add(ATTEMPTS, name)
+            if number:
+                self.add(RETRIES, name)
+        route = record.route if record.route in self._routes else NONE
+        causes = {one.cause: one for one in record.tried}
+        if "fallback" in causes:
+            self.add(FALLBACKS, route, "yes" if record.tried[-1].reason == "ok" else "no")
+        if (hedge := causes.get("hedge")) is not None:
+            self.add(HEDGES, route, "yes" if hedge.reason == "ok" else "no")
+        if record.waited:
+            self.see(ATTEMPT_WAIT, record.waited, route)
+
+    def _target(self, one: Tried) -> str:
+        return one.target if one.target in self._entries or one.target in self._models else OTHER
 
     def _timed(self, record: Record, duration: float, labels: tuple[str, ...]) -> None:
         self.see(DURATION, duration, *labels)

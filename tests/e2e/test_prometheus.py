@@ -14,7 +14,19 @@ import pytest
 import yaml
 
 from streams.events import STATUS
-from tests.support.harness import ROOT, Gateway, Wire, config, eventually, free_port, post, provider, request, running
+from tests.support.harness import (
+    ROOT,
+    Gateway,
+    Wire,
+    config,
+    eventually,
+    free_port,
+    post,
+    provider,
+    refusing_port,
+    request,
+    running,
+)
 from tests.support.processes import workers
 from tests.support.upstreams import PATHS, Raw, Script, Tokens, Upstream, data
 
@@ -24,6 +36,7 @@ SCRAPE = ROOT / "deploy/prometheus/prometheus.yaml"
 MISSING = "{} is not installed here (Debian's and Ubuntu's package prometheus has it)"
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9, reasoning=4))
 BUSY = Raw(429, (("content-type", "application/json"),), (b'{"error": {"message": "slow down"}}',))
+AWAY = Raw(503, (("content-type", "application/json"),), (b'{"error": {"message": "overloaded"}}',))
 CHOICE = {"index": 0, "delta": {"role": "assistant", "content": "Hello"}, "finish_reason": None}
 WORD = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [CHOICE]}
 ENDLESS = Raw(200, (("content-type", "text/event-stream"),), (data(WORD),), "hang")
@@ -39,11 +52,20 @@ def tool(name: str) -> str:
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
     tool("prometheus")
-    entries = [provider("openai/on-chat", upstream.url, ["chat"]), provider("anthropic/m", upstream.url, ["messages"])]
-    port = free_port()
-    with running(config(entries, port), port, "--workers", "2") as process:
-        eventually(lambda: len(workers(process.pid)) == 2)
-        yield process
+    with refusing_port() as refused:
+        entries = [
+            provider("openai/on-chat", upstream.url, ["chat"]),
+            provider("anthropic/m", upstream.url, ["messages"]),
+            provider("groq/gone", f"http://127.0.0.1:{refused}/v1"),
+        ]
+        aliases = {
+            "routed": {"targets": ["groq/gone", "openai/on-chat"], "hedge": {"after": "60s"}},
+            "again": {"target": "openai/on-chat", "retries": {"attempts": 2}},
+        }
+        port = free_port()
+        with running(config(entries, port, model_aliases=aliases), port, "--workers", "2") as process:
+            eventually(lambda: len(workers(process.pid)) == 2)
+            yield process
 
 
 class Prometheus:
@@ -93,12 +115,20 @@ def is_ready(process: "subprocess.Popen[bytes]", prometheus: Prometheus, log: Pa
     return False
 
 
+def ask(gateway: Gateway, model: str, **more: Any) -> None:
+    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **more}
+    gateway.request("POST", PATHS["chat"], body)
+
+
 def traffic(gateway: Gateway, upstream: Upstream) -> None:
     """Something of everything that the dashboard shows."""
+    upstream.script(AWAY, ANSWER)
+    ask(gateway, "again")
+    upstream.script(ANSWER)
+    ask(gateway, "routed")
     upstream.script(ANSWER, ANSWER, BUSY, ENDLESS)
     for model, more in (("on-chat", {"stream": True}), ("m", {"seed": 1, "stream": True}), ("on-chat", {})):
-        body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **more}
-        gateway.request("POST", PATHS["chat"], body)
+        ask(gateway, model, **more)
     with Wire.connect(gateway.port) as client:
         client.send(post(PATHS["chat"], {"model": "on-chat", "stream": True, "messages": []}))
         client.read_until(b"Hello")
@@ -222,6 +252,16 @@ REFUSED = {
 LIMITED = {name.replace("invalid_request", "rate_limited"): values for name, values in REFUSED.items()}
 
 
+def at_target(reason: str) -> dict[str, str]:
+    attempts = "trigate_target_attempts_total"
+    return {f'{attempts}{{target="a",reason="{reason}"}}': "0+10x90", f'{attempts}{{target="a",reason="ok"}}': "0+5x90"}
+
+
+CREDENTIAL = 'trigate_target_attempts_total{target="a",reason="credential"}'
+UNANSWERED = {'trigate_fallbacks_total{route="r",answered="no"}': "0+9x60"}
+SAVED = {**UNANSWERED, 'trigate_fallbacks_total{route="r",answered="yes"}': "0+10x60"}
+
+
 @pytest.mark.parametrize(
     ("series", "rule", "firing"),
     [({MISTAKE: "_x20 1x20"}, "TrigateMistakes", {"4m": False, "6m": True}),
@@ -232,9 +272,16 @@ LIMITED = {name.replace("invalid_request", "rate_limited"): values for name, val
      (LIMITED, "TrigateExchangesFail", {"14m": True}),
      ({MISTAKE: "0+10x60"}, "TrigateExchangesFail", {"14m": True}),
      (dict.fromkeys(REFUSED, "0+10x120"), "TrigateProviderRefuses", {"14m": False, "25m": True}),
-     (dict.fromkeys(LIMITED, "0+10x120"), "TrigateProviderRefuses", {"25m": False})],
+     (dict.fromkeys(LIMITED, "0+10x120"), "TrigateProviderRefuses", {"25m": False}),
+     (at_target("overloaded"), "TrigateTargetFails", {"9m": False, "14m": True}),
+     (at_target("invalid"), "TrigateTargetFails", {"14m": False}),
+     ({CREDENTIAL: "_x20 1x20"}, "TrigateTargetRefused", {"4m": False, "6m": True}),
+     (UNANSWERED, "TrigateFallbacksFail", {"4m": False, "9m": True}),
+     (SAVED, "TrigateFallbacksFail", {"9m": False})],
     ids=["the first mistake of all", "it is over after a while", "a further mistake", "mistakes of long ago",
-         "bad requests", "rate limits", "mistakes only", "bad requests for long", "rate limits for long"],
+         "bad requests", "rate limits", "mistakes only", "bad requests for long", "rate limits for long",
+         "a target fails", "requests that a target finds wrong",
+         "a refused credential", "fallbacks without an answer", "fallbacks that answer"],
 )  # fmt: skip
 def test_a_rule_fires_when_it_should(tmp_path, series, rule, firing):
     asked = [

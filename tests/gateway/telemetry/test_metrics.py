@@ -22,6 +22,7 @@ from gateway.config.loading import ConfigError, from_mapping
 from gateway.endpoints.metrics import watch_store
 from gateway.ledger.buckets import Buckets
 from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Tried
 from gateway.stores.memory import MemoryStore
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Node, Size, Unavailable
@@ -456,6 +457,74 @@ async def test_the_store_is_looked_at_now_and_then_and_what_was_seen_stays_while
         seen.append(Numbers(metrics.page().decode())("trigate_store_entries"))
         nursery.cancel_scope.cancel()
     assert seen == [0, 1, 2, 2, 4]
+
+
+# Attempts
+
+
+def routed() -> tuple[Metrics, Ledger]:
+    """The metrics of a gateway with three entries, and its ledger."""
+    named = [provider(f"{one}/m", "http://x", name=name) for one, name in (("openai", "a"), ("mistral", "b"))]
+    metrics = open_metrics(
+        from_mapping(
+            config([*named, provider("groq/*", "http://x")], 1) | {"model_aliases": {"best": {"targets": ["a", "b"]}}}
+        )
+    )
+    assert isinstance(metrics, Metrics)
+    ledger = Ledger(readable=False)
+    ledger.observers.append(metrics)
+    return metrics, ledger
+
+
+def attempt(target: str, reason: Any = "ok", cause: Any = "first", provider: str = "openai") -> Tried:
+    return Tried(target, provider, "chat", "byte", reason, cause)
+
+
+def settle(ledger: Ledger, *tried: Tried, attempts: int = 0, route: str | None = "best", waited: float = 0.0) -> None:
+    record = ledger.open("id", "chat")
+    record.target, record.lane, record.attempts = f"{tried[-1].provider}/m", "byte", attempts or len(tried)
+    record.tried, record.route, record.waited = tried, route, waited
+    ledger.settle(record, disconnected=False)
+
+
+def test_attempts_are_counted_at_their_targets_and_providers():
+    """Fallbacks that nobody could see: BerriAI/litellm#25503, BerriAI/litellm#28241."""
+    metrics, ledger = routed()
+    second = attempt("b", cause="fallback", provider="mistral")
+    settle(ledger, attempt("a", "overloaded"), second, waited=0.2)
+    settle(ledger, attempt("a", "connection"), attempt("b", "quota", "fallback", "mistral"))
+    settle(ledger, attempt("a"), attempts=2, route=None)  # over a connection that was closed already
+    now = Numbers(metrics.page().decode())
+    for target, reason in [("a", "overloaded"), ("a", "connection"), ("a", "ok"), ("b", "ok"), ("b", "quota")]:
+        assert now("trigate_target_attempts_total", target=target, reason=reason) == 1
+    assert now("trigate_upstream_attempts_total", provider="openai") == 4
+    assert now("trigate_upstream_retries_total", provider="openai") == 1
+    assert now("trigate_upstream_attempts_total", provider="mistral") == 2
+    assert now("trigate_upstream_retries_total", provider="mistral") == 2
+    assert now("trigate_fallbacks_total", route="best", answered="yes") == 1
+    assert now("trigate_fallbacks_total", route="best", answered="no") == 1
+    assert now("trigate_attempt_wait_seconds_sum", route="best") == pytest.approx(0.2)
+    assert now("trigate_attempt_wait_seconds_count") == 1
+
+
+@pytest.mark.parametrize(("first", "second", "won"), [("hedge_lost", "ok", "yes"), ("ok", "hedge_lost", "no")])
+def test_a_hedge_is_won_or_lost_and_is_no_fallback(first, second, won):
+    metrics, ledger = routed()
+    settle(ledger, attempt("a", first), attempt("b", second, "hedge", "mistral"))
+    now = Numbers(metrics.page().decode())
+    assert now("trigate_hedges_total", route="best", won=won) == 1
+    assert now("trigate_hedges_total") == 1
+    assert now("trigate_fallbacks_total") == 0
+
+
+def test_targets_and_routes_that_nobody_configured_are_no_labels():
+    metrics, ledger = routed()
+    settle(ledger, attempt("made-up", "gone"), attempt("groq/any", cause="fallback", provider="gone"), route="made-up")
+    now = Numbers(metrics.page().decode())
+    assert now("trigate_target_attempts_total", target="other") == 2
+    assert now("trigate_fallbacks_total", route="none", answered="yes") == 1
+    assert now("trigate_upstream_attempts_total", provider="other") == 1
+    assert "made-up" not in metrics.page().decode()
 
 
 # What is shipped
