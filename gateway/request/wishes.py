@@ -89,12 +89,14 @@ def with_members(incoming: Incoming, members: Mapping[str, msgspec.Raw]) -> Inco
 def read_headers(asked: ClientRequest) -> Wishes:
     """The wishes of a request's headers. Raises ``GatewayError`` (400) with the header's name for a wrong one; whether
     there are models of such names is not looked at."""
-    if _HEADERS.isdisjoint(given := dict(asked.headers)):
+    if _HEADERS.isdisjoint(dict(asked.headers)):
         return NO_WISHES
+    given = [(name, value) for name, value in asked.headers if name in _HEADERS]  # one that stands twice holds twice
+    models = [value for name, value in given if name == MODELS]
     return Wishes(
-        names=_names(given[MODELS]) if MODELS in given else (),
-        fallback=_fallback(given[FALLBACK]) if FALLBACK in given else "as configured",
-        deadline=_deadline(given[DEADLINE]) if DEADLINE in given else math.inf,
+        names=_names(",".join(models)) if models else (),
+        fallback="off" if "off" in [_fallback(value) for name, value in given if name == FALLBACK] else "as configured",
+        deadline=min([_deadline(value) for name, value in given if name == DEADLINE], default=math.inf),
     )
 
 

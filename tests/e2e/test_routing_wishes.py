@@ -31,6 +31,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("three/eu-c", upstream.url, APIS, key="sk-third"),
         provider("one/small", upstream.url, APIS, quirks=SMALL),
         provider("one/blind", upstream.url, APIS, quirks={"cannot": ["images"]}),
+        provider("four/chat-only", upstream.url, ["chat"]),
         provider("openrouter/r", f"{upstream.url}/v1", ["chat"]),
         provider("openai/kept", upstream.url, ["responses"], state="upstream", key="sk-kept"),
         provider("openai/kept-2", upstream.url, ["responses"], state="upstream", key="sk-kept"),
@@ -49,6 +50,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         "windows": {"targets": ["small", "b"]},
         "sights": {"targets": ["blind", "b"]},
         "routed": {"targets": ["a", "r"]},
+        "lossy-first": {"targets": ["chat-only", "b"]},
         "kept-by-both": {"targets": [["kept", "other"]]},
         "sealed": {"targets": ["seals-1", "seals-2"]},
     }
@@ -169,6 +171,18 @@ def test_the_list_of_models_ends_at_the_wall(gateway):
         assert (model, reply.status) == (model, status)
 
 
+def test_a_key_may_be_served_by_all_of_its_route_and_not_name_its_targets(gateway, upstream):
+    # BerriAI/litellm#39998
+    upstream.script(DOWN, Script(text="ok"))
+    assert ask(gateway, asked("chat"), key=SOME).status == 200
+    assert models(upstream) == ["a", "b"]
+    upstream.script()
+    assert ask(gateway, asked("chat", "b"), key=SOME).status == 403
+    assert ask(gateway, asked("chat", "a", models=["b"]), key=SOME).status == 400
+    assert ask(gateway, asked("chat", "a", fallbacks=["b"]), key=SOME).status == 400
+    assert upstream.seen == []
+
+
 # Windows and abilities
 
 
@@ -198,6 +212,28 @@ def test_an_image_goes_past_a_model_that_sees_none(gateway, upstream):
     assert ask(gateway, asked("chat", "sights", messages=PICTURE)).status == 200
     assert ask(gateway, asked("chat", "sights")).status == 200
     assert models(upstream) == ["b", "blind"]
+
+
+def test_in_strict_mode_a_target_that_would_lose_something_is_passed_over(gateway, upstream):
+    # BerriAI/litellm#4285
+    upstream.script(Script(text="ok"), Script(text="ok"), Script(text="ok"))
+    body = asked("messages", "lossy-first", top_k=5)
+    reply = ask(gateway, body, "messages", strict="1")
+    assert (reply.status, models(upstream), reply.headers.get("x-trigate-dropped")) == (200, ["b"], None)
+    assert ask(gateway, {**body, "provider": {"require_parameters": True}}, "messages").status == 200
+    assert models(upstream) == ["b", "b"]
+    reply = ask(gateway, body, "messages")
+    assert (models(upstream)[2:], reply.headers["x-trigate-dropped"]) == (["chat-only"], "top_k")
+    upstream.script()
+    reply = ask(gateway, asked("messages", "r", top_k=5), "messages", strict="1", models="chat-only, r")
+    assert "four/chat-only cannot be given top_k" in complaint("messages", reply, 400)["message"]
+    assert upstream.seen == []
+
+
+def test_several_choices_go_where_they_can_be_had(gateway, upstream):
+    upstream.script(Script(text="ok"))
+    assert ask(gateway, asked("chat", "seals-1", n=2), models="seals-1, b").status == 200
+    assert models(upstream) == ["b"]
 
 
 # Bodies of other routers

@@ -93,6 +93,12 @@ def test_headers_are_read_without_any_setting():
     assert read_wishes(headers(fallback="ON"), chat(), ()).fallback == "as configured"
 
 
+def test_a_header_that_stands_twice_holds_twice():
+    both = (*headers(models="a", fallback="off", deadline="9s").headers, *headers(models="b", fallback="on").headers)
+    wishes = read_wishes(ClientRequest((*both, *headers(deadline="1m").headers), ""), chat(), ())
+    assert (names(wishes), wishes.fallback, wishes.deadline) == (["a", "b"], "off", 9.0)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
