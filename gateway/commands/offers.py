@@ -41,7 +41,7 @@ class Configured:
     def __init__(self, config: Config) -> None:
         self._router = Router(config)
         self.names: Sequence[str] = [model.id for model in self._router.models()]
-        self.default = next((entry.name for entry in config.entries if entry.default), None)
+        self.default = config.default
 
     def problem(self, name: str) -> str:
         try:

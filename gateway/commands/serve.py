@@ -390,7 +390,7 @@ def _worker(config: Config, place: tuple[str | None, int | None], options: Optio
 
 def _announce(config: Config, listeners: Sequence[OpenListener]) -> None:
     names = [model.id for model in Router(config).models()] or [entry.name for entry in config.entries]
-    default = next((entry.name for entry in config.entries if entry.default), names[0])
+    default = config.default or names[0]
     watch = _watch(config, listeners[0]) if config.ui else None
     _banner(f"trigate {gateway.__version__}", listeners, names, default.replace("*", "MODEL"), watch)
 

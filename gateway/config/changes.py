@@ -108,7 +108,7 @@ def _groups(config: Config) -> dict[str, ClientGroup]:
 def _route(old: Route, new: Route) -> Iterator[str]:
     if old.groups != new.groups:
         yield f"targets {spelled_value('groups', old.groups)} → {spelled_value('groups', new.groups)}"
-    yield from _members(old, new, without=("groups",))
+    yield from _members(old, new, without=("groups", "default"))
 
 
 def _plain(old: str, new: str) -> Iterator[str]:
@@ -164,7 +164,7 @@ def _authenticator(old: Config, new: Config) -> Iterator[Change]:
 
 
 def _default(old: Config, new: Config) -> Iterator[Change]:
-    before, after = (next((entry.name for entry in config.entries if entry.default), "none") for config in (old, new))
+    before, after = (config.default or "none" for config in (old, new))
     if before != after:
         yield Change("~", f"default model: {before} → {after}")
 

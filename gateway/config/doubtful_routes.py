@@ -1,11 +1,15 @@
 """Routes that probably do less than their author means: a sentence on each. Warnings, for each may be meant."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from gateway.config.names import Found, Names
 from gateway.config.settings import Config, ModelEntry, Retries, Route
 from gateway.config.spelling import spelled_value
 from streams.events import UNAVAILABLE
+
+NEARLY: Final = 0.9
+"""The share of a larger context window that is as good as all of it."""
 
 
 def doubtful(config: Config) -> Iterator[str]:
@@ -53,7 +57,7 @@ def _small_windows(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
             continue
         if "context_too_long" in place.when and len(known) == len(before) and own <= max(known):
             yield f"`context_too_long` leads to {place.target}, which takes no more than those before it ({own} tokens)"
-        elif "context_too_long" not in place.when and own < max(known):
+        elif "context_too_long" not in place.when and own < NEARLY * max(known):
             yield (
                 f"{place.target} takes {own} tokens and a target before it {max(known)}: "
                 "with a longer prompt it is passed over"

@@ -84,7 +84,8 @@ class Names:
     ) -> None:
         self.aliases = aliases
         self.routes = routes or {}
-        self._default = next((entry for entry in entries if entry.default), None)
+        defaults: tuple[Route | ModelEntry, ...] = (*self.routes.values(), *entries)
+        self._default = next((one.name for one in defaults if one.default), None)
         self._by_name = {entry.name: entry for entry in entries if not entry.wildcard}
         self._full: defaultdict[str, list[ModelEntry]] = defaultdict(list)
         self._bare: defaultdict[str, list[ModelEntry]] = defaultdict(list)
@@ -112,13 +113,13 @@ class Names:
     def meaning(self, asked: str | None, may: May | None = None) -> Meaning:
         """What ``asked`` stands for, the default if it is empty. Raises ``GatewayError``: 400 where a model is required
         or the name means several entries, 404 where it means none. ``may`` says which names an error may tell."""
-        name = self.configured(asked) if asked else self._required().name
+        name = self.configured(asked) if asked else self._required()
         if (route := self.routes.get(name)) is not None:
             return self._all_of(route, asked or "")
         return Meaning((self._one(asked, may),))
 
-    def _required(self) -> ModelEntry:
-        """The default, where one is needed."""
+    def _required(self) -> str:
+        """The name of the default, where one is needed."""
         if self._default is None:
             raise invalid("model is required: the configuration names no default", "model")
         return self._default
@@ -134,7 +135,7 @@ class Names:
 
     def _one(self, asked: str | None, may: May | None) -> Found:
         if not asked:
-            default = self._required()
+            default = self._by_name[self._required()]
             return _found(default, default.model, f"default {default.name}")
         alias = self.configured(asked)
         if (target := self.aliases.get(alias)) is not None:

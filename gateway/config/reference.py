@@ -281,6 +281,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "targets": Key(
             "In place of `target`: several of these, asked in this order until one answers; see [targets](#targets)."
         ),
+        "default": Key("Serves requests that name no model, in place of an entry's `default`.", "`false`"),
         "balance": Key(
             "Which one of a group is asked: the one with the fewest open answers, each by its `weight`, the one whose "
             "answers begin soonest, or the one that costs least.",

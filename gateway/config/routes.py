@@ -55,9 +55,19 @@ def build_aliases(raw: RawConfig, retries: Retries | None, entries: Entries, fin
             _note_prices(item.balance, (*path, "balance"), findings)
         elif targets.meant((*path, "target"), item.target) is not None:
             made.single[name] = item.target
+    _check_default(made, entries, findings)
     for preference in preferences(raw):
         _prefer(preference, made, targets)
     return made
+
+
+def _check_default(made: Aliases, entries: Entries, findings: Findings) -> None:
+    first = next((entry.name for entry in entries.made if entry.default), None)
+    for name in (route.name for route in made.routes.values() if route.default):
+        if first is not None:
+            found = f"{first} is the default already"
+            findings.wrong(("model_aliases", name, "default"), found, "only one name can be the default")
+        first = first or name
 
 
 def _prefer(preference: Preference, made: Aliases, targets: "_Targets") -> None:
@@ -99,6 +109,7 @@ def _route(name: str, item: RawAlias, groups: _Groups, retries: Retries | None) 
         first_content=item.first_content,
         hedge=None if item.hedge is None else Hedge(**given(item.hedge)),
         retries=None if item.retries is None else changed_retries(retries, item.retries),
+        default=item.default,
     )
 
 

@@ -193,6 +193,7 @@ class RawRouteTarget:
 class RawAlias:
     target: str | None = attrs.field(default=None, metadata={EXAMPLE: True})
     targets: tuple[RawRouteTarget | tuple[RawRouteTarget, ...], ...] | None = None
+    default: bool = False
     balance: Balance | None = None
     sticky: Literal[False] | HeaderName | None = None
     first_content: Wait | None = None

@@ -247,7 +247,8 @@ class Route:
 
     ``sticky``: turns of a conversation stay with their target, by what clients send anyway (``auto``) or by the header
     of that name (lower case), ``None`` for not at all. ``first_content`` is the patience with each target but the last,
-    in seconds; ``retries`` ``None`` those of the configuration."""
+    in seconds; ``retries`` ``None`` those of the configuration.
+    ``default``: requests that name no model are for it."""
 
     name: str
     groups: tuple[tuple[RouteTarget, ...], ...]
@@ -256,6 +257,7 @@ class Route:
     first_content: float | None = None
     hedge: Hedge | None = None
     retries: Retries | None = None
+    default: bool = False
 
     @property
     def places(self) -> tuple[tuple[int, RouteTarget], ...]:
@@ -399,6 +401,12 @@ class Config:
     notes: tuple[str, ...] = ()
     path: Path | None = None
     trust: Trust = "named"
+
+    @property
+    def default(self) -> str | None:
+        """The name of the route or the entry that requests without a model are for."""
+        named: tuple[Route | ModelEntry, ...] = (*self.routes.values(), *self.entries)
+        return next((one.name for one in named if one.default), None)
 
     @property
     def remarks(self) -> tuple[tuple[Remark, str], ...]:

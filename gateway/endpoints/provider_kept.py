@@ -61,6 +61,10 @@ class ProviderKept:
         return None if refusal is None else refusal()
 
     async def _asked(self, id: str) -> tuple[Target, ...]:
+        wall = self._service.authenticator.wall(asked_by_client().client)
+        return tuple(target for target in await self._keepers_of(id) if is_inside(target, wall))
+
+    async def _keepers_of(self, id: str) -> tuple[Target, ...]:
         # A client's own key is for one provider: which one, nothing says where there are several.
         alone = len(self._keepers) == 1
         if not owner():

@@ -122,6 +122,14 @@ def test_each_change_has_its_words(path, value, lines):
     assert said(setting(path, value)) == lines
 
 
+def test_a_route_that_becomes_the_default_is_named():
+    def change(content):
+        content["model_providers"][0]["default"] = False
+        content["model_aliases"]["pair"]["default"] = True
+
+    assert said(change) == ["~ default model: openai/gpt-4o → pair"]
+
+
 def test_a_model_that_is_added_and_one_that_is_removed_are_named():
     def change(content):
         content["model_providers"][1] = {"model": "anthropic/claude-x", "name": "claude", "access_key": "sk-new"}

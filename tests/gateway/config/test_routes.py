@@ -184,6 +184,7 @@ def test_a_longer_first_time_out_makes_the_longest_as_long(read):
         ("{targets: [a, b], retries: {attempts: 0}}", "retries.attempts: 0; this must be a whole number, 1 or more"),
         ("{targets: [a, b], retries: {max_retries: 2}}", "retries.max_retries: unknown key; write it as `attempts`"),
         ("{targets: [a, b], strategy: weighted}", "r.strategy: unknown key; write it as `balance`"),
+        ("{targets: [a, b], default: maybe}", "r.default: 'maybe'; this must be true or false"),
         ("{fallbacks: [a, b]}", "r.fallbacks: unknown key; write it as `targets`"),
     ],
 )
@@ -198,6 +199,10 @@ def test_what_is_wrong_with_a_route_is_told_with_its_place(read, item, mistake):
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
+        (
+            "model_aliases: {r: {targets: [a, b], default: true}, s: {target: a, default: true}}",
+            "model_aliases.s.default: r is the default already; only one name",
+        ),
         ("retries: {budget: 20}", "7:11: retries.budget: 20; this must be a share such as 20%"),
         ("retries: 3", "retries: 3; this must be a mapping"),
         ("circuit: {error_rate: 0%}", "circuit.error_rate: 0%, at which every target would be out"),
@@ -341,6 +346,7 @@ model_providers:
   - {model: openai/two, name: b, access_key: l, quirks: {context_window: 8000}}
   - {model: openai/three, name: shared, access_key: k}
   - {model: anthropic/four, name: far, access_key: k, quirks: {context_window: 200000}}
+  - {model: openai/ten, name: nearly, access_key: l, quirks: {context_window: 95000}}
   - {model: openai/five, name: p, passthrough_auth: true}
   - {model: openai/six, name: q, passthrough_auth: true}
   - {model: vllm/seven, name: v, base_url: "http://h:1/v1"}
@@ -361,6 +367,7 @@ NO_HEDGE = "route r: `hedge.after` is no shorter than the patience with a target
         ("{targets: [a, far]}", []),
         ("{targets: [a, b]}", [SMALL]),
         ("{targets: [[a, b]]}", []),
+        ("{targets: [a, nearly]}", []),
         ("{targets: [b, a]}", []),
         ("{targets: [b, {target: a, when: [context_too_long]}]}", []),
         ("{targets: [a, {target: b, when: [context_too_long]}]}", [USELESS]),

@@ -436,6 +436,15 @@ def test_a_route_under_the_defaults_name_answers_who_names_no_model():
         assert {target.asked for target in plan.targets} == {"best"}
 
 
+def test_a_route_may_be_the_default():
+    routes = router(
+        OPENAI, CLAUDE, model_aliases={"best": {"targets": ["gpt-4o", "claude-sonnet-4-5"], "default": True}}
+    )
+    assert routes.plan(None, "chat") == routes.plan("best", "chat")
+    alone = router(OPENAI, CLAUDE, model_aliases={"best": {"target": "gpt-4o", "default": True}})
+    assert [target.asked for target in alone.plan("", "messages").targets] == ["best"]
+
+
 def test_a_route_is_a_line_in_the_list_of_models():
     routes = router(*POOL, model_aliases={"qwen": QWEN, "q": {"target": "cloud"}})
     assert [model.id for model in routes.models()][-2:] == ["q", "qwen"]
