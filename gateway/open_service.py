@@ -9,6 +9,7 @@ from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import RefusedKeys
 from gateway.access.shares import Shares, stored_by
+from gateway.balancing.balancer import Balancer
 from gateway.config.loading import Config
 from gateway.config.redaction import secrets_in
 from gateway.conversations.background import Background, NoBackground
@@ -78,6 +79,7 @@ def open_service(
         background=NoBackground() if store is None else Background(store, ledger),
         ledger=ledger,
         health=health,
+        balancer=Balancer() if shared is None else Balancer(shared.pins, shared.open_answers),
         live_view=open_live_view(ledger, config.ui, keep=config.ui_keep),
         recorder=recorder,
         metrics=metrics,

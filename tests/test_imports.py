@@ -49,13 +49,14 @@ ARROWS: Final = {
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
     "gateway.telemetry": "config http ledger logs providers.apis request streaming upstream",
     "gateway.exchange": """
-        access config conversations health http ledger providers.apis providers.errors providers.grammar
+        access balancing config conversations health http ledger providers.apis providers.errors providers.grammar
         providers.neutral providers.responses request routing serving stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access config conversations exchange http ledger logs providers.apis providers.neutral
         providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
-        access config conversations exchange health ledger routing serving shared stores telemetry upstream""",
+        access balancing config conversations exchange health ledger routing serving shared stores telemetry
+        upstream""",
     "gateway.lifespan": "endpoints exchange stores",
     "gateway.mock": "endpoints exchange http providers.apis providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service serving stores",

@@ -120,7 +120,9 @@ class Balancer:
         route = plan.route
         if affinity is None or route is None or not has_choice(plan):
             return
-        one = next(one for one in plan.candidates if one.target is target)
+        one = next((one for one in plan.candidates if one.target is target), None)
+        if one is None:
+            return
         for number, group in groupby(plan.candidates, _GROUP):
             members = list(group)
             if len(members) > 1 and number <= one.group:

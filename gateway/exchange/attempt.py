@@ -87,6 +87,7 @@ class Attempt:
         self._began = time.perf_counter()
         credential = self.context.asked.credential
         self._open = self.context.service.health.begin(self.target, credential, added=added)
+        self.context.service.balancer.loads.opened(self.target)
 
     def seconds_out(self) -> float:
         """Seconds until the target is due."""
@@ -100,6 +101,7 @@ class Attempt:
         """The answer goes to the client."""
         self.committed = True
         self._content = time.perf_counter()
+        self._teach(self._content - self._began)
         self.watch.begun()
         if self._request.tells_of_target:
             self._open.began()
@@ -109,6 +111,8 @@ class Attempt:
 
     def fail(self, failed: ErrorInfo) -> None:
         """The attempt has failed: before it committed, or behind that, so that the client is told."""
+        if not self.committed and failed.reason == "timeout":
+            self._teach(time.perf_counter() - self._began, at_least=True)
         if self._request.tells_of_target:
             self._open.failed(failed)
         self._tell(failed.reason or "internal")
@@ -116,8 +120,16 @@ class Attempt:
     def close(self) -> None:
         """It is over, and nothing of it is open any more."""
         self._open.close()
+        self.context.service.balancer.loads.closed(self.target)
         if not self._told:
             self._tell("client_left")
+
+    def _teach(self, seconds: float, *, at_least: bool = False) -> None:
+        """Let the targets of a route be compared by the time that the first content of streams takes."""
+        request = self._request
+        if request.plan.route is not None and request.tells_of_target and self.incoming.stream and not self.step.after:
+            service = self.context.service
+            service.balancer.loads.observed(self.target, seconds, service.health.clock(), at_least=at_least)
 
     def _tell(self, reason: TriedReason) -> None:
         """Put on record what has become of the attempt: if it fails behind its commit, in place of what was told."""

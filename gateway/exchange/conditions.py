@@ -2,15 +2,19 @@
 
 import random
 
+from gateway.balancing.affinity import Affinity
 from gateway.exchange.context import ExchangeContext
 from gateway.routing.plan import Outage, Plan
 from gateway.routing.target import Target
 
 
 class PlaceConditions:
-    """What the service knows of the places of ``plan``, for the client of ``context``: a ``Conditions``."""
+    """What the service knows of the places of ``plan``, for the client of ``context`` and the conversation
+    ``affinity``: a ``Conditions``."""
 
-    def __init__(self, context: ExchangeContext, plan: Plan) -> None:
+    def __init__(self, context: ExchangeContext, plan: Plan, affinity: Affinity | None = None) -> None:
+        self._balancer = context.service.balancer
+        self._affinity = affinity
         self._health = context.service.health
         self._credential = context.asked.credential
         self._plan = plan
@@ -26,7 +30,7 @@ class PlaceConditions:
         return self._health.may_add(target)
 
     def is_warm(self, target: Target) -> bool:
-        return False
+        return self._balancer.is_warm(self._plan, target, self._affinity)
 
     def jitter(self) -> float:
         return random.random()

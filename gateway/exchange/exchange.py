@@ -10,6 +10,8 @@ from functools import partial
 
 import attrs
 
+from gateway.balancing.affinity import Affinity, find_affinity
+from gateway.balancing.balancer import has_choice
 from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.history import recall
 from gateway.conversations.recorder import DetachableTurn
@@ -113,7 +115,16 @@ class Exchange:
         if len(plan.candidates) > 1:
             plan = await offload(incoming.size // 16, self._suited, plan, incoming)
         written = partial(prepare, incoming) if wishes is NO_WISHES else partial(prepare_wished, wishes, incoming)
-        return PlannedRequest(incoming, plan, written, found.turn, found.headers)
+        plan, affinity = await self._balanced(plan, incoming)
+        return PlannedRequest(incoming, plan, written, found.turn, found.headers, affinity=affinity)
+
+    async def _balanced(self, plan: Plan, incoming: Incoming) -> tuple[Plan, Affinity | None]:
+        """The plan with the targets of each group in order, and the conversation by which that was found."""
+        if plan.route is None or not has_choice(plan):
+            return plan, None
+        service = self._context.service
+        affinity = await find_affinity(plan.route.sticky, self._memory.owner, self._context.asked.headers, incoming)
+        return service.balancer.arrange(plan, affinity, service.health.clock()), affinity
 
     def _suited(self, plan: Plan, incoming: Incoming) -> Plan:
         """The plan without the targets that cannot answer the request, as far as that is known."""

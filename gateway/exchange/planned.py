@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import attrs
 
+from gateway.balancing.affinity import Affinity
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.http.headers import Headers
 from gateway.request.parse import Incoming
@@ -32,7 +33,8 @@ class PlannedRequest:
     """``incoming`` with all that it refers to, and the plan by which it goes to providers.
 
     ``prepare`` is called for each attempt. ``turn`` stores what later requests refer to; ``headers`` tell the client
-    what could not be done as it wished. ``suffix`` is the end of the path, by default that of an answer."""
+    what could not be done as it wished. ``suffix`` is the end of the path, by default that of an answer. ``affinity``
+    is its conversation, where it matters which of several targets has that in its cache."""
 
     incoming: Incoming
     plan: Plan
@@ -42,6 +44,7 @@ class PlannedRequest:
     method: str = "POST"
     suffix: str | None = None
     form: Form = Form.TRANSLATED
+    affinity: Affinity | None = None
 
     @property
     def tells_of_target(self) -> bool:

@@ -7,6 +7,7 @@ import trio
 
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
+from gateway.balancing.balancer import Balancer
 from gateway.config.settings import Limits
 from gateway.conversations.background import Background, NoBackground
 from gateway.health.health import Health
@@ -30,9 +31,10 @@ class Service:
     ``keep_alive`` is the longest silence towards a client, ``websocket_idle`` that of a websocket's client, in seconds;
     ``check_streams`` holds every stream that goes out against its API's grammar; without a ``store`` nothing is kept
     from one request to the next; ``learned`` is what providers have refused in requests; ``replaced`` is set once
-    another configuration's service takes over; ``health`` is that of the targets; ``credentials`` are where those come
-    from that are no key of the configuration, by the names of entries; ``live_view`` is what the live view looks at,
-    ``others`` are workers that it shows too, ``recorder`` writes exchanges down, ``tracing`` traces them."""
+    another configuration's service takes over; ``health`` is that of the targets, ``balancer`` orders those of
+    a group; ``credentials`` are where those come from that are no key of the configuration, by the names of entries;
+    ``live_view`` is what the live view looks at, ``others`` are workers that it shows too, ``recorder`` writes
+    exchanges down, ``tracing`` traces them."""
 
     router: Router
     upstream: Upstream
@@ -49,6 +51,7 @@ class Service:
     learned: RejectionCache = attrs.field(factory=RejectionCache)
     ledger: Ledger = attrs.field(factory=Ledger)
     health: Health = attrs.field(factory=Health)
+    balancer: Balancer = attrs.field(factory=Balancer)
     live_view: LiveView | NoLiveView = attrs.field(factory=NoLiveView)
     others: OtherLiveViews | None = None
     recorder: ExchangeRecorder = attrs.field(factory=NoRecorder)

@@ -40,7 +40,7 @@ class Walk:
     def __init__(self, context: ExchangeContext, request: PlannedRequest) -> None:
         self.request = request
         self._context = context
-        self._conditions = PlaceConditions(context, request.plan)
+        self._conditions = PlaceConditions(context, request.plan, request.affinity)
         self._outcomes: tuple[Outcome, ...] = ()
 
     @classmethod
@@ -84,6 +84,9 @@ class Walk:
         self.attempt = attempt
         attempt.commit()
         self.request.turn.answered_by(attempt.target)
+        if (affinity := self.request.affinity) is not None:
+            balancer = self._context.service.balancer
+            balancer.landed(self.request.plan, attempt.target, affinity, self._outcomes)
         self._learn()
 
     def release(self) -> None:
