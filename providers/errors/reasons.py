@@ -93,9 +93,13 @@ SENTENCES: Final[tuple[tuple[str, FailureReason], ...]] = (
 )
 _PATTERNS: Final = tuple((re.compile(words), reason) for words, reason in SENTENCES)
 
-# A 404 that is about something else than the model: the request is wrong, and its target is not gone.
+# A 404 that is about something else than the model: what the request names, or asks a router's model to do
+# (pydantic/pydantic-ai#2896, zed-industries/zed#36094). No client is to put a model out of use for all others.
 _ELSEWHERE: Final = re.compile(
-    r"(?:File|Container|Previous response|Skill|Batch|Item|Response)\b.{0,200}not found", re.I
+    r"No endpoints found that |No such (?:File|Container|Vector)|(?:File|Container|Skill|Item|Response|Conversation|"
+    r"Previous response|Vector store)\b.{0,200}not found|.{0,200}\b(?:file[_-]|container_|cntr_|skill_|resp_|conv_|vs_|"
+    r"msg_)\w{4}",
+    re.IGNORECASE,
 )
 
 _SAYS_NOTHING: Final = 500

@@ -22,6 +22,7 @@ UNITS = (
     "maximum context length is 1 tokens, you requested a total of 1 tokens: 1 tokens of ", "1 tokens ", "context ",
     "exceeds ", "longer than ", "prompt contains 1 tokens ", "total number of tokens ", "input token count (1",
     "must be <= 1. Given: 1 `inputs` tokens and ", "range of input length should be [1, ", "prompt is too long: 1, ",
+    "File ", "file_a", "Permission 'a", "/models/", "Please try again in 1s", "Please retry in 1", "s.",
 )  # fmt: skip
 
 
@@ -30,7 +31,8 @@ def judged(text: str) -> Work:
     failed = ErrorInfo("invalid_request", text, code="context_length_exceeded")
 
     def work() -> None:
-        read_failure(400, b'{"error":{"message":"%b"}}' % body.replace(b"\n", b" ").replace(b'"', b"'"))
+        for status in (400, 404, 429):
+            read_failure(status, b'{"error":{"message":"%b"}}' % body.replace(b"\n", b" ").replace(b'"', b"'"))
         refused(failed)
         refuses_reasoning(failed)
         in_anthropic_words(failed)

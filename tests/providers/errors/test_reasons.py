@@ -69,6 +69,13 @@ def test_a_status_alone_is_a_reason(status, reason, body):
         (404, {"code": 404, "status": "NOT_FOUND", "message": "models/x is not found for API version v1"}, "gone"),
         (404, {"type": "not_found_error", "message": "File not found: file_1"}, "invalid"),
         (404, {"code": None, "param": "previous_response_id", "message": "m"}, "invalid"),
+        (404, {"code": None, "param": "id", "message": "No such File object: file-abc123"}, "invalid"),
+        (404, {"code": None, "message": "Vector store with id ['vs_6800'] not found."}, "invalid"),
+        (404, {"type": "not_found_error", "message": "skill_id: skill_01AbCd"}, "invalid"),
+        (404, {"code": 404, "message": "No endpoints found that support tool use. To learn more"}, "invalid"),
+        (404, {"code": 404, "message": "No endpoints found for google/gemini-0."}, "gone"),
+        (404, {"message": "The model `vs-coder` does not exist.", "type": "NotFoundError"}, "gone"),
+        (404, {"message": "model 'profile-x' not found, try pulling it first"}, "gone"),
         (500, {"type": "overloaded_error", "message": "m"}, "overloaded"),
         (500, {"type": "api_error", "message": "m"}, "server_error"),
         (503, {"code": "model_not_found", "message": "no channel"}, "overloaded"),  # a router's trouble, not a model's
