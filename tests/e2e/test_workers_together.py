@@ -5,7 +5,7 @@ import http.client
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,15 @@ import pytest
 
 from tests.support.harness import PATIENCE, START_SECONDS, Gateway, config, eventually, free_port, provider, running
 from tests.support.processes import peers, workers
-from tests.support.upstreams import Raw, Script, Seen, Upstream, served
+from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
 
 WORKERS = 3
-TESTS = ("broken", "counted", "told", "replaced", "reloaded", "due")
+TESTS = ("broken", "counted", "told", "replaced", "reloaded", "due", "pinned", "open")
 """Each has targets of its own: ``one-NAME`` and ``two-NAME``."""
 BROKEN = Raw(500, (("content-type", "application/json"),), (b'{"error": {"message": "broken"}}',))
+JSON = {"content-type": "application/json"}
 LATER = (b'{"error": {"message": "later"}}',)
 BUSY = Raw(429, (("content-type", "application/json"), ("retry-after", "40")), LATER)
 BUSY_FOR_NOW = Raw(429, (("content-type", "application/json"), ("retry-after", "2")), LATER)
@@ -32,15 +33,20 @@ WELL = Script("Hello")
 class Provider(Upstream):
     """Answers all requests alike, as it is told."""
 
-    now: Script | Raw = WELL
+    now: Script | Raw | None = WELL
+    """``None`` begins an answer and does not end it."""
 
     def take(self, seen: Seen) -> Script | Raw:
         self.seen.append(seen)
-        return self.now
+        return self.now or attrs.evolve(whole := render(WELL, "chat", seen.json), pieces=whole.pieces[:-2], end="hang")
 
     @property
     def asked(self) -> int:
         return len(self.seen)
+
+
+def body(model: str, **more: Any) -> str:
+    return json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}], **more})
 
 
 @attrs.frozen
@@ -51,19 +57,25 @@ class Client:
     connection: http.client.HTTPConnection
 
     def get(self, path: str) -> Any:
-        return self._ask("GET", path, None)
+        return self._ask("GET", path)
 
-    def ask(self, model: str, **more: Any) -> Any:
-        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], **more}
-        return self._ask("POST", "/v1/chat/completions", json.dumps(body))
+    def ask(self, model: str, session: str = "") -> Any:
+        return self._ask(
+            "POST", "/v1/chat/completions", body(model), {"x-session-affinity": session} if session else {}
+        )
+
+    def hold(self, model: str) -> None:
+        """Begin a stream that does not end."""
+        self.connection.request("POST", "/v1/chat/completions", body(model, stream=True), JSON)
+        assert self.connection.getresponse().read1()
 
     def states(self, name: str) -> list[str]:
         """Where the two targets of a test stand, as this worker knows it."""
         found = {one["target"]: one["state"] for one in self.get("/readyz?verbose")[1]["targets"]}
         return [found[f"one-{name}"], found[f"two-{name}"]]
 
-    def _ask(self, method: str, path: str, body: str | None) -> Any:
-        self.connection.request(method, path, body, {"content-type": "application/json"})
+    def _ask(self, method: str, path: str, body: str | None = None, headers: Mapping[str, str] | None = None) -> Any:
+        self.connection.request(method, path, body, {**JSON, **(headers or {})})
         with self.connection.getresponse() as response:
             return response.status, json.loads(response.read())
 
@@ -93,6 +105,16 @@ class Crew:
         eventually(all_met, START_SECONDS, "a connection to each worker")
         return list(found.values())
 
+    def another(self, client: Client) -> Client:
+        """One more connection to the same worker."""
+
+        def to_the_same() -> Client | None:
+            found = self.connect()
+            return found if found is not None and found.worker == client.worker else None
+
+        found: Client = eventually(to_the_same, what="a connection to that worker")
+        return found
+
     def connect(self) -> Client | None:
         """A connection to any of them that is there."""
         connection = http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=PATIENCE)
@@ -114,6 +136,8 @@ def started() -> Iterator[Crew]:
             entries.append(provider(f"x/{name}", one.url, name=f"one-{name}"))
             entries.append(provider(f"x/{name}", two.url, name=f"two-{name}"))
             aliases[name] = {"targets": [f"one-{name}", f"two-{name}"], "retries": {"attempts": 2}}
+        aliases["pinned"] = {"targets": [["one-pinned", "two-pinned"]]}
+        aliases["open"] = {"targets": [["one-open", "two-open"]], "sticky": False}
         more = {"model_aliases": aliases, "circuit": {"failures": 5, "cooldown": "5m", "longest": "5m"}}
         gateway = stack.enter_context(running(config(entries, port, **more), port, "--workers", str(WORKERS)))
         yield Crew(gateway, one, two, stack)
@@ -195,3 +219,30 @@ def test_of_all_workers_one_request_waits_for_a_target_that_is_due(crew):
     assert statuses == [200, 429, 429]
     assert crew.one.asked + crew.two.asked == 3
     assert [client.states("due")[0] for client in clients] == ["in"] * WORKERS
+
+
+def test_a_conversation_stays_with_its_member_whichever_worker_has_its_turns(crew):
+    """A third of the turns found their prompt in the cache otherwise (agentgateway/agentgateway#2572)."""
+    clients, seen = crew.clients(), set()
+    for number in range(8):
+        before = crew.one.asked, crew.two.asked
+        for client in clients * 2:
+            assert client.ask("pinned", session=f"session {number}")[0] == 200
+        seen.add((crew.one.asked - before[0], crew.two.asked - before[1]))
+    assert seen == {(6, 0), (0, 6)}
+
+
+def test_open_answers_are_those_of_all_workers_and_go_with_the_one_that_is_killed(crew):
+    """Slots of processes that were killed stayed taken until the store was flushed (BerriAI/litellm#20256)."""
+    crew.one.now = crew.two.now = None
+    killed, other, third = crew.clients()
+    for _ in range(6):
+        crew.another(killed).hold("two-open")
+    for client in (other, third) * 3:
+        crew.another(client).hold("open")
+    assert (crew.one.asked, crew.two.asked) == (6, 6)
+    os.kill(killed.worker, signal.SIGKILL)
+    eventually(lambda: killed.worker not in crew.workers(), what="the end of a worker")
+    for client in (other, third) * 3:
+        crew.another(client).hold("open")
+    assert (crew.one.asked, crew.two.asked) == (6, 12)
