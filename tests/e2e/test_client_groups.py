@@ -1,0 +1,103 @@
+"""Groups of clients through a real gateway: what they may use, and who may serve them."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.harness import START_SECONDS, Gateway, Reply, config, eventually, free_port, provider, running
+from tests.support.upstreams import PATHS, Raw, Script
+
+BANK, SHOP, DESK = "sk-gw-bank-0123456789", "sk-gw-shop-0123456789", "sk-gw-desk-0123456789"
+APIS = ("chat", "messages", "responses")
+DOWN = Raw(503, (("content-type", "application/json"),), (b'{"error":{"message":"later","type":"server_error"}}',))
+
+
+def settings(upstream, port: int) -> dict[str, Any]:
+    entries = [
+        {**provider("one/a", upstream.url, APIS), "name": "eu-one"},
+        {**provider("two/b", upstream.url, APIS, key="sk-other"), "name": "us-two"},
+        {**provider("openai/kept", upstream.url, ["responses"], state="upstream"), "name": "us-kept"},
+    ]
+    return config(
+        entries, port,
+        model_aliases={"best": {"targets": ["eu-one", "us-two"]}},
+        client_groups=[{"name": "europe", "only": ["eu-*"]}, {"name": "world", "models": ["best", "us-kept"]}],
+        client_keys=[
+            {"name": "bank", "key": BANK, "group": "europe"},
+            {"name": "shop", "key": SHOP, "group": "world"},
+            {"name": "desk", "key": DESK, "group": "world", "models": ["best"]},
+        ],
+        circuit={"failures": 1000, "error_rate": "100%"},
+        retries={"attempts": 2, "budget": "100%"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def file(upstream, tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("groups") / "trigate.yaml"
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, file) -> Iterator[Gateway]:
+    port = free_port()
+    file.write_text(yaml.safe_dump(settings(upstream, port)))
+    with running(file, port) as process:
+        yield process
+
+
+def ask(gateway: Gateway, key: str, model: str, api: str = "chat", text: str = "hi", **more: Any) -> Reply:
+    said = (
+        {"input": text} if api == "responses" else {"messages": [{"role": "user", "content": text}], "max_tokens": 50}
+    )
+    return gateway.request("POST", PATHS[api], {"model": model, **said, **more}, {"authorization": f"Bearer {key}"})
+
+
+def listed(gateway: Gateway, key: str) -> list[str]:
+    return [
+        model["id"]
+        for model in gateway.request("GET", "/v1/models", None, {"authorization": f"Bearer {key}"}).json["data"]
+    ]
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_group_that_must_stay_is_told_the_failure_and_another_is_served(gateway, upstream, api, stream):
+    # A key locked to one place got another's answer by way of the fallbacks: BerriAI/litellm#38572.
+    upstream.script(Script(text="ok"), DOWN, DOWN, DOWN, Script(text="ok"))
+    assert ask(gateway, SHOP, "best", text="something else").status == 200  # so that nobody is out
+    assert ask(gateway, BANK, "best", api, stream=stream).status == 503
+    assert [seen.json["model"] for seen in upstream.seen] == ["a", "a", "a"]
+    assert ask(gateway, SHOP, "best", api, stream=stream).status == 200
+    assert [seen.json["model"] for seen in upstream.seen[3:]] == ["a", "b"]
+
+
+def test_each_client_sees_the_names_that_its_group_and_itself_may_use(gateway):
+    assert listed(gateway, BANK) == ["eu-one", "best"]
+    assert listed(gateway, SHOP) == ["us-kept", "best"]
+    assert listed(gateway, DESK) == ["best"]
+
+
+@pytest.mark.parametrize(("key", "model"), [(BANK, "us-two"), (SHOP, "eu-one"), (DESK, "us-kept")])
+def test_what_is_in_one_list_alone_is_refused(gateway, upstream, key, model):
+    before = len(upstream.seen)
+    assert ask(gateway, key, model).status == 403
+    assert len(upstream.seen) == before
+
+
+def test_a_response_that_is_kept_outside_of_a_new_wall_is_not_looked_for(gateway, upstream, file):
+    upstream.script(Script(text="ok"), Script(text="ok"))
+    kept = ask(gateway, SHOP, "us-kept", "responses", store=True).json["id"]
+    before = len(upstream.seen)
+    walled = yaml.safe_load(file.read_text())
+    walled["client_groups"][1]["only"] = ["eu-*"]
+    file.write_text(yaml.safe_dump(walled))
+    os.kill(gateway.pid, signal.SIGHUP)
+    eventually(lambda: any("is reloaded" in line for line in gateway.log), START_SECONDS, "a reload")
+    reply = gateway.request("GET", f"/v1/responses/{kept}", None, {"authorization": f"Bearer {SHOP}"})
+    assert reply.status == 404
+    assert len(upstream.seen) == before
