@@ -1,0 +1,115 @@
+"""Turns that are kept here, over names with several targets of which the first fails."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider, running
+from tests.support.upstreams import PATHS, Raw, Script, Upstream, event
+
+DOWN = Raw(503, (("content-type", "application/json"),), (b'{"error":{"message":"later","type":"server_error"}}',))
+SSE = (("content-type", "text/event-stream"),)
+FAILS = Raw(
+    200,
+    SSE,
+    (
+        event(
+            "error",
+            {"type": "error", "sequence_number": 0, "code": "server_error", "message": "no", "param": None,
+             "error": {"type": "overloaded_error", "message": "later"}},
+        ),
+    ),
+    "chunked",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    entries = [
+        provider("openai/native", upstream.url, ["responses"], name="native"),
+        provider("two/chat", upstream.url, ["chat"], name="chat"),
+        provider("anthropic/threads", upstream.url, ["messages"], name="threads"),
+    ]
+    aliases = {
+        "mixed": {"targets": ["native", "chat"]},
+        "threads-first": {"targets": ["threads", "chat"]},
+    }
+    port = free_port()
+    circuit = {"failures": 1000, "error_rate": "100%"}
+    with running(
+        {**config(entries, port, model_aliases=aliases, circuit=circuit), "version": "v0.4.0"}, port
+    ) as process:
+        yield process
+
+
+def asked(**more: Any) -> dict[str, Any]:
+    return {"model": "mixed", "input": "hi", **more}
+
+
+def paths(upstream: Upstream) -> list[str]:
+    return [seen.path for seen in upstream.seen]
+
+
+def answer(reply: Reply) -> dict[str, Any]:
+    """The response object of a whole answer, or of the last event of a stream."""
+    if not reply.headers["content-type"].startswith("text/event-stream"):
+        return reply.json
+    name, value = reply.events()[-1]
+    assert name == "response.completed", reply.body
+    return value["response"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("failure", [DOWN, FAILS], ids=["status", "event"])
+def test_a_turn_of_the_second_target_is_gone_on_with_at_either(gateway, upstream, stream, failure):
+    upstream.script(failure, Script(text="from the second"))
+    first = answer(gateway.request("POST", PATHS["responses"], asked(stream=stream)))
+    assert paths(upstream) == [PATHS["responses"], PATHS["chat"]]
+    assert first["output"][0]["content"][0]["text"] == "from the second"
+    assert gateway.request("GET", f"/v1/responses/{first['id']}").json["output"] == first["output"]
+    more = asked(stream=stream, previous_response_id=first["id"], input="and now?")
+    upstream.script(Script(text="from the first"))
+    second = answer(gateway.request("POST", PATHS["responses"], more))
+    assert second["previous_response_id"] == first["id"]
+    assert paths(upstream) == [PATHS["responses"]]
+    sent = upstream.seen[0].json
+    assert "from the second" in str(sent["input"])
+    assert sent["store"] is False
+    upstream.script(failure, Script(text="again the second"))
+    third = answer(gateway.request("POST", PATHS["responses"], {**more, "previous_response_id": second["id"]}))
+    assert "from the first" in str(upstream.seen[1].json["messages"])
+    assert third["output"][0]["content"][0]["text"] == "again the second"
+
+
+def test_a_turn_in_the_background_is_answered_by_the_next(gateway, upstream):
+    upstream.script(DOWN, Script(text="in the end"))
+    begun = gateway.request("POST", PATHS["responses"], asked(background=True)).json
+
+    def done() -> Any:
+        found = gateway.request("GET", f"/v1/responses/{begun['id']}").json
+        return found if found["status"] not in ("queued", "in_progress") else None
+
+    found = eventually(done)
+    assert (found["status"], found["output"][0]["content"][0]["text"]) == ("completed", "in the end")
+    assert paths(upstream) == [PATHS["responses"], PATHS["chat"]]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("failure", [DOWN, FAILS], ids=["status", "event"])
+def test_a_thread_goes_on_over_a_failure(gateway, upstream, stream, failure):
+    body = {
+        "model": "threads-first",
+        "max_tokens": 50,
+        "stream": stream,
+        "messages": [{"role": "user", "content": "hi"}],
+    }
+    upstream.script(failure, Script(text="from the second"))
+    reply = gateway.request("POST", PATHS["messages"], {**body, "thread": {"type": "create"}})
+    assert (reply.status, paths(upstream)) == (200, [PATHS["messages"], PATHS["chat"]])
+    id = reply.json["id"] if not stream else reply.events()[0][1]["message"]["id"]
+    upstream.script(Script(text="from the first"))
+    going_on = {"thread": {"type": "continue", "previous_message_id": id}}
+    reply = gateway.request("POST", PATHS["messages"], {**body, **going_on})
+    assert (reply.status, paths(upstream)) == (200, [PATHS["messages"]])
+    assert "from the second" in str(upstream.seen[0].json["messages"])
