@@ -21,6 +21,7 @@ from gateway.routing.target import Target
 from providers.responses import compacted, compaction_of, compaction_request
 from providers.responses.ids import own_id
 from streams.errors import GatewayError
+from streams.events import UNAVAILABLE
 
 CONTINUES = ("previous_response_id", "conversation")
 
@@ -30,22 +31,27 @@ async def compact(exchange: Exchange, body: bytes) -> Response:
     try:
         planned = await exchange.read(body)
         planned = attrs.evolve(planned, incoming=attrs.evolve(planned.incoming, stream=False))
-        target = planned.plan.first
-        if target.lane == "byte" and (response := await _native(exchange, planned, target)) is not None:
+        target = exchange.first_of(planned.plan)
+        if (
+            target is not None
+            and target.lane == "byte"
+            and (response := await _native(exchange, planned, target)) is not None
+        ):
             return response
-        return await _summarised(exchange, planned, target)
+        return await _summarised(exchange, planned)
     except GatewayError as error:
         return exchange.refuse(error.failed)
 
 
 async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -> Response | None:
-    """The provider's own answer, ``None`` if it has none."""
+    """The provider's own answer, ``None`` if it has none, or fails where others may make a summary."""
     once = attrs.evolve(planned, plan=Plan.to(target, ONCE), suffix="/compact")
     walk = await exchange.walk(attrs.evolve(once, prepare=partial(prepare, planned.incoming)))
     try:
         response, body = await walk.read_all()
     except GatewayError as error:
-        if error.failed.status in NO_SUCH_PATH and not _refers(planned.incoming):
+        several = len(planned.plan.candidates) > 1 and error.failed.reason in UNAVAILABLE
+        if (several or error.failed.status in NO_SUCH_PATH) and not _refers(planned.incoming):
             return None
         raise
     walk.attempt.keep_headers(response)
@@ -59,9 +65,9 @@ def _refers(incoming: Incoming) -> bool:
     return any(bytes(raw) != b"null" for raw in named) or b'"item_reference"' in incoming.body
 
 
-async def _summarised(exchange: Exchange, planned: PlannedRequest, target: Target) -> Response:
+async def _summarised(exchange: Exchange, planned: PlannedRequest) -> Response:
     """Raises ``GatewayError``: 502 if the model gives no whole summary."""
-    plan = Plan.to(attrs.evolve(target, lane="hub"), planned.plan.policy)
+    plan = planned.plan.with_each(lambda target: attrs.evolve(target, lane="hub"))
     size = planned.incoming.size
     prepare_it = partial(translate, await offload(size, lambda: compaction_request(planned.incoming.request)))
     walk = await exchange.walk(attrs.evolve(planned, plan=plan, prepare=prepare_it))

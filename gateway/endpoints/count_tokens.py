@@ -17,6 +17,7 @@ from gateway.routing.plan import Plan
 from providers.apis import CODECS
 from providers.neutral.tokens import estimate, read_count_answer
 from streams.errors import GatewayError
+from streams.events import UNAVAILABLE
 
 
 async def count(exchange: Exchange, body: bytes) -> Response:
@@ -37,8 +38,11 @@ async def count(exchange: Exchange, body: bytes) -> Response:
 
 
 async def _counted(exchange: Exchange, planned: PlannedRequest) -> int | None:
-    """The provider's count, ``None`` if it does not count."""
-    target = planned.plan.first
+    """The provider's count, ``None`` if it does not count. Of several targets the first that is not out is asked; where
+    it fails an agent is to go on with an estimate, as its requests go on with the next target."""
+    target = exchange.first_of(planned.plan)
+    if target is None:
+        return None
     exchange.record.lane = target.lane
     preparation: Preparation = partial(prepare, planned.incoming)
     if target.lane == "hub":
@@ -51,7 +55,8 @@ async def _counted(exchange: Exchange, planned: PlannedRequest) -> int | None:
     try:
         _, body = await walk.read_all()
     except GatewayError as error:
-        if error.failed.status in NO_SUCH_PATH:
+        several = len(planned.plan.candidates) > 1
+        if error.failed.status in NO_SUCH_PATH or (several and error.failed.reason in UNAVAILABLE):
             return None
         raise
     return read_count_answer(body)

@@ -126,6 +126,13 @@ class Exchange:
         affinity = await find_affinity(plan.route.sticky, self._memory.owner, self._context.asked.headers, incoming)
         return service.balancer.arrange(plan, affinity, service.health.clock()), affinity
 
+    def first_of(self, plan: Plan) -> Target | None:
+        """The first target of ``plan`` that is not out; a single one is always asked."""
+        if len(plan.candidates) == 1:
+            return plan.first
+        health, credential = self._context.service.health, self._context.asked.credential
+        return next((one for one in plan.targets if health.outage(one, credential, alone=False) is None), None)
+
     def _suited(self, plan: Plan, incoming: Incoming) -> Plan:
         """The plan without the targets that cannot answer the request, as far as that is known."""
         if kept_elsewhere(incoming):

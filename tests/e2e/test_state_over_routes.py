@@ -28,11 +28,13 @@ FAILS = Raw(
 def gateway(upstream) -> Iterator[Gateway]:
     entries = [
         provider("openai/native", upstream.url, ["responses"], name="native"),
+        provider("openai/native-2", upstream.url, ["responses"], name="native-2", key="sk-2"),
         provider("two/chat", upstream.url, ["chat"], name="chat"),
         provider("anthropic/threads", upstream.url, ["messages"], name="threads"),
     ]
     aliases = {
         "mixed": {"targets": ["native", "chat"]},
+        "natives": {"targets": ["native", "native-2"]},
         "threads-first": {"targets": ["threads", "chat"]},
     }
     port = free_port()
@@ -113,3 +115,33 @@ def test_a_thread_goes_on_over_a_failure(gateway, upstream, stream, failure):
     reply = gateway.request("POST", PATHS["messages"], {**body, **going_on})
     assert (reply.status, paths(upstream)) == (200, [PATHS["messages"]])
     assert "from the second" in str(upstream.seen[0].json["messages"])
+
+
+def test_tokens_are_counted_by_the_first_target_or_estimated(gateway, upstream):
+    body = {"model": "threads-first", "messages": [{"role": "user", "content": "hi"}]}
+    upstream.script(Raw(200, (("content-type", "application/json"),), (b'{"input_tokens": 7}',)))
+    reply = gateway.request("POST", "/v1/messages/count_tokens", body)
+    assert (reply.json, "x-trigate-estimated" in reply.headers) == ({"input_tokens": 7}, False)
+    upstream.script(DOWN)
+    reply = gateway.request("POST", "/v1/messages/count_tokens", body)
+    assert (reply.status, reply.headers["x-trigate-estimated"]) == (200, "1")
+    assert reply.json["input_tokens"] > 0
+    assert len(upstream.seen) == 1
+
+
+def test_a_conversation_is_compacted_by_the_next_target(gateway, upstream):
+    upstream.script(DOWN, Script(text="They greeted one another."))
+    reply = gateway.request("POST", "/v1/responses/compact", asked())
+    assert (reply.status, reply.json["object"]) == (200, "response.compaction")
+    assert paths(upstream) == [PATHS["responses"], PATHS["chat"]]
+    upstream.script(DOWN, DOWN, Script(text="They greeted one another."))
+    reply = gateway.request("POST", "/v1/responses/compact", asked(model="natives"))
+    assert (reply.status, reply.json["object"]) == (200, "response.compaction")
+    native = "/v1/responses/compact"
+    assert paths(upstream) == [native, PATHS["responses"], PATHS["responses"]]
+
+
+def test_what_a_provider_has_is_not_summed_up_by_another(gateway, upstream):
+    upstream.script(DOWN)
+    reply = gateway.request("POST", "/v1/responses/compact", asked(previous_response_id="resp_theirs"))
+    assert (reply.status, paths(upstream)) == (503, ["/v1/responses/compact"])
