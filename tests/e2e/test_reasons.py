@@ -9,10 +9,12 @@ from typing import Any, get_args
 
 import attrs
 import pytest
+import yaml
 
 from gateway.mock.failures import FAILURES
 from streams.events import APIS, UNAVAILABLE, FailureReason
 from tests.support.command_line import started
+from tests.support.doc_blocks import fenced
 from tests.support.harness import ROOT, Gateway, Reply, config, eventually, free_port, provider, refusing_port, running
 from tests.support.upstreams import PATHS
 
@@ -196,6 +198,25 @@ def test_a_second_answer_of_nothing_is_delivered_as_it_is(others: Gateway, strea
     assert reply.status == 200
     assert b"stop" in reply.body
     assert tried_of(others, reply) == [("empty", "bad_answer"), ("also-empty", "ok")]
+
+
+def test_the_example_of_the_page_does_what_it_says():
+    example = yaml.safe_load(fenced(PAGE.partition("\n## Try it\n")[2], "yaml")[0])
+    port = free_port()
+    with started("mock", "--port", "0", "--pace", "0") as mock:
+        for entry in example["model_providers"]:
+            entry["base_url"] = entry["base_url"].replace("http://127.0.0.1:51001", mock.url)
+        example["listeners"][0]["port"] = port
+        with running(example, port) as process:
+            asked = {"model": "steady", "messages": [{"role": "user", "content": "hi"}]}
+            replies = [process.request("POST", PATHS["chat"], asked) for _ in range(3)]
+            tried = [tried_of(process, reply) for reply in replies]
+    first, second, third = ("first", "overloaded"), ("second", "quota"), ("third", "ok")
+    assert tried == [[first, second, third], [first, third], []]
+    assert [reply.status for reply in replies] == [200, 200, 200]
+    assert [reply.headers["x-trigate-target"] for reply in replies] == [
+        "stand-in/mock-small", "stand-in/mock-small", "stand-in/fault/overloaded-2"
+    ]  # fmt: skip
 
 
 def tried_of(gateway: Gateway, reply: Reply) -> list[tuple[str, str]]:
