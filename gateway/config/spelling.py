@@ -21,7 +21,7 @@ def _duration(seconds: float) -> str:
 
 def spelled_value(name: str, value: Any) -> str:
     """A value as it may be shown: of URLs without what could be a credential."""
-    if name == "base_url" and value is not None:
+    if name in ("base_url", "probe") and value is not None:
         parts = urlsplit(str(value))
         shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
         return shown + ("?…" if parts.query else "")

@@ -78,6 +78,7 @@ CHANGES = [
     ("client_routing", ["vercel"], ["~ client_routing none → vercel"]),
     ("model_providers.1.circuit", {"failures": 2},
      ["~ model groq/*: circuit none → {failures: 2, error_rate: 50%, cooldown: 5s, longest: 20s}"]),
+    ("model_providers.2.probe", "/health?k=query-new", ["~ model azure_openai/x: probe none → /health?…"]),
     ("client_keys.0.only", ["groq/*"], ["~ client key alice: only all → groq/*"]),
     ("client_keys.0.group", "team", ["~ client key alice: group none → team"]),
     ("client_groups.0.only", ["azure*"], ["~ client group team: only all → azure*"]),
