@@ -126,7 +126,8 @@ def _models(incoming: Incoming, body: Fields, name: str, wishes: Wishes) -> tupl
 
 def _vercel(incoming: Incoming, wishes: Wishes) -> Wishes:
     given = _given(incoming, "vercel")
-    options = Fields.of(incoming.json.value("providerOptions"), "providerOptions")
+    body = Fields({name: incoming.json.value(name) for name in given})
+    options = body.object("providerOptions") or Fields({}, "providerOptions")
     gateway = options.object("gateway")
     if gateway is None:
         return wishes

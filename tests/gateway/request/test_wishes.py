@@ -5,6 +5,8 @@ import math
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Retries, Route
@@ -170,6 +172,12 @@ def test_anthropics_own_fallbacks_are_never_ours():
     assert json.loads(wishes.stripped(incoming).body)["fallbacks"] == own
 
 
+def test_null_counts_as_absent():
+    nothing = dict.fromkeys(("models", "provider", "route", "providerOptions", "fallbacks", "num_retries", "timeout"))
+    wishes = said(**nothing, disable_fallbacks=None)
+    assert (wishes.names, wishes.only, wishes.fallback, wishes.dropped) == ((), None, "as configured", ())
+
+
 def test_what_has_no_counterpart_is_named_and_nothing_goes_on_to_a_provider():
     incoming = chat(route="sort", provider={"sort": "throughput", "preferred_min_throughput": 5})
     wishes = read_wishes(NOTHING, incoming, ["openrouter"])
@@ -203,6 +211,7 @@ def test_other_members_keep_their_order_and_their_bytes():
         ({"provider": {"data_collection": "never"}}, "provider.data_collection"),
         ({"providerOptions": {"gateway": {"order": [1]}}}, "providerOptions.gateway.order[0]"),
         ({"providerOptions": []}, "providerOptions"),
+        ({"providerOptions": {"gateway": "fast"}}, "providerOptions.gateway"),
         ({"fallbacks": [{"model": "a", "messages": []}]}, "fallbacks[0]"),
         ({"num_retries": -1}, "num_retries"),
         ({"num_retries": "2"}, "num_retries"),
@@ -294,3 +303,41 @@ def test_names_are_joined_in_their_order_and_each_place_is_asked_once():
 )
 def test_wishes_only_shrink_retries(wishes, places, left):
     assert narrowed_retries(Retries(), wishes, places) == left
+
+
+# Whatever comes
+
+WORDS = st.sampled_from(["sonnet", "azure", "openai", "gpt", "nobody", "", "price", "off", "default", "eu-*"])
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=6,
+)
+OF_PROVIDER = ("order", "only", "ignore", "allow_fallbacks", "require_parameters", "sort", "data_collection", "zdr")
+OF_BODY = ("models", "route", "provider", "providerOptions", "fallbacks", "num_retries", "timeout", "disable_fallbacks")
+NAMED = st.dictionaries(st.sampled_from(OF_PROVIDER), ANYTHING | st.lists(WORDS, max_size=3))
+BODIES = st.dictionaries(
+    st.sampled_from(OF_BODY), ANYTHING | NAMED | NAMED.map(lambda inner: {"gateway": inner}) | st.lists(WORDS)
+)
+
+
+@given(BODIES, st.sampled_from(["chat", "messages", "responses"]))
+def test_any_body_is_understood_or_refused_with_its_place(members, api):
+    incoming = chat(api, **members, **({"input": "hi"} if api == "responses" else {}))
+    try:
+        wishes = read_wishes(NOTHING, incoming, ALL)
+        left = narrowed(SEVERAL, wishes, CONFIG.entries)
+    except GatewayError as error:
+        failed = error.failed
+    else:
+        failed = None
+    if failed is not None:
+        assert (failed.kind, failed.status) == ("invalid_request", 400)
+        assert (failed.param or "").partition(".")[0].partition("[")[0] in members
+        return
+    assert {one.target.entry.name for one in left} <= {one.target.entry.name for one in SEVERAL}
+    assert [one.group for one in left] == sorted(one.group for one in left)
+    body = json.loads(wishes.stripped(incoming).body)
+    assert not {"models", "provider", "route", "num_retries", "timeout", "disable_fallbacks"} & body.keys()
+    assert "gateway" not in (body.get("providerOptions") or {})
+    assert narrowed_retries(Retries(), wishes, left).attempts <= Retries().attempts
