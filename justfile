@@ -32,6 +32,10 @@ attacks *ARGS:
 state *ARGS:
     .venv/bin/python -m tests.state_bench {{ARGS}}
 
+# an hour of provider trouble on a simulated clock: no retries, retries alone, a route, e.g. `just outage --rate 20`
+outage *ARGS:
+    .venv/bin/python -m tests.outage --svg docs/outage.svg --away docs/away.svg {{ARGS}}
+
 # real programs through the gateway to each upstream API, e.g. `just clients claude codex`
 clients *ARGS:
     .venv/bin/python tests/clients/run.py {{ARGS}}
