@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.harness import Gateway, Reply, complaint, config, free_port, provider, running
 from tests.support.upstreams import PATHS, Raw, Script, Upstream
+from tests.support.websocket_client import Client
 
 ALL, BANK, SOME = "sk-gw-all-0123456789", "sk-gw-bank-0123456789", "sk-gw-some-0123456789"
 APIS = ("chat", "messages", "responses")
@@ -56,9 +57,10 @@ def gateway(upstream) -> Iterator[Gateway]:
     }
     entries = [{"name": entry["model"].partition("/")[2], **entry} for entry in entries]
     port = free_port()
+    circuit = {"failures": 1000, "error_rate": "100%", "cooldown": "1ms", "longest": "1ms"}
     settings = config(
         entries, port, client_keys=keys, model_aliases=aliases, client_routing=["openrouter", "vercel", "litellm"],
-        circuit={"failures": 1000, "error_rate": "100%"}, retries={"attempts": 3, "budget": "100%"},
+        circuit=circuit, retries={"attempts": 3, "budget": "100%"},
     )  # fmt: skip
     with running({**settings, "version": "v0.4.0"}, port) as process:
         yield process
@@ -97,13 +99,23 @@ def test_a_listed_route_is_all_that_it_stands_for(gateway, upstream):
     assert models(upstream) == ["a", "b", "eu-c"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", APIS)
-def test_fallback_that_is_switched_off_stays_off(gateway, upstream, api):
+def test_fallback_that_is_switched_off_stays_off(gateway, upstream, api, stream):
     # BerriAI/litellm#19077
-    upstream.script(DOWN)
-    reply = ask(gateway, asked(api), api, fallback="off", deadline="100ms")
+    begun = Raw(200, (("content-type", "text/event-stream"),), (b": \n\n",), "cut")
+    upstream.script(begun if stream else DOWN, DOWN, DOWN)
+    reply = ask(gateway, asked(api, stream=stream), api, fallback="off", deadline="100ms")
     assert set(models(upstream)) == {"a"}
-    assert reply.status in (503, 529)
+    assert reply.status >= 500
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_an_entry_by_its_own_name_has_no_fallback(gateway, upstream, api):
+    # BerriAI/litellm#10317
+    upstream.script(DOWN, DOWN, DOWN)
+    assert ask(gateway, asked(api, "a"), api, deadline="100ms").status in (503, 529)
+    assert set(models(upstream)) == {"a"}
 
 
 def test_a_deadline_ends_the_wait_for_a_silent_provider(gateway, upstream):
@@ -161,6 +173,20 @@ def test_counting_and_compacting_stay_inside_of_the_wall(gateway, upstream, path
     body = asked("messages" if "messages" in path else "responses", "home")
     reply = gateway.request("POST", path, body, {"authorization": f"Bearer {BANK}"})
     assert (reply.status, upstream.seen) == (403, [])
+
+
+def test_a_websocket_stays_inside_of_the_wall_and_keeps_to_its_headers(gateway, upstream):
+    upstream.script(DOWN, Script(text="ok"))
+    own = {"authorization": f"Bearer {BANK}", "x-trigate-deadline": "100ms"}
+    with Client.connect(gateway.port, own) as client:
+        assert client.ask("best")[-1]["type"] == "error"
+        assert set(models(upstream)) == {"eu-c"}
+        assert client.ask("home")[-1]["status"] == 403
+    upstream.script(DOWN, Script(text="ok"))
+    own = {"authorization": f"Bearer {ALL}", "x-trigate-models": "b, a"}
+    with Client.connect(gateway.port, own) as client:
+        assert client.ask("best")[-1]["type"] == "response.completed"
+    assert models(upstream) == ["b", "a"]
 
 
 def test_the_list_of_models_ends_at_the_wall(gateway):
