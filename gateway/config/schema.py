@@ -340,7 +340,7 @@ class RawConfig:
     routing: Any = attrs.field(default=None, metadata=later(_BY_NAME))
     routing_preferences: tuple[RawPreference, ...] | None = None
     ratelimits: Any = attrs.field(default=None, metadata=later("nobody is limited"))
-    counters: Any = attrs.field(default=None, metadata=later("every process counts for itself"))
+    counters: Any = attrs.field(default=None, metadata=later("each gateway counts for itself, with all of its workers"))
     timezone: Any = attrs.field(default=None, metadata=later("there are no periods that it could be the time of"))
     unpriced: Any = attrs.field(default=None, metadata=later("models without a price are asked"))
     tracing: RawTracing | None = None

@@ -51,6 +51,8 @@ ENTRY = {
     "retries": {"attempts": 2},
     "circuit": {"failures": 2},
     "probe": "/health",
+    "routing_preferences": [{"name": "talk"}],
+    "price": {"input": 1.4},
 }
 FULL: dict[str, Any] = {
     "version": "v0.3.0",
@@ -90,10 +92,15 @@ FULL: dict[str, Any] = {
     "strict": True,
     "websocket": False,
     "client_keys": [
-        {"name": "alice", "key": "$KEY", "models": ["fast"]},
+        {"name": "alice", "key": "$KEY", "models": ["fast"], "group": "team", "only": ["f*"], "budgets": ["1 usd/day"]},
         {"name": "bob", "sha256": "ab" * 32},
         {"name": "carol", "keys": [{"key": "new"}, {"sha256": "cd" * 32, "until": "2040-01-31"}]},
     ],
+    "client_groups": [{"name": "team", "models": ["fast", "best"], "only": ["four", "groq/*"], "ratelimits": {}}],
+    "routing_preferences": [
+        {"name": "code", "description": "d", "models": ["four"], "selection_policy": {"prefer": "fastest"}},
+    ],
+    "counters": {"type": "redis", "url": "$KEY"},
     "cors": ["https://app.example", "*"],
     "state_storage": {"type": "sqlite", "path": "/tmp/a", "ttl": "7d", "encryption_key": "A" * 43 + "="},
     "tracing": {"random_sampling": 100, "endpoint": "http://localhost:4318"},
