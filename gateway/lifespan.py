@@ -18,7 +18,7 @@ SWEEP: Final = 60.0
 
 
 def add_life(app: QuartTrio, service: Service) -> None:
-    """Run with the app: turns in the background, the sweeping of the store, the watch for the metrics."""
+    """Run with the app: turns in the background, the sweeping of the store, the watch for the metrics, probes."""
     app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = math.inf  # turns end with their pumps, at the end of the drain
     store, background, recorder = service.store, service.background, service.recorder
     watching = trio.CancelScope()
@@ -27,6 +27,7 @@ def add_life(app: QuartTrio, service: Service) -> None:
         with watching:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_summarise, service)
+                nursery.start_soon(service.health.prober.run, service.upstream)
                 await watch(service)
 
     async def begin() -> None:

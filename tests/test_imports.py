@@ -39,7 +39,7 @@ ARROWS: Final = {
     "gateway.logs": "config providers.neutral",
     "gateway.open_store": "config stores",
     "gateway.routing": "config http providers.apis providers.auth providers.catalog providers.errors providers.neutral",
-    "gateway.health": "config routing shared",
+    "gateway.health": "config providers.auth routing shared upstream",
     "gateway.ledger": "http logs",
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral

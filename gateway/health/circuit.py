@@ -34,6 +34,9 @@ EARLY: Final = 0.001
 Standing: TypeAlias = Literal["in", "out", "due", "tried"]
 """``due``: its time is over, and the next request tries it; ``tried``: one does."""
 
+PROBES: Final = 2
+"""Probes in a row that a server does not answer well until it is out: a busy one may be late for one."""
+
 _MOST: Final = 255
 _ROW: Final = struct.Struct(f"<ddQIHBBB{STEPS}h{STEPS}h")
 SIZE: Final = _ROW.size
@@ -167,6 +170,22 @@ def reopened(circuit: Circuit, before: Circuit) -> Circuit:
     """The answer that made ``circuit`` good, from what it was ``before``, has broken off after it had begun: it was no
     good answer (a place that begins every answer and ends none is not well)."""
     return circuit if circuit.reason is not None or circuit.failures else attrs.evolve(before, trial=0)
+
+
+def claimed(circuit: Circuit, now: float, every: float) -> Circuit:
+    """The circuit of a server that is probed ``every`` so many seconds: another one if it is now, ``circuit`` itself
+    otherwise. Nobody is kept from a server by its probe alone, so ``shut`` is when the next one is due."""
+    return attrs.evolve(circuit, shut=now + every) if now >= circuit.shut - EARLY else circuit
+
+
+def after_probe(circuit: Circuit, reason: FailureReason | None, now: float, every: float) -> Circuit:
+    """A server has answered its probe, ``None`` for well. It is out from the second failure in a row to the first good
+    answer; nothing but the next probe ends that, unless it does not come."""
+    if reason is None:
+        return Circuit(shut=circuit.shut)
+    failures = min(circuit.failures + 1, _MOST)
+    circuit = attrs.evolve(circuit, failures=failures)
+    return circuit if failures < PROBES else attrs.evolve(circuit, reason=reason, until=now + 2 * every)
 
 
 def left_by(circuit: Circuit, process: int) -> Circuit:

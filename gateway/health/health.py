@@ -7,7 +7,7 @@ one of the account, by endpoint and credential, for what all its models share: a
 import enum
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -32,6 +32,7 @@ from gateway.health.circuit import (
     with_trial,
     without_trial,
 )
+from gateway.health.probes import Prober, probes_of
 from gateway.health.retry_budget import RetryBudget
 from gateway.health.states import KEPT, OwnStates, States
 from gateway.health.transitions import TransitionLog, utc
@@ -68,11 +69,12 @@ class MetPlace:
     """A place as this process has met it: its names, the good answers that its circuit has not been told of yet, and
     the attempt whose answer began last."""
 
-    def __init__(self, entry: str, name: str, identity: Identity, budget: RetryBudget) -> None:
+    def __init__(self, entry: str, name: str, identity: Identity, probe: bytes | None, budget: RetryBudget) -> None:
         self.entry = entry
         self.name = name
         self.key = identity.place
         self.account = identity.account
+        self.keys = (identity.place, identity.account) if probe is None else (identity.place, identity.account, probe)
         self.budget = budget
         self.good = 0
         self.told_at = 0.0
@@ -148,6 +150,8 @@ class Health:
         self._places: dict[bytes, MetPlace] = {}
         self._budgets: dict[str, RetryBudget] = {}
         self._words: dict[bytes, ErrorInfo] = {}
+        self.prober = Prober(self._states, clock, self.transitions)
+        self._probes: Mapping[str, bytes] = {}  # the keys of the circuits of those that are probed, by endpoint
 
     def follow(self, config: Config) -> None:
         """Take over the settings of ``config``. What is known of targets that are the same in it stays; but what only
@@ -161,8 +165,10 @@ class Health:
         self._places.clear()  # with them their names; what they have not told yet is of a few seconds
         endpoints = {identity.endpoint for identity in self._entries.values()}
         self._budgets = {name: budget for name, budget in self._budgets.items() if name in endpoints}
+        self.prober.probes = probes_of(config)
+        self._probes = {endpoint: probe.key for endpoint, probe in self.prober.probes.items()}
         keys = {key for one in self._entries.values() for key in (one.account, one.place)}
-        self._states.name(keys)
+        self._states.name({*keys, *self._probes.values()})
         if again:
             self._let_in(keys)
 
@@ -185,11 +191,18 @@ class Health:
         if target.entry.passthrough_auth:
             identity = identity.with_credential(credential)
         place, account = self._get(identity.place), self._get(identity.account)
-        if (account is None or account.reason is None) and (place is None or place.reason is None):
+        if (account is None or account.reason is None) and (place is None or place.reason is None) and not self._probes:
             return None
-        rows = ((identity.place, place), (identity.account, account))
-        known = [(key, row) for key, row in rows if row is not None and row.reason is not None]
-        return self._shut(known, identity) if alone else self._outage(known)
+        return self._shut(identity) if alone else self._outage(self._known(self._keys(identity)))
+
+    def _keys(self, identity: Identity) -> tuple[bytes, ...]:
+        """Those of the circuits of a place: its own, its account's, and that of a server that is probed."""
+        probe = self._probes.get(identity.endpoint)
+        return (identity.place, identity.account) if probe is None else (identity.place, identity.account, probe)
+
+    def _known(self, keys: tuple[bytes, ...]) -> list[tuple[bytes, Circuit]]:
+        """The circuits that are not closed."""
+        return [(key, row) for key in keys if (row := self._get(key)) is not None and row.reason is not None]
 
     def _outage(self, known: list[tuple[bytes, Circuit]]) -> Outage | None:
         """That of the circuit that is out for the longest time, or that is being tried."""
@@ -211,10 +224,10 @@ class Health:
             return row
         return self._states.update(key, lambda circuit: left_by(circuit, process))[1]
 
-    def _shut(self, known: list[tuple[bytes, Circuit]], identity: Identity) -> Outage | None:
+    def _shut(self, identity: Identity) -> Outage | None:
         """That of a wait which was told, or of a credential that was refused just now."""
         now = self.clock()
-        for key, row in known:
+        for key, row in self._known((identity.place, identity.account)):
             if is_shut(row, now):
                 reason: FailureReason = "credential" if key == identity.account else "rate_limited"
                 return Outage(reason, row.shut, self._words.get(key), tried=row.trial != 0)
@@ -241,23 +254,19 @@ class Health:
         else:
             place.budget.brought(now)
         attempt = OpenAttempt(self, target, place, now)
-        row = self._get(place.key)
-        account = self._get(place.account)
-        if (row is not None and row.reason is not None) or (account is not None and account.reason is not None):
-            self._try(attempt, now)
+        for key in place.keys:
+            if (row := self._get(key)) is not None and row.reason is not None:
+                self._try(attempt, key, now)
         return attempt
 
     def wait(self, attempt: OpenAttempt) -> float:
         """Seconds until the place of an ``attempt`` that waits is due: the time may have become longer meanwhile."""
-        rows = (self._get(attempt.place.key), self._get(attempt.place.account))
-        until = [row.until for row in rows if row is not None and row.reason is not None]
+        until = [row.until for _, row in self._known(attempt.place.keys)]
         return max(max(until, default=0.0) - self.clock(), 0.0)
 
-    def _try(self, attempt: OpenAttempt, now: float) -> None:
-        attempt.trial = trial = next(self._trials)
-        for key in (attempt.place.key, attempt.place.account):
-            if (row := self._get(key)) is not None and row.reason is not None:
-                self._states.update(key, lambda circuit: with_trial(circuit, now, trial))
+    def _try(self, attempt: OpenAttempt, key: bytes, now: float) -> None:
+        attempt.trial = trial = attempt.trial or next(self._trials)
+        self._states.update(key, lambda circuit: with_trial(circuit, now, trial))
 
     def _began(self, attempt: OpenAttempt) -> None:
         place, now = attempt.place, self.clock()
@@ -268,9 +277,9 @@ class Health:
         row = self._get(place.key)
         if row is not None and (row.reason is not None or row.failures):
             attempt.before = self._good(attempt, place.key, now)
-        row = self._get(place.account)
-        if row is not None and row.reason is not None:
-            self._good(attempt, place.account, now)
+        for key in place.keys[1:]:
+            if (row := self._get(key)) is not None and row.reason is not None:
+                self._good(attempt, key, now)
 
     def _good(self, attempt: OpenAttempt, key: bytes, now: float) -> Circuit:
         """What the circuit of ``key`` was before it has heard of a good answer."""
@@ -305,7 +314,7 @@ class Health:
     def _give_back(self, attempt: OpenAttempt) -> None:
         """The trial of ``attempt`` is over, where it has had no verdict: the next request tries."""
         trial, attempt.trial = attempt.trial, 0
-        for key in (attempt.place.key, attempt.place.account):
+        for key in attempt.place.keys:
             if (row := self._get(key)) is not None and row.trial == trial:
                 self._states.update(key, lambda circuit: without_trial(circuit, trial))
 
@@ -321,7 +330,8 @@ class Health:
             del self._words[next(iter(self._words))]
 
     def _meet(self, target: Target, identity: Identity) -> MetPlace:
-        place = MetPlace(target.entry.name, target.place, identity, self._budget(identity.endpoint))
+        probe, budget = self._probes.get(identity.endpoint), self._budget(identity.endpoint)
+        place = MetPlace(target.entry.name, target.place, identity, probe, budget)
         self._places[identity.place] = place
         if len(self._places) > KEPT:
             del self._places[next(iter(self._places))]
@@ -338,17 +348,17 @@ class Health:
         """Where each entry's target stands, and each further place that is not in: a model of a wildcard entry, or a
         client's own credential."""
         now = self.clock()
-        found = [self._state(name, name, one.place, one.account, now) for name, one in self._entries.items()]
+        found = [self._state(name, name, self._keys(one), now) for name, one in self._entries.items()]
         keys = {one.place for one in self._entries.values()}
         for one in self._places.values() if self._words else ():
             if one.key not in keys and (one.key in self._words or one.account in self._words):
-                state = self._state(one.entry, one.name, one.key, one.account, now)
+                state = self._state(one.entry, one.name, one.keys, now)
                 if state.state != "in":
                     found.append(state)
         return tuple(found)
 
-    def _state(self, entry: str, name: str, place: bytes, account: bytes, now: float) -> TargetState:
-        rows = [row for key in (place, account) if (row := self._get(key)) is not None and standing(row, now) != "in"]
+    def _state(self, entry: str, name: str, keys: tuple[bytes, ...], now: float) -> TargetState:
+        rows = [row for _, row in self._known(keys) if standing(row, now) != "in"]
         if not rows:
             return TargetState(entry, name, "in")
         row = max(rows, key=lambda row: row.until)

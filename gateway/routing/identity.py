@@ -23,17 +23,18 @@ class Identity:
         it: some servers take it there, and some the account."""
         endpoint = f"{entry.provider.id} {entry.base_url or entry.provider.base_url}"
         account = repr((endpoint, entry.http_host, entry.key, entry.headers)).encode()
-        return cls(endpoint, _digest(account), _digest(account, model.encode()))
+        return cls(endpoint, digest(account), digest(account, model.encode()))
 
     def with_credential(self, credential: str | None) -> "Identity":
         """The identity for a client whose own ``credential`` is passed on."""
         own = (credential or "").encode()
-        return Identity(self.endpoint, _digest(self.account, own), _digest(self.place, own))
+        return Identity(self.endpoint, digest(self.account, own), digest(self.place, own))
 
 
-def _digest(*parts: bytes) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
+def digest(*parts: bytes) -> bytes:
+    """16 bytes."""
+    made = hashlib.blake2b(digest_size=16)
     for part in parts:
-        digest.update(b"%d:" % len(part))
-        digest.update(part)
-    return digest.digest()
+        made.update(b"%d:" % len(part))
+        made.update(part)
+    return made.digest()

@@ -40,10 +40,12 @@ class CountingProvider:
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.asked: list[str] = []
+        self.heads: list[bytes] = []
         self.fails: int | None = None
         self.headers: tuple[tuple[str, str], ...] = ()
         self.cuts = False
         self.well = 200
+        self.refuses = False
         self._free = trio.Event()
         self._free.set()
 
@@ -56,6 +58,10 @@ class CountingProvider:
         finally:
             self._free.set()
 
+    def refuse(self) -> None:
+        """Close every connection as soon as it comes."""
+        self.refuses = True
+
     def take_count(self) -> int:
         """How often it has been asked since the last time that somebody took this."""
         number = len(self.asked)
@@ -66,12 +72,13 @@ class CountingProvider:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with stream:
                 data = b""
-                while chunk := await stream.receive_some():
+                while not self.refuses and (chunk := await stream.receive_some()):
                     data += chunk
                     head, found, body = data.partition(b"\r\n\r\n")
                     if found and len(body) >= _length(head):
                         path = head.split()[1].decode()
                         self.asked.append(path)
+                        self.heads.append(head)
                         await self._free.wait()
                         await stream.send_all(self._answer(path, body))
                         data = b""

@@ -197,6 +197,15 @@ async def test_nothing_is_ever_asked_that_no_client_has_asked_for(autojump_clock
         assert (len(a.asked), len(b.asked)) == (0, 0)
 
 
+async def test_a_running_gateway_asks_the_probe_of_an_entry_and_nothing_else():
+    async with providers(2) as (a, b):
+        content = config(a, b)
+        content["model_providers"][0]["probe"] = "/health"
+        async with gateway(content):
+            await until(lambda: a.asked)
+        assert (a.asked, b.asked) == (["/health"], [])
+
+
 async def test_a_reload_keeps_outages_and_a_new_key_is_not_out():
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         running.fail("a", "rate_limited", 60.0)

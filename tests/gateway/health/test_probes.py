@@ -1,0 +1,133 @@
+"""Servers of one's own that say for nothing whether they are well, on real sockets and a clock that jumps."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from gateway.config.loading import from_mapping
+from gateway.health.health import Health
+from gateway.health.states import OwnStates
+from gateway.routing.router import Router
+from gateway.upstream.client import Upstream
+from streams.events import ErrorInfo
+from tests.support.in_process import providers
+
+
+@pytest.fixture
+def mock_clock() -> MockClock:
+    """It jumps when nothing has happened for some milliseconds, in which the system carries what was sent."""
+    return MockClock(autojump_threshold=0.01)
+
+
+def config(*urls: str, **more: Any) -> dict[str, Any]:
+    entries = [
+        {"model": f"vllm/m{number}", "name": f"gpu-{number}", "base_url": f"{url}/v1", "access_key": "k", **more}
+        for number, url in enumerate(urls, 1)
+    ]
+    return {"version": "v0.4.0", "model_providers": entries}
+
+
+@attrs.frozen
+class Probing:
+    health: Health
+    router: Router
+
+    def is_out(self, name: str = "gpu-1", *, alone: bool = False) -> bool:
+        return self.health.outage(self.router.resolve(name, "chat"), None, alone=alone) is not None
+
+
+@contextlib.asynccontextmanager
+async def probing(content: dict[str, Any], workers: int = 1) -> AsyncIterator[Probing]:
+    """So many workers that probe what ``content`` says, of which the first is seen."""
+    read, states = from_mapping(content), OwnStates()
+    found = [Health(states=states, workers=workers) for _ in range(workers)]
+    async with Upstream(trust_env=False) as upstream, trio.open_nursery() as nursery:
+        for health in found:
+            health.follow(read)
+            nursery.start_soon(health.prober.run, upstream)
+        yield Probing(found[0], Router(read))
+        nursery.cancel_scope.cancel()
+
+
+def fail(probes: Probing, name: str, times: int) -> None:
+    for _ in range(times):
+        attempt = probes.health.begin(probes.router.resolve(name, "chat"), None, added=False)
+        attempt.failed(ErrorInfo("overloaded", "try later"))
+        attempt.close()
+
+
+async def test_a_server_that_does_not_answer_its_probe_well_is_out_until_it_does(mock_clock):
+    async with providers(1) as (server,), probing(config(server.url, probe="/health")) as probes:
+        await trio.sleep(12.5)
+        assert server.asked == ["/health"] * 3
+        assert not probes.is_out()
+        server.well = 503
+        await trio.sleep(5)
+        assert not probes.is_out()  # a busy server may be late once
+        await trio.sleep(5)
+        assert probes.is_out()
+        assert not probes.is_out(alone=True)
+        await trio.sleep(60)
+        assert probes.is_out()
+        assert probes.health.target_states()[0].reason == "overloaded"
+        server.well = 200
+        await trio.sleep(5)
+        assert not probes.is_out()
+
+
+async def test_a_server_that_says_nothing_or_is_not_there_is_out(mock_clock):
+    async with providers(2) as (silent, gone), probing(config(silent.url, gone.url, probe="/health")) as probes:
+        gone.refuse()
+        with silent.held():
+            await trio.sleep(13)
+            assert [probes.is_out("gpu-1"), probes.is_out("gpu-2")] == [True, True]
+            assert [state.reason for state in probes.health.target_states()] == ["timeout", "connection"]
+
+
+async def test_a_path_that_is_not_there_says_nothing_and_is_told_once(mock_clock, caplog):
+    caplog.set_level(logging.WARNING, "trigate.health")
+    async with providers(1) as (server,), probing(config(server.url, probe="/helth")) as probes:
+        server.well = 404
+        await trio.sleep(60)
+        assert not probes.is_out()
+    assert [record.getMessage() for record in caplog.records] == [
+        "gpu-1: the probe is answered with 404, which says nothing: correct it"
+    ]
+
+
+async def test_a_probe_ends_no_outage_that_requests_have_found(mock_clock):
+    async with providers(1) as (server,), probing(config(server.url, probe="/health")) as probes:
+        fail(probes, "gpu-1", 5)
+        await trio.sleep(4.9)
+        assert server.asked
+        assert probes.is_out()
+
+
+async def test_workers_take_turns(mock_clock):
+    async with providers(1) as (server,), probing(config(server.url, probe="/health"), workers=4):
+        await trio.sleep(52)
+        assert 10 <= len(server.asked) <= 12
+
+
+async def test_what_has_no_probe_is_never_asked(mock_clock):
+    """A health page cost 200 million tokens an hour (BerriAI/litellm#9584, #7000, huggingface/ml-intern#70)."""
+    async with providers(2) as (probed, other):
+        content = config(probed.url, other.url)
+        content["model_providers"][0]["probe"] = "/health"
+        async with probing(content) as probes:
+            fail(probes, "gpu-2", 5)
+            await trio.sleep(60)
+        assert set(probed.asked) == {"/health"}
+        assert other.asked == []
+
+
+async def test_it_is_asked_with_the_headers_and_the_key_of_its_entry(mock_clock):
+    async with providers(1) as (server,), probing(config(server.url, probe="/health", headers={"x-pool": "a"})):
+        await trio.sleep(1)
+    assert server.heads[0].split(b"\r\n")[2:] == [b"x-pool: a", b"authorization: Bearer k"]
