@@ -429,9 +429,9 @@ Kind = TypeVar("Kind", bound=Upstream)
 
 
 @contextlib.contextmanager
-def served(kind: type[Kind]) -> Iterator[Kind]:
-    """An ``Upstream`` of that ``kind`` on a free port of 127.0.0.1."""
-    with _Server(("127.0.0.1", 0), _Connection) as server:
+def served(kind: type[Kind], port: int = 0) -> Iterator[Kind]:
+    """An ``Upstream`` of that ``kind`` on a port of 127.0.0.1, by default a free one."""
+    with _Server(("127.0.0.1", port), _Connection) as server:
         server.daemon_threads = True
         upstream = kind(server.server_address[1])
         server.RequestHandlerClass = type("_Bound", (_Connection,), {"upstream": upstream})

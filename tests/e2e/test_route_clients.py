@@ -1,0 +1,137 @@
+"""Claude Code and Codex through a route whose first target is dead, and then comes back: whole sessions, with tools and
+thinking, which go to their end whoever answers which of their turns."""
+
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.clients import install
+from tests.clients.rows import ROWS, Place
+from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider, running
+from tests.support.session_replay import Replay, recorded
+from tests.support.stand_in import ENTRIES, FOUND, REPEATED, WORDS, StandIn
+from tests.support.upstreams import PATHS, served
+
+SESSIONS = [
+    ("claude", ("messages", "chat")), ("claude", ("chat", "responses")), ("codex", ("responses", "messages")),
+    ("codex-websocket", ("chat", "responses")), ("codex-websocket", ("responses", "messages")),
+]  # fmt: skip
+"""A client, the API of the route's first target and that of its second one."""
+QUICK = {"failures": 2, "cooldown": "100ms", "longest": "200ms"}
+
+
+@attrs.define
+class Stage:
+    """A gateway with a route, the provider behind its second target, and the port of the first, where nobody is."""
+
+    gateway: Gateway
+    second: StandIn
+    port: int
+
+    @contextlib.contextmanager
+    def first_is_back(self) -> Iterator[StandIn]:
+        """The first target's provider from now on; it is asked again once its circuit is closed."""
+        with served(StandIn, self.port) as first:
+            eventually(lambda: self.ask().headers["x-trigate-target"].endswith("/first-model"))
+            yield first
+
+    def ask(self) -> Reply:
+        body = {"model": "best", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 99}
+        reply = self.gateway.request("POST", PATHS["chat"], body)
+        assert reply.status == 200, reply.body
+        return reply
+
+    def tried(self, since: int) -> list[str]:
+        """The targets of the attempts of each exchange in the log."""
+        lines = [json.loads(line) for line in self.gateway.log[since:] if line.startswith("{")]
+        exchanges = [line for line in lines if line["event"] == "exchange"]
+        assert [line for line in exchanges if line["ended"] != "complete"] == []
+        return [one["target"] for line in exchanges for one in line.get("tried", ())]
+
+
+@pytest.fixture
+def stage(request) -> Iterator[Stage]:
+    first, second = request.param
+    with served(StandIn) as upstream:
+        dead, port = free_port(), free_port()
+        family = ENTRIES[first].partition("/")[0]
+        entries = [
+            provider(f"{family}/first-model", f"http://127.0.0.1:{dead}", [first], name="first"),
+            provider(ENTRIES[second], upstream.url, [second], name="second"),
+        ]
+        aliases = {"best": {"targets": ["first", "second"]}}
+        settings = config(entries, port, model_aliases=aliases, circuit=QUICK)
+        with running(settings, port, "--check-streams") as gateway:
+            yield Stage(gateway, upstream, dead)
+
+
+@pytest.mark.parametrize(("client", "stage"), SESSIONS, indirect=["stage"])
+def test_a_session_goes_to_its_end_while_the_first_target_is_dead_and_when_it_is_back(stage, client):
+    """Fallbacks that work for the second request only, or in one API: agentgateway/agentgateway#1081,
+    BerriAI/litellm#26067."""
+    session = recorded(client)
+    for answer in Replay(stage.gateway, "best").run(session):
+        assert answer.status in (200, 101), answer.said[:500]
+    assert {FOUND, REPEATED} <= set(stage.second.said)
+    assert stage.tried(0).count("first") >= 1
+    with stage.first_is_back() as first:
+        asked = len(stage.second.seen)
+        for answer in Replay(stage.gateway, "best").run(session):
+            assert answer.status in (200, 101), answer.said[:500]
+        assert {FOUND, REPEATED} <= set(first.said)
+        assert len(stage.second.seen) == asked
+        assert first.refused == stage.second.refused == []
+
+
+@pytest.mark.parametrize(("client", "stage"), SESSIONS[1:4], indirect=["stage"])
+def test_a_target_that_comes_back_in_mid_session_can_go_on_with_it(stage, client):
+    """It gets what the other one has thought in no form that it would refuse (BerriAI/litellm#32140)."""
+    session = recorded(client)
+    replay = Replay(stage.gateway, "best").run(session)
+    answers = [next(replay)]
+    while FOUND not in stage.second.said:
+        answers.append(next(replay))
+    with stage.first_is_back() as first:
+        answers += replay
+        assert [answer.status for answer in answers if answer.status not in (200, 101)] == []
+        assert REPEATED in first.said
+        assert first.refused == stage.second.refused == []
+
+
+# The programs themselves
+
+
+def installed(program: str) -> bool:
+    return shutil.which(program, path=str(install.CACHE / "node/node_modules/.bin")) is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [("messages", "chat"), ("responses", "messages")], indirect=True, ids="-".join)
+@pytest.mark.parametrize(("row", "program"), [("claude", "claude"), ("codex", "codex"), ("codex-websocket", "codex")])
+def test_the_real_program_works_through_the_route(stage, row, program):
+    if not installed(program):
+        pytest.skip(f"{program} is not installed: just clients {program}")
+    drive(stage, row)
+    assert "first" in stage.tried(0)
+    with stage.first_is_back() as first:
+        drive(stage, row)
+        assert FOUND in first.said
+        assert first.refused == stage.second.refused == []
+
+
+def drive(stage: Stage, row: str) -> None:
+    """The program's two sessions."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        (home / "work").mkdir()
+        for box, word in WORDS.items():
+            (home / f"work/{box}.txt").write_text(f"There is {word} in it.\n")
+        told = ROWS[row].drive(Place(stage.gateway.url, "best", home, "stream"))
+    for text in (told.first, told.second):
+        assert all(word in text for word in WORDS.values()), text
