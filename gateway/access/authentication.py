@@ -189,8 +189,12 @@ class Authenticator:
 
     def check_credential(self, entry: ModelEntry, credential: str | None) -> None:
         """Raises ``GatewayError`` (401) where ``entry`` would pass a key of this gateway on to its provider."""
-        if entry.passthrough_auth and credential and self._find(credential) is not None:
+        if self.is_misplaced(entry, credential):
             raise _unauthorized(_WRONG_PLACE, "wrong place")
+
+    def is_misplaced(self, entry: ModelEntry, credential: str | None) -> bool:
+        """True if ``entry`` would pass a key of this gateway on to its provider."""
+        return entry.passthrough_auth and bool(credential) and self._find(credential or "") is not None
 
     def allows(self, client: str | None, asked: str, entry: ModelEntry, model: str) -> bool:
         """True if ``client`` may use ``model`` of ``entry`` under the name ``asked``."""

@@ -162,7 +162,11 @@ class Exchange:
         authenticator = service.authenticator
         plan = service.router.plan(name, self._context.codec.api, partial(authenticator.can_use, asked.client))
         self.record.asked = plan.first.asked
-        plan = plan.among(walled(plan.candidates, authenticator.wall(asked.client), asked.client))
+        candidates = walled(plan.candidates, authenticator.wall(asked.client), asked.client)
+        if len(candidates) > 1:  # one that would need the provider's own key is no reason to refuse what others can do
+            usable = [one for one in candidates if not authenticator.is_misplaced(one.target.entry, asked.credential)]
+            candidates = candidates if len(usable) == len(candidates) else tuple(usable) or candidates
+        plan = plan.among(candidates)
         for one in plan.targets:
             authenticator.check(asked.client, one.asked, one.entry, one.model, asked.credential)
         return plan

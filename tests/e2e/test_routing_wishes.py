@@ -53,9 +53,13 @@ def gateway(upstream) -> Iterator[Gateway]:
         "routed": {"targets": ["a", "r"]},
         "lossy-first": {"targets": ["chat-only", "b"]},
         "kept-by-both": {"targets": [["kept", "other"]]},
+        "plan-first": {"targets": ["plan", "b"]},
+        "thinkers": {"targets": ["seals-1", "chat-only"]},
         "sealed": {"targets": ["seals-1", "seals-2"]},
     }
-    entries = [{"name": entry["model"].partition("/")[2], **entry} for entry in entries]
+    own = provider("five/plan", upstream.url, ["chat"], passthrough_auth=True)
+    del own["access_key"]
+    entries = [{"name": entry["model"].partition("/")[2], **entry} for entry in (*entries, own)]
     port = free_port()
     circuit = {"failures": 1000, "error_rate": "100%", "cooldown": "1ms", "longest": "1ms"}
     settings = config(
@@ -383,6 +387,39 @@ def test_a_file_that_some_provider_has_is_asked_for_once(gateway, upstream):
     body = asked("responses", "kept-by-both", input=[{"role": "user", "content": content}])
     assert ask(gateway, body, "responses").status == 503
     assert len(upstream.seen) == 1
+
+
+def test_a_target_that_takes_the_clients_own_key_gets_no_key_of_the_gateway(gateway, upstream):
+    upstream.script(Script(text="ok"), Script(text="ok"))
+    assert ask(gateway, asked("chat", "plan-first")).status == 200
+    headers = {"x-trigate-key": ALL, "authorization": "Bearer sk-of-the-client"}
+    assert gateway.request("POST", PATHS["chat"], asked("chat", "plan-first"), headers).status == 200
+    assert models(upstream) == ["b", "plan"]
+    assert [seen.header("authorization") for seen in upstream.seen] == ["Bearer sk-other", "Bearer sk-of-the-client"]
+    upstream.script()
+    assert ask(gateway, asked("chat", "plan")).status == 401
+    assert upstream.seen == []
+
+
+def test_thinking_of_two_makers_goes_back_to_each_alone(gateway, upstream):
+    """A Messages client passes as it is to one of them, and is translated for the other."""
+    turns: list[dict[str, Any]] = [{"role": "user", "content": "2 + 2"}]
+
+    def say(*answers: Raw | Script) -> list[str]:
+        upstream.script(*answers)
+        reply = ask(gateway, asked("messages", "thinkers", messages=turns), "messages")
+        assert reply.status == 200, reply.body
+        turns.extend(({"role": "assistant", "content": reply.json["content"]}, {"role": "user", "content": "more"}))
+        return [seen.body.decode() for seen in upstream.seen]
+
+    say(Script(text="4", thinking="two and two", seal="b2YgdGhlIGZpcnN0"))
+    first, second = say(DOWN, Script(text="8", thinking="four and four"))
+    assert "b2YgdGhlIGZpcnN0" in first
+    assert "b2YgdGhlIGZpcnN0" not in second
+    assert "two and two" not in second
+    (again,) = say(Script(text="16"))
+    assert "b2YgdGhlIGZpcnN0" in again
+    assert "four and four" not in again
 
 
 def test_sealed_reasoning_goes_back_to_its_maker_alone(gateway, upstream):
