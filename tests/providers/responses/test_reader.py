@@ -293,7 +293,9 @@ def test_an_early_end_is_a_failure_and_done_marks_are_no_end() -> None:
     """icebear0828/codex-proxy#108: an end that only the connection tells is none."""
     data = stream(created(), said(0, "hi"))
     for tail in (b"", b"data: [DONE]\n\n"):
-        assert read(data + tail)[-1] == ErrorInfo("upstream", "the provider ended the stream early")
+        assert read(data + tail)[-1] == ErrorInfo(
+            "upstream", "the provider ended the stream early", reason="bad_answer"
+        )
     assert isinstance(read(TEXT_STREAM + b"data: [DONE]\n\n")[-1], AnswerEnd)
 
 
