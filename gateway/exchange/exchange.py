@@ -113,7 +113,7 @@ class Exchange:
         found = await recall(self._memory, incoming, plan.candidates, self._bounds())
         plan, incoming = plan.among(found.candidates), found.incoming
         if len(plan.candidates) > 1:
-            plan = await offload(incoming.size // 16, self._suited, plan, incoming)
+            plan = await offload(incoming.size, self._suited, plan, incoming)
         written = partial(prepare, incoming) if wishes is NO_WISHES else partial(prepare_wished, wishes, incoming)
         plan, affinity = await self._balanced(plan, incoming)
         return PlannedRequest(incoming, plan, written, found.turn, found.headers, affinity=affinity)
