@@ -39,8 +39,8 @@ class Attempt:
 
     ``incoming`` is the client's request, without its text once that was released. ``lane_name`` is the way of its
     answer to the client, ``passed`` are the headers of that answer that are for the client, none before it is there;
-    ``stage`` is the furthest point that the attempt has come to, ``requests`` how many went out for it, ``watch`` is
-    over all of it."""
+    ``stage`` is the furthest point that the attempt has come to, ``requests`` how many went out for it, of those
+    that are ``allowed``, ``watch`` is over all of it."""
 
     watch: Watch
     _open: OpenAttempt
@@ -56,6 +56,7 @@ class Attempt:
         self.passed: Headers = ()
         self.stage = Stage.SENDING
         self.requests = 0
+        self.allowed = 2
         self.committed = False
         self.incoming = request.incoming
         self._cause = cause
@@ -166,7 +167,7 @@ class Attempt:
         )
         out = await self._signed(context.observer.outgoing(out))
         most = None if self.incoming.stream else context.service.limits.answer
-        out = attrs.evolve(out, placed=partial(self._on_send, out), max_chunk=most)
+        out = attrs.evolve(out, placed=partial(self._on_send, out), again=self._send_again, max_chunk=most)
         response = await context.service.upstream.send(out)
         self._head, self._status = time.perf_counter(), response.status
         context.record.upstream_id = self._redacted(upstream_id(response.headers))
@@ -191,6 +192,14 @@ class Attempt:
         context.record.attempts += 1
         self.requests += 1
         context.observer.sent(request, waited, target.api, target.entry.provider.id, self._secrets)
+
+    def _send_again(self) -> bool:
+        """Whether the request may go out a second time, because it met a connection that was dead."""
+        if self.requests >= self.allowed:
+            return False
+        self.context.record.attempts += 1
+        self.requests += 1
+        return True
 
     async def _refusal(self, response: UpstreamResponse) -> ErrorInfo:
         """The error that the provider has answered with."""

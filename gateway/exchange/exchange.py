@@ -6,7 +6,9 @@ an honest HTTP status; after it, one error event.
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 import attrs
 
@@ -28,7 +30,7 @@ from gateway.http.headers import Headers, header_safe, paths_header
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody
-from gateway.ledger.record import Record
+from gateway.ledger.record import Record, Tried
 from gateway.request.client_request import ClientRequest
 from gateway.request.further_models import further_models
 from gateway.request.narrowing import ONE_PLACE, joined, narrow
@@ -302,6 +304,18 @@ class Exchange:
         return self.respond(body, 200, (*STREAM_HEADERS, *walk.request.headers))
 
 
+LONGEST_TRIED: Final = 1000
+"""Characters of the attempts that a header tells."""
+
+
+def tried_header(tried: Sequence[Tried]) -> str | None:
+    """The attempts of an exchange in order, as ``place=reason``; of very many the last ones."""
+    told = [f"{one.target}={one.reason}" for one in tried]
+    while len(text := ", ".join(told)) > LONGEST_TRIED:
+        del told[0]
+    return text or None
+
+
 def own_headers(record: Record) -> Headers:
     """The headers that trigate adds to every answer of an exchange."""
     own = {
@@ -310,6 +324,7 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-target": record.target,
         "x-trigate-model": record.model,
         "x-trigate-attempts": str(record.attempts),
+        "x-trigate-tried": tried_header(record.tried),
         "x-trigate-upstream-request-id": record.upstream_id,
         "x-trigate-dropped": paths_header(record.dropped) or None,
         "x-trigate-adapted": paths_header(record.adapted) or None,

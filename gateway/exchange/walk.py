@@ -120,6 +120,8 @@ class Walk:
 
     async def _asked(self, attempt: Attempt, ask: Ask[T]) -> T:
         attempt.begin(added=bool(self._outcomes))
+        if (most := self.request.plan.retries.attempts) > 1:
+            attempt.allowed = min(2, most - requests_sent(self._outcomes))
         try:
             if attempt.step.after:
                 await self._wait(attempt)

@@ -6,6 +6,9 @@ once that nobody listens any more. There are no timeouts on reads and writes her
 whose deadline can move.
 """
 
+import time
+from typing import Final
+
 import trio
 
 from gateway.upstream.address import parse_address
@@ -19,6 +22,10 @@ from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.roots import TlsRoots
 from gateway.upstream.route import UpstreamRoute
 from gateway.upstream.slots import ConcurrencyLimit, Slot
+
+AT_ONCE_SECONDS: Final = 1.0
+"""Within which a kept connection has broken because it was dead before: later the provider may have done the work, and
+bills it twice if it is asked again."""
 
 
 class Upstream(trio.abc.AsyncResource):
@@ -48,7 +55,8 @@ class Upstream(trio.abc.AsyncResource):
         """Send ``request`` and wait for the head of the answer, whatever its status. Redirects are not followed.
 
         Raises ``UpstreamError``. Cancelling closes the connection at once, which is how a provider learns to stop.
-        A request that met a dead connection from the pool is sent once more.
+        A request that met a dead connection from the pool is sent once more, if that broke at once and ``again`` allows
+        it.
         """
         slot = await self._slots.take()
         try:
@@ -61,9 +69,12 @@ class Upstream(trio.abc.AsyncResource):
 
     async def _answer(self, request: UpstreamRequest, slot: Slot) -> UpstreamResponse:
         route, wire = self._prepared(request)
+        began = time.monotonic()
         try:
             answer, attempts = await self._pool.ask(route, wire, request.connect_timeout, request.connected), 1
         except StaleConnection:
+            if time.monotonic() - began > AT_ONCE_SECONDS or not (request.again is None or request.again()):
+                raise
             # The server closed it as the request went out. Its siblings are as old: without them the next one is fresh.
             await self._pool.close_idle(route)
             answer, attempts = await self._pool.ask(route, wire, request.connect_timeout, request.connected), 2

@@ -24,7 +24,8 @@ class UpstreamRequest:
     holds for the name and the TCP connection together, and again for the TLS handshake and for a proxy's answer.
     ``max_chunk`` (bytes) bounds each chunk of the answer, where that is to be held whole; by default the upstream's own
     bound does. ``placed(waited)`` is called once it has its slot among those under way, with whether it had to wait for
-    it; ``connected()`` once there is a connection, if one is made for it.
+    it; ``connected()`` once there is a connection, if one is made for it; ``again()`` before it is sent a second time
+    because a kept connection was dead, which it allows or not.
     """
 
     method: str
@@ -35,6 +36,7 @@ class UpstreamRequest:
     max_chunk: int | None = None
     placed: Callable[[bool], object] | None = attrs.field(default=None, repr=False, eq=False)
     connected: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
+    again: Callable[[], bool] | None = attrs.field(default=None, repr=False, eq=False)
 
 
 def wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, bytes]]:
