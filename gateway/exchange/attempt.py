@@ -59,7 +59,9 @@ class Attempt:
         self.allowed = 2
         self.committed = False
         self.incoming = request.incoming
-        self._cause = cause
+        self.cause = cause
+        self.raced = False
+        self._lost = False
         self._began = self._head = self._content = 0.0
         self._status: int | None = None
         self._told: Tried | None = None
@@ -123,7 +125,11 @@ class Attempt:
         self._open.close()
         self.context.service.balancer.loads.closed(self.target)
         if not self._told:
-            self._tell("client_left")
+            self._tell("hedge_lost" if self._lost else "client_left")
+
+    def lose(self) -> None:
+        """Another attempt has committed, which was made beside this one."""
+        self._lost = True
 
     def _teach(self, seconds: float, *, at_least: bool = False) -> None:
         """Let the targets of a route be compared by the time that the first content of streams takes."""
@@ -141,7 +147,7 @@ class Attempt:
             self.target.api,
             self.lane_name,
             reason,
-            self._cause,
+            self.cause,
             self._status,
             self._head - began if self._head else None,
             self._content - began if self._content else None,

@@ -13,6 +13,7 @@ from gateway.conversations.background import Background, NoBackground
 from gateway.health.health import Health
 from gateway.ledger.ledger import Ledger
 from gateway.request.rejections import RejectionCache
+from gateway.routing.hedging import HedgeShares
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
@@ -31,10 +32,10 @@ class Service:
     ``keep_alive`` is the longest silence towards a client, ``websocket_idle`` that of a websocket's client, in seconds;
     ``check_streams`` holds every stream that goes out against its API's grammar; without a ``store`` nothing is kept
     from one request to the next; ``learned`` is what providers have refused in requests; ``replaced`` is set once
-    another configuration's service takes over; ``health`` is that of the targets, ``balancer`` orders those of
-    a group; ``credentials`` are where those come from that are no key of the configuration, by the names of entries;
-    ``live_view`` is what the live view looks at, ``others`` are workers that it shows too, ``recorder`` writes
-    exchanges down, ``tracing`` traces them."""
+    another configuration's service takes over; ``health`` is that of the targets, ``balancer`` orders those of a group,
+    ``hedges`` are the routes' shares of second attempts; ``credentials`` are where those come from that are no key of
+    the configuration, by the names of entries; ``live_view`` is what the live view looks at, ``others`` are workers
+    that it shows too, ``recorder`` writes exchanges down, ``tracing`` traces them."""
 
     router: Router
     upstream: Upstream
@@ -52,6 +53,7 @@ class Service:
     ledger: Ledger = attrs.field(factory=Ledger)
     health: Health = attrs.field(factory=Health)
     balancer: Balancer = attrs.field(factory=Balancer)
+    hedges: HedgeShares = attrs.field(factory=HedgeShares)
     live_view: LiveView | NoLiveView = attrs.field(factory=NoLiveView)
     others: OtherLiveViews | None = None
     recorder: ExchangeRecorder = attrs.field(factory=NoRecorder)

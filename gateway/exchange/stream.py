@@ -57,6 +57,7 @@ class StreamedAnswer:
         self._turn = turn
         self._scope = scope
         self._audience = audience
+        self._beginnings: dict[Attempt, tuple[Lane, list[bytes | None]]] = {}
         self._fresh: Attempt | None = walk.attempt  # whose lane is delivered, and has been given nothing yet
         self._chunks = Handoff[Chunk](PIECES_QUEUED)
         check = self._checker() if service.check_streams else None
@@ -140,52 +141,71 @@ class StreamedAnswer:
         response = await attempt.send_once()
         try:
             attempt.watch.heard()
-            await self._read_on(attempt, response, await self._lane(attempt, response))
+            if attempt.raced:
+                self._beginnings[attempt] = await self._read_beside(attempt, response)
+            else:
+                lane = await self._lane(attempt, response)
+                self._fresh = None
+                if lane is not self._delivery.lane:
+                    self._delivery.carry(lane)
+                self._delivery.begin(await self._read_on(attempt, response, self._delivery.lane, []))
         except BaseException:
             await response.aclose()
             raise
         return response
 
     async def _lane(self, attempt: Attempt, response: UpstreamResponse) -> Lane:
-        """The lane of the answer, to which whoever listens to the stream listens. Raises ``GatewayError`` for an answer
-        that the client cannot be given."""
-        form = self._walk.request.form
+        """The lane of the answer. Raises ``GatewayError`` for an answer that the client cannot be given."""
         if is_stream(attempt.target, response):
-            if self._fresh is not attempt:
-                self._delivery.carry(await attempt_lane(self._walk, attempt))
-        elif form is Form.AS_ASKED:
+            return self._delivery.lane if self._fresh is attempt else await attempt_lane(self._walk, attempt)
+        if self._walk.request.form is Form.AS_ASKED:
             raise GatewayError("upstream", "the provider gave no stream: ask for it without stream=true")
-        else:
-            await offload(attempt.incoming.size, lambda: attempt.incoming.request)  # which the lane takes
-            self._delivery.carry(whole_answer_lane(attempt, self._turn))
-        self._fresh = None
-        return self._delivery.lane
+        await offload(attempt.incoming.size, lambda: attempt.incoming.request)  # which the lane takes
+        return whole_answer_lane(attempt, self._turn)
 
-    async def _read_on(self, attempt: Attempt, response: UpstreamResponse, lane: Lane) -> None:
-        """Read up to the first content of the answer, and have it delivered. Nothing of an answer that fails before
-        that, or in the same piece, has gone to the client: another attempt may follow."""
+    async def _read_beside(self, attempt: Attempt, response: UpstreamResponse) -> tuple[Lane, list[bytes | None]]:
+        """Read up to the first content of an answer beside another one: a lane for the answer if it is the first, to
+        which nobody listens yet, and what is to be given to it; ``None`` is the end."""
+        self._fresh = None  # it may be another attempt's that is delivered
+        came: list[bytes | None] = []
+        await self._read_on(attempt, response, await self._lane(attempt, response), came)
+        return await self._lane(attempt, response), came
+
+    async def _read_on(
+        self, attempt: Attempt, response: UpstreamResponse, lane: Lane, came: list[bytes | None]
+    ) -> bytes:
+        """Read up to the first content of the answer; what goes to the client for it. Nothing of an answer that fails
+        before that has gone there: another attempt may follow. So it may for one that fails in the same piece."""
         first, size = [], 0
         try:
             async for chunk in response.chunks():
                 attempt.watch.heard()
+                came.append(chunk)
                 first.append(lane.feed(chunk))
                 size += len(first[-1])
                 if lane.seen.committed or lane.seen.failed is not None or size > HELD:
                     break
             else:
+                came.append(None)
                 first.append(lane.end())
         except FramingError as error:
             first.append(lane.end(ErrorInfo("upstream", str(error), reason="bad_answer")))
         failed = lane.seen.failed or stream_doubt(lane.seen)
         if failed is not None and (not lane.seen.committed or self._walk.goes_on_after(attempt, failed)):
             raise GatewayError.of(failed)
-        self._delivery.begin(b"".join(first))
+        return b"".join(first)
 
     def _opened(self, attempt: Attempt, response: UpstreamResponse) -> None:
         """The first content is there: the attempt commits."""
         attempt.keep_headers(response)
         self._walk.commit(attempt)
         self._walk.release()
+        if attempt.raced:
+            lane, came = self._beginnings[attempt]
+            self._beginnings.clear()
+            self._delivery.carry(lane)
+            lane = self._delivery.lane
+            self._delivery.begin(b"".join([lane.end() if data is None else lane.feed(data) for data in came]))
         self._delivery.on_failure = attempt.fail
         if not self._turn.records:  # which keeps it
             self._scope.release_text()

@@ -11,11 +11,13 @@ from gateway.exchange.attempt import Attempt
 from gateway.exchange.conditions import PlaceConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
+from gateway.exchange.race import Race
 from gateway.http.offload import offload
 from gateway.ledger.record import Cause
 from gateway.request.prepare import refuse_losses
 from gateway.request.refusal import learned_paths, refused_parts
 from gateway.request.rejections import RejectionKey
+from gateway.request.repeatable import may_be_doubled
 from gateway.routing.fallback import may_go_on
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.plan import GiveUp, Outcome, Send, Stage, requests_sent
@@ -42,6 +44,7 @@ class Walk:
         self._context = context
         self._conditions = PlaceConditions(context, request.plan, request.affinity)
         self._outcomes: tuple[Outcome, ...] = ()
+        self._race: Race | None = None
 
     @classmethod
     async def begin(cls, context: ExchangeContext, request: PlannedRequest) -> Self:
@@ -57,10 +60,9 @@ class Walk:
         while True:
             if self._is_overtaken():
                 self.attempt = await self._next()
-            try:
-                return await self._asked(self.attempt, ask)
-            except GatewayError as error:
-                await self._fail(self.attempt, error.failed)
+            found = await self._answered(self.attempt, ask)
+            if found is not None:
+                return found[0]
             self.attempt = await self._next()
 
     async def read_all(self) -> tuple[UpstreamResponse, bytes]:
@@ -82,6 +84,9 @@ class Walk:
     def commit(self, attempt: Attempt) -> None:
         """The answer of ``attempt`` goes to the client: there is no other attempt."""
         self.attempt = attempt
+        if self._race is not None:
+            self._race.won_by(attempt)
+            attempt.report()
         attempt.commit()
         self.request.turn.answered_by(attempt.target)
         if (affinity := self.request.affinity) is not None:
@@ -118,8 +123,67 @@ class Walk:
 
     # One attempt
 
+    async def _answered(self, attempt: Attempt, ask: Ask[T]) -> tuple[T] | None:
+        """What ``ask`` gives for ``attempt``, or for the hedge beside it; ``None`` where it has failed."""
+        if (hedge := self._hedge(attempt)) is not None:
+            return await self._raced(attempt, hedge, ask)
+        try:
+            return (await self._asked(attempt, ask),)
+        except GatewayError as error:
+            await self._fail(attempt, error.failed)
+        return None
+
+    def _hedge(self, attempt: Attempt) -> float | None:
+        """Seconds after which one more attempt is sent beside ``attempt``, if it has no content by then."""
+        plan, service = self.request.plan, self._context.service
+        if plan.route is None or plan.route.hedge is None or self._outcomes or len(plan.candidates) == 1:
+            return None
+        service.hedges.came(plan.route.name, plan.route.hedge)
+        if not may_be_doubled(self.request.incoming):
+            return None
+        after = plan.route.hedge.after
+        if after != "p95":
+            return after
+        return service.balancer.loads.percentile(attempt.target, 0.95, self._conditions.now)
+
+    async def _raced(self, first: Attempt, after: float, ask: Ask[T]) -> tuple[T] | None:
+        race = self._race = Race()
+        found: list[T] = []
+
+        async def compete(attempt: Attempt) -> None:
+            with race.entered_by(attempt):
+                try:
+                    found.append(await self._asked(attempt, ask))
+                except GatewayError as error:
+                    await self._fail(attempt, error.failed)
+
+        async with trio.open_nursery() as nursery:
+            first.raced = True
+            nursery.start_soon(compete, first)
+            with trio.move_on_after(after):
+                await race.decided.wait()
+            if not race.decided.is_set() and (second := await self._second(first)) is not None:
+                nursery.start_soon(compete, second)
+        self._race = None
+        return (found[0],) if found else None
+
+    async def _second(self, first: Attempt) -> Attempt | None:
+        """The attempt that would follow if ``first`` took too long; none where that would be a wait."""
+        plan = self.request.plan
+        assert plan.route is not None, "it hedges"
+        slow = Outcome(first.target, ErrorInfo("timeout", "it takes long"))
+        step = plan.policy.next(plan, (*self._outcomes, slow), self._conditions)
+        if not isinstance(step, Send) or step.after or step.target is first.target:
+            return None
+        if not self._context.service.hedges.take(plan.route.name):
+            return None
+        try:
+            return await self._prepared(step, "hedge")
+        except GatewayError:
+            return None
+
     async def _asked(self, attempt: Attempt, ask: Ask[T]) -> T:
-        attempt.begin(added=bool(self._outcomes))
+        attempt.begin(added=attempt.cause != "first")
         if (most := self.request.plan.retries.attempts) > 1:
             attempt.allowed = min(2, most - requests_sent(self._outcomes))
         try:
@@ -192,20 +256,23 @@ class Walk:
                 outcome = Outcome(step.target, error.failed, Stage.PREPARING, step.omissions)
                 self._outcomes = (*self._outcomes, outcome)
 
-    async def _prepared(self, step: Send) -> Attempt:
+    async def _prepared(self, step: Send, cause: Cause | None = None) -> Attempt:
         """Prepare the attempt of ``step``. Raises ``GatewayError`` (400) for what the target cannot honour or, in
         strict mode, cannot be given."""
         context, known = self._context, known_omissions(self._context, step.target)
         left = step.omissions.union(known) if known else step.omissions
         request = self.request
         prepared = await offload(request.incoming.size, request.prepare, step.target, left)
-        attempt = Attempt(context, request, step, prepared, self._cause(step))
-        if not self._outcomes:  # also of a request that is refused here the client is told what it would lose
+        attempt = Attempt(context, request, step, prepared, cause or self._cause(step))
+        if (
+            not self._outcomes and cause is None
+        ):  # also of a request that is refused here the client is told what it would lose
             attempt.report()
         if attempt.prepared.outgoing.dropped and context.strict:
             await offload(request.incoming.size, refuse_losses, prepared, step.target)
         if self._outcomes:
             attempt.report()
+        attempt.raced = self._race is not None
         return attempt
 
     def _cause(self, step: Send) -> Cause:
