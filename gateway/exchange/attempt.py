@@ -130,6 +130,7 @@ class Attempt:
     def lose(self) -> None:
         """Another attempt has committed, which was made beside this one."""
         self._lost = True
+        self._teach(time.perf_counter() - self._began, at_least=True)
 
     def _teach(self, seconds: float, *, at_least: bool = False) -> None:
         """Let the targets of a route be compared by the time that the first content of streams takes."""
@@ -152,9 +153,19 @@ class Attempt:
             self._head - began if self._head else None,
             self._content - began if self._content else None,
             None if reason == "ok" else time.perf_counter() - began,
+            unknown_input=self.context.record.tokens_asked() if self._may_be_billed(reason) else None,
         )
         record.tried = (*(one for one in record.tried if one is not self._told), tried)
         self._told = tried
+
+    def _may_be_billed(self, reason: TriedReason) -> bool:
+        """Whether the provider of an attempt of which the client has nothing may have worked on it: one that has begun
+        to answer, or has the request and was not waited for (bircex/llmr#48)."""
+        if self.committed or not self.requests:
+            return False
+        if self._status is None:
+            return reason in ("timeout", "hedge_lost", "client_left")
+        return 200 <= self._status < 300
 
     def report(self) -> None:
         """Put on record what is sent, and how."""
@@ -168,6 +179,7 @@ class Attempt:
         """The provider's response, whose status is good; the caller closes it. Raises ``GatewayError``, fit for the
         client, for any other, and where there is none."""
         context, request = self.context, self._request
+        self._began = time.perf_counter()
         out = upstream_request(
             self.prepared.outgoing, self.target, self.sent, self.incoming.stream, request.suffix, method=request.method
         )
