@@ -61,7 +61,6 @@ class Attempt:
         self.incoming = request.incoming
         self.cause = cause
         self.raced = False
-        self._lost = False
         self._began = self._head = self._content = 0.0
         self._status: int | None = None
         self._told: Tried | None = None
@@ -125,11 +124,11 @@ class Attempt:
         self._open.close()
         self.context.service.balancer.loads.closed(self.target)
         if not self._told:
-            self._tell("hedge_lost" if self._lost else "client_left")
+            self._tell("client_left")
 
     def lose(self) -> None:
         """Another attempt has committed, which was made beside this one."""
-        self._lost = True
+        self._tell("hedge_lost")
         self._teach(time.perf_counter() - self._began, at_least=True)
 
     def _teach(self, seconds: float, *, at_least: bool = False) -> None:

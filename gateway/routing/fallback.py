@@ -154,9 +154,10 @@ def _is_blip(last: Outcome, outcomes: Sequence[Outcome]) -> bool:
 
 
 def _again(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step | None:
-    """The place, of those that have been asked, that may be asked again first."""
+    """The place to be asked again, of those that have been asked: the one that is due first, of several the one that
+    was asked least."""
     now, backoff = conditions.now, _backoff(plan, outcomes, conditions)
-    found: tuple[float, Target] | None = None
+    found: tuple[float, int, Target] | None = None
     for candidate in _eligible(plan, outcomes, conditions):
         target = candidate.target
         mine = [outcome for outcome in outcomes if outcome.target is target]
@@ -167,9 +168,9 @@ def _again(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> S
             if outage.tried and outage.reason != "rate_limited":
                 continue
             wait = max(wait, outage.until - now)
-        if _fits(plan, wait, now) and (found is None or wait < found[0]):
-            found = wait, target
-    return None if found is None else Send(found[1], after=found[0])
+        if _fits(plan, wait, now) and (found is None or (wait, len(mine)) < found[:2]):
+            found = wait, len(mine), target
+    return None if found is None else Send(found[2], after=found[0])
 
 
 def _backoff(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> float:

@@ -1,0 +1,365 @@
+"""Names with several targets through a real gateway: what is asked, how often, and what the client gets."""
+
+import contextlib
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.support.harness import Gateway, Reply, complaint, config, eventually, free_port, provider, running
+from tests.support.upstreams import PATHS, Raw, Script, Upstream, render, served
+
+APIS = ("chat", "messages", "responses")
+JSON = (("content-type", "application/json"),)
+EVENTS = (("content-type", "text/event-stream"),)
+SILENT = Raw(end="hang")
+WELL = Script(text="!")
+
+
+def refusal(status: int, *headers: tuple[str, str], code: str = "server_error", message: str = "later") -> Raw:
+    error = {"error": {"message": message, "type": code, "code": code}}
+    return Raw(status, (*JSON, *headers), (json.dumps(error).encode(),))
+
+
+DOWN, OVERLOADED = refusal(500), refusal(503)
+
+
+@pytest.fixture(scope="module")
+def providers() -> Iterator[Mapping[str, Upstream]]:
+    with contextlib.ExitStack() as stack:
+        yield {name: stack.enter_context(served(Upstream)) for name in ("a", "b", "c")}
+
+
+@pytest.fixture(scope="module")
+def gateway(providers) -> Iterator[Gateway]:
+    with serving(providers) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def pinging(providers) -> Iterator[Gateway]:
+    with serving(providers, keep_alive="100ms") as process:
+        yield process
+
+
+@contextlib.contextmanager
+def serving(providers: Mapping[str, Upstream], **more: Any) -> Iterator[Gateway]:
+    def entry(name: str, at: str, speaks: Any = APIS, **more: Any) -> dict[str, Any]:
+        return provider(f"made-{name}/up", providers[at].url, speaks, key=f"sk-{name}-0123456789", name=name, **more)
+
+    entries = [
+        entry("a", "a"),
+        entry("b", "b"),
+        entry("c", "c"),
+        entry("alone", "a", retries={"attempts": 1}),
+        entry("stubborn", "a", retries={"attempts": 3, "budget": "100%"}),
+        entry("as-responses", "a", ["responses"]),
+        entry("as-chat", "b", ["chat"]),
+        entry("limited", "c"),
+        entry("long-a", "a"),
+        entry("long-b", "b"),
+        *(entry(f"left-{when}", "a", retries={"attempts": 3}) for when in ("head", "wait", "content")),
+        entry("blocked-a", "a", circuit={"failures": 2, "cooldown": "30s", "longest": "30s"}),
+        entry("blocked-b", "b", circuit={"failures": 2, "cooldown": "30s", "longest": "30s"}),
+    ]
+    aliases: dict[str, Any] = {
+        "best": {"targets": ["a", "b", "c"]},
+        "two": {"targets": ["a", "b"]},
+        "grouped": {"targets": [["a", "b"], "c"], "sticky": False},
+        "patient": {"targets": ["a", "b"], "first_content": "300ms"},
+        "hedged": {"targets": ["a", "b"], "hedge": {"after": "200ms", "at_most": "100%"}},
+        "reserved": {"targets": ["a", {"target": "b", "when": ["quota"]}, "c"]},
+        "long": {"targets": ["long-a", {"target": "long-b", "when": ["context_too_long"]}]},
+        "crossing": {"targets": ["as-responses", "as-chat"]},
+        "blocked": {"targets": ["blocked-a", "blocked-b"]},
+    }
+    port = free_port()
+    settings = config(
+        entries,
+        port,
+        model_aliases=aliases,
+        retries={"attempts": 4, "budget": "100%", "wait": "2s", "deadline": "10s"},
+        circuit={"failures": 1000, "error_rate": "100%", "cooldown": "1ms", "longest": "1ms"},
+        **more,
+    )
+    with running({**settings, "version": "v0.4.0"}, port) as process:
+        yield process
+
+
+@pytest.fixture(params=APIS, ids=[f"{api}_client" for api in APIS])
+def api(request) -> str:
+    return request.param
+
+
+@pytest.fixture(params=[False, True], ids=["whole", "streamed"])
+def stream(request) -> bool:
+    return request.param
+
+
+def body(api: str, model: str, stream: bool = False, **more: Any) -> dict[str, Any]:
+    said = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    return {"model": model, "stream": stream, **said, **({"max_tokens": 50} if api == "messages" else {}), **more}
+
+
+def ask(gateway: Gateway, api: str, model: str, stream: bool = False, **more: Any) -> Reply:
+    return gateway.request("POST", PATHS[api], body(api, model, stream, **more))
+
+
+def script(providers: Mapping[str, Upstream], **answers: Any) -> None:
+    for name, upstream in providers.items():
+        found = answers.get(name, ())
+        upstream.script(*(found if isinstance(found, tuple) else (found,)))
+
+
+def sent(providers: Mapping[str, Upstream]) -> dict[str, int]:
+    return {name: len(upstream.seen) for name, upstream in providers.items() if upstream.seen}
+
+
+def lines(gateway: Gateway) -> list[dict[str, Any]]:
+    """What the log says of exchanges so far."""
+    found = [json.loads(line) for line in gateway.log if line.startswith("{")]
+    return [line for line in found if line["event"] == "exchange"]
+
+
+def first_events(api: str, *, count: int) -> Raw:
+    """A stream that breaks off behind so many of its events."""
+    raw = render(WELL, api, {"stream": True, "model": "up"})
+    return Raw(200, EVENTS, raw.pieces[:count], "cut")
+
+
+# Fallback
+
+
+@pytest.mark.parametrize("failing", ["status", "nothing", "cut", "reset"])
+def test_the_next_target_answers_the_same_request(gateway, providers, api, stream, failing):
+    # agentgateway/agentgateway#1081, kgateway-dev/kgateway#13216, BerriAI/litellm#28216
+    raw = {
+        "status": OVERLOADED,
+        "nothing": Raw(200, EVENTS if stream else JSON, (), "close"),
+        "cut": first_events(api, count=1) if stream else Raw(200, JSON, (b'{"id": "a', ), "cut"),
+        "reset": Raw(200, EVENTS if stream else JSON, (), "reset"),
+    }[failing]  # fmt: skip
+    script(providers, a=raw, b=WELL)
+    reply = ask(gateway, api, "two", stream)
+    assert (reply.status, sent(providers)) == (200, {"a": 1, "b": 1})
+    assert b"!" in reply.body
+    assert reply.headers["x-trigate-attempts"] == "2"
+    assert re.fullmatch(r"a=\w+, b=ok", reply.headers["x-trigate-tried"])
+    assert reply.headers["x-trigate-target"].endswith("/up")
+
+
+def test_nothing_of_a_lost_attempt_reaches_the_client(pinging, providers, api):
+    """Also where the response was opened for keep-alives in the meantime."""
+    gateway = pinging
+    lost = first_events(api, count=1)
+    script(providers, a=Raw(200, EVENTS, (*lost.pieces, b": still here\n\n"), "hang"), b=WELL)
+    reply = ask(gateway, api, "patient", stream=True)
+    alone = ask_alone(gateway, providers, api)
+    assert events(reply.body) == events(alone.body)
+
+
+def ask_alone(gateway: Gateway, providers: Mapping[str, Upstream], api: str) -> Reply:
+    script(providers, b=WELL)
+    return ask(gateway, api, "b", stream=True)
+
+
+def events(data: bytes) -> list[str]:
+    """What the events are, without ids and times."""
+    found = []
+    for line in data.decode().splitlines():
+        if line.startswith("data: {"):
+            value = json.loads(line[6:])
+            found.append(f"{value.get('type')} {sorted(value)} {[bool(c['delta']) for c in value.get('choices', ())]}")
+    return found
+
+
+def test_each_attempt_is_made_for_its_own_target(gateway, providers):
+    # BerriAI/litellm#41385: a Responses body went to a server that only knew Chat
+    script(providers, a=OVERLOADED, b=WELL)
+    assert ask(gateway, "messages", "crossing").status == 200
+    assert [seen.path for seen in providers["a"].seen] == ["/v1/responses"]
+    (seen,) = providers["b"].seen
+    assert seen.path == "/v1/chat/completions"
+    assert "messages" in seen.json
+    assert "input" not in seen.json
+    credentials = [value for name, value in seen.headers if name in ("authorization", "x-api-key")]
+    assert credentials == ["Bearer sk-as-chat-0123456789"]
+
+
+def test_an_entry_by_its_own_name_has_no_fallback(gateway, providers, api, stream):
+    script(providers, a=OVERLOADED)
+    complaint(api, ask(gateway, api, "alone", stream), 503, passed=True)
+    assert sent(providers) == {"a": 1}
+
+
+def test_a_mistake_of_the_client_stays_one(gateway, providers, api, stream):
+    script(providers, a=refusal(400, code="invalid_request_error", message="no such voice"))
+    reply = ask(gateway, api, "best", stream)
+    assert (reply.status, sent(providers)) == (400, {"a": 1})
+    assert b"no such voice" in reply.body
+
+
+def test_a_short_limit_does_not_lead_to_a_target_that_is_for_a_used_up_quota(gateway, providers, stream):
+    # openai/codex#32341, ColeMurray/background-agents#1532
+    script(providers, a=refusal(429, ("retry-after", "0.05"), code="rate_limit_exceeded"), c=WELL)
+    assert ask(gateway, "chat", "reserved", stream).status == 200
+    assert sent(providers) == {"a": 1, "c": 1}
+    time.sleep(0.06)  # what was told
+
+
+def test_a_prompt_that_is_too_long_goes_only_where_that_is_listed(gateway, providers, api, stream):
+    words = "This model's maximum context length is 10 tokens. However, your messages resulted in 20 tokens."
+    overflow = refusal(400, code="context_length_exceeded", message=words)
+    script(providers, a=overflow, b=WELL)
+    assert ask(gateway, api, "long", stream).status == 200
+    script(providers, a=overflow)
+    reply = ask(gateway, api, "two", stream)
+    assert (reply.status, sent(providers)) == (400, {"a": 1})
+
+
+def test_the_overflow_is_told_where_the_place_for_it_fails(gateway, providers):
+    # musistudio/claude-code-router#1799
+    words = "This model's maximum context length is 10 tokens. However, your messages resulted in 20 tokens."
+    script(providers, a=refusal(400, code="context_length_exceeded", message=words), b=(DOWN,) * 4)
+    error = complaint("messages", ask(gateway, "messages", "long"), 400)
+    assert error["message"] == "prompt is too long: 20 tokens > 10 maximum"
+
+
+# Attempts
+
+
+@pytest.mark.parametrize("name", ["stubborn", "two", "best", "grouped"])
+def test_the_number_of_attempts_is_that_of_all_requests(gateway, providers, api, stream, name):
+    # BerriAI/litellm#34129, HKUDS/nanobot#2760, envoyproxy/envoy#32580
+    script(providers, a=(DOWN,) * 9, b=(DOWN,) * 9, c=(DOWN,) * 9)
+    reply = ask(gateway, api, name, stream)
+    most = 3 if name == "stubborn" else 4
+    assert reply.status == 500
+    assert sum(sent(providers).values()) == most
+    assert reply.headers["x-trigate-attempts"] == str(most)
+    assert len(reply.headers["x-trigate-tried"].split(", ")) == most
+
+
+def test_all_are_asked_once_before_any_is_asked_again(gateway, providers):
+    # deltawi/deltallm#247
+    script(providers, a=(DOWN,) * 4, b=(DOWN,) * 4, c=(DOWN,) * 4)
+    tried = ask(gateway, "chat", "grouped").headers["x-trigate-tried"]
+    names = [one.partition("=")[0] for one in tried.split(", ")]
+    assert (sorted(names[:2]), names[2]) == (["a", "b"], "c")
+
+
+def test_the_error_has_the_reasons_of_all(gateway, providers, api):
+    script(providers, a=(DOWN,) * 2, b=(refusal(429, ("retry-after", "0.05")), OVERLOADED), c=OVERLOADED)
+    error = complaint(api, ask(gateway, api, "best"), 503)
+    for place in ("a: server_error", "b: ", "c: overloaded"):
+        assert place in error["message"]
+    time.sleep(0.06)
+
+
+def test_patience_ends_for_a_silent_target_while_another_is_left(gateway, providers, api):
+    # BerriAI/litellm#40404
+    script(providers, a=SILENT, b=WELL)
+    reply = ask(gateway, api, "patient", stream=True)
+    assert (reply.status, sent(providers)) == (200, {"a": 1, "b": 1})
+    assert reply.headers["x-trigate-tried"] == "a=timeout, b=ok"
+
+
+def test_a_told_wait_is_waited_for(gateway, providers):
+    script(providers, a=(refusal(429, ("retry-after", "1")), WELL))
+    began = time.monotonic()
+    reply = ask(gateway, "chat", "stubborn")
+    assert reply.status == 200
+    assert 1 <= time.monotonic() - began < 3
+
+
+def test_a_wait_that_is_too_long_is_not_begun(gateway, providers):
+    script(providers, c=refusal(429, ("retry-after", "60")))
+    began = time.monotonic()
+    reply = ask(gateway, "chat", "limited")
+    assert (reply.status, reply.headers["retry-after"]) == (429, "60")
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("when", ["head", "wait", "content"])
+def test_the_client_leaves_and_all_ends(gateway, providers, when):
+    # BerriAI/litellm#41223
+    silent = {
+        "head": SILENT,
+        "wait": refusal(429, ("retry-after", "1.5"), code="rate_limit_exceeded"),
+        "content": Raw(200, EVENTS, (b": here\n\n",), "hang"),
+    }[when]
+    script(providers, a=(silent, silent))
+    marks = len(lines(gateway))
+    data = json.dumps(body("chat", f"left-{when}", stream=when == "content")).encode()
+    with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n"
+        client.sendall(head.encode() + b"content-type: application/json\r\n\r\n" + data)
+        eventually(lambda: bool(providers["a"].seen))
+        time.sleep(0.05)  # into the wait
+    began = time.monotonic()
+    eventually(lambda: len(lines(gateway)) > marks)
+    assert time.monotonic() - began < 1
+    line = lines(gateway)[-1]
+    assert (line["ended"], line["attempts"], len(providers["a"].seen)) == ("client_disconnected", 1, 1)
+
+
+# Streams that have begun
+
+
+def test_nobody_else_is_asked_once_the_answer_has_begun(gateway, providers, api):
+    # Portkey-AI/gateway#1797, BerriAI/litellm#27967
+    raw = render(WELL, api, {"stream": True, "model": "up"})
+    begun = next(i for i, piece in enumerate(raw.pieces) if b'"!"' in piece) + 1
+    script(providers, a=Raw(200, EVENTS, raw.pieces[:begun], "cut"), b=WELL)
+    reply = ask(gateway, api, "two", stream=True)
+    assert (reply.status, sent(providers)) == (200, {"a": 1})
+    assert reply.headers["x-trigate-tried"] == "a=ok"
+    eventually(lambda: lines(gateway)[-1].get("error") is not None)
+    assert lines(gateway)[-1]["tried"][0]["reason"] == "connection"
+
+
+def test_failures_behind_the_beginning_take_a_target_out(gateway, providers):
+    # BerriAI/litellm#34836
+    raw = render(WELL, "chat", {"stream": True, "model": "up"})
+    begun = next(i for i, piece in enumerate(raw.pieces) if b'"!"' in piece) + 1
+    broken = Raw(200, EVENTS, raw.pieces[:begun], "cut")
+    script(providers, a=(broken, broken), b=WELL)
+    for _ in range(2):
+        ask(gateway, "chat", "blocked", stream=True)
+    reply = ask(gateway, "chat", "blocked", stream=True)
+    assert reply.headers["x-trigate-tried"] == "blocked-b=ok"
+
+
+# Hedging
+
+
+def test_the_first_content_wins(gateway, providers, api, stream):
+    # hugalafutro/model-hotel#259
+    script(providers, a=SILENT, b=WELL)
+    more = {"store": False} if api == "responses" else {}
+    reply = ask(gateway, api, "hedged", stream, **more)
+    assert (reply.status, sent(providers)) == (200, {"a": 1, "b": 1})
+    assert b"!" in reply.body
+    assert reply.headers["x-trigate-tried"] == "a=hedge_lost, b=ok"
+    eventually(lambda: "tried" in lines(gateway)[-1])
+    lost, won = lines(gateway)[-1]["tried"]
+    assert (lost["usage"], won["cause"]) == ("unknown", "hedge")
+    assert lost["input_tokens"] > 0
+
+
+def test_a_first_attempt_that_answers_in_time_is_alone(gateway, providers, stream):
+    script(providers, a=WELL)
+    assert ask(gateway, "chat", "hedged", stream).status == 200
+    assert sent(providers) == {"a": 1}
+
+
+def test_what_may_not_happen_twice_is_not_hedged(gateway, providers):
+    # anthony-chaudhary/fak#8975, praxis-proxy/praxis#924
+    script(providers, a=Raw(200, EVENTS, (b": \n\n",), "hang"), b=WELL)
+    asked = body("responses", "hedged", True, store=False, tools=[{"type": "web_search"}])
+    gateway.request("POST", "/v1/responses", asked, {"x-trigate-deadline": "600ms"})
+    assert sent(providers) == {"a": 1}

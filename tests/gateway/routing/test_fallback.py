@@ -1,0 +1,218 @@
+"""The policy of routes as tables: what has failed, what is out, and what is done next."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.config.loading import from_mapping
+from gateway.config.settings import Retries
+from gateway.routing.fallback import BACKOFF, FALLBACK, LONGEST_BACKOFF
+from gateway.routing.most_useful import ORDER
+from gateway.routing.plan import Candidate, GiveUp, Outage, Outcome, Plan, Send, Stage
+from gateway.routing.router import Router
+from gateway.routing.target import Target
+from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
+
+NAMES = ("a", "b", "c", "d")
+ROUTER = Router(
+    from_mapping(
+        {
+            "version": "v0.3.0",
+            "model_providers": [{"model": f"openai/{name}", "name": name, "access_key": "k"} for name in NAMES],
+        }
+    )
+)
+TARGETS = {name: ROUTER.resolve(name, "chat") for name in NAMES}
+REASONS: Sequence[FailureReason] = ORDER
+
+
+@attrs.define
+class Moment:
+    """Conditions as a test wants them; ``out`` by the names of places."""
+
+    now: float = 100.0
+    out: Mapping[str, Outage] = attrs.field(factory=dict)
+    warm: Collection[str] = ()
+    random: float = 1.0
+    full: Collection[str] = ()
+
+    def outage(self, target: Target, *, alone: bool) -> Outage | None:
+        return self.out.get(target.place)
+
+    def may_add(self, target: Target) -> bool:
+        return target.place not in self.full
+
+    def is_warm(self, target: Target) -> bool:
+        return target.place in self.warm
+
+    def jitter(self) -> float:
+        return self.random
+
+
+def plan(*groups: str | tuple[str, ...], whens: Mapping[str, Collection[FailureReason]] | None = None, **more) -> Plan:
+    candidates = [
+        Candidate(TARGETS[name], number, when=frozenset((whens or {}).get(name, UNAVAILABLE)))
+        for number, group in enumerate(groups)
+        for name in ((group,) if isinstance(group, str) else group)
+    ]
+    return Plan(tuple(candidates), FALLBACK, **{"retries": Retries(), "heeds_outages": True, **more})
+
+
+def failed(name: str, reason: FailureReason = "overloaded", wait: float | None = None, **more) -> Outcome:
+    return Outcome(TARGETS[name], ErrorInfo("upstream", f"{name} failed", reason=reason, wait=wait), **more)
+
+
+def step(of: Plan, *outcomes: Outcome, **conditions) -> Send | GiveUp:
+    return FALLBACK.next(of, outcomes, Moment(**conditions))
+
+
+def place(step: Send | GiveUp) -> str | None:
+    return step.target.place if isinstance(step, Send) else None
+
+
+@pytest.mark.parametrize(
+    ("groups", "outcomes", "next_one"),
+    [
+        (("a", "b"), (), "a"),
+        (("a", "b"), ("a",), "b"),
+        ((("a", "b"), "c"), ("a",), "b"),
+        ((("a", "b"), "c"), ("a", "b"), "c"),
+        (("a", "b"), ("a", "b"), "a"),
+        (("a", "b"), ("a", "b", "a"), "b"),
+        (("a",), ("a",), "a"),
+        (("a", "b"), ("a", "b", "a", "b"), None),
+    ],
+)
+def test_all_are_asked_in_order_then_again(groups, outcomes, next_one):
+    # deltawi/deltallm#247
+    assert place(step(plan(*groups), *map(failed, outcomes))) == next_one
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_only_what_says_something_of_the_place_moves_on(reason):
+    found = step(plan("a", "b"), failed("a", reason))
+    assert place(found) == ("b" if reason in UNAVAILABLE else None)
+
+
+def test_our_own_failures_move_nothing():
+    assert place(step(plan("a", "b"), Outcome(TARGETS["a"], ErrorInfo("internal", "ours")))) is None
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "out", "next_one"),
+    [
+        ((), {}, "a"),
+        ((failed("a", "rate_limited"),), {}, "c"),
+        ((failed("a", "quota"),), {}, "b"),
+        ((failed("a", "rate_limited"), failed("c", "quota")), {}, "a"),  # what fails behind it does not lead to it
+        ((), {"a": Outage("quota", 200.0)}, "b"),
+        ((), {"a": Outage("rate_limited", 200.0)}, "c"),
+    ],
+)
+def test_a_target_for_some_reasons_is_led_to_by_these_alone(outcomes, out, next_one):
+    # openai/codex#32341, ColeMurray/background-agents#1532
+    reserved = plan("a", "b", "c", whens={"b": ["quota"]})
+    assert place(step(reserved, *outcomes, out=out)) == next_one
+
+
+@pytest.mark.parametrize("reason", ["context_too_long", "content_filter"])
+def test_what_holds_for_every_place_goes_only_where_it_is_listed(reason):
+    # BerriAI/litellm#40406
+    listed = plan("a", "b", "c", whens={"c": [reason]})
+    assert place(step(listed, failed("a", reason))) == "c"
+    assert place(step(listed, failed("a"), failed("b", reason))) == "c"
+    end = step(listed, failed("a", reason), failed("c"), failed("c"), failed("c"))
+    assert isinstance(end, GiveUp)
+    assert end.failed.reason == reason
+
+
+def test_a_place_that_is_out_is_passed_over():
+    assert place(step(plan("a", "b"), out={"a": Outage("overloaded", 101.0)})) == "b"
+    assert place(step(plan("a", "b", "c"), failed("a"), out={"b": Outage("overloaded", 101.0)})) == "c"
+
+
+def test_where_all_are_out_one_request_waits_for_the_first_that_is_due():
+    # BerriAI/litellm#3646
+    out = {"a": Outage("overloaded", 109.0), "b": Outage("rate_limited", 104.0)}
+    assert step(plan("a", "b"), out=out) == Send(TARGETS["b"], after=4.0)
+    end = step(plan("a", "b"), out={**out, "b": attrs.evolve(out["b"], tried=True)})
+    assert isinstance(end, GiveUp)
+    assert (end.failed.status, end.failed.headers) == (503, (("retry-after", "4"),))
+    assert "a is out (overloaded, for 9 s)" in end.failed.message
+
+
+def test_where_all_are_limited_the_client_is_told_so():
+    out = {"a": Outage("rate_limited", 160.0), "b": Outage("quota", 170.5)}
+    end = step(plan("a", "b"), out=out)
+    assert isinstance(end, GiveUp)
+    assert (end.failed.status, dict(end.failed.headers)["retry-after"]) == (429, "60")
+
+
+@pytest.mark.parametrize(("out", "deadline"), [(121.0, 1000.0), (110.0, 105.0)])
+def test_no_wait_is_begun_that_is_too_long(out, deadline):
+    # BerriAI/litellm#7669, Helicone/helicone#5687
+    assert place(step(plan("a", "b", deadline=deadline), out=dict.fromkeys("ab", Outage("overloaded", out)))) is None
+    told = failed("a", "rate_limited", out - 100.0)
+    assert place(step(plan("a", deadline=deadline), told)) is None
+
+
+def test_a_told_wait_is_the_least():
+    assert step(plan("a"), failed("a", "rate_limited", 7.0), random=0.0) == Send(TARGETS["a"], after=7.0)
+
+
+@given(rounds=st.integers(1, 12), jitter=st.floats(0, 1))
+def test_waits_double_with_full_jitter(rounds, jitter):
+    found = step(plan("a", retries=Retries(attempts=99)), *[failed("a")] * rounds, random=jitter)
+    assert isinstance(found, Send)
+    assert found.after == pytest.approx(jitter * min(LONGEST_BACKOFF, BACKOFF * 2 ** (rounds - 1)))
+
+
+def test_a_place_that_has_the_conversation_is_asked_once_more_on_the_spot():
+    # openclaw/openclaw#126843
+    found = step(plan("a", "b"), failed("a"), warm=["a"])
+    assert (place(found), found.after <= 1.0) == ("a", True)
+    assert place(step(plan("a", "b"), failed("a"), failed("a"), warm=["a"])) == "b"
+    assert place(step(plan("a", "b"), failed("a", "server_error"), warm=["a"])) == "b"
+    assert place(step(plan("a", "b"), failed("a", wait=5.0), warm=["a"])) == "b"
+
+
+def test_beyond_the_budget_the_first_failure_is_the_answer():
+    # bman654/clodex#81, ray-project/ray#64399
+    end = step(plan("a", "b"), failed("a"), full=["a", "b"])
+    assert isinstance(end, GiveUp)
+    assert end.failed.message == "a failed"
+
+
+def test_after_the_deadline_nothing_is_asked():
+    assert place(step(plan("a", "b", deadline=100.0), failed("a"))) is None
+
+
+def test_a_target_that_cannot_be_given_the_request_leads_to_the_next():
+    unprepared = failed("a", "invalid", stage=Stage.PREPARING)
+    assert place(step(plan("a", "b"), unprepared)) == "b"
+    end = step(plan("a", "b"), unprepared, failed("b", "invalid", stage=Stage.PREPARING))
+    assert isinstance(end, GiveUp)
+    assert end.failed.message == "a failed"
+
+
+def test_the_most_useful_failure_is_told_with_the_reasons_of_all():
+    end = step(plan("a", "b", retries=Retries(attempts=2)), failed("a", "rate_limited", 9.0), failed("b", "connection"))
+    assert isinstance(end, GiveUp)
+    assert end.failed.message == "a failed (asked: a: rate_limited, b: connection)"
+
+
+@given(
+    st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True),
+    st.integers(1, 9),
+    st.lists(st.sampled_from(REASONS), min_size=9, max_size=9),
+)
+def test_every_walk_comes_to_its_end_within_the_attempts(names, attempts, reasons):
+    # BerriAI/litellm#26015
+    of, outcomes = plan(*names, retries=Retries(attempts=attempts)), []
+    while isinstance(found := step(of, *outcomes), Send):
+        outcomes.append(failed(found.target.place, reasons[len(outcomes)]))
+        assert len(outcomes) <= attempts
+    assert found.failed in [outcome.failed for outcome in outcomes] or "asked:" in found.failed.message
