@@ -115,10 +115,14 @@ def _sticky(value: Any, _: Any) -> Any:
 
 
 def _hedge_after(value: Any, _: Any) -> Any:
-    return value if value == "p95" else converter.structure(value, Wait)
+    if value == "p95" or isinstance(
+        value, Unresolved
+    ):  # a variable may well stand for it, and one of the two has to be
+        return "p95"
+    return converter.structure(value, Wait)
 
 
-_TEXTUAL = (str, Secret, Digest, SealingKeys, Url)
+_TEXTUAL = (str, Secret, Digest, SealingKeys, Url, Wait | Literal["p95"])
 
 
 def _takes_text(kind: Any) -> bool:

@@ -49,9 +49,8 @@ def build_aliases(raw: RawConfig, retries: Retries | None, entries: Entries, fin
             if path not in findings.faulty:
                 findings.wrong(path, "neither target nor targets", "name the model that it stands for")
         elif item.target is None or item != RawAlias(item.target):
-            groups = tuple(_groups(item, path))
-            targets.check(groups, (*path, "targets"))
-            made.routes[name] = _route(name, item, groups, retries)
+            if groups := targets.known(tuple(_groups(item, path)), (*path, "targets")):
+                made.routes[name] = _route(name, item, groups, retries)
             _note_prices(item.balance, (*path, "balance"), findings)
         elif targets.meant((*path, "target"), item.target) is not None:
             made.single[name] = item.target
@@ -77,11 +76,11 @@ def _prefer(preference: Preference, made: Aliases, targets: "_Targets") -> None:
         findings.no_effect((*preference.path, "name"), f"{describe(name)} is the name of something else already")
         return
     items = tuple(_Item(*target) for target in preference.targets)
-    groups = (items,) if preference.balance else tuple((item,) for item in items)
-    targets.check(groups, (*preference.path, "models"))
+    written: _Groups = (items,) if preference.balance else tuple((item,) for item in items)
     _note_prices(preference.balance, (*preference.path, "selection_policy", "prefer"), findings)
-    route = Route(name, tuple(tuple(_route_target(item.raw) for item in group) for group in groups))
-    made.routes[name] = attrs.evolve(route, balance=preference.balance or route.balance)
+    if groups := targets.known(written, (*preference.path, "models")):
+        route = Route(name, tuple(tuple(_route_target(item.raw) for item in group) for group in groups))
+        made.routes[name] = attrs.evolve(route, balance=preference.balance or route.balance)
 
 
 def _note_prices(balance: Balance | None, path: Path, findings: Findings) -> None:
@@ -136,16 +135,18 @@ class _Targets:
     entries: Entries
     findings: Findings
 
-    def check(self, groups: _Groups, path: Path) -> None:
-        """Report what is wrong with the ``groups`` of a route, which stand at ``path``."""
+    def known(self, groups: _Groups, path: Path) -> _Groups:
+        """The ``groups`` of a route, which stand at ``path``, with those of their targets that mean a model: others are
+        reported, or are variables that nobody looked up."""
         if not any(groups) and path[:2] not in self.findings.faulty:
             self.findings.wrong(path, "an empty list", "name at least one model")
-            return
+            return ()
         seen: dict[tuple[str, str], str] = {}
+        found = []
         for i, group in enumerate(groups):
             self._check_group(group, (*path, i))
-            for place in group:
-                self._check_place(place, seen)
+            found.append(tuple([place for place in group if self._is_known(place, seen)]))
+        return tuple(filter(None, found))
 
     def _check_group(self, group: tuple[_Item, ...], path: Path) -> None:
         if not group:
@@ -154,18 +155,19 @@ class _Targets:
             found = "a group in which every weight is 0" if len(group) > 1 else "a weight of 0 with nobody beside it"
             self.findings.wrong(path, found, "give one of a group a weight above 0")
 
-    def _check_place(self, place: _Item, seen: dict[tuple[str, str], str]) -> None:
+    def _is_known(self, place: _Item, seen: dict[tuple[str, str], str]) -> bool:
         if place.raw.when == ():
             found = "an empty list"
             self.findings.wrong((*place.path, "when"), found, "name a failure that leads here, or leave it out")
         where = self.meant(place.path, place.raw.target)
         if where is None:
-            return
+            return False
         if where in seen:
             found = f"{describe(place.raw.target)} is a target of this route already"
             found += f", as {describe(seen[where])}" if seen[where] != place.raw.target else ""
             self.findings.wrong(place.path, found, "name each once: where all have failed they are asked again anyway")
         seen.setdefault(where, place.raw.target)
+        return True
 
     def is_model(self, name: str) -> bool:
         """Whether clients can ask for a model by ``name`` without aliases and routes."""

@@ -1,10 +1,17 @@
 """Names with several targets: what a file says of them, and what is wrong with it."""
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping, load
+from gateway.config.names import Names
 from gateway.config.settings import CircuitSettings, Config, Hedge, Retries, Route, RouteTarget
+from gateway.routing.router import Router
 from streams.events import UNAVAILABLE
+from tests.support.examples import examples
 
 HEAD = """version: v0.4.0
 model_providers:
@@ -230,6 +237,47 @@ def test_a_key_that_a_program_gives_as_true_is_told_as_such():
     assert "model_aliases.r.targets[1].true: unknown key; write it as `when`" in str(caught.value)
 
 
+VARIABLES = """version: v0.4.0
+model_providers:
+  - {model: openai/gpt-4o, name: a, access_key: $A}
+  - {model: $MODEL, name: b, access_key: $B}
+model_aliases:
+  r: {targets: [[a, b], {target: $LAST, when: [$WHEN]}], first_content: $PATIENCE, sticky: $STICKY, balance: $BALANCE}
+  s: {targets: [b, $LAST], hedge: {after: $AFTER}, retries: {attempts: $ATTEMPTS, budget: $BUDGET}}
+client_groups: [{name: $GROUP, only: [$ONLY], models: [$MODELS]}]
+client_keys: [{name: alice, key: $KEY, group: $GROUP, only: [$ONLY]}]
+circuit: {failures: $FAILURES, error_rate: $RATE, cooldown: $COOLDOWN, longest: $LONGEST}
+"""
+
+
+def test_variables_in_routes_may_stay_unknown(tmp_path):
+    path = tmp_path / "trigate.yaml"
+    path.write_text(VARIABLES)
+    config = load(path, None)
+    assert config.routes == {"r": Route("r", ((RouteTarget("a"),),))}
+    assert [model.id for model in Router(config).models()] == ["a", "r"]
+
+
+def test_variables_in_routes_are_expanded(tmp_path):
+    path = tmp_path / "trigate.yaml"
+    path.write_text(VARIABLES)
+    values = {
+        "A": "k", "B": "l", "MODEL": "groq/x", "LAST": "openai/gpt-4o-mini", "WHEN": "quota", "PATIENCE": "2s",
+        "STICKY": "X-S", "BALANCE": "weighted", "AFTER": "p95", "ATTEMPTS": "3", "BUDGET": "5%", "GROUP": "team",
+        "ONLY": "a*", "MODELS": "r", "KEY": "sk-gw-0123456789-0123", "FAILURES": "3", "RATE": "40%", "COOLDOWN": "1s",
+        "LONGEST": "2s",
+    }  # fmt: skip
+    path.write_text(VARIABLES.replace("$A}", "$A}\n  - {model: $LAST, access_key: k}"))
+    config = load(path, values)
+    assert [target for _, target in config.routes["r"].places] == [
+        RouteTarget("a"), RouteTarget("b"), RouteTarget("openai/gpt-4o-mini", when=frozenset(("quota",))),
+    ]  # fmt: skip
+    assert (config.routes["r"].sticky, config.routes["r"].first_content) == ("x-s", 2)
+    assert config.routes["s"].retries == Retries(attempts=3, budget=0.05)
+    assert config.circuit == CircuitSettings(3, 0.4, 1, 2)
+    assert config.client_keys[0].walls == (("a*",), ("a*",))
+
+
 # Groups of clients
 
 KEYS = """client_keys:
@@ -413,3 +461,51 @@ def test_only_a_server_of_ones_own_is_probed(read, entry, mistake):
     with pytest.raises(ConfigError) as caught:
         read(f"  - {entry}\n")
     assert mistake in str(caught.value)
+
+
+# Any shape
+
+NAMES = ["a", "b", "claude-sonnet-4-5", "openai/gpt-4o", "groq/x", "groq/*", "r", "single", "nobody", "", None, True, 1]
+ITEMS = st.one_of(
+    st.sampled_from(NAMES),
+    st.fixed_dictionaries(
+        {"target": st.sampled_from(NAMES)},
+        optional={
+            "weight": st.sampled_from([0, 1, 2.5, "3", -1, None]),
+            "when": st.lists(
+                st.sampled_from(["quota", "unavailable", "context_too_long", "invalid", True]), max_size=2
+            ),
+        },
+    ),
+)
+ROUTES = st.fixed_dictionaries(
+    {"targets": st.lists(st.one_of(ITEMS, st.lists(ITEMS, max_size=3)), max_size=4)},
+    optional={
+        "balance": st.sampled_from(["weighted", "cheapest", "x"]),
+        "sticky": st.sampled_from([False, True, "auto", "X-S", ""]),
+        "first_content": st.sampled_from(["2s", "10m", 0]),
+        "hedge": st.sampled_from([{"after": "1s"}, {"after": "p95"}, {}, None]),
+        "retries": st.sampled_from([{"attempts": 1}, {"attempts": 0}, {}]),
+        "default": st.booleans(),
+    },
+)
+
+
+@given(
+    ROUTES, st.lists(st.sampled_from(["a", "b", "claude-sonnet-4-5", "groq/x"]), unique=True, min_size=1, max_size=3)
+)
+@settings(deadline=None, max_examples=examples(150))
+def test_a_route_of_any_shape_is_refused_or_planned(route, good):
+    entries = yaml.safe_load(HEAD)["model_providers"]
+    for item in (route, {"targets": [good]}, {**route, "targets": good}):
+        aliases = {"r": item, "single": {"target": "a"}}
+        try:
+            config = from_mapping({"version": "v0.4.0", "model_providers": entries, "model_aliases": aliases})
+        except ConfigError:
+            continue
+        plan = Router(config).plan("r", "chat")
+        meaning = Names(config.entries, config.aliases, config.routes).meaning("r")
+        assert [one.target.entry for one in plan.candidates] == [found.entry for found in meaning.found]
+        assert [one.group for one in plan.candidates] == [number for number, _ in config.routes["r"].places]
+        assert len({(one.target.entry.name, one.target.model) for one in plan.candidates}) == len(plan.candidates)
+        assert list(changes(config, config)) == []
