@@ -81,6 +81,7 @@ def _look(service: Service, metrics: Metrics) -> None:
     while refused:
         share, number = refused.popitem()
         metrics.add(SHARE_REFUSALS, share, by=number)
+    metrics.look_at_conversations(service.balancer.landings)
     health = service.health
     out = Counter(state.entry for state in health.target_states() if state.state != "in")
     metrics.look_at_targets(out, health.transitions.taken())

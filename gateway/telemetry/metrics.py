@@ -11,7 +11,7 @@ import contextlib
 import os
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
@@ -106,6 +106,11 @@ RETRIES = MetricRow(
     "Those of them that were not the first of their exchange.",
     ("provider",),
 )
+STICKY = MetricRow(
+    "trigate_sticky_turns_total", "counter",
+    "Turns of conversations that a group has answered, by whether it was the target with their prompt in its cache.",
+    ("route", "landed"),
+)  # fmt: skip
 TARGETS_OUT = MetricRow(
     "trigate_targets_out", "greatest",
     "Targets that are not asked now: 1 for an entry, of a wildcard entry the number of its models.", ("entry",),
@@ -162,9 +167,9 @@ BUILD = MetricRow("trigate_build_info", "greatest", "1, with the version.", ("ve
 
 ROWS: Final = (
     EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, ESTIMATED, DROPS, UPSTREAM_ERRORS,
-    DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, TARGETS_OUT,
-    OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LAG, MEMORY, CPU, WORKERS,
-    DRAINING, RELOADS, SPANS, BUILD,
+    DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY,
+    TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LAG, MEMORY,
+    CPU, WORKERS, DRAINING, RELOADS, SPANS, BUILD,
 )  # fmt: skip
 
 LABELS: Final[Mapping[str, str]] = {
@@ -189,6 +194,8 @@ LABELS: Final[Mapping[str, str]] = {
     "route": "an alias with several targets; `none` for a name with one, or a list of the client's",
     "answered": "`yes`, `no`: all failed, or the client left",
     "won": "`yes`, `no`",
+    "landed": "`hit`: at the target that had it; `new`: none had; else at another one, because that one was `out`, "
+    "`busy` or `absent` from the route, or failed: a reason as above",
     "phase": "`waiting`: before the first byte, `answering`: after it",
     "state": "`active`, `idle`",
     "share": "which of `limits.per_client`: `in_flight`, `connections`, `websockets`, `viewers`",
@@ -234,6 +241,8 @@ class Metrics:
             for provider in self._providers:
                 self.add(row, provider, by=0)
         for name, route in config.routes.items():
+            if any(len(group) > 1 for group in route.groups):
+                self.add(STICKY, name, "hit", by=0)
             for word in ("yes", "no"):
                 self.add(FALLBACKS, name, word, by=0)
                 if route.hedge is not None:
@@ -323,6 +332,12 @@ class Metrics:
             self.add(HEDGES, route, "yes" if hedge.reason == "ok" else "no")
         if record.waited:
             self.see(ATTEMPT_WAIT, record.waited, route)
+
+    def look_at_conversations(self, landings: MutableMapping[tuple[str, Any], int]) -> None:
+        """Take ``landings``, by route and where a turn was answered."""
+        while landings:
+            (route, landed), number = landings.popitem()
+            self.add(STICKY, route if route in self._routes else NONE, landed, by=number)
 
     def _target(self, one: Tried) -> str:
         return one.target if one.target in self._entries or one.target in self._models else OTHER

@@ -60,6 +60,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         ]
         aliases = {
             "routed": {"targets": ["groq/gone", "openai/on-chat"], "hedge": {"after": "60s"}},
+            "shared": {"targets": [["openai/on-chat", "anthropic/m"]]},
             "again": {"target": "openai/on-chat", "retries": {"attempts": 2}},
         }
         port = free_port()

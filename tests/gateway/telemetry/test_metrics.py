@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -525,6 +526,18 @@ def test_targets_and_routes_that_nobody_configured_are_no_labels():
     assert now("trigate_fallbacks_total", route="none", answered="yes") == 1
     assert now("trigate_upstream_attempts_total", provider="other") == 1
     assert "made-up" not in metrics.page().decode()
+
+
+def test_turns_of_conversations_are_counted_by_where_they_were_answered():
+    """Whether the cache was found, and why not: tinfoilsh/confidential-model-router#403."""
+    metrics, _ = routed()
+    landings = Counter({("best", "hit"): 3, ("best", "overloaded"): 1, ("of-long-ago", "new"): 2})
+    metrics.look_at_conversations(landings)
+    metrics.look_at_conversations(landings)
+    now = Numbers(metrics.page().decode())
+    assert now("trigate_sticky_turns_total", route="best", landed="hit") == 3
+    assert now("trigate_sticky_turns_total", route="best", landed="overloaded") == 1
+    assert now("trigate_sticky_turns_total", route="none", landed="new") == 2
 
 
 # What is shipped
