@@ -1,12 +1,13 @@
 """What a request says of where it goes, walls of keys and what pins a request, through a real gateway."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from tests.support.harness import Gateway, Reply, complaint, config, free_port, provider, running
+from tests.support.harness import PATIENCE, Gateway, Reply, complaint, config, free_port, provider, running
 from tests.support.upstreams import PATHS, Raw, Script, Upstream
 from tests.support.websocket_client import Client
 
@@ -122,11 +123,23 @@ def test_an_entry_by_its_own_name_has_no_fallback(gateway, upstream, api):
     assert set(models(upstream)) == {"a"}
 
 
-def test_a_deadline_ends_the_wait_for_a_silent_provider(gateway, upstream):
-    upstream.script(Raw(200, (("content-type", "text/event-stream"),), (b": \n\n",), "hang"))
-    reply = ask(gateway, asked("chat", "a", stream=True), deadline="300ms")
-    complaint("chat", reply, 504)
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_deadline_ends_the_wait_for_a_silent_provider(gateway, upstream, api, stream):
+    kind = "text/event-stream" if stream else "application/json"
+    upstream.script(Raw(200, (("content-type", kind),), (b": \n\n" if stream else b"{",), "hang"))
+    since = time.perf_counter()
+    complaint(api, ask(gateway, asked(api, "a", stream=stream), api, deadline="300ms"), 504)
+    assert time.perf_counter() - since < PATIENCE
     assert models(upstream) == ["a"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_deadline_is_over_all_attempts(gateway, upstream, stream):
+    slow = Raw(200, (("content-type", "text/event-stream"),), (b": \n\n",), "hang")
+    upstream.script(DOWN, slow)
+    complaint("chat", ask(gateway, asked("chat", stream=stream), deadline="300ms"), 503)
+    assert models(upstream) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
