@@ -149,7 +149,7 @@ class Health:
         self._accounts: dict[bytes, list[str]] = {}
         self._places: dict[bytes, MetPlace] = {}
         self._budgets: dict[str, RetryBudget] = {}
-        self._words: dict[bytes, ErrorInfo] = {}
+        self._troubled: dict[bytes, None] = {}  # keys of circuits of which this process has seen a failure
         self.prober = Prober(self._states, clock, self.transitions)
         self._probes: Mapping[str, bytes] = {}  # the keys of the circuits of those that are probed, by endpoint
 
@@ -193,7 +193,10 @@ class Health:
         place, account = self._get(identity.place), self._get(identity.account)
         if (account is None or account.reason is None) and (place is None or place.reason is None) and not self._probes:
             return None
-        return self._shut(identity) if alone else self._outage(self._known(self._keys(identity)))
+        if alone:
+            return self._shut(identity)
+        known = self._known(self._keys(identity))
+        return self._outage(known) if known else None
 
     def _keys(self, identity: Identity) -> tuple[bytes, ...]:
         """Those of the circuits of a place: its own, its account's, and that of a server that is probed."""
@@ -213,9 +216,9 @@ class Health:
         out = out or [(key, row) for state, key, row in found if state == "tried"]
         if not out:
             return None
-        key, row = max(out, key=lambda pair: pair[1].until)
+        _, row = max(out, key=lambda pair: pair[1].until)
         assert row.reason is not None
-        return Outage(row.reason, row.until, self._words.get(key), tried=row.trial != 0)
+        return Outage(row.reason, row.until, tried=row.trial != 0)
 
     def _without_the_dead(self, key: bytes, row: Circuit) -> Circuit:
         """``row`` without the trial of a worker that has died with it."""
@@ -230,7 +233,7 @@ class Health:
         for key, row in self._known((identity.place, identity.account)):
             if is_shut(row, now):
                 reason: FailureReason = "credential" if key == identity.account else "rate_limited"
-                return Outage(reason, row.shut, self._words.get(key), tried=row.trial != 0)
+                return Outage(reason, row.shut, tried=row.trial != 0)
         return None
 
     def may_add(self, target: Target) -> bool:
@@ -308,7 +311,7 @@ class Health:
             circuit = circuit if before is None or key != place.key else reopened(circuit, before)
             return after_failure(circuit, failure, settings)
 
-        self._remember(key, failed)
+        self._remember(key)
         self._tell(attempt, key, *self._states.update(key, change), now)
 
     def _give_back(self, attempt: OpenAttempt) -> None:
@@ -323,11 +326,11 @@ class Health:
         names = self._accounts.get(key, [place.name]) if key == place.account else [place.name]
         self.transitions.tell(key, place.entry, names, before, after, now)
 
-    def _remember(self, key: bytes, failed: ErrorInfo) -> None:
-        self._words.pop(key, None)
-        self._words[key] = attrs.evolve(failed, body=b"", headers=(), details=None)
-        if len(self._words) > KEPT:
-            del self._words[next(iter(self._words))]
+    def _remember(self, key: bytes) -> None:
+        self._troubled.pop(key, None)
+        self._troubled[key] = None
+        if len(self._troubled) > KEPT:
+            del self._troubled[next(iter(self._troubled))]
 
     def _meet(self, target: Target, identity: Identity) -> MetPlace:
         probe, budget = self._probes.get(identity.endpoint), self._budget(identity.endpoint)
@@ -350,8 +353,8 @@ class Health:
         now = self.clock()
         found = [self._state(name, name, self._keys(one), now) for name, one in self._entries.items()]
         keys = {one.place for one in self._entries.values()}
-        for one in self._places.values() if self._words else ():
-            if one.key not in keys and (one.key in self._words or one.account in self._words):
+        for one in self._places.values() if self._troubled else ():
+            if one.key not in keys and (one.key in self._troubled or one.account in self._troubled):
                 state = self._state(one.entry, one.name, one.keys, now)
                 if state.state != "in":
                     found.append(state)

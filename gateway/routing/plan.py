@@ -54,12 +54,10 @@ def requests_sent(outcomes: Sequence[Outcome]) -> int:
 @attrs.frozen
 class Outage:
     """A target that is out: ``until`` a moment of the clock of ``Conditions``, for the ``reason`` why it last failed.
-    ``failed`` is that failure, for the gateway's eyes, where it is known. ``tried``: one request finds out how it is,
-    or waits to do so."""
+    ``tried``: one request finds out how it is, or waits to do so."""
 
     reason: FailureReason
     until: float
-    failed: ErrorInfo | None = None
     tried: bool = False
 
 

@@ -155,6 +155,11 @@ class InProcess:
         async with self._client() as client:
             return await client.post(PATHS[api], json=body)
 
+    async def count_tokens(self, model: str) -> httpx2.Response:
+        body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+        async with self._client() as client:
+            return await client.post("/v1/messages/count_tokens", json=body)
+
     def _client(self) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(base_url=self.url, verify=False, trust_env=False, timeout=PATIENCE)
 

@@ -197,6 +197,19 @@ async def test_nothing_is_ever_asked_that_no_client_has_asked_for(autojump_clock
         assert (len(a.asked), len(b.asked)) == (0, 0)
 
 
+@pytest.mark.parametrize("status", [404, 500, 503])
+async def test_what_is_no_answer_of_a_model_takes_nobody_out(status):
+    """Some servers have no path that counts tokens, and one that cannot count may well answer."""
+    async with providers(2) as (a, b), gateway(config(a, b)) as running:
+        a.well = status
+        for _ in range(6):
+            await running.count_tokens("r")
+        assert a.take_count() == 6
+        assert running.service.health.target_states()[0].state == "in"
+        assert await ask_often(running, 2) == {200: 2}
+        assert (a.take_count(), b.take_count()) == (2, 0)
+
+
 async def test_a_running_gateway_asks_the_probe_of_an_entry_and_nothing_else():
     async with providers(2) as (a, b):
         content = config(a, b)
