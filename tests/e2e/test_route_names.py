@@ -1,0 +1,82 @@
+"""Names that stand for several targets, however a request comes by them, through a real gateway."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.harness import Gateway, Reply, config, free_port, provider, running
+from tests.support.upstreams import PATHS, Raw, Script
+
+APIS = ("chat", "messages", "responses")
+DOWN = Raw(503, (("content-type", "application/json"),), (b'{"error":{"message":"later","type":"server_error"}}',))
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    entries = [provider("one/a", upstream.url, APIS), provider("two/b", upstream.url, APIS, key="sk-other")]
+    port = free_port()
+    settings = config(
+        entries, port,
+        listener={"max_retries": 1},
+        model_aliases={
+            "best": {"targets": ["a", "b"], "default": True},
+            "single": {"target": "a"},
+            "often": {"target": "a", "retries": {"attempts": 3, "wait": "2s"}},
+        },
+        routing_preferences=[{"name": "code generation", "description": "new code", "models": ["one/a", "two/b"]}],
+        circuit={"failures": 1000, "error_rate": "100%"},
+    )  # fmt: skip
+    with running({**settings, "version": "v0.4.0"}, port) as process:
+        yield process
+
+
+@pytest.fixture
+def ask(gateway, upstream):
+    """A request whose conversation no other test has begun, after an answer that keeps everybody in."""
+    asked = iter(range(10**6))
+
+    def ask(model: str | None, api: str, *answers: Any, stream: bool = False) -> tuple[Reply, list[str]]:
+        upstream.script(Script(text="ok"), *answers)
+        send(gateway, "one/a", "chat", f"before {next(asked)}")
+        before = len(upstream.seen)
+        reply = send(gateway, model, api, f"{model} {api} {stream}", stream=stream)
+        return reply, [seen.json["model"] for seen in upstream.seen[before:]]
+
+    return ask
+
+
+def send(gateway: Gateway, model: str | None, api: str, text: str, **more: Any) -> Reply:
+    said = (
+        {"input": text} if api == "responses" else {"messages": [{"role": "user", "content": text}], "max_tokens": 50}
+    )
+    return gateway.request("POST", PATHS[api], {**({} if model is None else {"model": model}), **said, **more})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("name", ["best", None, "", "code generation"])
+def test_a_route_goes_on_however_its_name_came_in(ask, name, api, stream):
+    # An alias did not get its model's fallbacks (BerriAI/litellm#10317), nor did every API (#26067).
+    reply, models = ask(name, api, DOWN, Script(text="from b"), stream=stream)
+    assert (reply.status, models) == (200, ["a", "b"])
+    assert (reply.headers["x-trigate-target"], reply.headers["x-trigate-attempts"]) == ("two/b", "2")
+    assert b"later" not in reply.body
+
+
+@pytest.mark.parametrize("name", ["one/a", "a", "single"])
+def test_a_name_of_one_target_has_nobody_behind_it(ask, name):
+    reply, models = ask(name, "chat", DOWN, DOWN)
+    assert (reply.status, models) == (503, ["a", "a"]), "the listener allows one more attempt"
+
+
+def test_a_name_has_as_many_attempts_as_it_says(ask):
+    # One setting became five requests elsewhere, and another one: BerriAI/litellm#34129, HKUDS/nanobot#2760.
+    reply, models = ask("often", "chat", DOWN, DOWN, DOWN, DOWN)
+    assert (reply.status, models) == (503, ["a"] * 3)
+
+
+def test_the_list_of_models_has_every_name(gateway):
+    listed = [model["id"] for model in gateway.request("GET", "/v1/models").json["data"]]
+    assert listed == ["one/a", "two/b", "single", "best", "often", "code generation"]
+    assert gateway.request("GET", "/v1/models/code%20generation").json["owned_by"] == "one"
