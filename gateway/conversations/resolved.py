@@ -1,6 +1,7 @@
 """The scope in which a request's history is looked for, the request with its history, and who can go on from that."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import attrs
@@ -12,7 +13,13 @@ from gateway.routing.plan import Candidate
 from gateway.routing.target import Target
 from gateway.stores.store import Store
 
-_KEPT: Final = (b'"file_id"', b'"vector_store_ids"', b'"container":"cntr_', b'"container": "cntr_')
+_KEPT: Final[Mapping[bytes, re.Pattern[bytes]]] = {
+    b'"file_id"': re.compile(rb'\s{0,9}:\s{0,9}"file[-_]'),
+    b'"vector_store_ids"': re.compile(rb'\s{0,9}:\s{0,9}\[\s{0,9}"vs_'),
+    b'"container"': re.compile(rb'\s{0,9}:\s{0,9}"(?:cntr|container)_'),
+    b'"id"': re.compile(rb'\s{0,9}:\s{0,9}"container_'),
+}
+"""Members by which a request names what OpenAI and Anthropic keep for an account, and how the ids of these begin."""
 
 
 @attrs.frozen
@@ -50,5 +57,16 @@ def in_hub_lane(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
 
 def kept_elsewhere(incoming: Incoming) -> bool:
     """Whether the request names something that some provider keeps, nobody knows which: a file, a container, a store
-    of vectors. Another provider would answer without it (OpenAI and Anthropic have ids for files of one account)."""
-    return "container" in incoming.members or any(word in incoming.body for word in _KEPT)
+    of vectors. Another provider would answer without it. Ids are looked at, not only names: tools have parameters that
+    are called ``file_id``, too."""
+    body = incoming.body
+    return any(
+        value.match(body, at + len(name)) is not None for name, value in _KEPT.items() for at in _places(body, name)
+    )
+
+
+def _places(body: bytes, name: bytes) -> Iterator[int]:
+    at = body.find(name)
+    while at >= 0:
+        yield at
+        at = body.find(name, at + 1)
