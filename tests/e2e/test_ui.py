@@ -18,10 +18,10 @@ import yaml
 from gateway.access.shares import MOST_VIEWERS
 from tests.pages.ui_picture import pictures
 from tests.support.browser import Page, browsing, needs_chromium
-from tests.support.harness import ROOT, Gateway, Listening, Wire, eventually, free_port, post, running
+from tests.support.harness import ROOT, Gateway, Listening, Wire, config, eventually, free_port, post, running
 from tests.support.raw_call import SSE, Call, call, chunks, fill, line, lines, narrow, new_id, said, settings
 from tests.support.streams_page import Cell
-from tests.support.upstreams import PATHS
+from tests.support.upstreams import PATHS, Raw
 from tests.support.websocket_client import Client
 
 HUB = Cell("messages", "chat", True, "", "", "")
@@ -517,6 +517,22 @@ def test_no_table_is_scrolled_sideways(page, gateway, by_hand, width):
         assert page.value(f"{boxes}.filter(box => box.scrollWidth > box.clientWidth).map(box => box.innerText)") == []
         one.leave("FIN")
         page.until(f"!{row(one.id)}")
+
+
+@needs_chromium
+def test_a_target_that_is_out_is_named_with_its_reason_until_it_is_in_again(browser, upstream):
+    port = free_port()
+    busy = Raw(429, (("content-type", "application/json"), ("retry-after", "2")), (b"{}",))
+    place = {"model": "vllm/m", "name": "gpu-1", "base_url": f"{upstream.url}/v1", "access_key": "k"}
+    with running(config([place], port), port) as process:
+        browser.open(f"{process.url}/ui")
+        browser.until("document.getElementById('state').textContent === 'live'")
+        upstream.script(busy)
+        body = {"model": "gpu-1", "messages": [{"role": "user", "content": "Hi"}]}
+        assert process.request("POST", PATHS["chat"], body).status == 429
+        told = browser.until("document.getElementById('out').innerText")
+        assert re.fullmatch(r"Not asked now: gpu-1 \(rate_limited, [012]\.\d s\)", told)
+        browser.until("document.getElementById('out').hidden")
 
 
 @needs_chromium
