@@ -172,9 +172,11 @@ class InProcess:
 
 
 @contextlib.asynccontextmanager
-async def gateway(content: dict[str, Any]) -> AsyncIterator[InProcess]:
+async def gateway(content: dict[str, Any], *, real: bool = False) -> AsyncIterator[InProcess]:
+    """``real``: what is out is so by trio's clock, not by one that the test sets."""
     config, clock = from_mapping(content), SetClock()
-    service = attrs.evolve(open_service(config, Lifecycle(), None, False), health=Health(clock))
+    health = Health(trio.current_time if real else clock)
+    service = attrs.evolve(open_service(config, Lifecycle(), None, False), health=health)
     service.health.follow(config)
     sock, ready, served = bind("127.0.0.1", 0), trio.Event(), Served(config, service)
     with trio.fail_after(PATIENCE):

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
+from gateway.routing.target import Target
 from tests.support.harness import refusing_port
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 
@@ -29,6 +31,10 @@ async def until(condition: Callable[[], object]) -> None:
     with trio.fail_after(10):
         while not condition():  # noqa: ASYNC110  # polled, with a deadline
             await trio.lowlevel.checkpoint()
+
+
+def target(running: InProcess) -> Target:
+    return running.service.router.resolve("a", "chat")
 
 
 async def ask_often(running: InProcess, number: int, model: str = "r", **how: Any) -> Counter[int]:
@@ -185,7 +191,13 @@ async def test_where_all_are_out_one_request_at_a_time_tries_the_one_that_is_due
         assert (len(a.asked), len(b.asked)) == (1, 0)
 
 
-async def test_nothing_is_ever_asked_that_no_client_has_asked_for(autojump_clock):
+@pytest.fixture
+def mock_clock() -> MockClock:
+    """It jumps when nothing has happened for some milliseconds, in which the system carries what was sent."""
+    return MockClock(autojump_threshold=0.01)
+
+
+async def test_nothing_is_ever_asked_that_no_client_has_asked_for(mock_clock):
     """A health page cost 200 million tokens an hour (BerriAI/litellm#9584, #7000, huggingface/ml-intern#70)."""
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         a.fails = 500
@@ -193,8 +205,35 @@ async def test_nothing_is_ever_asked_that_no_client_has_asked_for(autojump_clock
         running.clock.now += 3600
         assert (await running.get("/readyz?verbose")).status_code == 200
         assert (await running.get("/v1/models")).status_code == 200
-        await trio.testing.wait_all_tasks_blocked(1.0)
+        await trio.sleep(20)
         assert (len(a.asked), len(b.asked)) == (0, 0)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_where_all_are_out_one_request_waits_and_the_others_are_told_when_to_come_back(stream):
+    """Wait for the first to come back, or refuse: BerriAI/litellm#3646."""
+    async with providers(2) as (a, b), gateway(config(a, b), real=True) as running:
+        running.fail("a", "rate_limited", 0.6)
+        running.fail("b", "rate_limited", 60.0)
+        began = trio.current_time()
+        assert await ask_at_once(running, 10, stream=stream) == {200: 1, 429: 9}
+        assert trio.current_time() - began >= 0.59
+        assert (a.take_count(), b.take_count()) == (1, 0)
+        assert await ask_often(running, 2, stream=stream) == {200: 2}
+
+
+async def test_who_waits_for_a_target_and_leaves_lets_the_next_one_wait():
+    async with providers(2) as (a, b), gateway(config(a, b), real=True) as running:
+        running.fail("a", "rate_limited", 1.0)
+        running.fail("b", "rate_limited", 60.0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(running.ask, "r")
+            await until(lambda: running.service.health.outage(target(running), None).tried)
+            assert (await running.ask("r")).status_code == 429
+            nursery.cancel_scope.cancel()
+        await until(lambda: not running.service.health.outage(target(running), None).tried)
+        assert (await running.ask("r")).status_code == 200
+        assert a.take_count() == 1
 
 
 @pytest.mark.parametrize("status", [404, 500, 503])
