@@ -1,0 +1,157 @@
+"""The configurations of ``docs/examples`` at work: explained, served, and asked by clients of each API while their
+providers, which are stand-ins here, fail as each file has foreseen."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import pytest
+import yaml
+
+from gateway.commands.explaining import explain
+from tests.support.harness import Gateway, Reply, free_port, running
+from tests.support.repository import ROOT
+from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, render, served
+
+JSON = (("content-type", "application/json"),)
+
+
+def refusal(status: int, **error: Any) -> Raw:
+    return Raw(status, JSON, (json.dumps({"type": "error", "error": error}).encode(),))
+
+
+FAILURES = {
+    "overloaded": refusal(529, type="overloaded_error", message="Overloaded"),
+    "quota": refusal(429, type="rate_limit_error", code="insufficient_quota", message="You exceeded your quota"),
+    "rate_limited": refusal(429, type="rate_limit_error", message="slow down"),
+    "server_error": refusal(500, type="api_error", message="it broke"),
+    "context_too_long": refusal(400, type="invalid_request_error", code="context_length_exceeded",
+                                message="prompt is too long: 210000 tokens > 200000 maximum"),
+}  # fmt: skip
+
+
+class Providers(Upstream):
+    """All providers of a file, told apart by their keys; ``failing`` are the entries that fail, and why."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.failing: dict[str, str] = {}
+        self.asked: list[str] = []
+
+    def answer(self, seen: Seen) -> Raw:
+        if seen.method == "GET":
+            return Raw(200, JSON, (b"{}",))  # a probe
+        given = seen.header("authorization") or seen.header("api-key") or seen.header("x-api-key") or ""
+        entry = given.removeprefix("Bearer ").removeprefix("sk-of-")
+        self.asked.append(entry)
+        if entry in self.failing:
+            return FAILURES[self.failing[entry]]
+        api = next(api for api, end in ENDS.items() if seen.path.endswith(end))
+        return render(Script(text=f"said by {entry}"), api, seen.json)
+
+
+ENDS = {"chat": "/chat/completions", "messages": "/messages", "responses": "/responses"}
+
+
+def settings(name: str, url: str, port: int) -> dict[str, Any]:
+    """The file with stand-ins for its providers, and with keys for its clients."""
+    text = (ROOT / f"docs/examples/{name}.yaml").read_text()
+    found: dict[str, Any] = yaml.safe_load(text)
+    for entry in found["model_providers"]:
+        called = entry.get("name", entry["model"].rpartition("/")[2])
+        entry |= {"name": called, "access_key": f"sk-of-{called}", "base_url": f"{url}/v1"}
+    for key in found.get("client_keys", ()):
+        if "key" in key:
+            key["key"] = client_key(key["name"])
+    found.pop("counters", None)  # a Redis, which nothing uses yet
+    for alias in found["model_aliases"].values():
+        alias.pop("hedge", None)  # on a busy machine the second one may win
+    return {**found, "listeners": [{"type": "model", "name": "models", "port": port}]}
+
+
+def client_key(name: str) -> str:
+    return f"key-of-the-client-{name}"
+
+
+@attrs.define
+class Stage:
+    gateway: Gateway
+    providers: Providers
+
+    def ask(self, model: str, api: str = "chat", client: str = "nobody", **more: Any) -> Reply:
+        said = {"input": "Hello"} if api == "responses" else {"messages": [{"role": "user", "content": "Hello"}]}
+        limit = {"max_tokens": 99} if api == "messages" else {}
+        headers = {"authorization": f"Bearer {client_key(client)}"}
+        return self.gateway.request("POST", PATHS[api], {"model": model, **said, **limit, **more}, headers)
+
+
+@contextlib.contextmanager
+def serving(name: str) -> Iterator[Stage]:
+    with served(Providers) as providers:
+        port = free_port()
+        with running(settings(name, providers.url, port), port) as gateway:
+            yield Stage(gateway, providers)
+
+
+@pytest.fixture
+def stage(request) -> Iterator[Stage]:
+    with serving(request.param) as found:
+        yield found
+
+
+ROUTES = {"subscription": "sonnet", "team": "best", "pool": "qwen", "regions": "gpt-5"}
+CLIENTS = {"team": "nightly", "regions": "shop"}
+FORESEEN = [
+    ("subscription", {}, "plan"),
+    ("subscription", {"plan": "quota"}, "paid"),
+    ("subscription", {"plan": "rate_limited"}, "small"),
+    ("subscription", {"plan": "overloaded", "paid": "overloaded"}, "small"),
+    ("team", {"claude-opus-4-7": "server_error"}, "gpt-5"),
+    ("pool", {"gpu-1": "overloaded", "gpu-2": "server_error"}, "cloud"),
+    ("pool", {"gpu-1": "context_too_long", "gpu-2": "context_too_long"}, "long"),
+    ("regions", {"eu-azure-1": "server_error", "eu-azure-2": "overloaded"}, "us-openai"),
+    ("regions", {"eu-azure-1": "quota", "eu-azure-2": "quota", "us-openai": "server_error"}, "us-anthropic"),
+]
+
+
+@pytest.mark.parametrize(("name", "failing", "answers"), FORESEEN)
+def test_an_example_is_explained_as_it_works(name, failing, answers, tmp_path, capsys):
+    file = tmp_path / "trigate.yaml"
+    file.write_text(yaml.safe_dump(settings(name, "http://127.0.0.1:9", 12000)))
+    supposed = [f"{target}={reason}" for target, reason in failing.items()]
+    assert explain(ROUTES[name], "chat", file, no_env=True, supposed=supposed) == 0
+    said = capsys.readouterr().out.splitlines()
+    if failing:
+        assert said[-1].startswith(f"answer   200 from {answers}")
+    with serving(name) as stage:
+        stage.providers.failing = failing
+        for api in PATHS:
+            for stream in (True, False):
+                asked = len(stage.providers.asked)
+                reply = stage.ask(ROUTES[name], api, CLIENTS.get(name, "nobody"), stream=stream)
+                assert reply.status == 200, reply.body
+                assert b"said" in reply.body
+                tried = reply.headers["x-trigate-tried"].split(", ")
+                assert tried[-1] == f"{answers}=ok"
+                assert [one.partition("=")[0] for one in tried] == stage.providers.asked[asked:]
+
+
+@pytest.mark.parametrize("stage", ["regions"], indirect=True)
+def test_a_wall_holds_whatever_fails(stage):
+    """A key that was kept to one model got another's answer: BerriAI/litellm#38572."""
+    stage.providers.failing = {"eu-azure-1": "overloaded", "eu-azure-2": "server_error"}
+    reply = stage.ask("gpt-5", client="bank")
+    assert reply.status == 503
+    assert set(stage.providers.asked) == {"eu-azure-1", "eu-azure-2"}
+    assert "us-" not in reply.body.decode()
+    assert stage.ask("gpt-5", client="shop").status == 200
+
+
+@pytest.mark.parametrize("stage", ["team"], indirect=True)
+def test_members_of_a_group_may_use_what_it_may(stage):
+    assert stage.ask("best", client="ben").status == 200
+    assert stage.ask("cheap", client="ben").status == 200
+    assert stage.ask("cheap", client="nightly").status == 403
+    assert stage.ask("best", client="nobody").status == 401
