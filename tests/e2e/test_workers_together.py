@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import signal
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 import attrs
 import pytest
 
+from gateway.shared.layout import FINGERPRINT, Layout, seats_of
 from tests.support.harness import PATIENCE, START_SECONDS, Gateway, config, eventually, free_port, provider, running
 from tests.support.processes import peers, workers
 from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
@@ -20,13 +22,15 @@ from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
 
 WORKERS = 3
-TESTS = ("broken", "counted", "told", "replaced", "reloaded", "due", "pinned", "open")
+TESTS = ("broken", "counted", "told", "replaced", "reloaded", "due", "pinned", "open", "ends")
 """Each has targets of its own: ``one-NAME`` and ``two-NAME``."""
 BROKEN = Raw(500, (("content-type", "application/json"),), (b'{"error": {"message": "broken"}}',))
 JSON = {"content-type": "application/json"}
 LATER = (b'{"error": {"message": "later"}}',)
 BUSY = Raw(429, (("content-type", "application/json"), ("retry-after", "40")), LATER)
 BUSY_FOR_NOW = Raw(429, (("content-type", "application/json"), ("retry-after", "2")), LATER)
+CUT = Raw(200, (("content-type", "text/event-stream"),), (b"data: {",), "cut")
+EMPTY = Raw(200, (("content-type", "application/json"),), (b"{}",))
 WELL = Script("Hello")
 
 
@@ -91,6 +95,15 @@ class Crew:
 
     def workers(self) -> set[int]:
         return workers(self.gateway.pid)
+
+    def open_answers(self) -> int:
+        """All that workers have counted and not counted down, as it stands in their memory."""
+        folder = Path(f"/proc/{self.gateway.pid}/fd")
+        sizes = {path: path.stat().st_size for path in folder.iterdir() if "memfd" in os.readlink(path)}
+        memory = max(sizes, key=lambda path: sizes[path]).read_bytes()
+        layout = Layout(seats_of(memory[:FINGERPRINT]))
+        cells = memory[layout.cells : layout.cells + 4 * layout.counts * layout.seats]
+        return sum(memoryview(cells).cast("I"))
 
     def clients(self) -> list[Client]:
         """A connection to each worker."""
@@ -246,3 +259,20 @@ def test_open_answers_are_those_of_all_workers_and_go_with_the_one_that_is_kille
     for client in (other, third) * 3:
         crew.another(client).hold("open")
     assert (crew.one.asked, crew.two.asked) == (6, 12)
+
+
+def test_after_answers_that_ended_in_every_way_none_is_counted(crew):
+    """Keys stayed locked after time-outs and aborted streams (BerriAI/litellm#20256, #1477)."""
+    ways, chance = (WELL, BROKEN, CUT, EMPTY, None), random.Random(5)
+
+    def ask(number: int) -> None:
+        crew.one.now = chance.choice(ways)
+        connection = http.client.HTTPConnection("127.0.0.1", crew.gateway.port, timeout=0.2)
+        with contextlib.closing(connection), contextlib.suppress(http.client.HTTPException, OSError):
+            connection.request("POST", "/v1/chat/completions", body("one-ends", stream=number % 2 == 0), JSON)
+            connection.getresponse().read(number % 500)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(ask, range(200)))
+    assert crew.one.asked > 100
+    eventually(lambda: crew.open_answers() == 0, what="the end of all answers")
