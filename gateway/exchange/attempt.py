@@ -91,6 +91,16 @@ class Attempt:
         self._open = self.context.service.health.begin(self.target, credential, added=added)
         self.context.service.balancer.loads.opened(self.target)
 
+    @property
+    def overtaken(self) -> bool:
+        """Whether another request had begun to try the target, or to wait for it, when this one began."""
+        return self._open.overtaken
+
+    def take_back(self) -> None:
+        """It has not begun."""
+        self._open.close()
+        self.context.service.balancer.loads.closed(self.target)
+
     def seconds_out(self) -> float:
         """Seconds until the target is due."""
         return self.context.service.health.wait(self._open)
@@ -121,8 +131,7 @@ class Attempt:
 
     def close(self) -> None:
         """It is over, and nothing of it is open any more."""
-        self._open.close()
-        self.context.service.balancer.loads.closed(self.target)
+        self.take_back()
         if not self._told:
             self._tell("client_left")
 

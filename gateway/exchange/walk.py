@@ -60,9 +60,10 @@ class Walk:
         while True:
             if self._is_overtaken():
                 self.attempt = await self._next()
-            found = await self._answered(self.attempt, ask)
-            if found is not None:
-                return found[0]
+            if self._begin(self.attempt):
+                found = await self._answered(self.attempt, ask)
+                if found is not None:
+                    return found[0]
             self.attempt = await self._next()
 
     async def read_all(self) -> tuple[UpstreamResponse, bytes]:
@@ -123,8 +124,16 @@ class Walk:
 
     # One attempt
 
+    def _begin(self, attempt: Attempt) -> bool:
+        """Begin ``attempt``; false if another worker's request was faster to try the same place."""
+        attempt.begin(added=attempt.cause != "first")
+        if not attempt.overtaken or not self._is_overtaken():
+            return True
+        attempt.take_back()
+        return False
+
     async def _answered(self, attempt: Attempt, ask: Ask[T]) -> tuple[T] | None:
-        """What ``ask`` gives for ``attempt``, or for the hedge beside it; ``None`` where it has failed."""
+        """What ``ask`` gives for ``attempt``, which has begun, or its hedge; ``None`` where it has failed."""
         if (hedge := self._hedge(attempt)) is not None:
             return await self._raced(attempt, hedge, ask)
         try:
@@ -163,6 +172,7 @@ class Walk:
             with trio.move_on_after(after):
                 await race.decided.wait()
             if not race.decided.is_set() and (second := await self._second(first)) is not None:
+                second.begin(added=True)
                 nursery.start_soon(compete, second)
         self._race = None
         return (found[0],) if found else None
@@ -183,7 +193,6 @@ class Walk:
             return None
 
     async def _asked(self, attempt: Attempt, ask: Ask[T]) -> T:
-        attempt.begin(added=attempt.cause != "first")
         if (most := self.request.plan.retries.attempts) > 1:
             attempt.allowed = min(2, most - requests_sent(self._outcomes))
         try:

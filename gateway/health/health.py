@@ -91,13 +91,15 @@ class _Phase(enum.Enum):
 class OpenAttempt:
     """A request that has been sent to a target, until the last byte of its answer or its end. ``began`` and ``failed``
     are called as it happens, ``close`` once, whatever has happened; an answer that is closed without either says
-    nothing about its target: the client has left, or the request was wrong."""
+    nothing about its target: the client has left, or the request was wrong. ``overtaken``: another request was
+    faster to try the target, which is due."""
 
     def __init__(self, health: "Health", target: Target, place: MetPlace, sent: float) -> None:
         self.target = target
         self.place = place
         self.sent = sent
         self.trial = 0
+        self.overtaken = False
         self.phase = _Phase.SENT
         self.before: Circuit | None = None  # the circuit that its good answer has closed
         self._health = health
@@ -269,7 +271,8 @@ class Health:
 
     def _try(self, attempt: OpenAttempt, key: bytes, now: float) -> None:
         attempt.trial = trial = attempt.trial or next(self._trials)
-        self._states.update(key, lambda circuit: with_trial(circuit, now, trial))
+        _, after = self._states.update(key, lambda circuit: with_trial(circuit, now, trial))
+        attempt.overtaken |= after.trial not in (0, trial)
 
     def _began(self, attempt: OpenAttempt) -> None:
         place, now = attempt.place, self.clock()

@@ -28,7 +28,7 @@ BROKEN = Raw(500, (("content-type", "application/json"),), (b'{"error": {"messag
 JSON = {"content-type": "application/json"}
 LATER = (b'{"error": {"message": "later"}}',)
 BUSY = Raw(429, (("content-type", "application/json"), ("retry-after", "40")), LATER)
-BUSY_FOR_NOW = Raw(429, (("content-type", "application/json"), ("retry-after", "2")), LATER)
+BUSY_FOR_NOW = Raw(429, (("content-type", "application/json"), ("retry-after", "3")), LATER)
 CUT = Raw(200, (("content-type", "text/event-stream"),), (b"data: {",), "cut")
 EMPTY = Raw(200, (("content-type", "application/json"),), (b"{}",))
 WELL = Script("Hello")
@@ -224,12 +224,13 @@ def test_a_reload_keeps_what_is_out(crew):
 def test_of_all_workers_one_request_waits_for_a_target_that_is_due(crew):
     """While all targets are out, further requests would only make the outage longer (BerriAI/litellm#3646)."""
     clients = crew.clients()
+    several = [crew.another(client) for client in clients * 2]
     crew.one.now = crew.two.now = BUSY_FOR_NOW
     assert clients[0].ask("due")[0] == 429
     crew.one.now = crew.two.now = WELL
-    with ThreadPoolExecutor(WORKERS) as threads:
-        statuses = sorted(status for status, _ in threads.map(lambda client: client.ask("due"), clients))
-    assert statuses == [200, 429, 429]
+    with ThreadPoolExecutor(len(several)) as threads:
+        statuses = sorted(status for status, _ in threads.map(lambda client: client.ask("due"), several))
+    assert statuses == [200, 429, 429, 429, 429, 429]
     assert crew.one.asked + crew.two.asked == 3
     assert [client.states("due")[0] for client in clients] == ["in"] * WORKERS
 

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from gateway.config.loading import from_mapping
-from gateway.health.circuit import Circuit
+from gateway.health.circuit import LASTING, Circuit
 from gateway.health.health import Health
 from gateway.health.states import RowStates
 from gateway.routing.router import Router
@@ -128,3 +128,19 @@ def test_a_change_tells_what_was_and_what_is(rows):
 def test_a_row_has_room_for_a_circuit():
     circuit: Any = Circuit(1e9, 1e9, 2**63, 2**31, 65535, "overloaded", 255, 255, (32767,) * 6, (32767,) * 6)
     assert len(circuit.pack()) <= 64
+
+
+def test_of_two_workers_that_try_a_target_at_once_one_is_overtaken(workers, clock):
+    """Both have looked before either has begun."""
+    workers[0].fail("gone")
+    workers[1].health.begin(workers[1].target, None, added=False).close()  # numbers of trials are those of processes
+    clock.now += LASTING
+    assert not workers[0].is_out()
+    assert not workers[1].is_out()
+    attempts = [worker.health.begin(worker.target, None, added=False) for worker in workers[:2]]
+    assert [attempt.overtaken for attempt in attempts] == [False, True]
+    attempts[1].close()
+    assert workers[2].is_out()
+    attempts[0].close()
+    again = workers[1].health.begin(workers[1].target, None, added=False)
+    assert not again.overtaken
