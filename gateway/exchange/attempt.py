@@ -87,7 +87,7 @@ class Attempt:
     def begin(self, *, added: bool) -> None:
         """The attempt's request is about to be sent, perhaps after a wait, ``added`` to what the client has brought."""
         self._began = time.perf_counter()
-        credential = self.context.asked.credential
+        credential = self.context.passed_on(self.target)
         self._open = self.context.service.health.begin(self.target, credential, added=added)
         self.context.service.balancer.loads.opened(self.target)
 
@@ -206,7 +206,7 @@ class Attempt:
     async def _signed(self, request: UpstreamRequest) -> UpstreamRequest:
         """``request`` with a signature that holds for this attempt. Raises ``GatewayError`` where no credential can be
         had."""
-        own = StaticCredential(self.target.credential(self.context.asked.credential))
+        own = StaticCredential(self.target.credential(self.context.passed_on(self.target)))
         source = self.context.service.credentials.get(self.target.entry.name, own)
         self._credential = await source.credential()
         size = len(request.body) // 16  # the most that is done to it is a digest

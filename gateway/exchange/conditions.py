@@ -16,7 +16,7 @@ class PlaceConditions:
         self._balancer = context.service.balancer
         self._affinity = affinity
         self._health = context.service.health
-        self._credential = context.asked.credential
+        self._passed_on = context.passed_on
         self._plan = plan
 
     @property
@@ -24,7 +24,7 @@ class PlaceConditions:
         return self._health.clock()
 
     def outage(self, target: Target, *, alone: bool) -> Outage | None:
-        return self._health.outage(target, self._credential, alone=alone)
+        return self._health.outage(target, self._passed_on(target), alone=alone)
 
     def may_add(self, target: Target) -> bool:
         return self._health.may_add(target)

@@ -7,6 +7,7 @@ import attrs
 from gateway.exchange.service import Service
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
+from gateway.routing.target import Target
 from gateway.telemetry.observer import NO_RECORDING, UNOBSERVED, CallObserver, CallObservers, ExchangeRecording
 from providers.neutral.codec import Codec
 
@@ -30,6 +31,10 @@ class ExchangeContext:
         """Nothing may be left out that may change the answer."""
         wish = self.asked.header(STRICT)
         return self.service.strict if wish is None else wish in ("1", "true")
+
+    def passed_on(self, target: Target) -> str | None:
+        """The client's own credential where it goes to ``target``."""
+        return self.asked.credential if target.entry.passthrough_auth else None
 
     def recorded(self, recording: ExchangeRecording) -> "ExchangeContext":
         """The same for an exchange that is written down in ``recording``."""

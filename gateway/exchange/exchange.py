@@ -169,7 +169,8 @@ class Exchange:
             usable = [one for one in candidates if not authenticator.is_misplaced(one.target.entry, asked.credential)]
             candidates = candidates if len(usable) == len(candidates) else tuple(usable) or candidates
         plan = plan.among(candidates)
-        for one in plan.targets:
+        for candidate in plan.candidates:
+            one = candidate.target
             authenticator.check(asked.client, one.asked, one.entry, one.model, asked.credential)
         return plan
 

@@ -168,8 +168,9 @@ class Plan:
 
     def with_each(self, change: Callable[[Target], Target]) -> "Plan":
         """The plan with ``change(target)`` in place of each target."""
-        targets = tuple([change(candidate.target) for candidate in self.candidates])
-        if all(map(is_, targets, self.targets)):
-            return self
-        changed = zip(self.candidates, targets, strict=True)
-        return attrs.evolve(self, candidates=tuple(attrs.evolve(one, target=target) for one, target in changed))
+        changed = tuple([_changed(one, change(one.target)) for one in self.candidates])
+        return self if all(map(is_, changed, self.candidates)) else attrs.evolve(self, candidates=changed)
+
+
+def _changed(candidate: Candidate, target: Target) -> Candidate:
+    return candidate if target is candidate.target else attrs.evolve(candidate, target=target)
