@@ -220,7 +220,7 @@ class StreamedAnswer:
         context = self._context
         if context.codec.api not in GRAMMARS:
             return None
-        judge = Judge(context.codec.api, tolerant=self._target.lane == "byte")
+        judge = Judge(context.codec.api, tolerant=any(one.lane == "byte" for one in self._walk.request.plan.targets))
         splitter = context.codec.wire.framing.splitter(context.service.limits.event)
 
         def check(data: bytes) -> None:

@@ -119,8 +119,6 @@ def _eligible(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -
 
 
 def _leads_to(candidate: Candidate, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> bool:
-    if any(group <= candidate.group and reason in candidate.when for group, reason in plan.passed_over):
-        return True
     for other in plan.candidates:
         if other is candidate or other.group > candidate.group:
             continue

@@ -135,17 +135,16 @@ class PolicyRule(Protocol):
 
 @attrs.frozen
 class Plan:
-    """``candidates`` in the order of preference, at least one. ``deadline`` is the moment of trio's clock by which an
-    attempt has to commit. ``passed_over`` are failures that would have come from places that were left out for them, by
-    the place's group. ``route`` is there where the client's name is one. ``heeds_outages``: a place that is out is not
-    asked; where nothing is said of that in the configuration a lone one always is."""
+    """``candidates`` in the order of preference, at least one. ``deadline`` is the moment, of the clock of
+    ``Conditions``, by which an attempt has to commit. ``route`` is there where the client's name is one.
+    ``heeds_outages``: a place that is out is not asked; where nothing is said of that in the configuration a lone one
+    always is."""
 
     candidates: tuple[Candidate, ...]
     policy: Policy
     retries: Retries = ASKED_ONCE
     route: Route | None = None
     deadline: float = math.inf
-    passed_over: tuple[tuple[int, FailureReason], ...] = ()
     heeds_outages: bool = False
 
     @classmethod
