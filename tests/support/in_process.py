@@ -13,6 +13,7 @@ import trio
 from gateway.config.loading import from_mapping
 from gateway.exchange.service import Service
 from gateway.health.health import Health
+from gateway.http.headers import Headers
 from gateway.open_service import open_service
 from gateway.reload import Served
 from gateway.serving.lifecycle import Lifecycle
@@ -149,11 +150,14 @@ class InProcess:
         async with self._client() as client:
             return await client.get(path, headers=headers)
 
-    async def ask(self, model: str, api: str = "chat", *, stream: bool = False) -> httpx2.Response:
+    async def ask(
+        self, model: str, api: str = "chat", *, stream: bool = False, headers: Headers = (), **members: Any
+    ) -> httpx2.Response:
+        """The answer to a short request with these ``members`` besides."""
         body = {"model": model, "stream": stream, "max_tokens": 9}
         body |= {"input": "Hi"} if api == "responses" else {"messages": [{"role": "user", "content": "Hi"}]}
         async with self._client() as client:
-            return await client.post(PATHS[api], json=body)
+            return await client.post(PATHS[api], json=body | members, headers=list(headers))
 
     async def count_tokens(self, model: str) -> httpx2.Response:
         body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}

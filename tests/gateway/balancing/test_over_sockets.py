@@ -1,0 +1,176 @@
+"""Groups as clients and providers meet them, on real sockets."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from tests.support.harness import PATIENCE
+from tests.support.in_process import CountingProvider, InProcess, gateway, providers
+
+APIS = ("chat", "messages", "responses")
+SESSION = "f457fe7e-38a4-4a88-9ac9-d02b10e53e2e"
+NAMED: dict[str, dict[str, Any]] = {
+    "claude-code": {"headers": (("x-claude-code-session-id", SESSION),)},
+    "codex": {"headers": (("session-id", SESSION),)},
+    "cache-key": {"prompt_cache_key": SESSION},
+    "configured": {"headers": (("x-tenant", "t"),)},
+    "beginning": {},
+}
+
+
+def config(places: Sequence[CountingProvider], **route: Any) -> dict[str, Any]:
+    """Entries of these places, and the route r that has all of them in one group. Metrics would take the counts."""
+    names = [chr(ord("a") + number) for number in range(len(places))]
+    entries = [
+        {"model": f"vllm/{name}", "name": name, "base_url": f"{place.url}/v1", "access_key": "k", "speaks": list(APIS)}
+        for name, place in zip(names, places, strict=True)
+    ]
+    alias = {"targets": [names], "sticky": "x-tenant", **route}
+    return {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": alias}, "metrics": False}
+
+
+def open_answers(running: InProcess) -> list[int]:
+    """Those of each member."""
+    balancer = running.service.balancer
+    return [balancer.loads.counts.count(one.identity.place) for one in running.service.router.plan("r", "chat").targets]
+
+
+def landings(running: InProcess) -> dict[str, int]:
+    return {landing: count for (_, landing), count in running.service.balancer.landings.items()}
+
+
+async def until(condition: Any) -> None:
+    with trio.fail_after(PATIENCE):
+        while not condition():  # noqa: ASYNC110  # polled, with a deadline
+            await trio.lowlevel.checkpoint()
+
+
+def turn(number: int, api: str) -> dict[str, Any]:
+    """A conversation after so many answers."""
+    said = [{"role": "user", "content": "Hi"}]
+    for past in range(number):
+        said += [{"role": "assistant", "content": f"answer {past}"}, {"role": "user", "content": f"question {past}"}]
+    return {"input" if api == "responses" else "messages": said}
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("named", NAMED)
+async def test_ten_turns_of_a_conversation_go_to_one_member_streamed_and_whole(named, api):
+    """agentgateway/agentgateway#2572, BerriAI/litellm#41065"""
+    async with providers(3) as places, gateway(config(places)) as running:
+        for number in range(10):
+            for how in ({**turn(number, api), **NAMED[named]}, {"headers": (("x-tenant", f"other {number}"),)}):
+                assert (await running.ask("r", api, stream=number % 2 == 1, **how)).status_code == 200
+        assert landings(running) == {"new": 11, "hit": 9}
+        assert sum(place.take_count() for place in places) == 20
+        assert open_answers(running) == [0, 0, 0]
+
+
+async def test_nothing_is_kept_where_a_route_is_not_sticky():
+    async with providers(2) as places, gateway(config(places, sticky=False)) as running:
+        for _ in range(40):
+            await running.ask("r", **NAMED["claude-code"])
+        assert landings(running) == {}
+        assert min(place.take_count() for place in places) > 5
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_the_least_busy_member_is_asked_while_answers_are_open(stream):
+    async with providers(3) as places, gateway(config(places, sticky=False)) as running:
+        with places[0].held(), places[1].held(), places[2].held():
+            async with trio.open_nursery() as nursery:
+                for number in range(1, 7):
+                    nursery.start_soon(partial(running.ask, "r", stream=stream))
+                    await until(lambda number=number: sum(open_answers(running)) == number)
+                await until(lambda: sum(len(place.asked) for place in places) == 6)
+                assert [place.take_count() for place in places] == open_answers(running) == [2, 2, 2]
+                nursery.cancel_scope.cancel()
+        await until(lambda: not any(open_answers(running)))
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("how", ["status", "cut", "client"])
+async def test_no_answer_stays_open_however_it_ends(how, stream):
+    async with providers(2) as places, gateway(config(places)) as running:
+        for place in places:
+            place.fails = 500 if how == "status" else None
+            place.cuts = how == "cut"
+        if how == "client":
+            with places[0].held(), places[1].held(), trio.move_on_after(PATIENCE) as scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(partial(running.ask, "r", stream=stream))
+                    await until(lambda: sum(len(place.asked) for place in places) == 1)
+                    assert sum(open_answers(running)) == 1
+                    scope.cancel()
+        else:
+            await running.ask("r", stream=stream)
+        await until(lambda: not any(open_answers(running)))
+        assert sum(place.take_count() for place in places) >= 1
+
+
+async def test_a_member_that_fails_is_left_and_the_other_keeps_the_conversation():
+    async with providers(2) as places, gateway(config(places)) as running:
+        await running.ask("r", **NAMED["codex"])
+        first, second = sorted(places, key=lambda place: -len(place.asked))
+        first.fails = 500
+        for _ in range(3):
+            assert (await running.ask("r", **NAMED["codex"])).status_code == 200
+        first.fails = None
+        running.clock.now += 100
+        for _ in range(3):
+            assert (await running.ask("r", **NAMED["codex"])).status_code == 200
+        assert (first.take_count(), second.take_count()) == (2, 6)
+        assert landings(running) == {"new": 1, "server_error": 1, "hit": 5}
+
+
+async def test_a_member_that_is_out_is_left():
+    async with providers(2) as places, gateway(config(places)) as running:
+        await running.ask("r", **NAMED["codex"])
+        first, second = sorted(places, key=lambda place: -len(place.asked))
+        running.fail("a" if first is places[0] else "b", "rate_limited", 30.0)
+        await running.ask("r", **NAMED["codex"])
+        running.clock.now += 31
+        await running.ask("r", **NAMED["codex"])
+        assert (first.take_count(), second.take_count()) == (1, 2)
+        assert landings(running) == {"new": 1, "out": 1, "hit": 1}
+
+
+async def test_a_member_that_is_overloaded_and_has_the_conversation_is_asked_once_more_on_the_spot():
+    """A blip is cheaper to sit out than a new cache (openclaw/openclaw#126843)."""
+    async with providers(2) as places, gateway(config(places)) as running:
+        await running.ask("r", **NAMED["codex"])
+        first, second = sorted(places, key=lambda place: -len(place.asked))
+        first.fails = 529
+        assert (await running.ask("r", **NAMED["codex"])).status_code == 200
+        assert (first.take_count(), second.take_count()) == (3, 1)
+        assert landings(running) == {"new": 1, "overloaded": 1}
+
+
+async def test_a_weight_of_nought_is_asked_when_the_others_are_out():
+    async with providers(2) as places:
+        settings = config(places, targets=[[{"target": "a", "weight": 0}, "b"]], balance="weighted")
+        async with gateway(settings) as running:
+            a, b = places
+            for number in range(20):
+                await running.ask("r", headers=(("x-tenant", f"{number}"),))
+            assert (a.take_count(), b.take_count()) == (0, 20)
+            running.fail("b", "rate_limited", 30.0)
+            assert (await running.ask("r")).status_code == 200
+            assert (a.take_count(), b.take_count()) == (1, 0)
+
+
+async def test_streams_teach_how_soon_a_member_begins_and_whole_answers_do_not():
+    async with providers(2) as places, gateway(config(places, balance="lowest_latency")) as running:
+        loads = running.service.balancer.loads
+        targets = running.service.router.plan("r", "chat").targets
+
+        def known() -> int:
+            return sum(loads.percentile(target, 0.9, running.clock.now) is not None for target in targets)
+
+        await running.ask("r", stream=False)
+        assert known() == 0
+        await running.ask("r", stream=True)
+        assert known() == 1
