@@ -148,7 +148,7 @@ class Walk:
         if plan.route is None or plan.route.hedge is None or self._outcomes or len(plan.candidates) == 1:
             return None
         service.hedges.came(plan.route.name, plan.route.hedge)
-        if not may_be_doubled(self.request.incoming):
+        if self.request.turn.records or not may_be_doubled(self.request.incoming):  # a turn has one answer
             return None
         after = plan.route.hedge.after
         if after != "p95":

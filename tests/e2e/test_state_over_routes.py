@@ -35,6 +35,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     aliases = {
         "mixed": {"targets": ["native", "chat"]},
         "natives": {"targets": ["native", "native-2"]},
+        "hedged": {"targets": ["native", "chat"], "hedge": {"after": "50ms", "at_most": "100%"}},
         "threads-first": {"targets": ["threads", "chat"]},
     }
     port = free_port()
@@ -145,3 +146,17 @@ def test_what_a_provider_has_is_not_summed_up_by_another(gateway, upstream):
     upstream.script(DOWN)
     reply = gateway.request("POST", "/v1/responses/compact", asked(previous_response_id="resp_theirs"))
     assert (reply.status, paths(upstream)) == (503, ["/v1/responses/compact"])
+
+
+SILENT = Raw(200, SSE, (b": \n\n",), "hang")
+
+
+def test_a_turn_that_is_kept_is_never_worked_on_twice(gateway, upstream):
+    # anthony-chaudhary/fak#8975
+    upstream.script(SILENT, Script(text="ok"))
+    reply = gateway.request("POST", PATHS["responses"], asked(model="hedged", stream=True, store=False))
+    assert (reply.status, paths(upstream)) == (200, [PATHS["responses"], PATHS["chat"]])
+    upstream.script(SILENT, Script(text="ok"))
+    deadline = {"x-trigate-deadline": "300ms"}
+    reply = gateway.request("POST", PATHS["responses"], asked(model="hedged", stream=True), deadline)
+    assert (reply.status, paths(upstream)) == (504, [PATHS["responses"]])
