@@ -73,7 +73,7 @@ class Call:
 
     def lines(self) -> list[dict[str, Any]]:
         found = [json.loads(line) for line in list(self.gateway.log) if line.startswith("{")]
-        return [line for line in found if line["request_id"] == self.id]
+        return [line for line in found if line.get("request_id") == self.id]
 
     def line(self) -> Mapping[str, Any]:
         """The one line, once it is there. Another request settles behind it, so a second line would be there too."""
