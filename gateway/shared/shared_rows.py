@@ -15,17 +15,22 @@ from gateway.shared.layout import GROUP, KEY, KEYS, find_key
 from gateway.shared.memory import COPY, MOST_AT_ONCE, Seat, SharedMemory
 from gateway.shared.rows import Change, ChangeAll
 
+_MOST_SEEN: Final = 1024
+"""Rows whose bytes a worker remembers, so as not to check them again while they are the same."""
+
 _BEGINS: Final = 4
 """What a checksum is over begins behind it."""
 
 
 class _Copy(NamedTuple):
-    """A copy of a row's value that counts: where it lies, and until when it is kept."""
+    """A copy of a row's value that counts: where it lies, and until when it is kept. ``row`` is the whole row as it was
+    read, both copies, if this is the newest one in it."""
 
     place: int
     sequence: int
     value: bytes
     until: float
+    row: bytes
 
 
 class _Found(NamedTuple):
@@ -69,8 +74,16 @@ class SharedRows:
         self._width = size.width
         self._copy_size = COPY.size + size.width
         self._row_size = 2 * self._copy_size
+        self._seen: dict[bytes, tuple[int, _Copy]] = {}  # where rows begin, and what was right when they were read
 
     def read(self, key: bytes) -> bytes | None:
+        if (seen := self._seen.get(key)) is not None:
+            row, copy = seen
+            if self._map[row : row + self._row_size] == copy.row:
+                return copy.value if copy.until > self._clock() else None
+        return self._read(key)
+
+    def _read(self, key: bytes) -> bytes | None:
         now, row = self._clock(), self._look(key, group := self._group(key))
         if row.number is not None and row.copy is None:  # it is just being written, or its writer is dead
             self._memory.lock(group)
@@ -78,6 +91,10 @@ class SharedRows:
                 row = self._look(key, group)
             finally:
                 self._memory.unlock(group)
+        if row.number is not None and row.copy is not None and row.copy.row:
+            if len(self._seen) >= _MOST_SEEN:
+                self._seen.clear()
+            self._seen[key] = group + KEYS + row.number * self._row_size, row.copy
         return row.value(now)
 
     def update(self, key: bytes, change: Change, keep: float) -> bytes | None:
@@ -124,13 +141,13 @@ class SharedRows:
         size, row = self._copy_size, group + KEYS + number * self._row_size
         both = self._map[row : row + self._row_size]
         one, two = COPY.unpack_from(both), COPY.unpack_from(both, size)
-        newest_first = ((0, one), (size, two)) if one[3] > two[3] else ((size, two), (0, one))
-        for start, (checksum, length, seat, sequence, until, transaction) in newest_first:
+        newest_first = ((0, one, both), (size, two, b"")) if one[3] > two[3] else ((size, two, both), (0, one, b""))
+        for start, (checksum, length, seat, sequence, until, transaction), whole in newest_first:
             value = start + COPY.size
             if checksum == crc32(both[start + _BEGINS : value + length], crc32(key)) and (
                 not transaction or self._memory.committed(seat, transaction)
             ):
-                return _Copy(row + start, sequence, both[value : value + length], until)
+                return _Copy(row + start, sequence, both[value : value + length], until, whole)
         return None
 
     # From here on the rows' groups are locked

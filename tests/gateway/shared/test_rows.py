@@ -199,6 +199,21 @@ def test_as_many_rows_as_a_transaction_cannot_change_are_refused(shared, ids):
         shared.update_all(ids, lambda old, _: [b"x" for _ in old], [HOUR] * len(ids))
 
 
+def test_a_worker_sees_at_once_what_another_has_changed(clock):
+    with SharedMemory.make(LAYOUT) as memory:
+        seat, one_group = memory.take_seat(), keys_of_one_group(2 * GROUP)
+        one, other = (SharedRows(memory, seat, "few", clock) for _ in range(2))
+        first = next(one_group)
+        for number in range(5):
+            one.update(first, put(b"%d" % number), 5)
+            assert [other.read(first) for _ in range(2)] == [b"%d" % number] * 2
+        one.update_all([first], lambda *_: [b"all"], [5])
+        assert [other.read(first) for _ in range(2)] == [b"all"] * 2
+        for _ in range(GROUP):
+            one.update(next(one_group), put(b"x"), HOUR)
+        assert [other.read(first) for _ in range(2)] == [None] * 2
+
+
 def test_tables_do_not_write_over_one_another(clock):
     with SharedMemory.make(LAYOUT) as memory:
         seat = memory.take_seat()
