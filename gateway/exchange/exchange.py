@@ -38,7 +38,7 @@ from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare, prepare_wished
 from gateway.request.router_bodies import read_wishes
 from gateway.request.structure import Bounds
-from gateway.request.suitability import suitable
+from gateway.request.suitability import readers_first, suitable
 from gateway.request.tools_in_chat import where_tools_are_taken
 from gateway.request.wishes import NO_WISHES, Wishes, with_members
 from gateway.routing.plan import Plan
@@ -126,7 +126,9 @@ class Exchange:
             return plan, None
         service = self._context.service
         affinity = await find_affinity(plan.route.sticky, self._memory.owner, self._context.asked.headers, incoming)
-        return service.balancer.arrange(plan, affinity, service.health.clock()), affinity
+        plan = service.balancer.arrange(plan, affinity, service.health.clock())
+        ordered = await offload(incoming.size, readers_first, plan.candidates, incoming)
+        return plan.among(ordered), affinity
 
     def first_of(self, plan: Plan) -> Target | None:
         """The first target of ``plan`` that is not out; a single one is always asked."""

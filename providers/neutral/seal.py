@@ -8,6 +8,7 @@ else ever sees it as if genuine.
 import base64
 import binascii
 import hashlib
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -80,3 +81,19 @@ def unseal(text: str) -> Seal | None:
     except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError):
         return None
     return Seal(Issuer(provider, account), api, item) if api in APIS else None
+
+
+_HEAD = re.compile(rb'\["([^"\\]{1,100})","([0-9a-f]{0,64})","([a-z]{1,20})",')
+_ENOUGH = 400  # characters of a seal in which its head is
+
+
+def sealed_by(text: bytes) -> Seal | None:
+    """The seal that ``text`` begins with, without its item: only its head is looked at. ``None`` if it is none."""
+    body = text[len(PREFIX) : _ENOUGH]
+    try:
+        head = _HEAD.match(base64.urlsafe_b64decode(body[: len(body) // 4 * 4]))
+    except binascii.Error:
+        return None
+    if head is None or not text.startswith(PREFIX.encode()) or (api := head[3].decode()) not in APIS:
+        return None
+    return Seal(Issuer(head[1].decode("utf-8", "replace"), head[2].decode()), api, None)

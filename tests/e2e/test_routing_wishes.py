@@ -56,6 +56,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         "kept-by-both": {"targets": [["kept", "other"]]},
         "plan-first": {"targets": ["plan", "b"]},
         "thinkers": {"targets": ["seals-1", "chat-only"]},
+        "sealed-group": {"targets": [["seals-1", "seals-2"]], "sticky": False},
         "sealed": {"targets": ["seals-1", "seals-2"]},
     }
     own = provider("five/plan", upstream.url, ["chat"], passthrough_auth=True)
@@ -412,6 +413,18 @@ def test_a_target_that_takes_the_clients_own_key_gets_no_key_of_the_gateway(gate
     upstream.script()
     assert ask(gateway, asked("chat", "plan")).status == 401
     assert upstream.seen == []
+
+
+def test_of_a_group_the_maker_of_the_reasoning_is_asked(gateway, upstream):
+    # maximhq/bifrost#5892
+    for _ in range(8):
+        upstream.script(Script(text="4", thinking="2 and 2", seal="c2VhbA=="), Script(text="5"))
+        message = ask(gateway, asked("chat", "sealed-group")).json["choices"][0]["message"]
+        history = [{"role": "user", "content": "2 + 2"}, message, {"role": "user", "content": "and now?"}]
+        assert ask(gateway, asked("chat", "sealed-group", messages=history)).status == 200
+        maker, reader = models(upstream)
+        assert maker == reader
+        assert b"c2VhbA==" in upstream.seen[1].body
 
 
 def test_thinking_of_two_makers_goes_back_to_each_alone(gateway, upstream):

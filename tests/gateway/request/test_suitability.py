@@ -5,13 +5,16 @@ import json
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.config.loading import from_mapping
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming, read_incoming
-from gateway.request.suitability import suitable
+from gateway.request.suitability import readers_first, suitable
 from gateway.routing.plan import Candidate
 from gateway.routing.router import Router
+from providers.neutral.seal import seal, sealed_by
 from streams.events import UNAVAILABLE
 
 NOBODY = ClientRequest((), "")
@@ -205,3 +208,28 @@ def test_the_choice_among_a_hundred_targets_is_not_felt():
         suitable(many, incoming, NOBODY)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.0005, "a fiftieth of a millisecond, on a machine that does nothing else"
+
+
+def test_reasoning_goes_back_to_the_member_of_the_group_that_made_it():
+    # maximhq/bifrost#5892
+    def member(name: str, group: int) -> Candidate:
+        return candidate(name, group, access_key=f"sk-{name}")
+
+    a, b, c = members = (member("a", 0), member("b", 0), member("c", 1))
+    sealed = seal(b.target.recipient.issuer, "messages", {"type": "thinking"})
+    history = chat([{"type": "text", "text": "hm"}], tail=[{"data": sealed}])
+    assert readers_first(members, history) == (b, a, c)
+    assert readers_first(members, chat()) is members
+    kept = Incoming("responses", b"{}", {}, "m", False, ({"encrypted_content": sealed}, {"type": "message"}), 9)
+    assert readers_first(members, kept) == (b, a, c)
+    foreign = seal(c.target.recipient.issuer, "messages", {})
+    assert readers_first(members, chat(tail=[sealed, foreign])) == members, "the latest counts"
+
+
+@given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode()))
+def test_what_only_looks_like_a_seal_changes_nothing(junk):
+    members = (candidate("a"), candidate("b"))
+    body = b'{"messages": [], "x": "tg1.' + junk + b'"}'
+    incoming = Incoming("chat", body, {}, "m", False)
+    assert readers_first(members, incoming) == members
+    assert sealed_by(b"tg1." + junk) is None
