@@ -14,6 +14,7 @@ from gateway.routing.in_order import InOrder
 from gateway.routing.plan import ASKED_ONCE, Candidate, Plan, Policy
 from gateway.routing.retry_without import RetryWithout
 from gateway.routing.target import LaneName, Target
+from gateway.routing.walls import Wall, walled
 from providers.apis import CODECS
 from providers.catalog.models import is_claude
 from providers.catalog.providers import url_for
@@ -102,10 +103,12 @@ class Router:
         of_one = (entry.retries, ASKED_ONCE) if len(route.places) == 1 else (None, Retries())
         return route.retries or of_one[0] or self._config.retries or of_one[1]
 
-    def explain(self, model: str | None, api: Api) -> Explanation:
-        """``plan`` with its reasons. Raises the same errors."""
+    def explain(self, model: str | None, api: Api, wall: Wall = None) -> Explanation:
+        """``plan`` with its reasons, for a client with this ``wall``. Raises the same errors, and where nobody may
+        answer it."""
         meaning = self._names.meaning(model)
         plan = self._plan(meaning, model, api)
+        plan = plan.among(walled(plan.candidates, wall, None))
         target = plan.first
         betas = ((BETA, ",".join(target.betas)),) if target.betas else ()
         url = target.address(CODECS[target.api].wire.suffix())

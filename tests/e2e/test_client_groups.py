@@ -25,7 +25,7 @@ def settings(upstream, port: int) -> dict[str, Any]:
     ]
     return config(
         entries, port,
-        model_aliases={"best": {"targets": ["eu-one", "us-two"]}},
+        model_aliases={"best": {"targets": ["eu-one", "us-two"]}, "far": {"targets": ["us-two", "eu-one"]}},
         client_groups=[{"name": "europe", "only": ["eu-*"]}, {"name": "world", "models": ["best", "us-kept"]}],
         client_keys=[
             {"name": "bank", "key": BANK, "group": "europe"},
@@ -77,9 +77,15 @@ def test_a_group_that_must_stay_is_told_the_failure_and_another_is_served(gatewa
 
 
 def test_each_client_sees_the_names_that_its_group_and_itself_may_use(gateway):
-    assert listed(gateway, BANK) == ["eu-one", "best"]
+    assert listed(gateway, BANK) == ["eu-one", "best", "far"]
     assert listed(gateway, SHOP) == ["us-kept", "best"]
     assert listed(gateway, DESK) == ["best"]
+
+
+def test_the_page_of_models_shows_no_place_outside_of_a_wall(gateway):
+    found = gateway.request("GET", "/ui/models", None, {"authorization": f"Bearer {BANK}"}).json
+    assert {row["name"]: row["target"] for row in found} == {"eu-one": "one/a", "best": "one/a", "far": "one/a"}
+    assert b"two" not in gateway.request("GET", "/ui/models", None, {"authorization": f"Bearer {BANK}"}).body
 
 
 @pytest.mark.parametrize(("key", "model"), [(BANK, "us-two"), (SHOP, "eu-one"), (DESK, "us-kept")])

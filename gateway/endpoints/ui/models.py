@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from gateway.config.loading import Config
 from gateway.routing.router import Explanation, Router
+from gateway.routing.walls import Wall
 from streams.errors import GatewayError
 from streams.events import APIS
 
@@ -18,14 +19,14 @@ def names(config: Config, router: Router) -> Mapping[str, str]:
     return {**{model.id: model.id for model in router.models()}, **wildcards}
 
 
-def reached(router: Router, name: str, asked: str, *, urls: bool) -> dict[str, Any]:
-    """For the page of models: the name, its target, why that one, and the ways of requests. Clients of several APIs
-    whose requests go the same way are told together; of a URL everything that may be secret is masked, and without
-    ``urls`` there is none: where an operator's servers are is not for every client to know."""
+def reached(router: Router, name: str, asked: str, wall: Wall, *, urls: bool) -> dict[str, Any]:
+    """For the page of models: the name, its first target inside of the ``wall``, why that, and the ways of requests.
+    Clients of several APIs whose requests go the same way are told together; of a URL everything that may be secret is
+    masked, and without ``urls`` there is none: where an operator's servers are is not for every client to know."""
     found: list[tuple[str, Explanation]] = []
     for api in APIS:
         try:
-            found.append((api, router.explain(asked, api)))
+            found.append((api, router.explain(asked, api, wall)))
         except GatewayError as error:
             return {"name": name, "target": "", "why": error.failed.message, "ways": [_no_way()]}
     ways: dict[tuple[str, str, str], list[str]] = {}

@@ -108,7 +108,8 @@ async def _models(config: Config, router: Router, authenticator: Authenticator, 
     """Every name that the visitor may ask for, and how a request of each API would go."""
     wished = names(config, router).items()
     may_see = [(name, asked) for name, asked in wished if authenticator.can_use(visitor.client, asked)]
-    found = [reached(router, name, asked, urls=visitor.client is None) for name, asked in may_see]
+    wall = authenticator.wall(visitor.client)
+    found = [reached(router, name, asked, wall, urls=visitor.client is None) for name, asked in may_see]
     return Response(200, _JSON, redact(msgspec.json.encode(found), findable(secrets_in(config))))
 
 
