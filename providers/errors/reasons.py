@@ -54,6 +54,10 @@ REASON_OF_WORD: Final[Mapping[str, FailureReason]] = {
     "AllocationQuota.FreeTierOnly": "quota",
     "data_inspection_failed": "content_filter",
     "DataInspectionFailed": "content_filter",
+    # Zhipu: an empty account, a plan's windows
+    "1113": "quota",
+    "1308": "quota",
+    "1310": "quota",
     # others
     "insufficient_user_quota": "quota",  # new-api
     "quota_exceeded": "quota",  # GitHub Copilot
@@ -80,6 +84,12 @@ SENTENCES: Final[tuple[tuple[str, FailureReason], ...]] = (
     # Google
     (r"API key not valid", "credential"),
     (r"Your prepayment credits are depleted", "quota"),
+    # Kimi's plan, with 403 (openclaw/openclaw#142656, NanmiCoder/cc-haha#1208)
+    (r"You've reached your [\w ()-]{0,40}usage limit", "quota"),
+    # MiniMax's (MiniMax-AI/MiniMax-M2.7#36)
+    (r"usage limit exceeded", "quota"),
+    # Ollama's (continuedev/continue#10579)
+    (r"you \([^()]{1,100}\) have reached your \w{1,20} usage limit", "quota"),
     # OpenRouter
     (r"Rate limit exceeded: free-models-per-day", "quota"),
     # DeepSeek

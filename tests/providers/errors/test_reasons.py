@@ -37,6 +37,9 @@ def test_a_status_alone_is_a_reason(status, reason, body):
 @pytest.mark.parametrize(
     ("status", "error", "reason"),
     [
+        (429, {"code": "1308", "message": "已达到 5 小时的使用上限。"}, "quota"),  # Zhipu's plan (dirge-code/dirge#818)
+        (429, {"code": "1113", "message": "Insufficient balance or no resource package."}, "quota"),
+        (429, {"code": "1302", "message": "Rate limit reached for requests"}, "rate_limited"),  # kaitranntt/ccs#536
         # openai/codex#32341, ColeMurray/background-agents#1532, BerriAI/litellm#16092
         (429, {"type": "insufficient_quota", "code": "insufficient_quota", "message": "m"}, "quota"),
         (429, {"type": "tokens", "code": "rate_limit_exceeded", "message": "m"}, "rate_limited"),
@@ -98,6 +101,10 @@ def test_codes_say_more_than_the_status(status, error, reason):
         (403, "Your newly created team doesn't have any credits or licenses yet.", "quota"),
         (403, "You have run out of credits or need a Grok subscription.", "quota"),
         (429, "Your prepayment credits are depleted.", "quota"),
+        (403, "You've reached your weekly (7-day) usage limit. Your quota will reset when", "quota"),
+        (403, "You've reached your usage limit for this billing cycle. Your quota will be refreshed", "quota"),
+        (429, "usage limit exceeded, 5-hour usage limit reached for Token Plan Starter (0/0 used), resets at", "quota"),
+        (429, "you (somebody) have reached your session usage limit, please wait or upgrade to continue", "quota"),
         (400, "API key not valid. Please pass a valid API key.", "credential"),
         (400, "Incorrect API key provided. You can obtain an API key from", "credential"),
         (400, "Output blocked by content filtering policy", "content_filter"),

@@ -81,6 +81,8 @@ def test_headers_tell_when_a_limit_ends(headers, wait):
         ({"message": "You exceeded your current quota.\n* Quota exceeded, limit: 20\nPlease retry in 36.42s."}, 36.42),
         ({"message": "You have reached your specified API usage limits. You will regain access on 2026-09-22 at 00:00 "
                      "UTC."}, 35_200),
+        ({"message": "usage limit exceeded, 5-hour usage limit reached for Token Plan Starter (0/0 used), resets at "
+                     "2026-09-21T15:00:00Z (2056)"}, 2800),
         ({"message": "Please try again later."}, None),
         ({"message": 3}, None),
         ({}, None),
