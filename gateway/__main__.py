@@ -129,17 +129,21 @@ def check(config: Path | None, no_env: bool, strict: bool, old: Path | None) -> 
 @click.option("--no-env", is_flag=True, help="Do not ask for the environment variables that the config names.")
 @click.option("--if", "supposed", multiple=True, metavar="TARGET=REASON,…",
               help="Suppose that targets fail, such as a=overloaded,b=timeout or '*=connection'.")  # fmt: skip
-def explain(model: str, api: Any, config: Path | None, no_env: bool, supposed: tuple[str, ...]) -> None:
+@click.option("--url", metavar="URL", help="Say where its targets stand now in the gateway that runs there.")
+def explain(
+    model: str, api: Any, config: Path | None, no_env: bool, supposed: tuple[str, ...], url: str | None
+) -> None:
     """Show where requests for MODEL go, without sending one.
 
     That is the provider and its model, whether the bytes pass or are translated, and the URL and the headers of
     the outgoing request, secrets masked; of a name with several targets all of them in their order. With --if it says
-    what follows: which targets are tried, with which waits, and what the client gets. The exit status is 1 for a bad
-    config and 2 for a model that cannot be asked for.
+    what follows: which targets are tried, with which waits, and what the client gets; with --url from where they stand
+    in a gateway that runs, whose key, if it takes one, is TRIGATE_API_KEY. The exit status is 1 for a bad config and 2
+    for a model that cannot be asked for.
     """
     from gateway.commands.explaining import explain as run
 
-    sys.exit(run(model, api, config, no_env, supposed))
+    sys.exit(run(model, api, config, no_env, supposed, url))
 
 
 @main.command("import", short_help="Convert a LiteLLM proxy's config.")

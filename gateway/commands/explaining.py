@@ -2,18 +2,22 @@
 
 import difflib
 import fnmatch
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Final, cast, get_args
 
 import click
+import msgspec
 
 from gateway.commands.check import load_or_explain
+from gateway.commands.clients import KEY_VARIABLE
+from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.rehearsal import Rehearsal, RehearsedAttempt, rehearse
 from gateway.commands.terminal import say
 from gateway.config.loading import Config
-from gateway.routing.plan import Candidate, Plan
+from gateway.routing.plan import Candidate, Outage, Plan
 from gateway.routing.router import Explanation, Router
 from streams.errors import GatewayError
 from streams.events import UNAVAILABLE, Api, FailureReason
@@ -24,32 +28,77 @@ LANES: Final = {
     "hub": "hub: translated to {api}",
 }
 
+PATIENCE: Final = 3.0
+"""Seconds for the answer of a gateway that runs."""
+
 _REASONS: Final = get_args(FailureReason)
 
 
-def explain(model: str, api: Api, path: Path | None, no_env: bool, supposed: Sequence[str] = ()) -> int:
-    """Exit status 0 if the model is known, 1 for a bad config, 2 for a model that cannot be asked for or a supposition
-    that makes no sense. ``supposed`` are texts such as ``a=overloaded,b=timeout``."""
+class RunningTarget(msgspec.Struct, frozen=True):
+    """Where a target stands in a gateway that runs, and what choices among several look at: as ``GET /readyz?verbose``
+    has it."""
+
+    target: str
+    state: str
+    reason: FailureReason | None = None
+    seconds: float = 0.0
+    open: int = 0
+    first_content_ms: float | None = None
+
+    @property
+    def outage(self) -> Outage | None:
+        if self.reason is None:
+            return None
+        return Outage(self.reason, max(self.seconds, 0.001), tried=self.state == "tried")
+
+
+class Ready(msgspec.Struct):
+    """What a gateway says that is ready, or drains."""
+
+    targets: list[RunningTarget]
+
+
+def explain(
+    model: str, api: Api, path: Path | None, no_env: bool, supposed: Sequence[str] = (), url: str | None = None
+) -> int:
+    """Exit status 0 if the model is known, 1 for a bad config, 2 for a model that cannot be asked for, a supposition
+    that makes no sense, or a gateway at ``url`` that does not say where its targets stand. ``supposed`` are texts such
+    as ``a=overloaded,b=timeout``."""
     config = load_or_explain(path, not no_env)
     if config is None:
         return 1
     try:
         found = Router(config).explain(model, api)
         failures = suppositions(supposed, found.plan)
+        running = None if url is None else running_targets(url, os.environ.get(KEY_VARIABLE))
     except GatewayError as error:
         say(error.failed.message)
         say(f"{config.path} has: {', '.join(_names(config))}")
         return 2
-    except click.UsageError as error:
+    except click.ClickException as error:
         say(error.message)
         return 2
-    for name, text in _rows(model, api, found, failures, config):
+    for name, text in _rows(model, api, found, failures, config, running):
         click.echo(f"{name:8} {text}".rstrip())
     return 0
 
 
 def _names(config: Config) -> Iterable[str]:
     return (*(entry.name for entry in config.entries), *config.aliases, *config.routes)
+
+
+def running_targets(url: str, key: str | None) -> dict[str, RunningTarget]:
+    """Where the targets of the gateway at ``url`` stand, by their names. Raises ``click.ClickException``."""
+    place = f"{url.rstrip('/')}/readyz?verbose"
+    try:
+        status, body = fetch(place, {"authorization": f"Bearer {key}"} if key else {}, PATIENCE)
+        found = msgspec.json.decode(body, type=Ready).targets
+    except FetchError as error:
+        raise click.ClickException(f"{place}: {error}") from None
+    except msgspec.MsgspecError:
+        wanted = f"a key that may use all models ({KEY_VARIABLE})" if status in (401, 403) else "a gateway of trigate's"
+        raise click.ClickException(f"{place}: status {status}; it takes {wanted}") from None
+    return {one.target: one for one in found}
 
 
 def suppositions(given: Sequence[str], plan: Plan) -> dict[str, FailureReason]:
@@ -81,19 +130,30 @@ def _or(names: Sequence[str], given: str) -> str:
 
 
 def _rows(
-    model: str, api: Api, found: Explanation, failures: Mapping[str, FailureReason], config: Config
+    model: str,
+    api: Api,
+    found: Explanation,
+    failures: Mapping[str, FailureReason],
+    config: Config,
+    running: Mapping[str, RunningTarget] | None,
 ) -> Iterator[tuple[str, str]]:
     plan = found.plan
     yield "asked", f"{model} by a {api} client"
     if len(plan.candidates) > 1:
         yield "route", _route(plan)
         yield from _heads("targets", (_place(one, api) for one in plan.candidates))
+    if running is not None:
+        places = [one.target.place for one in plan.candidates]
+        yield from _heads("now", (f"{place}: {_state(running.get(place))}" for place in places))
     yield "target", f"{found.target.name} ({found.why})"
     yield "lane", LANES[found.lane].format(api=found.target.api)
     yield "url", f"POST {found.url}"
     yield from _heads("headers", (f"{name}: {value}" for name, value in _outgoing_headers(found)))
+    out = {place: outage for place, one in (running or {}).items() if (outage := one.outage) is not None}
     if failures:
-        yield from _rehearsed(rehearse(plan, failures, config), failures)
+        yield "if", ", ".join(f"{place}={reason}" for place, reason in failures.items())
+    if failures or running is not None:
+        yield from _rehearsed(rehearse(plan, failures, config, out))
 
 
 def _heads(name: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -129,9 +189,19 @@ def _place(one: Candidate, api: Api) -> str:
     return f"{target.place}: {target.name}, {translated}{share}"
 
 
-def _rehearsed(found: Rehearsal, failures: Mapping[str, FailureReason]) -> Iterator[tuple[str, str]]:
-    supposed = ", ".join(f"{place}={reason}" for place, reason in failures.items())
-    yield "if", supposed
+def _state(one: RunningTarget | None) -> str:
+    """Where a target stands, and what a choice among several looks at."""
+    if one is None:
+        return "not known there"
+    first = "" if one.first_content_ms is None else f", first content within {_seconds(one.first_content_ms / 1000)}"
+    scores = f"{one.open} open{first}"
+    if one.reason is None:
+        return f"in, {scores}"
+    passed = "being tried by one request" if one.state == "tried" else f"out for {_seconds(one.seconds)}"
+    return f"{passed}, passed over ({one.reason}), {scores}"
+
+
+def _rehearsed(found: Rehearsal) -> Iterator[tuple[str, str]]:
     yield from _heads("tried", (f"{i}. {_attempt(one)}" for i, one in enumerate(found.attempts, 1)))
     after = f", after at most {_seconds(found.seconds)}" if found.seconds else ""
     if found.failed is None:

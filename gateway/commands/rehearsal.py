@@ -73,16 +73,21 @@ class Clock:
 
 @attrs.define
 class SupposedConditions:
-    """The conditions of a request that has ``clock`` and ``health`` to itself."""
+    """The conditions of a request that has ``clock`` and ``health`` to itself; further places are ``out``, by their
+    names."""
 
     clock: Clock
     health: Health
+    out: Mapping[str, Outage]
 
     @property
     def now(self) -> float:
         return self.clock.now
 
     def outage(self, target: Target, *, alone: bool) -> Outage | None:
+        known = self.out.get(target.place)
+        if known is not None and known.until > self.clock.now and not alone:
+            return known
         return self.health.outage(target, None, alone=alone)
 
     def may_add(self, target: Target) -> bool:
@@ -96,10 +101,13 @@ class SupposedConditions:
         return 1.0
 
 
-def rehearse(plan: Plan, supposed: Mapping[str, FailureReason], config: Config) -> Rehearsal:
-    """The walk of ``plan`` where places fail as ``supposed``, by their names, and all others answer."""
+def rehearse(
+    plan: Plan, supposed: Mapping[str, FailureReason], config: Config, out: Mapping[str, Outage] | None = None
+) -> Rehearsal:
+    """The walk of ``plan`` from moment 0 on, where places are ``out`` or fail as ``supposed``, by their names, and all
+    others answer."""
     with _unlogged():
-        return _rehearse(plan, supposed, config)
+        return _rehearse(plan, supposed, config, out or {})
 
 
 @contextlib.contextmanager
@@ -113,9 +121,11 @@ def _unlogged() -> Iterator[None]:
         log.disabled = disabled
 
 
-def _rehearse(plan: Plan, supposed: Mapping[str, FailureReason], config: Config) -> Rehearsal:
+def _rehearse(
+    plan: Plan, supposed: Mapping[str, FailureReason], config: Config, out: Mapping[str, Outage]
+) -> Rehearsal:
     clock = Clock()
-    conditions = SupposedConditions(clock, Health(lambda: clock.now))
+    conditions = SupposedConditions(clock, Health(lambda: clock.now), out)
     conditions.health.follow(config)
     plan = attrs.evolve(plan, deadline=plan.retries.deadline)
     attempts: list[RehearsedAttempt] = []

@@ -43,10 +43,17 @@ def add_health(app: QuartTrio, service: Service, page: str | None) -> None:
                 service.authenticator.require_unrestricted(service.admission.authenticate(QuartRequest()))
             except GatewayError as error:
                 return refused(error.failed, "chat", service.ledger)
-            targets = {"targets": [state.fields(time.time()) for state in service.health.target_states()]}
+            states = service.health.target_states()
+            targets = {"targets": [{**one.fields(time.time()), **scores(one.key)} for one in states]}
         if service.lifecycle.draining:
             return json_answer({"status": "draining", **targets}, 503)
         return json_answer({"status": "ready", **targets})
+
+    def scores(key: bytes) -> dict[str, Any]:
+        """What choices among targets look at, of the one with this ``key``."""
+        loads = service.balancer.loads
+        (first,) = loads.first_contents([key], service.health.clock())
+        return {"open": loads.counts.count(key), **({} if first is None else {"first_content_ms": round(first * 1000)})}
 
     async def root() -> Response:
         if page is not None and "text/html" in request.headers.get("accept", ""):

@@ -48,13 +48,14 @@ OF_THE_ACCOUNT: Final[frozenset[FailureReason]] = frozenset(("quota", "credentia
 @attrs.frozen
 class TargetState:
     """Where a target stands, for people: the name of its entry, its own, and why it is out, for so many ``seconds``
-    more."""
+    more. ``key`` is its place's."""
 
     entry: str
     target: str
     state: Standing
     reason: FailureReason | None = None
     seconds: float = 0.0
+    key: bytes = b""
 
     def fields(self, at: float) -> dict[str, Any]:
         """The same for JSON, at a time of the clock on the wall (Unix seconds)."""
@@ -366,9 +367,9 @@ class Health:
     def _state(self, entry: str, name: str, keys: tuple[bytes, ...], now: float) -> TargetState:
         rows = [row for _, row in self._known(keys) if standing(row, now) != "in"]
         if not rows:
-            return TargetState(entry, name, "in")
+            return TargetState(entry, name, "in", key=keys[0])
         row = max(rows, key=lambda row: row.until)
-        return TargetState(entry, name, standing(row, now), row.reason, max(row.until - now, 0.0))
+        return TargetState(entry, name, standing(row, now), row.reason, max(row.until - now, 0.0), keys[0])
 
 
 def _is_alive(process: int) -> bool:

@@ -78,6 +78,8 @@ RUNS = (
     Row("trigate explain MODEL", "trigate explain gpt-4o-mini", ("target +openai/gpt-4o-mini",)),
     Row("trigate explain fast --api messages", says=("lane +hub: translated to chat",)),
     Row("trigate explain best", "trigate explain gpt-4o-mini", ("target +openai/gpt-4o-mini",)),
+    Row("trigate explain (MODEL|NAME) --url (URL|http://.*)", "trigate explain gpt-4o-mini --url http://127.0.0.1:12000",
+        ("now +openai/gpt-4o-mini: not known there",)),
     Row("trigate explain NAME --if .*", "trigate explain gpt-4o-mini --if '*=overloaded'", ("answer +503 overloaded",)),
     Row("trigate translate FILE (.*)", r"trigate translate request.json \1", ("max_completion_tokens",)),
     Row("trigate lint( --tolerant| FILE)", "trigate lint --tolerant stream.txt", ("well formed",)),

@@ -1,5 +1,6 @@
 """``trigate explain``: the order of attempts, the waits and the final answer, without a request to anybody."""
 
+import re
 from functools import lru_cache
 from typing import Any, get_args
 
@@ -13,7 +14,8 @@ from gateway.config.loading import Config, from_mapping
 from gateway.routing.plan import Plan
 from gateway.routing.router import Router
 from streams.events import UNAVAILABLE, FailureReason
-from tests.support.harness import config, provider
+from tests.support.harness import config, free_port, provider, refusing_port, running
+from tests.support.upstreams import Raw, Script
 
 NAMES = ("gpu-1", "gpu-2", "cloud", "long")
 TARGETS = [["gpu-1", "gpu-2"], "cloud", {"target": "long", "when": ["context_too_long"]}]
@@ -148,3 +150,39 @@ def test_the_error_that_a_client_gets_is_printed(tmp_path, capsys):
     lines = printed(tmp_path, capsys, "*=credential")
     assert lines[-1].startswith("answer   502 upstream: ")
     assert "tried    1. gpu-1: credential" in lines
+
+
+# Against a gateway that runs
+
+
+@pytest.mark.process
+def test_a_gateway_that_runs_says_who_is_passed_over_and_why(tmp_path, capsys, upstream):
+    upstream.script(Raw(429, (("retry-after", "20"),), (b"{}",)), Script(text="ok"))
+    port = free_port()
+    entries = [provider(f"vllm/{name}", f"{upstream.url}/v1", ["chat"], name=name, key=f"sk-{name}") for name in "ab"]
+    settings = config(entries, port, model_aliases={"best": {"targets": ["a", "b"]}})
+    file = tmp_path / "trigate.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    with running(file, port) as gateway:
+        body = {"model": "best", "messages": [{"role": "user", "content": "Hello"}]}
+        assert gateway.request("POST", "/v1/chat/completions", body).status == 200
+        assert explain("best", "chat", file, no_env=False, url=gateway.url) == 0
+        lines = capsys.readouterr().out.splitlines()
+        at = next(i for i, line in enumerate(lines) if line.startswith("now "))
+        assert re.fullmatch(r"now      a: out for (19|20)\S* s, passed over \(rate_limited\), 0 open", lines[at])
+        assert lines[at + 1].strip().startswith("b: in, 0 open")
+        assert lines[-2:] == ["tried    1. b: answers", "answer   200 from b"]
+        supposed = ("b=overloaded",)
+        assert explain("best", "chat", file, no_env=False, supposed=supposed, url=gateway.url) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert "tried    1. b: overloaded" in lines
+        assert lines[-1].startswith("answer   503 overloaded")
+
+
+@pytest.mark.parametrize("path", ["", "/v1/chat/completions"])
+def test_what_is_no_gateway_is_said(tmp_path, capsys, path):
+    file = tmp_path / "trigate.yaml"
+    file.write_text(yaml.safe_dump(routed()))
+    with refusing_port() as refused:
+        assert explain("best", "chat", file, no_env=True, url=f"http://127.0.0.1:{refused}{path}") == 2
+    assert "/readyz?verbose: nothing listens there" in capsys.readouterr().err

@@ -29,10 +29,10 @@ async def test_readyz_says_of_each_target_whether_it_is_asked_why_not_and_until_
         answer = await running.get("/readyz?verbose")
         assert answer.status_code == 200
         out, well = answer.json()["targets"]
-        assert well == {"target": "two", "state": "in"}
+        assert well == {"target": "two", "state": "in", "open": 0}
         assert 59 < out.pop("seconds") <= 60
         assert out.pop("until").endswith("Z")
-        assert out == {"target": "one", "state": "out", "reason": "rate_limited"}
+        assert out == {"target": "one", "state": "out", "reason": "rate_limited", "open": 0}
         assert (await running.get("/readyz")).json() == {"status": "ready"}
         assert PROVIDER_KEY not in answer.text
 
