@@ -140,7 +140,7 @@ class Exchange:
     def _suited(self, plan: Plan, incoming: Incoming) -> Plan:
         """The plan without the targets that cannot answer the request, as far as that is known."""
         if kept_elsewhere(incoming):
-            plan = narrow(plan, ONE_PLACE, ())
+            plan = narrow(plan, ONE_PLACE)
         return plan.among(suitable(plan.candidates, incoming, self._context.asked))
 
     def _bounds(self) -> Bounds:
@@ -154,7 +154,7 @@ class Exchange:
         plan = self._plan_for(incoming.model) if not wishes.names else self._wished(wishes)
         plan = plan.with_each(partial(where_tools_are_taken, incoming))
         if wishes is not NO_WISHES:
-            plan = narrow(plan, wishes, self._context.service.router.entries)
+            plan = narrow(plan, wishes)
         record.route = None if plan.route is None else plan.route.name
         target = plan.first
         record.target, record.model, record.provider_api = target.name, target.model, target.api

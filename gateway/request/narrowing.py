@@ -10,7 +10,7 @@ from gateway.config.settings import ModelEntry, Retries
 from gateway.request.wishes import Wishes, Word
 from gateway.routing.plan import Candidate, Plan
 from gateway.routing.target import Target
-from providers.catalog.providers import find
+from providers.catalog.providers import Provider, find
 from streams.errors import invalid
 
 _SLUGS: Final = {"google_ai_studio": "gemini", "z_ai": "zhipu", "alibaba": "qwen"}
@@ -33,9 +33,9 @@ def joined(plans: Sequence[Plan], several: Retries) -> Plan:
     return attrs.evolve(like, candidates=tuple(found.values()))
 
 
-def narrow(plan: Plan, wishes: Wishes, entries: Sequence[ModelEntry]) -> Plan:
+def narrow(plan: Plan, wishes: Wishes) -> Plan:
     """What the ``wishes`` leave of ``plan``. Raises ``GatewayError`` (400) as ``narrowed`` does."""
-    candidates = narrowed(plan.candidates, wishes, entries)
+    candidates = narrowed(plan.candidates, wishes)
     retries = narrowed_retries(plan.retries, wishes, candidates)
     route = plan.route
     if route is not None and wishes.balance is not None:
@@ -47,13 +47,14 @@ ONE_PLACE: Final = Wishes(fallback="off")
 """What holds for a request that one provider alone can answer, nobody knows which: the first one is asked alone."""
 
 
-def narrowed(candidates: tuple[Candidate, ...], wishes: Wishes, entries: Sequence[ModelEntry]) -> tuple[Candidate, ...]:
+def narrowed(candidates: tuple[Candidate, ...], wishes: Wishes) -> tuple[Candidate, ...]:
     """The ``candidates`` that the ``wishes`` leave, in their order. A router that knows the wishes gets them as they
-    are, and looks after them itself. Raises ``GatewayError`` (400) with the place of a wish for one that leaves nothing
-    or that names none of the ``entries`` and providers of the configuration."""
+    are, and looks after them itself. Raises ``GatewayError`` (400) with the place of a wish for one that leaves
+    nothing, or that names neither a candidate nor a well-known provider: other entries are not the client's to know
+    of."""
     if not any(is_router(one.target, wishes) for one in candidates):
         for word in (*wishes.order, *(wishes.only or ()), *wishes.ignored):
-            _check_known(word, entries)
+            _check_known(word, candidates)
     if wishes.private is not None:
         candidates = tuple(one for one in candidates if is_router(one.target, wishes))
         if not candidates:
@@ -122,14 +123,22 @@ def _names_any(target: Target, words: Iterable[Word]) -> bool:
 
 def _means(word: str, entry: ModelEntry) -> bool:
     """Whether ``word`` is the name of ``entry`` or of its provider."""
-    plain = word.lower()
-    slug = plain.replace("-", "_")
-    row = find(_SLUGS.get(slug, slug)) or find(plain)
+    plain, row = word.lower(), _row(word)
     names = (entry.name.lower(), *(prefix.lower() for prefix in entry.prefixes))
-    return plain in names or slug in names or (row is not None and row.id == entry.provider.id)
+    return plain in names or _slug(plain) in names or (row is not None and row.id == entry.provider.id)
 
 
-def _check_known(word: Word, entries: Sequence[ModelEntry]) -> None:
+def _row(word: str) -> Provider | None:
+    slug = _slug(word.lower())
+    return find(_SLUGS.get(slug, slug)) or find(word.lower())
+
+
+def _slug(word: str) -> str:
+    return word.replace("-", "_")
+
+
+def _check_known(word: Word, candidates: Sequence[Candidate]) -> None:
     at, name = word
-    if not any(_means(name, entry) for entry in entries):
-        raise invalid(f"{at} names {name[:100]!r}, which is no entry and no provider of this gateway", at)
+    if _row(name) is None and not any(_means(name, one.target.entry) for one in candidates):
+        asked = candidates[0].target.asked
+        raise invalid(f"{at} names {name[:100]!r}, which is no provider and none of the places of {asked!r}", at)

@@ -62,7 +62,6 @@ class Router:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self.entries = config.entries
         self.client_routing = config.client_routing
         self.several = config.retries or Retries()
         self._names = Names(config.entries, config.aliases, config.routes)

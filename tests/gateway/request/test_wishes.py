@@ -249,7 +249,7 @@ def test_a_header_outranks_the_body_and_both_narrow():
     ],
 )
 def test_providers_are_meant_by_entry_or_provider(provider, left):
-    assert groups(narrowed(SEVERAL, said("openrouter", provider=provider), CONFIG.entries)) == left
+    assert groups(narrowed(SEVERAL, said("openrouter", provider=provider))) == left
 
 
 @pytest.mark.parametrize(
@@ -259,21 +259,22 @@ def test_providers_are_meant_by_entry_or_provider(provider, left):
         ({"ignore": ["sonnet", "azure", "openai"]}, "provider.ignore"),
         ({"order": ["gpt", "deepinfra"]}, "provider.order[1]"),
         ({"ignore": ["opneai"]}, "provider.ignore[0]"),
+        ({"order": ["argon"]}, "provider.order[0]"),  # an entry, but not the client's to know of
         ({"zdr": True}, "provider.zdr"),
         ({"data_collection": "deny"}, "provider.data_collection"),
     ],
 )
 def test_what_leaves_nothing_or_names_nobody_is_refused(provider, at):
     wishes = said("openrouter", provider=provider)
-    assert refused(narrowed, SEVERAL, wishes, CONFIG.entries)[:2] == ("invalid_request", at)
+    assert refused(narrowed, SEVERAL, wishes)[:2] == ("invalid_request", at)
 
 
 def test_a_router_of_that_kind_looks_after_its_own_wishes():
     both = candidates("sonnet", "router")
     wishes = said("openrouter", provider={"only": ["deepinfra"], "order": ["deepinfra/turbo"]})
-    assert groups(narrowed(both, wishes, CONFIG.entries)) == ["router"]
+    assert groups(narrowed(both, wishes)) == ["router"]
     private = said("openrouter", provider={"zdr": True})
-    assert groups(narrowed(both, private, CONFIG.entries)) == ["router"]
+    assert groups(narrowed(both, private)) == ["router"]
 
 
 def test_names_are_joined_in_their_order_and_each_place_is_asked_once():
@@ -326,7 +327,7 @@ def test_any_body_is_understood_or_refused_with_its_place(members, api):
     incoming = chat(api, **members, **({"input": "hi"} if api == "responses" else {}))
     try:
         wishes = read_wishes(NOTHING, incoming, ALL)
-        left = narrowed(SEVERAL, wishes, CONFIG.entries)
+        left = narrowed(SEVERAL, wishes)
     except GatewayError as error:
         failed = error.failed
     else:
