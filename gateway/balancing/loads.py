@@ -23,8 +23,8 @@ class Loads(Protocol):
         """The answers that each is giving now."""
         ...
 
-    def first_contents(self) -> Sequence[float | None]:
-        """Seconds within which 9 of 10 streams of each begin; ``None`` where there were none in the last minutes."""
+    def first_contents(self) -> Sequence[float]:
+        """Seconds within which 9 of 10 streams of each begin; 0 where there were none in the last minutes."""
         ...
 
     def prices(self) -> Sequence[float | None]:
@@ -106,10 +106,10 @@ class MeasuredLoads:
         times = self._times.get(target.identity.place)
         return None if times is None else times.percentile(share, now)
 
-    def first_contents(self, keys: Sequence[bytes], now: float) -> list[float | None]:
+    def first_contents(self, keys: Sequence[bytes], now: float) -> list[float]:
         """As ``Loads`` has them, of the targets with these keys."""
         found, oldest = map(self._times.get, keys), now - WINDOW
-        return [None if times is None or times.newest <= oldest else times.typical for times in found]
+        return [0.0 if times is None or times.newest <= oldest else times.typical for times in found]
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -128,7 +128,7 @@ class GroupLoads:
     def open_answers(self) -> list[int]:
         return self.answers
 
-    def first_contents(self) -> list[float | None]:
+    def first_contents(self) -> list[float]:
         return self.loads.first_contents(self.keys, self.now)
 
     def prices(self) -> list[float | None]:

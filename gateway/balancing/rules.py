@@ -24,7 +24,8 @@ _ALIKE: Final = 1.25
 _STEEP: Final = 4
 """How steeply shares fall: a member that takes twice as long gets a sixteenth of what it had."""
 _FLOOR: Final = 0.06
-"""The share of a slow member: a little more than the 5 of 100 requests by which it is seen to be fast again."""
+"""The least share of a slow member, where all of these together do not have half: a little more than the 5 of 100
+requests by which it is seen to be fast again."""
 
 
 def least_busy(weights: Sequence[float], loads: Loads, random: Random) -> list[int]:
@@ -49,14 +50,23 @@ def lowest_latency(weights: Sequence[float], loads: Loads, random: Random) -> li
     on whichever is a little ahead. The slower ones have less, but never so little that nobody would see them become
     fast again; one that nothing is known of counts as fast (BerriAI/litellm#3360, #1361)."""
     times = loads.first_contents()
-    known = [time for time, weight in zip(times, weights, strict=True) if weight and time is not None]
+    known = [time for time, weight in zip(times, weights, strict=True) if time and weight]
     if not known or max(known) <= (fast := _ALIKE * min(known)):
         return _drawn(weights, random)
-    wanted = [
-        weight if time is None or time <= fast else weight * (fast / time) ** _STEEP
+    shares = [
+        weight if time <= fast else weight * (fast / time) ** _STEEP
         for weight, time in zip(weights, times, strict=True)
     ]
-    return _drawn(_with_floor(wanted), random)
+    floor = min(_FLOOR, 0.5 / len(shares))
+    least, most = floor * sum(shares), max(shares)
+    keys = [
+        -(random() ** (most / share)) if share >= least else 1 + time if share else _LAST * (1 + random())
+        for share, time in zip(shares, times, strict=True)
+    ]
+    tried = int(random() / floor)
+    if tried < len(keys) and 0 < shares[tried] < least:
+        keys[tried] = -2.0
+    return _ordered(keys)
 
 
 def cheapest(weights: Sequence[float], loads: Loads, random: Random) -> list[int]:
@@ -64,19 +74,6 @@ def cheapest(weights: Sequence[float], loads: Loads, random: Random) -> list[int
     one."""
     prices = [inf if price is None else price for price in loads.prices()]
     return sorted(least_busy(weights, loads, random), key=lambda at: (not weights[at], prices[at]))
-
-
-def _with_floor(wanted: list[float]) -> list[float]:
-    """Shares in the proportion that is ``wanted``, none of them less than the floor but for 0. All that are raised have
-    half of the requests at most."""
-    total, several = sum(wanted), len(wanted) - wanted.count(0)
-    floor = min(_FLOOR, 1 / (2 * several)) if several else 0.0
-    least = floor * total
-    low = [share for share in wanted if share < least]
-    if not low:
-        return wanted
-    raised = floor * (total - sum(low)) / (1 - floor * (len(low) - low.count(0)))
-    return [share if share >= least or not share else raised for share in wanted]
 
 
 def _drawn(shares: Sequence[float], random: Random) -> list[int]:

@@ -36,13 +36,13 @@ class SaidLoads:
     """The loads of a group's members, in their order."""
 
     open: Sequence[int] = ()
-    times: Sequence[float | None] = ()
+    times: Sequence[float] = ()
     price: Sequence[float | None] = ()
 
     def open_answers(self) -> Sequence[int]:
         return self.open
 
-    def first_contents(self) -> Sequence[float | None]:
+    def first_contents(self) -> Sequence[float]:
         return self.times
 
     def prices(self) -> Sequence[float | None]:
@@ -51,7 +51,7 @@ class SaidLoads:
 
 def idle(members: int) -> SaidLoads:
     """Nothing is open, and nothing is known."""
-    return SaidLoads([0] * members, [None] * members, [None] * members)
+    return SaidLoads([0] * members, [0.0] * members, [None] * members)
 
 
 def plan(candidates: Sequence[Candidate], by: Route | None = None) -> Plan:

@@ -22,7 +22,7 @@ def balancer(seed: int = 1) -> Balancer:
     return Balancer(LocalRows(10, lambda: 0.0), chance=Random(seed).random)
 
 
-def typical(loads: MeasuredLoads, members: Sequence[Candidate], now: float) -> Sequence[float | None]:
+def typical(loads: MeasuredLoads, members: Sequence[Candidate], now: float) -> Sequence[float]:
     return loads.first_contents([one.target.identity.place for one in members], now)
 
 
@@ -116,7 +116,7 @@ def test_times_are_forgotten_after_five_minutes():
     loads, (one,) = balancer().loads, group(1)
     loads.observed(one.target, 9.0, 0.0)
     assert typical(loads, [one], 299.0) == [9.0]
-    assert typical(loads, [one], 300.0) == [None]
+    assert typical(loads, [one], 300.0) == [0.0]
     assert loads.percentile(one.target, 0.95, 300.0) is None
 
 
