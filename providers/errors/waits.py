@@ -60,16 +60,13 @@ def _in_headers(headers: Headers, now: float) -> Iterator[float | None]:
 
 def _in_body(error: Mapping[str, Any], now: float) -> Iterator[float | None]:
     for member in ("resets_in_seconds", "retry_after"):  # ChatGPT's plans; routers
-        yield _number(error.get(member))
+        if type(number := error.get(member)) in (int, float):
+            yield seconds(str(number), now)
     if (moment := error.get("resets_at")) is not None:
         yield seconds(str(moment), now)
     for detail in details_of(error):
         if isinstance(delay := detail.get("retryDelay"), str):  # Google
             yield seconds(delay, now)
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if type(value) in (int, float) else None
 
 
 def _inner_headers(error: Mapping[str, Any]) -> Headers:

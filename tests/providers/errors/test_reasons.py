@@ -2,12 +2,16 @@
 
 import json
 import re
+from typing import get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from providers.errors.failures import read_event_failure, read_failure
+from providers.errors.limits import LONGEST, told_outage
 from providers.errors.reasons import REASON_OF_WORD, SENTENCES
-from streams.events import UNAVAILABLE
+from streams.events import UNAVAILABLE, FailureReason
 
 QUOTA_FAILURE = "type.googleapis.com/google.rpc.QuotaFailure"
 
@@ -245,3 +249,46 @@ def test_a_code_inside_of_a_stream_gives_the_client_a_status(code, kind, status)
 
 def test_codes_of_trouble_are_never_the_requests_fault():
     assert set(REASON_OF_WORD.values()) - UNAVAILABLE == {"content_filter"}
+
+
+# Anything at all
+
+MEMBERS = st.sampled_from(
+    ["error", "errors", "message", "code", "type", "status", "details", "detail", "innererror", "metadata", "headers",
+     "reasons", "flagged_input", "violations", "quotaId", "quota_limit", "retryDelay", "resets_at", "resets_in_seconds",
+     "retry_after", "param", "reason", "__type"]
+)  # fmt: skip
+WORDS = st.sampled_from([*REASON_OF_WORD, "PerDay", "34.4s", "1e9", "nan", "#", "Please try again in 5s.", "x" * 5000])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**400), 10**400) | st.floats() | st.text(max_size=9) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(MEMBERS, inner, max_size=4),
+    max_leaves=12,
+)
+ERRORS = st.fixed_dictionaries(
+    {"code": st.just("rate_limit_exceeded")},
+    optional=dict.fromkeys(("resets_in_seconds", "resets_at", "retry_after", "details", "metadata", "type"), VALUES),
+)
+HEADERS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["retry-after", "retry-after-ms", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens",
+             "anthropic-ratelimit-unified-status", "anthropic-ratelimit-unified-5h-status", "x-amzn-errortype",
+             "anthropic-ratelimit-unified-5h-reset", "x-codex-primary-used-percent", "x-codex-primary-reset-at"]
+        ),
+        st.sampled_from(["", "0", "100", "rejected", "1e400", "-1", "nan", "9" * 99, "6m0s", "0001-01-01", "ms"]),
+    ),
+    max_size=6,
+).map(tuple)  # fmt: skip
+
+
+@given(
+    VALUES | st.builds(lambda error: {"error": error}, ERRORS),
+    st.sampled_from([200, 302, 400, 401, 403, 404, 429, 500, 503, 599]),
+    HEADERS,
+)
+def test_whatever_a_provider_says_has_a_reason_and_a_bounded_wait(value, status, headers):
+    for failed in (read_failure(status, json.dumps(value).encode(), headers), read_event_failure(value)):
+        assert failed.reason in get_args(FailureReason)
+        assert failed.wait is None or 0 < failed.wait <= LONGEST
+    outage = told_outage(headers)
+    assert outage is None or 0 < outage[1] <= LONGEST

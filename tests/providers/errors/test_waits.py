@@ -73,6 +73,7 @@ def test_headers_tell_when_a_limit_ends(headers, wait):
         ({"resets_at": "2026-09-21T14:14:20Z"}, 60),
         ({"resets_at": None, "resets_in_seconds": "soon"}, None),
         ({"resets_in_seconds": True}, None),
+        ({"resets_in_seconds": 10**400, "resets_at": 10**400}, None),
         ({"metadata": {"headers": {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1790000060000"}}}, 60),
         ({"message": "Rate limit reached for gpt-5 in organization o on tokens per min (TPM): Limit 30000. "
                      "Please try again in 11.054s. Visit the page to learn more."}, 11.054),
