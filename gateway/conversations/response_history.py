@@ -25,7 +25,6 @@ from gateway.http.offload import offload
 from gateway.request.parse import Incoming
 from gateway.request.structure import Bounds
 from gateway.routing.plan import Candidate
-from gateway.routing.target import Target
 from gateway.stores.store import Node, Store, Unavailable
 from providers.responses.ids import is_ours
 from providers.responses.kept import UNUSABLE, previous, references, resolved
@@ -48,7 +47,8 @@ async def load_responses(
     Raises ``GatewayError``: 400 for what is not there or cannot be continued, 413 for a conversation beyond its
     ``bounds``, 503 where the store cannot say."""
     options = await offload(incoming.size, read_options, incoming)
-    here = [await offload(incoming.size, _is_kept_here, scope, incoming, one.target, options) for one in candidates]
+    ours = await offload(incoming.size, _is_ours, scope, incoming, options)
+    here = [ours or one.target.lane == "hub" or one.target.entry.keeps_own for one in candidates]
     if not all(here):
         elsewhere = tuple(one for one, is_here in zip(candidates, here, strict=True) if not is_here)
         if len(elsewhere) == len(candidates) or _goes_on(options):
@@ -84,9 +84,8 @@ async def _is_local(scope: StateScope, options: StateOptions) -> bool:
     return await scope.store.get(scope.owner, options.previous) is None
 
 
-def _is_kept_here(scope: StateScope, incoming: Incoming, target: Target, options: StateOptions) -> bool:
-    if target.lane == "hub" or target.entry.keeps_own:
-        return True
+def _is_ours(scope: StateScope, incoming: Incoming, options: StateOptions) -> bool:
+    """What the request goes on from was made here, or its turn can only be kept here."""
     if is_ours(options.previous) or is_ours(options.conversation):
         return True
     if options.refers and any(map(is_ours, references(decoded(incoming, "input")))):
