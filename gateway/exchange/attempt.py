@@ -197,7 +197,7 @@ class Attempt:
         response = await context.service.upstream.send(out)
         self._head, self._status = time.perf_counter(), response.status
         context.record.upstream_id = self._redacted(upstream_id(response.headers))
-        context.observer.responded(response)
+        context.observer.responded(out, response)
         if 200 <= response.status < 300:
             self.stage = Stage.ANSWERING
             return response

@@ -33,8 +33,8 @@ class CallObserver(Protocol):
         ``secrets``."""
         ...
 
-    def responded(self, response: UpstreamResponse) -> None:
-        """The head of the provider's answer is there."""
+    def responded(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
+        """The head of the provider's answer to ``request`` is there. Two may be under way."""
         ...
 
     def received(self, body: bytes) -> None:
@@ -53,7 +53,7 @@ class Unobserved:
     ) -> None:
         return
 
-    def responded(self, response: UpstreamResponse) -> None:
+    def responded(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
         return
 
     def received(self, body: bytes) -> None:
@@ -80,9 +80,9 @@ class CallObservers:
         for observer in self.observers:
             observer.sent(request, waited, api, provider, secrets)
 
-    def responded(self, response: UpstreamResponse) -> None:
+    def responded(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
         for observer in self.observers:
-            observer.responded(response)
+            observer.responded(request, response)
 
     def received(self, body: bytes) -> None:
         for observer in self.observers:

@@ -108,7 +108,7 @@ class Recording:
         self.provider = Half(api, path, request_headers=_telling(request.headers))
         self._add(self.provider.request, request.body)
 
-    def responded(self, response: UpstreamResponse) -> None:
+    def responded(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
         if self.provider is not None:
             self.provider.status, self.provider.content_type = response.status, response.header("content-type")
             self.provider.response_headers = translated_headers(response.headers)

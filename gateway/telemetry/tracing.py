@@ -8,7 +8,7 @@ gone. No exchange ever waits for it, and nothing that is said in one is in a spa
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -49,6 +49,8 @@ BATCH: Final = 512
 LAST: Final = 3.0
 """Seconds for what is left at the end of the process."""
 
+_BEGUN: Final = {"first": 0, "hedge": 1}
+"""The order in which attempts begin, by why they are made, where it is not that in which they end."""
 _CONTEXT: Final = ("traceparent", "tracestate")
 _EXPORTER: Final = "OTEL_EXPORTER_OTLP_"
 
@@ -80,11 +82,15 @@ class Trace:
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
     ) -> None:
         """The request has its place among those under way, for which it may have waited."""
-        self._attempts[-1].goes_out(waited)
+        self._times(request).goes_out(waited)
 
-    def responded(self, response: UpstreamResponse) -> None:
+    def responded(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
         """The head of the provider's answer is there."""
-        self._attempts[-1].answers(response.status)
+        self._times(request).answers(response.status)
+
+    def _times(self, request: UpstreamRequest) -> AttemptTimes:
+        """Those of the attempt that ``request`` belongs to: two may be under way."""
+        return next(one for one in reversed(self._attempts) if one.connects == request.connected)
 
     def received(self, body: bytes) -> None:
         """Do nothing: nothing that is said is in a span."""
@@ -110,17 +116,29 @@ class Trace:
         _judge(self._call, record, line["ended"])
         if record.first_write is not None:
             self._call.add_event("first token", timestamp=_moment(record.began + record.first_write))
-        ends = [*(attempt.began for attempt in self._attempts[1:]), ended]
         several = len(self._attempts) > 1
         if several:
             self._call.update_name(self._tracing.mask(f"chat {record.model}")[:LONGEST_NAME])
-        tried = record.tried if len(record.tried) == len(self._attempts) else (None,) * len(self._attempts)
-        for attempt, end, told in zip(self._attempts, ends, tried, strict=True):
-            if several and told is not None and told.seconds is not None:  # what comes then may be a wait
-                end = min(end, attempt.began + told.seconds)
+        for attempt, end, told in zip(self._attempts, self._ends(ended), self._told(), strict=True):
             parent = self._attempt(self._call, attempt, told, end) if several else self._call
             for name, since, until in attempt.phases(end):
                 self._phase(parent, name, since, until)
+
+    def _told(self) -> Sequence[Tried | None]:
+        """What the record has of each attempt, which is in the order in which they ended."""
+        tried = sorted(self._record.tried, key=lambda one: _BEGUN.get(one.cause, len(_BEGUN)))
+        return tried if len(tried) == len(self._attempts) else [None] * len(self._attempts)
+
+    def _ends(self, ended: float) -> Iterator[float]:
+        """When each attempt ended; of what the record does not have, when the next one began."""
+        nexts = [*(one.began for one in self._attempts[1:]), ended]
+        for one, told, next_ in zip(self._attempts, self._told(), nexts, strict=True):
+            if told is None:
+                yield next_
+            elif told.seconds is None or len(nexts) == 1:
+                yield ended
+            else:
+                yield min(ended, one.began + told.seconds)
 
     def _attempt(self, call: "Span", times: AttemptTimes, told: Tried | None, end: float) -> "Span":
         """The span of one of several attempts."""

@@ -152,7 +152,10 @@ def gateway(collector, upstream, by_hand) -> Iterator[Gateway]:
             provider("deepseek/gone", f"http://127.0.0.1:{refused}", ["chat"]),
         ]
         port = free_port()
-        aliases = {"routed": {"targets": ["gone", "on-chat"]}}
+        aliases = {
+            "routed": {"targets": ["gone", "on-chat"]},
+            "hedged": {"targets": ["by-hand", "on-chat"], "hedge": {"after": "50ms", "at_most": "100%"}},
+        }
         traced = {"endpoint": collector.url, "random_sampling": 100}
         settings = config(entries, port, tracing=traced, model_aliases=aliases)
         with running(settings, port) as process:
@@ -283,6 +286,23 @@ def test_each_of_several_attempts_has_a_span_that_says_what_became_of_it(gateway
     assert [one.status for one in attempts] == [ERROR, 0]
     assert [one.attributes.get("http.response.status_code") for one in attempts] == [None, 200]
     assert [len(collector.children(one, "stream")) for one in attempts] == [0, 1]
+
+
+def test_an_attempt_beside_another_one_has_its_own_times(gateway, upstream, by_hand, collector):
+    upstream.script(ANSWER)
+    with Wire.connect(gateway.port) as client:
+        headers = {"x-request-id": "beside-another"}
+        client.send(post(PATHS["chat"], asked("hedged", stream=True), headers=headers))
+        with by_hand.accept() as peer:
+            peer.read_request()  # and nothing more: the second one is faster
+            client.read_until(b"[DONE]")
+    call = collector.of("beside-another")["chat on-chat"]
+    first, second = sorted(collector.children(call, "attempt"), key=lambda span: span.start)
+    assert first.attributes["trigate.attempt.reason"] == "hedge_lost"
+    assert "http.response.status_code" not in first.attributes
+    assert (second.attributes["trigate.attempt.cause"], second.attributes["trigate.attempt.reason"]) == ("hedge", "ok")
+    assert first.start < second.start < first.end <= second.end
+    assert [len(collector.children(one, "stream")) for one in (first, second)] == [0, 1]
 
 
 def test_each_answer_over_a_websocket_is_an_exchange_of_its_client(gateway, upstream, collector):
