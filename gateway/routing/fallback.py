@@ -163,7 +163,7 @@ def _again(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> S
             continue
         wait = max(backoff, mine[-1].failed.wait or 0.0)
         if (outage := _outage(plan, target, conditions)) is not None:
-            if outage.tried and outage.reason != "rate_limited":
+            if outage.reason != "rate_limited":  # it has failed too often for one request to wait for it
                 continue
             wait = max(wait, outage.until - now)
         if _fits(plan, wait, now) and (found is None or (wait, len(mine)) < found[:2]):

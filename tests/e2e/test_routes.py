@@ -115,6 +115,13 @@ def script(providers: Mapping[str, Upstream], **answers: Any) -> None:
         upstream.script(*(found if isinstance(found, tuple) else (found,)))
 
 
+def refresh(gateway: Gateway, providers: Mapping[str, Upstream]) -> None:
+    """A good answer of each target: no circuit opens for what fails afterwards."""
+    script(providers, a=WELL, b=WELL, c=WELL)
+    for name in "abc":
+        assert ask(gateway, "chat", name).status == 200
+
+
 def sent(providers: Mapping[str, Upstream]) -> dict[str, int]:
     return {name: len(upstream.seen) for name, upstream in providers.items() if upstream.seen}
 
@@ -235,6 +242,7 @@ def test_the_overflow_is_told_where_the_place_for_it_fails(gateway, providers):
 @pytest.mark.parametrize("name", ["stubborn", "two", "best", "grouped"])
 def test_the_number_of_attempts_is_that_of_all_requests(gateway, providers, api, stream, name):
     # BerriAI/litellm#34129, HKUDS/nanobot#2760, envoyproxy/envoy#32580
+    refresh(gateway, providers)
     script(providers, a=(DOWN,) * 9, b=(DOWN,) * 9, c=(DOWN,) * 9)
     reply = ask(gateway, api, name, stream)
     most = 3 if name == "stubborn" else 4
@@ -246,6 +254,7 @@ def test_the_number_of_attempts_is_that_of_all_requests(gateway, providers, api,
 
 def test_all_are_asked_once_before_any_is_asked_again(gateway, providers):
     # deltawi/deltallm#247
+    refresh(gateway, providers)
     script(providers, a=(DOWN,) * 4, b=(DOWN,) * 4, c=(DOWN,) * 4)
     tried = ask(gateway, "chat", "grouped").headers["x-trigate-tried"]
     names = [one.partition("=")[0] for one in tried.split(", ")]

@@ -144,6 +144,13 @@ def test_where_all_are_out_one_request_waits_for_the_first_that_is_due():
     assert "a is out (overloaded, for 9 s)" in end.failed.message
 
 
+def test_a_request_that_has_failed_waits_for_a_told_limit_alone():
+    both = failed("a"), failed("b", "rate_limited", 3.0)
+    out = {"a": Outage("overloaded", 101.0), "b": Outage("rate_limited", 103.0)}
+    assert step(plan("a", "b"), *both, out=out) == Send(TARGETS["b"], after=3.0)
+    assert place(step(plan("a", "b"), *both, out={**out, "b": Outage("server_error", 101.0)})) is None
+
+
 def test_where_all_are_limited_the_client_is_told_so():
     out = {"a": Outage("rate_limited", 160.0), "b": Outage("quota", 170.5)}
     end = step(plan("a", "b"), out=out)
