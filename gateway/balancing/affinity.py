@@ -98,9 +98,9 @@ def _named(sticky: str, headers: Mapping[str, str], incoming: Incoming) -> tuple
 
 
 def _text(raw: msgspec.Raw | None) -> str | None:
-    """``raw`` if it is a string; what else may stand there is for the provider to refuse."""
+    """``raw`` if it is a string that may be a name; what else may stand there is for the provider to refuse."""
     try:
-        return None if raw is None else _STRING.decode(raw)
+        return None if raw is None or len(raw) > _ENDS else _STRING.decode(raw)
     except msgspec.MsgspecError:
         return None
 

@@ -77,6 +77,7 @@ def test_both_spellings_of_codexs_header_are_known(header):
         ({"prompt_cache_key": None}, "beginning"),
         ({"prompt_cache_key": 7}, "beginning"),
         ({"prompt_cache_key": ""}, "beginning"),
+        ({"prompt_cache_key": "k" * 10_000}, "beginning"),
         ({"metadata": {"user_id": json.dumps({"device_id": "d", "session_id": SESSION})}}, "user"),
         ({"metadata": {"user_id": f"user_{'0' * 64}_account__session_{SESSION}"}}, "user"),
         ({"metadata": {"user_id": "user-7"}}, "beginning"),

@@ -174,3 +174,15 @@ async def test_streams_teach_how_soon_a_member_begins_and_whole_answers_do_not()
         assert known() == 0
         await running.ask("r", stream=True)
         assert known() == 1
+
+
+async def test_a_member_that_was_given_up_without_content_is_known_to_take_so_long():
+    async with providers(2) as places:
+        settings = config(places, targets=[["a", {"target": "b", "weight": 0}]], first_content="50ms")
+        async with gateway(settings) as running:
+            with places[0].held():
+                assert (await running.ask("r", stream=True)).status_code == 200
+            first = running.service.router.plan("r", "chat").first
+            seconds = running.service.balancer.loads.percentile(first, 0.9, running.clock.now)
+            assert seconds is not None
+            assert seconds >= 0.05
