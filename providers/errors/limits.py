@@ -27,6 +27,8 @@ _DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:
 _UNITS: Final = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 
 _UNIFIED: Final = "anthropic-ratelimit-unified-"
+_OVERAGE: Final = f"{_UNIFIED}overage-status"
+"""Whether more than the plan can be bought: no window of it."""
 _CODEX: Final = "x-codex-"
 _USED: Final = "-used-percent"
 _CREDITS: Final = ("x-codex-credits-has-credits", "x-codex-credits-unlimited")
@@ -86,7 +88,7 @@ def _windows(told: Mapping[str, str]) -> Iterator[str]:
     """The windows that are used up, by the beginning of their headers' names."""
     if told.get(f"{_UNIFIED}status") == "rejected":
         for name, value in told.items():
-            if name.startswith(_UNIFIED) and name.endswith("-status") and value == "rejected":
+            if value == "rejected" and name.startswith(_UNIFIED) and name.endswith("status") and name != _OVERAGE:
                 yield name.removesuffix("-status")
     if any(told.get(name, "").lower() == "true" for name in _CREDITS):
         return

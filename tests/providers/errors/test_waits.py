@@ -55,6 +55,10 @@ def test_moments_and_durations_are_read(text, wait):
         ({HEAD + "unified-status": "rejected", HEAD + "unified-5h-status": "rejected",
           HEAD + "unified-5h-reset": "1790000010", HEAD + "unified-7d-status": "allowed",
           HEAD + "unified-7d-reset": "1790086400", "retry-after": "10"}, 10),
+        # that nothing can be bought beside the plan until the month ends is no window (Yeachan-Heo/gajae-code#2444)
+        ({HEAD + "unified-status": "rejected", HEAD + "unified-reset": "1790000010",
+          HEAD + "unified-5h-status": "rejected", HEAD + "unified-5h-reset": "1790000010",
+          HEAD + "unified-overage-status": "rejected", HEAD + "unified-overage-reset": "1790800000"}, 10),
         ({"x-codex-primary-used-percent": "100", "x-codex-primary-reset-after-seconds": "13873",
           "x-codex-secondary-used-percent": "80", "x-codex-secondary-reset-after-seconds": "316705"}, 13_873),
         ({"x-codex-primary-used-percent": "100", "x-codex-primary-reset-at": "1790000100"}, 100),
