@@ -29,8 +29,8 @@ _UNITS: Final = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 _UNIFIED: Final = "anthropic-ratelimit-unified-"
 _OVERAGE: Final = f"{_UNIFIED}overage-status"
 """Whether more than the plan can be bought: no window of it."""
-_CODEX: Final = "x-codex-"
-_USED: Final = "-used-percent"
+_CODEX: Final = ("x-codex-primary", "x-codex-secondary")
+"""The windows of the plan; names with more in them are of other models than the one that has answered."""
 _CREDITS: Final = ("x-codex-credits-has-credits", "x-codex-credits-unlimited")
 
 
@@ -92,9 +92,9 @@ def _windows(told: Mapping[str, str]) -> Iterator[str]:
                 yield name.removesuffix("-status")
     if any(told.get(name, "").lower() == "true" for name in _CREDITS):
         return
-    for name, value in told.items():
-        if name.startswith(_CODEX) and name.endswith(_USED) and _is_full(value):
-            yield name.removesuffix(_USED)
+    for window in _CODEX:
+        if _is_full(told.get(f"{window}-used-percent", "")):
+            yield window
 
 
 def _is_full(percent: str) -> bool:

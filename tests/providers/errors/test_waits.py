@@ -132,6 +132,7 @@ def test_failures_carry_their_wait():
         ({"x-codex-primary-used-percent": "100", "x-codex-primary-reset-after-seconds": "60",
           "x-codex-credits-unlimited": "true"}, None),
         ({"x-codex-primary-used-percent": "12", "x-codex-primary-reset-after-seconds": "60"}, None),
+        ({"x-codex-other-primary-used-percent": "100", "x-codex-other-primary-reset-after-seconds": "60"}, None),
     ],
 )  # fmt: skip
 def test_a_provider_may_say_that_it_is_going_to_refuse(headers, outage):
