@@ -1,0 +1,95 @@
+"""All targets of a name away under constant load, on real sockets: what is offered against what is sent."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import attrs
+import pytest
+
+from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider, running
+from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, render, served
+
+BROKEN = Raw(500, (("content-type", "application/json"),), (b'{"error": {"type": "api_error", "message": "broke"}}',))
+OFFERED, AT_ONCE = 300, 12
+
+
+class Counted(Upstream):
+    """Providers that are away until they are back, but for one request in ``but_for``; ``sent`` are the requests that
+    reached them, by target."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        self.away = True
+        self.but_for = 0
+        self.sent: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def answer(self, seen: Seen) -> Raw:
+        with self._lock:
+            self.sent[seen.json["model"]] += 1
+            well = not self.away or (self.but_for and self.sent.total() % self.but_for == 0)
+        return render(Script(text="ok"), "chat", seen.json) if well else BROKEN
+
+
+@attrs.frozen
+class Stage:
+    gateway: Gateway
+    upstream: Counted
+
+    def ask(self, name: str = "best") -> Reply:
+        body = {"model": name, "messages": [{"role": "user", "content": "Hello"}]}
+        return self.gateway.request("POST", PATHS["chat"], body)
+
+    def load(self, name: str) -> list[Reply]:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(lambda _: self.ask(name), range(OFFERED)))
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    with served(Counted) as upstream:
+        url = f"{upstream.url}/v1"
+        entries = [provider(f"openai/{one}", url, ["chat"], name=one, key=f"sk-{one}") for one in "abc"]
+        never = {"failures": 1_000_000, "error_rate": "100%"}
+        entries += [
+            provider(f"groq/{one}", url, ["chat"], name=one, key=f"sk-{one}", circuit=never)
+            for one in ("bare-a", "bare-b")
+        ]
+        aliases = {"best": {"targets": [["a", "b"], "c"]}, "bare": {"targets": ["bare-a", "bare-b"]}}
+        circuit = {"cooldown": "500ms", "longest": "500ms"}
+        port = free_port()
+        with running(config(entries, port, model_aliases=aliases, circuit=circuit), port) as gateway:
+            yield Stage(gateway, upstream)
+
+
+def test_targets_that_are_away_are_left_alone_and_clients_are_told_when_to_come_back(stage):
+    """Clients retry as well, and both together multiply: openai/codex#30471, bman654/clodex#81."""
+    began = time.monotonic()
+    replies = stage.load("best")
+    took = time.monotonic() - began
+    assert {reply.status for reply in replies} <= {500, 502, 503}
+    refused = [reply for reply in replies if reply.headers["x-trigate-attempts"] == "0"]
+    assert len(refused) > OFFERED / 2
+    assert {(reply.status, int(reply.headers["retry-after"]) <= 1) for reply in refused} == {(503, True)}
+    # 4 attempts each would be 1200. Three targets take some failures each, and then a trial every half second.
+    assert sum(stage.upstream.sent.values()) < OFFERED / 2 + 3 * took / 0.5
+    stage.upstream.away = False
+    eventually(lambda: stage.ask().status == 200, 5)
+    assert [stage.ask().status for _ in range(20)] == [200] * 20
+
+
+def test_where_nothing_is_left_alone_a_budget_holds_what_is_added(stage):
+    """A fifth of what clients bring, and three a second beside that: ray-project/ray#64399."""
+    stage.upstream.but_for = 3
+    replies = stage.load("bare")
+    assert {reply.status for reply in replies} <= {200, 500, 502}
+    sent = sum(stage.upstream.sent.values())
+    assert OFFERED <= sent <= 1.2 * OFFERED + 30
+    assert all(count <= 4 for count in Counter(map(attempts, replies)))
+
+
+def attempts(reply: Reply) -> int:
+    return int(reply.headers["x-trigate-attempts"])
