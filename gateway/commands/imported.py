@@ -169,7 +169,7 @@ def summary(result: Result) -> Iterator[str]:
     routes = sum("targets" in target for target in result.aliases.values())
     aliases = len(result.aliases) - routes
     counts += [_counted(aliases, "alias", "es")] if aliases else []
-    counts += [f"{_counted(routes, 'name')} with several targets"] if routes else []
+    counts += [f"{_counted(routes, 'name')} with several targets (groups and fallbacks)"] if routes else []
     counts += [_counted(len(result.client_keys), "client key")] if result.client_keys else []
     last = counts.pop()
     yield f"Carried over: {' and '.join(filter(None, (', '.join(counts), last)))}."

@@ -47,7 +47,9 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
     found = run("import", "config.yaml", "--keys", "keys.csv", cwd=folder)
     assert found.returncode == 3
     lines = found.stderr.splitlines()
-    assert lines[0] == "Carried over: 8 of 10 models, 1 alias, 2 names with several targets and 6 client keys."
+    assert lines[0] == (
+        "Carried over: 8 of 10 models, 1 alias, 2 names with several targets (groups and fallbacks) and 6 client keys."
+    )
     assert lines[1].endswith("left out: blocked-one (blocked), expired-one (expired 2025-03-01).")
     assert [line.split(" (")[0].strip() for line in lines[3:]] == [
         "names that clients ask for",
