@@ -159,6 +159,16 @@ class InProcess:
         async with self._client() as client:
             return await client.post(PATHS[api], json=body | members, headers=list(headers))
 
+    @contextlib.asynccontextmanager
+    async def leaving(self, model: str) -> AsyncIterator[None]:
+        """A client that has asked, and leaves at the end of the block."""
+        body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).encode()
+        stream = await trio.open_tcp_stream("127.0.0.1", int(self.url.rpartition(":")[2]))
+        async with stream:
+            head = f"POST {PATHS['chat']} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n"
+            await stream.send_all(head.encode() + body)
+            yield
+
     async def count_tokens(self, model: str) -> httpx2.Response:
         body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
         async with self._client() as client:

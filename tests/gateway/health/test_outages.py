@@ -115,11 +115,9 @@ async def test_a_trial_whose_client_leaves_is_given_back():
         running.fail("a", "quota")
         running.clock.now += 600
         with a.held():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(running.ask, "r")
+            async with running.leaving("r"):
                 await until(lambda: a.asked)
                 assert running.service.health.target_states()[0].state == "tried"
-                nursery.cancel_scope.cancel()
             await until(lambda: running.service.health.target_states()[0].state == "due")
 
 
@@ -220,11 +218,9 @@ async def test_who_waits_for_a_target_and_leaves_lets_the_next_one_wait():
     async with providers(2) as (a, b), gateway(config(a, b), real=True) as running:
         running.fail("a", "rate_limited", 1.0)
         running.fail("b", "rate_limited", 60.0)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(running.ask, "r")
+        async with running.leaving("r"):
             await until(lambda: running.service.health.outage(target(running), None).tried)
             assert (await running.ask("r")).status_code == 429
-            nursery.cancel_scope.cancel()
         await until(lambda: not running.service.health.outage(target(running), None).tried)
         assert (await running.ask("r")).status_code == 200
         assert a.take_count() == 1
