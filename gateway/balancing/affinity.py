@@ -36,11 +36,11 @@ SHORT, LONG = 300.0, 3600.0
 """Seconds for which providers keep a prompt since it was last used: by default, and where the request asks for more
 (https://platform.claude.com/docs/en/build-with-claude/prompt-caching)."""
 
-_ASKED: Final = re.compile(rb'"ttl"\s*:\s*"1h"|"prompt_cache_retention"\s*:\s*"24h"')
-_MARKS: Final = (b'"1h"', b'"24h"')
-_LOOKED_THROUGH: Final = 128 * 1024
-"""Bytes at either end of a body in which a longer lifetime is looked for: marks stand on the system's text and tools,
-or on the last turns."""
+_HOUR: Final = re.compile(rb'"ttl"\s*:\s*"1h"')
+_MARKED: Final = ("cache_control", "system", "tools")
+"""Members in which a cache is asked for, beside the conversation."""
+_LOOKED_THROUGH: Final = 32 * 1024
+"""Bytes at either end of such a member in which a lifetime is looked for: marks stand on its first or last parts."""
 
 _SESSION: Final = re.compile(r'session_id\\?"\s*:\s*\\?"([^"\\]{1,128})|_session_([0-9a-f-]{32,36})')
 """The session in Claude Code's ``metadata.user_id``, which is JSON in a string, and once was ``user_…_session_…``."""
@@ -81,7 +81,7 @@ async def find_affinity(sticky: str | None, owner: str, headers: Headers, incomi
         return None
     source, name = named
     key = hashlib.blake2b(repr((owner, name)).encode(), digest_size=16).digest()
-    return Affinity(key, _lifetime(incoming.body), source)
+    return Affinity(key, _lifetime(incoming), source)
 
 
 def _named(sticky: str, headers: Mapping[str, str], incoming: Incoming) -> tuple[AffinitySource, str] | None:
@@ -173,8 +173,13 @@ def _texts(value: Any) -> Iterator[str]:
                     yield from _texts(item)
 
 
-def _lifetime(body: bytes) -> float:
-    for part in (body[:_LOOKED_THROUGH], body[_LOOKED_THROUGH:][-_LOOKED_THROUGH:]):
-        if any(mark in part for mark in _MARKS) and _ASKED.search(part):
-            return LONG
+def _lifetime(incoming: Incoming) -> float:
+    members = incoming.members
+    if _text(members.get("prompt_cache_retention")) == "24h":
+        return LONG
+    for name in (*_MARKED, CODECS[incoming.api].wire.conversation.member):
+        if (raw := members.get(name)) is not None:
+            text = memoryview(raw)
+            if _HOUR.search(text[:_LOOKED_THROUGH]) or _HOUR.search(text[_LOOKED_THROUGH:][-_LOOKED_THROUGH:]):
+                return LONG
     return SHORT

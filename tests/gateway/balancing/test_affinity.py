@@ -181,6 +181,8 @@ def test_a_request_in_which_no_user_has_a_word_belongs_to_no_conversation(body):
         ({"system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral", "ttl": "5m"}}]}, SHORT),
         ({"system": [{"type": "text", "text": "s", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]}, LONG),
         ({"messages": [{"role": "user", "content": '"ttl": "1h"'}]}, SHORT),
+        ({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, LONG),
+        ({"tools": [{"name": "n", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]}, LONG),
         ({"prompt_cache_retention": "24h"}, LONG),
         ({"prompt_cache_retention": "in_memory"}, SHORT),
     ],
