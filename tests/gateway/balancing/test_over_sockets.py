@@ -186,3 +186,21 @@ async def test_a_member_that_was_given_up_without_content_is_known_to_take_so_lo
             seconds = running.service.balancer.loads.percentile(first, 0.9, running.clock.now)
             assert seconds is not None
             assert seconds >= 0.05
+
+
+async def test_conversations_of_two_client_keys_are_two_whatever_they_are_called():
+    async with providers(2) as places:
+        keys = [{"name": name, "key": f"key-of-{name}"} for name in ("alice", "ben")]
+        async with gateway({**config(places), "client_keys": keys}) as running:
+            for name in ("alice", "ben", "alice", "ben"):
+                headers = (("authorization", f"Bearer key-of-{name}"), *NAMED["codex"]["headers"])
+                assert (await running.ask("r", headers=headers)).status_code == 200
+            assert landings(running) == {"new": 2, "hit": 2}
+
+
+async def test_a_reload_keeps_conversations_and_times():
+    async with providers(2) as places, gateway(config(places, balance="lowest_latency")) as running:
+        await running.ask("r", stream=True, **NAMED["codex"])
+        running.reload(config(places, balance="weighted", first_content="9s"))
+        await running.ask("r", stream=True, **NAMED["codex"])
+        assert landings(running) == {"new": 1, "hit": 1}
