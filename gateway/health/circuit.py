@@ -28,6 +28,9 @@ APART: Final = 10.0
 """Seconds for which a credential that was refused is not sent again, also where there is nowhere else to go."""
 LONGEST_TOLD: Final = 32 * 86400.0
 """Seconds: no provider's window is longer than a month, and what is longer is a mistake."""
+TRYING: Final = 60
+"""Seconds for which the others leave it to one request to try a place. One that is silent for longer, as a whole answer
+of a model that reasons may be, keeps nobody away: else a route whose places are all out could be so for ten minutes."""
 EARLY: Final = 0.001
 """Seconds by which a clock may be behind the moment that somebody has waited for."""
 
@@ -38,7 +41,7 @@ PROBES: Final = 2
 """Probes in a row that a server does not answer well until it is out: a busy one may be late for one."""
 
 _MOST: Final = 255
-_ROW: Final = struct.Struct(f"<ddQIHBBB{STEPS}h{STEPS}h")
+_ROW: Final = struct.Struct(f"<ddQIHBBB{STEPS}h{STEPS}hI")
 SIZE: Final = _ROW.size
 """Bytes of a packed state."""
 _REASONS: Final[tuple[FailureReason | None, ...]] = (None, *get_args(FailureReason))
@@ -50,7 +53,8 @@ class Circuit:
     """The state of one place, by one clock. It is out ``until`` a moment for the ``reason`` of that moment, for those
     that have nowhere else to go until ``shut``. ``failures`` are those in a row, ``openings`` how often in a row it has
     been taken out for them, ``limits`` how often for its rate without a time. ``trial`` is the number of the request
-    that tries it, 0 without one. ``good`` and ``bad`` are the attempts of the last steps, up to number ``step``."""
+    that tries it, 0 without one, and ``trial_until`` the second up to which it is left to that one. ``good`` and
+    ``bad`` are the attempts of the last steps, up to number ``step``."""
 
     until: float = 0.0
     shut: float = 0.0
@@ -62,6 +66,7 @@ class Circuit:
     limits: int = 0
     good: tuple[int, ...] = _NOTHING
     bad: tuple[int, ...] = _NOTHING
+    trial_until: int = 0
 
     @property
     def ends_by_itself(self) -> bool:
@@ -71,14 +76,14 @@ class Circuit:
     def pack(self) -> bytes:
         """``SIZE`` bytes. All zeros are the state of a place of which nothing is known."""
         reason = _REASONS.index(self.reason)
-        numbers = (self.failures, reason, self.openings, self.limits, *self.good, *self.bad)
+        numbers = (self.failures, reason, self.openings, self.limits, *self.good, *self.bad, self.trial_until)
         return _ROW.pack(self.until, self.shut, self.trial, self.step, *numbers)
 
     @classmethod
     def unpack(cls, row: bytes) -> "Circuit":
         until, shut, trial, step, failures, reason, openings, limits, *counts = _ROW.unpack(row)
-        good, bad = tuple(counts[:STEPS]), tuple(counts[STEPS:])
-        return cls(until, shut, trial, step, failures, _REASONS[reason], openings, limits, good, bad)
+        good, bad, trial_until = tuple(counts[:STEPS]), tuple(counts[STEPS:-1]), counts[-1]
+        return cls(until, shut, trial, step, failures, _REASONS[reason], openings, limits, good, bad, trial_until)
 
 
 CLOSED: Final = Circuit()
@@ -105,7 +110,12 @@ def standing(circuit: Circuit, now: float) -> Standing:
         return "out"
     if circuit.ends_by_itself:
         return "in"
-    return "tried" if circuit.trial else "due"
+    return "tried" if is_tried(circuit, now) else "due"
+
+
+def is_tried(circuit: Circuit, now: float) -> bool:
+    """True while one request finds out how the place is, or waits to do so."""
+    return circuit.trial != 0 and now < circuit.trial_until
 
 
 def is_out(circuit: Circuit, now: float) -> bool:
@@ -124,12 +134,14 @@ def is_shut(circuit: Circuit, now: float) -> bool:
 def with_trial(circuit: Circuit, now: float, trial: int) -> Circuit:
     """``trial`` tries the place, if it has to be tried and nobody does; it may still wait for the time to be over."""
     needed = circuit.reason is not None and (is_out(circuit, now) or not circuit.ends_by_itself)
-    return attrs.evolve(circuit, trial=trial) if needed and not circuit.trial else circuit
+    if not needed or is_tried(circuit, now):
+        return circuit
+    return attrs.evolve(circuit, trial=trial, trial_until=int(max(now, circuit.until)) + TRYING)
 
 
 def without_trial(circuit: Circuit, trial: int) -> Circuit:
     """``trial`` has ended and said nothing: the next request may try."""
-    return attrs.evolve(circuit, trial=0) if trial and circuit.trial == trial else circuit
+    return attrs.evolve(circuit, trial=0, trial_until=0) if trial and circuit.trial == trial else circuit
 
 
 def after_good(circuit: Circuit, now: float, sent: float, trial: int = 0) -> Circuit:
@@ -169,7 +181,7 @@ def with_counts(circuit: Circuit, now: float, good: int, bad: int = 0) -> Circui
 def reopened(circuit: Circuit, before: Circuit) -> Circuit:
     """The answer that made ``circuit`` good, from what it was ``before``, has broken off after it had begun: it was no
     good answer (a place that begins every answer and ends none is not well)."""
-    return circuit if circuit.reason is not None or circuit.failures else attrs.evolve(before, trial=0)
+    return circuit if circuit.reason is not None or circuit.failures else attrs.evolve(before, trial=0, trial_until=0)
 
 
 def claimed(circuit: Circuit, now: float, every: float) -> Circuit:

@@ -23,6 +23,7 @@ from gateway.health.circuit import (
     after_good,
     first_trial,
     is_shut,
+    is_tried,
     left_by,
     let_in,
     process_of,
@@ -221,7 +222,7 @@ class Health:
             return None
         _, row = max(out, key=lambda pair: pair[1].until)
         assert row.reason is not None
-        return Outage(row.reason, row.until, tried=row.trial != 0)
+        return Outage(row.reason, row.until, tried=is_tried(row, now))
 
     def _without_the_dead(self, key: bytes, row: Circuit) -> Circuit:
         """``row`` without the trial of a worker that has died with it."""
@@ -236,7 +237,7 @@ class Health:
         for key, row in self._known((identity.place, identity.account)):
             if is_shut(row, now):
                 reason: FailureReason = "credential" if key == identity.account else "rate_limited"
-                return Outage(reason, row.shut, tried=row.trial != 0)
+                return Outage(reason, row.shut, tried=is_tried(row, now))
         return None
 
     def may_add(self, target: Target) -> bool:

@@ -162,6 +162,16 @@ def test_a_trial_that_says_nothing_is_given_back():
     assert without_trial(with_trial(circuit, 106.0, 8), 7).trial == 8
 
 
+def test_a_trial_that_is_silent_for_a_minute_keeps_nobody_away():
+    """Else all requests to a route whose other places are out would be refused for as long as one answer takes."""
+    circuit = with_trial(opened(), 105.0, 7)
+    assert [standing(circuit, at) for at in (164.9, 165.0)] == ["tried", "due"]
+    circuit = with_trial(circuit, 165.0, 8)
+    assert (standing(circuit, 166.0), circuit.trial) == ("tried", 8)
+    assert without_trial(circuit, 7) == circuit
+    assert standing(after_good(circuit, 170.0, 105.0, 7), 170.0) == "in"
+
+
 def test_a_good_answer_shortens_no_time():
     circuit = opened()
     assert standing(after_good(circuit, 101.0, 100.5), 101.0) == "out"
@@ -223,7 +233,7 @@ CIRCUITS = st.builds(
     Circuit,
     until=st.floats(0, 1e9), shut=st.floats(0, 1e9), trial=st.integers(0, 2**63), step=st.integers(0, 2**31),
     failures=st.integers(0, 0xFFFF), reason=st.none() | REASONS, openings=st.integers(0, 255),
-    limits=st.integers(0, 255), good=COUNTS, bad=COUNTS,
+    limits=st.integers(0, 255), good=COUNTS, bad=COUNTS, trial_until=st.integers(0, 2**32 - 1),
 )  # fmt: skip
 
 
