@@ -47,6 +47,23 @@ _WHY: Final[Mapping[Group, str]] = {
 }
 
 
+_STANDS: Final[Mapping[str, str]] = {
+    "rpm_limit": "ratelimits",
+    "tpm_limit": "ratelimits",
+    "max_parallel_requests": "ratelimits",
+    "max_budget": "budgets",
+}
+"""Columns that are carried over, and under which key: nothing enforces them yet, so that they are losses, too."""
+
+_RATES: Final = (
+    ("rpm_limit", "requests", "/m"),
+    ("tpm_limit", "tokens", "/m"),
+    ("max_parallel_requests", "concurrent", ""),
+)
+_PERIODS: Final[Mapping[str, str]] = {"1d": "day", "24h": "day", "1mo": "month"}
+_DAYS: Final = re.compile(r"[1-9][0-9]{0,3}d")
+
+
 @attrs.frozen
 class Token:
     """A row of the table. ``digest`` is in hexadecimal, ``expires`` None for a key without an end; ``row`` has all
@@ -192,9 +209,32 @@ def taken_over(
             losses.append(Loss(Group.NAMES, f"models of the key {name}: {', '.join(unknown)}", "they are not above"))
         called.add(name)
         models = {} if allowed is None else {"models": list(allowed)}
-        items[key.digest] = {"name": name, "sha256": key.digest, **models}
+        items[key.digest] = {"name": name, "sha256": key.digest, **models, **_limits(key.row)}
     held = [key for key in keys if key.digest in items]
     return ClientKeys(tuple(items.values()), (*losses, *_without_limits(held, items)), tuple(no_longer_good))
+
+
+def _limits(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The limits of a key that have a counterpart."""
+    found: dict[str, Any] = {}
+    for column, limit, unit in _RATES:
+        number = _number(row.get(column))
+        if number is not None and number == int(number):
+            found.setdefault("ratelimits", {})[limit] = f"{int(number)}{unit}" if unit else int(number)
+    budget, duration = _number(row.get("max_budget")), str(row.get("budget_duration") or "")
+    period = _PERIODS.get(duration) or (duration if _DAYS.fullmatch(duration) else None)
+    if budget is not None and period is not None:
+        found["budgets"] = [f"{budget:g} usd/{period}"]
+    return found
+
+
+def _number(value: Any) -> float | None:
+    """A number above 0, of JSON or CSV."""
+    try:
+        number = float(value) if not isinstance(value, bool) else 0.0
+    except (TypeError, ValueError):
+        return None
+    return number if 0 < number < 10**15 else None
 
 
 def _refused(key: Token, now: datetime) -> str | None:
@@ -229,7 +269,7 @@ def _without_limits(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) 
     for group, columns in _LIMITS.items():
         for column in columns:
             if some := [items[key.digest]["name"] for key in held if _says(key.row.get(column))]:
-                yield Loss(group, f"{column} of {_some(some)}", _WHY[group])
+                yield Loss(group, f"{column} of {_some(some)}", _why(group, column, items))
     if some := [items[key.digest]["name"] for key in held if key.expires is not None]:
         yield Loss(Group.PROTECTION, f"expires of {_some(some)}", "a key holds until it is taken out of the file")
     team = [key for key in held if key.row.get("team_id") and "models" not in items[key.digest]]
@@ -237,6 +277,13 @@ def _without_limits(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) 
         yield Loss(
             Group.PROTECTION, f"the teams of {_some(some)}", "their models are not in the export: all may be used"
         )
+
+
+def _why(group: Group, column: str, items: Mapping[str, dict[str, Any]]) -> str:
+    stands = _STANDS.get(column)
+    if stands is None or not any(stands in item for item in items.values()):
+        return _WHY[group]
+    return f"it stands under {stands}, which nothing enforces yet"
 
 
 def _says(value: Any) -> bool:

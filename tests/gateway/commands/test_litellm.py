@@ -448,6 +448,28 @@ def test_a_key_that_nobody_can_vouch_for_is_lost(columns, group, what):
     assert [(loss.group, loss.what) for loss in result.losses] == [(group, what)]
 
 
+@pytest.mark.parametrize(
+    ("columns", "limits"),
+    [
+        ({"max_budget": 20, "budget_duration": "1d"}, {"budgets": ["20 usd/day"]}),
+        ({"max_budget": "2.5", "budget_duration": "30d"}, {"budgets": ["2.5 usd/30d"]}),
+        ({"max_budget": "100", "budget_duration": "1mo"}, {"budgets": ["100 usd/month"]}),
+        ({"max_budget": 20, "budget_duration": "30s"}, {}),
+        ({"max_budget": 20}, {}),
+        ({"rpm_limit": "60", "tpm_limit": 1000.0}, {"ratelimits": {"requests": "60/m", "tokens": "1000/m"}}),
+        ({"max_parallel_requests": 5, "rpm_limit": "many"}, {"ratelimits": {"concurrent": 5}}),
+    ],
+)
+def test_the_limits_of_a_key_stand_in_its_item_and_are_lost_until_something_enforces_them(columns, limits):
+    result = exported(**columns)
+    assert [{name: one[name] for name in limits} for one in result.client_keys] == [limits]
+    assert {"budgets", "ratelimits"} & set(result.client_keys[0]) == set(limits)
+    assert {loss.what.split()[0] for loss in result.losses} == set(columns) - {"budget_duration"}
+    for loss in result.losses:
+        assert ("which nothing enforces yet" in loss.why) == bool(limits)
+    from_mapping(yaml.safe_load("\n".join(lines(result, "f"))))
+
+
 def test_a_key_for_no_model_of_its_own_is_told_so():
     (loss,) = exported(models=["no-default-models"]).losses
     assert loss.why == "it may use no model of its own"
