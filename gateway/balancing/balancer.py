@@ -104,7 +104,8 @@ class Balancer:
             elif affinity.source != "beginning" or not _is_crowded(at, group.weights, loads):
                 order.remove(at)
                 order.insert(0, at)
-        return [group.members[at] for at in order]
+        members = group.members
+        return [members[at] for at in order]
 
     def is_warm(self, plan: Plan, target: Target, affinity: Affinity | None) -> bool:
         """Whether ``target`` probably has the conversation's prompt in its cache: worth a second try on the spot where

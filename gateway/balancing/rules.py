@@ -50,7 +50,9 @@ def lowest_latency(weights: Sequence[float], loads: Loads, random: Random) -> li
     on whichever is a little ahead. The slower ones have less, but never so little that nobody would see them become
     fast again; one that nothing is known of counts as fast (BerriAI/litellm#3360, #1361)."""
     times = loads.first_contents()
-    known = [time for time, weight in zip(times, weights, strict=True) if time and weight]
+    known = times
+    if not (all(times) and all(weights)):
+        known = [time for time, weight in zip(times, weights, strict=True) if time and weight]
     if not known or max(known) <= (fast := _ALIKE * min(known)):
         return _drawn(weights, random)
     shares = [
