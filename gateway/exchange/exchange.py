@@ -5,24 +5,20 @@ which closes the upstream connection. Until the commit point (the first content 
 an honest HTTP status; after it, one error event.
 """
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-import attrs
-
-from gateway.balancing.affinity import Affinity, find_affinity
-from gateway.balancing.balancer import has_choice
 from gateway.conversations.background import BackgroundTurn
-from gateway.conversations.history import recall
 from gateway.conversations.recorder import DetachableTurn
-from gateway.conversations.resolved import StateScope, kept_elsewhere
+from gateway.conversations.resolved import StateScope
 from gateway.exchange.answering import fold_answer, reply_to
 from gateway.exchange.attempt import Attempt
+from gateway.exchange.conditions import PlaceConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.planned import PlannedRequest
+from gateway.exchange.planning import Planning
 from gateway.exchange.service import Service
 from gateway.exchange.stream import StreamedAnswer, first_lane
 from gateway.exchange.walk import Walk
@@ -32,24 +28,14 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody
 from gateway.ledger.record import Record, Tried
 from gateway.request.client_request import ClientRequest
-from gateway.request.further_models import further_models
-from gateway.request.narrowing import ONE_PLACE, joined, narrow
-from gateway.request.parse import Incoming, read_incoming
-from gateway.request.prepare import prepare, prepare_wished
-from gateway.request.router_bodies import read_wishes
-from gateway.request.structure import Bounds
-from gateway.request.suitability import readers_first, suitable
-from gateway.request.tools_in_chat import where_tools_are_taken
-from gateway.request.wishes import NO_WISHES, Wishes, with_members
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from gateway.routing.walls import walled
 from gateway.streaming.doubt import answer_doubt
 from gateway.telemetry.observer import UNOBSERVED, CallObserver
 from providers.apis import CODECS
 from providers.responses.output import ResponseTemplate
 from streams import sse
-from streams.errors import GatewayError, invalid
+from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo
 from streams.fold import Fold
 from streams.framing import Framing
@@ -100,109 +86,17 @@ class Exchange:
 
     async def read(self, body: bytes) -> PlannedRequest:
         """The request with all that it refers to, and its plan. Raises ``GatewayError``."""
-        api, path = self._context.codec.api, self._context.asked.path
-        incoming = await offload(len(body) // 2, read_incoming, api, body, path)  # the top alone is decoded
-        service, asked = self._context.service, self._context.asked
-        wishes = read_wishes(asked, incoming, service.router.client_routing)
-        if wishes is not NO_WISHES:
-            incoming = await offload(len(body), wishes.stripped, incoming)
-            self._context = self._context.stricter(wishes.strict)
-        plan = self._plan(incoming, wishes)
-        if service.authenticator.is_limited(asked.client):
-            await self._check_further_models(incoming, plan, wishes)
-        if plan.retries.deadline < math.inf:
-            plan = attrs.evolve(plan, deadline=service.health.clock() + plan.retries.deadline)
-        found = await recall(self._memory, incoming, plan.candidates, self._bounds())
-        plan, incoming = plan.among(found.candidates), found.incoming
-        if len(plan.candidates) > 1:
-            plan = await offload(incoming.size, self._suited, plan, incoming)
-        written = partial(prepare, incoming) if wishes is NO_WISHES else partial(prepare_wished, wishes, incoming)
-        plan, affinity = await self._balanced(plan, incoming)
-        return PlannedRequest(incoming, plan, written, found.turn, found.headers, affinity=affinity)
-
-    async def _balanced(self, plan: Plan, incoming: Incoming) -> tuple[Plan, Affinity | None]:
-        """The plan with the targets of each group in order, and the conversation by which that was found."""
-        if plan.route is None or not has_choice(plan):
-            return plan, None
-        service = self._context.service
-        affinity = await find_affinity(plan.route.sticky, self._memory.owner, self._context.asked.headers, incoming)
-        plan = service.balancer.arrange(plan, affinity, service.health.clock())
-        ordered = await offload(incoming.size, readers_first, plan.candidates, incoming)
-        return plan.among(ordered), affinity
+        planning = Planning(self._context, self._memory)
+        request = await planning.read(body)
+        self._context = planning.context
+        return request
 
     def first_of(self, plan: Plan) -> Target | None:
         """The first target of ``plan`` that is not out; a single one is always asked."""
         if len(plan.candidates) == 1:
             return plan.first
-        health, credential = self._context.service.health, self._context.asked.credential
-        return next((one for one in plan.targets if health.outage(one, credential, alone=False) is None), None)
-
-    def _suited(self, plan: Plan, incoming: Incoming) -> Plan:
-        """The plan without the targets that cannot answer the request, as far as that is known."""
-        if kept_elsewhere(incoming):
-            plan = narrow(plan, ONE_PLACE)
-        return plan.among(suitable(plan.candidates, incoming, self._context.asked))
-
-    def _bounds(self) -> Bounds:
-        limits = self._context.service.limits
-        return Bounds(limits.request_body, limits.elements)
-
-    def _plan(self, incoming: Incoming, wishes: Wishes) -> Plan:
-        """Raises ``GatewayError``, also for a client that may not go where the plan leads."""
-        record = self.record
-        record.asked, record.stream = incoming.model, incoming.stream
-        plan = self._plan_for(incoming.model) if not wishes.names else self._wished(wishes)
-        plan = plan.with_each(partial(where_tools_are_taken, incoming))
-        if wishes is not NO_WISHES:
-            plan = narrow(plan, wishes)
-        record.route = None if plan.route is None else plan.route.name
-        target = plan.first
-        record.target, record.model, record.provider_api = target.name, target.model, target.api
-        return plan
-
-    def _plan_for(self, name: str | None) -> Plan:
-        """The plan for one name, as far as the client may go where it leads. Raises ``GatewayError``."""
-        service, asked = self._context.service, self._context.asked
-        authenticator = service.authenticator
-        plan = service.router.plan(name, self._context.codec.api, partial(authenticator.can_use, asked.client))
-        self.record.asked = plan.first.asked
-        candidates = walled(plan.candidates, authenticator.wall(asked.client), asked.client)
-        if len(candidates) > 1:  # one that would need the provider's own key is no reason to refuse what others can do
-            usable = [one for one in candidates if not authenticator.is_misplaced(one.target.entry, asked.credential)]
-            candidates = candidates if len(usable) == len(candidates) else tuple(usable) or candidates
-        plan = plan.among(candidates)
-        for candidate in plan.candidates:
-            one = candidate.target
-            authenticator.check(asked.client, one.asked, one.entry, one.model, asked.credential)
-        return plan
-
-    def _wished(self, wishes: Wishes) -> Plan:
-        """The plan for the names that the request lists, each as if it had been asked for alone. Raises
-        ``GatewayError`` (400) with the place of one that the client cannot have."""
-        plans: list[Plan] = []
-        for at, name in wishes.names:
-            try:
-                plans.append(self._plan_for(name))
-            except GatewayError as error:
-                raise invalid(f"{at}: {error.failed.message}", at) from None
-        self.record.asked = plans[0].first.asked
-        return joined(plans, self._context.service.router.several)
-
-    async def _check_further_models(self, incoming: Incoming, plan: Plan, wishes: Wishes) -> None:
-        """Raises ``GatewayError`` (403) for a model that the request names beside its own, and its client may not
-        use."""
-        for at, name in await offload(len(incoming.body), further_models, incoming):
-            for target in plan.targets:
-                self._check_further_model(at, name, target)
-        for target in plan.targets:
-            if members := wishes.members_for(target):
-                for at, name in further_models(with_members(incoming, members)):
-                    self._check_further_model(at, name, target)
-
-    def _check_further_model(self, at: str, name: str, target: Target) -> None:
-        if name != target.model:
-            client = self._context.asked.client
-            self._context.service.authenticator.check_further(client, at, name, target.entry)
+        conditions = PlaceConditions(self._context, plan)
+        return next((one for one in plan.targets if conditions.outage(one, alone=False) is None), None)
 
     async def walk(self, request: PlannedRequest) -> Walk:
         """The walk of the request's plan, its first attempt prepared. Raises ``GatewayError`` (400) for what no target
