@@ -226,6 +226,32 @@ async def test_who_waits_for_a_target_and_leaves_lets_the_next_one_wait():
         assert a.take_count() == 1
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize(("status", "reason"), [(401, "credential"), (402, "quota")])
+async def test_what_is_wrong_with_a_credential_is_so_for_all_entries_that_share_it(api, stream, status, reason, caplog):
+    """A subscription and a key shared one bucket, so the fallback was never tried (openclaw/openclaw#30030); and a
+    revoked key must not be a client's trouble (mnfst/llm-gateway#1180)."""
+    async with providers(2) as (a, b), gateway(config(a, a, b)) as running:
+        a.fails = status
+        first = await running.ask("r", api, stream=stream)
+        assert first.status_code == 200
+        assert first.headers["x-trigate-tried"] == f"a={reason}, c=ok"
+        assert await ask_often(running, 5, api=api, stream=stream) == {200: 5}
+        assert (a.take_count(), b.take_count()) == (1, 6)
+    loud = [record.getMessage() for record in caplog.records if record.name == "trigate.health"]
+    assert [line.partition(" for 600.0 s")[0] for line in loud] == ["a, b: out"]
+
+
+async def test_another_key_at_the_same_provider_is_asked():
+    async with providers(1) as (a,):
+        content = config(a, a)
+        content["model_providers"][1].update(access_key="another", model="vllm/a")
+        async with gateway(content) as running:
+            running.fail("a", "quota")
+            assert (await running.ask("r")).headers["x-trigate-tried"] == "b=ok"
+
+
 @pytest.mark.parametrize("status", [404, 500, 503])
 async def test_what_is_no_answer_of_a_model_takes_nobody_out(status):
     """Some servers have no path that counts tokens, and one that cannot count may well answer."""
