@@ -189,7 +189,7 @@ class Authenticator:
 
     def check_credential(self, entry: ModelEntry, credential: str | None) -> None:
         """Raises ``GatewayError`` (401) where ``entry`` would pass a key of this gateway on to its provider."""
-        if self.is_misplaced(entry, credential):
+        if entry.passthrough_auth and self.is_misplaced(entry, credential):
             raise _unauthorized(_WRONG_PLACE, "wrong place")
 
     def is_misplaced(self, entry: ModelEntry, credential: str | None) -> bool:

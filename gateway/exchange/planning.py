@@ -11,6 +11,7 @@ import attrs
 
 from gateway.balancing.affinity import Affinity, find_affinity
 from gateway.balancing.balancer import has_choice
+from gateway.config.settings import Route
 from gateway.conversations.history import recall
 from gateway.conversations.resolved import StateScope, kept_elsewhere
 from gateway.exchange.context import ExchangeContext
@@ -24,7 +25,7 @@ from gateway.request.router_bodies import read_wishes
 from gateway.request.structure import Bounds
 from gateway.request.suitability import readers_first, suitable
 from gateway.request.tools_in_chat import where_tools_are_taken
-from gateway.request.wishes import NO_WISHES, Wishes, with_members
+from gateway.request.wishes import NO_WISHES, WISH_HEADERS, Wishes, with_members
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.routing.walls import walled
@@ -43,7 +44,9 @@ class Planning:
         api, path = self.context.codec.api, self.context.asked.path
         incoming = await offload(len(body) // 2, read_incoming, api, body, path)  # the top alone is decoded
         service, asked = self.context.service, self.context.asked
-        wishes = read_wishes(asked, incoming, service.router.client_routing)
+        wishes, forms = NO_WISHES, service.router.client_routing
+        if forms or not WISH_HEADERS.isdisjoint(dict(asked.headers)):
+            wishes = read_wishes(asked, incoming, forms)
         if wishes is not NO_WISHES:
             incoming = await offload(len(body), wishes.stripped, incoming)
             self.context = self.context.stricter(wishes.strict)
@@ -57,15 +60,17 @@ class Planning:
         if len(plan.candidates) > 1:
             plan = await offload(incoming.size, self._suited, plan, incoming)
         written = partial(prepare, incoming) if wishes is NO_WISHES else partial(prepare_wished, wishes, incoming)
-        plan, affinity = await self._balanced(plan, incoming)
+        affinity = None
+        if plan.route is not None:
+            plan, affinity = await self._balanced(plan, plan.route, incoming)
         return PlannedRequest(incoming, plan, written, found.turn, found.headers, affinity=affinity)
 
-    async def _balanced(self, plan: Plan, incoming: Incoming) -> tuple[Plan, Affinity | None]:
+    async def _balanced(self, plan: Plan, route: Route, incoming: Incoming) -> tuple[Plan, Affinity | None]:
         """The plan with the targets of each group in order, and the conversation by which that was found."""
-        if plan.route is None or not has_choice(plan):
+        if not has_choice(plan):
             return plan, None
         service = self.context.service
-        affinity = await find_affinity(plan.route.sticky, self._memory.owner, self.context.asked.headers, incoming)
+        affinity = await find_affinity(route.sticky, self._memory.owner, self.context.asked.headers, incoming)
         plan = service.balancer.arrange(plan, affinity, service.health.clock())
         ordered = await offload(incoming.size, readers_first, plan.candidates, incoming)
         return plan.among(ordered), affinity
@@ -99,15 +104,16 @@ class Planning:
         authenticator = service.authenticator
         plan = service.router.plan(name, self.context.codec.api, partial(authenticator.can_use, asked.client))
         self.context.record.asked = plan.first.asked
-        candidates = walled(plan.candidates, authenticator.wall(asked.client), asked.client)
+        candidates = plan.candidates
+        if (wall := authenticator.wall(asked.client)) is not None:
+            candidates = walled(candidates, wall, asked.client)
         if len(candidates) > 1:  # one that would need the provider's own key is no reason to refuse what others can do
             usable = [one for one in candidates if not authenticator.is_misplaced(one.target.entry, asked.credential)]
             candidates = candidates if len(usable) == len(candidates) else tuple(usable) or candidates
-        plan = plan.among(candidates)
-        for candidate in plan.candidates:
+        for candidate in candidates:
             one = candidate.target
             authenticator.check(asked.client, one.asked, one.entry, one.model, asked.credential)
-        return plan
+        return plan.among(candidates)
 
     def _wished(self, wishes: Wishes) -> Plan:
         """The plan for the names that the request lists, each as if it had been asked for alone. Raises

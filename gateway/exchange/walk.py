@@ -89,7 +89,8 @@ class Walk:
             self._race.won_by(attempt)
             attempt.report()
         attempt.commit()
-        self.request.turn.answered_by(attempt.target)
+        if self.request.turn.records:
+            self.request.turn.answered_by(attempt.target)
         if (affinity := self.request.affinity) is not None:
             balancer = self._context.service.balancer
             balancer.landed(self.request.plan, attempt.target, affinity, self._outcomes)

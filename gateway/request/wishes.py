@@ -22,7 +22,7 @@ from gateway.routing.target import Target
 from streams.errors import invalid
 
 MODELS, FALLBACK, DEADLINE = "x-trigate-models", "x-trigate-fallback", "x-trigate-deadline"
-_HEADERS: Final = frozenset((MODELS, FALLBACK, DEADLINE))
+WISH_HEADERS: Final = frozenset((MODELS, FALLBACK, DEADLINE))
 MOST_NAMES: Final = 32
 
 Word: TypeAlias = tuple[str, str]
@@ -89,9 +89,9 @@ def with_members(incoming: Incoming, members: Mapping[str, msgspec.Raw]) -> Inco
 def read_headers(asked: ClientRequest) -> Wishes:
     """The wishes of a request's headers. Raises ``GatewayError`` (400) with the header's name for a wrong one; whether
     there are models of such names is not looked at."""
-    if _HEADERS.isdisjoint(dict(asked.headers)):
+    if WISH_HEADERS.isdisjoint(dict(asked.headers)):
         return NO_WISHES
-    given = [(name, value) for name, value in asked.headers if name in _HEADERS]  # one that stands twice holds twice
+    given = [(name, value) for name, value in asked.headers if name in WISH_HEADERS]
     models = [value for name, value in given if name == MODELS]
     return Wishes(
         names=_names(",".join(models)) if models else (),

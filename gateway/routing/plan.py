@@ -167,9 +167,8 @@ class Plan:
 
     def with_each(self, change: Callable[[Target], Target]) -> "Plan":
         """The plan with ``change(target)`` in place of each target."""
-        changed = tuple([_changed(one, change(one.target)) for one in self.candidates])
-        return self if all(map(is_, changed, self.candidates)) else attrs.evolve(self, candidates=changed)
-
-
-def _changed(candidate: Candidate, target: Target) -> Candidate:
-    return candidate if target is candidate.target else attrs.evolve(candidate, target=target)
+        changed: list[Candidate] = []
+        for one in self.candidates:
+            target = change(one.target)
+            changed.append(one if target is one.target else attrs.evolve(one, target=target))
+        return self if all(map(is_, changed, self.candidates)) else attrs.evolve(self, candidates=tuple(changed))
