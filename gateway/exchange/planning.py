@@ -18,7 +18,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.offload import offload
 from gateway.request.further_models import further_models
-from gateway.request.narrowing import ONE_PLACE, joined, narrow
+from gateway.request.narrowing import ONE_PLACE, is_router, joined, narrow
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare, prepare_wished
 from gateway.request.router_bodies import read_wishes
@@ -89,7 +89,7 @@ class Planning:
         """Raises ``GatewayError``, also for a client that may not go where the plan leads."""
         record = self.context.record
         record.asked, record.stream = incoming.model, incoming.stream
-        plan = self._plan_for(incoming.model) if not wishes.names else self._wished(wishes)
+        plan = self._named(incoming.model, wishes) if wishes.names else self._plan_for(incoming.model)
         plan = plan.with_each(partial(where_tools_are_taken, incoming))
         if wishes is not NO_WISHES:
             plan = narrow(plan, wishes)
@@ -115,9 +115,13 @@ class Planning:
             authenticator.check(asked.client, one.asked, one.entry, one.model, asked.credential)
         return plan.among(candidates)
 
-    def _wished(self, wishes: Wishes) -> Plan:
+    def _named(self, model: str | None, wishes: Wishes) -> Plan:
         """The plan for the names that the request lists, each as if it had been asked for alone. Raises
         ``GatewayError`` (400) with the place of one that the client cannot have."""
+        if model and not wishes.names_are_ours:
+            plan = self._plan_for(model)
+            if all(is_router(target, wishes) for target in plan.targets):
+                return plan  # the others are that router's own
         plans: list[Plan] = []
         for at, name in wishes.names:
             try:

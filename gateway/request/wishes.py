@@ -56,6 +56,11 @@ class Wishes:
     rest: Mapping[str, msgspec.Raw] = attrs.field(factory=dict)
     dropped: tuple[str, ...] = ()
 
+    @property
+    def names_are_ours(self) -> bool:
+        """Whether the names come from a header: those of a body may be another router's own."""
+        return any(at == MODELS for at, _ in self.names)
+
     def within(self, headers: "Wishes") -> "Wishes":
         """The wishes of a body within those of the ``headers`` beside it."""
         return attrs.evolve(

@@ -311,6 +311,16 @@ def test_a_router_of_that_kind_gets_its_own_wishes(gateway, upstream):
     assert upstream.seen[0].json["provider"] == wishes
 
 
+def test_names_for_a_router_alone_are_its_own(gateway, upstream):
+    upstream.script(Script(text="ok"))
+    reply = ask(gateway, asked("chat", "r", models=["theirs/one", "theirs/two"], route="fallback"))
+    assert (reply.status, models(upstream)) == (200, ["r"])
+    assert upstream.seen[0].json["models"] == ["theirs/one", "theirs/two"]
+    upstream.script()
+    assert ask(gateway, asked("chat", "r", models=["theirs/one"]), models="r, theirs/one").status == 400
+    assert upstream.seen == []
+
+
 def test_vercels_options(gateway, upstream):
     upstream.script(DOWN, Script(text="ok"))
     options = {"gateway": {"order": ["two"], "only": ["two", "three"]}, "two": {"x": 1}}
