@@ -161,9 +161,12 @@ class Attempt:
             self._head - began if self._head else None,
             self._content - began if self._content else None,
             None if reason == "ok" else time.perf_counter() - began,
-            unknown_input=self.context.record.tokens_asked() if self._may_be_billed(reason) else None,
+            unknown_input=self.context.record.tokens_asked()
+            if reason != "ok" and self._may_be_billed(reason)
+            else None,
         )
-        record.tried = (*(one for one in record.tried if one is not self._told), tried)
+        before = record.tried if self._told is None else tuple(one for one in record.tried if one is not self._told)
+        record.tried = (*before, tried)
         self._told = tried
 
     def _may_be_billed(self, reason: TriedReason) -> bool:

@@ -169,7 +169,7 @@ class Exchange:
             is_answer = attempt.lane_name == "byte" and failed.native  # for a client of its API
             if not is_answer or walk.goes_on_after(attempt, failed):
                 raise GatewayError.of(failed)
-        elif walk.may_go_on(attempt):
+        elif walk.request.plan.retries.attempts > 1 and walk.may_go_on(attempt):
             doubt = answer_doubt(folded.answer(), len(body))
             if doubt is not None and walk.goes_on_after(attempt, doubt):
                 raise GatewayError.of(doubt)

@@ -60,10 +60,15 @@ class Walk:
         while True:
             if self._is_overtaken():
                 self.attempt = await self._next()
-            if self._begin(self.attempt):
-                found = await self._answered(self.attempt, ask)
-                if found is not None:
-                    return found[0]
+            attempt = self.attempt
+            if self._begin(attempt):
+                try:
+                    if (after := self._hedge(attempt)) is None:
+                        return await self._asked(attempt, ask)
+                    if (found := await self._raced(attempt, after, ask)) is not None:
+                        return found[0]
+                except GatewayError as error:
+                    await self._fail(attempt, error.failed)
             self.attempt = await self._next()
 
     async def read_all(self) -> tuple[UpstreamResponse, bytes]:
@@ -133,16 +138,6 @@ class Walk:
         attempt.take_back()
         return False
 
-    async def _answered(self, attempt: Attempt, ask: Ask[T]) -> tuple[T] | None:
-        """What ``ask`` gives for ``attempt``, which has begun, or its hedge; ``None`` where it has failed."""
-        if (hedge := self._hedge(attempt)) is not None:
-            return await self._raced(attempt, hedge, ask)
-        try:
-            return (await self._asked(attempt, ask),)
-        except GatewayError as error:
-            await self._fail(attempt, error.failed)
-        return None
-
     def _hedge(self, attempt: Attempt) -> float | None:
         """Seconds after which one more attempt is sent beside ``attempt``, if it has no content by then."""
         plan, service = self.request.plan, self._context.service
@@ -157,6 +152,7 @@ class Walk:
         return service.balancer.loads.percentile(attempt.target, 0.95, self._conditions.now)
 
     async def _raced(self, first: Attempt, after: float, ask: Ask[T]) -> tuple[T] | None:
+        """What ``ask`` gives for ``first`` or for the hedge beside it; ``None`` where both have failed."""
         race = self._race = Race()
         found: list[T] = []
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import attrs
 
+from gateway.http.headers import LONGEST_WAIT
 from gateway.routing.plan import Outage, Outcome, Stage
 from gateway.routing.target import Target
 from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
@@ -49,12 +50,12 @@ def _with_wait(best: ErrorInfo, outcomes: Sequence[Outcome]) -> tuple[tuple[str,
     if not waits or best.status not in (429, 503, 529):
         return best.headers
     others = tuple(pair for pair in best.headers if pair[0] not in ("retry-after", "retry-after-ms"))
-    return (*others, ("retry-after", str(math.ceil(min(waits)))))
+    return (*others, ("retry-after", str(min(LONGEST_WAIT, math.ceil(min(waits))))))
 
 
 def all_out(outages: Sequence[tuple[Target, Outage]], now: float) -> ErrorInfo:
     """The failure of a request for which every place is out: why, and when the first may be asked again."""
-    due = max(1, math.ceil(min(outage.until for _, outage in outages) - now))
+    due = min(LONGEST_WAIT, max(1, math.ceil(min(outage.until for _, outage in outages) - now)))
     told = ", ".join(f"{target.place} is out ({_why(outage, now)})" for target, outage in outages)
     limited = all(outage.reason in LIMITED for _, outage in outages)
     return ErrorInfo(
