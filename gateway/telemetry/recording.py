@@ -74,6 +74,7 @@ class Recording:
         self._done = False
         self.client = Half(api, asked_path(api), request_headers=_telling(asked.headers))
         self.provider: Half | None = None
+        self._sent: list[tuple[object, Half, str]] = []
         self.provider_name: str | None = None
         self.secrets: Secrets = tuple(_credentials(asked.headers))
         self.held = 0
@@ -101,17 +102,21 @@ class Recording:
     def sent(
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
     ) -> None:
-        """Another request goes to the provider; the one before is forgotten."""
+        """Another request goes to a provider; those before are forgotten, but for one beside which it may go."""
         self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets())))
         self.provider_name = provider
         path = urlsplit(request.url).path  # what stands in a query may be a credential
-        self.provider = Half(api, path, request_headers=_telling(request.headers))
+        before, self.provider = self.provider, Half(api, path, request_headers=_telling(request.headers))
+        self._sent = [one for one in self._sent if one[1] is before]
+        self._sent.append((_identity(request), self.provider, provider))
         self._add(self.provider.request, request.body)
 
     def responded(self, request: UpstreamRequest, response: UpstreamResponse) -> None:
-        if self.provider is not None:
-            self.provider.status, self.provider.content_type = response.status, response.header("content-type")
-            self.provider.response_headers = translated_headers(response.headers)
+        for identity, half, provider in self._sent:
+            if identity == _identity(request):
+                self.provider, self.provider_name = half, provider
+                half.status, half.content_type = response.status, response.header("content-type")
+                half.response_headers = translated_headers(response.headers)
 
     def received(self, body: bytes) -> None:
         if self.provider is not None:
@@ -142,6 +147,11 @@ class Recording:
         if self.provider is not None:
             provider.append(("provider", self.provider))
         return [*provider, ("client", self.client)]
+
+
+def _identity(request: UpstreamRequest) -> object:
+    """What tells it from one that is under way beside it."""
+    return request.url, request.headers
 
 
 class Recorder:

@@ -41,6 +41,7 @@ from tests.support.upstreams import PATHS, Raw, Script, Upstream, fake_upstream,
 KEY, HEADER_KEY, CLIENT_KEY = "sk-not-to-be-told", "tok-in-a-header", "sk-of-the-client"
 URL_KEY = "sk-live-in-a-url"
 ANSWER = Script(text="one two three")
+SSE_HEAD = b"content-type: text/event-stream\r\n\r\n"
 
 
 @attrs.frozen
@@ -77,10 +78,13 @@ def recorder(tmp_path_factory) -> Iterator[Recorder]:
             provider("openai/on-chat", upstream.url, ["chat"], key=KEY, headers={"x-auth-token": HEADER_KEY}),
             provider("openai/on-messages", upstream.url, ["messages"], key=KEY),
             provider("openai/by-hand", by_hand.url, ["chat"], key=KEY),
+            provider("mistral/beside", by_hand.url, ["chat"], key=KEY),
             provider("openai/in-url", f"{upstream.url}/v1?api_key={URL_KEY}", ["chat"]),
         ]
         flags = ("--record", str(folder), "--log-level", "debug", "--log-format", "json")
-        with running(config(entries, port, log_level="error"), port, *flags) as gateway:
+        hedged = {"targets": ["mistral/beside", "openai/on-chat"], "hedge": {"after": "50ms", "at_most": "100%"}}
+        settings = config(entries, port, log_level="error", model_aliases={"hedged": hedged})
+        with running(settings, port, *flags) as gateway:
             yield Recorder(gateway, upstream, by_hand, folder)
         text = "\n".join(gateway.log) + "".join(file.read_text() for file in folder.rglob("*") if file.is_file())
         for secret in (KEY, HEADER_KEY, CLIENT_KEY, URL_KEY):
@@ -116,6 +120,27 @@ def test_a_translated_stream_is_recorded_as_each_side_saw_it(recorder):
     assert "lane:hub" in meta["features"]
     stems = {path.name.removesuffix(".meta.json") for path in recorder.files(id)}
     eventually(lambda: all(stem in (recorder.folder / INDEX).read_text() for stem in stems), what="rows of the index")
+
+
+@pytest.mark.parametrize("winner", ["first", "second"])
+def test_of_two_requests_beside_one_another_it_is_the_one_that_answered(recorder, winner):
+    recorder.upstream.script(Raw(end="hang") if winner == "first" else ANSWER)
+    id = new_id()
+    body = json.dumps(body_of("hedged", "chat")).encode()
+    with Wire.connect(recorder.gateway.port) as client:
+        client.send(post(PATHS["chat"], body, {"x-request-id": id}))
+        with recorder.by_hand.accept() as peer:
+            peer.read_request()
+            eventually(lambda: recorder.upstream.seen, what="the second request")
+            if winner == "first":
+                answer = b"".join(render(ANSWER, "chat", json.loads(body)).pieces)
+                peer.send(b"HTTP/1.1 200 OK\r\nconnection: close\r\n" + SSE_HEAD + answer)
+                peer.close()
+            client.read_until(b"[DONE]")
+    meta, kept = recorder.of(id)["provider"]
+    assert meta["provider"] == {"first": "mistral", "second": "openai"}[winner]
+    assert (b'"beside"' in kept.request) == (winner == "first")
+    assert b"one" in kept.response
 
 
 @pytest.mark.parametrize("api", ["chat", "messages"])
