@@ -270,9 +270,7 @@ class Walk:
         request = self.request
         prepared = await offload(request.incoming.size, request.prepare, step.target, left)
         attempt = Attempt(context, request, step, prepared, cause or self._cause(step))
-        if (
-            not self._outcomes and cause is None
-        ):  # also of a request that is refused here the client is told what it would lose
+        if not self._outcomes and cause is None:  # a client that is refused here is told what it would lose, too
             attempt.report()
         if attempt.prepared.outgoing.dropped and context.strict:
             await offload(request.incoming.size, refuse_losses, prepared, step.target)
