@@ -7,7 +7,7 @@ import re
 import signal
 import socket
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,18 @@ import yaml
 from gateway.access.shares import MOST_VIEWERS
 from tests.pages.ui_picture import pictures
 from tests.support.browser import Page, browsing, needs_chromium
-from tests.support.harness import ROOT, Gateway, Listening, Wire, config, eventually, free_port, post, running
+from tests.support.harness import (
+    ROOT,
+    Gateway,
+    Listening,
+    Wire,
+    config,
+    eventually,
+    free_port,
+    post,
+    refusing_port,
+    running,
+)
 from tests.support.raw_call import SSE, Call, call, chunks, fill, line, lines, narrow, new_id, said, settings
 from tests.support.streams_page import Cell
 from tests.support.upstreams import PATHS, Raw
@@ -33,7 +44,21 @@ KEYS = {"client_keys": [{"name": "me", "key": "of-the-client"}], "ui_key": "of-t
 @pytest.fixture(scope="module")
 def gateway(by_hand) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(by_hand, port), port) as process:
+    content = settings(by_hand, port)
+    with refusing_port() as refused:
+        gone = {
+            "model": "mistral/gone",
+            "name": "gone",
+            "base_url": f"http://127.0.0.1:{refused}/v1",
+            "access_key": "x",
+        }
+        content["model_providers"] = [*content["model_providers"], gone]
+        content["model_aliases"] = {"routed": {"targets": ["gone", "openai/on-chat"]}}
+        yield from served(content, port)
+
+
+def served(content: Mapping[str, Any], port: int) -> Iterator[Gateway]:
+    with running(content, port) as process:
         yield process
         text = "\n".join(process.log)
         assert "Traceback" not in text, text[-3000:]
@@ -350,6 +375,23 @@ def test_the_page_can_be_heard(page, gateway, by_hand):
         assert page.value("document.activeElement.closest('#recent tr').innerText").startswith(
             one.id
         )  # where it is now
+
+
+@needs_chromium
+def test_what_came_of_the_attempts_before_is_told_of_a_stream_and_when_it_has_ended(page, gateway, by_hand):
+    """A fallback that an operator does not see: BerriAI/litellm#25503."""
+    id = new_id()
+    with Wire.connect(gateway.port) as client:
+        body = {"model": "routed", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+        client.send(post(PATHS["chat"], body, {"x-request-id": id}))
+        with by_hand.accept() as up:
+            up.read_request()
+            page.until(f"{row(id)}")
+            page.value(f"{row(id)}.querySelector('button').click()")
+            page.until("document.getElementById('facts').innerText.includes('gone=connection')")
+            up.send(SSE + chunks(*said("chat").opening, said("chat").first, *said("chat").rest) + b"0\r\n\r\n")
+            client.read_until(b"[DONE]")
+    assert "tried gone=connection, openai/on-chat=ok" in page.until(f"{ended(id)}?.innerText")
 
 
 @needs_chromium
