@@ -53,7 +53,8 @@ def add_health(app: QuartTrio, service: Service, page: str | None) -> None:
         """What choices among targets look at, of the one with this ``key``."""
         loads = service.balancer.loads
         (first,) = loads.first_contents([key], service.health.clock())
-        return {"open": loads.counts.count(key), **({} if first is None else {"first_content_ms": round(first * 1000)})}
+        measured = {"first_content_ms": round(first * 1000)} if first else {}  # else there were no streams
+        return {"open": loads.counts.count(key), **measured}
 
     async def root() -> Response:
         if page is not None and "text/html" in request.headers.get("accept", ""):
