@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Awaitable, Callable
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -628,6 +629,50 @@ async def test_a_dead_pooled_connection_is_tried_once_more_on_a_fresh_one(serve,
         assert await response.read(10) == b"ok"
     assert bodies[:3] == [b"1", b"2", b"2"]
     assert server.accepted == 2
+
+
+async def test_what_a_provider_may_have_worked_on_is_not_sent_again(serve, upstream, monkeypatch):
+    """It closes a kept connection without a byte, and not at once: a second request might be billed, too."""
+    monkeypatch.setattr("gateway.upstream.client.AT_ONCE_SECONDS", 0.0)
+
+    async def talk(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await peer.request()
+
+    server = await serve(talk)
+    assert await fetch(upstream, post(server.url, body=b"1")) == b"ok"
+    with pytest.raises(UpstreamError) as raised:
+        await upstream.send(post(server.url, body=b"2"))
+    assert (raised.value.cause, raised.value.failed.reason) == ("cut", "connection")
+    assert server.accepted == 1
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_whoever_counts_requests_is_asked_before_one_is_sent_again(serve, upstream, allowed):
+    async def talk(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await peer.request()
+        if peer.number > 1:
+            await peer.send(OK)
+
+    server = await serve(talk)
+    await fetch(upstream, post(server.url))
+    asked: list[bool] = []
+
+    def again() -> bool:
+        asked.append(allowed)
+        return allowed
+
+    request = attrs.evolve(post(server.url), again=again)
+    if allowed:
+        async with await upstream.send(request) as response:
+            assert response.attempts == 2
+    else:
+        with pytest.raises(UpstreamError):
+            await upstream.send(request)
+    assert asked == [allowed]
 
 
 async def test_the_second_attempt_does_not_meet_another_dead_connection(serve, upstream):
