@@ -117,14 +117,21 @@ FORESEEN = [
 
 
 @pytest.mark.parametrize(("name", "failing", "answers"), FORESEEN)
-def test_an_example_is_explained_as_it_works(name, failing, answers, tmp_path, capsys):
+def test_an_example_is_explained(name, failing, answers, tmp_path, capsys):
     file = tmp_path / "trigate.yaml"
     file.write_text(yaml.safe_dump(settings(name, "http://127.0.0.1:9", 12000)))
-    supposed = [f"{target}={reason}" for target, reason in failing.items()]
+    supposed = [f"{target}={reason}" for target, reason in failing.items()] or ["*=bad_answer"]
     assert explain(ROUTES[name], "chat", file, no_env=True, supposed=supposed) == 0
-    said = capsys.readouterr().out.splitlines()
+    *_, tried, answer = capsys.readouterr().out.splitlines()
     if failing:
-        assert said[-1].startswith(f"answer   200 from {answers}")
+        assert answer.startswith(f"answer   200 from {answers}")
+        assert tried.endswith(f"{answers}: answers")
+    else:
+        assert answer.startswith("answer   502")
+
+
+@pytest.mark.parametrize(("name", "failing", "answers"), [*FORESEEN[1:3], *FORESEEN[4:8]])
+def test_an_example_works_as_it_is_explained(name, failing, answers):
     with serving(name) as stage:
         stage.providers.failing = failing
         for api in PATHS:
