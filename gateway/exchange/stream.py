@@ -148,7 +148,7 @@ class StreamedAnswer:
                 self._fresh = None
                 if lane is not self._delivery.lane:
                     self._delivery.carry(lane)
-                self._delivery.begin(await self._read_on(attempt, response, self._delivery.lane, []))
+                self._delivery.begin(await self._read_on(attempt, response, self._delivery.lane))
         except BaseException:
             await response.aclose()
             raise
@@ -172,21 +172,26 @@ class StreamedAnswer:
         return await self._lane(attempt, response), came
 
     async def _read_on(
-        self, attempt: Attempt, response: UpstreamResponse, lane: Lane, came: list[bytes | None]
+        self, attempt: Attempt, response: UpstreamResponse, lane: Lane, came: list[bytes | None] | None = None
     ) -> bytes:
-        """Read up to the first content of the answer; what goes to the client for it. Nothing of an answer that fails
-        before that has gone there: another attempt may follow. So it may for one that fails in the same piece."""
-        first, size = [], 0
+        """Read up to the first content of the answer, taken down in ``came``; what goes to the client for it. Nothing
+        of an answer that fails before that has gone there: another attempt may follow. So it may for one that fails in
+        the same piece."""
+        first: list[bytes] = []
+        size = 0
         try:
             async for chunk in response.chunks():
                 attempt.watch.heard()
-                came.append(chunk)
-                first.append(lane.feed(chunk))
-                size += len(first[-1])
+                if came is not None:
+                    came.append(chunk)
+                if out := lane.feed(chunk):
+                    first.append(out)
+                    size += len(out)
                 if lane.seen.committed or lane.seen.failed is not None or size > HELD:
                     break
             else:
-                came.append(None)
+                if came is not None:
+                    came.append(None)
                 first.append(lane.end())
         except FramingError as error:
             first.append(lane.end(ErrorInfo("upstream", str(error), reason="bad_answer")))
