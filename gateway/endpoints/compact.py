@@ -72,7 +72,9 @@ async def _summarised(exchange: Exchange, planned: PlannedRequest) -> Response:
     prepare_it = partial(translate, await offload(size, lambda: compaction_request(planned.incoming.request)))
     walk = await exchange.walk(attrs.evolve(planned, plan=plan, prepare=prepare_it))
     response, body = await walk.read_all()
-    answer = fold_answer(walk.attempt, response, body).answer()
+    folded = fold_answer(walk.attempt, response, body)
+    walk.attempt.put_on_record(folded)
+    answer = folded.answer()
     compaction = compacted(own_id("resp_"), int(time.time()), compaction_of(answer), answer.usage)
     exchange.record.reason, exchange.record.whole = answer.end.reason, True
     return exchange.respond(msgspec.json.encode(compaction), 200, (*JSON_HEADERS, *walk.attempt.passed))

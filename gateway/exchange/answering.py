@@ -55,19 +55,18 @@ def _writer(attempt: Attempt, turn: TurnRecorder) -> Writer:
 
 
 def fold_answer(attempt: Attempt, response: UpstreamResponse, body: bytes, *, texts: bool = True) -> Fold:
-    """The provider's whole answer, put on record; without ``texts`` perhaps without what it says. Raises
+    """The provider's whole answer; without ``texts`` perhaps without what it says. Raises
     ``GatewayError``: 502 for a body that is no answer, 400 as ``change_form`` does."""
-    record, streamed = attempt.context.record, is_stream(attempt.target, response)
+    streamed = is_stream(attempt.target, response)
     folded = Fold()
     codec = CODECS[attempt.target.api]
     events = _events(codec, body, streamed, texts, checked=texts)
     if not any(isinstance(event, Usage) and event.prompt for event in events):
         events = events if texts else _events(codec, body, streamed, checked=False)
-        record.said = sum(map(spoken, events))  # what nobody has counted is estimated by that
+        attempt.said = sum(map(spoken, events))  # what nobody has counted is estimated by that
     for event in events:
         event = attempt.public_error(event) if isinstance(event, ErrorInfo) else event
         folded.add(restored(event, attempt.prepared.names))
-    record.opening, record.usage = folded.start, folded.usage
     if streamed:
         attempt.change_form()
     attempt.keep_headers(response)

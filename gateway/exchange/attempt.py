@@ -4,6 +4,7 @@ import time
 from functools import partial
 
 import attrs
+import trio
 
 from gateway.config.redaction import Secrets, redact, redact_spelled
 from gateway.exchange.context import ExchangeContext
@@ -28,6 +29,7 @@ from providers.apis import CODECS
 from providers.errors.rejected import BETA
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
+from streams.fold import Fold
 from streams.pipe import Watch
 
 ERROR_BODY = 2**20  # bytes of an upstream's error response that are read
@@ -40,7 +42,8 @@ class Attempt:
     ``incoming`` is the client's request, without its text once that was released. ``lane_name`` is the way of its
     answer to the client, ``passed`` are the headers of that answer that are for the client, none before it is there;
     ``stage`` is the furthest point that the attempt has come to, ``requests`` how many went out for it, of those
-    that are ``allowed``, ``watch`` is over all of it."""
+    that are ``allowed``, ``watch`` is over all of it. ``raced``: another attempt may be made beside it. ``said`` are the
+    characters of a whole answer whose tokens nobody has counted."""
 
     watch: Watch
     _open: OpenAttempt
@@ -61,8 +64,10 @@ class Attempt:
         self.incoming = request.incoming
         self.cause = cause
         self.raced = False
+        self.said = 0
         self._began = self._head = self._content = 0.0
         self._status: int | None = None
+        self._upstream_id: str | None = None
         self._told: Tried | None = None
         self._request = request
         self._credential: str | None = None  # with which the request went out
@@ -122,7 +127,12 @@ class Attempt:
         self._tell("ok")
 
     def fail(self, failed: ErrorInfo) -> None:
-        """The attempt has failed: before it committed, or behind that, so that the client is told."""
+        """The attempt has failed: before it committed, or behind that, so that the client is told. Nothing is said of
+        one that has lost already."""
+        if self._told is not None and not self.committed:
+            return
+        if self.raced and not self.committed:
+            self.context.record.upstream_id = self._upstream_id
         if not self.committed and failed.reason == "timeout":
             self._teach(time.perf_counter() - self._began, at_least=True)
         if self._request.tells_of_target:
@@ -139,6 +149,12 @@ class Attempt:
         """Another attempt has committed, which was made beside this one."""
         self._tell("hedge_lost")
         self._teach(time.perf_counter() - self._began, at_least=True)
+
+    async def leave_if_lost(self) -> None:
+        """Raises ``trio.Cancelled`` where another attempt beside this one has committed: its answer may come at the very
+        same moment, before it has been stopped."""
+        if self.raced:
+            await trio.lowlevel.checkpoint_if_cancelled()
 
     def _teach(self, seconds: float, *, at_least: bool = False) -> None:
         """Let the targets of a route be compared by the time that the first content of streams takes."""
@@ -178,6 +194,11 @@ class Attempt:
             return reason in ("timeout", "hedge_lost", "client_left")
         return 200 <= self._status < 300
 
+    def put_on_record(self, folded: Fold) -> None:
+        """Put on record what a whole answer says of itself."""
+        record = self.context.record
+        record.opening, record.usage, record.said = folded.start, folded.usage, self.said
+
     def report(self) -> None:
         """Put on record what is sent, and how."""
         record, outgoing, target = self.context.record, self.prepared.outgoing, self.target
@@ -185,6 +206,8 @@ class Attempt:
         record.lane = self.lane_name
         record.dropped = (*outgoing.dropped, *self._dropped_betas)
         record.adapted = outgoing.adapted
+        if self.raced:
+            record.upstream_id = self._upstream_id
 
     async def send_once(self) -> UpstreamResponse:
         """The provider's response, whose status is good; the caller closes it. Raises ``GatewayError``, fit for the
@@ -199,7 +222,9 @@ class Attempt:
         out = attrs.evolve(out, placed=partial(self._on_send, out), again=self._send_again, max_chunk=most)
         response = await context.service.upstream.send(out)
         self._head, self._status = time.perf_counter(), response.status
-        context.record.upstream_id = self._redacted(upstream_id(response.headers))
+        self._upstream_id = self._redacted(upstream_id(response.headers))
+        if not self.raced:  # the record of a race is that of the attempt which wins
+            context.record.upstream_id = self._upstream_id
         context.observer.responded(out, response)
         if 200 <= response.status < 300:
             self.stage = Stage.ANSWERING
@@ -310,7 +335,9 @@ class Attempt:
     def change_form(self) -> None:
         """The provider answers whole for a stream or the other way round, so that its answer is translated. Raises
         ``GatewayError`` (400) for a client that has asked for several choices: it would get one of them."""
-        self.lane_name = self.context.record.lane = "hub"
+        self.lane_name = "hub"
+        if not self.raced:
+            self.context.record.lane = "hub"
         n = self.incoming.request.parameters.get("n")
         if n is not None and n.value > 1:
             other = "whole, not as a stream" if self.incoming.stream else "with a stream, not whole"

@@ -162,8 +162,11 @@ class Exchange:
     async def _ask_whole(self, walk: Walk, attempt: Attempt) -> tuple[bytes, Fold]:
         """The whole answer of ``attempt``: an ``Ask``."""
         response, body = await walk.read_body(attempt)
+        await attempt.leave_if_lost()
         size, texts = len(body) + walk.request.incoming.size, attempt.lane_name != "byte"
         folded = await offload(size, fold_answer, attempt, response, body, texts=texts)
+        if not attempt.raced:
+            attempt.put_on_record(folded)
         failed = folded.failed
         if failed is not None:
             is_answer = attempt.lane_name == "byte" and failed.native  # for a client of its API
@@ -173,6 +176,9 @@ class Exchange:
             doubt = answer_doubt(folded.answer(), len(body))
             if doubt is not None and walk.goes_on_after(attempt, doubt):
                 raise GatewayError.of(doubt)
+        if attempt.raced:
+            await attempt.leave_if_lost()
+            attempt.put_on_record(folded)
         walk.commit(attempt)
         if failed is not None:
             attempt.fail(failed)

@@ -14,21 +14,40 @@ class Race:
     def __init__(self) -> None:
         self.decided = trio.Event()
         self._scopes: dict[Attempt, trio.CancelScope] = {}
+        self._over: list[Attempt] = []
+        self._winner: Attempt | None = None
 
     @contextlib.contextmanager
     def entered_by(self, attempt: Attempt) -> Iterator[None]:
         """The block in which ``attempt`` is made: it is cancelled, which closes its connection, when another wins."""
         with trio.CancelScope() as scope:
             self._scopes[attempt] = scope
+            if self._winner is not None:  # at this very moment
+                self._stop(attempt, scope)
             try:
                 yield
             finally:
                 self.decided.set()
+                del self._scopes[attempt]
+                self._over.append(attempt)
+                self._let_go()
 
     def won_by(self, attempt: Attempt) -> None:
         """``attempt`` commits."""
+        self._winner = attempt
         self.decided.set()
         for other, scope in self._scopes.items():
             if other is not attempt:
-                other.lose()
-                scope.cancel()
+                self._stop(other, scope)
+        self._let_go()
+
+    def _stop(self, attempt: Attempt, scope: trio.CancelScope) -> None:
+        attempt.lose()
+        scope.cancel()
+
+    def _let_go(self) -> None:
+        """What was asked of those that have not won may be megabytes, and the winner's answer take an hour."""
+        if self._winner is not None:
+            for attempt in self._over:
+                attempt.release_request()
+            self._over.clear()

@@ -143,6 +143,7 @@ class StreamedAnswer:
             attempt.watch.heard()
             if attempt.raced:
                 self._beginnings[attempt] = await self._read_beside(attempt, response)
+                await attempt.leave_if_lost()
             else:
                 lane = await self._lane(attempt, response)
                 self._fresh = None
@@ -176,7 +177,7 @@ class StreamedAnswer:
     ) -> bytes:
         """Read up to the first content of the answer, taken down in ``came``; what goes to the client for it. Nothing
         of an answer that fails before that has gone there: another attempt may follow. So it may for one that fails in
-        the same piece."""
+        the same piece. Of openings without an end no more is held than ``HELD``."""
         first: list[bytes] = []
         size = 0
         try:
@@ -186,7 +187,7 @@ class StreamedAnswer:
                     came.append(chunk)
                 if out := lane.feed(chunk):
                     first.append(out)
-                    size += len(out)
+                size += len(out if came is None else chunk)
                 if lane.seen.committed or lane.seen.failed is not None or size > HELD:
                     break
             else:

@@ -15,6 +15,7 @@ from gateway.exchange.race import Race
 from gateway.http.offload import offload
 from gateway.ledger.record import Cause
 from gateway.request.prepare import refuse_losses
+from gateway.request.public_errors import MISTAKE
 from gateway.request.refusal import learned_paths, refused_parts
 from gateway.request.rejections import RejectionKey
 from gateway.request.repeatable import may_be_doubled
@@ -74,8 +75,12 @@ class Walk:
     async def read_all(self) -> tuple[UpstreamResponse, bytes]:
         """The first good answer with its whole body. Cancellation closes the connection, and so do the target's
         timeouts and the end of the drain, which are raised as ``GatewayError``."""
-        found = await self.run(self.read_body)
-        self.commit(self.attempt)
+        return await self.run(self._read_and_commit)
+
+    async def _read_and_commit(self, attempt: Attempt) -> tuple[UpstreamResponse, bytes]:
+        found = await self.read_body(attempt)
+        await attempt.leave_if_lost()
+        self.commit(attempt)
         return found
 
     async def read_body(self, attempt: Attempt) -> tuple[UpstreamResponse, bytes]:
@@ -168,7 +173,10 @@ class Walk:
             nursery.start_soon(compete, first)
             with trio.move_on_after(after):
                 await race.decided.wait()
-            if not race.decided.is_set() and (second := await self._second(first)) is not None:
+            second = None if race.decided.is_set() else await self._second(first)
+            if second is not None and not race.decided.is_set():
+                first.allowed = max(1, first.requests)
+                second.allowed = self._allowed(first.allowed)
                 second.begin(added=True)
                 nursery.start_soon(compete, second)
         self._race = None
@@ -178,7 +186,7 @@ class Walk:
         """The attempt that would follow if ``first`` took too long; none where that would be a wait."""
         plan = self.request.plan
         assert plan.route is not None, "it hedges"
-        slow = Outcome(first.target, ErrorInfo("timeout", "it takes long"))
+        slow = Outcome(first.target, ErrorInfo("timeout", "it takes long"), requests=max(1, first.requests))
         step = plan.policy.next(plan, (*self._outcomes, slow), self._conditions)
         if not isinstance(step, Send) or step.after or step.target is first.target:
             return None
@@ -190,8 +198,8 @@ class Walk:
             return None
 
     async def _asked(self, attempt: Attempt, ask: Ask[T]) -> T:
-        if (most := self.request.plan.retries.attempts) > 1:
-            attempt.allowed = min(2, most - requests_sent(self._outcomes))
+        if attempt.cause != "hedge" and self.request.plan.retries.attempts > 1:
+            attempt.allowed = self._allowed()
         try:
             if attempt.step.after:
                 await self._wait(attempt)
@@ -200,8 +208,15 @@ class Walk:
         except GatewayError as error:
             attempt.fail(self._as_counted(error.failed))
             raise
+        except Exception:  # our own mistake, on its way to the border: the client has not left
+            attempt.fail(MISTAKE)
+            raise
         finally:
             attempt.close()
+
+    def _allowed(self, others: int = 0) -> int:
+        """How many requests may go out for an attempt, beside those of the ``others`` that are under way."""
+        return min(2, self.request.plan.retries.attempts - requests_sent(self._outcomes) - others)
 
     async def _wait(self, attempt: Attempt) -> None:
         """Wait as long as the attempt's step says, and for a target that is out until it is due: another failure may

@@ -191,3 +191,17 @@ async def test_the_request_is_let_go_once_an_attempt_commits():
         walk.release()
     held = walk.request.incoming.body, walk.attempt.incoming.body, walk.attempt.prepared.outgoing.body
     assert held == (b"", b"", b"")
+
+
+async def test_a_mistake_of_our_own_is_put_on_record_as_one_and_leaves_nothing_open():
+    async with staged(Providers({})) as stage:
+        walk = await stage.walk(["by-chat", "by-messages"])
+
+        async def crash(attempt: Any) -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await walk.run(crash)
+        counts, target = stage.context.service.balancer.loads.counts, walk.attempt.target
+    assert [one.reason for one in stage.context.record.tried] == ["internal"]
+    assert counts.count(target.identity.place) == 0

@@ -1,0 +1,239 @@
+"""Two attempts beside each other: what the one that loses leaves behind, on real sockets."""
+
+import contextlib
+import gc
+import json
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx2
+import pytest
+import trio
+
+from gateway.request.parse import Incoming
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess, gateway
+from tests.support.upstreams import Script, render
+
+APIS = ("chat", "messages", "responses")
+
+
+class Puppet:
+    """A provider that says what the test has it say, when it has it say that, on the connections that it has met."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.lines: list[trio.SocketStream] = []
+        self.closed = 0
+        self.hangs_up = False
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            data = b""
+            while chunk := await stream.receive_some():
+                data += chunk
+                head, found, body = data.partition(b"\r\n\r\n")
+                if found and len(body) >= int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]):
+                    self.lines.append(stream)
+                    data = b""
+                    if self.hangs_up:
+                        self.hangs_up = False
+                        await stream.aclose()
+        self.closed += 1
+
+    def say(self, data: bytes) -> None:
+        """At once: nobody else does anything meanwhile."""
+        self.lines[-1].socket._sock.setblocking(False)  # type: ignore[attr-defined]
+        assert self.lines[-1].socket._sock.send(data) == len(data)  # type: ignore[attr-defined]
+
+
+@contextlib.asynccontextmanager
+async def puppets() -> AsyncIterator[tuple[Puppet, Puppet]]:
+    async with trio.open_nursery() as nursery:
+        found = []
+        for _ in range(2):
+            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            found.append(Puppet(listener.socket.getsockname()[1]))
+            await nursery.start(trio.serve_listeners, found[-1].serve, [listener])
+        yield found[0], found[1]
+        nursery.cancel_scope.cancel()
+
+
+def config(a: Puppet, b: Puppet, **more: Any) -> dict[str, Any]:
+    entries = [
+        {"model": f"vllm/{name}", "name": name, "base_url": f"{one.url}/v1", "access_key": "k", "speaks": list(APIS)}
+        for name, one in (("a", a), ("b", b))
+    ]
+    route = {"targets": ["a", "b"], "hedge": {"after": "10ms", "at_most": "100%"}}
+    return {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route}, **more}
+
+
+async def until(condition: Callable[[], object]) -> None:
+    with trio.fail_after(PATIENCE):
+        while not condition():  # noqa: ASYNC110  # polled, with a deadline
+            await trio.sleep(0.001)
+
+
+def answer(api: str, name: str, *, stream: bool) -> bytes:
+    raw = render(Script(text=f"This is {name}."), api, {"stream": stream, "model": name})
+    kind = b"text/event-stream" if stream else b"application/json"
+    body = b"".join(raw.pieces)
+    head = b"HTTP/1.1 200 OK\r\nx-request-id: of-%b\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n"
+    return head % (name.encode(), kind, len(body)) + body
+
+
+def nothing_is_open(running: InProcess, names: str = "ab") -> bool:
+    service = running.service
+    targets = [service.router.resolve(name, "chat") for name in names]
+    return not any(service.balancer.loads.counts.count(one.identity.place) for one in targets)
+
+
+@contextlib.asynccontextmanager
+async def racing(api: str, *, stream: bool, **more: Any) -> AsyncIterator[tuple[InProcess, Puppet, Puppet, list[Any]]]:
+    """A request that both providers have, and its answers."""
+    async with puppets() as (a, b), gateway(config(a, b)) as running, trio.open_nursery() as nursery:
+        answers: list[httpx2.Response] = []
+
+        async def ask() -> None:
+            answers.append(await running.ask("r", api, stream=stream, store=False, **more))
+
+        nursery.start_soon(ask)
+        await until(lambda: a.lines and b.lines)
+        yield running, a, b, answers
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("api", APIS)
+async def test_of_two_answers_at_the_same_moment_one_is_given(api, stream):
+    async with racing(api, stream=stream) as (running, a, b, answers):
+        a.say(answer(api, "a", stream=stream))
+        b.say(answer(api, "b", stream=stream))
+        await until(lambda: answers)
+        reply = answers[0]
+        assert reply.status_code == 200, reply.text
+        won = reply.headers["x-trigate-target"].partition("/")[2]
+        assert f"of-{won}" == reply.headers["x-trigate-upstream-request-id"]
+        assert sorted(reply.headers["x-trigate-tried"].split(", ")) == sorted(
+            [f"{won}=ok", f"{'ab'.replace(won, '')}=hedge_lost"]
+        )
+        said = reply.text if stream else json.dumps(reply.json())
+        assert f"{won}." in said
+        assert f"{'ab'.replace(won, '')}." not in said
+        await until(lambda: nothing_is_open(running))
+        assert running.service.health.outage(running.service.router.resolve("a", "chat"), None) is None
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_the_head_of_the_loser_tells_nothing_of_the_answer(stream):
+    async with racing("chat", stream=stream) as (_, a, b, answers):
+        whole = answer("chat", "b", stream=stream)
+        head, _, body = whole.partition(b"\r\n\r\n")
+        b.say(head + b"\r\n\r\n")
+        lost = answer("chat", "a", stream=stream).partition(b"\r\n\r\n")[0]
+        await trio.sleep(0.02)
+        a.say(lost + b"\r\n\r\n")
+        await trio.sleep(0.02)
+        b.say(body)
+        await until(lambda: answers)
+        assert answers[0].headers["x-trigate-tried"].startswith(("a=hedge_lost", "b=ok"))
+        assert answers[0].headers["x-trigate-upstream-request-id"] == "of-b"
+
+
+# What is held
+
+
+@pytest.mark.parametrize("model", ["r", "a"], ids=["raced", "alone"])
+async def test_a_stream_that_never_begins_holds_no_memory(model):
+    """Comments without an end are no answer; an upstream that sends nothing else costs no more than one that waits."""
+    async with puppets() as (a, b):
+        content = config(a, b)
+        for entry in content["model_providers"]:
+            entry["speaks"] = ["chat"]
+        async with gateway(content) as running, trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: running.ask(model, "messages", stream=True))
+            await until(lambda: a.lines and (b.lines or model == "a"))
+            head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+            await a.lines[-1].send_all(head + b": beginning\n\n")
+            tracemalloc.start()
+            try:
+                before = tracemalloc.get_traced_memory()[0]
+                for _ in range(64):
+                    with contextlib.suppress(trio.BrokenResourceError):
+                        await a.lines[-1].send_all(64 * (b": " + 1020 * b"." + b"\n\n"))
+                held = tracemalloc.get_traced_memory()[0] - before
+            finally:
+                tracemalloc.stop()
+            nursery.cancel_scope.cancel()
+        assert held < 2.5 * 2**20
+
+
+async def begin(running: InProcess, started: list[int]) -> None:
+    """Ask for a stream with much in the request, and read its head."""
+    body = {"model": "r", "stream": True, "messages": [{"role": "user", "content": "Hi"}], "user": 300_000 * "x"}
+    async with httpx2.AsyncClient(base_url=running.url, timeout=PATIENCE, trust_env=False) as client:
+        async with client.stream("POST", "/v1/chat/completions", json=body) as reply:
+            started.append(reply.status_code)
+            await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["cancelled", "failed"])
+async def test_the_request_of_the_loser_is_let_go(fails):
+    """The winner may take an hour: what it was asked, and what the other one was, may be megabytes."""
+
+    def held() -> int:
+        gc.collect()
+        return sum(len(one.body) > 100_000 for one in gc.get_objects() if isinstance(one, Incoming))
+
+    async with puppets() as (a, b), gateway(config(a, b)) as running, trio.open_nursery() as nursery:
+        started: list[int] = []
+        nursery.start_soon(begin, running, started)
+        await until(lambda: a.lines and b.lines)
+        assert held()
+        if fails:
+            a.say(b"HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n")
+            await until(lambda: nothing_is_open(running, "a"))
+        whole = answer("chat", "b", stream=True)
+        b.say(whole[: whole.index(b"\n\n", whole.index(b'"This')) + 2])
+        await until(lambda: a.closed or fails)
+        await until(lambda: nothing_is_open(running, "a"))
+        await until(lambda: started)
+        before = held()
+        nursery.cancel_scope.cancel()
+    assert before == 0
+
+
+async def test_one_that_has_failed_is_not_said_to_have_lost():
+    async with racing("chat", stream=False) as (running, a, b, answers):
+        a.say(b"HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n")
+        await until(lambda: nothing_is_open(running, "a"))
+        b.say(answer("chat", "b", stream=False))
+        await until(lambda: answers)
+        assert answers[0].headers["x-trigate-tried"] == "a=server_error, b=ok"
+
+
+# How many requests
+
+
+async def test_a_hedge_is_one_of_the_attempts_and_so_is_a_second_try_on_a_new_connection():
+    """Retries, hedges and a request that met a dead connection are counted together (envoyproxy/envoy#32580)."""
+    async with puppets() as (a, b), trio.open_nursery() as nursery:
+        async with gateway(config(a, b, retries={"attempts": 2})) as running:
+            answers: list[httpx2.Response] = []
+
+            async def ask(model: str) -> None:
+                answers.append(await running.ask(model))
+
+            nursery.start_soon(ask, "a")
+            await until(lambda: a.lines)
+            a.say(answer("chat", "a", stream=False))
+            await until(lambda: answers)
+            a.hangs_up = True
+            nursery.start_soon(ask, "r")
+            await until(lambda: len(a.lines) == 3)
+            await trio.sleep(0.1)
+            assert not b.lines
+            a.say(answer("chat", "a", stream=False))
+            await until(lambda: len(answers) == 2)
+            assert answers[1].headers["x-trigate-attempts"] == "2"
