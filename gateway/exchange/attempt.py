@@ -42,8 +42,8 @@ class Attempt:
     ``incoming`` is the client's request, without its text once that was released. ``lane_name`` is the way of its
     answer to the client, ``passed`` are the headers of that answer that are for the client, none before it is there;
     ``stage`` is the furthest point that the attempt has come to, ``requests`` how many went out for it, of those
-    that are ``allowed``, ``watch`` is over all of it. ``raced``: another attempt may be made beside it. ``said`` are the
-    characters of a whole answer whose tokens nobody has counted."""
+    that are ``allowed``, ``watch`` is over all of it. ``raced``: another attempt may be made beside it. ``said`` are
+    the characters of a whole answer whose tokens nobody has counted."""
 
     watch: Watch
     _open: OpenAttempt
@@ -151,8 +151,8 @@ class Attempt:
         self._teach(time.perf_counter() - self._began, at_least=True)
 
     async def leave_if_lost(self) -> None:
-        """Raises ``trio.Cancelled`` where another attempt beside this one has committed: its answer may come at the very
-        same moment, before it has been stopped."""
+        """Raises ``trio.Cancelled`` where another attempt beside this one has committed: its answer may come at the
+        very same moment, before it has been stopped."""
         if self.raced:
             await trio.lowlevel.checkpoint_if_cancelled()
 

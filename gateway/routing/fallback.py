@@ -1,8 +1,11 @@
 """The policy of all plans: the places in their order, each once, and then again from the first after a wait."""
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, Literal, TypeAlias
 
 from gateway.routing.most_useful import all_out, most_useful
 from gateway.routing.plan import (
@@ -30,6 +33,10 @@ one, for which all of it would be new (openclaw/openclaw#126843)."""
 
 _OF_THE_REQUEST: Final[frozenset[FailureReason]] = frozenset(("context_too_long", "content_filter"))
 """Reasons that hold for every place, but for those that are there for them."""
+
+
+_Cause: TypeAlias = FailureReason | Literal["unprepared"] | None
+_GROUP: Final = attrgetter("group")
 
 
 class Fallback:
@@ -109,26 +116,35 @@ def _eligible(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -
     """The candidates to which the failures so far lead, in order. One is led to by what failed in front of it: in an
     earlier group or in its own."""
     binding = _OF_THE_REQUEST.intersection(outcome.failed.reason for outcome in outcomes)
+    if binding:
+        yield from (one for one in plan.candidates if binding <= one.when)
+        return
     front = plan.candidates[0].group
     for candidate in plan.candidates:
-        if binding:
-            if binding <= candidate.when:
-                yield candidate
-        elif candidate.group == front or _leads_to(candidate, plan, outcomes, conditions):
-            yield candidate
+        if candidate.group != front:
+            break
+        yield candidate
+    came: Counter[_Cause] = Counter()  # of how many places, group by group: a client may list names of large routes
+    for number, group in groupby(plan.candidates, _GROUP):
+        members = [(one, _causes(one.target, plan, outcomes, conditions)) for one in group]
+        for _, causes in members:
+            came.update(causes)
+        if number != front:
+            yield from (one for one, own in members if _leads_to(one, came, own))
 
 
-def _leads_to(candidate: Candidate, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> bool:
-    for other in plan.candidates:
-        if other is candidate or other.group > candidate.group:
-            continue
-        failed = [outcome for outcome in outcomes if outcome.target is other.target]
-        if any(one.stage is Stage.PREPARING or one.failed.reason in candidate.when for one in failed):
-            return True
-        outage = None if failed else _outage(plan, other.target, conditions)
-        if outage is not None and outage.reason in candidate.when:
-            return True
-    return False
+def _causes(target: Target, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Collection[_Cause]:
+    """Why ``target`` is not to be asked, or has failed."""
+    failed = [outcome for outcome in outcomes if outcome.target is target]
+    if failed:
+        return {"unprepared" if one.stage is Stage.PREPARING else one.failed.reason for one in failed}
+    outage = _outage(plan, target, conditions)
+    return () if outage is None else (outage.reason,)
+
+
+def _leads_to(candidate: Candidate, came: Mapping[_Cause, int], own: Collection[_Cause]) -> bool:
+    """Whether what came of others than ``candidate`` is a reason to ask it. Its ``own`` causes are counted, too."""
+    return any(came.get(cause, 0) > (cause in own) for cause in ("unprepared", *candidate.when))
 
 
 def _other(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step | None:

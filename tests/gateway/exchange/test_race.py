@@ -172,10 +172,10 @@ async def test_a_stream_that_never_begins_holds_no_memory(model):
 async def begin(running: InProcess, started: list[int]) -> None:
     """Ask for a stream with much in the request, and read its head."""
     body = {"model": "r", "stream": True, "messages": [{"role": "user", "content": "Hi"}], "user": 300_000 * "x"}
-    async with httpx2.AsyncClient(base_url=running.url, timeout=PATIENCE, trust_env=False) as client:
-        async with client.stream("POST", "/v1/chat/completions", json=body) as reply:
-            started.append(reply.status_code)
-            await trio.sleep_forever()
+    client = httpx2.AsyncClient(base_url=running.url, timeout=PATIENCE, trust_env=False)
+    async with client, client.stream("POST", "/v1/chat/completions", json=body) as reply:
+        started.append(reply.status_code)
+        await trio.sleep_forever()
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["cancelled", "failed"])
@@ -218,22 +218,22 @@ async def test_one_that_has_failed_is_not_said_to_have_lost():
 
 async def test_a_hedge_is_one_of_the_attempts_and_so_is_a_second_try_on_a_new_connection():
     """Retries, hedges and a request that met a dead connection are counted together (envoyproxy/envoy#32580)."""
-    async with puppets() as (a, b), trio.open_nursery() as nursery:
-        async with gateway(config(a, b, retries={"attempts": 2})) as running:
-            answers: list[httpx2.Response] = []
+    twice = {"attempts": 2}
+    async with puppets() as (a, b), gateway(config(a, b, retries=twice)) as running, trio.open_nursery() as nursery:
+        answers: list[httpx2.Response] = []
 
-            async def ask(model: str) -> None:
-                answers.append(await running.ask(model))
+        async def ask(model: str) -> None:
+            answers.append(await running.ask(model))
 
-            nursery.start_soon(ask, "a")
-            await until(lambda: a.lines)
-            a.say(answer("chat", "a", stream=False))
-            await until(lambda: answers)
-            a.hangs_up = True
-            nursery.start_soon(ask, "r")
-            await until(lambda: len(a.lines) == 3)
-            await trio.sleep(0.1)
-            assert not b.lines
-            a.say(answer("chat", "a", stream=False))
-            await until(lambda: len(answers) == 2)
-            assert answers[1].headers["x-trigate-attempts"] == "2"
+        nursery.start_soon(ask, "a")
+        await until(lambda: a.lines)
+        a.say(answer("chat", "a", stream=False))
+        await until(lambda: answers)
+        a.hangs_up = True
+        nursery.start_soon(ask, "r")
+        await until(lambda: len(a.lines) == 3)
+        await trio.sleep(0.1)
+        assert not b.lines
+        a.say(answer("chat", "a", stream=False))
+        await until(lambda: len(answers) == 2)
+        assert answers[1].headers["x-trigate-attempts"] == "2"

@@ -223,3 +223,22 @@ def test_every_walk_comes_to_its_end_within_the_attempts(names, attempts, reason
         outcomes.append(failed(found.target.place, reasons[len(outcomes)]))
         assert len(outcomes) <= attempts
     assert found.failed in [outcome.failed for outcome in outcomes] or "asked:" in found.failed.message
+
+
+@pytest.mark.parametrize("when", [["quota"], ["rate_limited"]])
+def test_a_step_looks_at_each_place_once_or_twice_however_many_there_are(when):
+    """A client may list the names of many large routes, all of whose places are out (BerriAI/litellm#873)."""
+    targets = [attrs.evolve(TARGETS["a"], model=str(number)) for number in range(200)]
+    candidates = [Candidate(one, number // 50, when=frozenset(when)) for number, one in enumerate(targets)]
+    looked = []
+
+    class Limited(Moment):
+        def outage(self, target: Target, *, alone: bool) -> Outage | None:
+            looked.append(target)
+            return Outage("rate_limited", 1000.0)
+
+    of = Plan(tuple(candidates), FALLBACK, retries=Retries(), heeds_outages=True)
+    assert isinstance(FALLBACK.next(of, (), Limited()), GiveUp)
+    last = Outcome(targets[0], ErrorInfo("upstream", "failed", reason="rate_limited"))
+    assert isinstance(FALLBACK.next(of, (last,), Limited()), GiveUp)
+    assert len(looked) <= 2 * 2.5 * len(targets)
