@@ -144,7 +144,8 @@ def _causes(target: Target, plan: Plan, outcomes: Sequence[Outcome], conditions:
 
 def _leads_to(candidate: Candidate, came: Mapping[_Cause, int], own: Collection[_Cause]) -> bool:
     """Whether what came of others than ``candidate`` is a reason to ask it. Its ``own`` causes are counted, too."""
-    return any(came.get(cause, 0) > (cause in own) for cause in ("unprepared", *candidate.when))
+    causes: tuple[_Cause, ...] = ("unprepared", *candidate.when)
+    return any(came.get(cause, 0) > (cause in own) for cause in causes)
 
 
 def _other(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step | None:
