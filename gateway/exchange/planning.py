@@ -46,7 +46,7 @@ class Planning:
         service, asked = self.context.service, self.context.asked
         wishes, forms = NO_WISHES, service.router.client_routing
         if forms or not WISH_HEADERS.isdisjoint(dict(asked.headers)):
-            wishes = read_wishes(asked, incoming, forms)
+            wishes = await offload(len(body) // 2 if forms else 0, read_wishes, asked, incoming, forms)
         if wishes is not NO_WISHES:
             incoming = await offload(len(body), wishes.stripped, incoming)
             self.context = self.context.stricter(wishes.strict)

@@ -16,7 +16,7 @@ import msgspec
 from gateway.config.settings import Balance, ClientRouting
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
-from gateway.request.wishes import NO_WISHES, Wishes, Word, checked, read_headers
+from gateway.request.wishes import MOST_WORDS, NO_WISHES, Wishes, Word, checked, read_headers
 from providers.neutral.fields import Fields, expect, join
 from streams.errors import invalid
 
@@ -109,10 +109,10 @@ def _sort(fields: Fields) -> tuple[Balance | None, tuple[str, ...]]:
 
 def _words(fields: Fields, name: str) -> tuple[Word, ...] | None:
     """The names in a list, with their places; ``None`` where there is no list, or none in it."""
-    at = fields.path(name)
-    return (
-        tuple((join(at, i), expect(word, str, join(at, i))) for i, word in enumerate(fields.array(name) or ())) or None
-    )
+    at, listed = fields.path(name), fields.array(name) or ()
+    if len(listed) > MOST_WORDS:
+        raise invalid(f"{at} has {len(listed)} names: {MOST_WORDS} at most", at)
+    return tuple((join(at, i), expect(word, str, join(at, i))) for i, word in enumerate(listed)) or None
 
 
 def _models(incoming: Incoming, body: Fields, name: str, wishes: Wishes) -> tuple[Word, ...]:

@@ -24,6 +24,9 @@ from streams.errors import invalid
 MODELS, FALLBACK, DEADLINE = "x-trigate-models", "x-trigate-fallback", "x-trigate-deadline"
 WISH_HEADERS: Final = frozenset((MODELS, FALLBACK, DEADLINE))
 MOST_NAMES: Final = 32
+MOST_WORDS: Final = 128
+"""Names in one list of a body: each is compared with every place that the request may go to, while nobody else is
+answered."""
 
 Word: TypeAlias = tuple[str, str]
 """A name that a client gives, behind its place in the request."""

@@ -342,3 +342,22 @@ def test_any_body_is_understood_or_refused_with_its_place(members, api):
     assert not {"models", "provider", "route", "num_retries", "timeout", "disable_fallbacks"} & body.keys()
     assert "gateway" not in (body.get("providerOptions") or {})
     assert narrowed_retries(Retries(), wishes, left).attempts <= Retries().attempts
+
+
+@pytest.mark.parametrize(
+    ("at", "member"),
+    [
+        ("provider.order", {"provider": {"order": 129 * ["openai"]}}),
+        ("provider.only", {"provider": {"only": 129 * ["openai"]}}),
+        ("provider.ignore", {"provider": {"ignore": 129 * ["openai"]}}),
+        ("models", {"models": 129 * ["gpt"]}),
+        ("providerOptions.gateway.order", {"providerOptions": {"gateway": {"order": 129 * ["openai"]}}}),
+        ("fallbacks", {"fallbacks": 129 * ["gpt"]}),
+    ],
+)
+def test_a_list_has_not_so_many_names_that_others_wait(at, member):
+    """Two megabytes of names took three seconds, in which nobody was answered."""
+    incoming = read_incoming("chat", json.dumps({"model": "gpt", "messages": [], **member}).encode())
+    with pytest.raises(GatewayError) as error:
+        read_wishes(ClientRequest((), ""), incoming, ALL)
+    assert (error.value.failed.status, error.value.failed.param) == (400, at)
