@@ -119,7 +119,10 @@ def _hedge_after(value: Any, _: Any) -> Any:
         value, Unresolved
     ):  # a variable may well stand for it, and one of the two has to be
         return "p95"
-    return converter.structure(value, Wait)
+    try:
+        return converter.structure(value, Wait)
+    except Wrong as wrong:
+        raise Wrong(wrong.found, "this must be a duration above 0, such as 2s, or p95") from wrong
 
 
 _TEXTUAL = (str, Secret, Digest, SealingKeys, Url, Wait | Literal["p95"])

@@ -186,7 +186,10 @@ def test_a_longer_first_time_out_makes_the_longest_as_long(read):
         ("{targets: [a, b], sticky: on}", "r.sticky: true (YAML reads on, yes and true as this); this must be auto"),
         ("{targets: [a, b], sticky: 'x y'}", "r.sticky: 'x y'; this must be the name of a header"),
         ("{targets: [a, b], first_content: 0}", "r.first_content: 0; this must be a duration above 0"),
-        ("{targets: [a, b], hedge: {after: p9}}", "r.hedge.after: 'p9'; this must be a duration above 0"),
+        (
+            "{targets: [a, b], hedge: {after: p9}}",
+            "hedge.after: 'p9'; this must be a duration above 0, such as 2s, or p95",
+        ),
         ("{targets: [a, b], hedge: {after: 2s, at_most: 5}}", "hedge.at_most: 5; this must be a share such as 20%"),
         ("{targets: [a, b], retries: {attempts: 0}}", "retries.attempts: 0; this must be a whole number, 1 or more"),
         ("{targets: [a, b], retries: {max_retries: 2}}", "retries.max_retries: unknown key; write it as `attempts`"),

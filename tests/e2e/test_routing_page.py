@@ -1,0 +1,38 @@
+"""What ``docs/routing.md`` shows can be typed off: its configurations load, what it says of the last one happens."""
+
+import pytest
+import yaml
+
+from gateway.config.loading import load
+from tests.support.command_line import started
+from tests.support.doc_blocks import fenced
+from tests.support.harness import ROOT, free_port, running
+
+BLOCKS = fenced((ROOT / "docs" / "routing.md").read_text(), "yaml")
+KEYS = {"OPENROUTER_API_KEY": "sk-of-openrouter", "GEMINI_API_KEY": "sk-of-gemini"}
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_a_block_is_a_configuration_without_a_mistake_or_a_doubt(block, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(block)
+    config = load(path, KEYS)
+    assert config.routes
+    assert not config.warnings
+    assert not config.ineffective
+
+
+def test_the_example_to_try_goes_as_the_page_says():
+    port = free_port()
+    body = {"model": "steady", "messages": [{"role": "user", "content": "hi"}]}
+    with started("mock", "--port", "0", "--pace", "0") as mock:
+        settings = yaml.safe_load(BLOCKS[-1].replace("http://127.0.0.1:51001", mock.url))
+        settings["listeners"][0]["port"] = port
+        with running(settings, port) as gateway:
+            replies = [gateway.request("POST", "/v1/chat/completions", body) for _ in range(3)]
+    assert [reply.status for reply in replies] == [200, 200, 200]
+    assert [reply.headers["x-trigate-tried"] for reply in replies] == [
+        "first=overloaded, second=quota, third=ok",
+        "first=overloaded, third=ok",
+        "first=ok",
+    ]
