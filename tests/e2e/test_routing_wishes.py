@@ -169,7 +169,7 @@ def test_a_wrong_header_is_a_mistake_of_the_client(gateway, upstream, api, heade
 @pytest.mark.parametrize("api", APIS)
 def test_nothing_outside_of_a_wall_is_asked(gateway, upstream, api):
     # BerriAI/litellm#38572, #39998
-    upstream.script(DOWN)
+    upstream.script(DOWN, DOWN, DOWN)
     reply = ask(gateway, asked(api), api, BANK, deadline="100ms")
     assert reply.status in (503, 529)
     assert set(models(upstream)) == {"eu-c"}
@@ -194,7 +194,7 @@ def test_counting_and_compacting_stay_inside_of_the_wall(gateway, upstream, path
 
 
 def test_a_websocket_stays_inside_of_the_wall_and_keeps_to_its_headers(gateway, upstream):
-    upstream.script(DOWN, Script(text="ok"))
+    upstream.script(DOWN, DOWN, DOWN)
     own = {"authorization": f"Bearer {BANK}", "x-trigate-deadline": "100ms"}
     with Client.connect(gateway.port, own) as client:
         assert client.ask("best")[-1]["type"] == "error"
