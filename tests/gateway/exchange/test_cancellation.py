@@ -18,11 +18,14 @@ import attrs
 import pytest
 import trio
 
-from gateway.app import create_app
+from gateway.app import whole_app
 from gateway.config.loading import from_mapping
+from gateway.open_service import open_service
+from gateway.routing.plan import Outage
 from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.client import Upstream
 from gateway.upstream.pool import PoolStats
+from streams.events import ErrorInfo
 from tests.support.harness import PATIENCE, config, provider
 from tests.support.upstreams import PATHS, Script, render
 
@@ -226,8 +229,11 @@ class Case:
     stride: int = 1
     finish: bool = False  # the provider's answer is read to its end whatever the client does
     good: bool = True  # left alone it ends well
+    refusals: tuple[int, ...] = ()  # what the client may be told besides
+    tries: bool = False  # the first target has failed before, and the request finds out how it is
 
 
+DOWN = whole(b'{"error":{"message":"later"}}', b"503 Down")
 CASES = {
     "byte_lane_streamed": Case(PATHS["chat"], "on-chat", (sse("chat"),)),
     "byte_lane_whole": Case(PATHS["messages"], "on-messages", (whole(answer("messages")),), stream=False),
@@ -246,7 +252,30 @@ CASES = {
     "slow_client_hub_lane": Case(PATHS["messages"], "on-chat", (sse("chat", script=LONG),), read_time=0.001, stride=3),
     "finished": Case(PATHS["chat"], "on-chat", (sse("chat"),), finish=True),
     "finished_whole": Case(PATHS["messages"], "on-chat", (whole(answer("chat")),), stream=False, finish=True),
+    "fallback": Case(PATHS["chat"], "two", (DOWN, sse("chat"))),
+    "fallback_whole": Case(PATHS["responses"], "two", (DOWN, whole(answer("chat"))), stream=False),
+    "fallback_behind_openings": Case(
+        PATHS["messages"], "two", (sse("chat", keep=1, end=HANG_UP), sse("chat")), refusals=(502,)
+    ),
+    "fallback_finished": Case(PATHS["chat"], "two", (DOWN, sse("chat")), finish=True),
+    "again": Case(PATHS["chat"], "again", (DOWN, sse("chat")), stride=5),
+    "hedged": Case(PATHS["messages"], "hedged", ((WAIT, *sse("chat")), sse("chat"))),
+    "hedged_whole": Case(PATHS["chat"], "hedged", ((WAIT,), whole(answer("chat"))), stream=False),
+    "tried": Case(PATHS["chat"], "trial", (sse("chat"),), tries=True),
+    "tried_in_vain": Case(PATHS["messages"], "trial", (DOWN, whole(answer("chat"))), stream=False, tries=True),
     "counted": Case(PATHS["messages"] + "/count_tokens", "on-messages", (whole(b'{"input_tokens":3}'),), stream=False),
+}
+
+
+MORE_ENTRIES: dict[str, dict[str, Any]] = {
+    "other": {},
+    "tried": {"circuit": {"failures": 1, "cooldown": "1ms", "longest": "1ms"}},
+}
+ROUTES = {
+    "two": {"targets": ["on-chat", "other"]},
+    "again": {"targets": ["on-chat"], "retries": {"attempts": 2}},
+    "hedged": {"targets": ["on-chat", "other"], "hedge": {"after": "1ms", "at_most": "100%"}},
+    "trial": {"targets": ["tried", "other"]},
 }
 
 
@@ -257,20 +286,25 @@ class Sweep:
         self.case, self.provider, self._caplog = case, provider, caplog
         url = f"http://127.0.0.1:{port}"
         entries = [provider_entry(api, url, "finish" if case.finish else "cancel") for api in ("chat", "messages")]
-        self._config = attrs.evolve(from_mapping(config(entries, 12000)), keep_alive=case.keep_alive)
+        entries += [{**entries[0], "model": f"openai/{name}", **more} for name, more in MORE_ENTRIES.items()]
+        content = {**config(entries, 12000, model_aliases=ROUTES), "version": "v0.4.0"}
+        self._config = attrs.evolve(from_mapping(content), keep_alive=case.keep_alive)
 
     async def run(self, at: int, blow: Callable[["Sweep"], object]) -> bool:
         """One exchange with the blow at step ``at``; whether it fell before the exchange was over."""
         self.fds = open_fds()
         self._caplog.clear()
         self.lifecycle = Lifecycle()
-        app = create_app(self._config, self.lifecycle)
+        self.service = open_service(self._config, self.lifecycle, None, False)
+        app = whole_app(self._config, self.service)
         (self.upstream,) = (call.__self__ for call in app.after_serving_funcs if is_of(call, Upstream))
         if self.case.warm:
             self.provider.answers = [whole(answer("chat"))]
             warming = self._client("warm")
             await warming.run(app)
             assert warming.status == 200
+        if self.case.tries:
+            await self._let_fail("tried")
         self.provider.answers = list(self.case.answers)
         self.provider.spoken_to = trio.Event()
         self.client = self._client(f"at-{at}")
@@ -278,6 +312,16 @@ class Sweep:
         await self._exchange(app, strike)
         await self._look_around()
         return strike.fell
+
+    def _outage(self, name: str) -> Outage | None:
+        return self.service.health.outage(self.service.router.resolve(name, "chat"), None)
+
+    async def _let_fail(self, name: str) -> None:
+        """Its time is over, and the next request tries it."""
+        before = self.service.health.begin(self.service.router.resolve(name, "chat"), None, added=False)
+        before.failed(ErrorInfo("overloaded", "later", reason="overloaded"))
+        before.close()
+        await eventually(lambda: self._outage(name) is None, "it is not due")
 
     def _client(self, name: str) -> Client:
         case = self.case
@@ -307,6 +351,10 @@ class Sweep:
     async def _look_around(self) -> None:
         """Nothing is left of the exchange but, at most, a connection that the next one can use."""
         assert marked_tasks() == []
+        for name in ("on-chat", "other", "tried"):
+            place = self.service.router.resolve(name, "chat").identity.place
+            assert self.service.balancer.loads.counts.count(place) == 0, "an answer is still open"
+            assert (outage := self._outage(name)) is None or not outage.tried, "nobody can try it any more"
         stats = self.upstream.stats()
         assert stats == PoolStats(connections=stats.idle, idle=stats.idle), stats
         await eventually(lambda: self.provider.connections == stats.idle, "the provider still has a connection")
@@ -400,4 +448,5 @@ async def test_the_drain_ends_it_at_every_checkpoint_in_turn(sweep):
                 errors = sum(client.answer.count(mark) for mark in ERROR)
                 assert (said, errors) == ((True, 0) if complete else (False, 1)), (at, line, client.answer)
                 assert not complete or all(part in client.answer for part in (b"one t", b"wo th", b"ree")), at
-            assert client.status in (200, 503, *(() if sweep.case.good else (429, 502))), (at, client.answer)
+            refusals = sweep.case.refusals if sweep.case.good else (429, 502)
+            assert client.status in (200, 503, *refusals), (at, client.answer)
