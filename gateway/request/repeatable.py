@@ -10,8 +10,16 @@ _CLIENTS: Final = (None, "function", "custom")
 """The types of tools that the client runs; all others the provider runs, and then twice."""
 
 
+_RUN_BY_PROVIDERS: Final = frozenset(
+    ("mcp_servers", "container", "web_search_options", "search_parameters", "plugins", "conversation")
+)
+"""Members by which a provider does more than answer: servers that it calls, its own search (OpenAI's, xAI's,
+OpenRouter's), and a conversation of its own that the answer is added to."""
+
+
 class _Tool(msgspec.Struct):
     type: str | None = None
+    name: str | None = None
 
 
 _TOOLS: Final = msgspec.json.Decoder(list[_Tool])
@@ -22,13 +30,14 @@ def may_be_doubled(incoming: Incoming) -> bool:
     """Whether a second provider may be asked beside the first: not for what is stored at the provider or worked on in
     the background, and not with tools that the provider runs (anthony-chaudhary/fak#8975, praxis-proxy/praxis#924)."""
     members = incoming.members
-    if "mcp_servers" in members or "container" in members or _flag(incoming, "background"):
+    if not _RUN_BY_PROVIDERS.isdisjoint(members) or _flag(incoming, "background"):
         return False
-    if incoming.api == "responses" and _flag(incoming, "store") is not False:
+    stored = _flag(incoming, "store")
+    if stored or (stored is None and incoming.api == "responses"):
         return False
     tools = members.get("tools")
     try:
-        return tools is None or all(tool.type in _CLIENTS for tool in _TOOLS.decode(tools))
+        return tools is None or all(map(_is_clients, _TOOLS.decode(tools)))
     except msgspec.MsgspecError:
         return tools is not None and bytes(tools) == b"null"
 
@@ -39,3 +48,8 @@ def _flag(incoming: Incoming, name: str) -> bool | None:
         return None if raw is None else _FLAG.decode(raw)
     except msgspec.MsgspecError:
         return None
+
+
+def _is_clients(tool: _Tool) -> bool:
+    """One without a type has a name, or is known by some member of its own, as Google's are."""
+    return tool.type in _CLIENTS and (tool.type is not None or tool.name is not None)
