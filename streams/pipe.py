@@ -80,12 +80,18 @@ class Watch:
         if not self.scope.cancel_called:
             self.scope.deadline = min(self._end, self._begins_by)
 
+    @property
+    def _is_paused(self) -> bool:
+        """The client has been the slow one since the upstream was heard: it is no failure of the upstream's."""
+        return self.reading and self._moves == -math.inf
+
     def failed(self) -> ErrorInfo:
         """Why the scope was cancelled. Only after ``scope.cancelled_caught``."""
         if trio.current_time() < self.scope.deadline:
             return SHUTTING_DOWN
         if trio.current_time() >= self._end:
-            return ErrorInfo("timeout", f"the provider did not finish within {self._timeouts.total:g} s")
+            failed = ErrorInfo("timeout", f"the provider did not finish within {self._timeouts.total:g} s")
+            return attrs.evolve(failed, reason=None) if self._is_paused else failed
         if trio.current_time() >= self._begins_by:
             return ErrorInfo("timeout", f"the provider did not begin its answer within {self._patience:g} s")
         if self.reading:

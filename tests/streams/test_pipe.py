@@ -158,6 +158,20 @@ async def test_a_word_that_comes_with_the_deadline_does_not_make_a_timeout_a_shu
     assert (watch.failed().kind, watch.failed().reason) == ("timeout", "timeout")
 
 
+@pytest.mark.parametrize(("slow", "reason"), [("client", None), ("upstream", "timeout")])
+async def test_a_client_that_does_not_read_is_no_failure_of_the_upstream(autojump_clock, slow, reason):
+    """What a client does cools nothing (BerriAI/litellm#41223): it may read too slowly for ``total``."""
+    watch = Watch(Timeouts(total=10))
+    with watch.scope:
+        watch.heard()
+        watch.pause()
+        await trio.sleep(5)
+        if slow == "upstream":
+            watch.heard()
+        await trio.sleep_forever()
+    assert (watch.failed().kind, watch.failed().reason) == ("timeout", reason)
+
+
 async def test_batches_take_what_is_queued_and_never_wait_for_more():
     handoff = Handoff[Chunk](100)
     for word in (b"a", b"b", b"c"):
