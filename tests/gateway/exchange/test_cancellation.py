@@ -260,6 +260,7 @@ CASES = {
     "fallback_finished": Case(PATHS["chat"], "two", (DOWN, sse("chat")), finish=True),
     "again": Case(PATHS["chat"], "again", (DOWN, sse("chat")), stride=5),
     "hedged": Case(PATHS["messages"], "hedged", ((WAIT, *sse("chat")), sse("chat"))),
+    "hedged_finished": Case(PATHS["chat"], "hedged", ((WAIT, *sse("chat")), sse("chat")), finish=True),
     "hedged_whole": Case(PATHS["chat"], "hedged", ((WAIT,), whole(answer("chat"))), stream=False),
     "tried": Case(PATHS["chat"], "trial", (sse("chat"),), tries=True),
     "tried_in_vain": Case(PATHS["messages"], "trial", (DOWN, whole(answer("chat"))), stream=False, tries=True),
