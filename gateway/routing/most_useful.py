@@ -1,7 +1,7 @@
 """The failure that a client is told of where several places have failed."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -20,6 +20,10 @@ ORDER: Final[tuple[FailureReason, ...]] = (
 
 LIMITED: Final = ("rate_limited", "quota")
 """Reasons that are a 429 where there is no other among all."""
+
+ADVICE: Final[Mapping[str, str]] = {"credential": "; check its credential"}
+"""What an operator is told beside a reason that does not end by waiting: others than who met it first see the outage
+alone."""
 
 
 def most_useful(outcomes: Sequence[Outcome]) -> ErrorInfo:
@@ -67,6 +71,5 @@ def all_out(outages: Sequence[tuple[Target, Outage]], now: float) -> ErrorInfo:
 
 
 def _why(outage: Outage, now: float) -> str:
-    if outage.tried:
-        return f"{outage.reason}, being tried"
-    return f"{outage.reason}, for {max(1, math.ceil(outage.until - now))} s"
+    state = "being tried" if outage.tried else f"for {max(1, math.ceil(outage.until - now))} s"
+    return f"{outage.reason}, {state}{ADVICE.get(outage.reason, '')}"

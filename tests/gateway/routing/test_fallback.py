@@ -144,6 +144,16 @@ def test_where_all_are_out_one_request_waits_for_the_first_that_is_due():
     assert "a is out (overloaded, for 9 s)" in end.failed.message
 
 
+def test_what_waiting_alone_does_not_mend_is_told_with_what_to_do():
+    # mnfst/llm-gateway#1180
+    out = {"a": Outage("credential", 700.0, tried=True), "b": Outage("quota", 700.0)}
+    end = step(plan("a", "b"), out=out)
+    assert isinstance(end, GiveUp)
+    assert end.failed.message == (
+        "a is out (credential, being tried; check its credential), b is out (quota, for 600 s): ask again in 600 s"
+    )
+
+
 def test_a_request_that_has_failed_waits_for_a_told_limit_alone():
     both = failed("a"), failed("b", "rate_limited", 3.0)
     out = {"a": Outage("overloaded", 101.0), "b": Outage("rate_limited", 103.0)}
