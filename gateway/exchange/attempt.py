@@ -28,7 +28,7 @@ from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.errors.rejected import BETA
 from streams.errors import GatewayError, invalid
-from streams.events import ErrorInfo
+from streams.events import ErrorInfo, FailureReason
 from streams.fold import Fold
 from streams.pipe import Watch
 
@@ -126,9 +126,10 @@ class Attempt:
             self.report()
         self._tell("ok")
 
-    def fail(self, failed: ErrorInfo) -> None:
-        """The attempt has failed: before it committed, or behind that, so that the client is told. Nothing is said of
-        one that has lost already."""
+    def fail(self, failed: ErrorInfo, told: FailureReason | None = None) -> None:
+        """The attempt has failed: before it committed, or behind that, so that the client is told. ``told`` is the
+        reason where that says nothing of the target, and ``failed`` has none. Nothing is said of one that has lost
+        already."""
         if self._told is not None and not self.committed:
             return
         if self.raced and not self.committed:
@@ -137,7 +138,7 @@ class Attempt:
             self._teach(time.perf_counter() - self._began, at_least=True)
         if self._request.tells_of_target:
             self._open.failed(failed)
-        self._tell(failed.reason or "internal")
+        self._tell(failed.reason or told or "internal")
 
     def close(self) -> None:
         """It is over, and nothing of it is open any more."""

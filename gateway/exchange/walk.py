@@ -206,7 +206,7 @@ class Walk:
             attempt.watch = Watch(attempt.target.entry.timeouts, self._patience(attempt))
             return await ask(attempt)
         except GatewayError as error:
-            attempt.fail(self._as_counted(error.failed))
+            attempt.fail(self._as_counted(error.failed), error.failed.reason)
             raise
         except Exception:  # our own mistake, on its way to the border: the client has not left
             attempt.fail(MISTAKE)
