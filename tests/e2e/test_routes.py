@@ -239,7 +239,13 @@ def test_the_overflow_is_told_where_the_place_for_it_fails(gateway, providers):
 # Attempts
 
 
-@pytest.mark.parametrize("name", ["stubborn", "two", "best", "grouped"])
+@pytest.mark.parametrize(
+    ("name", "api", "stream"),
+    [
+        *(("best", api, stream) for api in APIS for stream in (False, True)),
+        *((name, "chat", True) for name in ("stubborn", "two", "grouped")),
+    ],
+)
 def test_the_number_of_attempts_is_that_of_all_requests(gateway, providers, api, stream, name):
     # BerriAI/litellm#34129, HKUDS/nanobot#2760, envoyproxy/envoy#32580
     refresh(gateway, providers)
