@@ -21,6 +21,9 @@ ORDER: Final[tuple[FailureReason, ...]] = (
 LIMITED: Final = ("rate_limited", "quota")
 """Reasons that are a 429 where there is no other among all."""
 
+USELESS: Final = ("credential", "gone")
+"""Reasons that only people set right: programs would repeat a 503 for minutes."""
+
 ADVICE: Final[Mapping[str, str]] = {"credential": "; check its credential"}
 """What an operator is told beside a reason that does not end by waiting: others than who met it first see the outage
 alone."""
@@ -62,10 +65,11 @@ def all_out(outages: Sequence[tuple[Target, Outage]], now: float) -> ErrorInfo:
     due = min(LONGEST_WAIT, max(1, math.ceil(min(outage.until for _, outage in outages) - now)))
     told = ", ".join(f"{target.place} is out ({_why(outage, now)})" for target, outage in outages)
     limited = all(outage.reason in LIMITED for _, outage in outages)
+    useless = all(outage.reason in USELESS for _, outage in outages)
     return ErrorInfo(
         "rate_limited" if limited else "overloaded",
         f"{told}: ask again in {due} s",
-        headers=(("retry-after", str(due)),),
+        headers=(("retry-after", str(due)), *((("x-should-retry", "false"),) if useless else ())),
         wait=float(due),
     )
 

@@ -154,6 +154,13 @@ def test_what_waiting_alone_does_not_mend_is_told_with_what_to_do():
     )
 
 
+def test_nobody_repeats_what_only_people_set_right():
+    out = {"a": Outage("credential", 700.0, tried=True), "b": Outage("gone", 700.0, tried=True)}
+    end = step(plan("a", "b"), out=out)
+    assert isinstance(end, GiveUp)
+    assert dict(end.failed.headers)["x-should-retry"] == "false"
+
+
 def test_a_request_that_has_failed_waits_for_a_told_limit_alone():
     both = failed("a"), failed("b", "rate_limited", 3.0)
     out = {"a": Outage("overloaded", 101.0), "b": Outage("rate_limited", 103.0)}
