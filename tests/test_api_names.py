@@ -19,12 +19,14 @@ ABOUT_APIS: Final = (
 
 EXCEPTIONS: Final = {
     "endpoints/answers.py": "errors of stored responses and conversations, which are OpenAI's",
+    "endpoints/health.py": "an error to an operator's probe, in the shape of nobody's API",
     "endpoints/http_errors.py": "the refusal of a websocket, which Responses alone has",
     "endpoints/metrics.py": "an error to a scraper, in the shape of nobody's API",
     "endpoints/models.py": "the two vendors' lists of models",
     "endpoints/provider_kept.py": "responses that their provider keeps",
     "http/paths.py": "base URLs as the vendors' clients are given them",
     "request/members.py": "members of requests, one of which is called as an API is",
+    "request/router_bodies.py": "a member of other routers' bodies, which is Anthropic's own in Messages",
     "request/tools_in_chat.py": "a rule about Chat: some models take tools in Responses alone",
     "routing/router.py": "the providers that keep Responses themselves",
     "telemetry/spans.py": "OpenTelemetry's name of an operation, which is no API",

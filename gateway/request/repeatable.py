@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from gateway.request.parse import Incoming
+from providers.apis import CODECS
 
 _CLIENTS: Final = (None, "function", "custom")
 """The types of tools that the client runs; all others the provider runs, and then twice."""
@@ -33,7 +34,7 @@ def may_be_doubled(incoming: Incoming) -> bool:
     if not _RUN_BY_PROVIDERS.isdisjoint(members) or _flag(incoming, "background"):
         return False
     stored = _flag(incoming, "store")
-    if stored or (stored is None and incoming.api == "responses"):
+    if stored or (stored is None and CODECS[incoming.api].wire.stores_unasked):
         return False
     tools = members.get("tools")
     try:

@@ -74,7 +74,7 @@ def _has_tools(incoming: Incoming) -> bool:
 
 
 def _has_choices(incoming: Incoming) -> bool:
-    return incoming.api == "chat" and bytes(incoming.members.get("n", b"1")) not in (b"1", b"null")
+    return bytes(incoming.members.get("n", b"1")) not in (b"1", b"null")
 
 
 def _has_schema(incoming: Incoming) -> bool:

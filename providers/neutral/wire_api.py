@@ -110,6 +110,8 @@ class WireApi:
     **Streams.** ``ping`` is a keep-alive event of the API's own, ``b""`` where it has none and the framing's comment
     has to do. ``repeats_answer``: the last event of a stream holds the whole answer once more.
 
+    **State.** ``stores_unasked``: a request that does not say ``store`` is stored at the provider.
+
     **Headers.** ``client_headers`` (a ``*`` at the end stands for any end) and ``query_members`` are those headers and
     members of a query of its clients that go to providers of this API, and to none of another. ``version_header`` is
     the one in which a client says which version of the API it speaks; ``beta_header`` the one with names of betas,
@@ -131,6 +133,7 @@ class WireApi:
     words: StreamWords = attrs.field(factory=StreamWords)
     ping: bytes = b""
     repeats_answer: bool = False
+    stores_unasked: bool = False
     client_headers: tuple[str, ...] = ()
     query_members: frozenset[str] = frozenset()
     version_header: str | None = None

@@ -65,7 +65,7 @@ WIRE = WireApi(
         error_member=True,
         after_error=frozenset(("response.failed",)),  # OpenAI sends `error` first, and Codex waits for this
     ),
-    repeats_answer=True,
+    repeats_answer=True, stores_unasked=True,
     # Codex's own say which conversation a request is part of, by which OpenAI finds its prompt cache; in older versions
     # with an underscore.
     client_headers=(
