@@ -56,12 +56,13 @@ def gateway(upstream) -> Iterator[Gateway]:
         entries = [
             provider("openai/on-chat", upstream.url, ["chat"]),
             provider("anthropic/m", upstream.url, ["messages"]),
+            provider("openai/again", upstream.url, ["chat"]),  # which no limit of the other takes out
             provider("groq/gone", f"http://127.0.0.1:{refused}/v1"),
         ]
         aliases = {
-            "routed": {"targets": ["groq/gone", "openai/on-chat"], "hedge": {"after": "60s"}},
+            "routed": {"targets": ["groq/gone", "openai/again"], "hedge": {"after": "60s"}},
             "shared": {"targets": [["openai/on-chat", "anthropic/m"]]},
-            "again": {"target": "openai/on-chat", "retries": {"attempts": 2}},
+            "patient": {"target": "openai/again", "retries": {"attempts": 2}},
         }
         port = free_port()
         with running(config(entries, port, model_aliases=aliases), port, "--workers", "2") as process:
@@ -124,7 +125,7 @@ def ask(gateway: Gateway, model: str, **more: Any) -> None:
 def traffic(gateway: Gateway, upstream: Upstream) -> None:
     """Something of everything that the dashboard shows."""
     upstream.script(AWAY, ANSWER)
-    ask(gateway, "again")
+    ask(gateway, "patient")
     upstream.script(ANSWER)
     ask(gateway, "routed")
     upstream.script(ANSWER, ANSWER, BUSY, ENDLESS)
