@@ -2,6 +2,7 @@
 said."""
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -19,14 +20,16 @@ PROMPT = "Dear diary, today I have told a machine what nobody else is ever going
 
 
 @pytest.fixture
-def lines(monkeypatch) -> list[str]:
+def lines(monkeypatch) -> Iterator[list[str]]:
     """Those that the ledger writes."""
     found: list[str] = []
     log = logging.getLogger(EXCHANGES)
     monkeypatch.setattr(log, "handlers", [handler := logging.Handler()])
-    monkeypatch.setattr(log, "level", logging.INFO)
     handler.emit = lambda record: found.append(record.getMessage())
-    return found
+    before = log.level
+    log.setLevel(logging.INFO)  # and no attribute: loggers remember for which levels they are on
+    yield found
+    log.setLevel(before)
 
 
 @pytest.mark.parametrize("letter", ["x", "\x01", "\u202e", '"', "\U0001f600"])
