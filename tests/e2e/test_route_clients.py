@@ -112,8 +112,16 @@ def installed(program: str) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [("messages", "chat"), ("responses", "messages")], indirect=True, ids="-".join)
-@pytest.mark.parametrize(("row", "program"), [("claude", "claude"), ("codex", "codex"), ("codex-websocket", "codex")])
+@pytest.mark.parametrize(
+    ("row", "program", "stage"),
+    [
+        ("claude", "claude", ("messages", "chat")),
+        ("codex", "codex", ("responses", "messages")),
+        ("codex-websocket", "codex", ("messages", "chat")),
+    ],
+    indirect=["stage"],
+    ids=["claude", "codex", "codex-websocket"],
+)
 def test_the_real_program_works_through_the_route(stage, row, program):
     if not installed(program):
         pytest.skip(f"{program} is not installed: just clients {program}")

@@ -255,14 +255,14 @@ CASES = {
     "fallback": Case(PATHS["chat"], "two", (DOWN, sse("chat"))),
     "fallback_whole": Case(PATHS["responses"], "two", (DOWN, whole(answer("chat"))), stream=False),
     "fallback_behind_openings": Case(
-        PATHS["messages"], "two", (sse("chat", keep=1, end=HANG_UP), sse("chat")), refusals=(502,)
+        PATHS["messages"], "two", (sse("chat", keep=1, end=HANG_UP), sse("chat")), refusals=(502,), stride=3
     ),
-    "fallback_finished": Case(PATHS["chat"], "two", (DOWN, sse("chat")), finish=True),
+    "fallback_finished": Case(PATHS["chat"], "two", (DOWN, sse("chat")), finish=True, stride=3),
     "again": Case(PATHS["chat"], "again", (DOWN, sse("chat")), stride=5),
-    "hedged": Case(PATHS["messages"], "hedged", ((WAIT, *sse("chat")), sse("chat"))),
-    "hedged_finished": Case(PATHS["chat"], "hedged", ((WAIT, *sse("chat")), sse("chat")), finish=True),
+    "hedged": Case(PATHS["messages"], "hedged", ((WAIT, *sse("chat")), sse("chat")), stride=3),
+    "hedged_finished": Case(PATHS["chat"], "hedged", ((WAIT, *sse("chat")), sse("chat")), finish=True, stride=3),
     "hedged_whole": Case(PATHS["chat"], "hedged", ((WAIT,), whole(answer("chat"))), stream=False),
-    "tried": Case(PATHS["chat"], "trial", (sse("chat"),), tries=True),
+    "tried": Case(PATHS["chat"], "trial", (sse("chat"),), tries=True, stride=3),
     "tried_in_vain": Case(PATHS["messages"], "trial", (DOWN, whole(answer("chat"))), stream=False, tries=True),
     "counted": Case(PATHS["messages"] + "/count_tokens", "on-messages", (whole(b'{"input_tokens":3}'),), stream=False),
 }
