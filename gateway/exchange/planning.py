@@ -112,7 +112,7 @@ class Planning:
             candidates = candidates if len(usable) == len(candidates) else tuple(usable) or candidates
         for candidate in candidates:
             one = candidate.target
-            authenticator.check(asked.client, one.asked, one.entry, one.model, asked.credential)
+            authenticator.check(asked.client, one.asked, one.entry, one.model, self.context.passed_on(one))
         return plan.among(candidates)
 
     def _named(self, model: str | None, wishes: Wishes) -> Plan:
