@@ -32,6 +32,7 @@ ARROWS: Final = {
     "gateway.shared": "",
     "gateway.serving": "http",
     "gateway.upstream": "http",
+    "gateway.counters": "",
     "gateway.config": "http providers.catalog providers.neutral",
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
@@ -45,6 +46,7 @@ ARROWS: Final = {
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
         providers.responses routing upstream""",
     "gateway.balancing": "config http providers.apis request routing shared",
+    "gateway.allowances": "counters",
     "gateway.conversations": """
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
     "gateway.telemetry": "config http ledger logs providers.apis request streaming upstream",

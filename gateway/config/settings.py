@@ -8,8 +8,10 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from gateway.config.allowances import CounterSettings, QueueSettings, RateLimits, SpendingBudget
 from gateway.config.document import Mistake
 from providers.catalog.models import quirks_of
+from providers.catalog.prices import Price
 from providers.catalog.providers import Provider, Speaks
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
@@ -35,6 +37,12 @@ Remark: TypeAlias = Literal["warning", "note"]
 Counting: TypeAlias = Literal["counted", "as_asked"]
 """Whether the token counts of a streamed Chat answer are asked for though the client does not, or the request is left
 alone."""
+
+Unpriced: TypeAlias = Literal["refuse", "allow"]
+"""Whether a model without a price may be asked where money is limited."""
+
+Reserve: TypeAlias = Literal["expected", "max"]
+"""How long an answer a budget is asked for in advance: as long as such answers are, or as one can be."""
 
 OnDisconnect: TypeAlias = Literal["cancel", "finish"]
 """What becomes of the provider's answer when the client leaves: closed at once, or read to its end for the ledger."""
@@ -156,11 +164,14 @@ class AcceptedKey:
 
 @attrs.frozen
 class ClientGroup:
-    """Several clients to which the same holds: ``models`` and ``only`` as a client's own."""
+    """Several clients to which the same holds: ``models`` and ``only`` as a client's own; ``ratelimits`` and
+    ``budgets`` are for all of them together."""
 
     name: str
     models: tuple[str, ...] | None = None
     only: tuple[str, ...] | None = None
+    ratelimits: RateLimits = attrs.field(factory=RateLimits)
+    budgets: tuple[SpendingBudget, ...] = ()
 
 
 @attrs.frozen
@@ -179,6 +190,8 @@ class ClientKey:
     certificate: str | None = None
     only: tuple[str, ...] | None = None
     group: ClientGroup | None = None
+    ratelimits: RateLimits = attrs.field(factory=RateLimits)
+    budgets: tuple[SpendingBudget, ...] = ()
 
     @property
     def lists_of_models(self) -> tuple[tuple[str, ...], ...]:
@@ -273,7 +286,8 @@ class ModelEntry:
     the provider's row or the root's setting with the item's own laid over it; ``quirks`` are the item's own alone, and
     ``pinned`` the APIs of clients for which the item itself says what is spoken. ``pass_headers`` are in lower case.
     ``retries`` and ``circuit`` are ``None`` where those of the configuration hold; ``probe`` is a path of the server
-    that says for nothing whether it is well.
+    that says for nothing whether it is well. ``price`` outranks the catalogue's; ``ratelimits`` and ``budgets`` are
+    what this place bears, for a ``queue`` of requests.
     """
 
     name: str
@@ -296,6 +310,10 @@ class ModelEntry:
     retries: Retries | None = None
     circuit: CircuitSettings | None = None
     probe: str | None = None
+    price: Price | None = None
+    ratelimits: RateLimits = attrs.field(factory=RateLimits)
+    queue: QueueSettings = attrs.field(factory=QueueSettings)
+    budgets: tuple[SpendingBudget, ...] = ()
     written: str = attrs.field(default=attrs.Factory(lambda self: f"{self.provider.id}/{self.model}", takes_self=True))
 
     @property
@@ -394,6 +412,11 @@ class Config:
     trusted_proxies: tuple[str, ...] = ()  # networks in CIDR notation, and ``unix``
     ca_path: Path | None = None
     state_storage: StateStorage | None = None
+    counters: CounterSettings = attrs.field(factory=CounterSettings)
+    timezone: str = "UTC"
+    unpriced: Unpriced = "refuse"
+    reserve: Reserve = "expected"
+    charge_undelivered: bool = True
     metrics: Scraping = "keyed"
     tracing: TracingSettings | None = None
     ineffective: tuple[Mistake, ...] = ()
