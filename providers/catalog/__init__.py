@@ -1,3 +1,3 @@
 """The catalogue: ``providers`` and ``models`` as rows; of models who takes ``sampling``, the levels of ``effort``, the
-JSON Schemas that are ``strict``, and windows and ``abilities``.
+JSON Schemas that are ``strict``, windows and ``abilities``, and the ``prices`` with the arithmetic of cost.
 """
