@@ -171,11 +171,17 @@ class BlockEnd:
     block: int
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # with slots each member is set by a call, and this is made for each event that counts
 class Usage:
     """Token counts of the whole exchange so far; the last ``Usage`` of an answer is the true one. All are tokens.
 
     ``input`` counts only what was neither read from nor written to a cache; ``output`` includes ``reasoning``.
+
+    The rest says what else a price depends on, and is no part of what two answers are compared by: a client of another
+    API is not told of it. ``tier`` is the service tier that the provider says it used, in its own words, ``calls``
+    how often each of its own tools ran, by name, ``told_nanos`` the cost that it states itself, in nano-dollars.
+    ``steps`` are the turns of models that this one answer took, where the provider lists them: they are all that is
+    billed by the token, so that the counts above are not added to them.
     """
 
     input: int = 0
@@ -185,11 +191,25 @@ class Usage:
     cache_write_1h: int | None = None
     output: int = 0
     reasoning: int | None = None
+    tier: str | None = attrs.field(default=None, eq=False)
+    calls: tuple[tuple[str, int], ...] = attrs.field(default=(), eq=False)
+    told_nanos: int | None = attrs.field(default=None, eq=False)
+    steps: tuple["UsageStep", ...] = attrs.field(default=(), eq=False)
 
     @property
     def prompt(self) -> int:
         """All input tokens, as the OpenAI APIs count them."""
         return self.input + self.cache_read + self.cache_write
+
+
+@attrs.frozen
+class UsageStep:
+    """One of several turns of models that an answer took, with what that turn used. ``kind`` is the provider's word for
+    it (``compaction``, ``advisor_message``), ``model`` its model where that is named, else the answer's."""
+
+    kind: str
+    model: str | None
+    usage: Usage
 
 
 @attrs.frozen
