@@ -175,18 +175,24 @@ class PostgresStore(SqlStore):
         *,
         limit: float = LIMIT,
     ) -> None:
-        super().__init__(SQL, ttl, max_bytes, clock)
+        super().__init__(PostgresDatabase(connection_string, limit=limit), SQL, ttl, max_bytes, clock)
+
+
+class PostgresDatabase:
+    """A server, over ``most`` connections at once. An operation may take ``limit`` seconds."""
+
+    def __init__(self, connection_string: str, most: int = CONNECTIONS, limit: float = LIMIT) -> None:
         # A statement ends before its connection is cut: the server then says why, and has not gone on without us.
         begin = BEGIN.format(milliseconds=int(limit * 800))
-        self._pool = BlockingPool(partial(_Server, connection_string, begin), CONNECTIONS, limit)
+        self._pool = BlockingPool(partial(_Server, connection_string, begin), most, limit)
 
     async def aclose(self) -> None:
         await self._pool.aclose()
 
-    async def _read(self, work: Callable[[Session], T]) -> T:
-        return await self._write(work)
+    async def read(self, work: Callable[[Session], T]) -> T:
+        return await self.write(work)
 
-    async def _write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
+    async def write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
         try:
             return await self._pool.run(partial(_insist, work))
         except psycopg.Error as error:

@@ -1,7 +1,6 @@
 """Trees of nodes in the tables of a database: one algorithm, over the statements of each database."""
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, LiteralString, Protocol, TypeAlias, TypeVar, cast
@@ -83,11 +82,28 @@ class Session(Protocol):
         ...
 
 
-class SqlStore(ABC):
-    """The ``Store`` of a database. What has not been written to for ``ttl`` seconds of ``clock`` is not there; at most
-    ``max_bytes`` (None: no limit) are kept."""
+class Database(Protocol):
+    """A database, as a pool of connections. Both ways to use it raise ``Unavailable``."""
 
-    def __init__(self, sql: Dialect, ttl: float, max_bytes: int | None, clock: Callable[[], float]) -> None:
+    async def read(self, work: Callable[[Session], T]) -> T:
+        """Run ``work``, which only reads, in a thread."""
+        ...
+
+    async def write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
+        """Run ``work`` in a thread and in one transaction; not ``limited``, for as long as it takes."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class SqlStore:
+    """The ``Store`` of a ``database``. What has not been written to for ``ttl`` seconds of ``clock`` is not there; at
+    most ``max_bytes`` (None: no limit) are kept."""
+
+    def __init__(
+        self, database: Database, sql: Dialect, ttl: float, max_bytes: int | None, clock: Callable[[], float]
+    ) -> None:
+        self._database = database
         self._sql = sql
         self._ttl = ttl
         self._max_bytes = max_bytes
@@ -97,58 +113,50 @@ class SqlStore(ABC):
     def limit_owners(self, most: OwnerLimit) -> None:
         self._most_of = most
 
-    @abstractmethod
-    async def _read(self, work: Callable[[Session], T]) -> T:
-        """Run ``work``, which only reads, in a thread."""
-
-    @abstractmethod
-    async def _write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
-        """Run ``work`` in a thread and in one transaction; not ``limited``, for as long as it takes."""
-
-    @abstractmethod
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        await self._database.aclose()
 
     async def open(self) -> None:
         """Find out whether the database can be used. Raises ``Unavailable``."""
-        await self._read(lambda session: None)
+        await self._database.read(lambda session: None)
 
     async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
         batch = batch_of(nodes)
         if self._max_bytes is not None and sum(map(size_of, batch.values())) > self._max_bytes:
             raise too_large(self._max_bytes)
-        await self._write(lambda session: self._put(session, batch, expect))
+        await self._database.write(lambda session: self._put(session, batch, expect))
 
     async def get(self, owner: str, id: str) -> Node | None:
-        return await self._read(lambda session: self._get(session, (owner, id))) if keepable(id) else None
+        return await self._database.read(lambda session: self._get(session, (owner, id))) if keepable(id) else None
 
     async def chain(self, owner: str, id: str) -> tuple[Node, ...]:
         if not keepable(id):
             return ()
-        rows = await self._read(
+        rows = await self._database.read(
             lambda session: session.rows(self._sql.chain, owner=owner, id=id, horizon=self._horizon())
         )
         return lineage(map(self._node, rows), id)
 
     async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
         wanted = keepable_only(items)
-        return await self._read(lambda session: self._find(session, owner, wanted)) if wanted else {}
+        return await self._database.read(lambda session: self._find(session, owner, wanted)) if wanted else {}
 
     async def delete(self, owner: str, ids: Sequence[str]) -> int:
         wanted = [(owner, id) for id in keepable_only(ids)]
-        return await self._write(lambda session: self._delete(session, wanted)) if wanted else 0
+        return await self._database.write(lambda session: self._delete(session, wanted)) if wanted else 0
 
     async def sweep(self) -> int:
         gone = 0
         for choose in (self._expired, self._beyond_limit):
             some = partial(self._remove_some, choose)
             while (
-                count := await self._write(some, limited=False)
+                count := await self._database.write(some, limited=False)
             ) is not None:  # a tree may be large, and nobody waits
                 gone += count
         return gone
 
     async def size(self) -> Size:
-        return Size(*await self._read(self._total), self._max_bytes)
+        return Size(*await self._database.read(self._total), self._max_bytes)
 
     def _horizon(self) -> float:
         """The time after which a tree must have been written to, to be there."""

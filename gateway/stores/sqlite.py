@@ -125,7 +125,13 @@ class SqliteStore(SqlStore):
     is begun anew."""
 
     def __init__(self, path: Path, ttl: float, max_bytes: int | None, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(SQL, ttl, max_bytes, clock)
+        super().__init__(SqliteDatabase(path), SQL, ttl, max_bytes, clock)
+
+
+class SqliteDatabase:
+    """The file ``path``, for the threads of one process."""
+
+    def __init__(self, path: Path) -> None:
         # SQLite has one writer at a time: the others wait here, not in its lock.
         self._writer = BlockingPool(partial(_File, path), 1, LIMIT)
         self._readers = BlockingPool(partial(_File, path), READERS, LIMIT)
@@ -134,10 +140,10 @@ class SqliteStore(SqlStore):
         await self._readers.aclose()
         await self._writer.aclose()
 
-    async def _read(self, work: Callable[[Session], T]) -> T:
+    async def read(self, work: Callable[[Session], T]) -> T:
         return await self._run(self._readers, work, LIMIT)
 
-    async def _write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
+    async def write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
         return await self._run(self._writer, partial(_in_transaction, work), LIMIT if limited else math.inf)
 
     async def _run(self, pool: "BlockingPool[_File]", work: "Callable[[_File], T]", limit: float) -> T:
