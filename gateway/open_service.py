@@ -9,6 +9,7 @@ from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import RefusedKeys
 from gateway.access.shares import Shares, stored_by
+from gateway.allowances.allowances import Allowances
 from gateway.balancing.balancer import Balancer
 from gateway.config.loading import Config
 from gateway.config.redaction import secrets_in
@@ -78,6 +79,7 @@ def open_service(
         store=store,
         background=NoBackground() if store is None else Background(store, ledger),
         ledger=ledger,
+        allowances=Allowances(config),
         health=health,
         balancer=Balancer() if shared is None else Balancer(shared.pins, shared.open_answers),
         live_view=open_live_view(ledger, config.ui, keep=config.ui_keep),
@@ -102,6 +104,7 @@ def next_service(config: Config, service: Service) -> Service:
         service, router=router, authenticator=authenticator, admission=admission, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=trio.Event(),
         live_view=open_live_view(service.ledger, config.ui, service.live_view, keep=config.ui_keep),
+        allowances=service.allowances.next(config),
     )  # fmt: skip
 
 

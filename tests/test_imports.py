@@ -41,23 +41,24 @@ ARROWS: Final = {
     "gateway.open_store": "config stores",
     "gateway.routing": "config http providers.apis providers.auth providers.catalog providers.errors providers.neutral",
     "gateway.health": "config providers.auth routing shared upstream",
-    "gateway.ledger": "http logs",
+    "gateway.ledger": "http logs providers.catalog",
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
         providers.responses routing upstream""",
     "gateway.balancing": "config http providers.apis request routing shared",
-    "gateway.allowances": "counters",
+    "gateway.allowances": "config counters ledger providers.catalog routing",
     "gateway.conversations": """
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
     "gateway.telemetry": "config http ledger logs providers.apis request streaming upstream",
     "gateway.exchange": """
-        access balancing config conversations health http ledger providers.apis providers.errors providers.grammar
-        providers.neutral providers.responses request routing serving stores streaming telemetry upstream""",
+        access allowances balancing config conversations health http ledger providers.apis providers.errors
+        providers.grammar providers.neutral providers.responses request routing serving stores streaming telemetry
+        upstream""",
     "gateway.endpoints": """
         access config conversations exchange http ledger logs providers.apis providers.neutral
         providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
-        access balancing config conversations exchange health ledger routing serving shared stores telemetry
+        access allowances balancing config conversations exchange health ledger routing serving shared stores telemetry
         upstream""",
     "gateway.lifespan": "endpoints exchange stores",
     "gateway.mock": "endpoints exchange http providers.apis providers.neutral serving",

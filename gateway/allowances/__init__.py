@@ -1,2 +1,4 @@
 """Holds clients and targets to what they may use: rates, requests at once, budgets. ``allowance`` says what is counted,
-and how much of it a request is."""
+and how much of it a request is; ``allowances`` has those of a configuration, ``reservation`` is one request's way
+through them, ``refusals`` what it is told where nothing is left.
+"""

@@ -6,6 +6,7 @@ from functools import partial
 import attrs
 import trio
 
+from gateway.allowances.reservation import Grant
 from gateway.config.redaction import Secrets, redact, redact_spelled
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
@@ -28,7 +29,7 @@ from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.errors.rejected import BETA
 from streams.errors import GatewayError, invalid
-from streams.events import ErrorInfo, FailureReason
+from streams.events import ErrorInfo, FailureReason, Usage
 from streams.fold import Fold
 from streams.pipe import Watch
 
@@ -43,13 +44,20 @@ class Attempt:
     answer to the client, ``passed`` are the headers of that answer that are for the client, none before it is there;
     ``stage`` is the furthest point that the attempt has come to, ``requests`` how many went out for it, of those
     that are ``allowed``, ``watch`` is over all of it. ``raced``: another attempt may be made beside it. ``said`` are
-    the characters of a whole answer whose tokens nobody has counted."""
+    the characters of a whole answer whose tokens nobody has counted, ``usage`` what the provider of one that goes to
+    nobody has said that it took; ``grant`` is what it has taken of its target's allowances, if that has any."""
 
     watch: Watch
     _open: OpenAttempt
 
     def __init__(
-        self, context: ExchangeContext, request: PlannedRequest, step: Send, prepared: Prepared, cause: Cause = "first"
+        self,
+        context: ExchangeContext,
+        request: PlannedRequest,
+        step: Send,
+        prepared: Prepared,
+        cause: Cause = "first",
+        grant: Grant | None = None,
     ) -> None:
         self.context = context
         self.step = step
@@ -65,6 +73,8 @@ class Attempt:
         self.cause = cause
         self.raced = False
         self.said = 0
+        self.usage: Usage | None = None
+        self._grant = grant
         self._began = self._head = self._content = 0.0
         self._status: int | None = None
         self._upstream_id: str | None = None
@@ -102,9 +112,14 @@ class Attempt:
         return self._open.overtaken
 
     def take_back(self) -> None:
-        """It has not begun."""
+        """It has not begun, or is over."""
         self._open.close()
         self.context.service.balancer.loads.closed(self.target)
+
+    def drop(self) -> None:
+        """It is not made after all."""
+        if self._grant is not None:
+            self._grant.end(None)
 
     def seconds_out(self) -> float:
         """Seconds until the target is due."""
@@ -145,6 +160,9 @@ class Attempt:
         self.take_back()
         if not self._told:
             self._tell("client_left")
+        if self._grant is not None and not self.committed:
+            assert self._told is not None
+            self._grant.end(self.context.record.charge(self._told))
 
     def lose(self) -> None:
         """Another attempt has committed, which was made beside this one."""
@@ -178,9 +196,12 @@ class Attempt:
             self._head - began if self._head else None,
             self._content - began if self._content else None,
             None if reason == "ok" else time.perf_counter() - began,
+            usage=None if self.committed else self.usage,
             unknown_input=self.context.record.tokens_asked()
             if reason != "ok" and self._may_be_billed(reason)
             else None,
+            committed=self.committed,
+            price=self.target.price,
         )
         before = record.tried if self._told is None else tuple(one for one in record.tried if one is not self._told)
         record.tried = (*before, tried)
@@ -199,6 +220,7 @@ class Attempt:
         """Put on record what a whole answer says of itself."""
         record = self.context.record
         record.opening, record.usage, record.said = folded.start, folded.usage, self.said
+        self.usage = folded.usage
 
     def report(self) -> None:
         """Put on record what is sent, and how."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+from gateway.allowances.reservation import Reservation
 from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.resolved import StateScope
@@ -19,6 +20,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.planning import Planning
+from gateway.exchange.reserving import reserve_for
 from gateway.exchange.service import Service
 from gateway.exchange.stream import StreamedAnswer, first_lane
 from gateway.exchange.walk import Walk
@@ -69,6 +71,7 @@ class Exchange:
         owner = service.admission.holder(asked.client, asked.headers)
         self._memory = memory or StateScope(owner, service.store, named=asked.client is not None)
         self.record = record
+        self._reservation: Reservation | None = None  # of what its client and targets may use
 
     async def answer(self, body: bytes) -> Response:
         """The response to ``body``; for a stream its beginning, the rest follows from the nursery's tasks.
@@ -102,7 +105,14 @@ class Exchange:
         """The walk of the request's plan, its first attempt prepared. Raises ``GatewayError`` (400) for what no target
         can honour or, in strict mode, be given."""
         self.record.asked_size = request.incoming.size
-        return await Walk.begin(self._context, request)
+        reservation = await self._reserved(request) if self._context.service.allowances.any else None
+        return await Walk.begin(self._context, request, reservation)
+
+    async def _reserved(self, request: PlannedRequest) -> Reservation | None:
+        """The reservation of the exchange, however many requests it makes."""
+        if self._reservation is None:
+            self.record.reservation = self._reservation = await reserve_for(self._context, request)
+        return self._reservation
 
     async def answer_to(self, walk: Walk) -> Response:
         """The response to the request that is walked. Raises ``GatewayError``."""

@@ -7,6 +7,7 @@ import trio
 
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
+from gateway.allowances.allowances import Allowances
 from gateway.balancing.balancer import Balancer
 from gateway.config.settings import Limits
 from gateway.conversations.background import Background, NoBackground
@@ -32,10 +33,11 @@ class Service:
     ``keep_alive`` is the longest silence towards a client, ``websocket_idle`` that of a websocket's client, in seconds;
     ``check_streams`` holds every stream that goes out against its API's grammar; without a ``store`` nothing is kept
     from one request to the next; ``learned`` is what providers have refused in requests; ``replaced`` is set once
-    another configuration's service takes over; ``health`` is that of the targets, ``balancer`` orders those of a group,
-    ``hedges`` are the routes' shares of second attempts; ``credentials`` are where those come from that are no key of
-    the configuration, by the names of entries; ``live_view`` is what the live view looks at, ``others`` are workers
-    that it shows too, ``recorder`` writes exchanges down, ``tracing`` traces them."""
+    another configuration's service takes over; ``allowances`` are what clients and targets may use, ``health`` is that
+    of the targets, ``balancer`` orders those of a group, ``hedges`` are the routes' shares of second attempts;
+    ``credentials`` are where those come from that are no key of the configuration, by the names of entries;
+    ``live_view`` is what the live view looks at, ``others`` are workers that it shows too, ``recorder`` writes
+    exchanges down, ``tracing`` traces them."""
 
     router: Router
     upstream: Upstream
@@ -51,6 +53,7 @@ class Service:
     background: Background | NoBackground = attrs.field(factory=NoBackground)
     learned: RejectionCache = attrs.field(factory=RejectionCache)
     ledger: Ledger = attrs.field(factory=Ledger)
+    allowances: Allowances = attrs.field(factory=Allowances)
     health: Health = attrs.field(factory=Health)
     balancer: Balancer = attrs.field(factory=Balancer)
     hedges: HedgeShares = attrs.field(factory=HedgeShares)

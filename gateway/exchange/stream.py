@@ -196,6 +196,7 @@ class StreamedAnswer:
                 first.append(lane.end())
         except FramingError as error:
             first.append(lane.end(ErrorInfo("upstream", str(error), reason="bad_answer")))
+        attempt.usage = lane.seen.usage
         failed = lane.seen.failed or stream_doubt(lane.seen)
         if failed is not None and (not lane.seen.committed or self._walk.goes_on_after(attempt, failed)):
             raise GatewayError.of(failed)

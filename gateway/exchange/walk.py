@@ -7,6 +7,7 @@ from typing import Self, TypeAlias, TypeVar
 import attrs
 import trio
 
+from gateway.allowances.reservation import Grant, Reservation
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.conditions import PlaceConditions
 from gateway.exchange.context import ExchangeContext
@@ -40,18 +41,23 @@ class Walk:
 
     attempt: Attempt
 
-    def __init__(self, context: ExchangeContext, request: PlannedRequest) -> None:
+    def __init__(
+        self, context: ExchangeContext, request: PlannedRequest, reservation: Reservation | None = None
+    ) -> None:
         self.request = request
         self._context = context
         self._conditions = PlaceConditions(context, request.plan, request.affinity)
         self._outcomes: tuple[Outcome, ...] = ()
         self._race: Race | None = None
+        self._reservation = reservation
 
     @classmethod
-    async def begin(cls, context: ExchangeContext, request: PlannedRequest) -> Self:
+    async def begin(
+        cls, context: ExchangeContext, request: PlannedRequest, reservation: Reservation | None = None
+    ) -> Self:
         """The walk with its first attempt prepared. Raises ``GatewayError`` where the policy gives up before anything
-        is sent."""
-        walk = cls(context, request)
+        is sent, or the client may use no more."""
+        walk = cls(context, request, reservation)
         walk.attempt = await walk._next()
         return walk
 
@@ -60,6 +66,7 @@ class Walk:
         up. Cancellation ends whatever is under way: a wait, or a request, whose connection is closed."""
         while True:
             if self._is_overtaken():
+                self.attempt.drop()
                 self.attempt = await self._next()
             attempt = self.attempt
             if self._begin(attempt):
@@ -137,10 +144,11 @@ class Walk:
 
     def _begin(self, attempt: Attempt) -> bool:
         """Begin ``attempt``; false if another worker's request was faster to try the same place."""
-        attempt.begin(added=attempt.cause != "first")
+        attempt.begin(added=requests_sent(self._outcomes) > 0)
         if not attempt.overtaken or not self._is_overtaken():
             return True
         attempt.take_back()
+        attempt.drop()
         return False
 
     def _hedge(self, attempt: Attempt) -> float | None:
@@ -179,6 +187,8 @@ class Walk:
                 second.allowed = self._allowed(first.allowed)
                 second.begin(added=True)
                 nursery.start_soon(compete, second)
+            elif second is not None:
+                second.drop()
         self._race = None
         return (found[0],) if found else None
 
@@ -192,8 +202,11 @@ class Walk:
             return None
         if not self._context.service.hedges.take(plan.route.name):
             return None
+        taken = None if self._reservation is None else await self._reservation.take(step.target)
+        if isinstance(taken, ErrorInfo):
+            return None
         try:
-            return await self._prepared(step, "hedge")
+            return await self._prepared(step, "hedge", taken)
         except GatewayError:
             return None
 
@@ -271,20 +284,33 @@ class Walk:
             step = plan.policy.next(plan, self._outcomes, self._conditions)
             if isinstance(step, GiveUp):
                 raise GatewayError.of(step.failed)
+            taken = None if self._reservation is None else await self._reservation.take(step.target)
+            if isinstance(taken, ErrorInfo):
+                self._outcomes = (*self._outcomes, Outcome(step.target, taken, Stage.WAITING, requests=0))
+                continue
             try:
-                return await self._prepared(step)
+                return await self._prepared(step, grant=taken)
             except GatewayError as error:
                 outcome = Outcome(step.target, error.failed, Stage.PREPARING, step.omissions)
                 self._outcomes = (*self._outcomes, outcome)
 
-    async def _prepared(self, step: Send, cause: Cause | None = None) -> Attempt:
-        """Prepare the attempt of ``step``. Raises ``GatewayError`` (400) for what the target cannot honour or, in
-        strict mode, cannot be given."""
+    async def _prepared(self, step: Send, cause: Cause | None = None, grant: Grant | None = None) -> Attempt:
+        """Prepare the attempt of ``step``, which has taken ``grant``. Raises ``GatewayError`` (400) for what the target
+        cannot honour or, in strict mode, cannot be given; nothing stays taken then."""
+        try:
+            return await self._written(step, cause, grant)
+        except BaseException:
+            if grant is not None:
+                grant.end(None)
+            raise
+
+    async def _written(self, step: Send, cause: Cause | None, grant: Grant | None) -> Attempt:
+        """The attempt of ``step`` with its request."""
         context, known = self._context, known_omissions(self._context, step.target)
         left = step.omissions.union(known) if known else step.omissions
         request = self.request
         prepared = await offload(request.incoming.size, request.prepare, step.target, left)
-        attempt = Attempt(context, request, step, prepared, cause or self._cause(step))
+        attempt = Attempt(context, request, step, prepared, cause or self._cause(step), grant)
         if not self._outcomes and cause is None:  # a client that is refused here is told what it would lose, too
             attempt.report()
         if attempt.prepared.outgoing.dropped and context.strict:

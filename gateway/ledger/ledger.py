@@ -20,6 +20,7 @@ LONGEST = 1000  # characters of a message in a line
 LONGEST_NAME = 200  # the same of a name or an id
 MOST_TRIED = 20  # attempts that a line tells of
 LONGEST_LINE = 16 * 1024  # bytes
+NANOS = 10**9  # nano-dollars of a dollar
 _LOOKED_AT = 4096  # characters of a text in which keys are looked for before it is cut
 
 
@@ -72,6 +73,8 @@ class Ledger:
         record.settled = True
         self.open_records.discard(record)
         self.count += 1
+        if record.reservation is not None:
+            record.reservation.settle(record)
         line = self.line(record, disconnected)
         encoded = msgspec.json.encode(line)
         if len(encoded) > LONGEST_LINE:  # characters that JSON escapes take six bytes each
@@ -85,6 +88,7 @@ class Ledger:
         """The fields of the log line, those without a value left out."""
         failed, ended = record.failed, record.ended(disconnected)
         usage, estimated = record.counted()
+        cost = record.cost() if record.attempts else None
         fields = {
             "event": "exchange",
             "at": _at(int(time.time())),
@@ -107,6 +111,8 @@ class Ledger:
             "output_tokens": usage and usage.output,
             "usage_complete": record.usage is not None and record.whole and not estimated if record.attempts else None,
             "usage_estimated": estimated or None,
+            "cost_usd": None if cost is None else cost.nanos / NANOS,
+            "cost_grade": cost and cost.grade,
             "attempts": record.attempts,
             "route": record.route and self._short(record.route, LONGEST_NAME),
             "waited_ms": _ms(record.waited) if record.waited else None,

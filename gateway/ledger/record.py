@@ -1,12 +1,16 @@
 """The record of one exchange, from its arrival to its settlement."""
 
 import time
-from typing import Literal, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 import attrs
 
 from gateway.ledger.buckets import Buckets
+from providers.catalog.prices import Cost, Grade, Price, cost_of
 from streams.events import AnswerStart, Api, ErrorInfo, FailureReason, Usage
+
+_GRADES: Final[tuple[Grade, ...]] = ("exact", "estimated", "at_least")
+"""From the best to the worst."""
 
 CHARACTERS_PER_TOKEN = 4  # of English prose, about
 
@@ -30,7 +34,8 @@ class Tried:
     ``content`` are seconds from its sending to the head of the answer and to its first content, as far as it came;
     ``seconds`` to its end, for one that failed. Of an answer that went to nobody ``usage`` is what the provider has
     said that it took; ``unknown_input`` are the tokens of its request, about, where the provider had all of it, may
-    have billed it and has not said what for (bircex/llmr#48)."""
+    have billed it and has not said what for (bircex/llmr#48). ``committed``: its answer went to the client, so that the
+    exchange's tokens are its own. ``price`` is the target's when it was asked."""
 
     target: str
     provider: str
@@ -44,6 +49,23 @@ class Tried:
     seconds: float | None = None
     usage: Usage | None = None
     unknown_input: int | None = None
+    committed: bool = False
+    price: Price | None = None
+
+
+@attrs.frozen
+class Charge:
+    """What an attempt is billed for: tokens, and what they cost, ``None`` where nobody knows their price."""
+
+    tried: Tried
+    usage: Usage
+    cost: Cost | None
+
+
+class Settlement(Protocol):
+    """What has to be settled with an exchange, once and at once; it never raises."""
+
+    def settle(self, record: "Record") -> None: ...
 
 
 @attrs.define(eq=False)
@@ -84,6 +106,40 @@ class Record:
     dropped: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
     settled: bool = False
+    reservation: Settlement | None = None  # of what its client and its targets may use
+
+    def charges(self) -> tuple[Charge, ...]:
+        """What each of its attempts is billed for, those left out for which a provider bills nothing: it bills what it
+        has accepted, whether or not the client got a word (QuantumNous/new-api#5235)."""
+        return tuple([charge for one in self.tried if (charge := self.charge(one)) is not None])
+
+    def charge(self, tried: Tried) -> Charge | None:
+        """The same of one of them."""
+        if tried.committed:
+            usage, estimated = self.counted()
+        elif tried.usage is not None:
+            usage, estimated = tried.usage, not tried.usage.output
+        elif tried.unknown_input is not None and tried.status is not None:
+            usage, estimated = Usage(input=tried.unknown_input), True
+        elif tried.unknown_input is not None:  # nobody knows whether it has begun
+            return Charge(tried, Usage(), Cost(0, "at_least"))
+        else:
+            return None
+        if usage is None:
+            return None
+        cost = None if tried.price is None else cost_of(tried.price, usage, estimated=estimated)
+        return Charge(tried, usage, cost)
+
+    def cost(self) -> Cost | None:
+        """What it has cost, with the worst grade of its attempts; ``None`` where nobody knows a price."""
+        costs = [charge.cost for charge in self.charges()]
+        known = [cost for cost in costs if cost is not None]
+        if not known:
+            return None
+        if len(known) == len(costs) == 1:
+            return known[0]
+        worst = max(_GRADES.index(cost.grade) for cost in known) if len(known) == len(costs) else -1
+        return Cost(sum(cost.nanos for cost in known), _GRADES[worst])
 
     def counted(self) -> tuple[Usage | None, bool]:
         """The tokens, and whether they are an estimate: an answer that breaks off has been paid for as far as it came,

@@ -70,6 +70,15 @@ EXCHANGE: Final = (
         "usage_estimated", "`true`", "they are an estimate",
         "The answer broke off, or the provider does not count: about four characters to a token.",
     ),
+    Field(
+        "cost_usd", "dollars", "a price is known",
+        "What all its attempts have cost, to the billionth of a dollar.",
+    ),
+    Field(
+        "cost_grade", "word", "as `cost_usd`",
+        "How well that is known: `exact`; `estimated`, where tokens or a price are; `at_least`, where something is "
+        "missing from it.",
+    ),
     Field("attempts", "requests", ALWAYS, "Requests that were made to providers."),
     Field("route", "text", "the name has several targets", "The alias whose targets were tried."),
     Field("waited_ms", "milliseconds", "there was a wait", "Between attempts, or for a target that was out."),

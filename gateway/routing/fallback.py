@@ -158,7 +158,7 @@ def _other(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> S
         target = candidate.target
         if id(target) in asked or _outage(plan, target, conditions) is not None:
             continue
-        if conditions.may_add(target):
+        if not requests_sent(outcomes) or conditions.may_add(target):
             return Send(target)
     return None
 
@@ -176,7 +176,9 @@ def _again(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> S
     for candidate in _eligible(plan, outcomes, conditions):
         target = candidate.target
         mine = [outcome for outcome in outcomes if outcome.target is target]
-        if not mine or mine[-1].failed.reason in ("credential", "gone") or not conditions.may_add(target):
+        if not mine or mine[-1].stage is Stage.WAITING or mine[-1].failed.reason in ("credential", "gone"):
+            continue
+        if not conditions.may_add(target):
             continue
         wait = max(backoff, mine[-1].failed.wait or 0.0)
         if (outage := _outage(plan, target, conditions)) is not None:

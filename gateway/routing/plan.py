@@ -26,6 +26,8 @@ class Stage(enum.Enum):
 
     PREPARING = "preparing"
     """No request was sent: it could not be written for the target."""
+    WAITING = "waiting"
+    """No request was sent: what its place may be given is used up for now."""
     SENDING = "sending"
     """No good status had come."""
     ANSWERING = "answering"

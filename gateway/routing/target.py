@@ -9,6 +9,7 @@ from gateway.config.settings import ModelEntry
 from gateway.http.headers import Headers
 from gateway.routing.identity import Identity
 from providers.auth.signer import Signer, UnsignedRequest
+from providers.catalog.prices import Price, price_of
 from providers.catalog.providers import url_for
 from providers.neutral.codec import Recipient
 from streams.events import Api
@@ -52,6 +53,11 @@ class Target:
         found = {} if self.entry.http_host is None else {"host": self.entry.http_host}
         found.update((name.lower(), value) for name, value in self.entry.headers)
         return tuple(found.items())
+
+    @cached_property
+    def price(self) -> Price | None:
+        """What its tokens cost; ``None`` where nobody knows."""
+        return price_of(self.entry.provider.id, self.model) if self.entry.price is None else self.entry.price
 
     def credential(self, client: str | None) -> str | None:
         """The credential that requests are signed with: the entry's own key, or under ``passthrough_auth`` ``client``,

@@ -1,0 +1,97 @@
+"""All allowances of one configuration: which of them a request meets, and the parts that outlive a configuration."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import trio
+
+from gateway.allowances.allowance import Allowance, Holder
+from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry
+from gateway.counters.counter import Claim, Counters
+from gateway.counters.memory import LocalCounters
+from gateway.routing.target import Target
+
+POLL: Final = 0.25
+"""Seconds after which whoever waits for room looks again: other processes make some, too."""
+
+
+class Room:
+    """Lets requests wait for others of this process that end, and so make room."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._waiting = trio.lowlevel.ParkingLot()
+        counters.on_settled(self._wake)
+
+    def _wake(self, claim: Claim) -> None:
+        self._waiting.unpark_all()
+
+    async def wait(self, until: float) -> bool:
+        """Wait until there may be room, or until a moment of trio's clock: false if that has passed."""
+        if trio.current_time() >= until:
+            return False
+        with trio.move_on_at(min(until, trio.current_time() + POLL)):
+            await self._waiting.park()
+        return True
+
+
+class Allowances:
+    """The allowances of one configuration, counted in ``counters``, which outlive it.
+
+    ``now`` is the time as Unix has it, by which periods begin."""
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        counters: Counters | None = None,
+        room: Room | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.counters = LocalCounters() if counters is None else counters
+        self.room = Room(self.counters) if room is None else room
+        self.now = now
+        self.charges_undelivered = config is None or config.charge_undelivered
+        self.refuses_unpriced = config is None or config.unpriced == "refuse"
+        keys: Iterable[ClientKey] = () if config is None else config.client_keys
+        entries: Iterable[ModelEntry] = () if config is None else config.entries
+        zone = "UTC" if config is None else config.timezone
+        self._clients: Mapping[str, tuple[Allowance, ...]] = {
+            key.name: found for key in keys if (found := _of_key(key, zone))
+        }
+        self._entries: Mapping[str, tuple[Allowance, ...]] = {
+            entry.name: found for entry in entries if (found := _of_entry(entry, zone))
+        }
+        self.any: Final = bool(self._clients or self._entries)
+        """Whether anybody is limited at all."""
+
+    def of_client(self, client: str | None) -> tuple[Allowance, ...]:
+        """Those of a client: its own, then its group's."""
+        return () if client is None else self._clients.get(client, ())
+
+    def of_target(self, target: Target) -> tuple[Allowance, ...]:
+        """Those of a target's entry."""
+        return self._entries.get(target.entry.name, ())
+
+    def all(self) -> tuple[Allowance, ...]:
+        """Every one, each once."""
+        found = (*self._clients.values(), *self._entries.values())
+        return tuple({(one.holder, one.measure, one.text): one for group in found for one in group}.values())
+
+    def next(self, config: Config) -> "Allowances":
+        """Those of another configuration of the same process."""
+        return Allowances(config, self.counters, self.room, self.now)
+
+
+def _of_key(key: ClientKey, zone: str) -> tuple[Allowance, ...]:
+    own = allowances_of(Holder("client_keys", key.name), key, zone)
+    group = () if key.group is None else allowances_of(Holder("client_groups", key.group.name), key.group, zone)
+    return (*own, *group)
+
+
+def _of_entry(entry: ModelEntry, zone: str) -> tuple[Allowance, ...]:
+    return allowances_of(Holder("model_providers", entry.name), entry, zone)
+
+
+def allowances_of(holder: Holder, settings: ClientKey | ClientGroup | ModelEntry, zone: str) -> tuple[Allowance, ...]:
+    """What the file gives to ``holder``; ``zone`` is the one in which periods begin."""
+    return ()

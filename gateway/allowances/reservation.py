@@ -1,0 +1,204 @@
+"""One request's way through its allowances: reserved before it is sent, settled once it has ended.
+
+What its client may use is reserved once, what a target may be given for each attempt: the first of both in one step.
+Whatever ends the request settles all that is still open, exactly once.
+"""
+
+import enum
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+import trio
+
+from gateway.allowances.allowance import Allowance, Consumption, measured
+from gateway.allowances.allowances import Allowances
+from gateway.allowances.refusals import refusal
+from gateway.counters.counter import Claim, Debit, Shortage, SumCounter
+from gateway.ledger.record import Charge, Record
+from gateway.routing.target import Target
+from providers.catalog.prices import cost_of
+from streams.errors import GatewayError
+from streams.events import ErrorInfo, Usage
+
+LONGEST_WAIT: Final = 5.0
+"""Seconds that a request waits for others to end where nothing but what they have reserved stands in its way: what is
+reserved is more than most use (BerriAI/litellm#27735)."""
+
+_NOTHING: Final = Consumption(Usage(), requests=0)
+
+
+@attrs.frozen
+class _Taken:
+    """A claim with the allowances that its debits are of, in their order."""
+
+    claim: Claim
+    allowances: tuple[Allowance, ...]
+
+    def used(self, consumption: Consumption) -> list[int]:
+        return [measured(one.measure, consumption, count_cached=one.count_cached) for one in self.allowances]
+
+
+class Grant:
+    """What one attempt has taken of its target's allowances. ``end`` is for one whose answer goes to nobody."""
+
+    def __init__(self, reservation: "Reservation", taken: _Taken) -> None:
+        self._reservation = reservation
+        self.taken = taken
+
+    def end(self, charge: Charge | None) -> None:
+        """The attempt is over and has cost ``charge``; without one it was not sent."""
+        self._reservation.end(self, charge)
+
+
+class CountedAs(enum.Enum):
+    """What a request counts as."""
+
+    ANSWER = "answer"
+    """A model answers: all of it."""
+    REQUEST = "request"
+    """A request that no model answers, as for the number of its tokens: it takes its place and nothing else."""
+
+
+class Reservation:
+    """``expected_input`` are its tokens, about; ``run`` is what its client calls one."""
+
+    def __init__(
+        self,
+        allowances: Allowances,
+        record: Record,
+        expected_input: int,
+        most_output: int | None = None,
+        run: str | None = None,
+        counts: CountedAs = CountedAs.ANSWER,
+    ) -> None:
+        self._allowances = allowances
+        self._record = record
+        self._input = expected_input
+        self._most_output = most_output
+        self._run = run
+        self._counts = counts
+        self._at = allowances.now()
+        self._client: _Taken | None = None
+        self._grants: list[Grant] = []
+        self._number = 0
+
+    # Before a request is sent
+
+    async def take(self, target: Target) -> Grant | ErrorInfo | None:
+        """Reserve for an attempt at ``target``, and for the client where that has not been done: what the attempt has
+        to end, ``None`` where its target has no allowances, or why the target cannot be asked now. Raises
+        ``GatewayError`` where the client may use no more. Cancelled, it has taken nothing."""
+        expected = self._expected(target)
+        wanted = self._wanted(target, expected)
+        until = trio.current_time() + LONGEST_WAIT
+        while True:
+            client = self._client_wanted(expected)
+            claims = [one.claim for one in (client, wanted) if one is not None]
+            if not claims:
+                return None
+            short = await self._allowances.counters.reserve(claims)
+            if not short:
+                self._client = client or self._client
+                return self._grant(wanted)
+            if client is None or not (mine := _of(client, short)):
+                return refusal(_named(wanted, short))
+            if not _may_pass_soon(mine) or not await self._allowances.room.wait(until):
+                raise GatewayError.of(refusal(_named(client, mine)))
+
+    def _grant(self, wanted: _Taken | None) -> Grant | None:
+        if wanted is None:
+            return None
+        grant = Grant(self, wanted)
+        self._grants.append(grant)
+        return grant
+
+    def _client_wanted(self, expected: Consumption) -> _Taken | None:
+        if self._client is not None:
+            return None
+        return self._claim(self._allowances.of_client(self._record.client), expected, self._record.id)
+
+    def _wanted(self, target: Target, expected: Consumption) -> _Taken | None:
+        allowances = self._allowances.of_target(target)
+        if not allowances:
+            return None
+        self._number += 1
+        return self._claim(allowances, expected, f"{self._record.id}/{self._number}")
+
+    def _claim(self, allowances: Sequence[Allowance], expected: Consumption, id: str) -> _Taken | None:
+        debits: list[Debit] = []
+        concerned: list[Allowance] = []
+        for one in allowances:
+            if self._counts is CountedAs.REQUEST and one.measure not in ("requests", "concurrent"):
+                continue
+            if (counter := one.counter(self._at, self._run)) is not None:
+                debits.append(Debit(counter, measured(one.measure, expected, count_cached=one.count_cached)))
+                concerned.append(one)
+        return _Taken(Claim(id, tuple(debits)), tuple(concerned)) if debits else None
+
+    def _expected(self, target: Target) -> Consumption:
+        """What an answer of ``target`` will take, about."""
+        usage = Usage(input=self._input, output=self._output(target))
+        price = target.price
+        cost = None if price is None else cost_of(price, usage)
+        return Consumption(usage, 0 if cost is None else cost.nanos)
+
+    def _output(self, target: Target) -> int:
+        return 2048 if self._most_output is None else min(self._most_output, 4096)
+
+    # At the end
+
+    def end(self, grant: Grant, charge: Charge | None) -> None:
+        """Settle what an attempt has taken; once."""
+        if grant in self._grants:
+            self._grants.remove(grant)
+            consumption = _NOTHING if charge is None else _consumed([charge])
+            self._allowances.counters.settle(grant.taken.claim, grant.taken.used(consumption))
+
+    def settle(self, record: Record) -> None:
+        """Settle all that is open, once: the exchange has ended."""
+        charges = record.charges()
+        committed = next((one for one in charges if one.tried.committed), None)
+        for grant in tuple(self._grants):
+            self.end(grant, committed)
+        if (client := self._client) is None:
+            return
+        self._client = None
+        delivered = record.first_byte is not None or self._allowances.charges_undelivered
+        consumption = _consumed(charges) if delivered else _NOTHING
+        self._allowances.counters.settle(client.claim, client.used(attrs.evolve(consumption, requests=1)))
+
+
+def _consumed(charges: Sequence[Charge]) -> Consumption:
+    if len(charges) == 1:
+        charge = charges[0]
+        return Consumption(charge.usage, 0 if charge.cost is None else charge.cost.nanos)
+    total = Usage()
+    nanos = 0
+    for charge in charges:
+        usage = charge.usage
+        total = Usage(
+            input=total.input + usage.input,
+            cache_read=total.cache_read + usage.cache_read,
+            cache_write=total.cache_write + usage.cache_write,
+            output=total.output + usage.output,
+        )
+        nanos += 0 if charge.cost is None else charge.cost.nanos
+    return Consumption(total, nanos)
+
+
+def _of(taken: _Taken, short: Sequence[Shortage]) -> list[Shortage]:
+    """Those of ``short`` that are of ``taken``."""
+    return [one for one in short if one.debit in taken.claim.debits]
+
+
+def _may_pass_soon(short: Sequence[Shortage]) -> bool:
+    """Whether nothing but the reservations of others stands in the way."""
+    return all(isinstance(one.debit.counter, SumCounter) and not one.is_lasting for one in short)
+
+
+def _named(taken: _Taken | None, short: Sequence[Shortage]) -> list[tuple[Allowance, Shortage]]:
+    """Each shortage with its allowance."""
+    assert taken is not None
+    of = dict(zip(taken.claim.debits, taken.allowances, strict=True))
+    return [(of[one.debit], one) for one in short if one.debit in of]

@@ -1,0 +1,37 @@
+"""The reservation of a request: what is expected of it, from what is known before it is sent."""
+
+import re
+from typing import Final
+
+from gateway.allowances.reservation import CountedAs, Reservation
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.planned import Form, PlannedRequest
+from gateway.http.offload import offload
+from gateway.ledger.record import CHARACTERS_PER_TOKEN
+
+LOOKED_THROUGH: Final = 16 * 1024
+"""Bytes of a request from which on it is looked through for files."""
+
+_FILE: Final = re.compile(rb"[A-Za-z0-9+/=_-]{2000,}")
+FILE: Final = 1600
+"""Tokens of an image, about; other files are of that order, and far from what their characters would be."""
+
+
+async def reserve_for(context: ExchangeContext, request: PlannedRequest) -> Reservation | None:
+    """The reservation of ``request``, which has taken nothing yet; ``None`` where it is limited by nothing, or asks
+    nobody for anything: what a provider has kept is only fetched."""
+    allowances, record, incoming = context.service.allowances, context.record, request.incoming
+    limited = allowances.of_client(record.client) or any(map(allowances.of_target, request.plan.targets))
+    if not limited or request.form is Form.AS_ASKED:
+        return None
+    tokens = record.tokens_asked()
+    if len(incoming.body) > LOOKED_THROUGH:
+        tokens = await offload(len(incoming.body), _tokens, incoming.body, incoming.earlier_size)
+    counts = CountedAs.REQUEST if request.suffix is not None else CountedAs.ANSWER
+    return Reservation(allowances, record, tokens, counts=counts)
+
+
+def _tokens(body: bytes, earlier: int) -> int:
+    """The tokens of a request, about."""
+    files = [len(one) for one in _FILE.findall(body)]
+    return max(1, (len(body) + earlier - sum(files)) // CHARACTERS_PER_TOKEN + FILE * len(files))
