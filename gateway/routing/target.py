@@ -48,16 +48,18 @@ class Target:
         return Identity.of(self.entry, self.model)
 
     @cached_property
+    def price(self) -> Price | None:
+        """What its tokens cost: by the configuration, else by the list of prices; ``None`` where neither says."""
+        own = self.entry.price
+        price = price_of(self.entry.provider.id, self.model) if own is None else own
+        return price.in_messages if price is not None and self.api == "messages" else price
+
+    @cached_property
     def configured(self) -> Headers:
         """The configured Host and headers, names in lower case. They overwrite whatever else has their names."""
         found = {} if self.entry.http_host is None else {"host": self.entry.http_host}
         found.update((name.lower(), value) for name, value in self.entry.headers)
         return tuple(found.items())
-
-    @cached_property
-    def price(self) -> Price | None:
-        """What its tokens cost; ``None`` where nobody knows."""
-        return price_of(self.entry.provider.id, self.model) if self.entry.price is None else self.entry.price
 
     def credential(self, client: str | None) -> str | None:
         """The credential that requests are signed with: the entry's own key, or under ``passthrough_auth`` ``client``,

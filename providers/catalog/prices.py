@@ -1,14 +1,37 @@
 """Prices of models, and what a usage costs by them. Amounts are whole nano-dollars."""
 
-from typing import Literal, TypeAlias
+from collections.abc import Iterable, Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from functools import cached_property, lru_cache
+from time import time
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
+from providers.catalog.price_list import price_row
 from streams.events import Usage
 
 Grade: TypeAlias = Literal["exact", "estimated", "at_least"]
 """How well a cost is known: ``exact`` by the provider's usage and a price for each kind of it, ``estimated`` where one
 of both was, ``at_least`` where something is missing from it."""
+
+Origin: TypeAlias = Literal["catalogue", "config", "free"]
+"""Whose word a price is: the price list's, or the configuration's, which may say that nothing is paid."""
+
+NANOS: Final = 10**9  # nano-dollars of a dollar
+MILLION: Final = 10**6  # the tokens that prices are for
+DAY: Final = 86_400
+
+GRADES: Final[tuple[Grade, ...]] = ("exact", "estimated", "at_least")
+"""The grades, the worst last."""
+
+USUAL_TIERS: Final = frozenset({"", "default", "standard", "auto", "on_demand"})
+"""Words of providers for the service tier that the price itself is for."""
+
+FREE_TOOLS: Final = frozenset({"web_fetch", "tool_search", "tool_search_tool_regex", "tool_search_tool_bm25"})
+"""Server tools that cost their tokens alone (https://platform.claude.com/docs/en/about-claude/pricing)."""
+
+KINDS: Final = ("input", "output", "cached", "cache_write", "cache_write_1h")
 
 
 @attrs.frozen
@@ -20,29 +43,200 @@ class Cost:
 
 
 @attrs.frozen
+class Validity:
+    """When a price of a schedule holds: from a moment on (Unix seconds), between two seconds of each day in UTC."""
+
+    since: int = 0
+    start: int = 0
+    end: int = DAY
+
+    def includes(self, at: float) -> bool:
+        """True for ``at``, in Unix seconds. An end before the start is of the next day."""
+        second = at % DAY
+        if self.end < self.start:
+            return at >= self.since and (second >= self.start or second < self.end)
+        return at >= self.since and self.start <= second < self.end
+
+
+@attrs.frozen
 class Price:
-    """The price of a model: nano-dollars for a million tokens, so that all of them are whole numbers."""
+    """The price of a model: nano-dollars for a million tokens, so that all of them are whole numbers.
+
+    A kind that is ``None`` costs what ``input`` does, and ``cache_write_1h`` what ``cache_write`` does. ``above`` are
+    prices for prompts of more tokens, the fewest first; ``tiers`` those of service tiers; of ``schedule`` the last that
+    holds at the moment takes the place of the whole. ``fees`` are nano-dollars for a call of a server tool, ``request``
+    for a request. ``provider`` and ``model`` say what it is the price of.
+    """
 
     input: int
     output: int
     cached: int | None = None
     cache_write: int | None = None
     cache_write_1h: int | None = None
+    above: tuple[tuple[int, "Price"], ...] = ()
+    tiers: tuple[tuple[str, "Price"], ...] = ()
+    schedule: tuple[tuple[Validity, "Price"], ...] = ()
+    fees: tuple[tuple[str, int], ...] = ()
+    request: int = 0
+    origin: Origin = "catalogue"
+    provider: str | None = None
+    model: str | None = None
+
+    @cached_property
+    def in_messages(self) -> "Price":
+        """The same for the Messages API, where writing to a cache costs 1.25 times the input and for an hour twice as
+        much, unless something else is said."""
+        write = -(-self.input * 5 // 4) if self.cache_write is None else self.cache_write
+        hour = self.input * 2 if self.cache_write_1h is None else self.cache_write_1h
+        return attrs.evolve(
+            self,
+            cache_write=write,
+            cache_write_1h=hour,
+            above=tuple((tokens, price.in_messages) for tokens, price in self.above),
+            tiers=tuple((tier, price.in_messages) for tier, price in self.tiers),
+            schedule=tuple((validity, price.in_messages) for validity, price in self.schedule),
+        )
 
 
-def cost_of(price: Price, usage: Usage, *, estimated: bool = False) -> Cost:
-    """What ``usage`` costs; ``estimated``: its tokens are."""
-    cached = price.input if price.cached is None else price.cached
-    written = price.input if price.cache_write is None else price.cache_write
-    micro = (
-        usage.input * price.input
-        + usage.cache_read * cached
-        + usage.cache_write * written
-        + usage.output * price.output
-    )
-    return Cost(-(-micro // 10**6), "estimated" if estimated else "exact")
+FREE: Final = Price(0, 0, origin="free")
+"""The price of what costs nothing: a server of one's own, a subscription."""
 
 
-def price_of(provider: str, model: str) -> Price | None:
+def cost_of(price: Price | None, usage: Usage, *, estimated: bool = False, at: float | None = None) -> Cost:
+    """What ``usage`` costs; ``estimated``: its tokens are. A cost that the provider has stated outranks the price list,
+    the configuration outranks both (BerriAI/litellm#39441, #27588). ``at`` is Unix seconds, ``None`` for now."""
+    if usage.told_nanos is not None and (price is None or price.origin == "catalogue"):
+        return Cost(usage.told_nanos, "exact")
+    return computed_cost(price, usage, estimated=estimated, at=at)
+
+
+def computed_cost(price: Price | None, usage: Usage, *, estimated: bool = False, at: float | None = None) -> Cost:
+    """What ``usage`` costs by ``price``, whatever the provider has stated. All is added up first and then rounded once,
+    up to the next nano-dollar: a sum of costs is never below the cost of the sum."""
+    if price is None:
+        return Cost(0, "at_least")
+    if price.schedule:
+        price = _holding(price, time() if at is None else at)
+    amount, grade = _of_steps(price, usage) if usage.steps else _of_tokens(price, usage, usage.tier)
+    if usage.calls:
+        fees, fees_grade = _of_calls(price, usage.calls)
+        amount, grade = amount + fees, worst_grade((grade, fees_grade))
+    amount += price.request * MILLION
+    if estimated and grade == "exact":
+        grade = "estimated"
+    return Cost(-(-amount // MILLION), grade)
+
+
+def worst_grade(grades: Iterable[Grade]) -> Grade:
+    """The worst of ``grades``, which a sum of such costs has; ``exact`` for nothing."""
+    return max(grades, key=GRADES.index, default="exact")
+
+
+def _holding(price: Price, at: float) -> Price:
+    return next((other for validity, other in reversed(price.schedule) if validity.includes(at)), price)
+
+
+def _of_tokens(price: Price, usage: Usage, tier: str | None) -> tuple[int, Grade]:
+    """The millionths of nano-dollars that the tokens of one turn of a model cost."""
+    grade: Grade = "exact"
+    if tier is not None and tier not in USUAL_TIERS:
+        price, grade = _in_tier(price, tier.lower())
+    if price.above:  # by the whole prompt, and then for all kinds of tokens (Helicone/helicone#5766)
+        price = _for_prompt(price, usage.input + usage.cache_read + usage.cache_write)
+    amount = usage.input * price.input + usage.output * price.output
+    if usage.cache_read:
+        cached, grade = (price.input, _guessed(price, grade)) if price.cached is None else (price.cached, grade)
+        amount += usage.cache_read * cached
+    if usage.cache_write:
+        written, grade = _of_writes(price, usage, grade)
+        amount += written
+    return amount, grade
+
+
+def _of_writes(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:
+    """The same of what was written to a cache: writes that live an hour, and all others."""
+    hour = usage.cache_write_1h or 0
+    usual = price.input if price.cache_write is None else price.cache_write
+    long = usual if price.cache_write_1h is None else price.cache_write_1h
+    is_known = price.cache_write is not None and (not hour or price.cache_write_1h is not None)
+    amount = (usage.cache_write - hour) * usual + hour * long
+    return amount, grade if is_known else _guessed(price, grade)
+
+
+def _guessed(price: Price, grade: Grade) -> Grade:
+    """The grade where a kind has no price of its own: that it costs what the input does is a rule of the
+    configuration, and a guess where the price list says nothing."""
+    return "estimated" if price.origin == "catalogue" and grade == "exact" else grade
+
+
+def _in_tier(price: Price, tier: str) -> tuple[Price, Grade]:
+    if tier in USUAL_TIERS or price.origin == "free":
+        return price, "exact"
+    found = next((other for name, other in price.tiers if name == tier), None)
+    return (price, "estimated") if found is None else (found, "exact")
+
+
+def _for_prompt(price: Price, tokens: int) -> Price:
+    return next((other for above, other in reversed(price.above) if tokens > above), price)
+
+
+def _of_steps(price: Price, usage: Usage) -> tuple[int, Grade]:
+    """The same of an answer that took several turns, each at the price of the model that took it."""
+    amounts: list[int] = []
+    grades: list[Grade] = []
+    for step in usage.steps:
+        own = price if step.model is None or _is_own(price, step.model) else price_of(price.provider, step.model)
+        amount, grade = _of_tokens(own or price, step.usage, step.usage.tier or usage.tier)
+        amounts.append(amount)
+        grades.append(grade if own is not None else worst_grade((grade, "estimated")))
+    return sum(amounts), worst_grade(grades)
+
+
+def _is_own(price: Price, model: str) -> bool:
+    """True if ``model`` is what ``price`` is for: in full, or with a date behind it."""
+    own = price.model
+    return price.origin == "free" or own in (None, "*") or model == own or model.startswith((f"{own}-20", f"{own}@"))
+
+
+def _of_calls(price: Price, calls: tuple[tuple[str, int], ...]) -> tuple[int, Grade]:
+    """The same of calls of server tools. What a tool costs that nobody has priced is missing."""
+    if price.origin == "free":
+        return 0, "exact"
+    fees = dict(price.fees)
+    grade: Grade = "exact" if all(name in fees or name in FREE_TOOLS for name, _ in calls) else "at_least"
+    return sum(fees.get(name, 0) * times for name, times in calls) * MILLION, grade
+
+
+@lru_cache(maxsize=4096)
+def price_of(provider: str | None, model: str) -> Price | None:
     """The price of a provider's model; ``None`` where nobody knows it."""
-    return None
+    row = None if provider is None else price_row(provider, model)
+    return None if row is None else read_price(row, "catalogue", provider, model)
+
+
+def read_price(row: Mapping[str, Any], origin: Origin, provider: str | None = None, model: str | None = None) -> Price:
+    """The price that ``row`` says in dollars, as a row of the price list or an entry of the configuration has it: kinds
+    of tokens by the million, ``above``, ``tiers``, ``tools`` and ``request`` by the call, and a list ``schedule``.
+    What is not said of longer prompts and of tiers is as in ``row`` itself."""
+    kinds = {kind: _nanos(row[kind]) for kind in KINDS if row.get(kind) is not None}
+    nested = {kind: row[kind] for kind in KINDS if kind in row}
+    return Price(
+        **{"input": 0, "output": 0, **kinds},
+        above=tuple(
+            (int(tokens), read_price({**nested, **other}, origin))
+            for tokens, other in sorted(row.get("above", {}).items(), key=lambda pair: int(pair[0]))
+        ),
+        tiers=tuple((tier, read_price({**nested, **other}, origin)) for tier, other in row.get("tiers", {}).items()),
+        schedule=tuple(
+            (Validity(**valid), read_price(other, origin, provider, model)) for valid, other in row.get("schedule", ())
+        ),
+        fees=tuple((name, _nanos(fee)) for name, fee in row.get("tools", {}).items()),
+        request=_nanos(row.get("request", 0)),
+        origin=origin,
+        provider=provider,
+        model=model,
+    )
+
+
+def _nanos(dollars: Any) -> int:
+    return int((Decimal(str(dollars)) * NANOS).to_integral_value(ROUND_HALF_UP))

@@ -79,7 +79,8 @@ class Provider:
     ``address`` is what a base URL of one's own looks like, where there is none for all. ``by_path`` is what is
     different where the path of the base URL ends so, as changes to the row; the longest end comes first. ``today`` is
     what to write in the meantime, where no codec speaks the provider's own API; ``about`` goes into the page of
-    providers. ``client_headers`` are headers of clients that mean something to it alone.
+    providers. ``client_headers`` are headers of clients that mean something to it alone. ``price_list`` is its name
+    in the list of prices.
     """
 
     id: str
@@ -105,6 +106,7 @@ class Provider:
     today: str = ""
     about: str = ""
     client_headers: tuple[str, ...] = ()
+    price_list: str = attrs.field(default=attrs.Factory(lambda self: self.id, takes_self=True))
 
     @property
     def local(self) -> bool:
@@ -167,7 +169,7 @@ _ROWS = (
             "gemini-4-argon", "gemini-3.8-flash", "gemini-3.6-flash", "gemini-3.1-pro-preview", "gemini-3.5-flash-lite",
             "gemini-3.1-flash-lite",
         ),
-        families=("gemini-*", "gemma-*"), key_env="GEMINI_API_KEY",
+        families=("gemini-*", "gemma-*"), key_env="GEMINI_API_KEY", price_list="google",
     ),
     # Groq answers 400 to more than one choice (https://console.groq.com/docs/openai).
     Provider(
@@ -198,15 +200,18 @@ _ROWS = (
     Provider(
         "xai", "xAI", "https://api.x.ai", speaks=CHAT_AND_RESPONSES, models=("grok-4.7", "grok-4.6", "grok-4.3"),
         families=("grok-*",), key_env="XAI_API_KEY", client_headers=("x-grok-conv-id",),  # finds the prompt cache
+        price_list="x-ai",
     ),
-    Provider("together_ai", "Together AI", "https://api.together.xyz", key_env="TOGETHER_API_KEY"),
+    Provider(
+        "together_ai", "Together AI", "https://api.together.xyz", key_env="TOGETHER_API_KEY", price_list="together",
+    ),
     Provider(
         "moonshotai", "Moonshot AI", "https://api.moonshot.ai", models=("kimi-k3.1-pro", "kimi-k3", "kimi-k2.6"),
         families=("kimi-*", "moonshot-*"), key_env="MOONSHOT_API_KEY",
     ),
     Provider(
         "zhipu", "Zhipu AI", "https://open.bigmodel.cn", prefix="/api/paas/v4", models=("glm-5.3", "glm-5.3-flash"),
-        families=("glm-*",), key_env="ZHIPU_API_KEY",
+        families=("glm-*",), key_env="ZHIPU_API_KEY", price_list="zhipuai",
     ),
     Provider(
         "qwen", "Alibaba Cloud", address="https://dashscope-intl.aliyuncs.com", prefix="/compatible-mode/v1",
@@ -218,6 +223,7 @@ _ROWS = (
         "azure_openai", "Azure OpenAI", address="https://NAME.openai.azure.com/openai/v1", prefix="/openai/deployments",
         quirks=Quirks(), paths={"chat": "/{model}/chat/completions?api-version=2025-01-01-preview"},
         auth={"chat": API_KEY}, families=OPENAI_FAMILIES, key_env="AZURE_OPENAI_API_KEY", keeps_responses=True,
+        price_list="azure",
         by_path={
             "/openai/v1": {
                 "paths": STANDARD_PATHS, "speaks": CHAT_AND_RESPONSES,
@@ -236,7 +242,7 @@ _ROWS = (
     ),
     Provider(
         "amazon_bedrock", "Amazon Bedrock", address="https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1",
-        prefix="", paths={}, speaks=NOTHING_YET, auth={}, key_env="AWS_BEARER_TOKEN_BEDROCK",
+        prefix="", paths={}, speaks=NOTHING_YET, auth={}, key_env="AWS_BEARER_TOKEN_BEDROCK", price_list="aws",
         by_path={
             "/anthropic/v1": {"paths": STANDARD_PATHS, "speaks": ONLY_MESSAGES, **_BEDROCK},
             "/v1": {"paths": STANDARD_PATHS, "speaks": CHAT_AND_RESPONSES, **_BEDROCK},
@@ -329,7 +335,7 @@ def generic(provider_id: str, interface: Provider | None = None) -> Provider:
     return attrs.evolve(
         interface, id=provider_id, display_name=provider_id, base_url=None, quirks=quirks, models=(), families=(),
         key_env=None, key_required=False, note="", keeps_responses=False, keeps_threads=False, today="", about="",
-        client_headers=(),
+        client_headers=(), price_list=provider_id,
     )  # fmt: skip
 
 

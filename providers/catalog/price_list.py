@@ -1,0 +1,77 @@
+"""The list of prices that comes with the package: facts of the maintained package ``genai-prices``, as it knew them on
+the day that the list names. ``python -m tests.pages.prices`` writes it.
+
+How the name of a model finds its row is that package's way, too: the first row of which a clause matches, in lower
+case, then the rows of the providers whose models this one offers as well, then all that again with a compact date
+written as ``2025-12-11``.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from providers.catalog.providers import find
+
+FILE: Final = Path(__file__).with_name("price_list.json")
+
+Clause: TypeAlias = str | list[Any] | Mapping[str, Any]
+"""What names a row is for: one name, a list of clauses of which one matches, or a test by its name."""
+
+LONGEST: Final = 300  # characters of a model's name; what a client asks for may be megabytes
+
+TESTS: Final[Mapping[str, Callable[[str, Any], bool]]] = {
+    "starts_with": lambda name, text: name.startswith(text.lower()),
+    "ends_with": lambda name, text: name.endswith(text.lower()),
+    "contains": lambda name, text: text.lower() in name,
+    "regex": lambda name, text: bool(re.search(text, name)),
+    "and": lambda name, clauses: all(matches(clause, name) for clause in clauses),
+}
+
+
+def price_row(provider: str, model: str) -> Mapping[str, Any] | None:
+    """The row of a provider's model, in dollars; ``None`` where the list has none."""
+    if len(model) > LONGEST:
+        return None
+    row = find(provider)
+    own = provider if row is None else row.price_list
+    name = model.lower()
+    return next((found for each in (name, dated(name)) if (found := _row(own, each)) is not None), None)
+
+
+def source() -> str:
+    """What the prices are, and of which day: ``genai-prices 0.2.3, 2026-11-21``."""
+    return f"{_content()['source']}, {_content()['as_of']}"
+
+
+def matches(clause: Clause, name: str) -> bool:
+    """True if ``clause`` matches ``name``, which is in lower case."""
+    if isinstance(clause, str):
+        return clause.lower() == name
+    if isinstance(clause, list):
+        return any(matches(one, name) for one in clause)
+    return all(TESTS[test](name, argument) for test, argument in clause.items())
+
+
+def dated(name: str) -> str:
+    """``name`` with its compact dates (``-20251211``) written with dashes."""
+    return re.sub(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)", r"-\1-\2-\3", name)
+
+
+def _row(provider: str, name: str) -> Mapping[str, Any] | None:
+    content = _content()
+    for each in (provider, *content["offers"].get(provider, ())):
+        rows: Iterable[tuple[Clause, Mapping[str, Any] | None]] = content["providers"].get(each, ())
+        for clause, prices in rows:
+            if matches(clause, name):
+                return prices
+    return None
+
+
+@lru_cache(maxsize=1)
+def _content() -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(FILE.read_bytes(), parse_float=Decimal)
+    return found

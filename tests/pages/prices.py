@@ -1,0 +1,160 @@
+"""The list of prices in ``providers/catalog/price_list.json``, from the package ``genai-prices``.
+
+``python -m tests.pages.prices`` writes it; ``tests/docs/test_prices.py`` keeps it true. That package is needed here
+alone: it takes half a second and 96 MiB to load, the list of its facts a few milliseconds.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from importlib.metadata import version
+from typing import Any, Final
+
+from genai_prices import types
+from genai_prices.data import providers
+
+from providers.catalog.price_list import FILE
+
+AS_OF: Final = date(2026, 11, 21)
+"""The day of the list. Prices that held before it only are left out, what begins later is kept."""
+
+KINDS: Final = {
+    "input": "input_mtok", "cached": "cache_read_mtok", "cache_write": "cache_write_mtok",
+    "cache_write_1h": "cache_write_1h_mtok", "output": "output_mtok",
+}  # fmt: skip
+TOOLS: Final = {
+    "web_search": "web_searches_kcount", "x_search": "social_searches_kcount",
+    "file_search": "storage_searches_kcount", "code_execution": "code_executions_kcount",
+}  # fmt: skip
+TIERS: Final = ("service_tier", "processing", "speed")
+"""What a variant of a price depends on that an answer says of itself; others (routes, kinds of search) are left out."""
+
+CLAUSES: Final = {
+    types.ClauseStartsWith: "starts_with", types.ClauseEndsWith: "ends_with", types.ClauseContains: "contains",
+    types.ClauseRegex: "regex",
+}  # fmt: skip
+
+
+def text() -> str:
+    """The file, a model a line."""
+    lists = {one.id: [row for model in one.models for row in _rows(model)] for one in providers}
+    offers = {one.id: one.fallback_model_providers for one in providers if one.fallback_model_providers}
+    lines = [f'{{"source": "genai-prices {version("genai-prices")}", "as_of": "{AS_OF}",']
+    lines += [f'"offers": {json.dumps(offers)},', '"providers": {']
+    lines.append(",\n".join(f'"{id}": [\n' + ",\n".join(rows) + "\n]" for id, rows in lists.items() if rows))
+    return "\n".join(lines) + "\n}}\n"
+
+
+def _rows(model: types.ModelInfo) -> Iterator[str]:
+    yield f"[{json.dumps(_clause(model.match))}, {_written(_priced(model))}]"
+
+
+def _clause(clause: Any) -> Any:
+    if isinstance(clause, types.ClauseEquals):
+        return clause.equals
+    if isinstance(clause, types.ClauseOr):
+        return [_clause(one) for one in clause.or_]
+    if isinstance(clause, types.ClauseAnd):
+        return {"and": [_clause(one) for one in clause.and_]}
+    return {CLAUSES[type(clause)]: getattr(clause, CLAUSES[type(clause)])}
+
+
+def _priced(model: types.ModelInfo) -> dict[str, Any] | None:
+    """``None`` for what has no price by the token; an empty one is none, but for the models that are called free."""
+    conditional = model.prices if isinstance(model.prices, list) else [types.ConditionalPrice(prices=model.prices)]
+    if not any(_values(one.prices) for one in conditional):
+        return {"input": 0, "output": 0, "tools": {}} if model.id.endswith(":free") else None
+    begun = [at for at, one in enumerate(conditional) if _begins(one.constraint) <= AS_OF and not _daily(one)]
+    first = begun[-1] if begun else 0
+    row = _row(conditional[first].prices, model)
+    if row is None:
+        return None
+    later = [(_validity(one.constraint), _row(one.prices, model)) for one in conditional[first + 1 :]]
+    schedule = [[validity, other] for validity, other in later if other is not None]
+    return {**row, **({"schedule": schedule} if schedule else {})}
+
+
+def _begins(constraint: Any) -> date:
+    return constraint.start_date if isinstance(constraint, types.StartDateConstraint) else date.min
+
+
+def _daily(one: types.ConditionalPrice) -> bool:
+    return isinstance(one.constraint, types.TimeOfDateConstraint)
+
+
+def _validity(constraint: Any) -> dict[str, int]:
+    if isinstance(constraint, types.StartDateConstraint):
+        return {"since": int(datetime.combine(constraint.start_date, time(), UTC).timestamp())}
+    if isinstance(constraint, types.TimeOfDateConstraint):
+        return {"start": _second(constraint.start_time), "end": _second(constraint.end_time)}
+    return {}
+
+
+def _second(moment: time) -> int:
+    assert moment.tzinfo in (None, UTC)
+    return moment.hour * 3600 + moment.minute * 60 + moment.second
+
+
+def _row(prices: types.ModelPrice, model: types.ModelInfo) -> dict[str, Any] | None:
+    values = _values(prices)
+    row = _lengths(values)
+    if row is None:
+        return None
+    tiers = {tier: _lengths({**values, **variant}) for tier, variant in _variants(model)}
+    fees = {name: values[key] / 1000 for name, key in TOOLS.items() if key in values}
+    per_request = values.get("requests_kcount")
+    return {
+        **row,
+        **({"tiers": tiers} if tiers else {}),
+        **({"tools": fees} if fees else {}),
+        **({"request": per_request / 1000} if per_request else {}),
+    }
+
+
+def _values(prices: types.ModelPrice) -> dict[str, Any]:
+    return {key: value for key, value in prices.__dict__.items() if value is not None}
+
+
+def _variants(model: types.ModelInfo) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The prices of the service tiers. Those of a variant's keys are the first variant's that has them."""
+    found: dict[str, dict[str, Any]] = {}
+    for variant in model.price_variants or ():
+        (name, tier), *more = variant.when.items()
+        if name in TIERS and not more and tier != "default" and _begins(variant.constraint) <= AS_OF:
+            found[tier] = {**_values(variant.prices), **found.get(tier, {})}
+    yield from found.items()
+
+
+def _lengths(values: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The kinds of tokens, and for longer prompts all of them again. ``None`` without a price of the input."""
+    if "input_mtok" not in values:
+        return None
+    starts = {tier.start for key in KINDS.values() if key in values for tier in getattr(values[key], "tiers", ())}
+    above = {str(start): _kinds(values, start) for start in sorted(starts)}
+    return {**_kinds(values, None), **({"above": above} if above else {})}
+
+
+def _kinds(values: Mapping[str, Any], above: int | None) -> dict[str, Decimal]:
+    return {kind: _price(values[key], above) for kind, key in KINDS.items() if key in values}
+
+
+def _price(value: Any, above: int | None) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    reached = [tier.price for tier in value.tiers if above is not None and tier.start <= above]
+    price: Decimal = reached[-1] if reached else value.base
+    return price
+
+
+def _written(value: Any) -> str:
+    """JSON, decimals as they are."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)}: {_written(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_written(one) for one in value) + "]"
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else json.dumps(value)
+
+
+if __name__ == "__main__":
+    FILE.write_text(text())

@@ -1,0 +1,231 @@
+from datetime import UTC, datetime
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from providers.catalog.prices import (
+    FREE,
+    NANOS,
+    Cost,
+    Price,
+    Validity,
+    computed_cost,
+    cost_of,
+    price_of,
+    read_price,
+    worst_grade,
+)
+from streams.events import Usage, UsageStep
+
+SONNET = read_price({"input": 3, "cached": 0.3, "cache_write": 3.75, "cache_write_1h": 6, "output": 15}, "config")
+LONG = read_price(
+    {
+        "input": 2, "cached": 0.2, "cache_write": 2.5, "output": 10,
+        "above": {272_000: {"input": 4, "cached": 0.4, "cache_write": 5, "output": 15}},
+        "tiers": {
+            "priority": {"input": 4, "output": 20},
+            "flex": {"input": 1, "output": 5, "above": {272_000: {"input": 2, "output": 8}}},
+        },
+        "tools": {"web_search": 0.01},
+    },
+    "config",
+)  # fmt: skip
+
+
+def dollars(cost: Cost) -> float:
+    return cost.nanos / NANOS
+
+
+def test_each_token_is_counted_once():
+    # BerriAI/litellm#9812, whose gateway said 0.091311
+    usage = Usage(input=3, cache_write=12_304, cache_read=0, output=550)
+    assert cost_of(SONNET, usage) == Cost(54_399_000, "exact")
+
+
+@pytest.mark.parametrize(
+    ("usage", "nanos"),
+    [
+        (Usage(input=272_000), 544_000_000),
+        (Usage(input=272_001), 1_088_004_000),
+        (Usage(input=1, cache_read=200_000, cache_write=71_999), 2_000 + 40_000_000 + 179_997_500),
+        (Usage(input=2, cache_read=200_000, cache_write=71_999), 8_000 + 80_000_000 + 359_995_000),
+        (Usage(input=272_001, output=1_000), 1_088_004_000 + 15_000_000),
+    ],
+    ids=["at it is below", "one more is above", "caches at it", "caches above", "the output, too"],
+)
+def test_long_prompts_are_chosen_by_the_whole_prompt_for_all_kinds(usage: Usage, nanos: int):
+    # Helicone/helicone#5766, junhoyeo/tokscale#862
+    assert cost_of(LONG, usage).nanos == nanos
+
+
+def test_requests_are_not_added_up_to_a_long_prompt():
+    # VRSEN/agency-swarm#742
+    step = UsageStep("message", None, Usage(input=200_000, output=10))
+    whole = Usage(input=400_000, output=20, steps=(step, step))
+    assert cost_of(LONG, whole).nanos == 2 * cost_of(LONG, step.usage).nanos == 2 * 400_100_000
+
+
+@pytest.mark.parametrize(
+    ("usage", "nanos"),
+    [
+        (Usage(cache_write=1_000_000), 3_750_000_000),
+        (Usage(cache_write=1_000_000, cache_write_5m=1_000_000, cache_write_1h=0), 3_750_000_000),
+        (Usage(cache_write=1_000_000, cache_write_5m=0, cache_write_1h=1_000_000), 6_000_000_000),
+        (Usage(cache_write=1_000_000, cache_write_5m=400_000, cache_write_1h=600_000), 1_500_000_000 + 3_600_000_000),
+    ],
+)
+def test_writes_to_a_cache_cost_by_their_lifetime(usage: Usage, nanos: int):
+    # BerriAI/litellm#18988
+    assert cost_of(SONNET, usage) == Cost(nanos, "exact")
+
+
+def test_writes_for_an_hour_have_a_price_in_each_tier_of_length():
+    price = price_of("anthropic", "claude-haiku-5-5")
+    assert price is not None
+    usage = Usage(cache_write=100_000, cache_write_1h=100_000)
+    longer = attrs.evolve(usage, cache_write=100_001, cache_write_1h=100_001)
+    assert [dollars(cost_of(price, one)) for one in (usage, longer)] == [0.02, 0.100001]
+
+
+def test_messages_write_for_a_quarter_more_and_for_an_hour_at_twice_the_input():
+    price = read_price({"input": 3, "output": 15, "above": {"200000": {"input": 6}}}, "config").in_messages
+    five, hour = Usage(cache_write=1000, cache_write_5m=1000), Usage(cache_write=1000, cache_write_1h=1000)
+    assert [cost_of(price, usage).nanos for usage in (five, hour)] == [3_750_000, 6_000_000]
+    assert cost_of(price, Usage(input=200_000, cache_write=1000)).nanos == 1_200_000_000 + 7_500_000
+
+
+def test_elsewhere_writes_cost_what_is_configured_and_else_what_input_does():
+    usage = Usage(cache_write=1000, cache_write_1h=1000)
+    plain = read_price({"input": 2, "output": 8}, "config")
+    assert cost_of(plain, usage) == Cost(2_000_000, "exact")
+    assert cost_of(read_price({"input": 2, "output": 8, "cache_write": 2.5}, "config"), usage).nanos == 2_500_000
+
+
+@pytest.mark.parametrize(
+    ("tier", "nanos"),
+    [
+        (None, 2_000_000), ("default", 2_000_000), ("standard", 2_000_000), ("on_demand", 2_000_000),
+        ("priority", 4_000_000), ("PRIORITY", 4_000_000), ("flex", 1_000_000),
+    ],
+)  # fmt: skip
+def test_the_tier_is_the_one_that_the_provider_says(tier: str | None, nanos: int):
+    # BerriAI/litellm#33772
+    assert cost_of(LONG, Usage(input=1000, tier=tier)) == Cost(nanos, "exact")
+
+
+def test_a_tier_says_itself_whether_it_has_long_prompts():
+    assert cost_of(LONG, Usage(input=300_000, tier="priority")).nanos == 1_200_000_000
+    assert cost_of(LONG, Usage(input=300_000, output=1, tier="flex")).nanos == 600_008_000
+
+
+def test_a_tier_without_a_price_is_an_estimate():
+    assert cost_of(LONG, Usage(input=1000, tier="scale")) == Cost(2_000_000, "estimated")
+
+
+def test_calls_of_server_tools_have_fees():
+    # BerriAI/litellm#18599
+    assert cost_of(LONG, Usage(calls=(("web_search", 3),))) == Cost(30_000_000, "exact")
+    assert cost_of(LONG, Usage(calls=(("web_fetch", 3),))) == Cost(0, "exact")
+    assert cost_of(LONG, Usage(input=1, calls=(("sorcery", 1),))) == Cost(2_000, "at_least")
+
+
+def test_reasoning_is_output_and_counted_once():
+    # Piebald-AI/splitrail#239, BerriAI/litellm#10667
+    assert cost_of(SONNET, Usage(output=1000, reasoning=900)) == cost_of(SONNET, Usage(output=1000))
+
+
+def test_what_the_provider_states_is_the_cost_unless_the_file_has_a_price():
+    # BerriAI/litellm#39441, #27588
+    listed = attrs.evolve(SONNET, origin="catalogue")
+    usage = Usage(input=1000, told_nanos=7)
+    assert cost_of(listed, usage) == cost_of(None, usage) == Cost(7, "exact")
+    assert computed_cost(listed, usage) == cost_of(SONNET, usage) == Cost(3_000_000, "exact")
+
+
+def test_without_a_price_the_cost_is_at_least_nothing():
+    assert cost_of(None, Usage(input=1000)) == Cost(0, "at_least")
+
+
+def test_free_is_a_price():
+    usage = Usage(input=10**9, output=10**9, tier="priority", calls=(("web_search", 9),), told_nanos=5)
+    assert cost_of(FREE, usage) == cost_of(FREE.in_messages, usage) == Cost(0, "exact")
+
+
+def test_estimated_tokens_make_an_estimate():
+    assert cost_of(SONNET, Usage(input=1), estimated=True) == Cost(3_000, "estimated")
+    assert cost_of(LONG, Usage(calls=(("sorcery", 1),)), estimated=True).grade == "at_least"
+
+
+def test_a_kind_that_the_list_has_no_price_for_is_an_estimate():
+    listed = read_price({"input": 2, "output": 8}, "catalogue")
+    assert cost_of(listed, Usage(input=1, output=1)).grade == "exact"
+    assert cost_of(listed, Usage(cache_read=1000)) == Cost(2_000_000, "estimated")
+    assert cost_of(listed, Usage(cache_write=1000)) == Cost(2_000_000, "estimated")
+
+
+def test_steps_are_priced_at_the_model_that_took_them():
+    price = price_of("anthropic", "claude-sonnet-4-6")
+    usage = Usage(
+        output=9,
+        steps=(
+            UsageStep("message", "claude-sonnet-4-6-20260217", Usage(input=1000)),
+            UsageStep("advisor_message", "claude-opus-5-5", Usage(input=1000, output=100)),
+            UsageStep("compaction", None, Usage(output=1000)),
+        ),
+    )
+    assert cost_of(price, usage) == Cost(3_000_000 + 4_000_000 + 2_000_000 + 15_000_000, "exact")
+    unknown = attrs.evolve(usage, steps=(UsageStep("advisor_message", "claude-none", Usage(input=1000)),))
+    assert cost_of(price, unknown) == Cost(3_000_000, "estimated")
+
+
+def test_a_schedule_holds_by_the_clock():
+    base = Price(1, 1)
+    day, later = Price(2, 2), Price(3, 3)
+    scheduled = attrs.evolve(base, schedule=((Validity(start=3600, end=7200), day), (Validity(since=10**9), later)))
+    nanos = [cost_of(scheduled, Usage(input=10**6), at=at).nanos for at in (3599, 3600, 7199, 7200, 10**9)]
+    assert nanos == [1, 2, 2, 1, 3]
+
+
+def test_hours_over_midnight():
+    night = Validity(start=23 * 3600, end=3600)
+    assert [night.includes(hour * 3600) for hour in (22, 23, 24, 25, 47)] == [False, True, True, False, True]
+
+
+def test_prices_of_the_list_that_change_by_the_hour_and_by_the_day():
+    deepseek, argon = price_of("deepseek", "deepseek-v4-flash"), price_of("gemini", "gemini-4-argon")
+    at = [datetime(2026, 11, 22, hour, tzinfo=UTC).timestamp() for hour in (0, 2, 5, 7)]
+    assert [cost_of(deepseek, Usage(input=1000), at=one).nanos for one in at] == [150_000, 300_000, 150_000, 300_000]
+    days = [datetime(2026, month, day, tzinfo=UTC).timestamp() for month, day in ((11, 30), (12, 1))]
+    before, after = (cost_of(argon, Usage(input=1000), at=one).nanos for one in days)
+    assert before != after
+
+
+def test_grades_from_best_to_worst():
+    assert worst_grade([]) == "exact"
+    assert worst_grade(["exact", "estimated"]) == "estimated"
+    assert worst_grade(["at_least", "exact", "estimated"]) == "at_least"
+
+
+counts = st.integers(0, 10**9)
+rates = st.integers(0, 10**12)
+usages = st.builds(
+    lambda input, read, five, hour, output: Usage(input, read, five + hour, five, hour, output),
+    counts, counts, counts, counts, counts,
+)  # fmt: skip
+prices = st.builds(Price, rates, rates, st.none() | rates, st.none() | rates, st.none() | rates)
+
+
+def added(one: Usage, other: Usage) -> Usage:
+    names = ("input", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "output")
+    return Usage(**{name: getattr(one, name) + getattr(other, name) for name in names})
+
+
+@given(prices, usages, usages)
+def test_cost_adds_up_but_for_the_rounding_and_grows(price: Price, one: Usage, other: Usage):
+    both = cost_of(price, added(one, other)).nanos
+    apart = cost_of(price, one).nanos + cost_of(price, other).nanos
+    assert type(both) is int
+    assert both <= apart <= both + 1
+    assert both >= cost_of(price, one).nanos
