@@ -5,6 +5,8 @@ Whatever ends the request settles all that is still open, exactly once.
 """
 
 import enum
+import itertools
+import secrets
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,6 +26,10 @@ from streams.events import ErrorInfo, Usage
 LONGEST_WAIT: Final = 5.0
 """Seconds that a request waits for others to end where nothing but what they have reserved stands in its way: what is
 reserved is more than most use (BerriAI/litellm#27735)."""
+
+_PROCESS: Final = secrets.token_hex(8)
+_numbers: Final = itertools.count()
+"""With which claims are named: a request's id may be its client's, who may send it twice."""
 
 _NOTHING: Final = Consumption(Usage(), requests=0)
 
@@ -81,7 +87,6 @@ class Reservation:
         self._at = allowances.now()
         self._client: _Taken | None = None
         self._grants: list[Grant] = []
-        self._number = 0
 
     # Before a request is sent
 
@@ -116,16 +121,12 @@ class Reservation:
     def _client_wanted(self, expected: Consumption) -> _Taken | None:
         if self._client is not None:
             return None
-        return self._claim(self._allowances.of_client(self._record.client), expected, self._record.id)
+        return self._claim(self._allowances.of_client(self._record.client), expected)
 
     def _wanted(self, target: Target, expected: Consumption) -> _Taken | None:
-        allowances = self._allowances.of_target(target)
-        if not allowances:
-            return None
-        self._number += 1
-        return self._claim(allowances, expected, f"{self._record.id}/{self._number}")
+        return self._claim(self._allowances.of_target(target), expected)
 
-    def _claim(self, allowances: Sequence[Allowance], expected: Consumption, id: str) -> _Taken | None:
+    def _claim(self, allowances: Sequence[Allowance], expected: Consumption) -> _Taken | None:
         debits: list[Debit] = []
         concerned: list[Allowance] = []
         for one in allowances:
@@ -134,7 +135,7 @@ class Reservation:
             if (counter := one.counter(self._at, self._run)) is not None:
                 debits.append(Debit(counter, measured(one.measure, expected, count_cached=one.count_cached)))
                 concerned.append(one)
-        return _Taken(Claim(id, tuple(debits)), tuple(concerned)) if debits else None
+        return _Taken(Claim(f"{_PROCESS}-{next(_numbers)}", tuple(debits)), tuple(concerned)) if debits else None
 
     def _expected(self, target: Target) -> Consumption:
         """What an answer of ``target`` will take, about."""

@@ -16,13 +16,15 @@ class RateCounter:
     memory beyond the refill. A debit larger than ``burst`` passes where all of that is there.
 
     ``key`` (16 bytes, a digest of ``name``) is the counter's identity; ``name`` is for people and headers, such as
-    ``client_keys.alice.tokens``."""
+    ``client_keys.alice.tokens``. ``by_clients``: it is one of any number, for clients choose what there is one for:
+    where there are too many of these, those are forgotten that were used longest ago."""
 
     key: bytes
     name: str
     amount: int
     seconds: float
     burst: int
+    by_clients: bool = False
 
 
 @attrs.frozen
@@ -45,6 +47,7 @@ class SumCounter:
     most: int
     until: float
     earlier: tuple[bytes, ...] = ()
+    by_clients: bool = False
 
 
 Counter: TypeAlias = RateCounter | SlotCounter | SumCounter
@@ -52,7 +55,7 @@ Counter: TypeAlias = RateCounter | SlotCounter | SumCounter
 
 @attrs.frozen
 class Debit:
-    """What a claim takes of ``counter``, or wants to."""
+    """What a claim takes of ``counter``, or wants to. For nothing there is always room."""
 
     counter: Counter
     amount: int

@@ -1,5 +1,6 @@
 """Counters in the memory of one process."""
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -10,27 +11,40 @@ import attrs
 from gateway.counters.counter import Claim, Counter, Debit, Level, RateCounter, Shortage, SlotCounter, SumCounter, Tell
 from gateway.counters.rate import debited, level_of, seconds_short
 
-MOST_COUNTERS: Final = 100_000
-"""Counters that are kept: runs have any names. Those that were used longest ago are forgotten, but for what is held."""
+MOST_BY_CLIENTS: Final = 100_000
+"""Counters of what clients name that are kept. All others are as many as the configuration says: nobody can push them
+out."""
+
+LOOKED_OVER: Final = 256
+"""New counters after which those are looked for whose period is long over."""
 
 
 @attrs.define(eq=False)
 class _State:
     """``full`` is the moment at which a rate has refilled; ``used`` a sum, ``held`` what is reserved of it, or the
-    slots that are taken."""
+    slots that are taken; ``until`` the time at which it is of no use any more."""
 
     full: float = 0.0
     used: int = 0
     held: int = 0
+    until: float = math.inf
 
 
 class LocalCounters:
     """Counters of one process, by ``clock`` (seconds)."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, most: int = MOST_COUNTERS) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+        most: int = MOST_BY_CLIENTS,
+    ) -> None:
         self._clock = clock
+        self._now = now
         self._most = most
-        self._states: OrderedDict[bytes, _State] = OrderedDict()
+        self._states: dict[bytes, _State] = {}
+        self._by_clients: OrderedDict[bytes, None] = OrderedDict()
+        self._new = 0
         self._open: set[str] = set()
         self._tell: list[Tell] = []
 
@@ -62,11 +76,18 @@ class LocalCounters:
     def room(self, debit: Debit) -> Shortage | None:
         return self._short(debit, self._clock())
 
+    @property
+    def size(self) -> int:
+        """How many are kept."""
+        return len(self._states)
+
     def on_settled(self, tell: Tell) -> None:
         self._tell.append(tell)
 
     def _short(self, debit: Debit, now: float) -> Shortage | None:
         counter = debit.counter
+        if not debit.amount:
+            return None
         if isinstance(counter, RateCounter):
             full = self._full(counter)
             wait = seconds_short(counter, full, debit.amount, now)
@@ -91,14 +112,14 @@ class LocalCounters:
         return used, held
 
     def _take(self, debit: Debit, now: float) -> None:
-        state = self._state(debit.counter.key)
+        state = self._state(debit.counter)
         if isinstance(debit.counter, RateCounter):
             state.full = debited(debit.counter, state.full, debit.amount, now)
         else:
             state.held += debit.amount
 
     def _settle(self, debit: Debit, used: int) -> None:
-        counter, state = debit.counter, self._state(debit.counter.key)
+        counter, state = debit.counter, self._state(debit.counter)
         match counter:
             case RateCounter():
                 state.full = debited(counter, state.full, used - debit.amount, self._clock())
@@ -108,18 +129,31 @@ class LocalCounters:
                 state.held -= debit.amount
                 state.used += used
 
-    def _state(self, key: bytes) -> _State:
-        state = self._states.get(key)
+    def _state(self, counter: Counter) -> _State:
+        state = self._states.get(counter.key)
         if state is None:
-            state = self._states[key] = _State()
-            if len(self._states) > self._most:
-                self._forget()
-        else:
-            self._states.move_to_end(key)
+            state = self._states[counter.key] = self._begun(counter)
+        if not isinstance(counter, SlotCounter) and counter.by_clients:
+            self._by_clients[counter.key] = None
+            self._by_clients.move_to_end(counter.key)
+            if len(self._by_clients) > self._most:
+                self._forget_one()
         return state
 
-    def _forget(self) -> None:
-        """Make room: for nothing that is held somebody still has to settle."""
-        oldest = next((key for key, state in self._states.items() if not state.held), None)
+    def _begun(self, counter: Counter) -> _State:
+        self._new += 1
+        if self._new % LOOKED_OVER == 0:
+            self._forget_ended()
+        return _State(until=counter.until) if isinstance(counter, SumCounter) else _State()
+
+    def _forget_ended(self) -> None:
+        now = self._now()
+        for key in [key for key, state in self._states.items() if state.until < now and not state.held]:
+            del self._states[key]
+            self._by_clients.pop(key, None)
+
+    def _forget_one(self) -> None:
+        """Make room; what is held somebody still has to settle."""
+        oldest = next((key for key in self._by_clients if not self._states[key].held), None)
         if oldest is not None:
-            del self._states[oldest]
+            del self._by_clients[oldest], self._states[oldest]
