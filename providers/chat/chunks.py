@@ -42,6 +42,7 @@ class Chunk(msgspec.Struct):
     object: Any = None
     choices: list[Choice] | None = None
     usage: Any = None
+    service_tier: Any = None
     error: Any = None
     errors: Any = None
     message: Any = None  # of errors without an envelope, as are the next two

@@ -6,6 +6,8 @@ gateway writes never asks for more.
 
 from collections.abc import Sequence
 
+import attrs
+
 from providers.chat.chunks import Choice, Chunk, decode, decode_unread
 from providers.chat.reading import deltas
 from providers.chat.reading.answer import OpenAnswer
@@ -70,7 +72,7 @@ class ChatReader:
     def _read(self, chunk: Chunk) -> Sequence[Event]:
         out: list[Event] = []
         if chunk.usage and isinstance(chunk.usage, dict):
-            self._usage = read_usage(chunk.usage)
+            self._usage = read_usage(chunk.usage, chunk.service_tier)
         for choice in bounded(chunk.choices or (), "choices"):
             if choice.index in (0, None):
                 if self._stage is WAITING:
@@ -107,7 +109,10 @@ class ChatReader:
 
     def _fail(self, failed: ErrorInfo) -> Sequence[Event]:
         self._stage = ENDED
-        return (failed,) if self._usage is None else (self._usage, failed)
+        if self._usage is None:
+            return (failed,)
+        # The cost so far is none: Perplexity says 0 until its last chunk.
+        return (attrs.evolve(self._usage, told_nanos=None), failed)
 
     def _malformed(self, event: str, data: bytes) -> Sequence[Event]:
         failed = array_failure(data)

@@ -8,13 +8,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from providers.neutral.billing import tier_of, told_nanos, tool_calls
 from streams.events import Usage
 from streams.surrogates import NOT_JSON, any_json
 
 
-def read_usage(usage: Mapping[str, Any]) -> Usage:
-    """The counts in an upstream's ``usage``. Parts that contradict the whole are cut to it: none is below zero and the
-    input's parts add up to ``prompt_tokens``."""
+def read_usage(usage: Mapping[str, Any], tier: Any = None) -> Usage:
+    """The counts in an upstream's ``usage``, and what it is billed by beside; ``tier`` stands next to it. Parts that
+    contradict the whole are cut to it: none is below zero and the input's parts add up to ``prompt_tokens``."""
     prompt_details = _object(usage.get("prompt_tokens_details"))
     output_details = _object(usage.get("completion_tokens_details"))
     prompt = count(usage.get("prompt_tokens"))
@@ -31,6 +32,9 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
         cache_write=cache_write,
         output=output,
         reasoning=None if reasoning is None else min(count(reasoning), output),
+        tier=tier_of(tier or usage.get("service_tier")),  # Mistral has it inside
+        calls=tool_calls(usage),
+        told_nanos=told_nanos(usage),
     )
 
 

@@ -3,29 +3,38 @@
 from collections.abc import Mapping
 from typing import Any
 
-from streams.events import (
-    Usage,
-)
+from providers.neutral.billing import tier_of, told_nanos, tool_calls
+from providers.neutral.bounds import bounded
+from streams.events import Usage, UsageStep
 
 _INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 _NO_INPUT = dict.fromkeys(_INPUT_SIDE, 0)
 
+_BESIDE = (
+    "service_tier", "speed", "inference_geo", "server_tool_use", "server_tool_use_details", "iterations",
+    "cost", "is_byok", "cost_details", "cost_in_usd_ticks", "estimated_cost",
+)  # fmt: skip
+"""Members that say what is billed beside the counts."""
+
+_STANDARD = ("standard", "global", "not_available")
+
 
 class Counts:
-    """Token counts as they come in; a later figure takes the place of an earlier one.
+    """Token counts as they come in; a later figure takes the place of an earlier one, and so does what is said beside.
 
     A later input side that has any figure above 0 replaces the earlier one whole, zeros and gaps too: the last usage of
     an answer that began with compaction counts its last step alone. One without leaves what stands, because some
     servers end with ``input_tokens: 0`` (envoyproxy/ai-gateway#1631)."""
 
-    __slots__ = ("_seen",)
+    __slots__ = ("_said", "_seen")
 
     def __init__(self) -> None:
         self._seen: dict[str, int] | None = None
+        self._said: dict[str, Any] = {}
 
     def add(self, usage: Any) -> None:
-        """Take the figures of ``usage``, if it is an object."""
+        """Take the figures of ``usage``, if it is an object. Raises ``TooMuch`` for too many steps."""
         if not isinstance(usage, dict):
             return
         figures = _figures(usage)
@@ -35,20 +44,58 @@ class Counts:
         for name, figure in figures.items():
             if figure or name not in seen:
                 seen[name] = figure
+        for name in _BESIDE:
+            if name in usage and (said := usage[name]) is not None:
+                self._said[name] = bounded(said, "steps") if isinstance(said, list) else said
 
     def usage(self) -> Usage | None:
         """The account so far, ``None`` if the provider has said nothing."""
         if self._seen is None:
             return None
-        seen = self._seen.get
-        write = seen("cache_creation_input_tokens", 0)
-        short, long = seen("ephemeral_5m_input_tokens"), seen("ephemeral_1h_input_tokens")
-        if (short or 0) + (long or 0) != write:  # said in the beginning only, and more was written later
-            short = long = None
-        return Usage(
-            seen("input_tokens", 0), seen("cache_read_input_tokens", 0), write, short, long,
-            seen("output_tokens", 0), seen("thinking_tokens"),
-        )  # fmt: skip
+        tier, said = _tier(self._said), self._said
+        return _account(self._seen, tier, tool_calls(said), told_nanos(said), _steps(said, tier))
+
+
+def _account(
+    figures: Mapping[str, int],
+    tier: str | None,
+    calls: tuple[tuple[str, int], ...] = (),
+    told: int | None = None,
+    steps: tuple[UsageStep, ...] = (),
+) -> Usage:
+    seen = figures.get
+    write = seen("cache_creation_input_tokens", 0)
+    short, long = seen("ephemeral_5m_input_tokens"), seen("ephemeral_1h_input_tokens")
+    if (short or 0) + (long or 0) != write:  # said in the beginning only, and more was written later
+        short = long = None
+    return Usage(
+        seen("input_tokens", 0), seen("cache_read_input_tokens", 0), write, short, long,
+        seen("output_tokens", 0), seen("thinking_tokens"), tier, calls, told, steps,
+    )  # fmt: skip
+
+
+def _tier(said: Mapping[str, Any]) -> str | None:
+    """The service tier; where that is the standard one, what else changes the price: fast mode, and inference in one
+    country (platform.claude.com, Pricing)."""
+    tier = tier_of(said.get("service_tier"))
+    if "speed" not in said and "inference_geo" not in said:
+        return tier
+    extra = [word for word in (said.get("speed"), said.get("inference_geo")) if isinstance(word, str)]
+    words = [word for word in (tier, *extra) if word and word not in _STANDARD]
+    return " ".join(words) or tier
+
+
+def _steps(said: Mapping[str, Any], tier: str | None) -> tuple[UsageStep, ...]:
+    """The steps of an answer; none where it is one that names no model, and is told by the counts already."""
+    listed = said.get("iterations")
+    if not isinstance(listed, list):
+        return ()
+    steps = tuple(
+        UsageStep(kind, tier_of(step.get("model")), _account(_figures(step), tier))
+        for step in listed
+        if isinstance(step, dict) and isinstance(kind := step.get("type"), str)
+    )
+    return steps if len(steps) > 1 or (steps and steps[0].model is not None) else ()
 
 
 def _figures(usage: Mapping[str, Any]) -> dict[str, int]:

@@ -17,11 +17,12 @@ from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
 from providers.responses.reading import calls, messages, reasoning, whole_items
 from providers.responses.reading.answer import OpenAnswer, TakeEvent
+from providers.responses.reading.hosted_tools import hosted_calls
 from providers.responses.reading.items import Terms
 from providers.responses.reading.wire import Wire, decode
 from providers.responses.values import Json, as_object, as_string, load, read_usage
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Reason
+from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Reason, Usage
 from streams.surrogates import NOT_JSON
 
 EARLY = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
@@ -127,14 +128,18 @@ class ResponsesReader:
         response = as_object(value)
         start = (self._created(response),) if self._stage is WAITING else ()
         self._stage = ENDED
-        usage = read_usage(response.get("usage"))
         if status in UNWELL:
-            return [*start, *usage, attrs.evolve(read_event_failure(response), native=True)]
+            failed = attrs.evolve(read_event_failure(response), native=True)
+            return [*start, *self._usage(response), failed]
         if status in UNFINISHED:  # a background response: there is no answer yet
             message = f"the provider's answer is not finished: its status is {status!r}"
-            return [*start, *usage, ErrorInfo("upstream", message, native=True, reason=None)]
+            return [*start, *self._usage(response), ErrorInfo("upstream", message, native=True, reason=None)]
         rest = whole_items.finish_all(self._answer, response.get("output"))
-        return [*start, *rest, *usage, self._reason(response, status)]
+        return [*start, *rest, *self._usage(response), self._reason(response, status)]
+
+    def _usage(self, response: Json) -> Sequence[Usage]:
+        ran = self._answer.ran
+        return read_usage(response, hosted_calls(ran, response) if ran else ())
 
     def _reason(self, response: Json, status: str) -> AnswerEnd:
         if status == "incomplete":

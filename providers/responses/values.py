@@ -4,6 +4,7 @@ nothing, never as an error."""
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from providers.neutral.billing import tier_of, told_nanos, tool_calls
 from providers.neutral.bounds import bounded
 from streams.events import Usage
 from streams.surrogates import NOT_JSON, any_json
@@ -52,9 +53,11 @@ def reasoning_text(item: Json) -> str:
     return ""
 
 
-def read_usage(value: Any) -> tuple[Usage, ...]:
-    """The ``usage`` of a response, none if it has none. OpenAI's ``input_tokens`` include what was read from and
-    written to the cache; some routers count one token as both, so the parts are cut to fit the sum."""
+def read_usage(response: Json, calls: tuple[tuple[str, int], ...] = ()) -> tuple[Usage, ...]:
+    """The usage of ``response``, none if it has none; ``calls`` are those of the provider's own tools. OpenAI's
+    ``input_tokens`` include what was read from and written to the cache; some routers count one token as both, so the
+    parts are cut to fit the sum."""
+    value = response.get("usage")
     if not isinstance(value, dict):
         return ()
     details = as_object(value.get("input_tokens_details"))
@@ -70,5 +73,8 @@ def read_usage(value: Any) -> tuple[Usage, ...]:
             cache_write=write,
             output=output,
             reasoning=None if reasoning is None else min(as_count(reasoning), output),
+            tier=tier_of(response.get("service_tier")),
+            calls=tool_calls(value) or calls,
+            told_nanos=told_nanos(value),
         ),
     )

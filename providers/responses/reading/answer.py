@@ -17,7 +17,7 @@ class OpenAnswer:
 
     Blocks are numbered as they open; of those with text one is open at a time."""
 
-    __slots__ = ("block", "blocks", "call_ids", "citations", "heard", "items", "piece", "place")
+    __slots__ = ("block", "blocks", "call_ids", "citations", "heard", "items", "piece", "place", "ran")
 
     def __init__(self) -> None:
         self.items = Items(Budget(PLACES))
@@ -28,6 +28,7 @@ class OpenAnswer:
         self.piece = ""  # the last of them
         self.citations = 0  # how many came as events of their own
         self.call_ids: set[str] = set()
+        self.ran: set[tuple[str, int]] = set()  # the provider's own tools: see ``hosted_tools``
 
     def open(self, item: OutputItem, speech: Speech, part: Any) -> list[Event]:
         """Open a block for the words of ``item``; the block that was open before ends."""

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from providers.responses.reading import calls, messages, reasoning
 from providers.responses.reading.answer import OpenAnswer, TakeEvent
+from providers.responses.reading.hosted_tools import note_hosted
 from providers.responses.reading.items import CALLS, DONE, ItemStage, OutputItem
 from providers.responses.reading.wire import Wire
 from providers.responses.values import Json, as_object, as_string, few_objects
@@ -52,6 +53,7 @@ def finish(answer: OpenAnswer, item: OutputItem, value: Json) -> list[Event]:
 
 def _finish_native(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
     """A hosted tool's item, or one of a kind that is not known."""
+    note_hosted(answer.ran, item.type, value)
     return [*answer.shut(), NativeItem(answer.next_block(), "responses", as_string(value.get("type")), value)]
 
 

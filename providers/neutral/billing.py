@@ -1,0 +1,80 @@
+"""What a provider's ``usage`` says of its bill beside tokens: calls of its own tools, and a cost that it states itself.
+
+Read without trust: what is missing or of the wrong type reads as nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any
+
+_MOST_DOLLARS = 10**6  # for one answer; what is beyond is no cost
+_TOOLS_READ = 32
+
+
+def tier_of(word: Any) -> str | None:
+    """The service tier that was used, in the provider's word."""
+    return word if isinstance(word, str) and word else None
+
+
+def tool_calls(usage: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    """How often each of the provider's own tools was called, by name, as ``usage`` lists them."""
+    for member in _TOOL_COUNTS:
+        if member in usage and isinstance(counts := usage[member], dict):
+            named = ((name.removesuffix(_SUFFIXES[name[-6:]]), count) for name, count in counts.items()
+                     if name[-6:] in _SUFFIXES and type(count) is int and count > 0)  # fmt: skip
+            return tuple(islice(named, _TOOLS_READ))
+    return ()
+
+
+_TOOL_COUNTS = (
+    "server_tool_use",  # Anthropic, OpenRouter
+    "server_tool_use_details",  # OpenRouter
+    "server_side_tool_usage_details",  # xAI
+)
+_SUFFIXES = {"quests": "_requests", "_calls": "_calls"}
+
+
+def told_nanos(usage: Mapping[str, Any]) -> int | None:
+    """The cost that the provider states, in nano-dollars, ``None`` if it states none."""
+    for member, read in _TOLD:
+        if member in usage and (nanos := read(usage)) is not None:
+            return nanos
+    return None
+
+
+def _ticks(usage: Mapping[str, Any]) -> int | None:
+    """xAI's, of which ten thousand million are a dollar (docs.x.ai, Cost Tracking)."""
+    ticks = usage["cost_in_usd_ticks"]
+    return (ticks + 5) // 10 if type(ticks) is int and 0 <= ticks <= _MOST_DOLLARS * 10**10 else None
+
+
+def _cost(usage: Mapping[str, Any]) -> int | None:
+    """OpenRouter's in dollars, which leaves out what the owner of a key of his own is billed by its provider
+    (openrouter.ai, Usage Accounting), or Perplexity's object."""
+    cost = usage["cost"]
+    if isinstance(cost, dict):
+        return _nanos(cost.get("total_cost"))
+    fee = _nanos(cost)
+    if fee is None or usage.get("is_byok") is not True:
+        return fee
+    details = usage.get("cost_details")
+    billed = _nanos(details.get("upstream_inference_cost")) if isinstance(details, dict) else None
+    return None if billed is None else fee + billed
+
+
+def _estimated_cost(usage: Mapping[str, Any]) -> int | None:
+    """DeepInfra's, in dollars."""
+    return _nanos(usage["estimated_cost"])
+
+
+def _nanos(dollars: Any) -> int | None:
+    if isinstance(dollars, bool) or not isinstance(dollars, int | float) or not 0 <= dollars <= _MOST_DOLLARS:
+        return None
+    return round(dollars * 10**9)
+
+
+_TOLD: tuple[tuple[str, Callable[[Mapping[str, Any]], int | None]], ...] = (
+    ("cost_in_usd_ticks", _ticks),
+    ("cost", _cost),
+    ("estimated_cost", _estimated_cost),
+)

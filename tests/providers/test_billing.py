@@ -1,0 +1,267 @@
+"""What answers say of their bill beside tokens: tiers, calls of the provider's own tools, costs, and steps. Each is
+read whole and streamed, and is the same."""
+
+import json
+from typing import Any, TypeAlias
+
+import pytest
+
+from providers.apis import CODECS
+from streams.errors import GatewayError
+from streams.events import APIS, Api, Event, Usage, UsageStep
+
+CHAT = {
+    "id": "c", "object": "chat.completion", "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop"}],
+}  # fmt: skip
+MESSAGE = {
+    "id": "msg_1", "type": "message", "role": "assistant", "model": "m",
+    "content": [{"type": "text", "text": "Hi."}], "stop_reason": "end_turn", "stop_sequence": None,
+}  # fmt: skip
+SAID = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
+        "content": [{"type": "output_text", "text": "Hi.", "annotations": []}]}  # fmt: skip
+RESPONSE = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": "completed"}
+
+COUNTS: dict[Api, dict[str, Any]] = {
+    "chat": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7},
+    "messages": {"input_tokens": 5, "output_tokens": 2},
+    "responses": {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7},
+}
+
+
+Named: TypeAlias = tuple[str, dict[str, Any]]
+"""An event's name and its data."""
+
+
+def whole(api: Api, usage: dict[str, Any], output: list[Any], more: dict[str, Any]) -> bytes:
+    bodies = {"chat": CHAT, "messages": MESSAGE, "responses": RESPONSE | {"output": [*output, SAID]}}
+    return json.dumps({**bodies[api], **more, "usage": COUNTS[api] | usage}).encode()
+
+
+def streamed(api: Api, usage: dict[str, Any], output: list[Any], more: dict[str, Any]) -> list[Named]:
+    counts = COUNTS[api] | usage
+    if api == "chat":
+        head = {"id": "c", "object": "chat.completion.chunk", "model": "m"}
+        said = {"index": 0, "delta": {"content": "Hi."}, "finish_reason": None}
+        end = {"index": 0, "delta": {}, "finish_reason": "stop"}
+        return [("", {**head, **more, "choices": [said]}), ("", {**head, **more, "choices": [end]}),
+                ("", {**head, **more, "choices": [], "usage": counts})]  # fmt: skip
+    if api == "messages":
+        first = {name: counts[name] for name in ("service_tier", "speed", "inference_geo") if name in counts}
+        last = {name: count for name, count in counts.items() if name not in first}
+        start = MESSAGE | {"content": [], "stop_reason": None, "usage": {"input_tokens": 5, "output_tokens": 1} | first}
+        events = [
+            {"type": "message_start", "message": start},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hi."}},
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": last},
+            {"type": "message_stop"},
+        ]
+        return [(str(event["type"]), event) for event in events]
+    done = [{"type": "response.output_item.done", "output_index": i, "item": item} for i, item in enumerate(output)]
+    begun = RESPONSE | {"status": "in_progress", "output": [], "service_tier": "auto"}
+    # A terminal event without its output, as Codex' own backend sends it.
+    ended = {**RESPONSE, **more, "output": [], "usage": counts}
+    events = [{"type": "response.created", "response": begun}, *done, {"type": "response.completed", "response": ended}]
+    return [(str(event["type"]), event) for event in events]
+
+
+def usage_of(events: list[Event]) -> Usage:
+    return [event for event in events if isinstance(event, Usage)][-1]
+
+
+def told(api: Api, usage: dict[str, Any], *output: Any, **more: Any) -> Usage:
+    """What is read of ``usage``, the same from a whole answer and from a stream of the same."""
+    in_one = usage_of([*CODECS[api].read_answer(whole(api, usage, list(output), more))])
+    reader = CODECS[api].reader()
+    events: list[Event] = []
+    for name, data in streamed(api, usage, list(output), more):
+        events += reader.take(name, json.dumps(data).encode())
+    in_pieces = usage_of([*events, *reader.close()])
+    assert parts(in_one) == parts(in_pieces)
+    return in_one
+
+
+def parts(usage: Usage) -> tuple[Any, ...]:
+    return (usage, usage.tier, usage.calls, usage.told_nanos, usage.steps)
+
+
+# Tiers
+
+
+@pytest.mark.parametrize("tier", ["default", "flex", "priority", "on_demand"])
+def test_the_tier_that_was_used_stands_beside_the_usage(tier: str) -> None:
+    """Not the one that was asked: the answer's own word is billed (BerriAI/litellm#18599)."""
+    assert told("chat", {}, service_tier=tier).tier == tier
+    assert told("responses", {}, service_tier=tier).tier == tier
+
+
+def test_mistral_says_its_tier_within_the_usage() -> None:
+    assert told("chat", {"service_tier": "standard"}).tier == "standard"
+
+
+@pytest.mark.parametrize(
+    ("said", "tier"),
+    [
+        ({"service_tier": "standard", "inference_geo": "global"}, "standard"),
+        ({"service_tier": "standard", "inference_geo": "not_available"}, "standard"),
+        ({"service_tier": "batch"}, "batch"),
+        ({"service_tier": "standard", "speed": "standard"}, "standard"),
+        ({"service_tier": "standard", "speed": "fast"}, "fast"),
+        ({"service_tier": "standard", "inference_geo": "us"}, "us"),
+        ({"service_tier": "standard", "speed": "fast", "inference_geo": "us"}, "fast us"),
+        ({}, None),
+    ],
+)
+def test_what_else_changes_the_price_of_messages_is_part_of_the_tier(said: dict[str, Any], tier: str | None) -> None:
+    """Fast mode and inference in one country have prices of their own (platform.claude.com, Pricing)."""
+    assert told("messages", said).tier == tier
+
+
+@pytest.mark.parametrize("tier", [None, "", 7, []])
+def test_a_tier_that_is_no_word_is_none(tier: Any) -> None:
+    assert told("chat", {}, service_tier=tier).tier is None
+    assert told("messages", {"service_tier": tier}).tier is None
+    assert told("responses", {}, service_tier=tier).tier is None
+
+
+# The provider's own tools
+
+
+def test_searches_and_fetches_are_counted() -> None:
+    """Messages of anthropics/anthropic-sdk-python ``ServerToolUsage``; the same words of OpenRouter's."""
+    used = {"web_search_requests": 3, "web_fetch_requests": 1, "code_execution_requests": 0}
+    assert told("messages", {"server_tool_use": used}).calls == (("web_search", 3), ("web_fetch", 1))
+    details = {"web_search_requests": 1, "tool_calls_requested": 2, "tool_calls_executed": 2}
+    assert told("chat", {"server_tool_use_details": details}).calls == (("web_search", 1),)
+    assert told("chat", {"server_tool_use": {"web_search_requests": 2}}).calls == (("web_search", 2),)
+
+
+def item(type: str, id: str, **more: Any) -> dict[str, Any]:
+    return {"type": type, "id": id, "status": "completed", **more}
+
+
+def test_items_of_hosted_tools_are_counted() -> None:
+    """One of them is a call. A page that is opened is none: searches alone are billed (platform.openai.com, web
+    search). Tools that the client runs, and those that cost nothing, are left out."""
+    used = told(
+        "responses", {},
+        item("web_search_call", "ws_1", action={"type": "search", "query": "a"}),
+        item("web_search_call", "ws_2", action={"type": "open_page", "url": "https://a.example"}),
+        item("web_search_call", "ws_3", action={"type": "search", "query": "b"}),
+        item("file_search_call", "fs_1", queries=["a"]),
+        item("image_generation_call", "ig_1", result=""),
+        item("mcp_call", "mcp_1", name="a", arguments="{}", server_label="a"),
+        item("shell_call", "sh_1", call_id="c", environment={"type": "local"}, action={"commands": ["ls"]}),
+    )  # fmt: skip
+    assert dict(used.calls) == {"web_search": 2, "file_search": 1, "image_generation": 1}
+
+
+def test_a_container_is_counted_once_however_often_it_is_used() -> None:
+    """A session is billed, not a call (platform.openai.com, Pricing)."""
+    here = {"type": "container_reference", "container_id": "cntr_2"}
+    used = told(
+        "responses", {},
+        item("code_interpreter_call", "ci_1", container_id="cntr_1", code="1"),
+        item("code_interpreter_call", "ci_2", container_id="cntr_1", code="2"),
+        item("code_interpreter_call", "ci_3", container_id="cntr_2", code="3"),
+        item("shell_call", "sh_1", call_id="c", environment=here, action={"commands": ["ls"]}),
+    )  # fmt: skip
+    assert used.calls == (("code_interpreter", 2),)
+
+
+def test_the_number_that_the_provider_states_outranks_the_items() -> None:
+    search = item("web_search_call", "ws_1", action={"type": "search", "query": "a"})
+    stated = {"image_gen": {"total_tokens": 0}, "web_search": {"num_requests": 3}}
+    assert told("responses", {}, search, tool_usage=stated).calls == (("web_search", 3),)
+    details = {"web_search_calls": 0, "x_search_calls": 2, "mcp_calls": 0}
+    assert told("responses", {"server_side_tool_usage_details": details}, search).calls == (("x_search", 2),)
+
+
+# Costs that the provider states
+
+
+@pytest.mark.parametrize(
+    ("usage", "nanos"),
+    [
+        ({"cost": 0.000996}, 996_000),  # OpenRouter, in dollars
+        ({"cost": 0.0076509169000000005}, 7_650_917),
+        ({"cost": 0}, 0),
+        ({"cost": 0.05, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.05}}, 50_000_000),
+        # Of a key of one's own `cost` is OpenRouter's fee, and the other provider sends a bill for the rest.
+        ({"cost": 0.05, "is_byok": True, "cost_details": {"upstream_inference_cost": 1}}, 1_050_000_000),
+        ({"cost": 0.05, "is_byok": True, "cost_details": {"upstream_inference_cost": None}}, None),
+        ({"cost": {"input_tokens_cost": 1e-05, "request_cost": 0.005, "total_cost": 0.00501}}, 5_010_000),  # Perplexity
+        ({"cost_in_usd_ticks": 37756000}, 3_775_600),  # xAI: ten thousand million of them are a dollar
+        ({"cost_in_usd_ticks": 123456}, 12_346),
+        ({"estimated_cost": 2.68e-05}, 26_800),  # DeepInfra
+        ({"cost": None}, None), ({"cost": "0.05"}, None), ({"cost": True}, None), ({"cost": -1}, None),
+        ({"cost": 1e300}, None), ({"cost": {}}, None), ({"cost_in_usd_ticks": None}, None), ({}, None),
+    ],
+)  # fmt: skip
+def test_a_cost_that_the_provider_states_is_read(usage: dict[str, Any], nanos: int | None) -> None:
+    for api in APIS:
+        assert told(api, usage).told_nanos == nanos
+
+
+def test_a_cost_so_far_is_no_cost() -> None:
+    """Perplexity's running usage says 0 until the last chunk, which a stream that breaks off never sends."""
+    reader = CODECS["chat"].reader()
+    chunk = {
+        "id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": "Hi."}, "finish_reason": None}],
+        "usage": COUNTS["chat"] | {"cost": {"total_cost": 0}},
+    }  # fmt: skip
+    reader.take("", json.dumps(chunk).encode())
+    assert parts(usage_of([*reader.close()]))[3] is None
+
+
+# Steps
+
+
+def step(type: str, input: int, output: int, **more: Any) -> dict[str, Any]:
+    written = more.pop("written", 0)
+    return {
+        "type": type, "input_tokens": input, "output_tokens": output, "cache_read_input_tokens": more.pop("read", 0),
+        "cache_creation_input_tokens": written,
+        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": written}, **more,
+    }  # fmt: skip
+
+
+def test_every_step_is_told_as_what_it_was() -> None:
+    """The counts of the answer leave out compaction and advisors, which are billed like all else
+    (pydantic/pydantic-ai, anthropics/anthropic-sdk-python ``BetaUsage.iterations``)."""
+    used = told(
+        "messages",
+        {
+            "input_tokens": 181, "output_tokens": 8, "service_tier": "batch",
+            "iterations": [
+                step("compaction", 100, 83, read=55096),
+                step("advisor_message", 2543, 18, model="claude-opus-4-8", written=9),
+                step("message", 181, 8),
+            ],
+        },
+    )  # fmt: skip
+    assert (used.input, used.output) == (181, 8)
+    assert used.steps == (
+        UsageStep("compaction", None, Usage(100, cache_read=55096, cache_write_5m=0, cache_write_1h=0, output=83)),
+        UsageStep("advisor_message", "claude-opus-4-8", Usage(2543, 0, 9, 0, 9, 18)),
+        UsageStep("message", None, Usage(181, 0, 0, 0, 0, 8)),
+    )
+    assert [one.usage.tier for one in used.steps] == ["batch"] * 3
+
+
+def test_the_only_step_of_an_answer_is_the_answer() -> None:
+    assert told("messages", {"iterations": [step("message", 5, 2)]}).steps == ()
+    served = told("messages", {"iterations": [step("fallback_message", 5, 2, model="claude-opus-4-8")]})
+    assert [one.model for one in served.steps] == ["claude-opus-4-8"]
+
+
+@pytest.mark.parametrize("steps", [None, [], {}, "no", [7], [{}, "no"]])
+def test_steps_that_are_none_are_left_alone(steps: Any) -> None:
+    used = told("messages", {"iterations": steps})
+    assert parts(used) == (Usage(5, output=2), None, (), None, ())
+
+
+def test_one_answer_lists_no_endless_number_of_steps() -> None:
+    with pytest.raises(GatewayError, match="too many steps"):
+        told("messages", {"iterations": [step("message", 1, 1)] * 5000})
