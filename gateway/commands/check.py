@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -66,11 +65,7 @@ def no_effect(config: Config) -> str | None:
         return None
     which = f"{_counted(len(names), 'setting')} in {config.path} {'has' if len(names) == 1 else 'have'} no effect"
     hint = "trigate check says why, and trigate check --strict refuses the file"
-    text = f"{which}: {', '.join(names)} ({hint})."
-    return f"{text} {_SPENDING}" if any(name.endswith("budgets") for name in names) else text
-
-
-_SPENDING: Final = "NOBODY IS STOPPED from spending more than the budgets in it: set a limit at the provider."
+    return f"{which}: {', '.join(names)} ({hint})."
 
 
 def check_difference(old: Path, new: Path | None, no_env: bool) -> int:

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from gateway.config import kinds, schema
+from gateway.config.amounts import BUDGET_PATTERN
 from gateway.config.reference import KEYS
 from providers.neutral.quirks import Quirks
 from streams.events import APIS
@@ -112,6 +113,8 @@ SHAPES: Mapping[Any, Shape] = {
     kinds.Timestamp: {
         "anyOf": [_text(rf"\s*{_DATE}(?:[Tt ]{_TIME}(?:[Zz]|[+-][0-9]{{2}}:[0-9]{{2}})?)?\s*"), VARIABLE]
     },
+    kinds.Budget: {"anyOf": [_text(BUDGET_PATTERN), VARIABLE]},
+    kinds.ZoneName: {"anyOf": [_text(r"[A-Za-z0-9_+/-]{1,64}"), VARIABLE]},
     kinds.AuditPlace: {"type": "string", "minLength": 1},
     kinds.HostName: {"anyOf": [_text(r"[A-Za-z0-9_.-]{1,253}|[0-9A-Fa-f:.]{2,45}"), VARIABLE]},
     kinds.Network: {"anyOf": [_text(r"unix|[0-9A-Fa-f:.]+(/[0-9]{1,3})?"), VARIABLE]},

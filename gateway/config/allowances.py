@@ -53,6 +53,9 @@ class SpendingBudget:
     period: Calendar | Rolling | Literal["run"]
     text: str
 
+    def __str__(self) -> str:
+        return self.text
+
 
 @attrs.frozen
 class QueueSettings:

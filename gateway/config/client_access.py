@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 
+from gateway.config.budgets import build_budgets
 from gateway.config.document import Path
 from gateway.config.entries import Entries
 from gateway.config.expanded import Unresolved
@@ -26,7 +27,10 @@ def build_groups(raw: RawConfig, entries: Entries, findings: Findings) -> dict[s
             found = f"the name {item.name} is taken already" if item.name else "an empty name"
             findings.wrong((*path, "name"), found, "give each group its own name")
         check_access(item, path, raw, entries, findings)
-        groups.setdefault(item.name, ClientGroup(item.name, item.models, item.only))
+        groups.setdefault(
+            item.name,
+            ClientGroup(item.name, item.models, item.only, budgets=build_budgets(item.budgets, path, findings)),
+        )
     for name in groups.keys() - {item.group for item in raw.client_keys or () if item is not None}:
         findings.warn(f"client_groups: nobody is in {name}: write `group: {name}` in an item of client_keys")
     return groups

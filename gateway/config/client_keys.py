@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from gateway.config.budgets import build_budgets
 from gateway.config.client_access import build_groups, check_access, check_wall, group_of
 from gateway.config.document import Path
 from gateway.config.entries import Entries
@@ -45,7 +46,17 @@ def build_client_keys(raw: RawConfig, entries: Entries, findings: Findings) -> t
                 (*path, "name"), found, "give each client its own name, and one with several keys a list `keys`"
             )
         limits = build_client_limits(item.limits)
-        client = ClientKey(item.name, keys, item.models, item.until, limits, item.certificate, item.only, group)
+        client = ClientKey(
+            item.name,
+            keys,
+            item.models,
+            item.until,
+            limits,
+            item.certificate,
+            item.only,
+            group,
+            budgets=build_budgets(item.budgets, path, findings),
+        )
         check_wall(client, path, entries, findings)
         _check_certificate(item, path, raw, clients, findings)
         clients.setdefault(item.name, client)

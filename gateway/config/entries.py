@@ -5,6 +5,7 @@ import re
 import attrs
 
 from gateway.config.attempts import changed_circuit, changed_retries
+from gateway.config.budgets import build_budgets
 from gateway.config.document import Path
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
@@ -124,6 +125,7 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
         if raw.circuit is None
         else changed_circuit(defaults.circuit, raw.circuit, (*path, "circuit"), findings),
         probe=raw.probe,
+        budgets=build_budgets(raw.budgets, path, findings),
         written=raw.model,
     )
 

@@ -8,9 +8,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal, NewType, TypeAlias, get_args
 from urllib.parse import urlsplit
 
+from gateway.config.allowances import SpendingBudget
+from gateway.config.amounts import read_budget
 from gateway.config.expanded import Expanded, Unresolved
 from gateway.config.secret_files import SecretFile
 from gateway.config.wording import Wrong, describe, described_word, nearest, one_of, spelled
+from gateway.config.zones import read_zone
 from gateway.http.certificates import as_name
 from streams.events import FailureReason
 
@@ -38,6 +41,8 @@ SealingKeys = NewType("SealingKeys", tuple[bytes, ...])  # for AES-256; Unresolv
 CertificateName = NewType("CertificateName", str)  # one of ``CertificateNames``
 Mode = NewType("Mode", int)  # of a file
 Timestamp = NewType("Timestamp", datetime)  # in UTC
+Budget = NewType("Budget", SpendingBudget)
+ZoneName = NewType("ZoneName", str)  # of a time zone
 Origin = NewType("Origin", str)  # of a web page, or *
 AuditPlace = NewType("AuditPlace", str)  # ``stderr``, or a path
 HostName = NewType("HostName", str)
@@ -320,6 +325,8 @@ READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
     CertificateName: _certificate_name,
     Mode: _mode,
     Timestamp: _timestamp,
+    Budget: read_budget,
+    ZoneName: read_zone,
     Origin: _origin,
     AuditPlace: _audit_place,
     HostName: _host_name,

@@ -13,6 +13,7 @@ import attrs
 
 from gateway.config import document, weak_secrets
 from gateway.config.attempts import build_retries, changed_circuit
+from gateway.config.budgets import doubtful_budgets
 from gateway.config.client_keys import build_client_keys, build_client_limits, build_ui_key
 from gateway.config.collector import collector
 from gateway.config.converter import ConversionFault, structure
@@ -159,7 +160,8 @@ def configure(read: Document, env: Mapping[str, str] | None, files: SecretFiles,
     config = _config(raw, findings)
     if findings.mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_place)))
-    return attrs.evolve(config, warnings=(*config.warnings, *doubtful(config), *weak_secrets.weak(config)))
+    warnings = (*config.warnings, *doubtful(config), *doubtful_budgets(config), *weak_secrets.weak(config))
+    return attrs.evolve(config, warnings=warnings)
 
 
 def _place(mistake: Mistake) -> tuple[int, int]:
@@ -249,6 +251,9 @@ def _config(raw: RawConfig, findings: Findings) -> Config:
         audit=raw.audit,
         trusted_proxies=raw.trusted_proxies,
         state_storage=build_state_storage(raw.state_storage, findings),
+        timezone=raw.timezone or "UTC",
+        reserve=raw.reserve,
+        charge_undelivered=raw.charge_undelivered,
         metrics=SCRAPING[raw.metrics],
         tracing=collector(raw.tracing, findings.warn),
         ca_path=Path(raw.overrides.upstream_tls_ca_path) if raw.overrides.upstream_tls_ca_path else None,

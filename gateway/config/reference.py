@@ -79,6 +79,20 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "Where responses, conversations and threads are kept; see [below](#state_storage).",
             "in memory",
         ),
+        "timezone": Key(
+            "Where the hours, days, weeks and months of [budgets](#budgets) begin: a name such as `Europe/Berlin`.",
+            "`UTC`",
+        ),
+        "reserve": Key(
+            "How much of a budget a request has to find there before it is sent. `expected`: what an answer like it is "
+            "likely to cost; `max`: what the longest answer would.",
+            "`expected`",
+        ),
+        "charge_undelivered": Key(
+            "Whether budgets pay for answers that no client got a word of, as providers do. `false` is for those who "
+            "resell.",
+            "`true`",
+        ),
         "metrics": Key("Whether there is `/metrics`, and for whom; see [below](#metrics).", "`true`"),
         "tracing": Key("Where traces go; see [below](#tracing).", "as the environment says"),
         "cors": Key(
@@ -275,6 +289,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "server is left alone.",
             "none",
         ),
+        "budgets": Key(
+            "What may be spent there, such as `[10 usd/day, 100 usd/month]`; see [below](#budgets). Once one is used "
+            "up the place is passed over, and the next target is asked.",
+            "none",
+        ),
     },
     RawAlias: {
         "target": Key("A `name`, a `provider/model id` or a bare model id of the list above."),
@@ -385,11 +404,16 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "all",
         ),
         "limits": Key("Its own [shares](#shares), where they are not those of all.", "`limits.per_client`"),
+        "budgets": Key(
+            "What it may spend, such as `[20 usd/day, 5 usd/run]`; see [below](#budgets). Its group's hold besides.",
+            "none",
+        ),
     },
     RawClientGroup: {
         "name": Key("What `group` of a client calls it. Unique.", "required"),
         "models": Key("As a client's `models`.", "all"),
         "only": Key("As a client's `only`.", "all"),
+        "budgets": Key("What all of its clients together may spend, as a client's `budgets`.", "none"),
     },
     RawAcceptedKey: {
         "key": Key("The key, best from a variable."),

@@ -12,6 +12,7 @@ import attrs
 from gateway.config.document import Path
 from gateway.config.kinds import (
     AuditPlace,
+    Budget,
     CertificateName,
     Count,
     Digest,
@@ -37,8 +38,9 @@ from gateway.config.kinds import (
     Version,
     Wait,
     Weight,
+    ZoneName,
 )
-from gateway.config.settings import Balance, ClientRouting, Counting, Scraping
+from gateway.config.settings import Balance, ClientRouting, Counting, Reserve, Scraping
 
 ACCEPTED = "accepted"
 EXAMPLE = "example"  # a key that stands for all that a mapping may have, though it is not required
@@ -50,7 +52,6 @@ def later(consequence: str) -> dict[str, str]:
     return {ACCEPTED: f"accepted, not enforced yet: {consequence}"}
 
 
-_SPENDING = "NOBODY IS STOPPED, whatever is spent"
 _UNLIMITED = "as many requests and tokens pass as come"
 _BY_NAME = "requests go to the model that they name"
 
@@ -175,7 +176,7 @@ class RawEntry:
     probe: ProbePath | None = None
     ratelimits: Any = attrs.field(default=None, metadata=later("it gets as many requests as come"))
     queue: Any = attrs.field(default=None, metadata=later("no request waits for its place there"))
-    budgets: Any = attrs.field(default=None, metadata=later(_SPENDING))
+    budgets: tuple[Budget, ...] = ()
     price: Any = attrs.field(default=None, metadata=later("nothing is priced"))
     routing_preferences: tuple[RawEntryPreference, ...] | None = None
 
@@ -276,7 +277,7 @@ class RawClientKey:
     only: tuple[str, ...] | None = None
     limits: RawClientLimits | None = None
     ratelimits: Any = attrs.field(default=None, metadata=later(_UNLIMITED))
-    budgets: Any = attrs.field(default=None, metadata=later(_SPENDING))
+    budgets: tuple[Budget, ...] = ()
 
 
 @attrs.frozen
@@ -285,7 +286,7 @@ class RawClientGroup:
     models: tuple[str, ...] | None = None
     only: tuple[str, ...] | None = None
     ratelimits: Any = attrs.field(default=None, metadata=later(_UNLIMITED))
-    budgets: Any = attrs.field(default=None, metadata=later(_SPENDING))
+    budgets: tuple[Budget, ...] = ()
 
 
 @attrs.frozen
@@ -341,7 +342,9 @@ class RawConfig:
     routing_preferences: tuple[RawPreference, ...] | None = None
     ratelimits: Any = attrs.field(default=None, metadata=later("nobody is limited"))
     counters: Any = attrs.field(default=None, metadata=later("each gateway counts for itself, with all of its workers"))
-    timezone: Any = attrs.field(default=None, metadata=later("there are no periods that it could be the time of"))
+    timezone: ZoneName | None = None
+    reserve: Reserve = "expected"
+    charge_undelivered: bool = True
     unpriced: Any = attrs.field(default=None, metadata=later("models without a price are asked"))
     tracing: RawTracing | None = None
     prompt_caching: Any = attrs.field(default=None, metadata=later("only clients mark what is to be cached"))

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from gateway.commands.check import no_effect
 from gateway.config.loading import load
 from gateway.config.settings import Config, Hedge, Retries
 from tests.support.repository import ROOT
@@ -25,20 +24,12 @@ def order(config: Config, name: str) -> list[list[str]]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_an_example_loads_and_only_what_it_limits_has_no_effect(path):
     config = example(path.stem)
-    of_limits = {"budgets", "price", "ratelimits", "queue", "counters", "timezone"}
+    of_limits = {"price", "ratelimits", "queue", "counters"}
     assert {mistake.path.rpartition(".")[2] for mistake in config.ineffective} <= of_limits
     assert all(mistake.found.startswith("accepted, not enforced yet: ") for mistake in config.ineffective)
-    others = [text for text in config.warnings if "not enforced yet" not in text]
+    expected = ("not enforced yet", "what has been spent is forgotten when the process ends")
+    others = [text for text in config.warnings if not any(words in text for words in expected)]
     assert all(text.endswith("with a longer prompt it is passed over") for text in others), others
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_budget_that_stops_nobody_is_told_loudly(path):
-    # Budgets that are read and do nothing are found on the bill: BerriAI/litellm#30661.
-    told = no_effect(example(path.stem))
-    assert told is not None
-    assert "NOBODY IS STOPPED from spending" in told
-    assert "budgets" in told
 
 
 def test_a_subscription_spends_money_only_when_it_is_used_up():

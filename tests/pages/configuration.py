@@ -83,6 +83,8 @@ _WORDS: Mapping[Any, str] = {
     kinds.CertificateName: "text",
     kinds.Mode: "three octal digits",
     kinds.Timestamp: "date or time",
+    tuple[kinds.Budget, ...]: "list of amounts",
+    kinds.ZoneName: "name of a time zone",
     kinds.Duration: "duration",
     kinds.Wait: "duration, above 0",
     kinds.Size: "size",

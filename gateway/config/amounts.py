@@ -1,0 +1,98 @@
+"""Amounts of money and of tokens, and the periods for which they may be spent, as files and headers spell them."""
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from gateway.config.allowances import NANOS, Calendar, Currency, Rolling, SpendingBudget
+from gateway.config.expanded import Unresolved
+from gateway.config.wording import Wrong, describe, nearest
+
+Period: TypeAlias = Calendar | Rolling | Literal["run"]
+
+MOST: Final = 9 * 10**15
+"""Nano-dollars (nine million dollars) or tokens: a shared store may count in floating point, exactly up to 2^53."""
+
+_AMOUNT: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*([kKmMbB]?)\s*(usd|tokens?)", re.IGNORECASE)
+_DOLLARS: Final = re.compile(r"\$\s*([0-9.]+[kKmM]?)")
+_TIMES: Final[Mapping[str, int]] = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
+_NAMED: Final = (*get_args(Calendar), "run")
+_ROLLING: Final = re.compile(r"([1-9][0-9]{0,4})\s*([mhd])")
+_SECONDS: Final[Mapping[str, int]] = {"m": 60, "h": 3600, "d": 86400}
+_LONGEST: Final = 366 * 86400
+
+BUDGET_PATTERN: Final = (
+    r"\s*[0-9]{1,12}(?:\.[0-9]{1,9})?\s*[kKmMbB]?\s*(?:[uU][sS][dD]|[tT][oO][kK][eE][nN][sS]?)\s*/\s*"
+    r"(?:hour|day|week|month|run|[1-9][0-9]{0,4}\s*[mhd])\s*"
+)
+"""What a budget looks like, for a JSON Schema."""
+
+_SUCH_AS: Final = "such as 20 usd/day, 500 usd/month, 100 usd/30d, 5 usd/run or 5M tokens/day"
+
+
+def read_budget(value: Any, _: Any = None) -> Any:
+    """A budget as the file spells it. Raises ``Wrong``."""
+    if isinstance(value, Unresolved):
+        return value
+    if not isinstance(value, str):
+        raise Wrong(describe(value), f"this must be an amount for a period, {_SUCH_AS}")
+    text = " ".join(value.split())
+    amount, slash, period = (part.strip() for part in text.partition("/"))
+    if not slash:
+        raise Wrong(describe(value), f"it says no period: write an amount for one, {_SUCH_AS}", _in_words(text))
+    most, currency = _read_amount(amount, value, f"this must be an amount for a period, {_SUCH_AS}", text)
+    return SpendingBudget(most, currency, _period(period, value), text)
+
+
+def read_amount(text: str) -> tuple[int, Currency]:
+    """An amount without a period, such as ``2 usd``. Raises ``Wrong``."""
+    return _read_amount(text.strip(), text, "this must be an amount such as 2 usd or 500k tokens", text.strip())
+
+
+def spelled_amount(amount: int, currency: Currency) -> str:
+    """``amount`` (nano-dollars or tokens) for people: ``19.9984 usd``, ``4,812,000 tokens``."""
+    return f"{amount:,} tokens" if currency == "tokens" else f"{dollars(amount)} usd"
+
+
+def dollars(nanos: int) -> str:
+    """Nano-dollars in dollars: to a hundredth of a cent, or exactly below that; no exponent and no zeros at the end."""
+    exact = Decimal(nanos).scaleb(-9)
+    shown = exact.quantize(Decimal("0.0001")) if abs(nanos) >= NANOS // 10**3 else exact
+    text = f"{shown:f}"
+    return text.rstrip("0").rstrip(".") or "0" if "." in text else text
+
+
+def _read_amount(amount: str, value: Any, expected: str, whole: str) -> tuple[int, Currency]:
+    match = _AMOUNT.fullmatch(amount)
+    if match is None:
+        raise Wrong(describe(value), expected, _in_words(whole))
+    number, times, unit = match.groups()
+    currency: Currency = "usd" if unit.lower() == "usd" else "tokens"
+    exact = Decimal(number) * _TIMES[times.lower()] * (NANOS if currency == "usd" else 1)
+    if exact != int(exact):
+        raise Wrong(describe(value), "tokens come in whole ones")
+    if not exact:
+        raise Wrong(describe(value), "nothing could be spent: give an amount above 0, or leave it out for no limit")
+    if exact > MOST:
+        raise Wrong(describe(value), f"this must be {spelled_amount(MOST, currency)} at most")
+    return int(exact), currency
+
+
+def _period(word: str, value: Any) -> Period:
+    if word in _NAMED:
+        return word  # type: ignore[return-value]
+    match = _ROLLING.fullmatch(word)
+    seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
+    if 0 < seconds <= _LONGEST:
+        return Rolling(float(seconds))
+    expected = "the period must be hour, day, week, month, run, or a time that rolls, such as 12h or 30d (366d at most)"
+    near = {"daily": "day", "d": "day", "h": "hour", "w": "week", "mo": "month"}.get(word) or nearest(word, _NAMED, 0.6)
+    head = " ".join(str(value).partition("/")[0].split())
+    raise Wrong(describe(value), expected, None if near is None else f"{head}/{near}")
+
+
+def _in_words(text: str) -> str | None:
+    """``$5/day`` in the one way in which it is written."""
+    match = _DOLLARS.match(text)
+    return None if match is None else f"{match[1]} usd{text[match.end() :]}"

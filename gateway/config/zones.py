@@ -1,0 +1,42 @@
+"""Time zones, by their names in the IANA database."""
+
+from collections.abc import Iterator
+from datetime import UTC, tzinfo
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from gateway.config.expanded import Unresolved
+from gateway.config.wording import Wrong, describe, nearest
+
+_UTC: Final = "UTC"
+
+
+def read_zone(value: Any, _: Any = None) -> str:
+    """The name of a time zone that is known here. Raises ``Wrong``."""
+    if isinstance(value, Unresolved):
+        return value
+    if not isinstance(value, str):
+        raise Wrong(describe(value), "this must be the name of a time zone, such as Europe/Berlin")
+    try:
+        zone_of(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        known = available_timezones()
+        if not known:
+            raise Wrong(describe(value), "this machine knows no time zones: install the package tzdata") from None
+        expected = "this must be the name of a time zone, such as Europe/Berlin"
+        raise Wrong(describe(value), expected, next(_near(value, known), None)) from None
+    return value
+
+
+def zone_of(name: str) -> tzinfo:
+    """The time zone of a name; UTC needs no database. Raises what ``ZoneInfo`` raises."""
+    return UTC if name == _UTC else ZoneInfo(name)
+
+
+def _near(word: str, known: set[str]) -> Iterator[str]:
+    """Names that ``word`` was probably meant to be: in other letters' case, as a city alone, or misspelt."""
+    plain = word.strip().lower().replace(" ", "_")
+    cities = [name for name in sorted(known) if name.lower() == plain or name.lower().rpartition("/")[2] == plain]
+    yield from sorted(cities, key=lambda name: name.lower() != plain)
+    if (found := nearest(word, sorted(known))) is not None:
+        yield found

@@ -1,0 +1,163 @@
+"""Budgets as a file spells them, and what of them is doubtful."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from gateway.config.allowances import Rolling, SpendingBudget
+from gateway.config.amounts import dollars, read_amount, spelled_amount
+from gateway.config.changes import changes
+from gateway.config.document import ConfigError
+from gateway.config.loading import Config, from_mapping
+from gateway.config.wording import Wrong
+
+ENTRY = {"model": "openai/gpt-5", "name": "five", "access_key": "sk-of-somebody-0123456789"}
+ALICE = {"name": "alice", "key": "alice-0123456789-0123456789-0123456789"}
+
+
+def config(*budgets: Any, entry: Mapping[str, Any] = {}, group: Mapping[str, Any] = {}, **root: Any) -> Config:
+    client = {**ALICE, "budgets": list(budgets), **({"group": "team"} if group else {})}
+    groups = [{"name": "team", **group}] if group else []
+    return from_mapping(
+        {
+            "version": "v0.4.0",
+            "model_providers": [{**ENTRY, **entry}],
+            "client_keys": [client],
+            "client_groups": groups,
+            **root,
+        }
+    )
+
+
+def mistakes(*budgets: Any, **more: Any) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        config(*budgets, **more)
+    return [str(mistake) for mistake in error.value.mistakes]
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "currency", "period"),
+    [
+        ("20 usd/day", 20 * 10**9, "usd", "day"),
+        ("500 USD / month", 500 * 10**9, "usd", "month"),
+        ("0.50 usd/hour", 5 * 10**8, "usd", "hour"),
+        ("0.000000001 usd/week", 1, "usd", "week"),
+        ("1.5k usd/week", 1500 * 10**9, "usd", "week"),
+        ("5M tokens/day", 5 * 10**6, "tokens", "day"),
+        ("1 token/run", 1, "tokens", "run"),
+        ("5 usd/run", 5 * 10**9, "usd", "run"),
+        ("100 usd/30d", 100 * 10**9, "usd", Rolling(30 * 86400.0)),
+        ("1b tokens/12h", 10**9, "tokens", Rolling(12 * 3600.0)),
+        ("1 usd/90m", 10**9, "usd", Rolling(5400.0)),
+    ],
+)
+def test_an_amount_is_read_exactly(text, most, currency, period):
+    # 0.1 + 0.2 of floating point has no place in a sum of money.
+    assert config(text).client_keys[0].budgets == (SpendingBudget(most, currency, period, text),)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("$5/day", "5 usd/day"),
+        ("20 usd", "it says no period"),
+        ("20 usd/daily", "20 usd/day"),
+        ("20 usd/mounth", "20 usd/month"),
+        ("20 usd/400d", "366d at most"),
+        ("20 eur/day", "20 usd/day"),
+        ("0 usd/day", "leave it out for no limit"),
+        ("0.5 tokens/day", "whole ones"),
+        ("10000000 usd/day", "at most"),
+        (20, "an amount for a period"),
+    ],
+)
+def test_a_wrong_amount_says_what_to_write(written, said):
+    (mistake,) = mistakes(written)
+    assert "client_keys[0].budgets" in mistake
+    assert said in mistake
+
+
+def test_budgets_stand_on_keys_groups_and_entries():
+    made = config("1 usd/day", entry={"budgets": ["2 usd/day"]}, group={"budgets": ["3 usd/day", "1 usd/run"]})
+    client = made.client_keys[0]
+    assert client.group is not None
+    assert [budget.text for budget in client.budgets] == ["1 usd/day"]
+    assert [budget.text for budget in client.group.budgets] == ["3 usd/day", "1 usd/run"]
+    assert [budget.text for budget in made.entries[0].budgets] == ["2 usd/day"]
+    assert made.ineffective == ()
+
+
+def test_two_budgets_for_one_period_are_a_mistake():
+    (mistake,) = mistakes("20 usd/day", "5M tokens/day", "30.0 usd/day")
+    assert "30.0 usd/day is for the same period as 20 usd/day" in mistake
+
+
+@pytest.mark.parametrize(
+    ("zone", "near"),
+    [("Europe/Berlni", "Europe/Berlin"), ("berlin", "Europe/Berlin"), ("europe/berlin", "Europe/Berlin"),
+     ("new york", "America/New_York"), ("../etc/passwd", None), ("Europe", None), ("+01:00", None)],
+)  # fmt: skip
+def test_a_time_zone_that_nobody_knows_is_a_mistake_with_the_nearest_name(zone, near):
+    (mistake,) = mistakes(timezone=zone)
+    assert "timezone" in mistake
+    assert near is None or f"did you mean {near}?" in mistake
+
+
+def test_what_is_not_said_of_budgets_has_a_default():
+    plain = config()
+    assert (plain.timezone, plain.reserve, plain.charge_undelivered) == ("UTC", "expected", True)
+    said = config(timezone="Europe/Berlin", reserve="max", charge_undelivered=False)
+    assert (said.timezone, said.reserve, said.charge_undelivered) == ("Europe/Berlin", "max", False)
+
+
+def forgotten(made: Config) -> list[str]:
+    return [text for text in made.warnings if "forgotten when the process ends" in text]
+
+
+def test_a_budget_that_outlives_its_counter_is_warned_of():
+    # A budget of a month that starts anew with every release is none (BerriAI/litellm#30661).
+    (warning,) = forgotten(config("5 usd/day", "50 usd/month", entry={"budgets": ["1 usd/48h"]}))
+    assert "50 usd/month of alice, 1 usd/48h of five" in warning
+    assert "5 usd/day" not in warning
+
+
+@pytest.mark.parametrize("budget", ["5 usd/day", "1 usd/hour", "5 usd/run", "5 usd/24h"])
+def test_a_budget_of_a_day_is_not_warned_of(budget):
+    assert forgotten(config(budget)) == []
+
+
+def test_a_budget_is_not_warned_of_where_it_is_kept():
+    storage = {"type": "sqlite", "path": "/tmp/a.sqlite"}
+    assert forgotten(config("50 usd/month", state_storage=storage)) == []
+
+
+def test_a_reload_names_the_budgets_that_change():
+    before = config("5 usd/day", group={"budgets": ["9 usd/day"]}, entry={"budgets": ["7 usd/day"]})
+    after = config("6 usd/day", "1 usd/run", group={}, timezone="Europe/Berlin", reserve="max")
+    told = [str(change) for change in changes(before, after)]
+    assert "~ model five: budgets 7 usd/day → none" in told
+    assert "~ client key alice: budgets 5 usd/day → 6 usd/day, 1 usd/run; group team → none" in told
+    assert "~ timezone UTC → Europe/Berlin" in told
+    assert "~ reserve expected → max" in told
+
+
+@pytest.mark.parametrize(
+    ("nanos", "text"),
+    [(0, "0"), (10**9, "1"), (100 * 10**9, "100"), (19_998_412_345, "19.9984"), (1, "0.000000001"),
+     (5 * 10**8, "0.5"), (-5 * 10**8, "-0.5")],
+)  # fmt: skip
+def test_dollars_are_plain_decimals(nanos, text):
+    assert dollars(nanos) == text
+
+
+def test_amounts_are_spelled_in_their_unit():
+    assert spelled_amount(2 * 10**9, "usd") == "2 usd"
+    assert spelled_amount(5 * 10**6, "tokens") == "5,000,000 tokens"
+
+
+def test_an_amount_may_stand_alone():
+    assert read_amount(" 2 usd ") == (2 * 10**9, "usd")
+    assert read_amount("500k tokens") == (500_000, "tokens")
+    with pytest.raises(Wrong):
+        read_amount("2")
