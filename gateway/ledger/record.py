@@ -1,16 +1,13 @@
 """The record of one exchange, from its arrival to its settlement."""
 
 import time
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import attrs
 
 from gateway.ledger.buckets import Buckets
-from providers.catalog.prices import Cost, Grade, Price, cost_of
+from providers.catalog.prices import Cost, Price, cost_of, worst_grade
 from streams.events import AnswerStart, Api, ErrorInfo, FailureReason, Usage
-
-_GRADES: Final[tuple[Grade, ...]] = ("exact", "estimated", "at_least")
-"""From the best to the worst."""
 
 CHARACTERS_PER_TOKEN = 4  # of English prose, about
 
@@ -107,11 +104,17 @@ class Record:
     adapted: tuple[str, ...] = ()
     settled: bool = False
     reservation: Settlement | None = None  # of what its client and its targets may use
+    _charges: tuple[Charge, ...] | None = None
 
     def charges(self) -> tuple[Charge, ...]:
         """What each of its attempts is billed for, those left out for which a provider bills nothing: it bills what it
         has accepted, whether or not the client got a word (QuantumNous/new-api#5235)."""
-        return tuple([charge for one in self.tried if (charge := self.charge(one)) is not None])
+        if self._charges is not None:
+            return self._charges
+        found = tuple([charge for one in self.tried if (charge := self.charge(one)) is not None])
+        if self.settled:  # nothing changes any more
+            self._charges = found
+        return found
 
     def charge(self, tried: Tried) -> Charge | None:
         """The same of one of them."""
@@ -127,8 +130,9 @@ class Record:
             return None
         if usage is None:
             return None
-        cost = None if tried.price is None else cost_of(tried.price, usage, estimated=estimated)
-        return Charge(tried, usage, cost)
+        if tried.price is None and usage.told_nanos is None:
+            return Charge(tried, usage, None)
+        return Charge(tried, usage, cost_of(tried.price, usage, estimated=estimated))
 
     def cost(self) -> Cost | None:
         """What it has cost, with the worst grade of its attempts; ``None`` where nobody knows a price."""
@@ -136,10 +140,10 @@ class Record:
         known = [cost for cost in costs if cost is not None]
         if not known:
             return None
-        if len(known) == len(costs) == 1:
+        if len(costs) == 1:
             return known[0]
-        worst = max(_GRADES.index(cost.grade) for cost in known) if len(known) == len(costs) else -1
-        return Cost(sum(cost.nanos for cost in known), _GRADES[worst])
+        grade = worst_grade([cost.grade for cost in known]) if len(known) == len(costs) else "at_least"
+        return Cost(sum(cost.nanos for cost in known), grade)
 
     def counted(self) -> tuple[Usage | None, bool]:
         """The tokens, and whether they are an estimate: an answer that breaks off has been paid for as far as it came,
