@@ -27,6 +27,7 @@ def add_life(app: QuartTrio, service: Service) -> None:
         with watching:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_summarise, service)
+                nursery.start_soon(service.kept_ledger.run)
                 nursery.start_soon(service.health.prober.run, service.upstream)
                 await watch(service)
 
@@ -42,6 +43,7 @@ def add_life(app: QuartTrio, service: Service) -> None:
         service.ledger.audit.summarise()
         await background.finish()
         await recorder.finish()
+        await service.kept_ledger.finish()
         await service.tracing.aclose()
         if store is not None:
             app.nursery.cancel_scope.cancel()

@@ -17,6 +17,9 @@ from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.service import Service
 from gateway.health.health import Health
 from gateway.health.states import RowStates
+from gateway.kept_ledger.keeping import KeptLedger, LedgerKeeping, NoLedgerKeeping
+from gateway.kept_ledger.opening import open_table
+from gateway.kept_ledger.table import BYTES
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
@@ -53,6 +56,7 @@ def open_service(
         ledger.observers.append(to_folder)
     lifecycle.on_flush(ledger.flush)
     metrics = open_metrics(config, ledger.mask)
+    kept_ledger = _kept_ledger(config, ledger, store)
     tracing = open_tracing(config, metrics, ledger.mask)
     if isinstance(metrics, Metrics):
         ledger.observers.append(metrics)
@@ -79,6 +83,7 @@ def open_service(
         store=store,
         background=NoBackground() if store is None else Background(store, ledger),
         ledger=ledger,
+        kept_ledger=kept_ledger,
         allowances=Allowances(config),
         health=health,
         balancer=Balancer() if shared is None else Balancer(shared.pins, shared.open_answers),
@@ -89,6 +94,18 @@ def open_service(
     )
 
 
+def _kept_ledger(config: Config, ledger: Ledger, store: Store | None) -> LedgerKeeping:
+    """What keeps the lines of ``ledger``, where there is a database for them."""
+    storage = config.state_storage
+    table = None if store is None else open_table(storage)
+    if table is None or storage is None:
+        return NoLedgerKeeping()
+    kept = KeptLedger(table, storage.ledger.keep, storage.ledger.max_bytes // BYTES, ledger.mask)
+    kept.follow(config)
+    ledger.observers.append(kept)
+    return kept
+
+
 def next_service(config: Config, service: Service) -> Service:
     """The service for another configuration of the same process."""
     router, authenticator = Router(config), Authenticator(config)  # first what may fail: then all stays as it was
@@ -97,6 +114,7 @@ def next_service(config: Config, service: Service) -> Service:
         service.store.limit_owners(stored_by(config))
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
     service.ledger.mask.follow(config)
+    service.kept_ledger.follow(config)
     service.metrics.know(config)
     service.health.follow(config)
     service.recorder.hide(secrets_in(config))

@@ -42,6 +42,7 @@ ARROWS: Final = {
     "gateway.routing": "config http providers.apis providers.auth providers.catalog providers.errors providers.neutral",
     "gateway.health": "config providers.auth routing shared upstream",
     "gateway.ledger": "http logs providers.catalog",
+    "gateway.kept_ledger": "config ledger providers.catalog stores",
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
         providers.responses routing upstream""",
@@ -51,15 +52,15 @@ ARROWS: Final = {
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
     "gateway.telemetry": "config http ledger logs providers.apis request streaming upstream",
     "gateway.exchange": """
-        access allowances balancing config conversations health http ledger providers.apis providers.errors
+        access allowances balancing config conversations health http kept_ledger ledger providers.apis providers.errors
         providers.grammar providers.neutral providers.responses request routing serving stores streaming telemetry
         upstream""",
     "gateway.endpoints": """
         access config conversations exchange http ledger logs providers.apis providers.neutral
         providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
-        access allowances balancing config conversations exchange health ledger routing serving shared stores telemetry
-        upstream""",
+        access allowances balancing config conversations exchange health kept_ledger ledger routing serving shared
+        stores telemetry upstream""",
     "gateway.lifespan": "endpoints exchange stores",
     "gateway.mock": "endpoints exchange http providers.apis providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service serving stores",

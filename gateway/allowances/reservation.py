@@ -84,7 +84,7 @@ class Reservation:
         self._most_output = most_output
         self._run = run
         self._counts = counts
-        self._at = allowances.now()
+        self.at = allowances.now()
         self._client: _Taken | None = None
         self._grants: list[Grant] = []
 
@@ -132,7 +132,7 @@ class Reservation:
         for one in allowances:
             if self._counts is CountedAs.REQUEST and one.measure not in ("requests", "concurrent"):
                 continue
-            if (counter := one.counter(self._at, self._run)) is not None:
+            if (counter := one.counter(self.at, self._run)) is not None:
                 debits.append(Debit(counter, measured(one.measure, expected, count_cached=one.count_cached)))
                 concerned.append(one)
         return _Taken(Claim(f"{_PROCESS}-{next(_numbers)}", tuple(debits)), tuple(concerned)) if debits else None

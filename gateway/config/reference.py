@@ -18,6 +18,7 @@ from gateway.config.schema import (
     RawEntry,
     RawEntryPreference,
     RawHedge,
+    RawKeptLedger,
     RawLegacyListeners,
     RawLimits,
     RawListener,
@@ -446,6 +447,14 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "[state](state.md#encryption).",
             "not encrypted",
         ),
+        "ledger": Key(
+            "`sqlite` and `postgres`: how much of the ledger is kept there, a line for each exchange; see "
+            "[below](#ledger).",
+        ),
+    },
+    RawKeptLedger: {
+        "keep": Key("How long. `0`: nothing is kept.", "`400d`"),
+        "max_bytes": Key("Beyond it the oldest lines go. A line takes some 256 bytes.", "`1GiB`"),
     },
     RawMetrics: {
         "open": Key("Let everybody who can connect read `/metrics`, also where there are `client_keys`.", "`false`"),

@@ -227,6 +227,12 @@ class RawLimits:
 
 
 @attrs.frozen
+class RawKeptLedger:
+    keep: Duration | None = None
+    max_bytes: Size | None = None
+
+
+@attrs.frozen
 class RawStateStorage:
     type: Literal["memory", "sqlite", "postgres", "none"]
     path: str | None = None
@@ -234,6 +240,7 @@ class RawStateStorage:
     ttl: Wait | None = None
     max_bytes: Size | None = None
     encryption_key: SealingKeys | None = None
+    ledger: RawKeptLedger | None = None
 
 
 @attrs.frozen

@@ -117,11 +117,20 @@ class Limits:
 
 
 @attrs.frozen
+class KeptLedgerSettings:
+    """How much of the ledger is kept in a database: the lines of the last ``keep`` seconds (0: none), ``max_bytes`` of
+    them at most."""
+
+    keep: float = 400 * 86400.0
+    max_bytes: int = 2**30
+
+
+@attrs.frozen
 class StateStorage:
     """The storage of responses, conversations and threads. ``ttl`` is seconds since the last turn of a conversation;
     ``max_bytes`` None is no limit. ``path`` is there for sqlite and ``connection_string`` for postgres.
     ``encryption_key`` are keys of 32 bytes, of which the first writes and all read; without any nothing is
-    encrypted."""
+    encrypted. The ``ledger`` is kept where there is a database."""
 
     type: StorageType = "memory"
     ttl: float = 24 * 3600.0
@@ -129,6 +138,7 @@ class StateStorage:
     path: Path | None = None
     connection_string: str | None = attrs.field(default=None, repr=False)
     encryption_key: tuple[bytes, ...] = attrs.field(default=(), repr=False)
+    ledger: KeptLedgerSettings = KeptLedgerSettings()
 
 
 STORAGE: Mapping[StorageType, StateStorage] = {

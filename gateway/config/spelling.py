@@ -7,7 +7,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
-from gateway.config.settings import CircuitSettings, Hedge, Listener, Retries, RouteTarget, StateStorage
+from gateway.config.settings import (
+    CircuitSettings,
+    Hedge,
+    KeptLedgerSettings,
+    Listener,
+    Retries,
+    RouteTarget,
+    StateStorage,
+)
 from gateway.config.wording import spelled_time
 
 _SHARES: Final = {"budget", "error_rate", "at_most"}
@@ -44,7 +52,7 @@ def spelled_value(name: str, value: Any) -> str:
             return f"{value * 100:g}%" if name in _SHARES else _duration(value)
         case RouteTarget():
             return _target(value)
-        case Retries() | CircuitSettings() | Hedge():
+        case Retries() | CircuitSettings() | Hedge() | KeptLedgerSettings():
             return spelled_value(name, attrs.asdict(value))
         case Listener():
             return value.place + "".join(f" {word}" for word in _ways(value))

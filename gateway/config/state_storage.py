@@ -11,7 +11,7 @@ import attrs
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.schema import RawStateStorage, given
-from gateway.config.settings import STORAGE, StateStorage, StorageType
+from gateway.config.settings import STORAGE, KeptLedgerSettings, StateStorage, StorageType
 from gateway.config.urls import is_loopback
 
 _PLACES: Mapping[StorageType, str] = {"sqlite": "path", "postgres": "connection_string"}
@@ -40,7 +40,11 @@ def build_state_storage(raw: RawStateStorage | None, findings: Findings) -> Stat
             "state_storage: the connection to PostgreSQL on another machine says no sslmode, so that whoever is on the "
             "way may switch encryption off: add ?sslmode=verify-full (or another on purpose)"
         )
+    if raw.ledger is not None and raw.type not in _PLACES:
+        findings.no_effect(("state_storage", "ledger"), f"{raw.type} keeps no ledger: sqlite and postgres do, ignored")
     changes = given(raw)
+    if raw.ledger is not None:
+        changes["ledger"] = KeptLedgerSettings(**given(raw.ledger))
     changes["path"] = Path(raw.path) if raw.path else None
     if raw.encryption_key is not None:
         changes["encryption_key"] = tuple(key for key in raw.encryption_key if isinstance(key, bytes))

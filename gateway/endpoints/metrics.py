@@ -19,6 +19,7 @@ from gateway.telemetry.lag import watch_lag
 from gateway.telemetry.metrics import (
     CONTENT_TYPE,
     LAG,
+    LEDGER_LOST,
     SHARE_REFUSALS,
     STORE_BYTES,
     STORE_ENTRIES,
@@ -82,6 +83,8 @@ def _look(service: Service, metrics: Metrics) -> None:
         share, number = refused.popitem()
         metrics.add(SHARE_REFUSALS, share, by=number)
     metrics.look_at_conversations(service.balancer.landings)
+    if lost := service.kept_ledger.take_lost():
+        metrics.add(LEDGER_LOST, by=lost)
     health = service.health
     out = Counter(state.entry for state in health.target_states() if state.state != "in")
     metrics.look_at_targets(out, health.transitions.taken())

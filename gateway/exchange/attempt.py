@@ -201,6 +201,7 @@ class Attempt:
             if reason != "ok" and self._may_be_billed(reason)
             else None,
             committed=self.committed,
+            model=self.target.name,
             price=self.target.price,
         )
         before = record.tried if self._told is None else tuple(one for one in record.tried if one is not self._told)

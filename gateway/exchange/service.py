@@ -12,6 +12,7 @@ from gateway.balancing.balancer import Balancer
 from gateway.config.settings import Limits
 from gateway.conversations.background import Background, NoBackground
 from gateway.health.health import Health
+from gateway.kept_ledger.keeping import LedgerKeeping, NoLedgerKeeping
 from gateway.ledger.ledger import Ledger
 from gateway.request.rejections import RejectionCache
 from gateway.routing.hedging import HedgeShares
@@ -36,6 +37,7 @@ class Service:
     another configuration's service takes over; ``allowances`` are what clients and targets may use, ``health`` is that
     of the targets, ``balancer`` orders those of a group, ``hedges`` are the routes' shares of second attempts;
     ``credentials`` are where those come from that are no key of the configuration, by the names of entries;
+    ``kept_ledger`` puts them into the state storage once they are settled,
     ``live_view`` is what the live view looks at, ``others`` are workers that it shows too, ``recorder`` writes
     exchanges down, ``tracing`` traces them."""
 
@@ -53,6 +55,7 @@ class Service:
     background: Background | NoBackground = attrs.field(factory=NoBackground)
     learned: RejectionCache = attrs.field(factory=RejectionCache)
     ledger: Ledger = attrs.field(factory=Ledger)
+    kept_ledger: LedgerKeeping = attrs.field(factory=NoLedgerKeeping)
     allowances: Allowances = attrs.field(factory=Allowances)
     health: Health = attrs.field(factory=Health)
     balancer: Balancer = attrs.field(factory=Balancer)

@@ -27,12 +27,13 @@ Cause: TypeAlias = Literal["first", "retry", "fallback", "hedge"]
 class Tried:
     """One attempt of an exchange, as its record tells of it.
 
-    ``target`` is the entry's name (of a wildcard ``provider/model``), ``provider`` the provider's id. ``head`` and
-    ``content`` are seconds from its sending to the head of the answer and to its first content, as far as it came;
-    ``seconds`` to its end, for one that failed. Of an answer that went to nobody ``usage`` is what the provider has
-    said that it took; ``unknown_input`` are the tokens of its request, about, where the provider had all of it, may
-    have billed it and has not said what for (bircex/llmr#48). ``committed``: its answer went to the client, so that the
-    exchange's tokens are its own. ``price`` is the target's when it was asked."""
+    ``target`` is the entry's name (of a wildcard ``provider/model``), ``provider`` the provider's id, ``model`` always
+    ``provider/model``. ``head`` and ``content`` are seconds from its sending to the head of the answer and to its
+    first content, as far as it came; ``seconds`` to its end, for one that failed. Of an answer that went to nobody
+    ``usage`` is what the provider has said that it took; ``unknown_input`` are the tokens of its request, about, where
+    the provider had all of it, may have billed it and has not said what for (bircex/llmr#48). ``committed``: its
+    answer went to the client, so that the exchange's tokens are its own. ``price`` is the target's when it was asked.
+    """
 
     target: str
     provider: str
@@ -47,6 +48,7 @@ class Tried:
     usage: Usage | None = None
     unknown_input: int | None = None
     committed: bool = False
+    model: str | None = None
     price: Price | None = None
 
 
@@ -60,7 +62,11 @@ class Charge:
 
 
 class Settlement(Protocol):
-    """What has to be settled with an exchange, once and at once; it never raises."""
+    """What has to be settled with an exchange, once and at once; it never raises. ``at`` is when its request began, as
+    Unix has it."""
+
+    @property
+    def at(self) -> float: ...
 
     def settle(self, record: "Record") -> None: ...
 
@@ -103,6 +109,7 @@ class Record:
     dropped: tuple[str, ...] = ()
     adapted: tuple[str, ...] = ()
     settled: bool = False
+    run: str | None = None  # what its client calls the run that it belongs to
     reservation: Settlement | None = None  # of what its client and its targets may use
     _charges: tuple[Charge, ...] | None = None
 

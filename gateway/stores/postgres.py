@@ -60,6 +60,18 @@ MIGRATIONS: Final[tuple[LiteralString, ...]] = (
     );
     INSERT INTO trigate_owners SELECT owner, 0, sum(size) FROM trigate_nodes GROUP BY owner;
     """,
+    """
+    CREATE TABLE trigate_ledger (  -- a row for each attempt of an exchange, the first of them also for one without any
+        began bigint NOT NULL,  -- microseconds since 1970
+        line bigint NOT NULL, attempt integer NOT NULL,
+        request text NOT NULL, client text, client_group text, run text, asked text, route text,
+        target text, model text, reason text,
+        input bigint NOT NULL, cache_read bigint NOT NULL, cache_write bigint NOT NULL, output bigint NOT NULL,
+        nanos bigint NOT NULL, grade integer, estimated integer NOT NULL, delivered integer NOT NULL,
+        status integer NOT NULL, ended text NOT NULL,
+        PRIMARY KEY (began, line, attempt)
+    );
+    """,
 )
 """One script for each version of the schema; the row in ``trigate_schema`` counts how many a database has seen."""
 
@@ -189,7 +201,7 @@ class PostgresDatabase:
     async def aclose(self) -> None:
         await self._pool.aclose()
 
-    async def read(self, work: Callable[[Session], T]) -> T:
+    async def read(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
         return await self.write(work)
 
     async def write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:

@@ -85,8 +85,8 @@ class Session(Protocol):
 class Database(Protocol):
     """A database, as a pool of connections. Both ways to use it raise ``Unavailable``."""
 
-    async def read(self, work: Callable[[Session], T]) -> T:
-        """Run ``work``, which only reads, in a thread."""
+    async def read(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
+        """Run ``work``, which only reads, in a thread; not ``limited``, for as long as it takes."""
         ...
 
     async def write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:

@@ -50,6 +50,18 @@ MIGRATIONS: Final = (
     INSERT INTO owners SELECT owner, sum(size) FROM nodes GROUP BY owner;
     CREATE INDEX owners_bytes ON owners (bytes);
     """,
+    """
+    CREATE TABLE ledger (  -- a row for each attempt of an exchange, the first of them also for one without any
+        began INTEGER NOT NULL,  -- microseconds since 1970
+        line INTEGER NOT NULL, attempt INTEGER NOT NULL,
+        request TEXT NOT NULL, client TEXT, client_group TEXT, run TEXT, asked TEXT, route TEXT,
+        target TEXT, model TEXT, reason TEXT,
+        input INTEGER NOT NULL, cache_read INTEGER NOT NULL, cache_write INTEGER NOT NULL, output INTEGER NOT NULL,
+        nanos INTEGER NOT NULL, grade INTEGER, estimated INTEGER NOT NULL, delivered INTEGER NOT NULL,
+        status INTEGER NOT NULL, ended TEXT NOT NULL,
+        PRIMARY KEY (began, line, attempt)
+    ) WITHOUT ROWID;
+    """,
 )
 """One script for each version of the schema; ``user_version`` counts how many a file has seen."""
 
@@ -140,8 +152,8 @@ class SqliteDatabase:
         await self._readers.aclose()
         await self._writer.aclose()
 
-    async def read(self, work: Callable[[Session], T]) -> T:
-        return await self._run(self._readers, work, LIMIT)
+    async def read(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
+        return await self._run(self._readers, work, LIMIT if limited else math.inf)
 
     async def write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
         return await self._run(self._writer, partial(_in_transaction, work), LIMIT if limited else math.inf)

@@ -147,6 +147,10 @@ STORE_ENTRIES = MetricRow(
 )  # fmt: skip
 STORE_BYTES = MetricRow("trigate_store_bytes", "greatest", "What that takes, as `max_bytes` counts it.")
 STORE_LIMIT = MetricRow("trigate_store_limit_bytes", "greatest", "`max_bytes`; 0 where there is none.")
+LEDGER_LOST = MetricRow(
+    "trigate_ledger_lines_lost_total", "counter",
+    "Exchanges that are in the log and missing from the kept ledger: the database was away for too long.",
+)  # fmt: skip
 LAG = MetricRow(
     "trigate_event_loop_lag_seconds",
     "histogram",
@@ -168,8 +172,8 @@ BUILD = MetricRow("trigate_build_info", "greatest", "1, with the version.", ("ve
 ROWS: Final = (
     EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, ESTIMATED, DROPS, UPSTREAM_ERRORS,
     DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY,
-    TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LAG, MEMORY,
-    CPU, WORKERS, DRAINING, RELOADS, SPANS, BUILD,
+    TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LEDGER_LOST,
+    LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS, BUILD,
 )  # fmt: skip
 
 LABELS: Final[Mapping[str, str]] = {

@@ -39,6 +39,7 @@ PLACES: Mapping[str, type] = {
     "client_groups": schema.RawClientGroup,
     "Several keys": schema.RawAcceptedKey,
     "state_storage": schema.RawStateStorage,
+    "ledger": schema.RawKeptLedger,
     "metrics": schema.RawMetrics,
     "tracing": schema.RawTracing,
     "timeouts": schema.RawTimeouts,

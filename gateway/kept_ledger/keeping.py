@@ -1,0 +1,177 @@
+"""Writing the kept ledger: an exchange leaves its line in memory, and a task writes what has come since, in batches.
+
+No exchange waits for it. What cannot be written is written again, as long as there is room for it; beyond that it is
+counted as lost, and said in the log."""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any, Final, Protocol
+
+import trio
+
+from gateway.config.settings import Config
+from gateway.kept_ledger.line import LedgerLine, line_of
+from gateway.kept_ledger.table import LedgerTable
+from gateway.ledger.record import Record
+from gateway.stores.store import Unavailable
+
+log = logging.getLogger("trigate.ledger")
+
+EVERY: Final = 1.0
+"""Seconds between two batches: what a process that is killed loses at most."""
+
+AT_ONCE: Final = 2000
+"""Lines of one batch."""
+
+MOST: Final = 50_000
+"""Lines that wait to be written, some twenty megabytes of them."""
+
+CUT_EVERY: Final = 3600.0
+FINISH: Final = 5.0
+"""Seconds that the end of the process waits for the last batch."""
+
+
+class LedgerKeeping(Protocol):
+    """Keeps the lines of a process."""
+
+    def take_lost(self) -> int:
+        """How many lines nobody will find, since the last call."""
+        ...
+
+    def follow(self, config: Config) -> None:
+        """Know the clients of ``config``, and their groups."""
+        ...
+
+    async def run(self) -> None:
+        """Write what comes, until cancelled."""
+        ...
+
+    async def finish(self) -> None:
+        """Write what is left, and close."""
+        ...
+
+
+class NoLedgerKeeping:
+    """The ``LedgerKeeping`` of a process without a database: nothing is kept."""
+
+    def take_lost(self) -> int:
+        return 0
+
+    def follow(self, config: Config) -> None:
+        return
+
+    async def run(self) -> None:
+        return
+
+    async def finish(self) -> None:
+        return
+
+
+class KeptLedger:
+    """Keeps the lines of one process in ``table``, for ``keep`` seconds and ``most`` rows of it. An observer of the
+    ledger; used from the trio thread only."""
+
+    def __init__(
+        self,
+        table: LedgerTable,
+        keep: float,
+        most: int,
+        masked: Callable[[str], str] = str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.table = table
+        self._lost = 0
+        self._keep = keep
+        self._most = most
+        self._masked = masked
+        self._clock = clock
+        self._groups: Mapping[str, str] = {}
+        self._writing = trio.Lock()
+        self._number = int.from_bytes(os.urandom(4)) >> 1 << 32  # no other process has these: the key is unique
+        self._waiting: deque[tuple[int, LedgerLine]] = deque()
+        self._told_lost = self._taken_lost = 0
+        self._is_away = False
+
+    def take_lost(self) -> int:
+        found, self._taken_lost = self._lost - self._taken_lost, self._lost
+        return found
+
+    def follow(self, config: Config) -> None:
+        self._groups = {key.name: key.group.name for key in config.client_keys if key.group is not None}
+
+    def opened(self, record: Record) -> None:
+        pass
+
+    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+        """Keep a line of ``record``. What named no model is left out: it has cost nothing, and whoever may come in to
+        nothing is not to push out what has."""
+        if record.asked is None and not record.tried:
+            return
+        if len(self._waiting) >= MOST:
+            self._lost += 1
+            return
+        reserved = record.reservation
+        began = self._clock() - (time.perf_counter() - record.began) if reserved is None else reserved.at
+        group = None if record.client is None else self._groups.get(record.client)
+        self._number += 1
+        self._waiting.append((self._number, line_of(record, line, began, group)))
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._cut_now_and_then)
+            while True:
+                await trio.sleep(EVERY)
+                await self.flush()
+
+    async def finish(self) -> None:
+        with trio.move_on_after(FINISH, shield=True):
+            await self.flush()
+        if self._waiting:
+            self._lost += len(self._waiting)
+            log.error("%d lines of the ledger could not be kept: their cost is in the log alone", len(self._waiting))
+        with trio.CancelScope(shield=True):
+            await self.table.aclose()
+
+    async def flush(self) -> None:
+        """Write what waits, as far as that succeeds. Cancelled, what has not been written goes on waiting."""
+        async with self._writing:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch = list(islice(self._waiting, AT_ONCE))
+            try:
+                await self.table.add(batch, self._masked)
+            except Unavailable as error:
+                self._tell_away(error)
+                return
+            for _ in batch:
+                self._waiting.popleft()
+            self._tell_back()
+
+    async def _cut_now_and_then(self) -> None:
+        while True:
+            try:
+                await self.table.cut(int((self._clock() - self._keep) * 1e6), self._most)
+            except Unavailable as error:
+                log.warning("old lines of the ledger could not be removed: %s", error)
+            await trio.sleep(CUT_EVERY)
+
+    def _tell_away(self, error: Unavailable) -> None:
+        if not self._is_away:
+            log.warning("lines of the ledger wait to be kept: %s", error)
+        self._is_away = True
+
+    def _tell_back(self) -> None:
+        if self._lost > self._told_lost:
+            log.error(
+                "%d lines of the ledger could not be kept: their cost is in the log alone", self._lost - self._told_lost
+            )
+            self._told_lost = self._lost
+        elif self._is_away:
+            log.info("the ledger is kept again")
+        self._is_away = False

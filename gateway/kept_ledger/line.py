@@ -1,0 +1,112 @@
+"""A line of the kept ledger: what one exchange has used and cost, and of nothing that was said in it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from gateway.ledger.record import Charge, Ended, Record, Tried
+from providers.catalog.prices import GRADES
+from streams.events import Usage
+
+UNPRICED: Final = len(GRADES)
+"""In a grade's place: nobody knows the price, and its cost is missing from every sum."""
+
+LONGEST: Final = 200  # characters of a text that a client chose
+_NOTHING: Final = Usage()
+
+
+@attrs.frozen
+class LineAttempt:
+    """An attempt of an exchange: its ``target`` in the file's words, the provider's ``model``, what it was billed for.
+    ``grade`` is a place in ``GRADES`` or ``UNPRICED``; ``None`` where nothing was billed."""
+
+    target: str
+    model: str | None
+    reason: str
+    usage: Usage = _NOTHING
+    nanos: int = 0
+    grade: int | None = None
+
+
+@attrs.frozen
+class LedgerLine:
+    """One exchange. ``began`` is in microseconds since 1970; ``delivered``: its client was sent something."""
+
+    began: int
+    request: str
+    client: str | None
+    group: str | None
+    run: str | None
+    asked: str | None
+    route: str | None
+    attempts: tuple[LineAttempt, ...]
+    ended: Ended
+    status: int
+    estimated: bool = False
+    delivered: bool = True
+
+
+def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str | None = None) -> LedgerLine:
+    """The line of a settled ``record`` that began at that time (Unix seconds), of a client in ``group``. ``fields`` are
+    those of its log line."""
+    charged = {id(charge.tried): charge for charge in record.charges()}
+    return LedgerLine(
+        int(began * 1e6),
+        record.id,
+        record.client,
+        group,
+        record.run,
+        record.asked,
+        record.route,
+        tuple([_attempt(one, charged.get(id(one))) for one in record.tried]),
+        fields["ended"],
+        fields["status"],
+        estimated=bool(fields.get("usage_estimated")),
+        delivered=record.first_byte is not None,
+    )
+
+
+def _attempt(tried: Tried, charge: Charge | None) -> LineAttempt:
+    if charge is None:
+        return LineAttempt(tried.target, tried.model, tried.reason)
+    cost = charge.cost
+    return LineAttempt(
+        tried.target,
+        tried.model,
+        tried.reason,
+        charge.usage,
+        0 if cost is None else cost.nanos,
+        UNPRICED if cost is None else GRADES.index(cost.grade),
+    )
+
+
+def rows_of(line: LedgerLine, number: int, masked: Callable[[str], str] = str) -> list[dict[str, Any]]:
+    """The rows of a line in the table: one for each attempt, and one for a line without any. ``masked`` takes keys out
+    of what a client chose."""
+    common = {
+        "began": line.began, "line": number, "request": _plain(line.request, masked), "client": line.client,
+        "client_group": line.group, "run": _plain(line.run, masked), "asked": _plain(line.asked, masked),
+        "route": _plain(line.route, masked), "estimated": int(line.estimated), "delivered": int(line.delivered),
+        "status": line.status, "ended": line.ended,
+    }  # fmt: skip
+    attempts = line.attempts or (None,)
+    return [{**common, "attempt": place, **_columns(one)} for place, one in enumerate(attempts)]
+
+
+def _columns(attempt: LineAttempt | None) -> dict[str, Any]:
+    usage = _NOTHING if attempt is None else attempt.usage
+    return {
+        "target": attempt and _plain(attempt.target), "model": attempt and _plain(attempt.model),
+        "reason": attempt and attempt.reason, "input": usage.input, "cache_read": usage.cache_read,
+        "cache_write": usage.cache_write, "output": usage.output, "nanos": 0 if attempt is None else attempt.nanos,
+        "grade": attempt and attempt.grade,
+    }  # fmt: skip
+
+
+def _plain(text: str | None, masked: Callable[[str], str] = str) -> str | None:
+    """A text as every database can hold it: PostgreSQL has no NUL, and nothing outside UTF-8."""
+    if text is None:
+        return None
+    text = masked(text[: 4 * LONGEST])[:LONGEST]
+    return text.replace("\0", "").encode(errors="replace").decode()

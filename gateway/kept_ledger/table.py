@@ -1,0 +1,187 @@
+"""The kept ledger in a database: one table that only grows at one end and is cut at the other. Sums are made there, in
+whole numbers: a month's lines never pass through this process."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+
+from gateway.kept_ledger.line import LedgerLine, rows_of
+from gateway.stores.sql import Database, Session
+from streams.events import Usage
+
+Dimension: TypeAlias = Literal["key", "group", "model", "target", "run"]
+"""What lines can be added up by."""
+
+_COLUMNS: Final[Mapping[Dimension, str]] = {
+    "key": "client", "group": "client_group", "model": "model", "target": "target", "run": "run",
+}  # fmt: skip
+OF_ATTEMPTS: Final[frozenset[Dimension]] = frozenset(("model", "target"))
+"""Those in which the attempts of one exchange may differ: with these, attempts are counted in place of exchanges."""
+
+BYTES: Final = 256
+"""Bytes of a row, about, with its share of the index."""
+
+AT_ONCE: Final = 10_000
+"""Rows that one transaction removes: others wait for it."""
+
+_EXCHANGES: Final = """
+    COALESCE(SUM(CASE WHEN attempt = 0 THEN 1 ELSE 0 END), 0),
+    COALESCE(SUM(CASE WHEN attempt = 0 AND ended NOT IN ('complete', 'client_disconnected') THEN 1 ELSE 0 END), 0)
+"""
+_ATTEMPTS: Final = """
+    COUNT(*), COALESCE(SUM(CASE WHEN reason IN ('ok', 'hedge_lost', 'client_left') THEN 0 ELSE 1 END), 0)
+"""
+_AMOUNTS: Final = ", ".join(
+    f"CAST(COALESCE(SUM({name}), 0) AS BIGINT)" for name in ("input", "cache_read", "cache_write", "output", "nanos")
+)
+_FIELDS: Final = (
+    "began", "line", "attempt", "request", "client", "client_group", "run", "asked", "route", "target", "model",
+    "reason", "input", "cache_read", "cache_write", "output", "nanos", "grade", "estimated", "delivered", "status",
+    "ended",
+)  # fmt: skip
+_PERIOD: Final = "began >= :since AND began < :until"
+_MARK: Final = re.compile(r":(\w+)")
+
+
+@attrs.frozen
+class LedgerSum:
+    """A sum over lines: ``requests``, how many of them ``failed``, their tokens and nano-dollars. ``by`` are the values
+    that they have in common, of the dimensions that were asked for; ``grade`` is the worst of their costs' (a place in
+    ``GRADES``, or ``UNPRICED``), ``None`` where nothing was billed."""
+
+    by: tuple[str | None, ...]
+    requests: int
+    failed: int
+    usage: Usage
+    nanos: int
+    grade: int | None
+
+    def __add__(self, other: "LedgerSum") -> "LedgerSum":
+        one, two = self.usage, other.usage
+        usage = Usage(
+            input=one.input + two.input,
+            cache_read=one.cache_read + two.cache_read,
+            cache_write=one.cache_write + two.cache_write,
+            output=one.output + two.output,
+        )
+        grades = [grade for grade in (self.grade, other.grade) if grade is not None]
+        return LedgerSum(
+            self.by, self.requests + other.requests, self.failed + other.failed, usage, self.nanos + other.nanos,
+            max(grades, default=None),
+        )  # fmt: skip
+
+
+NO_SUM: Final = LedgerSum((), 0, 0, Usage(), 0, None)
+
+
+@attrs.frozen
+class SqlNotation:
+    """How one database writes what all of them have: the table's name and a parameter's place."""
+
+    table: str
+    parameter: str
+
+    def written(self, statement: str) -> str:
+        """``statement`` with parameters as ``:name`` and the table as ``{ledger}``."""
+        return _MARK.sub(self.parameter, statement.format(ledger=self.table))
+
+
+SQLITE: Final = SqlNotation("ledger", r":\1")
+POSTGRES: Final = SqlNotation("trigate_ledger", r"%(\1)s")
+
+
+class LedgerTable:
+    """The lines in ``database``. Times are in microseconds since 1970. Every method may raise ``Unavailable``."""
+
+    def __init__(self, database: Database, notation: SqlNotation) -> None:
+        self._database = database
+        self._notation = notation
+
+    async def add(self, lines: Sequence[tuple[int, LedgerLine]], masked: Callable[[str], str] = str) -> None:
+        """Write ``lines``, each with its number, all or none. One that is there already stays as it is: what may have
+        been written can be written again."""
+        rows = [row for number, line in lines for row in rows_of(line, number, masked)]
+        names = ", ".join(_FIELDS)
+        statement = self._notation.written(
+            f"INSERT INTO {{ledger}} ({names}) VALUES ({', '.join(f':{name}' for name in _FIELDS)}) "
+            "ON CONFLICT DO NOTHING"
+        )
+        await self._database.write(lambda session: session.run_many(statement, rows))
+
+    async def sums(
+        self, by: Sequence[Dimension], periods: Sequence[tuple[int, int]], *, delivered_only: bool = False
+    ) -> list[list[LedgerSum]]:
+        """The sums by ``by`` of each of ``periods`` (from the first moment on, to before the second one)."""
+        statement = self._notation.written(_sums(by, delivered_only))
+
+        def work(session: Session) -> list[list[LedgerSum]]:
+            return [
+                [_sum(row, len(by)) for row in session.rows(statement, since=since, until=until)]
+                for since, until in periods
+            ]
+
+        return await self._database.read(work, limited=False)
+
+    async def bounds(self) -> tuple[int, int] | None:
+        """When the first line and the last one began; ``None`` where there is none."""
+        statement = self._notation.written("SELECT MIN(began), MAX(began) FROM {ledger}")
+        (row,) = await self._database.read(lambda session: session.rows(statement))
+        return None if row[0] is None else (row[0], row[1])
+
+    async def cut(self, before: int, most: int) -> int:
+        """Remove lines that began ``before`` that, and the oldest of more than ``most``. Returns how many rows went."""
+        gone = 0
+        while count := await self._database.write(lambda session: self._cut(session, before, most), limited=False):
+            gone += count
+        return gone
+
+    async def aclose(self) -> None:
+        await self._database.aclose()
+
+    def _cut(self, session: Session, before: int, most: int) -> int:
+        """Remove some of what has to go, all that began at one moment together."""
+
+        def run(statement: str, **values: Any) -> list[tuple[Any, ...]]:
+            return session.rows(self._notation.written(statement), **values)
+
+        beyond = run("SELECT began FROM {ledger} ORDER BY began DESC LIMIT 1 OFFSET :most", most=most)
+        before = max(before, *(began + 1 for (began,) in beyond), before)
+        oldest = "SELECT began FROM {ledger} WHERE began < :before ORDER BY began LIMIT :some"
+        ((count, last),) = run(f"SELECT COUNT(*), MAX(began) FROM ({oldest}) AS gone", before=before, some=AT_ONCE)
+        if count:
+            run("DELETE FROM {ledger} WHERE began <= :last", last=last)
+        return int(count)
+
+
+def _sums(by: Sequence[Dimension], delivered_only: bool) -> str:
+    columns = [_COLUMNS[name] for name in by]
+    attempts = bool(OF_ATTEMPTS.intersection(by))
+    conditions = [
+        _PERIOD,
+        *(["target IS NOT NULL"] if attempts else []),
+        *(["delivered = 1"] if delivered_only else []),
+    ]
+    fields = ", ".join((*columns, _ATTEMPTS if attempts else _EXCHANGES, _AMOUNTS, "MAX(grade)"))
+    grouped = f" GROUP BY {', '.join(columns)}" if columns else ""
+    return f"SELECT {fields} FROM {{ledger}} WHERE {' AND '.join(conditions)}{grouped}"
+
+
+def _sum(row: tuple[Any, ...], width: int) -> LedgerSum:
+    requests, failed, input, cache_read, cache_write, output, nanos, grade = row[width:]
+    usage = Usage(input=input, cache_read=cache_read, cache_write=cache_write, output=output)
+    return LedgerSum(row[:width], requests, failed, usage, nanos, grade)
+
+
+def total(sums: Sequence[LedgerSum]) -> LedgerSum:
+    """All of ``sums`` in one."""
+    found = NO_SUM
+    for one in sums:
+        found = attrs.evolve(found, by=()) + one
+    return found
+
+
+def in_order(sums: Sequence[LedgerSum]) -> Iterator[LedgerSum]:
+    """``sums``, the dearest first."""
+    yield from sorted(sums, key=lambda one: (-one.nanos, -one.requests, tuple(word or "" for word in one.by)))

@@ -1,0 +1,200 @@
+"""The task that keeps the ledger: one line for each exchange, in batches, whatever becomes of the database."""
+
+import logging
+from typing import Any
+
+import attrs
+import trio
+
+from gateway.config.loading import from_mapping
+from gateway.kept_ledger import keeping
+from gateway.kept_ledger.keeping import KeptLedger
+from gateway.kept_ledger.table import SQLITE, LedgerTable, total
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Record, Tried
+from gateway.stores.sqlite import SqliteDatabase
+from gateway.stores.store import Unavailable
+from providers.catalog.prices import Price
+from streams.events import Usage
+from tests.support.ledger_lines import AT
+
+EVER = [(0, 2**62)]
+PRICE = Price(input=2 * 10**9, output=8 * 10**9, cached=10**9)
+
+
+class Away(LedgerTable):
+    """A table whose database can be reached only where it is not ``away``."""
+
+    away = True
+    attempts = 0
+
+    async def add(self, *given: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        self.attempts += 1
+        if self.away:
+            raise Unavailable("the state storage cannot be reached")
+        await super().add(*given)
+
+
+class Telling(LedgerTable):
+    """A table that tells when something has been done to it."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.added, self.was_cut = trio.Event(), trio.Event()
+
+    async def add(self, *given: Any) -> None:
+        await super().add(*given)
+        self.added.set()
+
+    async def cut(self, *given: Any) -> int:
+        gone = await super().cut(*given)
+        self.was_cut.set()
+        return gone
+
+
+def table_in(folder: Any, kind: type[LedgerTable] = LedgerTable) -> Any:
+    return kind(SqliteDatabase(folder / "state.sqlite"), SQLITE)
+
+
+def kept_in(table: LedgerTable, **given: Any) -> KeptLedger:
+    return KeptLedger(table, **{"keep": 1e9, "most": 10**6, "clock": lambda: AT / 1e6, **given})
+
+
+def ledger_to(kept: KeptLedger) -> Ledger:
+    ledger = Ledger(readable=False)
+    ledger.observers.append(kept)
+    return ledger
+
+
+def settle(ledger: Ledger, output: int = 10, **given: Any) -> Record:
+    record = ledger.open("req", "chat")
+    record.asked, record.client, record.whole, record.usage = "best", "alice", True, Usage(7, 3, output=output)
+    record.tried = (Tried("gpt", "openai", "chat", "byte", committed=True, model="openai/gpt-5", price=PRICE),)
+    for name, value in given.items():
+        setattr(record, name, value)
+    ledger.settle(record, disconnected=False)
+    return record
+
+
+async def nanos(table: LedgerTable) -> int:
+    (found,) = await table.sums((), EVER)
+    return total(found).nanos
+
+
+async def test_the_kept_ledger_has_what_the_records_have_cost(tmp_path):
+    kept = kept_in(table := table_in(tmp_path))
+    ledger = ledger_to(kept)
+    records = [settle(ledger, output) for output in range(50)]
+    await kept.flush()
+    assert await nanos(table) == sum(cost.nanos for record in records if (cost := record.cost()) is not None) > 0
+    await kept.finish()
+
+
+async def test_a_line_says_whose_it_was_and_who_answered(tmp_path):
+    kept = kept_in(table := table_in(tmp_path))
+    groups = [{"name": "search"}]
+    keys = [{"name": "alice", "key": "k" * 32, "group": "search"}, {"name": "ben", "key": "b" * 32}]
+    entry = {"model": "openai/gpt-5", "access_key": "k"}
+    kept.follow(from_mapping({"version": "v0.4.0", "model_providers": [entry], "client_keys": keys,
+                              "client_groups": groups}))  # fmt: skip
+    ledger = ledger_to(kept)
+    settle(ledger, run="a-run")
+    settle(ledger, client="ben")
+    await kept.flush()
+    (found,) = await table.sums(("key", "group", "model", "target", "run"), EVER)
+    assert sorted(one.by for one in found) == [
+        ("alice", "search", "openai/gpt-5", "gpt", "a-run"), ("ben", None, "openai/gpt-5", "gpt", None),
+    ]  # fmt: skip
+    await kept.finish()
+
+
+async def test_what_named_no_model_and_asked_nobody_leaves_no_line(tmp_path):
+    """Else whoever may come in to nothing could push the bills of others out."""
+    kept = kept_in(table_in(tmp_path))
+    settle(ledger_to(kept), asked=None, tried=())
+    await kept.finish()
+    assert await table_in(tmp_path).bounds() is None
+
+
+async def test_lines_are_written_now_and_then_and_at_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(keeping, "EVERY", 0.01)
+    kept = kept_in(table := table_in(tmp_path, Telling))
+    ledger = ledger_to(kept)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run)
+        settle(ledger)
+        with trio.fail_after(10):
+            await table.added.wait()
+        settle(ledger)
+        nursery.cancel_scope.cancel()
+    await kept.finish()
+    assert await nanos(table_in(tmp_path)) == 2 * 97 * 1000
+
+
+async def test_what_cannot_be_written_is_written_later(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "trigate.ledger")
+    kept = kept_in(table := table_in(tmp_path, Away))
+    ledger = ledger_to(kept)
+    settle(ledger)
+    await kept.flush()
+    settle(ledger)
+    await kept.flush()
+    table.away = False
+    await kept.flush()
+    await kept.flush()
+    assert await nanos(table) == 2 * 97 * 1000
+    assert [record.message for record in caplog.records if record.name == "trigate.ledger"] == [
+        "lines of the ledger wait to be kept: the state storage cannot be reached", "the ledger is kept again",
+    ]  # fmt: skip
+    assert (table.attempts, kept.take_lost()) == (3, 0)
+    await kept.finish()
+
+
+async def test_lines_for_which_there_is_no_room_are_counted_and_told(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(keeping, "MOST", 3)
+    kept = kept_in(table := table_in(tmp_path, Away))
+    ledger = ledger_to(kept)
+    for _ in range(5):
+        settle(ledger)
+    assert (kept.take_lost(), kept.take_lost()) == (2, 0)
+    table.away = False
+    await kept.flush()
+    assert "2 lines of the ledger could not be kept" in caplog.text
+    assert await nanos(table) == 3 * 97 * 1000
+    await kept.finish()
+
+
+async def test_the_end_does_not_wait_for_a_database_that_is_away(tmp_path, caplog):
+    kept = kept_in(table_in(tmp_path, Away))
+    settle(ledger_to(kept))
+    await kept.finish()
+    assert "1 lines of the ledger could not be kept" in caplog.text
+
+
+@attrs.frozen
+class Reserved:
+    """A reservation of a request that began then."""
+
+    at: float
+
+    def settle(self, record: Record) -> None:
+        return
+
+
+async def test_a_line_belongs_to_the_moment_in_which_its_request_began_and_goes_when_that_is_over(
+    tmp_path,
+):
+    kept = kept_in(table := table_in(tmp_path, Telling), keep=60.0)
+    ledger = ledger_to(kept)
+    for age in (61.0, 59.0):
+        settle(ledger, reservation=Reserved(AT / 1e6 - age))
+    await kept.flush()
+    assert await table.bounds() == (AT - 61_000_000, AT - 59_000_000)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run)
+        with trio.fail_after(10):
+            await table.was_cut.wait()
+        assert await table.bounds() == (AT - 59_000_000, AT - 59_000_000)
+        nursery.cancel_scope.cancel()
+    await kept.finish()

@@ -1,0 +1,45 @@
+"""Lines of the kept ledger, at random or as a test wants them."""
+
+import random
+from typing import Any
+
+from gateway.kept_ledger.line import LedgerLine, LineAttempt
+from streams.events import Usage
+
+AT = 1_790_000_000_000_000  # a moment in microseconds
+DAY = 86_400_000_000
+
+
+def attempt(nanos: int = 0, target: str = "gpt", **given: Any) -> LineAttempt:
+    given = {"model": f"openai/{target}", "reason": "ok", "usage": Usage(10, 5, 1, output=7), "grade": 0, **given}
+    return LineAttempt(target, nanos=nanos, **given)
+
+
+def line(*attempts: LineAttempt, **given: Any) -> LedgerLine:
+    fields: dict[str, Any] = {
+        "began": AT, "request": "r", "client": "alice", "group": None, "run": None, "asked": "best", "route": "best",
+        "ended": "complete", "status": 200,
+    }  # fmt: skip
+    return LedgerLine(attempts=attempts, **{**fields, **given})
+
+
+def random_line(draw: random.Random, days: int = 3) -> LedgerLine:
+    attempts = [
+        attempt(
+            draw.choice((0, 1, draw.randrange(10**12))),
+            draw.choice(("gpt", "claude", "local")),
+            reason=draw.choice(("ok", "overloaded", "hedge_lost")),
+            usage=Usage(draw.randrange(10**6), draw.randrange(10**6), draw.randrange(9), output=draw.randrange(10**5)),
+            grade=draw.choice((None, 0, 1, 2, 3)),
+        )
+        for _ in range(draw.choice((0, 1, 1, 1, 2, 3)))
+    ]
+    return line(
+        *attempts,
+        began=AT + draw.randrange(days * DAY),
+        client=draw.choice((None, "alice", "ben")),
+        group=draw.choice((None, "search")),
+        run=draw.choice((None, "one", "two")),
+        ended=draw.choice(("complete", "upstream_error", "refused", "client_disconnected")),
+        delivered=draw.random() < 0.8,
+    )
