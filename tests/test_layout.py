@@ -5,8 +5,6 @@ import functools
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from tests.support.repository import ROOT
 
 TESTS = ROOT / "tests"
@@ -35,12 +33,6 @@ def imported(path: Path) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-@pytest.fixture(params=CODE, ids=module_id)
-def module(request: pytest.FixtureRequest) -> Path:
-    path: Path = request.param
-    return path
-
-
 def is_test(path: Path) -> bool:
     return path.name.startswith("test_")
 
@@ -56,26 +48,30 @@ def test_every_folder_mirrors_a_package_or_is_one_of_a_few():
     )
 
 
-def test_tests_are_nowhere_but_in_their_folders(module):
-    top = module.relative_to(TESTS).parts[0]
+def test_tests_are_nowhere_but_in_their_folders():
+    """What tests share is in ``tests/support``."""
+    assert [module_id(path) for path in CODE if not is_in_place(path)] == []
+
+
+def is_in_place(path: Path) -> bool:
+    top = path.relative_to(TESTS).parts[0]
     if top in OTHERS - {"docs", "e2e"}:
-        assert not is_test(module)
-    elif top == module.name:
-        assert is_test(module) or module.name in COMMANDS | {"__init__.py", "conftest.py"}
-    else:
-        assert is_test(module) or module.name in {"__init__.py", "conftest.py"}, "what tests share is in tests/support"
+        return not is_test(path)
+    if top == path.name:
+        return is_test(path) or path.name in COMMANDS | {"__init__.py", "conftest.py"}
+    return is_test(path) or path.name in {"__init__.py", "conftest.py"}
 
 
-def test_no_test_imports_a_test(module):
-    assert [name for name, _ in imported(module) if name.rpartition(".")[2].startswith("test_")] == []
-    if module.name != "conftest.py":
-        assert [name for name, _ in imported(module) if name.endswith("conftest")] == []
+def test_no_test_imports_a_test():
+    names = [(path, name) for path in CODE for name, _ in imported(path)]
+    assert [pair for pair in names if pair[1].rpartition(".")[2].startswith("test_")] == []
+    assert [(path, name) for path, name in names if path.name != "conftest.py" and name.endswith("conftest")] == []
 
 
-def test_helpers_have_one_way_to_be_imported(module):
-    helpers = {path.stem for path in (TESTS / "support").glob("*.py")} - {"recordings"}
-    if TESTS / "clients" not in module.parents:
-        assert {name for name, _ in imported(module)} & helpers - {"postgres", "processes"} == set()
+def test_helpers_have_one_way_to_be_imported():
+    helpers = {path.stem for path in (TESTS / "support").glob("*.py")} - {"recordings", "postgres", "processes"}
+    others = [path for path in CODE if TESTS / "clients" not in path.parents]
+    assert [(path, name) for path in others for name, _ in imported(path) if name in helpers] == []
 
 
 def test_no_two_helpers_have_one_name():
@@ -83,8 +79,10 @@ def test_no_two_helpers_have_one_name():
     assert [name for name, count in names.items() if count > 1 and name != "__init__"] == []
 
 
-def test_what_is_private_to_the_code_is_not_imported(module):
-    ours = [(name, what) for name, what in imported(module) if name.partition(".")[0] in PACKAGES]
-    assert [
-        pair for pair in ours if any(part.startswith("_") and part[:2] != "__" for part in ".".join(pair).split("."))
-    ] == []
+def test_what_is_private_to_the_code_is_not_imported():
+    assert [(path, pair) for path in CODE for pair in imported(path) if is_private(".".join(pair))] == []
+
+
+def is_private(name: str) -> bool:
+    steps = name.split(".")
+    return steps[0] in PACKAGES and any(step.startswith("_") and not step.startswith("__") for step in steps)

@@ -222,9 +222,8 @@ def running(settings: Mapping[str, Any] | Path, port: int, *args: str) -> Iterat
         if not isinstance(settings, Path):
             file.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
         command = [sys.executable, "-m", "gateway", "serve", str(file), *args]
-        env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         process = subprocess.Popen(
-            command, cwd=ROOT, env={**env, "PYTHONUNBUFFERED": "1"}, text=True, encoding="utf-8",
+            command, cwd=ROOT, env=_environment(), text=True, encoding="utf-8",
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         log: list[str] = []
@@ -242,6 +241,13 @@ def running(settings: Mapping[str, Any] | Path, port: int, *args: str) -> Iterat
             reader.join()
             if process.stdout is not None:
                 process.stdout.close()
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without proxies, and without what would have each start compile all modules anew."""
+    unwanted = ("_proxy", "pythondontwritebytecode")
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith(unwanted)}
+    return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
 def _collect(process: "subprocess.Popen[str]", log: list[str]) -> None:
