@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.option.loadscopereorder = False  # that files are handed out as they are ordered below
     if config.getoption("fast") and not config.getoption("--hypothesis-profile"):
         settings.load_profile("fast")
 
@@ -59,6 +60,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if any(map(item.get_closest_marker, FAST_WITHOUT))]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+    else:
+        # Files whose tests wait for processes come first, so that no core idles at the end beside the last long one.
+        waiting = {item.path for item in items if item.get_closest_marker("process")}
+        items.sort(key=lambda item: item.path not in waiting)
 
 
 @pytest.hookimpl(wrapper=True)
