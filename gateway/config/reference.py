@@ -638,6 +638,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "client's own search has found, `all` sends all of them at once.",
             "`native`; `found` for all but OpenAI and Anthropic",
         ),
+        "counts_cached": Key(
+            "Whether tokens that are read from a cache count towards the provider's rates, and so among the entry's "
+            "`ratelimits` where these do not say `count_cached`.",
+            "`false`; `true` for OpenAI and Azure OpenAI",
+        ),
         "refused_fields": Key(
             "Members that the server refuses, such as `store` or `tools[].strict`: left out and named in "
             "`x-trigate-dropped`.",

@@ -47,6 +47,10 @@ COMPATIBLE = Quirks(
 """What nearly every compatible server takes: it knows ``max_tokens`` and the role ``system``
 (editor-code-assistant/eca#231, earendil-works/pi#1048), and searches no tools."""
 
+OPENAI = Quirks(counts_cached=True)
+"""OpenAI itself: caching changes nothing about its rates
+(https://platform.openai.com/docs/guides/prompt-caching, What about rate limits)."""
+
 ROUTER = Quirks(short_call_ids=False, billing_line=False)
 """A service that passes requests on to the makers of models."""
 
@@ -141,7 +145,7 @@ OPENAI_FAMILIES = (
 
 _ROWS = (
     Provider(
-        "openai", "OpenAI", "https://api.openai.com", speaks=CHAT_AND_RESPONSES, quirks=Quirks(),
+        "openai", "OpenAI", "https://api.openai.com", speaks=CHAT_AND_RESPONSES, quirks=OPENAI,
         models=(
             "gpt-6-astra", "gpt-6.1-sol", "gpt-6.1-terra", "gpt-6-sol", "gpt-6-luna", "gpt-5.6-sol", "gpt-5.6-terra",
             "gpt-5.6-luna", "gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-5.4-nano", "gpt-5.3-codex", "gpt-5.2", "gpt-5.1",
@@ -218,10 +222,10 @@ _ROWS = (
         families=("qwen-*", "qwen[0-9]*", "qwq-*", "qvq-*"), key_env="DASHSCOPE_API_KEY",
     ),
     # Azure takes its keys in `api-key`; Bearer is for Entra tokens (microsoft/teams-sdk#1746). Its newer paths are
-    # OpenAI's own, with the deployment's name as the model.
+    # OpenAI's own, with the deployment's name as the model. Rates count what a request asks for, as it arrives.
     Provider(
         "azure_openai", "Azure OpenAI", address="https://NAME.openai.azure.com/openai/v1", prefix="/openai/deployments",
-        quirks=Quirks(), paths={"chat": "/{model}/chat/completions?api-version=2025-01-01-preview"},
+        quirks=OPENAI, paths={"chat": "/{model}/chat/completions?api-version=2025-01-01-preview"},
         auth={"chat": API_KEY}, families=OPENAI_FAMILIES, key_env="AZURE_OPENAI_API_KEY", keeps_responses=True,
         price_list="azure",
         by_path={
@@ -331,7 +335,7 @@ def generic(provider_id: str, interface: Provider | None = None) -> Provider:
     a guess, good for a request that we write, and none by which to change what a client has written."""
     if interface is None:
         return Provider(provider_id, provider_id, key_required=False, known=Quirks(stream_usage=False))
-    quirks = COMPATIBLE if interface.quirks in (Quirks(), ROUTER) else interface.quirks
+    quirks = COMPATIBLE if interface.quirks in (OPENAI, Quirks(), ROUTER) else interface.quirks
     return attrs.evolve(
         interface, id=provider_id, display_name=provider_id, base_url=None, quirks=quirks, models=(), families=(),
         key_env=None, key_required=False, note="", keeps_responses=False, keeps_threads=False, today="", about="",

@@ -98,6 +98,10 @@ class Quirks:
     refused_betas: tuple[str, ...] = ()
     """Messages: values of ``anthropic-beta`` that the server refuses, as shell patterns: removed and shown likewise."""
 
+    counts_cached: bool = False
+    """Tokens that are read from a cache count towards the provider's own rates, and so towards an entry's
+    ``ratelimits``; Anthropic, Bedrock and Groq leave them out."""
+
     context_window: int | None = None
     """Tokens of the model's context window, as its server has it; not known: no prompt is taken to be too long."""
 
