@@ -142,7 +142,11 @@ def _of_tokens(price: Price, usage: Usage, tier: str | None) -> tuple[int, Grade
     if tier is not None and tier not in USUAL_TIERS:
         price, grade = _in_tier(price, tier.lower())
     if price.above:  # by the whole prompt, and then for all kinds of tokens (Helicone/helicone#5766)
-        price = _for_prompt(price, usage.input + usage.cache_read + usage.cache_write)
+        prompt = usage.input + usage.cache_read + usage.cache_write
+        if usage.calls and prompt > price.above[0][0]:
+            # Each call of a server tool was followed by one more turn, and the prompts of all are added up.
+            prompt, grade = prompt // (1 + sum(times for _, times in usage.calls)), worst_grade((grade, "estimated"))
+        price = _for_prompt(price, prompt)
     amount = usage.input * price.input + usage.output * price.output
     if usage.cache_read:
         cached, grade = (price.input, _guessed(price, grade)) if price.cached is None else (price.cached, grade)

@@ -67,6 +67,15 @@ def test_requests_are_not_added_up_to_a_long_prompt():
     assert cost_of(LONG, whole).nanos == 2 * cost_of(LONG, step.usage).nanos == 2 * 400_100_000
 
 
+def test_turns_between_calls_of_server_tools_are_not_added_up_to_a_long_prompt():
+    """Where the provider does not list them, nobody knows how long each was: the mean is an estimate."""
+    fee = ("web_search", 2)
+    priced = attrs.evolve(LONG, fees=(("web_search", 0),))
+    assert cost_of(priced, Usage(input=600_000, calls=(fee,))) == Cost(1_200_000_000, "estimated")
+    assert cost_of(priced, Usage(input=900_000, calls=(fee,))) == Cost(3_600_000_000, "estimated")
+    assert cost_of(priced, Usage(input=272_000, calls=(fee,))) == Cost(544_000_000, "exact")
+
+
 @pytest.mark.parametrize(
     ("usage", "nanos"),
     [
