@@ -72,6 +72,7 @@ SHAPES: Mapping[Any, Shape] = {
     kinds.Percent: _whole(0, 100, r"0*(?:[0-9]{1,2}|100)"),
     kinds.Natural: _whole(1, 10**6, r"0*(?:[1-9][0-9]{0,5}|1000000)"),
     kinds.Share: {"anyOf": [_text(kinds.SHARE.pattern), VARIABLE]},
+    kinds.Dollars: {"anyOf": [_number(0), _text(rf"{_AMOUNT}\s*"), VARIABLE]},
     kinds.Weight: {"anyOf": [_number(0), _text(rf"{_AMOUNT}\s*"), VARIABLE]},
     kinds.HeaderName: {"anyOf": [_text(_NAME), VARIABLE]},
     kinds.ProbePath: {"anyOf": [_text(r"/[!-~]*"), VARIABLE]},
@@ -133,6 +134,8 @@ SHAPES: Mapping[Any, Shape] = {
 _TARGET: Shape = {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/RouteTarget"}]}
 _GROUP: Shape = {"type": "array", "items": _TARGET, "minItems": 1}
 
+_LENGTHS = {"pattern": f"^(?:{kinds.PROMPT_LENGTH.pattern})$"}
+
 _KEYED: Shape = {"anyOf": [{"type": "string", "minLength": 1}, FILE]}
 _GIVEN = {"not": {"type": "null"}}
 
@@ -172,6 +175,8 @@ RULES: Mapping[type, Shape] = {
 MEMBERS: Mapping[tuple[type, str], Shape] = {
     (schema.RawEntry, "model"): {"anyOf": [_text(r"[^/]+/[\s\S]+"), VARIABLE]},
     (schema.RawEntry, "headers"): {"propertyNames": {"pattern": f"^{_NAME}$"}},
+    (schema.RawPrice, "above"): {"propertyNames": _LENGTHS},
+    (schema.RawTierPrice, "above"): {"propertyNames": _LENGTHS},
     (schema.RawAlias, "targets"): {"items": {"anyOf": [*_TARGET["anyOf"], _GROUP]}, "minItems": 1},
     (schema.RawRouteTarget, "when"): {"minItems": 1},
     (schema.RawClientKey, "name"): {"minLength": 1},

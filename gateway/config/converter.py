@@ -15,6 +15,7 @@ from gateway.config.kinds import (
     READERS,
     SPOKEN_APIS,
     Digest,
+    Dollars,
     HeaderName,
     QuirkChanges,
     SealingKeys,
@@ -34,6 +35,7 @@ from gateway.config.schema import (
     RawListener,
     RawMetrics,
     RawOverrides,
+    RawPrice,
     RawRouteTarget,
 )
 from gateway.config.unknown import about, advice
@@ -125,7 +127,16 @@ def _hedge_after(value: Any, _: Any) -> Any:
         raise Wrong(wrong.found, "this must be a duration above 0, such as 2s, or p95") from wrong
 
 
-_TEXTUAL = (str, Secret, Digest, SealingKeys, Url, Wait | Literal["p95"])
+_TEXTUAL = (str, Secret, Digest, Dollars, SealingKeys, Url, Wait | Literal["p95"])
+
+
+def _price(value: Any, _: Any) -> Any:
+    if value in (None, "free"):
+        return value
+    if isinstance(value, dict):
+        return converter.structure(value, RawPrice)
+    expected = "this must be free, or a mapping such as {input: 1.25, output: 10}, in dollars for a million tokens"
+    raise Wrong(describe(value), expected, nearest(value, ("free",)) if isinstance(value, str) else None)
 
 
 def _takes_text(kind: Any) -> bool:
@@ -206,6 +217,7 @@ for _kind, _hook in {
     RawRouteTarget | tuple[RawRouteTarget, ...]: _place_of_route,
     Literal[False] | HeaderName | None: _sticky,
     Wait | Literal["p95"]: _hedge_after,
+    RawPrice | Literal["free"] | None: _price,
 }.items():
     converter.register_structure_hook(_kind, _hook)
 

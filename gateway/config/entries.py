@@ -1,6 +1,7 @@
 """The models that can be asked for: the entries of ``model_providers``."""
 
 import re
+from collections.abc import Mapping
 
 import attrs
 
@@ -10,6 +11,7 @@ from gateway.config.document import Path
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.names import Names
+from gateway.config.prices import build_price
 from gateway.config.schema import RawConfig, RawEntry
 from gateway.config.settings import CircuitSettings, Keeper, ModelEntry, Retries
 from gateway.config.timeouts import changed
@@ -34,11 +36,13 @@ _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trai
 
 @attrs.frozen
 class Entries:
-    """The entries that could be made. Where they are not ``complete``, a name that is none of theirs may be good."""
+    """The entries that could be made, with the ``paths`` of where they stand, by their names. Where they are not
+    ``complete``, a name that is none of theirs may be good."""
 
     made: tuple[ModelEntry, ...]
     names: Names
     complete: bool
+    paths: Mapping[str, Path] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -53,6 +57,7 @@ class EntryDefaults:
 def build_entries(raw: RawConfig, defaults: EntryDefaults, findings: Findings) -> Entries:
     key, items = _items(raw, findings)
     entries: dict[str, ModelEntry] = {}
+    paths: dict[str, Path] = {}
     complete = True
     default = None
     for i, item in enumerate(items):
@@ -71,8 +76,9 @@ def build_entries(raw: RawConfig, defaults: EntryDefaults, findings: Findings) -
             found = f"the name {entry.name} is taken already"
             findings.wrong((*path, "name" if item.name else "model"), found, "give each a `name` of its own")
         entries.setdefault(entry.name, entry)
+        paths.setdefault(entry.name, path)
     made = tuple(entries.values())
-    return Entries(made, Names(made, {}), complete)
+    return Entries(made, Names(made, {}), complete, paths)
 
 
 def _items(raw: RawConfig, findings: Findings) -> tuple[str, tuple[RawEntry | None, ...]]:
@@ -126,6 +132,7 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
         else changed_circuit(defaults.circuit, raw.circuit, (*path, "circuit"), findings),
         probe=raw.probe,
         budgets=build_budgets(raw.budgets, path, findings),
+        price=build_price(raw.price, provider.id, model, (*path, "price"), findings),
         written=raw.model,
     )
 

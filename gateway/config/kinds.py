@@ -31,6 +31,8 @@ Percent = NewType("Percent", int)
 Natural = NewType("Natural", int)  # 1 or more
 Share = NewType("Share", float)  # 0 to 1, written in percent
 Weight = NewType("Weight", float)
+Dollars = NewType("Dollars", float)
+PromptLength = NewType("PromptLength", int)  # in tokens
 HeaderName = NewType("HeaderName", str)  # in lower case
 ProbePath = NewType("ProbePath", str)
 Reason = NewType("Reason", str)  # one of ``REASONS``
@@ -242,6 +244,25 @@ def _weight(value: Any, _: Any) -> float:
     return _amount(value, {"": 1.0}, "this must be a number, 0 or more")
 
 
+def _dollars(value: Any, _: Any) -> float:
+    """0 for a variable that nobody has looked up."""
+    if isinstance(value, Unresolved):
+        return 0.0
+    exact = f"{value:.9f}" if isinstance(value, float) else value  # as many digits as text may have
+    return _amount(exact, {"": 1.0}, "this must be a number of dollars, 0 or more, such as 1.25")
+
+
+def _prompt_length(value: Any, _: Any) -> int:
+    match = PROMPT_LENGTH.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise Wrong(describe(value), "this must be a number of tokens, such as 200k or 272000")
+    return int(match[1]) * _THOUSANDS[match[2].lower()]
+
+
+PROMPT_LENGTH = re.compile(r"([0-9]{1,9})([kKmM]?)")
+_THOUSANDS: Mapping[str, int] = {"": 1, "k": 10**3, "m": 10**6}
+
+
 def _header_name(value: Any, _: Any) -> str:
     text = _text(value, _)
     if not isinstance(value, Unresolved) and not HEADER.fullmatch(text):
@@ -312,6 +333,8 @@ READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
     Natural: _integer(1, 10**6, "a whole number, 1 or more"),
     Share: _share,
     Weight: _weight,
+    Dollars: _dollars,
+    PromptLength: _prompt_length,
     HeaderName: _header_name,
     ProbePath: _probe_path,
     Reason: _reason,

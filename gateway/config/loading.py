@@ -19,11 +19,12 @@ from gateway.config.collector import collector
 from gateway.config.converter import ConversionFault, structure
 from gateway.config.document import ConfigError, Document, Mistake
 from gateway.config.doubtful_routes import doubtful
-from gateway.config.entries import EntryDefaults, build_entries
+from gateway.config.entries import Entries, EntryDefaults, build_entries
 from gateway.config.findings import Findings
 from gateway.config.foreign import recognised
 from gateway.config.found_file import check_found
 from gateway.config.listening import build_listeners
+from gateway.config.prices import ADVICE, unpriced
 from gateway.config.routes import build_aliases
 from gateway.config.schema import (
     SCRAPING,
@@ -157,7 +158,9 @@ def configure(read: Document, env: Mapping[str, str] | None, files: SecretFiles,
         check_found(content, variables.used, variables.files, unnamed, findings)
     for warning in files.warnings:
         findings.warn(warning)
-    config = _config(raw, findings)
+    config, entries = _config(raw, findings)
+    for one in unpriced(config):
+        findings.wrong((*entries.paths[one.entry.name], "model"), one.found, ADVICE)
     if findings.mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_place)))
     warnings = (*config.warnings, *doubtful(config), *doubtful_budgets(config), *weak_secrets.weak(config))
@@ -214,7 +217,7 @@ def _limits(raw: RawLimits) -> Limits:
     return attrs.evolve(Limits(), **{**given(raw), "per_client": per_client})
 
 
-def _config(raw: RawConfig, findings: Findings) -> Config:
+def _config(raw: RawConfig, findings: Findings) -> tuple[Config, Entries]:
     for path, why in without_effect(raw):
         findings.no_effect(path, why)
     if raw.version is None and ("version",) not in findings.faulty:
@@ -227,7 +230,7 @@ def _config(raw: RawConfig, findings: Findings) -> Config:
     entries = build_entries(raw, EntryDefaults(timeouts, retries, circuit), findings)
     aliases = build_aliases(raw, retries, entries, findings)
     client_keys = build_client_keys(raw, entries, findings)
-    return Config(
+    config = Config(
         version=raw.version or "",
         listeners=listeners,
         entries=entries.made,
@@ -236,6 +239,7 @@ def _config(raw: RawConfig, findings: Findings) -> Config:
         retries=retries,
         circuit=circuit,
         client_routing=raw.client_routing,
+        unpriced=raw.unpriced,
         limits=_limits(raw.limits),
         timeouts=timeouts,
         strict=raw.strict,
@@ -266,6 +270,7 @@ def _config(raw: RawConfig, findings: Findings) -> Config:
             if (value := getattr(raw, name)) is not None
         },
     )
+    return config, entries
 
 
 def _warn_of_overrides(raw: RawOverrides, findings: Findings) -> None:

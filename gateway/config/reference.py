@@ -26,11 +26,14 @@ from gateway.config.schema import (
     RawMetrics,
     RawOverrides,
     RawPreference,
+    RawPrice,
     RawRetries,
     RawRouteTarget,
     RawSelectionPolicy,
     RawStateStorage,
+    RawTierPrice,
     RawTimeouts,
+    RawTokenPrice,
     RawTracing,
     RawTraffic,
 )
@@ -44,6 +47,8 @@ class Key:
     meaning: str
     default: str = ""
 
+
+_AS_WITHOUT_TIER = Key("As in [price](#price).", "as in no tier")
 
 KEYS: Mapping[type, Mapping[str, Key]] = {
     RawConfig: {
@@ -68,6 +73,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "client_routing": Key(
             "The forms in which clients may say in a body where their request goes: `openrouter`, `vercel`, `litellm`.",
             "none",
+        ),
+        "unpriced": Key(
+            "Whether a model without a price is asked where a budget limits money: `refuse`, or `allow` as if it cost "
+            "nothing; see [costs](costs.md#models-without-a-price).",
+            "`refuse`",
         ),
         "client_keys": Key("Who may come in, and what for; see [below](#client_keys).", "everybody may come in"),
         "client_groups": Key("What holds for several clients; see [below](#client_groups).", "none"),
@@ -295,6 +305,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "up the place is passed over, and the next target is asked.",
             "none",
         ),
+        "price": Key(
+            "What its tokens cost, in dollars for a million of them; see [price](#price). `free` for what is not paid "
+            "by the token: a server of your own, a plan.",
+            "that of the [list of prices](costs.md#prices)",
+        ),
     },
     RawAlias: {
         "target": Key("A `name`, a `provider/model id` or a bare model id of the list above."),
@@ -353,6 +368,41 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         ),
         "at_most": Key("The share of the name's requests that may go out twice.", "`5%`"),
     },
+    RawPrice: {
+        "input": Key("Tokens of the prompt that were neither read from a cache nor written to one.", "required"),
+        "output": Key("Tokens of the answer, with its reasoning.", "required"),
+        "cached": Key("Tokens that were read from a cache.", "as `input`"),
+        "cache_write": Key(
+            "Tokens that were written to a cache.", "as `input`; 1.25 times that where Messages is spoken"
+        ),
+        "cache_write_1h": Key(
+            "Those that stay there for an hour.", "as `cache_write`; 2 times `input` where Messages is spoken"
+        ),
+        "above": Key(
+            "Prices of longer prompts, by the tokens that they have more than: `{200k: {input: 6, output: 22.5}}`. The "
+            "whole prompt of a request counts, with what was read from a cache and written to one, and all of its "
+            "tokens have these prices. Those not given are as for shorter ones.",
+            "none",
+        ),
+        "tiers": Key(
+            "Prices by the service tier that the provider says it used (`priority`, `flex`), each with an `above`. "
+            "Those not given are as in no tier.",
+            "none",
+        ),
+        "tools": Key("Fees for a call of the provider's own tools, by name: `{web_search: 0.01}`.", "none"),
+    },
+    RawTierPrice: {
+        "input": _AS_WITHOUT_TIER,
+        "cached": _AS_WITHOUT_TIER,
+        "cache_write": _AS_WITHOUT_TIER,
+        "cache_write_1h": _AS_WITHOUT_TIER,
+        "output": _AS_WITHOUT_TIER,
+        "above": Key("As in [price](#price).", "none"),
+    },
+    RawTokenPrice: dict.fromkeys(
+        ("input", "cached", "cache_write", "cache_write_1h", "output"),
+        Key("As in [price](#price).", "as for shorter prompts"),
+    ),
     RawRetries: {
         "attempts": Key("Requests to providers for one request of a client, the first one and all others.", "`4`"),
         "deadline": Key("From the client's request to the first content of its answer.", "`5m`"),

@@ -16,6 +16,7 @@ from gateway.config.kinds import (
     CertificateName,
     Count,
     Digest,
+    Dollars,
     Duration,
     HeaderName,
     HostName,
@@ -26,6 +27,7 @@ from gateway.config.kinds import (
     Percent,
     Port,
     ProbePath,
+    PromptLength,
     QuirkChanges,
     Reason,
     SealingKeys,
@@ -40,7 +42,7 @@ from gateway.config.kinds import (
     Weight,
     ZoneName,
 )
-from gateway.config.settings import Balance, ClientRouting, Counting, Reserve, Scraping
+from gateway.config.settings import Balance, ClientRouting, Counting, Reserve, Scraping, Unpriced
 
 ACCEPTED = "accepted"
 EXAMPLE = "example"  # a key that stands for all that a mapping may have, though it is not required
@@ -154,6 +156,38 @@ class RawPreference:
 
 
 @attrs.frozen
+class RawTokenPrice:
+    """The price of longer prompts."""
+
+    input: Dollars | None = None
+    cached: Dollars | None = None
+    cache_write: Dollars | None = None
+    cache_write_1h: Dollars | None = None
+    output: Dollars | None = None
+
+
+@attrs.frozen
+class RawTierPrice(RawTokenPrice):
+    """The price of a service tier."""
+
+    above: dict[PromptLength, RawTokenPrice] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class RawPrice:
+    """The price of a model."""
+
+    input: Dollars
+    output: Dollars
+    cached: Dollars | None = None
+    cache_write: Dollars | None = None
+    cache_write_1h: Dollars | None = None
+    above: dict[PromptLength, RawTokenPrice] = attrs.field(factory=dict)
+    tiers: dict[str, RawTierPrice] = attrs.field(factory=dict)
+    tools: dict[str, Dollars] = attrs.field(factory=dict)
+
+
+@attrs.frozen
 class RawEntry:
     model: str
     name: str | None = None
@@ -177,7 +211,7 @@ class RawEntry:
     ratelimits: Any = attrs.field(default=None, metadata=later("it gets as many requests as come"))
     queue: Any = attrs.field(default=None, metadata=later("no request waits for its place there"))
     budgets: tuple[Budget, ...] = ()
-    price: Any = attrs.field(default=None, metadata=later("nothing is priced"))
+    price: RawPrice | Literal["free"] | None = None
     routing_preferences: tuple[RawEntryPreference, ...] | None = None
 
 
@@ -352,7 +386,7 @@ class RawConfig:
     timezone: ZoneName | None = None
     reserve: Reserve = "expected"
     charge_undelivered: bool = True
-    unpriced: Any = attrs.field(default=None, metadata=later("models without a price are asked"))
+    unpriced: Unpriced = "refuse"
     tracing: RawTracing | None = None
     prompt_caching: Any = attrs.field(default=None, metadata=later("only clients mark what is to be cached"))
     model_metrics_sources: Any = attrs.field(default=None, metadata=later(_BY_NAME))

@@ -230,7 +230,9 @@ def read_price(row: Mapping[str, Any], origin: Origin, provider: str | None = No
             (int(tokens), read_price({**nested, **other}, origin))
             for tokens, other in sorted(row.get("above", {}).items(), key=lambda pair: int(pair[0]))
         ),
-        tiers=tuple((tier, read_price({**nested, **other}, origin)) for tier, other in row.get("tiers", {}).items()),
+        tiers=tuple(
+            (tier.lower(), read_price({**nested, **other}, origin)) for tier, other in row.get("tiers", {}).items()
+        ),
         schedule=tuple(
             (Validity(**valid), read_price(other, origin, provider, model)) for valid, other in row.get("schedule", ())
         ),

@@ -52,7 +52,14 @@ ENTRY = {
     "circuit": {"failures": 2},
     "probe": "/health",
     "routing_preferences": [{"name": "talk"}],
-    "price": {"input": 1.4},
+    "price": {
+        "input": 1.4,
+        "output": "11",
+        "cached": 0,
+        "above": {"200k": {"input": 2}, "1M": {}},
+        "tiers": {"priority": {"output": 22, "above": {"272000": {"output": 30}}}},
+        "tools": {"web_search": 0.01},
+    },
 }
 FULL: dict[str, Any] = {
     "version": "v0.3.0",

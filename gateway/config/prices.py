@@ -1,0 +1,108 @@
+"""The prices that entries give, and the models that nobody has given one though money is limited."""
+
+from collections.abc import Iterator
+from typing import Final, Literal
+
+import attrs
+
+from gateway.config.document import Path
+from gateway.config.findings import Findings
+from gateway.config.names import Found, Names
+from gateway.config.patterns import matches_one
+from gateway.config.schema import RawPrice
+from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry
+from providers.catalog.prices import FREE, Price, price_of, read_price
+from streams.errors import GatewayError
+
+IMPLAUSIBLE: Final = 0.0005
+"""Dollars for a million tokens, below which somebody has probably written the price of one token."""
+
+
+def build_price(
+    raw: RawPrice | Literal["free"] | None, provider: str, model: str, path: Path, findings: Findings
+) -> Price | None:
+    if raw is None or raw == "free":
+        return FREE if raw == "free" else None
+    for kind in ("input", "output"):
+        dollars: float = getattr(raw, kind)
+        if 0 < dollars < IMPLAUSIBLE:
+            findings.warn(
+                f"{provider}/{model}: a price of {dollars:g} dollars for a million tokens of {kind}: if that is the "
+                f"price of one token, write {dollars * 10**6:g}"
+            )
+    if raw.above.keys() & {0}:
+        findings.wrong((*path, "above"), "prompts above 0 tokens", "what all prompts cost stands beside above")
+    row = attrs.asdict(raw, filter=lambda _, value: value is not None)
+    return read_price(row, "config", provider, model)
+
+
+@attrs.frozen
+class Unpriced:
+    """A ``model`` of an ``entry`` that has no price, under a budget of ``holder``, as the file writes it."""
+
+    entry: ModelEntry
+    model: str
+    holder: str
+    budget: str
+
+    @property
+    def found(self) -> str:
+        return f"{self.entry.provider.id}/{self.model} has no price, and {self.holder} has a budget of {self.budget}"
+
+
+ADVICE: Final = (
+    "give it `price: {input: DOLLARS, output: DOLLARS}` for a million tokens, or `price: free`; with `unpriced: allow` "
+    "at the root it is asked as if it cost nothing"
+)
+
+
+def unpriced(config: Config) -> Iterator[Unpriced]:
+    """The models that can be asked for at an expense that nobody could count: a budget of money would never end
+    (BerriAI/litellm#10598). Of a wildcard only those that the file names are known."""
+    if config.unpriced == "allow":
+        return
+    seen: set[tuple[str, str]] = set()
+    for holder, budget, found in _limited(config):
+        key = (found.entry.name, found.model)
+        if key not in seen and not _has_price(found):
+            seen.add(key)
+            yield Unpriced(found.entry, found.model, holder, budget)
+
+
+def _has_price(found: Found) -> bool:
+    return found.entry.price is not None or price_of(found.entry.provider.id, found.model) is not None
+
+
+def _limited(config: Config) -> Iterator[tuple[str, str, Found]]:
+    """Everything that may be asked for under a budget of money: of an entry, of a client, of a client's group."""
+    names = Names(config.entries, config.aliases, config.routes)
+    every = tuple(dict.fromkeys((*(entry.name for entry in config.entries), *config.aliases, *config.routes)))
+    all_found = [found for name in every for found in _meant(names, name)]
+    for entry in config.entries:
+        for text in _money(entry):
+            yield from ((f"model_providers.{entry.name}", text, one) for one in all_found if one.entry is entry)
+    for client in config.client_keys:
+        mine = [found for name in _askable(client, every) for found in _meant(names, name)]
+        within = [one for one in mine if all(matches_one(one.entry.name, wall) for wall in client.walls)]
+        for text in _money(client):
+            yield from ((f"client_keys.{client.name}", text, one) for one in within)
+        if (group := client.group) is not None:
+            for text in _money(group):
+                yield from ((f"client_groups.{group.name}", text, one) for one in within)
+
+
+def _money(holder: ModelEntry | ClientKey | ClientGroup) -> tuple[str, ...]:
+    return tuple(budget.text for budget in holder.budgets if budget.currency == "usd")
+
+
+def _askable(client: ClientKey, every: tuple[str, ...]) -> tuple[str, ...]:
+    lists = client.lists_of_models
+    return every if not lists else lists[0]
+
+
+def _meant(names: Names, name: str) -> tuple[Found, ...]:
+    """What ``name`` stands for; nothing for that of a wildcard, which no client asks for."""
+    try:
+        return names.meaning(name).found
+    except GatewayError:
+        return ()

@@ -1,0 +1,146 @@
+"""Prices in a configuration, and the models without one under a budget of money."""
+
+import re
+
+import attrs
+import pytest
+
+from gateway.config.allowances import SpendingBudget
+from gateway.config.loading import Config, ConfigError, from_mapping, load
+from gateway.config.prices import unpriced
+from gateway.config.settings import ClientGroup, ClientKey
+from providers.catalog.prices import FREE, Cost, cost_of
+from streams.events import Usage
+
+DAILY = (SpendingBudget(20 * 10**9, "usd", "day", "20 usd/day"),)
+TOKENS = (SpendingBudget(10**6, "tokens", "day", "1M tokens/day"),)
+
+
+def entry(model: str, **more: object) -> dict[str, object]:
+    local = {"base_url": "http://gpu:8000/v1"} if model.startswith(("vllm/", "own/")) else {"access_key": "k"}
+    return {"model": model, **local, **more}
+
+
+def config(*entries: dict[str, object], **root: object) -> Config:
+    return from_mapping({"version": "v0.4.0", "model_providers": list(entries), **root})
+
+
+def test_a_price_is_dollars_for_a_million_tokens():
+    price = config(entry("openai/gpt-5", price={"input": 1.4, "cached": "0.14", "output": 11})).entries[0].price
+    assert cost_of(price, Usage(input=1000, cache_read=1000, output=100)) == Cost(2_640_000, "exact")
+    assert price is not None
+    assert (price.provider, price.model, price.origin) == ("openai", "gpt-5", "config")
+
+
+def test_a_price_with_longer_prompts_tiers_and_fees():
+    row = {
+        "input": 3, "output": 15, "cached": 0.3, "above": {"200k": {"input": 6, "output": 22.5}},
+        "tiers": {"Priority": {"input": 9, "above": {"200000": {"input": 12}}}}, "tools": {"web_search": 0.01},
+    }  # fmt: skip
+    price = config(entry("openai/gpt-5", price=row)).entries[0].price
+    usages = (
+        Usage(input=200_000), Usage(input=200_001, output=2), Usage(input=100, tier="priority"),
+        Usage(input=200_001, output=2, tier="priority"), Usage(cache_read=1000, calls=(("web_search", 2),)),
+    )  # fmt: skip
+    nanos = [cost_of(price, usage).nanos for usage in usages]
+    assert nanos == [600_000_000, 1_200_051_000, 900_000, 2_400_042_000, 20_300_000]
+
+
+def test_free_is_a_price():
+    assert config(entry("vllm/qwen", price="free")).entries[0].price == FREE
+
+
+def test_without_one_it_is_the_catalogues():
+    assert config(entry("openai/gpt-5")).entries[0].price is None
+
+
+@pytest.mark.parametrize(
+    ("price", "line"),
+    [
+        ("fre", "3:42: model_providers[0].price: 'fre'; did you mean free?"),
+        ("1.25", "this must be free, or a mapping such as {input: 1.25, output: 10}, in dollars for a million tokens."),
+        ("{input: 1}", "model_providers[0].price.output: missing; this is required."),
+        ("{input: -1, output: 2}", "price.input: -1; this must be a number of dollars, 0 or more, such as 1.25."),
+        ("{input: 1, output: 2, cashed: 1}", "price.cashed: unknown key; did you mean cached?"),
+        (
+            "{input: 1, output: 2, above: {lots: {input: 1}}}",
+            "above.lots: 'lots'; this must be a number of tokens, such ",
+        ),
+        (
+            "{input: 1, output: 2, above: {0: {input: 1}}}",
+            "prompts above 0 tokens; what all prompts cost stands beside",
+        ),
+        (
+            "{input: 1, output: 2, tiers: {flex: {imput: 1}}}",
+            "price.tiers.flex.imput: unknown key; did you mean input?",
+        ),
+        (
+            "{input: 1, output: 2, tools: {web_search: a}}",
+            "price.tools.web_search: 'a'; this must be a number of dollars",
+        ),
+    ],
+)
+def test_a_wrong_price_says_where_and_what_to_do(tmp_path, price: str, line: str):
+    path = tmp_path / "trigate.yaml"
+    text = f"version: v0.4.0\nmodel_providers:\n  - {{model: openai/gpt-5, access_key: k, price: {price}}}\n"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(line)):
+        load(path, {})
+
+
+def test_the_price_of_one_token_is_probably_not_meant():
+    warned = config(entry("openai/gpt-5", price={"input": 0.00000125, "output": 10})).warnings
+    assert any("if that is the price of one token, write 1.25" in warning for warning in warned)
+
+
+@pytest.mark.parametrize(("key", "word"), [("unpriced", "allow"), ("unpriced", "refuse")])
+def test_whether_models_without_a_price_are_asked(key: str, word: str):
+    assert getattr(config(entry("openai/gpt-5"), **{key: word}), key) == word
+
+
+def budgeted(found: Config, *, models: tuple[str, ...] | None = None, only: tuple[str, ...] | None = None) -> Config:
+    group = ClientGroup("search", budgets=DAILY)
+    return attrs.evolve(found, client_keys=(ClientKey("alice", (), models=models, only=only, group=group),))
+
+
+ENTRIES = (entry("openai/gpt-5"), entry("vllm/qwen"), entry("own/thing"), entry("groq/*"))
+# BerriAI/litellm#10598, #12337, #21023
+
+
+def test_a_model_without_a_price_under_a_clients_budget_is_named():
+    found = list(unpriced(budgeted(config(*ENTRIES))))
+    assert [one.found for one in found] == [
+        "vllm/qwen has no price, and client_groups.search has a budget of 20 usd/day",
+        "own/thing has no price, and client_groups.search has a budget of 20 usd/day",
+    ]
+
+
+def test_what_a_client_may_not_ask_for_needs_no_price():
+    assert list(unpriced(budgeted(config(*ENTRIES), models=("openai/gpt-5",)))) == []
+    assert [one.model for one in unpriced(budgeted(config(*ENTRIES), only=("own/*", "openai/*")))] == ["thing"]
+
+
+def test_the_targets_of_what_a_client_may_ask_for_need_one():
+    routed = config(*ENTRIES, model_aliases={"best": {"targets": ["openai/gpt-5", "groq/unheard-of", "vllm/qwen"]}})
+    found = [(one.entry.name, one.model) for one in unpriced(budgeted(routed, models=("best",)))]
+    assert found == [("groq/*", "unheard-of"), ("vllm/qwen", "qwen")]
+
+
+def test_an_entrys_own_budget_asks_for_its_price():
+    made = config(*ENTRIES)
+    entries = tuple(attrs.evolve(one, budgets=DAILY if one.model == "qwen" else ()) for one in made.entries)
+    assert [one.model for one in unpriced(attrs.evolve(made, entries=entries))] == ["qwen"]
+
+
+def test_budgets_of_tokens_and_no_budgets_need_no_prices():
+    # BerriAI/litellm#20615
+    made = config(*ENTRIES)
+    assert list(unpriced(made)) == []
+    limited = attrs.evolve(made, client_keys=(ClientKey("alice", (), budgets=TOKENS),))
+    assert list(unpriced(limited)) == []
+
+
+def test_free_and_allowed_models_are_asked():
+    free = config(entry("vllm/qwen", price="free"))
+    assert list(unpriced(budgeted(free))) == []
+    assert list(unpriced(budgeted(config(*ENTRIES, unpriced="allow")))) == []
