@@ -7,6 +7,7 @@ from typing import Final
 import trio
 
 from gateway.allowances.allowance import Allowance, Holder
+from gateway.allowances.budgets import budget_allowances
 from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry
 from gateway.counters.counter import Claim, Counters
 from gateway.counters.memory import LocalCounters
@@ -94,4 +95,4 @@ def _of_entry(entry: ModelEntry, zone: str) -> tuple[Allowance, ...]:
 
 def allowances_of(holder: Holder, settings: ClientKey | ClientGroup | ModelEntry, zone: str) -> tuple[Allowance, ...]:
     """What the file gives to ``holder``; ``zone`` is the one in which periods begin."""
-    return ()
+    return budget_allowances(holder, settings.budgets, zone)

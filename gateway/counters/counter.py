@@ -38,9 +38,9 @@ class SlotCounter:
 
 @attrs.frozen
 class SumCounter:
-    """A sum that only grows, up to ``most``, of one period: another one has another key. It may be forgotten
-    ``until`` (Unix seconds). A period that rolls is cut into slices with a key each: what ``earlier`` ones have
-    used and hold counts, too."""
+    """A sum that only grows, up to ``most``, of one period: another one has another key. It ends ``until`` (Unix
+    seconds), which each debit of it moves on; where that has passed, nothing of it counts any more. A
+    period that rolls is cut into slices with a key each: what ``earlier`` ones have used and hold counts, too."""
 
     key: bytes
     name: str

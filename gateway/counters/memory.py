@@ -104,6 +104,8 @@ class LocalCounters:
     def _used(self, counter: SlotCounter | SumCounter) -> tuple[int, int]:
         state = self._states.get(counter.key)
         used, held = (0, 0) if state is None else (state.used, state.held)
+        if used and state is not None and self._has_ended(counter, state):
+            used = 0
         if isinstance(counter, SumCounter) and counter.earlier:
             for key in counter.earlier:
                 if (state := self._states.get(key)) is not None:
@@ -138,7 +140,15 @@ class LocalCounters:
             self._by_clients.move_to_end(counter.key)
             if len(self._by_clients) > self._most:
                 self._forget_one()
+            if isinstance(counter, SumCounter):
+                if self._has_ended(counter, state):
+                    state.used = 0
+                state.until = max(state.until, counter.until)
         return state
+
+    def _has_ended(self, counter: SlotCounter | SumCounter, state: _State) -> bool:
+        """Whether the time of a sum is over that may begin anew under its key: those of the configuration do not."""
+        return isinstance(counter, SumCounter) and counter.by_clients and state.until < self._now()
 
     def _begun(self, counter: Counter) -> _State:
         self._new += 1

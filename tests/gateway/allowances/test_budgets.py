@@ -1,0 +1,173 @@
+"""Budgets as allowances: their counters by period and run, and the refusal once one is used up."""
+
+from datetime import datetime
+
+import pytest
+
+from gateway.allowances.allowance import Holder
+from gateway.allowances.budgets import BudgetAllowance, budget_allowances
+from gateway.allowances.used_up import used_up
+from gateway.config.amounts import read_budget
+from gateway.counters.counter import Claim, Debit, Shortage, SumCounter
+from gateway.counters.memory import LocalCounters
+
+ALICE = Holder("client_keys", "alice")
+USD = 10**9
+
+
+def at(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+NOON = at("2026-11-21T12:00+01:00")
+
+
+def budget(text: str, holder: Holder = ALICE, zone: str = "Europe/Berlin") -> BudgetAllowance:
+    (found,) = budget_allowances(holder, [read_budget(text)], zone)
+    return found
+
+
+def counter(text: str, moment: float = NOON, run: str | None = None, holder: Holder = ALICE) -> SumCounter:
+    found = budget(text, holder).counter(moment, run)
+    assert found is not None
+    return found
+
+
+def test_a_request_belongs_to_the_period_in_which_it_began():
+    one = budget("20 usd/day")
+    today, later = one.counter(NOON, None), one.counter(NOON + 3600, None)
+    tomorrow = one.counter(NOON + 86400, None)
+    assert today is later
+    assert tomorrow is not None
+    assert tomorrow != today
+    assert one.counter(NOON, None) == today  # one that began before midnight, and reserves once more after it
+
+
+def test_a_raised_budget_keeps_what_has_been_used():
+    assert counter("20 usd/day").key == counter("30 usd/day").key
+    assert counter("30 usd/day").most == 30 * USD
+
+
+def test_budgets_have_counters_of_their_own():
+    texts = ["20 usd/day", "20M tokens/day", "20 usd/week", "20 usd/24h", "20 usd/hour", "20 usd/12h", "20 usd/month"]
+    keys = {counter(text).key for text in texts}
+    keys |= {counter("5 usd/run", run="a").key, counter("5 usd/run", run="b").key}
+    keys |= {counter("20 usd/day", holder=Holder(kind, "alice")).key for kind in ("client_groups", "model_providers")}
+    assert len(keys) == len(texts) + 4
+    assert all(len(key) == 16 for key in keys)
+
+
+def test_a_budget_for_runs_does_not_concern_what_is_none():
+    assert budget("5 usd/run").counter(NOON, None) is None
+
+
+def test_a_run_lasts_a_day_from_its_last_request():
+    first, second = counter("5 usd/run", NOON, "a"), counter("5 usd/run", NOON + 3600, "a")
+    assert first.key == second.key
+    assert (first.until, second.until) == (NOON + 86400, NOON + 3600 + 86400)
+    assert first.by_clients
+
+
+async def spend(counters: LocalCounters, one: SumCounter, amount: int, id: str) -> bool:
+    """Whether there was room."""
+    claim = Claim(id, (Debit(one, amount),))
+    if await counters.reserve([claim]):
+        return False
+    counters.settle(claim, [amount])
+    return True
+
+
+async def test_what_rolls_counts_until_it_is_old_enough():
+    # A monthly budget as a refilling rate is never reached, or never usable: agentgateway/website#962.
+    counters, one = LocalCounters(), budget("10 usd/30d")
+    begin, day = NOON, 86400.0
+
+    async def ask(days: float, amount: int, id: str) -> bool:
+        found = one.counter(begin + days * day, None)
+        assert found is not None
+        return await spend(counters, found, amount, id)
+
+    assert await ask(0, 6 * USD, "a")
+    assert await ask(10, 4 * USD, "b")
+    assert not await ask(10, 1, "c")
+    assert not await ask(29.9, 1, "d")
+    assert await ask(31.1, 6 * USD, "e")
+    assert not await ask(31.1, 1, "f")
+    assert await ask(42, 4 * USD, "g")
+
+
+async def test_a_run_that_has_ended_begins_anew():
+    now = NOON
+    counters, one = LocalCounters(now=lambda: now), budget("5 usd/run")
+
+    async def ask(moment: float, amount: int, id: str) -> bool:
+        nonlocal now
+        now = moment
+        found = one.counter(moment, "alice/a")
+        assert found is not None
+        return await spend(counters, found, amount, id)
+
+    assert await ask(NOON, 3 * USD, "a")
+    assert await ask(NOON + 20 * 3600, 2 * USD, "b")
+    assert not await ask(NOON + 30 * 3600, 1, "c")  # its last request was ten hours ago
+    assert await ask(NOON + 50 * 3600, 5 * USD, "d")
+
+
+def shortage(one: BudgetAllowance, used: int, need: int, held: int = 0, run: str | None = None) -> Shortage:
+    found = one.counter(NOON, run)
+    assert found is not None
+    return Shortage(Debit(found, need), None, used, held)
+
+
+def test_the_refusal_says_how_much_of_how_much_and_from_when_there_is_more():
+    one = budget("20 usd/day")
+    error = used_up([(one, shortage(one, 19 * USD, 2 * USD))])
+    assert error is not None
+    assert (error.kind, error.status, error.code, error.reason) == ("billing", 402, "insufficient_quota", None)
+    assert error.message == (
+        "client key alice may spend 20 usd/day: 19 usd of 20 usd used, and this request may need 2 usd. "
+        "There is more from 2026-11-22T00:00+01:00 on."
+    )
+    assert dict(error.headers) == {"x-should-retry": "false", "x-trigate-limit": "client_keys.alice.budgets"}
+
+
+@pytest.mark.parametrize(
+    ("text", "used", "run", "said"),
+    [
+        ("20 usd/day", 20 * USD, None, "used up (20 usd of 20 usd). There is more from 2026-11-22T00:00+01:00 on."),
+        ("5M tokens/month", 5_000_000, None, "used up (5,000,000 tokens of 5,000,000 tokens). There is more from "
+         "2026-12-01T00:00+01:00 on."),
+        ("5 usd/run", 5 * USD, "alice/a", "used up (5 usd of 5 usd). A run ends 24 hours after its last request; "
+         "another run has a budget of its own."),
+        ("5 usd/30d", 5 * USD, None, "It comes back as what was spent grows older than that, at "
+         "2026-11-22T01:00+01:00 at the soonest."),
+    ],
+)  # fmt: skip
+def test_the_refusal_of_each_period_says_when_there_is_more(text, used, run, said):
+    one = budget(text)
+    error = used_up([(one, shortage(one, used, 1, run=run))])
+    assert error is not None
+    assert error.message.endswith(said)
+
+
+def test_all_that_are_used_up_are_named():
+    # agentgateway/agentgateway#2171
+    group = budget("50 usd/month", Holder("client_groups", "team"))
+    own = budget("1 usd/day")
+    error = used_up([(own, shortage(own, USD, 1)), (group, shortage(group, 50 * USD, 1))])
+    assert error is not None
+    assert dict(error.headers)["x-trigate-limit"] == "client_keys.alice.budgets, client_groups.team.budgets"
+    assert "client key alice" in error.message
+    assert "client group team" in error.message
+
+
+def test_a_targets_budget_is_its_quota():
+    entry = budget("10 usd/day", Holder("model_providers", "paid"))
+    error = used_up([(entry, shortage(entry, 10 * USD, 1))])
+    assert error is not None
+    assert error.reason == "quota"
+
+
+def test_a_budget_that_is_only_reserved_is_not_used_up():
+    one = budget("20 usd/day")
+    assert used_up([(one, shortage(one, 5 * USD, 2 * USD, held=14 * USD))]) is None
