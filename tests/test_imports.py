@@ -55,7 +55,7 @@ ARROWS: Final = {
         providers.grammar providers.neutral providers.responses request routing serving stores streaming telemetry
         upstream""",
     "gateway.endpoints": """
-        access config conversations exchange http ledger logs providers.apis providers.neutral
+        access allowances config conversations exchange http ledger logs providers.apis providers.neutral
         providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
         access allowances balancing config conversations exchange health kept_ledger ledger routing serving shared

@@ -3,4 +3,5 @@ and how much of it a request is; ``allowances`` has those of a configuration, ``
 through them, ``refusals`` what it is told where nothing is left.
 ``budgets`` makes allowances of budgets, by ``periods``, and ``used_up`` the refusal where one is; ``counter_keys`` are
 the identities of counters.
+``standing`` says how much is used, for metrics and whoever else shows it.
 """

@@ -8,6 +8,7 @@ import trio
 
 from gateway.allowances.allowance import Allowance, Holder
 from gateway.allowances.budgets import budget_allowances
+from gateway.allowances.standing import Refusals
 from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry
 from gateway.counters.counter import Claim, Counters
 from gateway.counters.memory import LocalCounters
@@ -47,7 +48,9 @@ class Allowances:
         counters: Counters | None = None,
         room: Room | None = None,
         now: Callable[[], float] = time.time,
+        refusals: Refusals | None = None,
     ) -> None:
+        self.refusals = Refusals() if refusals is None else refusals
         self.counters = LocalCounters() if counters is None else counters
         self.room = Room(self.counters) if room is None else room
         self.now = now
@@ -80,7 +83,7 @@ class Allowances:
 
     def next(self, config: Config) -> "Allowances":
         """Those of another configuration of the same process."""
-        return Allowances(config, self.counters, self.room, self.now)
+        return Allowances(config, self.counters, self.room, self.now, self.refusals)
 
 
 def _of_key(key: ClientKey, zone: str) -> tuple[Allowance, ...]:

@@ -16,6 +16,7 @@ import trio
 from gateway.allowances.allowance import Allowance, Consumption, measured
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.refusals import refusal
+from gateway.allowances.standing import count_refusal
 from gateway.counters.counter import Claim, Debit, Shortage, SumCounter
 from gateway.ledger.record import Charge, Record
 from gateway.routing.target import Target
@@ -107,9 +108,13 @@ class Reservation:
                 self._client = client or self._client
                 return self._grant(wanted)
             if client is None or not (mine := _of(client, short)):
-                return refusal(_named(wanted, short))
+                return self._refused(_named(wanted, short))
             if not _may_pass_soon(mine) or not await self._allowances.room.wait(until):
-                raise GatewayError.of(refusal(_named(client, mine)))
+                raise GatewayError.of(self._refused(_named(client, mine)))
+
+    def _refused(self, short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
+        count_refusal(self._allowances.refusals, short)
+        return refusal(short)
 
     def _grant(self, wanted: _Taken | None) -> Grant | None:
         if wanted is None:

@@ -9,6 +9,8 @@ import trio
 from quart import g
 from quart_trio import QuartTrio
 
+from gateway.allowances.allowances import Allowances
+from gateway.allowances.standing import standings
 from gateway.endpoints.answers import NOSNIFF, refused
 from gateway.exchange.service import Service
 from gateway.http.response import Response
@@ -17,13 +19,17 @@ from gateway.serving.quart_views import add_view
 from gateway.stores.store import Store, Unavailable
 from gateway.telemetry.lag import watch_lag
 from gateway.telemetry.metrics import (
+    BUDGET_HELD,
+    BUDGET_USED,
     CONTENT_TYPE,
     LAG,
     LEDGER_LOST,
+    LIMIT_USED,
     SHARE_REFUSALS,
     STORE_BYTES,
     STORE_ENTRIES,
     STORE_LIMIT,
+    MetricRow,
     Metrics,
 )
 from streams.errors import GatewayError
@@ -44,6 +50,7 @@ def add_metrics(app: QuartTrio, service: Service) -> None:
         except GatewayError as error:
             return refused(error.failed, "chat", service.ledger)
         _look(service, metrics)
+        _look_at_limits(service.allowances, metrics)
         body = await trio.to_thread.run_sync(metrics.page)  # with many models it takes a while
         return Response(200, (("content-type", CONTENT_TYPE), NOSNIFF, ("x-request-id", current_scope().id)), body)
 
@@ -83,6 +90,7 @@ def _look(service: Service, metrics: Metrics) -> None:
         share, number = refused.popitem()
         metrics.add(SHARE_REFUSALS, share, by=number)
     metrics.look_at_conversations(service.balancer.landings)
+    metrics.look_at_refusals(service.allowances.refusals)
     if lost := service.kept_ledger.take_lost():
         metrics.add(LEDGER_LOST, by=lost)
     health = service.health
@@ -90,3 +98,16 @@ def _look(service: Service, metrics: Metrics) -> None:
     metrics.look_at_targets(out, health.transitions.taken())
     lifecycle, running = service.lifecycle, service.background.running
     metrics.look(service.upstream.stats(), len(lifecycle.connections), running, lifecycle.draining)
+
+
+def _look_at_limits(allowances: Allowances, metrics: Metrics) -> None:
+    """By whoever is asked for the page: there may be thousands, and workers count them together."""
+    shares: dict[tuple[MetricRow, str, str, str], float] = {}
+    for one in standings(allowances.all(), allowances.counters, allowances.now()):
+        kind, name = one.holder.kind, one.holder.name
+        if one.limit == "budgets":
+            shares[BUDGET_USED, kind, name, one.text] = one.share
+            shares[BUDGET_HELD, kind, name, one.text] = one.share_held
+        else:
+            shares[LIMIT_USED, kind, name, one.limit] = one.share + one.share_held
+    metrics.look_at_limits(shares)

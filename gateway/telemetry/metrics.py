@@ -20,7 +20,7 @@ import attrs
 import gateway
 from gateway.config.loading import Config
 from gateway.ledger.buckets import GAPS, Buckets
-from gateway.ledger.record import Record, Tried
+from gateway.ledger.record import Charge, Record, Tried
 from gateway.logs.masking import Mask
 from gateway.telemetry.shared_metrics import FOLDER, WorkersCollector, add_to_file
 from gateway.upstream.pool import PoolStats
@@ -37,8 +37,9 @@ LONGEST_NAME: Final = 100  # characters of "provider/model"
 NONE: Final = "none"
 OTHER: Final = "other"
 
-Kind: TypeAlias = Literal["counter", "histogram", "sum", "greatest"]
-"""The last two are gauges, by what becomes of the numbers of several workers."""
+Kind: TypeAlias = Literal["counter", "histogram", "sum", "greatest", "latest"]
+"""The last three are gauges, by what becomes of the numbers of several workers: of what these count together the one
+that was asked last is right."""
 
 _WAITS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 _LONG: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
@@ -85,6 +86,35 @@ TOKENS = MetricRow(
 ESTIMATED = MetricRow(
     "trigate_usage_estimated_total", "counter",
     "Exchanges whose tokens are estimated: the answer broke off, or nobody counted.", ("provider",),
+)  # fmt: skip
+COST = MetricRow(
+    "trigate_cost_dollars_total", "counter",
+    "What attempts have cost, those included whose answers went to nobody, as far as there is a price.",
+    (*_WHERE, "target", "client", "grade"),
+)  # fmt: skip
+UNPRICED = MetricRow(
+    "trigate_unpriced_total", "counter", "Attempts that took tokens whose price nobody knows: no sum has them.",
+    (*_WHERE, "target"),
+)  # fmt: skip
+LIMIT_REFUSALS = MetricRow(
+    "trigate_limit_refusals_total", "counter",
+    "Requests for which there was no room in what their client may use, and attempts for which there was none in what "
+    "an entry may be given: those go on to the next target.",
+    ("holder_kind", "holder", "limit"),
+)  # fmt: skip
+BUDGET_USED = MetricRow(
+    "trigate_budget_used_ratio", "latest",
+    "The part of each budget that is spent in its period; above 1 where answers cost more than was expected of them.",
+    ("holder_kind", "holder", "budget"),
+)  # fmt: skip
+BUDGET_HELD = MetricRow(
+    "trigate_budget_held_ratio", "latest", "The part of each budget that is reserved by requests under way.",
+    ("holder_kind", "holder", "budget"),
+)  # fmt: skip
+LIMIT_USED = MetricRow(
+    "trigate_limit_used_ratio", "latest",
+    "The part of each rate that has not refilled yet, and of each number of requests at once that is taken.",
+    ("holder_kind", "holder", "limit"),
 )  # fmt: skip
 DROPS = MetricRow(
     "trigate_dropped_total", "counter", "Requests of which something could not be carried to the provider.",
@@ -170,10 +200,11 @@ SPANS = MetricRow(
 BUILD = MetricRow("trigate_build_info", "greatest", "1, with the version.", ("version",))
 
 ROWS: Final = (
-    EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, ESTIMATED, DROPS, UPSTREAM_ERRORS,
-    DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY,
-    TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LEDGER_LOST,
-    LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS, BUILD,
+    EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, ESTIMATED, COST, UNPRICED, BUDGET_USED,
+    BUDGET_HELD, LIMIT_USED, LIMIT_REFUSALS, DROPS, UPSTREAM_ERRORS, DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES,
+    TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY, TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS,
+    BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LEDGER_LOST, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS,
+    SPANS, BUILD,
 )  # fmt: skip
 
 LABELS: Final[Mapping[str, str]] = {
@@ -187,6 +218,12 @@ LABELS: Final[Mapping[str, str]] = {
     "client": "the name of one of `client_keys`; `none` without them",
     "kind": "`input` (neither read from nor written to a cache), `cache_read`, `cache_write`, `output` (with the "
     "reasoning), `reasoning`",
+    "grade": "`exact`: by the provider's own count with a price for each kind of token, or told by it; `estimated`; "
+    "`at_least`: part of it is not known",
+    "holder_kind": "whose limit: `client_keys`, `client_groups`, `model_providers` (an entry's), `ratelimits` (root)",
+    "holder": "the `name` of that key, group, entry or root rate limit",
+    "limit": "`requests`, `tokens`, `input_tokens`, `output_tokens`, `concurrent`; of refusals also `budgets`",
+    "budget": "as it is configured: `20 usd/day`; those of runs have no series",
     "error": "what was wrong: " + ", ".join(f"`{kind}`" for kind in get_args(ErrorKind)),
     "target": "the `name` of an entry; of a wildcard entry `provider/model`, as `model`",
     "reason": "why a target was taken out or an attempt failed: "
@@ -227,6 +264,7 @@ class Metrics:
         self._entries: set[str] = set()
         self._routes: set[str] = set()
         self._met: set[str] = set()  # those of them that no entry names: of wildcard entries
+        self._limits: set[tuple[MetricRow, str, str, str]] = set()  # that have been seen
         self._cpu = 0.0
         self.gaps = Buckets(GAPS)
         self.set(WORKERS, 1)
@@ -306,6 +344,8 @@ class Metrics:
     def _called(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
         for one in record.tried:
             self.add(TARGET_ATTEMPTS, self._target(one), one.reason)
+        for charge in record.charges():
+            self._charged(charge, record.client or NONE)
         if record.attempts > 1:
             self._tried_again(record, provider)
         else:
@@ -318,6 +358,13 @@ class Metrics:
         for kind in ("input", "cache_read", "cache_write", "output", "reasoning"):
             if number := getattr(usage, kind, None):
                 self.add(TOKENS, provider, model, record.client or NONE, kind, by=number)
+
+    def _charged(self, charge: Charge, client: str) -> None:
+        where, target = self.where(charge.tried.model), self._target(charge.tried)
+        if charge.cost is not None:
+            self.add(COST, *where, target, client, charge.cost.grade, by=charge.cost.nanos / 1e9)
+        elif charge.usage.prompt or charge.usage.output:
+            self.add(UNPRICED, *where, target)
 
     def _tried_again(self, record: Record, provider: str) -> None:
         """Count an exchange of several attempts. ``provider`` is its last one; a connection that was closed before it
@@ -392,6 +439,21 @@ class Metrics:
         for (entry, reason), number in outages.items():
             self.add(OUTAGES, entry, reason, by=number)
 
+    def look_at_refusals(self, refusals: MutableMapping[tuple[Any, Any], int]) -> None:
+        """Take ``refusals``, by the holder whose limit it was and what of."""
+        while refusals:
+            (holder, limit), number = refusals.popitem()
+            self.add(LIMIT_REFUSALS, holder.kind, holder.name, limit, by=number)
+
+    def look_at_limits(self, shares: Mapping[tuple[MetricRow, str, str, str], float]) -> None:
+        """Take down how much of each limit is used: ``shares`` by metric and labels. A limit that is not among them any
+        more stands at nothing."""
+        for row, *where in self._limits - set(shares):
+            self.set(row, 0, *where)
+        for (row, *where), share in shares.items():
+            self.set(row, share, *where)
+        self._limits.update(shares)
+
     def page(self) -> bytes:
         """The page for Prometheus: of all workers that share ``folder``. Reads files; may be called in a thread."""
         from prometheus_client import CollectorRegistry, generate_latest
@@ -425,9 +487,13 @@ def _made(row: MetricRow, registry: "CollectorRegistry") -> Any:
             return prometheus_client.Counter(row.name, row.meaning, row.labels, registry=registry)
         case "histogram":
             return _filled_in_bulk()(row.name, row.meaning, row.labels, registry=registry, buckets=row.bounds)
-        case "sum" | "greatest":
-            mode: Any = "livesum" if row.kind == "sum" else "livemax"
+        case kind:
+            mode: Any = _MODES[kind]
             return prometheus_client.Gauge(row.name, row.meaning, row.labels, registry=registry, multiprocess_mode=mode)
+
+
+_MODES: Final = {"sum": "livesum", "greatest": "livemax", "latest": "livemostrecent"}
+"""The client library's words for what becomes of the numbers of several workers."""
 
 
 def _filled_in_bulk() -> Any:

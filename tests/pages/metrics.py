@@ -8,7 +8,7 @@ from tests.pages.tables import with_tables
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs/metrics.md"
-TYPES = {"counter": "counter", "histogram": "histogram", "sum": "gauge", "greatest": "gauge"}
+TYPES = {"counter": "counter", "histogram": "histogram", "sum": "gauge", "greatest": "gauge", "latest": "gauge"}
 
 
 def tables() -> dict[str, str]:

@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
+from gateway.allowances.allowance import Holder
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.endpoints.metrics import watch_store
 from gateway.ledger.buckets import Buckets
@@ -28,8 +30,10 @@ from gateway.stores.memory import MemoryStore
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Node, Size, Unavailable
 from gateway.telemetry.lag import watch_lag
-from gateway.telemetry.metrics import MOST_MET, ROWS, Metrics, open_metrics
+from gateway.telemetry.metrics import BUDGET_USED, LIMIT_USED, MOST_MET, ROWS, Metrics, open_metrics
 from gateway.telemetry.shared_metrics import WorkersCollector, merge_dead_worker, whole
+from providers.catalog.prices import Price
+from streams.events import Usage
 from tests.pages import metrics as metrics_table
 from tests.support.harness import (
     ROOT,
@@ -481,10 +485,17 @@ def attempt(target: str, reason: Any = "ok", cause: Any = "first", provider: str
     return Tried(target, provider, "chat", "byte", reason, cause)
 
 
-def settle(ledger: Ledger, *tried: Tried, attempts: int = 0, route: str | None = "best", waited: float = 0.0) -> None:
+def settle(
+    ledger: Ledger,
+    *tried: Tried,
+    attempts: int = 0,
+    route: str | None = "best",
+    waited: float = 0.0,
+    usage: Usage | None = None,
+) -> None:
     record = ledger.open("id", "chat")
     record.target, record.lane, record.attempts = f"{tried[-1].provider}/m", "byte", attempts or len(tried)
-    record.tried, record.route, record.waited = tried, route, waited
+    record.tried, record.route, record.waited, record.usage = tried, route, waited, usage
     ledger.settle(record, disconnected=False)
 
 
@@ -538,6 +549,41 @@ def test_turns_of_conversations_are_counted_by_where_they_were_answered():
     assert now("trigate_sticky_turns_total", route="best", landed="hit") == 3
     assert now("trigate_sticky_turns_total", route="best", landed="overloaded") == 1
     assert now("trigate_sticky_turns_total", route="none", landed="new") == 2
+
+
+def test_cost_is_counted_by_attempt_with_its_grade_and_tokens_without_a_price_apart():
+    """26.74 dollars in the gateway, 770 on the bill (BerriAI/litellm#12313)."""
+    metrics, ledger = routed()
+    priced = Price(input=10**9, output=10**10)
+    usage = Usage(input=1_000_000, output=1_000)
+    lost = attrs.evolve(attempt("b", "hedge_lost", provider="mistral"), usage=usage, model="mistral/m", price=priced)
+    settle(ledger, attrs.evolve(attempt("a"), committed=True, model="openai/m", price=priced), lost, usage=usage)
+    settle(ledger, attrs.evolve(attempt("a"), committed=True, model="openai/m"), usage=usage)
+    now = Numbers(metrics.page().decode())
+    assert now("trigate_cost_dollars_total", target="a", grade="exact", client="none") == pytest.approx(1.01)
+    assert now("trigate_cost_dollars_total", target="b", grade="exact") == pytest.approx(1.01)
+    assert now("trigate_cost_dollars_total") == pytest.approx(2.02)
+    assert now("trigate_unpriced_total", provider="openai", target="a") == 1
+    assert now("trigate_unpriced_total") == 1
+
+
+def test_shares_of_limits_are_those_of_the_moment_and_gone_limits_stand_at_nothing():
+    metrics, _ = routed()
+    metrics.look_at_limits({(BUDGET_USED, "client_keys", "alice", "20 usd/day"): 0.8})
+    metrics.look_at_limits({(LIMIT_USED, "model_providers", "a", "concurrent"): 0.5})
+    now = Numbers(metrics.page().decode())
+    assert now("trigate_budget_used_ratio", holder_kind="client_keys", holder="alice", budget="20 usd/day") == 0
+    assert now("trigate_limit_used_ratio", holder_kind="model_providers", holder="a", limit="concurrent") == 0.5
+
+
+def test_refusals_are_counted_by_their_holder():
+    metrics, _ = routed()
+    refusals = Counter({(Holder("client_keys", "alice"), "budgets"): 2, (Holder("model_providers", "a"), "tokens"): 1})
+    metrics.look_at_refusals(refusals)
+    metrics.look_at_refusals(refusals)
+    now = Numbers(metrics.page().decode())
+    assert now("trigate_limit_refusals_total", holder_kind="client_keys", holder="alice", limit="budgets") == 2
+    assert now("trigate_limit_refusals_total", holder_kind="model_providers", holder="a", limit="tokens") == 1
 
 
 # What is shipped
