@@ -14,6 +14,7 @@ from gateway.balancing.balancer import Balancer
 from gateway.config.loading import Config
 from gateway.config.redaction import secrets_in
 from gateway.conversations.background import Background, NoBackground
+from gateway.counters.open_counters import open_counters
 from gateway.exchange.service import Service
 from gateway.health.health import Health
 from gateway.health.states import RowStates
@@ -84,7 +85,7 @@ def open_service(
         background=NoBackground() if store is None else Background(store, ledger),
         ledger=ledger,
         kept_ledger=kept_ledger,
-        allowances=Allowances(config),
+        allowances=Allowances(config, open_counters(config.counters, shared)),
         health=health,
         balancer=Balancer() if shared is None else Balancer(shared.pins, shared.open_answers),
         live_view=open_live_view(ledger, config.ui, keep=config.ui_keep),

@@ -31,8 +31,8 @@ ARROWS: Final = {
     "gateway.shared": "",
     "gateway.serving": "http",
     "gateway.upstream": "http",
-    "gateway.counters": "",
     "gateway.config": "http providers.catalog providers.neutral",
+    "gateway.counters": "config shared",
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
     "gateway.loadtest": "config providers.catalog providers.grammar",
@@ -58,8 +58,8 @@ ARROWS: Final = {
         access allowances config conversations exchange http ledger logs providers.apis providers.neutral
         providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
-        access allowances balancing config conversations exchange health kept_ledger ledger routing serving shared
-        stores telemetry upstream""",
+        access allowances balancing config conversations counters exchange health kept_ledger ledger routing serving
+        shared stores telemetry upstream""",
     "gateway.lifespan": "endpoints exchange stores",
     "gateway.mock": "endpoints exchange http providers.apis providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service serving stores",

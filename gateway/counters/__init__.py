@@ -1,2 +1,3 @@
 """Counts what is limited: ``counter`` has the kinds of counters and what is done to them, ``rate`` how a rate refills,
-``memory`` keeps them in one process."""
+``shortages`` whether there is room. ``memory`` keeps them in one process, ``workers`` in memory that the workers of one
+machine share; ``open_counters`` chooses."""

@@ -117,6 +117,10 @@ class Counters(Protocol):
         """The shortage that ``debit`` would meet now, as far as this process knows; at once, and nothing is taken."""
         ...
 
+    def raise_to(self, counter: SumCounter, used: int) -> None:
+        """Know that ``used`` of ``counter`` is used at least, as a ledger says; told twice it is no more."""
+        ...
+
     def on_settled(self, tell: "Tell") -> None:
         """Have ``tell`` called with each claim that has been settled in this process, when room was made."""
         ...

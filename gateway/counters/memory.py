@@ -9,7 +9,8 @@ from typing import Final
 import attrs
 
 from gateway.counters.counter import Claim, Counter, Debit, Level, RateCounter, Shortage, SlotCounter, SumCounter, Tell
-from gateway.counters.rate import debited, level_of, seconds_short
+from gateway.counters.rate import debited, level_of
+from gateway.counters.shortages import rate_shortage, room_shortage
 
 MOST_BY_CLIENTS: Final = 100_000
 """Counters of what clients name that are kept. All others are as many as the configuration says: nobody can push them
@@ -81,21 +82,18 @@ class LocalCounters:
         """How many are kept."""
         return len(self._states)
 
+    def raise_to(self, counter: SumCounter, used: int) -> None:
+        state = self._state(counter)
+        state.used = max(state.used, used)
+
     def on_settled(self, tell: Tell) -> None:
         self._tell.append(tell)
 
     def _short(self, debit: Debit, now: float) -> Shortage | None:
         counter = debit.counter
-        if not debit.amount:
-            return None
         if isinstance(counter, RateCounter):
-            full = self._full(counter)
-            wait = seconds_short(counter, full, debit.amount, now)
-            return Shortage(debit, wait, level_of(counter, full, now), 0) if wait else None
-        used, held = self._used(counter)
-        if used + held + debit.amount <= counter.most:
-            return None
-        return Shortage(debit, None, used, held)
+            return rate_shortage(counter, debit, self._full(counter), now)
+        return room_shortage(debit, counter.most, *self._used(counter))
 
     def _full(self, counter: RateCounter) -> float:
         state = self._states.get(counter.key)

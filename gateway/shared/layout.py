@@ -30,6 +30,15 @@ REASSIGNED: Final = 64
 SEAT: Final = 512
 """Bytes of a worker's seat: the last transaction that it has committed, who has it, and what it is writing."""
 
+JOURNAL: Final = 16_384
+"""Bytes of the journal of amounts: how many words are in it, then each word's number and what it will be."""
+
+UNTIL: Final = 0
+TOTAL: Final = 1
+AMOUNT: Final = 2
+"""Words of a row of amounts: the moment until which it is kept, by the clock in nanoseconds; the total; from the third
+on what each seat holds."""
+
 COPY_HEAD: Final = 32
 """Bytes in front of each of a row's two copies of its value."""
 
@@ -57,6 +66,9 @@ SIZES: Final[Mapping[str, TableSize]] = {
 COUNTS: Final = 4_096
 """Keys that are counted for."""
 
+AMOUNTS: Final = 32_768
+"""Keys that there are amounts of."""
+
 
 @attrs.frozen
 class Layout:
@@ -65,11 +77,13 @@ class Layout:
     seats: int
     sizes: Mapping[str, TableSize] = attrs.field(default=SIZES, hash=False)
     counts: int = COUNTS
+    amount_rows: int = AMOUNTS
 
     @property
     def fingerprint(self) -> bytes:
         """Differs wherever two versions of this program would not understand one another."""
-        said = (KEY, GROUP, HEAD, SEAT, COPY_HEAD, self.seats, sorted(self.sizes.items()), self.counts)
+        tables = (self.seats, sorted(self.sizes.items()), self.counts, self.amount_rows)
+        said = (KEY, GROUP, HEAD, SEAT, COPY_HEAD, JOURNAL, AMOUNT, tables)
         return b"trigate1%08x%08x" % (self.seats, zlib.crc32(repr(said).encode()))
 
     def seat(self, number: int) -> int:
@@ -95,8 +109,18 @@ class Layout:
         return self.counted + self.counts * KEY
 
     @property
-    def size(self) -> int:
+    def amount_words(self) -> int:
+        """Words of a row of amounts."""
+        return AMOUNT + self.seats
+
+    @property
+    def amounts(self) -> int:
+        """The beginning of the amounts: the journal, then the rows, of two words and one for each seat."""
         return -(-(self.cells + self.counts * self.seats * 4) // HEAD) * HEAD
+
+    @property
+    def size(self) -> int:
+        return -(-(self.amounts + JOURNAL + self.amount_rows * (KEY + 8 * self.amount_words)) // HEAD) * HEAD
 
 
 def find_key(memory: mmap.mmap, key: bytes, group: int) -> int | None:

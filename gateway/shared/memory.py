@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from gateway.shared.layout import COPY_HEAD, FINGERPRINT, Layout, seats_of
+from gateway.shared.layout import AMOUNT, COPY_HEAD, FINGERPRINT, GROUP, JOURNAL, KEYS, Layout, seats_of
 from gateway.shared.nameless import nameless
 
 MOST_AT_ONCE: Final = 30
@@ -28,6 +28,7 @@ assert COPY.size == COPY_HEAD
 _COMMITTED: Final = 0  # in a seat, in words of eight bytes
 _TAKEN: Final = 1
 _JOURNAL: Final = 2
+_NONE: Final = memoryview(array("Q", bytes(8 * GROUP)))
 _PLACES: Final = struct.Struct(f"={2 * MOST_AT_ONCE}Q")
 
 
@@ -114,7 +115,29 @@ class SharedMemory:
         for group, copy in zip(places[::2], places[1::2], strict=True):
             if 0 < group < copy <= layout.size - COPY.size:
                 self._erase(number, group, copy)
+        if self._taken(number):
+            self._release(number)
         self.words[word + _TAKEN] = 0
+
+    def replay(self) -> None:
+        """Write what a dead worker has left in the journal of amounts to its places. The amounts are locked."""
+        words, journal = self.words, self.layout.amounts // 8
+        if count := words[journal]:
+            for entry in range(journal + 1, journal + 1 + 2 * count, 2):
+                words[words[entry]] = words[entry + 1]
+            words[journal] = 0
+
+    def _release(self, seat: int) -> None:
+        """Give back the amounts that the last owner of a seat, which is locked, has held."""
+        layout, row = self.layout, self.layout.amount_words
+        self.lock(layout.amounts)
+        try:
+            self.replay()
+            for group in range(layout.amount_rows // GROUP):
+                first = (layout.amounts + JOURNAL + group * GROUP * row * 8 + (group + 1) * KEYS) // 8
+                self.words[first + AMOUNT + seat : first + GROUP * row : row] = _NONE
+        finally:
+            self.unlock(layout.amounts)
 
     def _erase(self, seat: int, group: int, copy: int) -> None:
         """Make a copy of a row invalid that a dead process has written without committing it, if it still stands there:

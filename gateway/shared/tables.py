@@ -8,6 +8,7 @@ from typing import Final
 
 import attrs
 
+from gateway.shared.amounts import SharedAmounts
 from gateway.shared.counts import SharedCounts
 from gateway.shared.layout import SIZES, Layout
 from gateway.shared.memory import SharedMemory
@@ -23,14 +24,16 @@ _NOT_WORKERS: Final = 2
 class SharedTables:
     """The tables of so many ``workers``, as one process has them.
 
-    ``circuits`` is what is known of targets and of accounts at providers, ``pins`` where conversations go, and
-    ``open_answers`` counts what targets are answering. ``clock`` is common to all processes, in seconds."""
+    ``circuits`` is what is known of targets and of accounts at providers, ``pins`` where conversations go,
+    ``open_answers`` counts what targets are answering, and ``amounts`` is what is used of limits. ``clock`` is
+    common to all processes, in seconds."""
 
     memory: SharedMemory
     workers: int
     circuits: SharedRows
     pins: SharedRows
     open_answers: SharedCounts
+    amounts: SharedAmounts
     clock: Callable[[], float] = time.monotonic
 
     @classmethod
@@ -39,7 +42,8 @@ class SharedTables:
         seat = memory.take_seat()
         rows = {name: SharedRows(memory, seat, name) for name in SIZES}
         workers = memory.layout.seats - _NOT_WORKERS
-        return cls(memory, workers, rows["circuits"], rows["pins"], SharedCounts(memory, seat))
+        counts, amounts = SharedCounts(memory, seat), SharedAmounts(memory, seat)
+        return cls(memory, workers, rows["circuits"], rows["pins"], counts, amounts)
 
     @classmethod
     @contextlib.contextmanager
@@ -49,7 +53,7 @@ class SharedTables:
             try:
                 tables = cls.of(stack.enter_context(SharedMemory.make(Layout(workers + _NOT_WORKERS))))
             except OSError as error:  # a container without memory or with a file system that is read-only
-                log.warning("circuits, pins and open answers are each worker's own: %s", error.strerror)
+                log.warning("limits, circuits, pins and open answers are each worker's own: %s", error.strerror)
                 yield None
             else:
                 yield tables
@@ -60,5 +64,5 @@ class SharedTables:
         try:
             return cls.of(SharedMemory.join(fd))
         except (OSError, ValueError) as error:  # another version's, after an update: to serve alone is better than not
-            log.warning("circuits, pins and open answers are this worker's own until a restart: %s", error)
+            log.warning("limits, circuits, pins and open answers are this worker's own until a restart: %s", error)
             return None

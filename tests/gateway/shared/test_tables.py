@@ -38,7 +38,7 @@ def test_without_a_file_for_it_each_worker_is_on_its_own(monkeypatch, caplog):
     monkeypatch.setattr(nameless.tempfile, "TemporaryFile", refuse)
     with SharedTables.make(3) as made:
         assert made is None
-    assert caplog.messages == ["circuits, pins and open answers are each worker's own: Read-only file system"]
+    assert caplog.messages == ["limits, circuits, pins and open answers are each worker's own: Read-only file system"]
 
 
 def test_without_memory_files_it_is_a_temporary_file(monkeypatch, tmp_path):

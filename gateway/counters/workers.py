@@ -1,0 +1,187 @@
+"""Counters that the workers of one machine share, in memory that all of them map: no server, no wait.
+
+What a claim holds is in cells of its worker's own, so that it is given back when that ends, however it ends. Rates are
+moments in whole nanoseconds.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from gateway.counters.counter import (
+    Claim,
+    Counter,
+    Debit,
+    Level,
+    RateCounter,
+    Shortage,
+    SlotCounter,
+    SumCounter,
+    Tell,
+)
+from gateway.counters.rate import debited, level_of
+from gateway.counters.shortages import rate_shortage, room_shortage
+from gateway.shared.amounts import SharedAmounts
+from gateway.shared.layout import TOTAL, UNTIL
+
+_NANO: Final = 10**9
+_FOR_EVER: Final = 1e9  # seconds that fit into a word
+_MARGIN: Final = 3600.0
+"""Seconds for which a sum is kept beyond its time: a request belongs to the period in which it began."""
+
+
+class WorkerCounters:
+    """Counters in ``amounts``, by ``clock``, which all workers have in common; ``wall`` is that of periods."""
+
+    def __init__(
+        self,
+        amounts: SharedAmounts,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._amounts = amounts
+        self._clock = clock
+        self._wall = wall
+        self._open: set[str] = set()
+        self._tell: list[Tell] = []
+
+    async def reserve(self, claims: Sequence[Claim]) -> Sequence[Shortage]:
+        amounts = self._amounts
+        amounts.lock()
+        try:
+            step = _Step(amounts, self._clock(), self._wall())
+            short = [found for claim in claims for one in claim.debits if (found := step.take(one)) is not None]
+            if short:
+                return short
+            amounts.commit(step.words)
+        finally:
+            amounts.unlock()
+        for claim in claims:
+            self._open.add(claim.id)
+        return ()
+
+    def settle(self, claim: Claim, used: Sequence[int]) -> None:
+        if claim.id not in self._open:
+            return
+        self._open.remove(claim.id)
+        amounts = self._amounts
+        amounts.lock()
+        try:
+            step = _Step(amounts, self._clock(), self._wall())
+            for debit, amount in zip(claim.debits, used, strict=True):
+                step.settle(debit, amount)
+            amounts.commit(step.words)
+        finally:
+            amounts.unlock()
+        for tell in self._tell:
+            tell(claim)
+
+    def level(self, counter: Counter) -> Level:
+        if isinstance(counter, RateCounter):
+            return Level(level_of(counter, self._full(counter), self._clock()))
+        return Level(*_used_of(self._amounts, counter))
+
+    def room(self, debit: Debit) -> Shortage | None:
+        counter = debit.counter
+        if isinstance(counter, RateCounter):
+            return rate_shortage(counter, debit, self._full(counter), self._clock())
+        return room_shortage(debit, counter.most, *_used_of(self._amounts, counter))
+
+    def raise_to(self, counter: SumCounter, used: int) -> None:
+        amounts = self._amounts
+        amounts.lock()
+        try:
+            step = _Step(amounts, self._clock(), self._wall())
+            step.raise_to(counter, used)
+            amounts.commit(step.words)
+        finally:
+            amounts.unlock()
+
+    def on_settled(self, tell: Tell) -> None:
+        self._tell.append(tell)
+
+    def _full(self, rate: RateCounter) -> float:
+        row = self._amounts.find(rate.key)
+        return 0.0 if row is None else self._amounts.words[row + TOTAL] / _NANO
+
+
+class _Step:
+    """``words`` that are changed at once, at the time ``now``."""
+
+    def __init__(self, amounts: SharedAmounts, now: float, wall: float) -> None:
+        self._amounts = amounts
+        self._now = now
+        self._margin = now - wall + _MARGIN
+        self.words: dict[int, int] = {}
+
+    def take(self, debit: Debit) -> Shortage | None:
+        """Reserve ``debit``; the shortage that is in its way, where there is one."""
+        counter, amounts = debit.counter, self._amounts
+        row = amounts.find(counter.key)
+        if row is None and (row := amounts.assign(counter.key)) is None:
+            return None
+        if isinstance(counter, RateCounter):
+            short = rate_shortage(counter, debit, self._total(row) / _NANO, self._now)
+            if short is None:
+                self._debit(counter, row, debit.amount)
+            return short
+        before, mine = amounts.words[row + amounts.own], self._held(row)
+        used, held = _used_of(amounts, counter, row)
+        short = room_shortage(debit, counter.most, used, held + mine - before)
+        if short is None:
+            self.words[row + amounts.own] = mine + debit.amount
+            if isinstance(counter, SumCounter):
+                self._keep(counter, row)
+        return short
+
+    def settle(self, debit: Debit, used: int) -> None:
+        counter, amounts = debit.counter, self._amounts
+        row = amounts.find(counter.key)
+        if row is None and (row := amounts.assign(counter.key)) is None:
+            return
+        if isinstance(counter, RateCounter):
+            self._debit(counter, row, used - debit.amount)
+            return
+        held = self._held(row) - debit.amount
+        self.words[row + amounts.own] = held if held > 0 else 0
+        if isinstance(counter, SumCounter):
+            self.words[row + TOTAL] = self._total(row) + used
+            self._keep(counter, row)
+
+    def raise_to(self, counter: SumCounter, used: int) -> None:
+        row = self._amounts.find(counter.key)
+        if row is not None or (row := self._amounts.assign(counter.key)) is not None:
+            self.words[row + TOTAL] = max(self._total(row), used)
+            self._keep(counter, row)
+
+    def _total(self, row: int) -> int:
+        word = row + TOTAL
+        return self.words[word] if word in self.words else self._amounts.words[word]
+
+    def _held(self, row: int) -> int:
+        word = row + self._amounts.own
+        return self.words[word] if word in self.words else self._amounts.words[word]
+
+    def _debit(self, rate: RateCounter, row: int, amount: int) -> None:
+        if amount:
+            full = int(debited(rate, self._total(row) / _NANO, amount, self._now) * _NANO)
+            self.words[row + TOTAL] = full = full if full > 0 else 0
+            self.words[row + UNTIL] = full | 1 if rate.by_clients else full & ~1
+
+    def _keep(self, counter: SumCounter, row: int) -> None:
+        until = int(min(counter.until + self._margin, _FOR_EVER) * _NANO)
+        if until > self._amounts.words[row + UNTIL] + _NANO:
+            self.words[row + UNTIL] = until | 1 if counter.by_clients else until & ~1
+
+
+def _used_of(amounts: SharedAmounts, counter: SlotCounter | SumCounter, row: int | None = None) -> tuple[int, int]:
+    """What of ``counter``, in ``row`` where that is known, is used for good and held."""
+    if row is None:
+        row = amounts.find(counter.key)
+    used, held = (0, 0) if row is None else (amounts.words[row + TOTAL], amounts.held(row))
+    if isinstance(counter, SumCounter) and counter.earlier:
+        for key in counter.earlier:
+            if (row := amounts.find(key)) is not None:
+                used += amounts.words[row + TOTAL]
+                held += amounts.held(row)
+    return used, held

@@ -1,0 +1,169 @@
+"""What all counters do, wherever they are kept: one suite."""
+
+import hashlib
+import itertools
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.counters.counter import Claim, Counter, Counters, Debit, Level, RateCounter, SlotCounter, SumCounter
+from gateway.counters.memory import LocalCounters
+from gateway.counters.workers import WorkerCounters
+from gateway.shared.amounts import SharedAmounts
+from gateway.shared.layout import GROUP, Layout
+from gateway.shared.memory import SharedMemory
+
+KINDS = ("memory", "workers")
+IDS = itertools.count()
+DAY = 86_400.0
+
+
+def key(name: str) -> bytes:
+    return hashlib.blake2b(name.encode(), digest_size=16).digest()
+
+
+def rate(name: str, amount: int = 10, seconds: float = 3600.0, burst: int | None = None) -> RateCounter:
+    return RateCounter(key(name), name, amount, seconds, amount if burst is None else burst)
+
+
+def slots(name: str, most: int = 2) -> SlotCounter:
+    return SlotCounter(key(name), name, most)
+
+
+def budget(name: str, most: int = 100, *earlier: str) -> SumCounter:
+    return SumCounter(key(name), name, most, time.time() + DAY, tuple(map(key, earlier)))
+
+
+def claim(*debits: tuple[Counter, int]) -> Claim:
+    return Claim(str(next(IDS)), tuple(Debit(counter, amount) for counter, amount in debits))
+
+
+@pytest.fixture(params=KINDS)
+def kind(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+async def counters(kind) -> AsyncIterator[Counters]:
+    if kind == "memory":
+        yield LocalCounters()
+    else:
+        with SharedMemory.make(Layout(3, {}, GROUP, 8 * GROUP)) as memory:
+            yield WorkerCounters(SharedAmounts(memory, memory.take_seat()))
+
+
+async def test_a_budget_holds_what_is_reserved_and_keeps_what_was_used(counters):
+    spent = budget("b")
+    first = claim((spent, 60))
+    assert not await counters.reserve([first])
+    (short,) = await counters.reserve([claim((spent, 41))])
+    assert (short.used, short.held, short.wait, short.is_lasting) == (0, 60, None, False)
+    counters.settle(first, [75])
+    assert counters.level(spent) == Level(75, 0)
+    (short,) = await counters.reserve([claim((spent, 26))])
+    assert (short.used, short.held, short.is_lasting) == (75, 0, True)
+    assert not await counters.reserve([claim((spent, 25))])
+
+
+async def test_all_debits_are_taken_or_none(counters):
+    """The refused request uses up no ``requests`` (BerriAI/litellm#39309), and all that is short is named
+    (maximhq/bifrost#3500)."""
+    full, requests, spent = slots("s", 0), rate("r"), budget("b", 5)
+    short = await counters.reserve([claim((requests, 1), (full, 1)), claim((spent, 6), (slots("t"), 1))])
+    assert [one.debit.counter for one in short] == [full, spent]
+    assert [counters.level(one) for one in (full, requests, spent, slots("t"))] == [Level(0, 0)] * 4
+
+
+async def test_slots_come_back_once(counters):
+    both = slots("s")
+    claims = [claim((both, 1)), claim((both, 1))]
+    for one in claims:
+        assert not await counters.reserve([one])
+    (short,) = await counters.reserve([claim((both, 1))])
+    assert (short.used + short.held, short.wait) == (2, None)
+    for _ in range(3):
+        counters.settle(claims[0], [1])
+    assert counters.level(both).held == 1
+    counters.settle(claims[1], [1])
+    assert counters.level(both) == Level(0, 0)
+
+
+async def test_a_rate_tells_when_the_same_would_pass(counters):
+    tokens = rate("t", 3600, 3600.0, 100)
+    assert not await counters.reserve([claim((tokens, 70))])
+    (short,) = await counters.reserve([claim((tokens, 50))])
+    assert short.wait == pytest.approx(20, abs=2)
+    assert short.used == pytest.approx(70, abs=2)
+
+
+async def test_what_a_rate_was_short_of_or_had_too_much_is_set_right(counters):
+    tokens = rate("t", 3600, 3600.0, 100)
+    one, two = claim((tokens, 50)), claim((tokens, 20))
+    assert not await counters.reserve([one, two])
+    counters.settle(one, [10])
+    assert counters.level(tokens).used == pytest.approx(30, abs=2)
+    counters.settle(two, [90])
+    assert counters.level(tokens).used == pytest.approx(100, abs=2)
+    (short,) = await counters.reserve([claim((tokens, 1))])
+    assert short.wait == pytest.approx(1, abs=2)
+
+
+async def test_a_debit_larger_than_the_burst_passes_when_all_is_there(counters):
+    tokens = rate("t", 3600, 3600.0, 100)
+    assert not await counters.reserve([claim((tokens, 500))])
+    (short,) = await counters.reserve([claim((tokens, 1))])
+    assert short.wait == pytest.approx(401, abs=2)
+
+
+async def test_earlier_slices_of_a_rolling_budget_count(counters):
+    earlier = budget("slice 1", 100)
+    first, second = claim((earlier, 30)), claim((earlier, 30))
+    assert not await counters.reserve([first, second])
+    counters.settle(first, [40])
+    later = budget("slice 2", 100, "slice 1", "slice 0")
+    (short,) = await counters.reserve([claim((later, 31))])
+    assert (short.used, short.held) == (40, 30)
+    assert not await counters.reserve([claim((later, 30))])
+    assert counters.level(later) == Level(40, 60)
+
+
+async def test_room_is_told_without_taking_it(counters):
+    spent, both = budget("b"), slots("s", 1)
+    assert counters.room(Debit(spent, 100)) is None
+    assert counters.room(Debit(spent, 101)) is not None
+    taken = claim((both, 1))
+    assert not await counters.reserve([taken])
+    assert counters.room(Debit(both, 1)) is not None
+    counters.settle(taken, [1])
+    assert counters.room(Debit(both, 1)) is None
+
+
+async def test_who_waits_hears_of_what_was_settled(counters):
+    heard = []
+    counters.on_settled(heard.append)
+    taken = claim((slots("s"), 1))
+    counters.settle(taken, [1])
+    assert heard == []
+    assert not await counters.reserve([taken])
+    counters.settle(taken, [1])
+    counters.settle(taken, [1])
+    assert heard == [taken]
+
+
+async def test_what_a_ledger_says_was_used_is_no_less_and_counts_once(counters):
+    """Reseeding multiplied spending (BerriAI/litellm#28247)."""
+    spent = budget("b")
+    for used in (40, 40, 30):
+        counters.raise_to(spent, used)
+    assert not await counters.reserve([claim((spent, 60))])
+    assert await counters.reserve([claim((spent, 1))])
+
+
+async def test_amounts_are_exact_beyond_what_a_float_holds(counters):
+    """A float of dollars loses cents; 9,007 dollars and a billionth are exact here."""
+    spent = budget("b", 10**18)
+    taken = claim((spent, 10**15 + 1))
+    assert not await counters.reserve([taken])
+    counters.settle(taken, [9_007_199_254_740 * 1000 + 1])
+    assert counters.level(spent).used == 9_007_199_254_740_001

@@ -1,0 +1,167 @@
+"""Counters that the workers of one machine share, in one process; several processes are at the end."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.counters.counter import Claim, Debit, Level, RateCounter, SlotCounter, SumCounter
+from gateway.counters.workers import WorkerCounters
+from gateway.shared.amounts import SharedAmounts
+from gateway.shared.layout import GROUP, Layout
+from gateway.shared.memory import SharedMemory
+from tests.support.repository import ROOT
+
+LAYOUT = Layout(5, {}, GROUP, GROUP)
+
+
+def key(name: object) -> bytes:
+    return hashlib.blake2b(str(name).encode(), digest_size=16).digest()
+
+
+def slots(name: str, most: int = 3) -> SlotCounter:
+    return SlotCounter(key(name), name, most)
+
+
+@pytest.fixture
+def memory() -> Iterator[SharedMemory]:
+    with SharedMemory.make(LAYOUT) as made:
+        yield made
+
+
+@pytest.fixture
+def amounts(memory) -> SharedAmounts:
+    return SharedAmounts(memory, memory.take_seat())
+
+
+async def test_workers_count_together(memory):
+    """Limits held once per worker (BerriAI/litellm#16011)."""
+    seats = [memory.take_seat(), memory.take_seat()]
+    one, two = (WorkerCounters(SharedAmounts(memory, seat)) for seat in seats)
+    claims = [Claim(str(number), (Debit(slots("s"), 1),)) for number in range(4)]
+    assert not await one.reserve([claims[0]])
+    assert not await two.reserve([claims[1]])
+    assert not await two.reserve([claims[2]])
+    (short,) = await one.reserve([claims[3]])
+    assert (short.held, short.wait) == (3, None)
+    two.settle(claims[1], [1])
+    assert not await one.reserve([claims[3]])
+
+
+async def test_what_nobody_holds_makes_room_for_other_keys(amounts):
+    """Runs have any names."""
+    counters = WorkerCounters(amounts)
+    kept = Claim("kept", (Debit(slots("kept"), 1),))
+    assert not await counters.reserve([kept])
+    for number in range(20 * GROUP):
+        claim = Claim(str(number), (Debit(SumCounter(key(number), "run", 10, 0.0), 5),))
+        assert not await counters.reserve([claim])
+        counters.settle(claim, [4])
+    assert counters.level(slots("kept")) == Level(0, 1)
+    held = [Claim(f"h{number}", (Debit(slots(f"h{number}"), 1),)) for number in range(2 * GROUP)]
+    for claim in held:
+        assert not await counters.reserve([claim]), "what there is no room to count is let through"
+        counters.settle(claim, [1])
+
+
+async def test_any_number_of_debits_is_one_step(amounts):
+    counters = WorkerCounters(amounts)
+    debits = tuple(Debit(RateCounter(key(f"r{number}"), "r", 10, 1.0, 10), 1) for number in range(12))
+    assert not await counters.reserve([Claim("many", debits)])
+    (short,) = await counters.reserve([Claim("over", (*debits, Debit(slots("none", 0), 1)))])
+    assert short.debit.counter.name == "none"
+    assert counters.level(debits[0].counter).used <= 1
+
+
+PROGRAM = f"""
+import hashlib, json, os, signal, sys
+sys.path[:0] = [{str(ROOT)!r}]
+from gateway.counters.counter import Claim, Debit, RateCounter, SlotCounter, SumCounter
+from gateway.counters.workers import WorkerCounters
+from gateway.shared.amounts import SharedAmounts
+from gateway.shared.layout import GROUP, Layout
+from gateway.shared.memory import SharedMemory
+
+SLOTS = SlotCounter(hashlib.blake2b(b"s", digest_size=16).digest(), "s", 10**6)
+SUMS = [SumCounter(hashlib.blake2b(b"%d" % n, digest_size=16).digest(), "b", 10**6, 1e12) for n in range(3)]
+AMOUNTS = (1, 7, 7, 7)
+
+def now(coroutine):
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+
+def child(memory, work):
+    pid = os.fork()
+    if not pid:
+        try:
+            work(WorkerCounters(SharedAmounts(memory, memory.take_seat())))
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+    return pid
+
+def ended(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def claim(id):
+    return Claim(str(id), (Debit(SLOTS, 1), *(Debit(one, 7) for one in SUMS)))
+
+def levels(counters):
+    return [(level.used, level.held) for level in map(counters.level, (SLOTS, *SUMS))]
+
+def lives(memory):
+    counters = WorkerCounters(SharedAmounts(memory, memory.take_seat()))
+    def dies(line):
+        left = line
+        def trace(frame, event, arg):
+            nonlocal left
+            if "gateway/shared" in frame.f_code.co_filename or "counters/workers" in frame.f_code.co_filename:
+                left -= event == "line"
+                if not left:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return trace
+        def work(counters):
+            one, two = claim("one"), claim("two")
+            assert not now(counters.reserve([one]))
+            sys.settrace(trace)
+            counters.settle(one, [1, 5, 5, 5])
+            now(counters.reserve([two]))
+            sys.settrace(None)
+        return work
+    seen = []
+    for line in range(1, 2000, 3):
+        status = ended(child(memory, dies(line)))
+        if line % 2:
+            memory.tidy()
+        else:
+            assert not ended(child(memory, lambda counters: None))
+        seen.append(levels(counters))
+        if not status:
+            break
+        assert status == -signal.SIGKILL, status
+    return seen
+
+with SharedMemory.make(Layout(4, {{}}, GROUP, 4 * GROUP)) as memory:
+    print(json.dumps(lives(memory)))
+"""
+
+
+@pytest.mark.process
+def test_a_worker_killed_at_any_step_leaves_nothing_held_and_no_half_of_a_settlement():
+    """Phantom reservations that refused paying users (BerriAI/litellm#27639)."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert len(seen) > 40
+    before = 0
+    for slots_level, *sums in seen:
+        assert slots_level == [0, 0]
+        assert {tuple(level) for level in sums} in ({(before, 0)}, {(before + 5, 0)}), "all of a settlement, or nothing"
+        before = sums[0][0]
+    assert before > 100
