@@ -121,6 +121,27 @@ def check(config: Path | None, no_env: bool, strict: bool, old: Path | None) -> 
     sys.exit(run(config, no_env, strict) if old is None else check_difference(old, config, no_env))
 
 
+@main.command(short_help="Add up what requests have cost.")
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.option("--by", multiple=True, type=click.Choice(["key", "group", "model", "target", "run", "day"]),
+              help="What to add up by, also several; default: key, or model without client_keys.")  # fmt: skip
+@click.option("--since", default="30d", show_default=True, metavar="WHEN",
+              help="From when on: 7d (today and six days before), 24h, or a date such as 2026-11-01.")  # fmt: skip
+@click.option("--until", metavar="WHEN", help="To when, a date to its end; default: now.")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", metavar="FORMAT",
+              help="table, csv or json, the last two exact to a nano-dollar; default: table.")  # fmt: skip
+def costs(config: Path | None, by: tuple[Any, ...], since: str, until: str | None, form: Any) -> None:
+    """Add up what requests have cost, from the ledger that is kept in the state storage of CONFIG.
+
+    CONFIG is looked for as by serve; its state_storage is sqlite or postgres, and a gateway may be running. Days are
+    those of its timezone. By model and by target attempts are counted, of which a request may have had several. The
+    exit status is 1 for a bad config and 2 if the ledger cannot be read.
+    """
+    from gateway.commands.costs import run
+
+    sys.exit(run(config, by, since, until, form))
+
+
 @main.command(short_help="Show where a model's requests go, without sending one.")
 @click.argument("model")
 @click.option("--api", type=API, default="chat", show_default=True, metavar="API",

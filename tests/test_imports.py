@@ -66,8 +66,9 @@ ARROWS: Final = {
     "gateway.asgi": "app config logs open_store",
     "gateway.reload": "app config exchange open_service shared",
     "gateway.commands": """
-        app config endpoints health http loadtest logs mock open_service open_store providers.apis providers.catalog
-        providers.errors providers.grammar providers.neutral reload routing serving shared telemetry upstream""",
+        app config endpoints health http kept_ledger loadtest logs mock open_service open_store providers.apis
+        providers.catalog providers.errors providers.grammar providers.neutral reload routing serving shared stores
+        telemetry upstream""",
     "gateway.__main__": "commands mock",
 }
 """What each room may import, beside ``streams`` and the version that ``gateway`` states; lower rooms come first, and

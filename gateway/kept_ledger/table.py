@@ -58,23 +58,6 @@ class LedgerSum:
     nanos: int
     grade: int | None
 
-    def __add__(self, other: "LedgerSum") -> "LedgerSum":
-        one, two = self.usage, other.usage
-        usage = Usage(
-            input=one.input + two.input,
-            cache_read=one.cache_read + two.cache_read,
-            cache_write=one.cache_write + two.cache_write,
-            output=one.output + two.output,
-        )
-        grades = [grade for grade in (self.grade, other.grade) if grade is not None]
-        return LedgerSum(
-            self.by, self.requests + other.requests, self.failed + other.failed, usage, self.nanos + other.nanos,
-            max(grades, default=None),
-        )  # fmt: skip
-
-
-NO_SUM: Final = LedgerSum((), 0, 0, Usage(), 0, None)
-
 
 @attrs.frozen
 class SqlNotation:
@@ -176,10 +159,14 @@ def _sum(row: tuple[Any, ...], width: int) -> LedgerSum:
 
 def total(sums: Sequence[LedgerSum]) -> LedgerSum:
     """All of ``sums`` in one."""
-    found = NO_SUM
-    for one in sums:
-        found = attrs.evolve(found, by=()) + one
-    return found
+
+    def of(kind: str) -> int:
+        return sum([getattr(one.usage, kind) for one in sums])
+
+    usage = Usage(of("input"), of("cache_read"), of("cache_write"), output=of("output"))
+    grades = [one.grade for one in sums if one.grade is not None]
+    requests, failed = sum([one.requests for one in sums]), sum([one.failed for one in sums])
+    return LedgerSum((), requests, failed, usage, sum([one.nanos for one in sums]), max(grades, default=None))
 
 
 def in_order(sums: Sequence[LedgerSum]) -> Iterator[LedgerSum]:

@@ -56,6 +56,9 @@ sed -i s/mock-small/mock-large/ tried.yaml && {} $gateway
 until grep -q mock-large log; do sleep 0.05; done
 kill $gateway && wait $gateway && cat log"""
 
+COSTS = r"""printf '%s\n' 'version: v0.4.0' 'state_storage: {type: sqlite, path: state.sqlite}' \\
+'model_providers: [{model: openai/gpt-5, access_key: $NO_KEY}]' > costs.yaml && trigate costs costs.yaml\1"""
+
 PAGES = "mkdir tests && cp -r $ROOT/tests/__init__.py $ROOT/tests/pages $ROOT/tests/support tests"
 RUNS = (
     # The gateway is the demo where a page speaks of it, and the stand-in provider listens where pages say it does.
@@ -83,6 +86,7 @@ RUNS = (
     Row("trigate explain( NAME)? --if.*", "trigate explain gpt-4o-mini --if '*=overloaded'",
         ("answer +503 overloaded",)),
     Row("trigate translate FILE (.*)", r"trigate translate request.json \1", ("max_completion_tokens",)),
+    Row("trigate costs(.*)", COSTS, (r"total +0|requests,failed|.since.:",)),
     Row("trigate lint( --tolerant| FILE)", "trigate lint --tolerant stream.txt", ("well formed",)),
     Row(r"trigate schema > trigate\.schema\.json", leaves=("trigate.schema.json", r"\$schema")),
     Row(r"trigate import litellm_config\.yaml", says=("model: openai/gpt-4o-mini",)),

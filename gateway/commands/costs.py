@@ -1,0 +1,332 @@
+"""``trigate costs``: what the kept ledger has, added up. It only reads, beside processes that go on writing."""
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, time, timedelta, tzinfo
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+import click
+import msgspec
+import trio
+
+from gateway.commands.check import load_or_explain
+from gateway.commands.terminal import columns, say
+from gateway.config.expanded import Unresolved
+from gateway.config.loading import Config
+from gateway.config.settings import StateStorage
+from gateway.config.zones import zone_of
+from gateway.kept_ledger.opening import open_table
+from gateway.kept_ledger.table import OF_ATTEMPTS, Dimension, LedgerSum, LedgerTable, in_order, total
+from gateway.logs.masking import escaped
+from gateway.stores.store import Unavailable
+from providers.catalog.prices import GRADES, Grade
+
+By: TypeAlias = Dimension | Literal["day"]
+Format: TypeAlias = Literal["table", "csv", "json"]
+Period: TypeAlias = tuple[int, int]
+"""From a moment to before another one, in microseconds since 1970."""
+
+GOOD, BAD_CONFIG, UNREADABLE = 0, 1, 2
+PATIENCE: Final = 120.0
+"""Seconds that a server may take to add up."""
+
+_AGO: Final = re.compile(r"([0-9]{1,5})\s*([mhdw])")
+_SPANS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_FIGURES: Final = ("requests", "failed", "input_tokens", "cached_tokens", "output_tokens")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+"""How texts begin that spreadsheets run: clients name their runs (https://owasp.org/www-community/attacks/CSV_Injection)."""
+
+
+@attrs.frozen
+class CostRow:
+    """A line of the report: the values of what it is ``by``, and their sum."""
+
+    by: tuple[str | None, ...]
+    sum: LedgerSum
+
+    @property
+    def grade(self) -> Grade:
+        """The worst grade of its parts; a part without a price is missing from the sum."""
+        return "exact" if self.sum.grade is None else GRADES[min(self.sum.grade, len(GRADES) - 1)]
+
+
+@attrs.frozen
+class CostReport:
+    """Costs of the time from ``since`` to before ``until``, ``by`` what they were asked for."""
+
+    by: tuple[By, ...]
+    since: datetime
+    until: datetime
+    timezone: str
+    rows: tuple[CostRow, ...]
+    total: CostRow
+
+    @property
+    def counted(self) -> str:
+        return "attempts" if OF_ATTEMPTS.intersection(self.by) else "requests"
+
+
+def run(path: Path | None, by: Sequence[By], since: str, until: str | None, form: Format) -> int:
+    """Exit status 0, 1 for a bad config, 2 where nothing can be read. Raises ``click.UsageError``."""
+    config = _config(path)
+    if config is None:
+        return BAD_CONFIG
+    zone = zone_of(config.timezone)
+    now = datetime.now(zone)
+    span = moment(since, now, "--since"), now if until is None else moment(until, now, "--until", end=True)
+    if span[0] >= span[1]:
+        raise click.UsageError(f"--since {since} is not before --until {until or 'now'}")
+    dimensions = tuple(dict.fromkeys(by)) or (("key",) if config.client_keys else ("model",))
+    try:
+        found = trio.run(report, _table(config), dimensions, *span, config.timezone)
+    except Unavailable as error:
+        say(f"{config.path}: state_storage: {error}")
+        return UNREADABLE
+    click.echo(FORMATS[form](found), nl=False)
+    return GOOD
+
+
+def _config(path: Path | None) -> Config | None:
+    """The configuration; its variables matter only where they say which database it is."""
+    config = load_or_explain(path, with_env=False)
+    storage = None if config is None else config.state_storage
+    if storage is None or storage.type not in ("sqlite", "postgres"):
+        return config
+    place = storage.connection_string if storage.path is None else str(storage.path)
+    named = bool(place) and not isinstance(place, Unresolved) and "$" not in str(place)
+    return config if named else load_or_explain(path)
+
+
+def _table(config: Config) -> LedgerTable:
+    """Raises ``Unavailable``, with what to do, where there is none."""
+    storage = config.state_storage or StateStorage()
+    if storage.path is not None and not storage.path.exists():
+        raise Unavailable(f"{storage.path} is not there: no gateway has kept anything in it yet")
+    try:
+        table = open_table(storage, PATIENCE)
+    except ImportError:
+        raise Unavailable("postgres needs a package: pip install 'trigate[postgres]'") from None
+    if table is not None:
+        return table
+    if not storage.ledger.keep:
+        raise Unavailable("ledger.keep is 0: no ledger is kept. Leave it out to keep 400 days")
+    such_as = "{type: sqlite, path: /var/lib/trigate/state.sqlite}"
+    raise Unavailable(
+        f"of type {storage.type}, each process keeps its costs to itself, in its log and at /metrics: set "
+        f"state_storage to {such_as} or to postgres, and start it again"
+    )
+
+
+# When
+
+
+def moment(text: str, now: datetime, option: str, *, end: bool = False) -> datetime:
+    """The moment that ``text`` means: a date, a date with a time, or how long ago; days begin at midnight, so that
+    ``7d`` are today and the six days before. ``end``: a date lasts to its end. Raises ``click.UsageError``."""
+    if match := _AGO.fullmatch(text.strip()):
+        return _ago(int(match[1]), match[2], now)
+    try:
+        found = datetime.fromisoformat(text.strip())
+        if re.fullmatch(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}", text.strip()):
+            return _midnight(found.date() + timedelta(days=1 if end else 0), now.tzinfo)
+        return found if found.tzinfo is not None else found.replace(tzinfo=now.tzinfo)
+    except (ValueError, OverflowError):
+        such_as = "write how long ago, such as 7d, 24h or 4w, or a date such as 2026-11-01"
+        raise click.UsageError(f"{option} {text!r}: {such_as}") from None
+
+
+def _ago(number: int, unit: str, now: datetime) -> datetime:
+    if unit in "mh":
+        return now - number * _SPANS[unit]
+    return _midnight(now.date() - number * _SPANS[unit] + timedelta(days=1), now.tzinfo)
+
+
+def _midnight(day: date, zone: tzinfo | None) -> datetime:
+    return datetime.combine(day, time(), zone)
+
+
+def days_between(since: datetime, until: datetime, zone: tzinfo) -> Iterator[tuple[str, Period]]:
+    """Each day of ``zone`` with what of it lies in between; a day may have 23 or 25 hours."""
+    begin, day = since, since.astimezone(zone).date()
+    while begin < until:
+        end = min(_midnight(day + timedelta(days=1), zone), until)
+        yield day.isoformat(), (_micro(begin), _micro(end))
+        begin, day = end, day + timedelta(days=1)
+
+
+def _micro(at: datetime) -> int:
+    return round(at.timestamp() * 1e6)
+
+
+# What
+
+
+async def report(table: LedgerTable, by: tuple[By, ...], since: datetime, until: datetime, timezone: str) -> CostReport:
+    """The costs in ``table``. Raises ``Unavailable``. It closes the table."""
+    dimensions = tuple(one for one in by if one != "day")
+    try:
+        days = [("", (_micro(since), _micro(until)))]
+        if "day" in by:
+            days = await _days_with_lines(table, since, until, zone_of(timezone))
+        found = await table.sums(dimensions, [period for _, period in days])
+    finally:
+        await table.aclose()
+    rows = [
+        CostRow(_in_place(by, day, one.by), one)
+        for (day, _), sums in zip(days, found, strict=True)
+        for one in in_order(sums)
+        if by != ("day",) or one.requests
+    ]
+    return CostReport(by, since, until, timezone, tuple(rows), CostRow((), total([row.sum for row in rows])))
+
+
+async def _days_with_lines(
+    table: LedgerTable, since: datetime, until: datetime, zone: tzinfo
+) -> list[tuple[str, Period]]:
+    """The days between the first line and the last one: somebody may ask for all since 1970."""
+    bounds = await table.bounds()
+    if bounds is None:
+        return []
+    first, last = (datetime.fromtimestamp(at / 1e6, zone) for at in bounds)
+    since = max(since, first - timedelta(seconds=1))
+    return list(days_between(since, min(until, last + timedelta(seconds=1)), zone))
+
+
+def _in_place(by: tuple[By, ...], day: str, values: tuple[str | None, ...]) -> tuple[str | None, ...]:
+    """The values in the order in which they were asked for."""
+    rest = iter(values)
+    return tuple(day if one == "day" else next(rest) for one in by)
+
+
+# How it looks
+
+
+def _figures(row: CostRow) -> tuple[int, int, int, int, int]:
+    found = row.sum
+    return found.requests, found.failed, found.usage.prompt, found.usage.cache_read, found.usage.output
+
+
+def as_csv(found: CostReport) -> str:
+    """Exact to the nano-dollar, and without a line of totals, which would be added once more."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*found.by, found.counted, *_FIGURES[1:], "cost_usd", "cost_grade"))
+    for row in found.rows:
+        names = [_cell(value) for value in row.by]
+        writer.writerow((*names, *_figures(row), f"{_dollars(row.sum.nanos):f}", row.grade))
+    return text.getvalue()
+
+
+def _cell(value: str | None) -> str:
+    text = value or ""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def as_json(found: CostReport) -> str:
+    """The same as one object, with its totals."""
+    rows = [{**dict(zip(found.by, row.by, strict=True)), **_members(found, row)} for row in found.rows]
+    content = {
+        "since": found.since.isoformat(), "until": found.until.isoformat(), "timezone": found.timezone,
+        "by": found.by,
+        "rows": rows, "total": _members(found, found.total),
+    }  # fmt: skip
+    encoder = msgspec.json.Encoder(decimal_format="number")
+    return msgspec.json.format(encoder.encode(content), indent=2).decode() + "\n"
+
+
+def _members(found: CostReport, row: CostRow) -> dict[str, Any]:
+    figures = zip((found.counted, *_FIGURES[1:]), _figures(row), strict=True)
+    cost = {"cost_usd": _dollars(row.sum.nanos), "cost_nanos": row.sum.nanos, "cost_grade": row.grade}
+    return {**dict(figures), **cost}
+
+
+def _dollars(nanos: int) -> Decimal:
+    return Decimal(f"{nanos // 10**9}.{nanos % 10**9:09}")
+
+
+_SIGNS: Final = {"exact": "", "estimated": "~", "at_least": "≥"}
+_MEANINGS: Final = {
+    "estimated": "~ estimated: tokens or a price are",
+    "at_least": "≥ at least: of a part nobody knows its tokens or its price",
+}
+_GAP: Final = "  "
+SHORTEST: Final = 8
+"""Characters of a name that are left on a narrow terminal."""
+
+
+def as_table(found: CostReport) -> str:
+    """For people. On a terminal names are shortened to what there is room for."""
+    head = (*found.by, found.counted, "failed", "input", "cached", "output", "usd")
+    rows = [(*_names(row), *_shown(row)) for row in found.rows]
+    last = ("total", *[""] * (len(found.by) - 1), *_shown(found.total))
+    widths = _widths([head, *rows, last], [place for place, one in enumerate(found.by) if one != "day"])
+    lines = [_heading(found), ""]
+    lines += [_line(row, widths, len(found.by)) for row in (head, *rows)]
+    lines += ["─" * (sum(widths) + len(_GAP) * (len(widths) - 1)), _line(last, widths, len(found.by))]
+    met = {row.grade for row in (*found.rows, found.total)}
+    lines += ["", *(text for grade, text in _MEANINGS.items() if grade in met)] if met - {"exact"} else []
+    return "\n".join(lines) + "\n"
+
+
+def _heading(found: CostReport) -> str:
+    since, until = (at.strftime("%Y-%m-%d %H:%M") for at in (found.since, found.until))
+    return f"{since} to {until} ({found.timezone})"
+
+
+def _names(row: CostRow) -> tuple[str, ...]:
+    return tuple("-" if value is None else escaped(value) for value in row.by)
+
+
+def _shown(row: CostRow) -> tuple[str, ...]:
+    requests, failed, *tokens = _figures(row)
+    share = "-" if not requests else f"{failed / requests:.1%}"
+    return f"{requests:,}", share, *map(_short, tokens), _SIGNS[row.grade] + _money(row.sum.nanos)
+
+
+def _money(nanos: int) -> str:
+    """In dollars, to a hundredth of a cent."""
+    shown = _dollars(nanos).quantize(Decimal("0.0001"))
+    return "<0.0001" if nanos and not shown else f"{shown:,f}"
+
+
+def _short(number: int) -> str:
+    """A number in four digits or so: ``12.3M``."""
+    for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if number >= size * 10 or (number >= size and size > 1000):
+            return f"{number / size:.1f}{letter}" if number < 1000 * size else f"{number // size:,}{letter}"
+    return str(number)
+
+
+def _widths(rows: Sequence[tuple[str, ...]], names: Sequence[int]) -> list[int]:
+    """The widths of all columns; on a terminal those of ``names`` give way."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    width = columns(sys.stdout)
+    while width is not None and names and sum(widths) + len(_GAP) * (len(widths) - 1) > width:
+        widest = max(names, key=lambda place: widths[place])
+        if widths[widest] <= SHORTEST:
+            break
+        widths[widest] -= 1
+    return widths
+
+
+def _line(row: tuple[str, ...], widths: Sequence[int], names: int) -> str:
+    cells = [
+        _cut(text, width).ljust(width) if place < names else text.rjust(width)
+        for place, (text, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return _GAP.join(cells).rstrip()
+
+
+def _cut(text: str, width: int) -> str:
+    """``text`` without its middle: models differ in how they end."""
+    end = (width - 1) * 2 // 3
+    return text if len(text) <= width else f"{text[: width - 1 - end]}…{text[-end:]}"
+
+
+FORMATS: Final = {"table": as_table, "csv": as_csv, "json": as_json}

@@ -1,0 +1,182 @@
+"""``trigate costs``: sums of the kept ledger as a table, as CSV and as JSON."""
+
+import csv
+import json
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import click
+import pytest
+import trio
+import yaml
+
+from gateway.commands import costs
+from gateway.commands.costs import days_between, moment
+from gateway.kept_ledger.line import LedgerLine
+from gateway.kept_ledger.table import SQLITE, LedgerTable
+from gateway.stores.sqlite import SqliteDatabase
+from tests.support.command_line import run
+from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
+
+ENTRY = {"model": "openai/gpt-5", "access_key": "$NOBODY_HAS_SET_THIS"}
+EVER = "2026-01-01"  # well before the lines, which are of September
+BERLIN = ZoneInfo("Europe/Berlin")
+NOW = datetime(2026, 11, 21, 16, 40, tzinfo=BERLIN)
+
+Kept = Callable[..., Path]
+
+
+@pytest.fixture
+def kept(tmp_path) -> Kept:
+    """Writes a configuration, and lines to the database that it names."""
+
+    def write(*lines: LedgerLine, **more: object) -> Path:
+        file, config = tmp_path / "state.sqlite", tmp_path / "trigate.yaml"
+        storage = {"type": "sqlite", "path": str(file)}
+        content = {"version": "v0.4.0", "model_providers": [ENTRY], "state_storage": storage, **more}
+        config.write_text(yaml.safe_dump(content))
+        trio.run(_add, file, lines)
+        return config
+
+    return write
+
+
+async def _add(file: Path, lines: tuple[LedgerLine, ...]) -> None:
+    table = LedgerTable(SqliteDatabase(file), SQLITE)
+    await table.add(list(enumerate(lines)))
+    await table.aclose()
+
+
+def shown(capsys, *args: object) -> str:
+    assert costs.run(*args) == costs.GOOD
+    return capsys.readouterr().out
+
+
+def test_csv_and_json_are_exact_to_the_nano_dollar(kept, capsys):
+    draw = random.Random(3)
+    lines = [random_line(draw) for _ in range(200)]
+    config = kept(*lines)
+    nanos = sum(one.nanos for line in lines for one in line.attempts)
+    rows = list(csv.DictReader(shown(capsys, config, ("run", "group"), EVER, None, "csv").splitlines()))
+    assert sum(int(row["cost_usd"].replace(".", "")) for row in rows) == nanos
+    assert {len(row["cost_usd"].partition(".")[2]) for row in rows} == {9}
+    text = shown(capsys, config, ("key", "run", "day"), EVER, None, "json")
+    found = json.loads(text)
+    assert found["total"]["cost_nanos"] == sum(row["cost_nanos"] for row in found["rows"]) == nanos
+    assert f'"cost_usd": {nanos // 10**9}.{nanos % 10**9:09}' in text
+    assert found["total"]["requests"] == 200
+    assert found["total"]["cost_grade"] == "at_least", "the worst of its parts"
+
+
+def test_days_are_those_of_the_timezone(kept, capsys):
+    """A request of 23:30 UTC on the 20th is one of the 21st in Berlin."""
+    late = int(datetime(2026, 9, 20, 23, 30, tzinfo=UTC).timestamp() * 1e6)
+    lines = line(attempt(1), began=late), line(attempt(2), began=late + DAY)
+    for zone, days in (("UTC", ["2026-09-20", "2026-09-21"]), ("Europe/Berlin", ["2026-09-21", "2026-09-22"])):
+        found = json.loads(shown(capsys, kept(*lines, timezone=zone), ("day",), EVER, None, "json"))
+        assert [row["day"] for row in found["rows"]] == days
+
+
+def test_the_table_has_totals_and_says_what_is_not_exact(kept, capsys):
+    cheap = line(attempt(20, grade=1), client="ben", ended="upstream_error")
+    config = kept(line(attempt(1_234_567_890_123)), cheap)
+    lines = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
+    assert [text.split() for text in lines[2:5]] == [
+        ["key", "requests", "failed", "input", "cached", "output", "usd"],
+        ["alice", "1", "0.0%", "16", "5", "7", "1,234.5679"],
+        ["ben", "1", "100.0%", "16", "5", "7", "~<0.0001"],
+    ]
+    assert lines[6].split() == ["total", "2", "50.0%", "32", "10", "14", "~1,234.5679"]
+    assert lines[8] == "~ estimated: tokens or a price are"
+
+
+def test_on_a_terminal_a_line_has_80_columns_and_names_keep_their_ends(kept, capsys, monkeypatch):
+    monkeypatch.setattr(costs, "columns", lambda _: 80)
+    names = ("anthropic/claude-opus-4-7-with-a-very-long-name", "anthropic/claude-opus-4-7-with-a-very-long-fame")
+    config = kept(*(line(attempt(5, model=name), run="x" * 100) for name in names))
+    lines = shown(capsys, config, ("model", "run", "day"), EVER, None, "table").splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [text.split()[0][-4:] for text in lines[3:5]] == ["fame", "name"]
+    assert all("2026-09-21" in text for text in lines[3:5])
+
+
+def test_what_clients_have_named_runs_neither_in_a_terminal_nor_in_a_spreadsheet(kept, capsys):
+    """https://owasp.org/www-community/attacks/CSV_Injection"""
+    config = kept(line(attempt(5), run="=1+1\x1b[2J"))
+    assert "'=1+1" in shown(capsys, config, ("run",), EVER, None, "csv")
+    assert "\x1b" not in shown(capsys, config, ("run",), EVER, None, "table")
+
+
+def test_by_default_it_is_by_key_or_by_model_where_there_are_none(kept, capsys):
+    config = kept(line(attempt(5)))
+    assert json.loads(shown(capsys, config, (), EVER, None, "json"))["by"] == ["model"]
+    config = kept(client_keys=[{"name": "alice", "key": "k" * 32}])
+    assert json.loads(shown(capsys, config, (), EVER, None, "json"))["by"] == ["key"]
+
+
+@pytest.mark.parametrize(
+    ("text", "begin", "end"),
+    [
+        ("1d", "2026-11-21T00:00+01:00", "2026-11-21T00:00+01:00"),
+        ("7d", "2026-11-15T00:00+01:00", "2026-11-15T00:00+01:00"),
+        ("4w", "2026-10-25T00:00+02:00", "2026-10-25T00:00+02:00"),
+        ("90m", "2026-11-21T15:10+01:00", "2026-11-21T15:10+01:00"),
+        ("2026-11-01", "2026-11-01T00:00+01:00", "2026-11-02T00:00+01:00"),
+        ("2026-11-01T12:30", "2026-11-01T12:30+01:00", "2026-11-01T12:30+01:00"),
+        ("2026-11-01T12:30Z", "2026-11-01T13:30+01:00", "2026-11-01T13:30+01:00"),
+    ],
+)
+def test_a_moment_is_a_date_or_how_long_ago(text, begin, end):
+    assert moment(text, NOW, "--since") == datetime.fromisoformat(begin)
+    assert moment(text, NOW, "--until", end=True) == datetime.fromisoformat(end)
+
+
+@pytest.mark.parametrize("text", ["never", "7", "2026-13-01", "", "9999-12-31"])
+def test_another_moment_is_a_mistake_that_says_what_to_write(text):
+    with pytest.raises(click.UsageError, match="such as 7d, 24h or 4w, or a date such as 2026-11-01"):
+        moment(text, NOW, "--until", end=True)
+
+
+def test_a_day_may_have_25_hours():
+    begin, end = datetime(2026, 10, 24, 12, tzinfo=BERLIN), datetime(2026, 10, 26, 12, tzinfo=BERLIN)
+    days = dict(days_between(begin, end, BERLIN))
+    hours = {day: (until - since) / 3_600_000_000 for day, (since, until) in days.items()}
+    assert hours == {"2026-10-24": 12, "2026-10-25": 25, "2026-10-26": 12}
+
+
+@pytest.mark.parametrize(
+    ("storage", "words"),
+    [
+        (None, "of type memory, each process keeps its costs to itself"),
+        ({"type": "none"}, "set state_storage to {type: sqlite, path: /var/lib/trigate/state.sqlite} or to postgres"),
+        ({"type": "sqlite", "path": "gone.sqlite"}, "gone.sqlite is not there"),
+        ({"type": "sqlite", "path": "state.sqlite", "ledger": {"keep": "0"}}, "ledger.keep is 0"),
+    ],
+)
+def test_where_nothing_is_kept_it_says_what_to_do(tmp_path, monkeypatch, capsys, storage, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "state.sqlite").touch()
+    given = {} if storage is None else {"state_storage": storage}
+    Path("trigate.yaml").write_text(yaml.safe_dump({"version": "v0.4.0", "model_providers": [ENTRY], **given}))
+    assert costs.run(None, (), "30d", None, "table") == costs.UNREADABLE
+    assert words in capsys.readouterr().err
+
+
+def test_a_period_of_nothing_is_a_mistake(kept):
+    with pytest.raises(click.UsageError, match="is not before"):
+        costs.run(kept(), (), "2099-01-01", None, "table")
+
+
+@pytest.mark.process
+def test_the_command_reads_while_nobody_has_set_the_keys_of_providers(kept):
+    began = int((datetime.now(UTC) - timedelta(minutes=5)).timestamp() * 1e6)
+    config = kept(line(attempt(12), began=began), line(attempt(30), began=AT - 900 * DAY))
+    done = run("costs", str(config), "--by", "key", "--since", "24h", "--format", "csv")
+    assert done.stdout.splitlines() == [
+        "key,requests,failed,input_tokens,cached_tokens,output_tokens,cost_usd,cost_grade",
+        "alice,1,0,16,5,7,0.000000012,exact",
+    ]
+    assert (done.returncode, done.stderr) == (0, "")
