@@ -77,14 +77,14 @@ class Reservation:
         expected_input: int,
         most_output: int | None = None,
         run: str | None = None,
-        counts: CountedAs = CountedAs.ANSWER,
+        counted_as: CountedAs = CountedAs.ANSWER,
     ) -> None:
         self._allowances = allowances
         self._record = record
         self._input = expected_input
         self._most_output = most_output
         self._run = run
-        self._counts = counts
+        self._counted_as = counted_as
         self.at = allowances.now()
         self._client: _Taken | None = None
         self._grants: list[Grant] = []
@@ -135,7 +135,7 @@ class Reservation:
         debits: list[Debit] = []
         concerned: list[Allowance] = []
         for one in allowances:
-            if self._counts is CountedAs.REQUEST and one.measure not in ("requests", "concurrent"):
+            if self._counted_as is CountedAs.REQUEST and one.measure not in ("requests", "concurrent"):
                 continue
             if (counter := one.counter(self.at, self._run)) is not None:
                 debits.append(Debit(counter, measured(one.measure, expected, count_cached=one.count_cached)))

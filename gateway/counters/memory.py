@@ -134,6 +134,8 @@ class LocalCounters:
         if state is None:
             state = self._states[counter.key] = self._begun(counter)
         if not isinstance(counter, SlotCounter) and counter.by_clients:
+            if isinstance(counter, SumCounter):
+                state.until = max(state.until, counter.until)  # a run goes on for as long as it is used
             self._by_clients[counter.key] = None
             self._by_clients.move_to_end(counter.key)
             if len(self._by_clients) > self._most:

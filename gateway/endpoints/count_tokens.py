@@ -5,6 +5,7 @@ from functools import partial
 
 import attrs
 
+from gateway.allowances.reservation import CountedAs
 from gateway.exchange.exchange import JSON_HEADERS, Exchange
 from gateway.exchange.planned import PlannedRequest, Preparation, as_prepared
 from gateway.http.offload import offload
@@ -51,7 +52,8 @@ async def _counted(exchange: Exchange, planned: PlannedRequest) -> int | None:
             return None
         preparation = as_prepared(prepared)
     suffix = CODECS[target.api].wire.suffix("count")
-    walk = await exchange.walk(attrs.evolve(planned, plan=Plan.to(target, ONCE), prepare=preparation, suffix=suffix))
+    once = attrs.evolve(planned, plan=Plan.to(target, ONCE), prepare=preparation, suffix=suffix)
+    walk = await exchange.walk(attrs.evolve(once, counted_as=CountedAs.REQUEST))
     try:
         _, body = await walk.read_all()
     except GatewayError as error:

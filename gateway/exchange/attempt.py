@@ -6,7 +6,7 @@ from functools import partial
 import attrs
 import trio
 
-from gateway.allowances.reservation import Grant
+from gateway.allowances.reservation import CountedAs, Grant
 from gateway.config.redaction import Secrets, redact, redact_spelled
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
@@ -211,7 +211,7 @@ class Attempt:
     def _may_be_billed(self, reason: TriedReason) -> bool:
         """Whether the provider of an attempt of which the client has nothing may have worked on it: one that has begun
         to answer, or has the request and was not waited for (bircex/llmr#48)."""
-        if self.committed or not self.requests:
+        if self.committed or not self.requests or self._request.counted_as is not CountedAs.ANSWER:
             return False
         if self._status is None:
             return reason in ("timeout", "hedge_lost", "client_left")

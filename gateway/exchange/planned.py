@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import attrs
 
+from gateway.allowances.reservation import CountedAs
 from gateway.balancing.affinity import Affinity
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.http.headers import Headers
@@ -34,7 +35,8 @@ class PlannedRequest:
 
     ``prepare`` is called for each attempt. ``turn`` stores what later requests refer to; ``headers`` tell the client
     what could not be done as it wished. ``suffix`` is the end of the path, by default that of an answer. ``affinity``
-    is its conversation, where it matters which of several targets has that in its cache."""
+    is its conversation, where it matters which of several targets has that in its cache; ``counted_as`` says what of it
+    is limited and billed."""
 
     incoming: Incoming
     plan: Plan
@@ -45,6 +47,7 @@ class PlannedRequest:
     suffix: str | None = None
     form: Form = Form.TRANSLATED
     affinity: Affinity | None = None
+    counted_as: CountedAs = CountedAs.ANSWER
 
     @property
     def tells_of_target(self) -> bool:

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from gateway.allowances.reservation import CountedAs, Reservation
+from gateway.allowances.reservation import Reservation
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import Form, PlannedRequest
 from gateway.http.offload import offload
@@ -27,8 +27,7 @@ async def reserve_for(context: ExchangeContext, request: PlannedRequest) -> Rese
     tokens = record.tokens_asked()
     if len(incoming.body) > LOOKED_THROUGH:
         tokens = await offload(len(incoming.body), _tokens, incoming.body, incoming.earlier_size)
-    counts = CountedAs.REQUEST if request.suffix is not None else CountedAs.ANSWER
-    return Reservation(allowances, record, tokens, counts=counts)
+    return Reservation(allowances, record, tokens, counted_as=request.counted_as)
 
 
 def _tokens(body: bytes, earlier: int) -> int:

@@ -10,6 +10,7 @@ import contextvars
 import json
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ import trio
 
 from gateway.app import whole_app
 from gateway.config.loading import from_mapping
+from gateway.counters.counter import Level
 from gateway.open_service import open_service
 from gateway.routing.plan import Outage
 from gateway.serving.lifecycle import Lifecycle
@@ -32,6 +34,7 @@ from tests.support.upstreams import PATHS, Script, render
 pytestmark = pytest.mark.slow
 
 MARKED: contextvars.ContextVar[bool] = contextvars.ContextVar("marked")  # inherited by every task of an exchange
+KEY = "tg-a-key-for-alice-of-more-than-enough-characters"
 STEPS = 2000  # no exchange takes as many; a sweep that gets here does not end
 SCRIPT = Script(text="one two three")
 LONG = Script(text="one t" + 600_000 * "." + "wo thr" + 600_000 * "." + "ree")  # more than all queues hold
@@ -141,7 +144,10 @@ class Client:
         self.gone = trio.Event()
 
     async def run(self, app: Any) -> None:
-        headers = [(b"content-type", b"application/json"), (b"x-request-id", self.name.encode())]
+        headers = [
+            (b"content-type", b"application/json"), (b"x-request-id", self.name.encode()),
+            (b"x-trigate-key", KEY.encode()), (b"x-trigate-run", b"one"),
+        ]  # fmt: skip
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
             "path": self._path, "raw_path": self._path.encode(), "query_string": b"", "root_path": "",
@@ -280,6 +286,14 @@ ROUTES = {
 }
 
 
+PRICE = {"input": 3, "cached": 0.3, "cache_write": 3.75, "output": 15}
+MAY_USE = {
+    "ratelimits": {"requests": "600/m", "tokens": "2M/m", "concurrent": 2},
+    "budgets": ["20 usd/day", "9M tokens/30d"],
+}
+BEARS = {"ratelimits": {"input_tokens": "1M/m", "concurrent": 2}, "budgets": ["100 usd/month"]}
+
+
 class Sweep:
     """One case, run again and again with a fresh app on one provider."""
 
@@ -288,8 +302,11 @@ class Sweep:
         url = f"http://127.0.0.1:{port}"
         entries = [provider_entry(api, url, "finish" if case.finish else "cancel") for api in ("chat", "messages")]
         entries += [{**entries[0], "model": f"openai/{name}", **more} for name, more in MORE_ENTRIES.items()]
-        content = {**config(entries, 12000, model_aliases=ROUTES), "version": "v0.4.0"}
-        self._config = attrs.evolve(from_mapping(content), keep_alive=case.keep_alive)
+        entries = [{**entry, **BEARS, "price": PRICE} for entry in entries]
+        groups = [{"name": "team", **MAY_USE}]
+        keys = [{"name": "alice", "key": KEY, "group": "team", **MAY_USE}]
+        content = config(entries, 12000, model_aliases=ROUTES, client_keys=keys, client_groups=groups)
+        self._config = attrs.evolve(from_mapping({**content, "version": "v0.4.0"}), keep_alive=case.keep_alive)
 
     async def run(self, at: int, blow: Callable[["Sweep"], object]) -> bool:
         """One exchange with the blow at step ``at``; whether it fell before the exchange was over."""
@@ -364,6 +381,26 @@ class Sweep:
         await eventually(lambda: self.provider.connections == 0, "the provider still has a connection")
         assert open_fds() == self.fds
 
+    def levels(self) -> dict[str, Level]:
+        """How much of each allowance is used, and held."""
+        found = {}
+        for one in self.service.allowances.all():
+            counter = one.counter(time.time(), "one")
+            assert counter is not None
+            found[f"{one.holder} {one.measure} {one.text}"] = self.service.allowances.counters.level(counter)
+        return found
+
+    def check_settled(self, line: dict[str, Any] | None) -> None:
+        """Each budget is the sum of the ledger's lines, and nothing is reserved (BerriAI/litellm#27639, #30460)."""
+        levels = self.levels()
+        assert {name: level.held for name, level in levels.items() if level.held} == {}
+        nanos = 0 if line is None else round(line.get("cost_usd", 0) * 10**9)
+        for name, level in levels.items():
+            if " usd " in name and "model_providers" not in name:
+                assert level.used == nanos, (name, line)
+        entries = [level.used for name, level in levels.items() if " usd " in name and "model_providers" in name]
+        assert sum(entries) == nanos, line
+
     def line(self) -> dict[str, Any] | None:
         """The ledger's line of the exchange: there is one, unless the request was not even looked at."""
         records = [record.getMessage() for record in self._caplog.records if record.name.startswith("trigate")]
@@ -373,7 +410,10 @@ class Sweep:
         assert len(lines) == 1 or not (lines or looked_at), lines
         wrong = [record.getMessage() for record in self._caplog.records if record.levelno >= logging.ERROR]
         assert wrong == []
-        return lines[0] if lines else None
+        line = lines[0] if lines else None
+        if not self.case.warm:
+            self.check_settled(line)
+        return line
 
 
 def provider_entry(api: str, url: str, on_disconnect: str) -> dict[str, Any]:
