@@ -45,7 +45,7 @@ ARROWS: Final = {
     "gateway.request": """
         config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
         providers.responses routing upstream""",
-    "gateway.balancing": "config http providers.apis request routing shared",
+    "gateway.balancing": "config http providers.apis providers.catalog request routing shared",
     "gateway.allowances": "config counters http ledger providers.catalog routing",
     "gateway.conversations": """
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",

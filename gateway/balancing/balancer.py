@@ -13,7 +13,7 @@ import trio
 
 from gateway.balancing.affinity import Affinity
 from gateway.balancing.loads import GroupLoads, LocalOpenCounts, MeasuredLoads, OpenCounts
-from gateway.balancing.rules import RULES, Random
+from gateway.balancing.rules import RULES, Random, is_cheapest
 from gateway.config.settings import Route
 from gateway.routing.plan import Candidate, Outcome, Plan
 from gateway.routing.target import Target
@@ -73,15 +73,17 @@ class Balancer:
         self._random = chance
         self._known: dict[int, tuple[Sequence[Candidate], tuple[BalancedGroup, ...]]] = {}
 
-    def arrange(self, plan: Plan, affinity: Affinity | None, now: float) -> Plan:
-        """``plan`` with the members of each group in the order in which they should be asked. Targets that are out keep
-        their places: who walks the plan passes over them."""
+    def arrange(self, plan: Plan, affinity: Affinity | None, now: float, tokens: int = 0) -> Plan:
+        """``plan`` with the members of each group in the order in which they should be asked, for a request with about
+        so many ``tokens``. Targets that are out keep their places: who walks the plan passes over them."""
         route = plan.route
         if route is None or not has_choice(plan):
             return plan
         found: list[Candidate] = []
         for group in self._groups_of(plan.candidates):
-            found.extend(group.members if len(group.members) < 2 else self._ordered(route, group, affinity, now))
+            found.extend(
+                group.members if len(group.members) < 2 else self._ordered(route, group, affinity, now, tokens)
+            )
         return attrs.evolve(plan, candidates=tuple(found))
 
     def _groups_of(self, candidates: Sequence[Candidate]) -> tuple[BalancedGroup, ...]:
@@ -94,14 +96,16 @@ class Balancer:
             self._known[id(candidates)] = candidates, groups  # as long as it is kept nothing else has its id
         return groups
 
-    def _ordered(self, route: Route, group: BalancedGroup, affinity: Affinity | None, now: float) -> list[Candidate]:
-        loads = GroupLoads(self.loads, group.targets, group.keys, now)
+    def _ordered(
+        self, route: Route, group: BalancedGroup, affinity: Affinity | None, now: float, tokens: int
+    ) -> list[Candidate]:
+        pinned = None if affinity is None else self._pinned(route, group.number, affinity)
+        loads = GroupLoads(self.loads, group.targets, group.keys, now, tokens, pinned)
         order = RULES[route.balance](group.weights, loads, self._random)
         if affinity is not None:
-            pinned = self._pinned(route, group.number, affinity)
             if pinned not in group.keys or not group.weights[at := group.keys.index(pinned)]:
                 _put_hot_last(order, group.weights, loads)
-            elif affinity.source != "beginning" or not _is_crowded(at, group.weights, loads):
+            elif _stays(route, affinity, at, group.weights, loads):
                 order.remove(at)
                 order.insert(0, at)
         members = group.members
@@ -176,6 +180,14 @@ def _put_hot_last(order: list[int], weights: Sequence[float], loads: GroupLoads)
         answers = loads.open_answers()
         share = _HOT * sum(answers) / (sum(weights) or 1)
         order.sort(key=lambda at: answers[at] > max(share * weights[at], _FEW))
+
+
+def _stays(route: Route, affinity: Affinity, at: int, weights: Sequence[float], loads: GroupLoads) -> bool:
+    """True if the conversation stays with its member ``at``: not with one that is crowded, where it only seems to be
+    one, nor with one that costs more than another though it has the prompt in its cache."""
+    if route.balance == "cheapest" and not is_cheapest(at, weights, loads):
+        return False
+    return affinity.source != "beginning" or not _is_crowded(at, weights, loads)
 
 
 def _is_crowded(pinned: int, weights: Sequence[float], loads: GroupLoads) -> bool:

@@ -8,9 +8,18 @@ import attrs
 
 from gateway.balancing.latencies import WINDOW, FirstContents
 from gateway.routing.target import Target
+from providers.catalog.prices import computed_cost
+from streams.events import Usage
 
-Price: TypeAlias = Callable[[Target], float | None]
-"""What a request would cost at a target, in any one unit; ``None`` where nobody knows."""
+RequestPrice: TypeAlias = Callable[[Target, int, bool], float | None]
+"""What a request with so many tokens would cost at a target, in any one unit, and whether the target has most of them
+in its cache; ``None`` where nobody knows."""
+
+ANSWER: Final = 1000
+"""The tokens of an answer, about, where what it would cost is compared."""
+
+CACHED: Final = 0.9
+"""The share of a conversation's prompt that was in the one before, about."""
 
 MOST_TARGETS: Final = 4096
 """Targets that are remembered: wildcards take any name."""
@@ -32,9 +41,13 @@ class Loads(Protocol):
         ...
 
 
-def unknown_price(target: Target) -> float | None:
-    """The price of every target where there are none."""
-    return None
+def request_price(target: Target, tokens: int, is_warm: bool) -> float | None:
+    """What such a request costs now, in nano-dollars. Where the prompt was read before most of it is as cheap as that:
+    by the plain prices a conversation would be sent to the wrong provider (theopenco/llmgateway#3873)."""
+    if target.price is None:
+        return None
+    read = int(tokens * CACHED) if is_warm else 0
+    return computed_cost(target.price, Usage(input=tokens - read, cache_read=read, output=ANSWER)).nanos
 
 
 class OpenCounts(Protocol):
@@ -77,7 +90,7 @@ class MeasuredLoads:
     """The loads of all targets, from what is told of their answers. Open answers are those of all workers that share
     ``counts``; times are of this process."""
 
-    def __init__(self, counts: OpenCounts, price: Price = unknown_price) -> None:
+    def __init__(self, counts: OpenCounts, price: RequestPrice = request_price) -> None:
         self.counts = counts
         self.price = price
         self._times: dict[bytes, FirstContents] = {}
@@ -114,12 +127,15 @@ class MeasuredLoads:
 
 @attrs.frozen(eq=False, slots=False)
 class GroupLoads:
-    """The loads of ``targets``, whose ``keys`` are at hand, for one choice."""
+    """The loads of ``targets``, whose ``keys`` are at hand, for one choice: of a request with so many ``tokens``, which
+    the target whose key is ``warm`` has most of in its cache."""
 
     loads: MeasuredLoads
     targets: Sequence[Target]
     keys: Sequence[bytes]
     now: float
+    tokens: int = 0
+    warm: bytes | None = None
 
     @cached_property
     def answers(self) -> list[int]:
@@ -131,5 +147,10 @@ class GroupLoads:
     def first_contents(self) -> list[float]:
         return self.loads.first_contents(self.keys, self.now)
 
+    @cached_property
+    def costs(self) -> list[float | None]:
+        pairs = zip(self.targets, self.keys, strict=True)
+        return [self.loads.price(target, self.tokens, key == self.warm) for target, key in pairs]
+
     def prices(self) -> list[float | None]:
-        return list(map(self.loads.price, self.targets))
+        return self.costs

@@ -74,8 +74,18 @@ def lowest_latency(weights: Sequence[float], loads: Loads, random: Random) -> li
 def cheapest(weights: Sequence[float], loads: Loads, random: Random) -> list[int]:
     """The lowest price of this request first, the least busy among equals; what has no price stands behind what has
     one."""
-    prices = [inf if price is None else price for price in loads.prices()]
+    prices = _known(loads)
     return sorted(least_busy(weights, loads, random), key=lambda at: (not weights[at], prices[at]))
+
+
+def is_cheapest(at: int, weights: Sequence[float], loads: Loads) -> bool:
+    """True if no other member with a weight costs less than the one ``at``."""
+    prices = _known(loads)
+    return prices[at] <= min(price for price, weight in zip(prices, weights, strict=True) if weight)
+
+
+def _known(loads: Loads) -> list[float]:
+    return [inf if price is None else price for price in loads.prices()]
 
 
 def _drawn(shares: Sequence[float], random: Random) -> list[int]:

@@ -6,6 +6,7 @@ from typing import Final
 from gateway.config.names import Found, Names
 from gateway.config.settings import Config, ModelEntry, Retries, Route
 from gateway.config.spelling import spelled_value
+from providers.catalog.prices import price_of
 from streams.events import UNAVAILABLE
 
 NEARLY: Final = 0.9
@@ -21,6 +22,7 @@ def doubtful(config: Config) -> Iterator[str]:
             *_first_with_conditions(route),
             *_one_account(found),
             *_small_windows(route, found),
+            *_without_prices(route, found),
             *_impatience(route, route.retries or config.retries or Retries()),
         ):
             yield f"route {route.name}: {text}"
@@ -62,6 +64,16 @@ def _small_windows(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
                 f"{place.target} takes {own} tokens and a target before it {max(known)}: "
                 "with a longer prompt it is passed over"
             )
+
+
+def _without_prices(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
+    if route.balance == "cheapest":
+        for one in found:
+            if one.entry.price is None and price_of(one.entry.provider.id, one.model) is None:
+                yield (
+                    f"{one.entry.provider.id}/{one.model} has no price, and is asked after those that have one: give "
+                    "its entry a `price`"
+                )
 
 
 def _impatience(route: Route, retries: Retries) -> Iterator[str]:

@@ -11,8 +11,8 @@ from gateway.config.entries import Entries
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.preferences import Preference, preferences
-from gateway.config.schema import ACCEPTED, RawAlias, RawConfig, RawRouteTarget, given, later
-from gateway.config.settings import Balance, Hedge, Retries, Route, RouteTarget
+from gateway.config.schema import RawAlias, RawConfig, RawRouteTarget, given
+from gateway.config.settings import Hedge, Retries, Route, RouteTarget
 from gateway.config.wording import describe, nearest
 from streams.errors import GatewayError
 from streams.events import UNAVAILABLE, FailureReason
@@ -51,7 +51,6 @@ def build_aliases(raw: RawConfig, retries: Retries | None, entries: Entries, fin
         elif item.target is None or item != RawAlias(item.target):
             if groups := targets.known(tuple(_groups(item, path)), (*path, "targets")):
                 made.routes[name] = _route(name, item, groups, retries)
-            _note_prices(item.balance, (*path, "balance"), findings)
         elif targets.meant((*path, "target"), item.target) is not None:
             made.single[name] = item.target
     _check_default(made, entries, findings)
@@ -77,15 +76,9 @@ def _prefer(preference: Preference, made: Aliases, targets: "_Targets") -> None:
         return
     items = tuple(_Item(*target) for target in preference.targets)
     written: _Groups = (items,) if preference.balance else tuple((item,) for item in items)
-    _note_prices(preference.balance, (*preference.path, "selection_policy", "prefer"), findings)
     if groups := targets.known(written, (*preference.path, "models")):
         route = Route(name, tuple(tuple(_route_target(item.raw) for item in group) for group in groups))
         made.routes[name] = attrs.evolve(route, balance=preference.balance or route.balance)
-
-
-def _note_prices(balance: Balance | None, path: Path, findings: Findings) -> None:
-    if balance == "cheapest":
-        findings.no_effect(path, later("nothing is priced, so the least busy of a group is asked")[ACCEPTED])
 
 
 def _groups(item: RawAlias, path: Path) -> Iterator[tuple[_Item, ...]]:

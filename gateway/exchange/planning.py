@@ -71,7 +71,7 @@ class Planning:
             return plan, None
         service = self.context.service
         affinity = await find_affinity(route.sticky, self._memory.owner, self.context.asked.headers, incoming)
-        plan = service.balancer.arrange(plan, affinity, service.health.clock())
+        plan = service.balancer.arrange(plan, affinity, service.health.clock(), incoming.size // 4)
         ordered = await offload(incoming.size, readers_first, plan.candidates, incoming)
         return plan.among(ordered), affinity
 

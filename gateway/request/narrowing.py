@@ -65,6 +65,9 @@ def narrowed(candidates: tuple[Candidate, ...], wishes: Wishes) -> tuple[Candida
     if wishes.ignored:
         fit = [not _names_any(one.target, wishes.ignored) for one in candidates]
         candidates = _left(candidates, fit, _list(wishes.ignored))
+    if wishes.most:
+        fit = [is_router(one.target, wishes) or _costs_at_most(one.target, wishes.most) for one in candidates]
+        candidates = _left(candidates, fit, "provider.max_price")
     candidates = _preferred(candidates, wishes.order)
     if wishes.fallback == "off":
         candidates = tuple(one for one in candidates if one.group == candidates[0].group)
@@ -115,6 +118,12 @@ def _rank(target: Target, order: Sequence[Word]) -> int:
 
 def _is_one_of(target: Target, words: Iterable[Word], wishes: Wishes) -> bool:
     return is_router(target, wishes) or _names_any(target, words)
+
+
+def _costs_at_most(target: Target, most: Iterable[tuple[str, int]]) -> bool:
+    """Whether ``target`` costs no more than that; of one without a price nobody can say so."""
+    price = target.price
+    return price is not None and all(getattr(price, kind) <= limit for kind, limit in most)
 
 
 def _names_any(target: Target, words: Iterable[Word]) -> bool:

@@ -7,6 +7,7 @@ https://docs.litellm.ai/docs/proxy/client_side_fallbacks and reliability.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from functools import reduce
 from typing import Final
 
@@ -17,6 +18,7 @@ from gateway.config.settings import Balance, ClientRouting
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.request.wishes import MOST_WORDS, NO_WISHES, Wishes, Word, checked, read_headers
+from providers.catalog.prices import NANOS
 from providers.neutral.fields import Fields, expect, join
 from streams.errors import invalid
 
@@ -24,6 +26,9 @@ _SORTS: Final[Mapping[str, Balance]] = {
     "price": "cheapest", "cost": "cheapest", "latency": "lowest_latency", "ttft": "lowest_latency",
 }  # fmt: skip
 """The orders that a ``balance`` corresponds to."""
+
+_MOST: Final = {"prompt": "input", "completion": "output", "request": "request"}
+"""What a highest price is of, for a million tokens and for a request, as a ``Price`` calls it."""
 
 _PRIVATE: Final = ("zdr", "zeroDataRetention", "disallowPromptTraining", "hipaaCompliant")
 """Members that, when they are true, restrict what becomes of the data."""
@@ -54,6 +59,7 @@ def _openrouter(incoming: Incoming, wishes: Wishes) -> Wishes:
     provider = body.object("provider") or Fields({}, "provider")
     wishes = _provider(provider, wishes)
     off = provider.boolean("allow_fallbacks") is False
+    most, unlimited = _most(provider)
     return attrs.evolve(
         wishes,
         names=_models(incoming, body, "models", wishes),
@@ -61,8 +67,30 @@ def _openrouter(incoming: Incoming, wishes: Wishes) -> Wishes:
         strict=provider.boolean("require_parameters") or wishes.strict,
         private=_kept(provider) or wishes.private,
         members={**wishes.members, "openrouter": given},
-        dropped=(*wishes.dropped, *_route(body), *provider.unread()),
+        dropped=(*wishes.dropped, *_route(body), *provider.unread(), *unlimited),
+        most=most or wishes.most,
     )
+
+
+def _most(provider: Fields) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
+    """The highest prices that may be paid, and the places of those that nothing here has."""
+    given = provider.object("max_price")
+    if given is None:
+        return (), ()
+    most = tuple((kind, _nanos(given, name)) for name, kind in _MOST.items() if given.data.get(name) is not None)
+    return most, tuple(given.path(name) for name in given.data if name not in _MOST)
+
+
+def _nanos(fields: Fields, name: str) -> int:
+    """Nano-dollars of a number of dollars, which OpenRouter takes as text, too."""
+    value, at = fields.any(name), fields.path(name)
+    try:
+        dollars = Decimal(str(value))
+    except InvalidOperation:
+        dollars = Decimal("NaN")
+    if not dollars.is_finite() or not 0 <= dollars <= 10**6:
+        raise invalid(f"{at} must be a number of dollars, 0 or more", at)
+    return int(dollars * NANOS)
 
 
 def _kept(provider: Fields) -> str | None:

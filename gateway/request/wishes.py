@@ -43,7 +43,8 @@ class Wishes:
     ``private``: names a member that says what becomes of the data, which no place here can promise.
 
     ``members`` are those of the body that said this, by their form, whole, and ``rest`` what is left of them;
-    ``dropped`` are the places of wishes that nothing here corresponds to."""
+    ``dropped`` are the places of wishes that nothing here corresponds to. ``most`` are the highest prices that may be
+    paid, by the kinds that a ``Price`` has, in nano-dollars."""
 
     names: tuple[Word, ...] = ()
     order: tuple[Word, ...] = ()
@@ -58,6 +59,7 @@ class Wishes:
     members: Mapping[ClientRouting, Mapping[str, msgspec.Raw]] = attrs.field(factory=dict)
     rest: Mapping[str, msgspec.Raw] = attrs.field(factory=dict)
     dropped: tuple[str, ...] = ()
+    most: tuple[tuple[str, int], ...] = ()
 
     @property
     def names_are_ours(self) -> bool:

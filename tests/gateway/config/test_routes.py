@@ -62,13 +62,6 @@ def test_unavailable_stands_for_the_failures_of_a_place(route):
     assert found.groups[1][0].when == UNAVAILABLE | {"context_too_long"}
 
 
-def test_the_cheapest_target_is_not_known_yet(read):
-    config = read("model_aliases: {r: {targets: [[a, b]], balance: cheapest}}\n")
-    assert config.routes["r"].balance == "cheapest"
-    assert [mistake.path for mistake in config.ineffective] == ["model_aliases.r.balance"]
-    assert "the least busy of a group is asked" in config.warnings[0]
-
-
 def test_everything_about_a_route_is_read(route):
     found = route(
         "{targets: [a, b], balance: lowest_latency, sticky: X-Session, first_content: 10s,"
@@ -341,8 +334,7 @@ def test_a_preference_is_a_route_of_its_models(read, prefer, groups, balance):
     route = config.routes["code"]
     assert [target.target for _, target in route.places] == ["anthropic/claude-sonnet-4-5", "groq/llama"]
     assert ([len(group) for group in route.groups], route.balance) == (groups, balance)
-    unpriced = ["routing_preferences[0].selection_policy.prefer"] if prefer == "cheapest" else []
-    assert {mistake.path for mistake in config.ineffective} == {*unpriced, "routing_preferences[0].description"}
+    assert {mistake.path for mistake in config.ineffective} == {"routing_preferences[0].description"}
 
 
 def test_preferences_of_entries_are_a_route_of_these_entries():
@@ -447,9 +439,11 @@ def test_what_is_probably_not_meant_is_a_warning(tmp_path, route, warnings):
     assert all(text.startswith(start) for text, start in zip(found, warnings, strict=True)), found
 
 
-def test_a_choice_by_price_says_that_there_are_no_prices(read):
-    config = read("model_aliases: {r: {targets: [[a, b]], balance: cheapest}}\n")
-    assert [mistake.path for mistake in config.ineffective] == ["model_aliases.r.balance"]
+def test_a_choice_by_price_says_who_has_none(read):
+    text = "  - {model: vllm/x, base_url: 'http://h/v1'}\nmodel_aliases: {r: {targets: [[a, x]], balance: cheapest}}\n"
+    config = read(text)
+    assert config.routes["r"].balance == "cheapest"
+    assert [text for text in config.warnings if text.startswith("route r: vllm/x has no price, and is asked after")]
 
 
 @pytest.mark.parametrize(

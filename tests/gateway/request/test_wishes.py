@@ -130,7 +130,8 @@ def test_bodies_of_other_routers_are_ordinary_members_unless_the_file_says_so():
 def test_openrouter():
     # https://openrouter.ai/docs/features/provider-routing
     provider = {"order": ["azure"], "only": ["azure", "anthropic"], "ignore": ["openai"], "allow_fallbacks": False,
-                "require_parameters": True, "sort": "price", "max_price": {"prompt": 1}, "quantizations": ["fp8"],
+                "require_parameters": True, "sort": "price", "quantizations": ["fp8"],
+                "max_price": {"prompt": 1, "completion": "2.5", "image": 3},
                 "data_collection": "allow", "zdr": False}  # fmt: skip
     wishes = said("openrouter", models=["second", "best"], route="fallback", provider=provider)
     assert names(wishes) == ["best", "second"]
@@ -138,7 +139,15 @@ def test_openrouter():
     assert [word for _, word in wishes.only or ()] == ["azure", "anthropic"]
     assert wishes.ignored == (("provider.ignore[0]", "openai"),)
     assert (wishes.fallback, wishes.strict, wishes.balance, wishes.private) == ("off", True, "cheapest", None)
-    assert wishes.dropped == ("provider.max_price", "provider.quantizations")
+    assert wishes.dropped == ("provider.quantizations", "provider.max_price.image")
+    assert wishes.most == (("input", 10**9), ("output", 2_500_000_000))
+
+
+@pytest.mark.parametrize("value", ["cheap", -1, True, [], {}, "NaN", "Infinity"])
+def test_a_wrong_highest_price_is_told(value):
+    with pytest.raises(GatewayError) as caught:
+        said("openrouter", provider={"max_price": {"prompt": value}})
+    assert (caught.value.failed.status, caught.value.failed.param) == (400, "provider.max_price.prompt")
 
 
 def test_vercel():
@@ -245,6 +254,8 @@ def test_a_header_outranks_the_body_and_both_narrow():
         ({"ignore": ["anthropic", "azure-eu"]}, ["azure-us", "gpt"]),
         ({"order": ["google-ai-studio"]}, ["sonnet", "azure-eu azure-us", "gpt"]),
         ({"allow_fallbacks": False}, ["sonnet"]),
+        ({"max_price": {"prompt": 1.5}}, ["azure-eu azure-us", "gpt"]),
+        ({"max_price": {"prompt": 100, "completion": "100"}}, ["sonnet", "azure-eu azure-us", "gpt"]),
         ({}, ["sonnet", "azure-eu azure-us", "gpt"]),
     ],
 )
@@ -260,6 +271,7 @@ def test_providers_are_meant_by_entry_or_provider(provider, left):
         ({"order": ["gpt", "deepinfra"]}, "provider.order[1]"),
         ({"ignore": ["opneai"]}, "provider.ignore[0]"),
         ({"order": ["argon"]}, "provider.order[0]"),  # an entry, but not the client's to know of
+        ({"max_price": {"completion": 0.5}}, "provider.max_price"),
         ({"zdr": True}, "provider.zdr"),
         ({"data_collection": "deny"}, "provider.data_collection"),
     ],
