@@ -15,22 +15,15 @@ import msgspec
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.request.parse import Incoming
+from gateway.request.sessions import SessionSource, named_session, short_text
 from providers.apis import CODECS
 
-AffinitySource: TypeAlias = Literal["header", "session", "cache_key", "user", "beginning"]
+AffinitySource: TypeAlias = SessionSource | Literal["header", "beginning"]
 """What names a conversation: the header that the configuration of its route names, one that a client program sends by
 itself, the member ``prompt_cache_key``, the session in ``metadata.user_id``, or nothing but how it begins."""
 
 AUTO: Final = "auto"
 """The value of ``sticky`` that names no header."""
-
-SESSION_HEADERS: Final[Mapping[str, str]] = {
-    "x-claude-code-session-id": "Claude Code and its SDK",
-    "session-id": "Codex, since 0.149",
-    "session_id": "Codex before",
-    "x-session-affinity": "OpenCode",
-}
-"""The headers in which programs name a conversation by themselves, and whose they are; in order of preference."""
 
 SHORT, LONG = 300.0, 3600.0
 """Seconds for which providers keep a prompt since it was last used: by default, and where the request asks for more
@@ -42,9 +35,6 @@ _MARKED: Final = ("cache_control", "system", "tools")
 _LOOKED_THROUGH: Final = 32 * 1024
 """Bytes at either end of such a member in which a lifetime is looked for: marks stand on its first or last parts."""
 
-_SESSION: Final = re.compile(r'session_id\\?"\s*:\s*\\?"([^"\\]{1,128})|_session_([0-9a-f-]{32,36})')
-"""The session in Claude Code's ``metadata.user_id``, which is JSON in a string, and once was ``user_…_session_…``."""
-
 _SYSTEM: Final = ("system", "instructions")
 _NO_TEXT: Final = frozenset(("cache_control", "type", "role", "id", "status", "phase"))
 """What may differ from turn to turn where the text is the same: marks move on, and content is a string or a list."""
@@ -52,7 +42,6 @@ _NO_TEXT: Final = frozenset(("cache_control", "type", "role", "id", "status", "p
 _ENDS: Final = 4096
 """Characters at either end of a text that are read; what begins alike and is as long rarely differs in between."""
 
-_STRING: Final = msgspec.json.Decoder(str | None)
 _ANY: Final = msgspec.json.Decoder()
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -87,28 +76,7 @@ async def find_affinity(sticky: str | None, owner: str, headers: Headers, incomi
 def _named(sticky: str, headers: Mapping[str, str], incoming: Incoming) -> tuple[AffinitySource, str] | None:
     if sticky != AUTO and (name := headers.get(sticky)):
         return "header", name
-    for header in SESSION_HEADERS:
-        if name := headers.get(header):
-            return "session", name
-    if name := _text(incoming.members.get("prompt_cache_key")):
-        return "cache_key", name
-    if (metadata := incoming.members.get("metadata")) is not None and (session := _session(metadata)):
-        return "user", session
-    return None
-
-
-def _text(raw: msgspec.Raw | None) -> str | None:
-    """``raw`` if it is a string that may be a name; what else may stand there is for the provider to refuse."""
-    try:
-        return None if raw is None or len(raw) > _ENDS else _STRING.decode(raw)
-    except msgspec.MsgspecError:
-        return None
-
-
-def _session(metadata: msgspec.Raw) -> str | None:
-    """The session that ``metadata`` names. A user has many conversations, so that one alone says too little."""
-    found = _SESSION.search(bytes(memoryview(metadata)[:_ENDS]).decode(errors="replace"))
-    return None if found is None else found[1] or found[2]
+    return named_session(headers, incoming)
 
 
 def _beginning(incoming: Incoming) -> str | None:
@@ -175,7 +143,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _lifetime(incoming: Incoming) -> float:
     members = incoming.members
-    if _text(members.get("prompt_cache_retention")) == "24h":
+    if short_text(members.get("prompt_cache_retention")) == "24h":
         return LONG
     for name in (*_MARKED, CODECS[incoming.api].wire.conversation.member):
         if (raw := members.get(name)) is not None:

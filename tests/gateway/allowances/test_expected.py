@@ -1,0 +1,99 @@
+"""How much output is reserved for a request: what answers like it have had."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.allowances.expected import AT_FIRST, ENOUGH, AskedOutput, ExpectedOutputs, asked_output, longest
+from gateway.config.loading import from_mapping
+from gateway.request.parse import read_incoming
+from gateway.routing.router import Router
+
+
+def told(outputs: ExpectedOutputs, *answers: int, client: str = "alice", model: str = "openai/m") -> None:
+    for output in answers:
+        outputs.learn(client, model, output)
+
+
+def test_a_small_limit_of_the_clients_is_what_is_expected():
+    outputs = ExpectedOutputs()
+    assert [outputs.tokens("alice", "openai/m", most) for most in (1, 4096)] == [1, 4096]
+
+
+def test_a_large_limit_says_little():
+    # Reserving 32,000 tokens for each refuses what would have cost a tenth: BerriAI/litellm#40002.
+    outputs = ExpectedOutputs()
+    assert [outputs.tokens("alice", "openai/m", most) for most in (4097, 32_000, None)] == [AT_FIRST] * 3
+
+
+def test_answers_like_it_say_more():
+    outputs = ExpectedOutputs()
+    told(outputs, *range(1, 101))
+    assert outputs.tokens("alice", "openai/m") == 95
+    assert outputs.tokens("bob", "openai/m") == AT_FIRST
+    assert outputs.tokens("alice", "openai/other") == AT_FIRST
+
+
+def test_the_last_answers_count():
+    outputs = ExpectedOutputs()
+    told(outputs, *[9000] * 50, *[100] * 100)
+    assert outputs.tokens("alice", "openai/m") == 100
+
+
+def test_a_few_answers_say_nothing_yet():
+    outputs = ExpectedOutputs()
+    told(outputs, *[10] * (ENOUGH - 1))
+    assert outputs.tokens("alice", "openai/m") == AT_FIRST
+    told(outputs, 10)
+    assert outputs.tokens("alice", "openai/m") == 10
+
+
+def test_no_more_is_expected_than_is_allowed():
+    outputs = ExpectedOutputs()
+    told(outputs, *[20_000] * ENOUGH)
+    assert outputs.tokens("alice", "openai/m", 5000) == 5000
+    assert outputs.tokens("alice", "openai/m") == 20_000
+
+
+def test_a_bounded_number_of_models_is_remembered():
+    outputs = ExpectedOutputs(most=2)
+    for model in ("a", "b", "c"):
+        told(outputs, *[10] * ENOUGH, model=model)
+    assert [outputs.tokens("alice", model) for model in ("a", "b", "c")] == [AT_FIRST, 10, 10]
+
+
+BODIES: dict[str, dict[str, Any]] = {
+    "chat": {"messages": [{"role": "user", "content": "Hello."}]},
+    "messages": {"messages": [{"role": "user", "content": "Hello."}]},
+    "responses": {"input": "Hello."},
+}
+
+
+@pytest.mark.parametrize(
+    ("api", "members", "asked"),
+    [
+        ("chat", {"max_completion_tokens": 100}, AskedOutput(100)),
+        ("chat", {"max_tokens": 100, "n": 3}, AskedOutput(100, 3)),
+        ("messages", {"max_tokens": 32_000}, AskedOutput(32_000)),
+        ("responses", {"max_output_tokens": 7}, AskedOutput(7)),
+        ("responses", {"max_output_tokens": None}, AskedOutput()),
+        ("chat", {"max_tokens": "many", "n": 0}, AskedOutput()),
+        ("chat", {"max_tokens": 1e30}, AskedOutput()),
+        ("chat", {}, AskedOutput()),
+    ],
+)
+def test_the_limit_of_each_api_is_read(api, members, asked):
+    incoming = read_incoming(api, json.dumps({"model": "m", **BODIES[api], **members}).encode())
+    assert asked_output(incoming) == asked
+
+
+@pytest.mark.parametrize(
+    ("model", "most", "tokens"),
+    [("openai/gpt-5", 100, 100), ("openai/gpt-5", None, 128_000), ("anthropic/claude-opus-4-1", None, 32_000)],
+)
+def test_all_that_could_come(model, most, tokens):
+    speaks = ["messages"] if model.startswith("anthropic") else ["chat"]
+    entry = {"model": model, "access_key": "sk-of-somebody-0123456789", "speaks": speaks}
+    router = Router(from_mapping({"version": "v0.4.0", "model_providers": [entry]}))
+    assert longest(router.plan(model, "messages").first, most) == tokens
