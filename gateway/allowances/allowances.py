@@ -8,6 +8,7 @@ import trio
 
 from gateway.allowances.allowance import Allowance, Holder
 from gateway.allowances.budgets import budget_allowances
+from gateway.allowances.rates import rate_allowances
 from gateway.allowances.standing import Refusals
 from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry
 from gateway.counters.counter import Claim, Counters
@@ -98,4 +99,4 @@ def _of_entry(entry: ModelEntry, zone: str) -> tuple[Allowance, ...]:
 
 def allowances_of(holder: Holder, settings: ClientKey | ClientGroup | ModelEntry, zone: str) -> tuple[Allowance, ...]:
     """What the file gives to ``holder``; ``zone`` is the one in which periods begin."""
-    return budget_allowances(holder, settings.budgets, zone)
+    return (*rate_allowances(holder, settings.ratelimits), *budget_allowances(holder, settings.budgets, zone))

@@ -1,26 +1,74 @@
-"""The refusal of a request whose client, or whose target, has no allowance left."""
+"""The refusal of a request for which an allowance has no room: it says which, whose, and when to try again."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from gateway.allowances.allowance import Allowance
+from gateway.allowances.allowance import Allowance, Holder, HolderKind, Measure
 from gateway.allowances.used_up import used_up
 from gateway.counters.counter import Shortage
+from gateway.http.headers import header_safe
 from streams.events import ErrorInfo
+
+CODE: Final = "rate_limit_exceeded"
+"""The code of OpenAI's own, on which programs wait and try again."""
+
+UNKNOWN_WAIT: Final = 1
+"""Seconds to wait for the end of other requests: without any, programs try again at once
+(lidge-jun/opencodex#4653)."""
+
+_TITLES: Final[Mapping[HolderKind, str]] = {
+    "client_keys": "client key",
+    "client_groups": "client group",
+    "model_providers": "entry",
+    "ratelimits": "ratelimits",
+}
+_NOUNS: Final[Mapping[Measure, str]] = {
+    "requests": "requests",
+    "tokens": "tokens",
+    "input_tokens": "input tokens",
+    "output_tokens": "output tokens",
+}
+_EXACT: Final = 1e-3
+"""Seconds: what is added up in floating point is never exact."""
 
 
 def refusal(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
-    """The error for a request that meets these shortages, of which there is at least one and all are named."""
+    """The error of a request that met the shortages ``short``, of which there is at least one. All are named
+    (maximhq/bifrost#3500), and the wait is that after which this very request would pass."""
     if (spent := used_up(short)) is not None:
         return spent
-    told = ", ".join(f"{one.holder} {one.measure} {one.text}" for one, _ in short)
-    wait = max(math.ceil(found.wait or 1) for _, found in short)
-    ours = any(one.holder.kind == "model_providers" for one, _ in short)
+    wait = max(_wait(shortage) for _, shortage in short)
+    limits = tuple(dict.fromkeys(f"{one.holder}.{one.measure}" for one, _ in short))
+    told = "; ".join(dict.fromkeys(f"{title(one.holder)}: {amount(one)}" for one, _ in short))
     return ErrorInfo(
         "rate_limited",
-        told,
-        code="rate_limit_exceeded",
-        headers=(("retry-after", str(wait)),),
-        reason="rate_limited" if ours else None,
+        f"Rate limit of this gateway reached: {told}. Try again in {wait}s.",
+        code=CODE,
+        headers=(("retry-after", str(wait)), limit_header(limits)),
+        details={"code": CODE, "limits": limits},
+        reason="rate_limited" if any(one.holder.kind == "model_providers" for one, _ in short) else None,
         wait=float(wait),
     )
+
+
+def limit_header(limits: Sequence[str]) -> tuple[str, str]:
+    """The header by which programs know that it is not a provider's limit, and which it is."""
+    return "x-trigate-limit", header_safe(", ".join(limits))
+
+
+def title(holder: Holder) -> str:
+    """Whose an allowance is, for people: ``client key alice``."""
+    return f"{_TITLES[holder.kind]} {holder.name}"
+
+
+def amount(allowance: Allowance) -> str:
+    """How much it is, for people: ``400k tokens/m``."""
+    if allowance.measure == "concurrent":
+        return f"{allowance.text} at once"
+    much, _, time = allowance.text.partition("/")
+    return f"{much} {_NOUNS.get(allowance.measure, allowance.measure)}/{time}"
+
+
+def _wait(shortage: Shortage) -> int:
+    return UNKNOWN_WAIT if shortage.wait is None else max(1, math.ceil(shortage.wait - _EXACT))

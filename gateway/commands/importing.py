@@ -20,6 +20,7 @@ from gateway.commands.litellm import (
     COMPATIBLE,
     GUARDS,
     HERE_ANYWAY,
+    MOST_AT_ONCE,
     NO_CONVERSATION,
     NO_COUNTERPART,
     NO_KEYS,
@@ -256,6 +257,7 @@ def _params(
     carried = CARRIED | NO_MATTER | ({"timeout", "request_timeout"} if timed else set())
     if limits := dict(_ratelimits(params)):
         entry["ratelimits"] = limits
+        carried |= {param for param, (limit, _) in _RATES.items() if limit in limits}
     for param, value in params.items():
         if param == "max_tokens" and prefix == "anthropic" and type(value) is int and value > 0:
             entry["quirks"] = {"default_max_tokens": value}
@@ -275,7 +277,7 @@ def _ratelimits(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for param, (limit, unit) in _RATES.items():
         number = _positive(params.get(param))
         if number is not None and number == int(number):
-            yield limit, f"{int(number)}{unit}" if unit else int(number)
+            yield limit, f"{int(number)}{unit}" if unit else min(int(number), MOST_AT_ONCE)
 
 
 def _info(name: str, entry: dict[str, Any], info: dict[str, Any], result: Result) -> Iterator[str]:

@@ -124,6 +124,9 @@ NO_KEYS: Final = _words(
 
 # Settings
 
+MOST_AT_ONCE: Final = 10**6
+"""The largest number of requests under way at once that a file can give."""
+
 CARRIED: Final = _words(
     "model api_base base_url api_key api_version extra_headers headers organization litellm_credential_name "
     "weight order num_retries max_retries"
@@ -166,9 +169,10 @@ _ROWS: Final = (
      "vertex_credentials"),
     (Group.PROTECTION, "write it as a target with `when: [context_too_long]`", "context_window_fallback_dict"),
     (Group.PROTECTION, _RETRIES, "retry_policy model_group_retry_policy"),
-    (Group.PROTECTION, "it stands under ratelimits, which are not enforced yet", "rpm tpm max_parallel_requests"),
-    (Group.PROTECTION, "there are no rate limits yet", "default_max_rpm default_max_tpm default_api_key_rpm_limit "
-     "default_api_key_tpm_limit model_rpm_limit model_tpm_limit"),
+    (Group.PROTECTION, "it is no whole number, which `ratelimits` need", "rpm tpm max_parallel_requests"),
+    (Group.PROTECTION, "write `ratelimits` on each entry, client key or group that they are for",
+     "default_max_rpm default_max_tpm default_api_key_rpm_limit default_api_key_tpm_limit model_rpm_limit "
+     "model_tpm_limit"),
     (Group.PROTECTION, "limits.in_flight and limits.upstream_connections are for all models and clients together",
      "default_max_parallel_requests"),
     (Group.PROTECTION, "guardrails are not here", "guardrails guardrails_list guardrail_settings policies "

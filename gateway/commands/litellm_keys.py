@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from gateway.commands.litellm import Group, Loss
+from gateway.commands.litellm import MOST_AT_ONCE, Group, Loss
 from gateway.config.document import ConfigError, Mistake
 from streams.surrogates import NOT_JSON
 
@@ -47,12 +47,7 @@ _WHY: Final[Mapping[Group, str]] = {
 }
 
 
-_STANDS: Final[Mapping[str, str]] = {
-    "rpm_limit": "ratelimits",
-    "tpm_limit": "ratelimits",
-    "max_parallel_requests": "ratelimits",
-    "max_budget": "budgets",
-}
+_STANDS: Final[Mapping[str, str]] = {"max_budget": "budgets"}
 """Columns that are carried over, and under which key: nothing enforces them yet, so that they are losses, too."""
 
 _RATES: Final = (
@@ -220,7 +215,9 @@ def _limits(row: Mapping[str, Any]) -> dict[str, Any]:
     for column, limit, unit in _RATES:
         number = _number(row.get(column))
         if number is not None and number == int(number):
-            found.setdefault("ratelimits", {})[limit] = f"{int(number)}{unit}" if unit else int(number)
+            found.setdefault("ratelimits", {})[limit] = (
+                f"{int(number)}{unit}" if unit else min(int(number), MOST_AT_ONCE)
+            )
     budget, duration = _number(row.get("max_budget")), str(row.get("budget_duration") or "")
     period = _PERIODS.get(duration) or (duration if _DAYS.fullmatch(duration) else None)
     if budget is not None and period is not None:
@@ -268,7 +265,8 @@ def _without_limits(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) 
     usual."""
     for group, columns in _LIMITS.items():
         for column in columns:
-            if some := [items[key.digest]["name"] for key in held if _says(key.row.get(column))]:
+            lost = [key for key in held if _says(key.row.get(column)) and column not in _carried(items[key.digest])]
+            if some := [items[key.digest]["name"] for key in lost]:
                 yield Loss(group, f"{column} of {_some(some)}", _why(group, column, items))
     if some := [items[key.digest]["name"] for key in held if key.expires is not None]:
         yield Loss(Group.PROTECTION, f"expires of {_some(some)}", "a key holds until it is taken out of the file")
@@ -277,6 +275,11 @@ def _without_limits(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) 
         yield Loss(
             Group.PROTECTION, f"the teams of {_some(some)}", "their models are not in the export: all may be used"
         )
+
+
+def _carried(item: Mapping[str, Any]) -> Iterator[str]:
+    """The columns of which an ``item`` has the limit."""
+    return (column for column, limit, _ in _RATES if limit in item.get("ratelimits", {}))
 
 
 def _why(group: Group, column: str, items: Mapping[str, dict[str, Any]]) -> str:

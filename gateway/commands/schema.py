@@ -74,6 +74,15 @@ SHAPES: Mapping[Any, Shape] = {
     kinds.Share: {"anyOf": [_text(kinds.SHARE.pattern), VARIABLE]},
     kinds.Dollars: {"anyOf": [_number(0), _text(rf"{_AMOUNT}\s*"), VARIABLE]},
     kinds.Weight: {"anyOf": [_number(0), _text(rf"{_AMOUNT}\s*"), VARIABLE]},
+    kinds.RateAmount: {
+        "anyOf": [
+            _text(
+                r"\s*(?=[0-9.]*[1-9])(?:[0-9]{1,15}(?:\.0{1,3})?|[0-9]{1,15}(?:\.[0-9]{1,3})?[kKM])"
+                r"\s*/\s*(?:s|second|m|minute|h|hour|d|day)\s*"
+            ),
+            VARIABLE,
+        ]
+    },
     kinds.HeaderName: {"anyOf": [_text(_NAME), VARIABLE]},
     kinds.ProbePath: {"anyOf": [_text(r"/[!-~]*"), VARIABLE]},
     kinds.Reason: {"anyOf": [{"enum": list(kinds.REASONS)}, VARIABLE]},

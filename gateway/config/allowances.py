@@ -22,6 +22,9 @@ class Rate:
     seconds: float
     text: str
 
+    def __str__(self) -> str:
+        return self.text
+
 
 @attrs.frozen
 class RateLimits:

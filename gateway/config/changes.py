@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import attrs
 
+from gateway.config.allowances import Rate
 from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry, Route
 from gateway.config.spelling import spelled_value
 
@@ -131,6 +132,7 @@ def _client_key(old: ClientKey, new: ClientKey) -> Iterator[str]:
     if old.until != new.until:
         yield f"until {spelled_value('until', old.until)} → {spelled_value('until', new.until)}"
     yield from (f"limits.{text}" for text in _members(old.limits, new.limits))
+    yield from (f"ratelimits.{text}" for text in _members(old.ratelimits, new.ratelimits))
     for name in ("models", "only", "budgets"):
         if (before := getattr(old, name)) != (after := getattr(new, name)):
             yield f"{name} {spelled_value(name, before)} → {spelled_value(name, after)}"
@@ -183,7 +185,7 @@ def _settings(old: Config, new: Config) -> Iterator[Change]:
 
 
 def _differing(written: str, name: str, before: Any, after: Any) -> Iterator[str]:
-    if attrs.has(type(before)) and type(before) is type(after):
+    if attrs.has(type(before)) and type(before) is type(after) and not isinstance(before, Rate):
         yield from (f"{written}.{text}" for text in _members(before, after))
     else:
         shown = spelled_value(name, before), spelled_value(name, after)

@@ -8,6 +8,7 @@ from gateway.config.entries import Entries
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.patterns import matches_one
+from gateway.config.ratelimits import build_ratelimits
 from gateway.config.schema import RawClientGroup, RawClientKey, RawConfig
 from gateway.config.settings import ClientGroup, ClientKey
 from gateway.config.wording import describe, nearest
@@ -27,10 +28,9 @@ def build_groups(raw: RawConfig, entries: Entries, findings: Findings) -> dict[s
             found = f"the name {item.name} is taken already" if item.name else "an empty name"
             findings.wrong((*path, "name"), found, "give each group its own name")
         check_access(item, path, raw, entries, findings)
-        groups.setdefault(
-            item.name,
-            ClientGroup(item.name, item.models, item.only, budgets=build_budgets(item.budgets, path, findings)),
-        )
+        ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
+        budgets = build_budgets(item.budgets, path, findings)
+        groups.setdefault(item.name, ClientGroup(item.name, item.models, item.only, ratelimits, budgets))
     for name in groups.keys() - {item.group for item in raw.client_keys or () if item is not None}:
         findings.warn(f"client_groups: nobody is in {name}: write `group: {name}` in an item of client_keys")
     return groups

@@ -11,6 +11,7 @@ from gateway.config.document import Path
 from gateway.config.entries import Entries
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
+from gateway.config.ratelimits import build_ratelimits
 from gateway.config.schema import RawAcceptedKey, RawClientKey, RawClientLimits, RawConfig, given
 from gateway.config.settings import AcceptedKey, ClientKey, ClientLimits
 from gateway.config.weak_secrets import short
@@ -55,6 +56,7 @@ def build_client_keys(raw: RawConfig, entries: Entries, findings: Findings) -> t
             item.certificate,
             item.only,
             group,
+            ratelimits=build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings),
             budgets=build_budgets(item.budgets, path, findings),
         )
         check_wall(client, path, entries, findings)

@@ -36,6 +36,7 @@ from gateway.config.schema import (
     RawMetrics,
     RawOverrides,
     RawPrice,
+    RawQueue,
     RawRouteTarget,
 )
 from gateway.config.unknown import about, advice
@@ -114,6 +115,14 @@ def _sticky(value: Any, _: Any) -> Any:
     if isinstance(value, str):
         return converter.structure(value, HeaderName)
     raise Wrong(described_word(value), "this must be auto, false or the name of a header")
+
+
+def _queue(value: Any, _: Any) -> Any:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value == 0):
+        return value
+    if isinstance(value, dict):
+        return converter.structure(value, RawQueue)
+    raise Wrong(describe(value), "this must be a mapping such as {size: 64, wait: 3s}, or 0 for no queue")
 
 
 def _hedge_after(value: Any, _: Any) -> Any:
@@ -218,6 +227,7 @@ for _kind, _hook in {
     Literal[False] | HeaderName | None: _sticky,
     Wait | Literal["p95"]: _hedge_after,
     RawPrice | Literal["free"] | None: _price,
+    Literal[0] | RawQueue | None: _queue,
 }.items():
     converter.register_structure_hook(_kind, _hook)
 

@@ -12,6 +12,7 @@ from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.names import Names
 from gateway.config.prices import build_price
+from gateway.config.ratelimits import build_queue, build_ratelimits
 from gateway.config.schema import RawConfig, RawEntry
 from gateway.config.settings import CircuitSettings, Keeper, ModelEntry, Retries
 from gateway.config.timeouts import changed
@@ -108,6 +109,7 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
     speaks = _speaks(raw, path, provider, findings)
     _check_probe(raw, path, provider, findings)
     _note(name, raw, provider, findings)
+    ratelimits = build_ratelimits(raw.ratelimits, (*path, "ratelimits"), findings)
     return ModelEntry(
         name=name,
         provider=provider,
@@ -131,6 +133,8 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
         if raw.circuit is None
         else changed_circuit(defaults.circuit, raw.circuit, (*path, "circuit"), findings),
         probe=raw.probe,
+        ratelimits=ratelimits,
+        queue=build_queue(raw.queue, name, ratelimits, findings),
         budgets=build_budgets(raw.budgets, path, findings),
         price=build_price(raw.price, provider.id, model, (*path, "price"), findings),
         written=raw.model,

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal, NewType, TypeAlias, get_args
 from urllib.parse import urlsplit
 
-from gateway.config.allowances import SpendingBudget
+from gateway.config.allowances import Rate, SpendingBudget
 from gateway.config.amounts import read_budget
 from gateway.config.expanded import Expanded, Unresolved
 from gateway.config.secret_files import SecretFile
@@ -33,6 +33,7 @@ Share = NewType("Share", float)  # 0 to 1, written in percent
 Weight = NewType("Weight", float)
 Dollars = NewType("Dollars", float)
 PromptLength = NewType("PromptLength", int)  # in tokens
+RateAmount = NewType("RateAmount", Rate)
 HeaderName = NewType("HeaderName", str)  # in lower case
 ProbePath = NewType("ProbePath", str)
 Reason = NewType("Reason", str)  # one of ``REASONS``
@@ -262,6 +263,25 @@ def _prompt_length(value: Any, _: Any) -> int:
 PROMPT_LENGTH = re.compile(r"([0-9]{1,9})([kKmM]?)")
 _THOUSANDS: Mapping[str, int] = {"": 1, "k": 10**3, "m": 10**6}
 
+_RATE_EXPECTED = "this must be an amount for a time, such as 600/m, 2M/m, 50k/d or 10/s"
+_TIMES = {"s": 1.0, "second": 1.0, "m": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0, "d": 86400.0, "day": 86400.0}
+_MULTIPLES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6}
+RATE = re.compile(rf"([0-9]{{1,15}})(?:\.([0-9]{{1,3}}))?([kKM]?)\s*/\s*({'|'.join(_TIMES)})")
+"""Of a fraction nothing may be left over: ``1.5M`` is whole, ``0.5`` is not."""
+
+
+def _rate(value: Any, _: Any) -> Rate:
+    match = RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise Wrong(describe(value), _RATE_EXPECTED)
+    whole, fraction, multiple, unit = match[1], match[2] or "", match[3], match[4]
+    amount, rest = divmod(int(whole + fraction) * _MULTIPLES[multiple], 10 ** len(fraction))
+    if rest:
+        raise Wrong(describe(value), "this must come to a whole number: write it for a longer time, such as 30/m")
+    if not amount:
+        raise Wrong(describe(value), "with this nothing would ever pass: leave it out for no limit")
+    return Rate(amount, _TIMES[unit], re.sub(r"\s", "", value))
+
 
 def _header_name(value: Any, _: Any) -> str:
     text = _text(value, _)
@@ -335,6 +355,7 @@ READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
     Weight: _weight,
     Dollars: _dollars,
     PromptLength: _prompt_length,
+    RateAmount: _rate,
     HeaderName: _header_name,
     ProbePath: _probe_path,
     Reason: _reason,

@@ -27,6 +27,8 @@ from gateway.config.schema import (
     RawOverrides,
     RawPreference,
     RawPrice,
+    RawQueue,
+    RawRateLimits,
     RawRetries,
     RawRouteTarget,
     RawSelectionPolicy,
@@ -295,6 +297,16 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "the targets of a route of this name, in the order of the file. See [below](#routing_preferences).",
             "none",
         ),
+        "ratelimits": Key(
+            "What this place bears, for all clients together; a wildcard's are for all of its models. Of several "
+            "targets one that is full is passed over. See [ratelimits](#ratelimits).",
+            "no limit",
+        ),
+        "queue": Key(
+            "Requests wait here for a place of `ratelimits`, before they go on to the next target; see "
+            "[queue](#queue).",
+            "`0`: none",
+        ),
         "probe": Key(
             "A path of a server of your own, such as `/health`, that is asked every 5 seconds: while it fails the "
             "server is left alone.",
@@ -344,6 +356,22 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "The failures of those before it that lead here; see [targets](#targets).",
             "`[unavailable]`",
         ),
+    },
+    RawRateLimits: {
+        "requests": Key("Requests in a time, such as `600/m`.", "no limit"),
+        "tokens": Key("Tokens in a time, those of requests and of answers together, such as `2M/m`.", "no limit"),
+        "input_tokens": Key("Tokens of requests in a time.", "no limit"),
+        "output_tokens": Key("Tokens of answers in a time, with what the model thinks.", "no limit"),
+        "concurrent": Key("Requests under way at once.", "no limit"),
+        "count_cached": Key(
+            "Whether tokens that the provider reads from its cache count among `tokens` and `input_tokens`. Most "
+            "providers do not count them either.",
+            "`false`",
+        ),
+    },
+    RawQueue: {
+        "size": Key("The requests that may wait at once; one more goes on to the next target.", "required"),
+        "wait": Key("How long each of them waits at most; then it goes on to the next target.", "`5s`"),
     },
     RawEntryPreference: {
         "name": Key("The name of a route that this entry is a target of.", "required"),
@@ -454,6 +482,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "targets by way of those that are among these.",
             "all",
         ),
+        "ratelimits": Key(
+            "How much it may ask for, and how much at once; see [ratelimits](#ratelimits). One request too many is a "
+            "429 that says which limit it is, and when to try again.",
+            "no limit",
+        ),
         "limits": Key("Its own [shares](#shares), where they are not those of all.", "`limits.per_client`"),
         "budgets": Key(
             "What it may spend, such as `[20 usd/day, 5 usd/run]`; see [below](#budgets). Its group's hold besides.",
@@ -464,6 +497,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "name": Key("What `group` of a client calls it. Unique.", "required"),
         "models": Key("As a client's `models`.", "all"),
         "only": Key("As a client's `only`.", "all"),
+        "ratelimits": Key("As a client's `ratelimits`, for all of its clients together.", "no limit"),
         "budgets": Key("What all of its clients together may spend, as a client's `budgets`.", "none"),
     },
     RawAcceptedKey: {

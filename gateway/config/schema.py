@@ -29,6 +29,7 @@ from gateway.config.kinds import (
     ProbePath,
     PromptLength,
     QuirkChanges,
+    RateAmount,
     Reason,
     SealingKeys,
     Secret,
@@ -54,7 +55,6 @@ def later(consequence: str) -> dict[str, str]:
     return {ACCEPTED: f"accepted, not enforced yet: {consequence}"}
 
 
-_UNLIMITED = "as many requests and tokens pass as come"
 _BY_NAME = "requests go to the model that they name"
 
 
@@ -133,6 +133,22 @@ class RawHedge:
 
 
 @attrs.frozen
+class RawRateLimits:
+    requests: RateAmount | None = None
+    tokens: RateAmount | None = None
+    input_tokens: RateAmount | None = None
+    output_tokens: RateAmount | None = None
+    concurrent: Natural | None = None
+    count_cached: bool | None = None
+
+
+@attrs.frozen
+class RawQueue:
+    size: Natural
+    wait: Wait | None = None
+
+
+@attrs.frozen
 class RawEntryPreference:
     """A use that the model of an entry is preferred for."""
 
@@ -208,8 +224,8 @@ class RawEntry:
     retries: RawRetries | None = None
     circuit: RawCircuit | None = None
     probe: ProbePath | None = None
-    ratelimits: Any = attrs.field(default=None, metadata=later("it gets as many requests as come"))
-    queue: Any = attrs.field(default=None, metadata=later("no request waits for its place there"))
+    ratelimits: RawRateLimits | None = None
+    queue: Literal[0] | RawQueue | None = None
     budgets: tuple[Budget, ...] = ()
     price: RawPrice | Literal["free"] | None = None
     routing_preferences: tuple[RawEntryPreference, ...] | None = None
@@ -317,7 +333,7 @@ class RawClientKey:
     group: str | None = None
     only: tuple[str, ...] | None = None
     limits: RawClientLimits | None = None
-    ratelimits: Any = attrs.field(default=None, metadata=later(_UNLIMITED))
+    ratelimits: RawRateLimits | None = None
     budgets: tuple[Budget, ...] = ()
 
 
@@ -326,7 +342,7 @@ class RawClientGroup:
     name: str
     models: tuple[str, ...] | None = None
     only: tuple[str, ...] | None = None
-    ratelimits: Any = attrs.field(default=None, metadata=later(_UNLIMITED))
+    ratelimits: RawRateLimits | None = None
     budgets: tuple[Budget, ...] = ()
 
 

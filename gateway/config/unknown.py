@@ -21,6 +21,8 @@ from gateway.config.schema import (
     RawLimits,
     RawListener,
     RawMetrics,
+    RawQueue,
+    RawRateLimits,
     RawRetries,
     RawRouteTarget,
     RawStateStorage,
@@ -65,14 +67,6 @@ class Instead:
 
 
 ABSENT: Final = (
-    Absent(
-        "Rate limits",
-        "nobody is held to requests or tokens a minute; `limits.in_flight` bounds what runs at once",
-        "rate_limits rate_limit rate_limiting ratelimit throttle throttling quota quotas rpm tpm rpm_limit "
-        "tpm_limit requests_per_minute tokens_per_minute max_rpm max_tpm",
-        (ROOT, ENTRY, CLIENT, RawLimits, LISTENER),
-        words="rpm tpm rps",
-    ),
     Absent(
         "Budgets and prices",
         "tokens are counted, in the log and in `/metrics`, but not priced, and nobody is stopped",
@@ -156,6 +150,11 @@ _ONE_ENTRY = "list the models under `model_providers`, each as `- model: PROVIDE
 _OF_AN_ENTRY = "it belongs to an entry of `model_providers`"
 _OF_A_NAME = "a name has them: `model_aliases: {NAME: {targets: [FIRST, NEXT]}}`"
 _OVER_HTTP = "write `base_url: https://HOST:PORT/PREFIX`"
+
+_RATES: Final = (
+    "rate_limits rate_limit rate_limiting ratelimit throttle throttling quota quotas rpm tpm rpm_limit tpm_limit "
+    "requests_per_minute tokens_per_minute max_rpm max_tpm"
+)
 
 INSTEAD: Final = (
     Instead(_LITELLM, "model_list litellm_settings general_settings litellm_params callback_settings credential_list",
@@ -324,8 +323,23 @@ INSTEAD: Final = (
             (LISTENER,)),
     Instead("it is for all listeners: write it at the root", "cors limits timeouts drain keep_alive ui metrics strict "
             "websocket log_level model_providers llm_providers model_aliases", (LISTENER,)),
-    Instead("write it as `limits: {in_flight: …}`", "concurrency max_concurrency max_requests parallel_requests "
-            "max_parallel_requests max_in_flight in_flight", (CLIENT,)),
+    Instead("write it as `limits: {in_flight: …}`", "max_requests max_in_flight in_flight", (CLIENT,)),
+    Instead("write it as `ratelimits: {concurrent: …}`", "concurrent concurrency max_concurrency parallel_requests "
+            "max_parallel_requests max_concurrent", (CLIENT, RawClientGroup, ENTRY), words="concurrency parallel"),
+    Instead("write it as `ratelimits: {requests: 60/m, tokens: 100k/m}`", f"{_RATES} limits limit", (ENTRY,),
+            words="rpm tpm rps"),
+    Instead("write it as `ratelimits: {requests: 60/m, tokens: 100k/m}`", _RATES, (CLIENT, RawClientGroup),
+            words="rpm tpm rps"),
+    Instead("`ratelimits: {requests: 60/m}` stands on an entry, on a client's key or on a group of these", _RATES,
+            (ROOT, RawLimits, LISTENER), words="rpm tpm rps"),
+    Instead("write it as `requests: 60/m`", "rpm rpm_limit max_rpm requests_per_minute request rps rph rpd",
+            (RawRateLimits,)),
+    Instead("write it as `tokens: 100k/m`", "tpm tpm_limit max_tpm tokens_per_minute token tpd", (RawRateLimits,)),
+    Instead("write it as `concurrent`", "concurrency max_concurrency max_parallel_requests parallel_requests in_flight "
+            "max_concurrent", (RawRateLimits,)),
+    Instead("it stands beside `ratelimits`", "queue", (RawRateLimits,)),
+    Instead("write it as `size`", "max_size length limit depth max", (RawQueue,)),
+    Instead("write it as `wait`", "timeout max_wait", (RawQueue,)),
     Instead("write it as `in_flight`", "requests concurrency max_concurrency max_requests parallel_requests "
             "max_parallel_requests max_in_flight", (RawLimits,)),
     Instead("write it as `request_body`", "body max_body body_size max_body_size request max_request_size",

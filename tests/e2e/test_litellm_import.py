@@ -38,7 +38,7 @@ def gateway(folder: Path) -> Iterator[Started]:
         checked = run("check", "trigate.yaml", cwd=folder, env=env)
         assert checked.returncode == 0, checked.stderr
         strict = run("check", "--strict", "trigate.yaml", cwd=folder, env=env)
-        assert {line.split("]")[1].split(":")[0] for line in strict.stderr.splitlines()[1:]} == {".ratelimits"}
+        assert strict.returncode == 0, strict.stderr
         with started("serve", "trigate.yaml", "--port", "0", cwd=folder, env=env) as process:
             yield process
 

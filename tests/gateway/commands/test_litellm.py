@@ -224,11 +224,11 @@ def test_an_alias_of_a_name_with_several_targets_has_them_too():
     assert targets(*models, name="old", router_settings=settings) == targets(*models)
 
 
-def test_what_a_models_place_bears_stands_in_its_entry_though_nothing_enforces_it_yet():
+def test_what_a_models_place_bears_stands_in_its_entry():
     found = imported({"model_list": [item("m", "openai/a", rpm=60, tpm=1000, max_parallel_requests=5)]})
     ((_, entry),) = found.entries
     assert entry["ratelimits"] == {"requests": "60/m", "tokens": "1000/m", "concurrent": 5}
-    assert [loss.why for loss in found.losses] == ["it stands under ratelimits, which are not enforced yet"] * 3
+    assert found.losses == []
 
 
 def test_a_key_for_a_group_may_use_its_name():
@@ -253,8 +253,8 @@ LOST = [
     ({"model_list": [item("u", "openai/x", api_base="ftp://x")]}, "u (openai/x): 'ftp://x'"),
     ({"model_list": [{"model_name": 5}]}, "an item of model_list"),
     (
-        {"model_list": [item("r", "openai/x", rpm=5, temperature=0)]},
-        "rpm of r: it stands under ratelimits, which are not enforced",
+        {"model_list": [item("r", "openai/x", rpm=0.5, temperature=0)]},
+        "rpm of r: it is no whole number",
     ),
     ({"model_list": [item("r", "openai/x", temperature=0)]}, "temperature of r: what requests do not say"),
     ({"router_settings": {"fallbacks": [{"m": ["n"]}]}}, "fallbacks from m to n: no such model is above"),
@@ -311,8 +311,7 @@ GROUPS = [
     (Group.NAMES, [], {"general_settings": {"store_model_in_db": True}}),
     (Group.NAMES, [], {"router_settings": {"model_group_alias": {"x": "nope"}}}),
     (Group.PROTECTION, [], {"router_settings": {"fallbacks": [{"m": ["gone"]}]}}),
-    (Group.PROTECTION, [item("r", "openai/r", rpm=5)], {}),
-    (Group.PROTECTION, [item("r", "openai/r", max_parallel_requests=5)], {}),
+    (Group.PROTECTION, [item("r", "openai/r", rpm=0.5)], {}),
     (Group.PROTECTION, [], {"guardrails": [{"guardrail_name": "g"}]}),
     (Group.PROTECTION, [], {"litellm_settings": {"callbacks": ["presidio"]}}),
     (Group.PROTECTION, [], {"litellm_settings": {"retry_policy": {"TimeoutErrorRetries": 3}}}),
@@ -460,13 +459,14 @@ def test_a_key_that_nobody_can_vouch_for_is_lost(columns, group, what):
         ({"max_parallel_requests": 5, "rpm_limit": "many"}, {"ratelimits": {"concurrent": 5}}),
     ],
 )
-def test_the_limits_of_a_key_stand_in_its_item_and_are_lost_until_something_enforces_them(columns, limits):
+def test_the_limits_of_a_key_stand_in_its_item(columns, limits):
     result = exported(**columns)
     assert [{name: one[name] for name in limits} for one in result.client_keys] == [limits]
     assert {"budgets", "ratelimits"} & set(result.client_keys[0]) == set(limits)
-    assert {loss.what.split()[0] for loss in result.losses} == set(columns) - {"budget_duration"}
+    lost = {name for name, value in columns.items() if name == "max_budget" or value == "many"}
+    assert {loss.what.split()[0] for loss in result.losses} == lost
     for loss in result.losses:
-        assert ("which nothing enforces yet" in loss.why) == bool(limits)
+        assert ("which nothing enforces yet" in loss.why) == ("budgets" in limits)
     from_mapping(yaml.safe_load("\n".join(lines(result, "f"))))
 
 
@@ -478,7 +478,7 @@ def test_a_key_for_no_model_of_its_own_is_told_so():
 @pytest.mark.parametrize(
     ("columns", "group", "what"),
     [
-        ({"rpm_limit": 5}, Group.PROTECTION, "rpm_limit of team"),
+        ({"rpm_limit": "many"}, Group.PROTECTION, "rpm_limit of team"),
         ({"max_budget": "2.5"}, Group.MONEY, "max_budget of team"),
         ({"aliases": {"x": "a"}}, Group.NAMES, "aliases of team"),
         ({"expires": "2999-01-01"}, Group.PROTECTION, "expires of team"),
@@ -564,7 +564,7 @@ def test_a_file_without_a_model_for_us_is_refused(content):
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "litellm.yaml"
-    path.write_text(yaml.safe_dump({"model_list": [item("m", "openai/m", rpm=1)]}))
+    path.write_text(yaml.safe_dump({"model_list": [item("m", "openai/m", rpm=0.5)]}))
     return path
 
 
@@ -594,7 +594,8 @@ def test_the_command_writes_a_file_and_never_over_one(file):
     [
         ({}, 0, "Nothing is lost."),
         ({"temperature": 0}, 0, "Not carried are trifles alone, named in comments:"),
-        ({"rpm": 1}, 3, "Not carried, and named in comments:"),
+        ({"rpm": 60}, 0, "Nothing is lost."),
+        ({"rpm": 0.5}, 3, "Not carried, and named in comments:"),
     ],
 )
 def test_the_exit_status_says_whether_it_matters(file, params, status, says):

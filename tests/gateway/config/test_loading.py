@@ -811,8 +811,7 @@ def test_each_unknown_key_is_a_line_and_the_known_ones_are_told_once_for_each_pl
         "5:27: listeners[0].host: unknown key; write it as `address`.",
         "7:38: model_providers[0].apiKey: unknown key; write it as `access_key`.",
         "7:49: model_providers[0].xyzzy: unknown key.",
-        "8:38: model_providers[1].rpm: unknown key; rate limits are not here (yet): nobody is held to requests or "
-        "tokens a minute; `limits.in_flight` bounds what runs at once.",
+        "8:38: model_providers[1].rpm: unknown key; write it as `ratelimits: {requests: 60/m, tokens: 100k/m}`.",
         "8:46: model_providers[1].plugh: unknown key.",
         "8:67: model_providers[1].timeouts.zzz: unknown key.",
     ]

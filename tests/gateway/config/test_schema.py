@@ -60,6 +60,8 @@ ENTRY = {
         "tiers": {"priority": {"output": 22, "above": {"272000": {"output": 30}}}},
         "tools": {"web_search": 0.01},
     },
+    "ratelimits": {"requests": "600/m", "tokens": "1.5M/d", "concurrent": 4, "count_cached": True},
+    "queue": {"size": 64, "wait": "3s"},
 }
 FULL: dict[str, Any] = {
     "version": "v0.3.0",
@@ -130,6 +132,7 @@ VALUES: list[Any] = [
     "http://:80", "ftp://h", "http://u@h", "http://u:p@h/x", "http://h/a b", "http://h#f", "http://h?q=1@2", "//h", "h",
     "*", "https://app.example", "https://app.example/", "null",
     "v0.3.0", "0.2.0", "v9", "model", "agent", "openai", "chat", "messages", "cancel", "finish", "ours", "upstream",
+    "600/m", "2M/m", "1.5k / s", "1.5/s", "0/m", "0.0k/m", "5/w", "/m", "1.0/day", {"size": 4}, {"size": 0, "wait": 1},
     "sqlite", "postgres", "memory", "none", "never", "free", "reasoning", "p95", "20%", "200%", "5.5 %", "quota",
     "ab" * 32, "ab" * 31, "AB" * 32,
     "2040-01-31", "2040-1-31", "2040-01-31T18:00:00Z", "2040-01-31 18:00:00+02:00", " 2040-01-31",
@@ -248,7 +251,9 @@ SINGLE = [
     "model_providers.0.access_key", "model_providers.0.default", "model_providers.0.base_url",
     "model_providers.0.headers", "model_providers.0.headers.x-team", "model_providers.0.speaks",
     "model_providers.0.quirks", "model_providers.0.quirks.efforts", "model_providers.0.quirks.default_max_tokens",
-    "model_providers.0.quirks.sampling", "model_providers.0.timeouts.connect", "model_aliases", "model_aliases.fast",
+    "model_providers.0.quirks.sampling", "model_providers.0.timeouts.connect", "model_providers.0.queue",
+    "model_providers.0.ratelimits", "model_providers.0.ratelimits.tokens", "model_providers.0.ratelimits.concurrent",
+    "model_aliases", "model_aliases.fast",
     "model_aliases.fast.target", "overrides", "limits.request_body", "limits.in_flight",
     "limits.upstream_connections", "client_keys",
     "client_keys.0", "client_keys.0.key", "client_keys.0.models", "client_keys.1.sha256",

@@ -1,0 +1,113 @@
+"""Allowances of ``ratelimits``, and what a request is told for which there is no room."""
+
+import msgspec
+import pytest
+
+from gateway.allowances.allowance import Holder
+from gateway.allowances.rates import RateAllowance, rate_allowances
+from gateway.allowances.refusals import refusal
+from gateway.config.allowances import Rate, RateLimits
+from gateway.counters.counter import Debit, RateCounter, Shortage, SlotCounter
+from providers.apis import CODECS
+
+ALICE = Holder("client_keys", "alice")
+LIMITS = RateLimits(Rate(60, 60, "60/m"), Rate(400_000, 60, "400k/m"), concurrent=2, count_cached=True)
+
+
+def allowances(limits: RateLimits = LIMITS, holder: Holder = ALICE) -> dict[str, RateAllowance]:
+    return {one.measure: one for one in rate_allowances(holder, limits)}
+
+
+def short(allowance: RateAllowance, wait: float | None) -> tuple[RateAllowance, Shortage]:
+    return allowance, Shortage(Debit(allowance.counter(0, None), 1), wait, 0, 0)
+
+
+def test_each_limit_has_its_counter():
+    found = allowances()
+    assert {measure: one.counter(0, None).name for measure, one in found.items()} == {
+        "requests": "client_keys.alice.requests",
+        "tokens": "client_keys.alice.tokens",
+        "concurrent": "client_keys.alice.concurrent",
+    }
+    assert len({one.counter(0, None).key for one in found.values()}) == 3
+    assert isinstance(found["tokens"].counter(0, None), RateCounter)
+    assert isinstance(found["concurrent"].counter(0, None), SlotCounter)
+    assert [one.count_cached for one in found.values()] == [True, True, False]
+    assert rate_allowances(ALICE, RateLimits()) == ()
+
+
+def test_a_counter_is_the_same_in_every_process_and_another_where_its_limit_is():
+    keys = {measure: one.counter(0, None).key for measure, one in allowances().items()}
+    assert all(len(key) == 16 for key in keys.values())
+    assert keys == {measure: one.counter(5, "run").key for measure, one in allowances().items()}
+    other = allowances(RateLimits(Rate(61, 60, "61/m"), LIMITS.tokens, concurrent=3))
+    assert other["requests"].counter(0, None).key != keys["requests"]
+    assert other["tokens"].counter(0, None).key == keys["tokens"]
+    assert other["concurrent"].counter(0, None).key == keys["concurrent"], "what is under way goes on counting"
+
+
+@pytest.mark.parametrize(
+    ("rate", "burst"),
+    [
+        (Rate(10, 1, "10/s"), 10),
+        (Rate(600, 60, "600/m"), 600),
+        (Rate(3600, 3600, "3600/h"), 60),
+        (Rate(50_000, 86400, "50k/d"), 34),
+        (Rate(100, 86400, "100/d"), 1),
+    ],
+)
+def test_a_burst_is_one_unit_of_time_at_most_a_minute(rate, burst):
+    counter = allowances(RateLimits(rate))["requests"].counter(0, None)
+    assert isinstance(counter, RateCounter)
+    assert (counter.amount, counter.seconds, counter.burst) == (rate.amount, rate.seconds, burst)
+
+
+def test_a_refusal_names_the_limit_and_whose_it_is():
+    # A proxy's own 429 was taken for the provider's for hours (api7/aisix#1079).
+    found = refusal([short(allowances()["tokens"], 11.2)])
+    assert found.message == "Rate limit of this gateway reached: client key alice: 400k tokens/m. Try again in 12s."
+    assert found.headers == (("retry-after", "12"), ("x-trigate-limit", "client_keys.alice.tokens"))
+    assert (found.status, found.code, found.reason, found.wait) == (429, "rate_limit_exceeded", None, 12.0)
+
+
+def test_all_limits_that_are_violated_are_named_with_the_longest_wait():
+    # maximhq/bifrost#3500
+    agents = Holder("client_groups", "agents")
+    of_group = allowances(RateLimits(concurrent=20), agents)["concurrent"]
+    found = refusal([short(allowances()["requests"], 3.0), short(of_group, None)])
+    told = "client key alice: 60 requests/m; client group agents: 20 at once"
+    assert found.message == f"Rate limit of this gateway reached: {told}. Try again in 3s."
+    assert dict(found.headers) == {
+        "retry-after": "3",
+        "x-trigate-limit": "client_keys.alice.requests, client_groups.agents.concurrent",
+    }
+
+
+@pytest.mark.parametrize(("wait", "told"), [(None, 1), (0.004, 1), (1.0000000004, 1), (1.2, 2), (86400.0, 86400)])
+def test_a_wait_is_told_in_whole_seconds_rounded_up(wait, told):
+    # A refusal without a wait was retried at once (lidge-jun/opencodex#4653).
+    assert dict(refusal([short(allowances()["requests"], wait)]).headers)["retry-after"] == str(told)
+
+
+def test_the_limit_of_an_entry_is_a_reason_to_ask_another_target():
+    entry = Holder("model_providers", "gpu-1")
+    found = refusal([short(allowances(RateLimits(concurrent=48), entry)["concurrent"], None)])
+    assert (found.reason, found.wait) == ("rate_limited", 1.0)
+    assert "entry gpu-1: 48 at once" in found.message
+
+
+@pytest.mark.parametrize("api", CODECS)
+def test_programs_find_the_code_where_their_api_has_it(api):
+    body = msgspec.json.decode(CODECS[api].write_error(refusal([short(allowances()["tokens"], 2)]), "id"))
+    error = body["error"]
+    assert error["type"] == "rate_limit_error"
+    if api == "messages":
+        assert error["details"] == {"code": "rate_limit_exceeded", "limits": ["client_keys.alice.tokens"]}
+    else:
+        assert error["code"] == "rate_limit_exceeded"
+
+
+def test_a_name_ends_no_header():
+    odd = Holder("client_keys", "ünï\r\nset-cookie: a")
+    found = refusal([short(allowances(LIMITS, odd)["tokens"], 2)])
+    assert dict(found.headers)["x-trigate-limit"] == "client_keys.?n???set-cookie: a.tokens"

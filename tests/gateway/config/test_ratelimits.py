@@ -1,0 +1,146 @@
+"""Rates, requests at once and queues as a file gives them."""
+
+import pytest
+
+from gateway.config.allowances import QueueSettings, Rate, RateLimits
+from gateway.config.changes import changes
+from gateway.config.document import ConfigError, Document, read
+from gateway.config.loading import configure, from_mapping
+from gateway.config.secret_files import UnreadFiles
+from gateway.config.settings import Config
+
+
+def file(entry: str = "", client: str = "", root: str = "") -> Config:
+    text = f"""version: v0.4.0
+{root}
+model_providers:
+  - model: openai/gpt-5
+    name: five
+    access_key: k
+    {entry}
+client_keys:
+  - name: alice
+    key: a-key-of-alice-that-is-long-enough
+    {client}
+"""
+    return configure(read(text.encode(), "trigate.yaml"), {}, UnreadFiles())
+
+
+def told(error: ConfigError) -> list[str]:
+    return [f"{mistake.line}: {mistake.path}: {mistake.found}: {mistake.expected}" for mistake in error.mistakes]
+
+
+def test_rates_stand_on_keys_groups_and_entries():
+    config = file(
+        entry="ratelimits: {requests: 500/m, tokens: 2M/m}",
+        client="ratelimits: {input_tokens: 50k/d, output_tokens: 10/s, count_cached: true}",
+        root="client_groups: [{name: team, ratelimits: {concurrent: 20}}]",
+    )
+    assert config.entries[0].ratelimits == RateLimits(Rate(500, 60, "500/m"), Rate(2_000_000, 60, "2M/m"))
+    assert config.client_keys[0].ratelimits == RateLimits(
+        input_tokens=Rate(50_000, 86400, "50k/d"), output_tokens=Rate(10, 1, "10/s"), count_cached=True
+    )
+    in_group = file(root="client_groups: [{name: team, ratelimits: {concurrent: 20}}]", client="group: team")
+    assert in_group.client_keys[0].group.ratelimits == RateLimits(concurrent=20)
+    assert not config.ineffective
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("600/m", Rate(600, 60, "600/m")),
+        ("'1.5M / hour'", Rate(1_500_000, 3600, "1.5M/hour")),
+        ("2.0/s", Rate(2, 1, "2.0/s")),
+        ("0.5k/minute", Rate(500, 60, "0.5k/minute")),
+    ],
+)
+def test_an_amount_for_a_time(text, rate):
+    assert file(client=f"ratelimits: {{requests: {text}}}").client_keys[0].ratelimits.requests == rate
+
+
+@pytest.mark.parametrize(
+    ("limits", "mistake"),
+    [
+        ("{requests: 600}", "11: client_keys[0].ratelimits.requests: 600: this must be an amount for a time, such as "
+         "600/m, 2M/m, 50k/d or 10/s"),
+        ("{tokens: 5/w}", "11: client_keys[0].ratelimits.tokens: '5/w': this must be an amount for a time, such as "
+         "600/m, 2M/m, 50k/d or 10/s"),
+        ("{tokens: 0.5/s}", "11: client_keys[0].ratelimits.tokens: '0.5/s': this must come to a whole number: write it "
+         "for a longer time, such as 30/m"),
+        ("{tokens: 0/m}", "11: client_keys[0].ratelimits.tokens: '0/m': with this nothing would ever pass: leave it "
+         "out for no limit"),
+        ("{concurrent: 0}", "11: client_keys[0].ratelimits.concurrent: 0: this must be a whole number, 1 or more"),
+        ("{rpm: 60}", "11: client_keys[0].ratelimits.rpm: unknown key: write it as `requests: 60/m`"),
+        ("{max_parallel_requests: 60}", "11: client_keys[0].ratelimits.max_parallel_requests: unknown key: write it "
+         "as `concurrent`"),
+        ("5", "11: client_keys[0].ratelimits: 5: this must be a mapping of keys to values"),
+    ],
+)  # fmt: skip
+def test_a_mistake_says_where_it_is_and_what_to_write(limits, mistake):
+    with pytest.raises(ConfigError) as error:
+        file(client=f"ratelimits: {limits}")
+    assert told(error.value) == [mistake]
+
+
+@pytest.mark.parametrize(
+    ("queue", "found"),
+    [
+        ("0", QueueSettings()),
+        ("{size: 64, wait: 3s}", QueueSettings(64, 3.0)),
+        ("{size: 8}", QueueSettings(8, 5.0)),
+    ],
+)
+def test_a_queue(queue, found):
+    config = file(entry=f"ratelimits: {{concurrent: 4}}\n    queue: {queue}")
+    assert config.entries[0].queue == found
+    assert not [warning for warning in config.warnings if "queue" in warning]
+
+
+@pytest.mark.parametrize("queue", ["64", "true", "[64]", "3s"])
+def test_a_queue_that_is_none_is_a_mistake(queue):
+    with pytest.raises(ConfigError, match=r"queue: .*; this must be a mapping such as \{size: 64, wait: 3s\}, or 0"):
+        file(entry=f"queue: {queue}")
+
+
+def test_a_queue_without_limits_is_warned_of():
+    assert "five: nobody ever waits in its queue: it has no ratelimits" in file(entry="queue: {size: 1}").warnings
+
+
+def test_what_a_rate_that_is_slower_than_it_looks_comes_to_is_told():
+    warnings = file(client="ratelimits: {requests: 100/d, tokens: 50k/d, count_cached: false}").warnings
+    assert [text for text in warnings if "refills" in text] == [
+        "client_keys[0].ratelimits.requests: 100/d refills evenly, so that one request passes every 864 s, and never "
+        "several at once",
+        "client_keys[0].ratelimits.tokens: 50k/d refills evenly, 34 a minute: for all of it at any time write a budget",
+    ]
+
+
+def test_cached_tokens_count_only_among_tokens():
+    warnings = file(client="ratelimits: {requests: 10/m, count_cached: true}").warnings
+    assert any("count_cached has no effect" in text for text in warnings)
+
+
+def test_a_reload_says_which_limit_has_changed():
+    old = file(entry="ratelimits: {tokens: 2M/m}", client="ratelimits: {requests: 60/m}")
+    new = file(
+        entry="ratelimits: {tokens: 3M/m}\n    queue: {size: 8, wait: 2s}",
+        client="ratelimits: {requests: 60/m, concurrent: 2}",
+    )
+    assert [str(change) for change in changes(old, new)] == [
+        "~ model five: ratelimits.tokens 2M/m → 3M/m; queue.size 0 → 8; queue.wait 0s → 2s",
+        "~ client key alice: ratelimits.concurrent none → 2",
+    ]
+
+
+def test_an_environment_that_nobody_has_read_is_no_mistake():
+    text = "version: v0.4.0\nmodel_providers: [{model: openai/gpt-5, ratelimits: {requests: $RATE, concurrent: $N}}]"
+    config = configure(read(text.encode(), "x"), None, UnreadFiles())
+    assert config.entries[0].ratelimits == RateLimits()
+    found = configure(Document("", read(text.encode(), "x").content), {"RATE": "5/s", "N": "4"}, UnreadFiles())
+    assert found.entries[0].ratelimits == RateLimits(Rate(5, 1, "5/s"), concurrent=4)
+
+
+def test_what_others_call_a_rate_is_named():
+    with pytest.raises(ConfigError) as error:
+        from_mapping({"version": "v0.4.0", "model_providers": [{"model": "openai/gpt-5", "rpm": 60}]})
+    assert "ratelimits" in str(error.value)
