@@ -47,6 +47,8 @@ class LocalCounters:
         self._by_clients: OrderedDict[bytes, None] = OrderedDict()
         self._new = 0
         self._open: set[str] = set()
+        self._rolled: dict[bytes, tuple[int, int]] = {}  # what earlier slices have used and hold, by the last one's key
+        self._earlier: set[bytes] = set()  # the keys of these slices
         self._tell: list[Tell] = []
 
     async def reserve(self, claims: Sequence[Claim]) -> Sequence[Shortage]:
@@ -85,6 +87,7 @@ class LocalCounters:
     def raise_to(self, counter: SumCounter, used: int) -> None:
         state = self._state(counter)
         state.used = max(state.used, used)
+        self._changed(counter)
 
     def on_settled(self, tell: Tell) -> None:
         self._tell.append(tell)
@@ -93,7 +96,8 @@ class LocalCounters:
         counter = debit.counter
         if isinstance(counter, RateCounter):
             return rate_shortage(counter, debit, self._full(counter), now)
-        return room_shortage(debit, counter.most, *self._used(counter))
+        used, held = self._used(counter)
+        return room_shortage(debit, counter.most, used, held)
 
     def _full(self, counter: RateCounter) -> float:
         state = self._states.get(counter.key)
@@ -102,40 +106,51 @@ class LocalCounters:
     def _used(self, counter: SlotCounter | SumCounter) -> tuple[int, int]:
         state = self._states.get(counter.key)
         used, held = (0, 0) if state is None else (state.used, state.held)
+        if isinstance(counter, SlotCounter):
+            return used, held
         if used and state is not None and self._has_ended(counter, state):
             used = 0
-        if isinstance(counter, SumCounter) and counter.earlier:
-            for key in counter.earlier:
-                if (state := self._states.get(key)) is not None:
-                    used += state.used
-                    held += state.held
+        if counter.earlier:
+            rolled = self._rolled.get(counter.key) or self._roll(counter)
+            return used + rolled[0], held + rolled[1]
         return used, held
 
+    def _roll(self, counter: SumCounter) -> tuple[int, int]:
+        """What the earlier slices of a period that rolls have used and hold: it rarely changes."""
+        found = [state for key in counter.earlier if (state := self._states.get(key)) is not None]
+        rolled = self._rolled[counter.key] = sum(one.used for one in found), sum(one.held for one in found)
+        self._earlier.update(counter.earlier)
+        return rolled
+
+    def _changed(self, counter: SumCounter) -> None:
+        if counter.key in self._earlier:
+            self._rolled.clear()
+            self._earlier.clear()
+
     def _take(self, debit: Debit, now: float) -> None:
-        state = self._state(debit.counter)
-        if isinstance(debit.counter, RateCounter):
-            state.full = debited(debit.counter, state.full, debit.amount, now)
-        else:
-            state.held += debit.amount
+        counter, state = debit.counter, self._state(debit.counter)
+        if isinstance(counter, RateCounter):
+            state.full = debited(counter, state.full, debit.amount, now)
+            return
+        state.held += debit.amount
+        if isinstance(counter, SumCounter):
+            self._changed(counter)
 
     def _settle(self, debit: Debit, used: int) -> None:
         counter, state = debit.counter, self._state(debit.counter)
-        match counter:
-            case RateCounter():
-                state.full = debited(counter, state.full, used - debit.amount, self._clock())
-            case SlotCounter():
-                state.held -= debit.amount
-            case SumCounter():
-                state.held -= debit.amount
-                state.used += used
+        if isinstance(counter, RateCounter):
+            state.full = debited(counter, state.full, used - debit.amount, self._clock())
+            return
+        state.held -= debit.amount
+        if isinstance(counter, SumCounter):
+            state.used += used
+            self._changed(counter)
 
     def _state(self, counter: Counter) -> _State:
         state = self._states.get(counter.key)
         if state is None:
             state = self._states[counter.key] = self._begun(counter)
         if not isinstance(counter, SlotCounter) and counter.by_clients:
-            if isinstance(counter, SumCounter):
-                state.until = max(state.until, counter.until)  # a run goes on for as long as it is used
             self._by_clients[counter.key] = None
             self._by_clients.move_to_end(counter.key)
             if len(self._by_clients) > self._most:
@@ -143,7 +158,7 @@ class LocalCounters:
             if isinstance(counter, SumCounter):
                 if self._has_ended(counter, state):
                     state.used = 0
-                state.until = max(state.until, counter.until)
+                state.until = max(state.until, counter.until)  # a run goes on for as long as it is used
         return state
 
     def _has_ended(self, counter: SlotCounter | SumCounter, state: _State) -> bool:

@@ -22,11 +22,8 @@ def seconds_short(rate: RateCounter, full: float, amount: int, now: float) -> fl
 
 def debited(rate: RateCounter, full: float, amount: int, now: float) -> float:
     """The moment at which the bucket is full after a debit of ``amount``; a negative one goes back."""
-    return (
-        max(full, now) + amount * rate.seconds / rate.amount
-        if amount > 0
-        else full + amount * rate.seconds / rate.amount
-    )
+    refill = amount * rate.seconds / rate.amount
+    return full + refill if amount < 0 or full > now else now + refill
 
 
 def level_of(rate: RateCounter, full: float, now: float) -> int:
