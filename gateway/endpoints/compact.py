@@ -1,6 +1,7 @@
 """``POST /v1/responses/compact``: a conversation in one item, from any provider."""
 
 import time
+from contextlib import suppress
 from functools import partial
 
 import attrs
@@ -54,6 +55,8 @@ async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -
         if (several or error.failed.status in NO_SUCH_PATH) and not _refers(planned.incoming):
             return None
         raise
+    with suppress(GatewayError):  # nobody here needs to understand what passes on, but for what it has cost
+        walk.attempt.put_on_record(await offload(len(body), fold_answer, walk.attempt, response, body, texts=False))
     walk.attempt.keep_headers(response)
     exchange.record.whole = True
     return exchange.respond(walk.attempt.redact(body), 200, (*JSON_HEADERS, *walk.attempt.passed))

@@ -132,7 +132,10 @@ class Exchange:
         """The response, with the headers that every answer of an exchange has."""
         self.record.answered(status)
         self._context.recording.answers(status, headers, body if isinstance(body, bytes) else None)
-        return Response(status, (*headers, *own_headers(self.record)), body)
+        own = own_headers(self.record)
+        if isinstance(body, bytes):  # what a stream will have cost is known when its head is long gone
+            own = (*own, *cost_headers(self.record))
+        return Response(status, (*headers, *own), body)
 
     async def _stream(self, walk: Walk, scope: RequestScope, audience: Audience) -> Response:
         lane = await first_lane(walk)
@@ -227,6 +230,14 @@ def tried_header(tried: Sequence[Tried]) -> str | None:
     while len(text := ", ".join(told)) > LONGEST_TRIED:
         del told[0]
     return text or None
+
+
+def cost_headers(record: Record) -> Headers:
+    """What all attempts of an exchange have cost, in dollars, and how well that is known; nothing where no price is."""
+    cost = record.cost() if record.tried else None
+    if cost is None:
+        return ()
+    return (("x-trigate-cost", cost.dollars), ("x-trigate-cost-grade", cost.grade))
 
 
 def own_headers(record: Record) -> Headers:

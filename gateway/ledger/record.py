@@ -111,16 +111,18 @@ class Record:
     settled: bool = False
     run: str | None = None  # what its client calls the run that it belongs to
     reservation: Settlement | None = None  # of what its client and its targets may use
-    _charges: tuple[Charge, ...] | None = None
+    fetched: bool = False  # what it brings was made, and billed, by another exchange
+    _charges: tuple[tuple[Tried, ...], tuple[Charge, ...]] | None = None
 
     def charges(self) -> tuple[Charge, ...]:
         """What each of its attempts is billed for, those left out for which a provider bills nothing: it bills what it
         has accepted, whether or not the client got a word (QuantumNous/new-api#5235)."""
-        if self._charges is not None:
-            return self._charges
-        found = tuple([charge for one in self.tried if (charge := self.charge(one)) is not None])
-        if self.settled:  # nothing changes any more
-            self._charges = found
+        tried = () if self.fetched else self.tried
+        if self._charges is not None and self._charges[0] is tried:
+            return self._charges[1]
+        found = tuple([charge for one in tried if (charge := self.charge(one)) is not None])
+        if self.settled or self.whole:  # no attempt changes any more
+            self._charges = tried, found
         return found
 
     def charge(self, tried: Tried) -> Charge | None:

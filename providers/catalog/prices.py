@@ -41,6 +41,11 @@ class Cost:
     nanos: int
     grade: Grade
 
+    @property
+    def dollars(self) -> str:
+        """The same in dollars, exactly: ``0.054399``."""
+        return f"{self.nanos // NANOS}.{self.nanos % NANOS:09}".rstrip("0").removesuffix(".")
+
 
 @attrs.frozen
 class Validity:

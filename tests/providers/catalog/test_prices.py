@@ -211,6 +211,14 @@ def test_prices_of_the_list_that_change_by_the_hour_and_by_the_day():
     assert before != after
 
 
+@pytest.mark.parametrize(
+    ("nanos", "text"),
+    [(54_399_000, "0.054399"), (0, "0"), (1, "0.000000001"), (10 * NANOS, "10"), (1_500_000_000, "1.5")],
+)
+def test_dollars_are_plain_decimals(nanos: int, text: str):
+    assert Cost(nanos, "exact").dollars == text
+
+
 def test_grades_from_best_to_worst():
     assert worst_grade([]) == "exact"
     assert worst_grade(["exact", "estimated"]) == "estimated"

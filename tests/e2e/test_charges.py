@@ -1,0 +1,286 @@
+"""What exchanges cost, seen from outside: every way in, every lane and form, and every way to end."""
+
+import contextlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tests.support import raw_call
+from tests.support.harness import (
+    Gateway,
+    Listening,
+    Reply,
+    Wire,
+    config,
+    free_port,
+    post,
+    provider,
+    refusing_port,
+    running,
+)
+from tests.support.raw_call import TOKENS, line, said
+from tests.support.responses_api import becomes
+from tests.support.upstreams import PATHS, Raw, Script, Tokens
+from tests.support.websocket_client import Client
+from tests.support.websocket_client import lines as socket_lines
+
+APIS = tuple(PATHS)
+ANSWER = Script(text="one two three", tokens=Tokens(prompt=1000, cache_read=600, output=50, reasoning=20))
+COST = 0.001075
+"""Of that answer, of GPT-5 at 1.25, 0.125 and 10 dollars: 400 x 1250 + 600 x 125 + 50 x 10000 nano-dollars."""
+
+JSON = (("content-type", "application/json"),)
+SSE = (("content-type", "text/event-stream"),)
+OVERLOADED = Raw(529, JSON, (b'{"error": {"type": "overloaded_error", "message": "Overloaded"}}',))
+REFUSED = Raw(400, JSON, (b'{"error": {"type": "invalid_request_error", "message": "no"}}',))
+NUMBERS = itertools.count()
+
+both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+each_api = pytest.mark.parametrize("api", APIS)
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, by_hand) -> Iterator[Gateway]:
+    def places(url: str, prefix: str, **more: Any) -> Iterator[dict[str, Any]]:
+        return (provider("openai/gpt-5", url, [api], name=f"{prefix}-{api}", **more) for api in APIS)
+
+    with refusing_port() as refused:
+        entries = [
+            *places(upstream.url, "on", state="ours"),
+            *places(by_hand.url, "hand", state="ours"),
+            provider("openai/gpt-5", upstream.url, name="theirs"),
+            provider("openrouter/openai/gpt-5", upstream.url, ["chat"], name="router"),
+            provider(
+                "openrouter/openai/gpt-5", upstream.url, ["chat"], name="agreed", price={"input": 2, "output": 20}
+            ),
+            provider("vllm/somebodys", upstream.url, ["chat"], name="unpriced"),
+            provider("openai/gpt-5", f"http://127.0.0.1:{refused}", ["chat"], name="away"),
+        ]
+        aliases = {"route": {"targets": ["away", "on-chat", "on-messages", "unpriced"]}}
+        circuit = {"failures": 1000, "error_rate": "100%"}
+        port = free_port()
+        with running(config(entries, port, model_aliases=aliases, circuit=circuit), port) as process:
+            yield process
+
+
+def body_of(api: str, model: str, **more: Any) -> dict[str, Any]:
+    said = {"input": "Hello"} if api == "responses" else {"messages": [{"role": "user", "content": "Hello"}]}
+    return {"model": model, **({"max_tokens": 99} if api == "messages" else {}), **said, **more}
+
+
+def compact(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def ask(gateway: Gateway, api: str, model: str, path: str = "", **more: Any) -> tuple[Reply, dict[str, Any]]:
+    """The reply, and the line of its exchange."""
+    id = f"charge-{next(NUMBERS)}"
+    reply = gateway.request("POST", PATHS[api] + path, compact(body_of(api, model, **more)), {"x-request-id": id})
+    return reply, line(gateway, id)
+
+
+def charged(line: Mapping[str, Any]) -> tuple[float | None, str | None]:
+    return line.get("cost_usd"), line.get("cost_grade")
+
+
+def estimate(size: int, output: int) -> float:
+    """Dollars for a request of so many bytes and so many tokens of an answer, of GPT-5."""
+    return (size // 4 * 1250 + output * 10_000) / 10**9
+
+
+# Answers
+
+
+@both_ways
+@each_api
+def test_an_answer_costs_the_same_whatever_api_lane_and_form(gateway, upstream, api, stream):
+    """BerriAI/litellm#11789, BerriAI/litellm#35127"""
+    for spoken in APIS:
+        upstream.script(ANSWER)
+        reply, line = ask(gateway, api, f"on-{spoken}", stream=stream)
+        assert reply.status == 200, reply.body
+        assert charged(line) == (COST, "exact")
+        told = {name: value for name, value in reply.headers.items() if name.startswith("x-trigate-cost")}
+        assert told == ({} if stream else {"x-trigate-cost": "0.001075", "x-trigate-cost-grade": "exact"})
+
+
+def router_answer(stream: bool, **usage: Any) -> Raw:
+    head = {"id": "c", "object": "chat.completion", "model": "openai/gpt-5"}
+    said, counts = {"role": "assistant", "content": "Hi."}, {"prompt_tokens": 1000, "completion_tokens": 50, **usage}
+    if not stream:
+        choice = {"index": 0, "message": said, "finish_reason": "stop"}
+        return Raw(200, JSON, (json.dumps({**head, "choices": [choice], "usage": counts}).encode(),))
+    chunk = {**head, "choices": [{"index": 0, "delta": said, "finish_reason": "stop"}]}
+    last = {**head, "choices": [], "usage": counts}
+    pieces = tuple(b"data: %b\n\n" % json.dumps(one).encode() for one in (chunk, last))
+    return Raw(200, SSE, (*pieces, b"data: [DONE]\n\n"), "chunked")
+
+
+@both_ways
+@each_api
+def test_a_cost_that_the_provider_states_is_the_cost(gateway, upstream, api, stream):
+    """BerriAI/litellm#39441"""
+    upstream.script(router_answer(stream, cost=0.05))
+    assert charged(ask(gateway, api, "router", stream=stream)[1]) == (0.05, "exact")
+    upstream.script(router_answer(stream, cost=0.05))
+    assert charged(ask(gateway, api, "agreed", stream=stream)[1]) == (0.003, "exact"), "1000 x 2000 + 50 x 20000"
+
+
+@both_ways
+def test_a_client_of_the_providers_api_reads_its_stated_cost(gateway, upstream, stream):
+    raw = router_answer(stream, cost=0.05, cost_details={"upstream_inference_cost": None})
+    upstream.script(raw)
+    counted: dict[str, Any] = {"stream_options": {"include_usage": True}} if stream else {}
+    reply, _ = ask(gateway, "chat", "router", stream=stream, **counted)
+    assert reply.body == b"".join(raw.pieces)
+
+
+def test_what_nobody_has_a_price_for_is_no_cost(gateway, upstream):
+    upstream.script(ANSWER)
+    reply, line = ask(gateway, "chat", "unpriced")
+    assert charged(line) == (None, None)
+    assert "x-trigate-cost" not in reply.headers
+
+
+@both_ways
+def test_an_answer_that_nobody_counted_is_an_estimate(gateway, upstream, stream):
+    said = router_answer(stream)
+    upstream.script(Raw(200, said.headers, tuple(one.replace(b'"usage"', b'"none"') for one in said.pieces), said.end))
+    _, line = ask(gateway, "chat", "on-chat", stream=stream)
+    size = len(compact(body_of("chat", "on-chat", stream=stream)))
+    assert charged(line) == (estimate(size, 1), "estimated")
+
+
+# Several attempts
+
+
+@both_ways
+@each_api
+def test_what_no_provider_has_accepted_costs_nothing(gateway, upstream, api, stream):
+    upstream.script(REFUSED)
+    reply, line = ask(gateway, api, "on-chat", stream=stream)
+    assert reply.status == 400
+    assert charged(line) == (None, None)
+    upstream.script(OVERLOADED, ANSWER)
+    reply, line = ask(gateway, api, "route", stream=stream)
+    assert [one["reason"] for one in line["tried"]] == ["connection", "overloaded", "ok"]
+    assert charged(line) == (COST, "exact")
+
+
+@both_ways
+def test_an_answer_that_is_thrown_away_is_paid_for(gateway, upstream, stream):
+    """A 200 whose body is none of the API, and the next target's answer."""
+    upstream.script(Raw(200, SSE if stream else JSON, (b"data: nothing\n\n",)), ANSWER)
+    reply, line = ask(gateway, "chat", "route", stream=stream)
+    assert [one["reason"] for one in line["tried"]] == ["connection", "bad_answer", "ok"]
+    size = len(compact(body_of("chat", "route", stream=stream)))
+    assert charged(line) == (pytest.approx(COST + estimate(size, 0), abs=1e-9), "estimated")
+    if not stream:
+        assert reply.headers["x-trigate-cost-grade"] == "estimated"
+
+
+def test_a_sum_with_a_part_that_nobody_can_price_is_at_least_that(gateway, upstream):
+    empty = Script(tokens=Tokens(prompt=1000, output=0))
+    upstream.script(empty, OVERLOADED, ANSWER)
+    _, line = ask(gateway, "chat", "route")
+    assert [one["reason"] for one in line["tried"]][-1] == "ok"
+    assert charged(line)[1] == "at_least"
+
+
+# Interrupted
+
+
+@contextlib.contextmanager
+def begun(
+    gateway: Gateway, by_hand: Listening, api: str, spoken: str, sent: bytes
+) -> Iterator[tuple[Wire, Wire, str, int]]:
+    """A stream of which the provider has ``sent`` that much: the client's end, the provider's, the request's id and
+    size."""
+    id, body = f"charge-{next(NUMBERS)}", compact(body_of(api, f"hand-{spoken}", stream=True))
+    with Wire.connect(gateway.port) as client:
+        client.send(post(PATHS[api], body, {"x-request-id": id}))
+        with by_hand.accept() as up:
+            up.read_request()
+            up.send(sent)
+            yield client, up, id, len(body)
+
+
+@each_api
+def test_a_client_that_leaves_pays_for_what_has_been_streamed(gateway, by_hand, api):
+    """BerriAI/litellm#33736, QuantumNous/new-api#5235: five characters are two tokens."""
+    for spoken in APIS:
+        with begun(gateway, by_hand, api, spoken, said(spoken).half) as (client, _, id, size):
+            client.read_until(b"one t")
+            client.sock.close()
+            cost, grade = charged(line(gateway, id))
+        assert grade == "estimated"
+        # Messages say in their first event how long the prompt was.
+        about = estimate(4 * TOKENS.prompt, 2) if spoken == "messages" else estimate(size, 2)
+        assert cost == pytest.approx(about, abs=4 * 1250 / 10**9), "the request may have been written anew"
+
+
+@each_api
+def test_a_provider_that_breaks_off_is_paid_for_what_has_been_streamed(gateway, by_hand, api):
+    with begun(gateway, by_hand, api, "chat", said("chat").half) as (client, up, id, size):
+        client.read_until(b"one t")
+        up.sock.close()
+        assert charged(line(gateway, id)) == (estimate(size, 2), "estimated")
+
+
+def test_a_client_that_leaves_before_the_first_word_pays_for_what_was_accepted(gateway, by_hand):
+    with begun(gateway, by_hand, "chat", "chat", raw_call.SSE) as (client, _, id, size):
+        client.sock.close()
+        cost, grade = charged(line(gateway, id))
+    assert grade in ("estimated", "at_least"), "the head may not have been read when the client left"
+    assert cost == (estimate(size, 0) if grade == "estimated" else 0)
+
+
+# Other ways in
+
+
+def test_a_turn_on_a_websocket_is_charged(gateway, upstream):
+    with Client.connect(gateway.port) as client:
+        for spoken in APIS:
+            upstream.script(ANSWER)
+            client.ask(f"on-{spoken}")
+        assert [charged(one) for one in socket_lines(gateway, client, 3)] == [(COST, "exact")] * 3
+
+
+@both_ways
+@each_api
+def test_a_turn_in_the_background_is_charged_once(gateway, upstream, api, stream):
+    upstream.script(ANSWER)
+    id = f"charge-{next(NUMBERS)}"
+    asked = body_of("responses", f"on-{api}", background=True, stream=stream)
+    reply = gateway.request("POST", PATHS["responses"], asked, {"x-request-id": id})
+    assert "x-trigate-cost" not in reply.headers
+    response = reply.events()[-1][1]["response"] if stream else reply.json
+    becomes(gateway, response["id"], "completed")
+    for rest in ("", "?stream=true"):  # what is kept costs nothing
+        again = gateway.request("GET", f"{PATHS['responses']}/{response['id']}{rest}")
+        assert "x-trigate-cost" not in again.headers
+    assert charged(line(gateway, id)) == (COST, "exact")
+
+
+def test_a_compaction_is_charged_whoever_makes_it(gateway, upstream):
+    usage = {"input_tokens": 1000, "input_tokens_details": {"cached_tokens": 600}, "output_tokens": 50}
+    item = {"type": "compaction", "id": "cmp_1", "encrypted_content": "c2VhbA=="}
+    theirs = {"id": "resp_1", "object": "response.compaction", "created_at": 1, "output": [item], "usage": usage}
+    upstream.script(Raw(200, JSON, (json.dumps(theirs).encode(),)))
+    reply, line = ask(gateway, "responses", "theirs", "/compact")
+    assert reply.json == theirs
+    assert charged(line) == (COST, "exact")
+    upstream.script(ANSWER)
+    reply, line = ask(gateway, "responses", "on-chat", "/compact")
+    assert charged(line) == (COST, "exact")
+    assert reply.headers["x-trigate-cost"] == "0.001075"
+
+
+def test_counting_tokens_costs_nothing(gateway, upstream):
+    upstream.script(Raw(200, JSON, (b'{"input_tokens": 9}',)))
+    reply, line = ask(gateway, "messages", "on-messages", "/count_tokens")
+    assert reply.json == {"input_tokens": 9}
+    assert charged(line) == (None, None)
