@@ -1,0 +1,205 @@
+"""Queues before targets: their order, their bounds, and who is woken when."""
+
+from collections.abc import Sequence
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.allowances.queue import FairLine, Queues, Waiter
+from gateway.config.loading import from_mapping
+from gateway.counters.counter import Claim, Debit, RateCounter, Shortage, SlotCounter, Tell
+from gateway.counters.memory import LocalCounters
+from gateway.routing.router import Router
+from gateway.routing.target import Target
+
+SLOTS = SlotCounter(b"slots" + bytes(11), "model_providers.gpu.concurrent", 1)
+
+
+def target(size: int = 4, wait: str = "3s") -> Target:
+    entry = {
+        "model": "openai/gpt-5", "name": "gpu", "access_key": "k",
+        "ratelimits": {"concurrent": 1}, "queue": {"size": size, "wait": wait},
+    }  # fmt: skip
+    config = from_mapping({"version": "v0.4.0", "model_providers": [entry]})
+    return Router(config).resolve("gpu", "chat")
+
+
+class FarCounters(LocalCounters):
+    """Counters of which only other processes settle anything, so that nobody is told."""
+
+    def on_settled(self, tell: Tell) -> None:
+        pass
+
+
+class Place:
+    """A target with one slot, and the order in which requests have got it."""
+
+    def __init__(self, counters: type[LocalCounters] = LocalCounters) -> None:
+        self.counters = counters(clock=trio.current_time)
+        self.queues = Queues(self.counters)
+        self.served: list[str] = []
+        self.tries = 0
+
+    async def take(self, name: str) -> Sequence[Shortage]:
+        self.tries += 1
+        short = await self.counters.reserve([claim(name)])
+        if not short:
+            self.served.append(name)
+        return short
+
+    async def wait(self, name: str, client: str, at: Target, until: float = 1e9) -> Sequence[Shortage]:
+        return await self.queues.wait(at, client, lambda: self.take(name), until)
+
+    def end(self, name: str) -> None:
+        self.counters.settle(claim(name), [1])
+
+
+def claim(name: str) -> Claim:
+    return Claim(name, (Debit(SLOTS, 1),))
+
+
+# The order alone
+
+
+@given(st.lists(st.sampled_from("abc")))
+def test_clients_take_turns_and_keep_their_own_order(clients):
+    line = FairLine()
+    waiters = [Waiter(client) for client in clients]
+    for waiter in waiters:
+        line.join(waiter)
+    assert len(line) == len(waiters)
+    served: list[Waiter] = []
+    while (first := line.first) is not None:
+        served.append(first)
+        line.leave(first)
+    assert len(line) == 0
+    for client in "abc":
+        assert [one for one in served if one.client == client] == [one for one in waiters if one.client == client]
+    for number in range(len(served)):
+        left = {one.client for one in served[number:]}
+        assert {one.client for one in served[number : number + len(left)]} == left, "one each, until all had a turn"
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1), st.data())
+def test_who_leaves_changes_the_order_of_nobody_else(clients, data):
+    line = FairLine()
+    waiters = [Waiter(client) for client in clients]
+    for waiter in waiters:
+        line.join(waiter)
+    gone = data.draw(st.sampled_from(waiters))
+    line.leave(gone)
+    order = []
+    while (first := line.first) is not None:
+        order.append(first)
+        line.leave(first)
+    assert set(order) == set(waiters) - {gone}
+    for client in "abc":
+        rest = [one for one in waiters if one.client == client and one is not gone]
+        assert [one for one in order if one.client == client] == rest
+
+
+# Waiting
+
+
+async def test_a_client_with_many_requests_does_not_keep_another_out(autojump_clock):
+    # deltawi/deltallm#210
+    place, at = Place(), target(size=10)
+    await place.take("under way")
+    async with trio.open_nursery() as nursery:
+        for name in ("a1", "a2", "a3", "b1"):
+            nursery.start_soon(place.wait, name, name[0], at)
+            await trio.testing.wait_all_tasks_blocked()
+        for name in ("under way", "a1", "b1", "a2", "a3"):
+            place.end(name)
+            await trio.testing.wait_all_tasks_blocked()
+    assert place.served == ["under way", "a1", "b1", "a2", "a3"]
+    assert place.queues.waiting(at) == 0
+
+
+async def test_whoever_leaves_frees_the_place(autojump_clock):
+    place, at = Place(), target(size=2)
+    await place.take("under way")
+    async with trio.open_nursery() as nursery:
+        first = trio.CancelScope()
+
+        async def leaving() -> None:
+            with first:
+                await place.wait("gone", "a", at)
+
+        nursery.start_soon(leaving)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(place.wait, "stays", "a", at)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not place.queues.has_room(at)
+        first.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert place.queues.has_room(at)
+        place.end("under way")
+    assert place.served == ["under way", "stays"]
+
+
+async def test_it_waits_no_longer_than_its_queue_or_its_deadline_allows(autojump_clock):
+    place = Place()
+    await place.take("under way")
+    began = trio.current_time()
+    assert await place.wait("late", "a", target(wait="3s"))
+    assert trio.current_time() == pytest.approx(began + 3)
+    assert await place.wait("later", "a", target(wait="3s"), until=began + 4)
+    assert trio.current_time() == pytest.approx(began + 4)
+    assert place.queues.waiting(target()) == 0
+
+
+async def test_one_whose_time_is_over_without_a_turn_hears_what_is_missing(autojump_clock):
+    place, at = Place(), target()
+    await place.take("under way")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(place.wait, "first", "a", target(wait="10s"))
+        await trio.testing.wait_all_tasks_blocked()
+        (short,) = await place.wait("second", "a", at)
+        assert short.debit == Debit(SLOTS, 1)
+        place.end("under way")
+    assert place.served == ["under way", "first"]
+
+
+async def test_only_the_first_looks_and_only_when_there_may_be_room(autojump_clock):
+    place, at = Place(), target(wait="1s")
+    await place.take("under way")
+    async with trio.open_nursery() as nursery:
+        for name in "abcd":
+            nursery.start_soon(place.wait, name, name, at)
+        await trio.testing.wait_all_tasks_blocked()
+        assert place.tries == 2, "the first of them has looked, the others wait for their turn"
+        other = Claim("other", (Debit(SlotCounter(b"other" + bytes(11), "other", 1), 1),))
+        await place.counters.reserve([other])
+        place.counters.settle(other, [1])
+        await trio.testing.wait_all_tasks_blocked()
+        assert place.tries == 2, "what another target has does not concern it"
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_other_processes_make_room_for_is_seen_after_a_while(autojump_clock):
+    place, at = Place(FarCounters), target()
+    await place.take("under way")
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(place.wait, "waits", "a", at)
+        await trio.testing.wait_all_tasks_blocked()
+        place.end("under way")
+    assert place.served == ["under way", "waits"]
+    assert trio.current_time() - began <= 0.25 + 1e-6
+
+
+async def test_a_rate_is_waited_for_until_it_has_refilled(autojump_clock):
+    counters = LocalCounters(clock=trio.current_time)
+    queues = Queues(counters)
+    rate = RateCounter(b"rate" + bytes(12), "model_providers.gpu.requests", 60, 60.0, 1)
+    began = trio.current_time()
+
+    async def take(name: str) -> Sequence[Shortage]:
+        return await counters.reserve([Claim(name, (Debit(rate, 1),))])
+
+    assert not await take("now")
+    assert not await queues.wait(target(), None, lambda: take("then"), 1e9)
+    assert trio.current_time() - began == pytest.approx(1.0)
