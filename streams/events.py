@@ -201,6 +201,23 @@ class Usage:
         """All input tokens, as the OpenAI APIs count them."""
         return self.input + self.cache_read + self.cache_write
 
+    @property
+    def of_all_steps(self) -> "Usage":
+        """The same with the tokens of all its steps, where it lists them."""
+        if not self.steps:
+            return self
+        used = [step.usage for step in self.steps]
+        return attrs.evolve(
+            self,
+            input=sum(one.input for one in used),
+            cache_read=sum(one.cache_read for one in used),
+            cache_write=sum(one.cache_write for one in used),
+            cache_write_5m=None,
+            cache_write_1h=None,
+            output=sum(one.output for one in used),
+            reasoning=None,
+        )
+
 
 @attrs.frozen
 class UsageStep:

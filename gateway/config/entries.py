@@ -109,7 +109,8 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
     speaks = _speaks(raw, path, provider, findings)
     _check_probe(raw, path, provider, findings)
     _note(name, raw, provider, findings)
-    ratelimits = build_ratelimits(raw.ratelimits, (*path, "ratelimits"), findings)
+    counts_cached = {"counts_cached": provider.quirks.counts_cached, **(raw.quirks or {})}["counts_cached"]
+    ratelimits = build_ratelimits(raw.ratelimits, (*path, "ratelimits"), findings, counts_cached=counts_cached)
     return ModelEntry(
         name=name,
         provider=provider,

@@ -15,9 +15,14 @@ QUEUE_WAIT: Final = 5.0
 """Seconds that a request waits in a queue for which the file gives no ``wait``."""
 
 
-def build_ratelimits(raw: RawRateLimits | None, path: Path, findings: Findings) -> RateLimits:
-    """What the file gives; nothing is limited where that is nothing."""
+def build_ratelimits(
+    raw: RawRateLimits | None, path: Path, findings: Findings, *, counts_cached: bool = False
+) -> RateLimits:
+    """What the file gives; nothing is limited where that is nothing. ``counts_cached``: so does the provider itself
+    (BerriAI/litellm#18728)."""
     made: dict[str, Any] = given(raw)
+    if counts_cached and made.keys() & {"tokens", "input_tokens"}:
+        made.setdefault("count_cached", True)
     if made.get("count_cached") and not made.keys() & {"tokens", "input_tokens"}:
         findings.warn(f"{spell(path)}: count_cached has no effect: neither tokens nor input_tokens is limited")
     for measure, least in _SLOW.items():

@@ -366,7 +366,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "count_cached": Key(
             "Whether tokens that the provider reads from its cache count among `tokens` and `input_tokens`. Most "
             "providers do not count them either.",
-            "`false`",
+            "`false`; of an entry as its provider counts (`counts_cached` of [quirks](#quirks))",
         ),
     },
     RawQueue: {

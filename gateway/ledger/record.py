@@ -140,8 +140,9 @@ class Record:
         if usage is None:
             return None
         if tried.price is None and usage.told_nanos is None:
-            return Charge(tried, usage, None)
-        return Charge(tried, usage, cost_of(tried.price, usage, estimated=estimated))
+            return Charge(tried, usage.of_all_steps, None)
+        cost = cost_of(tried.price, usage, estimated=estimated)
+        return Charge(tried, usage.of_all_steps if usage.steps else usage, cost)
 
     def cost(self) -> Cost | None:
         """What it has cost, with the worst grade of its attempts; ``None`` where nobody knows a price."""

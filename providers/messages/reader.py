@@ -106,7 +106,7 @@ class MessagesReader:
         message = value.get("message")
         if not isinstance(message, dict):
             return ()
-        self._counts.add(message.get("usage"))
+        self._counts.add(message.get("usage"), begun=True)
         if self._stage is not WAITING:  # said twice (BerriAI/litellm#32357): it begins no second answer
             return ()
         self._stage = ANSWERING

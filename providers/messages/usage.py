@@ -11,8 +11,9 @@ _INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_
 
 _NO_INPUT = dict.fromkeys(_INPUT_SIDE, 0)
 
+_AT_FIRST = ("service_tier", "speed", "inference_geo")
 _BESIDE = (
-    "service_tier", "speed", "inference_geo", "server_tool_use", "server_tool_use_details", "iterations",
+    *_AT_FIRST, "server_tool_use", "server_tool_use_details", "iterations",
     "cost", "is_byok", "cost_details", "cost_in_usd_ticks", "estimated_cost",
 )  # fmt: skip
 """Members that say what is billed beside the counts."""
@@ -33,8 +34,9 @@ class Counts:
         self._seen: dict[str, int] | None = None
         self._said: dict[str, Any] = {}
 
-    def add(self, usage: Any) -> None:
-        """Take the figures of ``usage``, if it is an object. Raises ``TooMuch`` for too many steps."""
+    def add(self, usage: Any, *, begun: bool = False) -> None:
+        """Take the figures of ``usage``, if it is an object. Of an answer that has only ``begun`` a cost is none.
+        Raises ``TooMuch`` for too many steps."""
         if not isinstance(usage, dict):
             return
         figures = _figures(usage)
@@ -44,7 +46,7 @@ class Counts:
         for name, figure in figures.items():
             if figure or name not in seen:
                 seen[name] = figure
-        for name in _BESIDE:
+        for name in _AT_FIRST if begun else _BESIDE:
             if name in usage and (said := usage[name]) is not None:
                 self._said[name] = bounded(said, "steps") if isinstance(said, list) else said
 

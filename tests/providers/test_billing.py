@@ -265,3 +265,20 @@ def test_steps_that_are_none_are_left_alone(steps: Any) -> None:
 def test_one_answer_lists_no_endless_number_of_steps() -> None:
     with pytest.raises(GatewayError, match="too many steps"):
         told("messages", {"iterations": [step("message", 1, 1)] * 5000})
+
+
+def test_what_all_steps_have_taken_is_added_up() -> None:
+    """A limit counts them all, though the answer's own counts leave some out."""
+    used = told("messages", {"iterations": [step("compaction", 100, 83, read=55096), step("message", 5, 2, written=7)]})
+    taken = used.of_all_steps
+    assert (taken.input, taken.cache_read, taken.cache_write, taken.output) == (105, 55096, 7, 85)
+    plain = Usage(input=3)
+    assert plain.of_all_steps is plain
+
+
+def test_a_cost_at_the_beginning_of_a_message_is_none() -> None:
+    reader = CODECS["messages"].reader()
+    start = {"type": "message_start", "message": MESSAGE | {"content": [], "usage": {"input_tokens": 5, "cost": 0}}}
+    (_, usage) = reader.take("message_start", json.dumps(start).encode())
+    assert isinstance(usage, Usage)
+    assert usage.told_nanos is None

@@ -36,13 +36,33 @@ def test_rates_stand_on_keys_groups_and_entries():
         client="ratelimits: {input_tokens: 50k/d, output_tokens: 10/s, count_cached: true}",
         root="client_groups: [{name: team, ratelimits: {concurrent: 20}}]",
     )
-    assert config.entries[0].ratelimits == RateLimits(Rate(500, 60, "500/m"), Rate(2_000_000, 60, "2M/m"))
+    rates = Rate(500, 60, "500/m"), Rate(2_000_000, 60, "2M/m")
+    assert config.entries[0].ratelimits == RateLimits(*rates, count_cached=True)
     assert config.client_keys[0].ratelimits == RateLimits(
         input_tokens=Rate(50_000, 86400, "50k/d"), output_tokens=Rate(10, 1, "10/s"), count_cached=True
     )
     in_group = file(root="client_groups: [{name: team, ratelimits: {concurrent: 20}}]", client="group: team")
     assert in_group.client_keys[0].group.ratelimits == RateLimits(concurrent=20)
     assert not config.ineffective
+
+
+@pytest.mark.parametrize(
+    ("entry", "counts"),
+    [
+        ("ratelimits: {input_tokens: 2M/m}", True),
+        ("ratelimits: {tokens: 2M/m, count_cached: false}", False),
+        ("ratelimits: {tokens: 2M/m}\n    quirks: {counts_cached: false}", False),
+        ("ratelimits: {requests: 5/m}", False),
+    ],
+)
+def test_an_entry_counts_cached_tokens_where_its_provider_does(entry, counts):
+    """OpenAI's caching changes nothing about its rates; most others leave them out (BerriAI/litellm#18728)."""
+    assert file(entry=entry).entries[0].ratelimits.count_cached is counts
+
+
+def test_an_entry_leaves_cached_tokens_out_where_its_provider_does():
+    entry = {"model": "anthropic/claude-opus-4-7", "access_key": "k", "ratelimits": {"tokens": "2M/m"}}
+    assert not from_mapping({"version": "v0.4.0", "model_providers": [entry]}).entries[0].ratelimits.count_cached
 
 
 @pytest.mark.parametrize(
