@@ -108,7 +108,8 @@ def drive(python: Path, cwd: Path) -> None:
     trigate = python.with_name("trigate")
     (version,) = re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.M)
     run(python, "-m", "pip", "check")
-    assert run(trigate, "--version", cwd=cwd) == f"trigate, version {version}\n"
+    told = run(trigate, "--version", cwd=cwd)
+    assert re.fullmatch(rf"trigate, version {re.escape(version)}\nprices: genai-prices \S+, \S+\n", told), told
     run(python, "-I", "-c", IMPORTS, cwd=cwd)
     file = cwd / "trigate.yaml"
     file.write_bytes((ROOT / "config_mock_llm.yaml").read_bytes())

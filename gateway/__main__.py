@@ -27,8 +27,19 @@ class CommandsInOrder(click.Group):
         return list(self.commands)
 
 
+def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from providers.catalog.price_list import source
+
+        click.echo(f"trigate, version {__version__}\nprices: {source()}")
+        context.exit()
+
+
 @click.group(cls=CommandsInOrder, context_settings=CONTEXT)
-@click.version_option(__version__, prog_name="trigate")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version,
+    help="Show the version, and that of the prices, and exit.",
+)  # fmt: skip
 def main() -> None:
     """One address in front of every model.
 

@@ -69,7 +69,7 @@ ARROWS: Final = {
         app config endpoints health http kept_ledger loadtest logs mock open_service open_store providers.apis
         providers.catalog providers.errors providers.grammar providers.neutral reload routing serving shared stores
         telemetry upstream""",
-    "gateway.__main__": "commands mock",
+    "gateway.__main__": "commands mock providers.catalog",
 }
 """What each room may import, beside ``streams`` and the version that ``gateway`` states; lower rooms come first, and
 names without a package are rooms of ``gateway``. Imports for types alone and deferred ones count: who reads a room has

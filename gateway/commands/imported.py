@@ -60,6 +60,8 @@ class Result:
     models: int = 0
     """Items in the old ``model_list``."""
     losses: list[Loss] = attrs.field(factory=list)
+    unpriced: bool = False
+    """Whether models without a price are asked though there is a budget of money."""
     knows_keys: bool = False
     """Whether the clients' keys in LiteLLM's database have been exported."""
     no_longer_good: tuple[str, ...] = ()
@@ -129,6 +131,8 @@ def lines(result: Result, source: str) -> Iterator[str]:
         yield from (f"  - {_yaml(key)}" for key in result.client_keys)
     else:
         yield from ("", f"# {NO_DOOR}")
+    if result.unpriced:
+        yield from ("", "unpriced: allow")
     yield from _attempts(result)
     if result.timeouts:
         yield from ("", f"timeouts: {_yaml(result.timeouts)}")

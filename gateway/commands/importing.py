@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import click
 import yaml
 
@@ -34,10 +35,12 @@ from gateway.commands.litellm import (
     Group,
 )
 from gateway.commands.litellm_keys import Token, taken_over, tokens
+from gateway.commands.litellm_prices import read_price
 from gateway.commands.litellm_routes import ROUTED, add_routes, attempts_of
 from gateway.commands.terminal import say
 from gateway.config import document
 from gateway.config.loading import ConfigError, from_mapping
+from gateway.config.prices import unpriced
 from providers.catalog import providers as catalog
 
 GOOD: Final = 0
@@ -98,7 +101,22 @@ def imported(content: Any, keys: Sequence[Token] | None = None) -> Result:
         nested = section in ("litellm_settings", "router_settings", "general_settings") and isinstance(settings, dict)
         for name, value in settings.items() if nested else ((section, settings),):
             _setting(f"{section}.{name}" if nested else section, str(name), value, result)
+    _allow_unpriced(result)
     return result
+
+
+def _allow_unpriced(result: Result) -> None:
+    """Let models be asked that have no price, though there is a budget of money: as LiteLLM does, which counts nothing
+    for them."""
+    try:
+        config = from_mapping({**yaml.safe_load("\n".join(lines(result, ""))), "unpriced": "allow"})
+    except ConfigError:
+        return  # whoever writes it will hear of it
+    found = [f"{one.entry.provider.id}/{one.model}" for one in unpriced(attrs.evolve(config, unpriced="refuse"))]
+    if found:
+        result.unpriced = True
+        why = "a budget of money counts nothing for it: give each a `price`, and take `unpriced` out"
+        result.remarks.append(result.leave_out(f"the price of {', '.join(found)}", (Group.MONEY, why)))
 
 
 def _mistake(found: str, expected: str) -> ConfigError:
@@ -212,6 +230,9 @@ def _entry(name: str, params: dict[str, Any], info: dict[str, Any], result: Resu
     entry.update(extra)
     if timeouts := _timeouts(params.get("timeout", params.get("request_timeout"))):
         entry["timeouts"] = timeouts
+    price, priced = read_price(params, info)
+    entry |= {} if price is None else {"price": price}
+    params, info = ({name: one for name, one in given.items() if name not in priced} for given in (params, info))
     notes += more
     notes += _params(name, params, bool(timeouts), prefix, entry, result)
     notes += _info(name, entry, info, result)
@@ -251,7 +272,12 @@ def _called(name: str, rest: str, provider: str, result: Result) -> tuple[list[s
 
 
 def _params(
-    name: str, params: dict[str, Any], timed: bool, prefix: str, entry: dict[str, Any], result: Result
+    name: str,
+    params: dict[str, Any],
+    timed: bool,
+    prefix: str,
+    entry: dict[str, Any],
+    result: Result,
 ) -> Iterator[str]:
     """Remarks on what else ``litellm_params`` says; what has a counterpart goes into ``entry``."""
     carried = CARRIED | NO_MATTER | ({"timeout", "request_timeout"} if timed else set())

@@ -193,8 +193,10 @@ _ROWS: Final = (
     (Group.MONEY, "nothing is priced, and no budget stops anybody yet: tokens are counted", "max_budget "
      "budget_duration soft_budget max_user_budget max_end_user_budget max_end_user_budget_id "
      "max_internal_user_budget internal_user_budget_duration default_soft_budget provider_budget_config "
-     "tag_budget_config model_max_budget budget_config litellm_budget_table cost_discount_config cost_margin_config "
-     "custom_cost_per_token input_cost_per_token output_cost_per_token input_cost_per_second output_cost_per_second "
+     "tag_budget_config model_max_budget budget_config litellm_budget_table"),
+    (Group.MONEY, "a `price` has those of tokens alone, of input and output at least", "cost_discount_config "
+     "cost_margin_config custom_cost_per_token "
+     "input_cost_per_token output_cost_per_token input_cost_per_second output_cost_per_second "
      "input_cost_per_character output_cost_per_character input_cost_per_request output_cost_per_request "
      "cache_read_input_token_cost cache_creation_input_token_cost output_cost_per_reasoning_token "
      "input_cost_per_token_batches output_cost_per_token_batches input_cost_per_audio_token "

@@ -25,7 +25,7 @@ BALANCES: Final[Mapping[str, tuple[str, str]]] = {
     "simple-shuffle": ("weighted", ""),
     "least-busy": ("least_busy", ""),
     "latency-based-routing": ("lowest_latency", ""),
-    "cost-based-routing": ("cheapest", "it needs a price of each model: trigate check says what that means today"),
+    "cost-based-routing": ("cheapest", ""),
     "usage-based-routing": _USAGE,
     "usage-based-routing-v2": _USAGE,
 }  # fmt: skip

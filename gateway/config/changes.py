@@ -9,6 +9,7 @@ import attrs
 from gateway.config.allowances import Rate
 from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry, Route
 from gateway.config.spelling import spelled_value
+from providers.catalog.prices import Price
 
 FIXED: Final = ("listeners", "state_storage", "metrics", "tracing", "ca_path", "write_timeout", "drain", "drain_delay")
 """Settings of a ``Config`` that a running process keeps as they were when it started."""
@@ -185,7 +186,7 @@ def _settings(old: Config, new: Config) -> Iterator[Change]:
 
 
 def _differing(written: str, name: str, before: Any, after: Any) -> Iterator[str]:
-    if attrs.has(type(before)) and type(before) is type(after) and not isinstance(before, Rate):
+    if attrs.has(type(before)) and type(before) is type(after) and not isinstance(before, Rate | Price):
         yield from (f"{written}.{text}" for text in _members(before, after))
     else:
         shown = spelled_value(name, before), spelled_value(name, after)

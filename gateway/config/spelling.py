@@ -1,6 +1,6 @@
 """Values of a configuration as they may be shown to people."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -17,6 +17,7 @@ from gateway.config.settings import (
     StateStorage,
 )
 from gateway.config.wording import spelled_time
+from providers.catalog.prices import KINDS, NANOS, Price
 
 _SHARES: Final = {"budget", "error_rate", "at_most"}
 _UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60))
@@ -33,6 +34,8 @@ def spelled_value(name: str, value: Any) -> str:
         parts = urlsplit(str(value))
         shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
         return shown + ("?…" if parts.query else "")
+    if (own := _OWN_WORDS.get(type(value))) is not None:
+        return own(value)
     match value:
         case datetime():
             return spelled_time(value)
@@ -45,13 +48,12 @@ def spelled_value(name: str, value: Any) -> str:
                 "sticky": "false",
                 "until": "without an end",
                 "base_url": "the provider's own",
+                "price": "the list's",
             }.get(name, "none")
         case bool():
             return str(value).lower()
         case float():
             return f"{value * 100:g}%" if name in _SHARES else _duration(value)
-        case RouteTarget():
-            return _target(value)
         case Retries() | CircuitSettings() | Hedge() | KeptLedgerSettings():
             return spelled_value(name, attrs.asdict(value))
         case Listener():
@@ -77,6 +79,17 @@ def _target(target: RouteTarget) -> str:
     return f"{target.target} ({'; '.join(said)})" if said else target.target
 
 
+def _price(price: Price) -> str:
+    """In dollars; of longer prompts, tiers and tools only that they have prices."""
+    if price.origin == "free":
+        return "free"
+    kinds = {kind: getattr(price, kind) for kind in KINDS}
+    said = [f"{kind}: {nanos / NANOS:g}" for kind, nanos in kinds.items() if nanos is not None]
+    more = ["above: …"] if price.above else []
+    more += ["tiers: …"] if price.tiers else []
+    return f"{{{', '.join((*said, *more, *(['tools: …'] if price.fees else [])))}}}"
+
+
 def _ways(listener: Listener) -> Iterator[str]:
     """How connections come in, where it is not as they are."""
     if listener.tls is not None:
@@ -85,3 +98,6 @@ def _ways(listener: Listener) -> Iterator[str]:
         yield "behind a proxy"
     if listener.socket is not None:
         yield f"mode {listener.mode:04o}"
+
+
+_OWN_WORDS: Final[Mapping[type, Callable[[Any], str]]] = {RouteTarget: _target, Price: _price}

@@ -68,14 +68,6 @@ class Instead:
 
 ABSENT: Final = (
     Absent(
-        "Budgets and prices",
-        "tokens are counted, in the log and in `/metrics`, but not priced, and nobody is stopped",
-        "budget max_budget soft_budget budget_duration budget_config cost costs pricing prices spend "
-        "spend_limit spending input_cost_per_token output_cost_per_token input_cost output_cost",
-        (ROOT, ENTRY, CLIENT, RawLimits),
-        words="budget budgets cost costs price prices pricing spend",
-    ),
-    Absent(
         "Cached answers",
         "every request goes to its provider, whose own prompt caching works",
         "cache caching cache_params cache_config cache_settings response_cache semantic_cache redis vector_store "
@@ -157,6 +149,15 @@ _RATES: Final = (
 )
 
 INSTEAD: Final = (
+    Instead("what a model costs stands in its entry as `price: {input: 1.25, output: 10}`, in dollars for a million "
+            "tokens; without it the list of prices holds",
+            "cost costs pricing prices custom_pricing input_cost_per_token output_cost_per_token input_cost "
+            "output_cost input_price output_price prompt_price completion_price price_per_token cost_per_token "
+            "cache_read_input_token_cost cache_creation_input_token_cost", (ROOT, ENTRY),
+            words="cost costs price prices pricing"),
+    Instead("write `budgets: [20 usd/day]` at a client key, a group of them or an entry",
+            "budget max_budget soft_budget budget_duration budget_config spend spend_limit spending",
+            (ROOT, ENTRY, CLIENT, RawLimits), words="budget spend"),
     Instead(_LITELLM, "model_list litellm_settings general_settings litellm_params callback_settings credential_list",
             (ROOT, ENTRY)),
     Instead("it is not needed: what a provider cannot take is left out and named in `x-trigate-dropped`, and "

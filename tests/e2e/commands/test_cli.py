@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gateway import __version__
+from providers.catalog.price_list import source
 from tests.support.command_line import COMMAND, demo, environment, run, started
 from tests.support.harness import (
     PATIENCE,
@@ -80,7 +81,7 @@ def test_the_installed_command_and_the_module_are_the_same():
 
 
 def test_version():
-    assert run("--version").stdout == f"trigate, version {__version__}\n"
+    assert run("--version").stdout == f"trigate, version {__version__}\nprices: {source()}\n"
 
 
 @pytest.mark.parametrize(

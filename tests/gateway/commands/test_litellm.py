@@ -192,7 +192,7 @@ def test_a_strategy_has_a_name_here(strategy, balance):
     models = item("m", "openai/a"), item("m", "openai/b"), item("n", "openai/n")
     config, text, _ = converted(*models, router_settings={"routing_strategy": strategy})
     assert {route.balance for route in config.routes.values()} == {balance}
-    assert ("usage" not in strategy and "cost" not in strategy) or f"# routing_strategy {strategy} is balance" in text
+    assert "usage" not in strategy or f"# routing_strategy {strategy} is balance" in text
 
 
 def test_retries_are_attempts_and_cooldowns_are_of_the_circuit():
@@ -229,6 +229,51 @@ def test_what_a_models_place_bears_stands_in_its_entry():
     ((_, entry),) = found.entries
     assert entry["ratelimits"] == {"requests": "60/m", "tokens": "1000/m", "concurrent": 5}
     assert found.losses == []
+
+
+COSTS = {"input_cost_per_token": 0.0000025, "output_cost_per_token": 1e-5}
+
+
+@pytest.mark.parametrize(
+    ("params", "info", "price"),
+    [
+        (COSTS, {}, {"input": 2.5, "output": 10}),
+        ({}, COSTS, {"input": 2.5, "output": 10}),
+        ({"input_cost_per_token": "3e-6"}, COSTS, {"input": 3, "output": 10}),
+        (
+            COSTS | {"cache_read_input_token_cost": 2.5e-7, "cache_creation_input_token_cost": 3.125e-6,
+                     "cache_creation_input_token_cost_above_1hr": 5e-6},
+            {}, {"input": 2.5, "output": 10, "cached": 0.25, "cache_write": 3.125, "cache_write_1h": 5},
+        ),
+        (
+            COSTS | {"input_cost_per_token_above_200k_tokens": 5e-6, "input_cost_per_token_priority": 4e-6,
+                     "output_cost_per_token_above_200k_tokens_priority": 2e-5},
+            {}, {"input": 2.5, "output": 10, "above": {"200k": {"input": 5}},
+                 "tiers": {"priority": {"input": 4, "above": {"200k": {"output": 20}}}}},
+        ),
+        ({"input_cost_per_token": 0}, {"output_cost_per_token": 0.0}, "free"),
+    ],
+)  # fmt: skip
+def test_what_a_model_costs_by_the_token_is_its_price(params, info, price):
+    found = imported({"model_list": [item("m", "openai/a", **params) | {"model_info": info}]})
+    ((_, entry),) = found.entries
+    assert entry["price"] == price
+    assert not found.losses
+
+
+def test_models_without_a_price_are_asked_and_named_where_there_is_a_budget():
+    row = {"token": HASH, "key_alias": "team", "models": [], "max_budget": 20, "budget_duration": "1d"}
+    models = [item("a", "openai/a"), item("b", "openai/gpt-4o")]
+    result = imported({"model_list": models}, tokens(json.dumps([row]).encode(), "keys.json"))
+    assert from_mapping(yaml.safe_load("\n".join(lines(result, "f")))).unpriced == "allow"
+    assert "the price of openai/a" in [loss.what for loss in result.losses if loss.group is Group.MONEY]
+
+
+def test_half_a_price_is_none():
+    found = imported({"model_list": [item("m", "openai/a", input_cost_per_token=0.1)]})
+    ((_, entry),) = found.entries
+    assert "price" not in entry
+    assert [loss.group for loss in found.losses] == [Group.MONEY]
 
 
 def test_a_key_for_a_group_may_use_its_name():
@@ -386,7 +431,7 @@ HASH = "0123456789abcdef" * 4
 def exported(**columns: Any) -> Any:
     """What becomes of one key of the database that is otherwise good."""
     row = {"token": HASH, "key_alias": "team", "models": [], "blocked": None, "expires": None, **columns}
-    models = [item("a", "openai/a") | {"model_info": {"access_groups": ["g"]}}, item("b", "openai/b")]
+    models = [item("a", "openai/a", **COSTS) | {"model_info": {"access_groups": ["g"]}}, item("b", "openai/b", **COSTS)]
     content = {"model_list": models, "general_settings": {"database_url": "os.environ/DB"}}
     return imported(content, tokens(json.dumps([row]).encode(), "keys.json"))
 

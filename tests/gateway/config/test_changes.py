@@ -118,6 +118,17 @@ CHANGES = [
 ]  # fmt: skip
 
 
+def test_prices_are_shown_in_dollars():
+    price = {"input": 1.4, "cached": 0.14, "output": 11, "tools": {"web_search": 0.01}}
+    dollars = "{input: 1.4, output: 11, cached: 0.14, tools: …}"
+    assert said(setting("model_providers.0.price", price)) == [f"~ model openai/gpt-4o: price the list's → {dollars}"]
+    old = copy.deepcopy(OLD)
+    old["model_providers"][0]["price"] = price
+    changed = said(setting("model_providers.0.price", "free"), old)
+    assert changed == [f"~ model openai/gpt-4o: price {dollars} → free"]
+    assert said(setting("unpriced", "allow")) == ["~ unpriced refuse → allow"]
+
+
 @pytest.mark.parametrize(("path", "value", "lines"), CHANGES, ids=[path for path, *_ in CHANGES])
 def test_each_change_has_its_words(path, value, lines):
     assert said(setting(path, value)) == lines

@@ -837,7 +837,8 @@ def test_the_advice_knows_a_key_in_every_spelling(key):
 @pytest.mark.parametrize(
     ("key", "says"),
     [("fallbackModels", "a name has them"), ("load_balancer", "a name has them"), ("x_retry_s", "write it as `retr"),
-     ("cost_per_token", "budgets and prices"), ("drain_delai", "did you mean drain_delay?")],
+     ("cost_per_token", "what a model costs stands in its entry as `price:"),
+     ("drain_delai", "did you mean drain_delay?")],
 )  # fmt: skip
 def test_a_word_says_what_a_key_is_about_that_nobody_has_foreseen(refused, key, says):
     (found,) = refused(HEAD + ONE + f"{key}: 1\n")
