@@ -1,4 +1,4 @@
-"""The sums of the live view: exchanges in steps of time, and tokens by client and model."""
+"""The sums of the live view: exchanges in steps of time, tokens and costs by client and model."""
 
 import time
 from collections.abc import Mapping
@@ -84,7 +84,8 @@ def current_step() -> int:
 
 @attrs.define
 class Sum:
-    """The use that a client's exchanges have made of one model. ``order`` is that of the last one that was added."""
+    """The use that a client's exchanges have made of one model. ``order`` is that of the last one that was added.
+    ``dollars`` are what is known of its cost: of ``guessed`` exchanges an estimate, of ``short`` ones at least that."""
 
     order: int = 0
     exchanges: int = 0
@@ -92,24 +93,35 @@ class Sum:
     cached: int = 0
     output: int = 0
     estimated: int = 0
+    dollars: float = 0.0
+    guessed: int = 0
+    short: int = 0
 
     def add(self, line: Mapping[str, Any], order: int) -> None:
         self.order = order
         self.exchanges += 1
-        self.input += line["input_tokens"]
+        self.input += line.get("input_tokens", 0)
         self.cached += line.get("cached_tokens", 0)
-        self.output += line["output_tokens"]
+        self.output += line.get("output_tokens", 0)
         self.estimated += "usage_estimated" in line
+        self.dollars += line.get("cost_usd", 0.0)
+        self.guessed += line.get("cost_grade") == "estimated"
+        self.short += line.get("cost_grade", "at_least") == "at_least"  # without a price nobody knows
+
+    def counts(self) -> tuple[float, ...]:
+        """As the page takes them: those of several processes are added up."""
+        tokens = (self.exchanges, self.input, self.cached, self.output, self.estimated)
+        return (*tokens, self.dollars, self.guessed, self.short)
 
 
 class Sums:
-    """Tokens by client and model, of the exchanges that have ended."""
+    """Tokens and costs by client and model, of the exchanges that have ended."""
 
     def __init__(self) -> None:
         self._sums: dict[tuple[str | None, str], Sum] = {}
 
     def ended(self, line: Mapping[str, Any], order: int) -> None:
-        if "output_tokens" not in line:
+        if "output_tokens" not in line and "cost_usd" not in line:
             return
         key = line.get("client"), line.get("target", OTHERS)
         if key not in self._sums and len(self._sums) >= MOST_SUMS:
@@ -119,7 +131,5 @@ class Sums:
     def rows(self, client: str | None, since: int = 0) -> list[list[Any]]:
         """Client, model and sums of those that have grown behind number ``since`` of the ended."""
         return [
-            [*key, one.exchanges, one.input, one.cached, one.output, one.estimated]
-            for key, one in self._sums.items()
-            if one.order > since and client in (None, key[0])
+            [*key, *one.counts()] for key, one in self._sums.items() if one.order > since and client in (None, key[0])
         ]

@@ -40,7 +40,9 @@ _LARGEST: Final = 2**63  # an attribute's integers have 64 bits: one that is lar
 LONGEST_NAME: Final = 1000  # characters of a model's, which a client may choose
 _LONGEST: Final = 256  # characters of an id or a name that a provider has given
 
-_OF_THE_LINE: Final = ("request_id", "client", "target", "lane", "ended", "attempts", "upstream_request_id")
+_OF_THE_LINE: Final = (
+    "request_id", "client", "target", "lane", "ended", "attempts", "upstream_request_id", "cost_usd", "cost_grade",
+)  # fmt: skip
 
 
 class AttemptTimes:

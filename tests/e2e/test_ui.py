@@ -53,6 +53,8 @@ def gateway(by_hand) -> Iterator[Gateway]:
             "access_key": "x",
         }
         content["model_providers"] = [*content["model_providers"], gone]
+        for one in content["model_providers"]:
+            one |= {"price": {"input": 1, "output": 2000}, "budgets": ["5000 usd/day"]}
         content["model_aliases"] = {"routed": {"targets": ["gone", "openai/on-chat"]}}
         yield from served(content, port)
 
@@ -450,6 +452,10 @@ def test_tokens_are_told_by_client_and_model(page, gateway, by_hand):
     cells = page.until(f"{rows}.find(cells => cells[1] === {target!r})")
     assert int(cells[2]) >= 1
     assert int(cells[5].replace(",", "")) >= tokens > 0
+    assert "$" in cells[7]
+    limits = page.until("document.getElementById('limits-table').innerText")
+    assert f"model_providers.{target}" in limits
+    assert "5000 usd/day" in limits
     assert page.value("document.getElementById('view-live').hidden")
     page.look(width=400)
     assert page.value(

@@ -2,7 +2,7 @@
 
 import {chart, plain} from "/ui/charts.js";
 import {close, open, openedKey, tellFacts} from "/ui/opened.js";
-import {renderModels, renderTokens} from "/ui/tables.js";
+import {cost, renderLimits, renderModels, renderTokens} from "/ui/tables.js";
 
 const MOST_ROWS = 200;    // of streams in flight; the filter finds the others
 const MOST_RECENT = 300;
@@ -66,7 +66,7 @@ function news(data) {
     if (row) Object.assign(row, changes);
   }
   for (const number of data.gone) worker.streams.delete(number);
-  Object.assign(worker.about, {in_flight: data.in_flight, now: data.now, draining: data.draining, out: data.out});
+  Object.assign(worker.about, {in_flight: data.in_flight, now: data.now, draining: data.draining, out: data.out, limits: data.limits ?? worker.about.limits});
   more(worker, data);
 }
 
@@ -100,7 +100,10 @@ function render() {
   renderStreams();
   renderRecent();
   renderCharts();
-  if (shownView === "tokens") renderTokens(each().map(worker => worker.tokens));
+  if (shownView === "tokens") {
+    renderTokens(each().map(worker => worker.tokens));
+    renderLimits(each().map(worker => worker.about.limits ?? []));
+  }
   const opened = streams().find(row => row.key === openedKey());
   if (opened) tellFacts(opened);
 }
@@ -214,6 +217,8 @@ function endedRow(one) {
   cell(ms(one.duration_ms), "number age");
   cell(ms(one.first_byte_ms), "number first");
   cell(tokens, "number tokens");
+  if (one.cost_usd === undefined) cell("–", "number cost none");
+  else cell(cost(one.cost_usd, one.cost_grade), "number cost");
   cell(one.model ?? "–", "name model");
   cell(one.target ?? "–", "name more");
   cell(one.client ?? "–", "name more");

@@ -112,6 +112,7 @@ export function tellFacts(row) {
   const names = {
     phase: "phase", ended: "ended", status: "status", reason: "reason", api: "client speaks", model: "model", target: "target",
     lane: "lane", client: "client", attempts: "attempts", input_tokens: "tokens in", output_tokens: "tokens out",
+    cost_usd: "cost, dollars", cost_grade: "cost is", run: "run",
     error: "error", message: "message", upstream_request_id: "provider's id",
   };
   const pairs = Object.entries(names).filter(([name]) => (row[name] ?? null) !== null).map(([name, word]) => [word, String(row[name])]);
