@@ -32,6 +32,7 @@ def add_life(app: QuartTrio, service: Service) -> None:
                 await watch(service)
 
     async def begin() -> None:
+        await service.kept_ledger.begin()
         app.nursery.start_soon(observe)
         app.nursery.start_soon(recorder.run)
         background.nursery = app.nursery

@@ -1,5 +1,6 @@
 """The service that all exchanges of a process share, made from a configuration."""
 
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -10,6 +11,7 @@ from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import RefusedKeys
 from gateway.access.shares import Shares, stored_by
 from gateway.allowances.allowances import Allowances
+from gateway.allowances.seeds import budgets_of, seed
 from gateway.balancing.balancer import Balancer
 from gateway.config.loading import Config
 from gateway.config.redaction import secrets_in
@@ -63,6 +65,9 @@ def open_service(
         ledger.observers.append(metrics)
     if isinstance(tracing, Tracing):
         ledger.observers.append(tracing)
+    allowances = Allowances(config, open_counters(config.counters, shared))
+    if budgets := budgets_of(allowances):
+        kept_ledger.then(partial(seed, allowances, budgets, config.entries))
     authenticator = Authenticator(config)
     health = Health() if shared is None else Health(shared.clock, RowStates(shared.circuits), shared.workers)
     health.follow(config)
@@ -85,7 +90,7 @@ def open_service(
         background=NoBackground() if store is None else Background(store, ledger),
         ledger=ledger,
         kept_ledger=kept_ledger,
-        allowances=Allowances(config, open_counters(config.counters, shared)),
+        allowances=allowances,
         health=health,
         balancer=Balancer() if shared is None else Balancer(shared.pins, shared.open_answers),
         live_view=open_live_view(ledger, config.ui, keep=config.ui_keep),
@@ -116,6 +121,9 @@ def next_service(config: Config, service: Service) -> Service:
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
     service.ledger.mask.follow(config)
     service.kept_ledger.follow(config)
+    allowances = service.allowances.next(config)
+    if budgets := budgets_of(allowances, service.allowances):
+        service.kept_ledger.then(partial(seed, allowances, budgets, config.entries))
     service.metrics.know(config)
     service.health.follow(config)
     service.recorder.hide(secrets_in(config))
@@ -123,7 +131,7 @@ def next_service(config: Config, service: Service) -> Service:
         service, router=router, authenticator=authenticator, admission=admission, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=trio.Event(),
         live_view=open_live_view(service.ledger, config.ui, service.live_view, keep=config.ui_keep),
-        allowances=service.allowances.next(config),
+        allowances=allowances,
     )  # fmt: skip
 
 

@@ -4,5 +4,6 @@ through them, ``refusals`` what it is told where nothing is left, ``unpriced`` w
 ``rates`` makes allowances of ``ratelimits``, ``queue`` lets requests wait for a place of a target's;
 ``budgets`` makes allowances of budgets, by ``periods``, and ``used_up`` the refusal where one is; ``counter_keys`` are
 the identities of counters. ``runs`` says which run a request belongs to, ``expected`` how long its answer may be.
+``seeds`` has budgets begin with what the kept ledger knows of their periods.
 ``standing`` says how much is used, for metrics and whoever else shows it.
 """

@@ -7,9 +7,9 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import trio
 
@@ -35,6 +35,10 @@ FINISH: Final = 5.0
 """Seconds that the end of the process waits for the last batch."""
 
 
+Step: TypeAlias = Callable[[LedgerTable], Awaitable[None]]
+"""What is done with the table, and never raises."""
+
+
 class LedgerKeeping(Protocol):
     """Keeps the lines of a process."""
 
@@ -44,6 +48,14 @@ class LedgerKeeping(Protocol):
 
     def follow(self, config: Config) -> None:
         """Know the clients of ``config``, and their groups."""
+        ...
+
+    def then(self, step: Step) -> None:
+        """Have ``step`` done by ``begin``, or by ``run`` once it has written what has come until now."""
+        ...
+
+    async def begin(self) -> None:
+        """Do what was asked for, before the first request."""
         ...
 
     async def run(self) -> None:
@@ -62,6 +74,12 @@ class NoLedgerKeeping:
         return 0
 
     def follow(self, config: Config) -> None:
+        return
+
+    def then(self, step: Step) -> None:
+        return
+
+    async def begin(self) -> None:
         return
 
     async def run(self) -> None:
@@ -83,7 +101,7 @@ class KeptLedger:
         masked: Callable[[str], str] = str,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.table = table
+        self._table = table
         self._lost = 0
         self._keep = keep
         self._most = most
@@ -93,6 +111,7 @@ class KeptLedger:
         self._writing = trio.Lock()
         self._number = int.from_bytes(os.urandom(4)) >> 1 << 32  # no other process has these: the key is unique
         self._waiting: deque[tuple[int, LedgerLine]] = deque()
+        self._steps: deque[Step] = deque()
         self._told_lost = self._taken_lost = 0
         self._is_away = False
 
@@ -120,12 +139,20 @@ class KeptLedger:
         self._number += 1
         self._waiting.append((self._number, line_of(record, line, began, group)))
 
+    def then(self, step: Step) -> None:
+        self._steps.append(step)
+
+    async def begin(self) -> None:
+        while self._steps:
+            await self._steps.popleft()(self._table)
+
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cut_now_and_then)
             while True:
                 await trio.sleep(EVERY)
                 await self.flush()
+                await self.begin()
 
     async def finish(self) -> None:
         with trio.move_on_after(FINISH, shield=True):
@@ -134,7 +161,7 @@ class KeptLedger:
             self._lost += len(self._waiting)
             log.error("%d lines of the ledger could not be kept: their cost is in the log alone", len(self._waiting))
         with trio.CancelScope(shield=True):
-            await self.table.aclose()
+            await self._table.aclose()
 
     async def flush(self) -> None:
         """Write what waits, as far as that succeeds. Cancelled, what has not been written goes on waiting."""
@@ -145,7 +172,7 @@ class KeptLedger:
         while self._waiting:
             batch = list(islice(self._waiting, AT_ONCE))
             try:
-                await self.table.add(batch, self._masked)
+                await self._table.add(batch, self._masked)
             except Unavailable as error:
                 self._tell_away(error)
                 return
@@ -156,7 +183,7 @@ class KeptLedger:
     async def _cut_now_and_then(self) -> None:
         while True:
             try:
-                await self.table.cut(int((self._clock() - self._keep) * 1e6), self._most)
+                await self._table.cut(int((self._clock() - self._keep) * 1e6), self._most)
             except Unavailable as error:
                 log.warning("old lines of the ledger could not be removed: %s", error)
             await trio.sleep(CUT_EVERY)

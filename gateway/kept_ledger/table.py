@@ -60,6 +60,18 @@ class LedgerSum:
 
 
 @attrs.frozen
+class RunSum:
+    """What a run of ``holder`` has used in a time; ``first`` and ``last`` are when the first and the last of its
+    requests in it began."""
+
+    holder: str | None
+    name: str
+    first: int
+    last: int
+    sum: LedgerSum
+
+
+@attrs.frozen
 class SqlNotation:
     """How one database writes what all of them have: the table's name and a parameter's place."""
 
@@ -80,14 +92,14 @@ class LedgerTable:
 
     def __init__(self, database: Database, notation: SqlNotation) -> None:
         self._database = database
-        self._notation = notation
+        self._sql = notation
 
     async def add(self, lines: Sequence[tuple[int, LedgerLine]], masked: Callable[[str], str] = str) -> None:
         """Write ``lines``, each with its number, all or none. One that is there already stays as it is: what may have
         been written can be written again."""
         rows = [row for number, line in lines for row in rows_of(line, number, masked)]
         names = ", ".join(_FIELDS)
-        statement = self._notation.written(
+        statement = self._sql.written(
             f"INSERT INTO {{ledger}} ({names}) VALUES ({', '.join(f':{name}' for name in _FIELDS)}) "
             "ON CONFLICT DO NOTHING"
         )
@@ -97,7 +109,7 @@ class LedgerTable:
         self, by: Sequence[Dimension], periods: Sequence[tuple[int, int]], *, delivered_only: bool = False
     ) -> list[list[LedgerSum]]:
         """The sums by ``by`` of each of ``periods`` (from the first moment on, to before the second one)."""
-        statement = self._notation.written(_sums(by, delivered_only))
+        statement = self._sql.written(_sums(by, delivered_only))
 
         def work(session: Session) -> list[list[LedgerSum]]:
             return [
@@ -107,9 +119,20 @@ class LedgerTable:
 
         return await self._database.read(work, limited=False)
 
+    async def runs(self, by: Dimension, period: tuple[int, int], *, delivered_only: bool = False) -> list[RunSum]:
+        """The sums of each run in ``period``, of requests that were sent to somebody, by what ``by`` says, too."""
+        statement = self._sql.written(_run_sums(by, delivered_only))
+        since, until = period
+
+        def work(session: Session) -> list[RunSum]:
+            rows = session.rows(statement, since=since, until=until)
+            return [RunSum(row[0], row[1], row[-2], row[-1], _sum(row[:-2], 2)) for row in rows]
+
+        return await self._database.read(work, limited=False)
+
     async def bounds(self) -> tuple[int, int] | None:
         """When the first line and the last one began; ``None`` where there is none."""
-        statement = self._notation.written("SELECT MIN(began), MAX(began) FROM {ledger}")
+        statement = self._sql.written("SELECT MIN(began), MAX(began) FROM {ledger}")
         (row,) = await self._database.read(lambda session: session.rows(statement))
         return None if row[0] is None else (row[0], row[1])
 
@@ -127,7 +150,7 @@ class LedgerTable:
         """Remove some of what has to go, all that began at one moment together."""
 
         def run(statement: str, **values: Any) -> list[tuple[Any, ...]]:
-            return session.rows(self._notation.written(statement), **values)
+            return session.rows(self._sql.written(statement), **values)
 
         beyond = run("SELECT began FROM {ledger} ORDER BY began DESC LIMIT 1 OFFSET :most", most=most)
         before = max(before, *(began + 1 for (began,) in beyond), before)
@@ -149,6 +172,14 @@ def _sums(by: Sequence[Dimension], delivered_only: bool) -> str:
     fields = ", ".join((*columns, _ATTEMPTS if attempts else _EXCHANGES, _AMOUNTS, "MAX(grade)"))
     grouped = f" GROUP BY {', '.join(columns)}" if columns else ""
     return f"SELECT {fields} FROM {{ledger}} WHERE {' AND '.join(conditions)}{grouped}"
+
+
+def _run_sums(by: Dimension, delivered_only: bool) -> str:
+    column, delivered = _COLUMNS[by], " AND delivered = 1" if delivered_only else ""
+    return (
+        f"SELECT {column}, run, {_EXCHANGES}, {_AMOUNTS}, MAX(grade), MIN(began), MAX(began) FROM {{ledger}} "
+        f"WHERE {_PERIOD} AND run IS NOT NULL AND target IS NOT NULL{delivered} GROUP BY {column}, run"
+    )
 
 
 def _sum(row: tuple[Any, ...], width: int) -> LedgerSum:

@@ -1,0 +1,190 @@
+"""What budgets begin with where their counters are new: the sums of the kept ledger over their periods.
+
+Counters in memory end with the process, the ledger's lines do not. A budget is raised to what its holder's lines of the
+period say, to the last unit, before the first request is taken.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final, TypeAlias
+
+import attrs
+
+from gateway.allowances.allowance import Consumption, HolderKind, measured
+from gateway.allowances.allowances import Allowances
+from gateway.allowances.budgets import RUN, BudgetAllowance
+from gateway.allowances.periods import SLICES, calendar_period, slice_of
+from gateway.config.allowances import Rolling
+from gateway.config.settings import ModelEntry
+from gateway.kept_ledger.table import Dimension, LedgerSum, LedgerTable, total
+from gateway.stores.store import Unavailable
+
+log = logging.getLogger("trigate.ledger")
+
+Period: TypeAlias = tuple[int, int]
+"""From a moment to before another one, in microseconds since 1970."""
+
+_DIMENSIONS: Final[Mapping[HolderKind, Dimension]] = {
+    "client_keys": "key",
+    "client_groups": "group",
+    "model_providers": "target",
+}
+_MICRO: Final = 10**6
+
+HolderOf: TypeAlias = Callable[[str | None], str | None]
+"""The name of a holder by what the lines have for it."""
+
+
+@attrs.frozen
+class SeededPart:
+    """A part of a budget that has a counter of its own: the period that is under way, or a slice of one that rolls.
+    ``at`` lies in it."""
+
+    budget: BudgetAllowance
+    period: Period
+    at: float
+
+
+def budgets_of(allowances: Allowances, before: Allowances | None = None) -> tuple[BudgetAllowance, ...]:
+    """The budgets among ``allowances``, without those that were there ``before``."""
+    known = () if before is None else [(one.holder, one.text) for one in before.all()]
+    found = (one for one in allowances.all() if isinstance(one, BudgetAllowance))
+    return tuple(one for one in found if (one.holder, one.text) not in known)
+
+
+async def seed(
+    allowances: Allowances, budgets: Sequence[BudgetAllowance], entries: Sequence[ModelEntry], table: LedgerTable
+) -> None:
+    """Raise the counters of ``budgets`` to what the lines in ``table`` say; ``entries`` are those of the configuration.
+    It never raises: without the ledger they go on with what their counters have, which the log then says."""
+    try:
+        for kind, dimension in _DIMENSIONS.items():
+            own = [one for one in budgets if one.holder.kind == kind]
+            delivered_only = kind != "model_providers" and not allowances.charges_undelivered
+            holder_of = partial(entry_of, _entries_of(entries)) if dimension == "target" else _itself
+            await _seed_periods(allowances, own, dimension, holder_of, table, delivered_only)
+            await _seed_runs(allowances, own, dimension, holder_of, table, delivered_only)
+    except Unavailable as error:
+        log.warning("budgets begin without what has been spent before: the kept ledger cannot be read: %s", error)
+
+
+async def _seed_periods(
+    allowances: Allowances,
+    budgets: Sequence[BudgetAllowance],
+    dimension: Dimension,
+    holder_of: HolderOf,
+    table: LedgerTable,
+    delivered_only: bool,
+) -> None:
+    now = allowances.now()
+    parts = [part for budget in budgets for part in parts_of(budget, now)]
+    periods = list(dict.fromkeys(part.period for part in parts))
+    if not periods:
+        return
+    found = await table.sums((dimension,), periods, delivered_only=delivered_only)
+    by_period = dict(zip(periods, found, strict=True))
+    for part in parts:
+        sums = [one for one in by_period[part.period] if holder_of(one.by[0]) == part.budget.holder.name]
+        _raise(allowances, part.budget, part.at, None, total(sums))
+
+
+async def _seed_runs(
+    allowances: Allowances,
+    budgets: Sequence[BudgetAllowance],
+    dimension: Dimension,
+    holder_of: HolderOf,
+    table: LedgerTable,
+    delivered_only: bool,
+) -> None:
+    own = [one for one in budgets if one.budget.period == "run"]
+    if not own:
+        return
+    now = allowances.now()
+    for run in await open_runs(table, dimension, now, delivered_only):
+        for budget in own:
+            if holder_of(run.holder) == budget.holder.name:
+                _raise(allowances, budget, run.last / _MICRO, run.name, run.sum)
+
+
+def parts_of(budget: BudgetAllowance, now: float) -> Iterator[SeededPart]:
+    """Those that count now; none of a budget for runs."""
+    match budget.budget.period:
+        case "run":
+            return
+        case Rolling(seconds):
+            length, number = seconds / SLICES, slice_of(now, seconds)
+            for one in range(number - SLICES, number + 1):
+                yield SeededPart(budget, (_micro(one * length), _micro((one + 1) * length)), (one + 0.5) * length)
+        case calendar:
+            period = calendar_period(calendar, now, budget.zone)
+            yield SeededPart(budget, (_micro(period.start), _micro(period.end)), now)
+
+
+@attrs.frozen
+class OpenRun:
+    """A run that goes on: the sum since it began. ``first`` and ``last`` are when its first request began, as far as is
+    known, and its last one (microseconds)."""
+
+    holder: str | None
+    name: str
+    sum: LedgerSum
+    first: int
+    last: int
+
+
+async def open_runs(table: LedgerTable, dimension: Dimension, now: float, delivered_only: bool) -> list[OpenRun]:
+    """The runs whose last request began less than a run's pause ago: back to the first pause as long as that, the same
+    name is another run."""
+    pause, until = _micro(RUN), _micro(now) + 1
+    going: dict[tuple[str | None, str], OpenRun] = {}
+    done: list[OpenRun] = []
+    is_first = True
+    while is_first or going:
+        earlier = {
+            (one.holder, one.name): one
+            for one in await table.runs(dimension, (until - pause, until), delivered_only=delivered_only)
+        }
+        if is_first:
+            going = {key: OpenRun(*key, one.sum, one.first, one.last) for key, one in earlier.items()}
+        else:
+            for key, run in tuple(going.items()):
+                before = earlier.get(key)
+                if before is None or run.first - before.last > pause:
+                    done.append(going.pop(key))
+                else:
+                    going[key] = attrs.evolve(run, sum=total([run.sum, before.sum]), first=before.first)
+        is_first, until = False, until - pause
+    return done
+
+
+def _itself(name: str | None) -> str | None:
+    return name
+
+
+def _entries_of(entries: Sequence[ModelEntry]) -> Mapping[str, str]:
+    """The names of entries by those of their targets in the lines: of a wildcard by its provider, where that has no
+    other one."""
+    wild = [one for one in entries if one.wildcard]
+    alone = {one.provider.id for one in wild if sum(other.provider.id == one.provider.id for other in wild) == 1}
+    plain = {one.name: one.name for one in entries if not one.wildcard}
+    return {**{f"{one.provider.id}/": one.name for one in wild if one.provider.id in alone}, **plain}
+
+
+def entry_of(names: Mapping[str, str], target: str | None) -> str | None:
+    """The entry of a line's ``target``: its name, or of a wildcard's ``provider/model``."""
+    if target is None:
+        return None
+    provider, slash, _ = target.partition("/")
+    return names.get(target) or names.get(provider + slash)
+
+
+def _raise(allowances: Allowances, budget: BudgetAllowance, at: float, run: str | None, found: LedgerSum) -> None:
+    counter = budget.counter(at, run)
+    used = measured(budget.measure, Consumption(found.usage, found.nanos), count_cached=budget.count_cached)
+    if counter is not None and used:
+        allowances.counters.raise_to(counter, used)
+
+
+def _micro(seconds: float) -> int:
+    return int(seconds * _MICRO)  # as a line's own

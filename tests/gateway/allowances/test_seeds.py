@@ -1,0 +1,169 @@
+"""Budgets after a restart: they go on from the sums of the kept ledger, to the last unit."""
+
+import itertools
+import logging
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import attrs
+import pytest
+import trio
+
+from gateway.allowances.allowances import Allowances
+from gateway.allowances.seeds import budgets_of, seed
+from gateway.config.loading import Config, from_mapping
+from gateway.counters.memory import LocalCounters
+from gateway.kept_ledger.line import LedgerLine
+from gateway.kept_ledger.table import SQLITE, LedgerTable
+from gateway.stores.sqlite import SqliteDatabase
+from streams.events import Usage
+from tests.support.ledger_lines import attempt, line
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NOW = datetime(2026, 11, 18, 12, tzinfo=BERLIN).timestamp()  # a Wednesday
+HOUR, DAY = 3600.0, 86400.0
+
+
+def config(**more: Any) -> Config:
+    entries = [
+        {"model": "openai/gpt-5", "name": "gpt", "access_key": "k", "price": {"input": 1, "output": 1}},
+        {"model": "groq/*", "access_key": "k"},
+    ]
+    return from_mapping({"version": "v0.4.0", "timezone": "Europe/Berlin", "model_providers": entries,
+                         "unpriced": "allow", **more})  # fmt: skip
+
+
+def keys(*budgets: str, **more: Any) -> dict[str, Any]:
+    return {"client_keys": [{"name": "alice", "key": "k" * 32, "budgets": list(budgets), **more}]}
+
+
+def at(seconds_ago: float, nanos: int, **given: Any) -> LedgerLine:
+    return line(attempt(nanos), began=int((NOW - seconds_ago) * 1e6), **given)
+
+
+@attrs.define
+class Seeded:
+    """Budgets that began with ``lines``; ``used`` of each, by its holder and text, at this moment."""
+
+    allowances: Allowances
+
+    def used(self, run: str | None = None, now: float = NOW) -> dict[str, int]:
+        found = {}
+        for one in budgets_of(self.allowances):
+            if (counter := one.counter(now, run)) is not None:
+                found[f"{one.holder} {one.text}"] = self.allowances.counters.level(counter).used
+        return found
+
+
+def seeded(folder: Path, given: Config, *lines: LedgerLine) -> Seeded:
+    async def begin() -> Seeded:
+        table = LedgerTable(SqliteDatabase(folder / "state.sqlite"), SQLITE)
+        await table.add(list(enumerate(lines)))
+        allowances = Allowances(given, LocalCounters(now=lambda: NOW), now=lambda: NOW)
+        for _ in range(2):  # told twice it is no more
+            await seed(allowances, budgets_of(allowances), given.entries, table)
+        await table.aclose()
+        return Seeded(allowances)
+
+    return trio.run(begin)
+
+
+def test_a_budget_begins_with_the_lines_of_its_period(tmp_path):
+    """Spending that a restart forgets, or multiplies: BerriAI/litellm#28247, #30684."""
+    given = config(**keys("9 usd/hour", "9 usd/day", "9 usd/week", "9 usd/month"))
+    ages = (0.0, 1.0, HOUR, 11 * HOUR, 13 * HOUR, 2.4 * DAY, 3 * DAY, 17 * DAY, 18 * DAY)
+    found = seeded(tmp_path, given, *(at(age, 10**place) for place, age in enumerate(ages)))
+    assert found.used() == {
+        "client_keys.alice 9 usd/hour": 1,
+        "client_keys.alice 9 usd/day": 1111,
+        "client_keys.alice 9 usd/week": 111_111,
+        "client_keys.alice 9 usd/month": 11_111_111,
+    }
+
+
+def test_a_time_that_rolls_has_what_its_slices_had(tmp_path):
+    found = seeded(tmp_path, config(**keys("9 usd/30d")), *(at(age * DAY, 10**age) for age in (0, 1, 12, 13)))
+    ((name, used),) = found.used().items()
+    assert (name, used) == ("client_keys.alice 9 usd/30d", 1 + 10 + 10**12 + 10**13)
+    assert found.used(now=NOW + 18.5 * DAY) == {name: 1 + 10 + 10**12}, "what is older counts no more"
+
+
+def test_tokens_count_as_they_do_when_an_answer_ends(tmp_path):
+    spent = line(attempt(5, usage=Usage(100, 7000, 20, output=3)), began=int(NOW * 1e6))
+    assert seeded(tmp_path, config(**keys("1M tokens/day")), spent).used() == {
+        "client_keys.alice 1M tokens/day": 123  # what came from a cache does not
+    }
+
+
+def test_each_holder_has_its_own_lines(tmp_path):
+    given = config(client_groups=[{"name": "search", "budgets": ["9 usd/day"]}], **keys("8 usd/day", group="search"))
+    first, second = given.entries
+    budget = given.client_keys[0].budgets[:1]
+    given = attrs.evolve(given, entries=(attrs.evolve(first, budgets=budget), attrs.evolve(second, budgets=budget)))
+    lines = (
+        line(attempt(1, "gpt"), began=int(NOW * 1e6), client="alice", group="search"),
+        line(attempt(10, "gpt"), attempt(100, "groq/llama"), began=int(NOW * 1e6), client="ben", group="search"),
+        line(attempt(1000, "elsewhere"), began=int(NOW * 1e6), client=None),
+    )
+    assert seeded(tmp_path, given, *lines).used() == {
+        "client_keys.alice 8 usd/day": 1,
+        "client_groups.search 9 usd/day": 111,
+        "model_providers.gpt 8 usd/day": 11,
+        "model_providers.groq/* 8 usd/day": 100,
+    }
+
+
+def test_a_run_goes_on_as_long_as_no_pause_has_ended_it(tmp_path):
+    """It is a sum over days, not over the last one: LMNTL-AI/openclaw-agents#21."""
+    long = [at(age * HOUR, 10**place, run="alice/long") for place, age in enumerate((2, 20, 40, 60, 85, 100))]
+    ended = [at(25 * HOUR, 7, run="alice/ended"), at(30 * HOUR, 7, run="alice/ended")]
+    found = seeded(tmp_path, config(**keys("9 usd/run")), *long, *ended)
+    assert found.used("alice/long") == {"client_keys.alice 9 usd/run": 1111}, "it paused for 25 hours before"
+    assert found.used("alice/ended") == {"client_keys.alice 9 usd/run": 0}
+    assert found.used("alice/never") == {"client_keys.alice 9 usd/run": 0}
+
+
+def test_a_request_that_was_refused_does_not_prolong_a_run(tmp_path):
+    refused = line(began=int((NOW - HOUR) * 1e6), run="alice/one", ended="refused")
+    found = seeded(tmp_path, config(**keys("9 usd/run")), at(25 * HOUR, 7, run="alice/one"), refused)
+    assert found.used("alice/one") == {"client_keys.alice 9 usd/run": 0}
+
+
+@pytest.mark.parametrize(("charged", "used"), [(True, 11), (False, 1)])
+def test_what_reached_no_client_counts_where_it_is_charged(tmp_path, charged, used):
+    given = config(charge_undelivered=charged, **keys("9 usd/day"))
+    found = seeded(tmp_path, given, at(0, 1), at(0, 10, delivered=False))
+    assert found.used() == {"client_keys.alice 9 usd/day": used}
+
+
+def test_only_what_is_new_of_another_configuration_is_looked_up():
+    before, after = config(**keys("9 usd/day")), config(**keys("9 usd/day", "1 usd/hour"))
+    allowances = Allowances(before)
+    assert [one.text for one in budgets_of(allowances.next(after), allowances)] == ["1 usd/hour"]
+
+
+async def test_a_ledger_that_cannot_be_read_is_told_and_nothing_else(tmp_path, caplog):
+    given = config(**keys("9 usd/day"))
+    allowances = Allowances(given)
+    caplog.set_level(logging.WARNING, "trigate.ledger")
+    table = LedgerTable(SqliteDatabase(tmp_path / "none" / "state.sqlite"), SQLITE)
+    await seed(allowances, budgets_of(allowances), given.entries, table)
+    assert "budgets begin without what has been spent before" in caplog.text
+
+
+async def test_a_hundred_budgets_of_the_same_period_take_one_look(tmp_path):
+    class Counting(LedgerTable):
+        looks = itertools.count()
+
+        async def sums(self, *given: Any, **more: Any) -> Any:
+            next(self.looks)
+            return await super().sums(*given, **more)
+
+    many = [{"name": f"n{place}", "key": f"{place:032}", "budgets": ["9 usd/day"]} for place in range(100)]
+    allowances = Allowances(given := config(client_keys=many))
+    table = Counting(SqliteDatabase(tmp_path / "state.sqlite"), SQLITE)
+    await seed(allowances, budgets_of(allowances), given.entries, table)
+    assert next(table.looks) == 1
+    await table.aclose()
