@@ -17,6 +17,7 @@ from gateway.allowances.allowance import Allowance, Consumption, measured
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.refusals import refusal
 from gateway.allowances.standing import count_refusal
+from gateway.allowances.unpriced import unpriced_refusal
 from gateway.counters.counter import Claim, Debit, Shortage, SumCounter
 from gateway.ledger.record import Charge, Record
 from gateway.routing.target import Target
@@ -95,6 +96,7 @@ class Reservation:
         """Reserve for an attempt at ``target``, and for the client where that has not been done: what the attempt has
         to end, ``None`` where its target has no allowances, or why the target cannot be asked now. Raises
         ``GatewayError`` where the client may use no more. Cancelled, it has taken nothing."""
+        self._check_priced(target)
         expected = self._expected(target)
         wanted = self._wanted(target, expected)
         until = trio.current_time() + LONGEST_WAIT
@@ -111,6 +113,14 @@ class Reservation:
                 return self._refused(_named(wanted, short))
             if not _may_pass_soon(mine) or not await self._allowances.room.wait(until):
                 raise GatewayError.of(self._refused(_named(client, mine)))
+
+    def _check_priced(self, target: Target) -> None:
+        """Raise ``GatewayError`` where money is limited and nobody knows what ``target`` costs."""
+        if target.price is not None or not self._allowances.refuses_unpriced or self._counted_as is CountedAs.REQUEST:
+            return
+        limits = (*self._allowances.of_client(self._record.client), *self._allowances.of_target(target))
+        if any(one.measure == "usd" and one.counter(self.at, self._run) is not None for one in limits):
+            raise GatewayError.of(unpriced_refusal(target))
 
     def _refused(self, short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
         count_refusal(self._allowances.refusals, short)

@@ -169,10 +169,10 @@ class InProcess:
             await stream.send_all(head.encode() + body)
             yield
 
-    async def count_tokens(self, model: str) -> httpx2.Response:
+    async def count_tokens(self, model: str, headers: Headers = ()) -> httpx2.Response:
         body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
         async with self._client() as client:
-            return await client.post("/v1/messages/count_tokens", json=body)
+            return await client.post("/v1/messages/count_tokens", json=body, headers=list(headers))
 
     def _client(self) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(base_url=self.url, verify=False, trust_env=False, timeout=PATIENCE)

@@ -1,0 +1,72 @@
+"""Models that nobody knows the cost of, under a budget of money, on real sockets."""
+
+from typing import Any
+
+import pytest
+
+from gateway.config.loading import ConfigError, from_mapping
+from tests.support.in_process import CountingProvider, gateway, providers
+
+APIS = ("chat", "messages", "responses")
+KEY = "sk-gw-alice-0123456789"
+HEADERS = (("authorization", f"Bearer {KEY}"),)
+
+
+def config(place: CountingProvider, *models: str, budget: str = "20 usd/day", **root: Any) -> dict[str, Any]:
+    entries = [
+        {"model": model, "base_url": f"{place.url}/v1", "access_key": "k", "speaks": list(APIS)} for model in models
+    ]
+    alice = {"name": "alice", "key": KEY, "budgets": [budget]}
+    return {"version": "v0.4.0", "model_providers": entries, "client_keys": [alice], **root}
+
+
+async def test_the_unknown_model_of_a_wildcard_is_refused_and_says_so():
+    # Zero-priced models made budgets endless: BerriAI/litellm#10598, #12337, #21023.
+    async with providers(1) as (place,), gateway(config(place, "groq/*")) as running:
+        for api in APIS:
+            answer = await running.ask("groq/unheard-of", api, headers=HEADERS)
+            assert answer.status_code == 400
+            message = answer.json()["error"]["message"]
+            assert message.startswith("the price of groq/unheard-of is not known, and there is a budget of money")
+        assert place.asked == []
+        assert (await running.ask("groq/openai/gpt-oss-120b", headers=HEADERS)).status_code == 200
+        running.reload(config(place, "groq/*", unpriced="allow"))
+        assert (await running.ask("groq/unheard-of", headers=HEADERS)).status_code == 200
+        running.reload(config(place, "groq/*", budget="1M tokens/day"))
+        assert (await running.ask("groq/unheard-of", headers=HEADERS)).status_code == 200
+
+
+async def test_counting_the_tokens_of_an_unpriced_model_costs_nothing_and_is_answered():
+    async with providers(1) as (place,), gateway(config(place, "groq/*")) as running:
+        assert (await running.count_tokens("groq/unheard-of", HEADERS)).status_code == 200
+
+
+async def test_a_model_of_the_file_without_a_price_is_a_mistake_before_it_is_asked():
+    async with providers(1) as (place,):
+        with pytest.raises(ConfigError) as caught:
+            from_mapping(config(place, "vllm/own", "openai/gpt-5"))
+        (mistake,) = caught.value.mistakes
+        assert mistake.path == "model_providers[0].model"
+        assert mistake.found == "vllm/own has no price, and client_keys.alice has a budget of 20 usd/day"
+        assert "price: free" in mistake.expected
+
+
+async def test_a_changed_price_holds_from_the_reload_on():
+    # It rewrites nothing: BerriAI/litellm#20615, #22726.
+    async with providers(1) as (place,), gateway(priced(place, 3)) as running:
+        first = [await cost(running) for _ in range(2)]
+        running.reload(priced(place, 6))
+        assert first[0] == first[1] > 0
+        assert await cost(running) == pytest.approx(2 * first[0])
+
+
+def priced(place: CountingProvider, dollars: float) -> dict[str, Any]:
+    content = config(place, "vllm/own")
+    content["model_providers"][0]["price"] = {"input": dollars, "output": 5 * dollars}
+    return content
+
+
+async def cost(running: Any) -> float:
+    answer = await running.ask("vllm/own", headers=HEADERS)
+    assert answer.status_code == 200, answer.text
+    return float(answer.headers["x-trigate-cost"])
