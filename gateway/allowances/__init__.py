@@ -3,7 +3,8 @@ and how much of it a request is; ``allowances`` has those of a configuration, ``
 through them, ``refusals`` what it is told where nothing is left, ``unpriced`` where nobody knows its cost.
 ``rates`` makes allowances of ``ratelimits``, ``queue`` lets requests wait for a place of a target's;
 ``budgets`` makes allowances of budgets, by ``periods``, and ``used_up`` the refusal where one is; ``counter_keys`` are
-the identities of counters. ``runs`` says which run a request belongs to, ``expected`` how long its answer may be.
+the identities of counters. ``runs`` says which run a request belongs to, ``expected`` how long its answer may be,
+``purse`` whether its client gives it enough, and ``left`` what is left.
 ``seeds`` has budgets begin with what the kept ledger knows of their periods.
 ``standing`` says how much is used, for metrics and whoever else shows it.
 """

@@ -8,9 +8,10 @@ import trio
 
 from gateway.allowances.allowance import Allowance, Holder
 from gateway.allowances.budgets import budget_allowances
+from gateway.allowances.expected import ExpectedOutputs
 from gateway.allowances.rates import rate_allowances
 from gateway.allowances.standing import Refusals
-from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry
+from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry, Reserve
 from gateway.counters.counter import Claim, Counters
 from gateway.counters.memory import LocalCounters
 from gateway.routing.target import Target
@@ -50,12 +51,15 @@ class Allowances:
         room: Room | None = None,
         now: Callable[[], float] = time.time,
         refusals: Refusals | None = None,
+        outputs: ExpectedOutputs | None = None,
     ) -> None:
         self.refusals = Refusals() if refusals is None else refusals
         self.counters = LocalCounters() if counters is None else counters
         self.room = Room(self.counters) if room is None else room
         self.now = now
         self.charges_undelivered = config is None or config.charge_undelivered
+        self.reserve: Reserve = "expected" if config is None else config.reserve
+        self.outputs = ExpectedOutputs() if outputs is None else outputs
         self.refuses_unpriced = config is None or config.unpriced == "refuse"
         keys: Iterable[ClientKey] = () if config is None else config.client_keys
         entries: Iterable[ModelEntry] = () if config is None else config.entries
@@ -84,7 +88,7 @@ class Allowances:
 
     def next(self, config: Config) -> "Allowances":
         """Those of another configuration of the same process."""
-        return Allowances(config, self.counters, self.room, self.now, self.refusals)
+        return Allowances(config, self.counters, self.room, self.now, self.refusals, self.outputs)
 
 
 def _of_key(key: ClientKey, zone: str) -> tuple[Allowance, ...]:

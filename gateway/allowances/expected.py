@@ -47,6 +47,9 @@ class AskedOutput:
     answers: int = 1
 
 
+UNSAID: Final = AskedOutput()
+
+
 def asked_output(incoming: Incoming) -> AskedOutput:
     """Read from these members alone; a wrong one is for others to refuse."""
     most = _number(incoming, BY_NAME["max_tokens"].field(incoming.api))

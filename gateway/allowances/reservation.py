@@ -15,11 +15,17 @@ import trio
 
 from gateway.allowances.allowance import Allowance, Consumption, measured
 from gateway.allowances.allowances import Allowances
+from gateway.allowances.budgets import BudgetAllowance
+from gateway.allowances.expected import UNSAID, AskedOutput, reserved_output
+from gateway.allowances.left import left_headers
+from gateway.allowances.purse import too_dear
 from gateway.allowances.refusals import refusal
 from gateway.allowances.standing import count_refusal
 from gateway.allowances.unpriced import unpriced_refusal
 from gateway.counters.counter import Claim, Debit, Shortage, SumCounter
+from gateway.http.headers import Headers
 from gateway.ledger.record import Charge, Record
+from gateway.request.wishes import RequestBudget
 from gateway.routing.target import Target
 from providers.catalog.prices import cost_of
 from streams.errors import GatewayError
@@ -69,22 +75,23 @@ class CountedAs(enum.Enum):
 
 
 class Reservation:
-    """``expected_input`` are its tokens, about; ``run`` is what its client calls one."""
+    """``expected_input`` are its tokens, about, ``asked`` is what it says of its output, ``budgets`` what its client
+    lets it cost."""
 
     def __init__(
         self,
         allowances: Allowances,
         record: Record,
         expected_input: int,
-        most_output: int | None = None,
-        run: str | None = None,
+        asked: AskedOutput = UNSAID,
+        budgets: Sequence[RequestBudget] = (),
         counted_as: CountedAs = CountedAs.ANSWER,
     ) -> None:
         self._allowances = allowances
         self._record = record
         self._input = expected_input
-        self._most_output = most_output
-        self._run = run
+        self._asked = asked
+        self._budgets = budgets
         self._counted_as = counted_as
         self.at = allowances.now()
         self._client: _Taken | None = None
@@ -98,6 +105,8 @@ class Reservation:
         ``GatewayError`` where the client may use no more. Cancelled, it has taken nothing."""
         self._check_priced(target)
         expected = self._expected(target)
+        if self._budgets and (dear := self._too_dear(target, expected)) is not None:
+            return dear
         wanted = self._wanted(target, expected)
         until = trio.current_time() + LONGEST_WAIT
         while True:
@@ -119,7 +128,7 @@ class Reservation:
         if target.price is not None or not self._allowances.refuses_unpriced or self._counted_as is CountedAs.REQUEST:
             return
         limits = (*self._allowances.of_client(self._record.client), *self._allowances.of_target(target))
-        if any(one.measure == "usd" and one.counter(self.at, self._run) is not None for one in limits):
+        if any(one.measure == "usd" and one.counter(self.at, self._record.run) is not None for one in limits):
             raise GatewayError.of(unpriced_refusal(target))
 
     def _refused(self, short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
@@ -147,7 +156,7 @@ class Reservation:
         for one in allowances:
             if self._counted_as is CountedAs.REQUEST and one.measure not in ("requests", "concurrent"):
                 continue
-            if (counter := one.counter(self.at, self._run)) is not None:
+            if (counter := one.counter(self.at, self._record.run)) is not None:
                 debits.append(Debit(counter, measured(one.measure, expected, count_cached=one.count_cached)))
                 concerned.append(one)
         return _Taken(Claim(f"{_PROCESS}-{next(_numbers)}", tuple(debits)), tuple(concerned)) if debits else None
@@ -160,7 +169,37 @@ class Reservation:
         return Consumption(usage, 0 if cost is None else cost.nanos)
 
     def _output(self, target: Target) -> int:
-        return 2048 if self._most_output is None else min(self._most_output, 4096)
+        allowances = self._allowances
+        return reserved_output(allowances.reserve, allowances.outputs, self._record.client, target, self._asked)
+
+    def _too_dear(self, target: Target, expected: Consumption) -> ErrorInfo | None:
+        """Why it may not go to ``target`` for what its client lets it cost, earlier attempts included."""
+        if self._counted_as is CountedAs.REQUEST:
+            return None
+        spent = _consumed(self._record.charges())
+        needed = Consumption(_sum(spent.usage, expected.usage), spent.nanos + expected.nanos)
+        return too_dear(self._budgets, needed, target.place, priced=target.price is not None)
+
+    # While it is answered
+
+    def left(self, record: Record) -> Headers:
+        """The headers that tell the client what is left of its budgets: for a whole answer behind it, for a stream
+        behind what is reserved for it."""
+        allowances = self._allowances
+        budgets = [one for one in allowances.of_client(record.client) if isinstance(one, BudgetAllowance)]
+        if not budgets:
+            return ()
+        back: dict[Allowance, int] = {}
+        if (client := self._client) is not None and record.whole:
+            used = client.used(_consumed(record.charges()))
+            debits = zip(client.allowances, client.claim.debits, used, strict=True)
+            back = {one: debit.amount - amount for one, debit, amount in debits}
+        found = []
+        for one in budgets:
+            if (counter := one.counter(self.at, record.run)) is not None:
+                level = allowances.counters.level(counter)
+                found.append((one, counter.most - level.used - level.held + back.get(one, 0)))
+        return left_headers(found)
 
     # At the end
 
@@ -175,6 +214,9 @@ class Reservation:
         """Settle all that is open, once: the exchange has ended."""
         charges = record.charges()
         committed = next((one for one in charges if one.tried.committed), None)
+        if committed is not None and record.whole and record.target is not None:
+            output = committed.usage.output // self._asked.answers
+            self._allowances.outputs.learn(record.client, record.target, output)
         for grant in tuple(self._grants):
             self.end(grant, committed)
         if (client := self._client) is None:
@@ -192,15 +234,18 @@ def _consumed(charges: Sequence[Charge]) -> Consumption:
     total = Usage()
     nanos = 0
     for charge in charges:
-        usage = charge.usage
-        total = Usage(
-            input=total.input + usage.input,
-            cache_read=total.cache_read + usage.cache_read,
-            cache_write=total.cache_write + usage.cache_write,
-            output=total.output + usage.output,
-        )
+        total = _sum(total, charge.usage)
         nanos += 0 if charge.cost is None else charge.cost.nanos
     return Consumption(total, nanos)
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        input=one.input + other.input,
+        cache_read=one.cache_read + other.cache_read,
+        cache_write=one.cache_write + other.cache_write,
+        output=one.output + other.output,
+    )
 
 
 def _of(taken: _Taken, short: Sequence[Shortage]) -> list[Shortage]:

@@ -105,7 +105,8 @@ class Exchange:
         """The walk of the request's plan, its first attempt prepared. Raises ``GatewayError`` (400) for what no target
         can honour or, in strict mode, be given."""
         self.record.asked_size = request.incoming.size
-        reservation = await self._reserved(request) if self._context.service.allowances.any else None
+        limited = self._context.service.allowances.any or request.budgets
+        reservation = await self._reserved(request) if limited else None
         return await Walk.begin(self._context, request, reservation)
 
     async def _reserved(self, request: PlannedRequest) -> Reservation | None:
@@ -253,4 +254,5 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-dropped": paths_header(record.dropped) or None,
         "x-trigate-adapted": paths_header(record.adapted) or None,
     }
-    return tuple((name, header_safe(value)) for name, value in own.items() if value is not None)
+    left = () if record.reservation is None else record.reservation.left(record)
+    return (*((name, header_safe(value)) for name, value in own.items() if value is not None), *left)

@@ -12,6 +12,7 @@ from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.http.headers import Headers
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
+from gateway.request.wishes import RequestBudget
 from gateway.routing.omissions import Omissions
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
@@ -36,7 +37,7 @@ class PlannedRequest:
     ``prepare`` is called for each attempt. ``turn`` stores what later requests refer to; ``headers`` tell the client
     what could not be done as it wished. ``suffix`` is the end of the path, by default that of an answer. ``affinity``
     is its conversation, where it matters which of several targets has that in its cache; ``counted_as`` says what of it
-    is limited and billed."""
+    is limited and billed, ``budgets`` what its client lets it cost."""
 
     incoming: Incoming
     plan: Plan
@@ -48,6 +49,7 @@ class PlannedRequest:
     form: Form = Form.TRANSLATED
     affinity: Affinity | None = None
     counted_as: CountedAs = CountedAs.ANSWER
+    budgets: tuple[RequestBudget, ...] = ()
 
     @property
     def tells_of_target(self) -> bool:

@@ -63,7 +63,8 @@ class Planning:
         affinity = None
         if plan.route is not None:
             plan, affinity = await self._balanced(plan, plan.route, incoming)
-        return PlannedRequest(incoming, plan, written, found.turn, found.headers, affinity=affinity)
+        turn, headers, budgets = found.turn, found.headers, wishes.budgets
+        return PlannedRequest(incoming, plan, written, turn, headers, affinity=affinity, budgets=budgets)
 
     async def _balanced(self, plan: Plan, route: Route, incoming: Incoming) -> tuple[Plan, Affinity | None]:
         """The plan with the targets of each group in order, and the conversation by which that was found."""

@@ -3,7 +3,9 @@
 import re
 from typing import Final
 
+from gateway.allowances.expected import asked_output
 from gateway.allowances.reservation import Reservation
+from gateway.allowances.runs import run_of
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import Form, PlannedRequest
 from gateway.http.offload import offload
@@ -22,12 +24,13 @@ async def reserve_for(context: ExchangeContext, request: PlannedRequest) -> Rese
     nobody for anything: what a provider has kept is only fetched."""
     allowances, record, incoming = context.service.allowances, context.record, request.incoming
     limited = allowances.of_client(record.client) or any(map(allowances.of_target, request.plan.targets))
-    if not limited or request.form is Form.AS_ASKED:
+    if not (limited or request.budgets) or request.form is Form.AS_ASKED:
         return None
+    record.run = run_of(context.asked, incoming)
     tokens = record.tokens_asked()
     if len(incoming.body) > LOOKED_THROUGH:
         tokens = await offload(len(incoming.body), _tokens, incoming.body, incoming.earlier_size)
-    return Reservation(allowances, record, tokens, counted_as=request.counted_as)
+    return Reservation(allowances, record, tokens, asked_output(incoming), request.budgets, request.counted_as)
 
 
 def _tokens(body: bytes, earlier: int) -> int:

@@ -5,6 +5,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import attrs
 
+from gateway.http.headers import Headers
 from gateway.ledger.buckets import Buckets
 from providers.catalog.prices import Cost, Price, cost_of, worst_grade
 from streams.events import AnswerStart, Api, ErrorInfo, FailureReason, Usage
@@ -69,6 +70,10 @@ class Settlement(Protocol):
     def at(self) -> float: ...
 
     def settle(self, record: "Record") -> None: ...
+
+    def left(self, record: "Record") -> Headers:
+        """The headers that tell a client what it may still use."""
+        ...
 
 
 @attrs.define(eq=False)

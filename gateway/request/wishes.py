@@ -13,6 +13,8 @@ from typing import Final, Literal, TypeAlias
 import attrs
 import msgspec
 
+from gateway.config.allowances import Currency
+from gateway.config.amounts import read_amount
 from gateway.config.kinds import read_wait
 from gateway.config.settings import Balance, ClientRouting
 from gateway.config.wording import Wrong
@@ -22,7 +24,8 @@ from gateway.routing.target import Target
 from streams.errors import invalid
 
 MODELS, FALLBACK, DEADLINE = "x-trigate-models", "x-trigate-fallback", "x-trigate-deadline"
-WISH_HEADERS: Final = frozenset((MODELS, FALLBACK, DEADLINE))
+BUDGET = "x-trigate-budget"
+WISH_HEADERS: Final = frozenset((MODELS, FALLBACK, DEADLINE, BUDGET))
 MOST_NAMES: Final = 32
 MOST_WORDS: Final = 128
 """Names in one list of a body: each is compared with every place that the request may go to, while nobody else is
@@ -33,14 +36,23 @@ Word: TypeAlias = tuple[str, str]
 
 
 @attrs.frozen
+class RequestBudget:
+    """What one request may cost: ``most`` nano-dollars or tokens."""
+
+    most: int
+    currency: Currency
+
+
+@attrs.frozen
 class Wishes:
     """What one request says of where it may go. ``names`` are the models to be asked in turn, in place of the one that
     the body names. Of the places that these stand for, those in ``order`` come first, nothing outside of ``only`` is
     asked, and nothing in ``ignored`` (names of entries and of providers).
 
     With ``fallback`` off the first place is the only one. ``deadline`` is in seconds, ``repeats`` how often a place may
-    be asked again. ``balance`` is that of groups; ``strict``: nobody may be asked who cannot be given everything;
-    ``private``: names a member that says what becomes of the data, which no place here can promise.
+    be asked again, ``budgets`` what it may cost. ``balance`` is that of groups; ``strict``: nobody may be asked who
+    cannot be given everything; ``private``: names a member that says what becomes of the data, which no place here can
+    promise.
 
     ``members`` are those of the body that said this, by their form, whole, and ``rest`` what is left of them;
     ``dropped`` are the places of wishes that nothing here corresponds to. ``most`` are the highest prices that may be
@@ -53,6 +65,7 @@ class Wishes:
     fallback: Literal["as configured", "off"] = "as configured"
     deadline: float = math.inf
     repeats: int | None = None
+    budgets: tuple[RequestBudget, ...] = ()
     balance: Balance | None = None
     strict: bool = False
     private: str | None = None
@@ -73,6 +86,7 @@ class Wishes:
             names=headers.names or self.names,
             fallback="off" if "off" in (headers.fallback, self.fallback) else self.fallback,
             deadline=min(headers.deadline, self.deadline),
+            budgets=(*headers.budgets, *self.budgets),
         )
 
     def stripped(self, incoming: Incoming) -> Incoming:
@@ -107,6 +121,7 @@ def read_headers(asked: ClientRequest) -> Wishes:
         names=_names(",".join(models)) if models else (),
         fallback="off" if "off" in [_fallback(value) for name, value in given if name == FALLBACK] else "as configured",
         deadline=min([_deadline(value) for name, value in given if name == DEADLINE], default=math.inf),
+        budgets=tuple(_budget(value) for name, value in given if name == BUDGET),
     )
 
 
@@ -142,3 +157,10 @@ def _deadline(value: str) -> float:
         return read_wait(value.strip())
     except Wrong as wrong:
         raise invalid(f"{DEADLINE}: {wrong.found}; {wrong.expected}", DEADLINE) from None
+
+
+def _budget(value: str) -> RequestBudget:
+    try:
+        return RequestBudget(*read_amount(value))
+    except Wrong as wrong:
+        raise invalid(f"{BUDGET}: {wrong.found}; {wrong.expected}", BUDGET) from None

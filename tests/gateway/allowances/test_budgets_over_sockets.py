@@ -1,0 +1,224 @@
+"""Budgets as clients and providers meet them, on real sockets.
+
+An answer of these providers has 11 tokens of input and 7 of output; each costs a tenth of a cent here, so that an
+answer costs 0.018 dollars, and is expected to cost about 0.03."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import httpx2
+import pytest
+import trio
+
+from gateway.request.wishes import BUDGET
+from tests.support.harness import PATIENCE
+from tests.support.in_process import CountingProvider, InProcess, gateway, providers
+
+APIS = ("chat", "messages", "responses")
+KEY = "alice-0123456789-0123456789-0123456789"
+OTHER = "bob-0123456789-0123456789-0123456789-0"
+PRICE = {"input": 1000, "output": 1000}
+DAY = 86400.0
+
+
+def entry(place: CountingProvider, name: str = "a", **more: Any) -> dict[str, Any]:
+    known = {"model": f"vllm/{name}", "name": name, "base_url": f"{place.url}/v1", "access_key": "k", "price": PRICE}
+    return {**known, "speaks": list(APIS), **more}
+
+
+def config(entries: Sequence[dict[str, Any]], *budgets: str, **more: Any) -> dict[str, Any]:
+    """The key of alice with these ``budgets``, and names of several targets by their entries' names, joined."""
+    clients = [{"name": "alice", "key": KEY, "budgets": list(budgets)}]
+    content = {"version": "v0.4.0", "model_providers": list(entries), "client_keys": clients, "metrics": False}
+    if len(entries) > 1:
+        content["model_aliases"] = {"r": {"targets": [one["name"] for one in entries]}}
+    return {**content, **more}
+
+
+def keyed(key: str = KEY, **headers: str) -> tuple[tuple[str, str], ...]:
+    named = ((name.replace("_", "-"), value) for name, value in headers.items())
+    return (("authorization", f"Bearer {key}"), *named)
+
+
+async def ask(
+    running: InProcess, model: str = "a", *, key: str = KEY, api: str = "chat", **more: Any
+) -> httpx2.Response:
+    headers = more.pop("headers", {})
+    answer = await running.ask(model, api, headers=keyed(key, **headers), **more)
+    await answer.aread()
+    return answer
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("api", APIS)
+async def test_a_used_up_budget_stops_a_client_before_anything_is_sent(api, stream):
+    async with providers(1) as [place], gateway(config([entry(place)], "0.035 usd/day")) as running:
+        first = await ask(running, api=api, stream=stream)
+        assert first.status_code == 200
+        refused = await ask(running, api=api, stream=stream)
+        assert refused.status_code == 402
+        assert place.take_count() == 1
+        assert refused.headers["x-should-retry"] == "false"
+        assert refused.headers["x-trigate-limit"] == "client_keys.alice.budgets"
+        assert refused.headers["x-trigate-budget-left"] == "usd/day=0.017"
+        error = refused.json()["error"]
+        assert error["type"] == "billing_error"
+        assert error.get("code") == (None if api == "messages" else "insufficient_quota")
+        assert "client key alice may spend 0.035 usd/day: 0.018 usd of 0.035 usd used" in error["message"]
+        assert "There is more from" in error["message"]
+
+
+async def test_clients_of_a_group_share_its_budget_and_have_their_own():
+    # agentgateway/agentgateway#2171: several hold together, and all that are used up are named.
+    clients = [
+        {"name": "alice", "key": KEY, "group": "team", "budgets": ["0.035 usd/day"]},
+        {"name": "bob", "key": OTHER, "group": "team"},
+    ]
+    groups = [{"name": "team", "budgets": ["0.09 usd/month"]}]
+    more = {"client_keys": clients, "client_groups": groups}
+    async with providers(1) as [place], gateway(config([entry(place)], **more)) as running:
+        assert (await ask(running)).headers["x-trigate-budget-left"] == "usd/day=0.017, usd/month=0.072"
+        assert (await ask(running)).status_code == 402  # her own
+        answers = [await ask(running, key=OTHER) for _ in range(4)]
+        assert [one.status_code for one in answers] == [200, 200, 200, 402]
+        assert answers[-1].headers["x-trigate-limit"] == "client_groups.team.budgets"
+        both = await ask(running)
+        assert both.headers["x-trigate-limit"] == "client_keys.alice.budgets, client_groups.team.budgets"
+        assert place.take_count() == 4
+
+
+async def test_a_run_and_its_subagents_share_one_budget():
+    # Children that each opened an allowance of their own: nodetool-ai/nodetool#5489.
+    root = {"session_id": "root", "thread_id": "root"}
+    child = {"session_id": "root", "thread_id": "child", "x_codex_parent_thread_id": "root"}
+    async with providers(1) as [place], gateway(config([entry(place)], "0.06 usd/run")) as running:
+        first = await ask(running, headers=root)
+        second = await ask(running, headers=child)
+        assert [first.headers["x-trigate-run-left"], second.headers["x-trigate-run-left"]] == ["0.042 usd", "0.024 usd"]
+        refused = await ask(running, headers=child)
+        assert refused.status_code == 402
+        assert "another run has a budget of its own" in refused.json()["error"]["message"]
+        assert (await ask(running, headers={"x_trigate_run": "another"})).status_code == 200
+        assert (await ask(running)).status_code == 200  # no run at all
+        assert place.take_count() == 4
+        assert all(b"x-trigate" not in head for head in place.heads)
+
+
+async def test_a_wrong_name_of_a_run_is_refused_with_its_place():
+    async with providers(1) as [place], gateway(config([entry(place)], "1 usd/run")) as running:
+        answer = await ask(running, headers={"x_trigate_run": "x" * 200})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "x-trigate-run")
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_a_targets_used_up_budget_moves_on_to_the_next(api):
+    async with providers(2) as [paid, small]:
+        entries = [entry(paid, "paid", budgets=["0.035 usd/day"]), entry(small, "small", price="free")]
+        async with gateway(config(entries)) as running:
+            answers = [await ask(running, "r", api=api) for _ in range(3)]
+            assert [one.status_code for one in answers] == [200] * 3
+            assert [one.headers["x-trigate-target"] for one in answers] == ["vllm/paid", "vllm/small", "vllm/small"]
+            assert (paid.take_count(), small.take_count()) == (1, 2)
+            assert (await ask(running, "paid", api=api)).status_code == 402
+
+
+async def test_a_burst_spends_no_more_than_reservations_were_short_of():
+    # 8 first requests of a new customer all passed: BerriAI/litellm#40095.
+    async with providers(1) as [place], gateway(config([entry(place)], "0.2 usd/day")) as running:
+        statuses: list[int] = []
+
+        async def one() -> None:
+            statuses.append((await ask(running)).status_code)
+
+        async with trio.open_nursery() as nursery:
+            with place.held():
+                for _ in range(30):
+                    nursery.start_soon(one)
+                with trio.fail_after(PATIENCE):
+                    while len(place.asked) < 4:  # noqa: ASYNC110  # polled, with a deadline
+                        await trio.sleep(0.001)
+        assert set(statuses) == {200, 402}
+        assert statuses.count(200) == place.take_count()
+        assert 9 <= statuses.count(200) <= 11
+        (budget,) = running.service.allowances.of_client("alice")
+        counter = budget.counter(running.service.allowances.now(), None)
+        assert counter is not None
+        level = running.service.allowances.counters.level(counter)
+        assert level.used == statuses.count(200) * 18_000_000 <= 200_000_000
+        assert level.held == 0
+
+
+async def test_an_answer_that_has_begun_is_never_cut():
+    async with providers(1) as [place], gateway(config([entry(place)], "35 tokens/day")) as running:
+        answer = await ask(running, stream=True, max_tokens=1)
+        assert answer.status_code == 200
+        assert "[DONE]" in answer.text
+        assert (await ask(running)).status_code == 402
+
+
+async def test_without_a_budget_nobody_is_refused_for_money():
+    # BerriAI/litellm#20615
+    dear = {"input": 10**6, "output": 10**6}
+    async with providers(1) as [place], gateway(config([entry(place, price=dear)])) as running:
+        answers = [await ask(running) for _ in range(3)]
+        assert [one.status_code for one in answers] == [200] * 3
+        assert "x-trigate-budget-left" not in answers[0].headers
+
+
+async def test_a_reload_keeps_what_is_used_and_a_new_price_holds_from_then_on():
+    async with providers(1) as [place], gateway(config([entry(place)], "0.035 usd/day")) as running:
+        assert (await ask(running)).status_code == 200
+        assert (await ask(running)).status_code == 402
+        running.reload(config([entry(place)], "0.1 usd/day"))
+        assert (await ask(running)).headers["x-trigate-budget-left"] == "usd/day=0.064"
+        running.reload(config([entry(place, price={"input": 100, "output": 100})], "0.1 usd/day"))
+        assert (await ask(running)).headers["x-trigate-budget-left"] == "usd/day=0.0622"
+
+
+async def test_a_new_day_begins_by_itself():
+    async with providers(1) as [place], gateway(config([entry(place)], "0.035 usd/day")) as running:
+        allowances = running.service.allowances
+        now = allowances.now()
+        allowances.now = lambda: now
+        assert [(await ask(running)).status_code for _ in range(2)] == [200, 402]
+        now += DAY
+        assert [(await ask(running)).status_code for _ in range(2)] == [200, 402]
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_a_request_may_have_a_budget_of_its_own(api):
+    async with providers(1) as [place], gateway(config([entry(place)])) as running:
+        refused = await ask(running, api=api, headers={"x_trigate_budget": "0.01 usd"})
+        assert refused.status_code == 402
+        assert (
+            "x-trigate-budget: the request may cost 0.01 usd, and might need 0.0" in refused.json()["error"]["message"]
+        )
+        assert place.take_count() == 0
+        assert (await ask(running, api=api, headers={"x_trigate_budget": "1 usd"})).status_code == 200
+        assert (await ask(running, api=api, headers={"x_trigate_budget": "10 tokens"})).status_code == 402
+        assert all(BUDGET.encode() not in head for head in place.heads)
+
+
+async def test_the_budget_of_a_request_leads_it_to_a_cheaper_place():
+    async with providers(2) as [dear, cheap]:
+        entries = [entry(dear, "dear"), entry(cheap, "cheap", price="free")]
+        async with gateway(config(entries)) as running:
+            answer = await ask(running, "r", headers={"x_trigate_budget": "0.01 usd"})
+            assert (answer.status_code, answer.headers["x-trigate-target"]) == (200, "vllm/cheap")
+            assert dear.take_count() == 0
+
+
+@pytest.mark.parametrize("value", ["2", "two usd", "$2", "0 usd", ""])
+async def test_a_wrong_budget_of_a_request_is_refused_with_its_place(value):
+    async with providers(1) as [place], gateway(config([entry(place)])) as running:
+        answer = await ask(running, headers={"x_trigate_budget": value})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, BUDGET)
+        assert place.take_count() == 0
+
+
+async def test_all_that_could_come_is_reserved_where_that_is_configured():
+    members = {"max_tokens": 30_000}
+    async with providers(1) as [place], gateway(config([entry(place)], "5 usd/day")) as running:
+        assert (await ask(running, **members)).status_code == 200
+        running.reload(config([entry(place)], "5 usd/day", reserve="max"))
+        assert (await ask(running, **members)).status_code == 402
