@@ -8,9 +8,9 @@ written as ``2025-12-11``.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +20,8 @@ FILE: Final = Path(__file__).with_name("price_list.json")
 
 Clause: TypeAlias = str | list[Any] | Mapping[str, Any]
 """What names a row is for: one name, a list of clauses of which one matches, or a test by its name."""
+
+_Index: TypeAlias = tuple[Mapping[str, int], tuple[tuple[int, Clause], ...], tuple[Mapping[str, Any] | None, ...]]
 
 LONGEST: Final = 300  # characters of a model's name; what a client asks for may be megabytes
 
@@ -62,13 +64,33 @@ def dated(name: str) -> str:
 
 
 def _row(provider: str, name: str) -> Mapping[str, Any] | None:
-    content = _content()
-    for each in (provider, *content["offers"].get(provider, ())):
-        rows: Iterable[tuple[Clause, Mapping[str, Any] | None]] = content["providers"].get(each, ())
-        for clause, prices in rows:
-            if matches(clause, name):
-                return prices
+    for each in (provider, *_content()["offers"].get(provider, ())):
+        exact, tests, rows = _index(each)
+        named = exact.get(name, len(rows))
+        first = next((at for at, clause in tests if at < named and matches(clause, name)), named)
+        if first < len(rows):
+            return rows[first]
     return None
+
+
+@cache  # of the list's providers, and one for all others
+def _index_of_known(provider: str | None) -> _Index:
+    rows = () if provider is None else _content()["providers"][provider]
+    exact: dict[str, int] = {}
+    tests: list[tuple[int, Clause]] = []
+    for at, (clause, _) in enumerate(rows):
+        for one in clause if isinstance(clause, list) else (clause,):
+            if isinstance(one, str):
+                exact.setdefault(one.lower(), at)
+            else:
+                tests.append((at, one))
+    return exact, tuple(tests), tuple(prices for _, prices in rows)
+
+
+def _index(provider: str) -> _Index:
+    """The rows of a provider by the names that they are for, and the tests of those that have others; most rows of a
+    thousand have names alone."""
+    return _index_of_known(provider if provider in _content()["providers"] else None)
 
 
 @lru_cache(maxsize=1)
