@@ -1,0 +1,129 @@
+"""Rates: what passes at once, what passes when, and what nobody is refused for."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.counters.counter import Claim, Debit, RateCounter
+from gateway.counters.memory import LocalCounters
+from gateway.counters.rate import debited, level_of, seconds_short
+
+TICK = 1e-4
+"""Seconds: far below what anybody is told, far above what floating point loses."""
+
+AMOUNTS = st.integers(1, 5000)
+RATES = st.builds(
+    lambda amount, seconds, share: RateCounter(b"rate", "rate", amount, seconds, max(1, int(amount * share))),
+    AMOUNTS,
+    st.sampled_from([1.0, 60.0, 3600.0, 86400.0]),
+    st.sampled_from([1.0, 0.5, 1 / 60]),
+)
+
+
+class Bucket:
+    """A rate and a clock."""
+
+    def __init__(self, rate: RateCounter) -> None:
+        self.rate = rate
+        self.now = 1e6
+        self.full = 0.0
+
+    def take(self, amount: int) -> float:
+        """Take ``amount`` where it is there; else the seconds to wait."""
+        wait = seconds_short(self.rate, self.full, amount, self.now)
+        if not wait:
+            self.full = debited(self.rate, self.full, amount, self.now)
+        return wait
+
+
+async def test_a_burst_cannot_pass():
+    # BerriAI/litellm#5783
+    counters = LocalCounters(clock=lambda: 1e6)
+    rate = RateCounter(b"rate", "tokens", 10_000, 60.0, 10_000)
+    short = [await counters.reserve([Claim(str(number), (Debit(rate, 1000),))]) for number in range(100)]
+    assert [not one for one in short] == [True] * 10 + [False] * 90
+
+
+@given(RATES, st.lists(st.integers(0, 20_000)))
+def test_a_wait_is_exact(rate, amounts):
+    bucket = Bucket(rate)
+    for amount in amounts:
+        if wait := bucket.take(amount):
+            bucket.now += wait - TICK
+            assert bucket.take(amount), "not earlier than told"
+            bucket.now += TICK
+            assert not bucket.take(amount), "and not later"
+
+
+@given(RATES, st.lists(st.tuples(st.floats(0, 100), st.integers(1, 100)), max_size=50))
+def test_nobody_who_stays_below_a_rate_is_refused(rate, steps):
+    # Locked out at 80 % of a limit for up to five minutes: BerriAI/litellm#18953.
+    bucket = Bucket(rate)
+    for pause, amount in steps:
+        amount = min(amount, rate.burst)
+        bucket.now += pause + amount * rate.seconds / rate.amount
+        assert not bucket.take(amount)
+
+
+@given(RATES, st.lists(st.integers(1, 10_000)), st.integers(1, 10_000))
+def test_there_is_no_memory_beyond_the_refill(rate, amounts, last):
+    used, fresh = Bucket(rate), Bucket(rate)
+    for amount in amounts:
+        used.now += used.take(amount)
+        used.take(amount)
+    used.now = fresh.now = max(used.full, used.now)
+    assert used.take(last) == fresh.take(last) == 0
+    assert used.full == pytest.approx(fresh.full)
+
+
+@given(RATES, st.lists(st.tuples(st.floats(0, 10), st.integers(1, 3000)), max_size=80))
+def test_no_more_passes_than_the_burst_and_what_refills(rate, steps):
+    bucket, began, passed = Bucket(rate), 1e6, 0
+    largest = 0
+    for pause, amount in steps:
+        bucket.now += pause
+        if not bucket.take(amount):
+            passed += amount
+            largest = max(largest, amount)
+        beyond = max(0, largest - rate.burst)
+        assert passed <= rate.burst + beyond + (bucket.now - began) * rate.amount / rate.seconds + 1e-6
+
+
+@given(RATES, st.integers(1, 10))
+def test_one_larger_than_the_burst_passes_when_the_bucket_is_full_and_is_paid_off(rate, times):
+    bucket, amount = Bucket(rate), rate.burst * times + 1
+    assert not bucket.take(amount)
+    assert level_of(rate, bucket.full, bucket.now) == amount
+    assert bucket.take(1) == pytest.approx((amount + 1 - rate.burst) * rate.seconds / rate.amount)
+    assert bucket.take(amount) == pytest.approx(amount * rate.seconds / rate.amount)
+    bucket.now = bucket.full
+    assert level_of(rate, bucket.full, bucket.now) == 0
+    assert not bucket.take(amount)
+
+
+@given(RATES, st.integers(1, 5000), st.integers(0, 5000))
+def test_what_a_request_has_not_used_goes_back(rate, reserved, used):
+    bucket, exact = Bucket(rate), Bucket(rate)
+    bucket.take(reserved)
+    bucket.full = debited(rate, bucket.full, used - reserved, bucket.now)
+    exact.full = debited(rate, exact.full, used, exact.now)
+    assert max(bucket.full, bucket.now) == pytest.approx(max(exact.full, exact.now))
+
+
+@given(RATES, st.integers(1, 5000))
+def test_what_goes_back_late_makes_no_bucket_fuller_than_full(rate, amount):
+    bucket = Bucket(rate)
+    bucket.take(amount)
+    bucket.now += 10 * amount * rate.seconds / rate.amount
+    bucket.full = debited(rate, bucket.full, -amount, bucket.now)
+    assert not bucket.take(rate.burst)
+    assert bucket.take(1) == pytest.approx(rate.seconds / rate.amount)
+
+
+async def test_a_debit_of_nothing_always_fits():
+    counters = LocalCounters(clock=lambda: 1e6)
+    rate = RateCounter(b"rate", "rate", 10, 1.0, 10)
+    assert not await counters.reserve([Claim("large", (Debit(rate, 50),))])
+    (short,) = await counters.reserve([Claim("more", (Debit(rate, 1),))])
+    assert short.wait == pytest.approx(4.1)
+    assert not await counters.reserve([Claim("nothing", (Debit(rate, 0),))])
