@@ -1,0 +1,246 @@
+"""Limits over real sockets: who is refused and how, what goes back, and what counts nowhere."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+from tests.support.in_process import CountingProvider, InProcess, gateway, providers
+
+APIS = ("chat", "messages", "responses")
+ALICE = (("authorization", "Bearer alice-has-a-long-enough-key-0123"),)
+BEN = (("authorization", "Bearer ben-has-a-long-enough-key-0123"),)
+SPENT = 18
+"""Tokens of each answer here: 11 of the request, 7 of the answer."""
+
+each_api = pytest.mark.parametrize("api", APIS)
+both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+
+
+def config(
+    *places: CountingProvider, entry: dict[str, Any] | None = None, alice: dict[str, Any] | None = None, **more: Any
+) -> dict[str, Any]:
+    """The entries a, b … and the route r of them all; ``entry`` is more of a, ``alice`` more of her key."""
+    names = [chr(ord("a") + number) for number in range(len(places))]
+    entries: list[dict[str, Any]] = [
+        {"model": f"vllm/{name}", "name": name, "base_url": f"{place.url}/v1", "access_key": "k", "speaks": list(APIS)}
+        for name, place in zip(names, places, strict=True)
+    ]
+    entries[0] |= entry or {}
+    keys: list[dict[str, Any]] = [
+        {"name": name, "key": f"{name}-has-a-long-enough-key-0123"} for name in ("alice", "ben")
+    ]
+    keys[0] |= alice or {}
+    return {
+        "version": "v0.4.0",
+        "model_providers": entries,
+        "model_aliases": {"r": {"targets": names}},
+        "client_keys": keys,
+        "metrics": {"open": True},
+    } | more
+
+
+def level(running: InProcess, measure: str, holder: str = "client_keys.alice") -> int:
+    """How much of a limit is used up or held."""
+    allowances = running.service.allowances
+    for one in allowances.all():
+        if (str(one.holder), one.measure) == (holder, measure):
+            counter = one.counter(0, None)
+            assert counter is not None
+            found = allowances.counters.level(counter)
+            return found.used + found.held
+    raise LookupError(measure)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():  # noqa: ASYNC110  # polled, within the time that ``gateway`` allows
+        await trio.sleep(0.005)
+
+
+async def is_free(running: InProcess, holder: str = "client_keys.alice") -> None:
+    await until(lambda: level(running, "concurrent", holder) == 0)
+
+
+# One request too many
+
+
+@both_ways
+@each_api
+async def test_one_request_too_many_is_a_429_that_says_which_limit_it_is(api, stream):
+    # A gateway's own 429 was taken for the provider's for hours (api7/aisix#1079, BerriAI/litellm#4314).
+    async with providers(1) as (place,), gateway(config(place, alice={"ratelimits": {"requests": "2/h"}})) as running:
+        good = await running.ask("a", api, stream=stream, headers=ALICE)
+        refused = await running.ask("a", api, stream=stream, headers=ALICE)
+        assert (good.status_code, refused.status_code) == (200, 429), "2/h is one every half an hour"
+        assert place.take_count() == 1, "nothing is asked of a provider for those that are refused"
+        wait = int(refused.headers["retry-after"])
+        assert 1790 <= wait <= 1800
+        assert refused.headers["x-trigate-limit"] == "client_keys.alice.requests"
+        error = refused.json()["error"]
+        told = f"Rate limit of this gateway reached: client key alice: 2 requests/h. Try again in {wait}s."
+        assert (error["type"], error["message"]) == ("rate_limit_error", told)
+        code = error["details"]["code"] if api == "messages" else error["code"]
+        assert code == "rate_limit_exceeded"
+        assert (await running.ask("a", api, stream=stream, headers=BEN)).status_code == 200
+
+
+async def test_a_refused_request_uses_nothing_up():
+    # BerriAI/litellm#39309, maximhq/bifrost#3500
+    limits = {"requests": "3/m", "tokens": "1M/m", "concurrent": 1}
+    async with providers(1) as (place,), gateway(config(place, alice={"ratelimits": limits})) as running:
+        async with trio.open_nursery() as nursery:
+            with place.held():
+                nursery.start_soon(lambda: running.ask("a", headers=ALICE))
+                await until(lambda: place.asked)
+                tokens = level(running, "tokens")
+                for _ in range(5):
+                    refused = await running.ask("a", headers=ALICE)
+                    assert refused.headers["x-trigate-limit"] == "client_keys.alice.concurrent"
+                    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+                assert level(running, "requests") == 1
+                assert level(running, "tokens") <= tokens
+        for _ in range(2):
+            assert (await running.ask("a", headers=ALICE)).status_code == 200
+        refused = await running.ask("a", headers=ALICE)
+        assert refused.headers["x-trigate-limit"] == "client_keys.alice.requests"
+        assert level(running, "concurrent") == 0
+
+
+async def test_all_limits_that_are_violated_are_named():
+    # maximhq/bifrost#3500
+    group = {"name": "team", "ratelimits": {"requests": "1/h"}}
+    async with providers(1) as (place,):
+        content = config(place, alice={"group": "team", "ratelimits": {"tokens": "1/h"}}, client_groups=[group])
+        async with gateway(content) as running:
+            assert (await running.ask("a", headers=ALICE)).status_code == 200
+            refused = await running.ask("a", headers=ALICE)
+    assert refused.headers["x-trigate-limit"] == "client_keys.alice.tokens, client_groups.team.requests"
+    assert "client key alice: 1 tokens/h; client group team: 1 requests/h." in refused.json()["error"]["message"]
+    assert int(refused.headers["retry-after"]) > 3600
+
+
+async def test_a_group_has_its_limits_together():
+    group = {"name": "team", "ratelimits": {"requests": "2/m"}}
+    async with providers(1) as (place,):
+        content = config(place, alice={"group": "team"}, client_groups=[group])
+        content["client_keys"][1]["group"] = "team"
+        async with gateway(content) as running:
+            statuses = [(await running.ask("a", headers=who)).status_code for who in (ALICE, BEN, ALICE, BEN)]
+    assert statuses == [200, 200, 429, 429]
+
+
+# Tokens
+
+
+@both_ways
+@each_api
+async def test_tokens_are_reserved_before_and_set_right_after(api, stream):
+    # Never counted for streams, one reserved and none booked for Responses (BerriAI/litellm#41610, #34728, #17664,
+    # wso2/api-platform#2932).
+    limits = {"tokens": "1000/d", "input_tokens": "1000/d", "output_tokens": "1000/d"}
+    async with providers(1) as (place,), gateway(config(place, alice={"ratelimits": limits})) as running:
+        async with trio.open_nursery() as nursery:
+            with place.held():
+                nursery.start_soon(lambda: running.ask("a", api, stream=stream, headers=ALICE))
+                await until(lambda: place.asked)
+                assert level(running, "tokens") > SPENT, "what is expected of it"
+        await until(lambda: level(running, "tokens") == SPENT)
+        assert (level(running, "input_tokens"), level(running, "output_tokens")) == (11, 7)
+
+
+@each_api
+async def test_without_a_limit_of_its_own_an_answer_is_no_reason_to_refuse(api):
+    members = {} if api == "messages" else {"max_tokens": None}
+    limits = {"tokens": "100k/m", "output_tokens": "100k/m"}
+    async with providers(1) as (place,), gateway(config(place, alice={"ratelimits": limits})) as running:
+        assert (await running.ask("a", api, headers=ALICE, **members)).status_code == 200
+
+
+async def test_pages_and_checks_count_nowhere():
+    # mostlygeek/llama-swap#860
+    limits = {"requests": "1/h", "concurrent": 1}
+    async with providers(1) as (place,), gateway(config(place, alice={"ratelimits": limits})) as running:
+        for path in ("/healthz", "/readyz", "/v1/models", "/v1/models/a", "/ui", "/metrics") * 2:
+            assert (await running.get(path, key="alice-has-a-long-enough-key-0123")).status_code == 200, path
+        assert level(running, "requests") == 0
+        assert (await running.ask("a", headers=ALICE)).status_code == 200
+
+
+# Slots
+
+
+def error(place: CountingProvider) -> None:
+    place.fails = 500
+
+
+def cut(place: CountingProvider) -> None:
+    place.fails, place.cuts = None, True
+
+
+def gone(place: CountingProvider) -> None:
+    place.refuse()
+
+
+@both_ways
+@each_api
+async def test_slots_come_back_however_a_request_ends(api, stream):
+    # Keys locked for ever after time-outs and aborted streams: BerriAI/litellm#20256, #30020, #1477, #16011
+    limits = {"concurrent": 1}
+    async with providers(1) as (place,):
+        content = config(place, entry={"ratelimits": limits}, alice={"ratelimits": limits})
+        content["circuit"] = {"failures": 1000, "error_rate": "100%"}
+        async with gateway(content) as running:
+
+            async def ends(**members: Any) -> int:
+                answer = await running.ask("a", api, stream=stream, headers=ALICE, **members)
+                await is_free(running)
+                await is_free(running, "model_providers.a")
+                return answer.status_code
+
+            assert await ends() == 200
+            assert await ends(temperature="hot", tools=5, messages=7, input=7) in (200, 400)
+            for change in (error, cut, gone):
+                change(place)
+                assert await ends() != 429
+
+
+async def test_the_slot_of_a_client_that_leaves_comes_back():
+    async with providers(1) as (place,):
+        content = config(place, entry={"ratelimits": {"concurrent": 1}})
+        del content["client_keys"]
+        async with gateway(content) as running:
+            with place.held():
+                async with running.leaving("a"):
+                    await until(lambda: level(running, "concurrent", "model_providers.a"))
+                await is_free(running, "model_providers.a")
+
+
+# Entries
+
+
+async def test_an_entry_that_is_full_is_passed_over_and_alone_it_says_so():
+    entry = {"ratelimits": {"requests": "1/h"}}
+    async with providers(2) as (first, second), gateway(config(first, second, entry=entry)) as running:
+        for _ in range(3):
+            assert (await running.ask("r", headers=ALICE)).status_code == 200
+        assert (first.take_count(), second.take_count()) == (1, 2)
+        alone = await running.ask("a", headers=ALICE)
+        assert alone.status_code == 429
+        assert alone.headers["x-trigate-limit"] == "model_providers.a.requests"
+        assert "entry a: 1 requests/h" in alone.json()["error"]["message"]
+
+
+async def test_a_conversation_moves_on_while_its_target_is_full():
+    # A pinned target at its rate is asked no more than another.
+    async with providers(2) as places:
+        content = config(*places, model_aliases={"r": {"targets": [["a", "b"]], "sticky": "x-session"}})
+        for entry in content["model_providers"]:
+            entry["ratelimits"] = {"requests": "1/h"}
+        async with gateway(content) as running:
+            session = (*ALICE, ("x-session", "one"))
+            answers = [await running.ask("r", headers=session) for _ in range(3)]
+    assert [one.status_code for one in answers] == [200, 200, 429]
+    assert [place.take_count() for place in places] == [1, 1]
+    told = answers[2].headers["x-trigate-limit"]
+    assert told in ("model_providers.a.requests", "model_providers.b.requests")
