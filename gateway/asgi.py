@@ -11,7 +11,7 @@ import trio
 from quart_trio import QuartTrio
 
 from gateway.app import create_app
-from gateway.config.loading import discover, load, trust_in
+from gateway.config.loading import ConfigError, Mistake, discover, load, trust_in
 from gateway.logs.setup import Log
 from gateway.open_store import open_store
 
@@ -21,6 +21,9 @@ def application() -> QuartTrio:
     log = Log(alone=False)  # Hypercorn's lines name its process
     path = discover(Path.cwd(), os.environ)
     config = load(path, os.environ, trust=trust_in(path, os.environ))
+    if config.stored_keys != "off":
+        found = "only `trigate serve` looks for keys that are made while it runs"
+        raise ConfigError((Mistake(str(path), "stored_keys", found, "serve with that, or take it out"),))
     log.follow(config)
     for kind, text in config.remarks:
         log.say(kind, text)

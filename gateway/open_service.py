@@ -4,7 +4,6 @@ from functools import partial
 from pathlib import Path
 
 import attrs
-import trio
 
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
@@ -17,6 +16,7 @@ from gateway.config.loading import Config
 from gateway.config.redaction import secrets_in
 from gateway.conversations.background import Background, NoBackground
 from gateway.counters.open_counters import open_counters
+from gateway.exchange.replaced import Replaced
 from gateway.exchange.service import Service
 from gateway.health.health import Health
 from gateway.health.states import RowStates
@@ -114,25 +114,31 @@ def _kept_ledger(config: Config, ledger: Ledger, store: Store | None) -> LedgerK
 
 def next_service(config: Config, service: Service) -> Service:
     """The service for another configuration of the same process."""
-    router, authenticator = Router(config), Authenticator(config)  # first what may fail: then all stays as it was
-    admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
-    if service.store is not None:
-        service.store.limit_owners(stored_by(config))
+    router = Router(config)  # first what may fail: then all stays as it was
+    service = service_of_clients(config, service)
     service.upstream.set_limits(config.limits.upstream_connections, _max_chunk(config))
     service.ledger.mask.follow(config)
-    service.kept_ledger.follow(config)
-    allowances = service.allowances.next(config)
-    if budgets := budgets_of(allowances, service.allowances):
-        service.kept_ledger.then(partial(seed, allowances, budgets, config.entries))
     service.metrics.know(config)
     service.health.follow(config)
     service.recorder.hide(secrets_in(config))
     return attrs.evolve(
-        service, router=router, authenticator=authenticator, admission=admission, limits=config.limits,
-        keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=trio.Event(),
+        service, router=router, limits=config.limits,
+        keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
         live_view=open_live_view(service.ledger, config.ui, service.live_view, keep=config.ui_keep),
-        allowances=allowances,
     )  # fmt: skip
+
+
+def service_of_clients(config: Config, service: Service) -> Service:
+    """The service for a configuration that has other clients, and is else the one of ``service``."""
+    authenticator = Authenticator(config)
+    admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
+    if service.store is not None:
+        service.store.limit_owners(stored_by(config))
+    service.kept_ledger.follow(config)
+    allowances = service.allowances.next(config)
+    if budgets := budgets_of(allowances, service.allowances):
+        service.kept_ledger.then(partial(seed, allowances, budgets, config.entries))
+    return attrs.evolve(service, authenticator=authenticator, admission=admission, allowances=allowances)
 
 
 def _max_chunk(config: Config) -> int:

@@ -9,7 +9,8 @@ from typing import Final, NoReturn, assert_never
 import attrs
 
 from gateway.config.loading import Config, ConfigError, Mistake
-from gateway.config.settings import StateStorage
+from gateway.config.settings import KEEPING_KEYS, StateStorage
+from gateway.stores.key_store import KeyStore
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Store, Unavailable
 
@@ -17,6 +18,9 @@ log = logging.getLogger("trigate.state")
 
 WORKERS_FILE: Final = "TRIGATE_WORKERS_FILE"
 """The environment variable by which a supervisor names the file that its workers share."""
+
+
+_NEEDS_PACKAGE: Final = ("postgres needs a package", "pip install 'trigate[postgres]'")
 
 
 async def open_store(config: Config) -> Store | None:
@@ -71,7 +75,7 @@ async def _postgres(config: Config, kept: StateStorage) -> Store:
     try:
         from gateway.stores.postgres import PostgresStore
     except ImportError:
-        _wrong(config, "type", "postgres needs a package", "pip install 'trigate[postgres]'")
+        _wrong(config, "type", *_NEEDS_PACKAGE)
     store = PostgresStore(kept.connection_string, kept.ttl, kept.max_bytes)
     try:
         await store.open()
@@ -83,6 +87,25 @@ async def _postgres(config: Config, kept: StateStorage) -> Store:
 def _cause(error: Unavailable) -> str:
     """For the operator's log: the driver's words, which may name the server but hold no password."""
     return " ".join(str(error.__cause__ or "it will be tried again").split())
+
+
+def open_key_store(config: Config) -> KeyStore | None:
+    """The place for keys of clients, where the state storage has one; ``aclose`` it at the end. Connects on first
+    use. Raises ``ConfigError`` for a package that is missing."""
+    kept = config.state_storage
+    if kept is None or kept.type not in KEEPING_KEYS:
+        return None
+    if kept.type == "sqlite":
+        from gateway.stores.sqlite import KEYS, SqliteDatabase
+
+        assert kept.path is not None
+        return KeyStore(SqliteDatabase(kept.path), KEYS)
+    try:
+        from gateway.stores import postgres
+    except ImportError:
+        _wrong(config, "type", *_NEEDS_PACKAGE)
+    assert kept.connection_string is not None
+    return KeyStore(postgres.PostgresDatabase(kept.connection_string, most=1), postgres.KEYS)
 
 
 async def _encrypted(config: Config, store: Store, keys: Sequence[bytes]) -> Store:

@@ -23,7 +23,7 @@ from gateway.config.loading import Config, ConfigError, load
 from gateway.config.secret_files import SecretFiles
 from gateway.config.settings import Trust
 from gateway.exchange.service import Service
-from gateway.open_service import next_service
+from gateway.open_service import next_service, service_of_clients
 from gateway.shared.nameless import nameless
 
 log = logging.getLogger("trigate.reload")
@@ -65,6 +65,24 @@ class Served:
         self._service.replaced.set()
         self._config, self._service = config, service
         return found
+
+    def change_clients(self, config: Config, by: tuple[str, ...] = ()) -> None:
+        """Answer from now on by ``config``, which has other clients, and is else as before. Websockets of those who are
+        as before go on. ``by`` are the people who have changed them. Never raises."""
+        old = self._config
+        try:
+            service = service_of_clients(config, self._service)
+            app = app_of(config, service)
+        except Exception:  # the border, as in ``reload``
+            log.exception("the keys are not taken over, all stays as it was")
+            return
+        found = key_changes(old, config)
+        self._app, self._config, self._service = app, config, service
+        service.replaced.set_for((*found["removed"], *found["changed"]))
+        if any(found.values()):
+            words = "; ".join(f"{what} {', '.join(names)}" for what, names in found.items() if names)
+            log.info("the stored keys are other than before: %s%s", words, f" (by {', '.join(by)})" if by else "")
+            service.ledger.audit.tell("keys_changed", **found, made_by=by)
 
     def reload(self, read: Callable[[], Config]) -> bool:
         """``change`` to what ``read`` gives. It never raises: what is wrong is said in the log, and changes nothing."""

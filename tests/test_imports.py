@@ -38,6 +38,7 @@ ARROWS: Final = {
     "gateway.loadtest": "config providers.catalog providers.grammar",
     "gateway.logs": "config providers.neutral",
     "gateway.open_store": "config stores",
+    "gateway.followed_keys": "config stores",
     "gateway.routing": "config http providers.apis providers.auth providers.catalog providers.errors providers.neutral",
     "gateway.health": "config providers.auth routing shared upstream",
     "gateway.ledger": "http logs providers.catalog",
@@ -67,9 +68,9 @@ ARROWS: Final = {
     "gateway.asgi": "app config logs open_store",
     "gateway.reload": "app config exchange open_service shared",
     "gateway.commands": """
-        app config endpoints health http kept_ledger loadtest logs mock open_service open_store providers.apis
-        providers.catalog providers.errors providers.grammar providers.neutral reload routing serving shared stores
-        telemetry upstream""",
+        app config endpoints followed_keys health http kept_ledger loadtest logs mock open_service open_store
+        providers.apis providers.catalog providers.errors providers.grammar providers.neutral reload routing serving
+        shared stores telemetry upstream""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """What each room may import, beside ``streams`` and the version that ``gateway`` states; lower rooms come first, and

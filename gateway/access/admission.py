@@ -65,7 +65,7 @@ class Admission:
         self._authenticator = authenticator
         self._rules: tuple[AdmissionRule, ...] = tuple(rule(config, shares) for rule in RULES)
         self._bodies = BodyBudget(config, shares.bodies)
-        self._by_credential = not config.client_keys and any(entry.passthrough_auth for entry in config.entries)
+        self._by_credential = not config.asks_for_key and any(entry.passthrough_auth for entry in config.entries)
 
     def admit(self, arrival: Arrival) -> str | None:
         """Let a request in, and keep a place for it until its end: the name of its client, ``None`` where the door is

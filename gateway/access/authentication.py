@@ -6,7 +6,6 @@ certificate, where the listener asks for one; a key of this gateway beside that 
 """
 
 import hashlib
-import hmac
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -41,6 +40,7 @@ _NO_CLIENT = (
 _WRONG_PLACE = (
     "this model takes the provider's own key in authorization or x-api-key: send the gateway's key as x-trigate-key"
 )
+_UNREAD = "the keys of this gateway cannot be looked up at the moment: try again in a few seconds"
 _LIMITED = "the key {!r} is for some models only: this shows what all clients do, and needs a key without `models`"
 
 _Grant: TypeAlias = str | tuple[str, str]
@@ -61,24 +61,25 @@ class _Holder:
 class _Accepted:
     """A key of ``holder``, refused from ``until`` on."""
 
-    digest: bytes
     holder: _Holder
     until: datetime | None
 
 
 class Authenticator:
-    """The clients of one configuration, and the models that each may use. Without ``client_keys`` everybody may. Has no
-    state; safe to share."""
+    """The clients of one configuration, and the models that each may use. Where it asks for no key everybody may. Has
+    no state; safe to share."""
 
     def __init__(self, config: Config, now: Callable[[], float] = time.time) -> None:
         """``now`` is the time as Unix has it, by which keys end."""
         self._now = now
+        self._is_open = not config.asks_for_key
+        self._unread = config.stored_keys == "unread"
         self._names = Names(config.entries, config.aliases, config.routes)
         self._entries = config.entries
         wild = {entry.name for entry in config.entries if entry.wildcard}
         self._holders = tuple(_Holder(key, self._grants(key, wild), self._wall(key)) for key in config.client_keys)
         self._by_name: Mapping[str, _Holder] = {holder.key.name: holder for holder in self._holders}
-        self._accepted = tuple(one for holder in self._holders for one in _accepted(holder))
+        self._accepted = dict(one for holder in self._holders for one in _accepted(holder))
         self._certificates = {holder.key.certificate: holder for holder in self._holders if holder.key.certificate}
 
     def _grants(self, key: ClientKey, wild: set[str]) -> tuple[frozenset[_Grant], ...]:
@@ -104,8 +105,8 @@ class Authenticator:
         """The name of the client whose key ``headers`` hold, or whose verified ``certificate`` has come; ``None`` where
         the door is open to all.
 
-        Raises ``GatewayError`` (401), which never repeats the key."""
-        if not self._holders:
+        Raises ``GatewayError`` (401), which never repeats the key; 503 for one that nobody could look up yet."""
+        if self._is_open:
             return None
         shown = _keys(headers)
         if certificate and (client := self._certified(headers, shown, certificate)) is not None:
@@ -115,6 +116,8 @@ class Authenticator:
         if len(shown) > 1:
             raise _unauthorized(_AMBIGUOUS, "several")
         accepted = self._find(shown.pop())
+        if accepted is None and self._unread:
+            raise GatewayError("overloaded", _UNREAD, headers=(("retry-after", "1"),))
         if accepted is None:
             raise _unauthorized(_UNKNOWN, "unknown")
         if accepted.until is not None and self._now() >= accepted.until.timestamp():
@@ -144,13 +147,9 @@ class Authenticator:
             raise GatewayError("permission", _LIMITED.format(client), headers=(("x-should-retry", "false"),))
 
     def _find(self, key: str) -> _Accepted | None:
-        """Takes the same time for every key: digests are compared, whose bytes nobody can choose, and all of them."""
-        digest = hashlib.sha256(key.encode("latin-1", "replace")).digest()
-        found = None
-        for accepted in self._accepted:
-            if hmac.compare_digest(digest, accepted.digest):
-                found = accepted
-        return found
+        """Takes the same time for every key, and for any number of clients: nobody can choose the bytes of a digest,
+        and it is compared with those alone whose hash, made with a secret of this process, is the same."""
+        return self._accepted.get(hashlib.sha256(key.encode("latin-1", "replace")).digest())
 
     def check(self, client: str | None, asked: str, entry: ModelEntry, model: str, credential: str | None) -> None:
         """Check that the request of ``client`` (a name from ``authenticate``) for ``model`` of ``entry`` may go out,
@@ -223,10 +222,11 @@ class Authenticator:
         return bool(inside) and all(self.allows(client, name, one.entry, one.model) for one in inside)
 
 
-def _accepted(holder: _Holder) -> Iterator[_Accepted]:
+def _accepted(holder: _Holder) -> Iterator[tuple[bytes, _Accepted]]:
+    """Its keys, by their digests."""
     for key in holder.key.keys:
         ends = [end for end in (key.until, holder.key.until) if end is not None]
-        yield _Accepted(key.digest, holder, min(ends, default=None))
+        yield key.digest, _Accepted(holder, min(ends, default=None))
 
 
 def _keys(headers: Headers) -> set[str]:

@@ -67,7 +67,7 @@ class PageGuard:
     def __init__(self, config: Config, open: Collection[str]) -> None:
         """``open`` are the paths of probes, which anybody may ask in any name."""
         self._open = frozenset(open)
-        self._keyed = bool(config.client_keys)
+        self._keyed = config.asks_for_key
         self._ui_keyed = self._keyed or config.ui_key is not None
         self._hosts = frozenset(config.hosts)
         self._origins = frozenset(origin.lower() for origin in config.cors)

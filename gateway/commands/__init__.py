@@ -1,5 +1,5 @@
-"""The command line, a module each: ``check``, ``costs``, ``doctor``, ``explaining``, ``importing``, ``init``, ``lint``,
-``load``, ``replay``, ``schema``, ``serve`` (and ``mock``), ``translate``; ``terminal`` folds what they say,
+"""The command line, a module each: ``check``, ``costs``, ``doctor``, ``explaining``, ``importing``, ``init``, ``keys``,
+``lint``, ``load``, ``replay``, ``schema``, ``serve`` (and ``mock``), ``translate``; ``terminal`` folds what they say,
 ``rehearsal`` is the walk of a plan that ``explaining`` tells of.
 
 ``connect`` is made of ``finding`` (where the gateway is), ``offers`` (what it serves), ``choosing`` (which of its

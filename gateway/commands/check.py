@@ -1,6 +1,7 @@
 """``trigate check``: the mistakes of a configuration, and what two of them differ in."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import click
@@ -16,14 +17,15 @@ from gateway.serving.tls import CertificateFailed
 from providers.neutral.fields import generic
 
 
-def load_or_explain(config: Path | None, with_env: bool = True) -> Config | None:
-    """The config that the command line means; ``None`` after its mistakes have been printed."""
+def load_or_explain(config: Path | None, with_env: bool = True, within: Collection[str] | None = None) -> Config | None:
+    """The config that the command line means, with the environment or parts ``within`` it; ``None`` after its mistakes
+    have been printed."""
     try:
         found = discover(Path.cwd(), os.environ, config)
         if config is None and found == users_file(os.environ) != Path.cwd() / found.name:
             say(f"There is no configuration in this folder: taking yours, {found}.")
         trust = trust_in(found, os.environ, config)
-        return load(_short(found), os.environ if with_env else None, trust=trust)
+        return load(_short(found), os.environ if with_env else None, trust=trust, within=within)
     except ConfigError as error:
         say(str(error))
         return None

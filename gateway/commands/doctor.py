@@ -88,7 +88,7 @@ async def _examine(config: Config, asked: Sequence[Check], limit: float, jobs: i
     sock = bind(LOCAL, 0)
     url = f"http://{LOCAL}:{sock.getsockname()[1]}"
     lifecycle, ready = Lifecycle(), trio.Event()
-    app = create_app(attrs.evolve(config, client_keys=()), lifecycle)
+    app = create_app(attrs.evolve(config, client_keys=(), stored_keys="off"), lifecycle)
     found: list[Checkup | None] = [None] * len(asked)
     places = trio.CapacityLimiter(jobs)
     async with trio.open_nursery() as gateway:

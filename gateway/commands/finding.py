@@ -64,12 +64,12 @@ def find(options: ConnectOptions, chooses: str) -> Destination:
     known = Configured(config) if config is not None else None
     root, offer, reason = _asked(options, config, known, key)
     source = f"The gateway on {root} serves {_counted(len(offer.names))}." if offer is not None else ""
-    if offer is not None and known is not None and config is not None and not config.client_keys:
+    if offer is not None and known is not None and config is not None and not config.asks_for_key:
         source += _differing(known, offer, config)
     if offer is None and known is None:
         return _demo(options, chooses, reason, key)
     if offer is None and config is not None:
-        offer, key = known, key or ("" if config.client_keys else None)
+        offer, key = known, key or ("" if config.asks_for_key else None)
         source = f"{reason}: this is from {config.path}." if reason else ""
     assert offer is not None
     return Destination(GatewayAddress(root, _words(options, chooses, offer, config), key), source)

@@ -142,7 +142,7 @@ def certificate_remarks(config: Config) -> tuple[str, ...]:
 def refuse_exposed(config: Config, listeners: Sequence[OpenListener], meant: bool) -> None:
     """Raises ``ConfigError`` where other machines reach a listener, nobody is asked for anything, and neither the file
     nor the command line (``meant``) says that this is meant."""
-    if config.client_keys or config.open or meant:
+    if config.asks_for_key or config.open or meant:
         return
     for one in listeners:
         if one.listener.is_unguarded and not one.is_local:

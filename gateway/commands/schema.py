@@ -15,6 +15,7 @@ import msgspec
 from gateway.config import kinds, schema
 from gateway.config.amounts import BUDGET_PATTERN
 from gateway.config.reference import KEYS
+from gateway.config.settings import KEEPING_KEYS
 from providers.neutral.quirks import Quirks
 from streams.events import APIS
 
@@ -170,6 +171,11 @@ RULES: Mapping[type, Shape] = {
     schema.RawConfig: {
         "required": ["version"],
         **_one_of("model_providers", "llm_providers", given={"type": "array", "minItems": 1}),
+        "if": {"properties": {"stored_keys": {"const": True}}, "required": ["stored_keys"]},
+        "then": {
+            "required": ["state_storage"],
+            "properties": {"state_storage": {"properties": {"type": {"enum": list(KEEPING_KEYS)}}}},
+        },
     },
     schema.RawAlias: _one_of("target", "targets"),
     schema.RawClientKey: {

@@ -35,10 +35,11 @@ from gateway.config.document import sentence
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config.settings import LogLevel, ModelEntry, Remark
 from gateway.endpoints.ui.workers import OtherWorkers
+from gateway.followed_keys import FollowedKeys
 from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_service import open_service
-from gateway.open_store import open_store, shared_by_workers
+from gateway.open_store import open_key_store, open_store, shared_by_workers
 from gateway.reload import Copies, Original, Served
 from gateway.routing.router import Router
 from gateway.serving.descriptors import raise_limit, shortage
@@ -285,6 +286,8 @@ async def _serve(
     read_anew = read or partial(load, config.path, os.environ, trust=config.trust)
     store, alone = await open_store(config), lifecycle is None
     lifecycle = lifecycle or Lifecycle()
+    keys = FollowedKeys(key_store := open_key_store(config))
+    config = await keys.first(config)
     service = open_service(config, lifecycle, store, options.check_streams, options.record, log.readable, shared)
     served = Served(config, attrs.evolve(service, others=others), alone=alone)
 
@@ -292,7 +295,7 @@ async def _serve(
         config = read_anew()
         judge(config)
         log.follow(config)
-        return config
+        return keys.beside(config)
 
     def reload() -> None:
         good = served.reload(following) and reread(listeners)
@@ -303,6 +306,8 @@ async def _serve(
     async with trio.open_nursery() as nursery:
         if others is not None:
             nursery.start_soon(others.answer, lambda: served.current)
+        tell = service.metrics.look_at_keys
+        nursery.start_soon(keys.follow, lambda: served.current[0], served.change_clients, tell)
         await serve(
             served,
             [one.sock for one in listeners],
@@ -315,6 +320,8 @@ async def _serve(
             reload=reload,
         )
         nursery.cancel_scope.cancel()
+    if key_store is not None:
+        await key_store.aclose()
 
 
 def _supervise(
@@ -397,7 +404,7 @@ def _announce(config: Config, listeners: Sequence[OpenListener]) -> None:
 
 def _watch(config: Config, one: OpenListener) -> str:
     """The live view's address, and what a browser needs to see it."""
-    if config.ui_key is not None or config.client_keys:
+    if config.ui_key is not None or config.asks_for_key:
         return f"{one.url}/ui  (asks for a key)"
     here = one.is_local or one.is_everywhere
     return f"{one.url}/ui" + ("" if here else "  (needs ui_key: this is no loopback address)")
@@ -452,7 +459,7 @@ def _warn_of_settings(config: Config, log: Log) -> None:
 
 
 def _warn_if_open(config: Config, listeners: Sequence[OpenListener], log: Log) -> None:
-    if config.client_keys or all(one.is_local or not one.listener.is_unguarded for one in listeners):
+    if config.asks_for_key or all(one.is_local or not one.listener.is_unguarded for one in listeners):
         return
     _warn_loudly(
         log,

@@ -13,4 +13,4 @@ warns of keys that others may guess or read, ``doubtful_routes`` of routes that 
 are shown.
 
 ``names`` finds an entry by a model's name, ``redaction`` the credentials of a configuration in texts; ``collector`` are
-settings of the traces' receiver."""
+settings of the traces' receiver. ``stored_keys`` are clients that the state storage has beside those of the file."""

@@ -25,6 +25,8 @@ _NO_SETTING: Final = {
     "aliases",
     "routes",
     "client_keys",
+    "client_groups",
+    "stored_keys",
 }
 _WRITTEN: Final[Mapping[str, str]] = {
     "ca_path": "overrides.upstream_tls_ca_path",
@@ -103,8 +105,7 @@ def _about(item: Any) -> str:
 
 
 def _groups(config: Config) -> dict[str, ClientGroup]:
-    """The groups that somebody is in."""
-    return {key.group.name: key.group for key in config.client_keys if key.group is not None}
+    return {group.name: group for group in config.client_groups}
 
 
 def _route(old: Route, new: Route) -> Iterator[str]:
@@ -160,10 +161,13 @@ def _accepted_keys(old: Mapping[bytes, datetime | None], new: Mapping[bytes, dat
 
 
 def _authenticator(old: Config, new: Config) -> Iterator[Change]:
-    if bool(old.client_keys) != bool(new.client_keys):
+    if old.asks_for_key != new.asks_for_key:
         yield Change(
-            "~", "client_keys: " + ("a key is required now" if new.client_keys else "everybody may come in now")
+            "~", "client_keys: " + ("a key is required now" if new.asks_for_key else "everybody may come in now")
         )
+    if (old.stored_keys == "off") != (new.stored_keys == "off"):
+        words = "let nobody in any longer" if new.stored_keys == "off" else "let in, too"
+        yield Change("~", f"stored_keys: those that are kept in the state storage {words}")
 
 
 def _default(old: Config, new: Config) -> Iterator[Change]:

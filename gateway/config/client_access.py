@@ -1,21 +1,55 @@
 """The models that clients may use, the entries that may serve them, and the groups in which both hold for several."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from functools import cached_property
+
+import attrs
 
 from gateway.config.budgets import build_budgets
 from gateway.config.document import Path
 from gateway.config.entries import Entries
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
+from gateway.config.names import Names
 from gateway.config.patterns import matches_one
 from gateway.config.ratelimits import build_ratelimits
 from gateway.config.schema import RawClientGroup, RawClientKey, RawConfig
-from gateway.config.settings import ClientGroup, ClientKey
+from gateway.config.settings import ClientGroup, ClientKey, Config
 from gateway.config.wording import describe, nearest
 from streams.errors import GatewayError
 
 
-def build_groups(raw: RawConfig, entries: Entries, findings: Findings) -> dict[str, ClientGroup]:
+@attrs.frozen(slots=False)
+class AccessNames:
+    """What the access of a client may name: entries, models by other names, and groups."""
+
+    entries: Entries
+    aliases: frozenset[str]
+    groups: Mapping[str, ClientGroup] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, config: Config) -> "AccessNames":
+        """Those of a configuration that is good."""
+        entries = Entries(config.entries, Names(config.entries, {}), True)
+        groups = {group.name: group for group in config.client_groups}
+        return cls(entries, frozenset((*config.aliases, *config.routes)), groups)
+
+    @cached_property
+    def _others(self) -> frozenset[str]:
+        return self.aliases | {entry.name for entry in self.entries.made if entry.wildcard}
+
+    def is_model(self, name: str) -> bool:
+        """True if requests may ask for ``name``. Raises ``GatewayError`` where two entries offer it."""
+        return name in self._others or self.entries.names.direct(name) is not None
+
+
+def access_names(raw: RawConfig, entries: Entries, findings: Findings) -> AccessNames:
+    """The names of a file, with its groups."""
+    names = AccessNames(entries, frozenset(raw.model_aliases))
+    return attrs.evolve(names, groups=_build_groups(raw, names, findings))
+
+
+def _build_groups(raw: RawConfig, names: AccessNames, findings: Findings) -> dict[str, ClientGroup]:
     """The groups by their names."""
     groups: dict[str, ClientGroup] = {}
     for i, item in enumerate(raw.client_groups or ()):
@@ -27,11 +61,12 @@ def build_groups(raw: RawConfig, entries: Entries, findings: Findings) -> dict[s
         if item.name in groups or not item.name:
             found = f"the name {item.name} is taken already" if item.name else "an empty name"
             findings.wrong((*path, "name"), found, "give each group its own name")
-        check_access(item, path, raw, entries, findings)
+        check_access(item, path, names, findings)
         ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
         budgets = build_budgets(item.budgets, path, findings)
         groups.setdefault(item.name, ClientGroup(item.name, item.models, item.only, ratelimits, budgets))
-    for name in groups.keys() - {item.group for item in raw.client_keys or () if item is not None}:
+    members = {item.group for item in raw.client_keys or () if item is not None}
+    for name in () if raw.stored_keys else groups.keys() - members:
         findings.warn(f"client_groups: nobody is in {name}: write `group: {name}` in an item of client_keys")
     return groups
 
@@ -48,13 +83,10 @@ def group_of(
     return groups.get(item.group)
 
 
-def check_access(
-    item: RawClientKey | RawClientGroup, path: Path, raw: RawConfig, entries: Entries, findings: Findings
-) -> None:
+def check_access(item: RawClientKey | RawClientGroup, path: Path, names: AccessNames, findings: Findings) -> None:
     """Report what is wrong with the models that may be used, and the entries that may serve them."""
-    others = {*raw.model_aliases, *(entry.name for entry in entries.made if entry.wildcard)}
-    _check_models(item.models, (*path, "models"), entries, others, findings)
-    _check_patterns(item.only, (*path, "only"), entries, findings)
+    _check_models(item.models, (*path, "models"), names, findings)
+    _check_patterns(item.only, (*path, "only"), names.entries, findings)
 
 
 def check_wall(client: ClientKey, path: Path, entries: Entries, findings: Findings) -> None:
@@ -84,17 +116,15 @@ def _check_patterns(patterns: tuple[str, ...] | None, path: Path, entries: Entri
             findings.wrong((*path, i), found, advice, nearest(pattern, names))
 
 
-def _check_models(
-    models: tuple[str, ...] | None, path: Path, entries: Entries, others: Collection[str], findings: Findings
-) -> None:
+def _check_models(models: tuple[str, ...] | None, path: Path, names: AccessNames, findings: Findings) -> None:
     if models == ():
         findings.wrong(path, "an empty list", "name at least one model, or leave it out to allow all")
     for i, model in enumerate(models or ()):
         try:
-            known = isinstance(model, Unresolved) or model in others or entries.names.direct(model) is not None
+            known = isinstance(model, Unresolved) or names.is_model(model)
         except GatewayError as error:
             findings.wrong((*path, i), str(error), "name one of them")
             continue
-        if not known and entries.complete:
+        if not known and names.entries.complete:
             found = f"{describe(model)} is no configured model"
             findings.wrong((*path, i), found, "name one of model_providers or model_aliases")

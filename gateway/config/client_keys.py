@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from gateway.config.budgets import build_budgets
-from gateway.config.client_access import build_groups, check_access, check_wall, group_of
+from gateway.config.client_access import AccessNames, check_access, check_wall, group_of
 from gateway.config.document import Path
-from gateway.config.entries import Entries
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.ratelimits import build_ratelimits
@@ -21,11 +20,10 @@ SOON: Final = timedelta(days=14)
 """The time before a key's end in which that is a warning."""
 
 
-def build_client_keys(raw: RawConfig, entries: Entries, findings: Findings) -> tuple[ClientKey, ...]:
+def build_client_keys(raw: RawConfig, names: AccessNames, findings: Findings) -> tuple[ClientKey, ...]:
     """An empty list is a mistake and not an open door."""
     if raw.client_keys == ():
         findings.wrong(("client_keys",), "an empty list", "list at least one key, or leave it out to let everybody in")
-    groups = build_groups(raw, entries, findings)
     clients: dict[str, ClientKey] = {}
     holders: dict[bytes, str] = {}
     for i, item in enumerate(raw.client_keys or ()):
@@ -34,36 +32,40 @@ def build_client_keys(raw: RawConfig, entries: Entries, findings: Findings) -> t
             findings.wrong(path, "an empty item", "each item needs a name, and a key or its sha256")
         if item is None:
             continue
-        group = group_of(item, path, groups, findings)
-        check_access(item, path, raw, entries, findings)
-        if not item.name:
-            findings.wrong((*path, "name"), "an empty name", "name the client: it stands in the log")
-        keys = tuple(_unlike(_keys(item, path, findings), item.name, holders, findings))
-        if not keys and item.certificate is None:
+        client = build_client(item, path, names, holders, findings)
+        if client is None:
             continue
         if item.name in clients:
             found = f"the name {item.name} is taken already"
             findings.wrong(
                 (*path, "name"), found, "give each client its own name, and one with several keys a list `keys`"
             )
-        limits = build_client_limits(item.limits)
-        client = ClientKey(
-            item.name,
-            keys,
-            item.models,
-            item.until,
-            limits,
-            item.certificate,
-            item.only,
-            group,
-            ratelimits=build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings),
-            budgets=build_budgets(item.budgets, path, findings),
-        )
-        check_wall(client, path, entries, findings)
         _check_certificate(item, path, raw, clients, findings)
         clients.setdefault(item.name, client)
         _warn_of_ends(client, path, findings)
     return tuple(clients.values())
+
+
+def build_client(
+    item: RawClientKey, path: Path, names: AccessNames, holders: dict[bytes, str], findings: Findings
+) -> ClientKey | None:
+    """One client, ``None`` without a way in. ``holders`` are the names of clients by the digests of keys, its own from
+    now on, too."""
+    group = group_of(item, path, names.groups, findings)
+    check_access(item, path, names, findings)
+    if not item.name:
+        findings.wrong((*path, "name"), "an empty name", "name the client: it stands in the log")
+    keys = tuple(_unlike(_keys(item, path, findings), item.name, holders, findings))
+    if not keys and item.certificate is None:
+        return None
+    limits = build_client_limits(item.limits)
+    ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
+    budgets = build_budgets(item.budgets, path, findings)
+    client = ClientKey(
+        item.name, keys, item.models, item.until, limits, item.certificate, item.only, group, ratelimits, budgets
+    )
+    check_wall(client, path, names.entries, findings)
+    return client
 
 
 def build_client_limits(raw: RawClientLimits | None) -> ClientLimits:

@@ -53,7 +53,7 @@ _OWN: Final = {field.name for field in attrs.fields(Listener)}
 def exposed(config: Config) -> tuple[Listener, ...]:
     """The listeners that are meant for other machines and ask nobody for anything, though the file does not say that
     this is meant."""
-    if config.client_keys or config.open:
+    if config.asks_for_key or config.open:
         return ()
     return tuple(one for one in config.listeners if one.is_unguarded and not _is_local(one))
 

@@ -5,7 +5,7 @@ The format is that of Plano's model gateway, v0.1 to v0.4, with a few keys of ou
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import attrs
 from gateway.config import document, weak_secrets
 from gateway.config.attempts import build_retries, changed_circuit
 from gateway.config.budgets import doubtful_budgets
+from gateway.config.client_access import access_names
 from gateway.config.client_keys import build_client_keys, build_client_limits, build_ui_key
 from gateway.config.collector import collector
 from gateway.config.converter import ConversionFault, structure
@@ -37,7 +38,16 @@ from gateway.config.schema import (
     without_effect,
 )
 from gateway.config.secret_files import SecretFiles, UnreadFiles
-from gateway.config.settings import CircuitSettings, Config, Limits, Listener, ModelEntry, Trust
+from gateway.config.settings import (
+    KEEPING_KEYS,
+    CircuitSettings,
+    Config,
+    Limits,
+    Listener,
+    ModelEntry,
+    StateStorage,
+    Trust,
+)
 from gateway.config.state_storage import build_state_storage
 from gateway.config.timeouts import build_timeouts
 from gateway.config.variables import Variables
@@ -107,15 +117,17 @@ def load(
     data: bytes | None = None,
     files: SecretFiles | None = None,
     trust: Trust = "named",
+    within: Collection[str] | None = None,
 ) -> Config:
     """The configuration in ``path`` with variables from ``env``; with None variables are neither expanded nor required,
-    nor are files of secrets. ``data`` is what stands there, and ``files`` what those hold, if it has been read already.
-    A file that was only ``found`` may not have everything (``found_file``).
+    nor are files of secrets, and with ``within`` only those below these keys of the root. ``data`` is what stands
+    there, and ``files`` what those hold, if it has been read already. A file that was only ``found`` may not have
+    everything (``found_file``).
 
     Raises ``ConfigError`` with every mistake in the file, and nothing else."""
     read = document.read_file(path) if data is None else document.read(data, str(path))
     files = UnreadFiles() if env is None else files or SecretFiles()
-    config = configure(read, env, files, path if trust == "found" else None)
+    config = configure(read, env, files, path if trust == "found" else None, within)
     warnings = (*config.warnings, *weak_secrets.readable(read.content, path))
     return attrs.evolve(config, path=path, trust=trust, warnings=warnings)
 
@@ -139,7 +151,13 @@ def _key(key: Any) -> str:
     return key if isinstance(key, str) else str(key).lower()
 
 
-def configure(read: Document, env: Mapping[str, str] | None, files: SecretFiles, unnamed: Path | None = None) -> Config:
+def configure(
+    read: Document,
+    env: Mapping[str, str] | None,
+    files: SecretFiles,
+    unnamed: Path | None = None,
+    within: Collection[str] | None = None,
+) -> Config:
     """A document checked and read, with the variables of ``env`` and the secrets in ``files``; ``unnamed`` is its path
     where nobody has named it. Raises ``ConfigError``."""
     if not isinstance(read.content, dict) or not read.content:
@@ -148,7 +166,7 @@ def configure(read: Document, env: Mapping[str, str] | None, files: SecretFiles,
     if (foreign := recognised(read.content)) is not None:
         found = f"this is a configuration of {foreign.owner}"
         raise ConfigError((Mistake(read.file, "", found, foreign.advice.format(file=shlex.quote(read.file))),))
-    variables = Variables(env, WITHOUT_EFFECT, files)
+    variables = Variables(env, WITHOUT_EFFECT, files, within)
     content = variables.expand(read.content, ())
     mistakes = [read.mistake(path, *words) for path, words in variables.mistakes]
     raw, faults = _structured(content)
@@ -229,7 +247,10 @@ def _config(raw: RawConfig, findings: Findings) -> tuple[Config, Entries]:
     circuit = changed_circuit(CircuitSettings(), raw.circuit or RawCircuit(), ("circuit",), findings)
     entries = build_entries(raw, EntryDefaults(timeouts, retries, circuit), findings)
     aliases = build_aliases(raw, retries, entries, findings)
-    client_keys = build_client_keys(raw, entries, findings)
+    names = access_names(raw, entries, findings)
+    client_keys = build_client_keys(raw, names, findings)
+    state_storage = build_state_storage(raw.state_storage, findings)
+    _check_stored_keys(raw, state_storage, findings)
     config = Config(
         version=raw.version or "",
         listeners=listeners,
@@ -245,6 +266,8 @@ def _config(raw: RawConfig, findings: Findings) -> tuple[Config, Entries]:
         strict=raw.strict,
         websocket=raw.websocket,
         client_keys=client_keys,
+        client_groups=tuple(names.groups.values()),
+        stored_keys="unread" if raw.stored_keys else "off",
         open=raw.open,
         ui=raw.ui,
         ui_key=build_ui_key(raw.ui_key, findings),
@@ -254,7 +277,7 @@ def _config(raw: RawConfig, findings: Findings) -> tuple[Config, Entries]:
         hosts=raw.hosts,
         audit=raw.audit,
         trusted_proxies=raw.trusted_proxies,
-        state_storage=build_state_storage(raw.state_storage, findings),
+        state_storage=state_storage,
         timezone=raw.timezone or "UTC",
         reserve=raw.reserve,
         charge_undelivered=raw.charge_undelivered,
@@ -271,6 +294,13 @@ def _config(raw: RawConfig, findings: Findings) -> tuple[Config, Entries]:
         },
     )
     return config, entries
+
+
+def _check_stored_keys(raw: RawConfig, kept: StateStorage | None, findings: Findings) -> None:
+    faulty = any(place[0] == "state_storage" for place in findings.faulty)
+    if raw.stored_keys and (kept is None or kept.type not in KEEPING_KEYS) and not faulty:
+        found = f"state_storage is {'not given' if kept is None else kept.type}, which keeps no keys"
+        findings.wrong(("stored_keys",), found, "give state_storage the type sqlite or postgres")
 
 
 def _warn_of_overrides(raw: RawOverrides, findings: Findings) -> None:

@@ -82,10 +82,16 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`refuse`",
         ),
         "client_keys": Key("Who may come in, and what for; see [below](#client_keys).", "everybody may come in"),
+        "stored_keys": Key(
+            "Let in who shows a key that `trigate keys` has made, too, which keeps them in the state storage. Then "
+            "everybody needs a key, also before there is one; see [below](#stored_keys).",
+            "`false`",
+        ),
         "client_groups": Key("What holds for several clients; see [below](#client_groups).", "none"),
         "open": Key(
             "Let everybody in who can connect, from other machines too. Without it `trigate serve` refuses to listen "
-            "beyond this machine where there are neither `client_keys` nor a listener's `tls.client_ca`.",
+            "beyond this machine where there are neither `client_keys` nor `stored_keys` nor a listener's "
+            "`tls.client_ca`.",
             "`false`",
         ),
         "state_storage": Key(

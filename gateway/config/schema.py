@@ -384,6 +384,7 @@ class RawConfig:
     websocket: bool = True
     client_keys: tuple[RawClientKey | None, ...] | None = None
     client_groups: tuple[RawClientGroup | None, ...] | None = None
+    stored_keys: bool = False
     open: bool = False
     ui: bool = True
     ui_key: Secret | None = None

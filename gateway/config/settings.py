@@ -32,6 +32,11 @@ LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 Trust: TypeAlias = Literal["named", "found"]
 """Whether somebody has named the file of a configuration, or it was only found in the current directory."""
 
+StoredKeys: TypeAlias = Literal["off", "unread", "read"]
+"""Whether the keys in the state storage let clients in, and whether they are among the ``client_keys`` yet."""
+
+KeySource: TypeAlias = Literal["file", "state storage"]
+
 Remark: TypeAlias = Literal["warning", "note"]
 
 Counting: TypeAlias = Literal["counted", "as_asked"]
@@ -149,6 +154,9 @@ STORAGE: Mapping[StorageType, StateStorage] = {
 }
 """What holds of each type where the file does not say."""
 
+KEEPING_KEYS: tuple[StorageType, ...] = ("sqlite", "postgres")
+"""The types that have room for keys of clients, which all processes and the command line see."""
+
 
 @attrs.frozen
 class TracingSettings:
@@ -190,7 +198,7 @@ class ClientKey:
     one takes another's place, or a name in its ``certificate``. ``models`` are the names of models that it may use,
     ``None`` for all. Where the client itself has an end, ``until``, none of its keys goes on beyond it. ``limits`` are
     its own where they are not those of all. ``only`` are shell patterns over the names of entries that may ever serve
-    it, ``None`` for all of them. What its ``group`` says holds besides."""
+    it, ``None`` for all of them. What its ``group`` says holds besides. ``source`` is where it is written."""
 
     name: str
     keys: tuple[AcceptedKey, ...]
@@ -202,6 +210,7 @@ class ClientKey:
     group: ClientGroup | None = None
     ratelimits: RateLimits = attrs.field(factory=RateLimits)
     budgets: tuple[SpendingBudget, ...] = ()
+    source: KeySource = "file"
 
     @property
     def lists_of_models(self) -> tuple[tuple[str, ...], ...]:
@@ -390,8 +399,8 @@ class Config:
     """A whole configuration. ``ineffective`` are the settings that are accepted and change nothing, with their places;
     ``warnings`` name them and what else is probably not meant, ``notes`` good defaults that may surprise: both are
     sentences for people. Durations are seconds. ``aliases`` stand for one name each, ``routes`` for several; without
-    ``retries`` names with one target are asked once. Without ``client_keys`` everybody may come in; without
-    ``state_storage`` state ends with the process."""
+    ``retries`` names with one target are asked once. Without ``client_keys`` and ``stored_keys`` everybody may come in;
+    without ``state_storage`` state ends with the process."""
 
     version: str
     listeners: tuple[Listener, ...]
@@ -411,6 +420,8 @@ class Config:
     strict: bool = False
     websocket: bool = True
     client_keys: tuple[ClientKey, ...] = ()
+    client_groups: tuple[ClientGroup, ...] = ()
+    stored_keys: StoredKeys = "off"
     open: bool = False
     ui: bool = True
     ui_key: bytes | None = attrs.field(default=None, repr=False)  # the SHA-256 digest
@@ -434,6 +445,11 @@ class Config:
     notes: tuple[str, ...] = ()
     path: Path | None = None
     trust: Trust = "named"
+
+    @property
+    def asks_for_key(self) -> bool:
+        """True if nobody may come in without a key, whether or not there is one yet."""
+        return bool(self.client_keys) or self.stored_keys != "off"
 
     @property
     def default(self) -> str | None:

@@ -90,8 +90,8 @@ ABSENT: Final = (
         words="callback callbacks plugin plugins webhook webhooks",
     ),
     Absent(
-        "Users, teams and keys made while it runs",
-        "who may come in is listed under `client_keys`, and SIGHUP takes a changed file over",
+        "Users and their login",
+        "who may come in has a key, of `client_keys` or made by `trigate keys` while it runs, and may have a group",
         "users user organizations governance virtual_keys customers sso oidc oauth jwt saml ldap rbac "
         "roles permissions admin_key custom_auth",
         (ROOT,),

@@ -8,7 +8,7 @@ import attrs
 
 from gateway.config.document import Path
 from gateway.config.expanded import Expanded, Unresolved
-from gateway.config.secret_files import SecretFile, SecretFiles, named_file
+from gateway.config.secret_files import SecretFile, SecretFiles, UnreadFiles, named_file
 from gateway.config.wording import Wrong
 
 _VARIABLE = re.compile(r"\$(?:(\$)|\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
@@ -34,8 +34,14 @@ class Variables:
     becomes a ``SecretFile``."""
 
     def __init__(
-        self, env: Mapping[str, str] | None, skip: Collection[str] = (), files: SecretFiles | None = None
+        self,
+        env: Mapping[str, str] | None,
+        skip: Collection[str] = (),
+        files: SecretFiles | None = None,
+        within: Collection[str] | None = None,
     ) -> None:
+        """``within`` are the keys of the root below which anything is looked up, ``None`` for all of them."""
+        self._within = within
         self._env = env
         self._skip = skip
         self._files = files
@@ -56,7 +62,7 @@ class Variables:
         if self._files is not None and (written := named_file(value)) is not None:
             file = self.expand(written, (*path, "file"))
             self.files.append(Use(file, path, written))
-            return SecretFile(file, written, self._files)
+            return SecretFile(file, written, self._files if self._is_read(path) else UnreadFiles())
         if isinstance(value, dict):
             return {
                 key: member if not path and key in self._skip else self.expand(member, (*path, key))
@@ -79,10 +85,13 @@ class Variables:
             whole = whole and value is not None
             return match[0] if value is None else value
 
-        if self._env is None:
+        if self._env is None or not self._is_read(path):
             return Unresolved(text) if _VARIABLE.search(text) else text
         expanded = _VARIABLE.sub(replace, text)
         return Expanded(expanded) if whole else Unresolved(expanded)
+
+    def _is_read(self, path: Path) -> bool:
+        return self._within is None or path[0] in self._within
 
     def _value(self, name: str, path: Path) -> str | None:
         assert self._env is not None

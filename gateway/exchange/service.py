@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import attrs
-import trio
 
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
@@ -11,6 +10,7 @@ from gateway.allowances.allowances import Allowances
 from gateway.balancing.balancer import Balancer
 from gateway.config.settings import Limits
 from gateway.conversations.background import Background, NoBackground
+from gateway.exchange.replaced import Replaced
 from gateway.health.health import Health
 from gateway.kept_ledger.keeping import LedgerKeeping, NoLedgerKeeping
 from gateway.ledger.ledger import Ledger
@@ -66,4 +66,4 @@ class Service:
     metrics: Metrics | NoMetrics = attrs.field(factory=NoMetrics)
     tracing: ExchangeTracer = attrs.field(factory=NoTracer)
     credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
-    replaced: trio.Event = attrs.field(factory=trio.Event)
+    replaced: Replaced = attrs.field(factory=Replaced)

@@ -159,7 +159,10 @@ EVENTS: Final[Mapping[str, tuple[str, str]]] = {
     "ui_stream_opened": ("`address`, `path`, `client`, `by`", "Somebody has opened one stream there."),
     "reloaded": ("`changes`", "The configuration is another one, or was read again."),
     "reload_refused": ("`reason`", "It had mistakes, and all stays as it was."),
-    "keys_changed": ("`added`, `removed`, `changed`", "With a reload: keys of clients, and `ui_key`."),
+    "keys_changed": (
+        "`added`, `removed`, `changed`, `made_by`",
+        "With a reload: keys of clients, and `ui_key`. Or with `trigate keys`, from each process once it holds there.",
+    ),
     "started": ("`version`, `listeners`, `clients`", "It serves."),
     "stopped": ("", "It has ended, by itself: a process that was killed says nothing."),
 }
@@ -184,6 +187,7 @@ AUDITED: Final = (
     Field("added", "list of names", "keys changed", "Clients that are new."),
     Field("removed", "list of names", "as `added`", "Clients that are gone."),
     Field("changed", "list of names", "as `added`", "Clients with other keys, models or limits."),
+    Field("made_by", "list of texts", "stored keys changed", "Who has done it: users, each with a machine's name."),
     Field("version", "text", "it started", "Of trigate."),
     Field("listeners", "list of texts", "it started", "Where it listens."),
     Field("clients", "list of names", "it started, with `client_keys`", "Who may come in."),

@@ -62,7 +62,13 @@ class Mask:
     def follow(self, config: Config) -> None:
         """Hide the keys of ``config`` from now on, and go on to hide those of earlier ones."""
         self._secrets = findable((*self._secrets, *secrets_in(config)))
-        self._digests |= {key.digest for client in config.client_keys for key in client.keys if key.key is None}
+        self._digests |= {
+            key.digest
+            for client in config.client_keys
+            if client.source == "file"  # the others look like keys
+            for key in client.keys
+            if key.key is None
+        }
         if config.ui_key is not None:
             self._digests |= {config.ui_key}
 

@@ -4,5 +4,5 @@ contents.
 ``store`` is the contract, ``nodes`` what all stores know of a node, ``owners`` who has how much. ``memory`` implements
 it in this process, ``sql`` in the tables of a database: ``sqlite`` and ``postgres`` are its two, over a ``pool`` of
 connections that threads use. ``encrypted`` is any store with encrypted bodies, ``overlay`` any store under one that
-keeps the writes.
+keeps the writes. ``key_store`` is a table of its own in the same databases.
 """

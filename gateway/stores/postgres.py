@@ -15,6 +15,7 @@ from typing import Any, Final, LiteralString, TypeAlias, TypeVar, cast
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from gateway.stores.key_store import KeyStatements
 from gateway.stores.pool import BlockingPool
 from gateway.stores.sql import NODE, Dialect, Session, SqlStore, Weight
 from gateway.stores.store import Unavailable
@@ -70,6 +71,13 @@ MIGRATIONS: Final[tuple[LiteralString, ...]] = (
         nanos bigint NOT NULL, grade integer, estimated integer NOT NULL, delivered integer NOT NULL,
         status integer NOT NULL, ended text NOT NULL,
         PRIMARY KEY (began, line, attempt)
+    );
+    """,
+    """
+    CREATE TABLE trigate_client_keys (name text PRIMARY KEY, item text NOT NULL);
+    CREATE TABLE trigate_key_changes (
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at double precision NOT NULL, made_by text NOT NULL,
+        event text NOT NULL, name text NOT NULL, about text NOT NULL, mark text NOT NULL
     );
     """,
 )
@@ -171,6 +179,31 @@ SQL: Final = Dialect(
         WHERE stripe = pg_backend_pid() %% 16
     """,
     read_items=tuple,
+)
+
+
+KEYS: Final = KeyStatements(
+    lock="LOCK TABLE trigate_client_keys IN EXCLUSIVE MODE",
+    mark="SELECT number, mark FROM trigate_key_changes ORDER BY number DESC LIMIT 1",
+    clients="SELECT name, item FROM trigate_client_keys ORDER BY name",
+    item="SELECT item FROM trigate_client_keys WHERE name = %(name)s",
+    count="SELECT count(*) FROM trigate_client_keys",
+    put="""
+        INSERT INTO trigate_client_keys VALUES (%(name)s, %(item)s)
+        ON CONFLICT (name) DO UPDATE SET item = excluded.item
+    """,
+    remove="DELETE FROM trigate_client_keys WHERE name = %(name)s",
+    log="""
+        INSERT INTO trigate_key_changes (at, made_by, event, name, about, mark)
+        VALUES (%(at)s, %(by)s, %(event)s, %(name)s, %(about)s, %(mark)s)
+    """,
+    forget="DELETE FROM trigate_key_changes WHERE number <= (SELECT max(number) FROM trigate_key_changes) - %(kept)s",
+    changes="""
+        SELECT * FROM (
+            SELECT number, at, made_by, event, name, about FROM trigate_key_changes WHERE number > %(after)s
+            ORDER BY number DESC LIMIT %(most)s
+        ) found ORDER BY number
+    """,
 )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, LiteralString, TypeVar, cast
 
 import msgspec
 
+from gateway.stores.key_store import KeyStatements
 from gateway.stores.pool import SILENT, BlockingPool
 from gateway.stores.sql import NODE, Dialect, Session, SqlStore, Weight
 from gateway.stores.store import Unavailable
@@ -61,6 +62,13 @@ MIGRATIONS: Final = (
         status INTEGER NOT NULL, ended TEXT NOT NULL,
         PRIMARY KEY (began, line, attempt)
     ) WITHOUT ROWID;
+    """,
+    """
+    CREATE TABLE client_keys (name TEXT PRIMARY KEY, item TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE key_changes (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, made_by TEXT NOT NULL, event TEXT NOT NULL,
+        name TEXT NOT NULL, about TEXT NOT NULL, mark TEXT NOT NULL
+    );
     """,
 )
 """One script for each version of the schema; ``user_version`` counts how many a file has seen."""
@@ -129,6 +137,28 @@ SQL: Final = Dialect(
     drop_owner="DELETE FROM owners WHERE owner = :owner AND bytes = 0",
     add_to_total="UPDATE total SET nodes = nodes + :nodes, bytes = bytes + :bytes",
     read_items=msgspec.json.Decoder(tuple[str, ...]).decode,
+)
+
+
+KEYS: Final = KeyStatements(
+    lock="SELECT 1",  # the transaction is the only one that writes
+    mark="SELECT number, mark FROM key_changes ORDER BY number DESC LIMIT 1",
+    clients="SELECT name, item FROM client_keys ORDER BY name",
+    item="SELECT item FROM client_keys WHERE name = :name",
+    count="SELECT count(*) FROM client_keys",
+    put="INSERT INTO client_keys VALUES (:name, :item) ON CONFLICT (name) DO UPDATE SET item = excluded.item",
+    remove="DELETE FROM client_keys WHERE name = :name",
+    log="""
+        INSERT INTO key_changes (at, made_by, event, name, about, mark)
+        VALUES (:at, :by, :event, :name, :about, :mark)
+    """,
+    forget="DELETE FROM key_changes WHERE number <= (SELECT max(number) FROM key_changes) - :kept",
+    changes="""
+        SELECT * FROM (
+            SELECT number, at, made_by, event, name, about FROM key_changes WHERE number > :after
+            ORDER BY number DESC LIMIT :most
+        ) ORDER BY number
+    """,
 )
 
 

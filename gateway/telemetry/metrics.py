@@ -181,6 +181,10 @@ LEDGER_LOST = MetricRow(
     "trigate_ledger_lines_lost_total", "counter",
     "Exchanges that are in the log and missing from the kept ledger: the database was away for too long.",
 )  # fmt: skip
+KEYS_STALE = MetricRow(
+    "trigate_stored_keys_stale_seconds", "greatest",
+    "Since when the keys in `state_storage` cannot be read: those that were read last go on.",
+)  # fmt: skip
 LAG = MetricRow(
     "trigate_event_loop_lag_seconds",
     "histogram",
@@ -203,8 +207,8 @@ ROWS: Final = (
     EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, ESTIMATED, COST, UNPRICED, BUDGET_USED,
     BUDGET_HELD, LIMIT_USED, LIMIT_REFUSALS, DROPS, UPSTREAM_ERRORS, DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES,
     TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY, TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS,
-    BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LEDGER_LOST, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS,
-    SPANS, BUILD,
+    BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LEDGER_LOST, KEYS_STALE, LAG, MEMORY, CPU, WORKERS,
+    DRAINING, RELOADS, SPANS, BUILD,
 )  # fmt: skip
 
 LABELS: Final[Mapping[str, str]] = {
@@ -300,6 +304,9 @@ class Metrics:
     def reloaded(self, good: bool) -> None:
         """Count that the configuration was read anew."""
         self.add(RELOADS, _result(good))
+
+    def look_at_keys(self, stale: float) -> None:
+        self.set(KEYS_STALE, stale)
 
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
         """``row`` is a counter."""
@@ -472,6 +479,9 @@ class NoMetrics:
         return
 
     def reloaded(self, good: bool) -> None:
+        return
+
+    def look_at_keys(self, stale: float) -> None:
         return
 
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:

@@ -59,6 +59,8 @@ kill $gateway && wait $gateway && cat log"""
 COSTS = r"""printf '%s\n' 'version: v0.4.0' 'state_storage: {type: sqlite, path: state.sqlite}' \\
 'model_providers: [{model: openai/gpt-5, access_key: $NO_KEY}]' > costs.yaml && trigate costs costs.yaml\1"""
 
+KEYS = """sed -n '/^```yaml/,/^```$/p' $ROOT/docs/keys.md | sed '/^```/d; s#/var/lib/trigate/state#keys#' > keys.yaml &&
+export TRIGATE_CONFIG=keys.yaml && """
 PAGES = "mkdir tests && cp -r $ROOT/tests/__init__.py $ROOT/tests/pages $ROOT/tests/support tests"
 RUNS = (
     # The gateway is the demo where a page speaks of it, and the stand-in provider listens where pages say it does.
@@ -95,6 +97,11 @@ RUNS = (
         leaves=("trigate.yaml", "model: openai/gpt-4o-mini")),
     Row(r"trigate import litellm_config\.yaml --keys keys\.csv --write trigate\.yaml", "rm trigate.yaml && {}",
         leaves=("trigate.yaml", r"name: team, sha256: [0-9a-f]{64}")),
+    Row("(trigate )?keys add.*", KEYS + "trigate keys add some --group search --for 30d", ("sk-trigate-",)),
+    Row("trigate keys( list)?", KEYS + "trigate keys list", ("boss +file +good",)),
+    Row("trigate keys (rotate|revoke)( (NAME|ci).*)?", KEYS + r"trigate keys add ci && trigate keys \1 ci",
+        ("sk-trigate-",)),
+    Row("trigate keys history", KEYS + "trigate keys add ci && {}", ("added +ci",)),
     Row("trigate connect --list", says=("claude", "aider")),
     Row("trigate connect( CLIENT)?", "trigate connect claude", ("ANTHROPIC_BASE_URL", SHOWN)),
     Row(r"trigate connect \S+ --undo", says=("nothing to undo|took the settings|removed",)),

@@ -90,7 +90,7 @@ def add_ui(app: QuartTrio, service: Service, config: Config) -> None:
 def _visitor(service: Service, config: Config) -> Visitor:
     """Raises ``GatewayError`` (401, 429)."""
     try:
-        return admit(client_headers(), service.authenticator, config.ui_key, bool(config.client_keys))
+        return admit(client_headers(), service.authenticator, config.ui_key, config.asks_for_key)
     except KeyRefused as error:
         raise service.admission.refused.judge(error, current_scope().address, request.path) from None
 

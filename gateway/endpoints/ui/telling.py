@@ -59,13 +59,14 @@ def _said(secrets: Secrets, mask: Mask, name: str, value: Any) -> bytes:
 
 async def tell_news(service: Service, live_view: LiveView, say: Say, client: str | None, send: Send) -> None:
     """Everything once, then what is different, every ``TICK`` seconds; to the end of the drain, or until there is a new
-    configuration, which may have other keys. Of the exchanges of ``client`` alone, if there is one."""
+    configuration for who looks, which may have other keys. Of the exchanges of ``client`` alone, if there is one."""
+    replaced = service.replaced.of(client)
     view = View(live_view, client)
     await live_view.look()
     limits = {"limits": await limits_seen(service.allowances, client)}
     await send(say("all", {"version": __version__, **limits, **_out(service, client), **view.first()}))
     for tick in count(1):
-        if service.replaced.is_set():
+        if replaced.is_set():
             return
         await trio.sleep(TICK)
         await live_view.look()

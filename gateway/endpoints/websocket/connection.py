@@ -85,6 +85,7 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) ->
         headers = arrival.headers
         try:
             client = service.admission.authenticate(arrival)
+            replaced = service.replaced.of(client)  # before anything else has a turn, which may revoke the key
             _check_key(headers)
             holder = service.admission.holder(client, headers)
             CLIENT.set(holder)
@@ -97,7 +98,7 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) ->
         closing = OUR_MISTAKE
         try:
             memory = remembering(holder, client is not None)
-            connection = _Connection(service, asked, memory, arrival, holder, remembered)
+            connection = _Connection(service, asked, memory, arrival, holder, remembered, replaced)
             arrival.scope.on_close(lambda _: remembered.forget(connection))
             closing = await connection.run()
         except* Exception:  # the border where our own mistake becomes the client's close
@@ -162,6 +163,7 @@ class _Connection:
         arrival: WebSocketArrival,
         holder: str,
         remembered: RememberedBytes,
+        replaced: trio.Event,
     ) -> None:
         self._service = service
         self._asked = asked
@@ -174,6 +176,7 @@ class _Connection:
         self._count = 0
         self._ended_by = GOING_AWAY
         self._remembered = remembered
+        self._replaced = replaced
         self._closing = OUR_MISTAKE
         self._arriving_size = self._waiting_size = 0
         self._put, self._waiting = trio.open_memory_channel[str | bytes | None](WAITING)
@@ -186,7 +189,7 @@ class _Connection:
                 cast("OnArriving", on_arriving)(partial(self._arrives, nursery.cancel_scope))
             nursery.start_soon(self._listen, nursery.cancel_scope)
             nursery.start_soon(self._stop, self._service.lifecycle.closing, GOING_AWAY)
-            nursery.start_soon(self._stop, self._service.replaced, REPLACED)
+            nursery.start_soon(self._stop, self._replaced, REPLACED)
             await self._answer_all(nursery.cancel_scope)
             nursery.cancel_scope.cancel()
         return self._closing

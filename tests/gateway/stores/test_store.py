@@ -678,12 +678,14 @@ def _uncounted(place: Place) -> None:
     if place.kind == "sqlite":
         with contextlib.closing(sqlite3.connect(place.location)) as db:
             db.executescript("DROP INDEX trees_owner; ALTER TABLE trees DROP COLUMN owner; DROP TABLE owners;")
+            db.executescript("DROP TABLE ledger; DROP TABLE client_keys; DROP TABLE key_changes")
             db.executescript("ALTER TABLE total DROP COLUMN nodes; PRAGMA user_version = 1")
         return
     import psycopg
 
     with psycopg.connect(place.location) as server:
         server.execute("ALTER TABLE trigate_trees DROP COLUMN owner; DROP TABLE trigate_owners")
+        server.execute("DROP TABLE trigate_ledger, trigate_client_keys, trigate_key_changes")
         server.execute("ALTER TABLE trigate_total DROP COLUMN nodes; UPDATE trigate_schema SET version = 1")
 
 

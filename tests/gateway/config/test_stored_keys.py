@@ -1,0 +1,121 @@
+"""Clients of the state storage beside those of the file: what may be kept, and what becomes of it by another file."""
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from gateway.access.authentication import Authenticator
+from gateway.config.changes import changes
+from gateway.config.loading import Config, ConfigError, from_mapping
+from gateway.config.stored_keys import new_client, read_item, stored_clients
+from streams.errors import GatewayError
+
+KEY = "sk-trigate-of-the-test"
+ACCEPTED = {"keys": [{"sha256": hashlib.sha256(KEY.encode()).hexdigest()}]}
+SHOWN = (("authorization", f"Bearer {KEY}"),)
+
+
+def config(*models: str, **more: Any) -> Config:
+    return from_mapping(
+        {
+            "version": "v0.4.0",
+            "stored_keys": True,
+            "state_storage": {"type": "sqlite", "path": "/tmp/nowhere.sqlite"},
+            "model_providers": [{"model": f"openai/{model}", "access_key": "k"} for model in models or ("a", "b")],
+            **more,
+        }
+    )
+
+
+def beside(file: Config, **item: Any) -> Config:
+    return stored_clients([read_item("ci", {**ACCEPTED, **item})], file).beside(file)
+
+
+@pytest.mark.parametrize("storage", [None, {"type": "memory"}, {"type": "none"}])
+def test_stored_keys_need_a_place_that_all_processes_see(storage):
+    with pytest.raises(ConfigError, match=r"stored_keys: state_storage is .* keeps no keys"):
+        config(state_storage=storage)
+
+
+def test_nobody_comes_in_before_there_is_a_key():
+    empty = stored_clients([], config()).beside(config())
+    with pytest.raises(GatewayError) as refused:
+        Authenticator(empty).authenticate(SHOWN)
+    assert refused.value.failed.status == 401
+
+
+def test_before_keys_were_read_nobody_is_told_that_his_is_wrong():
+    with pytest.raises(GatewayError) as refused:
+        Authenticator(config()).authenticate(SHOWN)
+    assert refused.value.failed.status == 503
+    filed = Authenticator(config(client_keys=[{"name": "boss", "key": KEY}]))
+    assert filed.authenticate(SHOWN) == "boss"
+
+
+def test_a_stored_client_may_what_its_item_says():
+    authenticator = Authenticator(beside(config(), models=["a"]))
+    assert authenticator.authenticate(SHOWN) == "ci"
+    assert authenticator.allowed("ci", ["a", "b"]) == {"a"}
+
+
+def test_a_stored_client_has_its_end():
+    late = beside(config(), until="2020-01-01")
+    with pytest.raises(GatewayError, match="has ended"):
+        Authenticator(late).authenticate(SHOWN)
+
+
+@pytest.mark.parametrize(
+    ("item", "says"),
+    [
+        ({"models": ["c"]}, "models\\[0\\]: 'c' is no configured model"),
+        ({"only": ["eu-*"]}, "only\\[0\\]: no entry is called 'eu-\\*'"),
+        ({"group": "tea"}, "group: 'tea' is no group; did you mean team"),
+        ({"budgets": ["20 usd/fortnight"]}, "budgets\\[0\\]"),
+        ({"limits": {"in_flight": "many"}}, "limits.in_flight: 'many'"),
+        ({"modles": []}, "modles: unknown key; did you mean models"),
+        ({"until": "soon"}, "until: 'soon'"),
+    ],
+)
+def test_what_may_not_stand_in_a_file_may_not_be_kept(item, says):
+    with pytest.raises(ConfigError, match=says):
+        new_client(read_item("ci", {**ACCEPTED, **item}), config(client_groups=[{"name": "team"}]))
+
+
+def test_a_name_of_the_file_is_the_files():
+    filed = config(client_keys=[{"name": "ci", "key": "another-key-0123456789"}])
+    with pytest.raises(ConfigError, match="the file has a client of this name"):
+        new_client(read_item("ci", ACCEPTED), filed)
+    found = stored_clients([read_item("ci", ACCEPTED)], filed)
+    assert found.clients == ()
+    assert "goes before" in found.refused["ci"]
+
+
+def test_of_models_that_are_gone_the_others_hold_and_nothing_more():
+    narrowed = beside(config("a"), models=["a", "b"])
+    assert narrowed.client_keys[0].models == ("a",)
+    found = stored_clients([read_item("ci", {**ACCEPTED, "models": ["b"]})], config("a"))
+    assert found.clients == ()
+    assert "'b' is no configured model" in found.refused["ci"]
+
+
+def test_who_has_lost_his_group_stays_out():
+    item = read_item("ci", {**ACCEPTED, "group": "team"})
+    assert stored_clients([item], config(client_groups=[{"name": "team"}])).clients
+    assert "no group" in stored_clients([item], config()).refused["ci"]
+
+
+def test_they_take_the_place_of_those_before_and_leave_the_files_alone():
+    file = config(client_keys=[{"name": "boss", "key": "another-key-0123456789"}])
+    once = stored_clients([read_item("ci", ACCEPTED)], file).beside(file)
+    again = stored_clients([read_item("cd", ACCEPTED)], once).beside(once)
+    assert [client.name for client in again.client_keys] == ["boss", "cd"]
+    assert stored_clients([], again).beside(again).client_keys == file.client_keys
+
+
+def test_a_reload_says_that_stored_keys_count_or_do_not():
+    said = [str(change) for change in changes(config(stored_keys=False), config())]
+    assert said == [
+        "~ client_keys: a key is required now",
+        "~ stored_keys: those that are kept in the state storage let in, too",
+    ]

@@ -1,0 +1,15 @@
+"""Who hears that another configuration holds."""
+
+from gateway.exchange.replaced import Replaced
+
+
+def test_one_hears_of_what_concerns_it_alone():
+    replaced = Replaced()
+    alice, bob, nobody = map(replaced.of, ("alice", "bob", None))
+    replaced.set_for(["alice", "somebody who waits for nothing"])
+    assert [event.is_set() for event in (alice, bob, nobody)] == [True, False, False]
+    assert not replaced.of("alice").is_set(), "who comes in later hears of what comes later"
+    replaced.set()
+    assert bob.is_set()
+    assert nobody.is_set()
+    assert replaced.of("carol").is_set()

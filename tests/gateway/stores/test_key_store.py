@@ -1,0 +1,102 @@
+"""The table of keys in each database: one change at a time, seen by whoever follows, never in another's place."""
+
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import trio
+
+from gateway.stores import key_store
+from gateway.stores.key_store import KeyStore
+from gateway.stores.store import Changed, Unavailable
+
+Make = Callable[[], KeyStore]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def make(request, tmp_path) -> AsyncIterator[Make]:
+    """Opens one more store in the same place."""
+    async with AsyncExitStack() as stack:
+
+        def one() -> KeyStore:
+            if request.param == "sqlite":
+                from gateway.stores import sqlite
+
+                store = KeyStore(sqlite.SqliteDatabase(tmp_path / "state.sqlite"), sqlite.KEYS)
+            else:
+                from gateway.stores import postgres
+
+                store = KeyStore(postgres.PostgresDatabase(place, most=1), postgres.KEYS)
+            stack.push_async_callback(store.aclose)
+            return store
+
+        place = request.getfixturevalue("database") if request.param == "postgres" else ""
+        yield one
+
+
+async def changed(store: KeyStore, name: str, expect: str | None, item: str | None, **more: Any) -> None:
+    event: Any = "added" if expect is None else "rotated" if item is not None else "revoked"
+    await store.change(event, name, expect, item, at=1.0, by="alice@host", about="{}", **more)
+
+
+async def test_another_process_sees_what_was_changed(make):
+    one, other = make(), make()
+    assert await other.mark() == ""
+    await changed(one, "ci", None, "first")
+    table = await other.read(0)
+    assert [(client.name, client.item) for client in table.clients] == [("ci", "first")]
+    assert [(change.event, change.name, change.by) for change in table.changes] == [("added", "ci", "alice@host")]
+    assert table.mark == await one.mark() != ""
+    await changed(one, "ci", "first", "second")
+    await changed(one, "cd", None, "its own")
+    await changed(one, "ci", "second", None)
+    later = await other.read(table.last)
+    assert [client.name for client in later.clients] == ["cd"]
+    assert [change.event for change in later.changes] == ["rotated", "added", "revoked"]
+    assert later.mark != table.mark
+
+
+OTHERS = [("x", None, "y"), ("x", "z", "y"), (None, "x", "y"), (None, "x", None)]
+
+
+@pytest.mark.parametrize(("there", "expect", "item"), OTHERS)
+async def test_what_somebody_else_has_changed_is_not_written_over(make, there, expect, item):
+    store = make()
+    if there is not None:
+        await changed(store, "ci", None, there)
+    before = await store.read(0)
+    with pytest.raises(Changed):
+        await changed(store, "ci", expect, item)
+    assert await store.read(0) == before
+
+
+async def test_of_two_who_add_one_name_at_once_one_does(make):
+    stores, done = (make(), make()), []
+
+    async def add(store: KeyStore, item: str) -> None:
+        try:
+            await changed(store, "ci", None, item)
+            done.append(item)
+        except Changed:
+            pass
+
+    async with trio.open_nursery() as nursery:
+        for store, item in zip(stores, ("one", "other"), strict=True):
+            nursery.start_soon(add, store, item)
+    assert [client.item for client in (await stores[0].read()).clients] == done
+
+
+async def test_there_are_never_more_clients_and_changes_than_so_many(make, monkeypatch):
+    monkeypatch.setattr(key_store, "MOST", 2)
+    monkeypatch.setattr(key_store, "KEPT", 3)
+    store = make()
+    await changed(store, "a", None, "1")
+    await changed(store, "b", None, "1")
+    with pytest.raises(Unavailable, match="revoke some"):
+        await changed(store, "c", None, "1")
+    for before, after in itertools.pairwise("12345"):
+        await changed(store, "a", before, after)
+    assert [change.event for change in await store.changes(10)] == ["rotated"] * 3
+    assert len((await store.read()).clients) == 2

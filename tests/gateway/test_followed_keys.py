@@ -1,0 +1,71 @@
+"""The clients of the state storage as a process knows them, over a real SQLite file."""
+
+import json
+import logging
+from pathlib import Path
+
+from gateway.config.loading import Config, from_mapping
+from gateway.followed_keys import FollowedKeys
+from gateway.stores import sqlite
+from gateway.stores.key_store import KeyStore
+
+ITEM = {"client": {"keys": [{"sha256": "0" * 64}]}}
+
+
+def config(path: Path, **more: object) -> Config:
+    return from_mapping(
+        {
+            "version": "v0.4.0",
+            "stored_keys": True,
+            "state_storage": {"type": "sqlite", "path": str(path)},
+            "model_providers": [{"model": "openai/a", "access_key": "k"}],
+            **more,
+        }
+    )
+
+
+def opened(path: Path) -> KeyStore:
+    return KeyStore(sqlite.SqliteDatabase(path), sqlite.KEYS)
+
+
+async def add(store: KeyStore, name: str, item: object = ITEM) -> None:
+    await store.change("added", name, None, json.dumps(item), at=1.0, by="alice@host", about="{}")
+
+
+async def test_a_reload_finds_the_clients_that_were_read_last(tmp_path):
+    file = config(tmp_path / "state")
+    store = opened(tmp_path / "state")
+    await add(store, "ci")
+    keys = FollowedKeys(store)
+    assert (await keys.first(file)).stored_keys == "read"
+    assert [client.name for client in keys.beside(file).client_keys] == ["ci"]
+    assert not await keys.look(), "nothing is new"
+    off = config(tmp_path / "state", stored_keys=False)
+    assert keys.beside(off) == off
+    await store.aclose()
+
+
+async def test_a_storage_that_is_away_is_told_once_and_leaves_all_as_it_was(tmp_path, caplog):
+    now = 100.0
+    place = tmp_path / "folder"
+    file, keys = config(place / "state"), FollowedKeys(opened(place / "state"), lambda: now)
+    with caplog.at_level(logging.INFO, "trigate.keys"):
+        assert (await keys.first(file)).stored_keys == "unread"
+        now = 107.0
+        assert not await keys.look()
+        assert keys.stale == 7.0
+        place.mkdir()
+        assert await keys.look()
+    assert keys.stale == 0.0
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_what_a_later_version_has_written_lets_nobody_in_and_hurts_no_other(tmp_path, caplog):
+    file, store = config(tmp_path / "state"), opened(tmp_path / "state")
+    await add(store, "ci")
+    await add(store, "later", {"client": {**ITEM["client"], "quantum": 1}})
+    with caplog.at_level(logging.WARNING, "trigate.keys"):
+        config_then = await FollowedKeys(store).first(file)
+    assert [client.name for client in config_then.client_keys] == ["ci"]
+    assert "the stored key later lets nobody in: quantum: unknown key" in caplog.text
+    await store.aclose()
