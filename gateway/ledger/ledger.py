@@ -113,6 +113,7 @@ class Ledger:
             "usage_estimated": estimated or None,
             "cost_usd": None if cost is None else cost.nanos / NANOS,
             "cost_grade": cost and cost.grade,
+            "computed_usd": None if cost is None or cost.computed is None else cost.computed / NANOS,
             "attempts": record.attempts,
             "route": record.route and self._short(record.route, LONGEST_NAME),
             "waited_ms": _ms(record.waited) if record.waited else None,

@@ -7,7 +7,7 @@ import attrs
 
 from gateway.http.headers import Headers
 from gateway.ledger.buckets import Buckets
-from providers.catalog.prices import Cost, Price, cost_of, worst_grade
+from providers.catalog.prices import Cost, Price, cost_of, total_cost
 from streams.events import AnswerStart, Api, ErrorInfo, FailureReason, Usage
 
 CHARACTERS_PER_TOKEN = 4  # of English prose, about
@@ -157,8 +157,8 @@ class Record:
             return None
         if len(costs) == 1:
             return known[0]
-        grade = worst_grade([cost.grade for cost in known]) if len(known) == len(costs) else "at_least"
-        return Cost(sum(cost.nanos for cost in known), grade)
+        cost = total_cost(known)
+        return cost if len(known) == len(costs) else attrs.evolve(cost, grade="at_least")
 
     def counted(self) -> tuple[Usage | None, bool]:
         """The tokens, and whether they are an estimate: an answer that breaks off has been paid for as far as it came,

@@ -79,6 +79,10 @@ EXCHANGE: Final = (
         "How well that is known: `exact`; `estimated`, where tokens or a price are; `at_least`, where something is "
         "missing from it.",
     ),
+    Field(
+        "computed_usd", "dollars", "a provider has stated the cost",
+        "What the list of prices says instead: the two together show how well the list is kept.",
+    ),
     Field("attempts", "requests", ALWAYS, "Requests that were made to providers."),
     Field("route", "text", "the name has several targets", "The alias whose targets were tried."),
     Field("waited_ms", "milliseconds", "there was a wait", "Between attempts, or for a target that was out."),

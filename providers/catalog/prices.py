@@ -1,6 +1,6 @@
 """Prices of models, and what a usage costs by them. Amounts are whole nano-dollars."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from functools import cached_property, lru_cache
 from time import time
@@ -36,10 +36,12 @@ KINDS: Final = ("input", "output", "cached", "cache_write", "cache_write_1h")
 
 @attrs.frozen
 class Cost:
-    """What something has cost, in nano-dollars."""
+    """What something has cost, in nano-dollars. ``computed`` is what the price list says of it, where the provider has
+    stated the cost itself."""
 
     nanos: int
     grade: Grade
+    computed: int | None = attrs.field(default=None, eq=False)
 
     @property
     def dollars(self) -> str:
@@ -111,7 +113,8 @@ def cost_of(price: Price | None, usage: Usage, *, estimated: bool = False, at: f
     """What ``usage`` costs; ``estimated``: its tokens are. A cost that the provider has stated outranks the price list,
     the configuration outranks both (BerriAI/litellm#39441, #27588). ``at`` is Unix seconds, ``None`` for now."""
     if usage.told_nanos is not None and (price is None or price.origin == "catalogue"):
-        return Cost(usage.told_nanos, "exact")
+        listed = None if price is None else computed_cost(price, usage, at=at).nanos
+        return Cost(usage.told_nanos, "exact", listed)
     return computed_cost(price, usage, estimated=estimated, at=at)
 
 
@@ -135,6 +138,14 @@ def computed_cost(price: Price | None, usage: Usage, *, estimated: bool = False,
 def worst_grade(grades: Iterable[Grade]) -> Grade:
     """The worst of ``grades``, which a sum of such costs has; ``exact`` for nothing."""
     return max(grades, key=GRADES.index, default="exact")
+
+
+def total_cost(costs: Sequence[Cost]) -> Cost:
+    """The sum of ``costs``."""
+    computed = [cost.computed for cost in costs if cost.computed is not None]
+    nanos = sum(cost.nanos for cost in costs)
+    listed = sum(cost.nanos for cost in costs if cost.computed is None) + sum(computed) if computed else None
+    return Cost(nanos, worst_grade([cost.grade for cost in costs]), listed)
 
 
 def _holding(price: Price, at: float) -> Price:

@@ -11,6 +11,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Ended, Record, Tried
 from gateway.logs.fields import ENDED, EXCHANGE, OTHER, TRIED
 from gateway.logs.setup import Log, LogFormat
+from providers.catalog.prices import Price
 from streams.events import ErrorInfo, Usage
 from tests.pages.log import PAGE, page
 
@@ -22,12 +23,18 @@ def test_the_tables_are_those_of_the_code():
 def full() -> Record:
     """A record with a value for everything."""
     given: dict[str, Any] = {
-        "id": "req_1", "api": "chat", "usage": Usage(1, 2, 3, output=4), "failed": ErrorInfo("upstream", "broke"),
+        "id": "req_1", "api": "chat", "usage": Usage(1, 2, 3, output=4, told_nanos=5),
+        "failed": ErrorInfo("upstream", "broke"),
         "first_byte": 0.1, "first_write": 0.1, "said": 99, "attempts": 2, "status": 200, "asked_size": 9,
         "dropped": ("a",), "adapted": ("b",), "waited": 0.5,
-        "tried": (Tried("a", "openai", "chat", "byte", "timeout"), Tried("b", "openai", "chat", "byte")),
+        "tried": (
+            Tried("a", "openai", "chat", "byte", "timeout"),
+            Tried("b", "openai", "chat", "byte", committed=True, price=Price(1, 1)),
+        ),
+        "reservation": None,
     }  # fmt: skip
-    texts = [field.name for field in attrs.fields(Record) if field.default is None and field.name not in given]
+    empty = [field.name for field in attrs.fields(Record) if field.default is None and field.name not in given]
+    texts = [name for name in empty if not name.startswith("_")]
     return Record(**given, **dict.fromkeys(texts, "text"))
 
 

@@ -15,6 +15,7 @@ from providers.catalog.prices import (
     cost_of,
     price_of,
     read_price,
+    total_cost,
     worst_grade,
 )
 from streams.events import Usage, UsageStep
@@ -150,6 +151,8 @@ def test_what_the_provider_states_is_the_cost_unless_the_file_has_a_price():
     listed = attrs.evolve(SONNET, origin="catalogue")
     usage = Usage(input=1000, told_nanos=7)
     assert cost_of(listed, usage) == cost_of(None, usage) == Cost(7, "exact")
+    assert cost_of(listed, usage).computed == 3_000_000
+    assert cost_of(None, usage).computed is None
     assert computed_cost(listed, usage) == cost_of(SONNET, usage) == Cost(3_000_000, "exact")
 
 
@@ -217,6 +220,13 @@ def test_prices_of_the_list_that_change_by_the_hour_and_by_the_day():
 )
 def test_dollars_are_plain_decimals(nanos: int, text: str):
     assert Cost(nanos, "exact").dollars == text
+
+
+def test_a_sum_has_the_computed_cost_beside_what_was_stated():
+    stated, counted = Cost(7, "exact", 9), Cost(5, "estimated")
+    assert total_cost([stated, counted]) == Cost(12, "estimated")
+    assert total_cost([stated, counted]).computed == 14
+    assert total_cost([counted, counted]).computed is None
 
 
 def test_grades_from_best_to_worst():
