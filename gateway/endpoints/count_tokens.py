@@ -24,6 +24,7 @@ from streams.events import UNAVAILABLE
 async def count(exchange: Exchange, body: bytes) -> Response:
     """The response to ``body``: the provider's own count where it has one, else an estimate that errs high and says
     that it is one."""
+    exchange.record.billed = False
     try:
         planned = await exchange.read(body)
         incoming = attrs.evolve(planned.incoming, stream=False)

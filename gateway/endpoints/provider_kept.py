@@ -80,7 +80,7 @@ class ProviderKept:
     def _record(self, target: Target) -> Record:
         record = record_of("responses", self._service.ledger)
         record.target = target.entry.provider.id
-        record.fetched = True
+        record.billed = False
         return record
 
 

@@ -20,7 +20,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.planning import Planning
-from gateway.exchange.reserving import reserve_for
+from gateway.exchange.reserving import expected_alone, reserve_for
 from gateway.exchange.service import Service
 from gateway.exchange.stream import StreamedAnswer, first_lane
 from gateway.exchange.walk import Walk
@@ -105,6 +105,8 @@ class Exchange:
         """The walk of the request's plan, its first attempt prepared. Raises ``GatewayError`` (400) for what no target
         can honour or, in strict mode, be given."""
         self.record.asked_size = request.incoming.size
+        if "background" in request.incoming.members and request.turn.background is None:
+            self.record.goes_on = expected_alone(request.incoming)
         limited = self._context.service.allowances.any or request.budgets
         reservation = await self._reserved(request) if limited else None
         return await Walk.begin(self._context, request, reservation)

@@ -3,13 +3,15 @@
 import re
 from typing import Final
 
-from gateway.allowances.expected import asked_output
+from gateway.allowances.expected import ALLOWED, AT_FIRST, asked_output
 from gateway.allowances.reservation import Reservation
 from gateway.allowances.runs import run_of
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import Form, PlannedRequest
 from gateway.http.offload import offload
 from gateway.ledger.record import CHARACTERS_PER_TOKEN
+from gateway.request.parse import Incoming
+from gateway.request.repeatable import is_in_background
 
 LOOKED_THROUGH: Final = 16 * 1024
 """Bytes of a request from which on it is looked through for files."""
@@ -31,6 +33,15 @@ async def reserve_for(context: ExchangeContext, request: PlannedRequest) -> Rese
     if len(incoming.body) > LOOKED_THROUGH:
         tokens = await offload(len(incoming.body), _tokens, incoming.body, incoming.earlier_size)
     return Reservation(allowances, record, tokens, asked_output(incoming), request.budgets, request.counted_as)
+
+
+def expected_alone(incoming: Incoming) -> int:
+    """The tokens of an answer that its provider makes in the background, about: whoever fetches it later may do so
+    anywhere. 0 for one that it does not."""
+    if not is_in_background(incoming):
+        return 0
+    most = asked_output(incoming).most
+    return AT_FIRST if most is None else min(most, ALLOWED)
 
 
 def _tokens(body: bytes, earlier: int) -> int:

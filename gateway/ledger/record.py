@@ -116,24 +116,29 @@ class Record:
     settled: bool = False
     run: str | None = None  # what its client calls the run that it belongs to
     reservation: Settlement | None = None  # of what its client and its targets may use
-    fetched: bool = False  # what it brings was made, and billed, by another exchange
-    _charges: tuple[tuple[Tried, ...], tuple[Charge, ...]] | None = None
+    billed: bool = True  # else it only counts tokens, or fetches what another exchange has paid for
+    goes_on: int = 0  # tokens that are expected of an answer with which its provider goes on by itself
+    _charges: tuple[tuple[Tried, ...], tuple[Charge, ...]] | None = attrs.field(default=None, init=False)
 
     def charges(self) -> tuple[Charge, ...]:
         """What each of its attempts is billed for, those left out for which a provider bills nothing: it bills what it
         has accepted, whether or not the client got a word (QuantumNous/new-api#5235)."""
-        tried = () if self.fetched else self.tried
-        if self._charges is not None and self._charges[0] is tried:
+        if self._charges is not None and self._charges[0] is self.tried:
             return self._charges[1]
-        found = tuple([charge for one in tried if (charge := self.charge(one)) is not None])
+        found = tuple([charge for one in self.tried if (charge := self.charge(one)) is not None])
         if self.settled or self.whole:  # no attempt changes any more
-            self._charges = tried, found
+            self._charges = self.tried, found
         return found
 
     def charge(self, tried: Tried) -> Charge | None:
         """The same of one of them."""
+        if not self.billed:
+            return None
         if tried.committed:
             usage, estimated = self.counted()
+            if usage is None or (estimated and self.goes_on):
+                usage, estimated = usage or self._asked_usage(), True
+                usage = attrs.evolve(usage, output=max(usage.output, self.goes_on))
         elif tried.usage is not None:
             usage, estimated = tried.usage, not tried.usage.output
         elif tried.unknown_input is not None and tried.status is not None:
@@ -141,8 +146,6 @@ class Record:
         elif tried.unknown_input is not None:  # nobody knows whether it has begun
             return Charge(tried, Usage(), Cost(0, "at_least"))
         else:
-            return None
-        if usage is None:
             return None
         if tried.price is None and usage.told_nanos is None:
             return Charge(tried, usage.of_all_steps, None)

@@ -31,7 +31,7 @@ def may_be_doubled(incoming: Incoming) -> bool:
     """Whether a second provider may be asked beside the first: not for what is stored at the provider or worked on in
     the background, and not with tools that the provider runs (anthony-chaudhary/fak#8975, praxis-proxy/praxis#924)."""
     members = incoming.members
-    if not _RUN_BY_PROVIDERS.isdisjoint(members) or _flag(incoming, "background"):
+    if not _RUN_BY_PROVIDERS.isdisjoint(members) or is_in_background(incoming):
         return False
     stored = _flag(incoming, "store")
     if stored or (stored is None and CODECS[incoming.api].wire.stores_unasked):
@@ -41,6 +41,11 @@ def may_be_doubled(incoming: Incoming) -> bool:
         return tools is None or all(map(_is_clients, _TOOLS.decode(tools)))
     except msgspec.MsgspecError:
         return tools is not None and bytes(tools) == b"null"
+
+
+def is_in_background(incoming: Incoming) -> bool:
+    """Whether the answer is to be made without its client."""
+    return bool(_flag(incoming, "background"))
 
 
 def _flag(incoming: Incoming, name: str) -> bool | None:

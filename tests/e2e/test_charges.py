@@ -23,7 +23,7 @@ from tests.support.harness import (
 )
 from tests.support.raw_call import TOKENS, line, said
 from tests.support.responses_api import becomes
-from tests.support.upstreams import PATHS, Raw, Script, Tokens
+from tests.support.upstreams import PATHS, Raw, Script, Tokens, event, render, responses_answer
 from tests.support.websocket_client import Client
 from tests.support.websocket_client import lines as socket_lines
 
@@ -277,6 +277,40 @@ def test_a_compaction_is_charged_whoever_makes_it(gateway, upstream):
     reply, line = ask(gateway, "responses", "on-chat", "/compact")
     assert charged(line) == (COST, "exact")
     assert reply.headers["x-trigate-cost"] == "0.001075"
+
+
+def unfinished(stream: bool) -> Raw:
+    response = {**responses_answer(Script(), "gpt-5"), "status": "queued", "output": [], "usage": None}
+    if not stream:
+        return Raw(200, JSON, (json.dumps({**response, "background": True}).encode(),))
+    begun = {"type": "response.created", "sequence_number": 0, "response": response}
+    at = {"output_index": 0, "content_index": 0, "item_id": "msg_1"}
+    delta = {"type": "response.output_text.delta", "sequence_number": 1, **at, "delta": "one t"}
+    return Raw(200, SSE, (event("response.created", begun), event("response.output_text.delta", delta)), "cut")
+
+
+@both_ways
+@pytest.mark.parametrize(("most", "output"), [({}, 2048), ({"max_output_tokens": 300}, 300)])
+def test_an_answer_that_its_provider_goes_on_with_alone_is_charged_as_expected(gateway, upstream, stream, most, output):
+    """Nobody has to fetch it here. Fetched, it costs nothing more."""
+    upstream.script(unfinished(stream))
+    asked = {"background": True, "stream": stream, **most}
+    reply, line = ask(gateway, "responses", "theirs", **asked)
+    assert reply.status == 200
+    about = estimate(len(compact(body_of("responses", "theirs", **asked))), output)
+    assert charged(line) == (pytest.approx(about, abs=4 * 1250 / 10**9), "estimated")
+
+
+@both_ways
+def test_an_answer_that_is_fetched_from_its_provider_costs_nothing_again(gateway, upstream, stream):
+    upstream.script(ANSWER)
+    _, line = ask(gateway, "responses", "theirs")
+    assert charged(line) == (COST, "exact")
+    upstream.script(render(ANSWER, "responses", {"stream": stream, "model": "gpt-5"}))
+    id = f"charge-{next(NUMBERS)}"
+    path = f"{PATHS['responses']}/resp_up1?stream={str(stream).lower()}"
+    assert gateway.request("GET", path, headers={"x-request-id": id}).status == 200
+    assert charged(raw_call.line(gateway, id)) == (None, None)
 
 
 def test_counting_tokens_costs_nothing(gateway, upstream):
