@@ -118,12 +118,12 @@ class Record:
     reservation: Settlement | None = None  # of what its client and its targets may use
     billed: bool = True  # else it only counts tokens, or fetches what another exchange has paid for
     goes_on: int = 0  # tokens that are expected of an answer with which its provider goes on by itself
-    _charges: tuple[tuple[Tried, ...], tuple[Charge, ...]] | None = attrs.field(default=None, init=False)
+    _charges: tuple[tuple[Tried, ...], tuple[Charge, ...]] = ((), ())  # of which attempts they are, and they
 
     def charges(self) -> tuple[Charge, ...]:
         """What each of its attempts is billed for, those left out for which a provider bills nothing: it bills what it
         has accepted, whether or not the client got a word (QuantumNous/new-api#5235)."""
-        if self._charges is not None and self._charges[0] is self.tried:
+        if self._charges[0] is self.tried:
             return self._charges[1]
         found = tuple([charge for one in self.tried if (charge := self.charge(one)) is not None])
         if self.settled or self.whole:  # no attempt changes any more
