@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
+import msgspec
 
 from gateway.kept_ledger.line import LedgerLine, rows_of
 from gateway.stores.sql import Database, Session
@@ -36,11 +37,17 @@ _ATTEMPTS: Final = """
 _AMOUNTS: Final = ", ".join(
     f"CAST(COALESCE(SUM({name}), 0) AS BIGINT)" for name in ("input", "cache_read", "cache_write", "output", "nanos")
 )
-_FIELDS: Final = (
-    "began", "line", "attempt", "request", "client", "client_group", "run", "asked", "route", "target", "model",
-    "reason", "input", "cache_read", "cache_write", "output", "nanos", "grade", "estimated", "delivered", "status",
-    "ended",
-)  # fmt: skip
+_FIELDS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("began", "line"), "bigint"),
+    "attempt": "integer",
+    **dict.fromkeys(
+        ("request", "client", "client_group", "run", "asked", "route", "target", "model", "reason", "ended"), "text"
+    ),
+    **dict.fromkeys(("input", "cache_read", "cache_write", "output", "nanos"), "bigint"),
+    **dict.fromkeys(("grade", "estimated", "delivered", "status"), "integer"),
+}
+"""The columns with their types."""
+
 _PERIOD: Final = "began >= :since AND began < :until"
 _MARK: Final = re.compile(r":(\w+)")
 
@@ -73,18 +80,27 @@ class RunSum:
 
 @attrs.frozen
 class SqlNotation:
-    """How one database writes what all of them have: the table's name and a parameter's place."""
+    """How one database writes what all of them have: the table's name, a parameter's place, and the rows of a list of
+    objects in JSON, which is one parameter for any number of lines."""
 
     table: str
     parameter: str
+    rows: str
 
     def written(self, statement: str) -> str:
-        """``statement`` with parameters as ``:name`` and the table as ``{ledger}``."""
-        return _MARK.sub(self.parameter, statement.format(ledger=self.table))
+        """``statement`` with parameters as ``:name``, the table as ``{ledger}`` and ``:rows`` as ``{rows}``."""
+        return _MARK.sub(self.parameter, statement.format(ledger=self.table, rows=self.rows))
 
 
-SQLITE: Final = SqlNotation("ledger", r":\1")
-POSTGRES: Final = SqlNotation("trigate_ledger", r"%(\1)s")
+SQLITE: Final = SqlNotation(
+    "ledger", r":\1",
+    "SELECT " + ", ".join(f"json_extract(value, '$.{name}')" for name in _FIELDS) + " FROM json_each(:rows) WHERE true",
+)  # fmt: skip
+POSTGRES: Final = SqlNotation(
+    "trigate_ledger", r"%(\1)s",
+    f"SELECT {', '.join(_FIELDS)} FROM json_to_recordset(CAST(:rows AS json)) "
+    f"AS rows ({', '.join(f'{name} {kind}' for name, kind in _FIELDS.items())})",
+)  # fmt: skip
 
 
 class LedgerTable:
@@ -97,13 +113,13 @@ class LedgerTable:
     async def add(self, lines: Sequence[tuple[int, LedgerLine]], masked: Callable[[str], str] = str) -> None:
         """Write ``lines``, each with its number, all or none. One that is there already stays as it is: what may have
         been written can be written again."""
-        rows = [row for number, line in lines for row in rows_of(line, number, masked)]
-        names = ", ".join(_FIELDS)
-        statement = self._sql.written(
-            f"INSERT INTO {{ledger}} ({names}) VALUES ({', '.join(f':{name}' for name in _FIELDS)}) "
-            "ON CONFLICT DO NOTHING"
-        )
-        await self._database.write(lambda session: session.run_many(statement, rows))
+        statement = self._sql.written(f"INSERT INTO {{ledger}} ({', '.join(_FIELDS)}) {{rows}} ON CONFLICT DO NOTHING")
+
+        def work(session: Session) -> None:
+            rows = [row for number, line in lines for row in rows_of(line, number, masked)]
+            session.rows(statement, rows=msgspec.json.encode(rows).decode())
+
+        await self._database.write(work)
 
     async def sums(
         self, by: Sequence[Dimension], periods: Sequence[tuple[int, int]], *, delivered_only: bool = False
