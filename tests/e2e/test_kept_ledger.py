@@ -10,10 +10,13 @@ import trio
 
 from gateway.kept_ledger.table import SQLITE, LedgerSum, LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
-from tests.support.harness import Gateway, config, free_port, provider, running
+from tests.support.harness import Gateway, config, eventually, free_port, provider, running
 from tests.support.upstreams import Raw, Script, Seen, Tokens, Upstream, served
 
 BROKEN = Raw(500, (("content-type", "application/json"),), (b'{"error": {"message": "broken"}}',))
+
+
+KEY = {"authorization": "Bearer " + "k" * 32}
 
 
 class Provider(Upstream):
@@ -31,9 +34,9 @@ def upstream() -> Iterator[Provider]:
         yield running
 
 
-def ask(gateway: Gateway, number: int) -> int:
-    body: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}
-    return gateway.request("POST", "/v1/chat/completions", {**body, "stream": number % 2 == 0}).status
+def ask(gateway: Gateway, number: int, **more: Any) -> int:
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}], "stream": number % 2 == 0}
+    return gateway.request("POST", "/v1/chat/completions", {**body, **more}, KEY).status
 
 
 def settings(file: Any, upstream: Provider, port: int) -> dict[str, Any]:
@@ -51,21 +54,45 @@ def kept(file: Any) -> LedgerSum:
     return trio.run(read)
 
 
+def exchanges(log: list[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log if '"event":"exchange"' in line]
+
+
 def nanos_in_the_log(log: list[str]) -> list[int]:
-    lines = (json.loads(line) for line in log if '"event":"exchange"' in line)
-    return [round(line.get("cost_usd", 0) * 10**9) for line in lines]
+    return [round(line.get("cost_usd", 0) * 10**9) for line in exchanges(log)]
+
+
+def tokens_in_the_log(log: list[str]) -> int:
+    return sum(line.get("input_tokens", 0) + line.get("output_tokens", 0) for line in exchanges(log))
+
+
+def refusal(gateway: Gateway) -> str:
+    """Why a request with a long answer is refused: the sentence has what has been used."""
+    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4096}
+    reply = gateway.request("POST", "/v1/chat/completions", body, KEY)
+    assert reply.status == 402, reply.body
+    return str(reply.json["error"]["message"])
 
 
 @pytest.mark.parametrize("arguments", [(), ("--workers", "2")], ids=["one process", "two workers"])
-def test_a_process_that_is_stopped_has_kept_each_exchange_once(tmp_path, upstream, arguments):
-    """A ledger that has 14 of 50: BerriAI/litellm#27639."""
+def test_a_process_that_is_stopped_has_kept_each_exchange_once_and_its_budgets_go_on(tmp_path, upstream, arguments):
+    """A ledger that has 14 of 50, a restart that brings old counters back: BerriAI/litellm#27639, #30684."""
     port, file = free_port(), tmp_path / "state.sqlite"
-    with running(settings(file, upstream, port), port, *arguments) as gateway:
+    given = settings(file, upstream, port)
+    given["client_keys"] = [{"name": "alice", "key": "k" * 32, "budgets": ["6000 tokens/day", "9 usd/month"]}]
+    with running(given, port, *arguments) as gateway:
         with ThreadPoolExecutor(8) as clients:
-            statuses = list(clients.map(lambda number: ask(gateway, number), range(40)))
+            statuses = list(clients.map(lambda number: ask(gateway, number, max_tokens=20), range(40)))
+        eventually(lambda: len(exchanges(gateway.log)) == 40, what="the lines of all")
+        spent = tokens_in_the_log(gateway.log)
+        before = refusal(gateway)
         log = gateway.log
-    costs = nanos_in_the_log(log)
-    found = kept(file)
-    assert len(costs) == found.requests == 40
-    assert found.failed == sum(status >= 500 for status in statuses) > 0
+    assert f"{spent:,} tokens of 6,000 tokens used" in before
+    costs, found = nanos_in_the_log(log), kept(file)
+    assert len(costs) == found.requests == 41
+    assert found.failed == 1 + sum(status >= 500 for status in statuses) > 1
     assert found.nanos == sum(costs) > 0
+    with running(given, port, *arguments) as gateway:
+        assert refusal(gateway) == before
+        assert 200 in [ask(gateway, number, max_tokens=20) for number in range(2)]
+        assert refusal(gateway) != before
