@@ -21,6 +21,10 @@ FILE: Final = Path(__file__).with_name("price_list.json")
 Clause: TypeAlias = str | list[Any] | Mapping[str, Any]
 """What names a row is for: one name, a list of clauses of which one matches, or a test by its name."""
 
+VERTEX: Final = dict.fromkeys(("vertex", "vertex_ai", "google_vertex", "google-vertex"), "google")
+"""Names of an entry for Vertex AI, which is no row of the catalogue: it has Google's prices, and models such as
+``google/gemini-4-argon``."""
+
 _Index: TypeAlias = tuple[Mapping[str, int], tuple[tuple[int, Clause], ...], tuple[Mapping[str, Any] | None, ...]]
 
 LONGEST: Final = 300  # characters of a model's name; what a client asks for may be megabytes
@@ -39,8 +43,8 @@ def price_row(provider: str, model: str) -> Mapping[str, Any] | None:
     if len(model) > LONGEST:
         return None
     row = find(provider)
-    own = provider if row is None else row.price_list
-    name = model.lower()
+    own = VERTEX.get(provider, provider) if row is None else row.price_list
+    name = model.lower() if provider not in VERTEX else model.lower().rpartition("/")[2]
     return next((found for each in (name, dated(name)) if (found := _row(own, each)) is not None), None)
 
 

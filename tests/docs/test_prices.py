@@ -45,6 +45,13 @@ def test_names_find_the_prices_that_they_find_there(provider: str, theirs: str, 
     assert abs(Decimal(mine.nanos) / NANOS - expected) < Decimal("1e-8")
 
 
+def test_vertex_has_googles_prices():
+    for model in ("gemini-3.8-flash", "claude-opus-5"):
+        found, google = price_of("vertex", f"publisher/{model}"), price_of("gemini", model)
+        assert found is not None
+        assert cost_of(found, Usage(input=1000), at=0) == cost_of(google, Usage(input=1000), at=0)
+
+
 @pytest.mark.parametrize(
     ("provider", "model"),
     [("openai", "gpt-unheard-of"), ("vllm", "gpt-5"), ("nobody", "gpt-5"), ("openai", "x" * 10**6)],
