@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from gateway.allowances.reservation import Reservation
+from gateway.allowances.runs import run_of
 from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.resolved import StateScope
@@ -107,7 +108,10 @@ class Exchange:
         self.record.asked_size = request.incoming.size
         if "background" in request.incoming.members and request.turn.background is None:
             self.record.goes_on = expected_alone(request.incoming)
-        limited = self._context.service.allowances.any or request.budgets
+        service = self._context.service
+        limited = service.allowances.any or request.budgets
+        if limited or service.kept_ledger.keeps:
+            self.record.run = run_of(self._context.asked, request.incoming)
         reservation = await self._reserved(request) if limited else None
         return await Walk.begin(self._context, request, reservation)
 

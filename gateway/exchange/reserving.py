@@ -5,7 +5,6 @@ from typing import Final
 
 from gateway.allowances.expected import ALLOWED, AT_FIRST, asked_output
 from gateway.allowances.reservation import Reservation
-from gateway.allowances.runs import run_of
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import Form, PlannedRequest
 from gateway.http.offload import offload
@@ -28,7 +27,6 @@ async def reserve_for(context: ExchangeContext, request: PlannedRequest) -> Rese
     limited = allowances.of_client(record.client) or any(map(allowances.of_target, request.plan.targets))
     if not (limited or request.budgets) or request.form is Form.AS_ASKED:
         return None
-    record.run = run_of(context.asked, incoming)
     tokens = record.tokens_asked()
     if len(incoming.body) > LOOKED_THROUGH:
         tokens = await offload(len(incoming.body), _tokens, incoming.body, incoming.earlier_size)

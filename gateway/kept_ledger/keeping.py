@@ -42,6 +42,11 @@ Step: TypeAlias = Callable[[LedgerTable], Awaitable[None]]
 class LedgerKeeping(Protocol):
     """Keeps the lines of a process."""
 
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a place for them."""
+        ...
+
     def take_lost(self) -> int:
         """How many lines nobody will find, since the last call."""
         ...
@@ -70,6 +75,8 @@ class LedgerKeeping(Protocol):
 class NoLedgerKeeping:
     """The ``LedgerKeeping`` of a process without a database: nothing is kept."""
 
+    keeps = False
+
     def take_lost(self) -> int:
         return 0
 
@@ -92,6 +99,8 @@ class NoLedgerKeeping:
 class KeptLedger:
     """Keeps the lines of one process in ``table``, for ``keep`` seconds and ``most`` rows of it. An observer of the
     ledger; used from the trio thread only."""
+
+    keeps = True
 
     def __init__(
         self,
