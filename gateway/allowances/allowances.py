@@ -10,6 +10,7 @@ from gateway.allowances.allowance import Allowance, Holder
 from gateway.allowances.budgets import budget_allowances
 from gateway.allowances.expected import ExpectedOutputs
 from gateway.allowances.rates import rate_allowances
+from gateway.allowances.root_limits import root_allowances
 from gateway.allowances.standing import Refusals
 from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry, Reserve
 from gateway.counters.counter import Claim, Counters
@@ -70,7 +71,8 @@ class Allowances:
         self._entries: Mapping[str, tuple[Allowance, ...]] = {
             entry.name: found for entry in entries if (found := _of_entry(entry, zone))
         }
-        self.any: Final = bool(self._clients or self._entries)
+        self.by_header = root_allowances(config)
+        self.any: Final = bool(self._clients or self._entries or self.by_header)
         """Whether anybody is limited at all."""
 
     def of_client(self, client: str | None) -> tuple[Allowance, ...]:
@@ -83,7 +85,7 @@ class Allowances:
 
     def all(self) -> tuple[Allowance, ...]:
         """Every one, each once."""
-        found = (*self._clients.values(), *self._entries.values())
+        found = (*self._clients.values(), *self._entries.values(), self.by_header.fixed)
         return tuple({(one.holder, one.measure, one.text): one for group in found for one in group}.values())
 
     def next(self, config: Config) -> "Allowances":

@@ -76,7 +76,7 @@ class CountedAs(enum.Enum):
 
 class Reservation:
     """``expected_input`` are its tokens, about, ``asked`` is what it says of its output, ``budgets`` what its client
-    lets it cost."""
+    lets it cost; ``by_header`` are the allowances that a header of its names."""
 
     def __init__(
         self,
@@ -86,6 +86,7 @@ class Reservation:
         asked: AskedOutput = UNSAID,
         budgets: Sequence[RequestBudget] = (),
         counted_as: CountedAs = CountedAs.ANSWER,
+        by_header: Sequence[Allowance] = (),
     ) -> None:
         self._allowances = allowances
         self._record = record
@@ -93,6 +94,7 @@ class Reservation:
         self._asked = asked
         self._budgets = budgets
         self._counted_as = counted_as
+        self._by_header = by_header
         self.at = allowances.now()
         self._client: _Taken | None = None
         self._grants: list[Grant] = []
@@ -145,7 +147,7 @@ class Reservation:
     def _client_wanted(self, expected: Consumption) -> _Taken | None:
         if self._client is not None:
             return None
-        return self._claim(self._allowances.of_client(self._record.client), expected)
+        return self._claim((*self._allowances.of_client(self._record.client), *self._by_header), expected)
 
     def _wanted(self, target: Target, expected: Consumption) -> _Taken | None:
         return self._claim(self._allowances.of_target(target), expected)

@@ -40,6 +40,20 @@ class RateLimits:
 
 
 @attrs.frozen
+class RootLimit:
+    """A rate of tokens for the requests to ``model`` that have the header ``header``: for those with ``value`` in it,
+    or, where that is ``None``, for each value of its own."""
+
+    model: str
+    header: str
+    value: str | None
+    tokens: Rate
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.header}={'*' if self.value is None else self.value} {self.tokens}"
+
+
+@attrs.frozen
 class Rolling:
     """The last so many ``seconds``, whenever one looks."""
 

@@ -26,6 +26,7 @@ from gateway.config.foreign import recognised
 from gateway.config.found_file import check_found
 from gateway.config.listening import build_listeners
 from gateway.config.prices import ADVICE, unpriced
+from gateway.config.ratelimits import build_root_limits
 from gateway.config.routes import build_aliases
 from gateway.config.schema import (
     SCRAPING,
@@ -260,6 +261,7 @@ def _config(raw: RawConfig, findings: Findings) -> tuple[Config, Entries]:
         retries=retries,
         circuit=circuit,
         client_routing=raw.client_routing,
+        ratelimits=build_root_limits(raw, entries.names, findings),
         unpriced=raw.unpriced,
         limits=_limits(raw.limits),
         timeouts=timeouts,

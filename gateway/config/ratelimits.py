@@ -3,13 +3,18 @@ before it."""
 
 from typing import Any, Final, Literal
 
-from gateway.config.allowances import QueueSettings, Rate, RateLimits
+from gateway.config.allowances import QueueSettings, Rate, RateLimits, RootLimit
 from gateway.config.document import Path, spell
 from gateway.config.findings import Findings
-from gateway.config.schema import RawQueue, RawRateLimits, given
+from gateway.config.names import Names
+from gateway.config.schema import RawConfig, RawQueue, RawRateLimits, RawRootLimit, given
+from gateway.config.wording import describe
+from streams.errors import GatewayError
 
 _SLOW: Final = {"requests": 1, "tokens": 1000, "input_tokens": 1000, "output_tokens": 1000}
 """Rates that come to less in a minute are slower than who writes ``50k/d`` may think."""
+
+_UNITS: Final = {"second": (1.0, "s"), "minute": (60.0, "m"), "hour": (3600.0, "h"), "day": (86400.0, "d")}
 
 QUEUE_WAIT: Final = 5.0
 """Seconds that a request waits in a queue for which the file gives no ``wait``."""
@@ -30,6 +35,34 @@ def build_ratelimits(
         if rate is not None and rate.amount * 60 < least * rate.seconds:
             findings.warn(f"{spell((*path, measure))}: {rate.text} refills evenly, {_pace(rate, measure)}")
     return RateLimits(**made)
+
+
+def build_root_limits(raw: RawConfig, names: Names, findings: Findings) -> tuple[RootLimit, ...]:
+    """Plano's ``ratelimits`` of the root."""
+    return tuple(
+        found
+        for i, item in enumerate(raw.ratelimits or ())
+        if (found := _root_limit(item, ("ratelimits", i), raw, names, findings)) is not None
+    )
+
+
+def _root_limit(item: RawRootLimit, path: Path, raw: RawConfig, names: Names, findings: Findings) -> RootLimit | None:
+    seconds, unit = _UNITS[item.limit.unit]
+    if not item.limit.tokens:
+        findings.wrong((*path, "limit", "tokens"), "0", "with this nothing would ever pass: take the item out")
+        return None
+    if item.model not in raw.model_aliases and not _is_model(item.model, names):
+        findings.warn(f"{spell(path)}: {describe(item.model)} is no model of this file: nobody is limited by it")
+    value = None if item.selector.value in (None, "", "*") else item.selector.value
+    rate = Rate(item.limit.tokens, seconds, f"{item.limit.tokens}/{unit}")
+    return RootLimit(item.model, item.selector.key, value, rate)
+
+
+def _is_model(name: str, names: Names) -> bool:
+    try:
+        return names.direct(name) is not None
+    except GatewayError:  # several have it
+        return True
 
 
 def _pace(rate: Rate, measure: str) -> str:

@@ -30,11 +30,14 @@ from gateway.config.schema import (
     RawQueue,
     RawRateLimits,
     RawRetries,
+    RawRootLimit,
     RawRouteTarget,
     RawSelectionPolicy,
+    RawSelector,
     RawStateStorage,
     RawTierPrice,
     RawTimeouts,
+    RawTokenLimit,
     RawTokenPrice,
     RawTracing,
     RawTraffic,
@@ -87,6 +90,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "everybody needs a key, also before there is one; see [below](#stored_keys).",
             "`false`",
         ),
+        "ratelimits": Key("Plano's way to limit tokens by a header; see [below](#limits-by-a-header).", "none"),
         "client_groups": Key("What holds for several clients; see [below](#client_groups).", "none"),
         "open": Key(
             "Let everybody in who can connect, from other machines too. Without it `trigate serve` refuses to listen "
@@ -378,6 +382,20 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
     RawQueue: {
         "size": Key("The requests that may wait at once; one more goes on to the next target.", "required"),
         "wait": Key("How long each of them waits at most; then it goes on to the next target.", "`5s`"),
+    },
+    RawRootLimit: {
+        "model": Key("The name that requests ask for, or the model that they are for, as `provider/model id` or bare.",
+                     "required"),
+        "selector": Key("The requests that it holds for.", "required"),
+        "limit": Key("What they may take.", "required"),
+    },
+    RawSelector: {
+        "key": Key("The name of a header. Requests without it are not limited.", "required"),
+        "value": Key("What stands in that header. Without it, or with `*`, each value has its own.", "any"),
+    },
+    RawTokenLimit: {
+        "tokens": Key("Tokens, of requests and of answers together, as in [ratelimits](#ratelimits).", "required"),
+        "unit": Key("The time for which they are.", "required"),
     },
     RawEntryPreference: {
         "name": Key("The name of a route that this entry is a target of.", "required"),

@@ -347,6 +347,27 @@ class RawClientGroup:
 
 
 @attrs.frozen
+class RawSelector:
+    key: HeaderName
+    value: str | None = None
+
+
+@attrs.frozen
+class RawTokenLimit:
+    tokens: int
+    unit: Literal["second", "minute", "hour", "day"]
+
+
+@attrs.frozen
+class RawRootLimit:
+    """A limit as Plano writes it."""
+
+    model: str
+    selector: RawSelector
+    limit: RawTokenLimit
+
+
+@attrs.frozen
 class RawOverrides:
     """Keys that are not here are accepted too, as Plano does, and come in ``unknown``."""
 
@@ -398,7 +419,7 @@ class RawConfig:
     metrics: bool | RawMetrics = True
     routing: Any = attrs.field(default=None, metadata=later(_BY_NAME))
     routing_preferences: tuple[RawPreference, ...] | None = None
-    ratelimits: Any = attrs.field(default=None, metadata=later("nobody is limited"))
+    ratelimits: tuple[RawRootLimit, ...] | None = None
     counters: Any = attrs.field(default=None, metadata=later("each gateway counts for itself, with all of its workers"))
     timezone: ZoneName | None = None
     reserve: Reserve = "expected"

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from gateway.config.allowances import CounterSettings, QueueSettings, RateLimits, SpendingBudget
+from gateway.config.allowances import CounterSettings, QueueSettings, RateLimits, RootLimit, SpendingBudget
 from gateway.config.document import Mistake
 from providers.catalog.models import quirks_of
 from providers.catalog.prices import Price
@@ -434,6 +434,7 @@ class Config:
     ca_path: Path | None = None
     state_storage: StateStorage | None = None
     counters: CounterSettings = attrs.field(factory=CounterSettings)
+    ratelimits: tuple[RootLimit, ...] = ()
     timezone: str = "UTC"
     unpriced: Unpriced = "refuse"
     reserve: Reserve = "expected"

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from gateway.allowances.allowance import Allowance
 from gateway.allowances.expected import ALLOWED, AT_FIRST, asked_output
 from gateway.allowances.reservation import Reservation
 from gateway.exchange.context import ExchangeContext
@@ -11,6 +12,7 @@ from gateway.http.offload import offload
 from gateway.ledger.record import CHARACTERS_PER_TOKEN
 from gateway.request.parse import Incoming
 from gateway.request.repeatable import is_in_background
+from gateway.routing.target import Target
 
 LOOKED_THROUGH: Final = 16 * 1024
 """Bytes of a request from which on it is looked through for files."""
@@ -24,13 +26,22 @@ async def reserve_for(context: ExchangeContext, request: PlannedRequest) -> Rese
     """The reservation of ``request``, which has taken nothing yet; ``None`` where it is limited by nothing, or asks
     nobody for anything: what a provider has kept is only fetched."""
     allowances, record, incoming = context.service.allowances, context.record, request.incoming
-    limited = allowances.of_client(record.client) or any(map(allowances.of_target, request.plan.targets))
+    by_header = _by_header(context, request.plan.first) if allowances.by_header else ()
+    limited = by_header or allowances.of_client(record.client) or any(map(allowances.of_target, request.plan.targets))
     if not (limited or request.budgets) or request.form is Form.AS_ASKED:
         return None
     tokens = record.tokens_asked()
     if len(incoming.body) > LOOKED_THROUGH:
         tokens = await offload(len(incoming.body), _tokens, incoming.body, incoming.earlier_size)
-    return Reservation(allowances, record, tokens, asked_output(incoming), request.budgets, request.counted_as)
+    return Reservation(
+        allowances, record, tokens, asked_output(incoming), request.budgets, request.counted_as, by_header
+    )
+
+
+def _by_header(context: ExchangeContext, first: Target) -> tuple[Allowance, ...]:
+    """The allowances that its headers name. Its model has several names: what was asked for, and what that is."""
+    names = (first.asked, first.entry.name, first.name, first.model)
+    return context.service.allowances.by_header.of(names, context.asked.headers)
 
 
 def expected_alone(incoming: Incoming) -> int:

@@ -17,11 +17,11 @@ from tests.support.harness import START_SECONDS, eventually
 UNENFORCED = """version: v0.3.0
 listeners: [{type: model, port: 12000}]
 prompt_caching: {enabled: true}
-ratelimits: [{model: gpt-4o}]
+routing: {session_ttl_seconds: 600}
 model_providers:
   - {model: openai/gpt-4o, access_key: k, speaks: [chat, responses]}
 """
-WARNING = "2 settings in trigate.yaml have no effect: prompt_caching, ratelimits"
+WARNING = "2 settings in trigate.yaml have no effect: prompt_caching, routing"
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_setting_without_effect_stands_out_in_a_good_file(folder):
     found = run("check", cwd=folder)
     assert (found.returncode, found.stdout) == (0, "trigate.yaml: good (1 provider, 1 model name)\n")
     warning, other, last = found.stderr.splitlines()
-    assert warning == "warning: ratelimits: accepted, not enforced yet: nobody is limited."
+    assert warning == "warning: routing: accepted, not enforced yet: requests go to the model that they name."
     assert other.startswith("warning: prompt_caching: accepted, not enforced yet: only clients mark")
     assert last == f"WARNING: {WARNING} (trigate check says why, and trigate check --strict refuses the file)."
 
@@ -68,12 +68,12 @@ def test_strict_makes_a_mistake_of_it(folder):
     assert found.stderr.splitlines() == [
         "2 settings that have no effect:",
         "  trigate.yaml:3:1: prompt_caching: accepted, not enforced yet: only clients mark what is to be cached.",
-        "  trigate.yaml:4:1: ratelimits: accepted, not enforced yet: nobody is limited.",
+        "  trigate.yaml:4:1: routing: accepted, not enforced yet: requests go to the model that they name.",
     ]
 
 
 def test_strict_likes_a_file_in_which_all_has_its_effect(folder):
-    (folder / "trigate.yaml").write_text(re.sub(r"(?m)^(prompt_caching|ratelimits).*\n", "", UNENFORCED))
+    (folder / "trigate.yaml").write_text(re.sub(r"(?m)^(prompt_caching|routing).*\n", "", UNENFORCED))
     found = run("check", "--strict", cwd=folder)
     assert (found.returncode, found.stderr) == (0, "")
 

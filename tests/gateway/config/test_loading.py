@@ -302,7 +302,7 @@ def test_what_has_no_effect_is_said_once_each(read):
 
 def test_what_is_not_built_yet_is_said(read):
     config = read(PLANO["newest"])
-    for key in ("routing", "routing_preferences[].description", "ratelimits", "prompt_caching"):
+    for key in ("routing", "routing_preferences[].description", "prompt_caching"):
         assert any(w.startswith(f"{key}: accepted, not enforced yet: ") for w in config.warnings)
     assert any(w.startswith("overrides.novel: unknown") for w in config.warnings)
 
@@ -311,14 +311,14 @@ def test_a_setting_without_effect_is_kept_with_its_place(read):
     config = read(
         "version: v0.3.0\n"
         "listeners: [{type: model, max_retries: 2}, {type: model, port: 12001, max_retries: 2}, {type: agent}]\n"
-        "ratelimits: []\n"
+        "routing: {}\n"
         "model_providers: [{model: openai/m, access_key: k, routing_preferences: []}]\n"
         "overrides: {novel: 1}\n"
     )
     places = [(mistake.line, mistake.path) for mistake in config.ineffective]
     assert places == [
         (2, "listeners[2]"),
-        (3, "ratelimits"),
+        (3, "routing"),
         (5, "overrides.novel"),
     ]
 

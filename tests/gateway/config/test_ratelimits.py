@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config.allowances import QueueSettings, Rate, RateLimits
+from gateway.config.allowances import QueueSettings, Rate, RateLimits, RootLimit
 from gateway.config.changes import changes
 from gateway.config.document import ConfigError, Document, read
 from gateway.config.loading import configure, from_mapping
@@ -164,3 +164,31 @@ def test_what_others_call_a_rate_is_named():
     with pytest.raises(ConfigError) as error:
         from_mapping({"version": "v0.4.0", "model_providers": [{"model": "openai/gpt-5", "rpm": 60}]})
     assert "ratelimits" in str(error.value)
+
+
+ROOT = """
+version: v0.4.0
+model_providers: [{model: openai/gpt-4o, access_key: k}]
+ratelimits:
+  - {model: MODEL, selector: {key: X-User-Id, value: VALUE}, limit: {tokens: TOKENS, unit: minute}}
+"""
+
+
+@pytest.mark.parametrize(("value", "found"), [("'*'", None), ("", None), ("ann", "ann")])
+def test_limits_of_planos_are_by_a_header(value, found):
+    text = ROOT.replace("MODEL", "openai/gpt-4o").replace("VALUE", value).replace("TOKENS", "1000")
+    config = configure(read(text.encode(), "x"), {}, UnreadFiles())
+    assert config.ratelimits == (RootLimit("openai/gpt-4o", "x-user-id", found, Rate(1000, 60, "1000/m")),)
+    assert not [warning for warning in config.warnings if "ratelimits" in warning]
+
+
+def test_a_limit_for_a_model_that_is_not_there_is_warned_of():
+    text = ROOT.replace("MODEL", "gpt-9").replace("VALUE", "a").replace("TOKENS", "1000")
+    config = configure(read(text.encode(), "x"), {}, UnreadFiles())
+    assert "ratelimits[0]: 'gpt-9' is no model of this file: nobody is limited by it" in config.warnings
+
+
+def test_a_limit_of_no_tokens_is_a_mistake():
+    text = ROOT.replace("MODEL", "gpt-4o").replace("VALUE", "a").replace("TOKENS", "0")
+    with pytest.raises(ConfigError, match=r"limit\.tokens: 0; with this nothing would ever pass"):
+        configure(read(text.encode(), "x"), {}, UnreadFiles())

@@ -109,6 +109,7 @@ FULL: dict[str, Any] = {
     "routing_preferences": [
         {"name": "code", "description": "d", "models": ["four"], "selection_policy": {"prefer": "fastest"}},
     ],
+    "ratelimits": [{"model": "four", "selector": {"key": "x-team"}, "limit": {"tokens": 5, "unit": "day"}}],
     "counters": {"type": "redis", "url": "$KEY"},
     "cors": ["https://app.example", "*"],
     "state_storage": {"type": "sqlite", "path": "/tmp/a", "ttl": "7d", "encryption_key": "A" * 43 + "="},
@@ -253,6 +254,7 @@ SINGLE = [
     "model_providers.0.quirks", "model_providers.0.quirks.efforts", "model_providers.0.quirks.default_max_tokens",
     "model_providers.0.quirks.sampling", "model_providers.0.timeouts.connect", "model_providers.0.queue",
     "model_providers.0.ratelimits", "model_providers.0.ratelimits.tokens", "model_providers.0.ratelimits.concurrent",
+    "ratelimits", "ratelimits.0.selector", "ratelimits.0.selector.key", "ratelimits.0.limit.unit",
     "model_aliases", "model_aliases.fast",
     "model_aliases.fast.target", "overrides", "limits.request_body", "limits.in_flight",
     "limits.upstream_connections", "client_keys",
