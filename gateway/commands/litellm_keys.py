@@ -17,7 +17,9 @@ import attrs
 import msgspec
 
 from gateway.commands.litellm import MOST_AT_ONCE, Group, Loss
+from gateway.config.amounts import read_budget
 from gateway.config.document import ConfigError, Mistake
+from gateway.config.wording import Wrong
 from streams.surrogates import NOT_JSON
 
 _LISTS: Final = ("keys", "data", "tokens")
@@ -42,13 +44,10 @@ _LIMITS: Final[Mapping[Group, tuple[str, ...]]] = {
 
 _WHY: Final[Mapping[Group, str]] = {
     Group.PROTECTION: "there are no such limits for a client yet",
-    Group.MONEY: "no budget stops anybody yet",
+    Group.MONEY: "a budget here is dollars for an hour, a day, a month or so many days",
     Group.NAMES: "a client has no names of its own: write model_aliases, which are for all",
 }
 
-
-_STANDS: Final[Mapping[str, str]] = {"max_budget": "budgets"}
-"""Columns that are carried over, and under which key: nothing enforces them yet, so that they are losses, too."""
 
 _RATES: Final = (
     ("rpm_limit", "requests", "/m"),
@@ -220,9 +219,22 @@ def _limits(row: Mapping[str, Any]) -> dict[str, Any]:
             )
     budget, duration = _number(row.get("max_budget")), str(row.get("budget_duration") or "")
     period = _PERIODS.get(duration) or (duration if _DAYS.fullmatch(duration) else None)
-    if budget is not None and period is not None:
-        found["budgets"] = [f"{budget:g} usd/{period}"]
+    if budget is not None and period is not None and _is_budget(text := f"{_plain(budget)} usd/{period}"):
+        found["budgets"] = [text]
     return found
+
+
+def _is_budget(text: str) -> bool:
+    try:
+        read_budget(text)
+    except Wrong:
+        return False
+    return True
+
+
+def _plain(number: float) -> str:
+    """``number`` without an exponent, to the billionth."""
+    return f"{number:.9f}".rstrip("0").rstrip(".")
 
 
 def _number(value: Any) -> float | None:
@@ -267,7 +279,7 @@ def _without_limits(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) 
         for column in columns:
             lost = [key for key in held if _says(key.row.get(column)) and column not in _carried(items[key.digest])]
             if some := [items[key.digest]["name"] for key in lost]:
-                yield Loss(group, f"{column} of {_some(some)}", _why(group, column, items))
+                yield Loss(group, f"{column} of {_some(some)}", _WHY[group])
     if some := [items[key.digest]["name"] for key in held if key.expires is not None]:
         yield Loss(Group.PROTECTION, f"expires of {_some(some)}", "a key holds until it is taken out of the file")
     team = [key for key in held if key.row.get("team_id") and "models" not in items[key.digest]]
@@ -279,14 +291,9 @@ def _without_limits(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) 
 
 def _carried(item: Mapping[str, Any]) -> Iterator[str]:
     """The columns of which an ``item`` has the limit."""
-    return (column for column, limit, _ in _RATES if limit in item.get("ratelimits", {}))
-
-
-def _why(group: Group, column: str, items: Mapping[str, dict[str, Any]]) -> str:
-    stands = _STANDS.get(column)
-    if stands is None or not any(stands in item for item in items.values()):
-        return _WHY[group]
-    return f"it stands under {stands}, which nothing enforces yet"
+    yield from (column for column, limit, _ in _RATES if limit in item.get("ratelimits", {}))
+    if "budgets" in item:
+        yield "max_budget"
 
 
 def _says(value: Any) -> bool:
