@@ -16,7 +16,7 @@ import trio
 from gateway.config.document import ConfigError
 from gateway.config.schema import RawClientKey
 from gateway.config.settings import Config
-from gateway.config.stored_keys import StoredClients, read_item, stored_clients
+from gateway.config.stored_keys import StoredClients, StoredReader, read_item
 from gateway.stores.key_store import KeyStore, KeyTable, StoredItem
 from gateway.stores.store import Unavailable
 
@@ -34,6 +34,7 @@ class FollowedKeys:
         self._clock = clock
         self._table: KeyTable | None = None
         self._known: dict[StoredItem, RawClientKey | str] = {}
+        self._reader: StoredReader | None = None
         self._told: dict[str, str] = {}
         self._since: float | None = None
 
@@ -101,7 +102,9 @@ class FollowedKeys:
 
     def _stored(self, config: Config, table: KeyTable) -> StoredClients:
         self._known = {item: self._known.get(item) or _read(item) for item in table.clients}
-        found = stored_clients([raw for raw in self._known.values() if not isinstance(raw, str)], config)
+        if self._reader is None or not self._reader.fits(config):
+            self._reader = StoredReader(config)
+        found = self._reader.read([raw for raw in self._known.values() if not isinstance(raw, str)])
         unreadable = {item.name: raw for item, raw in self._known.items() if isinstance(raw, str)}
         return attrs.evolve(found, refused={**unreadable, **found.refused})
 

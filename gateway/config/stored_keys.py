@@ -16,6 +16,7 @@ from gateway.config.converter import structure
 from gateway.config.document import ConfigError, Document, Mistake
 from gateway.config.findings import Findings
 from gateway.config.patterns import matches_one
+from gateway.config.prices import ADVICE, unpriced
 from gateway.config.schema import RawClientKey
 from gateway.config.settings import ClientKey, Config
 from streams.errors import GatewayError
@@ -50,24 +51,50 @@ def new_client(item: RawClientKey, config: Config) -> ClientKey:
     if any(client.name == item.name for client in _of_file(config)):
         advice = "give another name, or take it out of the file first"
         raise ConfigError((Mistake(_place(item.name), "", _TAKEN, advice),))
-    return _built(item, AccessNames.of(config), {})
+    client = _built(item, AccessNames.of(config), {})
+    found = unpriced(attrs.evolve(config, client_keys=(client,)))
+    if mistakes := tuple(Mistake(_place(item.name), "budgets", one.found, ADVICE) for one in found):
+        raise ConfigError(mistakes)
+    return client
 
 
 def stored_clients(items: Sequence[RawClientKey], config: Config) -> StoredClients:
     """The clients of the ``items`` that are kept, by ``config``."""
-    names, others = AccessNames.of(config), _of_file(config)
-    holders = {key.digest: client.name for client in others for key in client.keys}
-    taken = {client.name for client in others}
-    clients, refused = [], {}
-    for item in items:
+    return StoredReader(config).read(items)
+
+
+class StoredReader:
+    """Makes clients of items by one configuration, each of them once: there may be thousands, of which one is new."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._others = _of_file(config)
+        self._names = AccessNames.of(config)
+        self._holders = {key.digest: client.name for client in self._others for key in client.keys}
+        self._taken = {client.name for client in self._others}
+        self._known: dict[RawClientKey, ClientKey | str] = {}
+
+    def fits(self, config: Config) -> bool:
+        """True if clients are the same by ``config``."""
+        named = ("entries", "aliases", "routes", "client_groups")
+        same = all(getattr(config, name) is getattr(self._config, name) for name in named)
+        return same and _of_file(config) == self._others
+
+    def read(self, items: Sequence[RawClientKey]) -> StoredClients:
+        self._known = {item: self._known.get(item) or self._made(item) for item in items}
+        clients = tuple(found for found in self._known.values() if not isinstance(found, str))
+        return StoredClients(
+            clients, {item.name: found for item, found in self._known.items() if isinstance(found, str)}
+        )
+
+    def _made(self, item: RawClientKey) -> ClientKey | str:
+        """The client, or why it is none."""
+        if item.name in self._taken:
+            return f"{_TAKEN}, which goes before this one"
         try:
-            if item.name in taken:
-                refused[item.name] = f"{_TAKEN}, which goes before this one"
-            else:
-                clients.append(_built(_with_what_is_there(item, names), names, holders))
+            return _built(_with_what_is_there(item, self._names), self._names, dict(self._holders))
         except ConfigError as error:
-            refused[item.name] = "; ".join(f"{one.path}: {one.found}" for one in error.mistakes)
-    return StoredClients(tuple(clients), refused)
+            return "; ".join(f"{one.path}: {one.found}" for one in error.mistakes)
 
 
 def _built(item: RawClientKey, names: AccessNames, holders: dict[bytes, str]) -> ClientKey:

@@ -75,6 +75,7 @@ def test_a_stored_client_has_its_end():
         ({"limits": {"in_flight": "many"}}, "limits.in_flight: 'many'"),
         ({"modles": []}, "modles: unknown key; did you mean models"),
         ({"until": "soon"}, "until: 'soon'"),
+        ({"budgets": ["20 usd/day"]}, "budgets: openai/a has no price, and client_keys.ci has a budget of 20 usd/day"),
     ],
 )
 def test_what_may_not_stand_in_a_file_may_not_be_kept(item, says):
