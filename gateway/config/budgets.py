@@ -1,6 +1,6 @@
 """Budgets of clients, of groups of them and of entries."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from gateway.config.allowances import Rolling, SpendingBudget
@@ -11,6 +11,12 @@ from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry
 
 _DAY: Final = 86400.0
 _NAMED: Final = 3
+_LENGTHS: Final[Mapping[str, float]] = {"week": 7 * _DAY, "month": 31 * _DAY}
+
+
+_KEEPING: Final = ("sqlite", "postgres")
+_KEEP: Final = "give `state_storage` of sqlite or postgres, or `counters` of redis or postgres"
+_KEEP_MORE: Final = "raise `state_storage.ledger.keep`"
 
 
 def build_budgets(given: Sequence[SpendingBudget], path: Path, findings: Findings) -> tuple[SpendingBudget, ...]:
@@ -28,15 +34,16 @@ def build_budgets(given: Sequence[SpendingBudget], path: Path, findings: Finding
 
 def doubtful_budgets(config: Config) -> Iterator[str]:
     """A warning of budgets that a restart makes new before their period has ended."""
-    kept = config.state_storage is not None and config.state_storage.type in ("sqlite", "postgres")
-    if kept or config.counters.type != "memory":
+    if config.counters.type != "memory":
         return
-    long = [f"{budget.text} of {holder}" for holder, budget in _held(config) if _is_long(budget)]
+    storage = config.state_storage
+    kept = storage.ledger.keep if storage is not None and storage.type in _KEEPING else 0.0
+    long = [f"{budget.text} of {holder}" for holder, budget in _held(config) if _seconds(budget) > max(kept, _DAY)]
     if long:
         more = f" and {len(long) - _NAMED} more" if len(long) > _NAMED else ""
         yield (
             f"budgets: {', '.join(long[:_NAMED])}{more}: what has been spent is forgotten when the process ends, "
-            "before the period does: give `state_storage` of sqlite or postgres, or `counters` of redis or postgres"
+            f"before the period does: {_KEEP if storage is None or storage.type not in _KEEPING else _KEEP_MORE}"
         )
 
 
@@ -53,6 +60,7 @@ def _held(config: Config) -> Iterator[tuple[str, SpendingBudget]]:
             yield holder.name, budget
 
 
-def _is_long(budget: SpendingBudget) -> bool:
+def _seconds(budget: SpendingBudget) -> float:
+    """How long what has been spent of it has to be known."""
     period = budget.period
-    return period.seconds > _DAY if isinstance(period, Rolling) else period in ("week", "month")
+    return period.seconds if isinstance(period, Rolling) else _LENGTHS.get(period, _DAY)

@@ -16,6 +16,8 @@ from tests.support.upstreams import Raw, Script, Seen, Tokens, Upstream, served
 BROKEN = Raw(500, (("content-type", "application/json"),), (b'{"error": {"message": "broken"}}',))
 
 
+BEN = "b" * 32
+ASKED: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}
 KEY = {"authorization": "Bearer " + "k" * 32}
 
 
@@ -35,8 +37,8 @@ def upstream() -> Iterator[Provider]:
 
 
 def ask(gateway: Gateway, number: int, **more: Any) -> int:
-    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}], "stream": number % 2 == 0}
-    return gateway.request("POST", "/v1/chat/completions", {**body, **more}, KEY).status
+    body = {**ASKED, "stream": number % 2 == 0, **more}
+    return gateway.request("POST", "/v1/chat/completions", body, KEY).status
 
 
 def settings(file: Any, upstream: Provider, port: int) -> dict[str, Any]:
@@ -44,10 +46,10 @@ def settings(file: Any, upstream: Provider, port: int) -> dict[str, Any]:
     return config([provider("openai/gpt-4o-mini", upstream.url, ["chat"])], port, state_storage=storage)
 
 
-def kept(file: Any) -> LedgerSum:
-    async def read() -> LedgerSum:
+def sums(file: Any, *by: Any) -> list[LedgerSum]:
+    async def read() -> list[LedgerSum]:
         table = LedgerTable(SqliteDatabase(file), SQLITE)
-        ((found,),) = await table.sums((), [(0, 2**62)])
+        (found,) = await table.sums(by, [(0, 2**62)])
         await table.aclose()
         return found
 
@@ -68,8 +70,7 @@ def tokens_in_the_log(log: list[str]) -> int:
 
 def refusal(gateway: Gateway) -> str:
     """Why a request with a long answer is refused: the sentence has what has been used."""
-    body = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4096}
-    reply = gateway.request("POST", "/v1/chat/completions", body, KEY)
+    reply = gateway.request("POST", "/v1/chat/completions", {**ASKED, "max_tokens": 4096}, KEY)
     assert reply.status == 402, reply.body
     return str(reply.json["error"]["message"])
 
@@ -79,7 +80,9 @@ def test_a_process_that_is_stopped_has_kept_each_exchange_once_and_its_budgets_g
     """A ledger that has 14 of 50, a restart that brings old counters back: BerriAI/litellm#27639, #30684."""
     port, file = free_port(), tmp_path / "state.sqlite"
     given = settings(file, upstream, port)
-    given["client_keys"] = [{"name": "alice", "key": "k" * 32, "budgets": ["6000 tokens/day", "9 usd/month"]}]
+    given["client_keys"] = [
+        {"name": "alice", "key": "k" * 32, "budgets": ["6000 tokens/day", "9 usd/month"]}, {"name": "ben", "key": BEN},
+    ]  # fmt: skip
     with running(given, port, *arguments) as gateway:
         with ThreadPoolExecutor(8) as clients:
             statuses = list(clients.map(lambda number: ask(gateway, number, max_tokens=20), range(40)))
@@ -88,7 +91,7 @@ def test_a_process_that_is_stopped_has_kept_each_exchange_once_and_its_budgets_g
         before = refusal(gateway)
         log = gateway.log
     assert f"{spent:,} tokens of 6,000 tokens used" in before
-    costs, found = nanos_in_the_log(log), kept(file)
+    costs, (found,) = nanos_in_the_log(log), sums(file)
     assert len(costs) == found.requests == 41
     assert found.failed == 1 + sum(status >= 500 for status in statuses) > 1
     assert found.nanos == sum(costs) > 0
@@ -96,3 +99,6 @@ def test_a_process_that_is_stopped_has_kept_each_exchange_once_and_its_budgets_g
         assert refusal(gateway) == before
         assert 200 in [ask(gateway, number, max_tokens=20) for number in range(2)]
         assert refusal(gateway) != before
+        headers = {"authorization": f"Bearer {BEN}", "x-trigate-run": "nightly"}
+        assert gateway.request("POST", "/v1/chat/completions", ASKED, headers).status in (200, 500)
+    assert [one.by for one in sums(file, "run") if one.by[0]] == [("ben/nightly",)], "runs are known without a budget"

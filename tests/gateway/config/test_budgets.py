@@ -132,6 +132,13 @@ def test_a_budget_is_not_warned_of_where_it_is_kept():
     assert forgotten(config("50 usd/month", state_storage=storage)) == []
 
 
+@pytest.mark.parametrize(("keep", "warned"), [("30d", True), ("31d", False), ("0", True)])
+def test_it_is_warned_of_where_it_is_kept_for_a_shorter_time(keep, warned):
+    storage = {"type": "sqlite", "path": "/tmp/a.sqlite", "ledger": {"keep": keep}}
+    found = forgotten(config("50 usd/month", state_storage=storage))
+    assert [text.rpartition(": ")[2] for text in found] == ["raise `state_storage.ledger.keep`"] * warned
+
+
 def test_a_reload_names_the_budgets_that_change():
     before = config("5 usd/day", group={"budgets": ["9 usd/day"]}, entry={"budgets": ["7 usd/day"]})
     after = config("6 usd/day", "1 usd/run", group={}, timezone="Europe/Berlin", reserve="max")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.config.loading import Config, ConfigError, Limits, Listener, Timeouts, discover, from_mapping, load
 from gateway.config.schema import RawConfig, RawEntry
-from gateway.config.settings import Retries, StateStorage
+from gateway.config.settings import KeptLedgerSettings, Retries, StateStorage
 from gateway.config.unknown import ADVICE, advice
 from gateway.routing.router import Router
 from tests.support.examples import examples
@@ -339,6 +339,10 @@ SEALING = "c3RhdGUgc3RvcmFnZSBpcyBzZWFsZWQgd2l0aCB0aGk="  # 32 bytes
          StateStorage("sqlite", 7 * DAY, 50_000_000, Path("s"))),
         ({"type": "postgres", "connection_string": "postgresql://h/d"},
          StateStorage("postgres", 30 * DAY, None, None, "postgresql://h/d")),
+        ({"type": "sqlite", "path": "/s", "ledger": {"keep": "90d", "max_bytes": "5MiB"}},
+         StateStorage("sqlite", 30 * DAY, 2**30, Path("/s"), ledger=KeptLedgerSettings(90 * DAY, 5 * 2**20))),
+        ({"type": "sqlite", "path": "/s", "ledger": {"keep": 0}},
+         StateStorage("sqlite", 30 * DAY, 2**30, Path("/s"), ledger=KeptLedgerSettings(keep=0))),
         ({"type": "memory", "encryption_key": SEALING},
          StateStorage("memory", encryption_key=(b"state storage is sealed with thi",))),
         ({"type": "memory", "encryption_key": "-_" * 21 + "8="}, None),
@@ -348,6 +352,15 @@ def test_state_is_kept_as_told(given, meant):
     found = from_mapping(minimal(state_storage=given)).state_storage
     assert found == meant or meant is None
     assert from_mapping(minimal()).state_storage is None, "not the same as memory: workers share"
+
+
+@pytest.mark.parametrize("kind", ["memory", "none"])
+def test_a_ledger_without_a_database_has_no_effect_and_says_so(kind):
+    (found,) = from_mapping(minimal(state_storage={"type": kind, "ledger": {"keep": "9d"}})).ineffective
+    assert (found.path, found.found) == (
+        "state_storage.ledger",
+        f"{kind} keeps no ledger: sqlite and postgres do, ignored",
+    )
 
 
 def test_what_a_connection_string_and_a_key_hold_is_in_no_message(read, refused):
