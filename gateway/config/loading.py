@@ -179,7 +179,9 @@ def configure(
         findings.warn(warning)
     config, entries = _config(raw, findings)
     for one in unpriced(config):
-        findings.wrong((*entries.paths[one.entry.name], "model"), one.found, ADVICE)
+        place = entries.paths[one.entry.name]
+        if place not in findings.faulty:  # its price may be what is wrong
+            findings.wrong((*place, "model"), one.found, ADVICE)
     if findings.mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_place)))
     warnings = (*config.warnings, *doubtful(config), *doubtful_budgets(config), *weak_secrets.weak(config))

@@ -88,6 +88,13 @@ def test_a_wrong_price_says_where_and_what_to_do(tmp_path, price: str, line: str
         load(path, {})
 
 
+def test_a_wrong_price_is_one_mistake():
+    alice = {"name": "alice", "key": "k", "budgets": ["20 usd/day"]}
+    with pytest.raises(ConfigError) as caught:
+        config(entry("vllm/qwen", price={"input": 1, "output": "x"}), client_keys=[alice])
+    assert [mistake.path for mistake in caught.value.mistakes] == ["model_providers[0].price.output"]
+
+
 def test_the_price_of_one_token_is_probably_not_meant():
     warned = config(entry("openai/gpt-5", price={"input": 0.00000125, "output": 10})).warnings
     assert any("if that is the price of one token, write 1.25" in warning for warning in warned)
