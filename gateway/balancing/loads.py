@@ -8,7 +8,7 @@ import attrs
 
 from gateway.balancing.latencies import WINDOW, FirstContents
 from gateway.routing.target import Target
-from providers.catalog.prices import computed_cost
+from providers.catalog.prices import MILLION, computed_cost
 from streams.events import Usage
 
 RequestPrice: TypeAlias = Callable[[Target, int, bool], float | None]
@@ -44,10 +44,13 @@ class Loads(Protocol):
 def request_price(target: Target, tokens: int, is_warm: bool) -> float | None:
     """What such a request costs now, in nano-dollars. Where the prompt was read before most of it is as cheap as that:
     by the plain prices a conversation would be sent to the wrong provider (theopenco/llmgateway#3873)."""
-    if target.price is None:
+    price = target.price
+    if price is None:
         return None
+    if not (is_warm or price.above or price.schedule or price.request):  # of most of a hundred members, in one step
+        return -(-(tokens * price.input + ANSWER * price.output) // MILLION)
     read = int(tokens * CACHED) if is_warm else 0
-    return computed_cost(target.price, Usage(input=tokens - read, cache_read=read, output=ANSWER)).nanos
+    return computed_cost(price, Usage(input=tokens - read, cache_read=read, output=ANSWER)).nanos
 
 
 class OpenCounts(Protocol):

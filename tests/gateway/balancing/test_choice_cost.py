@@ -5,12 +5,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 
 from gateway.balancing.affinity import Affinity
 from gateway.balancing.balancer import Balancer
 from gateway.balancing.rules import RULES
+from gateway.routing.target import Target
 from gateway.shared.rows import LocalRows
+from providers.catalog.prices import Price
 from tests.support.groups import group, plan, route
 
 CONVERSATION = Affinity(b"a" * 16, 300.0, "session")
@@ -47,6 +50,17 @@ def test_a_choice_calls_few_functions_for_each_member(balance):
     one, asked = balancer(100), plan(group(*[1] * 100), route(balance))
     one.arrange(asked, None, 0.0)  # what is the same for the next request
     assert calls(lambda: one.arrange(asked, CONVERSATION, 0.0)) < 60 + 7 * 100
+
+
+def test_the_prices_of_the_members_take_few_calls():
+    members = [attrs.evolve(one, target=priced(one.target, at)) for at, one in enumerate(group(*[1] * 100))]
+    one, asked = balancer(100), plan(members, route("cheapest"))
+    assert one.arrange(asked, None, 0.0, 1000).targets[0].model == "member-0"
+    assert calls(lambda: one.arrange(asked, CONVERSATION, 0.0, 1000)) < 60 + 7 * 100
+
+
+def priced(target: Target, dollars: int) -> Target:
+    return attrs.evolve(target, entry=attrs.evolve(target.entry, price=Price(dollars, dollars, origin="config")))
 
 
 @pytest.mark.parametrize("balance", RULES)
