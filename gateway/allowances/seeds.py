@@ -5,6 +5,7 @@ period say, to the last unit, before the first request is taken.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeAlias
@@ -48,7 +49,7 @@ class SeededPart:
 
 def budgets_of(allowances: Allowances, before: Allowances | None = None) -> tuple[BudgetAllowance, ...]:
     """The budgets among ``allowances``, without those that were there ``before``."""
-    known = () if before is None else [(one.holder, one.text) for one in before.all()]
+    known = set() if before is None else {(one.holder, one.text) for one in before.all()}
     found = (one for one in allowances.all() if isinstance(one, BudgetAllowance))
     return tuple(one for one in found if (one.holder, one.text) not in known)
 
@@ -83,10 +84,18 @@ async def _seed_periods(
     if not periods:
         return
     found = await table.sums((dimension,), periods, delivered_only=delivered_only)
-    by_period = dict(zip(periods, found, strict=True))
+    by_period = {period: _by_holder(sums, holder_of) for period, sums in zip(periods, found, strict=True)}
     for part in parts:
-        sums = [one for one in by_period[part.period] if holder_of(one.by[0]) == part.budget.holder.name]
-        _raise(allowances, part.budget, part.at, None, total(sums))
+        if sums := by_period[part.period].get(part.budget.holder.name):
+            _raise(allowances, part.budget, part.at, None, total(sums))
+
+
+def _by_holder(sums: Sequence[LedgerSum], holder_of: HolderOf) -> Mapping[str | None, list[LedgerSum]]:
+    """A wildcard entry has one for each of its models."""
+    found = defaultdict(list)
+    for one in sums:
+        found[holder_of(one.by[0])].append(one)
+    return found
 
 
 async def _seed_runs(
@@ -100,11 +109,12 @@ async def _seed_runs(
     own = [one for one in budgets if one.budget.period == "run"]
     if not own:
         return
-    now = allowances.now()
-    for run in await open_runs(table, dimension, now, delivered_only):
-        for budget in own:
-            if holder_of(run.holder) == budget.holder.name:
-                _raise(allowances, budget, run.last / _MICRO, run.name, run.sum)
+    by_holder = defaultdict(list)
+    for run in await open_runs(table, dimension, allowances.now(), delivered_only):
+        by_holder[holder_of(run.holder)].append(run)
+    for budget in own:
+        for run in by_holder[budget.holder.name]:
+            _raise(allowances, budget, run.last / _MICRO, run.name, run.sum)
 
 
 def parts_of(budget: BudgetAllowance, now: float) -> Iterator[SeededPart]:

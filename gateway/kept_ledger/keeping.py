@@ -31,7 +31,7 @@ MOST: Final = 50_000
 """Lines that wait to be written, some twenty megabytes of them."""
 
 CUT_EVERY: Final = 3600.0
-FINISH: Final = 5.0
+FINISH: Final = 3.0
 """Seconds that the end of the process waits for the last batch."""
 
 

@@ -85,8 +85,8 @@ def rows_of(line: LedgerLine, number: int, masked: Callable[[str], str] = str) -
     """The rows of a line in the table: one for each attempt, and one for a line without any. ``masked`` takes keys out
     of what a client chose."""
     common = {
-        "began": line.began, "line": number, "request": _plain(line.request, masked), "client": line.client,
-        "client_group": line.group, "run": _plain(line.run, masked), "asked": _plain(line.asked, masked),
+        "began": line.began, "line": number, "request": _plain(line.request, masked), "client": _plain(line.client),
+        "client_group": _plain(line.group), "run": _plain(line.run, masked), "asked": _plain(line.asked, masked),
         "route": _plain(line.route, masked), "estimated": int(line.estimated), "delivered": int(line.delivered),
         "status": line.status, "ended": line.ended,
     }  # fmt: skip
