@@ -9,6 +9,7 @@ import trio
 from gateway.allowances.allowance import Allowance, Holder
 from gateway.allowances.budgets import budget_allowances
 from gateway.allowances.expected import ExpectedOutputs
+from gateway.allowances.queue import Queues
 from gateway.allowances.rates import rate_allowances
 from gateway.allowances.root_limits import root_allowances
 from gateway.allowances.standing import Refusals
@@ -53,10 +54,12 @@ class Allowances:
         now: Callable[[], float] = time.time,
         refusals: Refusals | None = None,
         outputs: ExpectedOutputs | None = None,
+        queues: Queues | None = None,
     ) -> None:
         self.refusals = Refusals() if refusals is None else refusals
         self.counters = LocalCounters() if counters is None else counters
         self.room = Room(self.counters) if room is None else room
+        self.queues = Queues(self.counters) if queues is None else queues
         self.now = now
         self.charges_undelivered = config is None or config.charge_undelivered
         self.reserve: Reserve = "expected" if config is None else config.reserve
@@ -90,7 +93,7 @@ class Allowances:
 
     def next(self, config: Config) -> "Allowances":
         """Those of another configuration of the same process."""
-        return Allowances(config, self.counters, self.room, self.now, self.refusals, self.outputs)
+        return Allowances(config, self.counters, self.room, self.now, self.refusals, self.outputs, self.queues)
 
 
 def _of_key(key: ClientKey, zone: str) -> tuple[Allowance, ...]:

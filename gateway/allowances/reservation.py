@@ -65,6 +65,20 @@ class Grant:
         self._reservation.end(self, charge)
 
 
+class Queued:
+    """An attempt that has taken nothing of its target yet, and has a place in the queue before that."""
+
+    def __init__(self, reservation: "Reservation", target: Target, expected: Consumption) -> None:
+        self._reservation = reservation
+        self._target = target
+        self._expected = expected
+
+    async def wait(self, until: float) -> Grant | ErrorInfo:
+        """Wait for room, until a moment of trio's clock: what it has taken then, or why it cannot be made. Cancelled,
+        it has taken nothing and left the queue."""
+        return await self._reservation.queue(self._target, self._expected, until)
+
+
 class CountedAs(enum.Enum):
     """What a request counts as."""
 
@@ -101,15 +115,18 @@ class Reservation:
 
     # Before a request is sent
 
-    async def take(self, target: Target) -> Grant | ErrorInfo | None:
+    async def take(self, target: Target, *, queues: bool = True) -> Grant | Queued | ErrorInfo | None:
         """Reserve for an attempt at ``target``, and for the client where that has not been done: what the attempt has
-        to end, ``None`` where its target has no allowances, or why the target cannot be asked now. Raises
-        ``GatewayError`` where the client may use no more. Cancelled, it has taken nothing."""
+        to end, ``None`` where its target has no allowances, or why the target cannot be asked now. Where that has a
+        queue with room the attempt has to wait in it, unless it is one that never ``queues``. Raises ``GatewayError``
+        where the client may use no more. Cancelled, it has taken nothing."""
         self._check_priced(target)
         expected = self._expected(target)
         if self._budgets and (dear := self._too_dear(target, expected)) is not None:
             return dear
         wanted = self._wanted(target, expected)
+        if queues and wanted is not None and self._allowances.queues.waiting(target):  # it would overtake them
+            return await self._queue_up(target, expected) or self._refused(_named(wanted, self._room(wanted)))
         until = trio.current_time() + LONGEST_WAIT
         while True:
             client = self._client_wanted(expected)
@@ -119,11 +136,37 @@ class Reservation:
             short = await self._allowances.counters.reserve(claims)
             if not short:
                 self._client = client or self._client
-                return self._grant(wanted)
+                return None if wanted is None else self._granted(wanted)
             if client is None or not (mine := _of(client, short)):
-                return self._refused(_named(wanted, short))
+                queued = await self._queue_up(target, expected) if queues else None
+                return queued or self._refused(_named(wanted, short))
             if not _may_pass_soon(mine) or not await self._allowances.room.wait(until):
                 raise GatewayError.of(self._refused(_named(client, mine)))
+
+    async def _queue_up(self, target: Target, expected: Consumption) -> Queued | None:
+        """The place of an attempt in the queue before ``target``, for which its client has what it needs; ``None``
+        where there is none."""
+        if not self._allowances.queues.has_room(target):
+            return None
+        if (client := self._client_wanted(expected)) is not None:
+            if short := await self._allowances.counters.reserve([client.claim]):
+                raise GatewayError.of(self._refused(_named(client, short)))
+            self._client = client
+        return Queued(self, target, expected)
+
+    async def queue(self, target: Target, expected: Consumption, until: float) -> Grant | ErrorInfo:
+        """Wait in the queue before ``target``, as ``Queued`` says."""
+        wanted: list[_Taken] = []
+
+        async def take() -> Sequence[Shortage]:
+            found = self._wanted(target, expected)
+            assert found is not None, "it has allowances: that is why there is a queue"
+            wanted[:] = [found]
+            return await self._allowances.counters.reserve([found.claim])
+
+        short = await self._allowances.queues.wait(target, self._record.client, take, until)
+        (taken,) = wanted
+        return self._refused(_named(taken, short)) if short else self._granted(taken)
 
     def _check_priced(self, target: Target) -> None:
         """Raise ``GatewayError`` where money is limited and nobody knows what ``target`` costs."""
@@ -133,13 +176,17 @@ class Reservation:
         if any(one.measure == "usd" and one.counter(self.at, self._record.run) is not None for one in limits):
             raise GatewayError.of(unpriced_refusal(target))
 
+    def _room(self, wanted: _Taken) -> list[Shortage]:
+        """What ``wanted`` would be short of now: a place in the queue at least."""
+        counters = self._allowances.counters
+        found = [short for one in wanted.claim.debits if (short := counters.room(one)) is not None]
+        return found or [Shortage(wanted.claim.debits[0], None, 0, 0)]
+
     def _refused(self, short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
         count_refusal(self._allowances.refusals, short)
         return refusal(short)
 
-    def _grant(self, wanted: _Taken | None) -> Grant | None:
-        if wanted is None:
-            return None
+    def _granted(self, wanted: _Taken) -> Grant:
         grant = Grant(self, wanted)
         self._grants.append(grant)
         return grant

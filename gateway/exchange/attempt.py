@@ -6,7 +6,7 @@ from functools import partial
 import attrs
 import trio
 
-from gateway.allowances.reservation import CountedAs, Grant
+from gateway.allowances.reservation import CountedAs, Grant, Queued
 from gateway.config.redaction import Secrets, redact, redact_spelled
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
@@ -45,7 +45,8 @@ class Attempt:
     ``stage`` is the furthest point that the attempt has come to, ``requests`` how many went out for it, of those
     that are ``allowed``, ``watch`` is over all of it. ``raced``: another attempt may be made beside it. ``said`` are
     the characters of a whole answer whose tokens nobody has counted, ``usage`` what the provider of one that goes to
-    nobody has said that it took; ``grant`` is what it has taken of its target's allowances, if that has any."""
+    nobody has said that it took; ``grant`` is what it has taken of its target's allowances, if that has any, or
+    its place in the queue for them."""
 
     watch: Watch
     _open: OpenAttempt
@@ -57,7 +58,7 @@ class Attempt:
         step: Send,
         prepared: Prepared,
         cause: Cause = "first",
-        grant: Grant | None = None,
+        grant: Grant | Queued | None = None,
     ) -> None:
         self.context = context
         self.step = step
@@ -74,7 +75,7 @@ class Attempt:
         self.raced = False
         self.said = 0
         self.usage: Usage | None = None
-        self._grant = grant
+        self.grant = grant
         self._began = self._head = self._content = 0.0
         self._status: int | None = None
         self._upstream_id: str | None = None
@@ -118,8 +119,8 @@ class Attempt:
 
     def drop(self) -> None:
         """It is not made after all."""
-        if self._grant is not None:
-            self._grant.end(None)
+        if isinstance(self.grant, Grant):
+            self.grant.end(None)
 
     def seconds_out(self) -> float:
         """Seconds until the target is due."""
@@ -160,9 +161,9 @@ class Attempt:
         self.take_back()
         if not self._told:
             self._tell("client_left")
-        if self._grant is not None and not self.committed:
+        if isinstance(self.grant, Grant) and not self.committed:
             assert self._told is not None
-            self._grant.end(self.context.record.charge(self._told))
+            self.grant.end(self.context.record.charge(self._told))
 
     def lose(self) -> None:
         """Another attempt has committed, which was made beside this one."""

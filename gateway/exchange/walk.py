@@ -7,7 +7,7 @@ from typing import Self, TypeAlias, TypeVar
 import attrs
 import trio
 
-from gateway.allowances.reservation import Grant, Reservation
+from gateway.allowances.reservation import Grant, Queued, Reservation
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.conditions import PlaceConditions
 from gateway.exchange.context import ExchangeContext
@@ -69,6 +69,9 @@ class Walk:
                 self.attempt.drop()
                 self.attempt = await self._next()
             attempt = self.attempt
+            if isinstance(attempt.grant, Queued) and not await self._queued(attempt, attempt.grant):
+                self.attempt = await self._next()
+                continue
             if self._begin(attempt):
                 try:
                     if (after := self._hedge(attempt)) is None:
@@ -202,7 +205,7 @@ class Walk:
             return None
         if not self._context.service.hedges.take(plan.route.name):
             return None
-        taken = None if self._reservation is None else await self._reservation.take(step.target)
+        taken = None if self._reservation is None else await self._reservation.take(step.target, queues=False)
         if isinstance(taken, ErrorInfo):
             return None
         try:
@@ -230,6 +233,23 @@ class Walk:
     def _allowed(self, others: int = 0) -> int:
         """How many requests may go out for an attempt, beside those of the ``others`` that are under way."""
         return min(2, self.request.plan.retries.attempts - requests_sent(self._outcomes) - others)
+
+    async def _queued(self, attempt: Attempt, place: Queued) -> bool:
+        """Wait in the queue before the attempt's target: whether it has what it needs of that now. Raises
+        ``GatewayError`` at the end of the drain."""
+        left = self.request.plan.deadline - self._conditions.now
+        began = trio.current_time()
+        with trio.CancelScope() as scope, self._context.service.lifecycle.pump(scope):
+            found = await place.wait(began + left)
+        self._context.record.waited += trio.current_time() - began
+        if scope.cancelled_caught:
+            self._context.record.shut_down = True
+            raise GatewayError.of(SHUTTING_DOWN)
+        if isinstance(found, Grant):
+            attempt.grant = found
+            return True
+        self._outcomes = (*self._outcomes, Outcome(attempt.target, found, Stage.WAITING, requests=0))
+        return False
 
     async def _wait(self, attempt: Attempt) -> None:
         """Wait as long as the attempt's step says, and for a target that is out until it is due: another failure may
@@ -294,17 +314,17 @@ class Walk:
                 outcome = Outcome(step.target, error.failed, Stage.PREPARING, step.omissions)
                 self._outcomes = (*self._outcomes, outcome)
 
-    async def _prepared(self, step: Send, cause: Cause | None = None, grant: Grant | None = None) -> Attempt:
+    async def _prepared(self, step: Send, cause: Cause | None = None, grant: Grant | Queued | None = None) -> Attempt:
         """Prepare the attempt of ``step``, which has taken ``grant``. Raises ``GatewayError`` (400) for what the target
         cannot honour or, in strict mode, cannot be given; nothing stays taken then."""
         try:
             return await self._written(step, cause, grant)
         except BaseException:
-            if grant is not None:
+            if isinstance(grant, Grant):
                 grant.end(None)
             raise
 
-    async def _written(self, step: Send, cause: Cause | None, grant: Grant | None) -> Attempt:
+    async def _written(self, step: Send, cause: Cause | None, grant: Grant | Queued | None) -> Attempt:
         """The attempt of ``step`` with its request."""
         context, known = self._context, known_omissions(self._context, step.target)
         left = step.omissions.union(known) if known else step.omissions

@@ -176,7 +176,8 @@ def content(port: int) -> dict[str, Any]:
         }  # fmt: skip
 
     entries = [entry(api, [api]) for api in PATHS]
-    entries.append(entry("dear", ["messages"], price={"input": 90, "output": 450}))
+    few = {"ratelimits": {"concurrent": 2}, "queue": {"size": 3, "wait": "100ms"}}
+    entries.append(entry("dear", ["messages"], price={"input": 90, "output": 450}, **few))
     routes = {
         "fallback": {"targets": ["chat", "messages"]},
         "hedged": {"targets": ["messages", "chat"], "hedge": {"after": "20ms", "at_most": "100%"}},
