@@ -27,6 +27,7 @@ from gateway.upstream.credentials import StaticCredential
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
+from providers.errors.limits import told_outage
 from providers.errors.rejected import BETA
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo, FailureReason, Usage
@@ -253,6 +254,8 @@ class Attempt:
         context.observer.responded(out, response)
         if 200 <= response.status < 300:
             self.stage = Stage.ANSWERING
+            if len(request.plan.candidates) > 1 and not self.target.entry.passthrough_auth:
+                context.service.health.told.heard(self.target.identity.place, told_outage(response.headers))
             return response
         raise GatewayError.of(await self._refusal(response))
 

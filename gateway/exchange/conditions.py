@@ -18,13 +18,33 @@ class PlaceConditions:
         self._health = context.service.health
         self._passed_on = context.passed_on
         self._plan = plan
+        self._record = context.record
 
     @property
     def now(self) -> float:
         return self._health.clock()
 
     def outage(self, target: Target, *, alone: bool) -> Outage | None:
-        return self._health.outage(target, self._passed_on(target), alone=alone)
+        outage = self._health.outage(target, self._passed_on(target), alone=alone)
+        return self._told(target) if outage is None and not alone and self._health.told.places else outage
+
+    def _told(self, target: Target) -> Outage | None:
+        """What the provider of ``target`` has told of its limits, while another place is left to be asked
+        (openai/codex#32341)."""
+        told = self._health.told
+        outage = told.outage(target.identity.place)
+        if outage is None:
+            return None
+        asked = {one.target for one in self._record.tried}
+        for candidate in self._plan.candidates:
+            other = candidate.target
+            if other is target or other.place in asked or outage.reason not in candidate.when:
+                continue
+            if told.outage(other.identity.place) is not None:
+                continue
+            if self._health.outage(other, self._passed_on(other), alone=False) is None:
+                return outage
+        return None
 
     def may_add(self, target: Target) -> bool:
         return self._health.may_add(target)

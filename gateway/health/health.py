@@ -36,6 +36,7 @@ from gateway.health.circuit import (
 from gateway.health.probes import Prober, probes_of
 from gateway.health.retry_budget import RetryBudget
 from gateway.health.states import KEPT, OwnStates, States
+from gateway.health.told_limits import ToldLimits
 from gateway.health.transitions import TransitionLog, utc
 from gateway.routing.identity import Identity
 from gateway.routing.plan import Outage
@@ -141,6 +142,7 @@ class Health:
     ) -> None:
         """``states`` are shared by so many ``workers``."""
         self.clock = clock
+        self.told = ToldLimits(clock)
         self.transitions = TransitionLog()
         self._states: States = states or OwnStates()
         self._get = self._states.get

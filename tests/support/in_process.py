@@ -36,7 +36,8 @@ class SetClock:
 
 class CountingProvider:
     """A provider of all three APIs. ``fails`` is the status of all its answers, ``None`` for good ones; while it is
-    ``held`` it answers nothing. ``asked`` are the paths of all requests that have come."""
+    ``held`` it answers nothing; ``told`` are headers of its good answers. ``asked`` are the paths of all requests that
+    have come."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -44,6 +45,7 @@ class CountingProvider:
         self.heads: list[bytes] = []
         self.fails: int | None = None
         self.headers: tuple[tuple[str, str], ...] = ()
+        self.told: tuple[tuple[str, str], ...] = ()
         self.cuts = False
         self.well = 200
         self.refuses = False
@@ -100,7 +102,7 @@ class CountingProvider:
             whole = b"".join(list(STREAMS[api](Script(text="one two three"), request))[:4])
             return _head(200, (("content-type", "text/event-stream"), ("content-length", str(len(whole) + 99)))) + whole
         raw = render(Script(text="Hello."), api, request)
-        return _response(raw.status, raw.headers, b"".join(raw.pieces))
+        return _response(raw.status, (*raw.headers, *self.told), b"".join(raw.pieces))
 
 
 def _length(head: bytes) -> int:
