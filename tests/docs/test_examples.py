@@ -24,7 +24,7 @@ def order(config: Config, name: str) -> list[list[str]]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_all_of_an_example_has_an_effect(path):
     config = example(path.stem)
-    assert config.ineffective == ()
+    assert {mistake.path for mistake in config.ineffective} <= {"counters"}
     others = [text for text in config.warnings if "what has been spent is forgotten when the process ends" not in text]
     assert all(text.endswith("with a longer prompt it is passed over") for text in others), others
 
