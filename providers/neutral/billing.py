@@ -5,10 +5,14 @@ Read without trust: what is missing or of the wrong type reads as nothing.
 
 from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 _MOST_DOLLARS = 10**6  # for one answer; what is beyond is no cost
 _TOOLS_READ = 32
+
+
+OPENAI_TIERS: Final = frozenset(("auto", "default", "flex", "scale", "priority", "fast", "ultrafast"))
+"""Service tiers that OpenAI's APIs have words for."""
 
 
 def tier_of(word: Any) -> str | None:

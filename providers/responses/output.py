@@ -11,6 +11,7 @@ import attrs
 import msgspec
 
 from providers.errors.failures import OPENAI_CODE
+from providers.neutral.billing import OPENAI_TIERS
 from providers.neutral.codec import Reply
 from providers.neutral.echo import ECHO, NOT_DONE
 from providers.neutral.seal import Issuer, seal
@@ -72,6 +73,7 @@ class ResponseTemplate:
             "output": list(output),
             "usage": None if usage is None else usage_object(usage),
             **self.echo,
+            **({"service_tier": usage.tier} if usage is not None and usage.tier in OPENAI_TIERS else {}),
         }
 
     def ended(self, end: AnswerEnd, output: Sequence[Any], usage: Usage | None) -> Object:

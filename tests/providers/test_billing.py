@@ -9,6 +9,8 @@ import pytest
 from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.events import APIS, Api, Event, Usage, UsageStep
+from streams.fold import fold
+from tests.support.lanes import reply_for
 
 CHAT = {
     "id": "c", "object": "chat.completion", "model": "m",
@@ -282,3 +284,25 @@ def test_a_cost_at_the_beginning_of_a_message_is_none() -> None:
     (_, usage) = reader.take("message_start", json.dumps(start).encode())
     assert isinstance(usage, Usage)
     assert usage.told_nanos is None
+
+
+# What clients are told
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("source", ["chat", "responses"])
+def test_a_client_of_responses_is_told_the_tier_that_was_used(source: Api, stream: bool) -> None:
+    """Not the one that it asked for: programs add up what they spend by it."""
+    assert retold(source, "flex", stream=stream)["service_tier"] == "flex"
+    assert retold(source, "on_demand", stream=stream)["service_tier"] == "auto", "which its API has no word for"
+
+
+def retold(source: Api, tier: str, *, stream: bool) -> dict[str, Any]:
+    """The response object that is made of an answer of ``source``."""
+    events = CODECS[source].read_answer(whole(source, {}, [], {"service_tier": tier}))
+    reply = reply_for("responses")
+    if not stream:
+        return dict(json.loads(CODECS["responses"].write_answer(fold(events), reply)))
+    writer = CODECS["responses"].writer(reply)
+    data = b"".join(map(writer.send, events))
+    return dict(json.loads(data.rstrip().rpartition(b"data: ")[2])["response"])
