@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # imported where it is used: who switches metrics off does no
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 MOST_MET: Final = 100  # models of wildcard entries with names of their own
+MOST_CLIENTS: Final = 1000  # clients that are no file's: keys come and go while it runs
 LONGEST_NAME: Final = 100  # characters of "provider/model"
 NONE: Final = "none"
 OTHER: Final = "other"
@@ -219,7 +220,8 @@ LABELS: Final[Mapping[str, str]] = {
     "lane": "`byte`: passed untouched, `hub`: translated; `none` as above",
     "status": "the class of the client's status: `2xx`, `4xx`, `5xx`; a client that left counts as `4xx` (499)",
     "ended": "`complete`, `refused`, `upstream_error`, `client_disconnected`, `shutdown`, `internal_error`",
-    "client": "the name of one of `client_keys`; `none` without them",
+    "client": "the name of one of `client_keys`, or of a stored key (the first 1,000 of a process, `other` for the "
+    "rest); `none` without keys",
     "kind": "`input` (neither read from nor written to a cache), `cache_read`, `cache_write`, `output` (with the "
     "reasoning), `reasoning`",
     "grade": "`exact`: by the provider's own count with a price for each kind of token, or told by it; `estimated`; "
@@ -250,6 +252,20 @@ LABELS: Final[Mapping[str, str]] = {
 }
 
 
+class ClientLabels(dict[str | None, str]):
+    """The values of the label ``client``, by the names of clients: those of the file, and the first so many others."""
+
+    def __init__(self) -> None:
+        self[None] = NONE
+        self._met = 0
+
+    def __missing__(self, client: str | None) -> str:
+        if self._met >= MOST_CLIENTS:
+            return OTHER
+        self._met += 1
+        return self.setdefault(client, client or NONE)
+
+
 class Metrics:
     """The numbers of one process, and an ``Observer`` of its ledger. ``folder`` is where workers share them, if they
     do: the environment variable ``FOLDER`` must say so too, and have said so when the process started. ``mask`` knows
@@ -267,6 +283,7 @@ class Metrics:
         self._models: set[str] = set()
         self._entries: set[str] = set()
         self._routes: set[str] = set()
+        self._clients = ClientLabels()
         self._met: set[str] = set()  # those of them that no entry names: of wildcard entries
         self._limits: set[tuple[MetricRow, str, str, str]] = set()  # that have been seen
         self._cpu = 0.0
@@ -282,6 +299,7 @@ class Metrics:
         self._models.update(f"{entry.provider.id}/{entry.model}" for entry in config.entries if not entry.wildcard)
         self._entries.update(entry.name for entry in config.entries)
         self._routes.update(config.routes)
+        self._clients.update((client.name, client.name) for client in config.client_keys if client.source == "file")
         # A counter that begins with its first event hides it: Prometheus sees no rise from nothing to one.
         for row in (ATTEMPTS, RETRIES, ESTIMATED):
             for provider in self._providers:
@@ -337,7 +355,7 @@ class Metrics:
         if record.whole:
             self._meet(record.target)
         provider, model = self.where(record.target)
-        lane, client, ended, api = record.lane or NONE, record.client or NONE, line["ended"], line["api"]
+        lane, client, ended, api = record.lane or NONE, self._clients[record.client], line["ended"], line["api"]
         self._of(IN_FLIGHT, (api,)).dec()
         self.add(EXCHANGES, api, provider, model, lane, f"{line['status'] // 100}xx", ended, client)
         if record.dropped:
@@ -352,7 +370,7 @@ class Metrics:
         for one in record.tried:
             self.add(TARGET_ATTEMPTS, self._target(one), one.reason)
         for charge in record.charges():
-            self._charged(charge, record.client or NONE)
+            self._charged(charge, self._clients[record.client])
         if record.attempts > 1:
             self._tried_again(record, provider)
         else:
@@ -364,7 +382,7 @@ class Metrics:
             self.add(ESTIMATED, provider)
         for kind in ("input", "cache_read", "cache_write", "output", "reasoning"):
             if number := getattr(usage, kind, None):
-                self.add(TOKENS, provider, model, record.client or NONE, kind, by=number)
+                self.add(TOKENS, provider, model, self._clients[record.client], kind, by=number)
 
     def _charged(self, charge: Charge, client: str) -> None:
         where, target = self.where(charge.tried.model), self._target(charge.tried)

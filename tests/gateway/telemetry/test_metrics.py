@@ -30,7 +30,16 @@ from gateway.stores.memory import MemoryStore
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Node, Size, Unavailable
 from gateway.telemetry.lag import watch_lag
-from gateway.telemetry.metrics import BUDGET_USED, LIMIT_USED, MOST_MET, ROWS, Metrics, open_metrics
+from gateway.telemetry.metrics import (
+    BUDGET_USED,
+    LIMIT_USED,
+    MOST_CLIENTS,
+    MOST_MET,
+    ROWS,
+    ClientLabels,
+    Metrics,
+    open_metrics,
+)
 from gateway.telemetry.shared_metrics import WorkersCollector, merge_dead_worker, whole
 from providers.catalog.prices import Price
 from streams.events import Usage
@@ -146,6 +155,16 @@ def test_a_key_that_was_sent_as_a_model_is_no_label(name):
 
 
 @pytest.mark.process
+def test_clients_that_come_and_go_are_bounded():
+    labels = ClientLabels()
+    labels["filed"] = "filed"
+    assert {labels[f"stored-{number}"] for number in range(MOST_CLIENTS)} == {
+        f"stored-{number}" for number in range(MOST_CLIENTS)
+    }
+    found = [labels[client] for client in ("one more", "stored-0", "filed", None)]
+    assert found == ["other", "stored-0", "filed", "none"]
+
+
 def test_what_fails_is_counted_by_provider_and_kind(gateway, upstream):
     upstream.script(BUSY)
     assert ask(gateway, "chat", "on-chat") == 429
