@@ -7,6 +7,7 @@ from typing import Final
 import trio
 from quart_trio import QuartTrio
 
+from gateway.counters.remote import RemoteCounters
 from gateway.endpoints.metrics import watch
 from gateway.exchange.service import Service
 from gateway.stores.store import Store, Unavailable
@@ -31,9 +32,13 @@ def add_life(app: QuartTrio, service: Service) -> None:
                 nursery.start_soon(service.health.prober.run, service.upstream)
                 await watch(service)
 
+    counters = service.allowances.counters
+
     async def begin() -> None:
         await service.kept_ledger.begin()
         app.nursery.start_soon(observe)
+        if isinstance(counters, RemoteCounters):
+            app.nursery.start_soon(counters.run)
         app.nursery.start_soon(recorder.run)
         background.nursery = app.nursery
         if store is not None:
@@ -43,6 +48,8 @@ def add_life(app: QuartTrio, service: Service) -> None:
         watching.cancel()
         service.ledger.audit.summarise()
         await background.finish()
+        if isinstance(counters, RemoteCounters):
+            await counters.finish()
         await recorder.finish()
         await service.kept_ledger.finish()
         await service.tracing.aclose()

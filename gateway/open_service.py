@@ -12,9 +12,10 @@ from gateway.access.shares import Shares, stored_by
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.seeds import budgets_of, seed
 from gateway.balancing.balancer import Balancer
-from gateway.config.loading import Config
+from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.config.redaction import secrets_in
 from gateway.conversations.background import Background, NoBackground
+from gateway.counters.counter import Counters
 from gateway.counters.open_counters import open_counters
 from gateway.exchange.replaced import Replaced
 from gateway.exchange.service import Service
@@ -65,7 +66,7 @@ def open_service(
         ledger.observers.append(metrics)
     if isinstance(tracing, Tracing):
         ledger.observers.append(tracing)
-    allowances = Allowances(config, open_counters(config.counters, shared))
+    allowances = Allowances(config, _counters(config, shared))
     if budgets := budgets_of(allowances):
         kept_ledger.then(partial(seed, allowances, budgets, config.entries))
     authenticator = Authenticator(config)
@@ -110,6 +111,15 @@ def _kept_ledger(config: Config, ledger: Ledger, store: Store | None) -> LedgerK
     kept.follow(config)
     ledger.observers.append(kept)
     return kept
+
+
+def _counters(config: Config, shared: SharedTables | None) -> Counters:
+    try:
+        return open_counters(config.counters, shared)
+    except ImportError:
+        kind = config.counters.type
+        found, advice = f"{kind} needs a package", f"pip install 'trigate[{kind}]'"
+        raise ConfigError((Mistake(str(config.path or ""), "counters.type", found, advice),)) from None
 
 
 def next_service(config: Config, service: Service) -> Service:

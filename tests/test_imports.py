@@ -32,7 +32,7 @@ ARROWS: Final = {
     "gateway.serving": "http",
     "gateway.upstream": "http",
     "gateway.config": "http providers.catalog providers.neutral",
-    "gateway.counters": "config shared",
+    "gateway.counters": "config shared stores",
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
     "gateway.loadtest": "config providers.catalog providers.grammar",
@@ -57,12 +57,12 @@ ARROWS: Final = {
         providers.grammar providers.neutral providers.responses request routing serving stores streaming telemetry
         upstream""",
     "gateway.endpoints": """
-        access allowances config conversations exchange http ledger logs providers.apis providers.neutral
+        access allowances config conversations counters exchange http ledger logs providers.apis providers.neutral
         providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
         access allowances balancing config conversations counters exchange health kept_ledger ledger routing serving
         shared stores telemetry upstream""",
-    "gateway.lifespan": "endpoints exchange stores",
+    "gateway.lifespan": "counters endpoints exchange stores",
     "gateway.mock": "endpoints exchange http providers.apis providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service serving stores",
     "gateway.asgi": "app config logs open_store",

@@ -11,7 +11,17 @@ from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry, 
 from gateway.config.spelling import spelled_value
 from providers.catalog.prices import Price
 
-FIXED: Final = ("listeners", "state_storage", "metrics", "tracing", "ca_path", "write_timeout", "drain", "drain_delay")
+FIXED: Final = (
+    "listeners",
+    "counters",
+    "state_storage",
+    "metrics",
+    "tracing",
+    "ca_path",
+    "write_timeout",
+    "drain",
+    "drain_delay",
+)
 """Settings of a ``Config`` that a running process keeps as they were when it started."""
 
 _NO_SETTING: Final = {
@@ -31,7 +41,7 @@ _NO_SETTING: Final = {
 _WRITTEN: Final[Mapping[str, str]] = {
     "ca_path": "overrides.upstream_tls_ca_path",
 }
-_SECRET: Final = {"key", "digest", "connection_string", "encryption_key", "headers", "ui_key"}
+_SECRET: Final = {"key", "digest", "connection_string", "url", "encryption_key", "headers", "ui_key"}
 _DERIVED: Final = {"provider", "model", "name", "pinned"}
 """Of an entry: they are in ``written``, in how it is called and in ``speaks``."""
 

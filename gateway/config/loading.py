@@ -18,6 +18,7 @@ from gateway.config.client_access import access_names
 from gateway.config.client_keys import build_client_keys, build_client_limits, build_ui_key
 from gateway.config.collector import collector
 from gateway.config.converter import ConversionFault, structure
+from gateway.config.counters import build_counters
 from gateway.config.document import ConfigError, Document, Mistake
 from gateway.config.doubtful_routes import doubtful
 from gateway.config.entries import Entries, EntryDefaults, build_entries
@@ -282,6 +283,7 @@ def _config(raw: RawConfig, findings: Findings) -> tuple[Config, Entries]:
         audit=raw.audit,
         trusted_proxies=raw.trusted_proxies,
         state_storage=state_storage,
+        counters=build_counters(raw.counters, findings),
         timezone=raw.timezone or "UTC",
         reserve=raw.reserve,
         charge_undelivered=raw.charge_undelivered,

@@ -36,9 +36,9 @@ def secrets_in(config: Config) -> Secrets:
     ]
     found += [key.key for client in config.client_keys for key in client.keys if key.key]
     storage = config.state_storage
-    if storage is not None and storage.connection_string:
-        found.append(storage.connection_string)
-        found.append(urlsplit(storage.connection_string).password or "")
+    for address in (None if storage is None else storage.connection_string, config.counters.url):
+        if address:
+            found += [address, urlsplit(address).password or ""]
     return tuple(dict.fromkeys(filter(None, found)))
 
 

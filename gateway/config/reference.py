@@ -15,6 +15,7 @@ from gateway.config.schema import (
     RawClientKey,
     RawClientLimits,
     RawConfig,
+    RawCounters,
     RawEntry,
     RawEntryPreference,
     RawHedge,
@@ -101,6 +102,10 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "state_storage": Key(
             "Where responses, conversations and threads are kept; see [below](#state_storage).",
             "in memory",
+        ),
+        "counters": Key(
+            "Where rates, requests at once and budgets are counted; see [below](#counters).",
+            "in memory, for all workers of this machine",
         ),
         "timezone": Key(
             "Where the hours, days, weeks and months of [budgets](#budgets) begin: a name such as `Europe/Berlin`.",
@@ -528,6 +533,23 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "key": Key("The key, best from a variable."),
         "sha256": Key("In place of `key`, its digest."),
         "until": Key("The end of this key, as the client's `until` above; of the two, the earlier one holds.", "never"),
+    },
+    RawCounters: {
+        "type": Key(
+            "`memory` is one for all workers of this machine, and ends with them. `redis` (Valkey, too) and `postgres` "
+            "are for several gateways, which together keep each limit; see [limits](limits.md#several-gateways).",
+            "`memory`",
+        ),
+        "url": Key(
+            "`redis`, `postgres`, required: `rediss://user:password@host:6379/0` (`redis://` without TLS, "
+            "`unix:///path/socket`), `postgresql://user:password@host:5432/database`. Keys begin with `{trigate}:`, "
+            "tables with `trigate_`.",
+        ),
+        "when_down": Key(
+            "While it is away: `share`, each process goes on with its share of what was left; `refuse`, what is "
+            "limited is refused with 429.",
+            "`share`",
+        ),
     },
     RawStateStorage: {
         "type": Key("`memory` ends with the process, `none` keeps nothing.", "required"),

@@ -263,6 +263,13 @@ class RawClientLimits:
 
 
 @attrs.frozen
+class RawCounters:
+    type: Literal["memory", "redis", "postgres"] = "memory"
+    url: Secret | None = None
+    when_down: Literal["share", "refuse"] = "share"
+
+
+@attrs.frozen
 class RawLimits:
     request_body: Size | None = None
     elements: Count | None = None
@@ -420,7 +427,7 @@ class RawConfig:
     routing: Any = attrs.field(default=None, metadata=later(_BY_NAME))
     routing_preferences: tuple[RawPreference, ...] | None = None
     ratelimits: tuple[RawRootLimit, ...] | None = None
-    counters: Any = attrs.field(default=None, metadata=later("each gateway counts for itself, with all of its workers"))
+    counters: RawCounters | None = None
     timezone: ZoneName | None = None
     reserve: Reserve = "expected"
     charge_undelivered: bool = True

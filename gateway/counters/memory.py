@@ -89,6 +89,17 @@ class LocalCounters:
         state.used = max(state.used, used)
         self._changed(counter)
 
+    def hold(self, claim: Claim) -> None:
+        """Take all debits of ``claim``, whether there is room or not."""
+        self._open.add(claim.id)
+        for one in claim.debits:
+            self._take(one, self._clock())
+
+    def fill(self, rate: RateCounter, full: float) -> None:
+        """Know that ``rate`` has refilled at the moment ``full``, or later."""
+        state = self._state(rate)
+        state.full = max(state.full, full)
+
     def on_settled(self, tell: Tell) -> None:
         self._tell.append(tell)
 

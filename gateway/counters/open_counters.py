@@ -1,12 +1,34 @@
 """The counters that a configuration asks for."""
 
+from typing import assert_never
+
 from gateway.config.allowances import CounterSettings
 from gateway.counters.counter import Counters
 from gateway.counters.memory import LocalCounters
+from gateway.counters.remote import CounterStore, RemoteCounters
 from gateway.counters.workers import WorkerCounters
 from gateway.shared.tables import SharedTables
 
 
 def open_counters(settings: CounterSettings, shared: SharedTables | None = None) -> Counters:
-    """Where all configurations of this process count; ``shared`` is what it has in common with other workers."""
-    return LocalCounters() if shared is None else WorkerCounters(shared.amounts, shared.clock)
+    """Where all configurations of this process count; ``shared`` is what it has in common with other workers. Raises
+    ``ImportError`` for a package that is missing."""
+    if settings.type == "memory":
+        return LocalCounters() if shared is None else WorkerCounters(shared.amounts, shared.clock)
+    return RemoteCounters(_store(settings), settings.when_down)
+
+
+def _store(settings: CounterSettings) -> CounterStore:
+    assert settings.url is not None
+    match settings.type:
+        case "redis":
+            from gateway.counters.redis import RedisCounters  # who has no use for it does not pay for it
+
+            return RedisCounters(settings.url)
+        case "postgres":
+            from gateway.counters.postgres import PostgresCounters
+
+            return PostgresCounters(settings.url)
+        case "memory":
+            raise ValueError("memory is no store")
+    assert_never(settings.type)

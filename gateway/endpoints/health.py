@@ -6,6 +6,7 @@ from typing import Any, Final
 from quart import request
 from quart_trio import QuartTrio
 
+from gateway.counters.remote import RemoteCounters
 from gateway.endpoints.answers import ids, json_answer, refused
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.service import Service
@@ -44,10 +45,15 @@ def add_health(app: QuartTrio, service: Service, page: str | None) -> None:
             except GatewayError as error:
                 return refused(error.failed, "chat", service.ledger)
             states = service.health.target_states()
-            targets = {"targets": [{**one.fields(time.time()), **scores(one.key)} for one in states]}
+            targets = {"targets": [{**one.fields(time.time()), **scores(one.key)} for one in states], **counting()}
         if service.lifecycle.draining:
             return json_answer({"status": "draining", **targets}, 503)
         return json_answer({"status": "ready", **targets})
+
+    def counting() -> dict[str, Any]:
+        """Whether the store is there in which several gateways count, where there is one."""
+        counters = service.allowances.counters
+        return {"counters": counters.state()} if isinstance(counters, RemoteCounters) else {}
 
     def scores(key: bytes) -> dict[str, Any]:
         """What choices among targets look at, of the one with this ``key``."""

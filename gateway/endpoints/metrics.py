@@ -11,6 +11,7 @@ from quart_trio import QuartTrio
 
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.standing import standings
+from gateway.counters.remote import RemoteCounters
 from gateway.endpoints.answers import NOSNIFF, refused
 from gateway.exchange.service import Service
 from gateway.http.response import Response
@@ -22,6 +23,8 @@ from gateway.telemetry.metrics import (
     BUDGET_HELD,
     BUDGET_USED,
     CONTENT_TYPE,
+    COUNTED_ALONE,
+    COUNTERS_AWAY,
     LAG,
     LEDGER_LOST,
     LIMIT_USED,
@@ -93,6 +96,10 @@ def _look(service: Service, metrics: Metrics) -> None:
     metrics.look_at_refusals(service.allowances.refusals)
     if lost := service.kept_ledger.take_lost():
         metrics.add(LEDGER_LOST, by=lost)
+    counters = service.allowances.counters
+    if isinstance(counters, RemoteCounters):
+        metrics.set(COUNTERS_AWAY, int(counters.is_away))
+        metrics.add(COUNTED_ALONE, by=counters.take_alone())
     health = service.health
     out = Counter(state.entry for state in health.target_states() if state.state != "in")
     metrics.look_at_targets(out, health.transitions.taken())

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, LiteralString, TypeAlias, TypeVar, cast
+from typing import Any, Final, LiteralString, Self, TypeAlias, TypeVar, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -244,8 +244,8 @@ class PostgresDatabase:
             raise Unavailable(_reason(error)) from error
 
 
-class _Server:
-    """A connection to the server."""
+class PostgresConnection:
+    """A connection to a server; each of its transactions begins with the statements ``begin``."""
 
     def __init__(self, connection_string: str, begin: str) -> None:
         self._begin = begin
@@ -254,10 +254,6 @@ class _Server:
         self.db: Connection = psycopg.connect(
             make_conninfo(**{**DEFAULTS, **given}), autocommit=True, prepare_threshold=None
         )
-
-    def prepare(self) -> None:
-        if _version(self.db) != len(MIGRATIONS):
-            self.transact(_migrate)
 
     def is_good(self) -> bool:
         """Look for something to read: a server that ends says so, or its machine closes the connection."""
@@ -275,7 +271,8 @@ class _Server:
     def close(self) -> None:
         self.db.close()
 
-    def transact(self, work: "Callable[[_Server], T]") -> T:
+    def transact(self, work: Callable[[Self], T]) -> T:
+        """The result of ``work``, in a transaction of its own."""
         self.db.execute(self._begin)
         try:
             result = work(self)
@@ -286,7 +283,13 @@ class _Server:
             raise
         return result
 
-    # What the store needs of it
+
+class _Server(PostgresConnection):
+    """A connection to the server with a store's tables."""
+
+    def prepare(self) -> None:
+        if _version(self.db) != len(MIGRATIONS):
+            self.transact(_migrate)
 
     def rows(self, statement: LiteralString, **values: Any) -> list[tuple[Any, ...]]:
         cursor = self.db.execute(statement, _parameters(values), binary=True)

@@ -186,6 +186,14 @@ KEYS_STALE = MetricRow(
     "trigate_stored_keys_stale_seconds", "greatest",
     "Since when the keys in `state_storage` cannot be read: those that were read last go on.",
 )  # fmt: skip
+COUNTERS_AWAY = MetricRow(
+    "trigate_counters_away", "sum",
+    "Processes that do not reach the store of `counters`, and hold limits by their share.",
+)  # fmt: skip
+COUNTED_ALONE = MetricRow(
+    "trigate_counted_alone_total", "counter",
+    "Requests whose limits were decided without the store of `counters`, or refused for want of it.",
+)  # fmt: skip
 LAG = MetricRow(
     "trigate_event_loop_lag_seconds",
     "histogram",
@@ -208,8 +216,8 @@ ROWS: Final = (
     EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, ESTIMATED, COST, UNPRICED, BUDGET_USED,
     BUDGET_HELD, LIMIT_USED, LIMIT_REFUSALS, DROPS, UPSTREAM_ERRORS, DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES,
     TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY, TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS,
-    BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LEDGER_LOST, KEYS_STALE, LAG, MEMORY, CPU, WORKERS,
-    DRAINING, RELOADS, SPANS, BUILD,
+    BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LEDGER_LOST, KEYS_STALE, COUNTERS_AWAY, COUNTED_ALONE, LAG,
+    MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS, BUILD,
 )  # fmt: skip
 
 LABELS: Final[Mapping[str, str]] = {

@@ -46,6 +46,7 @@ PLACES: Mapping[str, type] = {
     "client_keys": schema.RawClientKey,
     "client_groups": schema.RawClientGroup,
     "Several keys": schema.RawAcceptedKey,
+    "counters": schema.RawCounters,
     "state_storage": schema.RawStateStorage,
     "ledger": schema.RawKeptLedger,
     "metrics": schema.RawMetrics,

@@ -110,7 +110,7 @@ FULL: dict[str, Any] = {
         {"name": "code", "description": "d", "models": ["four"], "selection_policy": {"prefer": "fastest"}},
     ],
     "ratelimits": [{"model": "four", "selector": {"key": "x-team"}, "limit": {"tokens": 5, "unit": "day"}}],
-    "counters": {"type": "redis", "url": "$KEY"},
+    "counters": {"type": "redis", "url": "redis://:$KEY@localhost"},
     "cors": ["https://app.example", "*"],
     "state_storage": {"type": "sqlite", "path": "/tmp/a", "ttl": "7d", "encryption_key": "A" * 43 + "="},
     "tracing": {"random_sampling": 100, "endpoint": "http://localhost:4318"},

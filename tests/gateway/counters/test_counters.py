@@ -9,12 +9,14 @@ import pytest
 
 from gateway.counters.counter import Claim, Counter, Counters, Debit, Level, RateCounter, SlotCounter, SumCounter
 from gateway.counters.memory import LocalCounters
+from gateway.counters.remote import CounterStore, RemoteCounters
 from gateway.counters.workers import WorkerCounters
 from gateway.shared.amounts import SharedAmounts
 from gateway.shared.layout import GROUP, Layout
 from gateway.shared.memory import SharedMemory
 
-KINDS = ("memory", "workers")
+STORES = [pytest.param(name, marks=pytest.mark.process) for name in ("redis", "postgres")]
+KINDS = ("memory", "workers", *STORES)
 IDS = itertools.count()
 DAY = 86_400.0
 
@@ -45,8 +47,29 @@ def kind(request) -> str:
 
 
 @pytest.fixture
-async def counters(kind) -> AsyncIterator[Counters]:
-    if kind == "memory":
+def store(kind, request) -> CounterStore | None:
+    """Where several processes count; here, because the reason of a skip gets lost in an async fixture."""
+    if kind == "redis":
+        from gateway.counters.redis import RedisCounters
+
+        server = request.getfixturevalue("redis_server")
+        server.say("FLUSHALL")
+        return RedisCounters(server.url)
+    if kind == "postgres":
+        from gateway.counters.postgres import PostgresCounters
+
+        return PostgresCounters(request.getfixturevalue("database"))
+    return None
+
+
+@pytest.fixture
+async def counters(kind, store, nursery) -> AsyncIterator[Counters]:
+    if store is not None:
+        remote = RemoteCounters(store, limit=5.0)
+        nursery.start_soon(remote.run)
+        yield remote
+        await remote.finish()
+    elif kind == "memory":
         yield LocalCounters()
     else:
         with SharedMemory.make(Layout(3, {}, GROUP, 8 * GROUP)) as memory:

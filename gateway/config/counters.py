@@ -1,0 +1,38 @@
+"""Where limits are counted, and what that needs."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.config.allowances import CounterSettings
+from gateway.config.expanded import Unresolved
+from gateway.config.findings import Findings
+from gateway.config.schema import RawCounters
+from gateway.config.urls import is_loopback
+
+_SUCH_AS: Final = {
+    "redis": "rediss://:$PASSWORD@redis.example:6379/0",
+    "postgres": "postgresql://trigate:$PASSWORD@db.example:5432/trigate",
+}
+_SCHEMES: Final = {"redis": ("redis", "rediss", "unix"), "postgres": ("postgresql", "postgres")}
+
+
+def build_counters(raw: RawCounters | None, findings: Findings) -> CounterSettings:
+    if raw is None:
+        return CounterSettings()
+    url, place = raw.url, ("counters", "url")
+    if raw.type == "memory":
+        if url is not None:
+            findings.no_effect(place, "memory has no use for it, ignored")
+    elif place not in findings.faulty and not isinstance(url, Unresolved):
+        advice = f"write one such as {_SUCH_AS[raw.type]}"
+        if not url:
+            findings.wrong(place, f"{raw.type} needs a url", advice)
+        elif url.partition("://")[0] not in _SCHEMES[raw.type]:
+            findings.wrong(place, f"no address of {raw.type}", advice)
+        elif _crosses_in_clear(url):
+            findings.warn("counters: Redis on another machine is asked without TLS: write rediss://, if it can")
+    return CounterSettings(raw.type, url, raw.when_down)
+
+
+def _crosses_in_clear(url: str) -> bool:
+    return url.startswith("redis://") and not is_loopback(urlsplit(url).hostname or "localhost")

@@ -1,0 +1,226 @@
+"""Counters in Redis or Valkey: a script does each step there, at once and by the server's clock. Needs the extra
+``redis``."""
+
+import contextlib
+import hashlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Final, cast
+
+import coredis
+import trio
+from coredis.exceptions import AuthenticationError, AuthorizationError, NoScriptError, RedisError
+from coredis.retry import NoRetryPolicy
+
+from gateway.counters.remote import AskStore, StoreAway
+
+_SCRIPT: Final = """
+local asked, P = cjson.decode(ARGV[1]), '{trigate}:'
+local ALIVE, me, opened = KEYS[1], P..'process:'..asked.name, P..'claims:'..asked.name
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
+
+local last = tonumber(redis.call('HGET', me, 'number') or '0')
+if last == asked.number and last > 0 then return redis.call('HGET', me, 'reply') end
+if last ~= asked.number - 1 or (last == 0 and asked.joins == 0) then return '{"lost":1}' end
+
+local function whole(number) return string.format('%.0f', number) end
+local function place(counter) return P..'counter:'..counter[2] end
+local function full_of(key) return tonumber(redis.call('GET', key) or '0') end
+
+local function fill(key, full)
+    if full > now then redis.call('SET', key, string.format('%.6f', full), 'PX', whole((full - now) * 1000 + 1000))
+    else redis.call('DEL', key) end
+end
+
+local function debit(key, refill, amount)
+    local full = full_of(key)
+    if amount > 0 and full < now then full = now end
+    if amount ~= 0 then fill(key, full + amount * refill) end
+end
+
+local function keep(key, counter)
+    if counter[1] == 'sum' then redis.call('EXPIREAT', key, whole(math.min(counter[4], now + 4000000) + 3600)) end
+end
+
+local function hold(name, debits, rates)
+    if redis.call('HEXISTS', opened, name) == 1 then return end
+    local kept = {}
+    for _, one in ipairs(debits) do
+        local key = place(one)
+        if one[1] == 'rate' then
+            if rates then debit(key, one[3], tonumber(one[6])) end
+        elseif one[6] ~= '0' then
+            redis.call('HINCRBY', key, 'held', one[6])
+            keep(key, one)
+        end
+        kept[#kept + 1] = {one[1], key, one[1] == 'rate' and one[3] or 0, one[6]}
+    end
+    redis.call('HSET', opened, name, cjson.encode(kept))
+end
+
+local function release(of, name, refund)
+    local kept = redis.call('HGET', of, name)
+    if not kept then return end
+    redis.call('HDEL', of, name)
+    for _, one in ipairs(cjson.decode(kept)) do
+        if one[1] == 'rate' then
+            if refund then debit(one[2], one[3], -tonumber(one[4])) end
+        elseif one[4] ~= '0' then
+            if redis.call('HINCRBY', one[2], 'held', '-'..one[4]) <= 0 then redis.call('HDEL', one[2], 'held') end
+        end
+    end
+end
+
+local function forget(name, most)
+    redis.call('DEL', P..'process:'..name)
+    local of, count = P..'claims:'..name, 0
+    for index, id in ipairs(redis.call('HSCAN', of, '0', 'COUNT', most)[2]) do
+        if index % 2 == 1 then release(of, id, false); count = count + 1 end
+    end
+    if redis.call('EXISTS', of) == 0 then redis.call('ZREM', ALIVE, name); return true end
+end
+
+local function state(counter)
+    if counter[1] == 'rate' then return full_of(place(counter)), 0, 0, 0 end
+    local found = redis.call('HMGET', place(counter), 'used', 'held')
+    local before, waiting = 0, 0
+    for _, key in ipairs(counter[5]) do
+        local slice = redis.call('HMGET', P..'counter:'..key, 'used', 'held')
+        before, waiting = before + tonumber(slice[1] or '0'), waiting + tonumber(slice[2] or '0')
+    end
+    return tonumber(found[1] or '0'), tonumber(found[2] or '0'), before, waiting
+end
+
+local function told(counter)
+    local value, held, before, waiting = state(counter)
+    local text = counter[1] == 'rate' and string.format('%.6f', value) or whole(value)
+    return '['..text..','..whole(held)..','..whole(before)..','..whole(waiting)..']'
+end
+
+local function fits(one)
+    local amount = tonumber(one[6])
+    if amount == 0 then return true end
+    local value, held, before, waiting = state(one)
+    if one[1] == 'rate' then
+        return math.max(value, now) + math.min(amount * one[3], one[4]) - now - one[4] <= 0.000001
+    end
+    return value + held + before + waiting + amount <= tonumber(one[3])
+end
+
+for _, name in ipairs(asked.former) do while not forget(name, 100) do end end
+for _, one in ipairs(asked.raised) do
+    local key = place(one)
+    if one[1] == 'rate' then
+        if tonumber(one[6]) > full_of(key) then fill(key, tonumber(one[6])) end
+    elseif tonumber(one[6]) > tonumber(redis.call('HGET', key, 'used') or '0') then
+        redis.call('HSET', key, 'used', one[6])
+        keep(key, one)
+    end
+end
+for _, one in ipairs(asked.holds) do hold(one[1], one[2], false) end
+for _, one in ipairs(asked.ended) do release(opened, one[1], one[2] == 1) end
+
+local added = {}
+for index, one in ipairs(asked.added) do
+    if one[1] == 'rate' then debit(place(one), one[3], tonumber(one[6]))
+    else redis.call('HINCRBY', place(one), 'used', one[6]); keep(place(one), one) end
+    added[index] = told(one)
+end
+
+local reserved = {}
+for index, claims in ipairs(asked.reserved) do
+    local room, states = true, {}
+    for _, claim in ipairs(claims) do
+        for _, one in ipairs(claim[2]) do room = fits(one) and room end
+    end
+    for _, claim in ipairs(claims) do
+        if room then hold(claim[1], claim[2], true) end
+        for _, one in ipairs(claim[2]) do states[#states + 1] = told(one) end
+    end
+    reserved[index] = '['..(room and 1 or 0)..',['..table.concat(states, ',')..']]'
+end
+
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', ALIVE, '-inf', '('..string.format('%.3f', now - asked.lease))) do
+    if name ~= asked.name and not forget(name, 100) then break end
+end
+redis.call('ZADD', ALIVE, string.format('%.3f', now), asked.name)
+local reply = '{"time":'..string.format('%.6f', now)..',"alive":'..redis.call('ZCARD', ALIVE)
+    ..',"reserved":['..table.concat(reserved, ',')..'],"added":['..table.concat(added, ',')..']}'
+if asked.leaves == 1 then
+    forget(asked.name, 1000)
+else
+    redis.call('HSET', me, 'number', asked.number, 'reply', reply)
+end
+return reply
+"""
+"""One step (``steps.py``). Rates are the moments at which they have refilled, sums and slots hashes of what is used and
+held; a process has a hash of its open claims, its last step with the answer, and a moment among those alive. All keys
+have one hash tag, so that a cluster keeps them together."""
+
+_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_ALIVE: Final = b"{trigate}:alive"
+_FAILURES: Final = (RedisError, OSError)
+
+logging.getLogger("coredis").setLevel(logging.CRITICAL)  # what it would tell with a traceback is told here in a line
+
+
+class RedisCounters:
+    """A server at ``url``: ``redis://``, with TLS ``rediss://``, or ``unix://``."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @property
+    def title(self) -> str:
+        return "Redis"
+
+    @contextlib.asynccontextmanager
+    async def connect(self) -> AsyncIterator[AskStore]:
+        try:
+            # Sent again is only what this process decides to send again, in the order of its steps.
+            never = NoRetryPolicy()
+            client = coredis.Redis.from_url(self._url, retry_policy=never, max_connections=1, verify_version=False)
+            async with client:
+                yield Asking(client).ask
+        except _FAILURES as error:
+            raise StoreAway(_reason(error)) from None
+        except BaseExceptionGroup as group:  # of the client's nursery
+            expected, others = group.split((*_FAILURES, StoreAway))
+            if expected is None or others is not None:
+                raise
+            raise StoreAway(_reason(expected)) from None
+
+
+class Asking:
+    """One connection."""
+
+    def __init__(self, client: "coredis.Redis[bytes]") -> None:
+        self._client = client
+
+    async def ask(self, text: bytes, limit: float) -> bytes:
+        with trio.move_on_after(limit):
+            try:
+                return await self._step(text)
+            except _FAILURES as error:
+                raise StoreAway(_reason(error)) from None
+        raise StoreAway(f"no answer for {limit:g} s")
+
+    async def _step(self, text: bytes) -> bytes:
+        try:
+            return cast("bytes", await self._client.evalsha(_SHA, [_ALIVE], [text]))
+        except NoScriptError:
+            return cast("bytes", await self._client.eval(_SCRIPT, [_ALIVE], [text]))
+
+
+def _reason(error: BaseException) -> str:
+    """In words of ours: the server's own may repeat what it was told."""
+    if isinstance(error, BaseExceptionGroup):
+        return _reason(error.exceptions[0])
+    if isinstance(error, StoreAway):
+        return str(error)
+    if isinstance(error, AuthenticationError):
+        return "it refuses the user or the password"
+    if isinstance(error, AuthorizationError):
+        return "its user may not run scripts on keys that begin with {trigate}:"
+    return "it cannot be reached"

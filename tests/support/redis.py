@@ -1,0 +1,86 @@
+"""A real Redis or Valkey server of a test's own, from the distribution's package, on a Unix socket alone."""
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from tests.support.harness import START_SECONDS, eventually
+
+MISSING = "needs Redis' or Valkey's server (apt-get install redis-server)"
+
+
+def binary() -> str | None:
+    return shutil.which("valkey-server") or shutil.which("redis-server")
+
+
+@attrs.define
+class RedisServer:
+    """One in ``directory``, where it keeps a snapshot if it is told to."""
+
+    bin: str
+    directory: Path
+    options: tuple[str, ...] = ()
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / "socket"
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        options = ("--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.directory), "--save", "")
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen([self.bin, *options, *self.options], stdout=log, stderr=log)
+        eventually(self._is_ready, START_SECONDS, "Redis")
+
+    def stop(self) -> None:
+        """At once, as in a crash."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait(START_SECONDS)
+            self.process = None
+
+    def empty(self) -> None:
+        """Without what it had kept."""
+        (self.directory / "dump.rdb").unlink(missing_ok=True)
+
+    def pause(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def say(self, *words: str) -> bytes:
+        """What it answers to a command."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(5)
+            sock.connect(str(self.socket))
+            parts = [f"*{len(words)}\r\n", *(f"${len(word)}\r\n{word}\r\n" for word in words)]
+            sock.sendall("".join(parts).encode())
+            return sock.recv(65536)
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.say("PING") in (b"+PONG\r\n", b"-NOAUTH Authentication required.\r\n")
+        except OSError:
+            return False
+
+
+@contextlib.contextmanager
+def running_redis(bin: str, *options: str) -> Iterator[RedisServer]:
+    with tempfile.TemporaryDirectory(prefix="tg-redis-", dir="/tmp") as name:
+        server = RedisServer(bin, Path(name), options)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
