@@ -137,6 +137,7 @@ class RemoteCounters:
         self._unknown: dict[str, Claim] = {}  # what is held and the store does not know of, by names
         self._ended: dict[str, bool] = {}  # names of what is not held any longer; true: not even its rates were used
         self._added: dict[bytes, tuple[Counter, int]] = {}
+        self._telling: dict[bytes, tuple[Counter, int]] = {}  # what was added and is on its way
         self._raised: dict[bytes, tuple[SumCounter, int]] = {}
         self._known: OrderedDict[bytes, Known] = OrderedDict()
         self._alive = 1
@@ -199,10 +200,14 @@ class RemoteCounters:
 
     def level(self, counter: Counter) -> Level:
         known = self._known.get(counter.key) or Known(counter)
-        _, added = self._added.get(counter.key, (counter, 0))
+        added = self._untold(counter)
         if isinstance(counter, RateCounter):
             return Level(max(0, level_of(counter, known.full, self._now()) + added))
         return Level(known.used + added, known.held)
+
+    def _untold(self, counter: Counter) -> int:
+        """What was used of it and the store has not confirmed."""
+        return sum(found[counter.key][1] for found in (self._added, self._telling) if counter.key in found)
 
     def room(self, debit: Debit) -> Shortage | None:
         counter = debit.counter
@@ -226,7 +231,9 @@ class RemoteCounters:
     def _go_alone(self, why: str) -> None:
         if self._share is not None:
             return
-        self._share = Share(self._alive, self._known, self._ahead, [one.claim for one in self._open.values()])
+        open = [one.claim for one in self._open.values()]
+        untold = {key: self._untold(counter) for key, (counter, _) in {**self._telling, **self._added}.items()}
+        self._share = Share(self._alive, self._known, untold, self._ahead, open)
         self._away_since = self._clock()
         instead = (
             "limits are held by this process' share" if self._when_down == "share" else "what is limited is refused"
@@ -359,6 +366,7 @@ class RemoteCounters:
             added=list(self._added.values()),
             reserved=[list(zip(one.names, one.claims, strict=True)) for one in waiting],
         )  # fmt: skip
+        self._telling = self._added
         self._unknown, self._ended, self._added, self._raised = {}, {}, {}, {}
         return _Batch(step, encoded(step), waiting)
 
@@ -372,6 +380,7 @@ class RemoteCounters:
     ) -> None:
         """Take in the answer to a step."""
         self._sent = None
+        self._telling = {}
         self._step = batch.step.number
         self._alive = max(1, alive)
         self._ahead = time - self._clock()
@@ -414,6 +423,7 @@ class RemoteCounters:
         log.warning("the shared counters (%s) have lost what they were told; they are told again", self._store.title)
         self._former.append(self._name)
         self._name, self._step, self._joining, self._sent = _new_name(), 0, True, None
+        self._telling = {}
         for counter, amount in batch.step.added:
             self._add(counter, amount)
         for waiting in reversed(batch.waiting):

@@ -38,12 +38,21 @@ class Known:
 
 
 class Share:
-    """The share of one of ``alive`` processes, of what ``known`` says is left; ``ahead`` are the seconds by which the
-    store's clock is. ``open`` are claims of its own that are not settled."""
+    """The share of one of ``alive`` processes, of what ``known`` says is left, without what this process has used and
+    not told (``untold``); ``ahead`` are the seconds by which the store's clock is. ``open`` are claims of its own that
+    are not settled."""
 
-    def __init__(self, alive: int, known: Mapping[bytes, Known], ahead: float, open: Sequence[Claim]) -> None:
+    def __init__(
+        self,
+        alive: int,
+        known: Mapping[bytes, Known],
+        untold: Mapping[bytes, int],
+        ahead: float,
+        open: Sequence[Claim],
+    ) -> None:
         self._alive = alive
         self._known = known
+        self._untold = untold
         self._counters = LocalCounters()
         self._ahead = ahead
         self._own: dict[bytes, int] = {}
@@ -83,7 +92,8 @@ class Share:
                 part = attrs.evolve(counter, most=min(counter.most, max(1, counter.most // self._alive)))
             case SumCounter():
                 own = self._own.get(counter.key, 0)
-                taken = own if known is None else max(own, known.held) + known.used
+                known = known or Known(counter)
+                taken = max(own, known.held) + known.used + self._untold.get(counter.key, 0)
                 part = attrs.evolve(counter, most=own + max(0, counter.most - taken) // self._alive, earlier=())
         return Debit(part, debit.amount)
 
