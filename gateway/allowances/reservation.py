@@ -7,7 +7,7 @@ Whatever ends the request settles all that is still open, exactly once.
 import enum
 import itertools
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import attrs
@@ -234,21 +234,29 @@ class Reservation:
     def left(self, record: Record) -> Headers:
         """The headers that tell the client what is left of its budgets: for a whole answer behind it, for a stream
         behind what is reserved for it."""
-        allowances = self._allowances
-        budgets = [one for one in allowances.of_client(record.client) if isinstance(one, BudgetAllowance)]
-        if not budgets:
-            return ()
-        back: dict[Allowance, int] = {}
-        if (client := self._client) is not None and record.whole:
-            used = client.used(_consumed(record.charges()))
-            debits = zip(client.allowances, client.claim.debits, used, strict=True)
-            back = {one: debit.amount - amount for one, debit, amount in debits}
-        found = []
-        for one in budgets:
-            if (counter := one.counter(self.at, record.run)) is not None:
-                level = allowances.counters.level(counter)
-                found.append((one, counter.most - level.used - level.held + back.get(one, 0)))
-        return left_headers(found)
+        level = self._allowances.counters.level
+        found: list[tuple[BudgetAllowance, int]] = []
+        for one, counter, back in self._budget_counters(record):
+            now = level(counter)
+            found.append((one, counter.most - now.used - now.held + back))
+        return left_headers(found) if found else ()
+
+    def _budget_counters(self, record: Record) -> Iterator[tuple[BudgetAllowance, SumCounter, int]]:
+        """The client's budgets with their counters, and what of its own reservation goes back as far as is known."""
+        if (client := self._client) is None:
+            for one in self._allowances.of_client(record.client):
+                if isinstance(one, BudgetAllowance) and (counter := one.counter(self.at, record.run)) is not None:
+                    yield one, counter, 0
+            return
+        consumption = _consumed(record.charges()) if record.whole else None
+        for allowance, debit in zip(client.allowances, client.claim.debits, strict=True):
+            if isinstance(allowance, BudgetAllowance) and isinstance(debit.counter, SumCounter):
+                used = (
+                    debit.amount
+                    if consumption is None
+                    else measured(allowance.measure, consumption, count_cached=False)
+                )
+                yield allowance, debit.counter, debit.amount - used
 
     # At the end
 

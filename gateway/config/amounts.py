@@ -14,6 +14,8 @@ Period: TypeAlias = Calendar | Rolling | Literal["run"]
 MOST: Final = 9 * 10**15
 """Nano-dollars (nine million dollars) or tokens: a shared store may count in floating point, exactly up to 2^53."""
 
+_HUNDREDTH_OF_A_CENT: Final = NANOS // 10**4
+
 _AMOUNT: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*([kKmMbB]?)\s*(usd|tokens?)", re.IGNORECASE)
 _DOLLARS: Final = re.compile(r"\$\s*([0-9.]+[kKmM]?)")
 _TIMES: Final[Mapping[str, int]] = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
@@ -57,10 +59,12 @@ def spelled_amount(amount: int, currency: Currency) -> str:
 
 def dollars(nanos: int) -> str:
     """Nano-dollars in dollars: to a hundredth of a cent, or exactly below that; no exponent and no zeros at the end."""
-    exact = Decimal(nanos).scaleb(-9)
-    shown = exact.quantize(Decimal("0.0001")) if abs(nanos) >= NANOS // 10**3 else exact
-    text = f"{shown:f}"
-    return text.rstrip("0").rstrip(".") or "0" if "." in text else text
+    size = abs(nanos)
+    if size >= NANOS // 10**3:
+        size = (size + _HUNDREDTH_OF_A_CENT // 2) // _HUNDREDTH_OF_A_CENT * _HUNDREDTH_OF_A_CENT
+    whole, rest = divmod(size, NANOS)
+    decimals = f".{rest:09d}".rstrip("0") if rest else ""
+    return f"{'-' if nanos < 0 else ''}{whole}{decimals}"
 
 
 def _read_amount(amount: str, value: Any, expected: str, whole: str) -> tuple[int, Currency]:

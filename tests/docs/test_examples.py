@@ -25,7 +25,8 @@ def order(config: Config, name: str) -> list[list[str]]:
 def test_all_of_an_example_has_an_effect(path):
     config = example(path.stem)
     assert {mistake.path for mistake in config.ineffective} <= {"counters"}
-    others = [text for text in config.warnings if "what has been spent is forgotten when the process ends" not in text]
+    expected = ("what has been spent is forgotten when the process ends", "counters: accepted, not enforced yet")
+    others = [text for text in config.warnings if not any(words in text for words in expected)]
     assert all(text.endswith("with a longer prompt it is passed over") for text in others), others
 
 
