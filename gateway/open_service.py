@@ -60,7 +60,7 @@ def open_service(
         ledger.observers.append(to_folder)
     lifecycle.on_flush(ledger.flush)
     metrics = open_metrics(config, ledger.mask)
-    kept_ledger = _kept_ledger(config, ledger, store)
+    kept_ledger = _kept_ledger(config, ledger, store, lifecycle)
     tracing = open_tracing(config, metrics, ledger.mask)
     if isinstance(metrics, Metrics):
         ledger.observers.append(metrics)
@@ -101,7 +101,7 @@ def open_service(
     )
 
 
-def _kept_ledger(config: Config, ledger: Ledger, store: Store | None) -> LedgerKeeping:
+def _kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle: Lifecycle) -> LedgerKeeping:
     """What keeps the lines of ``ledger``, where there is a database for them."""
     storage = config.state_storage
     table = None if store is None else open_table(storage)
@@ -110,6 +110,7 @@ def _kept_ledger(config: Config, ledger: Ledger, store: Store | None) -> LedgerK
     kept = KeptLedger(table, storage.ledger.keep, storage.ledger.max_bytes // BYTES, ledger.mask)
     kept.follow(config)
     ledger.observers.append(kept)
+    lifecycle.on_flush(kept.write_here)  # behind the ledger's own, which settles what is open
     return kept
 
 

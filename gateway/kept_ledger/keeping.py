@@ -172,6 +172,15 @@ class KeptLedger:
         with trio.CancelScope(shield=True):
             await self._table.aclose()
 
+    def write_here(self) -> None:
+        """Write what waits, in this thread: a second signal ends the process at once. It stays, because a batch may be
+        on its way; what is written twice counts once."""
+        if self._waiting:
+            try:
+                self._table.add_here(tuple(self._waiting), self._masked)
+            except Unavailable as error:
+                log.error("%d lines of the ledger could not be kept: %s", len(self._waiting), error)
+
     async def flush(self) -> None:
         """Write what waits, as far as that succeeds. Cancelled, what has not been written goes on waiting."""
         async with self._writing:

@@ -113,13 +113,22 @@ class LedgerTable:
     async def add(self, lines: Sequence[tuple[int, LedgerLine]], masked: Callable[[str], str] = str) -> None:
         """Write ``lines``, each with its number, all or none. One that is there already stays as it is: what may have
         been written can be written again."""
+        await self._database.write(self._adding(lines, masked))
+
+    def add_here(self, lines: Sequence[tuple[int, LedgerLine]], masked: Callable[[str], str] = str) -> None:
+        """The same at once, in this thread: the process is about to exit."""
+        self._database.write_here(self._adding(lines, masked))
+
+    def _adding(
+        self, lines: Sequence[tuple[int, LedgerLine]], masked: Callable[[str], str]
+    ) -> Callable[[Session], None]:
         statement = self._sql.written(f"INSERT INTO {{ledger}} ({', '.join(_FIELDS)}) {{rows}} ON CONFLICT DO NOTHING")
 
         def work(session: Session) -> None:
             rows = [row for number, line in lines for row in rows_of(line, number, masked)]
             session.rows(statement, rows=msgspec.json.encode(rows).decode())
 
-        await self._database.write(work)
+        return work
 
     async def sums(
         self, by: Sequence[Dimension], periods: Sequence[tuple[int, int]], *, delivered_only: bool = False

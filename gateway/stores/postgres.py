@@ -228,8 +228,8 @@ class PostgresDatabase:
 
     def __init__(self, connection_string: str, most: int = CONNECTIONS, limit: float = LIMIT) -> None:
         # A statement ends before its connection is cut: the server then says why, and has not gone on without us.
-        begin = BEGIN.format(milliseconds=int(limit * 800))
-        self._pool = BlockingPool(partial(_Server, connection_string, begin), most, limit)
+        self._connection_string, self._begin = connection_string, BEGIN.format(milliseconds=int(limit * 800))
+        self._pool = BlockingPool(partial(_Server, connection_string, self._begin), most, limit)
 
     async def aclose(self) -> None:
         await self._pool.aclose()
@@ -240,6 +240,14 @@ class PostgresDatabase:
     async def write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
         try:
             return await self._pool.run(partial(_insist, work))
+        except psycopg.Error as error:
+            raise Unavailable(_reason(error)) from error
+
+    def write_here(self, work: Callable[[Session], T]) -> T:
+        try:
+            with contextlib.closing(_Server(self._connection_string, self._begin)) as server:
+                server.prepare()
+                return _insist(work, server)
         except psycopg.Error as error:
             raise Unavailable(_reason(error)) from error
 

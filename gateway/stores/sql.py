@@ -93,6 +93,11 @@ class Database(Protocol):
         """Run ``work`` in a thread and in one transaction; not ``limited``, for as long as it takes."""
         ...
 
+    def write_here(self, work: Callable[[Session], T]) -> T:
+        """Run ``work`` in one transaction, over a connection of its own, in this thread: the process is about to
+        exit."""
+        ...
+
     async def aclose(self) -> None: ...
 
 

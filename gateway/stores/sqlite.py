@@ -1,5 +1,6 @@
 """State in one SQLite file, which several processes may share."""
 
+import contextlib
 import math
 import os
 import sqlite3
@@ -75,6 +76,7 @@ MIGRATIONS: Final = (
 
 BUSY: Final = 5.0  # seconds that a write waits for others: those of this process, and another process's
 LIMIT: Final = 9.0  # seconds that an operation may take in all, less than a request waits for it
+HERE: Final = 1.0  # seconds that the end of the process waits for others
 READERS: Final = 4
 JOURNAL: Final = 32 * 2**20  # bytes that the journal is cut back to
 
@@ -174,6 +176,7 @@ class SqliteDatabase:
     """The file ``path``, for the threads of one process."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         # SQLite has one writer at a time: the others wait here, not in its lock.
         self._writer = BlockingPool(partial(_File, path), 1, LIMIT)
         self._readers = BlockingPool(partial(_File, path), READERS, LIMIT)
@@ -187,6 +190,15 @@ class SqliteDatabase:
 
     async def write(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
         return await self._run(self._writer, partial(_in_transaction, work), LIMIT if limited else math.inf)
+
+    def write_here(self, work: Callable[[Session], T]) -> T:
+        try:
+            with contextlib.closing(_File(self._path)) as file:
+                file.prepare()
+                file.wait_for_others(time.monotonic() + HERE)
+                return _in_transaction(work, file)
+        except sqlite3.Error as error:
+            raise Unavailable(f"the state storage failed: {error}") from error
 
     async def _run(self, pool: "BlockingPool[_File]", work: "Callable[[_File], T]", limit: float) -> T:
         until = time.monotonic() + BUSY

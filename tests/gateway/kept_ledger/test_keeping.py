@@ -150,6 +150,24 @@ async def test_lines_for_which_there_is_no_room_are_counted_and_told(tmp_path, c
     await kept.finish()
 
 
+async def test_a_process_that_exits_at_once_writes_what_is_left_and_no_line_twice(tmp_path):
+    kept = kept_in(table := table_in(tmp_path))
+    ledger = ledger_to(kept)
+    settle(ledger)
+    kept.write_here()
+    assert await nanos(table) == 97 * 1000
+    settle(ledger)
+    await kept.finish()
+    assert await nanos(table_in(tmp_path)) == 2 * 97 * 1000
+
+
+def test_a_process_that_exits_at_once_does_not_fail_where_it_cannot_write(tmp_path, caplog):
+    kept = kept_in(table_in(tmp_path / "away"))
+    settle(ledger_to(kept))
+    kept.write_here()
+    assert "1 lines of the ledger could not be kept" in caplog.text
+
+
 async def test_the_end_does_not_wait_for_a_database_that_is_away(tmp_path, caplog):
     kept = kept_in(table_in(tmp_path / "away"))
     settle(ledger_to(kept))

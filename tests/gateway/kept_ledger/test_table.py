@@ -81,6 +81,13 @@ async def test_an_empty_ledger_has_no_bounds_and_sums_of_nothing(table):
     await table.aclose()
 
 
+async def test_lines_can_be_written_in_the_same_thread(table):
+    table.add_here([(1, line(attempt(3)))])
+    table.add_here([(1, line(attempt(3)))])
+    assert (await sums(table))[()].nanos == 3
+    await table.aclose()
+
+
 async def test_what_is_written_twice_counts_once(table):
     """A database that goes away may or may not have heard the end of a transaction."""
     await table.add([(1, line(attempt(3)))])
