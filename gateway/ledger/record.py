@@ -154,14 +154,14 @@ class Record:
 
     def cost(self) -> Cost | None:
         """What it has cost, with the worst grade of its attempts; ``None`` where nobody knows a price."""
-        costs = [charge.cost for charge in self.charges()]
-        known = [cost for cost in costs if cost is not None]
+        charges = self.charges()
+        if len(charges) == 1:
+            return charges[0].cost
+        known = [charge.cost for charge in charges if charge.cost is not None]
         if not known:
             return None
-        if len(costs) == 1:
-            return known[0]
         cost = total_cost(known)
-        return cost if len(known) == len(costs) else attrs.evolve(cost, grade="at_least")
+        return cost if len(known) == len(charges) else attrs.evolve(cost, grade="at_least")
 
     def counted(self) -> tuple[Usage | None, bool]:
         """The tokens, and whether they are an estimate: an answer that breaks off has been paid for as far as it came,
