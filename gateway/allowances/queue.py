@@ -88,6 +88,8 @@ class Queues:
 
         Cancelled, or with an exception of ``try_``'s, the request has left the queue."""
         entry = target.entry
+        if not self.has_room(target):  # others have come since it was asked for
+            return await try_()
         until = min(until, trio.current_time() + entry.queue.wait)
         line = self._lines.setdefault(entry.name, FairLine())
         waiter = Waiter(client)

@@ -244,3 +244,93 @@ async def test_a_conversation_moves_on_while_its_target_is_full():
     assert [place.take_count() for place in places] == [1, 1]
     told = answers[2].headers["x-trigate-limit"]
     assert told in ("model_providers.a.requests", "model_providers.b.requests")
+
+
+# Queues
+
+
+def queue(**more: Any) -> dict[str, Any]:
+    return {"ratelimits": {"concurrent": 1}, "queue": {"size": 2, "wait": "10s"} | more}
+
+
+def waiting(running: InProcess) -> int:
+    return running.service.allowances.queues.waiting(running.service.router.resolve("a", "chat"))
+
+
+@both_ways
+@each_api
+async def test_requests_wait_for_a_place_before_they_go_on_to_the_next_target(api, stream):
+    # deltawi/deltallm#210, trefeon/freebuff-proxy#100
+    async with providers(2) as (first, second), gateway(config(first, second, entry=queue())) as running:
+        found: list[str] = []
+
+        async def ask() -> None:
+            answer = await running.ask("r", api, stream=stream, headers=ALICE)
+            assert answer.status_code == 200
+            found.append(answer.headers["x-trigate-target"])
+
+        async with trio.open_nursery() as nursery:
+            with first.held():
+                nursery.start_soon(ask)
+                await until(lambda: first.asked)
+                for number in range(2):
+                    nursery.start_soon(ask)
+                    await until(lambda number=number: waiting(running) == number + 1)
+                await ask()
+                assert found == ["vllm/b"], "the queue is full"
+        assert found == ["vllm/b", "vllm/a", "vllm/a", "vllm/a"]
+        assert second.take_count() == 1
+        await is_free(running, "model_providers.a")
+
+
+async def test_a_full_queue_before_the_only_target_is_a_429_and_whoever_leaves_frees_its_place():
+    content_of_queue = queue(size=1)
+    async with providers(1) as (place,):
+        content = config(place, entry=content_of_queue)
+        del content["client_keys"]
+        async with gateway(content) as running, trio.open_nursery() as nursery:
+            with place.held():
+                nursery.start_soon(running.ask, "a")
+                await until(lambda: place.asked)
+                async with running.leaving("a"):
+                    await until(lambda: waiting(running) == 1)
+                    refused = await running.ask("a")
+                    assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+                    assert refused.headers["x-trigate-limit"] == "model_providers.a.concurrent"
+                await until(lambda: waiting(running) == 0)
+                nursery.start_soon(running.ask, "a")
+                await until(lambda: waiting(running) == 1)
+        assert place.take_count() == 2
+
+
+async def test_whoever_has_waited_long_enough_goes_on():
+    async with providers(2) as (first, second):
+        async with gateway(config(first, second, entry=queue(wait="50ms"))) as running, trio.open_nursery() as nursery:
+            with first.held():
+                nursery.start_soon(lambda: running.ask("r", headers=ALICE))
+                await until(lambda: first.asked)
+                answer = await running.ask("r", headers=ALICE)
+                assert answer.headers["x-trigate-target"] == "vllm/b"
+        assert second.take_count() == 1
+
+
+async def test_keep_alives_run_while_a_stream_waits():
+    async with providers(1) as (place,):
+        content = config(place, entry=queue(), keep_alive="20ms")
+        del content["client_keys"]
+        async with gateway(content) as running, trio.open_nursery() as nursery:
+            with place.held():
+                nursery.start_soon(running.ask, "a")
+                await until(lambda: place.asked)
+                async with await trio.open_tcp_stream("127.0.0.1", int(running.url.rpartition(":")[2])) as stream:
+                    body = b'{"model": "a", "stream": true, "messages": [{"role": "user", "content": "Hi"}]}'
+                    head = (
+                        f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n"
+                    )
+                    await stream.send_all(head.encode() + body)
+                    seen = b""
+                    while seen.count(b": ping") < 3:
+                        seen += await stream.receive_some()
+                    assert waiting(running) == 1
+                await until(lambda: waiting(running) == 0)
+        assert place.take_count() == 1

@@ -203,3 +203,16 @@ async def test_a_rate_is_waited_for_until_it_has_refilled(autojump_clock):
     assert not await take("now")
     assert not await queues.wait(target(), None, lambda: take("then"), 1e9)
     assert trio.current_time() - began == pytest.approx(1.0)
+
+
+async def test_no_more_wait_than_there_is_room_for(autojump_clock):
+    place, at = Place(), target(size=1)
+    await place.take("under way")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(place.wait, "waits", "a", at)
+        await trio.testing.wait_all_tasks_blocked()
+        began = trio.current_time()
+        assert await place.wait("too many", "b", at)
+        assert trio.current_time() == began
+        place.end("under way")
+    assert place.served == ["under way", "waits"]
