@@ -1,0 +1,150 @@
+"""``trigate keys``: what it prints, what it refuses and why, and what of the environment it does without."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from gateway.__main__ import main
+from gateway.commands.keys import MOST_KEYS
+
+Keys = Callable[..., Result]
+
+
+def settings(folder: Path, **more: Any) -> dict[str, Any]:
+    given = {
+        "version": "v0.4.0",
+        "stored_keys": True,
+        "state_storage": {"type": "sqlite", "path": str(folder / "state.sqlite")},
+        "model_providers": [{"model": "openai/gpt-4o", "access_key": "$NOBODY_HAS_SET_THIS"}],
+        "client_groups": [{"name": "search", "models": ["gpt-4o"]}],
+        "client_keys": [{"name": "boss", "key": {"file": "/nowhere/that/can/be/read"}}],
+        **more,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+@pytest.fixture
+def keys(tmp_path) -> Keys:
+    """Runs the command with the configuration, of which ``more`` is changed."""
+
+    def run(*args: str, **more: Any) -> Result:
+        file = tmp_path / "c.yaml"
+        file.write_text(yaml.safe_dump(settings(tmp_path, **more)))
+        return CliRunner().invoke(main, ["keys", *args, "--config", str(file)])
+
+    return run
+
+
+def refused(result: Result) -> str:
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    return result.stderr
+
+
+def listed(keys: Keys) -> dict[str, Any]:
+    return {row["name"]: row for row in json.loads(keys("list", "--json").stdout)}
+
+
+def test_the_key_alone_is_on_standard_output_and_no_secret_but_that_of_the_storage_is_needed(keys):
+    limits = ("--budget", "20 usd/day", "--ratelimit", "requests=60/m")
+    done = keys("add", "ci", "--group", "search", *limits, "--for", "30d")
+    assert done.exit_code == 0, done.output
+    assert re.fullmatch(r"sk-trigate-\w{43}\n", done.stdout)
+    assert "this once" in done.stderr
+    row = listed(keys)["ci"]
+    assert (row["group"], row["budgets"], row["ratelimits"]) == ("search", ["20 usd/day"], {"requests": "60/m"})
+    assert (row["from"], row["state"], listed(keys)["boss"]["from"]) == ("state storage", "good", "file")
+    table = keys("list").stdout
+    assert re.search(r"^name +from +state", table)
+    assert re.search(r"^ci +state storage +good +search .*requests=60/m, 20 usd/day", table, re.MULTILINE)
+
+
+def test_programs_get_it_as_json(keys):
+    made = json.loads(keys("add", "ci", "--until", "2099-01-31", "--json").stdout)
+    assert made["key"].startswith("sk-trigate-")
+    assert made["until"] == "2099-02-01T00:00:00Z"
+    turned = json.loads(keys("rotate", "ci", "--keep-old", "1h", "--json").stdout)
+    assert turned["old_keys_until"] < made["until"] == turned["until"]
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("add", "boss"), "the file has a client of this name; give another name, or take it out of the file"),
+        (("add", "taken"), "there is a stored key of taken already: rotate it"),
+        (("add", " "), "a name is printable text"),
+        (("add", "a\nb"), "a name is printable text"),
+        (("add", "x", "--group", "serch"), "group: 'serch' is no group; did you mean search?"),
+        (("add", "x", "--models", "gpt-5"), "models\\[0\\]: 'gpt-5' is no configured model"),
+        (("add", "x", "--limit", "in_flight"), "--limit in_flight: write NAME=AMOUNT, as in in_flight=8"),
+        (("add", "x", "--ratelimit", "requests=fast"), "ratelimits.requests: 'fast'"),
+        (("add", "x", "--budget", "lots"), "budgets\\[0\\]: 'lots'"),
+        (("add", "x", "--until", "soon"), "--until: 'soon'; this must be a date"),
+        (("add", "x", "--until", "2020-01-01"), "x ends on 2020-01-02T00:00:00Z, which has been"),
+        (("add", "x", "--for", "long"), "--for: 'long'; this must be a duration such as 30d"),
+        (("add", "x", "--for", "99999999999d"), "that is too long"),
+        (("rotate", "taker"), "no stored key is called taker; did you mean taken?"),
+        (("revoke", "boss"), "boss is in .*c.yaml: change it there, and reload"),
+    ],
+)
+def test_what_cannot_be_done_is_said_with_what_to_write(keys, args, says):
+    keys("add", "taken")
+    assert re.search(says, refused(keys(*args)))
+    assert set(listed(keys)) == {"boss", "taken"}
+
+
+@pytest.mark.parametrize("storage", [None, {"type": "memory"}])
+def test_without_a_place_for_keys_it_says_which_to_give(keys, storage):
+    said = refused(keys("list", state_storage=storage, stored_keys=None))
+    assert "`type: sqlite`" in said
+    assert "`stored_keys: true`" in said
+
+
+def test_no_key_is_made_that_would_let_nobody_in(keys):
+    assert "write `stored_keys: true`" in refused(keys("add", "ci", stored_keys=None))
+    keys("add", "ci")
+    assert keys("revoke", "ci", stored_keys=None).exit_code == 0, "but one can always be taken out"
+
+
+def test_a_variable_of_the_storage_is_needed(keys, tmp_path):
+    said = refused(keys("list", state_storage={"type": "sqlite", "path": "$NOBODY_HAS_SET_THIS"}))
+    assert "state_storage.path: the environment variable NOBODY_HAS_SET_THIS is not set" in said
+
+
+def test_two_ends_are_one_too_many(keys):
+    assert keys("add", "ci", "--until", "2099-01-01", "--for", "1d").exit_code == 2
+
+
+def test_old_keys_are_bounded_and_go_when_they_have_ended(keys):
+    keys("add", "ci")
+    for _ in range(MOST_KEYS - 1):
+        assert keys("rotate", "ci").exit_code == 0
+    assert "wait for the end of some" in refused(keys("rotate", "ci"))
+    assert keys("rotate", "ci", "--keep-old", "0").exit_code == 0
+    assert len(listed(keys)["ci"]["keys"]) == 1
+
+
+def test_what_no_longer_fits_the_file_is_listed_with_the_reason(keys):
+    keys("add", "ci", "--group", "search")
+    rows = json.loads(keys("list", "--json", client_groups=None).stdout)
+    (row,) = (one for one in rows if one["name"] == "ci")
+    assert row["state"] == "refused"
+    assert "'search' is no group" in row["why"]
+
+
+def test_history_has_who_did_what_and_no_key(keys):
+    key = keys("add", "ci").stdout.strip()
+    keys("rotate", "ci")
+    keys("revoke", "ci")
+    told = json.loads(keys("history", "--json").stdout)
+    assert [(one["event"], one["name"]) for one in told] == [("added", "ci"), ("rotated", "ci"), ("revoked", "ci")]
+    assert all(re.fullmatch(r".+@.+", one["by"]) for one in told)
+    events = [line.split()[1] for line in keys("history", "--last", "2").stdout.splitlines()]
+    assert events == ["event", "rotated", "revoked"]
+    assert key not in keys("history", "--json").stdout
