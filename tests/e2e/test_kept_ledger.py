@@ -75,27 +75,38 @@ def refusal(gateway: Gateway) -> str:
     return str(reply.json["error"]["message"])
 
 
-@pytest.mark.parametrize("arguments", [(), ("--workers", "2")], ids=["one process", "two workers"])
-def test_a_process_that_is_stopped_has_kept_each_exchange_once_and_its_budgets_go_on(tmp_path, upstream, arguments):
-    """A ledger that has 14 of 50, a restart that brings old counters back: BerriAI/litellm#27639, #30684."""
+def asked_often(gateway: Gateway) -> list[int]:
+    """The statuses of forty requests, whose lines are in the log."""
+    with ThreadPoolExecutor(8) as clients:
+        statuses = list(clients.map(lambda number: ask(gateway, number, max_tokens=20), range(40)))
+    eventually(lambda: len(exchanges(gateway.log)) == 40, what="the lines of all")
+    return statuses
+
+
+def test_workers_that_are_stopped_have_kept_each_exchange_once(tmp_path, upstream):
+    """A ledger that has 14 of 50: BerriAI/litellm#27639."""
+    port, file = free_port(), tmp_path / "state.sqlite"
+    with running(settings(file, upstream, port), port, "--workers", "2") as gateway:
+        statuses = asked_often(gateway)
+    (found,) = sums(file)
+    assert found.requests == 40
+    assert found.failed == sum(status >= 500 for status in statuses) > 0
+    assert found.nanos == sum(nanos_in_the_log(gateway.log)) > 0
+
+
+def test_a_budget_goes_on_after_a_restart_from_where_it_was(tmp_path, upstream):
+    """A restart that brings old counters back: BerriAI/litellm#30684."""
     port, file = free_port(), tmp_path / "state.sqlite"
     given = settings(file, upstream, port)
     given["client_keys"] = [
         {"name": "alice", "key": "k" * 32, "budgets": ["6000 tokens/day", "9 usd/month"]}, {"name": "ben", "key": BEN},
     ]  # fmt: skip
-    with running(given, port, *arguments) as gateway:
-        with ThreadPoolExecutor(8) as clients:
-            statuses = list(clients.map(lambda number: ask(gateway, number, max_tokens=20), range(40)))
-        eventually(lambda: len(exchanges(gateway.log)) == 40, what="the lines of all")
+    with running(given, port) as gateway:
+        asked_often(gateway)
         spent = tokens_in_the_log(gateway.log)
         before = refusal(gateway)
-        log = gateway.log
     assert f"{spent:,} tokens of 6,000 tokens used" in before
-    costs, (found,) = nanos_in_the_log(log), sums(file)
-    assert len(costs) == found.requests == 41
-    assert found.failed == 1 + sum(status >= 500 for status in statuses) > 1
-    assert found.nanos == sum(costs) > 0
-    with running(given, port, *arguments) as gateway:
+    with running(given, port) as gateway:
         assert refusal(gateway) == before
         assert 200 in [ask(gateway, number, max_tokens=20) for number in range(2)]
         assert refusal(gateway) != before
