@@ -15,6 +15,7 @@ from tests.support.harness import (
     Reply,
     Wire,
     config,
+    eventually,
     free_port,
     post,
     provider,
@@ -59,7 +60,10 @@ def gateway(upstream, by_hand) -> Iterator[Gateway]:
             provider("vllm/somebodys", upstream.url, ["chat"], name="unpriced"),
             provider("openai/gpt-5", f"http://127.0.0.1:{refused}", ["chat"], name="away"),
         ]
-        aliases = {"route": {"targets": ["away", "on-chat", "on-messages", "unpriced"]}}
+        aliases = {
+            "route": {"targets": ["away", "on-chat", "on-messages", "unpriced"]},
+            "hedged": {"targets": ["hand-chat", "on-chat"], "hedge": {"after": "150ms", "at_most": "100%"}},
+        }
         circuit = {"failures": 1000, "error_rate": "100%"}
         port = free_port()
         with running(config(entries, port, model_aliases=aliases, circuit=circuit), port) as process:
@@ -73,6 +77,10 @@ def body_of(api: str, model: str, **more: Any) -> dict[str, Any]:
 
 def compact(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
+
+
+def whole_of(answer: Mapping[str, Any]) -> Raw:
+    return Raw(200, JSON, (json.dumps(answer).encode(),))
 
 
 def ask(gateway: Gateway, api: str, model: str, path: str = "", **more: Any) -> tuple[Reply, dict[str, Any]]:
@@ -188,6 +196,27 @@ def test_a_sum_with_a_part_that_nobody_can_price_is_at_least_that(gateway, upstr
     _, line = ask(gateway, "chat", "route")
     assert [one["reason"] for one in line["tried"]][-1] == "ok"
     assert charged(line)[1] == "at_least"
+
+
+@pytest.mark.parametrize(("sent", "grade"), [(raw_call.SSE, "estimated"), (b"", "at_least")], ids=["begun", "silent"])
+@each_api
+def test_both_attempts_of_a_hedge_are_paid_for(gateway, upstream, by_hand, api, sent, grade):
+    """The slower provider has all of the request, and may have been at work."""
+    upstream.script(ANSWER)
+    unstored = {"store": False} if api == "responses" else {}  # what is stored is asked for once
+    id, body = f"charge-{next(NUMBERS)}", compact(body_of(api, "hedged", stream=True, **unstored))
+    with Wire.connect(gateway.port) as client:
+        client.send(post(PATHS[api], body, {"x-request-id": id, "connection": "close"}))
+        with by_hand.accept() as up:
+            up.read_request()
+            up.send(sent)
+            found = line(gateway, id)
+    assert [(one["target"], one["reason"]) for one in found["tried"]] == [
+        ("hand-chat", "hedge_lost"),
+        ("on-chat", "ok"),
+    ]
+    about = COST + (estimate(len(body), 0) if sent else 0)
+    assert charged(found) == (pytest.approx(about, abs=4 * 1250 / 10**9), grade)
 
 
 # Interrupted
@@ -318,3 +347,56 @@ def test_counting_tokens_costs_nothing(gateway, upstream):
     reply, line = ask(gateway, "messages", "on-messages", "/count_tokens")
     assert reply.json == {"input_tokens": 9}
     assert charged(line) == (None, None)
+
+
+# Against a budget
+
+KEY = "sk-a-key-of-alice-0123456789"
+
+
+def test_a_budget_is_the_sum_of_all_ways_in(upstream):
+    """A path that went around budgets: maximhq/bifrost#2873; answers booked at zero: BerriAI/litellm#34728."""
+    alice = {"name": "alice", "key": KEY, "budgets": ["1 usd/day", "1M tokens/day"]}
+    entries = [
+        *(provider("openai/gpt-5", upstream.url, [api], name=f"on-{api}", state="ours") for api in APIS),
+        provider("openai/gpt-5", upstream.url, name="theirs"),
+    ]
+    port = free_port()
+    bearer = {"authorization": f"Bearer {KEY}"}
+    native = {"object": "response.compaction", "output": [], "usage": {"input_tokens": 1000, "output_tokens": 50}}
+    with running(config(entries, port, client_keys=[alice]), port) as gateway:
+
+        def post_json(path: str, body: Mapping[str, Any], answer: Script | Raw) -> Reply:
+            upstream.script(answer)
+            return gateway.request("POST", path, body, bearer)
+
+        for api, stream in itertools.product(APIS, (True, False)):
+            post_json(PATHS[api], body_of(api, "on-messages", stream=stream), ANSWER)
+        post_json("/v1/responses/compact", body_of("responses", "on-chat"), ANSWER)
+        post_json(
+            "/v1/responses/compact", body_of("responses", "theirs"), Raw(200, JSON, (json.dumps(native).encode(),))
+        )
+        post_json(
+            "/v1/messages/count_tokens", body_of("messages", "on-messages"), Raw(200, JSON, (b'{"input_tokens": 9}',))
+        )
+        post_json("/v1/responses", body_of("responses", "theirs", background=True), unfinished(False))
+        own = post_json("/v1/responses", body_of("responses", "on-chat", background=True), ANSWER).json
+        becomes(gateway, own["id"], "completed", key=KEY)
+        with Client.connect(gateway.port, bearer) as client:
+            upstream.script(ANSWER)
+            client.ask("on-chat")
+        post_json("/v1/chat/completions", body_of("chat", "on-chat"), REFUSED)
+
+        def lines() -> list[dict[str, Any]]:
+            told = [json.loads(text) for text in list(gateway.log) if text.startswith('{"event":"exchange"')]
+            return [one for one in told if one.get("client") == "alice" and one.get("method", "POST") == "POST"]
+
+        def shares() -> dict[str, float]:
+            page = gateway.request("GET", "/metrics", headers=bearer).body.decode()
+            found = (text for text in page.splitlines() if text.startswith("trigate_budget_used_ratio{"))
+            return {text.partition('budget="')[2].partition('"')[0]: float(text.rpartition(" ")[2]) for text in found}
+
+        eventually(lambda: len([one for one in lines() if one.get("cost_usd")]) == 6 + 2 + 2 + 1)
+        spent = sum(one.get("cost_usd", 0) for one in lines())
+        assert spent == pytest.approx(9 * COST + 0.00175 + estimate(75, 2048), abs=1e-5)
+        assert shares()["1 usd/day"] == pytest.approx(spent, abs=1e-9)
