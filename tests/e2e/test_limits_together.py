@@ -1,0 +1,81 @@
+"""Limits over several processes: the workers of one gateway, and two gateways with one store."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support import redis
+from tests.support.harness import Gateway, config, eventually, free_port, provider, running
+from tests.support.processes import workers
+from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
+
+KEY = "sk-alice-0123456789abcdef"
+BEARER = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+WELL = Script("Hello")
+
+
+class Answering(Upstream):
+    def take(self, seen: Seen) -> Raw:
+        self.seen.append(seen)
+        return render(WELL, "chat", seen.json)
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with served(Answering) as answering:
+        yield answering
+
+
+def settings(upstream: Upstream, port: int, **more: object) -> dict[str, object]:
+    limits = {"ratelimits": {"requests": "10/m"}, "budgets": ["100000 tokens/month"]}
+    return config(
+        [provider("openai/gpt-4o", upstream.url)], port, client_keys=[{"name": "alice", "key": KEY, **limits}], **more
+    )
+
+
+def ask(gateway: Gateway) -> int:
+    body = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 100})
+    return gateway.request("POST", "/v1/chat/completions", body.encode(), BEARER).status
+
+
+def burst(gateways: list[Gateway], number: int) -> list[int]:
+    with ThreadPoolExecutor(10) as pool:
+        return list(pool.map(ask, [gateways[one % len(gateways)] for one in range(number)]))
+
+
+def test_workers_hold_a_limit_together(upstream):
+    """Held once per worker (BerriAI/litellm#16011)."""
+    port = free_port()
+    with running(settings(upstream, port), port, "--workers", "2") as gateway:
+        answers = burst([gateway], 16)
+        assert (answers.count(200), answers.count(429)) == (10, 6)
+        victim = min(workers(gateway.pid))
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: len(workers(gateway.pid) - {victim}) == 2)
+        assert burst([gateway], 4) == [429] * 4, "what was used stays used"
+
+
+def test_two_gateways_hold_a_limit_together(upstream):
+    """Double the cap with two replicas (BerriAI/litellm#39390)."""
+    bin = redis.binary()
+    if bin is None:
+        pytest.skip(redis.MISSING)
+    with redis.running_redis(bin) as server:
+        shared = {"counters": {"type": "redis", "url": server.url}}
+        ports = free_port(), free_port()
+        with (
+            running(settings(upstream, ports[0], **shared), ports[0]) as one,
+            running(settings(upstream, ports[1], **shared), ports[1]) as other,
+        ):
+            answers = burst([one, other], 16)
+            assert (answers.count(200), answers.count(429)) == (10, 6)
+            server.stop()
+            assert ask(one) == 429, "the last numbers seen hold on"
+            said = one.request("GET", "/readyz?verbose", None, BEARER).json
+            assert said["counters"]["state"] == "away"
+            assert one.request("GET", "/healthz").status == 200
+            assert "are away" in "".join(one.log)
