@@ -220,7 +220,8 @@ class RemoteCounters:
 
     def raise_to(self, counter: SumCounter, used: int) -> None:
         _, before = self._raised.get(counter.key, (counter, 0))
-        self._raised[counter.key] = counter, max(before, used)
+        _, added = self._added.get(counter.key, (counter, 0))  # a step raises first
+        self._raised[counter.key] = counter, max(before, used - added)
         self._wake.set()
 
     def on_settled(self, tell: Tell) -> None:
@@ -359,7 +360,7 @@ class RemoteCounters:
         raised: list[tuple[Counter, float]] = [*self._raised.values()]
         if joins:
             raised += [(known.counter, known.state[0]) for known in self._known.values()]
-        leaves = self._leaving and not self._waiting and not self._open
+        leaves = self._leaving and not self._waiting  # what is open goes back with its name
         step = CountingStep(
             name=self._name, number=self._step + 1, lease=self._lease, joins=joins, leaves=leaves,
             former=tuple(self._former) if joins else (), raised=raised, holds=holds, ended=self._ended,
@@ -426,6 +427,10 @@ class RemoteCounters:
         self._telling = {}
         for counter, amount in batch.step.added:
             self._add(counter, amount)
+        for counter, value in batch.step.raised:
+            if isinstance(counter, SumCounter):
+                _, before = self._raised.get(counter.key, (counter, 0))
+                self._raised[counter.key] = counter, max(before, int(value))
         for waiting in reversed(batch.waiting):
             if not waiting.given_up:
                 self._waiting.appendleft(waiting)
