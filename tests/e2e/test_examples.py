@@ -65,7 +65,7 @@ def settings(name: str, url: str, port: int) -> dict[str, Any]:
     for key in found.get("client_keys", ()):
         if "key" in key:
             key["key"] = client_key(key["name"])
-    found.pop("counters", None)  # a Redis, which nothing uses yet
+    found.pop("counters", None)  # a Redis, which is not there
     for alias in found["model_aliases"].values():
         alias.pop("hedge", None)  # on a busy machine the second one may win
     return {**found, "listeners": [{"type": "model", "name": "models", "port": port}]}
