@@ -3,6 +3,8 @@
 An answer of these providers has 11 tokens of input and 7 of output; each costs a tenth of a cent here, so that an
 answer costs 0.018 dollars, and is expected to cost about 0.03."""
 
+import contextlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ import trio
 from gateway.request.wishes import BUDGET
 from tests.support.harness import PATIENCE
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
+from tests.support.websocket_client import Client
 
 APIS = ("chat", "messages", "responses")
 KEY = "alice-0123456789-0123456789-0123456789"
@@ -222,3 +225,20 @@ async def test_all_that_could_come_is_reserved_where_that_is_configured():
         assert (await ask(running, **members)).status_code == 200
         running.reload(config([entry(place)], "5 usd/day", reserve="max"))
         assert (await ask(running, **members)).status_code == 402
+
+
+def turns(port: int, number: int) -> list[dict[str, Any]]:
+    """The last event of each of so many turns on one websocket."""
+    client = Client.connect(port, {"authorization": f"Bearer {KEY}", "session-id": "root"})
+    with contextlib.closing(client.wire.sock):
+        return [client.ask("a", max_output_tokens=9, store=False)[-1] for _ in range(number)]
+
+
+async def test_turns_on_a_websocket_are_of_a_run_too():
+    # A way in that went around all budgets: maximhq/bifrost#2873.
+    async with providers(1) as [place], gateway(config([entry(place)], "0.035 usd/run")) as running:
+        port = int(running.url.rpartition(":")[2])
+        first, second = await trio.to_thread.run_sync(turns, port, 2)
+        assert (first["type"], second["type"]) == ("response.completed", "error")
+        assert "client key alice may spend 0.035 usd/run" in json.dumps(second)
+        assert place.take_count() == 1
