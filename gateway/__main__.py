@@ -161,21 +161,29 @@ def costs(config: Path | None, by: tuple[Any, ...], since: str, until: str | Non
 @click.option("--no-env", is_flag=True, help="Do not ask for the environment variables that the config names.")
 @click.option("--if", "supposed", multiple=True, metavar="TARGET=REASON,…",
               help="Suppose that targets fail, such as a=overloaded,b=timeout or '*=connection'.")  # fmt: skip
-@click.option("--url", metavar="URL", help="Say where its targets stand now in the gateway that runs there.")
+@click.option("--key", metavar="NAME", help="Whose request it is: the name of a client key, whose limits are shown.")
+@click.option("--url", metavar="URL", help="Say where its targets and limits stand now in the gateway that runs there.")
 def explain(
-    model: str, api: Any, config: Path | None, no_env: bool, supposed: tuple[str, ...], url: str | None
+    model: str,
+    api: Any,
+    config: Path | None,
+    no_env: bool,
+    supposed: tuple[str, ...],
+    key: str | None,
+    url: str | None,
 ) -> None:
     """Show where requests for MODEL go, without sending one.
 
     That is the provider and its model, whether the bytes pass or are translated, and the URL and the headers of
-    the outgoing request, secrets masked; of a name with several targets all of them in their order. With --if it says
+    the outgoing request, secrets masked; of a name with several targets all of them in their order; what it costs, and
+    the limits and budgets that hold for it, with --key also those of a client. With --if it says
     what follows: which targets are tried, with which waits, and what the client gets; with --url from where they stand
     in a gateway that runs, whose key, if it takes one, is TRIGATE_API_KEY. The exit status is 1 for a bad config and 2
     for a model that cannot be asked for.
     """
     from gateway.commands.explaining import explain as run
 
-    sys.exit(run(model, api, config, no_env, supposed, url))
+    sys.exit(run(model, api, config, no_env, supposed, url, key))
 
 
 @main.command("import", short_help="Convert a LiteLLM proxy's config.")

@@ -68,7 +68,7 @@ ARROWS: Final = {
     "gateway.asgi": "app config logs open_store",
     "gateway.reload": "app config exchange open_service shared",
     "gateway.commands": """
-        app config endpoints followed_keys health http kept_ledger loadtest logs mock open_service open_store
+        allowances app config endpoints followed_keys health http kept_ledger loadtest logs mock open_service open_store
         providers.apis providers.catalog providers.errors providers.grammar providers.neutral reload routing serving
         shared stores telemetry upstream""",
     "gateway.__main__": "commands mock providers.catalog",

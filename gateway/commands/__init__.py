@@ -1,6 +1,6 @@
 """The command line, a module each: ``check``, ``costs``, ``doctor``, ``explaining``, ``importing``, ``init``, ``keys``,
 ``lint``, ``load``, ``replay``, ``schema``, ``serve`` (and ``mock``), ``translate``; ``terminal`` folds what they say,
-``rehearsal`` is the walk of a plan that ``explaining`` tells of.
+``rehearsal`` is the walk of a plan that ``explaining`` tells of, ``explained_limits`` its prices and limits.
 
 ``connect`` is made of ``finding`` (where the gateway is), ``offers`` (what it serves), ``choosing`` (which of its
 models), ``clients`` (whose settings), ``edits`` (put into a file, in one ``notation`` each: ``edit_env``,

@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.commands.check import load_or_explain
 from gateway.commands.clients import KEY_VARIABLE
+from gateway.commands.explained_limits import RunningLimit, check_key, levels_of, limit_texts, price_texts
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.rehearsal import Rehearsal, RehearsedAttempt, rehearse
 from gateway.commands.terminal import say
@@ -56,21 +57,33 @@ class Ready(msgspec.Struct):
     """What a gateway says that is ready, or drains."""
 
     targets: list[RunningTarget]
+    limits: list[RunningLimit] = []
+
+    @property
+    def states(self) -> Mapping[str, RunningTarget]:
+        return {one.target: one for one in self.targets}
 
 
 def explain(
-    model: str, api: Api, path: Path | None, no_env: bool, supposed: Sequence[str] = (), url: str | None = None
+    model: str,
+    api: Api,
+    path: Path | None,
+    no_env: bool,
+    supposed: Sequence[str] = (),
+    url: str | None = None,
+    key: str | None = None,
 ) -> int:
     """Exit status 0 if the model is known, 1 for a bad config, 2 for a model that cannot be asked for, a supposition
     that makes no sense, or a gateway at ``url`` that does not say where its targets stand. ``supposed`` are texts such
-    as ``a=overloaded,b=timeout``."""
+    as ``a=overloaded,b=timeout``, ``key`` is the name of a client key."""
     config = load_or_explain(path, not no_env)
     if config is None:
         return 1
     try:
         found = Router(config).explain(model, api)
         failures = suppositions(supposed, found.plan)
-        running = None if url is None else running_targets(url, os.environ.get(KEY_VARIABLE))
+        check_key(config, key)
+        running = None if url is None else running_gateway(url, os.environ.get(KEY_VARIABLE))
     except GatewayError as error:
         say(error.failed.message)
         say(f"{config.path} has: {', '.join(_names(config))}")
@@ -78,7 +91,7 @@ def explain(
     except click.ClickException as error:
         say(error.message)
         return 2
-    for name, text in _rows(model, api, found, failures, config, running):
+    for name, text in _rows(model, api, found, failures, config, running, key):
         click.echo(f"{name:8} {text}".rstrip())
     return 0
 
@@ -87,18 +100,17 @@ def _names(config: Config) -> Iterable[str]:
     return (*(entry.name for entry in config.entries), *config.aliases, *config.routes)
 
 
-def running_targets(url: str, key: str | None) -> dict[str, RunningTarget]:
-    """Where the targets of the gateway at ``url`` stand, by their names. Raises ``click.ClickException``."""
+def running_gateway(url: str, key: str | None) -> Ready:
+    """Where the targets and limits of the gateway at ``url`` stand. Raises ``click.ClickException``."""
     place = f"{url.rstrip('/')}/readyz?verbose"
     try:
         status, body = fetch(place, {"authorization": f"Bearer {key}"} if key else {}, PATIENCE)
-        found = msgspec.json.decode(body, type=Ready).targets
+        return msgspec.json.decode(body, type=Ready)
     except FetchError as error:
         raise click.ClickException(f"{place}: {error}") from None
     except msgspec.MsgspecError:
         wanted = f"a key that may use all models ({KEY_VARIABLE})" if status in (401, 403) else "a gateway of trigate's"
         raise click.ClickException(f"{place}: status {status}; it takes {wanted}") from None
-    return {one.target: one for one in found}
 
 
 def suppositions(given: Sequence[str], plan: Plan) -> dict[str, FailureReason]:
@@ -135,10 +147,11 @@ def _rows(
     found: Explanation,
     failures: Mapping[str, FailureReason],
     config: Config,
-    running: Mapping[str, RunningTarget] | None,
+    ready: Ready | None,
+    key: str | None,
 ) -> Iterator[tuple[str, str]]:
-    plan = found.plan
-    yield "asked", f"{model} by a {api} client"
+    plan, running = found.plan, None if ready is None else ready.states
+    yield "asked", f"{model} by a {api} client" + ("" if key is None else f" with the key of {key}")
     if len(plan.candidates) > 1:
         yield "route", _route(plan)
         yield from _heads("targets", (_place(one, api) for one in plan.candidates))
@@ -149,6 +162,8 @@ def _rows(
     yield "lane", LANES[found.lane].format(api=found.target.api)
     yield "url", f"POST {found.url}"
     yield from _heads("headers", (f"{name}: {value}" for name, value in _outgoing_headers(found)))
+    yield from _heads("price", price_texts(plan))
+    yield from _heads("limits", limit_texts(config, plan, key, None if ready is None else levels_of(ready.limits)))
     out = {place: outage for place, one in (running or {}).items() if (outage := one.outage) is not None}
     if failures:
         yield "if", ", ".join(f"{place}={reason}" for place, reason in failures.items())

@@ -4,5 +4,5 @@
 less than an answer; ``models`` and ``health`` what is here, ``metrics`` the figures; ``responses`` and
 ``conversations`` what is stored, ``provider_kept`` what a provider keeps itself. ``door`` and
 ``hooks`` ask who may come in, ``http_errors`` answers what no route does; ``answers`` is what they share, ``listing``
-pages of lists.
+pages of lists, ``limits_seen`` where limits and budgets stand.
 """

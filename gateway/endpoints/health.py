@@ -9,6 +9,7 @@ from quart_trio import QuartTrio
 from gateway.counters.remote import RemoteCounters
 from gateway.endpoints.answers import ids, json_answer, refused
 from gateway.endpoints.inference import ROUTES
+from gateway.endpoints.limits_seen import MOST_TOLD, limit_fields, limits_seen
 from gateway.exchange.service import Service
 from gateway.http.response import Response
 from gateway.serving.fast_route import QuartRequest
@@ -46,6 +47,9 @@ def add_health(app: QuartTrio, service: Service, page: str | None) -> None:
                 return refused(error.failed, "chat", service.ledger)
             states = service.health.target_states()
             targets = {"targets": [{**one.fields(time.time()), **scores(one.key)} for one in states], **counting()}
+            if service.allowances.any:
+                limits = await limits_seen(service.allowances, None, MOST_TOLD)
+                targets["limits"] = [limit_fields(one) for one in limits]
         if service.lifecycle.draining:
             return json_answer({"status": "draining", **targets}, 503)
         return json_answer({"status": "ready", **targets})

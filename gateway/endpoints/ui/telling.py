@@ -1,7 +1,7 @@
 """The live view's server-sent events for a viewer, whether it looks at this process or by way of another worker."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count, islice
 from typing import Any, Final, TypeAlias
@@ -9,11 +9,9 @@ from typing import Any, Final, TypeAlias
 import trio
 
 from gateway import __version__
-from gateway.allowances.allowance import Allowance
-from gateway.allowances.allowances import Allowances
-from gateway.allowances.standing import Standing, standings
 from gateway.config.loading import Config
 from gateway.config.redaction import Secrets, findable, redact, secrets_in
+from gateway.endpoints.limits_seen import limit_fields, limits_seen
 from gateway.exchange.service import Service
 from gateway.logs.masking import Mask
 from gateway.telemetry.live import LiveEvent, LiveView, Subscription, View
@@ -24,12 +22,6 @@ TICK: Final = 0.5
 
 SELDOM: Final = 4
 """Pieces of news after which there are news of limits: there may be thousands."""
-
-LOOKED_AT: Final = 200
-"""Limits that are looked at without a pause."""
-
-MOST_LIMITS: Final = 100
-"""Limits that a viewer is shown, those of which most is used."""
 
 BATCH: Final = 32
 """Events of an opened stream that are sent at once."""
@@ -63,7 +55,7 @@ async def tell_news(service: Service, live_view: LiveView, say: Say, client: str
     replaced = service.replaced.of(client)
     view = View(live_view, client)
     await live_view.look()
-    limits = {"limits": await limits_seen(service.allowances, client)}
+    limits = await _limits(service, client)
     await send(say("all", {"version": __version__, **limits, **_out(service, client), **view.first()}))
     for tick in count(1):
         if replaced.is_set():
@@ -71,7 +63,7 @@ async def tell_news(service: Service, live_view: LiveView, say: Say, client: str
         await trio.sleep(TICK)
         await live_view.look()
         draining = service.lifecycle.draining
-        limits = {} if tick % SELDOM else {"limits": await limits_seen(service.allowances, client)}
+        limits = {} if tick % SELDOM else await _limits(service, client)
         await send(say("news", {"draining": draining, **limits, **_out(service, client), **view.next()}))
         if draining and not live_view.in_flight:
             return
@@ -84,22 +76,10 @@ def _out(service: Service, client: str | None) -> dict[str, Any]:
     return {"out": [one.fields(time.time()) for one in service.health.target_states() if one.state != "in"]}
 
 
-async def limits_seen(allowances: Allowances, client: str | None) -> list[list[Any]]:
-    """Where limits and budgets stand, those first of which most is used: of whose, in the file's words, what it is
-    counted in, used, held, and at most. ``client`` sees its own and its group's."""
-    now = allowances.now()
-    found: list[Standing] = []
-    for several in _batches(allowances.all() if client is None else allowances.of_client(client)):
-        found += standings(several, allowances.counters, now)
-        await trio.lowlevel.checkpoint()
-    found.sort(key=lambda one: one.share + one.share_held, reverse=True)
-    return [
-        [str(one.holder), one.limit, one.text, one.measure, one.used, one.held, one.most] for one in found[:MOST_LIMITS]
-    ]
-
-
-def _batches(allowances: Sequence[Allowance]) -> Iterator[Sequence[Allowance]]:
-    return (allowances[at : at + LOOKED_AT] for at in range(0, len(allowances), LOOKED_AT))
+async def _limits(service: Service, client: str | None) -> dict[str, Any]:
+    """Limits and budgets, each in the order in which the page takes it."""
+    found = await limits_seen(service.allowances, client)
+    return {"limits": [list(limit_fields(one).values()) for one in found]}
 
 
 async def tell_stream(tap: Subscription, say: Say, send: Send) -> None:

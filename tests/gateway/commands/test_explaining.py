@@ -15,7 +15,7 @@ from gateway.routing.plan import Plan
 from gateway.routing.router import Router
 from streams.events import UNAVAILABLE, FailureReason
 from tests.support.harness import config, free_port, provider, refusing_port, running
-from tests.support.upstreams import Raw, Script
+from tests.support.upstreams import Raw, Script, Tokens
 
 NAMES = ("gpu-1", "gpu-2", "cloud", "long")
 TARGETS = [["gpu-1", "gpu-2"], "cloud", {"target": "long", "when": ["context_too_long"]}]
@@ -186,3 +186,57 @@ def test_what_is_no_gateway_is_said(tmp_path, capsys, path):
     with refusing_port() as refused:
         assert explain("best", "chat", file, no_env=True, url=f"http://127.0.0.1:{refused}{path}") == 2
     assert "/readyz?verbose: nothing listens there" in capsys.readouterr().err
+
+
+# Prices and limits
+
+
+LIMITED = """
+version: v0.4.0
+model_providers:
+  - {model: openai/gpt-4o-mini, access_key: x, name: small, price: {input: 0.15, output: 0.6}, budgets: [50 usd/day],
+     ratelimits: {requests: 600/m}, base_url: "http://127.0.0.1:9"}
+client_groups:
+  - {name: team, budgets: [5 usd/run]}
+client_keys:
+  - {name: alice, key: alices-key-0123456789, group: team, budgets: [20 usd/day]}
+  - {name: operator, key: operators-key-0123456789}
+"""
+
+
+def test_it_says_what_a_request_costs_and_which_limits_hold_for_it(tmp_path, capsys):
+    """Several hold together, and nobody could see which (agentgateway/agentgateway#3302)."""
+    file = tmp_path / "trigate.yaml"
+    file.write_text(LIMITED)
+    assert explain("small", "chat", file, no_env=False, key="alice") == 0
+    said = capsys.readouterr().out
+    assert "price    input 0.15, output 0.6: dollars for a million tokens, the file's" in said
+    assert re.findall(r"^(?:limits  | {8}) (\w+\.\w+: .*)", said, re.M) == [
+        "client_keys.alice: 20 usd/day",
+        "client_groups.team: 5 usd/run",
+        "model_providers.small: requests 600/m",
+        "model_providers.small: 50 usd/day",
+    ]
+    assert explain("small", "chat", file, no_env=False) == 0
+    assert "client_" not in capsys.readouterr().out
+    assert explain("small", "chat", file, no_env=False, key="alicia") == 2
+    assert "no client key of" in capsys.readouterr().err
+
+
+@pytest.mark.process
+def test_a_gateway_that_runs_says_how_much_of_them_is_used(upstream, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TRIGATE_API_KEY", "operators-key-0123456789")
+    file, port = tmp_path / "trigate.yaml", free_port()
+    settings = yaml.safe_load(LIMITED) | {"listeners": [{"type": "model", "port": port, "address": "127.0.0.1"}]}
+    settings["model_providers"][0]["base_url"] = upstream.url
+    file.write_text(yaml.safe_dump(settings))
+    with running(file, port) as gateway:
+        body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10}
+        upstream.script(Script("Hello.", tokens=Tokens(prompt=1_000_000, output=1)))
+        key = {"authorization": "Bearer alices-key-0123456789"}
+        assert gateway.request("POST", "/v1/chat/completions", body, key).status == 200
+        assert explain("small", "chat", file, no_env=False, url=gateway.url, key="alice") == 0
+    said = capsys.readouterr().out
+    assert "client_keys.alice: 20 usd/day, 0.1500006 usd of 20 usd used (1%)" in said
+    assert "client_groups.team: 5 usd/run, each run its own" in said
+    assert "model_providers.small: 50 usd/day, 0.1500006 usd of 50 usd used (0%)" in said

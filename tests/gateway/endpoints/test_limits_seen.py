@@ -3,7 +3,7 @@
 from gateway.allowances.allowances import Allowances
 from gateway.config.loading import from_mapping
 from gateway.counters.counter import Claim, Debit
-from gateway.endpoints.ui.telling import limits_seen
+from gateway.endpoints.limits_seen import limit_fields, limits_seen
 
 CONFIG = {
     "version": "v0.3.0",
@@ -32,9 +32,13 @@ async def test_all_are_told_to_who_may_see_all_and_their_own_to_clients():
     allowances = Allowances(from_mapping(CONFIG))
     await spend(allowances, "alice", 1200, 400)
     everything = await limits_seen(allowances, None)
-    assert everything[0] == ["client_keys.alice", "budgets", "2k tokens/day", "tokens", 1200, 400, 2000]
-    assert sorted(row[0] for row in everything) == [
+    assert limit_fields(everything[0]) == {
+        "holder": "client_keys.alice", "limit": "budgets", "text": "2k tokens/day", "measure": "tokens", "used": 1200,
+        "held": 400, "most": 2000,
+    }  # fmt: skip
+    assert sorted(str(one.holder) for one in everything) == [
         "client_groups.team", "client_keys.alice", "client_keys.ben", "model_providers.small",
     ]  # fmt: skip
-    assert [row[0] for row in await limits_seen(allowances, "alice")] == ["client_keys.alice", "client_groups.team"]
+    own = await limits_seen(allowances, "alice")
+    assert [str(one.holder) for one in own] == ["client_keys.alice", "client_groups.team"]
     assert await limits_seen(allowances, "nobody") == []
