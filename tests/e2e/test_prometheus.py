@@ -39,6 +39,7 @@ BUSY = Raw(429, (("content-type", "application/json"),), (b'{"error": {"message"
 AWAY = Raw(503, (("content-type", "application/json"),), (b'{"error": {"message": "overloaded"}}',))
 CHOICE = {"index": 0, "delta": {"role": "assistant", "content": "Hello"}, "finish_reason": None}
 WORD = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [CHOICE]}
+LIMITED_ENTRY = {"price": {"input": 1, "output": 2}, "budgets": ["5000 usd/day"], "ratelimits": {"concurrent": 100}}
 ENDLESS = Raw(200, (("content-type", "text/event-stream"),), (data(WORD),), "hang")
 
 
@@ -54,7 +55,8 @@ def gateway(upstream) -> Iterator[Gateway]:
     tool("prometheus")
     with refusing_port() as refused:
         entries = [
-            provider("openai/on-chat", upstream.url, ["chat"]),
+            provider("openai/on-chat", upstream.url, ["chat"]) | LIMITED_ENTRY,
+            provider("openai/tiny", upstream.url, ["chat"]) | {"ratelimits": {"requests": "1/d"}},
             provider("anthropic/m", upstream.url, ["messages"]),
             provider("openai/again", upstream.url, ["chat"]),  # which no limit of the other takes out
             provider("groq/gone", f"http://127.0.0.1:{refused}/v1"),
@@ -128,6 +130,9 @@ def traffic(gateway: Gateway, upstream: Upstream) -> None:
     ask(gateway, "patient")
     upstream.script(ANSWER)
     ask(gateway, "routed")
+    upstream.script(ANSWER)
+    ask(gateway, "tiny")
+    ask(gateway, "tiny")
     upstream.script(ANSWER, ANSWER, BUSY, ENDLESS)
     for model, more in (("on-chat", {"stream": True}), ("m", {"seed": 1, "stream": True}), ("on-chat", {})):
         ask(gateway, model, **more)

@@ -61,6 +61,10 @@ COSTS = r"""printf '%s\n' 'version: v0.4.0' 'state_storage: {type: sqlite, path:
 
 KEYS = """sed -n '/^```yaml/,/^```$/p' $ROOT/docs/keys.md | sed '/^```/d; s#/var/lib/trigate/state#keys#' > keys.yaml &&
 export TRIGATE_CONFIG=keys.yaml && """
+LIMITS = r"""echo 'version: v0.4.0
+client_keys: [{name: alice, sha256: "'$(printf 0%.0s $(seq 64))'", budgets: [20 usd/day]}]
+model_providers: [{model: openai/gpt-5, access_key: x}]' > own.yaml && trigate explain gpt-5 --config own.yaml\1"""
+PRICES = "providers/catalog/price_list.json"
 PAGES = "mkdir tests && cp -r $ROOT/tests/__init__.py $ROOT/tests/pages $ROOT/tests/support tests"
 RUNS = (
     # The gateway is the demo where a page speaks of it, and the stand-in provider listens where pages say it does.
@@ -85,6 +89,7 @@ RUNS = (
     Row("trigate explain best", "trigate explain gpt-4o-mini", ("target +openai/gpt-4o-mini",)),
     Row("trigate explain (MODEL|NAME) --url (URL|http://.*)", "trigate explain gpt-4o-mini --url http://127.0.0.1:12000",
         ("now +openai/gpt-4o-mini: not known there",)),
+    Row(r"trigate explain MODEL( --key alice.*)", LIMITS, ("limits +client_keys.alice: 20 usd/day",)),
     Row("trigate explain( NAME)? --if.*", "trigate explain gpt-4o-mini --if '*=overloaded'",
         ("answer +503 overloaded",)),
     Row("trigate translate FILE (.*)", r"trigate translate request.json \1", ("max_completion_tokens",)),
@@ -140,6 +145,8 @@ RUNS = (
     Row(r"pytest -q tests/streams/test_sse\.py", "cd $ROOT && python -m {} -p no:cacheprovider", ("\\d passed",)),
     Row(r"python -m tests\.pages\.clients",
         f"mkdir docs && {PAGES} && {{}} && diff -r docs/clients $ROOT/docs/clients"),
+    Row(r"python -m tests\.pages\.prices",
+        f"cp -r $ROOT/providers $ROOT/streams . && {PAGES} && {{}} && cmp {PRICES} $ROOT/{PRICES}"),
     Row(r"python -m tests\.pages\.(\w+)",
         rf"cp -r $ROOT/docs $ROOT/README.md . && {PAGES} && rm -f docs/translation.md && {{}} && "
         r"cmp docs/\1.md $ROOT/docs/\1.md"),
