@@ -1,7 +1,7 @@
 """Queues before targets that are full: bounded, fair between clients, in order within one."""
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import trio
@@ -76,6 +76,11 @@ class Queues:
         them otherwise."""
         line = self._lines.get(target.entry.name)
         return 0 if line is None else len(line)
+
+    @property
+    def lengths(self) -> Mapping[str, int]:
+        """How many wait at each entry, those left out at which nobody does."""
+        return {name: len(line) for name, line in self._lines.items()}
 
     def has_room(self, target: Target) -> bool:
         """Whether one more request may wait for ``target``."""

@@ -94,6 +94,7 @@ def _look(service: Service, metrics: Metrics) -> None:
         metrics.add(SHARE_REFUSALS, share, by=number)
     metrics.look_at_conversations(service.balancer.landings)
     metrics.look_at_refusals(service.allowances.refusals)
+    metrics.look_at_queues(service.allowances.queues.lengths)
     if lost := service.kept_ledger.take_lost():
         metrics.add(LEDGER_LOST, by=lost)
     counters = service.allowances.counters

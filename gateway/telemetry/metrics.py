@@ -112,6 +112,9 @@ BUDGET_HELD = MetricRow(
     "trigate_budget_held_ratio", "latest", "The part of each budget that is reserved by requests under way.",
     ("holder_kind", "holder", "budget"),
 )  # fmt: skip
+LIMIT_QUEUED = MetricRow(
+    "trigate_limit_queued", "sum", "Requests that wait for their place at an entry, in its `queue`.", ("entry",)
+)
 LIMIT_USED = MetricRow(
     "trigate_limit_used_ratio", "latest",
     "The part of each rate that has not refilled yet, and of each number of requests at once that is taken.",
@@ -214,8 +217,9 @@ BUILD = MetricRow("trigate_build_info", "greatest", "1, with the version.", ("ve
 
 ROWS: Final = (
     EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, ESTIMATED, COST, UNPRICED, BUDGET_USED,
-    BUDGET_HELD, LIMIT_USED, LIMIT_REFUSALS, DROPS, UPSTREAM_ERRORS, DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES,
-    TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY, TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS,
+    BUDGET_HELD, LIMIT_USED, LIMIT_QUEUED, LIMIT_REFUSALS, DROPS, UPSTREAM_ERRORS, DISCONNECTS, SHARE_REFUSALS,
+    ATTEMPTS, RETRIES, TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY, TARGETS_OUT, OUTAGES, POOL, QUEUED,
+    CONNECTIONS,
     BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LEDGER_LOST, KEYS_STALE, COUNTERS_AWAY, COUNTED_ALONE, LAG,
     MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS, BUILD,
 )  # fmt: skip
@@ -293,6 +297,7 @@ class Metrics:
         self._routes: set[str] = set()
         self._clients = ClientLabels()
         self._met: set[str] = set()  # those of them that no entry names: of wildcard entries
+        self._queues: set[str] = set()  # entries at which somebody has waited
         self._limits: set[tuple[MetricRow, str, str, str]] = set()  # that have been seen
         self._cpu = 0.0
         self.gaps = Buckets(GAPS)
@@ -477,6 +482,12 @@ class Metrics:
         while refusals:
             (holder, limit), number = refusals.popitem()
             self.add(LIMIT_REFUSALS, holder.kind, holder.name, limit, by=number)
+
+    def look_at_queues(self, lengths: Mapping[str, int]) -> None:
+        """Take down how many requests wait at each entry."""
+        for entry in (self._queues | set(lengths)) & self._entries:
+            self.set(LIMIT_QUEUED, lengths.get(entry, 0), entry)
+        self._queues.update(lengths)
 
     def look_at_limits(self, shares: Mapping[tuple[MetricRow, str, str, str], float]) -> None:
         """Take down how much of each limit is used: ``shares`` by metric and labels. A limit that is not among them any

@@ -250,6 +250,31 @@ def judge(folder: Path, series: list[dict[str, str]], asked: list[dict[str, Any]
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+REFUSED_FOR_MONEY = 'trigate_limit_refusals_total{holder_kind="client_keys",holder="ben",limit="budgets"}'
+
+
+def test_a_budget_is_an_alert_when_it_is_nearly_spent_and_when_it_refuses(tmp_path):
+    """A budget refuses before the last cent is spent: what is expected of a request does not fit any more."""
+    spent = {"alice": "0.5x60", "ben": "0.97x60", "cleo": "1.01x60"}
+    series = [
+        {
+            "series": f'trigate_budget_used_ratio{{holder_kind="client_keys",holder="{name}",budget="20 usd/day"}}',
+            "values": one,
+        }
+        for name, one in spent.items()
+    ]
+    series.append({"series": REFUSED_FOR_MONEY, "values": "_x20 1x60"})
+    asked = [
+        {
+            "expr": f'count by (holder) (ALERTS{{alertname="{alert}",alertstate="firing"}})',
+            "eval_time": "10m",
+            "exp_samples": [{"labels": f'{{holder="{name}"}}', "value": 1} for name in firing],
+        }
+        for alert, firing in (("TrigateBudgetNearlySpent", ["ben"]), ("TrigateBudgetSpent", ["ben", "cleo"]))
+    ]
+    judge(tmp_path, series, asked)
+
+
 MISTAKE = 'trigate_exchanges_total{ended="internal_error",status="5xx"}'
 REFUSED = {
     'trigate_exchanges_total{ended="upstream_error",status="4xx"}': "0+10x60",

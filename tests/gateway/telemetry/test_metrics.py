@@ -595,6 +595,15 @@ def test_shares_of_limits_are_those_of_the_moment_and_gone_limits_stand_at_nothi
     assert now("trigate_limit_used_ratio", holder_kind="model_providers", holder="a", limit="concurrent") == 0.5
 
 
+def test_requests_in_queues_are_counted_at_their_entry_while_they_wait():
+    metrics, _ = routed()
+    metrics.look_at_queues({"a": 3, "of-long-ago": 1})
+    now = Numbers(metrics.page().decode())
+    assert now("trigate_limit_queued", entry="a") == now("trigate_limit_queued") == 3
+    metrics.look_at_queues({})
+    assert Numbers(metrics.page().decode())("trigate_limit_queued", entry="a") == 0
+
+
 def test_refusals_are_counted_by_their_holder():
     metrics, _ = routed()
     refusals = Counter({(Holder("client_keys", "alice"), "budgets"): 2, (Holder("model_providers", "a"), "tokens"): 1})
