@@ -317,6 +317,7 @@ class Metrics:
         for row in (ATTEMPTS, RETRIES, ESTIMATED):
             for provider in self._providers:
                 self.add(row, provider, by=0)
+        self.look_at_queues({entry.name: 0 for entry in config.entries if entry.queue.size})
         for name, route in config.routes.items():
             if any(len(group) > 1 for group in route.groups):
                 self.add(STICKY, name, "hit", by=0)

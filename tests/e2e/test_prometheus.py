@@ -39,7 +39,8 @@ BUSY = Raw(429, (("content-type", "application/json"),), (b'{"error": {"message"
 AWAY = Raw(503, (("content-type", "application/json"),), (b'{"error": {"message": "overloaded"}}',))
 CHOICE = {"index": 0, "delta": {"role": "assistant", "content": "Hello"}, "finish_reason": None}
 WORD = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [CHOICE]}
-LIMITED_ENTRY = {"price": {"input": 1, "output": 2}, "budgets": ["5000 usd/day"], "ratelimits": {"concurrent": 100}}
+LIMITED_ENTRY = {"price": {"input": 1, "output": 2}, "budgets": ["5000 usd/day"], "ratelimits": {"concurrent": 100},
+                 "queue": {"size": 9, "wait": "1s"}}  # fmt: skip
 ENDLESS = Raw(200, (("content-type", "text/event-stream"),), (data(WORD),), "hang")
 
 
