@@ -320,6 +320,11 @@ class RemoteCounters:
         with trio.move_on_after(1.0, shield=True):
             await self._left.wait()
 
+    @property
+    def has_told_all(self) -> bool:
+        """Whether the store knows of all that has happened here."""
+        return not self._has_news()
+
     def _has_news(self) -> bool:
         return bool(self._waiting or self._added or self._ended or self._unknown or self._raised or self._sent)
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.counters.remote import CounterStore
 from tests.gateway.stores.conftest import database, server
 from tests.support import redis
 
@@ -17,3 +18,19 @@ def redis_server() -> Iterator[redis.RedisServer]:
         pytest.skip(redis.MISSING)
     with redis.running_redis(bin) as running:
         yield running
+
+
+@pytest.fixture
+def store(kind, request) -> CounterStore | None:
+    """Where several processes count; here, because the reason of a skip gets lost in an async fixture."""
+    if kind == "redis":
+        from gateway.counters.redis import RedisCounters
+
+        server = request.getfixturevalue("redis_server")
+        server.say("FLUSHALL")
+        return RedisCounters(server.url)
+    if kind == "postgres":
+        from gateway.counters.postgres import PostgresCounters
+
+        return PostgresCounters(request.getfixturevalue("database"))
+    return None

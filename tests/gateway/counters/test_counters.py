@@ -1,65 +1,24 @@
 """What all counters do, wherever they are kept: one suite."""
 
-import hashlib
-import itertools
-import time
 from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.counters.counter import Claim, Counter, Counters, Debit, Level, RateCounter, SlotCounter, SumCounter
+from gateway.counters.counter import Counters, Debit, Level
 from gateway.counters.memory import LocalCounters
-from gateway.counters.remote import CounterStore, RemoteCounters
+from gateway.counters.remote import RemoteCounters
 from gateway.counters.workers import WorkerCounters
 from gateway.shared.amounts import SharedAmounts
 from gateway.shared.layout import GROUP, Layout
 from gateway.shared.memory import SharedMemory
+from tests.support.counters import STORES, budget, claim, rate, slots
 
-STORES = [pytest.param(name, marks=pytest.mark.process) for name in ("redis", "postgres")]
 KINDS = ("memory", "workers", *STORES)
-IDS = itertools.count()
-DAY = 86_400.0
-
-
-def key(name: str) -> bytes:
-    return hashlib.blake2b(name.encode(), digest_size=16).digest()
-
-
-def rate(name: str, amount: int = 10, seconds: float = 3600.0, burst: int | None = None) -> RateCounter:
-    return RateCounter(key(name), name, amount, seconds, amount if burst is None else burst)
-
-
-def slots(name: str, most: int = 2) -> SlotCounter:
-    return SlotCounter(key(name), name, most)
-
-
-def budget(name: str, most: int = 100, *earlier: str) -> SumCounter:
-    return SumCounter(key(name), name, most, time.time() + DAY, tuple(map(key, earlier)))
-
-
-def claim(*debits: tuple[Counter, int]) -> Claim:
-    return Claim(str(next(IDS)), tuple(Debit(counter, amount) for counter, amount in debits))
 
 
 @pytest.fixture(params=KINDS)
 def kind(request) -> str:
     return request.param
-
-
-@pytest.fixture
-def store(kind, request) -> CounterStore | None:
-    """Where several processes count; here, because the reason of a skip gets lost in an async fixture."""
-    if kind == "redis":
-        from gateway.counters.redis import RedisCounters
-
-        server = request.getfixturevalue("redis_server")
-        server.say("FLUSHALL")
-        return RedisCounters(server.url)
-    if kind == "postgres":
-        from gateway.counters.postgres import PostgresCounters
-
-        return PostgresCounters(request.getfixturevalue("database"))
-    return None
 
 
 @pytest.fixture

@@ -16,9 +16,7 @@ from gateway.counters.workers import WorkerCounters
 from gateway.shared.amounts import SharedAmounts
 from gateway.shared.layout import GROUP, Layout
 from gateway.shared.memory import SharedMemory
-from tests.gateway.counters.test_counters import STORES, store
-
-__all__ = ["store"]
+from tests.support.counters import STORES
 
 
 def _key(name: str) -> bytes:

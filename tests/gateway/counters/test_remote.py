@@ -13,8 +13,8 @@ import trio
 from gateway.counters.counter import Claim, Debit, Level, SlotCounter, SumCounter
 from gateway.counters.redis import RedisCounters
 from gateway.counters.remote import RemoteCounters
-from tests.gateway.counters.test_counters import budget, claim, key, rate, slots
 from tests.support import redis
+from tests.support.counters import budget, claim, key, rate, slots
 from tests.support.harness import START_SECONDS
 from tests.support.repository import ROOT
 
@@ -87,7 +87,7 @@ async def test_a_burst_at_two_gateways_stays_within_one_budget(gateways):
     for counters, wanted in taken:
         counters.settle(wanted, [12])
     for counters in gateways:
-        await until(lambda counters=counters: not counters._has_news(), "all is told")
+        await until(lambda counters=counters: counters.has_told_all, "all is told")
     assert await used(gateways[0], spent) == await used(gateways[1], spent) == Level(120, 0), (
         "2 more than reserved, each"
     )
@@ -139,7 +139,7 @@ async def test_a_store_that_comes_back_with_old_numbers_lowers_nothing_and_doubl
     server.start()
     for counters in gateways:
         await until(lambda counters=counters: not counters.is_away, "the store is back")
-        await until(lambda counters=counters: not counters._has_news(), "all is told")
+        await until(lambda counters=counters: counters.has_told_all, "all is told")
     for counters in gateways:
         assert await used(counters, spent) == Level(554, 0)
         assert await used(counters, both) == Level(0, 0)
@@ -159,7 +159,7 @@ async def test_a_store_that_hangs_holds_a_request_up_once(server, nursery):
     assert trio.current_time() - began - first < first / 2 < 1.5
     server.pause(signal.SIGCONT)
     await until(lambda: not counters.is_away, "the store answers")
-    await until(lambda: not counters._has_news(), "all is told")
+    await until(lambda: counters.has_told_all, "all is told")
     assert await used(counters, spent) == Level(21, 0), "what was sent and not answered counts once"
     await counters.finish()
 
@@ -186,7 +186,7 @@ async def test_a_request_that_leaves_while_it_waits_takes_nothing(server, gatewa
         await one.reserve([claim((both, 1))])
     assert scope.cancelled_caught
     server.pause(signal.SIGCONT)
-    await until(lambda: not one._has_news(), "it goes back")
+    await until(lambda: one.has_told_all, "it goes back")
     assert not await other.reserve([claim((both, 1))])
 
 
