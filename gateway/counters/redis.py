@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Final, cast
 
+import anyio
 import coredis
 import trio
 from coredis.exceptions import AuthenticationError, AuthorizationError, NoScriptError, RedisError
@@ -160,7 +161,7 @@ have one hash tag, so that a cluster keeps them together."""
 
 _SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 _ALIVE: Final = b"{trigate}:alive"
-_FAILURES: Final = (RedisError, OSError)
+_FAILURES: Final = (RedisError, OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 
 logging.getLogger("coredis").setLevel(logging.CRITICAL)  # what it would tell with a traceback is told here in a line
 

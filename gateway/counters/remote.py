@@ -18,6 +18,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import attrs
+import msgspec
 import trio
 
 from gateway.counters.counter import (
@@ -340,7 +341,11 @@ class RemoteCounters:
                 self._sent = self._next()
             batch = self._sent
             nobody_waits = self._share is not None or batch.step.joins
-            reply = decoded(await ask(batch.text, max(_PATIENCE, self._limit) if nobody_waits else self._limit))
+            said = await ask(batch.text, max(_PATIENCE, self._limit) if nobody_waits else self._limit)
+            try:
+                reply = decoded(said)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                raise StoreAway("its answers are another version's") from None
             if reply.lost:
                 lost += 1
                 self._join_again(batch)
