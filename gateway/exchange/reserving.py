@@ -17,7 +17,7 @@ from gateway.routing.target import Target
 LOOKED_THROUGH: Final = 16 * 1024
 """Bytes of a request from which on it is looked through for files."""
 
-_FILE: Final = re.compile(rb"[A-Za-z0-9+/=_-]{2000,}")
+_FILE: Final = re.compile(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{2000,}")  # not tried within one that is too short
 FILE: Final = 1600
 """Tokens of an image, about; other files are of that order, and far from what their characters would be."""
 
@@ -32,7 +32,7 @@ async def reserve_for(context: ExchangeContext, request: PlannedRequest) -> Rese
         return None
     tokens = record.tokens_asked()
     if len(incoming.body) > LOOKED_THROUGH:
-        tokens = await offload(len(incoming.body), _tokens, incoming.body, incoming.earlier_size)
+        tokens = await offload(len(incoming.body), expected_tokens, incoming.body, incoming.earlier_size)
     return Reservation(
         allowances, record, tokens, asked_output(incoming), request.budgets, request.counted_as, by_header
     )
@@ -53,7 +53,7 @@ def expected_alone(incoming: Incoming) -> int:
     return AT_FIRST if most is None else min(most, ALLOWED)
 
 
-def _tokens(body: bytes, earlier: int) -> int:
+def expected_tokens(body: bytes, earlier: int) -> int:
     """The tokens of a request, about."""
     files = [len(one) for one in _FILE.findall(body)]
     return max(1, (len(body) + earlier - sum(files)) // CHARACTERS_PER_TOKEN + FILE * len(files))

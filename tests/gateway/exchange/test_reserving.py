@@ -1,0 +1,18 @@
+"""What is expected of a request's size."""
+
+from gateway.exchange.reserving import FILE, expected_tokens
+from tests.support.growth import TRIES, seconds
+
+SIZE = 300_000
+
+
+def test_a_file_counts_as_one_and_not_by_its_characters():
+    assert expected_tokens(b'"' + b"A" * 400_000 + b'"' + b"words " * 100, 0) == (602 // 4) + FILE
+    assert expected_tokens(b"A" * 1999, 0) == 1999 // 4
+
+
+def test_what_is_nearly_a_file_takes_no_longer_than_words():
+    # It was looked at anew from each of its characters: a second for a megabyte, in which nobody is answered (CWE-1333).
+    words, near = b"words " * (SIZE // 6), (b"A" * 1999 + b" ") * (SIZE // 2000)
+    times = [(seconds(lambda: expected_tokens(words, 0)), seconds(lambda: expected_tokens(near, 0))) for _ in range(TRIES)]
+    assert any(slow < 10 * usual for usual, slow in times), times
