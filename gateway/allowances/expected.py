@@ -34,6 +34,12 @@ MOST: Final = 10_000
 LONGEST_ANSWER: Final = 128_000
 """Tokens of the longest answer of a model of which nothing is known."""
 
+MOST_ASKED: Final = 10**7
+"""Tokens beyond which no model answers, whatever is allowed: more would only keep others out meanwhile."""
+
+MOST_ANSWERS: Final = 128
+"""The most that OpenAI gives to one request."""
+
 _NUMBER: Final = msgspec.json.Decoder(int)
 _DIGITS: Final = 12
 _OLDER_NAME: Final = "max_tokens"  # of Chat, beside its own
@@ -57,7 +63,7 @@ def asked_output(incoming: Incoming) -> AskedOutput:
         most = _number(incoming, _OLDER_NAME)
     name = BY_NAME["n"].field(incoming.api)
     answers = _number(incoming, name) if name else None
-    return AskedOutput(most, answers or 1)
+    return AskedOutput(None if most is None else min(most, MOST_ASKED), min(answers or 1, MOST_ANSWERS))
 
 
 def _number(incoming: Incoming, name: str) -> int | None:

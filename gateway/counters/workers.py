@@ -25,7 +25,7 @@ from gateway.shared.amounts import SharedAmounts
 from gateway.shared.layout import TOTAL, UNTIL
 
 _NANO: Final = 10**9
-_FOR_EVER: Final = 1e9  # seconds that fit into a word
+_FOR_EVER: Final = 1e9  # seconds that fit into a word: thirty years
 _MARGIN: Final = 3600.0
 """Seconds for which a sum is kept beyond its time: a request belongs to the period in which it began."""
 
@@ -164,7 +164,7 @@ class _Step:
 
     def _debit(self, rate: RateCounter, row: int, amount: int) -> None:
         if amount:
-            full = int(debited(rate, self._total(row) / _NANO, amount, self._now) * _NANO)
+            full = int(min(debited(rate, self._total(row) / _NANO, amount, self._now), _FOR_EVER) * _NANO)
             self.words[row + TOTAL] = full = full if full > 0 else 0
             self.words[row + UNTIL] = full | 1 if rate.by_clients else full & ~1
 

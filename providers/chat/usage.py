@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from providers.neutral.billing import tier_of, told_nanos, tool_calls
+from providers.neutral.billing import MOST_TOKENS, tier_of, told_nanos, tool_calls
 from streams.events import Usage
 from streams.surrogates import NOT_JSON, any_json
 
@@ -69,7 +69,7 @@ def count(value: Any) -> int:
     """``value`` as a number of tokens, 0 for what is none (``null`` in Databricks' running usage)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
-    return max(int(value), 0)
+    return int(min(max(value, 0), MOST_TOKENS))
 
 
 def _object(value: Any) -> Mapping[str, Any]:

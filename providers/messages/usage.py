@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from providers.neutral.billing import tier_of, told_nanos, tool_calls
+from providers.neutral.billing import MOST_TOKENS, tier_of, told_nanos, tool_calls
 from providers.neutral.bounds import bounded
 from streams.events import Usage, UsageStep
 
@@ -101,13 +101,14 @@ def _steps(said: Mapping[str, Any], tier: str | None) -> tuple[UsageStep, ...]:
 
 
 def _figures(usage: Mapping[str, Any]) -> dict[str, int]:
-    """The numbers in a ``usage`` object and in the two objects inside it, by name; none is below 0."""
+    """The numbers in a ``usage`` object and in the two objects inside it, by name; none is below 0 or
+    beyond what there can be."""
     figures = {}
     for source in (usage, usage.get("cache_creation"), usage.get("output_tokens_details")):
         if isinstance(source, dict):
             for name, figure in source.items():
                 if type(figure) is int:
-                    figures[name] = figure if figure > 0 else 0
+                    figures[name] = min(figure, MOST_TOKENS) if figure > 0 else 0
     return figures
 
 

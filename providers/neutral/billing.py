@@ -7,7 +7,12 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, Final
 
+MOST_TOKENS: Final = 10**8
+"""Tokens of one kind in one turn, ten times what the longest prompts have: all that is added up of them fits into the
+64 bits that databases and counters have, whatever a provider says."""
+
 _MOST_DOLLARS = 10**6  # for one answer; what is beyond is no cost
+_MOST_CALLS = 10**6  # of one tool in one answer
 _TOOLS_READ = 32
 
 
@@ -24,7 +29,8 @@ def tool_calls(usage: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
     """How often each of the provider's own tools was called, by name, as ``usage`` lists them."""
     for member in _TOOL_COUNTS:
         if member in usage and isinstance(counts := usage[member], dict):
-            named = ((name.removesuffix(_SUFFIXES[name[-6:]]), count) for name, count in counts.items()
+            named = ((name.removesuffix(_SUFFIXES[name[-6:]]), min(count, _MOST_CALLS))
+                     for name, count in counts.items()
                      if name[-6:] in _SUFFIXES and type(count) is int and count > 0)  # fmt: skip
             return tuple(islice(named, _TOOLS_READ))
     return ()

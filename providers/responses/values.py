@@ -4,7 +4,7 @@ nothing, never as an error."""
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from providers.neutral.billing import tier_of, told_nanos, tool_calls
+from providers.neutral.billing import MOST_TOKENS, tier_of, told_nanos, tool_calls
 from providers.neutral.bounds import bounded
 from streams.events import Usage
 from streams.surrogates import NOT_JSON, any_json
@@ -41,7 +41,7 @@ def few_objects(value: Any) -> list[Json]:
 
 
 def as_count(value: Any) -> int:
-    return max(int(value), 0) if isinstance(value, int | float) else 0
+    return int(min(max(value, 0), MOST_TOKENS)) if isinstance(value, int | float) else 0
 
 
 def reasoning_text(item: Json) -> str:

@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 import pytest
 
 from providers.apis import CODECS
+from providers.catalog.prices import Price, cost_of
+from providers.neutral.billing import MOST_TOKENS
 from streams.errors import GatewayError
 from streams.events import APIS, Api, Event, Usage, UsageStep
 from streams.fold import fold
@@ -306,3 +308,20 @@ def retold(source: Api, tier: str, *, stream: bool) -> dict[str, Any]:
     writer = CODECS["responses"].writer(reply)
     data = b"".join(map(writer.send, events))
     return dict(json.loads(data.rstrip().rpartition(b"data: ")[2])["response"])
+
+
+@pytest.mark.parametrize("number", [10**30, 1e300, -(10**30), -1e300])
+@pytest.mark.parametrize("api", APIS)
+def test_what_a_provider_counts_fits_into_the_numbers_of_databases(api: Api, number: float) -> None:
+    # One such answer would stop the counters and the ledger of everybody.
+    counts = dict.fromkeys(
+        ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens", "cache_read_input_tokens"), number
+    )
+    step = {"type": "message", "model": "m", **counts}
+    more = {"iterations": [step] * 1000, "server_tool_use": {"web_search_requests": number}}
+    usage = usage_of([*CODECS[api].read_answer(whole(api, counts | more, [], {}))])
+    tokens = usage.of_all_steps
+    assert all(0 <= one <= 1000 * MOST_TOKENS for one in (tokens.input, tokens.cache_read, tokens.output))
+    assert all(0 < times <= 10**6 for _, times in usage.calls)
+    dear = Price(600 * 10**9, 600 * 10**9, fees=(("web_search", 10**8),))
+    assert 0 <= cost_of(dear, usage).nanos < 2**63

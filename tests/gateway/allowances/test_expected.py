@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from gateway.allowances.expected import AT_FIRST, ENOUGH, AskedOutput, ExpectedOutputs, asked_output, longest
+from gateway.allowances.expected import (
+    AT_FIRST,
+    ENOUGH,
+    MOST_ANSWERS,
+    MOST_ASKED,
+    AskedOutput,
+    ExpectedOutputs,
+    asked_output,
+    longest,
+)
 from gateway.config.loading import from_mapping
 from gateway.request.parse import read_incoming
 from gateway.routing.router import Router
@@ -97,3 +106,10 @@ def test_all_that_could_come(model, most, tokens):
     entry = {"model": model, "access_key": "sk-of-somebody-0123456789", "speaks": speaks}
     router = Router(from_mapping({"version": "v0.4.0", "model_providers": [entry]}))
     assert longest(router.plan(model, "messages").first, most) == tokens
+
+
+def test_what_no_model_gives_is_not_expected():
+    # A number that others would have to make room for, and that no counter of 64 bits could hold.
+    chat = json.dumps({"model": "m", "messages": [], "n": 10**11, "max_tokens": 10**11}).encode()
+    asked = asked_output(read_incoming("chat", chat))
+    assert asked == AskedOutput(MOST_ASKED, MOST_ANSWERS)

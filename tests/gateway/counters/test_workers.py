@@ -37,6 +37,17 @@ def amounts(memory) -> SharedAmounts:
     return SharedAmounts(memory, memory.take_seat())
 
 
+async def test_a_debit_of_years_fits_into_a_word(amounts):
+    rate = RateCounter(key("slow"), "slow", 1, 86400.0, 1)
+    counters = WorkerCounters(amounts)
+    claim = Claim("1", (Debit(rate, 10**9),))
+    assert not await counters.reserve([claim])
+    (short,) = await counters.reserve([Claim("2", (Debit(rate, 1),))])
+    assert short.wait is not None
+    counters.settle(claim, [10**9])
+    assert await counters.reserve([Claim("3", (Debit(rate, 1),))])
+
+
 async def test_workers_count_together(memory):
     """Limits held once per worker (BerriAI/litellm#16011)."""
     seats = [memory.take_seat(), memory.take_seat()]
