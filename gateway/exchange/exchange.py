@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
+from gateway.allowances.expected import asked_output
 from gateway.allowances.reservation import Reservation
 from gateway.allowances.runs import run_of
 from gateway.conversations.background import BackgroundTurn
@@ -108,6 +109,8 @@ class Exchange:
         self.record.asked_size = request.incoming.size
         if "background" in request.incoming.members and request.turn.background is None:
             self.record.goes_on = expected_alone(request.incoming)
+        if "n" in request.incoming.members:
+            self.record.answers = asked_output(request.incoming).answers
         service = self._context.service
         limited = service.allowances.any or request.budgets
         if limited or service.kept_ledger.keeps:

@@ -118,6 +118,7 @@ class Record:
     reservation: Settlement | None = None  # of what its client and its targets may use
     billed: bool = True  # else it only counts tokens, or fetches what another exchange has paid for
     goes_on: int = 0  # tokens that are expected of an answer with which its provider goes on by itself
+    answers: int = 1  # that were asked for in one: only the first of them is looked at
     _charges: tuple[tuple[Tried, ...], tuple[Charge, ...]] = ((), ())  # of which attempts they are, and they
 
     def charges(self) -> tuple[Charge, ...]:
@@ -170,7 +171,7 @@ class Record:
         if not self.said or (self.whole and counted):
             return self.usage, False
         known = self.usage if self.usage is not None and self.usage.prompt else self._asked_usage()
-        output = -(-self.said // CHARACTERS_PER_TOKEN)
+        output = -(-self.said * (self.answers if self.provider_api == "chat" else 1) // CHARACTERS_PER_TOKEN)
         estimated = not counted or known.output < output
         return attrs.evolve(known, output=max(known.output, output)), estimated
 

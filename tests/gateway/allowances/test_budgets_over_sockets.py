@@ -90,6 +90,28 @@ async def test_clients_of_a_group_share_its_budget_and_have_their_own():
         assert place.take_count() == 4
 
 
+async def test_each_of_several_answers_is_paid_for_when_they_are_cut():
+    # A client that leaves before the last chunk, with the counts, would pay for one of eight answers.
+    async def paid(**members: Any) -> int:
+        async with providers(1) as [place], gateway(config([entry(place)], "9 usd/day")) as running:
+            place.cuts = True
+            with contextlib.suppress(httpx2.RemoteProtocolError):
+                await ask(running, stream=True, **members)
+            allowances = running.service.allowances
+            (budget,) = allowances.all()
+            level = allowances.counters.level
+            settled = trio.Event()
+            allowances.counters.on_settled(lambda claim: settled.set())
+            if level(budget.counter(allowances.now(), None)).held:
+                await settled.wait()
+            return level(budget.counter(allowances.now(), None)).used
+
+    input = 10**6 * 20  # about, as long as the request
+    one, eight = await paid(n=1), await paid(n=8)
+    assert one > input
+    assert eight - one >= 7 * 10**6
+
+
 async def test_a_run_and_its_subagents_share_one_budget():
     # Children that each opened an allowance of their own: nodetool-ai/nodetool#5489.
     root = {"session_id": "root", "thread_id": "root"}
