@@ -4,7 +4,6 @@
 While the storage is away those that were read last go on; before they were read once, a key that the file does not have
 is answered with a 503, for nobody knows whether it is good."""
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import trio
 from gateway.config.document import ConfigError
 from gateway.config.schema import RawClientKey
 from gateway.config.settings import Config
-from gateway.config.stored_keys import StoredClients, StoredReader, read_item
+from gateway.config.stored_keys import StoredClients, StoredReader, kept_of, read_item
 from gateway.stores.key_store import KeyStore, KeyTable, StoredItem
 from gateway.stores.store import Unavailable
 
@@ -118,6 +117,6 @@ class FollowedKeys:
 def _read(item: StoredItem) -> RawClientKey | str:
     """What an item says, or why it cannot be understood."""
     try:
-        return read_item(item.name, json.loads(item.item)["client"])
+        return read_item(item.name, kept_of(item.name, item.item)["client"])
     except ConfigError as error:
         return "; ".join(f"{one.path}: {one.found}" for one in error.mistakes)

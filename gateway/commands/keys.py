@@ -26,8 +26,9 @@ from gateway.config.document import sentence
 from gateway.config.kinds import read_wait
 from gateway.config.loading import Config, ConfigError
 from gateway.config.settings import AcceptedKey, ClientKey
-from gateway.config.stored_keys import new_client, read_item, stored_clients
+from gateway.config.stored_keys import kept_of, new_client, read_item, stored_clients
 from gateway.config.wording import Wrong, nearest, spelled_time
+from gateway.logs.masking import escaped
 from gateway.open_store import open_key_store
 from gateway.stores.key_store import KeyEvent, KeyStore, KeyTable
 from gateway.stores.store import Changed, Unavailable
@@ -90,10 +91,10 @@ class OpenedKeys:
     def item(self, name: str) -> str | None:
         return next((one.item for one in self.table.clients if one.name == name), None)
 
-    def known(self, name: str) -> tuple[str, dict[str, Any]]:
-        """What is kept of a client, as text and read. Raises ``CommandFailed``."""
+    def known(self, name: str) -> str:
+        """What is kept of a client. Raises ``CommandFailed``."""
         if (text := self.item(name)) is not None:
-            return text, json.loads(text)
+            return text
         if any(client.name == name for client in self.config.client_keys):
             raise CommandFailed(f"{name} is in {self.config.path}: change it there, and reload")
         near = nearest(name, (one.name for one in self.table.clients))
@@ -122,7 +123,9 @@ def rotate(path: Path | None, name: str, keep_old: str, until: str | None, lasti
     """``trigate keys rotate``: the exit status."""
 
     async def work(opened: OpenedKeys) -> None:
-        text, kept = opened.known(name)
+        text = opened.known(name)
+        kept = kept_of(name, text)
+        read_item(name, kept["client"])
         end = _after(_seconds("--keep-old", keep_old) if keep_old not in ("0", "0s") else 0.0)
         old = [_ended_by(one, end) for one in kept["client"]["keys"]]
         good = [one for one in old if one["until"] > _now()]
@@ -143,7 +146,7 @@ def revoke(path: Path | None, name: str) -> int:
     """``trigate keys revoke``: the exit status."""
 
     async def work(opened: OpenedKeys) -> None:
-        text, _ = opened.known(name)
+        text = opened.known(name)
         await _change(opened, "revoked", name, text, None)
         say(f"{name} is revoked: within a second no gateway lets it in any longer. What is under way is answered.")
 
@@ -234,14 +237,21 @@ async def _with_store(config: Config, work: Callable[[OpenedKeys], Awaitable[Non
 async def _change(opened: OpenedKeys, event: KeyEvent, name: str, expect: str | None, item: Any) -> None:
     """Raises ``CommandFailed``."""
     text = None if item is None else json.dumps(item, ensure_ascii=False)
-    before = json.loads(expect or "{}")
-    about = {key: value for key, value in (item or before)["client"].items() if key != "keys"}
+    about = {key: value for key, value in (item or _readable(name, expect))["client"].items() if key != "keys"}
     try:
         await opened.store.change(
             event, name, expect, text, at=time.time(), by=made_by(), about=json.dumps(about, ensure_ascii=False)
         )
     except Changed:
         raise CommandFailed(_CHANGED.format(name)) from None
+
+
+def _readable(name: str, text: str | None) -> Mapping[str, Any]:
+    """What is kept of a client, as far as it can be read: in any case it can be revoked."""
+    try:
+        return kept_of(name, text or "")
+    except ConfigError:
+        return {"client": {}}
 
 
 # What is written
@@ -349,11 +359,12 @@ def _end(end: datetime | None) -> str | None:
 
 def _rows(opened: OpenedKeys) -> list[dict[str, Any]]:
     """What is known of each client, but for keys: of the file first."""
-    kept: dict[str, Any] = {one.name: json.loads(one.item) for one in opened.table.clients}
+    kept = {one.name: _readable(one.name, one.item) for one in opened.table.clients}
     items, refused = [], {}
-    for name, one in kept.items():
+    for stored in opened.table.clients:
+        name = stored.name
         try:
-            items.append(read_item(name, one["client"]))
+            items.append(read_item(name, kept_of(name, stored.item)["client"]))
         except ConfigError as error:
             refused[name] = str(error)
     found = stored_clients(items, opened.config)
@@ -413,7 +424,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
     """Print rows in columns as wide as what is in them."""
-    lines = [head, *(tuple(map(str, row)) for row in rows)]
+    lines = [head, *(tuple(escaped(str(cell)) for cell in row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

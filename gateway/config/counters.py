@@ -27,11 +27,20 @@ def build_counters(raw: RawCounters | None, findings: Findings) -> CounterSettin
         advice = f"write one such as {_SUCH_AS[raw.type]}"
         if not url:
             findings.wrong(place, f"{raw.type} needs a url", advice)
-        elif url.partition("://")[0] not in _SCHEMES[raw.type]:
+        elif not _is_address(url, raw.type):
             findings.wrong(place, f"no address of {raw.type}", advice)
         elif _crosses_in_clear(url):
             findings.warn("counters: Redis on another machine is asked without TLS: write rediss://, if it can")
     return CounterSettings(raw.type, url, raw.when_down)
+
+
+def _is_address(url: str, kind: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        # PostgreSQL's may have several hosts, each with its port
+        return url.partition("://")[0] in _SCHEMES[kind] and (kind == "postgres" or parts.port != 0)
+    except ValueError:  # brackets that nothing closes, a port that is no number
+        return False
 
 
 def _crosses_in_clear(url: str) -> bool:

@@ -5,6 +5,7 @@ What is kept was good when it was written, for the file of that time. Where it n
 the models and entries that it names those hold that are there, and a client of which none are, or whose group is gone
 and with it the limits that nobody knows any longer, stays out. A name that the file has, too, is the file's."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -35,6 +36,18 @@ class StoredClients:
     def beside(self, config: Config) -> Config:
         """``config`` with these in place of those of the state storage that it has."""
         return attrs.evolve(config, client_keys=(*_of_file(config), *self.clients), stored_keys="read")
+
+
+def kept_of(name: str, text: str) -> dict[str, Any]:
+    """What is kept of a client: its item as ``client``, and who has made it. Raises ``ConfigError`` for what nobody
+    here has written so."""
+    try:
+        kept = json.loads(text)
+    except (ValueError, RecursionError):
+        kept = None
+    if not isinstance(kept, dict) or not isinstance(kept.get("client"), dict):
+        raise ConfigError((Mistake(_place(name), "client", "what is kept of it cannot be read", "revoke it"),))
+    return kept
 
 
 def read_item(name: str, item: Mapping[str, Any]) -> RawClientKey:

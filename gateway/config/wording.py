@@ -2,9 +2,10 @@
 right name that was probably meant."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from gateway.config.expanded import Expanded
 
@@ -26,11 +27,16 @@ class Wrong(ValueError):
         return self.found, self.expected, self.suggestion, self.known
 
 
+_CREDENTIALS: Final = re.compile(r"://.*@", re.DOTALL)
+"""What stands before the host of an address: a password, where it is one of a store."""
+
+
 def describe(value: Any) -> str:
     """The value in a few words. Text that came from the environment is not repeated."""
     if isinstance(value, Expanded):
         return "what the variable holds"
     if isinstance(value, str):
+        value = _CREDENTIALS.sub("://…@", value)
         return repr(value if len(value) <= 60 else value[:60] + "…")
     if isinstance(value, bool | int | float):
         return spelled(value).lower()

@@ -69,3 +69,15 @@ async def test_what_a_later_version_has_written_lets_nobody_in_and_hurts_no_othe
     assert [client.name for client in config_then.client_keys] == ["ci"]
     assert "the stored key later lets nobody in: quantum: unknown key" in caplog.text
     await store.aclose()
+
+
+async def test_rows_that_nobody_here_has_written_let_nobody_in_and_end_nothing(tmp_path, caplog):
+    # Whoever may write to the database would else have ended every process by one row.
+    file, store = config(tmp_path / "state"), opened(tmp_path / "state")
+    for number, text in enumerate(("{", "[]", "null", '{"client": 5}', '{"client": {"keys": 5}}', "[" * 100_000)):
+        await store.change("added", f"bad{number}", None, text, at=1.0, by="mallory", about="{}")
+    await add(store, "ci")
+    keys = FollowedKeys(store)
+    assert [client.name for client in (await keys.first(file)).client_keys] == ["ci"]
+    assert sum("lets nobody in" in record.getMessage() for record in caplog.records) == 6
+    await store.aclose()

@@ -1,7 +1,9 @@
 """``trigate keys``: what it prints, what it refuses and why, and what of the environment it does without."""
 
+import contextlib
 import json
 import re
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,3 +150,16 @@ def test_history_has_who_did_what_and_no_key(keys):
     events = [line.split()[1] for line in keys("history", "--last", "2").stdout.splitlines()]
     assert events == ["event", "rotated", "revoked"]
     assert key not in keys("history", "--json").stdout
+
+
+@pytest.mark.parametrize("item", ["{", "[]", '{"client": 5}', '{"client": {"keys": 5}}'])
+def test_what_nobody_here_has_written_is_listed_and_can_be_revoked(keys, tmp_path, item):
+    assert keys("add", "ci").exit_code == 0
+    name = "odd\x1b[31m"
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as database, database:
+        database.execute("INSERT INTO client_keys (name, item) VALUES (?, ?)", (name, item))
+    assert {one: row["state"] for one, row in listed(keys).items()} == {"boss": "good", "ci": "good", name: "refused"}
+    assert r"odd\u001b[31m " in keys("list").stdout
+    assert refused(keys("rotate", name))
+    assert keys("revoke", name).exit_code == 0
+    assert set(listed(keys)) == {"boss", "ci"}

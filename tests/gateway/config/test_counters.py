@@ -41,6 +41,9 @@ def test_a_store_is_read_and_enforced():
         ({"type": "postgres", "url": ""}, "postgres needs a url"),
         ({"type": "redis", "url": "postgresql://db.example/trigate"}, "no address of redis"),
         ({"type": "postgres", "url": "redis://localhost"}, "no address of postgres"),
+        ({"type": "redis", "url": "redis://:hunter22@[::1"}, "no address of redis"),
+        ({"type": "redis", "url": "redis://:hunter22@redis.example:99999/0"}, "no address of redis"),
+        ({"type": "postgres", "url": "postgresql://me:hunter22@[::1"}, "no address of postgres"),
         ({"type": "etcd"}, "etcd"),
         ({**REDIS, "when_down": "wait"}, "wait"),
     ],
@@ -49,6 +52,17 @@ def test_what_it_needs_and_has_not_is_said_at_the_start(counters, said):
     """Budgets stayed local because Redis stood under another heading (BerriAI/litellm#30661)."""
     with pytest.raises(ConfigError, match=said):
         read(counters)
+
+
+@pytest.mark.parametrize(
+    "counters",
+    [REDIS["url"], [REDIS["url"]], {"type": REDIS["url"]}, {**REDIS, "when_down": REDIS["url"]}],
+)
+def test_an_address_that_stands_elsewhere_is_told_without_its_password(counters):
+    with pytest.raises(ConfigError) as raised:
+        read(counters)
+    assert "hunter22" not in str(raised.value)
+    assert "hunter22" not in raised.value.listed("mistakes")
 
 
 def test_an_address_that_nothing_asks_has_no_effect_and_says_so():
