@@ -14,6 +14,7 @@ import msgspec
 from gateway.config.settings import Reserve
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target
+from providers.apis import CODECS
 from providers.neutral.parameters import BY_NAME
 
 AT_FIRST: Final = 2048
@@ -120,7 +121,7 @@ def longest(target: Target, most: int | None) -> int:
     if most is not None:
         return most
     quirks = target.recipient.quirks
-    if target.api == "messages":
+    if CODECS[target.api].wire.requires_limit:
         return quirks.default_max_tokens  # what is asked for in place of the client
     return min(LONGEST_ANSWER, quirks.context_window or LONGEST_ANSWER)
 

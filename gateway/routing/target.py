@@ -8,6 +8,7 @@ import attrs
 from gateway.config.settings import ModelEntry
 from gateway.http.headers import Headers
 from gateway.routing.identity import Identity
+from providers.apis import CODECS
 from providers.auth.signer import Signer, UnsignedRequest
 from providers.catalog.prices import Price, price_of
 from providers.catalog.providers import url_for
@@ -52,7 +53,9 @@ class Target:
         """What its tokens cost: by the configuration, else by the list of prices; ``None`` where neither says."""
         own = self.entry.price
         price = price_of(self.entry.provider.id, self.model) if own is None else own
-        return price.in_messages if price is not None and self.api == "messages" else price
+        if price is None or not CODECS[self.api].wire.charges_cache_writes:
+            return price
+        return price.with_cache_writes
 
     @cached_property
     def configured(self) -> Headers:

@@ -90,18 +90,18 @@ class Price:
     model: str | None = None
 
     @cached_property
-    def in_messages(self) -> "Price":
-        """The same for the Messages API, where writing to a cache costs 1.25 times the input and for an hour twice as
-        much, unless something else is said."""
+    def with_cache_writes(self) -> "Price":
+        """The same for an API in which writing to a cache costs 1.25 times the input and for an hour twice as much,
+        unless something else is said."""
         write = -(-self.input * 5 // 4) if self.cache_write is None else self.cache_write
         hour = self.input * 2 if self.cache_write_1h is None else self.cache_write_1h
         return attrs.evolve(
             self,
             cache_write=write,
             cache_write_1h=hour,
-            above=tuple((tokens, price.in_messages) for tokens, price in self.above),
-            tiers=tuple((tier, price.in_messages) for tier, price in self.tiers),
-            schedule=tuple((validity, price.in_messages) for validity, price in self.schedule),
+            above=tuple((tokens, price.with_cache_writes) for tokens, price in self.above),
+            tiers=tuple((tier, price.with_cache_writes) for tier, price in self.tiers),
+            schedule=tuple((validity, price.with_cache_writes) for validity, price in self.schedule),
         )
 
 

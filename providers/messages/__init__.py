@@ -52,6 +52,8 @@ WIRE = WireApi(
     beta_header=BETA,
     long_context_beta="context-1m-2025-08-07",
     id_headers=("x-request-id", "request-id"),
+    requires_limit=True,
+    charges_cache_writes=True,
     own_statuses=frozenset((529,)),
 )
 """Claude Code sends the beta in place of ``[1m]``; newer models have that window without it, and take it."""

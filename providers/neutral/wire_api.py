@@ -112,6 +112,9 @@ class WireApi:
 
     **State.** ``stores_unasked``: a request that does not say ``store`` is stored at the provider.
 
+    **Costs.** ``requires_limit``: a request has to say how many tokens its answer may have, so that one goes out in any
+    case. ``charges_cache_writes``: what is written to a cache costs more than other input.
+
     **Headers.** ``client_headers`` (a ``*`` at the end stands for any end) and ``query_members`` are those headers and
     members of a query of its clients that go to providers of this API, and to none of another. ``version_header`` is
     the one in which a client says which version of the API it speaks; ``beta_header`` the one with names of betas,
@@ -134,6 +137,8 @@ class WireApi:
     ping: bytes = b""
     repeats_answer: bool = False
     stores_unasked: bool = False
+    requires_limit: bool = False
+    charges_cache_writes: bool = False
     client_headers: tuple[str, ...] = ()
     query_members: frozenset[str] = frozenset()
     version_header: str | None = None

@@ -100,7 +100,7 @@ def test_writes_for_an_hour_have_a_price_in_each_tier_of_length():
 
 
 def test_messages_write_for_a_quarter_more_and_for_an_hour_at_twice_the_input():
-    price = read_price({"input": 3, "output": 15, "above": {"200000": {"input": 6}}}, "config").in_messages
+    price = read_price({"input": 3, "output": 15, "above": {"200000": {"input": 6}}}, "config").with_cache_writes
     five, hour = Usage(cache_write=1000, cache_write_5m=1000), Usage(cache_write=1000, cache_write_1h=1000)
     assert [cost_of(price, usage).nanos for usage in (five, hour)] == [3_750_000, 6_000_000]
     assert cost_of(price, Usage(input=200_000, cache_write=1000)).nanos == 1_200_000_000 + 7_500_000
@@ -162,7 +162,7 @@ def test_without_a_price_the_cost_is_at_least_nothing():
 
 def test_free_is_a_price():
     usage = Usage(input=10**9, output=10**9, tier="priority", calls=(("web_search", 9),), told_nanos=5)
-    assert cost_of(FREE, usage) == cost_of(FREE.in_messages, usage) == Cost(0, "exact")
+    assert cost_of(FREE, usage) == cost_of(FREE.with_cache_writes, usage) == Cost(0, "exact")
 
 
 def test_estimated_tokens_make_an_estimate():

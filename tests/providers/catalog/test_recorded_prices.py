@@ -80,7 +80,7 @@ class Answered:
     def price(self) -> Price:
         price = price_of(self.provider, self.model)
         assert price is not None
-        return price.in_messages if self.api == "messages" else price
+        return price.with_cache_writes if self.api == "messages" else price
 
 
 def answered(key: str) -> Answered:
