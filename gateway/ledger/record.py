@@ -171,7 +171,7 @@ class Record:
         if not self.said or (self.whole and counted):
             return self.usage, False
         known = self.usage if self.usage is not None and self.usage.prompt else self._asked_usage()
-        output = -(-self.said * (self.answers if self.provider_api == "chat" else 1) // CHARACTERS_PER_TOKEN)
+        output = -(-self.said * self.answers // CHARACTERS_PER_TOKEN)
         estimated = not counted or known.output < output
         return attrs.evolve(known, output=max(known.output, output)), estimated
 
