@@ -34,7 +34,7 @@ from gateway.counters.counter import (
 from gateway.counters.rate import level_of
 from gateway.counters.share import Known, Share
 from gateway.counters.shortages import rate_shortage, room_shortage
-from gateway.counters.steps import CountingStep, State, decoded, encoded
+from gateway.counters.steps import CountingStep, State, StepReply, decoded, encoded
 
 log = logging.getLogger("trigate.counters")
 
@@ -346,6 +346,8 @@ class RemoteCounters:
                 reply = decoded(said)
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 raise StoreAway("its answers are another version's") from None
+            if not reply.lost and not _answers(reply, batch):
+                raise StoreAway("its answers are another version's")
             if reply.lost:
                 lost += 1
                 self._join_again(batch)
@@ -457,6 +459,12 @@ class RemoteCounters:
 
     def _now(self) -> float:
         return self._clock() + self._ahead
+
+
+def _answers(reply: StepReply, batch: _Batch) -> bool:
+    """Whether ``reply`` has a state of all that ``batch`` asks for."""
+    asked = [sum(len(claim.debits) for claim in waiting.claims) for waiting in batch.waiting]
+    return len(reply.added) == len(batch.step.added) and [len(states) for _, states in reply.reserved] == asked
 
 
 def _short(debit: Debit, state: State, now: float) -> Shortage | None:

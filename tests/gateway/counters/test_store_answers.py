@@ -1,0 +1,48 @@
+"""Answers of a shared store that are none."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from gateway.counters.counter import Claim, Debit
+from gateway.counters.remote import AskStore, RemoteCounters
+from tests.support.counters import budget
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"null",
+        b"{}",
+        b'{"time": 1, "reserved": [[1, []], [1, []]]}',
+        b'{"time": 1, "reserved": [[1, []]], "added": [[1, 0, 0, 0]]}',
+        b'{"time": 1, "reserved": [[1, [[0, 0, 0]]]]}',
+    ],
+)
+async def test_an_answer_that_is_none_is_an_outage(answer):
+    # Who may write to the store would else have ended every gateway, and so would another version beside this one.
+    class Store:
+        title = "a store"
+
+        @contextlib.asynccontextmanager
+        async def connect(self) -> AsyncIterator[AskStore]:
+            joined = False
+
+            async def ask(text: bytes, limit: float) -> bytes:
+                nonlocal joined
+                first, joined = not joined, True
+                return b'{"time": 1}' if first else answer
+
+            yield ask
+
+    async with trio.open_nursery() as nursery:
+        counters = RemoteCounters(Store())
+        nursery.start_soon(counters.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not counters.is_away
+        assert not await counters.reserve([Claim("1", (Debit(budget("k"), 1),))])
+        assert counters.is_away
+        nursery.cancel_scope.cancel()
