@@ -19,7 +19,11 @@ CREATE TABLE IF NOT EXISTS trigate_counters (
     key text PRIMARY KEY, full_at double precision NOT NULL DEFAULT 0, used bigint NOT NULL DEFAULT 0,
     held bigint NOT NULL DEFAULT 0, until double precision NOT NULL DEFAULT 0
 );
-CREATE INDEX IF NOT EXISTS trigate_counters_until ON trigate_counters (until);
+DO $$ BEGIN
+    IF to_regclass('trigate_counters_until') IS NULL THEN  -- IF NOT EXISTS waits for all steps, and holds up the next
+        CREATE INDEX trigate_counters_until ON trigate_counters (until);
+    END IF;
+END $$;
 CREATE TABLE IF NOT EXISTS trigate_counting (
     name text PRIMARY KEY, number bigint NOT NULL, reply text NOT NULL, seen double precision NOT NULL
 );
@@ -77,6 +81,9 @@ DECLARE
     last bigint; told text; gone text[]; keys text[]; one jsonb; claims jsonb; room boolean; alive bigint;
     added text[] := '{}'; reserved text[] := '{}'; states text[];
 BEGIN
+    IF asked->>'joins' = '1' THEN  -- it may come twice at once, and there is no row yet to wait for
+        PERFORM pg_advisory_xact_lock(hashtextextended(me, 7482111964));
+    END IF;
     SELECT number, reply INTO last, told FROM trigate_counting WHERE name = me FOR UPDATE;
     last := coalesce(last, 0);
     IF last = this THEN RETURN told; END IF;

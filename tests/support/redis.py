@@ -34,6 +34,10 @@ class RedisServer:
         return self.directory / "socket"
 
     @property
+    def _kept(self) -> Path:
+        return self.directory / "dump.rdb"
+
+    @property
     def url(self) -> str:
         return f"unix://{self.socket}"
 
@@ -51,11 +55,18 @@ class RedisServer:
             self.process.wait(START_SECONDS)
             self.process = None
 
-    def empty(self) -> None:
-        """Without what it had kept."""
-        (self.directory / "dump.rdb").unlink(missing_ok=True)
+    def save(self, name: str) -> None:
+        """Keep its state as it is now, under ``name``."""
+        assert self.say("SAVE") == b"+OK\r\n"
+        shutil.copy(self._kept, self.directory / name)
+        self._kept.unlink()
 
-    def pause(self, number: int) -> None:
+    def put_back(self, name: str) -> None:
+        """Have it begin with that state, once it is started."""
+        shutil.copy(self.directory / name, self._kept)
+
+    def signal_all(self, number: int) -> None:
+        """To its process, as when its machine stands still."""
         assert self.process is not None
         self.process.send_signal(number)
 

@@ -1,22 +1,27 @@
 """Counters of several gateways: their store is stopped, restarted empty, restored old, and they are killed."""
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from typing import TypeAlias
 
+import psycopg
 import pytest
 import trio
 
 from gateway.counters.counter import Claim, Debit, Level, SlotCounter, SumCounter
+from gateway.counters.postgres import PostgresCounters
 from gateway.counters.redis import RedisCounters
-from gateway.counters.remote import RemoteCounters
-from tests.support import redis
+from gateway.counters.remote import AskStore, CounterStore, RemoteCounters
+from gateway.counters.steps import CountingStep, StepReply, decoded, encoded
+from tests.support import postgres, redis
 from tests.support.counters import budget, claim, key, rate, slots
 from tests.support.harness import START_SECONDS
 from tests.support.repository import ROOT
+
+StoreServer: TypeAlias = redis.RedisServer | postgres.Server
 
 pytestmark = [
     pytest.mark.process,
@@ -26,19 +31,42 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[postgres.Server]:
+    with postgres.server_or_skip() as server:
+        server.save("empty")
+        yield server
+
+
 @pytest.fixture
-def server() -> Iterator[redis.RedisServer]:
+def postgres_server(cluster) -> Iterator[postgres.Server]:
+    """One without counters."""
+    cluster.sql("DROP TABLE IF EXISTS trigate_counters, trigate_counting, trigate_claims")
+    yield cluster
+    cluster.stop()
+    cluster.start()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[redis.RedisServer]:
     bin = redis.binary()
     if bin is None:
         pytest.skip(redis.MISSING)
     with redis.running_redis(bin) as running:
+        running.save("empty")
         yield running
+
+
+@pytest.fixture(params=["redis", "postgres"])
+def server(request) -> StoreServer:
+    found: StoreServer = request.getfixturevalue(f"{request.param}_server")
+    return found
 
 
 @pytest.fixture
 async def gateways(server, nursery) -> AsyncIterator[list[RemoteCounters]]:
     """Two of them, which know of one another."""
-    made = [RemoteCounters(RedisCounters(server.url), limit=1.0) for _ in range(2)]
+    made = [RemoteCounters(store(server), limit=1.0) for _ in range(2)]
     for one in made:
         nursery.start_soon(one.run)
         assert not await one.reserve([claim((slots("hello", 100), 1))])
@@ -47,6 +75,10 @@ async def gateways(server, nursery) -> AsyncIterator[list[RemoteCounters]]:
     yield made
     for one in made:
         await one.finish()
+
+
+def store(server: StoreServer) -> CounterStore:
+    return RedisCounters(server.url) if isinstance(server, redis.RedisServer) else PostgresCounters(server.url)
 
 
 async def until(true, what: str) -> None:
@@ -123,19 +155,19 @@ async def test_a_store_that_comes_back_with_old_numbers_lowers_nothing_and_doubl
     assert not await other.reserve([held])
     assert (await used(one, spent)).used == 100
     if comes_back == "old":
-        assert server.say("SAVE") == b"+OK\r\n"
-        shutil.copy(server.directory / "dump.rdb", server.directory / "old")
+        server.save("old")
     for counters in gateways:
         assert await spend(counters, spent, 200)
     assert not await one.reserve([claim((tokens, 90))])
+    for counters in gateways:
+        await until(lambda counters=counters: counters.has_told_all, "all is told")
     for counters in gateways:
         assert (await used(counters, spent)).used == 500
     server.stop()
     for counters in gateways:
         assert await spend(counters, spent, 7)
     other.settle(held, [1, 40])
-    if comes_back == "old":
-        shutil.copy(server.directory / "old", server.directory / "dump.rdb")
+    server.put_back(comes_back)
     server.start()
     for counters in gateways:
         await until(lambda counters=counters: not counters.is_away, "the store is back")
@@ -147,17 +179,17 @@ async def test_a_store_that_comes_back_with_old_numbers_lowers_nothing_and_doubl
 
 
 async def test_a_store_that_hangs_holds_a_request_up_once(server, nursery):
-    counters = RemoteCounters(RedisCounters(server.url))
+    counters = RemoteCounters(store(server))
     nursery.start_soon(counters.run)
     spent = budget("b", 10_000)
     assert await spend(counters, spent, 1)
-    server.pause(signal.SIGSTOP)
+    server.signal_all(signal.SIGSTOP)
     began = trio.current_time()
     assert await spend(counters, spent, 10)
     first = trio.current_time() - began
     assert await spend(counters, spent, 10)
     assert trio.current_time() - began - first < first / 2 < 1.5
-    server.pause(signal.SIGCONT)
+    server.signal_all(signal.SIGCONT)
     await until(lambda: not counters.is_away, "the store answers")
     await until(lambda: counters.has_told_all, "all is told")
     assert await used(counters, spent) == Level(21, 0), "what was sent and not answered counts once"
@@ -165,7 +197,7 @@ async def test_a_store_that_hangs_holds_a_request_up_once(server, nursery):
 
 
 async def test_what_is_limited_is_refused_without_the_store_where_that_is_wished(server, nursery):
-    counters = RemoteCounters(RedisCounters(server.url), "refuse", limit=0.5)
+    counters = RemoteCounters(store(server), "refuse", limit=0.5)
     nursery.start_soon(counters.run)
     assert await spend(counters, budget("b"), 1)
     server.stop()
@@ -181,18 +213,22 @@ async def test_what_is_limited_is_refused_without_the_store_where_that_is_wished
 async def test_a_request_that_leaves_while_it_waits_takes_nothing(server, gateways):
     one, other = gateways
     both = slots("s", 1)
-    server.pause(signal.SIGSTOP)
+    server.signal_all(signal.SIGSTOP)
     with trio.move_on_after(0.05) as scope:
         await one.reserve([claim((both, 1))])
     assert scope.cancelled_caught
-    server.pause(signal.SIGCONT)
+    server.signal_all(signal.SIGCONT)
     await until(lambda: one.has_told_all, "it goes back")
     assert not await other.reserve([claim((both, 1))])
 
 
 async def test_secrets_of_the_address_are_in_no_message(server, nursery, caplog):
-    server.say("CONFIG", "SET", "requirepass", "hunter22hunter22")
-    counters = RemoteCounters(RedisCounters(f"{server.url}?password=wrongwrongwrong"), limit=0.2)
+    if isinstance(server, redis.RedisServer):
+        server.say("CONFIG", "SET", "requirepass", "hunter22hunter22")
+        where: CounterStore = RedisCounters(f"{server.url}?password=wrongwrongwrong")
+    else:
+        where = PostgresCounters(server.url.replace("someone:hunter2", "wrong:wrongwrongwrong"))
+    counters = RemoteCounters(where, limit=0.2)
     nursery.start_soon(counters.run)
     assert await spend(counters, budget("b"), 1)
     await until(lambda: counters.is_away, "it is refused")
@@ -204,7 +240,6 @@ async def test_secrets_of_the_address_are_in_no_message(server, nursery, caplog)
 DYING = f"""
 import sys, trio
 sys.path[:0] = [{str(ROOT)!r}]
-from gateway.counters.redis import RedisCounters
 from gateway.counters.remote import RemoteCounters
 from gateway.counters.counter import Claim, Debit, SlotCounter, SumCounter
 from hashlib import blake2b
@@ -214,8 +249,12 @@ def claim(name):
     both = SlotCounter(blake2b(b"s", digest_size=16).digest(), "s", 10**6)
     return Claim(str(name), (Debit(spent, 10), Debit(both, 1)))
 
-async def main(url):
-    counters = RemoteCounters(RedisCounters(url), lease=0.4, limit=5.0)
+async def main(kind, url):
+    if kind == "RedisServer":
+        from gateway.counters.redis import RedisCounters as Store
+    else:
+        from gateway.counters.postgres import PostgresCounters as Store
+    counters = RemoteCounters(Store(url), lease=0.4, limit=5.0)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(counters.run)
         told = 0
@@ -227,17 +266,17 @@ async def main(url):
             told += 7
             print(told, flush=True)
 
-trio.run(main, sys.argv[1])
+trio.run(main, *sys.argv[1:])
 """
 
 
 async def test_a_gateway_that_is_killed_leaves_what_it_used_and_nothing_that_it_held(server, nursery):
     """Keys locked for ever, phantom spending (BerriAI/litellm#1477, #27639). Its answer to a reservation says that the
     settlement before it, in the same step or an earlier one, has been done."""
-    counters = RemoteCounters(RedisCounters(server.url), lease=0.4, limit=5.0)
+    counters = RemoteCounters(store(server), lease=0.4, limit=5.0)
     nursery.start_soon(counters.run)
     spent, both = budget("b", 10**9), slots("s", 10**6)
-    asked = [sys.executable, "-c", DYING, server.url]
+    asked = [sys.executable, "-c", DYING, type(server).__name__, server.url]
     process = subprocess.Popen(asked, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
     assert process.stdout is not None
     lines = [await trio.to_thread.run_sync(process.stdout.readline) for _ in range(5)]
@@ -260,11 +299,47 @@ async def test_a_gateway_that_is_killed_leaves_what_it_used_and_nothing_that_it_
 
 def test_json_of_a_step_has_amounts_as_text():
     """A number in JSON loses digits of nano-dollars in some readers."""
-    from gateway.counters.steps import CountingStep, encoded
-
     wanted = Claim(
         "c", (Debit(SumCounter(key("b"), "b", 2**60 + 1, 0.0), 2**53 + 1), Debit(SlotCounter(key("s"), "s", 2), 1))
     )
     step = CountingStep("n", 1, 30.0, True, False, (), (), {}, {}, (), [[("1", wanted)]])
     said = json.loads(encoded(step))["reserved"][0][0][1]
     assert [said[0][2], said[0][5]] == [str(2**60 + 1), str(2**53 + 1)]
+
+
+async def test_a_first_step_that_is_sent_twice_at_once_is_done_once(postgres_server):
+    """Sent again on another connection while the server still does it: there is no row yet that would hold it up."""
+    spent = budget("b", 100)
+    step = encoded(CountingStep("twice", 1, 30.0, True, False, (), (), {}, {}, [(spent, 5)], []))
+    counting = PostgresCounters(postgres_server.url)
+    said: list[StepReply] = []
+
+    async def send(ask: AskStore) -> None:
+        said.append(decoded(await ask(step, START_SECONDS)))
+
+    async with counting.connect() as one, counting.connect() as other:
+        for name, ask in (("one", one), ("other", other)):
+            await ask(encoded(CountingStep(name, 1, 30.0, True, False, (), (), {}, {}, (), [])), START_SECONDS)
+        with psycopg.connect(postgres_server.url) as holding:
+            holding.execute("LOCK TABLE trigate_counters IN SHARE MODE")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send, one)
+                nursery.start_soon(send, other)
+                blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+                await until(lambda: holding.execute(blocked).fetchone() == (2,), "both wait")
+                holding.commit()
+    assert [reply.added for reply in said] == [[(5, 0, 0, 0)]] * 2
+
+
+async def test_a_gateway_that_stands_still_amid_a_step_keeps_no_other_from_connecting(postgres_server):
+    counting = PostgresCounters(postgres_server.url)
+    steps = [
+        encoded(CountingStep(name, 1, 30.0, True, False, (), (), {}, {}, [(budget("b", 100), 5)], []))
+        for name in ("one", "other")
+    ]
+    async with counting.connect() as ask:
+        await ask(steps[0], START_SECONDS)
+    with psycopg.connect(postgres_server.url) as still:
+        still.execute("LOCK TABLE trigate_counters IN ROW EXCLUSIVE MODE")  # as a step has it until its end
+        async with counting.connect() as ask:
+            assert decoded(await ask(steps[1], START_SECONDS)).added == [(10, 0, 0, 0)]
