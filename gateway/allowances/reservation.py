@@ -248,7 +248,8 @@ class Reservation:
                 if isinstance(one, BudgetAllowance) and (counter := one.counter(self.at, record.run)) is not None:
                     yield one, counter, 0
             return
-        consumption = _consumed(record.charges()) if record.whole else None
+        known = record.whole or record.failed is not None  # no attempt goes on
+        consumption = _consumed(record.charges()) if known else None
         for allowance, debit in zip(client.allowances, client.claim.debits, strict=True):
             if isinstance(allowance, BudgetAllowance) and isinstance(debit.counter, SumCounter):
                 used = (

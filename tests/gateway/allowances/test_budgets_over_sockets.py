@@ -71,6 +71,16 @@ async def test_a_used_up_budget_stops_a_client_before_anything_is_sent(api, stre
         assert "There is more from" in error["message"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_error_tells_what_is_left_without_the_reservation_that_goes_back(stream):
+    async with providers(1) as [place], gateway(config([entry(place)], "1 usd/day", "1 usd/run")) as running:
+        place.fails = 400
+        failed = await ask(running, stream=stream, headers={"x-trigate-run": "r"})
+        assert failed.status_code == 400
+        assert failed.headers["x-trigate-budget-left"] == "usd/day=1"
+        assert failed.headers["x-trigate-run-left"] == "1 usd"
+
+
 async def test_clients_of_a_group_share_its_budget_and_have_their_own():
     # agentgateway/agentgateway#2171: several hold together, and all that are used up are named.
     clients = [
