@@ -32,6 +32,9 @@ REMEMBERED: Final = 100
 MOST: Final = 10_000
 """Pairs of client and model that are remembered; those that were asked longest ago are forgotten."""
 
+LONGEST_NAME: Final = 300
+"""Characters by which a model is remembered: a client's name for one may have megabytes."""
+
 LONGEST_ANSWER: Final = 128_000
 """Tokens of the longest answer of a model of which nothing is known."""
 
@@ -97,13 +100,13 @@ class ExpectedOutputs:
         """The tokens of an answer, about, for which its client has allowed ``most``."""
         if most is not None and most <= ALLOWED:
             return most
-        known = self._answers.get((client, model))
+        known = self._answers.get((client, model[:LONGEST_NAME]))
         expected = AT_FIRST if known is None else known.expected
         return expected if most is None else min(expected, most)
 
     def learn(self, client: str | None, model: str, output: int) -> None:
         """A whole answer had so many tokens of ``output``."""
-        key = client, model
+        key = client, model[:LONGEST_NAME]
         known = self._answers.get(key)
         if known is None:
             known = self._answers[key] = _Answers()

@@ -13,6 +13,7 @@ UNPRICED: Final = len(GRADES)
 """In a grade's place: nobody knows the price, and its cost is missing from every sum."""
 
 LONGEST: Final = 200  # characters of a text that a client chose
+_HELD: Final = 4 * LONGEST  # the same in memory, where keys that are longer are looked for, too
 _NOTHING: Final = Usage()
 
 
@@ -57,7 +58,7 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
         record.client,
         group,
         record.run,
-        record.asked,
+        record.asked and record.asked[:_HELD],
         record.route,
         tuple([_attempt(one, charged.get(id(one))) for one in record.tried]),
         fields["ended"],
@@ -68,12 +69,13 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
 
 
 def _attempt(tried: Tried, charge: Charge | None) -> LineAttempt:
+    target, model = tried.target[:_HELD], tried.model and tried.model[:_HELD]
     if charge is None:
-        return LineAttempt(tried.target, tried.model, tried.reason)
+        return LineAttempt(target, model, tried.reason)
     cost = charge.cost
     return LineAttempt(
-        tried.target,
-        tried.model,
+        target,
+        model,
         tried.reason,
         charge.usage,
         0 if cost is None else cost.nanos,
@@ -108,5 +110,5 @@ def _plain(text: str | None, masked: Callable[[str], str] = str) -> str | None:
     """A text as every database can hold it: PostgreSQL has no NUL, and nothing outside UTF-8."""
     if text is None:
         return None
-    text = masked(text[: 4 * LONGEST])[:LONGEST]
+    text = masked(text[:_HELD])[:LONGEST]
     return text.replace("\0", "").encode(errors="replace").decode()

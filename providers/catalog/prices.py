@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
-from providers.catalog.price_list import price_row
+from providers.catalog.price_list import LONGEST, price_row
 from streams.events import Usage
 
 Grade: TypeAlias = Literal["exact", "estimated", "at_least"]
@@ -227,10 +227,15 @@ def _of_calls(price: Price, calls: tuple[tuple[str, int], ...]) -> tuple[int, Gr
     return sum(fees.get(name, 0) * times for name, times in calls) * MILLION, grade
 
 
-@lru_cache(maxsize=4096)
 def price_of(provider: str | None, model: str) -> Price | None:
-    """The price of a provider's model; ``None`` where nobody knows it."""
-    row = None if provider is None else price_row(provider, model)
+    """The price of a provider's model; ``None`` where nobody knows it. Names that are too long are not remembered: a
+    client's may have megabytes."""
+    return _listed(provider, model) if provider is not None and len(model) <= LONGEST else None
+
+
+@lru_cache(maxsize=4096)
+def _listed(provider: str, model: str) -> Price | None:
+    row = price_row(provider, model)
     return None if row is None else read_price(row, "catalogue", provider, model)
 
 

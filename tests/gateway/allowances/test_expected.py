@@ -1,6 +1,7 @@
 """How much output is reserved for a request: what answers like it have had."""
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -113,3 +114,11 @@ def test_what_no_model_gives_is_not_expected():
     chat = json.dumps({"model": "m", "messages": [], "n": 10**11, "max_tokens": 10**11}).encode()
     asked = asked_output(read_incoming("chat", chat))
     assert asked == AskedOutput(MOST_ASKED, MOST_ANSWERS)
+
+
+def test_a_name_of_megabytes_is_not_remembered():
+    outputs, model = ExpectedOutputs(), "openai/" + "m" * 1000
+    before = sys.getrefcount(model)
+    told(outputs, *[100] * 20, model=model)
+    assert outputs.tokens("alice", model) == 100
+    assert sys.getrefcount(model) == before

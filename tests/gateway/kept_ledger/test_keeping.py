@@ -1,6 +1,8 @@
 """The task that keeps the ledger: one line for each exchange, in batches, whatever becomes of the database."""
 
+import gc
 import logging
+import sys
 from typing import Any
 
 import attrs
@@ -200,4 +202,14 @@ async def test_a_line_belongs_to_the_moment_in_which_its_request_began_and_goes_
             await table.was_cut.wait()
         assert await table.bounds() == (AT - 59_000_000, AT - 59_000_000)
         nursery.cancel_scope.cancel()
+    await kept.finish()
+
+
+async def test_lines_that_wait_hold_no_names_of_megabytes(tmp_path):
+    kept = kept_in(table_in(tmp_path))
+    name = "openai/" + "m" * 10_000
+    before = sys.getrefcount(name)
+    settle(ledger_to(kept), asked=name, tried=(Tried(name, "openai", "chat", "byte", committed=True, model=name),))
+    gc.collect()
+    assert sys.getrefcount(name) == before
     await kept.finish()

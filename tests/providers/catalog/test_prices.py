@@ -1,3 +1,4 @@
+import sys
 from datetime import UTC, datetime
 
 import attrs
@@ -256,3 +257,11 @@ def test_cost_adds_up_but_for_the_rounding_and_grows(price: Price, one: Usage, o
     assert type(both) is int
     assert both <= apart <= both + 1
     assert both >= cost_of(price, one).nanos
+
+
+def test_a_name_of_megabytes_is_not_remembered():
+    # A client that may ask for any model of a provider would fill the memory with names.
+    name = "gpt-5" * 1000
+    before = sys.getrefcount(name)
+    assert price_of("openai", name) is None
+    assert sys.getrefcount(name) == before
