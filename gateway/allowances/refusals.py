@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.allowances.allowance import Allowance, Holder, HolderKind, Measure
+from gateway.allowances.budgets import BudgetAllowance
+from gateway.allowances.standing import limit_of
 from gateway.allowances.used_up import used_up
 from gateway.counters.counter import Shortage
 from gateway.http.headers import header_safe
@@ -39,7 +41,7 @@ def refusal(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
     if (spent := used_up(short)) is not None:
         return spent
     wait = max(_wait(shortage) for _, shortage in short)
-    limits = tuple(dict.fromkeys(f"{one.holder}.{one.measure}" for one, _ in short))
+    limits = tuple(dict.fromkeys(f"{one.holder}.{limit_of(one, shortage.debit.counter)}" for one, shortage in short))
     told = "; ".join(dict.fromkeys(f"{title(one.holder)}: {amount(one)}" for one, _ in short))
     return ErrorInfo(
         "rate_limited",
@@ -64,6 +66,8 @@ def title(holder: Holder) -> str:
 
 def amount(allowance: Allowance) -> str:
     """How much it is, for people: ``400k tokens/m``."""
+    if isinstance(allowance, BudgetAllowance):  # used up it would be another refusal
+        return f"{allowance.text}, of which requests under way have reserved what is left"
     if allowance.measure == "concurrent":
         return f"{allowance.text} at once"
     much, _, time = allowance.text.partition("/")

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.allowances.allowance import Holder
 from gateway.allowances.budgets import BudgetAllowance, budget_allowances
+from gateway.allowances.refusals import refusal
 from gateway.allowances.used_up import used_up
 from gateway.config.amounts import read_budget
 from gateway.counters.counter import Claim, Debit, Shortage, SumCounter
@@ -170,4 +171,11 @@ def test_a_targets_budget_is_its_quota():
 
 def test_a_budget_that_is_only_reserved_is_not_used_up():
     one = budget("20 usd/day")
-    assert used_up([(one, shortage(one, 5 * USD, 2 * USD, held=14 * USD))]) is None
+    short = [(one, shortage(one, 5 * USD, 2 * USD, held=14 * USD))]
+    assert used_up(short) is None
+    error = refusal(short)
+    assert error.status == 429
+    assert error.message.endswith(
+        "client key alice: 20 usd/day, of which requests under way have reserved what is left. Try again in 1s."
+    )
+    assert dict(error.headers) == {"retry-after": "1", "x-trigate-limit": "client_keys.alice.budgets"}
