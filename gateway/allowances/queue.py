@@ -39,12 +39,21 @@ class FairLine:
     def __len__(self) -> int:
         return self._size
 
+    def __contains__(self, waiter: Waiter) -> bool:
+        return waiter in self._clients.get(waiter.client, ())
+
     @property
     def first(self) -> Waiter | None:
         """Whose turn it is."""
         for waiters in self._clients.values():
             return next(iter(waiters))
         return None
+
+    def last_for(self, client: str | None) -> Waiter | None:
+        """Who gives its place up for one more request of ``client`` where all are taken: the last of the client that
+        has most of them; ``None`` where that would not make it fairer."""
+        most = max(self._clients.values(), key=len, default=OrderedDict[Waiter, None]())
+        return next(reversed(most)) if len(most) > len(self._clients.get(client, ())) + 1 else None
 
     def join(self, waiter: Waiter) -> None:
         self._clients.setdefault(waiter.client, OrderedDict())[waiter] = None
@@ -82,32 +91,37 @@ class Queues:
         """How many wait at each entry, those left out at which nobody does."""
         return {name: len(line) for name, line in self._lines.items()}
 
-    def has_room(self, target: Target) -> bool:
-        """Whether one more request may wait for ``target``."""
-        return self.waiting(target) < target.entry.queue.size
+    def has_room(self, target: Target, client: str | None) -> bool:
+        """Whether one more request of ``client`` may wait for ``target``."""
+        line = self._lines.get(target.entry.name, FairLine())
+        return len(line) < target.entry.queue.size or line.last_for(client) is not None
 
     async def wait(self, target: Target, client: str | None, try_: Try, until: float) -> Sequence[Shortage]:
         """Wait for a turn at ``target`` and for its room, for as long as its queue allows and at most ``until`` (of
         trio's clock). The answer is what was missing at last, and empty where ``try_`` has taken it. It is called for
-        one request of the queue at a time; one whose time is over without a turn has it called once.
+        one request of the queue at a time; one that has lost its place to another client, or whose time is over without
+        a turn, has it called once.
 
         Cancelled, or with an exception of ``try_``'s, the request has left the queue."""
         entry = target.entry
-        if not self.has_room(target):  # others have come since it was asked for
+        if not self.has_room(target, client):  # others have come since it was asked for
             return await try_()
         until = min(until, trio.current_time() + entry.queue.wait)
         line = self._lines.setdefault(entry.name, FairLine())
         waiter = Waiter(client)
+        if len(line) >= entry.queue.size and (last := line.last_for(client)) is not None:
+            line.leave(last)
+            last.woken.set()
         line.join(waiter)
         try:
             with trio.move_on_at(until):
-                while line.first is not waiter:
+                while waiter in line and line.first is not waiter:
                     waiter.woken = trio.Event()
                     await waiter.woken.wait()
             while True:
                 waiter.woken = trio.Event()
                 short = await try_()
-                if not short or trio.current_time() >= until:
+                if not short or waiter not in line or trio.current_time() >= until:
                     return short
                 self._short[entry.name] = frozenset(one.debit.counter.key for one in short)
                 with trio.move_on_at(min(until, trio.current_time() + _pause(short))):
@@ -116,6 +130,8 @@ class Queues:
             self._leave(entry.name, line, waiter)
 
     def _leave(self, name: str, line: FairLine, waiter: Waiter) -> None:
+        if waiter not in line:  # another has its place
+            return
         line.leave(waiter)
         if (following := line.first) is not None:
             following.woken.set()

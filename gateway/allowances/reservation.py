@@ -146,7 +146,7 @@ class Reservation:
     async def _queue_up(self, target: Target, expected: Consumption) -> Queued | None:
         """The place of an attempt in the queue before ``target``, for which its client has what it needs; ``None``
         where there is none."""
-        if not self._allowances.queues.has_room(target):
+        if not self._allowances.queues.has_room(target, self._record.client):
             return None
         if (client := self._client_wanted(expected)) is not None:
             if short := await self._allowances.counters.reserve([client.claim]):

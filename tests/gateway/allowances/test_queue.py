@@ -132,10 +132,10 @@ async def test_whoever_leaves_frees_the_place(autojump_clock):
         await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(place.wait, "stays", "a", at)
         await trio.testing.wait_all_tasks_blocked()
-        assert not place.queues.has_room(at)
+        assert not place.queues.has_room(at, "alice")
         first.cancel()
         await trio.testing.wait_all_tasks_blocked()
-        assert place.queues.has_room(at)
+        assert place.queues.has_room(at, "alice")
         place.end("under way")
     assert place.served == ["under way", "stays"]
 
@@ -216,3 +216,29 @@ async def test_no_more_wait_than_there_is_room_for(autojump_clock):
         assert trio.current_time() == began
         place.end("under way")
     assert place.served == ["under way", "waits"]
+
+
+async def test_a_client_that_fills_the_queue_makes_room_for_others(autojump_clock):
+    # One with a burst would have others refused for as long as it lasts.
+    place, at = Place(), target(size=4)
+    short: list[str] = []
+
+    async def ask(name: str, client: str) -> None:
+        if await place.wait(name, client, at):
+            short.append(name)
+
+    assert not await place.take("running")
+    async with trio.open_nursery() as nursery:
+        for number in range(4):
+            nursery.start_soon(ask, f"a{number}", "alice")
+            await trio.testing.wait_all_tasks_blocked()
+        for name in ("b0", "b1", "b2"):
+            nursery.start_soon(ask, name, "bob")
+            await trio.testing.wait_all_tasks_blocked()
+        assert short == ["a3", "a2", "b2"], "each has as many places as the other"
+        assert place.queues.waiting(at) == 4
+        for name in ("running", "a0", "b0", "a1"):
+            place.end(name)
+            await trio.testing.wait_all_tasks_blocked()
+    assert place.served == ["running", "a0", "b0", "a1", "b1"]
+    assert place.queues.waiting(at) == 0
