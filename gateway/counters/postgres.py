@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final, LiteralString, cast
 
 import psycopg
+from psycopg.sql import SQL, Literal
 
 from gateway.counters.remote import AskStore, StoreAway
 from gateway.stores.pool import BlockingPool
@@ -176,6 +177,8 @@ END $$;
 _BEGIN: Final = BEGIN.format(milliseconds=5000) + "; SET LOCAL synchronous_commit = off"
 """A server that crashes may forget the last tenth of a second: that is noticed, and it is told again."""
 
+_STEP: Final = SQL(_BEGIN + "; SELECT trigate_step({}::jsonb); COMMIT")
+
 _LIMIT: Final = 3.0
 """Seconds for a connection."""
 
@@ -215,17 +218,22 @@ class CountingConnection(PostgresConnection):
         self.transact(_make)
 
     def step(self, text: bytes) -> bytes:
-        return self.transact(partial(_step, text))
+        """Its transaction is one message: a process that stands still must not leave others waiting for its end."""
+        try:
+            cursor = self.db.execute(_STEP.format(Literal(text.decode())))
+        except BaseException:
+            if not self.db.closed:
+                self.db.rollback()
+            raise
+        while cursor.description is None:
+            assert cursor.nextset()
+        found = cursor.fetchone()
+        assert found is not None
+        return cast("str", found[0]).encode()
 
 
 def _make(connection: PostgresConnection) -> None:
     connection.db.execute(_SCHEMA)
-
-
-def _step(text: bytes, connection: PostgresConnection) -> bytes:
-    found = connection.db.execute("SELECT trigate_step(%s::jsonb)", (text.decode(),)).fetchone()
-    assert found is not None
-    return cast("str", found[0]).encode()
 
 
 def _reason(error: psycopg.Error) -> str:

@@ -1,5 +1,7 @@
 """Counters of several gateways: their store is stopped, restarted empty, restored old, and they are killed."""
 
+import contextlib
+import itertools
 import json
 import signal
 import subprocess
@@ -343,3 +345,37 @@ async def test_a_gateway_that_stands_still_amid_a_step_keeps_no_other_from_conne
         still.execute("LOCK TABLE trigate_counters IN ROW EXCLUSIVE MODE")  # as a step has it until its end
         async with counting.connect() as ask:
             assert decoded(await ask(steps[1], START_SECONDS)).added == [(10, 0, 0, 0)]
+
+
+async def test_a_step_in_postgresql_is_one_round_trip(postgres_server, nursery):
+    """And never waits, with what it has locked, for a gateway that stands still."""
+    relayed = postgres_server.directory / "relay"
+    relayed.mkdir()
+    turns: list[str] = []
+
+    async def pump(source: trio.SocketStream, to: trio.SocketStream, mark: str, both: trio.CancelScope) -> None:
+        with contextlib.suppress(trio.BrokenResourceError):  # one side has closed
+            while data := await source.receive_some():
+                turns.append(mark)
+                await to.send_all(data)
+        both.cancel()
+
+    async def relay(client: trio.SocketStream) -> None:
+        server = await trio.open_unix_socket(str(postgres_server.directory / ".s.PGSQL.5432"))
+        async with client, server, trio.open_nursery() as both:
+            both.start_soon(pump, client, server, "asks", both.cancel_scope)
+            both.start_soon(pump, server, client, "answers", both.cancel_scope)
+
+    with trio.socket.socket(trio.socket.AF_UNIX) as listening:
+        await listening.bind(str(relayed / ".s.PGSQL.5432"))
+        listening.listen()
+        nursery.start_soon(trio.serve_listeners, relay, [trio.SocketListener(listening)])
+        url = f"postgresql://someone@/postgres?host={relayed}"
+        counters = RemoteCounters(PostgresCounters(url), limit=START_SECONDS)
+        nursery.start_soon(counters.run)
+        assert await spend(counters, budget("b", 100), 1)
+        await until(lambda: counters.has_told_all, "all is told")
+        turns.clear()
+        assert not await counters.reserve([claim((budget("b", 100), 10))])
+        assert [mark for mark, _ in itertools.groupby(turns)] == ["asks", "answers"]
+        await counters.finish()
