@@ -19,6 +19,8 @@ UNKNOWN_WAIT: Final = 1
 """Seconds to wait for the end of other requests: without any, programs try again at once
 (lidge-jun/opencodex#4653)."""
 
+_AWAY: Final = "The store of this gateway's counters is away, and what is limited is refused meanwhile"
+
 _TITLES: Final[Mapping[HolderKind, str]] = {
     "client_keys": "client key",
     "client_groups": "client group",
@@ -42,10 +44,13 @@ def refusal(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
         return spent
     wait = max(_wait(shortage) for _, shortage in short)
     limits = tuple(dict.fromkeys(f"{one.holder}.{limit_of(one, shortage.debit.counter)}" for one, shortage in short))
-    told = "; ".join(dict.fromkeys(f"{title(one.holder)}: {amount(one)}" for one, _ in short))
+    away = any(shortage.cause == "store_away" for _, shortage in short)
+    reached = _AWAY if away else "Rate limit of this gateway reached"
+    each = (f"{title(one.holder)}: {amount(one)}{_held(one, shortage)}" for one, shortage in short)
+    told = "; ".join(dict.fromkeys(each))
     return ErrorInfo(
         "rate_limited",
-        f"Rate limit of this gateway reached: {told}. Try again in {wait}s.",
+        f"{reached}: {told}. Try again in {wait}s.",
         code=CODE,
         headers=(("retry-after", str(wait)), limit_header(limits)),
         details={"code": CODE, "limits": limits},
@@ -66,12 +71,19 @@ def title(holder: Holder) -> str:
 
 def amount(allowance: Allowance) -> str:
     """How much it is, for people: ``400k tokens/m``."""
-    if isinstance(allowance, BudgetAllowance):  # used up it would be another refusal
-        return f"{allowance.text}, of which requests under way have reserved what is left"
+    if isinstance(allowance, BudgetAllowance):
+        return allowance.text
     if allowance.measure == "concurrent":
         return f"{allowance.text} at once"
     much, _, time = allowance.text.partition("/")
     return f"{much} {_NOUNS.get(allowance.measure, allowance.measure)}/{time}"
+
+
+def _held(allowance: Allowance, shortage: Shortage) -> str:
+    """What is in the way of a request in a budget: used up it would be another refusal."""
+    if shortage.cause == "store_away" or not isinstance(allowance, BudgetAllowance):
+        return ""
+    return ", of which requests under way have reserved what is left"
 
 
 def _wait(shortage: Shortage) -> int:

@@ -313,7 +313,8 @@ def _of(taken: _Taken, short: Sequence[Shortage]) -> list[Shortage]:
 
 def _may_pass_soon(short: Sequence[Shortage]) -> bool:
     """Whether nothing but the reservations of others stands in the way."""
-    return all(isinstance(one.debit.counter, SumCounter) and not one.is_lasting for one in short)
+    sums = (isinstance(one.debit.counter, SumCounter) and not one.is_lasting for one in short)
+    return all(sums) and all(one.cause == "no_room" for one in short)
 
 
 def _named(taken: _Taken | None, short: Sequence[Shortage]) -> list[tuple[Allowance, Shortage]]:

@@ -5,7 +5,7 @@ reservation becomes what was really used, or goes back. Amounts are whole number
 """
 
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -73,12 +73,14 @@ class Claim:
 class Shortage:
     """A debit for which there is no room. ``wait`` is the seconds after which it would pass if nothing else happened;
     ``None`` where that hangs on the end of other requests (slots, and sums in which reservations stand in its way) or
-    does not come (a sum that is used up). ``used`` and ``held`` are what counted against it."""
+    does not come (a sum that is used up). ``used`` and ``held`` are what counted against it. ``cause``: what is limited
+    is refused while the ``store_away`` is, whatever room there was."""
 
     debit: Debit
     wait: float | None
     used: int
     held: int
+    cause: Literal["no_room", "store_away"] = "no_room"
 
     @property
     def is_lasting(self) -> bool:

@@ -185,12 +185,13 @@ class RemoteCounters:
         held = self._open.pop(claim.id, None)
         if held is None:
             return
+        is_counted = self._share is None or self._share.was_open(claim)
         for debit, amount in zip(claim.debits, used, strict=True):
             if isinstance(debit.counter, RateCounter):
                 self._add(debit.counter, amount - debit.amount)
             elif isinstance(debit.counter, SumCounter):
                 self._add(debit.counter, amount)
-            if (known := self._known.get(debit.counter.key)) is not None:
+            if is_counted and (known := self._known.get(debit.counter.key)) is not None:
                 self._known[debit.counter.key] = known.without(debit.amount)
         self._end(held, refund=False)
         if self._share is not None:
@@ -204,7 +205,8 @@ class RemoteCounters:
         added = self._untold(counter)
         if isinstance(counter, RateCounter):
             return Level(max(0, level_of(counter, known.full, self._now()) + added))
-        return Level(known.used + added, known.held)
+        alone = 0 if self._share is None else self._share.held(counter)
+        return Level(known.used + added, known.held + alone)
 
     def _untold(self, counter: Counter) -> int:
         """What was used of it and the store has not confirmed."""
@@ -256,7 +258,8 @@ class RemoteCounters:
         assert self._share is not None
         self._alone += 1
         if self._when_down == "refuse":
-            return [Shortage(debit, 1.0, *self._counted(debit.counter)) for claim in claims for debit in claim.debits]
+            debits = (debit for claim in claims for debit in claim.debits)
+            return [Shortage(debit, 1.0, *self._counted(debit.counter), "store_away") for debit in debits]
         if short := await self._share.reserve(claims):
             return short
         for claim in claims:

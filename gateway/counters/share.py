@@ -57,6 +57,8 @@ class Share:
         self._ahead = ahead
         self._own: dict[bytes, int] = {}
         self._claims: dict[str, Claim] = {}
+        self._before = frozenset(claim.id for claim in open)
+        self._held: dict[bytes, int] = {}  # by claims that came since
         for claim in open:
             debits = tuple(debit for debit in claim.debits if not isinstance(debit.counter, RateCounter))
             for debit in debits:
@@ -69,6 +71,8 @@ class Share:
         short = await self._counters.reserve(parts)
         if not short:
             self._claims.update((part.id, part) for part in parts)
+            for claim in claims:
+                self._hold(claim, 1)
             return ()
         whole = {debit.counter.key: debit for claim in claims for debit in claim.debits}
         return [_of_whole(whole[one.debit.counter.key], one) for one in short]
@@ -79,6 +83,24 @@ class Share:
         if part is not None:
             amounts = {debit.counter.key: amount for debit, amount in zip(claim.debits, used, strict=True)}
             self._counters.settle(part, [amounts[debit.counter.key] for debit in part.debits])
+            if not self.was_open(claim):
+                self._hold(claim, -1)
+
+    def was_open(self, claim: Claim) -> bool:
+        """Whether it was reserved before: the store has counted what it holds."""
+        return claim.id in self._before
+
+    def held(self, counter: Counter) -> int:
+        """What is held of it by claims that were reserved since."""
+        return self._held.get(counter.key, 0)
+
+    def _hold(self, claim: Claim, times: int) -> None:
+        for debit in claim.debits:
+            if not isinstance(debit.counter, RateCounter):
+                key, held = debit.counter.key, self.held(debit.counter) + times * debit.amount
+                self._held[key] = held
+                if not held:
+                    del self._held[key]
 
     def _part(self, debit: Debit) -> Debit:
         counter, known = debit.counter, self._known.get(debit.counter.key)

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+import attrs
 import pytest
 
 from gateway.allowances.allowance import Holder
@@ -179,3 +180,12 @@ def test_a_budget_that_is_only_reserved_is_not_used_up():
         "client key alice: 20 usd/day, of which requests under way have reserved what is left. Try again in 1s."
     )
     assert dict(error.headers) == {"retry-after": "1", "x-trigate-limit": "client_keys.alice.budgets"}
+
+
+def test_a_refusal_for_want_of_the_store_says_so():
+    one = budget("20 usd/day")
+    error = refusal([(one, attrs.evolve(shortage(one, 5 * USD, 2 * USD), wait=1.0, cause="store_away"))])
+    assert error.message == (
+        "The store of this gateway's counters is away, and what is limited is refused meanwhile: client key alice: "
+        "20 usd/day. Try again in 1s."
+    )

@@ -198,13 +198,30 @@ async def test_a_store_that_hangs_holds_a_request_up_once(server, nursery):
     await counters.finish()
 
 
+async def test_what_is_held_while_the_store_is_away_is_known(server, nursery):
+    """What a client has left of a budget was more than the budget, by what its own request had reserved."""
+    counters = RemoteCounters(store(server))
+    nursery.start_soon(counters.run)
+    spent = budget("b", 10_000)
+    before, meanwhile = claim((spent, 50)), claim((spent, 30))
+    assert not await counters.reserve([before])
+    server.stop()
+    assert not await counters.reserve([meanwhile])
+    assert counters.level(spent) == Level(0, 80)
+    counters.settle(meanwhile, [10])
+    assert counters.level(spent) == Level(10, 50)
+    counters.settle(before, [20])
+    assert counters.level(spent) == Level(30, 0)
+    await counters.finish()
+
+
 async def test_what_is_limited_is_refused_without_the_store_where_that_is_wished(server, nursery):
     counters = RemoteCounters(store(server), "refuse", limit=0.5)
     nursery.start_soon(counters.run)
     assert await spend(counters, budget("b"), 1)
     server.stop()
     (short,) = await counters.reserve([claim((budget("b"), 1))])
-    assert (short.wait, short.used, short.is_lasting) == (1.0, 1, False)
+    assert (short.wait, short.used, short.is_lasting, short.cause) == (1.0, 1, False, "store_away")
     server.start()
     await until(lambda: not counters.is_away, "the store is back")
     assert await spend(counters, budget("b"), 1)
