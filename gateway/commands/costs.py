@@ -23,7 +23,7 @@ from gateway.config.settings import StateStorage
 from gateway.config.zones import zone_of
 from gateway.kept_ledger.opening import open_table
 from gateway.kept_ledger.table import OF_ATTEMPTS, Dimension, LedgerSum, LedgerTable, in_order, total
-from gateway.logs.masking import escaped
+from gateway.logs.masking import escaped, escaped_json
 from gateway.stores.store import Unavailable
 from providers.catalog.prices import GRADES, Grade
 
@@ -224,7 +224,7 @@ def as_csv(found: CostReport) -> str:
 
 
 def _cell(value: str | None) -> str:
-    text = value or ""
+    text = escaped(value or "")
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
@@ -237,7 +237,8 @@ def as_json(found: CostReport) -> str:
         "rows": rows, "total": _members(found, found.total),
     }  # fmt: skip
     encoder = msgspec.json.Encoder(decimal_format="number")
-    return msgspec.json.format(encoder.encode(content), indent=2).decode() + "\n"
+    lines = msgspec.json.format(encoder.encode(content), indent=2).decode().split("\n")
+    return "\n".join(map(escaped_json, lines)) + "\n"
 
 
 def _members(found: CostReport, row: CostRow) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import trio
 import yaml
 
 from gateway.commands import costs
-from gateway.commands.costs import days_between, moment
+from gateway.commands.costs import FORMATS, days_between, moment
 from gateway.kept_ledger.line import LedgerLine
 from gateway.kept_ledger.table import SQLITE, LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
@@ -105,9 +105,12 @@ def test_on_a_terminal_a_line_has_80_columns_and_names_keep_their_ends(kept, cap
 
 def test_what_clients_have_named_runs_neither_in_a_terminal_nor_in_a_spreadsheet(kept, capsys):
     """https://owasp.org/www-community/attacks/CSV_Injection"""
-    config = kept(line(attempt(5), run="=1+1\x1b[2J"))
+    config = kept(line(attempt(5), run="=1+1\x1b[2J\x9b2J\n"))
     assert "'=1+1" in shown(capsys, config, ("run",), EVER, None, "csv")
-    assert "\x1b" not in shown(capsys, config, ("run",), EVER, None, "table")
+    for form in FORMATS:
+        text = shown(capsys, config, ("run",), EVER, None, form)
+        assert not {"\x1b", "\x9b"} & set(text)
+        assert r"=1+1\u001b[2J\u009b2J\n" in text
 
 
 def test_by_default_it_is_by_key_or_by_model_where_there_are_none(kept, capsys):
