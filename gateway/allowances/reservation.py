@@ -249,7 +249,7 @@ class Reservation:
                     yield one, counter, 0
             return
         known = record.whole or record.failed is not None  # no attempt goes on
-        consumption = _consumed(record.charges()) if known else None
+        consumption = self._charged(record) if known else None
         for allowance, debit in zip(client.allowances, client.claim.debits, strict=True):
             if isinstance(allowance, BudgetAllowance) and isinstance(debit.counter, SumCounter):
                 used = (
@@ -280,9 +280,13 @@ class Reservation:
         if (client := self._client) is None:
             return
         self._client = None
-        delivered = record.first_byte is not None or self._allowances.charges_undelivered
-        consumption = _consumed(charges) if delivered else _NOTHING
+        consumption = self._charged(record)
         self._allowances.counters.settle(client.claim, client.used(attrs.evolve(consumption, requests=1)))
+
+    def _charged(self, record: Record) -> Consumption:
+        """What its client is charged for."""
+        charged = record.delivered or self._allowances.charges_undelivered
+        return _consumed(record.charges()) if charged else _NOTHING
 
 
 def _consumed(charges: Sequence[Charge]) -> Consumption:

@@ -32,7 +32,7 @@ class LineAttempt:
 
 @attrs.frozen
 class LedgerLine:
-    """One exchange. ``began`` is in microseconds since 1970; ``delivered``: its client was sent something."""
+    """One exchange. ``began`` is in microseconds since 1970; ``delivered``: its client got a word of the answer."""
 
     began: int
     request: str
@@ -64,7 +64,7 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
         fields["ended"],
         fields["status"],
         estimated=bool(fields.get("usage_estimated")),
-        delivered=record.first_byte is not None,
+        delivered=record.delivered,
     )
 
 

@@ -183,6 +183,11 @@ class Record:
         """The tokens of the request, about: what an attempt may have been billed for."""
         return max(1, self.asked_size // CHARACTERS_PER_TOKEN)
 
+    @property
+    def delivered(self) -> bool:
+        """Whether its client got a word of an answer, and not of an error or a keep-alive alone."""
+        return self.first_byte is not None and (self.whole or (self.first_write is not None and self.said > 0))
+
     def answered(self, status: int) -> None:
         """The first byte goes to the client."""
         self.status = status

@@ -81,6 +81,21 @@ async def test_an_error_tells_what_is_left_without_the_reservation_that_goes_bac
         assert failed.headers["x-trigate-run-left"] == "1 usd"
 
 
+@pytest.mark.parametrize(("charged", "left", "after"), [(True, "0.9", "0.9"), (False, "1", "0.98")])
+async def test_an_answer_of_which_its_client_got_no_word_is_charged_where_that_is_wished(charged, left, after):
+    # The client gets an error, which is no word of an answer: QuantumNous/new-api#4168
+    async with providers(1) as [place]:
+        known = config([entry(place)], "1 usd/day", charge_undelivered=charged)
+        async with gateway(known) as running:
+            place.cuts = True
+            failed = await ask(running)
+            assert failed.status_code == 502
+            assert failed.headers["x-trigate-cost"] != "0"
+            assert failed.headers["x-trigate-budget-left"].startswith(f"usd/day={left}")
+            place.cuts = False
+            assert (await ask(running)).headers["x-trigate-budget-left"].startswith(f"usd/day={after}")
+
+
 async def test_clients_of_a_group_share_its_budget_and_have_their_own():
     # agentgateway/agentgateway#2171: several hold together, and all that are used up are named.
     clients = [
