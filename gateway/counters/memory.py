@@ -17,7 +17,8 @@ MOST_BY_CLIENTS: Final = 100_000
 out."""
 
 LOOKED_OVER: Final = 256
-"""New counters after which those are looked for whose period is long over."""
+"""New counters after which those are looked for whose period is long over: where more are kept, as many as these, so
+that a flood of names pays for what it makes others wait."""
 
 
 @attrs.define(eq=False)
@@ -46,6 +47,7 @@ class LocalCounters:
         self._states: dict[bytes, _State] = {}
         self._by_clients: OrderedDict[bytes, None] = OrderedDict()
         self._new = 0
+        self._look_over_after = LOOKED_OVER
         self._open: set[str] = set()
         self._rolled: dict[bytes, tuple[int, int]] = {}  # what earlier slices have used and hold, by the last one's key
         self._earlier: set[bytes] = set()  # the keys of these slices
@@ -178,8 +180,9 @@ class LocalCounters:
 
     def _begun(self, counter: Counter) -> _State:
         self._new += 1
-        if self._new % LOOKED_OVER == 0:
+        if self._new >= self._look_over_after:
             self._forget_ended()
+            self._new, self._look_over_after = 0, max(LOOKED_OVER, len(self._states))
         return _State(until=counter.until) if isinstance(counter, SumCounter) else _State()
 
     def _forget_ended(self) -> None:
