@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import click
 import msgspec
@@ -12,9 +12,7 @@ from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
 from gateway.config.loading import Config
 from gateway.routing.plan import Plan
-from providers.catalog.prices import Price
-
-NANOS: Final = 10**9
+from providers.catalog.prices import NANOS, Price
 
 
 class RunningLimit(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """What a holder may use: rates, requests at once and budgets, as values that the file's words are read into."""
 
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -9,9 +9,6 @@ Currency: TypeAlias = Literal["usd", "tokens"]
 
 Calendar: TypeAlias = Literal["hour", "day", "week", "month"]
 """A period that begins when the clock of ``timezone`` says so; weeks begin on Mondays."""
-
-NANOS: Final = 10**9
-"""Nano-dollars of a dollar."""
 
 
 @attrs.frozen

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from gateway.config.allowances import NANOS, Calendar, Currency, Rolling, SpendingBudget
+from gateway.config.allowances import Calendar, Currency, Rolling, SpendingBudget
 from gateway.config.expanded import Unresolved
 from gateway.config.wording import Wrong, describe, nearest
+from providers.catalog.prices import NANOS
 
 Period: TypeAlias = Calendar | Rolling | Literal["run"]
 

@@ -14,13 +14,13 @@ from gateway.ledger.record import Ended, Record, Tried
 from gateway.logs.audit import Audit
 from gateway.logs.masking import Mask, unquoted
 from gateway.logs.terminal import EXCHANGES, Printer
+from providers.catalog.prices import NANOS
 from streams.events import Api
 
 LONGEST = 1000  # characters of a message in a line
 LONGEST_NAME = 200  # the same of a name or an id
 MOST_TRIED = 20  # attempts that a line tells of
 LONGEST_LINE = 16 * 1024  # bytes
-NANOS = 10**9  # nano-dollars of a dollar
 _LOOKED_AT = 4096  # characters of a text in which keys are looked for before it is cut
 
 
