@@ -41,6 +41,18 @@ class EventSplitter(Protocol):
         ...
 
 
+class EventWriter(Protocol):
+    """Puts the events of one stream into bytes of its framing."""
+
+    def event(self, name: str, data: bytes) -> bytes:
+        """An event with that name ("" if none) and data."""
+        ...
+
+    def close(self) -> bytes:
+        """What stands behind the last event."""
+        ...
+
+
 @attrs.frozen
 class Framing:
     """One way to put events into bytes. A stream of it is announced by ``media_type`` (lower case), and goes to clients
@@ -49,6 +61,8 @@ class Framing:
     ``splitter(limit)`` is a splitter that holds ``limit`` bytes at most. ``parse(raw)`` gives the name ("" if none) and
     the data of a whole event, ``None`` where there is nothing to read; it raises nothing. ``completed(rest)`` is what
     ``close`` has left as a whole event where it lacks nothing but its end, and nothing where it is only half there.
+
+    ``writer()`` writes what another framing has said anew, for one stream.
 
     ``comment`` is a keep-alive that every client skips, ``b""`` where the framing has none. Events in which one of
     ``marks`` stands may be such that comments do harm from then on: ``is_plain(raw)`` says whether they are not.
@@ -61,6 +75,7 @@ class Framing:
     splitter: Callable[[int], EventSplitter]
     parse: Callable[[bytes], tuple[str, bytes] | None]
     completed: Callable[[bytes], bytes]
+    writer: "Callable[[], EventWriter] | None" = None
     comment: bytes = b""
     marks: tuple[bytes, ...] = ()
     is_plain: Callable[[bytes], bool] = lambda raw: True

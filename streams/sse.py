@@ -156,12 +156,24 @@ def data(value: Any) -> bytes:
     return b"data: %b\n\n" % dump(value)
 
 
+class SseEvents:
+    """A writer of server-sent events, which need nothing around them."""
+
+    def event(self, name: str, data: bytes) -> bytes:
+        head = b"event: %b\n" % name.encode() if name else b""
+        return head + b"".join(b"data: %b\n" % line for line in _LINE_END.split(data)) + b"\n"
+
+    def close(self) -> bytes:
+        return b""
+
+
 SSE = Framing(
     media_type="text/event-stream",
     content_type="text/event-stream; charset=utf-8",
     splitter=Splitter,
     parse=parse,
     completed=completed,
+    writer=SseEvents,
     comment=COMMENT_PING,
     marks=(b"id:", b"retry:"),
     is_plain=is_plain,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent
-PARALLEL: Final = ("providers/chat/", "providers/messages/", "providers/responses/")
+PARALLEL: Final = tuple(f"providers/{api}/" for api in ("chat", "messages", "responses", "gemini", "converse"))
 """The codecs: what is the same in each of them has the same name."""
 
 

@@ -25,6 +25,8 @@ ARROWS: Final = {
     "providers.chat": "providers.catalog providers.errors providers.neutral",
     "providers.messages": "providers.catalog providers.errors providers.neutral",
     "providers.responses": "providers.catalog providers.errors providers.neutral",
+    "providers.gemini": "providers.neutral",
+    "providers.converse": "providers.neutral",
     "providers.apis": "providers.chat providers.messages providers.neutral providers.responses",
     "gateway.stores": "",
     "gateway.http": "",

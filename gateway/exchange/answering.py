@@ -6,9 +6,11 @@ import attrs
 
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.attempt import Attempt, is_stream
+from gateway.exchange.context import ExchangeContext
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.progress import spoken
+from gateway.streaming.reframed import for_client
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.streaming.whole import read_whole
 from gateway.upstream.response import UpstreamResponse
@@ -17,6 +19,7 @@ from providers.neutral.codec import Codec, Reply, Writer
 from providers.neutral.tool_names import restored
 from streams.events import ErrorInfo, Event, Usage
 from streams.fold import Fold
+from streams.framing import Framing
 
 
 def reply_to(attempt: Attempt, turn: TurnRecorder) -> Reply:
@@ -32,14 +35,18 @@ def stream_lane(attempt: Attempt, turn: TurnRecorder) -> Lane:
     limits = context.service.limits
     if target.lane == "byte":
         hides_usage = prepared.outgoing.asks_usage
-        return Passthrough(
-            context.codec, attempt.public_error, attempt.redact_error, limits.event, hides_usage=hides_usage
+        passing = Passthrough(
+            context.codec, attempt.public_error, attempt.redact_error, limits.event, hides_usage=hides_usage,
+            source=target.framing,
         )  # fmt: skip
+        return _for_client(context, passing)
     # A stream that its end repeats, or that is stored, is held until then.
     most = limits.answer if context.codec.wire.repeats_answer or turn.records else None
     codec, writer, framing = CODECS[target.api], _writer(attempt, turn), context.codec.wire.framing
     names, keeps = prepared.names, limits.answer
-    return Translation(codec, writer, framing, attempt.public_error, limits.event, names, most, keeps)
+    event, source = limits.event, target.framing
+    lane = Translation(codec, writer, framing, attempt.public_error, event, names, most, keeps, source)
+    return _for_client(context, lane)
 
 
 def whole_answer_lane(attempt: Attempt, turn: TurnRecorder) -> Lane:
@@ -47,7 +54,13 @@ def whole_answer_lane(attempt: Attempt, turn: TurnRecorder) -> Lane:
     attempt.change_form()
     codec, framing = CODECS[attempt.target.api], attempt.context.codec.wire.framing
     writer, limit, names = _writer(attempt, turn), attempt.context.service.limits.answer, attempt.prepared.names
-    return WholeAnswerTranslation(codec, writer, framing, attempt.public_error, limit, names)
+    lane = WholeAnswerTranslation(codec, writer, framing, attempt.public_error, limit, names)
+    return _for_client(attempt.context, lane)
+
+
+def _for_client(context: ExchangeContext, lane: Lane) -> Lane:
+    wire = context.codec.wire
+    return lane if wire.unless_asked is None else for_client(lane, wire.framing, wire.framing_for(context.asked.query))
 
 
 def _writer(attempt: Attempt, turn: TurnRecorder) -> Writer:
@@ -59,10 +72,10 @@ def fold_answer(attempt: Attempt, response: UpstreamResponse, body: bytes, *, te
     ``GatewayError``: 502 for a body that is no answer, 400 as ``change_form`` does."""
     streamed = is_stream(attempt.target, response)
     folded = Fold()
-    codec = CODECS[attempt.target.api]
-    events = _events(codec, body, streamed, texts, checked=texts)
+    codec, framing = CODECS[attempt.target.api], attempt.target.framing if streamed else None
+    events = _events(codec, body, framing, texts, checked=texts)
     if not any(isinstance(event, Usage) and event.prompt for event in events):
-        events = events if texts else _events(codec, body, streamed, checked=False)
+        events = events if texts else _events(codec, body, framing, checked=False)
         attempt.said = sum(map(spoken, events))  # what nobody has counted is estimated by that
     for event in events:
         event = attempt.public_error(event) if isinstance(event, ErrorInfo) else event
@@ -73,11 +86,13 @@ def fold_answer(attempt: Attempt, response: UpstreamResponse, body: bytes, *, te
     return folded
 
 
-def _events(codec: Codec, body: bytes, streamed: bool, texts: bool = True, *, checked: bool = True) -> list[Event]:
-    """The events of a whole body, also of one that came as a stream though it was not asked for."""
-    if not streamed:
+def _events(
+    codec: Codec, body: bytes, framing: Framing | None, texts: bool = True, *, checked: bool = True
+) -> list[Event]:
+    """The events of a whole body, also of one that came as a stream of ``framing`` though it was not asked for."""
+    if framing is None:
         return list(read_whole(codec, body, texts, checked))
-    framing, reader = codec.wire.framing, codec.reader()
+    reader = codec.reader()
     splitter = framing.splitter(len(body) + 1)
     events: list[Event] = []
     raws = splitter.feed(body)

@@ -382,4 +382,4 @@ class Attempt:
 
 def is_stream(target: Target, response: UpstreamResponse) -> bool:
     """True if the provider answers with a stream of its API's events, whatever it was asked for."""
-    return CODECS[target.api].wire.framing.announced_by(response.header("content-type"))
+    return target.framing.announced_by(response.header("content-type"))

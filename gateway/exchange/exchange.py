@@ -150,7 +150,7 @@ class Exchange:
     async def _stream(self, walk: Walk, scope: RequestScope, audience: Audience) -> Response:
         lane = await first_lane(walk)
         body = await StreamedAnswer(self._context, walk, scope, audience, lane).begin()
-        headers = stream_headers(self._context.codec.wire.framing)
+        headers = stream_headers(self._context.codec.wire.framing_for(self._context.asked.query))
         return self.respond(body, 200, (*headers, *walk.attempt.passed, *walk.request.headers))
 
     # Whole answers

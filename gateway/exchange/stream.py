@@ -225,10 +225,11 @@ class StreamedAnswer:
         from providers.grammar import GRAMMARS, Judge  # who does not ask for it does not pay for it
 
         context = self._context
-        if context.codec.api not in GRAMMARS:
+        wire = context.codec.wire
+        if context.codec.api not in GRAMMARS or wire.framing_for(context.asked.query) is not wire.framing:
             return None
         judge = Judge(context.codec.api, tolerant=any(one.lane == "byte" for one in self._walk.request.plan.targets))
-        splitter = context.codec.wire.framing.splitter(context.service.limits.event)
+        splitter = wire.framing.splitter(context.service.limits.event)
 
         def check(data: bytes) -> None:
             for raw in splitter.feed(data):

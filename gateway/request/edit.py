@@ -13,9 +13,7 @@ from providers.errors.rejected import BETA, Path, path_of, without
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Why
-from providers.neutral.seal import PREFIX
-
-_SEAL = PREFIX.encode()
+from providers.neutral.seal import MARKS
 
 _USAGE = "stream_options"  # where a Chat stream's token counts are asked for
 
@@ -31,7 +29,7 @@ def edit(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
     draft = Draft(incoming.json)
     if codec.wire.model_member is not None and incoming.model != target.model:
         draft.put(codec.wire.model_member, target.model)
-    if draft.mentions(_SEAL):
+    if draft.mentions(MARKS[0]) or draft.mentions(MARKS[1]):
         draft.replace(*codec.restore(draft.values(), recipient.issuer), "seal")
     if left.reasoning:
         draft.replace(*codec.without_reasoning(draft.values()), "rejected")

@@ -18,12 +18,12 @@ from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.errors.rejected import BETA
 from providers.neutral.quirks import Ability
-from providers.neutral.seal import PREFIX, sealed_by
+from providers.neutral.seal import MARKS, sealed_by
 from streams.events import UNAVAILABLE
 
 _PIECE: Final = 2**16  # bytes of which the words are counted at once
 _LOOKED_AT: Final = 20  # items of earlier turns in which reasoning is looked for
-_SEAL: Final = b'"' + PREFIX.encode()
+_SEALS: Final = tuple(b'"' + mark for mark in MARKS)
 _NAME_AND_COLON: Final = 24  # bytes before a value in which the name of its member is looked for
 
 
@@ -38,8 +38,8 @@ def suitable(candidates: tuple[Candidate, ...], incoming: Incoming, asked: Clien
 def readers_first(candidates: tuple[Candidate, ...], incoming: Incoming) -> tuple[Candidate, ...]:
     """``candidates`` with those of each group first that can read the reasoning that the request has last: it is sealed
     for the account that made it, and would be left out for others (maximhq/bifrost#5892)."""
-    text = next((text for text in _latest(incoming) if _SEAL in text), b"")
-    at = text.rfind(_SEAL)
+    text = next((text for text in _latest(incoming) if any(seal in text for seal in _SEALS)), b"")
+    at = max(map(text.rfind, _SEALS))
     if at < 0 or (made := sealed_by(text[at + 1 : at + 1000].partition(b'"')[0])) is None:
         return candidates
     return tuple(sorted(candidates, key=lambda one: (one.group, not one.target.recipient.issuer.made(made))))

@@ -41,7 +41,7 @@ def upstream_request(
     headers = (
         *((name, value) for name, value in headers if name.lower() not in names),
         ("content-type", "application/json"),
-        ("accept", wire.framing.media_type if stream else "application/json"),
+        ("accept", target.framing.media_type if stream else "application/json"),
         ("accept-encoding", "identity"),  # compressed events would wait for one another
         *target.configured,
     )

@@ -14,6 +14,7 @@ from providers.catalog.prices import Price, price_of
 from providers.catalog.providers import url_for
 from providers.neutral.codec import Recipient
 from streams.events import Api
+from streams.framing import Framing
 
 LaneName: TypeAlias = Literal["byte", "hub"]
 
@@ -56,6 +57,13 @@ class Target:
         if price is None or not CODECS[self.api].wire.charges_cache_writes:
             return price
         return price.with_cache_writes
+
+    @cached_property
+    def framing(self) -> Framing:
+        """The framing of its streams."""
+        hosting = self.entry.provider.hosting.get(self.api)
+        own = None if hosting is None else hosting.framing
+        return CODECS[self.api].wire.framing if own is None else own
 
     @cached_property
     def configured(self) -> Headers:

@@ -7,6 +7,7 @@ from gateway.streaming.lane import MapError
 from gateway.streaming.progress import StreamProgress
 from providers.neutral.codec import Codec
 from streams.events import ErrorInfo
+from streams.framing import Framing
 
 Redact: TypeAlias = Callable[[bytes], bytes]
 """An upstream's bytes without credentials."""
@@ -16,18 +17,30 @@ class Passthrough:
     """The APIs agree: events pass as they are. The provider's reader reads along for the ledger and the end."""
 
     def __init__(
-        self, codec: Codec, map_error: MapError, redact: Redact, event_limit: int, *, hides_usage: bool = False
+        self,
+        codec: Codec,
+        map_error: MapError,
+        redact: Redact,
+        event_limit: int,
+        *,
+        hides_usage: bool = False,
+        source: Framing | None = None,
     ) -> None:
-        """``hides_usage``: the client has not asked for the event that holds nothing but token counts."""
+        """``hides_usage``: the client has not asked for the event that holds nothing but token counts. ``source`` is
+        the provider's framing, where it is not its API's: what events say is as it came then, and put anew into the
+        API's framing."""
         self._hides_usage = hides_usage
         self.seen = StreamProgress()
         self._codec = codec
         self._map_error = map_error
         self._redact = redact
-        self.source = framing = codec.wire.framing
+        self._framing = codec.wire.framing
+        self.source = framing = source or self._framing
         self._splitter = framing.splitter(event_limit)
         self._parse = framing.parse
         self._marks = framing.marks
+        own = self._framing.writer
+        self._again = own().event if own is not None and framing is not self._framing else None
         self._reader = codec.reader(keeps=0)
         self._events = 0
         self._plain = True  # nothing has come yet after which comments do harm
@@ -50,7 +63,7 @@ class Passthrough:
     def rest(self) -> bytes:
         """Line ends, such as the LF of a CRLF whose CR was the end of the last event."""
         rest = self._splitter.close()
-        return b"" if rest.strip() or self.seen.failed is not None else rest
+        return b"" if rest.strip() or self.seen.failed is not None or self._again is not None else rest
 
     def ping(self) -> bytes:
         if self.seen.over:
@@ -58,7 +71,7 @@ class Passthrough:
         own = self._codec.wire.ping
         if own and self._events and self.seen.committed:
             return own
-        return self.source.comment if self._plain or own else b""  # who skips events skips comments, too
+        return self._framing.comment if self._plain or own else b""  # who skips events skips comments, too
 
     def _pass(self, raw: bytes) -> bytes:
         """Read along; what goes to the client."""
@@ -69,8 +82,10 @@ class Passthrough:
             if mark in raw:  # seldom, and then mostly inside the JSON
                 self._plain = self._plain and self.source.is_plain(raw)
         if parsed is None:
-            return raw
+            return raw if self._again is None else b""
         name, data = parsed
+        if self._again is not None:
+            raw = self._again(name, data)
         self._events += 1
         for event in self._reader.take(name, data):
             if isinstance(event, ErrorInfo):
@@ -83,8 +98,8 @@ class Passthrough:
         words = self._codec.wire.words
         if not words.may_hold_error(name, data):
             return self._tell(failed)
-        out = self.source.changed(raw, self._redact)
-        if self.source.is_seen(raw) and words.is_error(name, data):
+        out = self._framing.changed(raw, self._redact)
+        if self._framing.is_seen(raw) and words.is_error(name, data):
             self.seen.see(self._map_error(failed))
             return out
         return out + self._tell(failed)
@@ -93,7 +108,8 @@ class Passthrough:
         """The bytes that pass of an event behind the error."""
         if self._ended or parsed is None or not self._codec.wire.words.repeats_error(*parsed):
             return b""
-        return self.source.changed(raw, self._redact)
+        raw = raw if self._again is None else self._again(*parsed)
+        return self._framing.changed(raw, self._redact)
 
     def _tell(self, failed: ErrorInfo) -> bytes:
         public = self._map_error(failed)

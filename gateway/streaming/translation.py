@@ -43,11 +43,13 @@ class Translation:
         names: Mapping[str, str] = NO_NAMES,
         most: int | None = None,
         keeps: int = ANSWER,
+        framing: Framing | None = None,
     ) -> None:
-        """``source`` is the provider's API, ``client`` the framing of what ``writer`` writes. ``most``: characters that
+        """``source`` is the provider's API, ``framing`` its framing where that is not the API's own, ``client`` that of
+        what ``writer`` writes. ``most``: characters that
         the answer may have, ``None`` where nobody holds it. ``keeps``: bytes of what is said that are held in any case,
         because it comes again at the end, or out of its turn."""
-        self.source = source.wire.framing
+        self.source = framing or source.wire.framing
         self.seen = StreamProgress()
         self._most = math.inf if most is None else most
         self._names = names

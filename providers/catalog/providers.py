@@ -12,8 +12,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import attrs
 
-from providers.auth.keys import API_KEY, BEARER_TOKEN, X_API_KEY, HeaderKey
+from providers.auth.keys import API_KEY, BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY, HeaderKey
 from providers.auth.signer import Signer
+from providers.neutral.hosting import Hosting
 from providers.neutral.quirks import Quirks
 from streams.events import APIS, Api
 
@@ -22,10 +23,22 @@ Speaks: TypeAlias = Mapping[Api, Api]
 _LONGEST = 200  # characters of a model's id; what a client asks for may be megabytes
 
 STANDARD_PATHS: Mapping[Api, str] = MappingProxyType(
-    {"chat": "/chat/completions", "messages": "/messages", "responses": "/responses"}
+    {
+        "chat": "/chat/completions",
+        "messages": "/messages",
+        "responses": "/responses",
+        "gemini": "/models/{model}",
+        "converse": "/model/{model}",
+    }
 )
 STANDARD_AUTH: Mapping[Api, HeaderKey] = MappingProxyType(
-    {"chat": BEARER_TOKEN, "messages": X_API_KEY, "responses": BEARER_TOKEN}
+    {
+        "chat": BEARER_TOKEN,
+        "messages": X_API_KEY,
+        "responses": BEARER_TOKEN,
+        "gemini": X_GOOG_API_KEY,
+        "converse": BEARER_TOKEN,
+    }
 )
 BEARER: Mapping[Api, Signer] = MappingProxyType(dict.fromkeys(APIS, BEARER_TOKEN))
 
@@ -83,8 +96,9 @@ class Provider:
     ``address`` is what a base URL of one's own looks like, where there is none for all. ``by_path`` is what is
     different where the path of the base URL ends so, as changes to the row; the longest end comes first. ``today`` is
     what to write in the meantime, where no codec speaks the provider's own API; ``about`` goes into the page of
-    providers. ``client_headers`` are headers of clients that mean something to it alone. ``price_list`` is its name
-    in the list of prices.
+    providers. ``hosting``: how it serves an API of another maker, where that is not as its maker does.
+    ``client_headers`` are headers of clients that mean something to it alone. ``price_list`` is its name in the list of
+    prices.
     """
 
     id: str
@@ -110,6 +124,7 @@ class Provider:
     today: str = ""
     about: str = ""
     client_headers: tuple[str, ...] = ()
+    hosting: Mapping[Api, Hosting] = MappingProxyType({})
     price_list: str = attrs.field(default=attrs.Factory(lambda self: self.id, takes_self=True))
 
     @property

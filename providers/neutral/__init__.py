@@ -5,6 +5,6 @@
 how a provider may depart from its API; ``hints`` tells which losses cannot change an answer. ``tool_names`` that every
 API takes, ``custom_tools`` of free form, ``media`` whose type nobody says, ``tokens`` estimated, the ``seal`` on
 reasoning that a client of another API carries for its provider, ``echo`` what a response repeats of its request,
-``shapes`` that a provider's whole answer must have, ``stages`` of a stream, what its usage says
-of the ``billing`` beside tokens, and ``bounds`` on what a reader holds of it.
+``hosting`` of an API by a platform, ``shapes`` that a provider's whole answer must have, ``stages`` of a stream, what
+its usage says of the ``billing`` beside tokens, and ``bounds`` on what a reader holds of it.
 """

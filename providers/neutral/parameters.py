@@ -6,7 +6,7 @@ Source: the parameter types of the openai and anthropic packages.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -14,6 +14,8 @@ from providers.neutral.fields import Drops, Fields, expect
 from providers.neutral.request import Parameter, Request
 from streams.errors import invalid
 from streams.events import Api
+
+_COLUMNS: Final = frozenset(("chat", "messages", "responses", "gemini", "converse"))
 
 
 @attrs.frozen
@@ -23,28 +25,30 @@ class Row:
     chat: str = ""
     messages: str = ""
     responses: str = ""
+    gemini: str = ""  # within generationConfig
+    converse: str = ""  # within inferenceConfig
     default: Any = None  # a value that means the same as leaving the field out: not reported where it is left out
     single: bool = False  # a bare string is taken for a list of one, as Chat's `stop` allows
     must: bool = False  # changes what the answer is: where it cannot be honoured the request is refused, never altered
 
     def field(self, api: Api) -> str:
         """The field's name in ``api``, "" if it has none."""
-        return {"chat": self.chat, "messages": self.messages, "responses": self.responses}.get(api, "")
+        return getattr(self, api, "") if api in _COLUMNS else ""
 
 
 ROWS: tuple[Row, ...] = (
-    Row("max_tokens", int, "max_completion_tokens", "max_tokens", "max_output_tokens"),
-    Row("temperature", float, "temperature", "temperature", "temperature", 1),
-    Row("top_p", float, "top_p", "top_p", "top_p", 1),
-    Row("top_k", int, "", "top_k", ""),
-    Row("stop", list, "stop", "stop_sequences", "", single=True),
-    Row("seed", int, "seed"),
-    Row("n", int, "n", default=1, must=True),
-    Row("frequency_penalty", float, "frequency_penalty", "", "frequency_penalty", 0),
-    Row("presence_penalty", float, "presence_penalty", "", "presence_penalty", 0),
+    Row("max_tokens", int, "max_completion_tokens", "max_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens"),
+    Row("temperature", float, "temperature", "temperature", "temperature", "temperature", "temperature", 1),
+    Row("top_p", float, "top_p", "top_p", "top_p", "topP", "topP", 1),
+    Row("top_k", int, "", "top_k", "", "topK"),
+    Row("stop", list, "stop", "stop_sequences", "", "stopSequences", "stopSequences", single=True),
+    Row("seed", int, "seed", gemini="seed"),
+    Row("n", int, "n", gemini="candidateCount", default=1, must=True),
+    Row("frequency_penalty", float, "frequency_penalty", "", "frequency_penalty", "frequencyPenalty", default=0),
+    Row("presence_penalty", float, "presence_penalty", "", "presence_penalty", "presencePenalty", default=0),
     Row("logit_bias", dict, "logit_bias"),
-    Row("logprobs", bool, "logprobs", default=False),
-    Row("top_logprobs", int, "top_logprobs", "", "top_logprobs"),
+    Row("logprobs", bool, "logprobs", gemini="responseLogprobs", default=False),
+    Row("top_logprobs", int, "top_logprobs", "", "top_logprobs", "logprobs"),
     Row("modalities", list, "modalities", default=["text"]),
     Row("prediction", dict, "prediction"),
     Row("audio", dict, "audio"),
@@ -56,15 +60,15 @@ ROWS: tuple[Row, ...] = (
     Row("prompt_cache_options", dict, "prompt_cache_options", "", "prompt_cache_options"),
     Row("prompt_cache_retention", str, "prompt_cache_retention", "", "prompt_cache_retention"),
     Row("safety_identifier", str, "safety_identifier", "", "safety_identifier"),
-    Row("service_tier", str, "service_tier", "service_tier", "service_tier", "auto"),
+    Row("service_tier", str, "service_tier", "service_tier", "service_tier", default="auto"),
     Row("store", bool, "store", "", "store"),
     Row("user", str, "user", "", "user"),
     Row("previous_response_id", str, "", "", "previous_response_id", must=True),
     Row("conversation", object, "", "", "conversation", must=True),
-    Row("background", bool, "", "", "background", False, must=True),
+    Row("background", bool, "", "", "background", default=False, must=True),
     Row("prompt", dict, "", "", "prompt", must=True),
-    Row("include", list, "", "", "include", []),
-    Row("truncation", str, "", "", "truncation", "disabled"),
+    Row("include", list, "", "", "include", default=[]),
+    Row("truncation", str, "", "", "truncation", default="disabled"),
     Row("max_tool_calls", int, "", "", "max_tool_calls"),
     Row("context_management", list, "", "", "context_management"),
 )

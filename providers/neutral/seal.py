@@ -19,6 +19,12 @@ from streams.events import APIS, Api
 from streams.structure import holds_more
 
 PREFIX = "tg1."
+_IN_BASE64 = "dGcxL"
+"""The beginning of a seal where the member that holds it is base64 of bytes, as Gemini's ``thoughtSignature`` is, which
+SDKs decode: the seal's text in base64 once more."""
+
+MARKS = (PREFIX.encode(), _IN_BASE64.encode())
+"""What stands in a request that has a seal in it."""
 
 
 @lru_cache(maxsize=1024)
@@ -68,8 +74,21 @@ def seal(issuer: Issuer, api: Api, item: Any) -> str:
     return PREFIX + base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
 
 
+def seal_in_base64(issuer: Issuer, api: Api, item: Any) -> str:
+    """``seal`` for a member that is base64 of bytes, which are checked and made anew on the way: standard alphabet,
+    with padding."""
+    return base64.b64encode(seal(issuer, api, item).encode()).decode("ascii")
+
+
+def is_sealed(text: str) -> bool:
+    """Whether ``text`` is a seal of either form, by its beginning."""
+    return text.startswith((PREFIX, _IN_BASE64))
+
+
 def unseal(text: str) -> Seal | None:
-    """The seal in ``text``, or ``None`` if ``text`` is not one that trigate made. Never raises."""
+    """The seal in ``text``, of either form, or ``None`` if ``text`` is not one that trigate made. Never raises."""
+    if text.startswith(_IN_BASE64):
+        text = _inner(text)
     if not text.startswith(PREFIX):
         return None
     body = text[len(PREFIX) :]
@@ -80,20 +99,31 @@ def unseal(text: str) -> Seal | None:
         provider, account, api, item = msgspec.json.decode(packed, type=tuple[str, str, str, Any])
     except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError):
         return None
-    return Seal(Issuer(provider, account), api, item) if api in APIS else None
+    return Seal(Issuer(provider, account), api, item) if api in _APIS else None
 
 
+def _inner(text: str) -> str:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_" if "-" in text or "_" in text else None,
+                                validate=True).decode("ascii")  # fmt: skip
+    except ValueError:
+        return ""
+
+
+_APIS = frozenset((*APIS, "gemini", "converse"))
 _HEAD = re.compile(rb'\["([^"\\]{1,100})","([0-9a-f]{0,64})","([a-z]{1,20})",')
 _ENOUGH = 400  # characters of a seal in which its head is
 
 
 def sealed_by(text: bytes) -> Seal | None:
     """The seal that ``text`` begins with, without its item: only its head is looked at. ``None`` if it is none."""
+    if text.startswith(MARKS[1]):
+        text = _inner(text[:_ENOUGH].decode("ascii", "replace")).encode()
     body = text[len(PREFIX) : _ENOUGH]
     try:
         head = _HEAD.match(base64.urlsafe_b64decode(body[: len(body) // 4 * 4]))
     except binascii.Error:
         return None
-    if head is None or not text.startswith(PREFIX.encode()) or (api := head[3].decode()) not in APIS:
+    if head is None or not text.startswith(MARKS[0]) or (api := head[3].decode()) not in _APIS:
         return None
     return Seal(Issuer(head[1].decode("utf-8", "replace"), head[2].decode()), api, None)

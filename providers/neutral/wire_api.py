@@ -108,7 +108,8 @@ class WireApi:
     a request that say which model, and whether a stream is wanted: ``None`` where the path says it.
 
     **Streams.** ``ping`` is a keep-alive event of the API's own, ``b""`` where it has none and the framing's comment
-    has to do. ``repeats_answer``: the last event of a stream holds the whole answer once more.
+    has to do. ``unless_asked`` is the framing for clients in whose query that member (``alt=sse``) is missing; codecs
+    read and write ``framing`` alone. ``repeats_answer``: the last event of a stream holds the whole answer once more.
 
     **State.** ``stores_unasked``: a request that does not say ``store`` is stored at the provider.
 
@@ -129,10 +130,12 @@ class WireApi:
     path: str
     conversation: Conversation
     root: str = "/v1"
+    more_roots: tuple[str, ...] = ()
     operations: Mapping[Operation, OperationPath] = attrs.field(factory=lambda: {"answer": OperationPath()})
     model_member: str | None = "model"
     stream_member: str | None = "stream"
     framing: Framing = SSE
+    unless_asked: "tuple[str, Framing] | None" = None
     words: StreamWords = attrs.field(factory=StreamWords)
     ping: bytes = b""
     repeats_answer: bool = False
@@ -153,12 +156,19 @@ class WireApi:
         ends = self.operations[operation]
         return ends.whole if not streamed or ends.streamed is None else ends.streamed
 
+    def framing_for(self, query: str) -> Framing:
+        """The framing of a stream to a client with that query."""
+        if self.unless_asked is None or self.unless_asked[0] in query.split("&"):
+            return self.framing
+        return self.unless_asked[1]
+
     def routes(self) -> Iterator[RequestPath]:
         """All that clients ask for with a body that is meant for a model."""
-        for operation, ends in self.operations.items():
-            path = self.root + self.path
-            if ends.streamed is None:
-                yield RequestPath(path + ends.whole, operation)
-            else:
-                yield RequestPath(path + ends.whole, operation, streamed=False)
-                yield RequestPath(path + ends.streamed, operation, streamed=True)
+        for root in (self.root, *self.more_roots):
+            for operation, ends in self.operations.items():
+                path = root + self.path
+                if ends.streamed is None:
+                    yield RequestPath(path + ends.whole, operation)
+                else:
+                    yield RequestPath(path + ends.whole, operation, streamed=False)
+                    yield RequestPath(path + ends.streamed.partition("?")[0], operation, streamed=True)

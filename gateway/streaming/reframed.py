@@ -1,0 +1,53 @@
+"""A lane whose stream goes out in another framing than its API's own: Gemini's as one JSON array, for instance."""
+
+from gateway.streaming.lane import Lane
+from streams.events import ErrorInfo
+from streams.framing import EventWriter, Framing
+
+
+class Reframed:
+    """The stream of the lane inside, event by event in ``writer``'s framing. ``own`` is that of the lane's API;
+    keep-alives are ``comment``."""
+
+    def __init__(self, lane: Lane, own: Framing, writer: EventWriter, comment: bytes) -> None:
+        self.seen = lane.seen
+        self.source = lane.source
+        self._lane = lane
+        self._parse = own.parse
+        self._splitter = own.splitter(2**62)  # the lane inside has its bounds
+        self._writer = writer
+        self._comment = comment
+        self._closed = False
+
+    def feed(self, data: bytes) -> bytes:
+        return self._again(self._lane.feed(data))
+
+    def end(self, failed: ErrorInfo | None = None) -> bytes:
+        return self._again(self._lane.end(failed)) + self._close()
+
+    def rest(self) -> bytes:
+        return b""
+
+    def ping(self) -> bytes:
+        return b"" if self.seen.over else self._comment
+
+    def _again(self, out: bytes) -> bytes:
+        if self._closed:
+            return b""
+        parsed = map(self._parse, self._splitter.feed(out))
+        again = b"".join([self._writer.event(*event) for event in parsed if event is not None])
+        return again + self._close() if self.seen.over else again
+
+    def _close(self) -> bytes:
+        """What ends the stream, once."""
+        if self._closed:
+            return b""
+        self._closed = True
+        return self._writer.close()
+
+
+def for_client(lane: Lane, own: Framing, client: Framing) -> Lane:
+    """``lane``, whose client reads the framing ``client``, where ``own`` is that of its API."""
+    if client is own or client.writer is None:
+        return lane
+    return Reframed(lane, own, client.writer(), client.comment)

@@ -1,0 +1,5 @@
+"""What a provider's answer consists of, read part by part: ``answer`` is a whole one."""
+
+from providers.converse.reading.answer import read_answer
+
+__all__ = ["read_answer"]
