@@ -17,7 +17,7 @@ from gateway.http.response import Response
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import PathParameters
 from gateway.request.public_errors import MISTAKE
-from gateway.serving.fast_route import IncomingRequest, QuartRequest, add_fast_route
+from gateway.serving.fast_route import IncomingRequest, QuartRequest, add_fast_route, add_named_route
 from gateway.serving.quart_views import add_view
 from providers.apis import CODECS
 from providers.neutral.fields import too_deep
@@ -46,27 +46,34 @@ def add_exchanges(app: QuartTrio, service: Service, cors: Cors) -> tuple[str, ..
     for codec in CODECS.values():
         for route in codec.wire.routes():
             answering = _exchange(service, codec.api, route)
-            rule = route.path.replace(_MODEL, "<path:model>")
-            add_view(app, rule, route.path, _routed(answering), ["POST"])
-            if not cors and rule == route.path:  # its hooks are Quart's, and so are rules
-                add_fast_route(app, route.path, answering)
+            add_view(app, route.path.replace(_MODEL, "<path:model>"), route.path, _routed(answering), ["POST"])
+            if not cors:  # its hooks are Quart's
+                _add_past_quart(app, route.path, answering)
             names.append(route.path)
     return tuple(names)
+
+
+def _add_past_quart(app: QuartTrio, path: str, answer: "_ModelRoute") -> None:
+    before, named, behind = path.partition(_MODEL)
+    if named:
+        add_named_route(app, before, behind, answer)
+    else:
+        add_fast_route(app, path, answer)
 
 
 class _ModelRoute(Protocol):
     """Answers a request, whose path may name the model. It raises nothing."""
 
-    async def __call__(self, incoming: IncomingRequest, model: str | None = None) -> Response: ...
+    async def __call__(self, incoming: IncomingRequest, name: str | None = None) -> Response: ...
 
 
 def _exchange(service: Service, api: Api, route: RequestPath) -> _ModelRoute:
     """The answer to requests on ``route``, which asks for the client's key itself."""
     answer, unnamed = ANSWERS[route.operation], PathParameters(stream=bool(route.streamed))
 
-    async def serve(incoming: IncomingRequest, model: str | None = None) -> Response:
+    async def serve(incoming: IncomingRequest, name: str | None = None) -> Response:
         record = open_record(api, service.ledger, incoming.scope)
-        path = unnamed if model is None else attrs.evolve(unnamed, model=model)
+        path = unnamed if name is None else attrs.evolve(unnamed, model=name)
         asked = ClientRequest(incoming.headers, incoming.query, path=path)
         trace = service.tracing.begin(record, asked.headers, route.path)
         exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)

@@ -4,9 +4,11 @@ Quart's routing, contexts and hooks cost as much as all that is done for a small
 most go past them.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, TypeAlias, cast
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, Protocol, TypeAlias, cast
 
+import attrs
 import quart
 import trio
 from hypercorn.typing import ASGIReceiveCallable, HTTPScope
@@ -112,13 +114,42 @@ class AsgiRequest:
 FastRoute: TypeAlias = Callable[[IncomingRequest], Awaitable[Response]]
 
 
+class NamedRoute(Protocol):
+    """Answers a request whose path names something."""
+
+    async def __call__(self, incoming: IncomingRequest, name: str) -> Response: ...
+
+
+@attrs.frozen
+class FastRoutes:
+    """The fast routes of an app for ``POST``: those with a path of their own, and those with a name between two parts
+    of it."""
+
+    by_path: dict[str, FastRoute] = attrs.field(factory=dict)
+    named: list[tuple[str, str, NamedRoute]] = attrs.field(factory=list)
+
+    def around(self, path: str) -> FastRoute | None:
+        """The route for ``path`` with a name in it."""
+        for before, behind, answer in self.named:
+            if path.startswith(before) and path.endswith(behind) and len(path) > len(before) + len(behind):
+                return partial(answer, name=path[len(before) : len(path) - len(behind)])
+        return None
+
+
+_NONE: Final = FastRoutes()
+
+
 def add_fast_route(app: Quart, path: str, answer: FastRoute) -> None:
     """Answer ``POST path`` with ``answer``, without Quart's routing, contexts and hooks. It must raise nothing;
     ``request`` and ``g`` are not there."""
-    app.extensions.setdefault(KEY, {})[path] = answer
+    app.extensions.setdefault(KEY, FastRoutes()).by_path[path] = answer
 
 
-def fast_routes(app: Quart, method: str) -> Mapping[str, FastRoute]:
-    """The fast routes of ``app`` for a method, by path."""
-    found: Any = app.extensions.get(KEY, {}) if method == "POST" else {}
-    return cast("Mapping[str, FastRoute]", found)
+def add_named_route(app: Quart, before: str, behind: str, answer: NamedRoute) -> None:
+    """The same for every path that begins with ``before`` and ends with ``behind``; what is in between is the name."""
+    app.extensions.setdefault(KEY, FastRoutes()).named.append((before, behind, answer))
+
+
+def fast_routes(app: Quart, method: str) -> FastRoutes:
+    """The fast routes of ``app`` for a method."""
+    return cast("FastRoutes", app.extensions.get(KEY, _NONE)) if method == "POST" else _NONE

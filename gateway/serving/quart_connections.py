@@ -55,9 +55,9 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         path = self.scope["path"]
         routes = fast_routes(self.app, self.scope["method"])
-        if (answer := routes.get(path)) is None:
+        if (answer := routes.by_path.get(path)) is None:
             self.scope["path"] = path = canonical(_origin_path(path))
-            answer = routes.get(path)
+            answer = routes.by_path.get(path) or routes.around(path)
         named, door = dict(self.scope["headers"]), cast("Door", self.app.extensions[DOOR])
         published: RequestScope | None = None
         try:
