@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from providers.errors.failures import read_event_failure
-from providers.messages.blocks import call_input, tool_id
+from providers.messages.blocks import tool_id
 from providers.messages.content import DIRECT
 from providers.messages.usage import Counts, usage_whole
+from providers.neutral.arguments import call_input
 from providers.neutral.bounds import bounded
 from providers.neutral.codec import Reply, new_id, settled_reason
 from providers.neutral.seal import Issuer, seal

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, assert_never
 
-import msgspec
-
 from providers.messages.content import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, RESULT_MARKS, TEXT_MARKS
 from providers.messages.media import Block, media_source
+from providers.neutral.arguments import call_input
 from providers.neutral.fields import Drops, join
 from providers.neutral.request import (
     AudioPart,
@@ -32,32 +31,11 @@ from providers.neutral.request import (
 )
 from providers.neutral.seal import Issuer, Seal
 from streams.errors import invalid
-from streams.events import ToolKind
-from streams.structure import holds_more
-from streams.surrogates import NOT_JSON
 
 MAX_BREAKPOINTS = 4
 _INSTRUCTIONS = ("system", "developer")
 _GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNMARKED = ("thinking", "redacted_thinking")  # blocks that take no cache_control
-MANY = 20_000
-"""Elements of a call's arguments that are decoded only to see that they are JSON; of more the structure alone is
-looked at, for they would unfold to hundreds of megabytes."""
-
-
-LONGEST = 8 * 2**20
-"""Bytes of arguments with as many whose structure is looked at, in one call while which nothing else runs. No model has
-written more."""
-
-
-class _UnreadObject(msgspec.Struct):
-    """A JSON object of which nothing is kept."""
-
-
-_EMPTY_OBJECT = msgspec.Raw(b"{}")
-# What models say to tools without parameters: Ollama's and GLM `null` (use-agent-os/agent-os#2042,
-# vllm-project/vllm#43851).
-_NO_ARGUMENTS = ("", "null")
 
 
 class Breakpoints:
@@ -243,26 +221,6 @@ def restored(seal: Seal, issuer: Issuer) -> list[Block] | None:
 def tool_id(id: str) -> str:
     """``id`` if the API takes it, else always the same one made from it, for the call and for its result."""
     return id if _GOOD_ID.fullmatch(id) else "toolu_" + hashlib.sha256(id.encode()).hexdigest()[:24]
-
-
-def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
-    """The ``input`` of a call whose arguments are ``text``: bytes as they are if they are an object (key order and
-    numbers keep their spelling), an empty one for none, else wrapped, because a call that is left out orphans its
-    result. Free text is the member that ``providers.neutral.custom_tools`` declares."""
-    if kind == "custom":
-        return {"input": text}
-    text = text.strip()
-    if text in _NO_ARGUMENTS:
-        return _EMPTY_OBJECT
-    try:
-        data = text.encode()
-        many = holds_more(data, MANY)
-        if many and len(data) > LONGEST:
-            return {"_raw": text}
-        msgspec.json.decode(data, type=_UnreadObject if many else dict[str, Any])
-    except NOT_JSON:
-        return {"_raw": text}
-    return msgspec.Raw(data)
 
 
 def _instructing(texts: list[Block]) -> list[Block]:

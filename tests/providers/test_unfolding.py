@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from providers.messages.blocks import LONGEST, MANY, call_input
+from providers.neutral.arguments import LONGEST, MANY, call_input
 from providers.neutral.custom_tools import unwrapped
 from providers.neutral.seal import PREFIX, unseal
 
