@@ -220,11 +220,28 @@ def _sealed(block: bytes, payload: bytes) -> bytes:
     return content + _WHOLE.pack(zlib.crc32(content))
 
 
+class FrameWriter:
+    """Puts events into frames: what ``parse`` has named a failure becomes one."""
+
+    def event(self, name: str, data: bytes) -> bytes:
+        return _failed(data) if name in (EXCEPTION, ERROR) else event(name, data)
+
+    def close(self) -> bytes:
+        return b""
+
+
+def _failed(data: bytes) -> bytes:
+    said = _object(data)
+    kind = said.pop("type", "")
+    return exception(kind if isinstance(kind, str) else "", msgspec.json.encode(said))
+
+
 EVENT_STREAM = Framing(
     media_type=MEDIA_TYPE,
     content_type=MEDIA_TYPE,
     splitter=FrameSplitter,
     parse=parse,
     completed=lambda rest: b"",  # what the splitter has left is never whole
+    writer=FrameWriter,
     changed=changed,
 )

@@ -11,7 +11,8 @@ import msgspec
 
 from providers.converse.adapting import adapt, restore, without_reasoning
 from providers.converse.answer import write_answer
-from providers.converse.failed import is_own_error, last_event, phrase_error, read_error, write_error
+from providers.converse.failed import is_own_error, last_event, phrase_error, write_error
+from providers.converse.failures import read_error
 from providers.converse.incoming import read_count_request, read_request
 from providers.converse.outgoing import write_count_request, write_request
 from providers.converse.reader import ConverseReader
@@ -23,6 +24,7 @@ from providers.neutral.draft import Draft
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
+from streams.event_stream import ERROR, EVENT_STREAM, EXCEPTION
 from streams.events import AnswerStart, ErrorInfo, Event
 from streams.fold import Answer
 
@@ -40,7 +42,8 @@ WIRE = WireApi(
     },
     model_member=None,
     stream_member=None,
-    words=StreamWords(ends=frozenset(("metadata",))),
+    framing=EVENT_STREAM,
+    words=StreamWords(ends=frozenset(("metadata",)), error_names=frozenset((EXCEPTION, ERROR))),
     id_headers=("x-request-id", "x-amzn-requestid"),
     charges_cache_writes=True,
 )

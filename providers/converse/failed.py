@@ -1,4 +1,4 @@
-"""Errors: read from a provider, written for a client."""
+"""Errors, written for a client."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,9 +23,4 @@ def phrase_error(failed: ErrorInfo) -> ErrorInfo:
 
 def is_own_error(body: Mapping[str, Any]) -> bool:
     """See ``Codec.is_own_error``."""
-    raise NotImplementedError
-
-
-def read_error(status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
-    """See ``Codec.read_error``."""
     raise NotImplementedError

@@ -26,6 +26,7 @@ KIND_OF_STATUS: Mapping[int, ErrorKind] = {
     413: "too_large",
     415: "invalid_request",
     422: "invalid_request",
+    424: "upstream",  # Bedrock: the model has failed
     429: "rate_limited",
     500: "upstream",
     501: "unsupported",
@@ -56,6 +57,13 @@ KIND_OF_WORD: Mapping[str, ErrorKind] = {
     "api_error": "upstream",
     "server_error": "upstream",
     "internal_server_error": "upstream",
+    # Bedrock, in the frames of a stream
+    "validationException": "invalid_request",
+    "throttlingException": "rate_limited",
+    "serviceUnavailableException": "overloaded",
+    "modelTimeoutException": "timeout",
+    "modelStreamErrorException": "upstream",
+    "internalServerException": "upstream",
 }
 
 MESSAGES_TYPE: Mapping[ErrorKind, str] = {

@@ -44,6 +44,7 @@ REASON_OF_WORD: Final[Mapping[str, FailureReason]] = {
     "API_KEY_SERVICE_BLOCKED": "credential",
     # AWS
     "ModelNotReadyException": "overloaded",
+    "ServiceQuotaExceededException": "quota",
     "ExpiredTokenException": "credential",
     "UnrecognizedClientException": "credential",
     # Moonshot

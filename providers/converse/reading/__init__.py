@@ -1,4 +1,5 @@
-"""What a provider's answer consists of, read part by part: ``answer`` is a whole one."""
+"""A provider's answer, read: its content blocks as they come in (``content``, a class for each kind in ``blocks``), and
+a whole one as the stream that it might have been (``answer``)."""
 
 from providers.converse.reading.answer import read_answer
 

@@ -1,0 +1,428 @@
+"""Answers of Bedrock's Converse, whole and streamed: what they say as events, however their bytes are cut."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+import pytest
+
+from providers.converse import CONVERSE
+from streams import event_stream
+from streams.errors import GatewayError
+from streams.event_stream import EVENT_STREAM
+from streams.events import (
+    AnswerEnd,
+    AnswerStart,
+    BlockEnd,
+    Citation,
+    ErrorInfo,
+    Event,
+    NativeItem,
+    ReasoningDelta,
+    ReasoningState,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
+from tests.support.converse_recordings import ConverseRecording, converse_recordings
+from tests.support.recordings import ABSENT
+
+recorded = pytest.mark.skipif(not converse_recordings(), reason=ABSENT)
+
+
+def read(pieces: Iterable[bytes], keeps: int = 2**20) -> list[Event]:
+    splitter, reader = EVENT_STREAM.splitter(2**24), CONVERSE.reader(keeps)
+    events: list[Event] = []
+    for raw in (raw for piece in pieces for raw in splitter.feed(piece)):
+        name, data = EVENT_STREAM.parse(raw) or ("", b"")
+        events.extend(reader.take(name, data))
+    return [*events, *reader.close()]
+
+
+def frame(name: str, **value: Any) -> bytes:
+    return event_stream.event(name, json.dumps(value).encode())
+
+
+def delta(index: int, **value: Any) -> bytes:
+    return frame("contentBlockDelta", contentBlockIndex=index, delta=value)
+
+
+def start(index: int, **value: Any) -> bytes:
+    return frame("contentBlockStart", contentBlockIndex=index, start=value)
+
+
+def stop(index: int) -> bytes:
+    return frame("contentBlockStop", contentBlockIndex=index)
+
+
+BEGIN = frame("messageStart", role="assistant")
+USAGE = frame("metadata", usage={"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}, metrics={"latencyMs": 1})
+
+
+def end(word: str = "end_turn", **more: Any) -> bytes:
+    return frame("messageStop", stopReason=word, **more)
+
+
+def said(answer: Answer) -> list[Any]:
+    """The blocks of an answer in Converse's words, those that say nothing left out."""
+    blocks: list[Any] = []
+    for block in answer.blocks:
+        match block:
+            case TextBlock(text=text, citations=citations):
+                blocks.append(("text", text, [plain(cited.item) for cited in citations]))
+            case ReasoningBlock(text=text, state=state):
+                blocks.append(("reasoning", text, state and state.item))
+            case ToolCallBlock(id=id, name=name, input=input):
+                blocks.append(("call", id, name, json.loads(input or "{}")))
+            case NativeBlock(kind=kind, item=item):
+                blocks.append(("native", kind, item))
+    return blocks
+
+
+def plain(citation: dict[str, Any]) -> dict[str, Any]:
+    """A citation without what was put in for other APIs."""
+    return {name: citation[name] for name in citation if name in ("location", "sourceContent")}
+
+
+def told(recording: ConverseRecording) -> list[Any]:
+    """The same, read out of the recording by hand."""
+    blocks: list[Any] = []
+    for block in recording.blocks:
+        if cited := block.get("citationsContent"):
+            citations = list(map(plain, cited["citations"]))
+            if text := "".join(part["text"] for part in cited.get("content", ())):
+                blocks.append(("text", text, citations))
+            else:  # of the text before
+                blocks[-1][2].extend(citations)
+        elif block.get("text"):
+            blocks.append(("text", block["text"], list(map(plain, block.get("citations", ())))))
+        elif reasoning := block.get("reasoningContent"):
+            text = reasoning.get("reasoningText", {})
+            signed = "signature" in text or "redactedContent" in reasoning
+            blocks.append(("reasoning", text.get("text", ""), reasoning if signed else None))
+        elif (call := block.get("toolUse")) and call.get("type") != "server_tool_use":
+            blocks.append(("call", call["toolUseId"], call["name"], call["input"]))
+        elif "text" not in block:
+            ((kind, _),) = block.items()
+            blocks.append(("native", kind, block))
+    return blocks
+
+
+@recorded
+def test_recorded_answers_say_what_they_say_by_hand():
+    for recording in converse_recordings():
+        events = read([recording.body]) if recording.streamed else CONVERSE.read_answer(recording.body)
+        answer = fold(events)
+        assert said(answer) == told(recording), recording.name
+        assert answer.end.raw == recording.stop, recording.name
+        usage = answer.usage or Usage()
+        assert usage.prompt + usage.output == recording.usage["totalTokens"], recording.name
+
+
+@recorded
+def test_recorded_streams_are_the_same_however_they_are_cut():
+    for recording in converse_recordings():
+        if recording.streamed:
+            body, whole = recording.body, read([recording.body])
+            for size in (1, 5, 64, 1500):
+                pieces = [body[at : at + size] for at in range(0, len(body), size)]
+                assert read(pieces) == whole, (recording.name, size)
+
+
+@recorded
+def test_recorded_streams_keep_the_order_of_events():
+    for recording in converse_recordings():
+        events = read([recording.body]) if recording.streamed else list(CONVERSE.read_answer(recording.body))
+        in_order(events, recording.name)
+
+
+def in_order(events: list[Event], name: str = "") -> None:
+    """Numbers without gaps, one block open beside calls, each ended once, the end last."""
+    assert isinstance(events[0], AnswerStart), name
+    assert isinstance(events[-1], AnswerEnd), name
+    kinds: dict[int, type] = {}
+    unended: set[int] = set()
+    for event in events[1:-1]:
+        if isinstance(event, Usage):
+            continue
+        block: int = event.block  # type: ignore[union-attr]
+        if block not in kinds:
+            assert block == len(kinds), (name, event)
+            kinds[block] = type(event)
+            unended.add(block)
+        assert block in unended, (name, event)
+        if isinstance(event, BlockEnd | NativeItem):
+            unended.remove(block)
+        assert sum(kinds[one] is not ToolCallStart for one in unended) <= 1, (name, event)
+    assert not unended, name
+
+
+def test_the_stop_does_not_end_the_answer_and_the_counts_come_behind_it():
+    events = read([BEGIN, delta(0, text="Hi"), stop(0), end(), USAGE])
+    assert events == [
+        AnswerStart(), TextDelta(0, "Hi"), BlockEnd(0), Usage(input=3, output=2), AnswerEnd("stop", "end_turn")
+    ]  # fmt: skip
+
+
+def test_without_counts_the_answer_is_whole():
+    assert read([BEGIN, delta(0, text="Hi"), end("max_tokens")])[-1] == AnswerEnd("length", "max_tokens")
+
+
+def test_a_stream_that_breaks_off_is_none():
+    for pieces in ([], [BEGIN], [BEGIN, delta(0, text="Hi"), stop(0)], [BEGIN, USAGE]):
+        failed = read(pieces)[-1]
+        assert isinstance(failed, ErrorInfo)
+        assert failed.reason == "bad_answer"
+
+
+def test_an_answer_without_its_first_event_begins_with_its_first_piece():
+    assert read([delta(0, text="Hi"), end(), USAGE])[:2] == [AnswerStart(), TextDelta(0, "Hi")]
+
+
+def test_interleaved_calls_keep_their_arguments():
+    events = read([
+        BEGIN,
+        start(0, toolUse={"toolUseId": "a", "name": "one"}),
+        start(1, toolUse={"toolUseId": "b", "name": "two"}),
+        delta(1, toolUse={"input": '{"b":'}),
+        delta(0, toolUse={"input": '{"a":'}),
+        delta(1, toolUse={"input": "2}"}),
+        delta(0, toolUse={"input": "1}"}),
+        stop(1), stop(0), end("tool_use"), USAGE,
+    ])  # fmt: skip
+    in_order(events)
+    assert said(fold(events)) == [("call", "a", "one", {"a": 1}), ("call", "b", "two", {"b": 2})]
+
+
+def test_interleaved_texts_and_reasoning_are_blocks_one_by_one():
+    events = read([
+        BEGIN, delta(0, reasoningContent={"text": "think"}), delta(1, text="say"),
+        delta(0, reasoningContent={"signature": "sig"}), delta(1, text=" more"), end(), USAGE,
+    ])  # fmt: skip
+    in_order(events)
+    assert [block for block in said(fold(events)) if block[0] == "text"] == [("text", "say", []), ("text", " more", [])]
+
+
+def test_arguments_are_passed_as_they_are():
+    """Garbled pieces of some models' calls are for the client to judge (aws/bedrock-agentcore-sdk-python#425)."""
+    events = read([
+        BEGIN, start(0, toolUse={"toolUseId": "a", "name": "one"}), delta(0, toolUse={"input": '{"a": 1'}),
+        delta(0, toolUse={"input": ""}), stop(0), start(1, toolUse={"toolUseId": "a", "name": "two"}), stop(1),
+        end("tool_use"), USAGE,
+    ])  # fmt: skip
+    assert [event for event in events if isinstance(event, ToolCallDelta)] == [ToolCallDelta(0, '{"a": 1')]
+    first, second = (event for event in events if isinstance(event, ToolCallStart))
+    assert first == ToolCallStart(0, "a", "one")
+    assert second.id.startswith("tooluse_")  # an id that stood already is no id
+    assert second.name == "two"
+
+
+def test_a_piece_of_a_call_that_has_not_begun_is_a_failure():
+    failed = read([BEGIN, delta(0, toolUse={"input": "{}"}), stop(0), end("tool_use"), USAGE])[-1]
+    assert isinstance(failed, ErrorInfo)
+    assert failed.reason == "bad_answer"
+
+
+def test_signed_reasoning_is_kept_whole():
+    events = read([
+        BEGIN, delta(0, reasoningContent={"text": "I "}), delta(0, reasoningContent={"text": "think"}),
+        delta(0, reasoningContent={"signature": "s1"}), delta(0, reasoningContent={"signature": "s2"}), stop(0),
+        delta(1, reasoningContent={"redactedContent": "AAEC"}), stop(1),
+        delta(2, reasoningContent={"signature": "lone"}), stop(2), end(), USAGE,
+    ])  # fmt: skip
+    in_order(events)
+    assert said(fold(events)) == [
+        ("reasoning", "I think", {"reasoningText": {"text": "I think", "signature": "s1s2"}}),
+        ("reasoning", "", {"redactedContent": "AAEC"}),
+        ("reasoning", "", {"reasoningText": {"text": "", "signature": "lone"}}),
+    ]
+
+
+def test_redacted_reasoning_in_pieces_is_put_together_as_bytes():
+    events = read([
+        BEGIN, delta(0, reasoningContent={"redactedContent": "AA=="}),
+        delta(0, reasoningContent={"redactedContent": "AQI="}), stop(0), end(), USAGE,
+    ])  # fmt: skip
+    assert ReasoningState(0, "converse", {"redactedContent": "AAEC"}) in events
+
+
+def test_unsigned_reasoning_has_nothing_to_give_back():
+    events = read([BEGIN, delta(0, reasoningContent={"text": "hm"}), stop(0), end(), USAGE])
+    assert events[1:3] == [ReasoningDelta(0, "hm"), BlockEnd(0)]
+
+
+def test_a_page_that_is_cited_behind_its_text_is_cited_in_it():
+    page = {"location": {"web": {"url": "https://example.org/a", "domain": "example.org"}}}
+    events = read([BEGIN, delta(0, text="So."), stop(0), delta(1, citation=page), stop(1), end(), USAGE])
+    in_order(events)
+    item = {"title": "example.org", **page, "url": "https://example.org/a"}
+    assert events[1:4] == [TextDelta(0, "So."), Citation(0, "converse", item), BlockEnd(0)]
+
+
+def test_a_citation_in_front_of_its_text_waits_for_it():
+    events = read([BEGIN, delta(0, citation={"title": "a"}), delta(0, text="So."), stop(0), end(), USAGE])
+    in_order(events)
+    assert events[1:3] == [TextDelta(0, "So."), Citation(0, "converse", {"title": "a"})]
+
+
+def test_calls_that_the_provider_runs_itself_are_none_of_the_clients():
+    call = {"toolUseId": "t", "name": "nova_code_interpreter", "type": "server_tool_use"}
+    result = {"toolUseId": "t", "type": "nova_code_interpreter_result", "status": "success"}
+    events = read([
+        BEGIN, start(0, toolUse=call), delta(0, toolUse={"input": '{"snippet":'}), delta(0, toolUse={"input": '"1"}'}),
+        stop(0), start(1, toolResult=result), delta(1, toolResult=[{"json": {"stdOut": "1"}}]), stop(1),
+        delta(2, text="1"), stop(2), end(), USAGE,
+    ])  # fmt: skip
+    in_order(events)
+    assert said(fold(events)) == [
+        ("native", "toolUse", {"toolUse": {**call, "input": {"snippet": "1"}}}),
+        ("native", "toolResult", {"toolResult": {**result, "content": [{"json": {"stdOut": "1"}}]}}),
+        ("text", "1", []),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected", "reason"),
+    [
+        ("throttlingException", "rate_limited", "rate_limited"),
+        ("serviceUnavailableException", "overloaded", "overloaded"),
+        ("modelTimeoutException", "timeout", "timeout"),
+        ("validationException", "invalid_request", "invalid"),
+        ("modelStreamErrorException", "upstream", "server_error"),
+        ("internalServerException", "upstream", "server_error"),
+        ("somethingElse", "upstream", "server_error"),
+    ],
+)
+def test_an_exception_in_mid_stream_fails_the_answer_by_its_type(kind, expected, reason):
+    """It fell through a default case, and half an answer was a success (aaif-goose/goose#9579, crmne/ruby_llm#871)."""
+    failing = event_stream.exception(kind, b'{"message":"no"}')
+    for before in ([BEGIN], [BEGIN, delta(0, text="Hi")], [BEGIN, delta(0, text="Hi"), stop(0), end()]):
+        events = read([*before, failing, delta(0, text="more"), end(), USAGE])
+        failed = events[-1]
+        assert isinstance(failed, ErrorInfo)
+        assert (failed.kind, failed.reason, failed.message) == (expected, reason, "no")
+        assert not any(isinstance(event, AnswerEnd) for event in events)
+
+
+def test_an_error_that_no_model_of_the_service_knows_fails_it_too():
+    headers = {":message-type": "error", ":error-code": "InternalFailure", ":error-message": "broken"}
+    failed = read([BEGIN, event_stream.frame(headers, b""), end(), USAGE])[-1]
+    assert isinstance(failed, ErrorInfo)
+    assert failed.message == "broken"
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("end_turn", "stop"),
+        ("tool_use", "tool_calls"),
+        ("max_tokens", "length"),
+        ("guardrail_intervened", "refusal"),
+        ("content_filtered", "refusal"),
+        ("model_context_window_exceeded", "context_exceeded"),
+        ("something_new", "stop"),
+    ],
+)
+def test_stop_reasons(word, reason):
+    answer = fold(read([BEGIN, delta(0, text="Sorry."), end(word), USAGE]))
+    assert (answer.end.reason, answer.end.raw, said(answer)) == (reason, word, [("text", "Sorry.", [])])
+
+
+def test_malformed_output_is_a_failure_streamed_and_whole():
+    """It came out as an empty answer that looked complete (Wei-Shaw/sub2api#7081, NousResearch/hermes-agent#83886)."""
+    for word in ("malformed_model_output", "malformed_tool_use"):
+        whole = {"output": {"message": {"role": "assistant", "content": [{"text": "x"}]}}, "stopReason": word}
+        for events in (read([BEGIN, delta(0, text="x"), end(word), USAGE]), CONVERSE.read_answer(encoded(whole))):
+            failed = events[-1]
+            assert isinstance(failed, ErrorInfo)
+            assert (failed.reason, word in failed.message) == ("bad_answer", True)
+
+
+def test_the_stop_string_is_where_the_model_says_it():
+    events = read([BEGIN, end("stop_sequence", additionalModelResponseFields={"stop_sequence": "END"}), USAGE])
+    assert events[-1] == AnswerEnd("stop_sequence", "stop_sequence", "END")
+
+
+def test_counts_add_up_with_what_a_cache_has_read_and_written():
+    """Cached tokens are beside the input: taken off it once more, what was paid in full came to nothing
+    (crmne/ruby_llm#832, librefang/librefang#5879)."""
+    for read_name in ("cacheReadInputTokens", "cacheReadInputTokenCount"):
+        counts = {"inputTokens": 562, read_name: 3059, "outputTokens": 10, "totalTokens": 3631}
+        usage = fold(read([BEGIN, end(), frame("metadata", usage=counts)])).usage
+        assert usage is not None
+        assert (usage.input, usage.cache_read, usage.prompt) == (562, 3059, 3621)
+    written = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 32, "cacheWriteInputTokens": 30,
+               "cacheDetails": [{"ttl": "5m", "inputTokens": 10}, {"ttl": "1h", "inputTokens": 20}]}  # fmt: skip
+    usage = fold(read([BEGIN, end(), frame("metadata", usage=written, serviceTier={"type": "flex"})])).usage
+    assert usage == Usage(input=1, cache_write=30, cache_write_5m=10, cache_write_1h=20, output=1)
+    assert usage is not None
+    assert usage.tier == "flex"
+
+
+def encoded(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'"x"', b"{}", b'{"output": {}}', b'{"output": {"message": {"content": [{"text": 1}]}}}']
+)
+def test_what_is_no_answer_is_a_failure(body):
+    with pytest.raises(GatewayError) as raised:
+        CONVERSE.read_answer(body)
+    assert raised.value.failed.reason == "bad_answer"
+
+
+def test_an_answer_without_content_ends_with_its_reason():
+    whole = {"output": {"message": {"role": "assistant", "content": []}}, "stopReason": "max_tokens"}
+    assert CONVERSE.read_answer(encoded(whole)) == [AnswerStart(), AnswerEnd("length", "max_tokens")]
+
+
+def test_whatever_else_comes_is_passed_over():
+    odd = [
+        frame("brandNew", x=1), delta(0), delta(0, text=None), delta(0, text=""), delta(0, video={"x": 1}),
+        start(3, toolUse=None), frame("contentBlockStart", contentBlockIndex="a", start=[]), stop(9),
+    ]  # fmt: skip
+    assert read([BEGIN, *odd, end(), USAGE]) == [AnswerStart(), Usage(input=3, output=2), AnswerEnd("stop", "end_turn")]
+    failed = read([BEGIN, event_stream.event("messageStop", b"{no")])[-1]
+    assert isinstance(failed, ErrorInfo)
+
+
+def test_who_only_follows_holds_nothing():
+    call = {"toolUseId": "t", "name": "nova_grounding", "type": "server_tool_use"}
+    pieces = [
+        BEGIN, delta(0, reasoningContent={"text": "hm"}), delta(0, reasoningContent={"signature": "s"}), stop(0),
+        start(1, toolUse=call), delta(1, toolUse={"input": "{}"}), stop(1), delta(2, text="x"), end(), USAGE,
+    ]  # fmt: skip
+    events = read(pieces, keeps=0)
+    in_order(events)
+    assert not any(isinstance(event, ReasoningState) for event in events)
+    assert isinstance(events[-1], AnswerEnd)
+
+
+def test_an_answer_beyond_the_bounds_is_a_failure():
+    for pieces in (
+        [start(index, toolUse={"toolUseId": f"c{index}", "name": "x"}) for index in range(3000)],
+        [delta(0, reasoningContent={"text": "x" * 1000}) for _ in range(200)],
+    ):
+        failed = read([BEGIN, *pieces, end(), USAGE], keeps=100_000)[-1]
+        assert isinstance(failed, ErrorInfo)
+        assert "too many" in failed.message
+
+
+def test_a_writer_of_frames_writes_what_was_read():
+    writer = EVENT_STREAM.writer() if EVENT_STREAM.writer else None
+    assert writer is not None
+    failing = event_stream.exception("throttlingException", b'{"message":"no"}')
+    for raw in (BEGIN, delta(0, text="Hi"), failing):
+        assert writer.event(*(EVENT_STREAM.parse(raw) or ("", b""))) == raw
+    assert writer.close() == b""
+
+
+def test_a_call_without_an_id_gets_one():
+    events = read([BEGIN, start(0, toolUse={"name": "x"}), stop(0), end("tool_use"), USAGE])
+    begun = next(event for event in events if isinstance(event, ToolCallStart))
+    assert attrs.evolve(begun, id="") == ToolCallStart(0, "", "x")
+    assert begun.id
