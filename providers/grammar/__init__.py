@@ -1,23 +1,23 @@
-"""The grammars of the three APIs, executable: is this stream, or this whole answer, well formed?
+"""The grammars of the APIs, executable: is this stream, or this whole answer, well formed?
 
 They share no code with the codecs, so that a mistake there cannot excuse itself here. Each API is one module of tables
-(``chat``, ``messages``, ``responses`` with ``responses_fields``), ``rules``, ``shapes`` and ``frames`` are what tables
-are made of: ``RULES`` (every rule with its id, its sentence and where it comes from), ``STATES`` (which event may come
-where, the state machine to print) and the shapes of its events. What binds is what the gateway writes and what clients
-need; ``tolerant`` waives the rules that real providers' own streams are known to break, each named in its row.
+(``chat``, ``messages``, ``responses`` with ``responses_fields``, ``converse``), ``rules``, ``shapes``, ``frames`` and
+``event_frames`` are what tables are made of: ``FRAMES`` (how events lie in bytes), ``RULES`` (every rule with its id,
+its sentence and where it comes from), ``STATES`` (which event may come where, the state machine to print) and the
+shapes of its events. What binds is what the gateway writes and what clients need; ``tolerant`` waives the rules that
+real providers' own streams are known to break, each named in its row.
 """
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from providers.grammar import chat, messages, responses
-from providers.grammar.frames import DONE, Frame, check_frame
+from providers.grammar import chat, converse, messages, responses
+from providers.grammar.event_frames import begins_frame
+from providers.grammar.frames import DONE, SSE_FRAMES
 from providers.grammar.rules import Finding, Grammar, Outcome, Rule, Verdict, Violation
 from providers.grammar.shapes import members, parsed, strings
 from streams.events import Api
-from streams.framing import EventTooLarge
-from streams.sse import Splitter
 
 __all__ = ["GRAMMARS", "Judge", "Outcome", "Rule", "Verdict", "Violation", "detect", "judge", "rules"]
 
@@ -25,6 +25,7 @@ GRAMMARS: Mapping[Api, Grammar] = {
     "chat": chat,
     "messages": messages,
     "responses": responses,
+    "converse": converse,
 }
 
 _SNIFFED = 16  # events with data that are looked at for the API
@@ -52,7 +53,7 @@ def judge(
     if not streamed:
         return _judge_whole(api, body, tolerant)
     found = Judge(api, tolerant=tolerant, include_usage=include_usage)
-    for raw in _events(body):
+    for raw in GRAMMARS[api].FRAMES.split(body):
         found.feed(raw)
     return found.close()
 
@@ -74,19 +75,18 @@ class Judge:
         self._waived: dict[str, None] = {}
 
     def feed(self, raw: bytes) -> Violation | None:
-        """One raw event with the blank line that ends it (what ``streams.sse.Splitter`` gives). Returns the broken rule
-        if this event is the first to break one; later events are only counted. Never raises."""
+        """One raw event, whole (what the splitter of the API's framing gives). Returns the broken rule if this event is
+        the first to break one; later events are only counted. Never raises."""
         self._events += 1
         offset, self._offset = self._offset, self._offset + len(raw)
-        frame = Frame.of(raw)
-        value = frame.value if frame.fields else None
-        if value is not None and self._outcome != "failed":
-            self._outcome = self._grammar.outcome(value) or self._outcome
+        event = self._grammar.FRAMES.read(raw)
+        if event.value is not None and self._outcome != "failed":
+            self._outcome = self._grammar.outcome(event.value) or self._outcome
         if self._broken is not None:
             return None
-        self._first(check_frame(frame, value), offset)
-        if self._broken is None and value is not None:
-            self._first(self._stream.take(frame.name, value), offset)
+        self._first(event.findings, offset)
+        if self._broken is None and event.value is not None:
+            self._first(self._stream.take(event.name, event.value), offset)
         return self._broken
 
     def close(self) -> Verdict:
@@ -128,7 +128,8 @@ def _judge_whole(api: Api, body: bytes, tolerant: bool) -> Verdict:
         broken = _first(api, [(f"{api}.whole.json", str(error))], tolerant, waived)
         return Verdict(api, False, "cut", 0, broken)
     broken = _first(api, grammar.whole(value), tolerant, waived)
-    failed = bool(members(value).get("error")) or members(value).get("status") == "failed"
+    said = members(value)
+    failed = bool(said.get("error")) or said.get("status") == "failed" or grammar.outcome(value) == "failed"
     return Verdict(api, False, "failed" if failed else "complete", 0, broken, tuple(waived))
 
 
@@ -145,7 +146,9 @@ def detect(body: bytes) -> Api | None:
             return _spoken(parsed(body))
         except ValueError:
             return None
-    values = (value for raw in _events(body) if (value := Frame.of(raw).value) is not None)
+    if begins_frame(body):
+        return "converse"
+    values = (value for raw in SSE_FRAMES.split(body) if (value := SSE_FRAMES.read(raw).value) is not None)
     return next((api for value in islice(values, _SNIFFED) if (api := _spoken(value)) is not None), None)
 
 
@@ -156,17 +159,8 @@ def _spoken(value: Any) -> Api | None:
         return "responses"
     if kind in messages.EVENTS or kind == "message":
         return "messages"
+    if "stopReason" in value and "output" in value:
+        return "converse"
     if object.startswith("chat.completion") or "choices" in value or "error" in value:
         return "chat"
     return None
-
-
-def _events(body: bytes) -> list[bytes]:
-    """The raw events of a stream; the last one may lack its blank line."""
-    splitter = Splitter(limit=len(body) + 1)
-    try:
-        events = splitter.feed(body)
-    except EventTooLarge:  # cannot be: the limit is the whole body
-        return [body]
-    rest = splitter.close()
-    return [*events, rest] if rest else events

@@ -6,7 +6,7 @@ Sources: OpenAI's reference and the types of the openai package.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from providers.grammar.frames import DONE, FRAME_RULES, NO_ID
+from providers.grammar.frames import DONE, FRAME_RULES, NO_ID, SSE_FRAMES
 from providers.grammar.rules import Finding, Outcome, Rule, States, misplaced, table
 from providers.grammar.shapes import Shape, elements, is_object, members, misfit, one_of, show, strings
 
@@ -14,6 +14,8 @@ SPEC = "OpenAI, Chat Completions reference"
 TYPES = "types of the openai package"
 OTHERS = "other servers of this API"
 AZURE = "Azure: content filter chunks"
+
+FRAMES = SSE_FRAMES
 
 RULES: Mapping[str, Rule] = table(
     *FRAME_RULES,

@@ -6,8 +6,10 @@ from typing import Any
 
 import attrs
 
-from providers.grammar.rules import Finding, Rule
+from providers.grammar.rules import Finding, Frames, ReadEvent, Rule
 from providers.grammar.shapes import parsed, show
+from streams.framing import EventTooLarge
+from streams.sse import Splitter
 
 DONE = "[DONE]"
 
@@ -74,6 +76,24 @@ class Frame:
         return value if isinstance(value, dict) else None
 
 
+def _split(body: bytes) -> list[bytes]:
+    """The raw events of a stream; the last one may lack its blank line."""
+    splitter = Splitter(limit=len(body) + 1)
+    try:
+        events = splitter.feed(body)
+    except EventTooLarge:  # cannot be: the limit is the whole body
+        return [body]
+    rest = splitter.close()
+    return [*events, rest] if rest else events
+
+
+def _read(raw: bytes) -> ReadEvent:
+    """One event; a comment says nothing."""
+    frame = Frame.of(raw)
+    value = frame.value if frame.fields else None
+    return ReadEvent(frame.name, value, tuple(check_frame(frame, value)))
+
+
 def check_frame(frame: Frame, value: Any) -> Iterator[Finding]:
     """Mistakes in the framing of ``frame``, whose data is ``value``."""
     names = [name for name, _ in frame.fields]
@@ -100,3 +120,6 @@ def _check_text(data: bytes, value: Any) -> Iterator[Finding]:
         yield "frame.json", f"data that begins {show(data[:40].decode('utf-8', 'replace'))}"
     if not data.isascii() and (found := _SEPARATORS.search(data.decode("utf-8", "replace"))):
         yield "frame.separators", f"U+{ord(found[0]):04X} in the data"
+
+
+SSE_FRAMES = Frames(_split, _read)

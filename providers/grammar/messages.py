@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from providers.grammar.frames import DONE, FRAME_RULES
+from providers.grammar.frames import DONE, FRAME_RULES, SSE_FRAMES
 from providers.grammar.rules import Finding, Outcome, Rule, States, misplaced, table
 from providers.grammar.shapes import Shape, elements, is_object, members, misfit, one_of, show, strings
 
@@ -15,6 +15,8 @@ SPEC = "Anthropic, streaming Messages"
 TYPES = "types of the anthropic package"
 OTHERS = "other servers of this API"
 OLD = "recordings of before 2026"
+
+FRAMES = SSE_FRAMES
 
 RULES: Mapping[str, Rule] = table(
     *FRAME_RULES,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from providers.grammar import chat
-from providers.grammar.frames import DONE, FRAME_RULES, NO_ID
+from providers.grammar.frames import DONE, FRAME_RULES, NO_ID, SSE_FRAMES
 from providers.grammar.responses_fields import (
     EVENTS,
     ITEMS,
@@ -34,6 +34,8 @@ SPEC = "OpenAI, Responses streaming reference"
 TYPES = "types of the openai package"
 OLD = "recordings of before 2026"
 OTHERS = "other servers of this API"
+
+FRAMES = SSE_FRAMES
 
 RULES: Mapping[str, Rule] = table(
     *FRAME_RULES,

@@ -1,6 +1,6 @@
 """Rules, and the verdict on an answer that is held against them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Protocol, TypeAlias
 
 import attrs
@@ -78,6 +78,25 @@ class Stream(Protocol):
         ...
 
 
+@attrs.frozen
+class ReadEvent:
+    """One event of a stream, taken out of its frame: its name (None if it has none), its value (None where there is
+    nothing to take), and what is wrong with the frame."""
+
+    name: str | None
+    value: Any
+    findings: tuple[Finding, ...] = ()
+
+
+@attrs.frozen
+class Frames:
+    """How events lie in bytes. ``split(body)`` are the raw events of a captured stream, the last of them perhaps only a
+    part of one; ``read(raw)`` takes one out of its frame. Neither raises."""
+
+    split: Callable[[bytes], list[bytes]]
+    read: Callable[[bytes], ReadEvent]
+
+
 class Grammar(Protocol):
     """One wire API's grammar: a module is one."""
 
@@ -87,10 +106,14 @@ class Grammar(Protocol):
     @property
     def STATES(self) -> Mapping[str, Mapping[str, str]]: ...
 
+    @property
+    def FRAMES(self) -> Frames: ...
+
     def stream(self, include_usage: bool | None) -> Stream: ...
 
     def outcome(self, value: Any) -> Outcome | None:
-        """The stream's end, if ``value`` is the event that says so; ``None`` for all others."""
+        """The stream's end, if ``value`` is the event that says so; ``None`` for all others. Of a whole body
+        ``failed``, if it is an error."""
         ...
 
     def whole(self, value: Any) -> Iterator[Finding]:

@@ -1,0 +1,118 @@
+"""Amazon's binary frames, checked on the bytes of each (Smithy, "Event stream encoding"): lengths with a checksum of
+theirs, headers, payload, and a checksum over all."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from providers.grammar.rules import Finding, Frames, ReadEvent, Rule
+from providers.grammar.shapes import parsed, show
+
+SPEC = "Smithy, Amazon Event Stream specification"
+
+EVENT_FRAME_RULES: tuple[Rule, ...] = (
+    Rule("frame.whole", "the stream ends with a whole frame, whose lengths fit one another", SPEC),
+    Rule("frame.prelude", "the first checksum is that of the lengths", SPEC),
+    Rule("frame.checksum", "the last checksum is that of the frame", SPEC),
+    Rule("frame.headers", "headers are a name, a type and a value each, and fill their place", SPEC),
+    Rule("frame.message", ":message-type is event or exception, and :event-type or :exception-type names it", SPEC),
+    Rule("frame.content", ":content-type is application/json", "AWS restJson1, event streams"),
+    Rule("frame.json", "the payload is a JSON object in UTF-8", "AWS restJson1, event streams"),
+)
+
+_PRELUDE = 12
+_LEAST = 16
+_LENGTHS = struct.Struct(">III")
+_STRING = 7
+_SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}  # by type of header; the others say theirs
+_NAMED_BY = {"event": ":event-type", "exception": ":exception-type"}
+
+
+def begins_frame(body: bytes) -> bool:
+    """Whether ``body`` begins with the lengths of a frame and their checksum."""
+    return len(body) >= _PRELUDE and zlib.crc32(body[:8]) == int.from_bytes(body[8:12], "big")
+
+
+def _split(body: bytes) -> list[bytes]:
+    """The frames of a stream, by their lengths alone; what cannot be one is the last piece."""
+    frames = []
+    start = 0
+    while start < len(body):
+        size = int.from_bytes(body[start : start + 4], "big") if len(body) - start >= _LEAST else 0
+        if not _LEAST <= size <= len(body) - start:
+            size = len(body) - start
+        frames.append(body[start : start + size])
+        start += size
+    return frames
+
+
+def _read(raw: bytes) -> ReadEvent:
+    """A frame as ``{NAME: payload}``, which is how SDKs show it."""
+    findings = list(_broken(raw))
+    if findings:
+        return ReadEvent(None, None, tuple(findings))
+    headers_size = int.from_bytes(raw[4:8], "big")
+    headers = _headers(raw[_PRELUDE : _PRELUDE + headers_size])
+    if headers is None:
+        return ReadEvent(None, None, (("frame.headers", f"headers that begin {show(raw[12:40].hex())}"),))
+    message = headers.get(":message-type")
+    name = headers.get(_NAMED_BY.get(str(message), ""))
+    if not isinstance(name, str):
+        return ReadEvent(None, None, (("frame.message", f"headers {show(headers)}"),))
+    if headers.get(":content-type") != "application/json":
+        findings.append(("frame.content", f":content-type {show(headers.get(':content-type'))}"))
+    value = _object(raw[_PRELUDE + headers_size : -4])
+    if value is None:
+        findings.append(("frame.json", f"a payload that begins {show(raw[_PRELUDE + headers_size :][:20].hex())}"))
+        return ReadEvent(name, None, tuple(findings))
+    return ReadEvent(name, {name: value}, tuple(findings))
+
+
+def _broken(raw: bytes) -> Iterator[Finding]:
+    if len(raw) < _LEAST:
+        yield "frame.whole", f"{len(raw)} bytes that are no frame"
+        return
+    size, headers, checksum = _LENGTHS.unpack_from(raw)
+    if zlib.crc32(raw[:8]) != checksum:
+        yield "frame.prelude", f"checksum {checksum:08x} over the lengths {size} and {headers}"
+    elif size != len(raw) or headers > size - _LEAST:
+        yield "frame.whole", f"lengths {size} and {headers} of a frame with {len(raw)} bytes"
+    elif zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "big"):
+        yield "frame.checksum", f"checksum {raw[-4:].hex()}"
+
+
+def _headers(data: bytes) -> dict[str, Any] | None:
+    """The headers by name, those that are no text without their value."""
+    found: dict[str, Any] = {}
+    at = 0
+    while at < len(data):
+        name_end = at + 1 + data[at]
+        if name_end >= len(data):
+            return None
+        name, kind = data[at + 1 : name_end], data[name_end]
+        at = name_end + 1
+        size = _SIZES.get(kind)
+        if size is None:
+            if kind not in (6, _STRING):
+                return None
+            size = int.from_bytes(data[at : at + 2], "big")
+            at += 2
+        if at + size > len(data):
+            return None
+        found[name.decode("utf-8", "replace")] = (
+            data[at : at + size].decode("utf-8", "replace") if kind == _STRING else None
+        )
+        at += size
+    return found
+
+
+def _object(payload: bytes) -> Any:
+    try:
+        value = parsed(payload)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+EVENT_FRAMES = Frames(_split, _read)
