@@ -788,6 +788,41 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "likewise.",
             "by the provider",
         ),
+        "thinking_control": Key(
+            "Gemini: how a request says how much the model thinks: by `level`, by `budget`, or `none` where it cannot.",
+            "by the model",
+        ),
+        "thinking_levels": Key("Gemini: the levels of thinking that the model knows.", "by the model"),
+        "thinking_budgets": Key(
+            "Gemini: the least and the most tokens of thinking that may be asked for, such as `[128, 32768]`.",
+            "by the model",
+        ),
+        "signed_calls": Key(
+            "Gemini: whether a history is refused whose calls have no thought signature; where one is missing, the "
+            "value that Google documents for that goes out.",
+            "by the model",
+        ),
+        "mixed_tools": Key(
+            "Gemini: whether Google's own tools, or a schema for the answer, are taken beside functions; else the "
+            "tools are left out, the schema is told in words, and both are named in `x-trigate-dropped`.",
+            "by the model",
+        ),
+        "server_tool_invocations": Key(
+            "Gemini: whether `includeServerSideToolInvocations` is known, which Vertex AI does not know.", "`true`"
+        ),
+        "media_in_results": Key(
+            "Gemini: whether images and files may stand in the result of a tool; else they follow all results.",
+            "by the model",
+        ),
+        "schemas": Key(
+            "Gemini: `json` where `parametersJsonSchema` and `responseJsonSchema` are known; with `subset` schemas are "
+            "reduced to Google's own form, and what is left out is named.",
+            "`json`",
+        ),
+        "wrapped_count": Key(
+            "Gemini: whether `countTokens` takes the request in `generateContentRequest`; else its members themselves.",
+            "`true`",
+        ),
         "context_window": Key(
             "Tokens of the context window, as the server has it. Of a name's several targets, one that is certainly "
             "too small for a prompt is passed over.",

@@ -96,6 +96,16 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("gemini-2.5*", {"efforts": ("minimal", "low", "medium", "high")}),
     ("gemini-2.5-flash*", {"efforts": ("none", "minimal", "low", "medium", "high")}),
     ("gemini-[3-9]*", {"efforts": ("minimal", "low", "medium", "high")}),
+    # Levels and budgets of its own API (ai.google.dev/gemini-api/docs/thinking, cloud.google.com/vertex-ai, November
+    # 2026). Those before 3 want no signatures and do not take two sorts of tools (symfony/ai#803, vercel/ai#13920).
+    ("gemini-[12].*", {"thinking_control": "none", "mixed_tools": False, "media_in_results": False}),
+    ("gemini-[3-9]*", {"signed_calls": True}),
+    ("gemini-*-latest", {"signed_calls": True}),
+    ("gemini-2.5*", {"thinking_control": "budget"}),
+    ("gemini-2.5-flash-lite*", {"thinking_budgets": (512, 24_576)}),
+    ("gemini-2.5-pro*", {"thinking_budgets": (128, 32_768), "thinking_off": "lowest_effort"}),
+    ("gemini-3-pro*", {"thinking_levels": ("low", "high")}),
+    ("gemini-3.[1-9]*-pro*", {"thinking_levels": ("low", "medium", "high")}),
     # xAI (theopenco/llmgateway#3046 and #3669, farion1231/cc-switch#7584)
     ("grok-4.3*", {"efforts": ("none", "low", "medium", "high")}),
     ("grok-4.5*", {"efforts": ("low", "medium", "high")}),

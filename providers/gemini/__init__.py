@@ -1,8 +1,11 @@
 """Google Gemini: the codec of ``generateContent`` and ``streamGenerateContent``, both roles.
 
-A client's request is read in ``incoming``; a provider's is written in ``outgoing``; a client's own request is edited in
-``adapting``. Streams are in ``reader`` with ``reading`` and in ``writer``, whole answers in ``answer``, errors in
-``failed``."""
+A client's request is read in ``incoming``; a provider's is written in ``outgoing``: its messages in ``history``, of
+which ``turns`` are the model's, with what ``seals`` give back, and ``results`` the tools', ``media`` what is no text;
+its ``tools`` with their ``schemas``, its ``settings``. A client's own request is edited in ``adapting``. Streams are in
+``reader`` with ``reading`` and in ``writer``, whole answers in ``answer``, why they ``ends``, their token counts in
+``usage``, errors in ``failed``.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

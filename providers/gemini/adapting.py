@@ -1,22 +1,185 @@
-"""A client's own request, edited for a provider of its API; seals in it resolved."""
+"""A Gemini client's own request, edited for a provider of its API, and the seals in it resolved."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
+import attrs
+import msgspec
+
+from providers.catalog.effort import known_level
+from providers.gemini.outgoing import refuse_cached
+from providers.gemini.seals import SKIPPED
+from providers.gemini.settings import own_member, snake
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
-from providers.neutral.seal import Issuer
+from providers.neutral.edits import Edit
+from providers.neutral.fields import generic, join, parsed
+from providers.neutral.quirks import Quirks
+from providers.neutral.seal import Issuer, Seal, is_sealed, unseal
+
+_Part: TypeAlias = Mapping[str, Any]
+_Change: TypeAlias = Callable[[Sequence[Any], str], tuple[list[Any], list[str]]]
+"""The parts of a content, at a path, as they go out, and the paths of what that loses."""
+
+_SIGNATURES: Final = ("thoughtSignature", "thought_signature")
+_CALLS: Final = ("functionCall", "function_call")
 
 
 def adapt(draft: Draft, to: Recipient) -> None:
     """See ``Codec.adapt``."""
+    if draft.mentions(b'"cachedContent"') or draft.mentions(b'"cached_content"'):
+        _check_cached(draft)
+    if to.known.signed_calls and any(draft.mentions(f'"{name}"'.encode()) for name in _CALLS):
+        _sign_calls(draft)
+    if draft.mentions(b"hinking") or draft.mentions(b"thinking_"):
+        _lower_thinking(draft, to.known)
+
+
+def _check_cached(draft: Draft) -> None:
+    if any(draft.value(name) for name in ("cachedContent", "cached_content")):
+        refuse_cached(lambda name: draft.value(name) or draft.value(snake(name)))
+
+
+def _sign_calls(draft: Draft) -> None:
+    """Give the first call of each of the model's turns what stands for a signature that it has not: the whole history
+    is refused otherwise (anomalyco/opencode#4832). All else keeps its bytes."""
+    changed: dict[int, Mapping[str, Any]] = {}
+    for index, content in draft.items("contents"):
+        raw = bytes(content.get("parts", b""))
+        if raw.startswith(b"[") and any(f'"{name}"'.encode() in raw for name in _CALLS):
+            parts = parsed(raw, list[msgspec.Raw])
+            if (signed := _first_signed(parts)) is not None:
+                changed[index] = {**content, "parts": signed}
+    if changed:
+        draft.put_items("contents", changed)
+        draft.note(Edit("contents[].parts[].thoughtSignature"))
+
+
+def _first_signed(parts: list[msgspec.Raw]) -> list[Any] | None:
+    """``parts`` with a signature on the first call, ``None`` where it has one already or none is called."""
+    for place, raw in enumerate(parts):
+        part = parsed(raw, dict[str, msgspec.Raw]) if bytes(raw).startswith(b"{") else {}
+        if any(name in part for name in _CALLS):
+            if any(name in part for name in _SIGNATURES):
+                return None
+            return [*parts[:place], {**part, _SIGNATURES[0]: SKIPPED}, *parts[place + 1 :]]
+    return None
+
+
+def _lower_thinking(draft: Draft, known: Quirks) -> None:
+    """Lower a level that the model is known not to have (a 400 otherwise)."""
+    member = next((name for name in ("generationConfig", "generation_config") if name in draft), None)
+    config = draft.value(member) if member is not None else None
+    thinking = own_member(config, "thinkingConfig")
+    asked = own_member(thinking, "thinkingLevel")
+    if not isinstance(asked, str) or known.thinking_control != "level":
+        return
+    level = known_level(asked.lower(), known.thinking_levels)
+    if level is None or level == asked.lower() or member is None or config is None:
+        return
+    inner, name = _named(config, "thinkingConfig"), _named(thinking, "thinkingLevel")
+    draft.put(member, {**config, inner: {**thinking, name: level}})
+    draft.note(Edit(f"{member}.{inner}.{name}", form=f"={level}"))
+
+
+def _named(holder: Mapping[str, Any], name: str) -> str:
+    return name if name in holder else snake(name)
+
+
+# Seals
 
 
 def restore(body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """See ``Codec.restore``."""
-    raise NotImplementedError
+    """See ``Codec.restore``. A signature of another's goes, with the thoughts that it is of."""
+    return _changed(body, _Unsealing(issuer).parts)
 
 
 def without_reasoning(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """See ``Codec.without_reasoning``."""
-    raise NotImplementedError
+    """See ``Codec.without_reasoning``. A call that was signed has what Google documents for one that is not."""
+    return _changed(body, _unreasoned)
+
+
+def _changed(body: Mapping[str, Any], change: _Change) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    contents = body.get("contents")
+    if not isinstance(contents, list | dict):
+        return {}, ()
+    dropped: dict[str, None] = {}
+    written: list[Any] = []
+    found = False
+    for index, content in enumerate(contents if isinstance(contents, list) else [contents]):
+        held = content.get("parts") if isinstance(content, dict) else None
+        several = held if isinstance(held, list) else [held] if isinstance(held, dict) else []
+        parts, lost = change(several, join(join("contents", index), "parts"))
+        if parts == several:
+            written.append(content)
+            continue
+        found = True
+        dropped |= dict.fromkeys(map(generic, lost))
+        if parts:
+            written.append({**content, "parts": parts})
+    return ({"contents": written} if found else {}), tuple(dropped)
+
+
+@attrs.frozen
+class _Unsealing:
+    """The change that resolves the seals in parts."""
+
+    issuer: Issuer
+
+    def parts(self, parts: Sequence[Any], at: str) -> tuple[list[Any], list[str]]:
+        out: list[Any] = []
+        lost: list[str] = []
+        for index, part in enumerate(parts):
+            name = next((one for one in _SIGNATURES if isinstance(part, dict) and is_sealed(str(part.get(one)))), None)
+            if name is None:
+                out.append(part)
+                continue
+            rest = {key: value for key, value in part.items() if key != name}
+            item = _native(unseal(part[name]), self.issuer)
+            if item is None:
+                lost.append(join(join(at, index), name))
+                _drop_thoughts(out)
+                out += [rest] if _says_something(rest) else []
+            elif isinstance(item.get("native"), dict):
+                out.append(item["native"])
+            else:
+                out.append({**rest, name: item.get("signature")})
+        return out, lost
+
+
+def _native(seal: Seal | None, issuer: Issuer) -> Mapping[str, Any] | None:
+    """The item of a seal that ``issuer`` made of this API's own."""
+    if seal is None or seal.api != "gemini" or not issuer.made(seal):
+        return None
+    item = seal.item[0] if isinstance(seal.item, list) and seal.item else seal.item
+    has = isinstance(item, dict) and (isinstance(item.get("signature"), str) or "native" in item)
+    return item if has else None
+
+
+def _drop_thoughts(out: list[Any]) -> None:
+    """Take away the thoughts at the end of ``out``: another model's."""
+    while out and isinstance(out[-1], dict) and out[-1].get("thought") is True:
+        out.pop()
+
+
+def _says_something(part: _Part) -> bool:
+    """Whether a part is more than the place of a signature."""
+    return part.get("thought") is not True and part.get("text", "-") != ""
+
+
+def _unreasoned(parts: Sequence[Any], at: str) -> tuple[list[Any], list[str]]:
+    kept = list(_without_signatures(parts))
+    return kept, [] if kept == list(parts) else [f"{at}[]"]
+
+
+def _without_signatures(parts: Sequence[Any]) -> Iterator[Any]:
+    for part in parts:
+        name = next((one for one in _SIGNATURES if isinstance(part, dict) and one in part), None)
+        if not isinstance(part, dict) or (name is None and part.get("thought") is not True):
+            yield part
+            continue
+        rest = {key: value for key, value in part.items() if key not in _SIGNATURES}
+        if name is not None and any(one in part for one in _CALLS):
+            yield {**rest, name: SKIPPED}
+        elif _says_something(rest):
+            yield rest

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from providers.errors.failures import read_failure
 from streams.events import ErrorInfo
 
 
@@ -27,5 +28,6 @@ def is_own_error(body: Mapping[str, Any]) -> bool:
 
 
 def read_error(status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
-    """See ``Codec.read_error``."""
-    raise NotImplementedError
+    """See ``Codec.read_error``. The body is an object, or an array of one (google-gemini/gemini-cli#5443), whatever its
+    content type says."""
+    return read_failure(status, body, headers)

@@ -1,14 +1,76 @@
-"""A request for a provider, written."""
+"""A ``Request`` written as the request of a Gemini provider, whichever API its client speaks."""
 
+from typing import Any, Final
+
+import msgspec
+
+from providers.gemini.history import Contents
+from providers.gemini.settings import format_hint, generation_config, is_enforced, is_own, own_fields, own_member
+from providers.gemini.tools import write_tools
 from providers.neutral.codec import Outgoing, Recipient
+from providers.neutral.edits import losses_of
+from providers.neutral.fields import Drops
 from providers.neutral.request import Request
+from streams.errors import invalid
+
+UNCACHED: Final = ("systemInstruction", "tools", "toolConfig")
+"""Members that a request with ``cachedContent`` may not have: they are part of what is cached."""
+
+_COUNTED: Final = ("contents", "systemInstruction", "tools", "toolConfig", "cachedContent")
+_MODEL: Final = "models/"
 
 
 def write_request(request: Request, to: Recipient) -> Outgoing:
     """See ``Codec.write_request``."""
-    raise NotImplementedError
+    body, drops = _write(request, to)
+    return _outgoing(body, drops)
 
 
-def write_count_request(request: Request, to: Recipient) -> Outgoing | None:
-    """See ``Codec.write_count``."""
-    raise NotImplementedError
+def write_count_request(request: Request, to: Recipient) -> Outgoing:
+    """See ``Codec.write_count``: ``countTokens``, with the same prompt and nothing else."""
+    body, drops = _write(request, to)
+    asked = {name: value for name, value in body.items() if name in _COUNTED}
+    if to.quirks.wrapped_count:
+        model = to.model if to.model.startswith(_MODEL) else _MODEL + to.model
+        asked = {"generateContentRequest": {"model": model, **asked}}
+    return _outgoing(asked, drops)
+
+
+def refuse_cached(has: Any) -> None:
+    """Raise a 400 for what may not stand beside ``cachedContent``; ``has(name)`` tells what is there."""
+    for name in UNCACHED:
+        if has(name):
+            raise invalid(f"{name} may not stand beside cachedContent, which holds it already: leave it out", name)
+
+
+def _outgoing(body: dict[str, Any], drops: Drops) -> Outgoing:
+    return Outgoing(msgspec.json.encode(body), (), losses_of(drops.paths(), "translation"))
+
+
+def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
+    own = own_fields(request)
+    drops = Drops(path for path in request.dropped if not is_own(path, own))
+    config = own_member(request.source, "toolConfig") if request.api == "gemini" else None
+    tools = write_tools(request, to.quirks, config or {}, drops)
+    enforced = is_enforced(request.format, tools.functions, to.quirks)
+    hint = None if request.format is None or enforced else format_hint(request.format, drops)
+    said = Contents(request, to, drops)
+    said.write(hint)
+
+    body: dict[str, Any] = {}
+    if said.system:
+        body["systemInstruction"] = {"parts": said.system}
+    body["contents"] = said.contents
+    if tools.tools:
+        body["tools"] = tools.tools
+    if tools.config:
+        body["toolConfig"] = tools.config
+    if settings := generation_config(request, to.quirks, enforced, drops):
+        body["generationConfig"] = settings
+    body |= own
+    if body.get("cachedContent"):
+        refuse_cached(lambda name: name in body)
+    for name in to.quirks.refused_fields:
+        if body.pop(name, None) is not None:
+            drops.add(name)
+    return body, drops

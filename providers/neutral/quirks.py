@@ -108,3 +108,32 @@ class Quirks:
     cannot: tuple[Ability, ...] = ()
     """What the model or its server cannot do. Of a name's several targets those that can are asked; what is not listed
     here is tried."""
+
+    thinking_control: Literal["level", "budget", "none"] = "level"
+    """Gemini: how a request says how much the model thinks (models before 3 take tokens, those before 2.5 nothing)."""
+
+    thinking_levels: tuple[str, ...] = ("minimal", "low", "medium", "high")
+    """Gemini: the levels of thinking that the model knows."""
+
+    thinking_budgets: tuple[int, int] = (1, 24_576)
+    """Gemini: the least and the most tokens of thinking that a request may ask for."""
+
+    signed_calls: bool = False
+    """Gemini: the model refuses a history whose calls have no thought signature; what Google documents for those is
+    then put in its place."""
+
+    mixed_tools: bool = True
+    """Gemini: the model takes Google's own tools, or a schema for its answer, beside functions."""
+
+    server_tool_invocations: bool = True
+    """Gemini: ``includeServerSideToolInvocations`` is known (Vertex AI does not know it)."""
+
+    media_in_results: bool = True
+    """Gemini: images and files may stand in the result of a function."""
+
+    schemas: Literal["json", "subset"] = "json"
+    """Gemini: ``parametersJsonSchema`` and ``responseJsonSchema`` are known; else schemas are reduced to what
+    ``parameters`` and ``responseSchema`` can say."""
+
+    wrapped_count: bool = True
+    """Gemini: ``countTokens`` takes a whole request as ``generateContentRequest``; else its members themselves."""

@@ -1,0 +1,177 @@
+"""Messages of a ``Request`` as the ``systemInstruction`` and ``contents`` of a Gemini provider.
+
+What the API wants and others do not: two roles, neighbours of one role as one content, all results of a turn in one
+right behind the calls (google-gemini/gemini-cli#5443), thought signatures on the parts that they came with, no empty
+text. Source: the API reference of Gemini; the public threads beside the rules.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby, takewhile
+from typing import Any, Final, Literal, assert_never
+
+from providers.gemini.media import GeminiPart, media_part
+from providers.gemini.results import media_of, result_media, result_part
+from providers.gemini.turns import ModelTurn
+from providers.neutral.codec import Recipient
+from providers.neutral.fields import Drops, join
+from providers.neutral.request import (
+    AudioPart,
+    FilePart,
+    ImagePart,
+    Message,
+    NativePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    Request,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from streams.errors import invalid
+
+_INSTRUCTIONS: Final = ("system", "developer")
+
+
+class Contents:
+    """The messages of one request, written. ``system`` and ``contents`` are there once ``write`` has run."""
+
+    def __init__(self, request: Request, to: Recipient, drops: Drops) -> None:
+        self.system: list[GeminiPart] = []
+        self.contents: list[dict[str, Any]] = []
+        self._request = request
+        self._to = to
+        self._drops = drops
+        self._names: dict[str, str] = {}  # of functions, by the ids of their calls so far
+        self._ids: dict[str, str] = {}  # of calls whose id the provider gave
+        self._order: dict[str, int] = {}  # of the calls of the turn before
+
+    def write(self, hint: str | None) -> None:
+        """Write all messages; ``hint`` is one more instruction. Raises ``GatewayError`` (400) with the path of a part
+        that the API cannot hold."""
+        messages = self._request.messages
+        leading = list(takewhile(lambda message: message.role in _INSTRUCTIONS, messages))
+        for message in leading:
+            self.system.extend(self._instructions(message))
+        if hint is not None:
+            self.system.append({"text": hint})
+        for role, several in groupby(messages[len(leading) :], _role):
+            turn = list(several)
+            parts = self._model(turn) if role == "model" else self._user(turn)
+            if parts:
+                self._add(role, parts)
+        if self.system and not self.contents:  # nothing is said beside the instructions: the API wants a content
+            self._add("user", self.system)
+            self.system = []
+
+    def _add(self, role: str, parts: list[GeminiPart]) -> None:
+        if self.contents and self.contents[-1]["role"] == role:
+            self.contents[-1]["parts"].extend(parts)
+        else:
+            self.contents.append({"role": role, "parts": parts})
+
+    def _instructions(self, message: Message) -> list[GeminiPart]:
+        parts: list[GeminiPart] = []
+        for part in message.parts:
+            if isinstance(part, TextPart):
+                parts += self._text(part)
+            elif isinstance(part, NativePart):
+                self._drops.add(part.at)
+            else:
+                raise invalid(f"{part.at} must be text: this model's provider takes nothing else there", part.at)
+        return parts
+
+    # What the client says
+
+    def _user(self, turn: Sequence[Message]) -> list[GeminiPart]:
+        """A user's turn: the results first, in the order of their calls."""
+        results: list[ToolResultPart] = []
+        parts: list[GeminiPart] = []
+        for message in turn:
+            self._named(message)
+            if message.role in _INSTRUCTIONS:
+                # In place, not hoisted: a changed instruction would lose the whole cached prefix.
+                parts += [{"text": f"<system>\n{one['text']}\n</system>"} for one in self._instructions(message)]
+                continue
+            for part in message.parts:
+                if isinstance(part, ToolResultPart):
+                    results.append(part)
+                else:
+                    parts += self._said(part)
+        results.sort(key=lambda part: self._order.get(part.call_id, len(self._order)))
+        return [*map(self._result, results), *self._media(results), *parts]
+
+    def _result(self, part: ToolResultPart) -> GeminiPart:
+        self._drops.add(*(join(part.at, mark) for mark in part.marks))
+        native = self._request.api == "gemini"
+        name = self._names.get(part.call_id, part.call_id)
+        return result_part(part, name, self._ids.get(part.call_id), self._to.quirks, native)
+
+    def _media(self, results: Sequence[ToolResultPart]) -> list[GeminiPart]:
+        if self._to.quirks.media_in_results:
+            return []
+        native = self._request.api == "gemini"
+        return [part for result in results if media_of(result) for part in result_media(result, native)]
+
+    def _said(self, part: Part) -> list[GeminiPart]:
+        match part:
+            case TextPart():
+                return self._text(part)
+            case RefusalPart(text=text):
+                return [{"text": text}] if text else []
+            case ImagePart() | FilePart() | AudioPart():
+                return [self._medium(part)]
+            case NativePart():
+                return self._native(part)
+            case ReasoningPart():
+                self._drops.add(*part.places)
+                return []
+            case ToolCallPart() | ToolResultPart():
+                return []
+            case _:
+                assert_never(part)
+
+    def _text(self, part: TextPart) -> list[GeminiPart]:
+        self._drops.add(*(join(part.at, mark) for mark in part.marks))
+        return [{"text": part.text}] if part.text else []
+
+    def _medium(self, part: ImagePart | FilePart | AudioPart) -> GeminiPart:
+        self._drops.add(*(join(part.at, mark) for mark in part.marks))
+        if isinstance(part, ImagePart) and part.detail not in (None, "auto"):
+            self._drops.add(join(part.at, "detail"))
+        return media_part(part, self._request.api == "gemini")
+
+    def _native(self, part: NativePart) -> list[GeminiPart]:
+        if part.api == "gemini":
+            return [dict(part.item)]
+        self._drops.add(part.at)
+        return []
+
+    def _named(self, message: Message) -> None:
+        if message.name is not None:
+            self._drops.add(join(message.at, "name"))
+
+    # What the model has said
+
+    def _model(self, turn: Sequence[Message]) -> list[GeminiPart]:
+        for message in turn:
+            self._named(message)
+        parts = [part for message in turn for part in message.parts]
+        written = ModelTurn(parts, self._request, self._to, self._drops)
+        for part in parts:
+            match part:
+                case ToolCallPart():
+                    self._names[part.id] = part.name
+                    written.call(part)
+                case ReasoningPart():
+                    written.reasoning(part)
+                case _:
+                    written.add(self._said(part))
+        calls = [part.id for part in parts if isinstance(part, ToolCallPart)]
+        self._order = {id: place for place, id in enumerate(calls)}
+        self._ids.update(written.ids)
+        return written.finished()
+
+
+def _role(message: Message) -> Literal["user", "model"]:
+    return "model" if message.role == "assistant" else "user"

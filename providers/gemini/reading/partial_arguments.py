@@ -1,0 +1,114 @@
+"""A call's arguments that come in pieces, each with the JSON path to its place.
+
+We do not ask for them; a client of the API may (Vertex AI, ``streamFunctionCallArguments``). Source: ``PartialArg`` of
+Vertex AI.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from providers.neutral.bounds import VALUE, Budget, bounded
+from streams.errors import GatewayError
+from streams.events import Event, ToolCallDelta
+
+_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d{1,6})\]|\['((?:[^'\\]|\\.)*)'\]|\[\"((?:[^\"\\]|\\.)*)\"\]")
+_DEEPEST: Final = 64
+_WHAT: Final = "pieces of arguments"
+
+_Step: TypeAlias = str | int
+
+
+class _Pieces(list[str]):
+    """A text that is not whole yet."""
+
+
+class PartialArguments:
+    """The arguments of one call as far as they have come."""
+
+    __slots__ = ("_budget", "_keeps", "_root")
+
+    def __init__(self, budget: Budget, keeps: bool) -> None:
+        self._budget = budget
+        self._keeps = keeps
+        self._root: dict[str, Any] = {}
+
+    def begin(self, args: Any) -> None:
+        """Take arguments that are whole in the call's first part."""
+        if isinstance(args, dict) and self._keeps:
+            self._root = dict(args)
+
+    def add(self, pieces: Any) -> None:
+        """Take ``partialArgs``. Raises ``GatewayError`` for a path that leads nowhere."""
+        if not self._keeps or not isinstance(pieces, list):
+            return
+        for piece in bounded(pieces, _WHAT):
+            if isinstance(piece, dict):
+                path = _steps(piece.get("jsonPath"))
+                text = piece.get("stringValue")
+                self._budget.spend(VALUE * len(path) + (len(text) if isinstance(text, str) else VALUE), _WHAT)
+                _put(self._root, path, _value(piece))
+
+    def events(self, block: int) -> list[Event]:
+        """The arguments, whole."""
+        return [ToolCallDelta(block, msgspec.json.encode(_joined(self._root)).decode())] if self._keeps else []
+
+
+def _steps(path: Any) -> list[_Step]:
+    text = path if isinstance(path, str) else ""
+    rest = text.removeprefix("$")
+    steps: list[_Step] = []
+    at = 0
+    while at < len(rest) and (found := _STEP.match(rest, at)) is not None and len(steps) < _DEEPEST:
+        name, index, single, double = found.groups()
+        steps.append(int(index) if index is not None else name or single or double or "")
+        at = found.end()
+    if at < len(rest) or not steps or not isinstance(steps[0], str):
+        raise _nowhere(text)
+    return steps
+
+
+def _value(piece: Mapping[str, Any]) -> Any:
+    for member in ("numberValue", "boolValue"):
+        if member in piece:
+            return piece[member]
+    text = piece.get("stringValue")
+    return _Pieces((text,)) if isinstance(text, str) else None
+
+
+def _put(holder: Any, path: list[_Step], value: Any) -> None:
+    for i, step in enumerate(path):
+        last = i == len(path) - 1
+        made = value if last else ({} if isinstance(path[i + 1], str) else [])
+        if isinstance(step, str) and isinstance(holder, dict):
+            found = holder.setdefault(step, made)
+        elif isinstance(step, int) and isinstance(holder, list) and step <= len(holder):
+            if step == len(holder):
+                holder.append(made)
+            found = holder[step]
+        else:
+            raise _nowhere(str(step))
+        if last and found is not made:
+            if isinstance(found, _Pieces) and isinstance(value, _Pieces):
+                found.extend(value)
+            else:
+                holder[step] = value
+        holder = found
+
+
+def _joined(value: Any) -> Any:
+    match value:
+        case _Pieces():
+            return "".join(value)
+        case list():
+            return [_joined(item) for item in value]
+        case dict():
+            return {name: _joined(item) for name, item in value.items()}
+    return value
+
+
+def _nowhere(path: str) -> GatewayError:
+    message = f"the provider sent a piece of arguments for no place in them ({path[:100]!r})"
+    return GatewayError("upstream", message, reason="bad_answer")

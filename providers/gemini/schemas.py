@@ -1,0 +1,158 @@
+"""JSON Schema reduced to what Google's own form of it can say, for servers that know no other (``parameters``,
+``responseSchema``).
+
+Source: ``Schema`` of the Gemini API, and what it refuses (pizza-bot-app/pizza-bot#62, router-for-me/CLIProxyAPI#97,
+promptfoo/promptfoo#6902).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+Schema: TypeAlias = dict[str, Any]
+
+_KNOWN: Final = frozenset(
+    (
+        "type", "format", "title", "description", "nullable", "enum", "items", "minItems", "maxItems", "properties",
+        "required", "propertyOrdering", "anyOf", "minimum", "maximum", "minLength", "maxLength", "pattern",
+        "minProperties", "maxProperties",
+    )
+)  # fmt: skip
+_FORMATS: Final = frozenset(("date-time", "enum", "float", "double", "int32", "int64"))
+_DEFINITIONS: Final = ("$defs", "definitions")
+_MOST: Final = 20_000
+"""Schemas in one that is written out in full: references can make a few into very many."""
+
+_ANYTHING: Final[Schema] = {"type": "object"}
+
+
+def reduced(schema: Any) -> tuple[Schema, tuple[str, ...]]:
+    """``schema`` as far as it can be said, and the keywords that were left out, each once."""
+    reduction = _Reduction(schema)
+    return reduction.schema(schema, ()), tuple(reduction.removed)
+
+
+class _Reduction:
+    """One schema on its way: what its references refer to, and what was left out so far."""
+
+    def __init__(self, root: Any) -> None:
+        self.removed: dict[str, None] = {}
+        self._root = root
+        self._left = _MOST
+
+    def schema(self, value: Any, inside: tuple[str, ...]) -> Schema:
+        """``value``, a schema inside of the references ``inside``."""
+        self._left -= 1
+        if not isinstance(value, dict) or self._left < 0:
+            return dict(_ANYTHING) if value is not True else {}
+        if isinstance(reference := value.get("$ref"), str):
+            found = None if reference in inside else self._found(reference)
+            if found is None:  # a cycle, or a schema elsewhere
+                self.removed["$ref"] = None
+                return _beside(value) | _ANYTHING
+            rest = {name: one for name, one in value.items() if name != "$ref"}
+            return self.schema({**found, **rest}, (*inside, reference))
+        value = _merged(value)
+        out: Schema = {}
+        for name, one in value.items():
+            self._take(out, name, one, inside)
+        _settle(out)
+        return out
+
+    def _take(self, out: Schema, name: str, one: Any, inside: tuple[str, ...]) -> None:
+        match name:
+            case "properties" if isinstance(one, dict):
+                out["properties"] = {key: self.schema(inner, inside) for key, inner in one.items()}
+            case "items":
+                out["items"] = self.schema(one, inside)
+            case "anyOf" | "oneOf" if isinstance(one, list):
+                self._alternatives(out, one, inside)
+            case "const":
+                out.setdefault("enum", [one])
+            case "type" if isinstance(one, list):
+                self._types(out, one)
+            case "format" if one not in _FORMATS:
+                self.removed[name] = None
+            case _ if name in _DEFINITIONS:
+                pass  # put where they are referred to
+            case _ if name in _KNOWN:
+                out[name] = one
+            case _:
+                self.removed[name] = None
+
+    def _types(self, out: Schema, types: Sequence[Any]) -> None:
+        if "null" in types:
+            out["nullable"] = True
+        named = [one for one in types if one != "null"]
+        if named:
+            out["type"] = named[0]
+        if len(named) > 1:
+            self.removed["type"] = None
+
+    def _alternatives(self, out: Schema, several: Sequence[Any], inside: tuple[str, ...]) -> None:
+        kept = [one for one in several if not (isinstance(one, dict) and one.get("type") == "null")]
+        if len(kept) < len(several):
+            out["nullable"] = True
+        if len(kept) == 1:
+            out |= {name: one for name, one in self.schema(kept[0], inside).items() if name not in out}
+        elif kept:
+            out["anyOf"] = [*out.get("anyOf", ()), *(self.schema(one, inside) for one in kept)]
+
+    def _found(self, reference: str) -> Mapping[str, Any] | None:
+        """What a reference within the schema refers to."""
+        if not reference.startswith("#"):
+            return None
+        found: Any = self._root
+        for step in reference[1:].split("/")[1:]:
+            step = step.replace("~1", "/").replace("~0", "~")
+            found = found.get(step) if isinstance(found, dict) else None
+        return found if isinstance(found, dict) else None
+
+
+def _merged(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """``value`` with the members of its ``allOf`` among its own."""
+    several = value.get("allOf")
+    if not isinstance(several, list):
+        return value
+    out = {name: one for name, one in value.items() if name != "allOf"}
+    for one in _flat(several):
+        for name, inner in one.items():
+            if name == "properties" and isinstance(inner, dict):
+                out["properties"] = {**inner, **out.get("properties", {})}
+            elif name == "required" and isinstance(inner, list):
+                out["required"] = [*out.get("required", ()), *inner]
+            else:
+                out.setdefault(name, inner)
+    return _merged(out) if "allOf" in out else out
+
+
+def _flat(several: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
+    yield from (one for one in several if isinstance(one, dict))
+
+
+def _beside(value: Mapping[str, Any]) -> Schema:
+    return {name: value[name] for name in ("title", "description") if isinstance(value.get(name), str)}
+
+
+def _settle(out: Schema) -> None:
+    """Make ``out`` agree with itself: texts alone in an ``enum``, ``items`` in every array, only properties that are
+    there required."""
+    if isinstance(values := out.pop("enum", None), list):
+        if None in values:
+            out["nullable"] = True
+        if texts := [_written(one) for one in values if isinstance(one, str | int | float)]:
+            out |= {"type": "string", "enum": texts}
+            out.pop("format", None)
+    if out.get("type") == "array":
+        out.setdefault("items", {"type": "string"})
+    required, properties = out.get("required"), out.get("properties")
+    if isinstance(required, list):
+        kept = [name for name in dict.fromkeys(required) if isinstance(properties, dict) and name in properties]
+        out["required"] = kept
+        if not kept:
+            del out["required"]
+    if isinstance(properties, dict) and "type" not in out:
+        out["type"] = "object"
+
+
+def _written(value: str | int | float | bool) -> str:
+    return value if isinstance(value, str) else str(value).lower()

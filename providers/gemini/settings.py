@@ -1,0 +1,217 @@
+"""Thinking, formats, scalars and what is Gemini's own, in the words of a Gemini request.
+
+What a model takes of these is in its ``Quirks``. Source: ``GenerationConfig`` of the Gemini API.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from providers.catalog.effort import asked_level, budget_of, known_level
+from providers.gemini.schemas import reduced
+from providers.neutral.fields import Drops, join
+from providers.neutral.parameters import BY_NAME, write_parameters
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import Format, Reasoning, Request
+from streams.errors import invalid
+
+OWN_FIELDS: Final = (
+    "safetySettings", "cachedContent", "labels", "modelArmorConfig", "serviceTier", "store",
+)  # fmt: skip
+"""Members of a Gemini client's request that no other API has: a provider of this one gets them as they were."""
+
+OWN_SETTINGS: Final = (
+    "responseModalities", "speechConfig", "imageConfig", "mediaResolution", "audioTimestamp", "routingConfig",
+    "modelSelectionConfig", "modelConfig", "enableAffectiveDialog", "enableEnhancedCivicAnswers",
+)  # fmt: skip
+"""The same within its ``generationConfig``."""
+
+MOST_STOPS: Final = 5
+MOST_LOGPROBS: Final = 20
+_DYNAMIC: Final = -1
+_BY_HAND: Final = ("stop", "n", "logprobs", "top_logprobs", "web_search_options", "service_tier", "store")
+_LEVELS: Final = ("minimal", "low", "medium", "high")
+_CAPITAL: Final = re.compile(r"[A-Z]")
+_SNAKE: Final = re.compile(r"_([a-z])")
+
+_JSON_HINT: Final = "Answer with one JSON object and with nothing else: no explanation, no code fence."
+_SCHEMA_HINT: Final = (
+    "Answer with JSON that fits this JSON Schema, and with nothing else: no explanation, no code fence."
+)
+
+
+def own_member(holder: Any, name: str) -> Any:
+    """The member ``name`` in either of its spellings (``safetySettings``, ``safety_settings``)."""
+    if not isinstance(holder, Mapping):
+        return None
+    value = holder.get(name)
+    return value if value is not None else holder.get(snake(name))
+
+
+def snake(name: str) -> str:
+    """``generationConfig`` as ``generation_config``."""
+    return _CAPITAL.sub(lambda found: "_" + found[0].lower(), name)
+
+
+def own_fields(request: Request) -> dict[str, Any]:
+    """The members that no other API has, of a client of this one."""
+    return _own(request.source, OWN_FIELDS) if request.api == "gemini" else {}
+
+
+def is_own(path: str, own: Mapping[str, Any]) -> bool:
+    """Whether a reader's loss at ``path`` is none, because ``own_fields`` or ``generation_config`` carries it."""
+    first, _, rest = path.partition(".")
+    camel = _SNAKE.sub(lambda found: found[1].upper(), rest.partition(".")[0])
+    return _SNAKE.sub(lambda found: found[1].upper(), first) in own or camel in OWN_SETTINGS
+
+
+def _own(holder: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: value for name in names if (value := own_member(holder, name)) is not None}
+
+
+def generation_config(request: Request, quirks: Quirks, enforced: bool, drops: Drops) -> dict[str, Any]:
+    """``generationConfig``. ``enforced``: the format of the answer is told there, and not in words."""
+    config: dict[str, Any] = {}
+    if request.api == "gemini":
+        config |= _own(own_member(request.source, "generationConfig"), OWN_SETTINGS)
+    write_parameters(request, "gemini", config, drops, skip=_BY_HAND)
+    _write_stop(request, config, drops)
+    _write_choices(request)
+    _write_logprobs(request, config, drops)
+    _write_tier(request, drops)
+    if enforced and request.format is not None:
+        config |= _format(request.format, quirks, drops)
+    if thinking := thinking_config(request, quirks, drops):
+        config["thinkingConfig"] = thinking
+    return config
+
+
+# Scalars
+
+
+def _write_stop(request: Request, config: dict[str, Any], drops: Drops) -> None:
+    control = request.parameters.get("stop")
+    if control is None:
+        return
+    stops = [text for text in control.value if isinstance(text, str) and text]
+    if stops:
+        config["stopSequences"] = stops[:MOST_STOPS]
+    if len(stops) > MOST_STOPS or len(stops) < len(control.value):
+        drops.add(control.at)
+
+
+def _write_choices(request: Request) -> None:
+    """More than one choice is a 400: an answer that is translated has one."""
+    control = request.parameters.get("n")
+    if control is not None and control.value != BY_NAME["n"].default:
+        message = f"{control.at} cannot be honoured by this model's provider: ask for one choice at a time"
+        raise invalid(message, control.at)
+
+
+def _write_logprobs(request: Request, config: dict[str, Any], drops: Drops) -> None:
+    asked, top = request.parameters.get("logprobs"), request.parameters.get("top_logprobs")
+    if (asked is None or not asked.value) and top is None:
+        return
+    config["responseLogprobs"] = True
+    if top is not None and top.value:
+        config["logprobs"] = min(top.value, MOST_LOGPROBS)
+        if top.value > MOST_LOGPROBS:
+            drops.add(top.at)
+
+
+def _write_tier(request: Request, drops: Drops) -> None:
+    for name, plain in (("service_tier", ("auto", "default", "standard")), ("store", (False,))):
+        control = request.parameters.get(name)
+        if control is not None and control.value not in plain and request.api != "gemini":
+            drops.add(control.at)
+
+
+# Thinking
+
+
+def thinking_config(request: Request, quirks: Quirks, drops: Drops) -> dict[str, Any]:
+    """``thinkingConfig``: a level or a budget, never both (juspay/neurolink#1707, QwenLM/qwen-code#9094)."""
+    reasoning = request.reasoning
+    if reasoning is None:
+        return {}
+    if quirks.thinking_control == "none":
+        if reasoning.mode != "disabled" and reasoning.effort != "none":
+            drops.add(reasoning.at)
+        return {}
+    off = reasoning.mode == "disabled" or reasoning.effort == "none"
+    config = _budget(reasoning, off, quirks, drops) if quirks.thinking_control == "budget" else _level(
+        reasoning, off, quirks, drops
+    )  # fmt: skip
+    if not off and _is_shown(request, reasoning):
+        config["includeThoughts"] = True
+    return config
+
+
+def _is_shown(request: Request, reasoning: Reasoning) -> bool:
+    """Whether the client's API shows thoughts unasked; of the others only who asks for a summary gets one."""
+    return reasoning.summary is not None or request.api not in ("responses", "gemini")
+
+
+def _budget(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
+    least, most = quirks.thinking_budgets
+    if off:
+        if quirks.thinking_off == "lowest_effort":
+            drops.add(reasoning.at)
+        return {"thinkingBudget": least if quirks.thinking_off == "lowest_effort" else 0}
+    if reasoning.budget is None and reasoning.effort is None:
+        return {"thinkingBudget": _DYNAMIC}
+    asked = budget_of(reasoning)
+    if reasoning.budget is not None and asked > most:
+        drops.add(reasoning.at)
+    return {"thinkingBudget": min(max(asked, least), most)}
+
+
+def _level(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
+    if off:
+        if quirks.thinking_levels[0] != "minimal":
+            drops.add(reasoning.at)
+        return {"thinkingLevel": quirks.thinking_levels[0]}
+    asked = asked_level(reasoning)
+    wanted = None if asked is None else known_level(asked, _LEVELS)
+    level = None if wanted is None else known_level(wanted, quirks.thinking_levels)
+    if level is None:
+        return {}
+    if level != wanted:
+        drops.add(reasoning.at)
+    return {"thinkingLevel": level}
+
+
+# Structured output
+
+
+def is_enforced(format: Format | None, functions: bool, quirks: Quirks) -> bool:
+    """Whether the model holds ``format``: before Gemini 3 not beside functions ("Function calling with a response mime
+    type … is unsupported"; symfony/ai#803)."""
+    return format is not None and (quirks.mixed_tools or not functions)
+
+
+def format_hint(format: Format, drops: Drops) -> str:
+    """The format as an instruction, which is reported: nothing enforces it."""
+    drops.add(format.at)
+    if format.kind == "json_object" or not isinstance(format.schema, Mapping):
+        return _JSON_HINT
+    return f"{_SCHEMA_HINT}\n\n{msgspec.json.encode(_described(format)).decode()}"
+
+
+def _format(format: Format, quirks: Quirks, drops: Drops) -> dict[str, Any]:
+    config: dict[str, Any] = {"responseMimeType": "application/json"}
+    if format.kind == "json_object" or not isinstance(format.schema, Mapping):
+        return config
+    schema = _described(format)
+    if quirks.schemas == "json":
+        return config | {"responseJsonSchema": schema}
+    smaller, removed = reduced(schema)
+    drops.add(*(join(format.at, name) for name in removed))
+    return config | {"responseSchema": smaller}
+
+
+def _described(format: Format) -> Mapping[str, Any]:
+    """The schema, with the description that OpenAI has beside it."""
+    return {"description": format.description, **format.schema} if format.description else format.schema

@@ -1,0 +1,100 @@
+"""A turn of the model's as the parts of one content, each thought signature on the part that it came with."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from providers.gemini.media import GeminiPart
+from providers.gemini.seals import SKIPPED, SignedPart, signed_parts
+from providers.neutral.arguments import call_input
+from providers.neutral.codec import Recipient
+from providers.neutral.fields import Drops, join
+from providers.neutral.request import Part, ReasoningPart, Request, ToolCallPart
+
+_OURS: Final = re.compile(r"call_[0-9a-f]{24}")
+"""Ids that were made here, for calls that Gemini gave none."""
+
+
+class ModelTurn:
+    """The parts so far. ``ids`` are those that the provider itself gave to calls of this turn.
+
+    Where the client keeps what is signed in its place, a signature is found right by its part; where it sends all of
+    them in front of the message (Chat), calls are found by their ids, and a text's goes to the next text."""
+
+    def __init__(self, parts: Sequence[Part], request: Request, to: Recipient, drops: Drops) -> None:
+        self.ids: dict[str, str] = {}
+        self._parts: list[GeminiPart] = []
+        self._drops = drops
+        self._quirks = to.quirks
+        self._waiting: list[tuple[int, SignedPart]] = []  # signatures of texts, with their places
+        self._items = {
+            id(part): signed_parts(part, request, to, drops) for part in parts if isinstance(part, ReasoningPart)
+        }
+        signed = [one for items in self._items.values() for one in items if one.kind == "functionCall"]
+        self._calls = {one.id: one.signature for one in signed if one.signature}
+        self._named_here = request.api == "gemini" or any(not _OURS.fullmatch(one.id) for one in signed)
+        self._unsigned: ToolCallPart | None = None  # the first call of the turn, if it has no signature
+        self._called: GeminiPart | None = None
+
+    def add(self, parts: Sequence[GeminiPart]) -> None:
+        """Parts that nothing is to be given back with."""
+        self._parts.extend(parts)
+
+    def reasoning(self, part: ReasoningPart) -> None:
+        """What an earlier answer's reasoning gives back: parts of its own, and signatures of others."""
+        for one in self._items[id(part)]:
+            if one.native is not None:
+                self._parts.append(dict(one.native))
+            elif one.kind == "thought" and one.signature:
+                self._parts.append({"text": part.text, "thought": True, "thoughtSignature": one.signature})
+            elif one.kind == "text":
+                self._waiting.append((len(self._parts), one))
+
+    def call(self, part: ToolCallPart) -> None:
+        """A call. Of several at once only the first is signed."""
+        self._drops.add(*(join(part.at, mark) for mark in part.marks))
+        function: GeminiPart = {"name": part.name, "args": call_input(part.input, part.kind)}
+        if self._named_here and not _OURS.fullmatch(part.id):
+            self.ids[part.id] = part.id
+            function = {"id": part.id, **function}
+        written: GeminiPart = {"functionCall": function}
+        if (signature := self._calls.get(part.id)) is not None:
+            written["thoughtSignature"] = signature
+        if self._called is None:
+            self._called, self._unsigned = written, None if signature else part
+        self._parts.append(written)
+
+    def finished(self) -> list[GeminiPart]:
+        """All parts, with what the model wants where a step's first call has no signature: it would refuse the whole
+        history (anomalyco/opencode#4832)."""
+        if self._unsigned is not None and self._called is not None and self._quirks.signed_calls:
+            self._called["thoughtSignature"] = SKIPPED
+            self._drops.add(join(self._unsigned.at, "thoughtSignature"))
+        for place, one in reversed(self._waiting):
+            self._sign_text(place, one)
+        return self._parts
+
+    def _sign_text(self, place: int, one: SignedPart) -> None:
+        """Put a text's signature on the nearest text, or on an empty part of its own: at its place, or at the end where
+        that is lost."""
+        own = {"text": "", "thoughtSignature": one.signature}
+        if one.empty:
+            self._parts.insert(place or len(self._parts), own)
+            return
+        found = next((part for part in self._nearest(place) if _takes_signature(part)), None)
+        if found is None:
+            self._parts.insert(place, own)
+        else:
+            found["thoughtSignature"] = one.signature
+
+    def _nearest(self, place: int) -> list[GeminiPart]:
+        """The parts behind ``place``, then those before it; what is right before it comes first where nothing is right
+        behind."""
+        behind, before = self._parts[place:], self._parts[:place][::-1]
+        if before and not (behind and _takes_signature(behind[0])):
+            return [before[0], *behind, *before[1:]]
+        return [*behind, *before]
+
+
+def _takes_signature(part: GeminiPart) -> bool:
+    return bool(part.get("text")) and not part.get("thought") and "thoughtSignature" not in part

@@ -1,0 +1,74 @@
+"""Requests to a Gemini provider and its answers in few words."""
+
+import json
+
+from providers.catalog.models import quirks_of
+from providers.gemini.outgoing import write_count_request, write_request
+from providers.gemini.reader import GeminiReader
+from providers.neutral.codec import Recipient
+from providers.neutral.quirks import Quirks
+from providers.neutral.seal import Issuer
+from streams import sse
+from streams.fold import fold
+
+GOOGLE = Issuer("gemini", "a1")
+VERTEX = Issuer("vertex", "b2")
+FLASH = "gemini-3-flash-preview"
+OLD_FLASH = "gemini-2.5-flash"
+
+
+def recipient(model=FLASH, issuer=GOOGLE, **quirks):
+    changed = quirks_of(Quirks(), model)
+    return Recipient(model, issuer, changed if not quirks else Quirks(**quirks), changed)
+
+
+def written(request, model=FLASH, issuer=GOOGLE, **quirks):
+    """The body of ``request`` for a Gemini provider, and what was lost."""
+    outgoing = write_request(request, recipient(model, issuer, **quirks))
+    return json.loads(outgoing.body), outgoing.dropped
+
+
+def counted(request, **quirks):
+    return json.loads(write_count_request(request, recipient(**quirks)).body)
+
+
+def candidate(*parts, **members):
+    return {"candidates": [{"content": {"role": "model", "parts": list(parts)}, **members}]}
+
+
+def call(name="f", args=None, id=None, signature=None, **members):
+    item = {"name": name, **({} if args is None else {"args": args}), **({} if id is None else {"id": id}), **members}
+    return {"functionCall": item, **({} if signature is None else {"thoughtSignature": signature})}
+
+
+def text(value, signature=None, **members):
+    return {"text": value, **members, **({} if signature is None else {"thoughtSignature": signature})}
+
+
+def thought(value, signature=None):
+    return text(value, signature, thought=True)
+
+
+def told(*chunks, keeps=2**20, close=True):
+    """The events of a stream of ``chunks``; bytes go as they are."""
+    reader = GeminiReader(keeps)
+    events = []
+    for chunk in chunks:
+        data = chunk if isinstance(chunk, bytes) else json.dumps(chunk).encode()
+        events += reader.take("", data)
+    return [*events, *reader.close()] if close else events
+
+
+def streamed(body, size):
+    """The events of the recorded stream ``body``, in pieces of ``size`` bytes."""
+    splitter, reader, events = sse.Splitter(), GeminiReader(), []
+    pieces = [raw for at in range(0, len(body), size) for raw in splitter.feed(body[at : at + size])]
+    for raw in (*pieces, splitter.close()):
+        if (parsed := sse.parse(raw)) is not None:
+            events += reader.take(*parsed)
+    return [*events, *reader.close()]
+
+
+def answered(*parts, reason="STOP", **members):
+    """The whole answer that a stream of one chunk comes to."""
+    return fold(told(candidate(*parts, finishReason=reason) | members))
