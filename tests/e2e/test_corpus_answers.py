@@ -27,6 +27,7 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.lib.streaming.responses._responses import ResponseStreamState
 
 from providers.grammar import judge
+from tests.support.cases import case
 from tests.support.harness import Reply, complaint, config, free_port, provider, running
 from tests.support.recordings import ABSENT, Call, Recording, Said, answers, errors, events, said, spoken
 from tests.support.upstreams import PATHS
@@ -42,9 +43,8 @@ class Cell:
     stream: bool
 
     @property
-    def id(self) -> str:
-        given = f"{self.recording.api}_{'stream' if self.recording.streamed else 'whole'}"
-        return f"{self.recording.key}-{given}-to_{self.client}_{'stream' if self.stream else 'whole'}"
+    def group(self) -> str:
+        return f"{self.recording.api}-to_{self.client}_{'stream' if self.stream else 'whole'}"
 
     @property
     def key(self) -> str:
@@ -108,17 +108,13 @@ PASSING = [cell for cell in cells(REPLAYED) if cell.passes and cell not in FAILI
 TRANSLATED = [cell for cell in cells(REPLAYED) if not cell.passes and cell not in FAILING]
 REFUSED = cells(errors())
 
-# What is known to be wrong, by what a cell's id matches. A cell that has become right fails until its row is gone.
-KNOWN: tuple[tuple[str, str], ...] = ()
 
-
-def params(found: list[Cell]) -> list[Any]:
-    return [pytest.param(cell, id=cell.id, marks=known(cell)) for cell in found]
-
-
-def known(cell: Cell) -> list[pytest.MarkDecorator]:
-    why = [reason for pattern, reason in KNOWN if re.match(pattern, cell.id)]
-    return [pytest.mark.xfail(reason=why[0], strict=True)] if why else []
+def grouped(found: list[Cell]) -> pytest.MarkDecorator:
+    """A test of those for each API of recordings and each client's API and form."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in found:
+        groups.setdefault(cell.group, []).append(cell)
+    return pytest.mark.parametrize("cells", groups.values(), ids=list(groups))
 
 
 # The two sides
@@ -338,53 +334,59 @@ def opened(seal: Any) -> Iterator[Any]:
 # The cells
 
 
-@pytest.mark.parametrize("cell", params(PASSING))
-def test_events_of_the_clients_own_api_and_form_pass_unchanged(cell: Cell, ask: Callable[[Cell], Reply]) -> None:
-    got = ask(cell)
-    assert (got.status, got.headers["x-trigate-lane"]) == (200, "byte")
-    end = b"" if not cell.stream or cell.recording.body.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n"
-    assert got.body == cell.recording.body + end
-    if cell.key not in (*UNGRAMMATICAL, QUEUED):
-        verdict = judge(cell.client, got.body, streamed=cell.stream, tolerant=True)
-        assert verdict.broken is None
-        assert verdict.outcome == "complete"
+@grouped(PASSING)
+def test_events_of_the_clients_own_api_and_form_pass_unchanged(cells: list[Cell], ask: Callable[[Cell], Reply]) -> None:
+    for cell in cells:
+        with case(cell.key):
+            got = ask(cell)
+            assert (got.status, got.headers["x-trigate-lane"]) == (200, "byte")
+            end = b"" if not cell.stream or cell.recording.body.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n"
+            assert got.body == cell.recording.body + end
+            if cell.key not in (*UNGRAMMATICAL, QUEUED):
+                verdict = judge(cell.client, got.body, streamed=cell.stream, tolerant=True)
+                assert verdict.broken is None
+                assert verdict.outcome == "complete"
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer")  # the SDK's own doubts about items that it does not know
-@pytest.mark.parametrize("cell", params(TRANSLATED))
-def test_a_translated_answer_says_what_the_provider_said(cell: Cell, ask: Callable[[Cell], Reply]) -> None:
-    got = ask(cell)
-    assert got.status == 200, got.body[:500]
-    assert streamed(got) is cell.stream
-    asked = cell.stream if cell.client == "chat" else None
-    verdict = judge(cell.client, got.body, streamed=cell.stream, tolerant=cell.native, include_usage=asked)
-    assert verdict.broken is None
-    assert verdict.outcome == "complete"
+@grouped(TRANSLATED)
+def test_a_translated_answer_says_what_the_provider_said(cells: list[Cell], ask: Callable[[Cell], Reply]) -> None:
+    for cell in cells:
+        with case(cell.key):
+            got = ask(cell)
+            assert got.status == 200, got.body[:500]
+            assert streamed(got) is cell.stream
+            asked = cell.stream if cell.client == "chat" else None
+            verdict = judge(cell.client, got.body, streamed=cell.stream, tolerant=cell.native, include_usage=asked)
+            assert verdict.broken is None
+            assert verdict.outcome == "complete"
 
-    recorded = said(cell.recording)
-    heard = spoken(cell.client, understood(cell, got), recorded.hosted)
-    assert words(heard, cell.client) == words(recorded, cell.client)
-    assert_ids_kept(recorded.calls, heard.calls)
-    assert [item for seal in heard.seals for item in opened(seal)] == recorded.seals
-    assert heard.stop == stop_word(recorded, cell.recording.api, cell.client)
-    assert heard.stop_sequence == (recorded.stop_sequence if cell.client == "messages" else None)
-    if recorded.tokens is not None:
-        assert heard.tokens == recorded.tokens
+            recorded = said(cell.recording)
+            heard = spoken(cell.client, understood(cell, got), recorded.hosted)
+            assert words(heard, cell.client) == words(recorded, cell.client)
+            assert_ids_kept(recorded.calls, heard.calls)
+            assert [item for seal in heard.seals for item in opened(seal)] == recorded.seals
+            assert heard.stop == stop_word(recorded, cell.recording.api, cell.client)
+            assert heard.stop_sequence == (recorded.stop_sequence if cell.client == "messages" else None)
+            if recorded.tokens is not None:
+                assert heard.tokens == recorded.tokens
 
 
-@pytest.mark.parametrize("cell", params(FAILING))
-def test_what_is_no_answer_is_an_error_and_no_empty_success(cell: Cell, ask: Callable[[Cell], Reply]) -> None:
-    expected = FAILED[cell.key]
-    got = ask(cell)
-    if not (expected.begun and cell.stream):
-        complaint(cell.client, got, expected.status)
-        return
-    assert got.status == 200
-    verdict = judge(cell.client, got.body, streamed=True, tolerant=cell.native)
-    assert verdict.broken is None
-    assert verdict.outcome == "failed"
-    assert expected.says in got.body
-    assert b"[DONE]" not in got.body
+@grouped(FAILING)
+def test_what_is_no_answer_is_an_error_and_no_empty_success(cells: list[Cell], ask: Callable[[Cell], Reply]) -> None:
+    for cell in cells:
+        with case(cell.key):
+            expected = FAILED[cell.key]
+            got = ask(cell)
+            if not (expected.begun and cell.stream):
+                complaint(cell.client, got, expected.status)
+                continue
+            assert got.status == 200
+            verdict = judge(cell.client, got.body, streamed=True, tolerant=cell.native)
+            assert verdict.broken is None
+            assert verdict.outcome == "failed"
+            assert expected.says in got.body
+            assert b"[DONE]" not in got.body
 
 
 # Whose trouble it is: a refused credential is the gateway's, not the client's.
@@ -397,20 +399,24 @@ TOO_LONG: Mapping[str, str] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("cell", params(REFUSED))
-def test_a_recorded_error_reaches_every_client_in_its_own_shape(cell: Cell, ask: Callable[[Cell], Reply]) -> None:
-    recorded = json.loads(cell.recording.body)
-    status = 502 if cell.key in KEY_REFUSED else STATUS[cell.recording.status]
-    got = ask(cell)
-    error = complaint(cell.client, got, status, passed=cell.native and status != 502)
-    message = recorded["error"] if isinstance(recorded["error"], str) else recorded["error"]["message"]
-    if status == 502:
-        assert message not in error["message"]
-        assert got.headers["x-should-retry"] == "false"
-    elif cell.key not in TOO_LONG:
-        assert error["message"] == message
-    if status == 429:
-        assert int(got.headers["retry-after"]) > 0
+@grouped(REFUSED)
+def test_a_recorded_error_reaches_every_client_in_its_own_shape(
+    cells: list[Cell], ask: Callable[[Cell], Reply]
+) -> None:
+    for cell in cells:
+        with case(cell.key):
+            recorded = json.loads(cell.recording.body)
+            status = 502 if cell.key in KEY_REFUSED else STATUS[cell.recording.status]
+            got = ask(cell)
+            error = complaint(cell.client, got, status, passed=cell.native and status != 502)
+            message = recorded["error"] if isinstance(recorded["error"], str) else recorded["error"]["message"]
+            if status == 502:
+                assert message not in error["message"]
+                assert got.headers["x-should-retry"] == "false"
+            elif cell.key not in TOO_LONG:
+                assert error["message"] == message
+            if status == 429:
+                assert int(got.headers["retry-after"]) > 0
 
 
 def test_the_number_of_cells_is_known() -> None:

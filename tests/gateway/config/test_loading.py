@@ -835,9 +835,9 @@ def test_each_unknown_key_is_a_line_and_the_known_ones_are_told_once_for_each_pl
     ]
 
 
-@pytest.mark.parametrize(("place", "key"), ADVICE, ids=lambda value: getattr(value, "__name__", value))
-def test_no_key_that_people_try_is_read(place, key):
-    assert key not in {field.name for field in attrs.fields(place)}, "it works now: take it out of unknown.py"
+def test_no_key_that_people_try_is_read():
+    read = [(place.__name__, key) for place, key in ADVICE if key in {field.name for field in attrs.fields(place)}]
+    assert not read, "they work now: take them out of unknown.py"
 
 
 @pytest.mark.parametrize("key", ["api-key", "apiKey", "API_KEY", "api_key"])
