@@ -126,7 +126,7 @@ def longest(target: Target, most: int | None) -> int:
     quirks = target.recipient.quirks
     if CODECS[target.api].wire.requires_limit:
         return quirks.default_max_tokens  # what is asked for in place of the client
-    return min(LONGEST_ANSWER, quirks.context_window or LONGEST_ANSWER)
+    return min(LONGEST_ANSWER, quirks.max_output or quirks.context_window or LONGEST_ANSWER)
 
 
 def reserved_output(

@@ -20,6 +20,7 @@ from gateway.commands.terminal import say
 from gateway.config.loading import Config
 from gateway.routing.plan import Candidate, Outage, Plan
 from gateway.routing.router import Explanation, Router
+from providers.neutral.quirks import Quirks
 from streams.errors import GatewayError
 from streams.events import UNAVAILABLE, Api, FailureReason
 
@@ -162,6 +163,7 @@ def _rows(
     yield "lane", LANES[found.lane].format(api=found.target.api)
     yield "url", f"POST {found.url}"
     yield from _heads("headers", (f"{name}: {value}" for name, value in _outgoing_headers(found)))
+    yield from _heads("model", _facts(found.target.recipient.quirks))
     yield from _heads("price", price_texts(plan))
     yield from _heads("limits", limit_texts(config, plan, key, None if ready is None else levels_of(ready.limits)))
     out = {place: outage for place, one in (running or {}).items() if (outage := one.outage) is not None}
@@ -169,6 +171,17 @@ def _rows(
         yield "if", ", ".join(f"{place}={reason}" for place, reason in failures.items())
     if failures or running is not None:
         yield from _rehearsed(rehearse(plan, failures, config, out))
+
+
+def _facts(quirks: Quirks) -> Iterator[str]:
+    """What is known of the model, and what of that would lead requests elsewhere."""
+    if quirks.context_window is not None:
+        longest = "" if quirks.max_output is None else f", answers of up to {quirks.max_output:,}"
+        yield f"a window of {quirks.context_window:,} tokens{longest}"
+    if quirks.can:
+        yield f"known to take or do: {', '.join(quirks.can)}"
+    if quirks.cannot:
+        yield f"known not to: {', '.join(quirks.cannot)}"
 
 
 def _heads(name: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -712,7 +712,8 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "asked_in_responses": Key(
             "Which clients' requests go to Responses, where the provider has that API. `with_tools`: what is "
             "translated anyway, and a Chat client's request with tools while the model thinks, which newer models of "
-            "OpenAI refuse in Chat. `always`: the model is in Responses alone. `speaks` comes first.",
+            "OpenAI refuse in Chat. `to_keep_reasoning`: the same, but only at the maker's own address. `always`: the "
+            "model is in Responses alone. `speaks` comes first.",
             "by the model",
         ),
         "stream_usage": Key("Chat: whether `stream_options` is known; else usage may stay unknown.", "`true`"),
@@ -825,12 +826,23 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         ),
         "context_window": Key(
             "Tokens of the context window, as the server has it. Of a name's several targets, one that is certainly "
-            "too small for a prompt is passed over.",
+            "too small for a prompt is passed over. See [models](models.md#facts).",
+            "by the model",
+        ),
+        "max_output": Key(
+            "The most tokens that an answer may have: told to clients in lists of models, and reserved where a budget "
+            "says `reserve: max`. No request's own limit is changed by it.",
+            "by the model",
+        ),
+        "can": Key(
+            "What lists of models say that it can do, of `images`, `pdf`, `audio`, `video`, `tools`, "
+            "`structured_output` and `reasoning`.",
             "by the model",
         ),
         "cannot": Key(
             "What the model or the server cannot do, of `images`, `pdf`, `tools`, `choices` (`n` above 1) and "
-            "`structured_output`: of a name's several targets, those that can are asked.",
+            "`structured_output`: of a name's several targets, those that can are asked. With `images` and nobody else "
+            "to ask, a request that has some is a 400. `[]` where it can do all, whatever is known of it.",
             "by the model",
         ),
     },

@@ -10,10 +10,11 @@ import attrs
 
 from gateway.config.allowances import CounterSettings, QueueSettings, RateLimits, RootLimit, SpendingBudget
 from gateway.config.document import Mistake
+from providers.catalog.model_facts import with_facts
 from providers.catalog.models import quirks_of
 from providers.catalog.prices import Price
 from providers.catalog.providers import Provider, Speaks
-from providers.neutral.quirks import Quirks
+from providers.neutral.quirks import Ability, Quirks
 from providers.neutral.seal import Issuer
 from streams.events import UNAVAILABLE, Api, FailureReason
 from streams.pipe import Timeouts
@@ -366,6 +367,10 @@ class ModelEntry:
             case _:
                 return spoken
 
+    def is_at_home(self, model: str) -> bool:
+        """True if ``model`` is asked at its maker's own service, and not at a server that is only like it."""
+        return self.provider.has(model) and (self.base_url is None or self.provider.base_url is None)
+
     def _spoken(self, client: Api) -> Api | None:
         """The API in which a client is served. One that the row does not name is served in its own where the provider
         has that, else in the provider's first."""
@@ -380,7 +385,19 @@ class ModelEntry:
     def quirks_of(self, model: str) -> Quirks:
         """The quirks of ``model`` (an id of the provider): the provider's row, what is known of the model laid
         over it, and the item's own over both."""
-        return attrs.evolve(quirks_of(self.provider.quirks, model), **self.quirks)
+        known = with_facts(quirks_of(self.provider.quirks, model), self.provider.id, model)
+        found = attrs.evolve(known, **self.quirks)
+        if found.asked_in_responses != "to_keep_reasoning":
+            return found
+        there = self.is_at_home(model)
+        return attrs.evolve(found, asked_in_responses="with_tools" if there else "by_responses_clients")
+
+    def never_takes(self, model: str) -> tuple[Ability, ...]:
+        """What ``model`` certainly cannot do: by the word of the item itself, or, of a model at its maker's own
+        service, by all that is known of it. Servers of one's own and routers may add what a model lacks."""
+        if "cannot" in self.quirks:
+            return tuple(self.quirks["cannot"])
+        return self.quirks_of(model).cannot if self.is_at_home(model) else ()
 
     def known_of(self, model: str) -> Quirks:
         """``quirks_of`` without what is only guessed of a provider that the catalogue does not know."""

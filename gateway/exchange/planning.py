@@ -23,7 +23,7 @@ from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare, prepare_wished
 from gateway.request.router_bodies import read_wishes
 from gateway.request.structure import Bounds
-from gateway.request.suitability import readers_first, suitable
+from gateway.request.suitability import readers_first, refuse_images, suitable
 from gateway.request.tools_in_chat import where_tools_are_taken
 from gateway.request.wishes import NO_WISHES, WISH_HEADERS, Wishes, with_members
 from gateway.routing.plan import Plan
@@ -57,7 +57,7 @@ class Planning:
             plan = attrs.evolve(plan, deadline=service.health.clock() + plan.retries.deadline)
         found = await recall(self._memory, incoming, plan.candidates, self._bounds())
         plan, incoming = plan.among(found.candidates), found.incoming
-        if len(plan.candidates) > 1:
+        if len(plan.candidates) > 1 or plan.candidates[0].target.recipient.quirks.cannot:
             plan = await offload(incoming.size, self._suited, plan, incoming)
         written = partial(prepare, incoming) if wishes is NO_WISHES else partial(prepare_wished, wishes, incoming)
         affinity = None
@@ -77,10 +77,13 @@ class Planning:
         return plan.among(ordered), affinity
 
     def _suited(self, plan: Plan, incoming: Incoming) -> Plan:
-        """The plan without the targets that cannot answer the request, as far as that is known."""
+        """The plan without the targets that cannot answer the request, as far as that is known. Raises ``GatewayError``
+        where certainly none of them can."""
         if kept_elsewhere(incoming):
             plan = narrow(plan, ONE_PLACE)
-        return plan.among(suitable(plan.candidates, incoming, self.context.asked))
+        kept = suitable(plan.candidates, incoming, self.context.asked)
+        refuse_images(kept, incoming)
+        return plan.among(kept)
 
     def _bounds(self) -> Bounds:
         limits = self.context.service.limits

@@ -19,6 +19,7 @@ from providers.apis import CODECS
 from providers.errors.rejected import BETA
 from providers.neutral.quirks import Ability
 from providers.neutral.seal import MARKS, sealed_by
+from streams.errors import invalid
 from streams.events import UNAVAILABLE
 
 _PIECE: Final = 2**16  # bytes of which the words are counted at once
@@ -33,6 +34,24 @@ def suitable(candidates: tuple[Candidate, ...], incoming: Incoming, asked: Clien
     if len(candidates) == 1:
         return candidates
     return _large_enough(_able(candidates, incoming), incoming, asked)
+
+
+def refuse_images(candidates: tuple[Candidate, ...], incoming: Incoming) -> None:
+    """Refuse a request with images that all of ``candidates`` certainly do not take, in words that say so: makers
+    answer with what they could not read (400 "unknown variant `image_url`").
+
+    Of images alone it is certain: a PDF is read for every model by routers and by us, tools and schemas are told in
+    words. Raises ``GatewayError``."""
+    if not all("images" in one.target.recipient.quirks.cannot for one in candidates):
+        return
+    if not all("images" in one.target.entry.never_takes(one.target.model) for one in candidates):
+        return
+    if _has_images(incoming):
+        names = ", ".join(dict.fromkeys(one.target.name for one in candidates))
+        raise invalid(
+            f"{names} takes no images, and the request has some: ask for a model that does, or leave them out "
+            "(if it does take them, its entry needs `quirks: {cannot: []}`)"
+        )
 
 
 def readers_first(candidates: tuple[Candidate, ...], incoming: Incoming) -> tuple[Candidate, ...]:

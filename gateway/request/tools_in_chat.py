@@ -1,8 +1,9 @@
-"""A Chat client's tools for a model that takes them beside reasoning in the Responses API alone.
+"""A Chat client's tools for a model that thinks between its calls in the Responses API alone.
 
 OpenAI's models from GPT-5.2 on answer 400 in Chat: "Function tools with reasoning_effort are not supported …, use
-/v1/responses" (openai/openai-openapi#541, BerriAI/litellm#34569, danny-avila/LibreChat#14355). Such a request is
-translated; every other one of the same client and model passes as it is.
+/v1/responses" (openai/openai-openapi#541, BerriAI/litellm#34569, danny-avila/LibreChat#14355), and those before them
+forget there what they thought before the last call (anomalyco/opencode#2480). Such a request is translated; every other
+one of the same client and model passes as it is.
 """
 
 import msgspec
@@ -13,7 +14,8 @@ from providers.catalog.sampling import takes_sampling
 
 
 def where_tools_are_taken(incoming: Incoming, target: Target) -> Target:
-    """``target``, or the same model asked in Responses, where only that API takes the request's tools."""
+    """``target``, or the same model asked in Responses, where that API alone takes the request's tools or keeps what is
+    thought between their calls."""
     if target.lane != "byte" or target.api != "chat":
         return target
     entry, quirks = target.entry, target.recipient.quirks

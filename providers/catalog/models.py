@@ -70,7 +70,13 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
                     "efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
     ("gpt-daybreak-*", {**_NEW_LIMIT, "sampling": "only_effort_none",
                         "efforts": ("none", "low", "medium", "high", "xhigh", "max")}),
-    # In Chat these refuse tools beside an effort, from 5.6 on beside the one that they take by themselves
+    # Chat gives no reasoning back: between the calls of one turn the model would think anew each time
+    # (https://developers.openai.com/api/docs/guides/responses-vs-chat-completions, anomalyco/opencode#2480).
+    ("o[1-9]*", {"asked_in_responses": "to_keep_reasoning"}),
+    ("o1-mini*", {"asked_in_responses": "by_responses_clients"}),
+    ("o1-preview*", {"asked_in_responses": "by_responses_clients"}),
+    ("gpt-5*", {"asked_in_responses": "to_keep_reasoning"}),
+    # And these refuse tools beside an effort there, from 5.6 on beside the one that they take by themselves
     # (openai/openai-openapi#541, BerriAI/litellm#34569, onyx-dot-app/onyx#15008).
     ("gpt-5.[2-9]*", {"asked_in_responses": "with_tools"}),
     ("gpt-[6-9]*", {"asked_in_responses": "with_tools"}),

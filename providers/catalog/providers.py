@@ -167,7 +167,7 @@ _ROWS = (
             "gpt-5", "gpt-5-mini", "gpt-5-nano", "o3", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini",
         ),
         families=OPENAI_FAMILIES, key_env="OPENAI_API_KEY", keeps_responses=True,
-        about="GPT-5.2 and later are asked in Responses for Messages clients and for tools, `…-codex` and `…-pro` "
+        about="Reasoning models are asked in Responses for Messages clients and for tools, `…-codex` and `…-pro` "
         "always: [speaks](configuration.md#speaks).",
     ),
     Provider(

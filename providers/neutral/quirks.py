@@ -12,6 +12,9 @@ Ability: TypeAlias = Literal["images", "pdf", "tools", "choices", "structured_ou
 """What a request may ask of a model beside text: to see images, to read PDFs, to call tools, to give several choices
 (``n`` above 1), to keep to a JSON Schema."""
 
+Skill: TypeAlias = Literal["images", "pdf", "audio", "video", "tools", "structured_output", "reasoning"]
+"""What lists of models say that one can do."""
+
 
 @attrs.frozen
 class Quirks:
@@ -30,10 +33,14 @@ class Quirks:
     developer_role: bool = True
     """Chat: false where role ``developer`` is refused; ``system`` is sent instead."""
 
-    asked_in_responses: Literal["by_responses_clients", "with_tools", "always"] = "by_responses_clients"
-    """Which clients' requests go to the Responses API, where the provider has it too: newer models of OpenAI refuse
-    tools beside reasoning in Chat (``with_tools``: what is translated anyway, and a Chat client's request that has
-    tools while the model thinks), some are in Responses alone (``always``). The ``speaks`` of an entry comes first."""
+    asked_in_responses: Literal["by_responses_clients", "to_keep_reasoning", "with_tools", "always"] = (
+        "by_responses_clients"
+    )
+    """Which clients' requests go to the Responses API, where the provider has it too: in Chat newer models of OpenAI
+    refuse tools beside reasoning (``with_tools``: what is translated anyway, and a Chat client's request that has tools
+    while the model thinks), some are in Responses alone (``always``). Older ones take both, but Chat forgets their
+    reasoning between calls (``to_keep_reasoning``: as ``with_tools`` at the maker's own address, where Responses
+    certainly is). The ``speaks`` of an entry comes first."""
 
     stream_usage: bool = True
     """Chat: false where ``stream_options`` is refused; usage is then unknown unless the server sends it unasked."""
@@ -104,6 +111,12 @@ class Quirks:
 
     context_window: int | None = None
     """Tokens of the model's context window, as its server has it; not known: no prompt is taken to be too long."""
+
+    max_output: int | None = None
+    """The most tokens that an answer may have; not known: none is taken to be too long."""
+
+    can: tuple[Skill, ...] = ()
+    """What the model is known to do, for lists of models. What stands in neither of both is not known."""
 
     cannot: tuple[Ability, ...] = ()
     """What the model or its server cannot do. Of a name's several targets those that can are asked; what is not listed

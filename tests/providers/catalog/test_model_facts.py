@@ -1,0 +1,94 @@
+"""Facts of models from the dated list: what they fill in, and what they never take away."""
+
+import json
+
+import pytest
+
+from providers.catalog.abilities import WINDOWS
+from providers.catalog.model_facts import FILE, LISTED_AS, NOTHING, facts_of, source, with_facts
+from providers.catalog.models import plain_name, quirks_of
+from providers.catalog.providers import CATALOG
+from providers.neutral.quirks import Quirks
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "window", "longest"),
+    [
+        ("openai", "gpt-5", 400_000, 128_000),
+        ("openai", "gpt-6.1-sol", 1_050_000, 128_000),
+        ("anthropic", "claude-sonnet-5-5", 1_000_000, 128_000),
+        ("anthropic", "claude-opus-4-5-20251101", 200_000, 64_000),
+        ("gemini", "gemini-3.8-flash", 1_048_576, 65_536),
+        ("amazon_bedrock", "us.anthropic.claude-opus-5-5-v1:0", 1_000_000, 128_000),
+        ("groq", "openai/gpt-oss-120b", 131_072, 65_536),
+        ("xai", "grok-4.7", 500_000, None),  # no limit but the window
+        ("vllm", "deepseek-v4-pro", 1_000_000, None),  # its maker's limit, and not this server's
+        ("vllm", "my-own", None, None),
+    ],
+)
+def test_windows_and_longest_answers(provider, model, window, longest):
+    facts = facts_of(provider, model)
+    assert (facts.window, facts.max_output) == (window, longest)
+
+
+def test_a_model_that_nobody_knows_keeps_its_quirks_as_they_are():
+    quirks = Quirks(context_window=5)
+    assert facts_of("openai", "x" * 10**6) is NOTHING
+    assert with_facts(quirks, "nobody", "my-own") is quirks
+
+
+def test_rows_kept_by_hand_and_the_configuration_come_before_the_list():
+    row = quirks_of(Quirks(), "claude-opus-4-1")
+    known = with_facts(row, "anthropic", "claude-opus-4-1")
+    assert (known.context_window, known.default_max_tokens) == (row.context_window, row.default_max_tokens)
+    said = with_facts(Quirks(context_window=7, max_output=3, default_max_tokens=2), "openai", "gpt-5")
+    assert (said.context_window, said.max_output, said.default_max_tokens) == (7, 3, 2)
+
+
+def test_what_a_row_says_no_to_is_not_listed_as_an_ability():
+    known = with_facts(Quirks(cannot=("images",)), "openai", "gpt-5")
+    assert "images" not in known.can
+    assert "tools" in known.can
+
+
+def test_a_request_without_a_limit_gets_one_that_the_model_gives():
+    assert with_facts(Quirks(), "deepseek", "deepseek-v4-pro").default_max_tokens == 64_000
+    assert with_facts(Quirks(), "openai", "gpt-4o").default_max_tokens == 16_384
+    assert with_facts(Quirks(), "vllm", "deepseek-v4-pro").default_max_tokens == 8192
+
+
+def test_the_list_takes_nothing_from_a_model_but_sight():
+    # What is out of date there must not cost anybody a good parameter (truefoundry/models#2122).
+    content = json.loads(FILE.read_bytes())
+    listed = {name: one for one, name in LISTED_AS.items()}
+    for provider, rows in content["providers"].items():
+        for model in rows:
+            assert set(facts_of(listed.get(provider, provider), model).cannot) <= {"images", "pdf"}, (provider, model)
+
+
+def test_rows_and_list_agree_on_windows_but_for_names_of_their_own():
+    """The rows know families, and next year's names: where both know a model of the great three, they say the same."""
+    differ = {"gemini-2.5-computer-use-preview-10-2025"}
+    content = json.loads(FILE.read_bytes())["providers"]
+    found = set()
+    for provider in ("openai", "anthropic", "gemini"):
+        for model in content[provider]:
+            row, facts = quirks_of(Quirks(), model).context_window, facts_of(provider, model)
+            if None not in (row, facts.window) and row != facts.window:
+                found.add(plain_name(model))
+    assert found <= differ
+    assert len(WINDOWS) > 50
+
+
+def test_well_known_models_of_the_great_three_have_a_longest_answer():
+    missing = [
+        model
+        for id in ("openai", "anthropic", "gemini")
+        for model in CATALOG[id].models
+        if with_facts(quirks_of(Quirks(), model), id, model).max_output is None
+    ]
+    assert missing == ["claude-fable-5-2", "gemini-4-argon"], "the list does not have them yet"
+
+
+def test_the_list_says_what_it_is_and_of_which_day():
+    assert source() == "litellm 1.109.1, 2026-11-22"
