@@ -6,7 +6,7 @@ know; it is reported in ``x-trigate-dropped`` and never lost in silence.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -54,7 +54,7 @@ class Fields:
         self._unread = dict.fromkeys(data)
 
     @classmethod
-    def of(cls, value: Any, at: str) -> "Fields":
+    def of(cls, value: Any, at: str) -> Self:
         return cls(expect(value, dict, at), at)
 
     def _take(self, name: str, kind: type[T]) -> T | None:
@@ -81,21 +81,21 @@ class Fields:
     def array(self, name: str) -> list[Any] | None:
         return self._take(name, list)
 
-    def object(self, name: str) -> "Fields | None":
+    def object(self, name: str) -> Self | None:
         value = self._take(name, dict)
-        return None if value is None else Fields(value, join(self.at, name))
+        return None if value is None else type(self)(value, self.path(name))
 
-    def objects(self, name: str) -> Iterator["Fields"]:
+    def objects(self, name: str) -> Iterator[Self]:
         """The elements of an array of objects, each with its path."""
-        at = join(self.at, name)
+        at = self.path(name)
         for i, value in enumerate(self._take(name, list) or ()):
-            yield Fields.of(value, join(at, i))
+            yield self.of(value, join(at, i))
 
     def need(self, name: str, kind: type[T]) -> T:
         """A member that must be there: ``need("role", str)``."""
         value = self._take(name, kind)
         if value is None:
-            at = join(self.at, name)
+            at = self.path(name)
             raise invalid(f"{at} is required", at)
         return value
 
