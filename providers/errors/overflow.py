@@ -39,6 +39,8 @@ _OWN_WORDS = re.compile(
     r"|input length and `max_tokens` exceed context limit: \d+ \+ \d+ > \d+"
 )
 
+_GOOGLE_WORDS = re.compile(r"input token count .{0,40}exceeds the maximum")
+
 # By what is found: `input` and `output` (what was asked for as the answer), their `total`, and the model's `limit`.
 _PATTERNS = tuple(
     re.compile(pattern.replace("#", r"\d[\d,]*"), re.IGNORECASE | re.DOTALL)
@@ -102,6 +104,18 @@ def in_anthropic_words(failed: ErrorInfo) -> ErrorInfo:
     return attrs.evolve(failed, message=_sentence(failed.message))
 
 
+def in_google_words(failed: ErrorInfo) -> ErrorInfo:
+    """``failed`` in the words of Google's API. Anything but an overflow stays as it is."""
+    if failed.code != CODE or _GOOGLE_WORDS.search(failed.message):
+        return failed
+    figures = _figures(failed.message)
+    prompt, limit = figures.get("input", figures.get("total")), figures.get("limit")
+    if prompt is None or limit is None:
+        return attrs.evolve(failed, message=f"The input token count exceeds the maximum: {failed.message}")
+    message = f"The input token count ({prompt}) exceeds the maximum number of tokens allowed ({limit})."
+    return attrs.evolve(failed, message=message)
+
+
 def has_anthropic_words(error: Mapping[str, Any]) -> bool:
     """True if Anthropic's clients understand the ``error`` of a provider as it is. What is no overflow is not
     judged."""
@@ -120,8 +134,7 @@ def _match(message: str) -> re.Match[str] | None:
 
 def _sentence(message: str) -> str:
     """Anthropic's sentence with the provider's figures; with its own words where it gives none, or none that agree."""
-    found = _match(message)
-    figures = {} if found is None else {name: int(text.replace(",", "")) for name, text in _given(found)}
+    figures = _figures(message)
     prompt, output, limit = figures.get("input"), figures.get("output", 0), figures.get("limit")
     if prompt is None and "total" in figures:
         prompt = figures["total"] - output
@@ -134,6 +147,12 @@ def _sentence(message: str) -> str:
                 "decrease input length or `max_tokens` and try again"
             )
     return message if message.startswith(_BEGINNING) else _BEGINNING + message
+
+
+def _figures(message: str) -> dict[str, int]:
+    """The numbers of tokens that ``message`` names."""
+    found = _match(message)
+    return {} if found is None else {name: int(text.replace(",", "")) for name, text in _given(found)}
 
 
 def _given(found: re.Match[str]) -> list[tuple[str, str]]:

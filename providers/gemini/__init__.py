@@ -1,10 +1,14 @@
 """Google Gemini: the codec of ``generateContent`` and ``streamGenerateContent``, both roles.
 
-A client's request is read in ``incoming``; a provider's is written in ``outgoing``: its messages in ``history``, of
-which ``turns`` are the model's, with what ``seals`` give back, and ``results`` the tools', ``media`` what is no text;
-its ``tools`` with their ``schemas``, its ``settings``. A client's own request is edited in ``adapting``. Streams are in
-``reader`` with ``reading`` and in ``writer``, whole answers in ``answer``, why they ``ends``, their token counts in
-``usage``, errors in ``failed``.
+A client's request is read in ``incoming``, its turns in ``contents`` and ``parts``, its tools in ``offered``, schemas
+in Google's words in ``declared``, both spellings of members in ``spellings``. A provider's is written in ``outgoing``:
+its messages in ``history``, of which ``turns`` are the model's, with what ``seals`` give back, and ``results`` the
+tools', ``media`` what is no text; its ``tools`` with their ``schemas``, its ``settings``. A client's own request is
+edited in ``adapting``.
+
+Streams are in ``reader`` with ``reading`` and in ``writer``, cut out of bytes in ``framing``; whole answers in
+``answer``, what both say to clients in ``said``, with signatures from ``sealing``; why they ``ends``, their token
+counts in ``usage``. Errors for clients are in ``errors``, those of providers in ``failed``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +18,9 @@ import msgspec
 
 from providers.gemini.adapting import adapt, restore, without_reasoning
 from providers.gemini.answer import write_answer
-from providers.gemini.failed import is_own_error, last_event, phrase_error, read_error, write_error
+from providers.gemini.errors import error_event, is_own_error, phrase_error, write_error
+from providers.gemini.failed import read_error
+from providers.gemini.framing import ARRAY, CRLF_SSE, KEEP_ALIVE
 from providers.gemini.incoming import read_count_request, read_request
 from providers.gemini.outgoing import write_count_request, write_request
 from providers.gemini.reader import GeminiReader
@@ -44,7 +50,10 @@ WIRE = WireApi(
     },
     model_member=None,
     stream_member=None,
+    framing=CRLF_SSE,
+    unless_asked=("alt=sse", ARRAY),
     words=StreamWords(error_member=True),
+    ping=KEEP_ALIVE,
     client_headers=("x-goog-api-client", "x-goog-user-project"),
 )
 
@@ -86,7 +95,7 @@ class Gemini:
         return write_answer(answer, reply)
 
     def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
-        return write_error(failed)
+        return write_error(failed, request_id)
 
     def read_error(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
         return read_error(status, body, headers)
@@ -101,7 +110,7 @@ class Gemini:
         return msgspec.json.encode({"totalTokens": tokens})
 
     def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
-        return last_event(failed)
+        return error_event(failed)
 
     def phrase_error(self, failed: ErrorInfo) -> ErrorInfo:
         return phrase_error(failed)

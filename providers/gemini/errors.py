@@ -1,0 +1,90 @@
+"""Errors for Gemini's clients, in the shape of Google's APIs.
+
+Source: ``google.rpc.Status`` and its details (AIP-193), ``APIError`` of the google-genai package.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from providers.errors.overflow import in_google_words
+from providers.gemini.framing import event
+from streams.events import ErrorInfo, ErrorKind
+
+STATUS_WORDS: Final[Mapping[ErrorKind, str]] = {
+    "invalid_request": "INVALID_ARGUMENT",
+    "authentication": "UNAUTHENTICATED",
+    "billing": "FAILED_PRECONDITION",
+    "permission": "PERMISSION_DENIED",
+    "not_found": "NOT_FOUND",
+    "too_large": "INVALID_ARGUMENT",
+    "rate_limited": "RESOURCE_EXHAUSTED",
+    "overloaded": "UNAVAILABLE",
+    "upstream": "INTERNAL",
+    "timeout": "DEADLINE_EXCEEDED",
+    "unsupported": "UNIMPLEMENTED",
+    "internal": "INTERNAL",
+}
+
+_TYPE: Final = "type.googleapis.com/google.rpc."
+
+
+def google_error(failed: ErrorInfo, request_id: str = "") -> dict[str, Any]:
+    """The ``error`` member. Where a client may try again, ``RetryInfo`` says when, which Gemini CLI looks for."""
+    error: dict[str, Any] = {
+        "code": failed.status, "message": failed.message, "status": STATUS_WORDS[failed.kind],
+    }  # fmt: skip
+    if details := _details(failed, request_id):
+        error["details"] = details
+    return error
+
+
+def _details(failed: ErrorInfo, request_id: str) -> list[Any]:
+    if isinstance(failed.details, list) and all(isinstance(one, dict) and "@type" in one for one in failed.details):
+        return failed.details  # the provider's own
+    details: list[Any] = []
+    if (wait := _seconds(failed)) is not None:
+        details.append({"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{wait}s"})
+    if failed.param:
+        violation = {"field": failed.param, "description": failed.message}
+        details.append({"@type": f"{_TYPE}BadRequest", "fieldViolations": [violation]})
+    if failed.code:
+        details.append({"@type": f"{_TYPE}ErrorInfo", "reason": failed.code.upper(), "domain": "trigate"})
+    if request_id:
+        details.append({"@type": f"{_TYPE}RequestInfo", "requestId": request_id})
+    return details
+
+
+def _seconds(failed: ErrorInfo) -> int | None:
+    told = dict(failed.headers).get("retry-after", "")
+    try:
+        wait = float(told)
+    except ValueError:
+        return None
+    return math.ceil(wait) if 0 <= wait < math.inf else None
+
+
+def write_error(failed: ErrorInfo, request_id: str) -> bytes:
+    """See ``Codec.write_error``."""
+    return msgspec.json.encode({"error": google_error(failed, request_id)})
+
+
+def error_event(failed: ErrorInfo) -> bytes:
+    """The end of a stream that failed: one event of two lines. Google's SDKs for JavaScript and Go take nothing but
+    bare JSON for an error, and an event with one for an empty piece of an answer; other clients read events alone. All
+    of those skip the line that is not theirs."""
+    data = event({"error": google_error(failed)})
+    return b"%b\r\n%b" % (data.removeprefix(b"data: ").rstrip(), data)
+
+
+def phrase_error(failed: ErrorInfo) -> ErrorInfo:
+    """See ``Codec.phrase_error``."""
+    return in_google_words(failed)
+
+
+def is_own_error(body: Mapping[str, Any]) -> bool:
+    """See ``Codec.is_own_error``."""
+    error = body.get("error")
+    return isinstance(error, dict) and isinstance(error.get("message"), str) and isinstance(error.get("status"), str)

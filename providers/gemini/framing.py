@@ -1,0 +1,180 @@
+"""Framings of Gemini's streams: server-sent events whose lines end with CR LF, and one JSON array for clients that do
+not ask for these.
+
+Google's own clients read neither comments nor ``event:`` lines: google-genai for Python takes every line without
+``data:`` for JSON, those for JavaScript never get past one, and the older of them not past an empty line either.
+A keep-alive is a piece of an answer in which nothing is said.
+"""
+
+import re
+from typing import Any, Final
+
+import attrs
+
+from streams import sse
+from streams.framing import EventTooLarge, EventUnfolds, Framing
+from streams.structure import ELEMENTS, holds_more
+
+_BEFORE: Final = b"data: "
+_END: Final = b"\r\n\r\n"
+_LINE_END: Final = re.compile(rb"\r\n|\r|\n")
+
+
+def event(value: Any) -> bytes:
+    """An event with ``value`` as its JSON data."""
+    return b"data: %b\r\n\r\n" % sse.dump(value)
+
+
+KEEP_ALIVE: Final = event({"candidates": [{"content": {"role": "model", "parts": [{"text": ""}]}, "index": 0}]})
+
+
+def parse(raw: bytes) -> tuple[str, bytes] | None:
+    """See ``streams.sse.parse``; the shape that nearly all events have is read without looking at lines."""
+    if raw.startswith(_BEFORE) and raw.endswith(_END) and raw.find(b"\r", 6, -4) < 0 and raw.find(b"\n", 6, -4) < 0:
+        return ("", raw[6:-4]) if len(raw) > 10 else None
+    return sse.parse(raw)
+
+
+def completed(rest: bytes) -> bytes:
+    """See ``streams.sse.completed``. The lines of an event have to end alike for some clients."""
+    whole = sse.completed(rest)
+    return whole.rstrip(b"\r\n") + _END if whole.strip() else whole
+
+
+class CrlfEvents:
+    """A writer of server-sent events whose lines end with CR LF."""
+
+    def event(self, name: str, data: bytes) -> bytes:
+        return b"".join(b"data: %b\r\n" % line for line in _LINE_END.split(data)) + b"\r\n"
+
+    def close(self) -> bytes:
+        return b""
+
+
+CRLF_SSE: Final = attrs.evolve(
+    sse.SSE,
+    parse=parse,
+    completed=completed,
+    writer=CrlfEvents,
+    comment=KEEP_ALIVE,
+    marks=(),
+    is_plain=lambda raw: True,
+)  # fmt: skip
+
+# One array
+
+
+_BRACKETS: Final = re.compile(rb'["{}\[\]]')
+_IN_STRING: Final = re.compile(rb'["\\]')
+_AROUND: Final = b" \t\r\n,"
+
+
+class ArraySplitter:
+    """Cuts a JSON array into its objects, each with what stands in front of it; the end of the array is a piece of its
+    own. An object without an array around it is one piece. Every byte is looked at once."""
+
+    def __init__(self, limit: int = 16 * 2**20) -> None:
+        self._limit = limit
+        self._held: list[bytes] = []
+        self._size = 0
+        self._depth = 0
+        self._base = 0  # the depth at which objects end: 1 in an array
+        self._in_string = False
+        self._escaped = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The objects that ``data`` completes. Raises ``EventTooLarge`` and ``EventUnfolds``."""
+        events: list[bytes] = []
+        start = at = 0
+        while at < len(data):
+            if self._in_string:
+                at = self._string(data, at)
+                continue
+            found = _BRACKETS.search(data, at)
+            if found is None:
+                break
+            at = found.end()
+            if self._bracket(found[0]):
+                events.append(self._whole(data[start:at]))
+                start = at
+        if start < len(data):
+            self._hold(data[start:])
+        return events
+
+    def close(self) -> bytes:
+        rest = b"".join(self._held)
+        self._held.clear()
+        self._size = 0
+        return rest
+
+    def _string(self, data: bytes, at: int) -> int:
+        """Where the string that is open, or the next look into it, begins again."""
+        if self._escaped:
+            self._escaped = False
+            return at + 1
+        found = _IN_STRING.search(data, at)
+        if found is None:
+            return len(data)
+        self._escaped = found[0] == b"\\"
+        self._in_string = self._escaped
+        return found.end()
+
+    def _bracket(self, mark: bytes) -> bool:
+        """Whether ``mark`` ends an object, or the array."""
+        if mark == b'"':
+            self._in_string = True
+        elif mark in b"{[":
+            self._base = 1 if self._depth == 0 and mark == b"[" else self._base
+            self._depth += 1
+        else:
+            self._depth = max(self._depth - 1, 0)
+            return self._depth == 0 or (mark == b"}" and self._depth == self._base)
+        return False
+
+    def _whole(self, last: bytes) -> bytes:
+        self._hold(last)
+        whole = self.close()
+        if len(whole) > ELEMENTS and holds_more(whole, ELEMENTS):
+            raise EventUnfolds
+        return whole
+
+    def _hold(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size > self._limit:
+            raise EventTooLarge
+        self._held.append(data)
+
+
+def parse_element(raw: bytes) -> tuple[str, bytes] | None:
+    """One piece of an array; ``None`` for its end."""
+    data = raw.lstrip(_AROUND + b"\xef\xbb\xbf").removeprefix(b"[").strip(_AROUND)
+    return ("", data) if data.startswith(b"{") else None
+
+
+def completed_element(rest: bytes) -> bytes:
+    """What is left is an end, or half of an object."""
+    return b""
+
+
+class ArrayElements:
+    """A writer of one JSON array, an event each element, sent as it comes."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def event(self, name: str, data: bytes) -> bytes:
+        before, self._begun = (b",\r\n" if self._begun else b"["), True
+        return before + data
+
+    def close(self) -> bytes:
+        return b"]" if self._begun else b"[]"
+
+
+ARRAY: Final = Framing(
+    media_type="application/json",
+    content_type="application/json; charset=UTF-8",
+    splitter=ArraySplitter,
+    parse=parse_element,
+    completed=completed_element,
+    writer=ArrayElements,
+)

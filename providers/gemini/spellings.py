@@ -1,0 +1,54 @@
+"""Members of a client's request in both spellings of Protocol Buffers' JSON: ``inlineData`` and ``inline_data``, also
+mixed in one request."""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, Self, TypeVar
+
+from providers.neutral.fields import Fields, expect, join
+
+T = TypeVar("T")
+
+_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+@lru_cache(maxsize=512)
+def snake(name: str) -> str:
+    """``name`` in the spelling with underscores."""
+    return _CAPITAL.sub("_", name).lower()
+
+
+def spelled(data: Any, name: str) -> str:
+    """``name`` as ``data`` spells it: as the API's reference does where both are there."""
+    return name if name in data or (other := snake(name)) not in data else other
+
+
+class GeminiFields(Fields):
+    """One JSON object of a request. Members are asked for by the name in the API's reference."""
+
+    __slots__ = ()
+
+    def _take(self, name: str, kind: type[T]) -> T | None:
+        return super()._take(spelled(self.data, name), kind)
+
+    def any(self, name: str) -> Any:
+        return super().any(spelled(self.data, name))
+
+    def path(self, name: str) -> str:
+        return super().path(spelled(self.data, name))
+
+    def word(self, name: str) -> str | None:
+        """One of an enumeration's words, in capitals; programs write them in small letters, too."""
+        found = self.string(name)
+        return None if found is None else found.upper()
+
+    def each(self, name: str) -> Iterator[Self]:
+        """The elements of an array of objects; an object in its place is the only one, as Google's own examples have
+        it."""
+        value, at = self.any(name), self.path(name)
+        if isinstance(value, dict):
+            yield type(self)(value, at)
+            return
+        for i, item in enumerate(expect([] if value is None else value, list, at)):
+            yield self.of(item, join(at, i))

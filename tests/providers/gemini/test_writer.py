@@ -1,0 +1,240 @@
+"""Gemini streams and whole answers, written from events."""
+
+import base64
+import json
+
+import pytest
+
+from providers.gemini import GEMINI
+from providers.neutral.request import ReasoningPart
+from providers.neutral.seal import Seal
+from streams.events import (
+    AnswerEnd,
+    AnswerStart,
+    BlockEnd,
+    Citation,
+    ErrorInfo,
+    Event,
+    NativeItem,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import fold
+from tests.support.gemini_wire import OURS, chunks, gemini_reply, parts, written
+
+THINKING = {"type": "thinking", "thinking": "Hm.", "signature": "EqQB"}
+CALL: list[Event] = [ToolCallStart(1, "call_1", "f"), ToolCallDelta(1, '{"a": '), ToolCallDelta(1, "1}"), BlockEnd(1)]
+THOUGHT: list[Event] = [ReasoningDelta(0, "Hm."), ReasoningState(0, "messages", THINKING), BlockEnd(0)]
+END: list[Event] = [Usage(input=10, cache_read=3, output=7, reasoning=2), AnswerEnd("stop", "end_turn")]
+TEXT: list[Event] = [TextDelta(1, "Hello"), BlockEnd(1)]
+
+
+def test_a_stream_is_pieces_of_one_answer():
+    out = written([AnswerStart("msg_1", "claude"), TextDelta(0, "He\u2028"), TextDelta(0, "llo"), BlockEnd(0), *END])
+    assert out.endswith(b"\r\n\r\n")
+    assert b"[DONE]" not in out
+    assert "\u2028".encode() not in out
+    found = chunks(out)
+    assert len({(chunk["modelVersion"], chunk["responseId"]) for chunk in found}) == 1
+    assert found[0]["modelVersion"] == "my-alias"
+    assert [chunk["candidates"][0]["content"] for chunk in found] == [
+        {"role": "model", "parts": [{"text": text}]} for text in ("He\u2028", "llo", "")
+    ]
+    assert [chunk["candidates"][0].get("finishReason") for chunk in found] == [None, None, "STOP"]
+    assert found[-1]["usageMetadata"] == {
+        "promptTokenCount": 13, "candidatesTokenCount": 5, "totalTokenCount": 20, "thoughtsTokenCount": 2,
+        "cachedContentTokenCount": 3,
+    }  # fmt: skip
+
+
+def test_a_whole_answer_says_what_its_stream_says():
+    events: list[Event] = [*THOUGHT, *CALL, TextDelta(2, "a"), TextDelta(2, "b"), BlockEnd(2), *END]
+    whole = json.loads(GEMINI.write_answer(fold(events), gemini_reply()))
+    streamed = chunks(written(events))
+    (candidate,) = whole["candidates"]
+    said = parts(written(events))
+    joined = [*said[:2], {"text": said[2]["text"] + said[3]["text"]}]
+    assert candidate["content"] == {"role": "model", "parts": joined}
+    assert (candidate["finishReason"], whole["usageMetadata"]) == ("STOP", streamed[-1]["usageMetadata"])
+
+
+def test_a_call_goes_out_whole_and_bears_the_seal():
+    """Clients read no pieces of arguments, and Gemini CLI sends back of a turn what is signed, but no thoughts."""
+    said = parts(written([*THOUGHT, *CALL, *END]))
+    assert said[0] == {"text": "Hm.", "thought": True}
+    assert said[1]["functionCall"] == {"id": "call_1", "name": "f", "args": {"a": 1}}
+    signature = said[1]["thoughtSignature"]
+    assert base64.b64encode(base64.b64decode(signature, validate=True)).decode() == signature, "bytes, and back"
+    history = {"contents": [{"role": "user", "parts": [{"text": "x"}]}, {"role": "model", "parts": said[1:]}]}
+    reasoning = GEMINI.read_request(history).messages[1].parts[0]
+    assert isinstance(reasoning, ReasoningPart)
+    assert reasoning.seal == Seal(OURS, "messages", THINKING)
+
+
+def test_a_seal_that_no_call_follows_has_a_part_of_its_own():
+    for events in ([*THOUGHT, *TEXT, *END], [*THOUGHT, *END]):
+        said = parts(written(events))
+        assert said[1].keys() == {"text", "thought", "thoughtSignature"}
+        assert (said[1]["text"], said[1]["thought"]) == ("", True)
+        whole = json.loads(GEMINI.write_answer(fold(events), gemini_reply()))
+        assert [part for part in whole["candidates"][0]["content"]["parts"] if part != {"text": ""}] == said
+
+
+def test_who_has_not_asked_for_thoughts_gets_the_seal_alone():
+    """Programs that join the texts of all parts would show them as the answer."""
+    said = parts(written([*THOUGHT, *CALL, *END], thoughts=False))
+    assert [part.keys() for part in said] == [{"functionCall", "thoughtSignature"}]
+
+
+def test_reasoning_whose_item_has_no_text_is_told_in_the_seal():
+    named = ReasoningState(0, "chat", {"field": "reasoning"})
+    events: list[Event] = [ReasoningDelta(0, "H"), ReasoningDelta(0, "m."), named, BlockEnd(0), *CALL, *END]
+    whole = json.loads(GEMINI.write_answer(fold(events), gemini_reply(thoughts=False)))
+    for said in (parts(written(events, thoughts=False)), whole["candidates"][0]["content"]["parts"]):
+        history = {"contents": [{"role": "model", "parts": said}]}
+        reasoning = GEMINI.read_request(history).messages[0].parts[0]
+        assert isinstance(reasoning, ReasoningPart)
+        assert (reasoning.text, reasoning.seal) == ("Hm.", Seal(OURS, "chat", {"field": "reasoning"}))
+
+
+def state(block: int, **item: object) -> list[Event]:
+    return [ReasoningState(block, "gemini", item), BlockEnd(block)]
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ([*state(0, part="functionCall", id="call_1", signature="czE="), *CALL],
+         [{"functionCall": {"id": "call_1", "name": "f", "args": {"a": 1}}, "thoughtSignature": "czE="}]),
+        ([*state(0, part="text", signature="czE="), *TEXT], [{"text": "Hello", "thoughtSignature": "czE="}]),
+        ([*TEXT, *state(2, part="text", signature="czE=", empty=True)],
+         [{"text": "Hello"}, {"text": "", "thoughtSignature": "czE="}]),
+        ([*TEXT, *state(2, part="text", signature="czE=")],
+         [{"text": "Hello"}, {"text": "", "thoughtSignature": "czE="}]),
+        ([*state(0, part="text", signature="czE="), *CALL],
+         [{"text": "", "thoughtSignature": "czE="}, {"functionCall": {"id": "call_1", "name": "f", "args": {"a": 1}}}]),
+        ([*state(0, part="toolCall", native={}), NativeItem(1, "gemini", "toolCall", {"toolCall": {}})],
+         [{"toolCall": {}}]),
+        ([NativeItem(0, "messages", "server_tool_use", {}), *TEXT], [{"text": "Hello"}]),
+    ],
+)  # fmt: skip
+def test_gemini_s_own_signatures_stand_on_parts_of_their_kind(events, said):
+    assert parts(written([*events, *END])) == said
+    whole = json.loads(GEMINI.write_answer(fold([*events, *END]), gemini_reply()))
+    assert whole["candidates"][0]["content"]["parts"] == said
+
+
+def test_a_signed_thought_is_signed():
+    events: list[Event] = [ReasoningDelta(0, "Hm."), *state(0, part="thought", signature="czE="), *TEXT, *END]
+    assert parts(written(events))[:2] == [
+        {"text": "Hm.", "thought": True}, {"text": "", "thought": True, "thoughtSignature": "czE="},
+    ]  # fmt: skip
+    whole = json.loads(GEMINI.write_answer(fold(events), gemini_reply()))
+    assert whole["candidates"][0]["content"]["parts"][0] == {"text": "Hm.", "thought": True, "thoughtSignature": "czE="}
+
+
+def test_calls_that_interleave_go_out_in_the_order_in_which_they_began():
+    events: list[Event] = [
+        ToolCallStart(0, "1", "f"), ToolCallStart(1, "2", "g"), ToolCallDelta(1, "{}"), BlockEnd(1), TextDelta(2, "x"),
+        BlockEnd(2), ToolCallDelta(0, '{"a":1}'), BlockEnd(0), *END,
+    ]  # fmt: skip
+    said = [part for part in parts(written(events)) if "functionCall" in part]
+    assert [part["functionCall"]["id"] for part in said] == ["1", "2"]
+
+
+def test_arguments_are_an_object_whatever_the_model_wrote():
+    for text, args in {"": {}, "null": {}, "[1": {"_raw": "[1"}, '{"a":1.0}': {"a": 1.0}}.items():
+        said = parts(written([ToolCallStart(0, "1", "f"), ToolCallDelta(0, text), BlockEnd(0), *END]))
+        assert said[0]["functionCall"]["args"] == args
+    said = parts(written([ToolCallStart(0, "1", "p", "custom"), ToolCallDelta(0, "*** x"), BlockEnd(0), *END]))
+    assert said[0]["functionCall"]["args"] == {"input": "*** x"}
+
+
+@pytest.mark.parametrize(
+    ("end", "word"),
+    [
+        (AnswerEnd("stop"), "STOP"), (AnswerEnd("tool_calls"), "STOP"), (AnswerEnd("length"), "MAX_TOKENS"),
+        (AnswerEnd("refusal", "refusal"), "SAFETY"), (AnswerEnd("refusal", "RECITATION"), "RECITATION"),
+        (AnswerEnd("context_exceeded"), "MAX_TOKENS"), (AnswerEnd("pause"), "STOP"),
+    ],
+)  # fmt: skip
+def test_why_an_answer_ended_is_said_in_the_apis_words(end, word):
+    assert chunks(written([*TEXT, end]))[-1]["candidates"][0]["finishReason"] == word
+
+
+def test_an_answer_of_nothing_is_whole():
+    """A client that looks into the first part of every answer finds one."""
+    found = chunks(written([AnswerEnd("stop")]))
+    assert found[0]["candidates"][0]["content"]["parts"] == [{"text": ""}]
+    whole = json.loads(GEMINI.write_answer(fold([AnswerEnd("stop")]), gemini_reply()))
+    assert whole["candidates"][0]["content"]["parts"] == [{"text": ""}]
+    assert whole["usageMetadata"]["promptTokenCount"] == 77, "an estimate, as nobody has counted"
+
+
+def test_refusals_log_probabilities_and_citations_have_their_places():
+    token = {"token": "Hi", "logprob": -0.5, "top_logprobs": [{"token": "Ho", "logprob": -2.0}]}
+    page = {"type": "url_citation", "url": "https://e.org", "title": "E"}
+    found = chunks(
+        written([TextDelta(0, "Hi", [token]), Citation(0, "chat", page), BlockEnd(0), RefusalDelta(1, "No."), *END])
+    )
+    first, second, last = [chunk["candidates"][0] for chunk in found]
+    assert first["logprobsResult"] == {
+        "chosenCandidates": [{"token": "Hi", "logProbability": -0.5}],
+        "topCandidates": [{"candidates": [{"token": "Ho", "logProbability": -2.0}]}],
+    }  # fmt: skip
+    assert second["content"]["parts"] == [{"text": "No."}]
+    assert last["groundingMetadata"] == {"groundingChunks": [{"web": {"uri": "https://e.org", "title": "E"}}]}
+
+
+def test_a_failure_is_the_last_event_in_both_forms_that_clients_know():
+    """Google's SDKs for JavaScript and Go take bare JSON for an error and nothing else, other clients an event."""
+    failed = ErrorInfo("overloaded", "busy", headers=(("retry-after", "34.4"),))
+    out = written([*TEXT, failed, AnswerEnd("stop"), TextDelta(3, "x")])
+    event = out.split(b"\r\n\r\n")[-2]
+    bare, data = event.split(b"\r\n")
+    assert json.loads(bare) == json.loads(data.removeprefix(b"data: "))
+    assert json.loads(bare)["error"] == {
+        "code": 503, "message": "busy", "status": "UNAVAILABLE",
+        "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "35s"}],
+    }  # fmt: skip
+    assert GEMINI.last_event(failed, AnswerStart(), 3) == event + b"\r\n\r\n"
+    parsed = GEMINI.wire.framing.parse(event + b"\r\n\r\n")
+    assert parsed == ("", bare), "one event to whoever reads events"
+
+
+def test_errors_are_in_the_shape_of_google_s_apis():
+    failed = ErrorInfo("invalid_request", "contents is required", param="contents", code="missing")
+    error = json.loads(GEMINI.write_error(failed, "req_1"))["error"]
+    assert (error["code"], error["status"], error["message"]) == (400, "INVALID_ARGUMENT", "contents is required")
+    assert [detail["@type"].rpartition(".")[2] for detail in error["details"]] == [
+        "BadRequest",
+        "ErrorInfo",
+        "RequestInfo",
+    ]
+    assert error["details"][0]["fieldViolations"][0]["field"] == "contents"
+    assert error["details"][-1]["requestId"] == "req_1"
+    assert GEMINI.is_own_error({"error": error})
+    assert not GEMINI.is_own_error({"error": {"message": "x", "type": "y"}})
+
+
+def test_a_conversation_that_is_too_long_is_said_in_google_s_words():
+    failed = ErrorInfo(
+        "invalid_request", "prompt is too long: 200 tokens > 100 maximum", code="context_length_exceeded"
+    )
+    phrased = GEMINI.phrase_error(failed)
+    assert phrased.message == "The input token count (200) exceeds the maximum number of tokens allowed (100)."
+    assert GEMINI.phrase_error(phrased) == phrased
+    assert GEMINI.phrase_error(ErrorInfo("invalid_request", "no")).message == "no"
+    wordless = GEMINI.phrase_error(ErrorInfo("invalid_request", "too long", code="context_length_exceeded"))
+    assert GEMINI.phrase_error(wordless) == wordless
+
+
+def test_a_keep_alive_says_nothing():
+    ping = GEMINI.writer(gemini_reply()).ping()
+    assert ping == GEMINI.wire.framing.comment == GEMINI.wire.ping
+    assert parts(ping) == []
