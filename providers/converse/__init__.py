@@ -1,8 +1,10 @@
 """Amazon Bedrock Converse: the codec of ``Converse`` and ``ConverseStream``, both roles.
 
-A client's request is read in ``incoming``; a provider's is written in ``outgoing``; a client's own request is edited in
-``adapting``. Streams are in ``reader`` with ``reading`` and in ``writer``, whole answers in ``answer``, errors in
-``failed``."""
+A client's request is read in ``incoming``, its blocks in ``content``, what families of models take in ``additional``;
+a provider's is written in ``outgoing``; a client's own request is edited in ``adapting``. Streams are in ``reader``
+with ``reading`` and in ``writer``, whole answers in ``answer``, errors of providers in ``failures``, those for clients
+in ``failed``. Words of both roles are in ``ends``, ``usage`` and ``wording``.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,13 +13,13 @@ import msgspec
 
 from providers.converse.adapting import adapt, restore, without_reasoning
 from providers.converse.answer import write_answer
-from providers.converse.failed import is_own_error, last_event, phrase_error, write_error
+from providers.converse.failed import error_headers, is_own_error, last_event, phrase_error, write_error
 from providers.converse.failures import read_error
 from providers.converse.incoming import read_count_request, read_request
 from providers.converse.outgoing import write_count_request, write_request
 from providers.converse.reader import ConverseReader
 from providers.converse.reading import read_answer
-from providers.converse.writer import ConverseWriter
+from providers.converse.writer import PING, ConverseWriter
 from providers.neutral.bounds import ANSWER
 from providers.neutral.codec import Outgoing, Reader, Recipient, Reply, Writer
 from providers.neutral.draft import Draft
@@ -34,7 +36,7 @@ WIRE = WireApi(
     "converse",
     "bedrock_converse",
     "/model/{model}",
-    Conversation("messages"),
+    Conversation("messages", optional=True),  # that of a stored prompt, or a count of tokens, has another place
     root="",
     operations={
         "answer": OperationPath("/converse", "/converse-stream"),
@@ -44,6 +46,8 @@ WIRE = WireApi(
     stream_member=None,
     framing=EVENT_STREAM,
     words=StreamWords(ends=frozenset(("metadata",)), error_names=frozenset((EXCEPTION, ERROR))),
+    ping=PING,
+    error_headers=error_headers,
     id_headers=("x-request-id", "x-amzn-requestid"),
     charges_cache_writes=True,
 )

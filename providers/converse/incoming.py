@@ -1,16 +1,200 @@
-"""A client's request, read."""
+"""A client's Converse request read into a ``Request``.
 
-from collections.abc import Mapping
-from typing import Any
+Source: the shapes of ``ConverseRequest``, ``ConverseStreamRequest`` and ``CountTokensRequest`` in Amazon's service
+model ``bedrock-runtime`` (2023-09-30), and what boto3 sends. Only translated requests come here.
+"""
 
-from providers.neutral.request import Request
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from providers.converse.additional import read_additional, read_effort
+from providers.converse.content import CACHE_MARK, MESSAGE, SYSTEM, cache_mark, read_blocks
+from providers.converse.ends import STOP_SEQUENCE
+from providers.neutral.fields import Drops, Fields, join
+from providers.neutral.parameters import read_parameters
+from providers.neutral.request import (
+    Format,
+    Message,
+    NativeTool,
+    Parameter,
+    Request,
+    Role,
+    Tool,
+    ToolChoice,
+)
+from streams.errors import invalid
+from streams.surrogates import NOT_JSON
+
+OWN_FIELDS: Final = (
+    "guardrailConfig", "additionalModelRequestFields", "additionalModelResponseFieldPaths", "promptVariables",
+    "requestMetadata", "performanceConfig", "serviceTier", "outputConfig",
+)  # fmt: skip
+"""Members of a request beside the conversation: a provider of this API gets them back as they were."""
+
+_ROLES: Final[Mapping[str, Role]] = {"user": "user", "assistant": "assistant", "system": "system"}
+_CHOICES: Final[Mapping[str, Any]] = {"auto": "auto", "any": "required", "tool": "tool"}
+_REQUIRED: Final = {"guardrailConfig": "guardrail", "promptVariables": "prompt_variables"}
 
 
 def read_request(body: Mapping[str, Any]) -> Request:
-    """See ``Codec.read_request``."""
-    raise NotImplementedError
+    """``body`` in neutral words; its model and whether it streams stand in the path. Raises ``GatewayError`` (400, with
+    ``param``) for what the API does not allow."""
+    return _read(Fields(body))
 
 
 def read_count_request(body: Mapping[str, Any]) -> Request:
-    """See ``Codec.read_count``."""
-    raise NotImplementedError
+    """``body`` of ``CountTokens``. Raises as ``read_request`` does."""
+    fields = Fields(body)
+    counted = Fields.of(fields.need("input", dict), "input")
+    converse = counted.object("converse")
+    if converse is None:
+        raise invalid("input.converse is required: the body of an InvokeModel request is not counted", "input.converse")
+    return attrs.evolve(_read(converse), source=body)
+
+
+def _read(fields: Fields) -> Request:
+    drops = Drops()
+    messages = (*_read_system(fields, drops), *_read_messages(fields, drops))
+    tools, choice = _read_tools(fields, drops)
+    parameters = _read_settings(fields, drops)
+    format, effort = _read_output(fields, drops)
+    reasoning = None
+    if (additional := fields.object("additionalModelRequestFields")) is not None:
+        reasoning = read_additional(additional, parameters, drops)
+    if effort is not None:
+        reasoning = read_effort(reasoning, effort)
+    _ask_back(fields, drops)
+    drops.rest(fields)
+    return Request(
+        "converse", "", messages, tools=tools, tool_choice=choice, reasoning=reasoning, format=format,
+        parameters=parameters, source=fields.data, dropped=drops.paths(),
+    )  # fmt: skip
+
+
+# Messages
+
+
+def _read_system(fields: Fields, drops: Drops) -> Iterator[Message]:
+    blocks = fields.array("system")
+    parts = read_blocks(blocks, fields.path("system"), SYSTEM, drops) if blocks else []
+    if parts:
+        yield Message("system", tuple(parts), fields.path("system"))
+
+
+def _read_messages(fields: Fields, drops: Drops) -> Iterator[Message]:
+    at = fields.path("messages")
+    if not fields.need("messages", list):
+        raise invalid(f"{at} must hold at least one message", at)
+    for message in fields.objects("messages"):
+        role = message.need("role", str)
+        if role not in _ROLES:
+            at = message.path("role")
+            raise invalid(f'{at} must be user, assistant or system, not "{role}"', at)
+        parts = read_blocks(message.need("content", list), message.path("content"), MESSAGE, drops)
+        drops.rest(message)
+        yield Message(_ROLES[role], tuple(parts), message.at)
+
+
+# Tools
+
+
+def _read_tools(fields: Fields, drops: Drops) -> tuple[tuple[Tool | NativeTool, ...], ToolChoice | None]:
+    config = fields.object("toolConfig")
+    if config is None:
+        return (), None
+    tools: list[Tool | NativeTool] = []
+    for item in config.objects("tools"):
+        _read_tool(item, tools, drops)
+    choice = _read_choice(config, drops)
+    drops.rest(config)
+    return tuple(tools), choice
+
+
+def _read_tool(item: Fields, tools: list[Tool | NativeTool], drops: Drops) -> None:
+    if (spec := item.object("toolSpec")) is not None:
+        schema = spec.object("inputSchema")
+        json = None if schema is None else schema.any("json")
+        name, about, strict = spec.need("name", str), spec.string("description"), spec.boolean("strict")
+        tools.append(Tool(name, about, json, strict=strict, at=item.at))
+        drops.rest(spec)
+    elif (point := item.object("cachePoint")) is not None:
+        last = tools[-1] if tools else None
+        if isinstance(last, Tool):
+            tools[-1] = attrs.evolve(last, marks={**last.marks, CACHE_MARK: cache_mark(point)})
+        else:
+            drops.add(point.at)
+    else:
+        kind = next(iter(item.data), "")
+        item.ignore(*item.data)
+        tools.append(NativeTool("converse", kind, item.data, item.at))
+    drops.rest(item)
+
+
+def _read_choice(config: Fields, drops: Drops) -> ToolChoice | None:
+    choice = config.object("toolChoice")
+    if choice is None:
+        return None
+    for kind, mode in _CHOICES.items():
+        if (chosen := choice.object(kind)) is not None:
+            name = chosen.need("name", str) if kind == "tool" else None
+            drops.rest(chosen)
+            drops.rest(choice)
+            return ToolChoice(mode, name, at=choice.at)
+    raise invalid(f"{choice.at} must have one of the members auto, any and tool", choice.at)
+
+
+# Settings
+
+
+def _read_settings(fields: Fields, drops: Drops) -> dict[str, Parameter]:
+    parameters: dict[str, Parameter] = {}
+    if (inference := fields.object("inferenceConfig")) is not None:
+        parameters = read_parameters(inference, "converse")
+        drops.rest(inference)
+    if (tier := fields.object("serviceTier")) is not None:
+        parameters["service_tier"] = Parameter(tier.need("type", str), tier.path("type"))
+        drops.rest(tier)
+    for name, neutral in _REQUIRED.items():
+        if found := fields.object(name):
+            parameters[neutral] = Parameter(found.data, found.at)
+    return parameters
+
+
+def _read_output(fields: Fields, drops: Drops) -> tuple[Format | None, str | None]:
+    """The schema of the answer, and how much effort it is worth."""
+    config = fields.object("outputConfig")
+    if config is None:
+        return None, None
+    effort, text = config.string("effort"), config.object("textFormat")
+    drops.rest(config)
+    return (None if text is None else _read_format(text, drops)), effort or None
+
+
+def _read_format(text: Fields, drops: Drops) -> Format:
+    if (kind := text.need("type", str)) != "json_schema":
+        at = text.path("type")
+        raise invalid(f'{at} must be json_schema, not "{kind}"', at)
+    structure = Fields.of(text.need("structure", dict), text.path("structure"))
+    definition = Fields.of(structure.need("jsonSchema", dict), structure.path("jsonSchema"))
+    at = definition.path("schema")
+    try:
+        schema = msgspec.json.decode(definition.need("schema", str))
+    except NOT_JSON:
+        raise invalid(f"{at} must be a JSON schema, as text", at) from None
+    format = Format(
+        "json_schema", definition.string("name"), schema, description=definition.string("description"), at=text.at
+    )
+    for read in (definition, structure, text):
+        drops.rest(read)
+    return format
+
+
+def _ask_back(fields: Fields, drops: Drops) -> None:
+    """What the client wants to have told of an answer beside what all answers have."""
+    name = "additionalModelResponseFieldPaths"
+    for i, path in enumerate(fields.array(name) or ()):
+        if path != STOP_SEQUENCE:
+            drops.add(join(fields.path(name), i))

@@ -1,17 +1,195 @@
-"""A client's stream, written."""
+"""A Converse client's stream, written.
 
+Grammar: ``messageStart (block)* messageStop metadata``, each a frame, with ``block = contentBlockStart?
+contentBlockDelta* contentBlockStop``, one block at a time, numbered from 0; texts and reasoning have no start. A
+failure is the frame of an exception and the end. Source: ``ConverseStreamOutput`` of Amazon's service model, and what
+Bedrock sends.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, assert_never
+
+import msgspec
+
+from providers.converse.failed import last_event
+from providers.converse.usage import write_usage
+from providers.converse.wording import NOT_MEASURED, signature, tool_use_id, wordless, write_end
+from providers.neutral.arguments import call_input
+from providers.neutral.block_order import BlockEvent, BlockOrder
 from providers.neutral.codec import Reply
-from streams.events import Event
+from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
+from streams import event_stream
+from streams.events import (
+    AnswerEnd,
+    AnswerStart,
+    BlockEnd,
+    Citation,
+    ErrorInfo,
+    Event,
+    NativeItem,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    ToolKind,
+    Usage,
+)
+
+PING: Final = event_stream.event("ping", b"{}")
+"""A keep-alive: SDKs skip frames of events that their service model does not have."""
+
+
+def _frame(name: str, value: Mapping[str, Any]) -> bytes:
+    return event_stream.event(name, msgspec.json.encode(value))
 
 
 class ConverseWriter:
-    """See ``providers.neutral.codec.Writer``."""
+    """A ``Writer`` of the Converse API. Blocks go out strictly one after the other."""
 
     def __init__(self, reply: Reply) -> None:
-        self._reply = reply
+        self._asked, self._issuer = reply.request, reply.issuer
+        self._usage = Usage(input=reply.input_estimate)
+        self._order = BlockOrder()
+        self._index = 0
+        self._said = False  # something of the block with that index
+        self._reasoning: ReasoningState | None = None
+        self._gathered: list[str] | None = None  # arguments that cannot go out before all of them are known
+        self._kind: ToolKind = "function"  # of the call that they are of
+        self._stage: AnswerStage = WAITING
+        self._called = False
 
     def send(self, event: Event) -> bytes:
-        raise NotImplementedError
+        if self._said and isinstance(event, TextDelta) and event.block == self._order.open:
+            return self._delta({"text": event.text})
+        if self._stage is ENDED:
+            return b""
+        match event:
+            case AnswerStart():
+                return b""
+            case Usage():
+                self._usage = event
+                return b""
+            case AnswerEnd():
+                return self._end(event)
+            case ErrorInfo():
+                self._stage = ENDED
+                return last_event(event)
+            case _:
+                written = b"".join(map(self._write, self._order.take(event)))
+                return self._begin() + written if written else b""
 
     def ping(self) -> bytes:
-        raise NotImplementedError
+        return b"" if self._stage is ENDED else PING
+
+    def _begin(self) -> bytes:
+        if self._stage is not WAITING:
+            return b""
+        self._stage = ANSWERING
+        return _frame("messageStart", {"role": "assistant"})
+
+    def _end(self, event: AnswerEnd) -> bytes:
+        left = b"".join(map(self._write, self._order.close()))
+        begun = self._begin()
+        self._stage = ENDED
+        stop = _frame("messageStop", write_end(event, self._called, self._asked))
+        metadata = _frame("metadata", {"usage": write_usage(self._usage), "metrics": NOT_MEASURED})
+        return b"".join((begun, left, stop, metadata))
+
+    # Blocks
+
+    def _write(self, event: BlockEvent) -> bytes:
+        match event:
+            case TextDelta(text=text) | RefusalDelta(text=text):
+                return self._delta({"text": text})
+            case ReasoningDelta(text=text):
+                return self._delta({"reasoningContent": {"text": text}})
+            case ReasoningState():
+                return self._sealed(event)
+            case ToolCallStart():
+                return self._call(event)
+            case ToolCallDelta(text=text):
+                return self._input(text)
+            case Citation(api=api, item=item):
+                return self._delta({"citation": item}) if api == "converse" else b""
+            case NativeItem(api=api, item=item):
+                return self._native(item) if api == "converse" and isinstance(item, dict) else b""
+            case BlockEnd():
+                return self._block_end()
+            case _:
+                assert_never(event)
+
+    def _delta(self, delta: Mapping[str, Any]) -> bytes:
+        self._said = True
+        return _frame("contentBlockDelta", {"contentBlockIndex": self._index, "delta": delta})
+
+    def _start(self, start: Mapping[str, Any]) -> bytes:
+        self._said = True
+        return _frame("contentBlockStart", {"contentBlockIndex": self._index, "start": start})
+
+    def _sealed(self, event: ReasoningState) -> bytes:
+        if self._said:  # after its text; the signature is the last delta of the block
+            self._reasoning = event
+            return b""
+        item = wordless(self._issuer, event)
+        hidden = item.get("redactedContent")
+        if isinstance(hidden, str):
+            return self._delta({"reasoningContent": {"redactedContent": hidden}})
+        self._reasoning = event
+        return b""
+
+    def _call(self, event: ToolCallStart) -> bytes:
+        self._called = True
+        self._gathered, self._kind = [], event.kind
+        return self._start({"toolUse": {"toolUseId": tool_use_id(event.id), "name": event.name}})
+
+    def _input(self, text: str) -> bytes:
+        if self._gathered is not None:
+            text = self._gather(text)
+        return self._delta({"toolUse": {"input": text}}) if text else b""
+
+    def _gather(self, text: str) -> str:
+        """The part of ``text`` that may go out: an object from its brace on. All else (free text, ``null``) becomes an
+        object once it is whole."""
+        assert self._gathered is not None
+        if not self._gathered and self._kind == "function":
+            text = text.lstrip()
+            if text.startswith("{"):
+                self._gathered = None
+                return text
+        if text:
+            self._gathered.append(text)
+        return ""
+
+    def _native(self, item: Mapping[str, Any]) -> bytes:
+        """A call of a tool that ran at Amazon, or its result."""
+        begun = b""
+        for kind, inner in item.items():
+            if kind == "toolUse" and isinstance(inner, dict):
+                begun = self._start({kind: {name: value for name, value in inner.items() if name != "input"}})
+                begun += self._delta({kind: {"input": msgspec.json.encode(inner.get("input", {})).decode()}})
+            elif kind == "toolResult" and isinstance(inner, dict):
+                begun = self._start({kind: {name: value for name, value in inner.items() if name != "content"}})
+                begun += self._delta({kind: inner.get("content", [])})
+        return begun + self._stop()
+
+    def _block_end(self) -> bytes:
+        last = b""
+        if self._reasoning is not None:
+            if (signed := signature(self._issuer, self._reasoning)) is not None:
+                last = self._delta({"reasoningContent": {"signature": signed}})
+            self._reasoning = None
+        elif self._gathered is not None:
+            value = call_input("".join(self._gathered), self._kind)
+            last = self._delta({"toolUse": {"input": msgspec.json.encode(value).decode()}})
+        self._gathered = None
+        return last + self._stop()
+
+    def _stop(self) -> bytes:
+        if not self._said:  # a citation of nothing, a state that says nothing
+            return b""
+        stopped = _frame("contentBlockStop", {"contentBlockIndex": self._index})
+        self._index += 1
+        self._said = False
+        return stopped

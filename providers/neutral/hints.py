@@ -36,6 +36,10 @@ HINTS = (
     "*.defer_loading",  # when a tool is loaded
     "anthropic-beta",
     "anthropic-beta.*",
+    "additionalModelRequestFields.anthropic_beta",
+    "additionalModelResponseFieldPaths[]",  # what is told beside the answer
+    "requestMetadata",
+    "performanceConfig",
     "system",
     "system[]",  # Claude Code's billing line (anthropics/claude-code#68900)
 )
@@ -60,6 +64,10 @@ WORDS = {
     "messages[].name": "the speaker's name",
     "*.defer_loading": "when a tool is loaded",
     "anthropic-beta*": "a beta of Anthropic's",
+    "additionalModelRequestFields.anthropic_beta": "a beta of Anthropic's",
+    "additionalModelResponseFieldPaths*": "what is told beside the answer",
+    "requestMetadata": "the client's own notes",
+    "performanceConfig": "how fast it is worked on",
     "system": "billing line",
     "system[]": "billing line",
 }

@@ -71,6 +71,8 @@ ROWS: tuple[Row, ...] = (
     Row("truncation", str, "", "", "truncation", default="disabled"),
     Row("max_tool_calls", int, "", "", "max_tool_calls"),
     Row("context_management", list, "", "", "context_management"),
+    Row("guardrail", dict, must=True),  # Converse: guardrailConfig. An answer that nobody looks over is another answer
+    Row("prompt_variables", dict, must=True),  # Converse: promptVariables
 )
 
 BY_NAME: Mapping[str, Row] = {row.name: row for row in ROWS}

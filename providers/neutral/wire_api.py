@@ -4,12 +4,12 @@ A path, a header, the name of an event: whatever differs between two APIs and is
 of the gateway asks which API it has before it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from streams.events import Api
+from streams.events import Api, ErrorInfo
 from streams.framing import Framing
 from streams.sse import DONE, SSE, is_malformed
 from streams.surrogates import NOT_JSON, any_json
@@ -122,7 +122,8 @@ class WireApi:
     ``long_context_beta`` such a name. ``id_headers`` are the names under which its clients look for the id of a
     request.
 
-    **Errors.** ``own_statuses`` are statuses beside those of HTTP that its clients know.
+    **Errors.** ``own_statuses`` are statuses beside those of HTTP that its clients know; ``error_headers(failed)`` are
+    those headers of an error response in which its clients look for what it is.
     """
 
     name: Api
@@ -149,6 +150,7 @@ class WireApi:
     long_context_beta: str | None = None
     id_headers: tuple[str, ...] = ("x-request-id",)
     own_statuses: frozenset[int] = frozenset()
+    error_headers: Callable[[ErrorInfo], tuple[tuple[str, str], ...]] = lambda failed: ()
 
     def suffix(self, operation: Operation = "answer", streamed: bool = False) -> str:
         """The end of the path of ``operation``, behind ``path``. Raises ``KeyError`` if the API has no such

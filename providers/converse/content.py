@@ -1,0 +1,264 @@
+"""Content blocks of a client's Converse request, read: a function for each kind of block, in tables by the member that
+says the kind."""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+import attrs
+import msgspec
+
+from providers.neutral.fields import Drops, Fields, expect, join
+from providers.neutral.request import (
+    NO_MARKS,
+    AudioPart,
+    FilePart,
+    ImagePart,
+    MediaSource,
+    NativePart,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from providers.neutral.seal import is_sealed, unseal
+from streams.errors import invalid
+
+CACHE_MARK: Final = "cache_control"
+"""The mark of the last part of a cached prefix, in the words that most APIs have for it."""
+
+_TYPES: Final = {
+    "pdf": "application/pdf",
+    "csv": "text/csv",
+    "doc": "application/msword",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "xls": "application/vnd.ms-excel",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "html": "text/html",
+    "txt": "text/plain",
+    "md": "text/markdown",
+    "three_gp": "video/3gpp",
+}
+"""Media types by the API's words for formats; those of images and videos are called the same."""
+
+_MARKED: Final = (TextPart, ImagePart, FilePart, AudioPart, ToolCallPart, ToolResultPart)
+
+_ReadBlock: TypeAlias = Callable[[Any, str, Drops], Iterator[Part]]
+
+
+def cache_mark(point: Fields) -> Mapping[str, Any]:
+    """The mark that a ``cachePoint`` means. It is a block of its own, behind what is cached."""
+    ttl = point.string("ttl")
+    return {"type": "ephemeral", **({"ttl": ttl} if ttl else {})}
+
+
+def read_blocks(value: Any, at: str, known: Mapping[str, _ReadBlock], drops: Drops) -> list[Part]:
+    """The parts in the blocks of ``value``. A block is an object with one member, by whose name it is ``known``."""
+    parts: list[Part] = []
+    for i, item in enumerate(expect(value, list, at)):
+        place = join(at, i)
+        for kind, inner in expect(item, dict, place).items():
+            if inner is None:
+                continue
+            if kind == "cachePoint":
+                _mark_last(parts, Fields.of(inner, join(place, kind)), drops)
+            elif (read := known.get(kind)) is not None:
+                parts.extend(read(inner, place, drops))
+            else:  # what is not known yet: whole, for its own API
+                parts.append(NativePart("converse", kind, item, join(place, kind)))
+    return parts
+
+
+def _mark_last(parts: list[Part], point: Fields, drops: Drops) -> None:
+    last = parts[-1] if parts else None
+    if isinstance(last, _MARKED):
+        parts[-1] = attrs.evolve(last, marks={**last.marks, CACHE_MARK: cache_mark(point)})
+    else:
+        drops.add(point.at)
+
+
+def _text(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+    yield TextPart(expect(value, str, join(at, "text")), at)
+
+
+# Media
+
+
+def _image(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+    fields = Fields.of(value, join(at, "image"))
+    format, source = fields.string("format"), _source(fields)
+    fields.ignore("error")
+    drops.rest(fields)
+    yield ImagePart(_media(source, format and f"image/{format}", drops), at=at)
+
+
+def _document(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+    fields = Fields.of(value, join(at, "document"))
+    format, source = fields.string("format") or "", _source(fields)
+    media_type = _TYPES.get(format, "application/pdf")
+    name = fields.string("name")
+    title = f"{name}.{format}" if name and format and not name.endswith("." + format) else name
+    marks = {mark: found for mark in ("citations", "context") if (found := fields.any(mark)) is not None}
+    drops.rest(fields)
+    yield FilePart(_document_source(source, media_type, drops), title, at, marks or NO_MARKS)
+
+
+def _document_source(source: Fields, media_type: str, drops: Drops) -> MediaSource:
+    """Texts go on as such: few APIs take them as files."""
+    text = source.string("text")
+    if text is None and source.data.get("content") is not None:
+        text = "\n\n".join(block.need("text", str) for block in source.objects("content"))
+    if text is not None:
+        drops.rest(source)
+        return MediaSource("text", text, media_type if media_type.startswith("text/") else "text/plain")
+    found = _media(source, media_type, drops)
+    if found.kind == "base64" and media_type.startswith("text/") and (read := _decoded(found.value)) is not None:
+        return MediaSource("text", read, media_type)
+    return found
+
+
+def _decoded(data: str) -> str | None:
+    try:
+        return base64.b64decode(data, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _video(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+    fields = Fields.of(value, join(at, "video"))
+    format = fields.need("format", str)
+    source = _media(_source(fields), _TYPES.get(format, f"video/{format}"), drops)
+    drops.rest(fields)
+    yield FilePart(source, f"video.{format}", at)
+
+
+def _audio(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+    fields = Fields.of(value, join(at, "audio"))
+    format, source = fields.need("format", str), _source(fields)
+    data = source.need("bytes", str)
+    fields.ignore("error")
+    drops.rest(fields)
+    yield AudioPart(data, format, at)
+
+
+def _source(fields: Fields) -> Fields:
+    return Fields.of(fields.need("source", dict), fields.path("source"))
+
+
+def _media(source: Fields, media_type: str | None, drops: Drops) -> MediaSource:
+    """Bytes, or the address of a place that only its owner's account can read."""
+    data, place = source.string("bytes"), source.object("s3Location")
+    if data is not None:
+        drops.rest(source)
+        return MediaSource("base64", data, media_type)
+    if place is None:
+        raise invalid(f"{source.at} must have bytes, text or s3Location", source.at)
+    uri = place.need("uri", str)
+    drops.rest(place)
+    return MediaSource("url", uri, media_type)
+
+
+# Tools
+
+
+def _tool_use(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+    fields = Fields.of(value, join(at, "toolUse"))
+    if fields.string("type") == "server_tool_use":
+        yield NativePart("converse", "toolUse", {"toolUse": value}, fields.at)
+        return
+    given = fields.any("input")
+    text = msgspec.json.encode({} if given is None else given).decode()
+    yield ToolCallPart(fields.need("toolUseId", str), fields.need("name", str), text, at=at)
+    fields.ignore("type")
+    drops.rest(fields)
+
+
+def _tool_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+    fields = Fields.of(value, join(at, "toolResult"))
+    if str(fields.string("type") or "").endswith("_result") and fields.data["type"] != "tool_result":
+        yield NativePart("converse", "toolResult", {"toolResult": value}, fields.at)  # of a tool that ran at Amazon
+        return
+    parts = tuple(map(_plain, read_blocks(fields.any("content") or [], fields.path("content"), RESULT, drops)))
+    yield ToolResultPart(fields.need("toolUseId", str), parts, fields.string("status") == "error", at=at)
+    drops.rest(fields)
+
+
+def _plain(part: Part) -> TextPart | ImagePart | FilePart:
+    """A part of a result. What only this API knows is given as its JSON, so that the model can still read it."""
+    if isinstance(part, NativePart):
+        return TextPart(msgspec.json.encode(part.item).decode(), part.at)
+    assert isinstance(part, TextPart | ImagePart | FilePart), "no other kind of block is read inside a result"
+    return part
+
+
+def _json(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+    yield TextPart(msgspec.json.encode(value).decode(), at)
+
+
+def _search_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+    fields = Fields.of(value, join(at, "searchResult"))
+    title, source = fields.need("title", str), fields.need("source", str)
+    texts = [block.need("text", str) for block in fields.objects("content")]
+    drops.rest(fields)
+    yield TextPart("\n\n".join([f"{title}\n{source}", *texts]), at)
+
+
+# The rest
+
+
+def _reasoning(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+    fields = Fields.of(value, join(at, "reasoningContent"))
+    said, hidden = fields.object("reasoningText"), fields.string("redactedContent")
+    text = (said.string("text") if said is not None else None) or ""
+    opaque = (said.string("signature") if said is not None else hidden) or ""
+    if not is_sealed(opaque):
+        yield ReasoningPart(text, native=value, at=at)
+    elif (found := unseal(opaque)) is not None:
+        yield ReasoningPart(text, found, at=at)
+    else:  # a seal that was cut or changed on its way is nobody's
+        drops.add(fields.at)
+
+
+def _guarded(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+    """What a guardrail is to look at. For the model it is content like any other."""
+    fields = Fields.of(value, join(at, "guardContent"))
+    if (text := fields.object("text")) is not None:
+        yield TextPart(text.need("text", str), at)
+        drops.rest(text)
+    if (image := fields.any("image")) is not None:
+        yield from _image(image, at, drops)
+    drops.rest(fields)
+
+
+def _cited(value: Any, at: str, drops: Drops) -> Iterator[Part]:
+    """An earlier answer with its citations, which say to the model nothing new."""
+    fields = Fields.of(value, join(at, "citationsContent"))
+    text = "".join(block.need("text", str) for block in fields.objects("content"))
+    drops.rest(fields)
+    yield TextPart(text, at)
+
+
+SYSTEM: Final[Mapping[str, _ReadBlock]] = {"text": _text, "guardContent": _guarded}
+RESULT: Final[Mapping[str, _ReadBlock]] = {
+    "text": _text,
+    "json": _json,
+    "image": _image,
+    "document": _document,
+    "video": _video,
+    "searchResult": _search_result,
+}
+MESSAGE: Final[Mapping[str, _ReadBlock]] = {
+    "text": _text,
+    "image": _image,
+    "document": _document,
+    "video": _video,
+    "audio": _audio,
+    "searchResult": _search_result,
+    "toolUse": _tool_use,
+    "toolResult": _tool_result,
+    "reasoningContent": _reasoning,
+    "guardContent": _guarded,
+    "citationsContent": _cited,
+}

@@ -1,0 +1,289 @@
+"""What Converse clients are told: frames in the API's order, whole answers that say the same, and Amazon's own parser
+reads both."""
+
+import json
+from typing import Any
+
+import pytest
+
+from providers.converse import CONVERSE
+from providers.grammar import judge
+from providers.neutral.codec import Reply
+from providers.neutral.request import Request
+from providers.neutral.seal import Issuer, seal, unseal
+from streams.event_stream import EVENT_STREAM
+from streams.events import (
+    AnswerEnd,
+    AnswerStart,
+    BlockEnd,
+    Citation,
+    ErrorInfo,
+    NativeItem,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import fold
+
+pytest.importorskip("botocore", reason="Amazon's SDK, whose parser reads what is written here, is not installed")
+from botocore.eventstream import EventStreamBuffer  # noqa: E402
+from botocore.loaders import Loader  # noqa: E402
+from botocore.model import ServiceModel  # noqa: E402
+from botocore.parsers import create_parser  # noqa: E402
+
+OURS = Issuer("deepseek", "a1")
+FIELD = {"field": "reasoning_content"}
+COUNTED = Usage(input=10, cache_read=4, cache_write=1, cache_write_1h=1, output=5, reasoning=2)
+STOP: list[Any] = [COUNTED, AnswerEnd("stop")]
+SERVED = {"toolUse": {"toolUseId": "srv_1", "name": "nova_grounding", "type": "server_tool_use", "input": {"q": "a"}}}
+RESULT = {"toolResult": {"toolUseId": "srv_1", "type": "nova_grounding_result", "content": [{"text": "b"}]}}
+CITED = {"title": "T", "sourceContent": [{"text": "s"}], "location": {"documentChar": {"documentIndex": 0}}}
+
+MODEL = ServiceModel(Loader().load_service_model("bedrock-runtime", "service-2"))
+
+
+def text(block: int, *pieces: str) -> list[Any]:
+    return [*(TextDelta(block, one) for one in pieces), BlockEnd(block)]
+
+
+def tool(block: int, *pieces: str, kind: Any = "function") -> list[Any]:
+    return [
+        ToolCallStart(block, f"call_{block}", "f", kind), *(ToolCallDelta(block, one) for one in pieces),
+        BlockEnd(block),
+    ]  # fmt: skip
+
+
+def thought(block: int, *pieces: str, state: ReasoningState | None = None) -> list[Any]:
+    return [*(ReasoningDelta(block, one) for one in pieces), *([] if state is None else [state]), BlockEnd(block)]
+
+
+def reply(**source: Any) -> Reply:
+    return Reply(Request("converse", "m", (), source=source), OURS, 1_700_000_000, input_estimate=7)
+
+
+def stream(events: list[Any], asked: Reply | None = None, pings: bool = False) -> bytes:
+    writer = CONVERSE.writer(asked or reply())
+    said = [writer.send(one) for one in (AnswerStart("u1", "upstream"), *events)]
+    return b"".join(one + (writer.ping() if pings else b"") for one in said)
+
+
+def shown(body: bytes) -> list[Any]:
+    """The stream as Amazon's SDK for Python shows it, an exception as its code and message."""
+    shape = MODEL.operation_model("ConverseStream").output_shape.members["stream"]
+    parser, buffer = create_parser("rest-json")._event_stream_parser, EventStreamBuffer()
+    buffer.add_data(body)
+    said = [(one.to_response_dict(), parser.parse(one.to_response_dict(), shape)) for one in buffer]
+    return [parsed if head["status_code"] == 200 else parsed["Error"] for head, parsed in said]
+
+
+def blocks(body: bytes) -> list[Any]:
+    """The content blocks of a stream, put together as a whole answer has them."""
+    found: dict[int, dict[str, Any]] = {}
+    for one in shown(body):
+        if begun := one.get("contentBlockStart"):
+            found[begun["contentBlockIndex"]] = dict(begun["start"])
+        elif piece := one.get("contentBlockDelta"):
+            block = found.setdefault(piece["contentBlockIndex"], {})
+            for kind, value in piece["delta"].items():
+                if kind == "text":
+                    block[kind] = block.get(kind, "") + value
+                elif kind == "toolUse":
+                    block[kind]["input"] = block[kind].get("input", "") + value["input"]
+                elif kind == "toolResult":
+                    block[kind]["content"] = value
+                elif kind == "citation":
+                    block.setdefault("citations", []).append(value)
+                elif "redactedContent" in value:
+                    block[kind] = value
+                else:
+                    reasoning = block.setdefault(kind, {"reasoningText": {}})["reasoningText"]
+                    reasoning.update({name: reasoning.get(name, "") + part for name, part in value.items()})
+    return [_settled(found[index]) for index in sorted(found)]
+
+
+def _settled(block: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(call := block.get("toolUse"), dict):
+        call["input"] = json.loads(call["input"])
+    if "citations" in block:
+        return {"citationsContent": {"content": [{"text": block["text"]}], "citations": block["citations"]}}
+    if "reasoningText" in block.get("reasoningContent", {}):
+        block["reasoningContent"]["reasoningText"].setdefault("text", "")
+    return block
+
+
+def whole(events: list[Any], asked: Reply | None = None) -> Any:
+    """The whole answer as Amazon's SDK for Python shows it."""
+    body = CONVERSE.write_answer(fold([AnswerStart("u1", "upstream"), *events]), asked or reply())
+    verdict = judge("converse", body)
+    assert verdict.broken is None, verdict.broken
+    response = {"status_code": 200, "headers": {}, "body": body}
+    return create_parser("rest-json").parse(response, MODEL.operation_model("Converse").output_shape)
+
+
+THOUGHT = ReasoningState(0, "chat", FIELD)
+OWN = ReasoningState(0, "converse", {"reasoningText": {"text": "hm", "signature": "c2ln"}})
+UNTOLD = ReasoningState(0, "converse", {"reasoningText": {"text": "", "signature": "c2ln"}})
+HIDDEN = ReasoningState(0, "converse", {"redactedContent": "AAEC"})
+SCRIPTS: dict[str, tuple[list[Any], str, list[Any]]] = {
+    "text": ([*text(0, "pi", "ng"), *STOP], "end_turn", [{"text": "ping"}]),
+    "nothing": (STOP, "end_turn", []),
+    "thoughts": ([*thought(0, "h", "m"), *text(1, "hi"), *STOP], "end_turn",
+                 [{"reasoningContent": {"reasoningText": {"text": "hm"}}}, {"text": "hi"}]),
+    "sealed": ([*thought(0, "hm", state=THOUGHT), *text(1, "hi"), *STOP], "end_turn",
+               [{"reasoningContent": {"reasoningText": {"text": "hm", "signature": seal(OURS, "chat", FIELD)}}},
+                {"text": "hi"}]),
+    "signed": ([*thought(0, "hm", state=OWN), *text(1, "hi"), *STOP], "end_turn",
+               [{"reasoningContent": {"reasoningText": {"text": "hm", "signature": "c2ln"}}}, {"text": "hi"}]),
+    "signed without text": ([*thought(0, state=UNTOLD), *text(1, "hi"), *STOP], "end_turn",
+                            [{"reasoningContent": {"reasoningText": {"text": "", "signature": "c2ln"}}},
+                             {"text": "hi"}]),
+    "hidden": ([*thought(0, state=HIDDEN), *text(1, "hi"), *STOP], "end_turn",
+               [{"reasoningContent": {"redactedContent": b"\0\1\2"}}, {"text": "hi"}]),
+    "one call": ([*tool(0, '{"a":', "1}"), COUNTED, AnswerEnd("tool_calls")], "tool_use",
+                 [{"toolUse": {"toolUseId": "call_0", "name": "f", "input": {"a": 1}}}]),
+    "a call without arguments": ([*tool(0), COUNTED, AnswerEnd("stop")], "tool_use",
+                                 [{"toolUse": {"toolUseId": "call_0", "name": "f", "input": {}}}]),
+    "no object": ([*tool(0, "nu", "ll"), *tool(1, "3"), COUNTED, AnswerEnd("stop")], "tool_use",
+                  [{"toolUse": {"toolUseId": "call_0", "name": "f", "input": {}}},
+                   {"toolUse": {"toolUseId": "call_1", "name": "f", "input": {"_raw": "3"}}}]),
+    "custom call": ([*tool(0, "{free", " text}", kind="custom"), COUNTED, AnswerEnd("stop")], "tool_use",
+                    [{"toolUse": {"toolUseId": "call_0", "name": "f", "input": {"input": "{free text}"}}}]),
+    "an id that the API does not take": (
+        [ToolCallStart(0, "a b" * 40, "f"), ToolCallDelta(0, "{}"), BlockEnd(0), *STOP], "tool_use",
+        [{"toolUse": {"toolUseId": "tooluse_f48370d34eb05890fe3c160c", "name": "f", "input": {}}}]),
+    "two calls, interleaved": (
+        [ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), ToolCallDelta(0, '{"x"'), ToolCallDelta(1, "{}"),
+         ToolCallDelta(0, ":1}"), BlockEnd(1), *text(2, "t"), BlockEnd(0), *STOP], "tool_use",
+        [{"toolUse": {"toolUseId": "a", "name": "f", "input": {"x": 1}}},
+         {"toolUse": {"toolUseId": "b", "name": "g", "input": {}}}, {"text": "t"}]),
+    "length": ([*text(0, "hi"), COUNTED, AnswerEnd("length")], "max_tokens", [{"text": "hi"}]),
+    "refusal": ([RefusalDelta(0, "no"), BlockEnd(0), COUNTED, AnswerEnd("refusal")], "content_filtered",
+                [{"text": "no"}]),
+    "guardrail": ([*text(0, "no"), COUNTED, AnswerEnd("refusal", "guardrail_intervened")], "guardrail_intervened",
+                  [{"text": "no"}]),
+    "pause": ([*text(0, "hi"), COUNTED, AnswerEnd("pause")], "end_turn", [{"text": "hi"}]),
+    "context": ([*text(0, "hi"), COUNTED, AnswerEnd("context_exceeded")], "model_context_window_exceeded",
+                [{"text": "hi"}]),
+    "cited": ([TextDelta(0, "hi"), Citation(0, "converse", CITED), Citation(0, "messages", {}), BlockEnd(0), *STOP],
+              "end_turn", [{"citationsContent": {"content": [{"text": "hi"}], "citations": [CITED]}}]),
+    "served": ([NativeItem(0, "converse", "toolUse", SERVED), NativeItem(1, "converse", "toolResult", RESULT),
+                NativeItem(2, "messages", "server_tool_use", {}), *text(3, "b"), *STOP], "end_turn",
+               [SERVED, RESULT, {"text": "b"}]),
+}  # fmt: skip
+
+
+def test_streams_keep_every_rule_and_say_the_same_as_whole_answers():
+    for name, (events, reason, content) in SCRIPTS.items():
+        for pings in (False, True):
+            body = stream(events, pings=pings)
+            verdict = judge("converse", body)
+            assert (verdict.broken, verdict.outcome) == (None, "complete"), name
+        told = shown(body)
+        assert blocks(body) == content, name
+        stop, metadata = told[-2]["messageStop"], told[-1]["metadata"]
+        answer = whole(events)
+        assert answer["output"]["message"] == {"role": "assistant", "content": content}, name
+        assert stop["stopReason"] == answer["stopReason"] == reason, name
+        usage = {"inputTokens": 10, "outputTokens": 5, "totalTokens": 20, "cacheReadInputTokens": 4,
+                 "cacheWriteInputTokens": 1, "cacheDetails": [{"ttl": "1h", "inputTokens": 1}]}  # fmt: skip
+        assert metadata["usage"] == answer["usage"] == usage, name
+        assert metadata["metrics"] == answer["metrics"] == {"latencyMs": 0}
+
+
+def test_what_is_written_is_read_as_it_was():
+    for name, (events, _, _) in SCRIPTS.items():
+        if name in ("custom call", "no object", "an id that the API does not take", "pause", "served", "cited"):
+            continue
+        body, reader = stream(events), CONVERSE.reader()
+        frames = EVENT_STREAM.splitter(len(body)).feed(body)
+        read = [event for raw in frames for event in reader.take(*(EVENT_STREAM.parse(raw) or ("", b"")))]
+        again = fold([*read, *reader.close()])
+        first = fold([AnswerStart(), *events])
+        assert [getattr(one, "text", getattr(one, "input", "")) or "{}" for one in again.blocks] == [
+            getattr(one, "text", getattr(one, "input", "")) or "{}" for one in first.blocks
+        ], name
+        assert again.end.reason == ("tool_calls" if first.called else first.end.reason), name
+        assert (again.usage and again.usage.prompt, again.usage and again.usage.output) == (15, 5)
+
+
+def test_other_providers_reasoning_travels_where_bytes_are_wanted():
+    issued = ReasoningState(0, "responses", {"type": "reasoning", "encrypted_content": "e"})
+    events = [*thought(0, state=issued), *text(1, "hi"), *STOP]
+    streamed = blocks(stream(events))[0]["reasoningContent"]["redactedContent"]
+    assert streamed == whole(events)["output"]["message"]["content"][0]["reasoningContent"]["redactedContent"]
+    found = unseal(streamed.decode())
+    assert found is not None
+    assert (found.api, found.item) == ("responses", issued.item)
+
+
+def test_no_count_is_an_estimate():
+    events = [*text(0, "hi"), AnswerEnd("stop")]
+    assert shown(stream(events))[-1]["metadata"]["usage"]["inputTokens"] == 7
+    assert whole(events)["usage"]["inputTokens"] == 7
+
+
+def test_the_stop_sequence_is_told_to_whoever_asks():
+    events = [*text(0, "hi"), COUNTED, AnswerEnd("stop_sequence", "stop_sequence", "END")]
+    asked = reply(additionalModelResponseFieldPaths=["/stop_sequence"])
+    told = {"stop_sequence": "END"}
+    assert shown(stream(events, asked))[-2]["messageStop"]["additionalModelResponseFields"] == told
+    assert whole(events, asked)["additionalModelResponseFields"] == told
+    assert shown(stream(events))[-2]["messageStop"] == {"stopReason": "stop_sequence"}
+
+
+def test_a_failure_is_an_exception_that_amazons_parser_shows():
+    cases = {
+        "rate_limited": "throttlingException", "overloaded": "serviceUnavailableException",
+        "upstream": "modelStreamErrorException", "timeout": "modelStreamErrorException",
+        "internal": "internalServerException", "invalid_request": "validationException",
+        "permission": "validationException",
+    }  # fmt: skip
+    for kind, code in cases.items():
+        for before in ([], text(0, "hi"), [ToolCallStart(0, "a", "f"), ToolCallDelta(0, "{")]):
+            body = stream([*before, ErrorInfo(kind, "not now"), *STOP])  # type: ignore[arg-type]
+            assert shown(body)[-1] == {"Code": code, "Message": "not now"}
+            if before:
+                assert (judge("converse", body).broken, judge("converse", body).outcome) == (None, "failed")
+    passed = stream(text(0, "hi")) + CONVERSE.last_event(ErrorInfo("upstream", "gone"), AnswerStart(), 2)
+    assert (judge("converse", passed).broken, judge("converse", passed).outcome) == (None, "failed")
+
+
+@pytest.mark.parametrize("named_by", ["header", "body"])
+def test_an_error_response_has_its_type(named_by):
+    parser = create_parser("rest-json")
+    shape = MODEL.operation_model("Converse").output_shape
+    cases = {
+        "invalid_request": "ValidationException", "authentication": "AccessDeniedException",
+        "billing": "ServiceQuotaExceededException", "not_found": "ResourceNotFoundException",
+        "rate_limited": "ThrottlingException", "overloaded": "ServiceUnavailableException",
+        "upstream": "InternalServerException", "timeout": "ModelTimeoutException",
+    }  # fmt: skip
+    for kind, code in cases.items():
+        failed = ErrorInfo(kind, "no")  # type: ignore[arg-type]
+        body = CONVERSE.write_error(failed, "r1")
+        assert judge("converse", body).outcome == "failed"
+        headers = dict(CONVERSE.wire.error_headers(failed))
+        if named_by == "header":
+            body = json.dumps({"message": "no"}).encode()
+        else:
+            headers = {}
+        read = parser.parse({"status_code": failed.status, "headers": headers, "body": body}, shape)
+        assert (read["Error"]["Code"], read["Error"]["Message"]) == (code, "no"), kind
+    assert dict(CONVERSE.wire.error_headers(ErrorInfo("invalid_request", "no", status=424))) == {
+        "x-amzn-errortype": "ModelErrorException"
+    }
+
+
+def test_a_conversation_that_is_too_long_is_told_in_bedrocks_words():
+    failed = ErrorInfo("invalid_request", "prompt is too long: 9 tokens > 8 maximum", code="context_length_exceeded")
+    told = CONVERSE.phrase_error(failed)
+    assert told.message == "Input is too long for requested model: prompt is too long: 9 tokens > 8 maximum"
+    assert CONVERSE.phrase_error(told) == told
+    assert CONVERSE.is_own_error({"message": told.message})
+    assert not CONVERSE.is_own_error({"message": failed.message})
+    assert not CONVERSE.is_own_error({"error": {"message": "no"}})
+    assert CONVERSE.is_own_error({"message": "Malformed input request"})
