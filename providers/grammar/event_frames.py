@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from providers.grammar.rules import Finding, Frames, ReadEvent, Rule
+from providers.grammar.rules import Finding, FrameFormat, ReadEvent, Rule
 from providers.grammar.shapes import parsed, show
 
 SPEC = "Smithy, Amazon Event Stream specification"
@@ -115,4 +115,4 @@ def _object(payload: bytes) -> Any:
     return value if isinstance(value, dict) else None
 
 
-EVENT_FRAMES = Frames(_split, _read)
+EVENT_FRAMES = FrameFormat(_split, _read)

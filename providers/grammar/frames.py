@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from providers.grammar.rules import Finding, Frames, ReadEvent, Rule
+from providers.grammar.rules import Finding, FrameFormat, ReadEvent, Rule
 from providers.grammar.shapes import parsed, show
 from streams.framing import EventTooLarge
 from streams.sse import Splitter
@@ -122,4 +122,4 @@ def _check_text(data: bytes, value: Any) -> Iterator[Finding]:
         yield "frame.separators", f"U+{ord(found[0]):04X} in the data"
 
 
-SSE_FRAMES = Frames(_split, _read)
+SSE_FRAMES = FrameFormat(_split, _read)

@@ -89,7 +89,7 @@ class ReadEvent:
 
 
 @attrs.frozen
-class Frames:
+class FrameFormat:
     """How events lie in bytes. ``split(body)`` are the raw events of a captured stream, the last of them perhaps only a
     part of one; ``read(raw)`` takes one out of its frame. Neither raises."""
 
@@ -107,7 +107,7 @@ class Grammar(Protocol):
     def STATES(self) -> Mapping[str, Mapping[str, str]]: ...
 
     @property
-    def FRAMES(self) -> Frames: ...
+    def FRAMES(self) -> FrameFormat: ...
 
     def stream(self, include_usage: bool | None) -> Stream: ...
 

@@ -191,7 +191,10 @@ def test_tools_and_choices_are_read():
 def test_each_family_of_models_says_in_its_own_way_how_to_think():
     at = "additionalModelRequestFields"
     cases: list[tuple[Any, Reasoning]] = [
-        ({"thinking": {"type": "enabled", "budget_tokens": 4096}}, Reasoning("enabled", None, 4096, at=f"{at}.thinking")),
+        (
+            {"thinking": {"type": "enabled", "budget_tokens": 4096}},
+            Reasoning("enabled", None, 4096, at=f"{at}.thinking"),
+        ),
         (
             {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "high"}},
             Reasoning("adaptive", "high", None, "auto", f"{at}.thinking"),

@@ -30,10 +30,10 @@ from streams.events import (
 from streams.fold import fold
 
 pytest.importorskip("botocore", reason="Amazon's SDK, whose parser reads what is written here, is not installed")
-from botocore.eventstream import EventStreamBuffer  # noqa: E402
-from botocore.loaders import Loader  # noqa: E402
-from botocore.model import ServiceModel  # noqa: E402
-from botocore.parsers import create_parser  # noqa: E402
+from botocore.eventstream import EventStreamBuffer
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.parsers import create_parser
 
 OURS = Issuer("deepseek", "a1")
 FIELD = {"field": "reasoning_content"}

@@ -10,6 +10,8 @@ from streams.events import APIS
 
 SAMPLE = {int: 7, float: 0.5, str: "x", bool: True, list: ["x"], dict: {"a": "b"}, object: "any"}
 
+IN_NO_TABLE = ("guardrail", "prompt_variables")  # read and written by Converse alone, which must honour them
+
 
 def translate(api, body, to, skip=()):
     call = Request(api, "m", (), parameters=read_parameters(Fields(body), api))
@@ -21,7 +23,7 @@ def translate(api, body, to, skip=()):
 def test_names_are_unique_and_every_row_belongs_somewhere():
     assert len(BY_NAME) == len(ROWS)
     for row in ROWS:
-        assert any(row.field(api) for api in APIS), row.name
+        assert row.name in IN_NO_TABLE or any(row.field(api) for api in APIS), row.name
     for api in APIS:
         fields = [row.field(api) for row in ROWS if row.field(api)]
         assert len(fields) == len(set(fields))
