@@ -26,7 +26,7 @@ ARROWS: Final = {
     "providers.messages": "providers.catalog providers.errors providers.neutral",
     "providers.responses": "providers.catalog providers.errors providers.neutral",
     "providers.gemini": "providers.catalog providers.errors providers.neutral",
-    "providers.converse": "providers.errors providers.neutral",
+    "providers.converse": "providers.catalog providers.errors providers.neutral",
     "providers.apis": "providers.chat providers.messages providers.neutral providers.responses",
     "gateway.stores": "",
     "gateway.http": "",

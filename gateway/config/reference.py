@@ -789,6 +789,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "likewise.",
             "by the provider",
         ),
+        "bedrock_family": Key(
+            "Converse: whose model it is, which decides how reasoning is asked for, and whether tools are forced and "
+            "prompts cached; for names that do not say it, such as that of an inference profile.",
+            "by the model, else `other`",
+        ),
         "thinking_control": Key(
             "Gemini: how a request says how much the model thinks: by `level`, by `budget`, or `none` where it cannot.",
             "by the model",

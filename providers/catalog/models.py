@@ -116,6 +116,15 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("grok-4.3*", {"efforts": ("none", "low", "medium", "high")}),
     ("grok-4.5*", {"efforts": ("low", "medium", "high")}),
     ("grok-4.[6-9]*", {"efforts": ("low", "medium", "high", "xhigh")}),
+    # Bedrock's ids name the family, whatever prefix of a region or a profile is in front
+    ("claude-*", {"bedrock_family": "claude"}),
+    ("*amazon.nova-*", {"bedrock_family": "nova"}),
+    ("*amazon.nova-2*", {"bedrock_family": "nova2", "efforts": ("low", "medium", "high")}),
+    ("*mistral.*", {"bedrock_family": "mistral"}),
+    ("gpt-*", {"bedrock_family": "openai"}),
+    ("*qwen.*", {"bedrock_family": "qwen", "efforts": ("low", "medium", "high")}),
+    ("*zai.*", {"bedrock_family": "zai"}),
+    ("*minimax.*", {"bedrock_family": "minimax"}),
     # DeepSeek: once one assistant message has its reasoning, every later one must have the field
     # (anomalyco/opencode#24722).
     ("deepseek-*", {"reasoning_replay": "every_message"}),

@@ -1,9 +1,11 @@
 """Amazon Bedrock Converse: the codec of ``Converse`` and ``ConverseStream``, both roles.
 
 A client's request is read in ``incoming``, its blocks in ``content``, what families of models take in ``additional``;
-a provider's is written in ``outgoing``; a client's own request is edited in ``adapting``. Streams are in ``reader``
-with ``reading`` and in ``writer``, whole answers in ``answer``, errors of providers in ``failures``, those for clients
-in ``failed``. Words of both roles are in ``ends``, ``usage`` and ``wording``.
+a provider's is written in ``outgoing``, its messages in ``history`` with ``media`` and ``cache_points``, its tools in
+``tools_out``, single values in ``settings``, as far as the row in ``families`` goes; a client's own request is edited
+in ``adapting``. Streams are in ``reader`` with ``reading`` and in ``writer``, whole answers in ``answer``, errors of
+providers in ``failures``, those for clients in ``failed``. Words of both roles are in ``ends``, ``usage`` and
+``wording``.
 """
 
 from collections.abc import Mapping, Sequence

@@ -4,14 +4,12 @@ What a model takes of these is in its ``Quirks``. Source: the API reference of A
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any, TypeAlias
-
-import msgspec
 
 from providers.catalog.effort import asked_level, budget_of, known_level
 from providers.catalog.sampling import takes_sampling
 from providers.neutral.fields import Drops
+from providers.neutral.formats import can_be_closed, closed, described, in_words
 from providers.neutral.parameters import BY_NAME, write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, Reasoning, Request
@@ -26,10 +24,6 @@ _SAMPLING = ("temperature", "top_p", "top_k")
 _MAX_TEMPERATURE = 1
 _BY_HAND = (*_SAMPLING, "max_tokens", "stop", "user", "safety_identifier", "service_tier", "prompt_cache_options")
 
-_JSON_HINT = "Answer with a single JSON object and nothing else: no explanation and no code fence."
-_SCHEMA_HINT = (
-    "Answer with JSON that is valid against this JSON Schema, and nothing else: no explanation, no code fence."
-)
 # Users whom a provider may know by a pseudonym only: an address or a number names a person.
 _PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.\w+|\+?[\d\s().-]{7,20}")
 
@@ -202,65 +196,16 @@ def format_hint(format: Format | None, quirks: Quirks, drops: Drops) -> str | No
     if format is None or _enforced(format, quirks):
         return None
     drops.add(format.at)
-    if format.kind == "json_object":
-        return _JSON_HINT
-    return f"{_SCHEMA_HINT}\n\n{msgspec.json.encode(_described(format)).decode()}"
+    return in_words(format)
 
 
 def write_format(format: Format | None, quirks: Quirks, body: Body) -> None:
     """``output_config.format``, the API's own structured output."""
     if format is not None and _enforced(format, quirks):
-        schema = _closed(_described(format))
+        schema = closed(described(format))
         body["output_config"] = {**body.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}
 
 
 def _enforced(format: Format, quirks: Quirks) -> bool:
-    """True if the API can hold ``format``. It wants every object closed: who says ``strict`` means that, for others an
-    object whose members nobody has named could then only be empty."""
-    known = format.kind == "json_schema" and quirks.structured_output
-    return known and (format.strict is True or not _open(format.schema))
-
-
-def _described(format: Format) -> Any:
-    """The schema, with the description that OpenAI has beside it."""
-    schema = format.schema if isinstance(format.schema, Mapping) else {}
-    return {"description": format.description, **schema} if format.description else schema
-
-
-_SCHEMAS = ("items", "not")
-_SCHEMA_LISTS = ("anyOf", "allOf", "oneOf", "prefixItems")
-_SCHEMA_MAPS = ("properties", "$defs", "definitions")
-
-
-def _open(schema: Any) -> bool:
-    """True if some object in ``schema`` is to have members that it does not name."""
-    if not isinstance(schema, dict):
-        return False
-    nameless = not schema.get("properties")
-    if schema.get("type") == "object" and schema.get("additionalProperties", nameless) is not False:
-        return True
-    inner = [schema.get(name) for name in _SCHEMAS]
-    for name in _SCHEMA_LISTS:
-        inner += found if isinstance(found := schema.get(name), list) else []
-    for name in _SCHEMA_MAPS:
-        inner += found.values() if isinstance(found := schema.get(name), dict) else []
-    return any(map(_open, inner))
-
-
-def _closed(schema: Any) -> Any:
-    """``schema`` with ``additionalProperties: false`` in every object that says nothing of it, which the API wants."""
-    if not isinstance(schema, dict):
-        return schema
-    closed = dict(schema)
-    for name in _SCHEMAS:
-        if name in closed:
-            closed[name] = _closed(closed[name])
-    for name in _SCHEMA_LISTS:
-        if isinstance(closed.get(name), list):
-            closed[name] = [_closed(item) for item in closed[name]]
-    for name in _SCHEMA_MAPS:
-        if isinstance(closed.get(name), dict):
-            closed[name] = {key: _closed(value) for key, value in closed[name].items()}
-    if closed.get("type") == "object":
-        closed.setdefault("additionalProperties", False)
-    return closed
+    """True if the API can hold ``format``. It wants every object closed."""
+    return quirks.structured_output and can_be_closed(format)

@@ -1,0 +1,52 @@
+"""What families of models on Bedrock take in Converse, which has one shape for all of them and no common ground.
+
+A row is named by ``Quirks.bedrock_family``. Sources: the members' descriptions in Bedrock's API reference, its pages
+"Call a tool", "Prompt caching for faster model inference" and those of the models' own parameters, November 2026.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+Place: TypeAlias = Literal["tools", "system", "messages"]
+
+
+@attrs.frozen
+class Family:
+    """``effort`` is the member of ``additionalModelRequestFields`` that takes the wish for reasoning, ``top_k`` the
+    path to that setting in there; ``choices`` are the forms of ``toolChoice`` beside ``auto``, ``cached`` the parts of
+    a request behind which a ``cachePoint`` may stand."""
+
+    effort: Literal["", "thinking", "reasoning_config", "reasoningConfig", "reasoning_effort"] = ""
+    top_k: tuple[str, ...] = ()
+    choices: tuple[Literal["any", "tool"], ...] = ()
+    cached: tuple[Place, ...] = ()
+    result_status: bool = False
+    structured_output: bool = False
+    strict_tools: bool = False
+    stop_string: bool = False
+    """Says which stop string it has met, if it is asked (``additionalModelResponseFieldPaths``)."""
+
+
+_NOVA: Final = Family(
+    top_k=("inferenceConfig", "topK"),
+    choices=("any", "tool"),
+    cached=("system", "messages"),
+    result_status=True,
+)
+
+FAMILIES: Final[Mapping[str, Family]] = {
+    "claude": Family(
+        "thinking", ("top_k",), ("any", "tool"), ("tools", "system", "messages"), result_status=True,
+        structured_output=True, strict_tools=True, stop_string=True,
+    ),
+    "nova": _NOVA,
+    "nova2": attrs.evolve(_NOVA, effort="reasoningConfig", strict_tools=True),
+    "mistral": Family(choices=("any",)),
+    "openai": Family("reasoning_effort"),
+    "qwen": Family("reasoning_config"),
+    "zai": Family(structured_output=True),
+    "minimax": Family(structured_output=True),
+    "other": Family(),
+}  # fmt: skip

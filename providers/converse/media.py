@@ -1,0 +1,141 @@
+"""Images, documents and sounds for Bedrock, which takes their bytes or their place in S3, and the names that documents
+have to have."""
+
+import base64
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+from providers.neutral.media import file_type
+from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource
+from streams.errors import GatewayError, invalid
+
+Block: TypeAlias = dict[str, Any]
+
+IMAGE_FORMATS: Final[Mapping[str, str]] = {
+    "image/png": "png", "image/jpeg": "jpeg", "image/jpg": "jpeg", "image/gif": "gif", "image/webp": "webp",
+}  # fmt: skip
+
+DOCUMENT_FORMATS: Final[Mapping[str, str]] = {
+    "application/pdf": "pdf",
+    "text/csv": "csv",
+    "application/msword": "doc",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    "application/vnd.ms-excel": "xls",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+    "text/html": "html",
+    "text/plain": "txt",
+    "text/markdown": "md",
+}
+
+MEDIA_TYPES: Final[Mapping[str, str]] = {
+    format: type for type, format in (*DOCUMENT_FORMATS.items(), *IMAGE_FORMATS.items()) if type != "image/jpg"
+}
+"""The other way round."""
+
+S3: Final = "s3://"
+_SOUNDS: Final = frozenset(
+    ("mp3", "opus", "wav", "aac", "flac", "mp4", "ogg", "mkv", "mka", "x-aac", "m4a", "mpeg", "mpga", "pcm", "webm")
+)
+
+# How the base64 of an image begins: what it is, whatever its client calls it (home-assistant/core#167208).
+_BEGINNINGS: Final = {"iVBOR": "png", "/9j/": "jpeg", "R0lG": "gif", "UklG": "webp"}
+_NAME: Final = re.compile(r"[^A-Za-z0-9 \-()\[\]]+")
+_SPACES: Final = re.compile(r"\s+")
+_LONGEST_NAME: Final = 190  # of 200 characters
+_NEUTRAL: Final = "Document {}"
+
+
+def image_block(part: ImagePart) -> Block:
+    """An image. Raises a 400 for one that Bedrock cannot have."""
+    source = _embedded(part.source, part.at)
+    found = next((kind for start, kind in _BEGINNINGS.items() if source.value.startswith(start)), None)
+    ending = _ending(source, IMAGE_FORMATS.values())
+    label = (source.media_type or f"image/{ending or 'png'}").lower()
+    format = found or IMAGE_FORMATS.get(label) or ending
+    if format is None:
+        raise invalid(f"{part.at} is {label}, which this model's provider does not take: send PNG or JPEG", part.at)
+    return {"image": {"format": format, "source": _source(source, part.at)}}
+
+
+def sound_block(part: AudioPart) -> Block:
+    """A sound, for the models that hear. Raises a 400 for one of an unknown format."""
+    if part.format not in _SOUNDS:
+        raise invalid(
+            f"{part.at} is {part.format}, which this model's provider does not take: send WAV or MP3", part.at
+        )
+    return {"audio": {"format": part.format, "source": {"bytes": part.data}}}
+
+
+class DocumentNames:
+    """The names of a request's documents: each once, of the characters that Bedrock allows, neutral where a client
+    gives none (two untitled documents were refused, always; maximhq/bifrost#7003, archestra-ai/archestra#4220)."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+        self._numbers: dict[str, int] = {}
+
+    def name(self, filename: str | None) -> str:
+        """A name for the next document."""
+        stem = (filename or "").rpartition(".")[0] or filename or ""
+        wanted = _SPACES.sub(" ", _NAME.sub(" ", stem)).strip()[:_LONGEST_NAME].strip()
+        name = wanted or self._numbered(_NEUTRAL, 1)
+        while name.lower() in self._given:
+            name = self._numbered(f"{wanted} ({{}})", 2) if wanted else self._numbered(_NEUTRAL, 1)
+        self._given.add(name.lower())
+        return name
+
+    def _numbered(self, form: str, first: int) -> str:
+        number = self._numbers.get(form, first)
+        self._numbers[form] = number + 1
+        return form.format(number)
+
+
+def document_block(part: FilePart, names: DocumentNames) -> Block:
+    """A document. Raises a 400 for one that Bedrock cannot have."""
+    source = _embedded(part.source, part.at)
+    type = (source.media_type or file_type(part.filename)).lower().partition(";")[0]
+    format = (
+        "txt" if source.kind == "text" else DOCUMENT_FORMATS.get(type) or _ending(source, DOCUMENT_FORMATS.values())
+    )
+    if format is None and type.startswith("text/"):
+        format = "txt"
+    if format is None:
+        raise invalid(f"{part.at} is {type}, which this model's provider does not take: send PDF or text", part.at)
+    return {"document": {"format": format, "name": names.name(part.filename), "source": _source(source, part.at)}}
+
+
+def _embedded(source: MediaSource, at: str) -> MediaSource:
+    """``source`` with a data URL taken apart."""
+    if source.kind != "url" or not source.value.startswith("data:"):
+        return source
+    head, comma, data = source.value[len("data:") :].partition(",")
+    media_type, _, encoding = head.partition(";")
+    if not comma or not encoding.endswith("base64"):
+        raise invalid(f"{at} must be a data URL with base64 content", at)
+    return MediaSource("base64", data, media_type or source.media_type)
+
+
+def _ending(source: MediaSource, known: Any) -> str | None:
+    """The format by the end of a name in S3."""
+    end = source.value.rpartition(".")[2].lower() if source.kind in ("url", "file_id") else ""
+    end = {"jpg": "jpeg", "htm": "html"}.get(end, end)
+    return end if end in known else None
+
+
+def _source(source: MediaSource, at: str) -> Block:
+    match source.kind:
+        case "base64" if source.value:
+            return {"bytes": source.value}
+        case "text" if source.value:
+            return {"bytes": base64.b64encode(source.value.encode()).decode()}
+        case "url" | "file_id" if source.value.startswith(S3):
+            return {"s3Location": {"uri": source.value}}
+    raise _unreachable(source, at)
+
+
+def _unreachable(source: MediaSource, at: str) -> GatewayError:
+    what = {"url": "is an address", "file_id": "names a file"}.get(source.kind)
+    if what is None:
+        return invalid(f"{at} is empty", at)
+    return invalid(f"{at} {what} that this model's provider cannot fetch: send its content instead", at)

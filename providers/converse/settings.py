@@ -1,0 +1,256 @@
+"""Everything of a request to a Converse provider that is one value: inference settings, reasoning, formats, and members
+that only Bedrock has.
+
+What a model takes of these is in its ``Quirks`` and in the row of its family.
+"""
+
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from providers.catalog.effort import asked_level, budget_of, known_level
+from providers.catalog.sampling import takes_sampling
+from providers.converse.ends import STOP_SEQUENCE
+from providers.converse.families import Family
+from providers.neutral.fields import Drops
+from providers.neutral.formats import can_be_closed, closed, described, in_words
+from providers.neutral.parameters import BY_NAME, write_parameters
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import Format, Reasoning, Request
+
+Body: TypeAlias = dict[str, Any]
+
+OWN_FIELDS: Final = (
+    "guardrailConfig", "promptVariables", "additionalModelResponseFieldPaths", "requestMetadata", "performanceConfig",
+    "serviceTier", "additionalModelRequestFields",
+)  # fmt: skip
+"""Members of a request that no other API has. Programs of other APIs say them with their SDK's ``extra_body``."""
+
+MIN_BUDGET: Final = 1024
+_LEVELS: Final = ("low", "medium", "high", "xhigh", "max")
+_TIERS: Final = ("priority", "default", "flex", "reserved")
+_SAMPLING: Final = ("temperature", "top_p")
+_BY_HAND: Final = (*_SAMPLING, "max_tokens", "top_k", "stop", "service_tier")
+_HIGHEST: Final = "high"
+
+
+def own_fields(request: Request) -> Body:
+    """The members of the client's request that only Bedrock has, whichever API it speaks."""
+    return {name: value for name in OWN_FIELDS if (value := request.source.get(name)) is not None}
+
+
+def write_settings(request: Request, family: Family, quirks: Quirks, body: Body, drops: Drops) -> None:
+    """``inferenceConfig`` and what goes beside it. Comes after messages and tools."""
+    inference: Body = {}
+    more: Body = {}
+    _write_limit(request, inference, drops)
+    _write_reasoning(request, family, quirks, body, inference, more, drops)
+    write_parameters(request, "converse", inference, drops, skip=_BY_HAND)
+    _write_stop(request, family, body, inference, drops)
+    _write_sampling(request, family, quirks, inference, more, drops)
+    _write_tier(request, body, drops)
+    if inference:
+        body["inferenceConfig"] = inference
+    if more:
+        body["additionalModelRequestFields"] = more
+
+
+def _write_limit(request: Request, inference: Body, drops: Drops) -> None:
+    limit = request.parameters.get("max_tokens")
+    if limit is None:
+        return
+    if limit.value < 1:
+        drops.add(limit.at)
+    inference["maxTokens"] = max(1, limit.value)
+
+
+def _write_tier(request: Request, body: Body, drops: Drops) -> None:
+    tier = request.parameters.get("service_tier")
+    if tier is None or tier.value == "auto":
+        return
+    if tier.value in _TIERS:
+        body["serviceTier"] = {"type": tier.value}
+    else:
+        drops.add(tier.at)
+
+
+def _write_stop(request: Request, family: Family, body: Body, inference: Body, drops: Drops) -> None:
+    control = request.parameters.get("stop")
+    if control is None:
+        return
+    stops = [text for text in control.value if isinstance(text, str) and text.strip()]  # white space alone is a 400
+    if stops:
+        inference["stopSequences"] = stops
+        if family.stop_string:
+            body["additionalModelResponseFieldPaths"] = [STOP_SEQUENCE]
+    if len(stops) < len(control.value):
+        drops.add(control.at)
+
+
+def _write_sampling(
+    request: Request, family: Family, quirks: Quirks, inference: Body, more: Body, drops: Drops
+) -> None:
+    taken = _takes_sampling(request.reasoning, quirks, more)
+    for name in (*_SAMPLING, "top_k"):
+        control = request.parameters.get(name)
+        if control is None:
+            continue
+        second = name == "top_p" and "temperature" in inference and quirks.one_of_temperature_top_p
+        if not taken or second or (name == "top_k" and not family.top_k):
+            if control.value != BY_NAME[name].default:
+                drops.add(control.at)
+        elif name == "top_k":
+            _put(more, family.top_k, control.value)
+        else:
+            inference[BY_NAME[name].converse] = min(control.value, 1)
+            if control.value > 1:
+                drops.add(control.at)
+
+
+def _put(more: Body, path: tuple[str, ...], value: Any) -> None:
+    for name in path[:-1]:
+        more = more.setdefault(name, {})
+    more[path[-1]] = value
+
+
+def _takes_sampling(reasoning: Reasoning | None, quirks: Quirks, more: Body) -> bool:
+    thinking: Body = more.get("thinking") or more.get("reasoningConfig") or {}
+    if thinking.get("maxReasoningEffort") == _HIGHEST:  # Nova takes none beside it
+        return False
+    if thinking.get("type") in ("enabled", "adaptive"):
+        return takes_sampling(quirks, "any")
+    return takes_sampling(quirks, "none" if reasoning is not None and reasoning.mode == "disabled" else None)
+
+
+# Reasoning
+
+
+def _write_reasoning(
+    request: Request, family: Family, quirks: Quirks, body: Body, inference: Body, more: Body, drops: Drops
+) -> None:
+    reasoning = request.reasoning
+    if reasoning is None:
+        return
+    off = reasoning.mode == "disabled" or reasoning.effort == "none"
+    if family.effort == "thinking":
+        if off:
+            _turn_off(reasoning, quirks, body, more, drops)
+        else:
+            _think(request, reasoning, quirks, body, inference, more, drops)
+        return
+    if off:  # they think only if they are asked to
+        return
+    level = known_level(asked_level(reasoning) or _HIGHEST, quirks.efforts or _LEVELS[:3])
+    if level is None or not family.effort:
+        drops.add(reasoning.at)
+        return
+    if reasoning.effort is not None and level != reasoning.effort:
+        drops.add(reasoning.at)
+    if family.effort == "reasoningConfig":
+        more["reasoningConfig"] = {"type": "enabled", "maxReasoningEffort": level}
+        if level == _HIGHEST and inference.pop("maxTokens", None) is not None:
+            drops.add(request.parameters["max_tokens"].at)
+    else:
+        more[family.effort] = level
+
+
+def _turn_off(reasoning: Reasoning, quirks: Quirks, body: Body, more: Body, drops: Drops) -> None:
+    """Adaptive models may think unasked. One that always thinks does so as little as it can."""
+    if quirks.thinking_off == "lowest_effort":
+        drops.add(reasoning.at)
+        if quirks.efforts:
+            _output_config(body)["effort"] = quirks.efforts[0]
+    elif quirks.adaptive_thinking:
+        more["thinking"] = {"type": quirks.thinking_off}
+
+
+def _think(
+    request: Request, reasoning: Reasoning, quirks: Quirks, body: Body, inference: Body, more: Body, drops: Drops
+) -> None:
+    """Claude's thinking, as Messages has it, where the adaptive models' level of effort is a member of Converse."""
+    if quirks.adaptive_thinking:
+        _write_effort(reasoning, quirks, body, drops)
+    if quirks.thinking_off == "disabled" and "toolChoice" in body.get("toolConfig", {}):
+        # A missing call breaks programs, missing reasoning does not (pydantic/pydantic-ai#6957).
+        drops.add(reasoning.at)
+        _turn_off(reasoning, quirks, body, more, drops)
+    elif quirks.adaptive_thinking:
+        if request.api != "messages" or request.source.get("thinking") is not None:  # else it is left to the model
+            more["thinking"] = _shown({"type": "adaptive"}, reasoning)
+    elif _acts_unthinking(body["messages"]):
+        drops.add(reasoning.at)
+    else:
+        _write_budget(reasoning, quirks, inference, more, drops)
+
+
+def _write_effort(reasoning: Reasoning, quirks: Quirks, body: Body, drops: Drops) -> None:
+    asked = asked_level(reasoning)
+    level = known_level(asked, _LEVELS) if asked is not None else None
+    if level is None:
+        return
+    known = known_level(level, quirks.efforts)
+    if known != level:
+        drops.add(reasoning.at)
+    if known is not None:
+        _output_config(body)["effort"] = known
+
+
+def _write_budget(reasoning: Reasoning, quirks: Quirks, inference: Body, more: Body, drops: Drops) -> None:
+    """A budget is part of ``maxTokens`` and must be smaller: what the client meant for the answer is kept beside it, as
+    far as the model's maximum allows."""
+    budget, answer = max(budget_of(reasoning), MIN_BUDGET), inference.get("maxTokens", quirks.default_max_tokens)
+    if answer <= budget:
+        most = max(quirks.default_max_tokens, answer, 2 * MIN_BUDGET)
+        inference["maxTokens"] = min(budget + answer, most)
+        budget = min(budget, inference["maxTokens"] - min(answer, most // 2))
+    else:
+        inference["maxTokens"] = answer
+    if reasoning.budget is not None and budget < reasoning.budget:
+        drops.add(reasoning.at)
+    more["thinking"] = _shown({"type": "enabled", "budget_tokens": budget}, reasoning)
+
+
+def _shown(thinking: Body, reasoning: Reasoning) -> Body:
+    return {**thinking, "display": "summarized"} if reasoning.summary else thinking
+
+
+def _acts_unthinking(messages: list[Body]) -> bool:
+    """True if the turn that goes on has called tools without reasoning of its own: with a budget that is a 400. Clients
+    of other APIs may have lost it."""
+    if len(messages) < 2 or messages[-1]["role"] != "user" or messages[-2]["role"] != "assistant":
+        return False
+    content = messages[-2]["content"]
+    return any("toolUse" in block for block in content) and "reasoningContent" not in content[0]
+
+
+# Structured output
+
+
+def format_hint(format: Format | None, family: Family, quirks: Quirks, drops: Drops) -> str | None:
+    """The format as an instruction, where nothing enforces it, which is then reported. Never a hidden tool, for which a
+    real call may be taken (BerriAI/litellm#34230)."""
+    if format is None or _enforced(format, family, quirks):
+        return None
+    drops.add(format.at)
+    return in_words(format)
+
+
+def write_format(format: Format | None, family: Family, quirks: Quirks, body: Body) -> None:
+    """``outputConfig.textFormat``, whose schema is JSON in a string."""
+    if format is None or not _enforced(format, family, quirks):
+        return
+    schema: Body = {"schema": msgspec.json.encode(closed(described(format))).decode()}
+    if format.name:
+        schema["name"] = format.name
+    if format.description:
+        schema["description"] = format.description
+    _output_config(body)["textFormat"] = {"type": "json_schema", "structure": {"jsonSchema": schema}}
+
+
+def _enforced(format: Format, family: Family, quirks: Quirks) -> bool:
+    return family.structured_output and quirks.structured_output and can_be_closed(format)
+
+
+def _output_config(body: Body) -> Body:
+    config: Body = body.setdefault("outputConfig", {})
+    return config

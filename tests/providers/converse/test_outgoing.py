@@ -1,0 +1,536 @@
+"""Requests of all clients, written for Bedrock's Converse."""
+
+import json
+import re
+from typing import Any
+
+import attrs
+import pytest
+
+from providers.neutral.request import (
+    AudioPart,
+    FilePart,
+    Format,
+    ImagePart,
+    MediaSource,
+    NativePart,
+    NativeTool,
+    Parameter,
+    Reasoning,
+    ReasoningPart,
+    RefusalPart,
+    Request,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolChoice,
+    ToolResultPart,
+)
+from providers.neutral.seal import Seal
+from streams.errors import GatewayError
+from tests.support.converse_requests import (
+    ADAPTIVE,
+    CLAUDE,
+    LLAMA,
+    NOVA,
+    NOVA2,
+    OTHER,
+    OURS,
+    PIXEL,
+    WEATHER,
+    assistant,
+    chat,
+    controls,
+    system,
+    user,
+    write,
+)
+
+CALL = ToolCallPart("call_1", "get_weather", '{"city": "Oslo"}', at="messages[1]")
+RESULT = ToolResultPart("call_1", (TextPart("rain"),), at="messages[2]")
+SIGNED = {"reasoningText": {"text": "hm", "signature": "c2ln"}}
+MARK = {"cache_control": {"type": "ephemeral"}}
+HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+
+
+def messages(*turns: Any, model: str = CLAUDE, **fields: Any) -> list[Any]:
+    return list(write(chat(*turns, **fields), model)[0]["messages"])
+
+
+def content(*parts: Any, model: str = CLAUDE) -> list[Any]:
+    """The content of one user's message."""
+    return list(messages(user(*parts), model=model)[0]["content"])
+
+
+def test_a_plain_conversation():
+    body, dropped = write(chat(system("Be brief."), user("Hi"), assistant("Hello."), user("Bye")))
+    assert body == {
+        "messages": [
+            {"role": "user", "content": [{"text": "Hi"}]},
+            {"role": "assistant", "content": [{"text": "Hello."}]},
+            {"role": "user", "content": [{"text": "Bye"}]},
+        ],
+        "system": [{"text": "Be brief."}],
+    }
+    assert dropped == ()
+
+
+# Tools
+
+
+def test_a_history_with_calls_brings_its_tools_along():
+    """Without, every summary of a conversation was refused (langgenius/dify#17545, vxcontrol/pentagi#160)."""
+    body, dropped = write(chat(user("Weather?"), assistant(CALL), user(RESULT), user("Summarize.")))
+    (tool,) = body["toolConfig"]["tools"]
+    assert tool["toolSpec"]["name"] == "get_weather"
+    assert tool["toolSpec"]["inputSchema"] == {"json": {"type": "object", "properties": {}}}
+    assert dropped == ()
+    assert "toolConfig" not in write(chat())[0]
+
+
+def test_tools_are_written_in_order_with_a_schema():
+    tools = (WEATHER, Tool("g"), NativeTool("responses", "mcp", {}, "tools[2]"), Tool("h", "", {"properties": {}}))
+    body, dropped = write(chat(tools=tools))
+    assert body["toolConfig"]["tools"] == [
+        {"toolSpec": {"name": "get_weather", "description": "The weather", "inputSchema": {"json": WEATHER.schema}}},
+        {"toolSpec": {"name": "g", "inputSchema": {"json": {"type": "object", "properties": {}}}}},
+        {"toolSpec": {"name": "h", "inputSchema": {"json": {"type": "object", "properties": {}}}}},
+    ]
+    assert dropped == ("tools[]",)
+
+
+def test_strict_tools_go_where_they_are_known():
+    strict = attrs.evolve(WEATHER, strict=True)
+    body, dropped = write(chat(tools=(strict,)))
+    assert body["toolConfig"]["tools"][0]["toolSpec"]["strict"] is True
+    assert dropped == ()
+    body, dropped = write(chat(tools=(strict,)), LLAMA)
+    assert "strict" not in body["toolConfig"]["tools"][0]["toolSpec"]
+    assert dropped == ("tools[].strict",)
+
+
+@pytest.mark.parametrize(
+    ("choice", "model", "written", "dropped"),
+    [
+        (ToolChoice("auto", at="tool_choice"), CLAUDE, None, ()),
+        (ToolChoice("required", at="tool_choice"), CLAUDE, {"any": {}}, ()),
+        (ToolChoice("tool", "get_weather", at="tool_choice"), NOVA, {"tool": {"name": "get_weather"}}, ()),
+        (ToolChoice("tool", "get_weather", at="tool_choice"), "mistral.mistral-large-2402-v1:0", {"any": {}}, ()),
+        (ToolChoice("required", at="tool_choice"), LLAMA, None, ("tool_choice",)),
+        (ToolChoice("tool", "gone", at="tool_choice"), CLAUDE, None, ("tool_choice",)),
+        (ToolChoice("required", at="tool_choice"), "us.anthropic.claude-opus-5-5", None, ("tool_choice",)),
+    ],
+)
+def test_tools_are_forced_where_the_family_can_be(choice, model, written, dropped):
+    body, lost = write(chat(tools=(WEATHER, Tool("g")), tool_choice=choice), model)
+    assert body["toolConfig"].get("toolChoice") == written
+    assert lost == dropped
+    if model.startswith("mistral"):
+        assert [tool["toolSpec"]["name"] for tool in body["toolConfig"]["tools"]] == ["get_weather"]
+
+
+def test_no_tools_may_be_called_is_said_by_leaving_them_out():
+    """There is no word for it (boto/boto3#4687): with calls in the history the tools stay, and that is named."""
+    none = ToolChoice("none", at="tool_choice")
+    body, dropped = write(chat(tools=(WEATHER,), tool_choice=none))
+    assert ("toolConfig" in body, dropped) == (False, ())
+    turns = (user("Weather?"), assistant(CALL), user(RESULT))
+    body, dropped = write(chat(*turns, tools=(WEATHER,), tool_choice=none))
+    assert [tool["toolSpec"]["name"] for tool in body["toolConfig"]["tools"]] == ["get_weather"]
+    assert "toolChoice" not in body["toolConfig"]
+    assert dropped == ("tool_choice",)
+
+
+def test_serial_calls_are_no_setting_here():
+    fields = {"tools": (WEATHER,), "parallel_tools": Parameter(False, "parallel_tool_calls")}
+    assert write(chat(**fields))[1] == ("parallel_tool_calls",)
+
+
+def test_allowed_tools_are_those_that_are_sent():
+    choice = ToolChoice("auto", allowed=("g",))
+    body, _ = write(chat(tools=(WEATHER, Tool("g")), tool_choice=choice))
+    assert [tool["toolSpec"]["name"] for tool in body["toolConfig"]["tools"]] == ["g"]
+
+
+# Turns
+
+
+def test_roles_alternate_and_the_first_is_the_user():
+    """Portkey-AI/gateway#748, langchain-ai/langchain-aws#130."""
+    turns = messages(assistant("Welcome."), assistant("Ask me."), user("a"), system("New rules."), user("b"))
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
+    assert turns[0]["content"][0]["text"].strip()
+    assert turns[1]["content"] == [{"text": "Welcome."}, {"text": "Ask me."}]
+    assert turns[2]["content"] == [{"text": "a"}, {"text": "<system>\nNew rules.\n</system>"}, {"text": "b"}]
+
+
+def test_instructions_alone_are_said_by_the_user():
+    body, _ = write(chat(system("Say hi.")))
+    assert body == {"messages": [{"role": "user", "content": [{"text": "Say hi."}]}]}
+
+
+def test_no_text_is_blank_and_no_content_empty():
+    """A space as a stand-in was refused in the end (NousResearch/hermes-agent#63983, archestra-ai/archestra#4220)."""
+    turns = messages(user("a", " \n"), assistant("", " "), user("b"), assistant(RefusalPart(" ")), user("\t"))
+    assert turns == [{"role": "user", "content": [{"text": "a"}, {"text": "b"}]}]
+    (turn,) = messages(user(" "))
+    assert turn["content"][0]["text"].strip()
+
+
+def test_an_assistants_turn_is_reasoning_then_text_then_calls():
+    """aws/bedrock-agentcore-sdk-python#419, evalstate/fast-agent#668."""
+    reasoning = ReasoningPart("hm", Seal(OURS, "converse", SIGNED))
+    turns = messages(user("a"), assistant(CALL, "Let me see.", reasoning), user(RESULT))
+    assert [next(iter(block)) for block in turns[1]["content"]] == ["reasoningContent", "text", "toolUse"]
+    again = ReasoningPart("", Seal(OURS, "converse", {"redactedContent": "AAEC"}))
+    turns = messages(user("a"), assistant(reasoning, "So.", again, CALL), user(RESULT))
+    kinds = ["reasoningContent", "text", "reasoningContent", "toolUse"]
+    assert [next(iter(block)) for block in turns[1]["content"]] == kinds  # thought between: as it was said
+
+
+def test_results_of_a_turn_stand_first_in_the_next():
+    second = ToolCallPart("call_2", "get_weather", "{}")
+    turns = messages(
+        user("a"), assistant(CALL, second), user(RESULT), user("and?"), user(ToolResultPart("call_2", ()))
+    )  # fmt: skip
+    assert [block.get("toolResult", {}).get("toolUseId") for block in turns[2]["content"]] == ["call_1", "call_2", None]
+
+
+@pytest.mark.parametrize("model", [CLAUDE, LLAMA])
+def test_a_result_is_never_empty_least_of_all_an_error(model):
+    """METR/hawk#1245."""
+    for parts in ((), (TextPart(""),), (TextPart(" \n"),)):
+        for is_error in (False, True):
+            result = ToolResultPart("call_1", parts, is_error)
+            written = messages(user("a"), assistant(CALL), user(result), model=model)[2]["content"][0]["toolResult"]
+            assert written["content"][0]["text"].strip()
+            assert written.get("status") == ("error" if is_error and model == CLAUDE else None)
+
+
+def test_an_error_is_told_in_words_where_there_is_no_status():
+    failed = attrs.evolve(RESULT, is_error=True)
+    written = messages(user("a"), assistant(CALL), user(failed), model=LLAMA)[2]["content"][0]["toolResult"]
+    assert written["content"] == [{"text": "Error:"}, {"text": "rain"}]
+
+
+def test_arguments_are_an_object_and_ids_of_the_alphabet():
+    odd = ToolCallPart("id with spaces|" + "x" * 80, "get_weather", "no JSON")
+    turns = messages(user("a"), assistant(odd), user(attrs.evolve(RESULT, call_id=odd.id)))
+    call, result = turns[1]["content"][0]["toolUse"], turns[2]["content"][0]["toolResult"]
+    assert call["input"] == {"_raw": "no JSON"}
+    assert re.fullmatch(r"[a-zA-Z0-9_.:-]{1,64}", call["toolUseId"])
+    assert result["toolUseId"] == call["toolUseId"]
+
+
+# Reasoning
+
+
+def test_reasoning_goes_back_to_its_maker_byte_for_byte():
+    """Else thinking with tools is refused at its second turn (spring-projects/spring-ai#6413)."""
+    for item in (SIGNED, {"redactedContent": "AAEC"}, {"reasoningText": {"text": "", "signature": "s"}}):
+        part = ReasoningPart("x", Seal(OURS, "converse", item))
+        turns = messages(user("a"), assistant(part, CALL), user(RESULT))
+        assert turns[1]["content"][0] == {"reasoningContent": item}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        ReasoningPart("hm", Seal(OTHER, "converse", SIGNED), at="messages[1].reasoning"),
+        ReasoningPart("hm", Seal(OURS, "messages", SIGNED), at="messages[1].reasoning"),
+        ReasoningPart("hm", Seal(OURS, "converse", ["x"]), at="messages[1].reasoning"),
+        ReasoningPart("hm", native={"text": "hm"}, at="messages[1].reasoning"),
+    ],
+)
+def test_reasoning_of_others_is_dropped_and_named(part):
+    body, dropped = write(chat(user("a"), assistant(part, "b"), user("c")))
+    assert body["messages"][1]["content"] == [{"text": "b"}]
+    assert dropped == ("messages[].reasoning",)
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "model", "more", "config"),
+    [
+        (Reasoning(budget=4000), CLAUDE, {"thinking": {"type": "enabled", "budget_tokens": 4000}}, None),
+        (Reasoning(effort="low"), CLAUDE, {"thinking": {"type": "enabled", "budget_tokens": 2048}}, None),
+        (Reasoning(effort="high"), ADAPTIVE, {"thinking": {"type": "adaptive"}}, {"effort": "high"}),
+        (Reasoning("adaptive"), ADAPTIVE, {"thinking": {"type": "adaptive"}}, None),
+        (Reasoning("disabled"), ADAPTIVE, {"thinking": {"type": "disabled"}}, None),
+        (Reasoning("disabled"), CLAUDE, None, None),
+        (Reasoning(effort="low"), NOVA2, {"reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"}}, None),
+        (Reasoning(effort="none"), NOVA2, None, None),
+        (Reasoning(effort="high"), "qwen.qwen3-32b-v1:0", {"reasoning_config": "high"}, None),
+        (Reasoning(effort="medium"), "openai.gpt-oss-120b-1:0", {"reasoning_effort": "medium"}, None),
+    ],
+)
+def test_reasoning_is_asked_for_in_the_words_of_the_family(reasoning, model, more, config):
+    body, dropped = write(chat(reasoning=attrs.evolve(reasoning, at="reasoning")), model)
+    assert body.get("additionalModelRequestFields") == more
+    assert body.get("outputConfig") == config
+    assert dropped == ()
+
+
+def test_reasoning_that_nobody_can_be_asked_for_is_named():
+    for model in (LLAMA, NOVA):
+        body, dropped = write(chat(reasoning=Reasoning(effort="high", at="reasoning_effort")), model)
+        assert "additionalModelRequestFields" not in body
+        assert dropped == ("reasoning_effort",)
+
+
+def test_a_budget_is_part_of_the_limit():
+    body, dropped = write(chat(reasoning=Reasoning(budget=5000, at="r"), parameters=controls(max_tokens=1000)))
+    assert body["inferenceConfig"]["maxTokens"] == 6000
+    assert body["additionalModelRequestFields"]["thinking"]["budget_tokens"] == 5000
+    assert dropped == ()
+
+
+def test_who_is_made_to_call_a_tool_does_not_think():
+    fields = {"tools": (WEATHER,), "tool_choice": ToolChoice("required"), "reasoning": Reasoning(budget=2000, at="r")}
+    body, dropped = write(chat(**fields))
+    assert body["toolConfig"]["toolChoice"] == {"any": {}}
+    assert "additionalModelRequestFields" not in body
+    assert dropped == ("r",)
+
+
+def test_a_turn_that_went_on_without_its_reasoning_does_not_think():
+    turns = (user("a"), assistant(CALL), user(RESULT))
+    body, dropped = write(chat(*turns, tools=(WEATHER,), reasoning=Reasoning(budget=2000, at="r")))
+    assert "additionalModelRequestFields" not in body
+    assert dropped == ("r",)
+
+
+def test_the_most_of_novas_reasoning_has_no_limit_beside_it():
+    fields = {"reasoning": Reasoning(effort="high"), "parameters": controls(max_tokens=10, temperature=0.5)}
+    body, dropped = write(chat(**fields), NOVA2)
+    assert "inferenceConfig" not in body
+    assert set(dropped) == {"max_tokens", "temperature"}
+
+
+# Documents and pictures
+
+
+def pdf(filename: str | None = None, **marks: Any) -> FilePart:
+    return FilePart(MediaSource("base64", "JVBERi0=", "application/pdf"), filename, "messages[1].content[0]", marks)
+
+
+def test_documents_have_names_of_their_own_and_a_text_beside_them():
+    """Two untitled documents were refused, always (maximhq/bifrost#7003, archestra-ai/archestra#4220)."""
+    titled = ("Q3: report_final.v2.pdf", "q3 report final v2.docx", "Документ.pdf")
+    blocks = content(pdf(), pdf(), *map(pdf, titled))
+    names = [block["document"]["name"] for block in blocks if "document" in block]
+    assert names == ["Document 1", "Document 2", "Q3 report final v2", "q3 report final v2 (2)", "Document 3"]
+    assert all(re.fullmatch(r"[A-Za-z0-9\-()\[\]]+( [A-Za-z0-9\-()\[\]]+)*", name) for name in names)
+    assert blocks[-1]["text"].strip()
+    assert [kind for block in content("Look.", pdf()) for kind in block] == ["text", "document"]
+
+
+def test_documents_inside_of_results():
+    turns = messages(user("a"), assistant(CALL), user(attrs.evolve(RESULT, parts=(pdf(), ImagePart(png())))))
+    inner = turns[2]["content"][0]["toolResult"]["content"]
+    assert [kind for block in inner for kind in block] == ["document", "image"]
+
+
+def test_documents_say_what_is_cited_of_them():
+    (document, _) = content(pdf("a.pdf", context="HR", citations={"enabled": True}))
+    assert document["document"]["context"] == "HR"
+    assert document["document"]["citations"] == {"enabled": True}
+
+
+def png(value: str = PIXEL, media_type: str | None = "image/png") -> MediaSource:
+    return MediaSource("base64", value, media_type)
+
+
+@pytest.mark.parametrize(
+    ("part", "written"),
+    [
+        (ImagePart(png()), {"image": {"format": "png", "source": {"bytes": PIXEL}}}),
+        (ImagePart(png(media_type="image/jpeg")), {"image": {"format": "png", "source": {"bytes": PIXEL}}}),
+        (
+            ImagePart(MediaSource("url", f"data:image/png;base64,{PIXEL}")),
+            {"image": {"format": "png", "source": {"bytes": PIXEL}}},
+        ),
+        (
+            ImagePart(MediaSource("url", "s3://bucket/a.jpg")),
+            {"image": {"format": "jpeg", "source": {"s3Location": {"uri": "s3://bucket/a.jpg"}}}},
+        ),
+        (
+            FilePart(MediaSource("text", "Hi", "text/plain"), "a.txt"),
+            {"document": {"format": "txt", "name": "a", "source": {"bytes": "SGk="}}},
+        ),
+        (
+            FilePart(MediaSource("base64", "YSxi", "text/csv"), "a.csv"),
+            {"document": {"format": "csv", "name": "a", "source": {"bytes": "YSxi"}}},
+        ),
+        (AudioPart("AAAA", "wav"), {"audio": {"format": "wav", "source": {"bytes": "AAAA"}}}),
+    ],
+)
+def test_media_go_as_bytes_or_from_s3(part, written):
+    assert content("Look.", part)[1] == written
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (ImagePart(MediaSource("url", "https://example.org/a.png"), at="messages[0].content[0]"), "send its content"),
+        (ImagePart(MediaSource("file_id", "file-1"), at="messages[0].content[0]"), "send its content"),
+        (ImagePart(MediaSource("base64", "AAAA", "image/bmp"), at="messages[0].content[0]"), "image/bmp"),
+        (ImagePart(MediaSource("url", "data:image/png,x"), at="messages[0].content[0]"), "base64"),
+        (FilePart(MediaSource("base64", "AAAA", "video/mp4"), at="messages[0].content[0]"), "video/mp4"),
+        (FilePart(MediaSource("text", ""), at="messages[0].content[0]"), "empty"),
+        (AudioPart("AAAA", "midi", at="messages[0].content[0]"), "midi"),
+    ],
+)
+def test_media_that_nobody_can_have_are_refused_by_name(part, words):
+    with pytest.raises(GatewayError, match=words) as raised:
+        write(chat(user(part)))
+    assert raised.value.failed.param == "messages[0].content[0]"
+
+
+# Cache marks
+
+
+def test_cache_marks_stand_behind_what_they_mark():
+    """Portkey-AI/gateway#1762, strands-agents/sdk-typescript#1089."""
+    marked = attrs.evolve(RESULT, parts=(TextPart("rain", marks=MARK),))
+    body, dropped = write(
+        chat(
+            system(TextPart("Rules.", marks=HOUR)), user("a"), assistant(CALL), user(marked, TextPart("b", marks=MARK)),
+            tools=(attrs.evolve(WEATHER, marks=HOUR),),
+        )
+    )  # fmt: skip
+    long, short = {"cachePoint": {"type": "default", "ttl": "1h"}}, {"cachePoint": {"type": "default"}}
+    assert body["toolConfig"]["tools"][1] == long
+    assert body["system"] == [{"text": "Rules."}, long]
+    result, point, text, last = body["messages"][2]["content"]
+    assert result["toolResult"]["content"] == [{"text": "rain"}]
+    assert (point, text, last) == (short, {"text": "b"}, short)
+    assert dropped == ()
+
+
+def test_models_that_do_not_cache_get_no_marks():
+    """Claude Code's marks killed every model that cannot cache (BerriAI/litellm#39210)."""
+    request = chat(system(TextPart("r", "system", MARK)), user(TextPart("a", "messages[0].content[0]", MARK)))
+    body, dropped = write(request, LLAMA)
+    assert "cachePoint" not in json.dumps(body)
+    assert dropped == ("system.cache_control", "messages[].content[].cache_control")
+    tool = attrs.evolve(WEATHER, marks=MARK)
+    assert write(chat(tools=(tool,)), NOVA)[1] == ("tools[].cache_control",)
+    assert "cachePoint" in json.dumps(write(request, NOVA)[0])
+
+
+def test_at_most_four_marks_and_none_lives_longer_than_one_before():
+    parts = [TextPart(f"t{n}", f"messages[{n}]", HOUR if n % 2 else MARK) for n in range(6)]
+    body, dropped = write(chat(user(*parts)))
+    kinds = [block.get("cachePoint", {}).get("ttl", "5m" if "cachePoint" in block else "-")
+             for block in body["messages"][0]["content"]]  # fmt: skip
+    assert kinds == ["-", "-", "-", "5m", "-", "5m", "-", "5m", "-", "5m"]
+    assert dropped == ("messages[].cache_control", "messages[].cache_control.ttl")
+
+
+def test_no_mark_behind_reasoning_and_none_twice():
+    part = ReasoningPart("", Seal(OURS, "converse", SIGNED))
+    blank = TextPart(" ", "messages[1].content", MARK)
+    turns = messages(user("a"), assistant(part, blank, TextPart("b", marks=MARK), blank), user("c"))
+    assert [next(iter(block)) for block in turns[1]["content"]] == ["reasoningContent", "text", "cachePoint"]
+
+
+# Formats and settings
+
+
+def test_a_schema_is_json_in_a_string():
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+    asked = Format("json_schema", "city", schema, True, "A city", at="response_format")
+    body, dropped = write(chat(format=asked))
+    written = body["outputConfig"]["textFormat"]
+    assert written["type"] == "json_schema"
+    inner = written["structure"]["jsonSchema"]
+    assert (inner["name"], inner["description"]) == ("city", "A city")
+    assert json.loads(inner["schema"]) == {**schema, "description": "A city", "additionalProperties": False}
+    assert dropped == ()
+
+
+def test_a_schema_is_told_in_words_where_nothing_enforces_it():
+    """Never as a hidden tool: a real call came out as text (BerriAI/litellm#34230)."""
+    asked = Format("json_schema", "city", {"type": "object", "properties": {"a": {}}}, True, at="response_format")
+    for model, format in ((LLAMA, asked), (CLAUDE, Format("json_object", at="response_format"))):
+        body, dropped = write(chat(format=format), model)
+        assert "JSON" in body["system"][-1]["text"]
+        assert not {"outputConfig", "toolConfig"} & set(body)
+        assert dropped == ("response_format",)
+
+
+def test_settings_go_where_the_family_has_them():
+    asked = controls(max_tokens=100, temperature=0.5, top_k=5, stop=["END", " "], seed=1)
+    body, dropped = write(chat(parameters=asked))
+    assert body["inferenceConfig"] == {"maxTokens": 100, "temperature": 0.5, "stopSequences": ["END"]}
+    assert body["additionalModelRequestFields"] == {"top_k": 5}
+    assert body["additionalModelResponseFieldPaths"] == ["/stop_sequence"]
+    assert set(dropped) == {"stop", "seed"}
+    body, dropped = write(chat(parameters=asked), NOVA)
+    assert body["additionalModelRequestFields"] == {"inferenceConfig": {"topK": 5}}
+    body, dropped = write(chat(parameters=asked), LLAMA)
+    assert "additionalModelRequestFields" not in body
+    assert set(dropped) == {"stop", "seed", "top_k"}
+
+
+def test_settings_are_held_within_their_ranges():
+    body, dropped = write(chat(parameters=controls(max_tokens=0, temperature=1.7)), NOVA)
+    assert body["inferenceConfig"] == {"maxTokens": 1, "temperature": 1}
+    assert set(dropped) == {"max_tokens", "temperature"}
+    body, dropped = write(chat(parameters=controls(temperature=0.5, top_p=0.5)))
+    assert body["inferenceConfig"] == {"temperature": 0.5}
+    assert dropped == ("top_p",)
+
+
+def test_the_service_tier_in_the_words_that_are_the_same():
+    assert write(chat(parameters=controls(service_tier="flex")))[0]["serviceTier"] == {"type": "flex"}
+    assert write(chat(parameters=controls(service_tier="scale")))[1] == ("service_tier",)
+    assert write(chat(parameters=controls(service_tier="auto"))) == write(chat())
+
+
+def test_what_only_bedrock_has_comes_from_the_clients_extra_body():
+    """Guardrails and the like are said with ``extra_body`` by programs of other APIs, and invented by nobody."""
+    own = {
+        "guardrailConfig": {"guardrailIdentifier": "abc", "guardrailVersion": "1"},
+        "performanceConfig": {"latency": "optimized"},
+        "requestMetadata": {"team": "a"},
+        "additionalModelRequestFields": {"top_k": 9, "anthropic_beta": ["x"]},
+    }
+    request = chat(source={**own, "model": "m"}, dropped=(*own, "seed"), parameters=controls(top_k=5))
+    body, dropped = write(request)
+    assert {name: body[name] for name in own} == own
+    assert dropped == ("seed",)
+
+
+# Blocks that only Converse has
+
+
+def test_converse_clients_get_their_own_blocks_back():
+    cited = [{"title": "a"}]
+    call = {"toolUse": {"toolUseId": "t", "name": "nova_code_interpreter", "input": {}, "type": "server_tool_use"}}
+    result = {"toolResult": {"toolUseId": "t", "content": [{"json": {}}], "type": "nova_code_interpreter_result"}}
+    turns = (
+        user("a", NativePart("converse", "guardContent", {"guardContent": {"text": {"text": "x"}}})),
+        assistant(
+            ReasoningPart("hm", native=SIGNED),
+            NativePart("converse", "toolUse", call),
+            NativePart("converse", "toolResult", result),
+            TextPart("So.", marks={"citations": cited}),
+        ),
+        user("b"),
+    )
+    tool = NativeTool("converse", "systemTool", {"systemTool": {"name": "nova_code_interpreter"}})
+    body, dropped = write(Request("converse", "m", turns, tools=(tool,)))
+    assert body["messages"][1]["content"] == [
+        {"reasoningContent": SIGNED}, call, result,
+        {"citationsContent": {"content": [{"text": "So."}], "citations": cited}},
+    ]  # fmt: skip
+    assert body["toolConfig"]["tools"] == [tool.item]
+    assert dropped == ()
+
+
+def test_blocks_of_other_apis_are_dropped_and_named():
+    native = NativePart("messages", "server_tool_use", {"type": "server_tool_use"}, "messages[1].content[0]")
+    body, dropped = write(chat(user("a"), assistant(native, ImagePart(png(), at="messages[1].images[0]"), "b")))
+    assert body["messages"][1]["content"] == [{"text": "b"}]
+    assert dropped == ("messages[].content[]", "messages[].images[]")
