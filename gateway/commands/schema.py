@@ -105,6 +105,7 @@ SHAPES: Mapping[Any, Shape] = {
             VARIABLE,
         ]
     },
+    kinds.AddressPart: {"anyOf": [_text(kinds.ADDRESS_PART.pattern), VARIABLE]},
     kinds.Secret: {"anyOf": [_text(r"\s*[\t\x20-\x7e]*\s*"), VARIABLE, FILE]},
     kinds.Digest: {"anyOf": [_text(r"\s*[0-9a-fA-F]{64}\s*"), VARIABLE, FILE]},
     kinds.SealingKeys: {

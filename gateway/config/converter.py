@@ -14,6 +14,7 @@ from gateway.config.expanded import Unresolved
 from gateway.config.kinds import (
     READERS,
     SPOKEN_APIS,
+    AddressPart,
     Digest,
     Dollars,
     HeaderName,
@@ -136,7 +137,7 @@ def _hedge_after(value: Any, _: Any) -> Any:
         raise Wrong(wrong.found, "this must be a duration above 0, such as 2s, or p95") from wrong
 
 
-_TEXTUAL = (str, Secret, Digest, Dollars, SealingKeys, Url, Wait | Literal["p95"])
+_TEXTUAL = (str, AddressPart, Secret, Digest, Dollars, SealingKeys, Url, Wait | Literal["p95"])
 
 
 def _price(value: Any, _: Any) -> Any:

@@ -19,7 +19,7 @@ from gateway.config.timeouts import changed
 from gateway.config.wording import describe, nearest, one_of
 from gateway.http.passing import reason_never
 from providers.catalog import providers as catalog
-from providers.catalog.providers import Provider, Speaks
+from providers.catalog.provider import Provider, Speaks
 from streams.events import APIS, Api
 from streams.pipe import Timeouts
 
@@ -152,16 +152,42 @@ def _provider(raw: RawEntry, path: Path, prefix: str, findings: Findings) -> Pro
         findings.warn(f"{raw.model}: provider_interface is ignored, {prefix} is a known provider")
     if provider is None:
         return None
-    at = provider.at(raw.base_url)
-    if not at.speaks and raw.speaks is None:
+    settings = _settings(raw)
+    _check_settings(settings, path, provider, findings)
+    at = _of_entry(provider.settled(settings).at(raw.base_url), raw)
+    if not at.any_spoken and raw.speaks is None:
         return at if _may_be_unspoken(raw, path, at, findings) else None
+    if path in findings.faulty:
+        return at if raw.base_url is not None or at.base_url is not None else None  # what was wrong is reported
     if at.base_url is None and raw.base_url is None:
-        if path in findings.faulty:
-            return None  # it was wrong and is reported
         like = f", such as {at.address}" if at.address else ""
         found = f"{at.display_name} has no address that is the same for all"
         findings.wrong(path, f"{raw.model} has no base_url", f"{found}: give it yours{like}")
+    elif lacking := at.lacking(raw.base_url):
+        found = f"{raw.model} has no {' and no '.join(lacking)}"
+        findings.wrong(path, found, f"{at.display_name}'s address needs it: give it yours, or a base_url")
     return at
+
+
+def _settings(raw: RawEntry) -> dict[str, str]:
+    """What the entry says for the addresses of its provider."""
+    found = {"region": raw.region, "project": raw.project, "location": raw.location}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _check_settings(settings: Mapping[str, str], path: Path, provider: Provider, findings: Findings) -> None:
+    known = provider.lacking(None)
+    for name in settings:
+        if name not in known:
+            found = f"{provider.display_name}'s address has no {name}"
+            header = " (OpenAI's goes as a header: `headers: {openai-project: …}`)" if name == "project" else ""
+            findings.wrong((*path, name), found, f"leave it out{header}")
+
+
+def _of_entry(row: Provider, raw: RawEntry) -> Provider:
+    """``row`` for the entry's model, where it has one alone."""
+    model = raw.model.partition("/")[2]
+    return row if model == "*" else row.of_model(model)
 
 
 def _may_be_unspoken(raw: RawEntry, path: Path, provider: Provider, findings: Findings) -> bool:

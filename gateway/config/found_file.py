@@ -49,8 +49,14 @@ _HOSTS: Final[Mapping[str, str]] = {
     "azure_openai": r"[a-z0-9-]+\.(openai|services\.ai|cognitiveservices)\.azure\.(com|us|cn)",
     "amazon_bedrock": r"bedrock-runtime\.[a-z0-9-]+\.amazonaws\.com|bedrock-mantle\.[a-z0-9-]+\.api\.aws",
     "gemini": r"([a-z0-9-]+\.)?generativelanguage\.googleapis\.com|([a-z0-9-]+-)?aiplatform\.googleapis\.com",
-    "moonshot": r"api\.moonshot\.(ai|cn)",
+    "cloudflare": r"api\.cloudflare\.com",
+    "databricks": r"[a-z0-9-]+\.(cloud|gcp)\.databricks\.com|adb-[0-9.]+\.azuredatabricks\.net",
+    "foundry": r"[a-z0-9-]+\.services\.ai\.azure\.com",
+    "minimax": r"api\.minimaxi?\.(io|com)",
+    "moonshotai": r"api\.moonshot\.(ai|cn)",
     "qwen": r"dashscope(-[a-z]+)?\.aliyuncs\.com",
+    "snowflake": r"[a-z0-9_.-]+\.snowflakecomputing\.com",
+    "stepfun": r"api\.stepfun\.(com|ai)",
     "zhipu": r"open\.bigmodel\.cn|api\.z\.ai",
 }
 """A provider's hosts, where they are more than that of its row and those below it."""
@@ -106,7 +112,8 @@ def _url(entry: Mapping[str, Any]) -> Any:
     given = entry.get("base_url")
     if given is None:
         row = catalog.find(str(entry.get("model", "")).partition("/")[0])
-        given = (row.base_url if row is not None else None) or ""
+        said = {name: value for name, value in entry.items() if isinstance(value, str)}
+        given = (row.settled(said).base_url if row is not None else None) or ""
     try:
         return urlsplit(str(given))
     except ValueError:

@@ -38,6 +38,7 @@ HeaderName = NewType("HeaderName", str)  # in lower case
 ProbePath = NewType("ProbePath", str)
 Reason = NewType("Reason", str)  # one of ``REASONS``
 Url = NewType("Url", str)
+AddressPart = NewType("AddressPart", str)  # such as a region
 Secret = NewType("Secret", str)  # text that no message may repeat
 Digest = NewType("Digest", str)  # SHA-256 in hexadecimal
 SealingKeys = NewType("SealingKeys", tuple[bytes, ...])  # for AES-256; Unresolved text where nobody looked it up
@@ -328,6 +329,16 @@ def _url(value: Any, _: Any) -> str:
     return text
 
 
+def _address_part(value: Any, _: Any) -> str:
+    text = _text(value, _)
+    if not isinstance(value, Unresolved) and not ADDRESS_PART.fullmatch(text):
+        raise Wrong(describe(value), "this must be a name such as us-east-1: letters, digits, `.`, `_` and `-`")
+    return text
+
+
+ADDRESS_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
 def _no_url(text: str) -> str:
     """The value that stands where a URL should, fit for a message. What a URL has before ``@``, or after ``?``, may be
     a credential in this, too."""
@@ -363,6 +374,7 @@ READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
     Wait: _wait,
     Size: _size,
     Url: _url,
+    AddressPart: _address_part,
     Secret: _secret,
     Digest: _digest,
     SealingKeys: _sealing_keys,

@@ -268,6 +268,9 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "kept, and its values masked as `access_key` is, but for versions (`api-version`).",
             "the provider's",
         ),
+        "region": Key("Amazon Bedrock: the region, such as `us-east-1`. An ARN as the model id says its own."),
+        "project": Key("Vertex AI: the project."),
+        "location": Key("Vertex AI: the location, such as `global` or `europe-west1`."),
         "http_host": Key("The `Host` header. The TLS name stays that of the URL.", "the URL's host"),
         "provider_interface": Key(
             "For a provider that trigate does not know: the known one that it behaves like.",

@@ -11,6 +11,7 @@ import attrs
 
 from gateway.config.document import Path
 from gateway.config.kinds import (
+    AddressPart,
     AuditPlace,
     Budget,
     CertificateName,
@@ -210,6 +211,9 @@ class RawEntry:
     access_key: Secret | None = None
     default: bool = False
     base_url: Url | None = None
+    region: AddressPart | None = None
+    project: AddressPart | None = None
+    location: AddressPart | None = None
     passthrough_auth: bool = False
     http_host: str | None = None
     provider_interface: str | None = None

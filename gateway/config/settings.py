@@ -13,7 +13,7 @@ from gateway.config.document import Mistake
 from providers.catalog.model_facts import with_facts
 from providers.catalog.models import quirks_of
 from providers.catalog.prices import Price
-from providers.catalog.providers import Provider, Speaks
+from providers.catalog.provider import Provider, Speaks, best_for
 from providers.neutral.quirks import Ability, Quirks
 from providers.neutral.seal import Issuer
 from streams.events import UNAVAILABLE, Api, FailureReason
@@ -356,8 +356,9 @@ class ModelEntry:
 
     def api_for(self, client: Api, model: str) -> Api | None:
         """The API in which ``model`` is asked for a client of ``client``; None where none is spoken yet."""
-        spoken = self._spoken(client)
-        if not self.may_ask_in_responses(client):
+        speaks = self.speaks_of(model)
+        spoken = speaks.get(client) or (best_for(client, speaks.values()) if speaks else None)
+        if client in self.pinned or speaks.get("responses") != "responses":
             return spoken
         match self.quirks_of(model).asked_in_responses:
             case "always":
@@ -371,21 +372,24 @@ class ModelEntry:
         """True if ``model`` is asked at its maker's own service, and not at a server that is only like it."""
         return self.provider.has(model) and (self.base_url is None or self.provider.base_url is None)
 
-    def _spoken(self, client: Api) -> Api | None:
-        """The API in which a client is served. One that the row does not name is served in its own where the provider
-        has that, else in the provider's first."""
-        if client in self.speaks or not self.speaks:
-            return self.speaks.get(client)
-        return client if client in self.provider.paths else next(iter(self.speaks.values()))
+    def row(self, model: str) -> Provider:
+        """The provider's row for ``model``."""
+        return self.provider.of_model(model)
 
-    def may_ask_in_responses(self, client: Api) -> bool:
-        """True if requests of ``client`` can go to Responses where their model wants that."""
-        return client not in self.pinned and self.speaks.get("responses") == "responses"
+    def speaks_of(self, model: str) -> Speaks:
+        """``speaks`` for ``model``, where the provider has not the same APIs for all."""
+        if not self.provider.by_model:
+            return self.speaks
+        return {**self.row(model).speaks, **{client: self.speaks[client] for client in self.pinned}}
+
+    def may_ask_in_responses(self, client: Api, model: str) -> bool:
+        """True if requests of ``client`` can go to Responses where ``model`` wants that."""
+        return client not in self.pinned and self.speaks_of(model).get("responses") == "responses"
 
     def quirks_of(self, model: str) -> Quirks:
         """The quirks of ``model`` (an id of the provider): the provider's row, what is known of the model laid
         over it, and the item's own over both."""
-        known = with_facts(quirks_of(self.provider.quirks, model), self.provider.id, model)
+        known = with_facts(quirks_of(self.row(model).quirks, model), self.provider.id, model)
         found = attrs.evolve(known, **self.quirks)
         if found.asked_in_responses != "to_keep_reasoning":
             return found
@@ -402,7 +406,7 @@ class ModelEntry:
     def known_of(self, model: str) -> Quirks:
         """``quirks_of`` without what is only guessed of a provider that the catalogue does not know."""
         meant = {"takes_max_tokens": False} if self.quirks.get("max_tokens_field") == "max_completion_tokens" else {}
-        return attrs.evolve(quirks_of(self.provider.known, model), **{**meant, **self.quirks})
+        return attrs.evolve(quirks_of(self.row(model).known, model), **{**meant, **self.quirks})
 
     @property
     def issuer(self) -> Issuer:

@@ -116,7 +116,7 @@ ABSENT: Final = (
         "aws_region aws_region_name aws_access_key_id aws_secret_access_key aws_session_token aws_profile "
         "aws_profile_name aws_role_name aws_session_name aws_bedrock_runtime_endpoint bedrock_key_config "
         "vertex_project vertex_location vertex_credentials vertex_project_id vertex_region vertex_key_config "
-        "project_id region location service_account credentials tenant_id client_id client_secret azure_ad_token sigv4",
+        "project_id service_account credentials tenant_id client_id client_secret azure_ad_token sigv4",
         (ENTRY,),
         words="aws vertex bedrock gcp",
     ),
@@ -237,7 +237,7 @@ INSTEAD: Final = (
     Instead("write them as `headers`", "extra_headers custom_headers default_headers request_headers",
             (ENTRY,)),
     Instead("name them in `pass_headers`", "forward_headers forwarded_headers forward_client_headers", (ENTRY,)),
-    Instead("send it as a header: `headers: {openai-organization: …}`", "organization org organization_id project",
+    Instead("send it as a header: `headers: {openai-organization: …}`", "organization org organization_id",
             (ENTRY,)),
     Instead("`quirks.default_max_tokens` is for requests that give none to a Messages provider", "max_tokens",
             (ENTRY,)),

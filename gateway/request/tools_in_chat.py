@@ -19,7 +19,7 @@ def where_tools_are_taken(incoming: Incoming, target: Target) -> Target:
     if target.lane != "byte" or target.api != "chat":
         return target
     entry, quirks = target.entry, target.recipient.quirks
-    if quirks.asked_in_responses == "by_responses_clients" or not entry.may_ask_in_responses("chat"):
+    if quirks.asked_in_responses == "by_responses_clients" or not entry.may_ask_in_responses("chat", target.model):
         return target
     tools = incoming.members.get("tools")
     if tools is None or len(tools) <= len(b"null"):  # that, or none

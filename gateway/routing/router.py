@@ -17,7 +17,7 @@ from gateway.routing.target import LaneName, Target
 from gateway.routing.walls import Wall, walled
 from providers.apis import CODECS
 from providers.catalog.models import is_claude
-from providers.catalog.providers import url_for
+from providers.catalog.provider import url_for
 from providers.errors.rejected import BETA
 from providers.neutral.codec import Recipient
 from streams.errors import GatewayError
@@ -179,7 +179,7 @@ def _target(found: Found, asked: str | None, api: Api) -> Target:
         model=found.model,
         api=upstream,
         lane="byte" if upstream == api else "hub",
-        url=url_for(entry.base_url, entry.provider, upstream, found.model),
+        url=url_for(entry.base_url, entry.row(found.model), upstream, found.model),
         asked=asked or entry.name,
         recipient=_recipient(entry, found.model),
         betas=(beta,) if beta is not None and found.long_context and is_claude(found.model) else (),

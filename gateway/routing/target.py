@@ -11,7 +11,7 @@ from gateway.routing.identity import Identity
 from providers.apis import CODECS
 from providers.auth.signer import Signer, UnsignedRequest
 from providers.catalog.prices import Price, price_of
-from providers.catalog.providers import url_for
+from providers.catalog.provider import Provider, url_for
 from providers.neutral.codec import Recipient
 from streams.events import Api
 from streams.framing import Framing
@@ -45,6 +45,11 @@ class Target:
         return self.name if self.entry.wildcard else self.entry.name
 
     @cached_property
+    def row(self) -> Provider:
+        """The provider's row, as it is for this model."""
+        return self.entry.row(self.model)
+
+    @cached_property
     def identity(self) -> Identity:
         """Who it is by address, configured credential and model."""
         return Identity.of(self.entry, self.model)
@@ -61,7 +66,7 @@ class Target:
     @cached_property
     def framing(self) -> Framing:
         """The framing of its streams."""
-        hosting = self.entry.provider.hosting.get(self.api)
+        hosting = self.row.hosting.get(self.api)
         own = None if hosting is None else hosting.framing
         return CODECS[self.api].wire.framing if own is None else own
 
@@ -80,7 +85,7 @@ class Target:
     @property
     def signer(self) -> Signer:
         """The signer of the provider's row."""
-        return self.entry.provider.auth[self.api]
+        return self.row.auth[self.api]
 
     def sign(self, request: UnsignedRequest, credential: str | None, at: float) -> Headers:
         """The headers that the provider's signer adds to ``request``; nothing without a credential. ``at`` is Unix
@@ -106,5 +111,5 @@ class Target:
 
 def asked_in(api: Api, target: Target) -> Target:
     """``target`` asked in another API than the client's."""
-    url = url_for(target.entry.base_url, target.entry.provider, api, target.model)
+    url = url_for(target.entry.base_url, target.row, api, target.model)
     return attrs.evolve(target, api=api, lane="hub", url=url)

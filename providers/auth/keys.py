@@ -26,5 +26,5 @@ class HeaderKey:
 
 BEARER_TOKEN = HeaderKey("authorization", "Bearer ")
 X_API_KEY = HeaderKey("x-api-key")
-API_KEY = HeaderKey("api-key")
 X_GOOG_API_KEY = HeaderKey("x-goog-api-key")
+API_KEY = HeaderKey("api-key")

@@ -1,6 +1,6 @@
 """Departures of a provider from its API, as data.
 
-An oddity is a field here and a value in the provider's row (``providers/catalog/providers.py``), never a branch on its
+An oddity is a field here and a value in the provider's row (``providers/catalog/rows``), never a branch on its
 name; a provider entry of the config may set each of them.
 """
 

@@ -13,7 +13,7 @@ from tests.pages.providers import PAGE, page
 # Of each example: where Chat, Messages and Responses clients are sent, by the API and the path of the address.
 ASKED = {
     "gpu/Qwen/Qwen3.8-27B": ("/v1/chat/completions", "/v1/messages", "/v1/chat/completions"),
-    "ollama/*": ("/v1/chat/completions",) * 3,
+    "ollama/*": ("/v1/chat/completions", "/v1/messages", "/v1/responses"),
     "azure_openai/gpt-6.1-sol": ("/openai/v1/chat/completions", "/openai/v1/responses", "/openai/v1/responses"),
     "azure_openai/gpt-4o": ("/openai/deployments/gpt-4o/chat/completions?api-version=2025-01-01-preview",) * 3,
     "anthropic/claude-opus-5-5": ("/anthropic/v1/messages",) * 3,

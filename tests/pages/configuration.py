@@ -70,6 +70,7 @@ WITHOUT_EFFECT: Mapping[str, type] = {
 
 _WORDS: Mapping[Any, str] = {
     **dict.fromkeys((str, kinds.Version, kinds.Origin, kinds.HostName, kinds.AuditPlace, kinds.Network), "text"),
+    kinds.AddressPart: "text",
     kinds.Secret: "text or file",
     kinds.SealingKeys: "text or file, or a list",
     **dict.fromkeys((int, kinds.Count), "whole number"),

@@ -1,26 +1,60 @@
-"""The table of ``docs/providers.md``, from the rows of the catalogue.
+"""The tables of ``docs/providers.md``, from the rows of the catalogue.
 
-``python -m tests.pages.providers`` writes it; ``tests/docs/test_providers.py`` keeps it true.
+``python -m tests.pages.providers`` writes them; ``tests/docs/test_providers.py`` keeps them true.
 """
 
 import re
+from collections.abc import Callable, Iterable, Sequence
 
-from providers.catalog.providers import ALIASES, CATALOG, Provider
-from streams.events import APIS
+from providers.auth.keys import HeaderKey
+from providers.catalog.provider import STANDARD_PATHS, Provider, url_for
+from providers.catalog.providers import ALIASES, CATALOG
+from streams.events import Api
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs/providers.md"
-HEAD = ("provider", "address", "key", *(f"{api} clients" for api in ("Chat", "Messages", "Responses")), "models", "")
-
+CLIENTS: Sequence[Api] = ("chat", "messages", "responses")
+HEAD = ("provider", "address", "key", *(f"{api.capitalize()} clients" for api in CLIENTS), "models", "")
+FACTS = ("provider", "API", "address", "sign-in", "differs", "recorded", "source", "read on")
 
 _NAMED = {"gpt-[!o]*": "`gpt-*` (not `gpt-oss-*`)"}
 _REST = "gpt-o[!s]*"
 """Together these two patterns are every GPT but one."""
 
+RECORDED = frozenset(
+    {
+        ("anthropic", "messages"), ("azure_openai", "chat"), ("azure_openai", "responses"),
+        ("amazon_bedrock", "chat"), ("amazon_bedrock", "converse"), ("amazon_bedrock", "responses"),
+        ("cerebras", "chat"), ("cloudflare", "chat"), ("databricks", "chat"), ("deepseek", "chat"),
+        ("deepseek", "responses"), ("gemini", "chat"),
+        ("gemini", "gemini"), ("groq", "chat"), ("huggingface", "chat"), ("mistral", "chat"), ("moonshotai", "chat"),
+        ("ollama", "chat"), ("openai", "chat"), ("openai", "responses"), ("openrouter", "chat"),
+        ("openrouter", "responses"), ("perplexity", "chat"), ("snowflake", "chat"), ("together_ai", "chat"),
+        ("vertex", "gemini"), ("xai", "responses"), ("zai", "chat"),
+    }
+)  # fmt: skip
+"""The providers and APIs of which recorded answers are among those that the tests read."""
+
+_DIFFERS: Sequence[tuple[str, Callable[[Provider], bool]]] = (
+    ("usage of streams comes unasked or not at all", lambda row: not row.known.stream_usage),
+    ("`max_tokens`", lambda row: row.known.max_tokens_field == "max_tokens"),
+    ("no role `developer`", lambda row: not row.known.developer_role),
+    ("one choice", lambda row: "choices" in row.known.cannot),
+)
+
 
 def table() -> str:
-    lines = ["| " + " | ".join(HEAD).rstrip() + " |", "|" + "---|" * len(HEAD)]
-    lines += ("|" + "|".join(f" {cell} " if cell else " " for cell in _cells(row)) + "|" for row in CATALOG.values())
+    return _table(HEAD, (_cells(row) for row in CATALOG.values()))
+
+
+def facts() -> str:
+    """What each provider speaks, a line for each API."""
+    return _table(FACTS, (cells for row in CATALOG.values() for cells in _facts(row)))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head).rstrip() + " |", "|" + "---|" * len(head)]
+    lines += ("|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|" for cells in rows)
     return "\n".join(lines) + "\n"
 
 
@@ -30,22 +64,64 @@ def _cells(row: Provider) -> tuple[str, ...]:
         f"{row.display_name}: {', '.join(f'`{name}`' for name in names)}",
         f"`{row.base_url}{row.prefix}`" if row.base_url else f"yours, as `{row.address}`" if row.address else "yours",
         f"`{row.key_env}`" if row.key_env else "" if row.key_required else "none needed",
-        *(_asked(row, api) for api in APIS),
+        *(_asked(row, api) for api in CLIENTS),
         ", ".join(_NAMED.get(family, f"`{family}`") for family in row.families if family != _REST),
         row.about,
     )
 
 
-def _asked(row: Provider, api: str) -> str:
-    upstream = row.speaks.get(api)  # type: ignore[call-overload]
-    return "not yet" if upstream is None else "as it is" if upstream == api else f"in {upstream.capitalize()}"
+def _asked(row: Provider, api: Api) -> str:
+    upstreams = [speaks.get(api) for speaks in _spoken(row)]
+    words = ("as it is" if upstream == api else f"in {upstream.capitalize()}" for upstream in upstreams if upstream)
+    return " or ".join(dict.fromkeys(words)) or "not yet"
+
+
+def _spoken(row: Provider) -> list[dict[Api, Api]]:
+    """By the model, where that makes a difference."""
+    return [dict(speaks) for speaks in (row.speaks, *(changes.get("speaks", {}) for _, changes in row.by_model))]
+
+
+def _facts(row: Provider) -> Iterable[tuple[str, ...]]:
+    ends = () if row.base_url or row.by_model else tuple(row.by_path)
+    names = [("", row), *((end, row.at(f"https://h{end}")) for end in ends)]
+    spoken = {api for _, one in names for speaks in _spoken(one) for api in speaks.values()}
+    for api in (api for api in STANDARD_PATHS if api in spoken or api in row.sources):
+        source = row.sources.get(api)
+        end, at = next((end, one) for end, one in reversed(names) if api in one.paths)
+        yield (
+            row.display_name,
+            api.capitalize(),
+            f"`{_address(at, api, end)}`",
+            _sign_in(at, api),
+            ", ".join(words for words, holds in _DIFFERS if api == "chat" and holds(row)),
+            "yes" if (row.id, api) in RECORDED else "",
+            "" if source is None else f"[{re.sub('^https?://|/.*', '', source.url)}]({source.url})",
+            "" if source is None else source.read,
+        )
+
+
+def _address(row: Provider, api: Api, end: str) -> str:
+    host = re.sub("^(https?://[^/]*).*", r"\1", row.address or "https://YOURS") + end
+    own = row.address if "/client/" in row.address else host
+    return url_for(None if row.base_url else own, row, api, "MODEL").replace("https://YOURS", "…")
+
+
+def _sign_in(row: Provider, api: Api) -> str:
+    signer = row.auth[api]
+    key = "a key"
+    if isinstance(signer, HeaderKey):
+        key = f"`{signer.name}: {signer.prefix}…`"
+    others = {"aws": "AWS (SigV4)", "google": "Google", "azure": "Entra"}
+    return " or ".join((key, *(others[name] for name in row.sign_in if name in others)))
 
 
 def page(text: str) -> str:
-    """``text`` with the table as it should be. Raises ``LookupError`` where it has none."""
-    text, count = re.subn(r"(?:^\|.*\n)+", lambda _: table(), text, count=1, flags=re.M)
-    if not count:
-        raise LookupError("no table")
+    """``text`` with the tables as they should be. Raises ``LookupError`` where it lacks one."""
+    for head, made in ((HEAD, table()), (FACTS, facts())):
+        start = re.escape("| " + " | ".join(head).rstrip() + " |")
+        text, count = re.subn(rf"^{start}\n(?:^\|.*\n)*", lambda _, made=made: made, text, count=1, flags=re.M)
+        if not count:
+            raise LookupError("no table")
     return text
 
 

@@ -531,7 +531,7 @@ def test_a_provider_that_cannot_be_spoken_to_is_one_mistake_that_says_what_works
     )
     (found,) = refused(text)
     assert found.startswith("5:")
-    assert "Amazon Bedrock's own API is not spoken here yet; give it a base_url" in found
+    assert "Amazon Bedrock's own API is not spoken here yet; give it a `region`" in found
     assert "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1" in found
     assert "https://bedrock-mantle.us-east-1.api.aws/anthropic/v1" in found
 
@@ -541,7 +541,7 @@ def test_with_an_address_it_loads_and_check_says_once_that_it_has_no_effect():
     entries = [{"model": f"bedrock/{name}", "base_url": at, "access_key": "k"} for name in ("nova-lite", "nova-pro")]
     config = from_mapping(minimal(model_providers=entries))
     (warning,) = config.warnings
-    assert "requests for its models get 501; give it a base_url that it can be spoken to at" in warning
+    assert "requests for its models get 501; give it a `region`" in warning
     assert [mistake.path for mistake in config.ineffective] == ["model_providers[0].model"]
     works = {"model": "bedrock/openai.gpt-6.1-sol", "base_url": f"{at}/openai/v1", "access_key": "k"}
     good = from_mapping(minimal(model_providers=[works]))
@@ -578,7 +578,7 @@ def test_a_local_server_needs_no_address_and_may_speak_otherwise():
     assert [entry.provider.base_url for entry in config.entries] == [
         "http://localhost:11434", "http://localhost:8000", "http://localhost:1234",
     ]  # fmt: skip
-    assert [entry.speaks["messages"] for entry in config.entries] == ["chat", "messages", "messages"]
+    assert [entry.speaks["messages"] for entry in config.entries] == ["messages", "messages", "messages"]
 
 
 def test_the_loss_on_anthropics_compatible_endpoint_is_noted_once_unless_decided():
@@ -670,10 +670,10 @@ def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
         ("{model: OpenAi/gpt}", "[0].model: unknown provider 'OpenAi'; did you mean openai?"),
         ("{model: my-openai/gpt}", "[0].model: unknown provider 'my-openai'; give it a base_url"),
         ("{model: vertex_ai/gemini}", "[0].model: unknown provider 'vertex_ai'; Vertex AI can be asked at its Chat"),
-        ("{model: cohere/command}", "[0].model: unknown provider 'cohere'; give it a base_url"),
+        ("{model: replicate/command}", "[0].model: unknown provider 'replicate'; give it a base_url"),
         ("{model: qwen/m}", "[0]: qwen/m has no base_url; Alibaba Cloud has no address that is the same for all: give"),
         ("{model: azure/m}", "give it yours, such as https://NAME.openai.azure.com/openai/v1"),
-        ("{model: bedrock/m}", "[0].model: Amazon Bedrock's own API is not spoken here yet; give it a base_url that"),
+        ("{model: bedrock/m}", "[0].model: Amazon Bedrock's own API is not spoken here yet; give it a `region`"),
         ("{model: openai/m, acces_key: k}", "[0].acces_key: unknown key; did you mean access_key?"),
         ("{model: openai/m, access_key: 12345}", "[0].access_key: something that is no text"),
         ('{model: openai/m, access_key: "a\\nb"}', "[0].access_key: characters that no header can carry"),
@@ -698,8 +698,8 @@ def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
             "in responses here; it speaks chat, and more where base_url ends with /openai/v1",
         ),
         (
-            "{model: bedrock/m, base_url: 'http://h', speaks: [chat]}",
-            "cannot be asked in chat here; give it a base_url",
+            "{model: chatgpt/m, speaks: [chat]}",
+            "cannot be asked in chat here",
         ),
         ("{model: openai/m, quirks: {max_token_field: x}}", ".max_token_field: unknown key; did you mean max_tokens_f"),
         ("{model: openai/m, quirks: {max_tokens_field: tokens}}", ": 'tokens'; did you mean max_tokens?"),

@@ -305,8 +305,8 @@ def test_the_lane_follows_from_what_the_provider_speaks(speaks, client, api, lan
         ({"model": "openai/gpt-5.3-codex", "speaks": ["chat"]}, "chat", "chat"),
         ({"model": "openai/gpt-6.1-sol", "quirks": {"asked_in_responses": "always"}}, "chat", "responses"),
         ({"model": "vercel/openai/gpt-6.1-sol"}, "messages", "messages"),
-        ({"model": "openrouter/openai/gpt-6.1-sol"}, "messages", "chat"),
-        ({"model": "vllm/gpt-6.1-sol", "base_url": "http://h"}, "messages", "chat"),
+        ({"model": "openrouter/openai/gpt-6.1-sol"}, "messages", "messages"),
+        ({"model": "vllm/gpt-6.1-sol", "base_url": "http://h", "speaks": ["chat"]}, "messages", "chat"),
     ],
 )
 def test_a_model_that_refuses_tools_in_chat_is_asked_in_responses(entry, client, api):

@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from providers.auth.keys import API_KEY, BEARER_TOKEN, X_API_KEY
+from providers.catalog.provider import region_of
 from providers.catalog.providers import ALIASES, CATALOG, STANDARD_PATHS, find, generic, maker, url_for
 from streams.events import APIS
 
@@ -83,7 +84,7 @@ def test_a_provider_without_an_address_is_not_guessed_at():
 
 @pytest.mark.parametrize("row", CATALOG.values(), ids=CATALOG.keys())
 def test_what_a_row_speaks_it_has_a_path_and_a_credential_for(row):
-    assert set(row.speaks) in (set(APIS), set()), "every client is served, or none"
+    assert set(row.speaks) in ({"chat", "messages", "responses"}, set(APIS), set()), "every client is served, or none"
     for upstream in row.speaks.values():
         assert row.paths[upstream].startswith("/")
         assert row.auth[upstream] in (BEARER_TOKEN, X_API_KEY, API_KEY)
@@ -124,6 +125,49 @@ def test_local_servers_are_where_they_usually_are(provider, port):
     assert url_for(None, row, "chat", "m") == f"http://localhost:{port}/v1/chat/completions"
     assert (row.local, row.key_required) == (True, False)
     assert not CATALOG["openai"].local
+
+
+@pytest.mark.parametrize(
+    ("provider", "base_url", "spoken"),
+    [
+        ("deepseek", None, {"chat", "messages"}),
+        ("deepseek", "http://proxy", {"chat", "messages"}),
+        ("deepseek", "http://proxy/v1", {"chat"}),
+        ("deepseek", "http://proxy/anything", {"chat"}),
+        ("deepseek", "https://api.deepseek.com/anthropic/v1", {"messages"}),
+        ("zhipu", "https://api.z.ai/api/coding/paas/v4", {"chat"}),
+        ("zhipu", "https://api.z.ai/api/anthropic/v1", {"messages"}),
+        ("gemini", "http://host/v1", {"chat"}),
+        ("ollama", "http://gpu:11434/v1", {"chat", "messages", "responses"}),
+        ("amazon_bedrock", "https://bedrock-mantle.eu-west-1.api.aws/anthropic/v1", {"messages"}),
+    ],
+)
+def test_a_path_in_the_address_says_which_of_the_apis_are_meant(provider, base_url, spoken):
+    assert set(CATALOG[provider].at(base_url).speaks.values()) == spoken
+
+
+def test_what_is_different_for_a_family_of_models_holds_for_it_alone():
+    row = CATALOG["amazon_bedrock"].settled({"region": "eu-west-1"})
+    claude, gpt, other = (row.of_model(id) for id in ("eu.anthropic.claude-opus-5-5", "openai.gpt-oss-120b", "nova"))
+    assert (set(claude.speaks.values()), set(gpt.speaks.values())) == ({"messages"}, {"chat", "responses"})
+    assert other.speaks == row.speaks
+    at = CATALOG["amazon_bedrock"].at("https://bedrock-runtime.us-east-1.amazonaws.com")
+    assert at.lacking("https://bedrock-runtime.us-east-1.amazonaws.com") == ()
+
+
+def test_an_arn_says_its_own_region_and_a_profiles_prefix_none():
+    row = CATALOG["amazon_bedrock"].settled({"region": "us-east-1"})
+    arn = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/a1b2"
+    assert region_of(arn) == "eu-central-1"
+    assert region_of("eu.anthropic.claude-opus-5-5-v1:0") is None
+    for model, host in ((arn, "eu-central-1"), ("eu.anthropic.claude-opus-5-5-v1:0", "us-east-1")):
+        assert url_for(None, row, "chat", model).startswith(f"https://bedrock-runtime.{host}.amazonaws.com/openai/v1/")
+    # (envoyproxy/ai-gateway#1332, crmne/ruby_llm#803, cloudflare/ai#583)
+    assert url_for(None, row, "converse", arn).endswith(
+        "/model/arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile%2Fa1b2"
+    )
+    assert url_for("http://h", row, "converse", arn).startswith("http://h/model/arn:aws:bedrock:eu-central-1:")
+    assert url_for(None, row, "converse", "eu.amazon.nova-2-lite-v1:0").endswith("/model/eu.amazon.nova-2-lite-v1:0")
 
 
 def test_families_leave_routers_ids_and_local_tags_alone():

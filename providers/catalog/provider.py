@@ -1,0 +1,282 @@
+"""What a row of the catalogue says of a model provider, and the addresses that come of it.
+
+The rows themselves are in ``providers/catalog/rows``, by the kind of place; what a server refuses is in its ``Quirks``,
+with the public thread that showed it.
+"""
+
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeAlias
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import attrs
+
+from providers.auth.keys import BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY, HeaderKey
+from providers.auth.signer import Signer
+from providers.neutral.hosting import Hosting
+from providers.neutral.quirks import Quirks
+from streams.events import APIS, Api
+
+Speaks: TypeAlias = Mapping[Api, Api]
+
+_LONGEST = 200  # characters of a model's id; what a client asks for may be megabytes
+
+STANDARD_PATHS: Mapping[Api, str] = MappingProxyType(
+    {
+        "chat": "/chat/completions", "messages": "/messages", "responses": "/responses", "gemini": "/models/{model}",
+        "converse": "/model/{model}",
+    }
+)  # fmt: skip
+STANDARD_AUTH: Mapping[Api, HeaderKey] = MappingProxyType(
+    {
+        "chat": BEARER_TOKEN, "messages": X_API_KEY, "responses": BEARER_TOKEN, "gemini": X_GOOG_API_KEY,
+        "converse": BEARER_TOKEN,
+    }
+)  # fmt: skip
+BEARER: Mapping[Api, Signer] = MappingProxyType(dict.fromkeys(STANDARD_AUTH, BEARER_TOKEN))
+
+ORDER: tuple[Api, ...] = ("messages", "responses", "chat", "gemini", "converse")
+"""The APIs by how much of another API's requests survives in them, the best first."""
+
+# The API of the client -> the API that the provider is asked in.
+ONLY_CHAT: Speaks = MappingProxyType({"chat": "chat", "messages": "chat", "responses": "chat"})
+CHAT_AND_RESPONSES: Speaks = MappingProxyType({"chat": "chat", "messages": "chat", "responses": "responses"})
+CHAT_AND_MESSAGES: Speaks = MappingProxyType({"chat": "chat", "messages": "messages", "responses": "chat"})
+ONLY_RESPONSES: Speaks = MappingProxyType(dict.fromkeys(APIS, "responses"))
+ALL_THREE: Speaks = MappingProxyType({api: api for api in ("chat", "messages", "responses")})
+NOTHING_YET: Speaks = MappingProxyType({})
+ONLY_MESSAGES: Speaks = MappingProxyType(dict.fromkeys(APIS, "messages"))
+
+NOTHING_ELSE: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+NOWHERE_ELSE: Mapping[Api, str] = MappingProxyType({})
+
+COMPATIBLE = Quirks(
+    max_tokens_field="max_tokens", developer_role=False, short_call_ids=False, billing_line=False,
+    deferred_tools="found",
+)  # fmt: skip
+"""What nearly every compatible server takes: it knows ``max_tokens`` and the role ``system``
+(editor-code-assistant/eca#231, earendil-works/pi#1048), and searches no tools."""
+
+OPENAI = Quirks(counts_cached=True)
+"""OpenAI itself: caching changes nothing about its rates
+(https://platform.openai.com/docs/guides/prompt-caching, What about rate limits)."""
+
+ROUTER = Quirks(short_call_ids=False, billing_line=False)
+"""A service that passes requests on to the makers of models."""
+
+
+@attrs.frozen
+class Source:
+    """Where it is written that a provider speaks an API, and the day on which it was read there."""
+
+    url: str
+    read: str
+
+
+def sources(read: str, **urls: str) -> Mapping[Api, Source]:
+    """The sources of a row by API, all read on the same day."""
+    return MappingProxyType({api: Source(url, read) for api, url in urls.items()})
+
+
+@attrs.frozen
+class Provider:
+    """One provider. ``base_url`` None means that the config must give one.
+
+    ``paths`` are suffixes to the prefix (``{model}`` stands for the model id); ``speaks`` maps a client's API to the
+    API that the provider is asked in, and is empty where no codec speaks the provider's API yet; ``auth`` says for each
+    of the latter who signs its requests. ``models`` are well-known ids for ``GET /v1/models``, the most able first, not
+    a claim of completeness; ``families`` are shell patterns of the ids that its models have, those of next year too
+    (``has`` says what they match). ``note`` is shown by ``check`` where the config leaves ``speaks`` at its default.
+    ``keeps_responses``: whether its Responses API stores answers, so that a client can go on from one;
+    ``keeps_threads``: the same of Messages.
+
+    ``places`` are the APIs that are not at ``base_url`` and ``prefix``: each a prefix of its own, or a whole address.
+    ``{region}``, ``{project}`` and the like in an address stand for what an entry says under that key: ``settings`` are
+    those that have been said.
+
+    ``address`` is what a base URL of one's own looks like, where there is none for all. ``by_path`` is what is
+    different where the path of the base URL ends so, as changes to the row; the longest end comes first. ``by_model``
+    is the same for models whose id a shell pattern matches, the first that does. ``today`` is what to write in the
+    meantime, where no codec speaks the provider's own API; ``about`` goes into the page of providers.
+    ``hosting``: how it serves an API of another maker, where that is not as its maker does.
+    ``client_headers`` are headers of clients that mean something to it alone. ``price_list`` is its name in the list of
+    prices. ``sources`` say of each API where that was read.
+    """
+
+    id: str
+    display_name: str
+    base_url: str | None = None
+    prefix: str = "/v1"
+    paths: Mapping[Api, str] = STANDARD_PATHS
+    speaks: Speaks = ONLY_CHAT
+    auth: Mapping[Api, Signer] = STANDARD_AUTH
+    quirks: Quirks = COMPATIBLE
+    models: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    key_env: str | None = None
+    key_required: bool = True
+    note: str = ""
+    keeps_responses: bool = False
+    keeps_threads: bool = False
+    known: Quirks = attrs.field(default=attrs.Factory(lambda self: self.quirks, takes_self=True))
+    """Those of its quirks that are known and not guessed, by which a request of its own API is edited."""
+
+    address: str = ""
+    by_path: Mapping[str, Mapping[str, Any]] = NOTHING_ELSE
+    today: str = ""
+    about: str = ""
+    client_headers: tuple[str, ...] = ()
+    hosting: Mapping[Api, Hosting] = MappingProxyType({})
+    price_list: str = attrs.field(default=attrs.Factory(lambda self: self.id, takes_self=True))
+    places: Mapping[Api, str] = NOWHERE_ELSE
+    by_model: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    settings: Mapping[str, str] = attrs.field(factory=dict)
+    sign_in: tuple[str, ...] = ("api_key",)
+    headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
+    sources: Mapping[Api, Source] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def local(self) -> bool:
+        """True if it is a server that people run themselves, here unless the config says where."""
+        return urlsplit(self.base_url or "").hostname == "localhost"
+
+    @property
+    def any_spoken(self) -> bool:
+        """True if there is a model of it that can be asked."""
+        return bool(self.speaks) or any(changes.get("speaks") for _, changes in self.by_model)
+
+    def lacking(self, base_url: str | None) -> tuple[str, ...]:
+        """The settings that its addresses lack where it is asked at ``base_url``, whose path takes their place."""
+        if base_url is not None and urlsplit(base_url).path.rstrip("/"):
+            return ()
+        changed = (place for _, changes in self.by_model for place in changes.get("places", {}).values())
+        places = (self.prefix, *self.places.values(), *changed)
+        own = (place for place in places if base_url is None or "://" not in place)
+        return tuple(dict.fromkeys(_SETTING.findall(" ".join((base_url or self.base_url or "", *own)))))
+
+    def at(self, base_url: str | None) -> "Provider":
+        """The row for a provider that is asked at ``base_url``: the path there says which of its APIs are meant."""
+        if base_url is None:
+            return self
+        path = urlsplit(base_url).path.rstrip("/")
+        changes = next((changes for end, changes in self.by_path.items() if path.endswith(end)), None)
+        if changes is not None:
+            return attrs.evolve(self, **{**_AT_ONE_PATH, **changes})
+        there = self._there(path)
+        families = tuple(
+            (pattern, {**changes, **({"speaks": _within(changes["speaks"], there)} if "speaks" in changes else {})})
+            for pattern, changes in self.by_model
+        )
+        return attrs.evolve(self, speaks=_within(self.speaks, there), by_model=families)
+
+    def _there(self, path: str) -> frozenset[Api]:
+        """The APIs that are found at a base URL with ``path``: without one all that are at no other host; else those
+        whose own prefix it ends with, or those that have none."""
+        if not path:
+            return frozenset(api for api in self.paths if "://" not in self.places.get(api, ""))
+        ends = {api: _end(place) for api, place in self.places.items()}
+        longest = max((end for end in ends.values() if end and path.endswith(end)), key=len, default="")
+        if longest and not (path.endswith(_end(self.prefix)) and len(_end(self.prefix)) > len(longest)):
+            return frozenset(api for api, end in ends.items() if end == longest)
+        return frozenset(api for api in self.paths if api not in self.places)
+
+    def of_model(self, model: str) -> "Provider":
+        """The row for ``model``, an id of the provider's."""
+        if not self.by_model:
+            return self
+        name = model[:_LONGEST].lower()
+        changes = next((changes for pattern, changes in self.by_model if fnmatch.fnmatchcase(name, pattern)), {})
+        return attrs.evolve(self, by_model=(), **changes)
+
+    def settled(self, settings: Mapping[str, str]) -> "Provider":
+        """The row with ``settings`` in its addresses."""
+        if not settings:
+            return self
+
+        def filled(text: str) -> str:
+            return _SETTING.sub(lambda found: settings.get(found[1], found[0]), text)
+
+        def changed(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {name: _filled(value, filled) if name in _PLACED else value for name, value in changes.items()}
+
+        return attrs.evolve(
+            self, settings=settings, by_model=tuple((pattern, changed(changes)) for pattern, changes in self.by_model),
+            **changed({name: getattr(self, name) for name in _PLACED}),
+        )  # fmt: skip
+
+    def has(self, model: str) -> bool:
+        """True if ``model``, in upper or lower case, is an id of one of the provider's families.
+
+        An id with a slash is a router's, and one with a colon a tag of a local server (``deepseek-r1:70b``): they
+        belong to a family only where its pattern has that character too."""
+        if len(model) > _LONGEST:
+            return False
+        name = model.lower()
+        return any(
+            fnmatch.fnmatchcase(name, family) and all(mark in family or mark not in name for mark in "/:")
+            for family in self.families
+        )
+
+
+_SETTING = re.compile(r"\{(?!model\})([a-z_]+)\}")
+_PLACED = ("base_url", "prefix", "places")
+_AT_ONE_PATH: Mapping[str, Any] = {"by_path": NOTHING_ELSE, "by_model": (), "places": NOWHERE_ELSE}
+
+
+def _end(place: str) -> str:
+    """What follows the last setting in a path."""
+    return (urlsplit(place).path if "://" in place else place).rpartition("}")[2]
+
+
+def _filled(value: Any, filled: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {api: filled(place) for api, place in value.items()}
+    return None if value is None else filled(value)
+
+
+def _within(speaks: Speaks, there: Iterable[Api]) -> Speaks:
+    """``speaks`` without the APIs that are not ``there``: whoever was to be asked in them is asked in the best of the
+    others."""
+    left = [api for api in ORDER if api in speaks.values() and api in there]
+    if not left:
+        return speaks
+    return {client: api if api in left else best_for(client, left) for client, api in speaks.items()}
+
+
+def best_for(client: Api, apis: Iterable[Api]) -> Api:
+    """The API, one of ``apis``, in which a client of ``client`` is served where nobody says it: its own, else for the
+    three older APIs Chat first, which they have always been given, and for the others the one that loses least."""
+    spoken = tuple(apis)
+    order = ("chat", *ORDER) if client in ("chat", "messages", "responses") else ORDER
+    return next((api for api in (client, *order) if api in spoken), spoken[0])
+
+
+def region_of(model: str) -> str | None:
+    """The region that an id of Amazon's names: an ARN does."""
+    parts = model.split(":", 4)
+    return parts[3] or None if len(parts) == 5 and parts[0] == "arn" else None
+
+
+def url_for(base_url: str | None, provider: Provider, api: Api, model: str) -> str:
+    """The URL at which ``provider`` takes requests of ``api`` for ``model``.
+
+    A path in ``base_url`` replaces the provider's prefix, a query in it (Azure's ``api-version``) the path's own;
+    scheme, host and port are always those of ``base_url``. In a path the colon of an id stays and its slash becomes
+    ``%2F`` (envoyproxy/ai-gateway#1332, crmne/ruby_llm#803). Raises ``LookupError`` if the provider has no path for
+    ``api`` or neither it nor the caller has a base URL.
+    """
+    place = provider.places.get(api, provider.prefix)
+    elsewhere = "://" in place
+    base = base_url or (place if elsewhere else provider.base_url)
+    if base is None:
+        raise LookupError(f"{provider.id} has no base URL of its own")
+    parts = urlsplit(base)
+    path, _, query = provider.paths[api].partition("?")
+    prefix = parts.path.rstrip("/") or (urlsplit(place).path if elsewhere else place)
+    path = path.replace("{model}", quote(model, safe=":@"))
+    host, own = parts.netloc, provider.settings.get("region")
+    if base_url is None and own is not None and (region := region_of(model)) is not None:
+        host = host.replace(own, region)
+    return urlunsplit((parts.scheme, host, prefix + path, parts.query or query, ""))

@@ -1,0 +1,79 @@
+"""Clouds that serve the models of others under addresses and with a sign-in of their own."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from providers.auth.keys import API_KEY
+from providers.catalog.provider import (
+    BEARER,
+    CHAT_AND_RESPONSES,
+    NOTHING_YET,
+    ONLY_MESSAGES,
+    OPENAI,
+    STANDARD_AUTH,
+    STANDARD_PATHS,
+    Provider,
+    sources,
+)
+from providers.catalog.rows.makers import OPENAI_FAMILIES
+from providers.neutral.quirks import Quirks
+
+READ = "2026-11-22"
+
+_BEDROCK_QUIRKS = Quirks(billing_line=False, deferred_tools="found", short_call_ids=False)
+_BEDROCK: Mapping[str, Any] = {"auth": BEARER, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}
+_RUNTIME = "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html"
+_FOUNDRY = "https://platform.claude.com/docs/en/build-with-claude/claude-in-microsoft-foundry"
+
+CLOUDS = (
+    # Azure takes its keys in `api-key`; Bearer is for Entra tokens (microsoft/teams-sdk#1746). Its newer paths are
+    # OpenAI's own, with the deployment's name as the model. Rates count what a request asks for, as it arrives.
+    Provider(
+        "azure_openai", "Azure OpenAI", address="https://NAME.openai.azure.com/openai/v1", prefix="/openai/deployments",
+        quirks=OPENAI, paths={"chat": "/{model}/chat/completions?api-version=2025-01-01-preview"},
+        auth={"chat": API_KEY}, families=OPENAI_FAMILIES, key_env="AZURE_OPENAI_API_KEY", keeps_responses=True,
+        price_list="azure", sign_in=("api_key", "azure"),
+        by_path={
+            "/openai/v1": {
+                "paths": STANDARD_PATHS, "speaks": CHAT_AND_RESPONSES,
+                "auth": MappingProxyType(dict.fromkeys(STANDARD_AUTH, API_KEY)),
+            }
+        },
+        about="The model id is the deployment's name. With `/openai/v1` at the end of `base_url` it is Azure's v1 API "
+        "(Chat and Responses); without it the older paths by deployment, in Chat alone.",
+    ),
+    # One resource has both: OpenAI's paths, where a key goes in `api-key`, and Anthropic's for Claude.
+    Provider(
+        "foundry", "Microsoft Foundry", address="https://NAME.services.ai.azure.com", prefix="/openai/v1",
+        speaks=CHAT_AND_RESPONSES, quirks=OPENAI, places={"messages": "/anthropic/v1"},
+        auth={**dict.fromkeys(STANDARD_AUTH, API_KEY), "messages": STANDARD_AUTH["messages"]},
+        by_model=(("*claude-*", {"speaks": ONLY_MESSAGES, "quirks": Quirks(), "known": Quirks()}),),
+        key_env="AZURE_FOUNDRY_API_KEY", price_list="azure", sign_in=("api_key", "azure"),
+        about="The model id is the deployment's name. Claude is asked in Messages, other models in Chat and Responses.",
+        sources=sources(READ, messages=_FOUNDRY),
+    ),
+    Provider(
+        "amazon_bedrock", "Amazon Bedrock", "https://bedrock-runtime.{region}.amazonaws.com", prefix="/openai/v1",
+        speaks=NOTHING_YET, key_env="AWS_BEARER_TOKEN_BEDROCK", price_list="aws", sign_in=("api_key", "aws"),
+        places={"messages": "https://bedrock-mantle.{region}.api.aws/anthropic/v1", "converse": ""},
+        by_model=(
+            ("*anthropic.claude-*", {"speaks": ONLY_MESSAGES}),
+            ("*openai.*", {"speaks": CHAT_AND_RESPONSES}),
+        ),
+        by_path={
+            "/anthropic/v1": {"paths": STANDARD_PATHS, "speaks": ONLY_MESSAGES, **_BEDROCK},
+            "/v1": {"paths": STANDARD_PATHS, "speaks": CHAT_AND_RESPONSES, **_BEDROCK},
+        },
+        today="give it a `region`, with which GPT and Claude are spoken to, or a base_url such as "
+        "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1 (GPT and open models) or "
+        "https://bedrock-mantle.us-east-1.api.aws/anthropic/v1 (Claude), and a Bedrock API key",
+        about="With `region: us-east-1` Claude is asked in Messages (`bedrock-mantle`) and OpenAI's models in Chat and "
+        "Responses (`bedrock-runtime`).",
+        sources=sources(
+            READ, chat=_RUNTIME, responses=_RUNTIME,
+            messages="https://docs.aws.amazon.com/bedrock/latest/userguide/inference-messages-api.html",
+        ),
+        **_BEDROCK,
+    ),
+)  # fmt: skip

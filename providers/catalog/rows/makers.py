@@ -1,0 +1,179 @@
+"""The companies that make models, at their own addresses."""
+
+import attrs
+
+from providers.catalog.provider import (
+    ALL_THREE,
+    BEARER,
+    CHAT_AND_MESSAGES,
+    CHAT_AND_RESPONSES,
+    COMPATIBLE,
+    ONLY_RESPONSES,
+    OPENAI,
+    Provider,
+    sources,
+)
+from providers.neutral.quirks import Quirks
+
+READ = "2026-11-22"
+
+COMPATIBLE_ENDPOINT_NOTE = (
+    "Chat and Responses clients are sent to Anthropic's OpenAI-compatible endpoint, which loses thinking, prompt "
+    "caching and PDFs; `speaks: [messages]` translates them to the Messages API instead"
+)
+
+OPENAI_FAMILIES = (
+    "gpt-[!o]*", "gpt-o[!s]*",  # all but gpt-oss-*, whose weights are open: others serve it
+    "o[1-9]", "o[1-9]-*", "chatgpt-*", "codex-*", "computer-use-*", "ft:*",
+)  # fmt: skip
+
+_MOONSHOT = "https://platform.kimi.ai/docs/api/overview.md"
+_COMPARED = "https://www.developersdigest.tech/reference/api-compatibility/"
+
+MAKERS = (
+    Provider(
+        "openai", "OpenAI", "https://api.openai.com", speaks=CHAT_AND_RESPONSES, quirks=OPENAI,
+        models=(
+            "gpt-6-astra", "gpt-6.1-sol", "gpt-6.1-terra", "gpt-6-sol", "gpt-6-luna", "gpt-5.6-sol", "gpt-5.6-terra",
+            "gpt-5.6-luna", "gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-5.4-nano", "gpt-5.3-codex", "gpt-5.2", "gpt-5.1",
+            "gpt-5", "gpt-5-mini", "gpt-5-nano", "o3", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini",
+        ),
+        families=OPENAI_FAMILIES, key_env="OPENAI_API_KEY", keeps_responses=True,
+        about="Reasoning models are asked in Responses for Messages clients and for tools, `…-codex` and `…-pro` "
+        "always: [speaks](configuration.md#speaks).",
+        sources=sources(READ, **dict.fromkeys(
+            ("chat", "responses"), "https://developers.openai.com/api/reference/overview"
+        )),
+    ),
+    Provider(
+        "anthropic", "Anthropic", "https://api.anthropic.com", speaks=CHAT_AND_MESSAGES, quirks=Quirks(),
+        keeps_threads=True,
+        models=(
+            "claude-fable-5-2", "claude-fable-5-1", "claude-fable-5", "claude-opus-5-5", "claude-opus-5",
+            "claude-opus-4-8", "claude-opus-4-7", "claude-opus-4-6", "claude-opus-4-5", "claude-sonnet-5-5",
+            "claude-sonnet-5", "claude-sonnet-4-6", "claude-sonnet-4-5", "claude-haiku-5-5", "claude-haiku-4-5",
+        ),
+        families=("claude-*",), key_env="ANTHROPIC_API_KEY", note=COMPATIBLE_ENDPOINT_NOTE,
+        about="`speaks: [messages]` keeps thinking, prompt caching and PDFs for Chat and Responses clients: "
+        "[speaks](configuration.md#speaks).",
+        sources=sources(
+            READ, chat="https://platform.claude.com/docs/en/api/openai-sdk",
+            messages="https://platform.claude.com/docs/en/api/messages",
+        ),
+    ),
+    Provider(
+        "gemini", "Google", "https://generativelanguage.googleapis.com", prefix="/v1beta/openai",
+        models=(
+            "gemini-4-argon", "gemini-3.8-flash", "gemini-3.6-flash", "gemini-3.1-pro-preview", "gemini-3.5-flash-lite",
+            "gemini-3.1-flash-lite",
+        ),
+        families=("gemini-*", "gemma-*"), key_env="GEMINI_API_KEY", price_list="google",
+        sources=sources(READ, chat="https://ai.google.dev/gemini-api/docs/openai"),
+    ),
+    # Mistral answers 422 to members that it does not know (Gitlawb/openclaude#739). It counts the tokens of streams
+    # unasked, and refuses to be asked (openai/openai-agents-python#442, avante-corp/avante.nvim#2347).
+    Provider(
+        "mistral", "Mistral AI", "https://api.mistral.ai",
+        quirks=attrs.evolve(COMPATIBLE, refused_fields=("store",), stream_usage=False),
+        models=("mistral-large-latest", "mistral-medium-latest", "codestral-latest", "mistral-small-latest"),
+        families=(
+            "mistral-*", "ministral-*", "magistral-*", "codestral-*", "devstral-*", "pixtral-*", "voxtral-*",
+            "open-mistral-*", "open-mixtral-*",
+        ),
+        key_env="MISTRAL_API_KEY",
+        sources=sources(READ, chat="https://docs.mistral.ai/resources/migration-guides.md"),
+    ),
+    Provider(
+        "deepseek", "DeepSeek", "https://api.deepseek.com", speaks=CHAT_AND_MESSAGES,
+        places={"messages": "/anthropic/v1", "responses": ""}, models=("deepseek-v4-pro", "deepseek-v4-flash"),
+        families=("deepseek-*",), key_env="DEEPSEEK_API_KEY",
+        about="It has Responses too, and refuses what stands between a call and its result: "
+        "`speaks: [chat, messages, responses]`.",
+        sources=sources(
+            READ, chat=_COMPARED + "deepseek", messages="https://api-docs.deepseek.com/guides/anthropic_api",
+            responses="https://github.com/pydantic/pydantic-ai/tree/main/tests/models/cassettes/test_deepseek_responses",
+        ),
+    ),
+    Provider(
+        "xai", "xAI", "https://api.x.ai", speaks=CHAT_AND_RESPONSES, models=("grok-4.7", "grok-4.6", "grok-4.3"),
+        families=("grok-*",), key_env="XAI_API_KEY", client_headers=("x-grok-conv-id",),  # finds the prompt cache
+        price_list="x-ai", about="Its Messages path is deprecated, and not used.",
+        sources=sources(READ, chat=_COMPARED + "xai", responses=_COMPARED + "xai"),
+    ),
+    Provider(
+        "moonshotai", "Moonshot AI", "https://api.moonshot.ai", speaks=ALL_THREE,
+        places={"messages": "/anthropic/v1"}, auth=BEARER, models=("kimi-k3.1-pro", "kimi-k3", "kimi-k2.6"),
+        families=("kimi-*", "moonshot-*"), key_env="MOONSHOT_API_KEY",
+        sources=sources(READ, chat=_MOONSHOT, responses=_MOONSHOT, messages=_COMPARED + "moonshot"),
+    ),
+    *(
+        Provider(
+            id, name, url, prefix="/api/paas/v4", speaks=CHAT_AND_MESSAGES, places={"messages": "/api/anthropic/v1"},
+            auth=BEARER, models=("glm-5.3", "glm-5.3-flash"), families=("glm-*",), key_env=key, price_list=prices,
+            sources=sources(READ, messages=source),
+        )
+        for id, name, url, key, prices, source in (
+            ("zhipu", "Zhipu AI", "https://open.bigmodel.cn", "ZHIPU_API_KEY", "zhipuai",
+             "https://deepwiki.com/foreveryh/claude-code-switch/5.4-zhipu-glm"),
+            ("zai", "Z.ai", "https://api.z.ai", "ZAI_API_KEY", "zai",
+             "https://jackin.tailrocks.com/guides/authentication/zai/"),
+        )
+    ),
+    Provider(
+        "qwen", "Alibaba Cloud", address="https://dashscope-intl.aliyuncs.com", prefix="/compatible-mode/v1",
+        speaks=ALL_THREE, families=("qwen-*", "qwen[0-9]*", "qwq-*", "qvq-*"), key_env="DASHSCOPE_API_KEY",
+        places={"messages": "/apps/anthropic/v1", "responses": "/api/v2/apps/protocols/compatible-mode/v1"},
+        sources=sources(
+            READ, chat="https://www.alibabacloud.com/help/en/model-studio/first-api-call-to-qwen",
+            messages="https://www.alibabacloud.com/help/en/model-studio/anthropic-api-messages",
+            responses="https://www.alibabacloud.com/help/en/model-studio/compatibility-with-openai-responses-api",
+        ),
+    ),
+    Provider("xiaomi", "Xiaomi", "https://api.xiaomimimo.com", speaks=CHAT_AND_MESSAGES, auth=BEARER,
+        places={"messages": "/anthropic/v1"}, families=("mimo-*",), key_env="MIMO_API_KEY",
+        sources=sources(READ, **dict.fromkeys(
+            ("chat", "messages"), "https://docs.rs/rig-core/latest/rig/providers/xiaomimimo/"
+        )),
+    ),
+    Provider(
+        "minimax", "MiniMax", "https://api.minimax.io", speaks=ALL_THREE, places={"messages": "/anthropic/v1"},
+        auth=BEARER, families=("minimax-*",), key_env="MINIMAX_API_KEY",
+        about="In China `base_url: https://api.minimaxi.com`.",
+        sources=sources(
+            READ, chat=_COMPARED + "minimax", responses=_COMPARED + "minimax",
+            messages="https://platform.minimax.io/docs/api-reference/text-anthropic-api",
+        ),
+    ),
+    Provider(
+        "stepfun", "StepFun", "https://api.stepfun.com", speaks=CHAT_AND_MESSAGES, auth=BEARER, families=("step-*",),
+        key_env="STEPFUN_API_KEY", about="Outside China `base_url: https://api.stepfun.ai`.",
+        sources=sources(READ, **dict.fromkeys(
+            ("chat", "messages"), "https://platform.stepfun.com/docs/zh/guides/models/step-3.7-flash"
+        )),
+    ),
+    # It refuses `stream_options` (https://strandsagents.com/docs/user-guide/concepts/model-providers/cohere/).
+    Provider(
+        "cohere", "Cohere", "https://api.cohere.ai", prefix="/compatibility/v1",
+        quirks=attrs.evolve(COMPATIBLE, stream_usage=False), families=("command-*", "c4ai-*"), key_env="COHERE_API_KEY",
+        sources=sources(READ, chat="https://docs.cohere.com/docs/compatibility-api"),
+    ),
+    # No /v1 in Chat, and the stream ends without [DONE].
+    Provider(
+        "perplexity", "Perplexity", "https://api.perplexity.ai", prefix="", speaks=CHAT_AND_RESPONSES,
+        places={"responses": "/v1"}, models=("sonar-pro", "sonar"), families=("sonar", "sonar-*"),
+        key_env="PERPLEXITY_API_KEY",
+        sources=sources(
+            READ, chat="https://docs.perplexity.ai/docs/sonar/openai-compatibility",
+            responses="https://docs.perplexity.ai/docs/grounded-llm/openai-compatibility",
+        ),
+    ),
+    # The backend of ChatGPT subscriptions takes streamed Responses only and sets its own limits (RayBytes/ChatMock#103,
+    # liliMozi/openhanako#1899).
+    Provider(
+        "chatgpt", "ChatGPT", "https://chatgpt.com", prefix="/backend-api/codex", speaks=ONLY_RESPONSES,
+        paths={"responses": "/responses"},
+        quirks=Quirks(refused_fields=("max_output_tokens", "temperature")), key_required=False,
+        families=OPENAI_FAMILIES, about="The backend of subscriptions: `passthrough_auth: true`.",
+    ),
+    Provider("meta", "Meta", families=("muse-*",)),
+)  # fmt: skip

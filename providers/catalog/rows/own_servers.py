@@ -1,0 +1,107 @@
+"""Servers that people run themselves, at their usual addresses on this machine."""
+
+from providers.catalog.provider import ALL_THREE, BEARER, CHAT_AND_MESSAGES, COMPATIBLE, ROUTER, Provider, sources
+from providers.neutral.quirks import Quirks
+
+READ = "2026-11-22"
+
+_LMSTUDIO = "https://lmstudio.ai/docs/api/openai-api"
+_LLAMA_CPP = "https://huggingface.co/blog/ggml-org/anthropic-messages-api-in-llamacpp"
+_LITELLM = "https://docs.litellm.ai/docs/anthropic_unified/messages_to_responses_mapping"
+_NIM = "https://docs.nvidia.com/nim/large-language-models/latest/reference/api-reference.html"
+_OLLAMA = "https://docs.ollama.com/api/openai-compatibility"
+_SGLANG = "https://docs.sglang.io/docs/basic_usage/anthropic_api"
+_VLLM = "https://docs.vllm.ai/en/stable/serving/online_serving.html"
+
+HERE = "On this machine, unless `base_url` says where."
+OLDER = f"{HERE} Older versions have Chat alone: `speaks: [chat]`."
+
+OWN_SERVERS = (
+    Provider(
+        "ollama",
+        "Ollama",
+        "http://localhost:11434",
+        speaks=ALL_THREE,
+        auth=BEARER,
+        key_required=False,
+        about=OLDER,
+        sources=sources(
+            READ, chat=_OLLAMA, responses=_OLLAMA, messages="https://docs.ollama.com/api/anthropic-compatibility"
+        ),
+    ),
+    Provider(
+        "lm_studio",
+        "LM Studio",
+        "http://localhost:1234",
+        speaks=ALL_THREE,
+        auth=BEARER,
+        key_required=False,
+        about=OLDER,
+        keeps_responses=True,
+        sources=sources(
+            READ, chat=_LMSTUDIO, responses=_LMSTUDIO, messages="https://lmstudio.ai/docs/developer/anthropic-compat"
+        ),
+    ),
+    Provider(
+        "llama_cpp",
+        "llama.cpp",
+        "http://localhost:8080",
+        speaks=CHAT_AND_MESSAGES,
+        auth=BEARER,
+        key_required=False,
+        about=OLDER,
+        sources=sources(READ, chat=_LLAMA_CPP, messages=_LLAMA_CPP),
+    ),
+    Provider(
+        "vllm",
+        "vLLM",
+        "http://localhost:8000",
+        speaks=ALL_THREE,
+        auth=BEARER,
+        key_required=False,
+        about=OLDER,
+        sources=sources(READ, chat=_VLLM, messages=_VLLM, responses=_VLLM),
+    ),
+    Provider(
+        "sglang",
+        "SGLang",
+        "http://localhost:30000",
+        speaks=CHAT_AND_MESSAGES,
+        auth=BEARER,
+        key_required=False,
+        about=OLDER,
+        sources=sources(READ, chat=_SGLANG, messages=_SGLANG),
+    ),
+    Provider(
+        "nim",
+        "NVIDIA NIM",
+        "http://localhost:8000",
+        speaks=ALL_THREE,
+        auth=BEARER,
+        key_required=False,
+        about=OLDER,
+        sources=sources(READ, chat=_NIM, messages=_NIM, responses=_NIM),
+    ),
+    Provider(
+        "litellm",
+        "LiteLLM",
+        "http://localhost:4000",
+        speaks=ALL_THREE,
+        quirks=ROUTER,
+        auth=BEARER,
+        about=HERE,
+        key_required=False,
+        sources=sources(READ, chat=_LITELLM, messages=_LITELLM, responses=_LITELLM),
+    ),
+    Provider(
+        "trigate",
+        "trigate",
+        "http://localhost:12000",
+        speaks=ALL_THREE,
+        quirks=Quirks(),
+        known=COMPATIBLE,
+        auth=BEARER,
+        key_required=False,
+        about=HERE,
+    ),
+)

@@ -1,0 +1,190 @@
+"""Every row of the catalogue through the gateway: where its clients are sent, in which API, and with the key in which
+header."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.config.loading import from_mapping
+from gateway.routing.router import Router
+from providers.catalog.provider import Provider
+from providers.catalog.providers import CATALOG
+from tests.support.in_process import CountingProvider, gateway, providers
+from tests.support.upstreams import Script, render
+
+APIS = ("chat", "messages", "responses")
+KEY = "sk-of-this-row"
+SAID = {"region": "eu-west-1", "project": "acme", "location": "global"}
+
+# The ends of a provider's addresses: the API there, and the header with the key.
+CHAT, RESPONSES = ("/chat/completions", "authorization"), ("/responses", "authorization")
+MESSAGES, BEARER_MESSAGES = ("/messages", "x-api-key"), ("/messages", "authorization")
+
+
+def chat(prefix: str) -> tuple[Any, ...]:
+    """Chat alone."""
+    return ((prefix, *CHAT),) * 3
+
+
+def both(prefix: str, messages: str, end: tuple[str, str] = BEARER_MESSAGES) -> tuple[Any, ...]:
+    """Chat, and Messages at ``messages``."""
+    return (prefix, *CHAT), (messages, *end), (prefix, *CHAT)
+
+
+def all_three(prefix: str, messages: str = "", end: tuple[str, str] = BEARER_MESSAGES, at: str = "") -> tuple[Any, ...]:
+    return (prefix, *CHAT), (messages or prefix, *end), (at or prefix, *RESPONSES)
+
+
+BEDROCK = "https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1"
+CLAUDE_THERE = "https://bedrock-mantle.eu-west-1.api.aws/anthropic/v1"
+
+# A model of each row: where its Chat, its Messages and its Responses clients are sent.
+SENT: dict[str, tuple[Any, ...]] = {
+    "openai/gpt-4o": (
+        ("https://api.openai.com/v1", *CHAT), ("https://api.openai.com/v1", *CHAT),
+        ("https://api.openai.com/v1", *RESPONSES),
+    ),
+    "anthropic/claude-opus-5-5": both(
+        "https://api.anthropic.com/v1", "https://api.anthropic.com/v1", MESSAGES
+    ),
+    "gemini/gemini-3.8-flash": chat("https://generativelanguage.googleapis.com/v1beta/openai"),
+    "mistral/m": chat("https://api.mistral.ai/v1"),
+    "deepseek/deepseek-v4-pro": both(
+        "https://api.deepseek.com/v1", "https://api.deepseek.com/anthropic/v1", MESSAGES
+    ),
+    "xai/grok-4.7": (
+        ("https://api.x.ai/v1", *CHAT), ("https://api.x.ai/v1", *CHAT), ("https://api.x.ai/v1", *RESPONSES),
+    ),
+    "moonshotai/kimi-k3": all_three("https://api.moonshot.ai/v1", "https://api.moonshot.ai/anthropic/v1"),
+    "zhipu/glm-5.3": both(
+        "https://open.bigmodel.cn/api/paas/v4", "https://open.bigmodel.cn/api/anthropic/v1"
+    ),
+    "zai/glm-5.3": both("https://api.z.ai/api/paas/v4", "https://api.z.ai/api/anthropic/v1"),
+    "qwen/qwen3.8-max": all_three(
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        "https://dashscope-intl.aliyuncs.com/apps/anthropic/v1", MESSAGES,
+        "https://dashscope-intl.aliyuncs.com/api/v2/apps/protocols/compatible-mode/v1",
+    ),
+    "xiaomi/mimo-v2.5": both("https://api.xiaomimimo.com/v1", "https://api.xiaomimimo.com/anthropic/v1"),
+    "minimax/MiniMax-M3": all_three("https://api.minimax.io/v1", "https://api.minimax.io/anthropic/v1"),
+    "stepfun/step-3.7-flash": both("https://api.stepfun.com/v1", "https://api.stepfun.com/v1"),
+    "cohere/command-a-03-2025": chat("https://api.cohere.ai/compatibility/v1"),
+    "perplexity/sonar": (
+        ("https://api.perplexity.ai", *CHAT), ("https://api.perplexity.ai", *CHAT),
+        ("https://api.perplexity.ai/v1", *RESPONSES),
+    ),
+    "chatgpt/gpt-6-sol": (("https://chatgpt.com/backend-api/codex", *RESPONSES),) * 3,
+    "meta/muse-1": chat("https://yours.example/v1"),
+    "groq/m": chat("https://api.groq.com/openai/v1"),
+    "together_ai/m": chat("https://api.together.xyz/v1"),
+    "fireworks/accounts/fireworks/models/kimi-k2p5": both(
+        "https://api.fireworks.ai/inference/v1", "https://api.fireworks.ai/inference/v1"
+    ),
+    "cerebras/m": chat("https://api.cerebras.ai/v1"),
+    "nvidia/m": chat("https://integrate.api.nvidia.com/v1"),
+    "huggingface/org/m": chat("https://router.huggingface.co/v1"),
+    "github/openai/gpt-4.1": chat("https://models.github.ai/inference"),
+    "databricks/databricks-meta-llama-3-3-70b-instruct": chat("https://yours.example/serving-endpoints"),
+    "databricks/databricks-claude-sonnet-4-5": (
+        ("https://yours.example/serving-endpoints/anthropic/v1", *BEARER_MESSAGES),
+    ) * 3,
+    "snowflake/llama3.1-70b": chat("https://yours.example/api/v2/cortex/v1"),
+    "snowflake/claude-sonnet-4-5": (("https://yours.example/api/v2/cortex/v1", *BEARER_MESSAGES),) * 3,
+    "cloudflare/@cf/openai/gpt-oss-120b": all_three("https://api.cloudflare.com/client/v4/accounts/ACCOUNT/ai/v1"),
+    "vercel/openai/gpt-4o": all_three("https://ai-gateway.vercel.sh/v1", end=MESSAGES),
+    "openrouter/openai/gpt-4o": all_three("https://openrouter.ai/api/v1"),
+    "edenai/m": chat("https://api.edenai.run/v3"),
+    "digitalocean/m": chat("https://inference.do-ai.run/v1"),
+    "plano/m": chat("https://archfc.katanemo.dev/v1"),
+    "astraflow/m": chat("https://yours.example/v1"),
+    "astraflow_cn/m": chat("https://yours.example/v1"),
+    "azure_openai/gpt-4o": (
+        ("https://yours.example/openai/deployments/gpt-4o",
+         "/chat/completions?api-version=2025-01-01-preview", "api-key"),
+    ) * 3,
+    "foundry/gpt-4o": (
+        ("https://yours.example/openai/v1", "/chat/completions", "api-key"),
+        ("https://yours.example/openai/v1", "/chat/completions", "api-key"),
+        ("https://yours.example/openai/v1", "/responses", "api-key"),
+    ),
+    "foundry/claude-opus-5-5": (("https://yours.example/anthropic/v1", *MESSAGES),) * 3,
+    "amazon_bedrock/openai.gpt-oss-120b-1:0": (
+        (BEDROCK, *CHAT), (BEDROCK, *CHAT), (BEDROCK, *RESPONSES),
+    ),
+    "amazon_bedrock/global.anthropic.claude-opus-5-5": ((CLAUDE_THERE, *BEARER_MESSAGES),) * 3,
+    "ollama/m": all_three("http://localhost:11434/v1"),
+    "lm_studio/m": all_three("http://localhost:1234/v1"),
+    "llama_cpp/m": both("http://localhost:8080/v1", "http://localhost:8080/v1"),
+    "vllm/m": all_three("http://localhost:8000/v1"),
+    "sglang/m": both("http://localhost:30000/v1", "http://localhost:30000/v1"),
+    "nim/m": all_three("http://localhost:8000/v1"),
+    "litellm/m": all_three("http://localhost:4000/v1"),
+    "trigate/m": all_three("http://localhost:12000/v1"),
+}  # fmt: skip
+
+
+def row_of(model: str) -> Provider:
+    return CATALOG[model.partition("/")[0]]
+
+
+def entry(model: str) -> dict[str, Any]:
+    """The shortest entry for a model: what its provider's row asks for."""
+    row = row_of(model)
+    own = row.address if "/client/" in row.address else SENT[model][0][0].partition("/openai/v1")[0]
+    address = {} if row.base_url else {"base_url": own if "/client/" in own else hosted(own)}
+    return {"model": model, "access_key": KEY, **address, **{name: SAID[name] for name in row.lacking(None)}}
+
+
+def hosted(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def config(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"version": "v0.4.0", "model_providers": entries}
+
+
+def test_each_row_leads_where_its_pages_say():
+    assert {model.partition("/")[0] for model in SENT} == set(CATALOG), "each row has a model here"
+    router = Router(from_mapping(config([entry(model) for model in SENT])))
+    for model, expected in SENT.items():
+        for client, (prefix, end, header) in zip(APIS, expected, strict=True):
+            target = router.resolve(model, client)
+            assert target.url == prefix + end, (model, client)
+            assert [name for name, _ in target.headers(None)] == [header], (model, client)
+
+
+class AnyProvider(CountingProvider):
+    """A provider of all APIs at whatever path: the path's end says which it is."""
+
+    def _answer(self, path: str, body: bytes) -> bytes:
+        api = "chat" if "/chat/completions" in path else path.rpartition("/")[2]
+        raw = render(Script(text=f"Hello from {api}."), api, json.loads(body))
+        head = "\r\n".join(["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in raw.headers)])
+        text = b"".join(raw.pieces)
+        return f"{head}\r\ncontent-length: {len(text)}\r\n\r\n".encode() + text
+
+
+async def test_each_row_works_through_the_gateway():
+    async with providers(1) as (place,):
+        place.__class__ = AnyProvider
+        entries = [{**entry(model), "name": model, "base_url": moved(model, place.url)} for model in SENT]
+        async with gateway(config(entries)) as running:
+            for model, expected in SENT.items():
+                if "://bedrock" in expected[0][0] and not expected[0][0].startswith(BEDROCK):
+                    continue  # at a host of its own, which is not at a base_url
+                for client, (prefix, end, header) in zip(APIS, expected, strict=True):
+                    answer = await running.ask(model, client)
+                    path = urlsplit(prefix).path + end
+                    assert (answer.status_code, place.asked) == (200, [path]), (model, client, answer.text)
+                    (head,) = place.heads
+                    assert re.search(rf"\r\n{header}: \S*\s?{KEY}\r\n".encode(), head), (model, client)
+                    assert "Hello from" in answer.text, (model, client)
+                    place.asked.clear()
+                    place.heads.clear()
+
+
+def moved(model: str, url: str) -> str:
+    """The base URL at which ``model``'s provider is played: without a path, unless its row's own address has one."""
+    return url + urlsplit(row_of(model).address).path if "/client/" in row_of(model).address else url
