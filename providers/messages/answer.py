@@ -248,8 +248,25 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
 
 
 def write_content(blocks: Sequence[Block], issuer: Issuer) -> list[Any]:
-    """The content blocks of a message, the same as its stream has."""
-    return [item for block in blocks for item in _write_block(block, issuer)]
+    """The content blocks of a message, the same as its stream has; only what a stream cannot say in its place any more
+    stands before the last words: Claude Code shows nothing of an answer that ends with reasoning
+    (musistudio/claude-code-router#1275)."""
+    spoken = [block for block in blocks if not isinstance(block, NativeBlock) or block.api == "messages"]
+    states: list[Block] = []
+    while spoken and _is_state(spoken[-1]):
+        states.insert(0, spoken.pop())
+    if spoken and not isinstance(spoken[-1], ReasoningBlock):
+        spoken[-1:-1] = states
+    else:
+        spoken += states
+    return [item for block in spoken for item in _write_block(block, issuer)]
+
+
+def _is_state(block: Block) -> bool:
+    """Whether ``block`` holds nothing but what another API's provider wants back."""
+    if not isinstance(block, ReasoningBlock) or block.text or block.state is None:
+        return False
+    return block.state.api != "messages"
 
 
 def _write_block(block: Block, issuer: Issuer) -> list[Any]:

@@ -90,6 +90,8 @@ class MessagesWriter:
         self._current: int | None = None  # the reader's number of the block that is open
         self._open: _BlockInProgress | None = None
         self._reasoning: ReasoningState | None = None
+        self._waiting: list[ReasoningState] = []  # without text, until a block follows
+        self._spoken = False  # a block that is no reasoning has begun
         self._gathered: list[str] | None = None  # arguments that cannot go out before all of them are known
         self._kind: ToolKind = "function"  # of the call that they are of
         self._held: OrderedDict[int, list[_BlockEvent]] = OrderedDict()
@@ -136,6 +138,8 @@ class MessagesWriter:
         out = [self._begin()]
         while self._current is not None or self._held:  # a reader has closed them all; the grammar holds without it
             out.append(self._block_end() if self._current is not None else self._next_held())
+        if not self._spoken:
+            out.append(self._states())
         self._stage = ENDED
         delta = write_end(event, self._called)
         value = {"type": "message_delta", "delta": delta, "usage": usage_delta(self._usage or self._estimate)}
@@ -179,18 +183,28 @@ class MessagesWriter:
                     return self._open.delta(type="citations_delta", citation=item)
                 return b""
             case NativeItem(api=api, item=item):
-                return self._whole(item) if api == "messages" else b""
+                return self._native(item) if api == "messages" else b""
             case BlockEnd():
                 return self._block_end()
             case _:
                 assert_never(event)
 
     def _start(self, block: int, item: Mapping[str, Any], prefix: tuple[str, str]) -> bytes:
+        states = self._states()
         self._current = block
+        self._spoken |= item["type"] != "thinking"
         self._open = _BlockInProgress(self._index, item["type"], _delta_prefix(self._index, *prefix))
         self._index += 1
         value = {"type": "content_block_start", "index": self._open.index, "content_block": item}
-        return sse.event("content_block_start", value)
+        return states + sse.event("content_block_start", value)
+
+    def _states(self) -> bytes:
+        """The reasoning without text that has waited. What is left of it behind the last text is not said: Claude Code
+        shows nothing of an answer that ends with reasoning (musistudio/claude-code-router#1275)."""
+        if not self._waiting:
+            return b""
+        waiting, self._waiting = self._waiting, []
+        return b"".join(self._whole(wordless(self._issuer, state)) for state in waiting)
 
     def _piece(self, block: int, text: str, kind: str, member: str, item: Mapping[str, Any]) -> bytes:
         start = b"" if self._open is not None else self._start(block, item, (kind, member))
@@ -228,12 +242,19 @@ class MessagesWriter:
             self._reasoning = event
             return b""
         self._current = event.block
+        if event.api != "messages":
+            self._waiting.append(event)
+            return b""
         item = wordless(self._issuer, event)
         if item.get("type") == "thinking" and isinstance(item.get("signature"), str):
             self._reasoning = event
             start = {"type": "thinking", "thinking": "", "signature": ""}
             return self._start(event.block, start, ("thinking_delta", "thinking"))
         return self._whole(item)
+
+    def _native(self, item: Any) -> bytes:
+        states, self._spoken = self._states(), True
+        return states + self._whole(item)
 
     def _whole(self, item: Any) -> bytes:
         """A block that is all in its start."""

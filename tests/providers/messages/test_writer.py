@@ -448,3 +448,30 @@ def test_every_event_is_named_and_nothing_follows_the_stop():
     for lines in out.decode().removesuffix("\n\n").split("\n\n"):
         name, data = lines.split("\n")
         assert name == f"event: {json.loads(data.removeprefix('data: '))['type']}"
+
+
+# What another API's provider wants back, and has no text
+
+
+def test_reasoning_without_text_stands_before_what_it_is_of_and_never_at_the_end():
+    """musistudio/claude-code-router#1275: Claude Code showed nothing of an answer that ended with a block of it. A
+    stream cannot put it elsewhere any more, a whole answer can."""
+
+    def state(number):
+        return [ReasoningState(number, "gemini", {"part": "text", "signature": f"s{number}"}), BlockEnd(number)]
+
+    text = [TextDelta(1, "hi"), BlockEnd(1)]
+    call = [ToolCallStart(3, "c", "f"), ToolCallDelta(3, "{}"), BlockEnd(3)]
+    sealed = "redacted_thinking"
+    for events, streamed, whole in (
+        ([*state(0), *text], [sealed, "text"], [sealed, "text"]),
+        ([*state(0), *text, *state(2)], [sealed, "text"], [sealed, sealed, "text"]),
+        ([*text, *state(2), *call], ["text", sealed, "tool_use"], ["text", sealed, "tool_use"]),
+        ([*text, *call, *state(4)], ["text", "tool_use"], ["text", sealed, "tool_use"]),
+        (state(0), [sealed], [sealed]),
+    ):
+        told = [AnswerStart(), *events, Usage(input=1, output=1), AnswerEnd("stop")]
+        said = accumulated(write(told)).content
+        assert [block.type for block in said] == streamed, events
+        answer = json.loads(MESSAGES.write_answer(fold(told), reply()))
+        assert [block["type"] for block in answer["content"]] == whole, events

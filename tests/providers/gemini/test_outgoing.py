@@ -1,0 +1,452 @@
+"""Requests of clients of other APIs, written for a Gemini provider."""
+
+import json
+
+import attrs
+import pytest
+
+from providers.gemini.outgoing import write_request
+from providers.gemini.seals import SKIPPED
+from providers.neutral.request import (
+    AudioPart,
+    FilePart,
+    Format,
+    ImagePart,
+    MediaSource,
+    Message,
+    NativeTool,
+    Reasoning,
+    ReasoningPart,
+    RefusalPart,
+    Request,
+    TextPart,
+    Tool,
+    ToolCallPart,
+    ToolChoice,
+    ToolResultPart,
+)
+from providers.neutral.request import Parameter as P
+from providers.neutral.seal import Seal
+from streams.errors import GatewayError
+from tests.support.gemini_answers import FLASH, GOOGLE, OLD_FLASH, VERTEX, counted, recipient, written
+from tests.support.messages_requests import assistant, chat, controls, user
+
+HELLO = {"role": "user", "parts": [{"text": "hello"}]}
+WEATHER = Tool("weather", "says it", {"type": "object", "properties": {"$x": {"type": "string"}}}, at="tools[0]")
+SEARCH = NativeTool("messages", "web_search_20260209", {"type": "web_search_20260209"}, "tools[1]")
+
+
+def contents(*turns, model=FLASH, **quirks):
+    return written(chat(*turns), model, **quirks)[0]["contents"]
+
+
+def sealed(issuer=GOOGLE, text="", **item):
+    return ReasoningPart(text, Seal(issuer, "gemini", item), at="messages[1].r")
+
+
+def call(id="c1", name="f", input='{"a": 1}'):
+    return ToolCallPart(id, name, input, at="messages[1].c")
+
+
+def result(id, *texts, error=False):
+    return ToolResultPart(id, tuple(map(TextPart, texts)), error, at="messages[2]")
+
+
+def refused(request, model=FLASH):
+    with pytest.raises(GatewayError) as raised:
+        written(request, model)
+    assert raised.value.failed.status == 400
+    return raised.value.failed
+
+
+# Roles and texts
+
+
+def test_instructions_stand_apart_and_neighbours_of_one_role_are_one_content():
+    system = Message("system", (TextPart("be kind"), TextPart("")), "messages[0]")
+    body, dropped = written(chat(system, user("a"), user("b"), assistant("c"), assistant("d"), user("e")))
+    assert body["systemInstruction"] == {"parts": [{"text": "be kind"}]}
+    assert [(one["role"], [part["text"] for part in one["parts"]]) for one in body["contents"]] == [
+        ("user", ["a", "b"]), ("model", ["c", "d"]), ("user", ["e"])
+    ]  # fmt: skip
+    assert dropped == ()
+
+
+def test_instructions_alone_are_a_users_turn():
+    body, _ = written(chat(Message("developer", (TextPart("be kind"),), "messages[0]")))
+    assert body == {"contents": [{"role": "user", "parts": [{"text": "be kind"}]}]}
+
+
+def test_a_later_instruction_stays_in_its_place():
+    late = Message("system", (TextPart("be brief"),), "messages[2]")
+    assert contents(user("a"), assistant("b"), late)[2]["parts"] == [{"text": "<system>\nbe brief\n</system>"}]
+
+
+def test_instructions_hold_texts_alone():
+    image = ImagePart(MediaSource("url", "https://x"), at="messages[0].content[0]")
+    system = Message("system", (image,), "messages[0]")
+    assert refused(chat(system, user("a"))).param == "messages[0].content[0]"
+
+
+def test_empty_texts_and_turns_of_nothing_are_left_out():
+    assert contents(user("", "a"), assistant(""), assistant(RefusalPart("no")), user("b")) == [
+        {"role": "user", "parts": [{"text": "a"}]},
+        {"role": "model", "parts": [{"text": "no"}]},
+        {"role": "user", "parts": [{"text": "b"}]},
+    ]
+
+
+# Signatures
+
+
+def test_a_signature_goes_back_on_its_call_wherever_the_client_kept_it():
+    """anomalyco/opencode#4832, lbjlaq/Antigravity-Manager#1513. Of parallel calls only the first is signed."""
+    seal = sealed(part="functionCall", id="abc", signature="A+/=")
+    for parts in ((seal, TextPart("t"), call("abc"), call("x2")), (TextPart("t"), seal, call("abc"), call("x2"))):
+        assert contents(user("hello"), assistant(*parts))[1]["parts"] == [
+            {"text": "t"},
+            {"functionCall": {"id": "abc", "name": "f", "args": {"a": 1}}, "thoughtSignature": "A+/="},
+            {"functionCall": {"id": "x2", "name": "f", "args": {"a": 1}}},
+        ]
+
+
+def test_a_signature_of_another_endpoint_is_left_out_and_named():
+    """Vertex AI and the public API refuse each other's (BerriAI/litellm#32140, OpenRouterTeam/ai-sdk-provider#491)."""
+    turn = assistant(sealed(VERTEX, part="functionCall", id="abc", signature="s"), call("abc"))
+    body, dropped = written(chat(user("hello"), turn))
+    assert body["contents"][1]["parts"] == [
+        {"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": SKIPPED}
+    ]  # fmt: skip
+    assert dropped == ("messages[].r", "messages[].c.thoughtSignature")
+
+
+def test_calls_without_a_signature_have_what_google_documents_for_them():
+    """agentjido/req_llm#427: the first of each step, and models before 3 want nothing."""
+    turns = (user("a"), assistant(call("1"), call("2")), user(result("1", "x"), result("2", "y")), assistant(call("3")))
+    parts = [part for one in contents(*turns) for part in one["parts"]]
+    signed = [part.get("thoughtSignature") for part in parts if "functionCall" in part]
+    assert signed == [SKIPPED, None, SKIPPED]
+    assert SKIPPED == "skip_thought_signature_validator"
+    assert SKIPPED not in json.dumps(contents(*turns, model=OLD_FLASH))
+
+
+def test_signatures_stand_on_parts_of_their_kind():
+    """maximhq/bifrost#5984: a signed part is never joined with its neighbours, and one without text is not empty."""
+    text = sealed(part="text", signature="s1")
+    empty = sealed(part="text", empty=True, signature="s2")
+    thought = sealed(text="hm", part="thought", signature="s3")
+    native = {"toolCall": {"id": "t"}, "thoughtSignature": "s4"}
+    tool = sealed(part="toolCall", native=native)
+    signed = {"text": "b", "thoughtSignature": "s1"}
+    own = {"text": "", "thoughtSignature": "s2"}
+    cases = (
+        ((text, TextPart("b")), [signed]),
+        ((TextPart("b"), text), [signed]),
+        ((TextPart("b"), text, call("abc"), TextPart("c")), [signed, ..., {"text": "c"}]),
+        ((TextPart("b"), empty), [{"text": "b"}, own]),
+        ((empty, TextPart("b")), [{"text": "b"}, own]),
+        ((text,), [{"text": "", "thoughtSignature": "s1"}]),
+        ((thought, TextPart("b")), [{"text": "hm", "thought": True, "thoughtSignature": "s3"}, {"text": "b"}]),
+        ((tool, TextPart("b")), [native, {"text": "b"}]),
+    )
+    for parts, expected in cases:
+        found = contents(user("hello"), assistant(*parts))[1]["parts"]
+        found = [... if "functionCall" in part else part for part in found]
+        assert found == expected, parts
+
+
+def test_nothing_forged_goes_out():
+    call = {"functionCall": {}}
+    foreign = ({"part": "toolCall", "native": {"text": "x"}}, {"part": "functionCall", "native": call})
+    for item in (*foreign, {"part": 5}, {"signature": "s"}, [], "x", 5):
+        part = ReasoningPart("", Seal(GOOGLE, "gemini", item), at="r")
+        assert contents(user("hello"), assistant(part, "a"))[1]["parts"] == [{"text": "a"}], item
+
+
+def test_thoughts_that_nothing_was_to_be_given_back_for_are_no_loss():
+    """The seal in a block of thoughts alone holds nothing."""
+    empty = ReasoningPart("hm", Seal(GOOGLE, "messages", None), at="messages[1].r")
+    other = ReasoningPart("hm", native={"type": "thinking"}, at="messages[1].o")
+    body, dropped = written(chat(user("hello"), assistant(empty, other, "a")))
+    assert body["contents"][1]["parts"] == [{"text": "a"}]
+    assert dropped == ("messages[].o",)
+
+
+# Calls and results
+
+
+def test_ids_that_the_provider_gave_go_back_and_ours_do_not():
+    """spacedriveapp/spacebot#563"""
+    ours = "call_" + "0" * 24
+    for id, sent in (("abc", "abc"), (ours, None)):
+        seal = sealed(part="functionCall", id=id, signature="s")
+        said = contents(user("a"), assistant(seal, call(id)), user(result(id, "x")))
+        assert said[1]["parts"][0]["functionCall"].get("id") == sent
+        assert said[2]["parts"][0]["functionResponse"] == {
+            **({"id": sent} if sent else {}), "name": "f", "response": {"result": "x"}
+        }  # fmt: skip
+    unsigned = contents(user("a"), assistant(call("toolu_1")), user(result("toolu_1", "x")))
+    assert "id" not in unsigned[1]["parts"][0]["functionCall"]
+
+
+def test_results_stand_right_behind_their_calls_in_their_order():
+    """google-gemini/gemini-cli#5443: all in one content, however the client spread them."""
+    turns = (user("a"), assistant(call("1", "f"), call("2", "g")))
+    later = (user("and", result("2", "y")), user(result("1", "x")))
+    parts = contents(*turns, *later)[2]["parts"]
+    assert [part.get("functionResponse", {}).get("name") for part in parts] == ["f", "g", None]
+    assert contents(*turns, *later)[2]["role"] == "user"
+
+
+RESULTS = (
+    (("5",), {"result": 5}), (("x",), {"result": "x"}), (("[1]",), {"result": [1]}), (("null",), {"result": None}),
+    (('{"a": 1}',), {"a": 1}), ((), {"result": ""}), (("a", "b"), {"result": "a\nb"}), (('"x"',), {"result": '"x"'}),
+    (('{"$ref": "#/x"}',), {"result": '{"$ref": "#/x"}'}),
+    (('[{"a": {"$defs" : {}}}]',), {"result": '[{"a": {"$defs" : {}}}]'}),
+    (('{"id": 1234567890123456789}',), {"result": '{"id": 1234567890123456789}'}),
+)  # fmt: skip
+
+
+def test_a_result_is_always_an_object():
+    """google/adk-js#347, decolua/9router#3318, AstrBotDevs/AstrBot#7216; what looks like a schema is text, for Google's
+    parser takes its references for names of functions (vercel/ai#14369)."""
+    for texts, expected in RESULTS:
+        said = contents(user("a"), assistant(call("1")), user(result("1", *texts)))
+        assert said[2]["parts"][0]["functionResponse"]["response"] == expected, texts
+    said = contents(user("a"), assistant(call("1")), user(result("1", '{"a": 1}', error=True)))
+    assert said[2]["parts"][0]["functionResponse"]["response"] == {"error": '{"a": 1}'}
+
+
+def test_images_in_results_go_where_the_model_takes_them():
+    """legacy-use/legacy-use#300"""
+    image = ImagePart(MediaSource("base64", "iVBORw0K", "image/jpeg"))
+    turns = (user("a"), assistant(call("1")), user(ToolResultPart("1", (TextPart("x"), image)), "and"))
+    inline = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0K"}}
+    assert contents(*turns)[2]["parts"][0]["functionResponse"]["parts"] == [inline]
+    behind = contents(*turns, model=OLD_FLASH)[2]["parts"][1:]
+    assert behind == [{"text": "Image from tool 1:"}, inline, {"text": "and"}]
+
+
+def test_arguments_keep_their_bytes_and_are_always_an_object():
+    spelled = '{"b": 1.50, "a": 2}'
+    for text, args in ((spelled, spelled), ("", "{}"), ("null", "{}"), ("[1]", '{"_raw":"[1]"}')):
+        request = chat(user("a"), assistant(call("1", input=text)))
+        assert f'"args":{args}'.encode() in write_request(request, recipient()).body, text
+
+
+# Tools
+
+
+def test_schemas_go_out_as_they_came():
+    """Without reduction, and never in both members."""
+    body, _ = written(chat(tools=(WEATHER, Tool("bare"))))
+    assert body["tools"] == [
+        {"functionDeclarations": [
+            {"name": "weather", "description": "says it", "parametersJsonSchema": WEATHER.schema}, {"name": "bare"}
+        ]}
+    ]  # fmt: skip
+
+
+def test_schemas_are_reduced_where_the_server_knows_no_other():
+    text = {"type": ["string", "null"], "default": "a"}
+    schema = {"type": "object", "additionalProperties": False, "$schema": "s", "properties": {"x": text}}
+    tool = attrs.evolve(WEATHER, schema=schema)
+    body, dropped = written(chat(tools=(tool,)), schemas="subset")
+    smaller = {"type": "object", "properties": {"x": {"type": "string", "nullable": True}}}
+    assert body["tools"][0]["functionDeclarations"][0]["parameters"] == smaller
+    assert set(dropped) == {"tools[].additionalProperties", "tools[].$schema", "tools[].default"}
+
+
+CHOICES = (
+    (ToolChoice("auto"), {"mode": "AUTO"}),
+    (ToolChoice("none"), {"mode": "NONE"}),
+    (ToolChoice("required"), {"mode": "ANY"}),
+    (ToolChoice("tool", "weather"), {"mode": "ANY", "allowedFunctionNames": ["weather"]}),
+    (ToolChoice("required", allowed=("weather",)), {"mode": "ANY", "allowedFunctionNames": ["weather"]}),
+    (ToolChoice("auto", allowed=("weather",)), {"mode": "VALIDATED", "allowedFunctionNames": ["weather"]}),
+)
+
+
+def test_the_choice_of_a_tool():
+    for choice, calling in CHOICES:
+        body, _ = written(chat(tools=(WEATHER, Tool("other")), tool_choice=choice))
+        assert body["toolConfig"] == {"functionCallingConfig": calling}, choice
+    assert "toolConfig" not in written(chat(tool_choice=ToolChoice("required", at="tool_choice")))[0]
+
+
+def test_googles_own_tools_beside_functions():
+    """cloudwego/eino-ext#761, vercel/ai#13920, withceleste/celeste-python#197"""
+    request = chat(tools=(WEATHER, SEARCH))
+    body, dropped = written(request)
+    assert [list(one) for one in body["tools"]] == [["googleSearch"], ["functionDeclarations"]]
+    assert body["toolConfig"] == {
+        "functionCallingConfig": {"mode": "VALIDATED"}, "includeServerSideToolInvocations": True
+    }  # fmt: skip
+    assert dropped == ()
+    assert written(request, server_tool_invocations=False)[0]["toolConfig"] == {
+        "functionCallingConfig": {"mode": "VALIDATED"}
+    }  # fmt: skip
+    body, dropped = written(request, OLD_FLASH)
+    assert [list(one) for one in body["tools"]] == [["functionDeclarations"]]
+    assert dropped == ("tools[]",)
+    assert written(chat(tools=(SEARCH,)), OLD_FLASH)[0]["tools"] == [{"googleSearch": {}}]
+
+
+# Formats
+
+
+SCHEMA = Format("json_schema", "n", {"type": "object", "properties": {"a": {"type": "string"}}}, at="response_format")
+
+
+def test_a_format_is_told_with_its_schema_and_in_words_where_it_is_refused():
+    """symfony/ai#803"""
+    assert written(chat(format=SCHEMA))[0]["generationConfig"] == {
+        "responseMimeType": "application/json", "responseJsonSchema": SCHEMA.schema
+    }  # fmt: skip
+    plain = chat(format=Format("json_object"))
+    assert written(plain)[0]["generationConfig"] == {"responseMimeType": "application/json"}
+    assert written(chat(format=SCHEMA), schemas="subset")[0]["generationConfig"]["responseSchema"] == SCHEMA.schema
+    both = chat(format=SCHEMA, tools=(WEATHER,))
+    assert "responseJsonSchema" in written(both)[0]["generationConfig"]
+    body, dropped = written(both, OLD_FLASH)
+    assert "generationConfig" not in body
+    assert json.dumps(SCHEMA.schema, separators=(",", ":")) in body["systemInstruction"]["parts"][0]["text"]
+    assert dropped == ("response_format",)
+
+
+# Thinking
+
+
+def thinking(model, api="chat", **members):
+    request = Request(api, "m", (user("hello"),), reasoning=Reasoning(at="effort", **members))
+    body, dropped = written(request, model)
+    return body.get("generationConfig", {}).get("thinkingConfig"), dropped
+
+
+PRO, OLD_PRO, LITE = "gemini-3-pro-preview", "gemini-2.5-pro", "gemini-2.5-flash-lite"
+THINKING = (
+    (FLASH, {"effort": "high"}, {"thinkingLevel": "high"}, 0),
+    (FLASH, {"effort": "xhigh"}, {"thinkingLevel": "high"}, 0),
+    (FLASH, {"budget": 2000}, {"thinkingLevel": "low"}, 0),
+    (FLASH, {"mode": "adaptive"}, {}, 0),
+    (FLASH, {"effort": "none"}, {"thinkingLevel": "minimal"}, 0),
+    (PRO, {"effort": "medium"}, {"thinkingLevel": "low"}, 1),
+    (PRO, {"mode": "disabled"}, {"thinkingLevel": "low"}, 1),
+    ("gemini-3.1-pro-preview", {"effort": "medium"}, {"thinkingLevel": "medium"}, 0),
+    (OLD_FLASH, {"effort": "high"}, {"thinkingBudget": 16384}, 0),
+    (OLD_FLASH, {"effort": "xhigh"}, {"thinkingBudget": 24576}, 0),
+    (OLD_FLASH, {"budget": 100_000}, {"thinkingBudget": 24576}, 1),
+    (OLD_FLASH, {"mode": "disabled"}, {"thinkingBudget": 0}, 0),
+    (OLD_FLASH, {"mode": "adaptive"}, {"thinkingBudget": -1}, 0),
+    (LITE, {"budget": 100}, {"thinkingBudget": 512}, 0),
+    (OLD_PRO, {"effort": "none"}, {"thinkingBudget": 128}, 1),
+    (OLD_PRO, {"effort": "max"}, {"thinkingBudget": 32768}, 0),
+    ("gemini-2.0-flash", {"effort": "high"}, None, 1),
+)
+
+
+def test_thinking_is_asked_for_by_level_or_by_budget_and_never_by_both():
+    """juspay/neurolink#1707, QwenLM/qwen-code#9094, maximhq/bifrost#2471"""
+    for model, members, expected, lost in THINKING:
+        found, dropped = thinking(model, **members)
+        shown = found is not None and found.pop("includeThoughts", False)
+        assert found == expected, (model, members)
+        assert len(dropped) == lost, (model, members, dropped)
+        off = members.get("effort") == "none" or members.get("mode") == "disabled"
+        assert shown == (not off and expected is not None), (model, members)
+
+
+def test_thoughts_are_shown_to_those_who_ask_for_them():
+    for api, summary, shown in (("messages", None, True), ("responses", None, False), ("responses", "auto", True),
+                                ("gemini", None, False), ("gemini", "auto", True)):  # fmt: skip
+        found, _ = thinking(FLASH, api, effort="low", summary=summary)
+        assert ("includeThoughts" in found) == shown, (api, summary)
+    assert "generationConfig" not in written(chat())[0]
+
+
+# Scalars
+
+
+def test_scalars_by_their_names_there():
+    parameters = controls(max_tokens=5, temperature=0.5, top_p=0.9, top_k=3, seed=7, frequency_penalty=0.1,
+                          presence_penalty=0.2, stop=["a"], logprobs=True, top_logprobs=3, n=1)  # fmt: skip
+    body, dropped = written(chat(parameters=parameters))
+    assert body["generationConfig"] == {
+        "maxOutputTokens": 5, "temperature": 0.5, "topP": 0.9, "topK": 3, "seed": 7, "frequencyPenalty": 0.1,
+        "presencePenalty": 0.2, "stopSequences": ["a"], "responseLogprobs": True, "logprobs": 3,
+    }  # fmt: skip
+    assert dropped == ()
+
+
+def test_what_is_too_much_is_cut_and_named():
+    parameters = controls(stop=list("abcdef"), top_logprobs=30, logit_bias={"1": 2}, service_tier="flex")
+    body, dropped = written(chat(parameters=parameters))
+    assert body["generationConfig"]["stopSequences"] == list("abcde")
+    assert body["generationConfig"]["logprobs"] == 20
+    assert set(dropped) == {"stop", "top_logprobs", "logit_bias", "service_tier"}
+
+
+def test_several_choices_are_refused():
+    assert refused(chat(parameters={"n": P(2, "n")})).param == "n"
+
+
+# Media
+
+
+def media(part):
+    return contents(user(part))[0]["parts"][0]
+
+
+def inline(media_type, data):
+    return {"inlineData": {"mimeType": media_type, "data": data}}
+
+
+def fetched(uri, **members):
+    return {"fileData": {**members, "fileUri": uri}}
+
+
+VIDEO = "https://www.youtube.com/watch?v=1"
+
+
+def test_media():
+    for part, expected in (
+        (ImagePart(MediaSource("base64", "/9j/4A", "image/jpg")), inline("image/jpeg", "/9j/4A")),
+        (ImagePart(MediaSource("url", "data:image/webp;base64,UklG")), inline("image/webp", "UklG")),
+        (FilePart(MediaSource("base64", "JVBE")), inline("application/pdf", "JVBE")),
+        (FilePart(MediaSource("text", "plain")), {"text": "plain"}),
+        (AudioPart("AAAA", "wav"), inline("audio/wav", "AAAA")),
+        (FilePart(MediaSource("url", "gs://b/a.pdf")), fetched("gs://b/a.pdf", mimeType="application/pdf")),
+        (FilePart(MediaSource("url", VIDEO)), fetched(VIDEO)),
+    ):
+        assert media(part) == expected, part
+    for kind, value in (("url", "https://example.com/a.png"), ("file_id", "file-1"), ("url", "data:x")):
+        source = MediaSource(kind, value)
+        assert refused(chat(user(ImagePart(source, at="messages[0].content[0]")))).param == "messages[0].content[0]"
+
+
+# Gemini's own, where the client speaks it and its answer has another form
+
+
+def test_what_only_this_api_has_goes_out_again():
+    source = {
+        "safety_settings": [{"category": "X"}], "cachedContent": "cachedContents/1",
+        "generation_config": {"image_config": {"a": 1}, "responseModalities": ["TEXT"]},
+    }  # fmt: skip
+    lost = ("safety_settings", "other")
+    body, dropped = written(Request("gemini", "m", (user("hello"),), source=source, dropped=lost))
+    assert body["safetySettings"] == [{"category": "X"}]
+    assert body["generationConfig"] == {"responseModalities": ["TEXT"], "imageConfig": {"a": 1}}
+    assert dropped == ("other",)
+
+
+def test_what_is_cached_may_not_be_said_again():
+    source = {"cachedContent": "cachedContents/1"}
+    failed = refused(Request("gemini", "m", (user("hello"),), tools=(WEATHER,), source=source))
+    assert failed.param == "tools"
+
+
+def test_tokens_are_counted_of_the_whole_prompt():
+    request = chat(Message("system", (TextPart("s"),), "messages[0]"), user("hello"), parameters=controls(max_tokens=5))
+    asked = {"systemInstruction": {"parts": [{"text": "s"}]}, "contents": [HELLO]}
+    assert counted(request) == {"generateContentRequest": {"model": f"models/{FLASH}", **asked}}
+    assert counted(request, wrapped_count=False) == asked
