@@ -29,6 +29,10 @@ OWN_HEADER = "x-trigate-key"
 _HEADERS = (("x-should-retry", "false"), ("www-authenticate", "Bearer"))
 
 _MISSING = "a key of this gateway is required: send it as Authorization: Bearer, as x-api-key or as x-trigate-key"
+_SIGNED = (
+    "a key of this gateway is required, and AWS's signature is none, for it is made for AWS: send the key as a Bedrock "
+    "API key (AWS_BEARER_TOKEN_BEDROCK), or as x-trigate-key"
+)
 _AMBIGUOUS = "the request holds different keys: send the gateway's key only, or send it as x-trigate-key"
 _UNKNOWN = "the key is none of this gateway's: check it for spaces and missing characters, or ask who runs the gateway"
 _ENDED = "this key of the gateway has ended on {}: ask who runs the gateway for the one that is in its place"
@@ -112,7 +116,8 @@ class Authenticator:
         if certificate and (client := self._certified(headers, shown, certificate)) is not None:
             return client
         if not shown:
-            raise _unauthorized(_NO_CLIENT if certificate else _MISSING, "missing")
+            missing = _SIGNED if _is_signed(headers) else _MISSING
+            raise _unauthorized(_NO_CLIENT if certificate else missing, "missing")
         if len(shown) > 1:
             raise _unauthorized(_AMBIGUOUS, "several")
         accepted = self._find(shown.pop())
@@ -236,6 +241,11 @@ def _keys(headers: Headers) -> set[str]:
     bearers = (value[7:] for name, value in headers if name == "authorization" and value[:7].lower() == "bearer ")
     plain = (value for name, value in headers if name == "x-api-key")
     return {key for value in (*bearers, *plain) if (key := value.strip())}
+
+
+def _is_signed(headers: Headers) -> bool:
+    """Whether an SDK of AWS's has signed the request with credentials of its own, as it does unless it has a token."""
+    return any(name == "authorization" and value.startswith("AWS4-HMAC-") for name, value in headers)
 
 
 def passed_by(headers: Headers) -> str:

@@ -1,7 +1,8 @@
 """Paths as clients write them: which route is meant, and what to tell a client whose base URL is wrong.
 
 OpenAI's clients append ``/chat/completions`` to a base URL that ends in ``/v1``, Anthropic's append ``/v1/messages`` to
-one that does not. Given the other's base URL they leave ``/v1`` out, or write it twice: which route is meant is plain.
+one that does not, Amazon's ``/model/…/converse``. Given the other's base URL they leave ``/v1`` out, or write it twice:
+which route is meant is plain.
 """
 
 import re
@@ -20,12 +21,16 @@ _OPENAI = re.compile(
     r"(?P<base>/.+)/(?:chat/completions|responses(?:/[^/]+){0,2}|models(?:/[^/]+)?|conversations(?:/[^/]+){0,3})/?"
 )
 _ANTHROPIC = re.compile(r"(?P<base>/.+)/v1/(?:messages(?:/count_tokens)?|models(?:/[^/]+)?)/?")
+_BEDROCK = re.compile(r"(?P<base>|/.+?)/model/.+/(?:converse(?:-stream)?|count-tokens|invoke(?:-with-[a-z-]+)?)/?")
 _AZURE: Final = "/openai/deployments/"
 
 # The first of these in a path says whose error shape its client reads.
 _SPOKEN: Final[Mapping[str, Api]] = {
     "chat": "chat", "messages": "messages", "responses": "responses", "conversations": "responses",
 }  # fmt: skip
+
+_UNDER_V1: Final = ("chat", "responses")
+"""The APIs whose clients' base URL ends in ``/v1``."""
 
 _SHOWN: Final = 200  # characters of a path
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
@@ -46,6 +51,8 @@ def api_of(path: str, headers: Headers) -> Api:
     anthropic = is_anthropic(headers)
     if (wrong := _misplaced(path, anthropic)) is not None:
         return wrong[0]
+    if _BEDROCK.fullmatch(path) is not None:
+        return "converse"
     for step in path.split("/"):
         if step in _SPOKEN:
             return _SPOKEN[step]
@@ -59,7 +66,7 @@ def advice(path: str, headers: Headers, origin: str) -> str | None:
     if wrong is None:
         return None
     api, base = wrong
-    right = f"{origin}, without /v1" if api == "messages" else f"{origin}{V1}"
+    right = f"{origin}{V1}" if api in _UNDER_V1 else f"{origin}, without /v1"
     azure = ", and use the SDK's class for OpenAI, not that for Azure" if _AZURE in path else ""
     return f"the client's base URL ends in {shown(base)}: set it to {right}{azure}"
 
@@ -78,6 +85,8 @@ def is_anthropic(headers: Headers) -> bool:
 
 def _misplaced(path: str, anthropic: bool) -> tuple[Api, str] | None:
     """The API of a known path with something in front of it that does not belong there, and what is in front."""
+    if (bedrock := _BEDROCK.fullmatch(path)) is not None:
+        return ("converse", bedrock["base"]) if bedrock["base"] else None
     patterns = (_ANTHROPIC, _OPENAI) if anthropic or "/messages" in path else (_OPENAI,)
     for pattern in patterns:
         found = pattern.fullmatch(path)

@@ -198,6 +198,14 @@ def test_no_key_is_refused():
     assert "required" in refusal(KEYED, ("x-api-key", " "))
 
 
+def test_a_signature_of_awss_is_no_key_and_the_refusal_says_what_to_send():
+    signed = ("authorization", f"AWS4-HMAC-SHA256 Credential={ALICE}/20261122/us-east-1/bedrock/aws4_request, ...")
+    told = refusal(KEYED, signed)
+    assert "AWS_BEARER_TOKEN_BEDROCK" in told
+    assert "x-trigate-key" in told
+    assert KEYED.authenticate((signed, ("x-trigate-key", ALICE))) == "alice"
+
+
 @pytest.mark.parametrize(
     "wrong", [ALICE[:-1], ALICE + "0", ALICE.upper(), "\xff\xfe", hashlib.sha256(BOB.encode()).hexdigest()]
 )

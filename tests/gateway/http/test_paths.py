@@ -54,6 +54,8 @@ def test_the_route_that_a_path_means(path, route):
         ("/anthropic/v1/models", ANTHROPIC, "messages", "/anthropic", f"{ORIGIN}, without /v1"),
         ("/v1/messages/v1/messages", (), "messages", "/v1/messages", f"{ORIGIN}, without /v1"),
         ("/api/v1/v1/messages/count_tokens", (), "messages", "/api/v1", f"{ORIGIN}, without /v1"),
+        ("/v1/model/us.amazon.nova-lite-v1:0/converse", (), "converse", "/v1", f"{ORIGIN}, without /v1"),
+        ("/bedrock/model/a/b/converse-stream", (), "converse", "/bedrock", f"{ORIGIN}, without /v1"),
     ],
 )
 def test_a_known_path_in_the_wrong_place_names_the_base_url(path, headers, api, base, right):
@@ -76,6 +78,10 @@ def test_the_path_of_azures_sdk_is_told_the_class_to_use():
         ("/v1/conversations/a/b/c/d", (), "responses"),
         ("/v1/models", ANTHROPIC, "messages"),
         ("/v1/models", (), "chat"),
+        ("/model/amazon.nova-lite-v1:0/converse", (), "converse"),
+        ("/model/arn:aws:bedrock:eu-west-1:1:inference-profile/a/converse-stream", (), "converse"),
+        ("/model/messages/count-tokens", (), "converse"),
+        ("/model/anthropic.claude/invoke-with-response-stream", (), "converse"),
         ("/whatever", ANTHROPIC, "messages"),
     ],
 )
