@@ -1,0 +1,216 @@
+"""Amazon's SDK for Python through a whole gateway, to a provider of each API: boto3 with ``endpoint_url`` is botocore's
+client, and that is what is driven here."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import trio
+
+from gateway.app import whole_app
+from gateway.config.loading import from_mapping
+from gateway.open_service import open_service
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.worker import serve
+from providers.apis import CODECS, registered
+from providers.converse import CONVERSE
+from providers.grammar import judge
+from tests.support.harness import PATIENCE, config, provider, request
+from tests.support.upstreams import Raw, Script, ToolCall, Upstream, render, served
+
+pytest.importorskip("botocore", reason="Amazon's SDK is not installed")
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError, EventStreamError
+from botocore.session import Session
+
+UPSTREAMS = ("chat", "messages", "responses")
+KEY = "tg-alice-0123456789abcdefghijklmnop"
+PROFILE = "arn:aws:bedrock:eu-central-1:123456789012:inference-profile/eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
+ODD = "50%2F50 of all:free"
+CALL = ToolCall("call_w1", "get_weather", '{"city": "Zürich"}')
+TOOLS = {"tools": [{"toolSpec": {"name": "get_weather", "inputSchema": {"json": {"type": "object"}}}}]}
+HI = [{"role": "user", "content": [{"text": "Hi"}]}]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with served(Upstream) as providers:
+        yield providers
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[str]:
+    """The address of a gateway on a thread."""
+    rows = [("openai", "chat"), ("anthropic", "messages"), ("openai", "responses")]
+    entries = [provider(f"{maker}/up-{api}", upstream.url, [api], name=f"up-{api}") for maker, api in rows]
+    aliases = {PROFILE: {"target": "up-chat"}, ODD: {"target": "up-messages"}}
+    keys = [{"name": "alice", "key": KEY}]
+    settings = from_mapping(
+        config(entries, 1, model_aliases=aliases, client_keys=keys, state_storage={"type": "none"}, keep_alive="50ms")
+    )
+    lifecycle, listener, ready = Lifecycle(), bind("127.0.0.1", 0), threading.Event()
+    with contextlib.nullcontext() if "converse" in CODECS else registered(CONVERSE):
+        app = whole_app(settings, open_service(settings, lifecycle, None, True))
+
+        async def run() -> None:
+            trios.append(trio.lowlevel.current_trio_token())
+            await serve(app, [listener], state=lifecycle, ready=ready.set, signals=False)
+
+        trios: list[trio.lowlevel.TrioToken] = []
+        thread = threading.Thread(target=trio.run, args=(run,))
+        thread.start()
+        assert ready.wait(PATIENCE)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        trios[0].run_sync_soon(lifecycle.stop)
+        thread.join()
+
+
+def client(url: str, signed: bool = False, **headers: str) -> Any:
+    """Amazon's client. It sends a Bedrock API key over TLS alone, so that the header of one is put in by hand here;
+    ``signed`` it signs with credentials of its own instead."""
+    session = Session()
+    how = Config(retries={"total_max_attempts": 1}, signature_version="v4" if signed else UNSIGNED)
+    if signed:
+        session._credentials = Credentials(
+            "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "session"
+        )
+    else:
+        headers["authorization"] = f"Bearer {KEY}"
+    made = session.create_client("bedrock-runtime", region_name="eu-central-1", endpoint_url=url, config=how)
+    for name, value in headers.items():
+        made.meta.events.register("before-send.*", _header(name.replace("_", "-"), value))
+    return made
+
+
+def _header(name: str, value: str) -> Any:
+    def add(request: Any, **_: Any) -> None:
+        request.headers[name] = value
+
+    return add
+
+
+def said(events: Any) -> dict[str, Any]:
+    """A stream put together as programs do it."""
+    text, input, found = "", "", {}
+    with contextlib.closing(events["stream"]) as stream:
+        for event in stream:
+            ((name, value),) = event.items()
+            found[name] = value
+            if name == "contentBlockDelta":
+                text += value["delta"].get("text", "")
+                input += value["delta"].get("toolUse", {}).get("input", "")
+    return {**found, "text": text, "input": input}
+
+
+def test_an_answer_streamed_and_whole(gateway, upstream):
+    for api in UPSTREAMS:
+        bedrock = client(gateway)
+        upstream.script(Script(text="Grüezi 😀"), Script(text="Grüezi 😀"))
+        asked = {"modelId": f"up-{api}", "messages": HI, "inferenceConfig": {"maxTokens": 50}}
+        answer = bedrock.converse(**asked)
+        assert answer["output"]["message"] == {"role": "assistant", "content": [{"text": "Grüezi 😀"}]}, api
+        assert (answer["stopReason"], answer["usage"]["totalTokens"]) == ("end_turn", 18), api
+        streamed = said(bedrock.converse_stream(**asked))
+        assert streamed["text"] == "Grüezi 😀", api
+        assert streamed["messageStop"] == {"stopReason": "end_turn"}, api
+        assert streamed["metadata"]["usage"] == answer["usage"], api
+        assert all(seen.json["model"] == f"up-{api}" for seen in upstream.seen), api
+
+
+def test_a_tool_is_called_and_its_result_comes_back(gateway, upstream):
+    for api in UPSTREAMS:
+        bedrock = client(gateway)
+        upstream.script(Script(text="Let me look.", calls=(CALL,), stop="tool_calls"), Script(text="Warm."))
+        asked = {"modelId": f"up-{api}", "messages": HI, "toolConfig": TOOLS}
+        answer = said(bedrock.converse_stream(**asked))
+        call = answer["contentBlockStart"]["start"]["toolUse"]
+        assert (call["name"], json.loads(answer["input"])) == ("get_weather", {"city": "Zürich"}), api
+        assert answer["messageStop"] == {"stopReason": "tool_use"}, api
+        use = {"toolUse": {**call, "input": json.loads(answer["input"])}}
+        result = {"toolResult": {"toolUseId": call["toolUseId"], "content": [{"json": {"degrees": 27}}]}}
+        turns = [
+            {"role": "assistant", "content": [{"text": answer["text"]}, use]},
+            {"role": "user", "content": [result]},
+        ]
+        again = bedrock.converse(modelId=f"up-{api}", messages=HI + turns, toolConfig=TOOLS)
+        assert again["output"]["message"]["content"] == [{"text": "Warm."}], api
+        assert "degrees" in upstream.seen[-1].body.decode(), api
+
+
+def test_the_id_of_a_model_is_decoded_once(gateway, upstream):
+    for model, api in ((PROFILE, "chat"), (ODD, "messages")):
+        upstream.script(Script(text="ok"), Script(text="ok"))
+        bedrock = client(gateway)
+        made = bedrock.meta.service_model.operation_model("Converse")
+        assert made.input_shape.members["modelId"].serialization["location"] == "uri"
+        assert bedrock.converse(modelId=model, messages=HI)["output"]["message"]["content"] == [{"text": "ok"}]
+        assert said(bedrock.converse_stream(modelId=model, messages=HI))["text"] == "ok"
+        assert [seen.json["model"] for seen in upstream.seen] == [f"up-{api}"] * 2
+
+
+def test_a_signed_request_needs_a_key_of_the_gateway_beside_it(gateway, upstream):
+    with pytest.raises(ClientError) as refused:
+        client(gateway, signed=True).converse(modelId="up-chat", messages=HI)
+    error = refused.value.response["Error"]
+    assert error["Code"] == "AccessDeniedException"
+    assert "AWS_BEARER_TOKEN_BEDROCK" in error["Message"]
+    upstream.script(Script(text="ok"))
+    answer = client(gateway, signed=True, x_trigate_key=KEY).converse(modelId="up-chat", messages=HI)
+    assert answer["output"]["message"]["content"] == [{"text": "ok"}]
+    sent = dict(upstream.seen[-1].headers)
+    assert sent["authorization"] == "Bearer sk-upstream"
+    assert not {name for name in sent if name.startswith("x-amz")}, "nothing of the client's own signature goes on"
+
+
+def test_an_error_is_the_exception_that_programs_catch(gateway, upstream):
+    bedrock = client(gateway)
+    cases = [
+        (Raw(429, (("retry-after", "7"),), (b'{"error": {"message": "slow down", "type": "rate_limit_error"}}',)),
+         bedrock.exceptions.ThrottlingException, "slow down"),
+        (Raw(400, (), (b'{"error": {"message": "no such tool", "type": "invalid_request_error"}}',)),
+         bedrock.exceptions.ValidationException, "no such tool"),
+        (Raw(400, (), (b'{"error": {"message": "too long", "code": "context_length_exceeded"}}',)),
+         bedrock.exceptions.ValidationException, "Input is too long for requested model"),
+    ]  # fmt: skip
+    for raw, kind, words in cases:
+        for ask in (bedrock.converse, bedrock.converse_stream):
+            upstream.script(raw)
+            with pytest.raises(kind) as caught:
+                ask(modelId="up-chat", messages=HI)
+            assert words in caught.value.response["Error"]["Message"]
+    with pytest.raises(bedrock.exceptions.ResourceNotFoundException):
+        bedrock.converse(modelId="nobody", messages=HI)
+    with pytest.raises(bedrock.exceptions.ValidationException) as caught:
+        bedrock.converse(modelId="up-chat", messages=HI, guardrailConfig={"guardrailIdentifier": "g"})
+    assert "guardrailConfig cannot be honoured" in caught.value.response["Error"]["Message"]
+
+
+def test_a_stream_that_breaks_off_raises(gateway, upstream):
+    for api in UPSTREAMS:
+        raw = render(Script(text="one two three"), api, {"stream": True, "model": "up"})
+        at = next(i for i, piece in enumerate(raw.pieces) if b'"one t' in piece)
+        upstream.script(Raw(200, raw.headers, raw.pieces[: at + 1], "cut"))
+        with pytest.raises(EventStreamError) as broken:
+            said(client(gateway).converse_stream(modelId=f"up-{api}", messages=HI))
+        assert "modelStreamErrorException" in str(broken.value), api
+
+
+def test_the_bytes_of_a_stream_keep_the_grammar(gateway, upstream):
+    upstream.script(Script(text="one two three", calls=(CALL,), stop="tool_calls"))
+    head = {"authorization": f"Bearer {KEY}"}
+    reply = request(gateway, "POST", "/model/up-chat/converse-stream", {"messages": HI}, head)
+    assert reply.headers["content-type"] == "application/vnd.amazon.eventstream"
+    assert reply.headers["x-amzn-requestid"] == reply.headers["x-request-id"]
+    verdict = judge("converse", reply.body)
+    assert (verdict.broken, verdict.outcome) == (None, "complete")
+
+
+def test_tokens_are_counted(gateway, upstream):
+    counted = client(gateway).count_tokens(modelId="up-chat", input={"converse": {"messages": HI}})
+    assert counted["inputTokens"] > 0
