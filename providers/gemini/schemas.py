@@ -5,7 +5,7 @@ Source: ``Schema`` of the Gemini API, and what it refuses (pizza-bot-app/pizza-b
 promptfoo/promptfoo#6902).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 Schema: TypeAlias = dict[str, Any]
@@ -51,7 +51,7 @@ class _Reduction:
                 return _beside(value) | _ANYTHING
             rest = {name: one for name, one in value.items() if name != "$ref"}
             return self.schema({**found, **rest}, (*inside, reference))
-        value = _merged(value)
+        value, inside = self._merged(value, inside)
         out: Schema = {}
         for name, one in value.items():
             self._take(out, name, one, inside)
@@ -97,6 +97,24 @@ class _Reduction:
         elif kept:
             out["anyOf"] = [*out.get("anyOf", ()), *(self.schema(one, inside) for one in kept)]
 
+    def _merged(self, value: Mapping[str, Any], inside: tuple[str, ...]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        """``value`` with the members of its ``allOf`` among its own, and inside of which references they are."""
+        waiting = [one for one in _several(value) if isinstance(one, dict)]
+        out = {name: one for name, one in value.items() if name != "allOf"}
+        while waiting and self._left > 0:
+            self._left -= 1
+            member = waiting.pop(0)
+            if isinstance(reference := member.get("$ref"), str):
+                found = None if reference in inside else self._found(reference)
+                inside = (*inside, reference)
+                if found is None:
+                    self.removed["$ref"] = None
+                    continue
+                member = {**found, **{name: one for name, one in member.items() if name != "$ref"}}
+            waiting[:0] = [one for one in _several(member) if isinstance(one, dict)]
+            _add_member(out, member)
+        return out, inside
+
     def _found(self, reference: str) -> Mapping[str, Any] | None:
         """What a reference within the schema refers to."""
         if not reference.startswith("#"):
@@ -108,25 +126,21 @@ class _Reduction:
         return found if isinstance(found, dict) else None
 
 
-def _merged(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``value`` with the members of its ``allOf`` among its own."""
+def _several(value: Mapping[str, Any]) -> Sequence[Any]:
+    """What all has to hold."""
     several = value.get("allOf")
-    if not isinstance(several, list):
-        return value
-    out = {name: one for name, one in value.items() if name != "allOf"}
-    for one in _flat(several):
-        for name, inner in one.items():
-            if name == "properties" and isinstance(inner, dict):
-                out["properties"] = {**inner, **out.get("properties", {})}
-            elif name == "required" and isinstance(inner, list):
-                out["required"] = [*out.get("required", ()), *inner]
-            else:
-                out.setdefault(name, inner)
-    return _merged(out) if "allOf" in out else out
+    return several if isinstance(several, list) else ()
 
 
-def _flat(several: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
-    yield from (one for one in several if isinstance(one, dict))
+def _add_member(out: dict[str, Any], member: Mapping[str, Any]) -> None:
+    """Add one of what all has to hold to ``out``, whose own words win."""
+    for name, one in member.items():
+        if name == "properties" and isinstance(one, dict):
+            out["properties"] = {**one, **out.get("properties", {})}
+        elif name == "required" and isinstance(one, list):
+            out["required"] = [*out.get("required", ()), *one]
+        elif name != "allOf":
+            out.setdefault(name, one)
 
 
 def _beside(value: Mapping[str, Any]) -> Schema:

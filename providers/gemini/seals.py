@@ -34,6 +34,8 @@ class SignedPart:
 def signed_parts(part: ReasoningPart, request: Request, to: Recipient, drops: Drops) -> list[SignedPart]:
     """What ``part`` gives back; what another has made is left out, and named. The text of thoughts alone is wanted by
     nobody: its block has a seal that holds nothing, and that is no loss."""
+    if request.api == "responses" and isinstance(part.native, Mapping) and not part.native.get("encrypted_content"):
+        return []  # a summary, which is for the reader
     if part.seal is None:
         items = part.native if request.api == "gemini" else None
     elif not to.issuer.made(part.seal):

@@ -1,0 +1,172 @@
+"""Thought signatures through clients of other APIs and back: the same on the same parts, byte for byte."""
+
+import json
+
+import pytest
+
+from providers.apis import CODECS
+from providers.gemini.seals import SKIPPED
+from providers.neutral.codec import Reply
+from providers.neutral.request import Request
+from streams import sse
+from streams.fold import fold
+from tests.support.gemini_answers import FLASH, GOOGLE, OLD_FLASH, VERTEX, call, candidate, text, thought, told, written
+from tests.support.messages_streams import accumulated
+from tests.support.repository import SHARED
+
+ASKED = {"chat": {"role": "user", "content": "hi"}, "messages": {"role": "user", "content": "hi"},
+         "responses": {"type": "message", "role": "user", "content": "hi"}}  # fmt: skip
+CLIENTS = tuple(ASKED)
+SIGNATURE = "EoMCCoACARFNMg9JxT6b1SyJ6gdpxB744+/=="
+
+
+def whole(api, events):
+    reply = Reply(Request(api, "m", ()), GOOGLE, created=5)
+    return json.loads(CODECS[api].write_answer(fold(events), reply))
+
+
+def streamed(api, events):
+    """The answer as a client of the API puts it together from its stream."""
+    writer = CODECS[api].writer(Reply(Request(api, "m", ()), GOOGLE, created=5))
+    out = b"".join(map(writer.send, events))
+    if api == "messages":
+        return accumulated(out).model_dump(mode="json", exclude_unset=True)
+    parsed = [sse.parse(raw) for raw in sse.Splitter().feed(out)]
+    values = [json.loads(one[1]) for one in parsed if one and one[1] != b"[DONE]"]
+    if api == "responses":
+        return values[-1]["response"]
+    message = {"role": "assistant", "content": "", "tool_calls": [], "reasoning_details": []}
+    for delta in (choice["delta"] for value in values for choice in value["choices"]):
+        message["content"] += delta.get("content") or ""
+        message["reasoning_details"] += delta.get("reasoning_details") or []
+        for one in delta.get("tool_calls") or ():
+            if one.get("id"):
+                message["tool_calls"].append({"id": one["id"], "type": "function", "function": dict(one["function"])})
+            else:
+                message["tool_calls"][one["index"]]["function"]["arguments"] += one["function"]["arguments"]
+    return {"choices": [{"message": {name: value for name, value in message.items() if value}}]}
+
+
+def following(api, answer):
+    """The next request of a client that was given ``answer``, each of whose calls has a result."""
+    if api == "chat":
+        message = answer["choices"][0]["message"]
+        ids = [one["id"] for one in message.get("tool_calls") or ()]
+        results = [{"role": "tool", "tool_call_id": id, "content": "done"} for id in ids]
+        return {"model": "m", "messages": [ASKED[api], message, *results, ASKED[api]]}
+    if api == "messages":
+        content = answer["content"]
+        ids = [one["id"] for one in content if one["type"] == "tool_use"]
+        results = [{"type": "tool_result", "tool_use_id": id, "content": "done"} for id in ids]
+        said = [*results, {"type": "text", "text": "hi"}]
+        turns = [ASKED[api], {"role": "assistant", "content": content}, {"role": "user", "content": said}]
+        return {"model": "m", "max_tokens": 10, "messages": turns}
+    ids = [one["call_id"] for one in answer["output"] if one["type"] == "function_call"]
+    results = [{"type": "function_call_output", "call_id": id, "output": "done"} for id in ids]
+    return {"model": "m", "input": [ASKED[api], *answer["output"], *results, ASKED[api]]}
+
+
+def back(api, answer, **to):
+    """The contents that the next turn sends to Gemini, and what was lost."""
+    body, dropped = written(CODECS[api].read_request(following(api, answer)), **to)
+    return body["contents"], dropped
+
+
+def signed(parts):
+    """Signed parts by what they are, without what is made anew."""
+    return [(next(iter(set(part) - {"thoughtSignature", "thought"})), part["thoughtSignature"])
+            for part in parts if "thoughtSignature" in part]  # fmt: skip
+
+
+def ways(api, events):
+    return {"streamed": streamed(api, events), "whole": whole(api, events)}.items()
+
+
+@pytest.mark.parametrize("api", CLIENTS)
+def test_the_signature_of_a_call_goes_back_on_it(api):
+    """anomalyco/opencode#4832, labring/aiproxy#450: of parallel calls the first alone, ids of Gemini's own or ours."""
+    for ids in ((None, None), ("a1", "a2")):
+        calls = (call("f", {"x": 1}, ids[0], SIGNATURE), call("g", {"y": [1.5]}, ids[1]))
+        events = told(candidate(thought("hm"), text("I look."), *calls, finishReason="STOP"))
+        for way, answer in ways(api, events):
+            contents, dropped = back(api, answer)
+            assert contents[1]["parts"] == [text("I look."), *calls], way
+            assert [part["functionResponse"]["name"] for part in contents[2]["parts"][:2]] == ["f", "g"], way
+            assert [part["functionResponse"].get("id") for part in contents[2]["parts"][:2]] == list(ids), way
+            assert dropped == (), way
+
+
+@pytest.mark.parametrize("api", CLIENTS)
+def test_another_endpoint_gets_the_call_unsigned(api):
+    """BerriAI/litellm#32140, vercel/ai#13060"""
+    events = told(candidate(call("f", {"x": 1}, "a1", SIGNATURE), finishReason="STOP"))
+    for way, answer in ways(api, events):
+        contents, dropped = back(api, answer, issuer=VERTEX)
+        assert contents[1]["parts"] == [call("f", {"x": 1}, signature=SKIPPED)], way
+        assert dropped, way
+        assert back(api, answer, issuer=VERTEX, model=OLD_FLASH)[0][1]["parts"] == [call("f", {"x": 1})], way
+
+
+@pytest.mark.parametrize("api", CLIENTS)
+def test_signatures_of_other_parts_go_back_on_parts_of_their_kind(api):
+    tool = {"toolCall": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB", "args": {"q": "x"}}, "thoughtSignature": "s1=="}
+    found = {"toolResponse": {"id": "t", "toolType": "GOOGLE_SEARCH_WEB", "response": {}}, "thoughtSignature": "s2=="}
+    code = {"executableCode": {"code": "1+1", "language": "PYTHON"}, "thoughtSignature": "s3=="}
+    output = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "2"}}
+    parts = (tool, found, code, output, text("It is 2.", "s4=="))
+    for way, answer in ways(api, told(candidate(*parts, finishReason="STOP"))):
+        contents, _ = back(api, answer)
+        assert contents[1]["parts"] == list(parts), way
+
+
+@pytest.mark.parametrize("api", CLIENTS)
+def test_a_signature_behind_the_text_goes_back_but_for_streams_that_cannot_say_it(api):
+    """musistudio/claude-code-router#1275: a stream of Messages has no place for it any more."""
+    events = told(candidate(text("Hello")), candidate(text("", "s1=="), finishReason="STOP"))
+    for way, answer in ways(api, events):
+        expected = [text("Hello"), text("", "s1==")]
+        lost = (api, way) == ("messages", "streamed")
+        assert back(api, answer)[0][1]["parts"] == (expected[:1] if lost else expected), way
+
+
+RECORDED = sorted((SHARED / "corpus" / "gemini").glob("*.response.*"))
+
+
+@pytest.mark.skipif(not RECORDED, reason="the recorded traffic (../shared) is not here")
+@pytest.mark.parametrize("api", CLIENTS)
+def test_every_recorded_signature_of_a_call_survives_every_client(api):
+    count = 0
+    for path in RECORDED:
+        body = path.read_bytes()
+        if b"thoughtSignature" not in body or b"functionCall" not in body or b"partialArgs" in body:
+            continue
+        text_of = body.decode().replace("\r", "")
+        chunks = [json.loads(one.strip().removeprefix("data:")) for one in text_of.split("\n\n") if one.strip()] \
+            if path.suffix == ".sse" else [json.loads(body)]  # fmt: skip
+        events = told(*chunks)
+        if type(events[-1]).__name__ == "ErrorInfo":
+            continue
+        parts = [
+            part for chunk in chunks for one in chunk["candidates"] for part in one.get("content", {}).get("parts", ())
+        ]
+        sent = [part for part in parts if "functionCall" in part]
+        for part in sent:
+            part["functionCall"].setdefault("args", {})
+        for way, answer in ways(api, events):
+            got = [part for part in back(api, answer)[0][1]["parts"] if "functionCall" in part]
+            assert got == sent, (path.name, way)
+        count += 1
+    assert count >= 10
+
+
+def test_a_history_of_another_model_is_taken():
+    """A conversation that began elsewhere: no signature there is any of Google's."""
+    native = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+    use = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"x": 1}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "done"}
+    turns = [ASKED["messages"], {"role": "assistant", "content": [native, use]}, {"role": "user", "content": [result]}]
+    request = CODECS["messages"].read_request({"model": "m", "max_tokens": 10, "messages": turns})
+    body, dropped = written(request, FLASH)
+    assert body["contents"][1]["parts"] == [call("f", {"x": 1}, signature=SKIPPED)]
+    assert body["contents"][2]["parts"] == [{"functionResponse": {"name": "f", "response": {"result": "done"}}}]
+    assert "messages[].content[]" in dropped

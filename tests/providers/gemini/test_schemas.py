@@ -1,0 +1,62 @@
+"""Schemas reduced to what Google's own form of them can say."""
+
+from itertools import pairwise
+
+import pytest
+
+from providers.gemini.schemas import reduced
+
+TEXT = {"type": "string"}
+LIST = {"type": "array", "items": TEXT}
+CASES = (
+    ({"type": "object", "properties": {"a": TEXT}, "required": ["a", "b"]},
+     {"type": "object", "properties": {"a": TEXT}, "required": ["a"]}, ()),
+    ({"$schema": "s", "$id": "i", "$comment": "c", **TEXT, "default": "a", "examples": ["a"], "deprecated": True,
+      "readOnly": True, "not": {}}, TEXT,
+     ("$schema", "$id", "$comment", "default", "examples", "deprecated", "readOnly", "not")),
+    ({"type": "object", "additionalProperties": False, "patternProperties": {}, "propertyNames": {}},
+     {"type": "object"}, ("additionalProperties", "patternProperties", "propertyNames")),
+    ({"type": "number", "exclusiveMinimum": 1, "exclusiveMaximum": 2, "multipleOf": 1, "minimum": 1},
+     {"type": "number", "minimum": 1}, ("exclusiveMinimum", "exclusiveMaximum", "multipleOf")),
+    ({**LIST, "uniqueItems": True, "if": {}, "then": {}, "else": {}}, LIST, ("uniqueItems", "if", "then", "else")),
+    ({"type": "array"}, {"type": "array", "items": TEXT}, ()),
+    ({"type": ["string", "null"]}, {"nullable": True, **TEXT}, ()),
+    ({"type": ["string", "integer"]}, TEXT, ("type",)),
+    ({"const": "x"}, {**TEXT, "enum": ["x"]}, ()),
+    ({"type": "integer", "enum": [1, 2, None]}, {**TEXT, "enum": ["1", "2"], "nullable": True}, ()),
+    ({"oneOf": [TEXT, {"type": "number"}]}, {"anyOf": [TEXT, {"type": "number"}]}, ()),
+    ({"anyOf": [TEXT, {"type": "null"}], "description": "d"}, {"nullable": True, **TEXT, "description": "d"}, ()),
+    ({"allOf": [{"type": "object", "properties": {"a": TEXT}, "required": ["a"]}, {"properties": {"b": TEXT}}]},
+     {"type": "object", "properties": {"a": TEXT, "b": TEXT}, "required": ["a"]}, ()),
+    ({"type": "object", "properties": {"a": {"$ref": "#/$defs/A", "description": "d"}}, "$defs": {"A": TEXT}},
+     {"type": "object", "properties": {"a": {**TEXT, "description": "d"}}}, ()),
+    ({"allOf": [{"$ref": "#/$defs/A"}], "description": "d", "$defs": {"A": LIST}}, {**LIST, "description": "d"}, ()),
+    ({"$ref": "https://elsewhere"}, {"type": "object"}, ("$ref",)),
+    ({"type": "string", "format": "uri"}, TEXT, ("format",)),
+    (True, {}, ()), (5, {"type": "object"}, ()),
+)  # fmt: skip
+
+
+def test_what_cannot_be_said_is_left_out_and_named():
+    """pizza-bot-app/pizza-bot#62, router-for-me/CLIProxyAPI#97, Wei-Shaw/sub2api#795, promptfoo/promptfoo#6902"""
+    for schema, smaller, removed in CASES:
+        assert reduced(schema) == (smaller, removed), schema
+
+
+def test_a_cycle_ends():
+    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node", "description": "the next"}}}
+    smaller, removed = reduced({"$ref": "#/$defs/node", "$defs": {"node": node}})
+    assert smaller["properties"]["next"] == {"type": "object", "description": "the next"}
+    assert removed == ("$ref",)
+
+
+@pytest.mark.parametrize("several", ["anyOf", "properties", "allOf"])
+def test_references_do_not_unfold_without_end(several):
+    """Each definition refers to the one before many times: written out in full that would be 8 ** 30."""
+    names = [f"d{i}" for i in range(30)]
+    made = {names[0]: {"type": "string"}}
+    for before, name in pairwise(names):
+        inner = [{"$ref": f"#/$defs/{before}"}] * 8
+        made[name] = {several: dict(zip("abcdefgh", inner, strict=True)) if several == "properties" else inner}
+    smaller, _ = reduced({"$ref": f"#/$defs/{names[-1]}", "$defs": made})
+    assert len(str(smaller)) < 5_000_000
