@@ -1,14 +1,20 @@
-"""The models that a client may ask for, in the shape of the API that it speaks."""
+"""The models that a client may ask for, in the shape of the API that it speaks.
+
+Anthropic's clients say a version of the API, Gemini's ask at a path of their own, or at ``/v1/models`` with
+``x-goog-api-key``; all others get OpenAI's list. Anthropic's and Gemini's are cut into pages where a client wants that.
+"""
 
 import time
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final, Literal, TypeAlias
 
-from quart import g
+from quart import g, request
 from quart_trio import QuartTrio
 
 from gateway.access.authentication import Authenticator
-from gateway.endpoints.answers import ids, is_anthropic, json_answer
+from gateway.endpoints.answers import client_headers, ids, is_anthropic, json_answer
+from gateway.endpoints.model_shapes import anthropic_model, gemini_model, openai_model
 from gateway.exchange.exchange import JSON_HEADERS
 from gateway.http.response import Response
 from gateway.routing.router import Model, Router
@@ -16,52 +22,141 @@ from gateway.routing.walls import walled
 from gateway.serving.current import current_scope
 from gateway.serving.quart_views import add_view
 from providers.apis import CODECS
-from streams.errors import GatewayError
+from streams.errors import GatewayError, invalid
+from streams.events import Api
+
+Shape: TypeAlias = Literal["openai", "anthropic", "gemini"]
+
+GEMINI: Final = "/v1beta/models"
+GEMINI_PAGE, MOST_ON_PAGE = 50, 1000
+"""How many models a page of Gemini's list has where the client does not say, and at most."""
+
+_ERRORS: Final[dict[Shape, Api]] = {"openai": "chat", "anthropic": "messages", "gemini": "gemini"}
+"""The API in whose words each shape's clients read errors."""
 
 
 def add_models(app: QuartTrio, router: Router, authenticator: Authenticator) -> None:
     """Serve the list of models that can be asked for by name, and each of them."""
-    started = int(time.time())
-    known = router.models()
+    models = ModelList(router, authenticator)
+    for path, name in (("/v1/models", "models"), (GEMINI, "gemini_models")):
+        add_view(app, path, name, models.all, ["GET"])
+        add_view(app, f"{path}/<path:model_id>", name.removesuffix("s"), models.one, ["GET"])
 
-    async def listing() -> Response:
-        allowed = authenticator.allowed(g.client, (model.id for model in known))
-        models = [model for model in known if model.id in allowed]
-        if is_anthropic():
-            ids = [model.id for model in models]
-            return json_answer(
-                {
-                    "data": [_anthropic_model(model, started) for model in models],
-                    "has_more": False,
-                    "first_id": ids[0] if ids else None,
-                    "last_id": ids[-1] if ids else None,
-                }
-            )
-        # Codex wants its own catalogue in `models`: empty is right, an incomplete entry loses all (openai/codex#37122).
-        data = [_openai_model(model, started) for model in models]
-        return json_answer({"object": "list", "data": data, "models": []})
 
-    async def single(model_id: str) -> Response:
-        anthropic = is_anthropic()
+class ModelList:
+    """The models of one configuration, as each client may see them."""
+
+    def __init__(self, router: Router, authenticator: Authenticator) -> None:
+        self._router = router
+        self._authenticator = authenticator
+        self._started = int(time.time())
+
+    async def all(self) -> Response:
+        shape = _shape()
         try:
-            plan = router.plan(model_id, "messages" if anthropic else "chat", partial(authenticator.can_use, g.client))
-            for one in walled(plan.candidates, authenticator.wall(g.client), g.client):
-                authenticator.check(g.client, model_id, one.target.entry, one.target.model, None)
+            return json_answer(self._listed(shape))
         except GatewayError as error:
-            codec = CODECS["messages" if anthropic else "chat"]
-            body = codec.write_error(error.failed, current_scope().id)
-            return Response(error.failed.status, (*JSON_HEADERS, *error.failed.headers, *ids()), body)
-        model = Model(model_id, plan.targets[0].entry.provider.display_name)
-        return json_answer((_anthropic_model if anthropic else _openai_model)(model, started))
+            return _failed(error, shape)
 
-    add_view(app, "/v1/models", "models", listing, ["GET"])
-    add_view(app, "/v1/models/<path:model_id>", "model", single, ["GET"])
+    async def one(self, model_id: str) -> Response:
+        shape = _shape()
+        try:
+            owner = self._owner(model_id, "messages" if shape == "anthropic" else "chat")
+        except GatewayError as error:
+            return _failed(error, shape)
+        return json_answer(self._written(Model(model_id, owner), shape))
+
+    def _owner(self, name: str, api: Api) -> str:
+        """Raises ``GatewayError`` for a name that means nothing, or that the client may not ask for."""
+        client = g.client
+        plan = self._router.plan(name, api, partial(self._authenticator.can_use, client))
+        for one in walled(plan.candidates, self._authenticator.wall(client), client):
+            self._authenticator.check(client, name, one.target.entry, one.target.model, None)
+        return plan.targets[0].entry.provider.display_name
+
+    def _listed(self, shape: Shape) -> dict[str, Any]:
+        """Raises ``GatewayError`` for a page that there is not."""
+        models = self._visible()
+        match shape:
+            case "gemini":
+                page, token = _gemini_page(models)
+                more = {} if token is None else {"nextPageToken": token}
+                return {"models": [self._written(model, shape) for model in page], **more}
+            case "anthropic":
+                page, has_more = _anthropic_page(models)
+                first, last = (page[0].id, page[-1].id) if page else (None, None)
+                data = [self._written(model, shape) for model in page]
+                return {"data": data, "has_more": has_more, "first_id": first, "last_id": last}
+            case _:  # ``models`` is what Codex reads: see ``model_shapes``
+                data = [self._written(model, shape) for model in models]
+                return {"object": "list", "data": data, "models": []}
+
+    def _visible(self) -> list[Model]:
+        known = self._router.models()
+        allowed = self._authenticator.allowed(g.client, (model.id for model in known))
+        return [model for model in known if model.id in allowed]
+
+    def _written(self, model: Model, shape: Shape) -> dict[str, Any]:
+        known = self._router.description(model.id)
+        match shape:
+            case "gemini":
+                return gemini_model(model, known)
+            case "anthropic":
+                native = known is not None and known.is_claude_in("messages")
+                return anthropic_model(model, known, self._started, native=native)
+            case _:
+                return openai_model(model, known, self._started)
 
 
-def _openai_model(model: Model, created: int) -> dict[str, Any]:
-    return {"id": model.id, "object": "model", "created": created, "owned_by": model.owned_by}
+def _shape() -> Shape:
+    if request.path.startswith(GEMINI):
+        return "gemini"
+    if is_anthropic():
+        return "anthropic"
+    return "gemini" if any(name == "x-goog-api-key" for name, _ in client_headers()) else "openai"
 
 
-def _anthropic_model(model: Model, created: int) -> dict[str, Any]:
-    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created))
-    return {"type": "model", "id": model.id, "display_name": model.id, "created_at": at, "lifecycle": "active"}
+def _failed(error: GatewayError, shape: Shape) -> Response:
+    codec = CODECS.get(_ERRORS[shape], CODECS["chat"])
+    body = codec.write_error(error.failed, current_scope().id)
+    return Response(error.failed.status, (*JSON_HEADERS, *error.failed.headers, *ids()), body)
+
+
+# Pages
+
+
+def _anthropic_page(models: Sequence[Model]) -> tuple[Sequence[Model], bool]:
+    """The part of the list that is asked for (``limit``, ``after_id``, ``before_id``), and whether there is more in
+    that direction; all where nothing is said. Raises ``GatewayError``."""
+    limit = _number("limit", len(models), MOST_ON_PAGE)
+    if (before := request.args.get("before_id")) is not None:
+        rest = models[: _place(models, before, "before_id")]
+        return rest[-limit:] if limit else rest, len(rest) > limit
+    after = request.args.get("after_id")
+    rest = models if after is None else models[_place(models, after, "after_id") + 1 :]
+    return rest[:limit], len(rest) > limit
+
+
+def _gemini_page(models: Sequence[Model]) -> tuple[Sequence[Model], str | None]:
+    """The page that is asked for (``pageSize``, ``pageToken``), and the token of the next. A token is the name of the
+    last model before it, so that a list that grows meanwhile loses none. Raises ``GatewayError``."""
+    size = _number("pageSize", GEMINI_PAGE, MOST_ON_PAGE)
+    token = request.args.get("pageToken")
+    rest = models[_place(models, token, "pageToken") + 1 :] if token else models
+    return rest[:size], rest[size - 1].id if len(rest) > size else None
+
+
+def _number(name: str, usual: int, most: int) -> int:
+    text = request.args.get(name)
+    if not text:
+        return usual
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        raise invalid(f"{name} must be a whole number from 1 to {most}", name)
+    return min(int(text), most)
+
+
+def _place(models: Sequence[Model], id: str, name: str) -> int:
+    at = next((at for at, model in enumerate(models) if model.id == id), None)
+    if at is None:
+        raise invalid(f"{name} is the name of no model that is listed here", name)
+    return at

@@ -9,6 +9,7 @@ from gateway.config.names import Found, May, Meaning, Names
 from gateway.config.settings import Config, ModelEntry, Retries, Route
 from gateway.config.urls import MASK, masked
 from gateway.http.headers import Headers
+from gateway.routing.described import Description, described
 from gateway.routing.fallback import FALLBACK
 from gateway.routing.in_order import InOrder
 from gateway.routing.plan import ASKED_ONCE, Candidate, Plan, Policy
@@ -25,6 +26,9 @@ from streams.events import Api
 
 REMEMBERED, SHORT = 512, 256
 """Of how many names that clients have asked for, and of up to how many characters, the plans are at hand."""
+
+DESCRIBED = 4096
+"""Of how many names the description is at hand: of all that a list of models has."""
 
 POLICY: Policy = InOrder((RetryWithout(),), FALLBACK)
 """How the attempts of every plan follow one another."""
@@ -69,6 +73,7 @@ class Router:
             entry.issuer  # noqa: B018  # it takes time for each new key, for which no request is to wait
         self._routes_anything = bool(config.routes) or config.retries is not None
         self._known = lru_cache(REMEMBERED)(self._planned)  # what does not raise is the same for every client
+        self._described = lru_cache(DESCRIBED)(self._description)
 
     def plan(self, model: str | None, api: Api, may: May | None = None) -> Plan:
         """The plan for a client that speaks ``api`` and asks for ``model``. ``may`` says which names an error may
@@ -131,6 +136,16 @@ class Router:
         for alias in (*self._config.aliases, *self._config.routes):
             owners[alias] = self._names.find(alias).entry.provider.display_name
         return tuple(Model(name, owner) for name, owner in owners.items())
+
+    def description(self, name: str) -> Description | None:
+        """What is known of ``name``; ``None`` where it means nothing, or several entries."""
+        try:
+            return self._described(name) if len(name) <= SHORT else self._description(name)
+        except GatewayError:
+            return None
+
+    def _description(self, name: str) -> Description:
+        return described(self._names.meaning(name).found)
 
 
 def _masked(target: Target) -> Headers:

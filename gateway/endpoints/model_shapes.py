@@ -1,0 +1,121 @@
+"""A model in a list, in the shape that each API's clients read. What is not known is left out, or ``null`` where the
+API has the member in any case.
+
+- OpenAI's own list has no facts. Clients read the window under three names: ``context_length`` (OpenRouter's; most do,
+  tashfeenahmed/freellmapi#309), ``max_model_len`` (vLLM's; cline/cline#13564) and ``context_window`` (Groq's), and what
+  a model can do as OpenRouter says it.
+- Anthropic's has ``max_input_tokens``, ``max_tokens`` and ``capabilities``
+  (https://platform.claude.com/docs/en/api/models/list).
+- Google's has ``inputTokenLimit``, ``outputTokenLimit`` and ``supportedGenerationMethods``
+  (https://ai.google.dev/api/models).
+
+``models``, the catalogue that Codex reads beside OpenAI's, stays empty. An entry there must have the agent's whole
+``base_instructions``, and Codex 0.169 takes them in place of its own: an empty text takes 17 kB of them away, without
+the member all entries are lost (openai/codex#37122, router-for-me/CLIProxyAPI#5500). ``trigate connect codex`` tells it
+the window instead.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.routing.described import Description
+from gateway.routing.router import Model
+
+METHODS: Final = ("generateContent", "streamGenerateContent", "countTokens")
+
+_INPUTS: Final = {"images": "image", "pdf": "file", "audio": "audio", "video": "video"}
+_PARAMETERS: Final = {"tools": "tools", "structured_output": "structured_outputs", "reasoning": "reasoning"}
+_LEVELS: Final = ("low", "medium", "high", "xhigh", "max")
+_LINE: Final = re.compile(r"claude-(?:[0-9.-]+-)?(haiku|sonnet|opus|fable|mythos)(?:-|$)")
+
+
+def openai_model(model: Model, known: Description | None, created: int) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": model.id, "object": "model", "created": created, "owned_by": model.owned_by}
+    if known is None or not known.is_known:
+        return row
+    if known.window is not None:
+        row |= dict.fromkeys(("context_length", "context_window", "max_model_len"), known.window)
+    if known.longest is not None:
+        row["max_completion_tokens"] = known.longest
+    if known.can:
+        row["architecture"] = {"input_modalities": ["text", *_words(_INPUTS, known)], "output_modalities": ["text"]}
+        row["supported_parameters"] = _words(_PARAMETERS, known)
+    return row
+
+
+def _words(names: Mapping[str, str], known: Description) -> list[str]:
+    return [word for skill, word in names.items() if skill in known.can]
+
+
+def anthropic_model(model: Model, known: Description | None, created: int, *, native: bool) -> dict[str, Any]:
+    """``native``: it is a Claude, and asked in Anthropic's own API."""
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(created))
+    line = _LINE.match(model.id.rpartition("/")[2])
+    return {
+        "type": "model",
+        "id": model.id,
+        "display_name": model.id,
+        "created_at": at,
+        "lifecycle": "active",
+        "deprecated_at": None,
+        "retires_at": None,
+        "line": None if line is None else line[1],
+        "max_input_tokens": None if known is None else known.window,
+        "max_tokens": None if known is None else known.longest,
+        "capabilities": None if known is None or not known.can else _capabilities(known, native),
+    }
+
+
+def _capabilities(known: Description, native: bool) -> dict[str, Any]:
+    """All of them, as Anthropic has them: what is translated for another model has what translation keeps."""
+    quirks, thinks = known.quirks, "reasoning" in known.can
+    levels = [level for level in _LEVELS if level in quirks.efforts]
+    thinking = {
+        "adaptive": thinks and (quirks.adaptive_thinking or not native),
+        "between_tools": native and quirks.thinking_off == "between_tools",
+        "disabled": not thinks or not native or quirks.thinking_off == "disabled",
+        "enabled": thinks and not (native and quirks.adaptive_thinking),
+    }
+    return {
+        "batch": _support(yes=False),
+        "citations": _support(yes=native),
+        "code_execution": _support(yes=native),
+        "context_management": {
+            "supported": native,
+            **{
+                strategy: _support(yes=native)
+                for strategy in ("clear_thinking_20251015", "clear_tool_uses_20250919", "compact_20260112")
+            },
+        },
+        "effort": {"supported": bool(levels), **{level: _support(yes=level in levels) for level in _LEVELS}},
+        "image_input": _support(yes="images" in known.can),
+        "pdf_input": _support(yes="pdf" in known.can),
+        "server_tools": {
+            "supported": native, "code_execution": _support(yes=native), "web_search": _support(yes=native),
+        },
+        "structured_outputs": _support(yes="structured_output" in known.can),
+        "thinking": {"supported": thinks, "types": {name: _support(yes=yes) for name, yes in thinking.items()}},
+    }  # fmt: skip
+
+
+def _support(*, yes: bool) -> dict[str, bool]:
+    return {"supported": yes}
+
+
+def gemini_model(model: Model, known: Description | None) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": f"models/{model.id}",
+        "version": "001",
+        "displayName": model.id,
+        "description": f"{model.id}, from {model.owned_by}",
+        "supportedGenerationMethods": list(METHODS),
+    }
+    if known is not None and known.window is not None:
+        row["inputTokenLimit"] = known.window
+    if known is not None and known.longest is not None:
+        row["outputTokenLimit"] = known.longest
+    if known is not None and known.can:
+        row["thinking"] = "reasoning" in known.can
+    return row

@@ -1,0 +1,45 @@
+"""What is known of a name that a client may ask for: the facts of its model, or what all targets of a route have in
+common, so that a client that goes by them is right at whichever of them it lands."""
+
+import attrs
+
+from gateway.config.names import Found
+from providers.catalog.models import is_claude
+from providers.neutral.quirks import Quirks, Skill
+from streams.events import Api
+
+
+@attrs.frozen
+class Description:
+    """The facts of a name: tokens that it takes (``window``) and gives (``longest``), what it ``can`` do, the
+    ``quirks`` of the first target, and all that it was ``found`` to stand for."""
+
+    window: int | None
+    longest: int | None
+    can: tuple[Skill, ...]
+    quirks: Quirks
+    found: tuple[Found, ...]
+
+    @property
+    def is_known(self) -> bool:
+        return bool(self.can) or self.window is not None
+
+    def is_claude_in(self, api: Api) -> bool:
+        """True if requests of ``api`` reach a Claude model in the same API, wherever they go."""
+        return all(is_claude(one.model) and one.entry.api_for(api, one.model) == api for one in self.found)
+
+
+def described(found: tuple[Found, ...]) -> Description:
+    """The description of a name that stands for ``found``, the first of which is asked first."""
+    quirks = [one.entry.quirks_of(one.model) for one in found]
+    first = quirks[0]
+    can = tuple(skill for skill in first.can if all(skill in one.can for one in quirks))
+    return Description(
+        _least([one.context_window for one in quirks]), _least([one.max_output for one in quirks]), can, first, found
+    )
+
+
+def _least(numbers: list[int | None]) -> int | None:
+    """The smallest of ``numbers``; ``None`` where one is not known."""
+    known = [number for number in numbers if number is not None]
+    return min(known) if len(known) == len(numbers) else None

@@ -1,0 +1,128 @@
+"""``GET /v1/models`` and Gemini's path in the shape of each API's clients, with what is known of each model."""
+
+from typing import Any
+
+import anthropic.types
+import httpx2
+import pytest
+
+from gateway.endpoints.model_shapes import METHODS
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess, gateway
+
+ENTRIES = [
+    {"model": "openai/gpt-5", "name": "five", "access_key": "k", "default": True},
+    {"model": "anthropic/claude-sonnet-5-5", "name": "sonnet", "access_key": "k", "speaks": ["messages"]},
+    {"model": "vllm/own", "name": "own", "base_url": "http://gpu"},
+    {
+        "model": "vllm/tuned", "name": "tuned", "base_url": "http://gpu",
+        "quirks": {"context_window": 32768, "max_output": 4096, "can": ["tools", "images"]},
+    },
+]  # fmt: skip
+CONFIG: dict[str, Any] = {
+    "version": "v0.4.0", "model_providers": ENTRIES, "model_aliases": {"best": {"targets": ["sonnet", "five"]}},
+}  # fmt: skip
+ANTHROPIC = {"anthropic-version": "2023-06-01"}
+
+
+async def got(running: InProcess, path: str, **headers: str) -> tuple[int, Any]:
+    async with httpx2.AsyncClient(base_url=running.url, trust_env=False, timeout=PATIENCE) as client:
+        answer = await client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        return answer.status_code, answer.json()
+
+
+async def test_openai_clients_read_what_they_know_of_other_servers():
+    # tashfeenahmed/freellmapi#309, cline/cline#13564
+    async with gateway(CONFIG) as running:
+        _, listed = await got(running, "/v1/models")
+        rows = {row["id"]: row for row in listed["data"]}
+        assert list(rows) == ["five", "sonnet", "own", "tuned", "best"]
+        five = rows["five"]
+        assert {five[key] for key in ("context_length", "context_window", "max_model_len")} == {400_000}
+        assert five["max_completion_tokens"] == 128_000
+        assert five["architecture"]["input_modalities"] == ["text", "image", "file"]
+        assert five["supported_parameters"] == ["tools", "structured_outputs", "reasoning"]
+        assert set(rows["own"]) == {"id", "object", "created", "owned_by"}, "what is not known is not said"
+        assert (rows["tuned"]["context_length"], rows["tuned"]["max_completion_tokens"]) == (32768, 4096)
+        assert rows["best"]["context_length"] == 400_000, "what every target of it takes"
+        assert await got(running, "/v1/models/five") == (200, five)
+
+
+async def test_codex_gets_an_empty_catalogue_and_keeps_its_own_instructions():
+    # An entry without `base_instructions` loses all, and with them it replaces Codex' own (openai/codex#37122).
+    async with gateway(CONFIG) as running:
+        _, listed = await got(running, "/v1/models?client_version=0.169.0")
+        assert listed["models"] == []
+
+
+async def test_anthropic_clients_read_windows_and_capabilities():
+    async with gateway(CONFIG) as running:
+        _, listed = await got(running, "/v1/models", **ANTHROPIC)
+        models = {row["id"]: anthropic.types.ModelInfo.model_validate(row, strict=False) for row in listed["data"]}
+        assert (listed["has_more"], listed["first_id"], listed["last_id"]) == (False, "five", "best")
+        sonnet, own = models["sonnet"], models["own"]
+        assert (sonnet.max_input_tokens, sonnet.max_tokens, sonnet.line) == (1_000_000, 128_000, None)
+        assert (own.max_input_tokens, own.max_tokens, own.capabilities) == (None, None, None)
+        capabilities = sonnet.capabilities
+        assert capabilities is not None
+        assert capabilities.thinking.types.adaptive.supported
+        assert not capabilities.thinking.types.enabled.supported
+        assert capabilities.thinking.types.between_tools.supported
+        assert capabilities.effort.max.supported
+        assert capabilities.pdf_input.supported
+        five = models["five"].capabilities
+        assert five is not None
+        assert five.image_input.supported
+        assert five.effort.high.supported
+        assert not five.server_tools.supported
+        assert not five.effort.max.supported
+        status, row = await got(running, "/v1/models/claude-sonnet-5-5", **ANTHROPIC)
+        assert (status, row["line"], row["max_input_tokens"]) == (200, "sonnet", 1_000_000)
+
+
+async def test_anthropic_clients_get_pages_if_they_want_them():
+    async with gateway(CONFIG) as running:
+        _, first = await got(running, "/v1/models?limit=2", **ANTHROPIC)
+        assert ([row["id"] for row in first["data"]], first["has_more"]) == (["five", "sonnet"], True)
+        _, rest = await got(running, f"/v1/models?limit=9&after_id={first['last_id']}", **ANTHROPIC)
+        assert ([row["id"] for row in rest["data"]], rest["has_more"]) == (["own", "tuned", "best"], False)
+        _, back = await got(running, "/v1/models?limit=1&before_id=own", **ANTHROPIC)
+        assert ([row["id"] for row in back["data"]], back["has_more"]) == (["sonnet"], True)
+        for query in ("limit=0", "limit=x", "after_id=nobody"):
+            status, failed = await got(running, f"/v1/models?{query}", **ANTHROPIC)
+            assert (status, failed["error"]["type"]) == (400, "invalid_request_error"), query
+
+
+@pytest.mark.parametrize(("path", "headers"), [("/v1beta/models", {}), ("/v1/models", {"x-goog-api-key": "k"})])
+async def test_gemini_clients_get_their_own_list_in_pages(path, headers):
+    async with gateway(CONFIG) as running:
+        _, listed = await got(running, path, **headers)
+        rows = {row["name"]: row for row in listed["models"]}
+        assert list(rows) == ["models/five", "models/sonnet", "models/own", "models/tuned", "models/best"]
+        assert "nextPageToken" not in listed
+        sonnet = rows["models/sonnet"]
+        assert (sonnet["inputTokenLimit"], sonnet["outputTokenLimit"]) == (1_000_000, 128_000)
+        assert sonnet["supportedGenerationMethods"] == list(METHODS)
+        assert sonnet["thinking"]
+        assert "inputTokenLimit" not in rows["models/own"]
+        _, page = await got(running, f"{path}?pageSize=4", **headers)
+        _, rest = await got(running, f"{path}?pageSize=4&pageToken={page['nextPageToken']}", **headers)
+        assert [row["name"] for row in page["models"] + rest["models"]] == list(rows)
+        assert "nextPageToken" not in rest
+        assert (await got(running, f"{path}?pageToken=nobody", **headers))[0] == 400
+        assert await got(running, f"{path}/sonnet", **headers) == (200, sonnet)
+        assert (await got(running, f"{path}/unheard-of", **headers))[0] == 404
+
+
+async def test_each_key_sees_its_own_models_in_every_shape():
+    keys = [{"name": "some", "key": "sk-gw-some-0123456789", "models": ["own"]}]
+    async with gateway({**CONFIG, "client_keys": keys}) as running:
+        authorization = "Bearer sk-gw-some-0123456789"
+        for path, headers, member in (
+            ("/v1/models", {}, "data"), ("/v1/models", ANTHROPIC, "data"), ("/v1beta/models", {}, "models"),
+        ):  # fmt: skip
+            status, listed = await got(running, path, authorization=authorization, **headers)
+            assert (status, len(listed[member])) == (200, 1), path
+            assert (await got(running, path, **headers))[0] == 401
+            other = await got(running, f"{path}/five", authorization=authorization, **headers)
+            assert other[0] in (403, 404), path
