@@ -3,7 +3,7 @@ FROM python:3.14-slim@sha256:51dafde81dbdb6ebde285137a295cf18a47ca95234fe388a343
 WORKDIR /src
 RUN python -m venv --without-pip /opt/trigate
 COPY requirements.txt requirements-extras.txt requirements-build.txt ./
-# requirements-extras.txt is the same with PostgreSQL, encryption at rest, zstd and traces.
+# requirements-extras.txt is the same with PostgreSQL, encryption at rest, zstd, traces and sign-ins at clouds.
 ARG REQUIREMENTS=requirements.txt
 RUN pip --python /opt/trigate install --no-cache-dir --require-hashes -r "$REQUIREMENTS"
 # What builds the package stays in this stage.

@@ -28,6 +28,7 @@ from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.shared.tables import SharedTables
+from gateway.sign_in.sources import sources_of
 from gateway.stores.store import Store
 from gateway.telemetry.live import open_live_view
 from gateway.telemetry.metrics import Metrics, open_metrics
@@ -98,6 +99,7 @@ def open_service(
         recorder=recorder,
         metrics=metrics,
         tracing=tracing,
+        credentials=sources_of(config, {}),
     )
 
 
@@ -135,6 +137,7 @@ def next_service(config: Config, service: Service) -> Service:
     return attrs.evolve(
         service, router=router, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
+        credentials=sources_of(config, service.credentials),
         live_view=open_live_view(service.ledger, config.ui, service.live_view, keep=config.ui_keep),
     )  # fmt: skip
 

@@ -32,8 +32,8 @@ ARROWS: Final = {
     "gateway.http": "",
     "gateway.shared": "",
     "gateway.serving": "http",
-    "gateway.upstream": "http",
-    "gateway.config": "http providers.catalog providers.neutral",
+    "gateway.upstream": "http providers.auth",
+    "gateway.config": "http providers.auth providers.catalog providers.neutral",
     "gateway.counters": "config shared stores",
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
@@ -43,6 +43,7 @@ ARROWS: Final = {
     "gateway.followed_keys": "config stores",
     "gateway.routing": "config http providers.apis providers.auth providers.catalog providers.errors providers.neutral",
     "gateway.health": "config providers.auth routing shared upstream",
+    "gateway.sign_in": "config providers.auth upstream",
     "gateway.ledger": "http logs providers.catalog",
     "gateway.kept_ledger": "config ledger providers.catalog stores",
     "gateway.request": """
@@ -56,15 +57,15 @@ ARROWS: Final = {
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
     "gateway.telemetry": "config http ledger logs providers.apis request streaming upstream",
     "gateway.exchange": """
-        access allowances balancing config conversations health http kept_ledger ledger providers.apis providers.errors
-        providers.grammar providers.neutral providers.responses request routing serving stores streaming telemetry
-        upstream""",
+        access allowances balancing config conversations health http kept_ledger ledger providers.apis providers.auth
+        providers.errors providers.grammar providers.neutral providers.responses request routing serving stores
+        streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations counters exchange http ledger logs providers.apis providers.neutral
         providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
         access allowances balancing config conversations counters exchange health kept_ledger ledger routing serving
-        shared stores telemetry upstream""",
+        shared sign_in stores telemetry upstream""",
     "gateway.lifespan": "counters endpoints exchange stores",
     "gateway.mock": "endpoints exchange http providers.apis providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service serving stores",

@@ -2,11 +2,11 @@
 ``expanded``, what came from the environment) and ``secret_files``, ``schema`` (which keys there are), ``kinds`` (of
 values, ``urls`` among them) and ``converter``, into ``settings`` (what the rest of the gateway reads).
 
-A module builds each part: ``listening``, ``timeouts``, ``attempts``, ``entries``, ``routes`` (with ``preferences``,
-as Plano has them), ``client_keys`` (with ``client_access``: models and entries, by ``patterns``), ``state_storage``,
-``counters``, ``ratelimits``, ``budgets`` (of ``amounts``, by the clocks of ``zones``), ``prices`` (which also finds the
-models without one under a budget); what they find wrong or odd goes into ``findings``, in the ``wording`` of all
-messages.
+A module builds each part: ``listening``, ``timeouts``, ``attempts``, ``entries``, ``sign_ins``, ``routes`` (with
+``preferences``, as Plano has them), ``client_keys`` (with ``client_access``: models and entries, by ``patterns``),
+``state_storage``, ``counters``, ``ratelimits``, ``budgets`` (of ``amounts``, by the clocks of ``zones``), ``prices``
+(which also finds the models without one under a budget); what they find wrong or odd goes into ``findings``, in the
+``wording`` of all messages.
 ``allowances`` are the values of limits. ``unknown`` has what is said of keys that people try and that are none,
 ``foreign`` the files of other gateways, ``found_file`` what one may not have that nobody has named. ``weak_secrets``
 warns of keys that others may guess or read, ``doubtful_routes`` of routes that do less than they seem to.

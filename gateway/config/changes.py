@@ -41,7 +41,18 @@ _NO_SETTING: Final = {
 _WRITTEN: Final[Mapping[str, str]] = {
     "ca_path": "overrides.upstream_tls_ca_path",
 }
-_SECRET: Final = {"key", "digest", "connection_string", "url", "encryption_key", "headers", "ui_key"}
+_SECRET: Final = {
+    "key",
+    "digest",
+    "connection_string",
+    "url",
+    "encryption_key",
+    "headers",
+    "ui_key",
+    "keys",
+    "external_id",
+    "client_secret",
+}
 _DERIVED: Final = {"provider", "model", "name", "pinned"}
 """Of an entry: they are in ``written``, in how it is called and in ``speaks``."""
 

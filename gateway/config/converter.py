@@ -30,8 +30,11 @@ from gateway.config.schema import (
     ACCEPTED,
     EXAMPLE,
     RawAcceptedKey,
+    RawAwsSignIn,
+    RawAzureSignIn,
     RawClientGroup,
     RawClientKey,
+    RawGoogleSignIn,
     RawLegacyListeners,
     RawListener,
     RawMetrics,
@@ -39,6 +42,7 @@ from gateway.config.schema import (
     RawPrice,
     RawQueue,
     RawRouteTarget,
+    SigningIn,
 )
 from gateway.config.unknown import about, advice
 from gateway.config.wording import Wrong, describe, described_word, nearest, one_of
@@ -149,6 +153,33 @@ def _price(value: Any, _: Any) -> Any:
     raise Wrong(describe(value), expected, nearest(value, ("free",)) if isinstance(value, str) else None)
 
 
+_SIGN_INS: Final[dict[str, type]] = {"aws": RawAwsSignIn, "google": RawGoogleSignIn, "azure": RawAzureSignIn}
+
+
+def _sign_in(value: Any, _: Any) -> Any:
+    """A name, or a mapping whose ``type`` says which keys it has."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _literal(value, Literal["aws", "google", "azure", "none"])
+    if not isinstance(value, dict):
+        raise Wrong(describe(value), f"this must be {', '.join(_SIGN_INS)}, or a mapping such as {{type: aws, …}}")
+    kind = converter.structure(value, _OfOneType).type
+    return converter.structure(value, _SIGN_INS[kind])
+
+
+def _of_one_type(value: Any, _: Any) -> "_OfOneType":
+    """Raises as ``converter.structure`` does, with ``type`` as the place."""
+    given = {"type": value["type"]} if "type" in value else {}
+    filled: _OfOneType = make_dict_structure_fn(_OfOneType, converter)(given, _OfOneType)
+    return filled
+
+
+@attrs.frozen
+class _OfOneType:
+    type: Literal["aws", "google", "azure"]
+
+
 def _takes_text(kind: Any) -> bool:
     return kind in _TEXTUAL or any(kind == text | None for text in _TEXTUAL) or get_origin(kind) is dict
 
@@ -228,6 +259,8 @@ for _kind, _hook in {
     Literal[False] | HeaderName | None: _sticky,
     Wait | Literal["p95"]: _hedge_after,
     RawPrice | Literal["free"] | None: _price,
+    SigningIn | None: _sign_in,
+    _OfOneType: _of_one_type,
     Literal[0] | RawQueue | None: _queue,
 }.items():
     converter.register_structure_hook(_kind, _hook)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gateway.config.names import Found, Names
-from gateway.config.settings import Config, ModelEntry, Retries, Route
+from gateway.config.settings import Config, ModelEntry, Retries, Route, SignIn
 from gateway.config.spelling import spelled_value
 from providers.catalog.prices import price_of
 from streams.events import UNAVAILABLE
@@ -43,8 +43,8 @@ def _one_account(found: tuple[Found, ...]) -> Iterator[str]:
         )
 
 
-def _account(entry: ModelEntry) -> tuple[str, str | None, str | bool]:
-    return entry.provider.id, entry.base_url, entry.key or entry.passthrough_auth
+def _account(entry: ModelEntry) -> tuple[str, str | None, str | bool | SignIn | None]:
+    return entry.provider.id, entry.base_url, entry.key or entry.passthrough_auth or entry.sign_in
 
 
 def _small_windows(route: Route, found: tuple[Found, ...]) -> Iterator[str]:

@@ -14,7 +14,8 @@ from gateway.config.names import Names
 from gateway.config.prices import build_price
 from gateway.config.ratelimits import build_queue, build_ratelimits
 from gateway.config.schema import RawConfig, RawEntry
-from gateway.config.settings import CircuitSettings, Keeper, ModelEntry, Retries
+from gateway.config.settings import CircuitSettings, Keeper, ModelEntry, Retries, SignIn
+from gateway.config.sign_ins import build_sign_in
 from gateway.config.timeouts import changed
 from gateway.config.wording import describe, nearest, one_of
 from gateway.http.passing import reason_never
@@ -108,7 +109,8 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
     name = raw.name or raw.model
     speaks = _speaks(raw, path, provider, findings)
     _check_probe(raw, path, provider, findings)
-    _note(name, raw, provider, findings)
+    sign_in = build_sign_in(raw, path, provider, findings)
+    _note(name, raw, provider, sign_in, findings)
     counts_cached = {"counts_cached": provider.quirks.counts_cached, **(raw.quirks or {})}["counts_cached"]
     ratelimits = build_ratelimits(raw.ratelimits, (*path, "ratelimits"), findings, counts_cached=counts_cached)
     return ModelEntry(
@@ -116,6 +118,7 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
         provider=provider,
         model=model,
         key=None if raw.passthrough_auth else raw.access_key or None,
+        sign_in=sign_in,
         base_url=raw.base_url,
         default=raw.default,
         passthrough_auth=raw.passthrough_auth,
@@ -276,12 +279,13 @@ def _check_headers(raw: RawEntry, path: Path, findings: Findings) -> None:
         findings.wrong((*path, "http_host"), describe(raw.http_host), "this must be a host name")
 
 
-def _note(name: str, raw: RawEntry, provider: Provider, findings: Findings) -> None:
+def _note(name: str, raw: RawEntry, provider: Provider, sign_in: SignIn | None, findings: Findings) -> None:
     if raw.passthrough_auth and raw.access_key is not None:
         findings.warn(f"{name}: passthrough_auth and access_key are both set: access_key is ignored")
     if raw.access_key == "":
         findings.warn(f"{name}: access_key is empty: no credential will be sent")
-    if raw.access_key is None and not raw.passthrough_auth and provider.key_required:
+    bare = raw.access_key is None and not raw.passthrough_auth and sign_in is None
+    if bare and raw.sign_in is None and provider.key_required:
         hint = f" (access_key: ${provider.key_env})" if provider.key_env else ""
         findings.warn(f"{name}: neither access_key nor passthrough_auth: no credential will be sent{hint}")
     if raw.base_url is not None and raw.base_url.rstrip("/").endswith(tuple(catalog.STANDARD_PATHS.values())):

@@ -7,7 +7,7 @@ files are those of the folder. A file that the command line or ``$TRIGATE_CONFIG
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path as FilePath
 from typing import Any, Final
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from gateway.config.document import Path
 from gateway.config.findings import Findings
+from gateway.config.sign_ins import MODULES, is_of_vendor
 from gateway.config.urls import is_loopback
 from gateway.config.variables import Use
 from providers.catalog import providers as catalog
@@ -61,6 +62,9 @@ _HOSTS: Final[Mapping[str, str]] = {
 }
 """A provider's hosts, where they are more than that of its row and those below it."""
 
+_HARMLESS: Final = frozenset(("type", "region"))
+"""Keys of a sign-in that do not say who signs in."""
+
 _UNSENT: Final = ("client_keys", "ui_key")
 _DATABASE: Final = ("state_storage", "connection_string")
 
@@ -76,10 +80,35 @@ def check_found(
             owner = f"a credential for {catalog.CATALOG[whose].display_name}" if whose else "a credential"
             found = f"{use.name} is {owner}, and a file that was only found in this folder sends it elsewhere"
             findings.wrong(use.path, found, advice)
+    for place, entry in _entries(content):
+        if not _may_sign_in(entry):
+            found = "a file that was only found in this folder signs in elsewhere, or as somebody else"
+            findings.wrong((*place, "sign_in"), found, advice)
     folder = os.path.realpath(file.parent)
     for use in files:
         if not FilePath(os.path.realpath(use.name)).is_relative_to(folder):
             findings.wrong(use.path, "a file that was only found in this folder takes a secret from elsewhere", advice)
+
+
+def _entries(content: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """The entries with their places."""
+    for key in ("model_providers", "llm_providers"):
+        items = content.get(key)
+        for i, item in enumerate(items if isinstance(items, list) else ()):
+            if isinstance(item, dict):
+                yield (key, i), item
+
+
+def _may_sign_in(entry: Mapping[str, Any]) -> bool:
+    """True if this machine's identity goes to its own cloud alone. One that the file describes may name files and
+    servers of its author's."""
+    given = entry.get("sign_in")
+    if given in (None, "none"):
+        return True
+    described = set(given) - _HARMLESS if isinstance(given, dict) else set()
+    wanted, url = given.get("type") if isinstance(given, dict) else given, _url(entry)
+    vendors = (name for name in MODULES if name == wanted)
+    return not described and url.scheme == "https" and any(is_of_vendor(name, url.hostname or "") for name in vendors)
 
 
 def _owner(variable: str) -> str | None:

@@ -1,6 +1,7 @@
 """Credentials of a configuration, and texts without them."""
 
 import re
+from collections import deque
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
@@ -8,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from gateway.config.settings import Config
+from gateway.config.settings import Config, ModelEntry
 from gateway.config.urls import credentials_in
 from gateway.http.headers import Headers
 
@@ -32,7 +33,12 @@ def secrets_in(config: Config) -> Secrets:
     found = [
         text
         for entry in config.entries
-        for text in (entry.key or "", *credentials_among(entry.headers), *credentials_in(entry.base_url or ""))
+        for text in (
+            entry.key or "",
+            *_of_sign_in(entry),
+            *credentials_among(entry.headers),
+            *credentials_in(entry.base_url or ""),
+        )
     ]
     found += [key.key for client in config.client_keys for key in client.keys if key.key]
     storage = config.state_storage
@@ -42,12 +48,35 @@ def secrets_in(config: Config) -> Secrets:
     return tuple(dict.fromkeys(filter(None, found)))
 
 
+def _of_sign_in(entry: ModelEntry) -> Secrets:
+    return () if entry.sign_in is None else entry.sign_in.secrets
+
+
+class FetchedSecrets:
+    """The credentials that were fetched lately: one list for the process, as its log is. ``words`` are ``findable``."""
+
+    def __init__(self) -> None:
+        self._kept: deque[str] = deque(maxlen=FETCHED_KEPT)
+        self.words: Secrets = ()
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Leave ``secrets`` out of whatever is told from now on, in place of those that were fetched longest ago."""
+        self._kept.extend(one for one in secrets if one not in self._kept)
+        self.words = findable(self._kept)
+
+
+FETCHED_KEPT: Final = 256
+
+
 def findable(secrets: Iterable[str]) -> Secrets:
     """The ``secrets`` that can be looked for in any text, also as JSON writes them, in the order in which to look: one
     may be part of another. What is short is a placeholder such as ``none``, and would blot out words."""
     long = {str(secret) for secret in secrets if len(secret) >= SHORTEST}  # a variable that nobody looked up is more
     spelled = {msgspec.json.encode(secret)[1:-1].decode() for secret in long}
     return tuple(sorted(long | spelled, key=len, reverse=True))
+
+
+FETCHED: Final = FetchedSecrets()
 
 
 def credentials_among(headers: Headers) -> Secrets:

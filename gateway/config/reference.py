@@ -10,6 +10,8 @@ import attrs
 from gateway.config.schema import (
     RawAcceptedKey,
     RawAlias,
+    RawAwsSignIn,
+    RawAzureSignIn,
     RawCircuit,
     RawClientGroup,
     RawClientKey,
@@ -18,6 +20,7 @@ from gateway.config.schema import (
     RawCounters,
     RawEntry,
     RawEntryPreference,
+    RawGoogleSignIn,
     RawHedge,
     RawKeptLedger,
     RawLegacyListeners,
@@ -254,8 +257,14 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "the value of `model`",
         ),
         "access_key": Key(
-            "The provider's key. Without it, and without `passthrough_auth`, no credential is sent.",
+            "The provider's key. Without it, and without `passthrough_auth` and `sign_in`, no credential is sent.",
             "none",
+        ),
+        "sign_in": Key(
+            "In place of a key: requests are from this machine's own identity at a cloud, or from one that is "
+            "described. `aws`, `google`, `azure`, or a mapping with one of them as its `type`; `none` for nobody. See "
+            "[sign_in](#sign_in) and [signing in](sign-in.md).",
+            "that of the provider's cloud, where its own address is asked without a key",
         ),
         "passthrough_auth": Key(
             "Send the client's own key in place of `access_key`: the token of its `Authorization: Bearer`, else its "
@@ -363,6 +372,48 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         ),
         "hedge": Key("Ask the next target as well when the first one is slow; see [hedge](#hedge).", "never"),
         "retries": Key("As [retries](#retries), for this name only.", "the root's"),
+    },
+    RawAwsSignIn: {
+        "type": Key("`aws`. It needs `pip install 'trigate[aws]'`.", "required"),
+        "region": Key(
+            "Where requests go whose address and whose model (an ARN) do not say it.",
+            "the entry's own, or as AWS's chain says",
+        ),
+        "profile": Key("The profile of AWS's shared files to begin with.", "`AWS_PROFILE`, or AWS's chain"),
+        "role_arn": Key("A role that is assumed with the credentials that were found.", "none"),
+        "external_id": Key("What the role asks for from others' accounts.", "none"),
+        "session_name": Key("The name of the role's sessions, which AWS's logs show.", "`trigate`"),
+        "access_key_id": Key("Keys of your own, in place of AWS's chain.", "AWS's chain"),
+        "secret_access_key": Key("Goes with `access_key_id`.", "none"),
+        "session_token": Key("Goes with `access_key_id`, where that ends.", "none"),
+    },
+    RawGoogleSignIn: {
+        "type": Key("`google`. It needs `pip install 'trigate[google]'`.", "required"),
+        "credentials_file": Key(
+            "A service account's key, or the configuration of a workload identity pool.",
+            "application-default credentials",
+        ),
+        "scopes": Key("What tokens are for.", "`https://www.googleapis.com/auth/cloud-platform`"),
+    },
+    RawAzureSignIn: {
+        "type": Key("`azure`. It needs `pip install 'trigate[azure]'`.", "required"),
+        "identity": Key(
+            "`managed` for a managed identity, `workload` for that of a Kubernetes pod, `default` for all that "
+            "azure-identity tries in turn.",
+            "`default`",
+        ),
+        "tenant_id": Key("The directory of `client_secret` or of a workload's identity.", "`AZURE_TENANT_ID`"),
+        "client_id": Key(
+            "The application of `client_secret` or of a workload's identity, or a managed identity that a user has "
+            "assigned.",
+            "`AZURE_CLIENT_ID`, or the system's own identity",
+        ),
+        "client_secret": Key("The secret of an application; with `tenant_id` and `client_id`.", "none"),
+        "scope": Key(
+            "What tokens are for.",
+            "by the address: `https://cognitiveservices.azure.com/.default`, or `https://ai.azure.com/.default`",
+        ),
+        "authority": Key("Where Entra is, for other clouds than the public one.", "`AZURE_AUTHORITY_HOST`"),
     },
     RawRouteTarget: {
         "target": Key("A `name`, a `provider/model id` or a bare model id of `model_providers`.", "required"),

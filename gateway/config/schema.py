@@ -5,7 +5,7 @@ The keys are those of Plano's model gateway (v0.1 to v0.4) and a few of ours. Wh
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -205,10 +205,46 @@ class RawPrice:
 
 
 @attrs.frozen
+class RawAwsSignIn:
+    type: Literal["aws"]
+    region: str | None = None
+    profile: str | None = None
+    role_arn: str | None = None
+    external_id: Secret | None = None
+    session_name: str | None = None
+    access_key_id: Secret | None = None
+    secret_access_key: Secret | None = None
+    session_token: Secret | None = None
+
+
+@attrs.frozen
+class RawGoogleSignIn:
+    type: Literal["google"]
+    credentials_file: str | None = None
+    scopes: tuple[str, ...] | None = None
+
+
+@attrs.frozen
+class RawAzureSignIn:
+    type: Literal["azure"]
+    identity: Literal["default", "managed", "workload"] | None = None
+    tenant_id: str | None = None
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    scope: str | None = None
+    authority: Url | None = None
+
+
+SigningIn: TypeAlias = Literal["aws", "google", "azure", "none"] | RawAwsSignIn | RawGoogleSignIn | RawAzureSignIn
+"""A sign-in by its name alone, or with what it needs to know."""
+
+
+@attrs.frozen
 class RawEntry:
     model: str
     name: str | None = None
     access_key: Secret | None = None
+    sign_in: SigningIn | None = None
     default: bool = False
     base_url: Url | None = None
     region: AddressPart | None = None

@@ -4,12 +4,16 @@
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import attrs
 
 from gateway.config.allowances import CounterSettings, QueueSettings, RateLimits, RootLimit, SpendingBudget
 from gateway.config.document import Mistake
+from providers.auth.credential import AwsKeys, SignInName, secrets_of_credential
+from providers.auth.keys import BEARER_TOKEN
+from providers.auth.signer import Signer
+from providers.auth.sigv4 import SigV4
 from providers.catalog.model_facts import with_facts
 from providers.catalog.models import quirks_of
 from providers.catalog.prices import Price
@@ -299,6 +303,88 @@ class Route:
 
 
 @attrs.frozen
+class AwsSignIn:
+    """A sign-in at AWS: by ``keys``, else as the vendor's chain of credentials finds them, from ``profile`` if there is
+    one; then as the role ``role_arn``. ``region`` is where requests go that say nothing of it themselves."""
+
+    region: str | None = None
+    profile: str | None = None
+    role_arn: str | None = None
+    external_id: str | None = attrs.field(default=None, repr=False)
+    session_name: str | None = None
+    keys: AwsKeys | None = attrs.field(default=None, repr=False)
+
+    type: ClassVar[SignInName] = "aws"
+
+    @property
+    def signer(self) -> Signer:
+        return SigV4(self.region)
+
+    @property
+    def account(self) -> str:
+        """The account by which seals tell it from others: no secret, and the same wherever it is configured so."""
+        return f"aws {self.role_arn or self.profile or (self.keys.id if self.keys else '')}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(filter(None, (*secrets_of_credential(self.keys), self.external_id)))
+
+    def __str__(self) -> str:
+        return self.type
+
+
+@attrs.frozen
+class GoogleSignIn:
+    """A sign-in at Google: by ``credentials_file``, else by application-default credentials."""
+
+    credentials_file: str | None = None
+    scopes: tuple[str, ...] = ("https://www.googleapis.com/auth/cloud-platform",)
+
+    type: ClassVar[SignInName] = "google"
+    signer: ClassVar[Signer] = BEARER_TOKEN
+    secrets: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def account(self) -> str:
+        return f"google {self.credentials_file or ''}"
+
+    def __str__(self) -> str:
+        return self.type
+
+
+@attrs.frozen
+class AzureSignIn:
+    """A sign-in at Azure, as one ``identity``: ``default`` is the vendor's chain of them. ``client_id`` is that of the
+    application, or of a managed identity that a user has assigned."""
+
+    identity: Literal["default", "managed", "workload", "secret"] = "default"
+    tenant_id: str | None = None
+    client_id: str | None = None
+    client_secret: str | None = attrs.field(default=None, repr=False)
+    scope: str = "https://cognitiveservices.azure.com/.default"
+    authority: str | None = None
+
+    type: ClassVar[SignInName] = "azure"
+    signer: ClassVar[Signer] = BEARER_TOKEN
+
+    @property
+    def account(self) -> str:
+        return f"azure {self.tenant_id or ''} {self.client_id or ''}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.client_secret,) if self.client_secret else ()
+
+    def __str__(self) -> str:
+        return self.type
+
+
+SignIn: TypeAlias = AwsSignIn | GoogleSignIn | AzureSignIn
+"""Who the requests of an entry are from, where no key says so: what its credentials are fetched by. ``signer`` signs
+with them; ``secrets`` are what it holds itself that nobody may see."""
+
+
+@attrs.frozen
 class ModelEntry:
     """One item of ``model_providers``: a model of a provider (``*`` for all of them) and how to reach it.
 
@@ -307,7 +393,7 @@ class ModelEntry:
     ``pinned`` the APIs of clients for which the item itself says what is spoken. ``pass_headers`` are in lower case.
     ``retries`` and ``circuit`` are ``None`` where those of the configuration hold; ``probe`` is a path of the server
     that says for nothing whether it is well. ``price`` outranks the catalogue's; ``ratelimits`` and ``budgets`` are
-    what this place bears, for a ``queue`` of requests.
+    what this place bears, for a ``queue`` of requests. With a ``sign_in`` there is no ``key``.
     """
 
     name: str
@@ -335,6 +421,7 @@ class ModelEntry:
     queue: QueueSettings = attrs.field(factory=QueueSettings)
     budgets: tuple[SpendingBudget, ...] = ()
     written: str = attrs.field(default=attrs.Factory(lambda self: f"{self.provider.id}/{self.model}", takes_self=True))
+    sign_in: SignIn | None = None
 
     @property
     def wildcard(self) -> bool:
@@ -412,7 +499,7 @@ class ModelEntry:
     def issuer(self) -> Issuer:
         """The issuer that seals name: all entries of one provider account are one issuer, so that a change of model
         keeps what the account itself can read again."""
-        return Issuer.of(self.provider.id, self.key)
+        return Issuer.of(self.provider.id, self.key if self.sign_in is None else self.sign_in.account)
 
 
 @attrs.frozen

@@ -111,16 +111,6 @@ ABSENT: Final = (
         (ROOT,),
     ),
     Absent(
-        "Requests signed for AWS or Google Cloud",
-        "Bedrock and Vertex AI are asked at their OpenAI-compatible addresses, with a `base_url` and a key",
-        "aws_region aws_region_name aws_access_key_id aws_secret_access_key aws_session_token aws_profile "
-        "aws_profile_name aws_role_name aws_session_name aws_bedrock_runtime_endpoint bedrock_key_config "
-        "vertex_project vertex_location vertex_credentials vertex_project_id vertex_region vertex_key_config "
-        "project_id service_account credentials tenant_id client_id client_secret azure_ad_token sigv4",
-        (ENTRY,),
-        words="aws vertex bedrock gcp",
-    ),
-    Absent(
         "Secret stores",
         "a secret comes from the environment or a file, as in `access_key: $NAME` and `access_key: {file: PATH}`",
         "vault secrets secret_manager secret_store key_management_system key_management_settings access_key_file "
@@ -156,6 +146,16 @@ INSTEAD: Final = (
             "output_cost input_price output_price prompt_price completion_price price_per_token cost_per_token "
             "cache_read_input_token_cost cache_creation_input_token_cost", (ROOT, ENTRY),
             words="cost costs price prices pricing"),
+    Instead("write `region: us-east-1` and `sign_in: aws`, or `sign_in: {type: aws, …}` with `role_arn`, `profile` or "
+            "keys where AWS's chain of credentials is not enough",
+            "aws_region aws_region_name aws_access_key_id aws_secret_access_key aws_session_token aws_profile "
+            "aws_profile_name aws_role_name aws_session_name aws_bedrock_runtime_endpoint bedrock_key_config "
+            "credentials sigv4", (ENTRY,), words="aws bedrock"),
+    Instead("write `sign_in: google`, or `sign_in: {type: google, credentials_file: PATH}`",
+            "vertex_project vertex_location vertex_credentials vertex_project_id vertex_region vertex_key_config "
+            "project_id service_account", (ENTRY,), words="vertex gcp"),
+    Instead("write `sign_in: azure`, or `sign_in: {type: azure, tenant_id: …, client_id: …, client_secret: …}`",
+            "tenant_id client_id client_secret azure_ad_token", (ENTRY,), words="entra"),
     Instead("write `budgets: [20 usd/day]` at a client key, a group of them or an entry",
             "budget max_budget soft_budget budget_duration budget_config spend spend_limit spending",
             (ROOT, ENTRY, CLIENT, RawLimits), words="budget spend"),

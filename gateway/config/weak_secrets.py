@@ -17,8 +17,19 @@ ENOUGH: Final = 16
 """Characters of a key that can hardly be guessed, if nobody has made it up."""
 
 _AT_HOME: Final = (".localhost", ".internal", ".local", ".svc")
-_SECRETS: Final = frozenset(("access_key", "key", "ui_key", "encryption_key", "connection_string"))
-_HOLDERS: Final = ("model_providers", "llm_providers", "client_keys", "keys", "state_storage")
+_SECRETS: Final = frozenset(
+    (
+        "access_key",
+        "key",
+        "ui_key",
+        "encryption_key",
+        "connection_string",
+        "secret_access_key",
+        "session_token",
+        "client_secret",
+    )
+)
+_HOLDERS: Final = ("model_providers", "llm_providers", "client_keys", "keys", "state_storage", "sign_in")
 
 
 def weak(config: Config) -> Iterator[str]:
@@ -48,7 +59,8 @@ def in_clear(config: Config) -> Iterator[str]:
 
 def _far(entry: ModelEntry) -> str | None:
     """The host that a key goes to by plain HTTP, unless its name says that it is near."""
-    if not entry.base_url or isinstance(entry.base_url, Unresolved) or not (entry.key or entry.passthrough_auth):
+    sent = entry.key or entry.passthrough_auth or entry.sign_in
+    if not entry.base_url or isinstance(entry.base_url, Unresolved) or not sent:
         return None
     parts = urlsplit(entry.base_url)
     host = (parts.hostname or "").lower()

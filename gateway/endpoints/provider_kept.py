@@ -109,7 +109,7 @@ def _accounts(keepers: Iterable[Target]) -> Iterator[Target]:
     """One target for each account."""
     seen = set()
     for target in keepers:
-        account = (target.url, target.entry.key)
+        account = (target.url, target.entry.key, target.entry.sign_in)
         if account not in seen:
             seen.add(account)
             yield target

@@ -23,10 +23,12 @@ from gateway.routing.most_useful import all_out
 from gateway.routing.plan import Outage, Send, Stage
 from gateway.routing.target import Target
 from gateway.streaming.lane import too_large
-from gateway.upstream.credentials import StaticCredential
+from gateway.upstream.credentials import CredentialSource
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
+from providers.auth.credential import Credential, secrets_of_credential
+from providers.errors.ended import has_ended
 from providers.errors.limits import told_outage
 from providers.errors.rejected import BETA
 from streams.errors import GatewayError, invalid
@@ -35,6 +37,14 @@ from streams.fold import Fold
 from streams.pipe import Watch
 
 ERROR_BODY = 2**20  # bytes of an upstream's error response that are read
+
+
+@attrs.frozen
+class Refusal:
+    """A provider's error as the client may hear of it. ``of_ended_credential``: another credential may mend it."""
+
+    failed: ErrorInfo
+    of_ended_credential: bool
 
 
 class Attempt:
@@ -82,7 +92,7 @@ class Attempt:
         self._upstream_id: str | None = None
         self._told: Tried | None = None
         self._request = request
-        self._credential: str | None = None  # with which the request went out
+        self._sent_words: tuple[str, ...] = ()  # the credentials with which requests went out
         self.sent, self._dropped_betas = self._client_side()
 
     def _client_side(self) -> tuple[ClientRequest, tuple[str, ...]]:
@@ -96,7 +106,7 @@ class Attempt:
     @property
     def secrets(self) -> Secrets:
         """The credentials to be taken out of the provider's words; most answers never need them."""
-        return secrets_of(self.target, self.context.asked.credential, self._credential)
+        return secrets_of(self.target, self.context.asked.credential, self._sent_words)
 
     def _secrets(self) -> Secrets:
         return self.secrets
@@ -243,7 +253,43 @@ class Attempt:
         out = upstream_request(
             self.prepared.outgoing, self.target, self.sent, self.incoming.stream, request.suffix, method=request.method
         )
-        out = await self._signed(context.observer.outgoing(out))
+        out = context.observer.outgoing(out)
+        source = context.service.credentials.get(self.target.entry.name)
+        credential = (
+            self.target.credential(context.passed_on(self.target)) if source is None else await source.credential()
+        )
+        response = await self._sent(out, credential)
+        if 200 <= response.status < 300:
+            return self._answering(response)
+        refusal = await self._refusal(response)
+        renewed = None if source is None else await self._renewed(source, credential, refusal)
+        if renewed is None:
+            raise GatewayError.of(refusal.failed)
+        response = await self._sent(out, renewed)
+        if 200 <= response.status < 300:
+            return self._answering(response)
+        raise GatewayError.of((await self._refusal(response)).failed)
+
+    def _answering(self, response: UpstreamResponse) -> UpstreamResponse:
+        """``response``, whose status is good."""
+        self.stage = Stage.ANSWERING
+        if len(self._request.plan.candidates) > 1 and not self.target.entry.passthrough_auth:
+            self.context.service.health.told.heard(self.target.identity.place, told_outage(response.headers))
+        return response
+
+    async def _renewed(
+        self, source: CredentialSource, refused: Credential | None, refusal: Refusal
+    ) -> Credential | None:
+        """Another credential than the one that was ``refused``, where that may mend it."""
+        return await source.renewed(refused) if refused is not None and refusal.of_ended_credential else None
+
+    async def _sent(self, request: UpstreamRequest, credential: Credential | None) -> UpstreamResponse:
+        """The head of the answer to ``request``, signed with ``credential`` now. Raises ``GatewayError``."""
+        context = self.context
+        if credential is not None:
+            self._sent_words += secrets_of_credential(credential)
+        size = len(request.body) // 16  # the most that is done to it is a digest
+        out = await offload(size, signed, request, self.target, credential, time.time())
         most = None if self.incoming.stream else context.service.limits.answer
         out = attrs.evolve(out, placed=partial(self._on_send, out), again=self._send_again, max_chunk=most)
         response = await context.service.upstream.send(out)
@@ -252,21 +298,7 @@ class Attempt:
         if not self.raced:  # the record of a race is that of the attempt which wins
             context.record.upstream_id = self._upstream_id
         context.observer.responded(out, response)
-        if 200 <= response.status < 300:
-            self.stage = Stage.ANSWERING
-            if len(request.plan.candidates) > 1 and not self.target.entry.passthrough_auth:
-                context.service.health.told.heard(self.target.identity.place, told_outage(response.headers))
-            return response
-        raise GatewayError.of(await self._refusal(response))
-
-    async def _signed(self, request: UpstreamRequest) -> UpstreamRequest:
-        """``request`` with a signature that holds for this attempt. Raises ``GatewayError`` where no credential can be
-        had."""
-        own = StaticCredential(self.target.credential(self.context.passed_on(self.target)))
-        source = self.context.service.credentials.get(self.target.entry.name, own)
-        self._credential = await source.credential()
-        size = len(request.body) // 16  # the most that is done to it is a digest
-        return await offload(size, signed, request, self.target, self._credential, time.time())
+        return response
 
     def _on_send(self, request: UpstreamRequest, waited: bool) -> None:
         """``request`` has its slot: until then the provider has no part in it."""
@@ -283,7 +315,7 @@ class Attempt:
         self.requests += 1
         return True
 
-    async def _refusal(self, response: UpstreamResponse) -> ErrorInfo:
+    async def _refusal(self, response: UpstreamResponse) -> Refusal:
         """The error that the provider has answered with."""
         try:
             body = await response.read(ERROR_BODY)
@@ -292,11 +324,13 @@ class Attempt:
         finally:
             await response.aclose()
         self.context.observer.received(body)
-        failed = self.public_error(CODECS[self.target.api].read_error(response.status, body, response.headers))
+        read = CODECS[self.target.api].read_error(response.status, body, response.headers)
+        ended = has_ended(response.status, read, response.headers)
+        failed = self.public_error(read)
         if failed.status != response.status:
-            return failed
+            return Refusal(failed, ended)
         own = passthrough_error(body, self.incoming.api, self.target, self.secrets)
-        return failed if own is None else attrs.evolve(failed, body=own)
+        return Refusal(failed if own is None else attrs.evolve(failed, body=own), ended)
 
     def public_error(self, failed: ErrorInfo) -> ErrorInfo:
         """``failed`` as the client may hear of it."""
@@ -320,9 +354,11 @@ class Attempt:
         """Whether a credential may be in ``text``: the one that was sent is, or there are others, or other
         spellings."""
         entry = self.target.entry
+        for word in self._sent_words:
+            if word in text:
+                return True
         return bool(
-            (self._credential and self._credential in text)
-            or "%" in text
+            "%" in text
             or "\\" in text
             or entry.headers
             or (entry.base_url is not None and ("@" in entry.base_url or "?" in entry.base_url))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-from gateway.config.redaction import REDACTED, findable, secrets_in
+from gateway.config.redaction import FETCHED, REDACTED, findable, secrets_in
 from gateway.config.settings import Config
 
 MASKED: Final = REDACTED.decode()
@@ -16,7 +16,7 @@ _REST: Final = r"[A-Za-z0-9_-]{16,}"
 _MARKS: Final[Mapping[str, str]] = {
     "sk-": r"[A-Za-z0-9_*-]{4,}",  # half a key is one too: a provider repeats it as sk-****abcd
     "AIza": r"[A-Za-z0-9_-]{30,}",
-    "AKIA": r"[A-Z0-9]{16}",
+    **dict.fromkeys(("AKIA", "ASIA"), r"[A-Z0-9]{16}"),
     "ya29.": _REST,
     # A JSON Web Token. It is looked for once in a word: at every hyphen of a long one would take quadratic time.
     "eyJ": r"(?<!-eyJ)[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}",
@@ -53,7 +53,8 @@ _ESCAPED_IN_LINES: Final = {**_ESCAPED, ord("\n"): "\\n", ord("\r"): "\\r", ord(
 
 
 class Mask:
-    """Takes keys out of texts: ``secrets``, keys that are known by their SHA-256 only, and what looks like one."""
+    """Takes keys out of texts: ``secrets``, credentials that were fetched, keys that are known by their SHA-256 only,
+    and what looks like one."""
 
     def __init__(self, secrets: Iterable[str] = (), digests: Iterable[bytes] = ()) -> None:
         self._secrets = findable(secrets)
@@ -73,7 +74,7 @@ class Mask:
             self._digests |= {config.ui_key}
 
     def __call__(self, text: str) -> str:
-        for secret in self._secrets:
+        for secret in self._secrets + FETCHED.words:
             if secret in text:
                 text = text.replace(secret, MASKED)
         if self._digests:

@@ -23,8 +23,11 @@ LONGEST: Final = 8 * 1024
 _NOT_SHOWN: Final = ("event", "at", "worker")
 """Of the audit's lines, where people read them."""
 
-_TALKATIVE: Final = ("hpack", "asyncio")
+_TALKATIVE: Final = ("hpack", "asyncio", "urllib3")
 """At ``debug`` these log the headers of requests, and with them keys that only clients know."""
+
+_SIGNING_IN: Final = ("azure", "boto", "botocore", "google.auth", "msal")
+"""The libraries by which trigate signs in: they log requests with credentials in them, and each failure before ours."""
 
 
 class _Lines(logging.Formatter):
@@ -123,6 +126,8 @@ class Log:
         _STARTING.setLevel(logging.INFO)
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.INFO)
+        for name in _SIGNING_IN:
+            logging.getLogger(name).setLevel(logging.ERROR)
 
     def say(self, kind: Remark, text: str) -> None:
         """Print what somebody who starts the process should know, whatever level is logged."""

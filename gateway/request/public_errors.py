@@ -1,15 +1,17 @@
 """A provider's errors as the client may see them (their shapes are in ``providers/errors/failures.py``)."""
 
 import math
+from collections.abc import Iterable
 
 import attrs
 import msgspec
 
-from gateway.config.redaction import Secrets, credentials_among, findable, redact_json, redact_spelled
+from gateway.config.redaction import FETCHED, Secrets, credentials_among, findable, redact_json, redact_spelled
 from gateway.config.urls import credentials_in
 from gateway.http.headers import Headers, bounded_waits
 from gateway.routing.target import Target
 from providers.apis import CODECS
+from providers.auth.credential import secrets_of_credential
 from streams.events import STATUS, Api, ErrorInfo
 from streams.surrogates import NOT_JSON
 
@@ -28,12 +30,14 @@ compacting."""
 _OURS = ("authentication", "permission")
 
 
-def secrets_of(target: Target, given: str | None, signed_with: str | None = None) -> Secrets:
+def secrets_of(target: Target, given: str | None, sent: Iterable[str] = ()) -> Secrets:
     """The credentials for ``target`` that nobody may see, the log included, as far as they can be looked for; ``given``
-    is the client's own credential, ``signed_with`` one that was fetched."""
-    own = [("authorization", text) for text in (target.credential(given), signed_with) if text]
-    sent = credentials_among((*own, *target.configured))
-    return findable((*sent, *credentials_in(target.entry.base_url or "")))
+    is the client's own credential, ``sent`` is what requests went out with."""
+    own = (*secrets_of_credential(target.credential(given)), *sent)
+    bare = tuple(word.removeprefix("Bearer ").strip() for word in own)
+    return findable(
+        (*bare, *FETCHED.words, *credentials_among(target.configured), *credentials_in(target.entry.base_url or ""))
+    )
 
 
 def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) -> ErrorInfo:
@@ -44,7 +48,8 @@ def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) 
         if not target.entry.passthrough_auth:
             return ErrorInfo(
                 "upstream",
-                f"the provider refused the gateway's credential: check access_key of {target.entry.name} in the config",
+                f"the provider refused the gateway's credential: check {_named(target)} of {target.entry.name} in the "
+                "config",
                 headers=(("x-should-retry", "false"),),
                 reason=failed.reason,
                 wait=failed.wait,
@@ -67,6 +72,11 @@ def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) 
         details=redact_json(failed.details, secrets),
         headers=with_wait(failed.headers, status, failed.wait),
     )
+
+
+def _named(target: Target) -> str:
+    """The key of the configuration that a credential comes from."""
+    return "access_key" if target.entry.sign_in is None else "sign_in"
 
 
 def _without(text: str, secrets: Secrets) -> str:

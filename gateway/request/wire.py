@@ -8,6 +8,7 @@ from gateway.request.client_request import ClientRequest
 from gateway.routing.target import Target
 from gateway.upstream.request import UpstreamRequest
 from providers.apis import CODECS
+from providers.auth.credential import Credential
 from providers.auth.signer import UnsignedRequest
 from providers.errors.rejected import BETA
 from providers.neutral.codec import Outgoing
@@ -55,7 +56,7 @@ def _passing(target: Target) -> HeaderNames:
     return to_provider(own, entry.provider.client_headers, entry.pass_headers, entry.passthrough_auth)
 
 
-def signed(request: UpstreamRequest, target: Target, credential: str | None, at: float) -> UpstreamRequest:
+def signed(request: UpstreamRequest, target: Target, credential: Credential | None, at: float) -> UpstreamRequest:
     """``request`` with what proves who asks, at ``at`` (Unix seconds). Nothing may be changed in it afterwards."""
     added = target.sign(UnsignedRequest(request.method, request.url, request.headers, request.body), credential, at)
     return attrs.evolve(request, headers=(*request.headers, *added))

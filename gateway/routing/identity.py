@@ -22,7 +22,8 @@ class Identity:
         """The identity of ``model`` at ``entry``, with the credential that is configured. Headers count as a part of
         it: some servers take it there, and some the account."""
         endpoint = f"{entry.provider.id} {entry.base_url or entry.provider.base_url}"
-        account = repr((endpoint, entry.http_host, entry.key, entry.headers)).encode()
+        credential = entry.key if entry.sign_in is None else attrs.astuple(entry.sign_in)
+        account = repr((endpoint, entry.http_host, credential, entry.headers)).encode()
         return cls(endpoint, digest(account), digest(account, model.encode()))
 
     def with_credential(self, credential: str | None) -> "Identity":

@@ -150,6 +150,8 @@ class Router:
 
 def _masked(target: Target) -> Headers:
     entry = target.entry
+    if entry.sign_in is not None:
+        return ((entry.sign_in.signer.names[0], MASK), *((name, MASK) for name, _ in entry.headers))
     shown = attrs.evolve(entry, key=entry.key and MASK, headers=tuple((name, MASK) for name, _ in entry.headers))
     return attrs.evolve(target, entry=shown).headers(MASK)
 

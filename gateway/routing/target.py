@@ -9,6 +9,7 @@ from gateway.config.settings import ModelEntry
 from gateway.http.headers import Headers
 from gateway.routing.identity import Identity
 from providers.apis import CODECS
+from providers.auth.credential import Credential
 from providers.auth.signer import Signer, UnsignedRequest
 from providers.catalog.prices import Price, price_of
 from providers.catalog.provider import Provider, url_for
@@ -79,15 +80,16 @@ class Target:
 
     def credential(self, client: str | None) -> str | None:
         """The credential that requests are signed with: the entry's own key, or under ``passthrough_auth`` ``client``,
-        the client's own (the bare token)."""
+        the client's own (the bare token). One that has to be fetched first is not among them."""
         return client if self.entry.passthrough_auth else self.entry.key
 
     @property
     def signer(self) -> Signer:
-        """The signer of the provider's row."""
-        return self.row.auth[self.api]
+        """The signer of the entry's sign-in, else of the provider's row."""
+        sign_in = self.entry.sign_in
+        return self.row.auth[self.api] if sign_in is None else sign_in.signer
 
-    def sign(self, request: UnsignedRequest, credential: str | None, at: float) -> Headers:
+    def sign(self, request: UnsignedRequest, credential: Credential | None, at: float) -> Headers:
         """The headers that the provider's signer adds to ``request``; nothing without a credential. ``at`` is Unix
         seconds."""
         if not credential:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
-from gateway.config.redaction import Secrets, findable
+from gateway.config.redaction import FETCHED, Secrets, findable
 from gateway.http.headers import Headers, translated_headers
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
@@ -217,7 +217,7 @@ class Recorder:
             self._queue.close()
 
     async def _write(self, recording: Recording, line: Mapping[str, Any]) -> None:
-        secrets = findable((*recording.secrets, *self.secrets))
+        secrets = findable((*recording.secrets, *self.secrets, *FETCHED.words))
         sides = [_side(name, half, recording.provider_name) for name, half in recording.sides()]
         try:
             await trio.to_thread.run_sync(self._folder.write, sides, line, secrets)

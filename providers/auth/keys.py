@@ -2,6 +2,7 @@
 
 import attrs
 
+from providers.auth.credential import AwsKeys, Credential
 from providers.auth.signer import UnsignedRequest
 
 
@@ -16,7 +17,8 @@ class HeaderKey:
     def names(self) -> tuple[str, ...]:
         return (self.name,)
 
-    def sign(self, request: UnsignedRequest, credential: str, at: float) -> tuple[tuple[str, str], ...]:
+    def sign(self, request: UnsignedRequest, credential: Credential, at: float) -> tuple[tuple[str, str], ...]:
+        assert not isinstance(credential, AwsKeys), "keys that only sign never go out"
         return (self.header(credential),)
 
     def header(self, credential: str) -> tuple[str, str]:

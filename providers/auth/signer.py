@@ -4,6 +4,8 @@ from typing import Protocol
 
 import attrs
 
+from providers.auth.credential import Credential
+
 
 @attrs.frozen
 class UnsignedRequest:
@@ -23,7 +25,7 @@ class Signer(Protocol):
         """The headers that it adds, in lower case. A client's own of these names go no further."""
         ...
 
-    def sign(self, request: UnsignedRequest, credential: str, at: float) -> tuple[tuple[str, str], ...]:
+    def sign(self, request: UnsignedRequest, credential: Credential, at: float) -> tuple[tuple[str, str], ...]:
         """The headers to add to ``request``, names in lower case. ``at`` is the time in Unix seconds. Pure: the same
-        arguments give the same headers."""
+        arguments give the same headers. Raises ``GatewayError`` where ``credential`` cannot sign it."""
         ...

@@ -97,6 +97,7 @@ SENTENCES: Final[tuple[tuple[str, FailureReason], ...]] = (
     (r"Model Not Exist", "gone"),
     (r"Content Exists Risk", "content_filter"),
     # Bedrock
+    (r"The security token included in the request is (?:expired|invalid)", "credential"),
     (r"The provided model identifier is invalid", "gone"),
     (r"You don't have access to the model with the specified model ID", "gone"),
     # Vertex AI

@@ -74,6 +74,9 @@ class Tokens:
             self._left -= 1
             return self.given[-1]
 
+    async def renewed(self, refused: Any) -> None:
+        return None
+
 
 class Providers(Upstream):
     """Providers of all APIs. That of toys takes a request whose signature fits it, and answers 401 to any other."""

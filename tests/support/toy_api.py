@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from providers.auth.credential import Credential
 from providers.auth.signer import UnsignedRequest
 from providers.catalog.providers import Provider
 from providers.errors.failures import read_failure
@@ -351,10 +352,11 @@ def signature(token: str, method: str, path: str, headers: Mapping[str, str], bo
 class ToySigner:
     names = ("x-toy-signed", "x-toy-at", "x-toy-signature")
 
-    def sign(self, request: UnsignedRequest, credential: str, at: float) -> tuple[tuple[str, str], ...]:
+    def sign(self, request: UnsignedRequest, credential: Credential, at: float) -> tuple[tuple[str, str], ...]:
         url = urlsplit(request.url)
         path = url.path + (f"?{url.query}" if url.query else "")
         headers, now = dict(request.headers), str(int(at))
+        assert isinstance(credential, str)
         value = signature(credential, request.method, path, headers, request.body, now)
         return (("x-toy-signed", " ".join(sorted(headers))), ("x-toy-at", now), ("x-toy-signature", value))
 

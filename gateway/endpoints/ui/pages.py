@@ -15,7 +15,7 @@ from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import KeyRefused
 from gateway.access.shares import NOBODY
 from gateway.config.loading import Config
-from gateway.config.redaction import findable, redact, secrets_in
+from gateway.config.redaction import FETCHED, findable, redact, secrets_in
 from gateway.endpoints.answers import client_headers
 from gateway.endpoints.ui.models import names, reached
 from gateway.endpoints.ui.telling import Say, Send, saying, tell_news, tell_stream
@@ -110,7 +110,7 @@ async def _models(config: Config, router: Router, authenticator: Authenticator, 
     may_see = [(name, asked) for name, asked in wished if authenticator.can_use(visitor.client, asked)]
     wall = authenticator.wall(visitor.client)
     found = [reached(router, name, asked, wall, urls=visitor.client is None) for name, asked in may_see]
-    return Response(200, _JSON, redact(msgspec.json.encode(found), findable(secrets_in(config))))
+    return Response(200, _JSON, redact(msgspec.json.encode(found), (*findable(secrets_in(config)), *FETCHED.words)))
 
 
 async def _news(service: Service, live_view: LiveView, say: Say, visitor: Visitor) -> Response:

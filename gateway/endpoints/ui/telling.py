@@ -10,7 +10,7 @@ import trio
 
 from gateway import __version__
 from gateway.config.loading import Config
-from gateway.config.redaction import Secrets, findable, redact, secrets_in
+from gateway.config.redaction import FETCHED, Secrets, findable, redact, secrets_in
 from gateway.endpoints.limits_seen import limit_fields, limits_seen
 from gateway.exchange.service import Service
 from gateway.logs.masking import Mask
@@ -45,7 +45,7 @@ def saying(config: Config, mask: Mask) -> Say:
 
 
 def _said(secrets: Secrets, mask: Mask, name: str, value: Any) -> bytes:
-    data = redact(sse.event(name, value), secrets)
+    data = redact(sse.event(name, value), secrets + FETCHED.words)
     return mask(data.decode()).encode() if name in _LISTS else data
 
 

@@ -63,6 +63,13 @@ REFUSED = {
     },
     "another program's key of the provider": entry("openai/m", access_key="$ANTHROPIC_AUTH_TOKEN"),
     "a file elsewhere": entry("openai/m", access_key={"file": "/etc/hostname"}),
+    "a sign-in elsewhere": entry("amazon_bedrock/m", base_url=ELSEWHERE, sign_in="aws"),
+    "a sign-in at a bucket": entry("a/m", base_url="https://bedrock-runtime.x.s3.amazonaws.com/v1", sign_in="aws"),
+    "a sign-in at a customer's host": entry("a/m", base_url="https://x.westus.cloudapp.azure.com/v1", sign_in="azure"),
+    "a sign-in without TLS": entry("a/m", base_url="http://aiplatform.googleapis.com/v1", sign_in="google"),
+    "a sign-in as a stranger says": entry(
+        "a/m", base_url="https://aiplatform.googleapis.com/v1", sign_in={"type": "google", "credentials_file": "./key"}
+    ),
     "a file above": entry("openai/m", access_key={"file": "../key"}),
 }  # fmt: skip
 TAKEN = {
@@ -73,6 +80,10 @@ TAKEN = {
     "Bedrock": entry(
         "amazon_bedrock/m", base_url="https://bedrock-runtime.$AWS_REGION.amazonaws.com/openai/v1",
         access_key="$AWS_BEARER_TOKEN_BEDROCK",
+    ),
+    "a sign-in at its cloud": entry(
+        "amazon_bedrock/m", base_url="https://bedrock-mantle.us-east-1.api.aws/anthropic/v1",
+        sign_in={"type": "aws", "region": "us-east-1"},
     ),
     "this machine": entry(base_url="http://127.0.0.1:51001/v1", access_key="$OPENAI_API_KEY"),
     "a variable of one's own": entry(base_url="https://llm.corp.example/v1", access_key="$TEAM_KEY"),

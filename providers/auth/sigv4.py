@@ -1,0 +1,87 @@
+"""AWS Signature Version 4, computed by the vendor's own signer (``botocore``, the extra ``aws``).
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
+"""
+
+import re
+import time
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import attrs
+
+from providers.auth.credential import AwsKeys, Credential
+from providers.auth.keys import BEARER_TOKEN
+from providers.auth.signer import UnsignedRequest
+from streams.errors import GatewayError
+
+SERVICE: Final = "bedrock"
+"""The name that all of Bedrock's endpoints are signed for, ``bedrock-runtime`` and ``bedrock-mantle`` too."""
+
+_HOST: Final = re.compile(
+    r"(?:.+\.)?bedrock(?:-[a-z]+)*\.([a-z]{2}(?:-[a-z]+)+-\d+)\.(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)"
+)
+_ARN: Final = re.compile(r"arn:aws[a-z-]*:bedrock:([a-z]{2}(?:-[a-z]+)+-\d+):")
+
+# What stands between us and AWS may change other headers (a proxy its `accept-encoding`), and the signature with them.
+_SIGNED: Final = ("host", "content-type")
+_SIGNED_PREFIX: Final = "x-amz"
+
+NO_REGION: Final = "the provider's region is not known: give sign_in a region, such as {type: aws, region: us-east-1}"
+
+
+@attrs.frozen
+class SigV4:
+    """A signer for ``AwsKeys``; a Bedrock API key goes out as a Bearer token. ``region`` is the one where neither the
+    host nor the model says."""
+
+    region: str | None = None
+    service: str = SERVICE
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256")
+
+    def sign(self, request: UnsignedRequest, credential: Credential, at: float) -> tuple[tuple[str, str], ...]:
+        if not isinstance(credential, AwsKeys):
+            return BEARER_TOKEN.sign(request, credential, at)
+        region = region_of(request.url) or self.region or credential.region
+        if region is None:
+            raise GatewayError("upstream", NO_REGION, reason="credential")
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
+        token = (("x-amz-security-token", credential.token),) if credential.token else ()
+        own = (("x-amz-date", stamp), *token)
+        kept = (pair for pair in request.headers if _is_signed(pair[0]))
+        whole = attrs.evolve(request, headers=(*kept, *own))
+        return (("authorization", _authorization(whole, self.service, region, credential, stamp)), *own)
+
+
+def region_of(url: str) -> str | None:
+    """The region that ``url`` belongs to: as its host says, else as the ARN in its path does."""
+    parts = urlsplit(url)
+    host = _HOST.fullmatch((parts.hostname or "").lower())
+    if host is not None:
+        return host[1]
+    arn = _ARN.search(unquote(parts.path))
+    return None if arn is None else arn[1]
+
+
+def _is_signed(name: str) -> bool:
+    return name in _SIGNED or name.startswith(_SIGNED_PREFIX)
+
+
+def _authorization(request: UnsignedRequest, service: str, region: str, keys: AwsKeys, stamp: str) -> str:
+    """The header's value for ``request``, all of whose headers are signed. The vendor's signer asks the clock itself
+    when it is used whole, so its parts are put together here."""
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import ReadOnlyCredentials
+
+    auth: Any = SigV4Auth(ReadOnlyCredentials(keys.id, keys.secret, keys.token), service, region)
+    asked: Any = AWSRequest(request.method, request.url, data=request.body)
+    for name, value in request.headers:
+        asked.headers[name] = value
+    asked.context["timestamp"] = stamp
+    signature = auth.signature(auth.string_to_sign(asked, auth.canonical_request(asked)), asked)
+    names = auth.signed_headers(auth.headers_to_sign(asked))
+    return f"AWS4-HMAC-SHA256 Credential={auth.scope(asked)}, SignedHeaders={names}, Signature={signature}"

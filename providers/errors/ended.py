@@ -1,0 +1,26 @@
+"""Refusals of a credential that another one may mend: it has ended, or was taken back."""
+
+import re
+from typing import Final
+
+from providers.errors.limits import Headers
+from streams.events import ErrorInfo
+
+UNAUTHORIZED: Final = 401
+_REFUSED: Final = (400, 403)  # AWS answers with these, too
+
+_AWS: Final = frozenset(
+    ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
+)
+"""https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html"""
+_SENTENCE: Final = re.compile(r"The security token included in the request is (?:expired|invalid)")
+
+
+def has_ended(status: int, failed: ErrorInfo, headers: Headers) -> bool:
+    """Whether a provider that has answered with ``status`` and ``failed`` would take a newer credential."""
+    if status == UNAUTHORIZED:
+        return True
+    if status not in _REFUSED:
+        return False
+    kind = next((value.partition(":")[0] for name, value in headers if name == "x-amzn-errortype"), failed.code)
+    return kind in _AWS or _SENTENCE.match(failed.message) is not None

@@ -1,0 +1,229 @@
+"""Credentials that end: who waits for a renewal, who does not, and what one that fails does."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+import attrs
+import pytest
+import trio
+
+from gateway.config.redaction import FETCHED
+from gateway.config.settings import AwsSignIn
+from gateway.logs.masking import Mask
+from gateway.sign_in.refreshed import EARLY, REST, Fetched, RefreshedCredential
+from providers.auth.credential import AwsKeys
+from streams.errors import GatewayError
+
+HOUR = 3600.0
+
+
+@attrs.define
+class Vendor:
+    """Gives ``token-1``, ``token-2`` …, each for an hour, when it is let."""
+
+    now: float = 1_000_000.0
+    fetches: int = 0
+    at_once: int = 0
+    most_at_once: int = 0
+    error: Exception | None = None
+    keeps: str | None = None  # the one token that it always gives
+    gate: threading.Event = attrs.field(factory=threading.Event)
+    lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def __attrs_post_init__(self) -> None:
+        self.gate.set()
+
+    def fetch(self) -> Fetched:
+        with self.lock:
+            self.fetches += 1
+            number = self.fetches
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        self.gate.wait(10)
+        with self.lock:
+            self.at_once -= 1
+        if self.error is not None:
+            raise self.error
+        return Fetched(self.keeps or f"token-number-{number}", self.now + HOUR)
+
+    def source(self, patience: float = 5.0) -> RefreshedCredential:
+        return RefreshedCredential(AwsSignIn(), self.fetch, lambda: self.now, patience)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(5):
+        while not condition():  # noqa: ASYNC110
+            await trio.sleep(0.002)
+
+
+async def test_fifty_who_ask_at_once_wait_for_one_fetch():
+    vendor, given = Vendor(), []
+    source = vendor.source()
+    vendor.gate.clear()
+
+    async def ask() -> None:
+        given.append(await source.credential())
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(ask)
+        await until(lambda: vendor.fetches == 1)
+        vendor.gate.set()
+    assert given == ["token-number-1"] * 50
+    assert (vendor.fetches, vendor.most_at_once) == (1, 1)
+
+
+async def test_who_leaves_takes_nobodys_fetch_along():
+    vendor, given = Vendor(), []
+    source = vendor.source()
+    vendor.gate.clear()
+
+    async def ask(scope: trio.CancelScope) -> None:
+        with scope:
+            given.append(await source.credential())
+
+    first, second = trio.CancelScope(), trio.CancelScope()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask, first)
+        await until(lambda: vendor.fetches == 1)
+        nursery.start_soon(ask, second)
+        first.cancel()
+        await until(lambda: first.cancelled_caught)
+        vendor.gate.set()
+    assert given == ["token-number-1"]
+    assert vendor.fetches == 1
+
+
+async def test_all_who_wait_may_leave_and_the_next_has_what_came():
+    vendor = Vendor()
+    source = vendor.source()
+    vendor.gate.clear()
+    with trio.move_on_after(0.02):
+        await source.credential()
+    vendor.gate.set()
+    assert await source.credential() == "token-number-1"
+    assert vendor.fetches == 1
+
+
+async def test_five_minutes_before_its_end_it_is_renewed_and_nobody_waits():
+    vendor = Vendor()
+    source = vendor.source()
+    assert await source.credential() == "token-number-1"
+    vendor.now += HOUR - EARLY - 1
+    assert await source.credential() == "token-number-1"
+    assert vendor.fetches == 1
+    vendor.now += 2
+    vendor.gate.clear()
+    assert [await source.credential() for _ in range(9)] == ["token-number-1"] * 9
+    await until(lambda: vendor.fetches == 2)
+    vendor.gate.set()
+    await until(lambda: not vendor.at_once)
+    await until(lambda: "token-number-2" in FETCHED.words)
+    assert await source.credential() == "token-number-2"
+    assert vendor.fetches == 2
+
+
+async def test_one_that_has_ended_is_given_to_nobody():
+    vendor = Vendor()
+    source = vendor.source()
+    await source.credential()
+    vendor.now += HOUR + 1
+    assert await source.credential() == "token-number-2"
+
+
+async def test_a_renewal_that_fails_leaves_the_one_that_holds(caplog):
+    vendor = Vendor()
+    source = vendor.source()
+    await source.credential()
+    vendor.now += HOUR - EARLY + 1
+    vendor.error = OSError("the endpoint is down")
+    with caplog.at_level(logging.WARNING, "trigate.sign_in"):
+        assert await source.credential() == "token-number-1"
+        await until(lambda: bool(caplog.records))
+    assert "used on" in caplog.text
+    assert "the endpoint is down" in caplog.text
+    assert await source.credential() == "token-number-1"
+    assert vendor.fetches == 2  # not again at once
+    vendor.now += REST + 1
+    vendor.error = None
+    await source.credential()
+    await until(lambda: vendor.fetches == 3)
+
+
+async def test_without_any_all_who_wait_hear_of_it_and_the_next_tries_again(caplog):
+    vendor = Vendor(error=OSError("nobody is at home"))
+    source = vendor.source()
+    for _ in range(2):
+        with pytest.raises(GatewayError) as caught:
+            await source.credential()
+        failed = caught.value.failed
+        assert (failed.kind, failed.reason, failed.wait) == ("upstream", "credential", REST)
+        assert "nobody is at home" not in failed.message
+    assert "nobody is at home" in caplog.text
+    vendor.error = None
+    assert await source.credential() == "token-number-3"
+
+
+async def test_a_fetch_that_hangs_is_given_up_and_the_next_may_succeed():
+    vendor = Vendor()
+    source = vendor.source(patience=0.05)
+    vendor.gate.clear()
+    with pytest.raises(GatewayError):
+        await source.credential()
+    vendor.gate.set()
+    assert await vendor.source().credential() == "token-number-2"
+    assert await source.credential() == "token-number-3"
+
+
+async def test_a_refused_one_is_renewed_once_for_all_who_held_it():
+    vendor, given = Vendor(), []
+    source = vendor.source()
+    await source.credential()
+    vendor.now += 60
+    vendor.gate.clear()
+
+    async def refused() -> None:
+        given.append(await source.renewed("token-number-1"))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(refused)
+        await until(lambda: vendor.fetches == 2)
+        vendor.gate.set()
+    assert given == ["token-number-2"] * 20
+    assert await source.renewed("token-number-1") == "token-number-2"  # who comes late
+    assert await source.renewed("token-number-2") is None  # not again so soon: it would be refused, too
+    assert vendor.fetches == 2
+
+
+async def test_there_is_nothing_newer_where_the_vendor_gives_the_same():
+    vendor = Vendor(keeps="the-only-token")
+    source = vendor.source()
+    await source.credential()
+    vendor.now += 60
+    assert await source.renewed("the-only-token") is None
+    vendor.error = OSError("down")
+    vendor.now += 60
+    assert await source.renewed("the-only-token") is None
+    assert await source.credential() == "the-only-token"
+
+
+async def test_what_was_fetched_is_in_no_line_of_the_log_nor_in_a_representation():
+    keys = AwsKeys("ASIAEXAMPLEEXAMPLE00", "secret/of+the+keys", "session-token-of-the-keys")
+    source = RefreshedCredential(AwsSignIn(), lambda: Fetched(keys))
+    await source.credential()
+    said = Mask()(f"{keys.id} {keys.secret} {keys.token}")
+    assert said == "[redacted] [redacted] [redacted]"
+    assert keys.secret not in repr(Fetched(keys))
+
+
+def test_no_more_are_remembered_than_may_be_told():
+    before = FETCHED.words
+    try:
+        for number in range(1000):
+            FETCHED.hide([f"one-of-a-thousand-{number}"])
+        assert len(FETCHED.words) <= 256
+        assert "one-of-a-thousand-999" in FETCHED.words
+    finally:
+        FETCHED.hide(before)
