@@ -1,7 +1,6 @@
 """Tokens of Google, as its own library gets them: https://cloud.google.com/docs/authentication/application-default-credentials"""
 
 from datetime import UTC
-from functools import partial
 from typing import Any, Final
 
 from gateway.config.settings import GoogleSignIn
@@ -20,9 +19,7 @@ class GoogleTokens:
 
     def __call__(self) -> Fetched:
         """Blocks."""
-        from google.auth.transport.requests import Request
-
-        request: Any = partial(Request(), timeout=TIMEOUT)
+        request = _transport()
         found, self._found = self._found or self._look(request), None
         found.refresh(request)
         self._found = found
@@ -36,3 +33,16 @@ class GoogleTokens:
         if file is None:
             return library.default(scopes=scopes, request=request)[0]
         return library.load_credentials_from_file(file, scopes=scopes, request=request)[0]
+
+
+def _transport() -> Any:
+    """The library's own, which waits for two minutes otherwise."""
+    import google.auth.transport.requests
+
+    library: Any = google.auth.transport.requests
+
+    class PatientRequest(library.Request):  # type: ignore[misc]
+        def __call__(self, *args: Any, **more: Any) -> Any:
+            return super().__call__(*args, **{"timeout": TIMEOUT, **more})
+
+    return PatientRequest()

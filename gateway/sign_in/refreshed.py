@@ -46,7 +46,8 @@ class Fetched:
 
 class RefreshedCredential:
     """A ``CredentialSource`` over ``fetch``, which blocks, and is called in a thread, by nobody's task: who waits may
-    leave. ``sign_in`` is whose it is. Whatever ``fetch`` raises is a sign-in that failed."""
+    leave. ``sign_in`` is whose it is, ``clock`` tells Unix seconds. Whatever ``fetch`` raises
+    is a sign-in that failed."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class RefreshedCredential:
     ) -> None:
         self.sign_in = sign_in
         self._fetch = fetch
-        self._clock = clock
+        self.clock = clock
         self._patience = patience
         self._held: Fetched | None = None
         self._failed: ErrorInfo | None = None  # of the last fetch, if that failed
@@ -67,7 +68,7 @@ class RefreshedCredential:
 
     async def credential(self) -> Credential:
         """As ``CredentialSource`` says. One that still holds is given at once, also while it is being renewed."""
-        held, now = self._held, self._clock()
+        held, now = self._held, self.clock()
         standing: Standing = "ended" if held is None else held.standing(now)
         if held is None or standing == "ended":
             return await self._fetched()
@@ -79,7 +80,7 @@ class RefreshedCredential:
         """As ``CredentialSource`` says."""
         if self._is_other(refused) and self._held is not None:
             return self._held.credential
-        if self._running is None and self._clock() < self._ended_at + REST:
+        if self._running is None and self.clock() < self._ended_at + REST:
             return None
         try:
             given = await self._fetched()
@@ -115,12 +116,12 @@ class RefreshedCredential:
         except Exception as error:  # the border: a vendor's library raises what it likes
             self._fail(f"{type(error).__name__}: {error}")
         finally:
-            self._ended_at = self._clock()
+            self._ended_at = self.clock()
             self._running = None
             done.set()
 
     def _fail(self, words: str) -> None:
-        still = self._held is not None and self._held.standing(self._clock()) != "ended"
+        still = self._held is not None and self._held.standing(self.clock()) != "ended"
         log.warning(
             "%s: signing in failed%s: %s",
             self.sign_in.account.strip(),

@@ -8,12 +8,15 @@ import http.server
 import json
 import queue
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import attrs
+
+from tests.support.certificates import Pair
 
 Stop: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 
@@ -377,7 +380,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         headers = tuple((name.lower(), value) for name, value in self.headers.items())
         self._send(self.upstream.answer(Seen(self.command, path, query, headers, body)))
 
-    do_GET = do_DELETE = do_POST
+    do_GET = do_DELETE = do_PUT = do_POST
 
     def _send(self, raw: Raw) -> None:
         if raw.end == "hang" and not raw.pieces:
@@ -429,10 +432,14 @@ Kind = TypeVar("Kind", bound=Upstream)
 
 
 @contextlib.contextmanager
-def served(kind: type[Kind], port: int = 0) -> Iterator[Kind]:
+def served(kind: type[Kind], port: int = 0, tls: Pair | None = None) -> Iterator[Kind]:
     """An ``Upstream`` of that ``kind`` on a port of 127.0.0.1, by default a free one."""
     with _Server(("127.0.0.1", port), _Connection) as server:
         server.daemon_threads = True
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls.certificate, tls.key)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         upstream = kind(server.server_address[1])
         server.RequestHandlerClass = type("_Bound", (_Connection,), {"upstream": upstream})
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

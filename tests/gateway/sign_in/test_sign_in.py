@@ -1,0 +1,396 @@
+"""Sign-ins at clouds through a whole gateway, over real sockets: endpoints that verify who asks, and models that take
+only what these gave (``tests/support/clouds.py``)."""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import botocore.credentials
+import google.auth.compute_engine._metadata as google_metadata
+import pytest
+import trio
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from gateway.app import whole_app
+from gateway.config.changes import changes
+from gateway.config.loading import from_mapping
+from gateway.exchange.service import Service
+from gateway.open_service import open_service
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.worker import serve
+from gateway.sign_in.refreshed import REST, RefreshedCredential
+from gateway.sign_in.sources import sources_of
+from tests.support.certificates import LOOPBACK, Authority
+from tests.support.clouds import OWN_KEYS, REGION, ROLE, Clouds
+from tests.support.harness import PATIENCE, config, eventually
+from tests.support.upstreams import served
+
+(OWN_ID, OWN_SECRET) = next(iter(OWN_KEYS.items()))
+OWN = {"AWS_ACCESS_KEY_ID": OWN_ID, "AWS_SECRET_ACCESS_KEY": OWN_SECRET}
+
+
+@pytest.fixture(scope="module")
+def served_clouds() -> Iterator[Clouds]:
+    with served(Clouds) as clouds:
+        yield clouds
+
+
+@pytest.fixture
+def clouds(served_clouds, monkeypatch, tmp_path) -> Clouds:
+    """The clouds, and a machine that knows of no other."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "GCE_", "IDENTITY_", "MSI_")) or name.lower().endswith(
+            "_proxy"
+        ):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    served_clouds.fresh()
+    return served_clouds
+
+
+@attrs.frozen
+class Gateway:
+    port: int
+    service: Service
+    lifecycle: Lifecycle
+
+    def ask(self, model: str = "m", **headers: str) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        with contextlib.closing(connection):
+            body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+            connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+            response = connection.getresponse()
+            return response.status, response.read()
+
+    def burst(self, number: int, model: str = "m") -> list[int]:
+        found: list[int] = []
+        asking = [threading.Thread(target=lambda: found.append(self.ask(model)[0])) for _ in range(number)]
+        for one in asking:
+            one.start()
+        for one in asking:
+            one.join()
+        return found
+
+    def rest(self) -> None:
+        """As if the last fetch were a while ago."""
+        self.pass_time(REST + 1)
+
+    def pass_time(self, seconds: float) -> None:
+        clock = self.source.clock
+        self.source.clock = lambda: clock() + seconds
+
+    @property
+    def source(self) -> RefreshedCredential:
+        found = self.service.credentials["m"]
+        assert isinstance(found, RefreshedCredential)
+        return found
+
+
+@contextlib.contextmanager
+def gateway(clouds: Clouds, sign_in: Any, provider: str = "mine/x", end: str = "/v1", **more: Any) -> Iterator[Gateway]:
+    """A gateway on a thread, whose model ``m`` signs in so."""
+    entry = {"model": provider, "name": "m", "base_url": clouds.url + end, "speaks": ["chat"], "sign_in": sign_in}
+    settings = from_mapping(config([entry, *more.pop("others", ())], 1, state_storage={"type": "none"}, **more))
+    lifecycle, listener, ready = Lifecycle(), bind("127.0.0.1", 0), threading.Event()
+    service = open_service(settings, lifecycle, None, False)
+    trios: list[trio.lowlevel.TrioToken] = []
+
+    async def run() -> None:
+        trios.append(trio.lowlevel.current_trio_token())
+        await serve(whole_app(settings, service), [listener], state=lifecycle, ready=ready.set, signals=False)
+
+    thread = threading.Thread(target=trio.run, args=(run,))
+    thread.start()
+    assert ready.wait(PATIENCE)
+    try:
+        yield Gateway(listener.getsockname()[1], service, lifecycle)
+    finally:
+        trios[0].run_sync_soon(lifecycle.stop)
+        thread.join()
+
+
+# What each sign-in is tried with: the environment, what the entry says, and where a credential is asked for
+
+
+@attrs.frozen
+class Case:
+    sign_in: Any
+    asked: str | None
+    prepare: Callable[[pytest.MonkeyPatch, Clouds, Path], None] = lambda env, clouds, folder: None
+    provider: str = "mine/x"
+
+
+def aws(**more: Any) -> dict[str, Any]:
+    return {"type": "aws", "region": REGION, **more}
+
+
+def variables(**values: str) -> Callable[..., None]:
+    def prepare(env: pytest.MonkeyPatch, clouds: Clouds, folder: Path) -> None:
+        (folder / "pod").write_text("the-pods-token")
+        for name, value in values.items():
+            env.setenv(name, value.format(url=clouds.url, host=f"127.0.0.1:{clouds.port}", folder=folder))
+
+    return prepare
+
+
+def profile(*lines: str) -> Callable[..., None]:
+    def prepare(env: pytest.MonkeyPatch, clouds: Clouds, folder: Path) -> None:
+        text = "\n".join(lines).format(url=clouds.url, id=OWN_ID, secret=OWN_SECRET, folder=folder)
+        (folder / "config").write_text(text)
+        env.setenv("AWS_ENDPOINT_URL_STS", clouds.url)
+        env.setenv("AWS_ENDPOINT_URL_SSO", clouds.url)
+        cache = folder / "sso"
+        cache.mkdir()
+        until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+        token = {"accessToken": "the-sso-token", "expiresAt": until, "startUrl": "https://s.example/start"}
+        name = hashlib.sha1(b"https://s.example/start").hexdigest()
+        (cache / f"{name}.json").write_text(json.dumps(token))
+        env.setattr(botocore.credentials.SSOProvider, "_SSO_TOKEN_CACHE_DIR", str(cache))
+        script = folder / "helper"
+        keys = {"Version": 1, "AccessKeyId": OWN_ID, "SecretAccessKey": OWN_SECRET}
+        script.write_text(f"#!/bin/sh\necho '{json.dumps(keys)}'\n")
+        script.chmod(0o700)
+
+    return prepare
+
+
+def service_account(env: pytest.MonkeyPatch, clouds: Clouds, folder: Path) -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    clouds.service_account = key.public_key()
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+    file = {
+        "type": "service_account", "client_email": "models@project.iam.gserviceaccount.com", "private_key": pem,
+        "private_key_id": "k1", "token_uri": f"{clouds.url}/token", "project_id": "project",
+    }  # fmt: skip
+    (folder / "key.json").write_text(json.dumps(file))
+    env.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(folder / "key.json"))
+
+
+def workload_identity(env: pytest.MonkeyPatch, clouds: Clouds, folder: Path) -> None:
+    (folder / "subject").write_text("the-workloads-token")
+    pool = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/providers/mine"
+    file = {
+        "type": "external_account", "audience": pool, "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": f"{clouds.url}/v1/token", "credential_source": {"file": str(folder / "subject")},
+    }  # fmt: skip
+    (folder / "pool.json").write_text(json.dumps(file))
+    env.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(folder / "pool.json"))
+    env.setenv("GOOGLE_CLOUD_PROJECT", "project")
+
+
+def google_machine(env: pytest.MonkeyPatch, clouds: Clouds, folder: Path) -> None:
+    env.setattr(google_metadata, "_GCE_METADATA_HOST", f"127.0.0.1:{clouds.port}")
+    env.setenv("GCE_METADATA_IP", f"127.0.0.1:{clouds.port}")
+    env.setenv("GOOGLE_CLOUD_PROJECT", "project")
+
+
+CASES = {
+    "AWS, an instance": Case(
+        aws(), "/latest/meta-data/iam/security-credentials/the-role",
+        variables(AWS_EC2_METADATA_SERVICE_ENDPOINT="{url}", AWS_EC2_METADATA_DISABLED="false"),
+    ),
+    "AWS, a container": Case(
+        aws(), "/container",
+        variables(
+            AWS_CONTAINER_CREDENTIALS_FULL_URI="{url}/container",
+            AWS_CONTAINER_AUTHORIZATION_TOKEN="the-containers-token",
+        ),
+    ),
+    "AWS, a role": Case(
+        aws(role_arn=ROLE, external_id="the-external-id"), "/", variables(AWS_ENDPOINT_URL_STS="{url}", **OWN)
+    ),
+    "AWS, the role of a profile": Case(
+        aws(profile="p"), "/",
+        profile(
+            "[profile base]", "aws_access_key_id = {id}", "aws_secret_access_key = {secret}", "[profile p]",
+            f"role_arn = {ROLE}", "source_profile = base", "external_id = the-external-id", f"region = {REGION}",
+        ),
+    ),
+    "AWS, web identity": Case(
+        aws(), "/",
+        variables(
+            AWS_ENDPOINT_URL_STS="{url}", AWS_WEB_IDENTITY_TOKEN_FILE="{folder}/pod", AWS_ROLE_ARN=ROLE,
+            AWS_REGION=REGION,
+        ),
+    ),
+    "AWS, SSO": Case(
+        aws(profile="p"), "/federation/credentials",
+        profile(
+            "[profile p]", "sso_start_url = https://s.example/start", f"sso_region = {REGION}",
+            "sso_account_id = 123456789012", "sso_role_name = models",
+        ),
+    ),
+    "Google, a service account": Case("google", "/token", service_account),
+    "Google, workload identity": Case("google", "/v1/token", workload_identity),
+    "Google, a machine": Case(
+        "google", "/computeMetadata/v1/instance/service-accounts/default/token", google_machine
+    ),
+    "Azure, App Service": Case(
+        {"type": "azure", "identity": "managed"}, "/msi/token",
+        variables(IDENTITY_ENDPOINT="{url}/msi/token", IDENTITY_HEADER="the-identity-header"),
+    ),
+    "Azure, a machine": Case(
+        {"type": "azure", "identity": "managed", "client_id": "own"}, "/metadata/identity/oauth2/token",
+        variables(AZURE_POD_IDENTITY_AUTHORITY_HOST="{url}"),
+    ),
+    "Azure, what is found": Case(
+        "azure", "/msi/token",
+        variables(IDENTITY_ENDPOINT="{url}/msi/token", IDENTITY_HEADER="the-identity-header"),
+    ),
+}  # fmt: skip
+"""Those whose credentials end."""
+
+
+BURSTS = {"AWS, an instance": 50, "Google, a service account": 50, "Azure, App Service": 50}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_many_requests_make_one_fetch_and_what_was_revoked_is_renewed_once(name, clouds, monkeypatch, tmp_path, caplog):
+    """A refused credential is one for all requests that held it (openclaw/openclaw#30030)."""
+    case, many = CASES[name], BURSTS.get(name, 2)
+    case.prepare(monkeypatch, clouds, tmp_path)
+    with gateway(clouds, case.sign_in) as asked:
+        assert asked.burst(many) == [200] * many, caplog.text
+        assert (clouds.asked.count(case.asked), len(clouds.given)) == (1, 1)
+        clouds.revoked.update(clouds.given)
+        asked.rest()
+        assert asked.burst(many) == [200] * many, caplog.text
+        assert (clouds.asked.count(case.asked), len(clouds.given)) == (2, 2)
+        clouds.refuses_all = True
+        asked.rest()
+        before = len(clouds.models)
+        status, body = asked.ask()
+        told = json.loads(body)["error"]["message"]
+        assert status == 502
+        assert told == "the provider refused the gateway's credential: check sign_in of m in the config"
+        assert (len(clouds.given), len(clouds.models) - before) == (3, 2)  # renewed, and refused again
+        for token in clouds.given:
+            assert token not in caplog.text
+
+
+STATIC = {
+    "variables": Case(aws(), None, variables(**OWN)),
+    "a shared file": Case(
+        aws(), None, profile("[default]", "aws_access_key_id = {id}", "aws_secret_access_key = {secret}")
+    ),
+    "a process": Case(aws(profile="p"), None, profile("[profile p]", "credential_process = {folder}/helper")),
+    "the entry": Case(aws(access_key_id=OWN_ID, secret_access_key=OWN_SECRET), None),
+    "a Bedrock API key": Case(aws(), None, variables(AWS_BEARER_TOKEN_BEDROCK="a-bedrock-api-key")),
+}
+"""AWS's keys that do not end."""
+
+
+@pytest.mark.parametrize("case", STATIC.values(), ids=STATIC)
+def test_keys_that_do_not_end_sign_too(case, clouds, monkeypatch, tmp_path, caplog):
+    case.prepare(monkeypatch, clouds, tmp_path)
+    clouds.given.append("a-bedrock-api-key")
+    with gateway(clouds, case.sign_in, provider="amazon_bedrock/openai.gpt-oss-120b-1:0", end="/openai/v1") as asked:
+        assert asked.ask("m", authorization="Bearer forged", **{"x-amz-date": "forged"})[0] == 200, caplog.text
+    (seen,) = clouds.models
+    assert len([value for name, value in seen.headers if name in ("authorization", "x-amz-date")]) <= 2
+    assert clouds.asked == []
+
+
+@pytest.mark.parametrize(
+    ("sign_in", "prepare"),
+    [
+        ({"tenant_id": "the-tenant", "client_id": "the-application", "client_secret": "the-secret-of-the-application"},
+         variables()),
+        ({"identity": "workload", "tenant_id": "the-tenant", "client_id": "the-application"},
+         variables(AZURE_FEDERATED_TOKEN_FILE="{folder}/pod")),
+    ],
+    ids=["a secret", "workload identity"],
+)  # fmt: skip
+def test_entra_is_asked_over_tls(sign_in, prepare, clouds, monkeypatch, tmp_path, caplog):
+    prepare(monkeypatch, clouds, tmp_path)
+    authority = Authority(tmp_path)
+    pair = authority.pair("entra", *LOOPBACK)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.root))
+    with served(Clouds, tls=pair) as entra:
+        entra.given = clouds.given
+        there = f"https://localhost:{entra.port}"
+        with gateway(clouds, {"type": "azure", "authority": there, **sign_in}) as asked:
+            assert asked.burst(3) == [200] * 3, caplog.text
+        assert entra.asked.count("/the-tenant/oauth2/v2.0/token") == 1
+    assert "the-secret-of-the-application" not in caplog.text
+
+
+def test_what_has_ended_is_fetched_before_a_request_goes_out(clouds, monkeypatch, tmp_path):
+    google_machine(monkeypatch, clouds, tmp_path)
+    with gateway(clouds, "google") as asked:
+        asked.ask()
+        asked.pass_time(3700)
+        assert asked.ask()[0] == 200
+    assert [seen.header("authorization") for seen in clouds.models] == [f"Bearer {one}" for one in clouds.given]
+    assert len(clouds.given) == 2
+
+
+def test_while_nothing_gives_credentials_the_next_target_answers(clouds, monkeypatch, tmp_path, caplog):
+    service_account(monkeypatch, clouds, tmp_path)
+    clouds.down = 400
+    clouds.given.append("another-key")
+    other = {"model": "other/x", "name": "o", "base_url": f"{clouds.url}/v1", "access_key": "another-key"}
+    with gateway(clouds, "google", others=[other], model_aliases={"both": {"targets": ["m", "o"]}}) as asked:
+        status, body = asked.ask("m")
+        assert (status, "could not sign in" in json.loads(body)["error"]["message"]) == (502, True)
+        assert "invalid_grant" not in body.decode()
+        assert asked.burst(3, "both") == [200] * 3
+    assert len(clouds.models) == 3
+    assert len(clouds.asked) == 1  # the target is out for a while
+    assert "invalid_grant" in caplog.text
+    assert "signing in failed" in caplog.text
+
+
+def test_one_that_holds_goes_out_while_its_renewal_fails(clouds, monkeypatch, tmp_path, caplog):
+    service_account(monkeypatch, clouds, tmp_path)
+    with gateway(clouds, "google") as asked:
+        asked.ask()
+        clouds.down = 400
+        asked.pass_time(3400)
+        assert asked.burst(5) == [200] * 5
+        eventually(lambda: "used on" in caplog.text, what="the warning")
+        assert asked.ask()[0] == 200
+
+
+def test_a_client_that_leaves_takes_no_fetch_along(clouds, monkeypatch, tmp_path):
+    google_machine(monkeypatch, clouds, tmp_path)
+    free = threading.Event()
+    slow = clouds._google_metadata
+    monkeypatch.setattr(clouds, "_google_metadata", lambda seen: free.wait(PATIENCE) and slow(seen))
+    with gateway(clouds, "google") as asked:
+        connection = http.client.HTTPConnection("127.0.0.1", asked.port, timeout=PATIENCE)
+        connection.request(
+            "POST", "/v1/chat/completions", json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}]})
+        )
+        eventually(lambda: any(path.endswith("/token") for path in clouds.asked), what="the fetch")
+        connection.close()
+        eventually(lambda: not asked.lifecycle.in_flight, what="the end of the request")
+        free.set()
+        assert asked.ask()[0] == 200
+    assert len(clouds.given) == 1
+
+
+def test_a_reload_goes_on_with_the_credential_that_is_there(clouds, monkeypatch, tmp_path):
+    google_machine(monkeypatch, clouds, tmp_path)
+    entry = {"model": "mine/x", "name": "m", "base_url": f"{clouds.url}/v1", "sign_in": "google"}
+    settings = [from_mapping(config([entry], 1, drain=drain)) for drain in ("1s", "2s")]
+    before = sources_of(settings[0], {})
+    assert sources_of(settings[1], before)["m"] is before["m"]
+    other = from_mapping(config([{**entry, "sign_in": "azure"}], 1, drain="1s"))
+    assert sources_of(other, before)["m"] is not before["m"]
+    assert [str(one) for one in changes(settings[0], other)] == ["~ model m: sign_in google → azure"]
