@@ -26,13 +26,6 @@ from streams.pipe import Timeouts
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ANY_ADDRESS = "give it a base_url (and a provider_interface unless it speaks OpenAI's Chat)"
-_ELSEWHERE = dict.fromkeys(
-    ("vertex_ai", "vertex", "google_vertex", "google-vertex"),
-    "Vertex AI can be asked at its Chat endpoint: write `model: vertex/google/MODEL` with "
-    "`base_url: https://aiplatform.googleapis.com/v1/projects/PROJECT/locations/global/endpoints/openapi` and a token; "
-    "with a key of Google AI Studio `gemini/MODEL` needs none of this",
-)
-"""What works today in place of providers that people know by these names."""
 _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 
 
@@ -214,8 +207,7 @@ def _own_provider(
     near = _near(prefix)
     if local is None and raw.base_url is None:
         if path not in findings.faulty:
-            advice = _ELSEWHERE.get(prefix) or _ANY_ADDRESS
-            findings.wrong((*path, "model"), f"unknown provider {prefix!r}", advice, near)
+            findings.wrong((*path, "model"), f"unknown provider {prefix!r}", _ANY_ADDRESS, near)
         return None
     if local is None and near is not None and findings.first(prefix):
         findings.warn(

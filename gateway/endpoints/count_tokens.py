@@ -45,6 +45,8 @@ async def _counted(exchange: Exchange, planned: PlannedRequest) -> int | None:
     target = exchange.first_of(planned.plan)
     if target is None:
         return None
+    if (suffix := target.end("count")) is None:
+        return None
     exchange.record.lane = target.lane
     preparation: Preparation = partial(prepare, planned.incoming)
     if target.lane == "hub":
@@ -52,7 +54,6 @@ async def _counted(exchange: Exchange, planned: PlannedRequest) -> int | None:
         if (prepared := await offload(planned.incoming.size, translate_count, request, target)) is None:
             return None
         preparation = as_prepared(prepared)
-    suffix = CODECS[target.api].wire.suffix("count")
     once = attrs.evolve(planned, plan=Plan.to(target, ONCE), prepare=preparation, suffix=suffix)
     walk = await exchange.walk(attrs.evolve(once, counted_as=CountedAs.REQUEST))
     try:

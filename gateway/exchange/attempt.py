@@ -18,7 +18,7 @@ from gateway.ledger.record import Cause, Tried, TriedReason
 from gateway.request.client_request import ClientRequest, with_betas, without_betas
 from gateway.request.prepared import Prepared
 from gateway.request.public_errors import passthrough_error, public_error, secrets_of
-from gateway.request.wire import signed, upstream_request
+from gateway.request.wire import hosted, signed, upstream_request
 from gateway.routing.most_useful import all_out
 from gateway.routing.plan import Outage, Send, Stage
 from gateway.routing.target import Target
@@ -31,6 +31,7 @@ from providers.auth.credential import Credential, secrets_of_credential
 from providers.errors.ended import has_ended
 from providers.errors.limits import told_outage
 from providers.errors.rejected import BETA
+from providers.neutral.hosting import BESIDE
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo, FailureReason, Usage
 from streams.fold import Fold
@@ -253,6 +254,9 @@ class Attempt:
         out = upstream_request(
             self.prepared.outgoing, self.target, self.sent, self.incoming.stream, request.suffix, method=request.method
         )
+        if (hosting := self.target.hosting) is not None:
+            beside = (request.suffix or "").startswith(BESIDE)
+            out = await offload(len(out.body), partial(hosted, keeps_model=beside), out, hosting)
         out = context.observer.outgoing(out)
         source = context.service.credentials.get(self.target.entry.name)
         credential = (

@@ -12,6 +12,7 @@ from providers.auth.credential import Credential
 from providers.auth.signer import UnsignedRequest
 from providers.errors.rejected import BETA
 from providers.neutral.codec import Outgoing
+from providers.neutral.hosting import Hosting
 
 
 def upstream_request(
@@ -27,11 +28,11 @@ def upstream_request(
     along that may, in the hub lane only what the codec writes and the betas that the model's name wants; in both what
     ``pass_headers`` names. ``suffix`` is the end of the path, by default that of an answer."""
     wire = CODECS[target.api].wire
-    url = target.address(wire.suffix("answer", stream) if suffix is None else suffix)
+    url = target.address((target.end("answer", stream) or "") if suffix is None else suffix)
     headers = outgoing.headers
     if target.lane == "byte":
         headers = (*upstream_headers(asked.headers, _passing(target)), *headers)
-        if asked.query and (more := upstream_query(asked.query, wire.query_members)):
+        if asked.query and target.hosting is None and (more := upstream_query(asked.query, wire.query_members)):
             url += ("&" if "?" in url else "?") + more
     else:
         if target.entry.pass_headers:
@@ -47,6 +48,16 @@ def upstream_request(
         *target.configured,
     )
     return UpstreamRequest(method, url, headers, outgoing.body, connect_timeout=target.entry.timeouts.connect)
+
+
+def hosted(request: UpstreamRequest, hosting: Hosting, *, keeps_model: bool) -> UpstreamRequest:
+    """``request`` as its platform takes it: what it wants in the body is there, and no longer in the headers."""
+    betas = [beta.strip() for name, value in request.headers if name == BETA for beta in value.split(",")]
+    return attrs.evolve(
+        request,
+        headers=tuple(pair for pair in request.headers if pair[0].lower() not in hosting.without_headers),
+        body=hosting.body(request.body, betas, keeps_model=keeps_model),
+    )
 
 
 def _passing(target: Target) -> HeaderNames:

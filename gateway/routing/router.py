@@ -115,7 +115,7 @@ class Router:
         plan = plan.among(walled(plan.candidates, wall, None))
         target = plan.first
         betas = ((BETA, ",".join(target.betas)),) if target.betas else ()
-        url = target.address(CODECS[target.api].wire.suffix())
+        url = target.address(target.end("answer") or "")
         return Explanation(plan, _why(meaning, target), masked(url), (*betas, *_masked(target)))
 
     def keepers(self) -> tuple[Target, ...]:

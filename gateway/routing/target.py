@@ -14,6 +14,8 @@ from providers.auth.signer import Signer, UnsignedRequest
 from providers.catalog.prices import Price, price_of
 from providers.catalog.provider import Provider, url_for
 from providers.neutral.codec import Recipient
+from providers.neutral.hosting import BESIDE, Hosting
+from providers.neutral.wire_api import Operation
 from streams.events import Api
 from streams.framing import Framing
 
@@ -65,10 +67,14 @@ class Target:
         return price.with_cache_writes
 
     @cached_property
+    def hosting(self) -> Hosting | None:
+        """How its platform serves the API of another maker, if it is one."""
+        return self.row.hosting.get(self.api)
+
+    @cached_property
     def framing(self) -> Framing:
         """The framing of its streams."""
-        hosting = self.row.hosting.get(self.api)
-        own = None if hosting is None else hosting.framing
+        own = None if self.hosting is None else self.hosting.framing
         return CODECS[self.api].wire.framing if own is None else own
 
     @cached_property
@@ -104,10 +110,19 @@ class Target:
         empty = UnsignedRequest("POST", self.url, self.configured, b"")
         return (*self.sign(empty, self.credential(client), 0), *self.configured)
 
+    def end(self, operation: Operation, streamed: bool = False) -> str | None:
+        """The end of the path of ``operation``, ``None`` where its platform does not have it."""
+        if self.hosting is not None:
+            return self.hosting.end(operation, streamed)
+        return CODECS[self.api].wire.suffix(operation, streamed)
+
     def address(self, suffix: str) -> str:
-        """The URL of what stands at ``suffix`` behind ``url``; a query in ``suffix`` comes first."""
+        """The URL of what stands at ``suffix`` behind ``url``, or beside its last part; a query in ``suffix`` comes
+        first."""
         path, _, query = self.url.partition("?")
         end, _, own = suffix.partition("?")
+        if end.startswith(BESIDE):
+            path, end = path.rpartition("/")[0], end.removeprefix(BESIDE)
         return path + end + ("?" if own or query else "") + "&".join(filter(None, (own, query)))
 
 

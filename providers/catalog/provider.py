@@ -94,7 +94,8 @@ class Provider:
 
     ``places`` are the APIs that are not at ``base_url`` and ``prefix``: each a prefix of its own, or a whole address.
     ``{region}``, ``{project}`` and the like in an address stand for what an entry says under that key: ``settings`` are
-    those that have been said.
+    those that have been said. ``hosts``: for the values of a setting the host (``{location_host}``), under the empty
+    name for all others.
 
     ``address`` is what a base URL of one's own looks like, where there is none for all. ``by_path`` is what is
     different where the path of the base URL ends so, as changes to the row; the longest end comes first. ``by_model``
@@ -133,6 +134,7 @@ class Provider:
     places: Mapping[Api, str] = NOWHERE_ELSE
     by_model: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     settings: Mapping[str, str] = attrs.field(factory=dict)
+    hosts: Mapping[str, Mapping[str, str]] = NOTHING_ELSE
     sign_in: tuple[str, ...] = ("api_key",)
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     sources: Mapping[Api, Source] = attrs.field(factory=dict, repr=False)
@@ -154,7 +156,8 @@ class Provider:
         changed = (place for _, changes in self.by_model for place in changes.get("places", {}).values())
         places = (self.prefix, *self.places.values(), *changed)
         own = (place for place in places if base_url is None or "://" not in place)
-        return tuple(dict.fromkeys(_SETTING.findall(" ".join((base_url or self.base_url or "", *own)))))
+        found = _SETTING.findall(" ".join((base_url or self.base_url or "", *own)))
+        return tuple(dict.fromkeys(name.removesuffix(_HOST) for name in found))
 
     def at(self, base_url: str | None) -> "Provider":
         """The row for a provider that is asked at ``base_url``: the path there says which of its APIs are meant."""
@@ -195,8 +198,11 @@ class Provider:
         if not settings:
             return self
 
+        hosts = {name + _HOST: _host(table, settings[name]) for name, table in self.hosts.items() if name in settings}
+        said = {**settings, **hosts}
+
         def filled(text: str) -> str:
-            return _SETTING.sub(lambda found: settings.get(found[1], found[0]), text)
+            return _SETTING.sub(lambda found: said.get(found[1], found[0]), text)
 
         def changed(changes: Mapping[str, Any]) -> Mapping[str, Any]:
             return {name: _filled(value, filled) if name in _PLACED else value for name, value in changes.items()}
@@ -221,8 +227,14 @@ class Provider:
 
 
 _SETTING = re.compile(r"\{(?!model\})([a-z_]+)\}")
+_HOST = "_host"
 _PLACED = ("base_url", "prefix", "places")
 _AT_ONE_PATH: Mapping[str, Any] = {"by_path": NOTHING_ELSE, "by_model": (), "places": NOWHERE_ELSE}
+
+
+def _host(table: Mapping[str, str], value: str) -> str:
+    """The host for a setting's ``value``."""
+    return table.get(value) or table[""].format(value)
 
 
 def _end(place: str) -> str:

@@ -52,6 +52,8 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "do_ai": "digitalocean",
         "fireworks_ai": "fireworks",
         "google": "gemini",
+        "google-vertex": "vertex",
+        "google_vertex": "vertex",
         "grok": "xai",
         "hosted_vllm": "vllm",
         "kimi": "moonshotai",
@@ -62,6 +64,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "moonshot": "moonshotai",
         "nvidia_nim": "nvidia",
         "together": "together_ai",
+        "vertex_ai": "vertex",
         "x-ai": "xai",
         "z-ai": "zai",
     }

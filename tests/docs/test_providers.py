@@ -16,14 +16,25 @@ ASKED = {
     "ollama/*": ("/v1/chat/completions", "/v1/messages", "/v1/responses"),
     "azure_openai/gpt-6.1-sol": ("/openai/v1/chat/completions", "/openai/v1/responses", "/openai/v1/responses"),
     "azure_openai/gpt-4o": ("/openai/deployments/gpt-4o/chat/completions?api-version=2025-01-01-preview",) * 3,
-    "anthropic/claude-opus-5-5": ("/anthropic/v1/messages",) * 3,
+    "foundry/claude-opus-5-5": ("/anthropic/v1/messages",) * 3,
     "amazon_bedrock/openai.gpt-6.1-sol": (
-        "/openai/v1/chat/completions", "/openai/v1/responses", "/openai/v1/responses",
+        "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1/chat/completions",
+        *("https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1/responses",) * 2,
     ),
-    "amazon_bedrock/openai.gpt-oss-120b": ("/v1/chat/completions", "/v1/chat/completions", "/v1/responses"),
-    "amazon_bedrock/anthropic.claude-opus-5-5": ("/anthropic/v1/messages",) * 3,
+    "amazon_bedrock/eu.anthropic.claude-opus-5-5": (
+        "https://bedrock-mantle.eu-west-1.api.aws/anthropic/v1/messages",
+    ) * 3,
+    "amazon_bedrock/qwen.qwen3-coder-480b": ("/v1/chat/completions", "/v1/chat/completions", "/v1/responses"),
+    "bedrock_invoke/anthropic.claude-opus-5-5": (
+        "https://bedrock-runtime.us-east-1.amazonaws.com/model/anthropic.claude-opus-5-5",
+    ) * 3,
+    "vertex/claude-opus-4-5@20251101": (
+        "https://aiplatform.googleapis.com/v1/projects/PROJECT/locations/global/publishers/anthropic/models/"
+        "claude-opus-4-5@20251101",
+    ) * 3,
     "vertex/google/gemini-3.8-flash": (
-        "/v1/projects/PROJECT/locations/global/endpoints/openapi/chat/completions",
+        "https://europe-west1-aiplatform.googleapis.com/v1/projects/PROJECT/locations/europe-west1/endpoints/openapi"
+        "/chat/completions",
     ) * 3,
 }  # fmt: skip
 EXAMPLES = [

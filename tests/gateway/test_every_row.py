@@ -37,6 +37,7 @@ def all_three(prefix: str, messages: str = "", end: tuple[str, str] = BEARER_MES
 
 
 BEDROCK = "https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1"
+VERTEX = "https://aiplatform.googleapis.com/v1/projects/acme/locations/global"
 CLAUDE_THERE = "https://bedrock-mantle.eu-west-1.api.aws/anthropic/v1"
 
 # A model of each row: where its Chat, its Messages and its Responses clients are sent.
@@ -113,6 +114,14 @@ SENT: dict[str, tuple[Any, ...]] = {
         (BEDROCK, *CHAT), (BEDROCK, *CHAT), (BEDROCK, *RESPONSES),
     ),
     "amazon_bedrock/global.anthropic.claude-opus-5-5": ((CLAUDE_THERE, *BEARER_MESSAGES),) * 3,
+    "bedrock_invoke/eu.anthropic.claude-opus-4-5-20251101-v1:0": (
+        ("https://bedrock-runtime.eu-west-1.amazonaws.com/model",
+         "/eu.anthropic.claude-opus-4-5-20251101-v1:0", "authorization"),
+    ) * 3,
+    "vertex/meta/llama-4-maverick-17b-128e-instruct-maas": chat(f"{VERTEX}/endpoints/openapi"),
+    "vertex/claude-opus-4-5@20251101": (
+        (f"{VERTEX}/publishers/anthropic/models", "/claude-opus-4-5@20251101", "authorization"),
+    ) * 3,
     "ollama/m": all_three("http://localhost:11434/v1"),
     "lm_studio/m": all_three("http://localhost:1234/v1"),
     "llama_cpp/m": both("http://localhost:8080/v1", "http://localhost:8080/v1"),
@@ -172,8 +181,8 @@ async def test_each_row_works_through_the_gateway():
         entries = [{**entry(model), "name": model, "base_url": moved(model, place.url)} for model in SENT]
         async with gateway(config(entries)) as running:
             for model, expected in SENT.items():
-                if "://bedrock" in expected[0][0] and not expected[0][0].startswith(BEDROCK):
-                    continue  # at a host of its own, which is not at a base_url
+                if expected[0][0] == CLAUDE_THERE or row_of(model).hosting:
+                    continue  # at a host of its own, which no base_url has; hostings have tests of their own
                 for client, (prefix, end, header) in zip(APIS, expected, strict=True):
                     answer = await running.ask(model, client)
                     path = urlsplit(prefix).path + end

@@ -17,7 +17,10 @@ from providers.catalog.provider import (
     sources,
 )
 from providers.catalog.rows.makers import OPENAI_FAMILIES
+from providers.neutral.hosting import Hosting
+from providers.neutral.invoked import INVOKED
 from providers.neutral.quirks import Quirks
+from providers.neutral.wire_api import OperationPath
 
 READ = "2026-11-22"
 
@@ -25,6 +28,26 @@ _BEDROCK_QUIRKS = Quirks(billing_line=False, deferred_tools="found", short_call_
 _BEDROCK: Mapping[str, Any] = {"auth": BEARER, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}
 _RUNTIME = "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html"
 _FOUNDRY = "https://platform.claude.com/docs/en/build-with-claude/claude-in-microsoft-foundry"
+
+_ANTHROPIC = ("anthropic-version",)
+VERTEX_CLAUDE = Hosting(
+    operations={
+        "answer": OperationPath(":rawPredict", ":streamRawPredict"),
+        "count": OperationPath("../count-tokens:rawPredict"),
+    },
+    without=("model", "stream"), adds={"anthropic_version": "vertex-2023-10-16"}, without_headers=_ANTHROPIC,
+)  # fmt: skip
+"""(api7/aisix#443, BYK/loreai#987)"""
+INVOKED_CLAUDE = Hosting(
+    operations={"answer": OperationPath("/invoke", "/invoke-with-response-stream")},
+    without=("model", "stream"), adds={"anthropic_version": "bedrock-2023-05-31"}, betas_member="anthropic_beta",
+    without_headers=(*_ANTHROPIC, "anthropic-beta"), framing=INVOKED,
+)  # fmt: skip
+
+_AT_VERTEX = "/v1/projects/{project}/locations/{location}"
+_VERTEX_OPEN = "https://cloud.google.com/vertex-ai/generative-ai/docs/maas/use-open-models"
+_VERTEX_CLAUDE = "https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai"
+_INVOKE = "https://docs.aws.amazon.com/bedrock/latest/userguide/apis.html"
 
 CLOUDS = (
     # Azure takes its keys in `api-key`; Bearer is for Entra tokens (microsoft/teams-sdk#1746). Its newer paths are
@@ -75,5 +98,32 @@ CLOUDS = (
             messages="https://docs.aws.amazon.com/bedrock/latest/userguide/inference-messages-api.html",
         ),
         **_BEDROCK,
+    ),
+    Provider(
+        "bedrock_invoke", "Amazon Bedrock (InvokeModel)", "https://bedrock-runtime.{region}.amazonaws.com", prefix="",
+        speaks=ONLY_MESSAGES, paths={**STANDARD_PATHS, "messages": "/model/{model}"},
+        hosting={"messages": INVOKED_CLAUDE}, key_env="AWS_BEARER_TOKEN_BEDROCK", price_list="aws",
+        sign_in=("api_key", "aws"),
+        about="Claude where an account has it in InvokeModel alone; elsewhere `amazon_bedrock` is as its maker's own.",
+        sources=sources(READ, messages=_INVOKE), **_BEDROCK,
+    ),
+    # Claude has an API of its maker's there, and open models the Chat of OpenAI.
+    Provider(
+        "vertex", "Vertex AI", "https://{location_host}", prefix=_AT_VERTEX + "/endpoints/openapi", auth=BEARER,
+        hosts={
+            "location": {
+                "global": "aiplatform.googleapis.com", "us": "aiplatform.us.rep.googleapis.com",
+                "eu": "aiplatform.eu.rep.googleapis.com", "": "{}-aiplatform.googleapis.com",
+            }
+        },
+        places={"messages": _AT_VERTEX + "/publishers/anthropic"},
+        paths={**STANDARD_PATHS, "messages": "/models/{model}"}, hosting={"messages": VERTEX_CLAUDE},
+        by_model=(
+            ("claude-*", {"speaks": ONLY_MESSAGES, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}),
+        ),
+        price_list="google", sign_in=("google", "api_key"),
+        about="With `project` and `location`. Claude (`claude-opus-4-5@20251101`) is asked in Messages, Gemini "
+        "(`google/gemini-…`) and open models in Chat.",
+        sources=sources(READ, chat=_VERTEX_OPEN, messages=_VERTEX_CLAUDE),
     ),
 )  # fmt: skip

@@ -1,0 +1,83 @@
+"""The stream of a Claude that Bedrock's InvokeModel runs: each frame holds one of Anthropic's events in base64.
+
+Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModelWithResponseStream.html; in the
+last event Bedrock adds its own measurements, which are no part of Anthropic's API.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from streams import event_stream
+from streams.framing import Framing
+from streams.surrogates import NOT_JSON, any_json
+
+METRICS: Final = "amazon-bedrock-invocationMetrics"
+
+_KINDS: Final[Mapping[str, str]] = {
+    "throttlingException": "rate_limit_error",
+    "serviceUnavailableException": "overloaded_error",
+    "modelTimeoutException": "timeout_error",
+    "validationException": "invalid_request_error",
+    "accessDeniedException": "permission_error",
+}
+"""Anthropic's types for Bedrock's failures in mid-stream; all others are the server's."""
+
+
+def parse(raw: bytes) -> tuple[str, bytes] | None:
+    """The name and the data of the event in a whole frame. A failure is Anthropic's ``error`` event."""
+    name, data = event_stream.parse(raw) or ("", b"")
+    if name in (event_stream.EXCEPTION, event_stream.ERROR):
+        return "error", _error(_object(data))
+    inner = _inner(data)
+    said = _object(inner)
+    kind = said.get("type")
+    if METRICS in said:
+        del said[METRICS]
+        inner = msgspec.json.encode(said)
+    return (kind if isinstance(kind, str) else ""), inner
+
+
+def changed(raw: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """The frame with the event in it changed."""
+    return event_stream.changed(raw, lambda data: _outer(change(_inner(data))))
+
+
+def _inner(data: bytes) -> bytes:
+    """The event in a frame's payload; the payload itself where there is none, for the reader to complain about."""
+    try:
+        return base64.b64decode(_object(data)["bytes"], validate=True)
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        return data
+
+
+def _outer(event: bytes) -> bytes:
+    return msgspec.json.encode({"bytes": base64.b64encode(event).decode()})
+
+
+def _error(said: Mapping[str, Any]) -> bytes:
+    kind, message = said.get("type"), said.get("message")
+    error = {"type": _KINDS.get(kind if isinstance(kind, str) else "", "api_error"), "message": message or kind or ""}
+    return msgspec.json.encode({"type": "error", "error": error})
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        value = any_json(data)
+    except NOT_JSON:
+        value = None
+    return value if isinstance(value, dict) else {}
+
+
+INVOKED = Framing(
+    media_type=event_stream.MEDIA_TYPE,
+    content_type=event_stream.MEDIA_TYPE,
+    splitter=event_stream.FrameSplitter,
+    parse=parse,
+    completed=lambda rest: b"",  # what the splitter has left is never whole
+    changed=changed,
+)
+"""The frames of ``invoke-with-response-stream``."""
