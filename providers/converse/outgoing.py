@@ -40,7 +40,8 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     history = History(request, to.issuer, family, points, drops)
     history.write()
     points.settle(tools["tools"] if tools else [], history.system, *(one["content"] for one in history.messages))
-    if hint := format_hint(request.format, family, to.quirks, drops):
+    format = None if request.api == "converse" else request.format
+    if hint := format_hint(format, family, to.quirks, drops):
         history.system.append({"text": hint})
 
     body: dict[str, Any] = {"messages": history.messages}
@@ -49,7 +50,7 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     if tools is not None:
         body["toolConfig"] = tools
     write_settings(request, family, to.quirks, body, drops)
-    write_format(request.format, family, to.quirks, body)
+    write_format(format, family, to.quirks, body)
     _lay_over(body, own)
     for name in to.quirks.refused_fields:
         if body.pop(name, None) is not None:

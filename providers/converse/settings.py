@@ -26,17 +26,21 @@ OWN_FIELDS: Final = (
 )  # fmt: skip
 """Members of a request that no other API has. Programs of other APIs say them with their SDK's ``extra_body``."""
 
+_OF_CONVERSE: Final = (*OWN_FIELDS, "outputConfig")
+"""Those that a Converse client gets to the provider as they were: how reasoning is asked for, and the format."""
+
 MIN_BUDGET: Final = 1024
 _LEVELS: Final = ("low", "medium", "high", "xhigh", "max")
 _TIERS: Final = ("priority", "default", "flex", "reserved")
 _SAMPLING: Final = ("temperature", "top_p")
-_BY_HAND: Final = (*_SAMPLING, "max_tokens", "top_k", "stop", "service_tier")
+_BY_HAND: Final = (*_SAMPLING, "max_tokens", "top_k", "stop", "service_tier", "guardrail", "prompt_variables")
 _HIGHEST: Final = "high"
 
 
 def own_fields(request: Request) -> Body:
     """The members of the client's request that only Bedrock has, whichever API it speaks."""
-    return {name: value for name in OWN_FIELDS if (value := request.source.get(name)) is not None}
+    names = _OF_CONVERSE if request.api == "converse" else OWN_FIELDS
+    return {name: value for name in names if (value := request.source.get(name)) is not None}
 
 
 def write_settings(request: Request, family: Family, quirks: Quirks, body: Body, drops: Drops) -> None:
@@ -96,6 +100,8 @@ def _write_sampling(
         if control is None:
             continue
         second = name == "top_p" and "temperature" in inference and quirks.one_of_temperature_top_p
+        if name == "top_k" and request.api == "converse":
+            continue
         if not taken or second or (name == "top_k" and not family.top_k):
             if control.value != BY_NAME[name].default:
                 drops.add(control.at)
@@ -129,7 +135,7 @@ def _write_reasoning(
     request: Request, family: Family, quirks: Quirks, body: Body, inference: Body, more: Body, drops: Drops
 ) -> None:
     reasoning = request.reasoning
-    if reasoning is None:
+    if reasoning is None or request.api == "converse":
         return
     off = reasoning.mode == "disabled" or reasoning.effort == "none"
     if family.effort == "thinking":

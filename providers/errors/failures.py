@@ -26,7 +26,6 @@ KIND_OF_STATUS: Mapping[int, ErrorKind] = {
     413: "too_large",
     415: "invalid_request",
     422: "invalid_request",
-    424: "upstream",  # Bedrock: the model has failed
     429: "rate_limited",
     500: "upstream",
     501: "unsupported",
@@ -216,6 +215,8 @@ def error_object(value: Any) -> Mapping[str, Any]:
     for holder in (value, value.get("message")):  # FastAPI servers; Mistral has it one level down
         if isinstance(holder, dict) and (message := _detail(holder.get("detail"))):
             return {"message": message}
+    if "message" not in value and isinstance(said := value.get("Message"), str):  # AWS' own front
+        return {**value, "message": said}
     return value
 
 

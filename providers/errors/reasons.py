@@ -45,6 +45,7 @@ REASON_OF_WORD: Final[Mapping[str, FailureReason]] = {
     # AWS
     "ModelNotReadyException": "overloaded",
     "ServiceQuotaExceededException": "quota",
+    "ModelErrorException": "server_error",
     "ExpiredTokenException": "credential",
     "UnrecognizedClientException": "credential",
     # Moonshot

@@ -1,0 +1,72 @@
+"""Bedrock's error responses, whose type is in a header, up to its colon, and whose body has a message alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from providers.converse import CONVERSE
+from streams.events import ErrorInfo
+from tests.support.recordings import ABSENT, CORPUS
+
+ERRORS = sorted((CORPUS / "error_responses").glob("*.meta.json"))
+
+
+def read(status: int, kind: str, message: str, at: str = "x-amzn-errortype") -> ErrorInfo:
+    headers = ((at, f"{kind}:http://internal.amazon.com/coral/com.amazon.bedrock/"), ("retry-after", "3"))
+    return CONVERSE.read_error(status, json.dumps({"message": message}).encode(), headers)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message", "expected", "reason"),
+    [
+        (429, "ThrottlingException", "Too many tokens, please wait", "rate_limited", "rate_limited"),
+        (429, "ModelNotReadyException", "The model is not ready", "rate_limited", "overloaded"),
+        (400, "ServiceQuotaExceededException", "Your request exceeds the service quota", "rate_limited", "quota"),
+        (402, "ServiceQuotaExceededException", "Your request exceeds the service quota", "billing", "quota"),
+        (403, "AccessDeniedException", "User is not authorized to perform this", "permission", "credential"),
+        (403, "AccessDeniedException", "You don't have access to the model with the specified model ID.",
+         "permission", "gone"),
+        (403, "ExpiredTokenException", "The security token included in the request is expired", "permission",
+         "credential"),
+        (404, "ResourceNotFoundException", "The requested resource is not found", "not_found", "gone"),
+        (408, "ModelTimeoutException", "Model has timed out", "timeout", "timeout"),
+        (424, "ModelErrorException", "The model has failed", "upstream", "server_error"),
+        (500, "InternalServerException", "Internal", "upstream", "server_error"),
+        (503, "ServiceUnavailableException", "Not now", "overloaded", "overloaded"),
+        (400, "ValidationException", "The value is wrong", "invalid_request", "invalid"),
+        (400, "ValidationException", "The provided model identifier is invalid.", "invalid_request", "gone"),
+        (400, "ValidationException", "Input is too long for requested model.", "invalid_request", "context_too_long"),
+    ],
+)  # fmt: skip
+def test_errors_are_known_by_their_type(status, kind, message, expected, reason):
+    """crewAIInc/crewAI#7417 and the service's own list of exceptions."""
+    failed = read(status, kind, message)
+    assert (failed.kind, failed.reason, failed.message) == (expected, reason, message)
+    assert failed.wait == 3.0 or reason == "context_too_long"
+
+
+def test_a_quota_that_is_used_up_is_no_mistake_of_the_clients():
+    assert read(400, "ServiceQuotaExceededException", "no").status == 429
+
+
+@pytest.mark.skipif(not ERRORS, reason=ABSENT)
+def test_recorded_errors():
+    found = {}
+    for file in ERRORS:
+        meta = json.loads(file.read_bytes())
+        body = Path(str(file).replace(".meta.", ".response."))
+        if meta["api"] == "bedrock_converse" and body.exists():
+            headers = tuple(meta["response_headers"].items())
+            failed = CONVERSE.read_error(meta["status"], body.read_bytes(), headers)
+            found[file.name.partition(".")[0], meta["status"]] = failed.reason
+    assert found["dd-trace-py", 403] == "credential"
+    assert found["opentelemetry-python-contrib", 400] == "gone"
+    assert found["ruby_llm", 400] == "context_too_long"
+    assert found["pydantic-ai", 400] == "invalid"
+
+
+def test_whatever_else_answers_raises_nothing():
+    for body in (b"", b"<html>", b"[]", b'{"Message": "x"}', b'{"__type": "a#ThrottlingException"}', b"\xff"):
+        assert CONVERSE.read_error(403, body, ()).status >= 400
+    assert CONVERSE.read_error(400, b'{"Message": "capital"}', ()).message == "capital"

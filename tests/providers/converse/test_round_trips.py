@@ -1,0 +1,155 @@
+"""Bedrock's reasoning on its way through clients of every API and back: byte for byte, streamed and whole. And what
+programs of all APIs have asked, as Bedrock's own model of the service knows requests."""
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+
+from providers.apis import CODECS
+from providers.converse import CONVERSE
+from providers.neutral.codec import Codec, Reply
+from providers.neutral.request import Request
+from providers.neutral.tool_names import shortened
+from streams.errors import GatewayError
+from streams.events import ErrorInfo, Event
+from streams.fold import Answer, fold
+from tests.support.converse_recordings import ConverseRecording, converse_recordings
+from tests.support.converse_requests import ADAPTIVE, CLAUDE, LLAMA, NOVA2, OURS, outgoing
+from tests.support.recorded_requests import requests
+from tests.support.recordings import ABSENT
+
+CLIENTS: dict[str, Codec] = {**CODECS, "converse": CONVERSE}
+recorded = pytest.mark.skipif(not converse_recordings(), reason=ABSENT)
+
+
+def events_of(recording: ConverseRecording) -> list[Event]:
+    if not recording.streamed:
+        return list(CONVERSE.read_answer(recording.body))
+    return streamed(CONVERSE, recording.body)
+
+
+def streamed(codec: Codec, body: bytes) -> list[Event]:
+    framing, reader = codec.wire.framing, codec.reader()
+    events = [
+        event
+        for raw in framing.splitter(2**24).feed(body)
+        if (parsed := framing.parse(raw)) is not None
+        for event in reader.take(*parsed)
+    ]
+    return [*events, *reader.close()]
+
+
+def next_turn(api: str, answer: Any) -> dict[str, Any]:
+    """The request in which a client of ``api`` sends an answer back."""
+    hello, more = {"role": "user", "content": "hi"}, {"role": "user", "content": "and?"}
+    match api:
+        case "chat":
+            return {"messages": [hello, answer["choices"][0]["message"], more]}
+        case "messages":
+            turn = {"role": "assistant", "content": answer["content"]}
+            return {"max_tokens": 10, "messages": [hello, turn, more]}
+        case "responses":
+            return {"input": [{"type": "message", **hello}, *answer["output"], {"type": "message", **more}]}
+        case "gemini":
+            user = {"role": "user", "parts": [{"text": "hi"}]}
+            return {"contents": [user, answer["candidates"][0]["content"], user]}
+        case "converse":
+            user = {"role": "user", "content": [{"text": "hi"}]}
+            return {"messages": [user, answer["output"]["message"], user]}
+    raise AssertionError(api)
+
+
+def reasoning_in(body: bytes) -> list[Any]:
+    blocks = [block for message in json.loads(body)["messages"] for block in message["content"]]
+    return [block["reasoningContent"] for block in blocks if "reasoningContent" in block]
+
+
+def answered(codec: Codec, events: list[Event], stream: bool) -> Any:
+    """The answer that a client of ``codec`` has in its hands, put together from its stream or whole."""
+    reply = Reply(Request(codec.api, "m", ()), OURS, created=5)
+    whole: Answer = fold(events)
+    if stream:
+        writer = codec.writer(reply)
+        whole = fold(streamed(codec, b"".join(map(writer.send, events))))
+    return json.loads(codec.write_answer(whole, attrs.evolve(reply, issuer=attrs.evolve(OURS, account="none"))
+                                         if stream else reply))  # fmt: skip
+
+
+@recorded
+@pytest.mark.parametrize("api", CLIENTS)
+def test_reasoning_comes_back_as_it_was_through_clients_of_every_api(api):
+    """spring-projects/spring-ai#6413, NousResearch/hermes-agent#36260, RooCodeInc/Roo-Code#11238."""
+    codec, seen = CLIENTS[api], 0
+    for recording in converse_recordings():
+        events = events_of(recording)
+        signed = [block["reasoningContent"] for block in recording.blocks if "reasoningContent" in block]
+        signed = [one for one in signed if "redactedContent" in one or "signature" in one.get("reasoningText", {})]
+        if not signed:
+            continue
+        for stream in (False, True):
+            request = codec.read_request({"model": "m", **next_turn(api, answered(codec, events, stream))})
+            assert reasoning_in(outgoing(request).body) == signed, (recording.name, stream)
+            seen += 1
+    assert seen >= 8
+
+
+MODELS = (CLAUDE, ADAPTIVE, NOVA2, LLAMA)
+
+
+@pytest.mark.skipif(not requests(), reason=ABSENT)
+def test_requests_of_real_programs_are_valid_for_bedrock():
+    """Each is held against the service's own model as it is written. What Bedrock cannot have is refused by name."""
+    written = 0
+    for asked in requests():
+        for model in MODELS:
+            if (refusal := refused(asked, model)) is None:
+                written += 1
+            else:
+                assert (refusal.status, bool(refusal.param)) == (400, True), (asked.key, model)
+    assert written > len(requests())
+
+
+def refused(asked: Any, model: str) -> ErrorInfo | None:
+    try:
+        request, _ = shortened(CODECS[asked.api].read_request(asked.body))
+        outgoing(attrs.evolve(request, parameters=in_range(request)), model)
+    except GatewayError as error:
+        return error.failed
+    return None
+
+
+def in_range(request: Request) -> Any:
+    """The settings without one that no provider would take, which it is for the provider to refuse."""
+    return {
+        name: one for name, one in request.parameters.items() if not (name == "temperature" and one.value < 0)
+    }  # fmt: skip
+
+
+@recorded
+def test_recorded_requests_of_converse_programs_are_written_as_valid():
+    for recording in converse_recordings():
+        if b'"video"' in json.dumps(recording.request).encode():
+            continue  # inside of a result
+        request = CONVERSE.read_request(recording.request)
+        body = json.loads(outgoing(request, str(recording.meta["model"])).body)
+        assert body["messages"][0]["role"] == "user", recording.name
+        for name in (
+            "guardrailConfig",
+            "performanceConfig",
+            "serviceTier",
+            "additionalModelRequestFields",
+            "outputConfig",
+        ):
+            assert body.get(name) == recording.request.get(name), recording.name
+
+
+def test_a_bad_name_in_the_history_is_shortened_like_those_of_tools():
+    """One refused every later turn (NousResearch/hermes-agent#90008)."""
+    calls = [{"id": "c", "type": "function", "function": {"name": "mcp:a.b/c" * 9, "arguments": "{}"}}]
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": calls},
+             {"role": "tool", "tool_call_id": "c", "content": "y"}]  # fmt: skip
+    request, names = shortened(CODECS["chat"].read_request({"model": "m", "messages": turns}))
+    (tool,) = json.loads(outgoing(request).body)["toolConfig"]["tools"]
+    assert names[tool["toolSpec"]["name"]] == "mcp:a.b/c" * 9
