@@ -124,6 +124,7 @@ _KIND_OF_REASON: Mapping[tuple[ErrorKind, FailureReason], ErrorKind] = {
     ("permission", "quota"): "billing",
     ("permission", "content_filter"): "invalid_request",
     ("permission", "bad_answer"): "invalid_request",
+    ("permission", "invalid"): "invalid_request",
     ("invalid_request", "credential"): "authentication",
     # an error without a kind, inside a 200
     ("upstream", "quota"): "rate_limited",

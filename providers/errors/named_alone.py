@@ -9,7 +9,7 @@ refused.
 import re
 from typing import Final
 
-from providers.errors.rejected import BETA, Path, path_of
+from providers.errors.rejected import BETA, CACHE_POINTS, Path, path_of
 from streams.events import ErrorInfo
 
 _CODES: Final = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path in `param`
@@ -38,6 +38,10 @@ _BETAS: Final = re.compile(
     r"(?:\. Please consult [\w :/.\-\u2026]*)?\.?"
 )
 _ANY_BETA: Final = "invalid beta flag"
+_UNCACHED: Final = re.compile(
+    r"You invoked an unsupported model or your request did not allow prompt caching\."
+    r"(?: See the documentation for more information\.)?"
+)
 
 
 def named_alone(failed: ErrorInfo) -> tuple[Path, ...]:
@@ -52,6 +56,8 @@ def named_alone(failed: ErrorInfo) -> tuple[Path, ...]:
         return ()
     if failed.message == _ANY_BETA:
         return ((BETA,),)
+    if _UNCACHED.fullmatch(failed.message):
+        return (CACHE_POINTS,)
     if (betas := _BETAS.fullmatch(failed.message)) is not None:
         return tuple((BETA, name) for name in re.findall(r"[\w\-]+", betas["betas"]))
     return next(filter(None, (_one(words.fullmatch(failed.message)) for words in _SENTENCES)), ())

@@ -101,6 +101,7 @@ SENTENCES: Final[tuple[tuple[str, FailureReason], ...]] = (
     (r"The security token included in the request is (?:expired|invalid)", "credential"),
     (r"The provided model identifier is invalid", "gone"),
     (r"You don't have access to the model with the specified model ID", "gone"),
+    (r"You invoked an unsupported model or your request did not allow prompt caching", "invalid"),
     # Vertex AI
     (r"Permission '[\w.]{1,60}' denied on resource '[\w./-]{1,300}/models/", "gone"),
 )

@@ -18,6 +18,10 @@ BETA = "anthropic-beta"
 """The first name of a path that is no member of the body but a value of this header; alone it is all of them."""
 
 INDEX = "[]"
+ANYWHERE = "**"
+"""The first name of a path that means every element of an array, wherever, which has nothing but the second."""
+
+CACHE_POINTS: Path = (ANYWHERE, "cachePoint")
 
 _STATUSES = (400, 422)
 _LONGEST = 4000  # characters of a message that are looked at
@@ -41,7 +45,7 @@ _BESIDES = frozenset(
     (
         "cache_control", "scope", "ttl", "prompt_cache_breakpoint", "defer_loading", "allowed_callers", "caller",
         "toolset_name", "input_examples", "eager_input_streaming", "strict", "citations", "annotations", "logprobs",
-        "transformations", "reasoning", "reasoning_content", "reasoning_details", "phase", "status",
+        "transformations", "cachePoint", "reasoning", "reasoning_content", "reasoning_details", "phase", "status",
     )
 )  # fmt: skip
 
@@ -65,6 +69,10 @@ def _beneath(found: re.Match[str]) -> Iterator[Path]:
 def _betas(found: re.Match[str]) -> Iterator[Path]:
     for name in re.findall(r"[\w\-]+", found[1]):
         yield (BETA, name)
+
+
+def _cache_points(found: re.Match[str]) -> Iterator[Path]:
+    yield CACHE_POINTS
 
 
 def _all_betas(found: re.Match[str]) -> Iterator[Path]:
@@ -94,6 +102,8 @@ _WORDS: tuple[tuple[re.Pattern[str], _Read], ...] = (
     # (quarkiverse/quarkus-langchain4j#2132)
     (re.compile(r"Unexpected value\(s\) ([\w\-`'\", ]{1,500}) for the [`'\"]?anthropic-beta[`'\"]? header"), _betas),
     (re.compile(r"invalid beta flag"), _all_betas),
+    # Bedrock, of models that cache nothing (BerriAI/litellm#39210, anomalyco/opencode#782)
+    (re.compile(r"your request did not allow prompt caching"), _cache_points),
 )
 
 
@@ -133,6 +143,8 @@ def without(value: Any, path: Path, at: str = "") -> tuple[Any, set[str]]:
     if not path:
         return value, set()
     name, rest = path[0], path[1:]
+    if name == ANYWHERE:
+        return _without_elements(value, rest[-1], at)
     if name == INDEX:
         return _without_in_items(value, rest, at + INDEX) if isinstance(value, list) else (value, set())
     if not isinstance(value, dict):
@@ -149,6 +161,26 @@ def _without_in_items(items: list[Any], path: Path, at: str) -> tuple[list[Any],
     changed = [without(item, path, at) for item in items]
     places = {place for _, found in changed for place in found}
     return ([item for item, _ in changed] if places else items), places
+
+
+def _without_elements(value: Any, name: str, at: str) -> tuple[Any, set[str]]:
+    """``value`` without the elements of arrays that have ``name`` and nothing else."""
+    places: set[str] = set()
+    if isinstance(value, dict):
+        changed = {key: _without_elements(one, name, join(at, key)) for key, one in value.items()}
+        places.update(*(found for _, found in changed.values()))
+        return ({key: one for key, (one, _) in changed.items()} if places else value), places
+    if not isinstance(value, list):
+        return value, places
+    kept = []
+    for item in value:
+        if isinstance(item, dict) and item.keys() == {name}:
+            places.add(f"{at}{INDEX}.{name}")
+            continue
+        one, found = _without_elements(item, name, at + INDEX)
+        places |= found
+        kept.append(one)
+    return (kept if places else value), places
 
 
 def _is_sort(tag: str, value: Mapping[str, Any]) -> bool:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from providers.converse import CONVERSE
+from providers.errors.named_alone import named_alone
+from providers.errors.rejected import CACHE_POINTS, may_go, refused, without
 from streams.events import ErrorInfo
 from tests.support.recordings import ABSENT, CORPUS
 
@@ -70,3 +72,39 @@ def test_whatever_else_answers_raises_nothing():
     for body in (b"", b"<html>", b"[]", b'{"Message": "x"}', b'{"__type": "a#ThrottlingException"}', b"\xff"):
         assert CONVERSE.read_error(403, body, ()).status >= 400
     assert CONVERSE.read_error(400, b'{"Message": "capital"}', ()).message == "capital"
+
+
+UNCACHED = (
+    "You invoked an unsupported model or your request did not allow prompt caching. See the documentation for more "
+    "information."
+)
+
+
+def test_a_model_that_caches_nothing_is_asked_again_without_cache_points():
+    """It comes as a 403, and is no matter of a credential (BerriAI/litellm#39210, anomalyco/opencode#782)."""
+    failed = read(403, "AccessDeniedException", UNCACHED)
+    assert (failed.kind, failed.status, failed.reason) == ("invalid_request", 400, "invalid")
+    assert refused(failed) == named_alone(failed) == (CACHE_POINTS,)
+    point, arguments = {"cachePoint": {"type": "default"}}, {"points": [{"cachePoint": 1, "b": 2}]}
+    body = {
+        "toolConfig": {"tools": [{"toolSpec": {"name": "a"}}, point]},
+        "system": [{"text": "a"}, point],
+        "messages": [
+            {"role": "user", "content": [{"text": "b"}, point]},
+            {"role": "assistant", "content": [{"toolUse": {"input": arguments}}]},
+        ],
+    }
+    left, places = without(body, CACHE_POINTS)
+    assert left == {
+        "toolConfig": {"tools": [{"toolSpec": {"name": "a"}}]},
+        "system": [{"text": "a"}],
+        "messages": [{"role": "user", "content": [{"text": "b"}]}, body["messages"][1]],
+    }
+    assert places == {"toolConfig.tools[].cachePoint", "system[].cachePoint", "messages[].content[].cachePoint"}
+    assert all(may_go(place, body) for place in places)
+    assert without(left, CACHE_POINTS) == (left, set())
+
+
+def test_a_quotation_of_that_teaches_nothing():
+    failed = read(400, "ValidationException", f"messages.0: {UNCACHED}")
+    assert named_alone(failed) == ()
