@@ -238,7 +238,9 @@ def test_of_all_workers_one_request_waits_for_a_target_that_is_due(crew):
 def test_a_conversation_stays_with_its_member_whichever_worker_has_its_turns(crew):
     """A third of the turns found their prompt in the cache otherwise (agentgateway/agentgateway#2572)."""
     clients, seen = crew.clients(), set()
-    for number in range(8):
+    for number in range(64):
+        if number >= 8 and len(seen) == 2:  # which of the two is left to chance for each
+            break
         before = crew.one.asked, crew.two.asked
         for client in clients * 2:
             assert client.ask("pinned", session=f"session {number}")[0] == 200

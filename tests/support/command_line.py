@@ -6,13 +6,16 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import IO, TextIO
 
 import attrs
 
 from tests.support.harness import ROOT, START_SECONDS, STOP_SECONDS, eventually, request
+from tests.support.warm_start import Forked, forked_with_streams
 
 COMMAND = (sys.executable, "-m", "gateway")
 
@@ -31,19 +34,30 @@ def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def run(*args: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     """One command to its end."""
-    return subprocess.run(
-        [*COMMAND, *args], cwd=cwd, env=environment(env), text=True, encoding="utf-8", capture_output=True,
-        timeout=START_SECONDS,
-    )  # fmt: skip
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = Forked(args, cwd, environment(env), out.fileno(), err.fileno())
+        try:
+            status = process.wait(START_SECONDS)
+        finally:
+            process.kill()
+        said = [_text(stream) for stream in (out, err)]
+    return subprocess.CompletedProcess([*COMMAND, *args], status, *said)
+
+
+def _text(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode().replace("\r\n", "\n")
 
 
 @attrs.frozen
 class Started:
-    """A process that serves at ``url``; ``log`` grows: its standard error, line by line."""
+    """A process that serves at ``url``. ``log`` grows: its standard error, line by line."""
 
-    process: "subprocess.Popen[str]"
+    process: Forked
     url: str
     banner: str
+    said: TextIO
+    """Its standard output behind the banner."""
     log: list[str]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -55,31 +69,26 @@ class Started:
 @contextlib.contextmanager
 def started(*args: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> Iterator[Started]:
     """``trigate ARGS`` from its banner to its end. Where it listens is read from the banner."""
-    process = subprocess.Popen(
-        [*COMMAND, *args], cwd=cwd, env=environment(env), text=True, encoding="utf-8",
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    process, said, complained = forked_with_streams(args, cwd, environment(env))
     log: list[str] = []
-    reader = threading.Thread(target=_collect, args=(process, log))
+    reader = threading.Thread(target=_collect, args=(complained, log))
     reader.start()
     try:
-        assert process.stdout is not None
-        banner = "".join(process.stdout.readline() for _ in range(3))
+        banner = "".join(said.readline() for _ in range(3))
         found = re.search(r"listening on (http://\S+?)(?:,| |$)", banner, re.M)
         assert found, f"it did not start: {banner}\n" + "\n".join(log)
-        yield Started(process, found[1], banner, log)
+        yield Started(process, found[1], banner, said, log)
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait(STOP_SECONDS)
         reader.join()
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+        said.close()
+        complained.close()
 
 
-def _collect(process: "subprocess.Popen[str]", log: list[str]) -> None:
-    for line in process.stderr or ():
+def _collect(complained: Iterable[str], log: list[str]) -> None:
+    for line in complained:
         log.append(line.rstrip("\n"))  # noqa: PERF401  # each line must be there as soon as it was said
 
 

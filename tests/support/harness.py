@@ -13,11 +13,10 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +25,7 @@ import attrs
 import yaml
 
 from tests.support.repository import ROOT
+from tests.support.warm_start import Forked, forked_with_output
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0  # below the 25 of a drain, which only what hangs uses up
@@ -213,7 +213,7 @@ def complaint(api: str, reply: Reply, status: int, passed: bool = False) -> dict
 
 @contextlib.contextmanager
 def running(settings: Mapping[str, Any] | Path, port: int, *args: str) -> Iterator[Gateway]:
-    """``python -m gateway serve`` with ``settings`` (a mapping or a file), from its first ready answer to its end.
+    """``trigate serve`` with ``settings`` (a mapping or a file), from its first ready answer to its end.
 
     Ends it with SIGTERM and asserts that it leaves with status 0.
     """
@@ -221,13 +221,9 @@ def running(settings: Mapping[str, Any] | Path, port: int, *args: str) -> Iterat
         file = settings if isinstance(settings, Path) else Path(folder) / "config.yaml"
         if not isinstance(settings, Path):
             file.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
-        command = [sys.executable, "-m", "gateway", "serve", str(file), *args]
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=_environment(), text=True, encoding="utf-8",
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        process, said = forked_with_output(["serve", str(file), *args], ROOT, _environment())
         log: list[str] = []
-        reader = threading.Thread(target=_collect, args=(process, log))
+        reader = threading.Thread(target=_collect, args=(said, log))
         reader.start()
         try:
             _wait_until_ready(process, port, log)
@@ -239,8 +235,7 @@ def running(settings: Mapping[str, Any] | Path, port: int, *args: str) -> Iterat
                 process.kill()
             process.wait()
             reader.join()
-            if process.stdout is not None:
-                process.stdout.close()
+            said.close()
 
 
 def _environment() -> dict[str, str]:
@@ -250,12 +245,12 @@ def _environment() -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
-def _collect(process: "subprocess.Popen[str]", log: list[str]) -> None:
-    for line in process.stdout or ():
+def _collect(said: Iterable[str], log: list[str]) -> None:
+    for line in said:
         log.append(line.rstrip("\n"))  # noqa: PERF401  # each line must be there as soon as it was said
 
 
-def _wait_until_ready(process: "subprocess.Popen[str]", port: int, log: list[str]) -> None:
+def _wait_until_ready(process: Forked, port: int, log: list[str]) -> None:
     def ready() -> bool:
         assert process.poll() is None, "the gateway ended before it was ready:\n" + "\n".join(log[-40:])
         try:
@@ -266,7 +261,7 @@ def _wait_until_ready(process: "subprocess.Popen[str]", port: int, log: list[str
     eventually(ready, START_SECONDS, "GET /readyz")
 
 
-def _stop(process: "subprocess.Popen[str]") -> int:
+def _stop(process: Forked) -> int:
     process.send_signal(signal.SIGTERM)
     try:
         return process.wait(STOP_SECONDS)

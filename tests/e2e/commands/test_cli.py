@@ -77,7 +77,10 @@ def test_the_installed_command_and_the_module_are_the_same():
     if not os.path.exists(script):
         pytest.skip("the package is not installed in this environment")
     found = subprocess.run([script, "--help"], env=environment(), text=True, capture_output=True, timeout=START_SECONDS)
-    assert found.stdout == run("--help").stdout
+    module = subprocess.run(
+        [*COMMAND, "--help"], env=environment(), text=True, capture_output=True, timeout=START_SECONDS
+    )
+    assert found.stdout == module.stdout == run("--help").stdout
 
 
 def test_version():
@@ -266,7 +269,7 @@ def test_serve_says_where_it_listens_what_it_has_and_what_to_try(folder):
         assert re.fullmatch(r"trigate \S+ is listening on http://127\.0\.0\.1:\d+", lines[0])
         assert lines[1] == "models  openai/gpt-4o-mini, anthropic/claude-sonnet-4-5"
         assert lines[2].startswith(f'try     curl -N {process.url}/v1/chat/completions -d \'{{"model"')
-        assert process.process.stdout.readline() == f"watch   {process.url}/ui\n"
+        assert process.said.readline() == f"watch   {process.url}/ui\n"
         assert "\x1b" not in process.banner
         assert {model["id"] for model in request(process.url, "GET", "/v1/models").json["data"]} == {
             "openai/gpt-4o-mini",

@@ -1,0 +1,165 @@
+"""Gateways forked from a process that has imported everything already: each starts in a fifth of the time.
+
+What is forked is a process of its own in all else: its arguments, environment, directory, output, pid and exit status
+are as if it had been executed. Tests of the command line itself, and of what a start loads, execute it.
+"""
+
+import atexit
+import contextlib
+import functools
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TextIO
+
+from tests.support.repository import ROOT
+
+LARGEST: Final = 128 * 1024  # of what is asked for: arguments and environment
+NUMBER: Final = struct.Struct("i")
+TAKEN: Final = b"."
+
+
+class Forked:
+    """As much of ``subprocess.Popen`` as tests use, of a process that this one has not begun itself."""
+
+    def __init__(self, args: Sequence[str], cwd: Path, env: Mapping[str, str], stdout: int, stderr: int) -> None:
+        self.args = args
+        self._keeper, theirs = socket.socketpair()
+        asked = json.dumps({"args": args, "cwd": str(cwd), "env": dict(env)}).encode()
+        with theirs:
+            socket.send_fds(_server(), [asked], [stdout, stderr, theirs.fileno()])
+        self.returncode: int | None = None
+        self.pid = self._told()
+
+    def poll(self) -> int | None:
+        return self._ended(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        if (status := self._ended(timeout)) is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _ended(self, timeout: float | None) -> int | None:
+        """Its exit status. Until somebody asks for that, what has ended is still there, as a zombie."""
+        if self.returncode is None and select.select([self._keeper], [], [], timeout)[0]:
+            with self._keeper:
+                assert self._told() == self.pid
+                self._keeper.sendall(TAKEN)
+                self.returncode = os.waitstatus_to_exitcode(self._told())
+        return self.returncode
+
+    def _told(self) -> int:
+        number: int = NUMBER.unpack(self._keeper.recv(NUMBER.size))[0]
+        return number
+
+
+def forked_with_output(args: Sequence[str], cwd: Path, env: Mapping[str, str]) -> tuple[Forked, TextIO]:
+    """``trigate ARGS``, and what it says on its standard output and error."""
+    said, saying = _pipe()
+    with saying:
+        return Forked(args, cwd, env, saying.fileno(), saying.fileno()), said
+
+
+def forked_with_streams(args: Sequence[str], cwd: Path, env: Mapping[str, str]) -> tuple[Forked, TextIO, TextIO]:
+    """``trigate ARGS``, its standard output, and its standard error."""
+    (said, saying), (complained, complaining) = _pipe(), _pipe()
+    with saying, complaining:
+        return Forked(args, cwd, env, saying.fileno(), complaining.fileno()), said, complained
+
+
+def _pipe() -> tuple[TextIO, BinaryIO]:
+    near, far = os.pipe()
+    return open(near, encoding="utf-8"), open(far, "wb")  # the caller's to close
+
+
+@functools.cache
+def _server() -> socket.socket:
+    """The near end of a connection to the process that forks, which ends when this one does."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    unbuffered.pop("PYTHONDONTWRITEBYTECODE", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.support.warm_start", str(far.fileno())],
+        cwd=ROOT, env=unbuffered, pass_fds=[far.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    far.close()
+
+    def end() -> None:
+        near.close()
+        process.wait()
+
+    atexit.register(end)
+    return near
+
+
+def serve(asked: socket.socket) -> None:
+    """Fork what is asked for, until nobody can ask any more."""
+    import gateway.commands.serve
+    import gateway.mock.server  # noqa: F401  # what all of them need, and of the rest what is loaded most often
+
+    gc.collect()
+    gc.freeze()
+    while True:
+        message, fds, *_ = socket.recv_fds(asked, LARGEST, 3)
+        if not message:
+            return None
+        if os.fork() == 0:
+            asked.close()
+            return _keep(json.loads(message), *fds)
+        for fd in fds:
+            os.close(fd)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def _keep(asked: dict[str, Any], stdout: int, stderr: int, teller: int) -> None:
+    """Wait for one of them and tell how it ended: a parent, who alone is told."""
+    if (pid := os.fork()) == 0:
+        os.close(teller)
+        return _become(asked, stdout, stderr)
+    for fd in (1, 2, stdout, stderr):
+        os.close(fd)
+    with contextlib.suppress(ConnectionError), socket.socket(fileno=teller) as telling:
+        telling.sendall(NUMBER.pack(pid))
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        telling.sendall(NUMBER.pack(pid))
+        telling.recv(len(TAKEN))
+        telling.sendall(NUMBER.pack(os.waitpid(pid, 0)[1]))
+    os._exit(0)
+
+
+def _become(asked: dict[str, Any], stdout: int, stderr: int) -> None:
+    for fd, number in ((stdout, 1), (stderr, 2)):
+        os.dup2(fd, number)
+    for fd in {stdout, stderr}:
+        os.close(fd)
+    os.environ.clear()
+    os.environ.update(asked["env"])
+    os.chdir(asked["cwd"])
+    sys.argv[1:] = asked["args"]
+    runpy.run_module("gateway", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
