@@ -53,7 +53,8 @@ def run(file: str, source: Api, target: Api, model: str | None, provider: str | 
 def translated(value: Any, source: Api, target: Api, model: str | None, quirks: Quirks) -> Outgoing:
     """``value``, a body of ``source``, as a request of ``target`` for ``model`` (by default the one it names). Raises
     ``GatewayError`` for what is no request or cannot be honoured."""
-    call, _ = shortened(CODECS[source].read_request(expect(value, dict, "the request")))
+    asked = CODECS[source].read_request(expect(value, dict, "the request"))
+    call, _ = shortened(asked, CODECS[target].wire.tool_naming)
     model = model or call.model
     return CODECS[target].write_request(call, Recipient(model, Issuer("", ""), quirks_of(quirks, model)))
 

@@ -35,7 +35,7 @@ def _changed(request: Request, target: Target, left: Omissions) -> tuple[Request
     changed = _unreasoned(request) if left.reasoning else request
     if changed.deferred and target.recipient.quirks.deferred_tools == "all":
         changed = attrs.evolve(changed, tools=(*changed.tools, *changed.deferred), deferred=())
-    return shortened(changed)
+    return shortened(changed, CODECS[target.api].wire.tool_naming)
 
 
 def _without(outgoing: Outgoing, target: Target, left: Omissions) -> Outgoing:

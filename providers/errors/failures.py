@@ -106,11 +106,12 @@ OPENAI_CODE: Mapping[ErrorKind, str] = {
 }
 
 # How providers say that they cannot take reasoning of an earlier turn (anymore): OpenAI by a code, or only in words,
-# Anthropic in words (maximhq/bifrost#5892, anthropics/anthropic-sdk-python#1598).
+# Anthropic and Google in words (maximhq/bifrost#5892, anthropics/anthropic-sdk-python#1598, BerriAI/litellm#32140).
 _REASONING_CODES = frozenset(("invalid_encrypted_content",))
 _REASONING_WORDS = re.compile(
     r"encrypted content .{0,200}could not be (verified|decrypted)|Invalid `?signature`? in `?thinking`? block"
     r"|(thinking|redacted_thinking)`? .{0,200}cannot be modified"
+    r"|(?:Corrupted|[Ii]nvalid|Unable to validate) thought.?signature|[Tt]hought.?signature is not valid"
 )
 _LONGEST_REFUSAL = 4000  # characters of a message that are looked at
 

@@ -85,6 +85,7 @@ SENTENCES: Final[tuple[tuple[str, FailureReason], ...]] = (
     (r"Incorrect API key provided", "credential"),
     # Google
     (r"API key not valid", "credential"),
+    (r"User location is not supported", "gone"),
     (r"Your prepayment credits are depleted", "quota"),
     # Kimi's plan, with 403 (openclaw/openclaw#142656, NanmiCoder/cc-haha#1208)
     (r"You've reached your [\w ()-]{0,40}usage limit", "quota"),

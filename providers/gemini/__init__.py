@@ -11,6 +11,7 @@ Streams are in ``reader`` with ``reading`` and in ``writer``, cut out of bytes i
 counts in ``usage``. Errors for clients are in ``errors``, those of providers in ``failed``.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ from providers.neutral.codec import Outgoing, Reader, Recipient, Reply, Writer
 from providers.neutral.draft import Draft
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
+from providers.neutral.tool_names import ToolNaming
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
 from streams.events import AnswerStart, ErrorInfo, Event
 from streams.fold import Answer
@@ -54,6 +56,9 @@ WIRE = WireApi(
     unless_asked=("alt=sse", ARRAY),
     words=StreamWords(error_member=True),
     ping=KEEP_ALIVE,
+    # https://ai.google.dev/api/caching#FunctionDeclaration; Gemini's own errors name tools as its models may call them
+    # (anomalyco/opencode#4832).
+    tool_naming=ToolNaming(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}"), ("default_api:", "default_api.")),
     client_headers=("x-goog-api-client", "x-goog-user-project"),
 )
 

@@ -1,8 +1,7 @@
-"""Tool names that every API takes, and the way back; ids of calls that OpenAI's take.
+"""Tool names that the provider's API takes, and the way back; ids of calls that OpenAI's take.
 
-Names longer than 64 characters or with other characters than letters, digits, ``_`` and ``-`` are shortened before a
-request is written, in its tools, its history and its tool choice alike, and restored in the answer's events. Codecs
-never see it.
+Names longer than 64 characters or with characters that it does not take are shortened before a request is written, in
+its tools, its history and its tool choice alike, and restored in the answer's events. Codecs never see it.
 """
 
 import hashlib
@@ -14,18 +13,30 @@ import attrs
 from providers.neutral.request import Message, Part, Request, Tool, ToolCallPart, ToolChoice
 from streams.events import Event, ToolCallStart
 
-_GOOD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_ID = 64  # characters (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)
 _KEPT = 55  # characters of the name before "_" and 8 of its hash
 
 
-def short_name(name: str) -> str:
-    """``name`` if every API takes it, else a name made of it that is always the same for the same ``name``."""
-    if _GOOD.fullmatch(name):
+@attrs.frozen
+class ToolNaming:
+    """The names of tools in an API: those that ``fits`` matches. ``before`` is what its models may put before the name
+    of a tool that they call."""
+
+    fits: re.Pattern[str]
+    before: tuple[str, ...] = ()
+
+
+USUAL = ToolNaming(re.compile(r"[A-Za-z0-9_-]{1,64}"))
+
+
+def short_name(name: str, naming: ToolNaming = USUAL) -> str:
+    """``name`` if the API takes it, else a name made of it that is always the same for the same ``name``."""
+    if naming.fits.fullmatch(name):
         return name
     mark = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{_OTHER.sub('_', name)[:_KEPT]}_{mark}"
+    short = f"{_OTHER.sub('_', name)[:_KEPT]}_{mark}"
+    return short if naming.fits.fullmatch(short) else f"_{short[: _KEPT - 1]}_{mark}"
 
 
 def short_call_id(id: str) -> str:
@@ -36,11 +47,13 @@ def short_call_id(id: str) -> str:
     return "call_" + hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
-def shortened(request: Request) -> tuple[Request, Mapping[str, str]]:
-    """``request`` with tool names that every API takes, and from those that changed back to the client's own."""
-    own = {name: short for name in _names(request) if (short := short_name(name)) != name}
+def shortened(request: Request, naming: ToolNaming = USUAL) -> tuple[Request, Mapping[str, str]]:
+    """``request`` with tool names that the provider's API takes, and from those that an answer may say instead back to
+    the client's own."""
+    own = {name: short for name in _names(request) if (short := short_name(name, naming)) != name}
+    called = _called(request, own, naming) if naming.before else {}
     if not own:
-        return request, {}
+        return request, called
     changed = attrs.evolve(
         request,
         tools=tuple(attrs.evolve(tool, name=own.get(tool.name, tool.name)) if isinstance(tool, Tool) else tool
@@ -48,7 +61,15 @@ def shortened(request: Request) -> tuple[Request, Mapping[str, str]]:
         messages=tuple(_turn(message, own) for message in request.messages),
         tool_choice=_choice(request.tool_choice, own),
     )  # fmt: skip
-    return changed, {short: name for name, short in own.items()}
+    return changed, called | {short: name for name, short in own.items()}
+
+
+def _called(request: Request, own: Mapping[str, str], naming: ToolNaming) -> dict[str, str]:
+    """From what models make of the names of the request's tools to the client's own; a tool that is called so itself
+    is meant first."""
+    names = [tool.name for tool in request.tools if isinstance(tool, Tool)]
+    made = {before + own.get(name, name): name for before in naming.before for name in names}
+    return {called: name for called, name in made.items() if called not in names}
 
 
 def restored(event: Event, names: Mapping[str, str]) -> Event:

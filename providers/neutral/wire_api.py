@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from providers.neutral.tool_names import USUAL, ToolNaming
 from streams.events import Api, ErrorInfo
 from streams.framing import Framing
 from streams.sse import DONE, SSE, is_malformed
@@ -113,6 +114,8 @@ class WireApi:
 
     **State.** ``stores_unasked``: a request that does not say ``store`` is stored at the provider.
 
+    **Tools.** ``tool_naming`` says which names they may have.
+
     **Costs.** ``requires_limit``: a request has to say how many tokens its answer may have, so that one goes out in any
     case. ``charges_cache_writes``: what is written to a cache costs more than other input.
 
@@ -148,6 +151,7 @@ class WireApi:
     version_header: str | None = None
     beta_header: str | None = None
     long_context_beta: str | None = None
+    tool_naming: ToolNaming = USUAL
     id_headers: tuple[str, ...] = ("x-request-id",)
     own_statuses: frozenset[int] = frozenset()
     error_headers: Callable[[ErrorInfo], tuple[tuple[str, str], ...]] = lambda failed: ()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.neutral.request import Message, NativeTool, Request, TextPart, Tool, ToolCallPart, ToolChoice
-from providers.neutral.tool_names import restored, short_call_id, short_name, shortened
+from providers.neutral.tool_names import ToolNaming, restored, short_call_id, short_name, shortened
 from streams.events import TextDelta, ToolCallStart
 
 LONG = "mcp__a_server_with_a_long_name__" + "tool." * 20
@@ -18,6 +18,27 @@ def test_any_name_becomes_one_that_every_api_takes(name):
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", short)
     assert short_name(short) == short
     assert short == short_name(name)
+
+
+GEMINI = ToolNaming(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}"), ("default_api:", "default_api."))
+
+
+@given(st.text())
+def test_an_api_may_take_other_names(name):
+    short = short_name(name, GEMINI)
+    assert GEMINI.fits.fullmatch(short)
+    assert short_name(short, GEMINI) == short
+    assert (short == name) is (GEMINI.fits.fullmatch(name) is not None)
+
+
+def test_a_call_by_what_models_put_before_a_name_is_one_of_the_tool():
+    """Gemini's own errors name tools so (anomalyco/opencode#4832)."""
+    call = Request("chat", "m", (), tools=(Tool("f"), Tool("1 g"), Tool("default_api.f")))
+    changed, names = shortened(call, GEMINI)
+    short = changed.tools[1].name
+    for said, meant in (("default_api:f", "f"), ("default_api.f", "default_api.f"), (short, "1 g"),
+                        (f"default_api:{short}", "1 g"), ("default_api:h", "default_api:h"), ("f", "f")):  # fmt: skip
+        assert restored(ToolCallStart(0, "x", said), names).name == meant, said
 
 
 def test_names_that_differ_late_stay_apart():
