@@ -9,7 +9,7 @@ from gateway.request.prepared import Prepared
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.target import Target
 from providers.apis import CODECS
-from providers.errors.rejected import path_of
+from providers.errors.rejected import in_other_form, path_of
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from providers.neutral.request import ReasoningPart, Request
@@ -19,7 +19,10 @@ from providers.neutral.tool_names import shortened
 def translate(request: Request, target: Target, left: Omissions = NOTHING) -> Prepared:
     """``request`` for the provider. Raises as ``prepare`` does."""
     changed, names = _changed(request, target, left)
-    outgoing = CODECS[target.api].write_request(changed, target.recipient)
+    recipient = target.recipient
+    if left.paths:
+        recipient = attrs.evolve(recipient, quirks=in_other_form(recipient.quirks, left.paths))
+    outgoing = CODECS[target.api].write_request(changed, recipient)
     return Prepared(_without(outgoing, target, left), names, left)
 
 

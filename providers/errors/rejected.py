@@ -6,10 +6,13 @@ A path is a tuple of names as the provider wrote them, ``[]`` for any index: ``(
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
+import attrs
+
 from providers.neutral.fields import join
+from providers.neutral.quirks import Quirks
 from streams.events import ErrorInfo
 
 Path: TypeAlias = tuple[str, ...]
@@ -46,6 +49,7 @@ _BESIDES = frozenset(
         "cache_control", "scope", "ttl", "prompt_cache_breakpoint", "defer_loading", "allowed_callers", "caller",
         "toolset_name", "input_examples", "eager_input_streaming", "strict", "citations", "annotations", "logprobs",
         "transformations", "cachePoint", "reasoning", "reasoning_content", "reasoning_details", "phase", "status",
+        "parametersJsonSchema",
     )
 )  # fmt: skip
 
@@ -53,6 +57,12 @@ _BESIDES = frozenset(
 # never given up for a shorter one, and is looked for where it begins and nowhere inside.
 _NAME = r"[\w\-]++(?:[.\[\]]++[\w\-]++)*+"
 _QUOTED = rf"""[`'"]?{_NAME}[`'"]?"""
+
+# Members in whose place a codec has another form of the same.
+_OTHER_FORMS: Mapping[str, Mapping[str, Any]] = {
+    "parametersJsonSchema": {"schemas": "subset"},
+    "responseJsonSchema": {"schemas": "subset"},
+}
 
 _Read: TypeAlias = Callable[[re.Match[str]], Iterator[Path]]
 
@@ -142,7 +152,7 @@ def without(value: Any, path: Path, at: str = "") -> tuple[Any, set[str]]:
     nowhere, if it is not there. What is not on the way to it is shared with ``value``, which stays as it is."""
     if not path:
         return value, set()
-    name, rest = path[0], path[1:]
+    name, rest = _spelled(path[0], value), path[1:]
     if name == ANYWHERE:
         return _without_elements(value, rest[-1], at)
     if name == INDEX:
@@ -155,6 +165,22 @@ def without(value: Any, path: Path, at: str = "") -> tuple[Any, set[str]]:
         changed, places = without(value[name], rest, join(at, name))
         return ({**value, name: changed} if places else value), places
     return without(value, rest, at) if rest and at and _is_sort(name, value) else (value, set())
+
+
+def _spelled(name: str, value: Any) -> str:
+    """``name`` as ``value`` spells it: Google names members otherwise in its errors than in its requests
+    (``function_declarations``, ``functionDeclarations``)."""
+    if "_" not in name or not isinstance(value, dict) or name in value:
+        return name
+    first, *others = name.split("_")
+    camel = first + "".join(word[:1].upper() + word[1:] for word in others)
+    return camel if camel in value else name
+
+
+def in_other_form(quirks: Quirks, paths: Iterable[Path]) -> Quirks:
+    """``quirks`` of a server that does not know ``paths``, where there is another form of what they mean."""
+    changes = {key: value for path in paths for key, value in _OTHER_FORMS.get(path[-1], {}).items()}
+    return attrs.evolve(quirks, **changes) if changes else quirks
 
 
 def _without_in_items(items: list[Any], path: Path, at: str) -> tuple[list[Any], set[str]]:

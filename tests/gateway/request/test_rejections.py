@@ -20,7 +20,8 @@ from gateway.routing.plan import Outcome
 from gateway.routing.router import Router
 from gateway.routing.target import Target
 from providers.errors.failures import read_failure
-from providers.errors.rejected import BETA, may_go, path_of, refused, without
+from providers.errors.rejected import BETA, in_other_form, may_go, path_of, refused, without
+from providers.neutral.quirks import Quirks
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
@@ -351,3 +352,16 @@ SPEED, THINKING = "speed: Extra inputs are not permitted", "thinking: Extra inpu
 )
 def test_a_path_is_learned_that_its_refusal_named_alone_and_that_was_tried_alone(outcomes, learned):
     assert learned_paths(outcomes, TARGET) == tuple(map(path_of, learned))
+
+
+def test_google_spells_members_otherwise_in_its_errors():
+    """QwenLM/qwen-code#1186, lijunzh/koda#1097: schemas of tools, for which there is another form."""
+    words = "Unknown name \"parametersJsonSchema\" at 'tools[0].function_declarations[0]': Cannot find field."
+    (path,) = refused(ErrorInfo("invalid_request", f"Invalid JSON payload received. {words}", status=400))
+    tool = {"functionDeclarations": [{"name": "f", "parametersJsonSchema": {}}]}
+    changed, places = without({"tools": [tool]}, path)
+    assert changed == {"tools": [{"functionDeclarations": [{"name": "f"}]}]}
+    assert places == {"tools[].functionDeclarations[].parametersJsonSchema"}
+    assert all(may_go(place, {"tools": [tool]}) for place in places)
+    assert in_other_form(Quirks(), (path,)).schemas == "subset"
+    assert in_other_form(Quirks(), (("tools", "[]", "strict"),)) == Quirks()
