@@ -76,7 +76,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     add_conversations(app, service, ask_providers)
     if config.websocket:
         add_websocket(app, service, partial(_memory, service))
-    add_models(app, service.router, service.authenticator)
+    add_models(app, service)
     add_ui(app, service, config)
     add_health(app, service, page="/ui" if config.ui else None)
     add_metrics(app, service)

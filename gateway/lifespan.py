@@ -19,7 +19,8 @@ SWEEP: Final = 60.0
 
 
 def add_life(app: QuartTrio, service: Service) -> None:
-    """Run with the app: turns in the background, the sweeping of the store, the watch for the metrics, probes."""
+    """Run with the app: turns in the background, the sweeping of the store, the watch for the metrics, probes and
+    the lists of providers."""
     app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = math.inf  # turns end with their pumps, at the end of the drain
     store, background, recorder = service.store, service.background, service.recorder
     watching = trio.CancelScope()
@@ -30,6 +31,7 @@ def add_life(app: QuartTrio, service: Service) -> None:
                 nursery.start_soon(_summarise, service)
                 nursery.start_soon(service.kept_ledger.run)
                 nursery.start_soon(service.health.prober.run, service.upstream)
+                nursery.start_soon(service.provider_lists.run, service.upstream)
                 await watch(service)
 
     counters = service.allowances.counters

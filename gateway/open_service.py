@@ -25,6 +25,7 @@ from gateway.kept_ledger.keeping import KeptLedger, LedgerKeeping, NoLedgerKeepi
 from gateway.kept_ledger.opening import open_table
 from gateway.kept_ledger.table import BYTES
 from gateway.ledger.ledger import Ledger
+from gateway.model_lists.lists import ProviderLists
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.shared.tables import SharedTables
@@ -73,6 +74,8 @@ def open_service(
     authenticator = Authenticator(config)
     health = Health() if shared is None else Health(shared.clock, RowStates(shared.circuits), shared.workers)
     health.follow(config)
+    credentials, provider_lists = sources_of(config, {}), ProviderLists()
+    provider_lists.follow(config, credentials)
     return Service(
         Router(config),
         Upstream(
@@ -99,7 +102,8 @@ def open_service(
         recorder=recorder,
         metrics=metrics,
         tracing=tracing,
-        credentials=sources_of(config, {}),
+        credentials=credentials,
+        provider_lists=provider_lists,
     )
 
 
@@ -134,10 +138,12 @@ def next_service(config: Config, service: Service) -> Service:
     service.metrics.know(config)
     service.health.follow(config)
     service.recorder.hide(secrets_in(config))
+    credentials = sources_of(config, service.credentials)
+    service.provider_lists.follow(config, credentials)
     return attrs.evolve(
         service, router=router, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
-        credentials=sources_of(config, service.credentials),
+        credentials=credentials,
         live_view=open_live_view(service.ledger, config.ui, service.live_view, keep=config.ui_keep),
     )  # fmt: skip
 

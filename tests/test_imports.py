@@ -44,6 +44,7 @@ ARROWS: Final = {
     "gateway.routing": "config http providers.apis providers.auth providers.catalog providers.errors providers.neutral",
     "gateway.health": "config providers.auth routing shared upstream",
     "gateway.sign_in": "config providers.auth upstream",
+    "gateway.model_lists": "config http providers.apis providers.auth providers.catalog routing upstream",
     "gateway.ledger": "http logs providers.catalog",
     "gateway.kept_ledger": "config ledger providers.catalog stores",
     "gateway.request": """
@@ -57,15 +58,15 @@ ARROWS: Final = {
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
     "gateway.telemetry": "config http ledger logs providers.apis request streaming upstream",
     "gateway.exchange": """
-        access allowances balancing config conversations health http kept_ledger ledger providers.apis providers.auth
-        providers.errors providers.grammar providers.neutral providers.responses request routing serving stores
-        streaming telemetry upstream""",
+        access allowances balancing config conversations health http kept_ledger ledger model_lists providers.apis
+        providers.auth providers.errors providers.grammar providers.neutral providers.responses request routing serving
+        stores streaming telemetry upstream""",
     "gateway.endpoints": """
-        access allowances config conversations counters exchange http ledger logs providers.apis providers.neutral
-        providers.responses request routing serving stores telemetry""",
+        access allowances config conversations counters exchange http ledger logs model_lists providers.apis
+        providers.neutral providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
-        access allowances balancing config conversations counters exchange health kept_ledger ledger routing serving
-        shared sign_in stores telemetry upstream""",
+        access allowances balancing config conversations counters exchange health kept_ledger ledger model_lists
+        routing serving shared sign_in stores telemetry upstream""",
     "gateway.lifespan": "counters endpoints exchange stores",
     "gateway.mock": "endpoints exchange http providers.apis providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service serving stores",

@@ -5,7 +5,7 @@ Anthropic's clients say a version of the API, Gemini's ask at a path of their ow
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
@@ -16,7 +16,9 @@ from gateway.access.authentication import Authenticator
 from gateway.endpoints.answers import client_headers, ids, is_anthropic, json_answer
 from gateway.endpoints.model_shapes import anthropic_model, gemini_model, openai_model
 from gateway.exchange.exchange import JSON_HEADERS
+from gateway.exchange.service import Service
 from gateway.http.response import Response
+from gateway.model_lists.lists import ProviderLists
 from gateway.routing.router import Model, Router
 from gateway.routing.walls import walled
 from gateway.serving.current import current_scope
@@ -35,9 +37,9 @@ _ERRORS: Final[dict[Shape, Api]] = {"openai": "chat", "anthropic": "messages", "
 """The API in whose words each shape's clients read errors."""
 
 
-def add_models(app: QuartTrio, router: Router, authenticator: Authenticator) -> None:
+def add_models(app: QuartTrio, service: Service) -> None:
     """Serve the list of models that can be asked for by name, and each of them."""
-    models = ModelList(router, authenticator)
+    models = ModelList(service.router, service.authenticator, service.provider_lists)
     for path, name in (("/v1/models", "models"), (GEMINI, "gemini_models")):
         add_view(app, path, name, models.all, ["GET"])
         add_view(app, f"{path}/<path:model_id>", name.removesuffix("s"), models.one, ["GET"])
@@ -46,15 +48,16 @@ def add_models(app: QuartTrio, router: Router, authenticator: Authenticator) -> 
 class ModelList:
     """The models of one configuration, as each client may see them."""
 
-    def __init__(self, router: Router, authenticator: Authenticator) -> None:
+    def __init__(self, router: Router, authenticator: Authenticator, lists: ProviderLists) -> None:
         self._router = router
+        self._lists = lists
         self._authenticator = authenticator
         self._started = int(time.time())
 
     async def all(self) -> Response:
         shape = _shape()
         try:
-            return json_answer(self._listed(shape))
+            return json_answer(self._listed(self._visible(await self._lists.names()), shape))
         except GatewayError as error:
             return _failed(error, shape)
 
@@ -74,9 +77,8 @@ class ModelList:
             self._authenticator.check(client, name, one.target.entry, one.target.model, None)
         return plan.targets[0].entry.provider.display_name
 
-    def _listed(self, shape: Shape) -> dict[str, Any]:
+    def _listed(self, models: Sequence[Model], shape: Shape) -> dict[str, Any]:
         """Raises ``GatewayError`` for a page that there is not."""
-        models = self._visible()
         match shape:
             case "gemini":
                 page, token = _gemini_page(models)
@@ -91,8 +93,8 @@ class ModelList:
                 data = [self._written(model, shape) for model in models]
                 return {"object": "list", "data": data, "models": []}
 
-    def _visible(self) -> list[Model]:
-        known = self._router.models()
+    def _visible(self, listed: Mapping[str, tuple[str, ...]]) -> list[Model]:
+        known = self._router.models(listed)
         allowed = self._authenticator.allowed(g.client, (model.id for model in known))
         return [model for model in known if model.id in allowed]
 

@@ -14,6 +14,7 @@ from gateway.exchange.replaced import Replaced
 from gateway.health.health import Health
 from gateway.kept_ledger.keeping import LedgerKeeping, NoLedgerKeeping
 from gateway.ledger.ledger import Ledger
+from gateway.model_lists.lists import ProviderLists
 from gateway.request.rejections import RejectionCache
 from gateway.routing.hedging import HedgeShares
 from gateway.routing.router import Router
@@ -36,6 +37,7 @@ class Service:
     from one request to the next; ``learned`` is what providers have refused in requests; ``replaced`` is set once
     another configuration's service takes over; ``allowances`` are what clients and targets may use, ``health`` is that
     of the targets, ``balancer`` orders those of a group, ``hedges`` are the routes' shares of second attempts;
+    ``provider_lists`` are the models that providers list;
     ``credentials`` are where those come from that are no key of the configuration, by the names of entries;
     ``kept_ledger`` puts them into the state storage once they are settled,
     ``live_view`` is what the live view looks at, ``others`` are workers that it shows too, ``recorder`` writes
@@ -66,4 +68,5 @@ class Service:
     metrics: Metrics | NoMetrics = attrs.field(factory=NoMetrics)
     tracing: ExchangeTracer = attrs.field(factory=NoTracer)
     credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
+    provider_lists: ProviderLists = attrs.field(factory=ProviderLists)
     replaced: Replaced = attrs.field(factory=Replaced)

@@ -1,7 +1,9 @@
 """From a model name and the client's API to a plan: which provider, in which API, where, and with what credential."""
 
 import contextlib
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 import attrs
 
@@ -26,6 +28,8 @@ from streams.events import Api
 
 REMEMBERED, SHORT = 512, 256
 """Of how many names that clients have asked for, and of up to how many characters, the plans are at hand."""
+
+NOTHING_LISTED: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 DESCRIBED = 4096
 """Of how many names the description is at hand: of all that a list of models has."""
@@ -126,12 +130,12 @@ class Router:
             if entry.speaks.get("responses") == "responses" and not entry.keeps_own
         )
 
-    def models(self) -> tuple[Model, ...]:
-        """The models that can be asked for by name, in the order of the configuration: entries, of wildcards what the
-        catalogue lists, then aliases and routes."""
+    def models(self, listed: Mapping[str, tuple[str, ...]] = NOTHING_LISTED) -> tuple[Model, ...]:
+        """The models that can be asked for by name, in the order of the configuration: entries, of wildcards what their
+        provider has ``listed``, else what the catalogue lists, then aliases and routes."""
         owners: dict[str, str] = {}
         for entry in self._config.entries:
-            for name in _listed(entry):
+            for name in _listed(entry, listed.get(entry.name, ())):
                 owners.setdefault(name, entry.provider.display_name)
         for alias in (*self._config.aliases, *self._config.routes):
             owners[alias] = self._names.find(alias).entry.provider.display_name
@@ -156,10 +160,10 @@ def _masked(target: Target) -> Headers:
     return attrs.evolve(target, entry=shown).headers(MASK)
 
 
-def _listed(entry: ModelEntry) -> tuple[str, ...]:
+def _listed(entry: ModelEntry, listed: tuple[str, ...]) -> tuple[str, ...]:
     if not entry.wildcard:
         return (entry.name,)
-    return tuple(f"{entry.prefixes[0]}/{model}" for model in entry.provider.models)
+    return tuple(f"{entry.prefixes[0]}/{model}" for model in listed or entry.provider.models)
 
 
 def _candidates(meaning: Meaning, asked: str | None, api: Api) -> tuple[Candidate, ...]:
