@@ -24,6 +24,7 @@ EXCEPTIONS: Final = {
     "endpoints/provider_kept.py": "responses that their provider keeps",
     "http/paths.py": "base URLs as the vendors' clients are given them",
     "request/members.py": "members of requests, one of which is called as an API is",
+    "request/narrowing.py": "a provider that is called as its API is",
     "request/router_bodies.py": "a member of other routers' bodies, which is Anthropic's own in Messages",
     "request/tools_in_chat.py": "a rule about Chat: some models take tools in Responses alone",
     "routing/router.py": "the providers that keep Responses themselves",

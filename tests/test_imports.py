@@ -27,7 +27,8 @@ ARROWS: Final = {
     "providers.responses": "providers.catalog providers.errors providers.neutral",
     "providers.gemini": "providers.catalog providers.errors providers.neutral",
     "providers.converse": "providers.catalog providers.errors providers.neutral",
-    "providers.apis": "providers.chat providers.messages providers.neutral providers.responses",
+    "providers.apis": """
+        providers.chat providers.gemini providers.messages providers.neutral providers.responses""",
     "gateway.stores": "",
     "gateway.http": "",
     "gateway.shared": "",
@@ -68,7 +69,7 @@ ARROWS: Final = {
         access allowances balancing config conversations counters exchange health kept_ledger ledger model_lists
         routing serving shared sign_in stores telemetry upstream""",
     "gateway.lifespan": "counters endpoints exchange stores",
-    "gateway.mock": "endpoints exchange http providers.apis providers.neutral serving",
+    "gateway.mock": "exchange http providers.apis providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service serving stores",
     "gateway.asgi": "app config logs open_store",
     "gateway.reload": "app config exchange open_service shared",

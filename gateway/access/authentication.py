@@ -1,8 +1,9 @@
 """Authentication: which clients may come in, and which models each of them may use.
 
-A client shows its key as ``Authorization: Bearer`` or ``x-api-key``, or in both, as SDKs for different APIs do. With
-``x-trigate-key`` those two are left for the provider's own key, which ``passthrough_auth`` sends on. Or it shows a
-certificate, where the listener asks for one; a key of this gateway beside that outranks it.
+A client shows its key as ``Authorization: Bearer``, ``x-api-key`` or ``x-goog-api-key``, or in several of these, as
+SDKs for different APIs do. With ``x-trigate-key`` those are left for the provider's own key, which
+``passthrough_auth`` sends on. Or it shows a certificate, where the listener asks for one; a key of this gateway beside
+that outranks it.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from gateway.config.patterns import matches_one
 from gateway.config.settings import ClientKey, Config, ModelEntry
 from gateway.config.wording import spelled_time
 from gateway.http.certificates import NOBODY, CertificateNames
-from gateway.http.headers import Headers, shown_credential
+from gateway.http.headers import PLAIN_KEYS, Headers, shown_credential
 from streams.errors import GatewayError
 
 OWN_HEADER = "x-trigate-key"
@@ -28,7 +29,9 @@ OWN_HEADER = "x-trigate-key"
 # Claude Code repeats a 401 for minutes without the first; RFC 9110, section 11.6.1, requires the second.
 _HEADERS = (("x-should-retry", "false"), ("www-authenticate", "Bearer"))
 
-_MISSING = "a key of this gateway is required: send it as Authorization: Bearer, as x-api-key or as x-trigate-key"
+_MISSING = (
+    "a key of this gateway is required: send it as Authorization: Bearer, as x-api-key, x-goog-api-key or x-trigate-key"
+)
 _SIGNED = (
     "a key of this gateway is required, and AWS's signature is none, for it is made for AWS: send the key as a Bedrock "
     "API key (AWS_BEARER_TOKEN_BEDROCK), or as x-trigate-key"
@@ -239,7 +242,7 @@ def _keys(headers: Headers) -> set[str]:
     if own := {value.strip() for name, value in headers if name == OWN_HEADER}:
         return own
     bearers = (value[7:] for name, value in headers if name == "authorization" and value[:7].lower() == "bearer ")
-    plain = (value for name, value in headers if name == "x-api-key")
+    plain = (value for name, value in headers if name in PLAIN_KEYS)
     return {key for value in (*bearers, *plain) if (key := value.strip())}
 
 

@@ -9,7 +9,7 @@ ANY = "*"
 _METHODS = "GET, POST, OPTIONS"
 _ALLOWED = (
     "authorization", "content-type", "x-api-key", "anthropic-version", "anthropic-beta", "x-request-id",
-    "x-trigate-key", "x-trigate-strict",
+    "x-trigate-key", "x-trigate-strict", "x-goog-api-key", "x-goog-api-client",
 )  # fmt: skip
 _ALLOWED_PREFIXES = ("x-trigate-", "x-stainless-", "anthropic-", "openai-")  # what the SDKs add in a browser
 _REMEMBERED = "600"  # seconds; browsers cap it themselves

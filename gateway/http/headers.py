@@ -97,13 +97,17 @@ def _until(date: str) -> float:
         return math.nan
 
 
+PLAIN_KEYS: Final = ("x-api-key", "x-goog-api-key")
+"""Headers that hold a key and nothing else."""
+
+
 def shown_credential(headers: Headers) -> str | None:
-    """The credential that a client shows for its provider: the token of ``Authorization: Bearer``, else ``x-api-key``.
+    """The credential that a client shows for its provider: the token of ``Authorization: Bearer``, else a plain key.
     With any other scheme the header is not the provider's but that of a proxy on the way (RFC 7617)."""
     shown = dict(headers)
     bearer = shown.get("authorization", "")
     token = bearer[7:].strip() if bearer[:7].lower() == "bearer " else ""
-    return token or shown.get("x-api-key", "").strip() or None
+    return token or next(filter(None, (shown.get(name, "").strip() for name in PLAIN_KEYS)), None)
 
 
 def upstream_id(upstream: Headers) -> str | None:

@@ -1,8 +1,9 @@
 """Paths as clients write them: which route is meant, and what to tell a client whose base URL is wrong.
 
 OpenAI's clients append ``/chat/completions`` to a base URL that ends in ``/v1``, Anthropic's append ``/v1/messages`` to
-one that does not, Amazon's ``/model/…/converse``. Given the other's base URL they leave ``/v1`` out, or write it twice:
-which route is meant is plain.
+one that does not, Google's ``/v1beta/models/NAME:METHOD``, or a path with their project in it, Amazon's
+``/model/…/converse``. Given the other's base URL they leave ``/v1`` out, or write it twice: which route is meant is
+plain.
 """
 
 import re
@@ -32,6 +33,14 @@ _SPOKEN: Final[Mapping[str, Api]] = {
 _UNDER_V1: Final = ("chat", "responses")
 """The APIs whose clients' base URL ends in ``/v1``."""
 
+# What Google's clients put in front of `/models/`: versions, also twice, and Vertex AI's project and publisher.
+_GOOGLE = re.compile(
+    r"(?:/v1(?:beta1?|alpha)?)*(?P<place>(?:/projects/[^/]+/locations/[^/]+)?(?:/publishers/[^/]+)?)/models"
+    r"(?=/.+:(?:generateContent|streamGenerateContent|countTokens)$|/|$)"
+)
+_GOOGLE_METHOD = re.compile(r":(?:generateContent|streamGenerateContent|countTokens)$")
+V1BETA: Final = "/v1beta"
+
 _SHOWN: Final = 200  # characters of a path
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
 _UNKNOWN_ORIGIN: Final = "http://HOST:PORT"
@@ -42,13 +51,26 @@ def canonical(path: str) -> str:
     if "//" in path:
         path = _SLASHES.sub("/", path)
     found = _PREFIX.match(path)
-    return path if found is None else V1 + path[found.end() :]
+    if found is None:
+        return _of_google(path)
+    return V1 + path[found.end() :]
+
+
+def _of_google(path: str) -> str:
+    """``path`` with the model right behind ``/v1beta/models/``, where a client of Google's names a project or a
+    publisher in front of it, or a version twice."""
+    found = _GOOGLE.match(path)
+    if found is None or (found["place"] and not _GOOGLE_METHOD.search(path)):
+        return path
+    return f"{V1BETA}/models{path[found.end() :]}"
 
 
 def api_of(path: str, headers: Headers) -> Api:
     """The API in whose shape an error about ``path`` is told, a known path or not. ``headers`` are the client's, with
     names in lower case."""
     anthropic = is_anthropic(headers)
+    if _is_googles(path):
+        return "gemini"
     if (wrong := _misplaced(path, anthropic)) is not None:
         return wrong[0]
     if _BEDROCK.fullmatch(path) is not None:
@@ -59,9 +81,17 @@ def api_of(path: str, headers: Headers) -> Api:
     return "messages" if anthropic else "chat"
 
 
+def _is_googles(path: str) -> bool:
+    return path.startswith(V1BETA) or _GOOGLE_METHOD.search(path) is not None
+
+
 def advice(path: str, headers: Headers, origin: str) -> str | None:
     """Advice on the base URL of a client that asks for ``path``, a known one behind something that does not
     belong there; ``None`` for any other. ``origin`` is where the client reaches the gateway."""
+    if _is_googles(path):
+        base, behind, _ = path.partition("/models/")
+        base = base.removesuffix(V1BETA).removesuffix(V1) if behind else ""
+        return f"the client's base URL ends in {shown(base)}: set it to {origin}, without a path" if base else None
     wrong = _misplaced(path, is_anthropic(headers))
     if wrong is None:
         return None
@@ -75,7 +105,7 @@ def base_urls(path: str, origin: str) -> str:
     """The end of a sentence about an unknown ``path``: which base URLs there are; "" where it begins with one."""
     if path.startswith(V1 + "/"):
         return ""
-    return f"; the base URL is {origin}{V1} for OpenAI's clients, and {origin} for Anthropic's"
+    return f"; the base URL is {origin}{V1} for OpenAI's clients, and {origin} for Anthropic's and Google's"
 
 
 def is_anthropic(headers: Headers) -> bool:

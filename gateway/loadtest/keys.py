@@ -12,7 +12,7 @@ from gateway.loadtest.scenario import Scenario, shown
 from providers.catalog.providers import CATALOG
 
 GATEWAY_KEY: Final = "TRIGATE_API_KEY"  # the variable that clients of a gateway have their key in
-CREDENTIALS: Final = frozenset(("authorization", "x-api-key", "api-key", "x-trigate-key"))
+CREDENTIALS: Final = frozenset(("authorization", "x-api-key", "x-goog-api-key", "api-key", "x-trigate-key"))
 
 OWN_KEYS: Final[Mapping[str, str]] = MappingProxyType({
     str(urlsplit(row.base_url).hostname): row.key_env for row in CATALOG.values() if row.base_url and row.key_env

@@ -115,6 +115,8 @@ def _native_thinking(api: Api) -> object:
         case "responses":
             summary = [{"type": "summary_text", "text": words.THINKING}]
             return {"type": "reasoning", "id": new_id("rs_"), "summary": summary, "encrypted_content": "bW9jaw=="}
+        case "gemini":
+            return {"part": "thought", "signature": "bW9jay1zaWduYXR1cmU="}
         case _:
             return {"field": "reasoning_content"}
 

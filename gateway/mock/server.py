@@ -1,18 +1,17 @@
-"""The stand-in provider as an ASGI app: all three APIs, answers at a settable pace, and a model for each fault."""
+"""The stand-in provider as an ASGI app: all APIs, answers at a settable pace, and a model for each fault."""
 
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
+import attrs
 import msgspec
 import trio
 from quart import request
 from quart_trio import QuartTrio
 
-from gateway.endpoints.inference import ROUTES
 from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS
-from gateway.http.paths import V1
 from gateway.http.response import ChannelBody, Response
 from gateway.mock.faults import Fault, Piece, ScriptedAnswer
 from gateway.mock.models import fault_of, listed
@@ -26,6 +25,7 @@ from providers.apis import CODECS
 from providers.neutral.codec import Codec, Reply
 from providers.neutral.fields import expect
 from providers.neutral.seal import Issuer
+from providers.neutral.wire_api import RequestPath
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, ReasoningDelta, TextDelta, ToolCallDelta
 from streams.fold import fold
@@ -50,11 +50,13 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) 
         ]
         return Response(200, JSON_HEADERS, msgspec.json.encode({"object": "list", "data": data}))
 
-    def view(codec: Codec) -> Callable[..., Awaitable[Response]]:
-        async def answer(_base: str = "") -> Response:
+    def view(codec: Codec, route: RequestPath) -> Callable[..., Awaitable[Response]]:
+        async def answer(_base: str = "", model: str | None = None) -> Response:
             try:
                 body = await read_body()
                 call = codec.read_request(expect(_decode(body), dict, "the request body"))
+                if model is not None:
+                    call = attrs.evolve(call, model=model, stream=bool(route.streamed))
                 fault, number = _fault(call.model, codec.api, failures)
                 if (refusal := fault.refusals.get(codec.api)) is not None:
                     return _error(codec, refusal, fault.body)
@@ -68,11 +70,15 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) 
         return answer
 
     add_view(app, "/v1/models", "models", models, ["GET"])
-    for path, api in ROUTES.items():
-        answer = view(CODECS[api])
-        add_view(app, path, api, answer, ["POST"])
-        elsewhere = "/<path:_base>" + path.removeprefix(V1)  # /v1beta/openai/chat/completions, as Google has it
-        add_view(app, elsewhere, f"{api} elsewhere", answer, ["POST"])
+    for codec in CODECS.values():
+        for route in codec.wire.routes():
+            if route.operation != "answer":
+                continue
+            answer, path = view(codec, route), route.path.replace("{model}", "<path:model>")
+            add_view(app, path, route.path, answer, ["POST"])
+            if route.path.startswith(codec.wire.root):  # /v1beta/openai/chat/completions, as Google has it
+                elsewhere = "/<path:_base>" + path.removeprefix(codec.wire.root)
+                add_view(app, elsewhere, f"{route.path} elsewhere", answer, ["POST"])
     return app
 
 

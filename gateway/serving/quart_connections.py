@@ -19,6 +19,7 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 
 from gateway.http.paths import canonical
+from gateway.http.query_key import may_hold_key, moved
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, Truncated, WriteNow
 from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, WRITE_NOW, OnLeaving
@@ -58,6 +59,8 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
         if (answer := routes.by_path.get(path)) is None:
             self.scope["path"] = path = canonical(_origin_path(path))
             answer = routes.by_path.get(path) or routes.around(path)
+            if may_hold_key(path, query := self.scope["query_string"]):
+                self.scope["query_string"], self.scope["headers"] = moved(query, self.scope["headers"])
         named, door = dict(self.scope["headers"]), cast("Door", self.app.extensions[DOOR])
         published: RequestScope | None = None
         try:

@@ -31,7 +31,9 @@ HELD: Final = 64 * 2**20
 QUEUED: Final = 256
 
 _TOLD = frozenset(("anthropic-version", "anthropic-beta", "openai-beta"))
-_CREDENTIALS = frozenset(("authorization", "x-api-key", "api-key", "x-trigate-key", "cookie", "x-amz-security-token"))
+_CREDENTIALS = frozenset(
+    ("authorization", "x-api-key", "x-goog-api-key", "api-key", "x-trigate-key", "cookie", "x-amz-security-token")
+)
 
 
 @attrs.define

@@ -248,5 +248,45 @@ RESPONSES: Final[Mapping[str, MakeStream]] = {
     "events of an unknown type": lambda n: _response(*[{"type": "response.new", "more": [LINE]}] * n),
 }  # fmt: skip
 
-STREAMS: Final[Mapping[str, Mapping[str, MakeStream]]] = {"chat": CHAT, "messages": MESSAGES, "responses": RESPONSES}
+# Gemini
+
+
+def _gemini(*parts: Any, **members: Any) -> list[StreamEvent]:
+    chunks = [{"candidates": [{"content": {"role": "model", "parts": said}, **members}]} for said in parts]
+    end = {"candidates": [{"finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 1, "totalTokenCount": 2}}
+    return [("", chunk) for chunk in (*chunks, end)]
+
+
+def _gemini_call(i: int) -> dict[str, Any]:
+    return {"functionCall": {"id": f"c{i}", "name": "f", "args": {"a": LINE}}}
+
+
+def _web(i: int) -> dict[str, Any]:
+    return {"web": {"uri": f"https://e.org/{i}", "title": "a"}}
+
+
+GEMINI: Final[Mapping[str, MakeStream]] = {
+    "text": lambda n: _gemini(*[[{"text": LINE}]] * n),
+    "text of a few characters": lambda n: _gemini(*[[{"text": "a"}]] * n),
+    "parts in one event": lambda n: _gemini([{"text": "a"}] * n),
+    "thoughts": lambda n: _gemini(*[[{"text": LINE, "thought": True}]] * n),
+    "thoughts and text by turns": lambda n: _gemini(*[[{"text": "a", "thought": True}, {"text": "b"}]] * n),
+    "signed thoughts": lambda n: _gemini(*[[{"text": "a", "thought": True, "thoughtSignature": "c2ln"}]] * n),
+    "signed texts": lambda n: _gemini(*[[{"text": "a", "thoughtSignature": "c2ln"}]] * n),
+    "signatures alone": lambda n: _gemini(*[[{"text": "", "thoughtSignature": "c2ln"}]] * n),
+    "calls": lambda n: _gemini(*[[_gemini_call(i)] for i in range(n)]),
+    "calls in one event": lambda n: _gemini([_gemini_call(i) for i in range(n)]),
+    "calls of one id": lambda n: _gemini(*[[_gemini_call(0)]] * n),
+    "calls without ids": lambda n: _gemini(*[[{"functionCall": {"name": "f"}}]] * n),
+    "parts of the provider's own tools": lambda n: _gemini(*[[{"executableCode": {"code": LINE}}]] * n),
+    "parts of an unknown kind": lambda n: _gemini(*[[{"new": {"a": LINE}}]] * n),
+    "citations in one event": lambda n: _gemini(
+        [{"text": "a"}], groundingMetadata={"groundingChunks": [_web(i) for i in range(n)]}
+    ),
+    "usage in each event": lambda n: [("", {"usageMetadata": {"promptTokenCount": 1}})] * n + _gemini([{"text": "a"}]),
+}
+
+STREAMS: Final[Mapping[str, Mapping[str, MakeStream]]] = {
+    "chat": CHAT, "messages": MESSAGES, "responses": RESPONSES, "gemini": GEMINI,
+}  # fmt: skip
 """By API and by what grows."""

@@ -11,7 +11,6 @@ from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from streams.events import ErrorInfo
-from streams.sse import SSE
 from tests.support.upstreams import Script, ToolCall, render
 
 KEY = "sk-very-secret"
@@ -43,7 +42,10 @@ def reply_for(api: str) -> Reply:
     body: dict[str, Any] = {"model": "asked", **asked, "stream": True}
     if api == "messages":
         body["max_tokens"] = 100
-    return Reply(CODECS[api].read_request(body), Issuer("openai", "account"), 1700000000)
+    if api == "gemini":
+        body = {"contents": "hi", "generationConfig": {"thinkingConfig": {"includeThoughts": True}}}
+    request = attrs.evolve(CODECS[api].read_request(body), model="asked", stream=True)
+    return Reply(request, Issuer("openai", "account"), 1700000000)
 
 
 def told(failed: ErrorInfo) -> ErrorInfo:
@@ -59,8 +61,12 @@ def byte_lane(api: str, limit: int = 2**20) -> Passthrough:
 
 
 def hub_lane(source: str, client: str, limit: int = 2**20) -> Translation:
-    return Translation(CODECS[source], CODECS[client].writer(reply_for(client)), SSE, told, limit)
+    return Translation(
+        CODECS[source], CODECS[client].writer(reply_for(client)), CODECS[client].wire.framing, told, limit
+    )
 
 
 def whole_lane(source: str, client: str, limit: int = 2**20) -> WholeAnswerTranslation:
-    return WholeAnswerTranslation(CODECS[source], CODECS[client].writer(reply_for(client)), SSE, told, limit)
+    return WholeAnswerTranslation(
+        CODECS[source], CODECS[client].writer(reply_for(client)), CODECS[client].wire.framing, told, limit
+    )

@@ -1,4 +1,4 @@
-"""Fake providers: what a provider would say, scripted once and rendered by hand in each of the three APIs.
+"""Fake providers: what a provider would say, scripted once and rendered by hand in each of the APIs.
 
 Written from the APIs' published references and from recorded traffic, and on purpose without any code of the gateway's.
 """
@@ -7,6 +7,7 @@ import contextlib
 import http.server
 import json
 import queue
+import re
 import socket
 import ssl
 import struct
@@ -25,6 +26,7 @@ PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses"
 STOP_WORDS: Mapping[str, Mapping[Stop, str]] = {
     "chat": {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "content_filter": "content_filter"},
     "messages": {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"},
+    "gemini": {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "content_filter": "SAFETY"},
     "responses": {
         "stop": "completed",
         "length": "max_output_tokens",
@@ -323,8 +325,60 @@ def _content(say: Any, at: Mapping[str, Any], part: Mapping[str, Any]) -> Iterat
     yield say("content_part.done", **at, content_index=0, part=part)
 
 
-ANSWERS = {"chat": chat_answer, "messages": messages_answer, "responses": responses_answer}
-STREAMS = {"chat": chat_stream, "messages": messages_stream, "responses": responses_stream}
+# Gemini
+
+
+def gemini_usage(tokens: Tokens) -> dict[str, Any]:
+    counts = {
+        "promptTokenCount": tokens.prompt, "candidatesTokenCount": tokens.output - tokens.reasoning,
+        "totalTokenCount": tokens.prompt + tokens.output,
+    }  # fmt: skip
+    more = {"cachedContentTokenCount": tokens.cache_read, "thoughtsTokenCount": tokens.reasoning}
+    return counts | {name: count for name, count in more.items() if count}
+
+
+def gemini_parts(script: Script) -> Iterator[dict[str, Any]]:
+    """The parts of an answer; its seal is the signature of the first call, or of the text."""
+    sealed = {"thoughtSignature": script.seal} if script.seal else {}
+    if script.thinking:
+        yield {"text": script.thinking, "thought": True}
+    if script.text:
+        yield {"text": script.text, **({} if script.calls else sealed)}
+    for i, call in enumerate(script.calls):
+        said = {"id": call.id, "name": call.name, "args": json.loads(call.arguments)}
+        yield {"functionCall": said, **({} if i else sealed)}
+
+
+def gemini_chunk(parts: list[dict[str, Any]], model: str, **candidate: Any) -> dict[str, Any]:
+    content = {"content": {"parts": parts, "role": "model"}, **candidate, "index": 0}
+    return {"candidates": [content], "modelVersion": model, "responseId": "up1"}
+
+
+def gemini_answer(script: Script, model: str) -> dict[str, Any]:
+    finish = STOP_WORDS["gemini"][script.stop]
+    whole = gemini_chunk(list(gemini_parts(script)), model, finishReason=finish)
+    return whole | {"usageMetadata": gemini_usage(script.tokens)}
+
+
+def gemini_stream(script: Script, request: Mapping[str, Any]) -> Iterator[bytes]:
+    model = request.get("model", "up")
+    for part in gemini_parts(script):
+        texts = pieces(part["text"]) if "text" in part else [None]
+        for i, text in enumerate(texts):
+            last = i == len(texts) - 1
+            said = {**part, "text": text} if text is not None else part
+            sent = said if last else {name: said[name] for name in said if name != "thoughtSignature"}
+            yield _gemini_event(gemini_chunk([sent], model))
+    end = gemini_chunk([{"text": ""}], model, finishReason=STOP_WORDS["gemini"][script.stop])
+    yield _gemini_event(end | {"usageMetadata": gemini_usage(script.tokens)})
+
+
+def _gemini_event(value: Any) -> bytes:
+    return f"data: {json.dumps(value)}\r\n\r\n".encode()
+
+
+ANSWERS = {"chat": chat_answer, "messages": messages_answer, "responses": responses_answer, "gemini": gemini_answer}
+STREAMS = {"chat": chat_stream, "messages": messages_stream, "responses": responses_stream, "gemini": gemini_stream}
 
 
 def render(script: Script, api: str, request: Mapping[str, Any]) -> Raw:
@@ -336,8 +390,11 @@ def render(script: Script, api: str, request: Mapping[str, Any]) -> Raw:
     return Raw(200, (("content-type", "application/json"), ("x-request-id", "req_up1")), (body,))
 
 
+_GEMINI = re.compile(r".*/models/(.+):(generateContent|streamGenerateContent)")
+
+
 class Upstream:
-    """A provider of all three APIs, told apart by path. Each request takes the next answer of ``script``."""
+    """A provider of all APIs, told apart by path. Each request takes the next answer of ``script``."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -365,6 +422,8 @@ class Upstream:
         answer = self.take(seen)
         if isinstance(answer, Raw):
             return answer
+        if (found := _GEMINI.fullmatch(seen.path)) is not None:
+            return render(answer, "gemini", {"model": found[1], "stream": found[2] == "streamGenerateContent"})
         api = next((api for api, path in PATHS.items() if path == seen.path), None)
         return render(answer, api, seen.json) if api else Raw(404, (), (f"no such path: {seen.path}".encode(),))
 

@@ -25,6 +25,17 @@ ANTHROPIC = (("anthropic-version", "2023-06-01"),)
         ("/models", "/v1/models"),
         ("/v1/v1/models/anthropic/claude", "/v1/models/anthropic/claude"),
         ("/conversations/conv_1", "/v1/conversations/conv_1"),
+        ("/v1beta/models/m:generateContent", "/v1beta/models/m:generateContent"),
+        ("/v1beta/v1beta/models/a/b:1:countTokens", "/v1beta/models/a/b:1:countTokens"),
+        ("/v1/v1beta/models/m:generateContent", "/v1beta/models/m:generateContent"),
+        ("/v1beta/models", "/v1beta/models"),
+        ("/v1/models/m:streamGenerateContent", "/v1/models/m:streamGenerateContent"),
+        (
+            "/v1beta1/projects/p/locations/eu/publishers/google/models/m:streamGenerateContent",
+            "/v1beta/models/m:streamGenerateContent",
+        ),
+        ("/v1/publishers/google/models/m:generateContent", "/v1beta/models/m:generateContent"),
+        ("/v1/publishers/anthropic/models/m:rawPredict", "/v1/publishers/anthropic/models/m:rawPredict"),
         ("/v1/models/v1/models", "/v1/models/v1/models"),  # a model's name is not looked into
         ("/", "/"),
         ("/v1", "/v1"),
@@ -61,6 +72,13 @@ def test_the_route_that_a_path_means(path, route):
 def test_a_known_path_in_the_wrong_place_names_the_base_url(path, headers, api, base, right):
     assert api_of(path, headers) == api
     assert advice(path, headers, ORIGIN) == f"the client's base URL ends in {base}: set it to {right}"
+
+
+def test_a_path_of_googles_is_told_of_in_its_shape():
+    path = "/google/v1beta/models/m:generateContent"
+    assert api_of(path, ()) == api_of("/v1beta/files", ()) == "gemini"
+    assert advice(path, (), ORIGIN) == f"the client's base URL ends in /google: set it to {ORIGIN}, without a path"
+    assert advice("/v1beta/files", (), ORIGIN) is None
 
 
 def test_the_path_of_azures_sdk_is_told_the_class_to_use():

@@ -15,6 +15,7 @@ from gateway.streaming.whole import read_whole
 from providers.apis import CODECS
 from providers.neutral.bounds import PARTS
 from streams.errors import GatewayError
+from streams.fold import fold
 from streams.framing import EventUnfolds
 from streams.sse import SSE
 from streams.structure import ELEMENTS
@@ -132,11 +133,12 @@ LONG = {
     "chat": {"choices": [{"message": {"content": [{"type": "text", "text": "a"}] * (PARTS + 1)}}]},
     "messages": {"type": "message", "content": [{"type": "text", "text": "a"}] * (PARTS + 1)},
     "responses": {"object": "response", "output": [{"type": "message", "content": []}] * (PARTS + 1)},
+    "gemini": {"candidates": [{"content": {"parts": [{"text": "a"}] * (PARTS + 1)}, "finishReason": "STOP"}]},
 }
 
 
 @pytest.mark.parametrize("api", CODECS)
 def test_an_answer_of_too_many_parts_is_a_failure(api):
     with pytest.raises(GatewayError, match=r"the provider sent too many .* in one answer") as caught:
-        CODECS[api].read_answer(msgspec.json.encode(LONG[api]))
+        fold(CODECS[api].read_answer(msgspec.json.encode(LONG[api])))
     assert caught.value.failed.status == 502
