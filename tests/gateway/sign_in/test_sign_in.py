@@ -67,10 +67,10 @@ class Gateway:
     service: Service
     lifecycle: Lifecycle
 
-    def ask(self, model: str = "m", **headers: str) -> tuple[int, bytes]:
+    def ask(self, model: str = "m", stream: bool = False, **headers: str) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         with contextlib.closing(connection):
-            body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+            body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "Hi"}]}
             connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
             response = connection.getresponse()
             return response.status, response.read()
@@ -100,12 +100,14 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def gateway(clouds: Clouds, sign_in: Any, provider: str = "mine/x", end: str = "/v1", **more: Any) -> Iterator[Gateway]:
+def gateway(
+    clouds: Clouds, sign_in: Any, provider: str = "mine/x", end: str = "/v1", record: Path | None = None, **more: Any
+) -> Iterator[Gateway]:
     """A gateway on a thread, whose model ``m`` signs in so."""
     entry = {"model": provider, "name": "m", "base_url": clouds.url + end, "speaks": ["chat"], "sign_in": sign_in}
     settings = from_mapping(config([entry, *more.pop("others", ())], 1, state_storage={"type": "none"}, **more))
     lifecycle, listener, ready = Lifecycle(), bind("127.0.0.1", 0), threading.Event()
-    service = open_service(settings, lifecycle, None, False)
+    service = open_service(settings, lifecycle, None, False, record)
     trios: list[trio.lowlevel.TrioToken] = []
 
     async def run() -> None:
@@ -328,6 +330,34 @@ def test_entra_is_asked_over_tls(sign_in, prepare, clouds, monkeypatch, tmp_path
             assert asked.burst(3) == [200] * 3, caplog.text
         assert entra.asked.count("/the-tenant/oauth2/v2.0/token") == 1
     assert "the-secret-of-the-application" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["AWS, a container", "Google, a service account", "Azure, App Service"])
+def test_what_was_fetched_is_in_no_recording_and_on_no_page(name, clouds, monkeypatch, tmp_path, caplog):
+    """Also where a provider repeats it, in a stream's error or in a good answer's header."""
+    case, folder = CASES[name], tmp_path / "recorded"
+    case.prepare(monkeypatch, clouds, tmp_path)
+    with gateway(clouds, case.sign_in, record=folder) as asked:
+        assert asked.ask(stream=True)[0] == 200
+        clouds.revoked.update(clouds.given)
+        asked.rest()
+        assert asked.ask(stream=True)[0] == 200
+        clouds.refuses_all = True
+        asked.rest()
+        said = asked.ask(stream=True)[1]
+        connection = http.client.HTTPConnection("127.0.0.1", asked.port, timeout=PATIENCE)
+        connection.request("GET", "/ui/events")
+        response = connection.getresponse()
+        said += b"".join(response.read1() for _ in range(2))
+        connection.close()
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    assert len(files) > 6
+    hidden = [*clouds.given, *(secret for secret, _ in clouds.secrets.values())]
+    assert len(hidden) >= 3
+    for secret in hidden:
+        assert secret.encode() not in said
+        assert secret not in caplog.text
+        assert [file.name for file in files if secret.encode() in file.read_bytes()] == []
 
 
 def test_what_has_ended_is_fetched_before_a_request_goes_out(clouds, monkeypatch, tmp_path):
