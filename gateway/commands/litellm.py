@@ -162,11 +162,11 @@ _ROWS: Final = (
      "assistants_config assistant_settings vector_store_registry vector_stores search_tools prompts agent_list "
      "batch_settings realtime_settings"),
     (Group.NAMES, "write an entry for each provider: PROVIDER/*", "infer_model_from_keys"),
-    (Group.NAMES, "signing in to Azure is not here: give an API key", "tenant_id client_id client_secret "
+    (Group.NAMES, "write `sign_in: {type: azure, …}` in its entry", "tenant_id client_id client_secret "
      "azure_ad_token azure_username azure_password"),
-    (Group.NAMES, "requests for its models are not signed here", "aws_access_key_id aws_secret_access_key "
-     "aws_session_token aws_region_name aws_profile_name aws_role_name aws_session_name vertex_project vertex_location "
-     "vertex_credentials"),
+    (Group.NAMES, "write `sign_in: {type: aws, …}` in its entry", "aws_access_key_id aws_secret_access_key "
+     "aws_session_token aws_region_name aws_profile_name aws_role_name aws_session_name"),
+    (Group.NAMES, "write `sign_in: google` in its entry", "vertex_project vertex_location vertex_credentials"),
     (Group.PROTECTION, "write it as a target with `when: [context_too_long]`", "context_window_fallback_dict"),
     (Group.PROTECTION, _RETRIES, "retry_policy model_group_retry_policy"),
     (Group.PROTECTION, "it is no whole number, which `ratelimits` need", "rpm tpm max_parallel_requests"),

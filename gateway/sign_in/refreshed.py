@@ -27,7 +27,7 @@ THREADS: Final = 2
 """Fetches that may be under way though nobody waits any longer: they end when the vendor's library gives up."""
 LONGEST: Final = 500  # characters of a library's words in the log
 
-Standing: TypeAlias = Literal["good", "due", "ended"]
+Validity: TypeAlias = Literal["good", "due", "ended"]
 
 
 @attrs.frozen
@@ -37,7 +37,7 @@ class Fetched:
     credential: Credential = attrs.field(repr=False)
     until: float | None = None
 
-    def standing(self, now: float) -> Standing:
+    def validity(self, now: float) -> Validity:
         """``due``: it holds, and is to be renewed."""
         if self.until is None or now < self.until - EARLY:
             return "good"
@@ -69,10 +69,10 @@ class RefreshedCredential:
     async def credential(self) -> Credential:
         """As ``CredentialSource`` says. One that still holds is given at once, also while it is being renewed."""
         held, now = self._held, self.clock()
-        standing: Standing = "ended" if held is None else held.standing(now)
-        if held is None or standing == "ended":
+        validity: Validity = "ended" if held is None else held.validity(now)
+        if held is None or validity == "ended":
             return await self._fetched()
-        if standing == "due" and self._running is None and now >= self._ended_at + REST:
+        if validity == "due" and self._running is None and now >= self._ended_at + REST:
             self._begin()
         return held.credential
 
@@ -121,7 +121,7 @@ class RefreshedCredential:
             done.set()
 
     def _fail(self, words: str) -> None:
-        still = self._held is not None and self._held.standing(self.clock()) != "ended"
+        still = self._held is not None and self._held.validity(self.clock()) != "ended"
         log.warning(
             "%s: signing in failed%s: %s",
             self.sign_in.account.strip(),
