@@ -118,6 +118,8 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("grok-4.[6-9]*", {"efforts": ("low", "medium", "high", "xhigh")}),
     # Bedrock's ids name the family, whatever prefix of a region or a profile is in front
     ("claude-*", {"bedrock_family": "claude"}),
+    *((pattern, {"bedrock_family": "claude3"})
+      for pattern in ("claude-3-opus*", "claude-3-sonnet*", "claude-3-haiku*", "claude-3-5-sonnet-20240620*")),
     ("*amazon.nova-*", {"bedrock_family": "nova"}),
     ("*amazon.nova-2*", {"bedrock_family": "nova2", "efforts": ("low", "medium", "high")}),
     ("*mistral.*", {"bedrock_family": "mistral"}),

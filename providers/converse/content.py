@@ -67,7 +67,7 @@ def read_blocks(value: Any, at: str, known: Mapping[str, _ReadBlock], drops: Dro
             elif (read := known.get(kind)) is not None:
                 parts.extend(read(inner, place, drops))
             else:  # what is not known yet: whole, for its own API
-                parts.append(NativePart("converse", kind, item, join(place, kind)))
+                parts.append(NativePart("converse", kind, {kind: inner}, join(place, kind)))
     return parts
 
 

@@ -36,11 +36,20 @@ _NOVA: Final = Family(
     result_status=True,
 )
 
+_CLAUDE: Final = Family(
+    effort="thinking",
+    top_k=("top_k",),
+    choices=("any", "tool"),
+    cached=("tools", "system", "messages"),
+    result_status=True,
+    structured_output=True,
+    strict_tools=True,
+    stop_string=True,
+)
+
 FAMILIES: Final[Mapping[str, Family]] = {
-    "claude": Family(
-        "thinking", ("top_k",), ("any", "tool"), ("tools", "system", "messages"), result_status=True,
-        structured_output=True, strict_tools=True, stop_string=True,
-    ),
+    "claude": _CLAUDE,
+    "claude3": attrs.evolve(_CLAUDE, effort="", cached=()),  # those that neither think nor cache
     "nova": _NOVA,
     "nova2": attrs.evolve(_NOVA, effort="reasoningConfig", strict_tools=True),
     "mistral": Family(choices=("any",)),
@@ -49,4 +58,4 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "zai": Family(structured_output=True),
     "minimax": Family(structured_output=True),
     "other": Family(),
-}  # fmt: skip
+}

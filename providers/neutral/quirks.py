@@ -83,7 +83,9 @@ class Quirks:
     cache_breakpoints: bool = False
     """Chat and Responses: the model takes ``prompt_cache_breakpoint`` on content parts (GPT-5.6 and later)."""
 
-    bedrock_family: Literal["claude", "nova", "nova2", "mistral", "openai", "qwen", "zai", "minimax", "other"] = "other"
+    bedrock_family: Literal[
+        "claude", "claude3", "nova", "nova2", "mistral", "openai", "qwen", "zai", "minimax", "other"
+    ] = "other"
     """Converse: whose model it is, which decides what it takes beside messages (``providers/converse/families.py``):
     forced tools, cache points, how reasoning is asked for. A name that does not say it, such as that of an inference
     profile, needs this."""

@@ -253,13 +253,16 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def reading_of(numbers: Numbers, begun: Any) -> BlockReading | None:
-    """The reading of a block whose start says ``begun``, ``None`` where that is nothing."""
-    for kind, item in begun.items() if isinstance(begun, dict) else ():
-        if isinstance(item, dict):
-            own = kind == "toolUse" and item.get("type") != SERVER_TOOL
-            return CallReading(numbers, item) if own else NativeReading(numbers, kind, item)
-    return None
+def begun(start: Any) -> tuple[str, Mapping[str, Any]] | None:
+    """The kind of a block and what its start says of it, ``None`` where that is nothing."""
+    found = start.items() if isinstance(start, dict) else ()
+    return next(((kind, item) for kind, item in found if isinstance(item, dict)), None)
+
+
+def reading_of(numbers: Numbers, kind: str, item: Mapping[str, Any]) -> CallReading | NativeReading:
+    """The reading of a block that begins so. A call has its number from then on."""
+    own = kind == "toolUse" and item.get("type") != SERVER_TOOL
+    return CallReading(numbers, item) if own else NativeReading(numbers, kind, item)
 
 
 def reading_by(numbers: Numbers, delta: Mapping[str, Any]) -> BlockReading | None:

@@ -9,6 +9,7 @@ from providers.converse.reading.blocks import (
     Numbers,
     ReasoningReading,
     TextReading,
+    begun,
     reading_by,
     reading_of,
 )
@@ -28,10 +29,11 @@ class ContentReading:
 
     def start(self, value: Mapping[str, Any]) -> Sequence[Event]:
         """``contentBlockStart``."""
-        if (block := reading_of(self.numbers, value.get("start"))) is None:
+        if (found := begun(value.get("start"))) is None:
             return ()
         index = _index(value)
         events = [*self._finish(index), *self._words_end()]
+        block = reading_of(self.numbers, *found)
         self._keep(index, block)
         if isinstance(block, CallReading):
             events += [*self.numbers.rest_ends(), *block.begin]

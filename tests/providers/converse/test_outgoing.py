@@ -413,6 +413,7 @@ def test_models_that_do_not_cache_get_no_marks():
     body, dropped = write(request, LLAMA)
     assert "cachePoint" not in json.dumps(body)
     assert dropped == ("system.cache_control", "messages[].content[].cache_control")
+    assert write(request, "anthropic.claude-3-haiku-20240307-v1:0")[1] == dropped  # pensarai/apex#943
     tool = attrs.evolve(WEATHER, marks=MARK)
     assert write(chat(tools=(tool,)), NOVA)[1] == ("tools[].cache_control",)
     assert "cachePoint" in json.dumps(write(request, NOVA)[0])
