@@ -39,7 +39,7 @@ LINES: Mapping[str, str] = {
 }
 """What an entry needs beside its key, and why."""
 
-SHARED_KEYS = {"GITHUB_TOKEN"}
+SHARED_KEYS = {"GITHUB_TOKEN", "HF_TOKEN"}
 """Variables that are mostly set for something else: their providers are written as a comment."""
 
 
@@ -50,7 +50,7 @@ def run(path: Path | None, yes: bool, force: bool) -> int:
         click.echo(f"{path} is there already: --force overwrites it, another name as FILE leaves it", err=True)
         return 1
     found = [row for row in CATALOG.values() if row.key_env and os.environ.get(row.key_env)]
-    usable = [row for row in found if row.base_url is not None and row.key_env not in SHARED_KEYS]
+    usable = [row for row in found if _is_complete(row) and row.key_env not in SHARED_KEYS]
     models = [row for row in usable if start_of(row) is not None]
     default, keyed, here = models[0] if models else None, False, local(os.environ)
     if not yes and sys.stdin.isatty():
@@ -64,6 +64,11 @@ def run(path: Path | None, yes: bool, force: bool) -> int:
         return 1
     _report(path, usable, keyed, here)
     return 0
+
+
+def _is_complete(row: Provider) -> bool:
+    """True if it has an address that is the same for all."""
+    return row.base_url is not None and not row.lacking(None)
 
 
 def start_of(row: Provider) -> Start | None:
@@ -203,7 +208,8 @@ def _pulled(here: Local, is_default: bool) -> str:
 
 def _commented(row: Provider) -> str:
     """An entry that is to be filled in or wanted first."""
-    missing = "" if row.base_url else f"\n  #   base_url: {row.address or 'https://…'}   # yours"
+    lacking = "".join(f"\n  #   {name}: …   # yours" for name in row.lacking(None))
+    missing = lacking if row.base_url else f"\n  #   base_url: {row.address or 'https://…'}   # yours"
     return f"  # - model: {row.id}/MODEL{missing}\n  #   access_key: ${row.key_env}\n\n"
 
 

@@ -63,6 +63,8 @@ _SEALING_KEY: Sequence[Shape] = (_text(r"\s*[0-9A-Za-z+/_-]{43}=\s*"), VARIABLE,
 
 _API: Shape = {"enum": list(APIS)}
 
+_HEADER: Shape = {"anyOf": [_text(_NAME), VARIABLE]}
+
 SHAPES: Mapping[Any, Shape] = {
     Any: {},
     str: {"type": "string"},
@@ -84,7 +86,7 @@ SHAPES: Mapping[Any, Shape] = {
             VARIABLE,
         ]
     },
-    kinds.HeaderName: {"anyOf": [_text(_NAME), VARIABLE]},
+    kinds.HeaderName: _HEADER,
     kinds.ProbePath: {"anyOf": [_text(r"/[!-~]*"), VARIABLE]},
     kinds.Reason: {"anyOf": [{"enum": list(kinds.REASONS)}, VARIABLE]},
     kinds.Duration: {"anyOf": [_number(0), _text(rf"{_AMOUNT}\s*(?:[mM]?[sS]|[mMhHdD])?"), VARIABLE]},
@@ -105,6 +107,8 @@ SHAPES: Mapping[Any, Shape] = {
             VARIABLE,
         ]
     },
+    kinds.UrlPath: {"anyOf": [_text(kinds.URL_PATH.pattern), VARIABLE]},
+    kinds.KeyHeader: _HEADER,
     kinds.AddressPart: {"anyOf": [_text(kinds.ADDRESS_PART.pattern), VARIABLE]},
     kinds.Secret: {"anyOf": [_text(r"\s*[\t\x20-\x7e]*\s*"), VARIABLE, FILE]},
     kinds.Digest: {"anyOf": [_text(r"\s*[0-9a-fA-F]{64}\s*"), VARIABLE, FILE]},
@@ -137,6 +141,14 @@ SHAPES: Mapping[Any, Shape] = {
             {"type": "array", "items": _API, "minItems": 1},
             {"type": "object", "propertyNames": _API, "additionalProperties": _API},
         ]
+    },
+    dict[kinds.SpokenApi, kinds.UrlPath]: {
+        "type": "object",
+        "propertyNames": _API,
+        "additionalProperties": {"anyOf": [_text(kinds.URL_PATH.pattern), VARIABLE]},
+    },
+    kinds.KeyHeader | dict[kinds.SpokenApi, kinds.KeyHeader] | None: {
+        "anyOf": [_text(_NAME), VARIABLE, {"type": "object", "propertyNames": _API, "additionalProperties": _HEADER}]
     },
     kinds.QuirkChanges: {"$ref": "#/$defs/Quirks"},
 }

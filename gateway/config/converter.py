@@ -18,12 +18,14 @@ from gateway.config.kinds import (
     Digest,
     Dollars,
     HeaderName,
+    KeyHeader,
     QuirkChanges,
     SealingKeys,
     Secret,
     Speaking,
     SpokenApi,
     Url,
+    UrlPath,
     Wait,
 )
 from gateway.config.schema import (
@@ -141,7 +143,7 @@ def _hedge_after(value: Any, _: Any) -> Any:
         raise Wrong(wrong.found, "this must be a duration above 0, such as 2s, or p95") from wrong
 
 
-_TEXTUAL = (str, AddressPart, Secret, Digest, Dollars, SealingKeys, Url, Wait | Literal["p95"])
+_TEXTUAL = (str, AddressPart, UrlPath, Secret, Digest, Dollars, SealingKeys, Url, Wait | Literal["p95"])
 
 
 def _price(value: Any, _: Any) -> Any:
@@ -151,6 +153,15 @@ def _price(value: Any, _: Any) -> Any:
         return converter.structure(value, RawPrice)
     expected = "this must be free, or a mapping such as {input: 1.25, output: 10}, in dollars for a million tokens"
     raise Wrong(describe(value), expected, nearest(value, ("free",)) if isinstance(value, str) else None)
+
+
+def _auth(value: Any, _: Any) -> Any:
+    """A header, or one for each API."""
+    if isinstance(value, dict):
+        return converter.structure(value, dict[SpokenApi, KeyHeader])
+    if value is None or isinstance(value, str):
+        return None if value is None else converter.structure(value, KeyHeader)
+    raise Wrong(describe(value), "this must be bearer, a header's name, or a mapping such as {messages: x-api-key}")
 
 
 _SIGN_INS: Final[dict[str, type]] = {"aws": RawAwsSignIn, "google": RawGoogleSignIn, "azure": RawAzureSignIn}
@@ -262,6 +273,7 @@ for _kind, _hook in {
     SigningIn | None: _sign_in,
     _OfOneType: _of_one_type,
     Literal[0] | RawQueue | None: _queue,
+    KeyHeader | dict[SpokenApi, KeyHeader] | None: _auth,
 }.items():
     converter.register_structure_hook(_kind, _hook)
 

@@ -11,6 +11,7 @@ from gateway.config.document import Path
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.names import Names
+from gateway.config.own_providers import OwnProvider, id_of
 from gateway.config.prices import build_price
 from gateway.config.ratelimits import build_queue, build_ratelimits
 from gateway.config.schema import RawConfig, RawEntry
@@ -47,6 +48,7 @@ class EntryDefaults:
     timeouts: Timeouts
     retries: Retries | None
     circuit: CircuitSettings
+    providers: Mapping[str, OwnProvider] = attrs.field(factory=dict)
 
 
 def build_entries(raw: RawConfig, defaults: EntryDefaults, findings: Findings) -> Entries:
@@ -93,7 +95,9 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
             found = f"{describe(raw.model)} names no provider" if not slash else describe(raw.model)
             findings.wrong((*path, "model"), found, "write <provider>/<model id>, or <provider>/* for all its models")
         return None
-    provider = _provider(raw, path, prefix, findings)
+    own = defaults.providers.get(id_of(prefix))
+    raw = raw if own is None else own.of_entry(raw)
+    provider = _provider(raw, path, prefix, own, findings)
     if provider is None:
         return None
     if raw.default and model == "*":
@@ -138,10 +142,10 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
     )
 
 
-def _provider(raw: RawEntry, path: Path, prefix: str, findings: Findings) -> Provider | None:
-    """The catalogue's row for where it is asked, or for an unknown provider one that speaks like its
-    ``provider_interface``."""
-    provider = catalog.find(prefix)
+def _provider(raw: RawEntry, path: Path, prefix: str, own: OwnProvider | None, findings: Findings) -> Provider | None:
+    """The configuration's ``own`` row or the catalogue's for where it is asked, or for an unknown provider one that
+    speaks like its ``provider_interface``."""
+    provider = catalog.find(prefix) if own is None else own.row
     if provider is None or (provider.local and raw.provider_interface is not None):
         provider = _own_provider(raw, path, prefix, provider, findings)
     elif raw.provider_interface is not None:

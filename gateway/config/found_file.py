@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from gateway.config.document import Path
 from gateway.config.findings import Findings
+from gateway.config.own_providers import id_of
 from gateway.config.sign_ins import MODULES, is_of_vendor
 from gateway.config.urls import is_loopback
 from gateway.config.variables import Use
@@ -65,6 +66,7 @@ _HOSTS: Final[Mapping[str, str]] = {
 _HARMLESS: Final = frozenset(("type", "region"))
 """Keys of a sign-in that do not say who signs in."""
 
+_SIGNS_IN: Final = "a file that was only found in this folder signs in elsewhere, or as somebody else"
 _UNSENT: Final = ("client_keys", "ui_key")
 _DATABASE: Final = ("state_storage", "connection_string")
 
@@ -81,13 +83,22 @@ def check_found(
             found = f"{use.name} is {owner}, and a file that was only found in this folder sends it elsewhere"
             findings.wrong(use.path, found, advice)
     for place, entry in _entries(content):
-        if not _may_sign_in(entry):
-            found = "a file that was only found in this folder signs in elsewhere, or as somebody else"
-            findings.wrong((*place, "sign_in"), found, advice)
+        if not _may_sign_in(entry, content):
+            findings.wrong((*place, "sign_in"), _SIGNS_IN, advice)
+    for place in _signing_in(content):
+        findings.wrong(place, _SIGNS_IN, advice)
     folder = os.path.realpath(file.parent)
     for use in files:
         if not FilePath(os.path.realpath(use.name)).is_relative_to(folder):
             findings.wrong(use.path, "a file that was only found in this folder takes a secret from elsewhere", advice)
+
+
+def _signing_in(content: Mapping[str, Any]) -> Iterator[Path]:
+    """The providers that the file lets sign in."""
+    providers = content.get("providers")
+    for name, own in providers.items() if isinstance(providers, dict) else ():
+        if isinstance(own, dict) and own.get("sign_in") not in (None, "none"):
+            yield "providers", str(name), "sign_in"
 
 
 def _entries(content: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
@@ -99,14 +110,14 @@ def _entries(content: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, An
                 yield (key, i), item
 
 
-def _may_sign_in(entry: Mapping[str, Any]) -> bool:
+def _may_sign_in(entry: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
     """True if this machine's identity goes to its own cloud alone. One that the file describes may name files and
     servers of its author's."""
     given = entry.get("sign_in")
     if given in (None, "none"):
         return True
     described = set(given) - _HARMLESS if isinstance(given, dict) else set()
-    wanted, url = given.get("type") if isinstance(given, dict) else given, _url(entry)
+    wanted, url = given.get("type") if isinstance(given, dict) else given, _url(entry, content)
     vendors = (name for name in MODULES if name == wanted)
     return not described and url.scheme == "https" and any(is_of_vendor(name, url.hostname or "") for name in vendors)
 
@@ -126,7 +137,7 @@ def _may_have(whose: str, use: Use, content: Mapping[str, Any]) -> bool:
         return True
     if path[0] not in ("model_providers", "llm_providers"):
         return False
-    url = _url(_entry(content, path))
+    url = _url(_entry(content, path), content)
     host = (url.hostname or "").lower()
     return is_loopback(host) or (url.scheme == "https" and bool(whose) and _is_host_of(whose, host))
 
@@ -136,11 +147,19 @@ def _entry(content: Any, path: Path) -> Mapping[str, Any]:
     return entry if isinstance(entry, dict) else {}
 
 
-def _url(entry: Mapping[str, Any]) -> Any:
+def _described(content: Mapping[str, Any], id: str) -> Mapping[str, Any]:
+    """What the file says of a provider itself."""
+    providers = content.get("providers")
+    found = providers.items() if isinstance(providers, dict) else ()
+    return next((own for name, own in found if id_of(str(name)) == id and isinstance(own, dict)), {})
+
+
+def _url(entry: Mapping[str, Any], content: Mapping[str, Any]) -> Any:
     """Where an entry is asked; a URL without a host where that is not known."""
-    given = entry.get("base_url")
+    name = str(entry.get("model", "")).partition("/")[0]
+    given = entry.get("base_url") or _described(content, id_of(name)).get("base_url")
     if given is None:
-        row = catalog.find(str(entry.get("model", "")).partition("/")[0])
+        row = catalog.find(name)
         said = {name: value for name, value in entry.items() if isinstance(value, str)}
         given = (row.settled(said).base_url if row is not None else None) or ""
     try:

@@ -38,6 +38,8 @@ HeaderName = NewType("HeaderName", str)  # in lower case
 ProbePath = NewType("ProbePath", str)
 Reason = NewType("Reason", str)  # one of ``REASONS``
 Url = NewType("Url", str)
+UrlPath = NewType("UrlPath", str)
+KeyHeader = NewType("KeyHeader", str)  # of a header, in lower case, or ``bearer``
 AddressPart = NewType("AddressPart", str)  # such as a region
 Secret = NewType("Secret", str)  # text that no message may repeat
 Digest = NewType("Digest", str)  # SHA-256 in hexadecimal
@@ -339,6 +341,16 @@ def _address_part(value: Any, _: Any) -> str:
 ADDRESS_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
+def _url_path(value: Any, _: Any) -> str:
+    text = _text(value, _)
+    if not isinstance(value, Unresolved) and not URL_PATH.fullmatch(text):
+        raise Wrong(describe(value), "this must be a path such as /api/v1/messages")
+    return text
+
+
+URL_PATH = re.compile(r"/[!$-~]*")
+
+
 def _no_url(text: str) -> str:
     """The value that stands where a URL should, fit for a message. What a URL has before ``@``, or after ``?``, may be
     a credential in this, too."""
@@ -375,6 +387,8 @@ READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
     Size: _size,
     Url: _url,
     AddressPart: _address_part,
+    UrlPath: _url_path,
+    KeyHeader: _header_name,
     Secret: _secret,
     Digest: _digest,
     SealingKeys: _sealing_keys,

@@ -26,6 +26,7 @@ from gateway.config.findings import Findings
 from gateway.config.foreign import recognised
 from gateway.config.found_file import check_found
 from gateway.config.listening import build_listeners
+from gateway.config.own_providers import build_providers, check_used
 from gateway.config.prices import ADVICE, unpriced
 from gateway.config.ratelimits import build_root_limits
 from gateway.config.routes import build_aliases
@@ -249,7 +250,9 @@ def _config(raw: RawConfig, findings: Findings) -> tuple[Config, Entries]:
     _warn_of_overrides(raw.overrides, findings)
     retries = build_retries(raw.retries, common)
     circuit = changed_circuit(CircuitSettings(), raw.circuit or RawCircuit(), ("circuit",), findings)
-    entries = build_entries(raw, EntryDefaults(timeouts, retries, circuit), findings)
+    providers = build_providers(raw, findings)
+    entries = build_entries(raw, EntryDefaults(timeouts, retries, circuit, providers), findings)
+    check_used(providers, frozenset(entry.provider.id for entry in entries.made), findings)
     aliases = build_aliases(raw, retries, entries, findings)
     names = access_names(raw, entries, findings)
     client_keys = build_client_keys(raw, names, findings)

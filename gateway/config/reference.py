@@ -31,6 +31,7 @@ from gateway.config.schema import (
     RawOverrides,
     RawPreference,
     RawPrice,
+    RawProvider,
     RawQueue,
     RawRateLimits,
     RawRetries,
@@ -68,6 +69,10 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         ),
         "listeners": Key("Where to listen; see [below](#listeners).", "one on 127.0.0.1:12000"),
         "model_providers": Key("The models and how to reach them; see [below](#model_providers).", "required"),
+        "providers": Key(
+            "Providers that trigate does not know, and changes to those that it does; see [below](#providers).",
+            "none",
+        ),
         "llm_providers": Key("The older name of `model_providers`. Only one of the two may be given."),
         "model_aliases": Key(
             "Names of your own for models, and for several that stand in for one another; see [below](#model_aliases).",
@@ -349,6 +354,28 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "by the token: a server of your own, a plan.",
             "that of the [list of prices](costs.md#prices)",
         ),
+    },
+    RawProvider: {
+        "base_url": Key("Its address, as on an entry.", "the known one's; else each entry gives it"),
+        "provider_interface": Key(
+            "The known provider that it behaves like. With it nothing is left of a known provider of its own name.",
+            "`openai`'s Chat",
+        ),
+        "speaks": Key("The APIs that it is asked in, as [on an entry](#speaks).", "the known one's, else `[chat]`"),
+        "paths": Key(
+            "By API the whole path on its host, where that is not the usual one: `{messages: /anthropic/v1/messages}`. "
+            "`{model}` stands for the model's id.",
+        ),
+        "auth": Key(
+            "The header for its key: `bearer`, or the name of another; also by API: `{messages: x-api-key}`.",
+            "as the API has it",
+        ),
+        "sign_in": Key("As [on an entry](#sign_in), for entries that have neither their own nor a key.", "none"),
+        "headers": Key("Headers of all of its entries; an entry's own come first.", "none"),
+        "quirks": Key("What is different about its APIs; see [quirks](#quirks).", "the known one's"),
+        "families": Key("Shell patterns of the ids of its models, by which a bare name finds `NAME/*`.", "none"),
+        "models": Key("Ids that `GET /v1/models` lists of `NAME/*`, the most able first.", "none"),
+        "display_name": Key("What people call it.", "its name"),
     },
     RawAlias: {
         "target": Key("A `name`, a `provider/model id` or a bare model id of the list above."),

@@ -21,6 +21,7 @@ from gateway.config.kinds import (
     Duration,
     HeaderName,
     HostName,
+    KeyHeader,
     Mode,
     Natural,
     Network,
@@ -37,8 +38,10 @@ from gateway.config.kinds import (
     Share,
     Size,
     Speaking,
+    SpokenApi,
     Timestamp,
     Url,
+    UrlPath,
     Version,
     Wait,
     Weight,
@@ -272,6 +275,23 @@ class RawEntry:
 
 
 @attrs.frozen
+class RawProvider:
+    """A row of the catalogue: what is new in it, or all of it."""
+
+    base_url: Url | None = None
+    provider_interface: str | None = None
+    speaks: Speaking | None = None
+    paths: dict[SpokenApi, UrlPath] = attrs.field(factory=dict)
+    auth: KeyHeader | dict[SpokenApi, KeyHeader] | None = None
+    sign_in: SigningIn | None = None
+    headers: dict[str, Secret] = attrs.field(factory=dict)
+    quirks: QuirkChanges | None = None
+    families: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
+    display_name: str | None = None
+
+
+@attrs.frozen
 class RawRouteTarget:
     """An item of ``targets``, also of a name alone."""
 
@@ -436,6 +456,7 @@ class RawConfig:
     listeners: tuple[RawListener, ...] | RawLegacyListeners | None = None
     model_providers: tuple[RawEntry | None, ...] | None = None
     llm_providers: tuple[RawEntry | None, ...] | None = None
+    providers: dict[str, RawProvider] = attrs.field(factory=dict)
     model_aliases: dict[str, RawAlias] = attrs.field(factory=dict)
     retries: RawRetries | None = None
     circuit: RawCircuit | None = None

@@ -166,7 +166,7 @@ INSTEAD: Final = (
     Instead("set variables where trigate is started; `$NAME` stands for one", "environment_variables env environment",
             (ROOT, ENTRY)),
     # The root
-    Instead(_ONE_ENTRY, "providers models upstreams upstream backends backend llms deployments", (ROOT,)),
+    Instead(_ONE_ENTRY, "models upstreams upstream backends backend llms deployments", (ROOT,)),
     Instead("mark one entry of `model_providers` with `default: true`",
             "model default_model default completion_model default_provider", (ROOT,)),
     Instead("write `listeners: [{type: model, address: 127.0.0.1, port: 12000}]`",

@@ -29,7 +29,7 @@ _SECRETS: Final = frozenset(
         "client_secret",
     )
 )
-_HOLDERS: Final = ("model_providers", "llm_providers", "client_keys", "keys", "state_storage", "sign_in")
+_HOLDERS: Final = ("model_providers", "llm_providers", "providers", "client_keys", "keys", "state_storage", "sign_in")
 
 
 def weak(config: Config) -> Iterator[str]:

@@ -87,7 +87,10 @@ def generic(provider_id: str, interface: Provider | None = None) -> Provider:
     It has no host of its own, and it is not the interface's maker: the tolerant quirks are taken for OpenAI's. That is
     a guess, good for a request that we write, and none by which to change what a client has written."""
     if interface is None:
-        return Provider(provider_id, provider_id, key_required=False, known=Quirks(stream_usage=False))
+        return Provider(
+            provider_id, provider_id, key_required=False, known=Quirks(stream_usage=False),
+            places={"gemini": "/v1beta", "converse": ""}, sign_in=("api_key", "aws", "google", "azure"),
+        )  # fmt: skip
     quirks = COMPATIBLE if interface.quirks in (OPENAI, Quirks(), ROUTER) else interface.quirks
     return attrs.evolve(
         interface, id=provider_id, display_name=provider_id, base_url=None, quirks=quirks, models=(), families=(),

@@ -197,3 +197,20 @@ async def test_each_row_works_through_the_gateway():
 def moved(model: str, url: str) -> str:
     """The base URL at which ``model``'s provider is played: without a path, unless its row's own address has one."""
     return url + urlsplit(row_of(model).address).path if "/client/" in row_of(model).address else url
+
+
+async def test_a_provider_that_nobody_knows_works_from_the_file_alone():
+    async with providers(1) as (place,):
+        place.__class__ = AnyProvider
+        acme = {"base_url": f"{place.url}/api", "speaks": list(APIS), "auth": {"messages": "x-acme-key"}}
+        alone = {"model": "acme/m", "access_key": KEY}
+        async with gateway({**config([alone]), "providers": {"acme": acme}}) as running:
+            for api, end, header in (
+                ("chat", *CHAT),
+                ("messages", "/messages", "x-acme-key"),
+                ("responses", *RESPONSES),
+            ):
+                answer = await running.ask("acme/m", api)
+                assert (answer.status_code, place.asked.pop()) == (200, f"/api{end}"), api
+                assert f"\r\n{header}: ".encode() in place.heads.pop()
+                assert f"Hello from {api}." in answer.text

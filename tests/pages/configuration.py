@@ -27,6 +27,7 @@ PLACES: Mapping[str, type] = {
     "tls": schema.RawListenerTls,
     "model_providers": schema.RawEntry,
     "quirks": Quirks,
+    "providers": schema.RawProvider,
     "aws": schema.RawAwsSignIn,
     "google": schema.RawGoogleSignIn,
     "azure": schema.RawAzureSignIn,
@@ -74,6 +75,8 @@ WITHOUT_EFFECT: Mapping[str, type] = {
 _WORDS: Mapping[Any, str] = {
     **dict.fromkeys((str, kinds.Version, kinds.Origin, kinds.HostName, kinds.AuditPlace, kinds.Network), "text"),
     kinds.AddressPart: "text",
+    kinds.UrlPath: "path",
+    kinds.KeyHeader | dict[kinds.SpokenApi, kinds.KeyHeader] | None: "`bearer`, the name of a header, or mapping",
     kinds.Secret: "text or file",
     kinds.SealingKeys: "text or file, or a list",
     **dict.fromkeys((int, kinds.Count), "whole number"),

@@ -102,7 +102,7 @@ CLOUDS = (
     Provider(
         "bedrock_invoke", "Amazon Bedrock (InvokeModel)", "https://bedrock-runtime.{region}.amazonaws.com", prefix="",
         speaks=ONLY_MESSAGES, paths={**STANDARD_PATHS, "messages": "/model/{model}"},
-        hosting={"messages": INVOKED_CLAUDE}, key_env="AWS_BEARER_TOKEN_BEDROCK", price_list="aws",
+        hosting={"messages": INVOKED_CLAUDE}, price_list="aws",
         sign_in=("api_key", "aws"),
         about="Claude where an account has it in InvokeModel alone; elsewhere `amazon_bedrock` is as its maker's own.",
         sources=sources(READ, messages=_INVOKE), **_BEDROCK,

@@ -669,7 +669,10 @@ def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
         ("{model: my-server/m}", "[0].model: unknown provider 'my-server'; give it a base_url"),
         ("{model: OpenAi/gpt}", "[0].model: unknown provider 'OpenAi'; did you mean openai?"),
         ("{model: my-openai/gpt}", "[0].model: unknown provider 'my-openai'; give it a base_url"),
-        ("{model: vertex_ai/gemini}", "[0].model: unknown provider 'vertex_ai'; Vertex AI can be asked at its Chat"),
+        (
+            "{model: vertex_ai/gemini}",
+            "[0]: vertex_ai/gemini has no location and no project; Vertex AI's",
+        ),
         ("{model: replicate/command}", "[0].model: unknown provider 'replicate'; give it a base_url"),
         ("{model: qwen/m}", "[0]: qwen/m has no base_url; Alibaba Cloud has no address that is the same for all: give"),
         ("{model: azure/m}", "give it yours, such as https://NAME.openai.azure.com/openai/v1"),
