@@ -25,6 +25,7 @@ from gateway.commands.probing import COUNT, FEATURES, Check, CheckOutcome, Check
 from gateway.config.document import sentence
 from gateway.config.loading import Config
 from gateway.config.settings import ModelEntry
+from gateway.logs.masking import Mask
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
@@ -35,12 +36,23 @@ from streams.events import APIS, Api
 
 LOCAL = "127.0.0.1"
 
+SIGN_IN = "trigate.sign_in"
+"""The logger of sign-ins, whose failures no answer explains."""
+
+
+class _Told(logging.Handler):
+    """Tells lines of the log on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(Mask()(record.getMessage()), err=True)
+
 
 def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: float, jobs: int, as_json: bool) -> int:
     """Print what works. Exit status 0 if every model answers and streams, 1 if one does not or for a bad config, 2 for
     a model that cannot be asked for. ``limit`` is seconds for one answer, ``jobs`` models are asked at once."""
     logging.getLogger("trigate").addHandler(logging.NullHandler())  # what goes wrong is in the table
     logging.getLogger("trigate").propagate = False
+    logging.getLogger(SIGN_IN).addHandler(_Told())
     config = load_or_explain(path)
     if config is None:
         return 1

@@ -26,11 +26,13 @@ _HOSTS: Final[Mapping[SignInName, str]] = {
 
 _AZURE_SCOPES: Final = (
     (r".*\.services\.ai\.azure\.com", "https://ai.azure.com/.default"),
+    (r".*\.azuredatabricks\.net", "2ff814a6-3304-4ab8-9cd0-cb1cd6f853ee/.default"),
     (r".*\.azure\.us", "https://cognitiveservices.azure.us/.default"),
     (r".*\.azure\.cn", "https://cognitiveservices.azure.cn/.default"),
 )
 _AZURE_SCOPE: Final = "https://cognitiveservices.azure.com/.default"
-"""https://learn.microsoft.com/azure/ai-foundry/openai/how-to/managed-identity"""
+"""https://learn.microsoft.com/azure/ai-foundry/openai/how-to/managed-identity; Databricks' id is that of
+https://learn.microsoft.com/azure/databricks/dev-tools/auth/azure-sp"""
 
 Given: TypeAlias = SignInName | RawAwsSignIn | RawGoogleSignIn | RawAzureSignIn
 _ALONE: Final[Mapping[SignInName, RawAwsSignIn | RawGoogleSignIn | RawAzureSignIn]] = {

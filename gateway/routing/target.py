@@ -111,10 +111,11 @@ class Target:
         return (*self.sign(empty, self.credential(client), 0), *self.configured)
 
     def end(self, operation: Operation, streamed: bool = False) -> str | None:
-        """The end of the path of ``operation``, ``None`` where its platform does not have it."""
+        """The end of the path of ``operation``, ``None`` where its platform or its API does not have it."""
         if self.hosting is not None:
             return self.hosting.end(operation, streamed)
-        return CODECS[self.api].wire.suffix(operation, streamed)
+        wire = CODECS[self.api].wire
+        return wire.suffix(operation, streamed) if operation in wire.operations else None
 
     def address(self, suffix: str) -> str:
         """The URL of what stands at ``suffix`` behind ``url``, or beside its last part; a query in ``suffix`` comes

@@ -82,10 +82,7 @@ class RefreshedCredential:
             return self._held.credential
         if self._running is None and self.clock() < self._ended_at + REST:
             return None
-        try:
-            given = await self._fetched()
-        except GatewayError:
-            return None
+        given = await self._fetched()
         return None if given == refused else given
 
     def _is_other(self, refused: Credential) -> bool:

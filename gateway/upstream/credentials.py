@@ -17,5 +17,5 @@ class CredentialSource(Protocol):
 
     async def renewed(self, refused: Credential) -> Credential | None:
         """Another credential than ``refused``, which the provider did not take; ``None`` where there is none now.
-        Waits as ``credential`` does, and raises nothing."""
+        Waits and raises as ``credential`` does."""
         ...

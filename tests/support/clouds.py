@@ -63,6 +63,9 @@ class Clouds(Upstream):
         if (api := next((api for api, path in PATHS.items() if seen.path.endswith(path)), None)) is not None:
             self.models.append(seen)
             return self._refusal(seen) or render(Script(text="ok"), api, seen.json)
+        if seen.path.startswith("/model/"):
+            self.models.append(seen)
+            return self._refusal(seen) or render(Script(text="ok"), "messages", {**seen.json, "model": "m"})
         self.asked.append(seen.path)
         if self.down:
             return answered({"error": "invalid_grant"}, self.down)

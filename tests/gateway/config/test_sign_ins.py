@@ -48,6 +48,8 @@ def test_a_word_is_enough_and_a_mapping_says_more():
 
 
 def test_azures_scope_is_that_of_the_address():
+    databricks = "https://adb-1.2.azuredatabricks.net/serving-endpoints"
+    assert sign_in("own/m", databricks, sign_in="azure").scope == "2ff814a6-3304-4ab8-9cd0-cb1cd6f853ee/.default"
     for host, scope in {
         AZURE: "https://cognitiveservices.azure.com/.default",
         FOUNDRY: "https://ai.azure.com/.default",
@@ -69,6 +71,15 @@ def test_a_clouds_own_address_without_a_key_is_signed_in_at():
     assert sign_in(base_url="http://localhost:8000/openai/v1") is None  # a proxy that signs by itself
     assert sign_in("openai/m", "https://api.openai.com/v1") is None
     assert of().warnings == ()
+
+
+def test_the_region_of_an_entry_is_that_of_its_sign_in():
+    models = [{"model": "amazon_bedrock/openai.gpt-oss-120b-1:0", "region": "eu-west-1"}]
+    (entry,) = from_mapping({"version": "v0.3.0", "model_providers": models}).entries
+    assert entry.sign_in == AwsSignIn("eu-west-1")
+    vertex = [{"model": "vertex/google/gemini-3.5-flash", "project": "p", "location": "europe-west1"}]
+    (entry,) = from_mapping({"version": "v0.3.0", "model_providers": vertex}).entries
+    assert entry.sign_in == GoogleSignIn()
 
 
 WRONG = {

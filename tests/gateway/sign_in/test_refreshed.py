@@ -205,7 +205,8 @@ async def test_there_is_nothing_newer_where_the_vendor_gives_the_same():
     assert await source.renewed("the-only-token") is None
     vendor.error = OSError("down")
     vendor.now += 60
-    assert await source.renewed("the-only-token") is None
+    with pytest.raises(GatewayError):
+        await source.renewed("the-only-token")
     assert await source.credential() == "the-only-token"
 
 

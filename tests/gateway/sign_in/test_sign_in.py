@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 import botocore.credentials
@@ -306,6 +307,38 @@ def test_keys_that_do_not_end_sign_too(case, clouds, monkeypatch, tmp_path, capl
     (seen,) = clouds.models
     assert len([value for name, value in seen.headers if name in ("authorization", "x-amz-date")]) <= 2
     assert clouds.asked == []
+
+
+MODELS = (
+    "anthropic.claude-opus-4-6-v1:0", "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+    f"arn:aws:bedrock:{REGION}:123456789012:inference-profile/eu.anthropic.claude-haiku-4-5-20251001-v1:0",
+    f"arn:aws:bedrock:{REGION}:123456789012:application-inference-profile/a1b2c3d4",
+    f"arn:aws:bedrock:{REGION}::foundation-model/anthropic.claude-3-haiku-20240307-v1:0",
+    "own model +~%41(ä)",
+)  # fmt: skip
+
+
+def test_the_signature_fits_whatever_a_models_id_looks_like(clouds, monkeypatch, caplog):
+    """envoyproxy/ai-gateway#1332, crmne/ruby_llm#803, anthropics/anthropic-sdk-go#185, cloudflare/ai#583."""
+    variables(**OWN)(monkeypatch, clouds, Path())
+    entry = {"base_url": clouds.url, "sign_in": aws()}
+    others = [{**entry, "model": f"bedrock_invoke/{model}", "name": f"m{i}"} for i, model in enumerate(MODELS)]
+    with gateway(clouds, aws(), others=others) as asked:
+        for i, model in enumerate(MODELS):
+            assert asked.ask(f"m{i}")[0] == 200, (model, caplog.text)
+    paths = [seen.path for seen in clouds.models]
+    assert paths == [f"/model/{quote(model, safe=':@')}/invoke" for model in MODELS]
+
+
+def test_a_fallback_to_bedrock_is_signed_over_what_goes_to_bedrock(clouds, monkeypatch, caplog):
+    """Headers of the first target's attempt broke the signature of the second (BerriAI/litellm#13738)."""
+    variables(**OWN)(monkeypatch, clouds, Path())
+    first = {"model": "other/x", "name": "o", "base_url": f"{clouds.url}/v1", "access_key": "no-such-key"}
+    with gateway(clouds, aws(), others=[first], model_aliases={"both": {"targets": ["o", "m"]}}) as asked:
+        assert asked.ask("both")[0] == 200, caplog.text
+    refused, taken = clouds.models
+    assert refused.header("authorization") == "Bearer no-such-key"
+    assert [value for name, value in taken.headers if name == "content-type"] == ["application/json"]
 
 
 @pytest.mark.parametrize(
