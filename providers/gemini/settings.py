@@ -176,7 +176,7 @@ def _level(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dic
     asked = asked_level(reasoning)
     wanted = None if asked is None else known_level(asked, _LEVELS)
     level = None if wanted is None else known_level(wanted, quirks.thinking_levels)
-    if level is None:
+    if level is None or level not in quirks.thinking_levels:  # unspecified, which is not to be said
         return {}
     if level != wanted:
         drops.add(reasoning.at)

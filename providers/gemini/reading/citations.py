@@ -6,7 +6,7 @@ Gemini counts places in bytes of UTF-8. Source: ``GroundingMetadata`` and ``Cita
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from providers.gemini.reading.unfinished import CITED, UnfinishedAnswer
+from providers.gemini.reading.unfinished import CITED, MEASURED, UnfinishedAnswer
 from providers.neutral.bounds import ID, bounded
 from streams.events import Citation, Event
 
@@ -77,7 +77,8 @@ def _objects(value: Any) -> list[Mapping[str, Any]]:
 
 def _characters(answer: UnfinishedAnswer, sources: Iterable[_Source]) -> dict[int | None, int]:
     """The places of ``sources`` in bytes of the open text, and which characters these are."""
-    if answer.text_size > CITED:
+    answer.measured += answer.text_size
+    if answer.text_size > CITED or answer.measured > MEASURED:
         return {}
     data = "".join(answer.text).encode("utf-8", "surrogatepass")
     found: dict[int | None, int] = {}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from providers.neutral.bounds import ANSWER, bounded
+from providers.neutral.bounds import bounded
 
 
 def token_logprobs(result: Any) -> list[dict[str, Any]] | None:
@@ -15,7 +15,7 @@ def token_logprobs(result: Any) -> list[dict[str, Any]] | None:
     tops = tops if isinstance(tops, list) else []
     return [
         {**_token(one), "top_logprobs": _top(tops[i] if i < len(tops) else None)}
-        for i, one in enumerate(chosen[:ANSWER])
+        for i, one in enumerate(chosen)
         if isinstance(one, dict)
     ]
 

@@ -15,14 +15,17 @@ Words: TypeAlias = Literal["text", "thought"]
 CITED: Final = 2**20
 """Characters of a text that are held because citations say their places in bytes; longer ones are cited as a whole."""
 
+MEASURED: Final = 16 * CITED
+"""Characters in all that are gone through for places: citations come once or twice in an answer, not in each chunk."""
+
 
 class UnfinishedAnswer:
     """The state that parts of all kinds share. At most one block is open, and it is of words or a call whose arguments
     come in pieces: all other parts come whole."""
 
     __slots__ = (
-        "arguments", "arriving", "call_ids", "cited", "held", "keeps", "number", "opened", "places", "signatures",
-        "signed", "text", "text_size", "words",
+        "arguments", "arriving", "call_ids", "cited", "held", "keeps", "measured", "number", "opened", "places",
+        "signatures", "signed", "text", "text_size", "words",
     )  # fmt: skip
 
     def __init__(self, keeps: int) -> None:
@@ -39,6 +42,7 @@ class UnfinishedAnswer:
         self.signatures: list[Mapping[str, Any]] = []  # of the open text, which go behind it
         self.text: list[str] = []  # of the open text
         self.text_size = 0
+        self.measured = 0
         self.cited: set[tuple[str, int | None, int | None]] = set()  # in the open text
         self.call_ids: set[str] = set()
 

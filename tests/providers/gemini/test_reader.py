@@ -1,8 +1,11 @@
 """Gemini's streams, read."""
 
+import contextlib
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from providers.gemini.reading import read_answer
 from streams.errors import GatewayError
@@ -21,7 +24,9 @@ from streams.events import (
     Usage,
 )
 from streams.fold import ReasoningBlock, TextBlock, ToolCallBlock, fold
+from tests.support.examples import examples
 from tests.support.gemini_answers import answered, call, candidate, text, thought, told
+from tests.support.messages_streams import check_order
 
 STOP = {"finishReason": "STOP"}
 
@@ -288,3 +293,31 @@ def test_a_body_of_another_api_is_no_answer():
     ):
         with pytest.raises(GatewayError):
             read_answer(body)
+
+
+VALUES = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "STOP", "$.a", "OTHER"])
+NAMES = st.sampled_from(
+    ["candidates", "content", "parts", "text", "thought", "thoughtSignature", "functionCall", "name", "args", "id",
+     "partialArgs", "jsonPath", "stringValue", "willContinue", "finishReason", "groundingMetadata", "groundingChunks",
+     "groundingSupports", "segment", "endIndex", "groundingChunkIndices", "web", "uri", "logprobsResult", "error",
+     "chosenCandidates", "topCandidates", "usageMetadata", "totalTokenCount", "promptFeedback", "blockReason"]
+)  # fmt: skip
+JUNK = st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5))
+PARTS = st.lists(st.dictionaries(NAMES, JUNK, max_size=4), max_size=4)
+
+
+@given(st.lists(JUNK | st.builds(lambda parts: candidate(*parts, finishReason="STOP"), PARTS), max_size=4))
+@settings(max_examples=examples(150), deadline=None)
+def test_nothing_that_a_provider_says_raises(chunks):
+    check_order(told(*chunks))
+    for chunk in chunks:
+        with contextlib.suppress(GatewayError):
+            read_answer(json.dumps(chunk).encode())
+
+
+def test_citations_in_every_chunk_take_no_time():
+    grounding = {"groundingChunks": [{"web": {"uri": "https://a"}}], "groundingSupports": [
+        {"segment": {"endIndex": 5}, "groundingChunkIndices": [0]}
+    ]}  # fmt: skip
+    chunks = [candidate(text("x" * 2**18)), *[candidate(text("y"), groundingMetadata=grounding)] * 500]
+    assert len([event for event in told(*chunks) if isinstance(event, Citation)]) == 1

@@ -1,6 +1,7 @@
 """Recorded answers of Gemini's two endpoints, read."""
 
 import json
+import math
 
 import attrs
 import pytest
@@ -118,3 +119,10 @@ def test_recorded_errors_are_of_their_kind():
             assert (failed.reason, failed.wait) == ERRORS[key], path.name
         found.add(key)
     assert found == set(ERRORS)
+
+
+def test_the_wait_that_a_limit_tells_reaches_the_client_in_whole_seconds():
+    """mozilla-ai/otari#978: 34.4 s are 35."""
+    (path,) = (SHARED / "corpus" / "error_responses").glob("*429-retry-info*.response.json")
+    failed = read_error(429, path.read_bytes(), ())
+    assert math.ceil(failed.wait or 0) == 35
