@@ -19,6 +19,7 @@ SAID = {"region": "eu-west-1", "project": "acme", "location": "global"}
 
 # The ends of a provider's addresses: the API there, and the header with the key.
 CHAT, RESPONSES = ("/chat/completions", "authorization"), ("/responses", "authorization")
+GENERATE = ":generateContent"
 MESSAGES, BEARER_MESSAGES = ("/messages", "x-api-key"), ("/messages", "authorization")
 
 
@@ -49,7 +50,10 @@ SENT: dict[str, tuple[Any, ...]] = {
     "anthropic/claude-opus-5-5": both(
         "https://api.anthropic.com/v1", "https://api.anthropic.com/v1", MESSAGES
     ),
-    "gemini/gemini-3.8-flash": chat("https://generativelanguage.googleapis.com/v1beta/openai"),
+    "gemini/gemini-3.8-flash": (
+        ("https://generativelanguage.googleapis.com/v1beta/openai", *CHAT),
+        *((("https://generativelanguage.googleapis.com/v1beta", "/models/gemini-3.8-flash", "x-goog-api-key"),) * 2),
+    ),
     "mistral/m": chat("https://api.mistral.ai/v1"),
     "deepseek/deepseek-v4-pro": both(
         "https://api.deepseek.com/v1", "https://api.deepseek.com/anthropic/v1", MESSAGES
@@ -122,6 +126,7 @@ SENT: dict[str, tuple[Any, ...]] = {
     "vertex/claude-opus-4-5@20251101": (
         (f"{VERTEX}/publishers/anthropic/models", "/claude-opus-4-5@20251101", "authorization"),
     ) * 3,
+    "vertex/gemini-3.8-flash": ((f"{VERTEX}/publishers/google/models", "/gemini-3.8-flash", "authorization"),) * 3,
     "ollama/m": all_three("http://localhost:11434/v1"),
     "lm_studio/m": all_three("http://localhost:1234/v1"),
     "llama_cpp/m": both("http://localhost:8080/v1", "http://localhost:8080/v1"),
@@ -169,7 +174,8 @@ class AnyProvider(CountingProvider):
 
     def _answer(self, path: str, body: bytes) -> bytes:
         api = "chat" if "/chat/completions" in path else path.rpartition("/")[2]
-        raw = render(Script(text=f"Hello from {api}."), api, json.loads(body))
+        api = "gemini" if api.endswith(GENERATE) else api
+        raw = render(Script(text=f"Hello from {api}."), api, {"model": "m", **json.loads(body)})
         head = "\r\n".join(["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in raw.headers)])
         text = b"".join(raw.pieces)
         return f"{head}\r\ncontent-length: {len(text)}\r\n\r\n".encode() + text
@@ -185,7 +191,7 @@ async def test_each_row_works_through_the_gateway():
                     continue  # at a host of its own, which no base_url has; hostings have tests of their own
                 for client, (prefix, end, header) in zip(APIS, expected, strict=True):
                     answer = await running.ask(model, client)
-                    path = urlsplit(prefix).path + end
+                    path = urlsplit(prefix).path + end + (GENERATE if end.startswith("/models/") else "")
                     assert (answer.status_code, place.asked) == (200, [path]), (model, client, answer.text)
                     (head,) = place.heads
                     assert re.search(rf"\r\n{header}: \S*\s?{KEY}\r\n".encode(), head), (model, client)

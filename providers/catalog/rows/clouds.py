@@ -21,11 +21,16 @@ from providers.neutral.hosting import Hosting
 from providers.neutral.invoked import INVOKED
 from providers.neutral.quirks import Quirks
 from providers.neutral.wire_api import OperationPath
+from streams.events import APIS, Api
 
 READ = "2026-11-22"
 
 _BEDROCK_QUIRKS = Quirks(billing_line=False, deferred_tools="found", short_call_ids=False)
 _BEDROCK: Mapping[str, Any] = {"auth": BEARER, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}
+# `includeServerSideToolInvocations` is not known there (googleapis/js-genai, ToolConfig), and `countTokens` takes the
+# members of a request themselves.
+_VERTEX_GEMINI = Quirks(server_tool_invocations=False, wrapped_count=False)
+_ONLY_GEMINI: Mapping[Api, Api] = dict.fromkeys(APIS, "gemini")
 _RUNTIME = "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html"
 _FOUNDRY = "https://platform.claude.com/docs/en/build-with-claude/claude-in-microsoft-foundry"
 
@@ -47,6 +52,7 @@ INVOKED_CLAUDE = Hosting(
 _AT_VERTEX = "/v1/projects/{project}/locations/{location}"
 _VERTEX_OPEN = "https://cloud.google.com/vertex-ai/generative-ai/docs/maas/use-open-models"
 _VERTEX_CLAUDE = "https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai"
+_VERTEX_GENERATE = "https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference"
 _INVOKE = "https://docs.aws.amazon.com/bedrock/latest/userguide/apis.html"
 
 CLOUDS = (
@@ -116,14 +122,15 @@ CLOUDS = (
                 "eu": "aiplatform.eu.rep.googleapis.com", "": "{}-aiplatform.googleapis.com",
             }
         },
-        places={"messages": _AT_VERTEX + "/publishers/anthropic"},
+        places={"messages": _AT_VERTEX + "/publishers/anthropic", "gemini": _AT_VERTEX + "/publishers/google"},
         paths={**STANDARD_PATHS, "messages": "/models/{model}"}, hosting={"messages": VERTEX_CLAUDE},
         by_model=(
             ("claude-*", {"speaks": ONLY_MESSAGES, "quirks": _BEDROCK_QUIRKS, "known": _BEDROCK_QUIRKS}),
+            ("gemini-*", {"speaks": _ONLY_GEMINI, "quirks": _VERTEX_GEMINI, "known": _VERTEX_GEMINI}),
         ),
         price_list="google", sign_in=("google", "api_key"),
         about="With `project` and `location`. Claude (`claude-opus-4-5@20251101`) is asked in Messages, Gemini "
-        "(`google/gemini-…`) and open models in Chat.",
-        sources=sources(READ, chat=_VERTEX_OPEN, messages=_VERTEX_CLAUDE),
+        "(`gemini-3.8-flash`) in its own API, open models and `google/gemini-…` in Chat.",
+        sources=sources(READ, chat=_VERTEX_OPEN, messages=_VERTEX_CLAUDE, gemini=_VERTEX_GENERATE),
     ),
 )  # fmt: skip

@@ -63,12 +63,18 @@ MAKERS = (
     ),
     Provider(
         "gemini", "Google", "https://generativelanguage.googleapis.com", prefix="/v1beta/openai",
+        speaks={"chat": "chat", "messages": "gemini", "responses": "gemini"}, places={"gemini": "/v1beta"},
         models=(
             "gemini-4-argon", "gemini-3.8-flash", "gemini-3.6-flash", "gemini-3.1-pro-preview", "gemini-3.5-flash-lite",
             "gemini-3.1-flash-lite",
         ),
         families=("gemini-*", "gemma-*"), key_env="GEMINI_API_KEY", price_list="google",
-        sources=sources(READ, chat="https://ai.google.dev/gemini-api/docs/openai"),
+        about="Its own API keeps thoughts and what they are signed with, which Chat there loses: "
+        "`speaks: [gemini]` for Chat clients, too.",
+        sources=sources(
+            READ, chat="https://ai.google.dev/gemini-api/docs/openai",
+            gemini="https://ai.google.dev/api/generate-content",
+        ),
     ),
     # Mistral answers 422 to members that it does not know (Gitlawb/openclaude#739). It counts the tokens of streams
     # unasked, and refuses to be asked (openai/openai-agents-python#442, avante-corp/avante.nvim#2347).

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import attrs
 import pytest
 
-from providers.auth.keys import API_KEY, BEARER_TOKEN, X_API_KEY
+from providers.auth.keys import API_KEY, BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY
 from providers.catalog.provider import region_of
 from providers.catalog.providers import ALIASES, CATALOG, STANDARD_PATHS, find, generic, maker, url_for
 from streams.events import APIS
@@ -87,7 +87,7 @@ def test_what_a_row_speaks_it_has_a_path_and_a_credential_for(row):
     assert set(row.speaks) in ({"chat", "messages", "responses"}, set(APIS), set()), "every client is served, or none"
     for upstream in row.speaks.values():
         assert row.paths[upstream].startswith("/")
-        assert row.auth[upstream] in (BEARER_TOKEN, X_API_KEY, API_KEY)
+        assert row.auth[upstream] in (BEARER_TOKEN, X_API_KEY, API_KEY, X_GOOG_API_KEY)
     if row.base_url is not None:
         assert row.base_url.startswith("http://localhost:" if row.local else "https://")
         assert row.base_url.count("/") == 2, "what follows the host belongs into the prefix"
