@@ -90,11 +90,15 @@ def _json(value: Any) -> float:
     return 0.0 if value is None else len(msgspec.json.encode(value)) / BYTES_PER_TOKEN
 
 
+_COUNTS = ("input_tokens", "totalTokens", "inputTokens")
+
+
 def read_count_answer(body: bytes) -> int | None:
-    """The number of tokens in a provider's answer, ``None`` if there is none. All APIs so far call it the same."""
+    """The number of tokens in a provider's answer, under whatever name its API has for it; ``None`` if there is
+    none."""
     try:
         answer: Any = msgspec.json.decode(body)
     except msgspec.MsgspecError:
         return None
-    tokens = answer.get("input_tokens") if isinstance(answer, dict) else None
-    return tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else None
+    told = (answer.get(name) for name in _COUNTS) if isinstance(answer, dict) else ()
+    return next((tokens for tokens in told if isinstance(tokens, int) and not isinstance(tokens, bool)), None)

@@ -1,0 +1,120 @@
+"""Gemini asked in its own API, by clients of the others: what it signs comes back, and what it counts and fails with
+arrives."""
+
+import json
+from typing import Any
+
+from tests.support.gemini_answers import call, candidate, text, thought
+from tests.support.in_process import CountingProvider, gateway, providers
+
+MODEL = "gemini/gemini-3.8-flash"
+KEY = "AIza-of-google"
+SIGNATURE = "EoMCCoACARFNMg9JxT6b1SyJ6gdpxB744+/=="
+COUNTS = {"promptTokenCount": 9, "candidatesTokenCount": 2, "thoughtsTokenCount": 3, "totalTokenCount": 14}
+CALLS = (
+    candidate(thought("I look.")),
+    candidate(call("get_time", {"zone": "UTC"}, signature=SIGNATURE), finishReason="STOP") | {"usageMetadata": COUNTS},
+)
+BROKEN = b"""{
+  "error": {
+    "code": 499,
+    "message": "The operation was cancelled.",
+    "status": "CANCELLED"
+  }
+}
+"""
+TOOL = {"name": "get_time", "input_schema": {"type": "object", "properties": {"zone": {"type": "string"}}}}
+ASKED = {"role": "user", "content": "Hi"}
+
+
+def sse(*chunks: Any) -> bytes:
+    return b"".join(b"data: " + json.dumps(chunk).encode() + b"\r\n\r\n" for chunk in chunks)
+
+
+class Google(CountingProvider):
+    """Answers with ``says``, bytes as they are and all else as a stream."""
+
+    says: Any = ()
+
+    def _answer(self, path: str, body: bytes) -> bytes:
+        if path.endswith(":countTokens"):
+            kind, data = "application/json", b'{"totalTokens": 31}'
+        elif isinstance(self.says, bytes):
+            kind, data = "text/event-stream", self.says
+        elif "streamGenerateContent" in path:
+            kind, data = "text/event-stream", sse(*self.says)
+        else:
+            kind, data = "application/json", json.dumps(self.says[-1]).encode()
+        self.bodies = [*getattr(self, "bodies", []), json.loads(body)]
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(data)}\r\n\r\n"
+        return head.encode() + data
+
+
+def config(url: str) -> dict[str, Any]:
+    return {"version": "v0.4.0", "model_providers": [{"model": MODEL, "access_key": KEY, "base_url": url}]}
+
+
+def events(answer: Any) -> list[Any]:
+    lines = answer.text.splitlines()
+    return [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+
+
+async def test_a_turn_with_a_tool_goes_on_with_its_signature():
+    """anomalyco/opencode#4832: Gemini 3 refuses the whole history without."""
+    async with providers(1) as (google,):
+        google.__class__ = Google
+        async with gateway(config(google.url)) as running:
+            google.says = CALLS
+            answer = await running.ask(MODEL, "messages", stream=True, tools=[TOOL])
+            assert answer.status_code == 200, answer.text
+            assert google.asked == ["/v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse"]
+            assert f"\r\nx-goog-api-key: {KEY}\r\n".encode() in google.heads[0]
+            told = events(answer)
+            usage = told[-2]["usage"]
+            assert (usage["input_tokens"], usage["output_tokens"]) == (9, 5)
+            assert told[-2]["delta"]["stop_reason"] == "tool_use"
+            blocks = [one["content_block"] for one in told if one["type"] == "content_block_start"]
+            assert [block["type"] for block in blocks] == ["thinking", "redacted_thinking", "tool_use"]
+            use = {**blocks[2], "input": {"zone": "UTC"}}
+            result = {"type": "tool_result", "tool_use_id": use["id"], "content": "noon"}
+            turns = [ASKED, {"role": "assistant", "content": [blocks[1], use]}, {"role": "user", "content": [result]}]
+            google.says = (candidate(text("It is noon."), finishReason="STOP"),)
+            answer = await running.ask(MODEL, "messages", tools=[TOOL], messages=turns)
+            assert answer.json()["content"][0]["text"] == "It is noon."
+            assert "x-trigate-dropped" not in answer.headers
+            sent = google.bodies[-1]
+            assert sent["contents"][1]["parts"] == [call("get_time", {"zone": "UTC"}, signature=SIGNATURE)]
+            assert sent["contents"][2]["parts"] == [
+                {"functionResponse": {"name": "get_time", "response": {"result": "noon"}}}
+            ]  # fmt: skip
+            assert sent["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == TOOL["input_schema"]
+
+
+async def test_what_fails_in_mid_stream_does_not_look_complete():
+    """Recorded: an error without ``data:`` behind chunks that each said STOP."""
+    async with providers(1) as (google,):
+        google.__class__ = Google
+        async with gateway(config(google.url)) as running:
+            google.says = sse(candidate(text("First "), finishReason="STOP")) + BROKEN
+            answer = await running.ask(MODEL, "messages", stream=True)
+            assert [one["type"] for one in events(answer)][-1] == "error"
+            assert "message_stop" not in answer.text
+            google.says = sse(candidate(call(), finishReason="MALFORMED_FUNCTION_CALL", finishMessage="print(1)"))
+            answer = await running.ask(MODEL, "messages", stream=True)
+            assert answer.status_code == 502
+            assert "print(1)" in answer.json()["error"]["message"]
+
+
+async def test_a_blocked_prompt_and_a_count():
+    async with providers(1) as (google,):
+        google.__class__ = Google
+        async with gateway(config(google.url)) as running:
+            google.says = ({"promptFeedback": {"blockReason": "SAFETY"}},)
+            for api, told in (("messages", '"stop_reason":"refusal"'), ("responses", '"reason":"content_filter"')):
+                answer = await running.ask(MODEL, api)
+                assert (answer.status_code, told in answer.text) == (200, True), answer.text
+            answer = await running.count_tokens(MODEL)
+            assert answer.json() == {"input_tokens": 31}
+            assert google.bodies[-1]["generateContentRequest"]["contents"] == [
+                {"role": "user", "parts": [{"text": "Hi"}]}
+            ]  # fmt: skip
