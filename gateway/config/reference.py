@@ -406,6 +406,10 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "Where requests go whose address and whose model (an ARN) do not say it.",
             "the entry's own, or as AWS's chain says",
         ),
+        "service": Key(
+            "The name that is signed for, at an address of your own: `bedrock`, `bedrock-mantle`.",
+            "as the address says",
+        ),
         "profile": Key("The profile of AWS's shared files to begin with.", "`AWS_PROFILE`, or AWS's chain"),
         "role_arn": Key("A role that is assumed with the credentials that were found.", "none"),
         "external_id": Key("What the role asks for from others' accounts.", "none"),

@@ -211,6 +211,7 @@ class RawPrice:
 class RawAwsSignIn:
     type: Literal["aws"]
     region: str | None = None
+    service: str | None = None
     profile: str | None = None
     role_arn: str | None = None
     external_id: Secret | None = None

@@ -305,7 +305,8 @@ class Route:
 @attrs.frozen
 class AwsSignIn:
     """A sign-in at AWS: by ``keys``, else as the vendor's chain of credentials finds them, from ``profile`` if there is
-    one; then as the role ``role_arn``. ``region`` is where requests go that say nothing of it themselves."""
+    one; then as the role ``role_arn``. ``region`` is where requests go that say nothing of it themselves, ``service``
+    what they are signed for whatever their address is."""
 
     region: str | None = None
     profile: str | None = None
@@ -313,12 +314,13 @@ class AwsSignIn:
     external_id: str | None = attrs.field(default=None, repr=False)
     session_name: str | None = None
     keys: AwsKeys | None = attrs.field(default=None, repr=False)
+    service: str | None = None
 
     type: ClassVar[SignInName] = "aws"
 
     @property
     def signer(self) -> Signer:
-        return SigV4(self.region)
+        return SigV4(self.region, self.service)
 
     @property
     def account(self) -> str:

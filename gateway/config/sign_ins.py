@@ -127,7 +127,9 @@ def _aws(raw: RawAwsSignIn, place: Path, region: str | None, findings: Findings)
         findings.wrong(place, "profile and access_key_id are both set", "keep one of them")
     if raw.role_arn is None and (raw.external_id or raw.session_name):
         findings.wrong(place, "external_id and session_name belong to a role", "give role_arn, too")
-    return AwsSignIn(raw.region or region, raw.profile, raw.role_arn, raw.external_id, raw.session_name, keys)
+    return AwsSignIn(
+        raw.region or region, raw.profile, raw.role_arn, raw.external_id, raw.session_name, keys, raw.service
+    )
 
 
 def _azure(raw: RawAzureSignIn, place: Path, host: str, findings: Findings) -> AzureSignIn:

@@ -16,10 +16,13 @@ from providers.auth.signer import UnsignedRequest
 from streams.errors import GatewayError
 
 SERVICE: Final = "bedrock"
-"""The name that all of Bedrock's endpoints are signed for, ``bedrock-runtime`` and ``bedrock-mantle`` too."""
+MANTLE: Final = "bedrock-mantle"
+"""The services that requests are signed for. The newer endpoint is one of its own
+(https://docs.aws.amazon.com/service-authorization/latest/reference/list_bedrock-mantle.html): signed for the other, its
+requests are refused for a permission that nobody has (BerriAI/litellm#31475)."""
 
 _HOST: Final = re.compile(
-    r"(?:.+\.)?bedrock(?:-[a-z]+)*\.([a-z]{2}(?:-[a-z]+)+-\d+)\.(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)"
+    r"(?:.+\.)?(bedrock(?:-[a-z]+)*)\.([a-z]{2}(?:-[a-z]+)+-\d+)\.(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)"
 )
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:bedrock:([a-z]{2}(?:-[a-z]+)+-\d+):")
 
@@ -33,10 +36,10 @@ NO_REGION: Final = "the provider's region is not known: give sign_in a region, s
 @attrs.frozen
 class SigV4:
     """A signer for ``AwsKeys``; a Bedrock API key goes out as a Bearer token. ``region`` is the one where neither the
-    host nor the model says."""
+    host nor the model says, ``service`` the one that is signed for whatever the host is."""
 
     region: str | None = None
-    service: str = SERVICE
+    service: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -53,7 +56,8 @@ class SigV4:
         own = (("x-amz-date", stamp), *token)
         kept = (pair for pair in request.headers if _is_signed(pair[0]))
         whole = attrs.evolve(request, headers=(*kept, *own))
-        return (("authorization", _authorization(whole, self.service, region, credential, stamp)), *own)
+        service = self.service or service_of(request.url)
+        return (("authorization", _authorization(whole, service, region, credential, stamp)), *own)
 
 
 def region_of(url: str) -> str | None:
@@ -61,9 +65,15 @@ def region_of(url: str) -> str | None:
     parts = urlsplit(url)
     host = _HOST.fullmatch((parts.hostname or "").lower())
     if host is not None:
-        return host[1]
+        return host[2]
     arn = _ARN.search(unquote(parts.path))
     return None if arn is None else arn[1]
+
+
+def service_of(url: str) -> str:
+    """The service at ``url``, as AWS names it in signatures."""
+    host = _HOST.fullmatch((urlsplit(url).hostname or "").lower())
+    return MANTLE if host is not None and host[1] == MANTLE else SERVICE
 
 
 def _is_signed(name: str) -> bool:

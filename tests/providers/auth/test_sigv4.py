@@ -115,6 +115,20 @@ def test_the_region_is_the_hosts_then_the_arns_then_the_configured_one():
     assert caught.value.failed.reason == "credential"
 
 
+def test_the_newer_endpoint_is_a_service_of_its_own():
+    """BerriAI/litellm#31475, grafana/ai-sdk#132"""
+    for host, service in {
+        "bedrock-runtime.eu-west-1.amazonaws.com": "bedrock",
+        "bedrock-mantle.us-east-2.api.aws": "bedrock-mantle",
+        "vpce-1.bedrock-mantle.us-east-2.vpce.api.aws": "bedrock-mantle",
+        "localhost": "bedrock",
+    }.items():
+        request = UnsignedRequest("POST", f"https://{host}/anthropic/v1/messages", (), b"")
+        assert f"/{service}/aws4_request" in signed(request, by=SigV4("us-east-2"))["authorization"], host
+    local = UnsignedRequest("POST", "http://localhost/v1/messages", (), b"")
+    assert "/bedrock-mantle/aws4" in signed(local, by=SigV4("us-east-2", "bedrock-mantle"))["authorization"]
+
+
 def test_a_bedrock_api_key_goes_out_as_it_is():
     assert SigV4().sign(unsigned("/"), "bedrock-api-key", 0) == (("authorization", "Bearer bedrock-api-key"),)
 
