@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import attrs
 import click
@@ -33,11 +34,40 @@ STARTS: Mapping[str, Start] = {
 """Where it is not the first and the last model that the catalogue lists."""
 
 LINES: Mapping[str, str] = {
+    "openai": "    # Its reasoning models are asked in Responses for Messages clients and for tools: Chat forgets\n"
+    "    # between two calls what they thought. `speaks: [chat]` is for Chat alone.\n",
     "anthropic": "    # Translates for Chat and Responses clients: Anthropic's own Chat endpoint would lose\n"
     "    # thinking, prompt caching and PDFs.\n"
     "    speaks: [messages]\n",
 }
 """What an entry needs beside its key, and why."""
+
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    "project": ("GOOGLE_CLOUD_PROJECT",),
+    "location": ("GOOGLE_CLOUD_LOCATION",),
+}
+"""Variables in which the vendors' own programs find what an address needs."""
+
+LIKELY: Mapping[str, str] = {"region": "us-east-1", "project": "PROJECT", "location": "global"}
+"""What is written in a comment where none is set."""
+
+
+@attrs.frozen
+class Cloud:
+    """A provider that is signed in at with what the machine has, in the package's extra ``name``; one of ``variables``
+    says that it has."""
+
+    name: str
+    variables: tuple[str, ...]
+
+
+CLOUDS: Mapping[str, Cloud] = {
+    "amazon_bedrock": Cloud("aws", ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE")),
+    "vertex": Cloud("google", ("GOOGLE_APPLICATION_CREDENTIALS",)),
+    "azure_openai": Cloud("azure", ("AZURE_CLIENT_ID",)),
+}
+"""By the ids of their rows. They are written as comments: these are mostly there for something else, too."""
 
 SHARED_KEYS = {"GITHUB_TOKEN", "HF_TOKEN"}
 """Variables that are mostly set for something else: their providers are written as a comment."""
@@ -49,14 +79,17 @@ def run(path: Path | None, yes: bool, force: bool) -> int:
     if path.exists() and not force:
         click.echo(f"{path} is there already: --force overwrites it, another name as FILE leaves it", err=True)
         return 1
-    found = [row for row in CATALOG.values() if row.key_env and os.environ.get(row.key_env)]
-    usable = [row for row in found if _is_complete(row) and row.key_env not in SHARED_KEYS]
+    found = keyed_rows(os.environ)
+    usable = [row for row in found if row.base_url is not None and row.key_env not in SHARED_KEYS]
+    usable = [row for row in usable if all(_setting(name, os.environ) for name in row.lacking(None))]
     models = [row for row in usable if start_of(row) is not None]
     default, keyed, here = models[0] if models else None, False, local(os.environ)
     if not yes and sys.stdin.isatty():
         here = here if here is not None and _wants(here) else None
         usable, default, keyed = _ask(usable, models)
-    text = configuration(usable, default, [row for row in found if row not in usable], keyed, here)
+    others = [row for row in found if row not in usable]
+    clouds = [id for id, cloud in CLOUDS.items() if CATALOG[id] not in found and _has_any(cloud, os.environ)]
+    text = configuration(usable, default, others, keyed, here, os.environ, clouds)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -66,9 +99,23 @@ def run(path: Path | None, yes: bool, force: bool) -> int:
     return 0
 
 
-def _is_complete(row: Provider) -> bool:
-    """True if it has an address that is the same for all."""
-    return row.base_url is not None and not row.lacking(None)
+def keyed_rows(env: Mapping[str, str]) -> list[Provider]:
+    """The providers whose keys are in ``env``; of several that take the same key the first."""
+    rows: dict[str, Provider] = {}
+    for row in CATALOG.values():
+        if row.key_env and env.get(row.key_env):
+            rows.setdefault(row.key_env, row)
+    return list(rows.values())
+
+
+def _setting(name: str, env: Mapping[str, str]) -> str:
+    """What ``env`` says for a part of an address; "" where it says nothing that can be one."""
+    value = next((env[variable] for variable in SETTINGS.get(name, ()) if env.get(variable)), "")
+    return value if value.replace("-", "").isalnum() else ""
+
+
+def _has_any(cloud: Cloud, env: Mapping[str, str]) -> bool:
+    return any(env.get(variable) for variable in cloud.variables)
 
 
 def start_of(row: Provider) -> Start | None:
@@ -129,12 +176,14 @@ def configuration(
     others: Sequence[Provider] = (),
     keyed: bool = False,
     here: Local | None = None,
+    env: Mapping[str, str] = MappingProxyType({}),
+    clouds: Sequence[str] = (),
 ) -> str:
-    """A commented configuration for ``usable`` and the models of ``here``, with ``others`` as comments. It holds no
-    secret."""
+    """A commented configuration for ``usable`` and the models of ``here``, with ``others`` and ``clouds`` as comments.
+    Regions and the like are those of ``env``. It holds no secret."""
     pulled = [_pulled(here, is_default=default is None)] if here is not None else []
-    entries = "\n".join([*(_entry(row, row is default) for row in usable), *pulled]) or _OLLAMA
-    comments = "".join(_commented(row) for row in others)
+    entries = "\n".join([*(_entry(row, row is default, env) for row in usable), *pulled]) or _OLLAMA
+    comments = "".join([*(_commented(row, env) for row in others), *(_signed_in(id, env) for id in clouds)])
     return (
         _HEAD
         + entries
@@ -184,15 +233,18 @@ state_storage:
 """
 
 
-def _entry(row: Provider, is_default: bool) -> str:
+def _entry(row: Provider, is_default: bool, env: Mapping[str, str]) -> str:
     """All models of the provider, and before them the default by its name."""
-    key = f"    access_key: ${row.key_env}\n{LINES.get(row.id, '')}"
+    settings = "".join(f"    {line}\n" for line in _settings(row, env))
+    key = f"{settings}    access_key: ${row.key_env}\n"
     start = start_of(row)
     known = f"   # all of its models, such as {start.small}" if start else f"   # ask for {row.id}/MODEL"
-    every = f"  - model: {row.id}/*{known}\n{key}"
+    every, why = f"  - model: {row.id}/*{known}\n{key}", LINES.get(row.id, "")
     if not is_default or start is None:
-        return every
-    return f"  - model: {row.id}/{start.large}\n    default: true   # for requests that name no model\n{key}\n{every}"
+        return every + why
+    first = f"  - model: {row.id}/{start.large}\n    default: true   # for requests that name no model\n{key}{why}"
+    lines = "".join(line for line in why.splitlines(True) if not line.lstrip().startswith("#"))  # the why once
+    return f"{first}\n{every}{lines}"
 
 
 def _pulled(here: Local, is_default: bool) -> str:
@@ -206,11 +258,31 @@ def _pulled(here: Local, is_default: bool) -> str:
     return "  # Pulled by the Ollama of this machine. ollama/* takes every name.\n" + "".join(entries)
 
 
-def _commented(row: Provider) -> str:
+def _commented(row: Provider, env: Mapping[str, str]) -> str:
     """An entry that is to be filled in or wanted first."""
-    lacking = "".join(f"\n  #   {name}: …   # yours" for name in row.lacking(None))
-    missing = lacking if row.base_url else f"\n  #   base_url: {row.address or 'https://…'}   # yours"
-    return f"  # - model: {row.id}/MODEL{missing}\n  #   access_key: ${row.key_env}\n\n"
+    missing = "" if row.base_url else f"\n  #   base_url: {row.address or 'https://…'}   # yours"
+    return f"  # - model: {row.id}/MODEL{missing}\n{_settings_to_fill(row, env)}  #   access_key: ${row.key_env}\n\n"
+
+
+def _settings_to_fill(row: Provider, env: Mapping[str, str]) -> str:
+    return "".join(f"  #   {line}\n" for line in _settings(row, env))
+
+
+def _settings(row: Provider, env: Mapping[str, str]) -> list[str]:
+    """What the row's address needs, as ``env`` says it, else to be corrected."""
+    found = ((name, _setting(name, env)) for name in row.lacking(None))
+    return [f"{name}: {known}" if known else f"{name}: {LIKELY[name]}   # yours" for name, known in found]
+
+
+def _signed_in(id: str, env: Mapping[str, str]) -> str:
+    """An entry of a cloud at which the gateway would sign in with what the environment has."""
+    row, cloud = CATALOG[id], CLOUDS[id]
+    variable = next(variable for variable in cloud.variables if env.get(variable))
+    base = "" if row.base_url else f"  #   base_url: {row.address}   # yours\n"
+    return (
+        f"  # {variable} is set: {row.display_name} needs no key then (pip install 'trigate[{cloud.name}]').\n"
+        f"  # - model: {row.id}/MODEL\n{base}{_settings_to_fill(row, env)}  #   sign_in: {cloud.name}\n\n"
+    )
 
 
 def _aliases(default: Provider | None, here: Local | None, usable: Sequence[Provider]) -> str:

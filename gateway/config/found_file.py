@@ -43,7 +43,7 @@ _THEIRS: Final[Mapping[str, str]] = {
     "GOOGLE_API_KEY": "gemini",
     "AZURE_API_KEY": "azure_openai",
     "GH_TOKEN": "github",
-    **{row.key_env: row.id for row in catalog.CATALOG.values() if row.key_env},
+    **{row.key_env: row.id for row in reversed([*catalog.CATALOG.values()]) if row.key_env},
 }
 """Providers by the variables of their keys, those of other programs included."""
 

@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+import yaml
 
-from gateway.commands.init import SHARED_KEYS, STARTS, configuration, start_of
+from gateway.commands.init import CLOUDS, SHARED_KEYS, STARTS, configuration, keyed_rows, start_of
 from gateway.commands.ollama import local
 from gateway.config.loading import load
 from gateway.routing.router import Router
@@ -224,3 +225,42 @@ def test_on_a_terminal_it_asks(tmp_path):
     assert [entry.provider.id for entry in config.entries] == ["openai", "groq", "groq"]
     assert next(entry for entry in config.entries if entry.default).provider.id == "groq"
     assert [key.name for key in config.client_keys] == ["me"]
+
+
+# Clouds
+
+
+@pytest.mark.process
+def test_a_key_of_a_cloud_is_used_where_its_region_is_known_and_else_waits_in_a_comment(tmp_path):
+    env = {"OPENAI_API_KEY": "sk-1", "AWS_BEARER_TOKEN_BEDROCK": "sk-2"}
+    assert run("init", "--yes", cwd=tmp_path, env=env).returncode == 0
+    text = (tmp_path / "trigate.yaml").read_text()
+    assert "  # - model: amazon_bedrock/MODEL\n  #   region: us-east-1   # yours\n  #   access_key: $AWS_" in text
+    assert run("check", cwd=tmp_path, env=env).returncode == 0
+    env["AWS_REGION"] = "eu-west-1"
+    assert run("init", "--yes", "--force", cwd=tmp_path, env=env).returncode == 0
+    config = load(tmp_path / "trigate.yaml", env)
+    assert [entry.name for entry in config.entries] == ["openai/gpt-6.1-sol", "openai/*", "amazon_bedrock/*"]
+    assert "region: eu-west-1" in (tmp_path / "trigate.yaml").read_text()
+    assert run("check", cwd=tmp_path, env=env).returncode == 0
+
+
+def test_one_key_makes_one_entry():
+    rows = keyed_rows(dict.fromkeys({row.key_env or "" for row in CATALOG.values()} - {""}, "k"))
+    names = [row.key_env for row in rows]
+    assert len(names) == len(set(names))
+
+
+def test_a_sign_in_that_the_machine_has_is_told_of_with_what_it_needs(tmp_path):
+    env = {"AWS_PROFILE": "work", "GOOGLE_APPLICATION_CREDENTIALS": "/key.json", "AZURE_CLIENT_ID": "c", **KEYED}
+    text = configuration([CATALOG["openai"]], CATALOG["openai"], env=env, clouds=tuple(CLOUDS))
+    for id, cloud in CLOUDS.items():
+        assert f"pip install 'trigate[{cloud.name}]'" in text
+        assert f"  # - model: {id}/MODEL\n" in text
+    assert "sk-" not in text
+    assert not loaded(tmp_path, text, KEYED).warnings
+    entries = [line.removeprefix("  # ") for line in text.splitlines() if line.startswith(("  # - ", "  #   "))]
+    found = yaml.safe_load("\n".join(entries))
+    assert [entry["sign_in"] for entry in found] == ["aws", "google", "azure"]
+    assert found[0]["region"] == "us-east-1"
+    assert (found[1]["project"], found[1]["location"]) == ("PROJECT", "global")
