@@ -16,6 +16,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "open-responses": (),
     "openai-chat": (),
     "anthropic": ("--auth-header", "x-api-key", "--no-bearer", "--header", "anthropic-version:2023-06-01"),
+    "google-genai": ("--auth-header", "x-goog-api-key", "--no-bearer"),
 }
 
 # Checks that do not hold for the demo, and why; the last test has them held where they can be. What the tester skips
@@ -46,7 +47,7 @@ def served() -> Iterator[Started]:
 def checked(url: str, model: str, format: str, *flags: str) -> dict[str, dict[str, Any]]:
     """What the tester says of each check, by its id."""
     command = (
-        sys.executable, "-m", "llm_comply.cli", "--json", "--base-url", f"{url}/v1", "--api-key", "unneeded",
+        sys.executable, "-m", "llm_comply.cli", "--json", "--base-url", url if format == "google-genai" else f"{url}/v1", "--api-key", "unneeded",
         "--model", model, "--format", format, *FORMATS[format], *flags,
     )  # fmt: skip
     done = subprocess.run(command, env=environment(), text=True, capture_output=True, timeout=START_SECONDS)
@@ -79,7 +80,7 @@ def undefaulted() -> Iterator[Gateway]:
             yield found
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [format for format in FORMATS if format != "google-genai"])  # nothing is left out
 @pytest.mark.parametrize("api", ["chat", "messages", "responses"])
 def test_what_is_left_out_of_the_demo_complies_elsewhere(undefaulted, api, format):
     left = {**LEFT_OUT, **SKIPPED}
