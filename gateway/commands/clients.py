@@ -131,6 +131,7 @@ def _env_file(values: Mapping[str, str]) -> SettingsFile:
 
 _OPENAI = {"OPENAI_BASE_URL": "{base}", "OPENAI_API_KEY": "{key}"}
 _ANTHROPIC = {"ANTHROPIC_BASE_URL": "{root}", "ANTHROPIC_API_KEY": "{key}"}
+_GOOGLE = {"GOOGLE_GEMINI_BASE_URL": "{root}", "GEMINI_API_KEY": "{key}"}
 _BOTH = {**_OPENAI, **_ANTHROPIC}
 # Beside the token, Claude Code sends this as x-api-key: two different keys.
 _CLAUDE_WITHOUT = ("ANTHROPIC_API_KEY",)
@@ -339,6 +340,38 @@ const answer = await client.messages.create({ model: "{model}", max_tokens: 1000
 console.log(answer.content[0].text);
 """,
         then=("trigate connect anthropic-node -- node app.mjs",), notes=(_NODE_NOTE,),
+    ),
+    Client(
+        "gemini-cli", "Gemini CLI", "Gemini",
+        file=SettingsFile(
+            "~/.gemini", ".env", "env",
+            (*(Setting((name,), value) for name, value in _GOOGLE.items()), Setting(("GEMINI_MODEL",), "{model}")),
+        ),
+        program="gemini", install="npm install -g @google/gemini-cli",
+        environment={**_GOOGLE, "GEMINI_MODEL": "{model}"}, without=("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"),
+        then=('gemini --prompt "Hello"',),
+        notes=(
+            'Choose "Use Gemini API key" when it asks how to sign in, or write `{"security": {"auth": {"selectedType": '
+            '"gemini-api-key"}}}` into `~/.gemini/settings.json`: else it takes a base URL for a gateway that signs in '
+            "for it, and says `Invalid auth method selected.`",
+            "It asks some small models of Google's by their own names for titles, summaries and checks of its own: "
+            "aliases for `gemini-2.5-flash` and `gemini-2.5-flash-lite` have them served by any model.",
+        ),
+    ),
+    Client(
+        "google-genai", "Google Gen AI SDK for Python", "Gemini",
+        file=_env_file(_GOOGLE), environment=_GOOGLE, without=("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"),
+        install="pip install google-genai", language="python",
+        snippet="""\
+{import_os}from google import genai
+
+client = genai.Client(api_key={python_key}, http_options={"base_url": "{root}"})
+print(client.models.generate_content(model="{model}", contents="Hello").text)
+""",
+        then=("trigate connect google-genai -- python app.py",),
+        notes=(
+            "`ChatGoogleGenerativeAI` of langchain-google-genai takes the same address as `base_url`.", _PYTHON_NOTE,
+        ),
     ),
     Client(
         "openai-agents", "OpenAI Agents SDK", "Responses and Chat",

@@ -87,7 +87,8 @@ def _client_parts(content: GeminiFields, calls: Calls, drops: Drops) -> Iterator
                 if text := part.string("text"):
                     yield TextPart(text, part.at)
             case "functionResponse":
-                yield read_result(part, calls, drops)
+                if (result := read_result(part, calls, drops)) is not None:
+                    yield result
             case "functionCall":
                 yield read_call(part, calls, drops)
             case "inlineData" | "fileData" as kind:

@@ -49,15 +49,21 @@ class Calls:
     names: dict[str, str] = attrs.field(factory=dict)
     waiting: dict[str, list[str]] = attrs.field(factory=dict)
     """Their ids by the name of the function, in order."""
+    done: set[str] = attrs.field(factory=set)
+    """Those whose result the client has said by their ids."""
 
     def begin(self, id: str, name: str) -> None:
         self.names[id] = name
         self.waiting.setdefault(name, []).append(id)
 
-    def answered(self, id: str | None, name: str, at: str) -> str:
+    def answered(self, id: str | None, name: str, at: str) -> str | None:
         """The id of the call whose result has come: as the client gives it, else of the first that waits by that
-        name."""
+        name. ``None`` where that call has its result: Gemini CLI sends those of a session that it resumes twice."""
         ids = self.waiting.get(name) or []
+        if id in self.done:
+            return None
+        if id is not None and id in self.names:
+            self.done.add(id)
         if id is None or id not in self.names:
             id = (ids[0] if ids else id) or made_id(at)
         if id in ids:
@@ -92,8 +98,9 @@ def read_call(part: GeminiFields, calls: Calls, drops: Drops) -> ToolCallPart:
     return ToolCallPart(id, name, msgspec.json.encode({} if args is None else args).decode(), at=call.at)
 
 
-def read_result(part: GeminiFields, calls: Calls, drops: Drops) -> ToolResultPart:
-    """A ``functionResponse``, which is of the call with its id, or of one that waits by its name."""
+def read_result(part: GeminiFields, calls: Calls, drops: Drops) -> ToolResultPart | None:
+    """A ``functionResponse``, which is of the call with its id, or of one that waits by its name; ``None`` for one that
+    says again what was said."""
     result = GeminiFields.of(part.any("functionResponse"), part.path("functionResponse"))
     name, id = result.need("name", str), result.string("id")
     text, failed = _told(result.any("response"))
@@ -106,7 +113,8 @@ def read_result(part: GeminiFields, calls: Calls, drops: Drops) -> ToolResultPar
         else:
             drops.add(inner.at)
     drops.rest(result)
-    return ToolResultPart(calls.answered(id, name, part.at), tuple(parts), failed, at=result.at)
+    call_id = calls.answered(id, name, part.at)
+    return None if call_id is None else ToolResultPart(call_id, tuple(parts), failed, at=result.at)
 
 
 def _told(response: Any) -> tuple[str, bool]:

@@ -155,6 +155,23 @@ def opencode(package: str) -> Drive:
     return lambda place: _opencode(place, package)
 
 
+def gemini_cli(place: Place) -> Told:
+    """Its session goes on by its number; nothing is asked before a tool is used."""
+    settings = {
+        "security": {"auth": {"selectedType": "gemini-api-key"}}, "privacy": {"usageStatisticsEnabled": False},
+        "general": {"disableAutoUpdate": True},
+    }  # fmt: skip
+    (place.home / ".gemini").mkdir()
+    (place.home / ".gemini/settings.json").write_text(json.dumps(settings))
+    trusted = {"GEMINI_CLI_TRUST_WORKSPACE": "true"}
+    flags = ("--yolo", "--output-format", "json")
+    runs = [
+        place.connect("gemini-cli", "--", *flags, *more, **trusted)
+        for more in (("--prompt", PLEASE), ("--resume", "latest", "--prompt", AGAIN))
+    ]
+    return Told(*(str(json.loads(run[run.index("{") :])["response"]) for run in runs))
+
+
 def llm(place: Place) -> Told:
     place.connect("llm", "--write")
     tools = ("--functions", install.HERE / "programs/llm_tool.py")
@@ -236,6 +253,11 @@ _ROWS = (
               {"responses": ("", "responses", True), "chat": CHAT}),
     *_library("langchain-openai", "LangChain, `ChatOpenAI`", ("langchain-openai",), "langchain_models.py",
               {"chat": CHAT, "responses": ("", "responses", True)}),
+    Row("gemini-cli", "Gemini CLI", ("@google/gemini-cli",), "gemini", gemini_cli, ("stream",)),
+    *_library("google-genai", "Google Gen AI SDK for Python", ("google-genai",), "google_genai.py",
+              {"gemini": ("", "gemini", True), "chats": (", chats with automatic calls", "gemini", True)}),
+    *_library("langchain-google", "LangChain, `ChatGoogleGenerativeAI`", ("langchain-google-genai",),
+              "langchain_models.py", {"gemini": ("", "gemini", True)}),
     *_library("langchain-anthropic", "LangChain, `ChatAnthropic`", ("langchain-anthropic",), "langchain_models.py",
               {"messages": ("", "messages", True)}),
     *_library("pydantic-ai", "PydanticAI", ("pydantic-ai-slim",), "pydantic_models.py",

@@ -8,6 +8,7 @@ from tests.clients import install
 from tests.clients.rows import Row
 
 APIS = {"chat": "Chat", "messages": "Messages", "responses": "Responses"}
+SPOKEN = {**APIS, "gemini": "Gemini"}
 
 
 class Cell(Protocol):
@@ -41,7 +42,7 @@ def table(rows: Sequence[Row], cells: Sequence[Cell]) -> str:
             _cell(row, [cell for cell in cells if (cell.client, cell.upstream) == (row.name, api)], notes)
             for api in APIS
         )
-        lines.append(f"| {row.title} | {versions} | {APIS[row.speaks]} | {' | '.join(told)} |")
+        lines.append(f"| {row.title} | {versions} | {SPOKEN[row.speaks]} | {' | '.join(told)} |")
     return "\n".join([*lines, "", *notes]).rstrip("\n") + "\n"
 
 

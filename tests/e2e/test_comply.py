@@ -46,8 +46,9 @@ def served() -> Iterator[Started]:
 
 def checked(url: str, model: str, format: str, *flags: str) -> dict[str, dict[str, Any]]:
     """What the tester says of each check, by its id."""
+    root = url if format == "google-genai" else f"{url}/v1"
     command = (
-        sys.executable, "-m", "llm_comply.cli", "--json", "--base-url", url if format == "google-genai" else f"{url}/v1", "--api-key", "unneeded",
+        sys.executable, "-m", "llm_comply.cli", "--json", "--base-url", root, "--api-key", "unneeded",
         "--model", model, "--format", format, *FORMATS[format], *flags,
     )  # fmt: skip
     done = subprocess.run(command, env=environment(), text=True, capture_output=True, timeout=START_SECONDS)

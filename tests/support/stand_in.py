@@ -35,6 +35,7 @@ TOOLS: Mapping[str, Mapping[str, str]] = {
     "look_into": {"box": "{}"},
     "Bash": {"command": "cat {}.txt", "description": "Look into a box"},
     "bash": {"command": "cat {}.txt", "description": "Look into a box"},
+    "run_shell_command": {"command": "cat {}.txt", "description": "Look into a box"},
     "exec_command": {"cmd": "cat {}.txt"},
 }
 """The tools that it knows how to use, and with which arguments."""

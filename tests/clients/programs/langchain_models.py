@@ -1,10 +1,11 @@
-"""LangChain's models for OpenAI and Anthropic."""
+"""LangChain's models for OpenAI, Anthropic and Google."""
 
 from typing import Any
 
 from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
+from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
 from talk import AGAIN, BASE, KEY, MODEL, PLEASE, ROOT, STREAM, VARIANT, look_into, tell
 
@@ -12,6 +13,10 @@ if VARIANT == "messages":
     thinking = {"type": "enabled", "budget_tokens": 2000}
     model: Any = ChatAnthropic(
         model=MODEL, base_url=ROOT, api_key=KEY, max_tokens=4000, thinking=thinking, max_retries=0
+    )
+elif VARIANT == "gemini":
+    model = ChatGoogleGenerativeAI(
+        model=MODEL, base_url=ROOT, api_key=KEY, max_retries=1, include_thoughts=True, thinking_budget=2000
     )
 else:
     own: dict[str, Any] = {"reasoning_effort": "medium"}

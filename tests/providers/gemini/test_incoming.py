@@ -147,6 +147,16 @@ def test_ids_that_are_there_stay():
     assert (found.id, result.call_id, result.parts) == ("toolu_1", "toolu_1", ())
 
 
+def test_a_result_that_is_said_again_is_left_out():
+    """Gemini CLI sends the results of a session that it resumes twice, and no other API takes two of one call."""
+    call = {"functionCall": {"id": "c1", "name": "f"}}
+    result = {"functionResponse": {"id": "c1", "name": "f", "response": {"output": "x"}}}
+    found = turns(HI, model(call), user(result), user(result), user({"text": "ok"}))
+    assert [[type(part) for part in parts] for _, parts in found] == [
+        [TextPart], [ToolCallPart], [ToolResultPart], [TextPart],
+    ]  # fmt: skip
+
+
 def test_what_a_function_gave_back_is_read_as_text():
     """`{"result": …}` and `{"output": …}` hold what came back, `{"error": …}` says that it failed."""
     for response, told in {
