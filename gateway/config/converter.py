@@ -48,6 +48,7 @@ from gateway.config.schema import (
 )
 from gateway.config.unknown import about, advice
 from gateway.config.wording import Wrong, describe, described_word, nearest, one_of
+from providers.catalog.provider import best_for
 from providers.neutral.quirks import Quirks
 
 T = TypeVar("T")
@@ -82,8 +83,7 @@ def _speaking(value: Any, _: Any) -> dict[SpokenApi, SpokenApi]:
     spoken = converter.structure(value, tuple[SpokenApi, ...])
     if not spoken:
         raise Wrong("an empty list", f"name at least one of {', '.join(SPOKEN_APIS)}")
-    fallback = next(api for api in SPOKEN_APIS if api in spoken)
-    return {api: api if api in spoken else fallback for api in SPOKEN_APIS}
+    return {api: best_for(api, spoken) for api in SPOKEN_APIS}
 
 
 def _quirk_changes(value: Any, _: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import msgspec
 
 from streams import event_stream
 from streams.framing import Framing
+from streams.structure import ELEMENTS, UNFOLDS, holds_more
 from streams.surrogates import NOT_JSON, any_json
 
 METRICS: Final = "amazon-bedrock-invocationMetrics"
@@ -33,6 +34,8 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     if name in (event_stream.EXCEPTION, event_stream.ERROR):
         return "error", _error(_object(data))
     inner = _inner(data)
+    if holds_more(inner, ELEMENTS):  # the splitter has seen no more than its base64
+        return "error", _error({"message": f"the provider sent an event {UNFOLDS}"})
     said = _object(inner)
     kind = said.get("type")
     if METRICS in said:

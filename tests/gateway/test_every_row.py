@@ -169,12 +169,14 @@ def test_each_row_leads_where_its_pages_say():
             assert [name for name, _ in target.headers(None)] == [header], (model, client)
 
 
+ENDS = {"/chat/completions": "chat", ":generateContent": "gemini"}
+
+
 class AnyProvider(CountingProvider):
     """A provider of all APIs at whatever path: the path's end says which it is."""
 
     def _answer(self, path: str, body: bytes) -> bytes:
-        api = "chat" if "/chat/completions" in path else path.rpartition("/")[2]
-        api = "gemini" if api.endswith(GENERATE) else api
+        api = next((api for end, api in ENDS.items() if end in path), path.rpartition("/")[2])
         raw = render(Script(text=f"Hello from {api}."), api, {"model": "m", **json.loads(body)})
         head = "\r\n".join(["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in raw.headers)])
         text = b"".join(raw.pieces)
@@ -220,3 +222,17 @@ async def test_a_provider_that_nobody_knows_works_from_the_file_alone():
                 assert (answer.status_code, place.asked.pop()) == (200, f"/api{end}"), api
                 assert f"\r\n{header}: ".encode() in place.heads.pop()
                 assert f"Hello from {api}." in answer.text
+
+
+async def test_a_provider_that_nobody_knows_may_speak_geminis_api():
+    async with providers(1) as (place,):
+        place.__class__ = AnyProvider
+        acme = {"base_url": place.url, "speaks": ["gemini"]}
+        async with gateway(
+            {**config([{"model": "acme/m", "access_key": KEY}]), "providers": {"acme": acme}}
+        ) as running:
+            for api in APIS:
+                answer = await running.ask("acme/m", api)
+                assert (answer.status_code, place.asked.pop()) == (200, "/v1beta/models/m:generateContent"), api
+                assert f"x-goog-api-key: {KEY}".encode() in place.heads.pop()
+                assert "Hello from gemini." in answer.text

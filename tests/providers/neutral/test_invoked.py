@@ -1,0 +1,47 @@
+"""Frames of InvokeModel: base64 of Anthropic's events, and Bedrock's own measurements taken out of the last one."""
+
+import base64
+import json
+
+from providers.neutral.invoked import INVOKED, changed, parse
+from streams import event_stream
+
+
+def framed(inner: bytes) -> bytes:
+    return event_stream.event("chunk", json.dumps({"bytes": base64.b64encode(inner).decode()}).encode())
+
+
+def test_an_event_comes_out_byte_for_byte():
+    inner = b'{"type": "content_block_delta",  "index":0, "delta": {"type":"text_delta","text":"\xc3\xbc"}}'
+    assert parse(framed(inner)) == ("content_block_delta", inner)
+
+
+def test_the_measurements_of_the_platform_are_taken_out():
+    inner = {"type": "message_stop", "amazon-bedrock-invocationMetrics": {"inputTokenCount": 3}}
+    assert parse(framed(json.dumps(inner).encode())) == ("message_stop", b'{"type":"message_stop"}')
+
+
+def test_failures_are_errors_of_the_api():
+    for kind, expected in (
+        ("throttlingException", "rate_limit_error"), ("serviceUnavailableException", "overloaded_error"),
+        ("modelTimeoutException", "timeout_error"), ("validationException", "invalid_request_error"),
+        ("internalServerException", "api_error"), ("somethingNew", "api_error"),
+    ):  # fmt: skip
+        name, data = parse(event_stream.exception(kind, b'{"message":"no"}')) or ("", b"")
+        assert (name, json.loads(data)["error"]) == ("error", {"type": expected, "message": "no"}), kind
+
+
+def test_what_unfolds_to_too_much_is_an_error_and_is_not_decoded():
+    name, data = parse(framed(b'{"type": "x", "a": [' + b"1," * 300_000 + b"1]}")) or ("", b"")
+    assert (name, json.loads(data)["error"]["type"]) == ("error", "api_error")
+
+
+def test_a_payload_that_is_no_base64_is_left_to_the_reader():
+    assert parse(event_stream.event("chunk", b"{}")) == ("", b"{}")
+    assert parse(event_stream.event("chunk", b'{"bytes": 3}')) == ("", b'{"bytes": 3}')
+
+
+def test_an_event_is_changed_inside_its_frame():
+    raw = changed(framed(b'{"type":"ping"}'), lambda data: data.replace(b"ping", b"pong"))
+    assert INVOKED.splitter(2**20).feed(raw) == [raw]
+    assert parse(raw) == ("pong", b'{"type":"pong"}')
