@@ -76,7 +76,7 @@ def _literal(value: Any, kind: Any) -> Any:
     raise Wrong(describe(value), one_of(words), nearest(value, words) if isinstance(value, str) else None)
 
 
-def _speaking(value: Any, _: Any) -> dict[SpokenApi, SpokenApi]:
+def _speaking(value: Any, _: Any) -> dict[Any, Any]:
     """A list of the APIs that are spoken, or client API -> upstream API."""
     if isinstance(value, dict):
         return converter.structure(value, dict[SpokenApi, SpokenApi])

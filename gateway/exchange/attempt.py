@@ -30,7 +30,7 @@ from providers.apis import CODECS
 from providers.auth.credential import Credential, secrets_of_credential
 from providers.errors.ended import has_ended
 from providers.errors.limits import told_outage
-from providers.errors.rejected import BETA
+from providers.errors.rejected import BETA, ROUTE
 from providers.neutral.hosting import BESIDE
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo, FailureReason, Usage
@@ -251,8 +251,11 @@ class Attempt:
         client, for any other, and where there is none."""
         context, request = self.context, self._request
         self._began = time.perf_counter()
+        target = self.target
+        if ROUTE in self.prepared.left.paths and target.elsewhere is not None:
+            target = attrs.evolve(target, url=target.elsewhere)
         out = upstream_request(
-            self.prepared.outgoing, self.target, self.sent, self.incoming.stream, request.suffix, method=request.method
+            self.prepared.outgoing, target, self.sent, self.incoming.stream, request.suffix, method=request.method
         )
         if (hosting := self.target.hosting) is not None:
             beside = (request.suffix or "").startswith(BESIDE)

@@ -348,7 +348,10 @@ class Walk:
     def _refused(self, attempt: Attempt, failed: ErrorInfo) -> Omissions:
         """The parts of the attempt's request that ``failed`` names, and that may go."""
         without = self.request.prepare
-        return refused_parts(failed, attempt.prepared, attempt.sent, lambda left: without(attempt.target, left))
+        return refused_parts(
+            failed, attempt.prepared, attempt.sent, lambda left: without(attempt.target, left),
+            has_another_route=attempt.target.elsewhere is not None,
+        )  # fmt: skip
 
     def _learn(self) -> None:
         """Remember what this provider takes no request of this client with."""

@@ -13,21 +13,29 @@ from gateway.routing.target import Target
 from providers.errors.failures import refuses_reasoning
 from providers.errors.named_alone import named_alone
 from providers.errors.protected import is_protected
-from providers.errors.rejected import BETA, Path, may_go, refused, without
+from providers.errors.rejected import BETA, ROUTE, Path, may_go, refused, without
 from providers.neutral.fields import parsed
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
 
 def refused_parts(
-    failed: ErrorInfo, prepared: Prepared, sent: ClientRequest, prepare: Callable[[Omissions], Prepared]
+    failed: ErrorInfo,
+    prepared: Prepared,
+    sent: ClientRequest,
+    prepare: Callable[[Omissions], Prepared],
+    *,
+    has_another_route: bool = False,
 ) -> Omissions:
     """The parts that ``failed`` names, as they stood in the body ``prepared`` and in the headers ``sent``; ``prepare``
     writes the same request without some of it. A member about privacy, safety, identity or storage is one of them only
-    where nothing else is named: else the words of a client in a quotation could take it along."""
+    where nothing else is named: else the words of a client in a quotation could take it along. The address is one of
+    them where its provider ``has_another_route``."""
     alone = named_alone(failed)
     named = [path for path in refused(failed) if path not in prepared.left.paths]
     named = [path for path in named if (path,) == alone or not is_protected(path)]
+    if ROUTE in named and has_another_route:
+        return Omissions(paths=(ROUTE,))
     found = (path for path in named if (_has_beta(sent, path) if path[0] == BETA else _has(prepared, path)))
     return Omissions(refuses_reasoning(failed) and _has_reasoning(prepared, prepare), tuple(found))
 

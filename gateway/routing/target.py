@@ -67,6 +67,11 @@ class Target:
         return price.with_cache_writes
 
     @cached_property
+    def elsewhere(self) -> str | None:
+        """Another ``url`` where the provider may have the model, if this is not the right one."""
+        return self.row.elsewhere(self.url)
+
+    @cached_property
     def hosting(self) -> Hosting | None:
         """How its platform serves the API of another maker, if it is one."""
         return self.row.hosting.get(self.api)

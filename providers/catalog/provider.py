@@ -97,6 +97,9 @@ class Provider:
     those that have been said. ``hosts``: for the values of a setting the host (``{location_host}``), under the empty
     name for all others.
 
+    ``routes`` are parts of its addresses with others that may stand in their place: where a model is not at one, it is
+    asked for at the other.
+
     ``address`` is what a base URL of one's own looks like, where there is none for all. ``by_path`` is what is
     different where the path of the base URL ends so, as changes to the row; the longest end comes first. ``by_model``
     is the same for models whose id a shell pattern matches, the first that does. ``today`` is what to write in the
@@ -135,6 +138,7 @@ class Provider:
     by_model: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     settings: Mapping[str, str] = attrs.field(factory=dict)
     hosts: Mapping[str, Mapping[str, str]] = NOTHING_ELSE
+    routes: tuple[tuple[str, str], ...] = ()
     sign_in: tuple[str, ...] = ("api_key",)
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     sources: Mapping[Api, Source] = attrs.field(factory=dict, repr=False)
@@ -143,6 +147,10 @@ class Provider:
     def local(self) -> bool:
         """True if it is a server that people run themselves, here unless the config says where."""
         return urlsplit(self.base_url or "").hostname == "localhost"
+
+    def elsewhere(self, url: str) -> str | None:
+        """Another address for what is asked at ``url``, if there is one."""
+        return next((url.replace(part, other, 1) for part, other in self.routes if part in url), None)
 
     @property
     def any_spoken(self) -> bool:
@@ -208,7 +216,8 @@ class Provider:
             return {name: _filled(value, filled) if name in _PLACED else value for name, value in changes.items()}
 
         return attrs.evolve(
-            self, settings=settings, by_model=tuple((pattern, changed(changes)) for pattern, changes in self.by_model),
+            self, settings=settings, routes=tuple((filled(part), filled(other)) for part, other in self.routes),
+            by_model=tuple((pattern, changed(changes)) for pattern, changes in self.by_model),
             **changed({name: getattr(self, name) for name in _PLACED}),
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ refused.
 import re
 from typing import Final
 
-from providers.errors.rejected import BETA, CACHE_POINTS, Path, path_of
+from providers.errors.rejected import BETA, CACHE_POINTS, ROUTE, Path, path_of
 from streams.events import ErrorInfo
 
 _CODES: Final = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path in `param`
@@ -42,6 +42,9 @@ _UNCACHED: Final = re.compile(
     r"You invoked an unsupported model or your request did not allow prompt caching\."
     r"(?: See the documentation for more information\.)?"
 )
+_ELSEWHERE: Final = re.compile(
+    r"(?:The )?model [`'\"]?[\w.:/\-]{1,300}[`'\"]? isn['\u2019]t supported on this route\.?"
+)
 
 
 def named_alone(failed: ErrorInfo) -> tuple[Path, ...]:
@@ -58,6 +61,8 @@ def named_alone(failed: ErrorInfo) -> tuple[Path, ...]:
         return ((BETA,),)
     if _UNCACHED.fullmatch(failed.message):
         return (CACHE_POINTS,)
+    if _ELSEWHERE.fullmatch(failed.message):
+        return (ROUTE,)
     if (betas := _BETAS.fullmatch(failed.message)) is not None:
         return tuple((BETA, name) for name in re.findall(r"[\w\-]+", betas["betas"]))
     return next(filter(None, (_one(words.fullmatch(failed.message)) for words in _SENTENCES)), ())

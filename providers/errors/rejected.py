@@ -25,6 +25,8 @@ ANYWHERE = "**"
 """The first name of a path that means every element of an array, wherever, which has nothing but the second."""
 
 CACHE_POINTS: Path = (ANYWHERE, "cachePoint")
+ROUTE: Path = (":route",)
+"""The address itself, for a provider that has the model at another one."""
 
 _STATUSES = (400, 422)
 _LONGEST = 4000  # characters of a message that are looked at
@@ -85,6 +87,10 @@ def _cache_points(found: re.Match[str]) -> Iterator[Path]:
     yield CACHE_POINTS
 
 
+def _route(found: re.Match[str]) -> Iterator[Path]:
+    yield ROUTE
+
+
 def _all_betas(found: re.Match[str]) -> Iterator[Path]:
     yield (BETA,)
 
@@ -114,6 +120,9 @@ _WORDS: tuple[tuple[re.Pattern[str], _Read], ...] = (
     (re.compile(r"invalid beta flag"), _all_betas),
     # Bedrock, of models that cache nothing (BerriAI/litellm#39210, anomalyco/opencode#782)
     (re.compile(r"your request did not allow prompt caching"), _cache_points),
+    # Bedrock, whose OpenAI paths differ by model
+    # (https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html)
+    (re.compile(r"isn['\u2019]t supported on this route"), _route),
 )
 
 

@@ -90,6 +90,11 @@ CLOUDS = (
             ("*anthropic.claude-*", {"speaks": ONLY_MESSAGES}),
             ("*openai.*", {"speaks": CHAT_AND_RESPONSES}),
         ),
+        routes=(
+            ("https://bedrock-runtime.{region}.amazonaws.com/openai/v1/", "https://bedrock-mantle.{region}.api.aws/v1/"),
+            (".api.aws/openai/v1/", ".api.aws/v1/"),
+            (".api.aws/v1/", ".api.aws/openai/v1/"),
+        ),
         by_path={
             "/anthropic/v1": {"paths": STANDARD_PATHS, "speaks": ONLY_MESSAGES, **_BEDROCK},
             "/v1": {"paths": STANDARD_PATHS, "speaks": CHAT_AND_RESPONSES, **_BEDROCK},
