@@ -47,12 +47,15 @@ class _Told(logging.Handler):
         click.echo(Mask()(record.getMessage()), err=True)
 
 
+_TOLD = _Told()
+
+
 def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: float, jobs: int, as_json: bool) -> int:
     """Print what works. Exit status 0 if every model answers and streams, 1 if one does not or for a bad config, 2 for
     a model that cannot be asked for. ``limit`` is seconds for one answer, ``jobs`` models are asked at once."""
     logging.getLogger("trigate").addHandler(logging.NullHandler())  # what goes wrong is in the table
     logging.getLogger("trigate").propagate = False
-    logging.getLogger(SIGN_IN).addHandler(_Told())
+    logging.getLogger(SIGN_IN).addHandler(_TOLD)
     config = load_or_explain(path)
     if config is None:
         return 1

@@ -11,6 +11,7 @@ import attrs
 from gateway.config.allowances import CounterSettings, QueueSettings, RateLimits, RootLimit, SpendingBudget
 from gateway.config.document import Mistake
 from providers.auth.credential import AwsKeys, SignInName, secrets_of_credential
+from providers.auth.google import GOOGLE_TOKEN
 from providers.auth.keys import BEARER_TOKEN
 from providers.auth.signer import Signer
 from providers.auth.sigv4 import SigV4
@@ -343,7 +344,7 @@ class GoogleSignIn:
     scopes: tuple[str, ...] = ("https://www.googleapis.com/auth/cloud-platform",)
 
     type: ClassVar[SignInName] = "google"
-    signer: ClassVar[Signer] = BEARER_TOKEN
+    signer: ClassVar[Signer] = GOOGLE_TOKEN
     secrets: ClassVar[tuple[str, ...]] = ()
 
     @property

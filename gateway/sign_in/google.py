@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from gateway.config.settings import GoogleSignIn
 from gateway.sign_in.refreshed import Fetched
+from providers.auth.credential import ProjectToken
 
 TIMEOUT: Final = 10.0  # seconds for each of the library's requests
 
@@ -23,7 +24,9 @@ class GoogleTokens:
         found, self._found = self._found or self._look(request), None
         found.refresh(request)
         self._found = found
-        return Fetched(found.token, found.expiry.replace(tzinfo=UTC).timestamp() if found.expiry else None)
+        project = getattr(found, "quota_project_id", None)
+        token = ProjectToken(found.token, project) if project else found.token
+        return Fetched(token, found.expiry.replace(tzinfo=UTC).timestamp() if found.expiry else None)
 
     def _look(self, request: Any) -> Any:
         import google.auth

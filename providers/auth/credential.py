@@ -19,8 +19,16 @@ class AwsKeys:
     region: str | None = None
 
 
-Credential: TypeAlias = str | AwsKeys
-"""A key or a token that goes out as it is, or keys that only sign."""
+@attrs.frozen
+class ProjectToken:
+    """A token of Google's that says on whose quota its requests are."""
+
+    token: str = attrs.field(repr=False)
+    project: str
+
+
+Credential: TypeAlias = str | AwsKeys | ProjectToken
+"""A key or a token that goes out as it is, keys that only sign, or a token with more that goes out."""
 
 
 def secrets_of_credential(credential: Credential | None) -> tuple[str, ...]:
@@ -28,6 +36,8 @@ def secrets_of_credential(credential: Credential | None) -> tuple[str, ...]:
     match credential:
         case AwsKeys(id, secret, token):
             return tuple(filter(None, (id, secret, token)))
+        case ProjectToken(token):
+            return (token,)
         case str() if credential:
             return (credential,)
         case _:

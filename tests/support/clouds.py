@@ -180,6 +180,9 @@ class Clouds(Upstream):
     def _google_token(self, seen: Seen) -> Raw:
         """https://developers.google.com/identity/protocols/oauth2/service-account#httprest"""
         form = {name: values[0] for name, values in parse_qs(seen.body.decode()).items()}
+        if form["grant_type"] == "refresh_token":
+            good = form["refresh_token"] == "the-persons-own" and form["client_secret"] == "no-secret"
+            return self._access_token() if good else answered({"error": "invalid_grant"}, 400)
         head, claims, signature = form["assertion"].split(".")
         assert self.service_account is not None
         try:

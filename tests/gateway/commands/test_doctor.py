@@ -221,3 +221,15 @@ def test_a_bad_config_is_a_1(doctor):
     status, out, err = doctor([])
     assert (status, out) == (1, "")
     assert "no providers" in err
+
+
+def test_why_signing_in_fails_is_told(upstream, doctor, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_BEARER_TOKEN_BEDROCK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    entry = {"model": "mine/x", "base_url": upstream.url, "sign_in": {"type": "aws", "region": "eu-west-1"}}
+    status, _, err = doctor([entry])
+    assert status == 1
+    assert "aws: signing in failed: NoAwsCredentials: no AWS credentials were found" in err

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import attrs
 import botocore.credentials
 import google.auth.compute_engine._metadata as google_metadata
+import google.oauth2.credentials
 import pytest
 import trio
 from cryptography.hazmat.primitives import serialization
@@ -196,6 +197,17 @@ def workload_identity(env: pytest.MonkeyPatch, clouds: Clouds, folder: Path) -> 
     env.setenv("GOOGLE_CLOUD_PROJECT", "project")
 
 
+def person(env: pytest.MonkeyPatch, clouds: Clouds, folder: Path) -> None:
+    """What ``gcloud auth application-default login`` leaves."""
+    file = {
+        "type": "authorized_user", "client_id": "gcloud", "client_secret": "no-secret",
+        "refresh_token": "the-persons-own", "quota_project_id": "the-persons-project",
+    }  # fmt: skip
+    (folder / ".config/gcloud").mkdir(parents=True)
+    (folder / ".config/gcloud/application_default_credentials.json").write_text(json.dumps(file))
+    env.setattr(google.oauth2.credentials, "_GOOGLE_OAUTH2_TOKEN_ENDPOINT", f"{clouds.url}/token")
+
+
 def google_machine(env: pytest.MonkeyPatch, clouds: Clouds, folder: Path) -> None:
     env.setattr(google_metadata, "_GCE_METADATA_HOST", f"127.0.0.1:{clouds.port}")
     env.setenv("GCE_METADATA_IP", f"127.0.0.1:{clouds.port}")
@@ -239,6 +251,7 @@ CASES = {
         ),
     ),
     "Google, a service account": Case("google", "/token", service_account),
+    "Google, a person": Case("google", "/token", person),
     "Google, workload identity": Case("google", "/v1/token", workload_identity),
     "Google, a machine": Case(
         "google", "/computeMetadata/v1/instance/service-accounts/default/token", google_machine
@@ -391,6 +404,14 @@ def test_what_was_fetched_is_in_no_recording_and_on_no_page(name, clouds, monkey
         assert secret.encode() not in said
         assert secret not in caplog.text
         assert [file.name for file in files if secret.encode() in file.read_bytes()] == []
+
+
+def test_a_persons_requests_are_on_the_quota_of_their_project(clouds, monkeypatch, tmp_path):
+    person(monkeypatch, clouds, tmp_path)
+    with gateway(clouds, "google") as asked:
+        assert asked.ask(**{"x-goog-user-project": "a-clients-own"})[0] == 200
+    (seen,) = clouds.models
+    assert [value for name, value in seen.headers if name == "x-goog-user-project"] == ["the-persons-project"]
 
 
 def test_what_has_ended_is_fetched_before_a_request_goes_out(clouds, monkeypatch, tmp_path):

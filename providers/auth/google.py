@@ -1,0 +1,27 @@
+"""Tokens of Google, with the project whose quota their requests use."""
+
+import attrs
+
+from providers.auth.credential import Credential, ProjectToken
+from providers.auth.keys import BEARER_TOKEN
+from providers.auth.signer import UnsignedRequest
+
+PROJECT = "x-goog-user-project"
+"""https://cloud.google.com/docs/quotas/set-quota-project"""
+
+
+@attrs.frozen
+class GoogleToken:
+    """A signer that sends a token as Bearer, and names its project where it has one: people's own tokens need it."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ("authorization", PROJECT)
+
+    def sign(self, request: UnsignedRequest, credential: Credential, at: float) -> tuple[tuple[str, str], ...]:
+        if not isinstance(credential, ProjectToken):
+            return BEARER_TOKEN.sign(request, credential, at)
+        return (BEARER_TOKEN.header(credential.token), (PROJECT, credential.project))
+
+
+GOOGLE_TOKEN = GoogleToken()
