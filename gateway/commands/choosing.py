@@ -46,7 +46,7 @@ WINDOWS: Mapping[str, int] = MappingProxyType(
         "*": 128_000,
     }
 )
-"""Tokens that models take in, by the first pattern that fits their id; for the last of these it is a guess."""
+"""Tokens that models take in of which nothing is known, by the first pattern that fits their id: a guess."""
 
 Words = dict[str, Any]
 """What the placeholders of a client's settings stand for; "" for a model that was wanted and not found."""
@@ -102,24 +102,28 @@ def for_codex(offer: Offer) -> Words:
         listed = {name.rpartition("/")[2]: name for name in reversed(offer.names)}
         served = (slug if _has(offer, slug) else listed.get(slug) for slug in CODEX_KNOWS)
         model = next(filter(None, served), model)
-    return {"model": model, **words_for_codex(offer.model(model) if model else model, model)}
+    return {"model": model, **words_for_codex(model, offer)}
 
 
-def words_for_codex(name: str, model: str) -> Words:
-    """The settings by which Codex knows ``model``, whose provider's own name is ``name``: nothing where it knows it."""
-    return {} if _codex_knows(model) else {"window": _window(name)}
+def words_for_codex(model: str, offer: Offer | None) -> Words:
+    """The settings by which Codex knows ``model``: nothing where it knows it."""
+    return {} if _codex_knows(model) else {"window": _window(model, offer)}
 
 
 def words_for_claude(models: Iterable[str], offer: Offer | None) -> Words:
     """The settings by which Claude Code knows ``models``: it takes those that it does not know for ones of a million
     tokens, and would not summarize a conversation before that. One figure is for all of them."""
     unknown = {model for model in models if model and not model.startswith("claude-")}
-    windows = [_window(offer.model(model) if offer is not None else model) for model in unknown]
+    windows = [_window(model, offer) for model in unknown]
     return {"claude_window": str(min(windows))} if windows else {}
 
 
-def _window(name: str) -> int:
-    plain = plain_name(name)
+def _window(model: str, offer: Offer | None) -> int:
+    """The tokens that ``model`` takes in: as ``offer`` knows it, else a guess by its name."""
+    known = offer.prompt(model) if offer is not None and model and not offer.problem(model) else None
+    if known is not None:
+        return known
+    plain = plain_name(offer.model(model) if offer is not None and model else model)
     return next(size for pattern, size in WINDOWS.items() if fnmatch.fnmatchcase(plain, pattern))
 
 
@@ -137,10 +141,9 @@ def _has(offer: Offer, name: str) -> bool:
 
 def named(model: str, small: str | None, offer: Offer | None) -> Words:
     """The models that the command line names, for any program. ``offer`` says what is known of them, None: nothing."""
-    name = offer.model(model) if offer is not None else model
     tiers = {tier: small or model if tier == "haiku" else model for tier in TIERS}
     words = {"model": model, "small": small or model, "pinned": model, **tiers}
-    return {**words, **words_for_codex(name, model), **words_for_claude(tiers.values(), offer)}
+    return {**words, **words_for_codex(model, offer), **words_for_claude(tiers.values(), offer)}
 
 
 CHOICES: Mapping[str, Callable[[Offer], Words]] = MappingProxyType(

@@ -26,6 +26,9 @@ class Offer(Protocol):
     def model(self, name: str) -> str:
         """The provider's own id of the model ``name``, or ``name`` itself where that is not known."""
 
+    def prompt(self, name: str) -> int | None:
+        """The tokens that a prompt for the model ``name`` may have; ``None`` where that is not known."""
+
 
 class Silent(Exception):
     """No gateway answers there; the message is why, as the end of a sentence."""
@@ -52,6 +55,10 @@ class Configured:
 
     def model(self, name: str) -> str:
         return self._router.resolve(name, "chat").model
+
+    def prompt(self, name: str) -> int | None:
+        known = self._router.description(name)
+        return None if known is None else known.prompt
 
 
 class RunningGateway:
@@ -85,6 +92,10 @@ class RunningGateway:
 
     def model(self, name: str) -> str:
         return self._known.model(name) if self._known is not None and not self._known.problem(name) else name
+
+    def prompt(self, name: str) -> int | None:
+        tokens = self._get(f"/{quote(name)}")[1].get("max_input_tokens")
+        return tokens if isinstance(tokens, int) else None
 
     def _get(self, path: str) -> tuple[int, dict[str, Any]]:
         """The answer to ``GET /v1/models…``, its status and its JSON object. Redirects are not followed: the key is for

@@ -2,8 +2,8 @@
 API has the member in any case.
 
 - OpenAI's own list has no facts. Clients read the window under three names: ``context_length`` (OpenRouter's; most do,
-  tashfeenahmed/freellmapi#309), ``max_model_len`` (vLLM's; cline/cline#13564) and ``context_window`` (Groq's), and what
-  a model can do as OpenRouter says it.
+  tashfeenahmed/freellmapi#309), ``max_model_len`` (vLLM's; cline/cline#13564) and ``context_window`` (Groq's), the
+  longest prompt as ``max_input_tokens`` (LiteLLM's), and what a model can do as OpenRouter says it.
 - Anthropic's has ``max_input_tokens``, ``max_tokens`` and ``capabilities``
   (https://platform.claude.com/docs/en/api/models/list).
 - Google's has ``inputTokenLimit``, ``outputTokenLimit`` and ``supportedGenerationMethods``
@@ -37,6 +37,7 @@ def openai_model(model: Model, known: Description | None, created: int) -> dict[
         return row
     if known.window is not None:
         row |= dict.fromkeys(("context_length", "context_window", "max_model_len"), known.window)
+        row["max_input_tokens"] = known.prompt
     if known.longest is not None:
         row["max_completion_tokens"] = known.longest
     if known.can:
@@ -62,7 +63,7 @@ def anthropic_model(model: Model, known: Description | None, created: int, *, na
         "deprecated_at": None,
         "retires_at": None,
         "line": None if line is None else line[1],
-        "max_input_tokens": None if known is None else known.window,
+        "max_input_tokens": None if known is None else known.prompt,
         "max_tokens": None if known is None else known.longest,
         "capabilities": None if known is None or not known.can else _capabilities(known, native),
     }
@@ -113,7 +114,7 @@ def gemini_model(model: Model, known: Description | None) -> dict[str, Any]:
         "supportedGenerationMethods": list(METHODS),
     }
     if known is not None and known.window is not None:
-        row["inputTokenLimit"] = known.window
+        row["inputTokenLimit"] = known.prompt
     if known is not None and known.longest is not None:
         row["outputTokenLimit"] = known.longest
     if known is not None and known.can:

@@ -4,6 +4,7 @@ common, so that a client that goes by them is right at whichever of them it land
 import attrs
 
 from gateway.config.names import Found
+from providers.catalog.model_facts import longest_prompt
 from providers.catalog.models import is_claude
 from providers.neutral.quirks import Quirks, Skill
 from streams.events import Api
@@ -19,6 +20,11 @@ class Description:
     can: tuple[Skill, ...]
     quirks: Quirks
     found: tuple[Found, ...]
+
+    @property
+    def prompt(self) -> int | None:
+        """The tokens that a prompt may have."""
+        return longest_prompt(self.window, self.longest)
 
     @property
     def is_known(self) -> bool:

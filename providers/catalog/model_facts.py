@@ -24,9 +24,9 @@ from providers.neutral.quirks import Ability, Quirks, Skill
 FILE: Final = Path(__file__).with_name("model_facts.json")
 
 LISTED_AS: Final = {
-    "amazon_bedrock": "bedrock", "azure_openai": "azure", "moonshotai": "moonshot", "qwen": "dashscope",
-    "together_ai": "together", "zhipu": "zai", "vertex_ai": "vertex", "google_vertex": "vertex",
-    "google-vertex": "vertex",
+    "amazon_bedrock": "bedrock", "azure_openai": "azure", "bedrock_invoke": "bedrock", "foundry": "azure",
+    "google-vertex": "vertex", "google_vertex": "vertex", "moonshotai": "moonshot", "qwen": "dashscope",
+    "together_ai": "together", "vertex_ai": "vertex", "zhipu": "zai",
 }  # fmt: skip
 """Names of providers in the list, where they are others than the catalogue's."""
 
@@ -38,6 +38,10 @@ reserve what is asked for, and refuse what does not fit beside the prompt."""
 
 _ENDS: Final = re.compile(r"(?:@.*|-v\d+(?::\d+)?|:\d+|-latest|-20\d{6}|-20\d\d-\d\d-\d\d|-preview)$")
 """What stands behind a model's name for its version; it is left off where the list has no such version."""
+
+INPUT_APART: Final = (272_000, 922_000)
+"""Tokens that a prompt may have for OpenAI's models from GPT-5 on, which keep the room of the longest answer out of it
+(https://developers.openai.com/api/docs/models). Of all others prompt and answer share the window."""
 
 _PROTOTYPE: Final = Quirks()
 
@@ -90,6 +94,13 @@ def with_facts(quirks: Quirks, provider: str, model: str) -> Quirks:
     changes["can"] = tuple(skill for skill in facts.can if skill not in quirks.cannot)
     changes["cannot"] = tuple(dict.fromkeys((*quirks.cannot, *facts.cannot)))
     return attrs.evolve(quirks, **changes)
+
+
+def longest_prompt(window: int | None, max_output: int | None) -> int | None:
+    """The tokens that a prompt may have, for a model with this ``window``."""
+    if window is None or max_output is None or window - max_output not in INPUT_APART:
+        return window
+    return window - max_output
 
 
 def source() -> str:

@@ -39,7 +39,7 @@ async def test_openai_clients_read_what_they_know_of_other_servers():
         assert list(rows) == ["five", "sonnet", "own", "tuned", "best"]
         five = rows["five"]
         assert {five[key] for key in ("context_length", "context_window", "max_model_len")} == {400_000}
-        assert five["max_completion_tokens"] == 128_000
+        assert (five["max_input_tokens"], five["max_completion_tokens"]) == (272_000, 128_000)
         assert five["architecture"]["input_modalities"] == ["text", "image", "file"]
         assert five["supported_parameters"] == ["tools", "structured_outputs", "reasoning"]
         assert set(rows["own"]) == {"id", "object", "created", "owned_by"}, "what is not known is not said"
@@ -76,6 +76,7 @@ async def test_anthropic_clients_read_windows_and_capabilities():
         assert five.effort.high.supported
         assert not five.server_tools.supported
         assert not five.effort.max.supported
+        assert models["five"].max_input_tokens == 272_000, "the room of the longest answer is not the prompt's"
         status, row = await got(running, "/v1/models/claude-sonnet-5-5", **ANTHROPIC)
         assert (status, row["line"], row["max_input_tokens"]) == (200, "sonnet", 1_000_000)
 
@@ -111,7 +112,8 @@ async def test_gemini_clients_get_their_own_list_in_pages(path, headers):
         assert "nextPageToken" not in rest
         assert (await got(running, f"{path}?pageToken=nobody", **headers))[0] == 400
         assert await got(running, f"{path}/sonnet", **headers) == (200, sonnet)
-        assert (await got(running, f"{path}/unheard-of", **headers))[0] == 404
+        status, failed = await got(running, f"{path}/unheard-of", **headers)
+        assert (status, failed["error"]["status"]) == (404, "NOT_FOUND")
 
 
 async def test_each_key_sees_its_own_models_in_every_shape():

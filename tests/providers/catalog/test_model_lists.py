@@ -1,0 +1,40 @@
+"""Where providers list their models: an address for every row that has one, signed as its requests are."""
+
+import pytest
+
+from providers.catalog.model_lists import PLACES, list_url
+from providers.catalog.providers import CATALOG, generic
+
+
+@pytest.mark.parametrize(
+    ("provider", "base_url", "found"),
+    [
+        ("openai", None, ("https://api.openai.com/v1/models", "chat")),
+        ("openai", "http://mine:1/v1", ("http://mine:1/v1/models", "chat")),
+        ("anthropic", None, ("https://api.anthropic.com/v1/models?limit=1000", "messages")),
+        ("gemini", None, ("https://generativelanguage.googleapis.com/v1beta/models?pageSize=1000", "gemini")),
+        ("gemini", "http://mine:1/v1", ("http://mine:1/v1/models", "chat")),
+        ("groq", None, ("https://api.groq.com/openai/v1/models", "chat")),
+        ("github", None, ("https://models.github.ai/catalog/models", "chat")),
+        ("ollama", None, ("http://localhost:11434/v1/models", "chat")),
+        ("azure_openai", "https://n.openai.azure.com/openai/v1", None),
+        ("amazon_bedrock", None, None),
+    ],
+)
+def test_where_a_list_is(provider, base_url, found):
+    assert list_url(base_url, CATALOG[provider]) == found
+
+
+def test_every_row_has_an_address_or_a_reason_to_have_none():
+    for row in CATALOG.values():
+        found = list_url(None, row)
+        if found is None:
+            assert row.id in PLACES or row.base_url is None, row.id
+        else:
+            url, api = found
+            assert url.startswith(("https://", "http://localhost")), row.id
+            assert api in row.auth, row.id
+
+
+def test_a_provider_that_nobody_knows_is_asked_as_openai_is():
+    assert list_url("http://gpu:8000/v1", generic("mine")) == ("http://gpu:8000/v1/models", "chat")
