@@ -1,18 +1,18 @@
 """The grammars of the APIs, executable: is this stream, or this whole answer, well formed?
 
 They share no code with the codecs, so that a mistake there cannot excuse itself here. Each API is one module of tables
-(``chat``, ``messages``, ``responses`` with ``responses_fields``, ``converse``), ``rules``, ``shapes``, ``frames`` and
-``event_frames`` are what tables are made of: ``FRAMES`` (how events lie in bytes), ``RULES`` (every rule with its id,
-its sentence and where it comes from), ``STATES`` (which event may come where, the state machine to print) and the
-shapes of its events. What binds is what the gateway writes and what clients need; ``tolerant`` waives the rules that
-real providers' own streams are known to break, each named in its row.
+(``chat``, ``messages``, ``responses`` with ``responses_fields``, ``converse``, ``gemini``); ``rules``, ``shapes``,
+``frames`` and ``event_frames`` are what tables are made of: ``FRAMES`` (how events lie in bytes), ``RULES`` (every rule
+with its id, its sentence and where it comes from), ``STATES`` (which event may come where, the state machine to print)
+and the shapes of its events. What binds is what the gateway writes and what clients need; ``tolerant`` waives the rules
+that real providers' own streams are known to break, each named in its row.
 """
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-from providers.grammar import chat, converse, messages, responses
+from providers.grammar import chat, converse, gemini, messages, responses
 from providers.grammar.event_frames import begins_frame
 from providers.grammar.frames import DONE, SSE_FRAMES
 from providers.grammar.rules import Finding, Grammar, Outcome, Rule, Verdict, Violation
@@ -26,6 +26,7 @@ GRAMMARS: Mapping[Api, Grammar] = {
     "messages": messages,
     "responses": responses,
     "converse": converse,
+    "gemini": gemini,
 }
 
 _SNIFFED = 16  # events with data that are looked at for the API
@@ -143,7 +144,8 @@ def detect(body: bytes) -> Api | None:
     OpenAI's is the same in both of its APIs, and is taken for Chat's."""
     if is_whole(body):
         try:
-            return _spoken(parsed(body))
+            value = parsed(body)
+            return _spoken(value[0] if isinstance(value, list) and value else value)
         except ValueError:
             return None
     if begins_frame(body):
@@ -161,6 +163,8 @@ def _spoken(value: Any) -> Api | None:
         return "messages"
     if "stopReason" in value and "output" in value:
         return "converse"
+    if gemini.is_spoken(value):
+        return "gemini"
     if object.startswith("chat.completion") or "choices" in value or "error" in value:
         return "chat"
     return None
