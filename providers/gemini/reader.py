@@ -41,7 +41,7 @@ class GeminiReader:
             return () if data.strip() == DONE else self._chunks.fail(MALFORMED)
         if isinstance(value, dict):
             try:
-                return self._chunks.take(value, data)
+                return self._chunks.take(value)
             except GatewayError as error:
                 return self._chunks.fail(error.failed)
         failed = array_failure(data)

@@ -70,30 +70,34 @@ class ModelTurn:
         if self._unsigned is not None and self._called is not None and self._quirks.signed_calls:
             self._called["thoughtSignature"] = SKIPPED
             self._drops.add(join(self._unsigned.at, "thoughtSignature"))
-        for place, one in reversed(self._waiting):
-            self._sign_text(place, one)
-        return self._parts
+        return _signed(self._parts, self._waiting) if self._waiting else self._parts
 
-    def _sign_text(self, place: int, one: SignedPart) -> None:
-        """Put a text's signature on the nearest text, or on an empty part of its own: at its place, or at the end where
-        that is lost."""
-        own = {"text": "", "thoughtSignature": one.signature}
+
+def _signed(parts: list[GeminiPart], waiting: Sequence[tuple[int, SignedPart]]) -> list[GeminiPart]:
+    """``parts`` with signatures of texts, each with the place where it was: on the nearest text, or on an empty part of
+    its own there, or at the end where the place is lost. Of many each part is looked at a few times at most."""
+    own: dict[int, list[GeminiPart]] = {}
+    ahead, back = 0, len(parts) - 1
+    for place, one in waiting:
+        written = {"text": "", "thoughtSignature": one.signature}
         if one.empty:
-            self._parts.insert(place or len(self._parts), own)
-            return
-        found = next((part for part in self._nearest(place) if _takes_signature(part)), None)
-        if found is None:
-            self._parts.insert(place, own)
+            own.setdefault(place or len(parts), []).append(written)
+            continue
+        ahead = max(ahead, place)
+        if place and _takes_signature(parts[place - 1]) and not (place < len(parts) and _takes_signature(parts[place])):
+            parts[place - 1]["thoughtSignature"] = one.signature
+            continue
+        while ahead < len(parts) and not _takes_signature(parts[ahead]):
+            ahead += 1
+        while ahead == len(parts) and back >= 0 and not _takes_signature(parts[back]):
+            back -= 1
+        if (found := ahead if ahead < len(parts) else back) >= 0:
+            parts[found]["thoughtSignature"] = one.signature
         else:
-            found["thoughtSignature"] = one.signature
-
-    def _nearest(self, place: int) -> list[GeminiPart]:
-        """The parts behind ``place``, then those before it; what is right before it comes first where nothing is right
-        behind."""
-        behind, before = self._parts[place:], self._parts[:place][::-1]
-        if before and not (behind and _takes_signature(behind[0])):
-            return [before[0], *behind, *before[1:]]
-        return [*behind, *before]
+            own.setdefault(place, []).append(written)
+    if not own:
+        return parts
+    return [part for place in range(len(parts) + 1) for part in (*own.get(place, ()), *parts[place : place + 1])]
 
 
 def _takes_signature(part: GeminiPart) -> bool:

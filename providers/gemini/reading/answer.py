@@ -37,7 +37,7 @@ def read_answer(body: bytes, checked: bool = True) -> Sequence[Event]:
     for chunk in chunks:
         if checked:
             check_answer(chunk, _SHAPE)
-        events += reader.take(chunk, body)
+        events += reader.take(chunk)
         if events and isinstance(events[-1], ErrorInfo):
             return events
     return [*events, *reader.close()]

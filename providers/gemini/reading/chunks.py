@@ -36,11 +36,10 @@ class ChunkReader:
         self._reason: str | None = None  # the last `finishReason`
         self._block: AnswerEnd | None = None  # what a blocked prompt ends with
 
-    def take(self, chunk: Mapping[str, Any], data: bytes) -> list[Event]:
-        """The events of ``chunk``, which is ``data`` decoded."""
+    def take(self, chunk: Mapping[str, Any]) -> list[Event]:
+        """The events of ``chunk``."""
         if chunk.get("error"):
             return self.fail(read_event_failure(chunk))
-        self._answer.arriving = data
         self._counts.add(chunk.get("usageMetadata"))
         self._see_feedback(chunk.get("promptFeedback"))
         candidate = _candidate(chunk.get("candidates"))

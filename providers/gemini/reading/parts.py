@@ -45,7 +45,7 @@ def _text(answer: UnfinishedAnswer, text: str, signature: str) -> list[Event]:
         events = answer.open_words("text")
     elif answer.words == "text" and not answer.signed:
         events = []
-        answer.signatures.append(signed)
+        answer.hold_signature(signed)
         answer.signed = True
     else:
         events = [*answer.end_block(), *answer.state_block(signed), *answer.open_words("text")]
@@ -58,7 +58,7 @@ def _empty_text(answer: UnfinishedAnswer, signature: str) -> list[Event]:
     """A part that holds nothing but a signature. Citations may yet come for the text before it, so it waits."""
     item = {"part": "text", "empty": True, "signature": signature}
     if answer.words == "text":
-        answer.signatures.append(item)
+        answer.hold_signature(item)
         return []
     return [*answer.end_block(), *answer.state_block(item)]
 

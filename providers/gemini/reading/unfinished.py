@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from providers.neutral.bounds import PLACES, Budget, memory_of
+from providers.neutral.bounds import PLACE, PLACES, Budget
 from providers.neutral.codec import new_id
 from streams.events import BlockEnd, Event, ReasoningState
 
@@ -24,7 +24,7 @@ class UnfinishedAnswer:
     come in pieces: all other parts come whole."""
 
     __slots__ = (
-        "arguments", "arriving", "call_ids", "cited", "held", "keeps", "measured", "number", "opened", "places",
+        "arguments", "call_ids", "cited", "held", "keeps", "measured", "number", "opened", "places",
         "signatures", "signed", "text", "text_size", "words",
     )  # fmt: skip
 
@@ -33,7 +33,6 @@ class UnfinishedAnswer:
         self.keeps = keeps > 0
         self.held = Budget(keeps)
         self.places = Budget(PLACES)
-        self.arriving = b""  # the chunk that is being read
         self.opened = 0  # blocks of ours so far
         self.number = 0  # of the block that is open
         self.words: Words | None = None  # what the open block is of
@@ -51,14 +50,15 @@ class UnfinishedAnswer:
         self.opened += 1
         return self.opened - 1
 
-    def hold_arriving(self, what: str) -> None:
-        """Account for values out of the chunk that is being read, which are held until more has come."""
-        self.held.spend(memory_of(self.arriving), what)
-
     def state_block(self, item: Mapping[str, Any]) -> list[Event]:
         """A block of reasoning that holds ``item`` alone."""
         number = self.new_block()
         return [ReasoningState(number, "gemini", item), BlockEnd(number)]
+
+    def hold_signature(self, item: Mapping[str, Any]) -> None:
+        """Hold the signature of the text that is open until its end. Raises ``TooMuch`` for very many."""
+        self.places.spend(PLACE + len(item["signature"]), "signatures")
+        self.signatures.append(item)
 
     def call_id(self, given: object) -> str:
         """The id of a call: the one that was ``given``, or one of ours, which no other turn has (a counter that began

@@ -155,6 +155,15 @@ def test_signatures_stand_on_parts_of_their_kind():
         assert found == expected, parts
 
 
+def test_very_many_signatures_take_no_time():
+    """Whoever likes can make seals: each part is looked at a few times, and not once for each of them."""
+    seals = [sealed(part="text", signature=f"s{i}", empty=i % 3 == 0) for i in range(20_000)]
+    texts = [TextPart("t")] * 10_000
+    parts = contents(user("hello"), assistant(*seals, *texts, *seals))[1]["parts"]
+    assert sum("thoughtSignature" in part for part in parts) == 40_000
+    assert all(part["text"] == "t" or "thoughtSignature" in part for part in parts)
+
+
 def test_nothing_forged_goes_out():
     call = {"functionCall": {}}
     foreign = ({"part": "toolCall", "native": {"text": "x"}}, {"part": "functionCall", "native": call})

@@ -307,7 +307,7 @@ PARTS = st.lists(st.dictionaries(NAMES, JUNK, max_size=4), max_size=4)
 
 
 @given(st.lists(JUNK | st.builds(lambda parts: candidate(*parts, finishReason="STOP"), PARTS), max_size=4))
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_nothing_that_a_provider_says_raises(chunks):
     check_order(told(*chunks))
     for chunk in chunks:
