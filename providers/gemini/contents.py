@@ -106,11 +106,12 @@ class _ModelTurn:
         self._at = at
         self._parts: list[Part] = []
         self._thoughts: list[str] = []  # unsigned, of which a seal may follow
-        self._goes_on = False  # the last part is a plain text
+        self._pieces: list[str] = []  # of the last part, a plain text that may go on
 
     def messages(self) -> Iterator[Message]:
         """The turn, unless nothing is in it."""
         self._flush(self._at)
+        self._settle()
         if self._parts:
             yield Message("assistant", tuple(self._parts), self._at)
 
@@ -137,8 +138,14 @@ class _ModelTurn:
             self._say(part.string("text") or "", mark, part.at)
 
     def _add(self, part: Part) -> None:
+        self._settle()
         self._parts.append(part)
-        self._goes_on = False
+
+    def _settle(self) -> None:
+        """The end of a text in pieces."""
+        if len(self._pieces) > 1 and isinstance(last := self._parts[-1], TextPart):
+            self._parts[-1] = attrs.evolve(last, text="".join(self._pieces))
+        self._pieces = []
 
     def _think(self, text: str, mark: "Seal | str | None", at: str) -> None:
         if mark is None:
@@ -158,12 +165,9 @@ class _ModelTurn:
                 self._add(TextPart(text, at))
         elif text:
             self._flush(at)
-            last = self._parts[-1] if self._goes_on else None
-            if isinstance(last, TextPart):
-                self._parts[-1] = attrs.evolve(last, text=last.text + text)
-            else:
+            if not self._pieces:
                 self._add(TextPart(text, at))
-                self._goes_on = True
+            self._pieces.append(text)
 
     def _sign(self, mark: "Seal | str | None", item: dict[str, Any], at: str) -> None:
         """The reasoning in front of a part that bears ``mark``."""

@@ -26,6 +26,7 @@ ODD = Quirks(
     max_tokens_field="max_tokens", developer_role=False, stream_usage=False, reasoning_replay="every_message",
     adaptive_thinking=True, sampling="never", forced_tools=False, structured_output=False, cache_breakpoints=True,
     billing_line=False, deferred_tools="found", efforts=("low",),
+    schemas="subset", mixed_tools=False, media_in_results=False, signed_calls=True, thinking_control="budget",
 )  # fmt: skip
 RECIPIENTS = (PLAIN, Recipient("m", ISSUER, ODD, ODD, counts_usage=True))
 REJECTED = tuple(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from providers.neutral.seal import Issuer, seal
+from providers.neutral.seal import Issuer, seal, seal_in_base64
 
 MakeRequest: TypeAlias = Callable[[int], dict[str, Any]]
 
@@ -296,9 +296,100 @@ RESPONSES: Final[Mapping[str, MakeRequest]] = {
     },
 }  # fmt: skip
 
+
+# Gemini
+
+
+def _gemini(*contents: dict[str, Any], **members: Any) -> dict[str, Any]:
+    return {"contents": [_content({"text": "Hi"}), *contents], **members}
+
+
+def _content(*parts: dict[str, Any], role: str = "user") -> dict[str, Any]:
+    return {"role": role, "parts": list(parts)}
+
+
+def _by_model(*parts: dict[str, Any]) -> dict[str, Any]:
+    return _content(*parts, role="model")
+
+
+def _call_of(i: int, **more: Any) -> dict[str, Any]:
+    return {"functionCall": {"name": "f", "args": {"a": "b"}, "id": f"c{i}"}, **more}
+
+
+def _response_to(i: int, value: Any = "x") -> dict[str, Any]:
+    return {"functionResponse": {"name": "f", "id": f"c{i}", "response": {"result": value}}}
+
+
+def _declared(schema: Any, name: str = "f") -> dict[str, Any]:
+    return {"name": name, "parametersJsonSchema": schema}
+
+
+_SIGNED = {"thoughtSignature": "c2ln"}
+_SEALED = {"thoughtSignature": seal_in_base64(ISSUER, "gemini", {"part": "text", "signature": "c2ln"})}
+_OTHERS_SEAL = {"thoughtSignature": seal_in_base64(Issuer("other", "x"), "messages", {"type": "thinking"})}
+_GEMINI_TEXT, _GEMINI_THOUGHT = {"text": LINE}, {"text": LINE, "thought": True}
+
+GEMINI: Final[Mapping[str, MakeRequest]] = {
+    "turns": lambda n: _gemini(*[_by_model(_GEMINI_TEXT), _content(_GEMINI_TEXT)] * n),
+    "contents of one side": lambda n: _gemini(*[_content(_GEMINI_TEXT)] * n),
+    "parts": lambda n: _gemini(_content(*[_GEMINI_TEXT] * n)),
+    "parts of the system instruction": lambda n: _gemini(systemInstruction=_content(*[_GEMINI_TEXT] * n)),
+    "pictures": lambda n: _gemini(_content(*[{"inlineData": {"mimeType": "image/png", "data": "iVBORw0K"}}] * n)),
+    "calls in turns": lambda n: _gemini(
+        *[one for i in range(n) for one in (_by_model(_call_of(i)), _content(_response_to(i)))]
+    ),
+    "calls in one turn": lambda n: _gemini(
+        _by_model(*map(_call_of, range(n))), _content(*map(_response_to, range(n)))
+    ),
+    "calls without ids": lambda n: _gemini(
+        _by_model(*[{"functionCall": {"name": "f"}}] * n),
+        _content(*[{"functionResponse": {"name": "f", "response": {}}}] * n),
+    ),
+    "calls without results": lambda n: _gemini(_by_model(*map(_call_of, range(n)))),
+    "results without calls": lambda n: _gemini(_content(*map(_response_to, range(n)))),
+    "a result": lambda n: _gemini(_by_model(_call_of(0)), _content(_response_to(0, [LINE] * n))),
+    "signed calls": lambda n: _gemini(_by_model(*[_call_of(i, **_SIGNED) for i in range(n)])),
+    "signed texts": lambda n: _gemini(_by_model(*[{**_GEMINI_TEXT, **_SIGNED}] * n)),
+    "sealed texts": lambda n: _gemini(_by_model(*[{**_GEMINI_TEXT, **_SEALED}] * n)),
+    "sealed texts of others": lambda n: _gemini(_by_model(*[{**_GEMINI_TEXT, **_OTHERS_SEAL}] * n)),
+    "signatures alone": lambda n: _gemini(_by_model(*[{"text": "", **_SIGNED}] * n, *[_GEMINI_TEXT] * n)),
+    "thoughts": lambda n: _gemini(_by_model(*[_GEMINI_THOUGHT] * n)),
+    "thoughts of others": lambda n: _gemini(
+        *[_by_model(_GEMINI_THOUGHT, {"text": "", "thought": True, **_OTHERS_SEAL}), _content(_GEMINI_TEXT)] * n
+    ),
+    "parts of a provider's own tools": lambda n: _gemini(_by_model(*[{"executableCode": {"code": LINE}}] * n)),
+    "tools": lambda n: _gemini(tools=[{"functionDeclarations": [_declared(_PLAIN, f"f{i}") for i in range(n)]}]),
+    "groups of tools": lambda n: _gemini(
+        tools=[{"functionDeclarations": [_declared(_PLAIN, f"f{i}")]} for i in range(n)]
+    ),
+    "tools with long names": lambda n: _gemini(
+        tools=[{"functionDeclarations": [_declared(_PLAIN, f"{LINE} {i}") for i in range(n)]}]
+    ),
+    "a provider's own tools": lambda n: _gemini(tools=[{"googleSearch": {}}] * n),
+    "allowed tools": lambda n: _gemini(
+        tools=[{"functionDeclarations": [_declared(_PLAIN, f"f{i}") for i in range(n)]}],
+        toolConfig={"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": [f"f{i}" for i in range(n)]}},
+    ),
+    "stop words": lambda n: _gemini(generationConfig={"stopSequences": ["a"] * n}),
+    "unknown members": lambda n: _gemini(**_names(n)),
+    "unknown members of a part": lambda n: _gemini(_content({**_GEMINI_TEXT, **_names(n)})),
+    "unknown members of parts": lambda n: _gemini(_content(*[{**_GEMINI_TEXT, f"m{i}": {}} for i in range(n)])),
+    **{
+        f"{name} in a tool": lambda n, made=made: _gemini(tools=[{"functionDeclarations": [_declared(made(n))]}])
+        for name, made in SCHEMAS.items()
+    },
+    **{
+        f"{name} in the format": lambda n, made=made: _gemini(
+            generationConfig={"responseMimeType": "application/json", "responseJsonSchema": made(n)}
+        )
+        for name, made in SCHEMAS.items()
+    },
+}  # fmt: skip
+
 REQUESTS: Final[Mapping[str, Mapping[str, MakeRequest]]] = {
     "chat": CHAT,
     "messages": MESSAGES,
     "responses": RESPONSES,
+    "gemini": GEMINI,
 }
 """By API and by what grows."""
