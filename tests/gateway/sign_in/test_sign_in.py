@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -171,8 +172,13 @@ def profile(*lines: str) -> Callable[..., None]:
     return prepare
 
 
+@cache
+def account_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
 def service_account(env: pytest.MonkeyPatch, clouds: Clouds, folder: Path) -> None:
-    key = rsa.generate_private_key(65537, 2048)
+    key = account_key()
     clouds.service_account = key.public_key()
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -203,8 +209,9 @@ def person(env: pytest.MonkeyPatch, clouds: Clouds, folder: Path) -> None:
         "type": "authorized_user", "client_id": "gcloud", "client_secret": "no-secret",
         "refresh_token": "the-persons-own", "quota_project_id": "the-persons-project",
     }  # fmt: skip
-    (folder / ".config/gcloud").mkdir(parents=True)
-    (folder / ".config/gcloud/application_default_credentials.json").write_text(json.dumps(file))
+    (folder / "person.json").write_text(json.dumps(file))
+    env.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(folder / "person.json"))
+    env.setenv("GOOGLE_CLOUD_PROJECT", "project")
     env.setattr(google.oauth2.credentials, "_GOOGLE_OAUTH2_TOKEN_ENDPOINT", f"{clouds.url}/token")
 
 
@@ -272,7 +279,7 @@ CASES = {
 """Those whose credentials end."""
 
 
-BURSTS = {"AWS, an instance": 50, "Google, a service account": 50, "Azure, App Service": 50}
+BURSTS = {"AWS, an instance": 50, "Google, a service account": 10, "Azure, App Service": 10}
 
 
 @pytest.mark.parametrize("name", CASES)
