@@ -148,9 +148,10 @@ class Client:
             (b"content-type", b"application/json"), (b"x-request-id", self.name.encode()),
             (b"x-trigate-key", KEY.encode()), (b"x-trigate-run", b"one"),
         ]  # fmt: skip
+        path, _, query = self._path.partition("?")
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
-            "path": self._path, "raw_path": self._path.encode(), "query_string": b"", "root_path": "",
+            "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
             "headers": headers, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "state": {}, "extensions": {},
         }  # fmt: skip
         await app(scope, self._receive, self._send)
@@ -239,6 +240,7 @@ class Case:
     tries: bool = False  # the first target has failed before, and the request finds out how it is
 
 
+GEMINI = "/v1beta/models/{}:streamGenerateContent"
 DOWN = whole(b'{"error":{"message":"later"}}', b"503 Down")
 CASES = {
     "byte_lane_streamed": Case(PATHS["chat"], "on-chat", (sse("chat"),)),
@@ -270,6 +272,12 @@ CASES = {
     "hedged_whole": Case(PATHS["chat"], "hedged", ((WAIT,), whole(answer("chat"))), stream=False),
     "tried": Case(PATHS["chat"], "trial", (sse("chat"),), tries=True, stride=3),
     "tried_in_vain": Case(PATHS["messages"], "trial", (DOWN, whole(answer("chat"))), stream=False, tries=True),
+    "gemini_byte_lane": Case(GEMINI.format("on-gemini") + "?alt=sse", "", (sse("gemini"),), stride=4),
+    "gemini_hub_lane": Case(GEMINI.format("on-chat") + "?alt=sse", "", (sse("chat"),), stride=5),
+    "gemini_array": Case(GEMINI.format("on-gemini"), "", (sse("gemini"),), stride=4),
+    "gemini_array_cut": Case(
+        GEMINI.format("on-chat"), "", (sse("chat", keep=2, end=HANG_UP),), good=False, keep_alive=0.003, stride=5
+    ),
     "counted": Case(PATHS["messages"] + "/count_tokens", "on-messages", (whole(b'{"input_tokens":3}'),), stream=False),
 }
 
@@ -300,7 +308,7 @@ class Sweep:
     def __init__(self, case: Case, provider: Provider, port: int, caplog: pytest.LogCaptureFixture) -> None:
         self.case, self.provider, self._caplog = case, provider, caplog
         url = f"http://127.0.0.1:{port}"
-        entries = [provider_entry(api, url, "finish" if case.finish else "cancel") for api in ("chat", "messages")]
+        entries = [provider_entry(api, url, "finish" if case.finish else "cancel") for api in VENDORS]
         entries += [{**entries[0], "model": f"openai/{name}", **more} for name, more in MORE_ENTRIES.items()]
         entries = [{**entry, **BEARS, "price": PRICE} for entry in entries]
         groups = [{"name": "team", **MAY_USE}]
@@ -343,12 +351,7 @@ class Sweep:
 
     def _client(self, name: str) -> Client:
         case = self.case
-        asked = (
-            {"input": "hi"} if case.path == PATHS["responses"] else {"messages": [{"role": "user", "content": "hi"}]}
-        )
-        body = {"model": case.model, **asked, "max_tokens": 9, **({"stream": True} if case.stream else {})}
-        if name == "warm":
-            body.pop("stream", None)
+        body = request_body(case, case.stream and name != "warm")
         return Client(case.path, body, name, lambda: self.provider.spoken_to.set(), case.read_time)
 
     async def _exchange(self, app: Any, strike: Strike) -> None:
@@ -416,9 +419,19 @@ class Sweep:
         return line
 
 
+def request_body(case: Case, stream: bool) -> dict[str, Any]:
+    """What the client of ``case`` asks, in its API."""
+    if not case.model:  # which its path names
+        return {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+    asked = {"input": "hi"} if case.path == PATHS["responses"] else {"messages": [{"role": "user", "content": "hi"}]}
+    return {"model": case.model, **asked, "max_tokens": 9, **({"stream": True} if stream else {})}
+
+
+VENDORS = {"chat": "openai", "messages": "anthropic", "gemini": "gemini"}
+
+
 def provider_entry(api: str, url: str, on_disconnect: str) -> dict[str, Any]:
-    vendor = {"chat": "openai", "messages": "anthropic"}[api]
-    return provider(f"{vendor}/on-{api}", url, [api], on_disconnect=on_disconnect)
+    return provider(f"{VENDORS[api]}/on-{api}", url, [api], on_disconnect=on_disconnect)
 
 
 def is_of(call: Any, kind: type) -> bool:
@@ -471,8 +484,16 @@ async def test_the_request_is_cancelled_at_every_checkpoint_in_turn(sweep):
 
 
 # What a whole answer ends with. A chat answer is whole with its finish reason: `[DONE]` may be lost behind it.
-SUCCESS = (b"[DONE]", b'"finish_reason": "stop"', b'"finish_reason":"stop"', b"message_stop", b'"response.completed"')
-ERROR = (b'data: {"error"', b"event: error\n", b"event: response.failed\n")
+SUCCESS = (
+    b"[DONE]",
+    b'"finishReason":"STOP"',
+    b'"finishReason": "STOP"',
+    b'"finish_reason": "stop"',
+    b'"finish_reason":"stop"',
+    b"message_stop",
+    b'"response.completed"',
+)
+ERROR = (b'data: {"error"', b',\r\n{"error"', b'[{"error"', b"event: error\n", b"event: response.failed\n")
 
 
 async def test_the_drain_ends_it_at_every_checkpoint_in_turn(sweep):
