@@ -481,10 +481,12 @@ class ModelEntry:
         over it, and the item's own over both."""
         known = with_facts(quirks_of(self.row(model).quirks, model), self.provider.id, model)
         found = attrs.evolve(known, **self.quirks)
-        if found.asked_in_responses != "to_keep_reasoning":
-            return found
-        there = self.is_at_home(model)
-        return attrs.evolve(found, asked_in_responses="with_tools" if there else "by_responses_clients")
+        rule = found.asked_in_responses
+        if rule == "to_keep_reasoning":
+            rule = "with_tools" if self.is_at_home(model) else "by_responses_clients"
+        if self.provider.local and "asked_in_responses" not in self.quirks:
+            rule = "by_responses_clients"  # whatever is called so on a server of one's own is no model of OpenAI's
+        return found if rule == found.asked_in_responses else attrs.evolve(found, asked_in_responses=rule)
 
     def never_takes(self, model: str) -> tuple[Ability, ...]:
         """What ``model`` certainly cannot do: by the word of the item itself, or, of a model at its maker's own

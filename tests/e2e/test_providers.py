@@ -43,7 +43,7 @@ def gateway(upstream) -> Iterator[Gateway]:
          ("authorization", "Bearer sk-upstream")),
         ("vertex/google/gemini-3.8-flash", "messages", f"{VERTEX}/chat/completions",
          ("authorization", "Bearer sk-upstream")),
-        ("ollama/llama3.2:3b", "messages", "/v1/chat/completions", None),
+        ("ollama/llama3.2:3b", "messages", "/v1/messages", None),
         ("claude-opus-9[1m]", "messages", "/v1/messages", ("x-api-key", "sk-upstream")),
         ("claude-sonnet-5-5-20270101", "responses", "/v1/messages", ("x-api-key", "sk-upstream")),
         ("gpt-6.1-sol-2026-11-11", "messages", "/v1/responses", ("authorization", "Bearer sk-upstream")),

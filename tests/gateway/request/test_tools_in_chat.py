@@ -37,6 +37,8 @@ def test_tools_of_a_model_that_thinks_go_to_responses_and_the_rest_passes_as_it_
         ({"model": "openai/gpt-5.4"}, {"reasoning_effort": "none"}),
         ({"model": "openai/o3", "speaks": ["chat"]}, {}),
         ({"model": "openai/gpt-5", "base_url": "http://like-openai/v1"}, {}),
+        ({"model": "ollama/gpt-6-sol", "speaks": ["chat", "messages", "responses"]}, {}),
+        ({"model": "ollama/gpt-6-sol"}, {}),
     ],
 )
 def test_where_nothing_would_be_lost_or_somebody_has_said_so_tools_stay_in_chat(entry, members):
