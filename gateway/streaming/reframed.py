@@ -7,7 +7,7 @@ from streams.framing import EventWriter, Framing
 
 class Reframed:
     """The stream of the lane inside, event by event in ``writer``'s framing. ``own`` is that of the lane's API;
-    keep-alives are ``comment``."""
+    keep-alives are ``comment``, if that has one."""
 
     def __init__(self, lane: Lane, own: Framing, writer: EventWriter, comment: bytes) -> None:
         self.seen = lane.seen
@@ -29,7 +29,10 @@ class Reframed:
         return b""
 
     def ping(self) -> bytes:
-        return b"" if self.seen.over else self._comment
+        """A keep-alive of the API's own is one more event, else the framing's comment."""
+        if self.seen.over:
+            return b""
+        return self._comment or self._again(self._lane.ping())
 
     def _again(self, out: bytes) -> bytes:
         if self._closed:

@@ -41,6 +41,27 @@ def completed(rest: bytes) -> bytes:
     return whole.rstrip(b"\r\n") + _END if whole.strip() else whole
 
 
+class CrlfSplitter:
+    """Cuts events as ``streams.sse.Splitter`` does, and never between the CR and the LF of a line: what came between
+    the two, a keep-alive, would keep the clients for JavaScript from seeing the end of the event."""
+
+    def __init__(self, limit: int = 16 * 2**20) -> None:
+        self._inner = sse.Splitter(limit)
+        self._begun = b""  # CR, of which the LF may come
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """See ``EventSplitter.feed``."""
+        if self._begun:
+            data = self._begun + data
+        self._begun = data[-1:] if data.endswith(b"\r") else b""
+        return self._inner.feed(data[:-1] if self._begun else data)
+
+    def close(self) -> bytes:
+        """See ``EventSplitter.close``."""
+        begun, self._begun = self._begun, b""
+        return self._inner.close() + begun
+
+
 class CrlfEvents:
     """A writer of server-sent events whose lines end with CR LF."""
 
@@ -53,6 +74,7 @@ class CrlfEvents:
 
 CRLF_SSE: Final = attrs.evolve(
     sse.SSE,
+    splitter=CrlfSplitter,
     parse=parse,
     completed=completed,
     writer=CrlfEvents,
