@@ -4,7 +4,12 @@ arrives."""
 import json
 from typing import Any
 
+import httpx2
+
+from providers.gemini.seals import SKIPPED
+from providers.neutral.seal import Issuer, seal_in_base64
 from tests.support.gemini_answers import call, candidate, text, thought
+from tests.support.harness import PATIENCE
 from tests.support.in_process import CountingProvider, gateway, providers
 
 MODEL = "gemini/gemini-3.8-flash"
@@ -45,6 +50,7 @@ class Google(CountingProvider):
             kind, data = "text/event-stream", sse(*self.says)
         else:
             kind, data = "application/json", json.dumps(self.says[-1]).encode()
+        self.raw = body
         self.bodies = [*getattr(self, "bodies", []), json.loads(body)]
         head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(data)}\r\n\r\n"
         return head.encode() + data
@@ -118,3 +124,34 @@ async def test_a_blocked_prompt_and_a_count():
             assert google.bodies[-1]["generateContentRequest"]["contents"] == [
                 {"role": "user", "parts": [{"text": "Hi"}]}
             ]  # fmt: skip
+
+
+async def test_a_client_of_the_same_api_gets_its_bytes_through():
+    """Both ways; what is signed for this provider goes to it, and what another's model has thought does not."""
+    ours = seal_in_base64(Issuer.of("gemini", KEY), "gemini", {"part": "functionCall", "signature": SIGNATURE})
+    others = seal_in_base64(Issuer("other", "x"), "messages", {"type": "thinking"})
+    result = {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"result": 1}}}]}
+    path = f"/v1beta/models/{MODEL}"
+    async with providers(1) as (google,):
+        google.__class__ = Google
+        async with gateway(config(google.url)) as running, client(running.url) as sdk:
+            google.says = sse(candidate(text("a")), candidate(text("b"), finishReason="STOP"))
+            raw = b'{"contents": [{"parts":[{"text":"Hi"}]}], "generation_config":{"temperature":0.50}}'
+            answer = await sdk.post(f"{path}:streamGenerateContent?alt=sse", content=raw)
+            assert answer.content == google.says
+            assert google.asked == ["/v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse"]
+            assert google.raw == raw
+            google.says = (candidate(text("done"), finishReason="STOP"),)
+            for mark, expected in ((ours, SIGNATURE), (others, SKIPPED), (None, SKIPPED)):
+                said = {"role": "model", "parts": [thought("hm"), call("f", {}, signature=mark)]}
+                turns = [{"role": "user", "parts": [{"text": "Hi"}]}, said, result]
+                answer = await sdk.post(f"{path}:generateContent", json={"contents": turns})
+                assert answer.json() == google.says[0]
+                assert answer.headers["x-trigate-lane"] == "byte"
+                sent = google.bodies[-1]["contents"][1]["parts"][-1]
+                assert sent["thoughtSignature"] == expected, mark
+                assert ("x-trigate-dropped" in answer.headers) == (expected == SKIPPED)
+
+
+def client(url: str) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=url, verify=False, trust_env=False, timeout=PATIENCE)
