@@ -448,7 +448,7 @@ class ModelEntry:
         """The API in which ``model`` is asked for a client of ``client``; None where none is spoken yet."""
         speaks = self.speaks_of(model)
         spoken = speaks.get(client) or (best_for(client, speaks.values()) if speaks else None)
-        if client in self.pinned or speaks.get("responses") != "responses":
+        if not self.may_ask_in_responses(client, model):
             return spoken
         match self.quirks_of(model).asked_in_responses:
             case "always":
@@ -474,7 +474,9 @@ class ModelEntry:
 
     def may_ask_in_responses(self, client: Api, model: str) -> bool:
         """True if requests of ``client`` can go to Responses where ``model`` wants that."""
-        return client not in self.pinned and self.speaks_of(model).get("responses") == "responses"
+        if client in self.pinned or self.provider.all_in_chat:
+            return False
+        return self.speaks_of(model).get("responses") == "responses"
 
     def quirks_of(self, model: str) -> Quirks:
         """The quirks of ``model`` (an id of the provider): the provider's row, what is known of the model laid

@@ -90,7 +90,8 @@ class Provider:
     a claim of completeness; ``families`` are shell patterns of the ids that its models have, those of next year too
     (``has`` says what they match). ``note`` is shown by ``check`` where the config leaves ``speaks`` at its default.
     ``keeps_responses``: whether its Responses API stores answers, so that a client can go on from one;
-    ``keeps_threads``: the same of Messages.
+    ``keeps_threads``: the same of Messages. ``all_in_chat``: whether its Chat takes everything of every model, also of
+    those whose maker takes some of it in Responses alone.
 
     ``places`` are the APIs that are not at ``base_url`` and ``prefix``: each a prefix of its own, or a whole address.
     ``{region}``, ``{project}`` and the like in an address stand for what an entry says under that key: ``settings`` are
@@ -124,6 +125,7 @@ class Provider:
     note: str = ""
     keeps_responses: bool = False
     keeps_threads: bool = False
+    all_in_chat: bool = False
     known: Quirks = attrs.field(default=attrs.Factory(lambda self: self.quirks, takes_self=True))
     """Those of its quirks that are known and not guessed, by which a request of its own API is edited."""
 

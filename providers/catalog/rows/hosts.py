@@ -80,7 +80,7 @@ HOSTS = (
     ),
     Provider(
         "cloudflare", "Cloudflare", address="https://api.cloudflare.com/client/v4/accounts/ACCOUNT/ai/v1",
-        speaks=ALL_THREE, quirks=ROUTER, auth=BEARER, key_env="CLOUDFLARE_API_TOKEN",
+        speaks=ALL_THREE, all_in_chat=True, quirks=ROUTER, auth=BEARER, key_env="CLOUDFLARE_API_TOKEN",
         sources=sources(READ, chat=_CLOUDFLARE, messages=_CLOUDFLARE, responses=_CLOUDFLARE),
     ),
     Provider(
@@ -95,8 +95,8 @@ HOSTS = (
     # OpenRouter's Messages endpoint takes its keys as Bearer only. Its Chat knows both names of the token limit and the
     # role `developer`.
     Provider(
-        "openrouter", "OpenRouter", "https://openrouter.ai", prefix="/api/v1", speaks=ALL_THREE, auth=BEARER,
-        known=Quirks(), key_env="OPENROUTER_API_KEY",
+        "openrouter", "OpenRouter", "https://openrouter.ai", prefix="/api/v1", speaks=ALL_THREE, all_in_chat=True,
+        auth=BEARER, known=Quirks(), key_env="OPENROUTER_API_KEY",
         client_headers=(*APP_HEADERS, "x-openrouter-title", "x-openrouter-categories"),
         sources=sources(READ, **dict.fromkeys(("chat", "messages", "responses"), _COMPARED + "openrouter")),
     ),

@@ -30,7 +30,7 @@ USER = {"role": "user", "content": "Hi"}
 
 def sent(model: str, body: dict[str, Any], api: Api = "chat", **entry: Any) -> Outgoing:
     """What goes out of ``body`` to ``model``, asked by its full name."""
-    item = {"model": model, "base_url": "http://127.0.0.1:9", "access_key": "k", "speaks": [api], **entry}
+    item = {"model": model, "base_url": "http://127.0.0.1:9/v1", "access_key": "k", "speaks": [api], **entry}
     config = from_mapping({"version": "v0.3.0", "listeners": [{"type": "model", "port": 1}], "model_providers": [item]})
     incoming = read_incoming(api, json.dumps({"model": model, **body}).encode())
     target = Router(config).resolve(model, api)

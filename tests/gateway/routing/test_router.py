@@ -306,6 +306,7 @@ def test_the_lane_follows_from_what_the_provider_speaks(speaks, client, api, lan
         ({"model": "openai/gpt-6.1-sol", "quirks": {"asked_in_responses": "always"}}, "chat", "responses"),
         ({"model": "vercel/openai/gpt-6.1-sol"}, "messages", "messages"),
         ({"model": "openrouter/openai/gpt-6.1-sol"}, "messages", "messages"),
+        ({"model": "openrouter/openai/gpt-5.3-codex"}, "chat", "chat"),
         ({"model": "vllm/gpt-6.1-sol", "base_url": "http://h", "speaks": ["chat"]}, "messages", "chat"),
     ],
 )
