@@ -4,13 +4,14 @@ import contextlib
 from collections.abc import Iterator, Mapping
 
 from providers.chat import CHAT
+from providers.converse import CONVERSE
 from providers.gemini import GEMINI
 from providers.messages import MESSAGES
 from providers.neutral.codec import Codec
 from providers.responses import RESPONSES
 from streams.events import Api
 
-_REGISTRY: dict[Api, Codec] = {codec.api: codec for codec in (CHAT, MESSAGES, RESPONSES, GEMINI)}
+_REGISTRY: dict[Api, Codec] = {codec.api: codec for codec in (CHAT, MESSAGES, RESPONSES, GEMINI, CONVERSE)}
 
 CODECS: Mapping[Api, Codec] = _REGISTRY
 """All that are spoken here, the first for clients of which nothing is known."""

@@ -28,7 +28,7 @@ ARROWS: Final = {
     "providers.gemini": "providers.catalog providers.errors providers.neutral",
     "providers.converse": "providers.catalog providers.errors providers.neutral",
     "providers.apis": """
-        providers.chat providers.gemini providers.messages providers.neutral providers.responses""",
+        providers.chat providers.converse providers.gemini providers.messages providers.neutral providers.responses""",
     "gateway.stores": "",
     "gateway.http": "",
     "gateway.shared": "",

@@ -54,7 +54,7 @@ AuditPlace = NewType("AuditPlace", str)  # ``stderr``, or a path
 HostName = NewType("HostName", str)
 Network = NewType("Network", str)  # of peers: in CIDR notation, or ``unix``
 Version = NewType("Version", str)
-SpokenApi: TypeAlias = Literal["chat", "messages", "responses", "gemini"]
+SpokenApi: TypeAlias = Literal["chat", "messages", "responses", "gemini", "converse"]
 """The APIs that a configuration can name; they are those of ``streams.events.APIS``."""
 
 SPOKEN_APIS: tuple[SpokenApi, ...] = get_args(SpokenApi)

@@ -16,8 +16,6 @@ from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
-from providers.apis import CODECS, registered
-from providers.converse import CONVERSE
 from providers.grammar import judge
 from tests.support.harness import PATIENCE, config, provider, request
 from tests.support.upstreams import Raw, Script, ToolCall, Upstream, render, served
@@ -29,7 +27,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, EventStreamError
 from botocore.session import Session
 
-UPSTREAMS = ("chat", "messages", "responses")
+UPSTREAMS = ("chat", "messages", "responses", "gemini", "converse")
 KEY = "tg-alice-0123456789abcdefghijklmnop"
 PROFILE = "arn:aws:bedrock:eu-central-1:123456789012:inference-profile/eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
 ODD = "50%2F50 of all:free"
@@ -47,7 +45,8 @@ def upstream() -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[str]:
     """The address of a gateway on a thread."""
-    rows = [("openai", "chat"), ("anthropic", "messages"), ("openai", "responses")]
+    rows = [("openai", "chat"), ("anthropic", "messages"), ("openai", "responses"), ("gemini", "gemini"),
+            ("amazon_bedrock", "converse")]  # fmt: skip
     entries = [provider(f"{maker}/up-{api}", upstream.url, [api], name=f"up-{api}") for maker, api in rows]
     aliases = {PROFILE: {"target": "up-chat"}, ODD: {"target": "up-messages"}}
     keys = [{"name": "alice", "key": KEY}]
@@ -55,20 +54,19 @@ def gateway(upstream) -> Iterator[str]:
         config(entries, 1, model_aliases=aliases, client_keys=keys, state_storage={"type": "none"}, keep_alive="50ms")
     )
     lifecycle, listener, ready = Lifecycle(), bind("127.0.0.1", 0), threading.Event()
-    with contextlib.nullcontext() if "converse" in CODECS else registered(CONVERSE):
-        app = whole_app(settings, open_service(settings, lifecycle, None, True))
+    app = whole_app(settings, open_service(settings, lifecycle, None, True))
 
-        async def run() -> None:
-            trios.append(trio.lowlevel.current_trio_token())
-            await serve(app, [listener], state=lifecycle, ready=ready.set, signals=False)
+    async def run() -> None:
+        trios.append(trio.lowlevel.current_trio_token())
+        await serve(app, [listener], state=lifecycle, ready=ready.set, signals=False)
 
-        trios: list[trio.lowlevel.TrioToken] = []
-        thread = threading.Thread(target=trio.run, args=(run,))
-        thread.start()
-        assert ready.wait(PATIENCE)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        trios[0].run_sync_soon(lifecycle.stop)
-        thread.join()
+    trios: list[trio.lowlevel.TrioToken] = []
+    thread = threading.Thread(target=trio.run, args=(run,))
+    thread.start()
+    assert ready.wait(PATIENCE)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    trios[0].run_sync_soon(lifecycle.stop)
+    thread.join()
 
 
 def client(url: str, signed: bool = False, **headers: str) -> Any:
@@ -105,7 +103,7 @@ def said(events: Any) -> dict[str, Any]:
             if name == "contentBlockDelta":
                 text += value["delta"].get("text", "")
                 input += value["delta"].get("toolUse", {}).get("input", "")
-    return {**found, "text": text, "input": input}
+    return {**found, "text": text, "input": input, "ResponseMetadata": events["ResponseMetadata"]}
 
 
 def test_an_answer_streamed_and_whole(gateway, upstream):
@@ -120,7 +118,10 @@ def test_an_answer_streamed_and_whole(gateway, upstream):
         assert streamed["text"] == "Grüezi 😀", api
         assert streamed["messageStop"] == {"stopReason": "end_turn"}, api
         assert streamed["metadata"]["usage"] == answer["usage"], api
-        assert all(seen.json["model"] == f"up-{api}" for seen in upstream.seen), api
+        assert all(f"up-{api}" in (seen.json.get("model"), *seen.path.split("/")) or api == "gemini"
+                   for seen in upstream.seen), api  # fmt: skip
+        lanes = {one["ResponseMetadata"]["HTTPHeaders"]["x-trigate-lane"] for one in (answer, streamed)}
+        assert lanes == {"byte" if api == "converse" else "hub"}, api
 
 
 def test_a_tool_is_called_and_its_result_comes_back(gateway, upstream):

@@ -386,10 +386,82 @@ GEMINI: Final[Mapping[str, MakeRequest]] = {
     },
 }  # fmt: skip
 
+# Converse
+
+
+def _converse(*messages: dict[str, Any], **members: Any) -> dict[str, Any]:
+    return {"messages": [*messages, {"role": "user", "content": [{"text": "hi"}]}], **members}
+
+
+def _turn(*content: Any, role: str = "user") -> dict[str, Any]:
+    return {"role": role, "content": list(content)}
+
+
+def _tool_use(i: int, **more: Any) -> dict[str, Any]:
+    return {"toolUse": {"toolUseId": f"c{i}", "name": "f", "input": {"a": LINE}, **more}}
+
+
+def _tool_result(i: int, *content: Any) -> dict[str, Any]:
+    return {"toolResult": {"toolUseId": f"c{i}", "content": list(content) or [{"text": LINE}]}}
+
+
+def _spec(schema: dict[str, Any], name: str = "f") -> dict[str, Any]:
+    return {"toolSpec": {"name": name, "inputSchema": {"json": schema}}}
+
+
+_SAID = {"text": LINE}
+_POINT = {"cachePoint": {"type": "default"}}
+_HIDDEN = {"reasoningContent": {"reasoningText": {"text": LINE, "signature": "s"}}}
+_SEALED_HERE = {
+    "reasoningContent": {"reasoningText": {"text": LINE, "signature": seal(ISSUER, "chat", {"field": "x"})}}
+}
+_PAGE = {"document": {"name": "a", "format": "txt", "source": {"text": LINE}}}
+
+CONVERSE: Final[Mapping[str, MakeRequest]] = {
+    "turns": lambda n: _converse(*[one for _ in range(n) for one in (_turn(_SAID, role="assistant"), _turn(_SAID))]),
+    "turns of one side": lambda n: _converse(*[_turn(_SAID)] * n),
+    "blocks": lambda n: _converse(_turn(*[_SAID] * n)),
+    "blocks of the system prompt": lambda n: _converse(system=[_SAID] * n),
+    "cache marks": lambda n: _converse(_turn(*[_SAID, _POINT] * n)),
+    "cache marks behind one block": lambda n: _converse(_turn(_SAID, *[_POINT] * n)),
+    "documents": lambda n: _converse(_turn(*[_PAGE] * n)),
+    "parts of a document": lambda n: _converse(
+        _turn({"document": {"name": "a", "source": {"content": [{"text": LINE}] * n}}})
+    ),
+    "calls in turns": lambda n: _converse(
+        *[one for i in range(n) for one in (_turn(_tool_use(i), role="assistant"), _turn(_tool_result(i)))]
+    ),
+    "calls in one turn": lambda n: _converse(
+        _turn(*map(_tool_use, range(n)), role="assistant"), _turn(*map(_tool_result, range(n)))
+    ),
+    "results without calls": lambda n: _converse(_turn(*map(_tool_result, range(n)))),
+    "results in blocks": lambda n: _converse(
+        _turn(_tool_use(0), role="assistant"), _turn(_tool_result(0, *[_SAID, {"json": {"a": 1}}] * n))
+    ),
+    "thoughts": lambda n: _converse(*[_turn(_HIDDEN, _SAID, role="assistant"), _turn(_SAID)] * n),
+    "sealed thoughts": lambda n: _converse(*[_turn(_SEALED_HERE, _SAID, role="assistant"), _turn(_SAID)] * n),
+    "blocks of a provider's own tools": lambda n: _converse(
+        _turn(*[_tool_use(i, type="server_tool_use") for i in range(n)], role="assistant")
+    ),
+    "tools": lambda n: _converse(toolConfig={"tools": [_spec(_PLAIN, f"f{i}") for i in range(n)]}),
+    "tools with cache marks": lambda n: _converse(toolConfig={"tools": [_spec(_PLAIN), _POINT] * n}),
+    "stop words": lambda n: _converse(inferenceConfig={"stopSequences": ["a"] * n}),
+    "unknown members": lambda n: _converse(**_names(n)),
+    "unknown blocks": lambda n: _converse(_turn(*[{f"m{i}": {}} for i in range(n)])),
+    "further fields": lambda n: _converse(
+        additionalModelRequestFields={f"field_{i:05}": {} for i in range(n)}
+    ),
+    **{
+        f"{name} in a tool": lambda n, made=made: _converse(toolConfig={"tools": [_spec(made(n))]})
+        for name, made in SCHEMAS.items()
+    },
+}  # fmt: skip
+
 REQUESTS: Final[Mapping[str, Mapping[str, MakeRequest]]] = {
     "chat": CHAT,
     "messages": MESSAGES,
     "responses": RESPONSES,
     "gemini": GEMINI,
+    "converse": CONVERSE,
 }
 """By API and by what grows."""

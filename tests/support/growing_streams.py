@@ -286,7 +286,60 @@ GEMINI: Final[Mapping[str, MakeStream]] = {
     "usage in each event": lambda n: [("", {"usageMetadata": {"promptTokenCount": 1}})] * n + _gemini([{"text": "a"}]),
 }
 
+# Converse
+
+
+def _converse(*events: StreamEvent) -> list[StreamEvent]:
+    usage = {"usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}, "metrics": {"latencyMs": 1}}
+    start, stop = ("messageStart", {"role": "assistant"}), ("messageStop", {"stopReason": "end_turn"})
+    return [start, *events, stop, ("metadata", usage)]
+
+
+def _piece(index: int, **delta: Any) -> StreamEvent:
+    return "contentBlockDelta", {"contentBlockIndex": index, "delta": delta}
+
+
+def _converse_call(i: int, **more: Any) -> StreamEvent:
+    use = {"toolUseId": f"c{i}", "name": "f", **more}
+    return "contentBlockStart", {"contentBlockIndex": i, "start": {"toolUse": use}}
+
+
+def _over(index: int) -> StreamEvent:
+    return "contentBlockStop", {"contentBlockIndex": index}
+
+
+_INPUT = {"toolUse": {"input": LINE}}
+_CITED = {"citation": {"title": "a", "location": {"documentChar": {"documentIndex": 0}}}}
+
+CONVERSE: Final[Mapping[str, MakeStream]] = {
+    "text": lambda n: _converse(*[_piece(0, text=LINE)] * n, _over(0)),
+    "text of a few characters": lambda n: _converse(*[_piece(0, text="a")] * n, _over(0)),
+    "blocks": lambda n: _converse(*[one for i in range(n) for one in (_piece(i, text="a"), _over(i))]),
+    "blocks that never end": lambda n: _converse(*[_piece(i, text="a") for i in range(n)]),
+    "reasoning": lambda n: _converse(*[_piece(0, reasoningContent={"text": LINE})] * n, _over(0)),
+    "reasoning and text by turns": lambda n: _converse(
+        *[one for i in range(n) for one in (_piece(2 * i, reasoningContent={"text": "a"}), _over(2 * i),
+                                            _piece(2 * i + 1, text="b"), _over(2 * i + 1))]
+    ),
+    "a signature in pieces": lambda n: _converse(*[_piece(0, reasoningContent={"signature": LINE})] * n, _over(0)),
+    "redacted content in pieces": lambda n: _converse(
+        *[_piece(0, reasoningContent={"redactedContent": "AAAA"})] * n, _over(0)
+    ),
+    "arguments of one call": lambda n: _converse(_converse_call(0), *[_piece(0, **_INPUT)] * n, _over(0)),
+    "arguments of many calls": lambda n: _converse(
+        *map(_converse_call, range(n)), *[_piece(i, **_INPUT) for i in range(n)], *map(_over, range(n))
+    ),
+    "arguments of a provider's own tool": lambda n: _converse(
+        _converse_call(0, type="server_tool_use"), *[_piece(0, **_INPUT)] * n, _over(0)
+    ),
+    "citations of a text": lambda n: _converse(_piece(0, text="a"), *[_piece(0, **_CITED)] * n, _over(0)),
+    "citations before a text": lambda n: _converse(*[_piece(0, **_CITED)] * n, _piece(0, text="a"), _over(0)),
+    "usage in each event": lambda n: [*_converse(_piece(0, text="a"), _over(0))[:-1], *_converse()[-1:] * n],
+    "events of an unknown type": lambda n: _converse(*[("new", {"a": LINE})] * n),
+}  # fmt: skip
+
 STREAMS: Final[Mapping[str, Mapping[str, MakeStream]]] = {
     "chat": CHAT, "messages": MESSAGES, "responses": RESPONSES, "gemini": GEMINI,
+    "converse": CONVERSE,
 }  # fmt: skip
 """By API and by what grows."""

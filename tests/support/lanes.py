@@ -44,6 +44,8 @@ def reply_for(api: str) -> Reply:
         body["max_tokens"] = 100
     if api == "gemini":
         body = {"contents": "hi", "generationConfig": {"thinkingConfig": {"includeThoughts": True}}}
+    if api == "converse":
+        body = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
     request = attrs.evolve(CODECS[api].read_request(body), model="asked", stream=True)
     return Reply(request, Issuer("openai", "account"), 1700000000)
 

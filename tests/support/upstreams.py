@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 import threading
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeAlias, TypeVar
 
@@ -26,6 +27,12 @@ PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses"
 STOP_WORDS: Mapping[str, Mapping[Stop, str]] = {
     "chat": {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "content_filter": "content_filter"},
     "messages": {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"},
+    "converse": {
+        "stop": "end_turn",
+        "length": "max_tokens",
+        "tool_calls": "tool_use",
+        "content_filter": "content_filtered",
+    },
     "gemini": {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "content_filter": "SAFETY"},
     "responses": {
         "stop": "completed",
@@ -377,19 +384,93 @@ def _gemini_event(value: Any) -> bytes:
     return f"data: {json.dumps(value)}\r\n\r\n".encode()
 
 
-ANSWERS = {"chat": chat_answer, "messages": messages_answer, "responses": responses_answer, "gemini": gemini_answer}
-STREAMS = {"chat": chat_stream, "messages": messages_stream, "responses": responses_stream, "gemini": gemini_stream}
+# Converse
+
+
+def converse_usage(tokens: Tokens) -> dict[str, Any]:
+    return {
+        "inputTokens": tokens.prompt - tokens.cache_read - tokens.cache_write, "outputTokens": tokens.output,
+        "totalTokens": tokens.prompt + tokens.output, "cacheReadInputTokens": tokens.cache_read,
+        "cacheWriteInputTokens": tokens.cache_write,
+    }  # fmt: skip
+
+
+def converse_blocks(script: Script) -> Iterator[dict[str, Any]]:
+    if script.thinking:
+        sealed = {"signature": script.seal} if script.seal else {}
+        yield {"reasoningContent": {"reasoningText": {"text": script.thinking, **sealed}}}
+    if script.text:
+        yield {"text": script.text}
+    for call in script.calls:
+        yield {"toolUse": {"toolUseId": call.id, "name": call.name, "input": json.loads(call.arguments)}}
+
+
+def converse_answer(script: Script, model: str) -> dict[str, Any]:
+    return {
+        "output": {"message": {"role": "assistant", "content": list(converse_blocks(script))}},
+        "stopReason": STOP_WORDS["converse"][script.stop],
+        "usage": converse_usage(script.tokens),
+        "metrics": {"latencyMs": 7},
+    }
+
+
+def converse_stream(script: Script, request: Mapping[str, Any]) -> Iterator[bytes]:
+    yield converse_frame("messageStart", {"role": "assistant", "p": "abc"})
+    for index, block in enumerate(converse_blocks(script)):
+        at = {"contentBlockIndex": index}
+        ((kind, said),) = block.items()
+        if kind == "toolUse":
+            start = {kind: {name: said[name] for name in ("toolUseId", "name")}}
+            yield converse_frame("contentBlockStart", {**at, "start": start})
+            deltas = [{kind: {"input": piece}} for piece in pieces(script.calls[_nth(script, said)].arguments)]
+        elif kind == "text":
+            deltas = [{kind: piece} for piece in pieces(said)]
+        else:
+            told = said["reasoningText"]
+            parts = [{"text": piece} for piece in pieces(told["text"])]
+            parts += [{"signature": told["signature"]}] if "signature" in told else []
+            deltas = [{kind: part} for part in parts]
+        for delta in deltas:
+            yield converse_frame("contentBlockDelta", {**at, "delta": delta})
+        yield converse_frame("contentBlockStop", at)
+    yield converse_frame("messageStop", {"stopReason": STOP_WORDS["converse"][script.stop]})
+    yield converse_frame("metadata", {"usage": converse_usage(script.tokens), "metrics": {"latencyMs": 7}})
+
+
+def _nth(script: Script, said: Mapping[str, Any]) -> int:
+    return next(i for i, call in enumerate(script.calls) if call.id == said["toolUseId"])
+
+
+def converse_frame(name: str, value: Any, kind: str = "event") -> bytes:
+    """A frame with both its checksums."""
+    block = b"".join(
+        bytes([len(header)]) + header.encode() + b"\7" + len(text).to_bytes(2, "big") + text.encode()
+        for header, text in ((f":{kind}-type", name), (":content-type", "application/json"), (":message-type", kind))
+    )
+    payload = json.dumps(value).encode()
+    lengths = struct.pack(">II", 16 + len(block) + len(payload), len(block))
+    content = lengths + struct.pack(">I", zlib.crc32(lengths)) + block + payload
+    return content + struct.pack(">I", zlib.crc32(content))
+
+
+ANSWERS = {"chat": chat_answer, "messages": messages_answer, "responses": responses_answer, "gemini": gemini_answer,
+           "converse": converse_answer}  # fmt: skip
+STREAMS = {"chat": chat_stream, "messages": messages_stream, "responses": responses_stream, "gemini": gemini_stream,
+           "converse": converse_stream}  # fmt: skip
+EVENT_STREAM = "application/vnd.amazon.eventstream"
 
 
 def render(script: Script, api: str, request: Mapping[str, Any]) -> Raw:
     """The answer to ``request`` as a provider of ``api`` sends it: streamed if it asks for a stream."""
     if request.get("stream"):
         stream = tuple(STREAMS[api](script, request))
-        return Raw(200, (("content-type", "text/event-stream; charset=utf-8"),), stream, "chunked")
+        kind = EVENT_STREAM if api == "converse" else "text/event-stream; charset=utf-8"
+        return Raw(200, (("content-type", kind),), stream, "chunked")
     body = json.dumps(ANSWERS[api](script, request["model"])).encode()
     return Raw(200, (("content-type", "application/json"), ("x-request-id", "req_up1")), (body,))
 
 
+_CONVERSE = re.compile(r".*/model/(.+)/converse(-stream)?")
 _GEMINI = re.compile(r".*/models/(.+):(generateContent|streamGenerateContent)")
 
 
@@ -424,6 +505,8 @@ class Upstream:
             return answer
         if (found := _GEMINI.fullmatch(seen.path)) is not None:
             return render(answer, "gemini", {"model": found[1], "stream": found[2] == "streamGenerateContent"})
+        if (found := _CONVERSE.fullmatch(seen.path)) is not None:
+            return render(answer, "converse", {"model": found[1], "stream": bool(found[2])})
         api = next((api for api, path in PATHS.items() if path == seen.path), None)
         return render(answer, api, seen.json) if api else Raw(404, (), (f"no such path: {seen.path}".encode(),))
 

@@ -26,6 +26,7 @@ class ContentReading:
     def __init__(self, keeps: int) -> None:
         self.numbers = Numbers(keeps)
         self._blocks: dict[int, BlockReading] = {}
+        self._words: dict[int, None] = {}  # those of them that are no calls
 
     def start(self, value: Mapping[str, Any]) -> Sequence[Event]:
         """``contentBlockStart``."""
@@ -65,18 +66,20 @@ class ContentReading:
     def _keep(self, index: int, block: BlockReading) -> None:
         self.numbers.places.spend(PLACE, "content blocks")
         self._blocks[index] = block
+        if not isinstance(block, CallReading):
+            self._words[index] = None
 
     def _finish(self, index: int) -> list[Event]:
         block = self._blocks.pop(index, None)
         if block is None:
             return []
+        self._words.pop(index, None)
         self.numbers.places.give_back(PLACE)
         return block.finish()
 
     def _words_end(self) -> list[Event]:
         """The ends of all blocks but calls."""
-        words = [index for index, block in self._blocks.items() if not isinstance(block, CallReading)]
-        return [event for index in words for event in self._finish(index)]
+        return [event for index in list(self._words) for event in self._finish(index)]
 
 
 def _takes(block: BlockReading, delta: Mapping[str, Any]) -> bool:

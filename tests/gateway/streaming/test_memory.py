@@ -14,10 +14,11 @@ from gateway.streaming.translation import Translation
 from gateway.streaming.whole import read_whole
 from providers.apis import CODECS
 from providers.neutral.bounds import PARTS
+from streams import event_stream
 from streams.errors import GatewayError
 from streams.fold import fold
 from streams.framing import EventUnfolds
-from streams.sse import SSE
+from streams.sse import SSE, SseEvents
 from streams.structure import ELEMENTS
 from tests.support.growing_streams import STREAMS
 from tests.support.lanes import byte_lane, reply_for, told, whole_lane
@@ -45,13 +46,14 @@ each_hostile = pytest.mark.parametrize(("api", "shape"), HOSTILE, ids=[f"{api}: 
 def stream(api: str, shape: str) -> Iterator[bytes]:
     """The reads of a stream that comes to no end, as long as ``SENT``; a single large event where it is one."""
     made = STREAMS[api][shape]
-    size = len(wire(made(64))) / 64
-    data = wire(made(int(SENT / size))[:-1])
+    size = len(wire(api, made(64))) / 64
+    data = wire(api, made(int(SENT / size))[:-1])
     return (data[at : at + READ] for at in range(0, len(data), READ))
 
 
-def wire(events: list[tuple[str, dict]]) -> bytes:
-    return b"".join(b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(value)) for name, value in events)
+def wire(api: str, events: list[tuple[str, dict]]) -> bytes:
+    write = event_stream.event if api == "converse" else SseEvents().event
+    return b"".join(write(name, msgspec.json.encode(value)) for name, value in events)
 
 
 def held(lane: Lane, reads: Iterator[bytes]) -> int:
@@ -88,7 +90,7 @@ def test_a_stream_that_passes_is_not_held(api, shape):
 @pytest.mark.parametrize("api", CODECS)
 def test_any_stream_of_usual_length_passes_unchanged(api):
     for shape, made in STREAMS[api].items():
-        lane, data = byte_lane(api), wire(made(5))
+        lane, data = byte_lane(api), wire(api, made(5))
         assert (shape, lane.feed(data) + lane.end()) == (shape, data)
         assert lane.seen.end is not None
 
@@ -106,7 +108,7 @@ def test_a_stream_that_is_translated_is_held_within_its_bound(api, shape, client
 @pytest.mark.parametrize("api", CODECS)
 def test_an_event_that_unfolds_ends_the_stream(api):
     splitter = CODECS[api].wire.framing.splitter(16 * 2**20)
-    event = b'data: {"type":"response.created","response":{"tools":[' + b"[]," * ELEMENTS + b"0]}}\n\n"
+    event = wire(api, [("metadata", {"type": "response.created", "response": {"tools": [[]] * (ELEMENTS + 1)}})])
     splitter.feed(event[:READ])
     with pytest.raises(EventUnfolds, match="more than 200,000 JSON elements"):
         splitter.feed(event[READ:])
@@ -133,6 +135,7 @@ LONG = {
     "chat": {"choices": [{"message": {"content": [{"type": "text", "text": "a"}] * (PARTS + 1)}}]},
     "messages": {"type": "message", "content": [{"type": "text", "text": "a"}] * (PARTS + 1)},
     "responses": {"object": "response", "output": [{"type": "message", "content": []}] * (PARTS + 1)},
+    "converse": {"output": {"message": {"content": [{"text": "a"}] * (PARTS + 1)}}, "stopReason": "end_turn"},
     "gemini": {"candidates": [{"content": {"parts": [{"text": "a"}] * (PARTS + 1)}, "finishReason": "STOP"}]},
 }
 
