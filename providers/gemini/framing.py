@@ -199,5 +199,4 @@ ARRAY: Final = Framing(
     parse=parse_element,
     completed=completed_element,
     writer=ArrayElements,
-    comment=b"\n",  # between elements, and before the first: white space of JSON
 )
