@@ -96,6 +96,31 @@ async def test_a_turn_with_a_tool_goes_on_with_its_signature():
             assert sent["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == TOOL["input_schema"]
 
 
+async def test_chat_clients_are_asked_for_there_where_the_entry_says_so():
+    """The thoughts and their seal, which Chat at Google loses."""
+    async with providers(1) as (google,):
+        google.__class__ = Google
+        (entry,) = config(google.url)["model_providers"]
+        async with gateway({"version": "v0.4.0", "model_providers": [{**entry, "speaks": ["gemini"]}]}) as running:
+            google.says = CALLS
+            function = {"name": TOOL["name"], "parameters": TOOL["input_schema"]}
+            tools = [{"type": "function", "function": function}]
+            answer = await running.ask(MODEL, "chat", stream=True, tools=tools, reasoning_effort="low")
+            deltas = [one["choices"][0]["delta"] for one in events(answer) if one["choices"]]
+            assert [delta["reasoning_content"] for delta in deltas if "reasoning_content" in delta] == ["I look."]
+            (details,) = [delta["reasoning_details"] for delta in deltas if "reasoning_details" in delta]
+            assert google.bodies[0]["generationConfig"] == {
+                "maxOutputTokens": 9, "thinkingConfig": {"thinkingLevel": "low", "includeThoughts": True}
+            }  # fmt: skip
+            use = {"id": "c1", "type": "function", "function": {"name": "get_time", "arguments": '{"zone":"UTC"}'}}
+            use["id"] = next(delta["tool_calls"][0]["id"] for delta in deltas if "tool_calls" in delta)
+            said = {"role": "assistant", "content": None, "tool_calls": [use], "reasoning_details": details}
+            turns = [ASKED, said, {"role": "tool", "tool_call_id": use["id"], "content": "noon"}]
+            await running.ask(MODEL, "chat", tools=tools, messages=turns)
+            sent = google.bodies[-1]["contents"][1]["parts"]
+            assert sent == [call("get_time", {"zone": "UTC"}, signature=SIGNATURE)]
+
+
 async def test_what_fails_in_mid_stream_does_not_look_complete():
     """Recorded: an error without ``data:`` behind chunks that each said STOP."""
     async with providers(1) as (google,):
