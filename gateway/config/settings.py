@@ -474,7 +474,7 @@ class ModelEntry:
 
     def may_ask_in_responses(self, client: Api, model: str) -> bool:
         """True if requests of ``client`` can go to Responses where ``model`` wants that."""
-        if client in self.pinned or self.provider.all_in_chat:
+        if client in self.pinned or (self.provider.all_in_chat and "asked_in_responses" not in self.quirks):
             return False
         return self.speaks_of(model).get("responses") == "responses"
 

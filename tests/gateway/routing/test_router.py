@@ -307,6 +307,7 @@ def test_the_lane_follows_from_what_the_provider_speaks(speaks, client, api, lan
         ({"model": "vercel/openai/gpt-6.1-sol"}, "messages", "messages"),
         ({"model": "openrouter/openai/gpt-6.1-sol"}, "messages", "messages"),
         ({"model": "openrouter/openai/gpt-5.3-codex"}, "chat", "chat"),
+        ({"model": "vllm/m", "base_url": "http://h", "quirks": {"asked_in_responses": "always"}}, "chat", "responses"),
         ({"model": "vllm/gpt-6.1-sol", "base_url": "http://h", "speaks": ["chat"]}, "messages", "chat"),
     ],
 )
