@@ -1,0 +1,66 @@
+"""Clients of Gemini's API in front of a provider of another: the places where they send their key and the model's name,
+both forms of a stream, and what a provider and a log get to see."""
+
+import json
+from typing import Any
+
+import httpx2
+
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess, gateway, providers
+
+KEY = "sk-of-the-gateway-0123456789abcdef"
+BODY = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+MODEL = "openai/gpt-4o"
+
+
+def config(url: str) -> dict[str, Any]:
+    entry = {"model": MODEL, "access_key": "of-the-provider", "base_url": url}
+    return {"version": "v0.4.0", "model_providers": [entry], "client_keys": [{"name": "me", "key": KEY}]}
+
+
+async def post(running: InProcess, path: str, **headers: str) -> httpx2.Response:
+    async with httpx2.AsyncClient(base_url=running.url, trust_env=False, timeout=PATIENCE) as client:
+        return await client.post(path, json=BODY, headers=headers)
+
+
+async def test_a_key_is_taken_where_google_s_clients_send_it_and_goes_no_further(caplog):
+    async with providers(1) as (provider,), gateway(config(provider.url)) as running:
+        path = f"/v1beta/models/{MODEL}:generateContent"
+        for answer in (
+            await post(running, path, **{"x-goog-api-key": KEY}),
+            await post(running, f"{path}?key={KEY}"),
+            await post(running, path, authorization=f"Bearer {KEY}"),
+        ):
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["candidates"][0]["finishReason"] == "STOP"
+        assert not any(KEY.encode() in head for head in provider.heads)
+        for refused in (await post(running, path), await post(running, f"{path}?key=wrong")):
+            error = refused.json()["error"]
+            assert (refused.status_code, error["code"], error["status"]) == (401, 401, "UNAUTHENTICATED")
+        assert KEY not in caplog.text
+
+
+async def test_all_paths_of_google_s_clients_lead_to_the_model():
+    """The method stands behind the last colon; a model may have slashes and colons."""
+    async with providers(1) as (provider,), gateway(config(provider.url)) as running:
+        for place in ("/v1beta", "/v1", "/v1beta/v1beta", "/v1beta1/projects/p/locations/eu/publishers/google"):
+            answer = await post(running, f"{place}/models/{MODEL}:generateContent", **{"x-goog-api-key": KEY})
+            assert answer.status_code == 200, place
+            assert answer.json()["modelVersion"] == MODEL, place
+        unknown = await post(running, "/v1beta/models/a/b:c:generateContent", **{"x-goog-api-key": KEY})
+        assert unknown.status_code == 404
+        assert "a/b:c" in unknown.json()["error"]["message"]
+        counted = await post(running, f"/v1beta/models/{MODEL}:countTokens", **{"x-goog-api-key": KEY})
+        assert counted.json()["totalTokens"] > 0
+
+
+async def test_a_stream_is_events_or_one_array():
+    async with providers(1) as (provider,), gateway(config(provider.url)) as running:
+        path = f"/v1beta/models/{MODEL}:streamGenerateContent"
+        events = await post(running, f"{path}?alt=sse", **{"x-goog-api-key": KEY})
+        assert events.headers["content-type"].startswith("text/event-stream")
+        assert events.content.endswith(b"\r\n\r\n")
+        array = await post(running, f"{path}?key={KEY}")
+        assert array.headers["content-type"].startswith("application/json")
+        assert json.loads(array.content)[-1]["candidates"][0]["finishReason"] == "STOP"
