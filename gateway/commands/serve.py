@@ -499,7 +499,9 @@ def demo_config(upstream: str) -> Config:
 
 
 def _of_all(entry: ModelEntry, families: tuple[str, ...]) -> ModelEntry:
-    """The stand-in's own entry takes every name that a known family has."""
+    """The stand-in's own entry takes every name that a known family has. What it can be asked to do wrong is not
+    listed."""
+    entry = attrs.evolve(entry, lists_all=False)
     if entry.provider.id != STAND_IN:
         return entry
     return attrs.evolve(entry, provider=attrs.evolve(entry.provider, families=families))

@@ -396,7 +396,8 @@ class ModelEntry:
     ``pinned`` the APIs of clients for which the item itself says what is spoken. ``pass_headers`` are in lower case.
     ``retries`` and ``circuit`` are ``None`` where those of the configuration hold; ``probe`` is a path of the server
     that says for nothing whether it is well. ``price`` outranks the catalogue's; ``ratelimits`` and ``budgets`` are
-    what this place bears, for a ``queue`` of requests. With a ``sign_in`` there is no ``key``.
+    what this place bears, for a ``queue`` of requests. ``lists_all``: what the provider lists stands in
+    lists of models. With a ``sign_in`` there is no ``key``.
     """
 
     name: str
@@ -424,6 +425,7 @@ class ModelEntry:
     queue: QueueSettings = attrs.field(factory=QueueSettings)
     budgets: tuple[SpendingBudget, ...] = ()
     written: str = attrs.field(default=attrs.Factory(lambda self: f"{self.provider.id}/{self.model}", takes_self=True))
+    lists_all: bool = True
     sign_in: SignIn | None = None
 
     @property

@@ -106,7 +106,7 @@ def _key(entry: ModelEntry) -> str:
 def _place(entry: ModelEntry, credentials: Mapping[str, CredentialSource]) -> ListedPlace | None:
     """Where ``entry`` finds its list. There is none for one whose clients bring the key, or that has none at all."""
     keyed = entry.key or entry.name in credentials or not entry.provider.key_required
-    if not entry.wildcard or entry.passthrough_auth or not keyed:
+    if not (entry.wildcard and entry.lists_all and keyed) or entry.passthrough_auth:
         return None
     found = list_url(entry.base_url, entry.provider)
     return None if found is None else ListedPlace(entry, *found)
