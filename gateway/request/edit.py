@@ -9,7 +9,7 @@ from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
 from gateway.routing.target import Target
 from providers.apis import CODECS
-from providers.errors.rejected import BETA, Path, path_of, without
+from providers.errors.rejected import ANYWHERE, BETA, Path, path_of, without
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Why
@@ -45,9 +45,14 @@ def edit(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
 def leave_out(draft: Draft, paths: Iterable[Path], why: Why) -> None:
     """Take out what ``paths`` mean; every other member keeps its bytes."""
     for path in paths:
-        if path[0] == BETA or path[0] not in draft:
+        if path[0] == ANYWHERE:
+            names = tuple(draft.values())
+        elif path[0] == BETA or path[0] not in draft:
             continue
-        held = {path[0]: draft.value(path[0]) if len(path) > 1 else None}
+        else:
+            names = path[:1]
+        held = {name: draft.value(name) if len(path) > 1 else None for name in names}
         changed, lost = without(held, path)
         if lost:
-            draft.replace({path[0]: changed.get(path[0])}, sorted(lost), why)
+            touched = {name: changed.get(name) for name in names if name not in changed or changed[name] != held[name]}
+            draft.replace(touched, sorted(lost), why)
