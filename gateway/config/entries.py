@@ -155,8 +155,6 @@ def _provider(raw: RawEntry, path: Path, prefix: str, own: OwnProvider | None, f
     settings = _settings(raw)
     _check_settings(settings, path, provider, findings)
     at = _of_entry(provider.settled(settings).at(raw.base_url), raw)
-    if not at.any_spoken and raw.speaks is None:
-        return at if _may_be_unspoken(raw, path, at, findings) else None
     if path in findings.faulty:
         return at if raw.base_url is not None or at.base_url is not None else None  # what was wrong is reported
     if at.base_url is None and raw.base_url is None:
@@ -188,20 +186,6 @@ def _of_entry(row: Provider, raw: RawEntry) -> Provider:
     """``row`` for the entry's model, where it has one alone."""
     model = raw.model.partition("/")[2]
     return row if model == "*" else row.of_model(model)
-
-
-def _may_be_unspoken(raw: RawEntry, path: Path, provider: Provider, findings: Findings) -> bool:
-    """Whether the entry can be there, though nothing speaks its provider's API: a file of Plano's loads, and says so.
-    Told is it once, and first of all: what else is missing would not help."""
-    found = f"{provider.display_name}'s own API is not spoken here yet"
-    if raw.base_url is not None:
-        if findings.first(found):
-            why = f"{found}, and requests for its models get 501; {provider.today}"
-            findings.no_effect((*path, "model"), why)
-        return True
-    if path not in findings.faulty and findings.first(found):
-        findings.wrong((*path, "model"), found, provider.today)
-    return False
 
 
 def _own_provider(
@@ -239,8 +223,7 @@ def _speaks(raw: RawEntry, path: Path, provider: Provider, findings: Findings) -
         if upstream not in provider.paths:
             found = f"{provider.display_name} cannot be asked in {upstream} here"
             other = f", and more where base_url ends with {' or '.join(provider.by_path)}" if provider.by_path else ""
-            knows = f"it speaks {', '.join(provider.paths)}{other}" if provider.paths else provider.today
-            findings.wrong((*path, "speaks"), found, knows)
+            findings.wrong((*path, "speaks"), found, f"it speaks {', '.join(provider.paths)}{other}")
     own: dict[Api, Api] = dict((raw.speaks or {}).items())
     speaks = {**provider.speaks, **own}
     return {api: speaks[api] for api in APIS if api in speaks}

@@ -46,7 +46,6 @@ CHAT_AND_RESPONSES: Speaks = MappingProxyType({"chat": "chat", "messages": "chat
 CHAT_AND_MESSAGES: Speaks = MappingProxyType({"chat": "chat", "messages": "messages", "responses": "chat"})
 ONLY_RESPONSES: Speaks = MappingProxyType(dict.fromkeys(APIS, "responses"))
 ALL_THREE: Speaks = MappingProxyType({api: api for api in ("chat", "messages", "responses")})
-NOTHING_YET: Speaks = MappingProxyType({})
 ONLY_MESSAGES: Speaks = MappingProxyType(dict.fromkeys(APIS, "messages"))
 
 NOTHING_ELSE: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
@@ -85,13 +84,13 @@ class Provider:
     """One provider. ``base_url`` None means that the config must give one.
 
     ``paths`` are suffixes to the prefix (``{model}`` stands for the model id); ``speaks`` maps a client's API to the
-    API that the provider is asked in, and is empty where no codec speaks the provider's API yet; ``auth`` says for each
-    of the latter who signs its requests. ``models`` are well-known ids for ``GET /v1/models``, the most able first, not
-    a claim of completeness; ``families`` are shell patterns of the ids that its models have, those of next year too
-    (``has`` says what they match). ``note`` is shown by ``check`` where the config leaves ``speaks`` at its default.
-    ``keeps_responses``: whether its Responses API stores answers, so that a client can go on from one;
-    ``keeps_threads``: the same of Messages. ``all_in_chat``: whether its Chat takes everything of every model, also of
-    those whose maker takes some of it in Responses alone.
+    API that the provider is asked in; ``auth`` says for each of the latter who signs its requests. ``models`` are
+    well-known ids for ``GET /v1/models``, the most able first, not a claim of completeness; ``families`` are shell
+    patterns of the ids that its models have, those of next year too (``has`` says what they match). ``note`` is shown
+    by ``check`` where the config leaves ``speaks`` at its default. ``keeps_responses``: whether its Responses API
+    stores answers, so that a client can go on from one; ``keeps_threads``: the same of Messages.
+    ``all_in_chat``: whether its Chat takes everything of every model, also of those whose maker takes some of it in
+    Responses alone.
 
     ``places`` are the APIs that are not at ``base_url`` and ``prefix``: each a prefix of its own, or a whole address.
     ``{region}``, ``{project}`` and the like in an address stand for what an entry says under that key: ``settings`` are
@@ -103,11 +102,10 @@ class Provider:
 
     ``address`` is what a base URL of one's own looks like, where there is none for all. ``by_path`` is what is
     different where the path of the base URL ends so, as changes to the row; the longest end comes first. ``by_model``
-    is the same for models whose id a shell pattern matches, the first that does. ``today`` is what to write in the
-    meantime, where no codec speaks the provider's own API; ``about`` goes into the page of providers.
-    ``hosting``: how it serves an API of another maker, where that is not as its maker does.
-    ``client_headers`` are headers of clients that mean something to it alone. ``price_list`` is its name in the list of
-    prices. ``sources`` say of each API where that was read.
+    is the same for models whose id a shell pattern matches, the first that does. ``about`` goes into the page of
+    providers. ``hosting``: how it serves an API of another maker, where that is not as its maker does.
+    ``client_headers`` are headers of clients that mean something to it alone. ``price_list`` is its name in the list
+    of prices. ``sources`` say of each API where that was read.
     """
 
     id: str
@@ -131,7 +129,6 @@ class Provider:
 
     address: str = ""
     by_path: Mapping[str, Mapping[str, Any]] = NOTHING_ELSE
-    today: str = ""
     about: str = ""
     client_headers: tuple[str, ...] = ()
     hosting: Mapping[Api, Hosting] = MappingProxyType({})
@@ -153,11 +150,6 @@ class Provider:
     def elsewhere(self, url: str) -> str | None:
         """Another address for what is asked at ``url``, if there is one."""
         return next((url.replace(part, other, 1) for part, other in self.routes if part in url), None)
-
-    @property
-    def any_spoken(self) -> bool:
-        """True if there is a model of it that can be asked."""
-        return bool(self.speaks) or any(changes.get("speaks") for _, changes in self.by_model)
 
     def lacking(self, base_url: str | None) -> tuple[str, ...]:
         """The settings that its addresses lack where it is asked at ``base_url``, whose path takes their place."""

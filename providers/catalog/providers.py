@@ -94,6 +94,6 @@ def generic(provider_id: str, interface: Provider | None = None) -> Provider:
     quirks = COMPATIBLE if interface.quirks in (OPENAI, Quirks(), ROUTER) else interface.quirks
     return attrs.evolve(
         interface, id=provider_id, display_name=provider_id, base_url=None, quirks=quirks, models=(), families=(),
-        key_env=None, key_required=False, note="", keeps_responses=False, keeps_threads=False, today="", about="",
+        key_env=None, key_required=False, note="", keeps_responses=False, keeps_threads=False, about="",
         client_headers=(), price_list=provider_id, sources={},
     )  # fmt: skip

@@ -24,6 +24,9 @@ ASKED = {
     "amazon_bedrock/eu.anthropic.claude-opus-5-5": (
         "https://bedrock-mantle.eu-west-1.api.aws/anthropic/v1/messages",
     ) * 3,
+    "amazon_bedrock/us.amazon.nova-2-lite-v1:0": (
+        "https://bedrock-runtime.us-east-1.amazonaws.com/model/us.amazon.nova-2-lite-v1:0",
+    ) * 3,
     "amazon_bedrock/qwen.qwen3-coder-480b": ("/v1/chat/completions", "/v1/chat/completions", "/v1/responses"),
     "bedrock_invoke/anthropic.claude-opus-5-5": (
         "https://bedrock-runtime.us-east-1.amazonaws.com/model/anthropic.claude-opus-5-5",

@@ -20,7 +20,6 @@ def gateway(upstream) -> Iterator[Gateway]:
         {"model": "ollama/*", "base_url": upstream.url},
         provider("anthropic/*", upstream.url, ["messages"]),
         provider("openai/*", upstream.url),
-        {"model": "amazon_bedrock/nova", "base_url": upstream.url},
         provider("openai/gpt-6-sol", upstream.url, speaks=["chat"], name="pinned"),
     ]
     port = free_port()
@@ -96,9 +95,3 @@ def test_a_chat_clients_tools_go_where_the_model_takes_them(gateway, upstream, m
     assert reply.headers["x-trigate-lane"] == ("hub" if named == "responses" else "byte")
     assert b"look" in reply.body
     assert upstream.seen[0].path == path
-
-
-def test_what_cannot_be_spoken_to_is_told_when_it_starts_and_when_it_is_asked(gateway):
-    assert any("Amazon Bedrock's own API is not spoken here yet" in line for line in gateway.log)
-    body = {"model": "nova", "messages": [{"role": "user", "content": "hi"}]}
-    assert gateway.request("POST", PATHS["chat"], body).status == 501

@@ -8,12 +8,12 @@ from providers.auth.keys import API_KEY
 from providers.catalog.provider import (
     BEARER,
     CHAT_AND_RESPONSES,
-    NOTHING_YET,
     ONLY_MESSAGES,
     OPENAI,
     STANDARD_AUTH,
     STANDARD_PATHS,
     Provider,
+    Speaks,
     sources,
 )
 from providers.catalog.rows.makers import OPENAI_FAMILIES
@@ -31,7 +31,10 @@ _BEDROCK: Mapping[str, Any] = {"auth": BEARER, "quirks": _BEDROCK_QUIRKS, "known
 # members of a request themselves.
 _VERTEX_GEMINI = Quirks(server_tool_invocations=False, wrapped_count=False)
 _ONLY_GEMINI: Mapping[Api, Api] = dict.fromkeys(APIS, "gemini")
+_IN_CONVERSE: Speaks = MappingProxyType(dict.fromkeys(APIS, "converse"))
+_CONVERSE_ITSELF: Speaks = MappingProxyType({api: api for api in APIS if api == "converse"})
 _RUNTIME = "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html"
+_CONVERSE = "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html"
 _FOUNDRY = "https://platform.claude.com/docs/en/build-with-claude/claude-in-microsoft-foundry"
 
 _ANTHROPIC = ("anthropic-version",)
@@ -84,11 +87,11 @@ CLOUDS = (
     ),
     Provider(
         "amazon_bedrock", "Amazon Bedrock", "https://bedrock-runtime.{region}.amazonaws.com", prefix="/openai/v1",
-        speaks=NOTHING_YET, key_env="AWS_BEARER_TOKEN_BEDROCK", price_list="aws", sign_in=("api_key", "aws"),
+        speaks=_IN_CONVERSE, key_env="AWS_BEARER_TOKEN_BEDROCK", price_list="aws", sign_in=("api_key", "aws"),
         places={"messages": "https://bedrock-mantle.{region}.api.aws/anthropic/v1", "converse": ""},
         by_model=(
-            ("*anthropic.claude-*", {"speaks": ONLY_MESSAGES}),
-            ("*openai.*", {"speaks": CHAT_AND_RESPONSES}),
+            ("*anthropic.claude-*", {"speaks": {**ONLY_MESSAGES, **_CONVERSE_ITSELF}}),
+            ("*openai.*", {"speaks": {**CHAT_AND_RESPONSES, **_CONVERSE_ITSELF}}),
         ),
         routes=(
             ("https://bedrock-runtime.{region}.amazonaws.com/openai/v1/", "https://bedrock-mantle.{region}.api.aws/v1/"),
@@ -99,13 +102,10 @@ CLOUDS = (
             "/anthropic/v1": {"paths": STANDARD_PATHS, "speaks": ONLY_MESSAGES, **_BEDROCK},
             "/v1": {"paths": STANDARD_PATHS, "speaks": CHAT_AND_RESPONSES, **_BEDROCK},
         },
-        today="give it a `region`, with which GPT and Claude are spoken to, or a base_url such as "
-        "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1 (GPT and open models) or "
-        "https://bedrock-mantle.us-east-1.api.aws/anthropic/v1 (Claude), and a Bedrock API key",
-        about="With `region: us-east-1` Claude is asked in Messages (`bedrock-mantle`) and OpenAI's models in Chat and "
-        "Responses (`bedrock-runtime`).",
+        about="With `region: us-east-1` Claude is asked in Messages (`bedrock-mantle`), OpenAI's models in Chat and "
+        "Responses (`bedrock-runtime`), and all others in Converse.",
         sources=sources(
-            READ, chat=_RUNTIME, responses=_RUNTIME,
+            READ, chat=_RUNTIME, responses=_RUNTIME, converse=_CONVERSE,
             messages="https://docs.aws.amazon.com/bedrock/latest/userguide/inference-messages-api.html",
         ),
         **_BEDROCK,

@@ -510,7 +510,6 @@ def test_a_provider_that_is_not_asked_in_responses_keeps_no_state(refused):
         ({"model": "openai/m", "passthrough_auth": True, "access_key": "k"}, "access_key is ignored"),
         ({"model": "openai/m"}, "access_key: $OPENAI_API_KEY"),
         ({"model": "openai/m", "access_key": ""}, "access_key is empty"),
-        ({"model": "amazon_bedrock/m", "base_url": "https://h", "access_key": "k"}, "501"),
         ({"model": "openai/m", "access_key": "k", "base_url": "http://h/v1/chat/completions"}, "should end before"),
         ({"model": "perplexity/m", "access_key": "k", "provider_interface": "openai"}, "provider_interface is ignored"),
     ],
@@ -520,34 +519,17 @@ def test_a_doubtful_entry_loads_with_a_warning(entry, words):
     assert any(words in warning for warning in warnings), warnings
 
 
-def test_a_provider_that_cannot_be_spoken_to_is_one_mistake_that_says_what_works(refused):
-    """However many entries it has, and with no word of what would not help either."""
-    text = HEAD + (
-        "model_providers:\n"
-        "  - {model: openai/m, access_key: k}\n"
-        "  - {model: bedrock/nova-lite, default: true}\n"
-        "  - {model: amazon_bedrock/nova-pro, headers: {x: y}}\n"
-        "model_aliases: {fast: {target: bedrock/nova-lite}}\n"
-    )
-    (found,) = refused(text)
-    assert found.startswith("5:")
-    assert "Amazon Bedrock's own API is not spoken here yet; give it a `region`" in found
-    assert "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1" in found
-    assert "https://bedrock-mantle.us-east-1.api.aws/anthropic/v1" in found
-
-
-def test_with_an_address_it_loads_and_check_says_once_that_it_has_no_effect():
+def test_models_of_bedrock_are_asked_in_converse_but_for_those_with_an_api_of_their_makers():
     at = "https://bedrock-runtime.us-east-1.amazonaws.com"
-    entries = [{"model": f"bedrock/{name}", "base_url": at, "access_key": "k"} for name in ("nova-lite", "nova-pro")]
+    names = ("us.amazon.nova-lite-v1:0", "openai.gpt-6.1-sol", "eu.anthropic.claude-opus-5-5")
+    entries = [{"model": f"bedrock/{name}", "region": "us-east-1", "access_key": "k"} for name in names]
+    entries.append({"model": "bedrock/m", "base_url": f"{at}/openai/v1", "access_key": "k"})
     config = from_mapping(minimal(model_providers=entries))
-    (warning,) = config.warnings
-    assert "requests for its models get 501; give it a `region`" in warning
-    assert [mistake.path for mistake in config.ineffective] == ["model_providers[0].model"]
-    works = {"model": "bedrock/openai.gpt-6.1-sol", "base_url": f"{at}/openai/v1", "access_key": "k"}
-    good = from_mapping(minimal(model_providers=[works]))
-    assert (good.warnings, good.ineffective) == ((), ())
-    assert good.entries[0].speaks == {"chat": "chat", "messages": "chat", "responses": "responses"}
-    assert good.entries[0].api_for("messages", "openai.gpt-6.1-sol") == "responses"
+    assert (config.warnings, config.ineffective) == ((), ())
+    spoken = [tuple(entry.speaks[api] for api in ("chat", "messages", "responses")) for entry in config.entries]
+    openai = ("chat", "chat", "responses")
+    assert spoken == [("converse",) * 3, openai, ("messages",) * 3, openai]
+    assert config.entries[1].api_for("messages", "openai.gpt-6.1-sol") == "responses"
 
 
 @pytest.mark.parametrize(
@@ -676,7 +658,7 @@ def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
         ("{model: replicate/command}", "[0].model: unknown provider 'replicate'; give it a base_url"),
         ("{model: qwen/m}", "[0]: qwen/m has no base_url; Alibaba Cloud has no address that is the same for all: give"),
         ("{model: azure/m}", "give it yours, such as https://NAME.openai.azure.com/openai/v1"),
-        ("{model: bedrock/m}", "[0].model: Amazon Bedrock's own API is not spoken here yet; give it a `region`"),
+        ("{model: bedrock/m}", "[0]: bedrock/m has no region; Amazon Bedrock's address needs it"),
         ("{model: openai/m, acces_key: k}", "[0].acces_key: unknown key; did you mean access_key?"),
         ("{model: openai/m, access_key: 12345}", "[0].access_key: something that is no text"),
         ('{model: openai/m, access_key: "a\\nb"}', "[0].access_key: characters that no header can carry"),
