@@ -1,0 +1,160 @@
+"""Recorded answers of all five APIs, read by their codec and written for clients of all five, streamed and whole: the
+grammars hold, both forms say the same, and nothing that was said is lost but what another API has no place for."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from providers.apis import CODECS
+from providers.grammar import GRAMMARS, judge
+from providers.neutral.codec import Reply
+from providers.neutral.seal import is_sealed, unseal
+from streams.events import ErrorInfo, Event
+from streams.fold import Answer, Fold, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
+from tests.support.examples import places
+from tests.support.lanes import reply_for
+from tests.support.recordings import ABSENT, CORPUS
+
+FOLDERS = {
+    "chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses", "gemini": "gemini",
+    "converse": "bedrock_converse",
+}  # fmt: skip
+EACH = 10
+"""Recordings of each API and form; with --fast fewer of them are tried."""
+LARGEST = 60_000  # bytes of a recording
+
+REASONS: dict[str, dict[str, str]] = {
+    "chat": {"stop_sequence": "stop", "pause": "stop", "context_exceeded": "length"},
+    "messages": {},
+    "responses": {"stop_sequence": "stop", "pause": "stop", "context_exceeded": "length"},
+    "gemini": {"stop_sequence": "stop", "pause": "stop", "context_exceeded": "length"},
+    "converse": {"pause": "stop"},
+}
+"""What becomes of a reason for which a client's API has no word of its own."""
+
+pytestmark = pytest.mark.skipif(not CORPUS.exists(), reason=ABSENT)
+
+
+def recordings(api: str) -> Iterator[Path]:
+    folder = CORPUS / FOLDERS[api]
+    for pattern in ("*.response.json", "*.response.sse", "*.response.eventstream"):
+        found = [path for path in sorted(folder.glob(pattern)) if path.stat().st_size < LARGEST]
+        yield from found[:: max(1, len(found) // EACH)]
+
+
+def read(api: str, body: bytes) -> list[Event]:
+    """The events of a body, streamed or whole."""
+    codec = CODECS[api]
+    if body.lstrip()[:1] == b"{":
+        return list(codec.read_answer(body))
+    framing, reader = codec.wire.framing, codec.reader()
+    splitter = framing.splitter(len(body) + 1)
+    raws = [*splitter.feed(body), framing.completed(splitter.close())]
+    events = [event for raw in raws if raw and (said := framing.parse(raw)) for event in reader.take(*said)]
+    return [*events, *reader.close()]
+
+
+def answered(events: list[Event]) -> Answer | None:
+    """The whole answer, ``None`` of one that failed."""
+    folded = Fold()
+    for event in events:
+        folded.add(event)
+    return None if folded.failed is not None else folded.answer()
+
+
+def said(answer: Answer, client: str, source: str) -> dict[str, Any]:
+    """What a client can be told of ``answer``, whichever API it speaks. Refusals are texts but to OpenAI's clients."""
+    texts = [block.text for block in answer.blocks if isinstance(block, TextBlock | RefusalBlock)]
+    thoughts = [block.text for block in answer.blocks if isinstance(block, ReasoningBlock)]
+    calls = [(block.name, argued(block)) for block in answer.blocks if isinstance(block, ToolCallBlock)]
+    reason = answer.end.reason
+    if calls and reason in ("stop", "stop_sequence"):
+        reason = "tool_calls"
+    return {
+        "text": "".join(texts).strip(),
+        "thoughts": "".join("".join(thoughts).split()),
+        "calls": calls,
+        "reason": REASONS[client].get(reason, reason),
+        "tokens": (usage.prompt, usage.output) if (usage := answer.usage) and usage.prompt else None,
+    }
+
+
+def argued(block: ToolCallBlock) -> Any:
+    """The arguments of a call as a value; free text, and what is no object, as APIs with objects alone have it."""
+    try:
+        value = json.loads(block.input or "{}")
+    except ValueError:
+        return block.input
+    if isinstance(value, dict) and len(value) == 1 and ("_raw" in value or "input" in value):
+        return next(iter(value.values()))
+    return value or {}
+
+
+def carried(body: bytes) -> list[tuple[str, Any]]:
+    """The items of providers' reasoning in the seals of a whole answer, each with the API that it is of."""
+    found: list[tuple[str, Any]] = []
+    for text in strings(json.loads(body)):
+        if is_sealed(text) and (made := unseal(text)) is not None:
+            items = made.item if isinstance(made.item, list) else [made.item]
+            found += [(made.api, item) for item in items]
+    return found
+
+
+def strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from strings(inner)
+
+
+def asking_for_usage(reply: Reply) -> Reply:
+    return attrs.evolve(reply, request=attrs.evolve(reply.request, include_usage=True))
+
+
+def written(client: str, events: list[Event], reply: Reply) -> tuple[bytes, bytes]:
+    """The stream and the whole answer for a client."""
+    writer = CODECS[client].writer(reply)
+    return b"".join(map(writer.send, events)), CODECS[client].write_answer(fold(events), reply)
+
+
+@pytest.mark.parametrize("source", FOLDERS)
+def test_every_recorded_answer_is_told_to_every_client(source):
+    assert FOLDERS.keys() == CODECS.keys()
+    tried, failed, mistakes = 0, 0, []
+    for path in places(list(recordings(source))):
+        events = read(source, path.read_bytes())
+        if (answer := answered(events)) is None:
+            assert isinstance(events[-1], ErrorInfo), path.name
+            failed += 1
+            continue
+        tried += 1
+        for client in CODECS:
+            reply = asking_for_usage(reply_for(client))
+            stream, whole = written(client, events, reply)
+            states = [block.state for block in answer.blocks if isinstance(block, ReasoningBlock) and block.state]
+            if client != source:
+                sealed = carried(whole)
+                mistakes += [
+                    (path.name, client, "whole", "reasoning", state.item, sealed)
+                    for state in states
+                    if not any(state.api == api and state.item.items() <= item.items() for api, item in sealed)
+                ]
+            for form, body in zip(("stream", "whole"), (stream, whole), strict=True):
+                if client in GRAMMARS:
+                    verdict = judge(client, body)
+                    if verdict.broken is not None and client != source:
+                        mistakes.append((path.name, client, form, verdict.broken.rule, verdict.broken.found))
+                again = answered(read(client, body))
+                assert again is not None, (path.name, client, form)
+                wanted, got = said(answer, client, source), said(again, client, source)
+                mistakes += [
+                    (path.name, client, form, what, wanted[what], got[what])
+                    for what in wanted
+                    if wanted[what] is not None and wanted[what] != got[what]
+                ]
+    assert tried > failed
+    assert not mistakes, "\n".join(str(one)[:400] for one in mistakes[:40]) + f"\n{len(mistakes)} in all"
