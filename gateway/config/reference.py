@@ -273,7 +273,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         ),
         "passthrough_auth": Key(
             "Send the client's own key in place of `access_key`: the token of its `Authorization: Bearer`, else its "
-            "`x-api-key`.",
+            "`x-api-key` or `x-goog-api-key`.",
             "`false`",
         ),
         "default": Key("Serves requests that name no model. At most one; not a wildcard.", "`false`"),
