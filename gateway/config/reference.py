@@ -297,7 +297,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "none",
         ),
         "speaks": Key(
-            "The APIs that it is asked in: `chat`, `messages`, `responses`. See [speaks](#speaks).",
+            "The APIs that it is asked in: `chat`, `messages`, `responses`, `gemini`, `converse`; [speaks](#speaks).",
             "the provider's",
         ),
         "quirks": Key("How it departs from its API; see [quirks](#quirks).", "the provider's"),

@@ -35,9 +35,9 @@ ASKED = {
         "https://aiplatform.googleapis.com/v1/projects/PROJECT/locations/global/publishers/anthropic/models/"
         "claude-opus-4-5@20251101",
     ) * 3,
-    "vertex/google/gemini-3.8-flash": (
-        "https://europe-west1-aiplatform.googleapis.com/v1/projects/PROJECT/locations/europe-west1/endpoints/openapi"
-        "/chat/completions",
+    "vertex/gemini-3.8-flash": (
+        "https://europe-west1-aiplatform.googleapis.com/v1/projects/PROJECT/locations/europe-west1/publishers/google"
+        "/models/gemini-3.8-flash",
     ) * 3,
 }  # fmt: skip
 EXAMPLES = [

@@ -169,7 +169,7 @@ def test_each_row_leads_where_its_pages_say():
             assert [name for name, _ in target.headers(None)] == [header], (model, client)
 
 
-ENDS = {"/chat/completions": "chat", ":generateContent": "gemini"}
+ENDS = {"/chat/completions": "chat", ":generateContent": "gemini", "/converse": "converse"}
 
 
 class AnyProvider(CountingProvider):
@@ -224,15 +224,18 @@ async def test_a_provider_that_nobody_knows_works_from_the_file_alone():
                 assert f"Hello from {api}." in answer.text
 
 
-async def test_a_provider_that_nobody_knows_may_speak_geminis_api():
-    async with providers(1) as (place,):
-        place.__class__ = AnyProvider
-        acme = {"base_url": place.url, "speaks": ["gemini"]}
-        async with gateway(
-            {**config([{"model": "acme/m", "access_key": KEY}]), "providers": {"acme": acme}}
-        ) as running:
-            for api in APIS:
-                answer = await running.ask("acme/m", api)
-                assert (answer.status_code, place.asked.pop()) == (200, "/v1beta/models/m:generateContent"), api
-                assert f"x-goog-api-key: {KEY}".encode() in place.heads.pop()
-                assert "Hello from gemini." in answer.text
+async def test_a_provider_that_nobody_knows_may_speak_geminis_api_or_bedrocks():
+    for spoken, path, header in (
+        ("gemini", "/v1beta/models/m:generateContent", f"x-goog-api-key: {KEY}"),
+        ("converse", "/model/m/converse", f"authorization: Bearer {KEY}"),
+    ):
+        async with providers(1) as (place,):
+            place.__class__ = AnyProvider
+            content = config([{"model": "acme/m", "access_key": KEY}])
+            own = {"acme": {"base_url": place.url, "speaks": [spoken]}}
+            async with gateway({**content, "providers": own}) as running:
+                for api in APIS:
+                    answer = await running.ask("acme/m", api)
+                    assert (answer.status_code, place.asked.pop()) == (200, path), (spoken, api, answer.text)
+                    assert header.encode() in place.heads.pop(), (spoken, api)
+                    assert f"Hello from {spoken}." in answer.text, (spoken, api)
