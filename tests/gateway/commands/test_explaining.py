@@ -22,7 +22,8 @@ TARGETS = [["gpu-1", "gpu-2"], "cloud", {"target": "long", "when": ["context_too
 
 
 def routed(**more: Any) -> dict[str, Any]:
-    entries = [provider(f"vllm/{name}-model", "http://127.0.0.1:9/v1", name=name, key=f"sk-{name}") for name in NAMES]
+    at = "http://127.0.0.1:9/v1"
+    entries = [provider(f"vllm/{name}-model", at, ["chat"], name=name, key=f"sk-{name}") for name in NAMES]
     return config(entries, 12000, model_aliases={"best": {"targets": TARGETS, **more}, "alone": {"target": "gpu-1"}})
 
 
