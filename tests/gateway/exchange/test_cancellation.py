@@ -42,9 +42,12 @@ LONG = Script(text="one t" + 600_000 * "." + "wo thr" + 600_000 * "." + "ree")  
 # The provider
 
 
-def sse(api: str, *, keep: int | None = None, end: bytes = b"0\r\n\r\n", script: Script = SCRIPT) -> tuple[bytes, ...]:
+def stream(
+    api: str, *, keep: int | None = None, end: bytes = b"0\r\n\r\n", script: Script = SCRIPT
+) -> tuple[bytes, ...]:
     pieces = render(script, api, {"stream": True, "model": "up"}).pieces[:keep]
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    kind = b"application/vnd.amazon.eventstream" if api == "converse" else b"text/event-stream"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n\r\n" % kind
     return (head, *(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces), end)
 
 
@@ -241,43 +244,49 @@ class Case:
 
 
 GEMINI = "/v1beta/models/{}:streamGenerateContent"
+CONVERSE = "/model/{}/converse-stream"
 DOWN = whole(b'{"error":{"message":"later"}}', b"503 Down")
 CASES = {
-    "byte_lane_streamed": Case(PATHS["chat"], "on-chat", (sse("chat"),)),
+    "byte_lane_streamed": Case(PATHS["chat"], "on-chat", (stream("chat"),)),
     "byte_lane_whole": Case(PATHS["messages"], "on-messages", (whole(answer("messages")),), stream=False),
-    "hub_lane_streamed": Case(PATHS["messages"], "on-chat", (sse("chat"),)),
+    "hub_lane_streamed": Case(PATHS["messages"], "on-chat", (stream("chat"),)),
     "hub_lane_whole": Case(PATHS["responses"], "on-messages", (whole(answer("messages")),), stream=False),
-    "kept_alive_before_the_head": Case(PATHS["chat"], "on-chat", ((WAIT, *sse("chat")),), keep_alive=0.003),
+    "kept_alive_before_the_head": Case(PATHS["chat"], "on-chat", ((WAIT, *stream("chat")),), keep_alive=0.003),
     "kept_alive_before_content": Case(
-        PATHS["responses"], "on-chat", ((*sse("chat")[:2], WAIT, *sse("chat")[2:]),), keep_alive=0.003
+        PATHS["responses"], "on-chat", ((*stream("chat")[:2], WAIT, *stream("chat")[2:]),), keep_alive=0.003
     ),
-    "stale_connection": Case(PATHS["messages"], "on-chat", ((HANG_UP,), sse("chat")), warm=True),
-    "reused_connection": Case(PATHS["chat"], "on-chat", (sse("chat"),), warm=True),
+    "stale_connection": Case(PATHS["messages"], "on-chat", ((HANG_UP,), stream("chat")), warm=True),
+    "reused_connection": Case(PATHS["chat"], "on-chat", (stream("chat"),), warm=True),
     "streamed_whole": Case(PATHS["chat"], "on-chat", (whole(answer("chat")),)),
     "refused": Case(PATHS["chat"], "on-chat", (whole(b'{"error":{"message":"no"}}', b"429 No"),), good=False),
-    "cut": Case(PATHS["messages"], "on-chat", (sse("chat", keep=2, end=HANG_UP),), good=False),
-    "slow_client": Case(PATHS["chat"], "on-chat", (sse("chat", script=LONG),), read_time=0.001, stride=3),
-    "slow_client_hub_lane": Case(PATHS["messages"], "on-chat", (sse("chat", script=LONG),), read_time=0.001, stride=3),
-    "finished": Case(PATHS["chat"], "on-chat", (sse("chat"),), finish=True),
+    "cut": Case(PATHS["messages"], "on-chat", (stream("chat", keep=2, end=HANG_UP),), good=False),
+    "slow_client": Case(PATHS["chat"], "on-chat", (stream("chat", script=LONG),), read_time=0.001, stride=3),
+    "slow_client_hub_lane": Case(
+        PATHS["messages"], "on-chat", (stream("chat", script=LONG),), read_time=0.001, stride=3
+    ),
+    "finished": Case(PATHS["chat"], "on-chat", (stream("chat"),), finish=True),
     "finished_whole": Case(PATHS["messages"], "on-chat", (whole(answer("chat")),), stream=False, finish=True),
-    "fallback": Case(PATHS["chat"], "two", (DOWN, sse("chat"))),
+    "fallback": Case(PATHS["chat"], "two", (DOWN, stream("chat"))),
     "fallback_whole": Case(PATHS["responses"], "two", (DOWN, whole(answer("chat"))), stream=False),
     "fallback_behind_openings": Case(
-        PATHS["messages"], "two", (sse("chat", keep=1, end=HANG_UP), sse("chat")), refusals=(502,), stride=3
+        PATHS["messages"], "two", (stream("chat", keep=1, end=HANG_UP), stream("chat")), refusals=(502,), stride=3
     ),
-    "fallback_finished": Case(PATHS["chat"], "two", (DOWN, sse("chat")), finish=True, stride=3),
-    "again": Case(PATHS["chat"], "again", (DOWN, sse("chat")), stride=5),
-    "hedged": Case(PATHS["messages"], "hedged", ((WAIT, *sse("chat")), sse("chat")), stride=3),
-    "hedged_finished": Case(PATHS["chat"], "hedged", ((WAIT, *sse("chat")), sse("chat")), finish=True, stride=3),
+    "fallback_finished": Case(PATHS["chat"], "two", (DOWN, stream("chat")), finish=True, stride=3),
+    "again": Case(PATHS["chat"], "again", (DOWN, stream("chat")), stride=5),
+    "hedged": Case(PATHS["messages"], "hedged", ((WAIT, *stream("chat")), stream("chat")), stride=3),
+    "hedged_finished": Case(PATHS["chat"], "hedged", ((WAIT, *stream("chat")), stream("chat")), finish=True, stride=3),
     "hedged_whole": Case(PATHS["chat"], "hedged", ((WAIT,), whole(answer("chat"))), stream=False),
-    "tried": Case(PATHS["chat"], "trial", (sse("chat"),), tries=True, stride=3),
+    "tried": Case(PATHS["chat"], "trial", (stream("chat"),), tries=True, stride=3),
     "tried_in_vain": Case(PATHS["messages"], "trial", (DOWN, whole(answer("chat"))), stream=False, tries=True),
-    "gemini_byte_lane": Case(GEMINI.format("on-gemini") + "?alt=sse", "", (sse("gemini"),), stride=4),
-    "gemini_hub_lane": Case(GEMINI.format("on-chat") + "?alt=sse", "", (sse("chat"),), stride=5),
-    "gemini_array": Case(GEMINI.format("on-gemini"), "", (sse("gemini"),), stride=4),
+    "gemini_byte_lane": Case(GEMINI.format("on-gemini") + "?alt=sse", "", (stream("gemini"),), stride=4),
+    "gemini_hub_lane": Case(GEMINI.format("on-chat") + "?alt=sse", "", (stream("chat"),), stride=5),
+    "gemini_array": Case(GEMINI.format("on-gemini"), "", (stream("gemini"),), stride=4),
     "gemini_array_cut": Case(
-        GEMINI.format("on-chat"), "", (sse("chat", keep=2, end=HANG_UP),), good=False, keep_alive=0.003, stride=5
+        GEMINI.format("on-chat"), "", (stream("chat", keep=2, end=HANG_UP),), good=False, keep_alive=0.003, stride=5
     ),
+    "converse_byte_lane": Case(CONVERSE.format("on-converse"), "", (stream("converse"),), stride=4),
+    "converse_hub_lane": Case(CONVERSE.format("on-chat"), "", (stream("chat"),), stride=5),
+    "converse_behind_messages": Case(PATHS["messages"], "on-converse", (stream("converse"),), stride=5),
     "counted": Case(PATHS["messages"] + "/count_tokens", "on-messages", (whole(b'{"input_tokens":3}'),), stream=False),
 }
 
@@ -421,13 +430,15 @@ class Sweep:
 
 def request_body(case: Case, stream: bool) -> dict[str, Any]:
     """What the client of ``case`` asks, in its API."""
+    if case.path.startswith("/model/"):
+        return {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
     if not case.model:  # which its path names
         return {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
     asked = {"input": "hi"} if case.path == PATHS["responses"] else {"messages": [{"role": "user", "content": "hi"}]}
     return {"model": case.model, **asked, "max_tokens": 9, **({"stream": True} if stream else {})}
 
 
-VENDORS = {"chat": "openai", "messages": "anthropic", "gemini": "gemini"}
+VENDORS = {"chat": "openai", "messages": "anthropic", "gemini": "gemini", "converse": "amazon_bedrock"}
 
 
 def provider_entry(api: str, url: str, on_disconnect: str) -> dict[str, Any]:
@@ -488,12 +499,20 @@ SUCCESS = (
     b"[DONE]",
     b'"finishReason":"STOP"',
     b'"finishReason": "STOP"',
+    b"messageStop",
     b'"finish_reason": "stop"',
     b'"finish_reason":"stop"',
     b"message_stop",
     b'"response.completed"',
 )
-ERROR = (b'data: {"error"', b',\r\n{"error"', b'[{"error"', b"event: error\n", b"event: response.failed\n")
+ERROR = (
+    b'data: {"error"',
+    b',\r\n{"error"',
+    b'[{"error"',
+    b":exception-type",
+    b"event: error\n",
+    b"event: response.failed\n",
+)
 
 
 async def test_the_drain_ends_it_at_every_checkpoint_in_turn(sweep):
