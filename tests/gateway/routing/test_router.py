@@ -255,13 +255,6 @@ def test_odd_names_are_unknown_models(asked):
     assert "\n" not in failed.message
 
 
-def test_a_provider_whose_api_is_not_spoken_yet_answers_501():
-    routes = router({"model": "amazon_bedrock/nova", "base_url": "https://bedrock-runtime.us-east-1.amazonaws.com"})
-    failed = failure(routes.resolve, "nova", "chat")
-    assert (failed.status, failed.kind) == (501, "unsupported")
-    assert "Amazon Bedrock" in failed.message
-
-
 @pytest.mark.parametrize(
     ("speaks", "client", "api", "lane"),
     [
@@ -477,13 +470,6 @@ def test_the_mark_for_a_long_window_is_for_every_target_of_a_route():
     routes = router(CLAUDE, OPENAI, model_aliases={"best": {"targets": ["claude-sonnet-4-5", "gpt-4o"]}})
     claude, other = routes.plan("best[1m]", "messages").targets
     assert (claude.asked, bool(claude.betas), bool(other.betas)) == ("best[1m]", True, False)
-
-
-def test_a_target_whose_api_is_not_spoken_is_passed_over():
-    unspoken = {"model": "bedrock/nova", "name": "nova", "base_url": "https://bedrock.example"}
-    routes = router(unspoken, OPENAI, model_aliases={"r": {"targets": ["nova", "gpt-4o"]}, "s": {"targets": ["nova"]}})
-    assert [target.entry.name for target in routes.plan("r", "chat").targets] == ["openai/gpt-4o"]
-    assert failure(routes.plan, "s", "chat").status == 501
 
 
 def test_a_plan_has_the_groups_of_its_route_and_what_leads_to_each():
