@@ -15,7 +15,9 @@ import click
 from gateway import __version__
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-API = click.Choice(["chat", "messages", "responses"])  # as streams.events.APIS, which would cost an import
+APIS = ("chat", "messages", "responses", "gemini", "converse")  # as in providers/apis.py, which would cost an import
+API = click.Choice(APIS)
+NAMES = f"{', '.join(APIS[:-1])} or {APIS[-1]}"
 PORT = click.IntRange(0, 65535)
 PACE = 0.03
 
@@ -43,8 +45,8 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
 def main() -> None:
     """One address in front of every model.
 
-    trigate speaks OpenAI Chat Completions, Anthropic Messages and OpenAI Responses, to clients and to
-    providers, streaming and not, and translates only where the two sides differ.
+    trigate speaks OpenAI Chat Completions, Anthropic Messages, OpenAI Responses, Google Gemini and Bedrock
+    Converse, to clients and to providers, streaming and not, and translates only where the two sides differ.
 
     \b
     Try it, without a key or a config:   trigate serve --demo
@@ -156,7 +158,7 @@ def costs(config: Path | None, by: tuple[Any, ...], since: str, until: str | Non
 @main.command(short_help="Show where a model's requests go, without sending one.")
 @click.argument("model")
 @click.option("--api", type=API, default="chat", show_default=True, metavar="API",
-              help="What the client speaks: chat, messages or responses.")  # fmt: skip
+              help=f"What the client speaks: {NAMES}.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), metavar="CONFIG", help="The config; default: as for serve.")
 @click.option("--no-env", is_flag=True, help="Do not ask for the environment variables that the config names.")
 @click.option("--if", "supposed", multiple=True, metavar="TARGET=REASON,…",
@@ -329,7 +331,7 @@ def schema() -> None:
 @main.command(short_help="Try each model live, and show what works.")
 @click.argument("models", nargs=-1, metavar="[MODEL…]")
 @click.option("--api", "apis", type=API, multiple=True, metavar="API",
-              help="Ask as a chat, messages or responses client; repeatable. Default: as suits it.")  # fmt: skip
+              help=f"Ask as a client of it: {NAMES}; repeatable. Default: as suits it.")  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), metavar="CONFIG", help="The config; default: as for serve.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=60, show_default=True, metavar="SECONDS",
               help="For one answer.")  # fmt: skip
@@ -350,7 +352,7 @@ def doctor(models: tuple[str, ...], apis: Any, config: Path | None, timeout: flo
 @main.command(short_help="Translate a request from one API to another.")
 @click.argument("file")
 @click.option("--from", "source", type=API, required=True, metavar="API",
-              help="The API that FILE is a request of: chat, messages or responses.")  # fmt: skip
+              help=f"The API that FILE is a request of: {NAMES}.")  # fmt: skip
 @click.option("--to", "target", type=API, required=True, metavar="API", help="The API that it is translated to.")
 @click.option("--model", metavar="MODEL", help="The provider's model; default: the one that FILE names.")
 @click.option("--provider", metavar="ID", help="Mind what this provider is known to refuse, such as mistral.")
@@ -367,7 +369,7 @@ def translate(file: str, **options: Any) -> None:
 
 @main.command(short_help="Hold a captured stream against its API's grammar.")
 @click.argument("file")
-@click.option("--api", type=API, metavar="API", help="chat, messages or responses; default: what FILE looks like.")
+@click.option("--api", type=API, metavar="API", help=f"{NAMES}; default: what FILE looks like.")
 @click.option("--tolerant", is_flag=True, help="Waive what real providers are known to do.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def lint(file: str, api: Any, tolerant: bool, as_json: bool) -> None:
@@ -481,7 +483,8 @@ def replay(file: Path, port: int | None, pace: float, **options: Any) -> None:
 @main.command(short_help="Load a server, and measure its streams.")
 @click.argument("targets", nargs=-1, metavar="[URL|NAME=URL|SCENARIO]...")
 @click.option("--model", metavar="MODEL", help="The model to ask for.")
-@click.option("--api", type=API, metavar="API", help="chat, messages or responses; default: what URL ends in, or chat.")
+@click.option("--api", type=click.Choice(APIS[:3]), metavar="API",
+              help="chat, messages or responses; default: what URL ends in, or chat.")  # fmt: skip
 @click.option("--no-stream", "stream", flag_value=False, default=None, help="Ask for whole answers.")
 @click.option("--rate", type=float, metavar="N", help="Begin N requests a second, whatever the server does.")
 @click.option("--poisson", "spacing", flag_value="poisson", help="Begin them at random, as separate clients would.")

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 from typing import Final
 
+from gateway.__main__ import APIS
 from providers.apis import CODECS
 from tests.support.toy_api import TOY
 
@@ -43,6 +44,10 @@ def named(path: Path) -> set[str]:
     tree = ast.parse((GATEWAY / path).read_bytes())
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     return texts & {*CODECS, TOY.api}
+
+
+def test_the_command_line_knows_all_of_them():
+    assert tuple(CODECS) == APIS
 
 
 def test_the_registry_has_names_to_look_for():

@@ -31,6 +31,7 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from gateway.upstream.client import Upstream
+from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.events import APIS, Api
 
@@ -94,8 +95,9 @@ def _names(entry: ModelEntry) -> tuple[str, ...]:
 
 
 def _own(router: Router, name: str) -> Api:
-    """The last of chat, messages and responses that passes untouched: the richest."""
-    return next((api for api in reversed(APIS) if router.resolve(name, api).lane == "byte"), APIS[0])
+    """The last of chat, messages and responses that passes untouched: the richest; or what else does."""
+    apis = (*reversed(APIS), *CODECS)
+    return next((api for api in apis if router.resolve(name, api).lane == "byte"), APIS[0])
 
 
 async def _examine(config: Config, asked: Sequence[Check], limit: float, jobs: int) -> list[Checkup]:

@@ -8,6 +8,7 @@ import attrs
 import click
 import msgspec
 
+from providers.apis import CODECS
 from providers.grammar import Verdict, detect, judge
 from streams.events import Api
 
@@ -28,7 +29,7 @@ def run(path: str, api: Api | None, tolerant: bool, as_json: bool) -> int:
     name = "standard input" if path == _STDIN else path
     api = api or detect(body)
     if api is None:
-        click.echo(f"{name}: does not say which API it is; name it with --api chat, messages or responses", err=True)
+        click.echo(f"{name}: does not say which API it is; name it with --api: {', '.join(CODECS)}", err=True)
         return 2
     verdict = judge(api, body, tolerant=tolerant)
     click.echo(_json(name, body, verdict) if as_json else _text(name, body, verdict))

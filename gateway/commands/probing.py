@@ -3,13 +3,13 @@ to be in its answer."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
+from urllib.parse import quote
 
 import attrs
 import msgspec
 import trio
 
 from gateway.commands.local_servers import what_to_do
-from gateway.endpoints.inference import ROUTES
 from gateway.routing.target import Target
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest
@@ -22,8 +22,7 @@ from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import CONTENT, Api, Event
 from streams.fold import Answer, ReasoningBlock, TextBlock, ToolCallBlock, fold
-from streams.framing import EventTooLarge
-from streams.sse import Splitter, parse
+from streams.framing import EventSplitter, EventTooLarge
 
 LARGEST = 16 * 2**20  # bytes of an answer that are read
 
@@ -136,11 +135,7 @@ COUNT = "count"
 FEATURES = (*PROBES, COUNT)
 
 # Where nothing else is said, OpenAI keeps what was asked in Responses.
-_CONTROLS: Mapping[Api, Mapping[str, Parameter]] = {
-    "chat": {},
-    "messages": {},
-    "responses": {"store": Parameter(False, "store")},
-}
+_CONTROLS: Mapping[Api, Mapping[str, Parameter]] = {"responses": {"store": Parameter(False, "store")}}
 
 
 def _call(probe: Probe, api: Api, model: str) -> Request:
@@ -154,13 +149,11 @@ def _call(probe: Probe, api: Api, model: str) -> Request:
         tool_choice=ToolChoice("auto") if probe.tools else None,
         reasoning=probe.reasoning,
         format=probe.format,
-        parameters={**_CONTROLS[api], "max_tokens": Parameter(probe.max_tokens, "max_tokens")},
+        parameters={**_CONTROLS.get(api, {}), "max_tokens": Parameter(probe.max_tokens, "max_tokens")},
     )
 
 
 # Asking
-
-ROUTES_OF: Mapping[Api, str] = {api: path for path, api in ROUTES.items()}
 
 
 class Patient:
@@ -208,7 +201,7 @@ class Patient:
         recipient = Recipient(self._name, Issuer("", ""), self._target.recipient.quirks)
         outgoing = self._codec.write_request(_call(probe, self._api, self._name), recipient)
         begun, first = trio.current_time(), None
-        response = await self._send(ROUTES_OF[self._api], outgoing.body, outgoing.headers)
+        response = await self._send(self._path(probe.stream), outgoing.body, outgoing.headers)
         async with response:
             if not probe.stream:
                 answer = fold(self._codec.read_answer(await response.read(LARGEST)))
@@ -218,14 +211,19 @@ class Patient:
         missing = probe.missing(answer)
         return CheckOutcome("absent" if missing else "ok", missing, first_byte_ms=first)
 
+    def _path(self, stream: bool) -> str:
+        wire = self._codec.wire
+        return wire.root + wire.path.replace("{model}", quote(self._name, safe="/:@")) + wire.suffix("answer", stream)
+
     async def _events(self, response: UpstreamResponse, begun: float) -> tuple[list[Event], float | None]:
         """All events of a stream, and when its first content came."""
-        splitter, reader = Splitter(LARGEST), self._codec.reader()
+        framing, reader = self._codec.wire.framing, self._codec.reader()
+        splitter = framing.splitter(LARGEST)
         events: list[Event] = []
         first = None
         async for chunk in response.chunks():
             for raw in _split(splitter, chunk):
-                if (read := parse(raw)) is not None:
+                if (read := framing.parse(raw)) is not None:
                     events += reader.take(*read)
             if first is None and any(isinstance(event, CONTENT) for event in events):
                 first = _ms(begun)
@@ -248,7 +246,7 @@ class Patient:
             raise GatewayError.of(read_failure(response.status, await response.read(LARGEST), response.headers))
 
 
-def _split(splitter: Splitter, chunk: bytes) -> list[bytes]:
+def _split(splitter: EventSplitter, chunk: bytes) -> list[bytes]:
     try:
         return splitter.feed(chunk)
     except EventTooLarge:

@@ -53,6 +53,7 @@ from gateway.serving.worker import serve
 from gateway.shared.tables import SharedTables
 from gateway.telemetry.metrics import tell_reload
 from gateway.telemetry.shared_metrics import shared_metrics
+from providers.apis import CODECS
 from providers.catalog.providers import CATALOG
 
 T = TypeVar("T")
@@ -477,7 +478,7 @@ def demo_config(upstream: str) -> Config:
     knows only its maker's names (Claude Code without settings but the address) is answered by the stand-in, too."""
     # A key that no answer holds: it is masked wherever it is seen.
     provider = {"provider_interface": "openai", "base_url": f"{upstream}/v1", "access_key": "unneeded-by-a-stand-in"}
-    apis = ["chat", "messages", "responses"]
+    apis = list(CODECS)
     config = from_mapping(
         {
             "version": "v0.3.0",
@@ -485,9 +486,8 @@ def demo_config(upstream: str) -> Config:
             "model_providers": [
                 {**provider, "model": "demo/mock-large", "name": "demo", "default": True,
                  "speaks": apis},
-                {**provider, "model": "chat-only/mock-large", "name": "demo-chat", "speaks": ["chat"]},
-                {**provider, "model": "messages-only/mock-large", "name": "demo-messages", "speaks": ["messages"]},
-                {**provider, "model": "responses-only/mock-large", "name": "demo-responses", "speaks": ["responses"]},
+                *({**provider, "model": f"{api}-only/mock-large", "name": f"demo-{api}", "speaks": [api]}
+                  for api in apis),
                 {**provider, "model": f"{STAND_IN}/*", "speaks": apis},
                 {**provider, "model": "fault/*", "speaks": apis},
                 *({**provider, "model": f"fault-{api}/*", "speaks": [api]} for api in apis),

@@ -13,7 +13,8 @@ from typing import Final
 import attrs
 
 from gateway.mock.faults import FAULTS, Fault, cut_before_content
-from streams.events import APIS, AnswerEnd, Api, ErrorInfo, Event, FailureReason, Reason, Usage
+from providers.apis import CODECS
+from streams.events import AnswerEnd, Api, ErrorInfo, Event, FailureReason, Reason, Usage
 
 _NO_CREDIT = "Your credit balance is too low to access the Anthropic API."
 _BLOCKED = "Output blocked by content filtering policy"
@@ -21,7 +22,7 @@ _UNIFIED = "anthropic-ratelimit-unified-status"
 
 
 def _alike(failed: ErrorInfo, **other: ErrorInfo) -> Mapping[Api, ErrorInfo]:
-    return {api: other.get(api, failed) for api in APIS}
+    return {api: other.get(api, failed) for api in CODECS}
 
 
 def _full(code: str) -> ErrorInfo:

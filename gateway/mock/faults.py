@@ -3,15 +3,15 @@ how that ends, or refuses the request. ``FAULTS`` are those of ``docs/streams.md
 
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 import msgspec
 
 from gateway.http.headers import Headers
+from providers.apis import CODECS
 from streams.events import (
-    APIS,
     AnswerEnd,
     Api,
     BlockEnd,
@@ -22,8 +22,12 @@ from streams.events import (
     ToolCallDelta,
     Usage,
 )
+from streams.framing import Framing
 
 WORDS: Final = 3  # pieces of content before a fault in mid-answer
+LONGEST: Final = 2**34  # bytes of an event of the stand-in's own
+_USAGE: Final = ("usage", "usageMetadata")
+_COUNT_ALONE: Final = b'"choices":[]'  # in an event of Chat that only counts
 
 Ending: TypeAlias = Literal["well", "cut", "reset", "silence"]
 """``cut`` closes the connection without the end of the body, ``reset`` does it with an RST, ``silence`` keeps it open
@@ -40,14 +44,19 @@ class Piece:
 
 @attrs.frozen
 class ScriptedAnswer:
-    """An answer as it is sent: the head after ``wait`` seconds, the pieces, the end. ``stream`` is false for a whole
-    answer, which is one piece."""
+    """An answer as it is sent: the head after ``wait`` seconds, the pieces, the end. ``framing`` is that of a stream;
+    a whole answer has none, and is one piece."""
 
-    stream: bool
+    framing: Framing | None
     pieces: tuple[Piece, ...]
     headers: Headers
     wait: float = 0
     end: Ending = "well"
+
+    @property
+    def stream(self) -> bool:
+        """Whether it goes out as it is said."""
+        return self.framing is not None
 
 
 Events: TypeAlias = Callable[[Sequence[Event], int], Sequence[Event]]
@@ -134,8 +143,22 @@ def _half_an_event(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
 
 def _garbage(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     at = _next(answer)
-    broken = answer.pieces[at].data.rstrip()[:-1] + b"\n\n"  # its last brace is missing
+    broken = b"".join(_each_event(answer, answer.pieces[at], _without_brace))
     return attrs.evolve(answer, pieces=(*answer.pieces[:at], Piece(broken), *answer.pieces[at + 1 :]))
+
+
+def _without_brace(data: bytes) -> bytes:
+    return data.rstrip()[:-1] + b"\n\n"
+
+
+def _each_event(answer: ScriptedAnswer, piece: Piece, change: Callable[[bytes], bytes]) -> Iterator[bytes]:
+    """The events of ``piece``, with what they say changed; those that are left empty are none."""
+    if answer.framing is None:
+        yield change(piece.data)
+        return
+    for raw in answer.framing.splitter(LONGEST).feed(piece.data):
+        if _COUNT_ALONE not in raw or change is not _without_usage:
+            yield answer.framing.changed(raw, change)
 
 
 def _unfinished(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
@@ -154,7 +177,7 @@ def _never(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
 
 def _html(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     page = b"<!doctype html><title>Sign in</title><p>Please sign in to the network."
-    return attrs.evolve(answer, stream=False, pieces=(Piece(page),), headers=(("content-type", "text/html"),))
+    return attrs.evolve(answer, framing=None, pieces=(Piece(page),), headers=(("content-type", "text/html"),))
 
 
 def _empty(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
@@ -172,14 +195,14 @@ def _gzip(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
         for piece in answer.pieces
     ]
     headers = (*answer.headers, ("content-encoding", "gzip"))
-    return attrs.evolve(answer, pieces=(*pieces, Piece(packer.flush())), headers=headers, stream=True)
+    return attrs.evolve(answer, pieces=(*pieces, Piece(packer.flush())), headers=headers)
 
 
 def _each(change: Callable[[bytes], bytes]) -> Change:
-    """``change`` made to every event of a stream; a whole answer stays as it is."""
+    """``change`` made to every piece of a stream of text; frames of bytes and a whole answer stay as they are."""
 
     def changed(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-        if not answer.stream:
+        if answer.framing is None or not answer.framing.media_type.startswith("text/"):
             return answer
         pieces = tuple(attrs.evolve(piece, data=change(piece.data)) for piece in answer.pieces)
         return attrs.evolve(answer, pieces=pieces)
@@ -192,37 +215,33 @@ def _commented(data: bytes) -> bytes:
 
 
 def _crlf(data: bytes) -> bytes:
-    return data.replace(b"\n", b"\r\n")
+    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
 def _uncounted(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
-    pieces = (attrs.evolve(piece, data=_without_usage(piece.data)) for piece in answer.pieces)
+    pieces = (attrs.evolve(piece, data=b"".join(_each_event(answer, piece, _without_usage))) for piece in answer.pieces)
     return attrs.evolve(answer, pieces=tuple(pieces))
 
 
 def _without_usage(data: bytes) -> bytes:
-    if data.startswith(b"{"):
-        return _pop_usage(data)
-    events = (event for event in data.split(b"\n\n") if event)
-    parts = (event.partition(b"data: {") for event in events if b'"choices":[]' not in event)
-    return b"".join(
-        head + (b"data: " + _pop_usage(b"{" + value) if mark else b"") + b"\n\n" for head, mark, value in parts
-    )
-
-
-def _pop_usage(data: bytes) -> bytes:
-    value: dict[str, Any] = msgspec.json.decode(data)
+    """An event without the tokens that its JSON counts."""
+    text = data.rstrip()
+    begin = text.find(b"{")
+    if begin < 0 or not text.endswith(b"}"):
+        return data
+    value: dict[str, Any] = msgspec.json.decode(text[begin:])
     for place in (value, value.get("message"), value.get("response")):
         if isinstance(place, dict):
-            place.pop("usage", None)
-    return msgspec.json.encode(value)
+            for name in _USAGE:
+                place.pop(name, None)
+    return text[:begin] + msgspec.json.encode(value) + data[len(text) :]
 
 
 # Refusals
 
 
 def _refuse(failed: ErrorInfo) -> dict[Api, ErrorInfo]:
-    return dict.fromkeys(APIS, failed)
+    return dict.fromkeys(CODECS, failed)
 
 
 _OVERLOADED = _refuse(ErrorInfo("overloaded", "Overloaded", status=529))

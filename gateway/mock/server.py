@@ -11,9 +11,9 @@ import trio
 from quart import request
 from quart_trio import QuartTrio
 
-from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS
+from gateway.exchange.exchange import JSON_HEADERS, stream_headers
 from gateway.http.response import ChannelBody, Response
-from gateway.mock.faults import Fault, Piece, ScriptedAnswer
+from gateway.mock.faults import LONGEST, Fault, Piece, ScriptedAnswer
 from gateway.mock.models import fault_of, listed
 from gateway.mock.script import script
 from gateway.serving.bodies import read_body
@@ -29,6 +29,7 @@ from providers.neutral.wire_api import RequestPath
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, ReasoningDelta, TextDelta, ToolCallDelta
 from streams.fold import fold
+from streams.framing import Framing
 from streams.surrogates import NOT_JSON
 
 MODELS = ("mock-small", "mock-large")
@@ -90,8 +91,9 @@ def _decode(body: bytes) -> object:
 
 
 def _error(codec: Codec, failed: ErrorInfo, change: Callable[[bytes], bytes] = bytes) -> Response:
+    failed = codec.phrase_error(failed)
     body = change(codec.write_error(failed, current_scope().id))
-    return Response(failed.status, (*failed.headers, *JSON_HEADERS), body)
+    return Response(failed.status, (*failed.headers, *codec.wire.error_headers(failed), *JSON_HEADERS), body)
 
 
 def _fault(model: str, api: Api, failures: Counter[tuple[Api, str, int]]) -> tuple[Fault, int]:
@@ -114,12 +116,25 @@ def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnsw
         pieces = tuple(
             Piece(writer.send(event), isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta)) for event in events
         )
-        return ScriptedAnswer(True, pieces, STREAM_HEADERS)
+        framing = codec.wire.framing_for(request.query_string.decode("latin-1"))
+        answer = ScriptedAnswer(codec.wire.framing, pieces, stream_headers(framing))
+        return answer if framing is codec.wire.framing else _reframed(answer, codec.wire.framing, framing)
     try:
         body = codec.write_answer(fold(events), reply)
     except GatewayError as error:
         body = codec.write_error(error.failed, current_scope().id)
-    return ScriptedAnswer(False, (Piece(body),), JSON_HEADERS)
+    return ScriptedAnswer(None, (Piece(body),), JSON_HEADERS)
+
+
+def _reframed(answer: ScriptedAnswer, own: Framing, framing: Framing) -> ScriptedAnswer:
+    """The same events in another framing."""
+    assert framing.writer is not None
+    splitter, writer = own.splitter(LONGEST), framing.writer()
+    pieces = [
+        attrs.evolve(piece, data=b"".join(writer.event(*event) for event in map(own.parse, raws) if event is not None))
+        for piece, raws in ((piece, splitter.feed(piece.data)) for piece in answer.pieces)
+    ]
+    return attrs.evolve(answer, framing=framing, pieces=(*pieces, Piece(writer.close())))
 
 
 async def _send(answer: ScriptedAnswer, pace: float, reset: Callable[[], None]) -> Response:

@@ -1,4 +1,4 @@
-"""The stand-in provider's faults: by name on all three APIs, listed, and on the wire what they say."""
+"""The stand-in provider's faults: by name on every API, listed, and on the wire what they say."""
 
 import contextlib
 import json
@@ -16,16 +16,32 @@ from gateway.mock.server import create_mock
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
+from providers.apis import CODECS
+from providers.neutral.codec import Codec, Recipient
+from providers.neutral.request import Message, Parameter, Request, TextPart, Tool
+from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
+from streams.events import AnswerEnd, ErrorInfo, Event, Usage
+from tests.support.cases import case
 from tests.support.command_line import demo, run, started
 from tests.support.harness import PATIENCE, ROOT, request
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
-TOOLS = {
-    "chat": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
-    "messages": [{"name": "f", "input_schema": {"type": "object"}}],
-    "responses": [{"type": "function", "name": "f", "parameters": {"type": "object"}}],
-}
+TOOL = Tool("f", schema={"type": "object"})
+
+
+def question(api: str, model: str, stream: bool, tools: tuple[Tool, ...] = ()) -> bytes:
+    """The body of a small request of any API."""
+    said = Message("user", (TextPart("hi"),))
+    asked = Request(
+        api, model, (said,), stream=stream, tools=tools, parameters={"max_tokens": Parameter(100, "max_tokens")}
+    )
+    return CODECS[api].write_request(asked, Recipient(model, Issuer("mock", ""))).body
+
+
+def path(api: str, model: str, stream: bool) -> str:
+    wire = CODECS[api].wire
+    return wire.root + wire.path.replace("{model}", model) + wire.suffix("answer", stream)
 
 
 @attrs.frozen
@@ -35,16 +51,17 @@ class Mock:
     port: int
     lifecycle: Lifecycle
 
-    async def ask(self, api: str, model: str, **more: Any) -> trio.SocketStream:
+    async def ask(
+        self, api: str, model: str, stream: bool = False, tools: tuple[Tool, ...] = (), **more: Any
+    ) -> trio.SocketStream:
         """The connection of a request that has been sent."""
-        own: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 100}
-        if api == "responses":
-            own = {"input": "hi"}
-        body = json.dumps({"model": model, **own, **more}).encode()
-        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
-        head = f"POST {PATHS[api]} HTTP/1.1\r\nhost: mock\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
-        await stream.send_all(head.encode() + body)
-        return stream
+        body = question(api, model, stream, tools)
+        if more:
+            body = json.dumps(json.loads(body) | more).encode()
+        asked = f"POST {path(api, model, stream)} HTTP/1.1\r\nhost: mock\r\nconnection: close\r\n"
+        connection = await trio.open_tcp_stream("127.0.0.1", self.port)
+        await connection.send_all(asked.encode() + b"content-length: %d\r\n\r\n%b" % (len(body), body))
+        return connection
 
 
 @contextlib.asynccontextmanager
@@ -126,7 +143,7 @@ async def test_a_coding_agent_is_not_asked_for_the_same_call_for_ever():
         {"role": "user", "content": "<system-reminder>be brief</system-reminder>"},
     ]
     async with mock() as served:
-        body, _ = await read(await served.ask("messages", "m", messages=history, tools=TOOLS["messages"]))
+        body, _ = await read(await served.ask("messages", "m", messages=history, tools=(TOOL,)))
     assert b'"stop_reason":"end_turn"' in body
 
 
@@ -177,16 +194,19 @@ async def test_silence_lasts_until_the_client_leaves(model):
             await trio.sleep(0.001)
 
 
-@pytest.mark.parametrize("tools", [False, True], ids=["text", "call"])
+@pytest.mark.parametrize("tools", [(), (TOOL,)], ids=["text", "call"])
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", PATHS)
+@pytest.mark.parametrize("api", CODECS)
 async def test_every_fault_is_on_every_api(api, stream, tools, caplog):
     quick = [name for name in listed() if not name.endswith(("stall", "silent", "-20", "-8", "connection"))]
-    more = {"tools": TOOLS[api]} if tools else {}
     heads = {}
     async with mock() as served:
         for model in quick:
-            body, _ = await read(await served.ask(api, model, stream=stream, **more))
+            body, _ = await read(await served.ask(api, model, stream, tools))
+            if not body:  # a call that is one event has no words after which to cut it
+                assert tools, model
+                assert model in ("fault/cut-after-3", "fault/reset-after-3")
+                continue
             heads[model.removeprefix("fault/")] = body.split(b" ", 2)[1].decode()
     statuses = {name: name[:3] for name in heads if name[:3].isdigit()} | {"context-overflow": "400"}
     refused = {name: str(row.refusals[api].status) for name, row in FAILURES.items() if row.refusals}
@@ -217,6 +237,56 @@ async def test_a_refused_request_is_answered_when_it_is_asked_again():
             body, _ = await read(await served.ask(api, "fault/529-then-ok"))
             statuses.append(body.split(b" ", 2)[1])
     assert statuses == [b"529", b"529", b"200", b"200", b"529"]
+
+
+@pytest.mark.parametrize("api", CODECS)
+async def test_good_and_broken_streams_are_what_they_are_called_in_every_framing(api):
+    """They are read as a provider's are."""
+    ends: dict[str, Any] = {
+        "fault/garbage": ErrorInfo,
+        "fault/half-an-event": ErrorInfo,
+        "fault/cut-after-3": ErrorInfo,
+    }
+    good = ("mock-small", "fault/no-usage", "fault/comments", "fault/crlf", "fault/wrong-content-type")
+    async with mock() as served:
+        for model in (*good, *ends):
+            got, _ = await read(await served.ask(api, model, stream=True))
+            head, _, chunked = got.partition(b"\r\n\r\n")
+            told = read_stream(CODECS[api], unchunked(chunked))
+            with case(model):
+                assert isinstance(told[-1], ends.get(model, AnswerEnd)), told[-1]
+                counted = any(isinstance(event, Usage) and event.output for event in told)
+                assert counted == (model in good and model != "fault/no-usage")
+                typed = CODECS[api].wire.framing.content_type if "content-type" not in model else "text/plain"
+                assert f"content-type: {typed}".encode() in head
+
+
+async def test_without_the_query_for_events_geminis_stream_is_an_array():
+    async with mock() as served:
+        body = question("gemini", "m", True)
+        stream = await trio.open_tcp_stream("127.0.0.1", served.port)
+        head = b"POST /v1beta/models/m:streamGenerateContent HTTP/1.1\r\nhost: m\r\nconnection: close\r\n"
+        await stream.send_all(head + b"content-length: %d\r\n\r\n%b" % (len(body), body))
+        got, _ = await read(stream)
+    head, _, chunked = got.partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head
+    *words, last = json.loads(unchunked(chunked))
+    assert "".join(one["candidates"][0]["content"]["parts"][0]["text"] for one in words).startswith("This is the stand")
+    assert last["usageMetadata"]["candidatesTokenCount"]
+
+
+def read_stream(codec: Codec, body: bytes) -> list[Event]:
+    framing, reader = codec.wire.framing, codec.reader()
+    events = [framing.parse(raw) for raw in framing.splitter(2**20).feed(body)]
+    return [*(told for event in events if event for told in reader.take(*event)), *reader.close()]
+
+
+def unchunked(body: bytes) -> bytes:
+    found = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        found, body = found + body[: int(size, 16)], body[int(size, 16) + 2 :]
+    return found
 
 
 # For people
