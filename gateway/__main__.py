@@ -483,8 +483,7 @@ def replay(file: Path, port: int | None, pace: float, **options: Any) -> None:
 @main.command(short_help="Load a server, and measure its streams.")
 @click.argument("targets", nargs=-1, metavar="[URL|NAME=URL|SCENARIO]...")
 @click.option("--model", metavar="MODEL", help="The model to ask for.")
-@click.option("--api", type=click.Choice(APIS[:3]), metavar="API",
-              help="chat, messages or responses; default: what URL ends in, or chat.")  # fmt: skip
+@click.option("--api", type=API, metavar="API", help=f"{NAMES}; default: what URL ends in, or chat.")
 @click.option("--no-stream", "stream", flag_value=False, default=None, help="Ask for whole answers.")
 @click.option("--rate", type=float, metavar="N", help="Begin N requests a second, whatever the server does.")
 @click.option("--poisson", "spacing", flag_value="poisson", help="Begin them at random, as separate clients would.")

@@ -4,14 +4,18 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import attrs
 import msgspec
 
 from gateway.loadtest.load_request import LoadRequest
 from gateway.loadtest.scenario import TOKENS
+from providers.apis import CODECS
 from providers.catalog.providers import STANDARD_AUTH, STANDARD_PATHS
+from providers.neutral.codec import Recipient
+from providers.neutral.request import Message, Parameter, Request, TextPart, Tool
+from providers.neutral.seal import Issuer
 from streams.events import Api
 
 Body: TypeAlias = dict[str, Any]
@@ -22,13 +26,15 @@ _SCHEMA = {"type": "object", "properties": {"place": {"type": "string"}}, "requi
 _MARK = "\N{SYMBOL FOR SUBSTITUTE}"
 
 
-def address(url: str, api: Api) -> str:
+def address(url: str, request: LoadRequest) -> str:
     """The URL to post to: that of the server, or of its API up to and with the version, or the whole one."""
-    parts, path = urlsplit(url), STANDARD_PATHS[api]
+    parts, wire = urlsplit(url), CODECS[request.api].wire
+    ending, _, query = wire.suffix("answer", request.stream).partition("?")
+    path = wire.path.replace("{model}", quote(request.model, safe="/:@")) + ending
     base = parts.path.rstrip("/")
     if not base.endswith(path):
-        base += path if re.search(r"/v\d\w*$", base) else f"/v1{path}"
-    return urlunsplit((*parts[:2], base, *parts[3:]))
+        base += path if re.search(r"/v\d\w*$", base) else f"{wire.root}{path}"
+    return urlunsplit((*parts[:2], base, "&".join(filter(None, (parts.query, query))), parts.fragment))
 
 
 def api_of(url: str) -> Api | None:
@@ -62,7 +68,7 @@ class Bodies:
 
     @classmethod
     def of(cls, request: LoadRequest) -> "Bodies":
-        whole = msgspec.json.encode(_WRITERS[request.api](request, _MARK) | request.extra)
+        whole = msgspec.json.encode(_WRITERS.get(request.api, _codecs)(request, _MARK) | request.extra)
         before, _, after = whole.partition(_MARK.encode())
         least, most = (size * TOKENS for size in request.prompt)
         return cls(before, after, (f"{_WORDS} " * (most // len(_WORDS) + 1))[:most], least, most)
@@ -114,6 +120,22 @@ def _tools(request: LoadRequest, schema: str) -> list[Body]:
         {"name": f"look_up_{number}", "description": "Look up a place.", schema: _SCHEMA}
         for number in range(1, request.tools + 1)
     ]
+
+
+def _codecs(request: LoadRequest, prompt: str) -> Body:
+    """What the codec of the API makes of it."""
+    tools = tuple(Tool(f"look_up_{n}", "Look up a place.", _SCHEMA) for n in range(1, request.tools + 1))
+    asked = Request(
+        request.api,
+        request.model,
+        (Message("user", (TextPart(prompt),)),),
+        stream=request.stream,
+        tools=tools,
+        parameters={"max_tokens": Parameter(request.output, "max_tokens")},
+    )
+    written = CODECS[request.api].write_request(asked, Recipient(request.model, Issuer("", "")))
+    body: Body = msgspec.json.decode(written.body)
+    return body
 
 
 _WRITERS: Mapping[Api, Callable[[LoadRequest, str], Body]] = {

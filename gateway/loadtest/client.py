@@ -9,8 +9,8 @@ import trio
 from gateway.loadtest.content import NOTHING, EventContent, error_message, read_event, read_whole
 from gateway.loadtest.load_request import LoadRequest
 from gateway.loadtest.wire import IdleConnections, ServerAddress, TimedConnection, WireError
+from providers.apis import CODECS
 from streams.framing import EventTooLarge
-from streams.sse import Splitter
 
 Phase: TypeAlias = Literal["connect", "send", "first byte", "first token", "stream"]
 """What was waited for when an exchange failed; ``stream`` is all behind the first token."""
@@ -19,6 +19,7 @@ Manner: TypeAlias = Literal["reads", "reads slowly", "cancels"]
 """How a client behaves."""
 
 OK: Final = 200
+LONGEST: Final = 16 * 2**20  # bytes of an event
 
 
 @attrs.frozen
@@ -148,7 +149,7 @@ class TimedExchange:
             self.fail(f"status {head.status}", error_message(b"".join(self.body)))
 
     async def _read_stream(self, connection: TimedConnection) -> None:
-        splitter = Splitter()
+        splitter = CODECS[self.request.api].wire.framing.splitter(LONGEST)
         while (data := await connection.body()) is not None:
             self.body.append(data)
             for raw in splitter.feed(data):

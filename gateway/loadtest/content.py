@@ -7,11 +7,12 @@ from typing import Any
 import attrs
 import msgspec
 
-from streams import sse
+from providers.apis import CODECS
 from streams.events import Api
 from streams.surrogates import NOT_JSON
 
 _DELTAS = ("content", "reasoning_content", "reasoning", "refusal", "tool_calls")
+_BESIDE_TEXT = frozenset(("text", "thought", "thoughtSignature"))
 _PIECES = ("text", "thinking", "partial_json")
 
 
@@ -31,8 +32,13 @@ NOTHING = EventContent()
 
 def read_event(api: Api, raw: bytes) -> EventContent:
     """Read the event ``raw``."""
-    found = sse.parse(raw)
-    return NOTHING if found is None else read_whole(api, found[1])
+    found = CODECS[api].wire.framing.parse(raw)
+    if found is None:
+        return NOTHING
+    name, data = found
+    if api == "converse" and name in CODECS[api].wire.words.error_names:
+        return EventContent(error=name, message=error_message(data))
+    return read_whole(api, data)
 
 
 def read_whole(api: Api, data: bytes) -> EventContent:
@@ -51,7 +57,7 @@ def error_message(data: bytes) -> str:
     except NOT_JSON:
         value = None
     error = _member(value, "error")
-    message = error if isinstance(error, str) else _member(error, "message")
+    message = error if isinstance(error, str) else _member(error or value, "message")
     text = message if isinstance(message, str) else data[:300].decode("utf-8", "replace")
     return _line(text)
 
@@ -110,8 +116,27 @@ def _responses(value: dict[str, Any]) -> EventContent:
     return EventContent(tokens=_number(_member(_member(response, "usage"), "output_tokens")))
 
 
+def _gemini(value: dict[str, Any]) -> EventContent:
+    if value.get("error"):
+        error = value["error"]
+        return attrs.evolve(_failed(error), error=str(_member(error, "status") or "error"))
+    candidates = value.get("candidates")
+    contents = [_member(one, "content") for one in candidates] if isinstance(candidates, list) else []
+    tokens = _number(_member(value.get("usageMetadata"), "candidatesTokenCount"))
+    parts = [part for content in contents for part in _member(content, "parts") or () if isinstance(part, dict)]
+    return EventContent(any(part.get("text") or part.keys() - _BESIDE_TEXT for part in parts), tokens)
+
+
+def _converse(value: dict[str, Any]) -> EventContent:
+    """What an event is called stands outside of it: each has members of its own."""
+    said = value.get("delta") or _member(value.get("start"), "toolUse")
+    return EventContent(bool(said), _number(_member(value.get("usage"), "outputTokens")))
+
+
 _TELLERS: Mapping[Api, Callable[[dict[str, Any]], EventContent]] = {
     "chat": _chat,
     "messages": _messages,
     "responses": _responses,
+    "gemini": _gemini,
+    "converse": _converse,
 }

@@ -6,7 +6,7 @@ import attrs
 
 from gateway.config.kinds import Count, Duration, Size
 
-LoadApi: TypeAlias = Literal["chat", "messages", "responses"]
+LoadApi: TypeAlias = Literal["chat", "messages", "responses", "gemini", "converse"]
 """The APIs that the load tester speaks."""
 
 Share = NewType("Share", float)  # 0 to 1

@@ -40,7 +40,7 @@ class RequestTemplate:
     ) -> None:
         self.request = request
         self.bodies = Bodies.of(request)
-        parts = urlsplit(bodies.address(url, request.api))
+        parts = urlsplit(bodies.address(url, request))
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         self.head = wire.request(server, path, headers)
 

@@ -2,6 +2,7 @@
 
 import random
 
+import attrs
 import msgspec
 import pytest
 
@@ -9,20 +10,22 @@ from gateway.loadtest.bodies import Bodies, address, api_of, headers
 from gateway.loadtest.content import NOTHING, EventContent, error_message, read_event, read_whole
 from gateway.loadtest.load_request import LoadRequest
 from providers.apis import CODECS
+from providers.neutral.codec import Reply
 from providers.neutral.request import Tool
-from streams.events import APIS
+from providers.neutral.seal import Issuer
+from streams.events import APIS, AnswerEnd, AnswerStart, BlockEnd, ErrorInfo, TextDelta, Usage
 
-LIMIT = {"chat": "max_completion_tokens", "messages": "max_tokens", "responses": "max_output_tokens"}
 
-
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", CODECS)
 def test_each_body_is_a_good_request_of_its_size(api):
     request = LoadRequest("m", api=api, prompt=(100, 200), output=77, tools=2, stream=api != "chat")
     bodies, chance = Bodies.of(request), random.Random(1)
     for number in (1, 2):
         value = msgspec.json.decode(bodies.next(number, chance))
         call = CODECS[api].read_request(value)
-        assert (call.model, call.stream, value[LIMIT[api]]) == ("m", api != "chat", 77)
+        if CODECS[api].wire.model_member is not None:
+            assert (call.model, call.stream) == ("m", api != "chat")
+        assert call.parameters["max_tokens"].value == 77
         assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["look_up_1", "look_up_2"]
         (part,) = call.messages[-1].parts
         assert part.text.startswith(f"Request {number}: ")
@@ -49,7 +52,39 @@ def test_extra_members_win():
     ],
 )
 def test_the_path_is_added_as_far_as_it_is_missing(url, whole):
-    assert address(url, "messages") == whole
+    assert address(url, LoadRequest("m", api="messages")) == whole
+
+
+@pytest.mark.parametrize(
+    ("api", "stream", "url", "whole"),
+    [
+        ("gemini", True, "http://h", "http://h/v1beta/models/a%20b/c:streamGenerateContent?alt=sse"),
+        ("gemini", False, "http://h/v1", "http://h/v1/models/a%20b/c:generateContent"),
+        ("converse", True, "http://h/", "http://h/model/a%20b/c/converse-stream"),
+        ("converse", False, "http://h?x=1", "http://h/model/a%20b/c/converse?x=1"),
+    ],
+)
+def test_a_path_may_name_the_model(api, stream, url, whole):
+    assert address(url, LoadRequest("a b/c", api=api, stream=stream)) == whole
+
+
+@pytest.mark.parametrize("api", CODECS)
+def test_streams_of_every_api_are_understood(api):
+    """As the codec writes them: how often there was content, how many tokens were counted, and that one failed."""
+    events = [AnswerStart("id", "m"), *(TextDelta(0, word) for word in ("one ", "two")), BlockEnd(0)]
+    asked = LoadRequest("m", api=api)
+    body = msgspec.json.decode(Bodies.of(asked).next(1, random.Random(1)))
+    call = attrs.evolve(CODECS[api].read_request(body), model="m", stream=True)
+    for ends, tokens, failed in (
+        ((Usage(input=3, output=5), AnswerEnd("stop")), 5, False),
+        ((ErrorInfo("overloaded", "no room"),), None, True),
+    ):
+        writer = CODECS[api].writer(Reply(call, Issuer("", ""), 1, 1))
+        stream = b"".join(writer.send(event) for event in (*events, *ends))
+        found = [read_event(api, raw) for raw in CODECS[api].wire.framing.splitter(2**20).feed(stream)]
+        assert sum(one.content for one in found) == 2
+        assert [one.tokens for one in found if one.tokens][-1:] == ([tokens] if tokens else [])
+        assert [one.message for one in found if one.error] == (["no room"] if failed else [])
 
 
 def test_a_whole_url_says_its_api():
