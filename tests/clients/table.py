@@ -8,7 +8,7 @@ from tests.clients import install
 from tests.clients.rows import Row
 
 APIS = {"chat": "Chat", "messages": "Messages", "responses": "Responses"}
-SPOKEN = {**APIS, "gemini": "Gemini"}
+SPOKEN = {**APIS, "gemini": "Gemini", "converse": "Converse"}
 
 
 class Cell(Protocol):
