@@ -91,7 +91,7 @@ COMPATIBLE: Final = "compatible"
 """What ``openai/`` with somebody else's address becomes: OpenAI's own takes more than most servers know."""
 
 _COMPLETIONS = "plain completions (/v1/completions) are not served here"
-_CLOUD = "own API is not spoken here; docs/providers.md has the entry for the part of it that is"
+_CLOUD = "entries are not carried over: docs/providers.md has those to write, with their places and sign-ins"
 _COMPATIBLE = "own API is not spoken here; its OpenAI-compatible endpoint is, by an entry with a base_url and a key"
 NOT_SPOKEN: Final[Mapping[str, str]] = {
     "bedrock": f"Bedrock's {_CLOUD}",

@@ -290,7 +290,7 @@ def test_the_model_of_requests_that_name_none_is_the_default():
 
 LOST = [
     ({"model_list": [item("e", "openai/x") | {"model_info": {"mode": "embedding"}}]}, "e (openai/x): embedding is not"),
-    ({"model_list": [item("b", "bedrock/x")]}, "b (bedrock/x): Bedrock's own API is not spoken"),
+    ({"model_list": [item("b", "bedrock/x")]}, "b (bedrock/x): Bedrock's entries are not carried over"),
     ({"model_list": [item("n", "nothing-known")]}, "n (nothing-known): it names no provider"),
     ({"model_list": [item("*", "*")]}, "* (*): no name stands for all providers"),
     ({"model_list": [item("a*b", "openai/a*b")]}, "a*b (openai/a*b): of patterns only provider/*"),
