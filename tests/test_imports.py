@@ -38,7 +38,7 @@ ARROWS: Final = {
     "gateway.counters": "config shared stores",
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
-    "gateway.loadtest": "config providers.catalog providers.grammar",
+    "gateway.loadtest": "config providers.apis providers.catalog providers.grammar providers.neutral",
     "gateway.logs": "config providers.neutral",
     "gateway.open_store": "config stores",
     "gateway.followed_keys": "config stores",

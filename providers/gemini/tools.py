@@ -17,6 +17,8 @@ from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolC
 _MODES: Final[Mapping[str, str]] = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
 _WEB_SEARCHES: Final = ("web_search",)
 """How other APIs' own searches are called, each with a date or another end."""
+_NAMING: Final = ("type", "name")
+"""What says that a tool is a search, of whose settings Google's has none."""
 
 
 @attrs.frozen
@@ -89,10 +91,12 @@ def _hosted(request: Request, drops: Drops) -> dict[str, str]:
                 found[tool.kind] = tool.at
             elif tool.kind.startswith(_WEB_SEARCHES):
                 found.setdefault("googleSearch", tool.at)
+                drops.add(*(join(tool.at, name) for name in tool.item if name not in _NAMING))
             else:
                 drops.add(tool.at)
     if (search := request.parameters.get("web_search_options")) is not None:
         found.setdefault("googleSearch", search.at)
+        drops.add(*(join(search.at, name) for name in search.value))
     return found
 
 

@@ -283,6 +283,15 @@ def test_the_choice_of_a_tool():
     assert "toolConfig" not in written(chat(tool_choice=ToolChoice("required", at="tool_choice")))[0]
 
 
+def test_what_googles_search_cannot_be_told_is_named():
+    item = {"type": "web_search_20260209", "name": "web_search", "allowed_domains": ["a.example"], "max_uses": 3}
+    body, dropped = written(chat(tools=(attrs.evolve(SEARCH, item=item),)))
+    assert body["tools"] == [{"googleSearch": {}}]
+    assert dropped == ("tools[].allowed_domains", "tools[].max_uses")
+    asked = {"web_search_options": P({"search_context_size": "low"}, "web_search_options")}
+    assert written(chat(parameters=asked))[1] == ("web_search_options.search_context_size",)
+
+
 def test_googles_own_tools_beside_functions():
     """cloudwego/eino-ext#761, vercel/ai#13920, withceleste/celeste-python#197"""
     request = chat(tools=(WEATHER, SEARCH))
