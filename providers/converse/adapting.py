@@ -17,6 +17,7 @@ Change: TypeAlias = Callable[[dict[str, Any], str], list[Any]]
 """What a block at a path becomes; ``[block]`` itself where nothing is to be done."""
 
 _OF_UNKNOWN = FAMILIES["other"]
+_POINT = "cachePoint"
 
 
 def adapt(draft: Draft, to: Recipient) -> None:
@@ -48,7 +49,7 @@ def _put(
 
 
 def _without_point(block: dict[str, Any], at: str) -> list[Any]:
-    return [] if "cachePoint" in block else [block]
+    return [] if _POINT in block else [block]
 
 
 def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
@@ -106,6 +107,7 @@ def _each(blocks: list[Any], at: str, change: Change) -> tuple[list[Any], tuple[
     for i, block in enumerate(blocks):
         into = change(block, at) if isinstance(block, dict) else [block]
         if not into:
-            lost[generic(join(at, i))] = None
+            place = join(at, i)
+            lost[generic(join(place, _POINT) if _POINT in block else place)] = None
         kept.extend(into)
     return kept, tuple(lost)

@@ -10,6 +10,7 @@ HINTS = (
     "*cache_control",
     "*cache_control.*",
     "*prompt_cache_breakpoint",
+    "*cachePoint",
     "prompt_cache_key",
     "prompt_cache_options",
     "prompt_cache_retention",
@@ -52,6 +53,7 @@ _HINTS = re.compile("|".join(fnmatch.translate(hint.replace("[]", "[[][]]")) for
 WORDS = {
     "*cache_control": "cache mark",
     "*prompt_cache_breakpoint": "cache mark",
+    "*cachePoint": "cache mark",
     "prompt_cache_*": "prompt caching",
     "user": "the end user's id",
     "safety_identifier": "the end user's id",
