@@ -226,7 +226,7 @@ def _speaks(raw: RawEntry, path: Path, provider: Provider, findings: Findings) -
             findings.wrong((*path, "speaks"), found, f"it speaks {', '.join(provider.paths)}{other}")
     own: dict[Api, Api] = dict((raw.speaks or {}).items())
     speaks = {**provider.speaks, **own}
-    return {api: speaks[api] for api in APIS if api in speaks}
+    return {api: speaks[api] for api in (*APIS, *provider.speaks) if api in speaks}
 
 
 def _keeper(raw: RawEntry, path: Path, speaks: Speaks, findings: Findings) -> Keeper | None:

@@ -472,7 +472,8 @@ class ModelEntry:
         """``speaks`` for ``model``, where the provider has not the same APIs for all."""
         if not self.provider.by_model:
             return self.speaks
-        return {**self.row(model).speaks, **{client: self.speaks[client] for client in self.pinned}}
+        pinned = {client: self.speaks[client] for client in self.pinned if client in self.speaks}
+        return {**self.row(model).speaks, **pinned}
 
     def may_ask_in_responses(self, client: Api, model: str) -> bool:
         """True if requests of ``client`` can go to Responses where ``model`` wants that."""

@@ -32,7 +32,7 @@ _BEDROCK: Mapping[str, Any] = {"auth": BEARER, "quirks": _BEDROCK_QUIRKS, "known
 _VERTEX_GEMINI = Quirks(server_tool_invocations=False, wrapped_count=False)
 _ONLY_GEMINI: Mapping[Api, Api] = dict.fromkeys(APIS, "gemini")
 _IN_CONVERSE: Speaks = MappingProxyType(dict.fromkeys(APIS, "converse"))
-_CONVERSE_ITSELF: Speaks = MappingProxyType({api: api for api in APIS if api == "converse"})
+_CONVERSE_ITSELF: Speaks = MappingProxyType({"converse": "converse"})  # programs on boto3 get the bytes as they are
 _RUNTIME = "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html"
 _CONVERSE = "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html"
 _FOUNDRY = "https://platform.claude.com/docs/en/build-with-claude/claude-in-microsoft-foundry"

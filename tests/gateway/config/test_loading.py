@@ -530,6 +530,12 @@ def test_models_of_bedrock_are_asked_in_converse_but_for_those_with_an_api_of_th
     openai = ("chat", "chat", "responses")
     assert spoken == [("converse",) * 3, openai, ("messages",) * 3, openai]
     assert config.entries[1].api_for("messages", "openai.gpt-6.1-sol") == "responses"
+    natively = [entry.api_for("converse", entry.model) for entry in config.entries]
+    assert natively == ["converse", "converse", "converse", "responses"]
+    every = {"model": "bedrock/*", "region": "us-east-1", "access_key": "k", "speaks": ["converse"]}
+    (pinned,) = from_mapping(minimal(model_providers=[every])).entries
+    clients = ("chat", "messages", "responses", "gemini", "converse")
+    assert {pinned.api_for(client, names[2]) for client in clients} == {"converse"}
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,10 @@ def test_a_path_in_the_address_says_which_of_the_apis_are_meant(provider, base_u
 def test_what_is_different_for_a_family_of_models_holds_for_it_alone():
     row = CATALOG["amazon_bedrock"].settled({"region": "eu-west-1"})
     claude, gpt, other = (row.of_model(id) for id in ("eu.anthropic.claude-opus-5-5", "openai.gpt-oss-120b", "nova"))
-    assert (set(claude.speaks.values()), set(gpt.speaks.values())) == ({"messages"}, {"chat", "responses"})
+    assert (set(claude.speaks.values()), set(gpt.speaks.values())) == (
+        {"messages", "converse"},
+        {"chat", "responses", "converse"},
+    )
     assert other.speaks == row.speaks
     at = CATALOG["amazon_bedrock"].at("https://bedrock-runtime.us-east-1.amazonaws.com")
     assert at.lacking("https://bedrock-runtime.us-east-1.amazonaws.com") == ()
