@@ -17,8 +17,8 @@ import attrs
 
 Api: TypeAlias = str
 """The name of a wire API. Which there are, the registry knows (``providers/apis.py``)."""
-APIS: tuple[Api, ...] = ("chat", "messages", "responses")
-"""Those that rows of providers and tables of documentation are about."""
+APIS: tuple[Api, ...] = ("chat", "messages", "responses", "gemini", "converse")
+"""Those that rows of providers, configurations and tables of documentation are about: a name each."""
 
 Reason: TypeAlias = Literal["stop", "stop_sequence", "length", "tool_calls", "refusal", "pause", "context_exceeded"]
 """Why an answer ended. ``refusal`` is also Chat's ``content_filter``; ``pause`` is Messages' ``pause_turn``."""

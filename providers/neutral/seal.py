@@ -110,7 +110,7 @@ def _inner(text: str) -> str:
         return ""
 
 
-_APIS = frozenset((*APIS, "gemini", "converse"))
+_APIS = frozenset(APIS)
 _HEAD = re.compile(rb'\["([^"\\]{1,100})","([0-9a-f]{0,64})","([a-z]{1,20})",')
 _ENOUGH = 400  # characters of a seal in which its head is
 

@@ -7,8 +7,8 @@ import yaml
 
 from gateway.config.loading import from_mapping
 from gateway.routing.router import Router
-from streams.events import APIS
 from tests.pages.providers import PAGE, page
+from tests.support.apis import OLDER
 
 # Of each example: where Chat, Messages and Responses clients are sent, by the API and the path of the address.
 ASKED = {
@@ -60,7 +60,7 @@ def test_an_example_is_asked_where_it_should_be(entry):
     config = from_mapping({"version": "v0.3.0", "model_providers": [entry]})
     assert (config.warnings, config.notes) == ((), ())
     name = entry["model"].replace("*", "m")
-    targets = [Router(config).resolve(name, api) for api in APIS]
+    targets = [Router(config).resolve(name, api) for api in OLDER]
     base = entry.get("base_url", "http://localhost:11434")
     host = re.match("https?://[^/]+", base)[0]
     assert [target.url.removeprefix(host) for target in targets] == list(ASKED[entry["model"]])

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from gateway.mock.failures import FAILURES
-from streams.events import APIS, UNAVAILABLE, FailureReason
+from streams.events import UNAVAILABLE, FailureReason
+from tests.support.apis import OLDER
 from tests.support.command_line import started
 from tests.support.doc_blocks import fenced
 from tests.support.harness import ROOT, Gateway, Reply, config, free_port, provider, refusing_port, running
@@ -50,7 +51,7 @@ CELLS = [
     Cell(reason, default, model, api, source, stream, listed)
     for reason, _, default, models in ROWS
     for model in re.findall(r"`(fault/[\w-]+)`", models)
-    for api in APIS
+    for api in OLDER
     for source in ((api,) if model.endswith("-array") else (api, OTHER[api]))
     for stream in (True, False)
     for listed in ((False, True) if reason in ("context_too_long", "content_filter") else (False,))

@@ -22,7 +22,8 @@ from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
 from providers.neutral.tool_names import shortened
 from streams.errors import GatewayError
-from streams.events import APIS, Api
+from streams.events import Api
+from tests.support.apis import OLDER
 from tests.support.cases import case
 from tests.support.recorded_requests import Json, Request, requests
 from tests.support.recordings import ABSENT
@@ -51,7 +52,7 @@ def cells(client: Api, upstream: Api) -> Iterator[tuple[Request, Recipient]]:
     return itertools.product([one for one in requests() if one.api == client], RECIPIENTS[upstream])
 
 
-pairs = pytest.mark.parametrize(("client", "upstream"), [*itertools.product(APIS, APIS)])
+pairs = pytest.mark.parametrize(("client", "upstream"), [*itertools.product(OLDER, OLDER)])
 
 
 def translated(request: Request, upstream: Api, to: Recipient) -> Outgoing:
@@ -395,7 +396,7 @@ def places(value: Json, at: str = "") -> set[str]:
 
 def test_the_number_of_requests_is_known() -> None:
     """Left out are the bodies of other endpoints: six counts of tokens."""
-    by_api = {api: sum(one.api == api and not one.own for one in requests()) for api in APIS}
+    by_api = {api: sum(one.api == api and not one.own for one in requests()) for api in OLDER}
     assert sum(one.own for one in requests()) == 18
     if not any(by_api.values()):
         pytest.skip(ABSENT)

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import trio
 
-from streams.events import APIS
+from tests.support.apis import OLDER
 from tests.support.command_line import started
 from tests.support.load_servers import load
 
@@ -45,7 +45,7 @@ def mock():
 
 
 async def test_each_fault_has_its_kind_and_phase(mock):
-    expected = {(api, model): end for api in APIS for model, end in FAULTS.items()}
+    expected = {(api, model): end for api in OLDER for model, end in FAULTS.items()}
     expected |= {(api, "fault/no-usage"): rule and (rule, "stream") for api, rule in UNCOUNTED.items()}
     found = {}
 
@@ -67,7 +67,7 @@ def kind(name: str) -> str:
     return "error event" if name.startswith("error event: ") else name
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 async def test_whole_answers_are_judged_too(mock, api):
     ask = partial(load, mock, rate=10, seconds=0.1)
     good = await ask([{"model": "mock-small", "api": api, "stream": False}])
@@ -79,7 +79,7 @@ async def test_whole_answers_are_judged_too(mock, api):
     assert cut.tally.counts["not_whole"] == 0
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 async def test_tools_are_offered_and_their_calls_are_tokens(mock, api):
     run = await load(mock, [{"model": "mock-small", "api": api, "tools": 2, "prompt": [50, 500]}], rate=10, seconds=0.1)
     assert run.tally.counts["whole"] == 1

@@ -179,7 +179,7 @@ strict: true
     assert (entry.name, entry.provider.id, entry.model) == ("best", "anthropic", "claude-sonnet-4-5")
     assert (entry.key, entry.base_url, entry.http_host) == ("sk-two", "https://eu.example:8443/v1", "inner")
     assert entry.headers == (("X-Team", "a$b"),)
-    assert entry.speaks == {"chat": "messages", "messages": "messages", "responses": "messages"}
+    assert entry.speaks == dict.fromkeys(("chat", "messages", "responses", "gemini", "converse"), "messages")
     quirks = entry.quirks_of(entry.model)
     assert (quirks.default_max_tokens, quirks.refused_fields) == (100, ("store",))
     assert entry.timeouts == Timeouts(connect=2, first_byte=None, idle=60, total=600)

@@ -33,9 +33,10 @@ from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import APIS, ErrorInfo
+from streams.events import ErrorInfo
 from streams.fold import fold
 from streams.sse import SSE
+from tests.support.apis import OLDER
 from tests.support.messages_streams import accumulated, frames
 from tests.support.responses_api import passing
 from tests.support.upstreams import Script, ToolCall, render
@@ -361,7 +362,7 @@ async def test_a_damaged_message_is_no_empty_one(body):
 # What is kept
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "whole"])
 async def test_the_answer_is_kept_as_the_client_saw_it(api, streamed):
     """Thinking with its signature or our seal, text and calls, in order; under the id that the client was told."""
@@ -387,7 +388,7 @@ def without_nulls(block: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in block.items() if value is not None}
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 async def test_thinking_goes_back_to_who_thought_it(api):
     store = shelf()
     target = resolved(f"on-{api}")

@@ -9,7 +9,8 @@ from gateway.mock.failures import FAILURES, REFUSALS
 from gateway.mock.faults import Fault
 from providers.apis import CODECS
 from providers.errors.failures import array_failure
-from streams.events import APIS, UNAVAILABLE, ErrorInfo
+from streams.events import UNAVAILABLE, ErrorInfo
+from tests.support.apis import OLDER
 from tests.support.lanes import reply_for
 
 SAYS_IT = [(name, row) for name, row in FAILURES.items() if row.refusals or row.told]
@@ -33,7 +34,7 @@ def read(api: str, row: Fault, *, stream: bool) -> ErrorInfo | None:
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize(("name", "row"), SAYS_IT, ids=[name for name, _ in SAYS_IT])
 def test_a_model_fails_for_the_reason_that_it_is_named_after(name, row, api, stream):
     failed = read(api, row, stream=stream)
@@ -48,13 +49,13 @@ def test_all_reasons_can_be_tried():
 
 
 def test_a_window_of_a_plan_says_when_it_begins_anew():
-    for api in APIS:
+    for api in OLDER:
         failed = read(api, FAILURES["quota-window"], stream=False)
         assert failed is not None
         assert (failed.reason, failed.wait) == ("quota", 5)
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_array_may_be_the_body_of_an_answer(api):
     """Google's endpoint for Chat (langroid/langroid#988)."""
     body = json.dumps([{"error": {"message": "m", "code": 429, "status": "RESOURCE_EXHAUSTED"}}]).encode()

@@ -9,6 +9,7 @@ from providers.auth.keys import API_KEY, BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY
 from providers.catalog.provider import region_of
 from providers.catalog.providers import ALIASES, CATALOG, STANDARD_PATHS, find, generic, maker, url_for
 from streams.events import APIS
+from tests.support.apis import OLDER
 
 
 @pytest.mark.parametrize(
@@ -188,7 +189,7 @@ def test_the_drop_in_routes_are_those_of_the_original():
     assert CATALOG["anthropic"].speaks == {"chat": "chat", "messages": "messages", "responses": "chat"}
     assert CATALOG["groq"].speaks == {"chat": "chat", "messages": "chat", "responses": "chat"}
     assert CATALOG["xai"].speaks["responses"] == "responses"
-    assert CATALOG["vercel"].speaks == {api: api for api in APIS}
+    assert CATALOG["vercel"].speaks == {api: api for api in OLDER}
     assert set(CATALOG["amazon_bedrock"].speaks.values()) == {"converse"}
 
 

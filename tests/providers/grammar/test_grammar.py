@@ -18,7 +18,6 @@ from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from streams import sse
 from streams.events import (
-    APIS,
     AnswerEnd,
     AnswerStart,
     BlockEnd,
@@ -34,6 +33,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import fold
+from tests.support.apis import OLDER
 from tests.support.examples import examples
 from tests.support.recordings import files
 from tests.support.repository import ROOT, SHARED
@@ -555,21 +555,21 @@ def broken_wholes() -> list[Any]:
 # What passes and what does not
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_good_stream_passes(api):
     verdict = judge(api, wire(api, STREAMS[api]))
     assert verdict.broken is None
     assert (verdict.outcome, verdict.streamed, verdict.events) == ("complete", True, len(STREAMS[api]))
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_good_whole_answer_passes(api):
     verdict = judge(api, json.dumps(WHOLES[api]).encode())
     assert verdict.broken is None
     assert (verdict.outcome, verdict.streamed) == ("complete", False)
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_an_error_body_is_a_well_formed_failure(api):
     verdict = judge(api, json.dumps(ERRORS[api]).encode())
     assert verdict.broken is None
@@ -586,14 +586,14 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_stream_that_ends_in_an_error_is_a_well_formed_failure(api):
     verdict = judge(api, wire(api, end(*FAILURES[api])(STREAMS[api])))
     assert verdict.broken is None
     assert verdict.outcome == "failed"
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_stream_that_just_stops_is_cut(api):
     verdict = judge(api, wire(api, STREAMS[api][:5]))
     assert verdict.outcome == "cut"
@@ -601,7 +601,7 @@ def test_a_stream_that_just_stops_is_cut(api):
     assert verdict.broken.rule == f"{api}.end"
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_comments_and_either_line_end_are_fine(api):
     body = b": ping\n\n" + b": ping\n\n".join(frames(api, STREAMS[api]))
     assert judge(api, body).good
@@ -626,7 +626,7 @@ def test_each_broken_whole_answer_names_its_rule(api, rule, change):
 
 
 @pytest.mark.parametrize("rule", FRAMES)
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_framing_is_judged_on_the_bytes(api, rule):
     raws = frames(api, STREAMS[api])
     body = b"".join([*raws[:4], FRAMES[rule](raws[4]), *raws[5:]])
@@ -639,7 +639,7 @@ def test_framing_is_judged_on_the_bytes(api, rule):
         assert verdict.broken.offset == sum(map(len, raws[:4]))
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_the_last_event_needs_its_blank_line(api):
     verdict = judge(api, wire(api, STREAMS[api])[:-1])
     assert verdict.broken is not None
@@ -675,7 +675,7 @@ def test_the_usage_chunk_comes_exactly_if_it_was_asked_for():
         assert verdict.broken.rule == "chat.usage.asked"
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_whole_body_must_be_json(api):
     verdict = judge(api, b'{"id": ')
     assert verdict.broken is not None
@@ -686,14 +686,14 @@ NAMED_ELSEWHERE = {"frame.blank_line", "messages.frame.name", "responses.frame.n
                    "chat.usage.asked", "chat.whole.json", "messages.whole.json", "responses.whole.json"}  # fmt: skip
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_every_rule_is_broken_by_one_of_these_tests(api):
     tried = {rule for rule, _ in STREAM_CHANGES[api] + WHOLE_CHANGES[api]} | set(FRAMES) | NAMED_ELSEWHERE
     assert set(rules(api)) <= tried
     assert all(rule.source for rule in rules(api).values())
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_arguments_may_be_half_said_when_the_answer_was_cut_short(api):
     short = {
         "chat": both(cut(6, 7), put(6, "choices", 0, "finish_reason", "length")),
@@ -707,7 +707,7 @@ def test_arguments_may_be_half_said_when_the_answer_was_cut_short(api):
     assert judge(api, wire(api, short[api](copy.deepcopy(STREAMS[api])))).broken is None
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_the_api_is_known_by_its_first_events(api):
     for body in (wire(api, STREAMS[api]), b": hi\n\n" + wire(api, STREAMS[api]), json.dumps(WHOLES[api]).encode()):
         assert detect(body) == api
@@ -717,7 +717,7 @@ def test_the_api_is_known_by_its_first_events(api):
     assert detect(json.dumps(OPENAI_ERROR).encode()) == "chat"
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_live_stream_is_told_at_the_event_that_breaks_it(api):
     live = Judge(api)
     said = [live.feed(raw) for raw in frames(api, add(5, {"type": "?"})(STREAMS[api]))]
@@ -727,7 +727,7 @@ def test_a_live_stream_is_told_at_the_event_that_breaks_it(api):
     assert verdict.outcome == "complete", "how it ended is told all the same"
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_every_state_that_is_led_to_is_in_the_table(api):
     states = GRAMMARS[api].STATES
     assert {following for moves in states.values() for following in moves.values()} <= set(states)
@@ -750,7 +750,7 @@ json_values = st.recursive(
 )
 
 
-@given(api=st.sampled_from(APIS), body=st.binary(max_size=200), tolerant=st.booleans())
+@given(api=st.sampled_from(OLDER), body=st.binary(max_size=200), tolerant=st.booleans())
 def test_any_bytes_get_a_verdict(api, body, tolerant):
     judge(api, body, tolerant=tolerant)
     judge(api, b"data: {" + body + b"}\n\n", streamed=True)
@@ -770,7 +770,7 @@ WHOLE_PLACES = {api: places(value) for api, value in WHOLES.items()}
 
 
 @settings(max_examples=examples(300))
-@given(api=st.sampled_from(APIS), tolerant=st.booleans(), value=json_values, data=st.data())
+@given(api=st.sampled_from(OLDER), tolerant=st.booleans(), value=json_values, data=st.data())
 def test_any_value_anywhere_gets_a_verdict(api, tolerant, value, data):
     path = data.draw(st.sampled_from([path for path in PLACES[api] if len(path) > 1]))
     if path[1:] != ("type",):
@@ -779,7 +779,7 @@ def test_any_value_anywhere_gets_a_verdict(api, tolerant, value, data):
     judge(api, json.dumps(put(*path, value)(copy.deepcopy(WHOLES[api]))).encode(), tolerant=tolerant)
 
 
-@given(api=st.sampled_from(APIS), tolerant=st.booleans(), data=st.data())
+@given(api=st.sampled_from(OLDER), tolerant=st.booleans(), data=st.data())
 def test_any_order_of_events_gets_a_verdict(api, tolerant, data):
     order = data.draw(st.lists(st.sampled_from(range(len(STREAMS[api]))), max_size=20))
     body = wire(api, [STREAMS[api][i] for i in order])
@@ -787,7 +787,7 @@ def test_any_order_of_events_gets_a_verdict(api, tolerant, data):
     assert verdict.events == len(order)
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("depth", [100, 900, 1100, 100_000])
 def test_deep_json_gets_a_verdict(api, depth):
     deep = b"[" * depth + b"]" * depth
@@ -880,7 +880,7 @@ def reply(api: str, **fields: Any) -> Reply:
     return Reply(Request(api, "m", (), **fields), ISSUER, 1_700_000_000, input_estimate=7)
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("asked", [True, False])
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_our_streams_keep_every_rule(api, asked, script):
@@ -892,7 +892,7 @@ def test_our_streams_keep_every_rule(api, asked, script):
     assert verdict.outcome == ("failed" if script.startswith("failed") else "complete")
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("script", [name for name in SCRIPTS if not name.startswith("failed")])
 def test_our_whole_answers_keep_every_rule(api, script):
     body = CODECS[api].write_answer(fold([AnswerStart("u1", "upstream", 5), *SCRIPTS[script]]), reply(api))
@@ -901,7 +901,7 @@ def test_our_whole_answers_keep_every_rule(api, script):
     assert verdict.outcome == "complete"
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("kind", ["invalid_request", "billing", "overloaded", "upstream", "timeout", "internal"])
 def test_our_error_bodies_keep_every_rule(api, kind):
     verdict = judge(api, CODECS[api].write_error(ErrorInfo(kind, "no", param="model"), "r1"))
@@ -909,7 +909,7 @@ def test_our_error_bodies_keep_every_rule(api, kind):
     assert verdict.outcome == "failed"
 
 
-@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("api", OLDER)
 def test_a_provider_stream_that_we_end_is_a_well_formed_failure(api):
     start = frames(api, STREAMS[api])[:4]
     body = b"".join(
