@@ -431,14 +431,14 @@ def connect(ctx: click.Context, /, client: str | None, listing: bool, write: boo
     )
 
 
-@main.command(short_help="Run a stand-in provider that speaks all three APIs.")
+@main.command(short_help="Run a stand-in provider that speaks all five APIs.")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Listen on ADDRESS.")
 @click.option("--port", type=PORT, default=51001, show_default=True, metavar="PORT", help="Listen on PORT.")
 @click.option("--pace", type=click.FloatRange(0), default=PACE, metavar="SECONDS",
               help=f"Pause between two words of a stream; default: {PACE}.")  # fmt: skip
 @click.option("--faults", is_flag=True, help="List the models that fail on request, and do nothing else.")
 def mock(host: str, port: int, pace: float, faults: bool) -> None:
-    """Run a stand-in provider that speaks all three APIs.
+    """Run a stand-in provider that speaks all five APIs.
 
     It streams text word by word, thinks when it is asked to, fills JSON schemas, and calls a tool once, if one is
     offered that changes nothing, or if tool_choice says so. It takes every model name and needs no key: a config
@@ -506,7 +506,7 @@ def replay(file: Path, port: int | None, pace: float, **options: Any) -> None:
 @click.option("--compare", nargs=2, type=click.Path(path_type=Path), metavar="A B", help="Compare two JSON reports.")
 @click.option("--self-test", is_flag=True, help="Measure what the load tester itself costs, and do nothing else.")
 def load(targets: tuple[str, ...], **options: Any) -> None:
-    """Load a server that speaks one of the three APIs, and measure its streams.
+    """Load a server that speaks one of the five APIs, and measure its streams.
 
     URL is the server's, with or without the path. Several are loaded one after the other, and compared. SCENARIO is a
     YAML file for what the options cannot say. Every answer is held against its API's grammar. Ctrl-C ends the load

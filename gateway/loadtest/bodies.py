@@ -1,4 +1,4 @@
-"""Requests as they are sent: the URL, the headers and the bodies of the three APIs' requests."""
+"""Requests as they are sent: the URL, the headers and the bodies of each API's requests."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""The stand-in provider of ``trigate serve --demo`` and ``trigate mock``: it speaks all three APIs, knows nothing, and
+"""The stand-in provider of ``trigate serve --demo`` and ``trigate mock``: it speaks all APIs, knows nothing, and
 says so.
 
 One concept a module: ``server`` (what is served), ``script`` (which answer), ``words`` (what it says), ``tools`` (which

@@ -1,4 +1,4 @@
-"""Scalar settings of the three APIs as one table: neutral name, what each API calls it, its JSON type.
+"""Scalar settings of all APIs as one table: neutral name, what each API calls it, its JSON type.
 
 Only members whose value means the same in each API stand here; what differs in shape (tools, reasoning, formats) is
 the codecs' business. ``""`` means that an API has no such field: it is then dropped there, by name.

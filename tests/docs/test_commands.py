@@ -135,7 +135,7 @@ def programs(tmp_path_factory) -> Path:
     folder: Path = tmp_path_factory.mktemp("bin")
     ours = {"trigate": "-m gateway", "hypercorn": "-m hypercorn", "python": ""}
     shims = {name: SHIM.format(f"{sys.executable} {what}") for name, what in ours.items()}
-    others = dict.fromkeys(("claude", "codex", "opencode", "aider", "node"), STAND_IN)
+    others = dict.fromkeys(("claude", "codex", "opencode", "aider", "gemini", "node"), STAND_IN)
     peer = f'#!/bin/sh\nexec {sys.executable} {ROOT / "bench/peer.py"} provide "$2"\n'
     for name, text in {**shims, **others, "just": JUST, "COMMAND": peer}.items():
         path = folder / name

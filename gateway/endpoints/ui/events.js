@@ -1,4 +1,4 @@
-// Events of the three APIs: what each says, and what it is called.
+// Events of the five APIs: what each says, and what it is called.
 
 /** The events in `text`, each {raw, name, data}; `data` is null where it is no JSON, or was cut. */
 export function events(text) {

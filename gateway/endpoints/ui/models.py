@@ -1,4 +1,4 @@
-"""The way to each model, as ``trigate explain`` says it, for all three APIs of clients at once."""
+"""The way to each model, as ``trigate explain`` says it, for all APIs of clients at once."""
 
 from collections.abc import Mapping
 from typing import Any, Final
