@@ -229,6 +229,7 @@ class Provider:
         )
 
 
+_ARN = re.compile(r"arn:aws[a-z-]{0,20}:[a-z-]{1,30}:([a-z]{2}(?:-[a-z]{1,20}){1,3}-[0-9]{1,2}):")
 _SETTING = re.compile(r"\{(?!model\})([a-z_]+)\}")
 _HOST = "_host"
 _PLACED = ("base_url", "prefix", "places")
@@ -269,9 +270,10 @@ def best_for(client: Api, apis: Iterable[Api]) -> Api:
 
 
 def region_of(model: str) -> str | None:
-    """The region that an id of Amazon's names: an ARN does."""
-    parts = model.split(":", 4)
-    return parts[3] or None if len(parts) == 5 and parts[0] == "arn" else None
+    """The region that an id of Amazon's names: an ARN does. Nothing but the name of one is taken, since clients write
+    ids and the region becomes part of the host to which the credential goes."""
+    found = _ARN.match(model)
+    return None if found is None else found[1]
 
 
 def url_for(base_url: str | None, provider: Provider, api: Api, model: str) -> str:
