@@ -57,7 +57,7 @@ ARROWS: Final = {
         stores""",
     "gateway.conversations": """
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
-    "gateway.telemetry": "config http ledger logs providers.apis request streaming upstream",
+    "gateway.telemetry": "config http ledger logs providers.apis providers.neutral request streaming upstream",
     "gateway.exchange": """
         access allowances balancing config conversations health http kept_ledger ledger model_lists providers.apis
         providers.auth providers.errors providers.grammar providers.neutral providers.responses request routing serving

@@ -7,7 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import click
 import msgspec
@@ -22,8 +22,10 @@ from gateway.serving.listeners import BindFailed, bind
 from gateway.serving.quart_connections import configure
 from gateway.serving.quart_views import add_view
 from gateway.serving.worker import serve
-from gateway.telemetry.recorded import Recorded, Unreadable, asked_path, read
-from streams import sse
+from gateway.telemetry.recorded import Recorded, Unreadable, asked_path, read, stream_framing
+from gateway.telemetry.stream_text import events_in
+from providers.apis import CODECS
+from providers.catalog.providers import STANDARD_AUTH
 from streams.events import Api
 from streams.surrogates import NOT_JSON
 
@@ -49,11 +51,13 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
         recorded = read(file)
         if recorded.request is None:
             raise Unreadable(f"{recorded.name}: the recording holds no request")
-        body = recorded.request if model is None else with_model(recorded.request, model)
+        own = model is None or CODECS[recorded.api].wire.model_member is None
+        body = recorded.request if own or model is None else with_model(recorded.request, model)
         key = os.environ.get(key_env or KEY)
         if key_env is not None and not key:
             raise Unreadable(f"--key-env: the environment variable {key_env} is not set")
-        return _send(address_of(url or HERE, recorded.api), recorded.api, body, key)
+        address = address_of(url or HERE, recorded.api, model or recorded.model, recorded.stream)
+        return _send(address, recorded.api, body, key)
     except Unreadable as error:
         click.echo(str(error), err=True)
     except (OSError, http.client.HTTPException) as error:
@@ -73,7 +77,7 @@ def with_model(request: bytes, model: str) -> bytes:
     return msgspec.json.encode(members)
 
 
-def address_of(url: str, api: Api) -> str:
+def address_of(url: str, api: Api, model: str | None = None, stream: bool = False) -> str:
     """``url`` with the path of ``api``, whichever part of it is there already. Raises ``Unreadable``."""
     try:
         parts = urlsplit(url)
@@ -82,10 +86,10 @@ def address_of(url: str, api: Api) -> str:
         good = False
     if not good:
         raise Unreadable(f"--to {url}: this must be a URL such as {HERE}")
-    base, path = url.rstrip("/"), asked_path(api)
-    if base.endswith(path.removeprefix("/v1")):
+    base, path, root = url.rstrip("/"), asked_path(api, model, stream), CODECS[api].wire.root
+    if base.endswith(path.removeprefix(root)):
         return base
-    return base.removesuffix("/v1") + path
+    return base.removesuffix(root) + path
 
 
 def _send(url: str, api: Api, body: bytes, key: str | None) -> int:
@@ -101,7 +105,7 @@ def _send(url: str, api: Api, body: bytes, key: str | None) -> int:
     else:
         connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT)
     try:
-        connection.request("POST", parts.path, body, headers)
+        connection.request("POST", urlunsplit(("", "", parts.path, parts.query, "")), body, headers)
         response = connection.getresponse()
         click.echo(f"{response.status} {url}", err=True)
         for name in _SHOWN:
@@ -121,7 +125,8 @@ def _credential(api: Api, key: str | None) -> dict[str, str]:
     version = {"anthropic-version": "2023-06-01"} if api == "messages" else {}
     if not key:
         return version
-    return {**version, "x-api-key": key} if api == "messages" else {"authorization": f"Bearer {key}"}
+    name, value = STANDARD_AUTH[api].header(key)
+    return {**version, name: value}
 
 
 # As a provider
@@ -139,7 +144,8 @@ def run_server(file: Path, port: int, pace: float) -> int:
         click.echo(str(error), err=True)
         return 2
     place = "http://{}:{}".format(*sock.getsockname()[:2])
-    announce = partial(click.echo, f"trigate replay answers {asked_path(recorded.api)} on {place} with {recorded.name}")
+    path = asked_path(recorded.api, recorded.model, recorded.stream)
+    announce = partial(click.echo, f"trigate replay answers {path} on {place} with {recorded.name}")
     state = Lifecycle()
     trio.run(partial(serve, create_replay(recorded, pace), [sock], state=state, drain=1, ready=announce))
     return 0
@@ -152,17 +158,17 @@ def create_replay(recorded: Recorded, pace: float = 0.0) -> QuartTrio:
     configure(app)
     headers = (("content-type", recorded.content_type), *recorded.headers)
     assert recorded.response is not None
-    splitter = sse.Splitter(len(recorded.response) + 1)
-    pieces = [*splitter.feed(recorded.response), splitter.close()]
+    streamed = stream_framing(recorded.api, recorded.content_type, recorded.response) is not None
+    pieces = events_in(recorded.response) if streamed else []
 
     async def play(to: trio.MemorySendChannel[bytes]) -> None:
         with to:
-            for piece in filter(None, pieces):
+            for piece in pieces:
                 await to.send(piece)
                 await trio.sleep(pace)
 
     async def answer(path: str) -> Response:
-        if not recorded.content_type.startswith("text/event-stream"):
+        if not streamed:
             return Response(recorded.status, headers, recorded.response or b"")
         to, body = trio.open_memory_channel[bytes](0)
         current_scope().nursery.start_soon(play, to)

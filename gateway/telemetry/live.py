@@ -20,6 +20,7 @@ from gateway.http.headers import first_paths
 from gateway.ledger.ledger import MOST_TRIED, Ledger
 from gateway.ledger.record import CHARACTERS_PER_TOKEN, Record
 from gateway.telemetry.charts import STEP, STEPS, Sums, Timeline, current_step
+from gateway.telemetry.stream_text import text_of
 from gateway.telemetry.tap import HasLane, listen, transcribe, unlisten
 from gateway.telemetry.transcripts import Passage, Transcript, Transcripts
 from streams.handoff import Handoff
@@ -153,6 +154,7 @@ class Subscription:
     def _passed(
         self, at: float, came: bytes, went: bytes, note: str = "", *, lost: int = 0, left_out: int = 0
     ) -> LiveEvent:
+        came, went = text_of(came), text_of(went)
         shown = (self._shown(came), self._shown(went), self._shown(note.encode()))
         return LiveEvent(at - self._began, *shown, lost, left_out, (len(came), len(went)))
 

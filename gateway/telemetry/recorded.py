@@ -1,8 +1,9 @@
 """Recorded exchanges on disk: a folder for each API, and in it a few files for each recording.
 
-``NAME.request.json`` is a request's body, ``NAME.response.sse`` or ``NAME.response.json`` its answer's, and
-``NAME.meta.json`` says what they are; ``INDEX.tsv`` has a line for each. One exchange leaves up to two recordings: what
-passed between the client and the gateway, and what passed between the gateway and the provider.
+``NAME.request.json`` is a request's body, ``NAME.response.sse``, ``NAME.response.eventstream`` (Amazon's frames) or
+``NAME.response.json`` (also a stream that is one JSON array) its answer's, and ``NAME.meta.json`` says what they are;
+``INDEX.tsv`` has a line for each. One exchange leaves up to two recordings: what passed between the client and the
+gateway, and what passed between the gateway and the provider.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote, unquote
 
 import attrs
 import msgspec
@@ -21,8 +23,12 @@ import msgspec
 from gateway import __version__
 from gateway.config.redaction import REDACTED, Secrets, redact
 from gateway.http.headers import Headers
+from gateway.telemetry.stream_text import redact_stream
 from providers.apis import CODECS
+from streams.event_stream import EVENT_STREAM
 from streams.events import Api
+from streams.framing import Framing
+from streams.sse import SSE
 from streams.surrogates import NOT_JSON
 
 TOTAL: Final = 2**30
@@ -42,10 +48,11 @@ COLUMNS: Final = (
 OURS: Final = "trigate."
 
 REQUEST, META, LOCK = ".request.json", ".meta.json", ".lock"
-STREAM, WHOLE = ".response.sse", ".response.json"
+STREAM, FRAMES, WHOLE = ".response.sse", ".response.eventstream", ".response.json"
+_FRAMINGS: Final[Mapping[str, Framing]] = {STREAM: SSE, FRAMES: EVENT_STREAM}
 PART: Final = ".part"
 """A file that is being written; whole, it gets its own name."""
-_SUFFIXES = (REQUEST, STREAM, WHOLE, META)
+_SUFFIXES = (REQUEST, STREAM, FRAMES, WHOLE, META)
 
 
 @attrs.frozen
@@ -66,7 +73,12 @@ class Side:
 
     @property
     def streamed(self) -> bool:
-        return CODECS[self.api].wire.framing.announced_by(self.content_type)
+        return stream_framing(self.api, self.content_type, self.response) is not None
+
+    @property
+    def suffix(self) -> str:
+        """That of the answer's file."""
+        return next((end for end, framing in _FRAMINGS.items() if framing.announced_by(self.content_type)), WHOLE)
 
     @property
     def folder(self) -> str:
@@ -98,12 +110,12 @@ class Folder:
         folder.mkdir(mode=0o700, exist_ok=True)
         model = redact(str(line.get("model", "none")).encode(), secrets).decode()
         stem = f"{OURS}{stamp}-{_slug(model)}-{side.side}.{mark}"
-        request, response = redact(side.request, secrets), redact(side.response, secrets)
+        request, response = redact(side.request, secrets), redact_stream(side.response, secrets)
         changed = (request, response) != (side.request, side.response)
         meta = _meta(side, line, changed)
         files = {
             REQUEST: request,
-            STREAM if side.streamed else WHOLE: response,
+            side.suffix: response,
             META: redact(msgspec.json.format(msgspec.json.encode(meta), indent=1), secrets),
         }
         try:
@@ -185,9 +197,10 @@ def _meta(side: Side, line: Mapping[str, Any], masked: bool) -> dict[str, Any]:
         "source": f"trigate {__version__}", "commit": None, "licence": "none", "interaction": 0,
         "api": CODECS[side.api].wire.label, "provider": side.provider, "path": side.path, "status": side.status,
         "content_type": side.content_type, "stream": side.streamed,
-        "model": _model(side.request) or model, "response_model": None, "provenance": "recorded",
-        "framing": "recorded", "bytes_exact": not (masked or side.notes), "has_request": bool(side.request),
-        "request_headers": dict(side.request_headers), "response_headers": dict(side.response_headers),
+        "model": _model(side.request) or _model_in(side.path, side.api) or model, "response_model": None,
+        "provenance": "recorded", "framing": "recorded", "bytes_exact": not (masked or side.notes),
+        "has_request": bool(side.request), "request_headers": dict(side.request_headers),
+        "response_headers": dict(side.response_headers),
         "notes": [*side.notes, *([_MASKED] if masked else [])],
         "features": features, "exchange": dict(line),
     }  # fmt: skip
@@ -199,6 +212,14 @@ def _model(request: bytes) -> str | None:
         return None if model is None else msgspec.json.decode(model, type=str)
     except NOT_JSON:
         return None
+
+
+def _model_in(path: str, api: Api) -> str | None:
+    """The model in the path of an API whose requests say it there."""
+    before, marked, _ = CODECS[api].wire.path.partition("{model}")
+    ends = "|".join(re.escape(route.path.rpartition("{model}")[2]) for route in CODECS[api].wire.routes())
+    found = re.search(f"{re.escape(before)}(.+)(?:{ends})$", path) if marked else None
+    return None if found is None else unquote(found[1])
 
 
 def _row(name: str, meta: Mapping[str, Any]) -> str:
@@ -242,6 +263,8 @@ class Recorded:
     status: int
     content_type: str
     headers: Headers
+    model: str | None = None
+    stream: bool = False
 
 
 def read(file: Path) -> Recorded:
@@ -251,15 +274,18 @@ def read(file: Path) -> Recorded:
     if not any(parts.values()):
         raise Unreadable(f"{file}: no recording: none of {stem.name}{{{','.join(_SUFFIXES)}}} is there")
     meta = _read_meta(Path(f"{stem}{META}"), parts[META] or b"{}")
-    streamed = parts[STREAM] is not None
+    suffix = next((suffix for suffix in _FRAMINGS if parts[suffix] is not None), WHOLE)
+    whole = suffix == WHOLE
     return Recorded(
         name=stem.name,
         api=_api(meta.api or stem.parent.name, file),
         request=parts[REQUEST],
-        response=parts[STREAM] if streamed else parts[WHOLE],
+        response=parts[suffix],
         status=meta.status or 200,
-        content_type=meta.content_type or ("text/event-stream" if streamed else "application/json"),
+        content_type=meta.content_type or ("application/json" if whole else _FRAMINGS[suffix].media_type),
         headers=tuple((meta.response_headers or {}).items()),
+        model=meta.model,
+        stream=bool(meta.stream) or not whole,
     )
 
 
@@ -271,6 +297,8 @@ class _Meta(msgspec.Struct):
     """The members of a meta file that are read."""
 
     api: str | None = None
+    model: str | None = None
+    stream: bool | None = None
     status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None
     content_type: str | None = None
     response_headers: dict[str, str] | None = None
@@ -311,6 +339,17 @@ def _folders() -> list[str]:
     return [codec.wire.label for codec in CODECS.values()]
 
 
-def asked_path(api: Api) -> str:
-    """The path at which clients of ``api`` ask for a whole answer."""
-    return next(CODECS[api].wire.routes()).path
+def stream_framing(api: Api, content_type: str | None, body: bytes) -> Framing | None:
+    """The framing of an answer that is a stream, also one of a hosting or in one array; ``None`` if it is none."""
+    wire = CODECS[api].wire
+    if found := next((one for one in (wire.framing, *_FRAMINGS.values()) if one.announced_by(content_type)), None):
+        return found
+    array = None if wire.unless_asked is None else wire.unless_asked[1]
+    return array if array and array.announced_by(content_type) and body.lstrip().startswith(b"[") else None
+
+
+def asked_path(api: Api, model: str | None = None, stream: bool = False) -> str:
+    """The path at which clients of ``api`` ask for an answer of ``model``, with the query that a stream needs."""
+    wire = CODECS[api].wire
+    path = wire.root + wire.path + wire.suffix("answer", stream)
+    return path if model is None else path.replace("{model}", quote(model, safe=":/@" if wire.root else ":"))

@@ -74,7 +74,7 @@ class Recording:
     def __init__(self, recorder: "Recorder", api: Api, asked: ClientRequest, body: bytes) -> None:
         self._recorder = recorder
         self._done = False
-        self.client = Half(api, asked_path(api), request_headers=_telling(asked.headers))
+        self.client = Half(api, _asked(api, asked), request_headers=_telling(asked.headers))
         self.provider: Half | None = None
         self._sent: list[tuple[object, Half, str]] = []
         self.provider_name: str | None = None
@@ -240,6 +240,10 @@ def _side(name: Literal["client", "provider"], half: Half, provider: str | None)
         name, half.api, half.path, b"".join(half.request.parts), b"".join(half.response.parts), half.status,
         half.content_type, half.request_headers, half.response_headers, provider, tuple(notes),
     )  # fmt: skip
+
+
+def _asked(api: Api, asked: ClientRequest) -> str:
+    return asked_path(api, asked.path.model, asked.path.stream).partition("?")[0]
 
 
 def _telling(headers: Headers) -> Headers:

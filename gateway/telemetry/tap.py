@@ -33,6 +33,7 @@ class Transcribed:
         self.seen = lane.seen
         self.source = lane.source
         self._transcript = transcript
+        transcript.source = self.source
 
     def feed(self, data: bytes) -> bytes:
         out = self.lane.feed(data)
@@ -57,6 +58,7 @@ class Transcribed:
     def carry(self, lane: Lane) -> None:
         """Take down ``lane`` in place of the one inside, of which nothing has been asked yet."""
         self.lane, self.seen, self.source = lane, lane.seen, lane.source
+        self._transcript.source = self.source
 
 
 class StreamListener(Protocol):

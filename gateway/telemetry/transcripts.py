@@ -4,12 +4,15 @@ What passes is held by reference, without a copy, and what all streams hold toge
 that have ended make room for what passes now.
 """
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from time import perf_counter
 from typing import Any, Final, TypeAlias
 
-from streams import sse
+from gateway.telemetry.stream_text import events_in
+from streams.framing import Framing, FramingError
+from streams.sse import SSE
 
 MOST: Final = 16 * 2**20
 """Bytes of all transcripts of a process together."""
@@ -23,7 +26,7 @@ LAST: Final = 8 * 2**10
 Passage: TypeAlias = tuple[float, bytes, bytes]
 """When (``time.perf_counter``), whole events of the provider, and what went to the client for them."""
 
-_END_OF_EVENT: Final = b"\n\n"
+_END_OF_EVENT: Final = re.compile(rb"\n\r?\n")
 
 
 class Transcripts:
@@ -63,6 +66,8 @@ class Transcript:
         """Bytes that passed and are not here, both sides together."""
         self.cleared = False
         """Whether it was let go, for others' sake."""
+        self.source: Framing = SSE
+        """That of what comes."""
         self._room = room
         self._full = self.over = False
         self._size = 0
@@ -103,7 +108,8 @@ class Transcript:
         begin with half of a credential, which nobody could find."""
         at, went = self._last
         if len(went) > LAST:
-            went = went[-LAST:].partition(_END_OF_EVENT)[2]
+            found = _END_OF_EVENT.search(went, len(went) - LAST)
+            went = b"" if found is None else went[found.end() :]
         self._last = at, went
         self._full = self.over = True
 
@@ -119,10 +125,13 @@ class Transcript:
         return self._passages(tuple(self._pieces), self._last)
 
     def _passages(self, flat: tuple[Any, ...], last: tuple[float, bytes]) -> Iterator[Passage]:
-        splitter = sse.Splitter(EACH)
+        splitter = self.source.splitter(EACH)
         pieces: list[tuple[float, bytes, bytes | None]] = list(zip(*[iter(flat)] * 3, strict=True))
         for number, (at, came, went) in enumerate(pieces, 1):
-            events = splitter.feed(came)
+            try:
+                events = splitter.feed(came)
+            except FramingError:  # the stream has ended in an error because of that
+                events, splitter = [splitter.close() + came], self.source.splitter(EACH)
             if self.over and number == len(pieces) and not self.left_out:
                 events += filter(None, (splitter.close(),))  # what an event lacks will not come any more
             yield from _paired(at, events, came if went is None else went)
@@ -133,8 +142,7 @@ class Transcript:
 
 
 def _paired(at: float, came: list[bytes], went: bytes) -> Iterator[Passage]:
-    splitter = sse.Splitter(len(went) + 1)
-    sent = [*splitter.feed(went), *filter(None, (splitter.close(),))]
+    sent = events_in(went)
     if len(sent) == len(came):
         yield from ((at, *pair) for pair in zip(came, sent, strict=True))
     elif came or went:

@@ -41,7 +41,7 @@ __all__ = ["GEMINI", "Gemini"]
 
 WIRE = WireApi(
     "gemini",
-    "google_gemini",
+    "gemini",
     "/models/{model}",
     Conversation("contents", (b"[", b"{", b'"'), "an array"),
     root="/v1beta",

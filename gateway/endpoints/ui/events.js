@@ -32,9 +32,12 @@ const DELTAS = {
   text_delta: delta => some("text", delta.text), thinking_delta: delta => some("thinking", delta.thinking),
   input_json_delta: delta => some("arguments", delta.partial_json),
 };
-const NAMED = {  // by the type of the event: Messages, then Responses
+const NAMED = {  // by the type of the event, or its name: Messages, Converse, then Responses
   content_block_start: data => BLOCKS[data.content_block?.type]?.(data.content_block) ?? [],
   content_block_delta: data => DELTAS[data.delta?.type]?.(data.delta) ?? [],
+  contentBlockStart: data => some("call", data.start?.toolUse?.name),
+  contentBlockDelta: ({delta}) => [
+    ...some("text", delta?.text), ...some("thinking", delta?.reasoningContent?.text), ...some("arguments", delta?.toolUse?.input)],
   "response.output_text.delta": data => some("text", data.delta),
   "response.refusal.delta": data => some("refusal", data.delta),
   "response.reasoning_text.delta": data => some("thinking", data.delta),
@@ -44,9 +47,17 @@ const NAMED = {  // by the type of the event: Messages, then Responses
   "response.output_item.added": data => some("call", data.item?.name),
 };
 
+function gemini(data) {
+  return list(data.candidates).flatMap(one => list(one?.content?.parts)).flatMap(part => [
+    ...some(part?.thought ? "thinking" : "text", part?.text), ...some("call", part?.functionCall?.name),
+    ...(part?.functionCall?.args ? some("arguments", JSON.stringify(part.functionCall.args)) : [])]);
+}
+
 /** What an event says, in pieces {kind, text}. */
 export function said({name, data}) {
   if (data === null) return [];
+  if (name === ":exception" || name === ":error") return some("error", data.message || data.type);
+  if (Array.isArray(data.candidates)) return gemini(data).filter(one => one.text);
   const failed = data.error ?? data.response?.error;
   if (failed) return some("error", failed.message ?? JSON.stringify(failed));
   return (NAMED[data.type ?? name] ?? chat)(data).filter(one => one.text);
@@ -57,6 +68,7 @@ export function called({raw, name, body, data}) {
   if (data === null) return name || body.slice(0, 40) || raw.trim().slice(0, 40);
   const reason = data.choices?.[0]?.finish_reason;
   if (Array.isArray(data.choices)) return reason ? `finish_reason: ${reason}` : data.usage ? "usage" : "chunk";
+  if (Array.isArray(data.candidates)) return data.candidates[0]?.finishReason ? `finishReason: ${data.candidates[0].finishReason}` : "chunk";
   return data.type ?? (name || "event");
 }
 

@@ -31,11 +31,13 @@ from gateway.telemetry import charts
 from gateway.telemetry import live as watching
 from gateway.telemetry.charts import OTHERS
 from gateway.telemetry.live import COLUMNS, QUEUED, RECENT, SHOWN, LiveStream, NoLiveView, View, open_live_view
+from gateway.telemetry.stream_text import text_of
 from gateway.telemetry.tap import LARGEST, ObservedLane, listen, unlisten
-from gateway.telemetry.transcripts import EACH, PIECE
+from gateway.telemetry.transcripts import EACH, PIECE, Transcript, Transcripts
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
+from streams import event_stream
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Usage
 from streams.framing import EventTooLarge
@@ -111,6 +113,35 @@ def run(lane: Lane, parts: Sequence[bytes]) -> bytes:
 def same_ids(data: bytes) -> bytes:
     """What a writer makes up itself differs from stream to stream."""
     return re.sub(rb'"(id|item_id|call_id|signature|data|encrypted_content)":"[^"]*"', rb'"\1":""', data)
+
+
+# In any framing
+
+
+def test_what_is_shown_of_a_stream_is_text_in_any_framing():
+    frame = event_stream.event("contentBlockDelta", b'{"delta":{"text":"hi"}}')
+    assert text_of(frame) == b'event: contentBlockDelta\ndata: {"delta":{"text":"hi"}}\n\n'
+    invoked = event_stream.event("chunk", b'{"bytes":"%b"}' % base64.b64encode(b'{"type":"message_stop"}'))
+    assert text_of(invoked + frame[:20]) == b'event: message_stop\ndata: {"type":"message_stop"}\n\n: half a frame\n\n'
+    assert text_of(b'[{"a":1}') + text_of(b',\r\n{"a":2}') + text_of(b"]") == b'data: {"a":1}\n\ndata: {"a":2}\n\n]'
+    for plain in (b"data: {}\r\n\r\n", b": ping\n\n", b"", b'{"error": 1}'):
+        assert text_of(plain) == plain
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_transcript_of_frames_has_them_one_by_one(damaged):
+    frames = [event_stream.event("contentBlockDelta", b'{"delta":{"text":"%d"}}' % n) for n in range(3)]
+    transcript = Transcript(Transcripts())
+    transcript.source = event_stream.EVENT_STREAM
+    data = b"".join(frames)
+    whole = data if not damaged else data[:-1] + b"?"
+    size = len(frames[0])
+    for part in (whole[:7], whole[7 : size + 9], whole[size + 9 : 2 * size + 9], whole[2 * size + 9 :]):
+        transcript.add(part, b"")
+    transcript.close()
+    found = [came for _, came, _ in transcript.passages() if came]
+    assert found[:2] == frames[:2]
+    assert b"".join(found) == whole
 
 
 # The ear

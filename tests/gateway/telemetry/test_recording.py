@@ -1,5 +1,6 @@
 """Exchanges written down: what is gathered, what stands on disk, what is replayed of it, and what no file repeats."""
 
+import base64
 import contextlib
 import json
 import os
@@ -17,7 +18,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.commands.replay import Unreadable, run, run_server
+from gateway.commands.replay import Unreadable, address_of, run, run_server
 from gateway.config.loading import from_mapping
 from gateway.config.redaction import SHORTEST, findable, secrets_in
 from gateway.ledger.ledger import Ledger
@@ -26,10 +27,15 @@ from gateway.request.client_request import ClientRequest
 from gateway.telemetry import recorded, recording
 from gateway.telemetry.recorded import COLUMNS, INDEX, Folder, Side, read
 from gateway.telemetry.recording import Recorder
+from gateway.telemetry.stream_text import events_in
 from gateway.upstream.request import UpstreamRequest
+from providers.neutral.invoked import INVOKED
+from streams.event_stream import EVENT_STREAM, event, exception
 from tests.support.recordings import ABSENT, recordings
 
 KEY = 'sk-"very"-secret'
+SECRET = b"sk-in-a-frame-0123456789"
+FRAMES = EVENT_STREAM.content_type
 LINE = {"ended": "complete", "model": "fast model", "lane": "hub", "reason": "stop", "request_id": "call-1"}
 STREAM = b'data: {"choices":[]}\n\ndata: [DONE]\n\n'
 SIDE = Side(
@@ -179,6 +185,49 @@ def test_no_file_repeats_a_credential(tmp_path):
     assert any("credentials" in note for note in told["notes"])
 
 
+def test_frames_are_recorded_whole_without_credentials(tmp_path):
+    """Their text has checksums, and Anthropic's events in InvokeModel's frames are in base64."""
+    inner = base64.b64encode(b'{"type":"message_stop","note":"%b"}' % SECRET).decode()
+    frames = [event("messageStart", b'{"role":"assistant"}'), event("x", b'{"text":"\xc3\xa9 %b"}' % SECRET),
+              event("chunk", json.dumps({"bytes": inner}).replace(" ", "").encode()),
+              exception("throttlingException", b'{"message":"%b"}' % SECRET)]  # fmt: skip
+    for api, path in (("converse", "/model/a%3Ab/converse-stream"), ("messages", "/model/claude/invoke")):
+        side = attrs.evolve(SIDE, api=api, path=path, request=b"{}", response=b"".join(frames), content_type=FRAMES)
+        meta, same = Folder(tmp_path / api).write([side], LINE, (SECRET.decode(),)), side.response
+        one = read(meta[0])
+        assert meta[0].with_name(meta[0].name.replace(".meta.json", ".response.eventstream")).exists()
+        split = EVENT_STREAM.splitter(2**20).feed(one.response)
+        assert len(split) == len(frames), api
+        assert split[0] == frames[0]
+        said = [INVOKED.parse(raw) if b"bytes" in raw else EVENT_STREAM.parse(raw) for raw in split]
+        assert all(b"[redacted]" in data for _, data in said[1:])
+        assert SECRET not in contents(tmp_path)
+        assert base64.b64encode(SECRET)[4:-4] not in contents(tmp_path)
+        told = json.loads(meta[0].read_bytes())
+        assert (told["stream"], told["bytes_exact"], one.stream) == (True, False, True)
+        assert told["model"] == ("a:b" if api == "converse" else "fast model")
+        clean = attrs.evolve(side, response=frames[0])
+        (meta2,) = Folder(tmp_path / api).write([clean], LINE, (SECRET.decode(),))
+        assert read(meta2).response == frames[0] != same
+
+
+def test_a_stream_in_one_array_is_recorded_as_a_stream(tmp_path):
+    side = attrs.evolve(SIDE, api="gemini", path="/v1beta/models/m:streamGenerateContent", request=b"{}",
+                        response=b'[{"a":1}\n,{"b":2}]', content_type="application/json; charset=UTF-8")  # fmt: skip
+    (meta,) = Folder(tmp_path).write([side], LINE, ())
+    one = read(meta)
+    assert (one.api, one.stream, one.model, one.response) == ("gemini", True, "m", side.response)
+    assert events_in(one.response) == [b'[{"a":1}', b'\n,{"b":2}', b"]"]
+
+
+def test_a_recorded_request_goes_where_its_api_says_the_model():
+    assert (
+        address_of("http://h/v1beta", "gemini", "m", True) == "http://h/v1beta/models/m:streamGenerateContent?alt=sse"
+    )
+    assert address_of("http://h", "converse", "us.a:0", False) == "http://h/model/us.a:0/converse"
+    assert address_of("http://h/v1", "chat", "m", True) == "http://h/v1/chat/completions"
+
+
 def test_the_oldest_are_removed_and_what_is_not_ours_stays(tmp_path, monkeypatch):
     monkeypatch.setattr(recorded, "TOTAL", 20_000)
     monkeypatch.setattr(recorded, "ROOM", 8_000)
@@ -237,8 +286,8 @@ def test_the_corpus_can_be_read():
 def test_what_is_no_recording_is_refused(tmp_path):
     with pytest.raises(Unreadable, match="no recording"):
         read(tmp_path / "nothing.meta.json")
-    (tmp_path / "x.meta.json").write_text('{"api": "gemini"}')
-    with pytest.raises(Unreadable, match="'gemini' is none of the APIs"):
+    (tmp_path / "x.meta.json").write_text('{"api": "cohere"}')
+    with pytest.raises(Unreadable, match="'cohere' is none of the APIs"):
         read(tmp_path / "x.meta.json")
     (tmp_path / "y.meta.json").write_text("{")
     with pytest.raises(Unreadable, match=r"y\.meta\.json"):

@@ -1,0 +1,75 @@
+"""Streams in whichever framing, told by their own bytes: where their events end, and what they say as text.
+
+What is kept or shown of a stream is bytes without their headers. Frames begin with lengths under a checksum, an array
+of JSON with a bracket; all else is server-sent events.
+"""
+
+import zlib
+from typing import Final
+
+from gateway.config.redaction import Secrets, redact
+from providers.apis import CODECS
+from providers.neutral.invoked import INVOKED
+from streams.event_stream import EVENT_STREAM
+from streams.framing import Framing, FramingError
+from streams.sse import SSE
+
+ARRAY: Final = next(codec.wire.unless_asked[1] for codec in CODECS.values() if codec.wire.unless_asked)
+"""The framing of the API whose streams are one JSON array unless a client asks for events."""
+_ELEMENTS: Final = (b"[", b",", b"{", b"]")
+
+
+def framing_of(data: bytes) -> Framing:
+    """The framing of a stream or a part of it that begins where an event does."""
+    if len(data) >= 12 and zlib.crc32(data[:8]) == int.from_bytes(data[8:12], "big"):
+        return EVENT_STREAM
+    return ARRAY if data.lstrip()[:1] in _ELEMENTS else SSE
+
+
+def events_in(data: bytes) -> list[bytes]:
+    """The events of ``data``, which begins where one does; what is left behind the last is one more."""
+    splitter = framing_of(data).splitter(len(data) + 1)
+    try:
+        found = splitter.feed(data)
+    except FramingError:
+        return [data]
+    return [*found, *filter(None, (splitter.close(),))]
+
+
+def text_of(data: bytes) -> bytes:
+    """Events as lines of ``event:`` and ``data:``, where their own framing has none: frames, also what these hold in
+    base64, and elements of an array. All else is as it was."""
+    if framing_of(data) is EVENT_STREAM:
+        return b"".join(map(_text_of_frame, events_in(data)))
+    return b"".join(map(_text_of_element, events_in(data))) if data[:1] in _ELEMENTS[:2] else data
+
+
+def _text_of_element(raw: bytes) -> bytes:
+    found = ARRAY.parse(raw)
+    return raw if found is None else b"data: %b\n\n" % found[1].replace(b"\n", b"\ndata: ")
+
+
+def _text_of_frame(raw: bytes) -> bytes:
+    if framing_of(raw) is not EVENT_STREAM or len(raw) != int.from_bytes(raw[:4], "big"):
+        return b": half a frame\n\n"
+    name, data = EVENT_STREAM.parse(raw) or ("", b"")
+    if data.startswith(b'{"bytes":'):
+        name, data = INVOKED.parse(raw) or ("", b"")
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), data.replace(b"\n", b"\ndata: "))
+
+
+def redact_stream(data: bytes, secrets: Secrets) -> bytes:
+    """``data`` without credentials, its frames whole: their checksums are made anew."""
+    if framing_of(data) is not EVENT_STREAM:
+        return redact(data, secrets)
+    return redact(b"".join(_redacted(raw, secrets) for raw in events_in(data)), secrets)
+
+
+def _redacted(raw: bytes, secrets: Secrets) -> bytes:
+    said = text_of(raw)
+    if redact(said, secrets) == said:
+        return raw
+    plain = EVENT_STREAM.changed(raw, lambda payload: redact(payload, secrets))
+    if plain != raw and redact(text_of(plain), secrets) == text_of(plain):
+        return plain
+    return INVOKED.changed(raw, lambda event: redact(event, secrets))
