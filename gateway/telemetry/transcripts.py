@@ -126,12 +126,16 @@ class Transcript:
 
     def _passages(self, flat: tuple[Any, ...], last: tuple[float, bytes]) -> Iterator[Passage]:
         splitter = self.source.splitter(EACH)
+        held: list[bytes] = []  # what came and is in no event yet
         pieces: list[tuple[float, bytes, bytes | None]] = list(zip(*[iter(flat)] * 3, strict=True))
         for number, (at, came, went) in enumerate(pieces, 1):
+            held.append(came)
             try:
                 events = splitter.feed(came)
             except FramingError:  # the stream has ended in an error because of that
-                events, splitter = [splitter.close() + came], self.source.splitter(EACH)
+                events, splitter = [b"".join(held)], self.source.splitter(EACH)
+            if events:
+                held = [b"".join(held)[sum(map(len, events)) :]]
             if self.over and number == len(pieces) and not self.left_out:
                 events += filter(None, (splitter.close(),))  # what an event lacks will not come any more
             yield from _paired(at, events, came if went is None else went)
