@@ -5,9 +5,11 @@ right behind the calls (google-gemini/gemini-cli#5443), thought signatures on th
 text. Source: the API reference of Gemini; the public threads beside the rules.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, takewhile
 from typing import Any, Final, Literal, assert_never
+
+import attrs
 
 from providers.gemini.media import GeminiPart, media_part
 from providers.gemini.results import media_of, result_media, result_part
@@ -24,6 +26,7 @@ from providers.neutral.request import (
     ReasoningPart,
     RefusalPart,
     Request,
+    Role,
     TextPart,
     ToolCallPart,
     ToolResultPart,
@@ -31,6 +34,7 @@ from providers.neutral.request import (
 from streams.errors import invalid
 
 _INSTRUCTIONS: Final = ("system", "developer")
+_FILE_NAMES: Final[Mapping[str, str]] = {"chat": "file.filename", "messages": "title", "converse": "document.name"}
 
 
 class Contents:
@@ -55,7 +59,8 @@ class Contents:
             self.system.extend(self._instructions(message))
         if hint is not None:
             self.system.append({"text": hint})
-        for role, several in groupby(messages[len(leading) :], _role):
+        said = (one for message in messages[len(leading) :] for one in _by_side(message))
+        for role, several in groupby(said, _role):
             turn = list(several)
             parts = self._model(turn) if role == "model" else self._user(turn)
             if parts:
@@ -102,8 +107,11 @@ class Contents:
         return [*map(self._result, results), *self._media(results), *parts]
 
     def _result(self, part: ToolResultPart) -> GeminiPart:
-        self._drops.add(*(join(part.at, mark) for mark in part.marks))
         native = self._request.api == "gemini"
+        for holder in (*part.parts, part):
+            self._unmarked(holder)
+            if isinstance(holder, FilePart) and holder.filename and not native:
+                self._drops.add(join(holder.at, _FILE_NAMES.get(self._request.api, "filename")))
         name = self._names.get(part.call_id, part.call_id)
         return result_part(part, name, self._ids.get(part.call_id), self._to.quirks, native)
 
@@ -120,7 +128,7 @@ class Contents:
             case RefusalPart(text=text):
                 return [{"text": text}] if text else []
             case ImagePart() | FilePart() | AudioPart():
-                return [self._medium(part)]
+                return self._medium(part)
             case NativePart():
                 return self._native(part)
             case ReasoningPart():
@@ -131,15 +139,22 @@ class Contents:
             case _:
                 assert_never(part)
 
-    def _text(self, part: TextPart) -> list[GeminiPart]:
-        self._drops.add(*(join(part.at, mark) for mark in part.marks))
-        return [{"text": part.text}] if part.text else []
-
-    def _medium(self, part: ImagePart | FilePart | AudioPart) -> GeminiPart:
+    def _unmarked(self, part: TextPart | ImagePart | FilePart | AudioPart | ToolResultPart) -> None:
+        """Name what this API has no place for."""
         self._drops.add(*(join(part.at, mark) for mark in part.marks))
         if isinstance(part, ImagePart) and part.detail not in (None, "auto"):
             self._drops.add(join(part.at, "detail"))
-        return media_part(part, self._request.api == "gemini")
+
+    def _text(self, part: TextPart) -> list[GeminiPart]:
+        self._unmarked(part)
+        return [{"text": part.text}] if part.text else []
+
+    def _medium(self, part: ImagePart | FilePart | AudioPart) -> list[GeminiPart]:
+        """The part, behind the name of a file: there is no member for it."""
+        self._unmarked(part)
+        native = self._request.api == "gemini"
+        name = part.filename if isinstance(part, FilePart) and not native else None
+        return [*([{"text": f"File {name}:"}] if name else []), media_part(part, native)]
 
     def _native(self, part: NativePart) -> list[GeminiPart]:
         if part.api == "gemini":
@@ -175,3 +190,15 @@ class Contents:
 
 def _role(message: Message) -> Literal["user", "model"]:
     return "model" if message.role == "assistant" else "user"
+
+
+def _by_side(message: Message) -> Iterator[Message]:
+    """``message``, with results that stand in a turn of the model's, and calls in one of the user's, in turns of their
+    own: Messages' types allow both."""
+    astray = ToolResultPart if message.role == "assistant" else ToolCallPart
+    if not any(isinstance(part, astray) for part in message.parts):
+        yield message
+        return
+    other: Role = "user" if message.role == "assistant" else "assistant"
+    for wrong, several in groupby(message.parts, lambda part: isinstance(part, astray)):
+        yield attrs.evolve(message, role=other if wrong else message.role, parts=tuple(several))

@@ -29,34 +29,39 @@ def media_part(part: ImagePart | FilePart | AudioPart, native: bool) -> GeminiPa
     providers cannot have."""
     if isinstance(part, AudioPart):
         return _inline(_SOUNDS.get(part.format, f"audio/{part.format}"), part.data)
+    name = part.filename if native and isinstance(part, FilePart) else None
     source = part.source
     if source.kind == "url" and source.value[:5].lower() == "data:":
         source = _data_url(source.value, part.at)
     image = isinstance(part, ImagePart)
     match source.kind:
         case "base64":
-            return _inline(_media_type(source, image), source.value)
+            return _inline(_media_type(source, image), source.value, name)
         case "text":
             return {"text": source.value}
         case "url":
             if native or _FETCHED.match(source.value):
-                return _file(source, image)
+                return _file(source, name)
             message = f"{part.at} is a link, which this model's provider does not follow: send the content instead"
             raise invalid(message, part.at)
         case "file_id":
             if native:
-                return _file(source, image)
+                return _file(source, name)
             message = f"{part.at} names a file that this model's provider does not have: send its content instead"
             raise invalid(message, part.at)
 
 
-def _inline(media_type: str, data: str) -> GeminiPart:
-    return {"inlineData": {"mimeType": media_type, "data": data}}
+def _inline(media_type: str, data: str, name: str | None = None) -> GeminiPart:
+    return {"inlineData": {"mimeType": media_type, "data": data} | _named(name)}
 
 
-def _file(source: MediaSource, image: bool) -> GeminiPart:
+def _file(source: MediaSource, name: str | None) -> GeminiPart:
     guess = source.media_type or mimetypes.guess_type(urlsplit(source.value).path)[0]
-    return {"fileData": ({"mimeType": guess} if guess else {}) | {"fileUri": source.value}}
+    return {"fileData": ({"mimeType": guess} if guess else {}) | {"fileUri": source.value} | _named(name)}
+
+
+def _named(name: str | None) -> GeminiPart:
+    return {"displayName": name} if name else {}
 
 
 def _media_type(source: MediaSource, image: bool) -> str:

@@ -33,9 +33,9 @@ class SignedPart:
 
 def signed_parts(part: ReasoningPart, request: Request, to: Recipient, drops: Drops) -> list[SignedPart]:
     """What ``part`` gives back; what another has made is left out, and named. The text of thoughts alone is wanted by
-    nobody: its block has a seal that holds nothing, and that is no loss."""
-    if request.api == "responses" and isinstance(part.native, Mapping) and not part.native.get("encrypted_content"):
-        return []  # a summary, which is for the reader
+    nobody: its block has a seal that holds nothing, or is a summary without one, and that is no loss."""
+    if request.api == "responses" and _is_summary(part.native):
+        return []
     if part.seal is None:
         items = part.native if request.api == "gemini" else None
     elif not to.issuer.made(part.seal):
@@ -48,6 +48,11 @@ def signed_parts(part: ReasoningPart, request: Request, to: Recipient, drops: Dr
     if not found:
         drops.add(*part.places)
     return found
+
+
+def _is_summary(item: Any) -> bool:
+    """Whether an item of Responses holds nothing but what was shown to its reader."""
+    return isinstance(item, Mapping) and not item.get("encrypted_content") and not item.get("content")
 
 
 def _read(items: Any) -> Iterator[SignedPart]:

@@ -151,6 +151,8 @@ def thinking_config(request: Request, quirks: Quirks, drops: Drops) -> dict[str,
 
 def _is_shown(request: Request, reasoning: Reasoning) -> bool:
     """Whether the client's API shows thoughts unasked; of the others only who asks for a summary gets one."""
+    if request.api == "messages":
+        return (request.source.get("thinking") or {}).get("display") != "omitted"
     return reasoning.summary is not None or request.api not in ("responses", "gemini")
 
 
@@ -203,6 +205,8 @@ def format_hint(format: Format, drops: Drops) -> str:
 def _format(format: Format, quirks: Quirks, drops: Drops) -> dict[str, Any]:
     config: dict[str, Any] = {"responseMimeType": "application/json"}
     if format.kind == "json_object" or not isinstance(format.schema, Mapping):
+        if format.description:  # there is a place for it in a schema alone, which Chat's clients may leave out
+            drops.add(join(format.at, "json_schema.description"))
         return config
     schema = _described(format)
     if quirks.schemas == "json":

@@ -4,19 +4,19 @@ from collections import Counter
 
 import pytest
 
-from tests.pages.translation import NO_EFFECT, PAGE, fate, fates, no_effect, page
-from tests.support.apis import OLDER
+from streams.events import APIS
+from tests.pages.translation import NO_EFFECT, PAGE, fates, no_effect, outcomes, page
 from tests.support.sdk_fields import PARAMS, samples
 
-PAIRS = [(api, target) for api in PARAMS for target in OLDER if api != target]
+PAIRS = [(api, target) for api in PARAMS for target in APIS if api != target]
 
 
 @pytest.mark.parametrize(("api", "target"), PAIRS)
 def test_every_field_of_the_sdks_is_mapped_dropped_by_name_or_refused(api, target):
     lost = [
         sample.name
-        for sample in samples(api)
-        if fate(sample, target).word == "lost" and no_effect(sample) is None
+        for sample, outcome in outcomes(api, target)
+        if outcome.word == "lost" and no_effect(sample) is None
     ]  # fmt: skip
     assert lost == []
 

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import attrs
@@ -14,8 +15,7 @@ from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.fields import generic
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
-from streams.events import Api
-from tests.support.apis import OLDER
+from streams.events import APIS, Api
 from tests.support.repository import ROOT
 from tests.support.sdk_fields import PARAMS, Sample, samples
 
@@ -64,13 +64,19 @@ def body_of(outgoing: Outgoing) -> Any:
     return msgspec.json.decode(outgoing.body)
 
 
+@cache
+def outcomes(api: str, target: Api) -> tuple[tuple[Sample, Fate], ...]:
+    """Every field of ``api``, to ``target``."""
+    return tuple((sample, fate(sample, target)) for sample in samples(api))
+
+
 def fates() -> Iterator[tuple[Sample, Api, Fate]]:
     """Every field of every API, to each other API."""
     for api in PARAMS:
-        for sample in samples(api):
-            for target in OLDER:
-                if target != api:
-                    yield sample, target, fate(sample, target)
+        for target in APIS:
+            if target != api:
+                for sample, outcome in outcomes(api, target):
+                    yield sample, target, outcome
 
 
 # What has no effect because it says what holds anyway, or because nobody could tell the difference. By the end of a
@@ -88,7 +94,10 @@ NO_EFFECT: Mapping[str, str] = {
     "source.content[] <user> <document> <content> <text>": "a text in an array is a text",
     "source.content[] <user> <tool_result> <document> <content> <text>": "a text in an array is a text",
     "source.content[] <assistant> <tool_result> <document> <content> <text>": "a text in an array is a text",
+    "source.content[] <assistant> <document> <content> <text>": "a text in an array is a text",
     "messages[] <assistant>": "an empty turn",
+    "input[] <reasoning>": "a summary is for its reader",
+    "status <reasoning>": "an item of the history is complete",
     "image_url.detail <user> <image_url>": "auto is the default",
     "prompt_cache_breakpoint.ttl": "30m is the default",
     "modalities[]": "text is the default",
@@ -106,12 +115,19 @@ NO_EFFECT: Mapping[str, str] = {
     "reasoning_effort": "none is what holds without it",
     "reasoning.effort": "none is what holds without it",
     "reasoning.effort <configuration_update>": "none is what holds without it",
+    "thinking <disabled>": "none is what holds without it",
+    "thinking.display <enabled>": "thoughts are shown anyway",
+    "thinking.display <adaptive>": "thoughts are shown anyway",
+    "tool_choice <auto>": "auto is the default",
     "thinking <adaptive>": "how much is left to the model, as without it",
     "thinking <between_tools>": "how much is left to the model, as without it",
     "stream_options": "of streams only, where it is honoured",
     "stream_options.include_obfuscation": "padding against traffic analysis, for streams of OpenAI only",
     "stream_options.include_usage": "of streams only, where it is honoured",
     "type <BetaToolParam>": "custom is the default",
+    "citations <user> <document>": "an empty object",
+    "citations <user> <tool_result> <document>": "an empty object",
+    "citations <assistant> <tool_result> <document>": "an empty object",
     "metadata": "an empty object",
     "output_config": "an empty object",
     "prompt_cache_options": "an empty object",
@@ -161,10 +177,10 @@ def page() -> str:
         row[target] = word if row.get(target, word) == word else "mapped, by value"
     sections = [_INTRODUCTION]
     for api, rows in found.items():
-        others = [other for other in OLDER if other != api]
-        sections.append(f"\n## {api.capitalize()} to {' and '.join(others)}\n")
+        others = [other for other in APIS if other != api]
+        sections.append(f"\n## {api.capitalize()} to {', '.join(others[:-1])} and {others[-1]}\n")
         sections.append(f"| field of {api} | {' | '.join(f'to {other}' for other in others)} |")
-        sections.append("|---|---|---|")
+        sections.append("|---" * (1 + len(others)) + "|")
         for name, row in rows.items():
             path, _, kinds = name.partition(" ")
             shown = f"`{path}`{f' {kinds}'.replace('<', '‹').replace('>', '›') if kinds else ''}"
@@ -175,9 +191,10 @@ def page() -> str:
 _INTRODUCTION = """\
 # Translation, field by field
 
-Written by `python -m tests.pages.translation` from the parameter types of the official SDKs and from what the codecs do
-with a smallest request that has the field; a test keeps it true. Where the two sides speak the same API nothing is
-translated and nothing is lost: the bytes pass.
+Written by `python -m tests.pages.translation` from the parameter types of OpenAI's and Anthropic's SDKs and from what
+the codecs do with a smallest request that has the field; a test keeps it true. The tables are for a model of which
+nothing is known; of many models more is known. Where the two sides speak the same API nothing is translated and nothing
+is lost: the bytes pass.
 
 - **mapped**: it changes what the provider is asked, under whatever name its API has for it.
 - **mapped in part**: the rest is named in `x-trigate-dropped`.

@@ -442,6 +442,31 @@ def test_media():
         assert refused(chat(user(ImagePart(source, at="messages[0].content[0]")))).param == "messages[0].content[0]"
 
 
+def test_what_stands_on_the_wrong_side_gets_a_turn_of_its_own():
+    """The types of Messages allow results in the model's turns and calls in the user's."""
+    turns = (user("a", call("1")), assistant(result("1", "x"), "b", call("2", "g")), user(result("2", "y")))
+    written = contents(*turns)
+    assert [one["role"] for one in written] == ["user", "model", "user", "model", "user"]
+    assert [next(iter(part)) for one in written for part in one["parts"]] == [
+        "text", "functionCall", "functionResponse", "text", "functionCall", "functionResponse"
+    ]  # fmt: skip
+    assert [written[place]["parts"][0]["functionResponse"]["name"] for place in (2, 4)] == ["f", "g"]
+
+
+def test_files_have_their_names_and_what_has_no_place_in_a_result_is_named():
+    file = FilePart(MediaSource("base64", "JVBE"), "a.pdf", "messages[3].content[0]", {"citations": {}})
+    text = TextPart("x", "messages[2].content[1]", {"cache_control": {"type": "ephemeral"}})
+    image = ImagePart(MediaSource("base64", "iVBORw0K"), "high", "messages[2].content[2]")
+    held = attrs.evolve(file, at="messages[2].content[0]")
+    turns = (user("a"), assistant(call("1")), user(ToolResultPart("1", (held, text, image))), user(file))
+    body, dropped = written(chat(*turns))
+    assert body["contents"][2]["parts"][1:] == [{"text": "File a.pdf:"}, inline("application/pdf", "JVBE")]
+    places = ("citations", "file.filename", "cache_control", "detail")
+    assert {path.removeprefix("messages[].content[].") for path in dropped} >= set(places)
+    body, _ = written(attrs.evolve(chat(*turns), api="gemini"))
+    assert body["contents"][2]["parts"][1]["inlineData"]["displayName"] == "a.pdf"
+
+
 # Gemini's own, where the client speaks it and its answer has another form
 
 
