@@ -58,6 +58,7 @@ ACCOUNT: Final[Rows] = {
     "anthropic-organization-id": "the same",
     "anthropic-workspace-id": "the same",
     "chatgpt-account-id": "the same",
+    "x-goog-user-project": "the same",
 }
 """What belongs to the credential, in both directions: only where that is the client's own (``passthrough_auth``)."""
 

@@ -27,7 +27,9 @@ def edit(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
     text."""
     codec, recipient = CODECS[target.api], target.recipient
     draft = Draft(incoming.json)
-    if codec.wire.model_member is not None and incoming.model != target.model:
+    if codec.wire.model_member is None:
+        _leave_to_path(draft)
+    elif incoming.model != target.model:
         draft.put(codec.wire.model_member, target.model)
     if draft.mentions(MARKS[0]) or draft.mentions(MARKS[1]):
         draft.replace(*codec.restore(draft.values(), recipient.issuer), "seal")
@@ -40,6 +42,13 @@ def edit(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
         recipient = attrs.evolve(recipient, counts_usage=False)
     codec.adapt(draft, recipient)
     return Prepared(Outgoing(draft.encode(), edits=draft.edits, asks_usage=draft.asks_usage), left=left)
+
+
+def _leave_to_path(draft: Draft) -> None:
+    """Take the model out of the body where the path names it: a server that reads the body would serve another than the
+    one that the client was admitted to, and an alias is no name of the provider's."""
+    if "model" in draft:
+        draft.put("model", None)
 
 
 def leave_out(draft: Draft, paths: Iterable[Path], why: Why) -> None:

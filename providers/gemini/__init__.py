@@ -59,7 +59,7 @@ WIRE = WireApi(
     # https://ai.google.dev/api/caching#FunctionDeclaration; Gemini's own errors name tools as its models may call them
     # (anomalyco/opencode#4832).
     tool_naming=ToolNaming(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}"), ("default_api:", "default_api.")),
-    client_headers=("x-goog-api-client", "x-goog-user-project"),
+    client_headers=("x-goog-api-client",),
 )
 
 

@@ -72,7 +72,7 @@ def test_headers_of_one_api_go_to_providers_of_no_other():
         "x-forwarded-for", "x-real-ip", "via", "cf-access-jwt-assertion", "x-amzn-oidc-identity", "x-ms-token-x",
         "x-goog-iap-jwt-assertion", "x-auth-request-email", "x-vault-token", "private-token", "baggage",
         "true-client-ip", "x-original-url", "x-http-method-override", "x-made-up", "openai-organization",
-        "anthropic-workspace-id", "access-control-x", "x-arch-y",
+        "anthropic-workspace-id", "x-goog-user-project", "access-control-x", "x-arch-y",
     ],
 )  # fmt: skip
 def test_whatever_else_there_is_stays_here(api, name):

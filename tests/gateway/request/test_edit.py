@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from gateway.config.loading import from_mapping
-from gateway.request.parse import Incoming, read_incoming
+from gateway.request.parse import Incoming, PathParameters, read_incoming
 from gateway.request.prepare import prepare
 from gateway.routing.omissions import Omissions
 from gateway.routing.router import Router
@@ -66,6 +66,20 @@ def test_another_name_of_the_model_costs_one_encode():
         prepared = prepare(incoming, target)
     assert json.loads(prepared.outgoing.body)["model"] == "some-model"
     assert found == {"encode": 1}
+
+
+def test_the_model_of_a_path_is_not_contradicted_by_the_body():
+    """The name in the path is what the client's grants were asked about: ``GenerateContentRequest`` has one besides
+    (https://ai.google.dev/api/generate-content)."""
+    cases = (("gemini/small", "gemini", "contents"), ("amazon_bedrock/small", "converse", "messages"))
+    for entry, api, conversation in cases:
+        body = b'{"%b": [{"a": 1.0}], "model": "models/big", "x": 1e2}' % conversation.encode()
+        incoming = read_incoming(api, body, PathParameters(model=entry))
+        prepared = prepare(incoming, to(entry, api))
+        assert "model" not in json.loads(prepared.outgoing.body), api
+        assert b"1e2" in prepared.outgoing.body, api
+        plain = b'{ "%b": [{"a": 1.0}]}' % conversation.encode()
+        assert prepare(read_incoming(api, plain, PathParameters(model=entry)), to(entry, api)).outgoing.body == plain
 
 
 def test_each_member_is_decoded_once_and_the_whole_is_encoded_once():
