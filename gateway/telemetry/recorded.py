@@ -276,16 +276,17 @@ def read(file: Path) -> Recorded:
     meta = _read_meta(Path(f"{stem}{META}"), parts[META] or b"{}")
     suffix = next((suffix for suffix in _FRAMINGS if parts[suffix] is not None), WHOLE)
     whole = suffix == WHOLE
+    api = _api(meta.api or stem.parent.name, file)
     return Recorded(
         name=stem.name,
-        api=_api(meta.api or stem.parent.name, file),
+        api=api,
         request=parts[REQUEST],
         response=parts[suffix],
         status=meta.status or 200,
         content_type=meta.content_type or ("application/json" if whole else _FRAMINGS[suffix].media_type),
         headers=tuple((meta.response_headers or {}).items()),
         model=meta.model,
-        stream=bool(meta.stream) or not whole,
+        stream=bool(meta.stream) or not whole or _asks_for_stream(api, meta.path or ""),
     )
 
 
@@ -297,6 +298,7 @@ class _Meta(msgspec.Struct):
     """The members of a meta file that are read."""
 
     api: str | None = None
+    path: str | None = None
     model: str | None = None
     stream: bool | None = None
     status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None
@@ -332,6 +334,12 @@ def _api(name: str, file: Path) -> Api:
         if name == codec.wire.label:
             return api
     raise Unreadable(f"{file}: {name!r} is none of the APIs that can be replayed: {', '.join(_folders())}")
+
+
+def _asks_for_stream(api: Api, path: str) -> bool:
+    """Whether the path says it, whatever was answered."""
+    ending = CODECS[api].wire.operations["answer"].streamed
+    return ending is not None and path.endswith(ending.partition("?")[0])
 
 
 def _folders() -> list[str]:

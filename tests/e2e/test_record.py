@@ -21,6 +21,7 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from gateway.telemetry.recorded import INDEX, Recorded, read
+from streams import event_stream
 from streams.events import ErrorInfo
 from tests.support.harness import (
     Gateway,
@@ -207,7 +208,10 @@ async def test_a_recorded_answer_can_be_served(recorder):
     answer = b"".join(render(ANSWER, "chat", {"stream": True, "model": "up"}).pieces)
     recorded = Recorded("x", "chat", None, answer, 200, "text/event-stream", (("x-ratelimit-limit", "1"),))
     error = attrs.evolve(recorded, response=b"{}", status=429, content_type="application/json")
-    for one in (recorded, error):
+    frames = event_stream.event("messageStart", b"{}") + event_stream.event("messageStop", b"{}")
+    binary = attrs.evolve(recorded, api="converse", response=frames, content_type=event_stream.MEDIA_TYPE)
+    array = attrs.evolve(recorded, api="gemini", response=b'[{"a": 1},\r\n{"b": 2}]', content_type="application/json")
+    for one in (recorded, error, binary, array):
         sock, state = bind("127.0.0.1", 0), Lifecycle()
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         ready = trio.Event()

@@ -244,7 +244,7 @@ def test_the_models_that_are_told_are_those_that_a_client_may_use(configured):
         assert all(way["url"].startswith("http") is not few for model in found.json for way in model["ways"])
     one = next(model for model in found.json if model["name"] == "openai/on-messages")
     assert [(way["clients"], way["lane"], way["api"]) for way in one["ways"]] == [
-        (["chat", "responses"], "hub", "messages"), (["messages"], "byte", "messages"),
+        (["chat", "responses", "gemini", "converse"], "hub", "messages"), (["messages"], "byte", "messages"),
     ]  # fmt: skip
 
 

@@ -217,6 +217,8 @@ def test_a_stream_in_one_array_is_recorded_as_a_stream(tmp_path):
     (meta,) = Folder(tmp_path).write([side], LINE, ())
     one = read(meta)
     assert (one.api, one.stream, one.model, one.response) == ("gemini", True, "m", side.response)
+    refused = attrs.evolve(side, response=b"{}", status=429)
+    assert read(Folder(tmp_path).write([refused], LINE, ())[0]).stream  # which is asked for again
     assert events_in(one.response) == [b'[{"a":1}', b'\n,{"b":2}', b"]"]
 
 
