@@ -474,7 +474,7 @@ def test_the_page_of_models_says_how_each_is_reached(page, width):
     assert "hub: translated to messages" in text
     assert "/v1/messages" in text
     assert page.value("document.documentElement.scrollWidth <= window.innerWidth")
-    widest = ["a" * 40, "a" * 40, "a" * 40, "messages, responses", "hub: translated to responses"]
+    widest = ["a" * 40, "a" * 40, "a" * 40, "chat, responses, gemini, converse", "hub: translated to responses"]
     row, box = "document.querySelector('#models-table tbody tr')", "document.querySelector('#view-models .scroll')"
     page.value(f"{json.dumps(widest)}.forEach((text, at) => {{ {row}.children[at].textContent = text; }})")
     cells = "[...document.querySelectorAll('#models-table td.url')]"

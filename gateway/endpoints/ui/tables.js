@@ -81,7 +81,7 @@ export async function renderModels() {
     models.replaceChildren(...found.flatMap(one => one.ways.map((way, i) => {
       const made = row([
         [i ? "" : one.name, "name model"], [i ? "" : one.why, "name more"], [i ? "" : one.target, "name"],
-        [way.clients.join(", "), ""], [LANES[way.lane]?.(way.api) ?? "–", ""], [way.url, "url mono"]]);
+        [way.clients.join(", "), "clients"], [LANES[way.lane]?.(way.api) ?? "–", ""], [way.url, "url mono"]]);
       made.className = i ? "again" : "";
       return made;
     })));
