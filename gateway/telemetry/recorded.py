@@ -360,4 +360,4 @@ def asked_path(api: Api, model: str | None = None, stream: bool = False) -> str:
     """The path at which clients of ``api`` ask for an answer of ``model``, with the query that a stream needs."""
     wire = CODECS[api].wire
     path = wire.root + wire.path + wire.suffix("answer", stream)
-    return path if model is None else path.replace("{model}", quote(model, safe=":/@" if wire.root else ":"))
+    return path if model is None else path.replace("{model}", quote(model, safe=":"))
