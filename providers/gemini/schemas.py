@@ -8,6 +8,8 @@ promptfoo/promptfoo#6902).
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 Schema: TypeAlias = dict[str, Any]
 
 _KNOWN: Final = frozenset(
@@ -21,6 +23,10 @@ _FORMATS: Final = frozenset(("date-time", "enum", "float", "double", "int32", "i
 _DEFINITIONS: Final = ("$defs", "definitions")
 _MOST: Final = 20_000
 """Schemas in one that is written out in full: references can make a few into very many."""
+
+_WRITTEN: Final = 2**20
+"""Bytes of what references refer to, counted each time that it is put in the place of one: a text or an ``enum`` is no
+schema of its own, and may be megabytes."""
 
 _ANYTHING: Final[Schema] = {"type": "object"}
 
@@ -38,6 +44,8 @@ class _Reduction:
         self.removed: dict[str, None] = {}
         self._root = root
         self._left = _MOST
+        self._bytes = _WRITTEN
+        self._sizes: dict[str, int] = {}  # of what references refer to
 
     def schema(self, value: Any, inside: tuple[str, ...]) -> Schema:
         """``value``, a schema inside of the references ``inside``."""
@@ -123,7 +131,16 @@ class _Reduction:
         for step in reference[1:].split("/")[1:]:
             step = step.replace("~1", "/").replace("~0", "~")
             found = found.get(step) if isinstance(found, dict) else None
-        return found if isinstance(found, dict) else None
+        return found if isinstance(found, dict) and self._has_room(reference, found) else None
+
+    def _has_room(self, reference: str, found: Mapping[str, Any]) -> bool:
+        """Whether ``found`` may be written out once more."""
+        if (size := self._sizes.get(reference)) is None:
+            size = self._sizes[reference] = len(msgspec.json.encode(found))
+        if size > self._bytes:
+            return False
+        self._bytes -= size
+        return True
 
 
 def _several(value: Mapping[str, Any]) -> Sequence[Any]:

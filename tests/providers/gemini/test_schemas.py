@@ -1,5 +1,6 @@
 """Schemas reduced to what Google's own form of them can say."""
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -60,3 +61,14 @@ def test_references_do_not_unfold_without_end(several):
         made[name] = {several: dict(zip("abcdefgh", inner, strict=True)) if several == "properties" else inner}
     smaller, _ = reduced({"$ref": f"#/$defs/{names[-1]}", "$defs": made})
     assert len(str(smaller)) < 5_000_000
+
+
+def test_references_write_out_no_more_than_a_bound():
+    """What one refers to is written once for each: a request of kilobytes became gigabytes (CWE-776)."""
+    for word, long in (("description", "x" * 50_000), ("enum", ["x"] * 20_000), ("title", "x" * 50_000)):
+        fields = {f"p{i}": {"$ref": "#/$defs/long"} for i in range(2000)}
+        schema = {"type": "object", "properties": fields, "$defs": {"long": {"type": "string", word: long}}}
+        out, removed = reduced(schema)
+        assert len(json.dumps(out)) < 2 * 2**20, word
+        assert removed == ("$ref",), word
+        assert out["properties"]["p0"][word] == long, word
