@@ -414,6 +414,28 @@ def test_a_stream_that_has_ended_can_be_opened(page, gateway, by_hand):
 
 
 @needs_chromium
+def test_frames_and_arrays_are_read_as_text(page, gateway, by_hand):
+    asked = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+    for path, body, shown in (
+        ("/model/openai%2Fon-chat/converse-stream", {"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
+         "event: contentBlockDelta"),
+        ("/v1beta/models/openai%2Fon-chat:streamGenerateContent", asked, 'data: {"candidates"'),
+    ):  # fmt: skip
+        id = new_id()
+        with Wire.connect(gateway.port) as client:
+            client.send(post(path, body, {"x-request-id": id}))
+            with by_hand.accept() as up:
+                up.read_request()
+                up.send(SSE + chunks(*said("chat").opening, said("chat").first, *said("chat").rest) + b"0\r\n\r\n")
+                client.read_until(b"0\r\n\r\n")
+        page.until(f"{ended(id)}")
+        page.value(f"{ended(id)}.querySelector('button').click()")
+        page.until("document.getElementById('opened-state').innerText === 'ended: complete'")
+        assert "one t" in page.text("#answer"), path
+        assert shown in page.text("#passed"), path
+
+
+@needs_chromium
 def test_an_ended_exchange_that_was_no_stream_says_what_is_known(page, gateway):
     id = new_id()
     gateway.request("POST", PATHS["chat"], {"model": "nobody's", "messages": []}, {"x-request-id": id})
