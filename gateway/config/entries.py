@@ -145,7 +145,7 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
 def _provider(raw: RawEntry, path: Path, prefix: str, own: OwnProvider | None, findings: Findings) -> Provider | None:
     """The configuration's ``own`` row or the catalogue's for where it is asked, or for an unknown provider one that
     speaks like its ``provider_interface``."""
-    provider = catalog.find(prefix) if own is None else own.row
+    provider = _known(raw, prefix) if own is None else own.row
     if provider is None or (provider.local and raw.provider_interface is not None):
         provider = _own_provider(raw, path, prefix, provider, findings)
     elif raw.provider_interface is not None:
@@ -165,6 +165,15 @@ def _provider(raw: RawEntry, path: Path, prefix: str, own: OwnProvider | None, f
         found = f"{raw.model} has no {' and no '.join(lacking)}"
         findings.wrong(path, found, f"{at.display_name}'s address needs it: give it yours, or a base_url")
     return at
+
+
+def _known(raw: RawEntry, prefix: str) -> Provider | None:
+    """The catalogue's row; ``None`` where the name is a server's of one's own, which has an interface and an address
+    that is none of the row's: files have such names from before there was a row."""
+    provider = catalog.find(prefix)
+    if provider is None or raw.provider_interface is None or raw.base_url is None:
+        return provider
+    return None if provider.settled(_settings(raw)).lacking(raw.base_url) else provider
 
 
 def _settings(raw: RawEntry) -> dict[str, str]:

@@ -555,6 +555,16 @@ def test_a_name_of_ones_own_is_left_alone(name):
     assert from_mapping(minimal(model_providers=[entry])).warnings == ()
 
 
+def test_a_server_of_ones_own_keeps_a_name_that_has_become_a_providers():
+    """Its interface and its address are what the entry says; the provider of the name would want a project."""
+    entry = {"model": "vertex/m", "base_url": "http://h:1", "access_key": "k", "provider_interface": "anthropic"}
+    config = from_mapping(minimal(model_providers=[entry]))
+    assert config.warnings == ()
+    (found,) = config.entries
+    assert Router(config).resolve("vertex/m", "messages").url == "http://h:1/v1/messages"
+    assert found.speaks["messages"] == "messages"
+
+
 def test_a_local_server_needs_no_address_and_may_speak_otherwise():
     entries = [
         {"model": "ollama/llama3.2"},
