@@ -108,20 +108,22 @@ class _Reduction:
     def _merged(self, value: Mapping[str, Any], inside: tuple[str, ...]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         """``value`` with the members of its ``allOf`` among its own, and inside of which references they are."""
         waiting = [one for one in _several(value) if isinstance(one, dict)]
-        out = {name: one for name, one in value.items() if name != "allOf"}
+        out: dict[str, Any] = {}
+        _add_member(out, value)
+        names = dict.fromkeys(inside)
         while waiting and self._left > 0:
             self._left -= 1
             member = waiting.pop(0)
             if isinstance(reference := member.get("$ref"), str):
-                found = None if reference in inside else self._found(reference)
-                inside = (*inside, reference)
+                found = None if reference in names else self._found(reference)
+                names[reference] = None
                 if found is None:
                     self.removed["$ref"] = None
                     continue
                 member = {**found, **{name: one for name, one in member.items() if name != "$ref"}}
             waiting[:0] = [one for one in _several(member) if isinstance(one, dict)]
             _add_member(out, member)
-        return out, inside
+        return out, tuple(names)
 
     def _found(self, reference: str) -> Mapping[str, Any] | None:
         """What a reference within the schema refers to."""
@@ -150,14 +152,16 @@ def _several(value: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _add_member(out: dict[str, Any], member: Mapping[str, Any]) -> None:
-    """Add one of what all has to hold to ``out``, whose own words win."""
+    """Add one of what all has to hold to ``out``, whose own words win. Nothing of ``member`` is changed later."""
     for name, one in member.items():
-        if name == "properties" and isinstance(one, dict):
-            out["properties"] = {**one, **out.get("properties", {})}
-        elif name == "required" and isinstance(one, list):
-            out["required"] = [*out.get("required", ()), *one]
-        elif name != "allOf":
-            out.setdefault(name, one)
+        held = out.get(name)
+        if name == "properties" and isinstance(one, dict) and isinstance(held, dict):
+            for key, inner in one.items():
+                held.setdefault(key, inner)
+        elif name == "required" and isinstance(one, list) and isinstance(held, list):
+            held += one
+        elif name != "allOf" and name not in out:
+            out[name] = one.copy() if isinstance(one, dict | list) else one
 
 
 def _beside(value: Mapping[str, Any]) -> Schema:

@@ -72,3 +72,16 @@ def test_references_write_out_no_more_than_a_bound():
         assert len(json.dumps(out)) < 2 * 2**20, word
         assert removed == ("$ref",), word
         assert out["properties"]["p0"][word] == long, word
+
+
+def test_members_of_all_of_that_are_no_schemas_are_no_mistake_of_ours():
+    for name, wrong, right in (("properties", 5, {"a": TEXT}), ("required", 5, ["a"]), ("required", None, ["a"])):
+        schema = {"type": "string", name: wrong, "allOf": [{name: right}, {name: wrong}]}
+        before = json.dumps(schema)
+        assert reduced(schema)[0]["type"] == "string"
+        assert json.dumps(schema) == before
+    schema = {"properties": {"a": TEXT}, "required": ["a"], "allOf": [{"properties": {"b": TEXT}, "required": ["b"]}]}
+    before = json.dumps(schema)
+    for _ in range(2):
+        assert reduced(schema)[0] == {"type": "object", "properties": {"a": TEXT, "b": TEXT}, "required": ["a", "b"]}
+    assert json.dumps(schema) == before
