@@ -78,7 +78,9 @@ class _Reduction:
                 out.setdefault("enum", [one])
             case "type" if isinstance(one, list):
                 self._types(out, one)
-            case "format" if one not in _FORMATS:
+            case "format" if not (isinstance(one, str) and one in _FORMATS):
+                self.removed[name] = None
+            case "anyOf":  # no list
                 self.removed[name] = None
             case _ if name in _DEFINITIONS:
                 pass  # put where they are referred to
@@ -181,7 +183,8 @@ def _settle(out: Schema) -> None:
         out.setdefault("items", {"type": "string"})
     required, properties = out.get("required"), out.get("properties")
     if isinstance(required, list):
-        kept = [name for name in dict.fromkeys(required) if isinstance(properties, dict) and name in properties]
+        known = properties if isinstance(properties, dict) else {}
+        kept = list(dict.fromkeys(name for name in required if isinstance(name, str) and name in known))
         out["required"] = kept
         if not kept:
             del out["required"]

@@ -85,3 +85,11 @@ def test_members_of_all_of_that_are_no_schemas_are_no_mistake_of_ours():
     for _ in range(2):
         assert reduced(schema)[0] == {"type": "object", "properties": {"a": TEXT, "b": TEXT}, "required": ["a", "b"]}
     assert json.dumps(schema) == before
+
+
+def test_keywords_of_another_type_are_left_out_and_no_mistake_of_ours():
+    for wrong in ({"format": {}}, {"format": ["date-time"]}, {"anyOf": 1}, {"anyOf": 1, "oneOf": [TEXT, LIST]}):
+        out, removed = reduced({"type": "string", **wrong})
+        assert out["type"] == "string", wrong
+        assert removed in (("format",), ("anyOf",)), wrong
+    assert reduced({"properties": {"a": TEXT}, "required": [["x"], {}, 1, "a"]})[0]["required"] == ["a"]
