@@ -45,9 +45,9 @@ async def _counted(exchange: Exchange, planned: PlannedRequest) -> int | None:
     target = exchange.first_of(planned.plan)
     if target is None:
         return None
+    exchange.record.lane = target.lane
     if (suffix := target.end("count")) is None:
         return None
-    exchange.record.lane = target.lane
     preparation: Preparation = partial(prepare, planned.incoming)
     if target.lane == "hub":
         request = planned.incoming.count_request

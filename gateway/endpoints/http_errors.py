@@ -16,6 +16,9 @@ from gateway.serving.quart_views import through_quart
 from providers.apis import CODECS
 from streams.events import ErrorInfo
 
+_SERVED = tuple(reversed({ROUTES[path]: path for path in reversed(tuple(ROUTES))}.values()))
+"""The first path of each API."""
+
 
 def add_errors(app: QuartTrio, service: Service, *, websocket: bool) -> None:
     """Answer what no route does, in the shape of the API whose path it looks like. ``websocket``: upgrades are
@@ -58,5 +61,5 @@ def _misdirected(status: int, allowed: str) -> ErrorInfo:
     if status == 405:
         message = f"{request.method} is not allowed on {path}; {help or f'use {allowed}'}"
         return ErrorInfo("invalid_request", message, status=405, headers=(("allow", allowed),))
-    help = help or f"served are {', '.join(ROUTES)} and /v1/models{base_urls(request.path, origin)}"
+    help = help or f"served are {', '.join(_SERVED)} and /v1/models{base_urls(request.path, origin)}"
     return ErrorInfo("not_found", f"there is no {request.method} {path} here; {help}", status=404)

@@ -39,6 +39,8 @@ _GOOGLE = re.compile(
     r"(?=/.+:(?:generateContent|streamGenerateContent|countTokens)$|/|$)"
 )
 _GOOGLE_METHOD = re.compile(r":(?:generateContent|streamGenerateContent|countTokens)$")
+# Google has OpenAI's Chat under `/v1beta/openai`: who asks there is OpenAI's client.
+_GOOGLE_VERSION = re.compile(r"/v1beta(?!/(?:openai|chat|messages|responses|conversations)(?:/|$))")
 V1BETA: Final = "/v1beta"
 
 _SHOWN: Final = 200  # characters of a path
@@ -82,7 +84,7 @@ def api_of(path: str, headers: Headers) -> Api:
 
 
 def _is_googles(path: str) -> bool:
-    return path.startswith(V1BETA) or _GOOGLE_METHOD.search(path) is not None
+    return _GOOGLE_VERSION.match(path) is not None or _GOOGLE_METHOD.search(path) is not None
 
 
 def advice(path: str, headers: Headers, origin: str) -> str | None:

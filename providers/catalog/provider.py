@@ -182,7 +182,9 @@ class Provider:
         if not path:
             return frozenset(api for api in self.paths if "://" not in self.places.get(api, ""))
         ends = {api: _end(place) for api, place in self.places.items()}
-        longest = max((end for end in ends.values() if end and path.endswith(end)), key=len, default="")
+        longest = max(
+            (end for end in ends.values() if end not in _ANYBODYS and path.endswith(end)), key=len, default=""
+        )
         if longest and not (path.endswith(_end(self.prefix)) and len(_end(self.prefix)) > len(longest)):
             return frozenset(api for api, end in ends.items() if end == longest)
         return frozenset(api for api in self.paths if api not in self.places)
@@ -232,6 +234,7 @@ class Provider:
 _ARN = re.compile(r"arn:aws[a-z-]{0,20}:[a-z-]{1,30}:([a-z]{2}(?:-[a-z]{1,20}){1,3}-[0-9]{1,2}):")
 _SETTING = re.compile(r"\{(?!model\})([a-z_]+)\}")
 _HOST = "_host"
+_ANYBODYS = ("", "/v1")  # the end of many a path, which says of no API that it is meant
 _PLACED = ("base_url", "prefix", "places")
 _AT_ONE_PATH: Mapping[str, Any] = {"by_path": NOTHING_ELSE, "by_model": (), "places": NOWHERE_ELSE}
 

@@ -145,5 +145,5 @@ async def test_what_a_platform_cannot_count_is_estimated():
     async with providers(1) as (one,), gateway(config(one)) as running:
         place = of(one)
         answer = await running.count_tokens("bedrock_invoke/anthropic.claude-opus-5-5")
-        assert answer.headers["x-trigate-estimated"] == "1"
+        assert (answer.headers["x-trigate-estimated"], answer.headers["x-trigate-lane"]) == ("1", "byte")
         assert place.asked == []

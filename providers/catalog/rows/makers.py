@@ -63,7 +63,8 @@ MAKERS = (
     ),
     Provider(
         "gemini", "Google", "https://generativelanguage.googleapis.com", prefix="/v1beta/openai",
-        speaks={"chat": "chat", "messages": "gemini", "responses": "gemini"}, places={"gemini": "/v1beta"},
+        speaks={"chat": "chat", **dict.fromkeys(("messages", "responses", "gemini", "converse"), "gemini")},
+        places={"gemini": "/v1beta"},
         models=(
             "gemini-4-argon", "gemini-3.8-flash", "gemini-3.6-flash", "gemini-3.1-pro-preview", "gemini-3.5-flash-lite",
             "gemini-3.1-flash-lite",

@@ -139,12 +139,23 @@ def test_local_servers_are_where_they_usually_are(provider, port):
         ("zhipu", "https://api.z.ai/api/coding/paas/v4", {"chat"}),
         ("zhipu", "https://api.z.ai/api/anthropic/v1", {"messages"}),
         ("gemini", "http://host/v1", {"chat"}),
+        ("perplexity", "https://api.perplexity.ai", {"chat", "responses"}),
+        ("perplexity", "http://proxy/v1", {"chat"}),
         ("ollama", "http://gpu:11434/v1", {"chat", "messages", "responses"}),
         ("amazon_bedrock", "https://bedrock-mantle.eu-west-1.api.aws/anthropic/v1", {"messages"}),
     ],
 )
 def test_a_path_in_the_address_says_which_of_the_apis_are_meant(provider, base_url, spoken):
     assert set(CATALOG[provider].at(base_url).speaks.values()) == spoken
+
+
+def test_boto3s_programs_get_gemini_with_the_thoughts_that_chat_loses():
+    row = CATALOG["gemini"]
+    assert [row.at(url).speaks["converse"] for url in (None, "http://host", "http://host/v1")] == [
+        "gemini",
+        "gemini",
+        "chat",
+    ]
 
 
 def test_what_is_different_for_a_family_of_models_holds_for_it_alone():
