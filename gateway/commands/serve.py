@@ -477,7 +477,10 @@ def demo_config(upstream: str) -> Config:
     of the mock as ``fault/NAME``, or as ``fault-chat/NAME`` and so on where only that API is spoken. A program that
     knows only its maker's names (Claude Code without settings but the address) is answered by the stand-in, too."""
     # A key that no answer holds: it is masked wherever it is seen.
-    provider = {"provider_interface": "openai", "base_url": f"{upstream}/v1", "access_key": "unneeded-by-a-stand-in"}
+    provider = {
+        "provider_interface": "openai", "base_url": f"{upstream}/v1", "access_key": "unneeded-by-a-stand-in",
+        "quirks": {"bedrock_family": "claude"},  # it thinks when it is asked to, as that one is
+    }  # fmt: skip
     apis = list(CODECS)
     config = from_mapping(
         {

@@ -15,7 +15,7 @@ from tests.support.command_line import Started, demo, started
 from tests.support.harness import Reply, request
 
 APIS = ("chat", "messages", "responses")
-MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses")
+MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses", "demo-gemini", "demo-converse")
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = {
