@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -26,6 +26,9 @@ from streams.errors import GatewayError, invalid
 
 May: TypeAlias = Callable[[str], bool]
 """Whether a client may ask for a model by this name."""
+
+_NO_MODEL: Final = frozenset(("", "*", ".", ".."))
+"""What follows a wildcard's prefix and names no model: the last two would be steps in a path that the name stands in."""
 
 _LONGEST = 200  # characters of an unknown name that are worth comparing and repeating
 _COMPARED, _CANDIDATES, _CLOSELY, _LIKE, _REMEMBERED = 100, 500, 4, 0.6, 256
@@ -172,7 +175,7 @@ class Names:
             entry = _only(self._bare[name], name, may)
             return _found(entry, entry.model, f"id {name} → {entry.name}")
         prefix, slash, model = name.partition("/")
-        if slash and model not in ("", "*") and prefix in self._wild:
+        if slash and model not in _NO_MODEL and prefix in self._wild:
             entry = _only(self._wild[prefix], model, may)
             return _found(entry, model, f"wildcard {entry.name}")
         if name in self._known:

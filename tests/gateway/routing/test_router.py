@@ -402,6 +402,12 @@ def test_a_named_wildcard_is_asked_for_by_its_name():
     assert Model("home/gpt-4o", "OpenAI") in routes.models()
 
 
+def test_a_step_of_a_path_is_no_model_of_a_wildcard():
+    routes = router({"model": "amazon_bedrock/*", "region": "us-east-1", "access_key": "k"})
+    for name in ("amazon_bedrock/..", "amazon_bedrock/."):
+        assert failure(routes.resolve, name, "converse").status == 404
+
+
 # Routes
 
 POOL = [
