@@ -99,12 +99,18 @@ def test_the_limit_of_an_entry_is_a_reason_to_ask_another_target():
 @pytest.mark.parametrize("api", CODECS)
 def test_programs_find_the_code_where_their_api_has_it(api):
     body = msgspec.json.decode(CODECS[api].write_error(refusal([short(allowances()["tokens"], 2)]), "id"))
-    error = body["error"]
-    assert error["type"] == "rate_limit_error"
-    if api == "messages":
-        assert error["details"] == {"code": "rate_limit_exceeded", "limits": ["client_keys.alice.tokens"]}
-    else:
-        assert error["code"] == "rate_limit_exceeded"
+    match api:
+        case "gemini":
+            assert (body["error"]["code"], body["error"]["status"]) == (429, "RESOURCE_EXHAUSTED")
+        case "converse":
+            assert body["__type"] == "ThrottlingException"
+        case "messages":
+            assert body["error"]["type"] == "rate_limit_error"
+            details = {"code": "rate_limit_exceeded", "limits": ["client_keys.alice.tokens"]}
+            assert body["error"]["details"] == details
+        case _:
+            found = (body["error"]["type"], body["error"]["code"])
+            assert found == ("rate_limit_error", "rate_limit_exceeded")
 
 
 def test_a_name_ends_no_header():
