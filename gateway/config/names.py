@@ -28,7 +28,7 @@ May: TypeAlias = Callable[[str], bool]
 """Whether a client may ask for a model by this name."""
 
 _NO_MODEL: Final = frozenset(("", "*", ".", ".."))
-"""What follows a wildcard's prefix and names no model: the last two would be steps in a path that the name stands in."""
+"""What follows a wildcard's prefix and names no model: the last two would be steps in a path that holds the name."""
 
 _LONGEST = 200  # characters of an unknown name that are worth comparing and repeating
 _COMPARED, _CANDIDATES, _CLOSELY, _LIKE, _REMEMBERED = 100, 500, 4, 0.6, 256
