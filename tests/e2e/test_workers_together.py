@@ -259,6 +259,7 @@ def test_open_answers_are_those_of_all_workers_and_go_with_the_one_that_is_kille
     assert (crew.one.asked, crew.two.asked) == (6, 6)
     os.kill(killed.worker, signal.SIGKILL)
     eventually(lambda: killed.worker not in crew.workers(), what="the end of a worker")
+    eventually(lambda: crew.open_answers() == 6, what="the end of its open answers")
     for client in (other, third) * 3:
         crew.another(client).hold("open")
     assert (crew.one.asked, crew.two.asked) == (6, 12)

@@ -57,12 +57,15 @@ class Count(trio.abc.Instrument):
         self.turns = 0
 
     def start(self) -> None:
+        gc.collect()
+        gc.disable()  # what other tests of this process have left is not the request's
         trio.lowlevel.add_instrument(self)
         sys.setprofile(self._profile)
 
     def stop(self) -> None:
         sys.setprofile(None)
         trio.lowlevel.remove_instrument(self)
+        gc.enable()
 
     def before_io_wait(self, timeout: float) -> None:
         self.turns += 1
