@@ -15,6 +15,7 @@ import attrs
 
 from providers.auth.keys import BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY, HeaderKey
 from providers.auth.signer import Signer
+from providers.endpoints.endpoint import EndpointName, Place
 from providers.neutral.hosting import Hosting
 from providers.neutral.quirks import Quirks
 from streams.events import APIS, Api
@@ -50,6 +51,7 @@ ONLY_MESSAGES: Speaks = MappingProxyType(dict.fromkeys(APIS, "messages"))
 
 NOTHING_ELSE: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 NOWHERE_ELSE: Mapping[Api, str] = MappingProxyType({})
+NO_ENDPOINTS: Mapping[EndpointName, Place | None] = MappingProxyType({})
 
 COMPATIBLE = Quirks(
     max_tokens_field="max_tokens", developer_role=False, short_call_ids=False, billing_line=False,
@@ -106,6 +108,9 @@ class Provider:
     providers. ``hosting``: how it serves an API of another maker, where that is not as its maker does.
     ``client_headers`` are headers of clients that mean something to it alone. ``price_list`` is its name in the list
     of prices. ``sources`` say of each API where that was read.
+
+    ``endpoints`` are what it has beside conversations, and where; what is not among them, or is ``None``, it has not.
+    ``endpoint_source`` says where that was read.
     """
 
     id: str
@@ -141,6 +146,14 @@ class Provider:
     sign_in: tuple[str, ...] = ("api_key",)
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     sources: Mapping[Api, Source] = attrs.field(factory=dict, repr=False)
+    endpoints: Mapping[EndpointName, Place | None] = attrs.field(default=NO_ENDPOINTS, repr=False)
+    endpoint_source: Source | None = attrs.field(default=None, repr=False)
+
+    def place_of(self, endpoint: EndpointName) -> Place | None:
+        """Where it has ``endpoint``, ``None`` where it has not: what takes the credentials of an API is there only
+        where that API is spoken."""
+        place = self.endpoints.get(endpoint)
+        return place if place is not None and place.api in self.speaks.values() else None
 
     @property
     def local(self) -> bool:
@@ -300,3 +313,27 @@ def url_for(base_url: str | None, provider: Provider, api: Api, model: str) -> s
     if base_url is None and own is not None and (region := region_of(model)) is not None:
         host = host.replace(own, region)
     return urlunsplit((parts.scheme, host, prefix + path, parts.query or query, ""))
+
+
+def endpoint_url(base_url: str | None, provider: Provider, place: Place, model: str, rest: str = "") -> str:
+    """The URL at which ``provider`` has the endpoint at ``place``, for ``model``; ``rest`` is what follows its path
+    (``/file-1/content``), encoded already.
+
+    A path in ``base_url`` stands for the provider's prefix, as in ``url_for``; where the place has a prefix of its own,
+    that takes the place of the provider's at its end (Cohere's ``/v2`` behind ``…/compatibility/v1``). A query in
+    ``base_url`` takes the place of the path's own. Raises ``LookupError`` without any base URL.
+    """
+    path, _, query = place.path.partition("?")
+    path = path.replace("{model}", quote(model, safe=":@")) + rest
+    if "://" in path:
+        return path + (f"?{query}" if query else "")
+    standing = provider.places.get(place.api, provider.prefix)
+    elsewhere = "://" in standing
+    base = base_url or (standing if elsewhere else provider.base_url)
+    if base is None:
+        raise LookupError(f"{provider.id} has no base URL of its own")
+    parts = urlsplit(base)
+    usual = urlsplit(standing).path if elsewhere else standing
+    own = parts.path.rstrip("/")
+    prefix = (own or usual) if place.prefix is None else own.removesuffix(usual) + place.prefix
+    return urlunsplit((parts.scheme, parts.netloc, prefix + path, parts.query or query, ""))

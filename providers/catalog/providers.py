@@ -16,12 +16,14 @@ from providers.catalog.provider import (
     STANDARD_PATHS,
     Provider,
     Speaks,
+    endpoint_url,
     url_for,
 )
 from providers.catalog.rows.clouds import CLOUDS
 from providers.catalog.rows.hosts import HOSTS
 from providers.catalog.rows.makers import MAKERS
 from providers.catalog.rows.own_servers import OWN_SERVERS
+from providers.endpoints.endpoint import STANDARD_PLACES
 from providers.neutral.quirks import Quirks
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "STANDARD_PATHS",
     "Provider",
     "Speaks",
+    "endpoint_url",
     "find",
     "generic",
     "maker",
@@ -84,16 +87,18 @@ def maker(model: str) -> Provider | None:
 def generic(provider_id: str, interface: Provider | None = None) -> Provider:
     """A provider that the catalogue does not know, which speaks like ``interface`` (by default: OpenAI's Chat alone).
 
-    It has no host of its own, and it is not the interface's maker: the tolerant quirks are taken for OpenAI's. That is
-    a guess, good for a request that we write, and none by which to change what a client has written."""
+    It is taken to have all of OpenAI's endpoints. It has no host of its own, and it is not the interface's maker: the
+    tolerant quirks are taken for OpenAI's. That is a guess, good for a request that we write, and none by which to
+    change what a client has written."""
     if interface is None:
         return Provider(
             provider_id, provider_id, key_required=False, known=Quirks(stream_usage=False),
             places={"gemini": "/v1beta", "converse": ""}, sign_in=("api_key", "aws", "google", "azure"),
+            endpoints=STANDARD_PLACES,
         )  # fmt: skip
     quirks = COMPATIBLE if interface.quirks in (OPENAI, Quirks(), ROUTER) else interface.quirks
     return attrs.evolve(
         interface, id=provider_id, display_name=provider_id, base_url=None, quirks=quirks, models=(), families=(),
         key_env=None, key_required=False, note="", keeps_responses=False, keeps_threads=False, about="",
-        client_headers=(), price_list=provider_id, sources={},
+        client_headers=(), price_list=provider_id, sources={}, endpoint_source=None,
     )  # fmt: skip

@@ -11,8 +11,10 @@ from providers.catalog.provider import (
     ONLY_RESPONSES,
     OPENAI,
     Provider,
+    Source,
     sources,
 )
+from providers.endpoints.endpoint import STANDARD_PLACES, places
 from providers.neutral.quirks import Quirks
 
 READ = "2026-11-22"
@@ -44,6 +46,8 @@ MAKERS = (
         sources=sources(READ, **dict.fromkeys(
             ("chat", "responses"), "https://developers.openai.com/api/reference/overview"
         )),
+        endpoints={**STANDARD_PLACES, **places(rerank=None, image_variations=None, videos=None)},
+        endpoint_source=Source("https://developers.openai.com/api/reference/overview", READ),
     ),
     Provider(
         "anthropic", "Anthropic", "https://api.anthropic.com", speaks=CHAT_AND_MESSAGES, quirks=Quirks(),

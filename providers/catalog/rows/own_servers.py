@@ -1,6 +1,7 @@
 """Servers that people run themselves, at their usual addresses on this machine."""
 
 from providers.catalog.provider import ALL_THREE, BEARER, CHAT_AND_MESSAGES, COMPATIBLE, ROUTER, Provider, sources
+from providers.endpoints.endpoint import STANDARD_PLACES
 from providers.neutral.quirks import Quirks
 
 READ = "2026-11-22"
@@ -26,6 +27,7 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=OLDER,
+        endpoints=STANDARD_PLACES,
         sources=sources(
             READ, chat=_OLLAMA, responses=_OLLAMA, messages="https://docs.ollama.com/api/anthropic-compatibility"
         ),
@@ -39,6 +41,7 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=OLDER,
+        endpoints=STANDARD_PLACES,
         keeps_responses=True,
         sources=sources(
             READ, chat=_LMSTUDIO, responses=_LMSTUDIO, messages="https://lmstudio.ai/docs/developer/anthropic-compat"
@@ -52,6 +55,7 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=OLDER,
+        endpoints=STANDARD_PLACES,
         sources=sources(READ, chat=_LLAMA_CPP, messages=_LLAMA_CPP),
     ),
     Provider(
@@ -63,6 +67,7 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=OLDER,
+        endpoints=STANDARD_PLACES,
         sources=sources(READ, chat=_VLLM, messages=_VLLM, responses=_VLLM),
     ),
     Provider(
@@ -73,6 +78,7 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=OLDER,
+        endpoints=STANDARD_PLACES,
         sources=sources(READ, chat=_SGLANG, messages=_SGLANG),
     ),
     Provider(
@@ -84,6 +90,7 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=OLDER,
+        endpoints=STANDARD_PLACES,
         sources=sources(READ, chat=_NIM, messages=_NIM, responses=_NIM),
     ),
     Provider(
@@ -95,6 +102,7 @@ OWN_SERVERS = (
         quirks=ROUTER,
         auth=BEARER,
         about=HERE,
+        endpoints=STANDARD_PLACES,
         key_required=False,
         sources=sources(READ, chat=_LITELLM, messages=_LITELLM, responses=_LITELLM),
     ),
@@ -109,5 +117,6 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=HERE,
+        endpoints=STANDARD_PLACES,
     ),
 )

@@ -1,0 +1,5 @@
+"""What providers are asked for beside conversations: embeddings, rerank, images, audio, files and the like.
+
+``endpoint`` lists the endpoints that the gateway knows of, with the paths at which clients ask, and says where a
+provider has one: its place.
+"""

@@ -1,0 +1,181 @@
+"""Endpoints: paths of a provider's API that are no conversation, as rows.
+
+``ENDPOINTS`` says of each what holds before a provider is chosen: where clients ask, who else may answer, how long a
+first byte may take. A ``Place`` is where one provider has it. The paths are those of the makers' own SDKs (openai 3.52,
+anthropic 2.11, cohere 7.3, google-genai 3.4, mistralai 3.7) and of vLLM's and TEI's interface descriptions.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from streams.events import Api
+
+EndpointName: TypeAlias = Literal[
+    "embeddings", "completions", "fim", "moderations", "rerank", "score", "pooling", "classify", "predict",
+    "similarity", "image_generations", "image_edits", "image_variations", "speech", "transcriptions", "translations",
+    "files", "uploads", "vector_stores", "containers", "batches", "message_batches", "videos", "realtime", "voices",
+]  # fmt: skip
+
+EndpointFallback: TypeAlias = Literal["same_model", "any", "never"]
+"""Who may answer in place of a target that failed: the same model elsewhere, whoever the route names, or nobody."""
+
+MIB: Final = 2**20
+
+
+@attrs.frozen
+class Endpoint:
+    """One endpoint, whoever provides it.
+
+    ``paths`` are where clients ask; ``{model}`` in one stands for a model's name, ``{id}`` for an object's. ``shape``
+    is the API in whose words its errors are told, where its path or headers do not say another. ``fallback`` says who
+    may answer in place of a target that failed. ``first_byte`` is how many seconds it may take where the limit for
+    conversations is too short: a proxy's 60 s cut pictures that were being drawn (Wei-Shaw/sub2api#2225). ``most`` is
+    how many bytes a request's body may have, unless the configuration says it; ``None`` is what holds for
+    conversations.
+    """
+
+    name: EndpointName
+    paths: tuple[str, ...]
+    shape: Api = "chat"
+    fallback: EndpointFallback = "any"
+    first_byte: float | None = None
+    most: int | None = None
+
+
+@attrs.frozen
+class Place:
+    """Where a provider has an endpoint: its ``path`` behind the row's prefix, or behind ``prefix`` where it has one of
+    its own. ``{model}`` stands for the model's id. A ``path`` with a host is a whole address.
+
+    ``shape`` is the form of the bodies there (``openai``, ``cohere``, ``gemini``, …), ``api`` the API whose credentials
+    and headers it takes."""
+
+    path: str
+    shape: str = "openai"
+    api: Api = "chat"
+    prefix: str | None = None
+
+
+_SLOW: Final = 600.0
+"""Pictures, transcripts and results of batches: minutes may pass before the first byte
+(CookSleep/gpt_image_playground#7, DEEIX-AI/DEEIX-Chat#326)."""
+
+_GOOGLES: Final = ("/v1beta", "/v1")  # google-genai asks at either
+
+
+def _below(root: str, *rest: str) -> tuple[str, ...]:
+    return (root, *(root + end for end in rest))
+
+
+ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: row for row in (
+    Endpoint(
+        "embeddings",
+        (
+            "/v1/embeddings", "/v1/embed", "/v2/embed",
+            *(f"{root}/models/{{model}}:{method}" for root in _GOOGLES for method in (
+                "embedContent", "batchEmbedContents"
+            )),
+        ),
+        fallback="same_model",
+    ),
+    Endpoint("completions", ("/v1/completions",)),
+    Endpoint("fim", ("/v1/fim/completions",)),
+    Endpoint("moderations", ("/v1/moderations",), fallback="same_model"),
+    # Cohere's client appends `v2/rerank` or `v1/rerank` to the base it was given (BerriAI/litellm#8194).
+    Endpoint("rerank", ("/v1/rerank", "/v2/rerank", "/rerank", "/v1/v2/rerank", "/v1/v1/rerank")),
+    Endpoint("score", ("/v1/score", "/score"), fallback="same_model"),
+    Endpoint("pooling", ("/v1/pooling", "/pooling"), fallback="same_model"),
+    Endpoint("classify", ("/v1/classify", "/classify"), fallback="same_model"),
+    Endpoint("predict", ("/predict",), fallback="same_model"),
+    Endpoint("similarity", ("/similarity",), fallback="same_model"),
+    Endpoint("image_generations", ("/v1/images/generations",), first_byte=_SLOW),
+    # Up to 16 pictures of 50 MB.
+    Endpoint("image_edits", ("/v1/images/edits",), first_byte=_SLOW, most=1024 * MIB),
+    Endpoint("image_variations", ("/v1/images/variations",), first_byte=_SLOW, most=128 * MIB),
+    Endpoint("speech", ("/v1/audio/speech",)),
+    Endpoint("transcriptions", ("/v1/audio/transcriptions", "/v2/audio/transcriptions"), first_byte=_SLOW,
+             most=100 * MIB),
+    Endpoint("translations", ("/v1/audio/translations",), first_byte=_SLOW, most=100 * MIB),
+    Endpoint(
+        "files",
+        (
+            *_below("/v1/files", "/{id}", "/{id}/content"),
+            *_below("/v1beta/files", "/{id}"), "/upload/v1beta/files", "/upload/v1/files",
+        ),
+        fallback="never", first_byte=_SLOW, most=2048 * MIB,
+    ),
+    Endpoint(
+        "uploads", _below("/v1/uploads", "/{id}", "/{id}/parts", "/{id}/complete", "/{id}/cancel"), fallback="never",
+        most=80 * MIB,
+    ),
+    Endpoint(
+        "vector_stores",
+        _below(
+            "/v1/vector_stores", "/{id}", "/{id}/search", "/{id}/files", "/{id}/files/{id}", "/{id}/files/{id}/content",
+            "/{id}/file_batches", "/{id}/file_batches/{id}", "/{id}/file_batches/{id}/cancel",
+            "/{id}/file_batches/{id}/files",
+        ),
+        fallback="never",
+    ),
+    Endpoint(
+        "containers", _below("/v1/containers", "/{id}", "/{id}/files", "/{id}/files/{id}", "/{id}/files/{id}/content"),
+        fallback="never", most=1024 * MIB,
+    ),
+    Endpoint("batches", _below("/v1/batches", "/{id}", "/{id}/cancel"), fallback="never"),
+    Endpoint(
+        "message_batches", _below("/v1/messages/batches", "/{id}", "/{id}/cancel", "/{id}/results"), shape="messages",
+        fallback="never", first_byte=_SLOW, most=256 * MIB,
+    ),
+    Endpoint("videos", _below("/v1/videos", "/{id}", "/{id}/content", "/{id}/remix"), fallback="never",
+             most=1024 * MIB),
+    Endpoint(
+        "realtime",
+        (
+            *_below(
+                "/v1/realtime", "/client_secrets", "/sessions", "/transcription_sessions", "/calls", "/calls/{id}",
+                "/calls/{id}/accept", "/calls/{id}/reject", "/calls/{id}/refer", "/calls/{id}/hangup",
+            ),
+            "/openai/realtime",
+            *(
+                f"/ws/google.ai.generativelanguage.{version}.GenerativeService.{method}"
+                for version in ("v1beta", "v1alpha")
+                for method in ("BidiGenerateContent", "BidiGenerateContentConstrained")
+            ),
+        ),
+        fallback="never",
+    ),
+    # Open WebUI asks both at a custom speech address.
+    Endpoint("voices", ("/v1/audio/voices", "/v1/audio/models"), fallback="never"),
+)})  # fmt: skip
+
+STANDARD_PLACES: Final[Mapping[EndpointName, Place]] = MappingProxyType(
+    {
+        "embeddings": Place("/embeddings"),
+        "completions": Place("/completions"),
+        "moderations": Place("/moderations"),
+        "rerank": Place("/rerank", "jina"),
+        "image_generations": Place("/images/generations"),
+        "image_edits": Place("/images/edits"),
+        "image_variations": Place("/images/variations"),
+        "speech": Place("/audio/speech"),
+        "transcriptions": Place("/audio/transcriptions"),
+        "translations": Place("/audio/translations"),
+        "files": Place("/files"),
+        "uploads": Place("/uploads"),
+        "vector_stores": Place("/vector_stores"),
+        "containers": Place("/containers"),
+        "batches": Place("/batches"),
+        "videos": Place("/videos"),
+        "realtime": Place("/realtime"),
+    }
+)
+"""Where OpenAI has them, and whoever is like it. ``/rerank`` is none of OpenAI's: servers that are like it have it so,
+in Jina's form (https://docs.vllm.ai/en/stable/serving/online_serving.html)."""
+
+
+def places(*names: EndpointName, **own: Place | None) -> Mapping[EndpointName, Place | None]:
+    """The endpoints of a row: those of ``names`` at their standard places, ``own`` elsewhere."""
+    return MappingProxyType({**{name: STANDARD_PLACES[name] for name in names}, **own})
