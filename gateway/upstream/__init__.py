@@ -4,5 +4,6 @@
 ``slots``. Where to is an ``address``, which way a ``route``: straight, or through one of the ``proxies``.
 ``connecting`` goes that way, with ``network`` for the sockets and ``roots`` for the certificates; ``http11`` is the
 protocol, with its ``heads`` and ``framing``. ``decoding`` reads what is compressed unasked; ``errors`` has what goes
-wrong. ``credentials`` are what requests are signed with, which may have to be fetched first.
+wrong; ``websocket`` is what a connection becomes that was upgraded. ``credentials`` are what requests are signed with,
+which may have to be fetched first.
 """

@@ -87,7 +87,8 @@ class Upstream(trio.abc.AsyncResource):
         if route.forwarded and route.proxy is not None:
             headers, target = [*proxy_headers(route.proxy), *headers], address.absolute
         most = self._max_chunk if request.max_chunk is None else request.max_chunk
-        return route, WireRequest(request.method.encode("ascii"), target, headers, request.body, most)
+        method, upgrades = request.method.encode("ascii"), request.upgrade is not None
+        return route, WireRequest(method, target, headers, request.body, most, upgrades)
 
     def set_limits(self, max_connections: int, max_chunk: int) -> None:
         """Other limits from now on. Answers that are being read are read to their ends."""

@@ -38,9 +38,11 @@ class Head:
 
 
 class HeadReader:
-    """Takes what comes from the connection until the head is whole. Interim answers (1xx) before it are passed over."""
+    """Takes what comes from the connection until the head is whole. Interim answers (1xx) before it are passed over,
+    but for the 101 of a request that ``upgrades``."""
 
-    def __init__(self) -> None:
+    def __init__(self, upgrades: bool = False) -> None:
+        self._upgrades = upgrades
         self._held = bytearray()
         self._searched = 0
         self._interim = 0
@@ -49,7 +51,7 @@ class HeadReader:
         """The head that ``data`` completes. Raises ``ValueError`` for what is none, or too large."""
         self._held += data
         while (head := self._next()) is not None:
-            if head.status >= 200:
+            if head.status >= 200 or (head.status == 101 and self._upgrades):
                 return head
             if head.status < 100 or head.status == 101:
                 raise ValueError("the answer is to something that was not asked for")

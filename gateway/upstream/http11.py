@@ -26,13 +26,15 @@ TOO_LARGE_CHUNK = "the provider's answer has a chunk that is larger than limits.
 
 @attrs.frozen
 class WireRequest:
-    """A request ready to be written. ``max_chunk`` (bytes) bounds each chunk of its answer."""
+    """A request ready to be written. ``max_chunk`` (bytes) bounds each chunk of its answer; ``upgrades``: the answer
+    may be that the connection speaks another protocol from here on."""
 
     method: bytes
     target: bytes
     headers: Sequence[tuple[bytes, bytes]]
     body: bytes
     max_chunk: int
+    upgrades: bool = False
 
     def wire(self) -> Sequence[bytes | memoryview]:
         """What is to be written one after the other: all at once, or of a large body pieces, which are not copied, and
@@ -110,12 +112,12 @@ class Connection:
         try:
             for data in request.wire():
                 await self.stream.write(data)
-            head = await read_head(self.stream)
+            head = await read_head(self.stream, request.upgrades)
         except BaseException:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self.release(whole=False)
             raise
-        self._reusable = head.lasts
+        self._reusable = head.lasts and head.status != 101
         return WireAnswer(head.status, head.headers, AnswerBody(self, _framing(head, request.max_chunk), head.rest))
 
     async def release(self, whole: bool) -> None:
@@ -123,9 +125,9 @@ class Connection:
         await self._release(self, whole and self._reusable)
 
 
-async def read_head(stream: NetworkStream) -> Head:
+async def read_head(stream: NetworkStream, upgrades: bool = False) -> Head:
     """The head of the next answer. Raises ``UpstreamError``."""
-    reader = HeadReader()
+    reader = HeadReader(upgrades)
     while data := await stream.read(READ):
         try:
             head = reader.feed(data)
@@ -140,6 +142,8 @@ def _framing(head: Head, max_chunk: int) -> BodyFraming:
     """RFC 9112, section 6.3."""
     if head.status in (204, 304):
         return Sized(0)
+    if head.status == 101:  # from here on the bytes are of the other protocol
+        return UntilClosed()
     if head.chunked:
         return Chunked(max_chunk)
     return UntilClosed() if head.length is None else Sized(head.length)

@@ -25,7 +25,8 @@ class UpstreamRequest:
     ``max_chunk`` (bytes) bounds each chunk of the answer, where that is to be held whole; by default the upstream's own
     bound does. ``placed(waited)`` is called once it has its slot among those under way, with whether it had to wait for
     it; ``connected()`` once there is a connection, if one is made for it; ``again()`` before it is sent a second time
-    because a kept connection was dead, which it allows or not.
+    because a kept connection was dead, which it allows or not. ``upgrade`` is the protocol that the connection is to
+    speak from the answer on (RFC 9110, section 7.8), which a 101 says that it does.
     """
 
     method: str
@@ -34,6 +35,7 @@ class UpstreamRequest:
     body: bytes = attrs.field(default=b"", repr=False)
     connect_timeout: float = 5.0
     max_chunk: int | None = None
+    upgrade: str | None = None
     placed: Callable[[bool], object] | None = attrs.field(default=None, repr=False, eq=False)
     connected: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
     again: Callable[[], bool] | None = attrs.field(default=None, repr=False, eq=False)
@@ -50,6 +52,8 @@ def wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, byt
             raise misconfigured(BAD_HEADER.format(name))
         if name.lower() not in ("content-length", "transfer-encoding"):
             headers.append((name.encode("ascii"), value.encode("latin-1")))
+    if request.upgrade is not None:
+        headers += [(b"connection", b"Upgrade"), (b"upgrade", request.upgrade.encode("ascii"))]
     if request.body or request.method == "POST":
         headers.append((b"content-length", b"%d" % len(request.body)))
     return headers

@@ -77,6 +77,10 @@ class UpstreamResponse(trio.abc.AsyncResource):
             parts.append(piece)
         return b"".join(parts)
 
+    async def write(self, data: bytes) -> None:
+        """Send ``data`` on a connection that was upgraded. Where that is broken the next piece says so."""
+        await self._body.connection.stream.write(data)
+
     async def aclose(self) -> None:
         """Give the connection back if the body was read to its end, else close it at once. Cannot be cancelled."""
         if self._closed:

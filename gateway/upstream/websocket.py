@@ -1,0 +1,165 @@
+"""A websocket to a provider, on a connection that was upgraded (RFC 6455): its client's side.
+
+The library does the frames, and what it does not: the time that everything takes, and the bound on a message.
+"""
+
+import base64
+import contextlib
+import hashlib
+import secrets
+from typing import Any, Final, TypeAlias
+
+import attrs
+import trio
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
+from wsproto.events import Event as Frame
+from wsproto.frame_protocol import CloseReason
+from wsproto.utilities import LocalProtocolError
+
+from gateway.upstream.errors import UpstreamError
+from gateway.upstream.request import UpstreamRequest
+from gateway.upstream.response import UpstreamResponse
+
+FAREWELL_SECONDS: Final = 0.5
+"""How long a provider gets to answer our close before the connection ends: a close with bytes unread is a reset, which
+may cost it the frame that says why."""
+
+NOT_ACCEPTED: Final = "the provider answered the handshake of a websocket with a 101 that does not belong to it"
+TOO_LARGE: Final = "a message is larger than the limit of {} bytes"
+
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
+
+Piece: TypeAlias = str | bytes
+"""A message, whole: text or binary."""
+
+
+class WebSocketEnded(Exception):
+    """The other side has closed the websocket with ``code`` and ``reason``, or is gone without a word (1006)."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+
+def handshake(request: UpstreamRequest, subprotocols: tuple[str, ...] = ()) -> UpstreamRequest:
+    """``request`` with what asks for a websocket. Without extensions: what is compressed cannot be bounded before it is
+    unfolded, and one more copy of audio is all that it would bring."""
+    key = base64.b64encode(secrets.token_bytes(16)).decode("ascii")
+    offered = (("sec-websocket-protocol", ", ".join(subprotocols)),) if subprotocols else ()
+    own = (("sec-websocket-version", "13"), ("sec-websocket-key", key), *offered)
+    rest = tuple(pair for pair in request.headers if not pair[0].lower().startswith("sec-websocket-"))
+    return attrs.evolve(request, method="GET", body=b"", upgrade="websocket", headers=(*rest, *own))
+
+
+def upgraded(request: UpstreamRequest, response: UpstreamResponse, most: int) -> "UpstreamWebSocket":
+    """The websocket that a 101 in answer to the handshake ``request`` has made, for messages of up to ``most`` bytes.
+    Raises ``UpstreamError``, and the response is the caller's to close."""
+    key = dict(request.headers)["sec-websocket-key"].encode("ascii")
+    accepted = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest()).decode("ascii")
+    if response.header("sec-websocket-accept") != accepted or response.header("sec-websocket-extensions"):
+        raise UpstreamError("upstream", NOT_ACCEPTED, cause="cut")
+    return UpstreamWebSocket(response, most)
+
+
+def farewell(code: int, reason: str) -> CloseConnection:
+    """The frame that closes with ``code``; 1005 stands for none, which can have no reason either."""
+    if code == CloseReason.NO_STATUS_RCVD:
+        return CloseConnection(CloseReason.NO_STATUS_RCVD)
+    return CloseConnection(code, reason or None)
+
+
+class UpstreamWebSocket(trio.abc.AsyncResource):
+    """An open websocket. One task receives, any may send. Whoever has it closes it."""
+
+    def __init__(self, response: UpstreamResponse, most: int) -> None:
+        self._response = response
+        self._most = most
+        self._frames = Connection(ConnectionType.CLIENT)
+        self._sending = trio.Lock()
+        self._owed = b""  # the answer to a ping that came while something else was being written
+        self._parts: list[Piece] = []
+        self._size = 0
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that the provider has chosen."""
+        return self._response.header("sec-websocket-protocol")
+
+    async def receive(self) -> Piece:
+        """The next message. Raises ``WebSocketEnded``. Pings are answered on the way."""
+        while True:
+            for frame in self._frames.events():
+                if isinstance(frame, Message):
+                    if (message := await self._take(frame)) is not None:
+                        return message
+                elif isinstance(frame, Ping):
+                    await self._answer(frame)
+                elif isinstance(frame, CloseConnection):  # or what is to be said about a frame that is none
+                    await self._send(frame.response())
+                    raise WebSocketEnded(int(frame.code), frame.reason or "")
+            try:
+                data = await anext(self._response)
+            except (UpstreamError, StopAsyncIteration, trio.ClosedResourceError):
+                raise WebSocketEnded(CloseReason.ABNORMAL_CLOSURE) from None
+            self._frames.receive_data(data)
+
+    async def _take(self, frame: Message[Any]) -> Piece | None:
+        """The message that ``frame`` ends."""
+        self._size += len(frame.data) if isinstance(frame.data, bytes | bytearray) else len(frame.data.encode())
+        if self._size > self._most:
+            reason = TOO_LARGE.format(self._most)
+            await self._send(CloseConnection(CloseReason.MESSAGE_TOO_BIG, reason))
+            raise WebSocketEnded(CloseReason.MESSAGE_TOO_BIG, reason)
+        self._parts.append(frame.data)
+        if not frame.message_finished:
+            return None
+        parts, self._parts, self._size = self._parts, [], 0
+        if isinstance(frame, TextMessage):
+            return "".join(part for part in parts if isinstance(part, str))
+        return b"".join(part for part in parts if not isinstance(part, str))
+
+    async def _answer(self, ping: Ping) -> None:
+        """Answer a ping, behind what is being written where something is: whoever reads must not wait for that."""
+        with contextlib.suppress(LocalProtocolError):
+            pong = self._frames.send(ping.response())
+            if self._sending.locked():
+                self._owed = pong  # the last one answers all (RFC 6455, section 5.5.3)
+            else:
+                await self._write(pong)
+
+    async def send(self, message: Piece) -> None:
+        """Send a message, as text or binary as it is. Waits for a provider that does not read; of one that is gone the
+        next ``receive`` tells."""
+        await self._send(TextMessage(data=message) if isinstance(message, str) else BytesMessage(data=message))
+
+    async def ping(self) -> None:
+        """Send a ping, unless something is being written."""
+        if not self._sending.locked():
+            await self._send(Ping())
+
+    async def _send(self, frame: Frame) -> None:
+        with contextlib.suppress(LocalProtocolError):  # it is closing: nothing goes out any more
+            await self._write(self._frames.send(frame))
+
+    async def _write(self, data: bytes) -> None:
+        async with self._sending:
+            await self._response.write(data)
+            while self._owed:
+                owed, self._owed = self._owed, b""
+                await self._response.write(owed)
+
+    async def close(self, code: int, reason: str) -> None:
+        """Say goodbye with ``code``, of those that may be sent (1005 says none), and end the connection. Waits a moment
+        for the provider's own close; cannot be cancelled."""
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(FAREWELL_SECONDS), contextlib.suppress(WebSocketEnded, LocalProtocolError):
+                await self._send(farewell(code, reason))
+                while True:
+                    await self.receive()
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the connection at once. Cannot be cancelled."""
+        await self._response.aclose()

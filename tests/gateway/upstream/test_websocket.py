@@ -1,0 +1,180 @@
+"""Websockets to providers, on real sockets: what is sent, how they end, and that nothing stays open."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+from wsproto.events import BytesMessage, Ping, TextMessage
+
+from gateway.upstream.client import Upstream
+from gateway.upstream.errors import UpstreamError
+from gateway.upstream.request import UpstreamRequest
+from gateway.upstream.websocket import UpstreamWebSocket, WebSocketEnded, handshake, upgraded
+from tests.support.harness import PATIENCE
+from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
+
+MOST = 2**20
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    talk: Talk, most: int = MOST, subprotocols: tuple[str, ...] = ()
+) -> AsyncIterator[tuple[UpstreamWebSocket, WebSocketServer, Upstream]]:
+    with trio.fail_after(PATIENCE):
+        async with websocket_server(talk) as server, Upstream(trust_env=False) as upstream:
+            request = handshake(UpstreamRequest("GET", f"{server.url}/v1/realtime?model=m"), subprotocols)
+            response = await upstream.send(request)
+            assert response.status == 101
+            socket = upgraded(request, response, most)
+            try:
+                yield socket, server, upstream
+            finally:
+                await socket.aclose()
+            assert upstream.stats().connections == 0
+
+
+async def test_messages_of_both_kinds_come_as_what_they_were():
+    async def echo(peer: Peer) -> None:
+        await peer.accept("realtime")
+        while (message := await peer.receive()) is not None:
+            await peer.send(message)
+
+    async with opened(echo, subprotocols=("realtime",)) as (socket, server, _):
+        assert socket.subprotocol == "realtime"
+        for message in ("text ☃", b"\x00\xff", "", b"", "x" * 70_000, b"y" * 200_000):
+            await socket.send(message)
+            assert await socket.receive() == message
+        peer = server.peers[0]
+        assert peer.target == "/v1/realtime?model=m"
+        assert peer.headers["sec-websocket-version"] == "13"
+        assert peer.headers["sec-websocket-protocol"] == "realtime"
+        assert "sec-websocket-extensions" not in peer.headers
+
+
+async def test_what_comes_in_one_packet_with_the_answer_to_the_handshake_is_not_lost():
+    """A session's first event comes so: h2o/h2o#1276."""
+
+    async def talk(peer: Peer) -> None:
+        await peer.accept(behind=peer.frame({"type": "session.created"}) + peer.frame("second"))
+        await peer.rest()
+
+    async with opened(talk) as (socket, _, _):
+        assert await socket.receive() == '{"type": "session.created"}'
+        assert await socket.receive() == "second"
+
+
+async def test_pings_are_answered_while_nothing_else_is_sent_and_parts_are_joined():
+    async def talk(peer: Peer) -> None:
+        await peer.accept()
+        frames = peer._frames
+        await peer.stream.send_all(
+            frames.send(TextMessage(data="one ", message_finished=False))
+            + frames.send(Ping(payload=b"between"))
+            + frames.send(TextMessage(data="two"))
+            + frames.send(BytesMessage(data=b"three"))
+        )
+        await peer.rest()
+
+    async with opened(talk) as (socket, server, _):
+        assert await socket.receive() == "one two"
+        assert await socket.receive() == b"three"
+        await socket.ping()
+        await socket.close(1000, "done")
+        (peer,) = server.peers
+        await peer.gone.wait()
+        assert peer.pongs == [b"between"]
+        assert peer.pings == 1
+        assert peer.closed == (1000, "done")
+
+
+async def test_the_close_of_the_provider_is_told_and_answered():
+    for code, reason, told in (
+        (1000, "bye", (1000, "bye")),
+        (4001, "", (4001, "")),
+        (1013, "later", (1013, "later")),
+        (None, None, (1005, "")),
+    ):
+
+        async def talk(peer: Peer, code: int | None = code, reason: str | None = reason) -> None:
+            await peer.accept()
+            await peer.close(code, reason)
+
+        async with opened(talk) as (socket, server, _):
+            with pytest.raises(WebSocketEnded) as ended:
+                await socket.receive()
+            assert (ended.value.code, ended.value.reason) == told
+            await server.peers[0].gone.wait()
+            assert server.peers[0].closed is not None
+            assert server.peers[0].closed[0] == told[0]
+
+
+async def test_a_connection_that_is_lost_is_an_end_without_a_word():
+    async def talk(peer: Peer) -> None:
+        await peer.accept(behind=peer.frame("first"))
+
+    async with opened(talk) as (socket, _, _):
+        assert await socket.receive() == "first"
+        with pytest.raises(WebSocketEnded) as ended:
+            await socket.receive()
+        assert ended.value.code == 1006
+        await socket.send("nobody is there")
+
+
+async def test_a_message_over_the_limit_is_refused_as_it_arrives():
+    async def talk(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(b"x" * 1000)
+        await peer.stream.send_all(bytes((0x82, 127)) + (2**40).to_bytes(8) + b"x" * 2000)
+        await peer.rest()
+
+    async with opened(talk, most=1000) as (socket, server, _):
+        assert await socket.receive() == b"x" * 1000
+        with pytest.raises(WebSocketEnded) as ended:
+            await socket.receive()
+        assert ended.value.code == 1009
+        assert "1000 bytes" in ended.value.reason
+        await socket.aclose()
+        await server.peers[0].gone.wait()
+        assert server.peers[0].closed == (1009, ended.value.reason)
+
+
+async def test_garbage_is_an_end_with_a_code():
+    async def talk(peer: Peer) -> None:
+        await peer.accept(behind=b"\xff\xff\xff\xff")
+        await peer.rest()
+
+    async with opened(talk) as (socket, _, _):
+        with pytest.raises(WebSocketEnded) as ended:
+            await socket.receive()
+        assert ended.value.code == 1002
+
+
+async def test_a_refused_handshake_is_an_answer_like_any_other():
+    async def talk(peer: Peer) -> None:
+        await peer.refuse(401, {"error": {"message": "no such key"}})
+        await peer.rest()
+
+    with trio.fail_after(PATIENCE):
+        async with websocket_server(talk) as server, Upstream(trust_env=False) as upstream:
+            response = await upstream.send(handshake(UpstreamRequest("GET", f"{server.url}/v1/realtime")))
+            assert response.status == 401
+            assert b"no such key" in await response.read(MOST)
+
+
+async def test_an_answer_that_nobody_asked_for_is_no_websocket():
+    """Neither a 101 to a plain request, nor one that was made for another key."""
+
+    async def talk(peer: Peer) -> None:
+        peer.head = peer.head.replace(b"sec-websocket-key: ", b"sec-websocket-key: other")
+        await (peer.accept() if b"upgrade" in peer.head else peer.stream.send_all(b"HTTP/1.1 101 Ok\r\n\r\n"))
+        await peer.rest()
+
+    with trio.fail_after(PATIENCE):
+        async with websocket_server(talk) as server, Upstream(trust_env=False) as upstream:
+            with pytest.raises(UpstreamError):
+                await upstream.send(UpstreamRequest("GET", server.url))
+            request = handshake(UpstreamRequest("GET", server.url))
+            async with await upstream.send(request) as response:
+                with pytest.raises(UpstreamError):
+                    upgraded(request, response, MOST)
