@@ -20,7 +20,7 @@ ARROWS: Final = {
     "providers.grammar": "",
     "providers.neutral": "",
     "providers.auth": "",
-    "providers.endpoints": "",
+    "providers.endpoints": "providers.errors providers.neutral",
     "providers.catalog": "providers.auth providers.endpoints providers.neutral",
     "providers.errors": "providers.neutral",
     "providers.chat": "providers.catalog providers.errors providers.neutral",

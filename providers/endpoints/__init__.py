@@ -2,4 +2,7 @@
 
 ``endpoint`` lists the endpoints that the gateway knows of, with the paths at which clients ask, and says where a
 provider has one: its place.
+
+``completions`` and ``fim`` read along in legacy completions and write fill-in-the-middle in its two shapes, ``rerank``
+has what puts documents into an order.
 """

@@ -1,0 +1,180 @@
+"""Legacy completions: how many choices a request asks for, when an answer is whole, and what it took.
+
+The bytes pass as they come (https://platform.openai.com/docs/api-reference/completions); this reads along. Choices of a
+stream interleave, each with an ``index`` and a ``finish_reason`` of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from providers.errors.failures import array_failure, read_event_failure
+from providers.neutral.billing import MOST_TOKENS, told_nanos
+from providers.neutral.draft import Draft
+from providers.neutral.edits import Edit
+from streams.errors import GatewayError
+from streams.events import ErrorInfo, Usage
+from streams.surrogates import NOT_JSON, any_json
+
+EARLY: Final = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
+MALFORMED: Final = ErrorInfo("upstream", "the provider sent an event that is not a JSON object", reason="bad_answer")
+
+MOST_CHOICES: Final = 2**12
+"""Choices whose ends are remembered. A request may ask for more, whose ends nobody waits for."""
+
+
+# Requests
+
+
+def prompts(prompt: Any) -> int:
+    """How many prompts ``prompt`` is: a text or token ids are one, a list of texts or of lists of ids several."""
+    if not isinstance(prompt, list) or not prompt or type(prompt[0]) is int:
+        return 1
+    return len(prompt)
+
+
+def token_ids(prompt: Any) -> int:
+    """How many token ids ``prompt`` holds, each of which is one token."""
+    if not isinstance(prompt, list):
+        return 0
+    return sum(len(one) if isinstance(one, list) else type(one) is int for one in prompt)
+
+
+def expected_choices(draft: Draft) -> int:
+    """The number of choices that a whole answer has: ``n`` for each prompt."""
+    return prompts(draft.value("prompt")) * _several(draft.value("n"))
+
+
+def written_choices(draft: Draft) -> int:
+    """The number of choices that are written, and paid for: of ``best_of`` for each prompt ``n`` are shown."""
+    return prompts(draft.value("prompt")) * max(_several(draft.value("n")), _several(draft.value("best_of")))
+
+
+def _several(value: Any) -> int:
+    return value if type(value) is int and value > 0 else 1
+
+
+def ask_usage(draft: Draft) -> None:
+    """Ask for the token counts of a stream where the client has not, whose event is taken out again then."""
+    options = draft.value("stream_options")
+    if draft.value("stream") is not True or not isinstance(options, dict | None):
+        return
+    if options is None or options.get("include_usage") is not True:
+        draft.put("stream_options", {**(options or {}), "include_usage": True})
+        draft.note(Edit("stream_options.include_usage", lost=False, form="=true"))
+        draft.asks_usage = True
+
+
+# Answers
+
+
+class _Choice(msgspec.Struct):
+    index: Any = 0
+    finish_reason: Any = None
+    error: Any = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+    message: Any = None
+    object: Any = None
+
+
+_chunk: Final = msgspec.json.Decoder(_Chunk)
+
+
+class CompletionReader:
+    """Reads along in the answer to a completion, of which ``expected`` choices are to come. Raises nothing but
+    ``GatewayError``, for an answer that fails or is not whole.
+
+    A stream is whole when each choice has its ``finish_reason``, or when the provider says ``[DONE]`` and none is half
+    there: some ignore ``n``, and some say no reason at all."""
+
+    def __init__(self, expected: int) -> None:
+        self.usage: Usage | None = None
+        self._done = False
+        self._expected = min(expected, MOST_CHOICES)
+        self._begun: set[int] = set()
+        self._finished: set[int] = set()
+
+    def event(self, name: str, data: bytes) -> None:
+        """One event of a stream: its name ("" if none) and its data."""
+        if data.startswith(b"[DONE]"):
+            if not self._begun or (self._finished and self._begun - self._finished):
+                raise GatewayError.of(EARLY)
+            self._done = True
+            return
+        try:
+            chunk = _chunk.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise GatewayError.of(_odd(name, data)) from None
+        if name == "error" or chunk.error or (chunk.choices is None and isinstance(chunk.message, str)):
+            raise GatewayError.of(read_event_failure(_any(data)))
+        self._read(chunk)
+
+    def whole(self, value: object) -> None:
+        """A whole answer, decoded."""
+        if not isinstance(value, dict):
+            raise GatewayError("upstream", "the provider's answer is not a JSON object", reason="bad_answer")
+        if value.get("error") and "choices" not in value:
+            raise GatewayError.of(read_event_failure(value))
+        if isinstance(usage := value.get("usage"), dict):
+            self.usage = read_usage(usage)
+
+    def close(self, *, streamed: bool) -> None:
+        """The answer has ended."""
+        if streamed and not self._done and len(self._finished) < self._expected:
+            raise GatewayError.of(EARLY)
+
+    def _read(self, chunk: _Chunk) -> None:
+        if isinstance(chunk.usage, dict):
+            self.usage = read_usage(chunk.usage)
+        for choice in chunk.choices or ():
+            if choice.error:
+                raise GatewayError.of(read_event_failure({"error": choice.error}))
+            index = choice.index if type(choice.index) is int else 0
+            if len(self._begun) < MOST_CHOICES:
+                self._begun.add(index)
+            if choice.finish_reason and index in self._begun:
+                self._finished.add(index)
+
+
+def _odd(name: str, data: bytes) -> ErrorInfo:
+    """What an event is that is no chunk."""
+    failed, value = array_failure(data), _any(data)
+    if failed is None and (name == "error" or isinstance(value, dict)):
+        return read_event_failure(value)
+    return failed or MALFORMED
+
+
+def _any(data: bytes) -> Any:
+    try:
+        return any_json(data)
+    except NOT_JSON:
+        return None
+
+
+def read_usage(usage: Mapping[str, Any]) -> Usage:
+    """The counts in an answer's ``usage``."""
+    prompt = _count(usage.get("prompt_tokens"))
+    details = usage.get("prompt_tokens_details")
+    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
+    cached = min(cached or _count(usage.get("prompt_cache_hit_tokens")), prompt)
+    output = max(_count(usage.get("completion_tokens")), _count(usage.get("total_tokens")) - prompt)
+    return Usage(input=prompt - cached, cache_read=cached, output=output, told_nanos=told_nanos(usage))
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    return int(min(max(value, 0), MOST_TOKENS))
+
+
+def texts_of(prompt: Any) -> Sequence[str]:
+    """The texts in ``prompt``, by which what it costs is estimated; ids are counted by ``token_ids``."""
+    if isinstance(prompt, str):
+        return (prompt,)
+    return [one for one in prompt if isinstance(one, str)] if isinstance(prompt, list) else ()

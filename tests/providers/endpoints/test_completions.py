@@ -1,0 +1,123 @@
+"""Legacy completions, read along: choices of several prompts interleave, and each has an end of its own
+(https://platform.openai.com/docs/api-reference/completions; the openai package's types)."""
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from providers.endpoints.completions import (
+    CompletionReader,
+    ask_usage,
+    expected_choices,
+    texts_of,
+    token_ids,
+    written_choices,
+)
+from providers.neutral.draft import Draft
+from streams.errors import GatewayError
+from streams.events import Usage
+
+DONE = b"[DONE]"
+
+
+def _chunk(index: int, text: str = "", finish: str | None = None, **more: object) -> bytes:
+    choice = {"index": index, "text": text, "logprobs": None, "finish_reason": finish}
+    return json.dumps({"id": "c", "object": "text_completion", "choices": [choice], **more}).encode()
+
+
+def _failure(events: Sequence[bytes], expected: int) -> str | None:
+    """The message of the failure in which a stream of ``events`` ends."""
+    reader = CompletionReader(expected)
+    try:
+        for event in events:
+            reader.event("", event)
+        reader.close(streamed=True)
+    except GatewayError as error:
+        return error.failed.message
+    return None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "n", "best_of", "expected", "written"),
+    [
+        ("text", None, None, 1, 1),
+        (["a", "b", "c"], 2, None, 6, 6),
+        ([1, 2, 3], 1, None, 1, 1),
+        ([[1, 2], [3]], 2, 5, 4, 10),
+        ([], None, None, 1, 1),
+        ("text", "2", True, 1, 1),
+    ],
+)
+def test_choices_are_counted_for_each_prompt(prompt: object, n: object, best_of: object, expected: int, written: int):
+    draft = Draft.of(json.dumps({"prompt": prompt, "n": n, "best_of": best_of}).encode())
+    assert (expected_choices(draft), written_choices(draft)) == (expected, written)
+
+
+def test_what_a_prompt_costs_is_known_by_its_ids_or_texts():
+    assert [token_ids(prompt) for prompt in ("ab", [1, 2], [[1], [2, 3]], ["a"], None)] == [0, 2, 3, 0, 0]
+    assert [list(texts_of(prompt)) for prompt in ("ab", ["a", "b"], [1], None)] == [["ab"], ["a", "b"], [], []]
+
+
+def test_a_stream_is_whole_when_each_of_six_choices_has_its_end():
+    whole = [_chunk(index, "x") for index in (0, 5, 2)]
+    whole += [_chunk(index, "y", "stop") for index in (3, 0, 5, 1, 4)]
+    last = _chunk(2, "z", "length")
+    assert _failure([*whole, last], 6) is None
+    assert _failure([*whole, last, DONE], 6) is None
+    assert _failure(whole, 6) == "the provider ended the stream early"
+    assert _failure([*whole, DONE], 6) == "the provider ended the stream early"  # choice 2 is half there
+
+
+def test_a_cut_at_any_event_is_a_failure():
+    events = [_chunk(0, "a"), _chunk(1, "b"), _chunk(0, "", "stop"), _chunk(1, "", "stop"), DONE]
+    assert [_failure(events[:cut], 2) is None for cut in range(6)] == [False, False, False, False, True, True]
+
+
+def test_servers_that_ignore_n_or_say_no_reason_end_well():
+    assert _failure([_chunk(0, "a"), _chunk(0, "", "stop"), DONE], 3) is None
+    assert _failure([_chunk(0, "a"), DONE], 1) is None
+    assert _failure([DONE], 1) is not None
+    assert _failure([], 1) is not None
+
+
+def test_an_error_in_the_stream_is_its_end():
+    begun = _chunk(0, "a")
+    for event in (
+        b'{"error": {"message": "out of memory", "type": "server_error"}}',
+        b'{"choices": [{"index": 0, "text": "", "error": {"message": "out of memory", "code": 502}}]}',
+        b'{"object": "error", "message": "out of memory"}',
+    ):
+        assert "out of memory" in (_failure([begun, event], 1) or ""), event
+    for event in (b'{"choices": [', b'{"choices": 3}', b"[]", b'"text"'):
+        assert _failure([begun, event], 1), event
+
+
+def test_usage_is_that_of_the_last_event_or_of_the_whole():
+    reader = CompletionReader(1)
+    reader.event("", _chunk(0, "a", "stop", usage=None))
+    assert reader.usage is None
+    reader.event("", b'{"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, '
+                     b'"prompt_tokens_details": {"cached_tokens": 5}}}')  # fmt: skip
+    assert reader.usage == Usage(input=4, cache_read=5, output=4)
+    whole = CompletionReader(1)
+    whole.whole({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": None, "total_tokens": 8}})
+    assert whole.usage == Usage(input=3, output=5)
+    whole.close(streamed=False)
+
+
+@pytest.mark.parametrize("value", [[], "text", {"error": {"message": "no such model"}}])
+def test_a_whole_answer_that_is_none_is_a_failure(value: object):
+    with pytest.raises(GatewayError):
+        CompletionReader(1).whole(value)
+
+
+def test_usage_of_a_stream_is_asked_for_where_the_client_has_not():
+    def asked(body: str) -> tuple[str, bool]:
+        draft = Draft.of(body.encode())
+        ask_usage(draft)
+        return draft.encode().decode(), draft.asks_usage
+
+    assert asked('{"stream":true}') == ('{"stream":true,"stream_options":{"include_usage":true}}', True)
+    for body in ('{"stream":false}', '{"stream":true,"stream_options":{"include_usage":true}}', '{ "prompt": "" }'):
+        assert asked(body) == (body, False)
