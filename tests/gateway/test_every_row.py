@@ -80,6 +80,8 @@ SENT: dict[str, tuple[Any, ...]] = {
         ("https://api.perplexity.ai/v1", *RESPONSES),
     ),
     "chatgpt/gpt-6-sol": (("https://chatgpt.com/backend-api/codex", *RESPONSES),) * 3,
+    "jina/jina-embeddings-v4": chat("https://api.jina.ai/v1"),
+    "voyage/voyage-4": chat("https://api.voyageai.com/v1"),
     "meta/muse-1": chat("https://yours.example/v1"),
     "groq/m": chat("https://api.groq.com/openai/v1"),
     "together_ai/m": chat("https://api.together.xyz/v1"),
@@ -99,6 +101,7 @@ SENT: dict[str, tuple[Any, ...]] = {
     "cloudflare/@cf/openai/gpt-oss-120b": all_three("https://api.cloudflare.com/client/v4/accounts/ACCOUNT/ai/v1"),
     "vercel/openai/gpt-4o": all_three("https://ai-gateway.vercel.sh/v1", end=MESSAGES),
     "openrouter/openai/gpt-4o": all_three("https://openrouter.ai/api/v1"),
+    "deepinfra/m": chat("https://api.deepinfra.com/v1/openai"),
     "edenai/m": chat("https://api.edenai.run/v3"),
     "digitalocean/m": chat("https://inference.do-ai.run/v1"),
     "plano/m": chat("https://archfc.katanemo.dev/v1"),
@@ -135,6 +138,7 @@ SENT: dict[str, tuple[Any, ...]] = {
     "nim/m": all_three("http://localhost:8000/v1"),
     "litellm/m": all_three("http://localhost:4000/v1"),
     "trigate/m": all_three("http://localhost:12000/v1"),
+    "tei/m": chat("http://localhost:8080/v1"),
 }  # fmt: skip
 
 

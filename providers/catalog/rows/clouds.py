@@ -13,10 +13,12 @@ from providers.catalog.provider import (
     STANDARD_AUTH,
     STANDARD_PATHS,
     Provider,
+    Source,
     Speaks,
     sources,
 )
 from providers.catalog.rows.makers import OPENAI_FAMILIES
+from providers.endpoints.endpoint import STANDARD_PLACES, EndpointName, Place, places
 from providers.neutral.hosting import Hosting
 from providers.neutral.invoked import INVOKED
 from providers.neutral.quirks import Quirks
@@ -36,6 +38,13 @@ _CONVERSE_ITSELF: Speaks = MappingProxyType({"converse": "converse"})  # program
 _RUNTIME = "https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html"
 _CONVERSE = "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html"
 _FOUNDRY = "https://platform.claude.com/docs/en/build-with-claude/claude-in-microsoft-foundry"
+
+_AZURE = "https://learn.microsoft.com/en-us/azure/ai-foundry/openai/latest"
+_VERSION = "?api-version=2025-01-01-preview"
+_BY_DEPLOYMENT: tuple[EndpointName, ...] = (
+    "completions", "embeddings", "speech", "transcriptions", "translations", "image_generations", "image_edits",
+)  # fmt: skip
+_AS_OPENAI = places(*_BY_DEPLOYMENT, "files", "uploads", "batches", "vector_stores", "containers", "realtime")
 
 _ANTHROPIC = ("anthropic-version",)
 VERTEX_CLAUDE = Hosting(
@@ -66,9 +75,18 @@ CLOUDS = (
         quirks=OPENAI, paths={"chat": "/{model}/chat/completions?api-version=2025-01-01-preview"},
         auth={"chat": API_KEY}, families=OPENAI_FAMILIES, key_env="AZURE_OPENAI_API_KEY", keeps_responses=True,
         price_list="azure", sign_in=("api_key", "azure"),
+        endpoints={
+            **places(**{name: Place("/{model}" + STANDARD_PLACES[name].path + _VERSION) for name in _BY_DEPLOYMENT}),
+            **{
+                name: Place(STANDARD_PLACES[name].path + _VERSION, prefix="/openai")
+                for name in ("files", "batches", "vector_stores")
+            },
+            "realtime": Place("/realtime" + _VERSION, "azure", prefix="/openai"),
+        },
+        endpoint_source=Source(_AZURE, READ),
         by_path={
             "/openai/v1": {
-                "paths": STANDARD_PATHS, "speaks": CHAT_AND_RESPONSES,
+                "paths": STANDARD_PATHS, "speaks": CHAT_AND_RESPONSES, "endpoints": _AS_OPENAI,
                 "auth": MappingProxyType(dict.fromkeys(STANDARD_AUTH, API_KEY)),
             }
         },
@@ -82,6 +100,7 @@ CLOUDS = (
         auth={**dict.fromkeys(STANDARD_AUTH, API_KEY), "messages": STANDARD_AUTH["messages"]},
         by_model=(("*claude-*", {"speaks": ONLY_MESSAGES, "quirks": Quirks(), "known": Quirks()}),),
         key_env="AZURE_FOUNDRY_API_KEY", price_list="azure", sign_in=("api_key", "azure"),
+        endpoints=_AS_OPENAI, endpoint_source=Source(_AZURE, READ),
         about="The model id is the deployment's name. Claude is asked in Messages, other models in Chat and Responses.",
         sources=sources(READ, messages=_FOUNDRY),
     ),

@@ -10,8 +10,10 @@ from providers.catalog.provider import (
     ONLY_MESSAGES,
     ROUTER,
     Provider,
+    Source,
     sources,
 )
+from providers.endpoints.endpoint import Place, places
 from providers.neutral.quirks import Quirks
 
 READ = "2026-11-22"
@@ -39,14 +41,23 @@ HOSTS = (
         key_env="GROQ_API_KEY",
         about="It has Responses too, without its state: `speaks: [chat, responses]`.",
         sources=sources(READ, chat="https://console.groq.com/docs/openai"),
+        endpoints=places("embeddings", "speech", "transcriptions", "translations", "files", "batches"),
+        endpoint_source=Source("https://github.com/groq/groq-python", READ),
     ),
     Provider(
         "together_ai", "Together AI", "https://api.together.xyz", key_env="TOGETHER_API_KEY", price_list="together",
+        endpoints=places(
+            "embeddings", "completions", "image_generations", "speech", "transcriptions", "translations", "files",
+            "batches", "rerank",
+        ),
+        endpoint_source=Source("https://github.com/togethercomputer/together-py", READ),
     ),
     Provider(
         "fireworks", "Fireworks AI", "https://api.fireworks.ai", prefix="/inference/v1", speaks=CHAT_AND_MESSAGES,
         auth=BEARER, key_env="FIREWORKS_API_KEY",
         sources=sources(READ, chat=_COMPARED + "fireworks", messages=_FIREWORKS),
+        endpoints=places("embeddings", "completions"),
+        endpoint_source=Source("https://docs.fireworks.ai/guides/querying-embeddings-models", READ),
     ),
     Provider(
         "cerebras", "Cerebras", "https://api.cerebras.ai", key_env="CEREBRAS_API_KEY",
@@ -55,6 +66,8 @@ HOSTS = (
     Provider(
         "nvidia", "NVIDIA", "https://integrate.api.nvidia.com", key_env="NVIDIA_API_KEY",
         sources=sources(READ, chat="https://ai-sdk.dev/providers/openai-compatible-providers/nim"),
+        endpoints=places("embeddings"),
+        endpoint_source=Source("https://posit-dev.github.io/raghilda/reference/embedding.EmbeddingNVIDIA.html", READ),
     ),
     Provider(
         "huggingface", "Hugging Face", "https://router.huggingface.co", key_env="HF_TOKEN",
@@ -63,6 +76,8 @@ HOSTS = (
     Provider(
         "github", "GitHub Models", "https://models.github.ai", prefix="/inference", key_env="GITHUB_TOKEN",
         sources=sources(READ, chat="https://docs.github.com/en/github-models/quickstart"),
+        endpoints=places("embeddings"),
+        endpoint_source=Source("https://github.com/github/codespaces-models/pull/28", READ),
     ),
     # Messages only for Claude.
     Provider(
@@ -82,6 +97,10 @@ HOSTS = (
         "cloudflare", "Cloudflare", address="https://api.cloudflare.com/client/v4/accounts/ACCOUNT/ai/v1",
         speaks=ALL_THREE, all_in_chat=True, quirks=ROUTER, auth=BEARER, key_env="CLOUDFLARE_API_TOKEN",
         sources=sources(READ, chat=_CLOUDFLARE, messages=_CLOUDFLARE, responses=_CLOUDFLARE),
+        endpoints=places("embeddings"),
+        endpoint_source=Source(
+            "https://developers.cloudflare.com/workers-ai/configuration/open-ai-compatibility", READ
+        ),
     ),
     Provider(
         "vercel", "Vercel AI Gateway", "https://ai-gateway.vercel.sh", speaks=ALL_THREE, quirks=ROUTER,
@@ -91,6 +110,10 @@ HOSTS = (
             messages="https://vercel.com/docs/ai-gateway/anthropic-compat",
             responses="https://vercel.com/docs/ai-gateway/sdks-and-apis/responses",
         ),
+        endpoints=places("embeddings"),
+        endpoint_source=Source(
+            "https://vercel.com/docs/ai-gateway/sdks-and-apis/openai-chat-completions/embeddings", READ
+        ),
     ),
     # OpenRouter's Messages endpoint takes its keys as Bearer only. Its Chat knows both names of the token limit and the
     # role `developer`.
@@ -99,6 +122,18 @@ HOSTS = (
         auth=BEARER, known=Quirks(), key_env="OPENROUTER_API_KEY",
         client_headers=(*APP_HEADERS, "x-openrouter-title", "x-openrouter-categories"),
         sources=sources(READ, **dict.fromkeys(("chat", "messages", "responses"), _COMPARED + "openrouter")),
+        endpoints=places(
+            "embeddings", "speech", "transcriptions", "files", image_generations=Place("/images"),
+            rerank=Place("/rerank", "cohere"),
+        ),
+        endpoint_source=Source("https://openrouter.ai/docs/api_reference/embeddings", READ),
+    ),
+    Provider(
+        "deepinfra", "DeepInfra", "https://api.deepinfra.com", prefix="/v1/openai", key_env="DEEPINFRA_API_KEY",
+        endpoints=places(
+            "embeddings", rerank=Place("/inference/{model}", "deepinfra", prefix="/v1"),
+        ),
+        endpoint_source=Source("https://deepinfra.com/docs/openai_api", READ),
     ),
     Provider("edenai", "Eden AI", "https://api.edenai.run", prefix="/v3", key_env="EDENAI_API_KEY"),
     Provider("digitalocean", "DigitalOcean", "https://inference.do-ai.run", key_env="DIGITALOCEAN_API_KEY"),

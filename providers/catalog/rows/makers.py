@@ -8,13 +8,14 @@ from providers.catalog.provider import (
     CHAT_AND_MESSAGES,
     CHAT_AND_RESPONSES,
     COMPATIBLE,
+    ONLY_CHAT,
     ONLY_RESPONSES,
     OPENAI,
     Provider,
     Source,
     sources,
 )
-from providers.endpoints.endpoint import STANDARD_PLACES, places
+from providers.endpoints.endpoint import STANDARD_PLACES, Place, places
 from providers.neutral.quirks import Quirks
 
 READ = "2026-11-22"
@@ -47,7 +48,7 @@ MAKERS = (
             ("chat", "responses"), "https://developers.openai.com/api/reference/overview"
         )),
         endpoints={**STANDARD_PLACES, **places(rerank=None, image_variations=None, videos=None)},
-        endpoint_source=Source("https://developers.openai.com/api/reference/overview", READ),
+        endpoint_source=Source("https://github.com/openai/openai-python", READ),
     ),
     Provider(
         "anthropic", "Anthropic", "https://api.anthropic.com", speaks=CHAT_AND_MESSAGES, quirks=Quirks(),
@@ -64,6 +65,11 @@ MAKERS = (
             READ, chat="https://platform.claude.com/docs/en/api/openai-sdk",
             messages="https://platform.claude.com/docs/en/api/messages",
         ),
+        endpoints=places(
+            files=Place("/files", "anthropic", "messages"),
+            message_batches=Place("/messages/batches", "anthropic", "messages"),
+        ),
+        endpoint_source=Source("https://github.com/anthropics/anthropic-sdk-python", READ),
     ),
     Provider(
         "gemini", "Google", "https://generativelanguage.googleapis.com", prefix="/v1beta/openai",
@@ -80,6 +86,15 @@ MAKERS = (
             READ, chat="https://ai.google.dev/gemini-api/docs/openai",
             gemini="https://ai.google.dev/api/generate-content",
         ),
+        endpoints=places(
+            embeddings=Place("/models/{model}:batchEmbedContents", "gemini", "gemini"),
+            files=Place("/files", "gemini", "gemini"),
+            realtime=Place(
+                "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", "gemini", "gemini", ""
+            ),
+        ),
+        endpoint_source=Source("https://github.com/googleapis/python-genai", READ),
+        by_path={"/v1beta/openai": {"speaks": ONLY_CHAT, "endpoints": places("embeddings")}},
     ),
     # Mistral answers 422 to members that it does not know (Gitlawb/openclaude#739). It counts the tokens of streams
     # unasked, and refuses to be asked (openai/openai-agents-python#442, avante-corp/avante.nvim#2347).
@@ -93,6 +108,12 @@ MAKERS = (
         ),
         key_env="MISTRAL_API_KEY",
         sources=sources(READ, chat="https://docs.mistral.ai/resources/migration-guides.md"),
+        endpoints=places(
+            "moderations", "speech", "transcriptions", embeddings=Place("/embeddings", "mistral"),
+            fim=Place("/fim/completions", "mistral"), files=Place("/files", "mistral"),
+            batches=Place("/batch/jobs", "mistral"),
+        ),
+        endpoint_source=Source("https://github.com/mistralai/client-python", READ),
     ),
     Provider(
         "deepseek", "DeepSeek", "https://api.deepseek.com", speaks=CHAT_AND_MESSAGES,
@@ -104,12 +125,18 @@ MAKERS = (
             READ, chat=_COMPARED + "deepseek", messages="https://api-docs.deepseek.com/guides/anthropic_api",
             responses="https://github.com/pydantic/pydantic-ai/tree/main/tests/models/cassettes/test_deepseek_responses",
         ),
+        endpoints=places(
+            completions=Place("/completions", prefix="/beta"), fim=Place("/completions", prefix="/beta"),
+        ),
+        endpoint_source=Source("https://api-docs.deepseek.com/guides/fim_completion", READ),
     ),
     Provider(
         "xai", "xAI", "https://api.x.ai", speaks=CHAT_AND_RESPONSES, models=("grok-4.7", "grok-4.6", "grok-4.3"),
         families=("grok-*",), key_env="XAI_API_KEY", client_headers=("x-grok-conv-id",),  # finds the prompt cache
         price_list="x-ai", about="Its Messages path is deprecated, and not used.",
         sources=sources(READ, chat=_COMPARED + "xai", responses=_COMPARED + "xai"),
+        endpoints=places("image_generations", "image_edits", "files", "batches"),
+        endpoint_source=Source("https://docs.x.ai/developers/rest-api-reference/inference", READ),
     ),
     Provider(
         "moonshotai", "Moonshot AI", "https://api.moonshot.ai", speaks=ALL_THREE,
@@ -139,6 +166,10 @@ MAKERS = (
             messages="https://www.alibabacloud.com/help/en/model-studio/anthropic-api-messages",
             responses="https://www.alibabacloud.com/help/en/model-studio/compatibility-with-openai-responses-api",
         ),
+        endpoints=places("embeddings"),
+        endpoint_source=Source(
+            "https://help.aliyun.com/en/model-studio/embedding-interfaces-compatible-with-openai", READ
+        ),
     ),
     Provider("xiaomi", "Xiaomi", "https://api.xiaomimimo.com", speaks=CHAT_AND_MESSAGES, auth=BEARER,
         places={"messages": "/anthropic/v1"}, families=("mimo-*",), key_env="MIMO_API_KEY",
@@ -167,6 +198,11 @@ MAKERS = (
         "cohere", "Cohere", "https://api.cohere.ai", prefix="/compatibility/v1",
         quirks=attrs.evolve(COMPATIBLE, stream_usage=False), families=("command-*", "c4ai-*"), key_env="COHERE_API_KEY",
         sources=sources(READ, chat="https://docs.cohere.com/docs/compatibility-api"),
+        endpoints=places(
+            embeddings=Place("/embed", "cohere", prefix="/v2"), rerank=Place("/rerank", "cohere", prefix="/v2"),
+            transcriptions=Place("/audio/transcriptions", "cohere", prefix="/v2"),
+        ),
+        endpoint_source=Source("https://github.com/cohere-ai/cohere-python", READ),
     ),
     # No /v1 in Chat, and the stream ends without [DONE].
     Provider(
@@ -185,6 +221,19 @@ MAKERS = (
         paths={"responses": "/responses"},
         quirks=Quirks(refused_fields=("max_output_tokens", "temperature")), key_required=False,
         families=OPENAI_FAMILIES, about="The backend of subscriptions: `passthrough_auth: true`.",
+    ),
+    # Embeddings and rerank alone.
+    Provider(
+        "jina", "Jina AI", "https://api.jina.ai", families=("jina-*",), key_env="JINA_API_KEY",
+        about="Embeddings and rerank.",
+        endpoints=places("rerank", embeddings=Place("/embeddings", "jina")),
+        endpoint_source=Source("https://api.jina.ai/redoc", READ),
+    ),
+    Provider(
+        "voyage", "Voyage AI", "https://api.voyageai.com", families=("voyage-*",), key_env="VOYAGE_API_KEY",
+        about="Embeddings and rerank. With a key of MongoDB's `base_url: https://ai.mongodb.com`.",
+        endpoints=places(embeddings=Place("/embeddings", "voyage"), rerank=Place("/rerank", "voyage")),
+        endpoint_source=Source("https://github.com/voyage-ai/voyageai-python", READ),
     ),
     Provider("meta", "Meta", families=("muse-*",)),
 )  # fmt: skip

@@ -1,7 +1,16 @@
 """Servers that people run themselves, at their usual addresses on this machine."""
 
-from providers.catalog.provider import ALL_THREE, BEARER, CHAT_AND_MESSAGES, COMPATIBLE, ROUTER, Provider, sources
-from providers.endpoints.endpoint import STANDARD_PLACES
+from providers.catalog.provider import (
+    ALL_THREE,
+    BEARER,
+    CHAT_AND_MESSAGES,
+    COMPATIBLE,
+    ROUTER,
+    Provider,
+    Source,
+    sources,
+)
+from providers.endpoints.endpoint import STANDARD_PLACES, Place, places
 from providers.neutral.quirks import Quirks
 
 READ = "2026-11-22"
@@ -27,7 +36,8 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=OLDER,
-        endpoints=STANDARD_PLACES,
+        endpoints=places("embeddings", "completions", "image_generations"),
+        endpoint_source=Source(_OLLAMA, READ),
         sources=sources(
             READ, chat=_OLLAMA, responses=_OLLAMA, messages="https://docs.ollama.com/api/anthropic-compatibility"
         ),
@@ -41,7 +51,8 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=OLDER,
-        endpoints=STANDARD_PLACES,
+        endpoints=places("embeddings", "completions"),
+        endpoint_source=Source(_LMSTUDIO, READ),
         keeps_responses=True,
         sources=sources(
             READ, chat=_LMSTUDIO, responses=_LMSTUDIO, messages="https://lmstudio.ai/docs/developer/anthropic-compat"
@@ -55,7 +66,8 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=OLDER,
-        endpoints=STANDARD_PLACES,
+        endpoints=places("embeddings", "completions", "rerank"),
+        endpoint_source=Source("https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md", READ),
         sources=sources(READ, chat=_LLAMA_CPP, messages=_LLAMA_CPP),
     ),
     Provider(
@@ -67,7 +79,18 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=OLDER,
-        endpoints=STANDARD_PLACES,
+        endpoints=places(
+            "embeddings",
+            "completions",
+            "rerank",
+            "transcriptions",
+            "translations",
+            "realtime",
+            score=Place("/score"),
+            pooling=Place("/pooling", prefix=""),
+            classify=Place("/classify", prefix=""),
+        ),
+        endpoint_source=Source(_VLLM, READ),
         sources=sources(READ, chat=_VLLM, messages=_VLLM, responses=_VLLM),
     ),
     Provider(
@@ -78,7 +101,14 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=OLDER,
-        endpoints=STANDARD_PLACES,
+        endpoints=places(
+            "embeddings",
+            "completions",
+            "rerank",
+            score=Place("/score"),
+            classify=Place("/classify", prefix=""),
+        ),
+        endpoint_source=Source("https://docs.sglang.io/docs/basic_usage/openai_api", READ),
         sources=sources(READ, chat=_SGLANG, messages=_SGLANG),
     ),
     Provider(
@@ -90,7 +120,8 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=OLDER,
-        endpoints=STANDARD_PLACES,
+        endpoints=places("embeddings", "completions"),
+        endpoint_source=Source(_NIM, READ),
         sources=sources(READ, chat=_NIM, messages=_NIM, responses=_NIM),
     ),
     Provider(
@@ -102,7 +133,8 @@ OWN_SERVERS = (
         quirks=ROUTER,
         auth=BEARER,
         about=HERE,
-        endpoints=STANDARD_PLACES,
+        endpoints={**STANDARD_PLACES, "rerank": Place("/rerank", "cohere")},
+        endpoint_source=Source("https://docs.litellm.ai/docs/supported_endpoints", READ),
         key_required=False,
         sources=sources(READ, chat=_LITELLM, messages=_LITELLM, responses=_LITELLM),
     ),
@@ -117,6 +149,27 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=HERE,
-        endpoints=STANDARD_PLACES,
+        endpoints={
+            **STANDARD_PLACES,
+            "fim": Place("/fim/completions", "mistral"),
+            "score": Place("/score"),
+            "pooling": Place("/pooling"),
+            "classify": Place("/classify"),
+            "message_batches": Place("/messages/batches", "anthropic", "messages"),
+        },
+    ),
+    Provider(
+        "tei",
+        "Text Embeddings Inference",
+        "http://localhost:8080",
+        key_required=False,
+        about=f"Embeddings, rerank and classification of one model. {HERE}",
+        endpoints=places(
+            "embeddings",
+            rerank=Place("/rerank", "tei", prefix=""),
+            predict=Place("/predict", "tei", prefix=""),
+            similarity=Place("/similarity", "tei", prefix=""),
+        ),
+        endpoint_source=Source("https://huggingface.github.io/text-embeddings-inference/", READ),
     ),
 )

@@ -1,0 +1,18 @@
+"""The page of endpoints: its tables are those of the rows."""
+
+from providers.catalog.providers import CATALOG
+from providers.endpoints.endpoint import ENDPOINTS
+from tests.pages.endpoints import GROUPS, PAGE, page
+
+
+def test_the_tables_are_those_of_the_rows():
+    assert PAGE.read_text() == page(PAGE.read_text()), "run: python -m tests.pages.endpoints"
+
+
+def test_every_endpoint_has_its_column():
+    assert {name for names in GROUPS.values() for name in names} == ENDPOINTS.keys() - {"voices"}
+
+
+def test_what_a_row_says_of_endpoints_was_read_somewhere():
+    for row in CATALOG.values():
+        assert row.endpoint_source is not None or not row.endpoints or row.id == "trigate", row.id

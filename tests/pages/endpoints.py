@@ -1,0 +1,97 @@
+"""The tables of ``docs/endpoints.md``, from the rows of the endpoints and of the catalogue.
+
+``python -m tests.pages.endpoints`` writes them; ``tests/docs/test_endpoints.py`` keeps them true.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from providers.catalog.provider import Provider
+from providers.catalog.providers import CATALOG
+from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES, Endpoint, EndpointName, Place
+from tests.support.repository import ROOT
+
+PAGE = ROOT / "docs/endpoints.md"
+FACTS = ("endpoint", "paths for clients", "who else may answer", "first byte", "largest body")
+FALLBACK = {"same_model": "the same model elsewhere", "any": "as routes say", "never": "nobody"}
+
+GROUPS: Mapping[str, tuple[EndpointName, ...]] = {
+    "embeddings": ("embeddings", "pooling"),
+    "completions": ("completions", "fim"),
+    "rerank": ("rerank", "score", "classify", "predict", "similarity"),
+    "moderations": ("moderations",),
+    "images": ("image_generations", "image_edits", "image_variations"),
+    "audio": ("speech", "transcriptions", "translations"),
+    "files": ("files", "uploads", "vector_stores", "containers"),
+    "batches": ("batches", "message_batches"),
+    "realtime": ("realtime",),
+    "videos": ("videos",),
+}
+"""The columns of the table of providers. Voices are told by the gateway itself."""
+
+HEAD = ("provider", *GROUPS, "source", "read on")
+
+
+def facts() -> str:
+    """What holds of each endpoint before there is a provider."""
+    return _table(FACTS, (_facts(row) for row in ENDPOINTS.values()))
+
+
+def table() -> str:
+    """Which provider has which."""
+    return _table(HEAD, (_cells(row) for row in CATALOG.values() if any(map(row.place_of, ENDPOINTS))))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ("|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|" for cells in rows)
+    return "\n".join(lines) + "\n"
+
+
+def _facts(row: Endpoint) -> tuple[str, ...]:
+    tops = tuple(path for path in row.paths if not any(path.startswith(f"{other}/") for other in row.paths))
+    paths = ", ".join(f"`{top}`{_below(row, top)}" for top in tops)
+    size = "" if row.most is None else f"{row.most // 2**20} MiB"
+    return row.name, paths, FALLBACK[row.fallback], "" if row.first_byte is None else f"{row.first_byte:g} s", size
+
+
+def _below(row: Endpoint, top: str) -> str:
+    return " and below" if any(path.startswith(f"{top}/") for path in row.paths) else ""
+
+
+def _cells(row: Provider) -> tuple[str, ...]:
+    source = row.endpoint_source
+    return (
+        row.display_name,
+        *(", ".join(_told(row, names)) for names in GROUPS.values()),
+        "" if source is None else f"[{re.sub('^https?://|/.*', '', source.url)}]({source.url})",
+        "" if source is None else source.read,
+    )
+
+
+def _told(row: Provider, names: Iterable[EndpointName]) -> Iterable[str]:
+    for name in names:
+        if (place := row.place_of(name)) is not None:
+            yield _word(name, place)
+
+
+def _word(name: EndpointName, place: Place) -> str:
+    word = name.removeprefix("image_")
+    if place == STANDARD_PLACES.get(name):
+        return word
+    path = (place.prefix or "") + place.path.partition("?")[0]
+    return f"{word} `{path}`" + ("" if place.shape == "openai" else f" ({place.shape})")
+
+
+def page(text: str) -> str:
+    """``text`` with the tables as they should be. Raises ``LookupError`` where it lacks one."""
+    for head, made in ((FACTS, facts()), (HEAD, table())):
+        start = re.escape("| " + " | ".join(head) + " |")
+        text, count = re.subn(rf"^{start}\n(?:^\|.*\n)*", lambda _, made=made: made, text, count=1, flags=re.M)
+        if not count:
+            raise LookupError("no table")
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text()))
