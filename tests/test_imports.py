@@ -63,6 +63,7 @@ ARROWS: Final = {
         access allowances balancing config conversations health http kept_ledger ledger model_lists providers.apis
         providers.auth providers.errors providers.grammar providers.neutral providers.responses request routing serving
         stores streaming telemetry upstream""",
+    "gateway.realtime": "config http request upstream",
     "gateway.endpoints": """
         access allowances config conversations counters exchange http ledger logs model_lists providers.apis
         providers.neutral providers.responses request routing serving stores telemetry""",

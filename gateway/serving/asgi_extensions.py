@@ -1,7 +1,7 @@
 """Extensions of ASGI that our server offers and our app uses; either works without the other's."""
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 LEFT: Final = "trigate.left"
 """Member of the ASGI scope, true when the server lost the client before the response was wholly written."""
@@ -19,6 +19,23 @@ whole and passed on."""
 
 ON_ARRIVING: Final = "trigate.on_arriving"
 """The ASGI extension that is the server's ``OnArriving``."""
+
+
+class MessageTaker(Protocol):
+    """Takes a websocket's messages, one at a time: while it does nothing more is read from the client's connection."""
+
+    async def take(self, message: str | bytes) -> None: ...
+
+    def closed(self, code: int, reason: str) -> None:
+        """The client has closed the websocket, with this ``code`` (1005 for none)."""
+        ...
+
+
+TakeMessages: TypeAlias = Callable[[MessageTaker], object]
+"""Gives a websocket's messages to one who takes them, in the place of ASGI's queue, which has no bound."""
+
+TAKE_MESSAGES: Final = "trigate.take_messages"
+"""The ASGI extension that is the server's ``TakeMessages``."""
 
 OnLeaving: TypeAlias = Callable[[Callable[[], object]], object]
 """Takes a callback, which is called synchronously as soon as the client is gone or its answer complete."""

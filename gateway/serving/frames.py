@@ -19,7 +19,7 @@ from wsproto.utilities import LocalProtocolError
 
 from gateway.http.certificates import CLIENT_CERTIFICATE
 from gateway.http.connection_place import CONNECTION
-from gateway.serving.asgi_extensions import ON_ARRIVING
+from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES, MessageTaker
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.http_stream import Send
 from gateway.serving.refusals import error_answer
@@ -62,6 +62,7 @@ class WebSocketStream:
         self._over = trio.Event()  # the client has left, or the app's part is done
         self._message = WebsocketBuffer(connection.server.registry.largest_message)
         self._arriving: Callable[[int], object] = _nobody_asks
+        self._taker: MessageTaker | None = None
         self._refusal: Any = None  # the app's "websocket.http.response.start"
         self._put: Callable[[Any], Awaitable[None]] | None = None
 
@@ -97,6 +98,7 @@ class WebSocketStream:
             "extensions": {
                 "websocket.http.response": {},
                 ON_ARRIVING: self._on_arriving,  # type: ignore[dict-item]
+                TAKE_MESSAGES: self._take_messages,  # type: ignore[dict-item]
                 CONNECTION: self._connection.place,  # type: ignore[dict-item]
             },
         }
@@ -137,11 +139,16 @@ class WebSocketStream:
             elif isinstance(frame, Ping):
                 await self._send_frame(frame.response())
             elif isinstance(frame, CloseConnection):  # the client's, or what is to be said about a frame that is none
+                if self._taker is not None:
+                    self._taker.closed(int(frame.code), frame.reason or "")
                 await self._send_frame(frame.response())
                 await self._send(StreamClosed(stream_id=self._id))
 
     def _on_arriving(self, arriving: Callable[[int], object]) -> None:
         self._arriving = arriving
+
+    def _take_messages(self, taker: MessageTaker) -> None:
+        self._taker = taker
 
     async def _receive(self, frame: Message[Any]) -> None:
         if self._state is not WebSocketState.CONNECTED or self._put is None:
@@ -157,8 +164,13 @@ class WebSocketStream:
             return
         if frame.message_finished:
             self._arriving(0)
-            await self._put(self._message.to_message())
+            message = self._message.to_message()
             self._message.clear()
+            if self._taker is None:
+                await self._put(message)
+            else:
+                text = message["text"]
+                await self._taker.take(bytes(message["bytes"] or b"") if text is None else text)
         else:
             self._arriving(self._message.length)
 
@@ -204,8 +216,10 @@ class WebSocketStream:
 
     async def _close(self, message: Any) -> None:
         self._state = WebSocketState.CLOSING
-        code = int(message.get("code", CloseReason.NORMAL_CLOSURE))
-        await self._send_frame(CloseConnection(code=code, reason=message.get("reason")))
+        code, reason = int(message.get("code", CloseReason.NORMAL_CLOSURE)), message.get("reason")
+        if code == CloseReason.NO_STATUS_RCVD:  # a close without a code, which can have no reason
+            code, reason = CloseReason.NO_STATUS_RCVD, None
+        await self._send_frame(CloseConnection(code=code, reason=reason))
         await self._send(EndData(stream_id=self._id))
 
     async def _send_frame(self, frame: Frame) -> None:

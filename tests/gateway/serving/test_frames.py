@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
+import trio.testing
 from quart import websocket
 from quart_trio import QuartTrio
+from wsproto.events import CloseConnection
 
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
@@ -21,6 +23,7 @@ from gateway.endpoints.websocket.connection import add_websocket
 from gateway.exchange.service import Service
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
+from gateway.serving.asgi_extensions import TAKE_MESSAGES
 from gateway.serving.current import websocket_scope
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
@@ -163,6 +166,61 @@ async def test_a_client_that_does_not_answer_our_close_is_cut_a_little_later(mon
     async with serving(add) as (port, lifecycle):
         assert await trio.to_thread.run_sync(wait, port) > 0.15
         await eventually(lambda: not lifecycle.connections)
+
+
+async def test_messages_are_taken_one_at_a_time_and_nothing_is_read_ahead():
+    """Whoever passes them on slows the client by taking the next one later, and hears with which code it closes."""
+    taken, closed, gate = [], [], trio.Event()
+
+    class Taker:
+        async def take(self, message: str | bytes) -> None:
+            taken.append(message)
+            await gate.wait()
+
+        def closed(self, code: int, reason: str) -> None:
+            closed.append((code, reason))
+
+    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
+        async def view() -> None:
+            websocket.scope["extensions"][TAKE_MESSAGES](Taker())
+            await websocket.accept()
+            await trio.sleep_forever()
+
+        app.add_websocket("/v1/responses", "view", view)
+
+    def send(port: int) -> None:
+        with Client.connect(port) as client:
+            for number in range(3):
+                client.send(f"{number}")
+            client.send(b"\x00binary")
+            client.wire.send(client._proto.send(CloseConnection(code=4321, reason="enough")))
+            assert client.closed() == 4321
+
+    async with serving(add) as (port, lifecycle), trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, send, port)
+        await eventually(lambda: taken == ["0"])
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert taken == ["0"]
+        gate.set()
+        await eventually(lambda: not lifecycle.connections)
+        assert taken == ["0", "1", "2", b"\x00binary"]
+        assert closed == [(4321, "enough")]
+
+
+async def test_a_close_without_a_code_is_sent_as_one():
+    def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
+        async def view() -> None:
+            await websocket.accept()
+            await websocket.close(1005, "")
+
+        app.add_websocket("/v1/responses", "view", view)
+
+    def connect(port: int) -> int:
+        with Client.connect(port) as client:
+            return client.closed()
+
+    async with serving(add) as (port, _):
+        assert await trio.to_thread.run_sync(connect, port) == 1005
 
 
 @pytest.mark.parametrize("how", ["close", "fin", "rst"])

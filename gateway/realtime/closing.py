@@ -1,0 +1,55 @@
+"""Close codes: which of them may be sent, and what stands for the others (RFC 6455, section 7.4).
+
+A code that says how a connection ended without one is for the receiver alone; libraries crash on sending it
+(opensandbox-group/OpenSandbox#1640, EtienneLescot/n8n-as-code#318, manaflow-ai/subrouter#79).
+"""
+
+from typing import Final
+
+import attrs
+
+from gateway.config.redaction import Secrets, redact_spelled
+
+NO_CODE: Final = 1005
+"""Stands for a close that says none; a server and a client of ours send it as that."""
+
+LONGEST_REASON: Final = 123
+"""Bytes: a control frame has 125, and the code takes two."""
+
+_SENDABLE: Final = frozenset((1000, 1001, 1002, 1003, NO_CODE, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014))
+
+
+@attrs.frozen
+class Closing:
+    """The end of a websocket: a code that may be sent, and a reason that fits."""
+
+    code: int
+    reason: str = ""
+
+
+LOST: Final = Closing(1011, "upstream connection lost")
+CLIENT_LOST: Final = Closing(1001, "the client's connection is lost")
+DRAINED: Final = Closing(1001, "the gateway is shutting down: connect again")
+REPLACED: Final = Closing(1001, "the gateway has a new configuration: connect again")
+TOO_LARGE: Final = 1009
+TRY_AGAIN: Final = 1013
+NOT_ALLOWED: Final = 1008
+EXPIRED: Final = 1001
+STALLED: Final = Closing(1011, "the provider takes nothing any more")
+OUR_MISTAKE: Final = 1011
+
+
+def passed_on(code: int, reason: str, lost: Closing, secrets: Secrets = ()) -> Closing:
+    """The close that tells the other side of one with ``code`` and ``reason``; ``lost`` is what is said of a connection
+    that ended without a close. None of the ``secrets`` is in its reason."""
+    if code == NO_CODE:
+        return Closing(NO_CODE)
+    if code in _SENDABLE or 3000 <= code <= 4999:
+        return Closing(code, fitting(redact_spelled(reason.encode(), secrets).decode(errors="replace")))
+    return lost
+
+
+def fitting(reason: str) -> str:
+    """As much of ``reason`` as a close frame holds, cut between characters."""
+    encoded = reason.encode("utf-8", "replace")
+    return encoded[:LONGEST_REASON].decode("utf-8", "ignore")

@@ -1,0 +1,170 @@
+"""The frames of OpenAI's realtime API, of both its generations, read for what is metered and checked.
+
+Names of events differ by generation (``response.audio.delta``, ``response.output_audio.delta``), and new ones come:
+what is not known passes, and fails nothing. The events are those of https://platform.openai.com/docs/api-reference/realtime.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from gateway.realtime.notices import (
+    ClientFrame,
+    Complaint,
+    ModelRule,
+    Notice,
+    ResponseBegun,
+    ResponseEnded,
+    Spoken,
+    TranscriptBilled,
+)
+from gateway.realtime.objects import Tree, Unfolded, read_object
+from gateway.request.members import check_members
+from gateway.upstream.websocket import Piece
+from streams.errors import invalid
+from streams.events import ErrorInfo, Usage
+
+_OWN: Final = ("model", "session.model", "response.model")
+"""Where the model that answers is named; vLLM's ``session.update`` has it at the top."""
+
+_TREE: Final[Tree] = {
+    "type": None,
+    "event_id": None,
+    "model": None,
+    "response": {"model": None},
+    "session": {
+        "model": None,
+        "input_audio_transcription": {"model": None},
+        "audio": {"input": {"transcription": {"model": None}}},
+    },
+}
+_NAMES: Final = frozenset(_TREE) - {"type", "event_id"}
+
+HEARD: Final = 1600
+OUTSPOKEN: Final = 800
+"""How many characters of audio in base64 stand for one of text, which is a quarter of a token: of 24 kHz in 16 bits a
+second has 64,000, which are about 10 tokens of what is heard and 20 of what is said."""
+
+SERVER_ERRORS: Final = {"internal": "server_error", "upstream": "server_error", "overloaded": "server_error"}
+
+_AUDIO_DELTAS: Final = frozenset(("response.audio.delta", "response.output_audio.delta"))
+_DELTAS: Final = frozenset((
+    "response.text.delta", "response.output_text.delta", "response.audio_transcript.delta",
+    "response.output_audio_transcript.delta", "response.function_call_arguments.delta",
+))  # fmt: skip
+_TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
+
+
+class _NamedEvent(msgspec.Struct):
+    type: str = ""
+
+
+class _Response(msgspec.Struct):
+    id: str | None = None
+    status: str | None = None
+    usage: Any = None
+
+
+class _About(msgspec.Struct):
+    """What an event of the provider's may say, as far as anything depends on it."""
+
+    response: _Response | None = None
+    usage: Any = None
+    delta: str | None = None
+    error: Any = None
+
+
+_TYPED: Final = msgspec.json.Decoder(_NamedEvent)
+_ABOUT: Final = msgspec.json.Decoder(_About)
+
+
+class OpenAiFrames:
+    """The frames of one session: a ``FrameReader``."""
+
+    def __init__(self) -> None:
+        self._transcriber: str | None = None
+
+    def from_client(self, message: Piece, models: ModelRule) -> ClientFrame:
+        body = message.encode() if isinstance(message, str) else message
+        if isinstance(message, bytes) and body.lstrip()[:1] != b"{":
+            return ClientFrame(message, characters=len(body) // HEARD)  # audio as it is: no event
+        members = read_object(body)
+        if members is None:
+            raise invalid("a frame must be a JSON object")
+        check_members(body, members)
+        event = Unfolded(members, _TREE)
+        kind, event_id = event.texts.get("type"), event.texts.get("event_id")
+        characters = len(body) // HEARD if kind == "input_audio_buffer.append" else len(body)
+        for at, name in event.texts.items():
+            if at in _OWN:
+                event.put(at, models.own(at, name))
+            elif at not in ("type", "event_id"):
+                models.further(at, name)
+                self._transcriber = name
+        if not _NAMES.isdisjoint(members):  # what is in there twice would not be seen: it is written once
+            body = event.folded()
+            message = body.decode() if isinstance(message, str) else body
+        return ClientFrame(message, kind == "response.create", characters, event_id)
+
+    def from_provider(self, message: Piece) -> tuple[Notice, ...]:
+        try:
+            return self._notices(message, _TYPED.decode(message).type)
+        except (msgspec.MsgspecError, UnicodeError):
+            return ()  # an event that is not known passes
+
+    def _notices(self, message: Piece, kind: str) -> tuple[Notice, ...]:
+        if kind in _AUDIO_DELTAS:
+            return (Spoken(len(message) // OUTSPOKEN),)
+        if kind in _DELTAS:
+            return (Spoken(len(_ABOUT.decode(message).delta or "")),)
+        if kind == "response.created":
+            response = _ABOUT.decode(message).response
+            return (ResponseBegun(None if response is None else response.id),)
+        if kind == "response.done":
+            response = _ABOUT.decode(message).response or _Response()
+            return (ResponseEnded(response.id, usage_of(response.usage), response.status),)
+        if kind == _TRANSCRIBED:
+            return (TranscriptBilled(usage_of(_ABOUT.decode(message).usage), self._transcriber),)
+        if kind == "error":
+            error = _ABOUT.decode(message).error
+            about = error if isinstance(error, dict) else {}
+            event_id = about.get("event_id")
+            return (Complaint(event_id if isinstance(event_id, str) else None, str(about.get("message", ""))),)
+        return ()
+
+    def rest(self) -> tuple[Notice, ...]:
+        return ()
+
+    def error(self, failed: ErrorInfo, event_id: str | None) -> Piece | None:
+        return error_event(failed, event_id)
+
+
+def error_event(failed: ErrorInfo, event_id: str | None = None) -> str:
+    """The event that tells a client of an error of ours, as the provider tells of its own."""
+    error = {
+        "type": SERVER_ERRORS.get(failed.kind, "invalid_request_error"),
+        "code": failed.code or failed.kind,
+        "message": failed.message,
+        "param": failed.param,
+        "event_id": event_id,
+    }
+    return msgspec.json.encode({"type": "error", "event_id": "event_trigate", "error": error}).decode()
+
+
+def usage_of(raw: Any) -> Usage | None:
+    """The tokens of a ``usage``; ``None`` where it says none. Seconds stand beside them."""
+    if not isinstance(raw, dict):
+        return None
+    if raw.get("type") == "duration":
+        return Usage()
+    details = _object(raw.get("input_token_details"))
+    asked, cached = _count(raw.get("input_tokens")), _count(details.get("cached_tokens"))
+    return Usage(input=max(0, asked - cached), cache_read=cached, output=_count(raw.get("output_tokens")))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 0

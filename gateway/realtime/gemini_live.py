@@ -1,0 +1,110 @@
+"""The messages of Gemini Live (https://ai.google.dev/api/live), read for what is metered and checked.
+
+The model stands in the first message, ``setup``; all may come as binary ones. A turn's ``usageMetadata`` may come more
+than once before its end: the last is what it took.
+"""
+
+from typing import Final
+
+import msgspec
+
+from gateway.realtime.notices import ClientFrame, ModelRule, Notice, ResponseEnded, Spoken
+from gateway.realtime.objects import Tree, Unfolded, read_object
+from gateway.request.members import check_members
+from gateway.upstream.websocket import Piece
+from streams.errors import invalid
+from streams.events import ErrorInfo, Usage
+
+PREFIX: Final = "models/"
+
+_TREE: Final[Tree] = {"setup": {"model": None}}
+_HEARD: Final = 1600  # characters of audio in base64 for one of text
+
+
+class _Usage(msgspec.Struct, rename="camel"):
+    prompt_token_count: int = 0
+    cached_content_token_count: int = 0
+    response_token_count: int = 0
+    candidates_token_count: int = 0
+    tool_use_prompt_token_count: int = 0
+    thoughts_token_count: int = 0
+
+
+class _Content(msgspec.Struct, rename="camel"):
+    turn_complete: bool = False
+    interrupted: bool = False
+
+
+class _ServerMessage(msgspec.Struct, rename="camel"):
+    server_content: _Content | None = None
+    tool_call: msgspec.Raw | None = None
+    usage_metadata: _Usage | None = None
+
+
+_SERVER: Final = msgspec.json.Decoder(_ServerMessage)
+
+
+def asked_model(message: Piece) -> str:
+    """The model that a client's first message asks for. Raises ``GatewayError`` (400) for one that is no ``setup``."""
+    _, unfolded = _read(message)
+    model = unfolded.texts.get("setup.model", "").removeprefix(PREFIX)
+    if not model:
+        raise invalid("the first message must be a setup that names a model", "setup.model")
+    return model
+
+
+def _read(message: Piece) -> tuple[bytes, Unfolded]:
+    body = message.encode() if isinstance(message, str) else bytes(message)
+    members = read_object(body)
+    if members is None:
+        raise invalid("a message must be a JSON object")
+    check_members(body, members)
+    return body, Unfolded(members, _TREE)
+
+
+class GeminiFrames:
+    """The messages of one session: a ``FrameReader``."""
+
+    def __init__(self) -> None:
+        self._usage: Usage | None = None
+
+    def from_client(self, message: Piece, models: ModelRule) -> ClientFrame:
+        body, event = _read(message)
+        characters = len(body) // _HEARD if b"realtimeInput" in body[:200] else len(body)
+        if (name := event.texts.get("setup.model")) is None:
+            return ClientFrame(message, characters=characters)
+        event.put("setup.model", PREFIX + models.own("setup.model", name.removeprefix(PREFIX)))
+        written = event.folded()
+        return ClientFrame(written.decode() if isinstance(message, str) else written, characters=characters)
+
+    def from_provider(self, message: Piece) -> tuple[Notice, ...]:
+        try:
+            said = _SERVER.decode(message)
+        except (msgspec.MsgspecError, UnicodeError):
+            return ()
+        if said.usage_metadata is not None:
+            self._usage = _usage_of(said.usage_metadata)
+        content = said.server_content
+        if content is None:
+            return self._ended("tool_call") if said.tool_call is not None and self._usage is not None else ()
+        if content.turn_complete:
+            return self._ended("complete")
+        return (Spoken(len(message) // _HEARD),)
+
+    def _ended(self, status: str) -> tuple[Notice, ...]:
+        usage, self._usage = self._usage, None
+        return (ResponseEnded(None, usage, status),)
+
+    def rest(self) -> tuple[Notice, ...]:
+        """What is known of a turn that has not ended."""
+        return self._ended("cut") if self._usage is not None else ()
+
+    def error(self, failed: ErrorInfo, event_id: str | None) -> Piece | None:
+        return None
+
+
+def _usage_of(said: _Usage) -> Usage:
+    asked = said.prompt_token_count + said.tool_use_prompt_token_count
+    cached = min(said.cached_content_token_count, asked)
+    output = (said.response_token_count or said.candidates_token_count) + said.thoughts_token_count
+    return Usage(input=asked - cached, cache_read=cached, output=output, reasoning=said.thoughts_token_count or None)

@@ -1,0 +1,93 @@
+"""What is read in the frames of a session, in the words of no API: it is all that the meter and the checks see."""
+
+from typing import Protocol, TypeAlias
+
+import attrs
+
+from gateway.upstream.websocket import Piece
+from streams.events import ErrorInfo, Usage
+
+
+@attrs.frozen
+class ResponseBegun:
+    """The model begins to answer."""
+
+    id: str | None = None
+
+
+@attrs.frozen
+class Spoken:
+    """A piece of an answer, as if it had so many characters of text."""
+
+    characters: int
+
+
+@attrs.frozen
+class ResponseEnded:
+    """The model has answered, well or not. ``usage`` is ``None`` where the provider does not say what it took;
+    ``status`` is its word for how it ended."""
+
+    id: str | None = None
+    usage: Usage | None = None
+    status: str | None = None
+
+
+@attrs.frozen
+class TranscriptBilled:
+    """What was heard has been written down, by a model of its own, which is billed apart."""
+
+    usage: Usage | None
+    model: str | None = None
+
+
+@attrs.frozen
+class Complaint:
+    """The provider has not done what a frame asked for."""
+
+    event_id: str | None = None
+    message: str = ""
+
+
+Notice: TypeAlias = ResponseBegun | Spoken | ResponseEnded | TranscriptBilled | Complaint
+
+
+@attrs.frozen
+class ClientFrame:
+    """A client's frame as it goes to the provider. ``asks``: the model is to answer; ``characters`` is its size as
+    text, about. ``event_id`` is what an error about it names."""
+
+    message: Piece
+    asks: bool = False
+    characters: int = 0
+    event_id: str | None = None
+
+
+class ModelRule(Protocol):
+    """Which models the frames of a session may name."""
+
+    def own(self, at: str, name: str) -> str:
+        """The provider's name for the session's model, which a client calls ``name``. Raises ``GatewayError``."""
+        ...
+
+    def further(self, at: str, name: str) -> None:
+        """Check that the provider may be asked for the model ``name`` beside the session's own. Raises
+        ``GatewayError``."""
+        ...
+
+
+class FrameReader(Protocol):
+    """The frames of one session in one API. Pure; used by one task a direction."""
+
+    def from_client(self, message: Piece, models: ModelRule) -> ClientFrame:
+        """Raises ``GatewayError`` for a frame that may not go on."""
+        ...
+
+    def from_provider(self, message: Piece) -> tuple[Notice, ...]: ...
+
+    def rest(self) -> tuple[Notice, ...]:
+        """What is known at the end of the session of what has not ended."""
+        ...
+
+    def error(self, failed: ErrorInfo, event_id: str | None) -> Piece | None:
+        """The frame that tells a client of an error; ``None`` where the API has none."""
+        ...

@@ -1,0 +1,168 @@
+"""Frames of OpenAI's realtime API: what is metered in them, and which models they may name (BerriAI/litellm#40010)."""
+
+import json
+
+from gateway.realtime.events import OpenAiFrames, error_event
+from gateway.realtime.notices import Complaint, ResponseBegun, ResponseEnded, Spoken, TranscriptBilled
+from streams.errors import GatewayError
+from streams.events import ErrorInfo, Usage
+
+
+class Rule:
+    """The session's model is ``fast`` to clients; one further model may be named."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    def own(self, at: str, name: str) -> str:
+        self.asked.append((at, name))
+        if name not in ("fast", "gpt-realtime"):
+            raise GatewayError("permission", "no", param=at)
+        return "gpt-realtime"
+
+    def further(self, at: str, name: str) -> None:
+        self.asked.append((at, name))
+        if name != "whisper-1":
+            raise GatewayError("permission", "no", param=at)
+
+
+def client(event, rule=None):
+    text = event if isinstance(event, str | bytes) else json.dumps(event)
+    return OpenAiFrames().from_client(text, rule or Rule())
+
+
+def is_refused(frame) -> bool:
+    try:
+        client(frame)
+    except GatewayError:
+        return True
+    return False
+
+
+def test_frames_pass_as_they_are_unless_they_name_a_model():
+    for text in (
+        '{"type":"input_audio_buffer.append","audio":"' + "QUJD" * 4000 + '"}',
+        '{ "type" : "conversation.item.create", "item": {"model": 1e400, "n": 1.50} }',
+        '{"type":"something.new"}',
+        "{}",
+    ):
+        assert client(text).message == text
+        assert client(text.encode()).message == text.encode()
+    assert client(b"\x00\x01RIFF").message == b"\x00\x01RIFF"
+    assert client({"type": "input_audio_buffer.append", "audio": "A" * 6400}).characters in (4, 5)
+
+
+def test_the_answer_of_the_model_is_asked_for_by_one_event():
+    assert client({"type": "response.create", "event_id": "e1"}).asks
+    assert client({"type": "response.create", "event_id": "e1"}).event_id == "e1"
+    assert client(b'{"ty\\u0070e": "response.create"}').asks
+    assert not client({"type": "response.cancel"}).asks
+
+
+def test_models_are_replaced_where_they_stand():
+    rule = Rule()
+    frame = client('{"type":"session.update","session":{"n":1.50,"model":"fast","m":{"a":1}}}', rule)
+    assert frame.message == '{"type":"session.update","session":{"n":1.50,"model":"gpt-realtime","m":{"a":1}}}'
+    assert rule.asked == [("session.model", "fast")]
+    assert client('{"type":"session.update","model":"fast"}').message == (
+        '{"type":"session.update","model":"gpt-realtime"}'
+    )
+    rule = Rule()
+    client({"session": {"input_audio_transcription": {"model": "whisper-1"}}}, rule)
+    client({"session": {"audio": {"input": {"transcription": {"model": "whisper-1"}}}}}, rule)
+    assert rule.asked == [
+        ("session.input_audio_transcription.model", "whisper-1"),
+        ("session.audio.input.transcription.model", "whisper-1"),
+    ]
+
+
+def test_a_model_that_is_not_allowed_is_refused_however_it_is_written():
+    for text in (
+        '{"type":"session.update","session":{"model":"other"}}',
+        '{"type":"response.create","response":{"model":"other"}}',
+        '{"session":{"audio":{"input":{"transcription":{"model":"other"}}}}}',
+        '{"session":{"\\u006dodel":"other"}}',
+        '{"session":{"Model":"other"}}',
+        '{"SESSION":{"model":"other"}}',
+        '{"session":{"model":7}}',
+        '{"session":{"model":"fast"},"session":{"model":"other"}}',
+        '{"type":"a","type":"b"}',
+        "[]",
+        "no JSON",
+        '{"type":',
+    ):
+        for frame in (text, text.encode()):
+            if isinstance(frame, bytes) and not frame.startswith(b"{"):
+                continue
+            assert is_refused(frame), frame
+
+
+def test_a_model_that_stands_twice_goes_on_once():
+    text = '{"session":{"model":"other","model":"fast","voice":"alloy"}}'
+    assert client(text).message == '{"session":{"model":"gpt-realtime","voice":"alloy"}}'
+
+
+USAGE = {
+    "total_tokens": 253, "input_tokens": 132, "output_tokens": 121,
+    "input_token_details": {"text_tokens": 119, "audio_tokens": 13, "image_tokens": 0, "cached_tokens": 64,
+                            "cached_tokens_details": {"text_tokens": 64, "audio_tokens": 0}},
+    "output_token_details": {"text_tokens": 30, "audio_tokens": 91},
+}  # fmt: skip
+
+
+def notices(event):
+    return OpenAiFrames().from_provider(event if isinstance(event, str | bytes) else json.dumps(event))
+
+
+def test_what_is_metered_is_found_in_both_generations():
+    (ended,) = notices({"type": "response.done", "response": {"id": "r1", "status": "completed", "usage": USAGE}})
+    assert ended == ResponseEnded("r1", Usage(input=68, cache_read=64, output=121), "completed")
+    assert notices({"type": "response.created", "response": {"id": "r1"}}) == (ResponseBegun("r1"),)
+    for kind in ("response.audio.delta", "response.output_audio.delta"):
+        (said,) = notices({"type": kind, "delta": "A" * 8000})
+        assert isinstance(said, Spoken)
+        assert said.characters == 10
+    for kind in ("response.text.delta", "response.output_text.delta", "response.output_audio_transcript.delta"):
+        assert notices({"type": kind, "delta": "hello"}) == (Spoken(5),)
+    assert notices({"type": "error", "error": {"event_id": "e1", "message": "m"}}) == (Complaint("e1", "m"),)
+
+
+def test_a_transcription_is_metered_by_tokens_or_by_time():
+    kind = "conversation.item.input_audio_transcription.completed"
+    (told,) = notices({"type": kind, "usage": {"type": "tokens", "input_tokens": 26, "output_tokens": 7}})
+    assert told == TranscriptBilled(Usage(input=26, output=7))
+    (told,) = notices({"type": kind, "usage": {"type": "duration", "seconds": 3.2}})
+    assert isinstance(told, TranscriptBilled)
+    assert told.usage is not None
+    (told,) = notices({"type": kind, "transcript": "hi"})
+    assert told == TranscriptBilled(None)
+
+
+def test_a_transcription_is_billed_for_its_own_model():
+    frames = OpenAiFrames()
+    update = {"type": "session.update", "session": {"audio": {"input": {"transcription": {"model": "whisper-1"}}}}}
+    frames.from_client(json.dumps(update), Rule())
+    kind = "conversation.item.input_audio_transcription.completed"
+    (told,) = frames.from_provider(json.dumps({"type": kind, "usage": {"type": "tokens", "input_tokens": 2}}))
+    assert told == TranscriptBilled(Usage(input=2), "whisper-1")
+
+
+def test_what_is_not_known_fails_nothing():
+    for event in ("no JSON", b"\xff\xfe", "[]", "{}", '{"type":7}', '{"type":"rate_limits.updated"}',
+                  '{"type":"response.done"}', '{"type":"response.done","response":{"usage":"x"}}',
+                  '{"type":"response.created","response":7}', '{"type":"error"}'):  # fmt: skip
+        found = notices(event)
+        assert all(not isinstance(one, ResponseEnded) or one.usage is None for one in found), event
+
+
+def test_our_errors_look_like_the_provider_s():
+    failed = ErrorInfo("billing", "used up", code="insufficient_quota")
+    event = json.loads(error_event(failed, "e1"))
+    assert event["type"] == "error"
+    assert event["error"] == {
+        "type": "invalid_request_error",
+        "code": "insufficient_quota",
+        "message": "used up",
+        "param": None,
+        "event_id": "e1",
+    }

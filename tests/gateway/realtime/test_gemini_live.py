@@ -1,0 +1,58 @@
+"""Messages of Gemini Live (https://ai.google.dev/api/live): the model in the first, and what a turn took."""
+
+import json
+
+import pytest
+
+from gateway.realtime.gemini_live import GeminiFrames, asked_model
+from gateway.realtime.notices import ResponseEnded, Spoken
+from streams.errors import GatewayError
+from streams.events import Usage
+
+
+class Rule:
+    def own(self, at: str, name: str) -> str:
+        assert (at, name) == ("setup.model", "live")
+        return "gemini-live-2.5"
+
+    def further(self, at: str, name: str) -> None:
+        raise AssertionError(at)
+
+
+def test_the_model_is_in_the_first_message_text_or_binary():
+    setup = {"setup": {"model": "models/live", "generationConfig": {"n": 1}}}
+    for message in (json.dumps(setup), json.dumps(setup).encode()):
+        assert asked_model(message) == "live"
+        sent = GeminiFrames().from_client(message, Rule()).message
+        assert type(sent) is type(message)
+        assert json.loads(sent) == {"setup": {"model": "models/gemini-live-2.5", "generationConfig": {"n": 1}}}
+    for wrong in (
+        "{}",
+        '{"setup":{}}',
+        '{"setup":7}',
+        "[]",
+        b"\xff",
+        '{"clientContent":{}}',
+        '{"Setup":{"model":"x"}}',
+    ):
+        with pytest.raises(GatewayError):
+            asked_model(wrong)
+    assert GeminiFrames().from_client('{"clientContent":{}}', Rule()).message == '{"clientContent":{}}'
+
+
+def test_a_turn_took_what_its_last_usage_says():
+    frames = GeminiFrames()
+    assert frames.from_provider(b'{"setupComplete":{}}') == ()
+    assert frames.from_provider('{"sessionResumptionUpdate":{"newHandle":"h"}}') == ()
+    assert frames.from_provider('{"goAway":{"timeLeft":"50s"}}') == ()
+    (said,) = frames.from_provider(json.dumps({"serverContent": {"modelTurn": {"parts": [{"text": "x" * 3200}]}}}))
+    assert isinstance(said, Spoken)
+    first = {"usageMetadata": {"promptTokenCount": 10, "responseTokenCount": 1}}
+    last = {"promptTokenCount": 10, "cachedContentTokenCount": 4, "responseTokenCount": 7, "thoughtsTokenCount": 2}
+    assert frames.from_provider(json.dumps(first)) == ()
+    assert frames.from_provider(json.dumps({"serverContent": {"turnComplete": True}, "usageMetadata": last})) == (
+        ResponseEnded(None, Usage(input=6, cache_read=4, output=9, reasoning=2), "complete"),
+    )
+    assert frames.rest() == ()
+    frames.from_provider(json.dumps(first))
+    assert frames.rest() == (ResponseEnded(None, Usage(input=10, output=1), "cut"),)
