@@ -5,4 +5,7 @@ provider has one: its place.
 
 ``completions`` and ``fim`` read along in legacy completions and write fill-in-the-middle in its two shapes, ``rerank``
 has what puts documents into an order.
+
+``multipart`` cuts the body of an upload into events, ``model_field`` replaces its ``model`` while it comes by,
+``audio_length`` reads how long a recording is out of the file's own header.
 """

@@ -1,0 +1,205 @@
+"""How long a recording is, read out of the file's own header while its bytes come by.
+
+A client that asks for plain text gets an answer that says nothing of the seconds it is billed by; they are estimated
+from its file then, so that no format goes unmetered (api7/aisix#868, envoyproxy/ai-gateway#2185).
+"""
+
+import struct
+from collections.abc import Callable, Generator
+from typing import Final, TypeAlias
+
+UNKNOWN: Final = 8000
+"""Bytes a second of a file whose header tells nothing: speech, compressed a little (64 kbit/s)."""
+FASTEST: Final = 2_000_000
+"""Bytes a second that no recording passes, whatever its header claims: one of film, or of many channels."""
+SLOWEST: Final = 50
+"""Bytes a second that every recording takes (400 bit/s)."""
+
+_TAIL: Final = 65_307
+"""Bytes of the largest Ogg page (RFC 3533 section 6)."""
+_STEPS: Final = 1000
+"""Chunks or boxes that are looked at, each as small as it likes."""
+
+Length: TypeAlias = Callable[[int, bytes], float]
+"""Seconds, from the file's size and its last bytes."""
+Reading: TypeAlias = Generator[tuple[int, int], bytes, Length]
+"""Asks for the ``(offset, count)`` bytes that it needs, further behind each time, and knows the length in the end."""
+
+
+class AudioLength:
+    """The length of one file, whose bytes it is fed."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._tail = bytearray()
+        self._reading: Reading | None = _read()
+        self._at, self._count = next(self._reading)
+        self._window = b""
+        self._length: Length = _by_size
+
+    def feed(self, data: bytes) -> None:
+        start = self.size
+        self.size += len(data)
+        self._tail += data
+        if len(self._tail) > 4 * _TAIL:  # seldom: each time all that stays is moved
+            del self._tail[:-_TAIL]
+        while self._reading is not None:
+            begin = max(0, self._at + len(self._window) - start)
+            self._window += data[begin : begin + self._count - len(self._window)]
+            if len(self._window) < self._count:
+                break
+            self._go_on(self._reading)
+
+    def milliseconds(self) -> int:
+        """How long the file is that has been fed, at least one."""
+        tail = bytes(self._tail[-_TAIL:])
+        try:
+            seconds = self._length(self.size, tail)
+        except (ArithmeticError, struct.error):
+            seconds = _by_size(self.size, tail)
+        return max(1, round(1000 * min(max(seconds, self.size / FASTEST), self.size / SLOWEST)))
+
+    def _go_on(self, reading: Reading) -> None:
+        window, self._window = self._window, b""
+        behind = self._at + self._count
+        try:
+            self._at, self._count = reading.send(window)
+        except StopIteration as known:
+            self._reading, self._length = None, known.value
+        else:
+            if self._at < behind:  # lengths that point back: nothing is kept of what has passed
+                self._reading = None
+
+
+def _by_size(size: int, tail: bytes) -> float:
+    return size / UNKNOWN
+
+
+def _read() -> Reading:
+    head = yield 0, 12
+    if head[:4] in (b"RIFF", b"RF64") and head[8:] == b"WAVE":
+        return (yield from _wav())
+    if head[:4] == b"fLaC":
+        return (yield from _flac())
+    if head[:4] == b"OggS":
+        return (yield from _ogg())
+    if head[4:8] == b"ftyp":
+        return (yield from _mp4(int.from_bytes(head[:4], "big")))
+    if head[:3] == b"ID3" or (head[0] == 0xFF and head[1] & 0xE0 == 0xE0):
+        return (yield from _mp3(head))
+    return _by_size
+
+
+def _wav() -> Reading:
+    """RIFF chunks: the rate in ``fmt``, as many bytes as ``data`` says or, where nobody could go back, all the rest."""
+    at, rate = 12, 0
+    for _ in range(_STEPS):
+        kind, length = struct.unpack("<4sI", (yield at, 8))
+        at += 8
+        if kind == b"fmt ":
+            form, channels, samples, rate, _, bits = struct.unpack("<HHIIHH", (yield at, 16))
+            if form in (1, 3, 0xFFFE) and bits:  # PCM: what it says of bytes is left to others
+                rate = samples * channels * bits / 8
+        elif kind == b"data":
+            stated = length if length not in (0, 0xFFFFFFFF) else float("inf")
+            begin, speed = at, rate
+            return lambda size, tail: min(stated, size - begin) / speed
+        at += length + length % 2
+    return _by_size
+
+
+def _flac() -> Reading:
+    """STREAMINFO, always the first block (RFC 9639 section 8.2)."""
+    packed = int.from_bytes((yield 18, 8), "big")
+    rate, samples = packed >> 44, packed & (2**36 - 1)
+    return (lambda size, tail: samples / rate) if samples else _by_size
+
+
+def _ogg() -> Reading:
+    """The codec's rate in the first page, and the position that the last page ends at (RFC 3533, RFC 7845)."""
+    segments = (yield 26, 1)[0]
+    packet = yield 27 + segments, 40
+    if packet.startswith(b"OpusHead"):
+        rate, skipped = 48_000, int.from_bytes(packet[10:12], "little")
+    elif packet.startswith(b"\x01vorbis"):
+        rate, skipped = int.from_bytes(packet[12:16], "little"), 0
+    elif packet.startswith(b"Speex   "):
+        rate, skipped = int.from_bytes(packet[36:40], "little"), 0
+    elif packet.startswith(b"\x7fFLAC"):
+        rate, skipped = int.from_bytes(packet[27:30], "big") >> 4, 0
+    else:
+        return _by_size
+
+    def length(size: int, tail: bytes) -> float:
+        end = len(tail)
+        while (end := tail.rfind(b"OggS", 0, end)) >= 0:
+            position = int.from_bytes(tail[end + 6 : end + 14], "little")
+            if position < 2**63:  # -1: no packet ends in this page
+                return max(0, position - skipped) / rate
+        return _by_size(size, tail)
+
+    return length
+
+
+def _mp4(first: int) -> Reading:
+    """The movie's header (ISO/IEC 14496-12 section 8.2.2), before or behind the media, or that of its fragments."""
+    at, scale = first, 0
+    for _ in range(_STEPS):
+        length, kind = struct.unpack(">I4s", (yield at, 8))
+        behind = at + 8
+        if length == 1:
+            (length,) = struct.unpack(">Q", (yield behind, 8))
+            behind += 8
+        if kind in (b"moov", b"mvex"):
+            at = behind
+            continue
+        if kind in (b"mvhd", b"mehd"):
+            wide = (yield behind, 1)[0] == 1
+            if kind == b"mvhd":
+                scale, duration = struct.unpack(
+                    ">IQ" if wide else ">II", (yield behind + (20 if wide else 12), 12 if wide else 8)
+                )
+            else:
+                (duration,) = struct.unpack(">Q" if wide else ">I", (yield behind + 4, 8 if wide else 4))
+            if duration:
+                length = duration / scale
+                return lambda size, tail: length
+        if length == 0:  # up to the end of the file
+            break
+        at += length
+    return _by_size
+
+
+_MPEG1_KBITS: Final = {
+    1: (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    2: (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    3: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+}
+_MPEG2_KBITS: Final = {
+    1: (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    2: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    3: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_MPEG_RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+
+
+def _mp3(head: bytes) -> Reading:
+    """The first frame: how many there are where it says so (Xing, VBRI), else as many as its bit rate makes."""
+    at = 0
+    if head.startswith(b"ID3"):
+        at = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    frame = (yield at, 64) if at else head + (yield len(head), 52)
+    version, layer = frame[1] >> 3 & 3, 4 - (frame[1] >> 1 & 3)
+    bits, samples = frame[2] >> 4, frame[2] >> 2 & 3
+    if frame[0] != 0xFF or frame[1] < 0xE0 or version == 1 or layer == 4 or bits in (0, 15) or samples == 3:
+        return _by_size
+    rate = _MPEG_RATES[version][samples]
+    per_frame = {1: 384, 2: 1152, 3: 1152 if version == 3 else 576}[layer]
+    alone = frame[3] >> 6 == 3
+    aside = 4 + ((17 if alone else 32) if version == 3 else (9 if alone else 17))
+    for marks, place, count in (((b"Xing", b"Info"), aside, aside + 8), ((b"VBRI",), 36, 50)):
+        if frame[place : place + 4] in marks and (frames := int.from_bytes(frame[count : count + 4], "big")):
+            length = frames * per_frame / rate
+            return lambda size, tail: length
+    speed = (_MPEG1_KBITS if version == 3 else _MPEG2_KBITS)[layer][bits - 1] * 125
+    return lambda size, tail: (size - at) / speed

@@ -1,0 +1,134 @@
+"""The ``model`` of a multipart body: found and replaced while the body comes by."""
+
+from collections.abc import Callable, Set
+from enum import Enum, auto
+from typing import Final
+
+from providers.endpoints.multipart import (
+    MultipartBoundary,
+    MultipartData,
+    MultipartEvent,
+    MultipartHead,
+    MultipartParser,
+)
+from streams.errors import GatewayError, invalid
+
+FIELD_BYTES: Final = 1024
+"""Bytes of a field that is read; nobody's model has a longer name."""
+
+_PLAIN: Final = ("", "7bit", "8bit", "binary")
+
+
+class ModelPhase(Enum):
+    """How far the ``model`` is."""
+
+    AWAITED = auto()
+    READ = auto()
+    """Its part is coming by."""
+    FOUND = auto()
+    """Its value is known, and what stands in its place is not."""
+    REPLACED = auto()
+
+
+def ignored(piece: bytes) -> None:
+    """Takes no note of a file's bytes."""
+
+
+class MultipartEditor:
+    """Replaces the value of ``model`` in a multipart body, and nothing else, while the body comes by.
+
+    ``feed`` gives what goes out of each piece. Once ``model`` is known, what comes behind it is held until ``replace``
+    says what stands there. ``fields`` are those of ``noted`` that have come by and are short, ``on_file`` is told the
+    bytes of each file.
+    """
+
+    def __init__(
+        self, boundary: bytes, noted: Set[str] = frozenset(), on_file: Callable[[bytes], object] = ignored
+    ) -> None:
+        self.model: str | None = None
+        self.fields: dict[str, str] = {}
+        self.difference = 0
+        """By how many bytes the edited body is longer than what came."""
+        self._parser = MultipartParser(boundary)
+        self._noted = noted
+        self._on_file = on_file
+        self._phase = ModelPhase.AWAITED
+        self._held: list[bytes] = []
+        self._part: MultipartHead | None = None
+        self._value = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """What may go out. Raises ``GatewayError`` (400) where the body is none, or its ``model`` is not one name."""
+        return b"".join([self._pass(event) for event in self._parser.feed(data)])
+
+    def replace(self, model: str) -> bytes:
+        """Put ``model`` in the place of the name that was found: what may go out then."""
+        assert self.model is not None
+        self._phase = ModelPhase.REPLACED
+        name = model.encode()
+        self.difference = len(name) - len(self.model.encode())
+        held, self._held = self._held, []
+        return b"".join([name, *held])
+
+    def added(self, model: str) -> bytes:
+        """A part that says ``model``, to stand before all of a body that has none."""
+        assert self._phase is ModelPhase.AWAITED
+        part = b'%b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n'
+        written = part % (self._parser.mark, model.encode())
+        self.difference = len(written)
+        return written
+
+    def close(self) -> None:
+        """The body has ended. Raises ``GatewayError`` (400) where it is not whole."""
+        self._parser.close()
+
+    def _pass(self, event: MultipartEvent) -> bytes:
+        match event:
+            case MultipartHead():
+                self._begin(event)
+            case MultipartData(raw):
+                self._note(raw)
+                if self._phase is ModelPhase.READ:
+                    return b""
+            case MultipartBoundary():
+                self._end()
+        if self._phase is ModelPhase.FOUND:
+            self._held.append(event.raw)
+            return b""
+        return event.raw
+
+    def _begin(self, part: MultipartHead) -> None:
+        self._part, self._value = part, b""
+        if part.name != "model":
+            return
+        if self._phase is not ModelPhase.AWAITED:
+            raise _wrong("stands twice in the multipart body: send it once")
+        if part.file_name is not None or part.encoding not in _PLAIN:
+            raise _wrong("is a file in the multipart body, or encoded: send it as a plain field")
+        self._phase = ModelPhase.READ
+
+    def _note(self, raw: bytes) -> None:
+        assert self._part is not None
+        if self._part.file_name is not None:
+            self._on_file(raw)
+        elif self._phase is ModelPhase.READ:
+            self._value += raw
+            if len(self._value) > FIELD_BYTES:
+                raise _wrong(f"has more than {FIELD_BYTES} bytes in the multipart body")
+        elif self._part.name in self._noted and len(self._value) <= FIELD_BYTES:
+            self._value += raw
+
+    def _end(self) -> None:
+        part, self._part = self._part, None
+        if self._phase is ModelPhase.READ:
+            self._phase = ModelPhase.FOUND
+            try:
+                self.model = self._value.decode()
+            except UnicodeDecodeError:
+                raise _wrong("is not UTF-8 in the multipart body") from None
+        elif part is not None and part.name in self._noted and 0 < len(self._value) <= FIELD_BYTES:
+            self.fields[part.name] = self._value.decode("utf-8", "replace")
+
+
+def _wrong(what: str) -> GatewayError:
+    return invalid(f"model {what}", "model")

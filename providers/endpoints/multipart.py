@@ -1,0 +1,226 @@
+"""Multipart bodies, bytes to events, split anywhere (RFC 2046 section 5.1, RFC 7578).
+
+The events put together are the body, byte for byte, so that what nobody changes goes on as it came: forms that were
+read and built anew lost repeated fields and the names of files (BerriAI/litellm#41625, BerriAI/litellm#35937).
+
+A body that two servers would read differently is refused: a second ``model`` that only the provider sees would be one
+that nobody has allowed. So nothing stands before the first boundary or behind the last, heads end their lines with
+CRLF, and no line begins with the boundary in another way than the RFC's. What merely looks like it passes.
+"""
+
+import re
+from enum import Enum, auto
+from typing import Final, TypeAlias
+
+import attrs
+
+from streams.errors import invalid
+
+HEAD_BYTES: Final = 16 * 1024
+"""Bytes of a part's head, which is held until it is whole."""
+PARTS: Final = 1000
+"""Parts of a body: each is work, however small it is."""
+BOUNDARY_BYTES: Final = 200
+"""Bytes of a boundary, of which the RFC allows 70."""
+
+_TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PARAMETER: Final = re.compile(rf'[ \t]*;[ \t]*({_TOKEN})[ \t]*=[ \t]*(?:"([^"\\]*)"|([^\s;"\\]+))')
+_BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]*[0-9A-Za-z'()+_,./:=?-]")
+_BLANK: Final = re.compile(rb"[ \t\r\n]*")
+_BARE_LINE_END: Final = re.compile(rb"(?<!\r)\n|\r(?!\n)|\x00")
+_HEAD_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*)", re.DOTALL)
+
+# How servers read the name out of a content-disposition: with backslashes as escapes, without them, wherever it stands.
+_READINGS: Final = (
+    re.compile(rb';\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;"]*))', re.DOTALL),
+    re.compile(rb';\s*([^\s=;"]+)\s*=\s*(?:"([^"]*)"|([^;"]*))'),
+    re.compile(rb'(?<![0-9A-Za-z_-])([Nn][Aa][Mm][Ee](?:\*[0-9]*\*?)?)\s*=\s*(?:"([^"]*)"|([^;"]*))'),
+)
+
+_AMBIGUOUS: Final = (
+    "a line of the multipart body begins with its boundary, and not as RFC 2046 has it (CRLF before; CRLF or -- "
+    "behind): choose a boundary that no part holds"
+)
+
+
+@attrs.frozen
+class MultipartHead:
+    """A part begins. ``name`` is the field's ("" where it has none); a file has a ``file_name``."""
+
+    raw: bytes
+    name: str
+    file_name: str | None = None
+    encoding: str = ""  # content-transfer-encoding, in lower case
+
+
+@attrs.frozen
+class MultipartData:
+    """Some of what is in the part."""
+
+    raw: bytes
+
+
+@attrs.frozen
+class MultipartBoundary:
+    """The part ends, if there is one, and another begins or none; also what stands behind the last."""
+
+    raw: bytes
+
+
+MultipartEvent: TypeAlias = MultipartHead | MultipartData | MultipartBoundary
+
+
+def boundary_of(content_type: str) -> bytes:
+    """The boundary that a ``content-type`` states. Raises ``GatewayError`` (400) where it states none, or several."""
+    media_type, _, _ = content_type.partition(";")
+    if media_type.strip().lower() != "multipart/form-data":
+        raise invalid("the body must be multipart/form-data: set the content-type, or let the HTTP client set it")
+    at, found = len(media_type), []
+    while match := _PARAMETER.match(content_type, at):
+        at = match.end()
+        if match[1].lower().startswith("boundary"):
+            found.append((match[1].lower(), match[2] or match[3] or ""))
+    if content_type[at:].strip("; \t") or [name for name, _ in found] != ["boundary"]:
+        raise invalid("the content-type multipart/form-data must state one boundary: let the HTTP client set it")
+    if len(found[0][1]) > BOUNDARY_BYTES or not _BOUNDARY.fullmatch(found[0][1]):
+        raise invalid("the boundary in the content-type has characters that none may have, or too many (RFC 2046)")
+    return found[0][1].encode("ascii")
+
+
+class MultipartState(Enum):
+    START = auto()
+    HEAD = auto()
+    DATA = auto()
+    END = auto()
+
+
+class MultipartParser:
+    """Cuts a multipart body into its events. What it holds of the body is a head, or the length of the boundary; its
+    work is linear in the body, however that comes."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self.mark = b"--" + boundary
+        # A line that begins with the boundary, whatever stands behind it that some server takes for the line's end.
+        self._line = re.compile(rb"(?<![^\r\n])" + re.escape(self.mark) + rb"(?=[ \t\r\n-]|\Z)")
+        self._buffer = bytearray()
+        self._out = 0  # bytes of the buffer that are in events already: the line end before what comes next
+        self._searched = 0  # bytes of the buffer in which no head ends
+        self._parts = 0
+        self._state = MultipartState.START
+
+    def feed(self, data: bytes) -> list[MultipartEvent]:
+        """The events that ``data`` completes. Raises ``GatewayError`` (400)."""
+        self._buffer += data
+        events: list[MultipartEvent] = []
+        while (event := _STEPS[self._state](self)) is not None:
+            events.append(event)
+        return events
+
+    def close(self) -> None:
+        """The body has ended. Raises ``GatewayError`` (400) where that is too early."""
+        if self._state is not MultipartState.END:
+            raise invalid("the multipart body ends before its last boundary")
+
+    def _start(self) -> MultipartEvent | None:
+        if not self._buffer.startswith(self.mark[: len(self._buffer)]):
+            raise invalid("the multipart body must begin with the boundary that its content-type states")
+        return self._boundary(0, len(self.mark)) if len(self._buffer) >= len(self.mark) else None
+
+    def _head(self) -> MultipartEvent | None:
+        buffer = self._buffer
+        blank = 0 if buffer.startswith(b"\r\n") else buffer.find(b"\r\n\r\n", self._searched) + 2
+        if blank > HEAD_BYTES or (blank == 1 and len(buffer) > HEAD_BYTES):
+            raise invalid(f"a part of the multipart body has a head of more than {HEAD_BYTES} bytes")
+        if blank == 1:
+            self._searched = max(0, len(buffer) - 3)
+            return None
+        raw = bytes(buffer[: blank + 2])
+        del buffer[:blank]
+        self._state, self._out = MultipartState.DATA, 2
+        return _read_head(raw)
+
+    def _data(self) -> MultipartEvent | None:
+        buffer, mark = self._buffer, self.mark
+        at = buffer.find(mark, self._out)
+        if at >= 0 and (line := self._line.search(buffer, at)):
+            begin = line.start() - 2
+            if begin < self._out or not buffer.startswith(b"\r\n", begin):
+                raise invalid(_AMBIGUOUS)
+            return self._piece(begin) or self._boundary(begin, line.end())
+        return self._piece(len(buffer) - len(mark) - 2)
+
+    def _piece(self, end: int) -> MultipartEvent | None:
+        """The data up to ``end``, if there are any, which leave the buffer but for two bytes."""
+        if end <= self._out:
+            return None
+        raw = bytes(self._buffer[self._out : end])
+        del self._buffer[: end - 2]
+        self._out = 2
+        return MultipartData(raw)
+
+    def _boundary(self, begin: int, end: int) -> MultipartEvent | None:
+        """The boundary at ``begin``, whose name ends at ``end``, with what tells whether it is the last."""
+        behind = bytes(self._buffer[end : end + 2])
+        if len(behind) < 2 and behind in (b"", b"\r", b"-"):
+            return None
+        if behind not in (b"\r\n", b"--"):
+            raise invalid(_AMBIGUOUS)
+        raw = bytes(self._buffer[begin : end + 2])
+        del self._buffer[: end + 2]
+        self._out = self._searched = 0
+        self._state = MultipartState.HEAD if behind == b"\r\n" else MultipartState.END
+        self._parts += 1
+        if self._parts > PARTS and self._state is MultipartState.HEAD:
+            raise invalid(f"the multipart body has more than {PARTS} parts")
+        return MultipartBoundary(raw)
+
+    def _end(self) -> MultipartEvent | None:
+        if not self._buffer:
+            return None
+        if not _BLANK.fullmatch(self._buffer):
+            raise invalid("something stands behind the last boundary of the multipart body")
+        raw = bytes(self._buffer)
+        self._buffer.clear()
+        return MultipartBoundary(raw)
+
+
+_STEPS: Final = {
+    MultipartState.START: MultipartParser._start,
+    MultipartState.HEAD: MultipartParser._head,
+    MultipartState.DATA: MultipartParser._data,
+    MultipartState.END: MultipartParser._end,
+}
+
+
+def _read_head(raw: bytes) -> MultipartHead:
+    dispositions: list[bytes] = []
+    encoding = ""
+    for line in raw.removesuffix(b"\r\n").removesuffix(b"\r\n").split(b"\r\n") if len(raw) > 2 else ():
+        match = _HEAD_LINE.fullmatch(line)
+        if match is None or _BARE_LINE_END.search(line):
+            raise invalid("a part of the multipart body has a head whose lines are not NAME: VALUE, each on one line")
+        if match[1].lower() == b"content-disposition":
+            dispositions.append(match[2])
+        elif match[1].lower() == b"content-transfer-encoding":
+            encoding = match[2].decode("latin-1").strip().lower()
+    if len(dispositions) > 1:
+        raise invalid("a part of the multipart body has more than one content-disposition")
+    disposition = dispositions[0] if dispositions else b""
+    parameters = {match[1].lower(): match[2] or match[3] or b"" for match in _READINGS[0].finditer(disposition)}
+    file_name = parameters.get(b"filename", parameters.get(b"filename*"))
+    return MultipartHead(
+        raw, _name(disposition), None if file_name is None else file_name.decode("utf-8", "replace"), encoding
+    )
+
+
+def _name(disposition: bytes) -> str:
+    """The field's name. Raises ``GatewayError`` where servers would not agree on whether it is ``model``."""
+    found = [
+        {match[2] or match[3] or b"" for match in reading.finditer(disposition) if match[1].lower() == b"name"}
+        for reading in _READINGS
+    ]
+    may_be_model = any(name.replace(b"\\", b"").strip() == b"model" for names in found for name in names)
+    starred = any(b"*" in match[1] for match in _READINGS[2].finditer(disposition))
+    if starred or (may_be_model and any(names != {b"model"} for names in found)):
+        raise invalid('the name of a part of the multipart body can be read in several ways: write name="NAME" once')
+    return min(found[0], default=b"").decode("utf-8", "replace")
