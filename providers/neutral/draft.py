@@ -50,6 +50,13 @@ class Draft:
             return self._body.value(name) if value is self._body.members.get(name) else parsed(value, Any)
         return parsed(msgspec.json.encode(value), Any) if isinstance(value, _Items) else value
 
+    def raw(self, name: str) -> msgspec.Raw | None:
+        """The member as undecoded JSON, ``None`` if it is not there."""
+        value = self._members.get(name)
+        if value is None or isinstance(value, msgspec.Raw):
+            return value
+        return msgspec.Raw(msgspec.json.encode(value))
+
     def values(self) -> dict[str, Any]:
         """All members as Python values. Raises as ``value`` does."""
         return {name: self.value(name) for name in self._members}

@@ -1,0 +1,166 @@
+"""A client's request for embeddings as the requests that go to one provider, and what becomes of their answers."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+import msgspec
+
+from providers.endpoints.embeddings import gemini, openai, shapes
+from providers.endpoints.embeddings.answer import joined
+from providers.endpoints.embeddings.member_names import DTYPE, ENCODINGS
+from providers.endpoints.embeddings.pieces import Span, cut, raw_size, size_of, spans
+from providers.endpoints.embeddings.refusals import no_token_arrays
+from providers.endpoints.embeddings.request import EmbeddingRequest, VectorType
+from providers.endpoints.embeddings.shapes import FAMILY, ClientShape, Family, family_of, names_of
+from providers.endpoints.embeddings.traits import EmbeddingTraits
+from providers.neutral.draft import Draft
+from providers.neutral.edits import Edit
+from providers.neutral.fields import parsed
+from streams.events import Usage
+
+_WHOLE: Final = ("late_chunking",)
+"""Members under which the inputs of a list are read as one text: cut, they would make other vectors."""
+
+
+@attrs.frozen
+class AnswerPlan:
+    """How the answers to the requests for one client become its answer. ``counts`` are the vectors that each is to
+    have, where that is known. ``passes``: there is one answer, of the client's own shape, and it goes on as it came
+    where it is right."""
+
+    client: ClientShape
+    shape: str
+    model: str
+    request: EmbeddingRequest
+    counts: tuple[int | None, ...]
+    passes: bool
+
+    @property
+    def family(self) -> Family:
+        return family_of(self.shape)
+
+    def write(self, answers: Sequence[bytes]) -> tuple[bytes, Usage | None]:
+        """The client's answer, and what it has used. Raises ``GatewayError`` (502) for answers that are not whole or
+        not right."""
+        if self.passes and self.family == "openai":
+            return openai.checked(answers[0], self.request.types[0], self.counts[0])
+        read = [
+            shapes.read_answer(self.shape, data, self.request, count)
+            for data, count in zip(answers, self.counts, strict=True)
+        ]
+        whole = joined(read)
+        if self.passes:
+            return answers[0], whole.usage
+        return shapes.write_answer(self.client, whole, self.request, self.model), whole.usage
+
+
+@attrs.frozen
+class EmbeddingCall:
+    """The bodies of the requests to a provider, in the order of the client's inputs, with what is not as the client
+    said it."""
+
+    bodies: tuple[bytes, ...]
+    edits: tuple[Edit, ...]
+    answer: AnswerPlan
+
+
+def call(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
+    """``draft``, a client's request, for a provider's ``model``. Of the same family it keeps its bytes but for what the
+    provider has other names for; of another it is translated. Raises ``GatewayError`` (400) for what the provider
+    cannot be given."""
+    if FAMILY[client] == family_of(shape) and client != "cohere_v1":
+        return _edited(client, draft, model, shape, traits)
+    return _translated(client, draft, model, shape, traits)
+
+
+# Of another family
+
+
+def _translated(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
+    request = shapes.read_request(client, draft.values())
+    pieces = spans([size_of(one) for one in request.inputs], traits)
+    bodies: list[bytes] = []
+    edits: tuple[Edit, ...] = ()
+    for inputs in cut(request.inputs, pieces):
+        part = attrs.evolve(request, inputs=tuple(inputs))
+        body, edits = shapes.write_request(shape, part, model, traits)
+        bodies.append(msgspec.json.encode(body))
+    counts = tuple(end - start for start, end in pieces)
+    plan = AnswerPlan(client, shape, model, request, counts, passes=False)
+    return EmbeddingCall(tuple(bodies), (*draft.edits, *edits), plan)
+
+
+# Of the same family
+
+
+def _edited(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
+    member, items = _list(client, draft)
+    if client == "openai" and not traits.token_arrays and _has_token_ids(draft, items):
+        raise no_token_arrays("input")
+    types = _types(draft) if client == "openai" else ("float",)
+    pieces = _pieces(draft, items, traits)
+    request = EmbeddingRequest((), types)
+    if len(pieces) > 1:
+        request = shapes.read_request(client, draft.values())
+    match FAMILY[client]:
+        case "openai":
+            openai.edit_request(draft, model, names_of(shape), traits)
+        case "gemini":
+            gemini.name_model(draft, model)
+        case "cohere":
+            if draft.value("model") != model:
+                draft.put("model", model)
+    if len(pieces) == 1:
+        counts: tuple[int | None, ...] = (_count(client, draft, items),)
+        return EmbeddingCall((draft.encode(),), draft.edits, AnswerPlan(client, shape, model, request, counts, True))
+    items = _list(client, draft)[1] or []
+    bodies: list[bytes] = []
+    for part in cut(items, pieces):
+        draft.put(member, part)
+        bodies.append(draft.encode())
+    counts = tuple(end - start for start, end in pieces)
+    return EmbeddingCall(tuple(bodies), draft.edits, AnswerPlan(client, shape, model, request, counts, False))
+
+
+_LISTS: Final[dict[Family, tuple[str, ...]]] = {
+    "openai": ("input",), "cohere": ("texts", "images", "inputs"), "gemini": ("requests",),
+}  # fmt: skip
+
+
+def _list(client: ClientShape, draft: Draft) -> tuple[str, list[msgspec.Raw] | None]:
+    """The member that holds the inputs, and these, where it is a list of them."""
+    for name in _LISTS[FAMILY[client]]:
+        raw = draft.raw(name)
+        if raw is not None and bytes(memoryview(raw)[:1]) == b"[":
+            return name, parsed(raw, list[msgspec.Raw])
+    return "", None
+
+
+def _pieces(draft: Draft, items: list[msgspec.Raw] | None, traits: EmbeddingTraits) -> tuple[Span, ...]:
+    if not items or _is_id(items[0]) or any(draft.value(name) for name in _WHOLE):
+        return ((0, 1),)
+    return spans([raw_size(item) for item in items], traits)
+
+
+def _count(client: ClientShape, draft: Draft, items: list[msgspec.Raw] | None) -> int | None:
+    """The vectors that there are to be, ``None`` where that is not known."""
+    if client == "gemini_one":
+        return 1
+    if items is None:
+        return 1 if isinstance(draft.value("input"), str) else None
+    return 1 if items and _is_id(items[0]) else len(items)
+
+
+def _has_token_ids(draft: Draft, items: list[msgspec.Raw] | None) -> bool:
+    return any(_is_id(item) or bytes(memoryview(item)[:1]) == b"[" for item in items or ())
+
+
+def _is_id(item: msgspec.Raw) -> bool:
+    """Whether an element of the list is one id of a token: the whole list is one input then."""
+    return bytes(memoryview(item)[:1]).isdigit()
+
+
+def _types(draft: Draft) -> tuple[VectorType, ...]:
+    said = next((value for name in (DTYPE, *ENCODINGS) if (value := draft.value(name)) not in (None, "float")), None)
+    return (said,) if said in ("base64", "int8", "uint8", "binary", "ubinary") else ("float",)

@@ -1,0 +1,181 @@
+"""Gemini's shape of embeddings (``:embedContent``, ``:batchEmbedContents``), both roles."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from providers.endpoints.embeddings.answer import Embeddings, decoded, elements, members
+from providers.endpoints.embeddings.purposes import GEMINI, purpose_of
+from providers.endpoints.embeddings.refusals import no_token_arrays, no_type
+from providers.endpoints.embeddings.request import (
+    EmbeddedContent,
+    EmbeddedImage,
+    EmbeddingInput,
+    EmbeddingRequest,
+    TokenIds,
+    said,
+)
+from providers.endpoints.embeddings.traits import EmbeddingTraits
+from providers.endpoints.embeddings.vectors import bad_answer
+from providers.neutral.billing import MOST_TOKENS
+from providers.neutral.draft import Draft
+from providers.neutral.edits import Edit
+from providers.neutral.fields import Fields
+from streams.errors import invalid
+from streams.events import Usage
+
+_DATA_URL: Final = re.compile(r"data:([^;,]{1,100});base64,")
+
+
+# A client's request
+
+
+def read_request(body: Mapping[str, Any], *, batch: bool) -> EmbeddingRequest:
+    """A client's request of either method. Settings must be the same in all requests of a batch. Raises
+    ``GatewayError`` (400)."""
+    whole = Fields(body)
+    requests = list(whole.objects("requests")) if batch else [whole]
+    if batch and not requests:
+        raise invalid("requests must be an array of at least one request", "requests")
+    whole.ignore("model")
+    read = [_Said.of(fields) for fields in requests]
+    for other, fields in zip(read, requests, strict=True):
+        if (other.dimensions, other.purpose) != (read[0].dimensions, read[0].purpose):
+            raise invalid(
+                f"{fields.at} has another taskType or outputDimensionality than the first: the model's provider takes "
+                "one of each for a whole request, so send them apart", fields.at,
+            )  # fmt: skip
+    first = read[0]
+    dropped = dict.fromkeys(path for fields in (whole, *requests) for path in fields.unread())
+    return EmbeddingRequest(
+        tuple(one.content for one in read),
+        ("float",),
+        first.dimensions,
+        purpose_of(first.purpose or ""),
+        places=said(
+            dimensions=("outputDimensionality", first.dimensions),
+            purpose=("taskType", first.purpose),
+            title=("requests[].title" if batch else "title", next((one.content.title for one in read), None)),
+        ),
+        dropped=tuple(dropped),
+    )
+
+
+@attrs.frozen
+class _Said:
+    """What one request of a batch says."""
+
+    content: EmbeddedContent
+    dimensions: int | None
+    purpose: str | None
+
+    @classmethod
+    def of(cls, fields: Fields) -> "_Said":
+        fields.ignore("model")
+        content = Fields.of(fields.any("content"), fields.path("content"))
+        parts = tuple(_part(part) for part in content.objects("parts"))
+        title = fields.string("title")
+        word = fields.string("taskType")
+        if word is not None and word != "TASK_TYPE_UNSPECIFIED" and purpose_of(word) is None:
+            raise invalid(f"{fields.path('taskType')} must be one of {', '.join(GEMINI.values())}", "taskType")
+        return cls(EmbeddedContent(parts, title), fields.integer("outputDimensionality"), word)
+
+
+def _part(part: Fields) -> str | EmbeddedImage:
+    if (text := part.string("text")) is not None:
+        return text
+    if (inline := part.object("inlineData")) is not None:
+        return EmbeddedImage(f"data:{inline.need('mimeType', str)};base64,{inline.need('data', str)}")
+    raise invalid(f"{part.at} must have text or inlineData", part.at)
+
+
+# A provider's request
+
+
+def write_request(
+    request: EmbeddingRequest, model: str, traits: EmbeddingTraits
+) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+    """``request`` as a batch, with what is not as the client said it: each input is a request with a content of its
+    own, because several parts of one content are one vector (vectorize-io/hindsight#4001, getzep/graphiti#1848).
+    Raises ``GatewayError`` (400)."""
+    if not {"float", "base64"}.issuperset(request.types):
+        raise no_type(request)
+    edits = [Edit(path, why="translation") for path in request.dropped]
+    settings: dict[str, Any] = {}
+    if request.purpose is not None:
+        if request.purpose in GEMINI:
+            settings["taskType"] = GEMINI[request.purpose]
+        else:
+            edits.append(Edit(request.place("purpose")))
+    dimensions = traits.dimensions if request.dimensions is None else request.dimensions
+    if dimensions is not None:
+        settings["outputDimensionality"] = dimensions
+    if request.truncate is not None:
+        edits.append(Edit(request.place("truncate"), why="translation"))
+    requests = [{"model": f"models/{model}", **_write_input(one), **settings} for one in request.inputs]
+    return {"requests": requests}, tuple(edits)
+
+
+def _write_input(one: EmbeddingInput) -> dict[str, Any]:
+    if isinstance(one, TokenIds):
+        raise no_token_arrays("input")
+    body: dict[str, Any] = {"content": {"parts": [_write_part(part) for part in one.parts]}}
+    return body if one.title is None else {**body, "title": one.title}
+
+
+def _write_part(part: str | EmbeddedImage) -> dict[str, Any]:
+    if isinstance(part, str):
+        return {"text": part}
+    if (found := _DATA_URL.match(part.url)) is None:
+        return {"fileData": {"fileUri": part.url}}
+    return {"inlineData": {"mimeType": found[1], "data": part.url[found.end() :]}}
+
+
+def name_model(draft: Draft, model: str) -> None:
+    """Name ``model`` in a client's own request for a provider of the same shape, wherever another one is named."""
+    name = f"models/{model}"
+    if draft.value("model") not in (None, name):
+        draft.put("model", name)
+    raw = msgspec.Raw(msgspec.json.encode(name))
+    named = {index: {**one, "model": raw} for index, one in draft.items("requests") if one.get("model") != raw}
+    if named:
+        draft.put_items("requests", named)
+
+
+# A provider's answer
+
+
+def read_answer(data: bytes, count: int | None) -> Embeddings:
+    """A provider's answer of either method. Raises ``GatewayError`` (502)."""
+    answer = members(data)
+    found = [answer["embedding"]] if "embedding" in answer else elements(answer.get("embeddings"))
+    if count is not None and len(found) != count:
+        raise bad_answer(f"has {len(found)} vectors for {count} inputs")
+    vectors = tuple(members(one).get("values") for one in found)
+    if None in vectors:
+        raise bad_answer("has an embedding without values")
+    kept = tuple(vector for vector in vectors if vector is not None)
+    return Embeddings({"float": kept}, read_usage(answer.get("usageMetadata")))
+
+
+def read_usage(raw: msgspec.Raw | None) -> Usage | None:
+    """The tokens that a provider has counted, ``None`` where it has not."""
+    usage = None if raw is None else decoded(raw, Any)
+    tokens = usage.get("promptTokenCount", usage.get("totalTokenCount")) if isinstance(usage, dict) else None
+    return Usage(input=tokens) if type(tokens) is int and 0 <= tokens <= MOST_TOKENS else None
+
+
+# An answer for a client
+
+
+def write_answer(answer: Embeddings, *, batch: bool) -> bytes:
+    """``answer`` for a client of either method. Raises ``GatewayError`` (502)."""
+    values = [{"values": vector} for vector in answer.of_type("float")]
+    body: dict[str, Any] = {"embeddings": values} if batch else {"embedding": values[0] if values else {"values": []}}
+    if answer.usage is not None:
+        tokens = answer.usage.prompt
+        body["usageMetadata"] = {"promptTokenCount": tokens, "totalTokenCount": tokens}
+    return msgspec.json.encode(body)

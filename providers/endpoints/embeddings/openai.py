@@ -1,0 +1,317 @@
+"""OpenAI's shape of embeddings and its family, both roles: a client's request read, a provider's request written or
+edited in place, answers read and written."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from providers.endpoints.embeddings.answer import Embeddings, decoded, elements, members
+from providers.endpoints.embeddings.member_names import DIMENSIONS, DTYPE, ENCODINGS, PURPOSES, MemberNames
+from providers.endpoints.embeddings.purposes import Purpose, purpose_of
+from providers.endpoints.embeddings.refusals import (
+    no_images,
+    no_token_arrays,
+    no_type,
+    purpose_to_say,
+)
+from providers.endpoints.embeddings.request import (
+    EmbeddedContent,
+    EmbeddedImage,
+    EmbeddingInput,
+    EmbeddingRequest,
+    TokenIds,
+    VectorType,
+    said,
+    text_input,
+)
+from providers.endpoints.embeddings.traits import EmbeddingTraits
+from providers.endpoints.embeddings.vectors import as_base64, bad_answer, is_array, is_text
+from providers.neutral.billing import MOST_TOKENS, told_nanos
+from providers.neutral.draft import Draft
+from providers.neutral.edits import Edit
+from providers.neutral.fields import Fields, join
+from streams.errors import invalid
+from streams.events import Usage
+
+_TYPES: Final[frozenset[VectorType]] = frozenset(("float", "base64", "int8", "uint8", "binary", "ubinary"))
+
+
+# A client's request
+
+
+def read_request(body: Mapping[str, Any]) -> EmbeddingRequest:
+    """A client's request, in the words of any of the family. Raises ``GatewayError`` (400)."""
+    fields = Fields(body)
+    fields.ignore("model")
+    dimensions_at, dimensions = _first(fields, DIMENSIONS, int)
+    encoding_at, encoding = _first(fields, ENCODINGS, str)
+    dtype = fields.string(DTYPE)
+    purpose_at, purpose = _purpose(fields)
+    types_at, type = (DTYPE, dtype) if dtype not in (None, "float") else (encoding_at, encoding)
+    if type is not None and type not in _TYPES:
+        raise invalid(f"{types_at} must be one of {', '.join(sorted(_TYPES))}", types_at)
+    inputs = read_inputs(fields.any("input"), "input")
+    return EmbeddingRequest(
+        inputs,
+        ("float",) if type is None else (type,),
+        dimensions,
+        purpose,
+        places=said(
+            dimensions=(dimensions_at, dimensions), types=(types_at, type), purpose=(purpose_at, purpose),
+        ),
+        dropped=tuple(fields.unread()),
+    )  # fmt: skip
+
+
+def _first(fields: Fields, names: Sequence[str], kind: type[Any]) -> tuple[str, Any]:
+    for name in names:
+        if fields.any(name) is not None:
+            return name, fields.need(name, kind)
+    return names[0], None
+
+
+def _purpose(fields: Fields) -> tuple[str, Purpose | None]:
+    """The purpose, and where it stands. A word of nobody stays unread."""
+    for name in PURPOSES:
+        word = fields.data.get(name)
+        if isinstance(word, str) and (purpose := purpose_of(word)) is not None:
+            fields.ignore(name)
+            return name, purpose
+    return PURPOSES[0], None
+
+
+def read_inputs(value: Any, at: str) -> tuple[EmbeddingInput, ...]:
+    """The inputs of a request: a text, texts, ids of tokens, or objects with a text or a picture. Raises
+    ``GatewayError`` (400)."""
+    if isinstance(value, str):
+        return (text_input(value),)
+    if not isinstance(value, list):
+        raise invalid(f"{at} must be a string or an array" if value is not None else f"{at} is required", at)
+    if value and all(type(one) is int for one in value):
+        return (_token_ids(value),)
+    return tuple(_input(one, join(at, index)) for index, one in enumerate(value))
+
+
+def _input(value: Any, at: str) -> EmbeddingInput:
+    match value:
+        case str():
+            return text_input(value)
+        case [*ids] if all(type(one) is int for one in ids):
+            return _token_ids(ids)
+        case {"text": str(text)}:
+            return text_input(text)
+        case {"image": str(image)} | {"url": str(image)}:
+            return EmbeddedContent((EmbeddedImage(image),))
+    raise invalid(f"{at} must be a string, an array of token ids, or an object with text or image", at)
+
+
+def _token_ids(ids: list[int]) -> TokenIds:
+    return TokenIds(msgspec.Raw(msgspec.json.encode(ids)))
+
+
+# A provider's request
+
+
+def edit_request(draft: Draft, model: str, to: MemberNames, traits: EmbeddingTraits) -> None:
+    """Edit a client's request of the family for a provider of the family. Members that nobody here knows pass."""
+    if draft.value("model") != model:
+        draft.put("model", model)
+    _rename(draft, DIMENSIONS, to.dimensions)
+    if traits.dimensions is not None and draft.value(to.dimensions) is None:
+        _add(draft, to.dimensions, traits.dimensions)
+    _edit_types(draft, to, traits)
+    _edit_purpose(draft, to, traits)
+
+
+def _rename(draft: Draft, names: Sequence[str], name: str) -> None:
+    for other in names:
+        if other != name and other in draft:
+            draft.rename(other, name)
+
+
+def _add(draft: Draft, name: str, value: Any) -> None:
+    draft.put(name, value)
+    draft.note(Edit(name, lost=False, form=f"={value}"))
+
+
+def _edit_types(draft: Draft, to: MemberNames, traits: EmbeddingTraits) -> None:
+    for name in ENCODINGS:
+        value = draft.value(name)
+        if value in to.dtypes and to.dtype is not None:
+            _rename(draft, (name,), to.dtype)
+        elif (value == "base64" and not traits.base64) or (value == "float" and not to.says_float):
+            draft.put(name, None)
+        elif value in ("float", "base64"):
+            _rename(draft, (name,), to.encoding)
+    if to.dtype is not None and draft.value(DTYPE) in to.dtypes:
+        _rename(draft, (DTYPE,), to.dtype)
+
+
+def _edit_purpose(draft: Draft, to: MemberNames, traits: EmbeddingTraits) -> None:
+    if traits.takes_purpose == "never":
+        draft.drop(*PURPOSES)
+    if to.purpose is None:
+        return
+    found = next((name for name in PURPOSES if draft.value(name) is not None), None)
+    if found is None:
+        purpose = purpose_to_say(to.words, traits)
+        if purpose is not None:
+            _add(draft, to.purpose, to.words[purpose])
+        return
+    word = draft.value(found)
+    purpose = purpose_of(word) if isinstance(word, str) else None
+    if found == to.purpose and (purpose is None or word in to.words.values()):
+        return  # its own word, or one of a later version of it
+    if purpose is None or purpose not in to.words:
+        draft.drop(found)
+        return
+    _rename(draft, (found,), to.purpose)
+    draft.put(to.purpose, to.words[purpose])
+
+
+def write_request(
+    request: EmbeddingRequest, model: str, to: MemberNames, traits: EmbeddingTraits
+) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+    """``request`` of another shape for a provider of the family, with what is not as the client said it. Raises
+    ``GatewayError`` (400) for what it has no word for and must not be left out."""
+    body: dict[str, Any] = {"model": model, "input": [_write_input(one, to, traits) for one in request.inputs]}
+    edits = list(request.untold)
+    dimensions = traits.dimensions if request.dimensions is None else request.dimensions
+    if dimensions is not None:
+        body[to.dimensions] = dimensions
+    body.update(_write_types(request, to, traits))
+    purpose = request.purpose or purpose_to_say(to.words, traits)
+    if to.purpose is not None and purpose is not None and purpose in to.words:
+        body[to.purpose] = to.words[purpose]
+        if request.purpose is None:
+            edits.append(Edit(to.purpose, lost=False, form=f"={body[to.purpose]}"))
+    elif request.purpose is not None:
+        edits.append(Edit(request.place("purpose")))
+    if request.truncate is not None:
+        edits.append(Edit(request.place("truncate"), why="translation"))
+    return body, tuple(edits)
+
+
+def _write_input(one: EmbeddingInput, to: MemberNames, traits: EmbeddingTraits) -> Any:
+    match one:
+        case TokenIds(ids):
+            if not traits.token_arrays:
+                raise no_token_arrays("input")
+            return ids
+        case EmbeddedContent() as content:
+            if (text := content.text) is not None:
+                return text
+            match content.parts:
+                case [EmbeddedImage(url)] if to.image is not None:
+                    return {to.image: url}
+            raise no_images()
+
+
+def _write_types(request: EmbeddingRequest, to: MemberNames, traits: EmbeddingTraits) -> dict[str, Any]:
+    wanted = set(request.types)
+    if wanted <= {"float", "base64"}:
+        if "base64" in wanted and traits.base64:
+            return {to.encoding: "base64"}
+        return {}
+    if len(wanted) == 1 and (type := next(iter(wanted))) in to.dtypes:
+        assert to.dtype is not None
+        return {to.dtype: type}
+    raise no_type(request)
+
+
+# A provider's answer
+
+
+@attrs.frozen
+class NumberedVector:
+    index: int
+    vector: msgspec.Raw
+    members: Mapping[str, msgspec.Raw]
+
+
+def read_answer(data: bytes, type: VectorType, count: int | None) -> Embeddings:
+    """A provider's answer, its vectors in the order of their ``index``: each once, ``count`` of them where that is
+    known. ``type`` is what was asked for. Raises ``GatewayError`` (502) for any other."""
+    answer = members(data)
+    vectors = tuple(item.vector for item in _in_order(_items(answer), count))
+    kind: VectorType = type
+    if vectors and type in ("float", "base64"):
+        kind = "base64" if is_text(vectors[0]) else "float"
+    return Embeddings(
+        {kind: vectors},
+        read_usage(answer.get("usage")),
+        _text(answer.get("model")),
+        _text(answer.get("id")),
+    )
+
+
+def checked(data: bytes, type: VectorType, count: int | None) -> tuple[bytes, Usage | None]:
+    """A provider's answer as its client may have it, and what it has used: the same bytes where it is right, else its
+    vectors in order, and in base64 where that is the ``type`` that was asked for. Raises as ``read_answer`` does."""
+    answer = members(data)
+    usage = read_usage(answer.get("usage"))
+    came = _items(answer)
+    items = _in_order(came, count)
+    encodes = type == "base64" and any(is_array(item.vector) for item in items)
+    if items == came and not encodes:
+        return data, usage
+    written = [{**item.members, "embedding": as_base64(item.vector)} if encodes else item.members for item in items]
+    return msgspec.json.encode({**answer, "data": written}), usage
+
+
+def _items(answer: Mapping[str, msgspec.Raw]) -> list[NumberedVector]:
+    return [_item(members(one), place) for place, one in enumerate(elements(answer.get("data")))]
+
+
+def _item(found: Mapping[str, msgspec.Raw], place: int) -> NumberedVector:
+    vector = found.get("embedding", found.get("embeddings"))
+    if vector is None:
+        raise bad_answer(f"has no embedding in data[{place}]")
+    index = found.get("index")
+    return NumberedVector(place if index is None else decoded(index, int), vector, found)
+
+
+def _in_order(items: Sequence[NumberedVector], count: int | None) -> list[NumberedVector]:
+    wanted = len(items) if count is None else count
+    if len(items) != wanted:
+        raise bad_answer(f"has {len(items)} vectors for {wanted} inputs")
+    found = sorted(items, key=lambda item: item.index)
+    if [item.index for item in found] != list(range(wanted)):
+        raise bad_answer("does not number its vectors from 0, each once")
+    return found
+
+
+def read_usage(raw: msgspec.Raw | None) -> Usage | None:
+    """The tokens that a provider has counted, ``None`` where it has not."""
+    usage = {} if raw is None else decoded(raw, Any)
+    if not isinstance(usage, dict):
+        return None
+    counts = (usage.get(name) for name in ("prompt_tokens", "total_tokens", "input_tokens"))
+    tokens = next((count for count in counts if type(count) is int and 0 <= count <= MOST_TOKENS), None)
+    return None if tokens is None else Usage(input=tokens, told_nanos=told_nanos(usage))
+
+
+def _text(raw: msgspec.Raw | None) -> str:
+    value = None if raw is None else decoded(raw, Any)
+    return value if isinstance(value, str) else ""
+
+
+# An answer for a client
+
+
+def write_answer(answer: Embeddings, request: EmbeddingRequest, model: str) -> bytes:
+    """``answer`` for a client of the family. Raises ``GatewayError`` (502)."""
+    vectors = answer.of_type(request.types[0])
+    tokens = 0 if answer.usage is None else answer.usage.prompt
+    return msgspec.json.encode(
+        {
+            "object": "list",
+            "data": [
+                {"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)
+            ],
+            "model": answer.model or model,
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
+    )

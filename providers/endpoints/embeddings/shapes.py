@@ -1,0 +1,79 @@
+"""The shapes of clients and of providers, and which of them are one family."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias
+
+from providers.endpoints.embeddings import cohere, gemini, openai
+from providers.endpoints.embeddings.answer import Embeddings
+from providers.endpoints.embeddings.member_names import MEMBER_NAMES, MemberNames
+from providers.endpoints.embeddings.request import EmbeddingRequest
+from providers.endpoints.embeddings.traits import EmbeddingTraits
+from providers.neutral.edits import Edit
+
+ClientShape: TypeAlias = Literal["openai", "cohere_v1", "cohere_v2", "gemini_one", "gemini_batch"]
+"""A client's, by its path: ``/v1/embeddings``, ``/v1/embed``, ``/v2/embed``, and Gemini's two methods."""
+
+Family: TypeAlias = Literal["openai", "cohere", "gemini"]
+
+FAMILY: Final[Mapping[ClientShape, Family]] = MappingProxyType(
+    {"openai": "openai", "cohere_v1": "cohere", "cohere_v2": "cohere", "gemini_one": "gemini", "gemini_batch": "gemini"}
+)
+
+
+def family_of(shape: str) -> Family:
+    """The family of a provider's shape; a server that nobody knows is taken to have OpenAI's."""
+    return shape if shape in ("cohere", "gemini") else "openai"  # type: ignore[return-value]
+
+
+def names_of(shape: str) -> MemberNames:
+    """The names of members of a provider in OpenAI's family."""
+    return MEMBER_NAMES.get(shape, MEMBER_NAMES["openai"])
+
+
+def read_request(client: ClientShape, body: Mapping[str, Any]) -> EmbeddingRequest:
+    """A client's request. Raises ``GatewayError`` (400)."""
+    match client:
+        case "openai":
+            return openai.read_request(body)
+        case "cohere_v1" | "cohere_v2":
+            return cohere.read_request(body)
+        case "gemini_one" | "gemini_batch":
+            return gemini.read_request(body, batch=client == "gemini_batch")
+
+
+def write_request(
+    shape: str, request: EmbeddingRequest, model: str, traits: EmbeddingTraits
+) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+    """``request`` for a provider, with what is not as the client said it. Raises ``GatewayError`` (400)."""
+    match family_of(shape):
+        case "openai":
+            return openai.write_request(request, model, names_of(shape), traits)
+        case "cohere":
+            return cohere.write_request(request, model, traits)
+        case "gemini":
+            return gemini.write_request(request, model, traits)
+
+
+def read_answer(shape: str, data: bytes, request: EmbeddingRequest, count: int | None) -> Embeddings:
+    """A provider's answer to ``request``, or to ``count`` inputs of it. Raises ``GatewayError`` (502)."""
+    match family_of(shape):
+        case "openai":
+            return openai.read_answer(data, request.types[0], count)
+        case "cohere":
+            return cohere.read_answer(data, count)
+        case "gemini":
+            return gemini.read_answer(data, count)
+
+
+def write_answer(client: ClientShape, answer: Embeddings, request: EmbeddingRequest, model: str) -> bytes:
+    """``answer`` for a client that has sent ``request``. Raises ``GatewayError`` (502)."""
+    match client:
+        case "openai":
+            return openai.write_answer(answer, request, model)
+        case "cohere_v1":
+            return cohere.write_answer(answer, request, "1", by_type="types" in request.places)
+        case "cohere_v2":
+            return cohere.write_answer(answer, request, "2", by_type=True)
+        case "gemini_one" | "gemini_batch":
+            return gemini.write_answer(answer, batch=client == "gemini_batch")

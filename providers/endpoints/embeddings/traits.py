@@ -1,0 +1,27 @@
+"""What is known of how a provider takes embeddings, beside their shape."""
+
+from typing import Literal, TypeAlias
+
+import attrs
+
+from providers.endpoints.embeddings.purposes import Purpose
+
+TakesPurpose: TypeAlias = Literal["unknown", "never", "optional", "required"]
+"""Whether a provider takes a word for what a text is embedded for. Where that is unknown the client's word passes."""
+
+
+@attrs.frozen
+class EmbeddingTraits:
+    """``inputs`` and ``tokens`` bound one request, as far as a bound is known: a longer list is cut where it
+    ``splits``. ``token_arrays``: whether it takes ids of tokens as OpenAI counts them; ``base64``: whether it is asked
+    for that where the gateway is. ``purpose`` is said to one that requires it, and ``dimensions`` to any, where the
+    client says nothing."""
+
+    inputs: int | None = None
+    tokens: int | None = None
+    splits: bool = True
+    token_arrays: bool = False
+    base64: bool = True
+    takes_purpose: TakesPurpose = "unknown"
+    purpose: Purpose = "document"
+    dimensions: int | None = None

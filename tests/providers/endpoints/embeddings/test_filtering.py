@@ -1,0 +1,246 @@
+"""Answers of embeddings on their way to a client: passed, put in order, encoded, translated, joined, or refused."""
+
+import base64
+import json
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from providers.endpoints.embeddings.calling import EmbeddingCall, call
+from providers.endpoints.embeddings.filtering import HELD, EmbeddingAnswer
+from providers.endpoints.embeddings.shapes import ClientShape
+from providers.endpoints.embeddings.traits import EmbeddingTraits
+from providers.neutral.draft import Draft
+from streams.errors import GatewayError
+from streams.events import Usage
+
+VECTORS = ([0.1, -2.5e-08, 1.0], [3.4028235e38, 0.30000001192092896, -0.0])
+
+
+def packed(numbers: Iterable[float]) -> str:
+    """As a client's numpy reads it: ``np.frombuffer(base64.b64decode(text), dtype="float32")``."""
+    return base64.b64encode(b"".join(struct.pack("<f", number) for number in numbers)).decode()
+
+
+def singles(numbers: Iterable[float]) -> list[float]:
+    return [struct.unpack("<f", struct.pack("<f", number))[0] for number in numbers]
+
+
+def called(
+    body: Any, shape: str = "openai", client: ClientShape = "openai", traits: EmbeddingTraits | None = None
+) -> EmbeddingCall:
+    return call(client, Draft.of(json.dumps({"model": "m", **body}).encode()), "m", shape, traits or EmbeddingTraits())
+
+
+def passed(made: EmbeddingCall, answer: Any, piece: int = 4096) -> tuple[bytes, Usage | None]:
+    """What the client gets of ``answer``, which comes in pieces."""
+    data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    reading = EmbeddingAnswer(made.answer)
+    got = b"".join(reading.take(data[at : at + piece]) for at in range(0, len(data), piece))
+    return got + reading.close(), reading.usage
+
+
+def refused(made: EmbeddingCall, answer: Any) -> str:
+    with pytest.raises(GatewayError) as caught:
+        passed(made, answer)
+    failed = caught.value.failed
+    assert (failed.status, failed.code, failed.reason) == (502, "bad_answer", "bad_answer")
+    return failed.message
+
+
+def answer_of(*vectors: Any, **more: Any) -> dict[str, Any]:
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
+    return {"object": "list", "data": data, "model": "m-1", "usage": {"prompt_tokens": 5, "total_tokens": 5}, **more}
+
+
+TWO = {"input": ["a", "b"]}
+BASE64 = {"encoding_format": "base64"}
+
+
+def test_strings_of_base64_pass_byte_for_byte():
+    """api7/aisix#393, agentgateway/agentgateway#1619, gpustack/gpustack#1984: they were parsed as lists of floats."""
+    raw = json.dumps(answer_of(*map(packed, VECTORS)), indent=1).encode() + b"\n"
+    assert passed(called({**TWO, **BASE64}), raw) == (raw, Usage(input=5))
+    floats = json.dumps(answer_of(*VECTORS)).encode()
+    assert passed(called(TWO), floats) == (floats, Usage(input=5))
+    # Vectors of vectors (late interaction) are nobody's business here.
+    many = json.dumps(answer_of([VECTORS[0]], [VECTORS[1]])).encode()
+    assert passed(called(TWO), many)[0] == many
+
+
+def test_floats_are_encoded_for_a_client_that_asked_for_base64():
+    """envoyproxy/ai-gateway#1034: equal to the bit of a single."""
+    for shape in ("openai", "tei"):
+        body, usage = passed(called({**TWO, **BASE64}, shape), answer_of(*VECTORS, id="e", x={"y": 1.50}))
+        answer = json.loads(body)
+        assert [item["embedding"] for item in answer["data"]] == [packed(vector) for vector in VECTORS]
+        assert (answer["id"], answer["x"], usage) == ("e", {"y": 1.5}, Usage(input=5)), "the rest is as it was"
+
+
+def test_vectors_are_put_in_the_order_of_their_index():
+    """BerriAI/litellm#20949, helixml/kodit#77"""
+    answer = answer_of([1], [2], [3])
+    answer["data"] = [answer["data"][2], answer["data"][0], answer["data"][1]]
+    body, _ = passed(called({"input": ["a", "b", "c"]}), answer)
+    assert [(item["index"], item["embedding"]) for item in json.loads(body)["data"]] == [(0, [1]), (1, [2]), (2, [3])]
+
+
+def test_a_shifted_list_is_never_passed_on():
+    three = answer_of([1], [2], [3])
+    twice = answer_of([1], [2])
+    twice["data"][1]["index"] = 0
+    assert "3 vectors for 2 inputs" in refused(called(TWO), three)
+    assert "1 vectors for 2 inputs" in refused(called(TWO), answer_of([1]))
+    assert "each once" in refused(called(TWO), twice)
+    for wrong in (b"[]", b"{", b"<html>", {"data": 1}, {"data": [1, 2]}, {"data": [{}, {}]}, {"object": "list"}):
+        refused(called(TWO), wrong)
+    assert "1 vectors for 2 inputs" in refused(called(TWO, "cohere"), {"embeddings": {"float": [[1]]}})
+    assert "1 vectors for 2 inputs" in refused(called(TWO, "gemini"), {"embeddings": [{"values": [1]}]})
+    for wrong in (b"[]", {"embeddings": 1}, {"embeddings": {}}, {"embeddings": [{}, {}]}):
+        refused(called(TWO, "cohere"), wrong)
+        refused(called(TWO, "gemini"), wrong)
+    refused(called({**TWO, **BASE64}), answer_of([1, "x"], [2]))
+    refused(called(TWO, "cohere"), {"embeddings": {"base64": ["!", "!"]}})
+    refused(called(TWO, "cohere"), {"embeddings": {"base64": [packed([float("nan")])] * 2}})
+
+
+def test_an_answer_without_counts_is_an_answer():
+    """Ollama and others leave usage out."""
+    answer = answer_of(*VECTORS)
+    del answer["usage"], answer["data"][0]["index"], answer["data"][1]["index"]
+    assert passed(called(TWO), answer)[1] is None
+    assert passed(called({"messages": []}), answer)[1] is None
+
+
+@pytest.mark.parametrize("form", ["float", "base64"])
+def test_every_provider_s_answer_is_one_of_openai_s(form):
+    wanted = [list(vector) for vector in VECTORS] if form == "float" else [packed(vector) for vector in VECTORS]
+    cohere = {"float": VECTORS} if form == "float" else {"base64": [packed(vector) for vector in VECTORS]}
+    for shape, answer in {
+        "cohere": {"id": "c", "embeddings": cohere, "texts": ["a", "b"], "meta": {"billed_units": {"input_tokens": 5}}},
+        "gemini": {"embeddings": [{"values": vector} for vector in VECTORS], "usageMetadata": {"promptTokenCount": 5}},
+    }.items():
+        body, usage = passed(called({**TWO, "encoding_format": form}, shape), answer)
+        assert json.loads(body) == {
+            "object": "list",
+            "data": [{"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(wanted)],
+            "model": "m",
+            "usage": {"prompt_tokens": 5, "total_tokens": 5},
+        }, shape
+        assert usage == Usage(input=5), shape
+
+
+def test_a_cohere_client_is_answered_in_its_version():
+    """As cohere 7.3 reads it, by ``response_type``."""
+    texts = {"texts": ["a", "b"]}
+    for client, more, wanted, kind in (
+        ("cohere_v1", {}, [list(vector) for vector in VECTORS], "embeddings_floats"),
+        ("cohere_v1", {"embedding_types": ["float"]}, {"float": [list(v) for v in VECTORS]}, "embeddings_by_type"),
+        ("cohere_v2", {}, {"float": [list(vector) for vector in VECTORS]}, "embeddings_by_type"),
+        (
+            "cohere_v2", {"embedding_types": ["float", "base64"]},
+            {"float": [singles(v) for v in VECTORS], "base64": [packed(v) for v in VECTORS]}, "embeddings_by_type",
+        ),
+    ):  # fmt: skip
+        made = called({**texts, **more}, client=client)
+        came = [packed(vector) for vector in VECTORS] if "base64" in str(more) else VECTORS
+        answer = json.loads(passed(made, answer_of(*came))[0])
+        assert answer.pop("id")
+        assert answer == {
+            "embeddings": wanted,
+            "texts": ["a", "b"],
+            "meta": {"api_version": {"version": client[-1]}, "billed_units": {"input_tokens": 5}},
+            "response_type": kind,
+        }, (client, more)
+    ours = {"id": "c", "embeddings": {"float": VECTORS}, "meta": {"billed_units": {"input_tokens": 5}}}
+    older = json.loads(passed(called(texts, "cohere", client="cohere_v1"), ours)[0])
+    assert older["embeddings"] == [list(vector) for vector in VECTORS]
+    raw = json.dumps(ours).encode()
+    assert passed(called(texts, "cohere", client="cohere_v2"), raw) == (raw, Usage(input=5))
+    int8 = called({**texts, "embedding_types": ["int8"]}, "voyage", client="cohere_v2")
+    assert json.loads(passed(int8, answer_of([1], [2]))[0])["embeddings"] == {"int8": [[1], [2]]}
+
+
+def test_a_gemini_client_is_answered_by_its_method():
+    """As google-genai 3.4 reads it."""
+    one = {"content": {"parts": [{"text": "a"}]}}
+    batch = json.loads(passed(called({"requests": [one, one]}, client="gemini_batch"), answer_of(*VECTORS))[0])
+    assert batch == {
+        "embeddings": [{"values": list(vector)} for vector in VECTORS],
+        "usageMetadata": {"promptTokenCount": 5, "totalTokenCount": 5},
+    }
+    assert json.loads(passed(called(one, client="gemini_one"), answer_of(VECTORS[0]))[0])["embedding"] == {
+        "values": list(VECTORS[0])
+    }
+    raw = json.dumps({"embedding": {"values": VECTORS[0]}}).encode()
+    assert passed(called(one, "gemini", client="gemini_one"), raw) == (raw, None)
+    assert "0 vectors for 1 inputs" in refused(called(one, "gemini", client="gemini_one"), {"embeddings": []})
+
+
+def test_the_answers_to_the_pieces_of_a_list_are_one_answer():
+    texts = [f"t{i}" for i in range(5)]
+    traits = EmbeddingTraits(inputs=2)
+    pieces = ([[0], [1]], [[2], [3]], [[4]])
+    in_shape = {
+        "openai": [answer_of(*piece) for piece in pieces],
+        "cohere": [{"embeddings": {"float": piece}, "meta": {"billed_units": {"input_tokens": 5}}} for piece in pieces],
+        "gemini": [{"embeddings": [{"values": v} for v in piece], "usageMetadata": {"promptTokenCount": 5}}
+                   for piece in pieces],
+    }  # fmt: skip
+    in_shape["openai"][0]["data"].reverse()
+    for shape, answers in in_shape.items():
+        made = called({"input": texts}, shape, traits=traits)
+        body, usage = made.answer.write([json.dumps(answer).encode() for answer in answers])
+        found = json.loads(body)
+        assert [(item["index"], item["embedding"]) for item in found["data"]] == [(i, [i]) for i in range(5)], shape
+        assert found["usage"] == {"prompt_tokens": 15, "total_tokens": 15}, shape
+        assert usage == Usage(input=15), shape
+        with pytest.raises(GatewayError, match=r"2 vectors for 1 inputs|has 1"):
+            made.answer.write([json.dumps(answer).encode() for answer in reversed(answers)])
+    uncounted = [answer_of(*piece, usage=None) for piece in pieces]
+    made = called({"input": texts}, traits=traits)
+    assert made.answer.write([json.dumps(answer).encode() for answer in uncounted])[1] is None
+    cohere = called({"texts": texts}, "cohere", "cohere_v2", traits)
+    joined = json.loads(cohere.answer.write([json.dumps(answer).encode() for answer in in_shape["cohere"]])[0])
+    assert (joined["texts"], joined["embeddings"]) == (texts, {"float": [[0], [1], [2], [3], [4]]})
+
+
+# Long answers
+
+
+def long_answer(count: int, vector: Any, usage: str = "last") -> bytes:
+    answer = answer_of(*[vector] * count)
+    if usage == "first":
+        answer = {"usage": answer.pop("usage"), **answer}
+    return json.dumps(answer).encode()
+
+
+@pytest.mark.parametrize("vector", [[0.123456789] * 100, packed([0.5] * 300)], ids=["floats", "base64"])
+def test_a_long_answer_passes_and_is_counted_on_its_way(vector):
+    """BerriAI/litellm#32386 held 48 MB of it. It is cut here at places of every kind."""
+    body = {"input": ["x"] * 1500, **({} if isinstance(vector, list) else BASE64)}
+    for usage in ("first", "last"):
+        data = long_answer(1500, vector, usage)
+        assert len(data) > 1.5 * HELD
+        for piece in (997, 65536):
+            assert passed(called(body), data, piece) == (data, Usage(input=5)), (usage, piece)
+    for count, told in ((1499, "1499 vectors for 1500"), (1501, "1501 vectors for 1500")):
+        assert told in refused(called(body), long_answer(count, vector))
+    assert "in the middle" in refused(called(body), long_answer(1500, vector)[:-3])
+
+
+def test_no_more_is_held_than_the_bound():
+    reading = EmbeddingAnswer(called({"input": ["x"] * 1500}).answer)
+    data, behind = long_answer(1500, [0.123456789] * 100), 0
+    for at in range(0, len(data), 4096):
+        behind += 4096 - len(reading.take(data[at : at + 4096]))
+        assert behind <= HELD + 4096
+
+
+def test_a_long_answer_in_another_form_than_was_asked_for_is_read_whole():
+    data = long_answer(1500, [0.5] * 200)
+    body, usage = passed(called({"input": ["x"] * 1500, **BASE64}), data, 65536)
+    assert {item["embedding"] for item in json.loads(body)["data"]} == {packed([0.5] * 200)}
+    assert usage == Usage(input=5)
