@@ -119,7 +119,8 @@ def init(file: Path | None, yes: bool, force: bool) -> None:
 @click.option("--no-env", is_flag=True, help="Do not ask for the environment variables that it names.")
 @click.option("--strict", is_flag=True, help="A setting that is accepted without effect is a mistake, too.")
 @click.option("--diff", "old", type=click.Path(path_type=Path), metavar="OLD", help="Say what differs from OLD, too.")
-def check(config: Path | None, no_env: bool, strict: bool, old: Path | None) -> None:
+@click.option("--endpoints", is_flag=True, help="Say what each entry has beside conversations, and where.")
+def check(config: Path | None, no_env: bool, strict: bool, old: Path | None, endpoints: bool) -> None:
     """Show every mistake in a config, with its line and the nearest right name.
 
     CONFIG is looked for as by serve. The exit status is 0 for a good one and 1 for a bad one; with --strict also for
@@ -131,7 +132,7 @@ def check(config: Path | None, no_env: bool, strict: bool, old: Path | None) -> 
 
     if strict and old is not None:
         raise click.UsageError("--diff compares two files, --strict judges one: leave out one")
-    sys.exit(run(config, no_env, strict) if old is None else check_difference(old, config, no_env))
+    sys.exit(run(config, no_env, strict, endpoints=endpoints) if old is None else check_difference(old, config, no_env))
 
 
 @main.command(short_help="Add up what requests have cost.")

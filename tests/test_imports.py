@@ -35,7 +35,7 @@ ARROWS: Final = {
     "gateway.shared": "",
     "gateway.serving": "http",
     "gateway.upstream": "http providers.auth",
-    "gateway.config": "http providers.auth providers.catalog providers.neutral",
+    "gateway.config": "http providers.auth providers.catalog providers.endpoints providers.neutral",
     "gateway.counters": "config shared stores",
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
@@ -77,8 +77,8 @@ ARROWS: Final = {
     "gateway.reload": "app config exchange open_service shared",
     "gateway.commands": """
         allowances app config endpoints followed_keys health http kept_ledger loadtest logs mock open_service open_store
-        providers.apis providers.catalog providers.errors providers.grammar providers.neutral reload routing serving
-        shared stores telemetry upstream""",
+        providers.apis providers.catalog providers.endpoints providers.errors providers.grammar providers.neutral reload
+        routing serving shared stores telemetry upstream""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """What each room may import, beside ``streams`` and the version that ``gateway`` states; lower rooms come first, and

@@ -1,7 +1,7 @@
 """``trigate check``: the mistakes of a configuration, and what two of them differ in."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import click
@@ -14,6 +14,7 @@ from gateway.config.listening import exposed
 from gateway.config.loading import Config, ConfigError, discover, load, trust_in, users_file
 from gateway.routing.router import Router
 from gateway.serving.tls import CertificateFailed
+from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES
 from providers.neutral.fields import generic
 
 
@@ -36,8 +37,9 @@ def _short(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def check(path: Path | None, no_env: bool, strict: bool = False) -> int:
-    """Exit status 0 for a good config, 1 for one with mistakes. If ``strict``, a setting without effect is one."""
+def check(path: Path | None, no_env: bool, strict: bool = False, *, endpoints: bool = False) -> int:
+    """Exit status 0 for a good config, 1 for one with mistakes. If ``strict``, a setting without effect is one. With
+    ``endpoints`` it says what each entry has beside conversations."""
     config = load_or_explain(path, not no_env)
     if config is None:
         return 1
@@ -55,9 +57,19 @@ def check(path: Path | None, no_env: bool, strict: bool = False) -> int:
         return 1
     models = len(Router(config).models())
     click.echo(f"{config.path}: good ({_counted(len(config.entries), 'provider')}, {_counted(models, 'model name')})")
+    for line in _endpoints(config) if endpoints else ():
+        click.echo(line)
     if (idle := no_effect(config)) is not None:
         say(f"WARNING: {idle}", fg="red", bold=True)
     return 0
+
+
+def _endpoints(config: Config) -> Iterator[str]:
+    """What each entry has beside conversations, with the paths where they are not the usual ones."""
+    for entry in config.entries:
+        had = ((name, entry.place_of(name, entry.model)) for name in ENDPOINTS)
+        told = (name if place == STANDARD_PLACES.get(name) else f"{name} at {place}" for name, place in had if place)
+        yield f"  {entry.name}: {', '.join(told) or 'conversations alone'}"
 
 
 def no_effect(config: Config) -> str | None:

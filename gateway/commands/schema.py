@@ -16,6 +16,7 @@ from gateway.config import kinds, schema
 from gateway.config.amounts import BUDGET_PATTERN
 from gateway.config.reference import KEYS
 from gateway.config.settings import KEEPING_KEYS
+from providers.endpoints.endpoint import BODY_SHAPES, ENDPOINTS
 from providers.neutral.quirks import Quirks
 from streams.events import APIS
 
@@ -88,6 +89,9 @@ SHAPES: Mapping[Any, Shape] = {
     },
     kinds.HeaderName: _HEADER,
     kinds.ProbePath: {"anyOf": [_text(r"/[!-~]*"), VARIABLE]},
+    kinds.EndpointWord: {"enum": list(ENDPOINTS)},
+    kinds.EndpointPath: {"anyOf": [_text(kinds.ENDPOINT_PATH.pattern), VARIABLE]},
+    kinds.BodyShape: {"anyOf": [{"enum": list(BODY_SHAPES)}, VARIABLE]},
     kinds.Reason: {"anyOf": [{"enum": list(kinds.REASONS)}, VARIABLE]},
     kinds.Duration: {"anyOf": [_number(0), _text(rf"{_AMOUNT}\s*(?:[mM]?[sS]|[mMhHdD])?"), VARIABLE]},
     kinds.Wait: {
@@ -287,7 +291,8 @@ def _shape(kind: Any, defs: dict[str, Shape]) -> Shape:
     if origin is tuple:
         return {"type": "array", "items": _shape(_present(parts[0]), defs)}
     if origin is dict:
-        return {"type": "object", "additionalProperties": _shape(parts[1], defs)}
+        names = {"propertyNames": SHAPES[parts[0]]} if parts[0] is kinds.EndpointWord else {}
+        return {"type": "object", **names, "additionalProperties": _shape(parts[1], defs)}
     some = [part for part in parts if part is not type(None)]
     if not some:
         raise KeyError(kind)

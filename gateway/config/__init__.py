@@ -2,7 +2,8 @@
 ``expanded``, what came from the environment) and ``secret_files``, ``schema`` (which keys there are), ``kinds`` (of
 values, ``urls`` among them) and ``converter``, into ``settings`` (what the rest of the gateway reads).
 
-A module builds each part: ``listening``, ``timeouts``, ``attempts``, ``own_providers``, ``entries``, ``sign_ins``,
+A module builds each part: ``listening``, ``timeouts``, ``attempts``, ``own_providers``, ``entries`` and their
+``endpoints``, ``sign_ins``,
 ``routes`` (with ``preferences``, as Plano has them), ``client_keys`` (with ``client_access``: models and entries, by
 ``patterns``),
 ``state_storage``, ``counters``, ``ratelimits``, ``budgets`` (of ``amounts``, by the clocks of ``zones``), ``prices``

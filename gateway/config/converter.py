@@ -17,6 +17,7 @@ from gateway.config.kinds import (
     AddressPart,
     Digest,
     Dollars,
+    EndpointPath,
     HeaderName,
     KeyHeader,
     QuirkChanges,
@@ -36,6 +37,7 @@ from gateway.config.schema import (
     RawAzureSignIn,
     RawClientGroup,
     RawClientKey,
+    RawEndpoint,
     RawGoogleSignIn,
     RawLegacyListeners,
     RawListener,
@@ -153,6 +155,13 @@ def _price(value: Any, _: Any) -> Any:
         return converter.structure(value, RawPrice)
     expected = "this must be free, or a mapping such as {input: 1.25, output: 10}, in dollars for a million tokens"
     raise Wrong(describe(value), expected, nearest(value, ("free",)) if isinstance(value, str) else None)
+
+
+def _endpoint(value: Any, _: Any) -> Any:
+    """Whether it is there, its path, or a mapping with its path and shape."""
+    if isinstance(value, bool):
+        return value
+    return converter.structure(value, RawEndpoint if isinstance(value, dict) else EndpointPath)
 
 
 def _auth(value: Any, _: Any) -> Any:
@@ -274,6 +283,7 @@ for _kind, _hook in {
     _OfOneType: _of_one_type,
     Literal[0] | RawQueue | None: _queue,
     KeyHeader | dict[SpokenApi, KeyHeader] | None: _auth,
+    bool | EndpointPath | RawEndpoint: _endpoint,
 }.items():
     converter.register_structure_hook(_kind, _hook)
 

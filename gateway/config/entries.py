@@ -8,6 +8,7 @@ import attrs
 from gateway.config.attempts import changed_circuit, changed_retries
 from gateway.config.budgets import build_budgets
 from gateway.config.document import Path
+from gateway.config.endpoints import build_endpoints
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.names import Names
@@ -134,6 +135,9 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
         if raw.circuit is None
         else changed_circuit(defaults.circuit, raw.circuit, (*path, "circuit"), findings),
         probe=raw.probe,
+        endpoints=build_endpoints(
+            raw.endpoints, provider, raw.base_url or (None if own is None else own.given.base_url), path, findings
+        ),
         ratelimits=ratelimits,
         queue=build_queue(raw.queue, name, ratelimits, findings),
         budgets=build_budgets(raw.budgets, path, findings),

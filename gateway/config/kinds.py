@@ -3,7 +3,7 @@
 import base64
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal, NewType, TypeAlias, get_args
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from gateway.config.secret_files import SecretFile
 from gateway.config.wording import Wrong, describe, described_word, nearest, one_of, spelled
 from gateway.config.zones import read_zone
 from gateway.http.certificates import as_name
+from providers.endpoints.endpoint import BODY_SHAPES, ENDPOINTS
 from streams.events import FailureReason
 
 UNIX = "unix"
@@ -64,6 +65,10 @@ REASONS = ("unavailable", *(reason for reason in get_args(FailureReason) if reas
 
 Speaking = NewType("Speaking", dict[SpokenApi, SpokenApi])
 QuirkChanges = NewType("QuirkChanges", dict[str, Any])
+
+EndpointWord = NewType("EndpointWord", str)  # one of ``ENDPOINTS``
+EndpointPath = NewType("EndpointPath", str)  # a path behind the base URL, or a whole address
+BodyShape = NewType("BodyShape", str)  # one of ``BODY_SHAPES``
 
 
 def _text(value: Any, _: Any) -> str:
@@ -303,6 +308,30 @@ def _probe_path(value: Any, _: Any) -> str:
     return text
 
 
+def _endpoint_word(value: Any, _: Any) -> str:
+    return _one_word(value, ENDPOINTS)
+
+
+def _body_shape(value: Any, _: Any) -> str:
+    return _one_word(value, BODY_SHAPES)
+
+
+def _one_word(value: Any, words: Collection[str]) -> str:
+    if isinstance(value, str) and (value in words or isinstance(value, Unresolved)):
+        return value
+    raise Wrong(described_word(value), one_of(words), nearest(value, words) if isinstance(value, str) else None)
+
+
+def _endpoint_path(value: Any, _: Any) -> str:
+    text = _text(value, _)
+    if not isinstance(value, Unresolved) and not ENDPOINT_PATH.fullmatch(text):
+        raise Wrong(describe(value), "this must be a path such as /embed, a whole URL, true or false")
+    return text
+
+
+ENDPOINT_PATH = re.compile(r"(?:https?://[A-Za-z0-9.\[\]_-]+(?::[0-9]{1,5})?)?/[!\"$-~]*")
+
+
 def _reason(value: Any, _: Any) -> str:
     if isinstance(value, str) and (value in REASONS or isinstance(value, Unresolved)):
         return value
@@ -381,6 +410,9 @@ READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
     RateAmount: _rate,
     HeaderName: _header_name,
     ProbePath: _probe_path,
+    EndpointWord: _endpoint_word,
+    EndpointPath: _endpoint_path,
+    BodyShape: _body_shape,
     Reason: _reason,
     Duration: _duration,
     Wait: _wait,

@@ -33,7 +33,12 @@ class OwnProvider:
         """``raw`` with what the provider says for all of its entries."""
         bare = raw.sign_in is None and raw.access_key is None and not raw.passthrough_auth
         sign_in = self.given.sign_in if bare else raw.sign_in
-        return attrs.evolve(raw, headers={**self.given.headers, **raw.headers}, sign_in=sign_in)
+        return attrs.evolve(
+            raw,
+            headers={**self.given.headers, **raw.headers},
+            endpoints={**self.given.endpoints, **raw.endpoints},
+            sign_in=sign_in,
+        )
 
 
 def id_of(name: str) -> str:

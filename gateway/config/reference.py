@@ -18,6 +18,7 @@ from gateway.config.schema import (
     RawClientLimits,
     RawConfig,
     RawCounters,
+    RawEndpoint,
     RawEntry,
     RawEntryPreference,
     RawGoogleSignIn,
@@ -344,6 +345,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "server is left alone.",
             "none",
         ),
+        "endpoints": Key(
+            "What it has beside conversations, where that is not as the [table](endpoints.md) says: "
+            "`{embeddings: /embed, rerank: false}`; see [endpoints](#endpoints).",
+            "as the provider has them",
+        ),
         "budgets": Key(
             "What may be spent there, such as `[10 usd/day, 100 usd/month]`; see [below](#budgets). Once one is used "
             "up the place is passed over, and the next target is asked.",
@@ -354,6 +360,13 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "by the token: a server of your own, a plan.",
             "that of the [list of prices](costs.md#prices)",
         ),
+    },
+    RawEndpoint: {
+        "path": Key(
+            "A path behind `base_url` as it is written there, or a whole URL; `{model}` stands for the model's id.",
+            "the provider's",
+        ),
+        "shape": Key("In whose form bodies are there: `openai`, `cohere`, `jina`, `tei`, …", "the provider's"),
     },
     RawProvider: {
         "base_url": Key("Its address, as on an entry.", "the known one's; else each entry gives it"),
@@ -373,6 +386,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "sign_in": Key("As [on an entry](#sign_in), for entries that have neither their own nor a key.", "none"),
         "headers": Key("Headers of all of its entries; an entry's own come first.", "none"),
         "quirks": Key("What is different about its APIs; see [quirks](#quirks).", "the known one's"),
+        "endpoints": Key("As [on an entry](#endpoints), for all of its entries.", "the known one's, else OpenAI's"),
         "families": Key("Shell patterns of the ids of its models, by which a bare name finds `NAME/*`.", "none"),
         "models": Key("Ids that `GET /v1/models` lists of `NAME/*`, the most able first.", "none"),
         "display_name": Key("What people call it.", "its name"),

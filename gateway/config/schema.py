@@ -13,12 +13,15 @@ from gateway.config.document import Path
 from gateway.config.kinds import (
     AddressPart,
     AuditPlace,
+    BodyShape,
     Budget,
     CertificateName,
     Count,
     Digest,
     Dollars,
     Duration,
+    EndpointPath,
+    EndpointWord,
     HeaderName,
     HostName,
     KeyHeader,
@@ -244,6 +247,14 @@ SigningIn: TypeAlias = Literal["aws", "google", "azure", "none"] | RawAwsSignIn 
 
 
 @attrs.frozen
+class RawEndpoint:
+    """Where an endpoint is, and in whose form."""
+
+    path: EndpointPath | None = None
+    shape: BodyShape | None = None
+
+
+@attrs.frozen
 class RawEntry:
     model: str
     name: str | None = None
@@ -268,6 +279,7 @@ class RawEntry:
     retries: RawRetries | None = None
     circuit: RawCircuit | None = None
     probe: ProbePath | None = None
+    endpoints: dict[EndpointWord, bool | EndpointPath | RawEndpoint] = attrs.field(factory=dict)
     ratelimits: RawRateLimits | None = None
     queue: Literal[0] | RawQueue | None = None
     budgets: tuple[Budget, ...] = ()
@@ -287,6 +299,7 @@ class RawProvider:
     sign_in: SigningIn | None = None
     headers: dict[str, Secret] = attrs.field(factory=dict)
     quirks: QuirkChanges | None = None
+    endpoints: dict[EndpointWord, bool | EndpointPath | RawEndpoint] = attrs.field(factory=dict)
     families: tuple[str, ...] | None = None
     models: tuple[str, ...] | None = None
     display_name: str | None = None

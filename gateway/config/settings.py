@@ -19,6 +19,7 @@ from providers.catalog.model_facts import with_facts
 from providers.catalog.models import quirks_of
 from providers.catalog.prices import Price
 from providers.catalog.provider import Provider, Speaks, best_for
+from providers.endpoints.endpoint import EndpointName, Place
 from providers.neutral.quirks import Ability, Quirks
 from providers.neutral.seal import Issuer
 from streams.events import UNAVAILABLE, Api, FailureReason
@@ -395,9 +396,9 @@ class ModelEntry:
     the provider's row or the root's setting with the item's own laid over it; ``quirks`` are the item's own alone, and
     ``pinned`` the APIs of clients for which the item itself says what is spoken. ``pass_headers`` are in lower case.
     ``retries`` and ``circuit`` are ``None`` where those of the configuration hold; ``probe`` is a path of the server
-    that says for nothing whether it is well. ``price`` outranks the catalogue's; ``ratelimits`` and ``budgets`` are
-    what this place bears, for a ``queue`` of requests. ``lists_all``: what the provider lists stands in
-    lists of models. With a ``sign_in`` there is no ``key``.
+    that says for nothing whether it is well. ``endpoints`` are what the item itself says of them. ``price`` outranks
+    the catalogue's; ``ratelimits`` and ``budgets`` are what this place bears, for a ``queue`` of requests.
+    ``lists_all``: what the provider lists stands in lists of models. With a ``sign_in`` there is no ``key``.
     """
 
     name: str
@@ -427,6 +428,7 @@ class ModelEntry:
     written: str = attrs.field(default=attrs.Factory(lambda self: f"{self.provider.id}/{self.model}", takes_self=True))
     lists_all: bool = True
     sign_in: SignIn | None = None
+    endpoints: Mapping[EndpointName, Place | None] = attrs.field(factory=dict)
 
     @property
     def wildcard(self) -> bool:
@@ -463,6 +465,11 @@ class ModelEntry:
     def is_at_home(self, model: str) -> bool:
         """True if ``model`` is asked at its maker's own service, and not at a server that is only like it."""
         return self.provider.has(model) and (self.base_url is None or self.provider.base_url is None)
+
+    def place_of(self, endpoint: EndpointName, model: str) -> Place | None:
+        """Where ``model`` has ``endpoint``; ``None`` where it has not."""
+        own = self.endpoints
+        return own[endpoint] if endpoint in own else self.row(model).place_of(endpoint)
 
     def row(self, model: str) -> Provider:
         """The provider's row for ``model``."""

@@ -233,7 +233,7 @@ INSTEAD: Final = (
             "name the one that it behaves like as `provider_interface`",
             "provider type vendor interface custom_llm_provider provider_name kind", (ENTRY,)),
     Instead("`speaks` lists the APIs that it is asked in: `chat`, `messages`, `responses`",
-            "api apis protocol wire_api api_type format api_format endpoints", (ENTRY,)),
+            "api apis protocol wire_api api_type format api_format", (ENTRY,)),
     Instead("write them as `headers`", "extra_headers custom_headers default_headers request_headers",
             (ENTRY,)),
     Instead("name them in `pass_headers`", "forward_headers forwarded_headers forward_client_headers", (ENTRY,)),

@@ -19,6 +19,11 @@ EndpointName: TypeAlias = Literal[
     "files", "uploads", "vector_stores", "containers", "batches", "message_batches", "videos", "realtime", "voices",
 ]  # fmt: skip
 
+BODY_SHAPES: Final = (
+    "openai", "cohere", "jina", "voyage", "mistral", "gemini", "anthropic", "tei", "vllm", "deepinfra", "azure",
+)  # fmt: skip
+"""The forms that the bodies of endpoints come in, by whose they are."""
+
 EndpointFallback: TypeAlias = Literal["same_model", "any", "never"]
 """Who may answer in place of a target that failed: the same model elsewhere, whoever the route names, or nobody."""
 
@@ -50,13 +55,17 @@ class Place:
     """Where a provider has an endpoint: its ``path`` behind the row's prefix, or behind ``prefix`` where it has one of
     its own. ``{model}`` stands for the model's id. A ``path`` with a host is a whole address.
 
-    ``shape`` is the form of the bodies there (``openai``, ``cohere``, ``gemini``, …), ``api`` the API whose credentials
-    and headers it takes."""
+    ``shape`` is the form of the bodies there, one of ``BODY_SHAPES``; ``api`` the API whose credentials and headers it
+    takes."""
 
     path: str
     shape: str = "openai"
     api: Api = "chat"
     prefix: str | None = None
+
+    def __str__(self) -> str:
+        where = (self.prefix or "") + self.path.partition("?")[0]
+        return where if self.shape == "openai" else f"{where} ({self.shape})"
 
 
 _SLOW: Final = 600.0

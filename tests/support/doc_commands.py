@@ -81,6 +81,7 @@ RUNS = (
     Row("trigate doctor", "TRIGATE_CONFIG=tried.yaml {}", ("mock-small",)),
     Row("trigate check", says=("good",)),
     Row("trigate check --strict", says=("good",)),
+    Row("trigate check --endpoints", says=("embeddings",)),
     Row("trigate check --no-env", "unset OPENAI_API_KEY; {}", ("good",)),
     Row(r"trigate check plano_config\.yaml", says=("good",)),
     Row(r"trigate check --diff( OLD(\.yaml)? NEW(\.yaml)?)?", "trigate check --diff OLD.yaml NEW.yaml",
