@@ -44,6 +44,7 @@ ARROWS: Final = {
     "gateway.open_store": "config stores",
     "gateway.followed_keys": "config stores",
     "gateway.routing": "config http providers.apis providers.auth providers.catalog providers.errors providers.neutral",
+    "gateway.kept_objects": "config providers.catalog providers.neutral routing stores",
     "gateway.health": "config providers.auth routing shared upstream",
     "gateway.sign_in": "config providers.auth upstream",
     "gateway.model_lists": "config http providers.apis providers.auth providers.catalog routing upstream",

@@ -47,6 +47,7 @@ _SECRET: Final = {
     "connection_string",
     "url",
     "encryption_key",
+    "signing_key",
     "headers",
     "ui_key",
     "keys",

@@ -62,8 +62,9 @@ def build_client(
     ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
     budgets = build_budgets(item.budgets, path, findings)
     client = ClientKey(
-        item.name, keys, item.models, item.until, limits, item.certificate, item.only, group, ratelimits, budgets
-    )
+        item.name, keys, item.models, item.until, limits, item.certificate, item.only, group, ratelimits, budgets,
+        foreign_ids=item.foreign_ids,
+    )  # fmt: skip
     check_wall(client, path, names.entries, findings)
     return client
 

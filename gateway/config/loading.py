@@ -276,6 +276,8 @@ def _config(raw: RawConfig, findings: Findings) -> tuple[Config, Entries]:
         client_keys=client_keys,
         client_groups=tuple(names.groups.values()),
         stored_keys="unread" if raw.stored_keys else "off",
+        signing_key=tuple(key for key in raw.signing_key or () if isinstance(key, bytes)),
+        public_url=raw.public_url,
         open=raw.open,
         ui=raw.ui,
         ui_key=build_ui_key(raw.ui_key, findings),

@@ -112,6 +112,17 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "Where responses, conversations and threads are kept; see [below](#state_storage).",
             "in memory",
         ),
+        "signing_key": Key(
+            "32 bytes in base64 (`openssl rand -base64 32`) that sign the ids of [files](files.md) and of whatever "
+            "else providers keep for clients. Of a list the first key signs, and all of them are believed. Without it "
+            "ids are signed with a secret made from the provider's key, and end when that changes.",
+            "made from the provider's key",
+        ),
+        "public_url": Key(
+            "Where clients reach the gateway, such as `https://llm.example`: the beginning of the addresses in answers "
+            "that clients go on with, such as those of uploads.",
+            "what the client dialled (`Host`)",
+        ),
         "counters": Key(
             "Where rates, requests at once and budgets are counted; see [below](#counters).",
             "in memory, for all workers of this machine",
@@ -619,6 +630,12 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "budgets": Key(
             "What it may spend, such as `[20 usd/day, 5 usd/run]`; see [below](#budgets). Its group's hold besides.",
             "none",
+        ),
+        "foreign_ids": Key(
+            "Let it use the provider's own ids of files, vector stores, batches and their like, and see the provider's "
+            "lists: all that was made with the provider's key, by whomever. Others see what they have made themselves; "
+            "see [files](files.md).",
+            "`false`",
         ),
     },
     RawClientGroup: {

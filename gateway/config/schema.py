@@ -416,6 +416,7 @@ class RawClientKey:
     limits: RawClientLimits | None = None
     ratelimits: RawRateLimits | None = None
     budgets: tuple[Budget, ...] = ()
+    foreign_ids: bool = False
 
 
 @attrs.frozen
@@ -488,6 +489,8 @@ class RawConfig:
     client_keys: tuple[RawClientKey | None, ...] | None = None
     client_groups: tuple[RawClientGroup | None, ...] | None = None
     stored_keys: bool = False
+    signing_key: SealingKeys | None = None
+    public_url: Url | None = None
     open: bool = False
     ui: bool = True
     ui_key: Secret | None = None

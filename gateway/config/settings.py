@@ -205,7 +205,8 @@ class ClientKey:
     one takes another's place, or a name in its ``certificate``. ``models`` are the names of models that it may use,
     ``None`` for all. Where the client itself has an end, ``until``, none of its keys goes on beyond it. ``limits`` are
     its own where they are not those of all. ``only`` are shell patterns over the names of entries that may ever serve
-    it, ``None`` for all of them. What its ``group`` says holds besides. ``source`` is where it is written."""
+    it, ``None`` for all of them. What its ``group`` says holds besides. ``source`` is where it is
+    written. ``foreign_ids``: it shares what the provider keeps with everybody who has the provider's key."""
 
     name: str
     keys: tuple[AcceptedKey, ...]
@@ -218,6 +219,7 @@ class ClientKey:
     ratelimits: RateLimits = attrs.field(factory=RateLimits)
     budgets: tuple[SpendingBudget, ...] = ()
     source: KeySource = "file"
+    foreign_ids: bool = False
 
     @property
     def lists_of_models(self) -> tuple[tuple[str, ...], ...]:
@@ -525,7 +527,8 @@ class Config:
     ``warnings`` name them and what else is probably not meant, ``notes`` good defaults that may surprise: both are
     sentences for people. Durations are seconds. ``aliases`` stand for one name each, ``routes`` for several; without
     ``retries`` names with one target are asked once. Without ``client_keys`` and ``stored_keys`` everybody may come in;
-    without ``state_storage`` state ends with the process."""
+    without ``state_storage`` state ends with the process. The first ``signing_key`` signs the ids of files and their
+    like, and all are believed; ``public_url`` is where clients reach the gateway, if their requests do not say."""
 
     version: str
     listeners: tuple[Listener, ...]
@@ -547,6 +550,8 @@ class Config:
     client_keys: tuple[ClientKey, ...] = ()
     client_groups: tuple[ClientGroup, ...] = ()
     stored_keys: StoredKeys = "off"
+    signing_key: tuple[bytes, ...] = attrs.field(default=(), repr=False)
+    public_url: str | None = None
     open: bool = False
     ui: bool = True
     ui_key: bytes | None = attrs.field(default=None, repr=False)  # the SHA-256 digest

@@ -23,6 +23,7 @@ _SECRETS: Final = frozenset(
         "key",
         "ui_key",
         "encryption_key",
+        "signing_key",
         "connection_string",
         "secret_access_key",
         "session_token",

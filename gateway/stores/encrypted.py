@@ -17,6 +17,34 @@ FORM: Final = b"\x02"  # the first byte: how the rest is to be read
 BEFORE: Final = b"\x01"  # what 0.1 wrote: without a mark of its key, and bound to owner, id and kind alone
 MARK: Final = 4
 NONCE: Final = 12
+UNREADABLE: Final = "what is stored cannot be decrypted: it was written with another encryption_key, or without one"
+
+
+class BodyCipher:
+    """AES-256-GCM over what is stored, each text bound to what stands beside it. ``keys`` are 32 bytes each: the first
+    writes, all read."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._ciphers = {_mark(key): AESGCM(key) for key in keys}
+        self._writing = next(iter(self._ciphers))
+
+    def sealed(self, body: bytes, bound: bytes) -> bytes:
+        nonce = os.urandom(NONCE)
+        return FORM + self._writing + nonce + self._ciphers[self._writing].encrypt(nonce, body, bound)
+
+    def opened(self, sealed: bytes, bound: bytes) -> bytes | None:
+        """What was ``sealed``; ``None`` where it was another key, or something else stood beside it."""
+        form, rest = sealed[:1], sealed[1:]
+        if form != FORM or (cipher := self._ciphers.get(rest[:MARK])) is None:
+            return None
+        return _opened(cipher, rest[MARK:], bound)
+
+    def opened_before(self, sealed: bytes, bound: bytes) -> bytes | None:
+        """The same of what 0.1 wrote."""
+        if sealed[:1] != BEFORE:
+            return None
+        tried = (_opened(cipher, sealed[1:], bound) for cipher in self._ciphers.values())
+        return next((body for body in tried if body is not None), None)
 
 
 class EncryptedStore:
@@ -26,8 +54,7 @@ class EncryptedStore:
 
     def __init__(self, store: Store, keys: Sequence[bytes]) -> None:
         self._store = store
-        self._ciphers = {_mark(key): AESGCM(key) for key in keys}
-        self._writing = next(iter(self._ciphers))
+        self._cipher = BodyCipher(keys)
 
     async def put(self, nodes: Sequence[Node], expect: Node | None = None) -> None:
         stored = None if expect is None else await self._stored(expect)
@@ -68,23 +95,15 @@ class EncryptedStore:
         return stored
 
     def _encrypt(self, node: Node) -> Node:
-        nonce = os.urandom(NONCE)
-        encrypted = self._ciphers[self._writing].encrypt(nonce, node.body, _bound_to(node))
-        return attrs.evolve(node, body=FORM + self._writing + nonce + encrypted)
+        return attrs.evolve(node, body=self._cipher.sealed(node.body, _bound_to(node)))
 
     def _decrypt(self, node: Node) -> Node:
-        form, rest = node.body[:1], node.body[1:]
-        if form == FORM and (cipher := self._ciphers.get(rest[:MARK])) is not None:
-            body = _opened(cipher, rest[MARK:], _bound_to(node))
-        elif form == BEFORE:
-            bound = json.dumps((node.owner, node.id, node.kind)).encode()
-            tried = (_opened(cipher, rest, bound) for cipher in self._ciphers.values())
-            body = next((body for body in tried if body is not None), None)
-        else:
-            body = None
+        body = self._cipher.opened(node.body, _bound_to(node))
         if body is None:
-            text = "what is stored cannot be decrypted: it was written with another encryption_key, or without one"
-            raise Unavailable(text)
+            bound = json.dumps((node.owner, node.id, node.kind)).encode()
+            body = self._cipher.opened_before(node.body, bound)
+        if body is None:
+            raise Unavailable(UNREADABLE)
         return attrs.evolve(node, body=body)
 
 

@@ -80,6 +80,15 @@ MIGRATIONS: Final[tuple[LiteralString, ...]] = (
         event text NOT NULL, name text NOT NULL, about text NOT NULL, mark text NOT NULL
     );
     """,
+    """
+    CREATE TABLE trigate_kept_objects (  -- what clients have made at providers, as they saw it last
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        owner text NOT NULL, collection text NOT NULL, id text NOT NULL, until double precision NOT NULL,
+        body bytea NOT NULL,
+        UNIQUE (owner, id)
+    );
+    CREATE INDEX ON trigate_kept_objects (owner, collection, number);
+    """,
 )
 """One script for each version of the schema; the row in ``trigate_schema`` counts how many a database has seen."""
 

@@ -71,6 +71,14 @@ MIGRATIONS: Final = (
         name TEXT NOT NULL, about TEXT NOT NULL, mark TEXT NOT NULL
     );
     """,
+    """
+    CREATE TABLE kept_objects (  -- what clients have made at providers, as they saw it last
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        owner TEXT NOT NULL, collection TEXT NOT NULL, id TEXT NOT NULL, until REAL NOT NULL, body BLOB NOT NULL,
+        UNIQUE (owner, id)
+    );
+    CREATE INDEX kept_objects_listed ON kept_objects (owner, collection, number);
+    """,
 )
 """One script for each version of the schema; ``user_version`` counts how many a file has seen."""
 

@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import re
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import msgspec
@@ -27,10 +27,19 @@ MARKS = (PREFIX.encode(), _IN_BASE64.encode())
 """What stands in a request that has a seal in it."""
 
 
+_PUBLIC: Final = 4  # bytes of what is made from a key that anybody may see
+
+
 @lru_cache(maxsize=1024)
-def _stretched(provider: str, key: str) -> str:
+def _stretched(provider: str, key: str) -> bytes:
     """Some 20 ms, once for each key. The same in every process and gateway with this key."""
-    return hashlib.scrypt(key.encode(), salt=f"trigate {provider}".encode(), n=2**13, r=8, p=1, dklen=4).hex()
+    return hashlib.scrypt(key.encode(), salt=f"trigate {provider}".encode(), n=2**13, r=8, p=1, dklen=_PUBLIC + 32)
+
+
+def signing_secret(provider: str, key: str) -> bytes:
+    """32 bytes that nobody knows who does not know the account's ``key``; whoever sees what the issuer shows of it has
+    learned nothing of them."""
+    return _stretched(provider, key)[_PUBLIC:]
 
 
 def _digest(key: str) -> str:
@@ -54,7 +63,7 @@ class Issuer:
     def of(cls, provider: str, key: str | None) -> "Issuer":
         """The maker whose credential is ``key``. Clients see the hash, so it takes long to make: of a weak key, such as
         people give a server of their own, a fast one could be found out by trying words."""
-        return cls(provider, _stretched(provider, key), _digest(key)) if key else cls(provider, "")
+        return cls(provider, _stretched(provider, key)[:_PUBLIC].hex(), _digest(key)) if key else cls(provider, "")
 
     def made(self, seal: "Seal") -> bool:
         """True if this one is the maker of what is in ``seal``."""

@@ -1,0 +1,81 @@
+"""The accounts at providers in which objects are kept: entries of one provider, address and credential are one.
+
+What was made by one of them, any of them reads (mozilla-ai/otari#984); ids say which account it is, so that nothing is
+asked for in another one."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+
+import attrs
+
+from gateway.config.settings import ModelEntry
+from gateway.kept_objects.ids import AccountMark, short_digest
+from gateway.routing.identity import Identity
+from providers.catalog.providers import find
+from providers.neutral.seal import signing_secret
+
+_OPEN = b"every id is one owner's, or the provider asks for the client's own key"
+
+
+@attrs.frozen(slots=False)
+class Account:
+    """The entries of one account, in the order of the file. Ids of what it keeps are signed with the first of ``keys``
+    and read with all, or, without any, with a secret made from the account's own key."""
+
+    entries: tuple[ModelEntry, ...]
+    keys: tuple[bytes, ...] = attrs.field(default=(), repr=False)
+    several: bool = True
+    """Whether there may be more than one owner."""
+
+    @property
+    def entry(self) -> ModelEntry:
+        return self.entries[0]
+
+    @cached_property
+    def mark(self) -> AccountMark:
+        return AccountMark(short_digest(self.entry.provider.id), short_digest(self.entry.name))
+
+    @cached_property
+    def names(self) -> frozenset[bytes]:
+        return frozenset(short_digest(entry.name) for entry in self.entries)
+
+    @cached_property
+    def secrets(self) -> tuple[bytes, ...]:
+        """What its ids are signed with; none where nothing is secret enough for that."""
+        if self.keys:
+            return self.keys
+        key = self.entry.key
+        if self.entry.sign_in is not None:
+            key = "\n".join(self.entry.sign_in.secrets)
+        if key:
+            return (signing_secret(self.entry.provider.id, key),)
+        return () if self.several and not self.entry.passthrough_auth else (_OPEN,)
+
+    def entry_for(self, may: Callable[[ModelEntry], bool]) -> ModelEntry | None:
+        """The first of its entries that a client may use."""
+        return next(filter(may, self.entries), None)
+
+    def is_called(self, word: str) -> bool:
+        """Whether ``word`` is the name of one of its entries, or of its provider."""
+        provider = find(word)
+        return any(
+            word in (entry.name, entry.provider.id) or (provider is not None and provider.id == entry.provider.id)
+            for entry in self.entries
+        )
+
+
+def accounts_of(entries: Iterable[ModelEntry], keys: tuple[bytes, ...], *, several: bool) -> tuple[Account, ...]:
+    """The accounts of ``entries``, in their order."""
+    grouped: dict[object, list[ModelEntry]] = {}
+    for entry in entries:
+        grouped.setdefault((Identity.of(entry, "").account, entry.passthrough_auth), []).append(entry)
+    return tuple(Account(tuple(group), keys, several) for group in grouped.values())
+
+
+def marked(accounts: Sequence[Account], mark: AccountMark) -> Account | None:
+    """The account that an id with ``mark`` means. The entry's name decides only where a provider has several: an entry
+    may get another name, or another model."""
+    found = [one for one in accounts if one.mark.provider == mark.provider]
+    if len(found) > 1:
+        found = [one for one in found if mark.entry in one.names]
+    return found[0] if len(found) == 1 else None

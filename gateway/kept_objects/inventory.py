@@ -1,0 +1,209 @@
+"""The inventory: the objects that were made through the gateway, as lists show them.
+
+Providers list what everybody with their key has made. Here each owner's objects are written down as its client saw them
+last, and a list holds those alone, its cursors included (BerriAI/litellm#36087). Nothing else depends on it: an id
+says by itself where its object is.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+import attrs
+import msgspec
+import trio
+
+from gateway.stores.nodes import keepable
+
+Collection: TypeAlias = Literal[
+    "files", "vector_stores", "containers", "batches", "videos", "messages files", "message_batches", "gemini files",
+    "gemini batches",
+]  # fmt: skip
+"""What is listed together: the objects of one path in one API."""
+
+MOST: Final = 10_000
+"""Objects in one list of one owner: beyond it the oldest are forgotten."""
+
+MOST_IN_ALL: Final = 20_000
+"""The same of all owners, where they are kept in memory."""
+
+LARGEST: Final = 16 * 1024
+"""Bytes of an object that are remembered."""
+
+AT_ONCE: Final = 500
+"""Objects that are looked at in one step of a list."""
+
+Order: TypeAlias = Literal["asc", "desc"]
+
+
+@attrs.frozen
+class KeptObject:
+    """An object of ``owner``, by the ``id`` that the owner has for it. ``body`` is the provider's JSON with that id;
+    ``until`` is when it ends, in Unix seconds, 0 where it does not."""
+
+    owner: str
+    collection: Collection
+    id: str
+    body: bytes = attrs.field(repr=False)
+    until: float = 0.0
+
+    @property
+    def value(self) -> Mapping[str, Any]:
+        return msgspec.json.decode(self.body, type=dict[str, Any])
+
+
+@attrs.frozen
+class NumberedObject:
+    """An object with its place in the order in which all were made."""
+
+    number: int
+    kept: KeptObject
+
+
+class Inventory(Protocol):
+    """The inventory. Every method may raise ``Unavailable``."""
+
+    @property
+    def at_once(self) -> int:
+        """Objects that ``some`` gives at most."""
+        ...
+
+    async def put(self, kept: KeptObject) -> None:
+        """Remember ``kept``, the newest of its owner's, or in its own place what has changed in it."""
+        ...
+
+    async def get(self, owner: str, collection: Collection, id: str) -> NumberedObject | None: ...
+
+    async def remove(self, owner: str, collection: Collection, id: str) -> None: ...
+
+    async def some(
+        self, owner: str, collection: Collection, behind: int | None, order: Order
+    ) -> Sequence[NumberedObject]:
+        """The next objects behind that number, as many as there are or ``at_once``."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+@attrs.frozen
+class Wanted:
+    """What a client wants listed: behind ``after`` or before ``before``, which are ids, at most ``limit``, those that
+    ``shown`` lets through."""
+
+    collection: Collection
+    limit: int
+    order: Order = "desc"
+    after: str | None = None
+    before: str | None = None
+    shown: Callable[[KeptObject], bool] = lambda kept: True
+
+
+@attrs.frozen
+class ObjectPage:
+    """A page of a list; ``more``: it goes on behind it."""
+
+    objects: tuple[KeptObject, ...]
+    more: bool
+
+
+async def read_page(
+    inventory: Inventory, owner: str, wanted: Wanted, clock: Callable[[], float] = time.time
+) -> ObjectPage | None:
+    """The page of ``owner``; ``None`` where the owner has no such object as the cursor names. Raises
+    ``Unavailable``."""
+    backwards = wanted.before is not None and wanted.after is None
+    order: Order = wanted.order if not backwards else ("asc" if wanted.order == "desc" else "desc")
+    cursor = wanted.before if backwards else wanted.after
+    behind = None
+    if cursor is not None:
+        if (found := await inventory.get(owner, wanted.collection, cursor)) is None:
+            return None
+        behind = found.number
+    objects: list[KeptObject] = []
+    while len(objects) <= wanted.limit:
+        some = await inventory.some(owner, wanted.collection, behind, order)
+        now = clock()
+        objects += [one.kept for one in some if _is_there(one.kept, now) and wanted.shown(one.kept)]
+        if len(some) < inventory.at_once:
+            break
+        behind = some[-1].number
+    page = objects[: wanted.limit]
+    return ObjectPage(tuple(reversed(page) if backwards else page), len(objects) > wanted.limit)
+
+
+def _is_there(kept: KeptObject, now: float) -> bool:
+    return not kept.until or kept.until > now
+
+
+def kept_object(owner: str, collection: Collection, body: bytes, id_member: str = "id") -> KeptObject | None:
+    """The object that a provider's answer ``body`` shows, its ids already the owner's; ``None`` where it shows none
+    that can be remembered."""
+    if len(body) > LARGEST:
+        return None
+    try:
+        value = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return None
+    id = value.get(id_member) if isinstance(value, dict) else None
+    if not isinstance(id, str) or not id or not keepable(id):
+        return None
+    until = value.get("expires_at")
+    ends = float(until) if isinstance(until, int | float) and not isinstance(until, bool) else 0.0
+    return KeptObject(owner, collection, id, body, ends)
+
+
+class MemoryInventory:
+    """An inventory that ends with the process."""
+
+    def __init__(self, most: int = MOST, in_all: int = MOST_IN_ALL, at_once: int = AT_ONCE) -> None:
+        self.at_once = at_once
+        self._most = most
+        self._in_all = in_all
+        self._lists: dict[tuple[str, Collection], OrderedDict[str, NumberedObject]] = {}
+        self._number = 0
+        self._count = 0
+
+    async def put(self, kept: KeptObject) -> None:
+        await trio.lowlevel.checkpoint()
+        own = self._lists.setdefault((kept.owner, kept.collection), OrderedDict())
+        if (there := own.get(kept.id)) is not None:
+            own[kept.id] = attrs.evolve(there, kept=kept)
+            return
+        self._number += 1
+        self._count += 1
+        own[kept.id] = NumberedObject(self._number, kept)
+        if len(own) > self._most:
+            self._forget_oldest(own)
+        elif self._count > self._in_all:
+            self._forget_oldest(max(self._lists.values(), key=len))
+
+    def _forget_oldest(self, own: OrderedDict[str, NumberedObject]) -> None:
+        own.popitem(last=False)
+        self._count -= 1
+
+    async def get(self, owner: str, collection: Collection, id: str) -> NumberedObject | None:
+        await trio.lowlevel.checkpoint()
+        own = self._lists.get((owner, collection))
+        return None if own is None else own.get(id)
+
+    async def remove(self, owner: str, collection: Collection, id: str) -> None:
+        await trio.lowlevel.checkpoint()
+        own = self._lists.get((owner, collection))
+        if own is not None and own.pop(id, None) is not None:
+            self._count -= 1
+            if not own:
+                del self._lists[owner, collection]
+
+    async def some(
+        self, owner: str, collection: Collection, behind: int | None, order: Order
+    ) -> Sequence[NumberedObject]:
+        await trio.lowlevel.checkpoint()
+        own = self._lists.get((owner, collection), OrderedDict()).values()
+        if order == "asc":
+            return list(islice((one for one in own if behind is None or one.number > behind), self.at_once))
+        return list(islice((one for one in reversed(own) if behind is None or one.number < behind), self.at_once))
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()

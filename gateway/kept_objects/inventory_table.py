@@ -1,0 +1,133 @@
+"""The inventory in a database."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import attrs
+
+from gateway.kept_objects.inventory import AT_ONCE, MOST, Collection, KeptObject, NumberedObject, Order
+from gateway.stores.sql import Database, Session
+from gateway.stores.store import Unavailable
+
+T = TypeVar("T")
+
+_MARK: Final = re.compile(r":(\w+)")
+
+_PUT: Final = """
+    INSERT INTO {objects} (owner, collection, id, until, body) VALUES (:owner, :collection, :id, :until, :body)
+    ON CONFLICT (owner, id) DO UPDATE SET until = excluded.until, body = excluded.body
+"""
+_CUT: Final = """
+    DELETE FROM {objects} WHERE owner = :owner AND collection = :collection AND number <= (
+        SELECT number FROM {objects} WHERE owner = :owner AND collection = :collection
+        ORDER BY number DESC LIMIT 1 OFFSET :most
+    )
+"""
+_GET: Final = """
+    SELECT number, id, until, body FROM {objects} WHERE owner = :owner AND id = :id AND collection = :collection
+"""
+_REMOVE: Final = "DELETE FROM {objects} WHERE owner = :owner AND id = :id AND collection = :collection"
+_LISTED: Final = "SELECT number, id, until, body FROM {objects} WHERE owner = :owner AND collection = :collection AND "
+_SOME: Final[Mapping[Order, str]] = {
+    "asc": _LISTED + "number > :behind ORDER BY number LIMIT :most",
+    "desc": _LISTED + "number < :behind ORDER BY number DESC LIMIT :most",
+}
+_ENDS: Final[Mapping[Order, int]] = {"asc": -1, "desc": 2**62}
+
+
+@attrs.frozen
+class ObjectNotation:
+    """How one database writes the table's name, and a parameter's place."""
+
+    table: str
+    parameter: str
+
+    def written(self, statement: str) -> str:
+        return _MARK.sub(self.parameter, statement.format(objects=self.table))
+
+
+SQLITE: Final = ObjectNotation("kept_objects", r":\1")
+POSTGRES: Final = ObjectNotation("trigate_kept_objects", r"%(\1)s")
+
+
+class Cipher(Protocol):
+    """Encrypts bodies, each bound to what stands beside it."""
+
+    def sealed(self, body: bytes, bound: bytes) -> bytes: ...
+
+    def opened(self, sealed: bytes, bound: bytes) -> bytes | None:
+        """``None`` for what cannot be read."""
+        ...
+
+
+class Clear:
+    """No cipher at all."""
+
+    def sealed(self, body: bytes, bound: bytes) -> bytes:
+        return body
+
+    def opened(self, sealed: bytes, bound: bytes) -> bytes | None:
+        return sealed
+
+
+class InventoryTable:
+    """The inventory in ``database``, for all processes that share it; ``most`` objects in a list."""
+
+    def __init__(
+        self, database: Database, notation: ObjectNotation, cipher: Cipher, most: int = MOST, at_once: int = AT_ONCE
+    ) -> None:
+        self.at_once = at_once
+        self._database = database
+        self._notation = notation
+        self._cipher = cipher
+        self._most = most
+
+    async def put(self, kept: KeptObject) -> None:
+        body = self._cipher.sealed(kept.body, _bound(kept.owner, kept.collection, kept.id))
+        of = {"owner": kept.owner, "collection": kept.collection}
+
+        def work(run: Callable[..., list[tuple[Any, ...]]]) -> None:
+            run(_PUT, **of, id=kept.id, until=kept.until, body=body)
+            run(_CUT, **of, most=self._most)
+
+        await self._write(work)
+
+    async def get(self, owner: str, collection: Collection, id: str) -> NumberedObject | None:
+        rows = await self._read(_GET, owner=owner, collection=collection, id=id)
+        return self._numbered(owner, collection, rows[0]) if rows else None
+
+    async def remove(self, owner: str, collection: Collection, id: str) -> None:
+        await self._write(lambda run: run(_REMOVE, owner=owner, collection=collection, id=id))
+
+    async def some(
+        self, owner: str, collection: Collection, behind: int | None, order: Order
+    ) -> Sequence[NumberedObject]:
+        start = _ENDS[order] if behind is None else behind
+        rows = await self._read(_SOME[order], owner=owner, collection=collection, behind=start, most=self.at_once)
+        return [self._numbered(owner, collection, row) for row in rows]
+
+    async def aclose(self) -> None:
+        await self._database.aclose()
+
+    def _numbered(self, owner: str, collection: Collection, row: tuple[Any, ...]) -> NumberedObject:
+        number, id, until, sealed = row
+        body = self._cipher.opened(bytes(sealed), _bound(owner, collection, id))
+        if body is None:
+            raise Unavailable("the inventory cannot be decrypted: it was written with another encryption_key")
+        return NumberedObject(number, KeptObject(owner, collection, id, body, until))
+
+    async def _read(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        return await self._database.read(lambda session: self._run(session, statement, **values))
+
+    async def _write(self, work: Callable[[Callable[..., list[tuple[Any, ...]]]], T]) -> T:
+        return await self._database.write(
+            lambda session: work(lambda statement, **values: self._run(session, statement, **values))
+        )
+
+    def _run(self, session: Session, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        return session.rows(self._notation.written(statement), **values)
+
+
+def _bound(owner: str, collection: Collection, id: str) -> bytes:
+    return "\0".join(("kept object", owner, collection, id)).encode("utf-8", "surrogatepass")

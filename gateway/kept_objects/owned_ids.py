@@ -1,0 +1,124 @@
+"""The ids of one owner, as its requests hold them and as answers to it show them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import attrs
+
+from gateway.kept_objects.accounts import Account, marked
+from gateway.kept_objects.id_texts import IdPlaces, IdText, id_texts, with_texts
+from gateway.kept_objects.ids import read_tag, tagged
+from streams.errors import GatewayError, invalid
+
+_SHOWN: Final = 200  # characters of an id in a message
+
+
+@attrs.frozen
+class FoundId:
+    """An id of the owner's: the ``account`` that has it, and its ``native`` form there. ``text`` is what the client
+    says."""
+
+    text: str
+    account: Account
+    native: str
+
+
+@attrs.frozen
+class OwnIds:
+    """The ids of ``owner`` among ``accounts``. ``native``: ids of providers stand for themselves, because there is
+    nobody to keep them from."""
+
+    accounts: tuple[Account, ...]
+    owner: str
+    native: bool = False
+
+    def find(self, text: str) -> FoundId | None:
+        """What ``text`` stands for, if it is an id that the owner was given."""
+        tag = read_tag(text)
+        account = None if tag is None else marked(self.accounts, tag.mark)
+        if tag is None or account is None or not tag.is_signed(self.owner, account.secrets):
+            return None
+        return FoundId(text, account, tag.native)
+
+    def read(self, text: str, param: str | None = None) -> FoundId | None:
+        """The same; ``None`` for one that stands for itself. Raises ``GatewayError`` (404) for any other."""
+        found = self.find(text)
+        if found is None and not self.native:
+            raise no_such(text, param)
+        return found
+
+    def shown(self, native: str, account: Account) -> str:
+        """``native`` as the owner gets it. Raises ``GatewayError`` where nothing can sign it."""
+        if self.native:
+            return native
+        if not account.secrets:
+            raise unsigned(account)
+        return tagged(native, self.owner, account.mark, account.secrets[0])
+
+    def read_all(self, body: bytes, places: IdPlaces) -> "ReadIds":
+        """All ids of ``body``. Raises ``GatewayError``: 404 for one that is not the owner's."""
+        found = tuple(
+            (place, one)
+            for place in id_texts(body, places)
+            if (one := self.read(place.text, place.path[-1])) is not None
+        )
+        return ReadIds(body, found)
+
+    def show_all(self, body: bytes, places: IdPlaces, account: Account) -> bytes:
+        """``body``, an answer of ``account``, with the ids that the owner gets."""
+        if self.native:
+            return body
+        return with_texts(body, ((one, self.shown(one.text, account)) for one in id_texts(body, places) if one.text))
+
+
+@attrs.frozen
+class ReadIds:
+    """The ids in the ``body`` of a request, each with its place."""
+
+    body: bytes = attrs.field(repr=False)
+    found: tuple[tuple[IdText, FoundId], ...] = ()
+
+    @property
+    def account(self) -> Account | None:
+        """The one account that keeps all of them, ``None`` where there are none."""
+        return only_account(one for _, one in self.found)
+
+    @property
+    def native(self) -> bytes:
+        """The body as that account understands it."""
+        return with_texts(self.body, ((place, one.native) for place, one in self.found))
+
+
+def only_account(ids: Iterable[FoundId]) -> Account | None:
+    """The account that keeps all of ``ids``. Raises ``GatewayError`` (400) where there are several
+    (epam/ai-dial-core#232)."""
+    first: FoundId | None = None
+    for one in ids:
+        if first is None:
+            first = one
+        elif one.account.mark != first.account.mark:
+            text = (
+                f"{first.text[:_SHOWN]} is kept by {first.account.entry.name} and {one.text[:_SHOWN]} by "
+                f"{one.account.entry.name}: one request goes to one of them, so make both there"
+            )
+            raise invalid(text, code="ids_of_two_providers")
+    return None if first is None else first.account
+
+
+def no_such(text: str, param: str | None = None) -> GatewayError:
+    """The error for an id under which the owner has nothing: the same whether somebody else has, or nobody."""
+    message = f"there is nothing with the id {text[:_SHOWN]!r}: it does not exist, or it was not made with this key"
+    return GatewayError("not_found", message, param=param)
+
+
+def unsigned(account: Account) -> GatewayError:
+    return GatewayError(
+        "unsupported",
+        f"{account.entry.name} has no key to sign ids with, and without that one client could name what another one "
+        "has: give the configuration a signing_key (`openssl rand -base64 32`)",
+    )
+
+
+def choices(accounts: Sequence[Account]) -> str:
+    """The names by which ``accounts`` can be chosen."""
+    return ", ".join(one.entry.name for one in accounts)

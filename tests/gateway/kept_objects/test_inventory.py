@@ -1,0 +1,125 @@
+"""Lists of what an owner has made: pages, cursors and bounds are the same wherever it is kept."""
+
+import json
+
+import pytest
+
+from gateway.kept_objects.inventory import (
+    LARGEST,
+    Inventory,
+    KeptObject,
+    MemoryInventory,
+    Wanted,
+    kept_object,
+    read_page,
+)
+from gateway.kept_objects.inventory_table import SQLITE, Clear, InventoryTable
+from gateway.stores.encrypted import BodyCipher
+from gateway.stores.sqlite import SqliteDatabase
+from gateway.stores.store import Unavailable
+
+MOST, AT_ONCE = 12, 4  # as the inventory of these tests are bounded
+
+
+def of(owner: str, id: str, collection="files", **members) -> KeptObject:
+    made = kept_object(owner, collection, json.dumps({"id": id, **members}).encode())
+    assert made is not None
+    return made
+
+
+async def listed(inventory: Inventory, owner: str, limit: int = 100, **wanted) -> tuple[list[str], bool]:
+    page = await read_page(inventory, owner, Wanted("files", limit, **wanted), clock=lambda: 1000.0)
+    assert page is not None
+    return [one.value["id"] for one in page.objects], page.more
+
+
+async def test_a_list_holds_its_owners_objects_alone_and_goes_on_by_cursor(inventory):
+    for number in range(7):
+        await inventory.put(of("a", f"f{number}"))
+        await inventory.put(of("b", f"f{number}"))
+        await inventory.put(of("a", f"s{number}", "vector_stores"))
+    assert await listed(inventory, "a") == (["f6", "f5", "f4", "f3", "f2", "f1", "f0"], False)
+    assert await listed(inventory, "a", 3) == (["f6", "f5", "f4"], True)
+    assert await listed(inventory, "a", 3, after="f4") == (["f3", "f2", "f1"], True)
+    assert await listed(inventory, "a", 3, after="f1") == (["f0"], False)
+    assert await listed(inventory, "a", 3, after="f0") == ([], False)
+    assert await listed(inventory, "a", 3, before="f1") == (["f4", "f3", "f2"], True)
+    assert await listed(inventory, "a", 9, order="asc", after="f4") == (["f5", "f6"], False)
+    assert await listed(inventory, "a", 2, order="asc", before="f3") == (["f1", "f2"], True)
+    assert await listed(inventory, "nobody") == ([], False)
+    assert await read_page(inventory, "a", Wanted("files", 5, after="s1")) is None
+    assert await read_page(inventory, "a", Wanted("files", 5, after="unknown")) is None
+    await inventory.aclose()
+
+
+async def test_what_has_changed_stays_in_its_place_and_what_is_gone_is_gone(inventory):
+    for id in ("x", "y", "z"):
+        await inventory.put(of("a", id, status="uploaded"))
+    await inventory.put(of("a", "x", status="processed"))
+    await inventory.remove("a", "files", "y")
+    await inventory.remove("b", "files", "z")
+    await inventory.remove("a", "vector_stores", "z")
+    assert await listed(inventory, "a") == (["z", "x"], False)
+    found = await inventory.get("a", "files", "x")
+    assert found is not None
+    assert found.kept.value["status"] == "processed"
+    assert await inventory.get("b", "files", "x") is None
+    assert await inventory.get("a", "vector_stores", "x") is None
+    await inventory.aclose()
+
+
+async def test_what_has_ended_or_is_not_wanted_is_not_listed(inventory):
+    await inventory.put(of("a", "ended", expires_at=999))
+    await inventory.put(of("a", "ends", expires_at=1001, purpose="batch"))
+    await inventory.put(of("a", "stays", expires_at=None, purpose="user_data"))
+    assert await listed(inventory, "a") == (["stays", "ends"], False)
+    assert await listed(inventory, "a", 1, shown=lambda one: one.value.get("purpose") == "batch") == (["ends"], False)
+    await inventory.aclose()
+
+
+async def test_of_too_many_the_oldest_are_forgotten(inventory):
+    for number in range(MOST + 3):
+        await inventory.put(of("a", f"f{number}"))
+    assert await listed(inventory, "a") == ([f"f{number}" for number in range(MOST + 2, 2, -1)], False)
+    assert (await listed(inventory, "a", AT_ONCE))[1]
+    await inventory.aclose()
+
+
+async def test_memory_is_bounded_for_one_and_for_all():
+    inventory = MemoryInventory(most=5, in_all=8)
+    for number in range(20):
+        await inventory.put(of("a", f"f{number}"))
+    assert await listed(inventory, "a") == (["f19", "f18", "f17", "f16", "f15"], False)
+    for number in range(4):
+        await inventory.put(of(f"b{number}", "f"))
+    assert await listed(inventory, "a") == (["f19", "f18", "f17", "f16"], False)
+    assert [await listed(inventory, f"b{number}") for number in range(4)] == [(["f"], False)] * 4
+
+
+async def test_what_is_encrypted_is_read_with_its_key_alone(tmp_path):
+    path = tmp_path / "state.sqlite"
+    first = InventoryTable(SqliteDatabase(path), SQLITE, BodyCipher([b"k" * 32]))
+    await first.put(of("a", "f", filename="contract.pdf"))
+    await first.aclose()
+    assert not any(b"contract" in file.read_bytes() for file in tmp_path.iterdir())
+    other = InventoryTable(SqliteDatabase(path), SQLITE, BodyCipher([b"x" * 32]))
+    with pytest.raises(Unavailable, match="encryption_key"):
+        await listed(other, "a")
+    await other.aclose()
+    rotated = InventoryTable(SqliteDatabase(path), SQLITE, BodyCipher([b"x" * 32, b"k" * 32]))
+    assert await listed(rotated, "a") == (["f"], False)
+    await rotated.aclose()
+
+
+def test_what_is_no_object_is_not_kept():
+    for body in (
+        b"",
+        b"[]",
+        b"{}",
+        b'{"id": 3}',
+        b'{"id": ""}',
+        b'{"id": "a\\u0000"}',
+        b'{"id":"a","x":"' + b"y" * LARGEST,
+    ):
+        assert kept_object("a", "files", body) is None, body[:40]
+    assert Clear().opened(b"x", b"") == b"x"

@@ -1,0 +1,129 @@
+"""Whose an id is, and at which provider's account: read from requests, shown in answers."""
+
+import base64
+
+import pytest
+
+from gateway.config.loading import from_mapping
+from gateway.kept_objects.accounts import Account, accounts_of
+from gateway.kept_objects.id_texts import IdPlaces
+from gateway.kept_objects.owned_ids import OwnIds, no_such, only_account
+from streams.errors import GatewayError
+
+PLACES = IdPlaces(frozenset(("file_id", "file_ids", "vector_store_ids")), frozenset((("id",), ("data", "id"))))
+ENTRIES = (
+    {"model": "openai/gpt-5", "access_key": "sk-main-account-of-ours"},
+    {"model": "openai/gpt-5-mini", "access_key": "sk-main-account-of-ours"},
+    {"name": "other", "model": "openai/gpt-5", "access_key": "sk-another-account"},
+    {"model": "anthropic/claude-x", "access_key": "sk-ant-of-ours"},
+)
+
+
+def accounts(*entries: dict, keys: tuple[bytes, ...] = (), several: bool = True) -> tuple[Account, ...]:
+    config = from_mapping({"version": "v0.4.0", "model_providers": list(entries or ENTRIES)})
+    return accounts_of(config.entries, keys, several=several)
+
+
+def test_entries_of_one_provider_address_and_key_are_one_account():
+    found = accounts()
+    assert [[entry.name for entry in one.entries] for one in found] == [
+        ["openai/gpt-5", "openai/gpt-5-mini"], ["other"], ["anthropic/claude-x"],
+    ]  # fmt: skip
+    assert [one.is_called("openai") for one in found] == [True, True, False]
+    assert [one.is_called("openai/gpt-5-mini") for one in found] == [True, False, False]
+    assert [one.is_called("other") for one in found] == [False, True, False]
+    assert [one.is_called("Claude") for one in found] == [False, False, False]
+
+
+def test_an_id_means_its_account_to_its_owner_and_nothing_to_anybody_else():
+    here = accounts()
+    ids = OwnIds(here, "a")
+    for account in here:
+        text = ids.shown("file-abc", account)
+        found = ids.find(text)
+        assert found is not None, account.entry.name
+        assert (found.account, found.native) == (account, "file-abc")
+        for other in (OwnIds(here, "b"), OwnIds(here, ""), OwnIds(tuple(one for one in here if one != account), "a")):
+            with pytest.raises(GatewayError) as raised:
+                other.read(text, "file_id")
+            assert raised.value.failed == no_such(text, "file_id").failed
+        with pytest.raises(GatewayError, match="does not exist"):
+            ids.read("file-abc")
+
+
+def test_an_id_outlives_a_restart_another_model_and_another_name_of_its_entry():
+    text = OwnIds(accounts(), "a").shown("file-abc", accounts()[1])
+    assert OwnIds(accounts(*ENTRIES[:1]), "a").find(text) is None  # signed with another key: that account is gone
+    renamed = {**ENTRIES[2], "name": "second", "model": "openai/gpt-6"}
+    assert OwnIds(accounts(renamed), "a").find(text) is not None
+    assert OwnIds(accounts(ENTRIES[0], renamed), "a").find(text) is None, "one of two, and its name is gone"
+
+
+def test_the_signing_key_outlives_the_provider_key_and_can_be_rotated():
+    first, second = b"1" * 32, b"2" * 32
+    text = OwnIds(accounts(keys=(first,)), "a").shown("file-abc", accounts(keys=(first,))[1])
+    changed = {**ENTRIES[2], "access_key": "sk-a-new-one-for-it"}
+    assert OwnIds(accounts(changed, keys=(second, first)), "a").find(text) is not None
+    assert OwnIds(accounts(changed, keys=(second,)), "a").find(text) is None
+
+
+def test_without_any_secret_nothing_is_signed_unless_there_is_one_owner():
+    server = {"model": "local/m", "base_url": "http://localhost:9/v1"}
+    (account,) = accounts(server)
+    with pytest.raises(GatewayError, match="signing_key"):
+        OwnIds((account,), "a").shown("file-abc", account)
+    (account,) = accounts(server, several=False)
+    assert OwnIds((account,), "").find(OwnIds((account,), "").shown("file-abc", account)) is not None
+
+
+def test_a_body_is_read_and_an_answer_is_shown_with_every_other_byte_kept():
+    here = accounts()
+    ids = OwnIds(here, "a")
+    one, two = ids.shown("file-1", here[0]), ids.shown("vs_2", here[0])
+    read = ids.read_all(f'{{"x": 1.0, "file_id" : "{one}", "vector_store_ids":["{two}"]}}'.encode(), PLACES)
+    assert read.account == here[0]
+    assert read.native == b'{"x": 1.0, "file_id" : "file-1", "vector_store_ids":["vs_2"]}'
+    answer = ids.show_all(b'{ "id":"file-1","data":[{"id":"vs_2","n":1e2}], "text":"file-1"}', PLACES, here[0])
+    assert answer == f'{{ "id":"{one}","data":[{{"id":"{two}","n":1e2}}], "text":"file-1"}}'.encode()
+
+
+def test_ids_of_two_providers_in_one_request_are_refused():
+    here = accounts()
+    ids = OwnIds(here, "a")
+    found = [ids.find(ids.shown("file-1", one)) for one in (here[0], here[2])]
+    with pytest.raises(GatewayError, match="kept by openai/gpt-5 and") as raised:
+        only_account([one for one in found if one])
+    assert raised.value.failed.status == 400
+    assert only_account([]) is None
+
+
+def test_one_owner_and_one_account_keep_the_ids_of_the_provider():
+    (account, *_) = here = accounts(ENTRIES[0], several=False)
+    ids = OwnIds(here, "", native=True)
+    assert ids.read("file-abc") is None
+    assert ids.shown("file-abc", account) == "file-abc"
+    assert ids.show_all(b'{"id":"file-1"}', PLACES, account) == b'{"id":"file-1"}'
+    assert ids.read_all(b'{"file_id":"file-1"}', PLACES).found == ()
+    tagged = OwnIds(here, "").shown("file-abc", account)
+    found = ids.read(tagged)
+    assert found is not None
+    assert found.native == "file-abc"
+
+
+def test_signing_keys_and_foreign_ids_are_read_from_the_file():
+    key = base64.b64encode(b"k" * 32).decode()
+    config = from_mapping(
+        {
+            "version": "v0.4.0",
+            "model_providers": [ENTRIES[0]],
+            "signing_key": [key],
+            "public_url": "https://llm.example",
+            "client_keys": [
+                {"name": "a", "key": "sk-of-client-a-1234567", "foreign_ids": True},
+                {"name": "b", "key": "sk-of-client-b-1234567"},
+            ],
+        }
+    )
+    assert config.signing_key == (b"k" * 32,)
+    assert config.public_url == "https://llm.example"
+    assert [one.foreign_ids for one in config.client_keys] == [True, False]
