@@ -27,6 +27,7 @@ from gateway.endpoints.websocket.connection import add_websocket
 from gateway.exchange.service import Service
 from gateway.lifespan import add_life
 from gateway.open_service import open_service
+from gateway.relay.routes import add_relays
 from gateway.serving.descriptors import default_connections
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.quart_connections import configure
@@ -69,8 +70,8 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     configure(app, config.limits.request_body, GuardedDoor(config, service.ledger, partial(has_route, app)))
     lifecycle, cors = service.lifecycle, Cors(config.cors)
     add_cors(app, cors)
-    exchanges = add_exchanges(app, service, cors)
-    add_authentication(app, service, (*OPEN, *exchanges, *(("metrics",) if config.metrics == "open" else ())))
+    exchanges, relays = add_exchanges(app, service, cors), add_relays(app, service, cors)
+    add_authentication(app, service, (*OPEN, *exchanges, *relays, *(("metrics",) if config.metrics == "open" else ())))
     ask_providers = ProviderKept(service)
     add_stored(app, service, ask_providers)
     add_conversations(app, service, ask_providers)

@@ -80,6 +80,12 @@ class Watch:
         if not self.scope.cancel_called:
             self.scope.deadline = min(self._end, self._begins_by)
 
+    def asked(self) -> None:
+        """More of the request has been sent: the first byte of the answer is waited for from now."""
+        if not self.scope.cancel_called:
+            first = trio.current_time() + _seconds(self._timeouts.first_byte)
+            self.scope.deadline = min(self._end, self._begins_by, first)
+
     @property
     def _is_paused(self) -> bool:
         """The client has been the slow one since the upstream was heard: it is no failure of the upstream's."""

@@ -119,9 +119,11 @@ def record_of(api: Api, ledger: Ledger) -> Record:
     return record
 
 
-def open_record(api: Api, ledger: Ledger, scope: RequestScope, *, served: bool = True) -> Record:
+def open_record(
+    api: Api, ledger: Ledger, scope: RequestScope, *, served: bool = True, endpoint: str | None = None
+) -> Record:
     """A new record of the request with ``scope``, settled when its last task has ended."""
-    record = ledger.open(scope.id, api, served=served)
+    record = ledger.open(scope.id, api, served=served, endpoint=endpoint)
     record.address = scope.address
     scope.on_close(partial(ledger.settle, record))
     return record

@@ -10,6 +10,7 @@ from gateway.allowances.reservation import CountedAs, Grant, Queued
 from gateway.config.redaction import Secrets, redact, redact_spelled
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
+from gateway.exchange.uploading import watched
 from gateway.health.health import OpenAttempt
 from gateway.http.headers import Headers, passthrough_headers, translated_headers, upstream_id
 from gateway.http.offload import offload
@@ -255,8 +256,9 @@ class Attempt:
         if ROUTE in self.prepared.left.paths and target.elsewhere is not None:
             target = attrs.evolve(target, url=target.elsewhere)
         out = upstream_request(
-            self.prepared.outgoing, target, self.sent, self.incoming.stream, request.suffix, method=request.method
-        )
+            self.prepared.outgoing, target, self.sent, self.incoming.stream, request.suffix, method=request.method,
+            media=request.media,
+        )  # fmt: skip
         if (hosting := self.target.hosting) is not None:
             beside = (request.suffix or "").startswith(BESIDE)
             out = await offload(len(out.body), partial(hosted, keeps_model=beside), out, hosting)
@@ -298,7 +300,10 @@ class Attempt:
         size = len(request.body) // 16  # the most that is done to it is a digest
         out = await offload(size, signed, request, self.target, credential, time.time())
         most = None if self.incoming.stream else context.service.limits.answer
-        out = attrs.evolve(out, placed=partial(self._on_send, out), again=self._send_again, max_chunk=most)
+        upload = None if self._request.upload is None else watched(self._request.upload, self.watch)
+        out = attrs.evolve(
+            out, placed=partial(self._on_send, out), again=self._send_again, max_chunk=most, upload=upload
+        )
         response = await context.service.upstream.send(out)
         self._head, self._status = time.perf_counter(), response.status
         self._upstream_id = self._redacted(upstream_id(response.headers))

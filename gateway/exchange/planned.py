@@ -6,16 +6,19 @@ from typing import TypeAlias
 
 import attrs
 
+from gateway.allowances.expected import AskedOutput
 from gateway.allowances.reservation import CountedAs
 from gateway.balancing.affinity import Affinity
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.http.headers import Headers
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
+from gateway.request.wire import MediaTypes
 from gateway.request.wishes import RequestBudget
 from gateway.routing.omissions import Omissions
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
+from gateway.upstream.request import UploadedBody
 
 Preparation: TypeAlias = Callable[[Target, Omissions], Prepared]
 """Writes a request for a target, less the omissions. Raises ``GatewayError`` (400) for what it cannot honour."""
@@ -37,7 +40,9 @@ class PlannedRequest:
     ``prepare`` is called for each attempt. ``turn`` stores what later requests refer to; ``headers`` tell the client
     what could not be done as it wished. ``suffix`` is the end of the path, by default that of an answer. ``affinity``
     is its conversation, where it matters which of several targets has that in its cache; ``counted_as`` says what of it
-    is limited and billed, ``budgets`` what its client lets it cost."""
+    is limited and billed, ``budgets`` what its client lets it cost; ``asks`` is what it says of its output, where that
+    is not in its members. ``media`` are the types of its body and of its answer; an ``upload`` is its body where that
+    is sent as it comes, once."""
 
     incoming: Incoming
     plan: Plan
@@ -50,6 +55,9 @@ class PlannedRequest:
     affinity: Affinity | None = None
     counted_as: CountedAs = CountedAs.ANSWER
     budgets: tuple[RequestBudget, ...] = ()
+    asks: AskedOutput | None = None
+    media: MediaTypes | None = None
+    upload: UploadedBody | None = None
 
     @property
     def tells_of_target(self) -> bool:

@@ -104,20 +104,9 @@ class Planning:
 
     def _plan_for(self, name: str | None) -> Plan:
         """The plan for one name, as far as the client may go where it leads. Raises ``GatewayError``."""
-        service, asked = self.context.service, self.context.asked
-        authenticator = service.authenticator
-        plan = service.router.plan(name, self.context.codec.api, partial(authenticator.can_use, asked.client))
-        self.context.record.asked = plan.first.asked
-        candidates = plan.candidates
-        if (wall := authenticator.wall(asked.client)) is not None:
-            candidates = walled(candidates, wall, asked.client)
-        if len(candidates) > 1:  # one that would need the provider's own key is no reason to refuse what others can do
-            usable = [one for one in candidates if not authenticator.is_misplaced(one.target.entry, asked.credential)]
-            candidates = candidates if len(usable) == len(candidates) else tuple(usable) or candidates
-        for candidate in candidates:
-            one = candidate.target
-            authenticator.check(asked.client, one.asked, one.entry, one.model, self.context.passed_on(one))
-        return plan.among(candidates)
+        service, client = self.context.service, self.context.asked.client
+        may = partial(service.authenticator.can_use, client)
+        return allowed_plan(self.context, service.router.plan(name, self.context.codec.api, may))
 
     def _named(self, model: str | None, wishes: Wishes) -> Plan:
         """The plan for the names that the request lists, each as if it had been asked for alone. Raises
@@ -150,3 +139,20 @@ class Planning:
         if name != target.model:
             client = self.context.asked.client
             self.context.service.authenticator.check_further(client, at, name, target.entry)
+
+
+def allowed_plan(context: ExchangeContext, plan: Plan) -> Plan:
+    """``plan`` as far as the client may go where it leads. Raises ``GatewayError`` where it may go nowhere, or may not
+    use a model."""
+    authenticator, asked = context.service.authenticator, context.asked
+    context.record.asked = plan.first.asked
+    candidates = plan.candidates
+    if (wall := authenticator.wall(asked.client)) is not None:
+        candidates = walled(candidates, wall, asked.client)
+    if len(candidates) > 1:  # one that would need the provider's own key is no reason to refuse what others can do
+        usable = [one for one in candidates if not authenticator.is_misplaced(one.target.entry, asked.credential)]
+        candidates = candidates if len(usable) == len(candidates) else tuple(usable) or candidates
+    for candidate in candidates:
+        one = candidate.target
+        authenticator.check(asked.client, one.asked, one.entry, one.model, context.passed_on(one))
+    return plan.among(candidates)

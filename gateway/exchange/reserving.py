@@ -33,8 +33,9 @@ async def reserve_for(context: ExchangeContext, request: PlannedRequest) -> Rese
     tokens = record.tokens_asked()
     if len(incoming.body) > LOOKED_THROUGH:
         tokens = await offload(len(incoming.body), expected_tokens, incoming.body, incoming.earlier_size)
+    asks = asked_output(incoming) if request.asks is None else request.asks
     return Reservation(
-        allowances, record, tokens, asked_output(incoming), request.budgets, request.counted_as, by_header
+        allowances, record, tokens, asks, request.budgets, request.counted_as, by_header
     )
 
 

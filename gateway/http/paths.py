@@ -16,7 +16,11 @@ from streams.events import Api
 V1: Final = "/v1"
 
 _SLASHES = re.compile("/{2,}")
-_PREFIX = re.compile(r"(?:/v1)*(?=/(?:chat/completions|messages|responses|models|conversations)(?:/|$))")
+_PREFIX = re.compile(
+    r"(?:/v1)*(?=/(?:chat/completions|messages|responses|models|conversations|embeddings|embed|completions|fim/completions"
+    r"|moderations|rerank|score|pooling|classify|images|audio|files|uploads|vector_stores|containers|batches|videos"
+    r"|realtime)(?:/|$))"
+)
 
 _OPENAI = re.compile(
     r"(?P<base>/.+)/(?:chat/completions|responses(?:/[^/]+){0,2}|models(?:/[^/]+)?|conversations(?:/[^/]+){0,3})/?"

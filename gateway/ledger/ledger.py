@@ -52,9 +52,10 @@ class Ledger:
         self.open_records: set[Record] = set()
         self.observers: list[Observer] = []
 
-    def open(self, id: str, api: Api, *, served: bool = True) -> Record:
-        """The record of a new exchange, which ``settle`` closes. ``served``: there is such a path."""
-        record = Record(id, api, served=served)
+    def open(self, id: str, api: Api, *, served: bool = True, endpoint: str | None = None) -> Record:
+        """The record of a new exchange, which ``settle`` closes. ``served``: there is such a path; ``endpoint`` names
+        it where it is for no conversation."""
+        record = Record(id, api, served=served, endpoint=endpoint)
         self.open_records.add(record)
         for observer in self.observers:
             observer.opened(record)
@@ -96,6 +97,7 @@ class Ledger:
             "client": record.client,
             "address": record.address,
             "api": record.api if record.served else "none",
+            "endpoint": record.endpoint,
             "model": self._short(record.asked, LONGEST_NAME),
             "target": self._short(record.target, LONGEST_NAME),
             "provider_api": record.provider_api,

@@ -84,6 +84,7 @@ class Record:
     api: Api
     served: bool = True  # there is such a path; else ``api`` is only whose shape the error has
     began: float = attrs.field(factory=time.perf_counter)
+    endpoint: str | None = None  # of a request that is no conversation
     asked: str | None = None  # the model's name in the client's words
     target: str | None = None  # provider/model
     model: str | None = None  # the upstream's name for it

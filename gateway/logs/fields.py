@@ -39,7 +39,11 @@ EXCHANGE: Final = (
     ),
     Field(
         "api", "word", ALWAYS,
-        "The client's API: `chat`, `messages`, `responses`; `none` for a path that is not served.",
+        "The client's API: `chat`, `messages`, `responses`, `gemini`, `converse`; `none` for a path that is not served.",
+    ),
+    Field(
+        "endpoint", "word", "the request is no conversation",
+        "What was asked for: `embeddings`, `rerank`, `speech` …; `api` says then in whose words errors are told.",
     ),
     Field("model", "text", "the request names one, or there is a default", "The name that was asked for."),
     Field("target", "text", "the name was found", "`provider/model` that was to answer."),

@@ -87,6 +87,26 @@ class Incoming:
 def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -> Incoming:
     """``body`` as a request of ``api``. Raises ``GatewayError`` (400) for what is no JSON object or lacks a member."""
     wire = CODECS[api].wire
+    members = _top(body)
+    model, stream = path.model, path.stream
+    if wire.model_member is not None:
+        model = _member(members, wire.model_member, _STRING, "a string")
+    if wire.stream_member is not None:
+        stream = bool(_member(members, wire.stream_member, _BOOL, "a boolean"))
+    _require(wire.conversation, members)
+    return Incoming(api, body, members, model, stream)
+
+
+def read_plain(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -> Incoming:
+    """``body`` as a request that is no conversation, told of its errors as in ``api``. Its model and its wish for a
+    stream are in the members of these names, where ``path`` does not say them. Raises as ``read_incoming`` does."""
+    members = _top(body)
+    model = path.model or _member(members, "model", _STRING, "a string")
+    stream = path.stream or bool(_member(members, "stream", _BOOL, "a boolean"))
+    return Incoming(api, body, members, model, stream)
+
+
+def _top(body: bytes) -> dict[str, msgspec.Raw]:
     try:
         check_text(body)
         members = _MEMBERS.decode(body)
@@ -95,13 +115,7 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
         raise invalid("the request body must be a JSON object") from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise malformed(error, body) from None
-    model, stream = path.model, path.stream
-    if wire.model_member is not None:
-        model = _member(members, wire.model_member, _STRING, "a string")
-    if wire.stream_member is not None:
-        stream = bool(_member(members, wire.stream_member, _BOOL, "a boolean"))
-    _require(wire.conversation, members)
-    return Incoming(api, body, members, model, stream)
+    return members
 
 
 def _require(conversation: Conversation, members: Mapping[str, msgspec.Raw]) -> None:

@@ -1,5 +1,7 @@
 """The HTTP request to a provider: address, headers, body, and the signature over them."""
 
+from typing import Final
+
 import attrs
 
 from gateway.http.headers import upstream_headers, upstream_query
@@ -15,6 +17,17 @@ from providers.neutral.codec import Outgoing
 from providers.neutral.hosting import Hosting
 
 
+_JSON: Final = "application/json"
+
+
+@attrs.frozen
+class MediaTypes:
+    """The types of a request's ``body`` (``None`` without one) and of the answers that are ``accepted``."""
+
+    body: str | None
+    accepted: str
+
+
 def upstream_request(
     outgoing: Outgoing,
     target: Target,
@@ -23,10 +36,12 @@ def upstream_request(
     suffix: str | None = None,
     *,
     method: str = "POST",
+    media: MediaTypes | None = None,
 ) -> UpstreamRequest:
     """The HTTP request before it is signed. In the byte lane those of the client's headers and members of its query go
     along that may, in the hub lane only what the codec writes and the betas that the model's name wants; in both what
-    ``pass_headers`` names. ``suffix`` is the end of the path, by default that of an answer."""
+    ``pass_headers`` names. ``suffix`` is the end of the path, by default that of an answer; ``media`` are JSON and what
+    the target answers in, where nothing else is said."""
     wire = CODECS[target.api].wire
     url = target.address((target.end("answer", stream) or "") if suffix is None else suffix)
     headers = outgoing.headers
@@ -40,10 +55,12 @@ def upstream_request(
         if betas := [beta for beta in target.betas if beta in (asked.header(BETA) or "")]:
             headers = (*headers, (BETA, ",".join(betas)))
     names = {"content-type", "accept", *target.signer.names, *(name for name, _ in target.configured)}
+    if media is None:
+        media = MediaTypes(_JSON, target.framing.media_type if stream else _JSON)
     headers = (
         *((name, value) for name, value in headers if name.lower() not in names),
-        ("content-type", "application/json"),
-        ("accept", target.framing.media_type if stream else "application/json"),
+        *(() if media.body is None else (("content-type", media.body),)),
+        ("accept", media.accepted),
         ("accept-encoding", "identity"),  # compressed events would wait for one another
         *target.configured,
     )

@@ -20,11 +20,13 @@ from gateway.routing.target import LaneName, Target
 from gateway.routing.walls import Wall, walled
 from providers.apis import CODECS
 from providers.catalog.models import is_claude
-from providers.catalog.provider import url_for
+from providers.catalog.provider import endpoint_url, url_for
+from providers.endpoints.endpoint import ENDPOINTS, EndpointName, Place
 from providers.errors.rejected import BETA
 from providers.neutral.codec import Recipient
-from streams.errors import GatewayError
+from streams.errors import GatewayError, invalid
 from streams.events import Api
+from streams.pipe import Timeouts
 
 REMEMBERED, SHORT = 512, 256
 """Of how many names that clients have asked for, and of up to how many characters, the plans are at hand."""
@@ -33,6 +35,9 @@ NOTHING_LISTED: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 DESCRIBED = 4096
 """Of how many names the description is at hand: of all that a list of models has."""
+
+_OFFERED = 20
+"""Of how many entries that have an endpoint an error tells."""
 
 POLICY: Policy = InOrder((RetryWithout(),), FALLBACK)
 """How the attempts of every plan follow one another."""
@@ -77,6 +82,7 @@ class Router:
             entry.issuer  # noqa: B018  # it takes time for each new key, for which no request is to wait
         self._routes_anything = bool(config.routes) or config.retries is not None
         self._known = lru_cache(REMEMBERED)(self._planned)  # what does not raise is the same for every client
+        self._known_endpoint = lru_cache(REMEMBERED)(self._endpoint_planned)
         self._described = lru_cache(DESCRIBED)(self._description)
 
     def plan(self, model: str | None, api: Api, may: May | None = None) -> Plan:
@@ -102,6 +108,51 @@ class Router:
         entry = candidates[0].target.entry
         heeds = self._routes_anything or entry.retries is not None or entry.circuit is not None
         return Plan(candidates, POLICY, self._retries(meaning.route, entry), meaning.route, heeds_outages=heeds)
+
+    def endpoint_plan(
+        self, model: str | None, endpoint: EndpointName, shapes: frozenset[str], may: May | None = None
+    ) -> Plan:
+        """The plan for a client that asks ``endpoint`` for ``model``, in the byte lane where that is in one of
+        ``shapes``. Of a route those places are passed over that do not have it.
+
+        Raises ``GatewayError``: 400 for no model, an ambiguous one, or one whose provider has no such endpoint, 404 for
+        an unknown one."""
+        if model is None or len(model) <= SHORT:
+            with contextlib.suppress(GatewayError):  # as in ``plan``
+                return self._known_endpoint(model, endpoint, shapes)
+        return self._endpoint_planned(model, endpoint, shapes, may)
+
+    def _endpoint_planned(
+        self, model: str | None, endpoint: EndpointName, shapes: frozenset[str], may: May | None = None
+    ) -> Plan:
+        if not model:
+            raise invalid(f"model is required: no default of the configuration is one for {endpoint}", "model")
+        meaning = self._names.meaning(model, may)
+        places = ((0, None),) if meaning.route is None else meaning.route.places
+        candidates = []
+        for found, (group, one) in zip(meaning.found, places, strict=True):
+            if (place := found.entry.place_of(endpoint, found.model)) is not None:
+                target = _endpoint_target(found, model, endpoint, place, shapes)
+                candidates.append(
+                    Candidate(target) if one is None else Candidate(target, group, one.weight, one.when)
+                )
+        if not candidates:
+            raise self._no_endpoint(model, endpoint, may)
+        entry = candidates[0].target.entry
+        heeds = self._routes_anything or entry.retries is not None or entry.circuit is not None
+        retries = self._retries(meaning.route, entry)
+        return Plan(tuple(candidates), POLICY, retries, meaning.route, heeds_outages=heeds)
+
+    def _no_endpoint(self, model: str, endpoint: EndpointName, may: May | None) -> GatewayError:
+        """The error for a model whose provider does not have ``endpoint``: it names who has it."""
+        having = [
+            entry.name for entry in self._config.entries
+            if (may is None or may(entry.name)) and entry.place_of(endpoint, entry.model) is not None
+        ]  # fmt: skip
+        others = f"of the configured ones {', '.join(having[:_OFFERED])} have it" if having else "no configured one has it"
+        return invalid(
+            f"the provider of model {model[:SHORT]!r} has no {endpoint}; {others}", "model", code="unsupported_endpoint"
+        )
 
     def _retries(self, route: Route | None, entry: ModelEntry) -> Retries:
         """A name with one target is asked once where nothing else is said: every client asks again by itself, and both
@@ -211,3 +262,22 @@ def _recipient(entry: ModelEntry, model: str) -> Recipient:
     known = entry.known_of(model)
     counts = entry.usage == "counted" and known.stream_usage
     return Recipient(model, entry.issuer, entry.quirks_of(model), known, counts)
+
+
+def _endpoint_target(
+    found: Found, asked: str, endpoint: EndpointName, place: Place, shapes: frozenset[str]
+) -> Target:
+    entry = found.entry
+    row = ENDPOINTS[endpoint]
+    if row.first_byte is not None and entry.timeouts.first_byte == Timeouts().first_byte:
+        entry = attrs.evolve(entry, timeouts=attrs.evolve(entry.timeouts, first_byte=row.first_byte))
+    return Target(
+        entry=entry,
+        model=found.model,
+        api=place.api,
+        lane="byte" if place.shape in shapes else "hub",
+        url=endpoint_url(entry.base_url, entry.row(found.model), place, found.model),
+        asked=asked,
+        recipient=_recipient(entry, found.model),
+        endpoint_place=place,
+    )

@@ -13,6 +13,7 @@ from providers.auth.credential import Credential
 from providers.auth.signer import Signer, UnsignedRequest
 from providers.catalog.prices import Price, price_of
 from providers.catalog.provider import Provider, url_for
+from providers.endpoints.endpoint import Place
 from providers.neutral.codec import Recipient
 from providers.neutral.hosting import BESIDE, Hosting
 from providers.neutral.wire_api import Operation
@@ -26,7 +27,9 @@ LaneName: TypeAlias = Literal["byte", "hub"]
 class Target:
     """The destination of one request. ``asked`` is the name the client used (the entry's name if it used none),
     ``model`` the provider's own, ``api`` the API that the provider is asked in; ``url`` is where that stands, in front
-    of the ends of its operations. ``betas`` are wanted by the name, beside the client's own."""
+    of the ends of its operations. ``betas`` are wanted by the name, beside the client's own. For a request that is no
+    conversation ``endpoint_place`` is what its provider's row says of the place, ``url`` the whole address, and ``api``
+    the one whose credentials and headers are taken there."""
 
     entry: ModelEntry
     model: str
@@ -36,6 +39,7 @@ class Target:
     asked: str
     recipient: Recipient
     betas: tuple[str, ...] = ()
+    endpoint_place: Place | None = None
 
     @cached_property
     def name(self) -> str:

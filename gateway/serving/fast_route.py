@@ -4,7 +4,7 @@ Quart's routing, contexts and hooks cost as much as all that is done for a small
 most go past them.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Final, Protocol, TypeAlias, cast
 
@@ -40,6 +40,15 @@ class IncomingRequest(Protocol):
     async def read(self, arriving: Arriving) -> bytes:
         """Read the whole body. Raises ``GatewayError`` (413, 408), also of ``arriving``. The client leaving cancels
         it."""
+        ...
+
+
+class PiecesRequest(IncomingRequest, Protocol):
+    """A client's request whose body can be read as it comes."""
+
+    def pieces(self, most: int) -> AsyncIterator[bytes]:
+        """The body in the pieces in which it comes, none empty, ``most`` bytes of it: whoever reads slowly slows the
+        client. Raises ``GatewayError`` (413, 408). The client leaving cancels whoever waits for one."""
         ...
 
 
@@ -99,6 +108,9 @@ class AsgiRequest:
         self.scope.leave()
         return await trio.sleep_forever()
 
+    def pieces(self, most: int) -> AsyncIterator[bytes]:
+        return _Pieces(self, self._receive, most, self._seconds)
+
     def listen(self) -> None:
         """Let the client's leaving cancel the request from now on: ASGI's message for it comes behind the body."""
         if not self._listening:
@@ -111,18 +123,53 @@ class AsgiRequest:
         self.scope.leave()
 
 
-FastRoute: TypeAlias = Callable[[IncomingRequest], Awaitable[Response]]
+class _Pieces:
+    """The pieces of a body; the client's leaving is listened for from its end on. ``seconds`` is how long one of them
+    may take."""
+
+    def __init__(self, request: AsgiRequest, receive: ASGIReceiveCallable, most: int, seconds: float) -> None:
+        self._request = request
+        self._receive = receive
+        self._left = self._most = most
+        self._seconds = seconds
+        self._over = False
+
+    def __aiter__(self) -> "_Pieces":
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._over:
+            with trio.move_on_after(self._seconds) as silence:
+                message = await self._receive()
+            if silence.cancelled_caught:
+                raise too_slow()
+            if message["type"] != "http.request":
+                self._request.scope.leave()
+                await trio.sleep_forever()
+            self._over = not message.get("more_body", False)
+            piece = message.get("body", b"")
+            self._left -= len(piece)
+            if self._left < 0:
+                raise too_large(self._most)
+            if self._over:
+                self._request.listen()
+            if piece:
+                return piece
+        raise StopAsyncIteration
+
+
+FastRoute: TypeAlias = Callable[[PiecesRequest], Awaitable[Response]]
 
 
 class NamedRoute(Protocol):
     """Answers a request whose path names something."""
 
-    async def __call__(self, incoming: IncomingRequest, name: str) -> Response: ...
+    async def __call__(self, incoming: PiecesRequest, name: str) -> Response: ...
 
 
 @attrs.frozen
 class FastRoutes:
-    """The fast routes of an app for ``POST``: those with a path of their own, and those with a name between two parts
+    """The fast routes of an app for one method: those with a path of their own, and those with a name between two parts
     of it."""
 
     by_path: dict[str, FastRoute] = attrs.field(factory=dict)
@@ -139,17 +186,22 @@ class FastRoutes:
 _NONE: Final = FastRoutes()
 
 
-def add_fast_route(app: Quart, path: str, answer: FastRoute) -> None:
-    """Answer ``POST path`` with ``answer``, without Quart's routing, contexts and hooks. It must raise nothing;
-    ``request`` and ``g`` are not there."""
-    app.extensions.setdefault(KEY, FastRoutes()).by_path[path] = answer
+def add_fast_route(app: Quart, path: str, answer: FastRoute, method: str = "POST") -> None:
+    """Answer ``method`` on ``path`` with ``answer``, without Quart's routing, contexts and hooks. It must raise
+    nothing; ``request`` and ``g`` are not there."""
+    _routes(app, method).by_path[path] = answer
 
 
-def add_named_route(app: Quart, before: str, behind: str, answer: NamedRoute) -> None:
+def add_named_route(app: Quart, before: str, behind: str, answer: NamedRoute, method: str = "POST") -> None:
     """The same for every path that begins with ``before`` and ends with ``behind``; what is in between is the name."""
-    app.extensions.setdefault(KEY, FastRoutes()).named.append((before, behind, answer))
+    _routes(app, method).named.append((before, behind, answer))
+
+
+def _routes(app: Quart, method: str) -> FastRoutes:
+    by_method: dict[str, FastRoutes] = app.extensions.setdefault(KEY, {})
+    return by_method.setdefault(method, FastRoutes())
 
 
 def fast_routes(app: Quart, method: str) -> FastRoutes:
     """The fast routes of ``app`` for a method."""
-    return cast("FastRoutes", app.extensions.get(KEY, _NONE)) if method == "POST" else _NONE
+    return cast("FastRoutes", app.extensions[KEY].get(method, _NONE)) if KEY in app.extensions else _NONE

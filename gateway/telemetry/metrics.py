@@ -225,7 +225,8 @@ ROWS: Final = (
 )  # fmt: skip
 
 LABELS: Final[Mapping[str, str]] = {
-    "api": "the client's API: `chat`, `messages`, `responses`; `none` for a path that is not served",
+    "api": "the client's API: `chat`, `messages`, `responses`, `gemini`, `converse`; of a request that is no "
+    "conversation the endpoint: `embeddings`, `rerank`, `speech` …; `none` for a path that is not served",
     "provider": "the provider's id, as in the configuration; `none` for what was refused before there was one",
     "model": "a model that the configuration names, or one of a wildcard entry that has answered (the first 100 of a "
     "process; a name of up to 100 characters that is no key); `other` for the rest, `none` as above",
@@ -363,13 +364,13 @@ class Metrics:
 
     def opened(self, record: Record) -> None:
         record.gaps = self.gaps
-        self._of(IN_FLIGHT, (record.api if record.served else NONE,)).inc()
+        self._of(IN_FLIGHT, (_asked_in(record),)).inc()
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
         if record.whole:
             self._meet(record.target)
         provider, model = self.where(record.target)
-        lane, client, ended, api = record.lane or NONE, self._clients[record.client], line["ended"], line["api"]
+        lane, client, ended, api = record.lane or NONE, self._clients[record.client], line["ended"], _asked_in(record)
         self._of(IN_FLIGHT, (api,)).dec()
         self.add(EXCHANGES, api, provider, model, lane, f"{line['status'] // 100}xx", ended, client)
         if record.dropped:
@@ -587,3 +588,8 @@ def open_metrics(config: Config, mask: Mask | None = None) -> Metrics | NoMetric
     metrics = Metrics(Path(folder) if folder else None, mask)
     metrics.know(config)
     return metrics
+
+
+def _asked_in(record: Record) -> str:
+    """What its client asks for: an endpoint, or an answer in its API."""
+    return (record.endpoint or record.api) if record.served else NONE

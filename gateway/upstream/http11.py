@@ -14,6 +14,7 @@ from gateway.upstream.errors import UpstreamError, failure
 from gateway.upstream.framing import READ, BodyFraming, Chunked, ChunkTooLarge, Sized, UntilClosed
 from gateway.upstream.heads import Head, HeadReader
 from gateway.upstream.network import NetworkStream
+from gateway.upstream.request import UploadedBody
 from gateway.upstream.route import UpstreamRoute
 
 CLOSE_SECONDS: Final = 5.0  # to close a connection that is of no more use
@@ -27,7 +28,7 @@ TOO_LARGE_CHUNK = "the provider's answer has a chunk that is larger than limits.
 @attrs.frozen
 class WireRequest:
     """A request ready to be written. ``max_chunk`` (bytes) bounds each chunk of its answer; ``upgrades``: the answer
-    may be that the connection speaks another protocol from here on."""
+    may be that the connection speaks another protocol from here on. An ``upload`` follows what ``wire`` says."""
 
     method: bytes
     target: bytes
@@ -35,6 +36,7 @@ class WireRequest:
     body: bytes
     max_chunk: int
     upgrades: bool = False
+    upload: UploadedBody | None = None
 
     def wire(self) -> Sequence[bytes | memoryview]:
         """What is to be written one after the other: all at once, or of a large body pieces, which are not copied, and
@@ -112,13 +114,49 @@ class Connection:
         try:
             for data in request.wire():
                 await self.stream.write(data)
-            head = await read_head(self.stream, request.upgrades)
+            if request.upload is None:
+                head, sent = await read_head(self.stream, request.upgrades), True
+            else:
+                head, sent = await self._upload(request.upload)
         except BaseException:
             with trio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self.release(whole=False)
             raise
-        self._reusable = head.lasts and head.status != 101
+        self._reusable = head.lasts and sent and head.status != 101
         return WireAnswer(head.status, head.headers, AnswerBody(self, _framing(head, request.max_chunk), head.rest))
+
+    async def _upload(self, upload: UploadedBody) -> tuple[Head, bool]:
+        """Send ``upload`` until the head of the answer is there, or all of it was sent: that head, and whether it was.
+        A provider that refuses an upload says so before its end. Raises what ``upload`` raises, and ``UpstreamError``."""
+        found: list[Head] = []
+        failed: list[Exception] = []
+        sent = False
+
+        async def send() -> None:
+            nonlocal sent
+            try:
+                async for piece in upload.pieces:
+                    await self.stream.write(piece if upload.length is not None else b"%x\r\n%b\r\n" % (len(piece), piece))
+                if upload.length is None:
+                    await self.stream.write(b"0\r\n\r\n")
+                sent = True
+            except Exception as error:
+                failed.append(error)
+                nursery.cancel_scope.cancel()
+
+        async def receive() -> None:
+            try:
+                found.append(await read_head(self.stream))
+            except Exception as error:
+                failed.append(error)
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await receive()
+        if not found:
+            raise failed[0]
+        return found[0], sent
 
     async def release(self, whole: bool) -> None:
         """The answer has been read: ``whole``, so that the next can follow, or as far as anyone cared to."""

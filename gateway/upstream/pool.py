@@ -47,7 +47,7 @@ class Pool:
     ) -> WireAnswer:
         """The answer to ``request``; closing its body gives the connection back. ``connected()`` is called once there
         is a connection, if one is made for it. Raises ``UpstreamError``. Cancelled, it has left nothing open."""
-        kept = await self._kept(route)
+        kept = await self._kept(route) if request.upload is None else None  # a kept one may be dead, and it goes once
         connection = kept or await self._made(route, connect_timeout)
         self._active.add(connection)
         if kept is None and connected is not None:

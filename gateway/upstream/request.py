@@ -1,7 +1,7 @@
 """A request to a provider, and its headers as they go out."""
 
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import attrs
 
@@ -15,6 +15,15 @@ _FIELD_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 _FIELD_VALUE = re.compile(r"(?:[!-~\x80-\xff]+(?:[ \t]+[!-~\x80-\xff]+)*)?")
 
 
+@attrs.frozen(eq=False)
+class UploadedBody:
+    """A request's body that is sent as it comes: ``length`` bytes, in chunks where that is ``None``. Its ``pieces`` are
+    read once, so that the request goes out once."""
+
+    pieces: AsyncIterator[bytes]
+    length: int | None = None
+
+
 @attrs.frozen
 class UpstreamRequest:
     """One request to a provider.
@@ -26,7 +35,8 @@ class UpstreamRequest:
     bound does. ``placed(waited)`` is called once it has its slot among those under way, with whether it had to wait for
     it; ``connected()`` once there is a connection, if one is made for it; ``again()`` before it is sent a second time
     because a kept connection was dead, which it allows or not. ``upgrade`` is the protocol that the connection is to
-    speak from the answer on (RFC 9110, section 7.8), which a 101 says that it does.
+    speak from the answer on (RFC 9110, section 7.8), which a 101 says that it does. An ``upload`` takes the place of
+    ``body``, over a connection of its own.
     """
 
     method: str
@@ -39,6 +49,7 @@ class UpstreamRequest:
     placed: Callable[[bool], object] | None = attrs.field(default=None, repr=False, eq=False)
     connected: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
     again: Callable[[], bool] | None = attrs.field(default=None, repr=False, eq=False)
+    upload: UploadedBody | None = attrs.field(default=None, repr=False, eq=False)
 
 
 def wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, bytes]]:
@@ -54,7 +65,10 @@ def wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, byt
             headers.append((name.encode("ascii"), value.encode("latin-1")))
     if request.upgrade is not None:
         headers += [(b"connection", b"Upgrade"), (b"upgrade", request.upgrade.encode("ascii"))]
-    if request.body or request.method == "POST":
+    if request.upload is not None:
+        length = request.upload.length
+        headers.append((b"transfer-encoding", b"chunked") if length is None else (b"content-length", b"%d" % length))
+    elif request.body or request.method == "POST":
         headers.append((b"content-length", b"%d" % len(request.body)))
     return headers
 

@@ -1,0 +1,52 @@
+"""A relayed request: what an endpoint makes of what a client has asked it for."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+from gateway.exchange.planned import PlannedRequest
+from gateway.http.response import Response
+from gateway.relay.answers import AnswerFilter
+from gateway.routing.target import Target
+from providers.apis import CODECS
+from providers.endpoints.endpoint import EndpointName
+from streams.events import AnswerStart, ErrorInfo
+
+if TYPE_CHECKING:
+    from gateway.relay.relaying import Relaying
+
+LastEvent: TypeAlias = Callable[[ErrorInfo], bytes]
+"""The event with which a stream ends in failure, in the words of its client."""
+
+
+def openai_error(failed: ErrorInfo) -> bytes:
+    """The ``LastEvent`` of OpenAI's endpoints."""
+    return CODECS["chat"].last_event(failed, AnswerStart(), 0)
+
+
+@attrs.frozen(eq=False)
+class RelayedRequest:
+    """``planned`` goes to providers; the answer of the target that is asked goes to the client through what ``filter``
+    makes, one for each attempt. Of a stream that has failed the client is told by ``last_event``; any other answer is
+    cut."""
+
+    planned: PlannedRequest
+    filter: Callable[[Target], AnswerFilter]
+    last_event: LastEvent = openai_error
+
+
+Reading: TypeAlias = "Callable[[Relaying, Mapping[str, str]], Awaitable[RelayedRequest | Response]]"
+"""Reads a request, with what its path names: ``{"id": …}``. What no provider is asked for it answers itself. Raises
+``GatewayError``."""
+
+
+@attrs.frozen
+class RelayRoute:
+    """What is asked at ``path`` by ``method``. ``{id}`` in it stands for a step of the path, ``{model}`` for one or
+    more; two of one name get numbers: ``id``, ``id2``."""
+
+    endpoint: EndpointName
+    method: str
+    path: str
+    read: Reading

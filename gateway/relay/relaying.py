@@ -1,0 +1,147 @@
+"""A request to an endpoint while it is read and planned: what the modules of the endpoints need for that."""
+
+from collections.abc import Callable, Collection
+from functools import partial
+
+import attrs
+
+from gateway.allowances.expected import AskedOutput
+from gateway.endpoints.answers import decompressed
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.exchange import Exchange
+from gateway.exchange.planned import PlannedRequest, Preparation
+from gateway.exchange.planning import allowed_plan
+from gateway.http.headers import Headers
+from gateway.http.offload import offload
+from gateway.http.request_scope import RequestScope
+from gateway.relay.answers import AnswerFilter, AnswerReading, PassedAnswer, Unread
+from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_plain
+from gateway.request.prepared import Prepared
+from gateway.request.wire import MediaTypes
+from gateway.routing.omissions import Omissions
+from gateway.routing.once import ONCE
+from gateway.routing.plan import Plan
+from gateway.routing.target import Target
+from gateway.serving.fast_route import PiecesRequest
+from gateway.serving.bodies import unlimited
+from gateway.upstream.request import UploadedBody
+from providers.endpoints.endpoint import ENDPOINTS, Endpoint, EndpointName
+from providers.neutral.codec import Outgoing
+from providers.neutral.draft import Draft
+
+JSON = "application/json"
+
+NO_OUTPUT = AskedOutput(most=0)
+"""What is asked for where no tokens are given out."""
+
+
+class Relaying:
+    """One request to ``endpoint``, as it came (``arrival``) and with what its exchange has."""
+
+    def __init__(
+        self, endpoint: EndpointName, arrival: PiecesRequest, context: ExchangeContext, exchange: Exchange
+    ) -> None:
+        self.endpoint: Endpoint = ENDPOINTS[endpoint]
+        self.arrival = arrival
+        self.context = context
+        self.exchange = exchange
+
+    @property
+    def scope(self) -> RequestScope:
+        return self.arrival.scope
+
+    @property
+    def headers(self) -> Headers:
+        """The client's, names in lower case."""
+        return self.arrival.headers
+
+    def header(self, name: str) -> str | None:
+        return self.context.asked.header(name)
+
+    # Its body
+
+    async def body(self) -> bytes:
+        """The whole body, decompressed. Raises ``GatewayError``."""
+        service, asked = self.context.service, self.context.asked
+        codings = (value for name, value in asked.headers if name == "content-encoding")
+        holder = service.admission.holder(asked.client, asked.headers)
+        held = service.admission.body(holder, self.scope)
+        return await decompressed(codings, self.arrival.read, held, service.limits)
+
+    async def json(self, path: PathParameters = NO_PARAMETERS) -> Incoming:
+        """The body as a JSON object, which says the model and whether a stream is wanted where ``path`` does not.
+        Raises ``GatewayError``."""
+        body = await self.body()
+        incoming = await offload(len(body) // 2, read_plain, self.context.codec.api, body, path)
+        self._note(incoming)
+        return incoming
+
+    async def nothing(self) -> Incoming:
+        """The request of a method without a body."""
+        await self.arrival.read(unlimited)
+        incoming = Incoming(self.context.codec.api, b"", {}, None, False)
+        self._note(incoming)
+        return incoming
+
+    def _note(self, incoming: Incoming) -> None:
+        record = self.context.record
+        record.asked, record.stream, record.asked_size = incoming.model, incoming.stream, incoming.size
+
+    # Where it goes
+
+    def plan(self, model: str | None, shapes: Collection[str] = ("openai",)) -> Plan:
+        """The places that may answer for ``model``, those in one of ``shapes`` in the byte lane. Raises
+        ``GatewayError``: also where the client may not use it, or nobody has the endpoint for it."""
+        service, client = self.context.service, self.context.asked.client
+        may = partial(service.authenticator.can_use, client)
+        plan = allowed_plan(
+            self.context, service.router.endpoint_plan(model, self.endpoint.name, frozenset(shapes), may)
+        )
+        record, first = self.context.record, plan.first
+        record.route = None if plan.route is None else plan.route.name
+        record.target, record.model, record.provider_api = first.name, first.model, first.api
+        match self.endpoint.fallback:
+            case "same_model":
+                plan = plan.among(tuple(one for one in plan.candidates if one.target.model == first.model))
+            case "never":
+                plan = plan.among(plan.candidates[:1])
+        return plan if plan.route is None else attrs.evolve(plan, route=attrs.evolve(plan.route, hedge=None))
+
+    # What becomes of it
+
+    def planned(
+        self, incoming: Incoming, plan: Plan, prepare: Preparation, asks: AskedOutput | None = NO_OUTPUT
+    ) -> PlannedRequest:
+        """``incoming`` as JSON for the places of ``plan``; ``asks`` is what it says of its output, ``None`` where that
+        is in its members."""
+        media = MediaTypes(JSON, self.header("accept") or "*/*")
+        return PlannedRequest(incoming, plan, prepare, suffix="", asks=asks, media=media)
+
+    def uploaded(self, incoming: Incoming, target: Target, upload: UploadedBody, kind: str) -> PlannedRequest:
+        """The same for a body of the content type ``kind`` that is sent as it comes, once."""
+        media = MediaTypes(kind, self.header("accept") or "*/*")
+        prepare: Preparation = lambda target, left: Prepared(Outgoing(b""))  # noqa: E731
+        plan = Plan.to(target, ONCE)
+        return PlannedRequest(incoming, plan, prepare, suffix="", asks=NO_OUTPUT, media=media, upload=upload)
+
+    def passed(self, reading: Callable[[], AnswerReading] = Unread) -> Callable[[Target], AnswerFilter]:
+        """The filter of answers that pass as they are, in each of which a new ``reading`` reads along."""
+        limit = self.context.service.limits.event
+        return lambda target: PassedAnswer(reading(), limit)
+
+
+def with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
+    """``incoming`` with nothing changed in it but the model's name: a ``Preparation``, but for its first argument."""
+    draft = Draft(incoming.json)
+    if incoming.model != target.model and "model" in incoming.members:
+        draft.put("model", target.model)
+    return Prepared(Outgoing(draft.encode(), edits=draft.edits), left=left)
+
+
+def without_credentials(query: str) -> str:
+    """A client's ``query`` without what may hold a key, or is meant for the gateway."""
+    return "&".join(pair for pair in query.split("&") if pair and pair.partition("=")[0] not in _OURS)
+
+
+_OURS = frozenset(("key", "api_key", "api-key", "access_token", "provider"))
+

@@ -1,0 +1,148 @@
+"""The paths of the endpoints. None of them is Quart's: bodies of any size pass, and are read as they come."""
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import attrs
+from quart_trio import QuartTrio
+from werkzeug.exceptions import NotFound
+
+from gateway.access.cors import Cors
+from gateway.endpoints.answers import open_record
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.exchange import JSON_HEADERS, Exchange, own_headers
+from gateway.exchange.service import Service
+from gateway.http.paths import api_of
+from gateway.http.response import Response
+from gateway.relay.completions import COMPLETIONS
+from gateway.relay.relay import Relay
+from gateway.relay.relayed import RelayRoute
+from gateway.relay.relaying import Relaying
+from gateway.request.client_request import ClientRequest
+from gateway.request.public_errors import MISTAKE
+from gateway.serving.fast_route import PiecesRequest, add_fast_route, add_named_route
+from gateway.serving.quart_views import add_view
+from providers.apis import CODECS
+from providers.endpoints.endpoint import ENDPOINTS
+from providers.neutral.fields import too_deep
+from streams.errors import GatewayError
+
+log = logging.getLogger("trigate")
+
+ROUTES: Final[tuple[RelayRoute, ...]] = (*COMPLETIONS,)
+"""All that is relayed."""
+
+
+def add_relays(app: QuartTrio, service: Service, cors: Cors) -> tuple[str, ...]:
+    """Serve ``ROUTES``. Returns the names of the routes, which ask for a client's key themselves."""
+    by_start: defaultdict[tuple[str, str], list[_Route]] = defaultdict(list)
+    names = []
+    for route in ROUTES:
+        serving = _Route.of(route, service, cors)
+        start, named, behind = route.path.partition("{")
+        if named:
+            by_start[route.method, start].append(serving)
+        else:
+            add_fast_route(app, route.path, serving.answer, route.method)
+        names.append(_add_to_quart(app, route))
+    for (method, start), routes in by_start.items():
+        add_named_route(app, start, "", _Routes(routes).answer, method)
+    return tuple(names)
+
+
+def _add_to_quart(app: QuartTrio, route: RelayRoute) -> str:
+    """Let Quart know of ``route``, for its answers to other methods. It is asked for nothing else."""
+
+    async def view(**variables: str) -> Response:
+        raise NotFound
+
+    name = f"{route.method} {route.path}"
+    rule = _NAME.sub(lambda found: f"<{'path:' if found[1] == 'model' else ''}{found[1]}>", route.path)
+    add_view(app, rule, name, view, [route.method])
+    return name
+
+
+_NAME: Final = re.compile(r"\{(\w+)\}")
+_STEPS: Final[Mapping[str, str]] = {"model": ".+"}
+
+
+@attrs.frozen(eq=False)
+class _Route:
+    route: RelayRoute
+    pattern: re.Pattern[str]
+    service: Service
+    cors: Cors
+
+    @classmethod
+    def of(cls, route: RelayRoute, service: Service, cors: Cors) -> "_Route":
+        parts = _NAME.split(route.path)  # a name stands at each odd place
+        pattern = "".join(
+            f"(?P<{part}>{_STEPS.get(part, '[^/]+')})" if at % 2 else re.escape(part) for at, part in enumerate(parts)
+        )
+        return cls(route, re.compile(pattern), service, cors)
+
+    async def answer(self, incoming: PiecesRequest) -> Response:
+        return await self.answer_named(incoming, {})
+
+    async def answer_named(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
+        """The answer, with what lets a browser's page read it."""
+        response = await self._answer(incoming, names)
+        if not self.cors:
+            return response
+        shared = self.cors.answered(dict(incoming.headers).get("origin"), (name for name, _ in response.headers))
+        return attrs.evolve(response, headers=(*response.headers, *shared))
+
+    async def _answer(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
+        service, endpoint = self.service, ENDPOINTS[self.route.endpoint]
+        api = endpoint.shape if endpoint.shape != "chat" else api_of(incoming.asgi["path"], incoming.headers)
+        record = open_record(api, service.ledger, incoming.scope, endpoint=endpoint.name)
+        asked = ClientRequest(incoming.headers, incoming.query)
+        trace = service.tracing.begin(record, asked.headers, self.route.path)
+        exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
+        try:
+            record.client = service.admission.admit(incoming)
+            if record.client is not None:
+                asked = attrs.evolve(asked, client=record.client)
+                exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
+            context = ExchangeContext(service, CODECS[api], asked, record, trace)
+            relayed = await self.route.read(Relaying(endpoint.name, incoming, context, exchange), names)
+            if isinstance(relayed, Response):
+                return relayed
+            return await Relay(exchange, service, incoming.scope, relayed).answer()
+        except GatewayError as error:
+            return exchange.refuse(error.failed)
+        except RecursionError:
+            return exchange.refuse(too_deep().failed)
+        except Exception:  # the border where our own mistake becomes the client's error
+            log.exception("request %s: unexpected error", incoming.scope.id)
+            return exchange.refuse(MISTAKE)
+
+
+class _Routes:
+    """Routes that begin alike: the first whose pattern fits answers."""
+
+    def __init__(self, routes: Iterable[_Route]) -> None:
+        self._routes = tuple(routes)
+
+    async def answer(self, incoming: PiecesRequest, name: str) -> Response:
+        path = incoming.asgi["path"]
+        for route in self._routes:
+            if (found := route.pattern.fullmatch(path)) is not None:
+                return await route.answer_named(incoming, found.groupdict())
+        return self._unknown(incoming, path)
+
+    def _unknown(self, incoming: PiecesRequest, path: str) -> Response:
+        """Nothing here has that path."""
+        service, api = self._routes[0].service, api_of(path, incoming.headers)
+        record = open_record(api, service.ledger, incoming.scope, served=False)
+        failed = GatewayError("not_found", f"there is no {incoming.asgi['method']} {path[:200]} here").failed
+        record.failed = failed
+        record.answered(failed.status)
+        return Response(
+            failed.status, (*JSON_HEADERS, *own_headers(record)), CODECS[api].write_error(failed, record.id)
+        )
+
+
