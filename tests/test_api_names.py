@@ -12,9 +12,10 @@ GATEWAY = Path(__file__).parent.parent / "gateway"
 
 ABOUT_APIS: Final = (
     "endpoints/responses.py", "endpoints/conversations.py", "endpoints/websocket", "conversations", "commands",
-    "loadtest", "mock", "config", "__main__.py",
+    "loadtest", "mock", "config", "__main__.py", "relay",
 )  # fmt: skip
-"""What is about one API alone, or about the words in which people configure, try and ask for them."""
+"""What is about one API alone, about endpoints that vendors have beside it, or
+about the words in which people configure, try and ask for them."""
 
 EXCEPTIONS: Final = {
     "endpoints/answers.py": "errors of stored responses and conversations, which are OpenAI's",

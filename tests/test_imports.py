@@ -43,7 +43,9 @@ ARROWS: Final = {
     "gateway.logs": "config providers.neutral",
     "gateway.open_store": "config stores",
     "gateway.followed_keys": "config stores",
-    "gateway.routing": "config http providers.apis providers.auth providers.catalog providers.errors providers.neutral",
+    "gateway.routing": """
+        config http providers.apis providers.auth providers.catalog providers.endpoints providers.errors
+        providers.neutral""",
     "gateway.kept_objects": "config providers.catalog providers.neutral routing stores",
     "gateway.health": "config providers.auth routing shared upstream",
     "gateway.sign_in": "config providers.auth upstream",
@@ -72,8 +74,11 @@ ARROWS: Final = {
         access allowances balancing config conversations counters exchange health kept_ledger ledger model_lists
         routing serving shared sign_in stores telemetry upstream""",
     "gateway.lifespan": "counters endpoints exchange stores",
+    "gateway.relay": """
+        access allowances endpoints exchange http ledger providers.apis providers.endpoints providers.neutral request
+        routing serving upstream""",
     "gateway.mock": "exchange http providers.apis providers.neutral serving",
-    "gateway.app": "access config conversations endpoints exchange lifespan open_service serving stores",
+    "gateway.app": "access config conversations endpoints exchange lifespan open_service relay serving stores",
     "gateway.asgi": "app config logs open_store",
     "gateway.reload": "app config exchange open_service shared",
     "gateway.commands": """

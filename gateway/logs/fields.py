@@ -39,7 +39,8 @@ EXCHANGE: Final = (
     ),
     Field(
         "api", "word", ALWAYS,
-        "The client's API: `chat`, `messages`, `responses`, `gemini`, `converse`; `none` for a path that is not served.",
+        "The client's API: `chat`, `messages`, `responses`, `gemini`, `converse`; `none` for a path that is not "
+        "served.",
     ),
     Field(
         "endpoint", "word", "the request is no conversation",

@@ -1,3 +1,3 @@
-"""Requests that are no conversation, relayed to a provider: ``relay`` carries one there and its answer back as it comes,
-``relayed`` says what is to be known of one for that, ``relaying`` reads and plans them, ``answers`` are the ways of an
-answer to its client, ``routes`` the paths. ``completions`` is one endpoint."""
+"""Requests that are no conversation, relayed to a provider: ``relay`` carries one there and its answer back as it
+comes, ``relayed`` says what is to be known of one for that, ``relaying`` reads and plans them, ``answers`` are the ways
+of an answer to its client, ``routes`` the paths. ``completions`` is one endpoint."""

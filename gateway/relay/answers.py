@@ -2,7 +2,6 @@
 
 from typing import Final, Protocol
 
-
 from gateway.http.headers import Headers
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
@@ -152,5 +151,3 @@ def _decoded(body: bytes) -> object:
 def bad_answer(message: str) -> GatewayError:
     """The error of an answer that a provider should not have given."""
     return GatewayError.of(ErrorInfo("upstream", message, reason="bad_answer"))
-
-

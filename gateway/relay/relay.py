@@ -35,8 +35,8 @@ AHEAD: Final = 4
 
 
 class RelayedBody(ResponseBody):
-    """The body of an answer that is read as its client takes it. After ``seconds`` of silence a ``ping`` goes out, where
-    there is one."""
+    """The body of an answer that is read as its client takes it. After ``seconds`` of silence a ``ping`` goes out,
+    where there is one."""
 
     def __init__(self, channel: trio.MemoryReceiveChannel[bytes], record: Record, seconds: float) -> None:
         self.ping = b""

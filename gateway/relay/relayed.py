@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from gateway.exchange.planned import PlannedRequest
-from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter
 from gateway.routing.target import Target
 from providers.apis import CODECS
@@ -14,6 +13,7 @@ from providers.endpoints.endpoint import EndpointName
 from streams.events import AnswerStart, ErrorInfo
 
 if TYPE_CHECKING:
+    from gateway.http.response import Response
     from gateway.relay.relaying import Relaying
 
 LastEvent: TypeAlias = Callable[[ErrorInfo], bytes]
@@ -36,7 +36,7 @@ class RelayedRequest:
     last_event: LastEvent = openai_error
 
 
-Reading: TypeAlias = "Callable[[Relaying, Mapping[str, str]], Awaitable[RelayedRequest | Response]]"
+ReadRequest: TypeAlias = "Callable[[Relaying, Mapping[str, str]], Awaitable[RelayedRequest | Response]]"
 """Reads a request, with what its path names: ``{"id": …}``. What no provider is asked for it answers itself. Raises
 ``GatewayError``."""
 
@@ -49,4 +49,4 @@ class RelayRoute:
     endpoint: EndpointName
     method: str
     path: str
-    read: Reading
+    read: ReadRequest

@@ -22,8 +22,8 @@ from gateway.routing.omissions import Omissions
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from gateway.serving.fast_route import PiecesRequest
 from gateway.serving.bodies import unlimited
+from gateway.serving.fast_route import PiecesRequest
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.endpoint import ENDPOINTS, Endpoint, EndpointName
 from providers.neutral.codec import Outgoing
@@ -144,4 +144,3 @@ def without_credentials(query: str) -> str:
 
 
 _OURS = frozenset(("key", "api_key", "api-key", "access_token", "provider"))
-

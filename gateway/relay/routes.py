@@ -38,18 +38,18 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (*COMPLETIONS,)
 
 def add_relays(app: QuartTrio, service: Service, cors: Cors) -> tuple[str, ...]:
     """Serve ``ROUTES``. Returns the names of the routes, which ask for a client's key themselves."""
-    by_start: defaultdict[tuple[str, str], list[_Route]] = defaultdict(list)
+    by_start: defaultdict[tuple[str, str], list[_ServedRoute]] = defaultdict(list)
     names = []
     for route in ROUTES:
-        serving = _Route.of(route, service, cors)
-        start, named, behind = route.path.partition("{")
+        serving = _ServedRoute.of(route, service, cors)
+        start, named, _ = route.path.partition("{")
         if named:
             by_start[route.method, start].append(serving)
         else:
             add_fast_route(app, route.path, serving.answer, route.method)
         names.append(_add_to_quart(app, route))
     for (method, start), routes in by_start.items():
-        add_named_route(app, start, "", _Routes(routes).answer, method)
+        add_named_route(app, start, "", _RoutesAlike(routes).answer, method)
     return tuple(names)
 
 
@@ -70,14 +70,14 @@ _STEPS: Final[Mapping[str, str]] = {"model": ".+"}
 
 
 @attrs.frozen(eq=False)
-class _Route:
+class _ServedRoute:
     route: RelayRoute
     pattern: re.Pattern[str]
     service: Service
     cors: Cors
 
     @classmethod
-    def of(cls, route: RelayRoute, service: Service, cors: Cors) -> "_Route":
+    def of(cls, route: RelayRoute, service: Service, cors: Cors) -> "_ServedRoute":
         parts = _NAME.split(route.path)  # a name stands at each odd place
         pattern = "".join(
             f"(?P<{part}>{_STEPS.get(part, '[^/]+')})" if at % 2 else re.escape(part) for at, part in enumerate(parts)
@@ -121,10 +121,10 @@ class _Route:
             return exchange.refuse(MISTAKE)
 
 
-class _Routes:
+class _RoutesAlike:
     """Routes that begin alike: the first whose pattern fits answers."""
 
-    def __init__(self, routes: Iterable[_Route]) -> None:
+    def __init__(self, routes: Iterable[_ServedRoute]) -> None:
         self._routes = tuple(routes)
 
     async def answer(self, incoming: PiecesRequest, name: str) -> Response:
@@ -144,5 +144,3 @@ class _Routes:
         return Response(
             failed.status, (*JSON_HEADERS, *own_headers(record)), CODECS[api].write_error(failed, record.id)
         )
-
-

@@ -16,7 +16,6 @@ from providers.errors.rejected import BETA
 from providers.neutral.codec import Outgoing
 from providers.neutral.hosting import Hosting
 
-
 _JSON: Final = "application/json"
 
 

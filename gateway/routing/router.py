@@ -133,9 +133,7 @@ class Router:
         for found, (group, one) in zip(meaning.found, places, strict=True):
             if (place := found.entry.place_of(endpoint, found.model)) is not None:
                 target = _endpoint_target(found, model, endpoint, place, shapes)
-                candidates.append(
-                    Candidate(target) if one is None else Candidate(target, group, one.weight, one.when)
-                )
+                candidates.append(Candidate(target) if one is None else Candidate(target, group, one.weight, one.when))
         if not candidates:
             raise self._no_endpoint(model, endpoint, may)
         entry = candidates[0].target.entry
@@ -149,7 +147,9 @@ class Router:
             entry.name for entry in self._config.entries
             if (may is None or may(entry.name)) and entry.place_of(endpoint, entry.model) is not None
         ]  # fmt: skip
-        others = f"of the configured ones {', '.join(having[:_OFFERED])} have it" if having else "no configured one has it"
+        others = (
+            f"of the configured ones {', '.join(having[:_OFFERED])} have it" if having else "no configured one has it"
+        )
         return invalid(
             f"the provider of model {model[:SHORT]!r} has no {endpoint}; {others}", "model", code="unsupported_endpoint"
         )
@@ -264,9 +264,7 @@ def _recipient(entry: ModelEntry, model: str) -> Recipient:
     return Recipient(model, entry.issuer, entry.quirks_of(model), known, counts)
 
 
-def _endpoint_target(
-    found: Found, asked: str, endpoint: EndpointName, place: Place, shapes: frozenset[str]
-) -> Target:
+def _endpoint_target(found: Found, asked: str, endpoint: EndpointName, place: Place, shapes: frozenset[str]) -> Target:
     entry = found.entry
     row = ENDPOINTS[endpoint]
     if row.first_byte is not None and entry.timeouts.first_byte == Timeouts().first_byte:

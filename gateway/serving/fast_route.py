@@ -109,7 +109,7 @@ class AsgiRequest:
         return await trio.sleep_forever()
 
     def pieces(self, most: int) -> AsyncIterator[bytes]:
-        return _Pieces(self, self._receive, most, self._seconds)
+        return _BodyPieces(self, self._receive, most, self._seconds)
 
     def listen(self) -> None:
         """Let the client's leaving cancel the request from now on: ASGI's message for it comes behind the body."""
@@ -123,7 +123,7 @@ class AsgiRequest:
         self.scope.leave()
 
 
-class _Pieces:
+class _BodyPieces:
     """The pieces of a body; the client's leaving is listened for from its end on. ``seconds`` is how long one of them
     may take."""
 
@@ -134,7 +134,7 @@ class _Pieces:
         self._seconds = seconds
         self._over = False
 
-    def __aiter__(self) -> "_Pieces":
+    def __aiter__(self) -> "_BodyPieces":
         return self
 
     async def __anext__(self) -> bytes:

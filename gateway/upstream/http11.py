@@ -127,7 +127,8 @@ class Connection:
 
     async def _upload(self, upload: UploadedBody) -> tuple[Head, bool]:
         """Send ``upload`` until the head of the answer is there, or all of it was sent: that head, and whether it was.
-        A provider that refuses an upload says so before its end. Raises what ``upload`` raises, and ``UpstreamError``."""
+        A provider that refuses an upload says so before its end. Raises ``UpstreamError``, and what ``upload``
+        raises."""
         found: list[Head] = []
         failed: list[Exception] = []
         sent = False
@@ -136,7 +137,8 @@ class Connection:
             nonlocal sent
             try:
                 async for piece in upload.pieces:
-                    await self.stream.write(piece if upload.length is not None else b"%x\r\n%b\r\n" % (len(piece), piece))
+                    chunk = piece if upload.length is not None else b"%x\r\n%b\r\n" % (len(piece), piece)
+                    await self.stream.write(chunk)
                 if upload.length is None:
                     await self.stream.write(b"0\r\n\r\n")
                 sent = True

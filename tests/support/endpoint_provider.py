@@ -1,0 +1,161 @@
+"""A provider of endpoints on a real socket, by script: what it was asked, byte for byte, and what it answers."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+import h11
+import trio
+
+from tests.support.in_process import InProcess, gateway
+
+
+@attrs.frozen
+class Asked:
+    """A request as it came, header names in lower case."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@attrs.frozen
+class Told:
+    """An answer: its pieces, each of which is a write. ``cut``: the connection ends without its end. ``length``: its
+    length is told, else it goes out in chunks."""
+
+    pieces: Sequence[bytes]
+    status: int = 200
+    headers: Sequence[tuple[str, str]] = (("content-type", "application/json"),)
+    cut: bool = False
+    length: bool = False
+
+
+def told(value: Any, status: int = 200, *headers: tuple[str, str]) -> Told:
+    """``value`` as a whole answer in JSON."""
+    return Told((json.dumps(value).encode(),), status, (("content-type", "application/json"), *headers), length=True)
+
+
+def events(*pieces: bytes, cut: bool = False) -> Told:
+    """Server-sent events as they are."""
+    return Told(pieces, headers=(("content-type", "text/event-stream"),), cut=cut)
+
+
+Answering: TypeAlias = Callable[[Asked], Told | Awaitable[Told]]
+
+
+class EndpointProvider:
+    """``asked`` are the requests that have come whole, ``heads`` those of which at least the head has; ``left`` counts
+    the connections that the gateway has closed in the middle of a request or of its answer. ``body_bytes`` is how much
+    of bodies has come. Between two pieces of an answer it waits until ``go`` is set."""
+
+    def __init__(self, url: str, answering: Answering) -> None:
+        self.url = url
+        self.asked: list[Asked] = []
+        self.heads: list[tuple[str, str]] = []
+        self.left = 0
+        self.left_now = trio.Event()
+        self.body_bytes = 0
+        self.keeps_bodies = True
+        self.begun = trio.Event()
+        self.go = trio.Event()
+        self.go.set()
+        self._answering = answering
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        async with stream:
+            connection = h11.Connection(h11.SERVER)
+            with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                while await self._one(stream, connection):
+                    connection.start_next_cycle()
+
+    async def _one(self, stream: trio.SocketStream, connection: h11.Connection) -> bool:
+        head, body = None, bytearray()
+        while not isinstance(event := connection.next_event(), h11.EndOfMessage):
+            if isinstance(event, h11.Request):
+                head = event
+                self.heads.append((event.method.decode(), event.target.decode()))
+                self.begun.set()
+            elif isinstance(event, h11.Data):
+                self.body_bytes += len(event.data)
+                if self.keeps_bodies:
+                    body += event.data
+            elif event is h11.NEED_DATA:
+                data = await stream.receive_some(65536)
+                if not data and head is not None:
+                    self._leaves()
+                if not data:
+                    return False
+                connection.receive_data(data)
+            else:
+                return False
+        assert head is not None
+        headers = {name.decode().lower(): value.decode("latin-1") for name, value in head.headers}
+        asked = Asked(head.method.decode(), head.target.decode(), headers, bytes(body))
+        self.asked.append(asked)
+        whole = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, stream, nursery.cancel_scope)
+            found = self._answering(asked)
+            answer = found if isinstance(found, Told) else await found
+            whole = await self._tell(stream, connection, answer)
+            nursery.cancel_scope.cancel()
+        return whole
+
+    async def _watch(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+        """Nothing more comes of a client that waits for its answer, unless it leaves."""
+        with contextlib.suppress(trio.BrokenResourceError):
+            await stream.receive_some(1)
+        self._leaves()
+        scope.cancel()
+
+    def _leaves(self) -> None:
+        self.left += 1
+        self.left_now.set()
+
+    async def _tell(self, stream: trio.SocketStream, connection: h11.Connection, answer: Told) -> bool:
+        headers = list(answer.headers)
+        if answer.length:
+            headers.append(("content-length", str(sum(map(len, answer.pieces)))))
+        await stream.send_all(connection.send(h11.Response(status_code=answer.status, headers=headers)))
+        for piece in answer.pieces:
+            await self.go.wait()
+            await stream.send_all(connection.send(h11.Data(data=piece)))
+        if answer.cut:
+            return False
+        await stream.send_all(connection.send(h11.EndOfMessage()))
+        return connection.our_state is h11.DONE and connection.their_state is h11.DONE
+
+
+@contextlib.asynccontextmanager
+async def endpoint_provider(answering: Answering) -> AsyncIterator[EndpointProvider]:
+    """One of them, for as long as the block."""
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        found = EndpointProvider(f"http://127.0.0.1:{listener.socket.getsockname()[1]}", answering)
+        await nursery.start(trio.serve_listeners, found.serve, [listener])
+        yield found
+        nursery.cancel_scope.cancel()
+
+
+def settings(*entries: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A configuration of these entries."""
+    return {"version": "v0.3.0", "model_providers": list(entries), **more}
+
+
+@contextlib.asynccontextmanager
+async def before(
+    answering: Answering, model: str = "openai/m-1", entry: dict[str, Any] | None = None, **more: Any
+) -> AsyncIterator[tuple[InProcess, EndpointProvider]]:
+    """A gateway before one of them, which it knows as ``model``."""
+    async with endpoint_provider(answering) as provider:
+        own = {"model": model, "access_key": "provider-key", "base_url": f"{provider.url}/v1", **(entry or {})}
+        async with gateway(settings(own, **more)) as served:
+            yield served, provider
