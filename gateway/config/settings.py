@@ -477,10 +477,6 @@ class ModelEntry:
         """The provider's row for ``model``."""
         return self.provider.of_model(model)
 
-    def place_of(self, endpoint: EndpointName, model: str) -> Place | None:
-        """Where the provider has ``endpoint`` for ``model``, ``None`` where it has not."""
-        return self.row(model).place_of(endpoint)
-
     def speaks_of(self, model: str) -> Speaks:
         """``speaks`` for ``model``, where the provider has not the same APIs for all."""
         if not self.provider.by_model:
