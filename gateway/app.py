@@ -31,7 +31,7 @@ from gateway.relay.routes import add_relays
 from gateway.serving.descriptors import default_connections
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.quart_connections import configure
-from gateway.serving.quart_views import has_route
+from gateway.serving.quart_views import MatchedRule, has_route
 from gateway.stores.memory import MemoryStore
 from gateway.stores.overlay import OverlayStore
 from gateway.stores.store import Store
@@ -66,6 +66,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     """The app of one configuration. Several may answer side by side; ``service`` holds all that they share."""
     app = QuartTrio("trigate", static_folder=None)
     app.url_map.strict_slashes = False
+    app.url_rule_class = MatchedRule
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     configure(app, config.limits.request_body, GuardedDoor(config, service.ledger, partial(has_route, app)))
     lifecycle, cors = service.lifecycle, Cors(config.cors)

@@ -87,6 +87,7 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
     ],
     "gateway/serving/quart_views.py": [
         ("used", "quart.wrappers.response:DataBody", "294478c49421"),
+        ("replaced", "werkzeug.routing.rules:Rule._compile_builder", "021699a44e55"),
     ],
     "gateway/telemetry/metrics.py": [
         ("used", "prometheus_client.metrics:Histogram._metric_init", "e4a11af4639d"),
