@@ -36,6 +36,8 @@ class Shares:
 
     def __init__(self) -> None:
         self.bodies = BodyMemory()
+        self.spooled = 0
+        """Bytes of uploads in temporary files."""
         self.taken: defaultdict[Share, int] = defaultdict(int)
         self.held: defaultdict[tuple[Share, str], int] = defaultdict(int)
         # All of them from the first reading on: Prometheus sees no rise from nothing to one.

@@ -743,6 +743,12 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "which its requests are a 429. Many agents with long conversations at once want more.",
             "`256MiB`",
         ),
+        "spool": Key(
+            "Disk for uploads in which a file comes before `model`, in each worker: what comes before is kept until "
+            "then, beyond 1 MiB in a file without a name in the directory for temporary files (`TMPDIR`). What does "
+            "not fit is a 503 with `retry-after`. Clients that send `model` first need none.",
+            "`2GiB`",
+        ),
         "event": Key("Of one event in a stream.", "`16MiB`"),
         "answer": Key("Of an answer that is not streamed.", "`64MiB`"),
         "in_flight": Key("Requests at once in each worker; one more is a 503 with `retry-after`.", "`1024`"),

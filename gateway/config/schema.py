@@ -348,6 +348,7 @@ class RawLimits:
     request_body: Size | None = None
     elements: Count | None = None
     bodies: Size | None = None
+    spool: Size | None = None
     event: Size | None = None
     answer: Size | None = None
     in_flight: Count | None = None

@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 import attrs
 
@@ -110,15 +110,19 @@ class ClientLimits:
     stored: int | None = None
 
 
+_REQUEST_BODY: Final = 64 * 2**20
+
+
 @attrs.frozen
 class Limits:
-    """Bytes, ``bodies`` those of memory for all that are under way; for ``elements`` the values in a request's JSON,
-    for ``in_flight`` requests at once, for ``connections`` clients' connections, for ``upstream_connections`` those to
-    providers in use (0 of the last two: no limit)."""
+    """Bytes, ``bodies`` those of memory for all that are under way, ``spool`` those of files for uploads; for
+    ``elements`` the values in a request's JSON, for ``in_flight`` requests at once, for ``connections`` clients'
+    connections, for ``upstream_connections`` those to providers in use (0 of the last two: no limit)."""
 
-    request_body: int = 64 * 2**20
+    request_body: int = _REQUEST_BODY
     elements: int = 200_000
     bodies: int = 256 * 2**20
+    spool: int = 2 * 2**30
     event: int = 16 * 2**20
     answer: int = 64 * 2**20
     in_flight: int = 1024
@@ -126,6 +130,10 @@ class Limits:
     connections_per_address: int | None = None
     upstream_connections: int = 0
     per_client: ClientLimits = ClientLimits()
+
+    def body_on(self, own: int | None) -> int:
+        """Bytes of a request on a path that takes ``own`` where the configuration says nothing."""
+        return self.request_body if own is None or self.request_body != _REQUEST_BODY else own
 
 
 @attrs.frozen

@@ -170,7 +170,7 @@ class Record:
         and most providers count only at its end (BerriAI/litellm#33736); some count never."""
         counted = self.usage is not None and bool(self.usage.prompt or self.usage.output)
         if not self.said or (self.whole and counted):
-            return self.usage, False
+            return self.usage, self.usage is not None and self.usage.estimated
         known = self.usage if self.usage is not None and self.usage.prompt else self._asked_usage()
         output = -(-self.said * self.answers // CHARACTERS_PER_TOKEN)
         estimated = not counted or known.output < output

@@ -5,6 +5,7 @@ from functools import partial
 
 import attrs
 
+from gateway.access.body_memory import HeldBody
 from gateway.allowances.expected import AskedOutput
 from gateway.endpoints.answers import decompressed
 from gateway.exchange.context import ExchangeContext
@@ -62,11 +63,24 @@ class Relaying:
 
     async def body(self) -> bytes:
         """The whole body, decompressed. Raises ``GatewayError``."""
+        codings = (value for name, value in self.context.asked.headers if name == "content-encoding")
+        return await decompressed(codings, self.arrival.read, self.held_body(), self.context.service.limits)
+
+    def held_body(self) -> HeldBody:
+        """The memory that the body takes."""
         service, asked = self.context.service, self.context.asked
-        codings = (value for name, value in asked.headers if name == "content-encoding")
-        holder = service.admission.holder(asked.client, asked.headers)
-        held = service.admission.body(holder, self.scope)
-        return await decompressed(codings, self.arrival.read, held, service.limits)
+        return service.admission.body(service.admission.holder(asked.client, asked.headers), self.scope)
+
+    @property
+    def most(self) -> int:
+        """Bytes that a body that is sent on as it comes may have: the endpoint's, unless the configuration says it."""
+        return self.context.service.limits.body_on(self.endpoint.most)
+
+    @property
+    def stated_length(self) -> int | None:
+        """The length that the client states of its body."""
+        length = self.header("content-length") or ""
+        return int(length) if length.isdecimal() else None
 
     async def json(self, path: PathParameters = NO_PARAMETERS) -> Incoming:
         """The body as a JSON object, which says the model and whether a stream is wanted where ``path`` does not.
@@ -76,12 +90,16 @@ class Relaying:
         self._note(incoming)
         return incoming
 
+    def unread(self, model: str | None, stream: bool) -> Incoming:
+        """A request whose body is not read here."""
+        incoming = Incoming(self.context.codec.api, b"", {}, model, stream)
+        self._note(incoming)
+        return incoming
+
     async def nothing(self) -> Incoming:
         """The request of a method without a body."""
         await self.arrival.read(unlimited)
-        incoming = Incoming(self.context.codec.api, b"", {}, None, False)
-        self._note(incoming)
-        return incoming
+        return self.unread(None, False)
 
     def _note(self, incoming: Incoming) -> None:
         record = self.context.record

@@ -17,7 +17,9 @@ from gateway.exchange.exchange import JSON_HEADERS, Exchange, own_headers
 from gateway.exchange.service import Service
 from gateway.http.paths import api_of
 from gateway.http.response import Response
+from gateway.relay.audio import AUDIO
 from gateway.relay.completions import COMPLETIONS
+from gateway.relay.images import IMAGES
 from gateway.relay.relay import Relay
 from gateway.relay.relayed import RelayRoute
 from gateway.relay.relaying import Relaying
@@ -32,7 +34,7 @@ from streams.errors import GatewayError
 
 log = logging.getLogger("trigate")
 
-ROUTES: Final[tuple[RelayRoute, ...]] = (*COMPLETIONS,)
+ROUTES: Final[tuple[RelayRoute, ...]] = (*COMPLETIONS, *AUDIO, *IMAGES)
 """All that is relayed."""
 
 

@@ -7,5 +7,6 @@ provider has one: its place.
 has what puts documents into an order.
 
 ``multipart`` cuts the body of an upload into events, ``model_field`` replaces its ``model`` while it comes by,
-``audio_length`` reads how long a recording is out of the file's own header.
+``audio_length`` reads how long a recording is out of the file's own header. ``images`` and ``audio`` read along in
+pictures, speech and transcripts, ``media_usage`` what they say that they have taken.
 """

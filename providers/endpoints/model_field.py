@@ -49,6 +49,10 @@ class MultipartEditor:
         self.fields: dict[str, str] = {}
         self.difference = 0
         """By how many bytes the edited body is longer than what came."""
+        self.has_file = False
+        """Whether a file has begun."""
+        self.waiting = 0
+        """Bytes that are held behind ``model``."""
         self._parser = MultipartParser(boundary)
         self._noted = noted
         self._on_file = on_file
@@ -94,11 +98,13 @@ class MultipartEditor:
                 self._end()
         if self._phase is ModelPhase.FOUND:
             self._held.append(event.raw)
+            self.waiting += len(event.raw)
             return b""
         return event.raw
 
     def _begin(self, part: MultipartHead) -> None:
         self._part, self._value = part, b""
+        self.has_file = self.has_file or part.file_name is not None
         if part.name != "model":
             return
         if self._phase is not ModelPhase.AWAITED:

@@ -1,0 +1,59 @@
+"""Speech, transcripts and translations of recordings."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from gateway.relay.answers import AnswerFilter
+from gateway.relay.media_answers import TypedAnswer
+from gateway.relay.relayed import RelayedRequest, RelayRoute
+from gateway.relay.relaying import Relaying, with_model
+from gateway.relay.uploads import arriving_upload
+from gateway.routing.target import Target
+from providers.endpoints.audio import AudioReader, speech_type
+from providers.endpoints.audio_length import AudioLength
+from providers.neutral.draft import Draft
+from streams.events import Usage
+
+
+async def speech(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+    """A text, to be spoken."""
+    incoming = await relaying.json()
+    planned = relaying.planned(incoming, relaying.plan(incoming.model), partial(with_model, incoming))
+    draft = Draft(incoming.json)
+    spoken, kind = _characters(draft.value("input")), speech_type(draft.value("response_format"))
+    return RelayedRequest(planned, partial(_speech_answer, kind, relaying.context.service.limits.event, spoken))
+
+
+def _characters(text: object) -> Usage:
+    return Usage(units=(("character", len(text) if isinstance(text, str) else 0),))
+
+
+def _speech_answer(kind: str, event_limit: int, spoken: Usage, target: Target) -> AnswerFilter:
+    return TypedAnswer(AudioReader(lambda: spoken), event_limit, kind)
+
+
+async def transcript(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+    """A recording, to be written down, in its language or in English. Its length is read from the file as it passes:
+    of the formats that a client may ask for, some say nothing of it (api7/aisix#868)."""
+    length = AudioLength()
+    upload = await arriving_upload(relaying, length.feed)
+    incoming = relaying.unread(upload.model, upload.fields.get("stream") in _TRUE)
+    plan = relaying.plan(upload.model)
+    target = relaying.exchange.first_of(plan) or plan.first
+    planned = relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind)
+    return RelayedRequest(planned, relaying.passed(lambda: AudioReader(partial(_seconds, length))))
+
+
+_TRUE: Final = ("true", "True", "1")
+
+
+def _seconds(length: AudioLength) -> Usage:
+    return Usage(units=(("second", -(-length.milliseconds() // 1000)),), estimated=True)
+
+
+AUDIO: Final = (
+    RelayRoute("speech", "POST", "/v1/audio/speech", speech),
+    RelayRoute("transcriptions", "POST", "/v1/audio/transcriptions", transcript),
+    RelayRoute("translations", "POST", "/v1/audio/translations", transcript),
+)

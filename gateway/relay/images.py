@@ -1,0 +1,56 @@
+"""Pictures: drawn from words, edited, varied."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from gateway.relay.answers import AnswerFilter
+from gateway.relay.media_answers import ImageAnswer
+from gateway.relay.relayed import RelayedRequest, RelayRoute
+from gateway.relay.relaying import Relaying, with_model
+from gateway.relay.uploads import arriving_upload
+from gateway.routing.target import Target
+from providers.endpoints.images import ImageReader
+from providers.neutral.draft import Draft
+
+MOST_IMAGES: Final = 128
+"""Pictures that one request is taken to ask for, whatever it says."""
+
+
+async def generation(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+    """What is asked for in JSON; also edits of pictures at addresses (BerriAI/litellm#41625)."""
+    incoming = await relaying.json()
+    planned = relaying.planned(incoming, relaying.plan(incoming.model), partial(with_model, incoming))
+    return RelayedRequest(planned, _answers(relaying, Draft(incoming.json).value("n")))
+
+
+async def edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+    """Pictures that are sent along, with up to 16 files and a mask."""
+    if (relaying.header("content-type") or "").lower().startswith("application/json"):
+        return await generation(relaying, names)
+    upload = await arriving_upload(relaying)
+    incoming = relaying.unread(upload.model, upload.fields.get("stream") == "true")
+    plan = relaying.plan(upload.model)
+    target = relaying.exchange.first_of(plan) or plan.first
+    planned = relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind)
+    return RelayedRequest(planned, _answers(relaying, upload.fields.get("n")))
+
+
+def _answers(relaying: Relaying, number: object) -> partial[AnswerFilter]:
+    return partial(_answer, _images(number), relaying.context.service.limits.event)
+
+
+def _answer(expected: int, event_limit: int, target: Target) -> AnswerFilter:
+    return ImageAnswer(ImageReader(expected), event_limit)
+
+
+def _images(number: object) -> int:
+    text = str(number)
+    return min(max(int(text), 1), MOST_IMAGES) if text.isdecimal() and len(text) < 10 else 1
+
+
+IMAGES: Final = (
+    RelayRoute("image_generations", "POST", "/v1/images/generations", generation),
+    RelayRoute("image_edits", "POST", "/v1/images/edits", edit),
+    RelayRoute("image_variations", "POST", "/v1/images/variations", edit),
+)

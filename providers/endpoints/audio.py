@@ -1,0 +1,84 @@
+"""Speech and transcripts: what their answers say (https://platform.openai.com/docs/api-reference/audio)."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from providers.endpoints.media_usage import seconds_of, token_usage
+from providers.errors.failures import read_event_failure
+from streams.errors import GatewayError
+from streams.events import ErrorInfo, Usage
+from streams.structure import ELEMENTS, holds_more
+from streams.surrogates import NOT_JSON, any_json
+
+SPEECH_TYPES: Final[Mapping[str, str]] = {
+    "mp3": "audio/mpeg",
+    "opus": "audio/opus",
+    "aac": "audio/aac",
+    "flac": "audio/flac",
+    "wav": "audio/wav",
+    "pcm": "audio/pcm",
+}
+"""The content type of a ``response_format``, for providers that say none."""
+
+EARLY: Final = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
+FINISHED: Final = ("speech.audio.done", "transcript.text.done", "transcription.done")
+
+
+def speech_type(response_format: object) -> str:
+    """The content type of speech in that format, by default MP3."""
+    return SPEECH_TYPES.get(response_format, "audio/mpeg") if isinstance(response_format, str) else "audio/mpeg"
+
+
+class AudioReader:
+    """Reads along in speech or a transcript. ``otherwise`` is what it has taken where the answer does not say it."""
+
+    def __init__(self, otherwise: Callable[[], Usage | None]) -> None:
+        self._told: Usage | None = None
+        self._otherwise = otherwise
+        self._done = False
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._told or self._otherwise()
+
+    def event(self, name: str, data: bytes) -> None:
+        """An event of a stream. Its end is one of ``FINISHED``; vLLM and others end as Chat does."""
+        if data == b"[DONE]":
+            self._done = True
+            return
+        if not (value := _object(data)):
+            return
+        kind = value.get("type") or name
+        if kind == "error" or (value.get("error") and "type" not in value):
+            raise GatewayError.of(read_event_failure(value))
+        self._done = self._done or kind in FINISHED
+        self._read(value)
+
+    def whole(self, value: object) -> None:
+        """A whole answer in JSON; a transcript that was asked for as text may be ``true`` or ``123``."""
+        if isinstance(value, dict):
+            if value.get("error") and "text" not in value:
+                raise GatewayError.of(read_event_failure(value))
+            self._read(value)
+
+    def close(self, *, streamed: bool) -> None:
+        """The answer has ended."""
+        if streamed and not self._done:
+            raise GatewayError.of(EARLY)
+
+    def _read(self, value: dict[str, Any]) -> None:
+        tokens, seconds = token_usage(value.get("usage")), seconds_of(value)
+        if tokens is not None or seconds is not None:
+            units = () if seconds is None else (("second", seconds),)
+            known = tokens or Usage()
+            self._told = Usage(input=known.input, cache_read=known.cache_read, output=known.output, units=units)
+
+
+def _object(data: bytes) -> dict[str, Any] | None:
+    if holds_more(data, ELEMENTS):
+        return None
+    try:
+        value = any_json(data)
+    except NOT_JSON:
+        return None
+    return value if isinstance(value, dict) else None

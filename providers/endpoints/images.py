@@ -1,0 +1,105 @@
+"""Pictures: what their answers say, whole and in a stream (https://platform.openai.com/docs/api-reference/images).
+
+A whole answer has megabytes of base64, in which only its first and last bytes are looked at.
+"""
+
+import re
+from typing import Any, Final
+
+from providers.endpoints.media_usage import token_usage
+from providers.errors.failures import read_event_failure
+from streams.errors import GatewayError
+from streams.events import ErrorInfo, Usage
+from streams.structure import ELEMENTS, holds_more
+from streams.surrogates import NOT_JSON, any_json
+
+ENDS: Final = 16 * 1024
+"""Bytes at both ends of a whole answer in which its ``usage`` is looked for."""
+
+_USAGE: Final = re.compile(rb'"usage"\s*:\s*(?=\{)')
+_COMPLETED: Final = re.compile(rb'"type"\s*:\s*"image_(?:generation|edit)\.completed"')
+_ERROR: Final = re.compile(rb'\s*\{\s*"(?:error|message)"\s*:|"type"\s*:\s*"error"')
+
+EARLY: Final = ErrorInfo("upstream", "the provider ended the stream before the picture was done", reason="bad_answer")
+
+
+class ImageReader:
+    """Reads along in the answer to a request for ``expected`` pictures, which has them whole: ``bytes`` are told to it
+    where they are no events."""
+
+    def __init__(self, expected: int) -> None:
+        self._expected = expected
+        self._head = b""
+        self._tail = bytearray()
+        self._told: Usage | None = None
+        self._done = 0
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens where they are told, else the number of pictures."""
+        told = self._told or token_usage(_usage_in(self._head) or _usage_in(bytes(self._tail)))
+        units = (("image", max(self._done, self._expected)),)
+        return Usage(units=units) if told is None else told
+
+    def event(self, name: str, data: bytes) -> None:
+        """An event of a stream; the data of one may be megabytes of a picture."""
+        ends = data if len(data) <= 2 * ENDS else data[:ENDS] + data[-ENDS:]
+        if name == "error" or _ERROR.search(ends[:ENDS]):
+            raise GatewayError.of(read_event_failure(_any(data) if len(data) <= ENDS else None))
+        if _COMPLETED.search(ends) or name.endswith(".completed"):
+            self._done += 1
+            found = token_usage(_usage_in(ends))
+            self._told = found if self._told is None or found is None else _sum(self._told, found)
+
+    def whole(self, value: object) -> None:
+        """A whole answer that was short enough to be decoded."""
+        if isinstance(value, dict) and value.get("error") and "data" not in value:
+            raise GatewayError.of(read_event_failure(value))
+        if isinstance(value, dict):
+            self._told = token_usage(value.get("usage"))
+
+    def bytes(self, piece: bytes) -> None:
+        """Some of a whole answer."""
+        if len(self._head) < ENDS:
+            self._head += piece[: ENDS - len(self._head)]
+        self._tail += piece[-ENDS:]
+        if len(self._tail) > 4 * ENDS:
+            del self._tail[:-ENDS]
+
+    def close(self, *, streamed: bool) -> None:
+        """The answer has ended."""
+        if streamed and not self._done:
+            raise GatewayError.of(EARLY)
+
+
+def _usage_in(data: bytes) -> Any:
+    """The object ``usage`` in a piece of JSON. A text cannot hold that name in quotes: its own would be escaped."""
+    match = _USAGE.search(data)
+    if match is None:
+        return None
+    depth = 0
+    for brace in _BRACE.finditer(data, match.end()):
+        depth += 1 if brace[0] == b"{" else -1
+        if not depth:
+            return _any(data[match.end() : brace.end()])
+    return None
+
+
+_BRACE: Final = re.compile(rb"[{}]")
+
+
+def _any(data: bytes) -> Any:
+    if holds_more(data, ELEMENTS):
+        return None
+    try:
+        return any_json(data)
+    except NOT_JSON:
+        return None
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        input=one.input + other.input,
+        cache_read=one.cache_read + other.cache_read,
+        output=one.output + other.output,
+    )

@@ -1,0 +1,239 @@
+"""Uploads on real sockets: edited while they pass, kept where they must be, and gone with their client."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+import httpx2
+import trio
+
+from tests.support.audio_files import wav
+from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, told
+from tests.support.in_process import InProcess
+from tests.support.multipart import BOUNDARY, multipart, part
+
+PATH = "/v1/audio/transcriptions"
+KIND = f"multipart/form-data; boundary={BOUNDARY.decode()}"
+FILE = part("file", wav(2.5), 'größer "a"; b.wav', "Content-Type: audio/wav")
+FIELDS = [part("timestamp_granularities[]", b"word"), part("timestamp_granularities[]", b"segment")]
+MODEL = part("model", b"fast")
+ENTRY = {"name": "fast"}
+ANSWER = {"text": "Hello.", "usage": {"type": "duration", "seconds": 3}}
+
+
+async def post(
+    served: InProcess, content: bytes | AsyncIterator[bytes], path: str = PATH, **headers: str
+) -> httpx2.Response:
+    async with httpx2.AsyncClient(base_url=served.url, trust_env=False, timeout=30) as client:
+        return await client.post(path, content=content, headers={"content-type": KIND, **headers})
+
+
+async def in_chunks(data: bytes, size: int = 50_000) -> AsyncIterator[bytes]:
+    for at in range(0, len(data), size):
+        yield data[at : at + size]
+
+
+def sent(parts: Sequence[bytes]) -> bytes:
+    """What the provider gets of these parts."""
+    return multipart(parts).replace(b"\r\nfast\r\n", b"\r\nwhisper-1\r\n")
+
+
+async def test_a_form_reaches_the_provider_byte_for_byte_but_for_its_model():
+    """In any order of its parts, with its length or in chunks (BerriAI/litellm#41625, maximhq/bifrost#5320)."""
+    big = part("file", bytes(3 * 2**20), "big.wav")
+    forms = [
+        [MODEL, *FIELDS, FILE],
+        [FILE, MODEL, *FIELDS],
+        [FIELDS[0], MODEL, FIELDS[1], FILE],
+        [big, FIELDS[0], MODEL, FIELDS[1]],
+        [MODEL, big],
+    ]
+    async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY) as (served, provider):
+        for parts in forms:
+            for content in (multipart(parts), in_chunks(multipart(parts))):
+                found = await post(served, content)
+                assert found.json() == ANSWER
+                assert found.headers["x-trigate-target"] == "openai/whisper-1"
+                asked = provider.asked.pop()
+                assert asked.body == sent(parts)
+                assert asked.headers["content-type"] == KIND
+                assert asked.headers["authorization"] == "Bearer provider-key"
+                length = asked.headers.get("content-length")
+                assert length == str(len(sent(parts))) or (length is None and not isinstance(content, bytes))
+        assert served.service.admission.shares.spooled == 0
+        assert served.service.admission.shares.bodies.taken == 0
+
+
+async def test_a_form_that_cannot_be_passed_on_is_refused_before_anything_goes_upstream():
+    async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY) as (served, provider):
+        for content, status, said, headers in (
+            (multipart([MODEL, MODEL, FILE]), 400, "twice", {}),
+            (multipart([FILE]), 400, "model is required", {}),
+            (multipart([part("model", b"unknown"), FILE]), 404, "unknown", {}),
+            (multipart([MODEL, FILE])[:-20], 400, "ends before", {}),
+            (b"{}", 400, "must begin with the boundary", {}),
+            (b"{}", 400, "multipart/form-data", {"content-type": "application/json"}),
+            (multipart([MODEL, FILE]), 415, "compressed", {"content-encoding": "gzip"}),
+        ):
+            found = await post(served, content, **headers)
+            assert (found.status_code, said in found.json()["error"]["message"]) == (status, True), found.text
+        assert [asked for asked in provider.asked if asked.body] == []
+
+
+async def test_an_early_refusal_ends_the_upload():
+    """A provider that does not want the rest says so at once (413, 429)."""
+
+    async def refuse(stream: trio.SocketStream) -> None:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += await stream.receive_some()
+        body = b'{"error":{"message":"too many seconds"}}'
+        await stream.send_all(
+            b"HTTP/1.1 413 X\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        with contextlib.suppress(trio.BrokenResourceError):
+            while await stream.receive_some():
+                pass
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await nursery.start(trio.serve_listeners, refuse, [listener])
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"
+        async with before(lambda asked: told({}), "openai/whisper-1", {**ENTRY, "base_url": url}) as (served, _):
+            form = multipart([MODEL, part("file", bytes(2**20), "a.wav")])
+            uploading = await Upload.begun(served, form, 2000)
+            head = await uploading.answer()
+            assert head.startswith(b"HTTP/1.1 413 ")
+            assert b"too many seconds" in head
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_does_not_fit_into_the_spool_waits_for_another_time():
+    form = multipart([part("file", bytes(3 * 2**20), "a.wav"), MODEL])
+    async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY, limits={"spool": "2MiB"}) as (
+        served,
+        provider,
+    ):
+        found = await post(served, form)
+        assert found.status_code == 503
+        assert "model before the file" in found.json()["error"]["message"]
+        assert found.headers["retry-after"]
+        assert served.service.admission.shares.spooled == 0
+        assert (await post(served, multipart([MODEL, part("file", bytes(3 * 2**20), "a.wav")]))).status_code == 200
+        assert len(provider.asked) == 1
+
+
+async def test_each_path_has_its_limit_unless_the_configuration_says_one():
+    async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY) as (served, provider):
+        found = await Upload.begun(served, multipart([MODEL, FILE]), 100, length=101 * 2**20)
+        assert (await found.answer()).startswith(b"HTTP/1.1 413 ")
+    async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY, limits={"request_body": "1KiB"}) as (
+        served,
+        provider,
+    ):
+        assert (await post(served, multipart([MODEL, FILE]))).status_code == 413
+        assert (await post(served, in_chunks(multipart([MODEL, FILE]), 300))).status_code == 413
+        assert [asked for asked in provider.asked if asked.body] == []
+
+
+# The client leaves
+
+
+class Upload:
+    """An upload that its client can stop anywhere."""
+
+    def __init__(self, stream: trio.SocketStream, rest: bytes) -> None:
+        self._stream = stream
+        self._rest = rest
+
+    @classmethod
+    async def begun(cls, served: InProcess, body: bytes, size: int, length: int | None = None) -> "Upload":
+        """``size`` bytes of ``body`` have been sent."""
+        stream = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
+        head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: {KIND}\r\n"
+        await stream.send_all(f"{head}content-length: {length or len(body)}\r\n\r\n".encode() + body[:size])
+        return cls(stream, body[size:])
+
+    async def answer(self) -> bytes:
+        """All that is answered until the connection ends or the answer is there."""
+        data = b""
+        with trio.move_on_after(5):
+            while b"\r\n\r\n" not in data or b"}" not in data:
+                if not (more := await self._stream.receive_some()):
+                    break
+                data += more
+        await self._stream.aclose()
+        return data
+
+    async def leave(self) -> None:
+        await self._stream.aclose()
+
+
+async def gone(served: InProcess, provider: EndpointProvider) -> None:
+    """Nothing of the request is left, neither here nor there."""
+    with trio.fail_after(2):
+        if provider.heads:
+            await provider.left_now.wait()
+        shares = served.service.admission.shares
+        await until(lambda: not (shares.spooled or shares.bodies.taken or shares.taken["in_flight"]))
+
+
+async def until(found: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    with trio.fail_after(5):
+        while not found():  # noqa: ASYNC110  # both sides are looked at from outside
+            await trio.sleep(0.002)
+
+
+async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_upload():
+    """BlockRunAI/ClawRouter#251, openclaw/openclaw#116146."""
+    file = part("file", bytes(2**20 + 2**19), "a.wav")
+
+    async def never(asked: Asked) -> Told:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    for parts in ([MODEL, file], [file, MODEL]):
+        form = multipart(parts)
+        async with before(never, "openai/whisper-1", ENTRY) as (served, provider):
+            for tenth in range(1, 11):
+                provider.left_now, provider.begun, size = trio.Event(), trio.Event(), len(form) * tenth // 10
+                provider.body_bytes = 0
+                provider.heads.clear()
+                upload = await Upload.begun(served, form, size)
+                reaches_it = size - 500 if parts[0] is MODEL else -1
+                await until(lambda least=reaches_it: provider.body_bytes > least)
+                await upload.leave()
+                await gone(served, provider)
+        assert provider.asked == [] or tenth == 10
+
+
+async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_answer():
+    form = multipart([MODEL, FILE])
+    for kind in ("audio/mpeg", "text/event-stream"):
+        answer = Told(Stopping(), headers=(("content-type", kind),))
+        async with before(lambda asked, answer=answer: answer, "openai/whisper-1", ENTRY) as (served, provider):
+            for tenth in range(10):
+                provider.go, provider.left_now = trio.Event(), trio.Event()
+                stopped = answer.pieces.stops(provider, tenth)
+                upload = await Upload.begun(served, form, len(form))
+                with trio.fail_after(5):
+                    await stopped.wait()
+                await upload.leave()
+                await gone(served, provider)
+
+
+class Stopping(list[bytes]):
+    """Ten pieces of an answer, of which so many come."""
+
+    def stops(self, provider: EndpointProvider, at: int) -> trio.Event:
+        """What is set when they have."""
+        self._provider, self._at, self._stopped = provider, at, trio.Event()
+        return self._stopped
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._provider.go.set()
+        for number in range(10):
+            if number == self._at:
+                self._provider.go = trio.Event()
+                self._stopped.set()
+            yield b"data: %d\n\n" % number
