@@ -23,7 +23,7 @@ def add_life(app: QuartTrio, service: Service) -> None:
     the lists of providers."""
     app.config["BACKGROUND_TASK_SHUTDOWN_TIMEOUT"] = math.inf  # turns end with their pumps, at the end of the drain
     store, background, recorder = service.store, service.background, service.recorder
-    watching = trio.CancelScope()
+    watching, keeping = trio.CancelScope(), trio.CancelScope()
 
     async def observe() -> None:
         with watching:
@@ -34,6 +34,10 @@ def add_life(app: QuartTrio, service: Service) -> None:
                 nursery.start_soon(service.provider_lists.run, service.upstream)
                 await watch(service)
 
+    async def caching() -> None:
+        with keeping:
+            await service.answer_cache.run()
+
     counters = service.allowances.counters
 
     async def begin() -> None:
@@ -42,6 +46,7 @@ def add_life(app: QuartTrio, service: Service) -> None:
         if isinstance(counters, RemoteCounters):
             app.nursery.start_soon(counters.run)
         app.nursery.start_soon(recorder.run)
+        app.nursery.start_soon(caching)
         background.nursery = app.nursery
         if store is not None:
             app.nursery.start_soon(_sweep, store)
@@ -55,6 +60,8 @@ def add_life(app: QuartTrio, service: Service) -> None:
         await recorder.finish()
         await service.kept_ledger.finish()
         await service.tracing.aclose()
+        keeping.cancel()
+        await service.answer_cache.aclose()
         if store is not None:
             app.nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):

@@ -11,6 +11,10 @@ from gateway.access.refused_keys import RefusedKeys
 from gateway.access.shares import Shares, stored_by
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.seeds import budgets_of, seed
+from gateway.answer_cache.cache import AnswerCache
+from gateway.answer_cache.opening import open_answers
+from gateway.answer_cache.store import AnswerStore
+from gateway.answer_cache.uses import CacheUses
 from gateway.balancing.balancer import Balancer
 from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.config.redaction import secrets_in
@@ -104,7 +108,20 @@ def open_service(
         tracing=tracing,
         credentials=credentials,
         provider_lists=provider_lists,
+        answer_cache=AnswerCache(config.cache, _answers(config)),
+        cache_uses=CacheUses.of(config),
     )
+
+
+def _answers(config: Config) -> AnswerStore:
+    """The store of answers, encrypted where conversations are."""
+    storage = config.state_storage
+    try:
+        return open_answers(config.cache, () if storage is None else storage.encryption_key)
+    except ImportError:
+        needs = "redis" if config.cache.type == "redis" else "encryption"
+        found, advice = f"{config.cache.type} needs a package", f"pip install 'trigate[{needs}]'"
+        raise ConfigError((Mistake(str(config.path or ""), "cache.type", found, advice),)) from None
 
 
 def _kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle: Lifecycle) -> LedgerKeeping:
@@ -158,7 +175,10 @@ def service_of_clients(config: Config, service: Service) -> Service:
     allowances = service.allowances.next(config)
     if budgets := budgets_of(allowances, service.allowances):
         service.kept_ledger.then(partial(seed, allowances, budgets, config.entries))
-    return attrs.evolve(service, authenticator=authenticator, admission=admission, allowances=allowances)
+    return attrs.evolve(
+        service, authenticator=authenticator, admission=admission, allowances=allowances,
+        cache_uses=CacheUses.of(config),
+    )  # fmt: skip
 
 
 def _max_chunk(config: Config) -> int:

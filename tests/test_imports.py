@@ -62,17 +62,19 @@ ARROWS: Final = {
     "gateway.conversations": """
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
     "gateway.telemetry": "config http ledger logs providers.apis providers.neutral request streaming upstream",
+    "gateway.answer_cache": """
+        config conversations http providers.apis providers.neutral request stores upstream""",
     "gateway.exchange": """
-        access allowances balancing config conversations health http kept_ledger ledger model_lists providers.apis
-        providers.auth providers.errors providers.grammar providers.neutral providers.responses request routing serving
-        stores streaming telemetry upstream""",
+        access allowances answer_cache balancing config conversations health http kept_ledger ledger model_lists
+        providers.apis providers.auth providers.errors providers.grammar providers.neutral providers.responses request
+        routing serving stores streaming telemetry upstream""",
     "gateway.realtime": "config http request upstream",
     "gateway.endpoints": """
         access allowances config conversations counters exchange http ledger logs model_lists providers.apis
         providers.neutral providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
-        access allowances balancing config conversations counters exchange health kept_ledger ledger model_lists
-        routing serving shared sign_in stores telemetry upstream""",
+        access allowances answer_cache balancing config conversations counters exchange health kept_ledger ledger
+        model_lists routing serving shared sign_in stores telemetry upstream""",
     "gateway.lifespan": "counters endpoints exchange stores",
     "gateway.relay": """
         access allowances endpoints exchange http ledger providers.apis providers.endpoints providers.neutral request

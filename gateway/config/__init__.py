@@ -6,10 +6,11 @@ A module builds each part: ``listening``, ``timeouts``, ``attempts``, ``own_prov
 ``endpoints``, ``sign_ins``,
 ``routes`` (with ``preferences``, as Plano has them), ``client_keys`` (with ``client_access``: models and entries, by
 ``patterns``),
-``state_storage``, ``counters``, ``ratelimits``, ``budgets`` (of ``amounts``, by the clocks of ``zones``), ``prices``
-(which also finds the models without one under a budget); what they find wrong or odd goes into ``findings``, in the
-``wording`` of all messages.
-``allowances`` are the values of limits. ``unknown`` has what is said of keys that people try and that are none,
+``state_storage``, ``counters``, ``caching``, ``ratelimits``, ``budgets`` (of ``amounts``, by the clocks of ``zones``),
+``prices`` (which also finds the models without one under a budget); what they find wrong or odd goes into ``findings``,
+in the ``wording`` of all messages.
+``allowances`` are the values of limits, ``cached_answers`` those of the cache. ``unknown`` has what is said of keys
+that people try and that are none,
 ``foreign`` the files of other gateways, ``found_file`` what one may not have that nobody has named. ``weak_secrets``
 warns of keys that others may guess or read, ``doubtful_routes`` of routes that do less than they seem to.
 ``reference`` says what each key means, ``changes`` what another file would change, in the ``spelling`` that people

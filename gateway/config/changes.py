@@ -14,6 +14,7 @@ from providers.catalog.prices import Price
 FIXED: Final = (
     "listeners",
     "counters",
+    "cache",
     "state_storage",
     "metrics",
     "tracing",
@@ -157,7 +158,7 @@ def _client_key(old: ClientKey, new: ClientKey) -> Iterator[str]:
         yield f"until {spelled_value('until', old.until)} → {spelled_value('until', new.until)}"
     yield from (f"limits.{text}" for text in _members(old.limits, new.limits))
     yield from (f"ratelimits.{text}" for text in _members(old.ratelimits, new.ratelimits))
-    for name in ("models", "only", "budgets"):
+    for name in ("models", "only", "budgets", "cache"):
         if (before := getattr(old, name)) != (after := getattr(new, name)):
             yield f"{name} {spelled_value(name, before)} → {spelled_value(name, after)}"
     before, after = (None if key.group is None else key.group.name for key in (old, new))

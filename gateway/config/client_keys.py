@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from gateway.config.budgets import build_budgets
+from gateway.config.caching import build_switch
 from gateway.config.client_access import AccessNames, check_access, check_wall, group_of
 from gateway.config.document import Path
 from gateway.config.expanded import Unresolved
@@ -64,6 +65,7 @@ def build_client(
     client = ClientKey(
         item.name, keys, item.models, item.until, limits, item.certificate, item.only, group, ratelimits, budgets,
         foreign_ids=item.foreign_ids,
+        cache=build_switch(item.cache),
     )  # fmt: skip
     check_wall(client, path, names.entries, findings)
     return client

@@ -35,6 +35,7 @@ from gateway.config.schema import (
     RawAcceptedKey,
     RawAwsSignIn,
     RawAzureSignIn,
+    RawCacheUse,
     RawClientGroup,
     RawClientKey,
     RawEndpoint,
@@ -132,6 +133,14 @@ def _queue(value: Any, _: Any) -> Any:
     if isinstance(value, dict):
         return converter.structure(value, RawQueue)
     raise Wrong(describe(value), "this must be a mapping such as {size: 64, wait: 3s}, or 0 for no queue")
+
+
+def _cache_use(value: Any, _: Any) -> Any:
+    if value is None or value is False:
+        return value
+    if isinstance(value, dict):
+        return converter.structure(value, RawCacheUse)
+    raise Wrong(describe(value), "this must be a mapping such as {ttl: 1h}, or false for no cached answers")
 
 
 def _hedge_after(value: Any, _: Any) -> Any:
@@ -282,6 +291,7 @@ for _kind, _hook in {
     SigningIn | None: _sign_in,
     _OfOneType: _of_one_type,
     Literal[0] | RawQueue | None: _queue,
+    Literal[False] | RawCacheUse | None: _cache_use,
     KeyHeader | dict[SpokenApi, KeyHeader] | None: _auth,
     bool | EndpointPath | RawEndpoint: _endpoint,
 }.items():

@@ -7,7 +7,7 @@ from gateway.config.allowances import CounterSettings
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.schema import RawCounters
-from gateway.config.urls import is_loopback
+from gateway.config.urls import crosses_in_clear
 
 _SUCH_AS: Final = {
     "redis": "rediss://:$PASSWORD@redis.example:6379/0",
@@ -29,7 +29,7 @@ def build_counters(raw: RawCounters | None, findings: Findings) -> CounterSettin
             findings.wrong(place, f"{raw.type} needs a url", advice)
         elif not _is_address(url, raw.type):
             findings.wrong(place, f"no address of {raw.type}", advice)
-        elif _crosses_in_clear(url):
+        elif crosses_in_clear(url):
             findings.warn("counters: Redis on another machine is asked without TLS: write rediss://, if it can")
     return CounterSettings(raw.type, url, raw.when_down)
 
@@ -41,7 +41,3 @@ def _is_address(url: str, kind: str) -> bool:
         return url.partition("://")[0] in _SCHEMES[kind] and (kind == "postgres" or parts.port != 0)
     except ValueError:  # brackets that nothing closes, a port that is no number
         return False
-
-
-def _crosses_in_clear(url: str) -> bool:
-    return url.startswith("redis://") and not is_loopback(urlsplit(url).hostname or "localhost")

@@ -14,6 +14,7 @@ import attrs
 from gateway.config import document, weak_secrets
 from gateway.config.attempts import build_retries, changed_circuit
 from gateway.config.budgets import doubtful_budgets
+from gateway.config.caching import build_answer_cache
 from gateway.config.client_access import access_names
 from gateway.config.client_keys import build_client_keys, build_client_limits, build_ui_key
 from gateway.config.collector import collector
@@ -289,6 +290,7 @@ def _config(raw: RawConfig, findings: Findings) -> tuple[Config, Entries]:
         trusted_proxies=raw.trusted_proxies,
         state_storage=state_storage,
         counters=build_counters(raw.counters, findings),
+        cache=build_answer_cache(raw, findings),
         timezone=raw.timezone or "UTC",
         reserve=raw.reserve,
         charge_undelivered=raw.charge_undelivered,

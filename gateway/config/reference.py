@@ -10,8 +10,10 @@ import attrs
 from gateway.config.schema import (
     RawAcceptedKey,
     RawAlias,
+    RawAnswerCache,
     RawAwsSignIn,
     RawAzureSignIn,
+    RawCacheUse,
     RawCircuit,
     RawClientGroup,
     RawClientKey,
@@ -126,6 +128,10 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "counters": Key(
             "Where rates, requests at once and budgets are counted; see [below](#counters).",
             "in memory, for all workers of this machine",
+        ),
+        "cache": Key(
+            "Where the answers are kept that are given again, and how many; see [below](#cache).",
+            "in memory, and of those names and clients alone that say `cache`",
         ),
         "timezone": Key(
             "Where the hours, days, weeks and months of [budgets](#budgets) begin: a name such as `Europe/Berlin`.",
@@ -424,6 +430,29 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         ),
         "hedge": Key("Ask the next target as well when the first one is slow; see [hedge](#hedge).", "never"),
         "retries": Key("As [retries](#retries), for this name only.", "the root's"),
+        "cache": Key(
+            "Give the same answer to the same request again; see [below](#of-a-name-or-a-client).", "never"
+        ),
+    },
+    RawCacheUse: {
+        "ttl": Key("How long an answer is given again.", "required"),
+        "scope": Key(
+            "Who shares an answer: the requests of one client key, of its group (its own where it has none), or of all "
+            "keys for which the cache is used with `all`.",
+            "`key`",
+        ),
+        "strict": Key(
+            "Let requests share no answer that differ in anything they say: not in `stream`, `user`, `metadata` and "
+            "the other members which [no answer depends on](caching.md#what-counts-as-the-same-request).",
+            "`false`",
+        ),
+        "when": Key(
+            "`deterministic`: only requests that say `temperature: 0` are answered from the cache.", "`always`"
+        ),
+        "pace": Key(
+            "Whether a cached stream comes at once (`none`), or with the pauses in which it came first (`recorded`).",
+            "`none`",
+        ),
     },
     RawAwsSignIn: {
         "type": Key("`aws`. It needs `pip install 'trigate[aws]'`.", "required"),
@@ -637,6 +666,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "see [files](files.md).",
             "`false`",
         ),
+        "cache": Key(
+            "Give it the same answer to the same request again, whichever model it asks: in place of what the name "
+            "says that it asks for. `false`: never. See [below](#of-a-name-or-a-client).",
+            "as the name says",
+        ),
     },
     RawClientGroup: {
         "name": Key("What `group` of a client calls it. Unique.", "required"),
@@ -666,6 +700,25 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "limited is refused with 429.",
             "`share`",
         ),
+    },
+    RawAnswerCache: {
+        "type": Key(
+            "`memory`: each worker has its own, which ends with it; `sqlite`: all workers of this machine; `redis` "
+            "(Valkey, too): several gateways.",
+            "`memory`",
+        ),
+        "path": Key("`sqlite`, required: the file, readable by its owner alone. Its directory must be there."),
+        "url": Key(
+            "`redis`, required: `rediss://user:password@host:6379/1` (`redis://` without TLS, `unix:///path/socket`). "
+            "Keys begin with `{trigate-answers}:`.",
+        ),
+        "max_bytes": Key(
+            "When there is more, what was used least recently goes. No client's answers take more than half of it.",
+            "`memory`: `64MiB`; else `1GiB`",
+        ),
+        "max_request": Key("Longer requests are not answered from the cache.", "`1MiB`"),
+        "max_answer": Key("Longer answers are not kept.", "`4MiB`"),
+        "max_ttl": Key("The longest `ttl` that a name or a client may have.", "`1d`"),
     },
     RawStateStorage: {
         "type": Key("`memory` ends with the process, `none` keeps nothing.", "required"),

@@ -6,6 +6,7 @@ from typing import TypeAlias, cast
 import attrs
 
 from gateway.config.attempts import changed_retries
+from gateway.config.caching import build_cache_use
 from gateway.config.document import Path
 from gateway.config.entries import Entries
 from gateway.config.expanded import Unresolved
@@ -102,6 +103,7 @@ def _route(name: str, item: RawAlias, groups: _Groups, retries: Retries | None) 
         hedge=None if item.hedge is None else Hedge(**given(item.hedge)),
         retries=None if item.retries is None else changed_retries(retries, item.retries),
         default=item.default,
+        cache=build_cache_use(item.cache),
     )
 
 

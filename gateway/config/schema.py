@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from gateway.config.cached_answers import CachePace, CacheScope, CacheWhen
 from gateway.config.document import Path
 from gateway.config.kinds import (
     AddressPart,
@@ -315,6 +316,28 @@ class RawRouteTarget:
 
 
 @attrs.frozen
+class RawCacheUse:
+    """The use of the cache of answers for a name or a client."""
+
+    ttl: Wait
+    scope: CacheScope = "key"
+    strict: bool = False
+    when: CacheWhen = "always"
+    pace: CachePace = "none"
+
+
+@attrs.frozen
+class RawAnswerCache:
+    type: Literal["memory", "sqlite", "redis"] = "memory"
+    path: str | None = None
+    url: Secret | None = None
+    max_bytes: Size | None = None
+    max_request: Size | None = None
+    max_answer: Size | None = None
+    max_ttl: Wait | None = None
+
+
+@attrs.frozen
 class RawAlias:
     target: str | None = attrs.field(default=None, metadata={EXAMPLE: True})
     targets: tuple[RawRouteTarget | tuple[RawRouteTarget, ...], ...] | None = None
@@ -324,6 +347,7 @@ class RawAlias:
     first_content: Wait | None = None
     hedge: RawHedge | None = None
     retries: RawRetries | None = None
+    cache: RawCacheUse | None = None
 
 
 @attrs.frozen
@@ -418,6 +442,7 @@ class RawClientKey:
     ratelimits: RawRateLimits | None = None
     budgets: tuple[Budget, ...] = ()
     foreign_ids: bool = False
+    cache: Literal[False] | RawCacheUse | None = None
 
 
 @attrs.frozen
@@ -507,6 +532,7 @@ class RawConfig:
     routing_preferences: tuple[RawPreference, ...] | None = None
     ratelimits: tuple[RawRootLimit, ...] | None = None
     counters: RawCounters | None = None
+    cache: RawAnswerCache | None = None
     timezone: ZoneName | None = None
     reserve: Reserve = "expected"
     charge_undelivered: bool = True

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 import attrs
 
 from gateway.config.allowances import CounterSettings, QueueSettings, RateLimits, RootLimit, SpendingBudget
+from gateway.config.cached_answers import AnswerCacheSettings, CacheUse
 from gateway.config.document import Mistake
 from providers.auth.credential import AwsKeys, SignInName, secrets_of_credential
 from providers.auth.google import GOOGLE_TOKEN
@@ -213,7 +214,8 @@ class ClientKey:
     one takes another's place, or a name in its ``certificate``. ``models`` are the names of models that it may use,
     ``None`` for all. Where the client itself has an end, ``until``, none of its keys goes on beyond it. ``limits`` are
     its own where they are not those of all. ``only`` are shell patterns over the names of entries that may ever serve
-    it, ``None`` for all of them. What its ``group`` says holds besides. ``source`` is where it is
+    it, ``None`` for all of them. ``cache`` is how it uses the cache of answers, ``False`` for not at all, ``None`` for
+    as the names say that it asks for. What its ``group`` says holds besides. ``source`` is where it is
     written. ``foreign_ids``: it shares what the provider keeps with everybody who has the provider's key."""
 
     name: str
@@ -228,6 +230,7 @@ class ClientKey:
     budgets: tuple[SpendingBudget, ...] = ()
     source: KeySource = "file"
     foreign_ids: bool = False
+    cache: CacheUse | Literal[False] | None = None
 
     @property
     def lists_of_models(self) -> tuple[tuple[str, ...], ...]:
@@ -297,7 +300,7 @@ class Route:
     ``sticky``: turns of a conversation stay with their target, by what clients send anyway (``auto``) or by the header
     of that name (lower case), ``None`` for not at all. ``first_content`` is the patience with each target but the last,
     in seconds; ``retries`` ``None`` those of the configuration.
-    ``default``: requests that name no model are for it."""
+    ``default``: requests that name no model are for it; ``cache``: its answers are kept, to be given again."""
 
     name: str
     groups: tuple[tuple[RouteTarget, ...], ...]
@@ -307,6 +310,7 @@ class Route:
     hedge: Hedge | None = None
     retries: Retries | None = None
     default: bool = False
+    cache: CacheUse | None = None
 
     @property
     def places(self) -> tuple[tuple[int, RouteTarget], ...]:
@@ -572,6 +576,7 @@ class Config:
     ca_path: Path | None = None
     state_storage: StateStorage | None = None
     counters: CounterSettings = attrs.field(factory=CounterSettings)
+    cache: AnswerCacheSettings = attrs.field(factory=AnswerCacheSettings)
     ratelimits: tuple[RootLimit, ...] = ()
     timezone: str = "UTC"
     unpriced: Unpriced = "refuse"

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
+from gateway.config.cached_answers import CacheUse
 from gateway.config.settings import (
     CircuitSettings,
     Hedge,
@@ -54,7 +55,7 @@ def spelled_value(name: str, value: Any) -> str:
             return str(value).lower()
         case float():
             return f"{value * 100:g}%" if name in _SHARES else _duration(value)
-        case Retries() | CircuitSettings() | Hedge() | KeptLedgerSettings():
+        case Retries() | CircuitSettings() | Hedge() | KeptLedgerSettings() | CacheUse():
             return spelled_value(name, attrs.asdict(value))
         case Listener():
             return value.place + "".join(f" {word}" for word in _ways(value))

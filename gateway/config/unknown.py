@@ -69,13 +69,6 @@ class Instead:
 
 ABSENT: Final = (
     Absent(
-        "Cached answers",
-        "every request goes to its provider, whose own prompt caching works",
-        "cache caching cache_params cache_config cache_settings response_cache semantic_cache redis vector_store "
-        "cache_ttl",
-        words="cache caching",
-    ),
-    Absent(
         "Guardrails",
         "prompts and answers are neither inspected nor masked nor blocked",
         "guardrails guardrail guardrails_config moderation moderations pii pii_masking redaction content_filter "
@@ -296,6 +289,13 @@ INSTEAD: Final = (
     Instead("write it as `cooldown`", "cooldown_time open_for timeout", (RawCircuit,)),
     Instead("write it as `longest`", "max_cooldown max", (RawCircuit,)),
     # The rest
+    Instead("an alias or a client key has it, `cache: {ttl: 1h}`; where answers are kept stands at the root, "
+            "`cache: {type: sqlite, path: …}`", "caching cache_params cache_config cache_settings response_cache "
+            "cache_ttl redis", (ROOT,), words="caching"),
+    Instead("write it as `cache: {ttl: 1h}`", "caching cache_params cache_config cache_settings response_cache "
+            "cache_ttl ttl", (ALIAS, CLIENT), words="caching"),
+    Instead("an alias or a client key has it, `cache: {ttl: 1h}`", "cache caching cache_params cache_config "
+            "cache_settings response_cache cache_ttl redis", (ENTRY,), words="cache caching"),
     Instead("write it as `key`", "token api_key value secret access_key virtual_key", (CLIENT,)),
     Instead("write it as `sha256`", "hash key_hash digest hashed_key key_sha256 token_hash", (CLIENT,)),
     Instead("write it as `name`", "id user user_id client alias key_alias key_name label", (CLIENT,)),

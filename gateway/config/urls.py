@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterator
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit
 
 MASK = "***"
 
@@ -40,3 +40,8 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def crosses_in_clear(url: str) -> bool:
+    """True if what is said to the Redis server at ``url`` leaves this machine without encryption."""
+    return url.startswith("redis://") and not is_loopback(urlsplit(url).hostname or "localhost")

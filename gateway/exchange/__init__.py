@@ -4,6 +4,7 @@
 along it, one ``attempt`` after the other or two in a ``race``, under the ``conditions`` of the moment. ``reserving``
 says what is expected of it. ``answering`` makes the client's answer of the provider's, ``stream`` runs a streamed one:
 ``delivery`` is its course to the client as a table, ``body`` the response that runs it. ``disconnect`` goes on without
-the client, ``uploading`` sends a body as it comes. ``context`` is what all attempts of one exchange share, ``service``
-what all exchanges of a process share, until it is ``replaced``.
+the client, ``uploading`` sends a body as it comes, ``cached`` answers out of the cache, and ``stamped`` writes those
+the same each time. ``context`` is what all attempts of one exchange share, ``service`` what all exchanges of a process
+share, until it is ``replaced``.
 """

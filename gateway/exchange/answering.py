@@ -24,9 +24,11 @@ from streams.framing import Framing
 
 def reply_to(attempt: Attempt, turn: TurnRecorder) -> Reply:
     """The frame of the answer to the client's request."""
-    request = attrs.evolve(attempt.incoming.request, model=attempt.target.asked)
+    request, stamp = attrs.evolve(attempt.incoming.request, model=attempt.target.asked), attempt.stamp
     estimate = max(1, attempt.incoming.size // 4)
-    return turn.reply(Reply(request, attempt.target.recipient.issuer, int(time.time()), estimate))
+    created = int(time.time()) if stamp is None else stamp.created
+    reply = turn.reply(Reply(request, attempt.target.recipient.issuer, created, estimate))
+    return reply if stamp is None or turn.records else attrs.evolve(reply, id="")
 
 
 def stream_lane(attempt: Attempt, turn: TurnRecorder) -> Lane:

@@ -1,12 +1,15 @@
 """One request to one target: prepared from the client's, sent once, its answer read."""
 
 import time
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Literal, TypeAlias
 
 import attrs
 import trio
 
 from gateway.allowances.reservation import CountedAs, Grant, Queued
+from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.config.redaction import Secrets, redact, redact_spelled
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
@@ -38,6 +41,9 @@ from streams.events import ErrorInfo, FailureReason, Usage
 from streams.fold import Fold
 from streams.pipe import Watch
 
+AnswerSource: TypeAlias = Literal["provider", "cache"]
+"""Where an attempt's answer comes from: it is asked for, or was by another request."""
+
 ERROR_BODY = 2**20  # bytes of an upstream's error response that are read
 
 
@@ -59,9 +65,14 @@ class Attempt:
     that are ``allowed``, ``watch`` is over all of it. ``raced``: another attempt may be made beside it. ``said`` are
     the characters of a whole answer whose tokens nobody has counted, ``usage`` what the provider of one that goes to
     nobody has said that it took; ``grant`` is what it has taken of its target's allowances, if that has any, or
-    its place in the queue for them."""
+    its place in the queue for them. Of an answer that is cached, or will be, ``stamp`` is what all writings of it have
+    in common; ``instead`` is called once in place of sending a request, ``on_commit`` when the attempt commits."""
 
     watch: Watch
+    source: AnswerSource
+    stamp: AnswerStamp | None
+    instead: Callable[["Attempt"], Awaitable[UpstreamResponse]] | None
+    on_commit: Callable[[], object] | None
     _open: OpenAttempt
 
     def __init__(
@@ -89,6 +100,8 @@ class Attempt:
         self.said = 0
         self.usage: Usage | None = None
         self.grant = grant
+        self.source = "provider"
+        self.stamp = self.instead = self.on_commit = None
         self._began = self._head = self._content = 0.0
         self._status: int | None = None
         self._upstream_id: str | None = None
@@ -135,6 +148,12 @@ class Attempt:
         if isinstance(self.grant, Grant):
             self.grant.end(None)
 
+    def reuse(self) -> None:
+        """Its answer is another request's, or out of the cache: nothing is sent for it, and it says nothing of its
+        target."""
+        self.source = "cache"
+        self.drop()
+
     def seconds_out(self) -> float:
         """Seconds until the target is due."""
         return self.context.service.health.wait(self._open)
@@ -147,10 +166,13 @@ class Attempt:
         """The answer goes to the client."""
         self.committed = True
         self._content = time.perf_counter()
-        self._teach(self._content - self._began)
         self.watch.begun()
-        if self._request.tells_of_target:
-            self._open.began()
+        if self.on_commit is not None:
+            self.on_commit()
+        if self.source == "provider":
+            self._teach(self._content - self._began)
+            if self._request.tells_of_target:
+                self._open.began()
         if self.context.record.target is not self.target.name:
             self.report()
         self._tell("ok")
@@ -163,10 +185,11 @@ class Attempt:
             return
         if self.raced and not self.committed:
             self.context.record.upstream_id = self._upstream_id
-        if not self.committed and failed.reason == "timeout":
-            self._teach(time.perf_counter() - self._began, at_least=True)
-        if self._request.tells_of_target:
-            self._open.failed(failed)
+        if self.source == "provider":
+            if not self.committed and failed.reason == "timeout":
+                self._teach(time.perf_counter() - self._began, at_least=True)
+            if self._request.tells_of_target:
+                self._open.failed(failed)
         self._tell(failed.reason or told or "internal")
 
     def close(self) -> None:
@@ -250,6 +273,9 @@ class Attempt:
     async def send_once(self) -> UpstreamResponse:
         """The provider's response, whose status is good; the caller closes it. Raises ``GatewayError``, fit for the
         client, for any other, and where there is none."""
+        if (instead := self.instead) is not None:
+            self.instead = None
+            return await instead(self)
         context, request = self.context, self._request
         self._began = time.perf_counter()
         target = self.target

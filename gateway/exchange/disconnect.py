@@ -2,6 +2,7 @@
 
 import contextlib
 import enum
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import trio
@@ -28,14 +29,19 @@ class Audience(enum.Enum):
 
 
 @contextlib.contextmanager
-def survive_disconnect(nursery: trio.Nursery, target: Target, left: Callable[[], object]) -> Iterator[None]:
+def survive_disconnect(
+    nursery: trio.Nursery, target: Target, left: Callable[[], object], deserted: trio.Event | None = None
+) -> Iterator[None]:
     """A block that outlives ``nursery``, in one of whose tasks it runs.
 
     When the nursery is cancelled ``left()`` is called, and the cancellation reaches the block only when the answer of
-    ``target`` should long have ended. The nursery stays open until the block has ended."""
+    ``target`` should long have ended, or once it is ``deserted``, where that can be. The nursery stays open until the
+    block has ended."""
     total = target.entry.timeouts.total
     grace = GRACE if total is None else total + MARGIN
-    done = trio.Event()
+    if deserted is not None:
+        grace = math.inf
+    done = trio.Event() if deserted is None else deserted
     with trio.CancelScope(shield=True) as shield:
         nursery.start_soon(_wait, shield, done, grace, left)
         try:

@@ -5,18 +5,20 @@ which closes the upstream connection. Until the commit point (the first content 
 an honest HTTP status; after it, one error event.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 from gateway.allowances.expected import asked_output
 from gateway.allowances.reservation import Reservation
 from gateway.allowances.runs import run_of
+from gateway.answer_cache.uses import CacheUses
 from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.answering import fold_answer, reply_to
 from gateway.exchange.attempt import Attempt
+from gateway.exchange.cached import CachedAsk, going_on
 from gateway.exchange.conditions import PlaceConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
@@ -24,6 +26,7 @@ from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.planning import Planning
 from gateway.exchange.reserving import expected_alone, reserve_for
 from gateway.exchange.service import Service
+from gateway.exchange.stamped import stamped, stamped_fold
 from gateway.exchange.stream import StreamedAnswer, first_lane
 from gateway.exchange.walk import Walk
 from gateway.http.headers import Headers, header_safe, paths_header
@@ -129,8 +132,20 @@ class Exchange:
         return await self._answer_for(walk, self._scope, Audience.CLIENT)
 
     async def _answer_for(self, walk: Walk, scope: RequestScope, audience: Audience) -> Response:
+        if self._context.service.cache_uses is not None:
+            walk.cached = self._cached(walk, scope, self._context.service.cache_uses)
         answer = self._stream if walk.request.incoming.stream else self._whole
         return await answer(walk, scope, audience)
+
+    def _cached(self, walk: Walk, scope: RequestScope, uses: CacheUses) -> CachedAsk | None:
+        """The use of the cache by this exchange, if there is one for its client or for the name that it asks for."""
+        client, request = self._context.asked.client, walk.request
+        use = uses.use_of(client, request.plan.route)
+        if use is None:
+            self.record.cache = "off"
+            return None
+        holder = self._context.service.admission.holder(client, self._context.asked.headers)
+        return CachedAsk(self._context, use, uses.owner(use, client, holder), request.turn, scope)
 
     def refuse(self, failed: ErrorInfo) -> Response:
         """An error response in the client's shape; the provider's own body where it fits as it is."""
@@ -141,6 +156,8 @@ class Exchange:
     def respond(self, body: bytes | ResponseBody, status: int, headers: Headers) -> Response:
         """The response, with the headers that every answer of an exchange has."""
         self.record.answered(status)
+        if self.record.cache not in (None, "off"):
+            headers = (*(pair for pair in headers if pair[0] != "cache-control"), ("cache-control", "no-store"))
         self._context.recording.answers(status, headers, body if isinstance(body, bytes) else None)
         own = own_headers(self.record)
         if isinstance(body, bytes):  # what a stream will have cost is known when its head is long gone
@@ -157,13 +174,17 @@ class Exchange:
 
     async def _whole(self, walk: Walk, scope: RequestScope, audience: Audience) -> Response:
         target = walk.attempt.target
-        if not audience.survives(target):
+        if walk.cached is None and not audience.survives(target):
             return await self._read_whole(walk)
-        with survive_disconnect(scope.nursery, target, self._abandon):
+        cached = going_on(walk.cached, audience, target)
+        deserted = None if cached is None else cached.deserted
+        with survive_disconnect(scope.nursery, target, partial(self._abandon, cached), deserted):
             return await self._read_whole(walk)
 
-    def _abandon(self) -> None:
+    def _abandon(self, cached: CachedAsk | None) -> None:
         self.record.abandoned = True
+        if cached is not None:
+            cached.left()
 
     async def _read_whole(self, walk: Walk) -> Response:
         """The client's answer for the provider's, once it is stored."""
@@ -177,7 +198,10 @@ class Exchange:
             return self.respond(attempt.redact_error(body), 200, headers)
         answer = folded.answer()
         if attempt.lane_name == "hub":
-            body = await offload(size, lambda: codec.write_answer(answer, reply_to(attempt, turn)))
+            write = partial(codec.write_answer, answer)
+            body = await offload(
+                size, lambda: stamped(attempt.stamp, b"answer", lambda: write(reply_to(attempt, turn)))
+            )
         body = await turn.persist_whole(body, answer)
         self.record.reason, self.record.whole = answer.end.reason, True
         return self.respond(body, 200, headers)
@@ -187,7 +211,8 @@ class Exchange:
         response, body = await walk.read_body(attempt)
         await attempt.leave_if_lost()
         size, texts = len(body) + walk.request.incoming.size, attempt.lane_name != "byte"
-        folded = await offload(size, fold_answer, attempt, response, body, texts=texts)
+        fold: Callable[..., Fold] = fold_answer if attempt.stamp is None else partial(stamped_fold, attempt.stamp)
+        folded = await offload(size, fold, attempt, response, body, texts=texts)
         if not attempt.raced:
             attempt.put_on_record(folded)
         failed = folded.failed
@@ -259,6 +284,8 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-model": record.model,
         "x-trigate-attempts": str(record.attempts),
         "x-trigate-tried": tried_header(record.tried),
+        "x-trigate-cache": record.cache,
+        "age": None if record.cache_age is None else str(record.cache_age),
         "x-trigate-upstream-request-id": record.upstream_id,
         "x-trigate-dropped": paths_header(record.dropped) or None,
         "x-trigate-adapted": paths_header(record.adapted) or None,

@@ -7,7 +7,11 @@ import attrs
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.allowances.allowances import Allowances
+from gateway.answer_cache.cache import AnswerCache
+from gateway.answer_cache.memory import MemoryAnswers
+from gateway.answer_cache.uses import CacheUses
 from gateway.balancing.balancer import Balancer
+from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.config.settings import Limits
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.replaced import Replaced
@@ -37,7 +41,8 @@ class Service:
     from one request to the next; ``learned`` is what providers have refused in requests; ``replaced`` is set once
     another configuration's service takes over; ``allowances`` are what clients and targets may use, ``health`` is that
     of the targets, ``balancer`` orders those of a group, ``hedges`` are the routes' shares of second attempts;
-    ``provider_lists`` are the models that providers list;
+    ``provider_lists`` are the models that providers list; ``cache_uses`` say whose answers come from the
+    ``answer_cache``, ``None`` for nobody's;
     ``credentials`` are where those come from that are no key of the configuration, by the names of entries;
     ``kept_ledger`` puts them into the state storage once they are settled,
     ``live_view`` is what the live view looks at, ``others`` are workers that it shows too, ``recorder`` writes
@@ -70,3 +75,5 @@ class Service:
     credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
     provider_lists: ProviderLists = attrs.field(factory=ProviderLists)
     replaced: Replaced = attrs.field(factory=Replaced)
+    answer_cache: AnswerCache = attrs.field(factory=lambda: AnswerCache(AnswerCacheSettings(), MemoryAnswers(0)))
+    cache_uses: CacheUses | None = None

@@ -11,10 +11,12 @@ from gateway.config.redaction import Secrets
 from gateway.exchange.answering import stream_lane, whole_answer_lane
 from gateway.exchange.attempt import Attempt, is_stream
 from gateway.exchange.body import BufferedBody, StreamBody
+from gateway.exchange.cached import going_on
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivery import HELD, Delivery, Refuse
 from gateway.exchange.disconnect import Audience, discard, survive_disconnect
 from gateway.exchange.planned import Form
+from gateway.exchange.stamped import stamped_lane
 from gateway.exchange.walk import Walk, is_shut_down
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
@@ -41,6 +43,8 @@ async def first_lane(walk: Walk) -> Lane:
 async def attempt_lane(walk: Walk, attempt: Attempt) -> Lane:
     """The lane of ``attempt``. One that translates may repeat much of the request."""
     size = walk.request.incoming.size if attempt.target.lane == "hub" else 0
+    if attempt.stamp is not None:
+        return await offload(size, stamped_lane, attempt.stamp, partial(stream_lane, attempt, walk.request.turn))
     return await offload(size, stream_lane, attempt, walk.request.turn)
 
 
@@ -86,7 +90,7 @@ class StreamedAnswer:
     def _start_for_client(self) -> StreamBody | BufferedBody:
         """Start the tasks; the body has a buffer where the stream goes on without the client."""
         nursery = self._scope.nursery
-        if not self._audience.survives(self._target):
+        if not self._audience.survives(self._target) and self._walk.cached is None:
             self._start(nursery)
             return self._body
         buffered = BufferedBody(self._body)
@@ -158,11 +162,14 @@ class StreamedAnswer:
     async def _lane(self, attempt: Attempt, response: UpstreamResponse) -> Lane:
         """The lane of the answer. Raises ``GatewayError`` for an answer that the client cannot be given."""
         if is_stream(attempt.target, response):
-            return self._delivery.lane if self._fresh is attempt else await attempt_lane(self._walk, attempt)
+            if self._fresh is attempt and attempt.stamp is None:
+                return self._delivery.lane
+            return await attempt_lane(self._walk, attempt)
         if self._walk.request.form is Form.AS_ASKED:
             raise GatewayError("upstream", "the provider gave no stream: ask for it without stream=true")
         await offload(attempt.incoming.size, lambda: attempt.incoming.request)  # which the lane takes
-        return whole_answer_lane(attempt, self._turn)
+        make = partial(whole_answer_lane, attempt, self._turn)
+        return make() if attempt.stamp is None else stamped_lane(attempt.stamp, make)
 
     async def _read_beside(self, attempt: Attempt, response: UpstreamResponse) -> tuple[Lane, list[bytes | None]]:
         """Read up to the first content of an answer beside another one: a lane for the answer if it is the first, to
@@ -242,14 +249,17 @@ class StreamedAnswer:
 
     async def _finish(self, body: BufferedBody) -> None:
         """Run the tasks, and when the client has left read the stream in its place."""
-        gone = trio.Event()
+        gone, cached = trio.Event(), going_on(self._walk.cached, self._audience, self._target)
 
         def left() -> None:
             gone.set()
+            if cached is not None:
+                cached.left()
             if self._scope.left or not self._delivery.lane.seen.over:
                 self._context.record.abandoned = True
 
-        with survive_disconnect(self._scope.nursery, self._target, left):
+        deserted = None if cached is None else cached.deserted
+        with survive_disconnect(self._scope.nursery, self._target, left, deserted):
             async with trio.open_nursery() as nursery:
                 self._start(nursery)
                 nursery.start_soon(body.run)

@@ -9,6 +9,7 @@ import trio
 
 from gateway.allowances.reservation import Grant, Queued, Reservation
 from gateway.exchange.attempt import Attempt
+from gateway.exchange.cached import CachedAsk
 from gateway.exchange.conditions import PlaceConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
@@ -37,14 +38,17 @@ Ask: TypeAlias = Callable[[Attempt], Awaitable[T]]
 
 
 class Walk:
-    """``attempt`` is the one under way, or has committed. Used by one task at a time; made by ``begin``."""
+    """``attempt`` is the one under way, or has committed; ``cached`` is there where answers are. Used by one task at a
+    time; made by ``begin``."""
 
     attempt: Attempt
+    cached: CachedAsk | None
 
     def __init__(
         self, context: ExchangeContext, request: PlannedRequest, reservation: Reservation | None = None
     ) -> None:
         self.request = request
+        self.cached = None
         self._context = context
         self._conditions = PlaceConditions(context, request.plan, request.affinity)
         self._outcomes: tuple[Outcome, ...] = ()
@@ -111,7 +115,7 @@ class Walk:
         attempt.commit()
         if self.request.turn.records:
             self.request.turn.answered_by(attempt.target)
-        if (affinity := self.request.affinity) is not None:
+        if (affinity := self.request.affinity) is not None and attempt.source == "provider":
             balancer = self._context.service.balancer
             balancer.landed(self.request.plan, attempt.target, affinity, self._outcomes)
         self._learn()
@@ -220,7 +224,7 @@ class Walk:
             if attempt.step.after:
                 await self._wait(attempt)
             attempt.watch = Watch(attempt.target.entry.timeouts, self._patience(attempt))
-            return await ask(attempt)
+            return await (ask(attempt) if self.cached is None else self.cached.ask(ask, attempt))
         except GatewayError as error:
             attempt.fail(self._as_counted(error.failed), error.failed.reason)
             raise

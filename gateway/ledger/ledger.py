@@ -89,7 +89,9 @@ class Ledger:
         """The fields of the log line, those without a value left out."""
         failed, ended = record.failed, record.ended(disconnected)
         usage, estimated = record.counted()
-        cost = record.cost() if record.attempts else None
+        cached = record.cache == "hit"
+        cost = record.cost() if record.attempts or cached else None
+        saved = record.saved() if cached else None
         fields = {
             "event": "exchange",
             "at": _at(int(time.time())),
@@ -116,6 +118,11 @@ class Ledger:
             "cost_usd": None if cost is None else cost.nanos / NANOS,
             "cost_grade": cost and cost.grade,
             "computed_usd": None if cost is None or cost.computed is None else cost.computed / NANOS,
+            "cache": record.cache if record.cache != "off" else None,
+            "cache_age_s": record.cache_age,
+            "saved_input_tokens": saved and saved.usage.prompt,
+            "saved_output_tokens": saved and saved.usage.output,
+            "saved_usd": None if saved is None or saved.cost is None else saved.cost.nanos / NANOS,
             "attempts": record.attempts,
             "route": record.route and self._short(record.route, LONGEST_NAME),
             "waited_ms": _ms(record.waited) if record.waited else None,

@@ -1,5 +1,6 @@
 """The record of one exchange, from its arrival to its settlement."""
 
+import copy
 import time
 from typing import Literal, Protocol, TypeAlias
 
@@ -22,6 +23,11 @@ beside it; ``own``: trigate's limits ended it, or its mistake."""
 
 Cause: TypeAlias = Literal["first", "retry", "fallback", "hedge"]
 """Why an attempt was made: ``retry`` at a target that was asked before, ``fallback`` at another one."""
+
+
+CacheOutcome: TypeAlias = Literal["hit", "miss", "bypass", "off"]
+"""What the cache of answers had for an exchange: an answer, none; ``bypass``: it was not to be asked, ``off``: it is
+not for this client and this name."""
 
 
 @attrs.frozen
@@ -120,6 +126,8 @@ class Record:
     billed: bool = True  # else it only counts tokens, or fetches what another exchange has paid for
     goes_on: int = 0  # tokens that are expected of an answer with which its provider goes on by itself
     answers: int = 1  # that were asked for in one: only the first of them is looked at
+    cache: CacheOutcome | None = None  # ``None`` where nothing is cached
+    cache_age: int | None = None  # seconds since an answer out of the cache was given by its provider
     _charges: tuple[tuple[Tried, ...], tuple[Charge, ...]] = ((), ())  # of which attempts they are, and they
 
     def charges(self) -> tuple[Charge, ...]:
@@ -136,6 +144,8 @@ class Record:
         """The same of one of them."""
         if not self.billed:
             return None
+        if tried.committed and self.cache == "hit":
+            return Charge(tried, Usage(), Cost(0, "exact"))
         if tried.committed:
             usage, estimated = self.counted()
             if usage is None or (estimated and self.goes_on):
@@ -167,7 +177,10 @@ class Record:
 
     def counted(self) -> tuple[Usage | None, bool]:
         """The tokens, and whether they are an estimate: an answer that breaks off has been paid for as far as it came,
-        and most providers count only at its end (BerriAI/litellm#33736); some count never."""
+        and most providers count only at its end (BerriAI/litellm#33736); some count never. An answer out of the cache
+        has taken none."""
+        if self.cache == "hit":
+            return Usage(), False
         counted = self.usage is not None and bool(self.usage.prompt or self.usage.output)
         if not self.said or (self.whole and counted):
             return self.usage, self.usage is not None and self.usage.estimated
@@ -179,6 +192,14 @@ class Record:
     def _asked_usage(self) -> Usage:
         """The request's tokens, estimated."""
         return attrs.evolve(self.usage or Usage(), input=self.tokens_asked())
+
+    def saved(self) -> Charge | None:
+        """What an answer out of the cache would have been billed for, had its provider been asked."""
+        if self.cache != "hit":
+            return None
+        asked = copy.copy(self)
+        asked.cache = None
+        return next((asked.charge(one) for one in self.tried if one.committed), None)
 
     def tokens_asked(self) -> int:
         """The tokens of the request, about: what an attempt may have been billed for."""

@@ -88,6 +88,15 @@ EXCHANGE: Final = (
         "computed_usd", "dollars", "a provider has stated the cost",
         "What the list of prices says instead: the two together show how well the list is kept.",
     ),
+    Field(
+        "cache", "word", "answers are [cached](caching.md) for the client or the name",
+        "`hit`: the answer was there already, or was on its way for another request, and this one has taken no tokens; "
+        "`miss`: a provider was asked; `bypass`: the cache was not.",
+    ),
+    Field("cache_age_s", "seconds", "`cache` is `hit`", "Since its provider gave the answer."),
+    Field("saved_input_tokens", "tokens", "`cache` is `hit`", "What the prompt would have taken, had one been asked."),
+    Field("saved_output_tokens", "tokens", "as `saved_input_tokens`", "The same of the answer."),
+    Field("saved_usd", "dollars", "a price is known", "What that would have cost."),
     Field("attempts", "requests", ALWAYS, "Requests that were made to providers."),
     Field("route", "text", "the name has several targets", "The alias whose targets were tried."),
     Field("waited_ms", "milliseconds", "there was a wait", "Between attempts, or for a target that was out."),

@@ -30,17 +30,21 @@ _FLAG: Final = msgspec.json.Decoder(bool | None)
 def may_be_doubled(incoming: Incoming) -> bool:
     """Whether a second provider may be asked beside the first: not for what is stored at the provider or worked on in
     the background, and not with tools that the provider runs (anthony-chaudhary/fak#8975, praxis-proxy/praxis#924)."""
-    members = incoming.members
-    if not _RUN_BY_PROVIDERS.isdisjoint(members) or is_in_background(incoming):
+    if is_in_background(incoming) or runs_at_providers(incoming):
         return False
     stored = _flag(incoming, "store")
-    if stored or (stored is None and CODECS[incoming.api].wire.stores_unasked):
-        return False
-    tools = members.get("tools")
+    return not (stored or (stored is None and CODECS[incoming.api].wire.stores_unasked))
+
+
+def runs_at_providers(incoming: Incoming) -> bool:
+    """Whether a provider may do more for the request than answer: run a tool, or ask a server."""
+    if not _RUN_BY_PROVIDERS.isdisjoint(incoming.members):
+        return True
+    tools = incoming.members.get("tools")
     try:
-        return tools is None or all(map(_is_clients, _TOOLS.decode(tools)))
+        return tools is not None and not all(map(_is_clients, _TOOLS.decode(tools)))
     except msgspec.MsgspecError:
-        return tools is not None and bytes(tools) == b"null"
+        return tools is not None and bytes(tools) != b"null"
 
 
 def is_in_background(incoming: Incoming) -> bool:

@@ -5,7 +5,7 @@ machine: more than half the cost of a streamed event.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import attrs
 import trio
@@ -49,13 +49,25 @@ class WireRequest:
         return (b"".join(head), *(body[start : start + PIECE] for start in range(0, len(body), PIECE)))
 
 
+class BodySource(Protocol):
+    """Where the body of an answer comes from, for one task at a time."""
+
+    async def read(self) -> bytes:
+        """The next piece, ``b""`` at the end. Raises ``GatewayError``."""
+        ...
+
+    async def aclose(self) -> None:
+        """Cannot be cancelled."""
+        ...
+
+
 @attrs.frozen(eq=False)
 class WireAnswer:
     """The head of an answer. Its ``body`` must be closed."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
-    body: "AnswerBody"
+    body: BodySource
 
 
 class AnswerBody:

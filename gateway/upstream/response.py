@@ -3,17 +3,24 @@
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
-from typing import Self
+from typing import Protocol, Self
 
 import trio
 
 from gateway.http.headers import as_text
 from gateway.upstream.decoding import codings, decoded
 from gateway.upstream.errors import UpstreamError
-from gateway.upstream.http11 import WireAnswer
-from gateway.upstream.slots import Slot
+from gateway.upstream.http11 import AnswerBody, WireAnswer
 
 TOO_LARGE = "the provider's answer is larger than the limit of {} bytes"
+
+
+class HeldSlot(Protocol):
+    """What an answer takes of a limit."""
+
+    def free(self) -> object:
+        """Give it back, once."""
+        ...
 
 
 class UpstreamResponse(trio.abc.AsyncResource):
@@ -23,7 +30,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
     slot among those under way. The end of the body, a failure and a cancellation while reading close it too.
     """
 
-    def __init__(self, answer: WireAnswer, attempts: int, slot: Slot) -> None:
+    def __init__(self, answer: WireAnswer, attempts: int, slot: HeldSlot) -> None:
         self._closed = self._whole = False
         self._slot = slot
         self._body = answer.body
@@ -79,6 +86,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
 
     async def write(self, data: bytes) -> None:
         """Send ``data`` on a connection that was upgraded. Where that is broken the next piece says so."""
+        assert isinstance(self._body, AnswerBody), "it has a connection"
         await self._body.connection.stream.write(data)
 
     async def aclose(self) -> None:

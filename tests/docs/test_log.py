@@ -39,8 +39,13 @@ def full() -> Record:
 
 
 def test_every_field_of_an_exchange_has_its_row_in_the_order_of_the_line():
-    line = Ledger(readable=False).line(full(), disconnected=False)
-    assert list(line) == [row.name for row in EXCHANGE]
+    """One out of the cache has taken nothing, and has saved something."""
+    record, cached = full(), full()
+    cached.cache = "hit"
+    lines = [Ledger(readable=False).line(one, disconnected=False) for one in (record, cached)]
+    for line in lines:
+        assert list(line) == [row.name for row in EXCHANGE if row.name in line]
+    assert {*lines[0], *lines[1]} == {row.name for row in EXCHANGE}
 
 
 def test_every_field_of_an_attempt_has_its_row():

@@ -1,0 +1,84 @@
+"""Which requests may be answered with an answer that was there before."""
+
+from typing import Any, Final
+
+import msgspec
+
+from gateway.config.cached_answers import CacheUse
+from gateway.conversations.provider_turn import ProviderTurn
+from gateway.conversations.recorder import TurnRecorder
+from gateway.conversations.resolved import kept_elsewhere
+from gateway.request.parse import Incoming
+from gateway.request.repeatable import is_in_background, runs_at_providers
+from streams.errors import GatewayError
+
+_REFERRING: Final = frozenset(("previous_response_id", "conversation", "prompt", "cachedContent", "cached_content"))
+"""Members that name what somebody keeps: it may be other than before, and is somebody's own."""
+
+_NAMES_OF_KEPT: Final = (b'"item_reference"', b'"file_data"', b'"fileData"', b'"s3Location"')
+
+_CLIENTS_TOOLS: Final = frozenset(("functionDeclarations", "function_declarations", "toolSpec", "cachePoint"))
+"""Of Gemini's and Converse's tools, which have no type: those that the client runs."""
+
+_OBJECTS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+
+
+def is_eligible(incoming: Incoming, turn: TurnRecorder, use: CacheUse, most: int) -> bool:
+    """Whether ``incoming``, of ``most`` bytes at most, may be answered from the cache. Not what refers to something
+    that is kept anywhere, runs tools at a provider or gives sound; and one answer at a time."""
+    if incoming.size > most or incoming.earlier or is_in_background(incoming):
+        return False
+    if any(_is_said(incoming, name) for name in _REFERRING) or kept_elsewhere(incoming):
+        return False
+    if any(name in incoming.body for name in _NAMES_OF_KEPT) or _keeps_too_much(incoming, turn, use):
+        return False
+    if _gives_sound(incoming) or not _tools_are_clients(incoming):
+        return False
+    try:
+        parameters = incoming.request.parameters
+    except GatewayError:  # a provider of its API may know it better
+        return False
+    if (n := parameters.get("n")) is not None and n.value > 1:
+        return False
+    if use.when == "always":
+        return True
+    temperature = parameters.get("temperature")
+    return temperature is not None and temperature.value == 0
+
+
+def sets_length(incoming: Incoming) -> bool:
+    """Whether the client has said how long the answer may be. Only for what is eligible."""
+    return incoming.request.parameters.get("max_tokens") is not None
+
+
+def _is_said(incoming: Incoming, name: str) -> bool:
+    raw = incoming.members.get(name)
+    return raw is not None and bytes(raw) != b"null"
+
+
+def _keeps_too_much(incoming: Incoming, turn: TurnRecorder, use: CacheUse) -> bool:
+    """Whether the turn of an answer is kept where its id would then be that of two owners' turns, or goes on from
+    another one."""
+    if not turn.records:
+        return False
+    if incoming.api != "responses":  # a thread of Messages
+        return True
+    return isinstance(turn, ProviderTurn) and use.scope != "key"
+
+
+def _gives_sound(incoming: Incoming) -> bool:
+    return _is_said(incoming, "audio") or b'"audio"' in bytes(incoming.members.get("modalities", b""))
+
+
+def _tools_are_clients(incoming: Incoming) -> bool:
+    if incoming.api not in ("gemini", "converse"):
+        return not runs_at_providers(incoming)
+    member = "tools"
+    raw: Any = incoming.members.get(member)
+    try:
+        if incoming.api == "converse":
+            config = incoming.members.get("toolConfig")
+            raw = None if config is None else msgspec.json.decode(config, type=dict[str, msgspec.Raw]).get(member)
+        return raw is None or all(_CLIENTS_TOOLS.issuperset(tool) for tool in _OBJECTS.decode(raw))
+    except msgspec.MsgspecError:
+        return False

@@ -1,0 +1,36 @@
+"""The store of answers that a configuration asks for."""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from gateway.answer_cache.memory import MemoryAnswers
+from gateway.answer_cache.store import AnswerStore
+from gateway.config.cached_answers import AnswerCacheSettings
+
+
+def open_answers(settings: AnswerCacheSettings, keys: Sequence[bytes] = ()) -> AnswerStore:
+    """The store of ``settings``, which nothing is asked of yet. With ``keys`` what leaves this process is encrypted.
+    Raises ``ImportError`` for a package that is missing."""
+    store = _store(settings)
+    if not keys or settings.type == "memory":
+        return store
+    from gateway.answer_cache.encrypted import EncryptedAnswers  # who has no use for it does not pay for it
+
+    return EncryptedAnswers(store, keys)
+
+
+def _store(settings: AnswerCacheSettings) -> AnswerStore:
+    match settings.type:
+        case "memory":
+            return MemoryAnswers(settings.max_bytes)
+        case "sqlite":
+            from gateway.answer_cache.sqlite import SqliteAnswers
+
+            assert settings.path is not None
+            return SqliteAnswers(settings.path, settings.max_bytes)
+        case "redis":
+            from gateway.answer_cache.redis import RedisAnswers
+
+            assert settings.url is not None
+            return RedisAnswers(settings.url, settings.max_bytes)
+    assert_never(settings.type)

@@ -1,0 +1,146 @@
+"""Answers in Redis or Valkey, which several gateways may share. Needs the extra ``redis``."""
+
+import hashlib
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Final, cast
+
+import anyio
+import coredis
+import trio
+from coredis.exceptions import AuthenticationError, AuthorizationError, NoScriptError, RedisError
+from coredis.retry import NoRetryPolicy
+
+from gateway.answer_cache.store import AnswersAway
+
+ROW: Final = 300
+"""Bytes that an answer takes beside its own."""
+CONNECTIONS: Final = 16
+AGAIN: Final = 1.0
+"""Seconds after which a server that cannot be reached is tried again."""
+
+_PREFIX: Final = b"{trigate-answers}:"
+_KEYS: Final = tuple(_PREFIX + name for name in (b"used", b"about", b"owners"))
+_FAILURES: Final = (RedisError, OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+
+_PUT: Final = """
+local P, used, about, owners = '{trigate-answers}:', KEYS[1], KEYS[2], KEYS[3]
+local key, owner, size, now, ttl, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
+
+local function remove(one)
+    local told = redis.call('HGET', about, one)
+    redis.call('DEL', P..'answer:'..one)
+    redis.call('ZREM', used, one)
+    if not told then return end
+    local bytes, of = string.match(told, '^(%d+) (.*)$')
+    redis.call('HDEL', about, one)
+    redis.call('ZREM', P..'owner:'..of, one)
+    if redis.call('HINCRBY', owners, of, '-'..bytes) <= 0 then redis.call('HDEL', owners, of) end
+    redis.call('HINCRBY', owners, '', '-'..bytes)
+end
+
+local function bytes_of(of) return tonumber(redis.call('HGET', owners, of) or '0') end
+
+remove(key)
+while bytes_of(owner) + size > most / 2 do
+    local first = redis.call('ZRANGE', P..'owner:'..owner, 0, 0)[1]
+    if not first then break end
+    remove(first)
+end
+while bytes_of('') + size > most do
+    local first = redis.call('ZRANGE', used, 0, 0)[1]
+    if not first then break end
+    remove(first)
+end
+redis.call('SET', P..'answer:'..key, ARGV[7], 'PX', ttl)
+redis.call('HSET', about, key, size..' '..owner)
+redis.call('ZADD', used, now, key)
+redis.call('ZADD', P..'owner:'..owner, now, key)
+redis.call('HINCRBY', owners, owner, size)
+redis.call('HINCRBY', owners, '', size)
+"""
+"""Keep an answer. What has expired is counted until it is the least recently used."""
+
+_GET: Final = """
+local P, used, about = '{trigate-answers}:', KEYS[1], KEYS[2]
+local found = redis.call('GET', P..'answer:'..ARGV[1])
+if not found then return found end
+local told = redis.call('HGET', about, ARGV[1])
+if told then
+    redis.call('ZADD', used, 'XX', ARGV[2], ARGV[1])
+    redis.call('ZADD', P..'owner:'..string.match(told, '^%d+ (.*)$'), 'XX', ARGV[2], ARGV[1])
+end
+return found
+"""
+
+_SHA: Final = {one: hashlib.sha1(one.encode(), usedforsecurity=False).hexdigest() for one in (_PUT, _GET)}
+
+logging.getLogger("coredis").setLevel(logging.CRITICAL)  # what it would tell with a traceback is told in a line
+
+
+class RedisAnswers:
+    """An ``AnswerStore`` in the server at ``url``, of ``max_bytes`` bytes: ``redis://``, with TLS ``rediss://``, or
+    ``unix://``."""
+
+    def __init__(self, url: str, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
+        self._url = url
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._client: coredis.Redis[bytes] | None = None
+        self._broken = trio.Event()
+
+    async def run(self) -> None:
+        """Keep a client, and another one once it has failed."""
+        while True:
+            try:
+                # Nothing is sent again: who waits has no time for that.
+                client = coredis.Redis.from_url(
+                    self._url, retry_policy=NoRetryPolicy(), max_connections=CONNECTIONS, verify_version=False
+                )
+                async with client:
+                    self._client, self._broken = client, trio.Event()
+                    await self._broken.wait()
+            except _FAILURES:
+                pass
+            except BaseExceptionGroup as group:  # of the client's nursery
+                _, others = group.split(_FAILURES)
+                if others is not None:
+                    raise
+            finally:
+                self._client = None
+            await trio.sleep(AGAIN)
+
+    async def get(self, key: bytes) -> bytes | None:
+        return cast("bytes | None", await self._do(_GET, [key.hex(), self._clock()]))
+
+    async def put(self, key: bytes, owner: str, value: bytes, ttl: float) -> None:
+        size = len(value) + ROW
+        if size <= self._max_bytes // 2:
+            milliseconds = max(1, math.ceil(ttl * 1000))
+            named = owner.encode(errors="replace")
+            await self._do(_PUT, [key.hex(), named, size, self._clock(), milliseconds, self._max_bytes, value])
+
+    async def aclose(self) -> None:
+        """It ends with ``run``."""
+
+    async def _do(self, script: str, arguments: list[object]) -> object:
+        client = self._client
+        if client is None:
+            raise AnswersAway("it cannot be reached")
+        try:
+            return await _evaluated(client, script, arguments)
+        except (AuthenticationError, AuthorizationError):
+            raise AnswersAway("it refuses the user, the password or scripts on keys that begin so") from None
+        except _FAILURES:
+            self._broken.set()
+            raise AnswersAway("it cannot be reached") from None
+
+
+async def _evaluated(client: "coredis.Redis[bytes]", script: str, arguments: list[object]) -> object:
+    keys, values = list(_KEYS), cast("list[bytes]", arguments)
+    try:
+        return await client.evalsha(_SHA[script], keys, values)
+    except NoScriptError:
+        return await client.eval(script, keys, values)

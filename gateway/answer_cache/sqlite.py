@@ -1,0 +1,155 @@
+"""Answers in one SQLite file, which the workers of one machine may share."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+from gateway.answer_cache.store import AnswersAway
+from gateway.stores.pool import BlockingPool
+from gateway.stores.store import Unavailable
+
+T = TypeVar("T")
+
+ROW: Final = 300
+"""Bytes that an answer takes beside its own."""
+TOUCH: Final = 60.0
+"""Seconds in which one use of an answer counts for all."""
+BUSY: Final = 1.0
+"""Seconds that a write waits for other processes."""
+LIMIT: Final = 2.0
+"""Seconds that an operation may take in all."""
+AT_ONCE: Final = 200
+"""Answers past their time that go in one step, so that no write takes long."""
+
+_SCHEMA: Final = """
+PRAGMA auto_vacuum = INCREMENTAL;
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = OFF;
+PRAGMA journal_size_limit = 33554432;
+CREATE TABLE IF NOT EXISTS answers (
+    key BLOB PRIMARY KEY, owner TEXT NOT NULL, size INTEGER NOT NULL, used REAL NOT NULL, until REAL NOT NULL,
+    value BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS answers_used ON answers (used);
+CREATE INDEX IF NOT EXISTS answers_owner ON answers (owner, used);
+CREATE INDEX IF NOT EXISTS answers_until ON answers (until);
+CREATE TABLE IF NOT EXISTS owners (owner TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS answers_added AFTER INSERT ON answers BEGIN
+    INSERT INTO owners VALUES (new.owner, new.size) ON CONFLICT (owner) DO UPDATE SET bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER IF NOT EXISTS answers_removed AFTER DELETE ON answers BEGIN
+    UPDATE owners SET bytes = bytes - old.size WHERE owner = old.owner;
+    DELETE FROM owners WHERE owner = old.owner AND bytes <= 0;
+END;
+"""
+"""Nothing here has to survive the machine's death: what is lost is asked for again."""
+
+
+class SqliteAnswers:
+    """An ``AnswerStore`` in the file ``path``, of ``max_bytes`` bytes. Opened on first use."""
+
+    def __init__(self, path: Path, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._writer = BlockingPool(partial(_AnswersFile, path), 1, LIMIT)  # SQLite has one writer at a time
+        self._readers = BlockingPool(partial(_AnswersFile, path), 4, LIMIT)
+
+    async def run(self) -> None:
+        return
+
+    async def get(self, key: bytes) -> bytes | None:
+        now = self._clock()
+        found = await self._run(self._readers, lambda file: file.get(key, now))
+        if found is None:
+            return None
+        value, used = found
+        if used < now - TOUCH:
+            await self._run(self._writer, lambda file: file.touch(key, now))
+        return value
+
+    async def put(self, key: bytes, owner: str, value: bytes, ttl: float) -> None:
+        now, size = self._clock(), len(value) + ROW
+        if size <= self._max_bytes // 2:
+            row = (key, owner, size, now, now + ttl, value)
+            await self._run(self._writer, lambda file: file.put(row, now, self._max_bytes))
+
+    async def aclose(self) -> None:
+        await self._writer.aclose()
+        await self._readers.aclose()
+
+    async def _run(self, pool: "BlockingPool[_AnswersFile]", work: "Callable[[_AnswersFile], T]") -> T:
+        try:
+            return await pool.run(work)
+        except (sqlite3.Error, Unavailable, OSError) as error:
+            raise AnswersAway(f"{type(error).__name__}: {error}") from error
+
+
+class _AnswersFile:
+    """A connection, for one thread at a time: a ``BlockingConnection``."""
+
+    def __init__(self, path: Path) -> None:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600)) if not path.exists() else None
+        self._path = path
+        self._inode = path.stat().st_ino
+        self._db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+
+    def prepare(self) -> None:
+        self._db.executescript(_SCHEMA)
+
+    def is_good(self) -> bool:
+        """A file that has been taken away is begun anew."""
+        try:
+            return self._path.stat().st_ino == self._inode
+        except OSError:
+            return False
+
+    def cut(self) -> None:
+        self._db.interrupt()
+
+    def close(self) -> None:
+        self._db.close()
+
+    def get(self, key: bytes, now: float) -> tuple[bytes, float] | None:
+        row: tuple[bytes, float] | None = self._db.execute(
+            "SELECT value, used FROM answers WHERE key = ? AND until > ?", (key, now)
+        ).fetchone()
+        return row
+
+    def touch(self, key: bytes, now: float) -> None:
+        self._db.execute("UPDATE answers SET used = ? WHERE key = ?", (now, key))
+
+    def put(self, row: tuple[bytes, str, int, float, float, bytes], now: float, most: int) -> None:
+        key, owner, size = row[:3]
+        with _transaction(self._db):
+            self._db.execute("DELETE FROM answers WHERE key = ?", (key,))
+            self._delete(f"until <= ? LIMIT {AT_ONCE}", now)
+            while self._bytes("WHERE owner = ?", owner) + size > most // 2:
+                self._delete("owner = ? ORDER BY used LIMIT 1", owner)
+            while self._bytes("") + size > most:
+                self._delete("1 ORDER BY used LIMIT 1")
+            self._db.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._db.execute("PRAGMA incremental_vacuum(1000)")
+
+    def _bytes(self, condition: str, *values: object) -> int:
+        (found,) = self._db.execute(f"SELECT coalesce(sum(bytes), 0) FROM owners {condition}", values).fetchone()
+        return int(found)
+
+    def _delete(self, condition: str, *values: object) -> None:
+        self._db.execute(f"DELETE FROM answers WHERE key IN (SELECT key FROM answers WHERE {condition})", values)
+
+
+class _transaction:
+    """A block that happens wholly or not at all."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._db.execute("COMMIT" if kind is None else "ROLLBACK")

@@ -1,0 +1,165 @@
+"""The stores of answers, each by the same tests."""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from gateway.answer_cache.cache import AnswerCache
+from gateway.answer_cache.encrypted import EncryptedAnswers
+from gateway.answer_cache.memory import MemoryAnswers
+from gateway.answer_cache.opening import open_answers
+from gateway.answer_cache.store import AnswersAway, AnswerStore
+from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
+from gateway.config.cached_answers import AnswerCacheSettings
+from tests.support import redis
+from tests.support.harness import PATIENCE
+
+KINDS = ("memory", "sqlite", pytest.param("redis", marks=pytest.mark.process), "encrypted")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def server():
+    if (bin := redis.binary()) is None:
+        pytest.skip(redis.MISSING)
+    with redis.running_redis(bin) as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def opened(kind: str, folder: Path, clock: Clock, request, most: int = 10_000) -> AsyncIterator[AnswerStore]:
+    if kind == "redis":
+        from gateway.answer_cache.redis import RedisAnswers
+
+        server = request.getfixturevalue("server")
+        server.say("FLUSHALL")
+        store: AnswerStore = RedisAnswers(server.url, most, clock)
+    elif kind == "memory":
+        store = MemoryAnswers(most, clock)
+    else:
+        from gateway.answer_cache.sqlite import SqliteAnswers
+
+        store = SqliteAnswers(folder / "answers.sqlite", most, clock)
+        store = EncryptedAnswers(store, [bytes(32)]) if kind == "encrypted" else store
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.run)
+        with trio.fail_after(PATIENCE):
+            while True:  # until the server is reached
+                with contextlib.suppress(AnswersAway):
+                    await store.get(bytes(32))
+                    break
+                await trio.sleep(0.005)
+        yield store
+        await store.aclose()
+        nursery.cancel_scope.cancel()
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(32, "big")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_store_keeps_what_is_used_and_lets_nobody_have_more_than_half(kind, tmp_path, request):
+    """api7/aisix#87, diegosouzapw/OmniRoute#3740: what is kept is bounded, and one owner does not push out the rest."""
+    clock = Clock()
+    async with opened(kind, tmp_path, clock, request) as store:
+        await store.put(key(1), "alice", b"1" * 1000, 60)
+        assert (await store.get(key(1)), await store.get(key(2))) == (b"1" * 1000, None)
+        await store.put(key(1), "alice", b"one", 60)
+        assert await store.get(key(1)) == b"one", "the later one holds"
+        for number in range(10, 20):  # 1,300 bytes each: three fit into a half
+            clock.now += 1
+            await store.put(key(number), "alice", b"a" * 1000, 3600)
+        kept = [number for number in range(10, 20) if await store.get(key(number)) is not None]
+        assert kept == [17, 18, 19], "the least recently used have gone"
+        clock.now += 100
+        await store.get(key(17))
+        for number in range(20, 23):
+            clock.now += 1
+            await store.put(key(number), "ben", b"b" * 1000, 3600)
+        for number in (30, 31):
+            clock.now += 1
+            await store.put(key(number), "carl", b"c" * 1000, 3600)
+        there = [number for number in range(10, 40) if await store.get(key(number)) is not None]
+        assert there == [17, 19, 20, 21, 22, 30, 31], "there is room for seven, and 18 was used least recently"
+        await store.put(key(40), "carl", b"c" * 5000, 3600)
+        assert await store.get(key(40)) is None, "more than a half"
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_what_is_past_its_time_is_not_there(kind, tmp_path, request):
+    clock = Clock()
+    async with opened(kind, tmp_path, clock, request) as store:
+        await store.put(key(1), "alice", b"one", 10)
+        clock.now += 9
+        assert await store.get(key(1)) == b"one"
+        clock.now += 1
+        assert await store.get(key(1)) is None
+
+
+@pytest.mark.process
+async def test_redis_lets_go_of_what_is_past_its_time(server, tmp_path, request):
+    async with opened("redis", tmp_path, Clock(), request) as store:
+        await store.put(key(1), "alice", b"one", 0.001)
+        with trio.fail_after(PATIENCE):
+            while await store.get(key(1)) is not None:  # noqa: ASYNC110
+                await trio.sleep(0.002)
+
+
+async def test_what_is_encrypted_is_not_readable_in_the_file_and_is_nothing_to_another_key(tmp_path):
+    settings = AnswerCacheSettings("sqlite", path=tmp_path / "a.sqlite")
+    one, two = os.urandom(32), os.urandom(32)
+    store = open_answers(settings, [one])
+    await store.put(key(1), "alice", b"the plain words", 60)
+    assert b"the plain words" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert (tmp_path / "a.sqlite").stat().st_mode & 0o777 == 0o600
+    assert await open_answers(settings, [two, one]).get(key(1)) == b"the plain words"
+    assert await open_answers(settings, [two]).get(key(1)) is None
+    await store.put(key(2), "alice", b"of another key", 60)
+
+
+class Slow(MemoryAnswers):
+    async def get(self, key: bytes) -> bytes | None:
+        await trio.sleep_forever()
+
+
+class Down(MemoryAnswers):
+    async def get(self, key: bytes) -> bytes | None:
+        raise AnswersAway("down")
+
+    async def put(self, key: bytes, owner: str, value: bytes, ttl: float) -> None:
+        raise AnswersAway("down")
+
+
+async def test_a_store_that_is_slow_or_away_is_a_miss(autojump_clock):
+    answer = StoredAnswer(0.0, "application/json", AnswerStamp(1), b"{}")
+    for store in (Slow(1000), Down(1000)):
+        cache = AnswerCache(AnswerCacheSettings(), store)
+        begun = trio.current_time()
+        assert await cache.find(key(1), 60) is None
+        assert trio.current_time() - begun <= 0.05
+        await cache.keep(key(1), "alice", answer, 60)
+        assert cache.take_failures() == (1 if isinstance(store, Slow) else 2)
+        assert cache.take_failures() == 0
+
+
+async def test_an_answer_is_no_older_than_it_may_be():
+    clock = Clock()
+    cache = AnswerCache(AnswerCacheSettings(), MemoryAnswers(10_000, clock), clock)
+    await cache.keep(key(1), "alice", StoredAnswer(0.0, "application/json", AnswerStamp(1), b"{}"), 60)
+    clock.now += 5
+    found = await cache.find(key(1), 5)
+    assert found is not None
+    assert (cache.age(found), found.body) == (5, b"{}")
+    assert await cache.find(key(1), 4) is None
