@@ -78,7 +78,7 @@ ARROWS: Final = {
     "gateway.lifespan": "counters endpoints exchange stores",
     "gateway.relay": """
         access allowances endpoints exchange http ledger providers.apis providers.endpoints providers.neutral request
-        routing serving upstream""",
+        routing serving streaming upstream""",
     "gateway.mock": "exchange http providers.apis providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service relay serving stores",
     "gateway.asgi": "app config logs open_store",

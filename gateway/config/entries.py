@@ -143,6 +143,7 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
         budgets=build_budgets(raw.budgets, path, findings),
         price=build_price(raw.price, provider.id, model, (*path, "price"), findings),
         written=raw.model,
+        type=raw.type,
     )
 
 

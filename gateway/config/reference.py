@@ -340,6 +340,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`provider_interface`, is asked only with `quirks: {stream_usage: true}`.",
             "`counted`",
         ),
+        "type": Key(
+            "What the model is for: lists of models say it (`GET /v1/models`, with `?type=`), and a request for "
+            "moderations, rerank or pictures that names no model means the one entry that is made for it.",
+            "by the model's name, else `chat`",
+        ),
         "retries": Key("As [retries](#retries), for requests that name this entry.", "the root's"),
         "circuit": Key("As [circuit](#circuit), for this entry only.", "the root's"),
         "routing_preferences": Key(

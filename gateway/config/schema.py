@@ -52,6 +52,7 @@ from gateway.config.kinds import (
     ZoneName,
 )
 from gateway.config.settings import Balance, ClientRouting, Counting, Reserve, Scraping, Unpriced
+from providers.endpoints.model_types import ModelType
 
 ACCEPTED = "accepted"
 EXAMPLE = "example"  # a key that stands for all that a mapping may have, though it is not required
@@ -286,6 +287,7 @@ class RawEntry:
     budgets: tuple[Budget, ...] = ()
     price: RawPrice | Literal["free"] | None = None
     routing_preferences: tuple[RawEntryPreference, ...] | None = None
+    type: ModelType | None = None
 
 
 @attrs.frozen

@@ -21,6 +21,7 @@ from providers.catalog.models import quirks_of
 from providers.catalog.prices import Price
 from providers.catalog.provider import Provider, Speaks, best_for
 from providers.endpoints.endpoint import EndpointName, Place
+from providers.endpoints.model_types import ModelType, model_type
 from providers.neutral.quirks import Ability, Quirks
 from providers.neutral.seal import Issuer
 from streams.events import UNAVAILABLE, Api, FailureReason
@@ -413,6 +414,7 @@ class ModelEntry:
     that says for nothing whether it is well. ``endpoints`` are what the item itself says of them. ``price`` outranks
     the catalogue's; ``ratelimits`` and ``budgets`` are what this place bears, for a ``queue`` of requests.
     ``lists_all``: what the provider lists stands in lists of models. With a ``sign_in`` there is no ``key``.
+    ``type`` is what it is for, where its name does not say it.
     """
 
     name: str
@@ -443,6 +445,7 @@ class ModelEntry:
     lists_all: bool = True
     sign_in: SignIn | None = None
     endpoints: Mapping[EndpointName, Place | None] = attrs.field(factory=dict)
+    type: ModelType | None = None
 
     @property
     def wildcard(self) -> bool:
@@ -488,6 +491,10 @@ class ModelEntry:
     def row(self, model: str) -> Provider:
         """The provider's row for ``model``."""
         return self.provider.of_model(model)
+
+    def type_of(self, model: str) -> ModelType:
+        """What ``model`` is for."""
+        return self.type or model_type(model)
 
     def speaks_of(self, model: str) -> Speaks:
         """``speaks`` for ``model``, where the provider has not the same APIs for all."""

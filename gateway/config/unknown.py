@@ -224,7 +224,7 @@ INSTEAD: Final = (
             (ENTRY,)),
     Instead("the provider is what stands before the slash in `model`, and a server that trigate does not know may "
             "name the one that it behaves like as `provider_interface`",
-            "provider type vendor interface custom_llm_provider provider_name kind", (ENTRY,)),
+            "provider vendor interface custom_llm_provider provider_name kind", (ENTRY,)),
     Instead("`speaks` lists the APIs that it is asked in: `chat`, `messages`, `responses`",
             "api apis protocol wire_api api_type format api_format", (ENTRY,)),
     Instead("write them as `headers`", "extra_headers custom_headers default_headers request_headers",

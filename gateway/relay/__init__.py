@@ -1,6 +1,8 @@
 """Requests that are no conversation, relayed to a provider: ``relay`` carries one there and its answer back as it
 comes, ``relayed`` says what is to be known of one for that, ``relaying`` reads and plans them, ``answers`` are the ways
-of an answer to its client, ``routes`` the paths. ``completions`` is one endpoint.
+of an answer to its client (``rewritten``: of one whose shape is another), ``routes`` the paths.
+
+``completions``, ``rerank`` and ``plain_json`` (of which only the model is known here) are endpoints.
 
 ``uploads`` pass multipart bodies on while they come, from the ``spool`` what has to wait; ``images`` and ``audio`` are
 endpoints, ``media_answers`` the ways of what they answer."""

@@ -1,5 +1,6 @@
 """The way of a relayed answer to its client, pure: the provider's bytes in, the client's out."""
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from gateway.http.headers import Headers
@@ -83,9 +84,11 @@ class Unread:
 
 
 class PassedAnswer:
-    """The ``AnswerFilter`` of an answer that passes byte for byte: events whole, all else as it comes."""
+    """The ``AnswerFilter`` of an answer that passes byte for byte: events whole, all else as it comes. ``hides`` says
+    of an event's data that it is there for the gateway alone."""
 
-    def __init__(self, reading: AnswerReading, event_limit: int) -> None:
+    def __init__(self, reading: AnswerReading, event_limit: int, hides: Callable[[bytes], bool] | None = None) -> None:
+        self._hides = hides
         self._reading = reading
         self._splitter = SSE.splitter(event_limit)
         self._streamed = False
@@ -103,7 +106,7 @@ class PassedAnswer:
         self._streamed = SSE.announced_by(kind)
         if self._streamed:
             self.ping = SSE.comment
-            return (*(pair for pair in headers if pair[0] == "content-type"), *_UNBUFFERED)
+            return (*(pair for pair in headers if pair[0] == "content-type"), *UNBUFFERED)
         if "json" in kind and "jsonl" not in kind:
             self.held, self._parts = AT_HAND, []
         return tuple(pair for pair in headers if pair[0] in KEPT)
@@ -120,7 +123,7 @@ class PassedAnswer:
 
     def close(self) -> bytes:
         if not self._streamed:
-            if self._parts is not None and (value := _decoded(b"".join(self._parts))) is not None:
+            if self._parts is not None and (value := decoded(b"".join(self._parts))) is not None:
                 self._reading.whole(value)
             self._reading.close(streamed=False)
             return b""
@@ -132,13 +135,15 @@ class PassedAnswer:
     def _event(self, raw: bytes) -> bytes:
         if (parsed := SSE.parse(raw)) is not None:
             self._reading.event(*parsed)
+            if self._hides is not None and self._hides(parsed[1]):
+                return b""
         return raw
 
 
-_UNBUFFERED: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+UNBUFFERED: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
 
-def _decoded(body: bytes) -> object:
+def decoded(body: bytes) -> object:
     """``None`` for what is no JSON, or would be too much of it."""
     if holds_more(body, ELEMENTS):
         return None

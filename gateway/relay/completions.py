@@ -1,17 +1,116 @@
-"""Completions without roles (``/v1/completions``): they pass as they are."""
+"""Completions without roles (``/v1/completions``), and fill-in-the-middle in both its shapes (``/v1/fim/completions``,
+or a ``suffix``). They are never turned into a conversation: no template, no role (envoyproxy/ai-gateway#1231)."""
 
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+import attrs
+
+from gateway.allowances.expected import MOST_ANSWERS, MOST_ASKED, AskedOutput
+from gateway.http.offload import offload
+from gateway.ledger.record import CHARACTERS_PER_TOKEN
+from gateway.relay.answers import AnswerFilter, PassedAnswer
 from gateway.relay.relayed import RelayedRequest, RelayRoute
-from gateway.relay.relaying import Relaying, with_model
+from gateway.relay.relaying import Relaying
+from gateway.relay.rewritten import RewrittenEvents
+from gateway.request.edit import leave_out_refused
+from gateway.request.parse import Incoming
+from gateway.request.prepared import Prepared
+from gateway.routing.omissions import Omissions
+from gateway.routing.target import Target
+from providers.apis import CODECS
+from providers.endpoints import completions, fim
+from providers.endpoints.completions import CompletionReader
+from providers.endpoints.fim import FimShape
+from providers.neutral.codec import Outgoing
+from providers.neutral.draft import Draft
 
 
-async def read(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+async def read_completion(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
     incoming = await relaying.json()
-    plan = relaying.plan(incoming.model)
-    return RelayedRequest(relaying.planned(incoming, plan, partial(with_model, incoming), asks=None), relaying.passed())
+    suffix = bytes(incoming.members.get("suffix", b"null"))
+    return await _relayed(relaying.at("fim") if suffix not in (b"null", b'""') else relaying, incoming, "openai")
 
 
-COMPLETIONS: Final = (RelayRoute("completions", "POST", "/v1/completions", read),)
+async def read_fim(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+    return await _relayed(relaying, await relaying.json(), "mistral")
+
+
+async def _relayed(relaying: Relaying, incoming: Incoming, client: FimShape) -> RelayedRequest:
+    plan = relaying.plan(incoming.model, (client,))
+    wanted = await offload(incoming.size, CompletionWanted.of, incoming, client)
+    if wanted.ids:
+        relaying.context.record.asked_size = wanted.ids * CHARACTERS_PER_TOKEN + wanted.characters
+    prepare = partial(prepare_completion, incoming, wanted)
+    planned = relaying.planned(incoming, plan, prepare, AskedOutput(wanted.most, wanted.written))
+    limits = relaying.context.service.limits
+    return RelayedRequest(planned, partial(completion_filter, wanted, limits.event, limits.answer))
+
+
+@attrs.frozen
+class CompletionWanted:
+    """What a request for a completion says of its answer, in the shape of its ``client``. ``expected`` choices come of
+    ``written`` ones, each of ``most`` tokens; ``ids`` and ``characters`` are what its prompts hold; ``counts``: it asks
+    for the token counts of a stream."""
+
+    client: FimShape
+    expected: int
+    written: int
+    most: int | None
+    ids: int
+    characters: int
+    counts: bool
+
+    @classmethod
+    def of(cls, incoming: Incoming, client: FimShape) -> "CompletionWanted":
+        """Raises ``GatewayError`` (400)."""
+        draft = Draft(incoming.json)
+        prompt, most, options = draft.value("prompt"), draft.value("max_tokens"), draft.value("stream_options")
+        return cls(
+            client,
+            expected=completions.expected_choices(draft),
+            written=min(completions.written_choices(draft), MOST_ANSWERS),
+            most=min(most, MOST_ASKED) if type(most) is int and most >= 0 else None,
+            ids=completions.token_ids(prompt),
+            characters=sum(map(len, completions.texts_of(prompt))),
+            counts=isinstance(options, dict) and options.get("include_usage") is True,
+        )
+
+
+def prepare_completion(incoming: Incoming, wanted: CompletionWanted, target: Target, left: Omissions) -> Prepared:
+    """The client's own bytes for a provider of its shape, else the request in that provider's. Raises ``GatewayError``
+    (400) for what the provider cannot be told."""
+    draft = Draft(incoming.json)
+    if target.lane == "hub":
+        body, edits = fim.write_fim(draft, "openai" if wanted.client == "mistral" else "mistral", target.model)
+        return Prepared(Outgoing(body, edits=edits), left=left)
+    if incoming.model != target.model:
+        draft.put("model", target.model)
+    leave_out_refused(draft, target, left)
+    if wanted.client == "openai":
+        if not target.recipient.quirks.stream_usage:
+            draft.drop("stream_options")
+        elif target.recipient.counts_usage:
+            completions.ask_usage(draft)
+    return Prepared(Outgoing(draft.encode(), edits=draft.edits, asks_usage=draft.asks_usage), left=left)
+
+
+def completion_filter(wanted: CompletionWanted, event_limit: int, answer_limit: int, target: Target) -> AnswerFilter:
+    reader = CompletionReader(wanted.expected)
+    if target.lane == "byte":
+        hides = wanted.client == "openai" and not wanted.counts and target.recipient.counts_usage
+        return PassedAnswer(reader, event_limit, CODECS["chat"].is_usage_alone if hides else None)
+    return RewrittenEvents(
+        reader,
+        partial(fim.translate_event, client=wanted.client, usage=wanted.counts),
+        partial(fim.translate_whole, client=wanted.client),
+        event_limit,
+        answer_limit,
+    )
+
+
+COMPLETIONS: Final = (
+    RelayRoute("completions", "POST", "/v1/completions", read_completion),
+    RelayRoute("fim", "POST", "/v1/fim/completions", read_fim),
+)

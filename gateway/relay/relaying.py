@@ -47,6 +47,10 @@ class Relaying:
         self.context = context
         self.exchange = exchange
 
+    def at(self, endpoint: EndpointName) -> "Relaying":
+        """The same for what is asked of another endpoint than its path says."""
+        return Relaying(endpoint, self.arrival, self.context, self.exchange)
+
     @property
     def scope(self) -> RequestScope:
         return self.arrival.scope
@@ -106,6 +110,13 @@ class Relaying:
         record.asked, record.stream, record.asked_size = incoming.model, incoming.stream, incoming.size
 
     # Where it goes
+
+    def model_of(self, incoming: Incoming) -> str:
+        """The model that ``incoming`` names, else the one that is meant here. Raises ``GatewayError`` (400)."""
+        service, client = self.context.service, self.context.asked.client
+        if incoming.model:
+            return incoming.model
+        return service.router.endpoint_default(self.endpoint.name, partial(service.authenticator.can_use, client))
 
     def plan(self, model: str | None, shapes: Collection[str] = ("openai",)) -> Plan:
         """The places that may answer for ``model``, those in one of ``shapes`` in the byte lane. Raises

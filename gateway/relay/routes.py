@@ -20,9 +20,11 @@ from gateway.http.response import Response
 from gateway.relay.audio import AUDIO
 from gateway.relay.completions import COMPLETIONS
 from gateway.relay.images import IMAGES
+from gateway.relay.plain_json import PLAIN_JSON
 from gateway.relay.relay import Relay
 from gateway.relay.relayed import RelayRoute
 from gateway.relay.relaying import Relaying
+from gateway.relay.rerank import RERANK
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.serving.fast_route import PiecesRequest, add_fast_route, add_named_route
@@ -34,7 +36,13 @@ from streams.errors import GatewayError
 
 log = logging.getLogger("trigate")
 
-ROUTES: Final[tuple[RelayRoute, ...]] = (*COMPLETIONS, *AUDIO, *IMAGES)
+ROUTES: Final[tuple[RelayRoute, ...]] = (
+    *COMPLETIONS,
+    *RERANK,
+    *PLAIN_JSON,
+    *AUDIO,
+    *IMAGES,
+)
 """All that is relayed."""
 
 

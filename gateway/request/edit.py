@@ -51,6 +51,12 @@ def _leave_to_path(draft: Draft) -> None:
         draft.put("model", None)
 
 
+def leave_out_refused(draft: Draft, target: Target, left: Omissions) -> None:
+    """Take out what the provider is known to refuse, or has refused."""
+    leave_out(draft, map(path_of, target.recipient.quirks.refused_fields), "provider")
+    leave_out(draft, left.paths, "rejected")
+
+
 def leave_out(draft: Draft, paths: Iterable[Path], why: Why) -> None:
     """Take out what ``paths`` mean; every other member keeps its bytes."""
     for path in paths:

@@ -12,6 +12,7 @@ from gateway.config.settings import Config, ModelEntry, Retries, Route
 from gateway.config.urls import MASK, masked
 from gateway.http.headers import Headers
 from gateway.routing.described import Description, described
+from gateway.routing.endpoint_defaults import default_for
 from gateway.routing.fallback import FALLBACK
 from gateway.routing.in_order import InOrder
 from gateway.routing.plan import ASKED_ONCE, Candidate, Plan, Policy
@@ -140,6 +141,10 @@ class Router:
         heeds = self._routes_anything or entry.retries is not None or entry.circuit is not None
         retries = self._retries(meaning.route, entry)
         return Plan(tuple(candidates), POLICY, retries, meaning.route, heeds_outages=heeds)
+
+    def endpoint_default(self, endpoint: EndpointName, may: May | None = None) -> str:
+        """The name that a request to ``endpoint`` means which names none. Raises ``GatewayError`` (400)."""
+        return default_for(self._config.entries, endpoint, may)
 
     def _no_endpoint(self, model: str, endpoint: EndpointName, may: May | None) -> GatewayError:
         """The error for a model whose provider does not have ``endpoint``: it names who has it."""

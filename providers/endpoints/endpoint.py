@@ -15,8 +15,9 @@ from streams.events import Api
 
 EndpointName: TypeAlias = Literal[
     "embeddings", "completions", "fim", "moderations", "rerank", "score", "pooling", "classify", "predict",
-    "similarity", "image_generations", "image_edits", "image_variations", "speech", "transcriptions", "translations",
-    "files", "uploads", "vector_stores", "containers", "batches", "message_batches", "videos", "realtime", "voices",
+    "similarity", "chat_moderations", "classifications", "chat_classifications", "ocr", "image_generations",
+    "image_edits", "image_variations", "speech", "transcriptions", "translations", "files", "uploads", "vector_stores",
+    "containers", "batches", "message_batches", "videos", "realtime", "voices",
 ]  # fmt: skip
 
 BODY_SHAPES: Final = (
@@ -100,6 +101,11 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
     Endpoint("classify", ("/v1/classify", "/classify"), fallback="same_model"),
     Endpoint("predict", ("/predict",), fallback="same_model"),
     Endpoint("similarity", ("/similarity",), fallback="same_model"),
+    # Mistral's, of which only the model is known here.
+    Endpoint("chat_moderations", ("/v1/chat/moderations",), fallback="same_model"),
+    Endpoint("classifications", ("/v1/classifications",), fallback="same_model"),
+    Endpoint("chat_classifications", ("/v1/chat/classifications",), fallback="same_model"),
+    Endpoint("ocr", ("/v1/ocr",), first_byte=_SLOW),
     Endpoint("image_generations", ("/v1/images/generations",), first_byte=_SLOW),
     # Up to 16 pictures of 50 MB.
     Endpoint("image_edits", ("/v1/images/edits",), first_byte=_SLOW, most=1024 * MIB),
@@ -164,6 +170,7 @@ STANDARD_PLACES: Final[Mapping[EndpointName, Place]] = MappingProxyType(
     {
         "embeddings": Place("/embeddings"),
         "completions": Place("/completions"),
+        "fim": Place("/completions"),
         "moderations": Place("/moderations"),
         "rerank": Place("/rerank", "jina"),
         "image_generations": Place("/images/generations"),

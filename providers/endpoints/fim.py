@@ -36,18 +36,14 @@ _NEVER: Final = frozenset(("n", "best_of", "echo", "logprobs"))
 """Members that make another answer, which the other shape has no place for."""
 
 
-def write_fim(draft: Draft, target: FimShape, model: str) -> tuple[bytes, tuple[Edit, ...], bool]:
-    """Write a client's request of the other shape for a provider of the shape ``target``: its body, what is not as the
-    client said it, and whether the client has asked for the token counts of a stream. Raises ``GatewayError`` (400) for
-    what cannot be told it."""
+def write_fim(draft: Draft, target: FimShape, model: str) -> tuple[bytes, tuple[Edit, ...]]:
+    """Write a client's request of the other shape for a provider of the shape ``target``: its body, and what is not as
+    the client said it. Raises ``GatewayError`` (400) for what cannot be told it."""
     if not isinstance(draft.value("prompt"), str):
         raise invalid("prompt must be one text: the model's provider fills in the middle of no list", "prompt")
     body: dict[str, Any] = {"model": model}
     edits: list[Edit] = []
-    asked = False
     for name, value in draft.values().items():
-        if name == "stream_options":
-            asked = isinstance(value, dict) and value.get("include_usage") is True
         if name == "model" or value is None or (name in _DEFAULTS and value == _DEFAULTS[name]):
             continue
         if name in _NEVER:
@@ -61,7 +57,7 @@ def write_fim(draft: Draft, target: FimShape, model: str) -> tuple[bytes, tuple[
             edits.append(Edit(name, why="translation"))
     if target == "openai" and body.get("stream") is True:
         body["stream_options"] = {"include_usage": True}  # Mistral's clients get the counts unasked
-    return msgspec.json.encode(body), tuple(edits), asked
+    return msgspec.json.encode(body), tuple(edits)
 
 
 def translate_whole(body: bytes, client: FimShape) -> bytes:

@@ -19,13 +19,14 @@ GROUPS: Mapping[str, tuple[EndpointName, ...]] = {
     "embeddings": ("embeddings", "pooling"),
     "completions": ("completions", "fim"),
     "rerank": ("rerank", "score", "classify", "predict", "similarity"),
-    "moderations": ("moderations",),
+    "moderations": ("moderations", "chat_moderations"),
     "images": ("image_generations", "image_edits", "image_variations"),
     "audio": ("speech", "transcriptions", "translations"),
     "files": ("files", "uploads", "vector_stores", "containers"),
     "batches": ("batches", "message_batches"),
     "realtime": ("realtime",),
     "videos": ("videos",),
+    "others": ("classifications", "chat_classifications", "ocr"),
 }
 """The columns of the table of providers. Voices are told by the gateway itself."""
 

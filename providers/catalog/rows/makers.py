@@ -111,7 +111,9 @@ MAKERS = (
         endpoints=places(
             "moderations", "speech", "transcriptions", embeddings=Place("/embeddings", "mistral"),
             fim=Place("/fim/completions", "mistral"), files=Place("/files", "mistral"),
-            batches=Place("/batch/jobs", "mistral"),
+            batches=Place("/batch/jobs", "mistral"), chat_moderations=Place("/chat/moderations"),
+            classifications=Place("/classifications"), chat_classifications=Place("/chat/classifications"),
+            ocr=Place("/ocr"),
         ),
         endpoint_source=Source("https://github.com/mistralai/client-python", READ),
     ),

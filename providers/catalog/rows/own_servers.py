@@ -36,7 +36,7 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=OLDER,
-        endpoints=places("embeddings", "completions", "image_generations"),
+        endpoints=places("embeddings", "completions", "fim", "image_generations"),
         endpoint_source=Source(_OLLAMA, READ),
         sources=sources(
             READ, chat=_OLLAMA, responses=_OLLAMA, messages="https://docs.ollama.com/api/anthropic-compatibility"

@@ -1,7 +1,7 @@
 """A client's rerank request as a provider gets it: its own bytes where both have one shape, else written anew."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 import msgspec
@@ -10,6 +10,8 @@ from providers.endpoints.rerank.shapes import RerankShape
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
 from streams.errors import invalid
+
+Written: TypeAlias = tuple[bytes, tuple[Edit, ...]]
 
 _ECHO: Final = ("return_documents", "return_text")
 
@@ -23,20 +25,9 @@ class RerankWanted:
     documents: Sequence[Any]
     most: int | None
     texts: bool
-    model: str
 
 
-@attrs.frozen
-class WrittenRerank:
-    """A request for a provider, with what is not as the client said it. ``translated``: the provider's answer has to be
-    written anew for the client."""
-
-    body: bytes
-    edits: tuple[Edit, ...]
-    translated: bool
-
-
-def read_wanted(draft: Draft, shape: RerankShape, model: str) -> RerankWanted:
+def read_wanted(draft: Draft, shape: RerankShape) -> RerankWanted:
     """Read what an answer needs of a client's request. Raises ``GatewayError`` (400) for documents that are no list
     and for a number of results that is none."""
     documents = draft.value(shape.documents)
@@ -45,18 +36,23 @@ def read_wanted(draft: Draft, shape: RerankShape, model: str) -> RerankWanted:
     most = draft.value(shape.most) if shape.most is not None else None
     if most is not None and (type(most) is not int or most < 0):
         raise invalid(f"{shape.most} must be a whole number", shape.most)
-    return RerankWanted(shape, documents, most, any(draft.value(name) is True for name in _ECHO), model)
+    return RerankWanted(shape, documents, most, any(draft.value(name) is True for name in _ECHO))
 
 
-def write_rerank(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> WrittenRerank:
-    """Write the request for a provider of the shape ``target``, which knows the model as ``model``. Raises
-    ``GatewayError`` (400) for a query that cannot be told it."""
-    if wanted.shape.form == target.form and wanted.shape.documents == target.documents:
+def translates_answer(wanted: RerankWanted, source: RerankShape) -> bool:
+    """Whether the answer of a provider of the shape ``source`` has to be written anew for the client."""
+    return wanted.shape.form != source.form or (wanted.texts and source.echo is None)
+
+
+def write_rerank(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> Written:
+    """Write the request for a provider of the shape ``target``, which knows the model as ``model``: its body, and what
+    in it is not as the client said it. Raises ``GatewayError`` (400) for a query that cannot be told it."""
+    if wanted.shape.form == target.form:
         return _edited(draft, wanted, target, model)
     return _translated(draft, wanted, target, model)
 
 
-def _edited(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> WrittenRerank:
+def _edited(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> Written:
     """The client's own bytes, less what the provider is known not to take."""
     if ("model" in draft or target.names_model) and draft.value("model") != model:
         draft.put("model", model)
@@ -68,14 +64,14 @@ def _edited(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str)
             continue
         draft.put(name, None)
         draft.note(Edit(name, lost=name not in _DONE_HERE))
-    return WrittenRerank(draft.encode(), draft.edits, translated=wanted.texts and target.echo is None)
+    return draft.encode(), draft.edits
 
 
 _DONE_HERE: Final = frozenset(("return_documents", "rank_fields"))  # the first to the answer, the other to documents
 _AS_TEXTS: Final = Edit("documents[]", lost=False, form="=text")
 
 
-def _translated(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> WrittenRerank:
+def _translated(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> Written:
     own, edits = wanted.shape, list[Edit]()
     documents: Sequence[Any] = wanted.documents
     if not target.objects and any(isinstance(one, dict) for one in documents):
@@ -97,7 +93,7 @@ def _translated(draft: Draft, wanted: RerankWanted, target: RerankShape, model: 
             body[name] = value
         else:
             edits.append(Edit(name, why="translation"))
-    return WrittenRerank(msgspec.json.encode(body), tuple(edits), translated=True)
+    return msgspec.json.encode(body), tuple(edits)
 
 
 # Documents that are objects, where texts are taken

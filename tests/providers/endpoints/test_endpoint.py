@@ -34,7 +34,7 @@ def test_a_provider_that_no_row_knows_has_all_of_openais_endpoints():
 
 def test_a_vendor_has_what_its_row_mentions():
     assert CATALOG["openai"].place_of("embeddings") == Place("/embeddings")
-    for name in ("rerank", "image_variations", "fim", "message_batches", "score"):
+    for name in ("rerank", "image_variations", "message_batches", "score"):
         assert CATALOG["openai"].place_of(name) is None, name
     assert CATALOG["chatgpt"].place_of("embeddings") is None
 

@@ -13,9 +13,9 @@ from providers.neutral.draft import Draft
 from streams.errors import GatewayError
 
 
-def _written(body: object, target: FimShape) -> tuple[Any, list[tuple[str, bool, str]], bool]:
-    sent, edits, asked = write_fim(Draft.of(json.dumps(body).encode()), target, "m")
-    return json.loads(sent), [(edit.path, edit.lost, edit.form) for edit in edits], asked
+def _written(body: object, target: FimShape) -> tuple[Any, list[tuple[str, bool, str]]]:
+    sent, edits = write_fim(Draft.of(json.dumps(body).encode()), target, "m")
+    return json.loads(sent), [(edit.path, edit.lost, edit.form) for edit in edits]
 
 
 def test_a_completion_with_a_suffix_goes_to_mistrals_path():
@@ -26,7 +26,6 @@ def test_a_completion_with_a_suffix_goes_to_mistrals_path():
         {"model": "m", "prompt": "def f(", "suffix": "return 1", "max_tokens": 9, "random_seed": 3, "stream": True,
          "stop": ["x"]},
         [("seed", False, "->random_seed"), ("user", True, ""), ("logit_bias", True, "")],
-        True,
     )  # fmt: skip
 
 
@@ -34,9 +33,9 @@ def test_mistrals_request_goes_to_a_completion_with_a_suffix():
     body = {"model": "a", "prompt": "p", "suffix": "s", "random_seed": 3, "min_tokens": 2, "metadata": None}
     assert _written(body, "openai") == (
         {"model": "m", "prompt": "p", "suffix": "s", "seed": 3},
-        [("random_seed", False, "->seed"), ("min_tokens", True, "")], False,
+        [("random_seed", False, "->seed"), ("min_tokens", True, "")],
     )  # fmt: skip
-    sent, edits, _ = _written({"prompt": "p", "suffix": None, "stream": True}, "openai")
+    sent, edits = _written({"prompt": "p", "suffix": None, "stream": True}, "openai")
     assert sent == {"model": "m", "prompt": "p", "stream": True, "stream_options": {"include_usage": True}}
     assert edits == []
 

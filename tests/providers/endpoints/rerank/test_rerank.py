@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from providers.endpoints.rerank.answer import RerankCosts, read_costs, translate_answer
-from providers.endpoints.rerank.request import RerankWanted, read_wanted, text_of, write_rerank
+from providers.endpoints.rerank.request import RerankWanted, read_wanted, text_of, translates_answer, write_rerank
 from providers.endpoints.rerank.shapes import (
     COHERE,
     COHERE_V1,
@@ -49,7 +49,7 @@ def _draft(body: object) -> Draft:
 
 
 def _wanted(body: object, shape: RerankShape) -> RerankWanted:
-    return read_wanted(_draft(body), shape, "m")
+    return read_wanted(_draft(body), shape)
 
 
 def _answered(answer: object, source: RerankShape, wanted: RerankWanted) -> Any:
@@ -61,8 +61,7 @@ def test_each_client_gets_its_own_shape_from_each_server():
         assert shape_of_client(PATHS[client], body) is shape, client
         for server, target in SHAPES.items():
             wanted = _wanted(body, shape)
-            written = write_rerank(_draft(body), wanted, target, "m")
-            sent = json.loads(written.body)
+            sent = json.loads(write_rerank(_draft(body), wanted, target, "m")[0])
             case = f"{client} to {server}"
             assert sent[target.documents] == TEXTS, case
             assert sent[target.query] == (["q"] * 3 if target is DEEPINFRA else "q"), case
@@ -84,12 +83,12 @@ def _documents(client: str, order: list[int]) -> list[Any]:
 
 def test_a_provider_of_the_clients_shape_gets_its_bytes():
     body = b'{ "query":"q", "model":"a","documents" : ["x", "y"], "top_n":1, "some_new_member": {"b": [1,  2]} }'
-    wanted = read_wanted(Draft.of(body), JINA, "a")
-    written = write_rerank(Draft.of(body), wanted, JINA, "a")
-    assert (written.body, written.edits, written.translated) == (body, (), False)
-    renamed = write_rerank(Draft.of(body), wanted, JINA, "m")
-    assert b'"model":"m"' in renamed.body
-    assert b'{"b": [1,  2]}' in renamed.body
+    wanted = read_wanted(Draft.of(body), JINA)
+    assert write_rerank(Draft.of(body), wanted, JINA, "a") == (body, ())
+    assert not translates_answer(wanted, JINA)
+    renamed, _ = write_rerank(Draft.of(body), wanted, JINA, "m")
+    assert b'"model":"m"' in renamed
+    assert b'{"b": [1,  2]}' in renamed
 
 
 def test_cohere_gets_texts_and_the_client_its_documents():
@@ -97,14 +96,14 @@ def test_cohere_gets_texts_and_the_client_its_documents():
     documents = [{"text": "plain", "id": 1}, {"title": "T: x", "year": 1999}, "a text"]
     body = {"model": "a", "query": "q", "documents": documents, "return_documents": True, "max_chunks_per_doc": 3}
     wanted = _wanted(body, JINA)
-    written = write_rerank(_draft(body), wanted, COHERE, "m")
-    sent = json.loads(written.body)
+    written, edits = write_rerank(_draft(body), wanted, COHERE, "m")
+    sent = json.loads(written)
     assert sent["documents"] == ["plain", "title: T: x\nyear: 1999", "a text"]
     assert sent.keys() == {"model", "query", "documents"}
-    assert [(edit.path, edit.lost, edit.form) for edit in written.edits] == [
+    assert [(edit.path, edit.lost, edit.form) for edit in edits] == [
         ("documents[]", False, "=text"), ("max_chunks_per_doc", True, ""), ("return_documents", False, ""),
     ]  # fmt: skip
-    assert written.translated
+    assert translates_answer(wanted, COHERE)
     results = _answered(ANSWERS["cohere"], COHERE, wanted)["results"]
     assert [one["document"] for one in results] == [{"text": "a text"}, documents[1], documents[0]]
 
@@ -115,19 +114,19 @@ def test_rank_fields_choose_what_of_an_object_is_ranked():
     assert text_of(document, ["title", "text", "none"]) == 'title: "a\\nb"\ntext: t'
     assert text_of({"tags": ["x"], "empty": ""}) == 'tags: ["x"]\nempty: ""'
     body = {"query": "q", "documents": [document], "rank_fields": ["tags"]}
-    sent = json.loads(write_rerank(_draft(body), _wanted(body, JINA), TEI, "m").body)
+    sent = json.loads(write_rerank(_draft(body), _wanted(body, JINA), TEI, "m")[0])
     assert sent == {"query": "q", "texts": ['tags: ["x"]']}
-    assert json.loads(write_rerank(_draft(body), _wanted(body, JINA), COHERE_V1, "m").body)["documents"] == [document]
+    assert json.loads(write_rerank(_draft(body), _wanted(body, JINA), COHERE_V1, "m")[0])["documents"] == [document]
 
 
 def test_members_that_the_other_shape_lacks_are_named():
     body = {"model": "a", "query": "q", "documents": TEXTS, "top_n": 1, "max_tokens_per_doc": 9, "truncation": False,
             "user": None}  # fmt: skip
-    written = write_rerank(_draft(body), _wanted(body, JINA), VOYAGE, "m")
-    assert json.loads(written.body) == {
+    written, edits = write_rerank(_draft(body), _wanted(body, JINA), VOYAGE, "m")
+    assert json.loads(written) == {
         "model": "m", "query": "q", "documents": TEXTS, "top_k": 1, "truncation": False,
     }  # fmt: skip
-    assert [edit.path for edit in written.edits if edit.lost] == ["max_tokens_per_doc"]
+    assert [edit.path for edit in edits if edit.lost] == ["max_tokens_per_doc"]
 
 
 @pytest.mark.parametrize(
@@ -187,5 +186,5 @@ def test_what_an_answer_took_is_read_where_each_says_it():
 )
 def test_a_request_that_cannot_be_ranked_is_refused(body: object, param: str):
     with pytest.raises(GatewayError) as raised:
-        read_wanted(_draft(body), JINA, "m")
+        read_wanted(_draft(body), JINA)
     assert (raised.value.failed.status, raised.value.failed.param) == (400, param)

@@ -1,0 +1,52 @@
+"""Endpoints that take JSON and give JSON, of which nothing but the model's name changes: moderations, scores, classes,
+vectors of each token, and what a provider's row names beside."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from gateway.relay.relayed import RelayedRequest, RelayRoute
+from gateway.relay.relaying import Relaying, with_model
+from providers.endpoints.completions import read_usage
+from providers.endpoints.endpoint import ENDPOINTS, EndpointName
+from streams.events import Usage
+
+PLAIN: Final[tuple[EndpointName, ...]] = (
+    "moderations", "chat_moderations", "score", "pooling", "classify", "predict", "similarity", "classifications",
+    "chat_classifications", "ocr",
+)  # fmt: skip
+"""One more is a line here, one in ``ENDPOINTS`` and one in the row of whoever has it."""
+
+FREE: Final[frozenset[EndpointName]] = frozenset(("moderations", "chat_moderations"))
+"""Endpoints whose answers take nothing where they do not say it."""
+
+
+async def read_plain_json(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+    incoming = await relaying.json()
+    plan = relaying.plan(relaying.model_of(incoming))
+    free = relaying.endpoint.name in FREE
+    planned = relaying.planned(incoming, plan, partial(with_model, incoming))
+    return RelayedRequest(planned, relaying.passed(partial(UsageReading, free=free)))
+
+
+class UsageReading:
+    """Reads the token counts of an answer in JSON. ``free``: where it has none, it took none."""
+
+    def __init__(self, *, free: bool = False) -> None:
+        self.usage: Usage | None = Usage() if free else None
+
+    def event(self, name: str, data: bytes) -> None:
+        return
+
+    def whole(self, value: object) -> None:
+        usage = value.get("usage") if isinstance(value, dict) else None
+        if isinstance(usage, dict):
+            self.usage = read_usage(usage)
+
+    def close(self, *, streamed: bool) -> None:
+        return
+
+
+PLAIN_JSON: Final = tuple(
+    RelayRoute(name, "POST", path, read_plain_json) for name in PLAIN for path in ENDPOINTS[name].paths
+)

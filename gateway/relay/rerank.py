@@ -1,0 +1,94 @@
+"""Rerank, in each client's shape before each provider's (``/v1/rerank``, ``/v2/rerank`` and their like)."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from gateway.http.offload import offload
+from gateway.relay.answers import AnswerFilter, PassedAnswer
+from gateway.relay.relayed import RelayedRequest, RelayRoute
+from gateway.relay.relaying import Relaying
+from gateway.relay.rewritten import RewrittenAnswer
+from gateway.request.parse import Incoming
+from gateway.request.prepared import Prepared
+from gateway.routing.omissions import Omissions
+from gateway.routing.target import Target
+from providers.endpoints.endpoint import ENDPOINTS
+from providers.endpoints.rerank.answer import RerankCosts, read_costs, translate_answer
+from providers.endpoints.rerank.request import RerankWanted, read_wanted, translates_answer, write_rerank
+from providers.endpoints.rerank.shapes import SHAPES, RerankShape, shape_of_client
+from providers.neutral.codec import Outgoing
+from providers.neutral.draft import Draft
+from streams.events import Usage
+
+
+async def read_rerank(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+    incoming = await relaying.json()
+    shape = shape_of_client(relaying.arrival.asgi["path"], incoming.members)
+    plan = relaying.plan(relaying.model_of(incoming), _alike(shape))
+    wanted = await offload(incoming.size, _wanted, incoming, shape)
+    planned = relaying.planned(incoming, plan, partial(prepare_rerank, incoming, wanted))
+    limits, id = relaying.context.service.limits, relaying.scope.id
+
+    def filter(target: Target) -> AnswerFilter:
+        source = shape_of(target)
+        if not translates_answer(wanted, source):
+            return PassedAnswer(RerankReading(), limits.event)
+        return RewrittenAnswer(partial(_translated, wanted=wanted, source=source, target=target, id=id), limits.answer)
+
+    return RelayedRequest(planned, filter)
+
+
+def _wanted(incoming: Incoming, shape: RerankShape) -> RerankWanted:
+    return read_wanted(Draft(incoming.json), shape)
+
+
+def _alike(shape: RerankShape) -> frozenset[str]:
+    """The names of the shapes whose requests and answers are those of ``shape``."""
+    return frozenset(name for name, other in SHAPES.items() if other.form == shape.form)
+
+
+def shape_of(target: Target) -> RerankShape:
+    """The shape in which ``target`` is asked."""
+    place = target.endpoint_place
+    return SHAPES["openai" if place is None or place.shape not in SHAPES else place.shape]
+
+
+def prepare_rerank(incoming: Incoming, wanted: RerankWanted, target: Target, left: Omissions) -> Prepared:
+    """The request in the shape of ``target``. Raises ``GatewayError`` (400)."""
+    body, edits = write_rerank(Draft(incoming.json), wanted, shape_of(target), target.model)
+    return Prepared(Outgoing(body, edits=edits), left=left)
+
+
+def _translated(
+    body: bytes, wanted: RerankWanted, source: RerankShape, target: Target, id: str
+) -> tuple[bytes, Usage | None]:
+    out, costs = translate_answer(body, source, wanted, target.model, id)
+    return out, usage_of(costs)
+
+
+class RerankReading:
+    """Reads what an answer that passes as it is says that it took."""
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+
+    def event(self, name: str, data: bytes) -> None:
+        return
+
+    def whole(self, value: object) -> None:
+        self.usage = usage_of(read_costs(value))
+
+    def close(self, *, streamed: bool) -> None:
+        return
+
+
+def usage_of(costs: RerankCosts) -> Usage:
+    """``costs`` as they are settled: searches where they are told, one where nothing is."""
+    searches = 1 if costs.searches is None else costs.searches
+    untold = costs.searches is None and costs.tokens is None and costs.nanos is None
+    units = (("search", searches),)
+    return Usage(input=costs.tokens or 0, told_nanos=costs.nanos, units=units, estimated=untold)
+
+
+RERANK: Final = tuple(RelayRoute("rerank", "POST", path, read_rerank) for path in ENDPOINTS["rerank"].paths)

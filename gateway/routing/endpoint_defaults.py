@@ -1,0 +1,54 @@
+"""The model that is meant by a request which names none, at endpoints whose clients leave it out.
+
+openai-python names none for moderations and pictures, Cohere's and TEI's clients need not for rerank. What is
+configured for conversations is never meant: it would answer with something else (BerriAI/litellm#4336, #6946).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.config.names import May
+from gateway.config.settings import ModelEntry
+from providers.endpoints.endpoint import EndpointName
+from providers.endpoints.model_types import ENDPOINTS_OF
+from streams.errors import GatewayError, invalid
+
+CHOSEN_BY_PROVIDER: Final = {"moderations": "omni-moderation-latest"}
+"""Endpoints at which a provider has a model of its own for requests that name none: where one provider alone has such
+an endpoint, it is asked. The name is what a wildcard is asked for by, and what is on record."""
+
+_SHOWN: Final = 5  # names in an error
+
+
+def default_for(entries: Sequence[ModelEntry], endpoint: EndpointName, may: May | None) -> str:
+    """The name to ask for, of those that the client ``may`` use. Raises ``GatewayError`` (400) where none is meant, or
+    several may be."""
+    having = [
+        entry for entry in entries
+        if entry.place_of(endpoint, entry.model) is not None and (may is None or may(entry.name))
+    ]  # fmt: skip
+    made_for = [entry for entry in having if _is_made_for(entry, endpoint)]
+    chosen = [entry for entry in made_for if entry.default] or made_for
+    if len(chosen) == 1:
+        return chosen[0].name
+    if len(chosen) > 1:
+        raise _required(endpoint, f"{', '.join(entry.name for entry in chosen[:_SHOWN])} have it: name one of them")
+    model = CHOSEN_BY_PROVIDER.get(endpoint)
+    if model is not None and len({(entry.provider.id, entry.base_url) for entry in having}) == 1:
+        wildcard = next((entry for entry in having if entry.wildcard), None)
+        return having[0].name if wildcard is None else f"{wildcard.prefixes[0]}/{model}"
+    raise _required(
+        endpoint,
+        "no configured model is made for it: add an entry for one, with its `type` if its name does not say it",
+    )
+
+
+def _is_made_for(entry: ModelEntry, endpoint: EndpointName) -> bool:
+    if entry.wildcard:
+        return False
+    kind = entry.type_of(entry.model)
+    return kind != "chat" and endpoint in ENDPOINTS_OF[kind]
+
+
+def _required(endpoint: EndpointName, why: str) -> GatewayError:
+    return invalid(f"model is required at {endpoint}: {why}", "model")

@@ -1,0 +1,173 @@
+"""Legacy completions and fill-in-the-middle from socket to socket.
+
+They pass as they are (envoyproxy/ai-gateway#1231): lm-eval scores by ``echo`` with ``logprobs``
+(ggml-org/llama.cpp#27174), and code is filled in by ``suffix`` or by Mistral's own path."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+
+from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, events, settings, told
+from tests.support.in_process import gateway
+from tests.support.settled_lines import SettledLines
+
+USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+
+
+def chunk(index: int, text: str = "", finish: str | None = None, **more: Any) -> bytes:
+    choice = {"index": index, "text": text, "logprobs": None, "finish_reason": finish}
+    return _data({"id": "c", "object": "text_completion", "choices": [choice], **more})
+
+
+def _data(value: Any) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+COUNTS = _data({"id": "c", "object": "text_completion", "choices": [], "usage": USAGE})
+DONE = b"data: [DONE]\n\n"
+
+
+async def ask(url: str, path: str = "/v1/completions", **body: Any) -> httpx2.Response:
+    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+        return await client.post(path, json={"model": "m-1", **body})
+
+
+async def test_what_lm_eval_scores_by_passes_in_both_directions():
+    logprobs = {"tokens": ["a", " b"], "token_logprobs": [None, -1.25], "top_logprobs": [None, {" b": -1.25}],
+                "text_offset": [0, 1]}  # fmt: skip
+    choice = {"index": 0, "text": "a b", "finish_reason": "length", "logprobs": logprobs}
+    scored = {"id": "c", "object": "text_completion", "choices": [choice], "usage": USAGE}
+    body = {"prompt": [[64, 293], [64]], "echo": True, "logprobs": 5, "max_tokens": 0, "temperature": 0, "seed": 1234}
+    async with before(lambda asked: told(scored)) as (served, provider):
+        lines = SettledLines(served)
+        found = await ask(served.url, **body)
+        assert found.json() == scored
+        assert provider.asked[0].json == {"model": "m-1", **body}
+        (line,) = await lines.next(1)
+        assert (line["input_tokens"], line["output_tokens"], line["endpoint"]) == (9, 4, "completions")
+
+
+async def test_six_choices_interleave_and_a_missing_end_is_a_failure():
+    pieces = [chunk(index, "x", "stop") for index in (3, 0, 5, 1, 4, 2)]
+    body = {"prompt": ["a", "b", "c"], "n": 2, "stream": True}
+    for sent, whole in (([*pieces, COUNTS, DONE], True), (pieces, True), (pieces[:5], False), (pieces[1:], False)):
+        async with before(lambda asked, sent=sent: events(*sent)) as (served, provider):
+            lines = SettledLines(served)
+            found = await ask(served.url, **body)
+            assert provider.asked[0].json["stream_options"] == {"include_usage": True}
+            assert COUNTS not in found.content  # nobody has asked for it but the gateway
+            (line,) = await lines.next(1)
+            if whole:
+                assert found.content == b"".join(sent).replace(COUNTS, b"")
+                assert (line["ended"], line.get("output_tokens")) == ("complete", 4 if COUNTS in sent else None)
+            else:
+                *passed, last = found.content.removesuffix(b"\n\n").split(b"\n\n")
+                assert passed == [piece.removesuffix(b"\n\n") for piece in sent]
+                assert "early" in json.loads(last.removeprefix(b"data: "))["error"]["message"]
+                assert line["ended"] == "upstream_error"
+
+
+async def test_token_counts_stay_where_the_client_has_asked_for_them():
+    sent = [chunk(0, "x", "stop"), COUNTS, DONE]
+    async with before(lambda asked: events(*sent)) as (served, provider):
+        found = await ask(served.url, prompt="p", stream=True, stream_options={"include_usage": True})
+        assert found.content == b"".join(sent)
+        assert found.headers.get("x-trigate-adapted") is None
+    async with before(lambda asked: events(*sent), entry={"usage": "as_asked"}) as (served, provider):
+        found = await ask(served.url, prompt="p", stream=True)
+        assert "stream_options" not in provider.asked[0].json
+        assert found.content == b"".join(sent)
+
+
+def _mistral(asked: Asked) -> Told:
+    """Mistral's path, whose answers are those of Chat."""
+    body = asked.json
+    assert (asked.path, body["model"], body["suffix"]) == ("/v1/fim/completions", "codestral-latest", "return x")
+    head = {"id": "f", "object": "chat.completion", "model": "codestral-latest", "created": 1}
+    if not body.get("stream"):
+        message = {"role": "assistant", "content": "x = 1"}
+        return told({**head, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": USAGE})
+    said = [{"index": 0, "delta": {"content": "x ="}, "finish_reason": None},
+            {"index": 0, "delta": {"content": " 1"}, "finish_reason": "stop"}]  # fmt: skip
+    return events(_data({**head, "choices": said[:1]}), _data({**head, "choices": said[1:], "usage": USAGE}), DONE)
+
+
+def _suffixed(path: str) -> Callable[[Asked], Told]:
+    """A server whose completions take a ``suffix``."""
+
+    def answer(asked: Asked) -> Told:
+        body = asked.json
+        assert (asked.path, body["suffix"]) == (path, "return x")
+        assert "random_seed" not in body
+        if body.get("stream"):
+            return events(chunk(0, "x ="), chunk(0, " 1", "stop"), COUNTS, DONE)
+        return told({"id": "f", "object": "text_completion", "model": "m", "usage": USAGE,
+                     "choices": [{"index": 0, "text": "x = 1", "finish_reason": "stop"}]})  # fmt: skip
+
+    return answer
+
+
+async def test_the_middle_is_filled_in_through_each_shape():
+    """Both clients' requests at Mistral's, OpenAI's and DeepSeek's addresses."""
+    servers = (
+        ("mistral/codestral-latest", _mistral),
+        ("openai/m", _suffixed("/v1/completions")),
+        ("deepseek/m", _suffixed("/beta/completions")),
+    )
+    for model, answer in servers:
+        async with endpoint_provider(answer) as provider, gateway(
+            settings({"model": model, "access_key": "k", "base_url": provider.url, "name": "code"})
+        ) as served:  # fmt: skip
+            lines = SettledLines(served)
+            for path in ("/v1/completions", "/v1/fim/completions"):
+                for stream in (False, True):
+                    found = await ask(served.url, path, model="code", prompt="x", suffix="return x", stream=stream)
+                    case = (model, path, stream, found.text)
+                    assert found.status_code == 200, case
+                    assert _middle(found, stream=stream, fim=path.startswith("/v1/fim")) == "x = 1", case
+            for line in await lines.next(4):
+                assert (line["input_tokens"], line["output_tokens"], line["usage_complete"]) == (9, 4, True), line
+
+
+def _middle(found: httpx2.Response, *, stream: bool, fim: bool) -> str:
+    """What was said, as a client of the shape reads it."""
+    if not stream:
+        (choice,) = found.json()["choices"]
+        return choice["message"]["content"] if fim else choice["text"]
+    assert found.content.endswith(DONE)
+    chunks = [json.loads(raw.removeprefix(b"data: ")) for raw in found.content.split(b"\n\n")[:-2]]
+    choices = [choice for one in chunks for choice in one["choices"]]
+    assert choices[-1]["finish_reason"] == "stop"
+    assert any(one.get("usage") for one in chunks) == fim  # Mistral's clients get the counts unasked
+    return "".join(choice["delta"]["content"] if fim else choice["text"] for choice in choices)
+
+
+async def test_a_suffix_is_never_dropped():
+    """vLLM refuses it; without it the code is wrong and nobody sees why (togethercomputer/together-python#109)."""
+    async with before(lambda asked: told({}), model="vllm/m-1") as (served, provider):
+        found = await ask(served.url, prompt="p", suffix="s")
+        assert found.status_code == 400
+        assert found.json()["error"]["code"] == "unsupported_endpoint"
+        assert provider.asked == []
+        assert (await ask(served.url, prompt="p", suffix=None)).status_code != 400
+        assert [asked.path for asked in provider.asked] == ["/v1/completions"]
+
+
+async def test_what_mistral_cannot_be_told_is_a_400():
+    async with before(lambda asked: told({}), model="mistral/m-1") as (served, provider):
+        for more, param in (({"prompt": ["a"]}, "prompt"), ({"n": 3}, "n"), ({"logprobs": 0}, "logprobs")):
+            found = await ask(served.url, **{"prompt": "p", "suffix": "s", **more})
+            assert (found.status_code, found.json()["error"]["param"]) == (400, param)
+        assert provider.asked == []
+
+
+async def test_a_cut_in_the_middle_of_a_translated_stream_is_told():
+    head = {"id": "f", "object": "chat.completion.chunk"}
+    cut = _data({**head, "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]})
+    async with before(lambda asked: events(cut), model="mistral/m-1") as (served, _):
+        found = await ask(served.url, prompt="p", suffix="s", stream=True)
+        assert b'"text":"x"' in found.content
+        assert "early" in json.loads(found.content.rpartition(b"data: ")[2])["error"]["message"]
+        assert DONE not in found.content

@@ -1,0 +1,105 @@
+"""Endpoints of which nothing but the model is known here, from socket to socket: moderations, scores and their like."""
+
+from typing import Any
+
+import httpx2
+
+from tests.support.endpoint_provider import before, endpoint_provider, settings, told
+from tests.support.in_process import gateway
+from tests.support.settled_lines import SettledLines
+
+MODERATED = {"id": "modr-1", "model": "omni-moderation-2024", "results": [{"flagged": False, "categories": {}}]}
+
+
+async def ask(url: str, path: str, body: object, headers: dict[str, str] | None = None) -> httpx2.Response:
+    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+        return await client.post(path, json=body, headers=headers)
+
+
+def _entry(url: str, model: str, **more: Any) -> dict[str, Any]:
+    return {"model": model, "access_key": "k", "base_url": url, **more}
+
+
+async def test_moderations_without_a_model_mean_the_one_that_is_made_for_them():
+    """openai-python names none, and the default for conversations is never meant (BerriAI/litellm#4336, #6946)."""
+    body = {"input": ["a", {"type": "text", "text": "b"}]}
+    async with endpoint_provider(lambda asked: told(MODERATED)) as provider:
+        chat = _entry(provider.url, "openai/gpt-5.1", default=True)
+        configurations = (
+            [chat, _entry(provider.url, "openai/omni-moderation-latest")],
+            [chat, _entry(provider.url, "openai/house-rules", name="mine", type="moderation")],
+            [chat, _entry(provider.url, "anthropic/claude-opus-5")],
+            [_entry(provider.url, "openai/*"), _entry(provider.url, "groq/llama")],
+        )
+        names = ("openai/omni-moderation-latest", "mine", "openai/gpt-5.1", "openai/omni-moderation-latest")
+        for entries, asked in zip(configurations, names, strict=True):
+            async with gateway(settings(*entries)) as served:
+                lines = SettledLines(served)
+                found = await ask(served.url, "/v1/moderations", body)
+                assert found.json() == MODERATED, asked
+                assert (provider.asked[-1].path, provider.asked[-1].json) == ("/v1/moderations", body)
+                (line,) = await lines.next(1)
+                assert line["model"] == asked
+                assert not line.get("cost_usd"), "free unless priced"
+                assert not line.get("usage_estimated")
+
+
+async def test_moderations_that_nobody_is_meant_for_are_a_400_that_says_what_to_configure():
+    async with endpoint_provider(lambda asked: told(MODERATED)) as provider:
+        two = [
+            _entry(provider.url, "openai/omni-moderation-latest"),
+            _entry(provider.url, "mistral/x-moderation-1"),
+        ]
+        none = [_entry(provider.url, "anthropic/claude-opus-5")]
+        several = [_entry(provider.url, "openai/gpt-5.1"), _entry(provider.url, "mistral/mistral-large-latest")]
+        for entries, word in ((two, "name one of them"), (none, "add an entry"), (several, "add an entry")):
+            async with gateway(settings(*entries)) as served:
+                found = await ask(served.url, "/v1/moderations", {"input": "x"})
+                assert (found.status_code, found.json()["error"]["param"]) == (400, "model")
+                assert word in found.json()["error"]["message"]
+        assert provider.asked == []
+
+
+async def test_moderations_go_to_no_other_model():
+    """The categories of another differ."""
+    async with endpoint_provider(lambda asked: told({"error": {"message": "down"}}, 503)) as provider:
+        entries = [_entry(provider.url, "openai/omni-moderation-latest", name="a"),
+                   _entry(provider.url, "mistral/mistral-moderation-latest", name="b")]  # fmt: skip
+        route = {"safe": {"targets": ["a", "b"]}}
+        async with gateway(settings(*entries, model_aliases=route, retries={"attempts": 2, "wait": 0})) as served:
+            found = await ask(served.url, "/v1/moderations", {"model": "safe", "input": "x"})
+            assert found.status_code == 503
+            assert {asked.json["model"] for asked in provider.asked} == {"omni-moderation-latest"}
+
+
+async def test_each_path_leads_to_where_the_provider_has_it():
+    """vLLM's and TEI's own endpoints, and Mistral's that a row names (``/v1/ocr`` and its like)."""
+    answer = {"id": "x", "data": [], "usage": {"prompt_tokens": 3, "total_tokens": 3}}
+    cases = {
+        "vllm/m": {"/score": "/v1/score", "/v1/score": "/v1/score", "/pooling": "/pooling", "/classify": "/classify"},
+        "tei/m": {"/predict": "/predict", "/similarity": "/similarity"},
+        "mistral/m": {"/v1/chat/moderations": "/v1/chat/moderations", "/v1/ocr": "/v1/ocr",
+                      "/v1/classifications": "/v1/classifications", "/v1/moderations": "/v1/moderations",
+                      "/v1/chat/classifications": "/v1/chat/classifications"},
+    }  # fmt: skip
+    async with endpoint_provider(lambda asked: told(answer)) as provider:
+        for model, paths in cases.items():
+            async with gateway(settings(_entry(provider.url, model, name="mine"))) as served:
+                lines = SettledLines(served)
+                for path, at in paths.items():
+                    found = await ask(served.url, path, {"text_1": "a", "model": "mine", "text_2": ["b"]})
+                    assert found.json() == answer, (path, found.text)
+                    asked = provider.asked[-1]
+                    assert (asked.path, asked.json) == (at, {"text_1": "a", "model": "m", "text_2": ["b"]})
+                assert {line["input_tokens"] for line in await lines.next(len(paths))} == {3}
+
+
+async def test_a_key_that_may_not_use_the_model_gets_no_moderation():
+    keys = [{"name": "ann", "key": "ann-key-0123456789-0123456789", "models": ["openai/gpt-5.1"]}]
+    async with before(lambda asked: told(MODERATED), model="openai/omni-moderation-latest") as (_, provider):
+        entries = [_entry(provider.url, "openai/omni-moderation-latest"), _entry(provider.url, "openai/gpt-5.1")]
+        async with gateway(settings(*entries, client_keys=keys)) as served:
+            headers = {"authorization": "Bearer ann-key-0123456789-0123456789"}
+            body = {"model": "openai/omni-moderation-latest", "input": "x"}
+            assert (await ask(served.url, "/v1/moderations", body, headers)).status_code in (403, 404)
+        assert provider.asked == []

@@ -1,0 +1,120 @@
+"""Rerank from socket to socket: each client's shape at each provider's, and what it costs."""
+
+import json
+from typing import Any
+
+import httpx2
+
+from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, settings, told
+from tests.support.in_process import gateway
+from tests.support.settled_lines import SettledLines
+
+TEXTS = ["a", "b", "c"]
+_ITEMS = [{"index": 2, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.25}]
+_TEI = [{"index": 0, "score": 0.25}, {"index": 2, "score": 0.9}, {"index": 1, "score": 0.1}]
+SERVERS: dict[str, tuple[str, Any]] = {
+    "cohere/m": ("/v2/rerank", {"id": "1", "results": _ITEMS, "meta": {"billed_units": {"search_units": 1}}}),
+    "jina/m": ("/v1/rerank", {"model": "m", "results": _ITEMS, "usage": {"total_tokens": 7}}),
+    "voyage/m": ("/v1/rerank", {"object": "list", "data": _ITEMS, "model": "m", "usage": {"total_tokens": 7}}),
+    "vllm/m": ("/v1/rerank", {"id": "1", "model": "m", "results": _ITEMS, "usage": {"total_tokens": 7}}),
+    "tei/m": ("/rerank", _TEI),
+    "deepinfra/m": ("/v1/inference/m", {"scores": [0.25, 0.1, 0.9], "input_tokens": 7}),
+}
+CLIENTS: dict[str, dict[str, Any]] = {
+    "/v2/rerank": {"query": "q", "documents": TEXTS, "top_n": 2},
+    "/v1/v2/rerank": {"query": "q", "documents": TEXTS, "top_n": 2},
+    "/v1/v1/rerank": {"query": "q", "documents": TEXTS, "top_n": 2, "return_documents": False},
+    "/v1/rerank": {"query": "q", "documents": TEXTS, "top_n": 2},
+    "/rerank": {"query": "q", "documents": TEXTS, "top_k": 2, "truncation": True},
+}
+
+
+async def ask(url: str, path: str, body: object) -> httpx2.Response:
+    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+        return await client.post(path, json=body)
+
+
+async def test_each_client_gets_the_same_order_from_each_server():
+    """Cohere's client appends its path to a base that ends in `/v1` (BerriAI/litellm#8194); Open WebUI posts `{model,
+    query, documents, top_n}` to the full address that it was given (open-webui/open-webui#16228)."""
+    for model, (at, answer) in SERVERS.items():
+        async with endpoint_provider(lambda asked, answer=answer: told(answer)) as provider, gateway(
+            settings({"model": model, "access_key": "k", "base_url": provider.url, "name": "ranks"})
+        ) as served:  # fmt: skip
+            for path, body in CLIENTS.items():
+                found = await ask(served.url, path, {"model": "ranks", **body})
+                case = (model, path, found.text)
+                assert found.status_code == 200, case
+                results = found.json()["data" if "top_k" in body else "results"]
+                assert [(one["index"], one["relevance_score"]) for one in results] == [(2, 0.9), (0, 0.25)], case
+                assert provider.asked[-1].path == at, case
+                assert b"ranks" not in provider.asked[-1].body, case
+
+
+async def test_an_answer_of_the_clients_shape_passes_byte_for_byte():
+    raw = b'{"id":"1", "results":[{"index":0,"relevance_score":0.10,"x":1}],"meta":{"api_version":{"version":"2"}}}'
+    async with before(lambda asked: Told((raw,), length=True), model="cohere/m-1") as (served, provider):
+        found = await ask(served.url, "/v2/rerank", {"model": "m-1", "query": "q", "documents": TEXTS, "priority": 3})
+        assert found.content == raw
+        assert provider.asked[0].json["priority"] == 3
+
+
+async def test_what_a_ranking_costs_is_counted_in_searches_or_tokens():
+    """A price for each search was multiplied by tokens, or was always zero
+    (metadist/synaplan#1778, maximhq/bifrost#4239)."""
+    expected = {"cohere/m": None, "jina/m": 7, "tei/m": None, "deepinfra/m": 7}
+    for model, tokens in expected.items():
+        answer = SERVERS[model][1]
+        async with endpoint_provider(lambda asked, answer=answer: told(answer)) as provider, gateway(
+            settings({"model": model, "access_key": "k", "base_url": provider.url})
+        ) as served:  # fmt: skip
+            lines = SettledLines(served)
+            await ask(served.url, "/v1/rerank", {"model": model, "query": "q", "documents": TEXTS})
+            (line,) = await lines.next(1)
+            assert (line["endpoint"], line["input_tokens"] or None) == ("rerank", tokens), model
+
+
+async def test_documents_of_objects_reach_cohere_as_texts_and_come_back_as_they_were():
+    documents = [{"title": "T", "year": 1}, {"text": "b"}, "c"]
+    async with before(lambda asked: told(SERVERS["cohere/m"][1]), model="cohere/m-1") as (served, provider):
+        body = {"model": "m-1", "query": "q", "documents": documents, "return_documents": True}
+        found = await ask(served.url, "/v1/rerank", body)
+        assert provider.asked[0].json["documents"] == ["title: T\nyear: 1", "b", "c"]
+        assert [one["document"] for one in found.json()["results"]] == [{"text": "c"}, documents[0]]
+        assert found.headers["x-trigate-adapted"] == "documents[]=text"
+
+
+async def test_a_ranking_of_other_documents_is_a_bad_answer():
+    for answer in ([{"index": 3, "score": 1}], [{"index": 0, "score": 1}] * 2, {"error": "x"}, "text"):
+        async with before(lambda asked, answer=answer: told(answer), model="tei/m-1") as (served, _):
+            found = await ask(served.url, "/v1/rerank", {"model": "m-1", "query": "q", "documents": TEXTS})
+            assert found.status_code == 502, answer
+            assert "answer" in found.json()["error"]["message"]
+
+
+async def test_a_request_without_a_model_means_the_one_that_ranks():
+    """TEI's clients name none: it serves one model."""
+    async with endpoint_provider(lambda asked: told(_TEI)) as provider:
+        chat = {"model": "openai/gpt-5.1", "access_key": "k", "base_url": provider.url, "default": True}
+        ranks = {"model": "tei/BAAI/bge-reranker-v2-m3", "base_url": provider.url}
+        async with gateway(settings(chat, ranks)) as served:
+            found = await ask(served.url, "/rerank", {"query": "q", "texts": TEXTS, "return_text": True})
+            assert found.json() == _TEI
+            assert json.loads(provider.asked[0].body) == {"query": "q", "texts": TEXTS, "return_text": True}
+        async with gateway(settings(chat)) as served:
+            found = await ask(served.url, "/rerank", {"query": "q", "texts": TEXTS})
+            assert (found.status_code, found.json()["error"]["param"]) == (400, "model")
+
+
+async def test_a_chat_provider_is_not_asked_to_rank():
+    """Dify checks a model with one small call, and shows what the error says (langgenius/dify#6027)."""
+
+    def never(asked: Asked) -> Told:
+        raise AssertionError
+
+    async with before(never, model="anthropic/claude-opus-5") as (served, provider):
+        body = {"model": "anthropic/claude-opus-5", "query": "q", "documents": TEXTS, "top_n": 1}
+        found = await ask(served.url, "/v1/rerank", body)
+        assert (found.status_code, found.json()["error"]["code"]) == (400, "unsupported_endpoint")
+        assert "claude-opus-5" in found.json()["error"]["message"]
+        assert provider.asked == []

@@ -1,0 +1,31 @@
+"""The log lines of a gateway in the test's own process, as its exchanges are settled."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import trio
+
+from gateway.ledger.record import Record
+from tests.support.in_process import InProcess
+
+
+class SettledLines:
+    """Those of ``served`` from here on."""
+
+    def __init__(self, served: InProcess) -> None:
+        self._send, self._receive = trio.open_memory_channel[Mapping[str, Any]](1000)
+        served.service.ledger.observers.append(self)
+
+    def opened(self, record: Record) -> None:
+        return
+
+    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+        self._send.send_nowait(line)
+
+    async def next(self, number: int = 1) -> list[Mapping[str, Any]]:
+        """So many of them; an exchange is settled after its client has its answer."""
+        found: list[Mapping[str, Any]] = []
+        with trio.fail_after(10):
+            while len(found) < number:
+                found.append(await self._receive.receive())
+        return found
