@@ -27,6 +27,7 @@ from gateway.endpoints.websocket.connection import add_websocket
 from gateway.exchange.service import Service
 from gateway.lifespan import add_life
 from gateway.open_service import open_service
+from gateway.realtime.routes import add_realtime
 from gateway.relay.routes import add_relays
 from gateway.serving.descriptors import default_connections
 from gateway.serving.lifecycle import Lifecycle
@@ -78,6 +79,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     add_conversations(app, service, ask_providers)
     if config.websocket:
         add_websocket(app, service, partial(_memory, service))
+        add_realtime(app, service)
     add_models(app, service)
     add_ui(app, service, config)
     add_health(app, service, page="/ui" if config.ui else None)

@@ -68,7 +68,6 @@ ARROWS: Final = {
         access allowances answer_cache balancing config conversations health http kept_ledger ledger model_lists
         providers.apis providers.auth providers.errors providers.grammar providers.neutral providers.responses request
         routing serving stores streaming telemetry upstream""",
-    "gateway.realtime": "config http request upstream",
     "gateway.endpoints": """
         access allowances config conversations counters exchange http ledger logs model_lists providers.apis
         providers.neutral providers.responses request routing serving stores telemetry""",
@@ -76,11 +75,14 @@ ARROWS: Final = {
         access allowances answer_cache balancing config conversations counters exchange health kept_ledger ledger
         model_lists routing serving shared sign_in stores telemetry upstream""",
     "gateway.lifespan": "counters endpoints exchange stores",
+    "gateway.realtime": """
+        access allowances config endpoints exchange http ledger providers.apis providers.auth providers.catalog
+        providers.errors request routing serving upstream""",
     "gateway.relay": """
         access allowances endpoints exchange http ledger providers.apis providers.endpoints providers.neutral request
         routing serving streaming upstream""",
     "gateway.mock": "exchange http providers.apis providers.neutral serving",
-    "gateway.app": "access config conversations endpoints exchange lifespan open_service relay serving stores",
+    "gateway.app": "access config conversations endpoints exchange lifespan open_service realtime relay serving stores",
     "gateway.asgi": "app config logs open_store",
     "gateway.reload": "app config exchange open_service shared",
     "gateway.commands": """

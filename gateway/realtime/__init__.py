@@ -1,5 +1,8 @@
 """Realtime sessions: websockets that are passed on between a client and a provider, read for what they use.
 
-``subprotocols`` and ``closing`` are what differs between the two sides of one. ``notices`` are what a ``FrameReader``
-finds in frames: ``events`` for OpenAI's API, ``gemini_live`` for Gemini's, both by the JSON ``objects`` in them.
+``routes`` are the paths. ``models`` says where a session goes, ``dialing`` asks there for a websocket, and a
+``session`` passes messages on: from the client's ``inbox`` to the provider and back, under the eyes of a ``meter``.
+Pure are ``subprotocols`` and ``closing``, for what differs between the two sides, and the ``shapes`` of the APIs:
+``notices`` are what is found in frames, by ``events`` in OpenAI's API and by ``gemini_live`` in Gemini's, in their JSON
+``objects``.
 """

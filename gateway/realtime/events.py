@@ -135,6 +135,10 @@ class OpenAiFrames:
     def rest(self) -> tuple[Notice, ...]:
         return ()
 
+    def cancelling(self, id: str | None) -> Piece | None:
+        about = {} if id is None else {"response_id": id}
+        return msgspec.json.encode({"type": "response.cancel", **about}).decode()
+
     def error(self, failed: ErrorInfo, event_id: str | None) -> Piece | None:
         return error_event(failed, event_id)
 

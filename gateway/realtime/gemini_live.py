@@ -99,6 +99,9 @@ class GeminiFrames:
         """What is known of a turn that has not ended."""
         return self._ended("cut") if self._usage is not None else ()
 
+    def cancelling(self, id: str | None) -> Piece | None:
+        return None
+
     def error(self, failed: ErrorInfo, event_id: str | None) -> Piece | None:
         return None
 

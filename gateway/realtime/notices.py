@@ -88,6 +88,10 @@ class FrameReader(Protocol):
         """What is known at the end of the session of what has not ended."""
         ...
 
+    def cancelling(self, id: str | None) -> Piece | None:
+        """The frame that stops the answer ``id``; ``None`` where the API has none."""
+        ...
+
     def error(self, failed: ErrorInfo, event_id: str | None) -> Piece | None:
         """The frame that tells a client of an error; ``None`` where the API has none."""
         ...

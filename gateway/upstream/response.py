@@ -84,6 +84,11 @@ class UpstreamResponse(trio.abc.AsyncResource):
             parts.append(piece)
         return b"".join(parts)
 
+    async def receive(self) -> bytes:
+        """The next bytes of a connection that was upgraded, ``b""`` at its end. Cancelled, it is as it was. Raises
+        ``UpstreamError``."""
+        return await self._body.read()
+
     async def write(self, data: bytes) -> None:
         """Send ``data`` on a connection that was upgraded. Where that is broken the next piece says so."""
         assert isinstance(self._body, AnswerBody), "it has a connection"

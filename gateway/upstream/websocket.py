@@ -100,9 +100,11 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
                     await self._send(frame.response())
                     raise WebSocketEnded(int(frame.code), frame.reason or "")
             try:
-                data = await anext(self._response)
-            except (UpstreamError, StopAsyncIteration, trio.ClosedResourceError):
-                raise WebSocketEnded(CloseReason.ABNORMAL_CLOSURE) from None
+                data = await self._response.receive()
+            except UpstreamError:
+                data = b""
+            if not data:
+                raise WebSocketEnded(CloseReason.ABNORMAL_CLOSURE)
             self._frames.receive_data(data)
 
     async def _take(self, frame: Message[Any]) -> Piece | None:

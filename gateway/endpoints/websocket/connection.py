@@ -10,7 +10,6 @@ the connection lives.
 
 import contextlib
 import logging
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias, cast
@@ -31,11 +30,12 @@ from gateway.endpoints.websocket.envelopes import (
     is_processed,
     read_envelope,
 )
+from gateway.endpoints.websocket.handshake import WebSocketArrival, check_key
 from gateway.endpoints.websocket.prewarm import Prewarmed, prewarm
 from gateway.endpoints.websocket.remembered import RememberedBytes
 from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS, Exchange, own_headers
 from gateway.exchange.service import Service
-from gateway.http.headers import Headers, as_text
+from gateway.http.headers import Headers
 from gateway.http.offload import CLIENT, offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, as_pieces
@@ -45,12 +45,11 @@ from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.request.structure import COUNTED, check_structure
 from gateway.serving.asgi_extensions import ON_ARRIVING
-from gateway.serving.current import websocket_scope
 from gateway.serving.quart_views import through_quart
 from providers.apis import CODECS
 from providers.neutral.fields import too_deep
 from providers.responses.ids import own_id
-from streams.errors import GatewayError, invalid
+from streams.errors import GatewayError
 
 if TYPE_CHECKING:
     from gateway.serving.asgi_extensions import OnArriving
@@ -69,8 +68,6 @@ TOO_MANY: Final = (1008, "too many requests wait for the answer under way")
 TRY_AGAIN: Final = 1013
 OUR_MISTAKE: Final = (1011, MISTAKE.message)  # 1000 would say that all is well
 
-_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
-
 Remembering: TypeAlias = Callable[[str, bool], StateScope]
 """Makes the memory of one connection, for that owner ("" where the door is open to all), who is a client with a name or
 not."""
@@ -86,7 +83,7 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) ->
         try:
             client = service.admission.authenticate(arrival)
             replaced = service.replaced.of(client)  # before anything else has a turn, which may revoke the key
-            _check_key(headers)
+            check_key(headers)
             holder = service.admission.holder(client, headers)
             CLIENT.set(holder)
             service.admission.take_connection(arrival, holder)
@@ -110,22 +107,6 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) ->
 
 
 # The handshake
-
-
-class WebSocketArrival:
-    """The handshake that Quart is handling, as admission sees it."""
-
-    def __init__(self) -> None:
-        self.scope = websocket_scope()
-        self.asgi = websocket.scope
-        self.headers = as_text(self.asgi["headers"])
-
-
-def _check_key(headers: Headers) -> None:
-    """Raises ``GatewayError`` (400) for a key that RFC 6455, section 4.2.1, forbids; HTTP/2 has none."""
-    key = dict(headers).get("sec-websocket-key")
-    if key is not None and not _KEY.fullmatch(key):
-        raise invalid("sec-websocket-key must be 16 bytes in base64")
 
 
 def _without_beta(headers: Headers) -> Headers:

@@ -1,0 +1,150 @@
+"""The websocket to a provider: asked for before the client's handshake is answered, so that what fails there is an
+honest status (h2o/h2o#1276, BerriAI/litellm#39851)."""
+
+import math
+import time
+from functools import partial
+from typing import Final
+
+import attrs
+import trio
+
+from gateway.config.redaction import Secrets
+from gateway.exchange.context import ExchangeContext
+from gateway.http.headers import Headers, upstream_headers, upstream_id
+from gateway.http.passing import to_provider
+from gateway.realtime.session import LARGEST
+from gateway.realtime.shapes import RealtimeShape
+from gateway.request.public_errors import passthrough_error, public_error, secrets_of
+from gateway.request.wire import signed
+from gateway.routing.target import Target
+from gateway.upstream.request import UpstreamRequest
+from gateway.upstream.response import UpstreamResponse
+from gateway.upstream.websocket import UpstreamWebSocket, handshake, upgraded
+from providers.apis import CODECS
+from providers.auth.credential import Credential, secrets_of_credential
+from providers.errors.ended import has_ended
+from streams.errors import GatewayError
+from streams.events import ErrorInfo
+
+ERROR_BODY: Final = 2**20  # bytes of a refusal that are read
+
+BETA_HEADER: Final = "openai-beta"
+
+NOT_TAKEN: Final = "the provider answered the handshake of a websocket with {} and no refusal: does it have one here?"
+
+
+@attrs.frozen
+class OpenProvider:
+    """A websocket to ``target``; ``secrets`` are the credentials with which it was asked for."""
+
+    socket: UpstreamWebSocket
+    target: Target
+    secrets: Secrets = attrs.field(repr=False)
+
+
+class Dialing:
+    """One call to ``target``, which is made once: what a client has begun with a provider nobody else has."""
+
+    def __init__(self, context: ExchangeContext, target: Target, shape: RealtimeShape) -> None:
+        self._context = context
+        self._target = target
+        self._shape = shape
+        self._sent: tuple[str, ...] = ()
+
+    async def dial(self, query: str, protocols: tuple[str, ...]) -> OpenProvider:
+        """The websocket, open. ``query`` goes behind the address. Raises ``GatewayError``, fit for the client."""
+        context, target = self._context, self._target
+        url = target.url + (("&" if "?" in target.url else "?") + query if query else "")
+        timeouts = target.entry.timeouts
+        request = handshake(UpstreamRequest("GET", url, self._headers(), connect_timeout=timeouts.connect), protocols)
+        attempt = context.service.health.begin(target, context.passed_on(target), added=False)
+        try:
+            with trio.move_on_after(timeouts.first_byte or math.inf):
+                socket = await self._opened(context.observer.outgoing(request))
+                attempt.began()
+                return OpenProvider(socket, target, self._secrets())
+            raise GatewayError("timeout", f"the provider did not answer within {timeouts.first_byte:g} s")
+        except GatewayError as error:
+            failed = public_error(error.failed, context.codec.api, target, self._secrets())
+            attempt.failed(failed)
+            raise GatewayError.of(failed) from error
+        finally:
+            attempt.close()
+
+    def _headers(self) -> Headers:
+        """The client's headers that go along, and the configured ones."""
+        context, target = self._context, self._target
+        entry = target.entry
+        passing = to_provider(
+            CODECS[target.api].wire.client_headers, entry.provider.client_headers, entry.pass_headers,
+            entry.passthrough_auth,
+        )  # fmt: skip
+        own = {*target.signer.names, *(name for name, _ in target.configured)}
+        headers = (
+            (name, value)
+            for name, value in upstream_headers(context.asked.headers, passing)
+            if name not in own and (self._shape.beta or name != BETA_HEADER or "realtime" not in value)
+        )
+        return (*headers, *target.configured)
+
+    async def _opened(self, request: UpstreamRequest) -> UpstreamWebSocket:
+        """Raises ``GatewayError``. Another credential is tried where the provider says that this one has ended."""
+        source = self._context.service.credentials.get(self._target.entry.name)
+        credential = (
+            self._target.credential(self._context.passed_on(self._target))
+            if source is None
+            else await source.credential()
+        )
+        response = await self._asked(request, credential)
+        if response.status != 101:
+            failed, ended = await self._refusal(response)
+            renewed = await source.renewed(credential) if source and credential and ended else None
+            if renewed is None:
+                raise GatewayError.of(failed)
+            response = await self._asked(request, renewed)
+            if response.status != 101:
+                raise GatewayError.of((await self._refusal(response))[0])
+        try:
+            return upgraded(request, response, LARGEST)
+        except GatewayError:
+            await response.aclose()
+            raise
+
+    async def _asked(self, request: UpstreamRequest, credential: Credential | None) -> UpstreamResponse:
+        context = self._context
+        if credential is not None:
+            self._sent += secrets_of_credential(credential)
+        out = signed(request, self._target, credential, time.time())
+        out = attrs.evolve(out, placed=partial(self._on_send, out), again=lambda: True)
+        response = await context.service.upstream.send(out)
+        context.record.upstream_id = upstream_id(response.headers)
+        context.observer.responded(out, response)
+        return response
+
+    def _on_send(self, request: UpstreamRequest, waited: bool) -> None:
+        context, target = self._context, self._target
+        context.record.attempts += 1
+        context.observer.sent(request, waited, target.api, target.entry.provider.id, self._secrets)
+
+    def _secrets(self) -> Secrets:
+        return secrets_of(self._target, self._context.asked.credential, self._sent)
+
+    async def _refusal(self, response: UpstreamResponse) -> tuple[ErrorInfo, bool]:
+        """The error that the provider has answered with, and whether another credential may mend it."""
+        try:
+            body = await response.read(ERROR_BODY)
+        except GatewayError:
+            body = b""
+        finally:
+            await response.aclose()
+        if response.status < 400:  # a redirect, or a page: nobody follows with a credential
+            return ErrorInfo("upstream", NOT_TAKEN.format(response.status)), False
+        api = self._context.codec.api
+        failed = CODECS[self._target.api].read_error(response.status, body, response.headers)
+        ended = has_ended(response.status, failed, response.headers)
+        told = public_error(failed, api, self._target, self._secrets())
+        if told.status == response.status:
+            own = passthrough_error(body, api, self._target, self._secrets())
+            told = told if own is None else attrs.evolve(told, body=own)
+        return told, ended

@@ -1,0 +1,103 @@
+"""The models of a session: which target it goes to, and which others its frames may name."""
+
+from collections.abc import Collection, Iterator
+from functools import partial
+from typing import Final
+
+import attrs
+
+from gateway.exchange.conditions import PlaceConditions
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.planning import allowed_plan
+from gateway.ledger.record import Record
+from gateway.routing.plan import Plan
+from gateway.routing.target import Target
+from streams.errors import GatewayError, invalid
+
+ENDPOINT: Final = "realtime"
+
+MOST_LOOKED_AT: Final = 200
+"""Names among which the only entry with realtime is looked for."""
+
+WHICH: Final = (
+    "which model? Ask with ?model=NAME (Azure's clients: ?deployment=NAME). ?intent=transcription goes without one "
+    "where all that has realtime is at one provider"
+)
+_OTHER: Final = "{} names another model than the session has been opened for ({!r}): open another session for it"
+_NOT_SPOKEN: Final = "the provider of {!r} has realtime sessions of another API: use the client that is made for that"
+
+
+def session_target(context: ExchangeContext, model: str | None, shapes: Collection[str]) -> Target:
+    """The target of a session for ``model`` in one of ``shapes``: the first of its places that is not out. Raises
+    ``GatewayError``."""
+    plan = _planned(context, model, shapes)
+    service = context.service
+    if plan.route is not None:
+        plan = service.balancer.arrange(plan, None, service.health.clock())
+    conditions = PlaceConditions(context, plan)
+    alone = len(plan.candidates) == 1
+    target = next((one for one in plan.targets if alone or conditions.outage(one, alone=False) is None), plan.first)
+    record = context.record
+    record.route = None if plan.route is None else plan.route.name
+    record.target, record.model, record.provider_api, record.lane = target.name, target.model, target.api, "byte"
+    return target
+
+
+def _planned(context: ExchangeContext, model: str | None, shapes: Collection[str]) -> Plan:
+    may = partial(context.service.authenticator.can_use, context.asked.client)
+    plan = allowed_plan(context, context.service.router.endpoint_plan(model, ENDPOINT, frozenset(shapes), may))
+    spoken = tuple(
+        one for one in plan.candidates
+        if one.target.endpoint_place is not None and one.target.endpoint_place.shape in shapes
+    )  # fmt: skip
+    if not spoken:
+        raise invalid(_NOT_SPOKEN.format(model), "model")
+    return plan.among(spoken)
+
+
+def only_target(context: ExchangeContext, shapes: Collection[str]) -> Target:
+    """The target of a session that names no model, where all that has realtime is at one provider. Raises
+    ``GatewayError``."""
+    targets = list(_all_targets(context, shapes))
+    if len({(one.entry.provider.id, one.entry.base_url, one.entry.key) for one in targets}) != 1:
+        raise invalid(WHICH, "model")
+    return session_target(context, targets[0].asked, shapes)
+
+
+def _all_targets(context: ExchangeContext, shapes: Collection[str]) -> Iterator[Target]:
+    service, client = context.service, context.asked.client
+    for model in service.router.models()[:MOST_LOOKED_AT]:
+        if service.authenticator.can_use(client, model.id):
+            try:
+                yield _planned(_aside(context), model.id, shapes).first
+            except GatewayError:
+                continue
+
+
+def _aside(context: ExchangeContext) -> ExchangeContext:
+    """``context`` with a record that nobody keeps: planning notes what was asked for."""
+    return attrs.evolve(context, record=Record(context.record.id, context.record.api))
+
+
+@attrs.frozen
+class SessionModels:
+    """The ``ModelRule`` of a session with ``target``. ``named``: it was opened for a model, and keeps that."""
+
+    context: ExchangeContext
+    target: Target
+    shapes: Collection[str]
+    named: bool = True
+
+    def own(self, at: str, name: str) -> str:
+        if name in (self.target.asked, self.target.model):
+            return self.target.model
+        plan = _planned(_aside(self.context), name, self.shapes)
+        for one in plan.targets:
+            if one.entry == self.target.entry and (one.model == self.target.model or not self.named):
+                return one.model
+        raise invalid(_OTHER.format(at, self.target.asked), at)
+
+    def further(self, at: str, name: str) -> None:
+        authenticator, client = self.context.service.authenticator, self.context.asked.client
+        if authenticator.is_limited(client):
+            authenticator.check_further(client, at, name, self.target.entry)

@@ -1,0 +1,243 @@
+"""One realtime session: two websockets, each of whose messages goes to the other.
+
+One message for each direction is held, so that a slow reader slows the writer; nothing is dropped. Whichever side ends,
+the other hears of it at once and with a code that may be sent: a session that stays open is billed, and a client that
+hears nothing waits (BerriAI/litellm#39851).
+"""
+
+import math
+from typing import Final, Literal, Protocol, TypeAlias
+
+import attrs
+import trio
+
+from gateway.config.redaction import Secrets, redact_spelled
+from gateway.http.offload import offload
+from gateway.realtime.closing import (
+    CLIENT_LOST,
+    DRAINED,
+    EXPIRED,
+    LOST,
+    NOT_ALLOWED,
+    OUR_MISTAKE,
+    REPLACED,
+    STALLED,
+    TRY_AGAIN,
+    Closing,
+    fitting,
+    passed_on,
+)
+from gateway.realtime.inbox import ClientInbox
+from gateway.realtime.meter import Meter
+from gateway.realtime.notices import Complaint, FrameReader, ModelRule, ResponseBegun
+from gateway.serving.lifecycle import Lifecycle
+from gateway.upstream.websocket import Piece, UpstreamWebSocket, WebSocketEnded
+from streams.errors import GatewayError
+from streams.events import ErrorInfo
+
+LARGEST: Final = 16 * 2**20
+"""Bytes of a message, in either direction: OpenAI's SDK sets no bound, and pictures come in one."""
+
+PING_SECONDS: Final = 25.0
+"""Between two pings to the provider, for whatever stands between that cuts silent connections. Nobody is given up for
+a missing pong: Gemini's took half a minute (router-for-me/CLIProxyAPI#5413)."""
+
+STALL_SECONDS: Final = 60.0
+"""How long a provider may leave a message untaken."""
+
+LAST_SECONDS: Final = 1.0
+"""For both closes together."""
+
+
+SessionEnd: TypeAlias = Literal[
+    "client_closed", "provider_closed", "upstream_lost", "stalled", "expired", "refused", "replaced", "drained"
+]  # fmt: skip
+
+
+class SessionClient(Protocol):
+    """The client's side of a session."""
+
+    async def send(self, message: Piece) -> None: ...
+
+    async def close(self, code: int, reason: str) -> None: ...
+
+
+@attrs.frozen
+class SessionLimits:
+    """``idle`` is the longest silence of both sides together, ``longest`` the longest session, in seconds."""
+
+    idle: float = math.inf
+    longest: float = math.inf
+
+
+class RealtimeSession:
+    """An open session. ``run`` is called once. ``first`` is the client's message that was taken before it, if one
+    was."""
+
+    def __init__(
+        self,
+        client: SessionClient,
+        inbox: ClientInbox,
+        provider: UpstreamWebSocket,
+        reader: FrameReader,
+        models: ModelRule,
+        meter: Meter,
+        limits: SessionLimits,
+        secrets: Secrets,
+        first: Piece | None = None,
+    ) -> None:
+        self._client = client
+        self._inbox = inbox
+        self._first = first
+        self._provider = provider
+        self._reader = reader
+        self._models = models
+        self._meter = meter
+        self._limits = limits
+        self._secrets = secrets
+        self._scope = trio.CancelScope()
+        self._heard = trio.current_time()
+        self.ended: SessionEnd | None = None
+        """What has ended it; ``None`` while it goes on, and where its client has left without a word."""
+        self._to_client = Closing(OUR_MISTAKE)
+        self._to_provider = CLIENT_LOST
+
+    # The end
+
+    def end(self, why: SessionEnd, to_client: Closing, to_provider: Closing) -> None:
+        """End the session, with this to be said to each side; the first to say so is heard."""
+        if self.ended is None:
+            self.ended = why
+            self._to_client, self._to_provider = to_client, to_provider
+            self._scope.cancel()
+
+    def refuse(self, closing: Closing) -> None:
+        """End it for what the client may not do."""
+        self.end("refused", closing, Closing(1000))
+
+    def _client_closed(self, code: int, reason: str) -> None:
+        self.end("client_closed", self._to_client, passed_on(code, reason, CLIENT_LOST))
+
+    # The session
+
+    async def run(self, lifecycle: Lifecycle, replaced: trio.Event) -> None:
+        """Pass messages on in both directions until one side ends, or the session has to; both are closed then. The
+        client's loss cancels it."""
+        drained = trio.CancelScope()
+        self._inbox.follow(self._client_closed, self.refuse)
+        try:
+            with lifecycle.pump(drained), drained, self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._pass_to_provider)
+                    nursery.start_soon(self._pass_to_client)
+                    nursery.start_soon(self._ping)
+                    nursery.start_soon(self._watch)
+                    await replaced.wait()
+                    self.end("replaced", REPLACED, REPLACED)
+            if drained.cancelled_caught:
+                self.end("drained", DRAINED, DRAINED)
+        finally:
+            self._inbox.close()
+            self._meter.close()
+            with trio.CancelScope(shield=True), trio.move_on_after(LAST_SECONDS):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._close_client)
+                    nursery.start_soon(self._provider.close, self._to_provider.code, self._to_provider.reason)
+            await self._provider.aclose()
+
+    async def _close_client(self) -> None:
+        await self._client.close(self._to_client.code, self._to_client.reason)
+
+    async def _pass_to_provider(self) -> None:
+        while True:
+            message = await self._inbox.receive() if self._first is None else self._first
+            self._first = None
+            self._heard = trio.current_time()
+            try:
+                frame = await offload(len(message), self._reader.from_client, message, self._models)
+                self._meter.heard(frame.characters)
+            except GatewayError as error:
+                await self._complain(error.failed, None)
+                continue
+            if frame.asks:
+                try:
+                    await self._meter.ask()
+                except GatewayError as error:
+                    await self._complain(error.failed, frame.event_id)
+                    continue
+            with trio.move_on_after(STALL_SECONDS) as stall:
+                await self._provider.send(frame.message)
+            if stall.cancelled_caught:
+                self.end("stalled", STALLED, STALLED)
+
+    async def _complain(self, failed: ErrorInfo, event_id: str | None) -> None:
+        """Tell the client what is wrong with its frame, which goes nowhere."""
+        if (error := self._reader.error(failed, event_id)) is None:
+            self.refuse(refused_for(failed))
+        else:
+            await self._client.send(error)
+
+    async def _pass_to_client(self) -> None:
+        while True:
+            try:
+                message = await self._provider.receive()
+            except WebSocketEnded as ended:
+                closing = passed_on(ended.code, ended.reason, LOST, self._secrets)
+                self.end("upstream_lost" if closing is LOST else "provider_closed", closing, Closing(1000))
+                return
+            self._heard = trio.current_time()
+            for notice in await offload(len(message), self._reader.from_provider, message):
+                if isinstance(notice, Complaint):
+                    message = self._without_secrets(message)
+                try:
+                    await self._meter.note(notice)
+                except GatewayError as error:
+                    await self._stop_answer(error.failed, notice.id if isinstance(notice, ResponseBegun) else None)
+            await self._client.send(message)
+
+    async def _stop_answer(self, failed: ErrorInfo, id: str | None) -> None:
+        """An answer has begun unasked, for which the client may use no more. What it is told, and the provider's: to
+        stop; where the budget is used up, or nothing else can be said, the session ends."""
+        if (error := self._reader.error(failed, None)) is not None:
+            await self._client.send(error)
+        cancelling = self._reader.cancelling(id)
+        if cancelling is None or failed.kind == "billing":
+            self.refuse(refused_for(failed))
+        else:
+            await self._provider.send(cancelling)
+
+    def _without_secrets(self, message: Piece) -> Piece:
+        if isinstance(message, bytes):
+            return redact_spelled(message, self._secrets)
+        return redact_spelled(message.encode(), self._secrets).decode()
+
+    # Time
+
+    async def _ping(self) -> None:
+        while True:
+            await trio.sleep(PING_SECONDS)
+            await self._provider.ping()
+
+    async def _watch(self) -> None:
+        """End the session when it has been silent, or open, for too long: as a provider does at its own limit."""
+        latest = trio.current_time() + self._limits.longest
+        while (due := min(latest, self._heard + self._limits.idle)) > trio.current_time():  # noqa: ASYNC110 -- time moves
+            await trio.sleep_until(due)
+        why = "was open for as long as it may be (max_session)" if due == latest else "was silent for too long (idle)"
+        failed = ErrorInfo("invalid_request", f"the session {why}: connect again", code="session_expired")
+        if (error := self._reader.error(failed, None)) is not None:
+            with trio.move_on_after(LAST_SECONDS):
+                await self._client.send(error)
+        closing = Closing(EXPIRED, f"the session {why}")
+        self.end("expired", closing, closing)
+
+
+def refused_for(failed: ErrorInfo) -> Closing:
+    """The close that tells a client of an error where no frame can."""
+    match failed.kind:
+        case "rate_limited" | "overloaded" | "timeout":
+            return Closing(TRY_AGAIN, fitting(failed.message))
+        case "internal" | "upstream":
+            return Closing(OUR_MISTAKE, fitting(failed.message))
+        case _:
+            return Closing(NOT_ALLOWED, fitting(failed.message))

@@ -1,0 +1,442 @@
+"""Realtime sessions through a whole gateway in this process, on real sockets, with a provider that is a script."""
+
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+
+from tests.support.asgi_app import eventually
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess, gateway
+from tests.support.websocket_caller import Caller, calling
+from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
+
+KEY = "sk-client-of-the-gateway-1"
+OTHER = "sk-client-of-the-gateway-2"
+UPSTREAM = "sk-the-provider-s-own-key"
+AT_ONCE = 0.1
+PATH = "/v1/realtime?model=voice"
+
+USAGE = {
+    "total_tokens": 300, "input_tokens": 200, "output_tokens": 100,
+    "input_token_details": {"cached_tokens": 50, "text_tokens": 120, "audio_tokens": 80},
+}  # fmt: skip
+
+
+def config(url: str, **more: Any) -> dict[str, Any]:
+    return {
+        "version": "v0.3.0",
+        "model_providers": [
+            {"model": "openai/gpt-realtime", "name": "voice", "access_key": UPSTREAM, "base_url": f"{url}/v1",
+             "price": {"input": 4, "output": 16, "cached": 0.4}, **more.pop("entry", {})},
+            {"model": "openai/gpt-4o", "name": "words", "access_key": UPSTREAM, "base_url": f"{url}/v1"},
+        ],
+        "client_keys": [
+            {"name": "one", "key": KEY, **more.pop("key", {})},
+            {"name": "two", "key": OTHER, "budgets": ["0.00001 usd/day"]},
+        ],
+        **more,
+    }  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def served(talk: Talk, **more: Any) -> AsyncIterator[tuple[InProcess, WebSocketServer]]:
+    with trio.fail_after(PATIENCE):
+        async with websocket_server(talk) as server, gateway(config(server.url, **more)) as running:
+            yield running, server
+            await eventually(lambda: running.service.upstream.stats().active == 0)
+
+
+def bearer(key: str = KEY) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {key}"),)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    found = (record.message for record in list(caplog.records))
+    return [json.loads(message) for message in found if message.startswith('{"event":"exchange"')]
+
+
+async def echo(peer: Peer) -> None:
+    await peer.accept()
+    while (message := await peer.receive()) is not None:
+        await peer.send(message)
+
+
+async def answering(peer: Peer) -> None:
+    """Answer each ``response.create`` as OpenAI does."""
+    await peer.accept("realtime" if "sec-websocket-protocol" in peer.headers else None)
+    await peer.send({"type": "session.created", "session": {"model": "gpt-realtime"}})
+    number = 0
+    while (message := await peer.receive()) is not None:
+        event = json.loads(message)
+        if event["type"] == "response.create":
+            number += 1
+            await peer.send(
+                {"type": "response.created", "response": {"id": f"resp_{number}"}},
+                {"type": "response.output_text.delta", "delta": "hello"},
+                {"type": "response.done", "response": {"id": f"resp_{number}", "status": "completed", "usage": USAGE}},
+            )
+        elif event["type"] == "input_audio_buffer.commit":
+            usage = event.get("usage", {"type": "tokens", "input_tokens": 30, "output_tokens": 5})
+            kind = "conversation.item.input_audio_transcription.completed"
+            await peer.send({"type": kind, "transcript": "hi", "usage": usage})
+
+
+async def test_messages_pass_in_both_directions_as_what_they_were():
+    async with served(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
+        assert caller.status == 101
+        assert caller.headers["x-trigate-target"] == "openai/gpt-realtime"
+        for message in ('{"type":"x","n":1.50}', b"\x00\xff", '{"type":"a","audio":"' + "QUJD" * 300_000 + '"}'):
+            await caller.send(message)
+            assert await caller.receive() == message
+        (peer,) = server.peers
+        assert peer.target == "/v1/realtime?model=gpt-realtime"
+        assert peer.headers["authorization"] == f"Bearer {UPSTREAM}"
+        assert KEY not in peer.head.decode()
+        await caller.close(4000, "done")
+        await peer.gone.wait()
+        assert peer.closed == (4000, "done")
+
+
+async def test_a_browser_s_key_is_in_the_subprotocol_and_goes_no_further(caplog):
+    """BerriAI/litellm#36151, api7/aisix#721, langwatch/langwatch#7066."""
+    caplog.set_level(logging.DEBUG)
+    offer = f"realtime, openai-insecure-api-key.{KEY}, openai-beta.realtime-v1"
+    headers = (("sec-websocket-protocol", offer), ("openai-beta", "realtime=v1"))
+    async with served(answering) as (running, server), calling(running.url, PATH, headers) as caller:
+        assert caller.status == 101
+        assert caller.headers["sec-websocket-protocol"] == "realtime"
+        assert (await caller.event())["type"] == "session.created"
+        (peer,) = server.peers
+        assert peer.headers["sec-websocket-protocol"] == "realtime"
+        assert "openai-beta" not in peer.headers
+        assert KEY not in peer.head.decode()
+        await caller.close()
+        await eventually(lambda: lines(caplog))
+    assert KEY not in caplog.text
+    for wrong in (f"realtime, openai-insecure-api-key.{KEY}x", "realtime"):
+        async with served(answering) as (running, server):
+            async with calling(running.url, PATH, (("sec-websocket-protocol", wrong),)) as caller:
+                assert caller.status == 401
+            assert not server.peers
+
+
+async def test_pages_that_cors_does_not_name_may_not_open_one():
+    """A page's handshake has its origin, and no preflight."""
+    async with served(echo, cors=["https://good.example"]) as (running, server):
+        for origin, status in (("https://evil.example", 403), ("https://good.example", 101)):
+            async with calling(running.url, PATH, (*bearer(), ("origin", origin))) as caller:
+                assert caller.status == status, origin
+        assert len(server.peers) == 1
+
+
+async def test_what_is_refused_is_refused_before_anybody_is_asked(caplog):
+    caplog.set_level(logging.INFO, "trigate")
+    async with served(echo, key={"models": ["voice"], "ratelimits": {"requests": "1/h"}}) as (running, server):
+        for path, headers, status, code in (
+            (PATH, (), 401, None),
+            ("/v1/realtime", bearer(), 400, None),
+            ("/v1/realtime?model=nobody", bearer(OTHER), 404, None),
+            ("/v1/realtime?model=words", bearer(), 403, None),
+            (PATH, bearer(OTHER), 402, "insufficient_quota"),
+        ):
+            async with calling(running.url, path, headers) as caller:
+                assert caller.status == status, (path, caller.body)
+                assert caller.error["message"]
+                assert code is None or caller.error["code"] == code
+        assert not server.peers
+        async with calling(running.url, PATH, bearer()) as caller:
+            assert caller.status == 101
+            await caller.close()
+        async with calling(running.url, PATH, bearer()) as caller:
+            assert caller.status == 429
+        assert len(server.peers) == 1
+    await eventually(lambda: len(lines(caplog)) == 7)
+    assert [line["status"] for line in lines(caplog)] == [401, 400, 404, 403, 402, 101, 429]
+    assert {line["endpoint"] for line in lines(caplog)} == {"realtime"}
+
+
+async def test_a_refusal_of_the_provider_is_the_answer_to_the_handshake():
+    """Not an open socket on which nothing comes: BerriAI/litellm#39851."""
+    for status, told in ((401, 502), (404, 404), (429, 429), (500, 500), (302, 502)):
+
+        async def refuse(peer: Peer, status: int = status) -> None:
+            await peer.refuse(status, {"error": {"message": f"no, {UPSTREAM}", "type": "x"}}, (("retry-after", "7"),))
+            await peer.rest()
+
+        async with served(refuse) as (running, _), calling(running.url, PATH, bearer()) as caller:
+            assert caller.status == told, (status, caller.body)
+            assert UPSTREAM not in caller.body.decode()
+            assert status != 429 or caller.headers["retry-after"] == "7"
+
+    async def hang_up(peer: Peer) -> None:
+        await peer.stream.aclose()
+
+    async with served(hang_up) as (running, _), calling(running.url, PATH, bearer()) as caller:
+        assert caller.status == 502
+
+
+async def test_the_provider_s_close_reaches_the_client_at_once_with_a_code_that_may_be_sent():
+    """opensandbox-group/OpenSandbox#1640, EtienneLescot/n8n-as-code#318, manaflow-ai/subrouter#79."""
+    cases: tuple[tuple[int | None, str, tuple[int, str]], ...] = (
+        (1000, "bye", (1000, "bye")),
+        (None, "", (1005, "")),
+        (1001, "session_expired", (1001, "session_expired")),
+        (1008, f"wrong key {UPSTREAM}", (1008, "")),
+        (1012, "", (1012, "")),
+        (1013, "later", (1013, "later")),
+        (3000, "x" * 123, (3000, "x" * 123)),
+        (4999, "own", (4999, "own")),
+        (-1, "", (1011, "upstream connection lost")),
+    )
+    now: list[float] = []
+    case = iter(cases)
+
+    async def close(peer: Peer) -> None:
+        code, reason, _ = next(case)
+        await peer.accept(behind=peer.frame("first"))
+        await peer.receive()
+        now.append(trio.current_time())
+        if code != -1:
+            await peer.close(code, reason)
+
+    async with served(close) as (running, server):
+        for _, _, (told, reason) in cases:
+            async with calling(running.url, PATH, bearer()) as caller:
+                assert await caller.receive() == "first"
+                await caller.send("{}")
+                assert await caller.receive() is None
+                assert trio.current_time() - now[-1] < 3 * AT_ONCE
+                assert caller.closed is not None
+                assert caller.closed[0] == told
+                assert caller.closed[1] == reason or told == 1008
+                assert UPSTREAM not in caller.closed[1]
+        for peer in server.peers:
+            await peer.gone.wait()
+
+
+async def test_the_client_s_end_reaches_the_provider_at_once():
+    """They stayed open, and were billed: BerriAI/litellm#39851."""
+    for code, told in ((1000, 1000), (4321, 4321), (None, 1001)):
+        async with served(echo) as (running, server):
+            async with calling(running.url, PATH, bearer()) as caller:
+                await caller.send("{}")
+                await caller.receive()
+                if code is not None:
+                    await caller.close(code, "enough")
+            began = trio.current_time()
+            await server.peers[0].gone.wait()
+            assert trio.current_time() - began < 3 * AT_ONCE
+            assert server.peers[0].closed is not None
+            assert server.peers[0].closed[0] == told
+
+
+async def test_each_answer_and_each_transcript_is_booked_when_it_comes(caplog):
+    """ChronoAIProject/NyxID#1154, ENTERPILOT/GoModel#750."""
+    caplog.set_level(logging.INFO, "trigate")
+    async with served(answering) as (running, _), calling(running.url, PATH, bearer()) as caller:
+        await caller.send({"type": "response.create"})
+        while (await caller.event())["type"] != "response.done":
+            pass
+        (line,) = lines(caplog)
+        assert (line["input_tokens"], line["output_tokens"], line["cached_tokens"]) == (200, 100, 50)
+        assert line["endpoint"] == "realtime"
+        assert line["client"] == "one"
+        assert line["cost_usd"] == 0.00222
+        assert (line["ended"], line["reason"]) == ("complete", "completed")
+        await caller.send({"type": "input_audio_buffer.commit"})
+        await caller.event()
+        assert (lines(caplog)[1]["input_tokens"], lines(caplog)[1]["output_tokens"]) == (30, 5)
+        assert lines(caplog)[1]["reason"] == "transcribed"
+        await caller.close()
+        await eventually(lambda: len(lines(caplog)) == 3)
+        last = lines(caplog)[-1]
+        assert (last["ended"], last["reason"], last["status"]) == ("complete", "client_closed", 101)
+        assert "cost_usd" not in last
+
+
+async def test_an_answer_that_is_cut_is_booked_as_far_as_it_came(caplog):
+    caplog.set_level(logging.INFO, "trigate")
+
+    async def cut(peer: Peer) -> None:
+        await peer.accept()
+        await peer.receive()
+        await peer.send({"type": "response.created", "response": {"id": "r"}})
+        await peer.send({"type": "response.output_text.delta", "delta": "x" * 400})
+
+    async with served(cut) as (running, _), calling(running.url, PATH, bearer()) as caller:
+        await caller.send({"type": "response.create"})
+        await caller.rest()
+        assert caller.closed == (1011, "upstream connection lost")
+        await eventually(lambda: len(lines(caplog)) == 2)
+    answer, session = lines(caplog)
+    assert answer["output_tokens"] == 100
+    assert answer["usage_estimated"]
+    assert session["ended"] == "upstream_error"
+
+
+async def test_the_budget_is_looked_at_for_each_answer(caplog):
+    """Not at the handshake alone: headroomlabs-ai/headroom#3579."""
+    caplog.set_level(logging.INFO, "trigate")
+    key, dear = {"budgets": ["0.12 usd/day"]}, {"price": {"input": 400, "output": 16, "cached": 0.4}}
+    async with (
+        served(answering, key=key, entry=dear) as (running, server),
+        calling(running.url, PATH, bearer()) as caller,
+    ):
+        assert (await caller.event())["type"] == "session.created"
+        kinds: list[str] = []
+        for number in range(3):
+            await caller.send({"type": "response.create", "event_id": f"e{number}"})
+            while (event := await caller.event())["type"] not in ("response.done", "error"):
+                pass
+            kinds.append(event["type"])
+        assert kinds[0] == "response.done"
+        assert kinds[1:] == ["error", "error"]
+        assert event["error"]["code"] == "insufficient_quota"
+        assert event["error"]["event_id"] == "e2"
+        await caller.send({"type": "conversation.item.create"})
+        await caller.close()
+        await eventually(lambda: server.peers[0].closed)
+
+
+async def test_an_answer_that_begins_unasked_is_stopped_where_nothing_is_left():
+    """Voice detection at the provider begins answers by itself."""
+    heard: list[Any] = []
+
+    async def unasked(peer: Peer) -> None:
+        await peer.accept()
+        for number in range(2):
+            await peer.send({"type": "response.created", "response": {"id": f"r{number}"}})
+            done = {"id": f"r{number}", "status": "completed", "usage": {**USAGE, "input_tokens": 100_000}}
+            await peer.send({"type": "response.done", "response": done})
+        heard.extend(await peer.rest())
+
+    key = {"budgets": ["0.1 usd/day"]}
+    async with served(unasked, key=key) as (running, server), calling(running.url, PATH, bearer()) as caller:
+        found = [json.loads(message) for message in await caller.rest()]
+        assert found[2]["error"]["code"] == "insufficient_quota"
+        assert caller.closed is not None
+        assert caller.closed[0] == 1008
+        await server.peers[0].gone.wait()
+
+
+async def test_models_in_frames_are_checked_like_the_first():
+    """BerriAI/litellm#40010."""
+    async with served(echo, key={"models": ["voice"]}) as (running, _), calling(running.url, PATH, bearer()) as caller:
+        await caller.send({"type": "session.update", "session": {"model": "voice", "n": 1}})
+        assert await caller.event() == {"type": "session.update", "session": {"model": "gpt-realtime", "n": 1}}
+        for session in ({"model": "words"}, {"model": "gpt-4o"}, {"input_audio_transcription": {"model": "gpt-4o"}}):
+            await caller.send({"type": "session.update", "session": session})
+            assert (await caller.event())["type"] == "error", session
+        await caller.send("no JSON")
+        assert (await caller.event())["error"]["type"] == "invalid_request_error"
+        await caller.send({"type": "still.open"})
+        assert await caller.event() == {"type": "still.open"}
+
+
+async def test_a_message_that_is_too_large_closes_with_1009(monkeypatch):
+    monkeypatch.setattr("gateway.realtime.routes.LARGEST", 100_000)
+    monkeypatch.setattr("gateway.realtime.dialing.LARGEST", 100_000)
+    for text in ('"' + "x" * 99_990 + '"', '"' + "x" * 100_001 + '"'):
+        async with served(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
+            await caller.send(b"\x00" + text.encode())
+            message = await caller.receive()
+            if len(text) < 100_000:
+                assert message == b"\x00" + text.encode()
+            else:
+                assert message is None
+                assert caller.closed is not None
+                assert caller.closed[0] == 1009
+            await caller.close() if caller.closed is None else None
+            await server.peers[0].gone.wait()
+
+    async def flood(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send("x" * 100_001)
+        await peer.rest()
+
+    async with served(flood) as (running, server), calling(running.url, PATH, bearer()) as caller:
+        assert await caller.receive() is None
+        assert caller.closed is not None
+        assert caller.closed[0] == 1009
+        await server.peers[0].gone.wait()
+        assert server.peers[0].closed is not None
+        assert server.peers[0].closed[0] == 1009
+
+
+async def test_a_slow_reader_slows_the_writer_and_nothing_is_lost():
+    """One message a direction is held: what is sent beyond the sockets' room waits with its sender."""
+    go = trio.Event()
+    got: list[int] = []
+
+    async def slow(peer: Peer) -> None:
+        await peer.accept()
+        await go.wait()
+        while (message := await peer.receive()) is not None:
+            got.append(len(message))
+
+    sent = 0
+    async with served(slow) as (running, _), calling(running.url, PATH, bearer()) as caller:
+        with trio.move_on_after(0.5):
+            while True:
+                await caller.send(b"\x00" * 2**20)
+                sent += 1
+        assert sent < 60  # of the sockets' rooms, which are a few megabytes each
+        held = sum(len(part) for part in caller._parts)
+        assert held == 0
+        go.set()
+        await eventually(lambda: len(got) >= sent)
+        assert set(got[:sent]) == {2**20}
+
+
+async def test_a_session_ends_when_it_was_silent_for_too_long():
+    async with (
+        served(echo, websocket_idle="300ms") as (running, server),
+        calling(running.url, PATH, bearer()) as caller,
+    ):
+        await caller.send("{}")
+        assert await caller.receive() == "{}"
+        assert (await caller.event())["error"]["code"] == "session_expired"
+        assert await caller.receive() is None
+        assert caller.closed is not None
+        assert caller.closed[0] == 1001
+        await server.peers[0].gone.wait()
+
+
+async def test_a_session_ends_with_a_code_at_the_end_of_the_drain(caplog):
+    caplog.set_level(logging.INFO, "trigate")
+    async with served(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
+        await caller.send("{}")
+        assert await caller.receive() == "{}"
+        assert running.service.lifecycle.in_flight == 1
+        running.service.lifecycle.cancel_pumps()
+        assert await caller.receive() is None
+        assert caller.closed is not None
+        assert caller.closed[0] == 1001
+        await server.peers[0].gone.wait()
+        await eventually(lambda: lines(caplog))
+        assert lines(caplog)[0]["ended"] == "shutdown"
+        assert running.service.lifecycle.in_flight == 0
+
+
+async def _leave(caller: Caller) -> None:
+    await caller.stream.aclose()
+
+
+async def test_a_client_that_leaves_during_the_handshake_closes_the_upstream():
+    async def silent(peer: Peer) -> None:
+        await peer.rest()
+
+    async with served(silent) as (running, server):
+        stream = await trio.open_tcp_stream("127.0.0.1", int(running.url.rpartition(":")[2]))
+        async with trio.open_nursery() as nursery:
+            caller = Caller(stream)
+            nursery.start_soon(caller._shake_hands, PATH, bearer())
+            await eventually(lambda: server.peers)
+            nursery.cancel_scope.cancel()
+        await stream.aclose()
+        await server.peers[0].gone.wait()

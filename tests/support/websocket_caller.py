@@ -1,0 +1,120 @@
+"""A websocket client in the test's own process and on trio, which does what a test says."""
+
+import base64
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+import attrs
+import trio
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
+from wsproto.utilities import LocalProtocolError
+
+from gateway.http.headers import Headers
+
+
+@attrs.define(eq=False)
+class Caller:
+    """``status`` and ``headers`` answer the handshake, with ``body`` where it was refused; ``closed`` is the server's
+    close, 1006 for an end without one."""
+
+    stream: trio.SocketStream
+    status: int = 0
+    headers: dict[str, str] = attrs.field(factory=dict)
+    body: bytes = b""
+    closed: tuple[int, str] | None = None
+    pings: int = 0
+    _frames: Connection = attrs.field(factory=lambda: Connection(ConnectionType.CLIENT))
+    _parts: list[Any] = attrs.field(factory=list)
+
+    async def _shake_hands(self, path: str, headers: Headers) -> None:
+        key = base64.b64encode(os.urandom(16)).decode()
+        lines = [f"GET {path} HTTP/1.1", "host: 127.0.0.1", "connection: Upgrade", "upgrade: websocket",
+                 "sec-websocket-version: 13", f"sec-websocket-key: {key}"]  # fmt: skip
+        lines += [f"{name}: {value}" for name, value in headers]
+        await self.stream.send_all("\r\n".join([*lines, "", ""]).encode())
+        data = b""
+        while b"\r\n\r\n" not in data:
+            piece = await self.stream.receive_some()
+            assert piece, data
+            data += piece
+        head, _, rest = data.partition(b"\r\n\r\n")
+        first, *fields = head.decode("latin-1").split("\r\n")
+        self.status = int(first.split()[1])
+        self.headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
+        if self.status == 101:
+            self._frames.receive_data(rest)
+            return
+        self.body = rest
+        while len(self.body) < int(self.headers.get("content-length", "0")):
+            self.body += await self.stream.receive_some()
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error of a refused handshake."""
+        return dict(json.loads(self.body)["error"])
+
+    async def send(self, *values: Any) -> None:
+        """Frames: bytes are binary, text is as it is, all else JSON."""
+        for value in values:
+            if isinstance(value, bytes):
+                message: Message[Any] = BytesMessage(data=value)
+            else:
+                message = TextMessage(data=value if isinstance(value, str) else json.dumps(value))
+            await self.stream.send_all(self._frames.send(message))
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None:
+        await self.stream.send_all(self._frames.send(CloseConnection(code=code, reason=reason)))
+        await self.rest()
+
+    async def receive(self) -> Any:
+        """The next message; ``None`` once the server has closed."""
+        while self.closed is None:
+            for event in self._frames.events():
+                match event:
+                    case Message():
+                        self._parts.append(event.data)
+                        if event.message_finished:
+                            parts, self._parts = self._parts, []
+                            return "".join(parts) if isinstance(parts[0], str) else b"".join(parts)
+                    case Ping():
+                        self.pings += 1
+                        await self.stream.send_all(self._frames.send(event.response()))
+                    case CloseConnection():
+                        self.closed = (int(event.code), event.reason or "")
+                        with contextlib.suppress(LocalProtocolError, trio.BrokenResourceError):
+                            await self.stream.send_all(self._frames.send(event.response()))
+                        return None
+            data = await self.stream.receive_some()
+            if not data:
+                self.closed = (1006, "")
+                return None
+            with contextlib.suppress(LocalProtocolError):
+                self._frames.receive_data(data)
+        return None
+
+    async def event(self) -> dict[str, Any]:
+        """The next message as JSON; fails if there is none."""
+        message = await self.receive()
+        assert message is not None, self.closed
+        return dict(json.loads(message))
+
+    async def rest(self) -> list[Any]:
+        """All messages up to the server's close."""
+        found = []
+        while (message := await self.receive()) is not None:
+            found.append(message)
+        return found
+
+
+@contextlib.asynccontextmanager
+async def calling(url: str, path: str, headers: Headers = ()) -> AsyncIterator[Caller]:
+    """A client that has asked for a websocket at ``path``, and leaves at the end of the block."""
+    stream = await trio.open_tcp_stream("127.0.0.1", int(url.rpartition(":")[2]))
+    async with stream:
+        caller = Caller(stream)
+        await caller._shake_hands(path, headers)
+        yield caller
