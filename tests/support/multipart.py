@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 BOUNDARY = b"----formdata-7f3a"
+KIND = f"multipart/form-data; boundary={BOUNDARY.decode()}"
+"""The content type of these bodies."""
 
 
 def part(name: str, value: bytes, file_name: str | None = None, *headers: str) -> bytes:

@@ -9,10 +9,10 @@ import trio
 from tests.support.audio_files import wav
 from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, told
 from tests.support.in_process import InProcess
-from tests.support.multipart import BOUNDARY, multipart, part
+from tests.support.multipart import KIND, multipart, part
+from tests.support.uploading import Upload
 
 PATH = "/v1/audio/transcriptions"
-KIND = f"multipart/form-data; boundary={BOUNDARY.decode()}"
 FILE = part("file", wav(2.5), 'größer "a"; b.wav', "Content-Type: audio/wav")
 FIELDS = [part("timestamp_granularities[]", b"word"), part("timestamp_granularities[]", b"segment")]
 MODEL = part("model", b"fast")
@@ -23,7 +23,7 @@ ANSWER = {"text": "Hello.", "usage": {"type": "duration", "seconds": 3}}
 async def post(
     served: InProcess, content: bytes | AsyncIterator[bytes], path: str = PATH, **headers: str
 ) -> httpx2.Response:
-    async with httpx2.AsyncClient(base_url=served.url, trust_env=False, timeout=30) as client:
+    async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client:
         return await client.post(path, content=content, headers={"content-type": KIND, **headers})
 
 
@@ -136,36 +136,6 @@ async def test_each_path_has_its_limit_unless_the_configuration_says_one():
 
 
 # The client leaves
-
-
-class Upload:
-    """An upload that its client can stop anywhere."""
-
-    def __init__(self, stream: trio.SocketStream, rest: bytes) -> None:
-        self._stream = stream
-        self._rest = rest
-
-    @classmethod
-    async def begun(cls, served: InProcess, body: bytes, size: int, length: int | None = None) -> "Upload":
-        """``size`` bytes of ``body`` have been sent."""
-        stream = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
-        head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\ncontent-type: {KIND}\r\n"
-        await stream.send_all(f"{head}content-length: {length or len(body)}\r\n\r\n".encode() + body[:size])
-        return cls(stream, body[size:])
-
-    async def answer(self) -> bytes:
-        """All that is answered until the connection ends or the answer is there."""
-        data = b""
-        with trio.move_on_after(5):
-            while b"\r\n\r\n" not in data or b"}" not in data:
-                if not (more := await self._stream.receive_some()):
-                    break
-                data += more
-        await self._stream.aclose()
-        return data
-
-    async def leave(self) -> None:
-        await self._stream.aclose()
 
 
 async def gone(served: InProcess, provider: EndpointProvider) -> None:

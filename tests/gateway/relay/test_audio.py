@@ -1,0 +1,245 @@
+"""Speech and transcripts on real sockets, asked for by OpenAI's SDK and by hand."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+import trio
+
+from streams.events import Usage
+from tests.support.audio_files import mp3, wav
+from tests.support.endpoint_provider import Asked, Told, before, events, told
+from tests.support.in_process import InProcess
+from tests.support.multipart import KIND, multipart, part
+from tests.support.settled import usages
+from tests.support.uploading import Upload
+
+AUDIO = bytes(range(256)) * 40
+ENTRY = {"name": "mine"}
+SAY = {"model": "mine", "voice": "alloy", "input": "Hellö."}
+
+
+@contextlib.asynccontextmanager
+async def sdk(served: InProcess) -> AsyncIterator[openai.AsyncOpenAI]:
+    http = httpx2.AsyncClient(verify=False, trust_env=False)  # certificates take longer to read than all else
+    async with openai.AsyncOpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0, http_client=http) as one:
+        yield one
+
+
+def event(kind: str, **members: Any) -> bytes:
+    return b"data: %b\n\n" % json.dumps({"type": kind, **members}).encode()
+
+
+# Speech
+
+
+async def test_speech_comes_while_it_is_spoken():
+    """No clip is held until it is whole (BerriAI/litellm#33974, gpustack/gpustack#4719): the rest is spoken when the
+    beginning has been heard."""
+    answer = Told((AUDIO[:3000], AUDIO[3000:]), headers=(("content-type", "audio/mpeg"),))
+    async with before(lambda asked: answer, "openai/tts-1", ENTRY) as (served, provider), sdk(served) as client:
+        provider.go = Steps()
+        async with client.audio.speech.with_streaming_response.create(**SAY) as response:
+            assert response.headers["content-type"] == "audio/mpeg"
+            found = b""
+            with trio.fail_after(5):
+                async for piece in response.iter_bytes():
+                    found += piece
+                    if found == AUDIO[:3000]:
+                        provider.go.step()
+        assert found == AUDIO
+        (asked,) = provider.asked
+        assert asked.json == {**SAY, "model": "tts-1"}
+        assert asked.headers["accept"] == "application/octet-stream"
+
+
+async def test_speech_is_billed_by_its_text_unless_tokens_are_told():
+    told_usage = {"input_tokens": 12, "output_tokens": 34, "total_tokens": 46}
+    sound = Told((AUDIO,), headers=(("content-type", "audio/mpeg"),))
+    stream = events(event("speech.audio.delta", audio="AAAA"), event("speech.audio.done", usage=told_usage))
+    for answer, expected in (
+        (sound, Usage(units=(("character", 6),))),
+        (stream, Usage(input=12, output=34)),
+    ):
+        async with (
+            before(lambda asked, answer=answer: answer, "openai/tts-1", ENTRY) as (served, _),
+            sdk(served) as ask,
+        ):
+            with usages(served) as found:
+                await ask.audio.speech.create(**SAY)
+            assert found == [expected]
+            assert [one.units for one in found] == [expected.units]
+
+
+async def test_the_content_type_is_the_providers_else_that_of_the_format():
+    """BerriAI/litellm#4332, BerriAI/litellm#38798, langgenius/dify#39582."""
+    for said, asked_for, expected in (
+        ("audio/ogg", "mp3", "audio/ogg"),
+        (None, None, "audio/mpeg"),
+        (None, "pcm", "audio/pcm"),
+        ("application/octet-stream", "wav", "audio/wav"),
+        ("application/octet-stream", "unheard-of", "audio/mpeg"),
+    ):
+        answer = Told((AUDIO,), headers=() if said is None else (("content-type", said),))
+        async with before(lambda asked, answer=answer: answer, "openai/tts-1", ENTRY) as (served, _):
+            body = SAY if asked_for is None else {**SAY, "response_format": asked_for}
+            async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client:
+                found = await client.post("/v1/audio/speech", json=body)
+            assert (found.headers["content-type"], found.content) == (expected, AUDIO)
+
+
+async def test_a_cut_clip_is_no_whole_clip():
+    """Sound has no place for an error: the chunked body lacks its end. A stream of events has one."""
+    sound = Told((AUDIO,), headers=(("content-type", "audio/mpeg"),), cut=True)
+    async with before(lambda asked: sound, "openai/tts-1", ENTRY) as (served, _), sdk(served) as client:
+        with pytest.raises(openai.APIConnectionError):
+            await client.audio.speech.create(**SAY)
+    for stream in (
+        events(event("speech.audio.delta", audio="AAAA"), cut=True),
+        events(event("speech.audio.delta", audio="AAAA")),
+    ):
+        async with before(lambda asked, stream=stream: stream, "openai/tts-1", ENTRY) as (served, _):
+            async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client:
+                found = await client.post("/v1/audio/speech", json={**SAY, "stream_format": "sse"})
+            first, last = found.content.split(b"\n\n")[:2]
+            assert b"speech.audio.delta" in first
+            assert json.loads(last.removeprefix(b"data: "))["error"]["message"]
+
+
+# Transcripts
+
+WORDS = {"text": "Hi.", "language": "en", "duration": 2.5, "words": [{"word": "Hi", "start": 0.0, "end": 0.5}]}
+SPEAKERS = {"text": "Hi.", "task": "transcribe", "segments": [{"id": "s", "speaker": "A", "text": "Hi.", "x-new": 1}]}
+
+
+async def test_a_transcript_passes_in_whatever_form_it_was_asked_for():
+    """pollinations/pollinations#11458, lemonade-sdk/lemonade#2088, TU-Wien-dataLAB/aqueduct#89."""
+    for form, kind, body in (
+        ("text", "text/plain; charset=utf-8", b"true\n"),
+        ("text", "application/json", b"123"),
+        ("srt", "text/plain", b"1\n00:00:00,000 --> 00:00:01,000\nHi.\n\n"),
+        ("vtt", "text/vtt", b"WEBVTT\n\n"),
+        ("json", "application/json", b'{"text": "Hi.",  "usage":{"type":"tokens","input_tokens":7,"output_tokens":2}}'),
+        ("verbose_json", "application/json", json.dumps(WORDS, indent=1).encode()),
+        ("diarized_json", "application/json", json.dumps(SPEAKERS).encode()),
+    ):
+        answer = Told((body,), headers=(("content-type", kind),), length=True)
+        async with before(lambda asked, answer=answer: answer, "openai/whisper-1", ENTRY) as (served, _):
+            found = await upload(served, part("response_format", form.encode()))
+            assert (found.content, found.headers["content-type"]) == (body, kind)
+
+
+async def upload(served: InProcess, *fields: bytes, file: bytes = b"", path: str = "transcriptions") -> httpx2.Response:
+    """What curl gets, which sends the fields in any order."""
+    form = multipart([*fields, part("file", file or wav(2.5), "a.wav"), part("model", b"mine")])
+    async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client:
+        return await client.post(f"/v1/audio/{path}", content=form, headers={"content-type": KIND})
+
+
+async def test_no_format_goes_unmetered():
+    """The seconds are those of the answer, else of the file itself (api7/aisix#868, BerriAI/litellm#36357)."""
+    plain = Told((b"Hi.",), headers=(("content-type", "text/plain"),))
+    for answer, file, expected in (
+        (told({"text": "Hi.", "usage": {"type": "duration", "seconds": 3}}), wav(60), (("second", 3), False)),
+        (told(WORDS), wav(60), (("second", 3), False)),
+        (told({"text": "", "usage": {"prompt_audio_seconds": 9, "prompt_tokens": 4}}), wav(60), (("second", 9), False)),
+        (told({"text": "Hi."}), wav(60), (("second", 60), True)),
+        (plain, wav(1.2), (("second", 2), True)),
+        (plain, mp3(30), (("second", 30), True)),
+        (plain, b"unknown" * 4000, (("second", 4), True)),
+        (events(event("transcript.text.done", text="Hi.")), wav(60), (("second", 60), True)),
+    ):  # fmt: skip
+        async with before(lambda asked, answer=answer: answer, "openai/whisper-1", ENTRY) as (served, _):
+            with usages(served) as found:
+                assert (await upload(served, file=file, path="translations")).status_code == 200
+            assert [(one.units, one.estimated) for one in found] == [((expected[0],), expected[1])]
+
+
+async def test_the_sdk_uploads_a_recording_and_reads_the_words_one_by_one():
+    """Each event is passed before the next has come (api7/aisix#1000); what the SDK repeats stays repeated
+    (BerriAI/litellm#35937)."""
+    deltas = [event("transcript.text.delta", delta=f"{number} ") for number in range(20)]
+    done = event("transcript.text.done", text="0 1", usage={"type": "tokens", "input_tokens": 9, "output_tokens": 20})
+    answer = events(*deltas, done)
+    async with before(lambda asked: answer, "openai/gpt-4o-transcribe", ENTRY) as (served, provider):
+        async with sdk(served) as client:
+            with usages(served) as used:
+                provider.go = Steps()
+                stream = await client.audio.transcriptions.create(
+                    model="mine", file=("größer.wav", wav(1)), stream=True, response_format="json",
+                    include=["logprobs"], timestamp_granularities=["word", "segment"],
+                    chunking_strategy={"type": "server_vad"},
+                )  # fmt: skip
+                found = []
+                with trio.fail_after(10):
+                    async for one in stream:
+                        found.append(one.type)
+                        provider.go.step()
+            assert found == [*["transcript.text.delta"] * 20, "transcript.text.done"]
+            assert used == [Usage(input=9, output=20)]
+        body = provider.asked[0].body
+        assert body.count(b'name="timestamp_granularities[]"') == 2
+        assert b'name="include[]"' in body
+        assert b'name="chunking_strategy[type]"' in body
+        assert 'filename="größer.wav"'.encode() in body
+        assert b'name="model"\r\n\r\ngpt-4o-transcribe\r\n' in body
+
+
+class Steps:
+    """Lets one piece of an answer go for each that has been read, after the first."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[None](100)
+        self.step()
+
+    def step(self) -> None:
+        self._send.send_nowait(None)
+
+    async def wait(self) -> None:
+        await self._receive.receive()
+
+
+async def test_a_model_that_does_not_stream_answers_whole():
+    async with before(lambda asked: told(WORDS), "openai/whisper-1", ENTRY) as (served, _):
+        found = await upload(served, part("stream", b"true"))
+        assert found.json() == WORDS
+
+
+async def test_a_transcript_that_breaks_off_ends_in_an_error():
+    cut = events(event("transcript.text.delta", delta="Hi"), cut=True)
+    failed = events(event("transcript.text.delta", delta="Hi"), event("error", error={"message": "no more sound"}))
+    for answer, said in ((cut, ""), (failed, "no more sound")):
+        async with before(lambda asked, answer=answer: answer, "openai/gpt-4o-transcribe", ENTRY) as (served, _):
+            found = await upload(served, part("stream", b"true"))
+            last = json.loads(found.content.strip().rpartition(b"data: ")[2])
+            assert said in last["error"]["message"]
+            assert b"text.done" not in found.content
+
+
+MANY = 60
+
+
+async def test_many_uploads_at_once():
+    """Each gets its own answer, and nothing of any stays behind."""
+
+    def count(asked: Asked) -> Told:
+        return told({"text": str(asked.body.count(b"~")), "usage": {"type": "duration", "seconds": 1}})
+
+    async with before(count, "openai/whisper-1", ENTRY) as (served, provider):
+        texts = {}
+
+        async def one(number: int) -> None:
+            form = multipart([part("file", b"~" * (number * 100 + 1), "a.wav"), part("model", b"mine")])
+            uploading = await Upload.begun(served, form, len(form))
+            texts[number] = json.loads((await uploading.answer()).rpartition(b"\r\n\r\n")[2])["text"]
+
+        async with trio.open_nursery() as nursery:
+            for number in range(MANY):
+                nursery.start_soon(one, number)
+        assert texts == {number: str(number * 100 + 1) for number in range(MANY)}
+        assert provider.left == 0
+        assert served.service.admission.shares.spooled == 0

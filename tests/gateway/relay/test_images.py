@@ -1,0 +1,179 @@
+"""Pictures on real sockets, asked for by OpenAI's SDK and by hand."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+
+from streams.events import Usage
+from tests.support.endpoint_provider import before, events, told
+from tests.support.in_process import InProcess
+from tests.support.multipart import KIND, multipart, part
+from tests.support.settled import usages
+
+ENTRY = {"name": "mine"}
+MODEL = "openai/gpt-image-1"
+TOLD = {
+    "input_tokens": 50, "output_tokens": 4160, "total_tokens": 4210,
+    "input_tokens_details": {"text_tokens": 10, "image_tokens": 40},
+}  # fmt: skip
+COUNTED = Usage(input=50, output=4160)
+PICTURE = "iVBORw0KGgo" * 100
+
+
+@contextlib.asynccontextmanager
+async def sdk(served: InProcess) -> AsyncIterator[openai.AsyncOpenAI]:
+    http = httpx2.AsyncClient(verify=False, trust_env=False)
+    async with openai.AsyncOpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0, http_client=http) as one:
+        yield one
+
+
+async def post(served: InProcess, path: str, **sent: Any) -> httpx2.Response:
+    async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client:
+        return await client.post(f"/v1/images/{path}", **sent)
+
+
+def whole(size: int = 1, number: int = 1, **members: Any) -> dict[str, Any]:
+    return {"created": 1, "data": [{"b64_json": PICTURE * size}] * number, "size": "1024x1024", **members}
+
+
+def event(kind: str, **members: Any) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), json.dumps({"type": kind, **members}).encode())
+
+
+async def test_what_is_asked_for_passes_and_nothing_is_added():
+    """GPT image models refuse `response_format`, others need it (langwatch/langwatch#7769, managoat/fountain#110)."""
+    async with before(lambda asked: told(whole(usage=TOLD)), MODEL, ENTRY) as (served, provider):
+        async with sdk(served) as client:
+            found = await client.images.generate(model="mine", prompt="A cat", size="auto", n=1)
+        assert found.data is not None
+        assert found.data[0].b64_json == PICTURE
+        assert provider.asked[-1].json == {"model": "gpt-image-1", "prompt": "A cat", "size": "auto", "n": 1}
+        body = b'{"model":"mine","prompt":"A cat","response_format":"b64_json","size":"31x77","x-new":[1.50]}'
+        await post(served, "generations", content=body)
+        assert provider.asked[-1].body == body.replace(b"mine", b"gpt-image-1")
+
+
+async def test_tokens_are_counted_however_large_the_pictures_are_else_the_pictures():
+    dated = {**whole(number=2), "usage": None}
+    for answer, number, expected in (
+        (whole(usage=TOLD), 1, COUNTED),
+        (whole(3000, usage=TOLD), 1, COUNTED),
+        ({"usage": TOLD, **whole(3000)}, 1, COUNTED),
+        (whole(3000), 4, Usage(units=(("image", 4),))),
+        (dated, 2, Usage(units=(("image", 2),))),
+        ({"created": 1, "data": [{"url": "https://example.test/a.png"}]}, 1, Usage(units=(("image", 1),))),
+    ):
+        async with before(lambda asked, answer=answer: told(answer), MODEL, ENTRY) as (served, _):
+            with usages(served) as found:
+                got = await post(served, "generations", json={"model": "mine", "prompt": "x", "n": number})
+            assert got.json() == answer
+            assert found == [expected]
+            assert [one.units for one in found] == [expected.units]
+
+
+async def test_partial_pictures_of_megabytes_pass_whole_one_by_one():
+    """BerriAI/litellm#19569, labring/aiproxy#535, stdapi-ai/stdapi.ai#84."""
+    for kind, path, size in (("image_generation", "generations", 5 * 2**20), ("image_edit", "edits", 2**17)):
+        partial = event(f"{kind}.partial_image", b64_json="A" * size, partial_image_index=0)
+        done = event(f"{kind}.completed", b64_json="B" * 2**17, usage=TOLD)
+        answer = events(*(piece[at : at + 2**19] for piece in (partial, done) for at in range(0, len(piece), 2**19)))
+        async with before(lambda asked, answer=answer: answer, MODEL, ENTRY) as (served, _):
+            body = {"model": "mine", "prompt": "x", "stream": True, "partial_images": 3}
+            with usages(served) as used:
+                found = await post(served, path, json=body)
+            assert found.headers["content-type"] == "text/event-stream"
+            assert found.content == partial + done
+            assert used == [COUNTED]
+
+
+async def test_the_sdk_reads_partial_pictures():
+    answer = events(
+        event("image_generation.partial_image", b64_json="AAAA", partial_image_index=0),
+        event("image_generation.completed", b64_json="BBBB", usage=TOLD),
+    )
+    async with before(lambda asked: answer, MODEL, ENTRY) as (served, _), sdk(served) as client:
+        stream = await client.images.generate(model="mine", prompt="x", stream=True, partial_images=1)
+        assert [one.type async for one in stream] == ["image_generation.partial_image", "image_generation.completed"]
+
+
+async def test_a_stream_ends_well_with_the_picture_alone():
+    half = event("image_generation.partial_image", b64_json="AAAA", partial_image_index=0)
+    for answer, said in (
+        (events(half), "before the picture was done"),
+        (events(half, cut=True), ""),
+        (events(half, event("error", error={"message": "against the rules"})), "against the rules"),
+        (events(half, b'data: {"error": {"message": "against the rules"}}\n\n'), "against the rules"),
+    ):
+        async with before(lambda asked, answer=answer: answer, MODEL, ENTRY) as (served, _):
+            found = await post(served, "generations", json={"model": "mine", "prompt": "x", "stream": True})
+            assert found.content.startswith(half)
+            last = json.loads(found.content.strip().rpartition(b"data: ")[2])
+            assert said in last["error"]["message"]
+
+
+async def test_edits_take_one_picture_or_several_and_a_mask():
+    """As the SDK names them (BerriAI/litellm#41625, basketikun/chatgpt2api#18)."""
+    async with before(lambda asked: told(whole(usage=TOLD)), MODEL, ENTRY) as (served, provider), sdk(served) as client:
+        one = ("a.png", b"\x89PNG one", "image/png")
+        await client.images.edit(model="mine", prompt="x", image=one, mask=("m.png", b"\x89PNG mask"))
+        body = provider.asked[-1].body
+        assert b'name="image"; filename="a.png"' in body
+        assert b'name="mask"; filename="m.png"' in body
+        await client.images.edit(model="mine", prompt="x", image=[one, ("b.png", b"\x89PNG two")], n=2)
+        body = provider.asked[-1].body
+        assert body.count(b'name="image[]"; filename=') == 2
+        assert b"\x89PNG one" in body
+        assert b"\x89PNG two" in body
+        assert b'name="model"\r\n\r\ngpt-image-1\r\n' in body
+
+
+async def test_variations_go_to_who_has_them():
+    """OpenAI takes no requests there any more."""
+    form = multipart([part("image", b"x", "a.png"), part("model", b"mine")])
+    async with before(lambda asked: told(whole()), MODEL, ENTRY) as (served, provider):
+        found = await post(served, "variations", content=form, headers={"content-type": KIND})
+        assert found.status_code == 400
+        assert found.json()["error"]["code"] == "unsupported_endpoint"
+        assert provider.asked == []
+    own = {**ENTRY, "endpoints": {"image_variations": True}}
+    async with before(lambda asked: told(whole()), MODEL, own) as (served, provider):
+        assert (await post(served, "variations", content=form, headers={"content-type": KIND})).status_code == 200
+        assert provider.asked[-1].path == "/v1/images/variations"
+
+
+async def test_edits_in_json_pass_too():
+    body = {"model": "mine", "prompt": "x", "images": [{"image_url": "https://example.test/a.png"}]}
+    async with before(lambda asked: told(whole(usage=TOLD)), MODEL, ENTRY) as (served, provider):
+        assert (await post(served, "edits", json=body)).status_code == 200
+        assert provider.asked[-1].json == {**body, "model": "gpt-image-1"}
+
+
+async def test_an_edit_is_counted_by_its_tokens_or_pictures():
+    for answer, expected in ((whole(usage=TOLD), COUNTED), (whole(2000, 2), Usage(units=(("image", 2),)))):
+        async with before(lambda asked, answer=answer: told(answer), MODEL, ENTRY) as (served, _):
+            form = multipart([part("n", b"2"), part("image", b"x", "a.png"), part("model", b"mine")])
+            with usages(served) as found:
+                assert (await post(served, "edits", content=form, headers={"content-type": KIND})).status_code == 200
+            assert found == [expected]
+            assert [one.units for one in found] == [expected.units]
+
+
+async def test_a_refusal_of_the_provider_keeps_its_words():
+    error = {"error": {"message": "Your request was rejected", "code": "moderation_blocked", "type": "user_error"}}
+    async with before(lambda asked: told(error, 400), MODEL, ENTRY) as (served, _), sdk(served) as client:
+        with pytest.raises(openai.BadRequestError) as found:
+            await client.images.generate(model="mine", prompt="x")
+        assert found.value.code == "moderation_blocked"
+
+
+async def test_minutes_may_pass_before_the_first_byte():
+    """Wei-Shaw/sub2api#2225, CookSleep/gpt_image_playground#7."""
+    async with before(lambda asked: told(whole()), MODEL, ENTRY) as (served, _):
+        for endpoint in ("image_generations", "image_edits", "transcriptions"):
+            plan = served.service.router.endpoint_plan("mine", endpoint, frozenset(["openai"]))
+            assert plan.first.entry.timeouts.first_byte == 600

@@ -1,0 +1,43 @@
+"""An upload over a socket of its own, in the client's hand."""
+
+import trio
+
+from tests.support.in_process import InProcess
+from tests.support.multipart import KIND
+
+
+class Upload:
+    """An upload that its client can stop anywhere."""
+
+    def __init__(self, stream: trio.SocketStream, rest: bytes) -> None:
+        self._stream = stream
+        self._rest = rest
+
+    @classmethod
+    async def begun(
+        cls,
+        served: InProcess,
+        body: bytes,
+        size: int,
+        length: int | None = None,
+        path: str = "/v1/audio/transcriptions",
+    ) -> "Upload":
+        """``size`` bytes of ``body`` have been sent."""
+        stream = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
+        head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: {KIND}\r\n"
+        await stream.send_all(f"{head}content-length: {length or len(body)}\r\n\r\n".encode() + body[:size])
+        return cls(stream, body[size:])
+
+    async def answer(self) -> bytes:
+        """All that is answered until the connection ends or the answer is there."""
+        data = b""
+        with trio.move_on_after(5):
+            while b"\r\n\r\n" not in data or b"}" not in data:
+                if not (more := await self._stream.receive_some()):
+                    break
+                data += more
+        await self._stream.aclose()
+        return data
+
+    async def leave(self) -> None:
+        await self._stream.aclose()
