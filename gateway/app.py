@@ -28,7 +28,7 @@ from gateway.exchange.service import Service
 from gateway.lifespan import add_life
 from gateway.open_service import open_service
 from gateway.realtime.routes import add_realtime
-from gateway.relay.routes import add_relays
+from gateway.relay.routes import PATHS, add_relays
 from gateway.serving.descriptors import default_connections
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.quart_connections import configure
@@ -84,7 +84,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     add_ui(app, service, config)
     add_health(app, service, page="/ui" if config.ui else None)
     add_metrics(app, service)
-    add_errors(app, service, websocket=config.websocket)
+    add_errors(app, service, websocket=config.websocket, endpoints=PATHS)
     _limit_connections(lifecycle, config)
     lifecycle.largest_message = config.limits.request_body
     return app

@@ -79,8 +79,8 @@ ARROWS: Final = {
         access allowances config endpoints exchange http ledger providers.apis providers.auth providers.catalog
         providers.errors request routing serving upstream""",
     "gateway.relay": """
-        access allowances endpoints exchange http ledger providers.apis providers.endpoints providers.neutral request
-        routing serving streaming upstream""",
+        access allowances config endpoints exchange http ledger providers.apis providers.endpoints providers.neutral
+        request routing serving streaming upstream""",
     "gateway.mock": "exchange http providers.apis providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service realtime relay serving stores",
     "gateway.asgi": "app config logs open_store",

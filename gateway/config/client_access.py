@@ -87,6 +87,8 @@ def check_access(item: RawClientKey | RawClientGroup, path: Path, names: AccessN
     """Report what is wrong with the models that may be used, and the entries that may serve them."""
     _check_models(item.models, (*path, "models"), names, findings)
     _check_patterns(item.only, (*path, "only"), names.entries, findings)
+    if isinstance(item, RawClientKey):
+        _check_patterns(item.passthrough, (*path, "passthrough"), names.entries, findings)
 
 
 def check_wall(client: ClientKey, path: Path, entries: Entries, findings: Findings) -> None:

@@ -66,6 +66,7 @@ def build_client(
         item.name, keys, item.models, item.until, limits, item.certificate, item.only, group, ratelimits, budgets,
         foreign_ids=item.foreign_ids,
         cache=build_switch(item.cache),
+        passthrough=item.passthrough or (),
     )  # fmt: skip
     check_wall(client, path, names.entries, findings)
     return client

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
@@ -40,6 +41,16 @@ class Entries:
     names: Names
     complete: bool
     paths: Mapping[str, Path] = attrs.field(factory=dict)
+
+
+TAKEN_STEPS: Final = frozenset(
+    ("v1", "v2", "v1beta", "v1alpha", "v1beta1", "ui", "metrics", "healthz", "readyz", "livez", "health", "ready",
+     "live", "upload", "download", "ws", "model", "models", "chat", "messages", "responses", "conversations",
+     "projects", "publishers", "")
+)  # fmt: skip
+"""Steps with which paths of the gateway's own begin, so that no entry's can."""
+
+_PATH_NAME: Final = re.compile(r"[A-Za-z0-9._-]+(?:/(?:[A-Za-z0-9._:@-]+|\*))*")
 
 
 @attrs.frozen
@@ -120,6 +131,7 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
         base_url=raw.base_url,
         default=raw.default,
         passthrough_auth=raw.passthrough_auth,
+        passthrough=_passes(name, raw, path, findings),
         headers=tuple(raw.headers.items()),
         http_host=raw.http_host,
         pass_headers=tuple(name.lower() for name in raw.pass_headers),
@@ -145,6 +157,18 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
         written=raw.model,
         type=raw.type,
     )
+
+
+def _passes(name: str, raw: RawEntry, path: Path, findings: Findings) -> bool:
+    """Whether any request passes to it, at a path that begins with its name."""
+    if not raw.passthrough:
+        return False
+    start = name.split("/")[0]
+    if start in TAKEN_STEPS or not _PATH_NAME.fullmatch(name):
+        found = f"{name} cannot stand at the beginning of a path"
+        advice = "give the entry a `name` of letters, digits, `-`, `_` and `.` that no path of the gateway begins with"
+        findings.wrong((*path, "passthrough"), found, advice)
+    return True
 
 
 def _provider(raw: RawEntry, path: Path, prefix: str, own: OwnProvider | None, findings: Findings) -> Provider | None:

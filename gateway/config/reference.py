@@ -294,6 +294,12 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`x-api-key` or `x-goog-api-key`.",
             "`false`",
         ),
+        "passthrough": Key(
+            "Serve any path of the provider's below `/NAME/…`, NAME being the entry's name, or the provider's where "
+            "one entry of it passes through: with this entry's credential, and with everything that holds for other "
+            "requests. See [pass-through](endpoints.md#pass-through).",
+            "`false`",
+        ),
         "default": Key("Serves requests that name no model. At most one; not a wildcard.", "`false`"),
         "base_url": Key(
             "`http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix (such as `/v1`); a query is "
@@ -663,6 +669,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "limits": Key("Its own [shares](#shares), where they are not those of all.", "`limits.per_client`"),
         "budgets": Key(
             "What it may spend, such as `[20 usd/day, 5 usd/run]`; see [below](#budgets). Its group's hold besides.",
+            "none",
+        ),
+        "passthrough": Key(
+            "The entries with `passthrough: true` to which it may pass any request, by their names; `*` stands for any "
+            "letters.",
             "none",
         ),
         "foreign_ids": Key(

@@ -268,6 +268,7 @@ class RawEntry:
     project: AddressPart | None = None
     location: AddressPart | None = None
     passthrough_auth: bool = False
+    passthrough: bool = False
     http_host: str | None = None
     provider_interface: str | None = None
     headers: dict[str, Secret] = attrs.field(factory=dict)
@@ -443,6 +444,7 @@ class RawClientKey:
     limits: RawClientLimits | None = None
     ratelimits: RawRateLimits | None = None
     budgets: tuple[Budget, ...] = ()
+    passthrough: tuple[str, ...] | None = None
     foreign_ids: bool = False
     cache: Literal[False] | RawCacheUse | None = None
 

@@ -217,7 +217,8 @@ class ClientKey:
     its own where they are not those of all. ``only`` are shell patterns over the names of entries that may ever serve
     it, ``None`` for all of them. ``cache`` is how it uses the cache of answers, ``False`` for not at all, ``None`` for
     as the names say that it asks for. What its ``group`` says holds besides. ``source`` is where it is
-    written. ``foreign_ids``: it shares what the provider keeps with everybody who has the provider's key."""
+    written. ``foreign_ids``: it shares what the provider keeps with everybody who has the provider's key.
+    ``passthrough`` are patterns of those entries to which it may pass any request."""
 
     name: str
     keys: tuple[AcceptedKey, ...]
@@ -232,6 +233,7 @@ class ClientKey:
     source: KeySource = "file"
     foreign_ids: bool = False
     cache: CacheUse | Literal[False] | None = None
+    passthrough: tuple[str, ...] = ()
 
     @property
     def lists_of_models(self) -> tuple[tuple[str, ...], ...]:
@@ -424,6 +426,7 @@ class ModelEntry:
     base_url: str | None = None
     default: bool = False
     passthrough_auth: bool = False
+    passthrough: bool = False
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     http_host: str | None = None
     pass_headers: tuple[str, ...] = ()

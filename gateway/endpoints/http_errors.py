@@ -1,5 +1,9 @@
 """Errors outside an exchange: paths that are not served, methods, upgrades, and mistakes of our own."""
 
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from quart import Response as QuartResponse
 from quart import has_request_context, request
 from quart_trio import QuartTrio
@@ -9,6 +13,7 @@ from gateway.endpoints.answers import client_headers, refused
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.exchange import JSON_HEADERS
 from gateway.exchange.service import Service
+from gateway.http.headers import Headers
 from gateway.http.paths import advice, api_of, base_urls, origin_of, shown
 from gateway.http.response import Response
 from gateway.request.public_errors import MISTAKE
@@ -20,14 +25,16 @@ _SERVED = tuple(reversed({ROUTES[path]: path for path in reversed(tuple(ROUTES))
 """The first path of each API."""
 
 
-def add_errors(app: QuartTrio, service: Service, *, websocket: bool) -> None:
+def add_errors(app: QuartTrio, service: Service, *, websocket: bool, endpoints: Sequence[str] = ()) -> None:
     """Answer what no route does, in the shape of the API whose path it looks like. ``websocket``: upgrades are
-    served."""
+    served; ``endpoints`` are the paths of what is no conversation."""
 
     async def http_error(error: HTTPException) -> QuartResponse:
         if not has_request_context():  # an upgrade on a path that has none
             return await upgrade()
-        return through_quart(refused(_http_failed(error), api_of(request.path, client_headers()), service.ledger))
+        return through_quart(
+            refused(_http_failed(error, endpoints), api_of(request.path, client_headers()), service.ledger)
+        )
 
     async def upgrade() -> QuartResponse:
         # Codex falls back to HTTP on a 426 and on nothing else (openai/codex#43353).
@@ -45,21 +52,37 @@ def add_errors(app: QuartTrio, service: Service, *, websocket: bool) -> None:
         app.add_websocket("/v1/responses", "upgrade", upgrade)
 
 
-def _http_failed(error: HTTPException) -> ErrorInfo:
+def _http_failed(error: HTTPException, endpoints: Sequence[str]) -> ErrorInfo:
     status = error.code or 500
-    if status in (404, 405):
-        return _misdirected(status, ", ".join(sorted(getattr(error, "valid_methods", None) or ())))
+    if status == 404:
+        return unknown_path(request.method, request.path, client_headers(), request.scope, endpoints)
+    if status == 405:
+        return _misdirected(", ".join(sorted(getattr(error, "valid_methods", None) or ())))
     message = error.description or "the request could not be handled"
     return ErrorInfo("invalid_request" if status < 500 else "internal", message, status=status)
 
 
-def _misdirected(status: int, allowed: str) -> ErrorInfo:
-    """A path that is not served, or not to this method; ``allowed`` are those that it is served to."""
+def _misdirected(allowed: str) -> ErrorInfo:
+    """A path that is not served to this method; ``allowed`` are those that it is served to."""
     path, headers = shown(request.path), client_headers()
-    origin = origin_of(request.scope, headers)
-    help = advice(request.path, headers, origin)
-    if status == 405:
-        message = f"{request.method} is not allowed on {path}; {help or f'use {allowed}'}"
-        return ErrorInfo("invalid_request", message, status=405, headers=(("allow", allowed),))
-    help = help or f"served are {', '.join(_SERVED)} and /v1/models{base_urls(request.path, origin)}"
-    return ErrorInfo("not_found", f"there is no {request.method} {path} here; {help}", status=404)
+    help = advice(request.path, headers, origin_of(request.scope, headers))
+    message = f"{request.method} is not allowed on {path}; {help or f'use {allowed}'}"
+    return ErrorInfo("invalid_request", message, status=405, headers=(("allow", allowed),))
+
+
+def unknown_path(
+    method: str, path: str, headers: Headers, asgi: Mapping[str, Any], endpoints: Sequence[str]
+) -> ErrorInfo:
+    """A path that is not served: what is, and what may have been meant. ``asgi`` is the request's scope."""
+    origin = origin_of(asgi, headers)
+    help = advice(path, headers, origin)
+    if help is None:
+        near = difflib.get_close_matches(path[:_COMPARED], (*_SERVED, *endpoints), n=1, cutoff=_LIKE)
+        meant = f"did you mean {near[0]}? " if near else ""
+        more = f"; beside conversations {', '.join(endpoints)}" if endpoints else ""
+        help = f"{meant}served are {', '.join(_SERVED)} and /v1/models{more}{base_urls(path, origin)}"
+    return ErrorInfo("not_found", f"there is no {method} {shown(path)} here; {help}", status=404, code="unknown_path")
+
+
+_COMPARED, _LIKE = 100, 0.8
+"""Characters of a path that are compared with those served, and how like one it has to be."""

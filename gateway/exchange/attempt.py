@@ -294,14 +294,14 @@ class Attempt:
             self.target.credential(context.passed_on(self.target)) if source is None else await source.credential()
         )
         response = await self._sent(out, credential)
-        if 200 <= response.status < 300:
+        if 200 <= response.status < 300 or response.status in request.answers:
             return self._answering(response)
         refusal = await self._refusal(response)
         renewed = None if source is None else await self._renewed(source, credential, refusal)
         if renewed is None:
             raise GatewayError.of(refusal.failed)
         response = await self._sent(out, renewed)
-        if 200 <= response.status < 300:
+        if 200 <= response.status < 300 or response.status in request.answers:
             return self._answering(response)
         raise GatewayError.of((await self._refusal(response)).failed)
 

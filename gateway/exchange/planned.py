@@ -42,7 +42,7 @@ class PlannedRequest:
     is its conversation, where it matters which of several targets has that in its cache; ``counted_as`` says what of it
     is limited and billed, ``budgets`` what its client lets it cost; ``asks`` is what it says of its output, where that
     is not in its members. ``media`` are the types of its body and of its answer; an ``upload`` is its body where that
-    is sent as it comes, once."""
+    is sent as it comes, once; ``answers`` are statuses of answers beside those from 200 to 299."""
 
     incoming: Incoming
     plan: Plan
@@ -58,6 +58,7 @@ class PlannedRequest:
     asks: AskedOutput | None = None
     media: MediaTypes | None = None
     upload: UploadedBody | None = None
+    answers: frozenset[int] = frozenset()
 
     @property
     def tells_of_target(self) -> bool:

@@ -43,9 +43,14 @@ _GOOGLE = re.compile(
     r"(?=/.+:(?:generateContent|streamGenerateContent|countTokens)$|/|$)"
 )
 _GOOGLE_METHOD = re.compile(r":(?:generateContent|streamGenerateContent|countTokens)$")
+_ANY_METHOD = re.compile(r"/models/[^/]+:(?!rawPredict|streamRawPredict)[A-Za-z]+$")
 # Google has OpenAI's Chat under `/v1beta/openai`: who asks there is OpenAI's client.
 _GOOGLE_VERSION = re.compile(r"/v1beta(?!/(?:openai|chat|messages|responses|conversations)(?:/|$))")
 V1BETA: Final = "/v1beta"
+_GOOGLE_UPLOAD: Final = "/upload/"
+
+_TELLING_A_MESSAGE: Final = ("/v2/", "/v1/v2/", "/model/")
+"""Beginnings of paths of Cohere's and Amazon's, whose clients look for an error's ``message`` alone."""
 
 _SHOWN: Final = 200  # characters of a path
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
@@ -77,6 +82,8 @@ def api_of(path: str, headers: Headers) -> Api:
     anthropic = is_anthropic(headers)
     if _is_googles(path):
         return "gemini"
+    if path.startswith(_TELLING_A_MESSAGE):
+        return "converse"
     if (wrong := _misplaced(path, anthropic)) is not None:
         return wrong[0]
     if _BEDROCK.fullmatch(path) is not None:
@@ -88,7 +95,12 @@ def api_of(path: str, headers: Headers) -> Api:
 
 
 def _is_googles(path: str) -> bool:
-    return _GOOGLE_VERSION.match(path) is not None or _GOOGLE_METHOD.search(path) is not None
+    return (
+        _GOOGLE_VERSION.match(path) is not None
+        or _GOOGLE_METHOD.search(path) is not None
+        or _ANY_METHOD.search(path) is not None
+        or path.startswith(_GOOGLE_UPLOAD)
+    )
 
 
 def advice(path: str, headers: Headers, origin: str) -> str | None:

@@ -5,4 +5,5 @@ of an answer to its client (``rewritten``: of one whose shape is another), ``rou
 ``completions``, ``rerank`` and ``plain_json`` (of which only the model is known here) are endpoints.
 
 ``uploads`` pass multipart bodies on while they come, from the ``spool`` what has to wait; ``images`` and ``audio`` are
-endpoints, ``media_answers`` the ways of what they answer."""
+endpoints, ``media_answers`` the ways of what they answer. ``pass_through`` takes any path of a
+provider's, with ``native_usage``."""

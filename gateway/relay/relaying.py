@@ -91,23 +91,22 @@ class Relaying:
         Raises ``GatewayError``."""
         body = await self.body()
         incoming = await offload(len(body) // 2, read_plain, self.context.codec.api, body, path)
-        self._note(incoming)
-        return incoming
+        return self.noted(incoming)
 
     def unread(self, model: str | None, stream: bool) -> Incoming:
         """A request whose body is not read here."""
-        incoming = Incoming(self.context.codec.api, b"", {}, model, stream)
-        self._note(incoming)
-        return incoming
+        return self.noted(Incoming(self.context.codec.api, b"", {}, model, stream))
 
     async def nothing(self) -> Incoming:
         """The request of a method without a body."""
         await self.arrival.read(unlimited)
         return self.unread(None, False)
 
-    def _note(self, incoming: Incoming) -> None:
+    def noted(self, incoming: Incoming) -> Incoming:
+        """``incoming``, put on record."""
         record = self.context.record
         record.asked, record.stream, record.asked_size = incoming.model, incoming.stream, incoming.size
+        return incoming
 
     # Where it goes
 

@@ -12,6 +12,7 @@ from werkzeug.exceptions import NotFound
 
 from gateway.access.cors import Cors
 from gateway.endpoints.answers import open_record
+from gateway.endpoints.http_errors import unknown_path
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import JSON_HEADERS, Exchange, own_headers
 from gateway.exchange.service import Service
@@ -20,6 +21,7 @@ from gateway.http.response import Response
 from gateway.relay.audio import AUDIO
 from gateway.relay.completions import COMPLETIONS
 from gateway.relay.images import IMAGES
+from gateway.relay.pass_through import pass_through_routes
 from gateway.relay.plain_json import PLAIN_JSON
 from gateway.relay.relay import Relay
 from gateway.relay.relayed import RelayRoute
@@ -45,12 +47,15 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
 )
 """All that is relayed."""
 
+PATHS: Final = tuple(dict.fromkeys(route.path for route in ROUTES if "{" not in route.path))
+"""The paths to tell of where somebody asks for one that there is not."""
+
 
 def add_relays(app: QuartTrio, service: Service, cors: Cors) -> tuple[str, ...]:
     """Serve ``ROUTES``. Returns the names of the routes, which ask for a client's key themselves."""
     by_start: defaultdict[tuple[str, str], list[_ServedRoute]] = defaultdict(list)
     names = []
-    for route in ROUTES:
+    for route in (*ROUTES, *pass_through_routes(service)):
         serving = _ServedRoute.of(route, service, cors)
         start, named, _ = route.path.partition("{")
         if named:
@@ -70,13 +75,13 @@ def _add_to_quart(app: QuartTrio, route: RelayRoute) -> str:
         raise NotFound
 
     name = f"{route.method} {route.path}"
-    rule = _NAME.sub(lambda found: f"<{'path:' if found[1] == 'model' else ''}{found[1]}>", route.path)
+    rule = _NAME.sub(lambda found: f"<{'path:' if found[1] in _STEPS else ''}{found[1]}>", route.path)
     add_view(app, rule, name, view, [route.method])
     return name
 
 
 _NAME: Final = re.compile(r"\{(\w+)\}")
-_STEPS: Final[Mapping[str, str]] = {"model": ".+"}
+_STEPS: Final[Mapping[str, str]] = {"model": ".+", "rest": ".+"}
 
 
 @attrs.frozen(eq=False)
@@ -148,7 +153,7 @@ class _RoutesAlike:
         """Nothing here has that path."""
         service, api = self._routes[0].service, api_of(path, incoming.headers)
         record = open_record(api, service.ledger, incoming.scope, served=False)
-        failed = GatewayError("not_found", f"there is no {incoming.asgi['method']} {path[:200]} here").failed
+        failed = unknown_path(incoming.asgi["method"], path, incoming.headers, incoming.asgi, PATHS)
         record.failed = failed
         record.answered(failed.status)
         return Response(

@@ -21,7 +21,7 @@ from gateway.routing.target import LaneName, Target
 from gateway.routing.walls import Wall, walled
 from providers.apis import CODECS
 from providers.catalog.models import is_claude
-from providers.catalog.provider import endpoint_url, url_for
+from providers.catalog.provider import ORDER, endpoint_url, url_for
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName, Place
 from providers.errors.rejected import BETA
 from providers.neutral.codec import Recipient
@@ -186,6 +186,15 @@ class Router:
             if entry.speaks.get("responses") == "responses" and not entry.keeps_own
         )
 
+    def passing(self) -> Mapping[str, ModelEntry]:
+        """The entries to which any request passes, by the beginnings of paths at which: their names, and providers'
+        where one entry passes through; the longest first."""
+        entries = [entry for entry in self._config.entries if entry.passthrough]
+        named = {entry.name.removesuffix("/*"): entry for entry in entries}
+        providers = [entry.provider.id for entry in entries]
+        of_one = {entry.provider.id: entry for entry in entries if providers.count(entry.provider.id) == 1}
+        return dict(sorted({**of_one, **named}.items(), key=lambda pair: -len(pair[0])))
+
     def models(self, listed: Mapping[str, tuple[str, ...]] = NOTHING_LISTED) -> tuple[Model, ...]:
         """The models that can be asked for by name, in the order of the configuration: entries, of wildcards what their
         provider has ``listed``, else what the catalogue lists, then aliases and routes."""
@@ -284,3 +293,11 @@ def _endpoint_target(found: Found, asked: str, endpoint: EndpointName, place: Pl
         recipient=_recipient(entry, found.model),
         endpoint_place=place,
     )
+
+
+def passing_target(entry: ModelEntry, api: Api, model: str, url: str) -> Target:
+    """The target of a request that passes to ``entry`` as it is, at ``url``. ``api`` is the client's, as far as the
+    path says it, whose credential goes along where the provider speaks it."""
+    spoken = tuple(entry.provider.speaks.values())
+    asked_in = api if api in spoken else next((one for one in ORDER if one in spoken), api)
+    return Target(entry, model, asked_in, "byte", url, entry.name, _recipient(entry, model))

@@ -17,7 +17,7 @@ EndpointName: TypeAlias = Literal[
     "embeddings", "completions", "fim", "moderations", "rerank", "score", "pooling", "classify", "predict",
     "similarity", "chat_moderations", "classifications", "chat_classifications", "ocr", "image_generations",
     "image_edits", "image_variations", "speech", "transcriptions", "translations", "files", "uploads", "vector_stores",
-    "containers", "batches", "message_batches", "videos", "realtime", "voices",
+    "containers", "batches", "message_batches", "videos", "realtime", "voices", "passthrough",
 ]  # fmt: skip
 
 BODY_SHAPES: Final = (
@@ -164,6 +164,8 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
     ),
     # Open WebUI asks both at a custom speech address.
     Endpoint("voices", ("/v1/audio/voices", "/v1/audio/models"), fallback="never"),
+    # Any path of a provider's, below the name of its entry.
+    Endpoint("passthrough", (), fallback="never", first_byte=_SLOW, most=1024 * MIB),
 )})  # fmt: skip
 
 STANDARD_PLACES: Final[Mapping[EndpointName, Place]] = MappingProxyType(

@@ -1,0 +1,225 @@
+"""Any path of a provider's, below the name of its entry: what no route of the gateway knows, with the entry's
+credential and with all that holds for other requests. Nothing that a request says chooses a host
+(Portkey-AI/gateway#1718)."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Final
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
+
+import attrs
+import msgspec
+
+from gateway.config.settings import ModelEntry
+from gateway.exchange.planned import PlannedRequest, as_prepared
+from gateway.exchange.service import Service
+from gateway.http.headers import PLAIN_KEYS, Headers, shown_credential
+from gateway.http.offload import offload
+from gateway.http.paths import api_of
+from gateway.relay.answers import PassedAnswer, bad_answer
+from gateway.relay.native_usage import NativeUsage
+from gateway.relay.relayed import RelayedRequest, RelayRoute
+from gateway.relay.relaying import JSON, NO_OUTPUT, Relaying, without_credentials
+from gateway.request.members import check_members
+from gateway.request.parse import Incoming
+from gateway.request.prepared import Prepared
+from gateway.request.wire import MediaTypes
+from gateway.routing.once import ONCE
+from gateway.routing.plan import Plan
+from gateway.routing.router import passing_target
+from gateway.routing.target import Target
+from gateway.upstream.request import UploadedBody
+from providers.neutral.codec import Outgoing
+from streams.errors import GatewayError, invalid
+from streams.events import Usage
+
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+ASKED: Final = ("range", "if-range", "if-none-match", "if-match", "if-modified-since", "if-unmodified-since",
+                "accept-language", "x-goog-upload-*", "prefer")  # fmt: skip
+"""Headers of requests that go along beside those that always may: they are about the thing that is asked for."""
+
+TOLD: Final = ("cache-control", "expires", "location", "x-goog-upload-*", "retry-after")
+"""The same of answers."""
+
+REDIRECTED: Final = frozenset((301, 302, 303, 304, 307, 308))
+"""Statuses that a client hears of as they are: nothing is followed here."""
+
+
+def pass_through_routes(service: Service) -> tuple[RelayRoute, ...]:
+    """The routes of the entries to which requests pass, the longest beginning first."""
+    return tuple(
+        RelayRoute("passthrough", method, f"/{name}/{{rest}}", partial(_read, entry, name))
+        for name, entry in service.router.passing().items()
+        for method in METHODS
+    )
+
+
+async def _read(entry: ModelEntry, name: str, relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+    service, asked, record = relaying.context.service, relaying.context.asked, relaying.context.record
+    service.authenticator.check_passage(asked.client, entry, asked.credential)
+    rest = _rest(relaying.arrival.asgi["raw_path"], name)
+    api = api_of("/" + rest, relaying.headers)
+    target = passing_target(entry, api, entry.model, _url(entry, rest, _query(relaying)))
+    incoming, upload = await _body(relaying, target)
+    for at, model in (("the path", _in_path(rest)), ("model", incoming.model)):
+        if model is not None:
+            target = attrs.evolve(target, model=model)
+            if service.authenticator.is_limited(asked.client):
+                service.authenticator.check_further(asked.client, at, model, entry)
+    record.asked = record.asked or target.asked
+    record.target, record.model, record.provider_api = target.name, target.model, target.api
+    outgoing = Outgoing(incoming.body, _passing(relaying.headers, ASKED, shown_credential(relaying.headers)))
+    planned = PlannedRequest(
+        incoming, Plan.to(target, ONCE), as_prepared(Prepared(outgoing)), method=relaying.arrival.asgi["method"],
+        suffix="", asks=NO_OUTPUT, upload=upload, answers=REDIRECTED,
+        media=MediaTypes(relaying.header("content-type"), relaying.header("accept") or "*/*"),
+    )  # fmt: skip
+    limit = service.limits.event
+    usage = partial(NativeUsage, api)
+    return RelayedRequest(planned, lambda one: _PassedThrough(PassedAnswer(usage(), limit), one.url, name))
+
+
+def _rest(raw: bytes, name: str) -> str:
+    """What follows the name in the path, in the client's own bytes. Raises ``GatewayError`` (400) for a path that
+    would lead out of where it begins, or means another thing to each who reads it."""
+    start = f"/{name}/".encode()
+    if not raw.startswith(start) or not raw.isascii():
+        raise invalid(f"write the path as /{name}/… without escapes in the name")
+    rest = raw.removeprefix(start)
+    once = unquote_to_bytes(rest)
+    for read in (rest, once, unquote_to_bytes(once)):
+        if _HOSTILE.search(b"/" + read):
+            raise invalid("the path has empty steps, steps of dots, or characters that no path has: leave them out")
+    return rest.decode("ascii")
+
+
+_HOSTILE: Final = re.compile(rb"//|/\.{1,2}(?:/|;|$)|\\|[\x00-\x1f\x7f]|/[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
+
+
+def _in_path(rest: str) -> str | None:
+    """The model that a path names, as Google's, Amazon's and Azure's do."""
+    found = _MODEL.search(f"/{rest}")
+    return None if found is None else unquote(found[1])
+
+
+_MODEL: Final = re.compile(r"/(?:models|model|deployments)/([^/?]+?)(?::[A-Za-z]+)?(?:/|$)")
+
+
+def _url(entry: ModelEntry, rest: str, query: str) -> str:
+    """The address at the entry's own host, below the path of its ``base_url``."""
+    base = entry.base_url or entry.provider.base_url
+    if base is None:
+        raise invalid(f"the entry {entry.name} has no base_url to pass requests to: give it one in the config")
+    parts = urlsplit(base)
+    own = "&".join(filter(None, (parts.query, query)))
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{rest}{'?' if own else ''}{own}"
+
+
+def _query(relaying: Relaying) -> str:
+    """The client's query without credentials, by name and by value."""
+    shown = _credentials(relaying.headers)
+    pairs = without_credentials(relaying.context.asked.query).split("&")
+    return "&".join(
+        pair for pair in pairs if not any(word in unquote_to_bytes(pair).decode("latin-1") for word in shown)
+    )
+
+
+def _credentials(headers: Headers) -> tuple[str, ...]:
+    """What the client has shown to be let in, wherever it stood."""
+    found = (value for name, value in headers if name in ("authorization", "x-trigate-key", "api-key", *PLAIN_KEYS))
+    return tuple(word for value in found if (word := value.rpartition(" ")[2].strip()))
+
+
+def _passing(headers: Headers, names: tuple[str, ...], credential: str | None) -> Headers:
+    """Those of ``headers`` that ``names`` name (``*`` stands for any end), none with a credential in it."""
+    shown = (*_credentials(headers), *((credential,) if credential else ()))
+    return tuple(
+        (name, value)
+        for name, value in headers
+        if any(name == one or (one.endswith("*") and name.startswith(one[:-1])) for one in names)
+        and not any(word in value for word in shown)
+    )
+
+
+async def _body(relaying: Relaying, target: Target) -> tuple[Incoming, UploadedBody | None]:
+    """The request, with its model where JSON names one; any other body is sent as it comes. Raises ``GatewayError``."""
+    kind = (relaying.header("content-type") or "").partition(";")[0].strip().lower()
+    length = relaying.header("content-length") or ""
+    has_body = relaying.header("transfer-encoding") is not None or length not in ("", "0")
+    if not has_body:
+        return await relaying.nothing(), None
+    if kind == JSON or kind.endswith("+json"):
+        body = await relaying.body()
+        model, stream = await offload(len(body) // 2, _model, body)
+        return relaying.noted(Incoming(relaying.context.codec.api, body, {}, model, stream)), None
+    most = relaying.most
+    if length.isdecimal() and int(length) > most:
+        raise GatewayError("too_large", f"the request body is larger than the limit of {most} bytes")
+    upload = UploadedBody(relaying.arrival.pieces(most), int(length) if length.isdecimal() else None)
+    return relaying.unread(None, False), upload
+
+
+def _model(body: bytes) -> tuple[str | None, bool]:
+    """The model that a body in JSON names, and whether it asks for a stream. Raises ``GatewayError`` (400) where it
+    names two."""
+    try:
+        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None, False
+    check_members(body, members)
+    found = list(_texts(members, ("model",)))
+    return (found[0] if found else None), bytes(members.get("stream", b"")) == b"true"
+
+
+def _texts(members: Mapping[str, msgspec.Raw], names: tuple[str, ...]) -> Iterator[str]:
+    for name in names:
+        try:
+            yield msgspec.json.decode(members.get(name, b"null"), type=str)
+        except msgspec.MsgspecError:
+            continue
+
+
+@attrs.define(eq=False)
+class _PassedThrough:
+    """The ``AnswerFilter`` of a passed request: redirects lead back to the gateway, or nowhere."""
+
+    inner: PassedAnswer
+    url: str
+    name: str
+
+    @property
+    def held(self) -> int:
+        return self.inner.held
+
+    @property
+    def ping(self) -> bytes:
+        return self.inner.ping
+
+    @property
+    def usage(self) -> Usage | None:
+        return self.inner.usage
+
+    def head(self, status: int, headers: Headers) -> Headers:
+        told = _passing(headers, TOLD, None)
+        own = tuple((name, self._here(value) if name == "location" else value) for name, value in told)
+        if not any(name == "cache-control" for name, _ in own):
+            own = (*own, ("cache-control", "no-store"))
+        return (*self.inner.head(status, headers), *own)
+
+    def _here(self, location: str) -> str:
+        """``location`` at the gateway. Raises ``GatewayError`` (502) where it is another host's: a credential went
+        along with what is redirected."""
+        asked, to = urlsplit(self.url), urlsplit(location)
+        if to.netloc and (to.scheme or asked.scheme, to.netloc) != (asked.scheme, asked.netloc):
+            raise bad_answer(f"the provider redirects to {to.scheme}://{to.netloc}: give the entry that base_url")
+        if not to.path.startswith("/"):
+            return location
+        return f"/{self.name}{to.path}{'?' if to.query else ''}{to.query}"
+
+    def take(self, piece: bytes) -> bytes:
+        return self.inner.take(piece)
+
+    def close(self) -> bytes:
+        return self.inner.close()

@@ -1,0 +1,54 @@
+"""Paths that nobody serves: a 404 that says where to go, in the shape of the API whose path it looks like."""
+
+from typing import Any
+
+import httpx2
+
+from tests.support.cases import case
+from tests.support.endpoint_provider import before, told
+
+
+def openai_shape(body: Any) -> bool:
+    return body["error"]["code"] == "unknown_path"
+
+
+def anthropic_shape(body: Any) -> bool:
+    return body["type"] == "error" and body["error"]["type"] == "not_found_error"
+
+
+def gemini_shape(body: Any) -> bool:
+    return body["error"]["code"] == 404 and body["error"]["status"] == "NOT_FOUND"
+
+
+def message_shape(body: Any) -> bool:
+    return isinstance(body["message"], str)
+
+
+async def test_it_has_the_shape_of_the_api_that_it_looks_like():
+    """SDKs fail on anything but JSON in their own shape (diegosouzapw/OmniRoute#6405)."""
+    cases = (
+        ("/v1/embeddingz", {}, openai_shape), ("/v1/fine_tuning/jobs", {}, openai_shape),
+        ("/nothing", {}, openai_shape),
+        ("/v1/messages/x/y/z", {"anthropic-version": "2023-06-01"}, anthropic_shape),
+        ("/v1/skills", {"anthropic-version": "2023-06-01"}, anthropic_shape),
+        ("/v1beta/tunedModels", {}, gemini_shape), ("/upload/v9/x", {}, gemini_shape),
+        ("/v1beta/corpora/m:query", {}, gemini_shape), ("/v2/summarize", {}, message_shape),
+        ("/model/m/apply-guardrail", {}, message_shape),
+    )  # fmt: skip
+    async with before(lambda asked: told({})) as (served, provider):
+        async with httpx2.AsyncClient(base_url=served.url, trust_env=False, follow_redirects=False) as client:
+            for path, headers, fits in cases:
+                for method in ("GET", "POST", "DELETE"):
+                    with case(f"{method} {path}"):
+                        found = await client.request(method, path, headers=headers)
+                        assert found.status_code == 404
+                        assert found.headers["content-type"] == "application/json"
+                        assert fits(found.json())
+                        assert path.rpartition("/")[2] in found.text
+            near = (await client.post("/v1/completion", json={})).json()["error"]["message"]
+            assert "did you mean /v1/completions?" in near
+            assert "/v1/chat/completions" in near
+        assert provider.heads == []
+        page = (await served.get("/metrics")).text
+        lines = [one for one in page.splitlines() if one.startswith("trigate_exchanges_total{")]
+        assert all('api="none"' in one for one in lines)

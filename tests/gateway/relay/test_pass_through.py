@@ -1,0 +1,167 @@
+"""Paths of a provider's that no route knows: what goes along, what does not, and who may."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import trio
+
+from tests.support.cases import case
+from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, told
+from tests.support.in_process import InProcess
+
+KEY = "ann-key-0123456789-0123456789"
+CHAT = {
+    "id": "x", "object": "chat.completion", "usage": {"prompt_tokens": 3, "completion_tokens": 4},
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+}  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def passing(answering: Any, **more: Any) -> AsyncIterator[tuple[InProcess, EndpointProvider]]:
+    entry = {"name": "mine", "passthrough": True, **more.pop("entry", {})}
+    async with before(answering, entry=entry, **more) as found:
+        yield found
+
+
+async def ask(served: InProcess, method: str, path: str, **more: Any) -> httpx2.Response:
+    async with httpx2.AsyncClient(trust_env=False, timeout=30) as client:
+        return await client.request(method, httpx2.URL(served.url + path), **more)
+
+
+async def raw(served: InProcess, target: str, *lines: str) -> int:
+    """The status of the answer to a request whose target no client would write."""
+    stream = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
+    async with stream:
+        head = "\r\n".join((f"GET {target} HTTP/1.1", "host: 127.0.0.1", "connection: close", *lines, "", ""))
+        await stream.send_all(head.encode("latin-1"))
+        answer = b""
+        while chunk := await stream.receive_some():
+            answer += chunk
+        return int(answer.split(b" ", 2)[1])
+
+
+async def test_any_path_goes_to_the_entrys_own_host_with_its_credential():
+    async with passing(lambda asked: told({"ok": 1})) as (served, provider):
+        for start in ("mine", "openai"):
+            found = await ask(served, "GET", f"/{start}/fine_tuning/jobs/ft-1%2F2?limit=2&key=mine&after=b%20c")
+            assert (found.status_code, found.json()) == (200, {"ok": 1})
+        for asked in provider.asked:
+            assert (asked.method, asked.path) == ("GET", "/v1/fine_tuning/jobs/ft-1%2F2?limit=2&after=b%20c")
+            assert asked.headers["authorization"] == "Bearer provider-key"
+
+
+async def test_no_byte_of_a_clients_key_goes_along():
+    """In whatever place it came (BerriAI/litellm#32202, #38114)."""
+    keys = [{"name": "ann", "key": KEY, "passthrough": ["mine"]}]
+    async with passing(lambda asked: told({}), client_keys=keys) as (served, provider):
+        for name, value in (("authorization", f"Bearer {KEY}"), ("x-api-key", KEY), ("x-goog-api-key", KEY),
+                            ("x-trigate-key", KEY)):  # fmt: skip
+            more = {name: value, "accept-language": KEY, "prefer": f"x={KEY}", "cookie": f"a={KEY}"}
+            found = await ask(served, "GET", f"/mine/jobs?a={KEY}&api_key={KEY}&b=1", headers=more)
+            assert found.status_code == 200, name
+        for asked in provider.asked:
+            assert KEY not in repr(asked)
+            assert asked.path == "/v1/jobs?b=1"
+
+
+async def test_only_keys_that_name_the_entry_come_through():
+    keys = [{"name": "ann", "key": KEY}]
+    async with passing(lambda asked: told({}), client_keys=keys) as (served, provider):
+        found = await ask(served, "GET", "/mine/jobs", headers={"authorization": f"Bearer {KEY}"})
+        assert found.status_code == 403
+        assert "passthrough" in found.json()["error"]["message"]
+        assert (await ask(served, "GET", "/mine/jobs")).status_code == 401
+        assert provider.heads == []
+
+
+async def test_an_entry_that_does_not_say_so_is_no_path():
+    async with before(lambda asked: told({}), entry={"name": "mine"}) as (served, provider):
+        assert (await ask(served, "GET", "/mine/jobs")).status_code == 404
+        assert provider.heads == []
+
+
+async def test_hostile_paths_reach_nobody():
+    """LuthienResearch/luthien-proxy#676."""
+    rests = ("..", "../x", "a/../b", "%2e%2e/x", "a/%2E%2e/b", "%252e%252e/x", "./x", "a//b", "/x", "%2f/x", "a%2f%2fb",
+             "a\\b", "a%5cb", "a%00b", "a%0d%0ab", "a%250ab", "%2e", "a/%2e", "a/..;/b", "http://evil/",
+             "https:%2f%2fevil")  # fmt: skip
+    async with passing(lambda asked: told({})) as (served, provider):
+        for rest in rests:
+            with case(rest):
+                assert await raw(served, f"/mine/{rest}") in (400, 404)
+        with case("an absolute target"):
+            assert await raw(served, "http://evil.example/mine/x") in (400, 404)
+        assert provider.heads == []
+        assert await raw(served, "/mine/a:b@c/d.e/..f/g..") == 200
+        assert provider.heads == [("GET", "/v1/a:b@c/d.e/..f/g..")]
+
+
+async def test_redirects_lead_back_here_or_nowhere():
+    places = iter(["/v1/other?x=1", "HERE/v1/abs", "https://evil.example/v1", "//evil.example/x"])
+
+    def answering(asked: Asked) -> Told:
+        return told({}, 307, ("location", next(places).replace("HERE", f"http://{asked.headers['host']}")))
+
+    async with passing(answering) as (served, provider):
+        for status, location in ((307, "/mine/v1/other?x=1"), (307, "/mine/v1/abs"), (502, None), (502, None)):
+            found = await ask(served, "GET", "/mine/jobs", follow_redirects=False)
+            assert (found.status_code, found.headers.get("location")) == (status, location)
+        assert len(provider.asked) == 4
+
+
+async def test_ranges_and_conditions_pass():
+    def answering(asked: Asked) -> Told:
+        if "if-none-match" in asked.headers:
+            return Told((), 304, (("etag", '"a"'),))
+        headers = (("content-range", "bytes 0-1/9"), ("content-type", "x/y"), ("cache-control", "max-age=5"))
+        return Told((b"ab",), 206, headers, length=True)
+
+    async with passing(answering) as (served, _):
+        part = await ask(served, "GET", "/mine/big", headers={"range": "bytes=0-1"})
+        assert (part.status_code, part.content, part.headers["content-range"]) == (206, b"ab", "bytes 0-1/9")
+        assert part.headers["cache-control"] == "max-age=5"
+        kept = await ask(served, "GET", "/mine/big", headers={"if-none-match": '"a"'})
+        assert (kept.status_code, kept.content, kept.headers["cache-control"]) == (304, b"", "no-store")
+
+
+async def test_bodies_of_any_type_pass_as_they_are():
+    big = bytes(range(256)) * 4000
+    async with passing(lambda asked: told({})) as (served, provider):
+        await ask(served, "PUT", "/mine/blob", content=big, headers={"content-type": "application/octet-stream"})
+        chunks = (big[at : at + 10_000] for at in range(0, len(big), 10_000))
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for chunk in chunks:
+                yield chunk
+
+        await ask(served, "POST", "/mine/blob", content=pieces(), headers={"content-type": "x/y"})
+        body = b'{"model":"m-1", "a": [1,  2]}'
+        await ask(served, "PATCH", "/mine/job", content=body, headers={"content-type": "application/json"})
+        assert [(one.method, one.body) for one in provider.asked] == [("PUT", big), ("POST", big), ("PATCH", body)]
+        assert provider.asked[0].headers["content-length"] == str(len(big))
+        assert provider.asked[1].headers["transfer-encoding"] == "chunked"
+        assert provider.asked[2].headers["content-type"] == "application/json"
+
+
+async def test_models_are_checked_as_the_providers_own(caplog):
+    """BerriAI/litellm#33710."""
+    caplog.set_level("INFO", "trigate")
+    keys = [{"name": "ann", "key": KEY, "models": ["mine"], "passthrough": ["m*"]}]
+    head = {"authorization": f"Bearer {KEY}"}
+    async with passing(lambda asked: told(CHAT), client_keys=keys) as (served, provider):
+        good = await ask(served, "POST", "/mine/chat/completions", json={"model": "m-1"}, headers=head)
+        assert good.status_code == 200
+        for path, body in (("/mine/chat/completions", {"model": "m-2"}), ("/mine/models/m-2:x", {}),
+                           ("/mine/deployments/m-2/x", {})):  # fmt: skip
+            found = await ask(served, "POST", path, json=body, headers=head)
+            assert found.status_code == 403, (path, found.text)
+        twice = await ask(served, "POST", "/mine/x", content=b'{"model":"m-1","model":"m-2"}',
+                          headers={**head, "content-type": "application/json"})  # fmt: skip
+        assert twice.status_code == 400
+        assert len(provider.asked) == 1
+    lines = [json.loads(one.message) for one in caplog.records if '"endpoint":"passthrough"' in one.message]
+    assert lines[0]["input_tokens"] == 3
+    assert lines[0]["output_tokens"] == 4
