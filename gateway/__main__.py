@@ -137,7 +137,7 @@ def check(config: Path | None, no_env: bool, strict: bool, old: Path | None, end
 
 @main.command(short_help="Add up what requests have cost.")
 @click.argument("config", required=False, type=click.Path(path_type=Path))
-@click.option("--by", multiple=True, type=click.Choice(["key", "group", "model", "target", "run", "day"]),
+@click.option("--by", multiple=True, type=click.Choice(["key", "group", "model", "target", "run", "endpoint", "day"]),
               help="What to add up by, also several; default: key, or model without client_keys.")  # fmt: skip
 @click.option("--since", default="30d", show_default=True, metavar="WHEN",
               help="From when on: 7d (today and six days before), 24h, or a date such as 2026-11-01.")  # fmt: skip

@@ -181,9 +181,10 @@ class Usage:
     API is not told of it. ``tier`` is the service tier that the provider says it used, in its own words, ``calls``
     how often each of its own tools ran, by name, ``told_nanos`` the cost that it states itself, in nano-dollars.
     ``steps`` are the turns of models that this one answer took, where the provider lists them: they are all that is
-    billed by the token, so that the counts above are not added to them. ``units`` are what is billed where it is not
-    tokens: how many of each, by name (``search``, ``image``, ``second``, ``character``). ``estimated``: nobody has told
-    them, they are taken from the request.
+    billed by the token, so that the counts above are not added to them. ``units`` are what is billed beside
+    tokens: how many of each, by name (``search``, ``image``, ``second``, ``character``; the tokens of a picture or a
+    sound among those above as ``input_audio_token`` and the like). ``estimated``: nobody has told them, they are taken
+    from the request.
     """
 
     input: int = 0

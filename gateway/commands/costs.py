@@ -216,10 +216,14 @@ def as_csv(found: CostReport) -> str:
     """Exact to the nano-dollar, and without a line of totals, which would be added once more."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*found.by, found.counted, *_FIGURES[1:], "cost_usd", "cost_grade"))
+    has_units = bool(found.total.sum.usage.units)
+    head = (*found.by, found.counted, *_FIGURES[1:], "cost_usd", "cost_grade")
+    writer.writerow((*head, "units") if has_units else head)
     for row in found.rows:
         names = [_cell(value) for value in row.by]
-        writer.writerow((*names, *_figures(row), f"{_dollars(row.sum.nanos):f}", row.grade))
+        units = ";".join(f"{unit}={number}" for unit, number in row.sum.usage.units)
+        cells = (*names, *_figures(row), f"{_dollars(row.sum.nanos):f}", row.grade)
+        writer.writerow((*cells, units) if has_units else cells)
     return text.getvalue()
 
 
@@ -244,7 +248,8 @@ def as_json(found: CostReport) -> str:
 def _members(found: CostReport, row: CostRow) -> dict[str, Any]:
     figures = zip((found.counted, *_FIGURES[1:]), _figures(row), strict=True)
     cost = {"cost_usd": _dollars(row.sum.nanos), "cost_nanos": row.sum.nanos, "cost_grade": row.grade}
-    return {**dict(figures), **cost}
+    units = {"units": dict(row.sum.usage.units)} if row.sum.usage.units else {}
+    return {**dict(figures), **cost, **units}
 
 
 def _dollars(nanos: int) -> Decimal:
@@ -263,9 +268,19 @@ SHORTEST: Final = 8
 
 def as_table(found: CostReport) -> str:
     """For people. On a terminal names are shortened to what there is room for."""
-    head = (*found.by, found.counted, "failed", "input", "cached", "output", "usd")
-    rows = [(*_names(row), *_shown(row)) for row in found.rows]
-    last = ("total", *[""] * (len(found.by) - 1), *_shown(found.total))
+    units = [unit for unit, _ in found.total.sum.usage.units]
+    head = (
+        *found.by,
+        found.counted,
+        "failed",
+        "input",
+        "cached",
+        "output",
+        *("searches" if unit == "search" else f"{unit}s" for unit in units),
+        "usd",
+    )
+    rows = [(*_names(row), *_shown(row, units)) for row in found.rows]
+    last = ("total", *[""] * (len(found.by) - 1), *_shown(found.total, units))
     widths = _widths([head, *rows, last], [place for place, one in enumerate(found.by) if one != "day"])
     lines = [_heading(found), ""]
     lines += [_line(row, widths, len(found.by)) for row in (head, *rows)]
@@ -284,8 +299,10 @@ def _names(row: CostRow) -> tuple[str, ...]:
     return tuple("-" if value is None else escaped(value) for value in row.by)
 
 
-def _shown(row: CostRow) -> tuple[str, ...]:
+def _shown(row: CostRow, units: Sequence[str]) -> tuple[str, ...]:
+    """The figures of a row; of ``units``, which are billed beside tokens, a column each."""
     requests, failed, *tokens = _figures(row)
+    tokens += [dict(row.sum.usage.units).get(unit, 0) for unit in units]
     share = "-" if not requests else f"{failed / requests:.1%}"
     return f"{requests:,}", share, *map(_short, tokens), _SIGNS[row.grade] + _money(row.sum.nanos)
 

@@ -16,6 +16,7 @@ from gateway.config import kinds, schema
 from gateway.config.amounts import BUDGET_PATTERN
 from gateway.config.reference import KEYS
 from gateway.config.settings import KEEPING_KEYS
+from providers.catalog.prices import UNITS
 from providers.endpoints.endpoint import BODY_SHAPES, ENDPOINTS
 from providers.neutral.quirks import Quirks
 from streams.events import APIS
@@ -89,6 +90,7 @@ SHAPES: Mapping[Any, Shape] = {
     },
     kinds.HeaderName: _HEADER,
     kinds.ProbePath: {"anyOf": [_text(r"/[!-~]*"), VARIABLE]},
+    kinds.UnitWord: {"enum": list(UNITS)},
     kinds.EndpointWord: {"enum": list(ENDPOINTS)},
     kinds.EndpointPath: {"anyOf": [_text(kinds.ENDPOINT_PATH.pattern), VARIABLE]},
     kinds.BodyShape: {"anyOf": [{"enum": list(BODY_SHAPES)}, VARIABLE]},
@@ -194,6 +196,9 @@ RULES: Mapping[type, Shape] = {
             "properties": {"state_storage": {"properties": {"type": {"enum": list(KEEPING_KEYS)}}}},
         },
     },
+    schema.RawPrice: {
+        "anyOf": [{"required": ["input", "output"]}, _given("per", {"type": "object", "minProperties": 1})]
+    },
     schema.RawAlias: _one_of("target", "targets"),
     schema.RawClientKey: {
         "anyOf": [_one_of("key", "sha256", "keys"), {**_given("certificate"), "not": {"anyOf": [*map(_given, _KEYS)]}}]
@@ -291,7 +296,7 @@ def _shape(kind: Any, defs: dict[str, Shape]) -> Shape:
     if origin is tuple:
         return {"type": "array", "items": _shape(_present(parts[0]), defs)}
     if origin is dict:
-        names = {"propertyNames": SHAPES[parts[0]]} if parts[0] is kinds.EndpointWord else {}
+        names = {"propertyNames": SHAPES[parts[0]]} if parts[0] in (kinds.EndpointWord, kinds.UnitWord) else {}
         return {"type": "object", **names, "additionalProperties": _shape(parts[1], defs)}
     some = [part for part in parts if part is not type(None)]
     if not some:

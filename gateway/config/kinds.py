@@ -15,6 +15,7 @@ from gateway.config.secret_files import SecretFile
 from gateway.config.wording import Wrong, describe, described_word, nearest, one_of, spelled
 from gateway.config.zones import read_zone
 from gateway.http.certificates import as_name
+from providers.catalog.prices import UNITS
 from providers.endpoints.endpoint import BODY_SHAPES, ENDPOINTS
 from streams.events import FailureReason
 
@@ -66,6 +67,7 @@ REASONS = ("unavailable", *(reason for reason in get_args(FailureReason) if reas
 Speaking = NewType("Speaking", dict[SpokenApi, SpokenApi])
 QuirkChanges = NewType("QuirkChanges", dict[str, Any])
 
+UnitWord = NewType("UnitWord", str)  # one of ``UNITS``
 EndpointWord = NewType("EndpointWord", str)  # one of ``ENDPOINTS``
 EndpointPath = NewType("EndpointPath", str)  # a path behind the base URL, or a whole address
 BodyShape = NewType("BodyShape", str)  # one of ``BODY_SHAPES``
@@ -312,6 +314,10 @@ def _endpoint_word(value: Any, _: Any) -> str:
     return _one_word(value, ENDPOINTS)
 
 
+def _unit_word(value: Any, _: Any) -> str:
+    return _one_word(value, UNITS)
+
+
 def _body_shape(value: Any, _: Any) -> str:
     return _one_word(value, BODY_SHAPES)
 
@@ -410,6 +416,7 @@ READERS: Mapping[Any, Callable[[Any, Any], Any]] = {
     RateAmount: _rate,
     HeaderName: _header_name,
     ProbePath: _probe_path,
+    UnitWord: _unit_word,
     EndpointWord: _endpoint_word,
     EndpointPath: _endpoint_path,
     BodyShape: _body_shape,

@@ -17,6 +17,9 @@ from streams.errors import GatewayError
 IMPLAUSIBLE: Final = 0.0005
 """Dollars for a million tokens, below which somebody has probably written the price of one token."""
 
+IMPLAUSIBLE_UNIT: Final = 20
+"""Dollars for one unit, above which somebody has probably written the price of thousands or of an hour."""
+
 
 def build_price(
     raw: RawPrice | Literal["free"] | None, provider: str, model: str, path: Path, findings: Findings
@@ -24,14 +27,19 @@ def build_price(
     if raw is None or raw == "free":
         return FREE if raw == "free" else None
     for kind in ("input", "output"):
-        dollars: float = getattr(raw, kind)
-        if 0 < dollars < IMPLAUSIBLE:
+        dollars: float | None = getattr(raw, kind)
+        if dollars is None and not raw.per and path[:2] not in findings.faulty:
+            findings.wrong((*path, kind), "missing", "this is required")
+        if dollars is not None and 0 < dollars < IMPLAUSIBLE:
             findings.warn(
                 f"{provider}/{model}: a price of {dollars:g} dollars for a million tokens of {kind}: if that is the "
                 f"price of one token, write {dollars * 10**6:g}"
             )
     if raw.above.keys() & {0}:
         findings.wrong((*path, "above"), "prompts above 0 tokens", "what all prompts cost stands beside above")
+    for unit, dollars in raw.per.items():
+        if dollars > IMPLAUSIBLE_UNIT:
+            findings.warn(f"{provider}/{model}: {dollars:g} dollars for one {unit}: `per` is what one costs")
     row = attrs.asdict(raw, filter=lambda _, value: value is not None)
     return read_price(row, "config", provider, model)
 

@@ -576,8 +576,10 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "at_most": Key("The share of the name's requests that may go out twice.", "`5%`"),
     },
     RawPrice: {
-        "input": Key("Tokens of the prompt that were neither read from a cache nor written to one.", "required"),
-        "output": Key("Tokens of the answer, with its reasoning.", "required"),
+        "input": Key(
+            "Tokens of the prompt that were neither read from a cache nor written to one.", "required without `per`"
+        ),
+        "output": Key("Tokens of the answer, with its reasoning.", "required without `per`"),
         "cached": Key("Tokens that were read from a cache.", "as `input`"),
         "cache_write": Key(
             "Tokens that were written to a cache.", "as `input`; 1.25 times that where Messages is spoken"
@@ -594,6 +596,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "tiers": Key(
             "Prices by the service tier that the provider says it used (`priority`, `flex`), each with an `above`. "
             "Those not given are as in no tier.",
+            "none",
+        ),
+        "per": Key(
+            "What is billed beside tokens, in dollars for one: `{image: 0.04}`, `{second: 0.0001}`; see [units]"
+            "(costs.md#units). With it `input` and `output` may be left out.",
             "none",
         ),
         "tools": Key("Fees for a call of the provider's own tools, by name: `{web_search: 0.01}`.", "none"),

@@ -44,6 +44,7 @@ from gateway.config.kinds import (
     Speaking,
     SpokenApi,
     Timestamp,
+    UnitWord,
     Url,
     UrlPath,
     Version,
@@ -200,16 +201,17 @@ class RawTierPrice(RawTokenPrice):
 
 @attrs.frozen
 class RawPrice:
-    """The price of a model."""
+    """The price of a model: of tokens, of units, or of both."""
 
-    input: Dollars
-    output: Dollars
+    input: Dollars | None = None
+    output: Dollars | None = None
     cached: Dollars | None = None
     cache_write: Dollars | None = None
     cache_write_1h: Dollars | None = None
     above: dict[PromptLength, RawTokenPrice] = attrs.field(factory=dict)
     tiers: dict[str, RawTierPrice] = attrs.field(factory=dict)
     tools: dict[str, Dollars] = attrs.field(factory=dict)
+    per: dict[UnitWord, Dollars] = attrs.field(factory=dict)
 
 
 @attrs.frozen

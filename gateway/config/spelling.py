@@ -88,6 +88,11 @@ def _price(price: Price) -> str:
     said = [f"{kind}: {nanos / NANOS:g}" for kind, nanos in kinds.items() if nanos is not None]
     more = ["above: …"] if price.above else []
     more += ["tiers: …"] if price.tiers else []
+    more += (
+        [f"per: {{{', '.join(f'{unit}: {nanos / NANOS / 10**6:g}' for unit, nanos in price.units)}}}"]
+        if price.units
+        else []
+    )
     return f"{{{', '.join((*said, *more, *(['tools: …'] if price.fees else [])))}}}"
 
 

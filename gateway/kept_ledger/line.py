@@ -16,6 +16,12 @@ LONGEST: Final = 200  # characters of a text that a client chose
 _HELD: Final = 4 * LONGEST  # the same in memory, where keys that are longer are looked for, too
 _NOTHING: Final = Usage()
 
+UNIT_COLUMNS: Final[Mapping[str, str]] = {
+    "image": "images", "second": "seconds", "character": "characters", "search": "searches", "query": "searches",
+    "page": "pages",
+}  # fmt: skip
+"""The columns of what is billed beside tokens; two makers' names of a search are one."""
+
 
 @attrs.frozen
 class LineAttempt:
@@ -32,7 +38,8 @@ class LineAttempt:
 
 @attrs.frozen
 class LedgerLine:
-    """One exchange. ``began`` is in microseconds since 1970; ``delivered``: its client got a word of the answer."""
+    """One exchange. ``began`` is in microseconds since 1970; ``delivered``: its client got a word of the answer;
+    ``endpoint``: which one it asked for, of a conversation its API."""
 
     began: int
     request: str
@@ -46,6 +53,7 @@ class LedgerLine:
     status: int
     estimated: bool = False
     delivered: bool = True
+    endpoint: str | None = None
 
 
 def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str | None = None) -> LedgerLine:
@@ -65,6 +73,7 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
         fields["status"],
         estimated=bool(fields.get("usage_estimated")),
         delivered=record.delivered,
+        endpoint=record.endpoint or record.api,
     )
 
 
@@ -90,7 +99,7 @@ def rows_of(line: LedgerLine, number: int, masked: Callable[[str], str] = str) -
         "began": line.began, "line": number, "request": _plain(line.request, masked), "client": _plain(line.client),
         "client_group": _plain(line.group), "run": _plain(line.run, masked), "asked": _plain(line.asked, masked),
         "route": _plain(line.route, masked), "estimated": int(line.estimated), "delivered": int(line.delivered),
-        "status": line.status, "ended": line.ended,
+        "status": line.status, "ended": line.ended, "endpoint": line.endpoint,
     }  # fmt: skip
     attempts = line.attempts or (None,)
     return [{**common, "attempt": place, **_columns(one)} for place, one in enumerate(attempts)]
@@ -102,8 +111,13 @@ def _columns(attempt: LineAttempt | None) -> dict[str, Any]:
         "target": attempt and _plain(attempt.target), "model": attempt and _plain(attempt.model),
         "reason": attempt and attempt.reason, "input": usage.input, "cache_read": usage.cache_read,
         "cache_write": usage.cache_write, "output": usage.output, "nanos": 0 if attempt is None else attempt.nanos,
-        "grade": attempt and attempt.grade,
+        "grade": attempt and attempt.grade, **dict.fromkeys(UNIT_COLUMNS.values(), 0), **_units(usage),
     }  # fmt: skip
+
+
+def _units(usage: Usage) -> dict[str, int]:
+    """What is billed beside tokens, by its column."""
+    return {UNIT_COLUMNS[unit]: number for unit, number in usage.units if unit in UNIT_COLUMNS} if usage.units else {}
 
 
 def _plain(text: str | None, masked: Callable[[str], str] = str) -> str | None:

@@ -8,15 +8,16 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 import msgspec
 
-from gateway.kept_ledger.line import LedgerLine, rows_of
+from gateway.kept_ledger.line import UNIT_COLUMNS, LedgerLine, rows_of
 from gateway.stores.sql import Database, Session
 from streams.events import Usage
 
-Dimension: TypeAlias = Literal["key", "group", "model", "target", "run"]
+Dimension: TypeAlias = Literal["key", "group", "model", "target", "run", "endpoint"]
 """What lines can be added up by."""
 
 _COLUMNS: Final[Mapping[Dimension, str]] = {
     "key": "client", "group": "client_group", "model": "model", "target": "target", "run": "run",
+    "endpoint": "endpoint",
 }  # fmt: skip
 OF_ATTEMPTS: Final[frozenset[Dimension]] = frozenset(("model", "target"))
 """Those in which the attempts of one exchange may differ: with these, attempts are counted in place of exchanges."""
@@ -34,8 +35,12 @@ _EXCHANGES: Final = """
 _ATTEMPTS: Final = """
     COUNT(*), COALESCE(SUM(CASE WHEN reason IN ('ok', 'hedge_lost', 'client_left') THEN 0 ELSE 1 END), 0)
 """
+_UNITS: Final = {unit: column for unit, column in UNIT_COLUMNS.items() if unit != "query"}
+"""The units of sums, by their columns."""
+
 _AMOUNTS: Final = ", ".join(
-    f"CAST(COALESCE(SUM({name}), 0) AS BIGINT)" for name in ("input", "cache_read", "cache_write", "output", "nanos")
+    f"CAST(COALESCE(SUM({name}), 0) AS BIGINT)"
+    for name in ("input", "cache_read", "cache_write", "output", "nanos", *_UNITS.values())
 )
 _FIELDS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("began", "line"), "bigint"),
@@ -45,6 +50,8 @@ _FIELDS: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(("input", "cache_read", "cache_write", "output", "nanos"), "bigint"),
     **dict.fromkeys(("grade", "estimated", "delivered", "status"), "integer"),
+    "endpoint": "text",
+    **dict.fromkeys(_UNITS.values(), "bigint"),
 }
 """The columns with their types."""
 
@@ -208,8 +215,9 @@ def _run_sums(by: Dimension, delivered_only: bool) -> str:
 
 
 def _sum(row: tuple[Any, ...], width: int) -> LedgerSum:
-    requests, failed, input, cache_read, cache_write, output, nanos, grade = row[width:]
-    usage = Usage(input=input, cache_read=cache_read, cache_write=cache_write, output=output)
+    requests, failed, input, cache_read, cache_write, output, nanos, *amounts, grade = row[width:]
+    units = tuple((unit, number) for unit, number in zip(_UNITS, amounts, strict=True) if number)
+    usage = Usage(input=input, cache_read=cache_read, cache_write=cache_write, output=output, units=units)
     return LedgerSum(row[:width], requests, failed, usage, nanos, grade)
 
 
@@ -219,7 +227,9 @@ def total(sums: Sequence[LedgerSum]) -> LedgerSum:
     def of(kind: str) -> int:
         return sum([getattr(one.usage, kind) for one in sums])
 
-    usage = Usage(of("input"), of("cache_read"), of("cache_write"), output=of("output"))
+    counted = {unit: sum([dict(one.usage.units).get(unit, 0) for one in sums]) for unit in _UNITS}
+    units = tuple((unit, number) for unit, number in counted.items() if number)
+    usage = Usage(of("input"), of("cache_read"), of("cache_write"), output=of("output"), units=units)
     grades = [one.grade for one in sums if one.grade is not None]
     requests, failed = sum([one.requests for one in sums]), sum([one.failed for one in sums])
     return LedgerSum((), requests, failed, usage, sum([one.nanos for one in sums]), max(grades, default=None))

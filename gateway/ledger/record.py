@@ -152,7 +152,7 @@ class Record:
                 usage, estimated = usage or self._asked_usage(), True
                 usage = attrs.evolve(usage, output=max(usage.output, self.goes_on))
         elif tried.usage is not None:
-            usage, estimated = tried.usage, not tried.usage.output
+            usage, estimated = tried.usage, not (tried.usage.output or tried.usage.units)
         elif tried.unknown_input is not None and tried.status is not None:
             usage, estimated = Usage(input=tried.unknown_input), True
         elif tried.unknown_input is not None:  # nobody knows whether it has begun

@@ -68,6 +68,11 @@ EXCHANGE: Final = (
     Field("cached_tokens", "tokens", "as `input_tokens`", "The part of the prompt that was read from a cache."),
     Field("output_tokens", "tokens", "as `input_tokens`", "The answer, reasoning included."),
     Field(
+        "units", "numbers by unit", "something is billed beside tokens",
+        "Pictures, seconds, characters, searches: `{\"image\": 2}`. Tokens of sounds and pictures are also among "
+        "`input_tokens` and `output_tokens`.",
+    ),
+    Field(
         "usage_complete", "boolean", CALLED,
         "Whether these are the provider's own last word: false for an answer that broke off.",
     ),

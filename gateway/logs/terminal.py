@@ -136,6 +136,8 @@ def _tokens(line: Mapping[str, Any]) -> str:
     if "input_tokens" not in line and "output_tokens" not in line:
         return ""
     about = "~" if line.get("usage_estimated") else ""
+    if not line.get("input_tokens") and not line.get("output_tokens") and line.get("units"):
+        return about + ", ".join(f"{_count(number)} {unit}" for unit, number in line["units"].items())
     return f"{about}{_count(line.get('input_tokens', 0))}→{_count(line.get('output_tokens', 0))}"
 
 

@@ -89,6 +89,14 @@ MIGRATIONS: Final[tuple[LiteralString, ...]] = (
     );
     CREATE INDEX ON trigate_kept_objects (owner, collection, number);
     """,
+    """
+    ALTER TABLE trigate_ledger ADD COLUMN endpoint text;  -- and beside tokens
+    ALTER TABLE trigate_ledger ADD COLUMN images bigint NOT NULL DEFAULT 0;
+    ALTER TABLE trigate_ledger ADD COLUMN seconds bigint NOT NULL DEFAULT 0;
+    ALTER TABLE trigate_ledger ADD COLUMN characters bigint NOT NULL DEFAULT 0;
+    ALTER TABLE trigate_ledger ADD COLUMN searches bigint NOT NULL DEFAULT 0;
+    ALTER TABLE trigate_ledger ADD COLUMN pages bigint NOT NULL DEFAULT 0;
+    """,
 )
 """One script for each version of the schema; the row in ``trigate_schema`` counts how many a database has seen."""
 

@@ -79,6 +79,14 @@ MIGRATIONS: Final = (
     );
     CREATE INDEX kept_objects_listed ON kept_objects (owner, collection, number);
     """,
+    """
+    ALTER TABLE ledger ADD COLUMN endpoint TEXT;  -- and beside tokens
+    ALTER TABLE ledger ADD COLUMN images INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE ledger ADD COLUMN seconds INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE ledger ADD COLUMN characters INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE ledger ADD COLUMN searches INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE ledger ADD COLUMN pages INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """One script for each version of the schema; ``user_version`` counts how many a file has seen."""
 

@@ -84,6 +84,10 @@ TOKENS = MetricRow(
     "trigate_tokens_total", "counter", "Tokens, of answers that broke off as far as they came.",
     (*_WHERE, "client", "kind"),
 )  # fmt: skip
+BILLED_UNITS = MetricRow(
+    "trigate_units_total", "counter", "What is billed beside tokens: pictures, seconds of sound, characters, searches.",
+    (*_WHERE, "client", "unit"),
+)  # fmt: skip
 ESTIMATED = MetricRow(
     "trigate_usage_estimated_total", "counter",
     "Exchanges whose tokens are estimated: the answer broke off, or nobody counted.", ("provider",),
@@ -216,12 +220,12 @@ SPANS = MetricRow(
 BUILD = MetricRow("trigate_build_info", "greatest", "1, with the version.", ("version",))
 
 ROWS: Final = (
-    EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, ESTIMATED, COST, UNPRICED, BUDGET_USED,
-    BUDGET_HELD, LIMIT_USED, LIMIT_QUEUED, LIMIT_REFUSALS, DROPS, UPSTREAM_ERRORS, DISCONNECTS, SHARE_REFUSALS,
-    ATTEMPTS, RETRIES, TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY, TARGETS_OUT, OUTAGES, POOL, QUEUED,
-    CONNECTIONS,
-    BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT, LEDGER_LOST, KEYS_STALE, COUNTERS_AWAY, COUNTED_ALONE, LAG,
-    MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS, BUILD,
+    EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, BILLED_UNITS, ESTIMATED, COST,
+    UNPRICED, BUDGET_USED, BUDGET_HELD, LIMIT_USED, LIMIT_QUEUED, LIMIT_REFUSALS, DROPS, UPSTREAM_ERRORS,
+    DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY,
+    TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT,
+    LEDGER_LOST, KEYS_STALE, COUNTERS_AWAY, COUNTED_ALONE, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS,
+    BUILD,
 )  # fmt: skip
 
 LABELS: Final[Mapping[str, str]] = {
@@ -237,6 +241,8 @@ LABELS: Final[Mapping[str, str]] = {
     "rest); `none` without keys",
     "kind": "`input` (neither read from nor written to a cache), `cache_read`, `cache_write`, `output` (with the "
     "reasoning), `reasoning`",
+    "unit": "`image`, `second`, `character`, `search`, `query`, `page`, and as `input_audio_token` the tokens of "
+    "sounds and pictures among the others",
     "grade": "`exact`: by the provider's own count with a price for each kind of token, or told by it; `estimated`; "
     "`at_least`: part of it is not known",
     "holder_kind": "whose limit: `client_keys`, `client_groups`, `model_providers` (an entry's), `ratelimits` (root)",
@@ -398,12 +404,14 @@ class Metrics:
         for kind in ("input", "cache_read", "cache_write", "output", "reasoning"):
             if number := getattr(usage, kind, None):
                 self.add(TOKENS, provider, model, self._clients[record.client], kind, by=number)
+        for unit, number in () if usage is None else usage.units:
+            self.add(BILLED_UNITS, provider, model, self._clients[record.client], unit, by=number)
 
     def _charged(self, charge: Charge, client: str) -> None:
         where, target = self.where(charge.tried.model), self._target(charge.tried)
         if charge.cost is not None:
             self.add(COST, *where, target, client, charge.cost.grade, by=charge.cost.nanos / 1e9)
-        elif charge.usage.prompt or charge.usage.output:
+        elif charge.usage.prompt or charge.usage.output or charge.usage.units:
             self.add(UNPRICED, *where, target)
 
     def _tried_again(self, record: Record, provider: str) -> None:

@@ -94,6 +94,7 @@ _WORDS: Mapping[Any, str] = {
     Literal[False] | schema.RawCacheUse | None: "mapping, or `false`",
     kinds.HeaderName: "name of a header",
     kinds.ProbePath: "path",
+    dict[kinds.UnitWord, kinds.Dollars]: "mapping of number of dollars",
     kinds.EndpointPath: "path or URL",
     kinds.BodyShape: "text",
     dict[kinds.EndpointWord, bool | kinds.EndpointPath | schema.RawEndpoint]: "mapping",

@@ -27,6 +27,14 @@ TOOLS: Final = {
     "web_search": "web_searches_kcount", "x_search": "social_searches_kcount",
     "file_search": "storage_searches_kcount", "code_execution": "code_executions_kcount",
 }  # fmt: skip
+PER: Final = {
+    "second": (("input_audio_hours", "audio_hours"), 3600), "character": (("input_mchars",), 10**6),
+    "page": (("input_document_kpages",), 1000),
+    **{f"{kind}_{sense}_token": ((key.format(sense),), 10**6) for sense in ("audio", "image") for kind, key in {
+        "input": "input_{}_mtok", "cached": "cache_{}_read_mtok", "output": "output_{}_mtok",
+    }.items()},
+}  # fmt: skip
+"""What is billed beside tokens of text: the keys of its price, the first that is there, and for how many that is."""
 TIERS: Final = ("service_tier", "processing", "speed")
 """What a variant of a price depends on that an answer says of itself; others (routes, kinds of search) are left out."""
 
@@ -98,10 +106,11 @@ def _second(moment: time) -> int:
 
 def _row(prices: types.ModelPrice, model: types.ModelInfo) -> dict[str, Any] | None:
     values = _values(prices)
-    row = _lengths(values)
+    per = _per(values)
+    row = _lengths(values) or ({"input": 0, "output": 0} if per else None)
     if row is None:
         return None
-    tiers = {tier: _lengths({**values, **variant}) for tier, variant in _variants(model)}
+    tiers = {tier: one for tier, variant in _variants(model) if (one := _tier({**values, **variant}, per)) is not None}
     fees = {name: values[key] / 1000 for name, key in TOOLS.items() if key in values}
     per_request = values.get("requests_kcount")
     return {
@@ -109,7 +118,20 @@ def _row(prices: types.ModelPrice, model: types.ModelInfo) -> dict[str, Any] | N
         **({"tiers": tiers} if tiers else {}),
         **({"tools": fees} if fees else {}),
         **({"request": per_request / 1000} if per_request else {}),
+        **({"per": per} if per else {}),
     }
+
+
+def _tier(values: Mapping[str, Any], usual: Mapping[str, Decimal]) -> dict[str, Any] | None:
+    """The prices of a service tier, as far as they are not the ``usual`` ones."""
+    tokens, per = _lengths(values), _per(values)
+    return None if tokens is None and per == usual else {**(tokens or {}), **({"per": per} if per != usual else {})}
+
+
+def _per(values: Mapping[str, Any]) -> dict[str, Decimal]:
+    """The prices of one unit, as far as a price is one number."""
+    found = ((unit, next((values[key] for key in keys if key in values), None), n) for unit, (keys, n) in PER.items())
+    return {unit: round(_price(value, None) / n, 15) for unit, value, n in found if value is not None}
 
 
 def _values(prices: types.ModelPrice) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import attrs
 import click
 import pytest
 import trio
@@ -18,6 +19,7 @@ from gateway.commands.costs import FORMATS, days_between, moment
 from gateway.kept_ledger.line import LedgerLine
 from gateway.kept_ledger.table import SQLITE, LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
+from streams.events import Usage
 from tests.support.command_line import run
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
@@ -69,6 +71,22 @@ def test_csv_and_json_are_exact_to_the_nano_dollar(kept, capsys):
     assert f'"cost_usd": {nanos // 10**9}.{nanos % 10**9:09}' in text
     assert found["total"]["requests"] == 200
     assert found["total"]["cost_grade"] == "at_least", "the worst of its parts"
+
+
+def test_units_have_columns_where_there_are_any(kept, capsys):
+    spoken = attempt(3, usage=Usage(units=(("character", 1200),)))
+    ranked = attempt(5, usage=Usage(input=4, units=(("search", 2),)))
+    config = kept(attrs.evolve(line(spoken), endpoint="speech"), attrs.evolve(line(ranked), endpoint="rerank"))
+    table = shown(capsys, config, ("endpoint",), EVER, None, "table")
+    assert [words.split()[:8] for words in table.splitlines()[2:5]] == [
+        ["endpoint", "requests", "failed", "input", "cached", "output", "characters", "searches"],
+        ["rerank", "1", "0.0%", "4", "0", "0", "0", "2"],
+        ["speech", "1", "0.0%", "0", "0", "0", "1200", "0"],
+    ]
+    (first, _) = csv.DictReader(shown(capsys, config, ("endpoint",), EVER, None, "csv").splitlines())
+    assert (first["endpoint"], first["units"]) == ("rerank", "search=2")
+    found = json.loads(shown(capsys, config, ("endpoint",), EVER, None, "json"))
+    assert found["total"]["units"] == {"character": 1200, "search": 2}
 
 
 def test_days_are_those_of_the_timezone(kept, capsys):

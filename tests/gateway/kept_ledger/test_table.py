@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 
 from gateway.kept_ledger.line import LedgerLine
@@ -129,4 +130,18 @@ async def test_what_reached_no_client_can_be_left_out(table):
     await add(table, line(attempt(1)), line(attempt(2), delivered=False))
     ((found,),) = await table.sums((), EVER, delivered_only=True)
     assert found.nanos == 1
+    await table.aclose()
+
+
+async def test_what_is_billed_beside_tokens_is_added_up_by_its_unit(table):
+    """Two makers call a search differently; tokens of sounds are among the tokens."""
+    units = (("image", 2), ("second", 30), ("query", 1), ("search", 2), ("input_audio_token", 9))
+    drawn = attempt(3, "a", usage=Usage(units=units[:2]))
+    ranked = [attempt(1, "b", usage=Usage(input=9, units=(one,))) for one in units[2:]]
+    lines = [attrs.evolve(line(drawn), endpoint="image_edits"), *(line(one) for one in ranked)]
+    await add(table, *lines)
+    found = await sums(table, "endpoint")
+    assert found["image_edits",].usage.units == units[:2]
+    assert found[None,].usage.units == (("search", 3),)
+    assert total(list(found.values())).usage.units == (("image", 2), ("second", 30), ("search", 3))
     await table.aclose()
