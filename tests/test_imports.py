@@ -70,7 +70,7 @@ ARROWS: Final = {
         routing serving stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations counters exchange http ledger logs model_lists providers.apis
-        providers.neutral providers.responses request routing serving stores telemetry""",
+        providers.endpoints providers.neutral providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
         access allowances answer_cache balancing config conversations counters exchange health kept_ledger ledger
         model_lists routing serving shared sign_in stores telemetry upstream""",

@@ -3,7 +3,9 @@ API has the member in any case.
 
 - OpenAI's own list has no facts. Clients read the window under three names: ``context_length`` (OpenRouter's; most do,
   tashfeenahmed/freellmapi#309), ``max_model_len`` (vLLM's; cline/cline#13564) and ``context_window`` (Groq's), the
-  longest prompt as ``max_input_tokens`` (LiteLLM's), and what a model can do as OpenRouter says it.
+  longest prompt as ``max_input_tokens`` (LiteLLM's), and what a model can do as OpenRouter says it. ``type`` says what
+  it is for (Together's name for that) and ``endpoints`` where it is asked, so that no picker offers an embedding model
+  for a conversation (Vigil-SOC/vigil#433).
 - Anthropic's has ``max_input_tokens``, ``max_tokens`` and ``capabilities``
   (https://platform.claude.com/docs/en/api/models/list).
 - Google's has ``inputTokenLimit``, ``outputTokenLimit`` and ``supportedGenerationMethods``
@@ -24,6 +26,7 @@ from gateway.routing.described import Description
 from gateway.routing.router import Model
 
 METHODS: Final = ("generateContent", "streamGenerateContent", "countTokens")
+EMBEDDING_METHODS: Final = ("embedContent", "batchEmbedContents")
 
 _INPUTS: Final = {"images": "image", "pdf": "file", "audio": "audio", "video": "video"}
 _PARAMETERS: Final = {"tools": "tools", "structured_output": "structured_outputs", "reasoning": "reasoning"}
@@ -33,7 +36,10 @@ _LINE: Final = re.compile(r"claude-(?:[0-9.-]+-)?(haiku|sonnet|opus|fable|mythos
 
 def openai_model(model: Model, known: Description | None, created: int) -> dict[str, Any]:
     row: dict[str, Any] = {"id": model.id, "object": "model", "created": created, "owned_by": model.owned_by}
-    if known is None or not known.is_known:
+    if known is None:
+        return row
+    row |= {"type": known.type, "endpoints": list(known.paths)}
+    if not known.is_known:
         return row
     if known.window is not None:
         row |= dict.fromkeys(("context_length", "context_window", "max_model_len"), known.window)
@@ -111,7 +117,7 @@ def gemini_model(model: Model, known: Description | None) -> dict[str, Any]:
         "version": "001",
         "displayName": model.id,
         "description": f"{model.id}, from {model.owned_by}",
-        "supportedGenerationMethods": list(METHODS),
+        "supportedGenerationMethods": list(METHODS if known is None else _methods(known)),
     }
     if known is not None and known.window is not None:
         row["inputTokenLimit"] = known.prompt
@@ -120,3 +126,13 @@ def gemini_model(model: Model, known: Description | None) -> dict[str, Any]:
     if known is not None and known.can:
         row["thinking"] = "reasoning" in known.can
     return row
+
+
+def _methods(known: Description) -> tuple[str, ...]:
+    match known.type:
+        case "chat":
+            return METHODS
+        case "embedding" if known.paths:
+            return EMBEDDING_METHODS
+        case _:
+            return ()

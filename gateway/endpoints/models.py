@@ -24,6 +24,7 @@ from gateway.routing.walls import walled
 from gateway.serving.current import current_scope
 from gateway.serving.quart_views import add_view
 from providers.apis import CODECS
+from providers.endpoints.model_types import MODEL_TYPES, ModelType
 from streams.errors import GatewayError, invalid
 from streams.events import Api
 
@@ -94,9 +95,18 @@ class ModelList:
                 return {"object": "list", "data": data, "models": []}
 
     def _visible(self, listed: Mapping[str, tuple[str, ...]]) -> list[Model]:
-        known = self._router.models(listed)
+        known, wanted = self._router.models(listed), request.args.get("type")
         allowed = self._authenticator.allowed(g.client, (model.id for model in known))
-        return [model for model in known if model.id in allowed]
+        visible = [model for model in known if model.id in allowed]
+        if not wanted:
+            return visible
+        if wanted not in MODEL_TYPES:
+            raise invalid(f"type must be one of {', '.join(MODEL_TYPES)}", "type")
+        return [model for model in visible if self._type(model) == wanted]
+
+    def _type(self, model: Model) -> ModelType:
+        known = self._router.description(model.id)
+        return "chat" if known is None else known.type
 
     def _written(self, model: Model, shape: Shape) -> dict[str, Any]:
         known = self._router.description(model.id)

@@ -1,13 +1,20 @@
 """What is known of a name that a client may ask for: the facts of its model, or what all targets of a route have in
 common, so that a client that goes by them is right at whichever of them it lands."""
 
+from typing import Final
+
 import attrs
 
 from gateway.config.names import Found
 from providers.catalog.model_facts import longest_prompt
 from providers.catalog.models import is_claude
+from providers.endpoints.endpoint import ENDPOINTS
+from providers.endpoints.model_types import ENDPOINTS_OF, ModelType
 from providers.neutral.quirks import Quirks, Skill
 from streams.events import Api
+
+CONVERSATIONS: Final = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
+"""Where every model for conversations can be asked, whatever its provider speaks."""
 
 
 @attrs.frozen
@@ -29,6 +36,21 @@ class Description:
     @property
     def is_known(self) -> bool:
         return bool(self.can) or self.window is not None
+
+    @property
+    def type(self) -> ModelType:
+        """What it is for: of several targets, what the first is."""
+        return self.found[0].entry.type_of(self.found[0].model)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths at which a client can ask for it, one of each endpoint: those of its type that a target has."""
+        there = (
+            ENDPOINTS[name].paths[0]
+            for name in ENDPOINTS_OF[self.type]
+            if any(one.entry.place_of(name, one.model) is not None for one in self.found)
+        )
+        return (*(CONVERSATIONS if self.type == "chat" else ()), *there)
 
     def is_claude_in(self, api: Api) -> bool:
         """True if requests of ``api`` reach a Claude model in the same API, wherever they go."""

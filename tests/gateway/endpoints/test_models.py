@@ -42,7 +42,9 @@ async def test_openai_clients_read_what_they_know_of_other_servers():
         assert (five["max_input_tokens"], five["max_completion_tokens"]) == (272_000, 128_000)
         assert five["architecture"]["input_modalities"] == ["text", "image", "file"]
         assert five["supported_parameters"] == ["tools", "structured_outputs", "reasoning"]
-        assert set(rows["own"]) == {"id", "object", "created", "owned_by"}, "what is not known is not said"
+        assert set(rows["own"]) == {"id", "object", "created", "owned_by", "type", "endpoints"}, (
+            "what is not known is not said"
+        )
         assert (rows["tuned"]["context_length"], rows["tuned"]["max_completion_tokens"]) == (32768, 4096)
         assert rows["best"]["context_length"] == 400_000, "what every target of it takes"
         assert await got(running, "/v1/models/five") == (200, five)
@@ -128,3 +130,49 @@ async def test_each_key_sees_its_own_models_in_every_shape():
             assert (await got(running, path, **headers))[0] == 401
             other = await got(running, f"{path}/five", authorization=authorization, **headers)
             assert other[0] in (403, 404), path
+
+
+TYPED: dict[str, Any] = {
+    "version": "v0.4.0",
+    "model_providers": [
+        {"model": "openai/gpt-5", "access_key": "k"},
+        {"model": "openai/text-embedding-3-small", "access_key": "k"},
+        {"model": "anthropic/claude-sonnet-5-5", "access_key": "k"},
+        {"model": "cohere/rerank-v3.5", "access_key": "k"},
+        {"model": "vllm/words", "name": "words", "type": "embedding", "base_url": "http://gpu"},
+        {"model": "mistral/codestral-latest", "access_key": "k"},
+        {"model": "anthropic/no-embedding", "access_key": "k"},
+        {"model": "openai/*", "access_key": "k", "name": "all"},
+    ],
+    "model_aliases": {"vectors": {"targets": ["openai/text-embedding-3-small", "words"]}},
+}
+
+
+async def test_each_model_says_what_it_is_for_and_where_it_is_asked():
+    """Pickers showed embedding models as chat models (Vigil-SOC/vigil#433, anomalyco/models.dev#572)."""
+    chat = ["/v1/chat/completions", "/v1/messages", "/v1/responses"]
+    async with gateway(TYPED) as running:
+        _, listed = await got(running, "/v1/models")
+        rows = {row["id"]: (row["type"], row["endpoints"]) for row in listed["data"]}
+        assert rows["openai/gpt-5"] == ("chat", [*chat, "/v1/completions", "/v1/fim/completions"])
+        assert rows["anthropic/claude-sonnet-5-5"] == ("chat", chat)
+        assert rows["mistral/codestral-latest"] == ("chat", [*chat, "/v1/fim/completions"])
+        assert rows["openai/text-embedding-3-small"] == ("embedding", ["/v1/embeddings"])
+        assert rows["cohere/rerank-v3.5"] == ("rerank", ["/v1/rerank"])
+        assert rows["words"] == ("embedding", ["/v1/embeddings", "/v1/pooling"])
+        assert rows["vectors"] == ("embedding", ["/v1/embeddings", "/v1/pooling"])
+        assert rows["anthropic/no-embedding"] == ("embedding", [])
+        for kind in ("chat", "embedding", "rerank", "image"):
+            _, some = await got(running, f"/v1/models?type={kind}")
+            assert [row["id"] for row in some["data"]] == [id for id, (found, _) in rows.items() if found == kind]
+        status, refused = await got(running, "/v1/models?type=pictures")
+        assert (status, refused["error"]["param"]) == (400, "type")
+
+
+async def test_gemini_clients_read_which_models_embed():
+    async with gateway(TYPED) as running:
+        _, listed = await got(running, "/v1beta/models?pageSize=1000")
+        methods = {row["name"]: row["supportedGenerationMethods"] for row in listed["models"]}
+        assert methods["models/openai/text-embedding-3-small"] == ["embedContent", "batchEmbedContents"]
+        assert methods["models/openai/gpt-5"] == list(METHODS)
+        assert methods["models/anthropic/no-embedding"] == methods["models/cohere/rerank-v3.5"] == []
