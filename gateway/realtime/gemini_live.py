@@ -21,6 +21,11 @@ _TREE: Final[Tree] = {"setup": {"model": None}}
 _HEARD: Final = 1600  # characters of audio in base64 for one of text
 
 
+class _Modality(msgspec.Struct, rename="camel"):
+    modality: str = ""
+    token_count: int = 0
+
+
 class _Usage(msgspec.Struct, rename="camel"):
     prompt_token_count: int = 0
     cached_content_token_count: int = 0
@@ -28,6 +33,9 @@ class _Usage(msgspec.Struct, rename="camel"):
     candidates_token_count: int = 0
     tool_use_prompt_token_count: int = 0
     thoughts_token_count: int = 0
+    prompt_tokens_details: list["_Modality"] = []
+    cache_tokens_details: list["_Modality"] = []
+    response_tokens_details: list["_Modality"] = []
 
 
 class _Content(msgspec.Struct, rename="camel"):
@@ -110,4 +118,23 @@ def _usage_of(said: _Usage) -> Usage:
     asked = said.prompt_token_count + said.tool_use_prompt_token_count
     cached = min(said.cached_content_token_count, asked)
     output = (said.response_token_count or said.candidates_token_count) + said.thoughts_token_count
-    return Usage(input=asked - cached, cache_read=cached, output=output, reasoning=said.thoughts_token_count or None)
+    return Usage(
+        input=asked - cached,
+        cache_read=cached,
+        output=output,
+        reasoning=said.thoughts_token_count or None,
+        units=_units(said),
+    )
+
+
+def _units(said: _Usage) -> tuple[tuple[str, int], ...]:
+    """The tokens of sounds and pictures among those that were counted."""
+    found: dict[str, int] = {}
+    for sense in ("audio", "image"):
+        given, again, out = (
+            sum(one.token_count for one in details if one.modality.lower() == sense)
+            for details in (said.prompt_tokens_details, said.cache_tokens_details, said.response_tokens_details)
+        )
+        found[f"input_{sense}_token"], found[f"cached_{sense}_token"] = max(0, given - again), again
+        found[f"output_{sense}_token"] = out
+    return tuple((name, number) for name, number in found.items() if number)

@@ -108,7 +108,7 @@ async def _view(service: Service, api: Api) -> QuartResponse | None:
     arrival = WebSocketArrival()
     query, named = moved(websocket.query_string, arrival.asgi["headers"])
     offered = Offered.in_headers(arrival.headers)
-    arrival.headers = with_key(as_text(named), offered)
+    arrival.headers = with_key(_spelled(as_text(named)), offered)
     record = open_record(api, service.ledger, arrival.scope, endpoint=ENDPOINT)
     record.stream, record.billed = True, False
     try:
@@ -132,6 +132,11 @@ async def _view(service: Service, api: Api) -> QuartResponse | None:
         log.exception("realtime %s: failed before it began", arrival.scope.id)
         return through_quart(_refused(MISTAKE, record))
     return None
+
+
+def _spelled(headers: Headers) -> Headers:
+    """``headers`` with the key of Azure's clients where it is looked for."""
+    return tuple(("x-api-key" if name == "api-key" else name, value) for name, value in headers)
 
 
 def _carried(headers: Headers) -> Headers:

@@ -54,5 +54,12 @@ def test_a_turn_took_what_its_last_usage_says():
         ResponseEnded(None, Usage(input=6, cache_read=4, output=9, reasoning=2), "complete"),
     )
     assert frames.rest() == ()
+    by_sense = [{"modality": "AUDIO", "tokenCount": 8}, {"modality": "TEXT", "tokenCount": 2}]
+    frames.from_provider(json.dumps({"usageMetadata": {"promptTokenCount": 10, "promptTokensDetails": by_sense}}))
+    (ended,) = frames.rest()
+    assert isinstance(ended, ResponseEnded)
+    assert ended.usage is not None
+    assert ended.usage.units == (("input_audio_token", 8),)
+    assert frames.rest() == ()
     frames.from_provider(json.dumps(first))
     assert frames.rest() == (ResponseEnded(None, Usage(input=10, output=1), "cut"),)

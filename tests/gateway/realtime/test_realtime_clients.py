@@ -1,0 +1,157 @@
+"""Realtime sessions as other clients open them: OpenAI's own SDK, Azure's path, Gemini Live, transcription alone."""
+
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import openai
+import pytest
+import trio
+
+from tests.support.asgi_app import eventually
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess, gateway
+from tests.support.websocket_caller import calling
+from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
+
+LIVE = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+KEY = "sk-client-of-the-gateway-1"
+
+
+@contextlib.asynccontextmanager
+async def served(talk: Talk, **more: Any) -> AsyncIterator[tuple[InProcess, WebSocketServer]]:
+    with trio.fail_after(PATIENCE):
+        async with websocket_server(talk) as server:
+            entries = [
+                {"model": "openai/gpt-realtime", "name": "voice", "access_key": "k", "base_url": f"{server.url}/v1"},
+                {"model": "gemini/gemini-live-2.5", "name": "live", "access_key": "g", "base_url": server.url},
+                {"model": "azure_openai/dep", "name": "azure", "access_key": "a", "base_url": server.url},
+            ]
+            config = {
+                "version": "v0.3.0",
+                "model_providers": more.pop("entries", entries),
+                "client_keys": [{"name": "one", "key": KEY}],
+                **more,
+            }
+            async with gateway(config) as running:
+                yield running, server
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    found = (record.message for record in list(caplog.records))
+    return [json.loads(message) for message in found if message.startswith('{"event":"exchange"')]
+
+
+async def speaking(peer: Peer) -> None:
+    await peer.accept()
+    await peer.send({"type": "session.created", "event_id": "e", "session": {"type": "realtime"}})
+    while (message := await peer.receive()) is not None:
+        event = json.loads(message)
+        if event["type"] == "response.create":
+            response = {"id": "r1", "object": "realtime.response", "status": "completed", "output": []}
+            usage = {"total_tokens": 3, "input_tokens": 2, "output_tokens": 1}
+            created = {**response, "status": "in_progress"}
+            await peer.send({"type": "response.created", "event_id": "e2", "response": created})
+            await peer.send({"type": "response.done", "event_id": "e3", "response": {**response, "usage": usage}})
+
+
+async def test_openai_s_sdk_opens_a_session_and_has_an_answer():
+    def converse(url: str) -> list[str]:
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key=KEY)
+        with client.realtime.connect(model="voice") as connection:
+            seen = [connection.recv().type]
+            connection.session.update(session={"type": "realtime", "output_modalities": ["text"]})
+            connection.response.create()
+            for event in connection:
+                seen.append(event.type)
+                if event.type == "response.done":
+                    assert event.response.usage is not None
+                    assert event.response.usage.output_tokens == 1
+                    break
+        return seen
+
+    async with served(speaking) as (running, server):
+        seen = await trio.to_thread.run_sync(converse, running.url)
+        assert seen == ["session.created", "response.created", "response.done"]
+        await server.peers[0].gone.wait()
+        assert server.peers[0].closed == (1000, "")
+
+
+async def test_azure_s_clients_and_azure_itself_name_a_deployment():
+    async with served(speaking) as (running, server):
+        for name, target in (("voice", "/v1/realtime?model=gpt-realtime"), ("azure", "/openai/realtime")):
+            path = f"/openai/realtime?api-version=2025-01-01&deployment={name}"
+            async with calling(running.url, path, (("api-key", KEY),)) as caller:
+                assert caller.status == 101, caller.body
+                assert (await caller.event())["type"] == "session.created"
+            assert server.peers[-1].target.startswith(target)
+            assert KEY not in server.peers[-1].head.decode()
+        assert "deployment=dep" in server.peers[-1].target
+        assert server.peers[-1].headers["api-key"] == "a"
+
+
+async def test_a_transcription_session_needs_no_model_where_one_provider_has_realtime():
+    path = "/v1/realtime?intent=transcription"
+    async with served(speaking) as (running, _), calling(running.url, path, (("x-api-key", KEY),)) as caller:
+        assert caller.status == 400
+        assert "?model=" in caller.error["message"]
+    entries = [{"model": "openai/gpt-realtime", "name": "voice", "access_key": "k"}]
+    async with websocket_server(speaking) as server:
+        entries[0]["base_url"] = f"{server.url}/v1"
+        async with served(speaking, entries=entries) as (running, _):
+            async with calling(running.url, path, (("x-api-key", KEY),)) as caller:
+                assert caller.status == 101, caller.body
+            assert server.peers[0].target == "/v1/realtime?intent=transcription"
+
+
+async def talking(peer: Peer) -> None:
+    """Gemini Live, as far as it is asked here."""
+    await peer.accept()
+    await peer.event()
+    await peer.send(b'{"setupComplete":{}}')
+    while (message := await peer.receive()) is not None:
+        if "clientContent" in json.loads(message):
+            await peer.send(json.dumps({"serverContent": {"modelTurn": {"parts": [{"text": "hi"}]}}}).encode())
+            usage = {"promptTokenCount": 10, "responseTokenCount": 4, "totalTokenCount": 14}
+            await peer.send(json.dumps({"serverContent": {"turnComplete": True}, "usageMetadata": usage}).encode())
+            await peer.send({"goAway": {"timeLeft": "10s"}})
+
+
+async def test_gemini_live_names_its_model_in_the_first_message(caplog):
+    caplog.set_level(logging.DEBUG)
+    async with served(talking) as (running, server):
+        for path, headers in ((f"{LIVE}?key={KEY}", ()), (LIVE, (("x-goog-api-key", KEY),))):
+            async with calling(running.url, path, headers) as caller:
+                assert caller.status == 101
+                await caller.send({"setup": {"model": "models/live", "generationConfig": {}}})
+                assert await caller.receive() == b'{"setupComplete":{}}'
+                await caller.send(b'{"clientContent":{"turnComplete":true}}')
+                for _ in range(2):
+                    assert "serverContent" in await caller.event()
+                assert await caller.event() == {"goAway": {"timeLeft": "10s"}}
+                await caller.close(1000)
+            peer = server.peers[-1]
+            await peer.gone.wait()
+            assert peer.target == LIVE
+            assert peer.headers["x-goog-api-key"] == "g"
+        await eventually(lambda: len(lines(caplog)) == 4)
+    assert KEY not in caplog.text
+    answer, session = lines(caplog)[:2]
+    assert (answer["input_tokens"], answer["output_tokens"], answer["target"]) == (10, 4, "gemini/gemini-live-2.5")
+    assert (session["api"], session["reason"]) == ("gemini", "client_closed")
+
+
+async def test_what_gemini_live_may_not_do_is_told_by_its_close():
+    async with served(talking) as (running, server):
+        for message in ("{}", '{"setup":{"model":"models/nobody"}}', '{"setup":{"model":"voice"}}', "no JSON"):
+            async with calling(running.url, f"{LIVE}?key={KEY}") as caller:
+                await caller.send(message)
+                assert await caller.receive() is None
+                assert caller.closed is not None
+                assert caller.closed[0] == 1008, message
+                assert caller.closed[1]
+        async with calling(running.url, f"{LIVE}?key=wrong") as caller:
+            assert caller.status == 401
+        assert not server.peers
