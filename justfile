@@ -28,6 +28,10 @@ soak *ARGS:
 attacks *ARGS:
     .venv/bin/python tests/attacks.py {{ARGS}}
 
+# 500 MB up and down, and the memory that the gateway takes for them, e.g. `just media --megabytes 2000`
+media *ARGS:
+    .venv/bin/python -m tests.media_memory {{ARGS}}
+
 # what it costs that turns are kept, for each store and several lengths of a conversation, e.g. `just state --turns 200`
 state *ARGS:
     .venv/bin/python -m tests.state_bench {{ARGS}}

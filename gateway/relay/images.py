@@ -9,8 +9,12 @@ from gateway.relay.media_answers import ImageAnswer
 from gateway.relay.relayed import RelayedRequest, RelayRoute
 from gateway.relay.relaying import Relaying, with_model
 from gateway.relay.uploads import arriving_upload
+from gateway.request.parse import Incoming
+from gateway.request.prepared import Prepared
+from gateway.routing.omissions import Omissions
 from gateway.routing.target import Target
 from providers.endpoints.images import ImageReader
+from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 
 MOST_IMAGES: Final = 128
@@ -20,7 +24,8 @@ MOST_IMAGES: Final = 128
 async def generation(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
     """What is asked for in JSON; also edits of pictures at addresses (BerriAI/litellm#41625)."""
     incoming = await relaying.json()
-    planned = relaying.planned(incoming, relaying.plan(incoming.model), partial(with_model, incoming))
+    plan = relaying.plan(relaying.model_of(incoming))
+    planned = relaying.planned(incoming, plan, partial(_with_model, incoming))
     return RelayedRequest(planned, _answers(relaying, Draft(incoming.json).value("n")))
 
 
@@ -30,10 +35,20 @@ async def edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
         return await generation(relaying, names)
     upload = await arriving_upload(relaying)
     incoming = relaying.unread(upload.model, upload.fields.get("stream") == "true")
-    plan = relaying.plan(upload.model)
+    plan = relaying.plan(relaying.model_of(incoming))
     target = relaying.exchange.first_of(plan) or plan.first
     planned = relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind)
     return RelayedRequest(planned, _answers(relaying, upload.fields.get("n")))
+
+
+def _with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
+    """``incoming`` with the target's model, also where it names none: a ``Preparation``, but for its first argument.
+    What a provider takes for the model then need not be the one that was chosen here."""
+    if incoming.model:
+        return with_model(incoming, target, left)
+    draft = Draft(incoming.json)
+    draft.put("model", target.model)
+    return Prepared(Outgoing(draft.encode(), edits=draft.edits), left=left)
 
 
 def _answers(relaying: Relaying, number: object) -> partial[AnswerFilter]:

@@ -58,6 +58,23 @@ async def test_what_is_asked_for_passes_and_nothing_is_added():
         assert provider.asked[-1].body == body.replace(b"mine", b"gpt-image-1")
 
 
+async def test_without_a_model_it_is_the_entrys_for_images():
+    """OpenAI's SDK sends none unless told."""
+    form = multipart([part("prompt", b"x"), part("image", b"x", "a.png")])
+    async with before(lambda asked: told(whole()), MODEL, {**ENTRY, "type": "chat"}) as (served, _):
+        found = await post(served, "generations", json={"prompt": "x"})
+        assert found.status_code == 400
+        assert "model" in found.json()["error"]["message"]
+    async with before(lambda asked: told(whole()), MODEL, {**ENTRY, "type": "image"}) as (served, provider):
+        async with sdk(served) as client:
+            await client.images.generate(prompt="x")
+        assert provider.asked[-1].json == {"prompt": "x", "model": "gpt-image-1"}
+        found = await post(served, "edits", content=form, headers={"content-type": KIND})
+        assert found.status_code == 200
+        added = multipart([part("model", b"gpt-image-1"), part("prompt", b"x"), part("image", b"x", "a.png")])
+        assert provider.asked[-1].body == added
+
+
 async def test_tokens_are_counted_however_large_the_pictures_are_else_the_pictures():
     dated = {**whole(number=2), "usage": None}
     for answer, number, expected in (

@@ -1,0 +1,19 @@
+"""What passes is not held: pictures up and sound down, far larger than what the gateway grows by
+(BerriAI/litellm#32386). ``python -m tests.media_memory`` does the same with 500 MB."""
+
+from tests.support.media_traffic import BLOCK, download, media_gateway, upload
+
+BLOCKS = 48 * 2**20 // len(BLOCK)
+MOST = 16  # MiB
+
+
+def test_bodies_of_any_size_pass_in_bounded_memory():
+    with media_gateway() as (gateway, upstream):
+        upload(gateway, 4, model_first=True)
+        download(gateway, upstream, 4)
+        for name, passage in (
+            ("model first", upload(gateway, BLOCKS, model_first=True)),
+            ("model last", upload(gateway, BLOCKS, model_first=False)),
+            ("down", download(gateway, upstream, BLOCKS)),
+        ):
+            assert passage.grown < MOST, name

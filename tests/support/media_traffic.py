@@ -1,0 +1,163 @@
+"""Uploads and downloads of any size through a gateway in a process of its own, and what it holds of them meanwhile."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from tests.support.harness import Gateway, config, free_port, provider, running
+from tests.support.multipart import BOUNDARY, KIND, part
+
+BLOCK = bytes(range(256)) * 1024  # 256 KiB
+EDITS, SPEECH = "/v1/images/edits", "/v1/audio/speech"
+
+
+@attrs.frozen
+class Passage:
+    """One body that has passed: MiB by which the gateway has grown meanwhile at most, and in how many seconds."""
+
+    grown: float
+    seconds: float
+    first_byte: float
+
+
+class MediaProvider:
+    """Takes pictures of any size, of which it tells how many bytes have come, and speaks for as many blocks as it is
+    told."""
+
+    def __init__(self) -> None:
+        self.blocks = 1
+        self.spoke = 0.0
+        """When the first sound went out."""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._serve, args=(self._listener.accept()[0],), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError), sock:
+            head, _, body = _read_head(sock)
+            fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+            length, come = int(fields[b"content-length"]), len(body)
+            buffer = bytearray(2**18)
+            while come < length and (size := sock.recv_into(buffer)):
+                come += size
+            if SPEECH.encode() in head:
+                self._speak(sock)
+            else:
+                said = b'{"created":%d,"data":[{"b64_json":"AAAA"}]}' % come
+                sock.sendall(_OK % b"application/json" + b"content-length: %d\r\n\r\n" % len(said) + said)
+
+    def _speak(self, sock: socket.socket) -> None:
+        sock.sendall(_OK % b"audio/mpeg" + b"transfer-encoding: chunked\r\n\r\n")
+        self.spoke = time.perf_counter()
+        for _ in range(self.blocks):
+            sock.sendall(b"%x\r\n%b\r\n" % (len(BLOCK), BLOCK))
+        sock.sendall(b"0\r\n\r\n")
+
+
+_OK = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\n"
+
+
+def _read_head(sock: socket.socket) -> tuple[bytes, bytes, bytes]:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = sock.recv(65536)
+        assert more, "the peer closed in a head"
+        data += more
+    return data.partition(b"\r\n\r\n")
+
+
+@contextlib.contextmanager
+def media_gateway() -> Iterator[tuple[Gateway, MediaProvider]]:
+    """A gateway before one of them."""
+    upstream, port = MediaProvider(), free_port()
+    try:
+        with running(config([provider("openai/m-1", f"{upstream.url}/v1", name="mine")], port), port) as gateway:
+            yield gateway, upstream
+    finally:
+        upstream.close()
+
+
+def rss(gateway: Gateway) -> float:
+    """MiB."""
+    status = Path(f"/proc/{gateway.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+class _Watched:
+    """The growth of a gateway while the block runs."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.most = 0.0
+        self._gateway = gateway
+        self._ended = threading.Event()
+
+    def __enter__(self) -> "_Watched":
+        self._before = rss(self._gateway)
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.01):
+            self.most = max(self.most, rss(self._gateway) - self._before)
+
+
+def upload(gateway: Gateway, blocks: int, *, model_first: bool) -> Passage:
+    """A picture of so many blocks goes up, its model before it or behind it."""
+    model, file = part("model", b"mine") + b"\r\n", part("image", b"", "a.png")
+    mark = b"--%b\r\n" % BOUNDARY
+    before = mark + model + mark + file if model_first else mark + file
+    behind = b"\r\n" + (b"" if model_first else mark + model) + b"--%b--\r\n" % BOUNDARY
+    length = len(before) + blocks * len(BLOCK) + len(behind)
+    began = time.perf_counter()
+    with _Watched(gateway) as watched, socket.create_connection(("127.0.0.1", gateway.port)) as sock:
+        sock.sendall(_asked(EDITS, KIND, length) + before)
+        for _ in range(blocks):
+            sock.sendall(BLOCK)
+        sock.sendall(behind)
+        head, _, _ = _read_head(sock)
+        ended = time.perf_counter()
+        assert head.startswith(b"HTTP/1.1 200 "), head
+    return Passage(watched.most, ended - began, ended - began)
+
+
+def download(gateway: Gateway, upstream: MediaProvider, blocks: int) -> Passage:
+    """Speech of so many blocks comes down."""
+    upstream.blocks = blocks
+    body = b'{"model":"mine","input":"x","voice":"alloy"}'
+    began = time.perf_counter()
+    with _Watched(gateway) as watched, socket.create_connection(("127.0.0.1", gateway.port)) as sock:
+        sock.sendall(_asked(SPEECH, "application/json", len(body)) + body)
+        head, _, rest = _read_head(sock)
+        while not rest:
+            rest = sock.recv(65536)
+        first = time.perf_counter() - upstream.spoke
+        assert head.startswith(b"HTTP/1.1 200 "), head
+        come, end, buffer = len(rest), rest[-5:], bytearray(2**18)
+        while not end.endswith(b"0\r\n\r\n") and (size := sock.recv_into(buffer)):
+            come += size
+            end = (end + bytes(buffer[max(0, size - 5) : size]))[-5:]
+        assert come > blocks * len(BLOCK)
+    return Passage(watched.most, time.perf_counter() - began, first)
+
+
+def _asked(path: str, kind: str, length: int) -> bytes:
+    lines = (f"POST {path} HTTP/1.1", "host: x", f"content-type: {kind}", f"content-length: {length}", "", "")
+    return "\r\n".join(lines).encode()
