@@ -1,6 +1,7 @@
 """What entries and providers of the configuration say of endpoints: which there are, and where."""
 
 from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
@@ -8,7 +9,7 @@ import attrs
 from gateway.config.document import Path
 from gateway.config.findings import Findings
 from gateway.config.kinds import EndpointPath, EndpointWord
-from gateway.config.schema import RawEndpoint
+from gateway.config.schema import RawEmbeddings, RawEndpoint, given
 from providers.catalog.provider import Provider
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES, EndpointName, Place
 
@@ -34,6 +35,18 @@ def build_endpoints(
         else:
             found[name] = _place(RawEndpoint() if said is True else said, usual or Place(""), base)
     return found
+
+
+def embedding_traits(raw: RawEmbeddings | None) -> Mapping[str, Any]:
+    """The changes to a row's ``EmbeddingTraits`` that are ``raw``. Whoever names an input type wants it to be said."""
+    if raw is None:
+        return {}
+    said = given(raw)
+    found = {_TRAITS.get(name, name): value for name, value in said.items()}
+    return {**found, "takes_purpose": "required"} if "input_type" in said else found
+
+
+_TRAITS: Final = {"split": "splits", "input_type": "purpose"}
 
 
 def _place(said: EndpointPath | RawEndpoint, usual: Place, base: str | None) -> Place:

@@ -9,7 +9,7 @@ import attrs
 from gateway.config.attempts import changed_circuit, changed_retries
 from gateway.config.budgets import build_budgets
 from gateway.config.document import Path
-from gateway.config.endpoints import build_endpoints
+from gateway.config.endpoints import build_endpoints, embedding_traits
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.names import Names
@@ -150,6 +150,7 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
         endpoints=build_endpoints(
             raw.endpoints, provider, raw.base_url or (None if own is None else own.given.base_url), path, findings
         ),
+        embeddings=embedding_traits(raw.embeddings),
         ratelimits=ratelimits,
         queue=build_queue(raw.queue, name, ratelimits, findings),
         budgets=build_budgets(raw.budgets, path, findings),

@@ -20,6 +20,7 @@ from gateway.config.schema import (
     RawClientLimits,
     RawConfig,
     RawCounters,
+    RawEmbeddings,
     RawEndpoint,
     RawEntry,
     RawEntryPreference,
@@ -378,6 +379,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`{embeddings: /embed, rerank: false}`; see [endpoints](#endpoints).",
             "as the provider has them",
         ),
+        "embeddings": Key("How it takes [embeddings](#embeddings), where that is not known.", "as the provider does"),
         "budgets": Key(
             "What may be spent there, such as `[10 usd/day, 100 usd/month]`; see [below](#budgets). Once one is used "
             "up the place is passed over, and the next target is asked.",
@@ -388,6 +390,27 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "by the token: a server of your own, a plan.",
             "that of the [list of prices](costs.md#prices)",
         ),
+    },
+    RawEmbeddings: {
+        "inputs": Key("How many texts it takes at once. A longer list is cut, and the answers are joined.", "no limit"),
+        "tokens": Key("How many tokens it takes at once, of all texts together. They are estimated.", "no limit"),
+        "split": Key("`false`: a list is never cut, and the provider judges its length.", "`true`"),
+        "token_arrays": Key(
+            "`true`: it takes ids of tokens, which have to be those of its own model. OpenAI's clients send ids of "
+            "OpenAI's models, which another model would read as other words.",
+            "`true` at OpenAI and Azure, else `false`",
+        ),
+        "base64": Key(
+            "`false`: it is not asked for base64. Clients that want it get it all the same, made from its numbers. A "
+            "refusal is learned from, too.",
+            "`true`",
+        ),
+        "input_type": Key(
+            "What texts are embedded for, where a client does not say it and the provider has a word for it: `query`, "
+            "`document`, `classification`, `clustering` or `similarity`.",
+            "`document` where it is required",
+        ),
+        "dimensions": Key("How long vectors are, where a client does not say it.", "the model's own length"),
     },
     RawEndpoint: {
         "path": Key(

@@ -159,6 +159,19 @@ class RawQueue:
 
 
 @attrs.frozen
+class RawEmbeddings:
+    """How a place takes embeddings."""
+
+    inputs: Natural | None = None
+    tokens: Natural | None = None
+    split: bool | None = None
+    token_arrays: bool | None = None
+    base64: bool | None = None
+    input_type: Literal["query", "document", "classification", "clustering", "similarity"] | None = None
+    dimensions: Natural | None = None
+
+
+@attrs.frozen
 class RawEntryPreference:
     """A use that the model of an entry is preferred for."""
 
@@ -285,6 +298,7 @@ class RawEntry:
     circuit: RawCircuit | None = None
     probe: ProbePath | None = None
     endpoints: dict[EndpointWord, bool | EndpointPath | RawEndpoint] = attrs.field(factory=dict)
+    embeddings: RawEmbeddings | None = None
     ratelimits: RawRateLimits | None = None
     queue: Literal[0] | RawQueue | None = None
     budgets: tuple[Budget, ...] = ()

@@ -20,6 +20,7 @@ from providers.catalog.model_facts import with_facts
 from providers.catalog.models import quirks_of
 from providers.catalog.prices import Price
 from providers.catalog.provider import Provider, Speaks, best_for
+from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.endpoints.endpoint import EndpointName, Place
 from providers.endpoints.model_types import ModelType, model_type
 from providers.neutral.quirks import Ability, Quirks
@@ -413,9 +414,9 @@ class ModelEntry:
     the provider's row or the root's setting with the item's own laid over it; ``quirks`` are the item's own alone, and
     ``pinned`` the APIs of clients for which the item itself says what is spoken. ``pass_headers`` are in lower case.
     ``retries`` and ``circuit`` are ``None`` where those of the configuration hold; ``probe`` is a path of the server
-    that says for nothing whether it is well. ``endpoints`` are what the item itself says of them. ``price`` outranks
-    the catalogue's; ``ratelimits`` and ``budgets`` are what this place bears, for a ``queue`` of requests.
-    ``lists_all``: what the provider lists stands in lists of models. With a ``sign_in`` there is no ``key``.
+    that says for nothing whether it is well. ``endpoints`` and ``embeddings`` are what the item itself says of them.
+    ``price`` outranks the catalogue's; ``ratelimits`` and ``budgets`` are what this place bears, for a ``queue`` of
+    requests. ``lists_all``: what the provider lists stands in lists of models. With a ``sign_in`` there is no ``key``.
     ``type`` is what it is for, where its name does not say it.
     """
 
@@ -448,6 +449,7 @@ class ModelEntry:
     lists_all: bool = True
     sign_in: SignIn | None = None
     endpoints: Mapping[EndpointName, Place | None] = attrs.field(factory=dict)
+    embeddings: Mapping[str, Any] = attrs.field(factory=dict)
     type: ModelType | None = None
 
     @property
@@ -490,6 +492,14 @@ class ModelEntry:
         """Where ``model`` has ``endpoint``; ``None`` where it has not."""
         own = self.endpoints
         return own[endpoint] if endpoint in own else self.row(model).place_of(endpoint)
+
+    def embeddings_of(self, model: str) -> EmbeddingTraits:
+        """How ``model`` takes embeddings: the provider's row, and the item's own over it. A server that is only like
+        its maker's may have another tokenizer, and know more members."""
+        known = self.row(model).embeddings
+        if self.base_url is not None and self.provider.base_url is not None and known.token_arrays:
+            known = attrs.evolve(known, token_arrays=False, takes_purpose="unknown")
+        return attrs.evolve(known, **self.embeddings) if self.embeddings else known
 
     def row(self, model: str) -> Provider:
         """The provider's row for ``model``."""

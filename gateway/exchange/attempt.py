@@ -305,6 +305,15 @@ class Attempt:
             return self._answering(response)
         raise GatewayError.of((await self._refusal(response)).failed)
 
+    async def send_another(self, body: bytes) -> UpstreamResponse:
+        """The response to one more request like the last, with ``body``. Raises as ``send_once`` does."""
+        outgoing = attrs.evolve(self.prepared.outgoing, body=body)
+        self.prepared = attrs.evolve(self.prepared, outgoing=outgoing)
+        self.stage = Stage.SENDING
+        self.allowed = self.requests + 2
+        self.watch.asked()
+        return await self.send_once()
+
     def _answering(self, response: UpstreamResponse) -> UpstreamResponse:
         """``response``, whose status is good."""
         self.stage = Stage.ANSWERING

@@ -32,6 +32,7 @@ _AZURE: Final = "/openai/deployments/"
 # The first of these in a path says whose error shape its client reads.
 _SPOKEN: Final[Mapping[str, Api]] = {
     "chat": "chat", "messages": "messages", "responses": "responses", "conversations": "responses",
+    "embed": "converse",  # Cohere's clients read a message at the top, as Bedrock's do
 }  # fmt: skip
 
 _UNDER_V1: Final = ("chat", "responses")
@@ -40,9 +41,9 @@ _UNDER_V1: Final = ("chat", "responses")
 # What Google's clients put in front of `/models/`: versions, also twice, and Vertex AI's project and publisher.
 _GOOGLE = re.compile(
     r"(?:/v1(?:beta1?|alpha)?)*(?P<place>(?:/projects/[^/]+/locations/[^/]+)?(?:/publishers/[^/]+)?)/models"
-    r"(?=/.+:(?:generateContent|streamGenerateContent|countTokens)$|/|$)"
+    r"(?=/.+:(?:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$|/|$)"
 )
-_GOOGLE_METHOD = re.compile(r":(?:generateContent|streamGenerateContent|countTokens)$")
+_GOOGLE_METHOD = re.compile(r":(?:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$")
 _ANY_METHOD = re.compile(r"/models/[^/]+:(?!rawPredict|streamRawPredict)[A-Za-z]+$")
 # Google has OpenAI's Chat under `/v1beta/openai`: who asks there is OpenAI's client.
 _GOOGLE_VERSION = re.compile(r"/v1beta(?!/(?:openai|chat|messages|responses|conversations)(?:/|$))")

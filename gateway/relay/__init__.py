@@ -4,6 +4,8 @@ of an answer to its client (``rewritten``: of one whose shape is another), ``rou
 
 ``completions``, ``rerank`` and ``plain_json`` (of which only the model is known here) are endpoints.
 
+``embeddings`` are asked for in three shapes, and in several requests where a list is longer than a provider takes.
+
 ``uploads`` pass multipart bodies on while they come, from the ``spool`` what has to wait; ``images`` and ``audio`` are
 endpoints, ``media_answers`` the ways of what they answer. ``pass_through`` takes any path of a
 provider's, with ``native_usage``."""

@@ -6,6 +6,7 @@ and another place may be asked.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -15,6 +16,7 @@ from gateway.exchange.exchange import Exchange, stream_headers
 from gateway.exchange.service import Service
 from gateway.exchange.walk import Ask, Walk, is_shut_down
 from gateway.http.headers import Headers
+from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody, Truncated
 from gateway.ledger.record import Record
@@ -120,13 +122,12 @@ class Relay:
 
     async def _pass_on(self, walk: Walk, attempt: Attempt, response: UpstreamResponse, watch: Watch) -> None:
         try:
-            await _Passing(self, walk, attempt, self._request.filter(attempt.target), watch).run(response)
+            passing = _Passing(self, walk, attempt, self._request.filter(attempt.target), watch)
+            await passing.run(response, self._request.further(attempt.target))
         except FramingError as error:
             await self._fail(attempt, ErrorInfo("upstream", str(error), reason="bad_answer"))
         except GatewayError as error:
             await self._fail(attempt, error.failed)
-        finally:
-            await response.aclose()
 
     async def _fail(self, attempt: Attempt, failed: ErrorInfo) -> None:
         """``attempt`` has failed: another may follow, unless it has committed."""
@@ -194,19 +195,15 @@ class _Passing:
         self._watch = watch
         self._held: list[bytes] | None = []
         self._size = 0
+        self._kept = 0  # bytes that the filter holds, about
 
-    async def run(self, response: UpstreamResponse) -> None:
+    async def run(self, response: UpstreamResponse, further: Sequence[bytes]) -> None:
         """Raises ``GatewayError`` where the answer fails, and ``FramingError``."""
-        self._watch.heard()
-        self._attempt.keep_headers(response)
-        own = self._filter.head(response.status, response.headers)
-        self._head = response.status, (*own, *self._attempt.passed, *self._walk.request.headers)
         try:
-            async for piece in response.chunks():
-                self._watch.heard()
-                if out := self._filter.take(piece):
-                    await self._give(out)
-            out = self._filter.close()
+            await self._take(response)
+            for body in further:
+                await self._take(await self._attempt.send_another(body))
+            out = await offload(self._kept, self._filter.close)
         finally:
             self._attempt.usage = self._filter.usage
             if self._attempt.committed:
@@ -221,6 +218,22 @@ class _Passing:
             await self._give(out)
         await self._flush()
         self._relay.ended()
+
+    async def _take(self, response: UpstreamResponse) -> None:
+        """One of the provider's answers, which is closed then."""
+        try:
+            self._watch.heard()
+            self._attempt.keep_headers(response)
+            own = self._filter.head(response.status, response.headers)
+            self._head = response.status, (*own, *self._attempt.passed, *self._walk.request.headers)
+            async for piece in response.chunks():
+                self._watch.heard()
+                out = self._filter.take(piece)
+                self._kept += len(piece) - len(out)
+                if out:
+                    await self._give(out)
+        finally:
+            await response.aclose()
 
     async def _give(self, piece: bytes) -> None:
         if self._held is not None:

@@ -1,6 +1,6 @@
 """A relayed request: what an endpoint makes of what a client has asked it for."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
@@ -25,15 +25,22 @@ def openai_error(failed: ErrorInfo) -> bytes:
     return CODECS["chat"].last_event(failed, AnswerStart(), 0)
 
 
+def nothing_further(target: Target) -> Sequence[bytes]:
+    """The rest of a request that is sent as one."""
+    return ()
+
+
 @attrs.frozen(eq=False)
 class RelayedRequest:
     """``planned`` goes to providers; the answer of the target that is asked goes to the client through what ``filter``
     makes, one for each attempt. Of a stream that has failed the client is told by ``last_event``; any other answer is
-    cut."""
+    cut. ``further`` are the bodies of requests that follow the first of an attempt, one by one; the filter takes all
+    answers, and is told the head of each."""
 
     planned: PlannedRequest
     filter: Callable[[Target], AnswerFilter]
     last_event: LastEvent = openai_error
+    further: Callable[[Target], Sequence[bytes]] = nothing_further
 
 
 ReadRequest: TypeAlias = "Callable[[Relaying, Mapping[str, str]], Awaitable[RelayedRequest | Response]]"

@@ -20,6 +20,7 @@ from gateway.http.paths import api_of
 from gateway.http.response import Response
 from gateway.relay.audio import AUDIO
 from gateway.relay.completions import COMPLETIONS
+from gateway.relay.embeddings import EMBEDDINGS
 from gateway.relay.images import IMAGES
 from gateway.relay.pass_through import pass_through_routes
 from gateway.relay.plain_json import PLAIN_JSON
@@ -40,6 +41,7 @@ log = logging.getLogger("trigate")
 
 ROUTES: Final[tuple[RelayRoute, ...]] = (
     *COMPLETIONS,
+    *EMBEDDINGS,
     *RERANK,
     *PLAIN_JSON,
     *AUDIO,
@@ -53,18 +55,19 @@ PATHS: Final = tuple(dict.fromkeys(route.path for route in ROUTES if "{" not in 
 
 def add_relays(app: QuartTrio, service: Service, cors: Cors) -> tuple[str, ...]:
     """Serve ``ROUTES``. Returns the names of the routes, which ask for a client's key themselves."""
-    by_start: defaultdict[tuple[str, str], list[_ServedRoute]] = defaultdict(list)
+    alike: defaultdict[tuple[str, str, str], list[_ServedRoute]] = defaultdict(list)
     names = []
     for route in (*ROUTES, *pass_through_routes(service)):
         serving = _ServedRoute.of(route, service, cors)
         start, named, _ = route.path.partition("{")
         if named:
-            by_start[route.method, start].append(serving)
+            method = route.path.rpartition(":")[2] if ":" in route.path else ""
+            alike[route.method, start, f":{method}" if method else ""].append(serving)
         else:
             add_fast_route(app, route.path, serving.answer, route.method)
         names.append(_add_to_quart(app, route))
-    for (method, start), routes in by_start.items():
-        add_named_route(app, start, "", _RoutesAlike(routes).answer, method)
+    for (method, start, end), routes in alike.items():
+        add_named_route(app, start, end, _RoutesAlike(routes).answer, method)
     return tuple(names)
 
 

@@ -15,6 +15,7 @@ import attrs
 
 from providers.auth.keys import BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY, HeaderKey
 from providers.auth.signer import Signer
+from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.endpoints.endpoint import EndpointName, Place
 from providers.neutral.hosting import Hosting
 from providers.neutral.quirks import Quirks
@@ -147,6 +148,7 @@ class Provider:
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)
     sources: Mapping[Api, Source] = attrs.field(factory=dict, repr=False)
     endpoints: Mapping[EndpointName, Place | None] = attrs.field(default=NO_ENDPOINTS, repr=False)
+    embeddings: EmbeddingTraits = attrs.field(factory=EmbeddingTraits, repr=False)
     endpoint_source: Source | None = attrs.field(default=None, repr=False)
 
     def place_of(self, endpoint: EndpointName) -> Place | None:

@@ -21,7 +21,7 @@ EndpointName: TypeAlias = Literal[
 ]  # fmt: skip
 
 BODY_SHAPES: Final = (
-    "openai", "cohere", "jina", "voyage", "mistral", "gemini", "anthropic", "tei", "vllm", "deepinfra", "azure",
+    "openai", "cohere", "jina", "voyage", "mistral", "gemini", "anthropic", "tei", "vllm", "nim", "deepinfra", "azure",
 )  # fmt: skip
 """The forms that the bodies of endpoints come in, by whose they are."""
 

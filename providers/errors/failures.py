@@ -127,6 +127,7 @@ _KIND_OF_REASON: Mapping[tuple[ErrorKind, FailureReason], ErrorKind] = {
     ("permission", "bad_answer"): "invalid_request",
     ("permission", "invalid"): "invalid_request",
     ("invalid_request", "credential"): "authentication",
+    ("invalid_request", "bad_answer"): "upstream",  # a 424 of Text Embeddings Inference
     # an error without a kind, inside a 200
     ("upstream", "quota"): "rate_limited",
     ("upstream", "overloaded"): "overloaded",
@@ -213,7 +214,7 @@ def error_object(value: Any) -> Mapping[str, Any]:
     if isinstance(inner, dict):
         return inner
     if isinstance(inner, str):
-        return {"message": inner, "code": value.get("code")}
+        return {"message": inner, "code": value.get("code"), "type": value.get("error_type")}
     for holder in (value, value.get("message")):  # FastAPI servers; Mistral has it one level down
         if isinstance(holder, dict) and (message := _detail(holder.get("detail"))):
             return {"message": message}

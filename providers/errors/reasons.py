@@ -60,6 +60,10 @@ REASON_OF_WORD: Final[Mapping[str, FailureReason]] = {
     "1113": "quota",
     "1308": "quota",
     "1310": "quota",
+    # Text Embeddings Inference, in `type` or `error_type`
+    "Backend": "bad_answer",
+    "Overloaded": "overloaded",
+    "Unhealthy": "overloaded",
     # others
     "insufficient_user_quota": "quota",  # new-api
     "quota_exceeded": "quota",  # GitHub Copilot

@@ -28,6 +28,7 @@ PLACES: Mapping[str, type] = {
     "model_providers": schema.RawEntry,
     "quirks": Quirks,
     "endpoints": schema.RawEndpoint,
+    "embeddings": schema.RawEmbeddings,
     "providers": schema.RawProvider,
     "aws": schema.RawAwsSignIn,
     "google": schema.RawGoogleSignIn,

@@ -18,6 +18,7 @@ from providers.catalog.provider import (
     sources,
 )
 from providers.catalog.rows.makers import OPENAI_FAMILIES
+from providers.endpoints.embeddings.traits import OPENAIS
 from providers.endpoints.endpoint import STANDARD_PLACES, EndpointName, Place, places
 from providers.neutral.hosting import Hosting
 from providers.neutral.invoked import INVOKED
@@ -83,7 +84,7 @@ CLOUDS = (
             },
             "realtime": Place("/realtime" + _VERSION, "azure", prefix="/openai"),
         },
-        endpoint_source=Source(_AZURE, READ),
+        embeddings=OPENAIS, endpoint_source=Source(_AZURE, READ),
         by_path={
             "/openai/v1": {
                 "paths": STANDARD_PATHS, "speaks": CHAT_AND_RESPONSES, "endpoints": _AS_OPENAI,
@@ -100,7 +101,7 @@ CLOUDS = (
         auth={**dict.fromkeys(STANDARD_AUTH, API_KEY), "messages": STANDARD_AUTH["messages"]},
         by_model=(("*claude-*", {"speaks": ONLY_MESSAGES, "quirks": Quirks(), "known": Quirks()}),),
         key_env="AZURE_FOUNDRY_API_KEY", price_list="azure", sign_in=("api_key", "azure"),
-        endpoints=_AS_OPENAI, endpoint_source=Source(_AZURE, READ),
+        endpoints=_AS_OPENAI, embeddings=OPENAIS, endpoint_source=Source(_AZURE, READ),
         about="The model id is the deployment's name. Claude is asked in Messages, other models in Chat and Responses.",
         sources=sources(READ, messages=_FOUNDRY),
     ),

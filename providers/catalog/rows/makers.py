@@ -15,6 +15,7 @@ from providers.catalog.provider import (
     Source,
     sources,
 )
+from providers.endpoints.embeddings.traits import OPENAIS, EmbeddingTraits
 from providers.endpoints.endpoint import STANDARD_PLACES, Place, places
 from providers.neutral.quirks import Quirks
 
@@ -48,6 +49,7 @@ MAKERS = (
             ("chat", "responses"), "https://developers.openai.com/api/reference/overview"
         )),
         endpoints={**STANDARD_PLACES, **places(rerank=None, image_variations=None, videos=None)},
+        embeddings=OPENAIS,
         endpoint_source=Source("https://github.com/openai/openai-python", READ),
     ),
     Provider(
@@ -94,6 +96,7 @@ MAKERS = (
             ),
         ),
         endpoint_source=Source("https://github.com/googleapis/python-genai", READ),
+        embeddings=EmbeddingTraits(inputs=100),  # geldata/gel#9032
         by_path={"/v1beta/openai": {"speaks": ONLY_CHAT, "endpoints": places("embeddings")}},
     ),
     # Mistral answers 422 to members that it does not know (Gitlawb/openclaude#739). It counts the tokens of streams
@@ -115,6 +118,7 @@ MAKERS = (
             classifications=Place("/classifications"), chat_classifications=Place("/chat/classifications"),
             ocr=Place("/ocr"),
         ),
+        embeddings=EmbeddingTraits(takes_purpose="never"),
         endpoint_source=Source("https://github.com/mistralai/client-python", READ),
     ),
     Provider(
@@ -169,6 +173,7 @@ MAKERS = (
             responses="https://www.alibabacloud.com/help/en/model-studio/compatibility-with-openai-responses-api",
         ),
         endpoints=places("embeddings"),
+        embeddings=EmbeddingTraits(inputs=10),  # OpenSPG/KAG#669
         endpoint_source=Source(
             "https://help.aliyun.com/en/model-studio/embedding-interfaces-compatible-with-openai", READ
         ),
@@ -204,6 +209,7 @@ MAKERS = (
             embeddings=Place("/embed", "cohere", prefix="/v2"), rerank=Place("/rerank", "cohere", prefix="/v2"),
             transcriptions=Place("/audio/transcriptions", "cohere", prefix="/v2"),
         ),
+        embeddings=EmbeddingTraits(inputs=96),
         endpoint_source=Source("https://github.com/cohere-ai/cohere-python", READ),
     ),
     # No /v1 in Chat, and the stream ends without [DONE].
@@ -235,6 +241,7 @@ MAKERS = (
         "voyage", "Voyage AI", "https://api.voyageai.com", families=("voyage-*",), key_env="VOYAGE_API_KEY",
         about="Embeddings and rerank. With a key of MongoDB's `base_url: https://ai.mongodb.com`.",
         endpoints=places(embeddings=Place("/embeddings", "voyage"), rerank=Place("/rerank", "voyage")),
+        embeddings=EmbeddingTraits(inputs=1000, tokens=120_000),  # lfnovo/esperanto#108; tokens of its largest models
         endpoint_source=Source("https://github.com/voyage-ai/voyageai-python", READ),
     ),
     Provider("meta", "Meta", families=("muse-*",)),

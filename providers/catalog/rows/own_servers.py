@@ -10,6 +10,7 @@ from providers.catalog.provider import (
     Source,
     sources,
 )
+from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.endpoints.endpoint import STANDARD_PLACES, Place, places
 from providers.neutral.quirks import Quirks
 
@@ -120,7 +121,8 @@ OWN_SERVERS = (
         auth=BEARER,
         key_required=False,
         about=OLDER,
-        endpoints=places("embeddings", "completions"),
+        endpoints=places("completions", embeddings=Place("/embeddings", "nim")),
+        embeddings=EmbeddingTraits(takes_purpose="required"),
         endpoint_source=Source(_NIM, READ),
         sources=sources(READ, chat=_NIM, messages=_NIM, responses=_NIM),
     ),
@@ -170,6 +172,7 @@ OWN_SERVERS = (
             predict=Place("/predict", "tei", prefix=""),
             similarity=Place("/similarity", "tei", prefix=""),
         ),
+        embeddings=EmbeddingTraits(inputs=32),  # its --max-client-batch-size where nobody says another
         endpoint_source=Source("https://huggingface.github.io/text-embeddings-inference/", READ),
     ),
 )

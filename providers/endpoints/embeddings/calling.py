@@ -69,7 +69,7 @@ def call(client: ClientShape, draft: Draft, model: str, shape: str, traits: Embe
     """``draft``, a client's request, for a provider's ``model``. Of the same family it keeps its bytes but for what the
     provider has other names for; of another it is translated. Raises ``GatewayError`` (400) for what the provider
     cannot be given."""
-    if FAMILY[client] == family_of(shape) and client != "cohere_v1":
+    if shapes.is_own_shape(client, shape):
         return _edited(client, draft, model, shape, traits)
     return _translated(client, draft, model, shape, traits)
 
@@ -111,6 +111,8 @@ def _edited(client: ClientShape, draft: Draft, model: str, shape: str, traits: E
         case "cohere":
             if draft.value("model") != model:
                 draft.put("model", model)
+        case "tei":
+            raise AssertionError("no client asks so")
     if len(pieces) == 1:
         counts: tuple[int | None, ...] = (_count(client, draft, items),)
         return EmbeddingCall((draft.encode(),), draft.edits, AnswerPlan(client, shape, model, request, counts, True))
@@ -124,7 +126,7 @@ def _edited(client: ClientShape, draft: Draft, model: str, shape: str, traits: E
 
 
 _LISTS: Final[dict[Family, tuple[str, ...]]] = {
-    "openai": ("input",), "cohere": ("texts", "images", "inputs"), "gemini": ("requests",),
+    "openai": ("input",), "cohere": ("texts", "images", "inputs"), "gemini": ("requests",), "tei": (),
 }  # fmt: skip
 
 

@@ -16,21 +16,33 @@ _NUMBERS: Final = re.compile(rb'"embeddings?"[ \t\r\n]{0,16}:[ \t\r\n]{0,16}\[')
 
 
 class EmbeddingAnswer:
-    """The one answer to an ``EmbeddingCall`` of one request.
+    """The answers to the requests of an ``EmbeddingCall``, each of which ``begin`` begins.
 
     ``take`` gives what goes to the client of a piece, nothing while the answer is held: it is read whole where it is
     not as the client wants it, else up to ``HELD`` bytes. ``close`` gives the rest, and raises ``GatewayError`` (502)
-    where the answer is not whole or not right."""
+    where an answer is not whole or not right."""
 
-    __slots__ = ("_held", "_may_pass", "_passing", "_plan", "_size", "usage")
+    __slots__ = ("_held", "_may_pass", "_passing", "_plan", "_size", "_whole", "usage")
 
     def __init__(self, plan: AnswerPlan) -> None:
         self._plan = plan
+        self._whole: list[bytes] = []  # the answers before this one
         self._held: list[bytes] = []
         self._size = 0
         self._may_pass = plan.passes
         self._passing: PassingAnswer | None = None
         self.usage: Usage | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that are held."""
+        return self._size if self._passing is None else 0
+
+    def begin(self) -> None:
+        """The next answer begins, if there has been one."""
+        if self._held:
+            self._whole.append(b"".join(self._held))
+            self._held = []
 
     def take(self, piece: bytes) -> bytes:
         if self._passing is not None:
@@ -60,6 +72,8 @@ class EmbeddingAnswer:
             finally:
                 self.usage = self._passing.usage
             return b""
-        body, self.usage = self._plan.write([b"".join(self._held)])
+        self._whole.append(b"".join(self._held))
         self._held = []
+        body, self.usage = self._plan.write(self._whole)
+        self._whole = []
         return body

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
-from providers.endpoints.embeddings import cohere, gemini, openai
+from providers.endpoints.embeddings import cohere, gemini, openai, tei
 from providers.endpoints.embeddings.answer import Embeddings
 from providers.endpoints.embeddings.member_names import MEMBER_NAMES, MemberNames
 from providers.endpoints.embeddings.request import EmbeddingRequest
@@ -14,7 +14,7 @@ from providers.neutral.edits import Edit
 ClientShape: TypeAlias = Literal["openai", "cohere_v1", "cohere_v2", "gemini_one", "gemini_batch"]
 """A client's, by its path: ``/v1/embeddings``, ``/v1/embed``, ``/v2/embed``, and Gemini's two methods."""
 
-Family: TypeAlias = Literal["openai", "cohere", "gemini"]
+Family: TypeAlias = Literal["openai", "cohere", "gemini", "tei"]
 
 FAMILY: Final[Mapping[ClientShape, Family]] = MappingProxyType(
     {"openai": "openai", "cohere_v1": "cohere", "cohere_v2": "cohere", "gemini_one": "gemini", "gemini_batch": "gemini"}
@@ -23,7 +23,13 @@ FAMILY: Final[Mapping[ClientShape, Family]] = MappingProxyType(
 
 def family_of(shape: str) -> Family:
     """The family of a provider's shape; a server that nobody knows is taken to have OpenAI's."""
-    return shape if shape in ("cohere", "gemini") else "openai"  # type: ignore[return-value]
+    return shape if shape in ("cohere", "gemini", "tei") else "openai"  # type: ignore[return-value]
+
+
+def is_own_shape(client: ClientShape, shape: str) -> bool:
+    """Whether a provider of ``shape`` is asked in the client's own words: the older of Cohere's two paths is asked for
+    at the newer one."""
+    return FAMILY[client] == family_of(shape) and client != "cohere_v1"
 
 
 def names_of(shape: str) -> MemberNames:
@@ -53,6 +59,8 @@ def write_request(
             return cohere.write_request(request, model, traits)
         case "gemini":
             return gemini.write_request(request, model, traits)
+        case "tei":
+            return tei.write_request(request, traits)
 
 
 def read_answer(shape: str, data: bytes, request: EmbeddingRequest, count: int | None) -> Embeddings:
@@ -64,6 +72,8 @@ def read_answer(shape: str, data: bytes, request: EmbeddingRequest, count: int |
             return cohere.read_answer(data, count)
         case "gemini":
             return gemini.read_answer(data, count)
+        case "tei":
+            return tei.read_answer(data, count)
 
 
 def write_answer(client: ClientShape, answer: Embeddings, request: EmbeddingRequest, model: str) -> bytes:

@@ -1,6 +1,6 @@
 """What is known of how a provider takes embeddings, beside their shape."""
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
@@ -25,3 +25,8 @@ class EmbeddingTraits:
     takes_purpose: TakesPurpose = "unknown"
     purpose: Purpose = "document"
     dimensions: int | None = None
+
+
+OPENAIS: Final = EmbeddingTraits(inputs=2048, tokens=300_000, token_arrays=True, takes_purpose="never")
+"""Those of OpenAI's own service (openai-python 3.52, ``embedding_create_params``), which refuses members that it does
+not know."""

@@ -49,7 +49,7 @@ def test_a_request_of_the_own_shape_keeps_its_bytes_but_for_the_model():
 
 def test_no_format_is_added_for_a_client_that_names_none():
     """BerriAI/litellm#38774: a gateway's own default was refused by the next one."""
-    for shape in ("openai", "mistral", "voyage", "jina", "nim", "tei"):
+    for shape in ("openai", "mistral", "voyage", "jina", "nim", "vllm"):
         assert sent({"model": "m", "input": "x"}, shape) == {"model": "m", "input": "x"}, shape
 
 

@@ -72,7 +72,7 @@ def test_strings_of_base64_pass_byte_for_byte():
 
 def test_floats_are_encoded_for_a_client_that_asked_for_base64():
     """envoyproxy/ai-gateway#1034: equal to the bit of a single."""
-    for shape in ("openai", "tei"):
+    for shape in ("openai", "vllm"):
         body, usage = passed(called({**TWO, **BASE64}, shape), answer_of(*VECTORS, id="e", x={"y": 1.50}))
         answer = json.loads(body)
         assert [item["embedding"] for item in answer["data"]] == [packed(vector) for vector in VECTORS]

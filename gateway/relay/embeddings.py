@@ -1,0 +1,144 @@
+"""Embeddings: asked for in OpenAI's shape, in Cohere's or in Gemini's, of a provider that has any of them."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import attrs
+
+from gateway.http.headers import Headers
+from gateway.relay.relayed import RelayedRequest, RelayRoute
+from gateway.relay.relaying import Relaying
+from gateway.request.edit import leave_out
+from gateway.request.parse import Incoming, PathParameters
+from gateway.request.prepared import Prepared
+from gateway.routing.omissions import Omissions
+from gateway.routing.plan import Plan
+from gateway.routing.target import Target
+from gateway.streaming.lane import too_large
+from providers.endpoints.embeddings.calling import AnswerPlan, EmbeddingCall, call
+from providers.endpoints.embeddings.filtering import EmbeddingAnswer
+from providers.endpoints.embeddings.member_names import ENCODINGS
+from providers.endpoints.embeddings.shapes import FAMILY, ClientShape, is_own_shape
+from providers.endpoints.endpoint import BODY_SHAPES
+from providers.neutral.codec import Outgoing
+from providers.neutral.draft import Draft
+from providers.neutral.fields import parsed
+from streams.errors import GatewayError, invalid
+from streams.events import Usage
+
+_JSON: Final[Headers] = (("content-type", "application/json"),)
+_BATCH, _ONE = ":batchEmbedContents", ":embedContent"
+
+
+_METHODS: Final[tuple[tuple[str, ClientShape], ...]] = ((_ONE, "gemini_one"), (_BATCH, "gemini_batch"))
+
+
+class EmbeddingFilter:
+    """The ``AnswerFilter`` of a call: what it holds of answers is at most ``most`` bytes."""
+
+    held = 0
+    ping = b""
+
+    def __init__(self, plan: AnswerPlan, most: int) -> None:
+        self._answer = EmbeddingAnswer(plan)
+        self._most = most
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._answer.usage
+
+    def head(self, status: int, headers: Headers) -> Headers:
+        self._answer.begin()
+        return _JSON
+
+    def take(self, piece: bytes) -> bytes:
+        out = self._answer.take(piece)
+        if self._answer.size > self._most:
+            raise GatewayError.of(too_large(self._most))
+        return out
+
+    def close(self) -> bytes:
+        return self._answer.close()
+
+
+class EmbeddingCalls:
+    """What is asked of each target, as long as its answer may be read: the plan of its answer, and the requests behind
+    the first."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._plans: dict[int, AnswerPlan] = {}
+        self._further: dict[int, tuple[bytes, ...]] = {}
+
+    def add(self, target: Target, made: EmbeddingCall) -> None:
+        self._plans[id(target)] = made.answer
+        self._further[id(target)] = made.bodies[1:]
+
+    def filter(self, target: Target) -> EmbeddingFilter:
+        return EmbeddingFilter(self._plans[id(target)], self._most)
+
+    def further(self, target: Target) -> Sequence[bytes]:
+        return self._further[id(target)]
+
+
+async def _read(client: ClientShape, relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+    incoming = await relaying.json(PathParameters(names.get("model")))
+    if FAMILY[client] == "gemini":
+        _check_names(incoming)
+    plan = relaying.plan(incoming.model, [shape for shape in BODY_SHAPES if is_own_shape(client, shape)])
+    if client == "gemini_one":
+        plan = _asked_alone(plan)
+    calls = EmbeddingCalls(relaying.context.service.limits.answer)
+    planned = relaying.planned(incoming, plan, partial(_prepare, client, incoming, calls))
+    return RelayedRequest(planned, calls.filter, further=calls.further)
+
+
+def _check_names(incoming: Incoming) -> None:
+    """Raise a 400 for a model inside the request that is another than that of its path."""
+    draft = Draft(incoming.json)
+    inside = [("model", draft.raw("model"))]
+    inside.extend((f"requests[{index}].model", one.get("model")) for index, one in draft.items("requests"))
+    for at, raw in inside:
+        name: Any = None if raw is None else parsed(raw, Any)
+        if isinstance(name, str) and name.removeprefix("models/") != incoming.model:
+            raise invalid(f"{at} is another model than that of the path, which is asked: name one of both", at)
+
+
+def _asked_alone(plan: Plan) -> Plan:
+    """``plan`` with the method for one text, where the provider has it too."""
+    return plan.among(
+        tuple(
+            attrs.evolve(one, target=attrs.evolve(one.target, url=one.target.url.replace(_BATCH, _ONE)))
+            if one.target.lane == "byte"
+            else one
+            for one in plan.candidates
+        )
+    )
+
+
+def _prepare(
+    client: ClientShape, incoming: Incoming, calls: EmbeddingCalls, target: Target, left: Omissions
+) -> Prepared:
+    traits, place = target.entry.embeddings_of(target.model), target.endpoint_place
+    assert place is not None, "it is planned for an endpoint"
+    draft = Draft(incoming.json)
+    encodings = [path for path in left.paths if path[0] in ENCODINGS]
+    if encodings:  # learned: the provider refuses base64, and the gateway encodes
+        traits = attrs.evolve(traits, base64=False)
+    leave_out(draft, [path for path in left.paths if path not in encodings], "rejected")
+    made = call(client, draft, target.model, place.shape, traits)
+    calls.add(target, made)
+    return Prepared(Outgoing(made.bodies[0], edits=made.edits), left=left)
+
+
+EMBEDDINGS: Final = (
+    RelayRoute("embeddings", "POST", "/v1/embeddings", partial(_read, "openai")),
+    RelayRoute("embeddings", "POST", "/v1/embed", partial(_read, "cohere_v1")),
+    RelayRoute("embeddings", "POST", "/v2/embed", partial(_read, "cohere_v2")),
+    *(
+        RelayRoute("embeddings", "POST", f"{root}/models/{{model}}{method}", partial(_read, client))
+        for root in ("/v1beta", "/v1")
+        for method, client in _METHODS
+    ),
+)

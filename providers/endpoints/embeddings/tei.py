@@ -1,0 +1,47 @@
+"""Text Embeddings Inference's own shape (``/embed``), towards servers: a list of texts, and a list of vectors."""
+
+from typing import Any
+
+from msgspec import Raw
+
+from providers.endpoints.embeddings.answer import Embeddings, elements
+from providers.endpoints.embeddings.refusals import no_images, no_token_arrays, no_type
+from providers.endpoints.embeddings.request import EmbeddingInput, EmbeddingRequest, TokenIds
+from providers.endpoints.embeddings.traits import EmbeddingTraits
+from providers.endpoints.embeddings.vectors import bad_answer
+from providers.neutral.edits import Edit
+
+
+def write_request(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[dict[str, Any], tuple[Edit, ...]]:
+    """``request`` for a server, which has one model, with what is not as the client said it. Raises ``GatewayError``
+    (400)."""
+    if not {"float", "base64"}.issuperset(request.types):
+        raise no_type(request)
+    edits = list(request.untold)
+    body: dict[str, Any] = {"inputs": [_text(one, traits) for one in request.inputs]}
+    dimensions = traits.dimensions if request.dimensions is None else request.dimensions
+    if dimensions is not None:
+        body["dimensions"] = dimensions
+    if request.truncate is not None:
+        body["truncate"] = request.truncate != "NONE"
+    if request.purpose is not None:
+        edits.append(Edit(request.place("purpose")))
+    return body, tuple(edits)
+
+
+def _text(one: EmbeddingInput, traits: EmbeddingTraits) -> str | Raw:
+    if isinstance(one, TokenIds):
+        if not traits.token_arrays:
+            raise no_token_arrays("input")
+        return one.ids
+    if (text := one.text) is None:
+        raise no_images()
+    return text
+
+
+def read_answer(data: bytes, count: int | None) -> Embeddings:
+    """A server's answer, which counts nothing. Raises ``GatewayError`` (502)."""
+    vectors = tuple(elements(Raw(data)))
+    if count is not None and len(vectors) != count:
+        raise bad_answer(f"has {len(vectors)} vectors for {count} inputs")
+    return Embeddings({"float": vectors})

@@ -1,0 +1,251 @@
+"""Embeddings from socket to socket: what a provider is asked, and what each client gets."""
+
+import base64
+import json
+import struct
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, endpoint_provider, settings, told
+from tests.support.in_process import gateway
+
+TEXTS = [f"text {i}" for i in range(5)]
+
+
+def vector(text: str) -> list[float]:
+    """What every provider here makes of ``text``."""
+    return [float(len(text)), float(ord(text[-1])), 0.5]
+
+
+def packed(numbers: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
+
+
+def like_openai(asked: Asked) -> Told:
+    """Takes base64, counts a token for each character."""
+    texts = asked.json["input"]
+    texts = [texts] if isinstance(texts, str) else texts
+    encode = packed if asked.json.get("encoding_format") == "base64" else list
+    data = [{"object": "embedding", "index": i, "embedding": encode(vector(text))} for i, text in enumerate(texts)]
+    count = sum(map(len, texts))
+    usage = {"prompt_tokens": count, "total_tokens": count}
+    return told({"object": "list", "data": data, "model": asked.json["model"], "usage": usage})
+
+
+def like_cohere(asked: Asked) -> Told:
+    texts = asked.json["texts"]
+    by_type = {
+        type: [(packed if type == "base64" else list)(vector(text)) for text in texts]
+        for type in asked.json["embedding_types"]
+    }
+    meta = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": sum(map(len, texts))}}
+    return told({"id": "e", "embeddings": by_type, "texts": texts, "meta": meta, "response_type": "embeddings_by_type"})
+
+
+def like_gemini(asked: Asked) -> Told:
+    requests = asked.json.get("requests", [asked.json])
+    texts = ["".join(part["text"] for part in one["content"]["parts"]) for one in requests]
+    if asked.path.endswith(":embedContent"):
+        return told({"embedding": {"values": vector(texts[0])}})
+    return told({"embeddings": [{"values": vector(text)} for text in texts]})
+
+
+def like_tei(asked: Asked) -> Told:
+    return told([vector(text) for text in asked.json["inputs"]])
+
+
+PROVIDERS: dict[str, Any] = {
+    "openai/text-embedding-3-small": (like_openai, {"/v1/embeddings"}),
+    "cohere/embed-v4.0": (like_cohere, {"/v2/embed"}),
+    "gemini/gemini-embedding-001": (
+        like_gemini,
+        {f"/v1beta/models/gemini-embedding-001:{method}" for method in ("embedContent", "batchEmbedContents")},
+    ),
+    "tei/bge-m3": (like_tei, {"/embed"}),
+}
+
+
+async def post(url: str, path: str = "/v1/embeddings", **body: Any) -> httpx2.Response:
+    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+        return await client.post(path, json=body)
+
+
+def vectors_of(found: httpx2.Response) -> list[Any]:
+    assert found.status_code == 200, found.text
+    return [item["embedding"] for item in found.json()["data"]]
+
+
+@pytest.mark.parametrize("model", PROVIDERS)
+async def test_every_client_gets_the_vectors_of_every_provider(model):
+    answering, paths = PROVIDERS[model]
+    async with endpoint_provider(answering) as provider:
+        entry = {"model": model, "name": "mine", "access_key": "provider-key", "base_url": provider.url}
+        if model.startswith("tei"):
+            entry["endpoints"] = {"embeddings": {"path": "/embed", "shape": "tei"}}
+        async with gateway(settings(entry)) as served:
+            await every_client_gets_its_vectors(served.url)
+    assert {asked.path for asked in provider.asked} == paths
+    assert not any(b"mine" in asked.body for asked in provider.asked)
+    assert all("provider-key" in str(asked.headers) for asked in provider.asked)
+
+
+async def every_client_gets_its_vectors(url: str) -> None:
+    wanted = [vector(text) for text in TEXTS]
+    assert vectors_of(await post(url, model="mine", input=TEXTS)) == wanted
+    coded = await post(url, model="mine", input=TEXTS, encoding_format="base64")
+    assert vectors_of(coded) == list(map(packed, wanted))
+    for path in ("/v1/embed", "/v2/embed"):
+        found = await post(url, path, model="mine", texts=TEXTS, input_type="search_query", embedding_types=["float"])
+        assert found.json()["embeddings"] == {"float": wanted}, (path, found.text)
+    found = await post(url, "/v1beta/models/mine:embedContent", content={"parts": [{"text": TEXTS[0]}]})
+    assert found.json()["embedding"] == {"values": wanted[0]}, found.text
+    batch = [{"model": "models/mine", "content": {"parts": [{"text": text}]}} for text in TEXTS]
+    found = await post(url, "/v1beta/models/mine:batchEmbedContents", requests=batch)
+    assert found.json()["embeddings"] == [{"values": one} for one in wanted], found.text
+
+
+async def test_bytes_of_base64_pass_as_they_are():
+    """api7/aisix#393, agentgateway/agentgateway#1619: they were taken for lists of floats."""
+    raw = json.dumps(
+        {"data": [{"index": 0, "embedding": packed([0.1])}], "usage": {"prompt_tokens": 3}, "model": "m"}, indent=1
+    ).encode()
+    async with before(lambda asked: Told((raw[:20], raw[20:])), entry={"name": "mine"}) as (served, provider):
+        found = await post(served.url, model="mine", input="x", encoding_format="base64", normalized=True)
+        assert found.content == raw
+        assert found.headers["x-trigate-lane"] == "byte"
+        (asked,) = provider.asked
+        assert asked.json == {"model": "m-1", "input": "x", "encoding_format": "base64", "normalized": True}
+
+
+async def test_a_provider_that_refuses_base64_is_asked_without_it_from_then_on():
+    """stevereiner/flexible-graphrag#17, volcengine/OpenViking#2092"""
+
+    def answering(asked: Asked) -> Told:
+        if "encoding_format" in asked.json:
+            error = {"message": "Unknown parameter: 'encoding_format'.", "param": "encoding_format", "type": "invalid"}
+            return told({"error": error}, 400)
+        return like_openai(asked)
+
+    async with before(answering) as (served, provider):
+        for _ in range(2):
+            found = await post(served.url, model="openai/m-1", input=["x"], encoding_format="base64")
+            assert vectors_of(found) == [packed(vector("x"))]
+            assert "x-trigate-dropped" not in found.headers
+        assert ["encoding_format" in asked.json for asked in provider.asked] == [True, False, False]
+
+
+async def test_a_long_list_is_asked_for_in_pieces_and_answered_as_one():
+    """huggingface/text-embeddings-inference#378: 70 texts for a server that takes 32."""
+    texts = [f"text {i}" for i in range(70)]
+    async with before(like_openai, entry={"embeddings": {"inputs": 32}}) as (served, provider):
+        found = await post(served.url, model="openai/m-1", input=texts, encoding_format="base64")
+        assert vectors_of(found) == [packed(vector(text)) for text in texts]
+        assert [item["index"] for item in found.json()["data"]] == list(range(70))
+        assert found.json()["usage"]["prompt_tokens"] == sum(map(len, texts))
+        assert [len(asked.json["input"]) for asked in provider.asked] == [32, 32, 6]
+
+
+async def test_one_failure_of_a_piece_is_that_of_all():
+    def answering(asked: Asked) -> Told:
+        if "text 40" in asked.json["input"]:
+            return told({"error": {"message": "text 40 is too long", "type": "invalid_request_error"}}, 400)
+        return like_openai(asked)
+
+    async with before(answering, entry={"embeddings": {"inputs": 32}}) as (served, provider):
+        found = await post(served.url, model="openai/m-1", input=[f"text {i}" for i in range(70)])
+        assert (found.status_code, found.json()["error"]["message"]) == (400, "text 40 is too long")
+        assert len(provider.asked) == 2
+        whole = await post(served.url, model="openai/m-1", input=["x"])
+        assert vectors_of(whole) == [vector("x")]
+
+
+async def test_a_shifted_list_is_a_bad_answer():
+    """BerriAI/litellm#20949: fewer vectors than texts put each at the wrong one."""
+
+    def answering(asked: Asked) -> Told:
+        return told({"object": "list", "data": [{"index": 0, "embedding": [1]}], "usage": {"prompt_tokens": 1}})
+
+    async with before(answering) as (served, _):
+        found = await post(served.url, model="openai/m-1", input=["a", "b"])
+        assert found.status_code == 502
+        assert found.json()["error"]["code"] == "bad_answer"
+
+
+async def test_only_the_same_model_answers_in_place_of_one_that_fails():
+    """decolua/9router#117: vectors of another are valid and worthless."""
+    down = told({"error": {"message": "down"}}, 503)
+    async with endpoint_provider(lambda asked: down) as first, endpoint_provider(like_openai) as second:
+        for model, status in (("second/m-1", 200), ("second/m-2", 503)):
+            found = await routed(first, second, model)
+            assert found.status_code == status, (model, found.text)
+        assert [asked.json["model"] for asked in second.asked] == ["m-1"]
+
+
+async def routed(first: EndpointProvider, second: EndpointProvider, model: str) -> httpx2.Response:
+    entries = (
+        {"model": "first/m-1", "access_key": "k", "base_url": f"{first.url}/v1"},
+        {"model": model, "access_key": "k", "base_url": f"{second.url}/v1"},
+    )
+    aliases = {"embedder": {"targets": ["first/m-1", model]}}
+    async with gateway(settings(*entries, model_aliases=aliases)) as served:
+        return await post(served.url, model="embedder", input="x")
+
+
+async def test_what_a_purpose_becomes_is_told_and_strict_mode_refuses_its_loss():
+    async with endpoint_provider(like_cohere) as provider:
+        entry = {"model": "cohere/embed-v4.0", "access_key": "k", "base_url": provider.url}
+        async with gateway(settings(entry)) as served:
+            found = await post(served.url, model="cohere/embed-v4.0", input="x")
+            assert found.headers["x-trigate-adapted"] == "input_type=search_document"
+            lost = await post(served.url, model="cohere/embed-v4.0", input="x", task="text-matching")
+            assert lost.headers["x-trigate-dropped"] == "task"
+        async with gateway(settings(entry, strict=True)) as served:
+            refused = await post(served.url, model="cohere/embed-v4.0", input="x", task="text-matching")
+            assert refused.status_code == 400
+            assert "task" in refused.json()["error"]["message"]
+
+
+async def test_another_model_inside_than_in_the_path_is_refused():
+    async with before(like_openai, entry={"name": "mine"}) as (served, provider):
+        one = {"model": "models/other", "content": {"parts": [{"text": "x"}]}}
+        found = await post(served.url, "/v1beta/models/mine:batchEmbedContents", requests=[one])
+        assert found.status_code == 400
+        assert "requests[0].model" in found.json()["error"]["message"]
+        assert provider.asked == []
+
+
+async def test_errors_are_in_the_client_s_words():
+    """Text Embeddings Inference's two forms of them (its openapi.json)."""
+    forms = (
+        ({"error": "batch size 3 > 2", "error_type": "Validation"}, 413, 413),
+        ({"message": "the model has failed", "type": "Backend"}, 424, 502),
+        ({"error": "Model is overloaded", "error_type": "Overloaded"}, 429, 429),
+        ({"error": "no tokens", "error_type": "Tokenizer"}, 422, 422),
+    )
+    for body, status, wanted in forms:
+        async with before(lambda asked, body=body, status=status: told(body, status)) as (served, _):
+            message = body.get("error") or body["message"]
+            openai = await post(served.url, model="openai/m-1", input="x")
+            cohere = await post(served.url, "/v2/embed", model="openai/m-1", texts=["x"])
+            gemini = await post(
+                served.url, "/v1beta/models/openai/m-1:embedContent", content={"parts": [{"text": "x"}]}
+            )
+            assert {found.status_code for found in (openai, cohere, gemini)} == {wanted}, body
+            assert openai.json()["error"]["message"] == message
+            assert cohere.json()["message"] == message
+            assert gemini.json()["error"]["message"] == message
+
+
+async def test_vectors_of_megabytes_pass_as_they_come():
+    """BerriAI/litellm#32386: they were held whole."""
+    one = b'{"object":"embedding","index":%d,"embedding":[' + b",".join([b"0.0123456789"] * 1536) + b"]}"
+    pieces = [b'{"object":"list","data":[', *(one % i + (b"," if i < 255 else b"") for i in range(256)), b"],"]
+    pieces.append(b'"model":"m-1","usage":{"prompt_tokens":7,"total_tokens":7}}')
+    texts = ["x"] * 256
+    async with before(lambda asked: Told(pieces)) as (served, _):
+        found = await post(served.url, model="openai/m-1", input=texts)
+        assert found.content == b"".join(pieces)
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await post(served.url, model="openai/m-1", input=texts[1:])
