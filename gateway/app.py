@@ -23,6 +23,7 @@ from gateway.endpoints.models import add_models
 from gateway.endpoints.provider_kept import ProviderKept
 from gateway.endpoints.responses import add_stored
 from gateway.endpoints.ui.pages import add_ui
+from gateway.endpoints.voices import add_voices
 from gateway.endpoints.websocket.connection import add_websocket
 from gateway.exchange.service import Service
 from gateway.lifespan import add_life
@@ -81,6 +82,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
         add_websocket(app, service, partial(_memory, service))
         add_realtime(app, service)
     add_models(app, service)
+    add_voices(app, service)
     add_ui(app, service, config)
     add_health(app, service, page="/ui" if config.ui else None)
     add_metrics(app, service)

@@ -4,7 +4,8 @@
 provider has one: its place.
 
 ``completions`` and ``fim`` read along in legacy completions and write fill-in-the-middle in its two shapes, ``rerank``
-has what puts documents into an order. ``model_types`` tells by a model's name what it is for.
+has what puts documents into an order. ``model_types`` tells by a model's name what it is for,
+``voices`` what it speaks in.
 
 ``multipart`` cuts the body of an upload into events, ``model_field`` replaces its ``model`` while it comes by,
 ``audio_length`` reads how long a recording is out of the file's own header. ``images`` and ``audio`` read along in
