@@ -1,6 +1,6 @@
 """Extensions of ASGI that our server offers and our app uses; either works without the other's."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol, TypeAlias
 
 LEFT: Final = "trigate.left"
@@ -42,3 +42,9 @@ OnLeaving: TypeAlias = Callable[[Callable[[], object]], object]
 
 ON_LEAVING: Final = "trigate.on_leaving"
 """The ASGI extension that is the server's ``OnLeaving``. Without it a task of the request waits for ASGI's message."""
+
+OnReading: TypeAlias = Callable[[], Awaitable[object]]
+"""Lets a client send its body that waits for a word that it is wanted (RFC 9110, section 10.1.1)."""
+
+ON_READING: Final = "trigate.on_reading"
+"""The ASGI extension that is the server's ``OnReading``, where the client waits."""

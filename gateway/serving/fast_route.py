@@ -17,7 +17,7 @@ from quart import Quart
 from gateway.http.headers import as_text
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
-from gateway.serving.asgi_extensions import ON_LEAVING, OnLeaving
+from gateway.serving.asgi_extensions import ON_LEAVING, ON_READING, OnLeaving, OnReading
 from gateway.serving.bodies import Arriving, read_body, too_large, too_slow
 from gateway.serving.current import KEY, current_scope
 
@@ -87,6 +87,8 @@ class AsgiRequest:
         length = dict(self.headers).get("content-length", "")
         if length.isdecimal() and int(length) > self._most:
             raise too_large(self._most)
+        if ON_READING in self.asgi["extensions"]:
+            await ask_for_body(self.asgi)
         with trio.move_on_after(self._seconds):
             body = await self._whole(arriving)
             self.listen()
@@ -132,12 +134,15 @@ class _BodyPieces:
         self._receive = receive
         self._left = self._most = most
         self._seconds = seconds
-        self._over = False
+        self._over = self._asked = False
 
     def __aiter__(self) -> "_BodyPieces":
         return self
 
     async def __anext__(self) -> bytes:
+        if not self._asked:
+            self._asked = True
+            await ask_for_body(self._request.asgi)
         while not self._over:
             with trio.move_on_after(self._seconds) as silence:
                 message = await self._receive()
@@ -156,6 +161,12 @@ class _BodyPieces:
             if piece:
                 return piece
         raise StopAsyncIteration
+
+
+async def ask_for_body(asgi: HTTPScope) -> None:
+    """Let a client that waits for that send its body."""
+    if (on_reading := asgi["extensions"].get(ON_READING)) is not None:
+        await cast("OnReading", on_reading)()
 
 
 FastRoute: TypeAlias = Callable[[PiecesRequest], Awaitable[Response]]

@@ -144,8 +144,6 @@ class Http1:
 
     async def _handle_events(self) -> None:
         while self._state is ReadState.READING:  # the answer may come between two pieces of its request's body
-            if self.reader.they_are_waiting_for_100_continue:
-                await self._send_continue()
             try:
                 event = self.reader.next_event()
             except h11.RemoteProtocolError as error:
@@ -180,7 +178,8 @@ class Http1:
         self._line = RequestLine.of(request.method, request.http_version, headers)
         self._stream = HttpStream(self._context, STREAM_ID, self._on_event, self._give, self._write_now)
         method, version = request.method.decode().upper(), request.http_version.decode()
-        await self._stream.begin(method, version, request.target, headers)
+        on_reading = self._send_continue if self.reader.they_are_waiting_for_100_continue else None
+        await self._stream.begin(method, version, request.target, headers, on_reading)
 
     async def _speak_http2(self) -> None:
         self._state = ReadState.ENDED
@@ -197,7 +196,9 @@ class Http1:
         await protocol.begin(request)
 
     async def _send_continue(self) -> None:
-        await self._connection.write(self.reader.send(h11.InformationalResponse(status_code=100, headers=[])))
+        """Tell a client that waits for that to send its body, which is wanted: not before its head is found good."""
+        if self.reader.they_are_waiting_for_100_continue and self._answer is None:
+            await self._connection.write(self.reader.send(h11.InformationalResponse(status_code=100, headers=[])))
 
     # Answers
 

@@ -12,7 +12,7 @@ from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, 
 from gateway.http.certificates import CLIENT_CERTIFICATE
 from gateway.http.connection_place import CONNECTION
 from gateway.http.response import WriteNow
-from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, WRITE_NOW
+from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, ON_READING, WRITE_NOW, OnReading
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.refusals import error_answer
 
@@ -65,13 +65,22 @@ class HttpStream:
         """True if the answer does not wait for its client."""
         return bool(self.scope.get(AT_ONCE, False))
 
-    async def begin(self, method: str, version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Start the app on a request whose head has come."""
+    async def begin(
+        self,
+        method: str,
+        version: str,
+        target: bytes,
+        headers: Iterable[tuple[bytes, bytes]],
+        on_reading: OnReading | None = None,
+    ) -> None:
+        """Start the app on a request whose head has come. ``on_reading`` is awaited before the app reads the body."""
         server = self._connection.server
         path, _, query = target.partition(b"?")
         extensions: dict[str, Any] = {ON_LEAVING: self._on_leaving, CONNECTION: self._connection.place}
         if self._write_now is not None:
             extensions[WRITE_NOW] = self._write_now
+        if on_reading is not None:
+            extensions[ON_READING] = on_reading
         if self._connection.certificate:
             extensions[CLIENT_CERTIFICATE] = self._connection.certificate
         self.scope: HTTPScope = {

@@ -25,7 +25,7 @@ from gateway.http.response import Response, Truncated, WriteNow
 from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, WRITE_NOW, OnLeaving
 from gateway.serving.current import KEY, request_id
 from gateway.serving.door import DOOR, OPEN_DOOR, Door
-from gateway.serving.fast_route import AsgiRequest, FastRoute, fast_routes
+from gateway.serving.fast_route import AsgiRequest, FastRoute, ask_for_body, fast_routes
 from gateway.serving.quart_views import out_of_quart
 
 log = logging.getLogger("trigate.scope")
@@ -102,6 +102,8 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
         of a GET, which nobody will, is let go."""
         if request.method not in WITH_BODY:
             receive = partial(_without_body, receive)
+        else:
+            await ask_for_body(self.scope)
         await ASGIHTTPConnection.handle_messages(self, request, receive)
         # The server sends its "disconnect" also after a complete answer, in the middle of the last send.
         published.leave()

@@ -118,3 +118,15 @@ async def first_line(served: InProcess, head: str) -> int:
         async with await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2])) as stream:
             await stream.send_all(head.encode())
             return int((await stream.receive_some()).split(b" ", 2)[1])
+
+
+async def test_a_body_that_waits_to_be_wanted_is_asked_for_once_its_head_is_good():
+    async with serving(models=["trigate/m-1"]) as (served, provider):
+        for endpoint, path in [*ASKED, ("completions", CHAT)]:
+            with case(path):
+                kind, body = body_of(endpoint, "trigate/m-1")
+                head = f"POST {path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {len(body)}\r\n"
+                head += f"content-type: {kind['content-type']}\r\n"
+                assert await first_line(served, f"{head}\r\n") == 401
+                assert await first_line(served, f"{head}authorization: Bearer {KEY}\r\n\r\n") == 100
+        assert provider.asked == []
