@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from gateway.relay.answers import AnswerFilter
+from gateway.relay.answers import AnswerFilter, PassedAnswer
 from gateway.relay.media_answers import TypedAnswer
 from gateway.relay.relayed import RelayedRequest, RelayRoute
 from gateway.relay.relaying import Relaying, with_model
@@ -12,6 +12,7 @@ from gateway.relay.uploads import arriving_upload
 from gateway.routing.target import Target
 from providers.endpoints.audio import AudioReader, speech_type
 from providers.endpoints.audio_length import AudioLength
+from providers.endpoints.media_usage import length_usage
 from providers.neutral.draft import Draft
 from streams.events import Usage
 
@@ -42,14 +43,16 @@ async def transcript(relaying: Relaying, names: Mapping[str, str]) -> RelayedReq
     plan = relaying.plan(upload.model)
     target = relaying.exchange.first_of(plan) or plan.first
     planned = relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind)
-    return RelayedRequest(planned, relaying.passed(lambda: AudioReader(partial(_seconds, length))))
+    return RelayedRequest(planned, partial(_transcript_answer, length, relaying.context.service.limits.event))
 
 
 _TRUE: Final = ("true", "True", "1")
 
 
-def _seconds(length: AudioLength) -> Usage:
-    return Usage(units=(("second", -(-length.milliseconds() // 1000)),), estimated=True)
+def _transcript_answer(length: AudioLength, event_limit: int, target: Target) -> AnswerFilter:
+    priced = () if target.price is None else dict(target.price.units)
+    by_tokens = "input_audio_token" in priced and "second" not in priced
+    return PassedAnswer(AudioReader(lambda: length_usage(length.milliseconds(), by_tokens=by_tokens)), event_limit)
 
 
 AUDIO: Final = (

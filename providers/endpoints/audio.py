@@ -69,8 +69,8 @@ class AudioReader:
     def _read(self, value: dict[str, Any]) -> None:
         tokens, seconds = token_usage(value.get("usage")), seconds_of(value)
         if tokens is not None or seconds is not None:
-            units = () if seconds is None else (("second", seconds),)
             known = tokens or Usage()
+            units = known.units if seconds is None else (*known.units, ("second", seconds))
             self._told = Usage(input=known.input, cache_read=known.cache_read, output=known.output, units=units)
 
 

@@ -4,6 +4,7 @@ A whole answer has megabytes of base64, in which only its first and last bytes a
 """
 
 import re
+from collections import Counter
 from typing import Any, Final
 
 from providers.endpoints.media_usage import token_usage
@@ -98,8 +99,10 @@ def _any(data: bytes) -> Any:
 
 
 def _sum(one: Usage, other: Usage) -> Usage:
+    units = Counter(dict(one.units)) + Counter(dict(other.units))
     return Usage(
         input=one.input + other.input,
         cache_read=one.cache_read + other.cache_read,
         output=one.output + other.output,
+        units=tuple(units.items()),
     )

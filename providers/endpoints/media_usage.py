@@ -1,10 +1,19 @@
 """What pictures, speech and transcripts have taken, as their answers say it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from providers.neutral.billing import MOST_TOKENS
 from streams.events import Usage
+
+TOKENS_A_SECOND: Final = 10
+"""Tokens of a second of sound, as OpenAI's models that are billed by tokens hear it."""
+
+_MODAL: Final = tuple(
+    (f"{kind}_tokens_details", f"{sense}_tokens", f"{kind}_{sense}_token")
+    for kind in ("input", "output")
+    for sense in ("audio", "image")
+)
 
 
 def token_usage(usage: Any) -> Usage | None:
@@ -14,9 +23,24 @@ def token_usage(usage: Any) -> Usage | None:
     given, made = count(usage.get("input_tokens")), count(usage.get("output_tokens"))
     if not given and not made:
         given, made = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
-    details = usage.get("input_tokens_details")
-    cached = min(given, count(details.get("cached_tokens"))) if isinstance(details, dict) else 0
-    return Usage(input=given - cached, cache_read=cached, output=made) if given or made else None
+    cached = min(given, count(_detail(usage, "input_tokens_details", "cached_tokens")))
+    found = ((unit, count(_detail(usage, *told))) for *told, unit in _MODAL)
+    units = tuple((unit, min(number, given + made)) for unit, number in found if number)
+    return Usage(input=given - cached, cache_read=cached, output=made, units=units) if given or made else None
+
+
+def _detail(usage: Mapping[str, Any], details: str, name: str) -> Any:
+    among = usage.get(details)
+    return among.get(name) if isinstance(among, dict) else None
+
+
+def length_usage(milliseconds: int, *, by_tokens: bool) -> Usage:
+    """What a recording of that length takes, where nobody has told it: seconds, or tokens of sound."""
+    seconds = -(-milliseconds // 1000)
+    if not by_tokens:
+        return Usage(units=(("second", seconds),), estimated=True)
+    tokens = seconds * TOKENS_A_SECOND
+    return Usage(input=tokens, units=(("input_audio_token", tokens),), estimated=True)
 
 
 def seconds_of(answer: Mapping[str, Any]) -> int | None:

@@ -159,6 +159,15 @@ async def test_no_format_goes_unmetered():
             assert [(one.units, one.estimated) for one in found] == [((expected[0],), expected[1])]
 
 
+async def test_where_sound_is_billed_by_tokens_its_length_is_told_in_these():
+    answer = Told((b"Hi.",), headers=(("content-type", "text/plain"),))
+    async with before(lambda asked: answer, "openai/gpt-4o-transcribe", ENTRY) as (served, _):
+        with usages(served) as found:
+            await upload(served, part("response_format", b"text"), file=wav(60))
+        (used,) = found
+        assert (used.input, used.units, used.estimated) == (600, (("input_audio_token", 600),), True)
+
+
 async def test_the_sdk_uploads_a_recording_and_reads_the_words_one_by_one():
     """Each event is passed before the next has come (api7/aisix#1000); what the SDK repeats stays repeated
     (BerriAI/litellm#35937)."""

@@ -21,7 +21,7 @@ TOLD = {
     "input_tokens": 50, "output_tokens": 4160, "total_tokens": 4210,
     "input_tokens_details": {"text_tokens": 10, "image_tokens": 40},
 }  # fmt: skip
-COUNTED = Usage(input=50, output=4160)
+COUNTED = Usage(input=50, output=4160, units=(("input_image_token", 40),))
 PICTURE = "iVBORw0KGgo" * 100
 
 
