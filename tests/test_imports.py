@@ -80,7 +80,7 @@ ARROWS: Final = {
         providers.errors request routing serving upstream""",
     "gateway.relay": """
         access allowances config endpoints exchange http ledger providers.apis providers.endpoints providers.neutral
-        request routing serving streaming upstream""",
+        realtime request routing serving streaming upstream""",
     "gateway.mock": "exchange http providers.apis providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service realtime relay serving stores",
     "gateway.asgi": "app config logs open_store",

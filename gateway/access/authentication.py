@@ -18,7 +18,7 @@ import attrs
 from gateway.access.refused_keys import KeyRefused
 from gateway.config.names import Names
 from gateway.config.patterns import matches_one
-from gateway.config.settings import ClientKey, Config, ModelEntry
+from gateway.config.settings import ClientKey, Config, ModelEntry, RealtimeGrant
 from gateway.config.wording import spelled_time
 from gateway.http.certificates import NOBODY, CertificateNames
 from gateway.http.headers import PLAIN_KEYS, Headers, shown_credential
@@ -222,6 +222,10 @@ class Authenticator:
             named in grants or (entry.name, model) in grants or (entry.wildcard and entry.name in grants)
             for grants in lists
         )
+
+    def realtime_grant(self, client: str | None) -> RealtimeGrant:
+        """What ``client`` may have of realtime sessions that go past the gateway."""
+        return RealtimeGrant() if client is None else self._by_name[client].key.realtime
 
     def allowed(self, client: str | None, names: Iterable[str]) -> frozenset[str]:
         """The ``names`` (configured models) that ``client`` may ask for."""

@@ -158,6 +158,7 @@ def _client_key(old: ClientKey, new: ClientKey) -> Iterator[str]:
         yield f"until {spelled_value('until', old.until)} → {spelled_value('until', new.until)}"
     yield from (f"limits.{text}" for text in _members(old.limits, new.limits))
     yield from (f"ratelimits.{text}" for text in _members(old.ratelimits, new.ratelimits))
+    yield from (f"realtime.{text}" for text in _members(old.realtime, new.realtime))
     for name in ("models", "only", "budgets", "cache", "passthrough"):
         if (before := getattr(old, name)) != (after := getattr(new, name)):
             yield f"{name} {spelled_value(name, before)} → {spelled_value(name, after)}"

@@ -13,7 +13,7 @@ from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.ratelimits import build_ratelimits
 from gateway.config.schema import RawAcceptedKey, RawClientKey, RawClientLimits, RawConfig, given
-from gateway.config.settings import AcceptedKey, ClientKey, ClientLimits
+from gateway.config.settings import AcceptedKey, ClientKey, ClientLimits, RealtimeGrant
 from gateway.config.weak_secrets import short
 from gateway.config.wording import spelled_time
 
@@ -65,6 +65,7 @@ def build_client(
     client = ClientKey(
         item.name, keys, item.models, item.until, limits, item.certificate, item.only, group, ratelimits, budgets,
         foreign_ids=item.foreign_ids,
+        realtime=RealtimeGrant(**given(item.realtime)),
         cache=build_switch(item.cache),
         passthrough=item.passthrough or (),
     )  # fmt: skip

@@ -16,8 +16,8 @@ from gateway.config.names import Names
 from gateway.config.own_providers import OwnProvider, id_of
 from gateway.config.prices import build_price
 from gateway.config.ratelimits import build_queue, build_ratelimits
-from gateway.config.schema import RawConfig, RawEntry
-from gateway.config.settings import CircuitSettings, Keeper, ModelEntry, Retries, SignIn
+from gateway.config.schema import RawConfig, RawEntry, given
+from gateway.config.settings import CircuitSettings, Keeper, ModelEntry, RealtimeLimits, Retries, SignIn
 from gateway.config.sign_ins import build_sign_in
 from gateway.config.timeouts import changed
 from gateway.config.wording import describe, nearest, one_of
@@ -143,6 +143,7 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
         state=_keeper(raw, path, speaks, findings),
         usage=raw.usage,
         retries=None if raw.retries is None else changed_retries(defaults.retries, raw.retries),
+        realtime=RealtimeLimits(**given(raw.realtime)),
         circuit=None
         if raw.circuit is None
         else changed_circuit(defaults.circuit, raw.circuit, (*path, "circuit"), findings),

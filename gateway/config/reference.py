@@ -38,6 +38,8 @@ from gateway.config.schema import (
     RawProvider,
     RawQueue,
     RawRateLimits,
+    RawRealtime,
+    RawRealtimeGrant,
     RawRetries,
     RawRootLimit,
     RawRouteTarget,
@@ -380,6 +382,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "as the provider has them",
         ),
         "embeddings": Key("How it takes [embeddings](#embeddings), where that is not known.", "as the provider does"),
+        "realtime": Key(
+            "The limits of [realtime sessions](realtime.md) there, such as `{max_session: 30m}`; see "
+            "[below](#realtime).",
+            "as the provider has them",
+        ),
         "budgets": Key(
             "What may be spent there, such as `[10 usd/day, 100 usd/month]`; see [below](#budgets). Once one is used "
             "up the place is passed over, and the next target is asked.",
@@ -411,6 +418,17 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "`document` where it is required",
         ),
         "dimensions": Key("How long vectors are, where a client does not say it.", "the model's own length"),
+    },
+    RawRealtime: {
+        "idle": Key("The longest silence of both sides together.", "`websocket_idle`"),
+        "max_session": Key("How long one stays open at most.", "as long as the provider lets it"),
+    },
+    RawRealtimeGrant: {
+        "client_secrets": Key(
+            "`POST /v1/realtime/client_secrets`: a credential of the provider that lives for minutes, for a browser. "
+            "Whoever has it talks to the provider unseen.",
+            "`false`",
+        ),
     },
     RawEndpoint: {
         "path": Key(
@@ -705,6 +723,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "The entries with `passthrough: true` to which it may pass any request, by their names; `*` stands for any "
             "letters.",
             "none",
+        ),
+        "realtime": Key(
+            "What it may have of realtime sessions that go past the gateway, such as `{client_secrets: true}`; see "
+            "[realtime sessions](realtime.md#past-the-gateway).",
+            "nothing",
         ),
         "foreign_ids": Key(
             "Let it use the provider's own ids of files, vector stores, batches and their like, and see the provider's "

@@ -272,6 +272,14 @@ class RawEndpoint:
 
 
 @attrs.frozen
+class RawRealtime:
+    """The limits of realtime sessions."""
+
+    idle: Wait | None = None
+    max_session: Wait | None = None
+
+
+@attrs.frozen
 class RawEntry:
     model: str
     name: str | None = None
@@ -299,6 +307,7 @@ class RawEntry:
     probe: ProbePath | None = None
     endpoints: dict[EndpointWord, bool | EndpointPath | RawEndpoint] = attrs.field(factory=dict)
     embeddings: RawEmbeddings | None = None
+    realtime: RawRealtime | None = None
     ratelimits: RawRateLimits | None = None
     queue: Literal[0] | RawQueue | None = None
     budgets: tuple[Budget, ...] = ()
@@ -447,6 +456,13 @@ class RawAcceptedKey:
 
 
 @attrs.frozen
+class RawRealtimeGrant:
+    """What a client may have of realtime sessions that go past the gateway."""
+
+    client_secrets: bool = False
+
+
+@attrs.frozen
 class RawClientKey:
     name: str
     certificate: CertificateName | None = None
@@ -462,6 +478,7 @@ class RawClientKey:
     budgets: tuple[Budget, ...] = ()
     passthrough: tuple[str, ...] | None = None
     foreign_ids: bool = False
+    realtime: RawRealtimeGrant | None = None
     cache: Literal[False] | RawCacheUse | None = None
 
 

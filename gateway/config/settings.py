@@ -1,6 +1,7 @@
 """The configuration of the service: the values that the rest of the gateway reads. How they are read from a file is
 ``gateway/config/loading.py``'s business."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -211,6 +212,22 @@ class ClientGroup:
 
 
 @attrs.frozen
+class RealtimeGrant:
+    """What a client may have of realtime sessions that go past the gateway: credentials of the provider that live for
+    minutes (``client_secrets``)."""
+
+    client_secrets: bool = False
+
+
+@attrs.frozen
+class RealtimeLimits:
+    """How long a realtime session may be silent (``None``: as any websocket) and open, in seconds."""
+
+    idle: float | None = None
+    max_session: float = math.inf
+
+
+@attrs.frozen
 class ClientKey:
     """A client that may come in: a name for the log, on which its state hangs too, and its keys, several of them while
     one takes another's place, or a name in its ``certificate``. ``models`` are the names of models that it may use,
@@ -233,6 +250,7 @@ class ClientKey:
     budgets: tuple[SpendingBudget, ...] = ()
     source: KeySource = "file"
     foreign_ids: bool = False
+    realtime: RealtimeGrant = RealtimeGrant()
     cache: CacheUse | Literal[False] | None = None
     passthrough: tuple[str, ...] = ()
 
@@ -450,6 +468,7 @@ class ModelEntry:
     sign_in: SignIn | None = None
     endpoints: Mapping[EndpointName, Place | None] = attrs.field(factory=dict)
     embeddings: Mapping[str, Any] = attrs.field(factory=dict)
+    realtime: RealtimeLimits = RealtimeLimits()
     type: ModelType | None = None
 
     @property

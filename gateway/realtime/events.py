@@ -28,16 +28,19 @@ from streams.events import ErrorInfo, Usage
 _OWN: Final = ("model", "session.model", "response.model")
 """Where the model that answers is named; vLLM's ``session.update`` has it at the top."""
 
+SESSION: Final[Tree] = {
+    "model": None,
+    "input_audio_transcription": {"model": None},
+    "audio": {"input": {"transcription": {"model": None}}},
+}
+"""Where the settings of a session name models."""
+
 _TREE: Final[Tree] = {
     "type": None,
     "event_id": None,
     "model": None,
     "response": {"model": None},
-    "session": {
-        "model": None,
-        "input_audio_transcription": {"model": None},
-        "audio": {"input": {"transcription": {"model": None}}},
-    },
+    "session": SESSION,
 }
 _NAMES: Final = frozenset(_TREE) - {"type", "event_id"}
 

@@ -1,7 +1,6 @@
 """The paths of realtime sessions: a websocket on each, and behind it one at a provider."""
 
 import logging
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
@@ -266,5 +265,6 @@ def _put_on_record(record: Record, session: RealtimeSession) -> None:
 
 def _limits(opening: _Opening, target: Target) -> SessionLimits:
     """The limits of the session, which ends with the key of its client, too."""
-    ends = opening.service.authenticator.seconds_left(opening.arrival.headers)
-    return SessionLimits(idle=opening.service.websocket_idle, longest=min(math.inf, ends))
+    own, service = target.entry.realtime, opening.service
+    ends = service.authenticator.seconds_left(opening.arrival.headers)
+    return SessionLimits(service.websocket_idle if own.idle is None else own.idle, min(own.max_session, ends))

@@ -8,4 +8,4 @@ of an answer to its client (``rewritten``: of one whose shape is another), ``rou
 
 ``uploads`` pass multipart bodies on while they come, from the ``spool`` what has to wait; ``images`` and ``audio`` are
 endpoints, ``media_answers`` the ways of what they answer. ``pass_through`` takes any path of a
-provider's, with ``native_usage``."""
+provider's, with ``native_usage``. ``realtime_secrets`` is what goes before a realtime session past the gateway."""

@@ -407,6 +407,28 @@ async def test_a_session_ends_when_it_was_silent_for_too_long():
         await server.peers[0].gone.wait()
 
 
+async def test_a_session_ends_when_it_was_open_for_long_enough():
+    """As providers do at their own limit (livekit/agents#2358)."""
+    limits = {"realtime": {"max_session": "300ms", "idle": "10m"}}
+    async with served(echo, entry=limits) as (running, server), calling(running.url, PATH, bearer()) as caller:
+        async with trio.open_nursery() as nursery:
+            found: list[Any] = []
+
+            async def receive() -> None:
+                found.extend(await caller.rest())
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(receive)
+            while True:
+                await caller.send("{}")
+                await trio.sleep(0.05)
+        error = json.loads(found[-1])["error"]
+        assert (error["code"], "max_session" in error["message"]) == ("session_expired", True)
+        assert caller.closed is not None
+        assert caller.closed[0] == 1001
+        await server.peers[0].gone.wait()
+
+
 async def test_a_session_ends_with_a_code_at_the_end_of_the_drain(caplog):
     caplog.set_level(logging.INFO, "trigate")
     async with served(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
