@@ -70,8 +70,8 @@ class Flight:
         return self.stage is FlightStage.FAILED
 
     @property
-    def is_followed(self) -> bool:
-        return self._followers > 0
+    def followers(self) -> int:
+        return self._followers
 
     async def begun(self) -> bool:
         """Wait until there is content; false where it fails before that."""

@@ -73,7 +73,7 @@ class CachedAsk:
 
     def left(self) -> None:
         """The client has left: the answer goes on while others follow it."""
-        if self._flight is None or not self._flight.is_followed:
+        if self._flight is None or not self._flight.followers:
             self.deserted.set()
         else:
             self._flight.on_deserted = self.deserted
@@ -105,6 +105,7 @@ class CachedAsk:
             failed = flight.failed
         if failed is not None:
             attempt.reuse()
+            attempt.requests = 1  # one of those that the client has: it was sent, though not for this request alone
             raise GatewayError.of(failed)
         self._may_ask()
         record.cache = "miss" if wish.reads else "bypass"

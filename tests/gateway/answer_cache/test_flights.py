@@ -1,0 +1,302 @@
+"""Identical requests at the same time: one call, which all of them follow."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+import trio
+
+from tests.support.asgi_app import eventually
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess, gateway
+
+SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+WORDS = ("one ", "two ", "three ", "four")
+
+
+def chunk(**choice: Any) -> bytes:
+    made = {"index": 0, "delta": {}, "finish_reason": None, **choice}
+    data = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [made]}
+    return b"data: " + json.dumps(data).encode() + b"\n\n"
+
+
+EVENTS = (
+    chunk(delta={"role": "assistant", "content": ""}),
+    *(chunk(delta={"content": word}) for word in WORDS),
+    chunk(finish_reason="stop") + b"data: [DONE]\n\n",
+)
+
+
+class Provider:
+    """A provider whose events come one by one, when the test says so. ``calls`` are all requests that have come,
+    ``closed`` how many of them were given up."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.closed = 0
+        self.refused = 0
+        self._steps, self._taken = trio.open_memory_channel[bytes | None](1000)
+
+    def send(self, *events: bytes) -> None:
+        for event in events:
+            self._steps.send_nowait(event)
+
+    def cut(self) -> None:
+        self._steps.send_nowait(None)
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        async with stream:
+            while b"\r\n\r\n" not in (data := await _received(stream)):
+                if not data:
+                    return
+            self.calls += 1
+            if self.refused:
+                self.refused -= 1
+                await self._taken.receive()
+                await stream.send_all(b"HTTP/1.1 503 X\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}")
+                return
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch, stream, nursery.cancel_scope)
+                await self._answer(stream)
+                nursery.cancel_scope.cancel()
+
+    async def _answer(self, stream: trio.SocketStream) -> None:
+        await stream.send_all(SSE)
+        async for event in self._taken.clone():
+            if event is None:
+                return
+            await stream.send_all(b"%x\r\n%b\r\n" % (len(event), event))
+            if b"[DONE]" in event:
+                await stream.send_all(b"0\r\n\r\n")
+                return
+
+    async def _watch(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
+        with contextlib.suppress(trio.BrokenResourceError):
+            while await stream.receive_some():
+                pass
+        self.closed += 1
+        scope.cancel()
+
+
+async def _received(stream: trio.SocketStream) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data or len(data) < _wanted(data):
+        more = await stream.receive_some()
+        if not more:
+            return b""
+        data += more
+    return data
+
+
+def _wanted(data: bytes) -> int:
+    head, _, _ = data.partition(b"\r\n\r\n")
+    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return len(head) + 4 + int(lengths[0].split(b":")[1])
+
+
+class Stage:
+    def __init__(self, provider: Provider, gate: InProcess, nursery: trio.Nursery) -> None:
+        self.provider = provider
+        self.gate = gate
+        self.nursery = nursery
+
+    @property
+    def followed(self) -> int:
+        """How many requests follow what is on its way."""
+        return sum(flight.followers for flight in self.gate.service.answer_cache.flights.values())
+
+
+class Client:
+    """One request, and what has come of its answer."""
+
+    def __init__(self, stage: Stage, *, stream: bool = True) -> None:
+        self.text = ""
+        self.status: int | None = None
+        self.headers: Any = {}
+        self.over = trio.Event()
+        self.broken = False
+        self._scope = trio.CancelScope()
+        stage.nursery.start_soon(self._ask, stage.gate.url, stream)
+
+    def leave(self) -> None:
+        self._scope.cancel()
+
+    async def _ask(self, url: str, stream: bool) -> None:
+        body = {"model": "cached", "stream": stream, "messages": [{"role": "user", "content": "Hi"}]}
+        with self._scope:
+            async with (
+                httpx2.AsyncClient(base_url=url, verify=False, trust_env=False, timeout=PATIENCE) as client,
+                client.stream("POST", "/v1/chat/completions", json=body) as answer,
+            ):
+                self.status, self.headers = answer.status_code, answer.headers
+                try:
+                    async for text in answer.aiter_text():
+                        self.text += text
+                except httpx2.HTTPError:
+                    self.broken = True
+        self.over.set()
+
+
+@contextlib.asynccontextmanager
+async def staged(**more: Any) -> AsyncIterator[Stage]:
+    provider = Provider()
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await nursery.start(trio.serve_listeners, provider.serve, [listener])
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"
+        content = {
+            "version": "v0.4.0",
+            "model_providers": [{"model": "openai/m", "access_key": "k", "base_url": url, "speaks": ["chat"]}],
+            "model_aliases": {"cached": {"target": "openai/m", "cache": {"ttl": "1h"}, "retries": {"attempts": 1}}},
+            **more,
+        }
+        async with gateway(content) as gate:
+            yield Stage(provider, gate, nursery)
+            nursery.cancel_scope.cancel()
+
+
+async def all_of(clients: list[Client]) -> None:
+    with trio.fail_after(PATIENCE):
+        for client in clients:
+            await client.over.wait()
+
+
+async def test_a_hundred_identical_requests_make_one_call():
+    """marketcalls/openalgo#1693; in both forms, and the one that comes later has it out of the cache."""
+    async with staged() as stage:
+        clients = [Client(stage, stream=number % 2 == 0) for number in range(100)]
+        await eventually(lambda: stage.followed == 99)
+        stage.provider.send(*EVENTS)
+        await all_of(clients)
+        assert stage.provider.calls == 1
+        assert [client.status for client in clients] == [200] * 100
+        streamed = {client.text for client in clients[::2]}
+        assert len(streamed) == 1
+        assert all(word in streamed.copy().pop() for word in WORDS)
+        assert {json.loads(client.text)["choices"][0]["message"]["content"] for client in clients[1::2]} == {
+            "".join(WORDS)
+        }
+        assert sorted(client.headers["x-trigate-cache"] for client in clients) == ["hit"] * 99 + ["miss"]
+        await eventually(lambda: not stage.gate.service.answer_cache.flights)
+        later = Client(stage)
+        await all_of([later])
+        assert (stage.provider.calls, later.headers["x-trigate-cache"]) == (1, "hit")
+
+
+async def test_the_answer_goes_on_without_the_client_that_asked_first_wherever_it_leaves():
+    """flyingsquirrel0419/layercache#59, ELares/IronTraffic#249"""
+    for step in range(len(EVENTS)):
+        async with staged() as stage:
+            leader = Client(stage)
+            await eventually(lambda: stage.provider.calls == 1)
+            follower = Client(stage)
+            await eventually(lambda: stage.followed == 1)
+            stage.provider.send(*EVENTS[:step])
+            if step > 1:
+                await eventually(lambda: WORDS[step - 2] in follower.text and WORDS[step - 2] in leader.text)
+            leader.leave()
+            await leader.over.wait()
+            stage.provider.send(*EVENTS[step:])
+            await all_of([follower])
+            assert (stage.provider.calls, stage.provider.closed) == (1, 0), step
+            assert "data: [DONE]" in follower.text, step
+            assert all(word in follower.text for word in WORDS), step
+            later = Client(stage)
+            await all_of([later])
+            assert (stage.provider.calls, later.text) == (1, follower.text), step
+
+
+async def test_the_provider_is_closed_when_the_last_who_follows_has_left():
+    for step in range(len(EVENTS) - 1):
+        async with staged() as stage:
+            clients = [Client(stage)]
+            await eventually(lambda: stage.provider.calls == 1)
+            clients += [Client(stage), Client(stage)]
+            await eventually(lambda: stage.followed == 2)
+            stage.provider.send(*EVENTS[:step])
+            for client in clients:
+                assert stage.provider.closed == 0
+                client.leave()
+                await client.over.wait()
+            begun = trio.current_time()
+            await eventually(lambda: stage.provider.closed == 1)
+            assert trio.current_time() - begun < 0.5, step
+            await eventually(lambda: not stage.gate.service.answer_cache.flights)
+            again = Client(stage)
+            await eventually(lambda: stage.provider.calls == 2)
+            stage.provider.send(*EVENTS)
+            await all_of([again])
+            assert again.headers["x-trigate-cache"] == "miss", "nothing of it was kept"
+
+
+async def test_one_of_those_who_follow_asks_in_place_of_one_that_failed_before_its_content():
+    async with staged() as stage:
+        clients = [Client(stage) for _ in range(8)]
+        await eventually(lambda: stage.followed == 7)
+        stage.provider.send(EVENTS[0])
+        stage.provider.cut()
+        await eventually(lambda: stage.provider.calls == 2)
+        await eventually(lambda: stage.followed == 6)
+        stage.provider.send(*EVENTS)
+        await all_of(clients)
+        assert stage.provider.calls == 2
+        assert sorted(client.status or 0 for client in clients) == [200] * 7 + [502]
+
+
+async def test_a_provider_that_is_out_is_asked_twice_and_not_by_each_in_turn():
+    async with staged() as stage:
+        stage.provider.refused = 100
+        clients = [Client(stage) for _ in range(20)]
+        for others in (19, 18):
+            await eventually(lambda: stage.followed == others)  # noqa: B023
+            stage.provider.send(b"refuse it")
+        await all_of(clients)
+        assert stage.provider.calls == 2
+        assert {client.status for client in clients} == {503}
+
+
+async def test_a_failure_behind_the_content_is_that_of_all_and_nothing_is_kept():
+    async with staged() as stage:
+        clients = [Client(stage) for _ in range(3)]
+        await eventually(lambda: stage.followed == 2)
+        stage.provider.send(*EVENTS[:3])
+        await eventually(lambda: all(WORDS[1] in client.text for client in clients))
+        stage.provider.cut()
+        await all_of(clients)
+        assert stage.provider.calls == 1
+        for client in clients:
+            assert "[DONE]" not in client.text
+            assert '"error"' in client.text
+        later = Client(stage)
+        await eventually(lambda: stage.provider.calls == 2)
+        stage.provider.send(*EVENTS)
+        await all_of([later])
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_slow_client_slows_nobody_who_follows(first):
+    """ELares/IronTraffic#249; the first one, and one of those who follow."""
+    async with staged() as stage:
+        clients = []
+        if not first:
+            clients.append(Client(stage))
+            await eventually(lambda: stage.provider.calls == 1)
+        slow = await trio.open_tcp_stream("127.0.0.1", int(stage.gate.url.rpartition(":")[2]))
+        body = json.dumps({"model": "cached", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}).encode()
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+        async with slow:
+            await slow.send_all(head + body)
+            await eventually(lambda: stage.provider.calls == 1)
+            clients += [Client(stage), Client(stage)]
+            await eventually(lambda: stage.followed == len(clients))
+            stage.provider.send(EVENTS[0])
+            word = "word " * 2000
+            for _ in range(150):  # 1.5 MB, more than all sockets take
+                stage.provider.send(chunk(delta={"content": word}))
+            stage.provider.send(EVENTS[-1])
+            await all_of(clients)
+            assert all("[DONE]" in client.text for client in clients)
+            assert stage.provider.calls == 1
