@@ -248,7 +248,12 @@ class Attempt:
     def _may_be_billed(self, reason: TriedReason) -> bool:
         """Whether the provider of an attempt of which the client has nothing may have worked on it: one that has begun
         to answer, or has the request and was not waited for (bircex/llmr#48)."""
-        if self.committed or not self.requests or self.source == "cache" or self._request.counted_as is not CountedAs.ANSWER:
+        if (
+            self.committed
+            or not self.requests
+            or self.source == "cache"
+            or self._request.counted_as is not CountedAs.ANSWER
+        ):
             return False
         if self._status is None:
             return reason in ("timeout", "hedge_lost", "client_left")

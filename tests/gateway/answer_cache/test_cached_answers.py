@@ -133,3 +133,181 @@ def _text(client: str, answer: Any) -> str:
         return "".join(one["delta"].get("text", "") for one in deltas if one["type"] == "content_block_delta")
     assert "response.completed" in answer.text
     return "".join(one["delta"] for one in deltas if one["type"] == "response.output_text.delta")
+
+
+CLIENTS = [
+    {"name": "alice", "key": ALICE, "group": "team"},
+    {"name": "ben", "key": BEN, "group": "team"},
+    {"name": "carl", "key": CARL},
+]
+GROUPS = [{"name": "team"}]
+
+
+async def test_nobody_is_given_the_answer_of_another_owner():
+    """BerriAI/litellm#29955, diegosouzapw/OmniRoute#3740"""
+    wanted = {"key": [True, True, True], "group": [True, False, True], "all": [True, False, False]}
+    for scope, asked in wanted.items():
+        use = {"ttl": "1h", "scope": scope}
+        async with staged(use=use, client_keys=CLIENTS, client_groups=GROUPS) as stage:
+            for key, fresh in zip((ALICE, BEN, CARL), asked, strict=True):
+                answer = await stage.ask(headers=bearer(key))
+                assert (stage.provider.take_count() == 1) is fresh, (scope, key)
+                assert answer.headers["x-trigate-cache"] == ("miss" if fresh else "hit")
+
+
+async def test_what_the_answer_repeats_of_the_request_is_not_shown_to_another_owner():
+    async with staged(use={"ttl": "1h", "scope": "all"}, entries=({"api": "responses"},), client_keys=CLIENTS,
+                      client_groups=GROUPS) as stage:  # fmt: skip
+        for key, number in ((ALICE, "1"), (BEN, "2")):
+            more = {"store": False, "metadata": {"ticket": number}}
+            answer = await stage.ask(api="responses", headers=bearer(key), **more)
+            assert (answer.headers["x-trigate-cache"], stage.provider.take_count()) == ("miss", 1)
+
+
+async def test_what_a_client_key_says_outranks_what_the_name_says():
+    keys = [{**CLIENTS[2], "cache": {"ttl": "1h"}}, {"name": "dora", "key": BEN, "cache": False}]
+    async with staged(client_keys=keys) as stage:
+        found = []
+        for key, model in ((CARL, "m"), (CARL, "m"), (BEN, "cached-m"), (BEN, "cached-m")):
+            answer = await stage.ask(model, headers=bearer(key))
+            found.append((answer.headers["x-trigate-cache"], stage.provider.take_count()))
+        assert found == [("miss", 1), ("hit", 0), ("off", 1), ("off", 1)]
+
+
+async def test_without_any_cache_in_the_configuration_nothing_is_said_of_it():
+    async with providers(1) as (provider,), gateway({**settings(entry(provider)), "model_aliases": {}}) as gate:
+        answer = await gate.ask("m")
+        assert gate.service.cache_uses is None
+        assert {"x-trigate-cache", "age"}.isdisjoint(answer.headers)
+
+
+async def test_keys_models_rates_and_budgets_come_before_the_cache():
+    """andreimerfu/pllm#17: a key that has ended, or is over its limit, is given nothing."""
+    keys = [
+        {"name": "alice", "key": ALICE, "ratelimits": {"requests": "1/h"}},
+        {"name": "ben", "key": BEN, "models": ["other"]},
+        {"name": "carl", "key": CARL, "budgets": ["100 tokens/day"]},
+    ]
+    use, entries = {"ttl": "1h", "scope": "all"}, ({}, {"name": "other"})
+    async with staged(use=use, entries=entries, client_keys=keys) as stage:
+        assert (await stage.ask(headers=bearer(ALICE))).status_code == 200
+        assert (await stage.ask(headers=bearer(ALICE))).status_code == 429
+        assert (await stage.ask(headers=bearer(BEN))).status_code == 403
+        for _ in range(20):  # of 18 tokens each
+            hit = await stage.ask(headers=bearer(CARL))
+            assert (hit.status_code, hit.headers["x-trigate-cache"]) == (200, "hit"), "they take no tokens"
+        assert (await stage.ask(headers=bearer("tg-nobody-has-this-key-at-all-here"))).status_code == 401
+        assert stage.provider.take_count() == 1
+
+
+async def test_a_client_says_with_cache_control_what_it_wants():
+    async with staged() as stage:
+        wanted = (
+            ("only-if-cached", 504, None, 0), ("no-store", 200, "bypass", 1), ("only-if-cached", 504, None, 0),
+            ("", 200, "miss", 1), ("only-if-cached", 200, "hit", 0), ("no-cache", 200, "bypass", 1),
+            ("no-store", 200, "bypass", 1), ("max-age=3600", 200, "hit", 0), ("max-age=0", 200, "miss", 1),
+            ("no-transform", 200, "hit", 0),
+        )  # fmt: skip
+        for number, (header, status, outcome, calls) in enumerate(wanted):
+            answer = await stage.ask(headers=(("cache-control", header),))
+            found = (answer.status_code, answer.headers.get("x-trigate-cache"), stage.provider.take_count())
+            assert found == (status, outcome, calls), (number, header, answer.text)
+        assert not any(b"cache-control" in head.lower() for head in stage.provider.heads), "it is said to us alone"
+
+
+async def test_what_is_not_whole_and_good_is_not_kept():
+    """gonka-ai/gonka#1722, vllm-project/semantic-router#2130"""
+    async with staged() as stage:
+        stage.provider.fails = 500
+        assert (await stage.ask(stream=True)).status_code >= 500
+        stage.provider.fails = None
+        stage.provider.cuts = True
+        assert "[DONE]" not in (await stage.ask(stream=True)).text
+        stage.provider.cuts = False
+        stage.provider.take_count()
+        assert (await stage.ask(stream=True)).headers["x-trigate-cache"] == "miss"
+        assert stage.provider.take_count() == 1
+
+
+async def test_an_answer_is_that_of_the_target_which_would_be_asked_now():
+    """lunargate-ai/gateway#2; without any flush: another model, another address, another key, another quirk."""
+    async with providers(2) as (one, two):
+        first = entry(one)
+        async with gateway(settings(first)) as gate:
+            assert (await gate.ask("cached-m")).headers["x-trigate-cache"] == "miss"
+            for other in (
+                {**first, "model": "openai/other"}, {**first, "base_url": f"{two.url}/v1"}, {**first, "access_key": "k2"},
+                {**first, "quirks": {"refused_fields": ["seed"]}}, {**first, "headers": {"x-team": "a"}},
+            ):  # fmt: skip
+                gate.reload(settings(other))
+                found = [(await gate.ask("cached-m")).headers["x-trigate-cache"] for _ in range(2)]
+                assert found == ["miss", "hit"], other
+            gate.reload(settings(first))
+            assert (await gate.ask("cached-m")).headers["x-trigate-cache"] == "hit"
+
+
+async def test_after_a_fallback_the_answer_is_kept_under_the_target_that_gave_it():
+    async with providers(2) as (one, two):
+        entries = [entry(one, "first"), entry(two, "second")]
+        alias = {"best": {"targets": ["first", "second"], "cache": {"ttl": "1h"}}}
+        content = {"version": "v0.4.0", "model_providers": entries, "model_aliases": alias}
+        async with gateway({**content, "circuit": {"failures": 100}}) as gate:
+            one.fails = 500
+            found = [(await gate.ask("best")).headers for _ in range(2)]
+            assert [head["x-trigate-cache"] for head in found] == ["miss", "hit"]
+            assert [head["x-trigate-target"] for head in found] == ["openai/second"] * 2
+            assert two.take_count() == 1
+            one.fails = None
+            answer = await gate.ask("best")
+            assert (answer.headers["x-trigate-cache"], answer.headers["x-trigate-target"]) == ("miss", "openai/first")
+
+
+async def test_what_refers_to_something_kept_or_runs_elsewhere_is_not_answered_from_the_cache():
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    file = {"type": "file", "file": {"file_id": "file-1"}}
+    cases = (
+        ("chat", {"tools": [tool]}, "miss"),
+        ("chat", {"tools": [{"type": "web_search"}]}, "bypass"),
+        ("chat", {"web_search_options": {}}, "bypass"),
+        ("chat", {"n": 2}, "bypass"),
+        ("chat", {"modalities": ["text", "audio"], "audio": {"voice": "a", "format": "wav"}}, "bypass"),
+        ("chat", {"messages": [{"role": "user", "content": [file]}]}, "bypass"),
+        ("chat", {"messages": [{"role": "user", "content": "x" * 2**20}]}, "bypass"),
+        ("responses", {"store": False, "previous_response_id": None}, "miss"),
+        ("responses", {"store": False, "prompt": {"id": "pmpt_1"}}, "bypass"),
+        ("responses", {"store": False, "tools": [{"type": "mcp", "server_label": "a", "server_url": "x"}]}, "bypass"),
+        ("responses", {"store": False, "input": [{"type": "item_reference", "id": "x"}]}, "bypass"),
+        ("messages", {"mcp_servers": [{"type": "url", "url": "https://x", "name": "n"}]}, "bypass"),
+        ("messages", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "bypass"),
+    )
+    async with staged(entries=tuple({"name": api, "api": api} for api in APIS)) as stage:
+        for api, members, wanted in cases:
+            answer = await stage.ask(f"cached-{api}", api, **members)
+            assert answer.headers["x-trigate-cache"] == wanted, (api, members.keys(), answer.text[:200])
+
+
+async def test_deterministic_requests_alone_where_that_is_said():
+    """Continuum-AI-Corp/OrcaRouter-Lite#84: without a temperature it is the provider's default."""
+    use = {"ttl": "1h", "when": "deterministic"}
+    async with staged(use=use, entries=tuple({"name": api, "api": api} for api in APIS)) as stage:
+        for api in APIS:
+            for members, wanted in (({}, "bypass"), ({"temperature": 0.1}, "bypass"), ({"temperature": 0}, "miss")):
+                more = {"store": False} if api == "responses" else {}
+                answer = await stage.ask(f"cached-{api}", api, **members, **more)
+                assert answer.headers["x-trigate-cache"] == wanted, (api, members)
+
+
+async def test_in_strict_mode_the_form_and_the_notes_of_a_request_count():
+    for strict in (False, True):
+        async with staged(use={"ttl": "1h", "strict": strict}) as stage:
+            found = []
+            for members in ({}, {"user": "u"}, {"metadata": {"a": "b"}}, {"service_tier": "flex"}, {"stream": True}):
+                found.append((await stage.ask(**members)).headers["x-trigate-cache"])
+            assert found == (["miss"] * 5 if strict else ["miss", *["hit"] * 4])
+
+
+async def test_a_turn_that_is_kept_here_has_an_id_of_its_own_each_time(monkeypatch):
+    async with staged(entries=({"state": "ours", "api": "chat"},)) as stage:
+        first, again = [(await stage.ask(api="responses")).json() for _ in range(2)]
+    assert stage.provider.take_count() == 1
+    assert again["output"][0]["content"] == first["output"][0]["content"]

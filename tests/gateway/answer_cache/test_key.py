@@ -1,0 +1,119 @@
+"""Which requests are the same: the key of an answer, and what does not count in it."""
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from gateway.answer_cache.key import FORM, LEFT_OUT, answer_key, canonical
+from tests.support.sdk_fields import PARAMS, samples
+
+GEMINI = {
+    "contents": [
+        {"role": "user", "parts": [{"text": "hi"}, {"inlineData": {"mimeType": "image/png", "data": "aGk="}}]}
+    ],
+    "systemInstruction": {"parts": [{"text": "be brief"}]},
+    "tools": [{"functionDeclarations": [{"name": "f", "parameters": {"type": "OBJECT"}}]}],
+    "toolConfig": {"functionCallingConfig": {"mode": "AUTO"}},
+    "safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}],
+    "generationConfig": {"temperature": 0, "topP": 0.5, "seed": 7, "stopSequences": ["END"], "responseSchema": {}},
+    "cachedContent": "cachedContents/1",
+    "labels": {"team": "a"},
+}
+CONVERSE = {
+    "messages": [{"role": "user", "content": [{"text": "hi"}]}],
+    "system": [{"text": "be brief"}],
+    "inferenceConfig": {"maxTokens": 9, "temperature": 0, "topP": 0.5, "stopSequences": ["END"]},
+    "toolConfig": {"tools": [{"toolSpec": {"name": "f", "inputSchema": {"json": {"type": "object"}}}}]},
+    "additionalModelRequestFields": {"top_k": 5},
+    "guardrailConfig": {"guardrailIdentifier": "g", "guardrailVersion": "1"},
+    "promptVariables": {"a": {"text": "b"}},
+    "requestMetadata": {"k": "v"},
+    "performanceConfig": {"latency": "standard"},
+}
+
+
+def said(value: Any, left_out: Any = LEFT_OUT) -> bytes:
+    return canonical(json.dumps(value).encode(), left_out)
+
+
+def is_left_out(path: str) -> bool:
+    """By the whole list of what does not count."""
+    top = path.replace("[]", "").split(".")[0]
+    documented = {"stream", "user", "safety_identifier", "metadata", "prompt_cache_key", "service_tier"}
+    return top in documented or path == "stream_options.include_usage"
+
+
+def changed(value: Any) -> Iterator[Any]:
+    """``value`` with one leaf changed, for each leaf."""
+    if isinstance(value, dict):
+        for name, member in value.items():
+            yield from ({**value, name: other} for other in changed(member))
+            yield {one: other for one, other in value.items() if one != name}
+            yield {**value, "another": 1}
+    elif isinstance(value, list):
+        for at, member in enumerate(value):
+            yield from ([*value[:at], other, *value[at + 1 :]] for other in changed(member))
+        yield [*value, "more"]
+    elif isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int | float):
+        yield from (value + 1, str(value), None)
+    else:
+        yield from (other for other in (f"{value}x", None, 0) if other != value)
+
+
+def test_two_requests_that_differ_in_one_member_never_share_a_key():
+    """BerriAI/litellm#894, #25673, api7/aisix#87, headroomlabs-ai/headroom#1473, NadirRouter/NadirClaw#90: each list of
+    members that count has forgotten some. Here all members of the official SDKs' types count but those listed."""
+    seen: set[str] = set()
+    for api in PARAMS:
+        for sample in samples(api):
+            same = said(sample.with_field) == said(sample.without)
+            # ``None`` of the options is as if they were not there; an empty object is nothing that they say
+            silent = sample.path in ("stream_options", "stream_options.include_obfuscation") and sample.with_field.get(
+                "stream_options"
+            ) in ({}, None)
+            assert same == (is_left_out(sample.path) or silent), (api, sample.name)
+            name = sample.path.replace("[]", "").split(".")[0]
+            if name not in seen and not is_left_out(sample.path):
+                for other in changed(sample.with_field.get(name)):
+                    assert said({**sample.with_field, name: other}) != said(sample.with_field), (sample.name, other)
+            seen.add(name)
+    assert {"messages", "seed", "max_tokens", "response_format", "n", "thinking", "tool_choice"} <= seen
+    for body in (GEMINI, CONVERSE):
+        for other in changed(body):
+            assert said(other) != said(body), other
+
+
+def test_the_order_of_members_and_white_space_do_not_count_and_the_order_of_lists_does():
+    one = {"a": {"b": 1, "c": [1, 2]}, "d": "é"}
+    two = {"d": "é", "a": {"c": [1, 2], "b": 1}}
+    assert canonical(json.dumps(one, indent=3).encode()) == canonical(json.dumps(two, ensure_ascii=False).encode())
+    other = copy.deepcopy(one)
+    other["a"]["c"].reverse()
+    assert said(one) != said(other)
+
+
+def test_what_json_readers_disagree_about_is_told_apart():
+    texts = (
+        b'{"a":1}', b'{"a":1.0}', b'{"a":"1"}', b'{"a":[1]}', b'{"a":[["b",1]]}', b'{"a":{"b":1}}', b'{"a":true}',
+        b'{"a":null}', b'{}', b'{"a":1,"a":2}', b'{"a":2,"a":1}', b'{"a":2}', b'{"a":18446744073709551617}',
+        b'{"a":18446744073709551618}', b'{"a":"\\ud800"}', b'{"a":"\\\\ud800"}', b'{"a":""}', b'{"a":[]}', b'{"a":{}}',
+    )  # fmt: skip
+    assert len({canonical(text) for text in texts}) == len(texts)
+
+
+def test_in_strict_mode_and_between_owners_more_counts():
+    body = {"messages": [], "stream": True, "user": "u", "metadata": {"a": 1}}
+    for name in ("user", "metadata"):
+        without = {one: value for one, value in body.items() if one != name}
+        assert said(body) == said(without)
+        assert said(body, FORM) != said(without, FORM)
+    assert said(body, FORM) == said({**body, "stream": False}, FORM)
+    assert said(body, ()) != said({**body, "stream": False}, ())
+
+
+def test_parts_are_not_taken_for_one_another():
+    assert answer_key([b"ab", b"c"]) != answer_key([b"a", b"bc"])
+    assert len(answer_key([])) == 32
