@@ -22,6 +22,7 @@ from gateway.telemetry.lag import watch_lag
 from gateway.telemetry.metrics import (
     BUDGET_HELD,
     BUDGET_USED,
+    CACHE_FAILURES,
     CONTENT_TYPE,
     COUNTED_ALONE,
     COUNTERS_AWAY,
@@ -101,6 +102,8 @@ def _look(service: Service, metrics: Metrics) -> None:
     if isinstance(counters, RemoteCounters):
         metrics.set(COUNTERS_AWAY, int(counters.is_away))
         metrics.add(COUNTED_ALONE, by=counters.take_alone())
+    if failures := service.answer_cache.take_failures():
+        metrics.add(CACHE_FAILURES, by=failures)
     health = service.health
     out = Counter(state.entry for state in health.target_states() if state.state != "in")
     metrics.look_at_targets(out, health.transitions.taken())

@@ -201,6 +201,22 @@ COUNTED_ALONE = MetricRow(
     "trigate_counted_alone_total", "counter",
     "Requests whose limits were decided without the store of `counters`, or refused for want of it.",
 )  # fmt: skip
+CACHE = MetricRow(
+    "trigate_cache_requests_total", "counter", "Requests whose name or client uses the cache of answers.",
+    ("client", "outcome"),
+)  # fmt: skip
+CACHE_SAVED = MetricRow(
+    "trigate_cache_saved_dollars_total", "counter",
+    "What the answers out of the cache would have cost, as far as there is a price.", ("client",),
+)  # fmt: skip
+CACHE_SAVED_TOKENS = MetricRow(
+    "trigate_cache_saved_tokens_total", "counter", "The tokens that they would have taken, input and output.",
+    ("client",),
+)  # fmt: skip
+CACHE_FAILURES = MetricRow(
+    "trigate_cache_failures_total", "counter",
+    "How often the store of answers was away, or had no answer within 50 ms: then their providers are asked.",
+)  # fmt: skip
 LAG = MetricRow(
     "trigate_event_loop_lag_seconds",
     "histogram",
@@ -224,7 +240,8 @@ ROWS: Final = (
     UNPRICED, BUDGET_USED, BUDGET_HELD, LIMIT_USED, LIMIT_QUEUED, LIMIT_REFUSALS, DROPS, UPSTREAM_ERRORS,
     DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY,
     TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT,
-    LEDGER_LOST, KEYS_STALE, COUNTERS_AWAY, COUNTED_ALONE, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS,
+    LEDGER_LOST, KEYS_STALE, COUNTERS_AWAY, COUNTED_ALONE,
+    CACHE, CACHE_SAVED, CACHE_SAVED_TOKENS, CACHE_FAILURES, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS,
     BUILD,
 )  # fmt: skip
 
@@ -262,6 +279,8 @@ LABELS: Final[Mapping[str, str]] = {
     "won": "`yes`, `no`",
     "landed": "`hit`: at the target that had it; `new`: none had; else at another one, because that one was `out`, "
     "`busy` or `absent` from the route, or failed: a reason as above",
+    "outcome": "`hit`: the answer was there, or on its way for another request; `miss`: a provider was asked; "
+    "`bypass`: the cache was not",
     "phase": "`waiting`: before the first byte, `answering`: after it",
     "state": "`active`, `idle`",
     "share": "which of `limits.per_client`: `in_flight`, `connections`, `websockets`, `viewers`",
@@ -383,6 +402,8 @@ class Metrics:
             self.add(DROPS, api, provider)
         if ended == "client_disconnected":
             self.add(DISCONNECTS, api, "waiting" if record.first_byte is None else "answering")
+        if record.cache is not None and record.cache != "off":
+            self._cached(record, client, line)
         if record.attempts:
             self._called(record, provider, model, line)
             self._timed(record, line["duration_ms"] / 1000, (provider, model, lane))
@@ -406,6 +427,13 @@ class Metrics:
                 self.add(TOKENS, provider, model, self._clients[record.client], kind, by=number)
         for unit, number in () if usage is None else usage.units:
             self.add(BILLED_UNITS, provider, model, self._clients[record.client], unit, by=number)
+
+    def _cached(self, record: Record, client: str, line: Mapping[str, Any]) -> None:
+        self.add(CACHE, client, record.cache or NONE)
+        if record.cache == "hit":
+            self.add(CACHE_SAVED, client, by=line.get("saved_usd", 0))
+            tokens = line.get("saved_input_tokens", 0) + line.get("saved_output_tokens", 0)
+            self.add(CACHE_SAVED_TOKENS, client, by=tokens)
 
     def _charged(self, charge: Charge, client: str) -> None:
         where, target = self.where(charge.tried.model), self._target(charge.tried)

@@ -12,6 +12,7 @@ import pytest
 from gateway.ledger.record import Record
 from tests.support.asgi_app import eventually
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
+from tests.support.metrics_page import Numbers
 
 ALICE, BEN, CARL = (f"tg-{name}-a-key-of-more-than-enough-characters" for name in ("alice", "ben", "carl"))
 APIS = ("chat", "messages", "responses")
@@ -101,6 +102,11 @@ async def test_a_hit_takes_no_tokens_and_says_what_it_saved():
             assert (found["saved_input_tokens"], found["saved_output_tokens"]) == (11, 7)
             assert found["saved_usd"] == paid["cost_usd"]
             assert answer.content == first.content, "with the usage that the provider has stated"
+        page = Numbers((await stage.gate.get("/metrics")).text)
+        assert page("trigate_cache_requests_total", outcome="hit") == 2
+        assert page("trigate_cache_saved_tokens_total") == 36
+        assert page("trigate_cache_saved_dollars_total") == pytest.approx(162e-6)
+        assert page("trigate_tokens_total") == 36
 
 
 async def test_the_answer_comes_in_the_form_that_was_asked_for_whichever_was_kept():
@@ -236,7 +242,8 @@ async def test_an_answer_is_that_of_the_target_which_would_be_asked_now():
         async with gateway(settings(first)) as gate:
             assert (await gate.ask("cached-m")).headers["x-trigate-cache"] == "miss"
             for other in (
-                {**first, "model": "openai/other"}, {**first, "base_url": f"{two.url}/v1"}, {**first, "access_key": "k2"},
+                {**first, "model": "openai/other"}, {**first, "base_url": f"{two.url}/v1"},
+                {**first, "access_key": "k2"},
                 {**first, "quirks": {"refused_fields": ["seed"]}}, {**first, "headers": {"x-team": "a"}},
             ):  # fmt: skip
                 gate.reload(settings(other))
@@ -300,13 +307,12 @@ async def test_deterministic_requests_alone_where_that_is_said():
 async def test_in_strict_mode_the_form_and_the_notes_of_a_request_count():
     for strict in (False, True):
         async with staged(use={"ttl": "1h", "strict": strict}) as stage:
-            found = []
-            for members in ({}, {"user": "u"}, {"metadata": {"a": "b"}}, {"service_tier": "flex"}, {"stream": True}):
-                found.append((await stage.ask(**members)).headers["x-trigate-cache"])
+            notes = ({}, {"user": "u"}, {"metadata": {"a": "b"}}, {"service_tier": "flex"}, {"stream": True})
+            found = [(await stage.ask(**members)).headers["x-trigate-cache"] for members in notes]
             assert found == (["miss"] * 5 if strict else ["miss", *["hit"] * 4])
 
 
-async def test_a_turn_that_is_kept_here_has_an_id_of_its_own_each_time(monkeypatch):
+async def test_a_turn_that_is_kept_here_is_answered_from_the_cache_too():
     async with staged(entries=({"state": "ours", "api": "chat"},)) as stage:
         first, again = [(await stage.ask(api="responses")).json() for _ in range(2)]
     assert stage.provider.take_count() == 1

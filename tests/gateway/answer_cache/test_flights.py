@@ -108,6 +108,9 @@ class Stage:
         """How many requests follow what is on its way."""
         return sum(flight.followers for flight in self.gate.service.answer_cache.flights.values())
 
+    async def is_followed_by(self, number: int) -> None:
+        await eventually(lambda: self.followed == number)
+
 
 class Client:
     """One request, and what has come of its answer."""
@@ -120,6 +123,9 @@ class Client:
         self.broken = False
         self._scope = trio.CancelScope()
         stage.nursery.start_soon(self._ask, stage.gate.url, stream)
+
+    async def has(self, word: str) -> None:
+        await eventually(lambda: word in self.text)
 
     def leave(self) -> None:
         self._scope.cancel()
@@ -196,7 +202,8 @@ async def test_the_answer_goes_on_without_the_client_that_asked_first_wherever_i
             await eventually(lambda: stage.followed == 1)
             stage.provider.send(*EVENTS[:step])
             if step > 1:
-                await eventually(lambda: WORDS[step - 2] in follower.text and WORDS[step - 2] in leader.text)
+                await follower.has(WORDS[step - 2])
+                await leader.has(WORDS[step - 2])
             leader.leave()
             await leader.over.wait()
             stage.provider.send(*EVENTS[step:])
@@ -251,7 +258,7 @@ async def test_a_provider_that_is_out_is_asked_twice_and_not_by_each_in_turn():
         stage.provider.refused = 100
         clients = [Client(stage) for _ in range(20)]
         for others in (19, 18):
-            await eventually(lambda: stage.followed == others)  # noqa: B023
+            await stage.is_followed_by(others)
             stage.provider.send(b"refuse it")
         await all_of(clients)
         assert stage.provider.calls == 2
