@@ -44,6 +44,10 @@ outage *ARGS:
 clients *ARGS:
     .venv/bin/python tests/clients/run.py {{ARGS}}
 
+# SDKs at the endpoints that are no conversation, before stand-ins of several shapes
+endpoint-clients:
+    .venv/bin/python tests/clients/endpoints.py
+
 # every tier of Claude Code and Codex, by variables, by connect and by what it writes
 tiers:
     .venv/bin/python tests/clients/tiers.py

@@ -53,6 +53,9 @@ _GOOGLE_UPLOAD: Final = "/upload/"
 _TELLING_A_MESSAGE: Final = ("/v2/", "/v1/v2/", "/model/")
 """Beginnings of paths of Cohere's and Amazon's, whose clients look for an error's ``message`` alone."""
 
+_COHERES: Final = V1 + "/v2/"
+"""Cohere's client takes the ``/v1`` of a base URL away for Cohere's own hosts alone (BerriAI/litellm#8194)."""
+
 _SHOWN: Final = 200  # characters of a path
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}(?::\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](?::\d{1,5})?")
 _UNKNOWN_ORIGIN: Final = "http://HOST:PORT"
@@ -64,7 +67,7 @@ def canonical(path: str) -> str:
         path = _SLASHES.sub("/", path)
     found = _PREFIX.match(path)
     if found is None:
-        return _of_google(path)
+        return path.removeprefix(V1) if path.startswith(_COHERES) else _of_google(path)
     return V1 + path[found.end() :]
 
 

@@ -58,5 +58,6 @@ def _transcript_answer(length: AudioLength, event_limit: int, target: Target) ->
 AUDIO: Final = (
     RelayRoute("speech", "POST", "/v1/audio/speech", speech),
     RelayRoute("transcriptions", "POST", "/v1/audio/transcriptions", transcript),
+    RelayRoute("transcriptions", "POST", "/v2/audio/transcriptions", transcript),
     RelayRoute("translations", "POST", "/v1/audio/translations", transcript),
 )

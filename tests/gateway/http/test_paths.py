@@ -37,6 +37,10 @@ ANTHROPIC = (("anthropic-version", "2023-06-01"),)
         ("/v1/publishers/google/models/m:generateContent", "/v1beta/models/m:generateContent"),
         ("/v1/publishers/anthropic/models/m:rawPredict", "/v1/publishers/anthropic/models/m:rawPredict"),
         ("/v1/models/v1/models", "/v1/models/v1/models"),  # a model's name is not looked into
+        ("/v1/v2/rerank", "/v2/rerank"),  # Cohere's client before a base that ends in /v1
+        ("/v1/v2/audio/transcriptions", "/v2/audio/transcriptions"),
+        ("/v1/v1/embed", "/v1/embed"),
+        ("/v2/embed", "/v2/embed"),
         ("/", "/"),
         ("/v1", "/v1"),
         ("/healthz", "/healthz"),
