@@ -54,7 +54,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.is_relative_to(PROCESSES) or "certificate" in getattr(item, "fixturenames", ()):
+        if str(item.path).startswith(f"{PROCESSES}{os.sep}") or "certificate" in getattr(item, "fixturenames", ()):
             item.add_marker("process")
     if config.getoption("fast"):
         left_out = [item for item in items if any(map(item.get_closest_marker, FAST_WITHOUT))]
@@ -62,8 +62,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in set(left_out)]
     else:
         # Files whose tests wait for processes come first, so that no core idles at the end beside the last long one.
-        waiting = {item.path for item in items if item.get_closest_marker("process")}
-        items.sort(key=lambda item: item.path not in waiting)
+        waiting = {str(item.path) for item in items if item.get_closest_marker("process")}
+        items.sort(key=lambda item: str(item.path) not in waiting)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -73,7 +73,6 @@ def pytest_collection() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
-        gc.collect()
         gc.freeze()
         gc.enable()
 
