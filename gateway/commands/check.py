@@ -12,6 +12,7 @@ from gateway.config.changes import changes
 from gateway.config.document import sentence
 from gateway.config.listening import exposed
 from gateway.config.loading import Config, ConfigError, discover, load, trust_in, users_file
+from gateway.config.settings import ModelEntry
 from gateway.routing.router import Router
 from gateway.serving.tls import CertificateFailed
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES
@@ -68,8 +69,19 @@ def _endpoints(config: Config) -> Iterator[str]:
     """What each entry has beside conversations, with the paths where they are not the usual ones."""
     for entry in config.entries:
         had = ((name, entry.place_of(name, entry.model)) for name in ENDPOINTS)
-        told = (name if place == STANDARD_PLACES.get(name) else f"{name} at {place}" for name, place in had if place)
+        told = (
+            (name if place == STANDARD_PLACES.get(name) else f"{name} at {place}")
+            + (_at_once(entry) if name == "embeddings" else "")
+            for name, place in had
+            if place
+        )
         yield f"  {entry.name}: {', '.join(told) or 'conversations alone'}"
+
+
+def _at_once(entry: ModelEntry) -> str:
+    """How many texts are embedded at once, where a longer list is cut."""
+    traits = entry.embeddings_of(entry.model)
+    return f" for {traits.inputs} texts at once" if traits.inputs is not None and traits.splits else ""
 
 
 def no_effect(config: Config) -> str | None:

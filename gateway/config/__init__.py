@@ -3,9 +3,8 @@
 values, ``urls`` among them) and ``converter``, into ``settings`` (what the rest of the gateway reads).
 
 A module builds each part: ``listening``, ``timeouts``, ``attempts``, ``own_providers``, ``entries`` and their
-``endpoints``, ``sign_ins``,
-``routes`` (with ``preferences``, as Plano has them), ``client_keys`` (with ``client_access``: models and entries, by
-``patterns``),
+``endpoints``, ``sign_ins``, ``routes`` (with ``preferences``, as Plano has them, and ``embedders``, whose vectors have
+to fit together), ``client_keys`` (with ``client_access``: models and entries, by ``patterns``),
 ``state_storage``, ``counters``, ``caching``, ``ratelimits``, ``budgets`` (of ``amounts``, by the clocks of ``zones``),
 ``prices`` (which also finds the models without one under a budget); what they find wrong or odd goes into ``findings``,
 in the ``wording`` of all messages.

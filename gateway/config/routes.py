@@ -8,9 +8,11 @@ import attrs
 from gateway.config.attempts import changed_retries
 from gateway.config.caching import build_cache_use
 from gateway.config.document import Path
+from gateway.config.embedders import check_vectors
 from gateway.config.entries import Entries
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
+from gateway.config.names import Found
 from gateway.config.preferences import Preference, preferences
 from gateway.config.schema import RawAlias, RawConfig, RawRouteTarget, given
 from gateway.config.settings import Hedge, Retries, Route, RouteTarget
@@ -52,6 +54,7 @@ def build_aliases(raw: RawConfig, retries: Retries | None, entries: Entries, fin
         elif item.target is None or item != RawAlias(item.target):
             if groups := targets.known(tuple(_groups(item, path)), (*path, "targets")):
                 made.routes[name] = _route(name, item, groups, retries)
+                check_vectors(targets.found(groups), findings)
         elif targets.meant((*path, "target"), item.target) is not None:
             made.single[name] = item.target
     _check_default(made, entries, findings)
@@ -163,6 +166,12 @@ class _Targets:
             self.findings.wrong(place.path, found, "name each once: where all have failed they are asked again anyway")
         seen.setdefault(where, place.raw.target)
         return True
+
+    def found(self, groups: _Groups) -> Iterator[tuple[Path, Found]]:
+        """The places of ``groups``, with what each means."""
+        for place in (place for group in groups for place in group):
+            if (found := self.entries.names.direct(place.raw.target)) is not None:
+                yield place.path, found
 
     def is_model(self, name: str) -> bool:
         """Whether clients can ask for a model by ``name`` without aliases and routes."""

@@ -45,7 +45,7 @@ class EmbeddingFilter:
         self._most = most
 
     @property
-    def usage(self) -> Usage | None:
+    def usage(self) -> Usage:
         return self._answer.usage
 
     def head(self, status: int, headers: Headers) -> Headers:

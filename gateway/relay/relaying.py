@@ -27,6 +27,7 @@ from gateway.serving.bodies import unlimited
 from gateway.serving.fast_route import PiecesRequest
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.endpoint import ENDPOINTS, Endpoint, EndpointName
+from providers.endpoints.model_types import bare_name
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 
@@ -130,7 +131,8 @@ class Relaying:
         record.target, record.model, record.provider_api = first.name, first.model, first.api
         match self.endpoint.fallback:
             case "same_model":
-                plan = plan.among(tuple(one for one in plan.candidates if one.target.model == first.model))
+                same = bare_name(first.model)
+                plan = plan.among(tuple(one for one in plan.candidates if bare_name(one.target.model) == same))
             case "never":
                 plan = plan.among(plan.candidates[:1])
         return plan if plan.route is None else attrs.evolve(plan, route=attrs.evolve(plan.route, hedge=None))

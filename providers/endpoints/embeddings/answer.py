@@ -1,5 +1,7 @@
 """An answer of embeddings in no API's words, its vectors as undecoded JSON."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -13,6 +15,10 @@ from streams.surrogates import NOT_JSON, reading
 
 Vectors: TypeAlias = tuple[msgspec.Raw, ...]
 
+MOST: Final = 10**6
+"""Strings, objects and arrays in one answer, each."""
+
+_VECTORS: Final = re.compile(rb'\s*+\[\s*+(?:(?:\[[^][{}"]*+\]|"[^"\\]*+")\s*+,?+\s*+)*+\]\s*+')
 _MEMBERS: Final = reading(msgspec.json.Decoder(dict[str, msgspec.Raw]).decode)
 
 
@@ -58,7 +64,10 @@ def total(usages: Iterable[Usage | None]) -> Usage | None:
         return None
     costs = [usage.told_nanos for usage in counted]
     told = sum(cost for cost in costs if cost is not None) if None not in costs else None
-    return Usage(input=sum(usage.input for usage in counted), told_nanos=told)
+    units: Counter[str] = Counter()
+    for usage in counted:
+        units.update(dict(usage.units))
+    return Usage(input=sum(usage.input for usage in counted), told_nanos=told, units=tuple(units.items()))
 
 
 def members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
@@ -69,9 +78,24 @@ def members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
         raise bad_answer("is no JSON object of embeddings") from None
 
 
+def check_size(data: bytes) -> None:
+    """Raise ``GatewayError`` (502) for an answer that would unfold to more than any has: what is no number in it is
+    counted, and numbers are decoded by ``elements`` and ``objects`` only inside of vectors."""
+    if any(data.count(mark) > MOST for mark in (b'"', b"{", b"[")):
+        raise bad_answer("has more in it than vectors")
+
+
+def objects(data: msgspec.Raw | None) -> list[dict[str, msgspec.Raw]]:
+    """The objects in a JSON array in an answer. Raises as ``members`` does."""
+    found: list[dict[str, msgspec.Raw]] = decoded(b"null" if data is None else data, list[dict[str, msgspec.Raw]])
+    return found
+
+
 def elements(data: msgspec.Raw | None) -> list[msgspec.Raw]:
-    """The elements of a JSON array in an answer. Raises as ``members`` does."""
-    found: list[msgspec.Raw] = decoded(b"null" if data is None else data, list[msgspec.Raw])
+    """The vectors in a JSON array in an answer. Raises as ``members`` does."""
+    if data is None or _VECTORS.fullmatch(data) is None:
+        raise bad_answer("is no array of vectors")
+    found: list[msgspec.Raw] = decoded(data, list[msgspec.Raw])
     return found
 
 

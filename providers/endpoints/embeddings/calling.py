@@ -1,15 +1,16 @@
 """A client's request for embeddings as the requests that go to one provider, and what becomes of their answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final
 
 import attrs
 import msgspec
 
 from providers.endpoints.embeddings import gemini, openai, shapes
-from providers.endpoints.embeddings.answer import joined
+from providers.endpoints.embeddings.answer import check_size, joined
 from providers.endpoints.embeddings.member_names import DTYPE, ENCODINGS
-from providers.endpoints.embeddings.pieces import Span, cut, raw_size, size_of, spans
+from providers.endpoints.embeddings.pieces import USUAL, Span, cut, raw_size, size_of, spans
 from providers.endpoints.embeddings.refusals import no_token_arrays
 from providers.endpoints.embeddings.request import EmbeddingRequest, VectorType
 from providers.endpoints.embeddings.shapes import FAMILY, ClientShape, Family, family_of, names_of
@@ -26,8 +27,8 @@ _WHOLE: Final = ("late_chunking",)
 @attrs.frozen
 class AnswerPlan:
     """How the answers to the requests for one client become its answer. ``counts`` are the vectors that each is to
-    have, where that is known. ``passes``: there is one answer, of the client's own shape, and it goes on as it came
-    where it is right."""
+    have, where that is known; ``tokens`` is about how many they cost, where nobody counts. ``passes``: there is one
+    answer, of the client's own shape, and it goes on as it came where it is right."""
 
     client: ClientShape
     shape: str
@@ -35,6 +36,7 @@ class AnswerPlan:
     request: EmbeddingRequest
     counts: tuple[int | None, ...]
     passes: bool
+    tokens: int = 1
 
     @property
     def family(self) -> Family:
@@ -43,6 +45,8 @@ class AnswerPlan:
     def write(self, answers: Sequence[bytes]) -> tuple[bytes, Usage | None]:
         """The client's answer, and what it has used. Raises ``GatewayError`` (502) for answers that are not whole or
         not right."""
+        for data in answers:
+            check_size(data)
         if self.passes and self.family == "openai":
             return openai.checked(answers[0], self.request.types[0], self.counts[0])
         read = [
@@ -79,7 +83,8 @@ def call(client: ClientShape, draft: Draft, model: str, shape: str, traits: Embe
 
 def _translated(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
     request = shapes.read_request(client, draft.values())
-    pieces = spans([size_of(one) for one in request.inputs], traits)
+    sizes = [size_of(one) for one in request.inputs]
+    pieces = spans(sizes, traits)
     bodies: list[bytes] = []
     edits: tuple[Edit, ...] = ()
     for inputs in cut(request.inputs, pieces):
@@ -87,7 +92,15 @@ def _translated(client: ClientShape, draft: Draft, model: str, shape: str, trait
         body, edits = shapes.write_request(shape, part, model, traits)
         bodies.append(msgspec.json.encode(body))
     counts = tuple(end - start for start, end in pieces)
-    plan = AnswerPlan(client, shape, model, request, counts, passes=False)
+    plan = AnswerPlan(
+        client,
+        shape,
+        model,
+        request,
+        counts,
+        passes=False,
+        tokens=_total(size_of(one, USUAL) for one in request.inputs),
+    )
     return EmbeddingCall(tuple(bodies), (*draft.edits, *edits), plan)
 
 
@@ -99,6 +112,7 @@ def _edited(client: ClientShape, draft: Draft, model: str, shape: str, traits: E
     if client == "openai" and not traits.token_arrays and _has_token_ids(draft, items):
         raise no_token_arrays("input")
     types = _types(draft) if client == "openai" else ("float",)
+    tokens = _total(_sizes(draft, items))
     pieces = _pieces(draft, items, traits)
     request = EmbeddingRequest((), types)
     if len(pieces) > 1:
@@ -113,16 +127,19 @@ def _edited(client: ClientShape, draft: Draft, model: str, shape: str, traits: E
                 draft.put("model", model)
         case "tei":
             raise AssertionError("no client asks so")
+    plan = partial(AnswerPlan, client, shape, model, request, tokens=tokens)
     if len(pieces) == 1:
         counts: tuple[int | None, ...] = (_count(client, draft, items),)
-        return EmbeddingCall((draft.encode(),), draft.edits, AnswerPlan(client, shape, model, request, counts, True))
+        return EmbeddingCall(
+            (draft.encode(),), draft.edits, AnswerPlan(client, shape, model, request, counts, True, tokens)
+        )
     items = _list(client, draft)[1] or []
     bodies: list[bytes] = []
     for part in cut(items, pieces):
         draft.put(member, part)
         bodies.append(draft.encode())
     counts = tuple(end - start for start, end in pieces)
-    return EmbeddingCall(tuple(bodies), draft.edits, AnswerPlan(client, shape, model, request, counts, False))
+    return EmbeddingCall(tuple(bodies), draft.edits, plan(counts, passes=False))
 
 
 _LISTS: Final[dict[Family, tuple[str, ...]]] = {
@@ -143,6 +160,19 @@ def _pieces(draft: Draft, items: list[msgspec.Raw] | None, traits: EmbeddingTrai
     if not items or _is_id(items[0]) or any(draft.value(name) for name in _WHOLE):
         return ((0, 1),)
     return spans([raw_size(item) for item in items], traits)
+
+
+def _total(sizes: Iterable[float]) -> int:
+    return max(1, round(sum(sizes)))
+
+
+def _sizes(draft: Draft, items: list[msgspec.Raw] | None) -> list[float]:
+    """The sizes of all inputs in tokens, those of ids included."""
+    if items is None:
+        return [
+            raw_size(raw, USUAL) for name in ("input", "messages", "content") if (raw := draft.raw(name)) is not None
+        ]
+    return [len(items)] if items and _is_id(items[0]) else [raw_size(item, USUAL) for item in items]
 
 
 def _count(client: ClientShape, draft: Draft, items: list[msgspec.Raw] | None) -> int | None:

@@ -155,7 +155,7 @@ def read_answer(data: bytes, count: int | None) -> Embeddings:
 
 
 def read_usage(raw: msgspec.Raw | None) -> Usage | None:
-    """The tokens that ``meta.billed_units`` bills, ``None`` where it bills none."""
+    """The tokens and pictures that ``meta.billed_units`` bills, ``None`` where it bills none."""
     meta = None if raw is None else decoded(raw, Any)
     billed = meta.get("billed_units") if isinstance(meta, dict) else None
     if not isinstance(billed, dict):
@@ -165,7 +165,9 @@ def read_usage(raw: msgspec.Raw | None) -> Usage | None:
         for name in ("input_tokens", "image_tokens")
         if isinstance(billed.get(name), int | float) and 0 <= billed[name] <= MOST_TOKENS
     ]
-    return Usage(input=sum(tokens)) if tokens else None
+    images = billed.get("images")
+    units = (("image", int(images)),) if isinstance(images, int | float) and 0 < images <= MOST_TOKENS else ()
+    return Usage(input=sum(tokens), units=units) if tokens or units else None
 
 
 def _text(raw: msgspec.Raw | None) -> str:

@@ -1,13 +1,11 @@
 """One answer of embeddings between provider and client: held until it can be checked, or passed where it is long."""
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from providers.endpoints.embeddings.calling import AnswerPlan
 from providers.endpoints.embeddings.passing import PassingAnswer
-
-if TYPE_CHECKING:
-    from streams.events import Usage
+from streams.events import Usage
 
 HELD: Final = 2**20
 """Bytes of an answer that are held for the order of its vectors; a longer one passes in its own."""
@@ -22,7 +20,7 @@ class EmbeddingAnswer:
     not as the client wants it, else up to ``HELD`` bytes. ``close`` gives the rest, and raises ``GatewayError`` (502)
     where an answer is not whole or not right."""
 
-    __slots__ = ("_held", "_may_pass", "_passing", "_plan", "_size", "_whole", "usage")
+    __slots__ = ("_held", "_may_pass", "_passing", "_plan", "_size", "_usage", "_whole")
 
     def __init__(self, plan: AnswerPlan) -> None:
         self._plan = plan
@@ -31,7 +29,12 @@ class EmbeddingAnswer:
         self._size = 0
         self._may_pass = plan.passes
         self._passing: PassingAnswer | None = None
-        self.usage: Usage | None = None
+        self._usage: Usage | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """What the provider has counted, else about what there was to count."""
+        return self._usage or Usage(input=self._plan.tokens, estimated=True)
 
     @property
     def size(self) -> int:
@@ -70,10 +73,10 @@ class EmbeddingAnswer:
             try:
                 self._passing.close()
             finally:
-                self.usage = self._passing.usage
+                self._usage = self._passing.usage
             return b""
         self._whole.append(b"".join(self._held))
         self._held = []
-        body, self.usage = self._plan.write(self._whole)
+        body, self._usage = self._plan.write(self._whole)
         self._whole = []
         return body

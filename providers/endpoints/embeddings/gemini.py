@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from providers.endpoints.embeddings.answer import Embeddings, decoded, elements, members
+from providers.endpoints.embeddings.answer import Embeddings, decoded, members, objects
 from providers.endpoints.embeddings.purposes import GEMINI, purpose_of
 from providers.endpoints.embeddings.refusals import no_token_arrays, no_type
 from providers.endpoints.embeddings.request import (
@@ -151,10 +151,10 @@ def name_model(draft: Draft, model: str) -> None:
 def read_answer(data: bytes, count: int | None) -> Embeddings:
     """A provider's answer of either method. Raises ``GatewayError`` (502)."""
     answer = members(data)
-    found = [answer["embedding"]] if "embedding" in answer else elements(answer.get("embeddings"))
+    found = [members(answer["embedding"])] if "embedding" in answer else objects(answer.get("embeddings"))
     if count is not None and len(found) != count:
         raise bad_answer(f"has {len(found)} vectors for {count} inputs")
-    vectors = tuple(members(one).get("values") for one in found)
+    vectors = tuple(one.get("values") for one in found)
     if None in vectors:
         raise bad_answer("has an embedding without values")
     kept = tuple(vector for vector in vectors if vector is not None)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from providers.endpoints.embeddings.answer import Embeddings, decoded, elements, members
+from providers.endpoints.embeddings.answer import Embeddings, decoded, members, objects
 from providers.endpoints.embeddings.member_names import DIMENSIONS, DTYPE, ENCODINGS, PURPOSES, MemberNames
 from providers.endpoints.embeddings.purposes import Purpose, purpose_of
 from providers.endpoints.embeddings.refusals import (
@@ -262,7 +262,7 @@ def checked(data: bytes, type: VectorType, count: int | None) -> tuple[bytes, Us
 
 
 def _items(answer: Mapping[str, msgspec.Raw]) -> list[NumberedVector]:
-    return [_item(members(one), place) for place, one in enumerate(elements(answer.get("data")))]
+    return [_item(one, place) for place, one in enumerate(objects(answer.get("data")))]
 
 
 def _item(found: Mapping[str, msgspec.Raw], place: int) -> NumberedVector:

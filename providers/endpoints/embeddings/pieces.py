@@ -14,6 +14,9 @@ T = TypeVar("T")
 Span: TypeAlias = tuple[int, int]
 """The first input of a piece, and the one behind its last."""
 
+USUAL: Final = 4.0
+"""Bytes of a token of English prose: for a bill that nobody has written. ``BYTES_PER_TOKEN`` errs high, for limits."""
+
 _TEXT: Final = b'"'
 _IDS: Final = b"["
 
@@ -38,25 +41,22 @@ def cut(items: Sequence[T], pieces: Iterable[Span]) -> list[Sequence[T]]:
     return [items[start:end] for start, end in pieces]
 
 
-def size_of(one: EmbeddingInput) -> float:
-    """Tokens of an input, estimated high; a picture counts as one, however many bytes it has."""
+def size_of(one: EmbeddingInput, per_token: float = BYTES_PER_TOKEN) -> float:
+    """Tokens of an input, about; a picture counts as one, however many bytes it has
+    (BerriAI/litellm#30046)."""
     match one:
         case TokenIds(ids):
             return raw_size(ids)
         case EmbeddedContent(parts):
-            return sum(IMAGE if isinstance(part, EmbeddedImage) else _text(len(part.encode())) for part in parts)
+            return sum(IMAGE if isinstance(part, EmbeddedImage) else len(part.encode()) / per_token for part in parts)
 
 
-def raw_size(value: msgspec.Raw) -> float:
+def raw_size(value: msgspec.Raw, per_token: float = BYTES_PER_TOKEN) -> float:
     """The same of an input as it came: a text, ids of tokens, or an object, which is taken for a picture where it is
     long."""
     first, size = bytes(memoryview(value)[:1]), len(value)
     if first == _TEXT:
-        return _text(size)
+        return size / per_token
     if first == _IDS:
         return bytes(value).count(b",") + 1
-    return min(_text(size), IMAGE)
-
-
-def _text(size: int) -> float:
-    return size / BYTES_PER_TOKEN
+    return min(size / per_token, IMAGE)

@@ -6,10 +6,13 @@ import struct
 from typing import Any
 
 import httpx2
+import openai
 import pytest
+import trio
 
 from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, endpoint_provider, settings, told
 from tests.support.in_process import gateway
+from tests.support.settled import usages
 
 TEXTS = [f"text {i}" for i in range(5)]
 
@@ -145,6 +148,58 @@ async def test_a_long_list_is_asked_for_in_pieces_and_answered_as_one():
         assert [item["index"] for item in found.json()["data"]] == list(range(70))
         assert found.json()["usage"]["prompt_tokens"] == sum(map(len, texts))
         assert [len(asked.json["input"]) for asked in provider.asked] == [32, 32, 6]
+
+
+async def test_what_is_used_is_one_line_counted_or_estimated():
+    """It is never nothing in silence (BerriAI/litellm#36914)."""
+
+    def uncounted(asked: Asked) -> Told:
+        return told({"data": [{"embedding": [1], "index": i} for i, _ in enumerate(asked.json["input"])]})
+
+    for answering, input, wanted in (
+        (like_openai, 480, False),
+        (uncounted, 160, True),
+    ):
+        async with before(answering, entry={"embeddings": {"inputs": 32}}) as (served, _):
+            with usages(served) as seen:
+                await post(served.url, model="openai/m-1", input=["a text"] * 80)
+            assert [(one.input, one.output, one.estimated) for one in seen] == [(input, 0, wanted)]
+
+
+async def test_an_sdk_s_plain_call_gives_numbers():
+    """The official client asks for base64 unasked, and lists of ids in place of texts are refused with the switch."""
+    async with before(like_openai, entry={"name": "mine"}) as (served, provider):
+        http = httpx2.AsyncClient(verify=False, trust_env=False)
+        async with openai.AsyncOpenAI(
+            api_key="none", base_url=f"{served.url}/v1", max_retries=0, http_client=http
+        ) as sdk:
+            found = await sdk.embeddings.create(model="mine", input=TEXTS)
+            assert [item.embedding for item in found.data] == [vector(text) for text in TEXTS]
+            with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False"):
+                await sdk.embeddings.create(model="mine", input=[[1, 2], [3]])
+        assert [asked.json["encoding_format"] for asked in provider.asked] == ["base64"]
+
+
+async def test_the_client_leaving_closes_the_provider():
+    """Also between two pieces of a list (openclaw/openclaw#116146)."""
+
+    second = trio.Event()
+
+    async def answering(asked: Asked) -> Told:
+        if asked.json["input"] == ["b"]:
+            second.set()
+            await trio.sleep_forever()
+        return like_openai(asked)
+
+    async with before(answering, entry={"embeddings": {"inputs": 1}}) as (served, provider):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: post(served.url, model="openai/m-1", input=["a", "b", "c"]))
+            with trio.fail_after(5):
+                await second.wait()
+            nursery.cancel_scope.cancel()
+        with trio.fail_after(1):
+            await provider.left_now.wait()
+        assert len(provider.asked) == 2
 
 
 async def test_one_failure_of_a_piece_is_that_of_all():

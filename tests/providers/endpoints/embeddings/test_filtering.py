@@ -102,6 +102,11 @@ def test_a_shifted_list_is_never_passed_on():
         refused(called(TWO, "cohere"), wrong)
         refused(called(TWO, "gemini"), wrong)
     refused(called({**TWO, **BASE64}), answer_of([1, "x"], [2]))
+    for filled in (b"1,", b"{},", b"[],", b'"a":1,', b'{"a":1},'):
+        bomb = filled * (2**22 // len(filled))
+        for wrong in (b'{"data":[%b1]}' % bomb, b'{"embeddings":{"float":[%b1]}}' % bomb, b"{%b}" % bomb[:-1]):
+            refused(called(TWO, "cohere"), wrong)
+            refused(called(TWO), wrong[: 2**20])
     refused(called(TWO, "cohere"), {"embeddings": {"base64": ["!", "!"]}})
     refused(called(TWO, "cohere"), {"embeddings": {"base64": [packed([float("nan")])] * 2}})
 
@@ -110,8 +115,13 @@ def test_an_answer_without_counts_is_an_answer():
     """Ollama and others leave usage out."""
     answer = answer_of(*VECTORS)
     del answer["usage"], answer["data"][0]["index"], answer["data"][1]["index"]
-    assert passed(called(TWO), answer)[1] is None
-    assert passed(called({"messages": []}), answer)[1] is None
+    assert passed(called({"input": ["x" * 40, "y" * 40]}), answer)[1].estimated
+    assert passed(called({"input": ["x" * 40, "y" * 40]}), answer)[1] == Usage(input=21), "4 characters to a token"
+    assert passed(called({"messages": []}), answer)[1] == Usage(input=1)
+    ids = called({"input": [[1, 2, 3], [4, 5]]}, traits=EmbeddingTraits(token_arrays=True))
+    assert passed(ids, answer)[1] == Usage(input=5)
+    picture = "data:image/png;base64," + "A" * 10**6
+    assert passed(called({"input": [{"image": picture}, {"text": "x"}]}), answer)[1].input < 1700
 
 
 @pytest.mark.parametrize("form", ["float", "base64"])
@@ -175,7 +185,7 @@ def test_a_gemini_client_is_answered_by_its_method():
         "values": list(VECTORS[0])
     }
     raw = json.dumps({"embedding": {"values": VECTORS[0]}}).encode()
-    assert passed(called(one, "gemini", client="gemini_one"), raw) == (raw, None)
+    assert passed(called(one, "gemini", client="gemini_one"), raw) == (raw, Usage(input=6))
     assert "0 vectors for 1 inputs" in refused(called(one, "gemini", client="gemini_one"), {"embeddings": []})
 
 
