@@ -1,0 +1,143 @@
+"""The requests of a batch, line by line: the models that they name are replaced while the file comes by, every other
+byte stays (OpenAI's JSONL files; Anthropic's list is read in one piece).
+
+A line is ``{custom_id, method, url, body}``. What is wrong with one is told with its number, before a provider has the
+file: there a batch fails hours later (BerriAI/litellm#37527).
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from streams.errors import GatewayError, invalid
+from streams.structure import ELEMENTS, holds_more
+
+LONGEST_LINE: Final = 16 * 2**20
+"""Bytes of a line, which is held until it is whole."""
+
+MOST_LINES: Final = 100_000
+
+ResolveModel: TypeAlias = Callable[[str, str, bytes], str]
+"""The provider's name for the model that a line names, given the line's ``url`` and its ``body``. Raises
+``GatewayError`` where its client may not use it there."""
+
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TEXT: Final = msgspec.json.Decoder(str)
+
+
+class BatchLines:
+    """The lines of one file. ``urls`` are those that they name, ``count`` is their number."""
+
+    def __init__(self, resolve: ResolveModel) -> None:
+        self.urls: set[str] = set()
+        self.count = 0
+        self._resolve = resolve
+        self._ids: set[bytes] = set()  # digests: an id may be long
+        self._held: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """The whole lines that ``data`` completes, as they go on. Raises ``GatewayError`` (400, 403, 404), which names
+        the line."""
+        *whole, rest = data.split(b"\n")
+        out = []
+        for piece in whole:
+            self._hold(piece)
+            out.append(self._line(b"".join(self._held)) + b"\n")
+            self._held, self._size = [], 0
+        self._hold(rest)
+        return b"".join(out)
+
+    def close(self) -> bytes:
+        """The last line, where no line end follows it. Raises as ``feed`` does, and for a file without any."""
+        rest = self._line(b"".join(self._held))
+        if not self.count:
+            raise invalid("the file of a batch needs at least one line, a request as JSON", "file")
+        return rest
+
+    def _hold(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > LONGEST_LINE:
+            raise self._wrong(f"is longer than {LONGEST_LINE} bytes")
+        if piece:
+            self._held.append(piece)
+
+    def _line(self, line: bytes) -> bytes:
+        if not line.strip():
+            return line
+        self.count += 1
+        if self.count > MOST_LINES:
+            raise invalid(f"the file has more than {MOST_LINES} lines: make several batches of it", "file")
+        if holds_more(line, ELEMENTS):
+            raise self._wrong("unfolds to too many values")
+        members = self._object(line, "is no JSON object")
+        self._note(members)
+        body = bytes(members.get("body", b""))
+        fields = self._object(body, "has no `body`, a JSON object")
+        model = self._text(fields.get("model"), "names no model in `body`")
+        url = self._text(members.get("url"), "has no `url`")
+        self.urls.add(url)
+        if len(self.urls) > 1:
+            raise self._wrong(f"has another `url` than those before it, {url[:100]!r}: a batch is for one")
+        try:
+            name = self._resolve(model, url, body)
+        except GatewayError as error:
+            failed = error.failed
+            raise GatewayError(
+                failed.kind, f"line {self.count} of the file: {failed.message}", status=failed.status,
+                code=failed.code, param="file", headers=failed.headers,
+            ) from None  # fmt: skip
+        return line if name == model else _placed(line, body, with_model(body, fields, name))
+
+    def _note(self, members: dict[str, msgspec.Raw]) -> None:
+        id = self._text(members.get("custom_id"), "has no `custom_id`")
+        digest = hashlib.blake2b(id.encode(errors="surrogatepass"), digest_size=16).digest()
+        if digest in self._ids:
+            raise self._wrong(f"has the `custom_id` {id[:100]!r} of a line before it")
+        self._ids.add(digest)
+
+    def _object(self, text: bytes, otherwise: str) -> dict[str, msgspec.Raw]:
+        try:
+            return _MEMBERS.decode(text)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            raise self._wrong(otherwise) from None
+
+    def _text(self, raw: Any, otherwise: str) -> str:
+        try:
+            text = _TEXT.decode(raw if raw is not None else b"null")
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise self._wrong(otherwise) from None
+        if not text:
+            raise self._wrong(otherwise)
+        return text
+
+    def _wrong(self, what: str) -> GatewayError:
+        return invalid(f"line {max(1, self.count)} of the file {what}", "file")
+
+
+def with_model(body: bytes, fields: dict[str, msgspec.Raw], name: str) -> bytes:
+    """The JSON object ``body`` with ``name`` as its model: nothing else of it changes, where its ``model`` is written
+    without escapes; else white space between its members may go."""
+    own, depth = msgspec.json.encode(name), 0
+    for token in _TOKEN.finditer(body):
+        if token[1] is None:
+            depth += 1 if token[0] in b"{[" else -1
+        elif depth == 1 and token[1] == b'"model"' and (value := _VALUE.match(body, token.end())) is not None:
+            return body[: value.start(1)] + own + body[value.end(1) :]
+    return msgspec.json.encode({**fields, "model": msgspec.Raw(own)})
+
+
+_TOKEN: Final = re.compile(rb'("(?:[^"\\]|\\.)*")|[\[\]{}]', re.DOTALL)
+_VALUE: Final = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\]|\\.)*")')
+
+
+def _placed(line: bytes, body: bytes, changed: bytes) -> bytes:
+    """``line`` with its member ``body`` changed."""
+    at = line.rfind(body)
+    if line.count(body) != 1:
+        members = _MEMBERS.decode(line)
+        return msgspec.json.encode({**members, "body": msgspec.Raw(changed)})
+    return line[:at] + changed + line[at + len(body) :]
