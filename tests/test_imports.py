@@ -81,7 +81,7 @@ ARROWS: Final = {
     "gateway.relay": """
         access allowances config endpoints exchange http ledger providers.apis providers.endpoints providers.neutral
         realtime request routing serving streaming upstream""",
-    "gateway.mock": "exchange http providers.apis providers.neutral serving",
+    "gateway.mock": "exchange http providers.apis providers.endpoints providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service realtime relay serving stores",
     "gateway.asgi": "app config logs open_store",
     "gateway.reload": "app config exchange open_service shared",

@@ -7,10 +7,10 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 import click
@@ -55,6 +55,7 @@ from gateway.telemetry.metrics import tell_reload
 from gateway.telemetry.shared_metrics import shared_metrics
 from providers.apis import CODECS
 from providers.catalog.providers import CATALOG
+from providers.endpoints.endpoint import ENDPOINTS
 
 T = TypeVar("T")
 
@@ -471,6 +472,14 @@ def _warn_if_open(config: Config, listeners: Sequence[OpenListener], log: Log) -
 
 # The demo
 
+DEMO_ENDPOINTS: Final[Mapping[str, Any]] = {
+    "rerank": True, "score": "/score", "pooling": "/pooling", "classify": "/classify",
+    "fim": {"path": "/fim/completions", "shape": "mistral"},
+    "message_batches": {"path": "/messages/batches", "shape": "anthropic"},
+    "realtime": False,
+}  # fmt: skip
+"""What the stand-in has beside OpenAI's endpoints, and has not of them."""
+
 
 def demo_config(upstream: str) -> Config:
     """A provider for each API, all of them the mock at ``upstream``: every pair of APIs can be tried, and every fault
@@ -482,18 +491,20 @@ def demo_config(upstream: str) -> Config:
         "quirks": {"bedrock_family": "claude"},  # it thinks when it is asked to, as that one is
     }  # fmt: skip
     apis = list(CODECS)
+    kept = {name: False for name, row in ENDPOINTS.items() if row.fallback == "never"}  # there is one place for them
     config = from_mapping(
         {
             "version": "v0.3.0",
             "listeners": [{"type": "model", "name": "demo", "port": PORT}],
             "model_providers": [
                 {**provider, "model": "demo/mock-large", "name": "demo", "default": True,
-                 "speaks": apis},
-                *({**provider, "model": f"{api}-only/mock-large", "name": f"demo-{api}", "speaks": [api]}
-                  for api in apis),
-                {**provider, "model": f"{STAND_IN}/*", "speaks": apis},
-                {**provider, "model": "fault/*", "speaks": apis},
-                *({**provider, "model": f"fault-{api}/*", "speaks": [api]} for api in apis),
+                 "speaks": apis, "endpoints": DEMO_ENDPOINTS},
+                *({**provider, "model": f"{api}-only/mock-large", "name": f"demo-{api}", "speaks": [api],
+                   "endpoints": dict.fromkeys(ENDPOINTS, False)} for api in apis),
+                {**provider, "model": f"{STAND_IN}/*", "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}},
+                {**provider, "model": "fault/*", "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}},
+                *({**provider, "model": f"fault-{api}/*", "speaks": [api],
+                   "endpoints": dict.fromkeys(ENDPOINTS, False)} for api in apis),
             ],
         }
     )  # fmt: skip

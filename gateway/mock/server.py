@@ -2,8 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from typing import Any
 
 import attrs
 import msgspec
@@ -13,6 +14,9 @@ from quart_trio import QuartTrio
 
 from gateway.exchange.exchange import JSON_HEADERS, stream_headers
 from gateway.http.response import ChannelBody, Response
+from gateway.mock.called import EndpointCall
+from gateway.mock.endpoint_answers import ANSWERS, Answering
+from gateway.mock.endpoints import add_endpoints
 from gateway.mock.faults import LONGEST, Fault, Piece, ScriptedAnswer
 from gateway.mock.models import fault_of, listed
 from gateway.mock.script import script
@@ -70,6 +74,7 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) 
 
         return answer
 
+    add_endpoints(app, partial(_call_endpoint, failures, pace, reset), _answered_line)
     add_view(app, "/v1/models", "models", models, ["GET"])
     for codec in CODECS.values():
         for route in codec.wire.routes():
@@ -81,6 +86,26 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None) 
                 elsewhere = "/<path:_base>" + path.removeprefix(codec.wire.root)
                 add_view(app, elsewhere, f"{route.path} elsewhere", answer, ["POST"])
     return app
+
+
+async def _call_endpoint(
+    failures: Counter[tuple[Api, str, int]],
+    pace: float,
+    reset: Callable[[], None],
+    answering: Answering,
+    read: Callable[[], EndpointCall],
+) -> Response:
+    """The answer to a call of what is no conversation; its errors and faults are those of Chat."""
+    codec = CODECS["chat"]
+    try:
+        call = read()
+        fault, number = _fault(call.model, codec.api, failures)
+        if (refusal := fault.refusals.get(codec.api)) is not None:
+            return _error(codec, refusal, fault.body)
+        answer = fault.answer(answering(call), number)
+    except GatewayError as error:
+        return _error(codec, error.failed)
+    return await _send(answer, pace, reset)
 
 
 def _decode(body: bytes) -> object:
@@ -124,6 +149,20 @@ def _answer(codec: Codec, reply: Reply, events: Iterable[Event]) -> ScriptedAnsw
     except GatewayError as error:
         body = codec.write_error(error.failed, current_scope().id)
     return ScriptedAnswer(None, (Piece(body),), JSON_HEADERS)
+
+
+def _answered_line(path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
+    """The answer to a line of a batch: one of a conversation, or embeddings."""
+    if path in ANSWERS:
+        answer = ANSWERS[path](EndpointCall(body, path=path))
+        return 200, msgspec.json.decode(answer.pieces[0].data)
+    codec = next((one for one in CODECS.values() if one.wire.root + one.wire.path == path), CODECS["chat"])
+    try:
+        call = codec.read_request(expect(dict(body), dict, "the line"))
+        answer = _answer(codec, Reply(call, ISSUER, int(time.time()), 1), script(call, codec.api))
+    except GatewayError as error:
+        return error.failed.status, msgspec.json.decode(codec.write_error(error.failed, ""))
+    return 200, msgspec.json.decode(answer.pieces[0].data)
 
 
 def _reframed(answer: ScriptedAnswer, own: Framing, framing: Framing) -> ScriptedAnswer:

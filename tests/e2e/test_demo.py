@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 
 import anthropic
+import httpx2
 import openai
 import pytest
 
@@ -222,3 +223,33 @@ def test_the_mock_alone_refuses_what_a_provider_would():
             reply = request(mock.url, "POST", PATHS[api], b"[]")
             assert reply.status == 400
             assert "request body" in reply.json["error"]["message"]
+
+
+def test_what_is_no_conversation_is_answered_too(served):
+    """One address for all that a program asks for: OpenAI's SDK through the gateway, the stand-in behind it."""
+    with openai.OpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0, http_client=_http()) as client:
+        vectors = client.embeddings.create(model="demo", input=["a cat", "a cat", "dogs"], dimensions=8).data
+        assert [len(one.embedding) for one in vectors] == [8, 8, 8]
+        assert vectors[0].embedding == vectors[1].embedding != vectors[2].embedding
+        assert "stand-in" in client.completions.create(model="demo", prompt="Once").choices[0].text
+        events = list(client.completions.create(model="demo", prompt="Once", stream=True))
+        assert events[-1].choices[0].finish_reason == "stop"
+        assert client.moderations.create(model="demo", input="violence").results[0].categories.violence
+        (drawn,) = client.images.generate(model="demo", prompt="A cat").data or ()
+        assert (drawn.b64_json or "").startswith("iVBOR")
+        partial = [one.type for one in client.images.generate(
+            model="demo", prompt="A cat", stream=True, partial_images=1)]  # fmt: skip
+        assert partial == ["image_generation.partial_image", "image_generation.completed"]
+        spoken = client.audio.speech.create(model="demo", input="Hello there", voice="alloy").content
+        assert spoken.startswith(b"RIFF")
+        heard = client.audio.transcriptions.create(model="demo", file=("hello.wav", spoken))
+        assert f"hello.wav has {len(spoken)} bytes" in heard.text
+        with pytest.raises(openai.RateLimitError):
+            client.embeddings.create(model="fault/429", input="a cat")
+    asked = {"model": "demo", "query": "food for cats", "documents": ["dogs", "cats like food"]}
+    ranked = json.loads(request(served.url, "POST", "/v1/rerank", asked).body)
+    assert [one["index"] for one in ranked["results"]] == [1, 0]
+
+
+def _http() -> httpx2.Client:
+    return httpx2.Client(verify=False, trust_env=False)

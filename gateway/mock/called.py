@@ -1,0 +1,99 @@
+"""What a program asks an endpoint of the stand-in for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import msgspec
+
+from providers.endpoints.multipart import MultipartData, MultipartHead, MultipartParser, boundary_of
+from streams.errors import invalid
+from streams.surrogates import NOT_JSON
+
+
+@attrs.frozen
+class UploadedFile:
+    """A file of a form."""
+
+    name: str
+    content: bytes
+
+
+@attrs.frozen
+class EndpointCall:
+    """A request: the members of its JSON or the fields of its form, and the form's files by their fields. ``named`` are
+    what its path names."""
+
+    members: Mapping[str, Any]
+    files: Mapping[str, Sequence[UploadedFile]] = attrs.field(factory=dict)
+    named: Mapping[str, str] = attrs.field(factory=dict)
+    path: str = ""
+
+    @property
+    def model(self) -> str:
+        return str(self.named.get("model") or self.members.get("model") or "mock-small")
+
+    @property
+    def stream(self) -> bool:
+        return self.members.get("stream") in (True, "true")
+
+    def texts(self, member: str) -> list[str]:
+        """What ``member`` holds, a text or a list of them; token ids stand for themselves."""
+        value = self.members.get(member, "")
+        if not isinstance(value, list) or (value and all(isinstance(one, int) for one in value)):
+            value = [value]
+        return [_text(one) for one in value]
+
+    def number(self, member: str, usual: int, most: int) -> int:
+        try:
+            return max(1, min(most, int(self.members.get(member) or usual)))
+        except (TypeError, ValueError):
+            raise invalid(f"{member} must be a whole number", member) from None
+
+
+def _text(value: Any) -> str:
+    """An input of any shape as a text: ``{"text"}``, parts of Gemini's and Cohere's, token ids."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        inner = next(
+            (value[name] for name in ("text", "content", "parts", "image", "inline_data") if name in value), ""
+        )
+        return _text(inner)
+    return " ".join(map(_text, value)) if isinstance(value, list) else str(value)
+
+
+def read_call(body: bytes, content_type: str, named: Mapping[str, str], path: str) -> EndpointCall:
+    """The call in ``body``. Raises ``GatewayError`` (400)."""
+    if content_type.startswith("multipart/"):
+        members, files = _form(body, content_type)
+        return EndpointCall(members, files, named, path)
+    if not body:
+        return EndpointCall({}, named=named, path=path)
+    try:
+        value = msgspec.json.decode(body)
+    except NOT_JSON:
+        raise invalid("the request body is no JSON") from None
+    if not isinstance(value, dict):
+        raise invalid("the request body must be an object")
+    return EndpointCall(value, {}, named, path)
+
+
+def _form(body: bytes, content_type: str) -> tuple[dict[str, Any], dict[str, list[UploadedFile]]]:
+    parser = MultipartParser(boundary_of(content_type))
+    parts: list[tuple[MultipartHead, list[bytes]]] = []
+    for event in parser.feed(body):
+        if isinstance(event, MultipartHead):
+            parts.append((event, []))
+        elif isinstance(event, MultipartData):
+            parts[-1][1].append(event.raw)
+    parser.close()
+    members: dict[str, Any] = {}
+    files: dict[str, list[UploadedFile]] = {}
+    for head, pieces in parts:
+        content = b"".join(pieces)
+        if head.file_name is not None:
+            files.setdefault(head.name, []).append(UploadedFile(head.file_name, content))
+        else:
+            members[head.name] = content.decode(errors="replace")
+    return members, files

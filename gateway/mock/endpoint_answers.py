@@ -1,0 +1,338 @@
+"""What the stand-in answers where it is asked for no conversation: vectors, orders, pictures, tones, transcripts, each
+in its maker's shape."""
+
+import base64
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS
+from gateway.mock import words
+from gateway.mock.called import EndpointCall, UploadedFile
+from gateway.mock.faults import Piece, ScriptedAnswer
+from gateway.mock.media import RATE, picture, tone, wav
+from gateway.mock.vectors import MOST, WIDTH, in_base64, nearness, vector
+from providers.neutral.codec import new_id
+from streams.errors import invalid
+from streams.sse import SSE
+
+Answering: TypeAlias = Callable[[EndpointCall], ScriptedAnswer]
+
+SAID: Final = f"{words.WHO} It heard nothing."
+_MOST_CHOICES: Final = 32
+_MOST_PICTURES: Final = 10
+_PIECE: Final = 4096  # bytes of a sound that go out in one write
+
+
+def in_json(value: object) -> ScriptedAnswer:
+    return ScriptedAnswer(None, (Piece(msgspec.json.encode(value)),), JSON_HEADERS)
+
+
+def in_bytes(content: bytes, type: str) -> ScriptedAnswer:
+    return ScriptedAnswer(None, (Piece(content),), (("content-type", type),))
+
+
+def in_events(events: Iterable[Mapping[str, Any]], *, named: bool = True, done: bool = False) -> ScriptedAnswer:
+    """A stream of ``events``, by their types where they are ``named``; ``done``: it ends as Chat does."""
+    pieces = [
+        Piece(b"".join((*_name(one, named), b"data: ", msgspec.json.encode(one), b"\n\n")), content=True)
+        for one in events
+    ]
+    return ScriptedAnswer(SSE, (*pieces, *([Piece(b"data: [DONE]\n\n")] if done else [])), STREAM_HEADERS)
+
+
+def _name(event: Mapping[str, Any], named: bool) -> tuple[bytes, ...]:
+    return (f"event: {event['type']}\n".encode(),) if named else ()
+
+
+def tokens(texts: Sequence[str]) -> int:
+    return sum(max(1, len(text) // 4) for text in texts)
+
+
+# Embeddings
+
+
+def embeddings(call: EndpointCall) -> ScriptedAnswer:
+    """OpenAI's, and what is like it: Mistral, Voyage and Jina say the width in their own words."""
+    texts, base64_asked = call.texts("input"), call.members.get("encoding_format") == "base64"
+    width = call.number("output_dimension" if "output_dimension" in call.members else "dimensions", WIDTH, MOST)
+    vectors = [vector(text, width) for text in texts]
+    data = [
+        {"object": "embedding", "index": at, "embedding": in_base64(one) if base64_asked else one}
+        for at, one in enumerate(vectors)
+    ]
+    used = tokens(texts)
+    usage = {"prompt_tokens": used, "total_tokens": used}
+    return in_json({"object": "list", "data": data, "model": call.model, "usage": usage})
+
+
+def embed(call: EndpointCall) -> ScriptedAnswer:
+    """Cohere's, in both its versions."""
+    texts = call.texts("texts" if "texts" in call.members else "inputs")
+    width = call.number("output_dimension", WIDTH, MOST)
+    vectors = [vector(text, width) for text in texts]
+    kinds = call.members.get("embedding_types") or (["float"] if call.path.startswith("/v2") else None)
+    found: Any = vectors
+    if kinds is not None:
+        found = {kind: [in_base64(one) if kind == "base64" else one for one in vectors] for kind in kinds}
+    meta = {"api_version": {"version": call.path[2:3]}, "billed_units": {"input_tokens": tokens(texts)}}
+    return in_json({"id": new_id(""), "texts": texts, "embeddings": found, "meta": meta})
+
+
+def embed_content(call: EndpointCall) -> ScriptedAnswer:
+    """Gemini's, of one text."""
+    return in_json({"embedding": {"values": _of_content(call.members)}})
+
+
+def batch_embed_contents(call: EndpointCall) -> ScriptedAnswer:
+    """Gemini's, of several."""
+    return in_json({"embeddings": [{"values": _of_content(one)} for one in call.members.get("requests", [])]})
+
+
+def _of_content(request: Mapping[str, Any]) -> list[float]:
+    (text,) = EndpointCall({"content": request.get("content", "")}).texts("content")
+    return vector(text, EndpointCall(request).number("outputDimensionality", WIDTH, MOST))
+
+
+def embed_bare(call: EndpointCall) -> ScriptedAnswer:
+    """TEI's: a list of vectors."""
+    return in_json([vector(text) for text in call.texts("inputs")])
+
+
+# Rerank
+
+
+def rerank(call: EndpointCall) -> ScriptedAnswer:
+    """Cohere's and Jina's; TEI's where it has ``texts``, Voyage's where it has ``top_k``."""
+    query, documents = call.texts("query")[0], call.texts("texts" if "texts" in call.members else "documents")
+    scored = sorted(((nearness(query, text), -at) for at, text in enumerate(documents)), reverse=True)
+    if "texts" in call.members:
+        return in_json([{"index": -at, "score": score} for score, at in scored])
+    most = call.number("top_k" if "top_k" in call.members else "top_n", len(documents) or 1, len(documents) or 1)
+    results: list[dict[str, Any]] = [{"index": -at, "relevance_score": score} for score, at in scored[:most]]
+    if call.members.get("return_documents") is True:
+        results = [{**one, "document": {"text": documents[one["index"]]}} for one in results]
+    used = tokens([query, *documents])
+    if "top_k" in call.members:
+        return in_json({"object": "list", "data": results, "model": call.model, "usage": {"total_tokens": used}})
+    meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
+    answer = {"id": new_id(""), "model": call.model, "results": results, "usage": {"total_tokens": used}}
+    return in_json({**answer, "meta": meta} if call.path.startswith("/v2") else answer)
+
+
+def score(call: EndpointCall) -> ScriptedAnswer:
+    """vLLM's: each text of one side with one of the other."""
+    first = call.texts("text_1" if "text_1" in call.members else "queries")
+    second = call.texts("text_2" if "text_2" in call.members else "documents")
+    pairs = zip(first * len(second) if len(first) == 1 else first, second, strict=False)
+    data = [{"index": at, "object": "score", "score": nearness(*pair)} for at, pair in enumerate(pairs)]
+    return in_json({"id": new_id("score-"), "object": "list", "model": call.model, "data": data, "usage": {
+        "prompt_tokens": tokens(first + second), "total_tokens": tokens(first + second),
+    }})  # fmt: skip
+
+
+def classify(call: EndpointCall) -> ScriptedAnswer:
+    """vLLM's and TEI's: two classes, by the length of the text."""
+    texts = call.texts("input" if "input" in call.members else "inputs")
+    labels = ["short" if len(text) < 80 else "long" for text in texts]
+    if call.path.endswith("/predict"):
+        return in_json([[{"label": label, "score": 1.0}] for label in labels])
+    data = [{"index": at, "label": label, "probs": [1.0, 0.0], "num_classes": 2} for at, label in enumerate(labels)]
+    return in_json({"id": new_id("classify-"), "object": "list", "model": call.model, "data": data})
+
+
+def similarity(call: EndpointCall) -> ScriptedAnswer:
+    """TEI's: one sentence beside several."""
+    inputs = call.members.get("inputs")
+    inner = EndpointCall(inputs if isinstance(inputs, dict) else {})
+    return in_json([nearness(inner.texts("source_sentence")[0], text) for text in inner.texts("sentences")])
+
+
+# Texts
+
+
+def completions(call: EndpointCall) -> ScriptedAnswer:
+    """OpenAI's, for each prompt ``n`` of them; in streams a word an event."""
+    prompts, each = call.texts("prompt"), call.number("n", 1, _MOST_CHOICES)
+    places = range(min(_MOST_CHOICES, len(prompts) * each))
+    said = f" and so on. {words.WHO}"
+    first = {"id": new_id("cmpl-"), "object": "text_completion", "created": int(time.time()), "model": call.model}
+    used = {"prompt_tokens": tokens(prompts), "completion_tokens": len(places) * len(said.split())}
+    usage = {**used, "total_tokens": sum(used.values())}
+    end = {"logprobs": None, "finish_reason": "stop"}
+    if not call.stream:
+        return in_json({**first, "choices": [{"index": at, "text": said, **end} for at in places], "usage": usage})
+    events = [
+        {**first, "choices": [{"index": at, "text": f" {word}", "logprobs": None, "finish_reason": None}]}
+        for word in said.split() for at in places
+    ]  # fmt: skip
+    events += [{**first, "choices": [{"index": at, "text": "", **end}]} for at in places]
+    counts = call.members.get("stream_options") == {"include_usage": True}
+    return in_events([*events, *([{**first, "choices": [], "usage": usage}] if counts else [])], named=False, done=True)
+
+
+def fill_in(call: EndpointCall) -> ScriptedAnswer:
+    """Mistral's: what belongs between two texts, as a message."""
+    first = {"id": new_id(""), "created": int(time.time()), "model": call.model}
+    used = {"prompt_tokens": tokens(call.texts("prompt")), "completion_tokens": 2, "total_tokens": 0}
+    used["total_tokens"] = sum(used.values())
+    said = "    pass  # a stand-in writes nothing better\n"
+    if call.stream:
+        events: list[dict[str, Any]] = [
+            {**first, "object": "chat.completion.chunk", "choices": [
+                {"index": 0, "delta": {"role": "assistant", "content": said}, "finish_reason": None}]},
+            {**first, "object": "chat.completion.chunk", "choices": [
+                {"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}], "usage": used},
+        ]  # fmt: skip
+        return in_events(events, named=False, done=True)
+    message = {"role": "assistant", "content": said}
+    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+    return in_json({**first, "object": "chat.completion", "choices": choices, "usage": used})
+
+
+_CATEGORIES: Final = ("harassment", "hate", "self-harm", "sexual", "violence")
+
+
+def moderations(call: EndpointCall) -> ScriptedAnswer:
+    """OpenAI's: whatever says ``violence`` is flagged for it, and so on; parts of one input count as one."""
+    value = call.members.get("input")
+    mixed = isinstance(value, list) and any(isinstance(one, dict) for one in value)
+    texts = [" ".join(call.texts("input"))] if mixed else call.texts("input")
+    results = []
+    for text in texts:
+        found = {name: name in text.lower() for name in _CATEGORIES}
+        scores = {name: 0.9 if there else 0.01 for name, there in found.items()}
+        results.append({"flagged": any(found.values()), "categories": found, "category_scores": scores})
+    return in_json({"id": new_id("modr-"), "model": call.model, "results": results})
+
+
+def labels(call: EndpointCall) -> ScriptedAnswer:
+    """Mistral's: each input long or short."""
+    texts = call.texts("input")
+    results = [
+        {"length": {"scores": {"long": float(len(text) >= 80), "short": float(len(text) < 80)}}} for text in texts
+    ]
+    return in_json({"id": new_id(""), "model": call.model, "results": results})
+
+
+def pages(call: EndpointCall) -> ScriptedAnswer:
+    """Mistral's: a document of one page."""
+    page = {"index": 0, "markdown": f"# {words.WHO}\n\nIt reads nothing.", "images": [], "dimensions": None}
+    return in_json({"pages": [page], "model": call.model, "usage_info": {"pages_processed": 1, "doc_size_bytes": 0}})
+
+
+# Pictures
+
+
+def images(call: EndpointCall) -> ScriptedAnswer:
+    """OpenAI's, of generations and edits, whole or with partial pictures before it."""
+    prompt = str(call.members.get("prompt", ""))
+    kind = "image_edit" if call.path.endswith("edits") else "image_generation"
+    encoded = base64.b64encode(picture(prompt)).decode()
+    count = call.number("n", 1, _MOST_PICTURES)
+    used = {"input_tokens": tokens([prompt]), "output_tokens": 100 * count}
+    usage = {**used, "total_tokens": sum(used.values()), "input_tokens_details": {
+        "text_tokens": used["input_tokens"], "image_tokens": 0}}  # fmt: skip
+    if not call.stream:
+        data = [{"b64_json": encoded} for _ in range(count)]
+        return in_json({"created": int(time.time()), "data": data, "usage": usage, "output_format": "png"})
+    about = {"created_at": int(time.time()), "size": "16x16", "quality": "low", "output_format": "png"}
+    partial = 0 if call.members.get("partial_images") in (0, "0", None) else call.number("partial_images", 0, 3)
+    events: list[dict[str, Any]] = [
+        {"type": f"{kind}.partial_image", "b64_json": encoded, "partial_image_index": at, **about}
+        for at in range(partial)
+    ]
+    return in_events([*events, {"type": f"{kind}.completed", "b64_json": encoded, "usage": usage, **about}])
+
+
+# Sounds
+
+
+def speech(call: EndpointCall) -> ScriptedAnswer:
+    """OpenAI's: a tone as long as the text would take, in pieces; WAV, since the stand-in compresses nothing."""
+    text = str(call.members.get("input", ""))
+    if not text:
+        raise invalid("input is required: the text to speak", "input")
+    samples = tone(text)
+    sound = samples if call.members.get("response_format") == "pcm" else wav(samples)
+    pieces = [sound[at : at + _PIECE] for at in range(0, len(sound), _PIECE)]
+    if call.members.get("stream_format") == "sse":
+        used = {"input_tokens": tokens([text]), "output_tokens": len(pieces)}
+        events: list[dict[str, Any]] = [
+            {"type": "speech.audio.delta", "audio": base64.b64encode(one).decode()} for one in pieces
+        ]
+        return in_events(
+            [*events, {"type": "speech.audio.done", "usage": {**used, "total_tokens": sum(used.values())}}]
+        )
+    type = "audio/pcm" if sound is samples else "audio/wav"
+    return ScriptedAnswer(SSE, tuple(Piece(one, True) for one in pieces), (("content-type", type),))
+
+
+def transcript(call: EndpointCall) -> ScriptedAnswer:
+    """OpenAI's, of a recording in whatever format is asked for."""
+    file = _file(call)
+    seconds = max(1, len(file.content) // (2 * RATE))
+    text = f"{SAID} The file {file.name} has {len(file.content)} bytes."
+    usage = {"type": "duration", "seconds": seconds}
+    if call.stream:
+        events: list[dict[str, Any]] = [{"type": "transcript.text.delta", "delta": f"{word} "} for word in text.split()]
+        return in_events([*events, {"type": "transcript.text.done", "text": text, "usage": usage}])
+    match call.members.get("response_format", "json"):
+        case "text":
+            return in_bytes(text.encode() + b"\n", "text/plain; charset=utf-8")
+        case "srt":
+            return in_bytes(f"1\n{_clock(0, ',')} --> {_clock(seconds, ',')}\n{text}\n\n".encode(), "text/plain")
+        case "vtt":
+            return in_bytes(f"WEBVTT\n\n{_clock(0)} --> {_clock(seconds)}\n{text}\n\n".encode(), "text/vtt")
+        case "verbose_json" | "diarized_json":
+            segment = {"id": 0, "start": 0.0, "end": float(seconds), "text": text}
+            about = {"task": "transcribe", "language": "english", "duration": float(seconds)}
+            return in_json({**about, "text": text, "segments": [segment], "usage": usage})
+        case _:
+            return in_json({"text": text, "usage": usage})
+
+
+def _file(call: EndpointCall) -> UploadedFile:
+    if not call.files.get("file"):
+        raise invalid("file is required: a recording, as a file of the form", "file")
+    return call.files["file"][0]
+
+
+def _clock(seconds: int, mark: str = ".") -> str:
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{mark}000"
+
+
+def voices(call: EndpointCall) -> ScriptedAnswer:
+    return in_json({"voices": [{"id": name, "name": name} for name in ("alloy", "tone")]})
+
+
+def voice_models(call: EndpointCall) -> ScriptedAnswer:
+    return in_json({"models": [{"id": "mock-small"}]})
+
+
+ANSWERS: Final[Mapping[str, Answering]] = {
+    "/v1/embeddings": embeddings, "/v1beta/openai/embeddings": embeddings,
+    **dict.fromkeys(("/v1/embed", "/v2/embed"), embed), "/embed": embed_bare,
+    **dict.fromkeys(("/v1/models/{model}:embedContent", "/v1beta/models/{model}:embedContent"), embed_content),
+    **dict.fromkeys(
+        ("/v1/models/{model}:batchEmbedContents", "/v1beta/models/{model}:batchEmbedContents"), batch_embed_contents
+    ),
+    **dict.fromkeys(("/v1/pooling", "/pooling"), embeddings),
+    "/v1/completions": completions, "/beta/completions": completions, "/v1/fim/completions": fill_in,
+    **dict.fromkeys(("/v1/moderations", "/v1/chat/moderations"), moderations),
+    **dict.fromkeys(("/v1/classifications", "/v1/chat/classifications"), labels), "/v1/ocr": pages,
+    **dict.fromkeys(("/v1/rerank", "/v2/rerank", "/rerank"), rerank),
+    **dict.fromkeys(("/v1/score", "/score"), score),
+    **dict.fromkeys(("/v1/classify", "/classify", "/predict"), classify), "/similarity": similarity,
+    **dict.fromkeys(("/v1/images/generations", "/v1/images/edits", "/v1/images/variations"), images),
+    "/v1/audio/speech": speech,
+    **dict.fromkeys(
+        ("/v1/audio/transcriptions", "/v2/audio/transcriptions", "/v1/audio/translations"), transcript
+    ),
+}  # fmt: skip
+"""By the path, for ``POST``."""
+
+TOLD: Final[Mapping[str, Answering]] = {"/v1/audio/voices": voices, "/v1/audio/models": voice_models}
+"""The same for ``GET``."""

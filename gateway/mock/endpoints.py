@@ -1,0 +1,56 @@
+"""The paths of the stand-in that are no conversation."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import TypeAlias
+
+from quart import request
+from quart_trio import QuartTrio
+
+from gateway.http.response import Response
+from gateway.mock.called import EndpointCall, read_call
+from gateway.mock.endpoint_answers import ANSWERS, TOLD, Answering
+from gateway.mock.kept import AnswerLine, MockShelf
+from gateway.serving.bodies import read_body
+from gateway.serving.quart_views import View, add_view
+
+Sending: TypeAlias = Callable[[Answering, Callable[[], EndpointCall]], Awaitable[Response]]
+"""Answers the call that is read, with the fault that its model is named after."""
+
+
+def add_endpoints(app: QuartTrio, send: Sending, answer_line: AnswerLine) -> None:
+    """Serve them. ``answer_line`` answers the lines of batches, which are conversations."""
+    for method, path, answering in _routes(MockShelf(answer_line)):
+        rule = path.replace("{model}", "<path:model>").replace("{id}", "<id>").replace("{part}", "<part>")
+        add_view(app, rule, f"{method} {path}", _view(answering, path, send), [method])
+
+
+def _view(answering: Answering, path: str, send: Sending) -> View:
+    async def answer(**named: str) -> Response:
+        body, type = await read_body(), request.headers.get("content-type", "")
+        return await send(answering, partial(read_call, body, type, named, path))
+
+    return answer
+
+
+def _routes(shelf: MockShelf) -> Iterator[tuple[str, str, Answering]]:
+    yield from (("POST", path, answering) for path, answering in ANSWERS.items())
+    yield from (("GET", path, answering) for path, answering in TOLD.items())
+    for root, prefixes, making in (
+        ("/v1/files", ("file-", "file_"), shelf.add_file),
+        ("/v1/uploads", ("upload_",), shelf.start_upload),
+        ("/v1/vector_stores", ("vs_",), shelf.make("vs_", "vector_store")),
+        ("/v1/containers", ("cntr_",), shelf.make("cntr_", "container")),
+        ("/v1/videos", ("video_",), shelf.make("video_", "video")),
+        ("/v1/batches", ("batch_",), shelf.batch),
+        ("/v1/messages/batches", ("msgbatch_",), shelf.message_batch),
+    ):
+        yield "POST", root, making
+        yield "GET", root, shelf.list_of(*prefixes)
+        yield "GET", f"{root}/{{id}}", shelf.show
+        yield "DELETE", f"{root}/{{id}}", shelf.remove
+        yield "GET", f"{root}/{{id}}/{'results' if root.endswith('messages/batches') else 'content'}", shelf.content
+        yield "POST", f"{root}/{{id}}/cancel", shelf.cancel
+    yield "POST", "/v1/uploads/{id}/parts", shelf.add_part
+    yield "POST", "/v1/uploads/{id}/complete", shelf.end_upload
+    yield "POST", "/v1/vector_stores/{id}/search", shelf.search

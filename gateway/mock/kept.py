@@ -1,0 +1,204 @@
+"""What the stand-in keeps while it runs: files, uploads, vector stores, containers, videos and batches, whose lines it
+answers itself. The oldest go where there are too many."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from gateway.mock.called import EndpointCall, UploadedFile
+from gateway.mock.endpoint_answers import in_bytes, in_json
+from gateway.mock.faults import ScriptedAnswer
+from gateway.mock.media import picture
+from providers.neutral.codec import new_id
+from streams.errors import GatewayError, invalid
+from streams.surrogates import NOT_JSON
+
+MOST: Final = 200  # objects
+MOST_BYTES: Final = 64 * 2**20  # of their contents
+
+AnswerLine = Callable[[str, Mapping[str, Any]], tuple[int, Any]]
+"""Answers a request for a path: the status and the JSON."""
+
+
+@attrs.frozen
+class MockObject:
+    """One of them: what is told of it, and what is in it."""
+
+    about: dict[str, Any]
+    content: bytes = b""
+
+
+class MockShelf:
+    """All of them. ``answer_line`` answers the lines of batches."""
+
+    def __init__(self, answer_line: AnswerLine) -> None:
+        self._objects: dict[str, MockObject] = {}
+        self._answer_line = answer_line
+
+    # Files and uploads
+
+    def add_file(self, call: EndpointCall) -> ScriptedAnswer:
+        """Anthropic's where there is no purpose."""
+        if not call.files.get("file"):
+            raise invalid("file is required, as a file of the form", "file")
+        file = call.files["file"][0]
+        purpose = call.members.get("purpose")
+        return in_json(self._file(file, "file-" if purpose else "file_", purpose).about)
+
+    def _file(self, file: UploadedFile, prefix: str, purpose: Any) -> MockObject:
+        about: dict[str, Any] = {"id": new_id(prefix), "filename": file.name}
+        if purpose:
+            about |= {"object": "file", "bytes": len(file.content), "created_at": int(time.time()), "purpose": purpose,
+                      "status": "processed"}  # fmt: skip
+        else:
+            about |= {"type": "file", "size_bytes": len(file.content), "created_at": _moment(), "downloadable": True,
+                      "mime_type": "application/octet-stream"}  # fmt: skip
+        return self._put(MockObject(about, file.content))
+
+    def start_upload(self, call: EndpointCall) -> ScriptedAnswer:
+        members = {name: call.members.get(name) for name in ("filename", "purpose", "bytes", "mime_type")}
+        about: dict[str, Any] = {
+            **members,
+            "id": new_id("upload_"),
+            "object": "upload",
+            "status": "pending",
+            "parts": [],
+        }
+        return in_json(self._put(MockObject(about)).about)
+
+    def add_part(self, call: EndpointCall) -> ScriptedAnswer:
+        upload = self._get(call)
+        part = {"id": new_id("part_"), "object": "upload.part", "upload_id": upload.about["id"]}
+        content = b"".join(file.content for file in call.files.get("data", ()))
+        return in_json(self._put(MockObject(part, content)).about)
+
+    def end_upload(self, call: EndpointCall) -> ScriptedAnswer:
+        upload, parts = self._get(call), call.members.get("part_ids", [])
+        content = b"".join(self._objects[id].content for id in parts if id in self._objects)
+        file = self._file(
+            UploadedFile(upload.about["filename"], content), "file-", upload.about["purpose"] or "user_data"
+        )
+        upload.about.update(status="completed", file=file.about)
+        return in_json(upload.about)
+
+    # Whatever is kept
+
+    def make(self, prefix: str, kind: str) -> Callable[[EndpointCall], ScriptedAnswer]:
+        def answer(call: EndpointCall) -> ScriptedAnswer:
+            about = {"id": new_id(prefix), "object": kind, "created_at": int(time.time()), "status": "completed"}
+            known = {name: call.members[name] for name in ("name", "model", "prompt") if name in call.members}
+            return in_json(self._put(MockObject({**about, **known}, picture(call.model))).about)
+
+        return answer
+
+    def show(self, call: EndpointCall) -> ScriptedAnswer:
+        return in_json(self._get(call).about)
+
+    def content(self, call: EndpointCall) -> ScriptedAnswer:
+        return in_bytes(self._get(call).content, "application/octet-stream")
+
+    def remove(self, call: EndpointCall) -> ScriptedAnswer:
+        about = self._get(call).about
+        del self._objects[about["id"]]
+        return in_json({"id": about["id"], "object": f"{about.get('object', 'file')}.deleted", "deleted": True})
+
+    def cancel(self, call: EndpointCall) -> ScriptedAnswer:
+        about = self._get(call).about
+        about.update({"processing_status": "canceling"} if "processing_status" in about else {"status": "cancelled"})
+        return in_json(about)
+
+    def list_of(self, *prefixes: str) -> Callable[[EndpointCall], ScriptedAnswer]:
+        def answer(call: EndpointCall) -> ScriptedAnswer:
+            data = [one.about for id, one in reversed(self._objects.items()) if id.startswith(prefixes)]
+            ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
+            return in_json({"object": "list", "data": data, "has_more": False, **ends})
+
+        return answer
+
+    def search(self, call: EndpointCall) -> ScriptedAnswer:
+        return in_json({"object": "vector_store.search_results.page", "data": [], "has_more": False, "next_page": None})
+
+    # Batches
+
+    def batch(self, call: EndpointCall) -> ScriptedAnswer:
+        """OpenAI's: it is done when it is asked for again."""
+        file = self._objects.get(str(call.members.get("input_file_id")))
+        if file is None:
+            raise GatewayError("not_found", "there is no such input_file_id", param="input_file_id")
+        answers = [self._line(line) for line in file.content.splitlines() if line.strip()]
+        content = b"\n".join(map(msgspec.json.encode, answers)) + b"\n"
+        out = self._file(UploadedFile("output.jsonl", content), "file-", "batch_output")
+        about = {
+            "id": new_id("batch_"), "object": "batch", "endpoint": call.members.get("endpoint"),
+            "input_file_id": file.about["id"], "completion_window": "24h", "created_at": int(time.time()),
+            "status": "completed", "output_file_id": out.about["id"], "error_file_id": None,
+            "metadata": call.members.get("metadata"),
+            "request_counts": {"total": len(answers), "completed": len(answers), "failed": 0},
+            "usage": {"input_tokens": len(file.content) // 4, "output_tokens": len(content) // 4,
+                      "total_tokens": (len(file.content) + len(content)) // 4},
+        }  # fmt: skip
+        kept = self._put(MockObject(about))
+        return in_json({**kept.about, "status": "validating", "output_file_id": None})
+
+    def _line(self, line: bytes) -> dict[str, Any]:
+        try:
+            asked = msgspec.json.decode(line)
+            status, body = self._answer_line(asked["url"], asked["body"])
+            id = asked["custom_id"]
+        except (*NOT_JSON, KeyError, TypeError):
+            id, status, body = (
+                "",
+                400,
+                {"error": {"message": "the line is no request", "type": "invalid_request_error"}},
+            )
+        response = {"status_code": status, "request_id": new_id("req_"), "body": body}
+        return {"id": new_id("batch_req_"), "custom_id": id, "response": response, "error": None}
+
+    def message_batch(self, call: EndpointCall) -> ScriptedAnswer:
+        """Anthropic's: it has ended when it is asked for again."""
+        results = []
+        for asked in call.members.get("requests", []):
+            status, body = self._answer_line("/v1/messages", asked["params"])
+            result = {"type": "succeeded", "message": body} if status == 200 else {"type": "errored", "error": body}
+            results.append({"custom_id": asked["custom_id"], "result": result})
+        content = b"\n".join(map(msgspec.json.encode, results)) + b"\n"
+        counts = {"processing": 0, "succeeded": len(results), "errored": 0, "canceled": 0, "expired": 0}
+        id = new_id("msgbatch_")
+        about = {
+            "id": id, "type": "message_batch", "processing_status": "ended", "request_counts": counts,
+            "created_at": _moment(), "ended_at": _moment(), "expires_at": _moment(), "archived_at": None,
+            "cancel_initiated_at": None, "results_url": f"/v1/messages/batches/{id}/results",
+        }  # fmt: skip
+        kept = self._put(MockObject(about, content))
+        begun = {"processing": len(results), "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}
+        return in_json({
+            **kept.about, "processing_status": "in_progress", "request_counts": begun, "ended_at": None,
+            "results_url": None,
+        })  # fmt: skip
+
+    # What is there
+
+    def _put(self, made: MockObject) -> MockObject:
+        self._objects[made.about["id"]] = made
+        while len(self._objects) > MOST or _bytes(self._objects.values()) > MOST_BYTES:
+            del self._objects[next(iter(self._objects))]
+        return made
+
+    def _get(self, call: EndpointCall) -> MockObject:
+        id = call.named.get("id", "")
+        if id not in self._objects:
+            raise GatewayError(
+                "not_found", f"there is no {id[:80]}; a stand-in keeps what it has in memory", param="id"
+            )
+        return self._objects[id]
+
+
+def _bytes(objects: Iterable[MockObject]) -> int:
+    return sum(len(one.content) for one in objects)
+
+
+def _moment() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,140 @@
+"""The stand-in provider where it is asked for no conversation: each answer in its maker's shape."""
+
+import base64
+import json
+import struct
+from typing import Any
+
+import pytest
+
+from gateway.mock.called import EndpointCall, UploadedFile, read_call
+from gateway.mock.endpoint_answers import ANSWERS, TOLD
+from gateway.mock.faults import ScriptedAnswer
+from gateway.mock.kept import MOST, MockShelf
+from gateway.mock.vectors import nearness, vector
+from providers.endpoints.endpoint import ENDPOINTS
+from streams.errors import GatewayError
+
+SOUND = {"file": [UploadedFile("a.wav", b"\0" * 32_000)]}
+
+
+def content(answer: ScriptedAnswer) -> bytes:
+    return b"".join(piece.data for piece in answer.pieces)
+
+
+def ask(path: str, files: Any = None, **members: Any) -> Any:
+    answer = ANSWERS[path](EndpointCall(members, files or {}, path=path))
+    return json.loads(content(answer)) if answer.headers[0][1] == "application/json" else content(answer)
+
+
+def test_every_endpoint_is_served_at_one_of_its_paths():
+    """But realtime, which is no request and no answer, and what passes whatever it is."""
+    served = {*ANSWERS, *TOLD, "/v1/files", "/v1/uploads", "/v1/vector_stores", "/v1/containers", "/v1/videos",
+              "/v1/batches", "/v1/messages/batches"}  # fmt: skip
+    assert {name for name, row in ENDPOINTS.items() if not served.intersection(row.paths)} == {
+        "realtime",
+        "passthrough",
+    }
+
+
+def test_vectors_are_the_same_each_time_and_near_where_words_are_shared():
+    assert vector("A cat") == vector("a CAT") != vector("dogs")
+    assert abs(sum(value * value for value in vector("some words here")) - 1) < 1e-9
+    assert nearness("food for a cat", "cat food") > 0.5 > nearness("cat food", "quantum physics")
+
+
+def test_vectors_in_each_makers_shape():
+    plain = ask("/v1/embeddings", input=["a", "b"], dimensions=4)
+    assert [one["index"] for one in plain["data"]] == [0, 1]
+    (packed,) = ask("/v1/embeddings", input="a", dimensions=4, encoding_format="base64")["data"]
+    assert struct.unpack("<4f", base64.b64decode(packed["embedding"])) == pytest.approx(plain["data"][0]["embedding"])
+    assert len(ask("/v1/embeddings", input=[1, 2, 3])["data"]) == 1, "one input, as token ids"
+    assert len(ask("/v1/embeddings", input=[[1], [2]])["data"]) == 2
+    cohere = ask("/v2/embed", texts=["a"], embedding_types=["float", "base64"])
+    assert set(cohere["embeddings"]) == {"float", "base64"}
+    assert cohere["meta"]["billed_units"] == {"input_tokens": 1}
+    assert isinstance(ask("/v1/embed", texts=["a"])["embeddings"], list)
+    parts = {"content": {"parts": [{"text": "a"}]}, "outputDimensionality": 4}
+    google = ask("/v1beta/models/{model}:batchEmbedContents", requests=[parts, parts])
+    assert [len(one["values"]) for one in google["embeddings"]] == [4, 4]
+    assert ask("/embed", inputs=["a"]) == [vector("a")]
+
+
+def test_an_order_in_each_makers_shape():
+    asked = {"query": "cat food", "documents": ["dogs", "food for cats and a cat", {"text": "quantum physics"}]}
+    for path, more, read in (
+        ("/v1/rerank", {"top_n": 1, "return_documents": True}, lambda found: found["results"]),
+        ("/v2/rerank", {"top_n": 1}, lambda found: found["results"]),
+        ("/v1/rerank", {"top_k": 1}, lambda found: found["data"]),
+    ):
+        (best,) = read(ask(path, **asked, **more))
+        assert best["index"] == 1, (path, more)
+    assert [one["index"] for one in ask("/rerank", query="cat", texts=["dog", "cat"])] == [1, 0]
+
+
+def test_a_transcript_in_each_format():
+    starts = {
+        "json": "{", "text": "This", "srt": "1\n00:00:00,000 -->", "vtt": "WEBVTT\n\n00:00:00.000 -->",
+        "verbose_json": "{",
+    }  # fmt: skip
+    for format, start in starts.items():
+        call = EndpointCall({"response_format": format}, SOUND, path="/v1/audio/transcriptions")
+        assert content(ANSWERS[call.path](call)).decode().startswith(start), format
+    assert ask("/v1/audio/transcriptions", SOUND)["usage"] == {"type": "duration", "seconds": 2}
+    with pytest.raises(GatewayError, match="file is required"):
+        ask("/v1/audio/transcriptions")
+
+
+def test_a_form_is_read_with_its_files():
+    body = (
+        b'--x\r\ncontent-disposition: form-data; name="model"\r\n\r\nm\r\n'
+        b'--x\r\ncontent-disposition: form-data; name="file"; filename="a b.wav"\r\n\r\n\0\r\n--y\r\n--x--\r\n'
+    )
+    call = read_call(body, "multipart/form-data; boundary=x", {}, "/p")
+    assert (call.model, call.files["file"]) == ("m", [UploadedFile("a b.wav", b"\0\r\n--y")])
+    with pytest.raises(GatewayError):
+        read_call(b"[1]", "application/json", {}, "/p")
+
+
+def test_a_batch_is_answered_line_by_line():
+    shelf = MockShelf(lambda path, body: (200, {"of": path, **body}))
+    lines = b'{"custom_id":"a","url":"/v1/x","body":{"n":1}}\nno json\n'
+    file = made(shelf.add_file(EndpointCall({"purpose": "batch"}, {"file": [UploadedFile("in.jsonl", lines)]})))
+    begun = made(shelf.batch(EndpointCall({"input_file_id": file["id"], "endpoint": "/v1/x"})))
+    assert (begun["status"], begun["output_file_id"]) == ("validating", None)
+    done = made(shelf.show(EndpointCall({}, named={"id": begun["id"]})))
+    out = content(shelf.content(EndpointCall({}, named={"id": done["output_file_id"]}))).splitlines()
+    first, second = map(json.loads, out)
+    assert (first["custom_id"], first["response"]["body"]) == ("a", {"of": "/v1/x", "n": 1})
+    assert second["response"]["status_code"] == 400
+    asked = {"requests": [{"custom_id": "b", "params": {"n": 2}}]}
+    batch = made(shelf.message_batch(EndpointCall(asked)))
+    assert batch["processing_status"] == "in_progress"
+    (result,) = content(shelf.content(EndpointCall({}, named={"id": batch["id"]}))).splitlines()
+    assert json.loads(result)["result"] == {"type": "succeeded", "message": {"of": "/v1/messages", "n": 2}}
+
+
+def test_an_upload_is_put_together_in_the_order_that_is_said():
+    shelf = MockShelf(lambda path, body: (200, {}))
+    upload = made(shelf.start_upload(EndpointCall({"filename": "f", "purpose": "user_data"})))
+    named = {"id": upload["id"]}
+    parts = [
+        made(shelf.add_part(EndpointCall({}, {"data": [UploadedFile("", one)]}, named)))["id"] for one in (b"b", b"a")
+    ]
+    done = made(shelf.end_upload(EndpointCall({"part_ids": parts[::-1]}, named=named)))
+    assert content(shelf.content(EndpointCall({}, named={"id": done["file"]["id"]}))) == b"ab"
+
+
+def test_what_is_kept_is_bounded():
+    shelf = MockShelf(lambda path, body: (200, {}))
+    make = shelf.make("vs_", "vector_store")
+    ids = [made(make(EndpointCall({})))["id"] for _ in range(MOST + 1)]
+    with pytest.raises(GatewayError, match="there is no vs_"):
+        shelf.show(EndpointCall({}, named={"id": ids[0]}))
+    assert len(made(shelf.list_of("vs_")(EndpointCall({})))["data"]) == MOST
+    made(shelf.remove(EndpointCall({}, named={"id": ids[-1]})))
+    assert len(made(shelf.list_of("vs_")(EndpointCall({})))["data"]) == MOST - 1
+
+
+def made(answer: ScriptedAnswer) -> Any:
+    return json.loads(content(answer))
