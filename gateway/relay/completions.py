@@ -41,7 +41,7 @@ async def _relayed(relaying: Relaying, incoming: Incoming, client: FimShape) -> 
     plan = relaying.plan(incoming.model, (client,))
     wanted = await offload(incoming.size, CompletionWanted.of, incoming, client)
     if wanted.ids:
-        relaying.context.record.asked_size = wanted.ids * CHARACTERS_PER_TOKEN + wanted.characters
+        relaying.context.record.asked_size = wanted.asked * CHARACTERS_PER_TOKEN
     prepare = partial(prepare_completion, incoming, wanted)
     planned = relaying.planned(incoming, plan, prepare, AskedOutput(wanted.most, wanted.written))
     limits = relaying.context.service.limits
@@ -51,8 +51,8 @@ async def _relayed(relaying: Relaying, incoming: Incoming, client: FimShape) -> 
 @attrs.frozen
 class CompletionWanted:
     """What a request for a completion says of its answer, in the shape of its ``client``. ``expected`` choices come of
-    ``written`` ones, each of ``most`` tokens; ``ids`` and ``characters`` are what its prompts hold; ``counts``: it asks
-    for the token counts of a stream."""
+    ``written`` ones, each of ``most`` tokens; its prompts hold ``ids`` and ``characters``, and ``asked`` tokens, about;
+    ``counts``: it asks for the token counts of a stream."""
 
     client: FimShape
     expected: int
@@ -61,6 +61,10 @@ class CompletionWanted:
     ids: int
     characters: int
     counts: bool
+
+    @property
+    def asked(self) -> int:
+        return max(1, self.ids + self.characters // CHARACTERS_PER_TOKEN)
 
     @classmethod
     def of(cls, incoming: Incoming, client: FimShape) -> "CompletionWanted":
@@ -97,7 +101,7 @@ def prepare_completion(incoming: Incoming, wanted: CompletionWanted, target: Tar
 
 
 def completion_filter(wanted: CompletionWanted, event_limit: int, answer_limit: int, target: Target) -> AnswerFilter:
-    reader = CompletionReader(wanted.expected)
+    reader = CompletionReader(wanted.expected, wanted.asked)
     if target.lane == "byte":
         hides = wanted.client == "openai" and not wanted.counts and target.recipient.counts_usage
         return PassedAnswer(reader, event_limit, CODECS["chat"].is_usage_alone if hides else None)

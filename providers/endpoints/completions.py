@@ -20,6 +20,8 @@ from streams.surrogates import NOT_JSON, any_json
 EARLY: Final = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
 MALFORMED: Final = ErrorInfo("upstream", "the provider sent an event that is not a JSON object", reason="bad_answer")
 
+CHARACTERS_PER_TOKEN: Final = 4  # of English prose, about
+
 MOST_CHOICES: Final = 2**12
 """Choices whose ends are remembered. A request may ask for more, whose ends nobody waits for."""
 
@@ -71,8 +73,18 @@ def ask_usage(draft: Draft) -> None:
 
 class _Choice(msgspec.Struct):
     index: Any = 0
+    text: Any = None
+    delta: Any = None  # Mistral's are those of Chat
+    message: Any = None
     finish_reason: Any = None
     error: Any = None
+
+    @property
+    def said(self) -> int:
+        """The characters that it says."""
+        message = self.delta or self.message
+        text = message.get("content") if isinstance(message, dict) else self.text
+        return len(text) if isinstance(text, str) else 0
 
 
 class _Chunk(msgspec.Struct):
@@ -88,17 +100,27 @@ _chunk: Final = msgspec.json.Decoder(_Chunk)
 
 class CompletionReader:
     """Reads along in the answer to a completion, of which ``expected`` choices are to come. Raises nothing but
-    ``GatewayError``, for an answer that fails or is not whole.
+    ``GatewayError``, for an answer that fails or is not whole. Where it tells of no usage, as one that breaks off, that
+    is estimated: ``asked`` are the tokens of its request, about.
 
     A stream is whole when each choice has its ``finish_reason``, or when the provider says ``[DONE]`` and none is half
     there: some ignore ``n``, and some say no reason at all."""
 
-    def __init__(self, expected: int) -> None:
-        self.usage: Usage | None = None
+    def __init__(self, expected: int, asked: int = 0) -> None:
+        self._told: Usage | None = None
+        self._asked = asked
+        self._said = 0
         self._done = False
         self._expected = min(expected, MOST_CHOICES)
         self._begun: set[int] = set()
         self._finished: set[int] = set()
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it has taken so far."""
+        if self._told is not None or not self._said:
+            return self._told
+        return Usage(input=self._asked, output=-(-self._said // CHARACTERS_PER_TOKEN), estimated=True)
 
     def event(self, name: str, data: bytes) -> None:
         """One event of a stream: its name ("" if none) and its data."""
@@ -122,7 +144,9 @@ class CompletionReader:
         if value.get("error") and "choices" not in value:
             raise GatewayError.of(read_event_failure(value))
         if isinstance(usage := value.get("usage"), dict):
-            self.usage = read_usage(usage)
+            self._told = read_usage(usage)
+        elif isinstance(choices := value.get("choices"), list):
+            self._said = sum(_said(choice) for choice in choices)
 
     def close(self, *, streamed: bool) -> None:
         """The answer has ended."""
@@ -131,8 +155,9 @@ class CompletionReader:
 
     def _read(self, chunk: _Chunk) -> None:
         if isinstance(chunk.usage, dict):
-            self.usage = read_usage(chunk.usage)
+            self._told = read_usage(chunk.usage)
         for choice in chunk.choices or ():
+            self._said += choice.said
             if choice.error:
                 raise GatewayError.of(read_event_failure({"error": choice.error}))
             index = choice.index if type(choice.index) is int else 0
@@ -140,6 +165,11 @@ class CompletionReader:
                 self._begun.add(index)
             if choice.finish_reason and index in self._begun:
                 self._finished.add(index)
+
+
+def _said(choice: Any) -> int:
+    known = {name: choice.get(name) for name in ("text", "message")} if isinstance(choice, dict) else {}
+    return _Choice(**known).said
 
 
 def _odd(name: str, data: bytes) -> ErrorInfo:

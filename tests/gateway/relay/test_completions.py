@@ -61,12 +61,16 @@ async def test_six_choices_interleave_and_a_missing_end_is_a_failure():
             (line,) = await lines.next(1)
             if whole:
                 assert found.content == b"".join(sent).replace(COUNTS, b"")
-                assert (line["ended"], line.get("output_tokens")) == ("complete", 4 if COUNTS in sent else None)
+                assert line["ended"] == "complete"
+                told = (
+                    (9, 4, None) if COUNTS in sent else (1, 2, True)
+                )  # nobody has counted: about four characters each
+                assert (line["input_tokens"], line["output_tokens"], line.get("usage_estimated")) == told
             else:
                 *passed, last = found.content.removesuffix(b"\n\n").split(b"\n\n")
                 assert passed == [piece.removesuffix(b"\n\n") for piece in sent]
                 assert "early" in json.loads(last.removeprefix(b"data: "))["error"]["message"]
-                assert line["ended"] == "upstream_error"
+                assert (line["ended"], line["output_tokens"], line["usage_estimated"]) == ("upstream_error", 2, True)
 
 
 async def test_token_counts_stay_where_the_client_has_asked_for_them():

@@ -62,16 +62,23 @@ async def test_an_answer_of_the_clients_shape_passes_byte_for_byte():
 async def test_what_a_ranking_costs_is_counted_in_searches_or_tokens():
     """A price for each search was multiplied by tokens, or was always zero
     (metadist/synaplan#1778, maximhq/bifrost#4239)."""
-    expected = {"cohere/m": None, "jina/m": 7, "tei/m": None, "deepinfra/m": 7}
-    for model, tokens in expected.items():
+    searched, told_so = {"per": {"search": 0.002}}, (None, 0.002)
+    cases: tuple[tuple[str, dict[str, Any], tuple[int | None, float]], ...] = (
+        ("cohere/m", searched, told_so), ("cohere/m", {"input": 1, "output": 1, **searched}, told_so),
+        ("jina/m", {"input": 1000, "output": 0}, (7, 0.007)), ("tei/m", searched, told_so),
+        ("deepinfra/m", {"input": 1000, "output": 0}, (7, 0.007)), ("voyage/m", searched, (7, 0.002)),
+    )  # fmt: skip
+    for model, price, (tokens, dollars) in cases:
         answer = SERVERS[model][1]
         async with endpoint_provider(lambda asked, answer=answer: told(answer)) as provider, gateway(
-            settings({"model": model, "access_key": "k", "base_url": provider.url})
+            settings({"model": model, "access_key": "k", "base_url": provider.url, "price": price})
         ) as served:  # fmt: skip
             lines = SettledLines(served)
             await ask(served.url, "/v1/rerank", {"model": model, "query": "q", "documents": TEXTS})
             (line,) = await lines.next(1)
-            assert (line["endpoint"], line["input_tokens"] or None) == ("rerank", tokens), model
+            assert (line["endpoint"], line["input_tokens"] or None, line["cost_usd"]) == ("rerank", tokens, dollars), (
+                model
+            )
 
 
 async def test_documents_of_objects_reach_cohere_as_texts_and_come_back_as_they_were():

@@ -96,7 +96,6 @@ def test_an_error_in_the_stream_is_its_end():
 def test_usage_is_that_of_the_last_event_or_of_the_whole():
     reader = CompletionReader(1)
     reader.event("", _chunk(0, "a", "stop", usage=None))
-    assert reader.usage is None
     reader.event("", b'{"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, '
                      b'"prompt_tokens_details": {"cached_tokens": 5}}}')  # fmt: skip
     assert reader.usage == Usage(input=4, cache_read=5, output=4)
@@ -121,3 +120,18 @@ def test_usage_of_a_stream_is_asked_for_where_the_client_has_not():
     assert asked('{"stream":true}') == ('{"stream":true,"stream_options":{"include_usage":true}}', True)
     for body in ('{"stream":false}', '{"stream":true,"stream_options":{"include_usage":true}}', '{ "prompt": "" }'):
         assert asked(body) == (body, False)
+
+
+def test_what_nobody_counts_is_estimated():
+    """A stream that breaks off has been paid for as far as it came (BerriAI/litellm#33736)."""
+    reader = CompletionReader(2, asked=7)
+    assert reader.usage is None
+    for index, text in ((0, "abcd"), (1, "ef"), (0, "")):
+        reader.event("", _chunk(index, text))
+    assert reader.usage == Usage(input=7, output=2)
+    assert reader.usage.estimated
+    reader.event("", b'{"choices": [{"index": 0, "delta": {"content": "ghijk"}}]}')
+    assert reader.usage == Usage(input=7, output=3)
+    whole = CompletionReader(2, asked=7)
+    whole.whole({"choices": [{"text": "abcdefgh"}, {"message": {"content": "x"}}, None, {"text": 3}]})
+    assert whole.usage == Usage(input=7, output=3)
