@@ -152,6 +152,7 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
             raw.endpoints, provider, raw.base_url or (None if own is None else own.given.base_url), path, findings
         ),
         embeddings=embedding_traits(raw.embeddings),
+        inlines_images=raw.images.inline,
         ratelimits=ratelimits,
         queue=build_queue(raw.queue, name, ratelimits, findings),
         budgets=build_budgets(raw.budgets, path, findings),

@@ -26,6 +26,7 @@ from gateway.config.schema import (
     RawEntryPreference,
     RawGoogleSignIn,
     RawHedge,
+    RawImages,
     RawKeptLedger,
     RawLegacyListeners,
     RawLimits,
@@ -387,6 +388,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "[below](#realtime).",
             "as the provider has them",
         ),
+        "images": Key("How it answers with [pictures](endpoints.md#images).", "as the provider does"),
         "budgets": Key(
             "What may be spent there, such as `[10 usd/day, 100 usd/month]`; see [below](#budgets). Once one is used "
             "up the place is passed over, and the next target is asked.",
@@ -396,6 +398,14 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "What its tokens cost, in dollars for a million of them; see [price](#price). `free` for what is not paid "
             "by the token: a server of your own, a plan.",
             "that of the [list of prices](costs.md#prices)",
+        ),
+    },
+    RawImages: {
+        "inline": Key(
+            "`true`: pictures that the provider gives the address of are fetched, without any credential, and stand in "
+            "the answer as `b64_json`. For clients that would ask those addresses with the gateway's key, as Open "
+            "WebUI does.",
+            "`false`",
         ),
     },
     RawEmbeddings: {

@@ -172,6 +172,13 @@ class RawEmbeddings:
 
 
 @attrs.frozen
+class RawImages:
+    """How a place answers with pictures."""
+
+    inline: bool = False
+
+
+@attrs.frozen
 class RawEntryPreference:
     """A use that the model of an entry is preferred for."""
 
@@ -308,6 +315,7 @@ class RawEntry:
     endpoints: dict[EndpointWord, bool | EndpointPath | RawEndpoint] = attrs.field(factory=dict)
     embeddings: RawEmbeddings | None = None
     realtime: RawRealtime | None = None
+    images: RawImages = RawImages()
     ratelimits: RawRateLimits | None = None
     queue: Literal[0] | RawQueue | None = None
     budgets: tuple[Budget, ...] = ()

@@ -433,6 +433,7 @@ class ModelEntry:
     ``pinned`` the APIs of clients for which the item itself says what is spoken. ``pass_headers`` are in lower case.
     ``retries`` and ``circuit`` are ``None`` where those of the configuration hold; ``probe`` is a path of the server
     that says for nothing whether it is well. ``endpoints`` and ``embeddings`` are what the item itself says of them.
+    ``inlines_images``: pictures at addresses come in the answer instead.
     ``price`` outranks the catalogue's; ``ratelimits`` and ``budgets`` are what this place bears, for a ``queue`` of
     requests. ``lists_all``: what the provider lists stands in lists of models. With a ``sign_in`` there is no ``key``.
     ``type`` is what it is for, where its name does not say it.
@@ -469,6 +470,7 @@ class ModelEntry:
     endpoints: Mapping[EndpointName, Place | None] = attrs.field(factory=dict)
     embeddings: Mapping[str, Any] = attrs.field(factory=dict)
     realtime: RealtimeLimits = RealtimeLimits()
+    inlines_images: bool = False
     type: ModelType | None = None
 
     @property

@@ -7,5 +7,7 @@ of an answer to its client (``rewritten``: of one whose shape is another), ``rou
 ``embeddings`` are asked for in three shapes, and in several requests where a list is longer than a provider takes.
 
 ``uploads`` pass multipart bodies on while they come, from the ``spool`` what has to wait; ``images`` and ``audio`` are
-endpoints, ``media_answers`` the ways of what they answer. ``pass_through`` takes any path of a
-provider's, with ``native_usage``. ``realtime_secrets`` is what goes before a realtime session past the gateway."""
+endpoints, ``media_answers`` the ways of what they answer, ``inlining`` fetches pictures into them.
+
+``pass_through`` takes any path of a provider's, with ``native_usage``. ``realtime_secrets`` is what goes before a
+realtime session past the gateway."""

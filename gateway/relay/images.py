@@ -4,8 +4,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+import attrs
+
+from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter
+from gateway.relay.inlining import inlined
 from gateway.relay.media_answers import ImageAnswer
+from gateway.relay.relay import Relay
 from gateway.relay.relayed import RelayedRequest, RelayRoute
 from gateway.relay.relaying import Relaying, with_model
 from gateway.relay.uploads import arriving_upload
@@ -13,6 +18,7 @@ from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
 from gateway.routing.target import Target
+from gateway.upstream.address import parse_origin
 from providers.endpoints.images import ImageReader
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
@@ -21,15 +27,15 @@ MOST_IMAGES: Final = 128
 """Pictures that one request is taken to ask for, whatever it says."""
 
 
-async def generation(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+async def generation(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
     """What is asked for in JSON; also edits of pictures at addresses (BerriAI/litellm#41625)."""
     incoming = await relaying.json()
     plan = relaying.plan(relaying.model_of(incoming))
     planned = relaying.planned(incoming, plan, partial(_with_model, incoming))
-    return RelayedRequest(planned, _answers(relaying, Draft(incoming.json).value("n")))
+    return await _inline(relaying, RelayedRequest(planned, _answers(relaying, Draft(incoming.json).value("n"))))
 
 
-async def edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+async def edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
     """Pictures that are sent along, with up to 16 files and a mask."""
     if (relaying.header("content-type") or "").lower().startswith("application/json"):
         return await generation(relaying, names)
@@ -38,7 +44,26 @@ async def edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
     plan = relaying.plan(relaying.model_of(incoming))
     target = relaying.exchange.first_of(plan) or plan.first
     planned = relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind)
-    return RelayedRequest(planned, _answers(relaying, upload.fields.get("n")))
+    return await _inline(relaying, RelayedRequest(planned, _answers(relaying, upload.fields.get("n"))))
+
+
+async def _inline(relaying: Relaying, request: RelayedRequest) -> RelayedRequest | Response:
+    """``request``, or its answer with the pictures in it where an entry that may answer is to have them there."""
+    if not any(target.entry.inlines_images for target in request.planned.plan.targets):
+        return request
+    answered: list[Target] = []
+
+    def answer(target: Target) -> AnswerFilter:
+        answered.append(target)
+        return request.filter(target)
+
+    service = relaying.context.service
+    own = attrs.evolve(request, filter=answer)
+    response = await Relay(relaying.exchange, service, relaying.scope, own).answer()
+    if not isinstance(response.body, bytes) or not answered or not answered[-1].entry.inlines_images:
+        return response
+    origin = parse_origin(answered[-1].url)
+    return attrs.evolve(response, body=await inlined(service.upstream, response.body, service.limits.answer, origin))
 
 
 def _with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:

@@ -105,7 +105,8 @@ class EndpointProvider:
             nursery.start_soon(self._watch, stream, nursery.cancel_scope)
             found = self._answering(asked)
             answer = found if isinstance(found, Told) else await found
-            whole = await self._tell(stream, connection, answer)
+            with contextlib.suppress(trio.BrokenResourceError):  # here: a nursery would make a group of it
+                whole = await self._tell(stream, connection, answer)
             nursery.cancel_scope.cancel()
         return whole
 

@@ -1,5 +1,6 @@
 """Pictures on real sockets, asked for by OpenAI's SDK and by hand."""
 
+import base64
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ import openai
 import pytest
 
 from streams.events import Usage
-from tests.support.endpoint_provider import before, events, told
+from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, events, told
 from tests.support.in_process import InProcess
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled import usages
@@ -194,3 +195,41 @@ async def test_minutes_may_pass_before_the_first_byte():
         for endpoint in ("image_generations", "image_edits", "transcriptions"):
             plan = served.service.router.endpoint_plan("mine", endpoint, frozenset(["openai"]))
             assert plan.first.entry.timeouts.first_byte == 600
+
+
+# Pictures at addresses
+
+
+PNG = b"\x89PNG\r\n" * 50
+
+
+async def test_addresses_pass_unless_pictures_are_to_be_in_the_answer():
+    """Open WebUI would ask them with the gateway's key. Fetched they are without a credential, from the provider's own
+    server or public ones alone, and what is no picture keeps its address."""
+    async with endpoint_provider(lambda asked: Told((PNG,), headers=(("content-type", "image/png"),))) as other:
+        answers: dict[str, Told] = {
+            "/a.png": Told((PNG,), headers=(("content-type", "image/png"),), length=True),
+            "/page": Told((b"<html>",), headers=(("content-type", "text/html"),)),
+            "/moved": Told((), 302, (("location", f"{other.url}/a.png"),), length=True),
+            "/large.png": Told((PNG * 9000,), headers=(("content-type", "image/png"),)),
+        }
+
+        def answering(asked: Asked) -> Told:
+            urls = [f"http://{asked.headers['host']}{path}" for path in answers]
+            urls += [f"{other.url}/a.png", "https://127.0.0.1:1/a.png", "file:///etc/passwd", "http://[::1", ""]
+            return answers.get(asked.path) or told({"created": 1, "data": [{"url": url, "x": 1} for url in urls]})
+
+        for entry in (ENTRY, {**ENTRY, "images": {"inline": True}}):
+            async with before(answering, MODEL, entry, limits={"answer": "1MiB"}) as (served, provider):
+                found = await post(served, "generations", json={"model": "mine", "prompt": "x"})
+                one, *rest = found.json()["data"]
+                assert all("url" in item for item in rest)
+                if entry is ENTRY:
+                    assert one["url"] == f"{provider.url}/a.png"
+                    assert len(provider.asked) == 1
+                else:
+                    assert one == {"b64_json": base64.b64encode(PNG).decode(), "x": 1}
+                    fetched = provider.asked[1:]
+                    assert [asked.path for asked in fetched] == list(answers)
+                    assert all("authorization" not in asked.headers for asked in fetched)
+        assert other.asked == []
