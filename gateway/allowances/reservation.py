@@ -86,6 +86,9 @@ class CountedAs(enum.Enum):
     """A model answers: all of it."""
     REQUEST = "request"
     """A request that no model answers, as for the number of its tokens: it takes its place and nothing else."""
+    LATER = "later"
+    """A request about what a model has answered before: nothing is expected of it, and what its answer tells is
+    taken."""
 
 
 class Reservation:
@@ -170,7 +173,8 @@ class Reservation:
 
     def _check_priced(self, target: Target) -> None:
         """Raise ``GatewayError`` where money is limited and nobody knows what ``target`` costs."""
-        if target.price is not None or not self._allowances.refuses_unpriced or self._counted_as is CountedAs.REQUEST:
+        answers = self._counted_as is CountedAs.ANSWER
+        if target.price is not None or not self._allowances.refuses_unpriced or not answers:
             return
         limits = (*self._allowances.of_client(self._record.client), *self._allowances.of_target(target))
         if any(one.measure == "usd" and one.counter(self.at, self._record.run) is not None for one in limits):
@@ -212,6 +216,8 @@ class Reservation:
 
     def _expected(self, target: Target) -> Consumption:
         """What an answer of ``target`` will take, about."""
+        if self._counted_as is CountedAs.LATER:
+            return Consumption(Usage())
         usage = Usage(input=self._input, output=self._output(target))
         price = target.price
         cost = None if price is None else cost_of(price, usage)
@@ -223,7 +229,7 @@ class Reservation:
 
     def _too_dear(self, target: Target, expected: Consumption) -> ErrorInfo | None:
         """Why it may not go to ``target`` for what its client lets it cost, earlier attempts included."""
-        if self._counted_as is CountedAs.REQUEST:
+        if self._counted_as is not CountedAs.ANSWER:
             return None
         spent = _consumed(self._record.charges())
         needed = Consumption(_sum(spent.usage, expected.usage), spent.nanos + expected.nanos)

@@ -175,9 +175,11 @@ class Relay:
         """The client has the head of its answer."""
         return self._response is not None
 
-    def ended(self) -> None:
+    async def ended(self) -> None:
         """The answer is whole."""
         self._exchange.record.whole = True
+        if self._request.on_whole is not None:
+            await self._request.on_whole()
 
     def note(self, filter: AnswerFilter) -> None:
         """Put on record what the answer says of itself."""
@@ -211,13 +213,13 @@ class _Passing:
         if self._held is not None and not self._relay.begun:
             self._commit()
             status, headers = self._head
-            self._relay.ended()
+            await self._relay.ended()
             self._relay.respond(status, _without_length(headers), self._attempt.redact(b"".join([*self._held, out])))
             return
         if out:
             await self._give(out)
         await self._flush()
-        self._relay.ended()
+        await self._relay.ended()
 
     async def _take(self, response: UpstreamResponse) -> None:
         """One of the provider's answers, which is closed then."""

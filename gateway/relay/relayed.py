@@ -30,16 +30,22 @@ def nothing_further(target: Target) -> Sequence[bytes]:
     return ()
 
 
+OnWhole: TypeAlias = Callable[[], Awaitable[object]]
+"""Is awaited once, when the answer is whole: before a short one goes to the client, behind the last piece of any other.
+It raises nothing."""
+
+
 @attrs.frozen(eq=False)
 class RelayedRequest:
     """``planned`` goes to providers; the answer of the target that is asked goes to the client through what ``filter``
     makes, one for each attempt. Of a stream that has failed the client is told by ``last_event``; any other answer is
     cut. ``further`` are the bodies of requests that follow the first of an attempt, one by one; the filter takes all
-    answers, and is told the head of each."""
+    answers, and is told the head of each. ``on_whole`` is what is to be done once its answer is whole."""
 
     planned: PlannedRequest
     filter: Callable[[Target], AnswerFilter]
     last_event: LastEvent = openai_error
+    on_whole: OnWhole | None = None
     further: Callable[[Target], Sequence[bytes]] = nothing_further
 
 
