@@ -76,8 +76,8 @@ ARROWS: Final = {
         model_lists routing serving shared sign_in stores telemetry upstream""",
     "gateway.lifespan": "counters endpoints exchange stores",
     "gateway.realtime": """
-        access allowances config endpoints exchange http ledger providers.apis providers.auth providers.catalog
-        providers.errors request routing serving upstream""",
+        access allowances config endpoints exchange http kept_objects ledger providers.apis providers.auth
+        providers.catalog providers.endpoints providers.errors request routing serving upstream""",
     "gateway.relay": """
         access allowances config endpoints exchange http ledger providers.apis providers.endpoints providers.neutral
         realtime request routing serving streaming upstream""",

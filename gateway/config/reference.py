@@ -439,6 +439,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "Whoever has it talks to the provider unseen.",
             "`false`",
         ),
+        "calls": Key(
+            "`POST /v1/realtime/calls`: a call over WebRTC, whose sound goes past the gateway, and what is done with "
+            "it.",
+            "`false`",
+        ),
     },
     RawEndpoint: {
         "path": Key(

@@ -468,6 +468,7 @@ class RawRealtimeGrant:
     """What a client may have of realtime sessions that go past the gateway."""
 
     client_secrets: bool = False
+    calls: bool = False
 
 
 @attrs.frozen

@@ -214,9 +214,10 @@ class ClientGroup:
 @attrs.frozen
 class RealtimeGrant:
     """What a client may have of realtime sessions that go past the gateway: credentials of the provider that live for
-    minutes (``client_secrets``)."""
+    minutes (``client_secrets``), and ``calls`` over WebRTC and SIP."""
 
     client_secrets: bool = False
+    calls: bool = False
 
 
 @attrs.frozen

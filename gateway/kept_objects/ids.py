@@ -21,7 +21,7 @@ import attrs
 
 PREFIXES: Final = (
     "assistant-", "batch_", "batches/", "cfile_", "cntr_", "container_", "file-", "file_", "files/", "msgbatch_",
-    "part_", "upload_", "video_", "vs_", "vsfb_",
+    "part_", "rtc_", "upload_", "video_", "vs_", "vsfb_",
 )  # fmt: skip
 """What ids of providers begin with: clients tell kinds by it. Any other id gets its tag in front."""
 

@@ -22,6 +22,7 @@ from gateway.http.offload import CLIENT
 from gateway.http.query_key import moved
 from gateway.http.response import Response
 from gateway.ledger.record import Record
+from gateway.realtime.calls import CallIds, require_calls
 from gateway.realtime.closing import LOST, STALLED
 from gateway.realtime.dialing import Dialing, OpenProvider
 from gateway.realtime.gemini_live import asked_model
@@ -173,6 +174,9 @@ def _refused(failed: ErrorInfo, record: Record) -> Response:
 async def _serve_openai(opening: _Opening) -> None:
     """Raises ``GatewayError`` for what fails before the client's handshake is answered."""
     query = dict(parse_qsl(opening.context.asked.query))
+    if "call_id" in query:
+        await _serve_call(opening, query["call_id"])
+        return
     model = query.get("model") or query.get("deployment")
     if not model and query.get("intent") != "transcription":
         raise invalid(WHICH, "model")
@@ -189,6 +193,24 @@ async def _serve_openai(opening: _Opening) -> None:
     try:
         await opening.accept()
         await _run(opening, provider, meter, SessionModels(opening.context, target, OF_OPENAI, named=bool(model)))
+    finally:
+        await provider.socket.aclose()
+
+
+async def _serve_call(opening: _Opening, id: str) -> None:
+    """A websocket beside a call, whose sound goes past the gateway. Raises ``GatewayError`` as above."""
+    require_calls(opening.context)
+    target, native = CallIds.of(opening.context).find(id)
+    record = opening.record
+    record.asked, record.target, record.model = target.asked, target.name, target.model
+    record.provider_api, record.lane = target.api, "byte"
+    meter, shape = Meter(opening.service, record, target), _shape(target)
+    await meter.look()
+    protocols = upstream_protocols(opening.offered, beta=shape.beta)
+    provider = await Dialing(opening.context, target, shape).dial(f"call_id={quote(native, safe='')}", protocols)
+    try:
+        await opening.accept()
+        await _run(opening, provider, meter, SessionModels(opening.context, target, OF_OPENAI))
     finally:
         await provider.socket.aclose()
 

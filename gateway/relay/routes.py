@@ -24,6 +24,7 @@ from gateway.relay.embeddings import EMBEDDINGS
 from gateway.relay.images import IMAGES
 from gateway.relay.pass_through import pass_through_routes
 from gateway.relay.plain_json import PLAIN_JSON
+from gateway.relay.realtime_calls import REALTIME_CALLS
 from gateway.relay.realtime_secrets import CLIENT_SECRETS
 from gateway.relay.relay import Relay
 from gateway.relay.relayed import RelayRoute
@@ -48,6 +49,7 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
     *AUDIO,
     *IMAGES,
     *CLIENT_SECRETS,
+    *REALTIME_CALLS,
 )
 """All that is relayed."""
 

@@ -186,6 +186,10 @@ class Router:
             if entry.speaks.get("responses") == "responses" and not entry.keeps_own
         )
 
+    def entries_with(self, endpoint: EndpointName) -> tuple[ModelEntry, ...]:
+        """The entries that have ``endpoint``, in the order of the configuration."""
+        return tuple(one for one in self._config.entries if one.place_of(endpoint, one.model) is not None)
+
     def passing(self) -> Mapping[str, ModelEntry]:
         """The entries to which any request passes, by the beginnings of paths at which: their names, and providers'
         where one entry passes through; the longest first."""

@@ -1,0 +1,153 @@
+"""Calls: realtime sessions whose sound goes between a browser, or a telephone, and the provider. What passes here is
+how they begin, and what is done with them by their ids, which are those of who began them."""
+
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import quote
+
+import attrs
+
+from gateway.config.settings import ModelEntry
+from gateway.exchange.context import ExchangeContext
+from gateway.kept_objects.accounts import Account, accounts_of
+from gateway.kept_objects.owned_ids import OwnIds, no_such
+from gateway.realtime.events import SESSION
+from gateway.realtime.models import ENDPOINT
+from gateway.realtime.notices import ModelRule
+from gateway.realtime.objects import Tree, Unfolded, read_object
+from gateway.realtime.shapes import OF_OPENAI
+from gateway.routing.router import passing_target
+from gateway.routing.target import Target
+from providers.catalog.provider import endpoint_url
+from providers.endpoints.multipart import MultipartBoundary, MultipartData, MultipartHead, MultipartParser, boundary_of
+from streams.errors import GatewayError, invalid
+
+CALLS: Final = "/v1/realtime/calls"
+
+_WITH_SESSION: Final[Tree] = {"session": SESSION}
+
+
+@attrs.frozen
+class CallIds:
+    """The ids of one client's calls: each says whose it is, and at which provider."""
+
+    context: ExchangeContext
+    ids: OwnIds
+
+    @classmethod
+    def of(cls, context: ExchangeContext) -> "CallIds":
+        service, asked = context.service, context.asked
+        accounts = accounts_of(_with_calls(service.router.entries_with(ENDPOINT)), (), several=True)
+        owner = service.admission.holder(asked.client, asked.headers)
+        return cls(context, OwnIds(accounts, owner))
+
+    def shown(self, native: str, entry: ModelEntry) -> str:
+        """The id that the client gets for ``native`` at ``entry``. Raises ``GatewayError`` where nothing can sign
+        it."""
+        return self.ids.shown(native, self._account(entry))
+
+    def _account(self, entry: ModelEntry) -> Account:
+        return next(one for one in self.ids.accounts if entry in one.entries)
+
+    def find(self, text: str, rest: str = "") -> tuple[Target, str]:
+        """Where the call ``text`` is, at ``/calls/{id}`` and ``rest`` of its provider, and its id there. Raises
+        ``GatewayError`` (404) for one that is not this client's."""
+        authenticator, client = self.context.service.authenticator, self.context.asked.client
+        found = self.ids.find(text)
+        entry = None
+        if found is not None:
+            entry = found.account.entry_for(lambda one: authenticator.can_use(client, one.name))
+        if found is None or entry is None:
+            raise no_such(text, "call_id")
+        place = entry.place_of(ENDPOINT, entry.model)
+        assert place is not None, "it has calls"
+        path = f"/calls/{quote(found.native, safe='')}{rest}" if rest else ""
+        url = endpoint_url(entry.base_url, entry.row(entry.model), place, entry.model, path)
+        target = attrs.evolve(passing_target(entry, "chat", entry.model, url), endpoint_place=place)
+        return target, found.native
+
+
+def _with_calls(entries: Iterable[ModelEntry]) -> tuple[ModelEntry, ...]:
+    return tuple(
+        one for one in entries if (place := one.place_of(ENDPOINT, one.model)) is not None and place.shape in OF_OPENAI
+    )
+
+
+# How a call begins
+
+
+def session_of(body: bytes, content_type: str) -> Unfolded | None:
+    """The settings of the session that a multipart body holds; ``None`` where it has none. Raises ``GatewayError``."""
+    parts = [raw for name, raw in _fields(body, content_type) if name == "session"]
+    if len(parts) > 1:
+        raise invalid("session stands twice in the multipart body: send it once", "session")
+    if not parts:
+        return None
+    members = read_object(parts[0])
+    if members is None:
+        raise invalid("session must be a JSON object", "session")
+    return Unfolded(members, SESSION, "session.")
+
+
+def with_session(body: bytes, content_type: str, session: Unfolded) -> bytes:
+    """The multipart ``body`` with other settings of the session; everything else keeps its bytes."""
+    out: list[bytes] = []
+    inside = False
+    for event in _events(body, content_type):
+        match event:
+            case MultipartHead(name=name):
+                out.append(event.raw)
+                inside = name == "session"
+                if inside:
+                    out.append(session.folded())
+            case MultipartData():
+                if not inside:
+                    out.append(event.raw)
+            case MultipartBoundary():
+                inside = False
+                out.append(event.raw)
+    return b"".join(out)
+
+
+def _fields(body: bytes, content_type: str) -> list[tuple[str, bytes]]:
+    found: list[tuple[str, bytes]] = []
+    for event in _events(body, content_type):
+        match event:
+            case MultipartHead(name=name, encoding=encoding):
+                if name == "session" and encoding not in ("", "7bit", "8bit", "binary"):
+                    raise invalid("session is encoded in the multipart body: send it as it is", "session")
+                found.append((name, b""))
+            case MultipartData(raw=raw):
+                found[-1] = (found[-1][0], found[-1][1] + raw)
+    return found
+
+
+def _events(body: bytes, content_type: str) -> list[MultipartHead | MultipartData | MultipartBoundary]:
+    """Raises ``GatewayError`` (400) for what is no whole multipart body."""
+    parser = MultipartParser(boundary_of(content_type))
+    events = parser.feed(body)
+    parser.close()
+    return events
+
+
+def check_models(session: Unfolded, own: str, models: ModelRule) -> None:
+    """Put the provider's name for the model at ``own``, and check the others. Raises ``GatewayError``."""
+    for at, name in session.texts.items():
+        if at == own:
+            session.put(at, models.own(at, name))
+        else:
+            models.further(at, name)
+
+
+def require_calls(context: ExchangeContext) -> None:
+    """Raises ``GatewayError`` (403) for a client that may have no calls."""
+    client = context.asked.client
+    if not context.service.authenticator.realtime_grant(client).calls:
+        raise GatewayError("permission", _NO_KEY if client is None else _NOT_GRANTED.format(client))
+
+
+_NOT_GRANTED: Final = (
+    "the key {!r} may not have calls, whose sound goes past the gateway: `realtime: {{calls: true}}` on it in the "
+    "configuration lets it"
+)
+_NO_KEY: Final = "calls go past the gateway, and are for clients with a key alone: see client_keys in the configuration"

@@ -1,0 +1,139 @@
+"""Realtime calls over WebRTC and SIP (``POST /v1/realtime/calls``): their offers and answers pass here, and what is
+done with them by id.
+
+The sound does not: a client needs ``realtime: {calls: true}``, and what a call uses is known here only where a
+websocket with its ``?call_id=`` is open through the gateway (ENTERPILOT/GoModel#500, openai/openai-agents-js#483).
+"""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl, quote
+
+import attrs
+
+from gateway.exchange.planned import PlannedRequest, as_prepared
+from gateway.http.headers import Headers
+from gateway.realtime.calls import (
+    CALLS,
+    CallIds,
+    check_models,
+    require_calls,
+    session_of,
+    with_session,
+)
+from gateway.realtime.events import SESSION
+from gateway.realtime.models import SessionModels
+from gateway.realtime.objects import Members, Unfolded, read_object
+from gateway.realtime.shapes import OF_OPENAI
+from gateway.relay.answers import PassedAnswer, Unread
+from gateway.relay.relayed import RelayedRequest, RelayRoute
+from gateway.relay.relaying import JSON, Relaying
+from gateway.request.parse import Incoming
+from gateway.request.prepared import Prepared
+from gateway.request.wire import MediaTypes
+from gateway.routing.once import ONCE
+from gateway.routing.plan import Plan
+from gateway.routing.target import Target
+from providers.neutral.codec import Outgoing
+from streams.errors import GatewayError, invalid
+
+_SDP: Final = "application/sdp"
+_ACTIONS: Final = ("accept", "reject", "refer", "hangup")
+
+
+async def read_call(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+    """The beginning of a call: an offer alone with ``?model=``, or beside the settings of its session."""
+    context = relaying.context
+    require_calls(context)
+    kind, body = relaying.header("content-type") or "", await relaying.body()
+    bare = kind.partition(";")[0].strip().lower()
+    asked = dict(parse_qsl(context.asked.query)).get("model")
+    if bare not in (_SDP, "multipart/form-data"):
+        raise GatewayError("invalid_request", f"send the offer as {_SDP}, or as multipart/form-data", status=415)
+    session = session_of(body, kind) if bare != _SDP else None
+    named = None if session is None else session.texts.get("session.model")
+    if named and asked and named != asked:
+        raise invalid("session.model and ?model= name different models: send one of them", "model")
+    if not (model := named or asked):
+        raise invalid("which model? Name it as ?model= or in session.model", "model")
+    incoming = relaying.noted(Incoming(context.codec.api, body, {}, model, False))
+    target = relaying.plan(model, OF_OPENAI).first
+    if session is not None:
+        check_models(session, "session.model", SessionModels(context, target, OF_OPENAI))
+        body = with_session(body, kind, session)
+    suffix = "/calls" + (f"?model={quote(target.model, safe='')}" if asked else "")
+    return _relayed(relaying, incoming, target, body, kind, suffix)
+
+
+async def read_action(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+    """What is done with a call, which goes to where that is."""
+    context = relaying.context
+    require_calls(context)
+    action = relaying.arrival.asgi["path"].rpartition("/")[2]
+    target, _ = CallIds.of(context).find(names["id"], f"/{action}")
+    record = context.record
+    record.asked, record.target, record.model = target.asked, target.name, target.model
+    record.provider_api = target.api
+    body, kind = await relaying.body(), relaying.header("content-type") or JSON
+    if action == "accept":
+        session = Unfolded(dict(_members(body)), SESSION)
+        check_models(session, "model", SessionModels(context, target, OF_OPENAI))
+        body = session.folded()
+    incoming = relaying.noted(Incoming(context.codec.api, body, {}, target.asked, False))
+    return _relayed(relaying, incoming, target, body, kind, "")
+
+
+def _members(body: bytes) -> Members:
+    members = read_object(body)
+    if members is None:
+        raise invalid("the body must be a JSON object: the settings of the session")
+    return members
+
+
+def _relayed(
+    relaying: Relaying, incoming: Incoming, target: Target, body: bytes, kind: str, suffix: str
+) -> RelayedRequest:
+    media = MediaTypes(kind, relaying.header("accept") or "*/*")
+    prepare = as_prepared(Prepared(Outgoing(body)))
+    planned = PlannedRequest(incoming, Plan.to(target, ONCE), prepare, suffix=suffix, media=media)
+    limit, ids = relaying.context.service.limits.event, CallIds.of(relaying.context)
+    return RelayedRequest(planned, lambda one: _CallAnswer(PassedAnswer(Unread(), limit), ids, one))
+
+
+@attrs.define(eq=False)
+class _CallAnswer:
+    """The ``AnswerFilter`` of a call that has begun: its id is the client's, its address the gateway's."""
+
+    inner: PassedAnswer
+    ids: CallIds
+    target: Target
+
+    usage = None
+
+    @property
+    def held(self) -> int:
+        return self.inner.held
+
+    @property
+    def ping(self) -> bytes:
+        return self.inner.ping
+
+    def head(self, status: int, headers: Headers) -> Headers:
+        places = tuple(("location", self._here(value)) for name, value in headers if name == "location")
+        return (*self.inner.head(status, headers), *places)
+
+    def _here(self, location: str) -> str:
+        native = location.partition("?")[0].rstrip("/").rpartition("/")[2]
+        return f"{CALLS}/{self.ids.shown(native, self.target.entry)}"
+
+    def take(self, piece: bytes) -> bytes:
+        return self.inner.take(piece)
+
+    def close(self) -> bytes:
+        return self.inner.close()
+
+
+REALTIME_CALLS: Final = (
+    RelayRoute("realtime", "POST", CALLS, read_call),
+    *(RelayRoute("realtime", "POST", f"{CALLS}/{{id}}/{action}", read_action) for action in _ACTIONS),
+)
