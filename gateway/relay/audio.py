@@ -40,13 +40,16 @@ async def transcript(relaying: Relaying, names: Mapping[str, str]) -> RelayedReq
     length = AudioLength()
     upload = await arriving_upload(relaying, length.feed)
     incoming = relaying.unread(upload.model, upload.fields.get("stream") in _TRUE)
-    plan = relaying.plan(upload.model)
+    plan = relaying.plan(upload.model, _FORMS)
     target = relaying.exchange.first_of(plan) or plan.first
     planned = relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind)
     return RelayedRequest(planned, partial(_transcript_answer, length, relaying.context.service.limits.event))
 
 
 _TRUE: Final = ("true", "True", "1")
+
+_FORMS: Final = ("openai", "cohere")
+"""Both are forms with `file` and `model`, and answer with `text`."""
 
 
 def _transcript_answer(length: AudioLength, event_limit: int, target: Target) -> AnswerFilter:

@@ -29,6 +29,7 @@ PLACES: Mapping[str, type] = {
     "quirks": Quirks,
     "endpoints": schema.RawEndpoint,
     "embeddings": schema.RawEmbeddings,
+    "images": schema.RawImages,
     "realtime": schema.RawRealtime,
     "providers": schema.RawProvider,
     "aws": schema.RawAwsSignIn,

@@ -168,6 +168,18 @@ async def test_where_sound_is_billed_by_tokens_its_length_is_told_in_these():
         assert (used.input, used.units, used.estimated) == (600, (("input_audio_token", 600),), True)
 
 
+async def test_coheres_form_passes_as_openais_does():
+    own = {"endpoints": {"transcriptions": {"path": "/v2/audio/transcriptions", "shape": "cohere"}}, **ENTRY}
+    form = multipart([part("model", b"mine"), part("language", b"en"), part("file", wav(2), "a.wav")])
+    async with before(lambda asked: told({"text": "Hi."}), "openai/transcribe-1", own) as (served, provider):
+        uploading = await Upload.begun(served, form, len(form), path="/v2/audio/transcriptions")
+        answer = await uploading.answer()
+        assert answer.endswith(b'{"text": "Hi."}')
+        assert b"x-trigate-lane: byte" in answer
+        assert provider.asked[0].path.endswith("/v2/audio/transcriptions")
+        assert provider.asked[0].body == form.replace(b"mine", b"transcribe-1")
+
+
 async def test_the_sdk_uploads_a_recording_and_reads_the_words_one_by_one():
     """Each event is passed before the next has come (api7/aisix#1000); what the SDK repeats stays repeated
     (BerriAI/litellm#35937)."""
