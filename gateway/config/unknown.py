@@ -97,10 +97,9 @@ ABSENT: Final = (
         words="mcp",
     ),
     Absent(
-        "Embeddings, images, audio and batches",
-        "conversations are served, and all else is a 404 that says so",
-        "embeddings embedding images image_generation audio speech transcription transcriptions rerank batches batch "
-        "files fine_tuning realtime pass_through_endpoints passthrough_endpoints",
+        "Fine-tuning",
+        "no job is started or followed here, but `passthrough: true` on an entry lets requests for it pass",
+        "fine_tuning finetuning finetune_settings",
         (ROOT,),
     ),
     Absent(
@@ -159,6 +158,12 @@ INSTEAD: Final = (
     Instead("set variables where trigate is started; `$NAME` stands for one", "environment_variables env environment",
             (ROOT, ENTRY)),
     # The root
+    Instead("embeddings, images, audio, rerank, files, batches and realtime need no key of their own: they go by the "
+            "entries of `model_providers` (docs/endpoints.md)",
+            "embeddings embedding images image_generation audio speech transcription transcriptions rerank batches "
+            "batch files realtime moderations", (ROOT,)),
+    Instead("write `passthrough: true` on the entry whose paths are to pass",
+            "pass_through_endpoints passthrough_endpoints pass_through", (ROOT,)),
     Instead(_ONE_ENTRY, "models upstreams upstream backends backend llms deployments", (ROOT,)),
     Instead("mark one entry of `model_providers` with `default: true`",
             "model default_model default completion_model default_provider", (ROOT,)),

@@ -64,7 +64,7 @@ def translate_answer(
     name, ``id`` the request's. Raises ``GatewayError`` (502) for what is no such answer."""
     if holds_more(body, ELEMENTS):
         raise GatewayError("upstream", f"the provider sent an answer {UNFOLDS}", reason=None)
-    ranked = sorted(_read(body, source, len(wanted.documents)), key=lambda one: -one.value)
+    ranked = sorted(_read(body, source, wanted.number), key=lambda one: -one.value)
     results = [_result(one, wanted) for one in ranked[: wanted.most]]
     costs = read_costs(any_json(body))
     return msgspec.json.encode(_written(results, wanted.shape, costs, model, id)), costs
@@ -120,10 +120,10 @@ def _ranked(index: int, score: msgspec.Raw) -> _Ranked:
 
 
 def _result(one: _Ranked, wanted: RerankWanted) -> Mapping[str, Any]:
-    shape, document = wanted.shape, wanted.documents[one.index]
-    result: dict[str, Any] = {"index": one.index, shape.score: one.score}
-    if not wanted.texts:
+    shape, result = wanted.shape, {"index": one.index, wanted.shape.score: one.score}
+    if wanted.echoed is None:
         return result
+    document = wanted.echoed[one.index]
     if shape.form == "results":
         return {**result, "document": document if isinstance(document, dict) else {"text": document}}
     return {**result, "text" if shape.form == "list" else "document": document}

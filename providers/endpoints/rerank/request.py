@@ -18,13 +18,13 @@ _ECHO: Final = ("return_documents", "return_text")
 
 @attrs.frozen
 class RerankWanted:
-    """What a client's request says of its answer. ``documents`` are as it sent them, ``most`` is how many results it
-    wants at most, ``texts`` whether they come with the documents."""
+    """What a client's request says of its answer: ``number`` documents are ranked, of which it wants ``most`` at most.
+    ``echoed`` are the documents as it sent them, where the answer is to have them: they may be megabytes."""
 
     shape: RerankShape
-    documents: Sequence[Any]
+    number: int
     most: int | None
-    texts: bool
+    echoed: Sequence[Any] | None
 
 
 def read_wanted(draft: Draft, shape: RerankShape) -> RerankWanted:
@@ -36,12 +36,13 @@ def read_wanted(draft: Draft, shape: RerankShape) -> RerankWanted:
     most = draft.value(shape.most) if shape.most is not None else None
     if most is not None and (type(most) is not int or most < 0):
         raise invalid(f"{shape.most} must be a whole number", shape.most)
-    return RerankWanted(shape, documents, most, any(draft.value(name) is True for name in _ECHO))
+    echoed = documents if any(draft.value(name) is True for name in _ECHO) else None
+    return RerankWanted(shape, len(documents), most, echoed)
 
 
 def translates_answer(wanted: RerankWanted, source: RerankShape) -> bool:
     """Whether the answer of a provider of the shape ``source`` has to be written anew for the client."""
-    return wanted.shape.form != source.form or (wanted.texts and source.echo is None)
+    return wanted.shape.form != source.form or (wanted.echoed is not None and source.echo is None)
 
 
 def write_rerank(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> Written:
@@ -56,8 +57,9 @@ def _edited(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str)
     """The client's own bytes, less what the provider is known not to take."""
     if ("model" in draft or target.names_model) and draft.value("model") != model:
         draft.put("model", model)
-    if not target.objects and any(isinstance(one, dict) for one in wanted.documents):
-        draft.put(target.documents, _texts(wanted.documents, _fields(draft)))
+    documents: Sequence[Any] = () if target.objects else draft.value(target.documents)
+    if any(isinstance(one, dict) for one in documents):
+        draft.put(target.documents, _texts(documents, _fields(draft)))
         draft.note(_AS_TEXTS)
     for name in sorted(target.refused):
         if name not in draft:
@@ -73,7 +75,7 @@ _AS_TEXTS: Final = Edit("documents[]", lost=False, form="=text")
 
 def _translated(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> Written:
     own, edits = wanted.shape, list[Edit]()
-    documents: Sequence[Any] = wanted.documents
+    documents: Sequence[Any] = draft.value(own.documents)
     if not target.objects and any(isinstance(one, dict) for one in documents):
         documents = _texts(documents, _fields(draft))
         edits.append(_AS_TEXTS)
