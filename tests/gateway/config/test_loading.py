@@ -859,7 +859,7 @@ def test_a_word_says_what_a_key_is_about_that_nobody_has_foreseen(refused, key, 
     assert f"{key}: unknown key; {says}" in found
 
 
-@pytest.mark.parametrize("key", ["fallbak_model", "budjets_usd", "cach", "tsl", "sheduler", "metadta"])
+@pytest.mark.parametrize("key", ["fallbak_model", "budjets_usd", "cahse_it", "tsl", "sheduler", "metadta"])
 def test_a_word_that_is_like_no_key_gets_no_suggestion(refused, key):
     (found,) = refused(HEAD + ONE + f"{key}: 1\n")
     assert "did you mean" not in found
