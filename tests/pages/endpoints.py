@@ -28,7 +28,7 @@ GROUPS: Mapping[str, tuple[EndpointName, ...]] = {
     "videos": ("videos",),
     "others": ("classifications", "chat_classifications", "ocr"),
 }
-"""The columns of the table of providers. Voices are told by the gateway itself."""
+"""The columns of the table of providers. Voices are told by the gateway itself, and pass-through is an entry's."""
 
 HEAD = ("provider", *GROUPS, "source", "read on")
 
