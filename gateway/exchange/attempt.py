@@ -303,7 +303,7 @@ class Attempt:
             return self._answering(response)
         refusal = await self._refusal(response)
         renewed = None if source is None else await self._renewed(source, credential, refusal)
-        if renewed is None:
+        if renewed is None or request.upload is not None:  # what was sent as it came cannot be sent again
             raise GatewayError.of(refusal.failed)
         response = await self._sent(out, renewed)
         if 200 <= response.status < 300 or response.status in request.answers:

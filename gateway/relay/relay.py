@@ -28,7 +28,7 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from streams.framing import FramingError
 from streams.pipe import Watch
-from streams.sse import SSE
+from streams.sse import SSE, SseEvents
 
 log = logging.getLogger("trigate")
 
@@ -210,7 +210,10 @@ class _Passing:
             self._attempt.usage = self._filter.usage
             if self._attempt.committed:
                 self._relay.note(self._filter)
-        if self._held is not None and not self._relay.begun:
+        if self._is_late and self._held is not None:
+            self._held = [SseEvents().event("", self._attempt.redact(b"".join([*self._held, out])))]
+            out = b""
+        elif self._held is not None and not self._relay.begun:
             self._commit()
             status, headers = self._head
             await self._relay.ended()
@@ -241,11 +244,19 @@ class _Passing:
         if self._held is not None:
             self._held.append(piece)
             self._size += len(piece)
-            if self._size <= self._filter.held:
+            if self._is_late and self._size > (most := self._attempt.context.service.limits.answer):
+                raise GatewayError("upstream", f"the provider's answer is larger than limits.answer, {most} bytes")
+            if self._is_late or self._size <= self._filter.held:
                 return
             await self._flush()
         else:
             await self._send(piece)
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether a stream was opened for keep-alives before it was known that the answer is none: a model may ignore
+        that one is wanted. The whole answer is its one event then."""
+        return self._held is not None and self._relay.begun and not self._filter.ping
 
     async def _flush(self) -> None:
         """Let go what was held back: the answer goes to the client from here on."""

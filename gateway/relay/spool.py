@@ -54,6 +54,8 @@ class Spool:
         if self._unread and self._file is not None:
             piece: bytes = await _on_disk(lambda file=self._file: file.read(BATCH))  # type: ignore[misc]
             self._unread -= len(piece)
+            if not self._unread:
+                self._let_go()
             return piece
         return self._parts.popleft() if self._parts else b""
 
@@ -66,10 +68,15 @@ class Spool:
     def close(self) -> None:
         """Let go of all of it."""
         self._parts.clear()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Give the disk back: of an answer that takes minutes the upload is long gone."""
         self._shares.spooled -= self._on_disk
         self._on_disk = self._unread = 0
         if self._file is not None:
             self._file.close()
+            self._file = None
 
     async def _write(self) -> None:
         data = b"".join(self._parts)

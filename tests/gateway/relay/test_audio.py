@@ -230,6 +230,29 @@ async def test_a_model_that_does_not_stream_answers_whole():
         assert found.json() == WORDS
 
 
+async def test_an_answer_that_comes_after_the_keep_alives_of_a_stream_is_its_one_event():
+    """Whisper ignores that a stream is wanted, and takes its time."""
+    pinged = trio.Event()
+
+    async def slow(asked: Asked) -> Told:
+        await pinged.wait()
+        return Told((json.dumps(WORDS, indent=1).encode(),), length=True)
+
+    async with before(slow, "openai/whisper-1", ENTRY, keep_alive="50ms") as (served, _):
+        form = multipart([part("stream", b"true"), part("model", b"mine"), part("file", wav(1), "a.wav")])
+        async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client:
+            asked = client.stream("POST", "/v1/audio/transcriptions", content=form, headers={"content-type": KIND})
+            async with asked as response:
+                found = b""
+                async for piece in response.aiter_bytes():
+                    found += piece
+                    pinged.set()
+        comment, *lines = [line for line in found.splitlines() if line]
+        assert comment.startswith(b":")
+        data = b"\n".join(line.removeprefix(b"data: ") for line in lines if line.startswith(b"data: "))
+        assert json.loads(data) == WORDS
+
+
 async def test_a_transcript_that_breaks_off_ends_in_an_error():
     cut = events(event("transcript.text.delta", delta="Hi"), cut=True)
     failed = events(event("transcript.text.delta", delta="Hi"), event("error", error={"message": "no more sound"}))
