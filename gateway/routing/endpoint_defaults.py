@@ -23,24 +23,33 @@ _SHOWN: Final = 5  # names in an error
 def default_for(entries: Sequence[ModelEntry], endpoint: EndpointName, may: May | None) -> str:
     """The name to ask for, of those that the client ``may`` use. Raises ``GatewayError`` (400) where none is meant, or
     several may be."""
-    having = [
-        entry for entry in entries
-        if entry.place_of(endpoint, entry.model) is not None and (may is None or may(entry.name))
-    ]  # fmt: skip
-    made_for = [entry for entry in having if _is_made_for(entry, endpoint)]
+    having = [entry for entry in entries if entry.place_of(endpoint, entry.model) is not None]
+    made_for = [entry for entry in having if _is_made_for(entry, endpoint) and (may is None or may(entry.name))]
     chosen = [entry for entry in made_for if entry.default] or made_for
     if len(chosen) == 1:
         return chosen[0].name
     if len(chosen) > 1:
         raise _required(endpoint, f"{', '.join(entry.name for entry in chosen[:_SHOWN])} have it: name one of them")
-    model = CHOSEN_BY_PROVIDER.get(endpoint)
-    if model is not None and len({(entry.provider.id, entry.base_url) for entry in having}) == 1:
-        wildcard = next((entry for entry in having if entry.wildcard), None)
-        return having[0].name if wildcard is None else f"{wildcard.prefixes[0]}/{model}"
+    found = _of_provider(having, endpoint, may)
+    if found is not None:
+        return found
     raise _required(
         endpoint,
-        "no configured model is made for it: add an entry for one, with its `type` if its name does not say it",
+        "no configured model is made for it: add an entry for one, with its `type` if its name says nothing",
     )
+
+
+def _of_provider(having: Sequence[ModelEntry], endpoint: EndpointName, may: May | None) -> str | None:
+    """The name by which the only provider that has the endpoint is asked for its own model, if the client may use
+    that: a key for a model of conversations alone is none for another one of the same provider."""
+    model = CHOSEN_BY_PROVIDER.get(endpoint)
+    if model is None or len({(entry.provider.id, entry.base_url) for entry in having}) != 1:
+        return None
+    entry = next((entry for entry in having if entry.wildcard), having[0])
+    name = f"{entry.prefixes[0]}/{model}"
+    if may is not None and not may(name):
+        return None
+    return name if entry.wildcard else entry.name
 
 
 def _is_made_for(entry: ModelEntry, endpoint: EndpointName) -> bool:

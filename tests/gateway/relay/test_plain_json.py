@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx2
 
-from tests.support.endpoint_provider import before, endpoint_provider, settings, told
+from tests.support.endpoint_provider import endpoint_provider, settings, told
 from tests.support.in_process import gateway
 from tests.support.settled_lines import SettledLines
 
@@ -94,12 +94,22 @@ async def test_each_path_leads_to_where_the_provider_has_it():
                 assert {line["input_tokens"] for line in await lines.next(len(paths))} == {3}
 
 
-async def test_a_key_that_may_not_use_the_model_gets_no_moderation():
-    keys = [{"name": "ann", "key": "ann-key-0123456789-0123456789", "models": ["openai/gpt-5.1"]}]
-    async with before(lambda asked: told(MODERATED), model="openai/omni-moderation-latest") as (_, provider):
-        entries = [_entry(provider.url, "openai/omni-moderation-latest"), _entry(provider.url, "openai/gpt-5.1")]
-        async with gateway(settings(*entries, client_keys=keys)) as served:
-            headers = {"authorization": "Bearer ann-key-0123456789-0123456789"}
-            body = {"model": "openai/omni-moderation-latest", "input": "x"}
-            assert (await ask(served.url, "/v1/moderations", body, headers)).status_code in (403, 404)
-        assert provider.asked == []
+async def test_a_key_gets_moderations_of_a_model_that_it_may_use():
+    """Whether it names the model or leaves it out (BerriAI/litellm#10750)."""
+    key = "ann-key-0123456789-0123456789"
+    headers = {"authorization": f"Bearer {key}"}
+    chat, omni, every = "openai/gpt-5.1", "openai/omni-moderation-latest", "openai/*"
+    cases = (
+        ([chat, omni], [chat], {"model": omni}, 403), ([chat, omni], [chat], {}, 400), ([chat], [chat], {}, 400),
+        ([chat], None, {}, 200), ([chat, omni], [omni], {}, 200), ([every], [every], {}, 200),
+        ([every], [chat], {}, 400), ([every], [omni], {}, 200),
+    )  # fmt: skip
+    async with endpoint_provider(lambda asked: told(MODERATED)) as provider:
+        for entries, models, named, status in cases:
+            keys = [{"name": "ann", "key": key, **({} if models is None else {"models": models})}]
+            content = settings(*(_entry(provider.url, model) for model in entries), client_keys=keys)
+            asked = len(provider.asked)
+            async with gateway(content) as served:
+                found = await ask(served.url, "/v1/moderations", {"input": "x", **named}, headers)
+                assert found.status_code == status, (entries, models, named, found.text)
+            assert len(provider.asked) == asked + (status == 200)
