@@ -476,9 +476,8 @@ DEMO_ENDPOINTS: Final[Mapping[str, Any]] = {
     "rerank": True, "score": "/score", "pooling": "/pooling", "classify": "/classify",
     "fim": {"path": "/fim/completions", "shape": "mistral"},
     "message_batches": {"path": "/messages/batches", "shape": "anthropic"},
-    "realtime": False,
 }  # fmt: skip
-"""What the stand-in has beside OpenAI's endpoints, and has not of them."""
+"""What the stand-in has beside OpenAI's endpoints."""
 
 
 def demo_config(upstream: str) -> Config:

@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import TypeAlias
 
-from quart import request
+from quart import request, websocket
 from quart_trio import QuartTrio
 
 from gateway.http.response import Response
 from gateway.mock.called import EndpointCall, read_call
 from gateway.mock.endpoint_answers import ANSWERS, TOLD, Answering
 from gateway.mock.kept import AnswerLine, MockShelf
+from gateway.mock.realtime import PATH, MockSession
 from gateway.serving.bodies import read_body
 from gateway.serving.quart_views import View, add_view
 
@@ -23,6 +24,18 @@ def add_endpoints(app: QuartTrio, send: Sending, answer_line: AnswerLine) -> Non
     for method, path, answering in _routes(MockShelf(answer_line)):
         rule = path.replace("{model}", "<path:model>").replace("{id}", "<id>").replace("{part}", "<part>")
         add_view(app, rule, f"{method} {path}", _view(answering, path, send), [method])
+    app.add_websocket(PATH, f"websocket {PATH}", _session)
+
+
+async def _session() -> None:
+    """Serve a realtime session until its client leaves."""
+    session = MockSession(websocket.args.get("model", "mock-small"))
+    offered = websocket.requested_subprotocols
+    await websocket.accept(subprotocol="realtime" if "realtime" in offered else None)
+    await websocket.send(session.opened())
+    while True:
+        for event in session.take(await websocket.receive()):
+            await websocket.send(event)
 
 
 def _view(answering: Answering, path: str, send: Sending) -> View:

@@ -4,6 +4,7 @@ translation."""
 import json
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import anthropic
 import httpx2
@@ -246,9 +247,21 @@ def test_what_is_no_conversation_is_answered_too(served):
         assert f"hello.wav has {len(spoken)} bytes" in heard.text
         with pytest.raises(openai.RateLimitError):
             client.embeddings.create(model="fault/429", input="a cat")
+        with client.realtime.connect(model="demo") as session:
+            session.response.create(response={"output_modalities": ["text"]})
+            kinds = [event.type for event in until_done(session)]
+        assert (kinds[0], kinds[-1]) == ("session.created", "response.done")
     asked = {"model": "demo", "query": "food for cats", "documents": ["dogs", "cats like food"]}
     ranked = json.loads(request(served.url, "POST", "/v1/rerank", asked).body)
     assert [one["index"] for one in ranked["results"]] == [1, 0]
+
+
+def until_done(session: Any) -> Iterator[Any]:
+    """The events of a realtime session up to the end of an answer."""
+    for event in session:
+        yield event
+        if event.type == "response.done":
+            return
 
 
 def _http() -> httpx2.Client:

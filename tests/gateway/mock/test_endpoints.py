@@ -11,6 +11,7 @@ from gateway.mock.called import EndpointCall, UploadedFile, read_call
 from gateway.mock.endpoint_answers import ANSWERS, TOLD
 from gateway.mock.faults import ScriptedAnswer
 from gateway.mock.kept import MOST, MockShelf
+from gateway.mock.realtime import PATH, MockSession
 from gateway.mock.vectors import nearness, vector
 from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError
@@ -28,13 +29,10 @@ def ask(path: str, files: Any = None, **members: Any) -> Any:
 
 
 def test_every_endpoint_is_served_at_one_of_its_paths():
-    """But realtime, which is no request and no answer, and what passes whatever it is."""
-    served = {*ANSWERS, *TOLD, "/v1/files", "/v1/uploads", "/v1/vector_stores", "/v1/containers", "/v1/videos",
+    """But what passes whatever it is."""
+    served = {*ANSWERS, *TOLD, PATH, "/v1/files", "/v1/uploads", "/v1/vector_stores", "/v1/containers", "/v1/videos",
               "/v1/batches", "/v1/messages/batches"}  # fmt: skip
-    assert {name for name, row in ENDPOINTS.items() if not served.intersection(row.paths)} == {
-        "realtime",
-        "passthrough",
-    }
+    assert {name for name, row in ENDPOINTS.items() if not served.intersection(row.paths)} == {"passthrough"}
 
 
 def test_vectors_are_the_same_each_time_and_near_where_words_are_shared():
@@ -138,3 +136,17 @@ def test_what_is_kept_is_bounded():
 
 def made(answer: ScriptedAnswer) -> Any:
     return json.loads(content(answer))
+
+
+def test_a_realtime_session_speaks_and_says_what_it_used():
+    session = MockSession("m")
+    assert json.loads(session.opened())["session"]["model"] == "m"
+    spoken = [json.loads(one) for one in session.take(b'{"type":"response.create"}')]
+    assert {"response.output_audio.delta", "response.output_audio_transcript.delta"} < {one["type"] for one in spoken}
+    assert spoken[-1]["response"]["usage"]["output_token_details"]["audio_tokens"] == 20
+    (updated,) = session.take('{"type":"session.update","session":{"output_modalities":["text"]}}')
+    assert json.loads(updated)["session"]["output_modalities"] == ["text"]
+    written = [json.loads(one)["type"] for one in session.take('{"type":"response.create"}')]
+    assert written[-2:] == ["response.output_text.done", "response.done"]
+    for wrong in ("[]", "no json", '{"type":"what"}'):
+        assert [json.loads(one)["type"] for one in session.take(wrong)] == ["error"]

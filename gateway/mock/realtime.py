@@ -1,0 +1,93 @@
+"""Realtime sessions of the stand-in: it says what it is, in words and in a tone, whatever is said to it."""
+
+import base64
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from gateway.mock import words
+from gateway.mock.media import tone
+from providers.neutral.codec import new_id
+from streams.surrogates import NOT_JSON
+
+PATH: Final = "/v1/realtime"
+_PIECE: Final = 8192  # bytes of a sound in one event
+_SOUND_TOKENS: Final = 20
+
+
+class MockSession:
+    """One session: events of a client in, events of the stand-in out."""
+
+    def __init__(self, model: str) -> None:
+        self._session: dict[str, Any] = {
+            "type": "realtime", "object": "realtime.session", "id": new_id("sess_"), "model": model,
+            "output_modalities": ["audio"],
+        }  # fmt: skip
+
+    def opened(self) -> str:
+        return _event("session.created", session=self._session)
+
+    def take(self, message: bytes | str) -> Iterator[str]:
+        """What it answers to ``message``."""
+        try:
+            event = msgspec.json.decode(message)
+            kind = event["type"]
+        except (*NOT_JSON, KeyError, TypeError):
+            yield _error("the message is no event")
+            return
+        match kind:
+            case "session.update":
+                self._session |= event.get("session") or {}
+                yield _event("session.updated", session=self._session)
+            case "conversation.item.create":
+                item = {"id": new_id("item_"), "object": "realtime.item", **(event.get("item") or {})}
+                yield _event("conversation.item.added", item=item, previous_item_id=None)
+                yield _event("conversation.item.done", item=item, previous_item_id=None)
+            case "input_audio_buffer.commit":
+                yield _event("input_audio_buffer.committed", item_id=new_id("item_"), previous_item_id=None)
+            case "input_audio_buffer.append" | "input_audio_buffer.clear" | "response.cancel":
+                return
+            case "response.create":
+                yield from self._answer(event.get("response") or {})
+            case _:
+                yield _error(f"unknown event {str(kind)[:80]}")
+
+    def _answer(self, asked: Mapping[str, Any]) -> Iterator[str]:
+        spoken = "audio" in (asked.get("output_modalities") or self._session["output_modalities"])
+        response: dict[str, Any] = {"id": new_id("resp_"), "object": "realtime.response", "status": "in_progress"}
+        item = {"id": new_id("item_"), "object": "realtime.item", "type": "message", "role": "assistant"}
+        place = {"response_id": response["id"], "item_id": item["id"], "output_index": 0, "content_index": 0}
+        said = "output_audio_transcript" if spoken else "output_text"
+        yield _event("response.created", response={**response, "output": []})
+        yield _event("response.output_item.added", item=item, response_id=response["id"], output_index=0)
+        for word in words.WHO.split():
+            yield _event(f"response.{said}.delta", delta=f"{word} ", **place)
+        if spoken:
+            sound = tone(words.WHO)
+            for at in range(0, len(sound), _PIECE):
+                yield _event(
+                    "response.output_audio.delta", delta=base64.b64encode(sound[at : at + _PIECE]).decode(), **place
+                )
+            yield _event("response.output_audio.done", **place)
+        yield _event(f"response.{said}.done", **place, **{"transcript" if spoken else "text": words.WHO})
+        yield _event(
+            "response.done", response={**response, "status": "completed", "output": [item], "usage": _usage(spoken)}
+        )
+
+
+def _usage(spoken: bool) -> dict[str, Any]:
+    text, sound = len(words.WHO.split()), _SOUND_TOKENS if spoken else 0
+    return {
+        "total_tokens": 10 + text + sound, "input_tokens": 10, "output_tokens": text + sound,
+        "input_token_details": {"text_tokens": 10, "audio_tokens": 0, "cached_tokens": 0},
+        "output_token_details": {"text_tokens": text, "audio_tokens": sound},
+    }  # fmt: skip
+
+
+def _event(kind: str, **members: Any) -> str:
+    return msgspec.json.encode({"type": kind, "event_id": new_id("event_"), **members}).decode()
+
+
+def _error(message: str) -> str:
+    return _event("error", error={"type": "invalid_request_error", "code": "invalid_event", "message": message})
