@@ -8,6 +8,7 @@ from quart import Response as QuartResponse
 from quart import has_request_context, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing.exceptions import WebsocketMismatch
 
 from gateway.endpoints.answers import client_headers, refused
 from gateway.endpoints.inference import ROUTES
@@ -56,6 +57,9 @@ def _http_failed(error: HTTPException, endpoints: Sequence[str]) -> ErrorInfo:
     status = error.code or 500
     if status == 404:
         return unknown_path(request.method, request.path, client_headers(), request.scope, endpoints)
+    if isinstance(error, WebsocketMismatch):
+        message = f"{shown(request.path)} is a websocket: ask for it with an upgrade"
+        return ErrorInfo("invalid_request", message, status=426, headers=(("upgrade", "websocket"),))
     if status == 405:
         return _misdirected(", ".join(sorted(getattr(error, "valid_methods", None) or ())))
     message = error.description or "the request could not be handled"

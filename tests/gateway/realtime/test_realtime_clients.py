@@ -6,12 +6,18 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+import h2.events
+import httpx2
 import openai
 import pytest
 import trio
+from h2.settings import SettingCodes
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import CloseConnection, TextMessage
 
-from tests.support.asgi_app import eventually
+from tests.support.asgi_app import Client, eventually
 from tests.support.harness import PATIENCE
+from tests.support.http2_client import Http2Client
 from tests.support.in_process import InProcess, gateway
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
@@ -155,3 +161,45 @@ async def test_what_gemini_live_may_not_do_is_told_by_its_close():
         async with calling(running.url, f"{LIVE}?key=wrong") as caller:
             assert caller.status == 401
         assert not server.peers
+
+
+async def test_a_session_over_http2_passes_messages_and_its_close():
+    async def echo(peer: Peer) -> None:
+        await peer.accept()
+        while (message := await peer.receive()) is not None:
+            await peer.send(message)
+
+    async with served(echo) as (running, server):
+        sock = trio.socket.socket()
+        await sock.connect(("127.0.0.1", int(running.url.rpartition(":")[2])))
+        with sock:
+            peer = Http2Client(Client(sock))
+            peer.connection.remote_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
+            peer.connection.remote_settings.acknowledge()
+            stream = peer.connection.get_next_available_stream_id()
+            line = [(":method", "CONNECT"), (":protocol", "websocket"), (":path", "/v1/realtime?model=voice")]
+            line += [(":scheme", "http"), (":authority", "127.0.0.1"), ("sec-websocket-version", "13")]
+            peer.connection.send_headers(stream, [*line, ("authorization", f"Bearer {KEY}")])
+            await peer.flush()
+            answer = await peer.until(h2.events.ResponseReceived, stream)
+            assert dict(answer.headers)[":status"] == "200"
+            frames = Connection(ConnectionType.CLIENT)
+            peer.connection.send_data(stream, frames.send(TextMessage(data='{"type":"x"}')))
+            await peer.flush()
+            await peer.until(h2.events.DataReceived, stream)
+            frames.receive_data(peer.data(stream))
+            assert [event.data for event in frames.events()] == ['{"type":"x"}']
+            peer.connection.send_data(stream, frames.send(CloseConnection(code=4002, reason="enough")))
+            await peer.flush()
+            await server.peers[0].gone.wait()
+            assert server.peers[0].closed == (4002, "enough")
+
+
+async def test_who_asks_without_an_upgrade_is_told_what_it_is():
+    async with served(speaking) as (running, _):
+        for path in ("/v1/realtime?model=voice", LIVE):
+            async with httpx2.AsyncClient(base_url=running.url, trust_env=False) as client:
+                response = await client.get(path, headers={"authorization": f"Bearer {KEY}"})
+            assert response.status_code == 426, response.text
+            assert response.headers["upgrade"] == "websocket"
+            assert "websocket" in response.json()["error"]["message"]
