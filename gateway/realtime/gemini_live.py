@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.realtime.notices import ClientFrame, ModelRule, Notice, ResponseEnded, Spoken
+from gateway.realtime.notices import ClientFrame, ModelRule, Notice, ResponseEnded, Resumable, Spoken
 from gateway.realtime.objects import Tree, Unfolded, read_object
 from gateway.request.members import check_members
 from gateway.upstream.websocket import Piece
@@ -17,7 +17,7 @@ from streams.events import ErrorInfo, Usage
 
 PREFIX: Final = "models/"
 
-_TREE: Final[Tree] = {"setup": {"model": None}}
+_TREE: Final[Tree] = {"setup": {"model": None, "sessionResumption": {"handle": None}}}
 _HEARD: Final = 1600  # characters of audio in base64 for one of text
 
 
@@ -43,7 +43,12 @@ class _Content(msgspec.Struct, rename="camel"):
     interrupted: bool = False
 
 
+class _Resumption(msgspec.Struct, rename="camel"):
+    new_handle: str = ""
+
+
 class _ServerMessage(msgspec.Struct, rename="camel"):
+    session_resumption_update: _Resumption | None = None
     server_content: _Content | None = None
     tool_call: msgspec.Raw | None = None
     usage_metadata: _Usage | None = None
@@ -52,13 +57,14 @@ class _ServerMessage(msgspec.Struct, rename="camel"):
 _SERVER: Final = msgspec.json.Decoder(_ServerMessage)
 
 
-def asked_model(message: Piece) -> str:
-    """The model that a client's first message asks for. Raises ``GatewayError`` (400) for one that is no ``setup``."""
-    _, unfolded = _read(message)
-    model = unfolded.texts.get("setup.model", "").removeprefix(PREFIX)
+def asked_for(message: Piece) -> tuple[str, str | None]:
+    """The model that a client's first message asks for, and the handle of the session that it goes on from. Raises
+    ``GatewayError`` (400) for one that is no ``setup``."""
+    texts = _read(message)[1].texts
+    model = texts.get("setup.model", "").removeprefix(PREFIX)
     if not model:
         raise invalid("the first message must be a setup that names a model", "setup.model")
-    return model
+    return model, texts.get("setup.sessionResumption.handle")
 
 
 def _read(message: Piece) -> tuple[bytes, Unfolded]:
@@ -92,7 +98,9 @@ class GeminiFrames:
             return ()
         if said.usage_metadata is not None:
             self._usage = _usage_of(said.usage_metadata)
-        content = said.server_content
+        content, resumption = said.server_content, said.session_resumption_update
+        if resumption is not None and resumption.new_handle:
+            return (Resumable(resumption.new_handle),)
         if content is None:
             return self._ended("tool_call") if said.tool_call is not None and self._usage is not None else ()
         if content.turn_complete:

@@ -12,7 +12,15 @@ from gateway.allowances.expected import UNSAID
 from gateway.allowances.reservation import Reservation
 from gateway.exchange.service import Service
 from gateway.ledger.record import CHARACTERS_PER_TOKEN, Record, Tried
-from gateway.realtime.notices import Complaint, Notice, ResponseBegun, ResponseEnded, Spoken, TranscriptBilled
+from gateway.realtime.notices import (
+    Complaint,
+    Notice,
+    ResponseBegun,
+    ResponseEnded,
+    Resumable,
+    Spoken,
+    TranscriptBilled,
+)
 from gateway.routing.target import Target
 from providers.catalog.prices import Price, price_of
 from streams.errors import GatewayError
@@ -70,6 +78,8 @@ class Meter:
                 self._end(await self._ending(id), usage, status)
             case TranscriptBilled(usage=usage, model=model):
                 await self._transcribed(usage, model)
+            case Resumable():
+                pass  # it costs nothing
             case Complaint():
                 if self._asked:  # what was asked for does not begin
                     self._drop(self._asked.popleft(), notice.message)

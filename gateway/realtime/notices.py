@@ -48,7 +48,14 @@ class Complaint:
     message: str = ""
 
 
-Notice: TypeAlias = ResponseBegun | Spoken | ResponseEnded | TranscriptBilled | Complaint
+@attrs.frozen
+class Resumable:
+    """Another session can go on from this one by ``handle``, once it has ended."""
+
+    handle: str
+
+
+Notice: TypeAlias = ResponseBegun | Spoken | ResponseEnded | TranscriptBilled | Complaint | Resumable
 
 
 @attrs.frozen

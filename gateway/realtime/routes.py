@@ -25,10 +25,11 @@ from gateway.ledger.record import Record
 from gateway.realtime.calls import CallIds, require_calls
 from gateway.realtime.closing import LOST, STALLED
 from gateway.realtime.dialing import Dialing, OpenProvider
-from gateway.realtime.gemini_live import asked_model
+from gateway.realtime.gemini_live import asked_for
 from gateway.realtime.inbox import ClientInbox
 from gateway.realtime.meter import Meter
 from gateway.realtime.models import ENDPOINT, WHICH, SessionModels, only_target, session_target
+from gateway.realtime.resumption import ResumableSessions
 from gateway.realtime.session import LARGEST, RealtimeSession, SessionLimits, refused_for
 from gateway.realtime.shapes import OF_GEMINI, OF_OPENAI, SHAPES, RealtimeShape
 from gateway.realtime.subprotocols import Offered, upstream_protocols, with_key
@@ -64,9 +65,10 @@ _OURS: Final = frozenset(("model", "deployment", "api-version", "api_key", "api-
 
 def add_realtime(app: QuartTrio, service: Service) -> None:
     """Serve realtime sessions, of OpenAI's and Azure's clients and of Gemini's."""
+    resumable = ResumableSessions()
     for api, paths in _PATHS.items():
         for path in paths:
-            app.add_websocket(path, f"realtime {path}", partial(_view, service, api))
+            app.add_websocket(path, f"realtime {path}", partial(_view, service, resumable, api))
 
 
 class QuartClient:
@@ -88,6 +90,7 @@ class _Opening:
     offered: Offered
     inbox: ClientInbox
     replaced: trio.Event
+    resumable: ResumableSessions
 
     @property
     def service(self) -> Service:
@@ -103,7 +106,7 @@ class _Opening:
         await websocket.accept(dict(own_headers(self.record)), self.offered.chosen)
 
 
-async def _view(service: Service, api: Api) -> QuartResponse | None:
+async def _view(service: Service, resumable: ResumableSessions, api: Api) -> QuartResponse | None:
     """Serve one websocket, or answer its handshake with an error."""
     arrival = WebSocketArrival()
     query, named = moved(websocket.query_string, arrival.asgi["headers"])
@@ -125,7 +128,7 @@ async def _view(service: Service, api: Api) -> QuartResponse | None:
         context = ExchangeContext(service, CODECS[api], asked, record, trace)
         inbox = ClientInbox(service.admission.body(holder, arrival.scope), LARGEST)
         _deliver(arrival, inbox)
-        await _SERVE[api](_Opening(context, arrival, offered, inbox, replaced))
+        await _SERVE[api](_Opening(context, arrival, offered, inbox, replaced, resumable))
     except GatewayError as error:
         return through_quart(_refused(error.failed, record))
     except Exception:  # the border where our own mistake becomes the client's error
@@ -228,9 +231,12 @@ async def _serve_gemini(opening: _Opening) -> None:
     await opening.accept()
     try:
         first = await _first_message(opening.inbox)
-        target = session_target(opening.context, asked_model(first), OF_GEMINI)
+        model, handle = asked_for(first)
+        target = session_target(opening.context, model, OF_GEMINI)
         meter = Meter(opening.service, opening.record, target)
         await meter.look()
+        if handle is not None:
+            await opening.resumable.wait(handle)
         provider = await Dialing(opening.context, target, _shape(target)).dial("", ())
     except GatewayError as error:
         opening.record.failed = error.failed
@@ -264,7 +270,16 @@ async def _run(
     reader = _shape(provider.target).reader()
     limits = _limits(opening, provider.target)
     session = RealtimeSession(
-        QuartClient(), opening.inbox, provider.socket, reader, models, meter, limits, provider.secrets, first
+        QuartClient(),
+        opening.inbox,
+        provider.socket,
+        reader,
+        models,
+        meter,
+        limits,
+        provider.secrets,
+        first,
+        opening.resumable,
     )
     service.lifecycle.in_flight += 1
     try:

@@ -29,7 +29,8 @@ from gateway.realtime.closing import (
 )
 from gateway.realtime.inbox import ClientInbox
 from gateway.realtime.meter import Meter
-from gateway.realtime.notices import Complaint, FrameReader, ModelRule, ResponseBegun
+from gateway.realtime.notices import Complaint, FrameReader, ModelRule, ResponseBegun, Resumable
+from gateway.realtime.resumption import ResumableSessions
 from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.websocket import Piece, UpstreamWebSocket, WebSocketEnded
 from streams.errors import GatewayError
@@ -85,10 +86,13 @@ class RealtimeSession:
         limits: SessionLimits,
         secrets: Secrets,
         first: Piece | None = None,
+        resumable: ResumableSessions | None = None,
     ) -> None:
         self._client = client
         self._inbox = inbox
         self._first = first
+        self._resumable = resumable or ResumableSessions()
+        self._over = trio.Event()
         self._provider = provider
         self._reader = reader
         self._models = models
@@ -144,6 +148,8 @@ class RealtimeSession:
                     nursery.start_soon(self._close_client)
                     nursery.start_soon(self._provider.close, self._to_provider.code, self._to_provider.reason)
             await self._provider.aclose()
+            self._over.set()
+            self._resumable.forget(self._over)
 
     async def _close_client(self) -> None:
         await self._client.close(self._to_client.code, self._to_client.reason)
@@ -189,6 +195,8 @@ class RealtimeSession:
             for notice in await offload(len(message), self._reader.from_provider, message):
                 if isinstance(notice, Complaint):
                     message = self._without_secrets(message)
+                elif isinstance(notice, Resumable):
+                    self._resumable.note(self._over, notice.handle)
                 try:
                     await self._meter.note(notice)
                 except GatewayError as error:

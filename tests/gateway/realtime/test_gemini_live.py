@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from gateway.realtime.gemini_live import GeminiFrames, asked_model
-from gateway.realtime.notices import ResponseEnded, Spoken
+from gateway.realtime.gemini_live import GeminiFrames, asked_for
+from gateway.realtime.notices import ResponseEnded, Resumable, Spoken
 from streams.errors import GatewayError
 from streams.events import Usage
 
@@ -22,7 +22,7 @@ class Rule:
 def test_the_model_is_in_the_first_message_text_or_binary():
     setup = {"setup": {"model": "models/live", "generationConfig": {"n": 1}}}
     for message in (json.dumps(setup), json.dumps(setup).encode()):
-        assert asked_model(message) == "live"
+        assert asked_for(message) == ("live", None)
         sent = GeminiFrames().from_client(message, Rule()).message
         assert type(sent) is type(message)
         assert json.loads(sent) == {"setup": {"model": "models/gemini-live-2.5", "generationConfig": {"n": 1}}}
@@ -36,14 +36,17 @@ def test_the_model_is_in_the_first_message_text_or_binary():
         '{"Setup":{"model":"x"}}',
     ):
         with pytest.raises(GatewayError):
-            asked_model(wrong)
+            asked_for(wrong)
+    resumed = {"setup": {"model": "models/live", "sessionResumption": {"handle": "h1"}}}
+    assert asked_for(json.dumps(resumed)) == ("live", "h1")
     assert GeminiFrames().from_client('{"clientContent":{}}', Rule()).message == '{"clientContent":{}}'
 
 
 def test_a_turn_took_what_its_last_usage_says():
     frames = GeminiFrames()
     assert frames.from_provider(b'{"setupComplete":{}}') == ()
-    assert frames.from_provider('{"sessionResumptionUpdate":{"newHandle":"h"}}') == ()
+    assert frames.from_provider('{"sessionResumptionUpdate":{"newHandle":"h"}}') == (Resumable("h"),)
+    assert frames.from_provider('{"sessionResumptionUpdate":{}}') == ()
     assert frames.from_provider('{"goAway":{"timeLeft":"50s"}}') == ()
     (said,) = frames.from_provider(json.dumps({"serverContent": {"modelTurn": {"parts": [{"text": "x" * 3200}]}}}))
     assert isinstance(said, Spoken)

@@ -11,6 +11,7 @@ import httpx2
 import openai
 import pytest
 import trio
+import trio.testing
 from h2.settings import SettingCodes
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, TextMessage
@@ -147,6 +148,35 @@ async def test_gemini_live_names_its_model_in_the_first_message(caplog):
     answer, session = lines(caplog)[:2]
     assert (answer["input_tokens"], answer["output_tokens"], answer["target"]) == (10, 4, "gemini/gemini-live-2.5")
     assert (session["api"], session["reason"]) == ("gemini", "client_closed")
+
+
+async def test_a_session_that_is_gone_on_with_waits_for_the_end_of_the_old_one():
+    """Else the provider refuses the handle: aicc2025/sip-to-ai#14."""
+    seen: list[str] = []
+
+    async def resumable(peer: Peer) -> None:
+        await peer.accept()
+        seen.append(f"begun {len(seen)}")
+        await peer.receive()
+        await peer.send({"sessionResumptionUpdate": {"newHandle": "h1", "resumable": True}})
+        await peer.rest()
+        seen.append(f"ended {len(seen)}")
+
+    setup = {"setup": {"model": "models/live", "sessionResumption": {}}}
+    again = {"setup": {"model": "models/live", "sessionResumption": {"handle": "h1"}}}
+    async with served(resumable) as (running, server):
+        async with (
+            calling(running.url, f"{LIVE}?key={KEY}") as first,
+            calling(running.url, f"{LIVE}?key={KEY}") as second,
+        ):
+            await first.send(setup)
+            await first.event()
+            await second.send(again)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert len(server.peers) == 1
+            await first.close(1000)
+            assert "sessionResumptionUpdate" in await second.event()
+        assert seen[:3] == ["begun 0", "ended 1", "begun 2"]
 
 
 async def test_what_gemini_live_may_not_do_is_told_by_its_close():
