@@ -42,6 +42,11 @@ class AnswerPlan:
     def family(self) -> Family:
         return family_of(self.shape)
 
+    @property
+    def estimate(self) -> Usage:
+        """About what there was to count."""
+        return Usage(input=self.tokens, estimated=True)
+
     def write(self, answers: Sequence[bytes]) -> tuple[bytes, Usage | None]:
         """The client's answer, and what it has used. Raises ``GatewayError`` (502) for answers that are not whole or
         not right."""
@@ -56,7 +61,8 @@ class AnswerPlan:
         whole = joined(read)
         if self.passes:
             return answers[0], whole.usage
-        return shapes.write_answer(self.client, whole, self.request, self.model), whole.usage
+        told = attrs.evolve(whole, usage=whole.usage or self.estimate)  # Cohere's client adds these up, unasked
+        return shapes.write_answer(self.client, told, self.request, self.model), whole.usage
 
 
 @attrs.frozen

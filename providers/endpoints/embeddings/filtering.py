@@ -34,7 +34,7 @@ class EmbeddingAnswer:
     @property
     def usage(self) -> Usage:
         """What the provider has counted, else about what there was to count."""
-        return self._usage or Usage(input=self._plan.tokens, estimated=True)
+        return self._usage or self._plan.estimate
 
     @property
     def size(self) -> int:

@@ -120,6 +120,10 @@ def test_an_answer_without_counts_is_an_answer():
     assert passed(called({"messages": []}), answer)[1] == Usage(input=1)
     ids = called({"input": [[1, 2, 3], [4, 5]]}, traits=EmbeddingTraits(token_arrays=True))
     assert passed(ids, answer)[1] == Usage(input=5)
+    for client, body in (("openai", TWO), ("cohere_v1", {"texts": ["a", "b"]}), ("cohere_v2", {"texts": ["a", "b"]})):
+        told = json.loads(passed(called(body, "gemini", client), {"embeddings": [{"values": [1]}] * 2})[0])
+        usage = told.get("usage") or told["meta"]["billed_units"]  # which LangChain adds up unasked
+        assert set(usage.values()) == {1}, client
     picture = "data:image/png;base64," + "A" * 10**6
     assert passed(called({"input": [{"image": picture}, {"text": "x"}]}), answer)[1].input < 1700
 
