@@ -114,6 +114,7 @@ class Ledger:
             "cached_tokens": usage and usage.cache_read,
             "output_tokens": usage and usage.output,
             "units": dict(usage.units) if usage is not None and usage.units else None,
+            "picture": record.picture or None,
             "usage_complete": record.usage is not None and record.whole and not estimated if record.attempts else None,
             "usage_estimated": estimated or None,
             "cost_usd": None if cost is None else cost.nanos / NANOS,

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Mapping
 from typing import Literal, Protocol, TypeAlias
 
 import attrs
@@ -108,6 +109,7 @@ class Record:
     gaps: Buckets | None = None  # between writes, of all streams together
     opening: AnswerStart | None = None  # the answer's id and model, in the provider's words
     usage: Usage | None = None
+    picture: Mapping[str, str] | None = None  # what a request for pictures says of them
     asked_size: int = 0  # bytes of the request
     said: int = 0  # characters of the answer that have come
     reason: str | None = None  # why the answer ended

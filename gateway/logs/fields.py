@@ -73,6 +73,11 @@ EXCHANGE: Final = (
         "`input_tokens` and `output_tokens`.",
     ),
     Field(
+        "picture", "texts by name", "pictures were asked for, and something was said of these",
+        "What their price may depend on, in the client's words: `{\"size\": \"1024x1024\", \"quality\": \"high\", "
+        "\"n\": \"2\"}`.",
+    ),
+    Field(
         "usage_complete", "boolean", CALLED,
         "Whether these are the provider's own last word: false for an answer that broke off.",
     ),

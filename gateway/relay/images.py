@@ -6,6 +6,7 @@ from typing import Final
 
 import attrs
 
+from gateway.exchange.planned import PlannedRequest
 from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter
 from gateway.relay.inlining import inlined
@@ -23,6 +24,10 @@ from providers.endpoints.images import ImageReader
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 
+SAID: Final = ("size", "quality", "n")
+"""What a request says of its pictures, and their price may depend on."""
+LONGEST: Final = 40
+"""Characters of these that are kept."""
 MOST_IMAGES: Final = 128
 """Pictures that one request is taken to ask for, whatever it says."""
 
@@ -30,9 +35,10 @@ MOST_IMAGES: Final = 128
 async def generation(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
     """What is asked for in JSON; also edits of pictures at addresses (BerriAI/litellm#41625)."""
     incoming = await relaying.json()
-    plan = relaying.plan(relaying.model_of(incoming))
+    plan, draft = relaying.plan(relaying.model_of(incoming)), Draft(incoming.json)
     planned = relaying.planned(incoming, plan, partial(_with_model, incoming))
-    return await _inline(relaying, RelayedRequest(planned, _answers(relaying, Draft(incoming.json).value("n"))))
+    said = {name: str(value) for name in SAID if isinstance(value := draft.value(name), str | int)}
+    return await _inline(relaying, _relayed(relaying, planned, said))
 
 
 async def edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
@@ -44,7 +50,7 @@ async def edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest |
     plan = relaying.plan(relaying.model_of(incoming))
     target = relaying.exchange.first_of(plan) or plan.first
     planned = relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind)
-    return await _inline(relaying, RelayedRequest(planned, _answers(relaying, upload.fields.get("n"))))
+    return await _inline(relaying, _relayed(relaying, planned, upload.fields))
 
 
 async def _inline(relaying: Relaying, request: RelayedRequest) -> RelayedRequest | Response:
@@ -76,17 +82,20 @@ def _with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared
     return Prepared(Outgoing(draft.encode(), edits=draft.edits), left=left)
 
 
-def _answers(relaying: Relaying, number: object) -> partial[AnswerFilter]:
-    return partial(_answer, _images(number), relaying.context.service.limits.event)
+def _relayed(relaying: Relaying, planned: PlannedRequest, fields: Mapping[str, str]) -> RelayedRequest:
+    """``fields`` are what the request says of its pictures; those of an upload may still be coming."""
+
+    async def note() -> None:
+        relaying.context.record.picture = {name: fields[name][:LONGEST] for name in SAID if name in fields}
+
+    event_limit = relaying.context.service.limits.event
+    return RelayedRequest(
+        planned, lambda target: ImageAnswer(ImageReader(_images(fields.get("n"))), event_limit), on_whole=note
+    )
 
 
-def _answer(expected: int, event_limit: int, target: Target) -> AnswerFilter:
-    return ImageAnswer(ImageReader(expected), event_limit)
-
-
-def _images(number: object) -> int:
-    text = str(number)
-    return min(max(int(text), 1), MOST_IMAGES) if text.isdecimal() and len(text) < 10 else 1
+def _images(number: str | None) -> int:
+    return min(max(int(number), 1), MOST_IMAGES) if number and number.isdecimal() and len(number) < 10 else 1
 
 
 IMAGES: Final = (

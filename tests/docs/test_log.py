@@ -24,6 +24,7 @@ def full() -> Record:
     """A record with a value for everything."""
     given: dict[str, Any] = {
         "id": "req_1", "api": "chat", "usage": Usage(1, 2, 3, output=4, told_nanos=5, units=(("image", 1),)),
+        "picture": {"n": "1"},
         "failed": ErrorInfo("upstream", "broke"),
         "first_byte": 0.1, "first_write": 0.1, "said": 99, "attempts": 2, "status": 200, "asked_size": 9,
         "dropped": ("a",), "adapted": ("b",), "waited": 0.5,

@@ -1,7 +1,8 @@
 """What the ledger settles while a test looks on."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gateway.ledger.record import Record
 from streams.events import Usage
@@ -11,12 +12,22 @@ from tests.support.in_process import InProcess
 class _Settled:
     def __init__(self) -> None:
         self.records: list[Record] = []
+        self.lines: list[Mapping[str, Any]] = []
 
     def opened(self, record: Record) -> None:
         self.records.append(record)
 
-    def settled(self, *_: object) -> None:
-        return
+    def settled(self, record: Record, line: Mapping[str, Any]) -> None:
+        self.lines.append(line)
+
+
+@contextlib.contextmanager
+def lines(served: InProcess) -> Iterator[list[Mapping[str, Any]]]:
+    """The ledger's lines of the block, as its exchanges are settled."""
+    seen = _Settled()
+    served.service.ledger.observers.append(seen)
+    yield seen.lines
+    served.service.ledger.observers.remove(seen)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from streams.events import Usage
 from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, events, told
 from tests.support.in_process import InProcess
 from tests.support.multipart import KIND, multipart, part
-from tests.support.settled import usages
+from tests.support.settled import lines, usages
 
 ENTRY = {"name": "mine"}
 MODEL = "openai/gpt-image-1"
@@ -179,6 +179,20 @@ async def test_an_edit_is_counted_by_its_tokens_or_pictures():
                 assert (await post(served, "edits", content=form, headers={"content-type": KIND})).status_code == 200
             assert found == [expected]
             assert [one.units for one in found] == [expected.units]
+
+
+async def test_what_was_said_of_the_pictures_is_in_the_log():
+    fields = [part("n", b"2"), part("image", b"x", "a.png"), part("model", b"mine"), part("quality", b"high")]
+    async with before(lambda asked: told(whole(usage=TOLD)), MODEL, ENTRY) as (served, _):
+        with lines(served) as found:
+            await post(
+                served, "generations", json={"model": "mine", "prompt": "x", "size": "9x9", "n": 3, "quality": []}
+            )
+            await post(served, "edits", content=multipart(fields), headers={"content-type": KIND})
+            await post(served, "generations", json={"model": "mine", "prompt": "x"})
+        assert [line.get("picture") for line in found] == [
+            {"size": "9x9", "n": "3"}, {"n": "2", "quality": "high"}, None,
+        ]  # fmt: skip
 
 
 async def test_a_refusal_of_the_provider_keeps_its_words():
