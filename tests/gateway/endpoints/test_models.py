@@ -140,11 +140,12 @@ TYPED: dict[str, Any] = {
         {"model": "anthropic/claude-sonnet-5-5", "access_key": "k"},
         {"model": "cohere/rerank-v3.5", "access_key": "k"},
         {"model": "vllm/words", "name": "words", "type": "embedding", "base_url": "http://gpu"},
+        {"model": "vllm/text-embedding-3-small", "name": "twin", "base_url": "http://gpu"},
         {"model": "mistral/codestral-latest", "access_key": "k"},
         {"model": "anthropic/no-embedding", "access_key": "k"},
         {"model": "openai/*", "access_key": "k", "name": "all"},
     ],
-    "model_aliases": {"vectors": {"targets": ["openai/text-embedding-3-small", "words"]}},
+    "model_aliases": {"vectors": {"targets": ["openai/text-embedding-3-small", "twin"]}},
 }
 
 

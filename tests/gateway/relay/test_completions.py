@@ -175,3 +175,22 @@ async def test_a_cut_in_the_middle_of_a_translated_stream_is_told():
         assert b'"text":"x"' in found.content
         assert "early" in json.loads(found.content.rpartition(b"data: ")[2])["error"]["message"]
         assert DONE not in found.content
+
+
+async def test_the_middle_is_filled_in_elsewhere_where_the_first_is_down():
+    def answer(asked: Asked) -> Told:
+        return (
+            told({"message": "down"}, 503)
+            if asked.path == "/v1/fim/completions"
+            else _suffixed("/v1/completions")(asked)
+        )
+
+    async with endpoint_provider(answer) as provider:
+        entries = [{"model": f"{maker}/m", "name": maker, "access_key": "k", "base_url": provider.url}
+                   for maker in ("mistral", "vllm", "openai")]  # fmt: skip
+        route = {"code": {"targets": ["mistral", "vllm", "openai"]}}
+        async with gateway(settings(*entries, model_aliases=route)) as served:
+            for stream in (False, True):
+                found = await ask(served.url, model="code", prompt="x", suffix="return x", stream=stream)
+                assert _middle(found, stream=stream, fim=False) == "x = 1"
+                assert found.headers["x-trigate-target"] == "openai/m", "vLLM takes no suffix"

@@ -125,3 +125,30 @@ async def test_a_chat_provider_is_not_asked_to_rank():
         assert (found.status_code, found.json()["error"]["code"]) == (400, "unsupported_endpoint")
         assert "claude-opus-5" in found.json()["error"]["message"]
         assert provider.asked == []
+
+
+async def test_another_place_ranks_in_its_own_shape_where_the_first_is_down():
+    """A route may go on to another model: the order is useful alone, never inside one answer."""
+
+    def answer(asked: Asked) -> Told:
+        return told({"message": "down"}, 503) if asked.path == "/v2/rerank" else told(_TEI)
+
+    async with endpoint_provider(answer) as provider:
+        entries = [{"model": "cohere/a", "name": "first", "access_key": "k", "base_url": provider.url},
+                   {"model": "tei/b", "name": "next", "base_url": provider.url}]  # fmt: skip
+        async with gateway(settings(*entries, model_aliases={"ranks": {"targets": ["first", "next"]}})) as served:
+            found = await ask(
+                served.url, "/v2/rerank", {"model": "ranks", "query": "q", "documents": TEXTS, "top_n": 1}
+            )
+            assert [(one["index"], one["relevance_score"]) for one in found.json()["results"]] == [(2, 0.9)]
+            assert [asked.path for asked in provider.asked] == ["/v2/rerank", "/rerank"]
+            assert found.headers["x-trigate-target"] == "tei/b"
+
+
+async def test_strict_mode_refuses_a_loss_that_changes_the_ranking():
+    async with before(lambda asked: told(_TEI), model="tei/m-1", strict=True) as (served, provider):
+        body = {"model": "m-1", "query": "q", "documents": TEXTS}
+        assert (await ask(served.url, "/v1/rerank", body)).status_code == 200
+        found = await ask(served.url, "/v1/rerank", {**body, "max_tokens_per_doc": 9})
+        assert (found.status_code, found.json()["error"]["param"]) == (400, "max_tokens_per_doc")
+        assert len(provider.asked) == 1
