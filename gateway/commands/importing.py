@@ -5,7 +5,6 @@ by what its loss means. Keys of providers that stand in the file are not copied:
 of them into. ``litellm`` has the tables, ``litellm_keys`` the keys of clients, ``imported`` the result and its text.
 """
 
-import fnmatch
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,6 @@ from gateway.commands.litellm import (
     GUARDS,
     HERE_ANYWAY,
     MOST_AT_ONCE,
-    NO_CONVERSATION,
     NO_COUNTERPART,
     NO_KEYS,
     NO_MATTER,
@@ -32,6 +30,7 @@ from gateway.commands.litellm import (
     ORIGINS,
     REASONS,
     SERIOUS,
+    TYPES,
     Group,
 )
 from gateway.commands.litellm_keys import Token, taken_over, tokens
@@ -42,6 +41,7 @@ from gateway.config import document
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.prices import unpriced
 from providers.catalog import providers as catalog
+from providers.endpoints.model_types import model_type
 
 GOOD: Final = 0
 NOTHING: Final = 1
@@ -50,7 +50,6 @@ LOST: Final = 3
 """The exit status where names, protection or money are lost. (2 is that of a wrong command line.)"""
 
 _ENVIRONMENT = "os.environ/"
-_SPOKEN = ("chat", "completion", "responses")
 
 
 def run(file: Path, write: Path | None, keys: Path | None = None) -> int:
@@ -198,13 +197,11 @@ class _NotHere(Exception):
 def _entry(name: str, params: dict[str, Any], info: dict[str, Any], result: Result) -> tuple[list[str], dict[str, Any]]:
     """Remarks and the entry. Raises ``_NotHere``."""
     mode = info.get("mode")
-    if mode is not None and mode not in _SPOKEN:
+    if mode is not None and mode not in TYPES:
         raise _NotHere(f"{mode} is not served here")
-    bare = params["model"].rpartition("/")[2].lower()
-    if mode is None and any(fnmatch.fnmatchcase(bare, pattern) for pattern in NO_CONVERSATION):
-        raise _NotHere("it is no model for conversation, which is what is served here")
     prefix, rest = _split(params["model"])
     base = _text(params.get("api_base") or params.get("base_url"))
+    kind = model_type(rest) if mode is None else TYPES[mode]
     if prefix in NOT_SPOKEN:
         raise _NotHere(NOT_SPOKEN[prefix])
     origin = ORIGINS.get(prefix)
@@ -228,6 +225,8 @@ def _entry(name: str, params: dict[str, Any], info: dict[str, Any], result: Resu
     if headers := dict(_headers(params)):
         entry["headers"] = headers
     entry.update(extra)
+    if kind != model_type(rest):
+        entry["type"] = kind
     if timeouts := _timeouts(params.get("timeout", params.get("request_timeout"))):
         entry["timeouts"] = timeouts
     price, priced = read_price(params, info)

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import attrs
 
+from providers.endpoints.model_types import ModelType
+
 
 class Group(Enum):
     """A group of losses, by what they mean to whoever runs the proxy."""
@@ -72,6 +74,10 @@ ORIGINS: Final[Mapping[str, LiteLLMProvider]] = {
     "vercel_ai_gateway": LiteLLMProvider("vercel", "VERCEL_AI_GATEWAY_API_KEY"),
     "ollama": LiteLLMProvider("ollama", base_url="http://localhost:11434"),
     "ollama_chat": LiteLLMProvider("ollama", base_url="http://localhost:11434"),
+    "cohere": LiteLLMProvider("cohere", "COHERE_API_KEY"),
+    "cohere_chat": LiteLLMProvider("cohere", "COHERE_API_KEY"),
+    "jina_ai": LiteLLMProvider("jina", "JINA_AI_API_KEY"),
+    "voyage": LiteLLMProvider("voyage", "VOYAGE_API_KEY"),
     "hosted_vllm": LiteLLMProvider("vllm", "HOSTED_VLLM_API_KEY"),
     "lm_studio": LiteLLMProvider("lm_studio"),
     "llamafile": LiteLLMProvider("llamafile"),
@@ -92,7 +98,6 @@ COMPATIBLE: Final = "compatible"
 
 _COMPLETIONS = "plain completions (/v1/completions) are not served here"
 _CLOUD = "entries are not carried over: docs/providers.md has those to write, with their places and sign-ins"
-_COMPATIBLE = "own API is not spoken here; its OpenAI-compatible endpoint is, by an entry with a base_url and a key"
 NOT_SPOKEN: Final[Mapping[str, str]] = {
     "bedrock": f"Bedrock's {_CLOUD}",
     "sagemaker": "SageMaker's endpoints are not spoken to",
@@ -100,16 +105,15 @@ NOT_SPOKEN: Final[Mapping[str, str]] = {
     "vertex_ai": f"Vertex AI's {_CLOUD}",
     "vertex_ai_beta": f"Vertex AI's {_CLOUD}",
     "azure_ai": f"Azure AI's {_CLOUD}",
-    "cohere": f"Cohere's {_COMPATIBLE}",
-    "cohere_chat": f"Cohere's {_COMPATIBLE}",
     "text-completion-openai": _COMPLETIONS,
     "text-completion-codestral": _COMPLETIONS,
 }
-NO_CONVERSATION: Final = (
-    "*embed*", "dall-e-*", "gpt-image-*", "imagen-*", "sora-*", "veo-*", "whisper-*", "tts-*", "*-tts", "*-transcribe",
-    "omni-moderation-*", "text-moderation-*", "rerank-*",
-)  # fmt: skip
-"""Patterns of models whose mode LiteLLM knows without being told."""
+TYPES: Final[Mapping[str, ModelType]] = {
+    "chat": "chat", "completion": "completion", "responses": "chat", "embedding": "embedding", "rerank": "rerank",
+    "image_generation": "image", "image_edit": "image", "audio_speech": "speech",
+    "audio_transcription": "transcription", "moderation": "moderation", "realtime": "realtime",
+}  # fmt: skip
+"""LiteLLM's modes, and what a model of each is for."""
 
 NOT_KNOWN: Final = (
     "the provider {} is not known here; if it speaks OpenAI's Chat, write an entry of that name with its base_url"

@@ -48,7 +48,7 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
     assert found.returncode == 3
     lines = found.stderr.splitlines()
     assert lines[0] == (
-        "Carried over: 8 of 10 models, 1 alias, 2 names with several targets (groups and fallbacks) and 6 client keys."
+        "Carried over: 9 of 10 models, 1 alias, 2 names with several targets (groups and fallbacks) and 6 client keys."
     )
     assert lines[1].endswith("left out: blocked-one (blocked), expired-one (expired 2025-03-01).")
     assert [line.split(" (")[0].strip() for line in lines[3:]] == [
@@ -58,7 +58,7 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
         "trifles",
         "settings that trigate import does not know",
     ]
-    for lost in ("embed (openai/text-embedding-3-small)", "sonnet-on-bedrock", "the key bedrock-only"):
+    for lost in ("sonnet-on-bedrock", "the key bedrock-only"):
         assert lost in lines[3]
     for secret in ("AIza", "pk-written"):
         assert secret not in found.stdout + found.stderr
@@ -76,7 +76,7 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
         ("sk-everything", "thinker", 200),
         ("sk-everything", "gpt-4", 200),
         ("sk-everything", "claude-haiku-4-5", 200),
-        ("sk-everything", "embed", 404),
+        ("sk-everything", "sonnet-on-bedrock", 404),
         ("sk-coding", "claude-sonnet", 200),
         ("sk-blocked", "gpt-4o", 401),
         ("sk-expired", "gpt-4o", 401),

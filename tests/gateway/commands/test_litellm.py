@@ -288,8 +288,23 @@ def test_the_model_of_requests_that_name_none_is_the_default():
     assert [one.default for one in config.entries] == [False, True]
 
 
+def test_what_a_model_is_for_is_carried_over_where_its_name_does_not_say_it():
+    config, _, _ = converted(
+        item("e", "openai/own-vectors") | {"model_info": {"mode": "embedding"}}, item("f", "mistral/mistral-embed"),
+        item("g", "cohere/rerank-v3.5") | {"model_info": {"mode": "rerank"}}, item("h", "jina_ai/jina-embeddings-v3"),
+    )  # fmt: skip
+    found = [(one.name, one.provider.id, one.type_of(one.model)) for one in config.entries]
+    assert found == [
+        ("e", "openai", "embedding"), ("f", "mistral", "embedding"), ("g", "cohere", "rerank"),
+        ("h", "jina", "embedding"),
+    ]  # fmt: skip
+
+
 LOST = [
-    ({"model_list": [item("e", "openai/x") | {"model_info": {"mode": "embedding"}}]}, "e (openai/x): embedding is not"),
+    (
+        {"model_list": [item("e", "openai/x") | {"model_info": {"mode": "vector_store"}}]},
+        "e (openai/x): vector_store is n",
+    ),
     ({"model_list": [item("b", "bedrock/x")]}, "b (bedrock/x): Bedrock's entries are not carried over"),
     ({"model_list": [item("n", "nothing-known")]}, "n (nothing-known): it names no provider"),
     ({"model_list": [item("*", "*")]}, "* (*): no name stands for all providers"),
@@ -308,8 +323,6 @@ LOST = [
     ({"router_settings": {"routing_strategy": "own"}}, "routing_strategy own: targets are chosen by `balance`"),
     ({"router_settings": {"retry_policy": {"TimeoutErrorRetries": 3}}}, "router_settings.retry_policy: how often a"),
     ({"router_settings": {"model_group_alias": {"x": "nope"}}}, "the alias x: its model is not above"),
-    ({"model_list": [item("e", "mistral/mistral-embed")]}, "e (mistral/mistral-embed): it is no model for conver"),
-    ({"model_list": [item("e", "dall-e-3")]}, "e (dall-e-3): it is no model for conversation"),
     ({"model_list": [item("e", "text-completion-openai/x")]}, "e (text-completion-openai/x): plain completions"),
     ({"model_list": [item("w", "watsonx/x")]}, "w (watsonx/x): the provider watsonx is not known"),
     ({"litellm_settings": {"callbacks": ["otel", "x"]}}, "litellm_settings.callbacks (x): the log is JSON"),
@@ -351,7 +364,7 @@ def test_what_asks_for_what_happens_here_is_no_loss(settings):
 
 
 GROUPS = [
-    (Group.NAMES, [item("e", "openai/x") | {"model_info": {"mode": "embedding"}}], {}),
+    (Group.NAMES, [item("e", "openai/x") | {"model_info": {"mode": "vector_store"}}], {}),
     (Group.NAMES, [], {"include": ["other.yaml"]}),
     (Group.NAMES, [], {"general_settings": {"store_model_in_db": True}}),
     (Group.NAMES, [], {"router_settings": {"model_group_alias": {"x": "nope"}}}),
