@@ -13,14 +13,14 @@ from gateway.relay.inlining import inlined
 from gateway.relay.media_answers import ImageAnswer
 from gateway.relay.relay import Relay
 from gateway.relay.relayed import RelayedRequest, RelayRoute
-from gateway.relay.relaying import Relaying, with_model
+from gateway.relay.relaying import Relaying
 from gateway.relay.uploads import arriving_upload
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
 from gateway.routing.target import Target
 from gateway.upstream.address import parse_origin
-from providers.endpoints.images import ImageReader
+from providers.endpoints.images import ImageReader, leave_out_format
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 
@@ -75,10 +75,10 @@ async def _inline(relaying: Relaying, request: RelayedRequest) -> RelayedRequest
 def _with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
     """``incoming`` with the target's model, also where it names none: a ``Preparation``, but for its first argument.
     What a provider takes for the model then need not be the one that was chosen here."""
-    if incoming.model:
-        return with_model(incoming, target, left)
     draft = Draft(incoming.json)
-    draft.put("model", target.model)
+    if incoming.model != target.model:
+        draft.put("model", target.model)
+    leave_out_format(draft, target.model)
     return Prepared(Outgoing(draft.encode(), edits=draft.edits), left=left)
 
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from providers.endpoints.media_usage import token_usage
 from providers.errors.failures import read_event_failure
+from providers.neutral.draft import Draft
+from providers.neutral.edits import Edit
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.structure import ELEMENTS, holds_more
@@ -22,6 +24,22 @@ _COMPLETED: Final = re.compile(rb'"type"\s*:\s*"image_(?:generation|edit)\.compl
 _ERROR: Final = re.compile(rb'\s*\{\s*"(?:error|message)"\s*:|"type"\s*:\s*"error"')
 
 EARLY: Final = ErrorInfo("upstream", "the provider ended the stream before the picture was done", reason="bad_answer")
+
+
+_ALWAYS_INLINE: Final = re.compile(r"(?:chat)?gpt-image")
+"""Models that take no `response_format`, and answer in base64 always."""
+
+
+def leave_out_format(draft: Draft, model: str) -> None:
+    """Take `response_format` out of a request for a ``model`` that refuses it. Clients tell by the model's name whether
+    to send it, and an alias hides that (langwatch/langwatch#7769, managoat/fountain#110)."""
+    if "response_format" not in draft or not _ALWAYS_INLINE.match(model.rpartition("/")[2]):
+        return
+    if draft.value("response_format") == "b64_json":
+        draft.put("response_format", None)
+        draft.note(Edit("response_format", lost=False, form="=b64_json"))
+    else:
+        draft.drop("response_format")
 
 
 class ImageReader:

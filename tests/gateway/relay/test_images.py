@@ -54,9 +54,23 @@ async def test_what_is_asked_for_passes_and_nothing_is_added():
         assert found.data is not None
         assert found.data[0].b64_json == PICTURE
         assert provider.asked[-1].json == {"model": "gpt-image-1", "prompt": "A cat", "size": "auto", "n": 1}
+    async with before(lambda asked: told(whole()), "openai/dall-e-3", ENTRY) as (served, provider):
         body = b'{"model":"mine","prompt":"A cat","response_format":"b64_json","size":"31x77","x-new":[1.50]}'
-        await post(served, "generations", content=body)
-        assert provider.asked[-1].body == body.replace(b"mine", b"gpt-image-1")
+        found = await post(served, "generations", content=body)
+        assert provider.asked[-1].body == body.replace(b"mine", b"dall-e-3")
+        assert "x-trigate-adapted" not in found.headers
+
+
+async def test_a_model_that_an_alias_hides_is_not_asked_for_what_it_refuses():
+    """Open WebUI sends `response_format` unless the model's name is one of those that refuse it."""
+    async with before(lambda asked: told(whole()), MODEL, ENTRY) as (served, provider):
+        for form, header, named in (
+            ("b64_json", "x-trigate-adapted", "response_format=b64_json"),
+            ("url", "x-trigate-dropped", "response_format"),
+        ):
+            found = await post(served, "generations", json={"model": "mine", "prompt": "x", "response_format": form})
+            assert provider.asked[-1].json == {"model": "gpt-image-1", "prompt": "x"}
+            assert found.headers[header] == named
 
 
 async def test_without_a_model_it_is_the_entrys_for_images():
