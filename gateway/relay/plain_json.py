@@ -33,7 +33,7 @@ class UsageReading:
     """Reads the token counts of an answer in JSON. ``free``: where it has none, it took none."""
 
     def __init__(self, *, free: bool = False) -> None:
-        self.usage: Usage | None = Usage() if free else None
+        self.usage: Usage | None = Usage(told_nanos=0) if free else None
 
     def event(self, name: str, data: bytes) -> None:
         return

@@ -17,7 +17,7 @@ from providers.catalog.provider import (
     Speaks,
     sources,
 )
-from providers.catalog.rows.makers import OPENAI_FAMILIES
+from providers.catalog.rows.makers import OPENAI_BESIDE, OPENAI_FAMILIES
 from providers.endpoints.embeddings.traits import OPENAIS
 from providers.endpoints.endpoint import STANDARD_PLACES, EndpointName, Place, places
 from providers.neutral.hosting import Hosting
@@ -74,7 +74,8 @@ CLOUDS = (
     Provider(
         "azure_openai", "Azure OpenAI", address="https://NAME.openai.azure.com/openai/v1", prefix="/openai/deployments",
         quirks=OPENAI, paths={"chat": "/{model}/chat/completions?api-version=2025-01-01-preview"},
-        auth={"chat": API_KEY}, families=OPENAI_FAMILIES, key_env="AZURE_OPENAI_API_KEY", keeps_responses=True,
+        auth={"chat": API_KEY}, families=(*OPENAI_FAMILIES, *OPENAI_BESIDE), key_env="AZURE_OPENAI_API_KEY",
+        keeps_responses=True,
         price_list="azure", sign_in=("api_key", "azure"),
         endpoints={
             **places(**{name: Place("/{model}" + STANDARD_PLACES[name].path + _VERSION) for name in _BY_DEPLOYMENT}),

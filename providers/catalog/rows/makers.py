@@ -31,6 +31,11 @@ OPENAI_FAMILIES = (
     "o[1-9]", "o[1-9]-*", "chatgpt-*", "codex-*", "computer-use-*", "ft:*",
 )  # fmt: skip
 
+OPENAI_BESIDE = (  # what is asked for no conversation
+    "text-embedding-3-*", "text-embedding-ada-*", "omni-moderation-*", "text-moderation-*", "whisper-1", "tts-1",
+    "tts-1-*", "dall-e-*", "davinci-*", "babbage-*",
+)  # fmt: skip
+
 _MOONSHOT = "https://platform.kimi.ai/docs/api/overview.md"
 _COMPARED = "https://www.developersdigest.tech/reference/api-compatibility/"
 
@@ -42,7 +47,7 @@ MAKERS = (
             "gpt-5.6-luna", "gpt-5.5", "gpt-5.4", "gpt-5.4-mini", "gpt-5.4-nano", "gpt-5.3-codex", "gpt-5.2", "gpt-5.1",
             "gpt-5", "gpt-5-mini", "gpt-5-nano", "o3", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini",
         ),
-        families=OPENAI_FAMILIES, key_env="OPENAI_API_KEY", keeps_responses=True,
+        families=(*OPENAI_FAMILIES, *OPENAI_BESIDE), key_env="OPENAI_API_KEY", keeps_responses=True,
         about="Reasoning models are asked in Responses for Messages clients and for tools, `…-codex` and `…-pro` "
         "always: [speaks](configuration.md#speaks).",
         sources=sources(READ, **dict.fromkeys(
@@ -165,7 +170,8 @@ MAKERS = (
     ),
     Provider(
         "qwen", "Alibaba Cloud", address="https://dashscope-intl.aliyuncs.com", prefix="/compatible-mode/v1",
-        speaks=ALL_THREE, families=("qwen-*", "qwen[0-9]*", "qwq-*", "qvq-*"), key_env="DASHSCOPE_API_KEY",
+        speaks=ALL_THREE, families=("qwen-*", "qwen[0-9]*", "qwq-*", "qvq-*", "text-embedding-v[0-9]*"),
+        key_env="DASHSCOPE_API_KEY",
         places={"messages": "/apps/anthropic/v1", "responses": "/api/v2/apps/protocols/compatible-mode/v1"},
         sources=sources(
             READ, chat="https://www.alibabacloud.com/help/en/model-studio/first-api-call-to-qwen",
@@ -203,7 +209,8 @@ MAKERS = (
     # It refuses `stream_options` (https://strandsagents.com/docs/user-guide/concepts/model-providers/cohere/).
     Provider(
         "cohere", "Cohere", "https://api.cohere.ai", prefix="/compatibility/v1",
-        quirks=attrs.evolve(COMPATIBLE, stream_usage=False), families=("command-*", "c4ai-*"), key_env="COHERE_API_KEY",
+        quirks=attrs.evolve(COMPATIBLE, stream_usage=False), key_env="COHERE_API_KEY",
+        families=("command-*", "c4ai-*", "embed-*", "rerank-v*", "rerank-english-*", "rerank-multilingual-*"),
         sources=sources(READ, chat="https://docs.cohere.com/docs/compatibility-api"),
         endpoints=places(
             embeddings=Place("/embed", "cohere", prefix="/v2"), rerank=Place("/rerank", "cohere", prefix="/v2"),
@@ -238,7 +245,8 @@ MAKERS = (
         endpoint_source=Source("https://api.jina.ai/redoc", READ),
     ),
     Provider(
-        "voyage", "Voyage AI", "https://api.voyageai.com", families=("voyage-*",), key_env="VOYAGE_API_KEY",
+        "voyage", "Voyage AI", "https://api.voyageai.com", families=("voyage-*", "rerank-[0-9]*"),
+        key_env="VOYAGE_API_KEY",
         about="Embeddings and rerank. With a key of MongoDB's `base_url: https://ai.mongodb.com`.",
         endpoints=places(embeddings=Place("/embeddings", "voyage"), rerank=Place("/rerank", "voyage")),
         embeddings=EmbeddingTraits(inputs=1000, tokens=120_000),  # lfnovo/esperanto#108; tokens of its largest models

@@ -255,3 +255,23 @@ def test_rows_cannot_be_changed():
         CATALOG["openai"].speaks["chat"] = "messages"  # type: ignore[index]
     with pytest.raises(TypeError):
         STANDARD_PATHS["chat"] = "/x"  # type: ignore[index]
+
+
+def test_models_that_are_asked_for_no_conversation_are_their_makers_too():
+    """A RAG program says `text-embedding-3-small` as it says `gpt-5`: an entry for all of OpenAI's takes both."""
+    makers = {
+        "openai": (
+            "text-embedding-3-small", "whisper-1", "tts-1-hd", "omni-moderation-latest", "dall-e-3", "gpt-image-1",
+            "gpt-4o-mini-tts", "gpt-realtime", "davinci-002",
+        ),
+        "cohere": ("embed-v4.0", "rerank-v4.0", "rerank-multilingual-v3.0"),
+        "mistral": ("mistral-embed", "codestral-embed", "mistral-moderation-latest", "voxtral-mini-latest"),
+        "gemini": ("gemini-embedding-001",), "voyage": ("voyage-4", "rerank-2.5"), "jina": ("jina-reranker-v3",),
+        "qwen": ("text-embedding-v4",),
+    }  # fmt: skip
+    for id, models in makers.items():
+        for model in models:
+            found = maker(model)
+            assert found is not None, model
+            assert found.id == id, model
+    assert not CATALOG["openai"].has("whisper-large-v3"), "others serve it, too"
