@@ -3,13 +3,14 @@
     python -m tests.media_memory [--megabytes 500]
 
 Prints by how much the gateway grew while a picture went up (its model first, and last: then it is kept in a file) and
-while speech came down, and after how long the first sound was there; fails where it grew by 16 MiB or more.
+while speech came down, or 100 MB of vectors, and after how long the first of them was there; fails where it grew by 16
+MiB or more.
 """
 
 import argparse
 import sys
 
-from tests.support.media_traffic import BLOCK, Passage, download, media_gateway, upload
+from tests.support.media_traffic import BLOCK, VECTOR, Passage, download, media_gateway, upload, vectors
 
 MOST = 16
 """MiB by which the gateway may grow, whatever passes."""
@@ -18,14 +19,17 @@ MOST = 16
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=500)
-    blocks = parser.parse_args().megabytes * 10**6 // len(BLOCK)
+    megabytes = parser.parse_args().megabytes
+    blocks = megabytes * 10**6 // len(BLOCK)
     with media_gateway() as (gateway, upstream):
         upload(gateway, 8, model_first=True)  # what is loaded at the first request is no memory of the others
         download(gateway, upstream, 8)
+        vectors(gateway, upstream, 50)
         passages = {
             "up, model first": upload(gateway, blocks, model_first=True),
             "up, model last": upload(gateway, blocks, model_first=False),
             "down": download(gateway, upstream, blocks),
+            "vectors": vectors(gateway, upstream, min(2000, megabytes * 10**6 // len(VECTOR))),
         }
     for name, passage in passages.items():
         sys.stdout.write(told(name, passage) + "\n")

@@ -1,6 +1,7 @@
 """Uploads and downloads of any size through a gateway in a process of its own, and what it holds of them meanwhile."""
 
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -13,7 +14,9 @@ from tests.support.harness import Gateway, config, free_port, provider, running
 from tests.support.multipart import BOUNDARY, KIND, part
 
 BLOCK = bytes(range(256)) * 1024  # 256 KiB
-EDITS, SPEECH = "/v1/images/edits", "/v1/audio/speech"
+EDITS, SPEECH, EMBEDDINGS = "/v1/images/edits", "/v1/audio/speech", "/v1/embeddings"
+VECTOR = b'{"object":"embedding","index":%d,"embedding":[' + b",".join([b"-0.0123456789012"] * 3072) + b"]}"
+"""One of the widest, 50 KB of it."""
 
 
 @attrs.frozen
@@ -26,8 +29,8 @@ class Passage:
 
 
 class MediaProvider:
-    """Takes pictures of any size, of which it tells how many bytes have come, and speaks for as many blocks as it is
-    told."""
+    """Takes pictures of any size, of which it tells how many bytes have come, and speaks for as many blocks, or has as
+    many vectors, as it is told."""
 
     def __init__(self) -> None:
         self.blocks = 1
@@ -55,6 +58,8 @@ class MediaProvider:
                 come += size
             if SPEECH.encode() in head:
                 self._speak(sock)
+            elif EMBEDDINGS.encode() in head:
+                self._embed(sock)
             else:
                 said = b'{"created":%d,"data":[{"b64_json":"AAAA"}]}' % come
                 sock.sendall(_OK % b"application/json" + b"content-length: %d\r\n\r\n" % len(said) + said)
@@ -65,6 +70,15 @@ class MediaProvider:
         for _ in range(self.blocks):
             sock.sendall(b"%x\r\n%b\r\n" % (len(BLOCK), BLOCK))
         sock.sendall(b"0\r\n\r\n")
+
+    def _embed(self, sock: socket.socket) -> None:
+        begin, end = b'{"object":"list","data":[', b'],"model":"m-1","usage":{"prompt_tokens":7,"total_tokens":7}}'
+        size = len(begin) + len(end) + sum(len(VECTOR % i) + 1 for i in range(self.blocks)) - 1
+        sock.sendall(_OK % b"application/json" + b"content-length: %d\r\n\r\n" % size + begin)
+        self.spoke = time.perf_counter()
+        for index in range(self.blocks):
+            sock.sendall((b"," if index else b"") + VECTOR % index)
+        sock.sendall(end)
 
 
 _OK = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\n"
@@ -150,12 +164,33 @@ def download(gateway: Gateway, upstream: MediaProvider, blocks: int) -> Passage:
             rest = sock.recv(65536)
         first = time.perf_counter() - upstream.spoke
         assert head.startswith(b"HTTP/1.1 200 "), head
-        come, end, buffer = len(rest), rest[-5:], bytearray(2**18)
-        while not end.endswith(b"0\r\n\r\n") and (size := sock.recv_into(buffer)):
-            come += size
-            end = (end + bytes(buffer[max(0, size - 5) : size]))[-5:]
+        come = _rest(sock, rest)
         assert come > blocks * len(BLOCK)
     return Passage(watched.most, time.perf_counter() - began, first)
+
+
+def vectors(gateway: Gateway, upstream: MediaProvider, count: int) -> Passage:
+    """So many vectors come down, in one answer."""
+    upstream.blocks = count
+    body = json.dumps({"model": "mine", "input": ["x"] * count}).encode()
+    began = time.perf_counter()
+    with _Watched(gateway) as watched, socket.create_connection(("127.0.0.1", gateway.port)) as sock:
+        sock.sendall(_asked(EMBEDDINGS, "application/json", len(body)) + body)
+        head, _, rest = _read_head(sock)
+        first = time.perf_counter() - upstream.spoke
+        assert head.startswith(b"HTTP/1.1 200 "), head
+        come = _rest(sock, rest)
+        assert come > count * len(VECTOR)
+    return Passage(watched.most, time.perf_counter() - began, first)
+
+
+def _rest(sock: socket.socket, begun: bytes) -> int:
+    """How many bytes come to the end of a body in chunks, of which some have ``begun`` to come."""
+    come, end, buffer = len(begun), begun[-5:], bytearray(2**18)
+    while not end.endswith(b"0\r\n\r\n") and (size := sock.recv_into(buffer)):
+        come += size
+        end = (end + bytes(buffer[max(0, size - 5) : size]))[-5:]
+    return come
 
 
 def _asked(path: str, kind: str, length: int) -> bytes:
