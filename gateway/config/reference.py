@@ -871,7 +871,7 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "texts not counted; more are a 413. They take far more memory and work than bytes do: a long session has "
             "some ten thousands. What comes compressed may have as many as it has compressed bytes, and 50,000 in any "
             "case.",
-            "`200000`",
+            "`200000`; `500000` for embeddings, whose texts may be ids of tokens",
         ),
         "bodies": Key(
             "Memory for the bodies of requests under way in each worker: three bytes for each of theirs and 400 for "

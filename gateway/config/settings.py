@@ -115,6 +115,7 @@ class ClientLimits:
 
 
 _REQUEST_BODY: Final = 64 * 2**20
+_ELEMENTS: Final = 200_000
 
 
 @attrs.frozen
@@ -124,7 +125,7 @@ class Limits:
     connections, for ``upstream_connections`` those to providers in use (0 of the last two: no limit)."""
 
     request_body: int = _REQUEST_BODY
-    elements: int = 200_000
+    elements: int = _ELEMENTS
     bodies: int = 256 * 2**20
     spool: int = 2 * 2**30
     event: int = 16 * 2**20
@@ -138,6 +139,10 @@ class Limits:
     def body_on(self, own: int | None) -> int:
         """Bytes of a request on a path that takes ``own`` where the configuration says nothing."""
         return self.request_body if own is None or self.request_body != _REQUEST_BODY else own
+
+    def with_elements(self, own: int | None) -> "Limits":
+        """The limits on a path whose requests may have ``own`` elements where the configuration says nothing."""
+        return self if own is None or self.elements != _ELEMENTS else attrs.evolve(self, elements=own)
 
 
 @attrs.frozen

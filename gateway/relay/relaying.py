@@ -69,7 +69,8 @@ class Relaying:
     async def body(self) -> bytes:
         """The whole body, decompressed. Raises ``GatewayError``."""
         codings = (value for name, value in self.context.asked.headers if name == "content-encoding")
-        return await decompressed(codings, self.arrival.read, self.held_body(), self.context.service.limits)
+        limits = self.context.service.limits.with_elements(self.endpoint.elements)
+        return await decompressed(codings, self.arrival.read, self.held_body(), limits)
 
     def held_body(self) -> HeldBody:
         """The memory that the body takes."""

@@ -39,8 +39,8 @@ class Endpoint:
     is the API in whose words its errors are told, where its path or headers do not say another. ``fallback`` says who
     may answer in place of a target that failed. ``first_byte`` is how many seconds it may take where the limit for
     conversations is too short: a proxy's 60 s cut pictures that were being drawn (Wei-Shaw/sub2api#2225). ``most`` is
-    how many bytes a request's body may have, unless the configuration says it; ``None`` is what holds for
-    conversations.
+    how many bytes a request's body may have, and ``elements`` how many values its JSON, unless the configuration says
+    it; ``None`` is what holds for conversations.
     """
 
     name: EndpointName
@@ -49,6 +49,7 @@ class Endpoint:
     fallback: EndpointFallback = "any"
     first_byte: float | None = None
     most: int | None = None
+    elements: int | None = None
 
 
 @attrs.frozen
@@ -90,6 +91,7 @@ ENDPOINTS: Final[Mapping[EndpointName, Endpoint]] = MappingProxyType({row.name: 
             )),
         ),
         fallback="same_model",
+        elements=500_000,  # ids of tokens: OpenAI takes 300,000 in a request, and LangChain fills it
     ),
     Endpoint("completions", ("/v1/completions",)),
     Endpoint("fim", ("/v1/fim/completions",)),

@@ -180,6 +180,20 @@ async def test_an_sdk_s_plain_call_gives_numbers():
         assert [asked.json["encoding_format"] for asked in provider.asked] == ["base64"]
 
 
+async def test_as_many_ids_of_tokens_pass_as_openai_takes():
+    """LangChain sends its texts as such, and as many as there may be (langchain-ai/langchain#31227)."""
+
+    def answering(asked: Asked) -> Told:
+        return told({"data": [{"embedding": [1], "index": i} for i, _ in enumerate(asked.json["input"])]})
+
+    ids = [[100_000] * 1000] * 300
+    async with before(answering, entry={"embeddings": {"token_arrays": True}}) as (served, provider):
+        assert len(vectors_of(await post(served.url, model="openai/m-1", input=ids))) == 300
+        assert provider.asked[0].json["input"] == ids
+        too_many = await post(served.url, model="openai/m-1", input=ids * 2)
+        assert too_many.status_code == 413
+
+
 async def test_the_client_leaving_closes_the_provider():
     """Also between two pieces of a list (openclaw/openclaw#116146)."""
 

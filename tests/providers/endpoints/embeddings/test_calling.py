@@ -247,7 +247,7 @@ def test_a_list_over_the_limit_is_cut_in_order():
 
 
 def test_a_list_is_cut_by_tokens_too():
-    """OpenAI takes 300,000 tokens a request (openai 3.52, embedding_create_params)."""
+    """OpenAI takes 300,000 tokens a request, and programs send more (langchain-ai/langchain#31227)."""
     traits = EmbeddingTraits(inputs=2048, tokens=1000, token_arrays=True)
     texts = ["x" * 1350] * 5  # 500 tokens each, as they are estimated
     assert called({"model": "m", "input": texts}, traits=traits).answer.counts == (1,) * 5
