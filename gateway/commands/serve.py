@@ -479,6 +479,10 @@ DEMO_ENDPOINTS: Final[Mapping[str, Any]] = {
 }  # fmt: skip
 """What the stand-in has beside OpenAI's endpoints."""
 
+DEMO_TYPES: Final = ("embedding", "rerank", "image", "speech", "transcription", "moderation")
+"""What the stand-in is listed for beside conversations, under a name each: pickers find it there, and a request that
+names no model means it."""
+
 
 def demo_config(upstream: str) -> Config:
     """A provider for each API, all of them the mock at ``upstream``: every pair of APIs can be tried, and every fault
@@ -490,7 +494,9 @@ def demo_config(upstream: str) -> Config:
         "quirks": {"bedrock_family": "claude"},  # it thinks when it is asked to, as that one is
     }  # fmt: skip
     apis = list(CODECS)
-    kept = {name: False for name, row in ENDPOINTS.items() if row.fallback == "never"}  # there is one place for them
+    kept: dict[str, Any] = {
+        name: False for name, row in ENDPOINTS.items() if row.fallback == "never"
+    }  # there is one place for them
     config = from_mapping(
         {
             "version": "v0.3.0",
@@ -500,6 +506,8 @@ def demo_config(upstream: str) -> Config:
                  "speaks": apis, "endpoints": DEMO_ENDPOINTS},
                 *({**provider, "model": f"{api}-only/mock-large", "name": f"demo-{api}", "speaks": [api],
                    "endpoints": dict.fromkeys(ENDPOINTS, False)} for api in apis),
+                *({**provider, "model": f"demo/mock-{kind}", "name": f"demo-{kind}", "type": kind,
+                   "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}} for kind in DEMO_TYPES),
                 {**provider, "model": f"{STAND_IN}/*", "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}},
                 {**provider, "model": "fault/*", "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}},
                 *({**provider, "model": f"fault-{api}/*", "speaks": [api],

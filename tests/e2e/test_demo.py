@@ -18,6 +18,7 @@ from tests.support.harness import Reply, request
 
 APIS = ("chat", "messages", "responses")
 MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses", "demo-gemini", "demo-converse")
+TYPED = ("demo-embedding", "demo-rerank", "demo-image", "demo-speech", "demo-transcription", "demo-moderation")
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = {
@@ -180,7 +181,10 @@ def test_nothing_that_the_demo_says_is_masked_as_its_key(served):
 
 
 def test_the_models_are_listed(served):
-    assert [model["id"] for model in request(served.url, "GET", "/v1/models").json["data"]] == list(MODELS)
+    listed = request(served.url, "GET", "/v1/models").json["data"]
+    assert [model["id"] for model in listed] == [*MODELS, *TYPED]
+    assert [f"demo-{model['type']}" for model in listed[len(MODELS) :]] == list(TYPED)
+    assert request(served.url, "GET", "/v1/audio/models").json == {"models": [{"id": "demo-speech"}]}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -235,7 +239,7 @@ def test_what_is_no_conversation_is_answered_too(served):
         assert "stand-in" in client.completions.create(model="demo", prompt="Once").choices[0].text
         events = list(client.completions.create(model="demo", prompt="Once", stream=True))
         assert events[-1].choices[0].finish_reason == "stop"
-        assert client.moderations.create(model="demo", input="violence").results[0].categories.violence
+        assert client.moderations.create(input="violence").results[0].categories.violence  # no model is named here
         (drawn,) = client.images.generate(model="demo", prompt="A cat").data or ()
         assert (drawn.b64_json or "").startswith("iVBOR")
         partial = [one.type for one in client.images.generate(
@@ -252,8 +256,9 @@ def test_what_is_no_conversation_is_answered_too(served):
             kinds = [event.type for event in until_done(session)]
         assert (kinds[0], kinds[-1]) == ("session.created", "response.done")
     asked = {"model": "demo", "query": "food for cats", "documents": ["dogs", "cats like food"]}
-    ranked = json.loads(request(served.url, "POST", "/v1/rerank", asked).body)
-    assert [one["index"] for one in ranked["results"]] == [1, 0]
+    for body in (asked, {**asked, "model": None}, {**asked, "model": "demo-rerank"}):
+        ranked = json.loads(request(served.url, "POST", "/v1/rerank", body).body)
+        assert [one["index"] for one in ranked["results"]] == [1, 0]
 
 
 def until_done(session: Any) -> Iterator[Any]:
