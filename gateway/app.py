@@ -29,6 +29,7 @@ from gateway.exchange.service import Service
 from gateway.lifespan import add_life
 from gateway.open_service import open_service
 from gateway.realtime.routes import add_realtime
+from gateway.relay.passed_websockets import add_passed_websockets
 from gateway.relay.routes import PATHS, add_relays
 from gateway.serving.descriptors import default_connections
 from gateway.serving.lifecycle import Lifecycle
@@ -81,6 +82,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     if config.websocket:
         add_websocket(app, service, partial(_memory, service))
         add_realtime(app, service)
+        add_passed_websockets(app, service)
     add_models(app, service)
     add_voices(app, service)
     add_ui(app, service, config)

@@ -89,6 +89,7 @@ class Meter:
         for record in (*self._asked, *self._running.values()):
             if not record.said and record.first_byte is None:
                 record.tried = ()
+            record.asked_size = max(record.asked_size, self._heard)
             self._service.ledger.settle(record, disconnected=True)
         self._asked.clear()
         self._running.clear()

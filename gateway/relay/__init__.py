@@ -9,5 +9,5 @@ of an answer to its client (``rewritten``: of one whose shape is another), ``rou
 ``uploads`` pass multipart bodies on while they come, from the ``spool`` what has to wait; ``images`` and ``audio`` are
 endpoints, ``media_answers`` the ways of what they answer, ``inlining`` fetches pictures into them.
 
-``pass_through`` takes any path of a provider's, with ``native_usage``. ``realtime_secrets`` and ``realtime_calls`` are
-for realtime sessions that go past the gateway."""
+``pass_through`` takes any path of a provider's, with ``native_usage``, ``passed_websockets`` upgrades there.
+``realtime_secrets`` and ``realtime_calls`` are for realtime sessions that go past the gateway."""

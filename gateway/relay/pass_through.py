@@ -59,9 +59,14 @@ def pass_through_routes(service: Service) -> tuple[RelayRoute, ...]:
 async def _read(entry: ModelEntry, name: str, relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
     service, asked, record = relaying.context.service, relaying.context.asked, relaying.context.record
     service.authenticator.check_passage(asked.client, entry, asked.credential)
-    rest = _rest(relaying.arrival.asgi["raw_path"], name)
+    rest = rest_of_path(relaying.arrival.asgi["raw_path"], name)
     api = api_of("/" + rest, relaying.headers)
-    target = passing_target(entry, api, entry.model, _url(entry, rest, _query(relaying)))
+    target = passing_target(
+        entry,
+        api,
+        entry.model,
+        address_below(entry, rest, passed_query(relaying.context.asked.query, relaying.headers)),
+    )
     incoming, upload = await _body(relaying, target)
     for at, model in (("the path", _in_path(rest)), ("model", incoming.model)):
         if model is not None:
@@ -81,7 +86,7 @@ async def _read(entry: ModelEntry, name: str, relaying: Relaying, names: Mapping
     return RelayedRequest(planned, lambda one: _PassedThrough(PassedAnswer(usage(), limit), one.url, name))
 
 
-def _rest(raw: bytes, name: str) -> str:
+def rest_of_path(raw: bytes, name: str) -> str:
     """What follows the name in the path, in the client's own bytes. Raises ``GatewayError`` (400) for a path that
     would lead out of where it begins, or means another thing to each who reads it."""
     start = f"/{name}/".encode()
@@ -107,7 +112,7 @@ def _in_path(rest: str) -> str | None:
 _MODEL: Final = re.compile(r"/(?:models|model|deployments)/([^/?]+?)(?::[A-Za-z]+)?(?:/|$)")
 
 
-def _url(entry: ModelEntry, rest: str, query: str) -> str:
+def address_below(entry: ModelEntry, rest: str, query: str) -> str:
     """The address at the entry's own host, below the path of its ``base_url``."""
     base = entry.base_url or entry.provider.base_url
     if base is None:
@@ -117,10 +122,10 @@ def _url(entry: ModelEntry, rest: str, query: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{rest}{'?' if own else ''}{own}"
 
 
-def _query(relaying: Relaying) -> str:
+def passed_query(query: str, headers: Headers) -> str:
     """The client's query without credentials, by name and by value."""
-    shown = _credentials(relaying.headers)
-    pairs = without_credentials(relaying.context.asked.query).split("&")
+    shown = _credentials(headers)
+    pairs = without_credentials(query).split("&")
     return "&".join(
         pair for pair in pairs if not any(word in unquote_to_bytes(pair).decode("latin-1") for word in shown)
     )

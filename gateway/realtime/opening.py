@@ -1,0 +1,203 @@
+"""The beginning of a realtime session: who is let in, and how its handshake is answered; and the session, run."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, cast
+
+import attrs
+import trio
+from quart import Response as QuartResponse
+from quart import websocket
+
+from gateway.endpoints.answers import open_record
+from gateway.endpoints.websocket.handshake import WebSocketArrival, check_key
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.exchange import JSON_HEADERS, own_headers
+from gateway.exchange.service import Service
+from gateway.http.headers import Headers, as_text
+from gateway.http.offload import CLIENT
+from gateway.http.query_key import moved
+from gateway.http.response import Response
+from gateway.ledger.record import Record
+from gateway.realtime.closing import LOST, STALLED
+from gateway.realtime.dialing import OpenProvider
+from gateway.realtime.inbox import ClientInbox
+from gateway.realtime.meter import Meter
+from gateway.realtime.models import ENDPOINT
+from gateway.realtime.resumption import ResumableSessions
+from gateway.realtime.session import LARGEST, RealtimeSession, SessionLimits
+from gateway.realtime.subprotocols import Offered, with_key
+from gateway.request.client_request import ClientRequest
+from gateway.request.public_errors import MISTAKE
+from gateway.routing.target import Target
+from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
+from gateway.serving.quart_views import through_quart
+from gateway.upstream.websocket import Piece
+from providers.apis import CODECS
+from streams.errors import GatewayError
+from streams.events import Api, ErrorInfo
+
+if TYPE_CHECKING:
+    from gateway.serving.asgi_extensions import OnArriving, TakeMessages
+from gateway.realtime.notices import FrameReader, ModelRule
+from providers.endpoints.endpoint import EndpointName
+
+log = logging.getLogger("trigate")
+
+
+@attrs.frozen
+class Opening:
+    """A client's websocket that was let in, and may become a session."""
+
+    context: ExchangeContext
+    arrival: WebSocketArrival
+    offered: Offered
+    inbox: ClientInbox
+    replaced: trio.Event
+    resumable: ResumableSessions
+
+    @property
+    def service(self) -> Service:
+        return self.context.service
+
+    @property
+    def record(self) -> Record:
+        return self.context.record
+
+    async def accept(self, chosen: str | None) -> None:
+        """Answer the client's handshake, with the subprotocol that was ``chosen``: from here on failures are closes."""
+        self.record.answered(101)
+        await websocket.accept(dict(own_headers(self.record)), chosen)
+
+
+class QuartClient:
+    """The websocket that Quart is handling: a ``SessionClient``."""
+
+    async def send(self, message: Piece) -> None:
+        await websocket.send(message)
+
+    async def close(self, code: int, reason: str) -> None:
+        await websocket.close(code, reason)
+
+
+async def open_websocket(
+    service: Service,
+    resumable: ResumableSessions,
+    api: Api,
+    serve: Callable[["Opening"], Awaitable[None]],
+    endpoint: EndpointName = ENDPOINT,
+) -> QuartResponse | None:
+    """Serve the websocket that Quart is handling, or answer its handshake with an error: a view."""
+    arrival = WebSocketArrival()
+    query, named = moved(websocket.query_string, arrival.asgi["headers"])
+    offered = Offered.in_headers(arrival.headers)
+    arrival.headers = with_key(_spelled(as_text(named)), offered)
+    record = open_record(api, service.ledger, arrival.scope, endpoint=endpoint)
+    record.stream, record.billed = True, False
+    try:
+        client = service.admission.authenticate(arrival)
+        replaced = service.replaced.of(client)  # before anything else has a turn, which may revoke the key
+        check_key(arrival.headers)
+        holder = service.admission.holder(client, arrival.headers)
+        CLIENT.set(holder)
+        service.admission.take_connection(arrival, holder)
+        service.admission.take("websockets", holder, arrival.scope)
+        record.client = client
+        asked = ClientRequest(_carried(arrival.headers), query.decode("latin-1"), client)
+        trace = service.tracing.begin(record, asked.headers, websocket.path)
+        context = ExchangeContext(service, CODECS[api], asked, record, trace)
+        inbox = ClientInbox(service.admission.body(holder, arrival.scope), LARGEST)
+        _deliver(arrival, inbox)
+        await serve(Opening(context, arrival, offered, inbox, replaced, resumable))
+    except GatewayError as error:
+        return through_quart(_refused(error.failed, record))
+    except Exception:  # the border where our own mistake becomes the client's error
+        log.exception("realtime %s: failed before it began", arrival.scope.id)
+        return through_quart(_refused(MISTAKE, record))
+    return None
+
+
+def _spelled(headers: Headers) -> Headers:
+    """``headers`` with the key of Azure's clients where it is looked for."""
+    return tuple(("x-api-key" if name == "api-key" else name, value) for name, value in headers)
+
+
+def _carried(headers: Headers) -> Headers:
+    """``headers`` without those of the handshake, which are between this client and us."""
+    return tuple(pair for pair in headers if not pair[0].startswith("sec-websocket-"))
+
+
+def _deliver(arrival: WebSocketArrival, inbox: ClientInbox) -> None:
+    """Have the client's messages in ``inbox``, by whatever way the server has."""
+    extensions = arrival.asgi["extensions"]
+    if (on_arriving := extensions.get(ON_ARRIVING)) is not None:
+        cast("OnArriving", on_arriving)(inbox.arrives)
+    if (take := extensions.get(TAKE_MESSAGES)) is not None:
+        cast("TakeMessages", take)(inbox)
+    else:
+        arrival.scope.nursery.start_soon(_receive, inbox)
+
+
+async def _receive(inbox: ClientInbox) -> None:
+    while True:
+        await inbox.take(await websocket.receive())
+
+
+def _refused(failed: ErrorInfo, record: Record) -> Response:
+    record.failed = failed
+    record.answered(failed.status)
+    body = failed.body or CODECS[record.api].write_error(failed, record.id)
+    headers = (*JSON_HEADERS, *failed.headers, *own_headers(record), ("connection", "close"))
+    return Response(failed.status, headers, body)
+
+
+# The session
+
+
+async def run_session(
+    opening: Opening,
+    provider: OpenProvider,
+    reader: FrameReader,
+    meter: Meter,
+    models: ModelRule,
+    first: Piece | None = None,
+) -> None:
+    """Serve the session to its end. Raises nothing but for cancellation."""
+    service, record = opening.service, opening.record
+    limits = _limits(opening, provider.target)
+    session = RealtimeSession(
+        QuartClient(),
+        opening.inbox,
+        provider.socket,
+        reader,
+        models,
+        meter,
+        limits,
+        provider.secrets,
+        first,
+        opening.resumable,
+    )
+    service.lifecycle.in_flight += 1
+    try:
+        await session.run(service.lifecycle, opening.replaced)
+    except* Exception:  # the border where our own mistake becomes the client's close
+        log.exception("realtime %s: failed, and is closed", opening.arrival.scope.id)
+        record.failed = MISTAKE
+    finally:
+        service.lifecycle.in_flight -= 1
+        _put_on_record(record, session)
+
+
+def _put_on_record(record: Record, session: RealtimeSession) -> None:
+    """Put on record how the session has ended."""
+    record.reason, record.shut_down = session.ended, session.ended == "drained"
+    if session.ended in ("upstream_lost", "stalled"):
+        record.failed = ErrorInfo("upstream", LOST.reason if session.ended == "upstream_lost" else STALLED.reason)
+    record.whole = record.failed is None and session.ended is not None and not record.shut_down
+
+
+def _limits(opening: Opening, target: Target) -> SessionLimits:
+    """The limits of the session, which ends with the key of its client, too."""
+    own, service = target.entry.realtime, opening.service
+    ends = service.authenticator.seconds_left(opening.arrival.headers)
+    return SessionLimits(service.websocket_idle if own.idle is None else own.idle, min(own.max_session, ends))

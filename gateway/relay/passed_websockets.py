@@ -1,0 +1,98 @@
+"""Websockets on paths that are passed through, below the name of an entry with ``passthrough: true``: in OpenAI's and
+Gemini's realtime APIs they are read and metered as ever, in others they are passed on unread."""
+
+from functools import partial
+from typing import Final
+from urllib.parse import parse_qsl
+
+import attrs
+from quart import Response as QuartResponse
+from quart_trio import QuartTrio
+
+from gateway.config.settings import ModelEntry
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.service import Service
+from gateway.realtime.dialing import Dialing
+from gateway.realtime.events import OpenAiFrames
+from gateway.realtime.gemini_live import GeminiFrames
+from gateway.realtime.meter import Meter
+from gateway.realtime.notices import FrameReader, ResponseBegun
+from gateway.realtime.opening import Opening, open_websocket, run_session
+from gateway.realtime.resumption import ResumableSessions
+from gateway.realtime.shapes import RealtimeShape
+from gateway.realtime.unread import UnreadFrames
+from gateway.relay.pass_through import address_below, passed_query, rest_of_path
+from gateway.routing.router import passing_target
+from gateway.routing.target import Target
+
+_LIVE: Final = "BidiGenerateContent"
+
+
+def add_passed_websockets(app: QuartTrio, service: Service) -> None:
+    """Pass upgrades on below each entry to which requests pass."""
+    resumable = ResumableSessions()
+    for name, entry in service.router.passing().items():
+        view = partial(_view, service, resumable, entry, name)
+        app.add_websocket(f"/{name}/<path:rest>", f"passed {name}", view)
+
+
+async def _view(
+    service: Service, resumable: ResumableSessions, entry: ModelEntry, name: str, rest: str
+) -> QuartResponse | None:
+    serve = partial(_serve, entry, name)
+    return await open_websocket(service, resumable, "gemini" if _LIVE in rest else "chat", serve, "passthrough")
+
+
+async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
+    """Raises ``GatewayError`` for what fails before the client's handshake is answered."""
+    service, asked, record = opening.service, opening.context.asked, opening.record
+    service.authenticator.check_passage(asked.client, entry, asked.credential)
+    rest = rest_of_path(opening.arrival.asgi["raw_path"], name)
+    query = passed_query(asked.query, opening.arrival.headers)
+    target = passing_target(entry, record.api, entry.model, address_below(entry, rest, query))
+    models = PassedModels(opening.context, target)
+    if (model := dict(parse_qsl(query)).get("model")) is not None:
+        target = attrs.evolve(target, model=models.own("model", model))
+    record.asked, record.target, record.model = target.asked, target.name, target.model
+    record.provider_api, record.lane = target.api, "byte"
+    reader, meter = _reader(rest), Meter(service, record, target)
+    if isinstance(reader, UnreadFrames):
+        await meter.note(ResponseBegun())  # one answer, as far as anybody knows
+    else:
+        await meter.look()
+    try:
+        provider = await Dialing(opening.context, target, _SHAPE).dial("", opening.offered.names)
+    except BaseException:
+        meter.close()
+        raise
+    try:
+        await opening.accept(provider.socket.subprotocol)
+        await run_session(opening, provider, reader, meter, models)
+    finally:
+        await provider.socket.aclose()
+
+
+_SHAPE: Final = RealtimeShape(UnreadFrames, None, beta=True)
+
+
+def _reader(rest: str) -> FrameReader:
+    if _LIVE in rest:
+        return GeminiFrames()
+    return OpenAiFrames() if rest.rstrip("/").endswith("realtime") else UnreadFrames()
+
+
+@attrs.frozen
+class PassedModels:
+    """The ``ModelRule`` of paths that are passed through: models are called as the provider calls them."""
+
+    context: ExchangeContext
+    target: Target
+
+    def own(self, at: str, name: str) -> str:
+        self.further(at, name)
+        return name
+
+    def further(self, at: str, name: str) -> None:
+        authenticator, client = self.context.service.authenticator, self.context.asked.client
+        if authenticator.is_limited(client):
+            authenticator.check_further(client, at, name, self.target.entry)

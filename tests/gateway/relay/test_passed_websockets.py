@@ -1,0 +1,109 @@
+"""Websockets on paths that are passed through: whose credentials go where, and what is metered."""
+
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+
+from tests.support.asgi_app import eventually
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess, gateway
+from tests.support.websocket_caller import calling
+from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
+
+KEY, OTHER = "ann-key-0123456789-0123456789", "bob-key-0123456789-0123456789"
+
+
+@contextlib.asynccontextmanager
+async def served(talk: Talk, **more: Any) -> AsyncIterator[tuple[InProcess, WebSocketServer]]:
+    with trio.fail_after(PATIENCE):
+        async with websocket_server(talk) as server:
+            entry = {"model": "openai/gpt-realtime", "name": "mine", "access_key": "provider-key", "passthrough": True}
+            keys = [
+                {"name": "ann", "key": KEY, "passthrough": ["mine"], **more.pop("key", {})},
+                {"name": "bob", "key": OTHER},
+            ]
+            entries = [{**entry, "base_url": f"{server.url}/base", "price": {"input": 4, "output": 16}}]
+            async with gateway({"version": "v0.3.0", "model_providers": entries, "client_keys": keys}) as running:
+                yield running, server
+
+
+def bearer(key: str) -> tuple[tuple[str, str], ...]:
+    return (("authorization", f"Bearer {key}"),)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    found = (record.message for record in list(caplog.records))
+    return [json.loads(message) for message in found if message.startswith('{"event":"exchange"')]
+
+
+async def echo(peer: Peer) -> None:
+    await peer.accept("graphql-ws" if "sec-websocket-protocol" in peer.headers else None)
+    while (message := await peer.receive()) is not None:
+        await peer.send(message)
+
+
+async def test_any_protocol_passes_unread_below_the_entry_s_name(caplog):
+    caplog.set_level(logging.INFO, "trigate")
+    offer = ("sec-websocket-protocol", f"graphql-ws, openai-insecure-api-key.{KEY}")
+    async with served(echo) as (running, server):
+        async with calling(running.url, f"/mine/stream/a%20b?x=1&key={KEY}&y=2", (offer,)) as caller:
+            assert caller.status == 101, caller.body
+            assert caller.headers["sec-websocket-protocol"] == "graphql-ws"
+            for message in ("no JSON", b"\x00\x01"):
+                await caller.send(message)
+                assert await caller.receive() == message
+            await caller.close(4001, "done")
+        (peer,) = server.peers
+        await peer.gone.wait()
+        assert peer.closed == (4001, "done")
+        assert peer.target == "/base/stream/a%20b?x=1&y=2"
+        assert peer.headers["authorization"] == "Bearer provider-key"
+        assert KEY not in peer.head.decode()
+        await eventually(lambda: len(lines(caplog)) == 2)
+    answer, session = lines(caplog)
+    assert answer["cost_grade"] == "estimated"
+    assert answer["cost_usd"] > 0
+    assert session["endpoint"] == "passthrough"
+
+
+async def test_realtime_is_metered_there_as_ever(caplog):
+    caplog.set_level(logging.INFO, "trigate")
+
+    async def answering(peer: Peer) -> None:
+        await peer.accept()
+        while (message := await peer.receive()) is not None:
+            usage = {"input_tokens": 20, "output_tokens": 10}
+            done = {"id": "r", "status": "completed", "usage": usage}
+            kind = json.loads(message)["type"]
+            await peer.send({"type": "response.done", "response": done} if kind == "response.create" else message)
+
+    async with served(answering, key={"models": ["mine"]}) as (running, server):
+        async with calling(running.url, "/mine/realtime?model=gpt-realtime", bearer(KEY)) as caller:
+            await caller.send({"type": "response.create"})
+            assert (await caller.event())["type"] == "response.done"
+            (line,) = lines(caplog)
+            assert (line["input_tokens"], line["output_tokens"]) == (20, 10)
+            await caller.send({"type": "session.update", "session": {"model": "gpt-4o"}})
+            assert (await caller.event())["type"] == "error"
+            await caller.close()
+        assert server.peers[0].target == "/base/realtime?model=gpt-realtime"
+
+
+async def test_who_may_not_pass_opens_nothing():
+    async with served(echo, key={"models": ["mine"], "passthrough": ["mine"]}) as (running, server):
+        for path, headers, status in (
+            ("/mine/realtime", (), 401),
+            ("/mine/realtime", bearer(OTHER), 403),
+            ("/mine/realtime?model=gpt-4o", bearer(KEY), 403),
+            ("/mine/a/../../b", bearer(KEY), 400),
+            ("/mine/%2e%2e/b", bearer(KEY), 400),
+            ("/nobody/realtime", bearer(KEY), 426),
+        ):
+            async with calling(running.url, path, headers) as caller:
+                assert caller.status == status, (path, caller.body)
+        assert not server.peers
