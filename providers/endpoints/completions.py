@@ -15,7 +15,7 @@ from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
-from streams.surrogates import NOT_JSON, any_json
+from streams.surrogates import NOT_JSON, any_json, reading
 
 EARLY: Final = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
 MALFORMED: Final = ErrorInfo("upstream", "the provider sent an event that is not a JSON object", reason="bad_answer")
@@ -95,7 +95,7 @@ class _Chunk(msgspec.Struct):
     object: Any = None
 
 
-_chunk: Final = msgspec.json.Decoder(_Chunk)
+_chunk: Final = reading(msgspec.json.Decoder(_Chunk).decode)
 
 
 class CompletionReader:
@@ -130,8 +130,8 @@ class CompletionReader:
             self._done = True
             return
         try:
-            chunk = _chunk.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            chunk = _chunk(data)
+        except NOT_JSON:
             raise GatewayError.of(_odd(name, data)) from None
         if name == "error" or chunk.error or (chunk.choices is None and isinstance(chunk.message, str)):
             raise GatewayError.of(read_event_failure(_any(data)))

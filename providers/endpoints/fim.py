@@ -14,6 +14,7 @@ from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
 from streams import sse
 from streams.errors import GatewayError, invalid
+from streams.surrogates import NOT_JSON, any_json
 
 FimShape: TypeAlias = Literal["openai", "mistral"]
 
@@ -127,7 +128,7 @@ _STREAMED: Final = {
 
 def _decoded(data: bytes) -> dict[str, Any] | None:
     try:
-        value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        value = any_json(data)
+    except NOT_JSON:
         return None
     return value if isinstance(value, dict) else None

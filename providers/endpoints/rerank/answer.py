@@ -11,7 +11,7 @@ from providers.endpoints.rerank.shapes import RerankShape
 from providers.neutral.billing import MOST_TOKENS, told_nanos
 from streams.errors import GatewayError
 from streams.structure import ELEMENTS, UNFOLDS, holds_more
-from streams.surrogates import any_json
+from streams.surrogates import NOT_JSON, any_json
 
 _MOST_SEARCHES: Final = 10**6  # in one answer; what says more is no count
 
@@ -66,8 +66,15 @@ def translate_answer(
         raise GatewayError("upstream", f"the provider sent an answer {UNFOLDS}", reason=None)
     ranked = sorted(_read(body, source, wanted.number), key=lambda one: -one.value)
     results = [_result(one, wanted) for one in ranked[: wanted.most]]
-    costs = read_costs(any_json(body))
+    costs = _costs(body)
     return msgspec.json.encode(_written(results, wanted.shape, costs, model, id)), costs
+
+
+def _costs(body: bytes) -> RerankCosts:
+    try:
+        return read_costs(any_json(body))
+    except NOT_JSON:  # what is no text stands where nothing was read
+        return RerankCosts()
 
 
 def _written(results: Any, shape: RerankShape, costs: RerankCosts, model: str, id: str) -> Any:
@@ -91,7 +98,7 @@ def _read(body: bytes, source: RerankShape, documents: int) -> Sequence[_Ranked]
             ranked = [_ranked(index, score) for index, score in enumerate(_listed(body, "scores"))]
         else:
             ranked = [_object_ranked(raw, source.score) for raw in _listed(body, source.form)]
-    except (msgspec.DecodeError, ValueError, TypeError, KeyError, RecursionError):
+    except (*NOT_JSON, TypeError, KeyError):
         raise _bad(f"is no list of results as {source.name} servers give it") from None
     places = [one.index for one in ranked]
     if len(set(places)) < len(places) or any(not 0 <= place < documents for place in places):

@@ -135,3 +135,9 @@ def test_what_nobody_counts_is_estimated():
     whole = CompletionReader(2, asked=7)
     whole.whole({"choices": [{"text": "abcdefgh"}, {"message": {"content": "x"}}, None, {"text": 3}]})
     assert whole.usage == Usage(input=7, output=3)
+
+
+def test_half_a_character_breaks_no_stream():
+    """Programs that cut text by UTF-16 units send it (openclaw/openclaw#110642)."""
+    halves = [rb'{"choices": [{"index": 0, "text": "\ud83d"}]}', rb'{"choices": [{"index": 0, "text": "\ude00"}]}']
+    assert _failure([*halves, _chunk(0, "", "stop"), DONE], 1) is None

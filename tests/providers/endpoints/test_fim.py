@@ -95,3 +95,10 @@ def test_streams_go_both_ways():
     assert "".join(choice["delta"]["content"] for chunk in back for choice in chunk["choices"]) == "x: int"
     assert {chunk["object"] for chunk in back} == {"chat.completion.chunk"}
     assert back[-1]["usage"] == usage
+
+
+def test_half_a_character_is_passed_as_one_that_is_unknown():
+    data = rb'{"choices": [{"index": 0, "delta": {"content": "\ud83d"}, "finish_reason": null}]}'
+    out = translate_event(data, "openai", usage=False)
+    assert json.loads(out.removeprefix(b"data: "))["choices"][0]["text"] == "\N{REPLACEMENT CHARACTER}"
+    assert translate_event(b"[" * 10_000, "openai", usage=False) == b""

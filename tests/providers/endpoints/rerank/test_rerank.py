@@ -153,6 +153,17 @@ def test_an_answer_that_ranks_something_else_is_none(answer: object, source: Rer
     assert raised.value.failed.reason == "bad_answer"
 
 
+def test_bytes_that_are_no_answer_at_all_are_none():
+    wanted = _wanted(CLIENTS["jina"][1], JINA)
+    deep = b'{"results": [{"index": 0, "relevance_score": 1, "x": ' + b"[" * 10_000 + b"]" * 10_000 + b"}]}"
+    for body in (b"", b"\xff", b"[" * 10_000, b'{"results": [\xff]}', deep, b"[" + b"{}," * 300_000 + b"{}]"):
+        with pytest.raises(GatewayError) as raised:
+            translate_answer(body, JINA, wanted, "m", "id")
+        assert raised.value.failed.status == 502
+    told = b'{"results": [{"index": 0, "relevance_score": 1}], "usage": {"total_tokens": 1}, "x": "\xff"}'
+    assert b'"index":0' in translate_answer(told, JINA, wanted, "m", "id")[0]
+
+
 def test_scores_keep_the_providers_digits():
     """Thresholds belong to a model; TEI's list has no envelope (huggingface/text-embeddings-inference#683)."""
     body = b'[{"index":1,"score":-3.14159265358979323846},{"index":0,"score":1e-9}]'
