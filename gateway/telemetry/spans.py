@@ -15,6 +15,9 @@ from streams.surrogates import NOT_JSON
 
 Attributes: TypeAlias = dict[str, Any]
 
+OPERATIONS: Final = {"embeddings": "embeddings", "completions": "text_completion"}
+"""The conventions' words for endpoints; others have their own names."""
+
 PROVIDERS: Final[Mapping[str, str]] = {
     "amazon_bedrock": "aws.bedrock", "azure_openai": "azure.ai.openai", "gemini": "gcp.gemini", "mistral": "mistral_ai",
     "xai": "x_ai",
@@ -109,6 +112,11 @@ def request_attributes(body: bytes) -> Attributes:
     return found
 
 
+def operation_of(record: Record) -> str:
+    """What is asked for, in the conventions' words where they have one."""
+    return OPERATIONS.get(record.endpoint or "", record.endpoint or "chat")
+
+
 def call_attributes(record: Record, attempts: Sequence[AttemptTimes]) -> Attributes:
     """The attributes of the call to the provider, with all its attempts."""
     provider = (record.target or "").partition("/")[0]
@@ -125,7 +133,7 @@ def call_attributes(record: Record, attempts: Sequence[AttemptTimes]) -> Attribu
     }  # fmt: skip
     return _given(
         {
-            "gen_ai.operation.name": "chat",
+            "gen_ai.operation.name": operation_of(record),
             "gen_ai.provider.name": PROVIDERS.get(provider, provider),
             "gen_ai.request.model": record.model and record.model[:LONGEST_NAME],
             "gen_ai.request.stream": record.stream,
@@ -134,6 +142,7 @@ def call_attributes(record: Record, attempts: Sequence[AttemptTimes]) -> Attribu
             "gen_ai.response.finish_reasons": _finish_reasons(record, attempts[-1]),
             "gen_ai.response.time_to_first_chunk": record.first_write,
             **tokens,
+            **{f"trigate.units.{unit}": number for unit, number in (() if usage is None else usage.units)},
             "trigate.usage_estimated": estimated or None,
             "server.address": where.hostname,
             "server.port": where.port or {"https": 443, "http": 80}[where.scheme],

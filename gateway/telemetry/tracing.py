@@ -30,6 +30,7 @@ from gateway.telemetry.spans import (
     attempt_attributes,
     call_attributes,
     exchange_attributes,
+    operation_of,
     request_attributes,
 )
 from gateway.upstream.request import UpstreamRequest
@@ -69,7 +70,7 @@ class Trace:
     def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
         """``request`` as it goes out now: the provider's spans, if it has any, are children of this call."""
         if self._call is None:
-            name = self._tracing.mask(f"chat {self._record.model}")[:LONGEST_NAME]
+            name = self._tracing.mask(f"{operation_of(self._record)} {self._record.model}")[:LONGEST_NAME]
             self._call = self._tracing.child(self._span, name, client=True)
         if self._span.is_recording():
             self._asked = request_attributes(request.body)
@@ -118,7 +119,7 @@ class Trace:
             self._call.add_event("first token", timestamp=_moment(record.began + record.first_write))
         several = len(self._attempts) > 1
         if several:
-            self._call.update_name(self._tracing.mask(f"chat {record.model}")[:LONGEST_NAME])
+            self._call.update_name(self._tracing.mask(f"{operation_of(record)} {record.model}")[:LONGEST_NAME])
         for attempt, end, told in zip(self._attempts, self._ends(ended), self._told(), strict=True):
             parent = self._attempt(self._call, attempt, told, end) if several else self._call
             for name, since, until in attempt.phases(end):
