@@ -229,7 +229,7 @@ class _Passing:
         try:
             self._watch.heard()
             self._attempt.keep_headers(response)
-            own = self._filter.head(response.status, response.headers)
+            own = await offload(self._kept, self._filter.head, response.status, response.headers)
             self._head = response.status, (*own, *self._attempt.passed, *self._walk.request.headers)
             async for piece in response.chunks():
                 self._watch.heard()

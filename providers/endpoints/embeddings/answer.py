@@ -36,6 +36,11 @@ class Embeddings:
     def count(self) -> int:
         return len(next(iter(self.vectors.values()), ()))
 
+    @property
+    def size(self) -> int:
+        """Bytes of its vectors."""
+        return sum(len(vector) for vectors in self.vectors.values() for vector in vectors)
+
     def of_type(self, type: VectorType) -> Vectors:
         """The vectors as ``type``. Raises ``GatewayError`` (502) where the provider has sent others."""
         if type in self.vectors:

@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from providers.endpoints.embeddings import gemini, openai, shapes
-from providers.endpoints.embeddings.answer import check_size, joined
+from providers.endpoints.embeddings.answer import Embeddings, check_size, joined
 from providers.endpoints.embeddings.member_names import DTYPE, ENCODINGS
 from providers.endpoints.embeddings.pieces import USUAL, Span, cut, raw_size, size_of, spans
 from providers.endpoints.embeddings.refusals import no_token_arrays
@@ -47,20 +47,24 @@ class AnswerPlan:
         """About what there was to count."""
         return Usage(input=self.tokens, estimated=True)
 
-    def write(self, answers: Sequence[bytes]) -> tuple[bytes, Usage | None]:
-        """The client's answer, and what it has used. Raises ``GatewayError`` (502) for answers that are not whole or
-        not right."""
-        for data in answers:
-            check_size(data)
-        if self.passes and self.family == "openai":
-            return openai.checked(answers[0], self.request.types[0], self.counts[0])
-        read = [
-            shapes.read_answer(self.shape, data, self.request, count)
-            for data, count in zip(answers, self.counts, strict=True)
-        ]
-        whole = joined(read)
-        if self.passes:
-            return answers[0], whole.usage
+    def passed(self, data: bytes) -> tuple[bytes, Usage | None]:
+        """The client's answer where it ``passes``, and what it has used. Raises ``GatewayError`` (502) for an answer
+        that is not whole or not right."""
+        check_size(data)
+        if self.family == "openai":
+            return openai.checked(data, self.request.types[0], self.counts[0])
+        return data, shapes.read_answer(self.shape, data, self.request, self.counts[0]).usage
+
+    def read(self, place: int, data: bytes) -> Embeddings:
+        """The answer to the request at ``place``, with the vectors that the client wants and no others. Raises as
+        ``passed`` does."""
+        check_size(data)
+        found = shapes.read_answer(self.shape, data, self.request, self.counts[place])
+        return attrs.evolve(found, vectors={type: found.of_type(type) for type in self.request.types})
+
+    def write(self, answers: Sequence[Embeddings]) -> tuple[bytes, Usage | None]:
+        """The client's answer out of all of a provider's, and what it has used."""
+        whole = joined(answers)
         told = attrs.evolve(whole, usage=whole.usage or self.estimate)  # Cohere's client adds these up, unasked
         return shapes.write_answer(self.client, told, self.request, self.model), whole.usage
 

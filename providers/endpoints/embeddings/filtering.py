@@ -1,11 +1,15 @@
 """One answer of embeddings between provider and client: held until it can be checked, or passed where it is long."""
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from providers.endpoints.embeddings.answer import total
 from providers.endpoints.embeddings.calling import AnswerPlan
 from providers.endpoints.embeddings.passing import PassingAnswer
 from streams.events import Usage
+
+if TYPE_CHECKING:
+    from providers.endpoints.embeddings.answer import Embeddings
 
 HELD: Final = 2**20
 """Bytes of an answer that are held for the order of its vectors; a longer one passes in its own."""
@@ -20,11 +24,11 @@ class EmbeddingAnswer:
     not as the client wants it, else up to ``HELD`` bytes. ``close`` gives the rest, and raises ``GatewayError`` (502)
     where an answer is not whole or not right."""
 
-    __slots__ = ("_held", "_may_pass", "_passing", "_plan", "_size", "_usage", "_whole")
+    __slots__ = ("_held", "_may_pass", "_passing", "_plan", "_read", "_size", "_usage")
 
     def __init__(self, plan: AnswerPlan) -> None:
         self._plan = plan
-        self._whole: list[bytes] = []  # the answers before this one
+        self._read: list[Embeddings] = []  # the answers before this one
         self._held: list[bytes] = []
         self._size = 0
         self._may_pass = plan.passes
@@ -34,7 +38,8 @@ class EmbeddingAnswer:
     @property
     def usage(self) -> Usage:
         """What the provider has counted, else about what there was to count."""
-        return self._usage or self._plan.estimate
+        read = total(one.usage for one in self._read) if self._read else None
+        return self._usage or read or self._plan.estimate
 
     @property
     def size(self) -> int:
@@ -42,10 +47,17 @@ class EmbeddingAnswer:
         return self._size if self._passing is None else 0
 
     def begin(self) -> None:
-        """The next answer begins, if there has been one."""
+        """The next answer begins, if there has been one: that is read, since its vectors take less room than it. Raises
+        as ``close`` does."""
         if self._held:
-            self._whole.append(b"".join(self._held))
-            self._held = []
+            self._end()
+
+    def _end(self) -> None:
+        """One of several answers has ended, or one that is translated."""
+        data, self._held = b"".join(self._held), []
+        self._size -= len(data)
+        self._read.append(self._plan.read(len(self._read), data))
+        self._size += self._read[-1].size
 
     def take(self, piece: bytes) -> bytes:
         if self._passing is not None:
@@ -75,8 +87,9 @@ class EmbeddingAnswer:
             finally:
                 self._usage = self._passing.usage
             return b""
-        self._whole.append(b"".join(self._held))
-        self._held = []
-        body, self._usage = self._plan.write(self._whole)
-        self._whole = []
+        if self._plan.passes:
+            body, self._usage = self._plan.passed(b"".join(self._held))
+        else:
+            self._end()
+            body, self._usage = self._plan.write(self._read)
         return body

@@ -258,7 +258,7 @@ async def routed(first: EndpointProvider, second: EndpointProvider, model: str) 
         {"model": model, "access_key": "k", "base_url": f"{second.url}/v1"},
     )
     aliases = {"embedder": {"targets": ["first/m-1", model]}}
-    async with gateway(settings(*entries, model_aliases=aliases)) as served:
+    async with gateway(settings(*entries, model_aliases=aliases, retries={"attempts": 2, "wait": 0})) as served:
         return await post(served.url, model="embedder", input="x")
 
 

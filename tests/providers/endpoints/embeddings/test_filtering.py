@@ -3,7 +3,7 @@
 import base64
 import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -40,6 +40,16 @@ def passed(made: EmbeddingCall, answer: Any, piece: int = 4096) -> tuple[bytes, 
     reading = EmbeddingAnswer(made.answer)
     got = b"".join(reading.take(data[at : at + piece]) for at in range(0, len(data), piece))
     return got + reading.close(), reading.usage
+
+
+def gathered(made: EmbeddingCall, answers: Sequence[Any]) -> tuple[bytes, Usage | None]:
+    """What the client gets of the ``answers`` to all requests."""
+    reading = EmbeddingAnswer(made.answer)
+    for answer in answers:
+        reading.begin()
+        assert reading.take(json.dumps(answer).encode()) == b""
+    body = reading.close()
+    return body, reading.usage
 
 
 def refused(made: EmbeddingCall, answer: Any) -> str:
@@ -206,19 +216,31 @@ def test_the_answers_to_the_pieces_of_a_list_are_one_answer():
     in_shape["openai"][0]["data"].reverse()
     for shape, answers in in_shape.items():
         made = called({"input": texts}, shape, traits=traits)
-        body, usage = made.answer.write([json.dumps(answer).encode() for answer in answers])
+        body, usage = gathered(made, answers)
         found = json.loads(body)
         assert [(item["index"], item["embedding"]) for item in found["data"]] == [(i, [i]) for i in range(5)], shape
         assert found["usage"] == {"prompt_tokens": 15, "total_tokens": 15}, shape
         assert usage == Usage(input=15), shape
         with pytest.raises(GatewayError, match=r"2 vectors for 1 inputs|has 1"):
-            made.answer.write([json.dumps(answer).encode() for answer in reversed(answers)])
+            gathered(made, answers[::-1])
     uncounted = [answer_of(*piece, usage=None) for piece in pieces]
     made = called({"input": texts}, traits=traits)
-    assert made.answer.write([json.dumps(answer).encode() for answer in uncounted])[1] is None
+    assert gathered(made, uncounted)[1].estimated
     cohere = called({"texts": texts}, "cohere", "cohere_v2", traits)
-    joined = json.loads(cohere.answer.write([json.dumps(answer).encode() for answer in in_shape["cohere"]])[0])
+    joined = json.loads(gathered(cohere, in_shape["cohere"])[0])
     assert (joined["texts"], joined["embeddings"]) == (texts, {"float": [[0], [1], [2], [3], [4]]})
+
+
+def test_of_earlier_answers_no_more_is_held_than_the_vectors_that_are_wanted():
+    """Google writes a number to a line, of 24 bytes: a vector of 3,072 of them takes 16 KB in base64."""
+    made = called({"input": ["x"] * 20, **BASE64}, "gemini", traits=EmbeddingTraits(inputs=2))
+    answer = json.dumps({"embeddings": [{"values": [0.0123456789] * 3072}] * 2}, indent=2).encode()
+    reading = EmbeddingAnswer(made.answer)
+    for _ in made.bodies:
+        reading.begin()
+        assert reading.take(answer) == b""
+        assert reading.size < len(answer) + 20 * 16_400
+    assert len(json.loads(reading.close())["data"]) == 20
 
 
 # Long answers
