@@ -4,6 +4,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -128,12 +129,16 @@ class WebSocketServer:
     talk: Talk
     peers: list[Peer] = attrs.field(factory=list)
     port: int = 0
+    tls: ssl.SSLContext | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
+    async def _serve(self, socket: trio.SocketStream) -> None:
+        stream: trio.abc.Stream = socket
+        if self.tls is not None:
+            stream = trio.SSLStream(socket, self.tls, server_side=True, https_compatible=True)
         peer = Peer(stream)
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             async with stream:
@@ -150,10 +155,10 @@ class WebSocketServer:
 
 
 @contextlib.asynccontextmanager
-async def websocket_server(talk: Talk) -> AsyncIterator[WebSocketServer]:
+async def websocket_server(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[WebSocketServer]:
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        server = WebSocketServer(talk, port=listener.socket.getsockname()[1])
+        server = WebSocketServer(talk, port=listener.socket.getsockname()[1], tls=tls)
         await nursery.start(trio.serve_listeners, server._serve, [listener])
         yield server
         nursery.cancel_scope.cancel()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE
@@ -379,18 +380,45 @@ async def test_a_slow_reader_slows_the_writer_and_nothing_is_lost():
         while (message := await peer.receive()) is not None:
             got.append(len(message))
 
-    sent = 0
-    async with served(slow) as (running, _), calling(running.url, PATH, bearer()) as caller:
-        with trio.move_on_after(0.5):
-            while True:
-                await caller.send(b"\x00" * 2**20)
-                sent += 1
-        assert sent < 60  # of the sockets' rooms, which are a few megabytes each
-        held = sum(len(part) for part in caller._parts)
-        assert held == 0
+    sent: list[int] = []
+
+    async def send(caller: Caller) -> None:
+        while True:
+            await caller.send(b"\x00" * 2**20)
+            sent.append(1)
+
+    async with (
+        served(slow) as (running, _),
+        calling(running.url, PATH, bearer()) as caller,
+        trio.open_nursery() as both,
+    ):
+        both.start_soon(send, caller)
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        count = len(sent)
+        assert 0 < count < 60  # the sockets' rooms are a few megabytes each
         go.set()
-        await eventually(lambda: len(got) >= sent)
-        assert set(got[:sent]) == {2**20}
+        await eventually(lambda: len(got) > count)
+        assert set(got) == {2**20}
+        both.cancel_scope.cancel()
+
+
+async def test_a_client_that_does_not_read_slows_its_provider():
+    sent: list[int] = []
+
+    async def flood(peer: Peer) -> None:
+        await peer.accept()
+        while True:
+            await peer.send(b"\x00" * 2**20)
+            sent.append(1)
+
+    async with served(flood) as (running, server), calling(running.url, PATH, bearer()) as caller:
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        count = len(sent)
+        assert 0 < count < 60  # the sockets' rooms are a few megabytes each
+        for _ in range(count + 5):
+            assert await caller.receive() == b"\x00" * 2**20
+        await caller.stream.aclose()
+        await server.peers[0].gone.wait()
 
 
 async def test_a_session_ends_when_it_was_silent_for_too_long():
@@ -443,10 +471,6 @@ async def test_a_session_ends_with_a_code_at_the_end_of_the_drain(caplog):
         await eventually(lambda: lines(caplog))
         assert lines(caplog)[0]["ended"] == "shutdown"
         assert running.service.lifecycle.in_flight == 0
-
-
-async def _leave(caller: Caller) -> None:
-    await caller.stream.aclose()
 
 
 async def test_a_client_that_leaves_during_the_handshake_closes_the_upstream():

@@ -1,6 +1,7 @@
 """Websockets to providers, on real sockets: what is sent, how they end, and that nothing stays open."""
 
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,6 +12,7 @@ from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.websocket import UpstreamWebSocket, WebSocketEnded, handshake, upgraded
+from tests.support.certificates import LOOPBACK, Authority
 from tests.support.harness import PATIENCE
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
 
@@ -178,3 +180,57 @@ async def test_an_answer_that_nobody_asked_for_is_no_websocket():
             async with await upstream.send(request) as response:
                 with pytest.raises(UpstreamError):
                     upgraded(request, response, MOST)
+
+
+async def test_over_tls_and_through_a_proxy_both_sides_send_at_once(tmp_path, monkeypatch):
+    authority = Authority(tmp_path)
+    pair = authority.pair("localhost", *LOOPBACK)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+    connects: list[bytes] = []
+
+    async def flood(peer: Peer) -> None:
+        await peer.accept()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.send, *(b"%d" % number * 5000 for number in range(100)))
+            for number in range(100):
+                assert await peer.receive() == b"%d" % number * 5000
+        await peer.rest()
+
+    async def pipe(source: trio.SocketStream, sink: trio.SocketStream) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while data := await source.receive_some():
+                await sink.send_all(data)
+            await sink.aclose()
+
+    async def proxy(stream: trio.SocketStream) -> None:
+        connects.append(await stream.receive_some())
+        host, _, port = connects[0].split()[1].decode().partition(":")
+        async with stream, await trio.open_tcp_stream(host, int(port)) as onwards, trio.open_nursery() as nursery:
+            await stream.send_all(b"HTTP/1.1 200 Ok\r\n\r\n")
+            nursery.start_soon(pipe, stream, onwards)
+            nursery.start_soon(pipe, onwards, stream)
+
+    async def send(socket: UpstreamWebSocket) -> None:
+        for number in range(100):
+            await socket.send(b"%d" % number * 5000)
+
+    with trio.fail_after(PATIENCE):
+        async with websocket_server(flood, context) as server, trio.open_nursery() as nursery:
+            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            await nursery.start(trio.serve_listeners, proxy, [listener])
+            for name in ("no_proxy", "NO_PROXY"):
+                monkeypatch.delenv(name, raising=False)
+            monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{listener.socket.getsockname()[1]}")
+            async with Upstream(ca_path=str(authority.root)) as upstream:
+                request = handshake(UpstreamRequest("GET", f"{server.url}/v1/realtime"))
+                socket = upgraded(request, await upstream.send(request), MOST)
+                async with trio.open_nursery() as both:
+                    both.start_soon(send, socket)
+                    for number in range(100):
+                        assert await socket.receive() == b"%d" % number * 5000
+                await socket.close(1000, "done")
+                await server.peers[0].gone.wait()
+                assert server.peers[0].closed == (1000, "done")
+            nursery.cancel_scope.cancel()
+    assert connects[0].startswith(b"CONNECT 127.0.0.1:")
