@@ -8,7 +8,7 @@ requests follow until its answer is kept.
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 
 import attrs
 import trio
@@ -31,10 +31,10 @@ from gateway.http.request_scope import RequestScope
 from gateway.request.parse import Incoming
 from gateway.request.wire import upstream_request
 from gateway.routing.target import Target
+from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
-from streams.events import Api, ErrorInfo
-from streams.framing import Framing
+from streams.events import ErrorInfo
 
 T = TypeVar("T")
 
@@ -54,17 +54,57 @@ _ALWAYS: Final = ("anthropic-version", "anthropic-beta", "openai-beta")
 """Headers of a client's that count also where they do not go to the provider."""
 
 
+class AnswerKind(Protocol):
+    """What the cache has to know of a kind of answers."""
+
+    @property
+    def has_forms(self) -> bool:
+        """Whether a stream can be made of a whole answer, and the other way round."""
+        ...
+
+    def may_be_cached(self, attempt: Attempt, use: CacheUse, most: int) -> bool:
+        """Whether the answer to ``attempt``, whose request has ``most`` bytes at most, may come from the cache."""
+        ...
+
+    def request(self, attempt: Attempt) -> UpstreamRequest:
+        """The request as it is sent for a whole answer, before it is signed."""
+        ...
+
+    def judge(self, attempt: Attempt, response: UpstreamResponse) -> Callable[[bytes], bool]:
+        """What tells of the whole body of ``response`` whether it is worth being kept."""
+        ...
+
+
+@attrs.frozen
+class ConversationAnswers:
+    """The ``AnswerKind`` of conversations; ``turn`` is what is stored of one."""
+
+    turn: TurnRecorder
+    has_forms: ClassVar[bool] = True
+
+    def may_be_cached(self, attempt: Attempt, use: CacheUse, most: int) -> bool:
+        return is_eligible(attempt.incoming, self.turn, use, most)
+
+    def request(self, attempt: Attempt) -> UpstreamRequest:
+        return upstream_request(attempt.prepared.outgoing, attempt.target, attempt.sent, stream=False)
+
+    def judge(self, attempt: Attempt, response: UpstreamResponse) -> Callable[[bytes], bool]:
+        framing = attempt.target.framing if is_stream(attempt.target, response) else None
+        limited = sets_length(attempt.incoming)
+        return partial(is_keepable, attempt.target.api, framing=framing, limited=limited)
+
+
 class CachedAsk:
     """The use of the cache by one exchange, whose tasks live in ``scope``. ``owner`` is whose its answers are."""
 
     def __init__(
-        self, context: ExchangeContext, use: CacheUse, owner: str, turn: TurnRecorder, scope: RequestScope
+        self, context: ExchangeContext, use: CacheUse, owner: str, kind: AnswerKind, scope: RequestScope
     ) -> None:
         self._context = context
         self._cache = context.service.answer_cache
         self._use = use
         self._owner = owner
-        self._turn = turn
+        self._kind = kind
         self._nursery = scope.nursery
         self._wish = read_wish(context.asked.header("cache-control"))
         self._flight: Flight | None = None
@@ -149,7 +189,7 @@ class CachedAsk:
         if not attempt.raced:
             self._flight = flight
         attempt.stamp = flight.stamp
-        attempt.instead = partial(self._send, flight=flight, key=key, limited=sets_length(attempt.incoming))
+        attempt.instead = partial(self._send, flight=flight, key=key)
         attempt.on_commit = flight.begin
         try:
             return await ask(attempt)
@@ -163,17 +203,16 @@ class CachedAsk:
             if flight.is_lost and flights.get(key) is flight:
                 del flights[key]
 
-    async def _send(self, attempt: Attempt, flight: Flight, key: bytes, limited: bool) -> UpstreamResponse:
+    async def _send(self, attempt: Attempt, flight: Flight, key: bytes) -> UpstreamResponse:
         """The provider's response, which is read in a task of its own from now on: a slow client slows nobody who
         follows."""
         response = await attempt.send_once()
         flight.content_type = response.header("content-type") or ""
-        framing = attempt.target.framing if is_stream(attempt.target, response) else None
-        self._nursery.start_soon(self._read, flight, response, key, attempt.target.api, framing, limited)
+        self._nursery.start_soon(self._read, flight, response, key, self._kind.judge(attempt, response))
         return response_of(flight.lead(), response.headers, response.status)
 
     async def _read(
-        self, flight: Flight, response: UpstreamResponse, key: bytes, api: Api, framing: Framing | None, limited: bool
+        self, flight: Flight, response: UpstreamResponse, key: bytes, judge: Callable[[bytes], bool]
     ) -> None:
         """Read ``response`` for all who follow it, and keep it. It ends with them, not with the leader's client."""
         with trio.CancelScope(shield=True):
@@ -182,8 +221,7 @@ class CachedAsk:
                 body = await flight.whole()
                 if body is None:
                     return
-                good: bool = await offload(len(body), is_keepable, api, body, framing, limited=limited)
-                if good:
+                if await offload(len(body), judge, body):
                     answer = StoredAnswer(0.0, flight.content_type, flight.stamp, body, tuple(flight.pauses))
                     await self._cache.keep(key, self._owner, answer, self._use.ttl)
             finally:
@@ -193,7 +231,7 @@ class CachedAsk:
     def _key(self, attempt: Attempt) -> bytes | None:
         """The key of the attempt's answer, ``None`` where it may not come from the cache."""
         incoming, use = attempt.incoming, self._use
-        if not is_eligible(incoming, self._turn, use, self._cache.settings.max_request):
+        if not self._kind.may_be_cached(attempt, use, self._cache.settings.max_request):
             return None
         try:
             return answer_key(self._parts(attempt, incoming))
@@ -209,7 +247,7 @@ class CachedAsk:
     def _parts(self, attempt: Attempt, incoming: Incoming) -> Iterator[bytes]:
         """Everything that the answer depends on, as it would be sent and as it was said."""
         target, asked, strict = attempt.target, self._context.asked, self._use.strict
-        out = upstream_request(attempt.prepared.outgoing, target, attempt.sent, stream=False)
+        out = self._kind.request(attempt)
         identity = target.identity
         if target.entry.passthrough_auth:
             identity = identity.with_credential(self._context.passed_on(target))
@@ -224,7 +262,7 @@ class CachedAsk:
         yield canonical(incoming.body, left_out)
         if target.api == "chat" and incoming.stream and b'"include_usage"' not in out.body:
             yield b"not counted as it streams"
-        if strict:
+        if strict or not self._kind.has_forms:
             yield b"stream" if incoming.stream else b"whole"
 
 

@@ -12,13 +12,12 @@ from typing import Final
 from gateway.allowances.expected import asked_output
 from gateway.allowances.reservation import Reservation
 from gateway.allowances.runs import run_of
-from gateway.answer_cache.uses import CacheUses
 from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.resolved import StateScope
 from gateway.exchange.answering import fold_answer, reply_to
 from gateway.exchange.attempt import Attempt
-from gateway.exchange.cached import CachedAsk, going_on
+from gateway.exchange.cached import AnswerKind, CachedAsk, ConversationAnswers, going_on
 from gateway.exchange.conditions import PlaceConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience, survive_disconnect
@@ -133,19 +132,21 @@ class Exchange:
 
     async def _answer_for(self, walk: Walk, scope: RequestScope, audience: Audience) -> Response:
         if self._context.service.cache_uses is not None:
-            walk.cached = self._cached(walk, scope, self._context.service.cache_uses)
+            self.use_cache(walk, ConversationAnswers(walk.request.turn), scope)
         answer = self._stream if walk.request.incoming.stream else self._whole
         return await answer(walk, scope, audience)
 
-    def _cached(self, walk: Walk, scope: RequestScope, uses: CacheUses) -> CachedAsk | None:
-        """The use of the cache by this exchange, if there is one for its client or for the name that it asks for."""
-        client, request = self._context.asked.client, walk.request
-        use = uses.use_of(client, request.plan.route)
+    def use_cache(self, walk: Walk, kind: AnswerKind, scope: RequestScope | None = None) -> None:
+        """Let answers of ``kind`` come from the cache, where that is so for the client or for the name that it asks
+        for. Only where anything is cached."""
+        client, uses = self._context.asked.client, self._context.service.cache_uses
+        assert uses is not None, "else nobody asks"
+        use = uses.use_of(client, walk.request.plan.route)
         if use is None:
             self.record.cache = "off"
-            return None
+            return
         holder = self._context.service.admission.holder(client, self._context.asked.headers)
-        return CachedAsk(self._context, use, uses.owner(use, client, holder), request.turn, scope)
+        walk.cached = CachedAsk(self._context, use, uses.owner(use, client, holder), kind, scope or self._scope)
 
     def refuse(self, failed: ErrorInfo) -> Response:
         """An error response in the client's shape; the provider's own body where it fits as it is."""

@@ -10,4 +10,6 @@ of an answer to its client (``rewritten``: of one whose shape is another), ``rou
 endpoints, ``media_answers`` the ways of what they answer, ``inlining`` fetches pictures into them.
 
 ``pass_through`` takes any path of a provider's, with ``native_usage``, ``passed_websockets`` upgrades there.
-``realtime_secrets`` and ``realtime_calls`` are for realtime sessions that go past the gateway."""
+``realtime_secrets`` and ``realtime_calls`` are for realtime sessions that go past the gateway.
+
+``cached_answers`` are those that the cache gives again."""

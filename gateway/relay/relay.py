@@ -5,13 +5,15 @@ client before a piece of the answer is there, or all of it where it is short: un
 and another place may be asked.
 """
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import trio
 
 from gateway.exchange.attempt import Attempt
+from gateway.exchange.disconnect import survive_disconnect
 from gateway.exchange.exchange import Exchange, stream_headers
 from gateway.exchange.service import Service
 from gateway.exchange.walk import Ask, Walk, is_shut_down
@@ -21,6 +23,7 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody, Truncated
 from gateway.ledger.record import Record
 from gateway.relay.answers import AnswerFilter
+from gateway.relay.cached_answers import RelayedAnswers
 from gateway.relay.relayed import RelayedRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.upstream.response import UpstreamResponse
@@ -46,6 +49,10 @@ class RelayedBody(ResponseBody):
         self._record = record
         self._seconds = seconds
         self._cut = False
+
+    def close(self) -> None:
+        """Nobody takes any of it."""
+        self._channel.close()
 
     def cut(self) -> None:
         """The answer is not whole, and must not look so."""
@@ -86,6 +93,8 @@ class Relay:
         """The response, the rest of its body follows from the nursery's task. Raises ``GatewayError``. Cancellation
         (the client has left) closes the connection to the provider and passes on."""
         walk = await self._exchange.walk(self._request.planned)
+        if self._service.cache_uses is not None:
+            self._exchange.use_cache(walk, RelayedAnswers(self._request, self._exchange.record.endpoint))
         self._scope.nursery.start_soon(self._run, walk)
         streamed = self._request.planned.incoming.stream
         with trio.move_on_after(self._service.keep_alive if streamed else float("inf")):
@@ -102,12 +111,28 @@ class Relay:
         """Walk the plan. Raises nothing but for cancellation: whatever ends it goes to the client."""
         with self._send:
             try:
-                await walk.run(self._ask_of(walk))
+                with self._going_on(walk):
+                    await walk.run(self._ask_of(walk))
             except GatewayError as error:
                 await self._give_up(error.failed)
             except Exception:
                 log.exception("request %s: the relay failed", self._scope.id)
                 await self._give_up(MISTAKE)
+
+    @contextlib.contextmanager
+    def _going_on(self, walk: Walk) -> Iterator[None]:
+        """A block in which an answer goes on without its client, while others follow it."""
+        if (cached := walk.cached) is None:
+            yield
+            return
+
+        def left() -> None:
+            self._exchange.record.abandoned = True
+            self._body.close()
+            cached.left()
+
+        with survive_disconnect(self._scope.nursery, walk.attempt.target, left, cached.deserted):
+            yield
 
     def _ask_of(self, walk: Walk) -> Ask[None]:
         async def ask(attempt: Attempt) -> None:
@@ -168,7 +193,8 @@ class Relay:
     async def send(self, piece: bytes) -> None:
         """Give ``piece`` to the client, and wait until it has taken most of those before it."""
         self._exchange.record.writes()
-        await self._send.send(piece)
+        with contextlib.suppress(trio.BrokenResourceError):  # it has left, and others follow
+            await self._send.send(piece)
 
     @property
     def begun(self) -> bool:

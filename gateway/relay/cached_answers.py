@@ -1,0 +1,80 @@
+"""Relayed answers out of the cache: those of endpoints that ask a model for nothing but an answer.
+
+A list of embeddings is one answer, and is kept as one: vectors that are kept and fresh ones in one answer have been put
+at the wrong texts (BerriAI/litellm#2990, #29284, run-llama/llama_index#19537).
+"""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar, Final
+
+import attrs
+
+from gateway.config.cached_answers import CacheUse
+from gateway.exchange.attempt import Attempt
+from gateway.http.headers import Headers
+from gateway.relay.answers import AnswerFilter
+from gateway.relay.relayed import RelayedRequest
+from gateway.request.parse import Incoming
+from gateway.request.wire import MediaTypes, upstream_request
+from gateway.upstream.request import UpstreamRequest
+from gateway.upstream.response import UpstreamResponse
+from providers.endpoints.endpoint import EndpointName
+from providers.neutral.draft import Draft
+from streams.errors import GatewayError
+from streams.framing import FramingError
+
+CACHED: Final[frozenset[EndpointName]] = frozenset(
+    ("embeddings", "completions", "fim", "rerank", "score", "moderations", "pooling", "classify", "predict",
+     "similarity", "chat_moderations", "classifications", "chat_classifications")
+)  # fmt: skip
+"""The endpoints whose answers may be cached."""
+
+SAMPLED: Final[frozenset[EndpointName]] = frozenset(("completions", "fim"))
+"""Those of them whose answers depend on a temperature."""
+
+_ANSWER: Final = MediaTypes("application/json", "application/json")
+_ENDS: Final = re.compile(rb'"finish_reason"\s*:\s*"(\w+)"')
+
+
+@attrs.frozen
+class RelayedAnswers:
+    """The ``AnswerKind`` of ``relayed``, which is asked of ``endpoint``."""
+
+    relayed: RelayedRequest
+    endpoint: str | None
+    has_forms: ClassVar[bool] = False
+
+    def may_be_cached(self, attempt: Attempt, use: CacheUse, most: int) -> bool:
+        planned, incoming = self.relayed.planned, attempt.incoming
+        if self.endpoint not in CACHED or planned.upload is not None or not 0 < incoming.size <= most:
+            return False
+        if self.relayed.further(attempt.target):
+            return False
+        return use.when == "always" or self.endpoint not in SAMPLED or _is_cold(incoming)
+
+    def request(self, attempt: Attempt) -> UpstreamRequest:
+        planned, prepared = self.relayed.planned, attempt.prepared
+        return upstream_request(
+            prepared.outgoing, attempt.target, attempt.sent, False, planned.suffix, method=planned.method, media=_ANSWER
+        )
+
+    def judge(self, attempt: Attempt, response: UpstreamResponse) -> Callable[[bytes], bool]:
+        limited = bytes(attempt.incoming.members.get("max_tokens", b"null")) != b"null"
+        return partial(_is_good, self.relayed.filter(attempt.target), response.headers, limited)
+
+
+def _is_cold(incoming: Incoming) -> bool:
+    return bool(Draft(incoming.json).value("temperature") == 0)
+
+
+def _is_good(filter: AnswerFilter, headers: Headers, limited: bool, body: bytes) -> bool:
+    """Whether ``body`` is whole and good, by the filter of its like."""
+    try:
+        filter.head(200, headers)
+        filter.take(body)
+        filter.close()
+    except (GatewayError, FramingError):
+        return False
+    return set(_ENDS.findall(body)) <= ({b"stop", b"length"} if limited else {b"stop"})
