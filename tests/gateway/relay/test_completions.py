@@ -73,6 +73,14 @@ async def test_six_choices_interleave_and_a_missing_end_is_a_failure():
                 assert (line["ended"], line["output_tokens"], line["usage_estimated"]) == ("upstream_error", 2, True)
 
 
+async def test_token_ids_count_one_token_each_where_nobody_has_counted():
+    async with before(lambda asked: events(chunk(0, "abcd", "stop"), DONE)) as (served, _):
+        lines = SettledLines(served)
+        await ask(served.url, prompt=[[100_000 + number for number in range(50)], [1, 2]], stream=True)
+        (line,) = await lines.next()
+        assert (line["input_tokens"], line["output_tokens"], line["usage_estimated"]) == (52, 1, True)
+
+
 async def test_token_counts_stay_where_the_client_has_asked_for_them():
     sent = [chunk(0, "x", "stop"), COUNTS, DONE]
     async with before(lambda asked: events(*sent)) as (served, provider):
