@@ -58,7 +58,10 @@ EXCHANGE: Final = (
     Field("ended", "word", ALWAYS, "How it ended: [below](#how-it-ended)."),
     Field(
         "reason", "word", "the answer is whole, and of a model",
-        "Why the model stopped: " + ", ".join(f"`{reason}`" for reason in get_args(Reason)) + ".",
+        "Why the model stopped: " + ", ".join(f"`{reason}`" for reason in get_args(Reason)) + ". Of an answer in a "
+        "[realtime session](realtime.md) the provider's own word, of a transcript `transcribed`, of the session what "
+        "has ended it: `client_closed`, `provider_closed`, `upstream_lost`, `stalled` (the provider took nothing any "
+        "more), `expired`, `refused`, `replaced` (another configuration holds) or `drained`.",
     ),
     Field(
         "first_byte_ms", "milliseconds", "the client was answered", "From the request to the first byte of its answer."
