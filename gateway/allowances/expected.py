@@ -51,10 +51,12 @@ _OLDER_NAME: Final = "max_tokens"  # of Chat, beside its own
 
 @attrs.frozen
 class AskedOutput:
-    """What a request says of its output: ``most`` tokens for each of so many ``answers``."""
+    """What a request says of its output: ``most`` tokens for each of so many ``answers``, and ``units`` of what is
+    billed beside tokens."""
 
     most: int | None = None
     answers: int = 1
+    units: tuple[tuple[str, int], ...] = ()
 
 
 UNSAID: Final = AskedOutput()

@@ -218,7 +218,7 @@ class Reservation:
         """What an answer of ``target`` will take, about."""
         if self._counted_as is CountedAs.LATER:
             return Consumption(Usage())
-        usage = Usage(input=self._input, output=self._output(target))
+        usage = Usage(input=self._input, output=self._output(target), units=self._asked.units)
         price = target.price
         cost = None if price is None else cost_of(price, usage)
         return Consumption(usage, 0 if cost is None else cost.nanos)

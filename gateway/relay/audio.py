@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+from gateway.allowances.expected import AskedOutput
 from gateway.relay.answers import AnswerFilter, PassedAnswer
 from gateway.relay.media_answers import TypedAnswer
 from gateway.relay.relayed import RelayedRequest, RelayRoute
@@ -20,9 +21,10 @@ from streams.events import Usage
 async def speech(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
     """A text, to be spoken."""
     incoming = await relaying.json()
-    planned = relaying.planned(incoming, relaying.plan(incoming.model), partial(with_model, incoming))
     draft = Draft(incoming.json)
     spoken, kind = _characters(draft.value("input")), speech_type(draft.value("response_format"))
+    asks = AskedOutput(most=0, units=spoken.units)
+    planned = relaying.planned(incoming, relaying.plan(incoming.model), partial(with_model, incoming), asks)
     return RelayedRequest(planned, partial(_speech_answer, kind, relaying.context.service.limits.event, spoken))
 
 
@@ -42,11 +44,15 @@ async def transcript(relaying: Relaying, names: Mapping[str, str]) -> RelayedReq
     incoming = relaying.unread(upload.model, upload.fields.get("stream") in _TRUE)
     plan = relaying.plan(upload.model, _FORMS)
     target = relaying.exchange.first_of(plan) or plan.first
-    planned = relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind)
+    asks = AskedOutput(most=0, units=(("second", 1 + (relaying.stated_length or 0) // BYTES_A_SECOND),))
+    planned = relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind, asks)
     return RelayedRequest(planned, partial(_transcript_answer, length, relaying.context.service.limits.event))
 
 
 _TRUE: Final = ("true", "True", "1")
+
+BYTES_A_SECOND: Final = 16_000
+"""Of a recording that is usually compressed, for what is reserved before its length is known."""
 
 _FORMS: Final = ("openai", "cohere")
 """Both are forms with `file` and `model`, and answer with `text`."""

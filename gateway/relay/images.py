@@ -6,6 +6,7 @@ from typing import Final
 
 import attrs
 
+from gateway.allowances.expected import AskedOutput
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter
@@ -36,8 +37,8 @@ async def generation(relaying: Relaying, names: Mapping[str, str]) -> RelayedReq
     """What is asked for in JSON; also edits of pictures at addresses (BerriAI/litellm#41625)."""
     incoming = await relaying.json()
     plan, draft = relaying.plan(relaying.model_of(incoming)), Draft(incoming.json)
-    planned = relaying.planned(incoming, plan, partial(_with_model, incoming))
     said = {name: str(value) for name in SAID if isinstance(value := draft.value(name), str | int)}
+    planned = relaying.planned(incoming, plan, partial(_with_model, incoming), _asked(said))
     return await _inline(relaying, _relayed(relaying, planned, said))
 
 
@@ -49,7 +50,8 @@ async def edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest |
     incoming = relaying.unread(upload.model, upload.fields.get("stream") == "true")
     plan = relaying.plan(relaying.model_of(incoming))
     target = relaying.exchange.first_of(plan) or plan.first
-    planned = relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind)
+    body = await upload.body(target.model)
+    planned = relaying.uploaded(incoming, target, body, upload.kind, _asked(upload.fields))
     return await _inline(relaying, _relayed(relaying, planned, upload.fields))
 
 
@@ -92,6 +94,11 @@ def _relayed(relaying: Relaying, planned: PlannedRequest, fields: Mapping[str, s
     return RelayedRequest(
         planned, lambda target: ImageAnswer(ImageReader(_images(fields.get("n"))), event_limit), on_whole=note
     )
+
+
+def _asked(fields: Mapping[str, str]) -> AskedOutput:
+    """What is reserved for pictures that are billed by their number."""
+    return AskedOutput(most=0, units=(("image", _images(fields.get("n"))),))
 
 
 def _images(number: str | None) -> int:

@@ -148,12 +148,14 @@ class Relaying:
         media = MediaTypes(JSON, self.header("accept") or "*/*")
         return PlannedRequest(incoming, plan, prepare, suffix="", asks=asks, media=media)
 
-    def uploaded(self, incoming: Incoming, target: Target, upload: UploadedBody, kind: str) -> PlannedRequest:
+    def uploaded(
+        self, incoming: Incoming, target: Target, upload: UploadedBody, kind: str, asks: AskedOutput = NO_OUTPUT
+    ) -> PlannedRequest:
         """The same for a body of the content type ``kind`` that is sent as it comes, once."""
         media = MediaTypes(kind, self.header("accept") or "*/*")
         prepare: Preparation = lambda target, left: Prepared(Outgoing(b""))  # noqa: E731
         plan = Plan.to(target, ONCE)
-        return PlannedRequest(incoming, plan, prepare, suffix="", asks=NO_OUTPUT, media=media, upload=upload)
+        return PlannedRequest(incoming, plan, prepare, suffix="", asks=asks, media=media, upload=upload)
 
     def passed(self, reading: Callable[[], AnswerReading] = Unread) -> Callable[[Target], AnswerFilter]:
         """The filter of answers that pass as they are, in each of which a new ``reading`` reads along."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+from gateway.allowances.expected import AskedOutput
 from gateway.http.offload import offload
 from gateway.relay.answers import AnswerFilter, PassedAnswer
 from gateway.relay.relayed import RelayedRequest, RelayRoute
@@ -27,7 +28,7 @@ async def read_rerank(relaying: Relaying, names: Mapping[str, str]) -> RelayedRe
     shape = shape_of_client(relaying.arrival.asgi["path"], incoming.members)
     plan = relaying.plan(relaying.model_of(incoming), _alike(shape))
     wanted = await offload(incoming.size, _wanted, incoming, shape)
-    planned = relaying.planned(incoming, plan, partial(prepare_rerank, incoming, wanted))
+    planned = relaying.planned(incoming, plan, partial(prepare_rerank, incoming, wanted), ONE_SEARCH)
     limits, id = relaying.context.service.limits, relaying.scope.id
 
     def filter(target: Target) -> AnswerFilter:
@@ -52,6 +53,9 @@ def shape_of(target: Target) -> RerankShape:
     """The shape in which ``target`` is asked."""
     place = target.endpoint_place
     return SHAPES["openai" if place is None or place.shape not in SHAPES else place.shape]
+
+
+ONE_SEARCH: Final = AskedOutput(most=0, units=(("search", 1),))
 
 
 def prepare_rerank(incoming: Incoming, wanted: RerankWanted, target: Target, left: Omissions) -> Prepared:

@@ -101,6 +101,18 @@ async def test_a_budget_that_is_used_up():
         assert provider.heads == []
 
 
+async def test_what_is_billed_beside_tokens_has_to_fit_into_a_budget_beforehand():
+    """Pictures, seconds, characters and searches have a price each, and no tokens say what they will cost."""
+    entry = {"price": {"per": dict.fromkeys(("image", "second", "character", "search"), 0.04)}}
+    keys = [{"name": "ann", "key": KEY, "budgets": ["0.03 usd/day"]}]
+    async with before(lambda asked: told({}), "trigate/m-1", entry, client_keys=keys) as (served, provider):
+        for endpoint, path in ASKED:
+            if endpoint in (*MULTIPART, "image_generations", "speech", "rerank"):
+                with case(path):
+                    assert (await asking(served, endpoint, path)).status_code == 402
+        assert provider.heads == []
+
+
 async def test_a_body_that_is_too_large_is_refused_by_its_length():
     async with serving() as (served, provider):
         for endpoint, path in ASKED:
