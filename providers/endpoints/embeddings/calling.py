@@ -15,6 +15,7 @@ from providers.endpoints.embeddings.refusals import no_token_arrays
 from providers.endpoints.embeddings.request import EmbeddingRequest, VectorType
 from providers.endpoints.embeddings.shapes import FAMILY, ClientShape, Family, family_of, names_of
 from providers.endpoints.embeddings.traits import EmbeddingTraits
+from providers.endpoints.embeddings.vectors import is_text
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
 from providers.neutral.fields import parsed
@@ -190,7 +191,8 @@ def _count(client: ClientShape, draft: Draft, items: list[msgspec.Raw] | None) -
     if client == "gemini_one":
         return 1
     if items is None:
-        return 1 if isinstance(draft.value("input"), str) else None
+        raw = draft.raw("input")
+        return 1 if raw is not None and is_text(raw) else None
     return 1 if items and _is_id(items[0]) else len(items)
 
 
