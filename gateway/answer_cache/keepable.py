@@ -28,6 +28,8 @@ def is_keepable(api: Api, body: bytes, framing: Framing | None, *, limited: bool
         answer = folded.answer()
     except (GatewayError, FramingError):
         return False
+    if answer.end.raw is None:  # its provider has not said why: a reader takes it for whole, nobody else need to
+        return False
     if answer.end.reason not in _GOOD and not (limited and answer.end.reason == "length"):
         return False
     return any(map(_says_something, answer.blocks)) and not _refuses(answer)

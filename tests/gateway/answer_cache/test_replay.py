@@ -1,0 +1,90 @@
+"""A kept answer that comes again, and the flight that kept it."""
+
+import trio
+
+from gateway.answer_cache.flight import Flight
+from gateway.answer_cache.replay import PIECE, replayed, response_of
+from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer, decoded, encoded, given_ids
+from providers.neutral.codec import new_id
+
+STAMP = AnswerStamp(1)
+
+
+class Body:
+    """A ``BodySource`` of pieces, each after some seconds."""
+
+    def __init__(self, *pieces: tuple[float, bytes]) -> None:
+        self._pieces = list(pieces)
+        self.closed = False
+
+    async def read(self) -> bytes:
+        if not self._pieces:
+            return b""
+        seconds, piece = self._pieces.pop(0)
+        await trio.sleep(seconds)
+        return piece
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_a_stream_comes_again_with_its_pauses_or_at_once(autojump_clock):
+    """nyroway/nyro#44: a flash of text breaks typing effects."""
+    flight = Flight(2**20, STAMP)
+    flight.begin()
+    reader = flight.lead()
+    response = response_of(
+        Body((1.0, b"one "), (0.0, b"two "), (2.5, b"three")), (("content-type", "text/event-stream"),)
+    )
+    await flight.run(response)
+    assert [await reader.read() for _ in range(4)] == [b"one ", b"two ", b"three", b""]
+    assert flight.pauses == [(1000, 8), (2500, 5)], "what comes together is one"
+    body = await flight.whole()
+    assert body is not None
+    answer = StoredAnswer(0.0, "text/event-stream", STAMP, body, tuple(flight.pauses))
+    assert decoded(encoded(answer)) == answer
+    begun = trio.current_time()
+    came = [(trio.current_time() - begun, piece) async for piece in replayed(answer, "recorded").chunks()]
+    assert came == [(1.0, b"one two "), (3.5, b"three")]
+    assert [piece async for piece in replayed(answer, "none").chunks()] == [body]
+    assert trio.current_time() - begun == 3.5
+    large = StoredAnswer(0.0, "application/json", STAMP, bytes(PIECE + 1))
+    assert [len(piece) async for piece in replayed(large, "recorded").chunks()] == [PIECE, 1]
+
+
+async def test_an_answer_that_is_too_long_to_be_held_goes_on_at_the_pace_of_its_leader(autojump_clock):
+    flight = Flight(3000, STAMP)
+    source = Body(*[(0.1, bytes(1000))] * 20)
+    async with trio.open_nursery() as nursery:
+        leader, follower = flight.lead(), flight.follow()
+        nursery.start_soon(flight.run, response_of(source, ()))
+        flight.begin()
+        assert len(await follower.read()) == 1000
+        await trio.sleep(10)
+        read = 0
+        while piece := await leader.read():
+            read += len(piece)
+        assert read == 20_000
+        assert not flight.may_be_joined
+        assert await flight.whole() is None, "it is not kept"
+        await leader.aclose()
+        await follower.aclose()
+    assert source.closed
+
+
+def test_what_another_version_has_written_or_what_is_broken_is_nothing():
+    data = encoded(StoredAnswer(1.0, "application/json", STAMP, b"{}"))
+    assert decoded(data) is not None
+    for other in (b"", b"{}", data[:-1], data[:1] + b"\x07" + data[2:]):
+        assert decoded(other) is None
+
+
+def test_an_answer_is_given_the_same_ids_each_time_and_no_other_answer_is():
+    def ids(stamp: AnswerStamp, salt: bytes) -> list[str]:
+        with given_ids(stamp.ids(salt)):
+            return [new_id("x_") for _ in range(3)]
+
+    assert ids(STAMP, b"a") == ids(STAMP, b"a")
+    assert len({*ids(STAMP, b"a"), *ids(STAMP, b"b"), *ids(AnswerStamp(1), b"a")}) == 9
+    assert all(len(id) == len("x_") + 24 for id in ids(STAMP, b"a"))
+    assert new_id("x_") != new_id("x_")
