@@ -22,12 +22,13 @@ class UploadedFile:
 @attrs.frozen
 class EndpointCall:
     """A request: the members of its JSON or the fields of its form, and the form's files by their fields. ``named`` are
-    what its path names."""
+    what its path names, ``origin`` is where it came to."""
 
     members: Mapping[str, Any]
     files: Mapping[str, Sequence[UploadedFile]] = attrs.field(factory=dict)
     named: Mapping[str, str] = attrs.field(factory=dict)
     path: str = ""
+    origin: str = "http://127.0.0.1"
 
     @property
     def model(self) -> str:

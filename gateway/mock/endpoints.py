@@ -1,9 +1,9 @@
 """The paths of the stand-in that are no conversation."""
 
 from collections.abc import Awaitable, Callable, Iterator
-from functools import partial
 from typing import TypeAlias
 
+import attrs
 from quart import request, websocket
 from quart_trio import QuartTrio
 
@@ -41,7 +41,8 @@ async def _session() -> None:
 def _view(answering: Answering, path: str, send: Sending) -> View:
     async def answer(**named: str) -> Response:
         body, type = await read_body(), request.headers.get("content-type", "")
-        return await send(answering, partial(read_call, body, type, named, path))
+        origin = request.host_url.rstrip("/")
+        return await send(answering, lambda: attrs.evolve(read_call(body, type, named, path), origin=origin))
 
     return answer
 

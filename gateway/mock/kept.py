@@ -170,7 +170,7 @@ class MockShelf:
         about = {
             "id": id, "type": "message_batch", "processing_status": "ended", "request_counts": counts,
             "created_at": _moment(), "ended_at": _moment(), "expires_at": _moment(), "archived_at": None,
-            "cancel_initiated_at": None, "results_url": f"/v1/messages/batches/{id}/results",
+            "cancel_initiated_at": None, "results_url": f"{call.origin}/v1/messages/batches/{id}/results",
         }  # fmt: skip
         kept = self._put(MockObject(about, content))
         begun = {"processing": len(results), "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0}

@@ -108,6 +108,10 @@ def test_a_batch_is_answered_line_by_line():
     asked = {"requests": [{"custom_id": "b", "params": {"n": 2}}]}
     batch = made(shelf.message_batch(EndpointCall(asked)))
     assert batch["processing_status"] == "in_progress"
+    ended = made(shelf.show(EndpointCall({}, named={"id": batch["id"]})))
+    assert ended["results_url"] == f"http://127.0.0.1/v1/messages/batches/{batch['id']}/results", (
+        "absolute, as the maker's"
+    )
     (result,) = content(shelf.content(EndpointCall({}, named={"id": batch["id"]}))).splitlines()
     assert json.loads(result)["result"] == {"type": "succeeded", "message": {"of": "/v1/messages", "n": 2}}
 
