@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -430,6 +431,15 @@ SignIn: TypeAlias = AwsSignIn | GoogleSignIn | AzureSignIn
 with them; ``secrets`` are what it holds itself that nobody may see."""
 
 
+def _is_of(url: str | None, makers: str | None) -> bool:
+    """Whether ``url`` is of the same domain as a maker's own address: its regions have hosts of their own."""
+    if url is None or makers is None:
+        return True
+    domain = ".".join((urlsplit(makers).hostname or "").rsplit(".", 2)[-2:])
+    host = urlsplit(url).hostname or ""
+    return host == domain or host.endswith(f".{domain}")
+
+
 @attrs.frozen
 class ModelEntry:
     """One item of ``model_providers``: a model of a provider (``*`` for all of them) and how to reach it.
@@ -524,7 +534,7 @@ class ModelEntry:
         """How ``model`` takes embeddings: the provider's row, and the item's own over it. A server that is only like
         its maker's may have another tokenizer, and know more members."""
         known = self.row(model).embeddings
-        if self.base_url is not None and self.provider.base_url is not None and known.token_arrays:
+        if known.token_arrays and not _is_of(self.base_url, self.provider.base_url):
             known = attrs.evolve(known, token_arrays=False, takes_purpose="unknown")
         return attrs.evolve(known, **self.embeddings) if self.embeddings else known
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.loading import ConfigError, load
+from gateway.config.loading import ConfigError, from_mapping, load
 
 ENTRIES = """version: v0.4.0
 model_providers:
@@ -50,3 +50,22 @@ def test_a_route_has_vectors_of_one_model_and_width(tmp_path, targets, told):
     else:
         assert len(mistakes) == 1, mistakes
         assert told in mistakes[0]
+
+
+def test_a_server_that_is_only_like_its_makers_may_have_another_tokenizer():
+    """danny-avila/rag_api#104: it would read other words in the ids."""
+    for model, url, takes in (
+        ("openai/m", None, True),
+        ("openai/m", "https://eu.api.openai.com/v1", True),
+        ("openai/m", "https://openai.com.example/v1", False),
+        ("openai/m", "http://gpu:8000/v1", False),
+        ("azure_openai/m", "https://mine.openai.azure.com/openai/v1", True),
+        ("voyage/m", None, False),
+    ):
+        said = {"model": model, "access_key": "k", **({} if url is None else {"base_url": url})}
+        (entry,) = from_mapping({"version": "v0.4.0", "model_providers": [said]}).entries
+        assert entry.embeddings_of("m").token_arrays is takes, (model, url)
+        (told,) = from_mapping(
+            {"version": "v0.4.0", "model_providers": [{**said, "embeddings": {"token_arrays": True}}]}
+        ).entries
+        assert told.embeddings_of("m").token_arrays
