@@ -19,11 +19,12 @@ from gateway.realtime.notices import (
     Spoken,
     TranscriptBilled,
 )
-from gateway.realtime.objects import Tree, Unfolded, read_object
+from gateway.realtime.objects import Tree, Unfolded, is_too_much, read_object
 from gateway.request.members import check_members
 from gateway.upstream.websocket import Piece
 from streams.errors import invalid
 from streams.events import ErrorInfo, Usage
+from streams.surrogates import NOT_JSON, reading
 
 _OWN: Final = ("model", "session.model", "response.model")
 """Where the model that answers is named; vLLM's ``session.update`` has it at the top."""
@@ -81,8 +82,8 @@ class _About(msgspec.Struct):
     error: Any = None
 
 
-_TYPED: Final = msgspec.json.Decoder(_NamedEvent)
-_ABOUT: Final = msgspec.json.Decoder(_About)
+_TYPED: Final = reading(msgspec.json.Decoder(_NamedEvent).decode)
+_ABOUT: Final = reading(msgspec.json.Decoder(_About).decode)
 
 
 class OpenAiFrames:
@@ -114,26 +115,29 @@ class OpenAiFrames:
         return ClientFrame(message, kind == "response.create", characters, event_id)
 
     def from_provider(self, message: Piece) -> tuple[Notice, ...]:
+        body = message.encode() if isinstance(message, str) else message
+        if is_too_much(body):
+            return ()
         try:
-            return self._notices(message, _TYPED.decode(message).type)
-        except (msgspec.MsgspecError, UnicodeError):
+            return self._notices(body, _TYPED(body).type)
+        except NOT_JSON:
             return ()  # an event that is not known passes
 
-    def _notices(self, message: Piece, kind: str) -> tuple[Notice, ...]:
+    def _notices(self, message: bytes, kind: str) -> tuple[Notice, ...]:
         if kind in _AUDIO_DELTAS:
             return (Spoken(len(message) // OUTSPOKEN),)
         if kind in _DELTAS:
-            return (Spoken(len(_ABOUT.decode(message).delta or "")),)
+            return (Spoken(len(_ABOUT(message).delta or "")),)
         if kind == "response.created":
-            response = _ABOUT.decode(message).response
+            response = _ABOUT(message).response
             return (ResponseBegun(None if response is None else response.id),)
         if kind == "response.done":
-            response = _ABOUT.decode(message).response or _Response()
+            response = _ABOUT(message).response or _Response()
             return (ResponseEnded(response.id, usage_of(response.usage), response.status),)
         if kind == _TRANSCRIBED:
-            return (TranscriptBilled(usage_of(_ABOUT.decode(message).usage), self._transcriber),)
+            return (TranscriptBilled(usage_of(_ABOUT(message).usage), self._transcriber),)
         if kind == "error":
-            error = _ABOUT.decode(message).error
+            error = _ABOUT(message).error
             about = error if isinstance(error, dict) else {}
             event_id = about.get("event_id")
             return (Complaint(event_id if isinstance(event_id, str) else None, str(about.get("message", ""))),)

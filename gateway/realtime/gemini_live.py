@@ -9,11 +9,12 @@ from typing import Final
 import msgspec
 
 from gateway.realtime.notices import ClientFrame, ModelRule, Notice, ResponseEnded, Resumable, Spoken
-from gateway.realtime.objects import Tree, Unfolded, read_object
+from gateway.realtime.objects import Tree, Unfolded, is_too_much, read_object
 from gateway.request.members import check_members
 from gateway.upstream.websocket import Piece
 from streams.errors import invalid
 from streams.events import ErrorInfo, Usage
+from streams.surrogates import NOT_JSON, reading
 
 PREFIX: Final = "models/"
 
@@ -54,7 +55,7 @@ class _ServerMessage(msgspec.Struct, rename="camel"):
     usage_metadata: _Usage | None = None
 
 
-_SERVER: Final = msgspec.json.Decoder(_ServerMessage)
+_SERVER: Final = reading(msgspec.json.Decoder(_ServerMessage).decode)
 
 
 def asked_for(message: Piece) -> tuple[str, str | None]:
@@ -92,9 +93,12 @@ class GeminiFrames:
         return ClientFrame(written.decode() if isinstance(message, str) else written, characters=characters)
 
     def from_provider(self, message: Piece) -> tuple[Notice, ...]:
+        body = message.encode() if isinstance(message, str) else message
+        if is_too_much(body):
+            return ()
         try:
-            said = _SERVER.decode(message)
-        except (msgspec.MsgspecError, UnicodeError):
+            said = _SERVER(body)
+        except NOT_JSON:
             return ()
         if said.usage_metadata is not None:
             self._usage = _usage_of(said.usage_metadata)

@@ -9,23 +9,36 @@ from typing import Final, TypeAlias, Union
 
 import msgspec
 
-from streams.errors import invalid
+from streams.errors import GatewayError, invalid
+from streams.structure import ELEMENTS, holds_more
+from streams.surrogates import reading
 
 Tree: TypeAlias = Mapping[str, Union["Tree", None]]
 """Names of members that are looked into; ``None`` for those that are looked at."""
 
 Members: TypeAlias = dict[str, msgspec.Raw]
 
-_OBJECT: Final = msgspec.json.Decoder(Members)
+COUNTED: Final = 64 * 1024
+"""Bytes beyond which the elements of a frame are counted before it is decoded."""
+
+_OBJECT: Final = reading(msgspec.json.Decoder(Members).decode)
 _STRING: Final = msgspec.json.Decoder(str)
 
 
 def read_object(body: bytes | msgspec.Raw) -> Members | None:
-    """The members of a JSON object, ``None`` for anything else."""
+    """The members of a JSON object, ``None`` for anything else. Half a character in it is read as U+FFFD. Raises
+    ``RecursionError`` where it is nested too deeply, ``GatewayError`` where it holds more than is looked through."""
+    if is_too_much(body):
+        raise GatewayError("too_large", f"the frame holds more than {ELEMENTS} JSON elements")
     try:
-        return _OBJECT.decode(body)
+        return _OBJECT(bytes(body))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+
+
+def is_too_much(body: bytes | msgspec.Raw) -> bool:
+    """Whether decoding would keep the interpreter for itself for long."""
+    return len(body) > COUNTED and holds_more(bytes(body), ELEMENTS)
 
 
 def text_of(raw: msgspec.Raw | None) -> str | None:

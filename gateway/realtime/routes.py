@@ -18,7 +18,7 @@ from gateway.realtime.meter import Meter
 from gateway.realtime.models import WHICH, SessionModels, only_target, session_target
 from gateway.realtime.opening import Opening, open_websocket, run_session
 from gateway.realtime.resumption import ResumableSessions
-from gateway.realtime.session import refused_for
+from gateway.realtime.session import TOO_DEEP, refused_for
 from gateway.realtime.shapes import OF_GEMINI, OF_OPENAI, SHAPES, RealtimeShape
 from gateway.realtime.subprotocols import upstream_protocols
 from gateway.routing.target import Target
@@ -123,9 +123,9 @@ async def _serve_gemini(opening: Opening) -> None:
             await opening.resumable.wait(handle)
         shape = _shape(target)
         provider = await Dialing(opening.context, target, shape).dial("", ())
-    except GatewayError as error:
-        opening.record.failed = error.failed
-        closing = opening.inbox.closing or refused_for(error.failed)
+    except (GatewayError, RecursionError) as error:
+        opening.record.failed = failed = error.failed if isinstance(error, GatewayError) else TOO_DEEP
+        closing = opening.inbox.closing or refused_for(failed)
         await websocket.close(closing.code, closing.reason)
         return
     try:

@@ -46,6 +46,8 @@ a missing pong: Gemini's took half a minute (router-for-me/CLIProxyAPI#5413)."""
 STALL_SECONDS: Final = 60.0
 """How long a provider may leave a message untaken."""
 
+TOO_DEEP: Final = ErrorInfo("invalid_request", "the frame is nested too deeply")
+
 LAST_SECONDS: Final = 1.0
 """For both closes together."""
 
@@ -164,6 +166,9 @@ class RealtimeSession:
                 self._meter.heard(frame.characters)
             except GatewayError as error:
                 await self._complain(error.failed, None)
+                continue
+            except RecursionError:
+                await self._complain(TOO_DEEP, None)
                 continue
             if frame.asks:
                 try:

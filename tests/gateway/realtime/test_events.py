@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from gateway.realtime.events import OpenAiFrames, error_event
 from gateway.realtime.notices import Complaint, ResponseBegun, ResponseEnded, Spoken, TranscriptBilled
 from streams.errors import GatewayError
@@ -170,3 +172,24 @@ def test_our_errors_look_like_the_provider_s():
         "param": None,
         "event_id": "e1",
     }
+
+
+def test_half_a_character_hides_nothing():
+    """Programs that cut text by UTF-16 units send it (openclaw/openclaw#110642)."""
+    half = r'"t":"\ud83d"'
+    text = '{"type":"response.create",' + half + "}"
+    assert (client(text).message, client(text).asks) == (text, True)
+    assert is_refused('{"session":{"model":"other",' + half + "}}")
+    assert is_refused('{"type":"a","type":"b",' + half + "}")
+    done = '{"type":"response.done",' + half + ',"response":{"id":"r","usage":{"input_tokens":3}}}'
+    assert notices(done) == (ResponseEnded("r", Usage(input=3)),)
+
+
+def test_what_is_nested_too_deeply_is_no_event():
+    deep = "[" * 100_000 + "]" * 100_000
+    assert notices('{"type":"response.done","response":{"usage":' + deep + "}}") == ()
+    wide = '{"type":"response.create",' + ",".join(f'"a{number}":1' for number in range(250_000)) + "}"
+    assert is_refused(wide)
+    assert notices(wide) == ()
+    with pytest.raises(RecursionError):
+        client('{"type":"x","a":' + deep + "}")

@@ -333,8 +333,9 @@ async def test_models_in_frames_are_checked_like_the_first():
         for session in ({"model": "words"}, {"model": "gpt-4o"}, {"input_audio_transcription": {"model": "gpt-4o"}}):
             await caller.send({"type": "session.update", "session": session})
             assert (await caller.event())["type"] == "error", session
-        await caller.send("no JSON")
-        assert (await caller.event())["error"]["type"] == "invalid_request_error"
+        for wrong in ("no JSON", '{"type":"x","a":' + "[" * 50_000 + "]" * 50_000 + "}"):
+            await caller.send(wrong)
+            assert (await caller.event())["error"]["type"] == "invalid_request_error"
         await caller.send({"type": "still.open"})
         assert await caller.event() == {"type": "still.open"}
 
