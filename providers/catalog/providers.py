@@ -59,6 +59,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "google_vertex": "vertex",
         "grok": "xai",
         "hosted_vllm": "vllm",
+        "jina_ai": "jina",
         "kimi": "moonshotai",
         "llama.cpp": "llama_cpp",
         "llamacpp": "llama_cpp",
@@ -68,6 +69,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "nvidia_nim": "nvidia",
         "together": "together_ai",
         "vertex_ai": "vertex",
+        "voyageai": "voyage",
         "x-ai": "xai",
         "z-ai": "zai",
     }
