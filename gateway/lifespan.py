@@ -62,6 +62,9 @@ def add_life(app: QuartTrio, service: Service) -> None:
         await service.tracing.aclose()
         keeping.cancel()
         await service.answer_cache.aclose()
+        if service.inventory is not None:
+            with trio.CancelScope(shield=True):
+                await service.inventory.aclose()
         if store is not None:
             app.nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):

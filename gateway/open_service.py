@@ -1,5 +1,6 @@
 """The service that all exchanges of a process share, made from a configuration."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -28,8 +29,11 @@ from gateway.health.states import RowStates
 from gateway.kept_ledger.keeping import KeptLedger, LedgerKeeping, NoLedgerKeeping
 from gateway.kept_ledger.opening import open_table
 from gateway.kept_ledger.table import BYTES
+from gateway.kept_objects.directory import AccountDirectory
+from gateway.kept_objects.opening import open_inventory
 from gateway.ledger.ledger import Ledger
 from gateway.model_lists.lists import ProviderLists
+from gateway.open_store import WORKERS_FILE
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.shared.tables import SharedTables
@@ -110,6 +114,8 @@ def open_service(
         provider_lists=provider_lists,
         answer_cache=AnswerCache(config.cache, _answers(config)),
         cache_uses=CacheUses.of(config),
+        accounts=AccountDirectory.of(config),
+        inventory=open_inventory(config.state_storage, os.environ.get(WORKERS_FILE)),
     )
 
 
@@ -178,6 +184,7 @@ def service_of_clients(config: Config, service: Service) -> Service:
     return attrs.evolve(
         service, authenticator=authenticator, admission=admission, allowances=allowances,
         cache_uses=CacheUses.of(config),
+        accounts=AccountDirectory.of(config),
     )  # fmt: skip
 
 

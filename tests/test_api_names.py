@@ -18,10 +18,13 @@ ABOUT_APIS: Final = (
 about the words in which people configure, try and ask for them."""
 
 EXCEPTIONS: Final = {
+    "answer_cache/eligible.py": "what refers to stored things, member by member as each API calls it",
+    "exchange/cached.py": "the chunk of token counts, which Chat alone has, and what Responses repeats of a request",
     "endpoints/answers.py": "errors of stored responses and conversations, which are OpenAI's",
     "endpoints/health.py": "an error to an operator's probe, in the shape of nobody's API",
     "endpoints/http_errors.py": "the refusal of a websocket, which Responses alone has",
     "endpoints/metrics.py": "an error to a scraper, in the shape of nobody's API",
+    "endpoints/model_shapes.py": "a type of models, which is called as an API is",
     "endpoints/models.py": "the two vendors' lists of models",
     "endpoints/provider_kept.py": "responses that their provider keeps",
     "http/paths.py": "base URLs as the vendors' clients are given them",
@@ -29,6 +32,8 @@ EXCEPTIONS: Final = {
     "request/narrowing.py": "a provider that is called as its API is",
     "request/router_bodies.py": "a member of other routers' bodies, which is Anthropic's own in Messages",
     "request/tools_in_chat.py": "a rule about Chat: some models take tools in Responses alone",
+    "routing/described.py": "a type of models, which is called as an API is",
+    "routing/endpoint_defaults.py": "the same",
     "routing/router.py": "the providers that keep Responses themselves",
     "telemetry/spans.py": "OpenTelemetry's name of an operation, which is no API",
 }

@@ -46,7 +46,7 @@ ARROWS: Final = {
     "gateway.routing": """
         config http providers.apis providers.auth providers.catalog providers.endpoints providers.errors
         providers.neutral""",
-    "gateway.kept_objects": "config providers.catalog providers.neutral routing stores",
+    "gateway.kept_objects": "config providers.catalog providers.endpoints providers.neutral routing stores",
     "gateway.health": "config providers.auth routing shared upstream",
     "gateway.sign_in": "config providers.auth upstream",
     "gateway.model_lists": "config http providers.apis providers.auth providers.catalog routing upstream",
@@ -65,22 +65,23 @@ ARROWS: Final = {
     "gateway.answer_cache": """
         config conversations http providers.apis providers.neutral request stores upstream""",
     "gateway.exchange": """
-        access allowances answer_cache balancing config conversations health http kept_ledger ledger model_lists
-        providers.apis providers.auth providers.errors providers.grammar providers.neutral providers.responses request
-        routing serving stores streaming telemetry upstream""",
+        access allowances answer_cache balancing config conversations health http kept_ledger kept_objects ledger
+        model_lists providers.apis providers.auth providers.errors providers.grammar providers.neutral
+        providers.responses request routing serving stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations counters exchange http ledger logs model_lists providers.apis
         providers.endpoints providers.neutral providers.responses request routing serving stores telemetry""",
     "gateway.open_service": """
-        access allowances answer_cache balancing config conversations counters exchange health kept_ledger ledger
-        model_lists routing serving shared sign_in stores telemetry upstream""",
+        access allowances answer_cache balancing config conversations counters exchange health kept_ledger
+        kept_objects ledger model_lists open_store routing serving shared sign_in stores telemetry upstream""",
     "gateway.lifespan": "counters endpoints exchange stores",
     "gateway.realtime": """
         access allowances config endpoints exchange http kept_objects ledger providers.apis providers.auth
         providers.catalog providers.endpoints providers.errors request routing serving upstream""",
     "gateway.relay": """
-        access allowances config endpoints exchange http ledger providers.apis providers.endpoints providers.neutral
-        realtime request routing serving streaming upstream""",
+        access allowances config conversations endpoints exchange http kept_objects ledger providers.apis
+        providers.catalog providers.endpoints providers.neutral realtime request routing serving stores streaming
+        upstream""",
     "gateway.mock": "exchange http providers.apis providers.endpoints providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service realtime relay serving stores",
     "gateway.asgi": "app config logs open_store",

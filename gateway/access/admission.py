@@ -71,12 +71,15 @@ class Admission:
         """Let a request in, and keep a place for it until its end: the name of its client, ``None`` where the door is
         open to all. Raises ``GatewayError``: 401, 429, 503."""
         client = self.authenticate(arrival)
-        holder = self.holder(client, arrival.headers)
+        self.admit_as(self.holder(client, arrival.headers), arrival)
+        return client
+
+    def admit_as(self, holder: str, arrival: Arrival) -> None:
+        """The same of a request of which it is known who ``holder`` is. Raises ``GatewayError``: 429, 503."""
         if holder != NOBODY:
             CLIENT.set(holder)
             self.take_connection(arrival, holder)
         self.take("in_flight", holder, arrival.scope)
-        return client
 
     def authenticate(self, arrival: Arrival) -> str | None:
         """The client of a request that takes no place. Raises ``GatewayError`` (401, 429)."""

@@ -170,6 +170,30 @@ class Authenticator:
             raise GatewayError("permission", message, param="model", headers=(("x-should-retry", "false"),))
         self.check_credential(entry, credential)
 
+    def reaches(self, client: str | None, entry: ModelEntry) -> bool:
+        """True if ``client`` may use a model of ``entry``, whichever that is."""
+        if client is None:
+            return True
+        wall = self.wall(client)
+        return (wall is None or entry.name in wall) and all(
+            any(self._leads_to(grant, entry) for grant in grants) for grants in self._by_name[client].grants
+        )
+
+    def _leads_to(self, grant: _Grant, entry: ModelEntry) -> bool:
+        if isinstance(grant, tuple):
+            return grant[0] == entry.name
+        if grant == entry.name:
+            return True
+        try:
+            return any(one.entry is entry for one in self._names.meaning(grant).found)
+        except GatewayError:
+            return False
+
+    def knows(self, client: str) -> bool:
+        """True if ``client`` is one of this configuration whose time is not over."""
+        holder = self._by_name.get(client)
+        return holder is not None and (holder.key.until is None or self._now() < holder.key.until.timestamp())
+
     def is_limited(self, client: str | None) -> bool:
         """True if ``client`` may use some models only."""
         return client is not None and bool(self._by_name[client].grants)

@@ -17,6 +17,8 @@ from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.replaced import Replaced
 from gateway.health.health import Health
 from gateway.kept_ledger.keeping import LedgerKeeping, NoLedgerKeeping
+from gateway.kept_objects.directory import AccountDirectory
+from gateway.kept_objects.inventory import Inventory
 from gateway.ledger.ledger import Ledger
 from gateway.model_lists.lists import ProviderLists
 from gateway.request.rejections import RejectionCache
@@ -46,7 +48,8 @@ class Service:
     ``credentials`` are where those come from that are no key of the configuration, by the names of entries;
     ``kept_ledger`` puts them into the state storage once they are settled,
     ``live_view`` is what the live view looks at, ``others`` are workers that it shows too, ``recorder`` writes
-    exchanges down, ``tracing`` traces them."""
+    exchanges down, ``tracing`` traces them; ``accounts`` are those in
+    which providers keep objects for clients, ``inventory`` is what was made there, ``None`` where nothing is kept."""
 
     router: Router
     upstream: Upstream
@@ -77,3 +80,5 @@ class Service:
     replaced: Replaced = attrs.field(factory=Replaced)
     answer_cache: AnswerCache = attrs.field(factory=lambda: AnswerCache(AnswerCacheSettings(), MemoryAnswers(0)))
     cache_uses: CacheUses | None = None
+    accounts: AccountDirectory = attrs.field(factory=AccountDirectory)
+    inventory: Inventory | None = None

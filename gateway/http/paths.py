@@ -84,7 +84,7 @@ def api_of(path: str, headers: Headers) -> Api:
     """The API in whose shape an error about ``path`` is told, a known path or not. ``headers`` are the client's, with
     names in lower case."""
     anthropic = is_anthropic(headers)
-    if _is_googles(path):
+    if _is_googles(path) or _is_googles_file(path, headers, anthropic):
         return "gemini"
     if path.startswith(_TELLING_A_MESSAGE):
         return "converse"
@@ -105,6 +105,15 @@ def _is_googles(path: str) -> bool:
         or _ANY_METHOD.search(path) is not None
         or path.startswith(_GOOGLE_UPLOAD)
     )
+
+
+def _is_googles_file(path: str, headers: Headers, anthropic: bool) -> bool:
+    """Whether a path for files is asked by a client of Google's, which calls them by the same path as OpenAI's and
+    Anthropic's do (google-genai 3.4)."""
+    if path.startswith("/upload/"):
+        return True
+    files = path == "/v1/files" or path.startswith("/v1/files/")
+    return files and not anthropic and any(name == "x-goog-api-key" for name, _ in headers)
 
 
 def advice(path: str, headers: Headers, origin: str) -> str | None:

@@ -51,6 +51,11 @@ class Account:
             return (signing_secret(self.entry.provider.id, key),)
         return () if self.several and not self.entry.passthrough_auth else (_OPEN,)
 
+    @property
+    def has_secret(self) -> bool:
+        """Whether nobody else can sign its ids."""
+        return bool(self.secrets) and self.secrets != (_OPEN,)
+
     def entry_for(self, may: Callable[[ModelEntry], bool]) -> ModelEntry | None:
         """The first of its entries that a client may use."""
         return next(filter(may, self.entries), None)

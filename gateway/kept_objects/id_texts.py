@@ -43,14 +43,15 @@ class IdText:
 @attrs.frozen
 class IdPlaces:
     """Where ids stand: in members of these ``names`` anywhere, and in those at these ``paths``, from the top. ``ends``
-    are the last two names of a path."""
+    are the last two names of a path. In members called as in ``addresses`` an id stands at the end of an address."""
 
     names: frozenset[str] = frozenset()
     paths: frozenset[tuple[str, ...]] = frozenset()
     ends: frozenset[tuple[str, str]] = frozenset()
+    addresses: frozenset[str] = frozenset()
 
     def has(self, path: tuple[str, ...]) -> bool:
-        return path[-1] in self.names or path in self.paths or path[-2:] in self.ends
+        return path[-1] in self.names or path in self.paths or path[-2:] in self.ends or path[-1] in self.addresses
 
 
 def id_texts(body: bytes, places: IdPlaces) -> Iterator[IdText]:

@@ -19,9 +19,12 @@ from gateway.stores.nodes import keepable
 
 Collection: TypeAlias = Literal[
     "files", "vector_stores", "containers", "batches", "videos", "messages files", "message_batches", "gemini files",
-    "gemini batches",
+    "gemini batches", "paid batches",
 ]  # fmt: skip
 """What is listed together: the objects of one path in one API."""
+
+PAID: Final[Collection] = "paid batches"
+"""What was claimed; no list."""
 
 MOST: Final = 10_000
 """Objects in one list of one owner: beyond it the oldest are forgotten."""
@@ -82,6 +85,10 @@ class Inventory(Protocol):
         self, owner: str, collection: Collection, behind: int | None, order: Order
     ) -> Sequence[NumberedObject]:
         """The next objects behind that number, as many as there are or ``at_once``."""
+        ...
+
+    async def claim(self, owner: str, id: str) -> bool:
+        """Whether this is the first time that somebody claims the batch ``id``, whose cost is booked once."""
         ...
 
     async def aclose(self) -> None: ...
@@ -182,6 +189,12 @@ class MemoryInventory:
     def _forget_oldest(self, own: OrderedDict[str, NumberedObject]) -> None:
         own.popitem(last=False)
         self._count -= 1
+
+    async def claim(self, owner: str, id: str) -> bool:
+        if await self.get(owner, PAID, id) is not None:
+            return False
+        await self.put(KeptObject(owner, PAID, id, b"{}"))
+        return True
 
     async def get(self, owner: str, collection: Collection, id: str) -> NumberedObject | None:
         await trio.lowlevel.checkpoint()

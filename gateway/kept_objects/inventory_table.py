@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import attrs
 
-from gateway.kept_objects.inventory import AT_ONCE, MOST, Collection, KeptObject, NumberedObject, Order
+from gateway.kept_objects.inventory import AT_ONCE, MOST, PAID, Collection, KeptObject, NumberedObject, Order
 from gateway.stores.sql import Database, Session
 from gateway.stores.store import Unavailable
 
@@ -17,6 +17,10 @@ _MARK: Final = re.compile(r":(\w+)")
 _PUT: Final = """
     INSERT INTO {objects} (owner, collection, id, until, body) VALUES (:owner, :collection, :id, :until, :body)
     ON CONFLICT (owner, id) DO UPDATE SET until = excluded.until, body = excluded.body
+"""
+_CLAIM: Final = """
+    INSERT INTO {objects} (owner, collection, id, until, body) VALUES (:owner, :collection, :id, 0, :body)
+    ON CONFLICT (owner, id) DO NOTHING RETURNING id
 """
 _CUT: Final = """
     DELETE FROM {objects} WHERE owner = :owner AND collection = :collection AND number <= (
@@ -92,6 +96,15 @@ class InventoryTable:
             run(_CUT, **of, most=self._most)
 
         await self._write(work)
+
+    async def claim(self, owner: str, id: str) -> bool:
+        of = {"owner": owner, "collection": PAID}
+
+        def work(run: Callable[..., list[tuple[Any, ...]]]) -> bool:
+            run(_CUT, **of, most=self._most)
+            return bool(run(_CLAIM, **of, id=f"{PAID} {id}", body=b""))
+
+        return await self._write(work)
 
     async def get(self, owner: str, collection: Collection, id: str) -> NumberedObject | None:
         rows = await self._read(_GET, owner=owner, collection=collection, id=id)

@@ -1,5 +1,6 @@
 """The ids of one owner, as its requests hold them and as answers to it show them."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -11,6 +12,8 @@ from gateway.kept_objects.ids import read_tag, tagged
 from streams.errors import GatewayError, invalid
 
 _SHOWN: Final = 200  # characters of an id in a message
+_ADDRESS: Final = re.compile(r"https?://[^/?#]+/v1(?:beta|alpha)?/(files/[A-Za-z0-9_-]+)(.*)")
+"""The address of a file of Gemini's."""
 
 
 @attrs.frozen
@@ -57,18 +60,31 @@ class OwnIds:
 
     def read_all(self, body: bytes, places: IdPlaces) -> "ReadIds":
         """All ids of ``body``. Raises ``GatewayError``: 404 for one that is not the owner's."""
-        found = tuple(
-            (place, one)
-            for place in id_texts(body, places)
-            if (one := self.read(place.text, place.path[-1])) is not None
-        )
-        return ReadIds(body, found)
+        found = []
+        for place in id_texts(body, places):
+            id = place.text
+            if place.path[-1] in places.addresses:
+                if (address := _ADDRESS.fullmatch(id)) is None:
+                    continue  # of something that no provider keeps
+                id = address[1]
+            if (one := self.read(id, place.path[-1])) is not None:
+                found.append((place, one))
+        return ReadIds(body, tuple(found), places.addresses)
 
-    def show_all(self, body: bytes, places: IdPlaces, account: Account) -> bytes:
-        """``body``, an answer of ``account``, with the ids that the owner gets."""
+    def show_all(self, body: bytes, places: IdPlaces, account: Account, origin: str = "") -> bytes:
+        """``body``, an answer of ``account``, with the ids that the owner gets. Addresses lead to ``origin``, which is
+        the gateway's."""
         if self.native:
             return body
-        return with_texts(body, ((one, self.shown(one.text, account)) for one in id_texts(body, places) if one.text))
+
+        def shown(one: IdText) -> str:
+            if one.path[-1] not in places.addresses:
+                return self.shown(one.text, account)
+            if (address := _ADDRESS.fullmatch(one.text)) is None:
+                return one.text
+            return f"{origin}/v1beta/{self.shown(address[1], account)}{address[2]}"
+
+        return with_texts(body, ((one, shown(one)) for one in id_texts(body, places) if one.text))
 
 
 @attrs.frozen
@@ -77,16 +93,22 @@ class ReadIds:
 
     body: bytes = attrs.field(repr=False)
     found: tuple[tuple[IdText, FoundId], ...] = ()
+    addresses: frozenset[str] = frozenset()
 
     @property
     def account(self) -> Account | None:
         """The one account that keeps all of them, ``None`` where there are none."""
         return only_account(one for _, one in self.found)
 
-    @property
-    def native(self) -> bytes:
-        """The body as that account understands it."""
-        return with_texts(self.body, ((place, one.native) for place, one in self.found))
+    def native(self, base: str = "") -> bytes:
+        """The body as that account understands it; its addresses begin with ``base``."""
+        return with_texts(
+            self.body,
+            (
+                (place, f"{base}/{one.native}" if place.path[-1] in self.addresses else one.native)
+                for place, one in self.found
+            ),
+        )
 
 
 def only_account(ids: Iterable[FoundId]) -> Account | None:

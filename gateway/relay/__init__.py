@@ -12,4 +12,9 @@ endpoints, ``media_answers`` the ways of what they answer, ``inlining`` fetches 
 ``pass_through`` takes any path of a provider's, with ``native_usage``, ``passed_websockets`` upgrades there.
 ``realtime_secrets`` and ``realtime_calls`` are for realtime sessions that go past the gateway.
 
-``cached_answers`` are those that the cache gives again."""
+``cached_answers`` are those that the cache gives again.
+
+``kept`` passes requests about what providers keep, in the forms of ``kept_forms``, with the ids of their owner
+(``kept_answers``); ``kept_uploads`` are Google's. ``batches`` are lists of requests, read line by line by
+``batch_uploads`` and paid for once (``batch_costs``).
+"""

@@ -19,9 +19,12 @@ from gateway.exchange.service import Service
 from gateway.http.paths import api_of
 from gateway.http.response import Response
 from gateway.relay.audio import AUDIO
+from gateway.relay.batches import BATCH_ROUTES
 from gateway.relay.completions import COMPLETIONS
 from gateway.relay.embeddings import EMBEDDINGS
 from gateway.relay.images import IMAGES
+from gateway.relay.kept import KEPT_ROUTES
+from gateway.relay.kept_uploads import UPLOAD_ROUTES
 from gateway.relay.pass_through import pass_through_routes
 from gateway.relay.plain_json import PLAIN_JSON
 from gateway.relay.realtime_calls import REALTIME_CALLS
@@ -50,6 +53,9 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
     *IMAGES,
     *CLIENT_SECRETS,
     *REALTIME_CALLS,
+    *KEPT_ROUTES,
+    *BATCH_ROUTES,
+    *UPLOAD_ROUTES,
 )
 """All that is relayed."""
 
@@ -125,7 +131,7 @@ class _ServedRoute:
         trace = service.tracing.begin(record, asked.headers, self.route.path)
         exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
         try:
-            record.client = service.admission.admit(incoming)
+            record.client = self.route.admit(service, incoming)
             if record.client is not None:
                 asked = attrs.evolve(asked, client=record.client)
                 exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)

@@ -123,6 +123,14 @@ class Router:
                 return self._known_endpoint(model, endpoint, shapes)
         return self._endpoint_planned(model, endpoint, shapes, may)
 
+    def entry_target(self, entry: ModelEntry, endpoint: EndpointName, shapes: frozenset[str]) -> Target | None:
+        """``endpoint`` at ``entry``, for what belongs to no model; ``None`` where it is not there in one of
+        ``shapes``."""
+        place = entry.place_of(endpoint, entry.model)
+        if place is None or place.shape not in shapes:
+            return None
+        return _endpoint_target(Found(entry, entry.model, ""), entry.name, endpoint, place, shapes)
+
     def _endpoint_planned(
         self, model: str | None, endpoint: EndpointName, shapes: frozenset[str], may: May | None = None
     ) -> Plan:

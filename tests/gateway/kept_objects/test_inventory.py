@@ -123,3 +123,13 @@ def test_what_is_no_object_is_not_kept():
     ):
         assert kept_object("a", "files", body) is None, body[:40]
     assert Clear().opened(b"x", b"") == b"x"
+
+
+async def test_what_a_batch_costs_is_claimed_once_for_each_owner(inventory):
+    await inventory.put(of("a", "b1", "batches"))
+    assert await inventory.claim("a", "b1")
+    assert not await inventory.claim("a", "b1")
+    assert await inventory.claim("b", "b1")
+    assert await inventory.claim("a", "b2")
+    assert await listed(inventory, "a") == ([], False)
+    await inventory.aclose()

@@ -82,7 +82,7 @@ def test_a_body_is_read_and_an_answer_is_shown_with_every_other_byte_kept():
     one, two = ids.shown("file-1", here[0]), ids.shown("vs_2", here[0])
     read = ids.read_all(f'{{"x": 1.0, "file_id" : "{one}", "vector_store_ids":["{two}"]}}'.encode(), PLACES)
     assert read.account == here[0]
-    assert read.native == b'{"x": 1.0, "file_id" : "file-1", "vector_store_ids":["vs_2"]}'
+    assert read.native() == b'{"x": 1.0, "file_id" : "file-1", "vector_store_ids":["vs_2"]}'
     answer = ids.show_all(b'{ "id":"file-1","data":[{"id":"vs_2","n":1e2}], "text":"file-1"}', PLACES, here[0])
     assert answer == f'{{ "id":"{one}","data":[{{"id":"{two}","n":1e2}}], "text":"file-1"}}'.encode()
 

@@ -1,0 +1,255 @@
+"""Batches: a file of requests, or a list of them, that a provider works off by and by. A batch belongs to the account
+that has its file, from there to its results, and is paid for once, when its owner first hears of what it took."""
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+import attrs
+import msgspec
+
+from gateway.allowances.reservation import CountedAs
+from gateway.exchange.planned import PlannedRequest
+from gateway.exchange.planning import allowed_plan
+from gateway.http.response import Response
+from gateway.kept_objects.accounts import Account
+from gateway.kept_objects.owned_ids import FoundId
+from gateway.relay.answers import AnswerFilter
+from gateway.relay.batch_costs import ResultLines, batch_usage
+from gateway.relay.batch_uploads import FileUpload, file_upload
+from gateway.relay.kept import KeptRequest, reading
+from gateway.relay.kept_answers import ObjectAnswer
+from gateway.relay.relayed import RelayedRequest, RelayRoute
+from gateway.routing.plan import Plan
+from gateway.routing.target import Target
+from gateway.stores.store import Unavailable
+from gateway.upstream.request import UploadedBody
+from providers.apis import CODECS
+from providers.endpoints.batch_lines import BatchLines, with_model
+from providers.endpoints.endpoint import ENDPOINTS, EndpointName
+from streams.errors import GatewayError, invalid
+from streams.events import Api
+
+log = logging.getLogger("trigate.state")
+
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_REQUESTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_TEXT: Final = msgspec.json.Decoder(str)
+
+_ANSWERS: Final[Mapping[str, Api]] = {
+    route.path: codec.api for codec in CODECS.values() for route in codec.wire.routes() if route.operation == "answer"
+}
+_ENDPOINTS: Final[Mapping[str, EndpointName]] = {
+    path: name for name, row in ENDPOINTS.items() for path in row.paths if "{" not in path
+}
+
+
+class BatchModels:
+    """The one account to which all requests of a batch go: that which is named, else that of the first model. Their
+    models are resolved as those of other requests are."""
+
+    def __init__(self, request: KeptRequest, named: Account | None, usable: tuple[Account, ...]) -> None:
+        self.account = named
+        self._request = request
+        self._usable = usable
+
+    def resolve(self, model: str, url: str, body: bytes) -> str:
+        """The provider's name for ``model``: a ``ResolveModel``."""
+        targets = self._plan(model, url).targets
+        found = [(account, one) for one in targets for account in self._usable if one.entry in account.entries]
+        if not found:
+            raise invalid(f"no provider of model {model[:200]!r} that this key may use has batches", "model")
+        if self.account is None:
+            self.account = found[0][0]
+        target = next((one for account, one in found if account.mark == self.account.mark), None)
+        if target is None:
+            raise invalid(
+                f"model {model[:200]!r} is at {found[0][0].entry.name}, and the batch goes to "
+                f"{self.account.entry.name}: make a batch for each", "model",
+            )  # fmt: skip
+        return target.model
+
+    def _plan(self, model: str, url: str) -> Plan:
+        context = self._request.relaying.context
+        router, may = context.service.router, partial(context.service.authenticator.can_use, self._request.client)
+        if (api := _ANSWERS.get(url)) is not None:
+            return allowed_plan(context, router.plan(model, api, may))
+        if (endpoint := _ENDPOINTS.get(url)) is None:
+            raise invalid(f"there is no {url[:200]!r} here that a batch could be for", "url")
+        return allowed_plan(context, router.endpoint_plan(model, endpoint, frozenset(("openai",)), may))
+
+
+class FileRequest(KeptRequest):
+    """A file that is uploaded, perhaps for a batch."""
+
+    _upload: FileUpload | None = None
+    _models: BatchModels | None = None
+
+    async def answer(self) -> Response:
+        if self.method == "POST" and self.api == "chat" and not self.is_json:
+            usable = self.usable()
+            named = self._account(()) if self.named is not None or len(usable) < 2 else None
+            self._models = BatchModels(self, named, usable)
+            self._upload = await file_upload(self.relaying, lambda: BatchLines(self._resolver.resolve))
+        return await super().answer()
+
+    @property
+    def _resolver(self) -> BatchModels:
+        assert self._models is not None, "a file is uploaded"
+        return self._models
+
+    def _account(self, found: tuple[FoundId, ...]) -> Account:
+        if self._models is not None and self._models.account is not None:
+            return self._models.account
+        return super()._account(found)
+
+    def _uploaded(self) -> UploadedBody:
+        return super()._uploaded() if self._upload is None else self._upload.body
+
+
+class BatchRequest(KeptRequest):
+    """A batch of OpenAI's, or of whoever is like it."""
+
+    _account_asked: Account | None = None
+
+    @property
+    def _root(self) -> str:
+        return "batches"
+
+    async def _asked_of(self, account: Account, found: tuple[FoundId, ...], body: bytes | None = None) -> Response:
+        self._account_asked = account
+        return await super()._asked_of(account, found, body)
+
+    async def _planned(self, target: Target, body: bytes | None) -> PlannedRequest:
+        return attrs.evolve(await super()._planned(target, body), counted_as=CountedAs.LATER)
+
+    def _target(self, account: Account, found: tuple[FoundId, ...]) -> Target:
+        """Without a price: what a batch costs is made out here, at half of it."""
+        target = super()._target(account, found)
+        return attrs.evolve(target, entry=attrs.evolve(target.entry, price=None))
+
+    def _relayed(self, planned: PlannedRequest, filter: AnswerFilter) -> RelayedRequest:
+        return attrs.evolve(super()._relayed(planned, filter), on_whole=partial(self._pay, filter))
+
+    async def _pay(self, filter: AnswerFilter) -> None:
+        """Book what the answer tells of, unless that was done before."""
+        assert self._account_asked is not None, "it was asked"
+        usage, record = filter.usage, self.relaying.context.record
+        if isinstance(filter, ObjectAnswer) and not self.is_list:
+            usage = batch_usage(filter.body, self._account_asked.entries)
+        if usage is not None and await self._is_first(self.texts[0] if self.texts else ""):
+            record.billed, record.usage = True, usage
+
+    async def _is_first(self, id: str) -> bool:
+        """Whether nobody has paid for the batch ``id`` before. Where nothing is kept it is not known, and every look
+        would be paid for: none is then."""
+        if self.service.inventory is None:
+            return False
+        try:
+            return await self.service.inventory.claim(self.owner, id)
+        except Unavailable as error:
+            log.warning("what the batch %s has cost cannot be noted: %s", id, error)
+            return False
+
+
+class MessageBatchRequest(BatchRequest):
+    """A batch of Anthropic's: its requests come as a list, and its results at an address of their own."""
+
+    _own_account: Account | None = None
+
+    async def _read_body(self) -> bytes:
+        body = await super()._read_body()
+        if not body or self.texts:
+            return body
+        usable = self.usable()
+        models = BatchModels(self, self._account(()) if self.named is not None else None, usable)
+        body = rewritten(body, models)
+        self._own_account = models.account
+        return body
+
+    def _account(self, found: tuple[FoundId, ...]) -> Account:
+        return super()._account(found) if self._own_account is None else self._own_account
+
+    def _shown(self, account: Account, body: bytes) -> bytes:
+        shown = super()._shown(account, body)
+        try:
+            members = _MEMBERS.decode(shown)
+            listed = _REQUESTS.decode(members["data"]) if "data" in members else None
+        except msgspec.MsgspecError:
+            return shown
+        if listed is not None:
+            data = [msgspec.Raw(self._with_address(bytes(one))) for one in listed]
+            return msgspec.json.encode({**members, "data": data})
+        return self._with_address(shown)
+
+    def _with_address(self, body: bytes) -> bytes:
+        """A batch whose ``results_url`` leads here: SDKs call it as it stands, with the gateway's key
+        (stdapi-ai/stdapi.ai#161)."""
+        try:
+            members = _MEMBERS.decode(body)
+            if _TEXT.decode(members["results_url"]):
+                url = f"{self.origin}/v1/messages/batches/{_TEXT.decode(members['id'])}/results"
+                return msgspec.json.encode({**members, "results_url": url})
+        except (msgspec.MsgspecError, KeyError):
+            pass
+        return body
+
+    def _filter(self, account: Account) -> AnswerFilter:
+        if self.method == "GET" and self.behind_root()[-1:] == ["results"]:
+            return ResultLines(account.entries)
+        return super()._filter(account)
+
+
+def rewritten(body: bytes, models: BatchModels) -> bytes:
+    """Anthropic's request for a batch with the names of models that its provider has. Raises ``GatewayError``, which
+    names the request in the list."""
+    try:
+        members = _MEMBERS.decode(body)
+        requests = _REQUESTS.decode(members.get("requests", b"null"))
+    except msgspec.MsgspecError:
+        raise invalid("requests must be an array of {custom_id, params}", "requests") from None
+    changed = [_request(bytes(one), f"requests[{at}]", models) for at, one in enumerate(requests)]
+    if all(new is None for new in changed):
+        return body
+    whole = [one if new is None else msgspec.Raw(new) for one, new in zip(requests, changed, strict=True)]
+    return msgspec.json.encode({**members, "requests": whole})
+
+
+def _request(one: bytes, at: str, models: BatchModels) -> bytes | None:
+    """A request of the list with another name for its model, ``None`` where that stays."""
+    try:
+        members = _MEMBERS.decode(one)
+        params = bytes(members.get("params", b"null"))
+        fields = _MEMBERS.decode(params)
+        model = _TEXT.decode(fields.get("model", b"null"))
+    except msgspec.MsgspecError:
+        raise invalid(f"{at}.params.model must be a string", f"{at}.params.model") from None
+    try:
+        name = models.resolve(model, "/v1/messages", params)
+    except GatewayError as error:
+        failed = error.failed
+        message = f"{at}: {failed.message}"
+        raise GatewayError.of(attrs.evolve(failed, message=message, param=f"{at}.params.model")) from None
+    if name == model:
+        return None
+    return msgspec.json.encode({**members, "params": msgspec.Raw(with_model(params, fields, name))})
+
+
+BATCH_ROUTES: Final = (
+    RelayRoute("files", "POST", "/v1/files", reading("files", FileRequest)),
+    *(
+        RelayRoute("batches", method, f"/v1/batches{path}", reading("batches", BatchRequest))
+        for method, path in (("POST", ""), ("GET", ""), ("GET", "/{id}"), ("POST", "/{id}/cancel"))
+    ),
+    *(
+        RelayRoute(
+            "message_batches", method, f"/v1/messages/batches{path}", reading("message_batches", MessageBatchRequest)
+        )
+        for method, path in (
+            ("POST", ""), ("GET", ""), ("GET", "/{id}"), ("DELETE", "/{id}"), ("POST", "/{id}/cancel"),
+            ("GET", "/{id}/results"),
+        )
+    ),
+)  # fmt: skip
+"""What is served of batches, and the uploads of their files, with those of all others."""

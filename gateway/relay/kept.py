@@ -1,0 +1,401 @@
+"""Files, uploads, vector stores, containers and whatever else providers keep: passed on to the account that an id or
+the client names, with ids that only their owner can use.
+
+Where ids are the provider's own (one owner and one account, or ``foreign_ids``) everything passes as it is, lists too.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Final
+from urllib.parse import parse_qsl, quote, urlencode
+
+import attrs
+import msgspec
+
+from gateway.allowances.reservation import CountedAs
+from gateway.config.settings import ModelEntry
+from gateway.conversations.deadline import store_deadline
+from gateway.exchange.exchange import JSON_HEADERS
+from gateway.exchange.planned import PlannedRequest, as_prepared
+from gateway.http.headers import Headers
+from gateway.http.offload import offload
+from gateway.http.paths import origin_of
+from gateway.http.response import Response
+from gateway.kept_objects.accounts import Account
+from gateway.kept_objects.inventory import Inventory, kept_object, read_page
+from gateway.kept_objects.owned_ids import FoundId, OwnIds, choices, only_account
+from gateway.relay.answers import AnswerFilter
+from gateway.relay.kept_answers import ContentAnswer, ObjectAnswer
+from gateway.relay.kept_forms import FORMS, KeptForm, list_asked
+from gateway.relay.relay import Relay
+from gateway.relay.relayed import ReadRequest, RelayedRequest, RelayRoute
+from gateway.relay.relaying import JSON, NO_OUTPUT, Relaying
+from gateway.request.parse import Incoming
+from gateway.request.prepared import Prepared
+from gateway.request.structure import check_text
+from gateway.request.wire import MediaTypes
+from gateway.routing.once import ONCE
+from gateway.routing.plan import Plan
+from gateway.routing.target import Target
+from gateway.stores.store import Unavailable
+from gateway.upstream.request import UploadedBody
+from providers.apis import CODECS
+from providers.endpoints.endpoint import EndpointName
+from providers.neutral.codec import Outgoing
+from streams.errors import GatewayError, invalid
+
+log = logging.getLogger("trigate.state")
+
+PROVIDER: Final = "x-trigate-provider"
+
+_CURSORS: Final = frozenset(("after", "before", "after_id", "before_id"))
+_OURS: Final = frozenset(("key", "api_key", "api-key", "access_token", "provider"))
+_CONTENTS: Final = ("content", "results", "url")
+_PASSED: Final = ("range", "if-range")
+
+
+class KeptRequest:
+    """One request about what a provider keeps. ``texts`` are the ids in its path."""
+
+    def __init__(self, relaying: Relaying, endpoint: EndpointName, texts: tuple[str, ...]) -> None:
+        context = relaying.context
+        self.relaying = relaying
+        self.endpoint = endpoint
+        self.method: str = relaying.arrival.asgi["method"]
+        self.path: str = relaying.arrival.asgi["path"]
+        self.api = context.codec.api if context.codec.api in FORMS else "chat"
+        self.form: KeptForm = FORMS[self.api]
+        self.service = context.service
+        self.client = context.asked.client
+        self.owner = self.service.admission.holder(self.client, context.asked.headers)
+        self.ids: OwnIds = self.service.accounts.ids(self.owner, self.client, self.form.shapes)
+        self.query = parse_qsl(relaying.arrival.query, keep_blank_values=True)
+        self.texts = tuple(self.form.before_id + text.partition(":")[0] for text in texts)
+
+    @property
+    def origin(self) -> str:
+        """Where the client reaches the gateway."""
+        arrival = self.relaying.arrival
+        return self.service.accounts.public_url or origin_of(dict(arrival.asgi), arrival.headers)
+
+    @property
+    def is_list(self) -> bool:
+        return self.method == "GET" and not self.texts and self.endpoint in self.form.collections
+
+    async def answer(self) -> Response:
+        """Raises ``GatewayError``."""
+        self.relaying.context.record.billed = False
+        if self.is_list and not self.ids.native:
+            return await self._listed()
+        found = self._in_path()
+        if self.method == "POST" and not self.is_json:
+            return await self._asked_of(self._account(found), found)
+        body = await self._read_body()
+        read = await offload(len(body), self.ids.read_all, body, self.form.asked) if body else None
+        account = self._account((*found, *(() if read is None else (one for _, one in read.found))))
+        return await self._asked_of(account, found, b"" if read is None else read.native())
+
+    # Whose it is
+
+    def _in_path(self) -> tuple[FoundId, ...]:
+        try:
+            return tuple(one for text in self.texts if (one := self.ids.read(text)) is not None)
+        except GatewayError:
+            raise self._nothing_there() from None
+
+    def _nothing_there(self) -> GatewayError:
+        """The error for a path whose ids are nobody's, somebody else's, or gone: one and the same."""
+        path = self.path if len(self.path) <= 600 else self.path[:600] + "…"
+        return GatewayError(
+            "not_found", f"there is nothing at {path}: it does not exist, or it was not made with this key"
+        )
+
+    def _may(self, entry: ModelEntry) -> bool:
+        return self.service.authenticator.reaches(self.client, entry)
+
+    def usable(self) -> tuple[Account, ...]:
+        """The accounts that have the endpoint, and that the client may use."""
+        having = self.service.accounts.having(self.endpoint, self.form.shapes)
+        return tuple(one for one in having if one.entry_for(self._may) is not None)
+
+    @property
+    def named(self) -> str | None:
+        return self.relaying.header(PROVIDER) or dict(self.query).get("provider")
+
+    def _account(self, found: tuple[FoundId, ...]) -> Account:
+        """The account that is asked: that of the ids, the one that the client names, or the only one. Raises
+        ``GatewayError``."""
+        usable, by_id = self.usable(), only_account(found)
+        if by_id is not None:
+            account = next((one for one in usable if one.mark == by_id.mark), None)
+            if account is None:
+                raise self._nothing_there()
+            return account
+        if not usable:
+            shape = CODECS[self.api].wire.label
+            raise invalid(
+                f"no provider that this key may use has {self.endpoint} in the form of {shape}", PROVIDER,
+                code="unsupported_endpoint",
+            )  # fmt: skip
+        named = self.named
+        called = usable if named is None else tuple(one for one in usable if one.is_called(named))
+        if len(called) == 1:
+            return called[0]
+        which = (
+            "several providers keep such things" if named is None else f"{named[:200]!r} names {len(called)} of them"
+        )
+        raise invalid(
+            f"{which}: say which one with the header {PROVIDER} or ?provider=, one of {choices(usable)}", PROVIDER
+        )
+
+    @property
+    def _root(self) -> str:
+        """The step of the path behind which the ids stand."""
+        return self.endpoint
+
+    # What it asks for
+
+    @property
+    def is_json(self) -> bool:
+        kind = (self.relaying.header("content-type") or JSON).partition(";")[0].strip().lower()
+        return kind == JSON or kind.endswith("+json")
+
+    async def _read_body(self) -> bytes:
+        if self.method != "POST" or not self.is_json:
+            return b""
+        body = await self.relaying.body()
+        if body:
+            await offload(len(body), check_text, body)
+        return body
+
+    def _target(self, account: Account, found: tuple[FoundId, ...]) -> Target:
+        """Where it is asked: the same path below the endpoint's place, with the provider's own ids."""
+        entry = account.entry_for(self._may)
+        target = None if entry is None else self.service.router.entry_target(entry, self.endpoint, self.form.shapes)
+        assert target is not None, "it is an account that has the endpoint"
+        self.service.authenticator.check_credential(target.entry, self.relaying.context.asked.credential)
+        path, mark, query = target.url.partition("?")
+        natives = {one.text: one.native for one in found}
+        rest = [self._step(step, natives) for step in self.behind_root()]
+        more = urlencode([*self._own_query(target)])
+        url = "/".join((path, *rest)) + mark + query + (("&" if mark else "?") + more if more else "")
+        return attrs.evolve(target, url=url)
+
+    def behind_root(self) -> list[str]:
+        """The steps of the path behind the endpoint's own name."""
+        steps = self.path.strip("/").split("/")
+        root = next((at for at, step in enumerate(steps) if step == self._root), len(steps) - 1)
+        if any(step in ("", ".", "..") for step in steps):
+            raise self._nothing_there()
+        return steps[root + 1 :]
+
+    def _step(self, step: str, natives: Mapping[str, str]) -> str:
+        word, mark, method = step.partition(":")
+        whole = self.form.before_id + word
+        return quote(natives.get(whole, whole).removeprefix(self.form.before_id), safe="") + mark + method
+
+    def _own_query(self, target: Target) -> list[tuple[str, str]]:
+        """The client's query as the provider gets it."""
+        twice = CODECS[target.api].wire.query_members
+        kept = []
+        for name, value in self.query:
+            if name in _CURSORS and value and (one := self.ids.read(value, name)) is not None:
+                value = one.native
+            if name not in _OURS and name not in twice:
+                kept.append((name, value))
+        return kept
+
+    async def _asked_of(self, account: Account, found: tuple[FoundId, ...], body: bytes | None = None) -> Response:
+        """The answer of ``account``, as the owner gets it."""
+        if not self.ids.native:
+            self.ids.shown("", account)  # before anything is made whose id nobody could be given
+        target = self._target(account, found)
+        filter = self._filter(account)
+        request = self._relayed(await self._planned(target, body), filter)
+        relay = Relay(self.relaying.exchange, self.service, self.relaying.scope, request)
+        try:
+            response = await relay.answer()
+        except GatewayError as error:
+            raise await self._told(error, found) from None
+        if isinstance(filter, ObjectAnswer):
+            await self._remember(filter.body)
+        return response
+
+    def _relayed(self, planned: PlannedRequest, filter: AnswerFilter) -> RelayedRequest:
+        return RelayedRequest(planned, lambda target: filter)
+
+    def _filter(self, account: Account) -> AnswerFilter:
+        steps = self.behind_root()
+        if self.method == "GET" and steps and (steps[-1] in _CONTENTS or steps[-1].endswith(":download")):
+            return ContentAnswer()
+        return ObjectAnswer(
+            self.service.limits.answer, partial(self._shown, account), partial(self._more_headers, account)
+        )
+
+    def _shown(self, account: Account, body: bytes) -> bytes:
+        return self.ids.show_all(body, self.form.told, account, self.origin)
+
+    def _more_headers(self, account: Account, headers: Mapping[str, str]) -> Headers:
+        return ()
+
+    async def _planned(self, target: Target, body: bytes | None) -> PlannedRequest:
+        relaying, accept = self.relaying, self.relaying.header("accept") or "*/*"
+        there = {name for name, _ in relaying.headers}
+        passed = tuple((name, relaying.header(name) or "") for name in self._passed if name in there)
+        kind = relaying.header("content-type")
+        if self.method == "POST" and body is None:
+            incoming = Incoming(relaying.context.codec.api, b"", {}, None, False)
+            planned = relaying.uploaded(incoming, target, self._uploaded(), kind or "application/octet-stream")
+            planned = attrs.evolve(planned, prepare=as_prepared(Prepared(Outgoing(b"", passed))))
+        else:
+            if body is None or not body:
+                incoming = await relaying.nothing() if self.method != "POST" else self._empty()
+            else:
+                incoming = Incoming(relaying.context.codec.api, body, {}, None, False)
+            media = MediaTypes(JSON if body else None, accept)
+            plan = Plan.to(target, ONCE)
+            planned = PlannedRequest(
+                incoming, plan, as_prepared(Prepared(Outgoing(body or b"", passed))), suffix="", media=media
+            )
+        return attrs.evolve(planned, method=self.method, counted_as=CountedAs.REQUEST, asks=NO_OUTPUT)
+
+    def _empty(self) -> Incoming:
+        return Incoming(self.relaying.context.codec.api, b"", {}, None, False)
+
+    @property
+    def _passed(self) -> tuple[str, ...]:
+        """The headers of the client's that mean something to the provider of a kept object."""
+        return _PASSED
+
+    def _uploaded(self) -> UploadedBody:
+        """The client's body, which is sent as it comes."""
+        return UploadedBody(self.relaying.arrival.pieces(self.relaying.most), self.relaying.stated_length)
+
+    # What becomes of it
+
+    async def _told(self, error: GatewayError, found: tuple[FoundId, ...]) -> GatewayError:
+        """``error`` as the owner may hear of it: whether a thing is gone or somebody else's is told in the same words,
+        and no provider's own id."""
+        failed = error.failed
+        if self.ids.native:
+            return error
+        if failed.status == 404 and self.texts:
+            if len(self.texts) == 1:
+                await self._forget(self.texts[0])
+            return self._nothing_there()
+        body, message = failed.body, failed.message
+        for one in found:
+            message = message.replace(one.native, one.text)
+            body = body and body.replace(one.native.encode(), one.text.encode())
+        return GatewayError.of(attrs.evolve(failed, message=message, body=body))
+
+    @property
+    def _inventory(self) -> Inventory | None:
+        return None if self.ids.native else self.service.inventory
+
+    async def _remember(self, body: bytes) -> None:
+        """Note in the inventory what ``body`` shows, which is the answer to a good request."""
+        collection, steps = self.form.collections.get(self.endpoint), self.behind_root()
+        if self.endpoint == "uploads":
+            collection, body = "files", member_of(body, "file")
+        elif len(steps) > 1 and steps[1:] != ["cancel"]:
+            return
+        if self._inventory is None or collection is None:
+            return
+        if self.method == "DELETE":
+            await self._forget(self.texts[0])
+        elif (kept := kept_object(self.owner, collection, body, self.form.id_member)) is not None:
+            await self._note(partial(self._inventory.put, kept))
+
+    async def _forget(self, id: str) -> None:
+        collection = self.form.collections.get(self.endpoint)
+        if self._inventory is not None and collection is not None:
+            await self._note(partial(self._inventory.remove, self.owner, collection, id))
+
+    async def _note(self, step: Callable[[], Awaitable[None]]) -> None:
+        """A list that lacks something is no reason to take back what was made."""
+        try:
+            with store_deadline("note what was made"):
+                await step()
+        except (GatewayError, Unavailable) as error:
+            log.warning("%s is not in its owner's list as it is: %s", self.endpoint, error)
+
+    # Lists
+
+    async def _listed(self) -> Response:
+        """The owner's objects, from the inventory."""
+        collection = self.form.collections[self.endpoint]
+        await self.relaying.nothing()
+        if self._inventory is None:
+            raise GatewayError(
+                "unsupported", "lists need a state_storage: this gateway keeps none, so that nobody knows what was made"
+            )
+        wanted, shown = list_asked(self.api, collection, dict(self.query), self.relaying.headers)
+        usable = self.usable()
+        if self.named is not None or usable:
+            account = self._account(()) if self.named is not None else None
+            among = (account,) if account is not None else usable
+            before = wanted.shown
+            wanted = attrs.evolve(wanted, shown=lambda kept: before(kept) and self._is_of(kept.id, among))
+        with store_deadline("read the list"):
+            page = await read_page(self._inventory, self.owner, wanted)
+        if page is None:
+            raise GatewayError(
+                "not_found", "there is nothing with the id that the list is to go on from", param="after"
+            )
+        return self.relaying.exchange.respond(shown(page), 200, (*JSON_HEADERS, ("cache-control", "no-store")))
+
+    def _is_of(self, id: str, among: tuple[Account, ...]) -> bool:
+        found = self.ids.find(id)
+        return found is not None and any(one.mark == found.account.mark for one in among)
+
+
+def member_of(body: bytes, name: str) -> bytes:
+    """A member of the JSON object ``body`` as it stands there, b"" where there is none."""
+    try:
+        return bytes(msgspec.json.decode(body, type=dict[str, msgspec.Raw]).get(name, b""))
+    except msgspec.MsgspecError:
+        return b""
+
+
+def reading(endpoint: EndpointName, kind: type[KeptRequest] = KeptRequest) -> ReadRequest:
+    """Reads requests to ``endpoint``, each as one of that ``kind``."""
+
+    async def read(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
+        return await kind(relaying, endpoint, tuple(names.values())).answer()
+
+    return read
+
+
+_ID: Final = "/{id}"
+_PATHS: Final[Mapping[EndpointName, tuple[tuple[str, str], ...]]] = {
+    "files": (
+        ("GET", ""), ("GET", _ID), ("DELETE", _ID), ("GET", _ID + "/content"), ("GET", _ID + "/url"),
+    ),
+    "uploads": (
+        ("POST", ""), ("GET", _ID), ("POST", _ID + "/parts"), ("POST", _ID + "/complete"), ("POST", _ID + "/cancel"),
+    ),
+    "vector_stores": (
+        ("POST", ""), ("GET", ""), ("GET", _ID), ("POST", _ID), ("DELETE", _ID), ("POST", _ID + "/search"),
+        ("POST", _ID + "/files"), ("GET", _ID + "/files"), ("GET", _ID + "/files/{id2}"),
+        ("POST", _ID + "/files/{id2}"), ("DELETE", _ID + "/files/{id2}"), ("GET", _ID + "/files/{id2}/content"),
+        ("POST", _ID + "/file_batches"), ("GET", _ID + "/file_batches/{id2}"),
+        ("POST", _ID + "/file_batches/{id2}/cancel"), ("GET", _ID + "/file_batches/{id2}/files"),
+    ),
+    "containers": (
+        ("POST", ""), ("GET", ""), ("GET", _ID), ("DELETE", _ID), ("POST", _ID + "/files"), ("GET", _ID + "/files"),
+        ("GET", _ID + "/files/{id2}"), ("DELETE", _ID + "/files/{id2}"), ("GET", _ID + "/files/{id2}/content"),
+    ),
+}  # fmt: skip
+
+KEPT_ROUTES: Final = (
+    *(
+        RelayRoute(endpoint, method, f"/v1/{endpoint}{path}", reading(endpoint))
+        for endpoint, paths in _PATHS.items()
+        for method, path in paths
+    ),
+    *(RelayRoute("files", method, "/v1beta/files" + path, reading("files"))
+      for method, path in (("GET", ""), ("GET", _ID), ("DELETE", _ID))),
+)  # fmt: skip
+"""What is served of the endpoints that keep objects."""

@@ -1,0 +1,118 @@
+"""Google's uploads: the address to which a file's bytes go is the gateway's, with a token that stands for the key."""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import attrs
+
+from gateway.exchange.service import Service
+from gateway.http.headers import Headers
+from gateway.http.response import Response
+from gateway.kept_objects.accounts import Account
+from gateway.kept_objects.owned_ids import FoundId, unsigned
+from gateway.kept_objects.upload_tokens import GOOD_FOR, UploadToken, read, written
+from gateway.relay.kept import KeptRequest
+from gateway.relay.relayed import RelayedRequest, RelayRoute
+from gateway.relay.relaying import Relaying
+from gateway.routing.target import Target
+from gateway.serving.fast_route import PiecesRequest
+from streams.errors import GatewayError
+
+_URL: Final = "x-goog-upload-url"
+_TOKEN: Final = "upload_id"
+_TOLD: Final = ("x-goog-upload-status", "x-goog-upload-chunk-granularity", "x-goog-upload-size-received")
+_OVER: Final = "this upload has ended, or was never begun here: begin it again"
+
+
+class UploadRequest(KeptRequest):
+    """One step of an upload: its beginning, or some of the bytes, with the ``token`` of that."""
+
+    token: UploadToken | None = None
+
+    def continue_with(self, token: UploadToken) -> None:
+        """Go on with the upload of ``token``."""
+        self.token = token
+        self.owner = token.owner
+        self.query = []
+        self.ids = self.service.accounts.ids(token.owner, token.client, self.form.shapes)
+
+    @property
+    def _passed(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.relaying.headers if name.startswith("x-goog-upload-"))
+
+    def _account(self, found: tuple[FoundId, ...]) -> Account:
+        if (token := self.token) is None:
+            return super()._account(found)
+        account = next((one for one in self.usable() if one.entry.name == token.entry), None)
+        if account is None:
+            raise GatewayError("not_found", _OVER)
+        return account
+
+    def _target(self, account: Account, found: tuple[FoundId, ...]) -> Target:
+        target = super()._target(account, found)
+        parts = urlsplit(target.url)
+        path, _, query = (f"/upload{parts.path}", "", parts.query)
+        if self.token is not None:
+            path, _, query = self.token.path.partition("?")
+        return attrs.evolve(target, url=urlunsplit((parts.scheme, parts.netloc, path, query, "")))
+
+    def behind_root(self) -> list[str]:
+        return []
+
+    @property
+    def is_json(self) -> bool:
+        return self.token is None and super().is_json
+
+    def _more_headers(self, account: Account, headers: Mapping[str, str]) -> Headers:
+        told = tuple((name, headers[name]) for name in _TOLD if name in headers)
+        return told if _URL not in headers else (*told, (_URL, self._address(account, headers[_URL])))
+
+    def _address(self, account: Account, url: str) -> str:
+        """The gateway's address for the provider's ``url``. Raises ``GatewayError`` for one that is elsewhere: the
+        provider's key would go there."""
+        if self.service.accounts.is_forgeable(account):
+            raise unsigned(account)
+        parts, own = urlsplit(url), urlsplit(self._target(account, ()).url)
+        if (parts.scheme, parts.netloc) != (own.scheme, own.netloc) or not parts.path.startswith("/upload/"):
+            raise GatewayError("upstream", "the provider wants the file sent to another address than its own")
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        token = UploadToken(self.owner, self.client, account.entry.name, path, int(time.time()) + GOOD_FOR)
+        return f"{self.origin}/upload/v1beta/files?{_TOKEN}={written(token, account.secrets[0])}"
+
+
+def _token(service: Service, query: str) -> UploadToken | None:
+    text = dict(parse_qsl(query)).get(_TOKEN)
+    if text is None:
+        return None
+
+    def secrets_of(entry: str) -> Iterable[bytes]:
+        found = service.accounts.of_entry(entry)
+        return () if found is None else found.secrets
+
+    return read(text, secrets_of, time.time())
+
+
+def _admitted(service: Service, incoming: PiecesRequest) -> str | None:
+    """Let a step in by the token in its address, which names a client that is still there, or by a key."""
+    if _TOKEN not in dict(parse_qsl(incoming.query)):
+        return service.admission.admit(incoming)
+    token = _token(service, incoming.query)
+    if token is None or (token.client is not None and not service.authenticator.knows(token.client)):
+        raise GatewayError("not_found", _OVER)
+    service.admission.admit_as(token.owner, incoming)
+    return token.client
+
+
+async def _read(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
+    request = UploadRequest(relaying, "files", ())
+    token = _token(request.service, relaying.arrival.query)
+    if token is not None:
+        request.continue_with(token)
+    return await request.answer()
+
+
+UPLOAD_ROUTES: Final = tuple(
+    RelayRoute("files", "POST", path, _read, _admitted) for path in ("/upload/v1beta/files", "/upload/v1/files")
+)

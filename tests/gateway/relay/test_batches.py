@@ -1,0 +1,179 @@
+"""Batches, by the official SDKs: their models, their results, and what they cost, booked once."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.cases import case
+from tests.support.kept_clients import CLIENTS, KEYS, Served, refused, run, serving
+from tests.support.kept_provider import form
+
+PRICE = {"price": {"input": 10, "output": 100}}
+ALIASES = {"fast": {"target": "openai/gpt-5"}}
+USAGE = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
+
+
+def lines(*models: str, url: str = "/v1/chat/completions") -> bytes:
+    return b"".join(
+        json.dumps(
+            {"custom_id": f"r{at}", "method": "POST", "url": url, "body": {"model": model, "messages": []}}
+        ).encode()
+        + b"\n"
+        for at, model in enumerate(models)
+    )
+
+
+def upload(served: Served, content: bytes, key: str = KEYS["a"], **more: Any) -> Any:
+    return served.openai(key).files.create(file=("b.jsonl", content), purpose="batch", **more)
+
+
+def made(client: Any, file: Any) -> Any:
+    return client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+
+
+def booked(caplog: pytest.LogCaptureFixture) -> list[float]:
+    """What the log says that requests have cost."""
+    found = (json.loads(one.getMessage()) for one in caplog.records if one.name.startswith("trigate.exchange"))
+    return [line["cost_usd"] for line in found if line.get("cost_usd")]
+
+
+async def test_names_of_models_hold_inside_of_a_batch():
+    """TU-Wien-dataLAB/aqueduct#101, BerriAI/litellm#10719."""
+    async with serving("openai", model_aliases=ALIASES) as served:
+        provider = served.providers["openai"]
+
+        def steps() -> None:
+            for order in ("purpose first", "file first"):
+                content = lines("fast", "gpt-5")
+                parts = {"file": ("b.jsonl", content)}
+                if order == "purpose first":
+                    upload(served, content)
+                else:
+                    files = [*parts.items(), ("purpose", (None, b"batch"))]
+                    assert served.http("POST", "/v1/files", files=files).status_code == 200
+                with case(order):
+                    name, sent = form(provider.asked[-1])["file"]
+                    assert (name, sent) == ("b.jsonl", content.replace(b'"fast"', b'"gpt-5"'))
+                    assert provider.asked[-1].headers["content-length"] == str(len(provider.asked[-1].body))
+
+        await run(steps)
+
+
+async def test_what_is_wrong_with_a_line_is_told_before_the_provider_has_the_file():
+    clients = [{**CLIENTS[0], "models": ["fast"]}, CLIENTS[1]]
+    async with serving("openai", clients=clients, model_aliases=ALIASES) as served:
+
+        def steps() -> None:
+            for content, status, says in (
+                (lines("fast", "gpt-5"), 403, "line 2 of the file: the key 'a' may not use model 'gpt-5'"),
+                (lines("fast") + b"{", 400, "line 2 of the file is no JSON object"),
+                (lines("fast", url="/v1/nothing"), 400, "line 1 of the file: there is no '/v1/nothing'"),
+                (lines("nobody's"), 404, "line 1 of the file: model"),
+            ):
+                found = refused(lambda content=content: upload(served, content))
+                assert found.status_code == status
+                assert says in found.body["message"]
+            assert served.providers["openai"].asked == []
+
+        await run(steps)
+
+
+async def test_a_batch_of_several_providers_is_refused_and_its_first_model_decides():
+    """BerriAI/litellm#37527."""
+    aliases = {"one": {"target": "first"}, "two": {"target": "second"}}
+    async with serving("openai:first", "openai:second", model_aliases=aliases) as served:
+        first, second = served.providers["first"], served.providers["second"]
+
+        def steps() -> None:
+            found = refused(lambda: upload(served, lines("two", "one")))
+            assert found.status_code == 400
+            assert "line 2 of the file: model 'one' is at first" in found.body["message"]
+            assert first.asked == second.asked == []
+            file = upload(served, lines("two", "two"))
+            client = served.openai()
+            batch = client.batches.create(
+                input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+            )
+            assert [one.path for one in second.asked] == ["/v1/files", "/v1/batches"]
+            assert second.asked[1].json["input_file_id"] in second.kept
+            assert batch.input_file_id == file.id
+            assert client.batches.retrieve(batch.id).id == batch.id
+            assert client.batches.cancel(batch.id).status == "cancelling"
+            assert [one.id for one in client.batches.list()] == [batch.id]
+            other = served.openai(KEYS["b"])
+            assert list(other.batches.list()) == []
+            assert refused(lambda: other.batches.retrieve(batch.id)).status_code == 404
+            assert refused(lambda: made(other, file)).status_code == 404
+            assert first.asked == []
+
+        await run(steps)
+
+
+async def test_a_batch_is_paid_once_when_it_is_first_seen_to_have_ended(caplog):
+    """BerriAI/litellm#37050, #39980, #37156."""
+    caplog.set_level("INFO", "trigate")
+    async with serving("openai", entry=PRICE) as served:
+        provider = served.providers["openai"]
+
+        def steps() -> None:
+            client = served.openai()
+            file = upload(served, lines("gpt-5"))
+            batches = [made(client, file) for _ in range(3)]
+            natives = [one for one in provider.kept if one.startswith("batch_")]
+            for native, status in zip(natives, ("completed", "expired", "in_progress"), strict=True):
+                provider.kept[native] |= {"status": status, "model": "gpt-5", "usage": USAGE}
+            for _ in range(3):
+                for one in batches:
+                    client.batches.retrieve(one.id)
+            client.batches.list()
+
+        await run(steps)
+    assert booked(caplog) == [0.01, 0.01]
+
+
+async def test_results_of_anthropics_batches_stay_here_and_are_paid_once(caplog):
+    """The SDK calls the address that a batch names, with the gateway's key (stdapi-ai/stdapi.ai#161)."""
+    caplog.set_level("INFO", "trigate")
+    aliases = {"fast": {"target": "anthropic/claude-x"}}
+    async with serving("anthropic", entry=PRICE, model_aliases=aliases) as served:
+        provider = served.providers["anthropic"]
+
+        def steps() -> None:
+            client = served.anthropic()
+            params = {"model": "fast", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+            batch = client.messages.batches.create(requests=[{"custom_id": "a", "params": params}])
+            assert provider.asked[-1].json["requests"][0]["params"] == {**params, "model": "claude-x"}
+            (native,) = provider.kept
+            message = {"id": "m", "type": "message", "role": "assistant", "model": "claude-x", "content": [],
+                       "stop_reason": "end_turn", "usage": {"input_tokens": 1000, "output_tokens": 100}}  # fmt: skip
+            results = [
+                {"custom_id": "a", "result": {"type": "succeeded", "message": message}},
+                {"custom_id": "b", "result": {"type": "errored", "error": {"type": "error"}}},
+                {"custom_id": "c", "result": {"type": "succeeded", "message": message}},
+            ]
+            provider.contents[native] = b"\n".join(json.dumps(one).encode() for one in results)
+            provider.kept[native] |= {"processing_status": "ended", "results_url": f"{provider.url}/v1/x/{native}"}
+            assert client.messages.batches.retrieve(batch.id).results_url == (
+                f"{served.url}/v1/messages/batches/{batch.id}/results"
+            )
+            for _ in range(3):
+                assert [one.custom_id for one in client.messages.batches.results(batch.id)] == ["a", "b", "c"]
+            other = served.anthropic(KEYS["b"])
+            assert refused(lambda: list(other.messages.batches.results(batch.id))).status_code == 404
+
+        await run(steps)
+    assert booked(caplog) == [0.02]
+
+
+async def test_a_model_in_anthropics_list_that_is_nobodys_is_told_with_its_place():
+    async with serving("anthropic") as served:
+
+        def steps() -> None:
+            requests: Any = [{"custom_id": "a", "params": {"model": "nobody's", "max_tokens": 1, "messages": []}}]
+            found = refused(lambda: served.anthropic().messages.batches.create(requests=requests))
+            assert found.status_code == 404
+            assert "requests[0]: model" in str(found.body)
+            assert served.providers["anthropic"].asked == []
+
+        await run(steps)

@@ -1,0 +1,78 @@
+"""A gateway before providers that keep objects, and the official SDKs as its clients."""
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import anthropic
+import httpx2
+import openai
+import trio
+
+from tests.support.endpoint_provider import endpoint_provider, settings
+from tests.support.in_process import gateway
+from tests.support.kept_provider import KeptProvider
+
+KEYS = {"a": "key-of-client-a-123456", "b": "key-of-client-b-123456", "c": "key-of-client-c-123456"}
+CLIENTS = [
+    {"name": "a", "key": KEYS["a"]},
+    {"name": "b", "key": KEYS["b"]},
+    {"name": "c", "key": KEYS["c"], "foreign_ids": True},
+]
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # to look for certificates takes longer than a test
+MODELS = {"openai": "openai/gpt-5", "anthropic": "anthropic/claude-x", "gemini": "gemini/gemini-x"}
+
+
+class Served:
+    """A gateway before providers that keep things, by their names."""
+
+    def __init__(self, url: str, providers: dict[str, KeptProvider], plain: httpx2.Client) -> None:
+        self.url = url
+        self.providers = providers
+        self._plain = plain
+
+    def openai(self, key: str = KEYS["a"]) -> openai.OpenAI:
+        return openai.OpenAI(api_key=key, base_url=f"{self.url}/v1", max_retries=0, http_client=self._plain)
+
+    def anthropic(self, key: str = KEYS["a"]) -> anthropic.Anthropic:
+        return anthropic.Anthropic(auth_token=key, base_url=self.url, max_retries=0, http_client=self._plain)
+
+    def http(self, method: str, path: str, key: str | None = KEYS["a"], **more: Any) -> httpx2.Response:
+        headers = {**({"authorization": f"Bearer {key}"} if key else {}), **more.pop("headers", {})}
+        return self._plain.request(method, path if "://" in path else self.url + path, headers=headers, **more)
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    *names: str, clients: Sequence[dict[str, Any]] = CLIENTS, entry: dict[str, Any] | None = None, **config: Any
+) -> AsyncIterator[Served]:
+    """``names`` are ``provider`` or ``provider:name of the entry``."""
+    async with contextlib.AsyncExitStack() as stack:
+        entries, providers = [], {}
+        for number, name in enumerate(names):
+            kind, _, called = name.partition(":")
+            keeping = providers[called or kind] = KeptProvider(str(number))
+            provider = await stack.enter_async_context(endpoint_provider(keeping))
+            keeping.url = provider.url
+            base = f"{provider.url}/{'v1beta' if kind == 'gemini' else 'v1'}"
+            own = {"model": MODELS[kind], "access_key": f"sk-of-{name}-account", "base_url": base}
+            entries.append({**own, **({"name": called} if called else {}), **(entry or {})})
+        served = await stack.enter_async_context(
+            gateway(settings(*entries, **({"client_keys": clients} if clients else {}), **config))
+        )
+        plain = stack.enter_context(httpx2.Client(trust_env=False, timeout=10, verify=NO_TLS))
+        yield Served(served.url, providers, plain)
+
+
+async def run(step: Callable[[], Any]) -> Any:
+    return await trio.to_thread.run_sync(step)
+
+
+def refused(step: Callable[[], Any]) -> Any:
+    """The error that an SDK's call raises."""
+    try:
+        step()
+    except (openai.APIStatusError, anthropic.APIStatusError) as error:
+        return error
+    raise AssertionError("it was not refused")
