@@ -26,7 +26,7 @@ from gateway.exchange.attempt import Attempt, is_stream
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience
 from gateway.http.offload import offload
-from gateway.http.passing import TO_PROVIDER
+from gateway.http.passing import TO_PROVIDER, HeaderNames
 from gateway.http.request_scope import RequestScope
 from gateway.request.parse import Incoming
 from gateway.request.wire import upstream_request
@@ -47,7 +47,13 @@ FOLLOWED: Final = 2
 """Flights that one attempt follows that fail before their content: the failure of the last one is its own then, so that
 a provider which is out is not asked by all of them in turn (ELares/IronTraffic#249)."""
 
-_VOLATILE: Final = frozenset((*TO_PROVIDER, "accept", "accept-encoding", "content-type"))
+SESSIONS: Final = (
+    "x-app", "x-claude-*", "originator", "version", "session-id", "session_id", "thread-id", "thread_id",
+    "conversation-id", "conversation_id", "x-grok-conv-id",
+)  # fmt: skip
+"""Headers in which coding agents name themselves and their sessions."""
+
+_VOLATILE: Final = HeaderNames.of((*TO_PROVIDER, *SESSIONS, "accept", "accept-encoding", "content-type"))
 """Headers on which no answer depends; others that go to the provider do count."""
 
 _ALWAYS: Final = ("anthropic-version", "anthropic-beta", "openai-beta")

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import attrs
+import httpx2
 import pytest
 
 from gateway.ledger.record import Record
 from tests.support.asgi_app import eventually
+from tests.support.harness import PATIENCE
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 from tests.support.metrics_page import Numbers
 
@@ -66,6 +68,11 @@ async def staged(*, use: Any = None, entries: tuple[dict[str, Any], ...] = ({},)
         made = [entry(provider, **one) for one in entries]
         async with gateway(settings(*made, use=use, **more)) as gate:
             yield Stage(provider, gate, Lines(gate))
+
+
+async def post(gate: InProcess, path: str, body: dict[str, Any]) -> httpx2.Response:
+    async with httpx2.AsyncClient(base_url=gate.url, verify=False, trust_env=False, timeout=PATIENCE) as client:
+        return await client.post(path, json=body)
 
 
 def bearer(key: str) -> tuple[tuple[str, str], ...]:
@@ -317,3 +324,38 @@ async def test_a_turn_that_is_kept_here_is_answered_from_the_cache_too():
         first, again = [(await stage.ask(api="responses")).json() for _ in range(2)]
     assert stage.provider.take_count() == 1
     assert again["output"][0]["content"] == first["output"][0]["content"]
+
+
+async def test_clients_of_gemini_and_converse_are_answered_from_the_cache_in_both_forms():
+    gemini = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+    converse = {"messages": [{"role": "user", "content": [{"text": "Hi"}]}]}
+    google, own = {"functionDeclarations": [{"name": "f"}]}, {"googleSearch": {}}
+    whole = ("/v1beta/models/cached-m:generateContent", "/model/cached-m/converse")
+    streamed = ("/v1beta/models/cached-m:streamGenerateContent?alt=sse", "/model/cached-m/converse-stream")
+    async with staged() as stage:
+        for body, *paths in ((gemini, whole[0], streamed[0]), (converse, whole[1], streamed[1])):
+            first, again, other, once_more = [
+                await post(stage.gate, path, body) for path in (paths[0], paths[0], paths[1], paths[1])
+            ]
+            assert (first.status_code, stage.provider.take_count()) == (200, 1), first.text
+            assert again.content == first.content, paths
+            assert other.content == once_more.content, paths
+            assert b"Hello." in other.content
+            assert [one.headers["x-trigate-cache"] for one in (first, again, other)] == ["miss", "hit", "hit"], paths
+        for tool, wanted in ((google, "miss"), (own, "bypass")):
+            found = await post(stage.gate, whole[0], {**gemini, "tools": [tool]})
+            assert found.headers.get("x-trigate-cache") in (wanted, None), (tool, found.text)
+            assert found.status_code == 200 or wanted == "bypass", found.text
+
+
+async def test_headers_that_change_an_answer_count_and_those_that_do_not_do_not():
+    async with staged(entries=({"api": "messages"},)) as stage:
+        wanted = (
+            ((), "miss"), ((("anthropic-beta", "context-1m-2025-08-07"),), "miss"),
+            ((("anthropic-version", "2023-06-01"),), "miss"), ((("openai-beta", "x"),), "miss"),
+            ((("x-request-id", "mine"), ("traceparent", f"00-{'1' * 32}-{'2' * 16}-01")), "hit"),
+            ((("x-stainless-retry-count", "1"), ("user-agent", "other"), ("idempotency-key", "k")), "hit"),
+        )  # fmt: skip
+        for headers, outcome in wanted:
+            answer = await stage.ask(api="messages", headers=headers)
+            assert answer.headers["x-trigate-cache"] == outcome, headers
