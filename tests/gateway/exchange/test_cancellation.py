@@ -287,6 +287,9 @@ CASES = {
     "converse_byte_lane": Case(CONVERSE.format("on-converse"), "", (stream("converse"),), stride=4),
     "converse_hub_lane": Case(CONVERSE.format("on-chat"), "", (stream("chat"),), stride=5),
     "converse_behind_messages": Case(PATHS["messages"], "on-converse", (stream("converse"),), stride=5),
+    "cached": Case(PATHS["messages"], "cached", (stream("chat"),), stride=7),
+    "cached_whole": Case(PATHS["chat"], "cached", (whole(answer("chat")),), stream=False, stride=5),
+    "cached_hedged": Case(PATHS["chat"], "hedged_cached", ((WAIT, *stream("chat")), stream("chat")), stride=11),
     "counted": Case(PATHS["messages"] + "/count_tokens", "on-messages", (whole(b'{"input_tokens":3}'),), stream=False),
 }
 
@@ -295,11 +298,16 @@ MORE_ENTRIES: dict[str, dict[str, Any]] = {
     "other": {},
     "tried": {"circuit": {"failures": 1, "cooldown": "1ms", "longest": "1ms"}},
 }
-ROUTES = {
+ROUTES: dict[str, dict[str, Any]] = {
     "two": {"targets": ["on-chat", "other"]},
     "again": {"targets": ["on-chat"], "retries": {"attempts": 2}},
     "hedged": {"targets": ["on-chat", "other"], "hedge": {"after": "1ms", "at_most": "100%"}},
     "trial": {"targets": ["tried", "other"]},
+}
+CACHED: dict[str, Any] = {"cache": {"ttl": "1h"}}
+ROUTES |= {
+    "cached": {"targets": ["on-chat"], **CACHED},
+    "hedged_cached": {**ROUTES["hedged"], **CACHED},
 }
 
 
