@@ -8,6 +8,8 @@ be used up as often as there are sessions (headroomlabs-ai/headroom#3579), and w
 from collections import deque
 from typing import Final
 
+import trio
+
 from gateway.allowances.expected import UNSAID
 from gateway.allowances.reservation import Reservation
 from gateway.exchange.service import Service
@@ -41,6 +43,7 @@ class Meter:
         self._target = target
         self._asked: deque[Record] = deque()
         self._running: dict[str | None, Record] = {}
+        self._settled = trio.Event()  # an answer has been, since somebody waits for that
         self._count = 0
         self._prompt = 0  # tokens of the last answer's input: the next has all of that again
         self._heard = 0  # characters that have come since
@@ -83,6 +86,11 @@ class Meter:
             case Complaint():
                 if self._asked:  # what was asked for does not begin
                     self._drop(self._asked.popleft(), notice.message)
+
+    async def quiet(self) -> None:
+        """Wait until no answer is being given, or asked for."""
+        while self._asked or self._running:
+            await self._settled.wait()
 
     def close(self) -> None:
         """The session has ended: settle what has not."""
@@ -187,7 +195,7 @@ class Meter:
             record.whole = True
         if usage is not None:
             self._prompt, self._heard = usage.prompt, 0
-        self._service.ledger.settle(record, disconnected=False)
+        self._settle(record)
 
     async def _transcribed(self, usage: Usage | None, model: str | None) -> None:
         record = await self._open_anyway()
@@ -202,4 +210,9 @@ class Meter:
         record.tried = ()
         record.failed = ErrorInfo("invalid_request", message[:200] or "the provider refused it")
         record.answered(record.failed.status)
+        self._settle(record)
+
+    def _settle(self, record: Record) -> None:
         self._service.ledger.settle(record, disconnected=False)
+        self._settled.set()
+        self._settled = trio.Event()

@@ -48,6 +48,9 @@ STALL_SECONDS: Final = 60.0
 
 TOO_DEEP: Final = ErrorInfo("invalid_request", "the frame is nested too deeply")
 
+LAST_ANSWER_SECONDS: Final = 60.0
+"""How long an answer that is being given may go on once another configuration holds."""
+
 LAST_SECONDS: Final = 1.0
 """For both closes together."""
 
@@ -95,6 +98,7 @@ class RealtimeSession:
         self._first = first
         self._resumable = resumable or ResumableSessions()
         self._over = trio.Event()
+        self._delivering = trio.Lock()
         self._provider = provider
         self._reader = reader
         self._models = models
@@ -139,11 +143,17 @@ class RealtimeSession:
                     nursery.start_soon(self._ping)
                     nursery.start_soon(self._watch)
                     await replaced.wait()
+                    with trio.move_on_after(LAST_ANSWER_SECONDS):
+                        await self._meter.quiet()
+                        await self._delivering.acquire()  # the end of the answer is booked before it is sent
                     self.end("replaced", REPLACED, REPLACED)
             if drained.cancelled_caught:
                 self.end("drained", DRAINED, DRAINED)
         finally:
             self._inbox.close()
+            with trio.CancelScope(shield=True), trio.move_on_after(LAST_SECONDS):
+                for notice in self._reader.rest():
+                    await self._meter.note(notice)
             self._meter.close()
             with trio.CancelScope(shield=True), trio.move_on_after(LAST_SECONDS):
                 async with trio.open_nursery() as nursery:
@@ -197,16 +207,21 @@ class RealtimeSession:
                 self.end("upstream_lost" if closing is LOST else "provider_closed", closing, Closing(1000))
                 return
             self._heard = trio.current_time()
-            for notice in await offload(len(message), self._reader.from_provider, message):
-                if isinstance(notice, Complaint):
-                    message = self._without_secrets(message)
-                elif isinstance(notice, Resumable):
-                    self._resumable.note(self._over, notice.handle)
-                try:
-                    await self._meter.note(notice)
-                except GatewayError as error:
-                    await self._stop_answer(error.failed, notice.id if isinstance(notice, ResponseBegun) else None)
-            await self._client.send(message)
+            async with self._delivering:
+                await self._deliver(message)
+
+    async def _deliver(self, message: Piece) -> None:
+        """Book what ``message`` says, and give it to the client."""
+        for notice in await offload(len(message), self._reader.from_provider, message):
+            if isinstance(notice, Complaint):
+                message = self._without_secrets(message)
+            elif isinstance(notice, Resumable):
+                self._resumable.note(self._over, notice.handle)
+            try:
+                await self._meter.note(notice)
+            except GatewayError as error:
+                await self._stop_answer(error.failed, notice.id if isinstance(notice, ResponseBegun) else None)
+        await self._client.send(message)
 
     async def _stop_answer(self, failed: ErrorInfo, id: str | None) -> None:
         """An answer has begun unasked, for which the client may use no more. What it is told, and the provider's: to

@@ -150,6 +150,24 @@ async def test_gemini_live_names_its_model_in_the_first_message(caplog):
     assert (session["api"], session["reason"]) == ("gemini", "client_closed")
 
 
+async def test_a_turn_that_breaks_off_is_booked_by_the_last_that_was_told(caplog):
+    caplog.set_level(logging.INFO, "trigate")
+
+    async def cut(peer: Peer) -> None:
+        await peer.accept()
+        await peer.receive()
+        await peer.send({"serverContent": {"modelTurn": {"parts": [{"text": "hi"}]}}})
+        await peer.send({"usageMetadata": {"promptTokenCount": 10, "responseTokenCount": 3}})
+
+    async with served(cut) as (running, _), calling(running.url, f"{LIVE}?key={KEY}") as caller:
+        await caller.send({"setup": {"model": "models/live"}})
+        await caller.rest()
+        assert caller.closed == (1011, "upstream connection lost")
+        await eventually(lambda: len(lines(caplog)) == 2)
+    answer = lines(caplog)[0]
+    assert (answer["input_tokens"], answer["output_tokens"], answer["reason"]) == (10, 3, "cut")
+
+
 async def test_a_session_that_is_gone_on_with_waits_for_the_end_of_the_old_one():
     """Else the provider refuses the handle: aicc2025/sip-to-ai#14."""
     seen: list[str] = []

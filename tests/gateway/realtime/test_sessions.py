@@ -474,6 +474,31 @@ async def test_a_session_ends_with_a_code_at_the_end_of_the_drain(caplog):
         assert running.service.lifecycle.in_flight == 0
 
 
+async def test_another_configuration_ends_a_session_behind_the_answer_under_way():
+    go = trio.Event()
+
+    async def slow(peer: Peer) -> None:
+        await peer.accept()
+        await peer.receive()
+        await peer.send({"type": "response.created", "response": {"id": "r"}})
+        await go.wait()
+        await peer.send({"type": "response.done", "response": {"id": "r", "status": "completed", "usage": USAGE}})
+        await peer.rest()
+
+    async with served(slow) as (running, server), calling(running.url, PATH, bearer()) as caller:
+        await caller.send({"type": "response.create"})
+        assert (await caller.event())["type"] == "response.created"
+        running.reload(config(server.url, key={"models": ["words"]}))
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        go.set()
+        assert (await caller.event())["type"] == "response.done"
+        assert await caller.receive() is None
+        assert caller.closed == (1001, "the gateway has a new configuration: connect again")
+        await server.peers[0].gone.wait()
+        async with calling(running.url, PATH, bearer()) as again:
+            assert again.status == 403
+
+
 async def test_a_client_that_leaves_during_the_handshake_closes_the_upstream():
     async def silent(peer: Peer) -> None:
         await peer.rest()
