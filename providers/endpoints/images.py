@@ -7,6 +7,8 @@ import re
 from collections import Counter
 from typing import Any, Final
 
+import attrs
+
 from providers.endpoints.media_usage import token_usage
 from providers.errors.failures import read_event_failure
 from providers.neutral.draft import Draft
@@ -55,10 +57,10 @@ class ImageReader:
 
     @property
     def usage(self) -> Usage | None:
-        """Tokens where they are told, else the number of pictures."""
+        """The number of pictures, and tokens where they are told: an entry may have a price for either."""
         told = self._told or token_usage(_usage_in(self._head) or _usage_in(bytes(self._tail)))
         units = (("image", max(self._done, self._expected)),)
-        return Usage(units=units) if told is None else told
+        return Usage(units=units) if told is None else attrs.evolve(told, units=(*units, *told.units))
 
     def event(self, name: str, data: bytes) -> None:
         """An event of a stream; the data of one may be megabytes of a picture."""

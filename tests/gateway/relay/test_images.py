@@ -22,7 +22,8 @@ TOLD = {
     "input_tokens": 50, "output_tokens": 4160, "total_tokens": 4210,
     "input_tokens_details": {"text_tokens": 10, "image_tokens": 40},
 }  # fmt: skip
-COUNTED = Usage(input=50, output=4160, units=(("input_image_token", 40),))
+COUNTED = Usage(input=50, output=4160, units=(("image", 1), ("input_image_token", 40)))
+BOTH = Usage(input=50, output=4160, units=(("image", 2), ("input_image_token", 40)))
 PICTURE = "iVBORw0KGgo" * 100
 
 
@@ -90,7 +91,7 @@ async def test_without_a_model_it_is_the_entrys_for_images():
         assert provider.asked[-1].body == added
 
 
-async def test_tokens_are_counted_however_large_the_pictures_are_else_the_pictures():
+async def test_tokens_are_counted_however_large_the_pictures_are_and_the_pictures():
     dated = {**whole(number=2), "usage": None}
     for answer, number, expected in (
         (whole(usage=TOLD), 1, COUNTED),
@@ -185,8 +186,8 @@ async def test_edits_in_json_pass_too():
         assert provider.asked[-1].json == {**body, "model": "gpt-image-1"}
 
 
-async def test_an_edit_is_counted_by_its_tokens_or_pictures():
-    for answer, expected in ((whole(usage=TOLD), COUNTED), (whole(2000, 2), Usage(units=(("image", 2),)))):
+async def test_an_edit_is_counted_by_its_tokens_and_pictures():
+    for answer, expected in ((whole(usage=TOLD), BOTH), (whole(2000, 2), Usage(units=(("image", 2),)))):
         async with before(lambda asked, answer=answer: told(answer), MODEL, ENTRY) as (served, _):
             form = multipart([part("n", b"2"), part("image", b"x", "a.png"), part("model", b"mine")])
             with usages(served) as found:

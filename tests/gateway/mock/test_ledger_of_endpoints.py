@@ -1,0 +1,86 @@
+"""Each request on each path is one line in the ledger, with what it took and what that cost: the gateway before the
+stand-in (BerriAI/litellm#36914, #35358)."""
+
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import httpx2
+import pytest
+import trio
+
+from gateway.mock.server import create_mock
+from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
+from gateway.serving.worker import serve
+from tests.support.asgi_app import eventually
+from tests.support.cases import case
+from tests.support.harness import PATIENCE
+from tests.support.in_process import gateway
+
+KEY = "ann-key-0123456789-0123456789"
+SOUND = {"file": ("a.wav", b"RIFF" + b"\0" * 31_996)}
+
+# What is sent, and of its line the tokens of the prompt, the units, the cost in dollars, and how well that is known.
+ASKED: list[tuple[str, dict[str, Any], int, dict[str, int], float | None, str | None]] = [
+    ("embeddings", {"json": {"model": "text-embedding-3-small", "input": "a" * 4000}}, 1000, {}, 0.00002, "exact"),
+    ("embeddings", {"json": {"model": "ge", "input": "a" * 4000}}, 1000, {}, 0.00015, "estimated"),
+    ("embeddings", {"json": {"model": "je", "input": "a"}}, 1, {}, None, None),
+    ("rerank", {"json": {"model": "rr", "query": "a", "documents": ["b"]}}, 2, {"search": 1}, 0.002, "exact"),
+    ("audio/speech", {"json": {"model": "tts-1", "input": "Hi", "voice": "x"}}, 0, {"character": 2}, 3e-05, "exact"),
+    ("audio/transcriptions", {"data": {"model": "whisper-1"}, "files": SOUND}, 0, {"second": 2}, 0.0002, "exact"),
+    ("images/generations", {"json": {"model": "gpt-image-1", "prompt": "abcd"}}, 1, {"image": 1}, 0.004005, "exact"),
+    ("images/edits", {"data": {"model": "flux"}, "files": {"image": b"x"}}, 1, {"image": 1}, 0.04, "exact"),
+    ("completions", {"json": {"model": "davinci-002", "prompt": "abcd"}}, 1, {}, 2.2e-05, "exact"),
+    ("moderations", {"json": {"model": "omni-moderation-latest", "input": "x"}}, 0, {}, 0.0, "exact"),
+]  # fmt: skip
+
+
+@contextlib.asynccontextmanager
+async def stand_in() -> AsyncIterator[str]:
+    sock, lifecycle, ready = bind("127.0.0.1", 0), Lifecycle(), trio.Event()
+    async with trio.open_nursery() as nursery:
+        run = partial(serve, create_mock(0), [sock], state=lifecycle, drain=0, signals=False, ready=ready.set)
+        nursery.start_soon(run)  # noqa: ASYNC113  # `ready` is waited for
+        await ready.wait()
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+        lifecycle.stop()
+
+
+def entry(model: str, url: str, **more: Any) -> dict[str, Any]:
+    return {"model": model, "access_key": "k", "base_url": url, **more}
+
+
+async def test_each_request_is_a_line_with_its_units_and_its_cost(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO)
+    with trio.fail_after(4 * PATIENCE):
+        async with stand_in() as url:
+            entries = [
+                entry("openai/*", url),
+                entry("cohere/rerank-v4.0", url, name="rr", price={"per": {"search": 0.002}}),
+                entry("jina/jina-embeddings-v4", url, name="je"),
+                entry("gemini/gemini-embedding-001", url, name="ge"),
+                entry("acme/flux", url, name="flux", price={"per": {"image": 0.04}}),
+            ]
+            keys = [{"name": "ann", "key": KEY}]
+            config = {"version": "v0.4.0", "model_providers": entries, "client_keys": keys}
+            async with gateway(config) as running, httpx2.AsyncClient(trust_env=False, timeout=30) as client:
+                for path, sent, tokens, units, cost, grade in ASKED:
+                    with case(f"{path} {sent.get('json') or sent['data']}"):
+                        caplog.clear()
+                        head = {"authorization": f"Bearer {KEY}"}
+                        answer = await client.post(f"{running.url}/v1/{path}", headers=head, **sent)
+                        assert answer.status_code == 200, answer.text
+                        await eventually(lambda: bool(lines(caplog)))
+                        (line,) = lines(caplog)
+                        assert (line["client"], line["ended"]) == ("ann", "complete")
+                        assert (line["input_tokens"], line.get("units", {})) == (tokens, units)
+                        assert (line.get("cost_usd"), line.get("cost_grade")) == (cost, grade)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    found = [record.message for record in list(caplog.records)]
+    return [json.loads(message) for message in found if message.startswith('{"event":"exchange"')]
