@@ -43,6 +43,13 @@ OnLeaving: TypeAlias = Callable[[Callable[[], object]], object]
 ON_LEAVING: Final = "trigate.on_leaving"
 """The ASGI extension that is the server's ``OnLeaving``. Without it a task of the request waits for ASGI's message."""
 
+PaceBody: TypeAlias = Callable[[], Callable[[int], object]]
+"""Lets no more of a request's body be read from the client than the app takes: gives what is to be called with the
+bytes that were taken each time. ASGI's queue has no bound."""
+
+PACE_BODY: Final = "trigate.pace_body"
+"""The ASGI extension that is the server's ``PaceBody``."""
+
 OnReading: TypeAlias = Callable[[], Awaitable[object]]
 """Lets a client send its body that waits for a word that it is wanted (RFC 9110, section 10.1.1)."""
 

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import select
 import socket
 import ssl
 import struct
@@ -37,6 +38,8 @@ RESERVE_SECONDS: Final = 2.0
 OPENING_SECONDS: Final = 10.0
 """How long a client may take over what comes before HTTP."""
 PLAIN: Final = ListenerOptions()
+HUNG_UP: Final[int] = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+"""Of a peer's end; the first is Linux's alone, elsewhere it is seen once all before it is read."""
 
 
 @attrs.frozen
@@ -302,6 +305,15 @@ class ClientConnection:
     def end_soon(self) -> None:
         """End the connection once no request is under way on it."""
         self._idle.end_soon()
+
+    def has_hung_up(self) -> bool:
+        """Whether the client has closed its side, whatever it has sent before that is still unread."""
+        poll = select.poll()
+        try:
+            poll.register(self._socket.fileno(), HUNG_UP)
+        except (OSError, ValueError):  # it is closed
+            return True
+        return bool(poll.poll(0))
 
     def cut(self) -> None:
         """Close the socket, synchronously, whatever is going on."""

@@ -17,7 +17,7 @@ from quart import Quart
 from gateway.http.headers import as_text
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
-from gateway.serving.asgi_extensions import ON_LEAVING, ON_READING, OnLeaving, OnReading
+from gateway.serving.asgi_extensions import ON_LEAVING, ON_READING, PACE_BODY, OnLeaving, OnReading, PaceBody
 from gateway.serving.bodies import Arriving, read_body, too_large, too_slow
 from gateway.serving.current import KEY, current_scope
 
@@ -135,6 +135,8 @@ class _BodyPieces:
         self._left = self._most = most
         self._seconds = seconds
         self._over = self._asked = False
+        pace = cast("PaceBody | None", request.asgi["extensions"].get(PACE_BODY))
+        self._took = _took_nothing if pace is None else pace()
 
     def __aiter__(self) -> "_BodyPieces":
         return self
@@ -153,6 +155,7 @@ class _BodyPieces:
                 await trio.sleep_forever()
             self._over = not message.get("more_body", False)
             piece = message.get("body", b"")
+            self._took(len(piece))
             self._left -= len(piece)
             if self._left < 0:
                 raise too_large(self._most)
@@ -161,6 +164,10 @@ class _BodyPieces:
             if piece:
                 return piece
         raise StopAsyncIteration
+
+
+def _took_nothing(size: int) -> None:
+    """Another server's body, which it bounds itself."""
 
 
 async def ask_for_body(asgi: HTTPScope) -> None:

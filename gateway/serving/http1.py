@@ -12,6 +12,7 @@ from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 
+from gateway.serving.backlog import Backlog
 from gateway.serving.connections import ClientConnection, ConnectionContext
 from gateway.serving.heads import UNKNOWN, AnswerWriter, RequestLine
 from gateway.serving.http1_websocket import WebSocketOverHttp1, asks_for_websocket
@@ -19,6 +20,8 @@ from gateway.serving.http2 import speak_http2
 from gateway.serving.http_stream import STREAM_ID, HttpStream
 from gateway.serving.refusals import error_answer
 
+LOOK_SECONDS: Final = 0.05
+"""How often it is looked whether a client has left whose body nobody reads at the moment."""
 KEPT: Final = 64 * 1024  # bytes of a pipelined request that are read while another is being answered
 SKIP_BYTES: Final = 64 * 2**20  # how much of a body, and for how long, is read behind an answer that came early
 SKIP_SECONDS: Final = 5.0
@@ -157,12 +160,22 @@ class Http1:
                 return
             elif isinstance(event, h11.Data):
                 await self._stream.handle(Body(stream_id=STREAM_ID, data=event.data))
+                if self._stream is not None and self._stream.backlog.is_full:
+                    await self._wait_for(self._stream.backlog)
             elif isinstance(event, h11.EndOfMessage):
                 await self._stream.handle(EndBody(stream_id=STREAM_ID))
             else:  # the client has ended the connection
                 return
         if self._state is ReadState.SKIPPING:
             self._skip()
+
+    async def _wait_for(self, backlog: Backlog) -> None:
+        """Wait until the app has taken more of the body. Its client may leave meanwhile, behind bytes that nobody
+        reads."""
+        while backlog.is_full and self._state is ReadState.READING:
+            await backlog.wait(LOOK_SECONDS)
+            if backlog.is_full and self._connection.has_hung_up():
+                await self._connection.close()
 
     async def _begin(self, request: h11.Request) -> None:
         if _is_preface(request) and not self._began:

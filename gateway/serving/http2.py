@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Final, cast
 
 import trio
@@ -165,6 +166,8 @@ class Http2(H2Protocol):
     async def _handle_event(self, event: Http2Event) -> None:
         if isinstance(event, DataReceived) and event.stream_id not in self.streams:
             await self._skip(event)
+        elif isinstance(event, DataReceived) and (stream := self._paced(event.stream_id)) is not None:
+            await self._owe(event, stream)
         elif isinstance(event, RequestReceived) and not _is_readable(event):
             # Hypercorn raises and loses the connection.
             await self._reset_at_fault(_id(event), ErrorCodes.PROTOCOL_ERROR)
@@ -177,6 +180,24 @@ class Http2(H2Protocol):
         if isinstance(event, StreamReset | RequestReceived) and self.idle:
             # Hypercorn starts the idle timer again only after a whole answer.
             await self.send(Updated(idle=True))
+
+    def _paced(self, stream_id: int | None) -> HttpStream | None:
+        stream = cast("Any", self.streams.get(stream_id or 0))
+        return stream if isinstance(stream, HttpStream) and stream.backlog.is_paced else None
+
+    async def _owe(self, event: DataReceived, stream: HttpStream) -> None:
+        """Give the client its window back when the app has taken what came: Hypercorn does at once, so that a body
+        that is slowly read would grow in the queue before the app."""
+        stream_id, data = _id(event), event.data or b""
+        stream.backlog.on_taken = partial(self._give_back, stream_id)
+        self._give_back(stream_id, (event.flow_controlled_length or 0) - len(data))
+        await stream.handle(Body(stream_id=stream_id, data=data))
+
+    def _give_back(self, stream_id: int, size: int) -> None:
+        if size > 0:
+            with contextlib.suppress(ProtocolError):  # the stream or the connection has ended
+                self.connection.acknowledge_received_data(size, stream_id)
+                self.task_group.spawn(self._flush)
 
     # Replaces Hypercorn's: its streams and buffers are named there, and there is no setting for others.
     async def _create_stream(self, request: RequestReceived) -> None:

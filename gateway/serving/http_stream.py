@@ -12,7 +12,8 @@ from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, 
 from gateway.http.certificates import CLIENT_CERTIFICATE
 from gateway.http.connection_place import CONNECTION
 from gateway.http.response import WriteNow
-from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, ON_READING, WRITE_NOW, OnReading
+from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, ON_READING, PACE_BODY, WRITE_NOW, OnReading
+from gateway.serving.backlog import Backlog
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.refusals import error_answer
 
@@ -59,6 +60,7 @@ class HttpStream:
         self._closed = False  # the client has left, or has its answer
         self._counted = False  # among the registry's requests under way
         self._on_left: Callable[[], object] | None = None
+        self.backlog = Backlog()
 
     @property
     def at_once(self) -> bool:
@@ -76,7 +78,11 @@ class HttpStream:
         """Start the app on a request whose head has come. ``on_reading`` is awaited before the app reads the body."""
         server = self._connection.server
         path, _, query = target.partition(b"?")
-        extensions: dict[str, Any] = {ON_LEAVING: self._on_leaving, CONNECTION: self._connection.place}
+        extensions: dict[str, Any] = {
+            ON_LEAVING: self._on_leaving,
+            PACE_BODY: self.backlog.pace,
+            CONNECTION: self._connection.place,
+        }
         if self._write_now is not None:
             extensions[WRITE_NOW] = self._write_now
         if on_reading is not None:
@@ -108,11 +114,13 @@ class HttpStream:
         if self._closed:
             return
         if isinstance(event, Body):
+            self.backlog.add(len(event.data))
             await self._put({"type": "http.request", "body": bytes(event.data), "more_body": True})
         elif isinstance(event, EndBody):
             await self._put({"type": "http.request", "body": b"", "more_body": False})
         elif isinstance(event, StreamClosed):
             self._closed = True
+            self.backlog.end()
             self.scope[LEFT] = self._state is not AnswerState.ENDED  # type: ignore[typeddict-unknown-key]
             self._tell_left()
             await self._put({"type": "http.disconnect"})
@@ -161,11 +169,13 @@ class HttpStream:
     async def _end(self) -> None:
         await self._send(EndBody(stream_id=self._id))
         self._state = AnswerState.ENDED
+        self.backlog.end()
         self._settle()  # before the client, who has it all, can ask again on this connection
         self._tell_left()
         await self._send(StreamClosed(stream_id=self._id))
 
     async def _end_app(self) -> None:
+        self.backlog.end()
         self._settle()
         self.scope["extensions"].clear()  # which refer to this: a cycle for the collector otherwise
         self._on_left = None

@@ -31,4 +31,5 @@ class ServerConfig(Config):
     websocket_ping_interval = PING_SECONDS
     # Without a bound, because the queue's reader is always at it (a body that is too large is dropped there), and a
     # bounded one deadlocks with an app that has ended early: nobody takes the messages, the connection is never closed.
+    # What an app reads as slowly as it passes it on is bounded by its ``Backlog``.
     max_app_queue_size = math.inf  # type: ignore[assignment]

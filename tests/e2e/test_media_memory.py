@@ -3,8 +3,8 @@
 
 from tests.support.media_traffic import BLOCK, VECTOR, download, media_gateway, upload, vectors
 
-BLOCKS = 48 * 2**20 // len(BLOCK)
-VECTORS = 40 * 2**20 // len(VECTOR)
+BLOCKS = 24 * 2**20 // len(BLOCK)
+VECTORS = 24 * 2**20 // len(VECTOR)
 MOST = 16  # MiB
 
 

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import attrs
@@ -36,7 +37,7 @@ class MediaProvider:
         self.blocks = 1
         self.spoke = 0.0
         """When the first sound went out."""
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -133,23 +134,29 @@ class _Watched:
             self.most = max(self.most, rss(self._gateway) - self._before)
 
 
-def upload(gateway: Gateway, blocks: int, *, model_first: bool) -> Passage:
-    """A picture of so many blocks goes up, its model before it or behind it."""
+def upload(gateway: Gateway, blocks: int, *, model_first: bool, together: int = 1) -> Passage:
+    """A picture of so many blocks goes up, its model before it or behind it; so many of them at once."""
+    began = time.perf_counter()
+    with _Watched(gateway) as watched, ThreadPoolExecutor(together) as pool:
+        for done in [pool.submit(_upload, gateway, blocks, model_first) for _ in range(together)]:
+            done.result()
+    ended = time.perf_counter()
+    return Passage(watched.most, ended - began, ended - began)
+
+
+def _upload(gateway: Gateway, blocks: int, model_first: bool) -> None:
     model, file = part("model", b"mine") + b"\r\n", part("image", b"", "a.png")
     mark = b"--%b\r\n" % BOUNDARY
     before = mark + model + mark + file if model_first else mark + file
     behind = b"\r\n" + (b"" if model_first else mark + model) + b"--%b--\r\n" % BOUNDARY
     length = len(before) + blocks * len(BLOCK) + len(behind)
-    began = time.perf_counter()
-    with _Watched(gateway) as watched, socket.create_connection(("127.0.0.1", gateway.port)) as sock:
+    with socket.create_connection(("127.0.0.1", gateway.port)) as sock:
         sock.sendall(_asked(EDITS, KIND, length) + before)
         for _ in range(blocks):
             sock.sendall(BLOCK)
         sock.sendall(behind)
         head, _, _ = _read_head(sock)
-        ended = time.perf_counter()
         assert head.startswith(b"HTTP/1.1 200 "), head
-    return Passage(watched.most, ended - began, ended - began)
 
 
 def download(gateway: Gateway, upstream: MediaProvider, blocks: int) -> Passage:

@@ -1,5 +1,8 @@
 """An upload over a socket of its own, in the client's hand."""
 
+import socket
+import struct
+
 import trio
 
 from tests.support.in_process import InProcess
@@ -38,6 +41,13 @@ class Upload:
                 data += more
         await self._stream.aclose()
         return data
+
+    async def send(self, piece: bytes) -> None:
+        await self._stream.send_all(piece)
+
+    async def reset(self) -> None:
+        self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await self._stream.aclose()
 
     async def leave(self) -> None:
         await self._stream.aclose()

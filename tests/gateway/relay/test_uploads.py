@@ -1,8 +1,12 @@
 """Uploads on real sockets: edited while they pass, kept where they must be, and gone with their client."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
 import httpx2
 import trio
 
@@ -207,3 +211,108 @@ class Stopping(list[bytes]):
                 self._provider.go = trio.Event()
                 self._stopped.set()
             yield b"data: %d\n\n" % number
+
+
+# A provider that takes nothing
+
+
+@contextlib.asynccontextmanager
+async def deaf() -> AsyncIterator[InProcess]:
+    """A gateway before a provider that accepts and never reads."""
+
+    async def never(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await nursery.start(trio.serve_listeners, never, [listener])
+        entry = {"name": "fast", "base_url": f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"}
+        async with before(lambda asked: told({}), "openai/whisper-1", entry) as (served, _):
+            yield served
+        nursery.cancel_scope.cancel()
+
+
+BEGUN = multipart([MODEL, part("file", b"", "a.wav")]).rpartition(b"\r\n--")[0]
+MOST = 64 * 2**20
+"""Bytes that a client would not get rid of, unless somebody holds them: sockets take some MiB."""
+
+
+async def test_a_slow_provider_slows_the_client_whose_leaving_is_seen_all_the_same():
+    """As soon as TCP tells it, which puts an orderly end behind all that was sent, and a reset before it."""
+    async with deaf() as served:
+        upload = await Upload.begun(served, BEGUN, len(BEGUN), length=99 * 2**20)
+        assert await sent_until_stuck(upload.send) < MOST
+        assert served.service.admission.shares.taken["in_flight"] == 1
+        await upload.reset()
+        await until(lambda: not served.service.admission.shares.taken["in_flight"])
+
+
+async def sent_until_stuck(send: Callable[[bytes], Awaitable[None]]) -> int:
+    """How much can be sent until nothing more is taken for a while."""
+    size, block = 0, bytes(2**18)
+    while size < MOST:
+        with trio.move_on_after(0.5) as waited:
+            await send(block)
+        if waited.cancelled_caught:
+            break
+        size += len(block)
+    return size
+
+
+class Http2Upload:
+    """Uploads over one HTTP/2 connection, one after the other."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self.connection = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=True, header_encoding="utf-8")
+        )
+        self.connection.initiate_connection()
+
+    async def send(self, form: bytes, rest: int = 0, seconds: float = 10) -> tuple[int, int]:
+        """How many bytes of ``form`` and of ``rest`` more the server took, and the status of its answer, 0 for none
+        that came within a while."""
+        number = self.connection.get_next_available_stream_id()
+        head = [(":method", "POST"), (":path", PATH), (":scheme", "http"), (":authority", "x"), ("content-type", KIND)]
+        self.connection.send_headers(number, head)
+        left, size, status = form + bytes(rest), 0, 0
+        with trio.move_on_after(seconds):
+            while True:
+                room = min(self._room(number), self.connection.max_outbound_frame_size, len(left))
+                if room > 0:
+                    self.connection.send_data(number, left[:room], end_stream=room == len(left))
+                    left, size = left[room:], size + room
+                await self.stream.send_all(self.connection.data_to_send())
+                if room > 0:
+                    continue
+                for event in self.connection.receive_data(await self.stream.receive_some(65536)):
+                    if isinstance(event, h2.events.ResponseReceived):
+                        status = int(dict(event.headers)[":status"])
+                    elif isinstance(event, h2.events.StreamEnded) and event.stream_id == number:
+                        return size, status
+        return size, status
+
+    def _room(self, number: int) -> int:
+        try:
+            return self.connection.local_flow_control_window(number)
+        except h2.exceptions.ProtocolError:  # it has ended
+            return 0
+
+
+async def test_over_http2_the_window_stays_shut():
+    async with deaf() as served:
+        stream = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
+        size, status = await Http2Upload(stream).send(BEGUN, rest=MOST, seconds=0.5)
+        assert (size < MOST, status) == (True, 0)
+        await stream.aclose()
+        await until(lambda: not served.service.admission.shares.taken["in_flight"])
+
+
+async def test_an_answer_amid_an_upload_gives_the_connections_window_back():
+    refused = multipart([MODEL, MODEL, part("file", bytes(2**20), "a.wav")])
+    good = multipart([MODEL, part("file", bytes(2**20), "a.wav")])
+    async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY) as (served, _):
+        client = Http2Upload(await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2])))
+        for form, status in ((refused, 400), (refused, 400), (refused, 400), (good, 200)):
+            assert (await client.send(form))[1] == status
+        await client.stream.aclose()
