@@ -15,6 +15,7 @@ from gateway.config.settings import Route
 from gateway.conversations.history import recall
 from gateway.conversations.resolved import StateScope, kept_elsewhere
 from gateway.exchange.context import ExchangeContext
+from gateway.exchange.kept_ids import with_native_ids
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.offload import offload
 from gateway.request.further_models import further_models
@@ -50,7 +51,12 @@ class Planning:
         if wishes is not NO_WISHES:
             incoming = await offload(len(body), wishes.stripped, incoming)
             self.context = self.context.stricter(wishes.strict)
-        plan = self._plan(incoming, wishes)
+        if service.accounts.wraps and service.accounts.may_be_in(incoming.body):
+            kept = await with_native_ids(self.context, self._memory.owner, incoming)
+            incoming = kept.incoming
+            plan = kept.among(self._plan(incoming, wishes))
+        else:
+            plan = self._plan(incoming, wishes)
         if service.authenticator.is_limited(asked.client):
             await self._check_further_models(incoming, plan, wishes)
         if plan.retries.deadline < math.inf:

@@ -16,6 +16,12 @@ KEEPING: Final[tuple[EndpointName, ...]] = (
 OPENAI: Final = frozenset(("openai", "mistral", "azure"))
 """The shapes of places that take OpenAI's requests for what they keep."""
 
+SHAPES: Final = OPENAI | {"anthropic", "gemini"}
+"""All shapes of such places."""
+
+MARKS: Final = tuple(f"{prefix}T".encode() for prefix in ("file-", "file_", "files/", "vs_", "cntr_", "container_"))
+"""How ids begin that the gateway has made of those which conversations name."""
+
 
 class AccountDirectory:
     """The ``accounts`` of a configuration, and whose ids of theirs are. ``closed``: nobody comes in without a key;
@@ -34,6 +40,8 @@ class AccountDirectory:
         self._closed = closed
         self._foreign = foreign
         self._accounts = accounts
+        self.wraps = closed or len(self._keeping(frozenset(SHAPES))) > 1
+        """Whether clients get other ids than the provider's."""
 
     @classmethod
     def of(cls, config: Config) -> "AccountDirectory":
@@ -43,6 +51,10 @@ class AccountDirectory:
             None if config.public_url is None else config.public_url.rstrip("/"),
             closed=config.asks_for_key,
         )
+
+    def may_be_in(self, body: bytes) -> bool:
+        """Whether ``body`` may hold an id that the gateway has made: a look at its bytes alone."""
+        return any(mark in body for mark in MARKS)
 
     def having(self, endpoint: EndpointName, shapes: Iterable[str]) -> tuple[Account, ...]:
         """The accounts that have ``endpoint`` in one of ``shapes``."""
@@ -58,12 +70,18 @@ class AccountDirectory:
 
     def ids(self, owner: str, client: str | None, shapes: Iterable[str]) -> OwnIds:
         """The ids of ``owner``, as ``client`` shows them, of what is kept in one of ``shapes``."""
-        wanted = frozenset(shapes)
-        keeping = tuple(
-            one for one in self._accounts if any(_place(one, endpoint, wanted) is not None for endpoint in KEEPING)
-        )
+        keeping = self._keeping(frozenset(shapes))
         alone = not self._closed and len(keeping) <= 1
         return OwnIds(keeping, owner, native=alone or client in self._foreign)
+
+    def all_ids(self, owner: str, client: str | None) -> OwnIds:
+        """The same of what is kept in any shape."""
+        return self.ids(owner, client, SHAPES)
+
+    def _keeping(self, shapes: frozenset[str]) -> tuple[Account, ...]:
+        return tuple(
+            one for one in self._accounts if any(_place(one, endpoint, shapes) is not None for endpoint in KEEPING)
+        )
 
 
 def _place(account: Account, endpoint: EndpointName, shapes: frozenset[str]) -> Place | None:

@@ -71,6 +71,22 @@ class OwnIds:
                 found.append((place, one))
         return ReadIds(body, tuple(found), places.addresses)
 
+    def read_tagged(self, body: bytes, places: IdPlaces) -> "ReadIds":
+        """The ids of ``body`` that the gateway has made; all others stand for themselves. Raises ``GatewayError`` (404)
+        for one that was made for another owner."""
+        found = []
+        for place in id_texts(body, places):
+            id = place.text
+            if place.path[-1] in places.addresses:
+                address = _ADDRESS.fullmatch(id)
+                id = "" if address is None else address[1]
+            if read_tag(id) is None:
+                continue
+            if (one := self.find(id)) is None:
+                raise no_such(id, place.path[-1])
+            found.append((place, one))
+        return ReadIds(body, tuple(found), places.addresses)
+
     def show_all(self, body: bytes, places: IdPlaces, account: Account, origin: str = "") -> bytes:
         """``body``, an answer of ``account``, with the ids that the owner gets. Addresses lead to ``origin``, which is
         the gateway's."""
