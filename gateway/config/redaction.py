@@ -42,7 +42,7 @@ def secrets_in(config: Config) -> Secrets:
     ]
     found += [key.key for client in config.client_keys for key in client.keys if key.key]
     storage = config.state_storage
-    for address in (None if storage is None else storage.connection_string, config.counters.url):
+    for address in (storage and storage.connection_string, config.counters.url, config.cache.url):
         if address:
             found += [address, urlsplit(address).password or ""]
     return tuple(dict.fromkeys(filter(None, found)))

@@ -1,0 +1,89 @@
+"""The cache of answers, as the file says it."""
+
+from typing import Any
+
+import pytest
+
+from gateway.answer_cache.uses import CacheUses
+from gateway.config.cached_answers import AnswerCacheSettings, CacheUse
+from gateway.config.changes import changes
+from gateway.config.loading import Config, ConfigError, from_mapping
+from gateway.config.redaction import secrets_in
+
+REDIS = {"type": "redis", "url": "rediss://me:hunter22@redis.example:6379/1"}
+KEY = {"name": "alice", "key": "tg-alice-a-key-of-more-than-enough-characters"}
+
+
+def read(root: Any = None, alias: Any = None, key: Any = None) -> Config:
+    content: dict[str, Any] = {
+        "version": "v0.4.0",
+        "model_providers": [{"model": "openai/gpt-4o", "access_key": "sk-upstream"}],
+        "model_aliases": {"best": {"target": "gpt-4o", **({} if alias is None else {"cache": alias})}},
+    }
+    if key is not None:
+        content["client_keys"] = [{**KEY, "cache": key}]
+    return from_mapping(content if root is None else {**content, "cache": root})
+
+
+def test_nothing_is_cached_without_a_word():
+    config = read()
+    assert config.cache == AnswerCacheSettings()
+    assert CacheUses.of(config) is None
+    assert CacheUses.of(read(key=False)) is None
+
+
+def test_a_name_and_a_client_say_how_they_use_it():
+    use = {"ttl": "90m", "scope": "group", "strict": True, "when": "deterministic", "pace": "recorded"}
+    config = read(REDIS, use, {"ttl": "10s"})
+    assert config.routes["best"].cache == CacheUse(5400.0, "group", True, "deterministic", "recorded")
+    assert config.client_keys[0].cache == CacheUse(10.0)
+    assert (config.cache.type, config.cache.max_bytes, config.ineffective) == ("redis", 2**30, ())
+    assert "hunter22" in secrets_in(config)
+    assert "hunter22" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("root", "alias", "said"),
+    [
+        ({"type": "sqlite"}, None, "sqlite needs a path"),
+        ({"type": "redis"}, None, "redis needs a url"),
+        ({"type": "redis", "url": "http://x"}, None, "no address of redis"),
+        (None, {"ttl": "7d"}, "longer than the 24 hours of `cache.max_ttl`"),
+        (None, {"scope": "key"}, "required"),
+        (None, {"ttl": "1h", "scope": "none"}, "one of key, group, all"),
+        (None, {"ttl": 0}, "ttl"),
+    ],
+)
+def test_what_is_wrong_is_said_at_the_start(root, alias, said):
+    with pytest.raises(ConfigError) as found:
+        read(root, alias)
+    assert said in str(found.value)
+    assert "hunter22" not in str(found.value)
+
+
+def test_a_longer_life_has_to_be_wanted_at_the_root():
+    assert read({"max_ttl": "8d"}, {"ttl": "7d"}).routes["best"].cache == CacheUse(7 * 86400.0)
+
+
+def test_what_has_no_effect_is_told():
+    found = [mistake.path for mistake in read({"path": "/x", "url": "redis://x"}, {"ttl": "1h"}).ineffective]
+    assert found == ["cache.path", "cache.url"]
+    assert [mistake.path for mistake in read({"type": "memory"}).ineffective] == ["cache"]
+    assert any("without TLS" in text for text in read({**REDIS, "url": "redis://redis.example:1"}, {"ttl": 1}).warnings)
+
+
+def test_another_store_needs_a_restart_and_another_use_does_not():
+    before, after = read(None, {"ttl": "1h"}, False), read(REDIS, {"ttl": "2h"}, {"ttl": "1h"})
+    found = {str(change): change.restart for change in changes(before, after)}
+    assert not any("hunter22" in text for text in found)
+    assert {text.split()[1].partition(".")[0] for text, restart in found.items() if restart} == {"cache"}
+    assert any(text.startswith("~ client key alice: cache false → ") for text in found)
+    assert any(text.startswith("~ route best: cache") for text in found)
+
+
+def test_an_address_that_stands_elsewhere_is_told_without_its_password():
+    for root, alias in ((REDIS["url"], None), ({"type": REDIS["url"]}, None), (None, REDIS["url"])):
+        with pytest.raises(ConfigError) as raised:
+            read(root, alias)
+        assert "hunter22" not in str(raised.value)
+        assert "hunter22" not in raised.value.listed("mistakes")
