@@ -261,6 +261,25 @@ def test_what_is_no_conversation_is_answered_too(served):
         assert [one["index"] for one in ranked["results"]] == [1, 0]
 
 
+def test_files_and_batches_can_be_tried(served):
+    """OpenAI's SDK and Anthropic's: a batch is done when it is asked for again, and its results stay with us."""
+    body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
+    asked = json.dumps({"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}).encode()
+    with openai.OpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0, http_client=_http()) as client:
+        file = client.files.create(file=("in.jsonl", asked), purpose="batch")
+        assert [one.id for one in client.files.list()] == [file.id]
+        begun = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+        done = client.batches.retrieve(begun.id)
+        assert (begun.status, done.status) == ("validating", "completed")
+        (line,) = client.files.content(done.output_file_id or "").content.splitlines()
+        assert json.loads(line)["custom_id"] == "a"
+        assert client.files.delete(file.id).deleted
+    with anthropic.Anthropic(api_key="none", base_url=served.url, max_retries=0, http_client=_http()) as other:
+        of_it = other.messages.batches.create(requests=[{"custom_id": "b", "params": {**body, "max_tokens": 50}}])
+        (result,) = other.messages.batches.results(of_it.id)
+        assert (result.custom_id, result.result.type) == ("b", "succeeded")
+
+
 def until_done(session: Any) -> Iterator[Any]:
     """The events of a realtime session up to the end of an answer."""
     for event in session:
