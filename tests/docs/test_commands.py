@@ -28,6 +28,7 @@ from tests.support.command_line import Started, demo, environment, run, started
 from tests.support.doc_blocks import Command, commands, fenced
 from tests.support.doc_commands import FOREIGN, RUNS, SERVES, Foreign, Row, Server, row_of, to_run
 from tests.support.harness import ROOT, START_SECONDS, STOP_SECONDS, eventually, free_port, request
+from tests.support.warm_start import program
 
 README = (ROOT / "README.md").read_text()
 FOUND = commands()
@@ -133,11 +134,11 @@ PROGRAM = "import os, sys\nprint(sys.argv, *(value for value in os.environ.value
 def programs(tmp_path_factory) -> Path:
     """A directory of programs: ours from this checkout, others' as stand-ins that show how they were started."""
     folder: Path = tmp_path_factory.mktemp("bin")
-    ours = {"trigate": "-m gateway", "hypercorn": "-m hypercorn", "python": ""}
+    ours = {"hypercorn": "-m hypercorn", "python": ""}
     shims = {name: SHIM.format(f"{sys.executable} {what}") for name, what in ours.items()}
     others = dict.fromkeys(("claude", "codex", "opencode", "aider", "gemini", "node"), STAND_IN)
     peer = f'#!/bin/sh\nexec {sys.executable} {ROOT / "bench/peer.py"} provide "$2"\n'
-    for name, text in {**shims, **others, "just": JUST, "COMMAND": peer}.items():
+    for name, text in {**shims, **others, "trigate": program()[0], "just": JUST, "COMMAND": peer}.items():
         path = folder / name
         path.write_text(text)
         path.chmod(0o755)
@@ -175,6 +176,7 @@ def desks(
         process = subprocess.Popen(
             ["sh", "-c", here(command)], cwd=path, env={**env, "HOME": str(path / "home")}, start_new_session=True,
             text=True, encoding="utf-8", errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            pass_fds=[program()[1]],
         )  # fmt: skip
         try:
             yield Desk(path, process)
@@ -268,6 +270,15 @@ def test_it_serves_until_it_is_stopped(command, row, desks):
         desk.process.send_signal(signal.SIGTERM)
         out, _ = desk.process.communicate(timeout=STOP_SECONDS)
     assert "Traceback" not in out
+
+
+@pytest.mark.process
+def test_what_is_started_at_a_desk_is_given_its_input_and_ends_with_the_desk(desks):
+    port = free_port()
+    with desks(f"trigate lint --tolerant - < stream.txt && trigate mock --port {port}") as desk:
+        eventually(lambda: answer(desk.process, port, "demo"), START_SECONDS)
+    with pytest.raises(ConnectionRefusedError):
+        request(f"http://127.0.0.1:{port}", "GET", "/v1/models")
 
 
 def answer(process: "subprocess.Popen[str]", port: int, asks: str) -> str:

@@ -1,8 +1,8 @@
 """Gateways forked from a process that has imported everything already: each starts in a fifth of the time.
 
 What is forked is a process of its own in all else: its arguments, environment, directory, output, pid and exit status
-are as if it had been executed. It has read a configuration before, and is gone without freeing what it held. Tests of
-the command line itself, of what a start loads and of what an end leaves, execute it.
+are as if it had been executed. It has read a configuration before, is gone without freeing what it held, and ends with
+who has asked for it. Tests of the command line itself, of what a start loads and of what an end leaves, execute it.
 """
 
 import atexit
@@ -26,6 +26,7 @@ from typing import Any, BinaryIO, Final, NoReturn, TextIO
 from tests.support.repository import ROOT
 
 LARGEST: Final = 128 * 1024  # of what is asked for: arguments and environment
+MOST_DESCRIPTORS: Final = 4  # three streams, and what it is told by
 NUMBER: Final = struct.Struct("i")
 TAKEN: Final = b"."
 VENDORS: Final = ("openai", "anthropic", "mistral", "groq")  # of most providers in tests
@@ -37,9 +38,9 @@ class Forked:
     def __init__(self, args: Sequence[str], cwd: Path, env: Mapping[str, str], stdout: int, stderr: int) -> None:
         self.args = args
         self._keeper, theirs = socket.socketpair()
-        asked = json.dumps({"args": args, "cwd": str(cwd), "env": dict(env)}).encode()
+        asked = json.dumps({"args": args, "cwd": str(cwd), "env": dict(env), "streams": (1, 2)}).encode()
         with theirs:
-            socket.send_fds(_server(), [asked], [stdout, stderr, theirs.fileno()])
+            socket.send_fds(_server(), [asked], [theirs.fileno(), stdout, stderr])
         self.returncode: int | None = None
         self.pid = self._told()
 
@@ -90,6 +91,37 @@ def forked_with_streams(args: Sequence[str], cwd: Path, env: Mapping[str, str]) 
         return Forked(args, cwd, env, saying.fileno(), complaining.fileno()), said, complained
 
 
+PROGRAM: Final = """#!{python} -IS
+import os, signal, socket, sys
+from json import dumps
+
+asking, (near, far) = socket.socket(fileno={asking}), socket.socketpair()
+asked = {{"args": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ), "streams": (0, 1, 2)}}
+socket.send_fds(asking, [dumps(asked).encode()], [far.fileno(), 0, 1, 2])
+far.close()
+
+def told():
+    number = near.recv({size})
+    return int.from_bytes(number, sys.byteorder) if number else sys.exit("the process that forks is gone")
+
+pid = told()
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, _: os.kill(pid, number))
+told()
+near.sendall({taken})
+status = os.waitstatus_to_exitcode(told())
+sys.exit(128 - status if status < 0 else status)
+"""
+
+
+def program() -> tuple[str, int]:
+    """The text of a program ``trigate``, of an interpreter that imports next to nothing, which has the command forked
+    and is one with it to whoever starts it: streams, signals, exit status (a signal as a shell tells it), end. And the
+    descriptor that it inherits."""
+    asking = _server().fileno()
+    return PROGRAM.format(python=sys.executable, asking=asking, size=NUMBER.size, taken=TAKEN), asking
+
+
 def _pipe() -> tuple[TextIO, BinaryIO]:
     near, far = os.pipe()
     return open(near, encoding="utf-8"), open(far, "wb")  # the caller's to close
@@ -124,7 +156,7 @@ def serve(asked: socket.socket) -> None:
     gc.collect()
     gc.freeze()
     while True:
-        message, fds, *_ = socket.recv_fds(asked, LARGEST, 3)
+        message, fds, *_ = socket.recv_fds(asked, LARGEST, MOST_DESCRIPTORS)
         if not message:
             return None
         if os.fork() == 0:
@@ -146,26 +178,28 @@ def _warm() -> None:
     Router(from_mapping(config([provider(f"{vendor}/any", "http://127.0.0.1:1") for vendor in VENDORS], 1)))
 
 
-def _keep(asked: dict[str, Any], stdout: int, stderr: int, teller: int) -> None:
-    """Wait for one of them and tell how it ended: a parent, who alone is told."""
+def _keep(asked: dict[str, Any], teller: int, *streams: int) -> None:
+    """Wait for one of them and tell how it ended: a parent, who alone is told. It ends with who asked for it."""
     if (pid := os.fork()) == 0:
         os.close(teller)
-        return _become(asked, stdout, stderr)
-    for fd in (1, 2, stdout, stderr):
+        return _become(asked, streams)
+    for fd in {1, 2, *streams}:
         os.close(fd)
     with contextlib.suppress(ConnectionError), socket.socket(fileno=teller) as telling:
         telling.sendall(NUMBER.pack(pid))
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        ended = os.pidfd_open(pid)
+        if ended not in select.select([ended, telling], [], [])[0]:
+            os.kill(pid, signal.SIGKILL)
         telling.sendall(NUMBER.pack(pid))
         telling.recv(len(TAKEN))
         telling.sendall(NUMBER.pack(os.waitpid(pid, 0)[1]))
     os._exit(0)
 
 
-def _become(asked: dict[str, Any], stdout: int, stderr: int) -> None:
-    for fd, number in ((stdout, 1), (stderr, 2)):
+def _become(asked: dict[str, Any], streams: Sequence[int]) -> None:
+    for fd, number in zip(streams, asked["streams"], strict=True):
         os.dup2(fd, number)
-    for fd in {stdout, stderr}:
+    for fd in set(streams):
         os.close(fd)
     os.environ.clear()
     os.environ.update(asked["env"])
