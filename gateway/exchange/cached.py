@@ -150,6 +150,7 @@ class CachedAsk:
                 await reader.aclose()
             failed = flight.failed
         if failed is not None:
+            record.cache = "miss"
             attempt.reuse()
             attempt.requests = 1  # one of those that the client has: it was sent, though not for this request alone
             raise GatewayError.of(failed)

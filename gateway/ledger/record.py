@@ -241,7 +241,8 @@ class Record:
         if self.shut_down and not self.whole and (self.failed is None or self.failed.kind == "overloaded"):
             return "shutdown"
         if self.failed is not None:
-            return "upstream_error" if self.attempts else "refused"
+            asked = self.attempts or self.cache == "miss"  # by itself, or by the one whose answer it followed
+            return "upstream_error" if asked else "refused"
         if self.whole:
             return "complete"
         # Neither told of a failure nor whole, and the client still there: a task of ours has crashed.

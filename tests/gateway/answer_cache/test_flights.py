@@ -12,6 +12,7 @@ import trio
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
+from tests.support.metrics_page import Numbers
 
 SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 WORDS = ("one ", "two ", "three ", "four")
@@ -263,6 +264,8 @@ async def test_a_provider_that_is_out_is_asked_twice_and_not_by_each_in_turn():
         await all_of(clients)
         assert stage.provider.calls == 2
         assert {client.status for client in clients} == {503}
+        page = Numbers((await stage.gate.get("/metrics")).text)
+        assert page("trigate_exchanges_total", ended="upstream_error") == 20, "also of those that followed"
 
 
 async def test_a_failure_behind_the_content_is_that_of_all_and_nothing_is_kept():
