@@ -7,7 +7,8 @@ of an answer to its client (``rewritten``: of one whose shape is another), ``rou
 ``embeddings`` are asked for in three shapes, and in several requests where a list is longer than a provider takes.
 
 ``uploads`` pass multipart bodies on while they come, from the ``spool`` what has to wait; ``images`` and ``audio`` are
-endpoints, ``media_answers`` the ways of what they answer, ``inlining`` fetches pictures into them.
+endpoints, ``media_answers`` the ways of what they answer, ``inlining`` fetches pictures into them. ``videos``
+are made by their model and kept by their ids.
 
 ``pass_through`` takes any path of a provider's, with ``native_usage``, ``passed_websockets`` upgrades there.
 ``realtime_secrets`` and ``realtime_calls`` are for realtime sessions that go past the gateway.

@@ -33,6 +33,7 @@ from gateway.relay.relay import Relay
 from gateway.relay.relayed import RelayRoute
 from gateway.relay.relaying import Relaying
 from gateway.relay.rerank import RERANK
+from gateway.relay.videos import VIDEOS
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.serving.fast_route import PiecesRequest, add_fast_route, add_named_route
@@ -54,6 +55,7 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
     *CLIENT_SECRETS,
     *REALTIME_CALLS,
     *KEPT_ROUTES,
+    *VIDEOS,
     *BATCH_ROUTES,
     *UPLOAD_ROUTES,
 )

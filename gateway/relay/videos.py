@@ -1,0 +1,64 @@
+"""Videos, at providers that make them in the form that OpenAI's had: by their model, and then by their ids. The films
+themselves come through here, with the provider's credential, which its addresses would want (decolua/9router#3966,
+api7/aisix#820)."""
+
+from functools import partial
+from typing import Final
+
+from gateway.exchange.planned import PlannedRequest
+from gateway.http.response import Response
+from gateway.kept_objects.accounts import Account
+from gateway.relay.kept import KeptRequest, reading
+from gateway.relay.kept_answers import ObjectAnswer
+from gateway.relay.relay import Relay
+from gateway.relay.relayed import RelayedRequest, RelayRoute
+from gateway.relay.relaying import with_model
+from gateway.relay.uploads import arriving_upload
+from gateway.routing.once import ONCE
+from gateway.routing.plan import Plan
+from gateway.routing.target import Target
+
+
+class VideoRequest(KeptRequest):
+    """A video that is to be made: its model says where, and it is asked for once."""
+
+    async def answer(self) -> Response:
+        planned = await (self._written() if self.is_json else self._form())
+        account = self._account_of(planned.plan.first)
+        if not self.ids.native:
+            self.ids.shown("", account)  # before anything is made whose id nobody could be given
+        filter = ObjectAnswer(self.service.limits.answer, partial(self._shown, account))
+        request = RelayedRequest(planned, lambda target: filter)
+        response = await Relay(self.relaying.exchange, self.service, self.relaying.scope, request).answer()
+        await self._remember(filter.body)
+        return response
+
+    async def _written(self) -> PlannedRequest:
+        incoming = await self.relaying.json()
+        target = self.relaying.plan(self.relaying.model_of(incoming)).first
+        return self.relaying.planned(incoming, Plan.to(target, ONCE), partial(with_model, incoming))
+
+    async def _form(self) -> PlannedRequest:
+        """As it comes, with a picture that it is to begin with."""
+        upload = await arriving_upload(self.relaying)
+        incoming = self.relaying.unread(upload.model, False)
+        target = self.relaying.plan(self.relaying.model_of(incoming)).first
+        return self.relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind)
+
+    def _account_of(self, target: Target) -> Account:
+        return next(one for one in self.usable() if any(entry.name == target.entry.name for entry in one.entries))
+
+
+VIDEOS: Final = (
+    RelayRoute("videos", "POST", "/v1/videos", reading("videos", VideoRequest)),
+    *(
+        RelayRoute("videos", method, f"/v1/videos{path}", reading("videos"))
+        for method, path in (
+            ("GET", ""),
+            ("GET", "/{id}"),
+            ("DELETE", "/{id}"),
+            ("GET", "/{id}/content"),
+            ("POST", "/{id}/remix"),
+        )
+    ),
+)

@@ -1,0 +1,95 @@
+"""Videos at a provider that makes them in OpenAI's form: by their model, then by ids that are their maker's own
+(decolua/9router#3966, api7/aisix#820)."""
+
+import json
+from typing import Any
+
+import httpx2
+
+from tests.support.endpoint_provider import Asked, Told, endpoint_provider, settings, told
+from tests.support.in_process import gateway
+from tests.support.multipart import KIND, multipart, part
+
+FILM = bytes(range(256)) * 1000
+KEYS = [
+    {"name": "ann", "key": "ann-key-0123456789-0123456789"},
+    {"name": "bob", "key": "bob-key-0123456789-0123456789"},
+]
+
+
+def answering(asked: Asked) -> Told:
+    video = {"id": "video_123", "object": "video", "model": "film-1", "status": "queued", "created_at": 1}
+    if asked.path.endswith("/content?variant=video"):
+        if asked.headers.get("range") == "bytes=5-9":
+            return Told((FILM[5:10],), 206, (("content-type", "video/mp4"), ("content-range", "bytes 5-9/256000")))
+        return Told((FILM[:9999], FILM[9999:]), headers=(("content-type", "video/mp4"),))
+    if asked.path.endswith("/remix"):
+        return told({**video, "id": "video_456", "remixed_from_video_id": "video_123"})
+    if asked.method == "DELETE":
+        return told({"id": "video_123", "object": "video.deleted", "deleted": True})
+    return told(video)
+
+
+async def test_a_video_is_its_makers_alone_and_comes_through_here():
+    async with endpoint_provider(answering) as provider:
+        entry = {
+            "model": "litellm/film-1", "name": "films", "access_key": "provider-key", "base_url": f"{provider.url}/v1",
+        }  # fmt: skip
+        async with (
+            gateway(settings(entry, client_keys=KEYS)) as served,
+            httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client,
+        ):
+
+            async def ask(method: str, path: str, who: int = 0, **more: Any) -> httpx2.Response:
+                headers = {"authorization": f"Bearer {KEYS[who]['key']}", **more.pop("headers", {})}
+                return await client.request(method, f"/v1/videos{path}", headers=headers, **more)
+
+            made = await ask("POST", "", json={"model": "films", "prompt": "a cat", "seconds": "4"})
+            assert provider.asked[-1].json == {"model": "film-1", "prompt": "a cat", "seconds": "4"}
+            assert provider.asked[-1].headers["authorization"] == "Bearer provider-key"
+            id = made.json()["id"]
+            assert id.startswith("video_T")
+            assert made.json()["status"] == "queued"
+
+            form = multipart([part("model", b"films"), part("input_reference", b"png", "a.png")])
+            again = await ask("POST", "", content=form, headers={"content-type": KIND})
+            assert again.json()["id"] == id
+            assert provider.asked[-1].body == form.replace(b"films", b"film-1")
+
+            assert (await ask("GET", f"/{id}")).json() == made.json()
+            assert provider.asked[-1].path == "/v1/videos/video_123"
+            film = await ask("GET", f"/{id}/content?variant=video")
+            assert (film.content, film.headers["content-type"]) == (FILM, "video/mp4")
+            some = await ask("GET", f"/{id}/content?variant=video", headers={"range": "bytes=5-9"})
+            assert (some.status_code, some.content) == (206, FILM[5:10])
+            assert some.headers["content-range"] == "bytes 5-9/256000"
+            assert [one["id"] for one in (await ask("GET", "")).json()["data"]] == [id]
+            remixed = await ask("POST", f"/{id}/remix", json={"prompt": "a dog"})
+            assert remixed.json()["id"].startswith("video_T")
+            assert json.loads(provider.asked[-1].body) == {"prompt": "a dog"}
+
+            calls = len(provider.asked)
+            for method, path in (
+                ("GET", f"/{id}"),
+                ("GET", f"/{id}/content"),
+                ("DELETE", f"/{id}"),
+                ("GET", "/video_123"),
+            ):
+                assert (await ask(method, path, who=1)).status_code == 404, path
+            assert (await ask("GET", "", who=1)).json()["data"] == []
+            assert (await ask("POST", "", json={"model": "nobody", "prompt": "x"})).status_code == 404
+            assert len(provider.asked) == calls
+            assert (await ask("DELETE", f"/{id}")).json()["id"] == id
+
+
+async def test_where_nobody_makes_videos_nobody_is_asked():
+    async with endpoint_provider(answering) as provider:
+        entry = {"model": "openai/gpt-5", "access_key": "k", "base_url": f"{provider.url}/v1"}
+        async with (
+            gateway(settings(entry)) as served,
+            httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client,
+        ):
+            found = await client.post("/v1/videos", json={"model": "gpt-5", "prompt": "x"})
+        assert found.status_code == 400
+        assert found.json()["error"]["code"] == "unsupported_endpoint"
+        assert provider.asked == []
