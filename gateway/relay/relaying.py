@@ -127,6 +127,7 @@ class Relaying:
         plan = allowed_plan(
             self.context, service.router.endpoint_plan(model, self.endpoint.name, frozenset(shapes), may)
         )
+        plan = service.balancer.arrange(plan, None, service.health.clock())
         record, first = self.context.record, plan.first
         record.route = None if plan.route is None else plan.route.name
         record.target, record.model, record.provider_api = first.name, first.model, first.api

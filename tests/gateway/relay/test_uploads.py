@@ -11,8 +11,8 @@ import httpx2
 import trio
 
 from tests.support.audio_files import wav
-from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, told
-from tests.support.in_process import InProcess
+from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, endpoint_provider, settings, told
+from tests.support.in_process import InProcess, gateway
 from tests.support.multipart import KIND, multipart, part
 from tests.support.uploading import Upload
 
@@ -316,3 +316,26 @@ async def test_an_answer_amid_an_upload_gives_the_connections_window_back():
         for form, status in ((refused, 400), (refused, 400), (refused, 400), (good, 200)):
             assert (await client.send(form))[1] == status
         await client.stream.aclose()
+
+
+async def test_the_members_of_a_group_share_uploads():
+    """Each goes to the member with the fewest open answers, as conversations do."""
+    busy = trio.Event()
+
+    async def slow(asked: Asked) -> Told:
+        await busy.wait()
+        return told(ANSWER)
+
+    form = multipart([part("model", b"either"), FILE])
+    async with endpoint_provider(slow) as one, endpoint_provider(slow) as other:
+        entries = [
+            {"model": "openai/whisper-1", "name": name, "access_key": "k", "base_url": f"{provider.url}/v1"}
+            for name, provider in (("one", one), ("other", other))
+        ]
+        aliases = {"either": {"targets": [["one", "other"]]}}
+        async with gateway(settings(*entries, model_aliases=aliases)) as served, trio.open_nursery() as nursery:
+            for number in range(1, 5):
+                nursery.start_soon(post, served, form)
+                await until(lambda number=number: len(one.asked) + len(other.asked) == number)
+            assert (len(one.asked), len(other.asked)) == (2, 2)
+            busy.set()
