@@ -86,6 +86,8 @@ class CountedAs(enum.Enum):
     """A model answers: all of it."""
     REQUEST = "request"
     """A request that no model answers, as for the number of its tokens: it takes its place and nothing else."""
+    BEGINNING = "beginning"
+    """A request with which work begins that is paid for later: there has to be something left, however little."""
     LATER = "later"
     """A request about what a model has answered before: nothing is expected of it, and what its answer tells is
     taken."""
@@ -218,6 +220,8 @@ class Reservation:
         """What an answer of ``target`` will take, about."""
         if self._counted_as is CountedAs.LATER:
             return Consumption(Usage())
+        if self._counted_as is CountedAs.BEGINNING:
+            return Consumption(Usage(input=1), 1)
         usage = Usage(input=self._input, output=self._output(target), units=self._asked.units)
         price = target.price
         cost = None if price is None else cost_of(price, usage)

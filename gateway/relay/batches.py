@@ -9,7 +9,6 @@ from typing import Final
 import attrs
 import msgspec
 
-from gateway.allowances.reservation import CountedAs
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.planning import allowed_plan
 from gateway.http.response import Response
@@ -120,9 +119,6 @@ class BatchRequest(KeptRequest):
     async def _asked_of(self, account: Account, found: tuple[FoundId, ...], body: bytes | None = None) -> Response:
         self._account_asked = account
         return await super()._asked_of(account, found, body)
-
-    async def _planned(self, target: Target, body: bytes | None) -> PlannedRequest:
-        return attrs.evolve(await super()._planned(target, body), counted_as=CountedAs.LATER)
 
     def _target(self, account: Account, found: tuple[FoundId, ...]) -> Target:
         """Without a price: what a batch costs is made out here, at half of it."""

@@ -258,7 +258,12 @@ class KeptRequest:
             planned = PlannedRequest(
                 incoming, plan, as_prepared(Prepared(Outgoing(body or b"", passed))), suffix="", media=media
             )
-        return attrs.evolve(planned, method=self.method, counted_as=CountedAs.REQUEST, asks=NO_OUTPUT)
+        return attrs.evolve(
+            planned,
+            method=self.method,
+            counted_as=CountedAs.BEGINNING if self.method == "POST" else CountedAs.LATER,
+            asks=NO_OUTPUT,
+        )
 
     def _empty(self) -> Incoming:
         return Incoming(self.relaying.context.codec.api, b"", {}, None, False)

@@ -177,3 +177,25 @@ async def test_a_model_in_anthropics_list_that_is_nobodys_is_told_with_its_place
             assert served.providers["anthropic"].asked == []
 
         await run(steps)
+
+
+async def test_who_has_used_up_a_budget_begins_nothing_and_reads_what_there_is():
+    """BerriAI/litellm#9077, #39861."""
+    clients = [{**CLIENTS[0], "budgets": ["0.005 usd/day"]}, CLIENTS[1]]
+    async with serving("openai", clients=clients, entry=PRICE) as served:
+        provider = served.providers["openai"]
+
+        def steps() -> None:
+            client = served.openai()
+            file = upload(served, lines("gpt-5"))
+            batch = made(client, file)
+            (native,) = (one for one in provider.kept if one.startswith("batch_"))
+            provider.kept[native] |= {"status": "completed", "model": "gpt-5", "usage": USAGE}
+            assert client.batches.retrieve(batch.id).status == "completed"
+            calls = len(provider.asked)
+            for begin in (lambda: made(client, file), lambda: upload(served, lines("gpt-5"))):
+                assert refused(begin).status_code == 402
+            assert len(provider.asked) == calls
+            assert client.batches.retrieve(batch.id).status == "completed"
+
+        await run(steps)
