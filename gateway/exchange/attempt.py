@@ -322,6 +322,8 @@ class Attempt:
     def _answering(self, response: UpstreamResponse) -> UpstreamResponse:
         """``response``, whose status is good."""
         self.stage = Stage.ANSWERING
+        if self._request.shows is not None:
+            self._request.shows(self.target, response)
         if len(self._request.plan.candidates) > 1 and not self.target.entry.passthrough_auth:
             self.context.service.health.told.heard(self.target.identity.place, told_outage(response.headers))
         return response

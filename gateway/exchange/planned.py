@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
@@ -19,6 +19,9 @@ from gateway.routing.omissions import Omissions
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.upstream.request import UploadedBody
+
+if TYPE_CHECKING:
+    from gateway.upstream.response import UpstreamResponse
 
 Preparation: TypeAlias = Callable[[Target, Omissions], Prepared]
 """Writes a request for a target, less the omissions. Raises ``GatewayError`` (400) for what it cannot honour."""
@@ -42,7 +45,8 @@ class PlannedRequest:
     is its conversation, where it matters which of several targets has that in its cache; ``counted_as`` says what of it
     is limited and billed, ``budgets`` what its client lets it cost; ``asks`` is what it says of its output, where that
     is not in its members. ``media`` are the types of its body and of its answer; an ``upload`` is its body where that
-    is sent as it comes, once; ``answers`` are statuses of answers beside those from 200 to 299."""
+    is sent as it comes, once; ``answers`` are statuses of answers beside those from 200 to 299. ``shows`` has
+    a good answer of a target show what is kept for its client by other ids."""
 
     incoming: Incoming
     plan: Plan
@@ -59,6 +63,7 @@ class PlannedRequest:
     media: MediaTypes | None = None
     upload: UploadedBody | None = None
     answers: frozenset[int] = frozenset()
+    shows: "Callable[[Target, UpstreamResponse], None] | None" = None
 
     @property
     def tells_of_target(self) -> bool:

@@ -15,7 +15,7 @@ from gateway.config.settings import Route
 from gateway.conversations.history import recall
 from gateway.conversations.resolved import StateScope, kept_elsewhere
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.kept_ids import with_native_ids
+from gateway.exchange.kept_ids import showing, with_native_ids
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.offload import offload
 from gateway.request.further_models import further_models
@@ -57,6 +57,7 @@ class Planning:
             plan = kept.among(self._plan(incoming, wishes))
         else:
             plan = self._plan(incoming, wishes)
+        shows = showing(self.context, self._memory.owner, incoming) if service.accounts.wraps else None
         if service.authenticator.is_limited(asked.client):
             await self._check_further_models(incoming, plan, wishes)
         if plan.retries.deadline < math.inf:
@@ -70,7 +71,7 @@ class Planning:
         if plan.route is not None:
             plan, affinity = await self._balanced(plan, plan.route, incoming)
         turn, headers, budgets = found.turn, found.headers, wishes.budgets
-        return PlannedRequest(incoming, plan, written, turn, headers, affinity=affinity, budgets=budgets)
+        return PlannedRequest(incoming, plan, written, turn, headers, affinity=affinity, budgets=budgets, shows=shows)
 
     async def _balanced(self, plan: Plan, route: Route, incoming: Incoming) -> tuple[Plan, Affinity | None]:
         """The plan with the targets of each group in order, and the conversation by which that was found."""

@@ -1,7 +1,7 @@
 """A provider's answer: its head, and its body as it comes."""
 
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Protocol, Self
 
@@ -21,6 +21,25 @@ class HeldSlot(Protocol):
     def free(self) -> object:
         """Give it back, once."""
         ...
+
+
+class ChangedBytes(Protocol):
+    """Changes a body as it comes. Both may raise ``GatewayError``."""
+
+    def take(self, piece: bytes) -> bytes:
+        """What stands for ``piece``, perhaps nothing yet."""
+        ...
+
+    def close(self) -> bytes:
+        """The rest, once; then nothing."""
+        ...
+
+
+async def _changed(read: Callable[[], Awaitable[bytes]], change: ChangedBytes) -> bytes:
+    while piece := await read():
+        if out := change.take(piece):
+            return out
+    return change.close()
 
 
 class UpstreamResponse(trio.abc.AsyncResource):
@@ -48,6 +67,10 @@ class UpstreamResponse(trio.abc.AsyncResource):
     def header(self, name: str) -> str | None:
         """The first value of the header ``name`` (lower case)."""
         return next((value for key, value in self.headers if key == name), None)
+
+    def change(self, change: ChangedBytes) -> None:
+        """Let the body come through ``change``, before any of it is read."""
+        self._read = partial(_changed, self._read, change)
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body in the pieces in which it comes, decompressed, each of 1 MiB at most and none empty.

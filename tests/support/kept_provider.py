@@ -18,12 +18,16 @@ class KeptProvider:
         self.kept: dict[str, dict[str, Any]] = {}
         self.contents: dict[str, bytes] = {}
         self.asked: list[Asked] = []
+        self.answers: dict[str, Told] = {}  # at paths that keep nothing
         self.url = ""
         self._numbers = itertools.count(1)
         self._name = name
 
     def __call__(self, asked: Asked) -> Told:
         self.asked.append(asked)
+        return self.answers.get(asked.path) or self._answer(asked)
+
+    def _answer(self, asked: Asked) -> Told:
         parts = urlsplit(asked.path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         if "goog" in parts.path or "v1beta" in parts.path:
