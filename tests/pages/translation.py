@@ -13,6 +13,7 @@ import msgspec
 from providers.apis import CODECS
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.fields import generic
+from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import APIS, Api
@@ -56,8 +57,18 @@ def named(sample: Sample, outgoing: Outgoing) -> bool:
 
 
 def translate(source: str, body: Mapping[str, Any], target: Api) -> Outgoing:
-    call = CODECS[source].read_request(msgspec.json.decode(msgspec.json.encode(body)))
-    return CODECS[target].write_request(call, Recipient("m", ISSUER))
+    return _translated(source, msgspec.json.encode(body), target)
+
+
+@cache
+def _translated(source: str, body: bytes, target: Api) -> Outgoing:
+    """Once for all fields of an object, which are held against the same one."""
+    return CODECS[target].write_request(_read(source, body), Recipient("m", ISSUER))
+
+
+@cache
+def _read(source: str, body: bytes) -> Request:
+    return CODECS[source].read_request(msgspec.json.decode(body))
 
 
 def body_of(outgoing: Outgoing) -> Any:

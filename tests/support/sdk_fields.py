@@ -5,7 +5,8 @@ with the field and the same request without it: what a translation makes of the 
 """
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, Literal, Required, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import attrs
@@ -116,9 +117,14 @@ def base(api: str) -> dict[str, Any]:
     }
 
 
-def samples(api: str) -> Iterator[Sample]:
+@cache
+def samples(api: str) -> tuple[Sample, ...]:
     """One sample for each field of each type that a request of ``api`` can hold."""
-    for name, kind in (get_type_hints(PARAMS[api], include_extras=True) | UNLISTED.get(api, {})).items():
+    return tuple(_samples(api))
+
+
+def _samples(api: str) -> Iterator[Sample]:
+    for name, kind in {**_hints(PARAMS[api]), **UNLISTED.get(api, {})}.items():
         if name in NOT_IN_BODY[api] or name == "model":
             continue
         for path, kinds, value, less in _values(_bare(kind), name, (), 0):
@@ -161,7 +167,7 @@ def _values(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterato
 
 
 def _object(kind: Any, path: str, kinds: tuple[str, ...], depth: int) -> Iterator[_Variant]:
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     required = {name: hint for name, hint in hints.items() if get_origin(hint) is Required}
     smallest = {name: _first(_bare(hint), f"{path}.{name}") for name, hint in required.items()}
     yield path, kinds, smallest, _ABSENT
@@ -190,7 +196,7 @@ def _first(kind: Any, path: str) -> Any:
     if _is_list(origin):
         return [_first(_bare(get_args(kind)[0]), f"{path}[]")]
     if typing_extensions.is_typeddict(kind):
-        hints = get_type_hints(kind, include_extras=True)
+        hints = _hints(kind)
         return {
             name: _first(_bare(hint), f"{path}.{name}") for name, hint in hints.items() if get_origin(hint) is Required
         }
@@ -212,6 +218,11 @@ def _scalar(kind: Any, path: str) -> Any:
     return {str: "x", int: 7, float: 0.25, bool: True, object: "x", Any: "x"}.get(kind, "x")
 
 
+@cache
+def _hints(kind: Any) -> Mapping[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
 def _bare(kind: Any) -> Any:
     """Without ``Required`` and ``Annotated``."""
     while get_origin(kind) is Required or hasattr(kind, "__metadata__"):
@@ -226,7 +237,7 @@ def _is_list(origin: Any) -> bool:
 
 def _label(kind: Any) -> str:
     """The ``type`` or ``role`` that tells a union's member, else its class's name."""
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     for tag in ("type", "role"):
         if tag in hints:
             values = get_args(_bare(hints[tag]))
