@@ -4,6 +4,7 @@ to nothing of a stream that only passes."""
 import gc
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 
 import msgspec
@@ -45,10 +46,15 @@ each_hostile = pytest.mark.parametrize(("api", "shape"), HOSTILE, ids=[f"{api}: 
 
 def stream(api: str, shape: str) -> Iterator[bytes]:
     """The reads of a stream that comes to no end, as long as ``SENT``; a single large event where it is one."""
+    data = endless(api, shape)
+    return (data[at : at + READ] for at in range(0, len(data), READ))
+
+
+@lru_cache(maxsize=1)  # the same for every client, one after the other
+def endless(api: str, shape: str) -> bytes:
     made = STREAMS[api][shape]
     size = len(wire(api, made(64))) / 64
-    data = wire(api, made(int(SENT / size))[:-1])
-    return (data[at : at + READ] for at in range(0, len(data), READ))
+    return wire(api, made(int(SENT / size))[:-1])
 
 
 def wire(api: str, events: list[tuple[str, dict]]) -> bytes:
