@@ -138,9 +138,9 @@ class Connection:
         return WireAnswer(head.status, head.headers, AnswerBody(self, _framing(head, request.max_chunk), head.rest))
 
     async def _upload(self, upload: UploadedBody) -> tuple[Head, bool]:
-        """Send ``upload`` until the head of the answer is there, or all of it was sent: that head, and whether it was.
-        A provider that refuses an upload says so before its end. Raises ``UpstreamError``, and what ``upload``
-        raises."""
+        """Send ``upload``, and read the head of the answer: that head, and whether all was sent. A provider that
+        refuses an upload says so before its end, and gets no more of it; one that begins a good answer early gets the
+        rest. Raises ``UpstreamError``, and what ``upload`` raises."""
         found: list[Head] = []
         failed: list[Exception] = []
         sent = False
@@ -163,12 +163,13 @@ class Connection:
                 found.append(await read_head(self.stream))
             except Exception as error:
                 failed.append(error)
-            nursery.cancel_scope.cancel()
+            if not found or found[0].status >= 300:
+                nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send)
             await receive()
-        if not found:
+        if not found or (failed and found[0].status < 300):
             raise failed[0]
         return found[0], sent
 

@@ -111,6 +111,30 @@ async def test_an_early_refusal_ends_the_upload():
         nursery.cancel_scope.cancel()
 
 
+async def test_a_good_answer_that_begins_early_gets_the_rest_of_the_upload():
+    got = bytearray()
+
+    async def begin(stream: trio.SocketStream) -> None:
+        while b"\r\n\r\n" not in got:
+            got.extend(await stream.receive_some())
+        await stream.send_all(b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: 13\r\n\r\n")
+        while not got.endswith(b"--\r\n"):
+            got.extend(await stream.receive_some())
+        await stream.send_all(b'{"text": "x"}')
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await nursery.start(trio.serve_listeners, begin, [listener])
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/v1"
+        async with before(lambda asked: told({}), "openai/whisper-1", {**ENTRY, "base_url": url}) as (served, _):
+            form = multipart([MODEL, part("file", bytes(2**20), "a.wav")])
+            with trio.fail_after(10):
+                found = await post(served, form)
+            assert found.json() == {"text": "x"}
+            assert bytes(2**20) in got
+        nursery.cancel_scope.cancel()
+
+
 async def test_what_does_not_fit_into_the_spool_waits_for_another_time():
     form = multipart([part("file", bytes(3 * 2**20), "a.wav"), MODEL])
     async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY, limits={"spool": "2MiB"}) as (
