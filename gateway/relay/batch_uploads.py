@@ -22,6 +22,7 @@ from providers.endpoints.multipart import (
     MultipartParser,
     boundary_of,
 )
+from streams.errors import invalid
 
 PURPOSE: Final = "purpose"
 FOR_BATCHES: Final = b"batch"
@@ -29,7 +30,8 @@ _LONGEST: Final = 100  # bytes of a purpose
 
 
 class _Purpose:
-    """Looks for the field in the events of a multipart body."""
+    """Looks for the field in the events of a multipart body. One that is there twice, or in a way that not everybody
+    reads, is refused: the file would be for something else at the provider."""
 
     def __init__(self) -> None:
         self.value: bytes | None = None
@@ -38,11 +40,13 @@ class _Purpose:
     def see(self, event: MultipartEvent) -> None:
         match event:
             case MultipartHead():
-                self._coming = b"" if event.name == PURPOSE and event.file_name is None else None
+                if event.name == PURPOSE and (self.value is not None or event.file_name is not None or event.encoding):
+                    raise invalid("send the field purpose once, and plainly", PURPOSE)
+                self._coming = b"" if event.name == PURPOSE else None
             case MultipartData(raw) if self._coming is not None:
                 self._coming = (self._coming + raw)[:_LONGEST]
             case MultipartBoundary() if self._coming is not None:
-                self.value, self._coming = self._coming.strip(), None
+                self.value, self._coming = self._coming.strip().lower(), None
 
 
 @attrs.frozen(eq=False)
@@ -67,12 +71,12 @@ async def file_upload(relaying: Relaying, lines: Callable[[], BatchLines]) -> Fi
         for event in parser.feed(piece):
             purpose.see(event)
         await spool.add(piece)
-        if purpose.value is not None and purpose.value != FOR_BATCHES:
+        if purpose.value is not None and FOR_BATCHES not in purpose.value:
             await spool.rewind()
-            return FileUpload(UploadedBody(_Chained(spool, arriving), length))
+            return FileUpload(UploadedBody(_Chained(spool, _watched(arriving, parser, purpose)), length))
     parser.close()
     await spool.rewind()
-    if purpose.value != FOR_BATCHES:
+    if FOR_BATCHES not in (purpose.value or b""):
         return FileUpload(UploadedBody(_Chained(spool, None), size))
     reader = lines()
     return FileUpload(await _rewritten(relaying, spool, MultipartParser(boundary), reader), reader)
@@ -102,6 +106,15 @@ async def _rewritten(relaying: Relaying, source: Spool, parser: MultipartParser,
     source.close()
     await spool.rewind()
     return UploadedBody(_Chained(spool, None), size)
+
+
+async def _watched(arriving: AsyncIterator[bytes], parser: MultipartParser, purpose: _Purpose) -> AsyncIterator[bytes]:
+    """The rest of a body, in which no other purpose may stand."""
+    async for piece in arriving:
+        for event in parser.feed(piece):
+            purpose.see(event)
+        yield piece
+    parser.close()
 
 
 class _Chained:

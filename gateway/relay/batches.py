@@ -20,6 +20,9 @@ from gateway.relay.batch_uploads import FileUpload, file_upload
 from gateway.relay.kept import KeptRequest, reading
 from gateway.relay.kept_answers import ObjectAnswer
 from gateway.relay.relayed import RelayedRequest, RelayRoute
+from gateway.request.further_models import further_models
+from gateway.request.members import check_members
+from gateway.request.parse import Incoming
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.stores.store import Unavailable
@@ -55,7 +58,9 @@ class BatchModels:
 
     def resolve(self, model: str, url: str, body: bytes) -> str:
         """The provider's name for ``model``: a ``ResolveModel``."""
-        targets = self._plan(model, url).targets
+        plan = self._plan(model, url)
+        self._check(model, body, plan.first)
+        targets = plan.targets
         found = [(account, one) for one in targets for account in self._usable if one.entry in account.entries]
         if not found:
             raise invalid(f"no provider of model {model[:200]!r} that this key may use has batches", "model")
@@ -68,6 +73,16 @@ class BatchModels:
                 f"{self.account.entry.name}: make a batch for each", "model",
             )  # fmt: skip
         return target.model
+
+    def _check(self, model: str, body: bytes, first: Target) -> None:
+        """Look through ``body`` as through that of any other request: for members that stand twice, and for models
+        beside its own."""
+        members = _MEMBERS.decode(body)
+        check_members(body, members)
+        authenticator, client = self._request.service.authenticator, self._request.client
+        if authenticator.is_limited(client):
+            for at, name in further_models(Incoming("chat", body, members, model, False)):
+                authenticator.check_further(client, at, name, first.entry)
 
     def _plan(self, model: str, url: str) -> Plan:
         context = self._request.relaying.context
@@ -90,7 +105,7 @@ class FileRequest(KeptRequest):
             usable = self.usable()
             named = self._account(()) if self.named is not None or len(usable) < 2 else None
             self._models = BatchModels(self, named, usable)
-            self._upload = await file_upload(self.relaying, lambda: BatchLines(self._resolver.resolve))
+            self._upload = await file_upload(self.relaying, lambda: BatchLines(self._resolver.resolve, check_members))
         return await super().answer()
 
     @property
@@ -191,10 +206,17 @@ class MessageBatchRequest(BatchRequest):
             pass
         return body
 
+    @property
+    def _is_results(self) -> bool:
+        return self.method == "GET" and self.behind_root()[-1:] == ["results"]
+
+    @property
+    def _passed(self) -> tuple[str, ...]:
+        """No ``range`` of results: they are paid for by their lines, all of them."""
+        return () if self._is_results else super()._passed
+
     def _filter(self, account: Account) -> AnswerFilter:
-        if self.method == "GET" and self.behind_root()[-1:] == ["results"]:
-            return ResultLines(account.entries)
-        return super()._filter(account)
+        return ResultLines(account.entries) if self._is_results else super()._filter(account)
 
 
 def rewritten(body: bytes, models: BatchModels) -> bytes:
@@ -202,6 +224,7 @@ def rewritten(body: bytes, models: BatchModels) -> bytes:
     names the request in the list."""
     try:
         members = _MEMBERS.decode(body)
+        check_members(body, members)
         requests = _REQUESTS.decode(members.get("requests", b"null"))
     except msgspec.MsgspecError:
         raise invalid("requests must be an array of {custom_id, params}", "requests") from None
@@ -216,6 +239,7 @@ def _request(one: bytes, at: str, models: BatchModels) -> bytes | None:
     """A request of the list with another name for its model, ``None`` where that stays."""
     try:
         members = _MEMBERS.decode(one)
+        check_members(one, members)
         params = bytes(members.get("params", b"null"))
         fields = _MEMBERS.decode(params)
         model = _TEXT.decode(fields.get("model", b"null"))

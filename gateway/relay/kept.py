@@ -31,6 +31,7 @@ from gateway.relay.kept_forms import FORMS, KeptForm, list_asked
 from gateway.relay.relay import Relay
 from gateway.relay.relayed import ReadRequest, RelayedRequest, RelayRoute
 from gateway.relay.relaying import JSON, NO_OUTPUT, Relaying
+from gateway.request.members import check_members
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request.structure import check_text
@@ -53,6 +54,9 @@ _CURSORS: Final = frozenset(("after", "before", "after_id", "before_id"))
 _OURS: Final = frozenset(("key", "api_key", "api-key", "access_token", "provider"))
 _CONTENTS: Final = ("content", "results", "url")
 _PASSED: Final = ("range", "if-range")
+
+_BYTES: Final = frozenset((("files",), ("uploads", "parts"), ("containers", "files"), ("videos",)))
+"""What may come with a file."""
 
 
 class KeptRequest:
@@ -89,7 +93,7 @@ class KeptRequest:
         if self.is_list and not self.ids.native:
             return await self._listed()
         found = self._in_path()
-        if self.method == "POST" and not self.is_json:
+        if self.method == "POST" and not self.is_json and self.takes_bytes:
             return await self._asked_of(self._account(found), found)
         body = await self._read_body()
         read = await offload(len(body), self.ids.read_all, body, self.form.asked) if body else None
@@ -150,6 +154,12 @@ class KeptRequest:
         )
 
     @property
+    def takes_bytes(self) -> bool:
+        """Whether it may come with a file. Whatever else does not say that it is JSON is none: a provider that reads it
+        as JSON all the same would find ids and models that nobody has looked at."""
+        return (self.endpoint, *self.behind_root()[1:]) in _BYTES
+
+    @property
     def _root(self) -> str:
         """The step of the path behind which the ids stand."""
         return self.endpoint
@@ -162,12 +172,27 @@ class KeptRequest:
         return kind == JSON or kind.endswith("+json")
 
     async def _read_body(self) -> bytes:
-        if self.method != "POST" or not self.is_json:
+        if self.method != "POST":
             return b""
         body = await self.relaying.body()
+        if body and not self.is_json:
+            raise GatewayError("invalid_request", f"send this as {JSON}, and say so in the content-type", status=415)
         if body:
             await offload(len(body), check_text, body)
+            members = await offload(len(body), _object, body)
+            if self.endpoint == "uploads":
+                self._check_purpose(members)
         return body
+
+    def _check_purpose(self, members: Mapping[str, msgspec.Raw]) -> None:
+        """The lines of a batch's file are read here as they come by, and the parts of an upload are no lines."""
+        try:
+            purpose = msgspec.json.decode(members.get("purpose", b'""'), type=str)
+        except msgspec.MsgspecError:
+            raise invalid("purpose must be a string", "purpose") from None
+        if "batch" in purpose.lower() and self.service.authenticator.is_limited(self.client):
+            message = "the models that this key may use are looked for in a file for batches: send it to /v1/files"
+            raise GatewayError("permission", message, param="purpose")
 
     def _target(self, account: Account, found: tuple[FoundId, ...]) -> Target:
         """Where it is asked: the same path below the endpoint's place, with the provider's own ids."""
@@ -354,6 +379,16 @@ class KeptRequest:
     def _is_of(self, id: str, among: tuple[Account, ...]) -> bool:
         found = self.ids.find(id)
         return found is not None and any(one.mark == found.account.mark for one in among)
+
+
+def _object(body: bytes) -> Mapping[str, msgspec.Raw]:
+    """The members of ``body``, each of which stands once. Raises ``GatewayError`` (400)."""
+    try:
+        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, RecursionError):
+        raise invalid("the body must be a JSON object") from None
+    check_members(body, members)
+    return members
 
 
 def member_of(body: bytes, name: str) -> bytes:

@@ -62,6 +62,10 @@ class UploadRequest(KeptRequest):
         return []
 
     @property
+    def takes_bytes(self) -> bool:
+        return True
+
+    @property
     def is_json(self) -> bool:
         return self.token is None and super().is_json
 

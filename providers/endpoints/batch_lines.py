@@ -7,7 +7,7 @@ file: there a batch fails hours later (BerriAI/litellm#37527).
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -24,6 +24,11 @@ ResolveModel: TypeAlias = Callable[[str, str, bytes], str]
 """The provider's name for the model that a line names, given the line's ``url`` and its ``body``. Raises
 ``GatewayError`` where its client may not use it there."""
 
+CheckMembers: TypeAlias = Callable[[bytes, Mapping[str, msgspec.Raw]], None]
+"""Looks whether an object has one of its members twice. Raises ``GatewayError``."""
+
+_DECIDED: Final = frozenset(("custom_id", "method", "url", "body"))
+
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT: Final = msgspec.json.Decoder(str)
 
@@ -31,10 +36,11 @@ _TEXT: Final = msgspec.json.Decoder(str)
 class BatchLines:
     """The lines of one file. ``urls`` are those that they name, ``count`` is their number."""
 
-    def __init__(self, resolve: ResolveModel) -> None:
+    def __init__(self, resolve: ResolveModel, check: CheckMembers) -> None:
         self.urls: set[str] = set()
         self.count = 0
         self._resolve = resolve
+        self._check = check
         self._ids: set[bytes] = set()  # digests: an id may be long
         self._held: list[bytes] = []
         self._size = 0
@@ -74,6 +80,7 @@ class BatchLines:
         if holds_more(line, ELEMENTS):
             raise self._wrong("unfolds to too many values")
         members = self._object(line, "is no JSON object")
+        self._check_once(line, members)
         self._note(members)
         body = bytes(members.get("body", b""))
         fields = self._object(body, "has no `body`, a JSON object")
@@ -91,6 +98,15 @@ class BatchLines:
                 code=failed.code, param="file", headers=failed.headers,
             ) from None  # fmt: skip
         return line if name == model else _placed(line, body, with_model(body, fields, name))
+
+    def _check_once(self, line: bytes, members: dict[str, msgspec.Raw]) -> None:
+        """What stands twice, or but for its case, is another request to another reader."""
+        if any(name not in _DECIDED and name[:20].casefold() in _DECIDED for name in members):
+            raise self._wrong("has a member that is custom_id, method, url or body but for its case")
+        try:
+            self._check(line, members)
+        except GatewayError as error:
+            raise self._wrong(f"is not to be read: {error.failed.message}") from None
 
     def _note(self, members: dict[str, msgspec.Raw]) -> None:
         id = self._text(members.get("custom_id"), "has no `custom_id`")

@@ -132,6 +132,8 @@ class MultipartEditor:
                 self.model = self._value.decode()
             except UnicodeDecodeError:
                 raise _wrong("is not UTF-8 in the multipart body") from None
+            if not self.model.isprintable():  # a name in its place may make a line of it, and that a boundary
+                raise _wrong("has line ends or other control characters in the multipart body")
         elif part is not None and part.name in self._noted and 0 < len(self._value) <= FIELD_BYTES:
             self.fields[part.name] = self._value.decode("utf-8", "replace")
 

@@ -37,6 +37,8 @@ _READINGS: Final = (
     re.compile(rb'(?<![0-9A-Za-z_-])([Nn][Aa][Mm][Ee](?:\*[0-9]*\*?)?)\s*=\s*(?:"([^"]*)"|([^;"]*))'),
 )
 
+_DECIDED: Final = frozenset((b"model", b"purpose"))
+
 _AMBIGUOUS: Final = (
     "a line of the multipart body begins with its boundary, and not as RFC 2046 has it (CRLF before; CRLF or -- "
     "behind): choose a boundary that no part holds"
@@ -214,13 +216,14 @@ def _read_head(raw: bytes) -> MultipartHead:
 
 
 def _name(disposition: bytes) -> str:
-    """The field's name. Raises ``GatewayError`` where servers would not agree on whether it is ``model``."""
+    """The field's name. Raises ``GatewayError`` where servers would not agree on whether it is one of those that the
+    gateway decides by."""
     found = [
         {match[2] or match[3] or b"" for match in reading.finditer(disposition) if match[1].lower() == b"name"}
         for reading in _READINGS
     ]
-    may_be_model = any(name.replace(b"\\", b"").strip() == b"model" for names in found for name in names)
+    meant = {name.replace(b"\\", b"").strip() for names in found for name in names} & _DECIDED
     starred = any(b"*" in match[1] for match in _READINGS[2].finditer(disposition))
-    if starred or (may_be_model and any(names != {b"model"} for names in found)):
+    if starred or (meant and any(names != meant for names in found)):
         raise invalid('the name of a part of the multipart body can be read in several ways: write name="NAME" once')
     return min(found[0], default=b"").decode("utf-8", "replace")

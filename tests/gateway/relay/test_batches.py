@@ -157,6 +157,9 @@ async def test_results_of_anthropics_batches_stay_here_and_are_paid_once(caplog)
             assert client.messages.batches.retrieve(batch.id).results_url == (
                 f"{served.url}/v1/messages/batches/{batch.id}/results"
             )
+            part = {"anthropic-version": "2023-06-01", "range": "bytes=0-9"}  # of which nobody could say what it cost
+            assert served.http("GET", f"/v1/messages/batches/{batch.id}/results", headers=part).status_code == 200
+            assert "range" not in provider.asked[-1].headers
             for _ in range(3):
                 assert [one.custom_id for one in client.messages.batches.results(batch.id)] == ["a", "b", "c"]
             other = served.anthropic(KEYS["b"])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.request.members import check_members
 from providers.endpoints.batch_lines import BatchLines
 from streams.errors import GatewayError, invalid
 from tests.support.cases import case
@@ -28,7 +29,7 @@ def line(id: str, model: Any = "fast", url: str = URL, **body: Any) -> bytes:
 
 
 def sent(data: bytes, *cuts: int) -> bytes:
-    lines, out, start = BatchLines(resolve), b"", 0
+    lines, out, start = BatchLines(resolve, check_members), b"", 0
     for cut in sorted(cuts):
         out, start = out + lines.feed(data[start:cut]), cut
     return out + lines.feed(data[start:]) + lines.close()
@@ -69,6 +70,8 @@ def test_mistakes_are_told_with_the_number_of_their_line():
             b'"custom_id": ""', b'"x": 1'), "the same id": good, "no model": line("b", None), "a number": line("b", 5),
         "another url": line("b", url="/v1/embeddings"), "an unknown model": line("b", "nobody's"),
         "no url": line("b", url=""),
+        "two bodies": line("b")[:-1] + b', "b\\u006fdy": {"model": "big"}}',
+        "another body": line("b")[:-1] + b', "Body": {"model": "big"}}',
     }  # fmt: skip
     for name, bad in wrong.items():
         with case(name):
