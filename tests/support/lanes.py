@@ -1,5 +1,6 @@
 """Lanes of a stream, and what a provider would send through them."""
 
+from functools import cache
 from typing import Any
 
 import attrs
@@ -37,6 +38,7 @@ def half(api: str) -> tuple[bytes, ...]:
     return pieces[: next(i for i, piece in enumerate(pieces) if b'"one t' in piece) + 1]
 
 
+@cache
 def reply_for(api: str) -> Reply:
     asked = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
     body: dict[str, Any] = {"model": "asked", **asked, "stream": True}

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 
 from gateway.config.redaction import REDACTED
@@ -85,7 +86,7 @@ def said(data: bytes) -> list[tuple[str, Any]]:
         name = next((value.strip() for field, value in fields if field == "event"), "")
         text = "\n".join(value.removeprefix(" ") for field, value in fields if field == "data")
         if text:
-            found.append((name, text if text == "[DONE]" else json.loads(text)))
+            found.append((name, text if text == "[DONE]" else msgspec.json.decode(text)))
     return found
 
 
