@@ -16,6 +16,7 @@ from gateway.conversations.deadline import store_deadline
 from gateway.conversations.provider_turn import find_keeper
 from gateway.endpoints.answers import PRIVATE, asked_by_client, owner, plain_body, record_of
 from gateway.exchange.exchange import JSON_HEADERS, Exchange
+from gateway.exchange.kept_ids import showing_to
 from gateway.exchange.planned import Form, PlannedRequest, as_prepared
 from gateway.exchange.service import Service
 from gateway.http.response import Response
@@ -54,7 +55,8 @@ class ProviderKept:
             self._service.authenticator.check_credential(target.entry, asked.credential)
             exchange = Exchange(self._service, "responses", asked, current_scope(), self._record(target))
             try:
-                return await _ask(exchange, _passed_on(target, body))
+                shows = showing_to(self._service, owner(), asked.client) if self._service.accounts.wraps else None
+                return await _ask(exchange, attrs.evolve(_passed_on(target, body), shows=shows))
             except GatewayError as error:
                 if error.failed.status != 404 and refusal is None:
                     refusal = partial(exchange.refuse, error.failed)

@@ -17,6 +17,7 @@ import attrs
 
 from gateway.config.settings import Limits
 from gateway.exchange.context import ExchangeContext
+from gateway.exchange.service import Service
 from gateway.http.offload import offload
 from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.id_texts import IdPlaces
@@ -88,8 +89,12 @@ def showing(
     the provider keeps: its client could not ask for that by the provider's ids."""
     if not any(word in incoming.body for word in _MAKES):
         return None
-    service = context.service
-    ids = service.accounts.all_ids(owner, context.asked.client)
+    return showing_to(context.service, owner, context.asked.client)
+
+
+def showing_to(service: Service, owner: str, client: str | None) -> Callable[[Target, UpstreamResponse], None] | None:
+    """What has every answer show the ids of ``owner``; ``None`` where these are the provider's."""
+    ids = service.accounts.all_ids(owner, client)
     return None if ids.native else partial(_show, ids, service.limits)
 
 

@@ -16,6 +16,6 @@ are made by their model and kept by their ids.
 ``cached_answers`` are those that the cache gives again.
 
 ``kept`` passes requests about what providers keep, in the forms of ``kept_forms``, with the ids of their owner
-(``kept_answers``); ``kept_uploads`` are Google's. ``batches`` are lists of requests, read line by line by
-``batch_uploads`` and paid for once (``batch_costs``).
+(``kept_answers``, ``kept_fields`` those of forms); ``kept_uploads`` are Google's. ``batches`` are lists of requests,
+read line by line by ``batch_uploads`` and paid for once (``batch_costs``).
 """

@@ -118,8 +118,8 @@ class FileRequest(KeptRequest):
             return self._models.account
         return super()._account(found)
 
-    def _uploaded(self) -> UploadedBody:
-        return super()._uploaded() if self._upload is None else self._upload.body
+    def _uploaded(self, target: Target) -> UploadedBody:
+        return super()._uploaded(target) if self._upload is None else self._upload.body
 
 
 class BatchRequest(KeptRequest):

@@ -27,6 +27,7 @@ from gateway.kept_objects.inventory import Inventory, kept_object, read_page
 from gateway.kept_objects.owned_ids import FoundId, OwnIds, choices, only_account
 from gateway.relay.answers import AnswerFilter
 from gateway.relay.kept_answers import ContentAnswer, ObjectAnswer
+from gateway.relay.kept_fields import NativeFields
 from gateway.relay.kept_forms import FORMS, KeptForm, list_asked
 from gateway.relay.relay import Relay
 from gateway.relay.relayed import ReadRequest, RelayedRequest, RelayRoute
@@ -43,6 +44,7 @@ from gateway.stores.store import Unavailable
 from gateway.upstream.request import UploadedBody
 from providers.apis import CODECS
 from providers.endpoints.endpoint import EndpointName
+from providers.endpoints.multipart import boundary_of
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
 
@@ -271,7 +273,7 @@ class KeptRequest:
         kind = relaying.header("content-type")
         if self.method == "POST" and body is None:
             incoming = Incoming(relaying.context.codec.api, b"", {}, None, False)
-            planned = relaying.uploaded(incoming, target, self._uploaded(), kind or "application/octet-stream")
+            planned = relaying.uploaded(incoming, target, self._uploaded(target), kind or "application/octet-stream")
             planned = attrs.evolve(planned, prepare=as_prepared(Prepared(Outgoing(b"", passed))))
         else:
             if body is None or not body:
@@ -298,9 +300,20 @@ class KeptRequest:
         """The headers of the client's that mean something to the provider of a kept object."""
         return _PASSED
 
-    def _uploaded(self) -> UploadedBody:
+    def _uploaded(self, target: Target) -> UploadedBody:
         """The client's body, which is sent as it comes."""
-        return UploadedBody(self.relaying.arrival.pieces(self.relaying.most), self.relaying.stated_length)
+        pieces, length = self.relaying.arrival.pieces(self.relaying.most), self.relaying.stated_length
+        kind = self.relaying.header("content-type") or ""
+        if self.ids.native or self.endpoint != "containers" or not kind.lower().startswith("multipart/"):
+            return UploadedBody(pieces, length)
+        return UploadedBody(NativeFields(pieces, boundary_of(kind), partial(self._native, target)))
+
+    def _native(self, target: Target, text: str) -> str:
+        """The provider's id for one of the owner's in a field. Raises ``GatewayError``."""
+        found = self.ids.read(text, "file_id")
+        if found is not None and target.entry.name not in [entry.name for entry in found.account.entries]:
+            raise invalid(f"{text[:200]} is kept by {found.account.entry.name}, and the container is not", "file_id")
+        return text if found is None else found.native
 
     # What becomes of it
 

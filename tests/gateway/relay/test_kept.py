@@ -288,3 +288,28 @@ async def test_a_path_leads_nowhere_else():
             answer = await run(lambda path=path: served.http("GET", path))
             assert answer.status_code in (400, 404), (path, answer.text)
         assert served.providers["openai"].asked == []
+
+
+async def test_an_id_in_a_form_is_its_owners_too():
+    async with serving("openai") as served:
+        provider = served.providers["openai"]
+
+        def steps() -> None:
+            mine, other = served.openai(), served.openai(KEYS["b"])
+            box = mine.containers.create(name="x").id
+            file = mine.files.create(file=("a", b"x"), purpose="user_data").id
+            theirs = other.files.create(file=("b", b"x"), purpose="user_data").id
+            native = next(id for id in provider.kept if id.startswith("file-"))
+
+            def add(id: str) -> httpx2.Response:
+                return served.http("POST", f"/v1/containers/{box}/files", files={"file_id": (None, id)})
+
+            add(file)
+            assert form(provider.asked[-1])["file_id"] == (None, native.encode())
+            assert "/containers/cntr_" in provider.asked[-1].path
+            for id in (theirs, native, "x" * 2000):
+                assert add(id).status_code in (400, 404), id
+                assert all(form(one).get("file_id") in (None, (None, native.encode())) for one in provider.asked
+                           if one.headers.get("content-type", "").startswith("multipart/"))  # fmt: skip
+
+        await run(steps)
