@@ -10,7 +10,8 @@ of an answer to its client (``rewritten``: of one whose shape is another), ``rou
 endpoints, ``media_answers`` the ways of what they answer, ``inlining`` fetches pictures into them. ``videos``
 are made by their model and kept by their ids.
 
-``pass_through`` takes any path of a provider's, with ``native_usage``, ``passed_websockets`` upgrades there.
+``pass_through`` takes any path of a provider's, with ``native_usage``, ``passed_websockets`` upgrades there; the models
+that these name are found by ``passed_models``.
 ``realtime_secrets`` and ``realtime_calls`` are for realtime sessions that go past the gateway.
 
 ``cached_answers`` are those that the cache gives again.

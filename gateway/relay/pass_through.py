@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Final
-from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import attrs
 import msgspec
@@ -19,6 +19,7 @@ from gateway.http.offload import offload
 from gateway.http.paths import api_of
 from gateway.relay.answers import PassedAnswer, bad_answer
 from gateway.relay.native_usage import NativeUsage
+from gateway.relay.passed_models import Found, limited_body, models_in_path, models_in_query
 from gateway.relay.relayed import RelayedRequest, RelayRoute
 from gateway.relay.relaying import JSON, NO_OUTPUT, Relaying, without_credentials
 from gateway.request.members import check_members
@@ -67,12 +68,14 @@ async def _read(entry: ModelEntry, name: str, relaying: Relaying, names: Mapping
         entry.model,
         address_below(entry, rest, passed_query(relaying.context.asked.query, relaying.headers)),
     )
-    incoming, upload = await _body(relaying, target)
-    for at, model in (("the path", _in_path(rest)), ("model", incoming.model)):
-        if model is not None:
-            target = attrs.evolve(target, model=model)
-            if service.authenticator.is_limited(asked.client):
-                service.authenticator.check_further(asked.client, at, model, entry)
+    limited = service.authenticator.is_limited(asked.client)
+    models = [*models_in_path(rest, limited=limited), *models_in_query(asked.query)]
+    incoming, upload, more = await (limited_body(relaying) if limited else _body(relaying, target))
+    for at, model in (*models, *more):
+        if limited:
+            service.authenticator.check_further(asked.client, at, model, entry)
+    if (named := incoming.model or next((model for _, model in models), None)) is not None:
+        target = attrs.evolve(target, model=named)
     record.asked = record.asked or target.asked
     record.target, record.model, record.provider_api = target.name, target.model, target.api
     outgoing = Outgoing(incoming.body, _passing(relaying.headers, ASKED, shown_credential(relaying.headers)))
@@ -101,15 +104,6 @@ def rest_of_path(raw: bytes, name: str) -> str:
 
 
 _HOSTILE: Final = re.compile(rb"//|/\.{1,2}(?:/|;|$)|\\|[\x00-\x1f\x7f]|/[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
-
-
-def _in_path(rest: str) -> str | None:
-    """The model that a path names, as Google's, Amazon's and Azure's do."""
-    found = _MODEL.search(f"/{rest}")
-    return None if found is None else unquote(found[1])
-
-
-_MODEL: Final = re.compile(r"/(?:models|model|deployments)/([^/?]+?)(?::[A-Za-z]+)?(?:/|$)")
 
 
 def address_below(entry: ModelEntry, rest: str, query: str) -> str:
@@ -148,22 +142,22 @@ def _passing(headers: Headers, names: tuple[str, ...], credential: str | None) -
     )
 
 
-async def _body(relaying: Relaying, target: Target) -> tuple[Incoming, UploadedBody | None]:
+async def _body(relaying: Relaying, target: Target) -> tuple[Incoming, UploadedBody | None, Found]:
     """The request, with its model where JSON names one; any other body is sent as it comes. Raises ``GatewayError``."""
     kind = (relaying.header("content-type") or "").partition(";")[0].strip().lower()
     length = relaying.header("content-length") or ""
     has_body = relaying.header("transfer-encoding") is not None or length not in ("", "0")
     if not has_body:
-        return await relaying.nothing(), None
+        return await relaying.nothing(), None, ()
     if kind == JSON or kind.endswith("+json"):
         body = await relaying.body()
         model, stream = await offload(len(body) // 2, _model, body)
-        return relaying.noted(Incoming(relaying.context.codec.api, body, {}, model, stream)), None
+        return relaying.noted(Incoming(relaying.context.codec.api, body, {}, model, stream)), None, ()
     most = relaying.most
     if length.isdecimal() and int(length) > most:
         raise GatewayError("too_large", f"the request body is larger than the limit of {most} bytes")
     upload = UploadedBody(relaying.arrival.pieces(most), int(length) if length.isdecimal() else None)
-    return relaying.unread(None, False), upload
+    return relaying.unread(None, False), upload, ()
 
 
 def _model(body: bytes) -> tuple[str | None, bool]:
@@ -217,6 +211,8 @@ class _PassedThrough:
         """``location`` at the gateway. Raises ``GatewayError`` (502) where it is another host's: a credential went
         along with what is redirected."""
         asked, to = urlsplit(self.url), urlsplit(location)
+        if to.scheme and not to.netloc:
+            raise bad_answer("the provider redirects to an address without a host")
         if to.netloc and (to.scheme or asked.scheme, to.netloc) != (asked.scheme, asked.netloc):
             raise bad_answer(f"the provider redirects to {to.scheme}://{to.netloc}: give the entry that base_url")
         if not to.path.startswith("/"):

@@ -3,7 +3,7 @@ Gemini's realtime APIs they are read and metered as ever, in others they are pas
 
 from functools import partial
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 import attrs
 from quart import Response as QuartResponse
@@ -22,6 +22,7 @@ from gateway.realtime.resumption import ResumableSessions
 from gateway.realtime.shapes import RealtimeShape
 from gateway.realtime.unread import UnreadFrames
 from gateway.relay.pass_through import address_below, passed_query, rest_of_path
+from gateway.relay.passed_models import models_in_path, models_in_query
 from gateway.routing.router import passing_target
 from gateway.routing.target import Target
 
@@ -51,8 +52,9 @@ async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
     query = passed_query(asked.query, opening.arrival.headers)
     target = passing_target(entry, record.api, entry.model, address_below(entry, rest, query))
     models = PassedModels(opening.context, target)
-    if (model := dict(parse_qsl(query)).get("model")) is not None:
-        target = attrs.evolve(target, model=models.own("model", model))
+    limited = service.authenticator.is_limited(asked.client)
+    for at, model in (*models_in_path(rest, limited=limited), *models_in_query(query)):
+        target = attrs.evolve(target, model=models.own(at, model))
     record.asked, record.target, record.model = target.asked, target.name, target.model
     record.provider_api, record.lane = target.api, "byte"
     reader, meter = _reader(rest), Meter(service, record, target)
@@ -76,9 +78,10 @@ _SHAPE: Final = RealtimeShape(UnreadFrames, None, beta=True)
 
 
 def _reader(rest: str) -> FrameReader:
-    if _LIVE in rest:
+    path = unquote(unquote(rest)).casefold()  # more than one provider's server reads it so
+    if _LIVE.casefold() in path:
         return GeminiFrames()
-    return OpenAiFrames() if rest.rstrip("/").endswith("realtime") else UnreadFrames()
+    return OpenAiFrames() if path.rstrip("/").endswith("realtime") else UnreadFrames()
 
 
 @attrs.frozen

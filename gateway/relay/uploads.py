@@ -50,6 +50,13 @@ class ArrivingUpload:
         length = None if self._length is None else self._length + self._editor.difference
         return UploadedBody(_UploadPieces(before, self._spool, behind, self), length)
 
+    async def as_it_came(self) -> UploadedBody:
+        """The same in place of ``body``, with the model, or none, that the client names."""
+        if self._editor.model is not None:
+            return await self.body(self._editor.model)
+        await self._spool.rewind()
+        return UploadedBody(_UploadPieces(b"", self._spool, b"", self), self._length)
+
     async def more(self) -> bytes:
         """What goes out next of what arrives, ``b""`` at the end. Raises ``GatewayError``."""
         async for piece in self._arriving:

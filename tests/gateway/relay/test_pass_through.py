@@ -146,6 +146,36 @@ async def test_bodies_of_any_type_pass_as_they_are():
         assert provider.asked[2].headers["content-type"] == "application/json"
 
 
+async def test_no_model_is_hidden_from_the_check():
+    """In escapes, in another type or encoding, beside the first, in what only lenient parsers read."""
+    keys = [{"name": "ann", "key": KEY, "models": ["mine"], "passthrough": ["mine"]}]
+    big, kind = b'{"model": "m-2"}', "application/json"
+    form = b'--B\r\ncontent-disposition: form-data; name="model"\r\n\r\n%b\r\n--B--\r\n'
+    async with passing(lambda asked: told(CHAT), client_keys=keys) as (served, provider):
+        for path, content, said in (
+            ("x", big, "text/plain"), ("x", big, "application/octet-stream"), ("x", b" \n" * 9 + big, ""),
+            ("x", big.decode().encode("utf-16"), "text/plain"), ("x", big.decode().encode("utf-16-le"), kind),
+            ("x", b"\xef\xbb\xbf" + big, kind), ("x", big[:-1] + b', "a": NaN}', kind), ("x", b"[" + big + b"]", kind),
+            ("x", b'{"model": "m-1", "models": ["m-2"]}', kind), ("x", b'{"model_id": "m-2"}', kind),
+            ("x", b'{"model": ["m-2"]}', kind), ("x", b"model=m-2", "application/x-www-form-urlencoded"),
+            ("x", form % b"m-2", "multipart/form-data; boundary=B"), ("x?model=m-2", b"", ""),
+            ("x?mod%65l=m-2&model=m-1", b"", ""), ("%6dodels/m-2:x", b"{}", kind), ("Deployments/m-2/x", b"{}", kind),
+            ("models/m-1/models/m-2:x", b"{}", kind), ("x%2Fmodels%2Fm-2:x", b"{}", kind),
+            ("engines/m-2/x", b"{}", kind),
+        ):  # fmt: skip
+            head = {"authorization": f"Bearer {KEY}", **({"content-type": said} if said else {})}
+            found = await ask(served, "POST", f"/mine/{path}", content=content, headers=head)
+            with case(f"{path} {content!r} {said}"):
+                assert found.status_code in (400, 403, 415), found.text
+                assert provider.asked == []
+        for content, said in ((form % b"m-1", "multipart/form-data; boundary=B"), (b"RIFF", "audio/wav"),
+                              (form.replace(b"model", b"other"), "multipart/form-data; boundary=B")):  # fmt: skip
+            head = {"authorization": f"Bearer {KEY}", "content-type": said}
+            assert (await ask(served, "POST", "/mine/x", content=content, headers=head)).status_code == 200
+            assert (provider.asked[-1].body, provider.asked[-1].headers["content-type"]) == (content, said)
+        assert (await ask(served, "GET", "/mine/x", headers={"authorization": f"Bearer {KEY}"})).status_code == 200
+
+
 async def test_models_are_checked_as_the_providers_own(caplog):
     """BerriAI/litellm#33710."""
     caplog.set_level("INFO", "trigate")

@@ -83,15 +83,20 @@ async def test_realtime_is_metered_there_as_ever(caplog):
             await peer.send({"type": "response.done", "response": done} if kind == "response.create" else message)
 
     async with served(answering, key={"models": ["mine"]}) as (running, server):
+        for path in ("/mine/%72ealtime", "/mine/Realtime", "/mine/x%2Frealtime"):  # escapes and case hide nothing
+            async with calling(running.url, path, bearer(KEY)) as caller:
+                await caller.send({"type": "session.update", "session": {"model": "gpt-4o"}})
+                assert (await caller.event())["type"] == "error", path
+                await caller.close()
         async with calling(running.url, "/mine/realtime?model=gpt-realtime", bearer(KEY)) as caller:
             await caller.send({"type": "response.create"})
             assert (await caller.event())["type"] == "response.done"
-            (line,) = lines(caplog)
+            (line,) = [one for one in lines(caplog) if one.get("input_tokens")]
             assert (line["input_tokens"], line["output_tokens"]) == (20, 10)
             await caller.send({"type": "session.update", "session": {"model": "gpt-4o"}})
             assert (await caller.event())["type"] == "error"
             await caller.close()
-        assert server.peers[0].target == "/base/realtime?model=gpt-realtime"
+        assert server.peers[3].target == "/base/realtime?model=gpt-realtime"
 
 
 async def test_who_may_not_pass_opens_nothing():
@@ -100,6 +105,8 @@ async def test_who_may_not_pass_opens_nothing():
             ("/mine/realtime", (), 401),
             ("/mine/realtime", bearer(OTHER), 403),
             ("/mine/realtime?model=gpt-4o", bearer(KEY), 403),
+            ("/mine/realtime?model=gpt-4o&model=gpt-realtime", bearer(KEY), 403),
+            ("/mine/openai/%64eployments/gpt-4o/realtime", bearer(KEY), 403),
             ("/mine/a/../../b", bearer(KEY), 400),
             ("/mine/%2e%2e/b", bearer(KEY), 400),
             ("/nobody/realtime", bearer(KEY), 426),
