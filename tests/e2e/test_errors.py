@@ -169,7 +169,7 @@ def test_the_wrong_method_is_a_405(gateway, api):
 @pytest.mark.parametrize(
     ("path", "shape"),
     [
-        ("/v1/nothing", "chat"), ("/nothing", "chat"), ("/v1/embeddings", "chat"), ("/v1/chat", "chat"),
+        ("/v1/nothing", "chat"), ("/nothing", "chat"), ("/v1/fine_tuning/jobs", "chat"), ("/v1/chat", "chat"),
         ("/v1/messages/nothing", "messages"), ("/v1/messages/a/b", "messages"), ("/v1/responses/x/y/z", "responses"),
         ("/v1/%00", "chat"), ("/v1/%ff%fe", "chat"), ("/v1/messages/%ff", "messages"),
     ],
@@ -178,9 +178,10 @@ def test_paths_that_do_not_exist_are_a_404_in_the_neighbours_shape(gateway, path
     complaint(shape, gateway.request("POST", path, {}), 404)
 
 
-def test_other_endpoints_say_that_they_are_not_here(gateway):
-    error = complaint("chat", gateway.request("POST", "/v1/embeddings", {"model": "good-chat", "input": "x"}), 404)
-    assert "embeddings" in error["message"]
+def test_a_path_that_is_not_here_says_which_are(gateway):
+    error = complaint("chat", gateway.request("POST", "/v1/embedding", {"model": "good-chat", "input": "x"}), 404)
+    assert "did you mean /v1/embeddings?" in error["message"]
+    assert error["code"] == "unknown_path"
 
 
 BODIES = {

@@ -41,6 +41,7 @@ CHOICE = {"index": 0, "delta": {"role": "assistant", "content": "Hello"}, "finis
 WORD = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [CHOICE]}
 LIMITED_ENTRY = {"price": {"input": 1, "output": 2}, "budgets": ["5000 usd/day"], "ratelimits": {"concurrent": 100},
                  "queue": {"size": 9, "wait": "1s"}}  # fmt: skip
+SOUND = Raw(200, (("content-type", "audio/mpeg"),), (b"sound",))
 ENDLESS = Raw(200, (("content-type", "text/event-stream"),), (data(WORD),), "hang")
 
 
@@ -66,6 +67,7 @@ def gateway(upstream) -> Iterator[Gateway]:
             "routed": {"targets": ["groq/gone", "openai/again"], "hedge": {"after": "60s"}},
             "shared": {"targets": [["openai/on-chat", "anthropic/m"]]},
             "patient": {"target": "openai/again", "retries": {"attempts": 2}},
+            "cached": {"target": "openai/on-chat", "cache": {"ttl": "1h"}},
         }
         port = free_port()
         with running(config(entries, port, model_aliases=aliases), port, "--workers", "2") as process:
@@ -134,9 +136,15 @@ def traffic(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(ANSWER)
     ask(gateway, "tiny")
     ask(gateway, "tiny")
-    upstream.script(ANSWER, ANSWER, BUSY, ENDLESS)
+    upstream.script(ANSWER, ANSWER, BUSY)
     for model, more in (("on-chat", {"stream": True}), ("m", {"seed": 1, "stream": True}), ("on-chat", {})):
         ask(gateway, model, **more)
+    upstream.script(SOUND)
+    gateway.request("POST", "/v1/audio/speech", {"model": "on-chat", "input": "Hello", "voice": "alloy"})
+    upstream.script(ANSWER)
+    for _ in range(4):  # of two workers with a memory each, one has it
+        ask(gateway, "cached", seed=7)
+    upstream.script(ENDLESS)
     with Wire.connect(gateway.port) as client:
         client.send(post(PATHS["chat"], {"model": "on-chat", "stream": True, "messages": []}))
         client.read_until(b"Hello")
