@@ -13,6 +13,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import anthropic.types
@@ -202,12 +203,16 @@ def understood(cell: Cell, got: Reply) -> Mapping[str, Any]:
         return (whole.construct(**value) if cell.native else whole(**value)).to_dict(warnings=False)
     chunks = [value for _, value in events(got.body) if value.get("type") != "ping"]
     kind = EVENT[cell.client]
-    adapter = pydantic.TypeAdapter[Any](kind)
     if cell.native or b'"type":"custom"' in got.body:  # the chunks' type knows functions only
         made = [construct_type(type_=kind, value=chunk) for chunk in chunks]
     else:
-        made = [adapter.validate_python(chunk) for chunk in chunks]
+        made = [_adapter(cell.client).validate_python(chunk) for chunk in chunks]
     return ACCUMULATED[cell.client](made).to_dict(warnings=False)
+
+
+@cache
+def _adapter(api: str) -> "pydantic.TypeAdapter[Any]":
+    return pydantic.TypeAdapter[Any](EVENT[api])
 
 
 def _chat_stream(chunks: list[Any]) -> Any:
