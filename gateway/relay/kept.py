@@ -387,7 +387,9 @@ class KeptRequest:
             raise GatewayError(
                 "not_found", "there is nothing with the id that the list is to go on from", param="after"
             )
-        return self.relaying.exchange.respond(shown(page), 200, (*JSON_HEADERS, ("cache-control", "no-store")))
+        exchange = self.relaying.exchange
+        exchange.record.whole = True
+        return exchange.respond(shown(page), 200, (*JSON_HEADERS, ("cache-control", "no-store")))
 
     def _is_of(self, id: str, among: tuple[Account, ...]) -> bool:
         found = self.ids.find(id)

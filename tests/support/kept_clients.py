@@ -11,8 +11,9 @@ import openai
 import trio
 
 from tests.support.endpoint_provider import endpoint_provider, settings
-from tests.support.in_process import gateway
+from tests.support.in_process import InProcess, gateway
 from tests.support.kept_provider import KeptProvider
+from tests.support.settled_lines import SettledLines
 
 KEYS = {"a": "key-of-client-a-123456", "b": "key-of-client-b-123456", "c": "key-of-client-c-123456"}
 CLIENTS = [
@@ -27,8 +28,9 @@ MODELS = {"openai": "openai/gpt-5", "anthropic": "anthropic/claude-x", "gemini":
 class Served:
     """A gateway before providers that keep things, by their names."""
 
-    def __init__(self, url: str, providers: dict[str, KeptProvider], plain: httpx2.Client) -> None:
-        self.url = url
+    def __init__(self, served: InProcess, providers: dict[str, KeptProvider], plain: httpx2.Client) -> None:
+        self.url = served.url
+        self.lines = SettledLines(served)
         self.providers = providers
         self._plain = plain
 
@@ -62,7 +64,7 @@ async def serving(
             gateway(settings(*entries, **({"client_keys": clients} if clients else {}), **config))
         )
         plain = stack.enter_context(httpx2.Client(trust_env=False, timeout=10, verify=NO_TLS))
-        yield Served(served.url, providers, plain)
+        yield Served(served, providers, plain)
 
 
 async def run(step: Callable[[], Any]) -> Any:

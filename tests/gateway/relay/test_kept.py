@@ -73,6 +73,9 @@ async def test_a_list_is_the_owners_own_in_its_cursors_too():
             assert empty == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
 
         await run(steps)
+        *_, bad, last = await served.lines.next(6 + 3 + 1 + 1 + 2 + 1)
+        assert (bad["status"], bad["ended"]) == (400, "refused")
+        assert (last["status"], last["ended"]) == (200, "complete"), "nobody was asked, and the list is whole"
 
 
 async def test_uploads_vector_stores_and_containers_have_tagged_ids_everywhere():
@@ -274,10 +277,10 @@ async def test_ids_outlive_a_restart(tmp_path):
         config = settings(entry, client_keys=CLIENTS, state_storage=storage)
         with httpx2.Client(trust_env=False, timeout=10, verify=NO_TLS) as plain:
             async with gateway(config) as first:
-                client = Served(first.url, {}, plain).openai()
+                client = Served(first, {}, plain).openai()
                 id = (await run(lambda: client.files.create(file=("a", b"x"), purpose="user_data"))).id
             async with gateway(config) as second:
-                client = Served(second.url, {}, plain).openai()
+                client = Served(second, {}, plain).openai()
                 assert (await run(lambda: client.files.retrieve(id))).id == id
                 assert [one.id for one in await run(lambda: list(client.files.list()))] == [id]
 
