@@ -73,7 +73,7 @@ async def file_upload(relaying: Relaying, lines: Callable[[], BatchLines]) -> Fi
         await spool.add(piece)
         if purpose.value is not None and FOR_BATCHES not in purpose.value:
             await spool.rewind()
-            return FileUpload(UploadedBody(_Chained(spool, _watched(arriving, parser, purpose)), length))
+            return FileUpload(UploadedBody(_Chained(spool, _OnePurpose(arriving, parser, purpose)), length))
     parser.close()
     await spool.rewind()
     if FOR_BATCHES not in (purpose.value or b""):
@@ -108,13 +108,24 @@ async def _rewritten(relaying: Relaying, source: Spool, parser: MultipartParser,
     return UploadedBody(_Chained(spool, None), size)
 
 
-async def _watched(arriving: AsyncIterator[bytes], parser: MultipartParser, purpose: _Purpose) -> AsyncIterator[bytes]:
+class _OnePurpose:
     """The rest of a body, in which no other purpose may stand."""
-    async for piece in arriving:
-        for event in parser.feed(piece):
-            purpose.see(event)
-        yield piece
-    parser.close()
+
+    def __init__(self, arriving: AsyncIterator[bytes], parser: MultipartParser, purpose: _Purpose) -> None:
+        self._arriving = arriving
+        self._parser = parser
+        self._purpose = purpose
+
+    def __aiter__(self) -> "_OnePurpose":
+        return self
+
+    async def __anext__(self) -> bytes:
+        async for piece in self._arriving:
+            for event in self._parser.feed(piece):
+                self._purpose.see(event)
+            return piece
+        self._parser.close()
+        raise StopAsyncIteration
 
 
 class _Chained:

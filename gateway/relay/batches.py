@@ -141,7 +141,12 @@ class BatchRequest(KeptRequest):
         return attrs.evolve(target, entry=attrs.evolve(target.entry, price=None))
 
     def _relayed(self, planned: PlannedRequest, filter: AnswerFilter) -> RelayedRequest:
-        return attrs.evolve(super()._relayed(planned, filter), on_whole=partial(self._pay, filter))
+        relayed = super()._relayed(planned, filter)
+        return attrs.evolve(relayed, on_whole=partial(self._pay, filter), read_on=self._is_results)
+
+    @property
+    def _is_results(self) -> bool:
+        return self.method == "GET" and self.behind_root()[-1:] == ["results"]
 
     async def _pay(self, filter: AnswerFilter) -> None:
         """Book what the answer tells of, unless that was done before."""
@@ -205,10 +210,6 @@ class MessageBatchRequest(BatchRequest):
         except (msgspec.MsgspecError, KeyError):
             pass
         return body
-
-    @property
-    def _is_results(self) -> bool:
-        return self.method == "GET" and self.behind_root()[-1:] == ["results"]
 
     @property
     def _passed(self) -> tuple[str, ...]:

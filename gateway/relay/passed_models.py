@@ -64,7 +64,7 @@ async def limited_body(relaying: Relaying) -> tuple[Incoming, UploadedBody | Non
         if not seen:
             return relaying.unread(None, False), None, ()
         if seen.lstrip(_BLANK)[:1] not in (b"{", b"[", b""):
-            return relaying.unread(None, False), UploadedBody(_joined(seen, pieces), relaying.stated_length), ()
+            return relaying.unread(None, False), UploadedBody(_Joined(seen, pieces), relaying.stated_length), ()
         raise GatewayError("invalid_request", f"say that this is {JSON} in the content-type", status=415)
     body = await relaying.body()
     if not body:
@@ -100,7 +100,18 @@ async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:
     return seen
 
 
-async def _joined(seen: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield seen
-    async for piece in pieces:
-        yield piece
+class _Joined:
+    """What was ``seen`` of a body, and the rest."""
+
+    def __init__(self, seen: bytes, pieces: AsyncIterator[bytes]) -> None:
+        self._seen = seen
+        self._pieces = pieces
+
+    def __aiter__(self) -> "_Joined":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if seen := self._seen:
+            self._seen = b""
+            return seen
+        return await anext(self._pieces)

@@ -121,17 +121,20 @@ class Relay:
 
     @contextlib.contextmanager
     def _going_on(self, walk: Walk) -> Iterator[None]:
-        """A block in which an answer goes on without its client, while others follow it."""
-        if (cached := walk.cached) is None:
+        """A block in which an answer goes on without its client, while others follow it, or to its end where it is
+        read on."""
+        if (cached := walk.cached) is None and not self._request.read_on:
             yield
             return
 
         def left() -> None:
             self._exchange.record.abandoned = True
             self._body.close()
-            cached.left()
+            if cached is not None:
+                cached.left()
 
-        with survive_disconnect(self._scope.nursery, walk.attempt.target, left, cached.deserted):
+        deserted = None if cached is None else cached.deserted
+        with survive_disconnect(self._scope.nursery, self._request.planned.plan.first, left, deserted):
             yield
 
     def _ask_of(self, walk: Walk) -> Ask[None]:

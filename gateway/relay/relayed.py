@@ -42,13 +42,15 @@ class RelayedRequest:
     """``planned`` goes to providers; the answer of the target that is asked goes to the client through what ``filter``
     makes, one for each attempt. Of a stream that has failed the client is told by ``last_event``; any other answer is
     cut. ``further`` are the bodies of requests that follow the first of an attempt, one by one; the filter takes all
-    answers, and is told the head of each. ``on_whole`` is what is to be done once its answer is whole."""
+    answers, and is told the head of each. ``on_whole`` is what is to be done once its answer is whole. An answer that
+    is ``read_on`` is read to its end though its client has left: what it has cost stands in all of it."""
 
     planned: PlannedRequest
     filter: Callable[[Target], AnswerFilter]
     last_event: LastEvent = openai_error
     on_whole: OnWhole | None = None
     further: Callable[[Target], Sequence[bytes]] = nothing_further
+    read_on: bool = False
 
 
 ReadRequest: TypeAlias = "Callable[[Relaying, Mapping[str, str]], Awaitable[RelayedRequest | Response]]"

@@ -148,9 +148,14 @@ class Connection:
         async def send() -> None:
             nonlocal sent
             try:
+                left = upload.length
                 async for piece in upload.pieces:
+                    if left is not None and (left := left - len(piece)) < 0:
+                        break  # what is more would be read as another request
                     chunk = piece if upload.length is not None else b"%x\r\n%b\r\n" % (len(piece), piece)
                     await self.stream.write(chunk)
+                if left:
+                    raise failure("cut") from EOFError("an upload has another length than was stated")
                 if upload.length is None:
                     await self.stream.write(b"0\r\n\r\n")
                 sent = True

@@ -3,8 +3,10 @@
 import json
 from typing import Any
 
+import httpx2
 import pytest
 
+from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.kept_clients import CLIENTS, KEYS, Served, refused, run, serving
 from tests.support.kept_provider import form
@@ -167,6 +169,29 @@ async def test_results_of_anthropics_batches_stay_here_and_are_paid_once(caplog)
 
         await run(steps)
     assert booked(caplog) == [0.02]
+
+
+async def test_results_are_paid_for_though_their_reader_leaves_before_the_end(caplog):
+    caplog.set_level("INFO", "trigate")
+    async with serving("anthropic", entry=PRICE) as served:
+        provider = served.providers["anthropic"]
+
+        def steps() -> None:
+            client = served.anthropic()
+            params = {"model": "claude-x", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+            batch = client.messages.batches.create(requests=[{"custom_id": "a", "params": params}])
+            (native,) = provider.kept
+            message = {"id": "m", "type": "message", "role": "assistant", "model": "claude-x", "content": [],
+                       "stop_reason": "end_turn", "usage": {"input_tokens": 100, "output_tokens": 10}}  # fmt: skip
+            result = {"custom_id": "a" * 500_000, "result": {"type": "succeeded", "message": message}}
+            provider.contents[native] = (json.dumps(result).encode() + b"\n") * 20
+            url = f"{served.url}/v1/messages/batches/{batch.id}/results"
+            head = {"authorization": f"Bearer {KEYS['a']}", "anthropic-version": "2023-06-01"}
+            with httpx2.Client(trust_env=False) as leaving, leaving.stream("GET", url, headers=head) as answer:
+                next(answer.iter_raw())
+
+        await run(steps)
+        await eventually(lambda: booked(caplog) == [0.02])
 
 
 async def test_a_model_in_anthropics_list_that_is_nobodys_is_told_with_its_place():

@@ -19,7 +19,7 @@ from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.network import open_stream
 from gateway.upstream.pool import PoolStats
-from gateway.upstream.request import UpstreamRequest
+from gateway.upstream.request import UploadedBody, UpstreamRequest
 from gateway.upstream.slots import ConcurrencyLimit
 from tests.support.harness import PATIENCE, refusing_port
 
@@ -224,6 +224,34 @@ async def test_framing_headers_follow_the_body_and_not_the_request(serve, upstre
     assert heads[0].count(b"content-length: 3") == 1
     assert b"999" not in heads[0]
     assert b"transfer-encoding" not in heads[0]
+
+
+async def test_nothing_follows_an_upload_of_another_length_than_was_stated(serve, upstream):
+    """It would be read as a request of its own."""
+    seen: list[bytes] = []
+
+    async def talk(peer: Peer) -> None:
+        while data := await peer.stream.receive_some():
+            seen.append(data)
+
+    class Pieces:
+        def __init__(self, *parts: bytes) -> None:
+            self.parts = iter(parts)
+
+        def __aiter__(self) -> "Pieces":
+            return self
+
+        async def __anext__(self) -> bytes:
+            for part in self.parts:
+                return part
+            raise StopAsyncIteration
+
+    server = await serve(talk)
+    for parts in ((b"abc", b"GET /v1/files HTTP/1.1\r\n\r\n"), (b"abcGET /v1/files HTTP/1.1\r\n\r\n",), (b"ab",)):
+        upload = UploadedBody(Pieces(*parts), 3)
+        with trio.fail_after(PATIENCE):
+            assert (await failure(upstream, post(server.url, body=b"", upload=upload))).cause == "cut"
+    assert b"GET" not in b"".join(seen)
 
 
 async def test_cookies_are_never_replayed(serve, upstream):
