@@ -246,7 +246,7 @@ MAKERS = (
     ),
     Provider(
         "voyage", "Voyage AI", "https://api.voyageai.com", families=("voyage-*", "rerank-[0-9]*"),
-        key_env="VOYAGE_API_KEY",
+        key_env="VOYAGE_API_KEY", price_list="voyageai",
         about="Embeddings and rerank. With a key of MongoDB's `base_url: https://ai.mongodb.com`.",
         endpoints=places(embeddings=Place("/embeddings", "voyage"), rerank=Place("/rerank", "voyage")),
         embeddings=EmbeddingTraits(inputs=1000, tokens=120_000),  # lfnovo/esperanto#108; tokens of its largest models
