@@ -68,3 +68,11 @@ def _routes(shelf: MockShelf) -> Iterator[tuple[str, str, Answering]]:
     yield "POST", "/v1/uploads/{id}/parts", shelf.add_part
     yield "POST", "/v1/uploads/{id}/complete", shelf.end_upload
     yield "POST", "/v1/vector_stores/{id}/search", shelf.search
+    yield "POST", "/v1/vector_stores/{id}", shelf.change
+    for root, kind in (("/v1/vector_stores", "vector_store.file"), ("/v1/containers", "container.file")):
+        files = f"{root}/{{id}}/files"
+        yield "POST", files, shelf.put_within(kind)
+        yield "GET", files, shelf.list_within
+        yield "GET", f"{files}/{{part}}", shelf.one_within(shelf.show)
+        yield "DELETE", f"{files}/{{part}}", shelf.one_within(shelf.remove)
+        yield "GET", f"{files}/{{part}}/content", shelf.one_within(shelf.content)

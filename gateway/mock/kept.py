@@ -102,7 +102,7 @@ class MockShelf:
 
     def remove(self, call: EndpointCall) -> ScriptedAnswer:
         about = self._get(call).about
-        del self._objects[about["id"]]
+        del self._objects[call.named["id"]]
         return in_json({"id": about["id"], "object": f"{about.get('object', 'file')}.deleted", "deleted": True})
 
     def cancel(self, call: EndpointCall) -> ScriptedAnswer:
@@ -111,15 +111,56 @@ class MockShelf:
         return in_json(about)
 
     def list_of(self, *prefixes: str) -> Callable[[EndpointCall], ScriptedAnswer]:
+        within = any("/" in prefix for prefix in prefixes)
+
         def answer(call: EndpointCall) -> ScriptedAnswer:
-            data = [one.about for id, one in reversed(self._objects.items()) if id.startswith(prefixes)]
+            kept = reversed(self._objects.items())
+            data = [one.about for id, one in kept if id.startswith(prefixes) and within == ("/" in id)]
             ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
             return in_json({"object": "list", "data": data, "has_more": False, **ends})
 
         return answer
 
+    def change(self, call: EndpointCall) -> ScriptedAnswer:
+        about = self._get(call).about
+        about.update({name: call.members[name] for name in ("name", "metadata") if name in call.members})
+        return in_json(about)
+
     def search(self, call: EndpointCall) -> ScriptedAnswer:
         return in_json({"object": "vector_store.search_results.page", "data": [], "has_more": False, "next_page": None})
+
+    # Files within a vector store or a container
+
+    def put_within(self, kind: str) -> Callable[[EndpointCall], ScriptedAnswer]:
+        """A file that there is by its ``file_id``, or a new one in a form."""
+
+        def answer(call: EndpointCall) -> ScriptedAnswer:
+            outer = self._get(call).about["id"]
+            if "file" in call.files:
+                file = self._file(call.files["file"][0], "cfile_", "user")
+            else:
+                file = self._get(attrs.evolve(call, named={"id": str(call.members.get("file_id"))}))
+            about = {
+                "id": file.about["id"], "object": kind, "created_at": int(time.time()), "status": "completed",
+                "vector_store_id": outer, "container_id": outer, "path": f"/mnt/data/{file.about['filename']}",
+                "bytes": len(file.content), "usage_bytes": len(file.content), "source": "user", "last_error": None,
+            }  # fmt: skip
+            return in_json(self._put(MockObject(about, file.content), _within(outer, about["id"])).about)
+
+        return answer
+
+    def list_within(self, call: EndpointCall) -> ScriptedAnswer:
+        return self.list_of(_within(self._get(call).about["id"], ""))(call)
+
+    def one_within(
+        self, answering: Callable[[EndpointCall], ScriptedAnswer]
+    ) -> Callable[[EndpointCall], ScriptedAnswer]:
+        """What ``answering`` does with one of them."""
+
+        def answer(call: EndpointCall) -> ScriptedAnswer:
+            return answering(attrs.evolve(call, named={"id": _within(call.named["id"], call.named["part"])}))
+
+        return answer
 
     # Batches
 
@@ -181,8 +222,8 @@ class MockShelf:
 
     # What is there
 
-    def _put(self, made: MockObject) -> MockObject:
-        self._objects[made.about["id"]] = made
+    def _put(self, made: MockObject, key: str | None = None) -> MockObject:
+        self._objects[key or made.about["id"]] = made
         while len(self._objects) > MOST or _bytes(self._objects.values()) > MOST_BYTES:
             del self._objects[next(iter(self._objects))]
         return made
@@ -198,6 +239,10 @@ class MockShelf:
 
 def _bytes(objects: Iterable[MockObject]) -> int:
     return sum(len(one.content) for one in objects)
+
+
+def _within(outer: str, id: str) -> str:
+    return f"{outer}/{id}"
 
 
 def _moment() -> str:

@@ -57,6 +57,9 @@ _OURS: Final = frozenset(("key", "api_key", "api-key", "access_token", "provider
 _CONTENTS: Final = ("content", "results", "url")
 _PASSED: Final = ("range", "if-range")
 
+_MAKERS: Final = {"messages": "Anthropic's API", "gemini": "Gemini's API"}
+"""Whose form the paths of an API are in. What is not named is in that of OpenAI's."""
+
 _BYTES: Final = frozenset((("files",), ("uploads", "parts"), ("containers", "files"), ("videos",)))
 """What may come with a file."""
 
@@ -139,10 +142,10 @@ class KeptRequest:
                 raise self._nothing_there()
             return account
         if not usable:
-            shape = CODECS[self.api].wire.label
+            form = _MAKERS.get(self.api, "OpenAI's API")
             raise invalid(
-                f"no provider that this key may use has {self.endpoint} in the form of {shape}", PROVIDER,
-                code="unsupported_endpoint",
+                f"no provider that this key may use has {self.endpoint} in the form of {form}; `trigate check "
+                "--endpoints` lists what each entry has", PROVIDER, code="unsupported_endpoint",
             )  # fmt: skip
         named = self.named
         called = usable if named is None else tuple(one for one in usable if one.is_called(named))

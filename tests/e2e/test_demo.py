@@ -273,6 +273,16 @@ def test_files_and_batches_can_be_tried(served):
         assert (begun.status, done.status) == ("validating", "completed")
         (line,) = client.files.content(done.output_file_id or "").content.splitlines()
         assert json.loads(line)["custom_id"] == "a"
+        store = client.vector_stores.create(name="papers")
+        assert client.vector_stores.update(store.id, name="books").name == "books"
+        within = client.vector_stores.files.create_and_poll(file.id, vector_store_id=store.id)
+        assert [one.id for one in client.vector_stores.files.list(store.id)] == [within.id] == [file.id]
+        assert client.vector_stores.files.delete(file.id, vector_store_id=store.id).deleted
+        assert list(client.vector_stores.files.list(store.id)) == []
+        box = client.containers.create(name="box")
+        put = client.containers.files.create(box.id, file=("a.txt", b"a"))
+        assert client.containers.files.content.retrieve(put.id, container_id=box.id).content == b"a"
+        assert [one.id for one in client.containers.files.list(box.id)] == [put.id]
         assert client.files.delete(file.id).deleted
     with anthropic.Anthropic(api_key="none", base_url=served.url, max_retries=0, http_client=_http()) as other:
         of_it = other.messages.batches.create(requests=[{"custom_id": "b", "params": {**body, "max_tokens": 50}}])

@@ -264,6 +264,7 @@ async def test_a_key_for_other_models_only_uses_no_account():
         def steps() -> None:
             found = refused(lambda: served.openai().files.create(file=("a", b"x"), purpose="user_data"))
             assert (found.status_code, found.code) == (400, "unsupported_endpoint")
+            assert "has files in the form of OpenAI's API; `trigate check --endpoints` lists" in found.message
             assert served.openai(KEYS["b"]).files.create(file=("a", b"x"), purpose="user_data").id
 
         await run(steps)
