@@ -135,19 +135,22 @@ class BatchLines:
 
 
 def with_model(body: bytes, fields: dict[str, msgspec.Raw], name: str) -> bytes:
-    """The JSON object ``body`` with ``name`` as its model: nothing else of it changes, where its ``model`` is written
-    without escapes; else white space between its members may go."""
-    own, depth = msgspec.json.encode(name), 0
-    for token in _TOKEN.finditer(body):
-        if token[1] is None:
-            depth += 1 if token[0] in b"{[" else -1
-        elif depth == 1 and token[1] == b'"model"' and (value := _VALUE.match(body, token.end())) is not None:
-            return body[: value.start(1)] + own + body[value.end(1) :]
+    """The JSON object ``body``, whose members are ``fields``, with ``name`` as its model: nothing else of it changes,
+    but for white space where its members have the longest of names."""
+    own = msgspec.json.encode(name)
+    at = body.index(b"{") + 1
+    while (found := _NAME.match(body, at)) is not None:
+        member = msgspec.json.decode(found[1], type=str)
+        size = len(fields.get(member, b""))
+        if member == "model":
+            if body.startswith(bytes(fields[member]), found.end()):
+                return body[: found.end()] + own + body[found.end() + size :]
+            break
+        at = found.end() + size  # values are skipped, whatever is in them: one of megabytes would take seconds
     return msgspec.json.encode({**fields, "model": msgspec.Raw(own)})
 
 
-_TOKEN: Final = re.compile(rb'("(?:[^"\\]|\\.)*")|[\[\]{}]', re.DOTALL)
-_VALUE: Final = re.compile(rb'[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\]|\\.)*")')
+_NAME: Final = re.compile(rb'[ \t\r\n,]*+("(?:[^"\\]|\\.){0,256}+")[ \t\r\n]*+:[ \t\r\n]*+', re.DOTALL)
 
 
 def _placed(line: bytes, body: bytes, changed: bytes) -> bytes:

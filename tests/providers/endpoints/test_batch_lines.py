@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -61,6 +62,16 @@ def test_a_name_in_escapes_is_replaced_too():
     assert json.loads(sent(data))["body"] == {"model": "gpt-5-mini", "model2": "fast"}
     data = b'{"custom_id":"a","url":"%b","body":{"model":"\\u00fc","q":{"model":"\\u00fc"}}}' % URL.encode()
     assert json.loads(sent(data))["body"] == {"model": "x", "q": {"model": "ü"}}
+
+
+def test_what_stands_before_the_model_is_not_gone_through():
+    """A text of megabytes took seconds, and gigabytes."""
+    for text in (b"a" * 15 * 2**20, b'\\"' * 2**10, b"\\\\" * 2**10):
+        data = b'{"custom_id":"a","url":"%b","body":{"x":"%b","model":"fast"}}' % (URL.encode(), text)
+        lines, begun = BatchLines(resolve, check_members), time.process_time()
+        out = lines.feed(data) + lines.close()
+        assert out == data.replace(b'"fast"', b'"gpt-5-mini"')
+        assert time.process_time() - begun < 1
 
 
 def test_mistakes_are_told_with_the_number_of_their_line():
