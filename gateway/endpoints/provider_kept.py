@@ -91,7 +91,8 @@ def _passed_on(target: Target, body: bytes) -> PlannedRequest:
     incoming = Incoming("responses", body, {}, target.model, request.args.get("stream") == "true")
     plan = Plan.to(attrs.evolve(target, url=_address(target)), ONCE)
     prepare = as_prepared(Prepared(Outgoing(body)))
-    return PlannedRequest(incoming, plan, prepare, method=request.method, form=Form.AS_ASKED)
+    method = "GET" if request.method == "HEAD" else request.method  # its answer is read, and has no body for a HEAD
+    return PlannedRequest(incoming, plan, prepare, method=method, form=Form.AS_ASKED)
 
 
 async def _ask(exchange: Exchange, planned: PlannedRequest) -> Response:
