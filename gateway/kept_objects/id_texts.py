@@ -13,6 +13,8 @@ import msgspec
 
 _STRUCTURE: Final = re.compile(rb'["{}\[\]:,]')
 _PIECE: Final = 2**20  # bytes that are searched at once
+_DEEPEST: Final = 2000
+"""More than any decoder follows: a path of each depth below would take quadratic time."""
 _LONGEST_NAME: Final = 64
 _LONGEST_ID: Final = 4096  # bytes between the quotes, of an address too: nobody's id is longer
 
@@ -61,7 +63,7 @@ def id_texts(body: bytes, places: IdPlaces) -> Iterator[IdText]:
     lists: list[bool] = []
     free = 0  # of the open ones, from which on nothing is an id
     at = 0
-    while (found := _next(body, at)) is not None:
+    while len(stack) <= _DEEPEST and (found := _next(body, at)) is not None:
         at = found.end()
         mark = found[0]
         if mark == b'"':

@@ -1,6 +1,7 @@
 """Ids in JSON: found wherever they stand, however members are spelled, and replaced with every other byte kept."""
 
 import json
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,3 +100,9 @@ def test_it_finds_what_a_decoder_finds(value, indent, ascii_only):
 @given(st.binary(max_size=60))
 def test_what_is_no_json_raises_nothing(body):
     list(id_texts(body, PLACES))
+
+
+def test_nesting_takes_no_quadratic_time():
+    begun = time.process_time()
+    assert list(id_texts(b'{"a":' * 100_000, IdPlaces(frozenset(("file_id",))))) == []
+    assert time.process_time() - begun < 1
