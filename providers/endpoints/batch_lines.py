@@ -51,6 +51,9 @@ class BatchLines:
         *whole, rest = data.split(b"\n")
         out = []
         for piece in whole:
+            if not piece and not self._held:  # a file may be of nothing else
+                out.append(b"\n")
+                continue
             self._hold(piece)
             out.append(self._line(b"".join(self._held)) + b"\n")
             self._held, self._size = [], 0
