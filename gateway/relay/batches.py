@@ -187,8 +187,8 @@ class MessageBatchRequest(BatchRequest):
     def _account(self, found: tuple[FoundId, ...]) -> Account:
         return super()._account(found) if self._own_account is None else self._own_account
 
-    def _shown(self, account: Account, body: bytes) -> bytes:
-        shown = super()._shown(account, body)
+    def shown(self, account: Account, body: bytes) -> bytes:
+        shown = super().shown(account, body)
         try:
             members = _MEMBERS.decode(shown)
             listed = _REQUESTS.decode(members["data"]) if "data" in members else None

@@ -249,7 +249,7 @@ class KeptRequest:
         except GatewayError as error:
             raise await self._told(error, found) from None
         if isinstance(filter, ObjectAnswer):
-            await self._remember(filter.body)
+            await self.remember(filter.body)
         return response
 
     def _relayed(self, planned: PlannedRequest, filter: AnswerFilter) -> RelayedRequest:
@@ -260,10 +260,10 @@ class KeptRequest:
         if self.method == "GET" and steps and (steps[-1] in _CONTENTS or steps[-1].endswith(":download")):
             return ContentAnswer()
         return ObjectAnswer(
-            self.service.limits.answer, partial(self._shown, account), partial(self._more_headers, account)
+            self.service.limits.answer, partial(self.shown, account), partial(self._more_headers, account)
         )
 
-    def _shown(self, account: Account, body: bytes) -> bytes:
+    def shown(self, account: Account, body: bytes) -> bytes:
         return self.ids.show_all(body, self.form.told, account, self.origin)
 
     def _more_headers(self, account: Account, headers: Mapping[str, str]) -> Headers:
@@ -340,7 +340,7 @@ class KeptRequest:
     def _inventory(self) -> Inventory | None:
         return None if self.ids.native else self.service.inventory
 
-    async def _remember(self, body: bytes) -> None:
+    async def remember(self, body: bytes) -> None:
         """Note in the inventory what ``body`` shows, which is the answer to a good request."""
         collection, steps = self.form.collections.get(self.endpoint), self.behind_root()
         if self.endpoint == "uploads":

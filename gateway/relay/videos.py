@@ -27,10 +27,10 @@ class VideoRequest(KeptRequest):
         account = self._account_of(planned.plan.first)
         if not self.ids.native:
             self.ids.shown("", account)  # before anything is made whose id nobody could be given
-        filter = ObjectAnswer(self.service.limits.answer, partial(self._shown, account))
+        filter = ObjectAnswer(self.service.limits.answer, partial(self.shown, account))
         request = RelayedRequest(planned, lambda target: filter)
         response = await Relay(self.relaying.exchange, self.service, self.relaying.scope, request).answer()
-        await self._remember(filter.body)
+        await self.remember(filter.body)
         return response
 
     async def _written(self) -> PlannedRequest:

@@ -81,13 +81,14 @@ MIGRATIONS: Final[tuple[LiteralString, ...]] = (
     );
     """,
     """
-    CREATE TABLE trigate_kept_objects (  -- what clients have made at providers, as they saw it last
+    CREATE TABLE IF NOT EXISTS trigate_kept_objects (  -- what clients have made at providers, as they saw it last
         number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         owner text NOT NULL, collection text NOT NULL, id text NOT NULL, until double precision NOT NULL,
         body bytea NOT NULL,
         UNIQUE (owner, id)
     );
-    CREATE INDEX ON trigate_kept_objects (owner, collection, number);
+    CREATE INDEX IF NOT EXISTS trigate_kept_objects_listed
+        ON trigate_kept_objects (owner, collection, number);
     """,
     """
     ALTER TABLE trigate_ledger ADD COLUMN endpoint text;  -- and beside tokens

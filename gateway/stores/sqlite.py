@@ -72,12 +72,12 @@ MIGRATIONS: Final = (
     );
     """,
     """
-    CREATE TABLE kept_objects (  -- what clients have made at providers, as they saw it last
+    CREATE TABLE IF NOT EXISTS kept_objects (  -- what clients have made at providers, as they saw it last
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         owner TEXT NOT NULL, collection TEXT NOT NULL, id TEXT NOT NULL, until REAL NOT NULL, body BLOB NOT NULL,
         UNIQUE (owner, id)
     );
-    CREATE INDEX kept_objects_listed ON kept_objects (owner, collection, number);
+    CREATE INDEX IF NOT EXISTS kept_objects_listed ON kept_objects (owner, collection, number);
     """,
     """
     ALTER TABLE ledger ADD COLUMN endpoint TEXT;  -- and beside tokens

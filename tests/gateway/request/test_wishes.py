@@ -268,7 +268,7 @@ def test_providers_are_meant_by_entry_or_provider(provider, left):
     [
         ({"only": ["gemini"]}, "provider.only"),
         ({"ignore": ["sonnet", "azure", "openai"]}, "provider.ignore"),
-        ({"order": ["gpt", "deepinfra"]}, "provider.order[1]"),
+        ({"order": ["gpt", "novita"]}, "provider.order[1]"),
         ({"ignore": ["opneai"]}, "provider.ignore[0]"),
         ({"order": ["argon"]}, "provider.order[0]"),  # an entry, but not the client's to know of
         ({"max_price": {"completion": 0.5}}, "provider.max_price"),
