@@ -19,12 +19,18 @@ from gateway.stores.nodes import keepable
 
 Collection: TypeAlias = Literal[
     "files", "vector_stores", "containers", "batches", "videos", "messages files", "message_batches", "gemini files",
-    "gemini batches", "paid batches",
+    "gemini batches", "paid batches", "batch outputs", "batch files",
 ]  # fmt: skip
 """What is listed together: the objects of one path in one API."""
 
 PAID: Final[Collection] = "paid batches"
 """What was claimed; no list."""
+
+OUTPUTS: Final[Collection] = "batch outputs"
+"""Of which batches files have the results; no list."""
+
+BATCH_FILES: Final[Collection] = "batch files"
+"""Which models the files for batches name; no list."""
 
 MOST: Final = 10_000
 """Objects in one list of one owner: beyond it the oldest are forgotten."""

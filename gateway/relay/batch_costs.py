@@ -24,18 +24,32 @@ LONGEST_LINE: Final = 16 * 2**20
 _SHARE: Final = 2  # of the price
 
 
-def batch_usage(body: bytes, entries: Iterable[ModelEntry]) -> Usage | None:
-    """The usage of a batch of OpenAI's, as its object ``body`` tells it, with what it cost; ``None`` where it has not
-    come to its end, or does not say."""
+@attrs.frozen
+class EndedBatch:
+    """A batch of OpenAI's that has come to its end: what it used and cost, ``None`` where its object does not say it,
+    and the file of its results, if it has one."""
+
+    id: str
+    usage: Usage | None
+    output: str | None
+
+
+def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None:
+    """The batch of which ``body`` is the object; ``None`` where it has not come to its end."""
     try:
         value = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
-    if value.get("status") not in FINAL:
+    id, usage = value.get("id"), plain_usage(value.get("usage"))
+    if value.get("status") not in FINAL or not isinstance(id, str):
         return None
-    usage = plain_usage(value.get("usage"))
-    model = value.get("model")
-    return None if usage is None else priced(usage, model if isinstance(model, str) else None, tuple(entries))
+    if usage is not None:
+        usage = priced(usage, _text(value.get("model")), tuple(entries))
+    return EndedBatch(id, usage, _text(value.get("output_file_id")))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def priced(usage: Usage, model: str | None, entries: tuple[ModelEntry, ...]) -> Usage:

@@ -1,6 +1,7 @@
 """Batches: a file of requests, or a list of them, that a provider works off by and by. A batch belongs to the account
 that has its file, from there to its results, and is paid for once, when its owner first hears of what it took."""
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from functools import partial
@@ -9,15 +10,17 @@ from typing import Final
 import attrs
 import msgspec
 
+from gateway.conversations.deadline import store_deadline
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.planning import allowed_plan
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
+from gateway.kept_objects.inventory import BATCH_FILES, OUTPUTS, Collection, Inventory, KeptObject
 from gateway.kept_objects.owned_ids import FoundId
 from gateway.relay.answers import AnswerFilter
-from gateway.relay.batch_costs import ResultLines, batch_usage
+from gateway.relay.batch_costs import ResultLines, ended_batch
 from gateway.relay.batch_uploads import FileUpload, file_upload
-from gateway.relay.kept import KeptRequest, reading
+from gateway.relay.kept import KeptRequest, member_of, reading
 from gateway.relay.kept_answers import ObjectAnswer
 from gateway.relay.relayed import RelayedRequest, RelayRoute
 from gateway.request.further_models import further_models
@@ -38,6 +41,7 @@ log = logging.getLogger("trigate.state")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _REQUESTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT: Final = msgspec.json.Decoder(str)
+_NAMED: Final = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 
 _ANSWERS: Final[Mapping[str, Api]] = {
     route.path: codec.api for codec in CODECS.values() for route in codec.wire.routes() if route.operation == "answer"
@@ -47,17 +51,24 @@ _ENDPOINTS: Final[Mapping[str, EndpointName]] = {
 }
 
 
+MOST_NAMED: Final = 100
+"""Models of a batch's file that are looked at again when a batch is made of it."""
+
+
 class BatchModels:
     """The one account to which all requests of a batch go: that which is named, else that of the first model. Their
-    models are resolved as those of other requests are."""
+    models are resolved as those of other requests are; ``named`` are the first of them, each with its path."""
 
     def __init__(self, request: KeptRequest, named: Account | None, usable: tuple[Account, ...]) -> None:
         self.account = named
+        self.named: dict[tuple[str, str], None] = {}
         self._request = request
         self._usable = usable
 
     def resolve(self, model: str, url: str, body: bytes) -> str:
         """The provider's name for ``model``: a ``ResolveModel``."""
+        if len(self.named) < MOST_NAMED:
+            self.named[model, url] = None
         plan = self._plan(model, url)
         self._check(model, body, plan.first)
         targets = plan.targets
@@ -108,6 +119,16 @@ class FileRequest(KeptRequest):
             self._upload = await file_upload(self.relaying, lambda: BatchLines(self._resolver.resolve, check_members))
         return await super().answer()
 
+    async def remember(self, body: bytes) -> None:
+        """Besides, which models a batch's file names: its client may not use all of them any more when it makes a batch
+        of it."""
+        await super().remember(body)
+        id, inventory = member_of(body, "id"), self.service.inventory
+        if self._models is not None and self._models.named and inventory is not None and id:
+            names = msgspec.json.encode(tuple(self._models.named))
+            note = KeptObject(self.owner, BATCH_FILES, _of_file(BATCH_FILES, _TEXT.decode(id)), names)
+            await self.note(partial(inventory.put, note))
+
     @property
     def _resolver(self) -> BatchModels:
         assert self._models is not None, "a file is uploaded"
@@ -135,6 +156,25 @@ class BatchRequest(KeptRequest):
         self._account_asked = account
         return await super()._asked_of(account, found, body)
 
+    async def _read_body(self) -> bytes:
+        body = await super()._read_body()
+        if body and not self.texts and self.service.inventory is not None:
+            await self._check_models(body, self.service.inventory)
+        return body
+
+    async def _check_models(self, body: bytes, inventory: Inventory) -> None:
+        """Raises ``GatewayError`` (403) where the file names a model that its client may not use any more."""
+        try:
+            file = _TEXT.decode(member_of(body, "input_file_id") or b"null")
+            with store_deadline("look up what the file names"):
+                found = await inventory.get(self.owner, BATCH_FILES, _of_file(BATCH_FILES, file))
+        except (msgspec.MsgspecError, Unavailable):
+            return
+        if found is not None:
+            models = BatchModels(self, None, self.usable())
+            for model, url in _NAMED.decode(found.kept.body):
+                models.resolve(model, url, b"{}")
+
     def _target(self, account: Account, found: tuple[FoundId, ...]) -> Target:
         """Without a price: what a batch costs is made out here, at half of it."""
         target = super()._target(account, found)
@@ -151,11 +191,27 @@ class BatchRequest(KeptRequest):
     async def _pay(self, filter: AnswerFilter) -> None:
         """Book what the answer tells of, unless that was done before."""
         assert self._account_asked is not None, "it was asked"
-        usage, record = filter.usage, self.relaying.context.record
+        usage, record, id = filter.usage, self.relaying.context.record, self._paid_for
         if isinstance(filter, ObjectAnswer) and not self.is_list:
-            usage = batch_usage(filter.body, self._account_asked.entries)
-        if usage is not None and await self._is_first(self.texts[0] if self.texts else ""):
+            batch = ended_batch(filter.body, self._account_asked.entries)
+            if batch is None:
+                return
+            usage, id = batch.usage, batch.id
+            if usage is None and batch.output is not None:
+                await self._note_output(batch.output, batch.id)
+        if usage is not None and await self._is_first(id):
             record.billed, record.usage = True, usage
+
+    @property
+    def _paid_for(self) -> str:
+        """The batch that is paid for by what is asked for here."""
+        return self.texts[0] if self.texts else ""
+
+    async def _note_output(self, file: str, batch: str) -> None:
+        """Remember of which batch ``file`` has the results: what they used, its lines alone tell."""
+        note = KeptObject(self.owner, OUTPUTS, _of_file(OUTPUTS, file), msgspec.json.encode(batch))
+        if self.service.inventory is not None:
+            await self.note(partial(self.service.inventory.put, note))
 
     async def _is_first(self, id: str) -> bool:
         """Whether nobody has paid for the batch ``id`` before. Where nothing is kept it is not known, and every look
@@ -167,6 +223,43 @@ class BatchRequest(KeptRequest):
         except Unavailable as error:
             log.warning("what the batch %s has cost cannot be noted: %s", id, error)
             return False
+
+
+class ContentRequest(BatchRequest):
+    """The content of a file, perhaps that of the results of a batch whose provider has not said what it used."""
+
+    _batch: str | None = None
+
+    async def answer(self) -> Response:
+        if self.service.inventory is not None and self.texts:
+            with contextlib.suppress(Unavailable):
+                found = await self.service.inventory.get(self.owner, OUTPUTS, _of_file(OUTPUTS, self.texts[0]))
+                self._batch = None if found is None else _TEXT.decode(found.kept.body)
+        return await super().answer()
+
+    @property
+    def _root(self) -> str:
+        return "files"
+
+    @property
+    def _is_results(self) -> bool:
+        return self._batch is not None
+
+    @property
+    def _paid_for(self) -> str:
+        return self._batch or ""
+
+    @property
+    def _passed(self) -> tuple[str, ...]:
+        return () if self._is_results else super()._passed
+
+    def _filter(self, account: Account) -> AnswerFilter:
+        return ResultLines(account.entries) if self._is_results else super()._filter(account)
+
+
+def _of_file(collection: Collection, file: str) -> str:
+    """The id of a note about ``file``: ids are one owner's once, whatever they are of."""
+    return f"{collection} {file}"
 
 
 class MessageBatchRequest(BatchRequest):
@@ -259,6 +352,7 @@ def _request(one: bytes, at: str, models: BatchModels) -> bytes | None:
 
 BATCH_ROUTES: Final = (
     RelayRoute("files", "POST", "/v1/files", reading("files", FileRequest)),
+    RelayRoute("files", "GET", "/v1/files/{id}/content", reading("files", ContentRequest)),
     *(
         RelayRoute("batches", method, f"/v1/batches{path}", reading("batches", BatchRequest))
         for method, path in (("POST", ""), ("GET", ""), ("GET", "/{id}"), ("POST", "/{id}/cancel"))

@@ -352,14 +352,14 @@ class KeptRequest:
         if self.method == "DELETE":
             await self._forget(self.texts[0])
         elif (kept := kept_object(self.owner, collection, body, self.form.id_member)) is not None:
-            await self._note(partial(self._inventory.put, kept))
+            await self.note(partial(self._inventory.put, kept))
 
     async def _forget(self, id: str) -> None:
         collection = self.form.collections.get(self.endpoint)
         if self._inventory is not None and collection is not None:
-            await self._note(partial(self._inventory.remove, self.owner, collection, id))
+            await self.note(partial(self._inventory.remove, self.owner, collection, id))
 
-    async def _note(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def note(self, step: Callable[[], Awaitable[None]]) -> None:
         """A list that lacks something is no reason to take back what was made."""
         try:
             with store_deadline("note what was made"):
@@ -429,7 +429,7 @@ def reading(endpoint: EndpointName, kind: type[KeptRequest] = KeptRequest) -> Re
 _ID: Final = "/{id}"
 _PATHS: Final[Mapping[EndpointName, tuple[tuple[str, str], ...]]] = {
     "files": (
-        ("GET", ""), ("GET", _ID), ("DELETE", _ID), ("GET", _ID + "/content"), ("GET", _ID + "/url"),
+        ("GET", ""), ("GET", _ID), ("DELETE", _ID), ("GET", _ID + "/url"),
     ),
     "uploads": (
         ("POST", ""), ("GET", _ID), ("POST", _ID + "/parts"), ("POST", _ID + "/complete"), ("POST", _ID + "/cancel"),

@@ -28,11 +28,23 @@ MODELS = {"openai": "openai/gpt-5", "anthropic": "anthropic/claude-x", "gemini":
 class Served:
     """A gateway before providers that keep things, by their names."""
 
-    def __init__(self, served: InProcess, providers: dict[str, KeptProvider], plain: httpx2.Client) -> None:
+    def __init__(
+        self,
+        served: InProcess,
+        providers: dict[str, KeptProvider],
+        plain: httpx2.Client,
+        content: dict[str, Any] | None = None,
+    ) -> None:
         self.url = served.url
+        self.gateway = served
         self.lines = SettledLines(served)
         self.providers = providers
         self._plain = plain
+        self._content = content or {}
+
+    def change(self, **config: Any) -> None:
+        """Serve another configuration from now on."""
+        self.gateway.reload({**self._content, **config})
 
     def openai(self, key: str = KEYS["a"]) -> openai.OpenAI:
         return openai.OpenAI(api_key=key, base_url=f"{self.url}/v1", max_retries=0, http_client=self._plain)
@@ -60,11 +72,10 @@ async def serving(
             base = f"{provider.url}/{'v1beta' if kind == 'gemini' else 'v1'}"
             own = {"model": MODELS[kind], "access_key": f"sk-of-{name}-account", "base_url": base}
             entries.append({**own, **({"name": called} if called else {}), **(entry or {})})
-        served = await stack.enter_async_context(
-            gateway(settings(*entries, **({"client_keys": clients} if clients else {}), **config))
-        )
+        content = settings(*entries, **({"client_keys": clients} if clients else {}), **config)
+        served = await stack.enter_async_context(gateway(content))
         plain = stack.enter_context(httpx2.Client(trust_env=False, timeout=10, verify=NO_TLS))
-        yield Served(served, providers, plain)
+        yield Served(served, providers, plain, content)
 
 
 async def run(step: Callable[[], Any]) -> Any:

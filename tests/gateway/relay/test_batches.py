@@ -134,6 +134,34 @@ async def test_a_batch_is_paid_once_when_it_is_first_seen_to_have_ended(caplog):
     assert booked(caplog) == [0.01, 0.01]
 
 
+async def test_a_batch_that_does_not_say_what_it_used_is_paid_by_the_lines_of_its_results(caplog):
+    """BerriAI/litellm#35358, #37573."""
+    caplog.set_level("INFO", "trigate")
+    async with serving("openai", entry=PRICE) as served:
+        provider = served.providers["openai"]
+
+        def steps() -> None:
+            client = served.openai()
+            file = upload(served, lines("gpt-5"))
+            batch = made(client, file)
+            (native,) = (one for one in provider.kept if one.startswith("batch_"))
+            answer = {"object": "chat.completion", "model": "gpt-5", "choices": [],
+                      "usage": {"prompt_tokens": 1000, "completion_tokens": 100}}  # fmt: skip
+            line = json.dumps({"custom_id": "r0", "response": {"status_code": 200, "body": answer}, "error": None})
+            provider.contents["file-out"] = f"{line}\n{line}\n".encode()
+            provider.kept["file-out"] = {"id": "file-out"}
+            provider.kept[native] |= {"status": "completed", "output_file_id": "file-out"}
+            output = client.batches.retrieve(batch.id).output_file_id
+            assert output not in (None, "file-out")
+            for _ in range(3):
+                part = client.files.with_raw_response.content(str(output), extra_headers={"range": "bytes=0-5"})
+                assert part.http_response.content == provider.contents["file-out"]
+            assert client.batches.retrieve(batch.id).status == "completed"
+
+        await run(steps)
+    assert booked(caplog) == [0.02]
+
+
 async def test_results_of_anthropics_batches_stay_here_and_are_paid_once(caplog):
     """The SDK calls the address that a batch names, with the gateway's key (stdapi-ai/stdapi.ai#161)."""
     caplog.set_level("INFO", "trigate")
@@ -225,5 +253,22 @@ async def test_who_has_used_up_a_budget_begins_nothing_and_reads_what_there_is()
                 assert refused(begin).status_code == 402
             assert len(provider.asked) == calls
             assert client.batches.retrieve(batch.id).status == "completed"
+
+        await run(steps)
+
+
+async def test_a_model_that_was_taken_from_a_key_since_the_upload_is_in_no_batch_of_it():
+    """ls1intum/edutelligence#933."""
+    async with serving("openai", model_aliases={**ALIASES, "other": {"target": "openai/gpt-5"}}) as served:
+        provider = served.providers["openai"]
+        file = await run(lambda: upload(served, lines("fast")))
+        served.change(client_keys=[{**CLIENTS[0], "models": ["other"]}])
+
+        def steps() -> None:
+            calls = len(provider.asked)
+            found = refused(lambda: made(served.openai(), file))
+            assert found.status_code == 403
+            assert "may not use model 'fast'" in found.body["message"]
+            assert len(provider.asked) == calls
 
         await run(steps)
