@@ -30,7 +30,7 @@ from gateway.lifespan import add_life
 from gateway.open_service import open_service
 from gateway.realtime.routes import add_realtime
 from gateway.relay.passed_websockets import add_passed_websockets
-from gateway.relay.routes import PATHS, add_relays
+from gateway.relay.routes import PATHS, RelayedPaths, add_relays
 from gateway.serving.descriptors import default_connections
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.quart_connections import configure
@@ -71,11 +71,17 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     app.url_map.strict_slashes = False
     app.url_rule_class = MatchedRule
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    configure(app, config.limits.request_body, GuardedDoor(config, service.ledger, partial(has_route, app)))
+    relayed = RelayedPaths(service)
+
+    def is_served(path: str) -> bool:
+        return has_route(app, path) or bool(relayed.methods(path))
+
+    configure(app, config.limits.request_body, GuardedDoor(config, service.ledger, is_served))
     lifecycle, cors = service.lifecycle, Cors(config.cors)
     add_cors(app, cors)
-    exchanges, relays = add_exchanges(app, service, cors), add_relays(app, service, cors)
-    add_authentication(app, service, (*OPEN, *exchanges, *relays, *(("metrics",) if config.metrics == "open" else ())))
+    exchanges = add_exchanges(app, service, cors)
+    add_relays(app, service, cors, relayed)
+    add_authentication(app, service, (*OPEN, *exchanges, *(("metrics",) if config.metrics == "open" else ())))
     ask_providers = ProviderKept(service)
     add_stored(app, service, ask_providers)
     add_conversations(app, service, ask_providers)
@@ -88,7 +94,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     add_ui(app, service, config)
     add_health(app, service, page="/ui" if config.ui else None)
     add_metrics(app, service)
-    add_errors(app, service, websocket=config.websocket, endpoints=PATHS)
+    add_errors(app, service, websocket=config.websocket, endpoints=PATHS, methods=relayed.methods)
     _limit_connections(lifecycle, config)
     lifecycle.largest_message = config.limits.request_body
     return app

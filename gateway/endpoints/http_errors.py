@@ -1,7 +1,7 @@
 """Errors outside an exchange: paths that are not served, methods, upgrades, and mistakes of our own."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from quart import Response as QuartResponse
@@ -26,15 +26,23 @@ _SERVED = tuple(reversed({ROUTES[path]: path for path in reversed(tuple(ROUTES))
 """The first path of each API."""
 
 
-def add_errors(app: QuartTrio, service: Service, *, websocket: bool, endpoints: Sequence[str] = ()) -> None:
+def add_errors(
+    app: QuartTrio,
+    service: Service,
+    *,
+    websocket: bool,
+    endpoints: Sequence[str] = (),
+    methods: Callable[[str], Sequence[str]] = lambda path: (),
+) -> None:
     """Answer what no route does, in the shape of the API whose path it looks like. ``websocket``: upgrades are
-    served; ``endpoints`` are the paths of what is no conversation."""
+    served; ``endpoints`` are the paths of what is no conversation, ``methods`` those that such a path is
+    served to."""
 
     async def http_error(error: HTTPException) -> QuartResponse:
         if not has_request_context():  # an upgrade on a path that has none
             return await upgrade()
         return through_quart(
-            refused(_http_failed(error, endpoints), api_of(request.path, client_headers()), service.ledger)
+            refused(_http_failed(error, endpoints, methods), api_of(request.path, client_headers()), service.ledger)
         )
 
     async def upgrade() -> QuartResponse:
@@ -53,25 +61,28 @@ def add_errors(app: QuartTrio, service: Service, *, websocket: bool, endpoints: 
         app.add_websocket("/v1/responses", "upgrade", upgrade)
 
 
-def _http_failed(error: HTTPException, endpoints: Sequence[str]) -> ErrorInfo:
+def _http_failed(error: HTTPException, endpoints: Sequence[str], methods: Callable[[str], Sequence[str]]) -> ErrorInfo:
     status = error.code or 500
+    if status == 404 and (allowed := methods(request.path)):
+        return not_allowed(request.method, request.path, client_headers(), request.scope, allowed)
     if status == 404:
         return unknown_path(request.method, request.path, client_headers(), request.scope, endpoints)
     if isinstance(error, WebsocketMismatch):
         message = f"{shown(request.path)} is a websocket: ask for it with an upgrade"
         return ErrorInfo("invalid_request", message, status=426, headers=(("upgrade", "websocket"),))
     if status == 405:
-        return _misdirected(", ".join(sorted(getattr(error, "valid_methods", None) or ())))
+        allowed = sorted(getattr(error, "valid_methods", None) or ())
+        return not_allowed(request.method, request.path, client_headers(), request.scope, allowed)
     message = error.description or "the request could not be handled"
     return ErrorInfo("invalid_request" if status < 500 else "internal", message, status=status)
 
 
-def _misdirected(allowed: str) -> ErrorInfo:
+def not_allowed(method: str, path: str, headers: Headers, asgi: Mapping[str, Any], allowed: Sequence[str]) -> ErrorInfo:
     """A path that is not served to this method; ``allowed`` are those that it is served to."""
-    path, headers = shown(request.path), client_headers()
-    help = advice(request.path, headers, origin_of(request.scope, headers))
-    message = f"{request.method} is not allowed on {path}; {help or f'use {allowed}'}"
-    return ErrorInfo("invalid_request", message, status=405, headers=(("allow", allowed),))
+    help = advice(path, headers, origin_of(asgi, headers))
+    listed = ", ".join(allowed)
+    message = f"{method} is not allowed on {shown(path)}; {help or f'use {listed}'}"
+    return ErrorInfo("invalid_request", message, status=405, headers=(("allow", listed),))
 
 
 def unknown_path(

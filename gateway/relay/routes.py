@@ -4,15 +4,15 @@ import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 import attrs
 from quart_trio import QuartTrio
-from werkzeug.exceptions import NotFound
 
 from gateway.access.cors import Cors
 from gateway.endpoints.answers import open_record
-from gateway.endpoints.http_errors import unknown_path
+from gateway.endpoints.http_errors import not_allowed, unknown_path
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import JSON_HEADERS, Exchange, own_headers
 from gateway.exchange.service import Service
@@ -37,7 +37,6 @@ from gateway.relay.videos import VIDEOS
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.serving.fast_route import PiecesRequest, add_fast_route, add_named_route
-from gateway.serving.quart_views import add_view
 from providers.apis import CODECS
 from providers.endpoints.endpoint import ENDPOINTS
 from providers.neutral.fields import too_deep
@@ -65,38 +64,47 @@ PATHS: Final = tuple(dict.fromkeys(route.path for route in ROUTES if "{" not in 
 """The paths to tell of where somebody asks for one that there is not."""
 
 
-def add_relays(app: QuartTrio, service: Service, cors: Cors) -> tuple[str, ...]:
-    """Serve ``ROUTES``. Returns the names of the routes, which ask for a client's key themselves."""
+_NAME: Final = re.compile(r"\{(\w+)\}")
+_STEPS: Final[Mapping[str, str]] = {"model": ".+", "rest": ".+"}
+
+
+@lru_cache(maxsize=1024)
+def pattern_of(path: str) -> re.Pattern[str]:
+    """What matches the ``path`` of a route, with its names as groups."""
+    parts = _NAME.split(path)  # a name stands at each odd place
+    return re.compile(
+        "".join(
+            f"(?P<{part}>{_STEPS.get(part, '[^/]+')})" if at % 2 else re.escape(part) for at, part in enumerate(parts)
+        )
+    )
+
+
+class RelayedPaths:
+    """The paths that are relayed by one configuration. Quart knows nothing of them: to tell it of a hundred routes
+    takes longer than all else at the start of an app."""
+
+    def __init__(self, service: Service) -> None:
+        self.routes = (*ROUTES, *pass_through_routes(service))
+
+    def methods(self, path: str) -> tuple[str, ...]:
+        """The methods that ``path`` is served to."""
+        found = (route.method for route in self.routes if pattern_of(route.path).fullmatch(path) is not None)
+        return tuple(sorted(set(found)))
+
+
+def add_relays(app: QuartTrio, service: Service, cors: Cors, paths: RelayedPaths) -> None:
+    """Serve ``paths``."""
     alike: defaultdict[tuple[str, str, str], list[_ServedRoute]] = defaultdict(list)
-    names = []
-    for route in (*ROUTES, *pass_through_routes(service)):
-        serving = _ServedRoute.of(route, service, cors)
+    for route in paths.routes:
+        serving = _ServedRoute(route, pattern_of(route.path), service, cors)
         start, named, _ = route.path.partition("{")
         if named:
             method = route.path.rpartition(":")[2] if ":" in route.path else ""
             alike[route.method, start, f":{method}" if method else ""].append(serving)
         else:
             add_fast_route(app, route.path, serving.answer, route.method)
-        names.append(_add_to_quart(app, route))
     for (method, start, end), routes in alike.items():
-        add_named_route(app, start, end, _RoutesAlike(routes).answer, method)
-    return tuple(names)
-
-
-def _add_to_quart(app: QuartTrio, route: RelayRoute) -> str:
-    """Let Quart know of ``route``, for its answers to other methods. It is asked for nothing else."""
-
-    async def view(**variables: str) -> Response:
-        raise NotFound
-
-    name = f"{route.method} {route.path}"
-    rule = _NAME.sub(lambda found: f"<{'path:' if found[1] in _STEPS else ''}{found[1]}>", route.path)
-    add_view(app, rule, name, view, [route.method])
-    return name
-
-
-_NAME: Final = re.compile(r"\{(\w+)\}")
-_STEPS: Final[Mapping[str, str]] = {"model": ".+", "rest": ".+"}
+        add_named_route(app, start, end, _RoutesAlike(routes, paths).answer, method)
 
 
 @attrs.frozen(eq=False)
@@ -105,14 +113,6 @@ class _ServedRoute:
     pattern: re.Pattern[str]
     service: Service
     cors: Cors
-
-    @classmethod
-    def of(cls, route: RelayRoute, service: Service, cors: Cors) -> "_ServedRoute":
-        parts = _NAME.split(route.path)  # a name stands at each odd place
-        pattern = "".join(
-            f"(?P<{part}>{_STEPS.get(part, '[^/]+')})" if at % 2 else re.escape(part) for at, part in enumerate(parts)
-        )
-        return cls(route, re.compile(pattern), service, cors)
 
     async def answer(self, incoming: PiecesRequest) -> Response:
         return await self.answer_named(incoming, {})
@@ -154,8 +154,9 @@ class _ServedRoute:
 class _RoutesAlike:
     """Routes that begin alike: the first whose pattern fits answers."""
 
-    def __init__(self, routes: Iterable[_ServedRoute]) -> None:
+    def __init__(self, routes: Iterable[_ServedRoute], paths: RelayedPaths) -> None:
         self._routes = tuple(routes)
+        self._paths = paths
 
     async def answer(self, incoming: PiecesRequest, name: str) -> Response:
         path = incoming.asgi["path"]
@@ -168,9 +169,15 @@ class _RoutesAlike:
         """Nothing here has that path."""
         service, api = self._routes[0].service, api_of(path, incoming.headers)
         record = open_record(api, service.ledger, incoming.scope, served=False)
-        failed = unknown_path(incoming.asgi["method"], path, incoming.headers, incoming.asgi, PATHS)
+        method, headers = incoming.asgi["method"], incoming.headers
+        if allowed := self._paths.methods(path):
+            failed = not_allowed(method, path, headers, incoming.asgi, allowed)
+        else:
+            failed = unknown_path(method, path, headers, incoming.asgi, PATHS)
         record.failed = failed
         record.answered(failed.status)
         return Response(
-            failed.status, (*JSON_HEADERS, *own_headers(record)), CODECS[api].write_error(failed, record.id)
+            failed.status,
+            (*JSON_HEADERS, *failed.headers, *own_headers(record)),
+            CODECS[api].write_error(failed, record.id),
         )
