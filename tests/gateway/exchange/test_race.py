@@ -199,9 +199,8 @@ async def test_the_request_of_the_loser_is_let_go(fails):
         await until(lambda: a.closed or fails)
         await until(lambda: nothing_is_open(running, "a"))
         await until(lambda: started)
-        before = held()
+        await until(lambda: not held())  # its tasks may take a turn more to end
         nursery.cancel_scope.cancel()
-    assert before == 0
 
 
 async def test_one_that_has_failed_is_not_said_to_have_lost():
