@@ -13,13 +13,11 @@ from gateway.http.headers import Headers
 from gateway.relay.answers import KEPT
 from gateway.relay.native_usage import NativeUsage, plain_usage
 from providers.catalog.prices import Price, cost_of, price_of
+from providers.endpoints.batch_lines import LONGEST_LINE
 from streams.events import Api, Usage
 
 FINAL: Final = frozenset(("completed", "expired", "cancelled", "failed"))
 """The states in which a batch of OpenAI's stays."""
-
-LONGEST_LINE: Final = 16 * 2**20
-"""Bytes of a line of results that is read; a longer one only passes."""
 
 _SHARE: Final = 2  # of the price
 
@@ -102,7 +100,7 @@ class ResultLines:
 
     def _hold(self, piece: bytes) -> None:
         self._size += len(piece)
-        if self._size <= LONGEST_LINE:
+        if self._size <= LONGEST_LINE:  # a longer one only passes
             self._held.append(piece)
         else:
             self._held.clear()

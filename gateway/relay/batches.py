@@ -11,6 +11,7 @@ import attrs
 import msgspec
 
 from gateway.conversations.deadline import store_deadline
+from gateway.endpoints.inference import ROUTES
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.planning import allowed_plan
 from gateway.http.response import Response
@@ -30,11 +31,9 @@ from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.stores.store import Unavailable
 from gateway.upstream.request import UploadedBody
-from providers.apis import CODECS
 from providers.endpoints.batch_lines import BatchLines, with_model
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName
 from streams.errors import GatewayError, invalid
-from streams.events import Api
 
 log = logging.getLogger("trigate.state")
 
@@ -43,9 +42,6 @@ _REQUESTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT: Final = msgspec.json.Decoder(str)
 _NAMED: Final = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 
-_ANSWERS: Final[Mapping[str, Api]] = {
-    route.path: codec.api for codec in CODECS.values() for route in codec.wire.routes() if route.operation == "answer"
-}
 _ENDPOINTS: Final[Mapping[str, EndpointName]] = {
     path: name for name, row in ENDPOINTS.items() for path in row.paths if "{" not in path
 }
@@ -98,7 +94,7 @@ class BatchModels:
     def _plan(self, model: str, url: str) -> Plan:
         context = self._request.relaying.context
         router, may = context.service.router, partial(context.service.authenticator.can_use, self._request.client)
-        if (api := _ANSWERS.get(url)) is not None:
+        if (api := ROUTES.get(url)) is not None:
             return allowed_plan(context, router.plan(model, api, may))
         if (endpoint := _ENDPOINTS.get(url)) is None:
             raise invalid(f"there is no {url[:200]!r} here that a batch could be for", "url")

@@ -24,7 +24,7 @@ from providers.endpoints import completions, fim
 from providers.endpoints.completions import CompletionReader
 from providers.endpoints.fim import FimShape
 from providers.neutral.codec import Outgoing
-from providers.neutral.draft import Draft
+from providers.neutral.draft import Draft, ask_usage
 
 
 async def read_completion(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
@@ -96,7 +96,7 @@ def prepare_completion(incoming: Incoming, wanted: CompletionWanted, target: Tar
         if not target.recipient.quirks.stream_usage:
             draft.drop("stream_options")
         elif target.recipient.counts_usage:
-            completions.ask_usage(draft)
+            ask_usage(draft)
     return Prepared(Outgoing(draft.encode(), edits=draft.edits, asks_usage=draft.asks_usage), left=left)
 
 

@@ -31,7 +31,7 @@ from gateway.relay.kept_fields import NativeFields
 from gateway.relay.kept_forms import FORMS, KeptForm, list_asked
 from gateway.relay.relay import Relay
 from gateway.relay.relayed import ReadRequest, RelayedRequest, RelayRoute
-from gateway.relay.relaying import JSON, NO_OUTPUT, Relaying
+from gateway.relay.relaying import JSON, KEPT_BACK, NO_OUTPUT, Relaying
 from gateway.request.members import check_members
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
@@ -53,7 +53,6 @@ log = logging.getLogger("trigate.state")
 PROVIDER: Final = "x-trigate-provider"
 
 _CURSORS: Final = frozenset(("after", "before", "after_id", "before_id"))
-_OURS: Final = frozenset(("key", "api_key", "api-key", "access_token", "provider"))
 _CONTENTS: Final = ("content", "results", "url")
 _PASSED: Final = ("range", "if-range")
 
@@ -232,7 +231,7 @@ class KeptRequest:
         for name, value in self.query:
             if name in _CURSORS and value and (one := self.ids.read(value, name)) is not None:
                 value = one.native
-            if name not in _OURS and name not in twice:
+            if name not in KEPT_BACK and name not in twice:
                 kept.append((name, value))
         return kept
 

@@ -174,7 +174,8 @@ def with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
 
 def without_credentials(query: str) -> str:
     """A client's ``query`` without what may hold a key, or is meant for the gateway."""
-    return "&".join(pair for pair in query.split("&") if pair and pair.partition("=")[0] not in _OURS)
+    return "&".join(pair for pair in query.split("&") if pair and pair.partition("=")[0] not in KEPT_BACK)
 
 
-_OURS = frozenset(("key", "api_key", "api-key", "access_token", "provider"))
+KEPT_BACK = frozenset(("key", "api_key", "api-key", "access_token", "provider"))
+"""Members of a query that may hold a key, or are meant for the gateway."""

@@ -13,7 +13,7 @@ from providers.catalog.effort import known_level
 from providers.catalog.sampling import takes_sampling
 from providers.chat.settings import SAMPLING
 from providers.neutral.codec import Recipient
-from providers.neutral.draft import Draft
+from providers.neutral.draft import Draft, ask_usage
 from providers.neutral.edits import Edit
 from providers.neutral.parameters import BY_NAME
 from providers.neutral.quirks import Quirks
@@ -28,7 +28,7 @@ def adapt(draft: Draft, to: Recipient) -> None:
     if not to.quirks.stream_usage:
         draft.drop("stream_options")
     elif to.counts_usage:
-        _ask_usage(draft)
+        ask_usage(draft)
 
 
 @lru_cache(maxsize=256)
@@ -86,14 +86,3 @@ def _is_set(draft: Draft, name: str) -> bool:
     """True if the member says something else than its absence would."""
     value: Any = draft.value(name)
     return value is not None and value != BY_NAME[name].default
-
-
-def _ask_usage(draft: Draft) -> None:
-    """Ask for the token counts of a stream, where the client has not: the lane takes the chunk out again."""
-    options = draft.value("stream_options")
-    if draft.value("stream") is not True or not isinstance(options, dict | None):
-        return
-    if options is None or options.get("include_usage") is not True:
-        draft.put("stream_options", {**(options or {}), "include_usage": True})
-        draft.note(Edit("stream_options.include_usage", lost=False, form="=true"))
-        draft.asks_usage = True

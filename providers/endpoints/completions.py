@@ -12,7 +12,6 @@ import msgspec
 from providers.errors.failures import array_failure, read_event_failure
 from providers.neutral.billing import MOST_TOKENS, told_nanos
 from providers.neutral.draft import Draft
-from providers.neutral.edits import Edit
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.surrogates import NOT_JSON, any_json, reading
@@ -55,17 +54,6 @@ def written_choices(draft: Draft) -> int:
 
 def _several(value: Any) -> int:
     return value if type(value) is int and value > 0 else 1
-
-
-def ask_usage(draft: Draft) -> None:
-    """Ask for the token counts of a stream where the client has not, whose event is taken out again then."""
-    options = draft.value("stream_options")
-    if draft.value("stream") is not True or not isinstance(options, dict | None):
-        return
-    if options is None or options.get("include_usage") is not True:
-        draft.put("stream_options", {**(options or {}), "include_usage": True})
-        draft.note(Edit("stream_options.include_usage", lost=False, form="=true"))
-        draft.asks_usage = True
 
 
 # Answers

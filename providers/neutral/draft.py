@@ -122,3 +122,15 @@ class Draft:
     def encode(self) -> bytes:
         """The request's JSON."""
         return msgspec.json.encode(self._members) if self.changed else self._body.raw
+
+
+def ask_usage(draft: Draft) -> None:
+    """Ask for the token counts of a stream of OpenAI's, where the client has not: whoever passes it on takes the event
+    out again."""
+    options = draft.value("stream_options")
+    if draft.value("stream") is not True or not isinstance(options, dict | None):
+        return
+    if options is None or options.get("include_usage") is not True:
+        draft.put("stream_options", {**(options or {}), "include_usage": True})
+        draft.note(Edit("stream_options.include_usage", lost=False, form="=true"))
+        draft.asks_usage = True

@@ -8,13 +8,12 @@ import pytest
 
 from providers.endpoints.completions import (
     CompletionReader,
-    ask_usage,
     expected_choices,
     texts_of,
     token_ids,
     written_choices,
 )
-from providers.neutral.draft import Draft
+from providers.neutral.draft import Draft, ask_usage
 from streams.errors import GatewayError
 from streams.events import Usage
 
