@@ -86,8 +86,17 @@ class Scratch:
         for name in ("proc", "dev"):
             subprocess.run(["mount", "--rbind", f"/{name}", str(self.root / name)], check=True)
         (self.root / "root").chmod(0o711)  # an interpreter may live there, and the image's user is not root
-        self.run([sys.executable, "-m", "venv", PYTHON])
+        self._lay_python(self._place.parent / "python")
         return True
+
+    def _lay_python(self, made: Path) -> None:
+        """The base image's, which all stages have: made once, for pip takes long to be unpacked."""
+        inside = str(self.root / PYTHON.lstrip("/"))
+        if made.exists():
+            subprocess.run(["cp", "-a", str(made), inside], check=True)
+        else:
+            self.run([sys.executable, "-m", "venv", PYTHON])
+            subprocess.run(["cp", "-a", inside, str(made)], check=True)
 
     def build(self, stage: Stage) -> None:
         for line in stage.lines:
