@@ -13,11 +13,10 @@ from typing import Any
 import click
 
 from gateway import __version__
+from gateway.commands.load_options import APIS, NAMES, load
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-APIS = ("chat", "messages", "responses", "gemini", "converse")  # as in providers/apis.py, which would cost an import
 API = click.Choice(APIS)
-NAMES = f"{', '.join(APIS[:-1])} or {APIS[-1]}"
 PORT = click.IntRange(0, 65535)
 PACE = 0.03
 
@@ -481,45 +480,7 @@ def replay(file: Path, port: int | None, pace: float, **options: Any) -> None:
     sys.exit(run(file, **options))
 
 
-@main.command(short_help="Load a server, and measure its streams.")
-@click.argument("targets", nargs=-1, metavar="[URL|NAME=URL|SCENARIO]...")
-@click.option("--model", metavar="MODEL", help="The model to ask for.")
-@click.option("--api", type=API, metavar="API", help=f"{NAMES}; default: what URL ends in, or chat.")
-@click.option("--no-stream", "stream", flag_value=False, default=None, help="Ask for whole answers.")
-@click.option("--rate", type=float, metavar="N", help="Begin N requests a second, whatever the server does.")
-@click.option("--poisson", "spacing", flag_value="poisson", help="Begin them at random, as separate clients would.")
-@click.option(
-    "--concurrency", type=int, metavar="N", help="N clients, each asks again when it was answered; default: 1."
-)
-@click.option("--seconds", metavar="TIME", help="How long what counts is begun; default: 30.")
-@click.option("--warmup", metavar="TIME", help="Load that does not count, before; default: 0.")
-@click.option("--timeout", metavar="TIME", help="The longest that one exchange may take; default: 300.")
-@click.option("--prompt", type=int, metavar="TOKENS", help="About the size of the prompt; default: 20.")
-@click.option("--output", type=int, metavar="TOKENS", help="The longest answer to ask for; default: 1024.")
-@click.option("--tools", type=int, metavar="N", help="Offer N tools.")
-@click.option(
-    "--key-env", metavar="NAME", help="The variable with the key; without, a provider's own host gets that provider's."
-)
-@click.option("--strict", is_flag=True, default=None, help="Judge without waiving what providers are known to do.")
-@click.option("--json", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as JSON; - prints it.")
-@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write the report as a web page.")
-@click.option("--fail-if", multiple=True, metavar="CONDITION", help="Exit with 1 if it holds, as ttft.p95>500ms.")
-@click.option("--compare", nargs=2, type=click.Path(path_type=Path), metavar="A B", help="Compare two JSON reports.")
-@click.option("--self-test", is_flag=True, help="Measure what the load tester itself costs, and do nothing else.")
-def load(targets: tuple[str, ...], **options: Any) -> None:
-    """Load a server that speaks one of the five APIs, and measure its streams.
-
-    URL is the server's, with or without the path. Several are loaded one after the other, and compared. SCENARIO is a
-    YAML file for what the options cannot say. Every answer is held against its API's grammar. Ctrl-C ends the load
-    early, with a report. The exit status is 0, 1 if a condition of --fail-if holds, 2 if nothing could be run.
-    """
-    from gateway.commands.load import LoadOptions, run
-
-    shaping = ("model", "api", "stream", "prompt", "output", "tools")
-    loading = ("rate", "spacing", "concurrency", "seconds", "warmup", "timeout", "key_env", "strict")
-    request, plan = ({name: value for name in names if (value := options.pop(name)) is not None}
-                     for names in (shaping, loading))  # fmt: skip
-    sys.exit(run(LoadOptions(targets=targets, load=plan, request=request, **options)))
+main.add_command(load)
 
 
 def _open_standard_streams() -> None:

@@ -1,6 +1,8 @@
 """What all tests share."""
 
+import contextlib
 import gc
+import importlib
 import os
 import sys
 from collections.abc import Generator, Iterator
@@ -11,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.harness import Listening
+from tests.support.repository import ROOT
 from tests.support.upstreams import Upstream, fake_upstream
 
 # How fast examples are made says something about the machine, not about the code; and a run that finds what the last
@@ -67,14 +70,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """What is collected stays to the end: the collector of cycles would walk it again and again, in vain."""
     gc.disable()
     try:
+        _import_others_later(session.config)
         return (yield)
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _import_others_later(config: pytest.Config) -> None:
+    """Import the tests, each worker from another place on, so that each of them is compiled by one worker only."""
+    if (worker := getattr(config, "workerinput", None)) is None:
+        return
+    folders = [Path(argument) for argument in config.args if Path(argument).is_dir()]
+    files = sorted(path for folder in folders for path in folder.resolve().rglob("test_*.py"))
+    first = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
+    for path in (*files[first:], *files[:first]):
+        if not pytest_ignore_collect(PROCESSES if PROCESSES in path.parents else path, config):
+            with contextlib.suppress(Exception, pytest.skip.Exception):  # collecting it says what is wrong
+                importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -95,7 +95,7 @@ def test_the_page_of_growth_holds_all_it_needs(grown):
     page = (grown[0] / "growth.html").read_text()
     assert page.count("<figure>") == 2
     assert page.count("<circle") == 2 * (2 + 2)  # a point measured, an end of the line
-    assert "@media (prefers-color-scheme: dark)" in page
+    assert "prefers-color-scheme: dark" in page
     assert not re.search(r"(src|href)=|url\(|@import|https?:", page)
 
 

@@ -241,7 +241,7 @@ def assigned(node: ast.AST) -> list[ast.expr]:
         return [one for some in several for one in some if isinstance(one, ast.Attribute)]
     if isinstance(node, ast.AugAssign | ast.AnnAssign):
         return [node.target] if isinstance(node.target, ast.Attribute) else []
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == "setattr":
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr":
         return [ast.Attribute(node.args[0], ast.unparse(node.args[1]))]
     return []
 

@@ -30,6 +30,7 @@ ARROWS: Final = {
     "providers.converse": "providers.catalog providers.errors providers.neutral",
     "providers.apis": """
         providers.chat providers.converse providers.gemini providers.messages providers.neutral providers.responses""",
+    "gateway.recordings": "providers.apis",
     "gateway.stores": "",
     "gateway.http": "",
     "gateway.shared": "",
@@ -39,7 +40,9 @@ ARROWS: Final = {
     "gateway.counters": "config shared stores",
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
-    "gateway.loadtest": "config providers.apis providers.catalog providers.grammar providers.neutral",
+    "gateway.loadtest": """
+        config providers.apis providers.catalog providers.endpoints providers.grammar providers.neutral recordings
+        upstream""",
     "gateway.logs": "config providers.neutral",
     "gateway.open_store": "config stores",
     "gateway.followed_keys": "config stores",
@@ -61,7 +64,8 @@ ARROWS: Final = {
         stores""",
     "gateway.conversations": """
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
-    "gateway.telemetry": "config http ledger logs providers.apis providers.neutral request streaming upstream",
+    "gateway.telemetry": """
+        config http ledger logs providers.apis providers.neutral recordings request streaming upstream""",
     "gateway.answer_cache": """
         config conversations http providers.apis providers.neutral request stores upstream""",
     "gateway.exchange": """
@@ -88,8 +92,8 @@ ARROWS: Final = {
     "gateway.reload": "app config exchange open_service shared",
     "gateway.commands": """
         allowances app config endpoints followed_keys health http kept_ledger loadtest logs mock open_service open_store
-        providers.apis providers.catalog providers.endpoints providers.errors providers.grammar providers.neutral reload
-        routing serving shared stores telemetry upstream""",
+        providers.apis providers.catalog providers.endpoints providers.errors providers.grammar providers.neutral
+        recordings reload routing serving shared stores telemetry upstream""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """What each room may import, beside ``streams`` and the version that ``gateway`` states; lower rooms come first, and

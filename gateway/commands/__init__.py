@@ -1,11 +1,14 @@
-"""The command line, a module each: ``check``, ``costs``, ``doctor``, ``explaining``, ``importing``, ``init``, ``keys``,
-``lint``, ``load``, ``replay``, ``schema``, ``serve`` (and ``mock``), ``translate``; ``terminal`` folds what they say,
-``rehearsal`` is the walk of a plan that ``explaining`` tells of, ``explained_limits`` its prices and limits.
+"""The command line, a module each: ``check``, ``costs``, ``doctor``, ``explaining``, ``importing``, ``init``,
+``keys``, ``lint``, ``load`` (with ``load_options``, ``load_asked``, ``load_answers``, ``load_compare``,
+``load_crew``, ``load_exact`` and ``load_models``), ``replay``, ``schema``, ``serve`` (and ``mock``), ``translate``;
+``terminal`` folds what they say, ``rehearsal`` is the walk of a plan that ``explaining`` tells of,
+``explained_limits`` its prices and limits.
 
 ``connect`` is made of ``finding`` (where the gateway is), ``offers`` (what it serves), ``choosing`` (which of its
 models), ``clients`` (whose settings), ``edits`` (put into a file, in one ``notation`` each: ``edit_env``,
 ``edit_json``, ``edit_toml``, ``edit_yaml``) and ``undoing`` (taken out again); ``probing`` is what ``doctor`` asks,
 ``listening`` the sockets that ``serve`` opens, ``local_servers`` how servers on this machine are started, ``ollama``
-what one of them has; ``fetching`` is one GET. ``litellm``, ``litellm_keys``, ``litellm_prices`` and
-``litellm_routes`` are the rows, the keys, the prices and the routing that ``importing`` reads, ``imported`` is
-what it writes."""
+what one of them has; ``fetching`` is one GET or POST. ``litellm``, ``litellm_keys``, ``litellm_prices`` and
+``litellm_routes`` are the rows, the keys, the prices and the routing that ``importing`` reads, ``imported`` is what it
+writes.
+"""

@@ -1,4 +1,4 @@
-"""Recorded exchanges on disk: a folder for each API, and in it a few files for each recording.
+"""Recorded exchanges on disk, written: a folder for each API, and in it a few files for each recording.
 
 ``NAME.request.json`` is a request's body, ``NAME.response.sse``, ``NAME.response.eventstream`` (Amazon's frames) or
 ``NAME.response.json`` (also a stream that is one JSON array) its answer's, and ``NAME.meta.json`` says what they are;
@@ -14,8 +14,8 @@ import secrets as random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
-from urllib.parse import quote, unquote
+from typing import Any, Final, Literal
+from urllib.parse import unquote
 
 import attrs
 import msgspec
@@ -23,12 +23,21 @@ import msgspec
 from gateway import __version__
 from gateway.config.redaction import REDACTED, Secrets, redact
 from gateway.http.headers import Headers
+from gateway.recordings import (
+    ERRORS,
+    FRAMINGS,
+    META,
+    PART,
+    REQUEST,
+    SUFFIXES,
+    WHOLE,
+    folders,
+    stem_of,
+    stream_framing,
+)
 from gateway.telemetry.stream_text import redact_stream
 from providers.apis import CODECS
-from streams.event_stream import EVENT_STREAM
 from streams.events import Api
-from streams.framing import Framing
-from streams.sse import SSE
 from streams.surrogates import NOT_JSON
 
 TOTAL: Final = 2**30
@@ -38,7 +47,6 @@ ROOM: Final = TOTAL // 10
 LOOK: Final = 64
 """Recordings between two looks at what is there: other processes write there, too."""
 
-ERRORS: Final = "error_responses"
 INDEX: Final = "INDEX.tsv"
 LONGEST: Final = 1000
 """Characters of a cell of the index: a client may ask for a model by a name of megabytes."""
@@ -47,12 +55,7 @@ COLUMNS: Final = (
 )  # fmt: skip
 OURS: Final = "trigate."
 
-REQUEST, META, LOCK = ".request.json", ".meta.json", ".lock"
-STREAM, FRAMES, WHOLE = ".response.sse", ".response.eventstream", ".response.json"
-_FRAMINGS: Final[Mapping[str, Framing]] = {STREAM: SSE, FRAMES: EVENT_STREAM}
-PART: Final = ".part"
-"""A file that is being written; whole, it gets its own name."""
-_SUFFIXES = (REQUEST, STREAM, FRAMES, WHOLE, META)
+LOCK: Final = ".lock"
 
 
 @attrs.frozen
@@ -78,7 +81,7 @@ class Side:
     @property
     def suffix(self) -> str:
         """That of the answer's file."""
-        return next((end for end, framing in _FRAMINGS.items() if framing.announced_by(self.content_type)), WHOLE)
+        return next((end for end, framing in FRAMINGS.items() if framing.announced_by(self.content_type)), WHOLE)
 
     @property
     def folder(self) -> str:
@@ -95,24 +98,29 @@ class Folder:
         self._size = 0
         self._until_look = 0
 
-    def write(self, sides: Sequence[Side], line: Mapping[str, Any], secrets: Secrets) -> list[Path]:
-        """Write an exchange down, without ``secrets``: the meta files' paths. ``line`` is its line of the log."""
+    def write(
+        self, sides: Sequence[Side], line: Mapping[str, Any], secrets: Secrets, began: float | None = None
+    ) -> list[Path]:
+        """Write an exchange down, without ``secrets``: the meta files' paths. ``line`` is its line of the log; it
+        ``began`` so many Unix seconds."""
         mark, stamp = random.token_hex(3), time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         with self._locked():
-            written = [self._write(side, line, secrets, stamp, mark) for side in sides]
+            written = [self._write(side, line, secrets, stamp, mark, began) for side in sides]
             self._until_look -= 1
             if self._size > TOTAL or self._until_look <= 0:
                 self._make_room()
         return written
 
-    def _write(self, side: Side, line: Mapping[str, Any], secrets: Secrets, stamp: str, mark: str) -> Path:
+    def _write(
+        self, side: Side, line: Mapping[str, Any], secrets: Secrets, stamp: str, mark: str, began: float | None
+    ) -> Path:
         folder = self._path / side.folder
         folder.mkdir(mode=0o700, exist_ok=True)
         model = redact(str(line.get("model", "none")).encode(), secrets).decode()
         stem = f"{OURS}{stamp}-{_slug(model)}-{side.side}.{mark}"
         request, response = redact(side.request, secrets), redact_stream(side.response, secrets)
         changed = (request, response) != (side.request, side.response)
-        meta = _meta(side, line, changed)
+        meta = _meta(side, line, changed) | ({} if began is None else {"began": began})
         files = {
             REQUEST: request,
             side.suffix: response,
@@ -156,10 +164,10 @@ class Folder:
     def _make_room(self) -> None:
         """Look what there is of ours, and remove the oldest if it is too much. Names sort by time."""
         sizes: dict[tuple[str, str], int] = {}
-        for name in (*_folders(), ERRORS):
+        for name in (*folders(), ERRORS):
             for file in os.scandir(self._path / name) if (self._path / name).is_dir() else ():
                 if file.name.startswith(OURS):
-                    key = _stem(file.name), name
+                    key = stem_of(file.name), name
                     sizes[key] = sizes.get(key, 0) + file.stat().st_size
         self._size, self._until_look = sum(sizes.values()), LOOK
         if self._size <= TOTAL:
@@ -237,127 +245,5 @@ def _slug(text: str) -> str:
 
 
 def _remove(folder: Path, stem: str) -> None:
-    for suffix in (*_SUFFIXES, PART):
+    for suffix in (*SUFFIXES, PART):
         Path(folder, stem + suffix).unlink(missing_ok=True)
-
-
-def _stem(name: str) -> str:
-    return next((name.removesuffix(suffix) for suffix in (*_SUFFIXES, PART) if name.endswith(suffix)), name)
-
-
-# Reading
-
-
-class Unreadable(ValueError):
-    """There is no recording, or it is none that can be used. The message says which and why."""
-
-
-@attrs.frozen
-class Recorded:
-    """A recording as it stands there, also one that others have made. ``request`` and ``response`` may be missing."""
-
-    name: str
-    api: Api
-    request: bytes | None
-    response: bytes | None
-    status: int
-    content_type: str
-    headers: Headers
-    model: str | None = None
-    stream: bool = False
-
-
-def read(file: Path) -> Recorded:
-    """The recording that ``file`` belongs to: any of its files, or their common name. Raises ``Unreadable``."""
-    stem = file.parent / _stem(file.name)
-    parts = {suffix: _bytes(Path(f"{stem}{suffix}")) for suffix in _SUFFIXES}
-    if not any(parts.values()):
-        raise Unreadable(f"{file}: no recording: none of {stem.name}{{{','.join(_SUFFIXES)}}} is there")
-    meta = _read_meta(Path(f"{stem}{META}"), parts[META] or b"{}")
-    suffix = next((suffix for suffix in _FRAMINGS if parts[suffix] is not None), WHOLE)
-    whole = suffix == WHOLE
-    api = _api(meta.api or stem.parent.name, file)
-    return Recorded(
-        name=stem.name,
-        api=api,
-        request=parts[REQUEST],
-        response=parts[suffix],
-        status=meta.status or 200,
-        content_type=meta.content_type or ("application/json" if whole else _FRAMINGS[suffix].media_type),
-        headers=tuple((meta.response_headers or {}).items()),
-        model=meta.model,
-        stream=bool(meta.stream) or not whole or _asks_for_stream(api, meta.path or ""),
-    )
-
-
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-
-
-class _Meta(msgspec.Struct):
-    """The members of a meta file that are read."""
-
-    api: str | None = None
-    path: str | None = None
-    model: str | None = None
-    stream: bool | None = None
-    status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None
-    content_type: str | None = None
-    response_headers: dict[str, str] | None = None
-
-
-def _read_meta(file: Path, data: bytes) -> _Meta:
-    """Raises ``Unreadable`` for a file that is damaged, or holds what no answer can have."""
-    try:
-        meta = msgspec.json.decode(data, type=_Meta)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Unreadable(f"{file}: the recording is damaged: {error}") from None
-    except RecursionError:
-        raise Unreadable(f"{file}: the recording is damaged: nested too deeply") from None
-    for name, value in (("content-type", meta.content_type or ""), *(meta.response_headers or {}).items()):
-        if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
-            raise Unreadable(f"{file}: the recording is damaged: {name[:100]!a} is no header with this value")
-    return meta
-
-
-def _bytes(file: Path) -> bytes | None:
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise Unreadable(f"{file}: {error.strerror}") from None
-
-
-def _api(name: str, file: Path) -> Api:
-    for api, codec in CODECS.items():
-        if name == codec.wire.label:
-            return api
-    raise Unreadable(f"{file}: {name!r} is none of the APIs that can be replayed: {', '.join(_folders())}")
-
-
-def _asks_for_stream(api: Api, path: str) -> bool:
-    """Whether the path says it, whatever was answered."""
-    ending = CODECS[api].wire.operations["answer"].streamed
-    return ending is not None and path.endswith(ending.partition("?")[0])
-
-
-def _folders() -> list[str]:
-    """The folders of recordings, one for each API."""
-    return [codec.wire.label for codec in CODECS.values()]
-
-
-def stream_framing(api: Api, content_type: str | None, body: bytes) -> Framing | None:
-    """The framing of an answer that is a stream, also one of a hosting or in one array; ``None`` if it is none."""
-    wire = CODECS[api].wire
-    if found := next((one for one in (wire.framing, *_FRAMINGS.values()) if one.announced_by(content_type)), None):
-        return found
-    array = None if wire.unless_asked is None else wire.unless_asked[1]
-    return array if array and array.announced_by(content_type) and body.lstrip().startswith(b"[") else None
-
-
-def asked_path(api: Api, model: str | None = None, stream: bool = False) -> str:
-    """The path at which clients of ``api`` ask for an answer of ``model``, with the query that a stream needs."""
-    wire = CODECS[api].wire
-    path = wire.root + wire.path + wire.suffix("answer", stream)
-    return path if model is None else path.replace("{model}", quote(model, safe=":"))

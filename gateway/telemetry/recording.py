@@ -4,6 +4,7 @@ Both sides' bytes are gathered while an exchange runs, and written when it has e
 for. What cannot be written in time is not written, and counted."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,8 +16,9 @@ import trio
 from gateway.config.redaction import FETCHED, Secrets, findable
 from gateway.http.headers import Headers, translated_headers
 from gateway.ledger.record import Record
+from gateway.recordings import asked_path
 from gateway.request.client_request import ClientRequest
-from gateway.telemetry.recorded import Folder, Side, asked_path
+from gateway.telemetry.recorded import Folder, Side
 from gateway.telemetry.tap import HasLane, listen
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
@@ -81,6 +83,7 @@ class Recording:
         self.secrets: Secrets = tuple(_credentials(asked.headers))
         self.held = 0
         self.given_up = False
+        self.began = 0.0  # Unix seconds, known at the end
         self._add(self.client.request, body)
 
     # The client's side
@@ -186,6 +189,7 @@ class Recorder:
         recording = self._open.pop(record, None)
         if recording is None:
             return
+        recording.began = time.time() - line.get("duration_ms", 0) / 1000
         try:
             if recording.given_up:
                 raise trio.WouldBlock
@@ -222,7 +226,7 @@ class Recorder:
         secrets = findable((*recording.secrets, *self.secrets, *FETCHED.words))
         sides = [_side(name, half, recording.provider_name) for name, half in recording.sides()]
         try:
-            await trio.to_thread.run_sync(self._folder.write, sides, line, secrets)
+            await trio.to_thread.run_sync(self._folder.write, sides, line, secrets, recording.began)
         except OSError as error:
             self._lost += 1
             log.warning("an exchange could not be recorded: %s", error)

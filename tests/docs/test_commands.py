@@ -28,7 +28,7 @@ from tests.support.command_line import Started, demo, environment, run, started
 from tests.support.doc_blocks import Command, commands, fenced
 from tests.support.doc_commands import FOREIGN, RUNS, SERVES, Foreign, Row, Server, row_of, to_run
 from tests.support.harness import ROOT, START_SECONDS, STOP_SECONDS, eventually, free_port, request
-from tests.support.warm_start import program
+from tests.support.warm_start import TYPED_KEY, program
 
 README = (ROOT / "README.md").read_text()
 FOUND = commands()
@@ -163,7 +163,7 @@ def desks(
     """A new one for each command, which ends with all that it has started when the desk is left."""
     env = environment({
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "ROOT": str(ROOT),
-        "OPENAI_API_KEY": "sk-one", "ANTHROPIC_API_KEY": "sk-two",
+        "OPENAI_API_KEY": TYPED_KEY, "ANTHROPIC_API_KEY": "sk-two",
     })  # fmt: skip
 
     def here(text: str) -> str:
@@ -190,7 +190,7 @@ def desks(
 
 def furnish(path: Path, kept: Path, here: Callable[[str], str]) -> None:
     written = fenced(README, "yaml")[0]
-    (scenario,) = fenced((ROOT / "docs/load.md").read_text(), "yml")
+    scenario = next(text for text in fenced((ROOT / "docs/load.md").read_text(), "yml") if "targets:" in text)
     for name, text in {
         **dict.fromkeys(("trigate.yaml", "plano_config.yaml", "OLD.yaml"), written),
         "NEW.yaml": written.replace("gpt-4o-mini", "gpt-4.1-mini"),

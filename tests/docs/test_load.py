@@ -6,12 +6,19 @@ import attrs
 import pytest
 
 from gateway.config.document import read
-from gateway.loadtest.fail_if import parse
-from gateway.loadtest.load_request import LoadRequest
-from gateway.loadtest.scenario import RawScenario, build
-from gateway.loadtest.tally import COUNTS, MEASURES
+from gateway.loadtest.figures.conditions import parse
+from gateway.loadtest.figures.tally import COUNTS, MEASURES
+from gateway.loadtest.plan.load_request import LoadRequest
+from gateway.loadtest.plan.raw_scenario import RawScenario
+from gateway.loadtest.plan.scenario_file import build
+from tests.support.doc_blocks import fenced
 from tests.support.harness import ROOT
 
+AROUND = """\
+targets: {gateway: http://x, provider: http://y}
+rate: 1
+requests: [{model: demo}, {model: demo, api: messages}]
+"""
 PAGE = (ROOT / "docs" / "load.md").read_text()
 
 
@@ -23,10 +30,14 @@ def table(begins: str) -> dict[str, str]:
 
 
 def test_each_scenario_is_good():
-    (text,) = re.findall(r"^```yml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    whole = [text for text in fenced(PAGE, "yml") if "targets:" in text]
+    parts = [text for text in fenced(PAGE, "yml") if text not in whole]
+    (text,) = whole
     plan = build(read(text.encode(), "scenario.yml"), {})
     assert len(plan.requests) == 5
     assert all(parse(condition) for condition in plan.fail_if)
+    for part in parts:
+        build(read((AROUND + part).encode(), "part.yml"), {})
 
 
 @pytest.mark.parametrize(
@@ -39,7 +50,9 @@ def test_the_tables_have_every_key(begins, kind):
 def test_the_defaults_in_the_tables_are_the_real_ones():
     written = {**table("and of a request"), **table("take the place of its own")}
     bare = build(read(b"url: http://x\nrate: 1\nrequests: [{model: m}]", "s.yml"), {})
-    shown = {**attrs.asdict(bare), **attrs.asdict(bare.requests[0]), "prompt": bare.requests[0].prompt[0]}
+    first = bare.requests[0]
+    lengths = {"prompt": first.prompt.mean, "output": first.output.mean}
+    shown = {**attrs.asdict(bare), **attrs.asdict(first), **lengths}
     for key, default in written.items():
         if default and key != "name":
             assert default == spelled(shown[key]), key
@@ -53,6 +66,7 @@ def spelled(value: object) -> str:
 
 
 def test_every_measure_and_count_is_explained():
-    assert set(MEASURES) <= set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+    rows = re.findall(r"^\| (`.*?`) \|", PAGE, re.MULTILINE)
+    assert set(MEASURES) <= {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     for name in COUNTS:
         assert f"`{name if name != 'error' else 'errors'}`" in PAGE

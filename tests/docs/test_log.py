@@ -14,6 +14,7 @@ from gateway.logs.setup import Log, LogFormat
 from providers.catalog.prices import Price
 from streams.events import ErrorInfo, Usage
 from tests.pages.log import PAGE, page
+from tests.support.own_log import own_log
 
 
 def test_the_tables_are_those_of_the_code():
@@ -71,16 +72,12 @@ def test_every_way_to_end_has_its_row():
 
 def crashed(message: str, form: LogFormat) -> None:
     """Log a crash with ``message``, in that form."""
-    root = logging.getLogger()
-    handlers, root.handlers[:] = root.handlers[:], []
-    try:
+    with own_log():
         Log(form=form)
         try:
             raise ValueError(message)
         except ValueError:
             logging.getLogger("any").exception("it crashed: %s", message)
-    finally:
-        root.handlers[:] = handlers
 
 
 def test_every_field_of_any_other_line_has_its_row(capsys):

@@ -25,6 +25,7 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from providers.grammar import judge
+from tests.support.cases import case
 from tests.support.harness import (
     ROOT,
     STOP_SECONDS,
@@ -290,24 +291,25 @@ def is_error(api: str, name: str, value: Any) -> bool:
     return name == "response.failed" and bool(value["response"]["error"]["message"])
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.id)
-def test_the_page_is_right(answers, cell):
-    found = answers[cell.id]
-    pinged = any(ping in found.reply.body for ping in PINGS)
-    if cell.gets.startswith("status"):
-        check_status(cell, found.reply)
-    elif WHOLE in cell.gets:
-        check_whole(cell, found.reply)
-    else:
-        check_failed(cell, found.reply)
-    assert pinged or "pings" not in cell.gets
-    # Where the connection is reset, its server finds it lost or has ended by then.
-    assert found.seen in [[one] for one in SEES[cell.sees] | ({"left"} if "reset" in cell.model else set())]
-    (line,) = found.lines
-    ended, _, kind = cell.ledger.replace("`", "").partition(", ")
-    assert line["status"] == found.reply.status
-    assert line["ended"] == ended
-    assert line.get("error", "") == kind
+def test_the_page_is_right(answers):
+    for cell in CELLS:
+        with case(cell.id):
+            found = answers[cell.id]
+            pinged = any(ping in found.reply.body for ping in PINGS)
+            if cell.gets.startswith("status"):
+                check_status(cell, found.reply)
+            elif WHOLE in cell.gets:
+                check_whole(cell, found.reply)
+            else:
+                check_failed(cell, found.reply)
+            assert pinged or "pings" not in cell.gets
+            # Where the connection is reset, its server finds it lost or has ended by then.
+            assert found.seen in [[one] for one in SEES[cell.sees] | ({"left"} if "reset" in cell.model else set())]
+            (line,) = found.lines
+            ended, _, kind = cell.ledger.replace("`", "").partition(", ")
+            assert line["status"] == found.reply.status
+            assert line["ended"] == ended
+            assert line.get("error", "") == kind
 
 
 def test_the_page_has_every_fault():

@@ -17,10 +17,11 @@ from gateway.commands.replay import create_replay, run
 from gateway.config.loading import from_mapping
 from gateway.ledger.ledger import Ledger
 from gateway.logs.setup import Log
+from gateway.recordings import Recorded, read
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
-from gateway.telemetry.recorded import INDEX, Recorded, read
+from gateway.telemetry.recorded import INDEX
 from streams import event_stream
 from streams.events import ErrorInfo
 from tests.support.harness import (
@@ -36,6 +37,7 @@ from tests.support.harness import (
     request,
     running,
 )
+from tests.support.own_log import own_log
 from tests.support.raw_call import SSE, chunks, line, lines, new_id, said
 from tests.support.upstreams import PATHS, Raw, Script, Upstream, fake_upstream, render
 
@@ -243,16 +245,13 @@ def test_the_command_line_decides_what_is_logged(recorder):
 @pytest.fixture
 def begin() -> Iterator[Callable[..., Log]]:
     """Makes the log of a process that has just begun."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
 
     def log(*args: Any, **named: Any) -> Log:
-        root.handlers[:] = []
+        logging.getLogger().handlers[:] = []
         return Log(*args, **named)
 
-    yield log
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    with own_log():
+        yield log
 
 
 SETTINGS = {

@@ -2,6 +2,7 @@
 gateways."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -46,6 +47,15 @@ class Place:
         assert time.monotonic() - before < 5  # a second is promised, of a machine that is not busy
         return printed
 
+    def all_follow(self, name: str) -> bool:
+        """Whether every process takes in a change. One that is still to begin reads it at its start, and says nothing
+        of it."""
+        said = len(self.audited())
+        self.keys("add", name)
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: len(self.audited()) == said + self.processes, 2)
+        return len(self.audited()) == said + self.processes
+
     def audited(self) -> list[Any]:
         """The lines on changed keys."""
         log = [line for gateway in self.gateways for line in gateway.log if line.startswith("{")]
@@ -86,6 +96,8 @@ def place(request, tmp_path_factory, upstream, storage) -> Iterator[Place]:
     file = tmp_path_factory.mktemp("keys") / "c.yaml"
     kind = request.param
     with places(file, upstream, storage(kind), *((2, 1) if kind == "sqlite" else (1, 2))) as found:
+        numbers = itertools.count()
+        eventually(lambda: found.all_follow(f"first-{next(numbers)}"), what="every process follows the keys")
         yield found
 
 

@@ -15,6 +15,7 @@ from providers.neutral.tokens import estimate
 from providers.neutral.tool_names import shortened
 from streams.errors import GatewayError
 from streams.events import AnswerEnd
+from tests.support.cases import case
 from tests.support.growing_requests import ISSUER, REQUESTS
 from tests.support.growth import assert_steps_grow_linearly
 
@@ -81,9 +82,10 @@ def test_every_api_has_rows():
     assert REQUESTS.keys() == CODECS.keys()
 
 
-@each_row
-def test_a_request_is_what_its_row_says(api, shape):
-    CODECS[api].read_request(REQUESTS[api][shape](2))
+def test_a_request_is_what_its_row_says():
+    for api, shape in ROWS:
+        with case((api, shape)):
+            CODECS[api].read_request(REQUESTS[api][shape](2))
 
 
 @each_row

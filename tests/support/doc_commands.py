@@ -45,11 +45,12 @@ class Row:
 
 
 SHOWN = r"127\.0\.0\.1:12000"
+OWN = """sed -n '/^```json/,/^```$/p' $ROOT/docs/load.md | sed '/^```/d' > own.jsonl && """
+TRACE = """printf '%s\n' TIMESTAMP,ContextTokens,GeneratedTokens '2024-05-10 00:00:00.0099300,20,5' \\
+'2024-05-10 00:00:04.5173350,300,6' > azure.csv && """
 LOADED = r"(\d+) requests begun, \1 whole answers, 0 errors"
 CURL = r"curl -sS --fail-with-body \1"
 BRIEFLY = "--rounds 1 --seconds 0.1"
-GROWTH = """just bench --growth --cases streams --streams 1,2 --rounds 1 --seconds 0.5 \\
---html $PWD/growth.html --svg $PWD/growth.svg"""
 RELOADED = """trigate serve tried.yaml --port 0 > log 2>&1 & gateway=$!
 until grep -q listening log; do sleep 0.05; done
 sed -i s/mock-small/mock-large/ tried.yaml && {} $gateway
@@ -64,6 +65,10 @@ export TRIGATE_CONFIG=keys.yaml && """
 LIMITS = r"""echo 'version: v0.4.0
 client_keys: [{name: alice, sha256: "'$(printf 0%.0s $(seq 64))'", budgets: [20 usd/day]}]
 model_providers: [{model: openai/gpt-5, access_key: x}]' > own.yaml && trigate explain gpt-5 --config own.yaml\1"""
+WORKER = """export TRIGATE_LOAD_SECRET=a-secret-of-some-length
+trigate load worker --listen 127.0.0.1:0 --secret-env TRIGATE_LOAD_SECRET 2> worker.log & worker=$!
+until grep -q listening worker.log; do sleep 0.05; done
+"""
 PRICES = "providers/catalog/price_list.json"
 PAGES = "mkdir tests && cp -r $ROOT/tests/__init__.py $ROOT/tests/pages $ROOT/tests/support tests"
 RUNS = (
@@ -128,22 +133,52 @@ RUNS = (
         says=("streams not whole", "in the middle of"), all_fail=True),
     Row("trigate load gateway=.* provider=.*", says=(LOADED, "gateway +provider")),
     Row(r"trigate load http://.* --html report\.html", says=(LOADED,), leaves=("report.html", "<html")),
-    Row(r"(trigate load http://.* --json after\.json --fail-if .*>)500ms(.*)", r"\1 30s\2", (LOADED,),
+    Row(r"(trigate load http://.* --json after\.json .*--fail-if .*>)500ms(.*)", r"\1 30s\2", (LOADED,),
         ("after.json", "ttft")),
+    Row("trigate load http://.* --log after.jsonl", says=(LOADED,), leaves=("after.jsonl", '"ttft":')),
+    Row("trigate load compare before.json after.json .*", "cp before.json after.json && {}", ("no difference seen",)),
+    Row("trigate load http://.* --log requests.jsonl .*", says=(LOADED,), leaves=("requests.jsonl", '"events":')),
+    Row("trigate load http://.* --csv figures.csv .*", says=(LOADED, r"p99\.9"),
+        leaves=("vllm.json", "median_ttft_ms")),
+    Row("trigate load http://.* --otlp .*", says=(LOADED, r"lost:\s+nothing\s+listens\s+there")),
     Row(r"trigate load --compare .*", "cp before.json after.json && {}", ("×1.00",), ("compared.html", "<html")),
+    Row("trigate load .* --api embeddings .*", says=(LOADED,)),
+    Row("trigate load .* --api responses --websocket .*", says=(LOADED,)),
+    Row("trigate load .* --requests records .*", says=(LOADED, "records")),
+    Row("trigate load .* --turns 4 .*", says=(LOADED, "conversations? begun", "turn +begun")),
     Row(r"trigate load scenario\.yml", says=("impatient", "gateway +provider")),
+    Row("trigate load http://.* --http 2", says=(LOADED, r"HTTP/2; .* % of requests opened a connection")),
+    Row(r"trigate load http://.* --processes 2", says=(LOADED, "2 processes, begun")),
+    Row("export TRIGATE_LOAD_SECRET=.*", "{} && echo ${#TRIGATE_LOAD_SECRET}", ("^32$",)),
+    Row("trigate load worker.*", f"{WORKER}kill $worker; wait $worker; cat worker.log", (r"listening on 127\S+:\d",)),
+    Row("trigate load (http://.* --workers) .* (--secret-env .*)",
+        WORKER + r"trigate load \1 $(sed 's/.* //' worker.log) \2; kill $worker; wait $worker", (LOADED, "process")),
+    Row("trigate load (.*) --slo .* --find-rate",
+        r"trigate load \1 --find-rate --no-stream --rate 100 --max-rate 100 --seconds 500ms",
+        ("Searching for the most requests a second", "a second +begun")),
+    Row("trigate load .* --slo .*", r"trigate load http://127.0.0.1:12000 --model demo --rate 10 --seconds 1 "
+        '--slo "ttft<30s,gap.p95<20s,duration<60s"', (LOADED, "goodput 100 %")),
+    Row("(trigate load .* --rate 5) --seconds 10 --wait-ready 60s", r"\1 --seconds 1 --wait-ready 60s", (LOADED,)),
+    Row("(trigate load .*) -n 50 (.*)", r"\1 -n 5 \2", (r"5/s .*, 5 requests", LOADED)),
+    Row("(trigate load .* --concurrency 8) --seconds 5 (.*)", r"\1 --seconds 1 \2", ("8 at once at most", LOADED)),
+    Row("(trigate load .*) --rate 2,4,8 --seconds 10", r"\1 --rate 2,4 --seconds 500ms --no-stream",
+        ("4/s +2 +0 +100 %",)),
+    Row("(trigate load .*) --rate 5 --seconds 10 --repeat 5", r"\1 --rate 5 --seconds 500ms --repeat 2 --no-stream",
+        ("2 runs", "95 % of the mean")),
+    Row("(trigate load .* --burst 8:2s) --seconds 4", r"\1 --seconds 1 --no-stream", (LOADED, "8 at once every 2 s")),
+    Row("trigate load .* --requests synthetic .*", says=(LOADED, "synthetic: 35 requests")),
+    Row("trigate load .* --requests own.jsonl .*", OWN + "{}", (LOADED, "own.jsonl: 4 requests")),
+    Row("trigate load .* --prompt p50=.*", says=(LOADED, "input tokens asked for", "characters a token")),
+    Row("trigate load .* --prefix .*", says=(LOADED, r"after 0\.2 s of warm-up")),
+    Row("trigate load .* --trace .*", TRACE + "{}", (LOADED, "azure.csv: Azure's form .* at speed 10")),
     Row("trigate load --self-test", says=("µs of CPU a stream",)),
     Row("trigate replay( FILE)?", "trigate replay records/*/*-client.*.meta.json --to http://127.0.0.1:12000",
         ("Hello", ENDS)),
     Row("kill -HUP", RELOADED, ("configuration",)),
     Row("sqlite3 FILE (.*)", r"sqlite3 state.sqlite \1", leaves=("COPY", "SQLite format 3")),
     # As in the justfile, with the smallest arguments. What is collected is run with all tests.
-    Row("just bench", f"{{}} --cases unary {BRIEFLY}", (r"\| unary \| trigate \| \d",)),
-    Row(r"just bench --growth( --html growth\.html)? --svg docs/growth\.svg", GROWTH, ("Streams at once",),
-        ("growth.*", "Streams at once")),
     Row("just outage", "{} --rate 0.2 --svg $PWD/outage.svg --away $PWD/away.svg", (r"\| a route \| \d",)),
     Row("just bench --crowd", "{} 2 --rounds 1 --seconds 0.5", (r"\| trigate \| 2 \|",)),
-    Row("just bench --workers", f"{{}} 1 {BRIEFLY}", (r"^\| 1 \| \d",)),
     Row("just bench --cases burst,paced (--peer .*)", rf"just bench --cases unary {BRIEFLY} \1",
         (r"\| unary \| other \| \d",)),
     Row("just test-fast", "{} --collect-only tests/streams", ("tests collected",)),
@@ -153,8 +188,8 @@ RUNS = (
         f"mkdir docs && {PAGES} && {{}} && diff -r docs/clients $ROOT/docs/clients"),
     Row(r"python -m tests\.pages\.prices",
         f"cp -r $ROOT/providers $ROOT/streams . && {PAGES} && {{}} && cmp {PRICES} $ROOT/{PRICES}"),
-    Row(r"python -m tests\.pages\.(\w+)",
-        rf"cp -r $ROOT/docs $ROOT/README.md . && {PAGES} && rm -f docs/translation.md && {{}} && "
+    Row(r"python -m tests\.pages\.(?!translation)(\w+)",
+        rf"cp -r $ROOT/docs $ROOT/README.md . && {PAGES} && {{}} && "
         r"cmp docs/\1.md $ROOT/docs/\1.md"),
 )  # fmt: skip
 
@@ -258,6 +293,21 @@ def looks_at_a_dependency(found: re.Match[str]) -> None:
     assert "foreign *REQUIREMENTS:\n" in (ROOT / "justfile").read_text()
 
 
+def is_run_by_its_test(found: re.Match[str]) -> None:
+    """From the file that the recipe runs, with each of the options."""
+    assert "\nbench *ARGS:\n    .venv/bin/python bench/run.py {{ARGS}}\n" in (ROOT / "justfile").read_text()
+    test = (ROOT / "tests/test_bench.py").read_text()
+    assert 'sys.executable, "bench/run.py", *QUICK, *options' in test
+    assert [option for option in re.findall(r"--\w+", found[0]) if f'"{option}", ' not in test] == []
+
+
+def is_written_by_its_test(found: re.Match[str]) -> None:
+    """The command writes what the test holds the page to."""
+    module = (ROOT / f"tests/pages/{found[1]}.py").read_text()
+    assert module.endswith('\n\nif __name__ == "__main__":\n    PAGE.write_text(page())\n')
+    assert f'PAGE.read_text() == page(), "run: {found[0]}"\n' in (ROOT / f"tests/docs/test_{found[1]}.py").read_text()
+
+
 def is_for_the_matrix(found: re.Match[str]) -> None:
     told = subprocess.run(
         [sys.executable, "tests/clients/run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -324,6 +374,14 @@ FOREIGN = (
     Foreign(r"(?:uvx --from|pipx run --spec) \. (trigate) .*", NETWORK, is_a_script_of_the_package),
     Foreign(r"python3 \.ci/(package|image)\.py", "is run by .ci/run", checked_by_ci),
     Foreign("just (lock)", NETWORK, locks_all),
+    Foreign(
+        r"just bench( --workers| --growth( --html growth\.html)? --svg docs/growth\.svg)?",
+        "is run by tests/test_bench.py, with the smallest arguments",
+        is_run_by_its_test,
+    ),
+    Foreign(
+        r"python -m tests\.pages\.(translation)", "takes seconds, which its test has taken", is_written_by_its_test
+    ),
     Foreign(r"(?:pip install )?aider-install", NETWORK, is_on_a_clients_page),
     Foreign(r"pip install (.*)", NETWORK, installs_what_is_tried),
     Foreign(r"npm install (?:-g )?(.*)", NETWORK, installs_what_is_tried_in_node),

@@ -9,15 +9,20 @@ from typing import Any
 import msgspec
 import trio
 
+import providers.grammar  # noqa: F401  # else the first verdict loads it, in the middle of what is timed
 from gateway.config.document import Document
-from gateway.loadtest.judging import ReceivedAnswer, StreamVerdict, judged
-from gateway.loadtest.report import RunResult
-from gateway.loadtest.running import ActiveRun, address_of
-from gateway.loadtest.scenario import Scenario, build
+from gateway.loadtest.exchange.judging import ReceivedAnswer, StreamVerdict, judged
+from gateway.loadtest.figures.result import RunResult
+from gateway.loadtest.plan.scenario import Scenario
+from gateway.loadtest.plan.scenario_file import build
+from gateway.loadtest.run.running import ActiveRun, address_of
 from streams import sse
 
 Serving = Callable[[trio.abc.Stream, bytes], Awaitable[bool | None]]
 """Answers one request, given its head; false if the connection is not to be used again."""
+
+ServingBodies = Callable[[trio.abc.Stream, bytes, bytes], Awaitable[bool | None]]
+"""The same, given the body too."""
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -46,9 +51,14 @@ async def answer(stream: trio.abc.Stream, *words: str, pause: float = 0) -> None
     await stream.send_all(b"0\r\n\r\n")
 
 
-@contextlib.asynccontextmanager
-async def serving(serve: Serving, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+def serving(serve: Serving, tls: ssl.SSLContext | None = None) -> contextlib.AbstractAsyncContextManager[str]:
     """Serve on a free port until the end of the block; the URL."""
+    return serving_bodies(lambda stream, head, _: serve(stream, head), tls)
+
+
+@contextlib.asynccontextmanager
+async def serving_bodies(serve: ServingBodies, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """The same for what is answered by the request's body."""
     handle = partial(_connection, serve)
     async with trio.open_nursery() as nursery:
         if tls is None:
@@ -61,7 +71,7 @@ async def serving(serve: Serving, tls: ssl.SSLContext | None = None) -> AsyncIte
         nursery.cancel_scope.cancel()
 
 
-async def _connection(serve: Serving, stream: trio.abc.Stream) -> None:
+async def _connection(serve: ServingBodies, stream: trio.abc.Stream) -> None:
     with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
         async with stream:
             held = b""
@@ -72,12 +82,16 @@ async def _connection(serve: Serving, stream: trio.abc.Stream) -> None:
                         return
                     held += data
                 head, _, held = held.partition(b"\r\n\r\n")
-                size = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-len"))
+                lines = head.lower().split(b"\r\n")
+                size = next(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-len"))
                 while len(held) < size:
-                    held += await stream.receive_some()
+                    if not (data := await stream.receive_some()):
+                        return
+                    held += data
                 body, held = held[:size], held[size:]
-                msgspec.json.decode(body)
-                if await serve(stream, head) is False:
+                if b"multipart" not in head:
+                    msgspec.json.decode(body)
+                if await serve(stream, head, body) is False:
                     return
 
 
@@ -96,6 +110,6 @@ async def load(url: str, requests: Sequence[dict[str, Any]] = ({"model": "m"},),
     return await running.run()
 
 
-async def prepared(plan: Scenario) -> ActiveRun:
+async def prepared(plan: Scenario, **more: Any) -> ActiveRun:
     (target,) = plan.targets
-    return ActiveRun(plan, target, await address_of(plan, target), "sk-secret", judge)
+    return ActiveRun(plan, target, await address_of(plan, target), "sk-secret", judge, **more)

@@ -30,6 +30,7 @@ MOST_DESCRIPTORS: Final = 4  # three streams, and what it is told by
 NUMBER: Final = struct.Struct("i")
 TAKEN: Final = b"."
 VENDORS: Final = ("openai", "anthropic", "mistral", "groq")  # of most providers in tests
+TYPED_KEY: Final = "sk-one"  # of OpenAI's, where the commands of pages are typed
 
 
 class Forked:
@@ -149,6 +150,9 @@ def _server() -> socket.socket:
 
 def serve(asked: socket.socket) -> None:
     """Fork what is asked for, until nobody can ask any more."""
+    import gateway.commands.check
+    import gateway.commands.connect
+    import gateway.commands.explaining
     import gateway.commands.serve
     import gateway.mock.server  # noqa: F401  # what all of them need, and of the rest what is loaded most often
 
@@ -170,12 +174,21 @@ def serve(asked: socket.socket) -> None:
 
 
 def _warm() -> None:
-    """Read a configuration: what reads them is made with the first one, and each account's name once for each key."""
+    """Read a configuration: what reads them is made with the first one, and each account's name once for each key. And
+    look for models by their names, as commands do, with what they ask a gateway by."""
+    import httpx2
+
+    from gateway.commands.choosing import for_claude
+    from gateway.commands.offers import Configured
     from gateway.config.loading import from_mapping
     from gateway.routing.router import Router
     from tests.support.harness import config, provider
 
-    Router(from_mapping(config([provider(f"{vendor}/any", "http://127.0.0.1:1") for vendor in VENDORS], 1)))
+    entries = [provider(f"{vendor}/any", "http://127.0.0.1:1") for vendor in VENDORS]
+    read = from_mapping(config([*entries, provider("openai/other", "http://127.0.0.1:1", key=TYPED_KEY)], 1))
+    Router(read)
+    httpx2.Client().close()
+    for_claude(Configured(read))
 
 
 def _keep(asked: dict[str, Any], teller: int, *streams: int) -> None:

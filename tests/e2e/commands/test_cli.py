@@ -354,6 +354,8 @@ def test_a_signal_behind_the_drain_ends_it_without_a_traceback():
 import signal, trio
 from gateway.commands.serve import _run
 
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # which is ignored where the tests run in the background
+
 async def end():
     signal.raise_signal(signal.SIGINT)
     await trio.sleep_forever()

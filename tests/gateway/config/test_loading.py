@@ -996,7 +996,7 @@ def mistakes_of(function, *arguments):
     return ()
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(YAMLISH | st.binary(max_size=40))
 @example("a: &a {<<: *a}")
 @example("? - a\n: b")
@@ -1014,7 +1014,7 @@ def test_no_text_is_too_odd_to_be_answered(tmp_path_factory, text):
         assert all(mistake.file == str(path) and str(mistake) for mistake in mistakes)
 
 
-@settings(max_examples=examples(400), deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.dictionaries(KEYS, TREES, max_size=6))
 def test_no_structure_is_too_odd_to_be_answered(content):
     mistakes = mistakes_of(from_mapping, content)

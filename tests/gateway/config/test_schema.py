@@ -272,7 +272,9 @@ def test_each_key_takes_the_values_that_check_takes(place):
     """Every value of the list in its place; the schema may be stricter only where ``check`` refuses, too."""
     path = [int(step) if step.isdecimal() else step for step in place.split(".")]
     small = {key: FULL[key] for key in ("version", "model_providers", path[0])}
-    small["model_providers"] = [{"model": "openai/gpt-4o", "name": "four"}] if path[0] != "model_providers" else [ENTRY]
+    small["model_providers"] = [{"model": "openai/gpt-4o", "name": "four"}]
+    if path[0] == "model_providers":  # of which a whole one would be looked at again for each value
+        small["model_providers"] = [{key: ENTRY[key] for key in ("model", "access_key", "base_url", *path[2:3])}]
     for value in VALUES:
         content = copy.deepcopy(small)
         holder: Any = content

@@ -8,7 +8,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.loadtest.arrivals import RateStep, arrivals, evenly, paced, poisson
+from gateway.loadtest.plan.arrivals import RateStep, arrivals, bursts, evenly, gamma, paced, poisson
 
 RATES = st.just(0) | st.floats(0.001, 200)
 STEPS = st.lists(st.builds(RateStep, RATES, st.floats(0.01, 5), st.none() | RATES), max_size=4)
@@ -52,6 +52,33 @@ def test_poisson_arrivals_have_the_rate_and_the_spread_of_chance():
     assert spread == pytest.approx(mean, rel=0.05)  # even ones have none
 
 
+def spread_of(found):
+    """The coefficient of variation of the intervals."""
+    gaps = [after - before for before, after in pairwise(found)]
+    mean = sum(gaps) / len(gaps)
+    return (sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5 / mean
+
+
+def test_bursty_arrivals_have_the_rate_and_the_spread_of_their_shape():
+    """As in vLLM's benchmark (vllm-project/vllm#10105): a coefficient of variation of 1/√burstiness."""
+    for burstiness, spread in ((0.25, 2), (1, 1), (4, 0.5)):
+        found = list(arrivals([RateStep(100, 100)], gamma(burstiness, random.Random(3))))
+        assert len(found) == pytest.approx(10_000, rel=0.05), burstiness
+        assert spread_of(found) == pytest.approx(spread, rel=0.1), burstiness
+
+
+def test_a_burst_is_planned_for_one_instant():
+    found = list(arrivals([RateStep(16, 5)], bursts(32)))
+    assert found == [0.0] * 32 + [2.0] * 32 + [4.0] * 32
+
+
+def test_the_times_of_the_plan_do_not_drift():
+    """Sleeps that add up made 183.5 s of 50 (vllm-project/vllm#21104)."""
+    found = list(arrivals([RateStep(200, 50)], evenly()))
+    assert len(found) == 10_000
+    assert found[-1] == pytest.approx(49.995, abs=1e-6)
+
+
 def test_the_same_seed_gives_the_same_arrivals():
     first, second = (list(islice(poisson(random.Random("7")), 50)) for _ in range(2))
     assert first == second
@@ -72,3 +99,21 @@ async def test_a_late_process_leaves_no_arrival_out_and_moves_none(mock_clock):
         arrivals([RateStep(2, 2)], evenly()), begin, lambda at: seen.append((at - begin, trio.current_time() - at))
     )
     assert seen == [(0, 10), (0.5, 9.5), (1, 9), (1.5, 8.5)]
+
+
+async def test_nothing_runs_between_the_arrivals_of_one_instant(autojump_clock):
+    """Or they begin one after the other (ai-dynamo/aiperf#1424)."""
+    seen: list[str] = []
+
+    async def another():
+        while True:
+            seen.append("another")
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(another)
+        await trio.lowlevel.checkpoint()
+        await paced(arrivals([RateStep(3, 1)], bursts(3)), trio.current_time(), lambda at: seen.append("arrival"))
+        nursery.cancel_scope.cancel()
+    first = seen.index("arrival")
+    assert seen[first : first + 3] == ["arrival"] * 3

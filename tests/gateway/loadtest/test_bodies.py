@@ -1,14 +1,13 @@
 """What the load tester sends, and what it understands of the answers."""
 
-import random
-
 import attrs
 import msgspec
 import pytest
 
-from gateway.loadtest.bodies import Bodies, address, api_of, headers
-from gateway.loadtest.content import NOTHING, EventContent, error_message, read_event, read_whole
-from gateway.loadtest.load_request import LoadRequest
+from gateway.loadtest.exchange.content import NOTHING, EventContent, error_message, read_event, read_whole
+from gateway.loadtest.exchange.record import AnswerTokens
+from gateway.loadtest.plan.load_request import LoadRequest, PromptImages
+from gateway.loadtest.requests.bodies import Bodies, address, api_of, headers, spoken_body
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.request import Tool
@@ -16,27 +15,60 @@ from providers.neutral.seal import Issuer
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, ErrorInfo, TextDelta, Usage
 from tests.support.apis import OLDER
 
+SEVEN = AnswerTokens(output=7)
+
 
 @pytest.mark.parametrize("api", CODECS)
 def test_each_body_is_a_good_request_of_its_size(api):
-    request = LoadRequest("m", api=api, prompt=(100, 200), output=77, tools=2, stream=api != "chat")
-    bodies, chance = Bodies.of(request), random.Random(1)
-    for number in (1, 2):
-        value = msgspec.json.decode(bodies.next(number, chance))
+    bodies = Bodies(LoadRequest("m", api=api, tools=2, stream=api != "chat"))
+    for prompt in ("one", 'two "words"\n' * 40):
+        value = msgspec.json.decode(bodies.saying(prompt, 77))
         call = CODECS[api].read_request(value)
         if CODECS[api].wire.model_member is not None:
             assert (call.model, call.stream) == ("m", api != "chat")
         assert call.parameters["max_tokens"].value == 77
         assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["look_up_1", "look_up_2"]
         (part,) = call.messages[-1].parts
-        assert part.text.startswith(f"Request {number}: ")
-        assert 400 <= len(part.text) <= 800
+        assert part.text == prompt
+
+
+@pytest.mark.parametrize("api", CODECS)
+def test_images_stand_where_the_api_has_them(api):
+    bodies = Bodies(LoadRequest("m", api=api, images=PromptImages((8, 8), 2)))
+    sent = bodies.saying("look", 5, [b"aW1hZ2Ux", b"aW1hZ2Uy"])
+    text, *images = CODECS[api].read_request(msgspec.json.decode(sent)).messages[-1].parts
+    assert text.text == "look"
+    assert [(one.source.value, one.source.media_type) for one in images] == [
+        ("aW1hZ2Ux", "image/png"), ("aW1hZ2Uy", "image/png")
+    ]  # fmt: skip
 
 
 def test_extra_members_win():
     request = LoadRequest("m", extra={"temperature": 0, "max_completion_tokens": 5})
-    value = msgspec.json.decode(Bodies.of(request).next(1, random.Random(1)))
+    value = msgspec.json.decode(Bodies(request).saying("x", 9))
     assert (value["temperature"], value["max_completion_tokens"]) == (0, 5)
+    said = {"messages": [{"role": "user", "content": "mine"}]}
+    assert msgspec.json.decode(Bodies(LoadRequest("m", extra=said)).saying("x", 9))["messages"] == said["messages"]
+
+
+def test_an_exact_length_is_asked_for_in_the_members_that_vllm_has():
+    """min_tokens and ignore_eos are extensions of vLLM's; SGLang knows the second."""
+    value = msgspec.json.decode(Bodies(LoadRequest("m", exact=True)).saying("x", 128))
+    assert (value["min_tokens"], value["ignore_eos"], value["max_completion_tokens"]) == (128, True, 128)
+    assert "min_tokens" not in msgspec.json.decode(Bodies(LoadRequest("m")).saying("x", 128))
+
+
+@pytest.mark.parametrize("api", CODECS)
+def test_messages_of_a_file_are_said_in_every_api(api):
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
+    request = LoadRequest("m", api=api, tools=3, extra={"temperature": 0})
+    value = msgspec.json.decode(spoken_body(request, messages, [tool], 55))
+    call = CODECS[api].read_request(value)
+    assert call.parameters["max_tokens"].value == 55
+    assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["f"]
+    assert [part.text for message in call.messages for part in message.parts] == ["Be brief.", "Hello"]
+    assert value["temperature"] == 0
 
 
 @pytest.mark.parametrize(
@@ -74,7 +106,7 @@ def test_streams_of_every_api_are_understood(api):
     """As the codec writes them: how often there was content, how many tokens were counted, and that one failed."""
     events = [AnswerStart("id", "m"), *(TextDelta(0, word) for word in ("one ", "two")), BlockEnd(0)]
     asked = LoadRequest("m", api=api)
-    body = msgspec.json.decode(Bodies.of(asked).next(1, random.Random(1)))
+    body = msgspec.json.decode(Bodies(asked).saying("x", 9))
     call = attrs.evolve(CODECS[api].read_request(body), model="m", stream=True)
     for ends, tokens, failed in (
         ((Usage(input=3, output=5), AnswerEnd("stop")), 5, False),
@@ -84,7 +116,9 @@ def test_streams_of_every_api_are_understood(api):
         stream = b"".join(writer.send(event) for event in (*events, *ends))
         found = [read_event(api, raw) for raw in CODECS[api].wire.framing.splitter(2**20).feed(stream)]
         assert sum(one.content for one in found) == 2
-        assert [one.tokens for one in found if one.tokens][-1:] == ([tokens] if tokens else [])
+        assert [one.tokens.output for one in found if one.tokens and one.tokens.output][-1:] == (
+            [tokens] if tokens else []
+        )
         assert [one.message for one in found if one.error] == (["no room"] if failed else [])
 
 
@@ -106,17 +140,21 @@ def test_keys_go_where_the_api_has_them_and_given_headers_win():
         ("chat", {"choices": [{"delta": {"content": "x"}}]}, EventContent(content=True)),
         ("chat", {"choices": [{"delta": {"reasoning_content": "x"}}]}, EventContent(content=True)),
         ("chat", {"choices": [{"delta": {"tool_calls": [{"index": 0}]}}]}, EventContent(content=True)),
-        ("chat", {"choices": [], "usage": {"completion_tokens": 7}}, EventContent(tokens=7)),
+        ("chat", {"choices": [], "usage": {"completion_tokens": 7}}, EventContent(tokens=SEVEN)),
         ("chat", {"error": {"type": "t", "code": "c", "message": "m"}}, EventContent(error="c", message="m")),
         ("messages", {"type": "content_block_delta", "delta": {"thinking": "x"}}, EventContent(content=True)),
         ("messages", {"type": "content_block_delta", "delta": {"signature": "x"}}, EventContent()),
-        ("messages", {"type": "message_delta", "usage": {"output_tokens": 7}}, EventContent(tokens=7)),
+        (
+            "messages",
+            {"type": "message_delta", "usage": {"output_tokens": 7}},
+            EventContent(tokens=SEVEN),
+        ),
         ("messages", {"type": "error", "error": {"type": "overloaded_error"}}, EventContent(error="overloaded_error")),
         ("responses", {"type": "response.output_text.delta", "delta": "x"}, EventContent(content=True)),
         (
             "responses",
             {"type": "response.completed", "response": {"usage": {"output_tokens": 7}}},
-            EventContent(tokens=7),
+            EventContent(tokens=SEVEN),
         ),
         ("responses", {"type": "response.failed", "response": {"error": {"code": "c"}}}, EventContent(error="c")),
         ("responses", {"type": "error", "code": "c", "message": "m"}, EventContent(error="c", message="m")),
@@ -133,7 +171,7 @@ def test_what_an_event_says(api, data, said):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("raw", [b": ping\n\n", b"data: [DONE]\n\n", b"data: {\n\n", b"\n\n", b"data: \xff\n\n"])
+@pytest.mark.parametrize("raw", [b": ping\n\n", b"data: {\n\n", b"\n\n", b"data: \xff\n\n"])
 @pytest.mark.parametrize("api", OLDER)
 def test_what_says_nothing_says_nothing(api, raw):
     assert read_event(api, raw) is NOTHING

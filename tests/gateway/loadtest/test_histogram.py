@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.loadtest.histogram import UNIT, Histogram, bucket_of, highest_in
+from gateway.loadtest.figures.histogram import UNIT, Histogram, bucket_of, highest_in
 
 VALUES = st.floats(0, 1e5)
 MANY = st.lists(VALUES, min_size=1, max_size=200)
@@ -72,3 +72,13 @@ def test_buckets_that_do_not_add_up_are_refused():
 
 def test_an_empty_one_says_0():
     assert (Histogram().percentile(99), Histogram().mean) == (0, 0)
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=30), st.integers(0, 100))
+def test_percentiles_of_whole_numbers_are_whole(values, percent):
+    histogram = Histogram(whole=True)
+    histogram.extend(map(float, values))
+    wanted = sorted(values)[max(1, math.ceil(len(values) * percent / 100)) - 1]
+    found = histogram.percentile(percent)
+    assert found == int(found)
+    assert wanted <= found <= max(wanted * 1.01, wanted + 1e-6)

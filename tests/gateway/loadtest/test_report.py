@@ -1,5 +1,6 @@
 """What the load tester says of a run: conditions, files, comparisons, and the command line."""
 
+import csv
 import io
 import json
 import re
@@ -13,12 +14,15 @@ import trio
 from rich.console import Console
 
 from gateway.__main__ import main
-from gateway.loadtest import live, report, text
-from gateway.loadtest.fail_if import NoCondition, parse
-from gateway.loadtest.judging import ReceivedAnswer, StreamVerdict, judging
-from gateway.loadtest.overhead import self_test
-from gateway.loadtest.page import page
-from gateway.loadtest.report import NoReport
+from gateway.loadtest.exchange.judging import ReceivedAnswer, StreamVerdict, judging
+from gateway.loadtest.figures.conditions import NoCondition, parse
+from gateway.loadtest.figures.tally import Tally
+from gateway.loadtest.figures.timeline import LoadTimeline
+from gateway.loadtest.reports import live, text
+from gateway.loadtest.reports import report_file as report
+from gateway.loadtest.reports.page import page
+from gateway.loadtest.reports.report_file import NoReport
+from gateway.loadtest.run.overhead import self_test
 from tests.support.command_line import COMMAND, environment, run, started
 from tests.support.harness import PATIENCE, ROOT, eventually
 from tests.support.load_servers import HEAD, answer, chunk, events, load, prepared, scenario, serving
@@ -80,9 +84,9 @@ def test_what_was_not_measured_fails(bad):
         ("ttft.p95>500%", "% where a time should be"),
         ("ttft.q95>5ms", "q95 is no statistic; there are min, mean, max"),
         ("ttft.p101>5ms", "p101 is no statistic"),
-        ("errors.p95>1", "error is one number; leave .p95 out"),
+        ("errors.p95>1", "errors is one number; leave .p95 out"),
         ("errors>1ms", "ms behind a number"),
-        ("rate>1%", "% behind a number"),
+        ("rate>1%", "% where a plain number should be"),
         ("tokens_per_second.p50<5s", "s where a plain number should be"),
     ],
 )
@@ -167,7 +171,8 @@ def test_the_page_needs_nothing_from_elsewhere_and_is_well_formed(good, bad):
 def test_a_target_keeps_its_colour_where_another_has_no_data(good, bad):
     """The one without first tokens has no line, and does not leave its colour to the next."""
     runs = [attrs.evolve(run, target=name) for name, run in (("gateway", bad), ("provider", good))]
-    figures = re.findall(r"<figure>.*?</figure>", page(runs).partition("<h2>")[0], flags=re.S)
+    shared = page(runs).partition("<h2>Distributions")[2].partition("<h2>")[0]
+    figures = re.findall(r"<figure>.*?</figure>", shared, flags=re.S)
     colours = [re.findall(r'class="s(\d)" d="M0 4H24"/></svg>(\w+)<', figure) for figure in figures]
     assert len(colours) == 4
     assert all(found == [("1", "provider")] for found in colours)
@@ -186,8 +191,8 @@ def test_the_page_is_for_light_and_dark(good):
 
 
 def test_a_run_in_which_nothing_ended_can_be_shown(good):
-    empty = report.RunResult("", "http://x", good.started, good.scenario, 0, 0, True, type(good.tally)(), {}, [],
-                       good.overhead)  # fmt: skip
+    seen = {"seconds": 0, "elapsed": 0, "interrupted": True, "tally": Tally(), "timeline": LoadTimeline()}
+    empty = attrs.evolve(good, target="", requests={}, turns={}, steps={}, **seen)
     assert "Nothing was measured" in page([empty])
     assert "nothing was measured" in text.summary(empty)
     assert text.comparison([empty, good])
@@ -216,18 +221,58 @@ async def test_another_process_judges_and_if_it_dies_this_one_does():
 
 
 @pytest.mark.process
+async def test_answers_that_a_slow_judge_keeps_waiting_are_bounded():
+    waiting, found = trio.Event(), []
+    whole = ReceivedAnswer("chat", True, None, b"".join(events("one")))
+
+    async with judging(strict=False, most=len(whole.body)) as judge, trio.open_nursery() as nursery:
+
+        async def wait():
+            waiting.set()
+            found.append(await judge(whole))
+
+        judge._process.send_signal(signal.SIGSTOP)
+        nursery.start_soon(wait)
+        await waiting.wait()
+        with trio.fail_after(PATIENCE):
+            assert (await judge(whole)).outcome == "complete"  # here, at once
+        assert found == []
+        judge._process.send_signal(signal.SIGCONT)
+    assert [verdict.outcome for verdict in found] == ["complete"]
+
+
+@pytest.mark.process
 async def test_the_display_is_drawn_while_a_run_goes_on_and_leaves_nothing_behind():
-    screen = Console(width=100, height=40, force_terminal=True, file=io.StringIO())
+    screen = Console(width=80, height=40, force_terminal=True, file=io.StringIO())
     async with serving(sometimes) as url, trio.open_nursery() as nursery:
-        running = await prepared(scenario(url, rate=20, seconds=1.3, headers={"x-refused": "1"}))
-        nursery.start_soon(live.Terminal(screen).watch, running)
-        await running.run()
+        running = await prepared(scenario(url, rate=20, seconds=60, headers={"x-refused": "1"}))
+        nursery.start_soon(live.Terminal(screen, every=0.05).watch, running)
+        nursery.start_soon(running.run)
+        with trio.fail_after(PATIENCE):
+            while "× status 503, waiting for first byte" not in screen.file.getvalue():  # noqa: ASYNC110  # a picture
+                await trio.sleep(0.02)
+        running.stop()
         nursery.cancel_scope.cancel()
     drawn = screen.file.getvalue()
-    assert "0 of 1 s" in drawn
-    assert "× status 503, waiting for first byte" in drawn
-    assert "26 × status 503" in drawn_at_last(running)
+    assert "0 of 60 s" in drawn
+    assert f"{running.figures.total.counts['error']} × status 503" in drawn_at_last(running)
     assert drawn.rstrip().endswith("\x1b[2K")  # the last line is wiped
+
+
+def test_lines_are_written_where_nothing_can_be_drawn():
+    """A pipe, a dumb terminal, or who asks for no colours (no-color.org)."""
+
+    class OnTerminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for out, environ, shown in (
+        (OnTerminal(), {"TERM": "xterm"}, live.Terminal),
+        (OnTerminal(), {"TERM": "dumb"}, live.Lines),
+        (OnTerminal(), {"TERM": "xterm", "NO_COLOR": "1"}, live.Lines),
+        (io.StringIO(), {"TERM": "xterm"}, live.Lines),
+    ):
+        assert type(live.screen(out, environ)) is shown, environ
 
 
 async def never_ending(stream, head):
@@ -240,16 +285,16 @@ async def test_the_first_tokens_of_answers_that_go_on_are_shown():
         running = await prepared(scenario(url, concurrency=3, seconds=60))
         nursery.start_soon(running.run)
         with trio.fail_after(PATIENCE):
-            while not re.search(r"first token .* 3 ", shown := drawn_at_last(running)):  # noqa: ASYNC110  # a picture
+            while not re.search(r"first token .* 3\b", shown := drawn_at_last(running)):  # noqa: ASYNC110  # a picture
                 await trio.sleep(0.02)
-        assert re.search(r"first byte .* 3 ", shown)
+        assert re.search(r"first byte .* 3\b", shown)
         assert "3 under way, 0 ended" in shown
         assert "first token p50" in live.status(running)
         running.stop()
 
 
 def drawn_at_last(running) -> str:
-    console = Console(width=100, file=io.StringIO())
+    console = Console(width=80, file=io.StringIO())
     console.print(live.table(running))
     return console.file.getvalue()
 
@@ -265,7 +310,8 @@ def mock():
 
 @pytest.mark.process
 def test_the_command_measures_writes_and_fails_by_its_conditions(mock, tmp_path, capsys):
-    files = ("--json", str(tmp_path / "a.json"), "--html", str(tmp_path / "a.html"))
+    names = {name: str(tmp_path / f"a.{name}") for name in ("json", "html", "csv", "log")}
+    files = [word for name, file in names.items() for word in (f"--{name}", file)]
     plan = (
         "--model",
         "mock-small",
@@ -284,6 +330,15 @@ def test_the_command_measures_writes_and_fails_by_its_conditions(mock, tmp_path,
         f"two={mock}/v1",
         *plan,
         *files,
+        *(
+            "--log-events",
+            "--log-bodies",
+            "all",
+            "--percentiles",
+            "50,99.9",
+            "--otlp",
+            "http://me:p4ssw0rd@127.0.0.1:1",
+        ),
         "--key-env",
         "OPENAI_API_KEY",
         env={"OPENAI_API_KEY": "sk-never-shown"},
@@ -295,6 +350,22 @@ def test_the_command_measures_writes_and_fails_by_its_conditions(mock, tmp_path,
     assert "the key is that of $OPENAI_API_KEY" in found.stderr
     everything = found.stdout + found.stderr + "".join(file.read_text() for file in tmp_path.iterdir())
     assert "sk-never-shown" not in everything
+    assert "p4ssw0rd" not in everything
+    lines = [json.loads(line) for line in (tmp_path / "a.log").read_text().splitlines()]
+    assert [sum(line["target"] == name for line in lines) for name in ("one", "two")] == [10, 10]
+    assert all(line["end"] == "whole" and line["events"] and "data: " in line["body"] for line in lines)
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert report["log"] == "a.log"
+    ttft = report["runs"][0]["total"]["measures"]["ttft"]
+    rows = {
+        (row["target"], row["kind"], row["name"]): row
+        for row in csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
+    }
+    assert float(rows["one", "", "ttft_seconds"]["p99.9"]) == pytest.approx(ttft["p99.9"], abs=1e-6)
+    assert rows["two", "", "whole"]["value"] == "10"
+    assert re.search(r"p50 +p99.9 +max +count", found.stdout)
+    assert "pushes of metrics to http://***@127.0.0.1:1/v1/metrics (OTLP)" in report["runs"][1]["notes"][0]
+    assert "were lost: nothing listens there" in found.stdout
     assert "\x1b[" not in everything  # no terminal, no colours
     assert [one["target"] for one in json.loads((tmp_path / "a.json").read_text())["runs"]] == ["one", "two"]
     compared = ["load", "--compare", str(tmp_path / "a.json"), str(tmp_path / "a.json"), "--fail-if"]
@@ -331,7 +402,7 @@ def test_ctrl_c_ends_it_early_with_a_report(mock, tmp_path):
     ("args", "said"),
     [
         ((), "nothing to load; give a URL"),
-        (("http://127.0.0.1:1",), "--model: missing; this is required"),
+        (("http://127.0.0.1:1",), "--model: missing, and http://127.0.0.1:1/v1/models cannot be asked"),
         (("127.0.0.1:1", "--model", "m"), "127.0.0.1:1: a URL without http://; did you mean http://127.0.0.1:1?"),
         (("127.0.0.1:1",), "127.0.0.1:1: a URL without http://; did you mean http://127.0.0.1:1?"),
         (("localhost:1/v1", "--model", "m"), "did you mean http://localhost:1/v1?"),
@@ -339,8 +410,19 @@ def test_ctrl_c_ends_it_early_with_a_report(mock, tmp_path):
         (("one=127.0.0.1:1", "--model", "m"), "did you mean one=http://127.0.0.1:1?"),
         (("ftp://x", "--model", "m"), "ftp://x: no URL that can be loaded; give one that begins with http:// or https://"),
         (("a=ftp://u:p4ss@x",), "a=ftp://***@x: no URL that can be loaded"),
+        (("localhost", "--model", "m"), "localhost: no file of that name, and no URL; did you mean http://localhost?"),
+        (("a=gateway.example",), "a=gateway.example: no file of that name, and no URL; did you mean a=http://gateway.exa"),
+        (("http://127.0.0.1:65536", "--model", "m"), "'http://127.0.0.1:65536'; its port must be 1 to 65535"),
         (("127.0.0.1:1?key=p4ss",), "did you mean http://127.0.0.1:1?key=***?"),
-        (("http://127.0.0.1:1", "--model", "m", "--rate", "1", "--concurrency", "1"), "give one of rate, steps and"),
+        (("http://127.0.0.1:1", "--model", "m", "--rate", "1", "--respect-retry-after"),
+         "--respect-retry-after: respect_retry_after in an open loop; leave it out"),
+        (("http://127.0.0.1:1", "--model", "m", "-n", "0"), "-n: 0; this must be a number of requests, 1 to"),
+        (("http://127.0.0.1:1", "--model", "m", "--max-tokens", "many"), "this must be a number of tokens such as"),
+        (("http://127.0.0.1:1", "--model", "m", "--slo", "ttft<500"), "--slo: 'ttft<500': no unit where a time"),
+        (("http://127.0.0.1:1", "--model", "m", "--until", "rate>5"), "--until: 'rate>5': rate is known at the end"),
+        (("http://127.0.0.1:1", "--model", "m", "--fail-if", "chat n: errors>0"),
+         "--fail-if: chat n is no target and no kind of request; did you mean chat m?"),
+        (("http://127.0.0.1:1", "--model", "m", "--junit", "x.xml"), "--junit: no conditions to tell of; give some"),
         (("http://127.0.0.1:1", "--model", "m", "--seconds", "soon"), "--seconds: 'soon'; this must be a duration"),
         (("nowhere/plan.d/nowhere.yml",), "nowhere/plan.d/nowhere.yml: cannot be read"),
         (("nowhere.yml",), "nowhere.yml: cannot be read: no such file"),
@@ -349,6 +431,12 @@ def test_ctrl_c_ends_it_early_with_a_report(mock, tmp_path):
         (("http://127.0.0.1:1", "--model", "m", "--key-env", "NOT_SET"), "the environment variable NOT_SET is not set"),
         (("http://127.0.0.1:1", "--model", "m", "--html", "/nowhere/x.html"), "/nowhere/x.html: cannot be written"),
         (("a=http://127.0.0.1:1", "a=http://127.0.0.1:2", "--model", "m"), "a second target called a"),
+        (("http://127.0.0.1:1", "--model", "m", "--log", "/nowhere/x.jsonl"), "/nowhere/x.jsonl: cannot be written"),
+        (("http://127.0.0.1:1", "--model", "m", "--log-events"), "--log-events: nothing that it is about; add --log"),
+        (("http://127.0.0.1:1", "--model", "m", "--as", "vllm"), "--as: nothing that it is about; add --json FILE"),
+        (("http://127.0.0.1:1", "--model", "m", "--json", "-", "--csv", "-"), "-: two answers for one place"),
+        (("http://127.0.0.1:1", "--model", "m", "--percentiles", "50,101"), "--percentiles: '50,101';"),
+        (("http://127.0.0.1:1", "--model", "m", "--otlp", "me:p4ss@host"), "--otlp: no URL that metrics can be"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_says_why(args, said, capsys):
@@ -360,10 +448,10 @@ def test_what_cannot_be_run_says_why(args, said, capsys):
 
 def test_all_mistakes_in_options_and_scenario_are_told_at_once(tmp_path, capsys):
     assert status_of("load", "http://127.0.0.1:1", "--seconds", "-3", "--fail-if", "ttft", "--fail-if", "foo>1",
-                     "--rate", "1", "--concurrency", "1") == 2  # fmt: skip
+                     "--rate", "1", "--concurrency", "0") == 2  # fmt: skip
     found = capsys.readouterr().err
     assert found.startswith("5 mistakes:\n  --fail-if: 'ttft': this is no condition; write one such as")
-    for said in ("--fail-if: 'foo>1': foo is", "--seconds: '-3'", "--model: missing", "--concurrency: rate and"):
+    for said in ("--fail-if: 'foo>1': foo is", "--seconds: '-3'", "--model: missing", "--concurrency: 0; this must"):
         assert said in found
     file = tmp_path / "plan.yml"
     file.write_text("url: http://127.0.0.1:1\nrate: 1\nrequests: [{model: m}]\nfail_if: [ttft]\n")

@@ -8,8 +8,10 @@ from functools import partial
 import pytest
 import trio
 
-from gateway.loadtest import report, text
-from gateway.loadtest.page import page
+from gateway.loadtest.figures.notes import notes
+from gateway.loadtest.reports import report_file as report
+from gateway.loadtest.reports import text
+from gateway.loadtest.reports.page import page
 from tests.support.load_servers import HEAD, answer, chunk, events, load, prepared, scenario, serving
 
 
@@ -32,14 +34,14 @@ def stalling(begin: float, end: float):
 async def test_a_good_server_is_measured():
     async with serving(quick) as url:
         run = await load(url, rate=40, seconds=0.5)
-    assert run.tally.counts == {"started": 20, "whole": 20}
+    assert +run.tally.counts == {"started": 20, "whole": 20, "good": 20}
     assert run.rate == 40
     assert run.tally.tokens == 60
     assert run.tally.measures["ttft"].count == 20
     assert run.tally.measures["gap"].count == 40
     assert run.tally.measures["duration"].least >= run.tally.measures["ttft"].least > 0
     assert run.tally.failures == ()
-    assert sum(row["started"] for row in run.timeline) == 20
+    assert sum(second.started for second in run.timeline.seconds) == 20
 
 
 async def test_a_stall_of_one_second_shows_in_the_percentiles_of_an_open_loop_and_once_in_a_closed_one():
@@ -53,11 +55,12 @@ async def test_a_stall_of_one_second_shows_in_the_percentiles_of_an_open_loop_an
         nursery.start_soon(partial(measure, "open", rate=50))
         nursery.start_soon(partial(measure, "closed", concurrency=1))
     ttft = runs["open"].tally.measures["ttft"]
-    assert runs["open"].tally.counts["whole"] == 80
+    assert runs["open"].tally.counts["whole"] == 80, runs["open"].tally.failures
     assert ttft.most > 0.9
     assert ttft.percentile(60) > 0.2  # those of 0.8 of the 1.6 seconds
     assert ttft.percentile(95) > 0.8
-    assert runs["open"].timeline[0]["ttft_p99"] > 0.8  # where they were to begin, not where they were answered
+    first = runs["open"].timeline.seconds[0]
+    assert first.ttft.percentile(99) > 0.8  # where they were to begin, not where they were answered
     ttft = runs["closed"].tally.measures["ttft"]
     assert ttft.most > 0.9
     assert ttft.count > 5
@@ -74,7 +77,7 @@ async def test_a_loader_that_is_held_up_charges_its_requests_and_says_so():
     assert run.tally.measures["ttfb"].most > 0.25
     assert run.overhead.late.most > 0.25
     assert run.overhead.lag.most > 0.25
-    assert "The loader was late" in run.overhead.notes[0]
+    assert "The loader was late" in notes(run)[0]
 
 
 async def held_up(seconds: float):
@@ -120,7 +123,7 @@ async def test_a_kept_connection_that_the_server_closed_is_no_error():
 
     async with serving(serve) as url:
         run = await load(url, concurrency=1, seconds=0.2)
-    assert run.tally.counts["whole"] == run.tally.counts["started"] > 1
+    assert run.tally.counts["whole"] == run.tally.counts["started"] > 1, run.tally.failures
 
 
 async def test_clients_think_before_they_ask_again():
@@ -144,7 +147,7 @@ async def test_cancelling_clients_go_away_and_are_no_errors():
     async with serving(serve) as url:
         run = await load(url, [{"model": "m", "cancel": {"share": 1, "after": "500ms"}}], rate=10, seconds=0.3)
         await left.wait()
-    assert run.tally.counts == {"started": 3, "cancelled": 3}
+    assert +run.tally.counts == {"started": 3, "cancelled": 3}
     assert run.tally.measures["ttft"].count > 0
     assert run.tally.measures["duration"].count == 0
 
@@ -248,6 +251,55 @@ async def test_a_run_that_is_stopped_reports_what_it_has():
     assert run.tally.measures["ttft"].count > 0
 
 
+async def finished_after(answers: int, serve, **how):
+    """A run that begins no more once the server has been asked so often."""
+    asked, enough = [], trio.Event()
+
+    async def counting(stream, head):
+        asked.append(head)
+        if len(asked) == answers:
+            enough.set()
+        return await serve(stream, head)
+
+    async with serving(counting) as url:
+        running = await prepared(scenario(url, seconds=60, **how))
+        async with trio.open_nursery() as nursery:
+
+            async def finish():
+                await enough.wait()
+                running.finish("enough")
+
+            nursery.start_soon(finish)
+            run = await running.run()
+    return run
+
+
+async def test_a_run_that_begins_no_more_lets_what_is_under_way_end():
+    async def slow(stream, head):
+        await answer(stream, "one", "two", pause=0.05)
+
+    for how in ({"rate": 20}, {"concurrency": 4}):
+        run = await finished_after(6, slow, **how)
+        assert run.stopped == "enough", how
+        assert not run.interrupted, how
+        assert run.seconds < 50, how
+        assert run.tally.counts["whole"] == run.tally.counts["started"] >= 6, how
+
+
+async def test_what_does_not_end_after_the_last_arrival_is_unfinished():
+    run = await finished_after(2, silent, rate=20, grace="200ms")
+    assert run.tally.counts["unfinished"] == run.tally.counts["started"] >= 2
+
+
+async def test_a_burst_is_planned_for_one_instant_and_its_spread_is_told():
+    """Elsewhere they begin one after the other (ai-dynamo/aiperf#1424)."""
+    async with serving(quick) as url:
+        run = await load(url, burst="32:500ms", seconds=1)
+    assert [row["started"] for row in run.timeline.dump()[:1]] == [64]
+    assert run.tally.counts["whole"] == 64
+    assert "bursts begun within" in text.summary(run)
+
+
 # TLS
 
 
@@ -282,6 +334,40 @@ async def test_credentials_are_sent_and_are_in_no_report():
     assert b"x-other: Token other-secret" in heads[0]
     assert run.tally.failures[0].example == "wrong: ***, ***"
     assert b"secret" not in report.dump([run])
+
+
+async def test_what_a_server_says_beside_its_error_holds_no_credential_either():
+    """The reason to finish, the request's id and the gateway's headers stand in reports as they are said."""
+
+    async def serve(stream, head):
+        told = b"x-request-id: id-sk-secret\r\nx-trigate-target: sk-secret\r\nx-trigate-cache: sk-secret\r\n"
+        said = b"".join(events("a")).replace(b'"stop"', b'"sk-secret"')
+        if b"failing" in head:
+            await stream.send_all(b"HTTP/1.1 500 No\r\n%bcontent-length: 2\r\n\r\n{}" % told)
+        else:
+            await stream.send_all(b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b" % (told, len(said), said))
+
+    async with serving(serve) as url:
+        runs = [await load(f"{url}/{path}", rate=10, seconds=0.1) for path in ("", "failing")]
+    assert dict(runs[0].tally.finishes) == {"***": 1}
+    assert runs[1].tally.failures[0].example == "{} (request id-***)"
+    outputs = [report.dump(runs).decode(), page(runs), text.comparison(runs), *map(text.summary, runs)]
+    assert [output for output in outputs if "sk-secre" in output] == []
+
+
+async def test_numbers_that_no_answer_can_have_are_not_taken_for_counts():
+    """Neither sums nor speeds are made of them: a float holds no more than 1e308."""
+    for number in (b"9" * 400, b"9" * 18, b"-5", b"1e308"):
+
+        async def serve(stream, _, number=number):
+            said = b"".join(events("a", "b")).replace(b'_tokens":1', b'_tokens":%b' % number)
+            said = said.replace(b'_tokens":2', b'_tokens":%b' % number)
+            await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said))
+
+        async with serving(serve) as url:
+            run = await load(url, rate=10, seconds=0.1)
+        assert run.tally.tokens == 2, number
+        assert not run.tally.measures["input_tokens"].count, number
 
 
 async def test_no_key_in_a_url_is_in_any_output():

@@ -13,6 +13,7 @@ import pytest
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.logs.audit import ADDRESSES, AUDIT, LONGEST, MINUTE, MOST, TOLD, TOLD_OF_ONE, Audit
 from gateway.logs.setup import Log
+from tests.support.own_log import own_log
 
 BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o", "access_key": "key-of-the-account"}]}
 OTHER = "198.51.100."
@@ -88,18 +89,8 @@ def stderr(monkeypatch) -> io.StringIO:
 @pytest.fixture
 def log(stderr) -> Iterator[Log]:
     """The log of this process, as JSON; what it was before is put back."""
-    root, audit = logging.getLogger(), logging.getLogger(AUDIT)
-    before = root.level, list(root.handlers)
-    root.handlers.clear()
-    yield Log("error", "json", alone=False)
-    for one in (root, audit):
-        for handler in list(one.handlers):
-            one.removeHandler(handler)
-            handler.close()
-    root.setLevel(before[0])
-    root.handlers.extend(before[1])
-    audit.propagate = True
-    audit.setLevel(logging.NOTSET)
+    with own_log():
+        yield Log("error", "json", alone=False)
 
 
 def lines(path: Path) -> list[dict[str, object]]:

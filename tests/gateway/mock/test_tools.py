@@ -26,6 +26,7 @@ from providers.neutral.request import (
 )
 from streams.errors import GatewayError
 from streams.events import TextDelta
+from tests.support.cases import case
 from tests.support.recorded_requests import requests
 from tests.support.recordings import ABSENT
 
@@ -341,15 +342,16 @@ def judge(schema: Any, text: str) -> None:
 
 
 @recorded
-@pytest.mark.parametrize("call", RECORDED.values(), ids=RECORDED)
-def test_recorded_programs_are_asked_for_one_harmless_call_at_most(call):
-    made = list(picks(call))
-    for pick in made:
-        if pick.tool.kind == "function":
-            judge(pick.tool.schema or {}, pick.input)
-    if call.tool_choice is None or call.tool_choice.mode == "auto":
-        assert len([pick for pick in made if "final" not in pick.tool.name]) <= 1
-        assert not AVOIDED & {word for pick in made for word in words_of(pick.tool.name.rpartition("__")[2])}
+def test_recorded_programs_are_asked_for_one_harmless_call_at_most():
+    for name, call in RECORDED.items():
+        with case(name):
+            made = list(picks(call))
+            for pick in made:
+                if pick.tool.kind == "function":
+                    judge(pick.tool.schema or {}, pick.input)
+            if call.tool_choice is None or call.tool_choice.mode == "auto":
+                assert len([pick for pick in made if "final" not in pick.tool.name]) <= 1
+                assert not AVOIDED & {word for pick in made for word in words_of(pick.tool.name.rpartition("__")[2])}
 
 
 FORMATS = {key: call for key, call in RECORDED.items() if call.format and call.format.kind == "json_schema"}

@@ -7,6 +7,7 @@ import os
 import resource
 import stat
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ from gateway.config.loading import from_mapping
 from gateway.config.redaction import SHORTEST, findable, secrets_in
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
+from gateway.recordings import read
 from gateway.request.client_request import ClientRequest
 from gateway.telemetry import recorded, recording
-from gateway.telemetry.recorded import COLUMNS, INDEX, Folder, Side, read
+from gateway.telemetry.recorded import COLUMNS, INDEX, Folder, Side
 from gateway.telemetry.recording import Recorder
 from gateway.telemetry.stream_text import events_in
 from gateway.upstream.request import UpstreamRequest
@@ -367,8 +369,12 @@ async def test_what_both_sides_said_is_written_once_it_is_over(tmp_path):
     one.answers(200, (("content-type", "text/event-stream"),), None)
     assert not list(tmp_path.rglob("*.meta.json"))
     desk.end(record)
+    ended = time.time()
     await desk.written()
     assert desk.recorder.held == 0
+    began = [json.loads(meta.read_bytes())["began"] for meta in tmp_path.rglob("*.meta.json")]
+    assert len(began) == 2
+    assert all(ended - 10 < at < ended + 0.001 for at in began)
     text = contents(tmp_path)
     assert b"went on" in text
     assert b"came [redacted] [redacted]" in text  # a credential that came in two pieces, too

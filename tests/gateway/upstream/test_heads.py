@@ -79,7 +79,7 @@ GOOD = joined(
 )
 
 
-@settings(max_examples=examples(500))
+@settings(max_examples=examples(250))
 @given(st.one_of(GOOD, ODD, st.binary(max_size=60)), st.binary(max_size=5), st.data())
 def test_it_takes_what_h11_takes(head, rest, data):
     whole = head + rest

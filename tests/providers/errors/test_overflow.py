@@ -8,6 +8,7 @@ import pytest
 from providers.apis import CODECS
 from providers.errors.failures import messages_error, openai_error, read_event_failure, read_failure
 from streams.events import ErrorInfo
+from tests.support.cases import case
 from tests.support.repository import SHARED
 
 CORPUS = SHARED / "corpus" / "error_responses"
@@ -113,11 +114,12 @@ def openai(message: str, **more: object) -> bytes:
     return json.dumps({"error": {"message": message, "type": "BadRequestError", "code": 400, **more}}).encode()
 
 
-@pytest.mark.parametrize("status", [400, 413, 422, 500])
-@pytest.mark.parametrize(("words", "sentence"), WITH_FIGURES)
-def test_the_figures_of_a_provider_stand_in_the_sentence_that_claude_code_reads(status, words, sentence):
-    failed = read_failure(status, openai(words))
-    assert told_to_messages(failed) == sentence
+def test_the_figures_of_a_provider_stand_in_the_sentence_that_claude_code_reads():
+    for status in [400, 413, 422, 500]:
+        for words, sentence in WITH_FIGURES:
+            with case((status, words)):
+                failed = read_failure(status, openai(words))
+                assert told_to_messages(failed) == sentence
 
 
 def test_an_error_in_an_array_is_recognised_too():

@@ -12,6 +12,7 @@ from providers.errors.failures import read_event_failure, read_failure
 from providers.errors.limits import LONGEST, told_outage
 from providers.errors.reasons import REASON_OF_WORD, SENTENCES
 from streams.events import UNAVAILABLE, FailureReason
+from tests.support.cases import case
 
 QUOTA_FAILURE = "type.googleapis.com/google.rpc.QuotaFailure"
 
@@ -22,20 +23,21 @@ def google(status, *violations, **members):
     return {"error": {"code": status, "message": "You exceeded your current quota", "details": details, **members}}
 
 
-@pytest.mark.parametrize(
-    ("status", "reason"),
-    [
-        (301, "bad_answer"), (400, "invalid"), (401, "credential"), (402, "quota"), (403, "credential"),
-        (404, "gone"), (405, "invalid"), (408, "timeout"), (409, "invalid"), (413, "invalid"), (415, "invalid"),
-        (418, "invalid"), (422, "invalid"), (424, "invalid"), (429, "rate_limited"), (500, "server_error"),
-        (501, "server_error"), (502, "server_error"), (503, "overloaded"), (504, "timeout"), (520, "server_error"),
-        (529, "overloaded"), (599, "server_error"),
-    ],
+BY_STATUS = (
+    (301, "bad_answer"), (400, "invalid"), (401, "credential"), (402, "quota"), (403, "credential"), (404, "gone"),
+    (405, "invalid"), (408, "timeout"), (409, "invalid"), (413, "invalid"), (415, "invalid"), (418, "invalid"),
+    (422, "invalid"), (424, "invalid"), (429, "rate_limited"), (500, "server_error"), (501, "server_error"),
+    (502, "server_error"), (503, "overloaded"), (504, "timeout"), (520, "server_error"), (529, "overloaded"),
+    (599, "server_error"),
 )  # fmt: skip
-@pytest.mark.parametrize("body", [b"", b"null", b"[]", b'{"error":{"message":"m"}}', b'[{"error":"m"}]'])
-def test_a_status_alone_is_a_reason(status, reason, body):
+
+
+def test_a_status_alone_is_a_reason():
     """No client request is sent on upon a 4xx that nobody knows (BerriAI/litellm#10793)."""
-    assert read_failure(status, body).reason == reason
+    for status, reason in BY_STATUS:
+        for body in [b"", b"null", b"[]", b'{"error":{"message":"m"}}', b'[{"error":"m"}]']:
+            with case((status, reason, body)):
+                assert read_failure(status, body).reason == reason
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def sayable(blocks):
 
 
 @given(told())
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_every_legal_sequence_of_events_gives_a_grammatical_stream(events):
     out = write(events)
     blocks = check_grammar(out)
@@ -133,7 +133,7 @@ def test_every_legal_sequence_of_events_gives_a_grammatical_stream(events):
 
 
 @given(st.lists(st.one_of(st.binary(max_size=40), st.sampled_from([raw(e) for e in FIXTURES["text"]])), max_size=12))
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_reader_never_raises_for_what_an_upstream_sent(pieces):
     check_order(read(b"".join(pieces)))
 
@@ -147,7 +147,7 @@ MEMBER = st.sampled_from(["index", "delta", "content_block", "message", "usage",
 
 
 @given(st.lists(st.tuples(st.sampled_from(FIXTURES["thinking, text and a call"]), MEMBER, JUNK), max_size=12))
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_a_reader_never_raises_for_odd_values(changed):
     check_order(read(raw(*({**event, member: junk} for event, member, junk in changed))))
 
@@ -156,7 +156,7 @@ def test_a_reader_never_raises_for_odd_values(changed):
 
 
 @given(calls())
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_a_request_that_the_api_can_express_is_read_again_as_it_was_meant(call):
     outgoing = MESSAGES.write_request(call, Recipient("claude", OURS, Quirks(adaptive_thinking=True)))
     assert outgoing.dropped == ()

@@ -12,6 +12,7 @@ from streams.events import (
     ErrorInfo,
 )
 from streams.fold import TextBlock, ToolCallBlock, fold
+from tests.support.cases import case
 from tests.support.responses_requests import RECORDED, SENT, needs_recordings, recorded, send, words
 from tests.support.responses_streams import (
     ANSWERS,
@@ -31,15 +32,16 @@ from tests.support.responses_streams import (
 
 
 @needs_recordings
-@pytest.mark.parametrize("path", [*RECORDED, *SENT], ids=lambda path: f"{path.parent.name[:8]}-{path.name[:50]}")
-def test_recorded_requests_lose_nothing_that_a_responses_provider_could_use(path: Path) -> None:
-    body = recorded(path)
-    call = RESPONSES.read_request(body)
-    sent, outgoing = send(call)
-    known = {"reasoning.context", "client_metadata", "tools[].description", "input[]"}
-    assert set(outgoing.dropped) <= known | ({"top_logprobs"} & set(body))
-    assert words(sent["input"]) == words(body["input"]) if "input" in body else "input" not in sent
-    assert len(sent.get("tools", ())) >= len(body.get("tools") or ())
+def test_recorded_requests_lose_nothing_that_a_responses_provider_could_use() -> None:
+    for path in [*RECORDED, *SENT]:
+        with case(path.name):
+            body = recorded(path)
+            call = RESPONSES.read_request(body)
+            sent, outgoing = send(call)
+            known = {"reasoning.context", "client_metadata", "tools[].description", "input[]"}
+            assert set(outgoing.dropped) <= known | ({"top_logprobs"} & set(body))
+            assert words(sent["input"]) == words(body["input"]) if "input" in body else "input" not in sent
+            assert len(sent.get("tools", ())) >= len(body.get("tools") or ())
 
 
 @needs_corpus

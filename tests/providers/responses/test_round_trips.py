@@ -44,6 +44,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
+from tests.support.cases import case
 from tests.support.examples import examples
 from tests.support.responses_strategies import TOOLS, legal_events
 from tests.support.responses_streams import (
@@ -293,10 +294,11 @@ def recorded_events(path: Path) -> Sequence[Event]:
 
 @needs_corpus
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # of xAI's items, which the SDK's types lack
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name[:8]}-{path.name[-40:]}")
-def test_the_sdk_rebuilds_every_recorded_answer_of_all_three_apis(path: Path) -> None:
-    events = list(recorded_events(path))
-    if isinstance(events[-1], ErrorInfo):
-        assert written(events)[-1]["type"] == "response.failed"
-        return
-    check_accumulated(events, reply(source={"store": False}))
+def test_the_sdk_rebuilds_every_recorded_answer_of_all_three_apis() -> None:
+    for path in RECORDED:
+        with case(path.name):
+            events = list(recorded_events(path))
+            if isinstance(events[-1], ErrorInfo):
+                assert written(events)[-1]["type"] == "response.failed"
+                continue
+            check_accumulated(events, reply(source={"store": False}))

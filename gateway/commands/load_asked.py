@@ -1,0 +1,235 @@
+"""What the command line of ``trigate load`` asks for: its scenario, with all mistakes at once."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from gateway.commands.load_answers import AnswerOptions
+from gateway.commands.load_crew import with_scale
+from gateway.commands.load_models import only_model
+from gateway.commands.terminal import say
+from gateway.config.document import ConfigError, Document, Mistake, sentence
+from gateway.config.kinds import read_wait
+from gateway.config.wording import Wrong
+from gateway.loadtest.crew.opening import concurrency_mistake
+from gateway.loadtest.exchange.plain_text import plain_text
+from gateway.loadtest.figures.conditions import NoCondition
+from gateway.loadtest.plan import scenario_file
+from gateway.loadtest.plan.contradictions import READERS, unknown_parts
+from gateway.loadtest.plan.load_endpoints import LoadApi
+from gateway.loadtest.plan.raw_scenario import percentiles_in
+from gateway.loadtest.plan.recorded_load import is_recorded
+from gateway.loadtest.plan.scenario import Scenario, shown
+from gateway.loadtest.requests.bodies import api_of
+from gateway.loadtest.requests.keys import credential_at
+
+_LOOPS: Final = {"rate", "concurrency", "burst", "trace", "find_rate", "find_concurrency"}
+"""The options that say how much."""
+
+_TARGET = re.compile(r"(?:([\w.-]+)=)?(https?://.+)")
+_OTHER = re.compile(r"(?:[\w.-]+=)?\w+://.*")
+_BARE = re.compile(  # host:port, or localhost or a name with a dot before a path
+    r"([\w.-]+=)?((?:\w[\w.-]*|\[[\da-f:]+\]):\d+(?:[/?].*)?|(?:localhost|\w[\w-]*(?:\.[\w-]+)+)/.*(?<!\.yml)(?<!\.yaml))"
+)
+
+
+_NAME = re.compile(r"([\w.-]+=)?((?:\w[\w-]*\.)*\w[\w-]*)(?<!\.yml)(?<!\.yaml)(?<!\.json)(?<!\.jsonl)")
+
+
+@attrs.frozen
+class LoadOptions:
+    """The options of the command line. ``load`` and ``request`` have those that a scenario would have, with the same
+    names; what was not given is not in them."""
+
+    targets: tuple[str, ...]
+    load: Mapping[str, Any]
+    request: Mapping[str, Any]
+    answers: AnswerOptions = attrs.field(factory=AnswerOptions)
+    fail_if: tuple[str, ...] = ()
+    until: tuple[str, ...] = ()
+    slo: tuple[str, ...] = ()
+    compare: tuple[Path, Path] | None = None
+    self_test: bool = False
+    check: bool = False
+    wait_ready: str | None = None
+    percentiles: str | None = None
+    processes: str | None = None
+    workers: str | None = None
+    secret_env: str | None = None
+
+
+def mistaken(place: str, found: str, expected: str) -> ConfigError:
+    return ConfigError((Mistake(place, "", found, expected),))
+
+
+QUESTIONS: Final = ("fail_if", "until", "slo")
+"""What may be asked of any load, also of one that a file describes."""
+
+
+def planned(options: LoadOptions) -> Scenario:
+    """The scenario, with what the options ask of it. Raises ``ConfigError`` with the mistakes of both."""
+    mistakes: list[Mistake] = []
+    try:
+        check_questions(options)
+    except ConfigError as error:
+        mistakes += error.mistakes
+    try:
+        plan = _with_percentiles(_scenario(options), options.percentiles)
+        plan = with_scale(plan, options.processes, options.workers, options.secret_env)
+    except ConfigError as error:
+        raise ConfigError((*mistakes, *error.mistakes)) from None
+    if (wrong := concurrency_mistake(plan)) is not None:
+        mistakes.append(Mistake("", "--concurrency", *wrong))
+    if mistakes:
+        raise ConfigError(tuple(mistakes))
+    asked = {name: getattr(options, name) for name in QUESTIONS}
+    kinds = tuple(request.name for request in plan.requests)
+    for name, unknown in unknown_parts(asked, plan.targets, kinds):
+        mistakes.append(Mistake("", _option(name), unknown.found, unknown.expected))
+    if mistakes:
+        raise ConfigError(tuple(mistakes))
+    return attrs.evolve(
+        plan,
+        fail_if=(*options.fail_if, *plan.fail_if),
+        until=(*options.until, *plan.until),
+        slo=(*plan.slo, *options.slo),
+    )
+
+
+def _with_percentiles(plan: Scenario, given: str | None) -> Scenario:
+    """Raises ``ConfigError``."""
+    try:
+        return plan if given is None else attrs.evolve(plan, percentiles=percentiles_in(given))
+    except Wrong as error:
+        raise mistaken("--percentiles", error.found, error.expected) from None
+
+
+def wait_before(options: LoadOptions) -> float | None:
+    """How long to ask for a first answer; ``None`` if nothing is to be asked before the load. Raises
+    ``ConfigError``."""
+    if options.wait_ready is None:
+        return 0.0 if options.check else None
+    try:
+        return read_wait(options.wait_ready)
+    except Wrong as error:
+        raise mistaken("--wait-ready", error.found, error.expected) from None
+
+
+def check_questions(options: LoadOptions) -> None:
+    """Raises ``ConfigError`` for conditions and objectives that are none."""
+    mistakes: list[Mistake] = []
+    for name in QUESTIONS:
+        for words in getattr(options, name):
+            try:
+                READERS[name](words)
+            except NoCondition as error:
+                mistakes.append(Mistake("", _option(name), error.found, error.expected))
+    if mistakes:
+        raise ConfigError(tuple(mistakes))
+
+
+def _option(name: str) -> str:
+    """Named as on the command line."""
+    return OPTION_NAMES.get(name) or f"--{name.replace('_', '-')}"
+
+
+OPTION_NAMES: Final = {"count": "-n"}
+
+
+def _scenario(options: LoadOptions) -> Scenario:
+    """Raises ``ConfigError``."""
+    files = [word for word in options.targets if not _TARGET.fullmatch(word)]
+    _check_files(files)
+    targets = _targets([word for word in options.targets if word not in files])
+    if len(files) > 1:
+        raise mistaken(files[1], "a second file", "give one scenario, or URLs that begin with http:// or https://")
+    if files:
+        if given := [*options.request, *options.load]:
+            found = f"options beside a scenario: {', '.join(given)}"
+            raise mistaken(
+                files[0], found, "write them into the scenario; only URLs on the command line replace its own"
+            )
+        found_in_file = scenario_file.load(Path(files[0]), os.environ)
+        return attrs.evolve(found_in_file, targets=targets) if targets else found_in_file
+    if not targets:
+        raise mistaken("", "nothing to load", "give a URL, as in trigate load http://127.0.0.1:12000 --model demo")
+    api = options.request.get("api") or next(filter(None, map(api_of, targets.values())), "chat")
+    recorded = is_recorded(Path(options.request.get("requests", "synthetic")))
+    loop = {} if recorded or _LOOPS & set(options.load) else {"concurrency": 1}
+    request = {**options.request, "api": api}
+    if "requests" in options.request:
+        request.setdefault("model", "")
+    if "images" in request:
+        request["images"] = {"size": request["images"]}
+    content = {"targets": targets, **loop, **options.load}
+    if "model" not in request and len(targets) == 1:
+        (url,) = targets.values()
+        if _is_good(content, {**request, "model": "any"}):  # else its server is not asked for nothing
+            request["model"] = _only_model(url, request["api"], options)
+    return _built(content, request)
+
+
+def _built(content: Mapping[str, Any], request: Mapping[str, Any]) -> Scenario:
+    """The scenario of one kind of request. Raises ``ConfigError``, which speaks of options."""
+    try:
+        return scenario_file.build(Document("command line", {**content, "requests": [request]}), {})
+    except ConfigError as error:
+        raise ConfigError(tuple(map(_of_option, error.mistakes))) from None
+
+
+def _is_good(content: Mapping[str, Any], request: Mapping[str, Any]) -> bool:
+    try:
+        _built(content, request)
+    except ConfigError:
+        return False
+    return True
+
+
+def _only_model(url: str, api: LoadApi, options: LoadOptions) -> str:
+    """The server's, which is told. Raises ``ConfigError``."""
+    key = credential_at(url, options.load.get("key_env"), os.environ)
+    model = only_model(url, api, key.value)
+    say(sentence(f"{shown(url)}: the model is {plain_text(model)}, the only one that it lists"))
+    return model
+
+
+def _check_files(words: Sequence[str]) -> None:
+    """Raises ``ConfigError`` for what is meant as a URL."""
+    for word in words:
+        if Path(word).exists():
+            continue
+        if _OTHER.fullmatch(word):
+            raise mistaken(shown(word), "no URL that can be loaded", "give one that begins with http:// or https://")
+        if bare := _BARE.fullmatch(word):
+            right = shown(f"{bare[1] or ''}http://{bare[2]}")
+            raise ConfigError((Mistake(shown(word), "", "a URL without http://", "", suggestion=right),))
+        if name := _NAME.fullmatch(word):
+            right = f"{name[1] or ''}http://{name[2]}"
+            raise ConfigError((Mistake(word, "", "no file of that name, and no URL", "", suggestion=right),))
+
+
+def _of_option(mistake: Mistake) -> Mistake:
+    """Named as on the command line: nobody who typed an option has seen the scenario that they are put together to."""
+    name = mistake.path.removeprefix("requests[0].").removesuffix(".size")
+    if name.startswith("targets"):
+        return attrs.evolve(mistake, file="", path="")
+    return attrs.evolve(mistake, file="", path=_option(name)) if name.isidentifier() else mistake
+
+
+def _targets(words: Sequence[str]) -> dict[str, str]:
+    """URLs by name; a single one needs none, others are called by their addresses."""
+    found: dict[str, str] = {}
+    for word in words:
+        match = _TARGET.fullmatch(word)
+        assert match is not None
+        name = match[1] or ("" if len(words) == 1 else re.sub(r"^https?://", "", shown(match[2])))
+        if name in found:
+            raise mistaken(
+                shown(word), f"a second target called {name}", "name them, as in trigate=http://127.0.0.1:12000"
+            )
+        found[name] = match[2]
+    return found

@@ -1,0 +1,65 @@
+"""``trigate load compare``: whether the second of two runs is slower, and how sure that is."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from gateway.config.wording import Wrong
+from gateway.loadtest.plan.raw_scenario import percentiles_in
+from gateway.loadtest.reports import comparison_text, report_file
+from gateway.loadtest.reports.compared_runs import LoadComparison, Question, comparison
+from gateway.loadtest.reports.comparing import MARGIN, PERCENTILES
+from gateway.loadtest.reports.report_file import NoReport
+from gateway.loadtest.reports.written import write_whole
+
+GOOD, FAILED, UNUSABLE = 0, 1, 2
+_MARGIN: Final = re.compile(r"(\d{1,2}(?:\.\d{1,4})?)\s*(%?)")
+
+
+def run(
+    before: Path, after: Path, margin: str | None, percentiles: str | None, html: Path | None, asked: Sequence[Question]
+) -> int:
+    """Exit status 0, 1 if the answer to one of ``asked`` is yes for any target, 2 if there is nothing to compare."""
+    try:
+        shares = PERCENTILES if percentiles is None else percentiles_in(percentiles)
+        wide = _margin(margin)
+        with report_file.shown(before, after):
+            found = comparison(before, after, margin=wide, percentiles=shares)
+            if not found.targets:
+                raise NoReport(f"{before} and {after} have no target in common")
+            click.echo(comparison_text.text(found))
+            if html is not None:
+                write_whole(html, _page(before, after, found).encode())
+    except (NoReport, Wrong) as error:
+        click.echo(f"{error}; {error.expected}" if isinstance(error, Wrong) else str(error), err=True)
+        return UNUSABLE
+    except OSError as error:
+        click.echo(f"{error.filename}: cannot be written: {(error.strerror or 'unusable').lower()}", err=True)
+        return UNUSABLE
+    failures = [(question, target) for question in asked for target in found.targets if target.found(question)]
+    for question, target in failures:
+        click.echo(f"failed: {question}: {comparison_text.headline(target, found.names)}", err=True)
+    return FAILED if failures else GOOD
+
+
+def _margin(given: str | None) -> float:
+    """Raises ``Wrong``."""
+    if given is None:
+        return MARGIN
+    found = _MARGIN.fullmatch(given.strip())
+    if found is None or (not found[2] and float(found[1]) >= 1):
+        raise Wrong(f"--margin: {given!r}", "give a share such as 3% or 0.03")
+    return float(found[1]) / (100 if found[2] else 1)
+
+
+def _page(before: Path, after: Path, found: LoadComparison) -> str:
+    from gateway.loadtest.reports.page import page
+
+    try:
+        runs = report_file.compared(report_file.load(before), report_file.load(after), (before.stem, after.stem))
+    except NoReport:  # logs alone: there are no runs to show
+        runs = ()
+    return page(runs, above=comparison_text.html(found))

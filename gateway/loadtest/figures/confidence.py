@@ -1,0 +1,119 @@
+"""What so many values allow to say of a server with 95 % confidence, and what not yet."""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
+
+import attrs
+
+CONFIDENCE = 0.95
+
+
+def chance_of_at_most(over: int, values: int, share: float) -> float:
+    """The chance that of ``values`` at most ``over`` exceed a limit which ``share`` of all keep."""
+    if share >= 1:
+        return 1.0
+    if share <= 0:
+        return float(over >= values)
+    kept, missed = math.log(share), math.log1p(-share)
+    logs = (
+        math.lgamma(values + 1) - math.lgamma(k + 1) - math.lgamma(values - k + 1) + k * missed + (values - k) * kept
+        for k in range(min(over, values) + 1)
+    )
+    return min(1.0, math.fsum(map(math.exp, logs)))
+
+
+@cache
+def values_needed(share: float, over: int = 0, confidence: float = CONFIDENCE) -> int:
+    """How many values it takes, ``over`` of them beyond the limit, to be sure that ``share`` of all keep it: 299, 473,
+    628 for 99 % and none, one, two beyond. (The formula of early stopping in MLPerf's inference rules.)"""
+    least = most = over + 1
+    while chance_of_at_most(over, most, share) > 1 - confidence:
+        least, most = most, 2 * most
+    while least < most:
+        middle = (least + most) // 2
+        if chance_of_at_most(over, middle, share) > 1 - confidence:
+            least = middle + 1
+        else:
+            most = middle
+    return most
+
+
+def surely_missed(values: int, over: int, share: float, confidence: float = CONFIDENCE) -> bool:
+    """Whether so many are beyond the limit as would hardly be by chance if ``share`` of all kept it."""
+    return over > 0 and 1 - chance_of_at_most(over - 1, values, share) <= 1 - confidence
+
+
+def surely_kept(values: int, over: int, share: float, confidence: float = CONFIDENCE) -> bool:
+    """Whether it is sure that ``share`` of all keep the limit."""
+    return values > over and chance_of_at_most(over, values, share) <= 1 - confidence
+
+
+def sure_share(values: int, over: int, confidence: float = CONFIDENCE) -> float:
+    """The greatest share of which it is sure that it keeps the limit."""
+    least, most = 0.0, 1.0
+    for _ in range(40):
+        middle = (least + most) / 2
+        least, most = (middle, most) if surely_kept(values, over, middle, confidence) else (least, middle)
+    return least
+
+
+@cache
+def students_t(freedom: int, probability: float) -> float:
+    """The quantile of Student's distribution with so many degrees of freedom."""
+    least, most = 0.0, 1e3
+    for _ in range(60):
+        middle = (least + most) / 2
+        least, most = (middle, most) if _students_share(middle, freedom) < probability else (least, middle)
+    return least
+
+
+def _students_share(t: float, freedom: int) -> float:
+    """The share of Student's distribution below ``t``, which is not below 0. The sums are in closed form."""
+    angle = math.atan(t / math.sqrt(freedom))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = freedom % 2
+    term, total = (cosine if odd else 1.0), 0.0
+    for k in range(1 + odd, freedom, 2):
+        total += term
+        term *= cosine**2 * k / (k + 1)
+    inside = (2 / math.pi) * (angle + sine * total) if odd else sine * total
+    return 0.5 + inside / 2
+
+
+@attrs.frozen
+class MeanOfRuns:
+    """What several runs said of one figure: its mean, the least and the most, and the bounds between which the mean of
+    many such runs lies with 95 % confidence (none of a single run)."""
+
+    mean: float
+    least: float
+    most: float
+    bounds: tuple[float, float] | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "MeanOfRuns":
+        mean = math.fsum(values) / len(values)
+        return cls(mean, min(values), max(values), _bounds(values, mean))
+
+
+def _bounds(values: Sequence[float], mean: float) -> tuple[float, float] | None:
+    if len(values) < 2:
+        return None
+    variance = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    half = students_t(len(values) - 1, (1 + CONFIDENCE) / 2) * math.sqrt(variance / len(values))
+    return mean - half, mean + half
+
+
+def surely_rises(values: Sequence[float], confidence: float = CONFIDENCE) -> bool:
+    """Whether a series rises: whether the mean of its steps is above 0 by Student's test.
+
+    The steps and not the values are tested: values in a row that come of one queue depend on each other, and wander up
+    by chance for a while."""
+    steps = [after - before for before, after in pairwise(values)]
+    if len(steps) < 3:
+        return False
+    mean = math.fsum(steps) / len(steps)
+    variance = math.fsum((step - mean) ** 2 for step in steps) / (len(steps) - 1)
+    return mean > 0 and mean >= students_t(len(steps) - 1, confidence) * math.sqrt(variance / len(steps))

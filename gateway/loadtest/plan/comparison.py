@@ -1,0 +1,101 @@
+"""A figure held against a limit, as text: ``ttft.p95>500ms``, or, of one part, ``chat demo: ttft.p95>500ms``."""
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import attrs
+
+from gateway.config.wording import nearest
+
+OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+SECONDS: Final = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
+STATISTICS: Final = "min, mean, max, p50, p95, p99 or any other percentile"
+
+_SHAPE: Final = re.compile(
+    r"(?:(?P<of>.+?):\s+|(?P<close>.+):)?"  # a name may hold colons itself
+    r"(?P<name>[a-z][a-z0-9_]*)(?:\.(?P<statistic>[a-z]+[0-9.]*))?\s*(?P<sign>>=|<=|>|<)\s*"
+    r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[a-zµ%]*)"
+)
+EXAMPLE: Final = "write one such as ttft.p95>500ms, errors>0 or not_whole>1%"
+
+
+class NoCondition(ValueError):
+    """Raised where there is no condition; ``found`` says what is wrong, ``expected`` how one looks."""
+
+    def __init__(self, text: str, found: str, expected: str) -> None:
+        self.found, self.expected = f"{text!r}: {found}", expected
+        super().__init__(f"{self.found}; {expected}")
+
+
+@attrs.frozen
+class Comparison:
+    """``text`` as it was written, and its parts. ``of``: the kind of request or the target that it is about, "" for
+    all."""
+
+    text: str
+    name: str
+    statistic: str
+    sign: str
+    number: float
+    unit: str
+    of: str = ""
+
+    def __call__(self, value: float) -> bool:
+        """Whether ``value`` compares like this with the limit, both in seconds where they are times."""
+        return OPERATORS[self.sign](value, self.limit)
+
+    @property
+    def limit(self) -> float:
+        return self.number * SECONDS.get(self.unit, 1.0)
+
+    @property
+    def upper(self) -> bool:
+        """The limit is the end above."""
+        return self.sign in ("<", "<=")
+
+    @property
+    def figure(self) -> str:
+        return f"{self.name}.{self.statistic}" if self.statistic else self.name
+
+    def in_time(self) -> None:
+        """Raises ``NoCondition`` where the limit is no time."""
+        if self.unit not in SECONDS:
+            raise NoCondition(self.text, f"{self.unit or 'no unit'} where a time should be", "give ms, s or us")
+
+    def plain(self, expected: str = "leave it out", place: str = "where a plain number should be") -> None:
+        """Raises ``NoCondition`` where the limit has a unit."""
+        if self.unit:
+            raise NoCondition(self.text, f"{self.unit} {place}", expected)
+
+
+def comparison(text: str, example: str = EXAMPLE) -> Comparison:
+    """Read ``text``. Raises ``NoCondition``, with ``example`` for advice."""
+    found = _SHAPE.fullmatch(text.strip())
+    if found is None:
+        raise NoCondition(text, "this is no condition", example)
+    of = (found["of"] or found["close"] or "").strip()
+    parts = found["name"], found["statistic"] or "", found["sign"], float(found["number"]), found["unit"]
+    return Comparison(text.strip(), *parts, of)
+
+
+def unknown(text: str, name: str, names: Iterable[str], elsewhere: Mapping[str, str]) -> NoCondition:
+    """The mistake of a figure that is none of ``names``; ``elsewhere`` are ours by what other tools call them."""
+    known = tuple(names)
+    near = elsewhere.get(name) or nearest(name, known)
+    expected = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
+    return NoCondition(text, f"{name} is not measured", expected)
+
+
+def percent_of(text: str, statistic: str) -> float:
+    """The percentile that ``statistic`` names. Raises ``NoCondition``."""
+    percent = re.fullmatch(r"p(\d{1,2}(?:\.\d{1,4})?|100)", statistic)
+    if percent is None:
+        raise NoCondition(text, f"{statistic} is no statistic", f"there are {STATISTICS}")
+    return float(percent[1])

@@ -1,0 +1,159 @@
+"""Lengths of prompts and answers, in tokens: one, or drawn for each request from a distribution."""
+
+import math
+import random
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from gateway.config.wording import Wrong, describe, nearest
+
+LONGEST: Final = 1_000_000  # tokens of a prompt, or of an answer
+_Z95: Final = 1.6448536269514722  # standard deviations from a normal distribution's middle to its 95th percentile
+
+
+@attrs.frozen
+class EvenLengths:
+    """Each length from ``least`` to ``most`` is as likely as another."""
+
+    least: int
+    most: int
+
+    @property
+    def mean(self) -> float:
+        return (self.least + self.most) / 2
+
+    def draw(self, chance: random.Random) -> int:
+        return self.least if self.least == self.most else chance.randint(self.least, self.most)
+
+
+@attrs.frozen
+class NormalLengths:
+    """A normal distribution; what falls outside of the bounds is put on them."""
+
+    mean: float
+    stdev: float
+    least: int = 1
+    most: int = LONGEST
+
+    def draw(self, chance: random.Random) -> int:
+        return _within(chance.gauss(self.mean, self.stdev), self.least, self.most)
+
+
+@attrs.frozen
+class LognormalLengths:
+    """Half of all lengths are below ``p50`` and 5 % above ``p95``, with a long tail, as the lengths of people's prompts
+    are; what falls outside of the bounds is put on them."""
+
+    p50: float
+    p95: float
+    least: int = 1
+    most: int = LONGEST
+
+    @property
+    def _spread(self) -> float:
+        return math.log(self.p95 / self.p50) / _Z95
+
+    @property
+    def mean(self) -> float:
+        return min(float(self.most), self.p50 * math.exp(self._spread**2 / 2))
+
+    def draw(self, chance: random.Random) -> int:
+        return _within(self.p50 * math.exp(chance.gauss(0.0, self._spread)), self.least, self.most)
+
+
+Lengths: TypeAlias = EvenLengths | NormalLengths | LognormalLengths
+
+
+def _within(value: float, least: int, most: int) -> int:
+    return max(least, min(most, round(value)))
+
+
+def exactly(length: int) -> EvenLengths:
+    """Always the same."""
+    return EvenLengths(length, length)
+
+
+def as_lengths(value: Any) -> Lengths:
+    """Lengths as code gives them: a distribution, a number, or (least, most)."""
+    if isinstance(value, EvenLengths | NormalLengths | LognormalLengths):
+        return value
+    return EvenLengths(*value) if isinstance(value, tuple) else exactly(int(value))
+
+
+# How they are spelled
+
+_EXPECTED: Final = (
+    f"this must be a number of tokens, 1 to {LONGEST}, [least, most] (or 50-2000), mean with stdev "
+    "(mean=500,stdev=100), or p50 with p95, these with min and max"
+)
+_PAIRS: Final = (("mean", "stdev"), ("p50", "p95"))
+_NAMES: Final = ("mean", "stdev", "p50", "p95", "min", "max")
+
+
+def read_lengths(value: Any) -> Lengths:
+    """The lengths that a scenario or an option spells: ``1000``, ``[50, 2000]``, ``{mean: 500, stdev: 100}``, or as
+    text ``50-2000`` and ``mean=500,stdev=100``. Raises ``Wrong``."""
+    plain = _parsed(value) if isinstance(value, str) else value
+    match plain:
+        case {}:
+            return _distribution(plain, value)
+        case [least, most] if _good(least) and _good(most) and least <= most:
+            return EvenLengths(least, most)
+        case int() if _good(plain):
+            return exactly(plain)
+    raise Wrong(describe(value), _EXPECTED)
+
+
+def _good(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LONGEST
+
+
+def _parsed(text: str) -> Any:
+    """What an option's text would be in a file."""
+    if re.fullmatch(r"\s*\d{1,9}\s*", text):
+        return int(text)
+    if pair := re.fullmatch(r"\s*\[?\s*(\d{1,9})\s*(?:-|,|\.\.)\s*(\d{1,9})\s*\]?\s*", text):
+        return [int(pair[1]), int(pair[2])]
+    parts = [re.fullmatch(r"\s*(\w+)\s*=\s*([\d.]+)\s*", part) for part in text.split(",")]
+    named = [(part[1], _decimal(part[2], text)) for part in parts if part]
+    if len(named) != len(parts):
+        raise Wrong(describe(text), _EXPECTED)
+    names = [name for name, _ in named]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise Wrong(describe(text), f"{twice[0]} stands twice: leave one out")
+    return dict(named)
+
+
+def _decimal(digits: str, text: str) -> float:
+    try:
+        return float(digits)
+    except ValueError:
+        raise Wrong(describe(text), _EXPECTED) from None
+
+
+def _distribution(given: Mapping[str, Any], value: Any) -> Lengths:
+    shown = describe(value)
+    for name, number in given.items():
+        if name not in _NAMES:
+            near = nearest(str(name), _NAMES)
+            raise Wrong(f"{name} in a distribution of lengths", "" if near else _EXPECTED, near)
+        numeric = isinstance(number, int | float) and not isinstance(number, bool)
+        if not numeric or not (0 if name == "stdev" else 1) <= number <= LONGEST:
+            raise Wrong(f"{name}: {describe(number)}", f"this must be a number of tokens, 1 to {LONGEST}")
+    pairs = [pair for pair in _PAIRS if set(pair) & given.keys()]
+    if len(pairs) != 1:
+        raise Wrong(shown, "give mean with stdev, or p50 with p95")
+    if missing := [name for name in pairs[0] if name not in given]:
+        there = next(name for name in pairs[0] if name in given)
+        raise Wrong(shown, f"give {missing[0]} beside {there}")
+    least, most = int(given.get("min", 1)), int(given.get("max", LONGEST))
+    if most < least:
+        raise Wrong(shown, "max must be min or more")
+    if pairs[0] == _PAIRS[0]:
+        return NormalLengths(float(given["mean"]), float(given["stdev"]), least, most)
+    if given["p95"] < given["p50"]:
+        raise Wrong(shown, "p95 must be p50 or more")
+    return LognormalLengths(float(given["p50"]), float(given["p95"]), least, most)

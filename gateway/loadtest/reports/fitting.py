@@ -1,0 +1,60 @@
+"""Lines and tables that fit a terminal of 80 columns."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from textwrap import wrap
+from typing import Final
+
+from gateway.loadtest.reports.tables import aligned
+
+COLUMNS: Final = 80
+_UNIT: Final = re.compile(r"(?<=\d) (?=(?:ms|s|µs|%)(?!\w))")
+_KEPT: Final = "\N{NO-BREAK SPACE}"  # in place of it, so that a number stays with its unit
+_APART: Final = 2  # spaces between columns
+
+
+def fitted(line: str, most: int = 0) -> list[str]:
+    """The line, wrapped with its own indent and two more; of ``most`` lines, if that is given, the last ends in …."""
+    text = line.lstrip(" ")
+    indent = " " * (len(line) - len(text))
+    if len(line) <= COLUMNS:
+        return [line]
+    text = _UNIT.sub(_KEPT, text)
+    said = wrap(text, COLUMNS, initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False,
+                max_lines=most or None, placeholder=" …")  # fmt: skip
+    return [one.replace(_KEPT, " ") for one in said]
+
+
+def cut(text: str, most: int) -> str:
+    """The text, or as much of its begin as leaves room for a …."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def stacked(rows: Sequence[Sequence[str]], together: int = 1) -> list[str]:
+    """A table whose columns, but the first, are so many that it is too wide, as several tables one below the other, all
+    with the first column. So many of its columns stay ``together``, counted from the end."""
+    columns = range(len(rows[0]))
+    widths = [max(len(row[i]) for row in rows) + _APART for i in columns]
+    said: list[str] = []
+    for taken in _parts(columns, widths, together):
+        block = aligned([[row[i] for i in (0, *taken)] for row in rows])
+        said += ["", *block] if said else block
+    return said
+
+
+def _parts(columns: Sequence[int], widths: Sequence[int], together: int) -> Iterator[list[int]]:
+    taken: list[int] = []
+    for group in _groups(columns, together):
+        if taken and sum(widths[i] for i in (0, *taken, *group)) - _APART > COLUMNS:
+            yield taken
+            taken = []
+        taken += group
+    yield taken
+
+
+def _groups(columns: Sequence[int], size: int) -> Iterable[Sequence[int]]:
+    rest = (len(columns) - 1) % size
+    if rest:
+        yield columns[1 : 1 + rest]
+    for first in range(1 + rest, len(columns), size):
+        yield columns[first : first + size]

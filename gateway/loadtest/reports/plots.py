@@ -1,0 +1,161 @@
+"""Line charts as SVG that stands in the page itself: no script, no font and no image from elsewhere."""
+
+import math
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import TypeAlias
+
+import attrs
+
+Point: TypeAlias = tuple[float, float]
+
+WIDTH, HEIGHT = 620, 240
+LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 34
+COLOURS = 6
+"""Classes ``s0`` to ``s5``, which the page's style gives a colour in light and in dark, and a dash of their own."""
+
+_HOVERED = 200  # points of a line that show their value under the pointer
+_NOTHING = 1e-5
+_STEPS = (1, 2, 5, 10)
+_MARKS = (
+    tuple(n / 10 for n in range(10, 100)),
+    tuple(n / 10 for n in range(10, 100, 2)),
+    tuple(n / 10 for n in range(10, 100, 5)),
+    (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8),
+    (1, 1.5, 2, 3, 5, 7),
+    (1, 2, 5),
+    (1,),
+)
+_TICKS = 7
+
+
+@attrs.frozen
+class Series:
+    """One line. Points whose y is NaN are gaps in it. ``colour`` is the number of a class. With an ``end`` its last
+    point is marked, and that is said beside its label."""
+
+    label: str
+    points: Sequence[Point]
+    colour: int
+    end: str = ""
+
+
+@attrs.frozen
+class Axis:
+    """The range and scale of values. ``place`` maps a value to something linear; ``ticks`` are the values that are
+    written."""
+
+    low: float
+    high: float
+    ticks: Sequence[float]
+    show: Callable[[float], str]
+    place: Callable[[float], float] = float
+
+    def share(self, value: float) -> float:
+        """0 at the low end, 1 at the high."""
+        low, high = self.place(self.low), self.place(self.high)
+        return (self.place(value) - low) / (high - low) if high > low else 0.5
+
+
+def linear(high: float, show: Callable[[float], str], least: float = 0.0) -> Axis:
+    """From 0 to a round number at or above ``high``, in steps of ``least`` or more."""
+    step = max(least, _step(high / 4))
+    count = max(1, math.ceil(high / step - 1e-9))
+    return Axis(0, count * step, [i * step for i in range(count + 1)], show)
+
+
+def seconds(high: float, show: Callable[[float], str]) -> Axis:
+    """A linear axis that ends where the values do."""
+    axis = linear(high, show)
+    return attrs.evolve(axis, high=max(high, 1e-9), ticks=[tick for tick in axis.ticks if tick <= high])
+
+
+def logarithmic(low: float, high: float, show: Callable[[float], str]) -> Axis:
+    """Around both, but at most three decades below ``high``: what is less is drawn at the edge. A linear one where
+    all is next to nothing."""
+    if high < _NOTHING:
+        return linear(1e-3, show)
+    low = max(low, high / 1000, 1e-6)
+    high = max(high, low * 1.01)
+    inside: list[float] = []
+    for marks in _MARKS:
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        ticks = [mark * 10.0**decade for decade in decades for mark in marks]
+        first = max((tick for tick in ticks if tick <= low * 1.0001), default=low)
+        last = min((tick for tick in ticks if tick >= high * 0.9999), default=high)
+        inside = [tick for tick in ticks if first <= tick <= last]
+        if len(inside) <= _TICKS:
+            break
+    return Axis(inside[0], inside[-1], inside, show, math.log10)
+
+
+def percentiles(most: float) -> Axis:
+    """0 to ``most`` percent, so that each further nine takes the same room; there is none for 0 beside four of them."""
+    most = max(most, 50)
+    ticks = [tick for tick in (0, 50, 90, 99, 99.9, 99.99, 99.999) if tick <= most and (tick or most < 99.9)]
+    return Axis(0, most, ticks, lambda value: f"{value:g} %", lambda value: -math.log10(1 - value / 100))
+
+
+def _step(wanted: float) -> float:
+    power = 10.0 ** math.floor(math.log10(wanted))
+    return next(step * power for step in _STEPS if step * power >= wanted * 0.9999)
+
+
+def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], x_label: str = "") -> str:
+    """A ``<figure>`` with its caption and legend."""
+    lines = "".join(_line(one, x, y) for one in series)
+    legend = "".join(
+        f'<span><svg class="key" viewBox="0 0 24 8" aria-hidden="true"><path class="s{one.colour}" d="M0 4H24"/></svg>'
+        f"{escape(one.label)}{f'<small>{escape(one.end)}</small>' if one.end else ''}</span>"
+        for one in series
+    )
+    label = escape(f"{title}: {', '.join(one.label for one in series)}", quote=True)
+    below = f'<text class="axis" x="{WIDTH - RIGHT}" y="{HEIGHT - 4}" text-anchor="end">{escape(x_label)}</text>'
+    return (
+        f'<figure><figcaption>{escape(title)}</figcaption><p class="legend">{legend}</p>'
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">'
+        f"{_grid(x, y)}{lines}{below}</svg></figure>"
+    )
+
+
+def _x(axis: Axis, value: float) -> float:
+    return LEFT + axis.share(value) * (WIDTH - LEFT - RIGHT)
+
+
+def _y(axis: Axis, value: float) -> float:
+    return HEIGHT - BOTTOM - axis.share(value) * (HEIGHT - TOP - BOTTOM)
+
+
+def _grid(x: Axis, y: Axis) -> str:
+    parts = []
+    for tick in y.ticks:
+        at = _y(y, tick)
+        parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{escape(y.show(tick))}</text>')
+    for tick in x.ticks:
+        at = _x(x, tick)
+        parts.append(f'<path class="grid" d="M{at:.1f} {HEIGHT - BOTTOM}v4"/>')
+        text = escape(x.show(tick))
+        parts.append(f'<text x="{at:.1f}" y="{HEIGHT - BOTTOM + 16}" class="tick" text-anchor="middle">{text}</text>')
+    return "".join(parts)
+
+
+def _line(series: Series, x: Axis, y: Axis) -> str:
+    path, pen = [], "M"
+    marks = []
+    for px, py in series.points:
+        if math.isnan(py):
+            pen = "M"
+            continue
+        at = f"{_x(x, px):.1f} {_y(y, min(max(py, y.low), y.high)):.1f}"
+        path.append(pen + at)
+        if pen == "M":
+            path.append("h.01")  # a point without neighbours is to be seen too
+        pen = "L"
+        if len(series.points) <= _HOVERED:
+            cx, cy = at.split()
+            said = escape(f"{series.label}: {y.show(py)} at {x.show(px)}")
+            marks.append(f'<circle cx="{cx}" cy="{cy}" r="6"><title>{said}</title></circle>')
+    if series.end and path:
+        marks.append(f'<path class="s{series.colour} end" d="M{path[-1].lstrip("ML")}h.01"/>')
+    return f'<path class="s{series.colour}" d="{"".join(path)}"/>{"".join(marks)}'

@@ -1,0 +1,216 @@
+"""What ends a load before its time: a condition of ``--until``, tokens that are used up, or nothing but refusals."""
+
+import math
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol
+
+import attrs
+import trio
+
+from gateway.loadtest.exchange.record import ExchangeRecord
+from gateway.loadtest.figures.conditions import ConditionVerdict, early, of_tally, verdict
+from gateway.loadtest.figures.run_figures import RunFigures
+from gateway.loadtest.figures.tally import Tally
+from gateway.loadtest.plan.comparison import Comparison
+from gateway.loadtest.plan.parts import part_of
+from gateway.loadtest.plan.scenario import Scenario, shown
+from gateway.loadtest.run.under_way import RecordSink
+
+WINDOW: Final = 10.0
+LEAST: Final = 20
+"""Seconds, and ends in them, that a condition of ``--until`` is about: of fewer, one bad answer would be too much."""
+
+LOOK: Final = 0.1  # seconds between two looks
+
+REFUSALS: Final = (400, 401, 403, 404)
+_REFUSED: Final = frozenset(f"status {status}" for status in REFUSALS)  # as figures call them
+FIRST: Final = 20
+"""A load whose first answers all have such a status is wrong as a whole: what it would still ask is of no use."""
+
+
+class EarlyEnd(Protocol):
+    """Says why a load is to end."""
+
+    def reason(self, figures: RunFigures) -> str:
+        """Why it is to end now, with such ``figures``; "" if it is not."""
+        ...
+
+
+class LastEnds:
+    """The exchanges that ended in the last seconds, second by second, and the conditions of ``--until`` that end the
+    load. ``now`` is a clock."""
+
+    reads_bodies = False
+
+    def __init__(
+        self,
+        conditions: Iterable[Comparison],
+        target: str,
+        targets: Iterable[str],
+        requests: Sequence[str],
+        now: Callable[[], float] = trio.current_time,
+    ) -> None:
+        names = tuple(targets)
+        parts = [(one, part_of(one.of, names, requests)) for one in conditions]
+        self._conditions = [(one, part.request) for one, part in parts if part.target in ("", target)]
+        self._now = now
+        self._seconds: deque[tuple[int, Mapping[str, Tally]]] = deque(maxlen=int(WINDOW))
+        self.verdict: ConditionVerdict | None = None
+
+    def add(self, record: ExchangeRecord, missed: Sequence[str], body: bytes) -> None:
+        if not record.counts or not self._conditions:
+            return
+        second = int(self._now())
+        if not self._seconds or self._seconds[-1][0] != second:
+            self._seconds.append((second, defaultdict(Tally)))
+        self._seconds[-1][1][record.request].add(record, missed)
+
+    def reason(self, figures: RunFigures) -> str:
+        for condition, request in self._conditions:
+            tally = self._of(request)
+            if tally.counts["started"] < LEAST:
+                continue
+            value, show = of_tally(condition)
+            found = verdict("", condition, value(tally), show)
+            if found.value is not None and not found.ok:
+                self.verdict = found
+                return f"{found.failure} over the last {tally.counts['started']} ends, in {WINDOW:g} s"
+        return ""
+
+    def _of(self, request: str) -> Tally:
+        found = Tally()
+        for second, requests in self._seconds:
+            if second > self._now() - WINDOW:
+                for name, tally in requests.items():
+                    if request in ("", name):
+                        found.merge(tally)
+        return found
+
+
+class TokenBudget:
+    """The tokens that a command may use, whatever it loads: of prompts and answers, those of the warm-up and of failed
+    ones too."""
+
+    reads_bodies = False
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self.used = 0
+
+    def add(self, record: ExchangeRecord, missed: Sequence[str], body: bytes) -> None:
+        asked = record.asked_input if record.tokens.input is None else record.tokens.input
+        self.used += (asked or 0) + record.output_tokens
+
+    @property
+    def spent(self) -> bool:
+        return self.used >= self._most
+
+    def reason(self, figures: RunFigures) -> str:
+        return f"{self.used:,} tokens are used, of {self._most:,} (--max-tokens)" if self.spent else ""
+
+
+class Refusals:
+    """Whether the first answers were refusals, all of them. ``said`` is what the first said."""
+
+    reads_bodies = False
+
+    def __init__(self) -> None:
+        self._refused = self._others = 0
+        self.said = ""
+
+    def add(self, record: ExchangeRecord, missed: Sequence[str], body: bytes) -> None:
+        if self._refused + self._others >= FIRST or record.end == "interrupted":
+            return
+        self._refused += record.status in REFUSALS
+        self._others += record.status not in REFUSALS
+        if not self.said and record.problem is not None:
+            self.said = f"{record.problem.kind}: {record.problem.detail}"
+
+    @property
+    def refused(self) -> bool:
+        return self._refused >= FIRST
+
+    def reason(self, figures: RunFigures) -> str:
+        return f"the first {FIRST} answers were all refusals: {self.said}" if self.refused else ""
+
+
+class RefusedSoFar:
+    """The same as ``Refusals``, by the figures: records that come from other processes for this alone cost more than
+    all else that is done here. The warm-up is not in it."""
+
+    def __init__(self) -> None:
+        self.refused = False
+        self._decided = False
+
+    def reason(self, figures: RunFigures) -> str:
+        if self._decided:
+            return ""
+        total = figures.total
+        ended = total.counts["started"] - total.counts["interrupted"]
+        if ended < FIRST:
+            return ""
+        self._decided = True
+        refusals = [row for row in total.failures if row.kind in _REFUSED]
+        self.refused = sum(row.count for row in refusals) == ended
+        if not self.refused:
+            return ""
+        return f"the first {ended} answers were all refusals: {refusals[0].kind}: {refusals[0].example}"
+
+
+class Stoppable(Protocol):
+    """A load under way."""
+
+    @property
+    def figures(self) -> RunFigures: ...
+
+    def stop(self, reason: str) -> None: ...
+
+
+async def end_early(running: Stoppable, ends: Sequence[EarlyEnd]) -> None:
+    """Stop the load as soon as one of ``ends`` says so."""
+    while True:
+        if reason := next(filter(None, (one.reason(running.figures) for one in ends)), ""):
+            running.stop(reason)
+            return
+        await trio.sleep(LOOK)
+
+
+class EarlyEnds:
+    """All that may end the runs of one command, and what it came to."""
+
+    def __init__(self, plan: Scenario) -> None:
+        self._conditions = tuple(map(early, plan.until))
+        self._budget = TokenBudget(plan.max_tokens or math.inf)
+        self._counts_tokens = plan.max_tokens is not None
+        self._runs: list[tuple[str, LastEnds, Refusals | RefusedSoFar]] = []
+
+    def of_run(self, plan: Scenario, target: str) -> tuple[Sequence[EarlyEnd], Sequence[RecordSink]]:
+        """Those of the next run, which loads ``target``, and which of them want its records."""
+        kinds = tuple(request.name for request in plan.requests)
+        last = LastEnds(self._conditions, target, tuple(plan.targets), kinds)
+        told: list[RecordSink] = [
+            *([last] if self._conditions else []),
+            *([self._budget] if self._counts_tokens else []),
+        ]
+        refusals: Refusals | RefusedSoFar = RefusedSoFar()
+        if told or (plan.processes == 1 and not plan.workers):
+            refusals = Refusals()
+            told.append(refusals)
+        self._runs.append((target or shown(plan.targets[target]), last, refusals))
+        return (last, refusals, self._budget), told
+
+    @property
+    def spent(self) -> bool:
+        """No further run may begin."""
+        return self._budget.spent
+
+    @property
+    def verdicts(self) -> Sequence[ConditionVerdict]:
+        """The conditions of ``--until`` that ended a run."""
+        return [attrs.evolve(last.verdict, run=name) for name, last, _ in self._runs if last.verdict]
+
+    @property
+    def refused(self) -> bool:
+        """A run ended because there were nothing but refusals."""
+        return any(refusals.refused for _, _, refusals in self._runs)

@@ -1,0 +1,233 @@
+"""Recorded exchanges on disk, read: a folder for each API, and in it a few files for each recording.
+
+``NAME.request.json`` is a request's body, ``NAME.response.sse``, ``NAME.response.eventstream`` (Amazon's frames) or
+``NAME.response.json`` (also a stream that is one JSON array) its answer's, and ``NAME.meta.json`` says what they are.
+``gateway/telemetry/recorded.py`` writes them.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeAlias
+from urllib.parse import quote
+
+import attrs
+import msgspec
+
+from providers.apis import CODECS
+from streams.event_stream import EVENT_STREAM
+from streams.events import Api
+from streams.framing import Framing
+from streams.sse import SSE
+
+ERRORS: Final = "error_responses"
+"""The folder of all whose status says that they failed, of whichever API."""
+
+REQUEST, META = ".request.json", ".meta.json"
+STREAM, FRAMES, WHOLE = ".response.sse", ".response.eventstream", ".response.json"
+FRAMINGS: Final[Mapping[str, Framing]] = {STREAM: SSE, FRAMES: EVENT_STREAM}
+PART: Final = ".part"
+"""The end of a file that is being written; whole, it gets its own name."""
+CUT_REQUEST: Final = "the request was cut"
+"""How a note begins that says so."""
+PROVIDERS: Final = "-provider."
+"""What the name of a recording of ours has that is not a client's side."""
+SUFFIXES: Final = (REQUEST, STREAM, FRAMES, WHOLE, META)
+
+
+def stem_of(name: str) -> str:
+    """What the files of a recording have in common."""
+    return next((name.removesuffix(suffix) for suffix in (*SUFFIXES, PART) if name.endswith(suffix)), name)
+
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+
+class Unreadable(ValueError):
+    """There is no recording, or it is none that can be used. The message says which and why."""
+
+
+@attrs.frozen
+class Recorded:
+    """A recording as it stands there, also one that others have made. ``request`` and ``response`` may be missing."""
+
+    name: str
+    api: Api
+    request: bytes | None
+    response: bytes | None
+    status: int
+    content_type: str
+    headers: Headers
+    model: str | None = None
+    stream: bool = False
+
+
+def read(file: Path) -> Recorded:
+    """The recording that ``file`` belongs to: any of its files, or their common name. Raises ``Unreadable``."""
+    stem = file.parent / stem_of(file.name)
+    parts = {suffix: _bytes(Path(f"{stem}{suffix}")) for suffix in SUFFIXES}
+    if not any(parts.values()):
+        raise Unreadable(f"{file}: no recording: none of {stem.name}{{{','.join(SUFFIXES)}}} is there")
+    meta = _read_meta(Path(f"{stem}{META}"), parts[META] or b"{}")
+    suffix = next((suffix for suffix in FRAMINGS if parts[suffix] is not None), WHOLE)
+    whole = suffix == WHOLE
+    api = _api(meta.api or stem.parent.name, file)
+    return Recorded(
+        name=stem.name,
+        api=api,
+        request=parts[REQUEST],
+        response=parts[suffix],
+        status=meta.status or 200,
+        content_type=meta.content_type or ("application/json" if whole else FRAMINGS[suffix].media_type),
+        headers=tuple((meta.response_headers or {}).items()),
+        model=meta.model,
+        stream=bool(meta.stream) or not whole or _asks_for_stream(api, meta.path or ""),
+    )
+
+
+# The requests in a folder of recordings
+
+
+@attrs.frozen
+class RecordedRequest:
+    """What a client has asked for: the body is in the file ``body``. ``began`` is when, in Unix seconds; ``None`` where
+    nobody has written it down. ``cut``: the body is longer than what was kept of it."""
+
+    name: str
+    api: Api
+    path: str
+    body: Path
+    headers: Headers
+    model: str | None
+    stream: bool
+    status: int
+    began: float | None
+    cut: bool
+
+
+def client_requests(folder: Path) -> Iterator[Path]:
+    """The meta files in a folder of recordings, but for those that say by their names that no client sent them."""
+    for name in (*folders(), ERRORS):
+        if (folder / name).is_dir():
+            yield from (file for file in sorted((folder / name).glob(f"*{META}")) if PROVIDERS not in file.name)
+
+
+def read_client_request(file: Path) -> RecordedRequest | None:
+    """The request whose meta file this is; ``None`` if the gateway sent it to a provider. Raises ``Unreadable``."""
+    data = _bytes(file)
+    if data is None:
+        raise Unreadable(f"{file}: it is gone")
+    meta = _read_meta(file, data)
+    if "side:provider" in meta.features:
+        return None
+    api, path = _api(meta.api or file.parent.name, file), meta.path or ""
+    body = file.with_name(stem_of(file.name) + REQUEST)
+    return RecordedRequest(
+        name=stem_of(file.name),
+        api=api,
+        path=path,
+        body=body,
+        headers=tuple((meta.request_headers or {}).items()),
+        model=meta.model,
+        stream=bool(meta.stream) or _asks_for_stream(api, path),
+        status=meta.status or 200,
+        began=_began(meta),
+        cut=any(note.startswith(CUT_REQUEST) for note in meta.notes),
+    )
+
+
+def _began(meta: "_Meta") -> float | None:
+    """Where the moment itself was not written down, the end and how long it took say it to the second."""
+    if meta.began is not None:
+        return meta.began
+    at, took = meta.exchange.get("at"), meta.exchange.get("duration_ms", 0)
+    if not isinstance(at, str) or not isinstance(took, int | float):
+        return None
+    try:
+        return datetime.fromisoformat(at).timestamp() - took / 1000
+    except ValueError:
+        return None
+
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+
+class _Meta(msgspec.Struct):
+    """The members of a meta file that are read."""
+
+    api: str | None = None
+    path: str | None = None
+    model: str | None = None
+    stream: bool | None = None
+    status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None
+    content_type: str | None = None
+    request_headers: dict[str, str] | None = None
+    response_headers: dict[str, str] | None = None
+    features: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    began: float | None = None
+    exchange: dict[str, Any] = {}
+
+
+def _read_meta(file: Path, data: bytes) -> _Meta:
+    """Raises ``Unreadable`` for a file that is damaged, or holds what no answer can have."""
+    try:
+        meta = msgspec.json.decode(data, type=_Meta)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Unreadable(f"{file}: the recording is damaged: {error}") from None
+    except RecursionError:
+        raise Unreadable(f"{file}: the recording is damaged: nested too deeply") from None
+    for name, value in (("content-type", meta.content_type or ""), *_headers(meta)):
+        if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+            raise Unreadable(f"{file}: the recording is damaged: {name[:100]!a} is no header with this value")
+    return meta
+
+
+def _headers(meta: _Meta) -> Iterator[tuple[str, str]]:
+    for headers in (meta.request_headers, meta.response_headers):
+        yield from (headers or {}).items()
+
+
+def _bytes(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unreadable(f"{file}: {error.strerror}") from None
+
+
+def _api(name: str, file: Path) -> Api:
+    for api, codec in CODECS.items():
+        if name == codec.wire.label:
+            return api
+    raise Unreadable(f"{file}: {name!r} is none of the APIs that can be replayed: {', '.join(folders())}")
+
+
+def _asks_for_stream(api: Api, path: str) -> bool:
+    """Whether the path says it, whatever was answered."""
+    ending = CODECS[api].wire.operations["answer"].streamed
+    return ending is not None and path.endswith(ending.partition("?")[0])
+
+
+def folders() -> list[str]:
+    """The folders of recordings, one for each API."""
+    return [codec.wire.label for codec in CODECS.values()]
+
+
+def stream_framing(api: Api, content_type: str | None, body: bytes) -> Framing | None:
+    """The framing of an answer that is a stream, also one of a hosting or in one array; ``None`` if it is none."""
+    wire = CODECS[api].wire
+    if found := next((one for one in (wire.framing, *FRAMINGS.values()) if one.announced_by(content_type)), None):
+        return found
+    array = None if wire.unless_asked is None else wire.unless_asked[1]
+    return array if array and array.announced_by(content_type) and body.lstrip().startswith(b"[") else None
+
+
+def asked_path(api: Api, model: str | None = None, stream: bool = False) -> str:
+    """The path at which clients of ``api`` ask for an answer of ``model``, with the query that a stream needs."""
+    wire = CODECS[api].wire
+    path = wire.root + wire.path + wire.suffix("answer", stream)
+    return path if model is None else path.replace("{model}", quote(model, safe=":"))

@@ -1,0 +1,135 @@
+"""What ends a load before its time."""
+
+import pytest
+import trio
+
+from gateway.loadtest.exchange.record import AnswerTokens, Problem
+from gateway.loadtest.figures.conditions import early
+from gateway.loadtest.figures.run_figures import RunFigures
+from gateway.loadtest.plan.comparison import NoCondition
+from gateway.loadtest.run.early_ends import EarlyEnds, LastEnds, Refusals, RefusedSoFar, TokenBudget, end_early
+from tests.support.load_records import record
+from tests.support.load_servers import scenario
+
+FIGURES = RunFigures()
+GOOD = record()
+BAD = record(end="error", problem=Problem("status 503", "first byte"), status=503, contents=())
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def last_ends(*conditions, target="", targets=("",), requests=("chat m",)):
+    clock = Clock()
+    return LastEnds(map(early, conditions), target, targets, requests, clock), clock
+
+
+def test_a_condition_is_of_the_last_seconds_alone():
+    """An average over the whole run would notice an outage late, or never: vllm-project/guidellm#105."""
+    ends, clock = last_ends("errors>5%")
+    for _ in range(1000):
+        ends.add(GOOD, (), b"")
+    ends.add(BAD, (), b"")
+    assert ends.reason(FIGURES) == ""
+    clock.now += 10
+    for _ in range(19):
+        ends.add(BAD, (), b"")
+    assert ends.reason(FIGURES) == ""  # too few of them to be believed
+    ends.add(GOOD, (), b"")
+    assert ends.reason(FIGURES) == "errors>5%: it is 95 % over the last 20 ends, in 10 s"
+    assert (ends.verdict.ok, ends.verdict.value, ends.verdict.limit) == (False, 95, 5)
+    clock.now += 10
+    assert ends.reason(FIGURES) == ""
+
+
+def test_the_warm_up_does_not_end_a_load():
+    ends, _ = last_ends("errors>5%")
+    for _ in range(50):
+        ends.add(record(planned=-1.0, end="error", problem=BAD.problem), (), b"")
+    assert ends.reason(FIGURES) == ""
+
+
+def test_a_condition_of_a_part_looks_at_that_alone():
+    ends, _ = last_ends("slow: ttft.p50>100ms", "b: errors>0", "goodput<1%", target="a", targets=("a", "b"),
+                        requests=("chat m", "slow"))  # fmt: skip
+    for _ in range(30):
+        ends.add(GOOD, (), b"")
+        ends.add(BAD, (), b"")
+    assert ends.reason(FIGURES) == ""
+    for _ in range(20):
+        ends.add(record(request="slow"), (), b"")
+    assert ends.reason(FIGURES) == "slow: ttft.p50>100ms: it is 200 ms over the last 20 ends, in 10 s"
+
+
+def test_what_is_known_at_the_end_alone_is_no_such_condition():
+    for text in ("rate>5", "throughput<5", "notes>0"):
+        with pytest.raises(NoCondition, match="is known at the end alone; give it to --fail-if"):
+            early(text)
+
+
+def test_tokens_are_counted_whatever_becomes_of_the_answer():
+    budget = TokenBudget(100)
+    budget.add(record(planned=-5.0, tokens=AnswerTokens(input=40, output=7)), (), b"")
+    budget.add(record(end="error", problem=BAD.problem, tokens=AnswerTokens(), asked_input=47), (), b"")
+    assert (budget.used, budget.reason(FIGURES)) == (97, "")
+    budget.add(record(tokens=AnswerTokens()), (), b"")
+    assert budget.reason(FIGURES) == "100 tokens are used, of 100 (--max-tokens)"
+
+
+def test_nothing_but_refusals_at_the_begin_is_told():
+    refused = record(end="error", status=401, problem=Problem("status 401", "first byte", "no such key"), contents=())
+    refusals, mixed = Refusals(), Refusals()
+    for _ in range(19):
+        refusals.add(refused, (), b"")
+        mixed.add(refused, (), b"")
+    assert refusals.reason(FIGURES) == ""
+    refusals.add(refused, (), b"")
+    mixed.add(GOOD, (), b"")
+    for _ in range(30):
+        mixed.add(refused, (), b"")
+    assert refusals.reason(FIGURES) == "the first 20 answers were all refusals: status 401: no such key"
+    assert mixed.reason(FIGURES) == ""
+
+
+async def test_a_load_is_stopped_for_the_first_reason(autojump_clock):
+    class Running:
+        reason, figures = "", FIGURES
+
+        def stop(self, reason):
+            self.reason = reason
+
+    running, budget, refusals = Running(), TokenBudget(1), Refusals()
+
+    async def use():
+        await trio.sleep(5)
+        budget.add(GOOD, (), b"")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(use)
+        await end_early(running, (refusals, budget))
+    assert running.reason == "4 tokens are used, of 1 (--max-tokens)"
+
+
+def test_other_processes_tell_of_refusals_by_their_figures():
+    refused = record(end="error", status=404, problem=Problem("status 404", "first byte", "no model"), contents=())
+    for others, said in (((), "the first 21 answers were all refusals: status 404: no model"), ((GOOD,), "")):
+        figures, refusals = RunFigures(), RefusedSoFar()
+        for one in [refused] * 19:
+            figures.add(one)
+        assert refusals.reason(figures) == ""
+        for one in (*others, refused, refused):
+            figures.add(one)
+        assert refusals.reason(figures) == said
+        assert refusals.refused == bool(said)
+
+
+def test_records_come_from_other_processes_only_where_they_are_needed():
+    """Each of them costs as much as ten events of a stream that is read."""
+    for more, wanted in (({}, 0), ({"max_tokens": 5}, 2), ({"until": "errors>1%"}, 2)):
+        plan = scenario("http://x", rate=1, processes=2, **more)
+        ends, sinks = EarlyEnds(plan).of_run(plan, "")
+        assert (len(ends), len(sinks)) == (3, wanted)

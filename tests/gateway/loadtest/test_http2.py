@@ -1,0 +1,227 @@
+"""HTTP/2 of the load tester, against a scripted server."""
+
+import contextlib
+import socket
+from functools import partial
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.settings
+import pytest
+import trio
+
+from gateway.config.kinds import Duration
+from gateway.loadtest.exchange.exchange import LoadTarget, TimedExchange
+from gateway.loadtest.exchange.reading import read_answer
+from gateway.loadtest.plan.load_request import Cancelling, LoadRequest, Share
+from gateway.loadtest.wire.address import ServerAddress
+from gateway.loadtest.wire.answers import OutgoingRequest
+from gateway.loadtest.wire.connections import ConnectionRules, Connections
+from gateway.loadtest.wire.http2 import SharedConnection
+from gateway.loadtest.wire.transport import TimedTransport
+from tests.support.http2_server import http2_server
+from tests.support.load_servers import events
+
+REQUEST = OutgoingRequest("/v1/chat/completions", (("Authorization", "Bearer k"), ("Connection", "keep-alive")), b"{}")
+
+
+@contextlib.asynccontextmanager
+async def target_at(url: str, **rules):
+    connections = Connections(await ServerAddress.find(url), None, ConnectionRules(http=2, **rules))
+    yield LoadTarget(connections, timeout=3)
+    connections.close()
+
+
+async def asked(target: LoadTarget, number: int, request: OutgoingRequest = REQUEST, **kind) -> list[TimedExchange]:
+    """So many exchanges at once, to their ends."""
+    manner = "cancels" if "cancel" in kind else "reads"
+    exchanges = [TimedExchange(LoadRequest("m", **kind), manner, trio.current_time()) for _ in range(number)]
+    async with trio.open_nursery() as nursery:
+        for exchange in exchanges:
+            nursery.start_soon(exchange.run, target, request)
+    for exchange in exchanges:
+        exchange.read(read_answer("chat", exchange.body, streamed=True))
+    return exchanges
+
+
+async def test_a_status_that_is_no_number_is_no_http():
+    """The library hands on whatever word stands there."""
+    said = ["abc", "-200", "9" * 5000, "20"]
+
+    async def strange(peer, number):
+        await peer.head(number, said[len(told)])
+        await peer.send(number, b"", end=True)
+
+    told = []
+    async with http2_server(strange) as (url, _), target_at(url) as target:
+        for _ in said:
+            told += [exchange.problem for exchange in await asked(target, 1)]
+    assert [(problem.kind, problem.detail[:20]) for problem in told] == [
+        ("not http", f"its status is {word!r}"[:20]) for word in said
+    ]
+
+
+async def quick(peer, number):
+    await peer.head(number)
+    await peer.send(number, *events("one", "two"), end=True)
+
+
+@pytest.mark.parametrize(("streams", "allowed", "connections"), [(100, 1000, 1), (4, 1000, 3), (100, 5, 2)])
+async def test_exchanges_share_connections(streams, allowed, connections):
+    async def slow(peer, number):
+        await trio.sleep(0.1)
+        await quick(peer, number)
+
+    async with http2_server(slow, allowed) as (url, peers), target_at(url, streams=streams) as target:
+        exchanges = await asked(target, 10)
+        assert len(peers) == connections
+        assert all(exchange.complete and exchange.version == "2" for exchange in exchanges)
+        assert all(len(exchange.contents) == 2 for exchange in exchanges)
+        again = await asked(target, connections)
+        assert len(peers) == connections
+    assert all(exchange.connected is None for exchange in again)
+    head = peers[0].heads[1]
+    assert (head[":path"], head["authorization"]) == ("/v1/chat/completions", "Bearer k")
+    assert head[":authority"] in url
+    assert "connection" not in head
+
+
+async def test_each_event_has_the_time_of_its_read():
+    role, one, two, *rest = events("one", "two")
+
+    async def serve(peer, number):
+        await peer.head(number)
+        await peer.send(number, role, one)
+        await trio.sleep(0.1)
+        await peer.send(number, two, *rest, end=True)
+
+    async with http2_server(serve) as (url, _), target_at(url) as target:
+        (exchange,) = await asked(target, 1)
+    assert 0.09 < exchange.contents[1] - exchange.contents[0] < 0.5
+    assert exchange.first_event == exchange.contents[0]
+    assert exchange.end_event == exchange.contents[1]
+
+
+async def test_large_bodies_go_out_as_the_server_makes_room():
+    async with http2_server(quick) as (url, peers), target_at(url) as target:
+        exchanges = await asked(target, 3, OutgoingRequest("/", (), bytes(300_000)))
+    assert [exchange.complete for exchange in exchanges] == [True] * 3
+    assert [len(body) for body in peers[0].bodies.values()] == [300_000] * 3
+
+
+@pytest.mark.parametrize(
+    ("code", "again", "kind"), [(0x7, True, ""), (0x2, False, "reset")], ids=["refused", "internal error"]
+)
+async def test_a_stream_that_the_server_resets_is_sent_again_only_where_it_was_refused(code, again, kind):
+    """A refused stream was not processed (RFC 9113, section 8.7)."""
+
+    async def serve(peer, number):
+        if number == 3:
+            peer.frames.reset_stream(number, code)
+            await peer.flush()
+        else:
+            await quick(peer, number)
+
+    async with http2_server(serve) as (url, _), target_at(url) as target:
+        await asked(target, 1)
+        (exchange,) = await asked(target, 1)
+    assert exchange.resent is again
+    assert exchange.complete is again
+    if kind:
+        assert (exchange.problem.kind, exchange.problem.phase) == (kind, "first byte")
+        assert "INTERNAL_ERROR" in exchange.problem.detail
+
+
+async def test_a_server_that_is_leaving_gets_no_more_and_ends_what_it_has():
+    async def serve(peer, number):
+        peer.frames.send_headers(number, [(":status", "200")])
+        peer.frames.close_connection(last_stream_id=number)
+        await peer.flush()
+        await trio.sleep_forever()
+
+    async with http2_server(serve) as (url, peers), target_at(url) as target:
+        first = TimedExchange(LoadRequest("m", cancel=Cancelling(Share(1.0), Duration(0.3))), "cancels", 0.0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(first.run, target, REQUEST)
+            with trio.fail_after(2):
+                while not first.status:  # noqa: ASYNC110  # polled, with a deadline
+                    await trio.lowlevel.checkpoint()
+            await asked(target, 1, cancel=Cancelling(Share(1.0), Duration(0.1)))
+        assert len(peers) == 2
+        assert first.left
+
+
+async def test_a_client_that_leaves_resets_its_stream_alone():
+    async def serve(peer, number):
+        await peer.head(number)
+        if number > 1:
+            await peer.send(number, *events("one"), end=True)
+
+    async with http2_server(serve) as (url, peers), target_at(url) as target:
+        (left,) = await asked(target, 1, cancel=Cancelling(Share(1.0), Duration(0.1)))
+        (whole,) = await asked(target, 1)
+    assert left.left
+    assert whole.complete
+    assert peers[0].resets == [1]
+    assert len(peers) == 1
+
+
+async def test_a_server_of_http_1_is_named():
+    async def serve(stream):
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        async with target_at(f"http://127.0.0.1:{listener.socket.getsockname()[1]}") as target:
+            (exchange,) = await asked(target, 1)
+        nursery.cancel_scope.cancel()
+    assert (exchange.problem.kind, exchange.problem.phase) == ("not http", "connect"), exchange.problem
+    assert exchange.problem.detail == "the server does not speak HTTP/2"
+
+
+async def test_a_connection_that_ends_takes_all_its_streams():
+    async def serve(peer, number):
+        await peer.head(number)
+        if number == 5:
+            await peer.stream.aclose()
+
+    async with http2_server(serve) as (url, _), target_at(url) as target:
+        exchanges = await asked(target, 3)
+    assert {exchange.problem.kind for exchange in exchanges} <= {"closed", "reset"}
+
+
+async def test_who_gives_up_while_it_sends_takes_no_frame_along():
+    """Half a frame would be the end of all other streams of the connection."""
+    ours, other = socket.socketpair()
+    ours.setblocking(False)
+    theirs = trio.socket.from_stdlib_socket(other)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    server = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+    server.local_settings = h2.settings.Settings(
+        client=False, initial_values={h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**24}
+    )
+    server.initiate_connection()
+    server.increment_flow_control_window(2**24)
+    await theirs.send(server.data_to_send())
+    transport = TimedTransport(ours, "as it comes", None)
+    connection = await SharedConnection.open(transport, await ServerAddress.find("http://127.0.0.1:1"), 100)
+    first, second = connection.stream(), connection.stream()
+    assert first is not None
+    assert second is not None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.begin, first, OutgoingRequest("/large", (), bytes(2**20)))
+        await trio.testing.wait_all_tasks_blocked()  # the server reads nothing
+        nursery.cancel_scope.cancel()
+    asked = []
+    async with trio.open_nursery() as nursery:
+        first.close()
+        nursery.start_soon(connection.begin, second, OutgoingRequest("/small", (), b"{}"))
+        with trio.fail_after(10):
+            while len(asked) < 2:
+                found = server.receive_data(await theirs.recv(2**16))
+                asked += [event.stream_id for event in found if isinstance(event, h2.events.RequestReceived)]
+    assert asked == [1, 3]
+    connection.close()
+    theirs.close()

@@ -1,0 +1,87 @@
+"""The summary in a terminal of 80 columns, and what it leaves out."""
+
+import attrs
+
+from gateway.loadtest.exchange.record import AnswerTokens, Problem
+from gateway.loadtest.figures.conditions import parse, verdicts
+from gateway.loadtest.figures.notes import notes
+from gateway.loadtest.figures.tally import Tally
+from gateway.loadtest.reports import text
+from gateway.loadtest.reports.fitting import COLUMNS, cut, fitted, stacked
+from tests.support.load_records import exchanged, record, result, shifted
+
+LONG = "http://a-host-with-a-name-that-is-long.somewhere.example.internal:8443/deployments/of/all/kinds/v1"
+REFUSED = exchanged(
+    request="another kind of request that has a long name",
+    end="error",
+    contents=(),
+    first_output=None,
+    problem=Problem("status 404", "first byte", "there is no such model; " + "there are " + "others, " * 60),
+)
+RUN = result(*(shifted(exchanged(), n / 10) for n in range(30)), REFUSED)
+HARD = attrs.evolve(
+    RUN,
+    target="a name of a target that somebody gave without thought of anybody who has to read it later",
+    url=LONG,
+    remarks=(f"A remark of many words on {LONG}, " + "and on more, " * 20,),
+    scenario={
+        **RUN.scenario,
+        "slo": ["ttft<500ms", "gap.p95<50ms", "duration<20s", "tokens_per_second>10"],
+        "percentiles": [1, 5, 10, 25, 50, 75, 90, 95, 99, 99.9, 99.99],
+    },
+    turns=dict.fromkeys(range(1, 4), RUN.tally),
+)
+
+
+def test_every_line_fits_80_columns_and_nothing_is_lost():
+    found = text.summary(HARD, verdicts([parse("ttft.p95>1ms"), parse("errors>50%")], [HARD]))
+    for line in [*found.splitlines(), *text.comparison([HARD, RUN, HARD, RUN]).splitlines()]:
+        assert len(line) <= COLUMNS, line
+    for said in ("p1 ", "p99.99", "max", "count", "turn", "failed: ttft.p95>1ms: it is 200 ms",
+                 "passed: errors>50%: it is 3.226 %", "others, …"):  # fmt: skip
+        assert said in " ".join(found.split()), said
+
+
+def test_the_verdict_is_first_then_counts_goodput_the_table_the_loader_and_notes():
+    run = attrs.evolve(HARD, remarks=("Mind this.",))
+    found = text.summary(run, verdicts([parse("errors>50%")], [run]))
+    places = [found.index(said) for said in ("passed: ", "requests begun", "completed", "goodput", " p50 ",
+                                             "errors, by kind", "loader:", "note: Mind this.")]  # fmt: skip
+    assert places == sorted(places)
+
+
+def test_what_says_nothing_is_left_out():
+    """Answers without tokens have no speed; what was put into them has."""
+    vectors = [
+        attrs.evolve(
+            record(planned=n / 10, contents=()), streamed=False, first_output=None, tokens=AnswerTokens(8, None)
+        )
+        for n in range(10)
+    ]
+    run = attrs.evolve(result(*vectors), elapsed=10.0)
+    assert "  8 input tokens a second\n" in text.summary(run)
+    assert "tokens a second in all" not in text.summary(run)
+    nothing = text.summary(attrs.evolve(run, tally=Tally(), elapsed=0.0))
+    assert "tokens a second" not in nothing
+    assert "goodput" not in nothing
+    assert "lost with a process" not in text.comparison([run, run])
+
+
+def test_tables_that_are_too_wide_are_told_one_below_the_other():
+    rows = [["", *(f"column {n}" for n in range(20))], ["row", *map(str, range(20))]]
+    said = stacked(rows)
+    assert max(map(len, said)) <= COLUMNS
+    assert [word for line in said if line.startswith("row") for word in line.split()[1:]] == rows[1][1:]
+    assert cut("abcdef", 4) == "abc…"
+    assert [len(line) <= COLUMNS for line in fitted("  " + LONG * 3, most=2)] == [True, True]
+
+
+def test_streams_that_come_all_at_their_end_are_named():
+    """A time to the first token as long as the answer: something held it back (modelscope/evalscope#413)."""
+    held = exchanged(contents=(1.4989,) * 20, first_output=1.4989)
+    one_event = exchanged(contents=(1.499,), first_output=1.499, tokens=AnswerTokens(5, 300))
+    said = notes(result(*[held] * 97, one_event, exchanged(), exchanged()))
+    assert "Buffered: first token and end fall together in 98 % of the streams." in said[-1]
+    quick = exchanged(contents=(1.0005,) * 20, first_output=1.0005, end_event=1.001, ended=1.001)  # half of it is wait
+    late = exchanged(began=1.0, contents=(9.9, 9.95), first_output=9.9, end_event=10.0, ended=10.0)  # but two tokens
+    assert notes(result(*[exchanged(), quick, late] * 10)) == ()

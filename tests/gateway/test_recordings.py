@@ -1,0 +1,65 @@
+"""Recordings on disk, as they are read by others than who has written them."""
+
+import json
+from datetime import UTC, datetime
+
+import attrs
+import pytest
+
+from gateway.recordings import Unreadable, client_requests, read_client_request
+from gateway.telemetry.recorded import Folder, Side
+
+LINE = {"ended": "complete", "model": "m", "at": "2026-11-22T08:00:05Z", "duration_ms": 2500}
+CLIENT = Side(
+    "client", "messages", "/v1/messages", b'{"model":"m","messages":[]}', b"{}", 200,
+    "application/json", (("anthropic-beta", "x"),), (("retry-after", "1"),), None,
+)  # fmt: skip
+PROVIDER = attrs.evolve(CLIENT, side="provider", api="chat", path="/v1/chat/completions", provider="openai")
+GEMINI = attrs.evolve(CLIENT, api="gemini", path="/v1beta/models/gemini-2.5:streamGenerateContent",
+                      request=b'{"contents":[]}')  # fmt: skip
+
+
+def test_what_clients_asked_for_is_found_without_what_providers_were_asked(tmp_path):
+    for number, sides in enumerate(([PROVIDER, CLIENT], [GEMINI], [attrs.evolve(CLIENT, status=429)])):
+        Folder(tmp_path).write(sides, LINE, (), began=1000.25 + number)
+    found = [request for file in client_requests(tmp_path) if (request := read_client_request(file))]
+    assert [(one.api, one.status, one.began, one.model, one.stream) for one in found] == [
+        ("messages", 200, 1000.25, "m", False),
+        ("gemini", 200, 1001.25, "gemini-2.5", True),
+        ("messages", 429, 1002.25, "m", False),
+    ]
+    assert found[0].headers == (("anthropic-beta", "x"),)
+    assert found[0].body.read_bytes() == CLIENT.request
+    assert not any(one.cut for one in found)
+
+
+def test_a_provider_s_side_is_known_by_its_meta_too(tmp_path):
+    (meta,) = Folder(tmp_path).write([PROVIDER], LINE, ())
+    other = meta.rename(meta.with_name("theirs.meta.json"))
+    assert list(client_requests(tmp_path)) == [other]
+    assert read_client_request(other) is None
+
+
+def test_when_it_began_follows_from_its_end_where_nobody_wrote_it_down(tmp_path):
+    (meta,) = Folder(tmp_path).write([CLIENT], LINE, ())
+    found = read_client_request(meta)
+    assert found.began == datetime(2026, 11, 22, 8, 0, 2, 500_000, UTC).timestamp()
+    for without in ({**LINE, "at": "soon"}, {name: value for name, value in LINE.items() if name != "at"}):
+        meta.write_bytes(json.dumps({"exchange": without}).encode())
+        assert read_client_request(meta).began is None
+
+
+def test_a_body_that_was_cut_is_told(tmp_path):
+    (meta,) = Folder(tmp_path).write([attrs.evolve(CLIENT, notes=("the request was cut at 4194304 bytes",))], LINE, ())
+    assert read_client_request(meta).cut
+
+
+def test_what_cannot_be_read_is_told_by_its_name(tmp_path):
+    (meta,) = Folder(tmp_path).write([CLIENT], LINE, ())
+    for damaged in (b"{", b'{"features": 1}', b'{"api": "soap"}', b'{"request_headers": {"a b": "c"}}'):
+        meta.write_bytes(damaged)
+        with pytest.raises(Unreadable, match=meta.name):
+            read_client_request(meta)
+    meta.unlink()
+    with pytest.raises(Unreadable, match="it is gone"):
+        read_client_request(meta)

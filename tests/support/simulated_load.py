@@ -1,0 +1,109 @@
+"""Loads on a simulated queue, as a search asks for them: on trio's mock clock, with real figures."""
+
+import random
+from bisect import bisect_right
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import accumulate
+
+import trio
+
+from gateway.loadtest.exchange.record import ExchangeRecord
+from gateway.loadtest.figures.histogram import Histogram
+from gateway.loadtest.figures.result import RunResult
+from gateway.loadtest.figures.run_figures import RunFigures
+from gateway.loadtest.plan.scenario import Scenario
+from gateway.loadtest.run.overhead import Overhead
+from gateway.loadtest.run.running import result_of, starts
+from gateway.loadtest.run.under_way import Watching, unwatched
+from tests.support.load_records import exchanged
+from tests.support.simulated_queue import SimulatedAnswer, SimulatedQueue
+
+
+class SimulatedLoad:
+    """A load under way on a queue: the answers are known from the start, and come when they are due."""
+
+    judging = 0
+
+    def __init__(self, plan: Scenario, target: str, answers: Sequence[SimulatedAnswer], slow: float) -> None:
+        self.scenario = plan
+        self.target = target
+        self.url = plan.targets[target]
+        self.figures = RunFigures()
+        self.interrupted = False
+        self.stopped = ""
+        self.begin = trio.current_time() + plan.warmup
+        self.end = self.begin + plan.seconds
+        self._answers = answers
+        self._slow = slow
+        self._planned = [one.planned for one in answers]
+        self._ends = sorted(answers, key=lambda one: one.ended)
+        self._seen = 0
+        self._finished = trio.Event()
+
+    @property
+    def in_flight(self) -> int:
+        return bisect_right(self._planned, trio.current_time() - self.begin) - self._seen
+
+    @property
+    def measured(self) -> float:
+        return max(0.0, min(trio.current_time(), self.end) - self.begin)
+
+    @property
+    def progress(self) -> float:
+        return self.measured / self.scenario.seconds
+
+    @property
+    def warming_up(self) -> bool:
+        return trio.current_time() < self.begin
+
+    def firsts(self) -> Sequence[ExchangeRecord]:
+        return ()
+
+    def stop(self, reason: str = "") -> None:
+        self.finish(reason)
+
+    def finish(self, reason: str) -> None:
+        self.stopped = reason
+        self.end = min(self.end, trio.current_time())
+
+    async def run(self, watch: Watching) -> RunResult:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch, self)
+            while self._seen < len(self._ends) and self._due(self._ends[self._seen]):
+                await trio.sleep_until(self.begin + self._ends[self._seen].ended)
+                self._add(self._ends[self._seen])
+                self._seen += 1
+            await trio.sleep_until(self.end)
+            nursery.cancel_scope.cancel()
+        return result_of(self, datetime(2026, 1, 1, tzinfo=UTC), Overhead(Histogram(), Histogram(), 0.0, None))
+
+    def _due(self, answer: SimulatedAnswer) -> bool:
+        """It began before the end of arrivals: those that would come later never did."""
+        while self._ends[self._seen].planned > self.end - self.begin and self._seen < len(self._ends) - 1:
+            self._seen += 1
+        return self._ends[self._seen].planned <= self.end - self.begin
+
+    def _add(self, answer: SimulatedAnswer) -> None:
+        waited = answer.ended
+        ends = list(accumulate(step.seconds for step in self.scenario.steps))
+        record = exchanged(
+            step=min(bisect_right(ends, answer.planned), len(ends) - 1),
+            planned=answer.planned, began=answer.planned, sent=answer.planned, first_byte=waited, first_event=waited,
+            contents=(waited,), first_output=waited, end_event=waited, ended=waited,
+        )  # fmt: skip
+        self.figures.begun(answer.planned, 0.0)
+        self.figures.add(record, ("ttft",) if answer.waited > self._slow else ())
+
+
+def simulated(queue: SimulatedQueue, slow: float = float("inf")):
+    """What runs loads on ``queue``; an answer that takes longer than ``slow`` is not good."""
+    loads: list[Scenario] = []
+
+    async def run(plan: Scenario, target: str, watch: Watching = unwatched) -> RunResult:
+        loads.append(plan)
+        planned = [start - plan.warmup for start in starts(plan)]
+        answers = queue.answers(planned, random.Random(plan.seed))
+        return await SimulatedLoad(plan, target, answers, slow).run(watch)
+
+    return run, loads

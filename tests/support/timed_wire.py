@@ -1,0 +1,57 @@
+"""The near end of a connection for the load tester's wire, and what its answers are taken with."""
+
+import socket
+
+import attrs
+import trio
+
+from gateway.loadtest.wire.address import ServerAddress
+from gateway.loadtest.wire.answers import ResponseHead
+from gateway.loadtest.wire.connection import TimedConnection
+from gateway.loadtest.wire.faults import WireError
+from gateway.loadtest.wire.transport import Pace, TimedTransport
+
+SERVER = ServerAddress("server", 80, False, ())
+
+
+@attrs.define(eq=False)
+class TakenAnswer:
+    """An answer as it was taken: each piece of its content with its time."""
+
+    head: ResponseHead | None = None
+    first: float = 0.0
+    pieces: list[tuple[bytes, float]] = attrs.field(factory=list)
+    fault: WireError | None = None
+    ended: float | None = None
+    over: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(piece for piece, _ in self.pieces)
+
+    def take_head(self, head: ResponseHead, first: float) -> None:
+        self.head, self.first = head, first
+
+    def take_content(self, data: bytes, at: float) -> None:
+        self.pieces.append((data, at))
+
+    def take_end(self, at: float) -> None:
+        self.ended = at
+        self.over.set()
+
+    def take_fault(self, error: WireError, at: float) -> None:
+        self.fault, self.ended = error, at
+        self.over.set()
+
+
+def near_and_far(pace: Pace = "as it comes") -> tuple[TimedTransport, trio.SocketStream]:
+    """Both ends of a connection."""
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    far.setblocking(False)
+    return TimedTransport(near, pace, None), trio.SocketStream(trio.socket.from_stdlib_socket(far))
+
+
+def connection_and_far() -> tuple[TimedConnection, trio.SocketStream]:
+    transport, far = near_and_far()
+    return TimedConnection(transport, SERVER), far
