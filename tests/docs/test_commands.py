@@ -104,7 +104,7 @@ def kept(folder, served, provider) -> Path:
     (folder / "kept").mkdir()
     (folder / "kept/stream.txt").write_bytes(reply.body)
     shutil.copytree(folder / "all", folder / "kept/records")
-    load = ("load", provider.url, "--model", "demo", "--seconds", "0.2", "--json", str(folder / "kept/before.json"))
+    load = ("load", provider.url, "--model", "demo", "-n", "40", "--json", str(folder / "kept/before.json"))
     assert run(*load).returncode == 0
     trio.run(filled, folder / "kept/state.sqlite")
     return folder / "kept"

@@ -4,7 +4,7 @@ Latencies count from the planned begin: also what a cap of our own, or our own s
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from operator import sub
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
@@ -82,7 +82,7 @@ def _gaps(record: ExchangeRecord) -> Measured:
         return NOT_MEASURED  # the rest of a slow reader says more of the reader than of the server
     gave_up = record.gave_up
     times = record.contents if gave_up is None else (*record.contents, gave_up)
-    return Measured([after - before for before, after in pairwise(times)], censored=gave_up is not None)
+    return Measured(tuple(map(sub, times[1:], times)), censored=gave_up is not None)
 
 
 def _stall(record: ExchangeRecord) -> Measured:

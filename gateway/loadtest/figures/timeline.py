@@ -1,5 +1,7 @@
 """The events of a run, second by second from the begin of what counts."""
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -94,9 +96,9 @@ class LoadTimeline:
         if not record.contents:
             return
         tokens = record.tokens_seen / len(record.contents) if record.end == "whole" else 1.0
-        for at in record.contents:
-            if second := self.at(at):
-                second.tokens += tokens
+        for number, events in Counter(map(math.floor, record.contents)).items():
+            if second := self.at(number):
+                second.tokens += tokens * events
 
     def ended(self, record: ExchangeRecord, good: bool) -> None:
         if record.contents and record.counts:

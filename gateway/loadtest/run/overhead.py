@@ -93,7 +93,7 @@ async def _measured(events: int) -> tuple[float, Histogram]:
     for exchange in exchanges:
         exchange.read(read_answer("chat", exchange.body, streamed=True))
         sent = map(float, _STAMP.findall(exchange.body))
-        delays.extend(seen - ahead - at for seen, at in zip(exchange.contents, sent, strict=False))
+        delays.extend([seen - ahead - at for seen, at in zip(exchange.contents, sent, strict=False)])
     return cpu, delays
 
 

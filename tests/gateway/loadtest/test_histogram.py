@@ -77,7 +77,7 @@ def test_an_empty_one_says_0():
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=30), st.integers(0, 100))
 def test_percentiles_of_whole_numbers_are_whole(values, percent):
     histogram = Histogram(whole=True)
-    histogram.extend(map(float, values))
+    histogram.extend([float(value) for value in values])
     wanted = sorted(values)[max(1, math.ceil(len(values) * percent / 100)) - 1]
     found = histogram.percentile(percent)
     assert found == int(found)
