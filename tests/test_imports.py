@@ -34,15 +34,16 @@ ARROWS: Final = {
     "gateway.stores": "",
     "gateway.http": "",
     "gateway.shared": "",
-    "gateway.serving": "http",
+    "gateway.garbage": "",
+    "gateway.serving": "garbage http",
     "gateway.upstream": "http providers.auth",
     "gateway.config": "http providers.auth providers.catalog providers.endpoints providers.neutral",
     "gateway.counters": "config shared stores",
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
     "gateway.loadtest": """
-        config providers.apis providers.catalog providers.endpoints providers.grammar providers.neutral recordings
-        upstream""",
+        config garbage providers.apis providers.catalog providers.endpoints providers.grammar providers.neutral
+        recordings upstream""",
     "gateway.logs": "config providers.neutral",
     "gateway.open_store": "config stores",
     "gateway.followed_keys": "config stores",
@@ -91,9 +92,9 @@ ARROWS: Final = {
     "gateway.asgi": "app config logs open_store",
     "gateway.reload": "app config exchange open_service shared",
     "gateway.commands": """
-        allowances app config endpoints followed_keys health http kept_ledger loadtest logs mock open_service open_store
-        providers.apis providers.catalog providers.endpoints providers.errors providers.grammar providers.neutral
-        recordings reload routing serving shared stores telemetry upstream""",
+        allowances app config endpoints followed_keys garbage health http kept_ledger loadtest logs mock open_service
+        open_store providers.apis providers.catalog providers.endpoints providers.errors providers.grammar
+        providers.neutral recordings reload routing serving shared stores telemetry upstream""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """What each room may import, beside ``streams`` and the version that ``gateway`` states; lower rooms come first, and

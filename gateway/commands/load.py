@@ -17,6 +17,7 @@ from gateway.commands.load_crew import crew_notes, crew_secret, leaves
 from gateway.commands.load_exact import check_exact
 from gateway.commands.terminal import say
 from gateway.config.document import ConfigError, sentence
+from gateway.garbage import settled
 from gateway.loadtest.crew.members import NoCrew
 from gateway.loadtest.crew.opening import capacity_notes, loading
 from gateway.loadtest.figures.conditions import Condition, ConditionVerdict, parse, verdicts
@@ -54,7 +55,8 @@ def run(options: LoadOptions) -> int:
             with report.shown(*options.compare):
                 return _finish(_both(*options.compare), options, conditions)
         if options.self_test:
-            click.echo(_cost(trio.run(self_test)))
+            with settled():
+                click.echo(_cost(trio.run(self_test)))
             return GOOD
         plan = planned(options)
         for told in found_in_files(plan):
@@ -116,7 +118,8 @@ def _loaded(
     failed: list[Exception] = []
     try:
         screen = screen_for(sys.stderr, os.environ)
-        runs = trio.run(_load, plan, keys, secret, answers, ends, wait, screen)
+        with settled():
+            runs = trio.run(_load, plan, keys, secret, answers, ends, wait, screen)
     except* KeyboardInterrupt:
         click.echo("interrupted, without a report", err=True)
     except* (Unreachable, NoCrew, NotReady, ConfigError) as group:

@@ -36,6 +36,7 @@ from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config.settings import LogLevel, ModelEntry, Remark
 from gateway.endpoints.ui.workers import OtherWorkers
 from gateway.followed_keys import FollowedKeys
+from gateway.garbage import settle
 from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_service import open_service
@@ -43,7 +44,6 @@ from gateway.open_store import open_key_store, open_store, shared_by_workers
 from gateway.reload import Copies, Original, Served
 from gateway.routing.router import Router
 from gateway.serving.descriptors import raise_limit, shortage
-from gateway.serving.garbage import settle
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed
 from gateway.serving.shared_directory import SharedDirectory, shared_directory

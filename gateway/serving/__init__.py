@@ -1,7 +1,7 @@
 """The HTTP server, and requests and responses as the app sees them.
 
 The process: ``worker`` (lifespan, drain), ``listeners`` (sockets), ``accepting`` (their loop), ``lifecycle`` and
-``signals`` (how it ends), ``supervisor`` (several processes), ``shared_directory`` (their files), ``garbage``. On the
+``signals`` (how it ends), ``supervisor`` (several processes), ``shared_directory`` (their files). On the
 wire: ``transports`` (bytes, plain or in TLS, whose certificates ``tls`` reads), ``proxy_header`` (what comes before
 them), ``connections``, ``http1``, ``http2`` and ``http1_websocket`` (a connection each), ``http_stream`` and ``frames``
 (one request, one websocket), ``backlog`` (what of a body nobody has taken), ``heads`` and ``refusals`` (what is

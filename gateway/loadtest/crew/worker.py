@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from gateway.config.document import ConfigError
+from gateway.garbage import settle
 from gateway.loadtest.crew.channel import MessageChannel, PeerGone
 from gateway.loadtest.crew.messages import (
     Begin,
@@ -233,6 +234,7 @@ def main() -> None:
     """The process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the commanding process, which says what to do
     raise_file_limit()
+    settle()
     trio.run(_serve)
 
 

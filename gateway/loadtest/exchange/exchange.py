@@ -134,7 +134,8 @@ class TimedExchange:
         except WireError as error:
             self.fail(error.fault, error.detail)
         finally:
-            self.ended = trio.current_time()
+            self.ended = self.ended or trio.current_time()
+            self._fault = None  # its traceback refers to this
 
     def give_up(self, kind: str, detail: str) -> None:
         """End it at once, as an error."""
@@ -201,6 +202,7 @@ class TimedExchange:
     async def _exchange(self, server: LoadTarget, connection: Channel, request: OutgoingRequest) -> None:
         self.phase = "send"
         self._said, self._over, self._sending = trio.Event(), trio.Event(), trio.CancelScope()
+        self.ended = 0.0
         try:
             with self._sending:
                 await connection.ask(request, self)
@@ -284,6 +286,7 @@ class TimedExchange:
                 self._look(raw, at)
 
     def take_end(self, at: float) -> None:
+        self.ended = at  # and not when this task has its turn, behind all that ended with it
         self._over.set()
         self._said.set()
         self._sending.cancel()

@@ -62,7 +62,7 @@ class SpokenWebSockets:
                 socket.close()
 
     async def _heard(self, socket: TimedWebSocket, taker: HearsEvents) -> None:
-        headed = False
+        headed, at = False, trio.current_time()
         while not taker.has_heard_the_end:
             text, at = await socket.receive()
             if not headed:
@@ -72,7 +72,7 @@ class SpokenWebSockets:
             taker.take_content(_as_sent_event(kind, text), at)
             if kind in FAILED:
                 break
-        taker.take_end(trio.current_time())
+        taker.take_end(at)
 
     def _taken(self) -> TimedWebSocket | None:
         while self._idle:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from gateway.garbage import tidy
 from gateway.loadtest.exchange.ending import ended, record_of
 from gateway.loadtest.exchange.exchange import OK, LoadTarget, TimedExchange
 from gateway.loadtest.exchange.judging import Judging, ReceivedAnswer, StreamVerdict
@@ -40,6 +41,7 @@ from gateway.loadtest.wire.connections import ConnectionRules, Connections
 from gateway.loadtest.wire.faults import WireError
 
 LOOK: Final = 0.1  # seconds between two looks at how many are under way
+SPARE: Final = 256 * 2**20  # bytes for which nothing is collected: that would be a gap in all streams
 AFTER_ERROR: Final = 0.1  # seconds that a client of a closed loop waits before it tries again
 
 
@@ -178,6 +180,7 @@ class ActiveRun:
         async with trio.open_nursery() as watching:
             watching.start_soon(self._lag.watch)
             watching.start_soon(self._watch)
+            watching.start_soon(tidy, self, SPARE)
             if self.scenario.probe and not self._share.index:
                 watching.start_soon(self._probing)
             async with trio.open_nursery() as self._settling:
@@ -220,6 +223,7 @@ class ActiveRun:
             nursery.cancel_scope.deadline = self.end + self.scenario.grace
             for client in filter(self._share.has, range(self.scenario.concurrency)):
                 nursery.start_soon(self._client, client, self.begin - self.scenario.warmup + client * apart)
+                await trio.lowlevel.checkpoint()  # what has come is read before the next begins
 
     def _may_begin(self, now: float) -> bool:
         """Whether a client may ask again; a session of the count is taken with that."""

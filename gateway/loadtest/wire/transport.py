@@ -108,6 +108,7 @@ class TimedTransport:
         if self._socket.fileno() >= 0:
             if self._watched is not None:
                 read_loop().remove(self._watched)
+                self._watched = None  # which refers to those that refer to this: they go at once, uncollected
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
 
@@ -223,7 +224,10 @@ async def _connected(turns: AddressTurns, pace: Pace) -> socket.socket:
             return await _connected_to(family, address, pace)
         except OSError as error:
             last = error
-    raise connect_error(last) from last
+    try:
+        raise connect_error(last) from last
+    finally:
+        del last  # whose traceback refers to this frame
 
 
 async def _connected_to(family: int, address: tuple[object, ...], pace: Pace) -> socket.socket:

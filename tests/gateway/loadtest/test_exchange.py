@@ -1,6 +1,7 @@
 """One exchange with a scripted server, on real sockets."""
 
 import contextlib
+import gc
 import gzip
 from functools import partial
 
@@ -258,3 +259,51 @@ async def test_a_refusal_that_comes_before_the_request_is_out_ends_it():
         nursery.cancel_scope.cancel()
     assert exchange.problem.kind == "status 413"
     assert exchange.ended - exchange.began < 2
+
+
+async def test_an_answer_ends_when_its_end_is_read_and_not_when_others_have_let_us_see_it():
+    async def serve(stream, head):
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        await trio.sleep_forever()
+
+    async def is_busy(exchange):
+        while not exchange.body:
+            await trio.lowlevel.checkpoint()
+        while trio.current_time() < exchange.heard + 0.05:
+            pass
+
+    async with serving(serve) as url, target_at(url) as target, trio.open_nursery() as nursery:
+        exchanges = [TimedExchange(LoadRequest("m", stream=False), "reads", trio.current_time()) for _ in range(4)]
+        for exchange in exchanges:
+            nursery.start_soon(is_busy, exchange)
+            nursery.start_soon(exchange.run, target, REQUEST)
+    assert [exchange.ended for exchange in exchanges] == [exchange.heard for exchange in exchanges]
+
+
+@pytest.mark.parametrize("fault", ["refused", "cut", "timeout", "none"])
+async def test_an_exchange_leaves_nothing_that_only_a_collection_finds(fault):
+    """A collection of all is a gap in every stream, and so there is none while a load runs."""
+
+    async def serve(stream, head):
+        if fault == "timeout":
+            await trio.sleep_forever()
+        await stream.send_all(HEAD + (b"zz" if fault == "cut" else chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"))
+
+    async def left_by(number: int) -> int:
+        for _ in range(number):
+            exchange = TimedExchange(LoadRequest("m"), "reads", trio.current_time())
+            await exchange.run(LoadTarget(target.connections, timeout=0.05), REQUEST)
+        del exchange
+        return gc.collect()
+
+    async with (
+        serving(serve) as url,
+        target_at("http://127.0.0.1:1" if fault == "refused" else url, keep=False) as target,
+    ):
+        gc.collect()
+        gc.disable()
+        try:
+            few, many = await left_by(1), await left_by(11)
+        finally:
+            gc.enable()
+    assert many <= few

@@ -171,12 +171,13 @@ def test_what_must_hold_is_that_99_percent_are_good_or_what_is_given():
 
 
 async def test_the_rate_of_a_real_server_is_found_within_5_percent():
-    """Four slots of 100 ms: 40 a second."""
-    slots = trio.Semaphore(4)
+    """Four slots of 100 ms: 40 a second, whoever else uses the machine."""
+    free = [0.0] * 4
 
     async def serve(stream, head):
-        async with slots:
-            await trio.sleep(0.1)
+        slot = free.index(min(free))
+        free[slot] = max(free[slot], trio.current_time()) + 0.1
+        await trio.sleep_until(free[slot])
         await answer(stream, "one", " two")
 
     async with serving(serve) as url:

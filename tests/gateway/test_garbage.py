@@ -9,8 +9,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from gateway.serving import garbage
-from gateway.serving.garbage import EVERY, tidy
+from gateway import garbage
+from gateway.garbage import EVERY, tidy
 from gateway.serving.registry import ConnectionRegistry
 
 
@@ -38,9 +38,9 @@ def by_hand() -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def tidied(registry: ConnectionRegistry):
+async def tidied(registry: ConnectionRegistry, spare: int = 0):
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(tidy, registry)
+        nursery.start_soon(tidy, registry, spare)
         await wait_all_tasks_blocked()
         yield
         nursery.cancel_scope.cancel()
@@ -73,6 +73,21 @@ async def test_all_is_collected_when_memory_has_doubled(autojump_clock, monkeypa
         assert left() is None
 
 
+async def test_what_may_be_held_may_double(autojump_clock, monkeypatch):
+    held = 100
+    monkeypatch.setattr(garbage, "_most_memory", lambda: held)
+    registry = ConnectionRegistry()
+    registry.in_flight = 1
+    async with tidied(registry, 300):
+        left = knot()
+        held = 600
+        await trio.sleep(EVERY + 1)
+        assert left() is not None
+        held = 601
+        await trio.sleep(EVERY)
+        assert left() is None
+
+
 async def test_where_nothing_has_been_made_nothing_is_looked_at(autojump_clock, monkeypatch):
     looked: list[str] = []
     gc.collect()
@@ -83,3 +98,11 @@ async def test_where_nothing_has_been_made_nothing_is_looked_at(autojump_clock, 
         finally:
             gc.callbacks.pop()
     assert looked == []
+
+
+def test_the_settings_hold_until_the_end_of_the_block():
+    before = gc.get_threshold()
+    with garbage.settled():
+        assert gc.get_freeze_count() > 0
+        assert gc.get_threshold() > before
+    assert (gc.get_freeze_count(), gc.get_threshold()) == (0, before)

@@ -1,16 +1,17 @@
 """Settings for Python's garbage collector, which would stop streams: a full collection over all that a thousand streams
-hold takes a tenth of a second, in which no event moves. Connections and requests leave no cycles behind, but for
-errors, which are young when they go: full collections are seldom needed."""
+hold takes a tenth of a second, in which no event moves, and the load tester would take it for the server's. Connections
+and requests leave no cycles behind, but for errors, which are young when they go: full collections are seldom needed.
+"""
 
 import contextlib
 import ctypes
 import gc
 import resource
-from typing import Final
+import sys
+from collections.abc import Iterator
+from typing import Final, Protocol
 
 import trio
-
-from gateway.serving.registry import ConnectionRegistry
 
 YOUNG: Final = 10_000  # new objects before these alone are collected, in a millisecond or two
 NEVER: Final = 2**30
@@ -32,6 +33,18 @@ def settle() -> None:
     _keep_pages()
 
 
+@contextlib.contextmanager
+def settled() -> Iterator[None]:
+    """The same until the end of the block."""
+    before = gc.get_threshold()
+    settle()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+
+
 def _keep_pages() -> None:
     """Let glibc keep free memory. It gives memory back as soon as a few hundred kilobytes are free, and each larger
     answer asks for its pages again: a tenth of what one of 256 kB costs. Other libraries have no such setting."""
@@ -41,17 +54,25 @@ def _keep_pages() -> None:
         setting(_TRIM, 4 * _MIB)
 
 
-async def tidy(registry: ConnectionRegistry) -> None:
-    """Collect everything when no request is being served, or when memory has doubled all the same; until cancelled."""
-    most = _most_memory()
+class Busy(Protocol):
+    """Who has so many requests under way."""
+
+    @property
+    def in_flight(self) -> int: ...
+
+
+async def tidy(busy: Busy, spare: int = 0) -> None:
+    """Collect everything when no request is under way, or when memory (beyond ``spare`` bytes) has doubled all the
+    same; until cancelled."""
+    most = max(spare, _most_memory())
     while True:
         await trio.sleep(EVERY)
         _, looks, _ = gc.get_count()
-        if looks and (not registry.in_flight or _most_memory() > 2 * most):
+        if looks and (not busy.in_flight or _most_memory() > 2 * most):
             gc.collect()
-            most = _most_memory()
+            most = max(spare, _most_memory())
 
 
 def _most_memory() -> int:
-    """The most that the process has ever held, in units of the system's."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """The most that the process has ever held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
