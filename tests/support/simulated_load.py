@@ -8,14 +8,13 @@ from itertools import accumulate
 
 import trio
 
-from gateway.loadtest.exchange.record import ExchangeRecord
 from gateway.loadtest.figures.histogram import Histogram
 from gateway.loadtest.figures.result import RunResult
 from gateway.loadtest.figures.run_figures import RunFigures
 from gateway.loadtest.plan.scenario import Scenario
 from gateway.loadtest.run.overhead import Overhead
 from gateway.loadtest.run.running import result_of, starts
-from gateway.loadtest.run.under_way import Watching, unwatched
+from gateway.loadtest.run.under_way import UnfinishedAnswers, Watching, unwatched
 from tests.support.load_records import exchanged
 from tests.support.simulated_queue import SimulatedAnswer, SimulatedQueue
 
@@ -57,8 +56,8 @@ class SimulatedLoad:
     def warming_up(self) -> bool:
         return trio.current_time() < self.begin
 
-    def firsts(self) -> Sequence[ExchangeRecord]:
-        return ()
+    def unfinished(self) -> UnfinishedAnswers:
+        return UnfinishedAnswers()
 
     def stop(self, reason: str = "") -> None:
         self.finish(reason)

@@ -28,7 +28,6 @@ from gateway.loadtest.crew.messages import (
 )
 from gateway.loadtest.crew.plan_files import contents
 from gateway.loadtest.crew.values import packed, paths
-from gateway.loadtest.exchange.record import ExchangeRecord
 from gateway.loadtest.figures.numbers import duration
 from gateway.loadtest.figures.result import RunResult
 from gateway.loadtest.figures.run_figures import RunFigures
@@ -36,7 +35,7 @@ from gateway.loadtest.plan.scenario import Scenario, shown
 from gateway.loadtest.requests.setting import new_mark
 from gateway.loadtest.run.overhead import Overhead, SelfTest
 from gateway.loadtest.run.running import result_of, starts
-from gateway.loadtest.run.under_way import PlanShare, RecordSink
+from gateway.loadtest.run.under_way import PlanShare, RecordSink, UnfinishedAnswers
 
 SOON: Final = 0.1
 """Seconds from the order to begin until then, over pipes."""
@@ -170,9 +169,9 @@ class SharedRun:
         """Seconds of arrivals that are measured, so far."""
         return max(0.0, min(trio.current_time(), self.end) - self.begin)
 
-    def firsts(self) -> Sequence[ExchangeRecord]:
-        """None: what is under way is in other processes."""
-        return ()
+    def unfinished(self) -> UnfinishedAnswers:
+        """Nothing: they are in other processes."""
+        return UnfinishedAnswers()
 
     def stop(self, reason: str = "") -> None:
         self.interrupted = self.interrupted or not reason

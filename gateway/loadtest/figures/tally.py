@@ -1,7 +1,7 @@
 """The sums of many exchanges: counts, errors and the histograms of all that was measured."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -28,9 +28,6 @@ COUNTS = (
     "short",
     "buffered",
 )
-FIRSTS = ("ttfb", "first_event", "ttft", "ttfo")
-"""Measures that are known while an answer is still under way."""
-
 EXACT: Final = "exact"
 """The objective of an answer that is to have its exact length: what misses it is ``short``."""
 
@@ -157,16 +154,6 @@ class Tally:
     def _ask(self, key: tuple[str, Phase], least: float, most: float) -> None:
         before = self._asked.get(key, (least, most))
         self._asked[key] = min(before[0], least), max(before[1], most)
-
-    def with_firsts(self, under_way: Iterable[ExchangeRecord]) -> Mapping[str, Histogram]:
-        """The measures, with the first bytes and tokens of answers ``under_way``, which count once they have ended."""
-        found = {name: Histogram() for name in FIRSTS}
-        for record in under_way:
-            for name, histogram in found.items():
-                histogram.extend(MEASURES[name].of(record).values)
-        for name, histogram in found.items():
-            histogram.merge(self.measures[name])
-        return {**self.measures, **found}
 
     def merge(self, other: "Tally") -> None:
         """Add all of ``other``."""

@@ -1,11 +1,12 @@
 """The display while a run goes on: a table that stays in its place on a terminal, else a line now and then."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 import trio
 
+from gateway.loadtest.figures.histogram import Histogram
 from gateway.loadtest.figures.measures import MEASURES
 from gateway.loadtest.figures.numbers import duration, plain, shown
 from gateway.loadtest.figures.tally import Tally
@@ -72,7 +73,7 @@ def screen(out: TextIO, environ: Mapping[str, str]) -> Screen:
 def status(running: LoadUnderWay) -> str:
     """The state of a run, in one line."""
     total = running.figures.total
-    counts, ttft = total.counts, total.with_firsts(running.firsts())["ttft"]
+    counts, ttft = total.counts, _with(total.measures["ttft"], running.unfinished().ttft)
     first = (
         f", first token p50 {duration(ttft.percentile(50))} p99 {duration(ttft.percentile(99))}" if ttft.count else ""
     )
@@ -96,11 +97,11 @@ def table(running: LoadUnderWay) -> "Table":
     """The whole display as a table."""
     from rich.table import Table
 
-    total = running.figures.total
+    total, unfinished = running.figures.total, running.unfinished()
     done = round(BAR * running.progress)
     grid = Table(
         title=f"{running.target or running.url}\n{'█' * done}{'░' * (BAR - done)} {phase(running)}",
-        caption=_counts(running, total),
+        caption=_counts(running, total, unfinished.events),
         box=None,
         padding=(0, 0, 0, 2),
         pad_edge=False,
@@ -110,7 +111,11 @@ def table(running: LoadUnderWay) -> "Table":
     percentiles = running.scenario.percentiles
     for name in ("", *(f"p{percent:g}" for percent in percentiles), "max", "count"):
         grid.add_column(name, justify="right" if name else "left", min_width=7, no_wrap=True)
-    measures = total.with_firsts(running.firsts())
+    measures = {
+        **total.measures,
+        "ttfb": _with(total.measures["ttfb"], unfinished.ttfb),
+        "ttft": _with(total.measures["ttft"], unfinished.ttft),
+    }
     for name in ("ttfb", "ttft", "gap", "tokens_per_second", "duration"):
         histogram = measures[name]
         values = [shown(name)(histogram.percentile(percent)) for percent in (*percentiles, 100)]
@@ -118,10 +123,19 @@ def table(running: LoadUnderWay) -> "Table":
     return grid
 
 
-def _counts(running: LoadUnderWay, tally: Tally) -> str:
+def _with(measured: Histogram, unfinished: Sequence[float]) -> Histogram:
+    """The measure, with the answers under way, which count once they have ended."""
+    found = Histogram()
+    found.merge(measured)
+    found.extend(unfinished)
+    return found
+
+
+def _counts(running: LoadUnderWay, tally: Tally, under_way: int) -> str:
+    """``under_way``: events of answers that have not ended."""
     seconds = running.measured or 1
     ended = tally.counts["started"]  # they are counted at their end
-    tokens = tally.tokens + sum(len(record.contents) for record in running.firsts())
+    tokens = tally.tokens + under_way
     kinds = {name: label for name, label in COUNTED.items() if name != "started" and tally.counts[name]}
     lines = [
         f"{running.in_flight} under way, {ended} ended, {plain(round(ended / seconds, 1))} a second, "

@@ -16,7 +16,7 @@ from gateway.loadtest.exchange.ending import ended, record_of
 from gateway.loadtest.exchange.exchange import OK, LoadTarget, TimedExchange
 from gateway.loadtest.exchange.judging import Judging, ReceivedAnswer, StreamVerdict
 from gateway.loadtest.exchange.masking import SecretWords
-from gateway.loadtest.exchange.record import ExchangeRecord, Manner
+from gateway.loadtest.exchange.record import Manner
 from gateway.loadtest.exchange.retry_after import LONGEST, retry_after
 from gateway.loadtest.figures.histogram import Histogram
 from gateway.loadtest.figures.result import RunResult
@@ -34,7 +34,7 @@ from gateway.loadtest.requests.probes import Probes
 from gateway.loadtest.requests.setting import setting_of
 from gateway.loadtest.requests.sources import LoadSession, PlaceInPlan, PreparedRequest
 from gateway.loadtest.run.overhead import Lag, Overhead, SelfTest
-from gateway.loadtest.run.under_way import ALL, LoadUnderWay, PlanShare, RecordSink
+from gateway.loadtest.run.under_way import ALL, LoadUnderWay, PlanShare, RecordSink, UnfinishedAnswers
 from gateway.loadtest.wire.address import ServerAddress
 from gateway.loadtest.wire.answers import OutgoingRequest
 from gateway.loadtest.wire.connections import ConnectionRules, Connections
@@ -147,12 +147,13 @@ class ActiveRun:
         """Seconds of arrivals that are measured, so far."""
         return max(0.0, min(trio.current_time(), self.end) - self.begin)
 
-    def firsts(self) -> Sequence[ExchangeRecord]:
-        return [
-            record_of(exchange, place, self.begin, "interrupted", None)
-            for exchange, place in self._under_way.items()
-            if exchange.planned >= self.begin
-        ]
+    def unfinished(self) -> UnfinishedAnswers:
+        found = [exchange for exchange in self._under_way if exchange.planned >= self.begin]
+        return UnfinishedAnswers(
+            [one.first_byte - one.planned for one in found if one.first_byte is not None and one.status == OK],
+            [one.contents[0] - one.planned for one in found if one.contents],
+            sum(one.events for one in found),
+        )
 
     def stop(self, reason: str = "") -> None:
         self.interrupted = self.interrupted or not reason

@@ -31,6 +31,16 @@ ALL: Final = PlanShare()
 """Of a plan that one process sends alone."""
 
 
+@attrs.frozen
+class UnfinishedAnswers:
+    """What is known of answers under way that count: seconds to the first byte and to the first token of those of
+    which one has come, and how many events have."""
+
+    ttfb: Sequence[float] = ()
+    ttft: Sequence[float] = ()
+    events: int = 0
+
+
 class RecordSink(Protocol):
     """Takes every record as it comes, those of the warm-up too. ``missed`` are the objectives that it did not meet,
     ``body`` what came of its answer, which may be left out where nobody ``reads_bodies``. Never waits."""
@@ -67,8 +77,8 @@ class LoadUnderWay(Protocol):
     @property
     def warming_up(self) -> bool: ...
 
-    def firsts(self) -> Sequence[ExchangeRecord]:
-        """What is known so far of the answers under way."""
+    def unfinished(self) -> UnfinishedAnswers:
+        """Found anew at each call, in milliseconds where thousands are under way."""
         ...
 
     def stop(self, reason: str = "") -> None:
