@@ -178,8 +178,8 @@ def _responses(value: dict[str, Any]) -> EventContent:
     if kind == "response.output_item.added":
         return EventContent(_text(_path(value, "item.type")).endswith("_call"))
     response = value if value.get("object") == "response" else value.get("response")
-    if kind == "error":
-        return _failed(value)
+    if kind == "error":  # over a WebSocket what is wrong stands in a member of its own
+        return _failed(value["error"] if isinstance(value.get("error"), dict) else value)
     if kind == "response.failed" or value.get("error"):
         return _failed(_member(response, "error") or value.get("error"))
     tokens = _counted(_member(response, "usage"), _RESPONSES_USAGE)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from gateway.loadtest.exchange.content import NOTHING, error_message, read_event, read_whole
-from gateway.loadtest.exchange.reading import LONGEST, AnswerContent
+from gateway.loadtest.exchange.reading import LONGEST, PIECE, AnswerContent
 from gateway.loadtest.exchange.record import AnswerTokens, Manner, Phase, Problem
 from gateway.loadtest.exchange.spoken_websocket import SpokenWebSockets
 from gateway.loadtest.plan.load_endpoints import LoadApi, wire_of
@@ -23,18 +23,19 @@ from gateway.loadtest.wire.answers import OutgoingRequest, ResponseHead
 from gateway.loadtest.wire.connections import Channel, Connections
 from gateway.loadtest.wire.faults import WireError
 from gateway.loadtest.wire.websocket import HandshakeRefused
-from streams.framing import EventSplitter, FramingError
+from streams.framing import EventSplitter, EventUnfolds, FramingError
 from streams.sse import DONE
+from streams.structure import UNFOLDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 OK: Final = 200
 LINGER: Final = 0.2  # seconds that HTTP's end may take behind the API's: longer ones are no longer waited for
 MOST: Final = 64 * 2**20  # bytes of an answer; all of it is kept until it is judged
 EVENTS: Final = 300_000  # of an answer: more take the judge longer than it has
 LOOK: Final = 0.05  # seconds between two reads of a client that reads slowly
-SHORT: Final = 64 * 1024  # bytes of a whole answer that is looked at here
+SHORT: Final = 64 * 1024  # bytes of a whole answer that is looked at here, and of an error that are waited for
 
 
 class LoadTarget:
@@ -183,6 +184,8 @@ class TimedExchange:
         try:
             await server.sockets.ask(request, self)
         except HandshakeRefused as error:
+            if error.status == OK:  # which is no error, and no WebSocket either
+                raise
             self.status, self._body = error.status, bytearray(error.body)
         if self._fault is not None:
             raise self._fault
@@ -236,7 +239,7 @@ class TimedExchange:
         if not self._over.is_set() and not self.left:
             with trio.move_on_after(LINGER):
                 await self._over.wait()
-            self.left_open = not self._over.is_set()
+            self.left_open = self.status == OK and not self._over.is_set()
 
     async def _read_slowly(self, connection: Channel, rate: float) -> None:
         since = trio.current_time()
@@ -263,23 +266,31 @@ class TimedExchange:
             self._splitter = wire_of(self.request.api).framing.splitter(LONGEST)
 
     def take_content(self, data: bytes, at: float) -> None:
-        if self._fault is not None:
+        if self._fault is not None or (self.status != OK and len(self._body) > SHORT):
             return
         if len(self._body) + len(data) > MOST:
             self.take_fault(WireError("too large", f"the answer is larger than {MOST // 2**20} MiB"), at)
             return
         self._body += data
         self.heard = at
+        if self.status != OK and len(self._body) > SHORT:  # more than that nobody is shown
+            self._said.set()
         if self._splitter is None:
             return
         try:
-            events = self._splitter.feed(data)
+            for start in range(0, len(data), PIECE):  # longer is what was compressed: it may be millions of events
+                self._take_events(self._splitter.feed(data[start : start + PIECE]), at)
+        except EventUnfolds:
+            self.take_fault(WireError("too large", f"it has an event {UNFOLDS}"), at)
         except FramingError:
             self.take_fault(WireError("too large", f"one event is larger than {LONGEST // 2**20} MiB"), at)
-            return
+        except WireError as error:
+            self.take_fault(error, at)
+
+    def _take_events(self, events: "Sequence[bytes]", at: float) -> None:
+        """Raises ``WireError``."""
         if len(self._times) + len(events) > EVENTS:
-            self.take_fault(WireError("too large", f"the answer has more than {EVENTS} events"), at)
-            return
+            raise WireError("too large", f"the answer has more than {EVENTS} events")
         for raw in events:
             self._times.append(at)
             if not self.contents or self._tokens_seen < sys.maxsize or self._is_marked(raw):

@@ -1,7 +1,7 @@
 """Responses over a WebSocket: one message asks, and each event of the answer is a message. A connection is kept for the
 next request, one at a time (OpenAI's WebSocket mode)."""
 
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 import trio
@@ -101,14 +101,16 @@ def _as_sent_event(kind: str, text: str) -> bytes:
     return f"event: {kind}\ndata: {lines}\n\n".encode()
 
 
+class _Typed(msgspec.Struct):
+    type: str
+
+
+_typed = msgspec.json.Decoder(_Typed)  # the rest is passed over: what a message holds may be much
+
+
 def _kind(text: str) -> str:
-    kind: Any = _decoded(text).get("type")
-    return kind if isinstance(kind, str) and kind.isprintable() else "message"
-
-
-def _decoded(text: str) -> dict[str, Any]:
     try:
-        value = msgspec.json.decode(text)
+        kind = _typed.decode(text).type
     except NOT_JSON:
-        return {}
-    return value if isinstance(value, dict) else {}
+        return "message"
+    return kind if kind.isprintable() else "message"

@@ -20,6 +20,8 @@ from gateway.upstream.framing import BodyFraming, Chunked, Sized, UntilClosed
 
 HEAD: Final = 64 * 1024  # bytes of a head
 SHOWN: Final = 40  # bytes of what is no HTTP
+STATUS_LINE: Final = b"HTTP/"  # begins every answer
+INTERIM: Final = 100  # answers (1xx) before the one that was asked for
 AT_ONCE: Final = 0.1  # seconds from a request to the system's word that nobody was there
 CRLF: Final = b"\r\n"
 
@@ -154,6 +156,7 @@ class HeadOfAnswer:
         self._reader.send(_SENT)
         self._reader.send(h11.EndOfMessage())
         self._begun = b""
+        self._interim = 0
         self.first = 0.0
         self.lasts = False
 
@@ -163,11 +166,18 @@ class HeadOfAnswer:
         if len(self._begun) < SHOWN:
             self._begun += data[:SHOWN]
         self.first = self.first or at
+        if not STATUS_LINE.startswith(self._begun[: len(STATUS_LINE)]) and (
+            not data or b"\n" in self._begun or len(self._begun) >= SHOWN
+        ):
+            raise self._no_http()
         try:
             reader.receive_data(data)
             while not isinstance(event := reader.next_event(), h11.Response):
                 if not isinstance(event, h11.InformationalResponse):
                     break
+                self._interim += 1
+                if self._interim > INTERIM:
+                    raise WireError("not http", f"more than {INTERIM} interim answers (1xx), and none behind them")
                 self.first = at if reader.trailing_data[0] else 0.0
         except h11.RemoteProtocolError as error:
             raise self._fault(error) from error
@@ -190,6 +200,9 @@ class HeadOfAnswer:
             return WireError("closed", "in the head of its answer" if self._begun else "before its answer")
         if error.error_status_hint == 431:
             return WireError("not http", "a line of its answer has no end")
+        return self._no_http()
+
+    def _no_http(self) -> WireError:
         return WireError("not http", f"it answered {self._begun.partition(CRLF)[0][:SHOWN]!r}")
 
 

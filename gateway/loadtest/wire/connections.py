@@ -2,6 +2,7 @@
 
 import contextlib
 import ssl
+from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -79,7 +80,7 @@ class Connections:
         """A connection that is there already, or room on one."""
         if self._rules.http == 1:
             return self._idle.take()
-        self._shared = [shared for shared in self._shared if shared.usable or not shared.idle]
+        self._close_where(lambda shared: shared.useless)
         return next(filter(None, (shared.stream() for shared in self._shared)), None)
 
     async def new(self, pace: Pace = "as it comes") -> Channel:
@@ -90,10 +91,11 @@ class Connections:
             if (kept := self.kept()) is not None and self._rules.keep:
                 return kept
             shared = await SharedConnection.open(await self.transport(), self.address, self._most)
+            if (stream := shared.stream()) is None:
+                refusal = shared.refusal()
+                shared.close()
+                raise refusal
             self._shared.append(shared)
-            stream = shared.stream()
-        if stream is None:
-            raise WireError("closed", "the server allows no streams")
         return stream
 
     @property
@@ -110,7 +112,7 @@ class Connections:
         if isinstance(connection, Http2Stream):
             connection.close()
             if not self._rules.keep:
-                self._close_idle()
+                self._close_where(lambda shared: shared.idle)
         elif self._rules.keep and not connection.paced:
             self._idle.give(connection)
         else:
@@ -118,10 +120,10 @@ class Connections:
 
     def close(self) -> None:
         self._idle.close()
-        self._close_idle()
+        self._close_where(lambda shared: shared.idle)
 
-    def _close_idle(self) -> None:
-        for shared in [shared for shared in self._shared if shared.idle]:
+    def _close_where(self, wanted: Callable[[SharedConnection], bool]) -> None:
+        for shared in [shared for shared in self._shared if wanted(shared)]:
             shared.close()
             self._shared.remove(shared)
 

@@ -4,6 +4,7 @@ The library reads and writes the frames. Windows are kept open, so that no strea
 server is measured and not our flow control. What it costs is more than HTTP/1.1 does, some four times for an event.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Final
 
@@ -23,8 +24,19 @@ from gateway.loadtest.wire.transport import TimedTransport
 WINDOW: Final = 2**24  # bytes that one stream may send before we have said that they were read
 CONNECTION_WINDOW: Final = 2**30
 SHOWN: Final = 40  # characters of what is no status
+IDLE_BYTES: Final = 128 * 1024  # that may come in a row and bring nothing of any answer
+SETTINGS_AT: Final = 3  # where the first frame, which has to be settings, says so (RFC 9113, section 3.4)
 NOT_H2: Final = "the server does not speak HTTP/2"
+LEAVING: Final = "the server is leaving"
 _OF_ONE_HOP: Final = frozenset(("connection", "host", "keep-alive", "transfer-encoding", "upgrade"))
+
+
+class _OpenUntilClosed(h2.connection.H2ConnectionStateMachine):
+    """A connection whose server is leaving. To the library that is the end of all streams, but those up to the last
+    that it names go on (RFC 9113, section 6.8; python-hyper/h2#1181): nginx says it on every thousandth request."""
+
+    def process_input(self, input_: h2.connection.ConnectionInputs) -> list[h2.events.Event]:
+        return [] if input_ is h2.connection.ConnectionInputs.RECV_GOAWAY else super().process_input(input_)
 
 
 class SharedConnection:
@@ -35,6 +47,7 @@ class SharedConnection:
         self._address = address
         self._most = most
         self._frames = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="latin-1"))
+        self._frames.state_machine = _OpenUntilClosed()
         self._open: dict[int, Http2Stream] = {}
         self._reserved = 0  # streams that were given out and have not begun
         self._ready = trio.Event()  # the server has said how many streams it takes
@@ -43,6 +56,9 @@ class SharedConnection:
         self._leaving = False  # it takes no more
         self._flushed = trio.Event()
         self._flushed.set()
+        self._unsent = b""  # frames that the library has given out
+        self._first = b""  # of what came
+        self._idle_bytes = 0  # since something of an answer came, or we sent something
         self.answered = False  # an exchange before
 
     @classmethod
@@ -79,20 +95,28 @@ class SharedConnection:
         return not self._open and not self._reserved
 
     @property
-    def usable(self) -> bool:
-        return self._fault is None and not self._leaving
+    def useless(self) -> bool:
+        """Nothing goes on on it, and nothing more can begin: to be closed."""
+        return self.idle and not self._room_for_one
+
+    @property
+    def _room_for_one(self) -> bool:
+        most = min(self._most, self._frames.remote_settings.max_concurrent_streams)
+        return self._fault is None and not self._leaving and len(self._open) + self._reserved < most
 
     def stream(self) -> "Http2Stream | None":
         """Room for one exchange more, if there is any."""
-        most = min(self._most, self._frames.remote_settings.max_concurrent_streams)
-        if not self.usable or len(self._open) + self._reserved >= most:
+        if not self._room_for_one:
             return None
         self._reserved += 1
         return Http2Stream(self)
 
+    def refusal(self) -> WireError:
+        """Why there is no room on it, though it is new."""
+        return self._fault or WireError("closed", LEAVING if self._leaving else "the server allows no streams")
+
     def close(self) -> None:
         self._fail(WireError("closed", "we closed it"), trio.current_time())
-        self._transport.close()
 
     # What its streams do
 
@@ -100,8 +124,14 @@ class SharedConnection:
         """Send a request on a stream of its own. Raises nothing: the answer says if it could not be sent."""
         self._reserved -= 1
         number = stream.number = self._frames.get_next_available_stream_id()
+        try:
+            self._frames.send_headers(number, _fields(self._address, request), end_stream=not request.body)
+        except h2.exceptions.ProtocolError as error:
+            stream.unread = True
+            stream.end(WireError("closed", f"the server takes no stream more: {error}"), trio.current_time())
+            return
         self._open[number] = stream
-        self._frames.send_headers(number, _fields(self._address, request), end_stream=not request.body)
+        stream.unsent = bool(request.body)
         await self.flush()
         rest = memoryview(request.body)
         while rest and number in self._open:
@@ -113,6 +143,8 @@ class SharedConnection:
                 continue
             self._frames.send_data(number, rest[:room].tobytes(), end_stream=len(rest) <= room)
             rest = rest[room:]
+            stream.unsent = bool(rest)
+            self._idle_bytes = 0  # what comes may be room for more
             await self.flush()
 
     def give_up(self, stream: "Http2Stream") -> None:
@@ -120,8 +152,12 @@ class SharedConnection:
         if not stream.number:
             self._reserved -= 1
         elif self._open.pop(stream.number, None) is not None and self._fault is None:
-            self._frames.reset_stream(stream.number, h2.errors.ErrorCodes.CANCEL)
+            self._reset(stream.number)
             self._flush_soon()
+
+    def _reset(self, number: int) -> None:
+        with contextlib.suppress(h2.exceptions.ProtocolError):  # the server has just done so itself
+            self._frames.reset_stream(number, h2.errors.ErrorCodes.CANCEL)
 
     async def flush(self) -> None:
         """Wait until all frames are out. Who is cancelled here takes none of them along: they may be those of others,
@@ -136,29 +172,43 @@ class SharedConnection:
 
     async def _flush_all(self) -> None:
         try:
-            while data := self._frames.data_to_send():
+            while data := self._outgoing():
                 await self._transport.send((data,))
         finally:
             self._flushed.set()
 
+    def _outgoing(self) -> bytes:
+        data = self._unsent + self._frames.data_to_send()
+        self._unsent = b""
+        return data
+
     # What comes
 
     def _take(self, data: bytes, at: float) -> None:
-        if not data or (data.startswith(b"HTTP/") and not self._ready.is_set()):
+        if self._fault is not None:
+            return
+        if len(self._first) <= SETTINGS_AT:
+            self._first += data[: SETTINGS_AT + 1]
+        if not data or self._first[SETTINGS_AT : SETTINGS_AT + 1] not in (b"", _SETTINGS):
             self._fail(self._misfit("closed", "in the middle of its answer"), at)
             return
+        self._unsent = self._outgoing()  # the library would drop it where the server says that it is leaving
         try:
             events = self._frames.receive_data(data)
         except h2.exceptions.ProtocolError as error:
-            self._fail(self._misfit("not http", str(error)), at)
+            self._fail(self._misfit("not http", _said(error)), at)
             return
         for stream in {
             number: self._open[number] for event in events if (number := _number(event)) in self._open
         }.values():
             stream.reads += 1
+        self._idle_bytes = 0 if any(map(_is_of_an_answer, events)) else self._idle_bytes + len(data)
         for event in events:
             self._happened(event, at)
-        self._ready.set()
+        if self._idle_bytes > IDLE_BYTES:
+            self._fail(
+                WireError("not http", f"more than {IDLE_BYTES // 1024} KiB of frames in a row are no answer"), at
+            )
         self._flush_soon()
 
     def _misfit(self, fault: Fault, detail: str) -> WireError:
@@ -167,7 +217,10 @@ class SharedConnection:
     def _happened(self, event: h2.events.Event, at: float) -> None:
         stream = self._open.get(_number(event))
         match event:
-            case h2.events.WindowUpdated() | h2.events.RemoteSettingsChanged():
+            case h2.events.RemoteSettingsChanged():
+                self._ready.set()
+                self._room.set()
+            case h2.events.WindowUpdated():
                 self._room.set()
             case h2.events.ConnectionTerminated():
                 self._leave(event, at)
@@ -180,6 +233,8 @@ class SharedConnection:
                 stream.take_head({_word(name): _word(value) for name, value in event.headers}, at)
             case h2.events.StreamEnded() if stream is not None:
                 del self._open[event.stream_id]
+                if stream.unsent:  # else it would stay half open, and count as one of those that the server takes
+                    self._reset(event.stream_id)
                 stream.end(None, at)
             case h2.events.StreamReset() if stream is not None:
                 del self._open[event.stream_id]
@@ -190,13 +245,10 @@ class SharedConnection:
     def _leave(self, event: h2.events.ConnectionTerminated, at: float) -> None:
         """The server takes no more streams, and has not looked at those behind the last that it names."""
         self._leaving = True
-        # To the library that is the end of all streams, but those up to that one go on (RFC 9113, section 6.8;
-        # python-hyper/h2#1181): nginx says it on every thousandth request.
-        self._frames.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
         for number in [number for number in self._open if number > (event.last_stream_id or 0)]:
             stream = self._open.pop(number)
             stream.unread = True
-            stream.end(WireError("closed", f"the server is leaving: {_named(event.error_code)}"), at)
+            stream.end(WireError("closed", f"{LEAVING}: {_named(event.error_code)}"), at)
         self._room.set()
 
     def _broke(self, error: OSError, at: float) -> None:
@@ -209,6 +261,7 @@ class SharedConnection:
             stream.end(error, at)
         self._ready.set()
         self._room.set()
+        self._transport.close()  # or it would be read on, whatever comes
 
 
 class Http2Stream:
@@ -224,6 +277,7 @@ class Http2Stream:
         self.number = 0
         self.used = connection.answered
         self.unread = False  # the server says that it has not looked at the request
+        self.unsent = False  # not all of the request is out
         self.reads = self.received = 0
 
     async def ask(self, request: OutgoingRequest, taker: AnswerTaker) -> None:
@@ -266,6 +320,27 @@ class Http2Stream:
             taker.take_end(at)
         else:
             taker.take_fault(fault, at)
+
+
+_SETTINGS: Final = b"\x04"
+_OF_ANSWERS: Final = (
+    h2.events.ResponseReceived,
+    h2.events.DataReceived,
+    h2.events.TrailersReceived,
+    h2.events.StreamEnded,
+    h2.events.StreamReset,
+)
+
+
+def _is_of_an_answer(event: h2.events.Event) -> bool:
+    return isinstance(event, _OF_ANSWERS) and not (isinstance(event, h2.events.DataReceived) and not event.data)
+
+
+def _said(error: h2.exceptions.ProtocolError) -> str:
+    """Of a stream the library says no more than the number."""
+    if isinstance(error, h2.exceptions.NoSuchStreamError):
+        return f"a frame of stream {error.stream_id}, which nobody has begun"
+    return str(error)
 
 
 def _number(event: h2.events.Event) -> int:

@@ -28,7 +28,9 @@ from gateway.loadtest.wire.answers import Fields
 from gateway.loadtest.wire.faults import WireError
 from gateway.loadtest.wire.transport import TimedTransport
 
-LARGEST: Final = 64 * 2**20  # characters of a message
+LARGEST: Final = 16 * 2**20  # characters of a message
+BESIDE: Final = 100  # bytes that a message takes beside its text, about
+IDLE_BYTES: Final = 128 * 1024  # that may come in a row and bring nothing of any message
 PONGS: Final = 100  # that may wait to be sent
 REFUSED: Final = 64 * 1024  # bytes of a refusal's body that are kept
 
@@ -60,6 +62,7 @@ class TimedWebSocket:
         self._size = 0
         self._messages: deque[TimedText] = deque()
         self._waiting = 0  # characters of them
+        self._idle_bytes = 0  # since something of a message came
         self._pongs = 0  # that are not sent yet
         self._fault: WireError | None = None
         self._news = trio.Event()
@@ -95,7 +98,7 @@ class TimedWebSocket:
         while not self._messages:
             await self._something()
         found = self._messages.popleft()
-        self._waiting -= len(found[0])
+        self._waiting -= len(found[0]) + BESIDE
         return found
 
     @property
@@ -126,9 +129,12 @@ class TimedWebSocket:
         try:
             if not data:
                 raise self._ended()
+            self._idle_bytes += len(data)
             self._frames.receive_data(data)
             for event in self._frames.events():
                 self._happened(event, at)
+            if self._idle_bytes > IDLE_BYTES:
+                raise WireError("not http", f"more than {IDLE_BYTES // 1024} KiB of frames in a row are no message")
         except RemoteProtocolError as error:
             self._fail(WireError("not http", f"what the server says is no WebSocket: {error}"))
         except WireError as error:
@@ -171,13 +177,15 @@ class TimedWebSocket:
     def _take_message(self, event: "Message[Any]", at: float) -> None:
         if not isinstance(event, TextMessage):
             raise WireError("not http", "the server sent a binary message, which no API has")
+        if event.data:
+            self._idle_bytes = 0
         self._parts.append(event.data)
         self._size += len(event.data) + 1  # an empty part takes room, too
         if self._size + self._waiting > LARGEST:
             raise WireError("too large", f"what was sent and not read has more than {LARGEST} characters")
         if event.message_finished:
             self._messages.append((text := "".join(self._parts), at))
-            self._waiting += len(text)
+            self._waiting += len(text) + BESIDE
             self._parts, self._size = [], 0
 
     def _ended(self) -> WireError:

@@ -158,6 +158,11 @@ def test_keys_go_where_the_api_has_them_and_given_headers_win():
         ),
         ("responses", {"type": "response.failed", "response": {"error": {"code": "c"}}}, EventContent(error="c")),
         ("responses", {"type": "error", "code": "c", "message": "m"}, EventContent(error="c", message="m")),
+        (  # over a WebSocket
+            "responses",
+            {"type": "error", "status": 429, "error": {"type": "t", "code": "c", "message": "m"}},
+            EventContent(error="c", message="m"),
+        ),
         ("chat", {"choices": 3, "usage": []}, EventContent()),
         ("messages", {"type": 3}, EventContent()),
         ("responses", {"type": 3, "response": 4}, EventContent()),

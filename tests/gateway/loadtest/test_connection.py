@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.loadtest.wire.answers import OutgoingRequest
-from gateway.loadtest.wire.connection import HEAD, TimedConnection
+from gateway.loadtest.wire.connection import HEAD, INTERIM, TimedConnection
 from gateway.loadtest.wire.faults import WireError
 from tests.support.timed_wire import SERVER, TakenAnswer, connection_and_far
 
@@ -100,6 +100,9 @@ def test_every_read_has_its_time_and_what_comes_in_one_read_has_one():
     ("wire", "fault", "detail"),
     [
         (b"220 mail\r\n\r\n", "not http", "it answered b'220 mail'"),
+        (b"SSH-2.0-OpenSSH_9\r\n", "not http", "it answered b'SSH-2.0-OpenSSH_9'"),  # no blank line will come
+        (b"<html>", "not http", "it answered b'<html>'"),
+        (EARLY * (INTERIM + 1), "not http", "more than 100 interim answers"),
         (b"HTTP/1.1 200 OK\r\nx: " + b"x" * HEAD, "not http", "a line of its answer has no end"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: five\r\n\r\n", "not http", "it answered b'HTTP/1.1 200 OK'"),
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n", "not http", ""),

@@ -16,3 +16,31 @@ async def test_an_answer_of_endless_small_events_ends():
         run = await load(url, concurrency=1, count=1)
     (failure,) = run.tally.failures
     assert (failure.kind, failure.example) == ("too large", f"the answer has more than {EVENTS} events")
+
+
+async def test_of_an_endless_error_no_more_is_read_than_anybody_is_shown():
+    """What it says was decoded as a whole, while all streams stood still: for 8 s with 60 MB of lists."""
+
+    async def serve(stream, _):
+        await stream.send_all(b"HTTP/1.1 500 No\r\n\r\n")
+        while True:
+            await stream.send_all(b"no! " * 16_384)
+
+    async with serving(serve) as url:
+        run = await load(url, concurrency=1, count=1)
+    (failure,) = run.tally.failures
+    assert (failure.kind, failure.phase) == ("status 500", "first byte")
+    assert failure.example.startswith("no! no!")
+    assert run.tally.counts["left_open"] == 0
+
+
+async def test_an_event_that_unfolds_is_said_to():
+    event = b'data: {"error":[' + b"[]," * 100_000 + b"[]]}\n\n"
+
+    async def serve(stream, _):
+        await stream.send_all(HEAD + chunk(event) + b"0\r\n\r\n")
+
+    async with serving(serve) as url:
+        run = await load(url, concurrency=1, count=1)
+    (failure,) = run.tally.failures
+    assert (failure.kind, failure.example) == ("too large", "it has an event of more than 200,000 JSON elements")

@@ -10,6 +10,7 @@ import h2.events
 import h2.settings
 import pytest
 import trio
+import trio.testing
 
 from gateway.config.kinds import Duration
 from gateway.loadtest.exchange.exchange import LoadTarget, TimedExchange
@@ -225,3 +226,122 @@ async def test_who_gives_up_while_it_sends_takes_no_frame_along():
     assert asked == [1, 3]
     connection.close()
     theirs.close()
+
+
+# Servers that are up to no good: their frames byte by byte, since no library writes such
+
+
+def frame(kind: int, flags: int, number: int, content: bytes = b"") -> bytes:
+    return len(content).to_bytes(3, "big") + bytes((kind, flags)) + number.to_bytes(4, "big") + content
+
+
+DATA, HEADERS, RESET, SETTINGS, PING, GOAWAY, WINDOW = 0, 1, 3, 4, 6, 7, 8
+LAST, WHOLE_HEAD = 1, 4
+OK = b"\x88"  # :status 200 in HPACK's static table
+HEAD_OF_1 = frame(HEADERS, WHOLE_HEAD, 1, OK)
+SAID = b"".join(events("one"))
+
+
+@contextlib.asynccontextmanager
+async def raw_server(said: bytes, settings: bytes = b"", first: bytes | None = None):
+    """A server that says the same of each connection's first request, and the connections that it has had."""
+    peers: list[trio.SocketStream] = []
+
+    async def serve(stream):
+        peers.append(stream)
+        await stream.send_all(frame(SETTINGS, 0, 0, settings) if first is None else first)
+        with contextlib.suppress(trio.BrokenResourceError):
+            async for data in stream:
+                if HEADERS in kinds(data):
+                    await stream.send_all(said)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}", peers
+        nursery.cancel_scope.cancel()
+
+
+def kinds(data: bytes) -> set[int]:
+    """Of the frames in one read."""
+    found, data = set(), data.removeprefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    while data:
+        found.add(data[3])
+        data = data[9 + int.from_bytes(data[:3], "big") :]
+    return found
+
+
+async def gone(peers: list[trio.SocketStream]) -> None:
+    """Wait until we have closed all of these connections."""
+    with trio.fail_after(2):
+        for peer in peers:
+            while peer.socket.fileno() >= 0:  # noqa: ASYNC110  # polled, with a deadline
+                await trio.lowlevel.checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("said", "phase", "detail"),
+    [
+        (frame(PING, 0, 0, bytes(8)) * 10_000, "first byte", "more than 128 KiB of frames in a row are no answer"),
+        (HEAD_OF_1 + frame(DATA, 0, 1) * 30_000, "first token", "more than 128 KiB of frames in a row are no answer"),
+        (frame(DATA, 0, 7, b"x"), "first byte", "a frame of stream 7, which nobody has begun"),
+        (frame(WINDOW, 0, 0, b"\x7f\xff\xff\xff"), "first byte", "May not increment flow control window"),
+        (frame(HEADERS, 0, 1, OK) + frame(9, 0, 1) * 100, "first byte", "Too many continuation frames"),
+    ],
+    ids=["pings", "empty data", "unknown stream", "window", "continuations"],
+)
+async def test_a_connection_that_breaks_the_protocol_is_closed_at_once(said, phase, detail):
+    """Before it was read on until the run's end, whatever came."""
+    async with raw_server(said) as (url, peers), target_at(url) as target:
+        (exchange,) = await asked(target, 1)
+        await gone(peers)
+    assert (exchange.problem.kind, exchange.problem.phase) == ("not http", phase)
+    assert detail in exchange.problem.detail
+
+
+async def test_a_server_whose_first_frame_has_no_settings_does_not_speak_http_2():
+    for first in (b"SSH-2.0-OpenSSH\r\n", frame(PING, 0, 0, bytes(8))):
+        async with raw_server(b"", first=first) as (url, peers), target_at(url) as target:
+            (exchange,) = await asked(target, 1)
+            await gone(peers)
+        assert (exchange.problem.phase, exchange.problem.detail) == ("connect", "the server does not speak HTTP/2")
+
+
+async def test_what_a_leaving_server_still_says_in_the_same_read_is_its_answer():
+    leaving = frame(GOAWAY, 0, 0, bytes((0, 0, 0, 1)) + bytes(4))
+    half = len(SAID) // 2
+    answers = [
+        leaving + HEAD_OF_1 + frame(DATA, LAST, 1, SAID),
+        HEAD_OF_1 + frame(DATA, 0, 1, SAID[:half]) + leaving + frame(DATA, LAST, 1, SAID[half:]),
+    ]
+    for said in answers:
+        async with raw_server(said) as (url, peers), target_at(url) as target:
+            first, second = [(await asked(target, 1))[0] for _ in range(2)]
+            assert len(peers) == 2
+            await gone(peers[:1])
+        assert (first.problem, first.complete, len(first.contents)) == (None, True, 1)
+        assert second.complete
+
+
+async def test_an_answer_that_comes_before_the_request_is_out_leaves_no_stream_open():
+    """The library counts it as one of those that the server takes, and the next request ended the whole load."""
+    no_room, one_stream = b"\x00\x04" + bytes(4), b"\x00\x03\x00\x00\x00\x01"
+    said = HEAD_OF_1 + frame(DATA, LAST, 1, SAID)
+    again = HEAD_OF_1.replace(b"\x00\x01\x88", b"\x00\x03\x88") + frame(DATA, LAST, 3, SAID)
+    async with raw_server(said, no_room + one_stream) as (url, peers), target_at(url) as target:
+        (first,) = await asked(target, 1)
+        second = TimedExchange(LoadRequest("m"), "reads", trio.current_time())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(second.run, target, REQUEST)
+            await trio.testing.wait_all_tasks_blocked(0.02)
+            await peers[0].send_all(again)
+        assert len(peers) == 1
+    assert first.complete
+    assert second.complete
+
+
+async def test_connections_on_which_nothing_can_begin_are_not_collected():
+    """A server that allows no stream gets a connection for each try."""
+    async with raw_server(b"", b"\x00\x03" + bytes(4)) as (url, peers), target_at(url) as target:
+        refused = await asked(target, 3)
+        await gone(peers)
+    assert {exchange.problem.detail for exchange in refused} == {"the server allows no streams"}

@@ -173,15 +173,22 @@ async def test_a_websocket_is_kept_for_the_next_request_and_its_events_are_judge
     ("talk", "kind"),
     [
         (lambda peer: peer.refuse(401, {"error": {"message": "no key"}}), "status 401"),
+        (lambda peer: refused_with_a_stream(peer), "not http"),
         (lambda peer: said_and_closed(peer), "closed"),
         (lambda peer: failed(peer), "error event: overloaded"),
     ],
-    ids=["refused", "closed", "failed"],
+    ids=["refused", "no websocket", "closed", "failed"],
 )
 async def test_a_websocket_that_ends_badly_is_an_error_of_its_kind(talk, kind):
     async with websocket_server(talk) as server:
         run = await load(server.url, [{"model": "m", "api": "responses", "websocket": True}], concurrency=1, count=1)
     assert [failure.kind for failure in run.tally.failures] == [kind]
+
+
+async def refused_with_a_stream(peer):
+    """A whole answer all the same, but none of a WebSocket."""
+    body = b"".join(b"data: %b\n\n" % one.encode() for one in WHOLE)
+    await peer.stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
 
 
 async def said_and_closed(peer):

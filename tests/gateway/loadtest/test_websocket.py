@@ -96,7 +96,8 @@ async def received_all(socket, received):
 async def test_messages_that_nobody_waits_for_are_not_kept_for_ever(monkeypatch):
     """Many small ones, or one in parts without end."""
     monkeypatch.setattr("gateway.loadtest.wire.websocket.LARGEST", 1000)
-    for flood, kept in ((b"\x81\x64" + b"x" * 100) * 50, 9), (b"\x01\x00" + b"\x00\x00" * 2000, 0):
+    floods = ((b"\x81\x64" + b"x" * 100) * 50, 5), (b"\x01\x00" + b"\x00\x00" * 2000, 0), (b"\x81\x00" * 2000, 10)
+    for flood, kept in floods:
 
         async def talk(peer, flood=flood):
             await peer.accept()
@@ -111,3 +112,15 @@ async def test_messages_that_nobody_waits_for_are_not_kept_for_ever(monkeypatch)
                 await received_all(socket, received)
             socket.close()
         assert len(received) == kept
+
+
+async def test_frames_without_end_that_bring_no_message_are_the_end():
+    async def talk(peer):
+        await peer.accept(behind=b"\x8a\x00" * 70_000)
+        await peer.rest()
+
+    async with websocket_server(talk) as server:
+        socket = await opened(server.url)
+        with pytest.raises(WireError, match="more than 128 KiB of frames in a row are no message"):
+            await socket.receive()
+        socket.close()
