@@ -11,6 +11,7 @@ interleave (Chat does that). A reader closes every block before ``AnswerEnd``; a
 open.
 """
 
+from collections import Counter
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -206,6 +207,22 @@ class Usage:
         """All input tokens, as the OpenAI APIs count them."""
         return self.input + self.cache_read + self.cache_write
 
+    def __add__(self, other: "Usage") -> "Usage":
+        """What both have taken: tokens, calls and units. What is one answer's own (its tier, its steps, the cost that
+        its provider states) is not the sum's."""
+        return Usage(
+            input=self.input + other.input,
+            cache_read=self.cache_read + other.cache_read,
+            cache_write=self.cache_write + other.cache_write,
+            cache_write_5m=_sum(self.cache_write_5m, other.cache_write_5m),
+            cache_write_1h=_sum(self.cache_write_1h, other.cache_write_1h),
+            output=self.output + other.output,
+            reasoning=_sum(self.reasoning, other.reasoning),
+            calls=_merged(self.calls, other.calls),
+            units=_merged(self.units, other.units),
+            estimated=self.estimated or other.estimated,
+        )
+
     @property
     def of_all_steps(self) -> "Usage":
         """The same with the tokens of all its steps, where it lists them."""
@@ -222,6 +239,14 @@ class Usage:
             output=sum(one.output for one in used),
             reasoning=None,
         )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one + (other or 0)
+
+
+def _merged(one: tuple[tuple[str, int], ...], other: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+    return tuple((Counter(dict(one)) + Counter(dict(other))).items()) if one and other else one or other
 
 
 @attrs.frozen

@@ -236,7 +236,7 @@ class Reservation:
         if self._counted_as is not CountedAs.ANSWER:
             return None
         spent = _consumed(self._record.charges())
-        needed = Consumption(_sum(spent.usage, expected.usage), spent.nanos + expected.nanos)
+        needed = Consumption(spent.usage + expected.usage, spent.nanos + expected.nanos)
         return too_dear(self._budgets, needed, target.place, priced=target.price is not None)
 
     # While it is answered
@@ -306,18 +306,9 @@ def _consumed(charges: Sequence[Charge]) -> Consumption:
     total = Usage()
     nanos = 0
     for charge in charges:
-        total = _sum(total, charge.usage)
+        total += charge.usage
         nanos += 0 if charge.cost is None else charge.cost.nanos
     return Consumption(total, nanos)
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        input=one.input + other.input,
-        cache_read=one.cache_read + other.cache_read,
-        cache_write=one.cache_write + other.cache_write,
-        output=one.output + other.output,
-    )
 
 
 def _of(taken: _Taken, short: Sequence[Shortage]) -> list[Shortage]:

@@ -651,7 +651,8 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         ),
         "tiers": Key(
             "Prices by the service tier that the provider says it used (`priority`, `flex`), each with an `above`. "
-            "Those not given are as in no tier.",
+            "Those not given are as in no tier. `batch` is for [batches](files.md#batches), half of the price without "
+            "it.",
             "none",
         ),
         "per": Key(

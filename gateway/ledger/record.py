@@ -69,6 +69,15 @@ class Charge:
     cost: Cost | None
 
 
+@attrs.frozen
+class Booking:
+    """What an answer says that work has taken which was done before it, and what that costs: of a batch. ``cost`` is
+    ``None`` where nobody knows a price."""
+
+    usage: Usage
+    cost: Cost | None
+
+
 class Settlement(Protocol):
     """What has to be settled with an exchange, once and at once; it never raises. ``at`` is when its request began, as
     Unix has it."""
@@ -126,6 +135,7 @@ class Record:
     run: str | None = None  # what its client calls the run that it belongs to
     reservation: Settlement | None = None  # of what its client and its targets may use
     billed: bool = True  # else it only counts tokens, or fetches what another exchange has paid for
+    booked: Booking | None = None  # in place of its own tokens, at its target's price
     goes_on: int = 0  # tokens that are expected of an answer with which its provider goes on by itself
     answers: int = 1  # that were asked for in one: only the first of them is looked at
     cache: CacheOutcome | None = None  # ``None`` where nothing is cached
@@ -148,6 +158,8 @@ class Record:
             return None
         if tried.committed and self.cache == "hit":
             return Charge(tried, Usage(), Cost(0, "exact"))
+        if tried.committed and self.booked is not None:
+            return Charge(tried, self.booked.usage, self.booked.cost)
         if tried.committed:
             usage, estimated = self.counted()
             if usage is None or (estimated and self.goes_on):

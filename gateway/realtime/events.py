@@ -4,7 +4,6 @@ Names of events differ by generation (``response.audio.delta``, ``response.outpu
 what is not known passes, and fails nothing. The events are those of https://platform.openai.com/docs/api-reference/realtime.
 """
 
-import math
 from typing import Any, Final
 
 import msgspec
@@ -22,8 +21,9 @@ from gateway.realtime.notices import (
 from gateway.realtime.objects import Tree, Unfolded, is_too_much, read_object
 from gateway.request.members import check_members
 from gateway.upstream.websocket import Piece
+from providers.endpoints.usage import read_usage
 from streams.errors import invalid
-from streams.events import ErrorInfo, Usage
+from streams.events import ErrorInfo
 from streams.surrogates import NOT_JSON, reading
 
 _OWN: Final = ("model", "session.model", "response.model")
@@ -49,9 +49,6 @@ HEARD: Final = 1600
 OUTSPOKEN: Final = 800
 """How many characters of audio in base64 stand for one of text, which is a quarter of a token: of 24 kHz in 16 bits a
 second has 64,000, which are about 10 tokens of what is heard and 20 of what is said."""
-
-LONGEST: Final = 86_400
-"""Seconds of speech that a transcript may be of, in the words of whoever is believed."""
 
 SERVER_ERRORS: Final = {"internal": "server_error", "upstream": "server_error", "overloaded": "server_error"}
 
@@ -133,9 +130,9 @@ class OpenAiFrames:
             return (ResponseBegun(None if response is None else response.id),)
         if kind == "response.done":
             response = _ABOUT(message).response or _Response()
-            return (ResponseEnded(response.id, usage_of(response.usage), response.status),)
+            return (ResponseEnded(response.id, read_usage(response.usage), response.status),)
         if kind == _TRANSCRIBED:
-            return (TranscriptBilled(usage_of(_ABOUT(message).usage), self._transcriber),)
+            return (TranscriptBilled(read_usage(_ABOUT(message).usage), self._transcriber),)
         if kind == "error":
             error = _ABOUT(message).error
             about = error if isinstance(error, dict) else {}
@@ -164,38 +161,3 @@ def error_event(failed: ErrorInfo, event_id: str | None = None) -> str:
         "event_id": event_id,
     }
     return msgspec.json.encode({"type": "error", "event_id": "event_trigate", "error": error}).decode()
-
-
-def usage_of(raw: Any) -> Usage | None:
-    """The tokens of a ``usage``, or the seconds that it says in their place; ``None`` where it says neither."""
-    if not isinstance(raw, dict):
-        return None
-    if raw.get("type") == "duration":
-        seconds = raw.get("seconds")
-        if isinstance(seconds, int | float) and 0 <= seconds < LONGEST:
-            return Usage(units=(("second", math.ceil(seconds)),))
-        return None
-    details = _object(raw.get("input_token_details"))
-    asked, cached = _count(raw.get("input_tokens")), _count(details.get("cached_tokens"))
-    units = _units(details, _object(raw.get("output_token_details")))
-    return Usage(input=max(0, asked - cached), cache_read=cached, output=_count(raw.get("output_tokens")), units=units)
-
-
-def _units(asked: dict[str, Any], said: dict[str, Any]) -> tuple[tuple[str, int], ...]:
-    """The tokens of sounds and pictures among those that were counted: they cost many times what text does."""
-    cached = _object(asked.get("cached_tokens_details"))
-    found: dict[str, int] = {}
-    for sense in ("audio", "image"):
-        again, given = _count(cached.get(f"{sense}_tokens")), _count(asked.get(f"{sense}_tokens"))
-        found[f"input_{sense}_token"] = max(0, given - again)
-        found[f"cached_{sense}_token"] = again
-        found[f"output_{sense}_token"] = _count(said.get(f"{sense}_tokens"))
-    return tuple((name, number) for name, number in found.items() if number)
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0

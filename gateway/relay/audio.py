@@ -13,7 +13,7 @@ from gateway.relay.uploads import arriving_upload
 from gateway.routing.target import Target
 from providers.endpoints.audio import AudioReader, speech_type
 from providers.endpoints.audio_length import AudioLength
-from providers.endpoints.media_usage import length_usage
+from providers.endpoints.usage import length_usage
 from providers.neutral.draft import Draft
 from streams.events import Usage
 

@@ -1,6 +1,5 @@
 """What batches cost, out of what their providers say of them: the whole batch's usage, or that of each line of its
-results. Providers take half the price for them (https://platform.openai.com/docs/guides/batch,
-https://platform.claude.com/docs/en/build-with-claude/batch-processing)."""
+results, at the price for batches."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -10,16 +9,18 @@ import msgspec
 
 from gateway.config.settings import ModelEntry
 from gateway.http.headers import Headers
+from gateway.ledger.record import Booking
 from gateway.relay.answers import KEPT
-from gateway.relay.native_usage import NativeUsage, plain_usage
-from providers.catalog.prices import Price, cost_of, price_of
+from gateway.relay.native_usage import NativeUsage
+from providers.apis import CODECS
+from providers.catalog.prices import BATCH, USUAL_TIERS, Cost, Price, cost_of, price_of, total_cost
 from providers.endpoints.batch_lines import LONGEST_LINE
+from providers.endpoints.usage import read_usage
 from streams.events import Api, Usage
+from streams.surrogates import NOT_JSON, any_json
 
 FINAL: Final = frozenset(("completed", "expired", "cancelled", "failed"))
 """The states in which a batch of OpenAI's stays."""
-
-_SHARE: Final = 2  # of the price
 
 
 @attrs.frozen
@@ -28,7 +29,7 @@ class EndedBatch:
     and the file of its results, if it has one."""
 
     id: str
-    usage: Usage | None
+    booking: Booking | None
     output: str | None
 
 
@@ -38,29 +39,47 @@ def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None
         value = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
-    id, usage = value.get("id"), plain_usage(value.get("usage"))
+    id, usage, output = value.get("id"), read_usage(value.get("usage")), _text(value.get("output_file_id"))
     if value.get("status") not in FINAL or not isinstance(id, str):
         return None
-    if usage is not None:
-        usage = priced(usage, _text(value.get("model")), tuple(entries))
-    return EndedBatch(id, usage, _text(value.get("output_file_id")))
+    if usage is None:
+        return EndedBatch(id, None, output)
+    price = price_in(tuple(entries), _text(value.get("model")), "chat")
+    # What a long prompt costs each line alone tells, and of which model it is where that is not said of all.
+    by_lines = price is None or any(usage.prompt > tokens for tokens, _ in price.above)
+    return EndedBatch(id, None if by_lines and output else booking(price, usage), output)
 
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def priced(usage: Usage, model: str | None, entries: tuple[ModelEntry, ...]) -> Usage:
-    """``usage`` with what it cost in a batch, as far as the price of ``model`` is known."""
-    price = None if model is None else _price(model, entries)
-    if price is None:
-        return usage
-    return attrs.evolve(usage, told_nanos=-(-cost_of(price, usage).nanos // _SHARE))
+def booking(price: Price | None, usage: Usage) -> Booking:
+    """What ``usage`` costs in a batch."""
+    tier = "" if usage.tier is None or usage.tier.lower() in USUAL_TIERS else usage.tier
+    if not tier.startswith(BATCH):  # Anthropic says it
+        usage = attrs.evolve(usage, tier=f"{BATCH} {tier}".rstrip())
+    known = price is not None or usage.told_nanos is not None
+    return Booking(usage.of_all_steps, cost_of(price, usage) if known else None)
 
 
-def _price(model: str, entries: tuple[ModelEntry, ...]) -> Price | None:
-    own = next((entry.price for entry in entries if entry.model == model and entry.price is not None), None)
-    return own or next((found for entry in entries if (found := price_of(entry.provider.id, model)) is not None), None)
+def price_in(entries: tuple[ModelEntry, ...], model: str | None, api: Api) -> Price | None:
+    """The price of a ``model`` of a provider's, in its own words, by the configuration or else by the list of prices.
+    Answers name a model with its date, and entries without."""
+    if model is None:
+        return None
+    own = (
+        next((one.price for one in entries if fits(one) and one.price is not None), None)
+        for fits in (
+            lambda one: one.model == model,
+            lambda one: model.startswith((f"{one.model}-20", f"{one.model}@")),
+            lambda one: one.wildcard,
+        )
+    )
+    listed = (price_of(one.provider.id, model) for one in entries)
+    price = next((found for found in (*own, *listed) if found is not None), None)
+    charges = price is not None and CODECS[api].wire.charges_cache_writes
+    return price.with_cache_writes if price is not None and charges else price
 
 
 class ResultLines:
@@ -74,14 +93,21 @@ class ResultLines:
         self._held: list[bytes] = []
         self._size = 0
         self._usage = Usage()
+        self._cost: Cost | None = None
         self._unpriced = False
         self.lines = 0
 
     @property
     def usage(self) -> Usage | None:
+        return self._usage if self.lines else None
+
+    @property
+    def booking(self) -> Booking | None:
+        """What all lines used and cost; ``None`` where none did."""
         if not self.lines:
             return None
-        return attrs.evolve(self._usage, told_nanos=None) if self._unpriced else self._usage
+        cost = self._cost
+        return Booking(self._usage, attrs.evolve(cost, grade="at_least") if cost and self._unpriced else cost)
 
     def head(self, status: int, headers: Headers) -> Headers:
         return tuple(pair for pair in headers if pair[0] in KEPT)
@@ -107,26 +133,21 @@ class ResultLines:
 
     def _read(self) -> None:
         line, self._held, self._size = b"".join(self._held), [], 0
-        found = line_usage(line)
-        if found is None:
+        if (booked := line_booking(line, self._entries)) is None:
             return
-        model, used = found
-        used = priced(used, model, self._entries)
-        self._unpriced = self._unpriced or used.told_nanos is None
+        self._usage = booked.usage if not self.lines else self._usage + booked.usage
         self.lines += 1
-        total = self._usage
-        self._usage = Usage(
-            input=total.input + used.input, cache_read=total.cache_read + used.cache_read,
-            cache_write=total.cache_write + used.cache_write, output=total.output + used.output,
-            told_nanos=(total.told_nanos or 0) + (used.told_nanos or 0),
-        )  # fmt: skip
+        if booked.cost is None:
+            self._unpriced = True
+        else:
+            self._cost = total_cost((self._cost, booked.cost)) if self._cost is not None else booked.cost
 
 
-def line_usage(line: bytes) -> tuple[str | None, Usage] | None:
-    """What a line of results says that it used, and of which model; ``None`` for one that failed, or is none."""
+def line_booking(line: bytes, entries: tuple[ModelEntry, ...]) -> Booking | None:
+    """What a line of results has used and cost; ``None`` for one that failed, or is none."""
     try:
-        value = msgspec.json.decode(line)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        value = any_json(line)
+    except NOT_JSON:
         return None
     if not isinstance(value, dict):
         return None
@@ -135,10 +156,7 @@ def line_usage(line: bytes) -> tuple[str | None, Usage] | None:
         return None
     reading = NativeUsage(api)
     reading.whole(answer)
-    if reading.usage is None:
-        return None
-    model = answer.get("model")
-    return (model if isinstance(model, str) else None), reading.usage
+    return None if reading.usage is None else booking(price_in(entries, _text(answer.get("model")), api), reading.usage)
 
 
 def _answer(value: Mapping[str, Any]) -> tuple[Any, Api]:

@@ -171,11 +171,6 @@ class BatchRequest(KeptRequest):
             for model, url in _NAMED.decode(found.kept.body):
                 models.resolve(model, url, b"{}")
 
-    def _target(self, account: Account, found: tuple[FoundId, ...]) -> Target:
-        """Without a price: what a batch costs is made out here, at half of it."""
-        target = super()._target(account, found)
-        return attrs.evolve(target, entry=attrs.evolve(target.entry, price=None))
-
     def _relayed(self, planned: PlannedRequest, filter: AnswerFilter) -> RelayedRequest:
         relayed = super()._relayed(planned, filter)
         return attrs.evolve(relayed, on_whole=partial(self._pay, filter), read_on=self._is_results)
@@ -187,16 +182,19 @@ class BatchRequest(KeptRequest):
     async def _pay(self, filter: AnswerFilter) -> None:
         """Book what the answer tells of, unless that was done before."""
         assert self._account_asked is not None, "it was asked"
-        usage, record, id = filter.usage, self.relaying.context.record, self._paid_for
-        if isinstance(filter, ObjectAnswer) and not self.is_list:
+        booking, id = None, self._paid_for
+        if isinstance(filter, ResultLines):
+            booking = filter.booking
+        elif isinstance(filter, ObjectAnswer) and not self.is_list:
             batch = ended_batch(filter.body, self._account_asked.entries)
             if batch is None:
                 return
-            usage, id = batch.usage, batch.id
-            if usage is None and batch.output is not None:
+            booking, id = batch.booking, batch.id
+            if booking is None and batch.output is not None:
                 await self._note_output(batch.output, batch.id)
-        if usage is not None and await self._is_first(id):
-            record.billed, record.usage = True, usage
+        if booking is not None and await self._is_first(id):
+            record = self.relaying.context.record
+            record.billed, record.usage, record.booked = True, booking.usage, booking
 
     @property
     def _paid_for(self) -> str:

@@ -1,11 +1,12 @@
 """What an answer in the form of a wire API, or of an endpoint, says that it has taken, read along as it passes."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from providers.apis import CODECS
+from providers.endpoints.usage import read_usage
 from streams.errors import GatewayError
 from streams.events import Api, Event, Usage
 
@@ -33,7 +34,7 @@ class NativeUsage:
             self._see(CODECS[self._api].read_answer(msgspec.json.encode(value), texts=False, checked=False))
         except GatewayError:
             self.usage = None
-        self.usage = self.usage or plain_usage(value.get("usage"))
+        self.usage = self.usage or read_usage(value.get("usage"))
 
     def close(self, *, streamed: bool) -> None:
         return
@@ -42,20 +43,3 @@ class NativeUsage:
         for event in events:
             if isinstance(event, Usage):
                 self.usage = event
-
-
-def plain_usage(value: Any) -> Usage | None:
-    """The tokens that a member ``usage`` counts, in OpenAI's older or newer words."""
-    if not isinstance(value, Mapping):
-        return None
-    found = [
-        _count(value, *names) for names in (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"))
-    ]
-    if found[0] is None and found[1] is None:
-        total = _count(value, "total_tokens")
-        return None if total is None else Usage(input=total)
-    return Usage(input=found[0] or 0, output=found[1] or 0)
-
-
-def _count(value: Mapping[str, Any], *names: str) -> int | None:
-    return next((one for name in names if isinstance(one := value.get(name), int) and one >= 0), None)

@@ -7,8 +7,8 @@ from typing import Final
 
 from gateway.relay.relayed import RelayedRequest, RelayRoute
 from gateway.relay.relaying import Relaying, with_model
-from providers.endpoints.completions import read_usage
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName
+from providers.endpoints.usage import read_usage
 from streams.events import Usage
 
 PLAIN: Final[tuple[EndpointName, ...]] = (
@@ -39,9 +39,8 @@ class UsageReading:
         return
 
     def whole(self, value: object) -> None:
-        usage = value.get("usage") if isinstance(value, dict) else None
-        if isinstance(usage, dict):
-            self.usage = read_usage(usage)
+        if isinstance(value, dict):
+            self.usage = read_usage(value.get("usage")) or self.usage
 
     def close(self, *, streamed: bool) -> None:
         return

@@ -25,6 +25,10 @@ DAY: Final = 86_400
 GRADES: Final[tuple[Grade, ...]] = ("exact", "estimated", "at_least")
 """The grades, the worst last."""
 
+BATCH: Final = "batch"
+"""The service tier of what is worked off in a batch. Where a price says nothing of it, it is half of the price
+(https://platform.openai.com/docs/guides/batch, https://platform.claude.com/docs/en/build-with-claude/batch-processing)."""
+
 USUAL_TIERS: Final = frozenset({"", "default", "standard", "auto", "on_demand"})
 """Words of providers for the service tier that the price itself is for."""
 
@@ -117,6 +121,16 @@ class Price:
             above=tuple((tokens, price.with_cache_writes) for tokens, price in self.above),
             tiers=tuple((tier, price.with_cache_writes) for tier, price in self.tiers),
             schedule=tuple((validity, price.with_cache_writes) for validity, price in self.schedule),
+        )
+
+    @cached_property
+    def half(self) -> "Price":
+        """Half of what tokens and units cost: calls of server tools cost the same in a batch."""
+        return attrs.evolve(
+            self,
+            **{kind: -(-nanos // 2) for kind in KINDS if (nanos := getattr(self, kind)) is not None},
+            above=tuple((tokens, price.half) for tokens, price in self.above),
+            units=tuple((unit, -(-nanos // 2)) for unit, nanos in self.units),
         )
 
 
@@ -233,7 +247,12 @@ def _in_tier(price: Price, tier: str) -> tuple[Price, Grade]:
     if tier in USUAL_TIERS or price.origin == "free":
         return price, "exact"
     found = next((other for name, other in price.tiers if name == tier), None)
-    return (price, "estimated") if found is None else (found, "exact")
+    if found is not None:
+        return found, "exact"
+    if tier == BATCH:
+        return price.half, "exact"
+    first, _, more = tier.partition(" ")  # fast mode, or a country: nobody has said what that costs in a batch
+    return _in_tier(price, BATCH)[0] if first == BATCH and more else price, "estimated"
 
 
 def _for_prompt(price: Price, tokens: int) -> Price:

@@ -13,10 +13,10 @@ from providers.chat.reading import deltas
 from providers.chat.reading.answer import OpenAnswer
 from providers.chat.reading.endings import REASONS, read_end, read_failure, stop_string, word_of
 from providers.chat.reading.values import text_of
-from providers.chat.usage import read_usage
 from providers.errors.failures import array_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, TooMuch, bounded
 from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
+from providers.neutral.token_usage import OLDER, read_tokens
 from streams.errors import GatewayError
 from streams.events import AnswerStart, BlockEnd, ErrorInfo, Event, Usage
 from streams.surrogates import NOT_JSON, any_json
@@ -72,7 +72,7 @@ class ChatReader:
     def _read(self, chunk: Chunk) -> Sequence[Event]:
         out: list[Event] = []
         if chunk.usage and isinstance(chunk.usage, dict):
-            self._usage = read_usage(chunk.usage, chunk.service_tier)
+            self._usage = read_tokens(chunk.usage, OLDER, tier=chunk.service_tier)
         for choice in bounded(chunk.choices or (), "choices"):
             if choice.index in (0, None):
                 if self._stage is WAITING:

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from providers.endpoints.media_usage import seconds_of, token_usage
+import attrs
+
+from providers.endpoints.usage import seconds_of, token_usage
 from providers.errors.failures import read_event_failure
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
@@ -71,7 +73,7 @@ class AudioReader:
         if tokens is not None or seconds is not None:
             known = tokens or Usage()
             units = known.units if seconds is None else (*known.units, ("second", seconds))
-            self._told = Usage(input=known.input, cache_read=known.cache_read, output=known.output, units=units)
+            self._told = attrs.evolve(known, units=units)
 
 
 def _object(data: bytes) -> dict[str, Any] | None:

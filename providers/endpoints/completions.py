@@ -4,14 +4,14 @@ The bytes pass as they come (https://platform.openai.com/docs/api-reference/comp
 stream interleave, each with an ``index`` and a ``finish_reason`` of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
 from providers.errors.failures import array_failure, read_event_failure
-from providers.neutral.billing import MOST_TOKENS, told_nanos
 from providers.neutral.draft import Draft
+from providers.neutral.token_usage import OLDER, read_tokens
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.surrogates import NOT_JSON, any_json, reading
@@ -132,7 +132,7 @@ class CompletionReader:
         if value.get("error") and "choices" not in value:
             raise GatewayError.of(read_event_failure(value))
         if isinstance(usage := value.get("usage"), dict):
-            self._told = read_usage(usage)
+            self._told = read_tokens(usage, OLDER)
         elif isinstance(choices := value.get("choices"), list):
             self._said = sum(_said(choice) for choice in choices)
 
@@ -143,7 +143,7 @@ class CompletionReader:
 
     def _read(self, chunk: _Chunk) -> None:
         if isinstance(chunk.usage, dict):
-            self._told = read_usage(chunk.usage)
+            self._told = read_tokens(chunk.usage, OLDER)
         for choice in chunk.choices or ():
             self._said += choice.said
             if choice.error:
@@ -173,22 +173,6 @@ def _any(data: bytes) -> Any:
         return any_json(data)
     except NOT_JSON:
         return None
-
-
-def read_usage(usage: Mapping[str, Any]) -> Usage:
-    """The counts in an answer's ``usage``."""
-    prompt = _count(usage.get("prompt_tokens"))
-    details = usage.get("prompt_tokens_details")
-    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
-    cached = min(cached or _count(usage.get("prompt_cache_hit_tokens")), prompt)
-    output = max(_count(usage.get("completion_tokens")), _count(usage.get("total_tokens")) - prompt)
-    return Usage(input=prompt - cached, cache_read=cached, output=output, told_nanos=told_nanos(usage))
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return 0
-    return int(min(max(value, 0), MOST_TOKENS))
 
 
 def texts_of(prompt: Any) -> Sequence[str]:

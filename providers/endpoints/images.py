@@ -4,12 +4,11 @@ A whole answer has megabytes of base64, in which only its first and last bytes a
 """
 
 import re
-from collections import Counter
 from typing import Any, Final
 
 import attrs
 
-from providers.endpoints.media_usage import token_usage
+from providers.endpoints.usage import token_usage
 from providers.errors.failures import read_event_failure
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
@@ -70,7 +69,7 @@ class ImageReader:
         if _COMPLETED.search(ends) or name.endswith(".completed"):
             self._done += 1
             found = token_usage(_usage_in(ends))
-            self._told = found if self._told is None or found is None else _sum(self._told, found)
+            self._told = found if self._told is None or found is None else self._told + found
 
     def whole(self, value: object) -> None:
         """A whole answer that was short enough to be decoded."""
@@ -116,13 +115,3 @@ def _any(data: bytes) -> Any:
         return any_json(data)
     except NOT_JSON:
         return None
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    units = Counter(dict(one.units)) + Counter(dict(other.units))
-    return Usage(
-        input=one.input + other.input,
-        cache_read=one.cache_read + other.cache_read,
-        output=one.output + other.output,
-        units=tuple(units.items()),
-    )

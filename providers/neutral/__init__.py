@@ -6,7 +6,7 @@ how a provider may depart from its API; ``hints`` tells which losses cannot chan
 API takes, ``custom_tools`` of free form, the ``arguments`` of a call as an object, ``formats`` of structured output in
 words, ``media`` whose type nobody says, ``tokens`` estimated, the ``seal`` on reasoning that a client of another API
 carries for its provider, ``echo`` what a response repeats of its request, ``hosting`` of an API by a platform,
-the frames of a model that is ``invoked``,
-``shapes`` that a provider's whole answer must have, ``stages`` of a stream, the ``block_order`` of its blocks, what
-its usage says of the ``billing`` beside tokens, and ``bounds`` on what a reader holds of it.
+the frames of a model that is ``invoked``, ``shapes`` that a provider's whole answer must have, ``stages`` of a stream,
+the ``block_order`` of its blocks, its ``token_usage`` in the words that most have taken over, what it says of the
+``billing`` beside tokens, and ``bounds`` on what a reader holds of it.
 """

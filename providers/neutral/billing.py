@@ -20,6 +20,18 @@ OPENAI_TIERS: Final = frozenset(("auto", "default", "flex", "scale", "priority",
 """Service tiers that OpenAI's APIs have words for."""
 
 
+def count(value: Any) -> int:
+    """``value`` as a number of tokens, 0 for what is none (``null`` in Databricks' running usage)."""
+    if type(value) is int and 0 <= value <= MOST_TOKENS:
+        return value
+    return int(min(value, MOST_TOKENS)) if is_count(value) else 0
+
+
+def is_count(value: Any) -> bool:
+    """Whether ``value`` can be a number of tokens."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
 def tier_of(word: Any) -> str | None:
     """The service tier that was used, in the provider's word."""
     return word if isinstance(word, str) and word else None

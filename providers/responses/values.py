@@ -4,8 +4,8 @@ nothing, never as an error."""
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from providers.neutral.billing import MOST_TOKENS, tier_of, told_nanos, tool_calls
 from providers.neutral.bounds import bounded
+from providers.neutral.token_usage import NEWER, read_tokens
 from streams.events import Usage
 from streams.surrogates import NOT_JSON, any_json
 
@@ -40,10 +40,6 @@ def few_objects(value: Any) -> list[Json]:
     return as_objects(bounded(value, "elements of an array") if isinstance(value, list) else value)
 
 
-def as_count(value: Any) -> int:
-    return int(min(max(value, 0), MOST_TOKENS)) if isinstance(value, int | float) else 0
-
-
 def reasoning_text(item: Json) -> str:
     """The readable part of a reasoning item: its summary, else its text, "" if it has neither."""
     for member in ("summary", "content"):
@@ -54,27 +50,9 @@ def reasoning_text(item: Json) -> str:
 
 
 def read_usage(response: Json, calls: tuple[tuple[str, int], ...] = ()) -> tuple[Usage, ...]:
-    """The usage of ``response``, none if it has none; ``calls`` are those of the provider's own tools. OpenAI's
-    ``input_tokens`` include what was read from and written to the cache; some routers count one token as both, so the
-    parts are cut to fit the sum."""
+    """The usage of ``response``, none if it has none; ``calls`` are those of the provider's own tools. Some routers
+    count one token as both read from the cache and written to it."""
     value = response.get("usage")
     if not isinstance(value, dict):
         return ()
-    details = as_object(value.get("input_tokens_details"))
-    total = as_count(value.get("input_tokens"))
-    read = min(as_count(details.get("cached_tokens")), total)
-    write = min(as_count(details.get("cache_write_tokens")), total - read)
-    output = as_count(value.get("output_tokens"))
-    reasoning = as_object(value.get("output_tokens_details")).get("reasoning_tokens")
-    return (
-        Usage(
-            input=total - read - write,
-            cache_read=read,
-            cache_write=write,
-            output=output,
-            reasoning=None if reasoning is None else min(as_count(reasoning), output),
-            tier=tier_of(response.get("service_tier")),
-            calls=tool_calls(value) or calls,
-            told_nanos=told_nanos(value),
-        ),
-    )
+    return (read_tokens(value, NEWER, tier=response.get("service_tier"), calls=calls),)

@@ -33,7 +33,7 @@ def full() -> Record:
             Tried("a", "openai", "chat", "byte", "timeout"),
             Tried("b", "openai", "chat", "byte", committed=True, price=Price(1, 1)),
         ),
-        "reservation": None,
+        "reservation": None, "booked": None,
     }  # fmt: skip
     empty = [field.name for field in attrs.fields(Record) if field.default is None and field.name not in given]
     texts = [name for name in empty if not name.startswith("_")]

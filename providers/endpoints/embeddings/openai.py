@@ -7,6 +7,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from providers.endpoints import usage
 from providers.endpoints.embeddings.answer import Embeddings, decoded, members, objects
 from providers.endpoints.embeddings.member_names import DIMENSIONS, DTYPE, ENCODINGS, PURPOSES, MemberNames
 from providers.endpoints.embeddings.purposes import Purpose, purpose_of
@@ -28,7 +29,6 @@ from providers.endpoints.embeddings.request import (
 )
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.endpoints.embeddings.vectors import as_base64, bad_answer, is_array, is_text
-from providers.neutral.billing import MOST_TOKENS, told_nanos
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
 from providers.neutral.fields import Fields, join
@@ -285,12 +285,9 @@ def _in_order(items: Sequence[NumberedVector], count: int | None) -> list[Number
 
 def read_usage(raw: msgspec.Raw | None) -> Usage | None:
     """The tokens that a provider has counted, ``None`` where it has not."""
-    usage = {} if raw is None else decoded(raw, Any)
-    if not isinstance(usage, dict):
-        return None
-    counts = (usage.get(name) for name in ("prompt_tokens", "total_tokens", "input_tokens"))
-    tokens = next((count for count in counts if type(count) is int and 0 <= count <= MOST_TOKENS), None)
-    return None if tokens is None else Usage(input=tokens, told_nanos=told_nanos(usage))
+    found = None if raw is None else usage.read_usage(decoded(raw, Any))
+    # What a total counts beyond the prompt was read, too: there is no output.
+    return None if found is None else attrs.evolve(found, input=found.input + found.output, output=0)
 
 
 def _text(raw: msgspec.Raw | None) -> str:

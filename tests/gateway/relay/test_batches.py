@@ -9,11 +9,13 @@ import pytest
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.kept_clients import CLIENTS, KEYS, Served, refused, run, serving
-from tests.support.kept_provider import form
+from tests.support.kept_provider import KeptProvider, form
 
-PRICE = {"price": {"input": 10, "output": 100}}
+PRICE = {"price": {"input": 10, "cached": 1, "output": 100}}
+HALF = (600 * 10 + 400 * 1 + 100 * 100) / 2 / 10**6  # dollars for USAGE
 ALIASES = {"fast": {"target": "openai/gpt-5"}}
-USAGE = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
+USAGE = {"input_tokens": 1000, "input_tokens_details": {"cached_tokens": 400}, "output_tokens": 100,
+         "total_tokens": 1100}  # fmt: skip
 
 
 def lines(*models: str, url: str = "/v1/chat/completions") -> bytes:
@@ -32,6 +34,26 @@ def upload(served: Served, content: bytes, key: str = KEYS["a"], **more: Any) ->
 
 def made(client: Any, file: Any) -> Any:
     return client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+
+
+def native(provider: KeptProvider) -> dict[str, Any]:
+    """The one batch of ``provider`` that is in its hands."""
+    (found,) = (value for id, value in provider.kept.items() if "batch_" in id)
+    return found
+
+
+def asked_messages(served: Served, *models: str) -> Any:
+    """A batch of Anthropic's."""
+    message = {"max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    requests: Any = [{"custom_id": f"r{at}", "params": {"model": one, **message}} for at, one in enumerate(models)]
+    return served.anthropic().messages.batches.create(requests=requests)
+
+
+def succeeded(id: str, **usage: Any) -> bytes:
+    """A line of Anthropic's results."""
+    message = {"id": "m", "type": "message", "role": "assistant", "model": "claude-x", "content": [],
+               "stop_reason": "end_turn", "usage": {"service_tier": "batch", **usage}}  # fmt: skip
+    return json.dumps({"custom_id": id, "result": {"type": "succeeded", "message": message}}).encode() + b"\n"
 
 
 def booked(caplog: pytest.LogCaptureFixture) -> list[float]:
@@ -94,9 +116,7 @@ async def test_a_batch_of_several_providers_is_refused_and_its_first_model_decid
             assert first.asked == second.asked == []
             file = upload(served, lines("two", "two"))
             client = served.openai()
-            batch = client.batches.create(
-                input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
-            )
+            batch = made(client, file)
             assert [one.path for one in second.asked] == ["/v1/files", "/v1/batches"]
             assert second.asked[1].json["input_file_id"] in second.kept
             assert batch.input_file_id == file.id
@@ -122,16 +142,16 @@ async def test_a_batch_is_paid_once_when_it_is_first_seen_to_have_ended(caplog):
             client = served.openai()
             file = upload(served, lines("gpt-5"))
             batches = [made(client, file) for _ in range(3)]
-            natives = [one for one in provider.kept if one.startswith("batch_")]
-            for native, status in zip(natives, ("completed", "expired", "in_progress"), strict=True):
-                provider.kept[native] |= {"status": status, "model": "gpt-5", "usage": USAGE}
+            natives = [value for id, value in provider.kept.items() if id.startswith("batch_")]
+            for one, status in zip(natives, ("completed", "expired", "in_progress"), strict=True):
+                one.update(status=status, model="gpt-5-2025-08-07", usage=USAGE)
             for _ in range(3):
                 for one in batches:
                     client.batches.retrieve(one.id)
             client.batches.list()
 
         await run(steps)
-    assert booked(caplog) == [0.01, 0.01]
+    assert booked(caplog) == [HALF, HALF]
 
 
 async def test_a_batch_that_does_not_say_what_it_used_is_paid_by_the_lines_of_its_results(caplog):
@@ -144,13 +164,12 @@ async def test_a_batch_that_does_not_say_what_it_used_is_paid_by_the_lines_of_it
             client = served.openai()
             file = upload(served, lines("gpt-5"))
             batch = made(client, file)
-            (native,) = (one for one in provider.kept if one.startswith("batch_"))
             answer = {"object": "chat.completion", "model": "gpt-5", "choices": [],
                       "usage": {"prompt_tokens": 1000, "completion_tokens": 100}}  # fmt: skip
             line = json.dumps({"custom_id": "r0", "response": {"status_code": 200, "body": answer}, "error": None})
             provider.contents["file-out"] = f"{line}\n{line}\n".encode()
             provider.kept["file-out"] = {"id": "file-out"}
-            provider.kept[native] |= {"status": "completed", "output_file_id": "file-out"}
+            native(provider).update(status="completed", output_file_id="file-out")
             output = client.batches.retrieve(batch.id).output_file_id
             assert output not in (None, "file-out")
             for _ in range(3):
@@ -170,20 +189,17 @@ async def test_results_of_anthropics_batches_stay_here_and_are_paid_once(caplog)
         provider = served.providers["anthropic"]
 
         def steps() -> None:
-            client = served.anthropic()
-            params = {"model": "fast", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
-            batch = client.messages.batches.create(requests=[{"custom_id": "a", "params": params}])
-            assert provider.asked[-1].json["requests"][0]["params"] == {**params, "model": "claude-x"}
-            (native,) = provider.kept
-            message = {"id": "m", "type": "message", "role": "assistant", "model": "claude-x", "content": [],
-                       "stop_reason": "end_turn", "usage": {"input_tokens": 1000, "output_tokens": 100}}  # fmt: skip
-            results = [
-                {"custom_id": "a", "result": {"type": "succeeded", "message": message}},
-                {"custom_id": "b", "result": {"type": "errored", "error": {"type": "error"}}},
-                {"custom_id": "c", "result": {"type": "succeeded", "message": message}},
-            ]
-            provider.contents[native] = b"\n".join(json.dumps(one).encode() for one in results)
-            provider.kept[native] |= {"processing_status": "ended", "results_url": f"{provider.url}/v1/x/{native}"}
+            client, batch = served.anthropic(), asked_messages(served, "fast", "claude-x")
+            assert [one["params"]["model"] for one in provider.asked[-1].json["requests"]] == ["claude-x"] * 2
+            failed = {"custom_id": "b", "result": {"type": "errored", "error": {"type": "error"}}}
+            written = {"ephemeral_5m_input_tokens": 300, "ephemeral_1h_input_tokens": 100}
+            provider.contents[native(provider)["id"]] = b"".join((
+                succeeded("a", input_tokens=1000, output_tokens=100),
+                json.dumps(failed).encode() + b"\n",
+                succeeded("c", input_tokens=500, output_tokens=100, cache_read_input_tokens=2000,
+                          cache_creation_input_tokens=400, cache_creation=written),
+            ))  # fmt: skip
+            native(provider).update(processing_status="ended", results_url=f"{provider.url}/v1/x/y")
             assert client.messages.batches.retrieve(batch.id).results_url == (
                 f"{served.url}/v1/messages/batches/{batch.id}/results"
             )
@@ -196,7 +212,8 @@ async def test_results_of_anthropics_batches_stay_here_and_are_paid_once(caplog)
             assert refused(lambda: list(other.messages.batches.results(batch.id))).status_code == 404
 
         await run(steps)
-    assert booked(caplog) == [0.02]
+    lines = ((1000 * 10 + 100 * 100), (500 * 10 + 2000 * 1 + 300 * 12.5 + 100 * 20 + 100 * 100))
+    assert booked(caplog) == [sum(lines) / 2 / 10**6]
 
 
 async def test_results_are_paid_for_though_their_reader_leaves_before_the_end(caplog):
@@ -205,14 +222,9 @@ async def test_results_are_paid_for_though_their_reader_leaves_before_the_end(ca
         provider = served.providers["anthropic"]
 
         def steps() -> None:
-            client = served.anthropic()
-            params = {"model": "claude-x", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
-            batch = client.messages.batches.create(requests=[{"custom_id": "a", "params": params}])
-            (native,) = provider.kept
-            message = {"id": "m", "type": "message", "role": "assistant", "model": "claude-x", "content": [],
-                       "stop_reason": "end_turn", "usage": {"input_tokens": 100, "output_tokens": 10}}  # fmt: skip
-            result = {"custom_id": "a" * 500_000, "result": {"type": "succeeded", "message": message}}
-            provider.contents[native] = (json.dumps(result).encode() + b"\n") * 20
+            batch = asked_messages(served, "claude-x")
+            line = succeeded("a" * 500_000, input_tokens=100, output_tokens=10)
+            provider.contents[native(provider)["id"]] = line * 20
             url = f"{served.url}/v1/messages/batches/{batch.id}/results"
             head = {"authorization": f"Bearer {KEYS['a']}", "anthropic-version": "2023-06-01"}
             with httpx2.Client(trust_env=False) as leaving, leaving.stream("GET", url, headers=head) as answer:
@@ -226,8 +238,7 @@ async def test_a_model_in_anthropics_list_that_is_nobodys_is_told_with_its_place
     async with serving("anthropic") as served:
 
         def steps() -> None:
-            requests: Any = [{"custom_id": "a", "params": {"model": "nobody's", "max_tokens": 1, "messages": []}}]
-            found = refused(lambda: served.anthropic().messages.batches.create(requests=requests))
+            found = refused(lambda: asked_messages(served, "nobody's"))
             assert found.status_code == 404
             assert "requests[0]: model" in str(found.body)
             assert served.providers["anthropic"].asked == []
@@ -245,8 +256,7 @@ async def test_who_has_used_up_a_budget_begins_nothing_and_reads_what_there_is()
             client = served.openai()
             file = upload(served, lines("gpt-5"))
             batch = made(client, file)
-            (native,) = (one for one in provider.kept if one.startswith("batch_"))
-            provider.kept[native] |= {"status": "completed", "model": "gpt-5", "usage": USAGE}
+            native(provider).update(status="completed", model="gpt-5", usage=USAGE)
             assert client.batches.retrieve(batch.id).status == "completed"
             calls = len(provider.asked)
             for begin in (lambda: made(client, file), lambda: upload(served, lines("gpt-5"))):

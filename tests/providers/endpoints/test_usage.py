@@ -6,7 +6,7 @@ import pytest
 
 from providers.endpoints.audio import AudioReader
 from providers.endpoints.images import ENDS, ImageReader
-from providers.endpoints.media_usage import length_usage, seconds_of, token_usage
+from providers.endpoints.usage import length_usage, read_usage, seconds_of, token_usage
 from streams.errors import GatewayError
 from streams.events import Usage
 
@@ -21,7 +21,7 @@ def test_tokens_are_told_with_those_of_pictures_and_sound_among_them():
         ),
         (
             {"type": "tokens", "input_tokens": 9, "output_tokens": 7,
-             "input_tokens_details": {"audio_tokens": 8, "text_tokens": 1},
+             "input_token_details": {"audio_tokens": 8, "text_tokens": 1},
              "output_tokens_details": {"image_tokens": 3}},
             (9, 0, 7, (("input_audio_token", 8), ("output_image_token", 3))),
         ),
@@ -44,6 +44,20 @@ def test_what_counts_nothing_is_no_usage():
         {"input_tokens": 1e300, "input_tokens_details": [1], "output_tokens_details": {"image_tokens": "x"}}
     )
     assert found == Usage(input=10**8)
+
+
+def test_an_answer_says_tokens_or_seconds():
+    for usage, expected in (
+        ({"type": "duration", "seconds": 2.1}, Usage(units=(("second", 3),))),
+        ({"type": "duration", "seconds": "2"}, None),
+        ({"total_tokens": 12}, Usage(input=12)),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, Usage()),
+        ({"prompt_tokens": None}, None),
+        ({"search_units": 1}, None),
+    ):
+        found = read_usage(usage)
+        assert found == expected, usage
+        assert found is None or expected is None or found.units == expected.units
 
 
 def test_seconds_are_whole_ones():

@@ -1,0 +1,106 @@
+"""Token counts in OpenAI's words, which most providers and all endpoints have taken over: those of Chat Completions
+(``prompt_tokens``) and those of Responses (``input_tokens``).
+
+The input includes what was read from and written to a cache, the output includes reasoning (types of the openai
+package). Servers differ in where they put the parts and whether they keep to that.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from providers.neutral.billing import count, tier_of, told_nanos, tool_calls
+from streams.events import Usage
+
+
+@attrs.frozen
+class TokenWords:
+    """How an API names its counts, and the objects with the parts of each."""
+
+    input: str
+    output: str
+    input_details: tuple[str, ...]
+    output_details: tuple[str, ...]
+
+
+OLDER: Final = TokenWords(
+    "prompt_tokens", "completion_tokens", ("prompt_tokens_details",), ("completion_tokens_details",)
+)
+NEWER: Final = TokenWords(
+    "input_tokens",
+    "output_tokens",
+    ("input_tokens_details", "input_token_details"),  # the second of transcripts and of realtime sessions
+    ("output_tokens_details", "output_token_details"),
+)
+
+SOUNDS: Final = ("audio",)
+"""What costs something else than text in a conversation: pictures in one cost by the token what text does."""
+
+ALL_SENSES: Final = ("audio", "image")
+
+
+def read_tokens(
+    usage: Mapping[str, Any],
+    words: TokenWords,
+    *,
+    tier: Any = None,
+    calls: tuple[tuple[str, int], ...] = (),
+    senses: tuple[str, ...] = SOUNDS,
+) -> Usage:
+    """The counts in ``usage``, and what it is billed by beside, in ``words`` unless it says something in the others
+    alone (new-api says both, and 0 in one). ``tier`` stands next to it; ``calls`` are those of the provider's own tools
+    where it counts none itself. Parts that contradict the whole are cut to it: none is below zero and the input's parts
+    add up to it."""
+    if not usage.get(words.input) and not usage.get(words.output):
+        words = next((one for one in (OLDER, NEWER) if usage.get(one.input) or usage.get(one.output)), words)
+    asked, said = _object(usage, words.input_details), _object(usage, words.output_details)
+    prompt, total = count(usage.get(words.input)), count(usage.get("total_tokens"))
+    if words.input not in usage and words.output not in usage:  # Voyage's embeddings
+        prompt = total
+    # DeepSeek and Moonshot name the cached part at the top.
+    cached = asked.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or usage.get("cached_tokens")
+    cache_read = min(count(cached), prompt)
+    cache_write = min(count(asked.get("cache_write_tokens")), prompt - cache_read)
+    # Google's and xAI's endpoints leave reasoning out of completion_tokens, though not out of the total.
+    output = max(count(usage.get(words.output)), total - prompt)
+    reasoning = said.get("reasoning_tokens")
+    return Usage(
+        input=prompt - cache_read - cache_write,
+        cache_read=cache_read,
+        cache_write=cache_write,
+        output=output,
+        reasoning=None if reasoning is None else min(count(reasoning), output),
+        tier=tier_of(tier or usage.get("service_tier")),  # Mistral has it inside
+        calls=tool_calls(usage) or calls,
+        told_nanos=told_nanos(usage),
+        units=_units(asked, said, senses, prompt + output),
+    )
+
+
+def _units(
+    asked: Mapping[str, Any], said: Mapping[str, Any], senses: tuple[str, ...], most: int
+) -> tuple[tuple[str, int], ...]:
+    """The tokens of sounds and pictures among those that were counted."""
+    found: list[tuple[str, int]] = []
+    for sense in senses:
+        name = f"{sense}_tokens"
+        if not asked.get(name) and not said.get(name):
+            continue
+        cached = count(_object(asked, ("cached_tokens_details",)).get(name))
+        for kind, number in (
+            ("input", count(asked.get(name)) - cached), ("cached", cached), ("output", count(said.get(name))),
+        ):  # fmt: skip
+            if number > 0:
+                found.append((f"{kind}_{sense}_token", min(number, most)))
+    return tuple(found)
+
+
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+def _object(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
+    for name in names:
+        if isinstance(found := usage.get(name), dict):
+            return found
+    return _NOTHING

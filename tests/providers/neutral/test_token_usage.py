@@ -1,0 +1,53 @@
+"""Token counts in OpenAI's words, older and newer, and what of them costs something else."""
+
+import pytest
+
+from providers.neutral.token_usage import ALL_SENSES, NEWER, OLDER, read_tokens
+from streams.events import Usage
+
+WORDS = {"older": (OLDER, "prompt", "completion"), "newer": (NEWER, "input", "output")}
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_parts_are_taken_out_of_the_input_and_never_beyond_it(words):
+    asked, given, made = WORDS[words]
+    for cached, written, expected in (
+        (600, 300, (100, 600, 300)),
+        (600, 700, (0, 600, 400)),
+        (1200, 5, (0, 1000, 0)),
+        (-1, None, (1000, 0, 0)),
+        ("6", True, (1000, 0, 0)),
+    ):
+        usage = {
+            f"{given}_tokens": 1000, f"{made}_tokens": 50, "total_tokens": 1050,
+            f"{given}_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
+            f"{made}_tokens_details": {"reasoning_tokens": 40},
+        }  # fmt: skip
+        found = read_tokens(usage, asked)
+        assert (found.input, found.cache_read, found.cache_write) == expected
+        assert (found.output, found.reasoning) == (50, 40)
+
+
+def test_who_says_one_in_the_words_of_the_other_is_understood():
+    both = {"prompt_tokens": 9, "completion_tokens": 3, "input_tokens": 0, "output_tokens": 0,
+            "prompt_tokens_details": {"cached_tokens": 4}, "input_tokens_details": None}  # fmt: skip
+    for words in (OLDER, NEWER):
+        assert read_tokens(both, words) == Usage(input=5, cache_read=4, output=3)
+        assert read_tokens({"total_tokens": 7}, words) == Usage(input=7)
+        assert read_tokens({}, words) == Usage()
+    assert read_tokens({"prompt_tokens": 9, "prompt_cache_hit_tokens": 4}, OLDER) == Usage(input=5, cache_read=4)
+
+
+SENSES = {
+    "input_tokens": 132, "output_tokens": 121,
+    "input_token_details": {"audio_tokens": 50, "image_tokens": 13, "cached_tokens": 64,
+                            "cached_tokens_details": {"audio_tokens": 20}},
+    "output_tokens_details": {"audio_tokens": 91, "image_tokens": 10**9},
+}  # fmt: skip
+
+
+def test_sounds_and_pictures_are_told_apart_by_what_they_cost():
+    sounds = (("input_audio_token", 30), ("cached_audio_token", 20), ("output_audio_token", 91))
+    assert read_tokens(SENSES, NEWER).units == sounds
+    pictures = (("input_image_token", 13), ("output_image_token", 253))
+    assert read_tokens(SENSES, NEWER, senses=ALL_SENSES).units == (*sounds, *pictures)
