@@ -22,6 +22,7 @@ from gateway.loadtest.crew.members import NoCrew
 from gateway.loadtest.crew.opening import capacity_notes, loading
 from gateway.loadtest.figures.conditions import Condition, ConditionVerdict, parse, verdicts
 from gateway.loadtest.figures.result import RunResult
+from gateway.loadtest.figures.tally import Tally
 from gateway.loadtest.plan.parts import NoPart
 from gateway.loadtest.plan.scenario import Scenario
 from gateway.loadtest.reports import report_file as report
@@ -46,7 +47,7 @@ GOOD, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
 
 def run(options: LoadOptions) -> int:
-    """Exit status 0 if all went well, 1 if a condition of ``--fail-if`` holds, 2 if there was nothing to run, 130 if it
+    """Exit status 0 if all went well, 1 if a condition of ``--fail-if`` holds, 2 if nothing could be run, 130 if it
     was interrupted; a report is written in all but the third case."""
     try:
         if options.compare is not None:
@@ -217,16 +218,35 @@ def _finish(
     except OSError as error:
         click.echo(f"{error.filename}: cannot be written: {(error.strerror or 'unusable').lower()}", err=True)
         return UNUSABLE
+    return _status(runs, told, options.compare is not None)
+
+
+def _status(runs: Sequence[RunResult], told: Sequence[ConditionVerdict], compares: bool) -> int:
+    """The exit status, and why it is not 0. Runs that it only ``compares`` were not made here."""
     failures = [one for one in told if not one.ok]
     for one in failures:
         click.echo(f"failed: {one.run}: {one.failure}", err=True)
-    lost = [f"{single.name}: {why}" for single in runs for why in single.overhead.lost if options.compare is None]
+    if compares:
+        return FAILED if failures else GOOD
+    unreached = [single for single in runs if _is_unreached(single.tally)]
+    for single in unreached:
+        fault = single.tally.failures[0]
+        click.echo(f"failed: {single.name}: no request had a connection: {fault.kind}: {fault.example}", err=True)
+    lost = [f"{single.name}: {why}" for single in runs for why in single.overhead.lost]
     for why in lost:
         click.echo(f"failed: {why}", err=True)
-    if any(single.interrupted for single in runs) and options.compare is None:
+    if any(single.interrupted for single in runs):
         return INTERRUPTED
     fruitless = any(single.search is not None and single.search.found.outcome == "none" for single in runs)
-    return FAILED if failures or lost or fruitless else GOOD
+    if failures or lost or fruitless:
+        return FAILED
+    return UNUSABLE if unreached else GOOD
+
+
+def _is_unreached(tally: Tally) -> bool:
+    """Not one of its requests had a connection."""
+    unconnected = sum(row.count for row in tally.failures if row.phase == "connect")
+    return 0 < unconnected == tally.counts["started"]
 
 
 def _advised(error: NotReady, key: Credential, plan: Scenario) -> str:

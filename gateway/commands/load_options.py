@@ -253,7 +253,7 @@ def load(targets: tuple[str, ...], **options: Any) -> None:
     URL is the server's, with or without the path. Several are loaded one after the other, and compared. SCENARIO is a
     YAML file for what the options cannot say. Every answer is held against its API's grammar. Ctrl-C ends the load
     early, with a report. The exit status is 0, 1 if a condition of --fail-if or --until holds, 2 if nothing could be
-    run.
+    run or no request had a connection.
     """
     from gateway.commands.load import run
     from gateway.commands.load_answers import AnswerOptions

@@ -82,6 +82,15 @@ def test_the_command_checks_refuses_and_ends_with_2(capfd):
     )
 
 
+def test_a_command_whose_server_is_not_there_ends_with_2_and_its_report(capfd):
+    """A pipeline that loaded nothing has shown nothing."""
+    status = command("http://127.0.0.1:1", "--rate", "100", "-n", "3")
+    shown = capfd.readouterr()
+    assert status == 2
+    assert "failed: http://127.0.0.1:1: no request had a connection: refused" in shown.err
+    assert "3 requests begun, 0 whole answers, 3 errors" in shown.out
+
+
 def test_a_command_that_is_stopped_early_has_its_whole_report(capfd, tmp_path):
     serve, seen = refusing(10**6, b"500 No")
     files = {name: tmp_path / f"load.{name}" for name in ("json", "xml")}
