@@ -8,6 +8,7 @@ kept this process from starting in time.
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 
 import attrs
 import trio
@@ -101,12 +102,16 @@ def counted(starts: Iterable[float], warmup: float, count: int) -> Iterator[floa
         yield start
 
 
-async def paced(starts: Iterable[float], begin: float, start: Callable[[float], None]) -> None:
-    """Call ``start`` at each of ``starts``, with the time, on trio's clock, that it was meant for. When this process is
-    late, it catches up without a pause: no arrival is left out, and none is told a later time than it was meant for."""
-    before = -math.inf
-    for offset in starts:
-        if offset != before:  # those of one instant begin together: nothing else runs between them
-            await trio.sleep_until(begin + offset)
-        start(begin + offset)
-        before = offset
+async def paced(starts: Iterable[float], begin: float, prepare: Callable[[float], Callable[[], None]]) -> None:
+    """Call, at each of ``starts``, what ``prepare`` gave for the time, on trio's clock, that it is meant for. It is
+    called ahead, so that what it makes takes nobody's time. When this process is late, it catches up without a pause:
+    no arrival is left out, and none is told a later time than it was meant for."""
+    for offset, instant in groupby(starts):
+        prepared: list[Callable[[], None]] = []
+        for at in instant:
+            if prepared:
+                await trio.lowlevel.checkpoint()  # many take long: what has come is read between
+            prepared.append(prepare(begin + at))
+        await trio.sleep_until(begin + offset)
+        for start in prepared:  # those of one instant begin together: nothing else runs between them
+            start()

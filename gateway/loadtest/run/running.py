@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+import attrs
 import trio
 
 from gateway.garbage import tidy
@@ -66,6 +67,22 @@ def _for_the_judge(request: LoadRequest, body: bytes, complete: bool) -> Receive
     """What usage an answer must have is not known where ``extra`` says so."""
     wanted = None if "stream_options" in request.extra else request.stream and request.usage
     return ReceivedAnswer(request.api, request.stream, wanted, body, complete)
+
+
+@attrs.frozen
+class SessionArrival:
+    """A session of the plan, with its ``first`` request made, and what its client's manner is drawn from (0 to 1)."""
+
+    number: int
+    session: LoadSession
+    first: PreparedRequest
+    manner: float
+
+    @classmethod
+    def of(cls, number: int, session: LoadSession, manner: float) -> "SessionArrival":
+        first = session.turn(None)
+        assert first is not None
+        return cls(number, session, first, manner)
 
 
 class ActiveRun:
@@ -202,18 +219,24 @@ class ActiveRun:
 
         last = self.begin
 
-        def start(planned: float) -> None:
-            nonlocal last
-            number, last = next(numbers), planned
-            self._sessions += planned >= self.begin
+        def prepare(planned: float) -> Callable[[], None]:
+            number = next(numbers)
             session, manner = self._source.session(number, drawn), drawn.random()
-            if self._share.has(number):
-                nursery.start_soon(self._arrived, number, planned, session, manner)
+            arrival = SessionArrival.of(number, session, manner) if self._share.has(number) else None
+
+            def start() -> None:
+                nonlocal last
+                last = planned
+                self._sessions += planned >= self.begin
+                if arrival is not None:
+                    nursery.start_soon(self._arrived, arrival, planned)
+
+            return start
 
         async with trio.open_nursery() as nursery:
             self._ending = nursery.cancel_scope
             with self._arriving:
-                await paced(starts(self.scenario), self.begin - self.scenario.warmup, start)
+                await paced(starts(self.scenario), self.begin - self.scenario.warmup, prepare)
             nursery.cancel_scope.deadline = max(self.end, last) + self.scenario.grace
 
     async def _closed_loop(self) -> None:
@@ -242,9 +265,11 @@ class ActiveRun:
         await trio.sleep_until(start)
         chance = random.Random(f"{self.scenario.seed} client {client}")
         number = client
-        while await self._has_turn(client) and self._may_begin(now := trio.current_time()):
-            session, manner = self._source.session(number, chance), chance.random()
-            exchange = await self._session(number, now, session, manner)
+        while await self._has_turn(client):
+            arrival = SessionArrival.of(number, self._source.session(number, chance), chance.random())
+            if not self._may_begin(now := trio.current_time()):  # what it took to make is nobody's time
+                break
+            exchange = await self._session(arrival, now)
             number += self.scenario.concurrency
             asked = self._asked_to_wait(exchange)
             think = exchange.request.think_before(chance)
@@ -269,10 +294,10 @@ class ActiveRun:
 
     # One session, one exchange
 
-    async def _arrived(self, number: int, planned: float, session: LoadSession, manner: float) -> None:
+    async def _arrived(self, arrival: SessionArrival, planned: float) -> None:
         """A session of an open loop, in its turn where there is a cap. Its time goes on while it waits for that."""
         if self._cap is None:
-            await self._session(number, planned, session, manner)
+            await self._session(arrival, planned)
             return
         since, queued = trio.current_time(), 0.0
         with trio.CancelScope(deadline=planned + self._server.deadline) as scope:
@@ -280,46 +305,40 @@ class ActiveRun:
                 queued = await _turn(self._cap)
             except trio.Cancelled:
                 expired = trio.current_time() >= scope.deadline
-                self._unsent(number, planned, session, manner, trio.current_time() - since, expired)
+                self._unsent(arrival, planned, trio.current_time() - since, expired)
                 raise
         if not scope.cancelled_caught:
             try:
-                await self._session(number, planned, session, manner, queued)
+                await self._session(arrival, planned, queued)
             finally:
                 self._cap.release()
 
-    def _unsent(
-        self, number: int, planned: float, session: LoadSession, manner: float, queued: float, expired: bool
-    ) -> None:
+    def _unsent(self, arrival: SessionArrival, planned: float, queued: float, expired: bool) -> None:
         """Count a session that ends before its turn."""
-        prepared = session.turn(None)
-        assert prepared is not None
-        self._leave(prepared, planned, session.unbegun, expired)
-        exchange = TimedExchange(prepared.request, _manner(prepared.request, manner), planned, queued)
+        prepared = arrival.first
+        self._leave(prepared, planned, arrival.session.unbegun, expired)
+        exchange = TimedExchange(prepared.request, _manner(prepared.request, arrival.manner), planned, queued)
         exchange.ended, exchange.phase = exchange.began, "turn"
         if expired:
             exchange.fail("expired", f"not sent {self._server.deadline:g} s after its time in the plan")
         elif not (self.interrupted or self.stopped):
             exchange.fail("unfinished", f"not sent {self.scenario.grace:g} s after the last arrival")
         self.figures.begun(planned - self.begin, 0.0)
-        place = self._place(number, 1, planned, prepared)
+        place = self._place(arrival.number, 1, planned, prepared)
         self._settling.start_soon(self._settle, exchange, place)
 
-    async def _session(
-        self, number: int, planned: float, session: LoadSession, manner: float, queued: float = 0.0
-    ) -> TimedExchange:
+    async def _session(self, arrival: SessionArrival, planned: float, queued: float = 0.0) -> TimedExchange:
         """Turn by turn; the last exchange of it, which has ``queued`` so many seconds for its turn. No turn begins
         behind the end of the load, unless the plan ends of itself."""
-        prepared, turn, failed = session.turn(None), 1, False
-        assert prepared is not None
+        session, prepared, turn, failed = arrival.session, arrival.first, 1, False
         if session.unbegun:
             self.figures.conversing.add(prepared.request.name)
         left = 0
         try:
             while True:
                 left = session.unbegun
-                place = self._place(number, turn, planned, prepared)
-                exchange, whole = await self._exchange(place, planned, prepared, manner, queued)
+                place = self._place(arrival.number, turn, planned, prepared)
+                exchange, whole = await self._exchange(place, planned, prepared, arrival.manner, queued)
                 following = session.turn(exchange.body) if whole else None
                 if following is None:
                     failed = True

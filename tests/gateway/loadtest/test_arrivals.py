@@ -84,21 +84,27 @@ def test_the_same_seed_gives_the_same_arrivals():
     assert first == second
 
 
-async def test_each_arrival_comes_at_its_time(autojump_clock):
+def seeing(seen, begin):
+    """Takes down when each arrival was prepared, and when it began, both from when it was meant for."""
+
+    def prepare(at):
+        ready = trio.current_time() - at
+        return lambda: seen.append((at - begin, ready, trio.current_time() - at))
+
+    return prepare
+
+
+async def test_each_arrival_comes_at_its_time_and_is_prepared_before(autojump_clock):
     begin, seen = trio.current_time(), []
-    await paced(
-        arrivals([RateStep(2, 2)], evenly()), begin, lambda at: seen.append((at - begin, trio.current_time() - at))
-    )
-    assert seen == [(0, 0), (0.5, 0), (1, 0), (1.5, 0)]
+    await paced(arrivals([RateStep(2, 2)], evenly()), begin, seeing(seen, begin))
+    assert seen == [(0, 0, 0), (0.5, -0.5, 0), (1, -0.5, 0), (1.5, -0.5, 0)]
 
 
 async def test_a_late_process_leaves_no_arrival_out_and_moves_none(mock_clock):
     begin, seen = trio.current_time(), []
     mock_clock.jump(10)
-    await paced(
-        arrivals([RateStep(2, 2)], evenly()), begin, lambda at: seen.append((at - begin, trio.current_time() - at))
-    )
-    assert seen == [(0, 10), (0.5, 9.5), (1, 9), (1.5, 8.5)]
+    await paced(arrivals([RateStep(2, 2)], evenly()), begin, seeing(seen, begin))
+    assert seen == [(0, 10, 10), (0.5, 9.5, 9.5), (1, 9, 9), (1.5, 8.5, 8.5)]
 
 
 async def test_nothing_runs_between_the_arrivals_of_one_instant(autojump_clock):
@@ -110,10 +116,15 @@ async def test_nothing_runs_between_the_arrivals_of_one_instant(autojump_clock):
             seen.append("another")
             await trio.lowlevel.checkpoint()
 
+    def prepare(at):
+        seen.append("prepared")
+        return lambda: seen.append("arrival")
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(another)
         await trio.lowlevel.checkpoint()
-        await paced(arrivals([RateStep(3, 1)], bursts(3)), trio.current_time(), lambda at: seen.append("arrival"))
+        await paced(arrivals([RateStep(3, 1)], bursts(3)), trio.current_time(), prepare)
         nursery.cancel_scope.cancel()
     first = seen.index("arrival")
     assert seen[first : first + 3] == ["arrival"] * 3
+    assert seen[:first].count("prepared") == 3
