@@ -8,9 +8,10 @@ import msgspec
 
 from gateway.commands.fetching import FetchError, fetch
 from gateway.config.document import ConfigError, Mistake
+from gateway.loadtest.exchange.masking import SecretWords
 from gateway.loadtest.exchange.plain_text import plain_text
 from gateway.loadtest.plan.load_endpoints import LoadApi
-from gateway.loadtest.plan.scenario import shown
+from gateway.loadtest.plan.scenario import secrets, shown
 from gateway.loadtest.requests.bodies import headers
 from streams.surrogates import NOT_JSON
 
@@ -35,7 +36,9 @@ def only_model(url: str, api: LoadApi, key: str | None) -> str:
         return names[0]
     if not names:
         raise _mistake(f"missing, and {shown(place)} lists no models (status {status})", EXPECTED)
-    listed = ", ".join(plain_text(name, 100) for name in names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+    words = SecretWords.among((key or "", *secrets(url)))
+    shorter = (words.masked(plain_text(name, 100)) for name in names[:SHOWN])
+    listed = ", ".join(shorter) + (", …" if len(names) > SHOWN else "")
     raise _mistake(f"missing, and {shown(url)} has {len(names)}: {listed}", "choose one: --model MODEL")
 
 

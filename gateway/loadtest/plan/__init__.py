@@ -5,4 +5,5 @@ conversations, and ``traces`` of real services; what a gateway has recorded (``r
 good answer, the ``comparison`` that each of them is, for which of the load's ``parts``, and ``spellings`` of other
 tools. ``workforce``: the processes that make a load. ``connecting``: how it connects. ``load_endpoints``: what is
 spoken beside conversations. ``line_mistakes``: what is wrong in files that are read line by line.
+``named_secrets``: credentials in bodies.
 """

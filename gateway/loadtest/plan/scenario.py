@@ -18,6 +18,7 @@ from gateway.loadtest.plan.load_request import (
     PERCENTILES,
     LoadRequest,
 )
+from gateway.loadtest.plan.named_secrets import without_secrets
 from gateway.loadtest.plan.recorded_load import trace_of
 
 Spacing: TypeAlias = Literal["even", "poisson"]
@@ -119,11 +120,14 @@ class Scenario:
         return attrs.evolve(single, concurrency=int(load))
 
     def described(self) -> dict[str, Any]:
-        """For the report: all of it but what may be a credential, the values of headers and of the queries of URLs; and
-        but for the mark and the variable of the workers' secret, which are no part of what was planned."""
+        """For the report: all of it but what may be a credential, the values of headers, of the queries of URLs and of
+        members of ``extra`` that are called so; and but for the mark and the variable of the workers' secret, which are
+        no part of what was planned."""
         targets = {name: shown(url) for name, url in self.targets.items()}
         whole = attrs.asdict(self, value_serializer=lambda _, __, value: _spelled(value))
         del whole["mark"], whole["secret_env"]
+        for request in whole["requests"]:
+            request["extra"] = without_secrets(request["extra"])
         return whole | {"targets": targets, "headers": [name for name, _ in self.headers]}
 
 
