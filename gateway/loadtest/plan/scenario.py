@@ -103,6 +103,11 @@ class Scenario:
         expected = sum(step.expected for step in self.steps) if self.open_loop else math.inf
         return expected if self.count is None else min(expected, self.count)
 
+    @property
+    def at_random(self) -> bool:
+        """Arrivals know nothing of each other."""
+        return self.open_loop and (self.burstiness is not None or self.spacing == "poisson")
+
     def distances(self, chance: random.Random) -> Iterator[float]:
         """Those of the arrivals, in expected arrivals."""
         if self.burst is not None:

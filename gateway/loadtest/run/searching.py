@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import attrs
 import trio
 
-from gateway.loadtest.figures.confidence import sure_share, surely_kept, surely_missed, values_needed
+from gateway.loadtest.figures.histogram import Histogram
 from gateway.loadtest.figures.notes import BUSY, LATE
 from gateway.loadtest.figures.numbers import plain
 from gateway.loadtest.figures.result import RunResult
@@ -61,17 +61,29 @@ class _WatchedStep:
             if running.warming_up:
                 continue
             at, tally = running.measured, running.figures.total
-            firsts = tally.measures["ttft"]
-            ends = firsts if firsts.count else tally.measures["duration"]
+            ends = _waits(tally)
             self.watch.look(at, running.in_flight)
             self.watch.ended(at, ends.total - waited, ends.count - seen)
             seen, waited = ends.count, ends.total
-            self.state = state(at, self._length, self._rule.evidence(tally), self._trial.purpose, self.watch)
+            shown = evidence(self._rule, tally, self.watch)
+            self.state = state(at, self._length, shown, self._trial.purpose, self.watch)
         running.finish(self.reason)
 
     @property
     def reason(self) -> str:
         return f"a step of a search: {self.state}"
+
+
+def _waits(tally: Tally) -> Histogram:
+    """How long answers let wait for their first tokens, or for all of what is no stream."""
+    firsts = tally.measures["ttft"]
+    return firsts if firsts.count else tally.measures["duration"]
+
+
+def evidence(rule: LoadRule, tally: Tally, watch: StepWatch) -> Sequence[LimitEvidence]:
+    """What a step has shown so far of what must hold."""
+    alike = watch.alike(_waits(tally).deviation)
+    return [attrs.evolve(one, alike=alike) for one in rule.evidence(tally)]
 
 
 _CLIMBING: Final = 5  # steps up to a fairly quick server's limit
@@ -82,7 +94,8 @@ def _time_to_narrow(bounds: SearchBounds, low: float, high: float, plan: Scenari
     steps = 1
     while not bounds.near(low, high):
         high, steps = (low + high) / 2, steps + 1
-    return (steps + LENGTHS["confirm"]) * max(plan.seconds, 2 * typical) + 2 * (steps + 1) * typical
+    patience = PATIENCE["confirm"] if plan.at_random else 1
+    return (steps + LENGTHS["confirm"] * patience) * max(plan.seconds, 2 * typical) + 2 * (steps + 1) * typical
 
 
 def step_of(plan: Scenario, trial: Trial, typical: float) -> tuple[Scenario, StepLength]:
@@ -176,7 +189,7 @@ def _step(run: RunResult, tried: TriedLoad, why: str, under_way: int) -> SearchS
 
 def judged(run: RunResult, ended_by: StepState, watch: StepWatch, rule: LoadRule) -> tuple[Verdict, str]:
     """What came of a step, and why."""
-    failures, evidence = list(rule.failures(run)), rule.evidence(run.tally)
+    failures, shown = list(rule.failures(run)), evidence(rule, run.tally, watch)
     if ended_by == "backlog":
         growth = watch.growth
         failures.insert(0, f"backlog grew, {plain(round(growth.under_way[0]))} to "
@@ -184,16 +197,10 @@ def judged(run: RunResult, ended_by: StepState, watch: StepWatch, rule: LoadRule
     if failures and loader_is_the_limit(run.overhead):
         return "loader", failures[0]
     if failures:
-        sure = ended_by == "backlog" or not evidence or any(surely_missed(e.values, e.over, e.share) for e in evidence)
+        sure = ended_by == "backlog" or not shown or any(one.missed() for one in shown)
         return ("failed" if sure else "seems to fail"), failures[0]
-    unsure = [one for one in evidence if not surely_kept(one.values, one.over, one.share)]
-    return ("seems to hold", _too_few(unsure[0])) if unsure else ("held", "")
-
-
-def _too_few(evidence: LimitEvidence) -> str:
-    sure = 100 * sure_share(evidence.values, evidence.over)
-    needed = values_needed(evidence.share, evidence.over)
-    return f"sure of {sure:.3g} %, for {100 * evidence.share:g} % it takes {needed} answers"
+    unsure = [one for one in shown if not one.kept]
+    return ("seems to hold", unsure[0].too_few) if unsure else ("held", "")
 
 
 def loader_is_the_limit(overhead: Overhead) -> bool:

@@ -6,11 +6,19 @@ the step ends. So a step ends as soon as both surely rise. (Over-saturation in g
 
 import math
 from collections.abc import Iterable, Sequence
+from statistics import variance
 from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from gateway.loadtest.figures.confidence import surely_kept, surely_missed, surely_rises
+from gateway.loadtest.figures.confidence import (
+    CONFIDENCE,
+    sure_share,
+    surely_kept,
+    surely_missed,
+    surely_rises,
+    values_needed,
+)
 from gateway.loadtest.run.search import Purpose
 
 BLOCKS: Final = 12
@@ -31,16 +39,37 @@ StepState: TypeAlias = Literal["go on", "enough", "missed", "backlog"]
 
 @attrs.frozen
 class LimitEvidence:
-    """How many of the ``values`` were ``over`` a limit that ``share`` of all must keep."""
+    """How many of the ``values`` were ``over`` a limit that ``share`` of all must keep. So many in a row were ``alike``
+    that they tell no more than one of them would."""
 
     share: float
     values: int
     over: int
+    alike: float = 1.0
 
     @property
     def settled(self) -> bool:
         """Whether there are values enough to say with 95 % confidence that it is kept, or that it is not."""
-        return surely_kept(self.values, self.over, self.share) or surely_missed(self.values, self.over, self.share)
+        return self.kept or self.missed()
+
+    @property
+    def kept(self) -> bool:
+        return surely_kept(*self._told, self.share)
+
+    def missed(self, confidence: float = CONFIDENCE) -> bool:
+        return surely_missed(*self._told, self.share, confidence)
+
+    @property
+    def too_few(self) -> str:
+        """Of what it is sure, and what it takes for more."""
+        sure, needed = 100 * sure_share(*self._told), values_needed(self.share, self._told[1])
+        return f"sure of {sure:.3g} %, for {100 * self.share:g} % it takes {math.ceil(needed * self.alike)} answers"
+
+    @property
+    def _told(self) -> tuple[int, int]:
+        """Values that know nothing of each other, and those over the limit."""
+        values = int(self.values / self.alike)
+        return values, min(values, round(self.over / self.alike))
 
 
 @attrs.define
@@ -90,6 +119,17 @@ class StepWatch:
         while len(self._blocks) <= number:
             self._blocks.append(_Block())
         return self._blocks[number] if number >= 0 else None
+
+    def alike(self, deviation: float) -> float:
+        """How many answers in a row tell no more than one, as they waited in one queue. ``deviation`` is that of all
+        their waiting: means of blocks are further apart by that factor than if none knew of another. With arrivals at
+        random a run of luck would be taken for a server that holds."""
+        whole = [block for block in self._blocks[:-1] if block.ends]
+        if len(whole) < 3 or not deviation:
+            return 1.0
+        each = sum(block.ends for block in whole) / len(whole)
+        apart = variance(block.waited / block.ends for block in whole)
+        return max(1.0, min(each, each * apart / deviation**2))
 
     @property
     def backlog_grows(self) -> bool:
@@ -145,7 +185,7 @@ def state(
     """Whether a step goes on after ``elapsed`` seconds that count. On the way up a look is enough, but where so many
     are under way that it may be a backlog."""
     found = tuple(evidence)
-    if any(one.over > 1 and surely_missed(one.values, one.over, one.share, EARLY) for one in found):
+    if any(one.over > 1 and one.missed(EARLY) for one in found):
         return "missed"
     if watch.backlog_grows:
         return "backlog"

@@ -2,6 +2,9 @@
 
 import random
 from bisect import bisect_right
+from statistics import pstdev
+
+import attrs
 
 from gateway.loadtest.run.step_watch import LimitEvidence, StepLength, StepWatch, state
 from tests.support.simulated_queue import SimulatedQueue, starts
@@ -114,3 +117,36 @@ def test_what_fills_up_until_the_end_of_its_patience_is_a_backlog_also_where_not
         assert state(7, length, [], "climb", watch) == "go on", fills
         assert state(8, length, [], "climb", watch) == wanted, fills
         assert watch.growth.under_way == (100, 100 + 7 * fills), fills
+
+
+def test_answers_that_waited_in_one_queue_tell_less_than_as_many_that_know_nothing_of_each_other():
+    """At 13.5 a second 5 % of an M/D/8 queue's answers take longer than a second, and come in clumps: many a stretch
+    of 25 s has none of them. At even distances each answer is one."""
+    lucky = sure = 0
+    for seed in range(60):
+        answers = EIGHT.answers(starts(13.5, 25, random.Random(seed)), random.Random(0))
+        waits = [one.waited for one in answers]
+        evidence = LimitEvidence(0.99, len(waits), sum(wait > 1 for wait in waits))
+        lucky += evidence.kept
+        sure += attrs.evolve(evidence, alike=alike(answers)).kept
+    assert lucky >= 6
+    assert sure <= 3  # of 60, as 95 % confidence allows
+    even = [attrs.evolve(one, ended=one.ended + random.Random(one.planned).uniform(0, 0.05)) for one in
+            EIGHT.answers(starts(15, 25), random.Random(0))]  # fmt: skip
+    assert alike(even) < 1.6
+
+
+def alike(answers) -> float:
+    watch = StepWatch(10 / 12)
+    for one in answers:
+        watch.ended(one.ended, one.waited)
+    return watch.alike(pstdev(one.waited for one in answers))
+
+
+def test_what_is_left_of_many_alike_says_how_many_it_takes():
+    few = LimitEvidence(0.99, 600, 0, alike=10)
+    assert not few.settled
+    assert few.too_few == "sure of 95.1 %, for 99 % it takes 2990 answers"
+    assert LimitEvidence(0.99, 2990, 0, alike=10).kept
+    assert not LimitEvidence(0.99, 300, 9, alike=10).missed()  # one clump
+    assert LimitEvidence(0.99, 300, 60, alike=10).missed()
