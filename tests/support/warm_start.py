@@ -2,11 +2,13 @@
 
 What is forked is a process of its own in all else: its arguments, environment, directory, output, pid and exit status
 are as if it had been executed. It has read a configuration before, is gone without freeing what it held, and ends with
-who has asked for it. Tests of the command line itself, of what a start loads and of what an end leaves, execute it.
+who has asked for it. So are the workers that it starts, which it forks as well. Tests of the command line itself, of
+what a start loads and of what an end leaves, execute it.
 """
 
 import atexit
 import contextlib
+import ctypes
 import functools
 import gc
 import json
@@ -19,7 +21,9 @@ import struct
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn, TextIO
 
@@ -29,7 +33,10 @@ LARGEST: Final = 128 * 1024  # of what is asked for: arguments and environment
 MOST_DESCRIPTORS: Final = 4  # three streams, and what it is told by
 NUMBER: Final = struct.Struct("i")
 TAKEN: Final = b"."
+ROOM: Final = " " * 8192
+"""An argument, and a variable, that are room for those of whoever is forked."""
 VENDORS: Final = ("openai", "anthropic", "mistral", "groq")  # of most providers in tests
+POPEN: Final = subprocess.Popen
 TYPED_KEY: Final = "sk-one"  # of OpenAI's, where the commands of pages are typed
 
 
@@ -132,10 +139,10 @@ def _pipe() -> tuple[TextIO, BinaryIO]:
 def _server() -> socket.socket:
     """The near end of a connection to the process that forks, which ends when this one does."""
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1", "ROOM": ROOM}
     unbuffered.pop("PYTHONDONTWRITEBYTECODE", None)
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.warm_start", str(far.fileno())],
+        [sys.executable, "-m", "tests.support.warm_start", str(far.fileno()), ROOM],
         cwd=ROOT, env=unbuffered, pass_fds=[far.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     far.close()
@@ -214,16 +221,63 @@ def _become(asked: dict[str, Any], streams: Sequence[int]) -> None:
         os.dup2(fd, number)
     for fd in set(streams):
         os.close(fd)
-    os.environ.clear()
-    os.environ.update(asked["env"])
     os.chdir(asked["cwd"])
-    sys.argv[1:] = asked["args"]
+    subprocess.Popen = _popen  # type: ignore[misc, assignment]
+    _execute("gateway", asked["args"], asked["env"])
+
+
+def _execute(module: str, args: Sequence[str], env: Mapping[str, str]) -> None:
+    """``python -m MODULE ARGS``, of an interpreter that has imported it before."""
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv[1:] = args
+    _show([sys.executable, "-m", module, *args], [f"{name}={value}" for name, value in env.items()])
     try:
-        runpy.run_module("gateway", run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         if isinstance(ended.code, str):
             raise
         _leave(ended.code or 0)
+
+
+def _show(command: Sequence[str], environment: Sequence[str]) -> None:
+    """Have them in /proc, where this process's own were."""
+    places = list(map(int, Path("/proc/self/stat").read_text().rpartition(")")[2].split()[45:49]))
+    for (begin, end), words in zip((places[:2], places[2:]), (command, environment), strict=True):
+        shown = "\0".join(words).encode(errors="surrogateescape")[: end - begin - 1]
+        ctypes.memmove(begin, shown.ljust(end - begin, b"\0"), end - begin)
+
+
+def _popen(args: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
+    """``subprocess.Popen``, but what is to execute a module of the gateway's goes on as that at once, if nothing is
+    loaded here that reads the environment while it is imported."""
+    python, *words = args
+    words = words[words[:1] == ["-P"] :]
+    if python != sys.executable or words[:1] != ["-m"] or "prometheus_client" in sys.modules:
+        return POPEN(args, **options)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+    def go_on() -> None:
+        gc.enable()
+        for number in signal.valid_signals():
+            if callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for low, high in pairwise(sorted({0, 1, 2, *options.get("pass_fds", ()), os.sysconf("SC_OPEN_MAX")})):
+            os.closerange(low + 1, high)  # with what tells that it has been executed
+        try:
+            _execute(words[1], words[2:], options.get("env") or os.environ.copy())
+        except BaseException:
+            traceback.print_exc()
+        _leave(1)
+
+    try:
+        return POPEN(args, preexec_fn=go_on, **options)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _leave(status: int) -> NoReturn:
