@@ -30,6 +30,7 @@ def add_life(app: QuartTrio, service: Service) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_summarise, service)
                 nursery.start_soon(service.kept_ledger.run)
+                nursery.start_soon(service.pending.run)
                 nursery.start_soon(service.health.prober.run, service.upstream)
                 nursery.start_soon(service.provider_lists.run, service.upstream)
                 await watch(service)
@@ -42,6 +43,7 @@ def add_life(app: QuartTrio, service: Service) -> None:
 
     async def begin() -> None:
         await service.kept_ledger.begin()
+        await service.pending.read()
         app.nursery.start_soon(observe)
         if isinstance(counters, RemoteCounters):
             app.nursery.start_soon(counters.run)

@@ -5,6 +5,6 @@ makes allowances of ``ratelimits``, ``root_limits`` those that a header names, `
 place of a target's; ``budgets`` makes allowances of budgets, by ``periods``, and ``used_up`` the refusal where one
 is; ``counter_keys`` are the identities of counters. ``runs`` says which run a request belongs to, ``expected`` how
 long its answer may be, ``purse`` whether its client gives it enough, and ``left`` what is left. ``seeds`` has
-budgets begin with what the kept ledger knows of their periods. ``standing`` says how much is used, for metrics and
-whoever else shows it.
+budgets begin with what the kept ledger knows of their periods. ``set_aside`` is for batches that go on. ``standing``
+says how much is used, for metrics and whoever else shows it.
 """

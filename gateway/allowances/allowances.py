@@ -7,11 +7,12 @@ from typing import Final
 import trio
 
 from gateway.allowances.allowance import Allowance, Holder
-from gateway.allowances.budgets import budget_allowances
+from gateway.allowances.budgets import BudgetAllowance, budget_allowances
 from gateway.allowances.expected import ExpectedOutputs
 from gateway.allowances.queue import Queues
 from gateway.allowances.rates import rate_allowances
 from gateway.allowances.root_limits import root_allowances
+from gateway.allowances.set_aside import HolderKey, SetAside
 from gateway.allowances.standing import Refusals
 from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry, Reserve
 from gateway.counters.counter import Claim, Counters
@@ -55,7 +56,9 @@ class Allowances:
         refusals: Refusals | None = None,
         outputs: ExpectedOutputs | None = None,
         queues: Queues | None = None,
+        aside: SetAside | None = None,
     ) -> None:
+        self.aside = SetAside() if aside is None else aside
         self.refusals = Refusals() if refusals is None else refusals
         self.counters = LocalCounters() if counters is None else counters
         self.room = Room(self.counters) if room is None else room
@@ -69,14 +72,15 @@ class Allowances:
         entries: Iterable[ModelEntry] = () if config is None else config.entries
         zone = "UTC" if config is None else config.timezone
         self._clients: Mapping[str, tuple[Allowance, ...]] = {
-            key.name: found for key in keys if (found := _of_key(key, zone))
+            key.name: found for key in keys if (found := _of_key(key, zone, self.aside))
         }
         self._entries: Mapping[str, tuple[Allowance, ...]] = {
-            entry.name: found for entry in entries if (found := _of_entry(entry, zone))
+            entry.name: found for entry in entries if (found := _of_entry(entry, zone, self.aside))
         }
         self.by_header = root_allowances(config)
         self.any: Final = bool(self._clients or self._entries or self.by_header)
         """Whether anybody is limited at all."""
+        self.aside.is_wanted = any(isinstance(one, BudgetAllowance) for one in self.all())
 
     def of_client(self, client: str | None) -> tuple[Allowance, ...]:
         """Those of a client: its own, then its group's."""
@@ -86,6 +90,12 @@ class Allowances:
         """Those of a target's entry."""
         return self._entries.get(target.entry.name, ())
 
+    def payers(self, client: str | None, target: Target) -> tuple[HolderKey, ...]:
+        """Whose budgets pay for work that outlives its request; none of those are for runs."""
+        found = (*self.of_client(client), *self.of_target(target))
+        budgets = (one for one in found if isinstance(one, BudgetAllowance) and one.budget.period != "run")
+        return tuple(dict.fromkeys((one.holder.kind, one.holder.name) for one in budgets))
+
     def all(self) -> tuple[Allowance, ...]:
         """Every one, each once."""
         found = (*self._clients.values(), *self._entries.values(), self.by_header.fixed)
@@ -93,19 +103,23 @@ class Allowances:
 
     def next(self, config: Config) -> "Allowances":
         """Those of another configuration of the same process."""
-        return Allowances(config, self.counters, self.room, self.now, self.refusals, self.outputs, self.queues)
+        return Allowances(
+            config, self.counters, self.room, self.now, self.refusals, self.outputs, self.queues, self.aside
+        )
 
 
-def _of_key(key: ClientKey, zone: str) -> tuple[Allowance, ...]:
-    own = allowances_of(Holder("client_keys", key.name), key, zone)
-    group = () if key.group is None else allowances_of(Holder("client_groups", key.group.name), key.group, zone)
+def _of_key(key: ClientKey, zone: str, aside: SetAside) -> tuple[Allowance, ...]:
+    own = allowances_of(Holder("client_keys", key.name), key, zone, aside)
+    group = () if key.group is None else allowances_of(Holder("client_groups", key.group.name), key.group, zone, aside)
     return (*own, *group)
 
 
-def _of_entry(entry: ModelEntry, zone: str) -> tuple[Allowance, ...]:
-    return allowances_of(Holder("model_providers", entry.name), entry, zone)
+def _of_entry(entry: ModelEntry, zone: str, aside: SetAside) -> tuple[Allowance, ...]:
+    return allowances_of(Holder("model_providers", entry.name), entry, zone, aside)
 
 
-def allowances_of(holder: Holder, settings: ClientKey | ClientGroup | ModelEntry, zone: str) -> tuple[Allowance, ...]:
-    """What the file gives to ``holder``; ``zone`` is the one in which periods begin."""
-    return (*rate_allowances(holder, settings.ratelimits), *budget_allowances(holder, settings.budgets, zone))
+def allowances_of(
+    holder: Holder, settings: ClientKey | ClientGroup | ModelEntry, zone: str, aside: SetAside
+) -> tuple[Allowance, ...]:
+    """What the file gives to ``holder``, less what is set ``aside``; ``zone`` is the one in which periods begin."""
+    return (*rate_allowances(holder, settings.ratelimits), *budget_allowances(holder, settings.budgets, zone, aside))

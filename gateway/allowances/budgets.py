@@ -13,6 +13,7 @@ import attrs
 from gateway.allowances.allowance import Holder, Measure
 from gateway.allowances.counter_keys import counter_key
 from gateway.allowances.periods import SLICES, CalendarPeriod, calendar_period, slice_end, slice_of
+from gateway.allowances.set_aside import SetAside
 from gateway.config.allowances import Calendar, Rolling, SpendingBudget
 from gateway.config.zones import zone_of
 from gateway.counters.counter import SumCounter
@@ -27,11 +28,13 @@ _LATE: Final = 24 * 3600.0
 @attrs.define(eq=False)
 class BudgetAllowance:
     """What ``holder`` may spend by one of its budgets: an ``Allowance``. ``zone`` is that of its periods; the
-    counter of the period that is under way is made once."""
+    counter of the period that is under way is made once, and again when something else is ``aside``."""
 
     holder: Holder
     budget: SpendingBudget
     zone: tzinfo
+    aside: SetAside = attrs.field(factory=SetAside)
+    _version: int = attrs.field(default=0, init=False)
     _period: CalendarPeriod | None = attrs.field(default=None, init=False)
     _slice: int | None = attrs.field(default=None, init=False)
     _current: SumCounter | None = attrs.field(default=None, init=False)
@@ -50,6 +53,8 @@ class BudgetAllowance:
 
     def counter(self, at: float, run: str | None) -> SumCounter | None:
         """Whatever its budget is: a larger one keeps what has been used of it."""
+        if self._version != self.aside.version:
+            self._version, self._current = self.aside.version, None
         match self.budget.period:
             case "run":
                 return None if run is None else self._counter(f"run {run}", at + RUN, by_clients=True)
@@ -91,13 +96,27 @@ class BudgetAllowance:
         self, period: str, until: float, earlier: tuple[bytes, ...] = (), by_clients: bool = False
     ) -> SumCounter:
         key = counter_key(self._name(period))
-        return SumCounter(key, f"{self.holder}.budgets", self.budget.most, until, earlier, by_clients)
+        return SumCounter(key, f"{self.holder}.budgets", self.most, until, earlier, by_clients)
+
+    @property
+    def most(self) -> int:
+        """What may be used of it while so much is set aside."""
+        return max(0, self.budget.most - self.set_aside)
+
+    @property
+    def set_aside(self) -> int:
+        """What of it is kept for batches that go on. Runs end before they do."""
+        if self.budget.period == "run":
+            return 0
+        return self.aside.of((self.holder.kind, self.holder.name), self.budget.currency)
 
     def _name(self, period: str) -> str:
         return f"{self.holder}.budgets {self.budget.currency}/{period}"
 
 
-def budget_allowances(holder: Holder, budgets: Sequence[SpendingBudget], timezone: str) -> tuple[BudgetAllowance, ...]:
+def budget_allowances(
+    holder: Holder, budgets: Sequence[SpendingBudget], timezone: str, aside: SetAside | None = None
+) -> tuple[BudgetAllowance, ...]:
     """The allowances of ``holder``, in the order in which they are written."""
-    zone = zone_of(timezone)
-    return tuple(BudgetAllowance(holder, budget, zone) for budget in budgets)
+    zone, aside = zone_of(timezone), aside or SetAside()
+    return tuple(BudgetAllowance(holder, budget, zone, aside) for budget in budgets)

@@ -41,6 +41,9 @@ _numbers: Final = itertools.count()
 
 _NOTHING: Final = Consumption(Usage(), requests=0)
 
+SOMETHING: Final = Consumption(Usage(input=1), 1)
+"""What work needs of a budget of which nobody knows how much it will be."""
+
 
 @attrs.frozen
 class _Taken:
@@ -87,7 +90,7 @@ class CountedAs(enum.Enum):
     REQUEST = "request"
     """A request that no model answers, as for the number of its tokens: it takes its place and nothing else."""
     BEGINNING = "beginning"
-    """A request with which work begins that is paid for later: there has to be something left, however little."""
+    """A request with which work begins that is paid for later: budgets need room for what that is expected to be."""
     LATER = "later"
     """A request about what a model has answered before: nothing is expected of it, and what its answer tells is
     taken."""
@@ -95,7 +98,8 @@ class CountedAs(enum.Enum):
 
 class Reservation:
     """``expected_input`` are its tokens, about, ``asked`` is what it says of its output, ``budgets`` what its client
-    lets it cost; ``by_header`` are the allowances that a header of its names."""
+    lets it cost; ``by_header`` are the allowances that a header of its names; ``begins`` is the work that begins with
+    it, about."""
 
     def __init__(
         self,
@@ -106,6 +110,7 @@ class Reservation:
         budgets: Sequence[RequestBudget] = (),
         counted_as: CountedAs = CountedAs.ANSWER,
         by_header: Sequence[Allowance] = (),
+        begins: Consumption = SOMETHING,
     ) -> None:
         self._allowances = allowances
         self._record = record
@@ -114,6 +119,7 @@ class Reservation:
         self._budgets = budgets
         self._counted_as = counted_as
         self._by_header = by_header
+        self._begins = begins
         self.at = allowances.now()
         self._client: _Taken | None = None
         self._grants: list[Grant] = []
@@ -212,7 +218,10 @@ class Reservation:
             if self._counted_as is CountedAs.REQUEST and one.measure not in ("requests", "concurrent"):
                 continue
             if (counter := one.counter(self.at, self._record.run)) is not None:
-                debits.append(Debit(counter, measured(one.measure, expected, count_cached=one.count_cached)))
+                # The rates of providers are not those of batches.
+                begins = self._counted_as is CountedAs.BEGINNING and isinstance(counter, SumCounter)
+                needed = self._begins if begins else expected
+                debits.append(Debit(counter, measured(one.measure, needed, count_cached=one.count_cached)))
                 concerned.append(one)
         return _Taken(Claim(f"{_PROCESS}-{next(_numbers)}", tuple(debits)), tuple(concerned)) if debits else None
 
@@ -221,7 +230,7 @@ class Reservation:
         if self._counted_as is CountedAs.LATER:
             return Consumption(Usage())
         if self._counted_as is CountedAs.BEGINNING:
-            return Consumption(Usage(input=1), 1)
+            return SOMETHING
         usage = Usage(input=self._input, output=self._output(target), units=self._asked.units)
         price = target.price
         cost = None if price is None else cost_of(price, usage)
@@ -248,7 +257,7 @@ class Reservation:
         found: list[tuple[BudgetAllowance, int]] = []
         for one, counter, back in self._budget_counters(record):
             now = level(counter)
-            found.append((one, counter.most - now.used - now.held + back))
+            found.append((one, one.most - now.used - now.held + back))
         return left_headers(found) if found else ()
 
     def _budget_counters(self, record: Record) -> Iterator[tuple[BudgetAllowance, SumCounter, int]]:

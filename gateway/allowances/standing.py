@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from gateway.allowances.allowance import Allowance, Holder, Measure
+from gateway.allowances.budgets import BudgetAllowance
 from gateway.counters.counter import Counter, Counters, RateCounter, Shortage, SumCounter
 
 Limit: TypeAlias = Measure | Literal["budgets"]
@@ -18,8 +19,8 @@ Refusals: TypeAlias = Numbers[tuple[Holder, Limit]]
 
 @attrs.frozen
 class Standing:
-    """How much of one allowance is ``used`` for good and ``held`` by requests under way, of ``most``; of a rate what
-    has not refilled yet of the most that can be used at once. Dollars are in nano-dollars."""
+    """How much of one allowance is ``used`` for good and ``held`` by requests under way, or set aside for batches, of
+    ``most``; of a rate what has not refilled yet of the most that can be used at once. Dollars are in nano-dollars."""
 
     holder: Holder
     limit: Limit
@@ -52,8 +53,10 @@ def standing(one: Allowance, counters: Counters, at: float) -> Standing | None:
     if counter is None:
         return None
     level = counters.level(counter)
-    most = counter.burst if isinstance(counter, RateCounter) else counter.most
-    return Standing(one.holder, limit_of(one, counter), one.measure, one.text, level.used, level.held, most)
+    most, held = counter.burst if isinstance(counter, RateCounter) else counter.most, level.held
+    if isinstance(one, BudgetAllowance):
+        most, held = one.budget.most, held + one.set_aside
+    return Standing(one.holder, limit_of(one, counter), one.measure, one.text, level.used, held, most)
 
 
 def limit_of(one: Allowance, counter: Counter) -> Limit:

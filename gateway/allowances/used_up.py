@@ -44,6 +44,8 @@ def _sentence(budget: BudgetAllowance, shortage: Shortage) -> str:
         state = f"{whose}: used up ({spelled_amount(shortage.used, currency)} of {most})."
     else:
         used = f"{spelled_amount(shortage.used, currency)} of {most} used"
+        if aside := budget.set_aside:
+            used += f", {spelled_amount(aside, currency)} set aside for batches that go on"
         state = f"{whose}: {used}, and this request may need {spelled_amount(need, currency)}."
     return f"{state} {_more(budget, shortage.debit.counter)}"
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
+from gateway.allowances.allowance import Consumption
 from gateway.allowances.expected import AskedOutput
-from gateway.allowances.reservation import CountedAs
+from gateway.allowances.reservation import SOMETHING, CountedAs
 from gateway.balancing.affinity import Affinity
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.http.headers import Headers
@@ -40,13 +41,14 @@ class Form(enum.Enum):
 class PlannedRequest:
     """``incoming`` with all that it refers to, and the plan by which it goes to providers.
 
-    ``prepare`` is called for each attempt. ``turn`` stores what later requests refer to; ``headers`` tell the client
-    what could not be done as it wished. ``suffix`` is the end of the path, by default that of an answer. ``affinity``
-    is its conversation, where it matters which of several targets has that in its cache; ``counted_as`` says what of it
-    is limited and billed, ``budgets`` what its client lets it cost; ``asks`` is what it says of its output, where that
-    is not in its members. ``media`` are the types of its body and of its answer; an ``upload`` is its body where that
-    is sent as it comes, once; ``answers`` are statuses of answers beside those from 200 to 299. ``shows`` has
-    a good answer of a target show what is kept for its client by other ids."""
+    ``prepare`` is called for each attempt. ``turn`` stores what later requests refer to; ``headers`` tell the
+    client what could not be done as it wished. ``suffix`` is the end of the path, by default that of an answer.
+    ``affinity`` is its conversation, where it matters which of several targets has that in its cache;
+    ``counted_as`` says what of it is limited and billed, ``begins`` how much work begins with it, about,
+    ``budgets`` what its client lets it cost; ``asks`` is what it says of its output, where that is not in its
+    members. ``media`` are the types of its body and of its answer; an ``upload`` is its body where that is sent as
+    it comes, once; ``answers`` are statuses of answers beside those from 200 to 299. ``shows`` has a good answer of
+    a target show what is kept for its client by other ids."""
 
     incoming: Incoming
     plan: Plan
@@ -59,6 +61,7 @@ class PlannedRequest:
     affinity: Affinity | None = None
     counted_as: CountedAs = CountedAs.ANSWER
     budgets: tuple[RequestBudget, ...] = ()
+    begins: Consumption = SOMETHING
     asks: AskedOutput | None = None
     media: MediaTypes | None = None
     upload: UploadedBody | None = None

@@ -34,7 +34,7 @@ async def reserve_for(context: ExchangeContext, request: PlannedRequest) -> Rese
     if len(incoming.body) > LOOKED_THROUGH:
         tokens = await offload(len(incoming.body), expected_tokens, incoming.body, incoming.earlier_size)
     asks = asked_output(incoming) if request.asks is None else request.asks
-    return Reservation(allowances, record, tokens, asks, request.budgets, request.counted_as, by_header)
+    return Reservation(allowances, record, tokens, asks, request.budgets, request.counted_as, by_header, request.begins)
 
 
 def _by_header(context: ExchangeContext, first: Target) -> tuple[Allowance, ...]:

@@ -19,6 +19,7 @@ from gateway.health.health import Health
 from gateway.kept_ledger.keeping import LedgerKeeping, NoLedgerKeeping
 from gateway.kept_objects.directory import AccountDirectory
 from gateway.kept_objects.inventory import Inventory
+from gateway.kept_objects.pending import PendingBatches
 from gateway.ledger.ledger import Ledger
 from gateway.model_lists.lists import ProviderLists
 from gateway.request.rejections import RejectionCache
@@ -49,7 +50,8 @@ class Service:
     ``kept_ledger`` puts them into the state storage once they are settled,
     ``live_view`` is what the live view looks at, ``others`` are workers that it shows too, ``recorder`` writes
     exchanges down, ``tracing`` traces them; ``accounts`` are those in
-    which providers keep objects for clients, ``inventory`` is what was made there, ``None`` where nothing is kept."""
+    which providers keep objects for clients, ``inventory`` is what was made there, ``None`` where nothing is kept,
+    ``pending`` what batches are expected to cost that go on."""
 
     router: Router
     upstream: Upstream
@@ -82,3 +84,6 @@ class Service:
     cache_uses: CacheUses | None = None
     accounts: AccountDirectory = attrs.field(factory=AccountDirectory)
     inventory: Inventory | None = None
+    pending: PendingBatches = attrs.field(
+        default=attrs.Factory(lambda self: PendingBatches(self.inventory, self.allowances.aside), takes_self=True)
+    )

@@ -19,7 +19,7 @@ from gateway.stores.nodes import keepable
 
 Collection: TypeAlias = Literal[
     "files", "vector_stores", "containers", "batches", "videos", "messages files", "message_batches", "gemini files",
-    "gemini batches", "paid batches", "batch outputs", "batch files",
+    "gemini batches", "paid batches", "batch outputs", "batch files", "pending batches",
 ]  # fmt: skip
 """What is listed together: the objects of one path in one API."""
 
@@ -31,6 +31,9 @@ OUTPUTS: Final[Collection] = "batch outputs"
 
 BATCH_FILES: Final[Collection] = "batch files"
 """Which models the files for batches name; no list."""
+
+PENDING: Final[Collection] = "pending batches"
+"""What batches that go on are expected to cost; no list."""
 
 MOST: Final = 10_000
 """Objects in one list of one owner: beyond it the oldest are forgotten."""

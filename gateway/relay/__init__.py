@@ -18,5 +18,5 @@ that these name are found by ``passed_models``.
 
 ``kept`` passes requests about what providers keep, in the forms of ``kept_forms``, with the ids of their owner
 (``kept_answers``, ``kept_fields`` those of forms); ``kept_uploads`` are Google's. ``batches`` are lists of requests,
-read line by line by ``batch_uploads`` and paid for once (``batch_costs``).
+read line by line by ``batch_uploads``, whose ``batch_models`` say where they go, and paid for once (``batch_costs``).
 """

@@ -34,13 +34,15 @@ class EndedBatch:
 
 
 def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None:
-    """The batch of which ``body`` is the object; ``None`` where it has not come to its end."""
+    """The batch of which ``body`` is the object; ``None`` where it has not come to its end, or does not say what that
+    was."""
     try:
         value = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
     id, usage, output = value.get("id"), read_usage(value.get("usage")), _text(value.get("output_file_id"))
-    if value.get("status") not in FINAL or not isinstance(id, str):
+    is_over = value.get("status") in FINAL or _has_given_nothing(value)
+    if not is_over or not isinstance(id, str):
         return None
     if usage is None:
         return EndedBatch(id, None, output)
@@ -48,6 +50,12 @@ def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None
     # What a long prompt costs each line alone tells, and of which model it is where that is not said of all.
     by_lines = price is None or any(usage.prompt > tokens for tokens, _ in price.above)
     return EndedBatch(id, None if by_lines and output else booking(price, usage), output)
+
+
+def _has_given_nothing(batch: Mapping[str, Any]) -> bool:
+    """Whether a batch of Anthropic's has ended without a good answer: what any other cost, its results alone tell."""
+    counts = batch.get("request_counts")
+    return batch.get("processing_status") == "ended" and isinstance(counts, dict) and counts.get("succeeded") == 0
 
 
 def _text(value: object) -> str | None:

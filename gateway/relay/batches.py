@@ -3,102 +3,40 @@ that has its file, from there to its results, and is paid for once, when its own
 
 import contextlib
 import logging
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
 import attrs
 import msgspec
 
+from gateway.allowances.allowance import Consumption
 from gateway.conversations.deadline import store_deadline
-from gateway.endpoints.inference import ROUTES
 from gateway.exchange.planned import PlannedRequest
-from gateway.exchange.planning import allowed_plan
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.inventory import BATCH_FILES, OUTPUTS, Collection, Inventory, KeptObject
 from gateway.kept_objects.owned_ids import FoundId
+from gateway.kept_objects.pending import PendingBatch
 from gateway.relay.answers import AnswerFilter
 from gateway.relay.batch_costs import ResultLines, ended_batch
+from gateway.relay.batch_models import BatchModels, BatchNote, read_note
 from gateway.relay.batch_uploads import FileUpload, file_upload
 from gateway.relay.kept import KeptRequest, member_of, reading
 from gateway.relay.kept_answers import ObjectAnswer
 from gateway.relay.relayed import RelayedRequest, RelayRoute
-from gateway.request.further_models import further_models
 from gateway.request.members import check_members
-from gateway.request.parse import Incoming
-from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.stores.store import Unavailable
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.batch_lines import BatchLines, with_model
-from providers.endpoints.endpoint import ENDPOINTS, EndpointName
 from streams.errors import GatewayError, invalid
+from streams.events import Usage
 
 log = logging.getLogger("trigate.state")
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _REQUESTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT: Final = msgspec.json.Decoder(str)
-_NAMED: Final = msgspec.json.Decoder(tuple[tuple[str, str], ...])
-
-_ENDPOINTS: Final[Mapping[str, EndpointName]] = {
-    path: name for name, row in ENDPOINTS.items() for path in row.paths if "{" not in path
-}
-
-
-MOST_NAMED: Final = 100
-"""Models of a batch's file that are looked at again when a batch is made of it."""
-
-
-class BatchModels:
-    """The one account to which all requests of a batch go: that which is named, else that of the first model. Their
-    models are resolved as those of other requests are; ``named`` are the first of them, each with its path."""
-
-    def __init__(self, request: KeptRequest, named: Account | None, usable: tuple[Account, ...]) -> None:
-        self.account = named
-        self.named: dict[tuple[str, str], None] = {}
-        self._request = request
-        self._usable = usable
-
-    def resolve(self, model: str, url: str, body: bytes) -> str:
-        """The provider's name for ``model``: a ``ResolveModel``."""
-        if len(self.named) < MOST_NAMED:
-            self.named[model, url] = None
-        plan = self._plan(model, url)
-        self._check(model, body, plan.first)
-        targets = plan.targets
-        found = [(account, one) for one in targets for account in self._usable if one.entry in account.entries]
-        if not found:
-            raise invalid(f"no provider of model {model[:200]!r} that this key may use has batches", "model")
-        if self.account is None:
-            self.account = found[0][0]
-        target = next((one for account, one in found if account.mark == self.account.mark), None)
-        if target is None:
-            raise invalid(
-                f"model {model[:200]!r} is at {found[0][0].entry.name}, and the batch goes to "
-                f"{self.account.entry.name}: make a batch for each", "model",
-            )  # fmt: skip
-        return target.model
-
-    def _check(self, model: str, body: bytes, first: Target) -> None:
-        """Look through ``body`` as through that of any other request: for members that stand twice, and for models
-        beside its own."""
-        members = _MEMBERS.decode(body)
-        check_members(body, members)
-        authenticator, client = self._request.service.authenticator, self._request.client
-        if authenticator.is_limited(client):
-            for at, name in further_models(Incoming("chat", body, members, model, False)):
-                authenticator.check_further(client, at, name, first.entry)
-
-    def _plan(self, model: str, url: str) -> Plan:
-        context = self._request.relaying.context
-        router, may = context.service.router, partial(context.service.authenticator.can_use, self._request.client)
-        if (api := ROUTES.get(url)) is not None:
-            return allowed_plan(context, router.plan(model, api, may))
-        if (endpoint := _ENDPOINTS.get(url)) is None:
-            raise invalid(f"there is no {url[:200]!r} here that a batch could be for", "url")
-        return allowed_plan(context, router.endpoint_plan(model, endpoint, frozenset(("openai",)), may))
 
 
 class FileRequest(KeptRequest):
@@ -117,12 +55,12 @@ class FileRequest(KeptRequest):
 
     async def remember(self, body: bytes) -> None:
         """Besides, which models a batch's file names: its client may not use all of them any more when it makes a batch
-        of it."""
+        of it. And what that will cost."""
         await super().remember(body)
         id, inventory = member_of(body, "id"), self.service.inventory
-        if self._models is not None and self._models.named and inventory is not None and id:
-            names = msgspec.json.encode(tuple(self._models.named))
-            note = KeptObject(self.owner, BATCH_FILES, _of_file(BATCH_FILES, _TEXT.decode(id)), names)
+        if self._models is not None and self._models.note.named and inventory is not None and id:
+            known = msgspec.json.encode(self._models.note)
+            note = KeptObject(self.owner, BATCH_FILES, _of_file(BATCH_FILES, _TEXT.decode(id)), known)
             await self.note(partial(inventory.put, note))
 
     @property
@@ -143,6 +81,7 @@ class BatchRequest(KeptRequest):
     """A batch of OpenAI's, or of whoever is like it."""
 
     _account_asked: Account | None = None
+    _note: BatchNote | None = None  # of the requests with which it begins
 
     @property
     def _root(self) -> str:
@@ -167,13 +106,27 @@ class BatchRequest(KeptRequest):
         except (msgspec.MsgspecError, Unavailable):
             return
         if found is not None:
-            models = BatchModels(self, None, self.usable())
-            for model, url in _NAMED.decode(found.kept.body):
+            self._note, models = read_note(found.kept.body), BatchModels(self, None, self.usable())
+            for model, url in self._note.named:
                 models.resolve(model, url, b"{}")
+
+    async def _planned(self, target: Target, body: bytes | None) -> PlannedRequest:
+        planned = await super()._planned(target, body)
+        if self._note is None or not self._note.tokens:
+            return planned
+        return attrs.evolve(planned, begins=Consumption(Usage(input=self._note.tokens), max(1, self._note.usd)))
 
     def _relayed(self, planned: PlannedRequest, filter: AnswerFilter) -> RelayedRequest:
         relayed = super()._relayed(planned, filter)
+        if self._note is not None and isinstance(filter, ObjectAnswer):
+            return attrs.evolve(relayed, on_whole=partial(self._set_aside, self._note, filter, planned.plan.first))
         return attrs.evolve(relayed, on_whole=partial(self._pay, filter), read_on=self._is_results)
+
+    async def _set_aside(self, note: BatchNote, filter: ObjectAnswer, target: Target) -> None:
+        """Keep what the batch will cost from whatever else its budgets pay for, until it has ended."""
+        id, payers = _id_in(filter.body), self.service.allowances.payers(self.client, target)
+        if id is not None and payers and note.tokens:
+            await self.service.pending.add(self.owner, id, PendingBatch(payers, note.usd, note.tokens))
 
     @property
     def _is_results(self) -> bool:
@@ -182,19 +135,22 @@ class BatchRequest(KeptRequest):
     async def _pay(self, filter: AnswerFilter) -> None:
         """Book what the answer tells of, unless that was done before."""
         assert self._account_asked is not None, "it was asked"
-        booking, id = None, self._paid_for
+        booking, id, is_over = None, self._paid_for, False
         if isinstance(filter, ResultLines):
-            booking = filter.booking
+            booking, is_over = filter.booking, True
         elif isinstance(filter, ObjectAnswer) and not self.is_list:
             batch = ended_batch(filter.body, self._account_asked.entries)
             if batch is None:
                 return
             booking, id = batch.booking, batch.id
+            is_over = booking is not None or batch.output is None
             if booking is None and batch.output is not None:
                 await self._note_output(batch.output, batch.id)
         if booking is not None and await self._is_first(id):
             record = self.relaying.context.record
             record.billed, record.usage, record.booked = True, booking.usage, booking
+        if is_over and self.service.allowances.aside.is_wanted:
+            await self.service.pending.cross_out(self.owner, id)
 
     @property
     def _paid_for(self) -> str:
@@ -251,6 +207,13 @@ class ContentRequest(BatchRequest):
         return ResultLines(account.entries) if self._is_results else super()._filter(account)
 
 
+def _id_in(body: bytes) -> str | None:
+    try:
+        return _TEXT.decode(member_of(body, "id"))
+    except msgspec.MsgspecError:
+        return None
+
+
 def _of_file(collection: Collection, file: str) -> str:
     """The id of a note about ``file``: ids are one owner's once, whatever they are of."""
     return f"{collection} {file}"
@@ -268,7 +231,7 @@ class MessageBatchRequest(BatchRequest):
         usable = self.usable()
         models = BatchModels(self, self._account(()) if self.named is not None else None, usable)
         body = rewritten(body, models)
-        self._own_account = models.account
+        self._own_account, self._note = models.account, models.note
         return body
 
     def _account(self, found: tuple[FoundId, ...]) -> Account:

@@ -113,7 +113,8 @@ BUDGET_USED = MetricRow(
     ("holder_kind", "holder", "budget"),
 )  # fmt: skip
 BUDGET_HELD = MetricRow(
-    "trigate_budget_held_ratio", "latest", "The part of each budget that is reserved by requests under way.",
+    "trigate_budget_held_ratio", "latest",
+    "The part of each budget that is reserved by requests under way, or set aside for batches.",
     ("holder_kind", "holder", "budget"),
 )  # fmt: skip
 LIMIT_QUEUED = MetricRow(

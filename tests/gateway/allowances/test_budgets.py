@@ -8,6 +8,8 @@ import pytest
 from gateway.allowances.allowance import Holder
 from gateway.allowances.budgets import BudgetAllowance, budget_allowances
 from gateway.allowances.refusals import refusal
+from gateway.allowances.set_aside import SetAside
+from gateway.allowances.standing import standing
 from gateway.allowances.used_up import used_up
 from gateway.config.amounts import read_budget
 from gateway.counters.counter import Claim, Debit, Shortage, SumCounter
@@ -61,6 +63,42 @@ def test_budgets_have_counters_of_their_own():
 
 def test_a_budget_for_runs_does_not_concern_what_is_none():
     assert budget("5 usd/run").counter(NOON, None) is None
+
+
+def test_what_is_set_aside_is_not_there_to_be_spent_until_it_is_given_back():
+    aside = SetAside()
+    day, tokens, run = budget_allowances(
+        ALICE, [read_budget(one) for one in ("20 usd/day", "500 tokens/30d", "5 usd/run")], "UTC", aside
+    )
+    for sums, left in (
+        ({}, (20 * USD, 500, 5 * USD)),
+        ({("client_keys", "alice"): (7 * USD, 100), ("client_keys", "bob"): (USD, 1)}, (13 * USD, 400, 5 * USD)),
+        ({("client_keys", "alice"): (70 * USD, 600)}, (0, 0, 5 * USD)),
+        ({}, (20 * USD, 500, 5 * USD)),
+    ):
+        aside.tell(sums)
+        found = [one.counter(NOON, "r") for one in (day, tokens, run)]
+        assert tuple(one.most for one in found if one is not None) == left
+        assert len({one.key for one in found if one is not None}) == 3
+
+
+def test_how_a_budget_stands_and_why_it_refuses_name_what_is_set_aside():
+    aside = SetAside()
+    (day,) = budget_allowances(ALICE, [read_budget("20 usd/day")], "UTC", aside)
+    aside.tell({("client_keys", "alice"): (15 * USD, 0)})
+    counters = LocalCounters()
+    found = standing(day, counters, NOON)
+    assert found is not None
+    assert (found.used, found.held, found.most) == (0, 15 * USD, 20 * USD)
+    counter = day.counter(NOON, None)
+    assert counter is not None
+    short = counters.room(Debit(counter, 6 * USD))
+    assert short is not None
+    refused = used_up([(day, short)])
+    assert refused is not None
+    assert "0 usd of 20 usd used, 15 usd set aside for batches that go on, and this request may need 6 usd" in (
+        refused.message
+    )
 
 
 def test_a_run_lasts_a_day_from_its_last_request():

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import httpx2
+import openai
 import pytest
 
 from tests.support.asgi_app import eventually
@@ -26,6 +27,18 @@ def lines(*models: str, url: str = "/v1/chat/completions") -> bytes:
         + b"\n"
         for at, model in enumerate(models)
     )
+
+
+def limited(*models: str) -> bytes:
+    """Lines of which each expects at most 100 tokens, and none is refused for its rate."""
+    return b"".join(
+        json.dumps({**json.loads(line), "body": {"model": model, "messages": [], "max_tokens": 100}}).encode() + b"\n"
+        for line, model in zip(lines(*models).splitlines(), models, strict=True)
+    )
+
+
+LINE = (len('{"model": "gpt-5", "messages": [], "max_tokens": 100}') // 4 * 10 + 100 * 100) / 2 / 10**6
+"""Dollars that a line is expected to cost."""
 
 
 def upload(served: Served, content: bytes, key: str = KEYS["a"], **more: Any) -> Any:
@@ -248,23 +261,146 @@ async def test_a_model_in_anthropics_list_that_is_nobodys_is_told_with_its_place
 
 async def test_who_has_used_up_a_budget_begins_nothing_and_reads_what_there_is():
     """BerriAI/litellm#9077, #39861."""
-    clients = [{**CLIENTS[0], "budgets": ["0.005 usd/day"]}, CLIENTS[1]]
+    clients = [{**CLIENTS[0], "budgets": ["0.006 usd/day"]}, CLIENTS[1]]
     async with serving("openai", clients=clients, entry=PRICE) as served:
         provider = served.providers["openai"]
 
         def steps() -> None:
             client = served.openai()
-            file = upload(served, lines("gpt-5"))
+            file = upload(served, limited("gpt-5"))
             batch = made(client, file)
             native(provider).update(status="completed", model="gpt-5", usage=USAGE)
             assert client.batches.retrieve(batch.id).status == "completed"
             calls = len(provider.asked)
-            for begin in (lambda: made(client, file), lambda: upload(served, lines("gpt-5"))):
+            for begin in (lambda: made(client, file), lambda: upload(served, limited("gpt-5"))):
                 assert refused(begin).status_code == 402
             assert len(provider.asked) == calls
             assert client.batches.retrieve(batch.id).status == "completed"
 
         await run(steps)
+
+
+BUDGETED = [{**CLIENTS[0], "budgets": ["0.03 usd/day"]}, CLIENTS[1]]
+
+
+def left(client: Any, batch: Any) -> float:
+    """What the answer to a question about ``batch`` says is left of the day."""
+    answer = client.batches.with_raw_response.retrieve(batch.id)
+    return float(answer.http_response.headers["x-trigate-budget-left"].removeprefix("usd/day="))
+
+
+async def test_a_batch_has_its_cost_set_aside_until_it_is_booked():
+    async with serving("openai", clients=BUDGETED, entry=PRICE) as served:
+        provider = served.providers["openai"]
+
+        def steps() -> None:
+            client = served.openai()
+            file = upload(served, limited("gpt-5", "gpt-5", "gpt-5"))
+            batch = made(client, file)
+            assert left(client, batch) == pytest.approx(0.03 - 3 * LINE, abs=1e-4)
+            calls = len(provider.asked)
+            found = refused(lambda: made(client, file))
+            assert found.status_code == 402
+            assert "set aside for batches that go on" in found.body["message"]
+            assert refused(lambda: ask(client, 300)).status_code == 402
+            assert len(provider.asked) == calls
+            native(provider).update(status="completed", model="gpt-5", usage=USAGE)
+            for _ in range(2):
+                assert left(client, batch) == pytest.approx(0.03 - HALF, abs=1e-4)
+            assert made(client, file).id != batch.id
+
+        await run(steps)
+
+
+def ask(client: Any, most: int) -> Any:
+    return client.chat.completions.create(model="gpt-5", messages=[], max_tokens=most)
+
+
+@pytest.mark.parametrize("holder", ["client_groups", "model_providers"])
+async def test_what_is_set_aside_is_missing_to_all_whose_budget_it_is(holder):
+    own = {"budgets": ["0.03 usd/day", "1M tokens/day"]}
+    group, entry = (own, PRICE) if holder == "client_groups" else ({}, {**PRICE, **own})
+    clients = [{**one, "group": "g"} for one in CLIENTS[:2]]
+    groups = [{"name": "g", **group}]
+    async with serving("openai", clients=clients, client_groups=groups, entry=entry) as served:
+
+        def steps() -> None:
+            for key, status in ((KEYS["a"], 200), (KEYS["b"], 402)):
+                file = upload(served, limited("gpt-5", "gpt-5", "gpt-5"), key)
+                try:
+                    made(served.openai(key), file)
+                    found = 200
+                except openai.APIStatusError as error:
+                    found = error.status_code
+                assert found == status
+
+        await run(steps)
+
+
+async def test_a_batch_that_fails_gives_back_what_was_set_aside():
+    async with serving("openai", clients=BUDGETED, entry=PRICE) as served:
+        provider = served.providers["openai"]
+
+        def steps() -> None:
+            client = served.openai()
+            file = upload(served, limited("gpt-5", "gpt-5", "gpt-5"))
+            batch = made(client, file)
+            for ends, back in (
+                ({"status": "cancelling"}, False),
+                ({"status": "cancelled", "output_file_id": "file-out"}, False),  # whose lines tell
+                ({"status": "cancelled", "output_file_id": None}, True),
+                ({"status": "failed"}, True),
+            ):
+                if ends["status"] == "failed":
+                    batch = made(client, file)
+                provider.kept[[id for id in provider.kept if id.startswith("batch_")][-1]].update(ends)
+                client.batches.retrieve(batch.id)
+                with case(str(ends)):
+                    assert left(client, batch) == pytest.approx(0.03 if back else 0.03 - 3 * LINE, abs=1e-4)
+
+        await run(steps)
+
+
+async def test_a_batch_of_anthropics_is_set_aside_until_its_results_have_been_read():
+    async with serving("anthropic", clients=BUDGETED, entry=PRICE) as served:
+        provider = served.providers["anthropic"]
+
+        def steps() -> None:
+            client, models = served.anthropic(), ["claude-x"] * 40  # of 9 tokens each
+            batch = asked_messages(served, *models)
+            assert refused(lambda: asked_messages(served, *models)).status_code == 402
+            line = succeeded("a", input_tokens=100, output_tokens=10)
+            native(provider).update(processing_status="ended", results_url="https://x", request_counts={"succeeded": 1})
+            client.messages.batches.retrieve(batch.id)
+            assert refused(lambda: asked_messages(served, *models)).status_code == 402
+            provider.contents[batch_id := native(provider)["id"]] = line
+            assert len(list(client.messages.batches.results(batch.id))) == 1
+            other = asked_messages(served, *models)
+            del provider.kept[batch_id]
+            native(provider).update(processing_status="ended", request_counts={"succeeded": 0, "errored": 40})
+            client.messages.batches.retrieve(other.id)
+            assert asked_messages(served, *models).id != other.id
+
+        await run(steps)
+
+
+async def test_what_is_set_aside_outlives_a_restart_and_is_known_to_other_gateways(tmp_path):
+    storage = {"state_storage": {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}}
+    content = limited("gpt-5", "gpt-5", "gpt-5")
+
+    def tried(served: Served) -> int:
+        file = upload(served, content)
+        try:
+            return 200 if made(served.openai(), file) else 0
+        except openai.APIStatusError as error:
+            return error.status_code
+
+    async with serving("openai", clients=BUDGETED, entry=PRICE, **storage) as served:
+        assert await run(lambda: tried(served)) == 200
+        async with serving("openai", clients=BUDGETED, entry=PRICE, **storage) as beside:
+            assert await run(lambda: tried(beside)) == 402
+    async with serving("openai", clients=BUDGETED, entry=PRICE, **storage) as served:
+        assert await run(lambda: tried(served)) == 402
 
 
 async def test_a_model_that_was_taken_from_a_key_since_the_upload_is_in_no_batch_of_it():

@@ -1,0 +1,123 @@
+"""The models that the requests of a batch name: where they are, who may use them, and what their answers are expected
+to cost."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from gateway.allowances.expected import asked_output, reserved_output
+from gateway.endpoints.inference import ROUTES
+from gateway.exchange.planning import allowed_plan
+from gateway.exchange.reserving import LOOKED_THROUGH, expected_tokens
+from gateway.kept_objects.accounts import Account
+from gateway.ledger.record import CHARACTERS_PER_TOKEN
+from gateway.relay.kept import KeptRequest
+from gateway.relay.relaying import NO_OUTPUT
+from gateway.request.further_models import further_models
+from gateway.request.members import check_members
+from gateway.request.parse import Incoming
+from gateway.routing.plan import Plan
+from gateway.routing.target import Target
+from providers.catalog.prices import BATCH, cost_of
+from providers.endpoints.endpoint import ENDPOINTS, EndpointName
+from streams.errors import invalid
+from streams.events import Usage
+
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+_ENDPOINTS: Final[Mapping[str, EndpointName]] = {
+    path: name for name, row in ENDPOINTS.items() for path in row.paths if "{" not in path
+}
+
+
+MOST_NAMED: Final = 100
+"""Models of a batch's file that are looked at again when a batch is made of it."""
+
+
+class BatchNote(msgspec.Struct, frozen=True):
+    """What is known of the requests of a batch: the first models that they name, each with its path, and what they will
+    use and cost, about, in tokens and in nano-dollars."""
+
+    named: tuple[tuple[str, str], ...]
+    tokens: int = 0
+    usd: int = 0
+
+
+_NOTE: Final = msgspec.json.Decoder(BatchNote | tuple[tuple[str, str], ...])
+
+
+def read_note(body: bytes) -> BatchNote:
+    """A note that was kept of a file. Older ones have the models alone."""
+    found = _NOTE.decode(body)
+    return found if isinstance(found, BatchNote) else BatchNote(found)
+
+
+class BatchModels:
+    """The one account to which all requests of a batch go: that which is named, else that of the first model. Their
+    models are resolved as those of other requests are; ``note`` is what is known of all of them."""
+
+    def __init__(self, request: KeptRequest, named: Account | None, usable: tuple[Account, ...]) -> None:
+        self.account = named
+        self._named: dict[tuple[str, str], None] = {}
+        self._tokens = self._usd = 0
+        self._request = request
+        self._usable = usable
+
+    @property
+    def note(self) -> BatchNote:
+        return BatchNote(tuple(self._named), self._tokens, self._usd)
+
+    def resolve(self, model: str, url: str, body: bytes) -> str:
+        """The provider's name for ``model``: a ``ResolveModel``."""
+        if len(self._named) < MOST_NAMED:
+            self._named[model, url] = None
+        plan = self._plan(model, url)
+        incoming = Incoming(ROUTES.get(url, "chat"), body, _MEMBERS.decode(body), model, False)
+        self._check(incoming, plan.first)
+        targets = plan.targets
+        found = [(account, one) for one in targets for account in self._usable if one.entry in account.entries]
+        if not found:
+            raise invalid(f"no provider of model {model[:200]!r} that this key may use has batches", "model")
+        if self.account is None:
+            self.account = found[0][0]
+        target = next((one for account, one in found if account.mark == self.account.mark), None)
+        if target is None:
+            raise invalid(
+                f"model {model[:200]!r} is at {found[0][0].entry.name}, and the batch goes to "
+                f"{self.account.entry.name}: make a batch for each", "model",
+            )  # fmt: skip
+        if self._request.service.allowances.aside.is_wanted:
+            self._expect(incoming, target, url)
+        return target.model
+
+    def _expect(self, incoming: Incoming, target: Target, url: str) -> None:
+        """Add what an answer of ``target`` will take, as it is reserved for other requests, at the price of
+        batches."""
+        allowances, body = self._request.service.allowances, incoming.body
+        answers = url in ROUTES or _ENDPOINTS.get(url) == "completions"
+        asked = asked_output(incoming) if answers else NO_OUTPUT
+        given = len(body) // CHARACTERS_PER_TOKEN if len(body) <= LOOKED_THROUGH else expected_tokens(body, 0)
+        output = reserved_output(allowances.reserve, allowances.outputs, self._request.client, target, asked)
+        usage = Usage(input=max(1, given), output=output, tier=BATCH)
+        self._tokens += usage.prompt + usage.output
+        self._usd += 0 if target.price is None else cost_of(target.price, usage).nanos
+
+    def _check(self, incoming: Incoming, first: Target) -> None:
+        """Look through a body as through that of any other request: for members that stand twice, and for models beside
+        its own."""
+        check_members(incoming.body, incoming.members)
+        authenticator, client = self._request.service.authenticator, self._request.client
+        if authenticator.is_limited(client):
+            for at, name in further_models(incoming):
+                authenticator.check_further(client, at, name, first.entry)
+
+    def _plan(self, model: str, url: str) -> Plan:
+        context = self._request.relaying.context
+        router, may = context.service.router, partial(context.service.authenticator.can_use, self._request.client)
+        if (api := ROUTES.get(url)) is not None:
+            return allowed_plan(context, router.plan(model, api, may))
+        if (endpoint := _ENDPOINTS.get(url)) is None:
+            raise invalid(f"there is no {url[:200]!r} here that a batch could be for", "url")
+        return allowed_plan(context, router.endpoint_plan(model, endpoint, frozenset(("openai",)), may))

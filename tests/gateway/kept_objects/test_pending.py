@@ -1,0 +1,88 @@
+"""What batches that go on will cost is known to all who share a record, after a restart too, and not for ever."""
+
+import pytest
+
+from gateway.allowances.set_aside import SetAside
+from gateway.kept_objects.inventory import Inventory
+from gateway.kept_objects.pending import LONGEST, PendingBatch, PendingBatches
+from gateway.stores.store import Unavailable
+
+ALICE, AGENTS, PAID = ("client_keys", "alice"), ("client_groups", "agents"), ("model_providers", "paid")
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def of(inventory: Inventory | None, clock: Clock | None = None) -> tuple[PendingBatches, SetAside]:
+    aside = SetAside()
+    aside.is_wanted = True
+    return PendingBatches(inventory, aside, clock or Clock()), aside
+
+
+async def test_what_is_written_down_is_set_aside_until_it_is_crossed_out(inventory):
+    pending, aside = of(inventory)
+    for number in range(6):  # more than are read at once
+        await pending.add("a", f"b{number}", PendingBatch((ALICE, AGENTS), 100, 7))
+    await pending.add("b", "b1", PendingBatch((AGENTS, PAID), 1000, 1))
+    assert [aside.of(one, "usd") for one in (ALICE, AGENTS, PAID)] == [600, 1600, 1000]
+    assert [aside.of(one, "tokens") for one in (ALICE, AGENTS, PAID)] == [42, 43, 1]
+    other, seen = of(inventory)  # another process, or the next one
+    assert seen.of(AGENTS, "usd") == 0
+    await other.read()
+    assert seen.of(AGENTS, "usd") == 1600
+    await other.cross_out("a", "b1")
+    await other.cross_out("a", "b1")
+    await other.cross_out("a", "never made")
+    assert (seen.of(ALICE, "usd"), seen.of(AGENTS, "usd"), seen.of(PAID, "usd")) == (500, 1500, 1000)
+    await pending.read()
+    assert aside.of(ALICE, "usd") == 500
+    await inventory.aclose()
+
+
+async def test_nothing_is_set_aside_for_ever(inventory):
+    clock = Clock()
+    pending, aside = of(inventory, clock)
+    await pending.add("a", "b", PendingBatch((ALICE,), 100, 7))
+    clock.now += LONGEST - 1
+    await pending.read()
+    assert aside.of(ALICE, "usd") == 100
+    clock.now += 1
+    await pending.read()
+    assert aside.of(ALICE, "usd") == 0
+    clock.now = 1000.0  # it is not only passed over
+    await pending.read()
+    assert aside.of(ALICE, "usd") == 0
+    await inventory.aclose()
+
+
+class Away:
+    at_once = 1
+
+    async def some(self, *asked: object) -> object:
+        raise Unavailable("away")
+
+    put = remove = some
+
+
+async def test_a_record_that_is_away_is_said_once_and_what_is_known_stays(caplog):
+    pending, aside = of(Away())  # type: ignore[arg-type]
+    aside.tell({ALICE: (5, 0)})
+    for _ in range(3):
+        await pending.read()
+    await pending.add("a", "b", PendingBatch((ALICE,), 100, 7))
+    assert aside.of(ALICE, "usd") == 5
+    assert [one.getMessage() for one in caplog.records] == [
+        "what is set aside of budgets for batches is not known: away"
+    ]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_where_nobody_has_a_budget_nothing_is_read(wanted):
+    pending, aside = of(Away() if not wanted else None)  # type: ignore[arg-type]
+    aside.is_wanted = wanted
+    await pending.read()
+    assert aside.version == 0
