@@ -37,6 +37,10 @@ from streams.events import Usage
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
+FETCHING: Final = ("GET", "DELETE")
+"""Methods of requests that no model answers: what an answer tells of was paid for by another, and would be each time
+that somebody looks how a batch is getting on."""
+
 ASKED: Final = ("range", "if-range", "if-none-match", "if-match", "if-modified-since", "if-unmodified-since",
                 "accept-language", "x-goog-upload-*", "prefer")  # fmt: skip
 """Headers of requests that go along beside those that always may: they are about the thing that is asked for."""
@@ -77,6 +81,7 @@ async def _read(entry: ModelEntry, name: str, relaying: Relaying, names: Mapping
     if (named := incoming.model or next((model for _, model in models), None)) is not None:
         target = attrs.evolve(target, model=named)
     record.asked = record.asked or target.asked
+    record.billed = relaying.arrival.asgi["method"] not in FETCHING
     record.target, record.model, record.provider_api = target.name, target.model, target.api
     outgoing = Outgoing(incoming.body, _passing(relaying.headers, ASKED, shown_credential(relaying.headers)))
     planned = PlannedRequest(

@@ -11,6 +11,7 @@ import trio
 from tests.support.cases import case
 from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, told
 from tests.support.in_process import InProcess
+from tests.support.settled_lines import SettledLines
 
 KEY = "ann-key-0123456789-0123456789"
 CHAT = {
@@ -195,3 +196,18 @@ async def test_models_are_checked_as_the_providers_own(caplog):
     lines = [json.loads(one.message) for one in caplog.records if '"endpoint":"passthrough"' in one.message]
     assert lines[0]["input_tokens"] == 3
     assert lines[0]["output_tokens"] == 4
+
+
+async def test_who_looks_how_something_is_getting_on_pays_for_nothing():
+    """A batch tells of its usage each time: billed per poll, or never (BerriAI/litellm#37050)."""
+    usage = {"input_tokens": 10, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 5}
+    batch = {"id": "batch_1", "object": "batch", "status": "completed", "model": "m-1", "usage": usage}
+    async with passing(lambda asked: told(batch), entry={"price": {"input": 10, "cached": 1, "output": 100}}) as (
+        served,
+        _,
+    ):
+        lines = SettledLines(served)
+        for method, cost in (("GET", None), ("DELETE", None), ("POST", (6 * 10 + 4 * 1 + 5 * 100) / 10**6)):
+            assert (await ask(served, method, "/mine/v1/batches/batch_1")).status_code == 200
+            (line,) = await lines.next()
+            assert (line.get("cost_usd"), line["cached_tokens"]) == (cost, 4)
