@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 from urllib.parse import urlsplit
 
 import attrs
@@ -118,17 +118,22 @@ class LoadAnswers:
     def _opened_log(self, path: Path) -> RequestLog:
         """Not before a load begins: one that cannot does not cost the log of the last."""
         if self._log is None:
-            file = sys.stdout.buffer if path == STDOUT else self._until_closed.enter_context(path.open("wb"))
+            file = _stdout() if path == STDOUT else self._until_closed.enter_context(path.open("wb", buffering=0))
             form = LineForm(self._options.log_events, self._options.log_bodies or "none")
             self._log = RequestLog(file, form)
             self._until_closed.callback(self._log.close)
         return self._log
 
     async def watch(self, running: LoadUnderWay) -> None:
-        """Take down how many are under way, until cancelled."""
-        while metrics := self._of_runs.get(running.target):
+        """Take down how many are under way, until cancelled: at the end of a run none."""
+        if (metrics := self._of_runs.get(running.target)) is None:
+            return
+        try:
+            while True:
+                metrics.under_way(running.in_flight)
+                await trio.sleep(LOOK)
+        finally:
             metrics.under_way(running.in_flight)
-            await trio.sleep(LOOK)
 
     @contextlib.asynccontextmanager
     async def exported(self) -> AsyncIterator[None]:
@@ -148,6 +153,11 @@ class LoadAnswers:
                 said.append(f"The log of requests lacks {self._log.lost} lines: {self._log.failure}.")
         *others, last = runs
         return (*others, attrs.evolve(last, remarks=(*last.remarks, *said)))
+
+
+def _stdout() -> BinaryIO:
+    """Without its buffer, where it has one."""
+    return getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
 
 
 def _receiver_url(option: str, url: str) -> str:

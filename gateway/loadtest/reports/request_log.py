@@ -4,6 +4,8 @@ The field names are those of measures and of what other tools write into such fi
 times of a line but ``planned`` and ``time`` are seconds from when its request was planned to begin.
 """
 
+import contextlib
+import io
 import json
 import queue
 import threading
@@ -132,7 +134,8 @@ def _clock(seconds: float) -> str:
 
 class RequestLog:
     """The file of a command, for all its runs. A thread writes it: a disk or a pipe that is slow does not hold up the
-    load. ``lost`` counts lines that could not be written, ``failure`` says why."""
+    load. ``lost`` counts lines that could not be written, ``failure`` says why. The file has no buffer of its own:
+    what stays in one when the disk is full is tried again, and fails again, when it is closed."""
 
     def __init__(self, file: BinaryIO, form: LineForm = LineForm()) -> None:
         self.form = form
@@ -171,12 +174,24 @@ class RequestLog:
     def _write(self) -> None:
         while (piece := self._lines.get()) is not _END:
             try:
-                self._file.write(piece)
-                self._file.flush()
+                self._put(piece)
             except (OSError, ValueError) as error:
                 self.failure = (getattr(error, "strerror", None) or "it was closed").lower()
                 self.lost += 1
             self._written += len(piece)
+
+    def _put(self, piece: bytes) -> None:
+        """Write all of it or, in a file, nothing: half a line would spoil the next one, too."""
+        done = 0
+        try:
+            while done < len(piece):
+                done += self._file.write(piece[done:])
+            self._file.flush()
+        except OSError:
+            if done:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(self._file.seek(-done, io.SEEK_CUR))
+            raise
 
 
 class RunLog:

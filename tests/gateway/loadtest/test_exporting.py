@@ -5,10 +5,12 @@ Percentiles as gauges cannot be added: what goes out are histograms (k6's docume
 
 import base64
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from gateway.commands.fetching import posting
 from gateway.commands.load_answers import AnswerOptions, LoadAnswers
@@ -133,10 +135,22 @@ def test_a_load_that_does_not_begin_leaves_the_log_of_the_last(tmp_path):
         (sink,) = answers.sinks(plan(), "", None)
         sink.add(exchanged(), (), b"")
     assert log.read_text().startswith('{"time":')
+    with LoadAnswers.opened(AnswerOptions(log=Path("/dev/full"))) as answers:  # a full disk costs no report
+        answers.sinks(plan(), "", None)[0].add(exchanged(), (), b"")
     AnswerOptions(log=Path("/dev/null"), json=log).check(tells=False)
     for wrong in (tmp_path, tmp_path / "missing" / "x"):
         with pytest.raises(ConfigError, match="cannot be written"):
             AnswerOptions(csv=wrong).check(tells=False)
+
+
+async def watched_to_its_end(answers):
+    """Three were under way at the last look, and none when the run had ended."""
+    running = SimpleNamespace(target="", in_flight=3)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answers.watch, running)
+        await trio.testing.wait_all_tasks_blocked()
+        running.in_flight = 0
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_a_collector_has_in_the_end_is_what_the_report_says():
@@ -154,8 +168,11 @@ async def test_what_a_collector_has_in_the_end_is_what_the_report_says():
         with LoadAnswers.opened(AnswerOptions(otlp=collector)) as answers:
             async with answers.exported():
                 result = await (await prepared(own, sinks=answers.sinks(own, "", None))).run()
+                await watched_to_its_end(answers)
             assert answers.remarked([result])[0].remarks == result.remarks
     metrics = msgspec.json.decode(bodies[-1])["resourceMetrics"][0]["scopeMetrics"][0]["metrics"]
+    (under_way,) = (metric["gauge"]["dataPoints"][0] for metric in metrics if "gauge" in metric)
+    assert under_way["asDouble"] == 0
     points = {metric["name"]: metric["histogram"]["dataPoints"][0] for metric in metrics if "histogram" in metric}
     for name, exported in (("ttft", "trigate_load_ttft"), ("gap", "trigate_load_gap"),
                            ("duration", "gen_ai.client.operation.duration")):  # fmt: skip

@@ -3,6 +3,7 @@
 What failed was lost just there in kubernetes-sigs/inference-perf#531.
 """
 
+import errno
 import io
 import json
 import os
@@ -143,3 +144,26 @@ def test_a_disk_that_is_full_loses_lines_and_says_so():
         log.add({})
         log.close()
         assert (log.lost, log.failure) == (1, "no space left on device")
+
+
+def test_what_a_full_disk_took_of_a_line_is_taken_back():
+    class Filling(io.BytesIO):
+        space = 30
+
+        def write(self, data):
+            taken = super().write(data[: self.space])
+            self.space -= taken
+            if not taken:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return taken
+
+        def truncate(self, size=None):
+            self.space += len(self.getvalue()) - (size or 0)
+            return super().truncate(size)
+
+    log = RequestLog(file := Filling())
+    for line_ in ("first", "much too long for what is left", "last"):
+        log.add({"is": line_})
+    log.close()
+    assert [json.loads(one)["is"] for one in file.getvalue().splitlines()] == ["first", "last"]
+    assert log.lost == 1
