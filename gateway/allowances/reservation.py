@@ -291,7 +291,8 @@ class Reservation:
         """Settle all that is open, once: the exchange has ended."""
         charges = record.charges()
         committed = next((one for one in charges if one.tried.committed), None)
-        if committed is not None and record.whole and record.target is not None and record.cache != "hit":
+        answered = record.cache != "hit" and record.booked is None  # by a model, with one answer
+        if committed is not None and record.whole and record.target is not None and answered:
             output = committed.usage.output // self._asked.answers
             self._allowances.outputs.learn(record.client, record.target, output)
         for grant in tuple(self._grants):

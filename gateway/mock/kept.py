@@ -177,6 +177,7 @@ class MockShelf:
             "input_file_id": file.about["id"], "completion_window": "24h", "created_at": int(time.time()),
             "status": "completed", "output_file_id": out.about["id"], "error_file_id": None,
             "metadata": call.members.get("metadata"),
+            "model": next((found for one in answers if (found := one["response"]["body"].get("model"))), None),
             "request_counts": {"total": len(answers), "completed": len(answers), "failed": 0},
             "usage": {"input_tokens": len(file.content) // 4, "output_tokens": len(content) // 4,
                       "total_tokens": (len(file.content) + len(content)) // 4},

@@ -1,7 +1,7 @@
 """What batches cost, out of what their providers say of them: the whole batch's usage, or that of each line of its
 results, at the price for batches."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -26,11 +26,13 @@ FINAL: Final = frozenset(("completed", "expired", "cancelled", "failed"))
 @attrs.frozen
 class EndedBatch:
     """A batch of OpenAI's that has come to its end: what it used and cost, ``None`` where its object does not say it,
-    and the file of its results, if it has one."""
+    and the file of its results, if it has one. ``has_tools``: the provider's own may have run, whose calls the lines of
+    that file alone tell."""
 
     id: str
     booking: Booking | None
     output: str | None
+    has_tools: bool = False
 
 
 def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None:
@@ -46,10 +48,19 @@ def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None
         return None
     if usage is None:
         return EndedBatch(id, None, output)
-    price = price_in(tuple(entries), _text(value.get("model")), "chat")
+    known = tuple(entries)
+    price = price_in(known, _text(value.get("model")) or _only_model(known), "chat")
     # What a long prompt costs each line alone tells, and of which model it is where that is not said of all.
     by_lines = price is None or any(usage.prompt > tokens for tokens, _ in price.above)
-    return EndedBatch(id, None if by_lines and output else booking(price, usage), output)
+    if by_lines and output:
+        return EndedBatch(id, None, output)
+    has_tools = value.get("endpoint") == "/v1/responses" and usage.told_nanos is None
+    return EndedBatch(id, booking(price, usage), output, has_tools)
+
+
+def _only_model(entries: tuple[ModelEntry, ...]) -> str | None:
+    """The model of a batch that names none, where it can have been of no other."""
+    return entries[0].model if len(entries) == 1 and not entries[0].wildcard else None
 
 
 def _has_given_nothing(batch: Mapping[str, Any]) -> bool:
@@ -76,14 +87,12 @@ def price_in(entries: tuple[ModelEntry, ...], model: str | None, api: Api) -> Pr
     Answers name a model with its date, and entries without."""
     if model is None:
         return None
-    own = (
-        next((one.price for one in entries if fits(one) and one.price is not None), None)
-        for fits in (
-            lambda one: one.model == model,
-            lambda one: model.startswith((f"{one.model}-20", f"{one.model}@")),
-            lambda one: one.wildcard,
-        )
+    fits: tuple[Callable[[ModelEntry], bool], ...] = (
+        lambda one: one.model == model,
+        lambda one: model.startswith((f"{one.model}-20", f"{one.model}@")),
+        lambda one: one.wildcard or len(entries) == 1,  # a deployment has a name of its own
     )
+    own = (next((one.price for one in entries if fit(one) and one.price is not None), None) for fit in fits)
     listed = (price_of(one.provider.id, model) for one in entries)
     price = next((found for found in (*own, *listed) if found is not None), None)
     charges = price is not None and CODECS[api].wire.charges_cache_writes
@@ -91,13 +100,15 @@ def price_in(entries: tuple[ModelEntry, ...], model: str | None, api: Api) -> Pr
 
 
 class ResultLines:
-    """The ``AnswerFilter`` of a batch's results: they pass as they come, and what each line used is added up."""
+    """The ``AnswerFilter`` of a batch's results: they pass as they come, and what each line used is added up, or of
+    that ``only_calls`` of the provider's tools, where the rest is booked."""
 
     held = 0
     ping = b""
 
-    def __init__(self, entries: Iterable[ModelEntry]) -> None:
+    def __init__(self, entries: Iterable[ModelEntry], *, only_calls: bool = False) -> None:
         self._entries = tuple(entries)
+        self._only_calls = only_calls
         self._held: list[bytes] = []
         self._size = 0
         self._usage = Usage()
@@ -141,7 +152,8 @@ class ResultLines:
 
     def _read(self) -> None:
         line, self._held, self._size = b"".join(self._held), [], 0
-        if (booked := line_booking(line, self._entries)) is None:
+        booked = line_booking(line, self._entries, only_calls=self._only_calls)
+        if booked is None:
             return
         self._usage = booked.usage if not self.lines else self._usage + booked.usage
         self.lines += 1
@@ -151,8 +163,9 @@ class ResultLines:
             self._cost = total_cost((self._cost, booked.cost)) if self._cost is not None else booked.cost
 
 
-def line_booking(line: bytes, entries: tuple[ModelEntry, ...]) -> Booking | None:
-    """What a line of results has used and cost; ``None`` for one that failed, or is none."""
+def line_booking(line: bytes, entries: tuple[ModelEntry, ...], *, only_calls: bool = False) -> Booking | None:
+    """What a line of results has used and cost; ``None`` for one that failed or is none, or has no calls where
+    ``only_calls`` are wanted."""
     try:
         value = any_json(line)
     except NOT_JSON:
@@ -164,7 +177,10 @@ def line_booking(line: bytes, entries: tuple[ModelEntry, ...]) -> Booking | None
         return None
     reading = NativeUsage(api)
     reading.whole(answer)
-    return None if reading.usage is None else booking(price_in(entries, _text(answer.get("model")), api), reading.usage)
+    usage = reading.usage
+    if usage is not None and only_calls:
+        usage = Usage(calls=usage.calls) if usage.calls else None
+    return None if usage is None else booking(price_in(entries, _text(answer.get("model")), api), usage)
 
 
 def _answer(value: Mapping[str, Any]) -> tuple[Any, Api]:

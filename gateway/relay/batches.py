@@ -39,6 +39,27 @@ _REQUESTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT: Final = msgspec.json.Decoder(str)
 
 
+class OutputNote(msgspec.Struct, frozen=True):
+    """Of which ``batch`` a file has the results, and whether all of it is booked but ``only_calls`` of tools."""
+
+    batch: str
+    only_calls: bool = False
+
+    @property
+    def paid_as(self) -> str:
+        """The name by which it is paid for once."""
+        return f"calls of {self.batch}" if self.only_calls else self.batch
+
+
+_OUTPUT: Final = msgspec.json.Decoder(OutputNote | str)
+
+
+def read_output_note(body: bytes) -> OutputNote:
+    """A note that was kept of a file of results. Older ones have the batch alone."""
+    found = _OUTPUT.decode(body)
+    return found if isinstance(found, OutputNote) else OutputNote(found)
+
+
 class FileRequest(KeptRequest):
     """A file that is uploaded, perhaps for a batch."""
 
@@ -144,8 +165,8 @@ class BatchRequest(KeptRequest):
                 return
             booking, id = batch.booking, batch.id
             is_over = booking is not None or batch.output is None
-            if booking is None and batch.output is not None:
-                await self._note_output(batch.output, batch.id)
+            if batch.output is not None and (booking is None or batch.has_tools):
+                await self._note_output(batch.output, OutputNote(batch.id, only_calls=booking is not None))
         if booking is not None and await self._is_first(id):
             record = self.relaying.context.record
             record.billed, record.usage, record.booked = True, booking.usage, booking
@@ -157,9 +178,9 @@ class BatchRequest(KeptRequest):
         """The batch that is paid for by what is asked for here."""
         return self.texts[0] if self.texts else ""
 
-    async def _note_output(self, file: str, batch: str) -> None:
+    async def _note_output(self, file: str, known: OutputNote) -> None:
         """Remember of which batch ``file`` has the results: what they used, its lines alone tell."""
-        note = KeptObject(self.owner, OUTPUTS, _of_file(OUTPUTS, file), msgspec.json.encode(batch))
+        note = KeptObject(self.owner, OUTPUTS, _of_file(OUTPUTS, file), msgspec.json.encode(known))
         if self.service.inventory is not None:
             await self.note(partial(self.service.inventory.put, note))
 
@@ -178,13 +199,13 @@ class BatchRequest(KeptRequest):
 class ContentRequest(BatchRequest):
     """The content of a file, perhaps that of the results of a batch whose provider has not said what it used."""
 
-    _batch: str | None = None
+    _results: OutputNote | None = None
 
     async def answer(self) -> Response:
         if self.service.inventory is not None and self.texts:
             with contextlib.suppress(Unavailable):
                 found = await self.service.inventory.get(self.owner, OUTPUTS, _of_file(OUTPUTS, self.texts[0]))
-                self._batch = None if found is None else _TEXT.decode(found.kept.body)
+                self._results = None if found is None else read_output_note(found.kept.body)
         return await super().answer()
 
     @property
@@ -193,18 +214,20 @@ class ContentRequest(BatchRequest):
 
     @property
     def _is_results(self) -> bool:
-        return self._batch is not None
+        return self._results is not None
 
     @property
     def _paid_for(self) -> str:
-        return self._batch or ""
+        return "" if self._results is None else self._results.paid_as
 
     @property
     def _passed(self) -> tuple[str, ...]:
         return () if self._is_results else super()._passed
 
     def _filter(self, account: Account) -> AnswerFilter:
-        return ResultLines(account.entries) if self._is_results else super()._filter(account)
+        if self._results is None:
+            return super()._filter(account)
+        return ResultLines(account.entries, only_calls=self._results.only_calls)
 
 
 def _id_in(body: bytes) -> str | None:

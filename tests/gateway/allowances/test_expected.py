@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.allowances.allowances import Allowances
 from gateway.allowances.expected import (
     AT_FIRST,
     ENOUGH,
@@ -16,9 +17,12 @@ from gateway.allowances.expected import (
     asked_output,
     longest,
 )
+from gateway.allowances.reservation import Reservation
 from gateway.config.loading import from_mapping
+from gateway.ledger.record import Booking, Record, Tried
 from gateway.request.parse import read_incoming
 from gateway.routing.router import Router
+from streams.events import Usage
 
 
 def told(outputs: ExpectedOutputs, *answers: int, client: str = "alice", model: str = "openai/m") -> None:
@@ -122,3 +126,14 @@ def test_a_name_of_megabytes_is_not_remembered():
     told(outputs, *[100] * 20, model=model)
     assert outputs.tokens("alice", model) == 100
     assert sys.getrefcount(model) == before
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_batch_says_nothing_of_how_long_an_answer_is(batch):
+    allowances, usage = Allowances(), Usage(input=1, output=9000)
+    for number in range(ENOUGH):
+        record = Record(f"r{number}", "chat", target="openai/m", whole=True, usage=usage)
+        record.tried = (Tried("m", "openai", "chat", "byte", committed=True),)
+        record.booked = Booking(usage, None) if batch else None
+        Reservation(allowances, record, 1).settle(record)
+    assert allowances.outputs.tokens(None, "openai/m") == (AT_FIRST if batch else 9000)

@@ -128,7 +128,8 @@ def test_a_price_is_found_by_what_answers_call_a_model():
     for entries, nanos in (
         ((entry("gpt-5"),), 5_000_000),
         ((entry("gpt", {"input": 1, "output": 1}), entry("*")), 5_000_000),
-        ((entry("gpt", {"input": 1, "output": 1}),), 625_000),  # the list's for batches: 0.625
+        ((entry("gpt", {"input": 1, "output": 1}), entry("n")), 625_000),  # the list's for batches: 0.625
+        ((entry("a-deployment"),), 5_000_000),
         ((entry("*", None),), 625_000),
     ):
         assert booked(line, *entries).cost == Cost(nanos, "exact")
@@ -173,8 +174,9 @@ def test_a_sum_that_nobody_can_price_is_left_to_the_lines():
     for entries, more, is_left in (
         ((long,), {}, True),
         ((long,), {"output_file_id": None}, False),
-        ((entry("n"),), {}, True),
-        ((entry(),), {"model": None}, True),
+        ((entry("n"), entry("o")), {}, True),
+        ((entry("*"),), {"model": None}, True),
+        ((entry("n"),), {"model": None}, False),
         ((entry(),), {}, False),
     ):
         found = ended(usage, *entries, **more)

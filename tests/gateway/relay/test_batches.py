@@ -194,6 +194,31 @@ async def test_a_batch_that_does_not_say_what_it_used_is_paid_by_the_lines_of_it
     assert booked(caplog) == [0.02]
 
 
+async def test_what_a_batch_does_not_say_of_calls_is_paid_by_its_lines(caplog):
+    """Its usage counts tokens alone."""
+    caplog.set_level("INFO", "trigate")
+    async with serving("openai", entry={"price": {**PRICE["price"], "tools": {"web_search": 0.01}}}) as served:
+        provider = served.providers["openai"]
+
+        def steps() -> None:
+            client = served.openai()
+            batch = made(client, upload(served, lines("gpt-5")))
+            calls = [{"type": "web_search_call", "id": f"ws_{at}", "status": "completed"} for at in range(3)]
+            answer = {"object": "response", "model": "gpt-5", "status": "completed", "output": calls, "usage": USAGE}
+            line = json.dumps({"custom_id": "r0", "response": {"status_code": 200, "body": answer}, "error": None})
+            provider.contents["file-out"] = line.encode()
+            provider.kept["file-out"] = {"id": "file-out"}
+            native(provider).update(
+                status="completed", model="gpt-5", usage=USAGE, endpoint="/v1/responses", output_file_id="file-out"
+            )
+            for _ in range(2):
+                output = client.batches.retrieve(batch.id).output_file_id
+                assert client.files.content(str(output)).content == line.encode()
+
+        await run(steps)
+    assert booked(caplog) == [HALF, 0.03]
+
+
 async def test_results_of_anthropics_batches_stay_here_and_are_paid_once(caplog):
     """The SDK calls the address that a batch names, with the gateway's key (stdapi-ai/stdapi.ai#161)."""
     caplog.set_level("INFO", "trigate")
