@@ -211,7 +211,7 @@ def _finish(
                 click.echo(text.summary(single, [one for one in told if one.run == single.name]) + "\n", file=out)
         if said := text.overview(runs):
             click.echo(said + "\n", file=out)
-    if len(runs) > 1 and not any(single.label for single in runs):
+    if len(runs) > 1 and (options.compare is not None or not any(single.label for single in runs)):
         click.echo(text.comparison(runs), file=out)
     try:
         write_files(runs, options.answers, told)

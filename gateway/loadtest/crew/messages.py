@@ -5,6 +5,7 @@ are data as ``values`` and the figures' own ``dump`` give it. Keys and headers o
 are neither in the arguments nor in the environment of a process."""
 
 import struct
+from collections.abc import Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -145,11 +146,15 @@ class Begun(_CrewMessage, frozen=True):
 
 
 class Progress(_CrewMessage, frozen=True):
-    """How the load stands. ``figures`` are those since the last such message."""
+    """How the load stands. ``figures`` are those since the last such message. Of answers under way: seconds to the
+    first byte and to the first token, and how many events have come."""
 
     figures: Any
     in_flight: int
     judging: int
+    ttfb: Sequence[float] = ()
+    ttft: Sequence[float] = ()
+    events: int = 0
 
 
 class Finished(_CrewMessage, frozen=True):

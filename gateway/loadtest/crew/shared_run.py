@@ -28,6 +28,7 @@ from gateway.loadtest.crew.messages import (
 )
 from gateway.loadtest.crew.plan_files import contents
 from gateway.loadtest.crew.values import packed, paths
+from gateway.loadtest.exchange.plain_text import plain_value
 from gateway.loadtest.figures.numbers import duration
 from gateway.loadtest.figures.result import RunResult
 from gateway.loadtest.figures.run_figures import RunFigures
@@ -55,6 +56,7 @@ class MemberShare:
     figures: RunFigures = attrs.field(factory=RunFigures)
     in_flight: int = 0
     judging: int = 0
+    unfinished: UnfinishedAnswers = attrs.field(factory=UnfinishedAnswers)
     begun: float | None = None
     cpu: float = 0.0
     self_test: SelfTest | None = None
@@ -72,8 +74,8 @@ class MemberShare:
     def take(self, figures: Any) -> None:
         """Add the figures of a message to those before. Raises ``NoCrew``."""
         try:
-            self.figures.follow(RunFigures.load(figures))
-        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            self.figures.follow(RunFigures.load(plain_value(figures)))
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise NoCrew(f"{self.member.name}: what it reports are no figures") from error
 
     def lost(self, plan: Scenario, seconds: float) -> int:
@@ -170,8 +172,13 @@ class SharedRun:
         return max(0.0, min(trio.current_time(), self.end) - self.begin)
 
     def unfinished(self) -> UnfinishedAnswers:
-        """Nothing: they are in other processes."""
-        return UnfinishedAnswers()
+        """A second old at most."""
+        parts = [share.unfinished for share in self._making]
+        return UnfinishedAnswers(
+            [first for part in parts for first in part.ttfb],
+            [first for part in parts for first in part.ttft],
+            sum(part.events for part in parts),
+        )
 
     def stop(self, reason: str = "") -> None:
         self.interrupted = self.interrupted or not reason
@@ -295,9 +302,10 @@ class SharedRun:
             case Begun(at):
                 share.begun = share.member.offset.ours(at)
                 self._look_at_spread()
-            case Progress(figures, in_flight, judging):
+            case Progress(figures, in_flight, judging, ttfb, ttft, events):
                 share.take(figures)
                 share.in_flight, share.judging = in_flight, judging
+                share.unfinished = UnfinishedAnswers(_times(ttfb), _times(ttft), events)
             case Records(rows, dropped):
                 self._dropped += dropped
                 for row in rows:
@@ -353,3 +361,7 @@ class SharedRun:
         if (note := spread_note(spread(self._begun.values()))) is not None:
             found.append(note)
         return found
+
+
+def _times(said: Sequence[float]) -> Sequence[float]:
+    return [at for at in said if 0 <= at < math.inf]

@@ -202,7 +202,9 @@ class LoadWorker:
     async def _watch(self, running: ActiveRun) -> None:
         while True:
             await trio.sleep(PROGRESS)
-            await self._say(Progress(running.take().dump(), running.in_flight, running.judging))
+            now = running.unfinished()
+            figures = running.take().dump()
+            await self._say(Progress(figures, running.in_flight, running.judging, now.ttfb, now.ttft, now.events))
 
     async def _hand_on(self, sink: OutgoingRecords) -> None:
         while True:

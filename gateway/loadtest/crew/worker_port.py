@@ -17,11 +17,17 @@ from gateway.loadtest.crew.handshake import Commanded, NoAdmission
 from gateway.loadtest.crew.messages import SHORT, Introduction, NotAMessage, SentAway, Welcome
 from gateway.loadtest.exchange.plain_text import plain_text
 
-PATIENCE: Final = 10.0  # seconds for an introduction
+PATIENCE: Final = 10.0  # seconds for a connection and an introduction, on the commanding side
+FIRST_WORD: Final = 3.0
+"""Seconds for an introduction here: it is one way there and back, for somebody who means it."""
+
 QUIET: Final = 60.0
 """Seconds without a word, after which the commanding process is taken for gone."""
 
-STRANGERS: Final = 16  # connections at a time that have not been admitted
+STRANGERS: Final = 16
+"""Connections at a time that have not been admitted. One more, and the first of them has to go: those who only hold
+the door shut out nobody."""
+
 MOST: Final = 256  # processes for one commander
 
 
@@ -55,13 +61,10 @@ class WorkerPort:
     ) -> None:
         self._version, self._secret, self._tell, self._command = version, secret, tell, command
         self._occupation = Occupation()
-        self._strangers = 0
+        self._strangers: dict[trio.CancelScope, None] = {}  # in the order in which they came
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """One connection, from its first byte to its last."""
-        if self._strangers >= STRANGERS:
-            await trio.aclose_forcefully(stream)
-            return
         async with stream:
             channel = await self._admitted(stream)
             if channel is None:
@@ -76,12 +79,17 @@ class WorkerPort:
 
     async def _admitted(self, stream: trio.SocketStream) -> MessageChannel[Introduction] | None:
         channel: MessageChannel[Introduction] = MessageChannel(stream, stream, Introduction, SHORT)
-        self._strangers += 1
+        if len(self._strangers) >= STRANGERS:
+            first = next(iter(self._strangers))
+            del self._strangers[first]
+            first.cancel()
+        scope = trio.CancelScope(deadline=trio.current_time() + FIRST_WORD)
+        self._strangers[scope] = None
         try:
-            with trio.move_on_after(PATIENCE), contextlib.suppress(PeerGone, NotAMessage):
+            with scope, contextlib.suppress(PeerGone, NotAMessage):
                 return await self._met(channel)
         finally:
-            self._strangers -= 1
+            self._strangers.pop(scope, None)
         return None
 
     async def _met(self, channel: MessageChannel[Introduction]) -> MessageChannel[Introduction] | None:

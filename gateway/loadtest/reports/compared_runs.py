@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict
 import attrs
 import msgspec
 
+from gateway.loadtest.exchange.plain_text import plain_text
 from gateway.loadtest.figures.histogram import Histogram
 from gateway.loadtest.figures.notes import notes
 from gateway.loadtest.figures.result import RunResult
@@ -217,9 +218,14 @@ def _lines(path: Path) -> Sequence[Mapping[str, Any]] | None:
     try:
         *whole, last = path.read_bytes().split(b"\n")
         found = [_LINE.decode(line) for line in (*whole, *([last] if last.endswith(b"}") else [])) if line.strip()]
-        return [line for line in found if not line["warmup"] and line["planned"] >= 0] or None
+        return [_plain(line) for line in found if not line["warmup"] and line["planned"] >= 0] or None
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def _plain(line: "_ComparedLine") -> "_ComparedLine":
+    line["target"], line["kind"] = plain_text(line["target"]), plain_text(line["kind"])
+    return line
 
 
 class _GapsOfStream(TypedDict):

@@ -9,6 +9,7 @@ import attrs
 import msgspec
 
 import gateway
+from gateway.loadtest.exchange.plain_text import plain_value
 from gateway.loadtest.figures.conditions import ConditionVerdict
 from gateway.loadtest.figures.notes import notes
 from gateway.loadtest.figures.result import RunResult
@@ -46,7 +47,7 @@ def _dumped(run: RunResult) -> dict[str, Any]:
 def load(path: Path) -> tuple[RunResult, ...]:
     """The runs in a file that ``dump`` wrote. Raises ``NoReport``."""
     try:
-        value = msgspec.json.decode(path.read_bytes())
+        value = plain_value(msgspec.json.decode(path.read_bytes()))  # it may be somebody else's
         if value["format"] not in READABLE:
             raise NoReport(f"{path}: a report of format {value['format']}; this version reads {FORMAT}")
         return tuple(RunResult.load(run) for run in value["runs"])

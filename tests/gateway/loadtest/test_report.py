@@ -107,6 +107,20 @@ def test_a_report_is_read_as_it_was_written(good, tmp_path):
     assert text.summary(read) == text.summary(good)
 
 
+def test_a_report_of_somebody_elses_is_shown_as_text_that_no_terminal_obeys(bad, tmp_path):
+    escaped = b'"target": "\\u001b[2J\\u009b31m\\u202e\\n  goodput 100 %"'
+    written = report.dump([bad])
+    assert b'"target": ""' in written
+    file = tmp_path / "evil.json"
+    file.write_bytes(
+        written.replace(b'"target": ""', escaped).replace(b'"example": "', b'"example": "\\u001b]0;x\\u0007')
+    )
+    (read,) = report.load(file)
+    said = f"{text.summary(read)}\n{text.comparison([read, read])}"
+    assert all(line.isprintable() and not line.startswith("  goodput 100 %") for line in said.splitlines())
+    assert "\\x1b]0;x\\x07" in said
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"format": 1, "runs": [{}]}', b'{"format": 1, "runs": 3}'])
 def test_what_is_no_report_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
@@ -122,6 +136,16 @@ def test_two_reports_stand_side_by_side_with_their_ratio(good):
     assert lines[0].split() == ["before", "after"]
     assert lines[1].split() == ["requests", "begun", "a", "second", "20", "10", "×0.50"]
     assert any(line.startswith("time to the first token, p99") and line.endswith("×1.00") for line in lines)
+
+
+def test_reports_of_several_loads_are_put_side_by_side_too(good, tmp_path, capsys):
+    """Their runs have labels, which a load tells of in a table of its own."""
+    files = tmp_path / "a.json", tmp_path / "b.json"
+    for file in files:
+        file.write_bytes(report.dump([attrs.evolve(good, label="5/s"), attrs.evolve(good, label="10/s")]))
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["load", "--compare", *map(str, files)])
+    assert "requests begun a second" in capsys.readouterr().out
 
 
 def test_reports_of_several_targets_are_compared_target_by_target(good):

@@ -15,6 +15,7 @@ from gateway.loadtest.crew.messages import (
     Begun,
     ClockAnswer,
     ClockQuestion,
+    Finished,
     Order,
     Prepare,
     Progress,
@@ -24,10 +25,12 @@ from gateway.loadtest.crew.messages import (
 )
 from gateway.loadtest.crew.shared_run import SharedRun
 from gateway.loadtest.crew.worker import LoadWorker, OutgoingRecords
+from gateway.loadtest.exchange.record import Problem
 from gateway.loadtest.figures.notes import notes
 from gateway.loadtest.figures.run_figures import RunFigures
 from gateway.loadtest.run.running import starts
-from gateway.loadtest.run.under_way import PlanShare
+from gateway.loadtest.run.under_way import PlanShare, UnfinishedAnswers
+from tests.support.load_records import exchanged
 from tests.support.load_servers import answer, judge, scenario, serving
 
 MIX = ({"model": "m"}, {"model": "n", "weight": 2, "cancel": {"share": "50%", "after": "1s"}})
@@ -277,6 +280,7 @@ async def test_a_process_that_reports_no_figures_is_lost_and_nothing_it_says_is_
         (Progress(good | {"lag": bucket}, 0, 0), "worker 1: what it reports are no figures"),
         (Progress(good | {"last": "much"}, 0, 0), "worker 1: what it reports are no figures"),
         (Progress([], 0, 0), "worker 1: what it reports are no figures"),
+        (Progress(good, 0, 0, [float("nan"), -1.0], [float("inf")]), "worker 1: it has said nothing for 15 s"),
         (Unable("\x1b[2Jno"), "worker 1: \\x1b[2Jno"),
     ):
 
@@ -286,6 +290,35 @@ async def test_a_process_that_reports_no_figures_is_lost_and_nothing_it_says_is_
         async with scripted(script, obedient) as members:
             result = await SharedRun(members, scenario("http://h", rate=1, seconds=2), "", None).run()
         assert result.overhead.lost[0].startswith(said), result.overhead.lost
+
+
+async def test_what_a_process_reports_is_text_that_no_terminal_obeys(autojump_clock):
+    good = RunFigures().dump()
+    failures = RunFigures()
+    failures.add(exchanged(end="error", problem=Problem("\x1b[2Jx", "stream", "\u202ex\n  note: good")), ())
+
+    def script(order):
+        told = [Progress(failures.dump(), 0, 0), Finished(good, 0.0, 2.0)]
+        return [*obedient(order)[:1], *told] if isinstance(order, Begin) else obedient(order)
+
+    async with scripted(script) as members:
+        result = await SharedRun(members, scenario("http://h", rate=1, seconds=2), "", None).run()
+    (failure,) = result.tally.failures
+    assert (failure.kind, failure.example) == ("\\x1b[2Jx", "\\u202ex note: good")
+
+
+async def test_what_is_under_way_in_all_processes_can_be_looked_at(autojump_clock):
+    def script(order):
+        told = [Progress(RunFigures().dump(), 2, 0, [0.1], [0.2, 0.3], 7)]
+        return [*obedient(order)[:1], *told] if isinstance(order, Begin) else obedient(order)
+
+    async with scripted(script, script) as members:
+        run = SharedRun(members, scenario("http://h", rate=1, seconds=2), "", None)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run.run)
+            await trio.sleep(1)
+            assert run.unfinished() == UnfinishedAnswers([0.1, 0.1], [0.2, 0.3, 0.2, 0.3], 14)
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_process_that_says_nothing_more_is_lost_and_nobody_hangs(autojump_clock):

@@ -13,7 +13,7 @@ from gateway.loadtest.crew.children import child
 from gateway.loadtest.crew.handshake import Commander
 from gateway.loadtest.crew.members import NoCrew, crew
 from gateway.loadtest.crew.messages import Begin, Challenge, Halt, Introduction, Order, SentAway, Welcome
-from gateway.loadtest.crew.worker_port import WorkerPort
+from gateway.loadtest.crew.worker_port import STRANGERS, WorkerPort
 
 SECRET = "a secret of some length"
 
@@ -93,6 +93,21 @@ async def test_nobody_who_has_not_proved_it_gets_a_process():
                     await channel.send(Introduction(challenge.version, "c", b"\0" * 32, b""))
                 assert await channel.receive() == SentAway("the secret is another")
         assert [await told.receive(), await told.receive()] == ["sent away: the secret is another"] * 2
+
+
+async def test_those_who_say_nothing_keep_nobody_out(monkeypatch):
+    monkeypatch.setattr("gateway.loadtest.crew.worker_port.FIRST_WORD", 0.2)
+    async with listening(SECRET) as (address, _), contextlib.AsyncExitStack() as stack:
+        host, port = address.split(":")
+        silent = [
+            await stack.enter_async_context(await trio.open_tcp_stream(host, int(port))) for _ in range(3 * STRANGERS)
+        ]
+        with trio.fail_after(10):
+            async with crew(1, [address], SECRET) as (member,):
+                await echoed(member, Begin(1.5))
+            for stream in silent:  # the first are sent away for the last, those when their time is up
+                while await stream.receive_some():
+                    continue
 
 
 async def test_a_process_that_takes_no_notice_of_its_end_is_killed(monkeypatch):
