@@ -141,7 +141,7 @@ def parse(text: str) -> Condition:
     read = comparison(text)
     if read.name in _OF_RUN:
         _one_number(read)
-        read.plain("a figure a second has no unit")
+        read.plain("leave it out: this figure has no unit")
         return Condition(read, _OF_RUN[read.name], plain)
     value, show = of_tally(read)
     return Condition(read, lambda _, tally: value(tally), show)

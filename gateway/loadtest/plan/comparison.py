@@ -23,6 +23,7 @@ _SHAPE: Final = re.compile(
     r"(?P<name>[a-z][a-z0-9_]*)(?:\.(?P<statistic>[a-z]+[0-9.]*))?\s*(?P<sign>>=|<=|>|<)\s*"
     r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[a-zµ%]*)"
 )
+_SEVERAL: Final = re.compile(r"[<>]=?\s*[0-9]")
 EXAMPLE: Final = "write one such as ttft.p95>500ms, errors>0 or not_whole>1%"
 
 
@@ -78,6 +79,8 @@ class Comparison:
 def comparison(text: str, example: str = EXAMPLE) -> Comparison:
     """Read ``text``. Raises ``NoCondition``, with ``example`` for advice."""
     found = _SHAPE.fullmatch(text.strip())
+    if found is None and len(_SEVERAL.findall(text)) > 1:
+        raise NoCondition(text, "several conditions", "give each by itself")
     if found is None:
         raise NoCondition(text, "this is no condition", example)
     of = (found["of"] or found["close"] or "").strip()

@@ -8,9 +8,7 @@ from gateway.config import document
 from gateway.loadtest.figures.conditions import early, parse
 from gateway.loadtest.plan.connecting import HTTP_1
 from gateway.loadtest.plan.load_endpoints import LOAD_ENDPOINTS, SEVERAL_TEXTS, streams
-from gateway.loadtest.plan.load_request import (
-    LoadRequest,
-)
+from gateway.loadtest.plan.load_request import EVER, PROMPT, RESULTS, LoadRequest
 from gateway.loadtest.plan.objectives import objectives
 from gateway.loadtest.plan.parts import NoPart, part_of
 from gateway.loadtest.plan.raw_scenario import AS_RECORDED, RawRateStep, RawScenario
@@ -65,10 +63,25 @@ def _without_effect(raw: RawScenario, given: Set[str]) -> list[tuple[document.Pa
         told = "over HTTP/1.1 each exchange has a connection: give http: 2"
         found.append((("streams_per_connection",), "streams_per_connection without http: 2", told))
     for i, request in enumerate(raw.requests):
-        if request.order != "file" and not request.requests:
-            told = "only requests of a file have an order: give requests"
-            found.append((("requests", i, "order"), "order without requests", told))
+        found += [(("requests", i, key), *said) for key, said in _idle_keys(request, raw.trace is not None)]
     return found
+
+
+def _idle_keys(request: LoadRequest, traced: bool) -> Iterator[tuple[str, tuple[str, str]]]:
+    """The keys of a request that nothing looks at."""
+    beside = "requests" if request.requests else "a trace"
+    if request.order != "file" and not request.requests:
+        yield "order", ("order without requests", "only requests of a file have an order: give requests")
+    if request.order != "file" and is_recorded(request.requests):
+        yield "order", ("order of recordings", "leave it out: they are sent in the order that they had")
+    if request.prompt != PROMPT and (request.requests or traced):
+        yield "prompt", (f"prompt beside {beside}", "leave it out: lengths come from there")
+    if request.images and request.requests:
+        yield "images", ("images beside requests", "leave it out: only prompts that are made here have images")
+    if request.tool_results != RESULTS and not (request.turns.several or request.requests or traced):
+        yield "tool_results", ("tool_results without turns", "only conversations go on behind a call: give turns")
+    if request.think_cap != EVER and not (request.think.some or request.requests or traced):
+        yield "think_cap", ("think_cap without think", "give think: nobody waits without it")
 
 
 def _of_steps(steps: Sequence[RawRateStep], given: Set[str]) -> Iterator[tuple[tuple[str | int, ...], tuple[str, str]]]:

@@ -8,6 +8,7 @@ from typing import Final
 import attrs
 
 from gateway.loadtest.exchange.record import ExchangeRecord
+from gateway.loadtest.figures.conditions import NAMES
 from gateway.loadtest.figures.measures import MEASURES
 from gateway.loadtest.plan.comparison import STATISTICS, Comparison, NoCondition, comparison, percent_of, unknown
 from gateway.loadtest.plan.parts import LoadPart, part_of
@@ -77,6 +78,8 @@ def _objective(of: str, text: str) -> Objective:
         ours = name if name in MEASURES else MEASURES_ELSEWHERE.get(name, name)
         text = f"{ours}{statistic}<={elsewhere[3]}ms"
     read = comparison(text, EXAMPLE)
+    if read.name in NAMES and read.name not in MEASURES:
+        raise NoCondition(text, f"{read.name} is of the whole load, and not of one answer", "give it to --fail-if")
     if read.name not in MEASURES:
         raise unknown(text, read.name, MEASURES, MEASURES_ELSEWHERE)
     if MEASURES[read.name].unit == "s":

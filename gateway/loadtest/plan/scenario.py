@@ -144,12 +144,12 @@ def recorded_starts(scenario: Scenario) -> Iterator[float]:
     """The starts of a trace's requests, in seconds from the beginning of the warm-up."""
     assert scenario.trace is not None
     end = scenario.warmup + scenario.seconds
-    return itertools.takewhile(lambda start: start <= end, trace_of(scenario.trace).arrivals(scenario.speed))
+    return itertools.takewhile(lambda start: start <= end + 1e-9, trace_of(scenario.trace).arrivals(scenario.speed))
 
 
 def plays_out(scenario: Scenario) -> bool:
     """Whether the plan ends of itself, and not by its time: a count, or a trace that is not cut off."""
-    if scenario.trace is None:
+    if scenario.trace is None or scenario.count is not None:
         return scenario.count is not None
     last = trace_of(scenario.trace).seconds / scenario.speed
     return last <= scenario.warmup + scenario.seconds + 0.001

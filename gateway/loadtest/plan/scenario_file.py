@@ -83,8 +83,11 @@ def _as_recorded(raw: RawScenario, path: Path) -> RateStep:
     if last < 0:
         found = f"{raw.warmup:g} s of warm-up, and the trace has {end:g} s at speed {raw.speed:g}"
         raise ConfigError((Mistake("", "warmup", found, "make it shorter"),))
+    counting = [start - raw.warmup for start in starts if start >= raw.warmup][: raw.count]
+    if raw.count == len(counting):
+        last = counting[-1]
     seconds = min(raw.seconds or math.inf, max(last, 0.001))
-    return RateStep(sum(0 <= start - raw.warmup <= seconds for start in starts) / seconds, seconds)
+    return RateStep(sum(start <= seconds for start in counting) / seconds, seconds)
 
 
 def _client_step(clients: int, step: RawRateStep) -> ClientStep:
@@ -102,7 +105,8 @@ def _scenario(raw: RawScenario, asked: AskedLoads) -> Scenario:
         trace = raw.requests[0].requests
     if trace is not None:
         steps = (_as_recorded(raw, trace),)
-    if steps:
+        seconds = steps[0].seconds
+    elif steps:
         seconds = min(sum(step.seconds for step in steps), EVER if raw.count is None else time_of(steps, raw.count))
     if clients:
         seconds = sum(step.seconds for step in clients)

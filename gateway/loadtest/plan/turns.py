@@ -131,7 +131,7 @@ def _named(text: str) -> Any:
     """What an option's text would be in a file."""
     if "=" not in text:
         least, dash, most = text.partition("-")
-        return [least.strip(), most.strip()] if dash else text
+        return [least.strip(), most.strip()] if dash and least else text
     parts = [part.partition("=") for part in text.split(",")]
     return {name.strip(): time.strip() for name, _, time in parts}
 

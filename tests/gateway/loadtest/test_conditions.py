@@ -72,7 +72,9 @@ def test_a_condition_of_a_target_is_of_its_runs_alone():
     [
         ("goodput<99", "goodput is a share; give it in %, as in goodput<99%"),
         ("goodput.p95<99%", "goodput is one number; leave .p95 out"),
-        ("completed<5%", "% where a plain number should be; a figure a second has no unit"),
+        ("completed<5%", "% where a plain number should be; leave it out: this figure has no unit"),
+        ("errors>0, ttft.p95>1s", "several conditions; give each by itself"),
+        ("errors>0 and ttft.p95>1s", "several conditions; give each by itself"),
         ("e2el.p95>1s", "e2el is not measured; did you mean duration?"),
         ("http_req_failed>1%", "http_req_failed is not measured; did you mean errors?"),
         ("p95(ttft)>1s", "this is no condition; write one such as ttft.p95>500ms"),

@@ -47,11 +47,11 @@ def test_times_to_think_are_spelled_as_times_in_a_file_and_in_an_option():
 
 
 def test_results_of_tools_go_by_a_rule():
-    assert kind(tool_results="21 degrees").tool_results == ToolResults({OTHERS: "21 degrees"})
-    assert kind(tool_results="500").tool_results.of("f") == exactly(500)
-    rule = kind(tool_results={"look_up": "21 degrees", "read": [100, 2000]}).tool_results
+    assert kind(turns=2, tool_results="21 degrees").tool_results == ToolResults({OTHERS: "21 degrees"})
+    assert kind(turns=2, tool_results="500").tool_results.of("f") == exactly(500)
+    rule = kind(turns=2, tool_results={"look_up": "21 degrees", "read": [100, 2000]}).tool_results
     assert [rule.of(tool) for tool in ("look_up", "read", "else")] == ["21 degrees", EvenLengths(100, 2000), "done"]
-    assert kind(tool_results={"look_up": 5, "*": "ok"}).tool_results.of("else") == "ok"
+    assert kind(turns=2, tool_results={"look_up": 5, "*": "ok"}).tool_results.of("else") == "ok"
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,7 @@ def test_results_of_tools_go_by_a_rule():
         ({"think": 2}, "think without concurrency"),
         ({"follow_up": 20}, "follow_up without turns"),
         ({"turns": 2, "history": "server"}, "only servers of responses keep the earlier turns"),
+        ({"turns": 2, "think": "-1"}, "'-1'; this must be a duration"),
         ({"tool_results": {}}, "give a text"),
         ({"tool_results": 1.5}, "give a text"),
     ],
