@@ -17,6 +17,7 @@ import attrs
 import msgspec
 import trio
 
+from gateway.garbage import settle
 from gateway.loadtest.exchange.endpoint_answers import broken_rule
 from gateway.loadtest.exchange.reading import AnswerContent, read_answer
 from gateway.loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi
@@ -175,7 +176,9 @@ def main() -> None:
     with contextlib.suppress(OSError, AttributeError):
         os.nice(19)
     strict = "--strict" in sys.argv[1:]
-    _say(0, judged(ReceivedAnswer("chat", True, None, b""), strict))  # all that is needed is loaded then
+    verdict = judged(ReceivedAnswer("chat", True, None, b""), strict)  # all that is needed is loaded then
+    settle()
+    _say(0, verdict)
     while (message := _unpacked(sys.stdin.buffer)) is not None:
         number, *fields = message
         _say(number, judged(ReceivedAnswer(*fields), strict))
