@@ -1,18 +1,22 @@
 """Remarks that a reader has to know before believing the figures of a run."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from gateway.loadtest.figures.confidence import surely_rises
 from gateway.loadtest.figures.numbers import duration
 from gateway.loadtest.figures.prompt_notes import PROMPT_NOTES
 from gateway.loadtest.figures.result import RunResult
 from gateway.loadtest.figures.steady_notes import STEADY_NOTES
+from gateway.loadtest.figures.timeline import Second
 
 LATE: Final = 0.010
 BUSY: Final = 0.9
 """From this lag (p99, seconds) and this share of a core on, the figures are more of the loader than of the server."""
 
-_BEHIND: Final = 0.9  # of what was offered: completed less than that, the rest has piled up
+_PILED: Final = 0.1  # of what began in the second half: so much more under way is a backlog
+_SURE: Final = 0.975
 
 _HELD_BACK: Final = 0.1  # of all streams
 
@@ -44,17 +48,36 @@ def _where(figures: Mapping[str, float], limit: float) -> str:
 
 
 def _backlog(run: RunResult) -> str | None:
-    """Offered more than was completed, and more under way at the end than in the middle."""
-    seconds = run.timeline.seconds[: int(run.seconds)]
-    if not run.scenario.get("steps") or len(seconds) < 4 or run.completed >= _BEHIND * run.rate:
+    """More and more under way in the last step, by more than chance and more than the filling of the server: whatever
+    ended, well or not, is none of them."""
+    seconds, where = _last_step(run)
+    half = len(seconds) // 2
+    if len(seconds) < 4:
         return None
-    middle, last = seconds[len(seconds) // 2].in_flight, seconds[-1].in_flight
-    if last <= middle:
+    under_way = [second.in_flight for second in seconds]
+    firsts = [second.ttft.percentile(50) for second in seconds if second.ttft.count]
+    waiting = _rises(under_way) and _rises(firsts)
+    grown = under_way[-1] - under_way[half]
+    if not (waiting or _rises(under_way[half:])) or grown <= _PILED * sum(one.started for one in seconds[half + 1 :]):
         return None
     return (
-        f"The server answered fewer requests than began: {middle} were under way in the middle and {last} at the end. "
-        "Latencies say how long the load went on, not how quick the server is."
+        f"The server answered fewer requests than began: {under_way[half]} were under way in the middle{where} and "
+        f"{under_way[-1]} at the end. Latencies say how long the load went on, not how quick the server is."
     )
+
+
+def _last_step(run: RunResult) -> tuple[Sequence[Second], str]:
+    """Its whole seconds, and what to call it; none where ever more is asked for: on a ramp, and by conversations, of
+    which each goes on."""
+    *others, last = run.scenario.get("steps") or [{"to": 0.0}]
+    if last.get("to") is not None or run.turns:
+        return (), ""
+    begin = sum(step["seconds"] or 0.0 for step in others)
+    return run.timeline.seconds[math.ceil(begin) : int(run.seconds)], " of the last step" if others else ""
+
+
+def _rises(values: Sequence[float]) -> bool:
+    return surely_rises(values, _SURE)
 
 
 def _capped(run: RunResult) -> str | None:

@@ -35,16 +35,17 @@ class RunWindow:
 
 @attrs.frozen
 class Drift:
-    """What rose or fell from the first windows of a run to the last."""
+    """What rose or fell from the first windows of a run to the last. ``surely``: by more than chance."""
 
     what: str
     before: float
     after: float
+    surely: bool
 
     @property
     def steep(self) -> bool:
         """More than windows may differ."""
-        return not _near((self.before, self.after))
+        return self.surely and not _near((self.before, self.after))
 
 
 @attrs.frozen
@@ -64,10 +65,15 @@ def windows(seconds: Sequence[Second], ended: float) -> list[RunWindow]:
 
 
 def _window(begin: int, seconds: Sequence[Second]) -> RunWindow:
+    return RunWindow(begin, sum(second.whole for second in seconds) / len(seconds), _together(seconds).percentile(50))
+
+
+def _together(seconds: Sequence[Second]) -> Histogram:
+    """The times to the first token of all of them."""
     ttft = Histogram()
     for second in seconds:
         ttft.merge(second.ttft)
-    return RunWindow(begin, sum(second.whole for second in seconds) / len(seconds), ttft.percentile(50))
+    return ttft
 
 
 def steadiness(seconds: Sequence[Second], ended: float) -> Steadiness | None:
@@ -79,13 +85,27 @@ def steadiness(seconds: Sequence[Second], ended: float) -> Steadiness | None:
         three, rest = found[number : number + 3], found[number + 3 :]
         if _steady(three) and (not rest or _steady([_mean(three), _mean(rest)])):
             return Steadiness(found[number].begin)
-    third = len(found) // 3
-    first, last = _mean(found[:third]), _mean(found[-third:])
-    drifts = (
-        Drift("whole answers a second", first.completed, last.completed),
-        Drift("the median time to the first token", first.ttft, last.ttft),
-    )
+    third = len(found) // 3 * (found[1].begin - found[0].begin)
+    drifts = _drifts(seconds[:third], seconds[int(ended) - third : int(ended)])
     return Steadiness(None, tuple(drift for drift in drifts if drift.steep))
+
+
+def _drifts(first: Sequence[Second], last: Sequence[Second]) -> tuple[Drift, Drift]:
+    """Between two stretches of as many seconds. Answers that come by chance vary by the root of their number, and a
+    median lies between the ranks that are so far from the middle, mostly."""
+    whole = [sum(second.whole for second in part) for part in (first, last)]
+    (low, middle, high), (low_, middle_, high_) = (_about_the_median(_together(part)) for part in (first, last))
+    more = abs(whole[1] - whole[0]) > 2 * math.sqrt(sum(whole))
+    return (
+        Drift("whole answers a second", whole[0] / len(first), whole[1] / len(last), more),
+        Drift("the median time to the first token", middle, middle_, low_ > high or high_ < low),
+    )
+
+
+def _about_the_median(ttft: Histogram) -> tuple[float, float, float]:
+    """It, and two standard errors below and above."""
+    error = min(50.0, 100 / math.sqrt(ttft.count)) if ttft.count else 0.0
+    return ttft.percentile(50 - error), ttft.percentile(50), ttft.percentile(50 + error)
 
 
 def _steady(found: Sequence[RunWindow]) -> bool:
