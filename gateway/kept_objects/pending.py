@@ -82,16 +82,18 @@ class PendingBatches:
         """Set aside what is written down, where that matters to anybody."""
         if self._inventory is not None and self._purse.is_wanted:
             async with self._reading:
-                await self._guarded(self._read, self._inventory)
+                await self._guarded(self._read, self._inventory, shield=False)
 
     async def _write(self, step: Callable[[Inventory], Awaitable[None]]) -> None:
         if self._inventory is not None:
-            await self._guarded(step, self._inventory)
+            await self._guarded(step, self._inventory, shield=True)  # though its client leaves
             await self.read()
 
-    async def _guarded(self, step: Callable[[Inventory], Awaitable[None]], inventory: Inventory) -> None:
+    async def _guarded(
+        self, step: Callable[[Inventory], Awaitable[None]], inventory: Inventory, *, shield: bool
+    ) -> None:
         try:
-            with trio.fail_after(_PATIENCE, shield=True):
+            with trio.fail_after(_PATIENCE, shield=shield):
                 await step(inventory)
         except (Unavailable, trio.TooSlowError) as error:
             if not self._is_away:

@@ -140,7 +140,8 @@ class BatchRequest(KeptRequest):
     def _relayed(self, planned: PlannedRequest, filter: AnswerFilter) -> RelayedRequest:
         relayed = super()._relayed(planned, filter)
         if self._note is not None and isinstance(filter, ObjectAnswer):
-            return attrs.evolve(relayed, on_whole=partial(self._set_aside, self._note, filter, planned.plan.first))
+            on_whole = partial(self._set_aside, self._note, filter, planned.plan.first)
+            return attrs.evolve(relayed, on_whole=on_whole, read_on=True)  # it has begun, whoever hears of it
         return attrs.evolve(relayed, on_whole=partial(self._pay, filter), read_on=self._is_results)
 
     async def _set_aside(self, note: BatchNote, filter: ObjectAnswer, target: Target) -> None:

@@ -4,10 +4,13 @@ import itertools
 import json
 import re
 from email.parser import BytesParser
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.endpoint_provider import Asked, Told, told
+
+if TYPE_CHECKING:
+    import trio
 
 
 class KeptProvider:
@@ -19,12 +22,15 @@ class KeptProvider:
         self.contents: dict[str, bytes] = {}
         self.asked: list[Asked] = []
         self.answers: dict[str, Told] = {}  # at paths that keep nothing
+        self.gate: trio.Event | None = None  # until which no answer goes out
         self.url = ""
         self._numbers = itertools.count(1)
         self._name = name
 
-    def __call__(self, asked: Asked) -> Told:
+    async def __call__(self, asked: Asked) -> Told:
         self.asked.append(asked)
+        if self.gate is not None:
+            await self.gate.wait()
         return self.answers.get(asked.path) or self._answer(asked)
 
     def _answer(self, asked: Asked) -> Told:

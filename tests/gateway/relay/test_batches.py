@@ -1,11 +1,13 @@
 """Batches, by the official SDKs: their models, their results, and what they cost, booked once."""
 
 import json
+from functools import partial
 from typing import Any
 
 import httpx2
 import openai
 import pytest
+import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
@@ -407,6 +409,22 @@ async def test_a_batch_of_anthropics_is_set_aside_until_its_results_have_been_re
             assert asked_messages(served, *models).id != other.id
 
         await run(steps)
+
+
+async def test_a_batch_is_set_aside_though_who_makes_it_leaves_before_the_answer():
+    async with serving("openai", clients=BUDGETED, entry=PRICE) as served:
+        provider, aside = served.providers["openai"], served.gateway.service.allowances.aside
+        file = await run(lambda: upload(served, limited("gpt-5")))
+        provider.gate, calls = trio.Event(), len(provider.asked)
+        body = {"input_file_id": file.id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+        head = {"authorization": f"Bearer {KEYS['a']}"}
+        async with httpx2.AsyncClient(trust_env=False) as leaving, trio.open_nursery() as nursery:
+            nursery.start_soon(partial(leaving.post, f"{served.url}/v1/batches", json=body, headers=head))
+            await eventually(lambda: len(provider.asked) > calls)
+            nursery.cancel_scope.cancel()
+        await eventually(lambda: all(one.abandoned for one in served.gateway.service.ledger.open_records))
+        provider.gate.set()
+        await eventually(lambda: aside.of(("client_keys", "a"), "usd") == round(LINE * 10**9))
 
 
 async def test_what_is_set_aside_outlives_a_restart_and_is_known_to_other_gateways(tmp_path):
