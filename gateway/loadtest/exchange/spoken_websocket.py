@@ -101,11 +101,11 @@ def _as_sent_event(kind: str, text: str) -> bytes:
     return f"event: {kind}\ndata: {lines}\n\n".encode()
 
 
-class _Typed(msgspec.Struct):
+class _TypedEvent(msgspec.Struct):
     type: str
 
 
-_typed = msgspec.json.Decoder(_Typed)  # the rest is passed over: what a message holds may be much
+_typed = msgspec.json.Decoder(_TypedEvent)  # the rest is passed over: what a message holds may be much
 
 
 def _kind(text: str) -> str:
