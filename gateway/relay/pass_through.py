@@ -19,7 +19,7 @@ from gateway.http.offload import offload
 from gateway.http.paths import api_of
 from gateway.relay.answers import PassedAnswer, bad_answer
 from gateway.relay.native_usage import NativeUsage
-from gateway.relay.passed_models import Found, limited_body, models_in_path, models_in_query
+from gateway.relay.passed_models import BegunBody, Found, limited_body, models_in_path, models_in_query
 from gateway.relay.relayed import RelayedRequest, RelayRoute
 from gateway.relay.relaying import JSON, NO_OUTPUT, Relaying, without_credentials
 from gateway.request.members import check_members
@@ -150,19 +150,22 @@ def _passing(headers: Headers, names: tuple[str, ...], credential: str | None) -
 async def _body(relaying: Relaying, target: Target) -> tuple[Incoming, UploadedBody | None, Found]:
     """The request, with its model where JSON names one; any other body is sent as it comes. Raises ``GatewayError``."""
     kind = (relaying.header("content-type") or "").partition(";")[0].strip().lower()
-    length = relaying.header("content-length") or ""
-    has_body = relaying.header("transfer-encoding") is not None or length not in ("", "0")
-    if not has_body:
+    length, most = relaying.header("content-length"), relaying.most
+    untold = length is None and relaying.arrival.asgi["http_version"] == "2"  # there the frames say where it ends
+    if not (untold or relaying.header("transfer-encoding") is not None or length not in (None, "", "0")):
         return await relaying.nothing(), None, ()
     if kind == JSON or kind.endswith("+json"):
         body = await relaying.body()
         model, stream = await offload(len(body) // 2, _model, body)
         return relaying.noted(Incoming(relaying.context.codec.api, body, {}, model, stream)), None, ()
-    most = relaying.most
-    if length.isdecimal() and int(length) > most:
+    if relaying.stated_length is not None and relaying.stated_length > most:
         raise GatewayError("too_large", f"the request body is larger than the limit of {most} bytes")
-    upload = UploadedBody(relaying.arrival.pieces(most), int(length) if length.isdecimal() else None)
-    return relaying.unread(None, False), upload, ()
+    pieces = relaying.arrival.pieces(most)
+    if untold:
+        if not (first := await anext(pieces, b"")):
+            return relaying.unread(None, False), None, ()
+        pieces = BegunBody(first, pieces)
+    return relaying.unread(None, False), UploadedBody(pieces, relaying.stated_length), ()
 
 
 def _model(body: bytes) -> tuple[str | None, bool]:

@@ -64,7 +64,7 @@ async def limited_body(relaying: Relaying) -> tuple[Incoming, UploadedBody | Non
         if not seen:
             return relaying.unread(None, False), None, ()
         if seen.lstrip(_BLANK)[:1] not in (b"{", b"[", b""):
-            return relaying.unread(None, False), UploadedBody(_Joined(seen, pieces), relaying.stated_length), ()
+            return relaying.unread(None, False), UploadedBody(BegunBody(seen, pieces), relaying.stated_length), ()
         raise GatewayError("invalid_request", f"say that this is {JSON} in the content-type", status=415)
     body = await relaying.body()
     if not body:
@@ -100,14 +100,14 @@ async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:
     return seen
 
 
-class _Joined:
+class BegunBody:
     """What was ``seen`` of a body, and the rest."""
 
     def __init__(self, seen: bytes, pieces: AsyncIterator[bytes]) -> None:
         self._seen = seen
         self._pieces = pieces
 
-    def __aiter__(self) -> "_Joined":
+    def __aiter__(self) -> "BegunBody":
         return self
 
     async def __anext__(self) -> bytes:

@@ -147,6 +147,29 @@ async def test_bodies_of_any_type_pass_as_they_are():
         assert provider.asked[2].headers["content-type"] == "application/json"
 
 
+async def test_bodies_over_http2_need_not_say_their_length():
+    """As curl's -T - and every client's streamed uploads do (RFC 9113, section 8.1.1: the frames tell the end)."""
+
+    async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
+        for part in parts:
+            yield part
+
+    as_json = {"content-type": "application/json"}
+    async with passing(lambda asked: told({})) as (served, provider):
+        async with httpx2.AsyncClient(trust_env=False, timeout=30, http1=False, http2=True) as client:
+            for method, content, headers in (
+                ("POST", pieces(b"some ", b"bytes"), {"content-type": "x/y"}),
+                ("PUT", pieces(b'{"model":', b'"m-1"}'), as_json),
+                ("POST", pieces(), {"content-type": "x/y"}),
+                ("DELETE", pieces(), as_json),
+                ("GET", None, as_json),
+            ):
+                await client.request(method, f"{served.url}/mine/blob", content=content, headers=headers)
+        assert [(one.method, one.body) for one in provider.asked] == [
+            ("POST", b"some bytes"), ("PUT", b'{"model":"m-1"}'), ("POST", b""), ("DELETE", b""), ("GET", b""),
+        ]  # fmt: skip
+
+
 async def test_no_model_is_hidden_from_the_check():
     """In escapes, in another type or encoding, beside the first, in what only lenient parsers read."""
     keys = [{"name": "ann", "key": KEY, "models": ["mine"], "passthrough": ["mine"]}]
