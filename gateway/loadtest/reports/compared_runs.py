@@ -66,9 +66,9 @@ class ComparedTarget:
     notes: tuple[Sequence[str], Sequence[str]] = ((), ())
 
     def found(self, question: Question) -> bool:
-        """Whether the answer is yes, by the figures of all requests together. Where nothing could be compared it is:
-        what cannot be said to be well is not."""
-        if not self.total.figures:
+        """Whether the answer is yes, by the figures of all requests together. Where there is no verdict it is: what
+        cannot be said to be well is not."""
+        if not self.total.figures or self.total.begun < FEW:
             return True
         changes: set[str] = {figure.change for figure in self.total.changes}
         asked = {"errors": {"more errors"}, "worse": {"slower", "more errors"}, "different": changes}
@@ -209,7 +209,7 @@ def _lines_of(run: RunResult, logged: list[list[Mapping[str, Any]]]) -> Sequence
 def _log_beside(path: Path) -> Sequence[Mapping[str, Any]]:
     """The lines of a report's log: the one that it names, if that lies where it does, or the one of its name."""
     named = report_file.log_of(path)
-    places = ([path.parent / named] if named else []) + [path.with_suffix(".jsonl")]
+    places = ([path.parent / Path(named).name] if named else []) + [path.with_suffix(".jsonl")]
     return next((lines for place in places if place != path and (lines := _lines(place))), ())
 
 

@@ -1,25 +1,28 @@
 """A comparison of two runs as lines of text, and as a part of a page."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from html import escape
-from textwrap import wrap
 from typing import Final
 
 from gateway.loadtest.figures.measures import MEASURES
 from gateway.loadtest.figures.numbers import shown
 from gateway.loadtest.reports.compared_runs import ComparedTarget, LoadComparison
 from gateway.loadtest.reports.comparing import CONFIDENCE, ERRORS, ComparedFigure, ComparedLoad
+from gateway.loadtest.reports.fitting import cut, fitted, fitted_table
+from gateway.loadtest.reports.page_tables import html_table
+from gateway.loadtest.reports.tables import FigureTable
 
-WIDTH: Final = 80
-EVIDENCE: Final = {
-    "lines": "Intervals: bootstrap over blocks of seconds, from the lines of both logs.",
-    "buckets": "Intervals: from the ranks of the reports' buckets, as if no answer had waited for another. With a log "
-    "beside each report (--log) they are made from its lines, and are truer.",
-}
+NAME: Final = 20  # characters of a file's name above its column
 TOGETHER: Final = (
     f"All intervals of a table hold at once: of 100 comparisons of a server with itself, {100 * CONFIDENCE:.0f} see no "
-    "difference."
+    "difference"
 )
+EVIDENCE: Final = {
+    "lines": f"Intervals: bootstrap over blocks of seconds, from the lines of both logs. {TOGETHER}.",
+    "buckets": "Intervals: from the ranks of the reports' buckets, as if no answer had waited for another. "
+    f"{TOGETHER}, but fewer where answers do wait in a queue. With a log beside each report (--log) they are made from "
+    "its lines, and are truer.",
+}
 
 
 def text(found: LoadComparison) -> str:
@@ -41,34 +44,40 @@ def headline(target: ComparedTarget, names: tuple[str, str]) -> str:
 
 
 def _of_target(target: ComparedTarget, names: tuple[str, str]) -> Iterator[str]:
-    yield from (f"different: {difference}" for difference in target.differences)
-    yield headline(target, names)
+    for line in (*(f"different: {difference}" for difference in target.differences), headline(target, names)):
+        yield from fitted(line)
     yield ""
-    yield from _aligned(_rows(target.total, names))
+    yield from fitted_table(_table(target.total, _short(names)))
     for kind in target.kinds:
         yield ""
-        yield f"{kind.name}"
-        yield from _aligned(_rows(kind, names))
+        yield from fitted(kind.name)
+        yield from fitted_table(_table(kind, _short(names)))
     yield ""
     for note in notes(target, names):
-        yield from wrap(note, WIDTH)
+        yield from fitted(note)
+
+
+def _short(names: tuple[str, str]) -> tuple[str, str]:
+    """Above columns; long names often differ at their end only."""
+    one, other = (cut(name, NAME) for name in names)
+    return (one, other) if one != other else ("first", "second")
 
 
 def notes(target: ComparedTarget, names: tuple[str, str]) -> Iterable[str]:
     """What a reader has to know of how it was found, and of the runs."""
-    yield f"{EVIDENCE[target.total.evidence]} {TOGETHER}"
+    yield EVIDENCE[target.total.evidence]
     if target.total.remark:
         yield f"note: {target.total.remark}"
     for name, said in zip(names, target.notes, strict=True):
         yield from (f"note: {name}: {note}" for note in said)
 
 
-def _rows(load: ComparedLoad, names: tuple[str, str]) -> list[list[str]]:
-    rows = [["", *names, "ratio", "interval", ""]]
+def _table(load: ComparedLoad, names: tuple[str, str]) -> FigureTable:
+    rows = []
     for figure in load.figures:
         change = "" if figure.change == "no difference seen" else figure.change
         rows.append([label(figure), *values(figure), *_ratio(figure), change])
-    return rows
+    return FigureTable(load.name, ("", *names, "ratio", "interval", ""), rows)
 
 
 def label(figure: ComparedFigure) -> str:
@@ -92,18 +101,6 @@ def _ratio(figure: ComparedFigure) -> tuple[str, str]:
     return f"×{figure.ratio:.3f}", f"{figure.low:.3f} to {figure.high:.3f}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    last = len(widths) - 1
-    return [
-        "  ".join(
-            cell.ljust(width) if i in (0, last) else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
 def html(found: LoadComparison) -> str:
     """The same as HTML, to stand in a page."""
     return "\n".join(part for target in found.targets for part in _html_of(target, found.names))
@@ -115,15 +112,6 @@ def _html_of(target: ComparedTarget, names: tuple[str, str]) -> Iterator[str]:
     for load in (target.total, *target.kinds):
         if load.name:
             yield f"<h3>{escape(load.name)}</h3>"
-        yield _html_table(_rows(load, names))
+        table = _table(load, names)
+        yield html_table(table.head, table.rows, table.words)
     yield from (f'<p class="soft">{escape(note)}</p>' for note in notes(target, names))
-
-
-def _html_table(rows: Sequence[Sequence[str]]) -> str:
-    head, *body = ("".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) for tag, row in _tagged(rows))
-    lines = "".join(f"<tr>{row}</tr>" for row in body)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
-
-
-def _tagged(rows: Sequence[Sequence[str]]) -> Iterator[tuple[str, Sequence[str]]]:
-    yield from (("td" if number else "th", row) for number, row in enumerate(rows))

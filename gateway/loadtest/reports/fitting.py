@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import Final
 
-from gateway.loadtest.reports.tables import aligned
+from gateway.loadtest.reports.tables import FigureTable, aligned
 
 COLUMNS: Final = 80
 _UNIT: Final = re.compile(r"(?<=\d) (?=(?:ms|s|µs|%)(?!\w))")
@@ -28,6 +28,19 @@ def fitted(line: str, most: int = 0) -> list[str]:
 def cut(text: str, most: int) -> str:
     """The text, or as much of its begin as leaves room for a …."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def fitted_table(table: FigureTable) -> Sequence[str]:
+    """As it is where it fits; else its last column, if that is of words, in lines of its own. Columns stay in pairs:
+    a percentile beside the other one of its measure."""
+    lines = table.lines
+    if all(len(line) <= COLUMNS for line in lines):
+        return lines
+    if table.head[-1]:
+        return stacked([table.head, *table.rows], together=2)
+    rows = stacked([table.head[:-1], *(row[:-1] for row in table.rows)], together=2)
+    return [rows[0], *(part for line, row in zip(rows[1:], table.rows, strict=True)
+                       for part in (line, *fitted(f"    {row[-1]}")) if part.strip())]  # fmt: skip
 
 
 def stacked(rows: Sequence[Sequence[str]], together: int = 1) -> list[str]:

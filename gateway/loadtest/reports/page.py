@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -12,6 +12,7 @@ from gateway.loadtest.figures.numbers import duration, plain, shown
 from gateway.loadtest.figures.result import RunResult
 from gateway.loadtest.figures.tally import Tally
 from gateway.loadtest.reports.page_style import STYLE
+from gateway.loadtest.reports.page_tables import html_table
 from gateway.loadtest.reports.run_charts import curves, over_time
 from gateway.loadtest.reports.tables import percent, tables
 from gateway.loadtest.reports.turns import HEADINGS, conversations, has_conversations, turn_rows
@@ -31,7 +32,7 @@ def page(runs: Sequence[RunResult], failures: Sequence[str] = (), above: str = "
         *(
             part
             for found in tables(runs)
-            for part in (f"<h2>{escape(found.title)}</h2>", _table(found.head, found.rows, found.words))
+            for part in (f"<h2>{escape(found.title)}</h2>", html_table(found.head, found.rows, found.words))
         ),
         *(_several(runs) if len(runs) > 1 else ()),
         *(part for run in runs for part in _section(run, alone=len(runs) == 1)),
@@ -68,7 +69,7 @@ def _names(runs: Sequence[RunResult]) -> list[str]:
 def _comparison(runs: Sequence[RunResult]) -> str:
     first, *others = runs
     head = ["", first.name, *(text for run in others for text in (run.name, "ratio"))]
-    return _table(head, [_compared(line.label, line.texts, line.ratios) for line in lines(runs)])
+    return html_table(head, [_compared(line.label, line.texts, line.ratios) for line in lines(runs)])
 
 
 def _compared(label: str, texts: Sequence[str], ratios: Sequence[str]) -> list[str]:
@@ -97,11 +98,11 @@ def _section(run: RunResult, alone: bool) -> Iterable[str]:
     if has_conversations(run):
         yield "<h3>Conversations, turn by turn</h3>"
         yield from (f"<p>{escape(line)}.</p>" for line in conversations(run))
-        yield _table(HEADINGS, turn_rows(run))
+        yield html_table(HEADINGS, turn_rows(run))
     if run.tally.failures:
         yield "<h3>Errors</h3>"
         rows = [(plain(row.count), row.kind, row.phase, row.example) for row in run.tally.failures]
-        yield _table(["count", "kind", "waiting for", "example"], rows, text=(1, 2, 3))
+        yield html_table(["count", "kind", "waiting for", "example"], rows, text=(1, 2, 3))
     if len(run.requests) > 1:
         for name, tally in run.requests.items():
             yield f"<h3>{escape(name)}</h3>"
@@ -169,7 +170,7 @@ def _measures(tally: Tally, shares: Sequence[float]) -> str:
         found, show = tally.measures[name], shown(name)
         values = (*map(found.percentile, shares), found.most, found.mean, found.least)
         rows.append([MEASURES[name].label, *map(show, values), str(found.count)])
-    return _table(head, rows) if rows else "<p>Nothing was measured.</p>"
+    return html_table(head, rows) if rows else "<p>Nothing was measured.</p>"
 
 
 def _loader(run: RunResult) -> str:
@@ -189,17 +190,3 @@ def _loader(run: RunResult) -> str:
             f"{duration(test.delay_p99)} (p99) after it was sent. So much of the figures above is the loader's."
         )
     return "<h3>The loader itself</h3>" + "".join(f"<p>{escape(text)}</p>" for text in said)
-
-
-_NAME: Final = 16  # characters of a heading from which on it is wrapped
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]], text: Sequence[int] = (0,)) -> str:
-    def cell(tag: str, i: int, value: Any) -> str:
-        kind = ' class="text"' if i in text else ' class="ratio"' if str(value).startswith("×") else ""
-        kind = ' class="named"' if tag == "th" and len(str(value)) > _NAME else kind
-        return f"<{tag}{kind}>{escape(str(value))}</{tag}>"
-
-    body = "".join(f"<tr>{''.join(cell('td', i, value) for i, value in enumerate(row))}</tr>" for row in rows)
-    top = "".join(cell("th", i, value) for i, value in enumerate(head))
-    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'

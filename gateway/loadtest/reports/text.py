@@ -10,8 +10,8 @@ from gateway.loadtest.figures.numbers import duration, plain, shown
 from gateway.loadtest.figures.result import RunResult
 from gateway.loadtest.figures.steady_notes import steadiness_of
 from gateway.loadtest.figures.tally import Tally
-from gateway.loadtest.reports.fitting import COLUMNS, cut, fitted, stacked
-from gateway.loadtest.reports.tables import FigureTable, aligned, tables
+from gateway.loadtest.reports.fitting import cut, fitted, fitted_table, stacked
+from gateway.loadtest.reports.tables import aligned, tables
 from gateway.loadtest.reports.turns import HEADINGS, conversations, has_conversations, turn_rows
 from gateway.loadtest.reports.words import (
     ALWAYS,
@@ -50,7 +50,7 @@ def summary(run: RunResult, verdicts: Iterable[ConditionVerdict] = ()) -> str:
     if has_conversations(run):
         said += [
             "",
-            *stacked([["  " + HEADINGS[0], *HEADINGS[1:]], *(["  " + row[0], *row[1:]] for row in turn_rows(run))]),
+            *stacked([[f"  {name}", *cells] for name, *cells in (HEADINGS, *turn_rows(run))], together=2),
         ]
     if more := [*answered(run.tally), *describe_probes(run)]:
         said += ["", *(part for line in more for part in fitted(f"  {line}"))]
@@ -93,19 +93,7 @@ def _steady(run: RunResult) -> Iterable[str]:
 
 def overview(runs: Sequence[RunResult]) -> str:
     """The tables that runs have: of several loads, of the steps of one, of a search."""
-    return "\n\n".join("\n".join([*fitted(table.title), *_fitted_table(table)]) for table in tables(runs))
-
-
-def _fitted_table(table: FigureTable) -> Sequence[str]:
-    """As it is where it fits; else its last column, if that is of words, in lines of its own."""
-    lines = table.lines
-    if all(len(line) <= COLUMNS for line in lines):
-        return lines
-    if table.head[-1]:
-        return stacked([table.head, *table.rows])
-    rows = stacked([table.head[:-1], *(row[:-1] for row in table.rows)])
-    return [rows[0], *(part for line, row in zip(rows[1:], table.rows, strict=True)
-                       for part in (line, *fitted(f"    {row[-1]}")) if part.strip())]  # fmt: skip
+    return "\n\n".join("\n".join([*fitted(table.title), *fitted_table(table)]) for table in tables(runs))
 
 
 def comparison(runs: Sequence[RunResult]) -> str:

@@ -89,8 +89,8 @@ def test_ten_percent_more_are_slower_and_the_pipeline_fails(tmp_path, capsys):
 
 def test_a_few_requests_are_not_said_to_be_alike(tmp_path, capsys):
     few = [report(tmp_path / name, records(seed)[:5]) for seed, name in enumerate(("a.json", "b.json"), 1)]
-    out = compare(capsys, *few)[1]
-    assert "too few requests for a verdict between a.json and b.json" in out
+    code, out, _ = compare(capsys, *few, "--fail-if", "slower")
+    assert (code, "too few requests for a verdict between a.json and b.json" in out) == (1, True)
     assert "no difference seen" not in out
 
 
@@ -99,6 +99,16 @@ def test_one_server_twice_shows_no_difference(tmp_path, capsys):
                            "--fail-if", "different")  # fmt: skip
     assert code == 0
     assert "no difference seen between a.json and b.json" in out
+
+
+def test_the_comparison_of_long_names_fits_a_terminal(tmp_path, capsys):
+    kinds = ("chat " + "model-with-a-name-" * 8, "b")
+    names = [f"a-rather-long-name-of-a-report-of-today-{name}.json" for name in ("before", "after")]
+    before, after = (report(tmp_path / name, records(seed, kinds=kinds)) for seed, name in enumerate(names))
+    out = compare(capsys, before, after, "--margin", "1%")[1]
+    assert max(map(len, out.splitlines())) <= 80
+    assert f"no difference seen between {names[0]}" in " ".join(out.split())
+    assert out.count("first  second ") == 3  # what is the same in both is no heading
 
 
 def test_logs_alone_are_enough_and_a_report_alone_says_what_it_lacks(tmp_path, capsys):
