@@ -67,7 +67,10 @@ async def test_each_request_is_a_line_with_its_units_and_its_cost(caplog: pytest
             ]
             keys = [{"name": "ann", "key": KEY}]
             config = {"version": "v0.4.0", "model_providers": entries, "client_keys": keys}
-            async with gateway(config) as running, httpx2.AsyncClient(trust_env=False, timeout=30) as client:
+            async with (
+                gateway(config) as running,
+                httpx2.AsyncClient(verify=False, trust_env=False, timeout=30) as client,
+            ):
                 for path, sent, tokens, units, cost, grade in ASKED:
                     with case(f"{path} {sent.get('json') or sent['data']}"):
                         caplog.clear()

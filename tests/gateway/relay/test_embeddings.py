@@ -71,7 +71,7 @@ PROVIDERS: dict[str, Any] = {
 
 
 async def post(url: str, path: str = "/v1/embeddings", **body: Any) -> httpx2.Response:
-    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+    async with httpx2.AsyncClient(base_url=url, verify=False, trust_env=False, timeout=30) as client:
         return await client.post(path, json=body)
 
 

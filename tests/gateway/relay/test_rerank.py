@@ -30,7 +30,7 @@ CLIENTS: dict[str, dict[str, Any]] = {
 
 
 async def ask(url: str, path: str, body: object) -> httpx2.Response:
-    async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=30) as client:
+    async with httpx2.AsyncClient(base_url=url, verify=False, trust_env=False, timeout=30) as client:
         return await client.post(path, json=body)
 
 
