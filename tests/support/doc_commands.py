@@ -154,7 +154,7 @@ RUNS = (
     Row("trigate load (http://.* --workers) .* (--secret-env .*)",
         WORKER + r"trigate load \1 $(sed 's/.* //' worker.log) \2; kill $worker; wait $worker", (LOADED, "process")),
     Row("trigate load (.*) --slo .* --find-rate",
-        r"trigate load \1 --find-rate --no-stream --rate 100 --max-rate 100 --seconds 500ms",
+        r'trigate load \1 --find-rate --no-stream --rate 20 --max-rate 20 --seconds 500ms --fail-if "goodput<80%"',
         ("Searching for the most requests a second", "a second +begun")),
     Row("trigate load .* --slo .*", r"trigate load http://127.0.0.1:12000 --model demo --rate 10 --seconds 1 "
         '--slo "ttft<30s,gap.p95<20s,duration<60s"', (LOADED, "goodput 100 %")),

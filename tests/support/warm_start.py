@@ -160,7 +160,9 @@ def serve(asked: socket.socket) -> None:
     import gateway.commands.check
     import gateway.commands.connect
     import gateway.commands.explaining
+    import gateway.commands.load
     import gateway.commands.serve
+    import gateway.loadtest.crew.worker
     import gateway.mock.server  # noqa: F401  # what all of them need, and of the rest what is loaded most often
 
     _warm()
@@ -181,12 +183,13 @@ def serve(asked: socket.socket) -> None:
 
 
 def _warm() -> None:
-    """Read a configuration: what reads them is made with the first one, and each account's name once for each key. And
-    look for models by their names, as commands do, with what they ask a gateway by."""
+    """Read a configuration and the demo's: what reads them is made with the first one, and each account's name once for
+    each key. And look for models by their names, as commands do, with what they ask a gateway by."""
     import httpx2
 
     from gateway.commands.choosing import for_claude
     from gateway.commands.offers import Configured
+    from gateway.commands.serve import demo_config
     from gateway.config.loading import from_mapping
     from gateway.routing.router import Router
     from tests.support.harness import config, provider
@@ -194,6 +197,7 @@ def _warm() -> None:
     entries = [provider(f"{vendor}/any", "http://127.0.0.1:1") for vendor in VENDORS]
     read = from_mapping(config([*entries, provider("openai/other", "http://127.0.0.1:1", key=TYPED_KEY)], 1))
     Router(read)
+    Router(demo_config("http://127.0.0.1:1"))
     httpx2.Client().close()
     for_claude(Configured(read))
 
