@@ -22,6 +22,11 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e6:.0f} µs" if seconds else "0"
 
 
+def several(number: float, what: str) -> str:
+    """``what``, in the singular, so many times."""
+    return f"{plain(number)} {what}{'' if number == 1 else 's'}"
+
+
 def shown(name: str) -> Shown:
     """The format of a measure's values."""
     return duration if MEASURES[name].unit == "s" else plain

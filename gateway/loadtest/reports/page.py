@@ -16,7 +16,18 @@ from gateway.loadtest.reports.page_tables import html_table
 from gateway.loadtest.reports.run_charts import curves, over_time
 from gateway.loadtest.reports.tables import percent, tables
 from gateway.loadtest.reports.turns import HEADINGS, conversations, has_conversations, turn_rows
-from gateway.loadtest.reports.words import ALWAYS, COUNTED, answered, describe_overhead, lines, load_of, told
+from gateway.loadtest.reports.words import (
+    ALWAYS,
+    COUNTED,
+    answered,
+    describe_counts,
+    describe_course,
+    describe_overhead,
+    describe_probes,
+    lines,
+    load_of,
+    told,
+)
 
 
 def page(runs: Sequence[RunResult], failures: Sequence[str] = (), above: str = "", passed: Sequence[str] = ()) -> str:
@@ -106,20 +117,15 @@ def _section(run: RunResult, alone: bool) -> Iterable[str]:
     if len(run.requests) > 1:
         for name, tally in run.requests.items():
             yield f"<h3>{escape(name)}</h3>"
-            yield f"<p>{escape(_counts(tally))}</p>"
+            yield f"<p>{escape(describe_counts(tally))}</p>"
             yield _measures(tally, run.percentiles)
     yield _charts((*(curves([run], [run.name]) if alone else ()), *over_time(run)))
-    if more := answered(run.tally):
+    if more := [*describe_course(run), *answered(run.tally), *describe_probes(run)]:
         yield "<h3>The answers</h3>"
         yield from (f"<p>{escape(line)}</p>" for line in more)
     yield _loader(run)
     scenario = escape(msgspec.json.format(msgspec.json.encode(run.scenario), indent=2).decode())
     yield f"<details><summary>Scenario</summary><pre>{scenario}</pre></details>"
-
-
-def _counts(tally: Tally) -> str:
-    found = {label: tally.counts[name] for name, label in COUNTED.items() if name in ALWAYS or tally.counts[name]}
-    return ", ".join(f"{number} {label}" for label, number in found.items())
 
 
 _IN_CARDS: Final = ("ttft", "gap", "duration")
@@ -136,7 +142,8 @@ def _cards(run: RunResult) -> str:
         cards.append((percent(run.tally.goodput), "goodput", ", ".join(map(str, run.scenario.get("slo") or ()))))
     cards += [_percentiles(run, name) for name in _IN_CARDS if run.tally.measures[name].count]
     if run.tally.tokens_seen or run.tally.tokens:
-        cards.append((plain(run.tokens_per_second), "tokens a second", ""))
+        steady = f"{plain(run.steady_tokens_per_second)} while they arrived" if run.tally.events else ""
+        cards.append((plain(run.tokens_per_second), "tokens a second", steady))
     elif run.tally.input_tokens:
         cards.append((plain(run.input_tokens_per_second), "input tokens a second", ""))
     if run.tally.routes.costed:

@@ -52,7 +52,7 @@ path.s2 { stroke: var(--s2); stroke-dasharray: 2 4; } path.s3 { stroke: var(--s3
 path.s4 { stroke: var(--s4); stroke-dasharray: 4 2; } path.s5 { stroke: var(--s5); stroke-dasharray: 1 3; }
 path.end { stroke-width: 8; stroke-dasharray: none; }
 pre { background: var(--card); padding: .75rem; border-radius: 8px; overflow-x: auto; }
-@media (max-width: 72rem) { svg text { font-size: 13px; } }
+@media (max-width: 84rem) { svg text { font-size: 13px; } }
 @media (max-width: 40rem) {
   body { padding: .75rem; } h1 { font-size: 1.25rem; } svg text { font-size: 18px; }
   svg text.tick { transform: translateY(5px); } svg text.axis { display: none; }

@@ -1,8 +1,9 @@
 """Line charts as SVG that stands in the page itself: no script, no font and no image from elsewhere."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
+from itertools import groupby
 from typing import TypeAlias
 
 import attrs
@@ -141,21 +142,25 @@ def _grid(x: Axis, y: Axis) -> str:
 
 
 def _line(series: Series, x: Axis, y: Axis) -> str:
-    path, pen = [], "M"
-    marks = []
-    for px, py in series.points:
-        if math.isnan(py):
-            pen = "M"
-            continue
-        at = f"{_x(x, px):.1f} {_y(y, min(max(py, y.low), y.high)):.1f}"
-        path.append(pen + at)
-        if pen == "M":
-            path.append("h.01")  # a point without neighbours is to be seen too
-        pen = "L"
-        if len(series.points) <= _HOVERED:
-            cx, cy = at.split()
-            said = escape(f"{series.label}: {y.show(py)} at {x.show(px)}")
-            marks.append(f'<circle cx="{cx}" cy="{cy}" r="6"><title>{said}</title></circle>')
-    if series.end and path:
-        marks.append(f'<path class="s{series.colour} end" d="M{path[-1].lstrip("ML")}h.01"/>')
-    return f'<path class="s{series.colour}" d="{"".join(path)}"/>{"".join(marks)}'
+    gaps = groupby(series.points, key=lambda point: math.isnan(point[1]))
+    pieces = [[_place(point, x, y) for point in points] for gap, points in gaps if not gap]
+    line = "".join(f"M{'L'.join(piece)}" for piece in pieces if len(piece) > 1)
+    ends = [piece[0] for piece in pieces if len(piece) == 1]  # a point without neighbours is to be seen, too
+    ends += [pieces[-1][-1]] if series.end and pieces else []
+    dots = "".join(f"M{place}h.01" for place in ends)
+    parts = ((f"s{series.colour}", line), (f"s{series.colour} end", dots))
+    drawn = "".join(f'<path class="{kind}" d="{path}"/>' for kind, path in parts if path)
+    return drawn + ("".join(_hovered(series, x, y)) if len(series.points) <= _HOVERED else "")
+
+
+def _place(point: Point, x: Axis, y: Axis) -> str:
+    return f"{_x(x, point[0]):.1f} {_y(y, min(max(point[1], y.low), y.high)):.1f}"
+
+
+def _hovered(series: Series, x: Axis, y: Axis) -> Iterator[str]:
+    """The values that are told under the pointer."""
+    for point in series.points:
+        if not math.isnan(point[1]):
+            cx, cy = _place(point, x, y).split()
+            said = escape(f"{series.label}: {y.show(point[1])} at {x.show(point[0])}")
+            yield f'<circle cx="{cx}" cy="{cy}" r="6"><title>{said}</title></circle>'

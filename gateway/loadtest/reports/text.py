@@ -8,15 +8,14 @@ from gateway.loadtest.figures.measures import MEASURES
 from gateway.loadtest.figures.notes import notes
 from gateway.loadtest.figures.numbers import duration, plain, shown
 from gateway.loadtest.figures.result import RunResult
-from gateway.loadtest.figures.steady_notes import steadiness_of
 from gateway.loadtest.figures.tally import Tally
 from gateway.loadtest.reports.fitting import cut, fitted, fitted_table, stacked
 from gateway.loadtest.reports.tables import aligned, tables
 from gateway.loadtest.reports.turns import HEADINGS, conversations, has_conversations, turn_rows
 from gateway.loadtest.reports.words import (
-    ALWAYS,
-    COUNTED,
     answered,
+    describe_counts,
+    describe_course,
     describe_overhead,
     describe_probes,
     lines,
@@ -37,12 +36,11 @@ def summary(run: RunResult, verdicts: Iterable[ConditionVerdict] = ()) -> str:
         f"  {load_of(run)}" + ("; interrupted" if run.interrupted else ""),
         *([f"  ended early: {run.stopped}"] if run.stopped else []),
         *(f"  {told_verdict(one)}" for one in verdicts),
-        f"  {_counts(run.tally)}",
+        f"  {describe_counts(run.tally)}",
         f"  {plain(run.rate)} requests a second begun, {plain(run.completed)} completed",
         *_goodput(run),
         *_tokens(run),
-        *_bursts(run),
-        *_steady(run),
+        *(f"  {line}" for line in describe_course(run)),
         *(f"  {line}" for line in conversations(run) if has_conversations(run)),
     ]
     said = [part for line in said for part in fitted(line)]
@@ -56,7 +54,7 @@ def summary(run: RunResult, verdicts: Iterable[ConditionVerdict] = ()) -> str:
         said += ["", *(part for line in more for part in fitted(f"  {line}"))]
     if len(run.requests) > 1:
         for name, tally in run.requests.items():
-            said += ["", *fitted(f"  {name}: {_counts(tally)}"), *_table(tally, run.percentiles)]
+            said += ["", *fitted(f"  {name}: {describe_counts(tally)}"), *_table(tally, run.percentiles)]
     if run.tally.failures:
         said += ["", *_failures(run.tally)]
     return "\n".join([*said, "", *(part for line in _loader(run) for part in fitted(line))])
@@ -77,20 +75,6 @@ def _tokens(run: RunResult) -> Iterable[str]:
         yield f"  {plain(run.input_tokens_per_second)} input tokens a second"
 
 
-def _bursts(run: RunResult) -> Iterable[str]:
-    """How far the requests of one instant were apart: some loaders begin them one after the other
-    (ai-dynamo/aiperf#1424)."""
-    late = run.overhead.late
-    if run.scenario.get("burst") and late.count:
-        yield f"  bursts begun within {duration(late.most)}, half of them within {duration(late.percentile(50))}"
-
-
-def _steady(run: RunResult) -> Iterable[str]:
-    found = steadiness_of(run)
-    if found is not None and found.since is not None:
-        yield f"  steady from {f'{found.since} s on' if found.since else 'the start'}"
-
-
 def overview(runs: Sequence[RunResult]) -> str:
     """The tables that runs have: of several loads, of the steps of one, of a search."""
     return "\n\n".join("\n".join([*fitted(table.title), *fitted_table(table)]) for table in tables(runs))
@@ -107,12 +91,6 @@ def comparison(runs: Sequence[RunResult]) -> str:
         rows.append([line.label, first, *(cell for pair in zip(others, line.ratios, strict=True) for cell in pair)])
     remarks = [part for run in runs for note in notes(run) for part in fitted(f"note: {run.name}: {note}")]
     return "\n".join([*stacked(rows, together=2), *remarks])
-
-
-def _counts(tally: Tally) -> str:
-    return ", ".join(
-        f"{tally.counts[name]} {label}" for name, label in COUNTED.items() if name in ALWAYS or tally.counts[name]
-    )
 
 
 def _goodput(run: RunResult) -> Iterable[str]:
@@ -169,8 +147,5 @@ def _loader(run: RunResult) -> Iterable[str]:
     if test := own.self_test:
         cost = f"{duration(test.stream)} of CPU a stream and {duration(test.event)} an event"
         yield f"  self-test: {cost}, seen {duration(test.delay_p50)} after it was sent (p99 {duration(test.delay_p99)})"
-    if run.retry_waits.count:
-        waits = run.retry_waits
-        yield f"  clients waited {waits.count} times, as retry-after told them, {duration(waits.total)} in all"
     for note in notes(run):
         yield f"  note: {note}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from gateway.loadtest.figures.numbers import duration, plain
+from gateway.loadtest.figures.numbers import duration, plain, several
 from gateway.loadtest.figures.result import RunResult
 from gateway.loadtest.figures.tally import Tally
 
@@ -24,19 +24,15 @@ def conversations(run: RunResult) -> Sequence[str]:
     turns = sum(tally.counts["started"] for tally in run.turns.values())
     said = [f"{_begun(run, begun, 'conversation')}; of these {_begun(run, turns, 'turn')}"]
     if run.unbegun:
-        said.append(f"{_turns(run.unbegun)} had not begun when one before them failed")
+        said.append(f"{several(run.unbegun, 'turn')} had not begun when one before them failed")
     if run.cut_off:
-        said.append(f"{_turns(run.cut_off)} had not begun when the time was up")
+        said.append(f"{several(run.cut_off, 'turn')} had not begun when the time was up")
     return said
 
 
 def _begun(run: RunResult, number: int, what: str) -> str:
     rate = f", {plain(number / run.seconds)} a second" if run.seconds else ""
-    return f"{number} {what}{'' if number == 1 else 's'} begun{rate}"
-
-
-def _turns(number: int) -> str:
-    return f"{number} turn{'' if number == 1 else 's'}"
+    return f"{several(number, what)} begun{rate}"
 
 
 def turn_rows(run: RunResult) -> Sequence[Sequence[str]]:

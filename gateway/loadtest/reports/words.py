@@ -7,8 +7,9 @@ from typing import Any, Final
 import attrs
 
 from gateway.loadtest.figures.measures import MEASURES
-from gateway.loadtest.figures.numbers import Shown, duration, plain, shown
+from gateway.loadtest.figures.numbers import Shown, duration, plain, several, shown
 from gateway.loadtest.figures.result import RunResult
+from gateway.loadtest.figures.steady_notes import steadiness_of
 from gateway.loadtest.figures.tally import Tally
 from gateway.loadtest.run.overhead import Overhead
 
@@ -25,11 +26,11 @@ def describe_load(scenario: Mapping[str, Any], seconds: float) -> str:
         text = f"{', '.join(map(describe_step, steps))}, each with its next request after the last answer"
     else:
         clients = scenario.get("concurrency") or 0
-        text = f"{clients} client{'' if clients == 1 else 's'}, each with its next request after the last answer"
+        text = f"{several(clients, 'client')}, each with its next request after the last answer"
     warmup = scenario.get("warmup")
     long = "until all have begun" if math.isinf(seconds) else f"for {plain(round(seconds, 1))} s"
     if count := scenario.get("count"):
-        text += f", {count} requests"
+        text += f", {several(count, 'request')}"
     return f"{text}, {long}" + (f" after {plain(warmup)} s of warm-up" if warmup else "")
 
 
@@ -67,7 +68,7 @@ def answered(tally: Tally) -> list[str]:
         said.append(f"rules waived: {_numbered(dict(tally.waived.most_common()))} (--strict holds answers to them)")
     uncounted = tally.counts["whole"] - tally.counted_by_usage
     if uncounted and tally.events:
-        said.append(f"{uncounted} answers say nothing of their tokens: their events are counted")
+        said.append(f"{several(uncounted, 'answer')} without a word of tokens: events are counted there")
     if tally.prompt_tokens:
         each = tally.prompt_characters / tally.prompt_tokens
         said.append(f"prompts have {each:.3g} characters a token, by the server's count")
@@ -87,7 +88,7 @@ def _connections(tally: Tally) -> str:
     if again := tally.counts["resent"]:
         said += f"; {again} met a closed one and were sent again"
     if left := tally.counts["left_open"]:
-        said += f"; {left} answers ended by their API and were left open"
+        said += f"; {several(left, 'answer')} ended by the API and left open"
     return said
 
 
@@ -120,6 +121,31 @@ def describe_probes(run: RunResult) -> list[str]:
     took = ", ".join(f"p{percent:g} {duration(found.percentile(percent))}" for percent in run.percentiles)
     whole = f"{probes.counts['whole']} of {probes.counts['started']} whole"
     return [f"probes of one token beside it: {whole}, {MEASURES[measure].label} {took}"]
+
+
+def describe_course(run: RunResult) -> list[str]:
+    """How its bursts began, from when on it was steady, and how long clients waited as they were told.
+
+    How far the requests of one instant are apart is told since some loaders begin them one after the other
+    (ai-dynamo/aiperf#1424)."""
+    said, late, waits, steady = [], run.overhead.late, run.retry_waits, steadiness_of(run)
+    if run.scenario.get("burst") and late.count:
+        said.append(f"bursts begun within {duration(late.most)}, half of them within {duration(late.percentile(50))}")
+    if steady is not None and steady.since is not None:
+        said.append(f"steady from {f'{steady.since} s on' if steady.since else 'the start'}")
+    if waits.count:
+        times = several(waits.count, "time")
+        said.append(f"clients waited {times}, as retry-after told them, {duration(waits.total)} in all")
+    return said
+
+
+def describe_counts(tally: Tally) -> str:
+    """How many began, and what became of them."""
+    return ", ".join(
+        f"{number} {label if number != 1 else _ONE.get(name, label)}"
+        for name, label in COUNTED.items()
+        if (number := tally.counts[name]) or name in ALWAYS
+    )
 
 
 def describe_overhead(own: Overhead) -> str:
@@ -195,6 +221,10 @@ COUNTED = {
     "lost": "lost with a process of the loader",
     "short": "shorter than asked for",
 }
+
+_ONE: Final = {
+    "started": "request begun", "whole": "whole answer", "error": "error", "not_whole": "stream not whole",
+}  # fmt: skip
 
 
 def _at(tally: Tally, name: str, percent: float) -> float | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import attrs
 
-from gateway.loadtest.figures.numbers import plain
+from gateway.loadtest.figures.numbers import plain, several
 from gateway.loadtest.figures.result import RunResult
 from gateway.loadtest.plan.scenario import Scenario
 from gateway.loadtest.run.searching import LoadRule, SearchTeller, search
@@ -34,7 +34,7 @@ def label_of(plan: Scenario, load: float) -> str:
     """A load in a few words."""
     if plan.open_loop:
         return f"{plain(load)}/s"
-    return f"{plain(load)} client{'' if load == 1 else 's'}"
+    return several(load, "client")
 
 
 async def runs_of(

@@ -13,8 +13,9 @@ from gateway.loadtest.figures.numbers import duration, plain
 from gateway.loadtest.figures.tally import Tally
 from gateway.loadtest.figures.timeline import LoadTimeline
 from gateway.loadtest.reports.page import page
-from gateway.loadtest.reports.plots import Axis, linear, logarithmic, percentiles
+from gateway.loadtest.reports.plots import Axis, Series, chart, linear, logarithmic, percentiles
 from gateway.loadtest.reports.run_charts import curves, over_time, spans
+from gateway.loadtest.reports.words import describe_course, describe_probes
 from gateway.loadtest.run.search import FoundLoad
 from gateway.loadtest.run.search_report import SearchReport, SearchStep
 from tests.support.load_records import exchanged, record, result, shifted
@@ -100,6 +101,16 @@ def test_axes_make_sense_whatever_there_is_to_show():
     assert axes[3][1].high < 0.045  # not ten times what there is
 
 
+def test_a_point_without_neighbours_is_a_dot():
+    nan, axis = math.nan, linear(1, plain)
+    found = chart("of a second", axis, axis, [Series("one", [(0.0, 1.0)], 1), Series("none", [(0.0, nan)], 2),
+                                              Series("some", [(0, 1), (0.2, nan), (0.4, 1), (0.6, 0)], 3)])  # fmt: skip
+    assert len(re.findall(r'<path class="s1 end" d="M[\d. ]+h.01"/>', found)) == 1
+    assert len(re.findall(r'<path class="s3" d="M[\d. ]+L[\d. ]+"/><path class="s3 end"', found)) == 1
+    assert 'd=""' not in found
+    assert '<path class="s2 end"' not in found
+
+
 def test_a_run_of_hours_is_drawn_in_few_points_that_lose_no_peak():
     timeline, wait = LoadTimeline(), Histogram()
     wait.add(0.1)
@@ -137,6 +148,19 @@ def test_answers_without_streams_and_runs_without_answers_have_a_whole_page():
     assert card(html, "errors") == "0"
     assert "Nothing was measured." in words(html)
     assert "ended early: errors&gt;1% &lt;b&gt;" in html
+
+
+def test_it_tells_of_a_run_what_its_summary_does():
+    waits = Histogram()
+    waits.extend([2.0, 3.0])
+    run = attrs.evolve(RUN, probes=RUN.tally, retry_waits=waits, scenario={**RUN.scenario, "burst": {"size": 8}})
+    html = words(page([run]))
+    for line in (*describe_course(run), *describe_probes(run)):
+        assert line in html
+    assert "clients waited 2 times, as retry-after told them, 5 s in all" in html
+    assert "bursts begun within" in html
+    assert "probes of one token beside it" in html
+    assert f"{plain(run.steady_tokens_per_second)} while they arrived" in html
 
 
 def test_loads_and_steps_are_tables_and_named_in_short():

@@ -50,6 +50,10 @@ def test_the_verdict_is_first_then_counts_goodput_the_table_the_loader_and_notes
     assert places == sorted(places)
 
 
+def test_one_is_told_in_the_singular():
+    assert "1 request begun, 1 whole answer, 0 errors\n" in text.summary(result(exchanged()))
+
+
 def test_what_says_nothing_is_left_out():
     """Answers without tokens have no speed; what was put into them has."""
     vectors = [
