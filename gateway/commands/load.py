@@ -12,7 +12,7 @@ import click
 import trio
 
 from gateway.commands.load_answers import LoadAnswers, write_files
-from gateway.commands.load_asked import LoadOptions, check_questions, mistaken, planned, wait_before
+from gateway.commands.load_asked import LoadOptions, check_alone, check_questions, mistaken, planned, wait_before
 from gateway.commands.load_crew import crew_notes, crew_secret, leaves
 from gateway.commands.load_exact import check_exact
 from gateway.commands.terminal import say
@@ -50,6 +50,8 @@ def run(options: LoadOptions) -> int:
     """Exit status 0 if all went well, 1 if a condition of ``--fail-if`` holds, 2 if nothing could be run, 130 if it
     was interrupted; a report is written in all but the third case."""
     try:
+        if options.compare is not None or options.self_test:
+            check_alone(options)
         if options.compare is not None:
             check_questions(options)
             conditions = tuple(map(parse, options.fail_if))
@@ -95,7 +97,8 @@ def _keys(plan: Scenario) -> dict[str, Credential]:
     """The key of each target. Raises ``ConfigError``."""
     found = {target: credential(url, plan, os.environ) for target, url in plan.targets.items()}
     if plan.key_env is not None and not all(key.value for key in found.values()):
-        raise mistaken("key_env", f"the environment variable {plan.key_env} is not set", f"set {plan.key_env}")
+        unset = f"the environment variable {plan.key_env} is not set" if plan.key_env else "no name of a variable"
+        raise mistaken("key_env", unset, f"set {plan.key_env}" if plan.key_env else "give one")
     if any(key.value and not (key.value.isprintable() and key.value.isascii()) for key in found.values()):
         raise mistaken("key_env", "the key holds characters that no header can carry", "correct the variable")
     for target, key in found.items():

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -119,6 +120,13 @@ def wait_before(options: LoadOptions) -> float | None:
         raise mistaken("--wait-ready", error.found, error.expected) from None
 
 
+def check_alone(options: LoadOptions) -> None:
+    """Raises ``ConfigError`` for what belongs to a load where none is made."""
+    what = "--compare" if options.compare is not None else "--self-test"
+    if given := [*map(shown, options.targets), *map(_option, (*options.request, *options.load))]:
+        raise mistaken(what, f"{', '.join(given)} beside it", "leave that out: no server is loaded")
+
+
 def check_questions(options: LoadOptions) -> None:
     """Raises ``ConfigError`` for conditions and objectives that are none."""
     mistakes: list[Mistake] = []
@@ -137,7 +145,7 @@ def _option(name: str) -> str:
     return OPTION_NAMES.get(name) or f"--{name.replace('_', '-')}"
 
 
-OPTION_NAMES: Final = {"count": "-n"}
+OPTION_NAMES: Final = {"count": "-n", "spacing": "--poisson"}
 
 
 def _scenario(options: LoadOptions) -> Scenario:
@@ -226,6 +234,10 @@ def _targets(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         match = _TARGET.fullmatch(word)
         assert match is not None
+        try:
+            urlsplit(match[2])
+        except ValueError:
+            raise mistaken(shown(word), "no URL", "write an address of IPv6 as in http://[::1]:8000") from None
         name = match[1] or ("" if len(words) == 1 else re.sub(r"^https?://", "", shown(match[2])))
         if name in found:
             raise mistaken(

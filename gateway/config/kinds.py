@@ -24,6 +24,8 @@ UNIX = "unix"
 
 VERSIONS = ("v0.1", "v0.1.0", "0.1-beta", "0.2.0", "v0.3.0", "v0.4.0")
 
+USER_NAME = "a URL with a user name"
+
 Duration = NewType("Duration", float)  # seconds
 Wait = NewType("Wait", float)  # seconds, more than none
 Size = NewType("Size", int)  # bytes
@@ -355,7 +357,7 @@ def _url(value: Any, _: Any) -> str:
     if isinstance(value, Unresolved):
         return text
     if re.match(r"[^/?#]*//[^/?#]*@", text):
-        raise Wrong("a URL with a user name", "credentials belong in access_key or headers")
+        raise Wrong(USER_NAME, "credentials belong in access_key or headers")
     try:
         parts = urlsplit(text)
         good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)

@@ -24,12 +24,14 @@ class RouteFigures:
         self.cost = Decimal(0)
 
     def add(self, route: Mapping[str, str]) -> None:
-        """Count one answer's headers."""
+        """Count one answer's headers. What a limit of the gateway's has refused nobody has answered, though it is said
+        who was to."""
+        refused = bool(route.get(f"{_PREFIX}limit"))
         for header, name in _COUNTED.items():
-            if value := route.get(_PREFIX + header):
+            if (value := route.get(_PREFIX + header)) and (name == "limits" or not refused):
                 self._count(name, value)
         attempts, cost = route.get(f"{_PREFIX}attempts", ""), _money(route.get(f"{_PREFIX}cost", ""))
-        if attempts.isascii() and attempts.isdigit() and len(attempts) < 5:
+        if not refused and attempts.isascii() and attempts.isdigit() and len(attempts) < 5:
             self.attempts, self.told = self.attempts + int(attempts), self.told + 1
         if cost is not None:
             self.cost, self.costed = self.cost + cost, self.costed + 1
@@ -59,7 +61,7 @@ class RouteFigures:
         if self.told:
             found |= {"attempts": self.attempts, "attempts_told": self.told}
         if self.costed:
-            found |= {"cost_usd": str(self.cost), "cost_told": self.costed}
+            found |= {"cost_usd": f"{self.cost.normalize():f}", "cost_told": self.costed}
         return found
 
     @classmethod

@@ -204,8 +204,10 @@ def _of_spacing(given: Mapping[str, Any]) -> Iterator[AskedMistake]:
         yield spread[1], " and ".join(spread), "give one of them: each says how arrivals are spread"
     if "burst" in given and "rate" in given:
         yield "burst", "rate and burst", "give one of them: bursts have a rate of their own"
-    if "burstiness" in given and "concurrency" in given and not {"rate", "steps", "find_rate"} & given.keys():
-        yield "burstiness", "burstiness in a closed loop", "give a rate with it"
+    if "concurrency" in given and not {"rate", "steps", "burst", "trace", "find_rate"} & given.keys():
+        yield from ((key, f"{key} in a closed loop", "give a rate with it") for key in spread)
+    if "trace" in given and spread:
+        yield spread[0], f"{spread[0]} beside a trace", "leave it out: its requests come as the trace says"
 
 
 def _many(value: Any) -> list[Any]:

@@ -14,6 +14,8 @@ from gateway.loadtest.plan.parts import NoPart, part_of
 from gateway.loadtest.plan.raw_scenario import AS_RECORDED, RawRateStep, RawScenario
 from gateway.loadtest.plan.recorded_load import is_recorded
 
+_OF_EACH_REQUEST: Final = frozenset(("host", "content-length", "transfer-encoding"))
+
 
 class _OfPart(Protocol):
     @property
@@ -39,17 +41,30 @@ def contradictions(
     if raw.respect_retry_after and open_loops:
         what = "respect_retry_after in an open loop"
         found.append((("respect_retry_after",), what, "leave it out: its requests begin when the plan says so"))
-    if raw.http != HTTP_1 and any(request.slow for request in raw.requests):
-        found.append((("http",), "2 beside requests with slow", "leave one of them out: streams share what is read"))
-    if raw.rate is not None and not raw.rate:
-        found.append((("rate",), "0", "this must be above 0"))
     if raw.steps is not None:
         found += [(("steps", *path), *said) for path, said in _of_steps(raw.steps, given)]
     if ("url" in given) == targets:
         found.append((("url",), "url and targets" if targets else "neither url nor targets", "give one of them"))
     if ("requests",) not in wrong and not any(request.weight for request in raw.requests):
         found.append((("requests",), "no request with a weight above 0", "list at least one"))
+    found += [*_of_numbers(raw), *_of_the_wire(raw)]
     return found + _without_effect(raw, given) + _of_parts(raw, wrong) + _of_requests(raw, given, wrong)
+
+
+def _of_numbers(raw: RawScenario) -> Iterator[tuple[document.Path, str, str]]:
+    for key in ("rate", "max_rate", "max_concurrency", "repeat"):
+        if getattr(raw, key) == 0:
+            yield (key,), "0", "this must be above 0"
+
+
+def _of_the_wire(raw: RawScenario) -> Iterator[tuple[document.Path, str, str]]:
+    if raw.http != HTTP_1 and any(request.slow for request in raw.requests):
+        yield ("http",), "2 beside requests with slow", "leave one of them out: streams share what is read"
+    if raw.http != HTTP_1 and any(request.websocket for request in raw.requests):
+        yield ("http",), "2 beside WebSockets", "leave one of them out: they begin with HTTP/1.1"
+    for name in raw.headers:
+        if name.lower() in _OF_EACH_REQUEST:
+            yield ("headers", name), "a header that each request has already", "leave it out"
 
 
 def _without_effect(raw: RawScenario, given: Set[str]) -> list[tuple[document.Path, str, str]]:
@@ -178,6 +193,8 @@ def _of_apis(request: LoadRequest) -> dict[str, tuple[str, str]]:
         found["turns"] = f"turns with {request.api}", "only conversations have several"
     if request.api in LOAD_ENDPOINTS and request.images:
         found["images"] = f"images with {request.api}", "only conversations have them"
+    if request.exact and request.api in LOAD_ENDPOINTS and not streams(request.api):
+        found["exact"] = f"exact with {request.api}", "only answers in tokens have a length: leave it out"
     if request.texts > 1 and request.api not in SEVERAL_TEXTS:
         found["texts"] = f"texts with {request.api}", f"only {', '.join(SEVERAL_TEXTS)} take several"
     if request.websocket and (request.api != "responses" or not request.stream):

@@ -9,7 +9,7 @@ from typing import Any, Literal, NewType
 import attrs
 
 from gateway.config.converter import converter
-from gateway.config.kinds import Count, Duration, Secret, Url, Wait
+from gateway.config.kinds import USER_NAME, Count, Duration, Secret, Url, Wait
 from gateway.config.wording import Wrong, describe
 from gateway.loadtest.figures.conditions import early, parse
 from gateway.loadtest.plan.asked_loads import Burst, Burstiness
@@ -175,6 +175,8 @@ def _address(value: Any, _: Any) -> str:
     try:
         return converter.structure(value, Url)
     except Wrong as error:
+        if error.found == USER_NAME:
+            raise Wrong(USER_NAME, "give the key by --key-env NAME (key_env), or put it into headers") from None
         if type(value) is str and (better := _wrong_url(value)) is not None:
             raise better from None
         if type(value) is str and error.found == describe(value):  # what came from a variable is not repeated anyway
@@ -184,6 +186,8 @@ def _address(value: Any, _: Any) -> str:
 
 def _wrong_url(text: str) -> Wrong | None:
     """What is wrong with a URL, where that can be said better than that it is none."""
+    if "#" in text:
+        return Wrong("a URL with a fragment (#…)", "leave that out: no server is sent it")
     port = re.fullmatch(r"https?://[^/?#@]*?:(\d+)(?:[/?].*)?", text)
     if port is not None and not 1 <= int(port[1]) <= 65535:
         return Wrong(describe(shown(text)), "its port must be 1 to 65535")

@@ -32,7 +32,7 @@ OPTIONS_ELSEWHERE: Final = _rows(
     ("--metric-percentiles --percentile-metrics --summary-trend-stats", "--percentiles"),
     ("--workers-max --cpus -cpus --num-workers", "--processes"),
     ("--http2", "--http"),
-    ("--api-key --token --bearer -H --header", "--key-env"),
+    ("--api-key --token --bearer", "--key-env"),
     ("--endpoint-type --backend --request-type", "--api"),
     ("--model-name --model-names --served-model-name -m", "--model"),
     ("--streaming --no-streaming --stream", "--no-stream"),
@@ -45,6 +45,7 @@ OPTIONS_ELSEWHERE: Final = _rows(
 
 ADVICE_ELSEWHERE: Final = _rows(
     ("--base-url --url --target --host --endpoint --server", "give the URL without an option: trigate load URL"),
+    ("-H --header", "a key is that of --key-env NAME; for others write a scenario: `headers` has them"),
     ("--tokenizer", "none is needed: tokens are those that the answers' usage counts"),
     ("--extra-body --extra-inputs --body", "write a scenario: `extra` has members of the body"),
     ("-d", "--seconds says how long; what is sent is --requests FILE, or `extra` in a scenario"),

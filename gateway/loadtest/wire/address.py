@@ -42,8 +42,10 @@ async def looked_up(host: str, port: int) -> tuple[SocketAddress, ...]:
     """The addresses of ``host``, those to prefer first. Raises ``WireError``."""
     try:
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # UnicodeError: not a name at all, such as one with ".."
-        raise WireError("dns", f"{host}: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise WireError("dns", f"{host}: {error.strerror or error}") from error
+    except UnicodeError as error:
+        raise WireError("dns", f"{host}: no host can be called so: a part of it is empty or too long") from error
     return tuple(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
 
 

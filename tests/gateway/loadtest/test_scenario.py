@@ -183,7 +183,11 @@ REQUESTS = "requests: [{model: m}]\n"
         ("url: http://x\nrate: -1\n" + REQUESTS, "rate: -1; this must be a number"),
         ("url: http://x\nrate: 1\nrequests: nothing\n", "requests: 'nothing'; this must be a list"),
         ("url: 'http://x y?key=p4ss'\nrate: 1\n" + REQUESTS, "'http://x y?…'; this must be a URL"),
-        ("targets: {a: 'http://u:p4ss@x?key=p4ss'}\nrate: 1\n" + REQUESTS, "targets.a: a URL with a user name; cred"),
+        ("targets: {a: 'http://u:p4ss@x?key=p4ss'}\nrate: 1\n" + REQUESTS, "targets.a: a URL with a user name; give"),
+        (
+            "url: http://x\nrate: 1\nheaders: {Content-Length: '5'}\n" + REQUESTS,
+            "s.yaml:3:11: headers.Content-Length: a header that each request has already; leave it out",
+        ),
         ("- a list\n", "a list where keys should be"),
         ("", "nothing where keys should be"),
     ],

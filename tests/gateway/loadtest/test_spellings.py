@@ -37,6 +37,7 @@ def test_every_name_leads_to_one_of_ours_and_is_none_of_ours():
         (["--goodput", "ttft:500"], "No such option '--goodput': did you mean --slo?"),
         (["-d", "5s"], "No such option '-d': --seconds says how long; what is sent is --requests FILE"),
         (["--base-url", "http://x"], "No such option '--base-url': give the URL without an option: trigate load URL"),
+        (["-H", "x: y"], "No such option '-H': a key is that of --key-env NAME; for others write a scenario"),
         (["--tokenizer", "gpt2"], "No such option '--tokenizer': none is needed: tokens are those"),
         (["--ratte", "5"], "No such option '--ratte'. (Did you mean one of"),
     ],
