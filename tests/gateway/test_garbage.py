@@ -58,32 +58,17 @@ async def test_all_is_collected_when_nobody_waits(autojump_clock):
         assert left() is None
 
 
-async def test_all_is_collected_when_memory_has_doubled(autojump_clock, monkeypatch):
-    held = 100
+@pytest.mark.parametrize(("spare", "held"), [(0, 100), (300, 100)])
+async def test_all_is_collected_when_memory_has_doubled(spare, held, autojump_clock, monkeypatch):
     monkeypatch.setattr(garbage, "_most_memory", lambda: held)
     registry = ConnectionRegistry()
     registry.in_flight = 1
-    async with tidied(registry):
+    async with tidied(registry, spare):
         left = knot()
-        held = 200
+        held = 2 * max(spare, held)
         await trio.sleep(EVERY + 1)
         assert left() is not None
-        held = 201
-        await trio.sleep(EVERY)
-        assert left() is None
-
-
-async def test_what_may_be_held_may_double(autojump_clock, monkeypatch):
-    held = 100
-    monkeypatch.setattr(garbage, "_most_memory", lambda: held)
-    registry = ConnectionRegistry()
-    registry.in_flight = 1
-    async with tidied(registry, 300):
-        left = knot()
-        held = 600
-        await trio.sleep(EVERY + 1)
-        assert left() is not None
-        held = 601
+        held += 1
         await trio.sleep(EVERY)
         assert left() is None
 
