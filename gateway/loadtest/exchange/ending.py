@@ -28,6 +28,8 @@ def ended(exchange: "TimedExchange", judged: "StreamVerdict | None") -> tuple[En
         return "cancelled", None
     if judged is None:
         return "interrupted", None
+    if judged.outcome == "too large":
+        return "error", Problem("too large", exchange.phase, judged.found)
     if judged.outcome == "failed":
         said = judged.reading
         return "error", Problem(f"error event: {said.error or 'error'}", exchange.phase, said.message)

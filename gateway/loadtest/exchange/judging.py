@@ -9,7 +9,7 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any, BinaryIO, Final, Literal, Protocol
 
@@ -21,12 +21,18 @@ from gateway.garbage import settle
 from gateway.loadtest.exchange.endpoint_answers import broken_rule
 from gateway.loadtest.exchange.reading import AnswerContent, read_answer
 from gateway.loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi
+from streams.structure import ELEMENTS, holds_more
 
 _LENGTH = struct.Struct("<I")
 
 HELD: Final = 64 * 2**20
 """Bytes of answers that may wait for the judge. Where a machine is so full that more would, this process judges them:
 then the load is late, which the report says, and the memory that it takes has an end."""
+
+
+MOST_ELEMENTS: Final[Mapping[LoadApi, int]] = {"embeddings": 8 * 2**20}
+"""Arrays, objects and commas of a whole answer, where it may have more than those of a gateway: a vector is numbers. A
+few bytes may become a hundred of memory, and 60 MB a quarter of a minute."""
 
 
 @attrs.frozen
@@ -43,10 +49,10 @@ class ReceivedAnswer:
 
 @attrs.frozen
 class StreamVerdict:
-    """The end of the answer, the rule that it breaks with what was found ("" if none), and those that it breaks as many
-    servers do, which were waived. ``reading`` is what the answer says."""
+    """The end of the answer (what is ``too large`` nobody has read), the rule that it breaks with what was found (""
+    if none), and those that it breaks as many servers do, which were waived. ``reading`` is what the answer says."""
 
-    outcome: Literal["complete", "failed", "cut"]
+    outcome: Literal["complete", "failed", "cut", "too large"]
     rule: str = ""
     found: str = ""
     waived: tuple[str, ...] = ()
@@ -64,6 +70,9 @@ def judged(answer: ReceivedAnswer, strict: bool) -> StreamVerdict:
     """The verdict, in this process."""
     from providers.grammar import judge
 
+    most = MOST_ELEMENTS.get(answer.api, ELEMENTS)
+    if not answer.streamed and holds_more(answer.body, most):
+        return StreamVerdict("too large", found=f"the answer has more than {most:,} JSON elements")
     reading = read_answer(answer.api, answer.body, streamed=answer.streamed)
     if not answer.complete:
         return StreamVerdict("cut", reading=reading)

@@ -31,9 +31,12 @@ from streams.errors import GatewayError
 from streams.events import Api, Event, ReasoningState
 from streams.fold import Answer, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
 from streams.framing import FramingError
+from streams.structure import ELEMENTS, holds_more
 from streams.surrogates import NOT_JSON
 
 Object: TypeAlias = dict[str, Any]
+
+LONGEST: Final = 16 * 2**20  # bytes of an answer that is said again in the next request
 
 _SERVER: Final = Issuer("server", "")
 _RECIPIENT: Final = Recipient("", _SERVER, Quirks(short_call_ids=False))  # ids go back as they came
@@ -57,6 +60,8 @@ class TurnAnswer:
     @classmethod
     def read(cls, api: Api, body: bytes, streamed: bool) -> "TurnAnswer":
         """The answer in ``body``, streamed or in one piece. Raises ``NoNextTurn``."""
+        if len(body) > LONGEST or (not streamed and holds_more(body, ELEMENTS)):
+            raise NoNextTurn("the answer is too long to go on from")
         try:
             answer = fold(_events(api, body, streamed))
         except GatewayError as error:

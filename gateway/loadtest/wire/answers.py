@@ -68,6 +68,8 @@ class Unpacker:
             found = self._unpack.decompress(data, UNPACKED)
         except zlib.error as error:
             raise WireError("encoding", str(error)) from error
+        if self._unpack.unused_data:  # which would be kept
+            raise WireError("encoding", "something stands behind the end of what is compressed")
         if self._unpack.unconsumed_tail:
             raise WireError("too large", f"one read of it unpacks to more than {UNPACKED // 2**20} MiB")
         return found
