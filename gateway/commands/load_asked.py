@@ -20,6 +20,7 @@ from gateway.loadtest.crew.opening import concurrency_mistake
 from gateway.loadtest.exchange.plain_text import plain_text
 from gateway.loadtest.figures.conditions import NoCondition
 from gateway.loadtest.plan import scenario_file
+from gateway.loadtest.plan.asked_loads import OF_SEARCHES
 from gateway.loadtest.plan.contradictions import READERS, unknown_parts
 from gateway.loadtest.plan.load_endpoints import LoadApi
 from gateway.loadtest.plan.raw_scenario import percentiles_in
@@ -85,6 +86,8 @@ def planned(options: LoadOptions) -> Scenario:
         raise ConfigError((*mistakes, *error.mistakes)) from None
     if (wrong := concurrency_mistake(plan)) is not None:
         mistakes.append(Mistake("", "--concurrency", *wrong))
+    if options.until and plan.search:
+        mistakes.append(Mistake("", "--until", "--until beside a search", OF_SEARCHES))
     if mistakes:
         raise ConfigError(tuple(mistakes))
     asked = {name: getattr(options, name) for name in QUESTIONS}

@@ -19,6 +19,9 @@ RESOLUTION: Final = 0.05
 STEP: Final = 5.0
 """Seconds that a step of a search lasts at least, where nothing else is said."""
 
+OF_SEARCHES: Final = "leave it out: a search has steps of its own"
+"""What to do about keys that ask for another load."""
+
 _MOST: Final = 10**6
 _BURST: Final = re.compile(r"\s*([0-9]{1,6})\s*:\s*(\S+)\s*")
 
@@ -122,10 +125,10 @@ def asked_loads(content: Mapping[str, Any]) -> AskedLoads:
         found["rate"] = _rate_of(given["burst"])
     search = None
     for key, (first, most, unit) in _FINDS.items():
-        if given.get(key) is True and not mistakes:
+        if given.get(key) is True and not {"steps", "trace", "burst"} & given.keys():
             found.setdefault(first, 1)
             found.setdefault("seconds", STEP)
-            search = _bounds(unit, found[first], found.get(most))
+            search = None if mistakes else _bounds(unit, found[first], found.get(most))
     return AskedLoads(found, loads, search, tuple(mistakes))
 
 
@@ -192,8 +195,8 @@ def _beside(find: str, given: Mapping[str, Any]) -> Iterator[AskedMistake]:
     if find == "find_concurrency" and "rate" in given:
         yield "rate", f"rate beside {find}", "leave it out: clients ask again when they were answered"
     for key in ("steps", "trace", "burst", "repeat", "count", "until"):
-        if given.get(key) not in (None, 1, (), []):
-            yield key, f"{key} beside {find}", "leave it out: a search has steps of its own"
+        if given.get(key) not in (None, (), []) and not (key == "repeat" and given[key] == 1):
+            yield key, f"{key} beside {find}", OF_SEARCHES
 
 
 def _of_spacing(given: Mapping[str, Any]) -> Iterator[AskedMistake]:

@@ -77,7 +77,18 @@ def _tokens(run: RunResult) -> Iterable[str]:
 
 def overview(runs: Sequence[RunResult]) -> str:
     """The tables that runs have: of several loads, of the steps of one, of a search."""
-    return "\n\n".join("\n".join([*fitted(table.title), *fitted_table(table)]) for table in tables(runs))
+    found = ["\n".join([*fitted(table.title), *fitted_table(table)]) for table in tables(runs)]
+    return "\n\n".join([*found, *filter(None, ("\n".join(_of_row(run)) for run in runs if run.label))])
+
+
+def _of_row(run: RunResult) -> Iterable[str]:
+    """What a row in a table of several runs does not say: how its run ended, which errors there were, and notes."""
+    if run.interrupted or run.stopped:
+        yield from fitted(f"{run.label}: " + (f"ended early: {run.stopped}" if run.stopped else "interrupted"))
+    for row in run.tally.failures:
+        yield from fitted(f"{run.label}: {row.count} {row.kind} ({row.phase}) {row.example}".rstrip(), most=_EXAMPLE)
+    for note in notes(run):
+        yield from fitted(f"note: {run.label}: {note}")
 
 
 def comparison(runs: Sequence[RunResult]) -> str:

@@ -19,7 +19,10 @@ from gateway.loadtest.run.under_way import RecordSink
 
 WINDOW: Final = 10.0
 LEAST: Final = 20
-"""Seconds, and ends in them, that a condition of ``--until`` is about: of fewer, one bad answer would be too much."""
+"""Seconds that a condition of ``--until`` is about, or as many more as it takes for so many ends: of fewer, one bad
+answer would be too much, and a load of one a second would never have them."""
+
+KEPT: Final = 600  # seconds in which something ended
 
 LOOK: Final = 0.1  # seconds between two looks
 
@@ -55,7 +58,7 @@ class LastEnds:
         parts = [(one, part_of(one.of, names, requests)) for one in conditions]
         self._conditions = [(one, part.request) for one, part in parts if part.target in ("", target)]
         self._now = now
-        self._seconds: deque[tuple[int, Mapping[str, Tally]]] = deque(maxlen=int(WINDOW))
+        self._seconds: deque[tuple[int, Mapping[str, Tally]]] = deque(maxlen=KEPT)
         self.verdict: ConditionVerdict | None = None
 
     def add(self, record: ExchangeRecord, missed: Sequence[str], body: bytes) -> None:
@@ -68,24 +71,27 @@ class LastEnds:
 
     def reason(self, figures: RunFigures) -> str:
         for condition, request in self._conditions:
-            tally = self._of(request)
+            tally, since = self._of(request)
             if tally.counts["started"] < LEAST:
                 continue
             value, show = of_tally(condition)
             found = verdict("", condition, value(tally), show)
             if found.value is not None and not found.ok:
                 self.verdict = found
-                return f"{found.failure} over the last {tally.counts['started']} ends, in {WINDOW:g} s"
+                return f"{found.failure} over the last {tally.counts['started']} ends, in {since:.0f} s"
         return ""
 
-    def _of(self, request: str) -> Tally:
-        found = Tally()
-        for second, requests in self._seconds:
-            if second > self._now() - WINDOW:
-                for name, tally in requests.items():
-                    if request in ("", name):
-                        found.merge(tally)
-        return found
+    def _of(self, request: str) -> tuple[Tally, float]:
+        """The last ends, and within how many seconds they were."""
+        found, since = Tally(), WINDOW
+        for second, requests in reversed(self._seconds):
+            if second <= self._now() - WINDOW and found.counts["started"] >= LEAST:
+                break
+            since = max(WINDOW, self._now() - second)
+            for name, tally in requests.items():
+                if request in ("", name):
+                    found.merge(tally)
+        return found, since
 
 
 class TokenBudget:

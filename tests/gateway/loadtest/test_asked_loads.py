@@ -68,6 +68,7 @@ def test_burstiness_goes_from_bursts_to_even_arrivals():
         ({"find_rate": True, "find_concurrency": True}, "give one of them, and then the other"),
         ({"find_concurrency": True, "rate": 5}, "leave it out: clients ask again"),
         ({"find_rate": True, "repeat": 3}, "a search has steps of its own"),
+        ({"find_rate": True, "count": 1}, "count beside find_rate; leave it out: a search has steps"),
         ({"rate": 5, "max_rate": 50}, "give find_rate with it"),
         ({"burst": "32"}, "such as 32:2s"),
         ({"burst": "32:soon"}, "such as 32:2s"),
@@ -82,3 +83,4 @@ def test_what_contradicts_itself_is_told(keys, said):
     with pytest.raises(ConfigError) as error:
         plan(**keys)
     assert said in error.value.listed("mistakes")
+    assert len(error.value.mistakes) == 1

@@ -42,8 +42,16 @@ def test_a_condition_is_of_the_last_seconds_alone():
     ends.add(GOOD, (), b"")
     assert ends.reason(FIGURES) == "errors>5%: it is 95 % over the last 20 ends, in 10 s"
     assert (ends.verdict.ok, ends.verdict.value, ends.verdict.limit) == (False, 95, 5)
-    clock.now += 10
-    assert ends.reason(FIGURES) == ""
+
+
+def test_a_slow_load_is_looked_at_for_as_long_as_twenty_ends_take():
+    """At one a second there would never be so many in ten seconds: such a load could go wrong for ever."""
+    ends, clock = last_ends("errors>50%")
+    for number in range(20):
+        assert ends.reason(FIGURES) == ""
+        clock.now += 1
+        ends.add(BAD if number > 8 else GOOD, (), b"")
+    assert ends.reason(FIGURES) == "errors>50%: it is 55 % over the last 20 ends, in 19 s"
 
 
 def test_the_warm_up_does_not_end_a_load():

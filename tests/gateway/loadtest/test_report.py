@@ -444,6 +444,7 @@ def test_ctrl_c_ends_it_early_with_a_report(mock, tmp_path):
         (("http://127.0.0.1:1", "--model", "m", "--max-tokens", "many"), "this must be a number of tokens such as"),
         (("http://127.0.0.1:1", "--model", "m", "--slo", "ttft<500"), "--slo: 'ttft<500': no unit where a time"),
         (("http://127.0.0.1:1", "--model", "m", "--until", "rate>5"), "--until: 'rate>5': rate is known at the end"),
+        (("http://127.0.0.1:1", "--model", "m", "--find-rate", "--until", "errors>5%"), "--until beside a search"),
         (("http://127.0.0.1:1", "--model", "m", "--fail-if", "chat n: errors>0"),
          "--fail-if: chat n is no target and no kind of request; did you mean chat m?"),
         (("http://127.0.0.1:1", "--model", "m", "--junit", "x.xml"), "--junit: no conditions to tell of; give some"),

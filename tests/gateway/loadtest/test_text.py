@@ -54,6 +54,15 @@ def test_one_is_told_in_the_singular():
     assert "1 request begun, 1 whole answer, 0 errors\n" in text.summary(result(exchanged()))
 
 
+def test_a_table_of_several_runs_is_followed_by_how_they_ended_their_errors_and_notes():
+    runs = [attrs.evolve(RUN, label="5/s"), attrs.evolve(HARD, label="9/s", stopped="errors>1%: it is 3 %")]
+    _, first, second = text.overview(runs).split("\n\n")[-3:]
+    assert first.startswith("5/s: 1 status 404 (first byte) there is no such model; there are others,")
+    assert second.startswith("9/s: ended early: errors>1%: it is 3 %\n9/s: 1 status 404")
+    assert "note: 9/s: A remark of many words" in second
+    assert all(len(line) <= COLUMNS for line in [*first.splitlines(), *second.splitlines()])
+
+
 def test_what_says_nothing_is_left_out():
     """Answers without tokens have no speed; what was put into them has."""
     vectors = [
