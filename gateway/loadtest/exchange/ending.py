@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from gateway.loadtest.exchange.content import error_message
 from gateway.loadtest.exchange.plain_text import plain_text
 from gateway.loadtest.exchange.record import End, ExchangeRecord, Problem
 from gateway.loadtest.exchange.retry_after import retry_after
@@ -34,7 +35,8 @@ def ended(exchange: "TimedExchange", judged: "StreamVerdict | None") -> tuple[En
         said = judged.reading
         return "error", Problem(f"error event: {said.error or 'error'}", exchange.phase, said.message)
     if exchange.request.stream and not judged.reading.says:
-        return "error", Problem("no stream", exchange.phase, "it ended, well by HTTP, without a word of an answer")
+        shown = f": {text}" if (text := error_message(exchange.body)) else ""
+        return "error", Problem("no stream", exchange.phase, f"it ended, well by HTTP, without an answer{shown}")
     if judged.outcome == "cut":
         return "error", Problem("cut", exchange.phase, "it ended, well by HTTP, before the answer's end")
     if judged.rule:

@@ -222,7 +222,7 @@ async def test_an_idle_connection_that_was_closed_is_passed_over():
 
 
 async def test_an_answer_of_nothing_but_done_is_none():
-    """As some servers end what they failed at (infiniflow/ragflow#19498)."""
+    """As some servers end what they failed at (infiniflow/ragflow#19498). What they said instead is shown."""
 
     async def serve(stream, head):
         await stream.send_all(HEAD + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
@@ -230,6 +230,7 @@ async def test_an_answer_of_nothing_but_done_is_none():
     async with serving(serve) as url:
         run = await load(url, rate=10, seconds=0.1)
     assert [(row.kind, row.phase) for row in run.tally.failures] == [("no stream", "first token")]
+    assert run.tally.failures[0].example == "it ended, well by HTTP, without an answer: data: [DONE]"
 
 
 async def test_the_time_to_the_first_byte_is_not_that_of_an_interim_answer():
