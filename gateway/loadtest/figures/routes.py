@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from gateway.loadtest.figures.numbers import several
+
 _PREFIX: Final = "x-trigate-"
 _COUNTED: Final = {"target": "targets", "cache": "cache", "limit": "limits", "lane": "lanes"}
 _MOST: Final = 50  # names of each that are told apart: a server may make up one for each answer
@@ -78,7 +80,7 @@ class RouteFigures:
         """In words; nothing where no answer said anything."""
         found = []
         if targets := self.counts["targets"]:
-            each = f", in {self.attempts / self.told:.3g} attempts each" if self.told else ""
+            each = f", in {several(round(self.attempts / self.told, 2), 'attempt')} each" if self.told else ""
             found.append(f"answered by {_listed(targets)}{each}")
         if cache := self.counts["cache"]:
             found.append(f"the gateway's cache: {_listed(cache)} ({100 * self.hits / cache.total():.3g} % hits)")

@@ -142,7 +142,8 @@ def _compared(
 def differences(before: ReadRun, after: ReadRun) -> Iterator[str]:
     """What the two loads do not have in common: a comparison of figures may say no more than these."""
     if before.plan is not None and after.plan is not None:
-        one, other = dict(_flat(before.plan)), dict(_flat(after.plan))
+        one = dict(_flat(_known(before.plan, after.plan)))
+        other = dict(_flat(_known(after.plan, before.plan)))
         unlike = [name for name in {**one, **other} if one.get(name) != other.get(name)]
         yield from (f"{name}: {_told(one.get(name))}, then {_told(other.get(name))}" for name in unlike[:TOLD])
         if len(unlike) > TOLD:
@@ -156,6 +157,21 @@ def differences(before: ReadRun, after: ReadRun) -> Iterator[str]:
     for name, run in (("first", before), ("second", after)):
         if run.interrupted:
             yield f"the {name} was interrupted"
+
+
+def _known(plan: Mapping[str, Any], to: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The members of a plan that the version of the other one had, too, in the same form; of requests likewise."""
+    found = {key: value for key, value in plan.items() if key in to and _comparable(value, to[key])}
+    requests, others = (list(one.get("requests") or ()) for one in (plan, to))
+    found["requests"] = [
+        {key: value for key, value in one.items() if key in other and _comparable(value, other[key])}
+        for one, other in zip(requests, others, strict=False)
+    ] + requests[len(others) :]
+    return found
+
+
+def _comparable(one: Any, other: Any) -> bool:
+    return one is None or other is None or isinstance(one, Mapping) == isinstance(other, Mapping)
 
 
 def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:

@@ -158,6 +158,13 @@ def test_other_plans_and_lengths_are_named_first(tmp_path, capsys):
     assert lines[:3] == ["different: grace: 5, then 6", "different: seconds of arrivals: 15, then 10",
                          "different: output tokens (mean): 5, then 50"]  # fmt: skip
     assert " a.json" in lines[3]
+    earlier = json.loads(before.read_text())  # of a version that knew less, and told lengths in another way
+    plan = earlier["runs"][0]["scenario"]
+    del plan["resend"], plan["requests"][0]["texts"]
+    plan["requests"][0] |= {"prompt": [20, 20], "output": 1024, "tools": 1}
+    before.write_text(json.dumps(earlier))
+    lines = compare(capsys, before, after)[1].splitlines()
+    assert lines[:2] == ["different: requests[0].tools: 1, then 0", "different: grace: 5, then 6"]
 
 
 def test_kinds_and_targets_are_compared_each_with_its_own(tmp_path, capsys):
