@@ -126,9 +126,12 @@ def asked_loads(content: Mapping[str, Any]) -> AskedLoads:
     search = None
     for key, (first, most, unit) in _FINDS.items():
         if given.get(key) is True and not {"steps", "trace", "burst"} & given.keys():
-            found.setdefault(first, 1)
+            greatest = found.get(most)
+            found.setdefault(first, greatest if isinstance(greatest, int | float) and 0 < greatest < 1 else 1)
             found.setdefault("seconds", STEP)
-            search = None if mistakes else _bounds(unit, found[first], found.get(most))
+            search = None if mistakes else _bounds(unit, found[first], greatest)
+            if search is not None and search.most is not None and search.most < search.first:
+                mistakes.append((most, f"{search.most:g} below {first} {search.first:g}", "a search begins there"))
     return AskedLoads(found, loads, search, tuple(mistakes))
 
 

@@ -143,11 +143,12 @@ async def search(
         step = _WatchedStep(todo, length, rule)
         teller.tries(todo, scenario.warmup + length.least + typical)
         result = await run(scenario, target, step.look)
-        if result.interrupted or result.stopped not in ("", step.reason):
+        ended_early = result.stopped not in ("", step.reason)
+        result = result if ended_early else attrs.evolve(result, stopped="")
+        if result.interrupted or ended_early:
             todo = FoundLoad("interrupted", max((one.load for one in tried if one.holds), default=0.0))
             results.append(result)
             break
-        result = attrs.evolve(result, stopped="")
         verdict, why = judged(result, step.state, step.watch, rule)
         tried.append(TriedLoad(todo.load, todo.purpose, verdict, step.watch.most_under_way > 1))
         steps.append(_step(result, tried[-1], why, step.watch.most_under_way))

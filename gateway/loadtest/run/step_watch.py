@@ -129,7 +129,8 @@ class StepWatch:
             return 1.0
         each = sum(block.ends for block in whole) / len(whole)
         apart = variance(block.waited / block.ends for block in whole)
-        return max(1.0, min(each, each * apart / deviation**2))
+        found = min(each, each * apart / deviation**2)
+        return found if found > 1 + 2 * math.sqrt(2 / (len(whole) - 1)) else 1.0  # two errors of a variance
 
     @property
     def backlog_grows(self) -> bool:

@@ -43,6 +43,7 @@ def test_a_search_begins_at_one_and_has_short_steps_where_nothing_else_is_said()
     found = plan(find_rate=True)
     assert (found.search, found.seconds) == (SearchBounds("rate", 1), 5)
     assert plan(find_rate=True, rate=8, max_rate=50, seconds=10).search == SearchBounds("rate", 8, 50)
+    assert plan(find_rate=True, max_rate=0.5).search == SearchBounds("rate", 0.5, 0.5)
     found = plan(find_concurrency=True, concurrency="2", max_concurrency=64)
     assert (found.search, found.open_loop) == (SearchBounds("clients", 2, 64), False)
 
@@ -68,6 +69,8 @@ def test_burstiness_goes_from_bursts_to_even_arrivals():
         ({"find_rate": True, "find_concurrency": True}, "give one of them, and then the other"),
         ({"find_concurrency": True, "rate": 5}, "leave it out: clients ask again"),
         ({"find_rate": True, "repeat": 3}, "a search has steps of its own"),
+        ({"find_rate": True, "max_rate": 0}, "max_rate: 0 below rate 1; a search begins there"),
+        ({"find_concurrency": True, "concurrency": 9, "max_concurrency": 8}, "max_concurrency: 8 below concurrency 9"),
         ({"find_rate": True, "count": 1}, "count beside find_rate; leave it out: a search has steps"),
         ({"rate": 5, "max_rate": 50}, "give find_rate with it"),
         ({"burst": "32"}, "such as 32:2s"),

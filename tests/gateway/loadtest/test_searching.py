@@ -114,6 +114,19 @@ async def test_the_greatest_rate_that_was_to_be_tried_is_at_least_the_answer(aut
     assert "at least 4 requests a second" in run.search.answer
 
 
+async def test_a_search_that_is_interrupted_says_nothing_of_how_its_steps_end(autojump_clock):
+    run, _ = simulated(EIGHT)
+
+    async def cut(plan, target, watch=unwatched):
+        return attrs.evolve(await run(plan, target, watch), interrupted=True)
+
+    asked = plan()
+    assert asked.search is not None
+    found = await search(asked, "", asked.search, cut, rule_of(asked), Telling())
+    assert found.search is not None
+    assert (found.interrupted, found.stopped, found.search.found.outcome) == (True, "", "interrupted")
+
+
 async def test_few_answers_leave_it_undecided(autojump_clock):
     run, _ = await found_on(SimulatedQueue(8, lambda chance: 20.0), plan(max_rate=0.25, rate=0.125))
     assert run.search is not None
