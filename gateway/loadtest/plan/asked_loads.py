@@ -130,7 +130,7 @@ def asked_loads(content: Mapping[str, Any]) -> AskedLoads:
             found.setdefault(first, greatest if isinstance(greatest, int | float) and 0 < greatest < 1 else 1)
             found.setdefault("seconds", STEP)
             search = None if mistakes else _bounds(unit, found[first], greatest)
-            if search is not None and search.most is not None and search.most < search.first:
+            if search is not None and search.most is not None and 0 < search.most < search.first:
                 mistakes.append((most, f"{search.most:g} below {first} {search.first:g}", "a search begins there"))
     return AskedLoads(found, loads, search, tuple(mistakes))
 

@@ -69,7 +69,7 @@ def test_burstiness_goes_from_bursts_to_even_arrivals():
         ({"find_rate": True, "find_concurrency": True}, "give one of them, and then the other"),
         ({"find_concurrency": True, "rate": 5}, "leave it out: clients ask again"),
         ({"find_rate": True, "repeat": 3}, "a search has steps of its own"),
-        ({"find_rate": True, "max_rate": 0}, "max_rate: 0 below rate 1; a search begins there"),
+        ({"find_rate": True, "rate": 4, "max_rate": 2}, "max_rate: 2 below rate 4; a search begins there"),
         ({"find_concurrency": True, "concurrency": 9, "max_concurrency": 8}, "max_concurrency: 8 below concurrency 9"),
         ({"find_rate": True, "count": 1}, "count beside find_rate; leave it out: a search has steps"),
         ({"rate": 5, "max_rate": 50}, "give find_rate with it"),
