@@ -11,7 +11,7 @@ import functools
 import gc
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FrameType
@@ -139,31 +139,50 @@ def _is_plain(node: ast.AST) -> bool:
     return isinstance(node, kinds) and all(map(_is_plain, ast.iter_child_nodes(node)))
 
 
-def _size(probe: Probe, frame: FrameType) -> int:
-    code, types = probe
-    try:
-        value = eval(code, frame.f_globals, frame.f_locals)  # an expression of our own code
-    except Exception:  # a name that is not there yet
-        return 0
-    if not isinstance(value, types):
-        return 0
-    return len(value) // BYTES if isinstance(value, str | bytes | bytearray) else len(value)  # type: ignore[arg-type]
+def _sizes(probes: tuple[Probe, ...], frame: FrameType) -> int:
+    names, known = frame.f_globals, frame.f_locals
+    size = 0
+    for code, types in probes:
+        try:
+            value = eval(code, names, known)  # an expression of our own code
+        except Exception:  # a name that is not there yet
+            continue
+        if isinstance(value, types):
+            size += len(value) // BYTES if isinstance(value, str | bytes | bytearray) else len(value)  # type: ignore[arg-type]
+    return size
 
 
 # Steps and seconds
 
 
+class Counted:
+    """What has run of a function's lines, by their numbers, and what they have worked on."""
+
+    def __init__(self, code: CodeType) -> None:
+        self.code = code  # which is there as long as its id is that of no other
+        self.lines = lines = defaultdict[int, int](int)
+        there = probes(code.co_filename) if code.co_filename.startswith(OURS) else {}
+        probed = {line: found for (line, inner), found in there.items() if inner == (code.co_name in _INNER)}
+
+        def trace(frame: FrameType, event: str, _: object) -> Any:
+            line = frame.f_lineno
+            lines[line] += 1
+            if line in probed and event == "line":
+                lines[line] += _sizes(probed[line], frame)
+            return trace
+
+        self.trace = trace
+
+
 def steps(work: Work) -> Counter[tuple[str, int]]:
     """The lines that ``work`` runs, and the sizes of what they copy and search in our own modules; by file and line."""
-    count: Counter[tuple[str, int]] = Counter()
+    counted: dict[int, Counted] = {}
 
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        file = frame.f_code.co_filename
-        count[file, frame.f_lineno] += 1
-        if event == "line" and file.startswith(OURS):
-            for probe in probes(file).get((frame.f_lineno, frame.f_code.co_name in _INNER), ()):
-                count[file, frame.f_lineno] += _size(probe, frame)
-        return trace
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        code = frame.f_code
+        if (one := counted.get(id(code))) is None:
+            one = counted[id(code)] = Counted(code)
+        return one.trace(frame, event, argument)
 
     before = sys.gettrace()
     gc.disable()  # it closes what others have left open
@@ -173,6 +192,9 @@ def steps(work: Work) -> Counter[tuple[str, int]]:
     finally:
         sys.settrace(before)
         gc.enable()
+    count: Counter[tuple[str, int]] = Counter()
+    for one in counted.values():
+        count.update({(one.code.co_filename, line): times for line, times in one.lines.items()})
     return count
 
 

@@ -24,7 +24,7 @@ from streams.structure import ELEMENTS
 from tests.support.growing_streams import STREAMS
 from tests.support.lanes import byte_lane, reply_for, told, whole_lane
 
-SENT = 3 * 2**20
+SENT = 5 * 2**19
 """Bytes that are sent, less than which a stream may hold."""
 PASSING = 2**20 + 2**18
 """Bytes that a stream may hold which passes as it is."""
