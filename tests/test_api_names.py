@@ -1,6 +1,7 @@
 """No module of the core names a wire API: what differs between them, each says of itself (``WireApi``, ``Codec``)."""
 
 import ast
+import functools
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +47,7 @@ def modules() -> list[Path]:
     return [path for path in found if not path.as_posix().startswith(ABOUT_APIS)]
 
 
+@functools.cache
 def named(path: Path) -> set[str]:
     """The names of APIs that stand in a module as texts, but for those that are members of a request (``messages``)."""
     tree = ast.parse((GATEWAY / path).read_bytes())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.repository import ROOT
+from tests.support.syntax import statements
 
 PACKAGES = ("streams", "providers", "gateway")
 ALLOWED = {"streams": {"streams"}, "providers": {"streams", "providers"}, "gateway": set(PACKAGES)}
@@ -109,7 +110,7 @@ MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 def imported(path: Path) -> set[str]:
     """The dotted names that a module imports, anywhere in it, type-checking blocks included."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in statements(path):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.support.repository import ROOT
+from tests.support.syntax import statements
 
 TESTS = ROOT / "tests"
 PACKAGES = ("streams", "providers", "gateway")
@@ -24,7 +25,7 @@ def module_id(path: Path) -> str:
 def imported(path: Path) -> tuple[tuple[str, str], ...]:
     """What a module imports, anywhere in it: the module, and the name out of it or nothing."""
     found = []
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in statements(path):
         if isinstance(node, ast.Import):
             found += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -14,6 +14,7 @@ from gateway import __version__
 from tests.support.doc_blocks import fenced
 from tests.support.harness import ROOT
 from tests.support.image_file import reaches_the_builder, read_image
+from tests.support.syntax import statements
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT, BUILD_SYSTEM = PYPROJECT["project"], PYPROJECT["build-system"]
@@ -58,7 +59,7 @@ def third_party_modules() -> dict[str, str]:
     """The modules that the product imports of other packages, deferred imports included, each with a place."""
     found = {}
     for path in (path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_bytes())):
+        for node in statements(path):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             found.update({name.partition(".")[0]: f"{path.relative_to(ROOT)}:{node.lineno}" for name in names})
