@@ -27,8 +27,9 @@ Blocks: TypeAlias = Sequence[Sequence[float]]
 
 
 def block_seconds(seconds: float) -> float:
-    """The length of a block in a run of so many seconds: a whole number of them, but in a short run."""
-    return max(1.0, math.ceil(seconds / BLOCKS)) if seconds >= SHORT else seconds / SHORT
+    """The length of a block in a run of so many seconds: a whole number of them, but in a short run. All that began
+    at one instant is one block."""
+    return max(1.0, math.ceil(seconds / BLOCKS)) if seconds >= SHORT else seconds / SHORT or 1.0
 
 
 Draw: TypeAlias = Callable[[Sequence[float]], tuple[float, ...]]

@@ -1,14 +1,13 @@
 """Two reports, or two logs of requests, read and put side by side: what was asked in each, and which is slower."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 import msgspec
 
 from gateway.loadtest.exchange.plain_text import plain_text
-from gateway.loadtest.figures.histogram import Histogram
 from gateway.loadtest.figures.notes import notes
 from gateway.loadtest.figures.result import RunResult
 from gateway.loadtest.figures.tally import Tally
@@ -20,7 +19,6 @@ from gateway.loadtest.reports.comparing import (
     MARGIN,
     PERCENTILES,
     ComparedLoad,
-    LoggedAnswer,
     SideFigures,
     compared_load,
 )
@@ -212,44 +210,49 @@ def read_runs(path: Path) -> list[ReadRun]:
     ]
 
 
-def _lines_of(run: RunResult, logged: list[list[Mapping[str, Any]]]) -> Sequence[Mapping[str, Any]]:
+def _lines_of(run: RunResult, logged: list[list["LoggedLine"]]) -> Sequence["LoggedLine"]:
     """The lines of this run among those of all that a command made, which are taken out: it has as many lines as
     requests began there."""
     for lines in logged:
-        if lines[0].get("target") == run.target and len(lines) == run.tally.counts["started"]:
+        if lines[0].target == run.target and len(lines) == run.tally.counts["started"]:
             logged.remove(lines)
             return lines
     return ()
 
 
-def _log_beside(path: Path) -> Sequence[Mapping[str, Any]]:
+def _log_beside(path: Path) -> Sequence["LoggedLine"]:
     """The lines of a report's log: the one that it names, if that lies where it does, or the one of its name."""
     named = report_file.log_of(path)
     places = ([path.parent / Path(named).name] if named else []) + [path.with_suffix(".jsonl")]
     return next((lines for place in places if place != path and (lines := _lines(place))), ())
 
 
-def _lines(path: Path) -> Sequence[Mapping[str, Any]] | None:
+def _lines(path: Path) -> Sequence["LoggedLine"] | None:
     """The lines of a log that count; ``None`` if it is none. A load that was killed may have left half a last line."""
     try:
-        *whole, last = path.read_bytes().split(b"\n")
-        found = [_LINE.decode(line) for line in (*whole, *([last] if last.endswith(b"}") else [])) if line.strip()]
-        return [_plain(line) for line in found if not line["warmup"] and line["planned"] >= 0] or None
+        with path.open("rb") as file:
+            found = [_LINE.decode(line) for line in file if line.endswith((b"\n", b"}")) and line.strip()]
     except (OSError, msgspec.MsgspecError):
         return None
+    names: dict[str, str] = {}  # each once, and plain
+    for line in found:
+        line.target, line.kind = (
+            names.get(name) or names.setdefault(name, plain_text(name)) for name in (line.target, line.kind)
+        )
+    return [line for line in found if not line.warmup and line.planned >= 0] or None
 
 
-def _plain(line: "_ComparedLine") -> "_ComparedLine":
-    line["target"], line["kind"] = plain_text(line["target"]), plain_text(line["kind"])
-    return line
-
-
-class _GapsOfStream(TypedDict):
+class _GapsOfStream(msgspec.Struct, gc=False):
     mean: float
 
 
-class _ComparedLine(TypedDict):
-    """What a line must have to be compared."""
+class _LoggedTokens(msgspec.Struct, gc=False):
+    input: int | None = None
+    output: int | None = None
+
+
+class LoggedLine(msgspec.Struct, gc=False):
+    """A line of a log, as far as it is compared."""
 
     run: int
     target: str
@@ -257,7 +260,7 @@ class _ComparedLine(TypedDict):
     planned: float
     warmup: bool
     end: str
-    tokens: dict[str, int | None]
+    tokens: _LoggedTokens
     ttfb: float | None
     ttft: float | None
     ttfo: float | None
@@ -266,24 +269,36 @@ class _ComparedLine(TypedDict):
     tpot: float | None
     duration: float | None
 
+    @property
+    def failed(self) -> bool:
+        """Whether it is counted among the errors."""
+        return self.end in FAILED
 
-_LINE: Final = msgspec.json.Decoder(_ComparedLine)
+    @property
+    def values(self) -> Mapping[str, Sequence[float]]:
+        """Those of its measures. The gaps of a stream are their mean: one stream is one value, however long it is."""
+        gap = None if self.gap is None else self.gap.mean
+        found = {name: gap if name == "gap" else getattr(self, name) for name in COMPARED}
+        return {name: (value,) for name, value in found.items() if value is not None}
 
 
-def _by(lines: Sequence[Mapping[str, Any]], key: str) -> dict[str, list[Mapping[str, Any]]]:
-    found: dict[str, list[Mapping[str, Any]]] = {}
+_LINE: Final = msgspec.json.Decoder(LoggedLine)
+
+
+def _by(lines: Iterable[LoggedLine], key: Literal["run", "target", "kind"]) -> dict[str, list[LoggedLine]]:
+    found: dict[str, list[LoggedLine]] = {}
     for line in lines:
-        found.setdefault(str(line.get(key, "")), []).append(line)
+        found.setdefault(getattr(line, key), []).append(line)
     return found
 
 
-def _reported(run: RunResult, lines: Sequence[Mapping[str, Any]]) -> ReadRun:
+def _reported(run: RunResult, lines: Sequence[LoggedLine]) -> ReadRun:
     by_kind = _by(lines, "kind")
 
-    def figures(tally: Tally, of: Sequence[Mapping[str, Any]]) -> SideFigures:
+    def figures(tally: Tally, of: Sequence[LoggedLine]) -> SideFigures:
         counts = tally.counts
         failed = sum(counts[end] for end in FAILED)
-        return SideFigures(run.seconds, counts["started"], failed, tally.measures, _answers(of))
+        return SideFigures(run.seconds, counts["started"], failed, tally.measures, of)
 
     return ReadRun(
         run.name,
@@ -296,39 +311,19 @@ def _reported(run: RunResult, lines: Sequence[Mapping[str, Any]]) -> ReadRun:
     )
 
 
-def _logged(name: str, lines: Sequence[Mapping[str, Any]]) -> ReadRun:
-    seconds = max((float(line["planned"]) for line in lines), default=0.0)
-    tokens = {name: [of for line in lines if (of := line["tokens"].get(key))]
-              for name, key in zip(LENGTHS, ("input", "output"), strict=True)}  # fmt: skip
+def _logged(name: str, lines: Sequence[LoggedLine]) -> ReadRun:
+    seconds = max((line.planned for line in lines), default=0.0)
+    tokens = {"input_tokens": [line.tokens.input for line in lines if line.tokens.input],
+              "output_tokens": [line.tokens.output for line in lines if line.tokens.output]}  # fmt: skip
     return ReadRun(
         name or "the server",
         None,
         _of_lines(lines, seconds),
         {kind: _of_lines(found, seconds) for kind, found in _by(lines, "kind").items()},
         {name: sum(found) / len(found) for name, found in tokens.items() if found},
-        any(line["end"] == "interrupted" for line in lines),
+        any(line.end == "interrupted" for line in lines),
     )
 
 
-def _of_lines(lines: Sequence[Mapping[str, Any]], seconds: float) -> SideFigures:
-    answers = _answers(lines)
-    measures = {name: Histogram() for name in COMPARED}
-    for answer in answers:
-        for name, values in answer.values.items():
-            measures[name].extend(values)
-    return SideFigures(seconds, len(answers), sum(answer.failed for answer in answers), measures, answers)
-
-
-def _answers(lines: Sequence[Mapping[str, Any]]) -> list[LoggedAnswer]:
-    return [LoggedAnswer(float(line["planned"]), line["end"] in FAILED, _values(line)) for line in lines]
-
-
-def _values(line: Mapping[str, Any]) -> Mapping[str, Sequence[float]]:
-    """The gaps of a stream are their mean: one stream is one value, however long it is."""
-    found: dict[str, Sequence[float]] = {}
-    for name in COMPARED:
-        value = line.get(name)
-        value = value["mean"] if isinstance(value, Mapping) else value
-        if value is not None:
-            found[name] = (float(value),)
-    return found
+def _of_lines(lines: Sequence[LoggedLine], seconds: float) -> SideFigures:
+    return SideFigures(seconds, len(lines), sum(line.failed for line in lines), {}, lines)

@@ -4,7 +4,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -39,25 +39,38 @@ Evidence: TypeAlias = Literal["lines", "buckets"]
 """What intervals are made from: the log of requests, or the histograms of a report."""
 
 
-@attrs.frozen
-class LoggedAnswer:
+class LoggedAnswer(Protocol):
     """One line of a log of requests, as far as it is compared. ``values`` are those of its measures."""
 
-    planned: float
-    failed: bool
-    values: Mapping[str, Sequence[float]]
+    @property
+    def planned(self) -> float: ...
+    @property
+    def failed(self) -> bool: ...
+    @property
+    def values(self) -> Mapping[str, Sequence[float]]: ...
 
 
 @attrs.frozen
 class SideFigures:
     """The figures of a run, or of one kind of its requests, for one side of a comparison. ``answers`` are the lines of
-    its log, none where there is none. ``begun`` and ``failed`` are counts."""
+    its log, ``measures`` those of its report; one of them may be missing. ``begun`` and ``failed`` are counts."""
 
     seconds: float
     begun: int
     failed: int
     measures: Mapping[str, Histogram]
     answers: Sequence[LoggedAnswer] = ()
+
+    @property
+    def histograms(self) -> Mapping[str, Histogram]:
+        """The measures, of the lines where there is no report."""
+        if self.measures:
+            return self.measures
+        found = {name: Histogram() for name in COMPARED}
+        for answer in self.answers:
+            for name, values in answer.values.items():
+                found[name].extend(values)
+        return found
 
 
 @attrs.frozen
@@ -145,8 +158,8 @@ class _Blocks:
         for answer in side.answers:
             block = min(count - 1, max(0, int(answer.planned / length)))
             failed[block].append(answer.failed)
-            for name in COMPARED:
-                values[name][block].extend(answer.values.get(name, ()))
+            for name, found in answer.values.items():
+                values[name][block].extend(found)
         return cls(count, values, failed)
 
     def number(self, name: str) -> int:
@@ -205,12 +218,12 @@ def _by_ranks(
     before: SideFigures, after: SideFigures, margin: float, percentiles: Sequence[float], confidence: float
 ) -> tuple[ComparedFigure, ...]:
     found: list[tuple[tuple[str, str], float, float, float]] = []
-    sides = (before.measures, after.measures)
+    sides = (before.histograms, after.histograms)
     there = [name for name in COMPARED if all(name in side and side[name].count for side in sides)]
     same = "ttft" in there and all(side["ttft"].dump() == side["ttfo"].dump() for side in sides if "ttfo" in side)
     for name in _once(there, same):
-        one, other = before.measures[name], after.measures[name]
-        counts = [_independent(side, name) for side in (before, after)]
+        one, other = (side[name] for side in sides)
+        counts = [_independent(side, name) for side in sides]
         error = math.hypot(*(_error_of_mean(side, n) for side, n in zip((one, other), counts, strict=True)))
         found.append(((name, "mean"), one.mean, other.mean, error))
         for percent in _telling(percentiles, min(counts)):
@@ -229,10 +242,10 @@ def _around(row: tuple[str, str], before: float, after: float, width: float) -> 
     return Interval(value, value - width, value + width)
 
 
-def _independent(side: SideFigures, name: str) -> int:
+def _independent(side: Mapping[str, Histogram], name: str) -> int:
     """The number of values that may be taken to know nothing of each other: the gaps of a stream are one."""
-    count = side.measures[name].count
-    streams = side.measures["ttft"].count if "ttft" in side.measures else 0
+    count = side[name].count
+    streams = side["ttft"].count if "ttft" in side else 0
     return min(count, streams or count) if name == "gap" else count
 
 

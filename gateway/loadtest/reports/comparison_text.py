@@ -1,6 +1,6 @@
 """A comparison of two runs as lines of text, and as a part of a page."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import Final
 
@@ -8,11 +8,10 @@ from gateway.loadtest.figures.measures import MEASURES
 from gateway.loadtest.figures.numbers import shown
 from gateway.loadtest.reports.compared_runs import ComparedTarget, LoadComparison
 from gateway.loadtest.reports.comparing import CONFIDENCE, ERRORS, ComparedFigure, ComparedLoad
-from gateway.loadtest.reports.fitting import cut, fitted, fitted_table
+from gateway.loadtest.reports.fitting import fits, fitted, fitted_table
 from gateway.loadtest.reports.page_tables import html_table
 from gateway.loadtest.reports.tables import FigureTable
 
-NAME: Final = 20  # characters of a file's name above its column
 TOGETHER: Final = (
     f"All intervals of a table hold at once: of 100 comparisons of a server with itself, {100 * CONFIDENCE:.0f} see no "
     "difference"
@@ -47,20 +46,19 @@ def _of_target(target: ComparedTarget, names: tuple[str, str]) -> Iterator[str]:
     for line in (*(f"different: {difference}" for difference in target.differences), headline(target, names)):
         yield from fitted(line)
     yield ""
-    yield from fitted_table(_table(target.total, _short(names)))
+    yield from _fitted(target.total, names)
     for kind in target.kinds:
         yield ""
         yield from fitted(kind.name)
-        yield from fitted_table(_table(kind, _short(names)))
+        yield from _fitted(kind, names)
     yield ""
     for note in notes(target, names):
         yield from fitted(note)
 
 
-def _short(names: tuple[str, str]) -> tuple[str, str]:
-    """Above columns; long names often differ at their end only."""
-    one, other = (cut(name, NAME) for name in names)
-    return (one, other) if one != other else ("first", "second")
+def _fitted(load: ComparedLoad, names: tuple[str, str]) -> Sequence[str]:
+    table = _table(load, names)
+    return fitted_table(table if fits(table) else _table(load, ("first", "second")))
 
 
 def notes(target: ComparedTarget, names: tuple[str, str]) -> Iterable[str]:

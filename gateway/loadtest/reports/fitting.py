@@ -33,14 +33,19 @@ def cut(text: str, most: int) -> str:
 def fitted_table(table: FigureTable) -> Sequence[str]:
     """As it is where it fits; else its last column, if that is of words, in lines of its own. Columns stay in pairs:
     a percentile beside the other one of its measure."""
-    lines = table.lines
-    if all(len(line) <= COLUMNS for line in lines):
-        return lines
-    if table.head[-1]:
+    if fits(table):
+        return table.lines
+    without = FigureTable(table.title, table.head[:-1], [row[:-1] for row in table.rows])
+    if table.head[-1] or not fits(without):
         return stacked([table.head, *table.rows], together=2)
-    rows = stacked([table.head[:-1], *(row[:-1] for row in table.rows)], together=2)
+    rows = without.lines
     return [rows[0], *(part for line, row in zip(rows[1:], table.rows, strict=True)
                        for part in (line, *fitted(f"    {row[-1]}")) if part.strip())]  # fmt: skip
+
+
+def fits(table: FigureTable) -> bool:
+    """Whether a terminal has room for its lines."""
+    return all(len(line) <= COLUMNS for line in table.lines)
 
 
 def stacked(rows: Sequence[Sequence[str]], together: int = 1) -> list[str]:

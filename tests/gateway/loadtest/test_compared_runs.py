@@ -16,7 +16,7 @@ from gateway.loadtest.reports import report_file
 from gateway.loadtest.reports.compared_runs import comparison
 from gateway.loadtest.reports.request_log import LineForm, LoggedRun, line
 from gateway.loadtest.run.overhead import Overhead
-from tests.support.load_records import exchanged
+from tests.support.load_records import exchanged, shifted
 from tests.support.load_servers import scenario
 
 
@@ -115,6 +115,9 @@ def test_logs_alone_are_enough_and_a_report_alone_says_what_it_lacks(tmp_path, c
     logs = [write_log(tmp_path / f"{n}.jsonl", records(n, slower=1 + n)) for n in (0, 1)]
     assert "1.jsonl is slower" in compare(capsys, *logs, "--html", tmp_path / "c.html")[1]
     assert "1.jsonl is slower" in (tmp_path / "c.html").read_text()
+    bursts = [write_log(tmp_path / f"burst {n}.jsonl", [shifted(one, -one.planned) for one in records(n, slower=1 + n)])
+              for n in (0, 1)]  # fmt: skip
+    assert "burst 1.jsonl is slower" in "".join(map(str, compare(capsys, *bursts)))  # all at one instant
     reports = [report(tmp_path / f"{n}.json", records(n, slower=1 + n), log=False) for n in (0, 1)]
     for log in logs:
         log.unlink()

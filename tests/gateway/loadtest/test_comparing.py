@@ -14,9 +14,16 @@ import pytest
 
 from gateway.loadtest.figures.bootstrap import Pair, block_seconds, intervals, mean_of, percentile_of
 from gateway.loadtest.figures.histogram import Histogram
-from gateway.loadtest.reports.comparing import ComparedLoad, LoggedAnswer, SideFigures, compared_load
+from gateway.loadtest.reports.comparing import ComparedLoad, SideFigures, compared_load
 
 SEEDS = 40  # 7 of 200 are wrong
+
+
+@attrs.frozen
+class AnswerLine:
+    planned: float
+    failed: bool
+    values: dict[str, tuple[float, ...]]
 
 
 def queued(seed, *, slower=1.0, count=1000, rate=10.0, slots=8, service=0.6, spread=0.3, failing=0.0):
@@ -31,7 +38,7 @@ def queued(seed, *, slower=1.0, count=1000, rate=10.0, slots=8, service=0.6, spr
         first, end = start - now + took / 5, start - now + took
         failed = chance.random() < failing
         values = {"ttft": (first,), "ttfo": (first,), "tpot": (took / 40,), "duration": () if failed else (end,)}
-        answers.append(LoggedAnswer(now, failed, values))
+        answers.append(AnswerLine(now, failed, values))
     return side(answers)
 
 
@@ -82,7 +89,7 @@ def test_without_lines_the_intervals_are_those_of_ranks():
     chance = random.Random(1)
 
     def made(slower=1.0):
-        return side([LoggedAnswer(i / 10, False, {"ttft": (v := slower * chance.lognormvariate(0, 0.3),), "ttfo": (v,)})
+        return side([AnswerLine(i / 10, False, {"ttft": (v := slower * chance.lognormvariate(0, 0.3),), "ttfo": (v,)})
                      for i in range(1000)], logged=False)  # fmt: skip
 
     wrong = sum(bool(compared_load("", made(), made(), margin=0).changes) for _ in range(60))
@@ -121,10 +128,8 @@ def test_blocks_are_whole_seconds_that_grow_with_the_run():
 
 
 def test_a_run_that_stood_still_has_no_interval_and_no_error():
-    still = side(
-        [LoggedAnswer(i / 10, False, {"ttft": (0.1,), "ttfo": (0.1,), "duration": (0.0,)}) for i in range(200)]
-    )
-    slower = side([LoggedAnswer(i / 10, False, {"ttft": (0.2,), "ttfo": (0.2,), "duration": ()}) for i in range(200)])
+    still = side([AnswerLine(i / 10, False, {"ttft": (0.1,), "ttfo": (0.1,), "duration": (0.0,)}) for i in range(200)])
+    slower = side([AnswerLine(i / 10, False, {"ttft": (0.2,), "ttfo": (0.2,), "duration": ()}) for i in range(200)])
     assert verdicts(compared_load("", still, still)) == set()
     assert [(f.statistic, f.ratio, f.low, f.change) for f in compared_load("", still, slower).figures[:1]] == [
         ("mean", pytest.approx(2), pytest.approx(2), "slower")
