@@ -8,8 +8,9 @@ from gateway.loadtest.figures.measures import MEASURES
 from gateway.loadtest.figures.result import RunResult
 from gateway.loadtest.figures.tally import COUNTS, Tally
 from gateway.loadtest.plan.comparison import Comparison, percent_of
+from gateway.loadtest.plan.parts import part_of
 from gateway.loadtest.plan.scenario import Scenario
-from gateway.loadtest.run.searching import LoadRule
+from gateway.loadtest.run.searching import LoadRule, TalliesByKind
 from gateway.loadtest.run.step_watch import LimitEvidence
 
 GOOD: Final = "goodput<99%"
@@ -20,6 +21,7 @@ def rule_of(plan: Scenario) -> LoadRule:
     """The rule of a scenario's search: its conditions, and that 99 % are good, unless one of them says how many are, or
     there are no objectives by which an answer is good."""
     conditions = [parse(text) for text in plan.fail_if]
+    kinds = tuple(request.name for request in plan.requests)
     told = any(condition.comparison.name == SHARE for condition in conditions)
     if not told and (plan.slo or not conditions):
         conditions.insert(0, parse(GOOD))
@@ -28,8 +30,10 @@ def rule_of(plan: Scenario) -> LoadRule:
         found = [(one.comparison.text, failure) for one in conditions if (failure := one.failure(run))]
         return [_cause(run.tally) or failure if text == GOOD else failure for text, failure in found]
 
-    def evidence(tally: Tally) -> Sequence[LimitEvidence]:
-        return [found for one in conditions if (found := _evidence(one, tally))]
+    def evidence(target: str, tallies: TalliesByKind) -> Sequence[LimitEvidence]:
+        parts = [(one.comparison, part_of(one.comparison.of, plan.targets, kinds)) for one in conditions]
+        there = [(asked, part.request) for asked, part in parts if part.target in ("", target)]
+        return [found for asked, kind in there if (found := _evidence(asked, tallies.get(kind, Tally())))]
 
     return LoadRule(_text(plan, conditions), failures, evidence)
 
@@ -51,12 +55,9 @@ def _text(plan: Scenario, conditions: Sequence[Condition]) -> str:
     return f"{good}, {rule}" if rule else good
 
 
-def _evidence(condition: Condition, tally: Tally) -> LimitEvidence | None:
+def _evidence(asked: Comparison, tally: Tally) -> LimitEvidence | None:
     """How many values it takes to be sure of a percentile or of a share, and how many there are. Of what is no such
-    figure, or of a part of the load, nothing is said."""
-    asked = condition.comparison
-    if asked.of:
-        return None
+    figure nothing is said."""
     if asked.name == SHARE and asked.upper:
         return LimitEvidence(asked.limit / 100, tally.judged, tally.judged - tally.counts["good"])
     name = ALIASES.get(asked.name, asked.name)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -35,14 +35,18 @@ PATIENCE: Final[Mapping[Purpose, float]] = {"climb": 4.0, "narrow": 4.0, "again"
 """By how much longer it may become until it has values enough."""
 
 
+TalliesByKind: TypeAlias = Mapping[str, Tally]
+"""The sums of each kind of request, and of all under ""."""
+
+
 @attrs.frozen
 class LoadRule:
     """What must hold of a load. ``failures`` says why it does not; ``evidence`` finds how many values there are of what
-    a percentile or a share is asked of; ``text`` says the rule."""
+    a percentile or a share is asked of, on the target of that name; ``text`` says the rule."""
 
     text: str
     failures: Callable[[RunResult], Sequence[str]]
-    evidence: Callable[[Tally], Sequence[LimitEvidence]]
+    evidence: Callable[[str, TalliesByKind], Sequence[LimitEvidence]]
 
 
 class _WatchedStep:
@@ -65,7 +69,7 @@ class _WatchedStep:
             self.watch.look(at, running.in_flight)
             self.watch.ended(at, ends.total - waited, ends.count - seen)
             seen, waited = ends.count, ends.total
-            shown = evidence(self._rule, tally, self.watch)
+            shown = evidence(self._rule, running.target, {**running.figures.requests, "": tally}, self.watch)
             self.state = state(at, self._length, shown, self._trial.purpose, self.watch)
         running.finish(self.reason)
 
@@ -80,10 +84,10 @@ def _waits(tally: Tally) -> Histogram:
     return firsts if firsts.count else tally.measures["duration"]
 
 
-def evidence(rule: LoadRule, tally: Tally, watch: StepWatch) -> Sequence[LimitEvidence]:
+def evidence(rule: LoadRule, target: str, tallies: TalliesByKind, watch: StepWatch) -> Sequence[LimitEvidence]:
     """What a step has shown so far of what must hold."""
-    alike = watch.alike(_waits(tally).deviation)
-    return [attrs.evolve(one, alike=alike) for one in rule.evidence(tally)]
+    alike = watch.alike(_waits(tallies[""]).deviation)
+    return [attrs.evolve(one, alike=alike) for one in rule.evidence(target, tallies)]
 
 
 _CLIMBING: Final = 5  # steps up to a fairly quick server's limit
@@ -190,7 +194,8 @@ def _step(run: RunResult, tried: TriedLoad, why: str, under_way: int) -> SearchS
 
 def judged(run: RunResult, ended_by: StepState, watch: StepWatch, rule: LoadRule) -> tuple[Verdict, str]:
     """What came of a step, and why."""
-    failures, shown = list(rule.failures(run)), evidence(rule, run.tally, watch)
+    failures = list(rule.failures(run))
+    shown = evidence(rule, run.target, {**run.requests, "": run.tally}, watch)
     if ended_by == "backlog":
         growth = watch.growth
         failures.insert(0, f"backlog grew, {plain(round(growth.under_way[0]))} to "

@@ -165,21 +165,23 @@ async def test_a_line_tells_of_each_load_as_it_goes(autojump_clock):
 
 def test_what_must_hold_is_that_99_percent_are_good_or_what_is_given():
     """As many values as early stopping in MLPerf's rules wants are counted of what a percentile or a share is asked."""
-    tally = Tally()
+    tallies = {"": Tally(), "chat m": Tally()}
     for number in range(100):
-        tally.add(exchanged(), ("ttft",) if number < 2 else ())
+        tallies["chat m" if number % 2 else ""].add(exchanged(), ("ttft",) if number < 2 else ())
+    tallies[""].merge(tallies["chat m"])
     cases = [
         ({}, "99 % of answers are good (whole)", [LimitEvidence(0.99, 100, 2)]),
         ({"slo": ["ttft<500ms"]}, "99 % of answers are good (ttft<500ms)", [LimitEvidence(0.99, 100, 2)]),
         ({"fail_if": ["goodput<95%"]}, "not goodput<95%", [LimitEvidence(0.95, 100, 2)]),
         ({"fail_if": ["ttft.p95>100ms"]}, "not ttft.p95>100ms", [LimitEvidence(0.95, 100, 100)]),
         ({"fail_if": ["errors>1%"]}, "not errors>1%", [LimitEvidence(0.99, 100, 0)]),
+        ({"fail_if": ["chat m: errors>15%"]}, "not chat m: errors>15%", [LimitEvidence(0.85, 50, 0)]),
         ({"fail_if": ["errors>0", "rate<1"]}, "not errors>0 and not rate<1", []),
     ]
     for keys, text, evidence in cases:
         rule = rule_of(plan(**keys))
         assert rule.text == text, keys
-        found = [attrs.evolve(one, share=round(one.share, 6)) for one in rule.evidence(tally)]
+        found = [attrs.evolve(one, share=round(one.share, 6)) for one in rule.evidence("", tallies)]
         assert found == evidence, keys
 
 
