@@ -96,6 +96,11 @@ class Allowances:
         budgets = (one for one in found if isinstance(one, BudgetAllowance) and one.budget.period != "run")
         return tuple(dict.fromkeys((one.holder.kind, one.holder.name) for one in budgets))
 
+    def has_budget(self, client: str | None, entries: Iterable[ModelEntry]) -> bool:
+        """Whether there are budgets of the client's, or of one of ``entries``."""
+        own = (self.of_client(client), *(self._entries.get(entry.name, ()) for entry in entries))
+        return any(isinstance(one, BudgetAllowance) for found in own for one in found)
+
     def all(self) -> tuple[Allowance, ...]:
         """Every one, each once."""
         found = (*self._clients.values(), *self._entries.values(), self.by_header.fixed)

@@ -21,7 +21,7 @@ from gateway.allowances.left import left_headers
 from gateway.allowances.purse import too_dear
 from gateway.allowances.refusals import refusal
 from gateway.allowances.standing import count_refusal
-from gateway.allowances.unpriced import unpriced_refusal
+from gateway.allowances.unpriced import check_priced
 from gateway.counters.counter import Claim, Debit, Shortage, SumCounter
 from gateway.http.headers import Headers
 from gateway.ledger.record import Charge, Record
@@ -38,6 +38,10 @@ reserved is more than most use (BerriAI/litellm#27735)."""
 _PROCESS: Final = secrets.token_hex(8)
 _numbers: Final = itertools.count()
 """With which claims are named: a request's id may be its client's, who may send it twice."""
+
+_FRESH: Final = 0.1
+"""Seconds that what is set aside for batches may be old before a request is refused for it: whoever asks in vain, and
+again and again, is not to have it read each time."""
 
 _NOTHING: Final = Consumption(Usage(), requests=0)
 
@@ -140,11 +144,15 @@ class Reservation:
             return await self._queue_up(target, expected) or self._refused(_named(wanted, self._room(wanted)))
         until = trio.current_time() + LONGEST_WAIT
         while True:
-            client = self._client_wanted(expected)
+            version, client = self._allowances.aside.version, self._client_wanted(expected)
             claims = [one.claim for one in (client, wanted) if one is not None]
             if not claims:
                 return None
             short = await self._allowances.counters.reserve(claims)
+            hangs = self._hangs_on_batches(short, client, wanted) if short else self._begins is not SOMETHING
+            if hangs and await self._is_news(version, () if short else claims):
+                wanted = self._wanted(target, expected)
+                continue
             if not short:
                 self._client = client or self._client
                 return None if wanted is None else self._granted(wanted)
@@ -153,6 +161,23 @@ class Reservation:
                 return queued or self._refused(_named(wanted, short))
             if not _may_pass_soon(mine) or not await self._allowances.room.wait(until):
                 raise GatewayError.of(self._refused(_named(client, mine)))
+
+    def _hangs_on_batches(self, short: Sequence[Shortage], *taken: _Taken | None) -> bool:
+        """Whether there would perhaps be room without the batches that go on: others may have heard of their ends."""
+        named = [pair for one in taken if one is not None for pair in _named(one, short)]
+        return any(isinstance(one, BudgetAllowance) and one.set_aside and found.is_lasting for one, found in named)
+
+    async def _is_news(self, version: int, claims: Sequence[Claim]) -> bool:
+        """Look at what is set aside: whether that is something else than it was by that ``version``. The ``claims``
+        that were taken by it are given back then."""
+        aside, stays = self._allowances.aside, False
+        try:
+            await aside.look(0.0 if claims else _FRESH)
+            stays = aside.version == version
+        finally:  # cancelled, too
+            for claim in () if stays else claims:
+                self._allowances.counters.settle(claim, [0] * len(claim.debits))
+        return not stays
 
     async def _queue_up(self, target: Target, expected: Consumption) -> Queued | None:
         """The place of an attempt in the queue before ``target``, for which its client has what it needs; ``None``
@@ -181,12 +206,8 @@ class Reservation:
 
     def _check_priced(self, target: Target) -> None:
         """Raise ``GatewayError`` where money is limited and nobody knows what ``target`` costs."""
-        answers = self._counted_as is CountedAs.ANSWER
-        if target.price is not None or not self._allowances.refuses_unpriced or not answers:
-            return
-        limits = (*self._allowances.of_client(self._record.client), *self._allowances.of_target(target))
-        if any(one.measure == "usd" and one.counter(self.at, self._record.run) is not None for one in limits):
-            raise GatewayError.of(unpriced_refusal(target))
+        if self._counted_as is CountedAs.ANSWER:
+            check_priced(self._allowances, self._record.client, target, self.at, self._record.run)
 
     def _room(self, wanted: _Taken) -> list[Shortage]:
         """What ``wanted`` would be short of now: a place in the queue at least."""

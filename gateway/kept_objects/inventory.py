@@ -183,6 +183,9 @@ class MemoryInventory:
 
     async def put(self, kept: KeptObject) -> None:
         await trio.lowlevel.checkpoint()
+        self._put(kept)
+
+    def _put(self, kept: KeptObject) -> None:
         own = self._lists.setdefault((kept.owner, kept.collection), OrderedDict())
         if (there := own.get(kept.id)) is not None:
             own[kept.id] = attrs.evolve(there, kept=kept)
@@ -200,9 +203,10 @@ class MemoryInventory:
         self._count -= 1
 
     async def claim(self, owner: str, id: str) -> bool:
-        if await self.get(owner, PAID, id) is not None:
+        await trio.lowlevel.checkpoint()
+        if id in self._lists.get((owner, PAID), ()):
             return False
-        await self.put(KeptObject(owner, PAID, id, b"{}"))
+        self._put(KeptObject(owner, PAID, id, b"{}"))  # in the same turn: several may ask at once
         return True
 
     async def get(self, owner: str, collection: Collection, id: str) -> NumberedObject | None:

@@ -7,6 +7,7 @@ is past its time.
 
 import hashlib
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
@@ -46,6 +47,10 @@ class Purse(Protocol):
     @property
     def is_wanted(self) -> bool: ...
 
+    def follow(self, read: Callable[[float], Awaitable[None]]) -> None:
+        """Know how to be told: what is older than so many seconds is read anew."""
+        ...
+
     def tell(self, sums: Mapping[tuple[str, str], tuple[int, int]]) -> None:
         """Know what is set aside for each holder, in nano-dollars and in tokens."""
         ...
@@ -61,6 +66,8 @@ class PendingBatches:
         self._clock = clock
         self._reading = trio.Lock()
         self._is_away = False
+        self._read_at = -math.inf
+        purse.follow(self.read)
 
     async def add(self, owner: str, batch: str, pending: PendingBatch) -> None:
         """Write down the ``batch`` that its ``owner`` has made."""
@@ -78,11 +85,14 @@ class PendingBatches:
             await trio.sleep(EVERY)
             await self.read()
 
-    async def read(self) -> None:
-        """Set aside what is written down, where that matters to anybody."""
+    async def read(self, fresh: float = 0.0) -> None:
+        """Set aside what is written down, where that matters to anybody, and was read more than ``fresh`` seconds
+        ago."""
         if self._inventory is not None and self._purse.is_wanted:
             async with self._reading:
-                await self._guarded(self._read, self._inventory, shield=False)
+                if (now := trio.current_time()) - self._read_at >= fresh:
+                    await self._guarded(self._read, self._inventory, shield=False)
+                    self._read_at = now
 
     async def _write(self, step: Callable[[Inventory], Awaitable[None]]) -> None:
         if self._inventory is not None:

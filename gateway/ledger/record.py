@@ -221,7 +221,10 @@ class Record:
 
     @property
     def delivered(self) -> bool:
-        """Whether its client got a word of an answer, and not of an error or a keep-alive alone."""
+        """Whether its client got a word of an answer, and not of an error or a keep-alive alone. What is booked was
+        made before, and is not booked again for another look at it."""
+        if self.booked is not None:
+            return True
         return self.first_byte is not None and (self.whole or (self.first_write is not None and self.said > 0))
 
     def answered(self, status: int) -> None:

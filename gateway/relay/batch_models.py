@@ -8,11 +8,13 @@ from typing import Final
 import msgspec
 
 from gateway.allowances.expected import asked_output, reserved_output
+from gateway.allowances.unpriced import check_priced
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.planning import allowed_plan
 from gateway.exchange.reserving import LOOKED_THROUGH, expected_tokens
 from gateway.kept_objects.accounts import Account
 from gateway.ledger.record import CHARACTERS_PER_TOKEN
+from gateway.relay.completions import CompletionWanted
 from gateway.relay.kept import KeptRequest
 from gateway.relay.relaying import NO_OUTPUT
 from gateway.request.further_models import further_models
@@ -88,7 +90,9 @@ class BatchModels:
                 f"model {model[:200]!r} is at {found[0][0].entry.name}, and the batch goes to "
                 f"{self.account.entry.name}: make a batch for each", "model",
             )  # fmt: skip
-        if self._request.service.allowances.aside.is_wanted:
+        allowances, record = self._request.service.allowances, self._request.relaying.context.record
+        check_priced(allowances, self._request.client, target, allowances.now(), record.run)
+        if allowances.aside.is_wanted:
             self._expect(incoming, target, url)
         return target.model
 
@@ -96,8 +100,9 @@ class BatchModels:
         """Add what an answer of ``target`` will take, as it is reserved for other requests, at the price of
         batches."""
         allowances, body = self._request.service.allowances, incoming.body
-        answers = url in ROUTES or _ENDPOINTS.get(url) == "completions"
-        asked = asked_output(incoming) if answers else NO_OUTPUT
+        asked = asked_output(incoming) if url in ROUTES else NO_OUTPUT
+        if _ENDPOINTS.get(url) == "completions":
+            asked = CompletionWanted.of(incoming, "openai").output
         given = len(body) // CHARACTERS_PER_TOKEN if len(body) <= LOOKED_THROUGH else expected_tokens(body, 0)
         output = reserved_output(allowances.reserve, allowances.outputs, self._request.client, target, asked)
         usage = Usage(input=max(1, given), output=output, tier=BATCH)

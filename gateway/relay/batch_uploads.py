@@ -26,6 +26,7 @@ from streams.errors import invalid
 
 PURPOSE: Final = "purpose"
 FOR_BATCHES: Final = b"batch"
+FILE: Final = "file"
 _LONGEST: Final = 100  # bytes of a purpose
 
 
@@ -97,6 +98,8 @@ async def _rewritten(relaying: Relaying, source: Spool, parser: MultipartParser,
             out = event.raw
             if isinstance(event, MultipartHead):
                 in_file = event.file_name is not None
+                if event.name == FILE and not in_file:  # lines that nobody has read
+                    raise invalid("give the part of the body that has the lines a file name", FILE)
             elif isinstance(event, MultipartData) and in_file:
                 out = lines.feed(event.raw)
             elif in_file:

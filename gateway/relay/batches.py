@@ -119,17 +119,25 @@ class BatchRequest(KeptRequest):
         return body
 
     async def _check_models(self, body: bytes, inventory: Inventory) -> None:
-        """Raises ``GatewayError`` (403) where the file names a model that its client may not use any more."""
+        """Raises ``GatewayError``: 403 where the file names a model that its client may not use any more, 400 where a
+        budget is to pay for it and nobody knows how much that will be."""
         try:
-            file = _TEXT.decode(member_of(body, "input_file_id") or b"null")
-            with store_deadline("look up what the file names"):
-                found = await inventory.get(self.owner, BATCH_FILES, _of_file(BATCH_FILES, file))
-        except (msgspec.MsgspecError, Unavailable):
-            return
+            file = _TEXT.decode(member_of(body, "input_file_id") or b'""')
+        except msgspec.MsgspecError:
+            file = ""
+        with store_deadline("look up what the file names"):
+            found = await inventory.get(self.owner, BATCH_FILES, _of_file(BATCH_FILES, file)) if file else None
         if found is not None:
             self._note, models = read_note(found.kept.body), BatchModels(self, None, self.usable())
             for model, url in self._note.named:
                 models.resolve(model, url, b"{}")
+        if self.ids.native or (file and self.ids.find(file) is None):
+            return  # the provider's own, or nobody's
+        if (self._note is None or not self._note.tokens) and self.has_budget:
+            raise invalid(
+                "a budget is to pay for this batch, and what its lines will cost is not known, or not any more: upload "
+                "them to /v1/files again", "input_file_id",
+            )  # fmt: skip
 
     async def _planned(self, target: Target, body: bytes | None) -> PlannedRequest:
         planned = await super()._planned(target, body)
@@ -171,6 +179,8 @@ class BatchRequest(KeptRequest):
         if booking is not None and await self._is_first(id):
             record = self.relaying.context.record
             record.billed, record.usage, record.booked = True, booking.usage, booking
+            if record.reservation is not None:  # before it is crossed out: its reader may take its time
+                record.reservation.settle(record)
         if is_over and self.service.allowances.aside.is_wanted:
             await self.service.pending.cross_out(self.owner, id)
 
@@ -257,6 +267,9 @@ class MessageBatchRequest(BatchRequest):
         body = rewritten(body, models)
         self._own_account, self._note = models.account, models.note
         return body
+
+    async def _check_models(self, body: bytes, inventory: Inventory) -> None:
+        """Its requests come in no file."""
 
     def _account(self, found: tuple[FoundId, ...]) -> Account:
         return super()._account(found) if self._own_account is None else self._own_account

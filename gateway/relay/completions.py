@@ -43,7 +43,7 @@ async def _relayed(relaying: Relaying, incoming: Incoming, client: FimShape) -> 
     if wanted.ids:
         relaying.context.record.asked_size = wanted.asked * CHARACTERS_PER_TOKEN
     prepare = partial(prepare_completion, incoming, wanted)
-    planned = relaying.planned(incoming, plan, prepare, AskedOutput(wanted.most, wanted.written))
+    planned = relaying.planned(incoming, plan, prepare, wanted.output)
     limits = relaying.context.service.limits
     return RelayedRequest(planned, partial(completion_filter, wanted, limits.event, limits.answer))
 
@@ -65,6 +65,10 @@ class CompletionWanted:
     @property
     def asked(self) -> int:
         return max(1, self.ids + self.characters // CHARACTERS_PER_TOKEN)
+
+    @property
+    def output(self) -> AskedOutput:
+        return AskedOutput(self.most, self.written)
 
     @classmethod
     def of(cls, incoming: Incoming, client: FimShape) -> "CompletionWanted":

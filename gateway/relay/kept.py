@@ -194,9 +194,15 @@ class KeptRequest:
             purpose = msgspec.json.decode(members.get("purpose", b'""'), type=str)
         except msgspec.MsgspecError:
             raise invalid("purpose must be a string", "purpose") from None
-        if "batch" in purpose.lower() and self.service.authenticator.is_limited(self.client):
-            message = "the models that this key may use are looked for in a file for batches: send it to /v1/files"
+        if "batch" in purpose.lower() and (self.service.authenticator.is_limited(self.client) or self.has_budget):
+            message = "the lines of a file for batches are looked at, and parts have none: send it to /v1/files in one"
             raise GatewayError("permission", message, param="purpose")
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether a budget pays for what it begins."""
+        entries = (entry for account in self.usable() for entry in account.entries)
+        return self.service.allowances.has_budget(self.client, entries)
 
     def _target(self, account: Account, found: tuple[FoundId, ...]) -> Target:
         """Where it is asked: the same path below the endpoint's place, with the provider's own ids."""

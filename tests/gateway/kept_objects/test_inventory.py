@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import trio
 
 from gateway.kept_objects.inventory import (
     LARGEST,
@@ -132,4 +133,13 @@ async def test_what_a_batch_costs_is_claimed_once_for_each_owner(inventory):
     assert await inventory.claim("b", "b1")
     assert await inventory.claim("a", "b2")
     assert await listed(inventory, "a") == ([], False)
+    found: list[bool] = []
+
+    async def claim() -> None:
+        found.append(await inventory.claim("a", "b3"))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(claim)
+    assert sorted(found) == [False] * 4 + [True]
     await inventory.aclose()

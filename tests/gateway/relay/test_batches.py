@@ -9,8 +9,11 @@ import openai
 import pytest
 import trio
 
-from tests.support.asgi_app import eventually
+from gateway.kept_objects.inventory import BATCH_FILES
+from gateway.kept_objects.pending import EVERY
+from tests.support.asgi_app import Client, eventually
 from tests.support.cases import case
+from tests.support.http2_client import Http2Client
 from tests.support.kept_clients import CLIENTS, KEYS, Served, refused, run, serving
 from tests.support.kept_provider import KeptProvider, form
 
@@ -57,11 +60,11 @@ def native(provider: KeptProvider) -> dict[str, Any]:
     return found
 
 
-def asked_messages(served: Served, *models: str) -> Any:
+def asked_messages(served: Served, *models: str, key: str = KEYS["a"]) -> Any:
     """A batch of Anthropic's."""
     message = {"max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
     requests: Any = [{"custom_id": f"r{at}", "params": {"model": one, **message}} for at, one in enumerate(models)]
-    return served.anthropic().messages.batches.create(requests=requests)
+    return served.anthropic(key).messages.batches.create(requests=requests)
 
 
 def succeeded(id: str, **usage: Any) -> bytes:
@@ -462,5 +465,126 @@ async def test_a_model_that_was_taken_from_a_key_since_the_upload_is_in_no_batch
             assert found.status_code == 403
             assert "may not use model 'fast'" in found.body["message"]
             assert len(provider.asked) == calls
+
+        await run(steps)
+
+
+@pytest.mark.parametrize("undelivered", [True, False])
+async def test_what_a_batch_has_cost_is_charged_before_its_reader_takes_the_answer(undelivered):
+    """Over HTTP/2 a client says how much of an answer it takes: meanwhile others begin. And it is booked once, so that
+    nothing hangs on whether that answer arrives."""
+    async with serving("openai", clients=BUDGETED, entry=PRICE, charge_undelivered=undelivered) as served:
+        provider, allowances = served.providers["openai"], served.gateway.service.allowances
+        file = await run(lambda: upload(served, limited("gpt-5", "gpt-5", "gpt-5")))
+        batch = await run(lambda: made(served.openai(), file))
+        native(provider).update(status="completed", model="gpt-5", usage=USAGE)
+        sock = trio.socket.socket()
+        await sock.connect(("127.0.0.1", int(served.url.rpartition(":")[2])))
+        with sock:
+            peer = Http2Client(Client(sock), window=0)
+            head = [(":method", "GET"), (":path", f"/v1/batches/{batch.id}"), (":scheme", "http"), (":authority", "x")]
+            peer.connection.send_headers(1, [*head, ("authorization", f"Bearer {KEYS['a']}")], end_stream=True)
+            await peer.flush()
+            await eventually(lambda: not allowances.aside.of(("client_keys", "a"), "usd"))
+            (budget,) = allowances.of_client("a")
+            counter = budget.counter(allowances.now(), None)
+            assert counter is not None
+            assert allowances.counters.level(counter).used == round(HALF * 10**9)
+        assert await run(lambda: left(served.openai(), batch)) == pytest.approx(0.03 - HALF, abs=1e-4)
+
+
+def asked(served: Served) -> int:
+    """The status of a conversation that needs what a batch would take."""
+    body = {"model": "gpt-5", "messages": [], "max_tokens": 200}
+    return served.http("POST", "/v1/chat/completions", json=body).status_code
+
+
+async def test_gateways_that_share_a_record_know_of_a_batch_when_it_matters(tmp_path):
+    storage = {"state_storage": {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}}
+    content = limited("gpt-5", "gpt-5", "gpt-5")
+    async with (
+        serving("openai", clients=BUDGETED, entry=PRICE, **storage) as first,
+        serving("openai", clients=BUDGETED, entry=PRICE, **storage) as second,
+    ):
+        provider = first.providers["openai"]
+
+        def steps() -> None:
+            files = [upload(served, content) for served in (first, second)]
+            batch = made(first.openai(), files[0])
+            assert refused(lambda: made(second.openai(), files[1])).status_code == 402
+            native(provider).update(status="failed")
+            first.openai().batches.retrieve(batch.id)
+
+        await run(steps)
+        with trio.fail_after(EVERY / 2):  # less than until it is read anyhow
+            while await run(lambda: asked(second)) == 402:
+                pass
+
+
+async def test_models_without_a_price_are_in_no_batch_where_money_is_limited():
+    for name in ("openai", "anthropic"):
+        async with serving(name, clients=BUDGETED, entry={"model": f"{name}/*"}) as served:
+
+            def make(client: str, name: str = name, served: Served = served) -> Any:
+                if name == "openai":
+                    return upload(served, limited(f"{name}/strange"), KEYS[client])
+                return asked_messages(served, f"{name}/strange", key=KEYS[client])
+
+            def steps(name: str = name, served: Served = served) -> None:
+                found = refused(lambda: make("a"))
+                assert found.status_code == 400
+                assert "is not known, and there is a budget of money" in str(found.body)
+                assert served.providers[name].asked == []
+                assert make("b").id
+
+            await run(steps)
+
+
+async def test_what_nobody_knows_the_cost_of_is_no_batch_where_there_is_a_budget():
+    async with serving("openai", clients=BUDGETED, entry=PRICE) as served:
+        provider, inventory = served.providers["openai"], served.gateway.service.inventory
+        assert inventory is not None
+
+        def steps() -> None:
+            parts = {"filename": "a", "bytes": 1, "mime_type": "text/jsonl", "purpose": "batch"}
+            assert refused(lambda: served.openai().uploads.create(**parts)).status_code == 403
+            bare = (("purpose", (None, b"batch")), ("file", (None, limited("gpt-5"))))
+            found = served.http("POST", "/v1/files", files=[*bare, ("x", ("x", limited("gpt-5")))])
+            assert found.status_code == 400
+            assert "a file name" in found.json()["error"]["message"]
+            asked = {"endpoint": "/v1/chat/completions", "completion_window": "24h", "input_blob": "https://x"}
+            assert served.http("POST", "/v1/batches", json=asked).status_code == 400
+            assert provider.asked == []
+
+        await run(steps)
+        file = await run(lambda: upload(served, limited("gpt-5")))
+        await inventory.remove(
+            served.gateway.service.admission.holder("a", ()), BATCH_FILES, f"{BATCH_FILES} {file.id}"
+        )
+        found = await run(lambda: refused(lambda: made(served.openai(), file)))
+        assert found.status_code == 400
+        assert "upload them to /v1/files again" in found.body["message"]
+        theirs = await run(lambda: refused(lambda: made(served.openai(KEYS["b"]), file)))
+        assert theirs.status_code == 404
+
+
+async def test_all_answers_that_a_line_asks_for_are_set_aside():
+    async with serving("openai", clients=BUDGETED, entry=PRICE) as served:
+        aside = served.gateway.service.allowances.aside
+
+        def steps() -> None:
+            for asks, url, times in (
+                ({"messages": [], "n": 2}, "/v1/chat/completions", 2),
+                ({"prompt": ["a", "b", "c"], "n": 2}, "/v1/completions", 6),
+                ({"prompt": "a", "best_of": 3}, "/v1/completions", 3),
+                ({"input": "a"}, "/v1/embeddings", 0),
+            ):
+                body = {"model": "gpt-5", "max_tokens": 40, **asks}
+                line = {"custom_id": "a", "method": "POST", "url": url, "body": body}
+                before = aside.of(("client_keys", "a"), "tokens")
+                made(served.openai(), upload(served, json.dumps(line).encode()))
+                with case(str(asks)):
+                    given = len(json.dumps(body)) // 4
+                    assert aside.of(("client_keys", "a"), "tokens") - before == given + 40 * times
 
         await run(steps)
