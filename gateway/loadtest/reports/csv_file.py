@@ -21,8 +21,7 @@ def csv_of(runs: Sequence[RunResult]) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*head, *(f"p{percent:g}" for percent in percentiles), "max"])
     for run in runs:
-        for row in _rows(run, percentiles):
-            writer.writerow(["" if cell is None else cell for cell in row])
+        writer.writerows(_rows(run, percentiles))
     return text.getvalue().encode()
 
 

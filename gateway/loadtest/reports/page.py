@@ -80,12 +80,7 @@ def _names(runs: Sequence[RunResult]) -> list[str]:
 def _comparison(runs: Sequence[RunResult]) -> str:
     first, *others = runs
     head = ["", first.name, *(text for run in others for text in (run.name, "ratio"))]
-    return html_table(head, [_compared(line.label, line.texts, line.ratios) for line in lines(runs)])
-
-
-def _compared(label: str, texts: Sequence[str], ratios: Sequence[str]) -> list[str]:
-    first, *others = texts
-    return [label, first, *(cell for pair in zip(others, ratios, strict=True) for cell in pair)]
+    return html_table(head, [line.cells for line in lines(runs)])
 
 
 def _charts(found: Iterable[str]) -> str:

@@ -96,10 +96,7 @@ def comparison(runs: Sequence[RunResult]) -> str:
     head = ["", cut(runs[0].name, _NAME)]
     for run in runs[1:]:
         head += [cut(run.name, _NAME), ""]
-    rows = [head]
-    for line in lines(runs):
-        first, *others = line.texts
-        rows.append([line.label, first, *(cell for pair in zip(others, line.ratios, strict=True) for cell in pair)])
+    rows = [head, *(line.cells for line in lines(runs))]
     remarks = [part for run in runs for note in notes(run) for part in fitted(f"note: {run.name}: {note}")]
     return "\n".join([*stacked(rows, together=2), *remarks])
 

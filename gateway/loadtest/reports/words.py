@@ -163,12 +163,13 @@ class Line:
     values: tuple[float | None, ...]
 
     @property
-    def texts(self) -> list[str]:
-        return ["–" if value is None else self.show(value) for value in self.values]
+    def cells(self) -> list[str]:
+        """The label and the values as text, each further run's with its ratio to the first behind it."""
+        first, *others = ["–" if value is None else self.show(value) for value in self.values]
+        return [self.label, first, *(cell for pair in zip(others, self._ratios, strict=True) for cell in pair)]
 
     @property
-    def ratios(self) -> list[str]:
-        """The ratio of each further run to the first, as text."""
+    def _ratios(self) -> list[str]:
         first = self.values[0]
         return [f"×{value / first:.2f}" if first and value is not None else "" for value in self.values[1:]]
 
