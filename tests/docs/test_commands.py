@@ -229,7 +229,7 @@ def ended(request, desks) -> Iterator[Mapping[str, "Future[tuple[int, str, Path]
         yield {command: pool.submit(run, command) for command in wanted}
 
 
-COUNTED = re.compile(r"(\d+) requests begun, .* (\d+) errors")
+COUNTED = re.compile(r"(\d+) requests? begun, .* (\d+) errors?")
 
 
 def all_failed(out: str) -> list[str]:

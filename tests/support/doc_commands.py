@@ -48,7 +48,7 @@ SHOWN = r"127\.0\.0\.1:12000"
 OWN = """sed -n '/^```json/,/^```$/p' $ROOT/docs/load.md | sed '/^```/d' > own.jsonl && """
 TRACE = """printf '%s\n' TIMESTAMP,ContextTokens,GeneratedTokens '2024-05-10 00:00:00.0099300,20,5' \\
 '2024-05-10 00:00:04.5173350,300,6' > azure.csv && """
-LOADED = r"(\d+) requests begun, \1 whole answers, 0 errors"
+LOADED = r"(\d+) requests? begun, \1 whole answers?, 0 errors"
 CURL = r"curl -sS --fail-with-body \1"
 BRIEFLY = "--rounds 1 --seconds 0.1"
 RELOADED = """trigate serve tried.yaml --port 0 > log 2>&1 & gateway=$!

@@ -128,28 +128,26 @@ def intervals(pairs: Sequence[Pair], confidence: float, chance: random.Random) -
              if error), default=0.0)
         for i in range(RESAMPLES)
     )  # fmt: skip
-    wide = max(apart[_rank(RESAMPLES - 1, confidence)], NormalDist().inv_cdf((1 + confidence) / 2))
+    wide = _for_few(max(apart[_rank(RESAMPLES - 1, confidence)], NormalDist().inv_cdf((1 + confidence) / 2)), sizes)
     return [
-        Interval(pair.now, pair.now - width * error, pair.now + width * error)
+        Interval(pair.now, pair.now - wide * error * memory, pair.now + wide * error * memory)
         for pair, error in zip(pairs, errors, strict=True)
-        for width in (_width(pair, wide),)
+        for memory in (_memory(pair),)
     ]
 
 
-def _width(pair: Pair, z: float) -> float:
-    """So many standard errors. As far as a block still resembles the one before it, there are fewer blocks: the error
-    is larger, and less sure."""
-    like = min(MEMORY, max(_remembered(pair.before), _remembered(pair.after)))
-    alike = (1 + like) / (1 - like)
-    return _for_few(z, *(len(side.above) / alike for side in (pair.before, pair.after))) * math.sqrt(alike)
-
-
-def _for_few(z: float, one: float, other: float) -> float:
+def _for_few(z: float, sizes: tuple[int, int]) -> float:
     """So many standard errors where there are few blocks to estimate the error by: the quantile of Student's t in the
     place of the normal one (Cornish and Fisher's expansion), and for the bootstrap's own narrowness."""
-    free = max(2, one + other - 2)
+    free = max(1, sum(sizes) - 2)
     t = z + (z**3 + z) / (4 * free) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * free**2)
-    return t * math.sqrt(1 + 1 / max(1, min(one, other) - 1))
+    return t * math.sqrt(1 + 1 / max(1, min(sizes) - 1))
+
+
+def _memory(pair: Pair) -> float:
+    """The factor by which the error is larger as a block still resembles the one before it."""
+    like = min(MEMORY, max(_remembered(pair.before), _remembered(pair.after)))
+    return math.sqrt((1 + like) / (1 - like))
 
 
 def _remembered(estimate: Estimate) -> float:

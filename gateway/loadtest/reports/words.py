@@ -68,7 +68,7 @@ def answered(tally: Tally) -> list[str]:
         said.append(f"rules waived: {_numbered(dict(tally.waived.most_common()))} (--strict holds answers to them)")
     uncounted = tally.counts["whole"] - tally.counted_by_usage
     if uncounted and tally.events:
-        said.append(f"{several(uncounted, 'answer')} without a word of tokens: events are counted there")
+        said.append(f"no usage came with {several(uncounted, 'answer')}: events are counted as tokens")
     if tally.prompt_tokens:
         each = tally.prompt_characters / tally.prompt_tokens
         said.append(f"prompts have {each:.3g} characters a token, by the server's count")
