@@ -12,6 +12,7 @@ import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,27 @@ NAMED: Final = re.compile(SCOPES)
 FOREIGN: Final = re.compile(rf"^\s*(?:import|from)\s+(?:{OTHERS})\b|\b(?:{SCOPES})\s+as\b", re.MULTILINE)
 """What makes a scope or a task under another name than those."""
 DEFINITIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+class Runner(Flake8AsyncRunner):
+    """The tool's own, which asks each of its rules of each node. Here nodes that no rule is about are passed over."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self._about = frozenset().union(*(methods(type(one)) for one in (*self.utility_visitors, *self.visitors)))
+
+    def visit(self, node: ast.AST) -> None:
+        if f"visit_{type(node).__name__}" in self._about:
+            super().visit(node)
+        else:
+            self.generic_visit(node)
+
+
+@cache
+def methods(rule: type) -> frozenset[str]:
+    """Those with which a rule looks at nodes, by what kind they are of."""
+    names = (name for name in dir(rule) if name.startswith("visit_"))
+    return frozenset(name for name in names if getattr(rule, name) is not getattr(ast.NodeVisitor, name, None))
 
 
 def main() -> int:
@@ -47,7 +69,7 @@ def problems(source: str) -> list[Error]:
 def suspicions(source: str, options: Options) -> Iterator[Error]:
     """What it may say of a module, but for what a comment on the line takes back."""
     tree, lines = ast.parse(source), source.split("\n")
-    for error in Flake8AsyncRunner.run(tree, options):
+    for error in Runner.run(tree, options):
         if not re.search(rf"# noqa:.*\b{error.code}\b", lines[error.line - 1]):
             yield error
     if NAMED.search(source):
