@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+import attrs
+
 from providers.neutral.billing import MOST_TOKENS, is_count
 from providers.neutral.token_usage import ALL_SENSES, NEWER, OLDER, read_tokens
 from streams.events import Usage
@@ -22,7 +24,10 @@ def read_usage(usage: Any) -> Usage | None:
         return Usage(units=(("second", math.ceil(min(seconds, _LONGEST))),)) if is_count(seconds) else None
     if not any(is_count(usage.get(name)) for name in _COUNTS):
         return None
-    return read_tokens(usage, NEWER, senses=ALL_SENSES)
+    found = read_tokens(usage, NEWER, senses=ALL_SENSES)
+    if not any(is_count(usage.get(name)) for name in _COUNTS[:-1]):  # Voyage's embeddings and pages say a total alone
+        return attrs.evolve(found, input=found.output, output=0)
+    return found
 
 
 _LONGEST: Final = 7 * 86_400  # seconds of a recording: whoever says more is not believed

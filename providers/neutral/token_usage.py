@@ -56,8 +56,6 @@ def read_tokens(
         words = next((one for one in (OLDER, NEWER) if usage.get(one.input) or usage.get(one.output)), words)
     asked, said = _object(usage, words.input_details), _object(usage, words.output_details)
     prompt, total = count(usage.get(words.input)), count(usage.get("total_tokens"))
-    if words.input not in usage and words.output not in usage:  # Voyage's embeddings
-        prompt = total
     # DeepSeek and Moonshot name the cached part at the top.
     cached = asked.get("cached_tokens") or usage.get("prompt_cache_hit_tokens") or usage.get("cached_tokens")
     cache_read = min(count(cached), prompt)

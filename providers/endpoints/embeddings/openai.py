@@ -286,8 +286,8 @@ def _in_order(items: Sequence[NumberedVector], count: int | None) -> list[Number
 def read_usage(raw: msgspec.Raw | None) -> Usage | None:
     """The tokens that a provider has counted, ``None`` where it has not."""
     found = None if raw is None else usage.read_usage(decoded(raw, Any))
-    # What a total counts beyond the prompt was read, too: there is no output.
-    return None if found is None else attrs.evolve(found, input=found.input + found.output, output=0)
+    # There is no output, whatever a total counts beyond the prompt.
+    return None if found is None else attrs.evolve(found, input=found.input if found.prompt else found.output, output=0)
 
 
 def _text(raw: msgspec.Raw | None) -> str:

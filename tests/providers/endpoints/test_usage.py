@@ -51,6 +51,7 @@ def test_an_answer_says_tokens_or_seconds():
         ({"type": "duration", "seconds": 2.1}, Usage(units=(("second", 3),))),
         ({"type": "duration", "seconds": "2"}, None),
         ({"total_tokens": 12}, Usage(input=12)),
+        ({"prompt_tokens": 9, "total_tokens": 12}, Usage(input=9, output=3)),
         ({"prompt_tokens": 0, "completion_tokens": 0}, Usage()),
         ({"prompt_tokens": None}, None),
         ({"search_units": 1}, None),

@@ -253,6 +253,16 @@ def long_answer(count: int, vector: Any, usage: str = "last") -> bytes:
     return json.dumps(answer).encode()
 
 
+def test_an_embedding_has_no_output_whatever_its_total_is():
+    for told, tokens in (
+        ({"prompt_tokens": 5, "total_tokens": 9}, 5),
+        ({"prompt_tokens": 5, "completion_tokens": 3}, 5),
+        ({"total_tokens": 9}, 9),
+    ):
+        data = json.dumps({**answer_of([0.5]), "usage": told}).encode()
+        assert passed(called({"input": ["x"]}), data, 997)[1] == Usage(input=tokens), told
+
+
 @pytest.mark.parametrize("vector", [[0.123456789] * 100, packed([0.5] * 300)], ids=["floats", "base64"])
 def test_a_long_answer_passes_and_is_counted_on_its_way(vector):
     """BerriAI/litellm#32386 held 48 MB of it. It is cut here at places of every kind."""
