@@ -115,6 +115,11 @@ class TimedExchange:
         """How many have come."""
         return len(self._times)
 
+    @property
+    def is_too_large(self) -> bool:
+        """More came than anybody is to read."""
+        return self.problem is not None and self.problem.kind == "too large"
+
     async def run(self, server: LoadTarget, request: OutgoingRequest) -> None:
         """Send the request and read its answer to the end. Never raises but when it is cancelled; ``ended`` is set in
         any case."""

@@ -397,7 +397,8 @@ class ActiveRun:
     ) -> None:
         """Count it, once it is read and judged; the client does not wait for that."""
         body = exchange.body
-        judged = await self._judged(exchange, body) if exchange.complete or (body and exchange.status == OK) else None
+        readable = exchange.complete or (body and exchange.status == OK and not exchange.is_too_large)
+        judged = await self._judged(exchange, body) if readable else None
         if learn is not None and exchange.tokens.input:
             learn(exchange.tokens.input)
         end, problem = ended(exchange, judged if exchange.complete else None)

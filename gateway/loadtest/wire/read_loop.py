@@ -9,14 +9,16 @@ stream makes us do is not added to the times of the others.
 import select
 import socket
 import sys
+from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
 import trio
 
 READ: Final = 64 * 1024  # bytes of one read
 BATCH: Final = 64  # reads until other tasks have their turn
+TURN: Final = 0.02  # seconds for which what was read is looked at until then: a hostile server makes a read cost more
 
 Taken = Callable[[bytes, float], None]
 """Takes the bytes of one read, ``b""`` at the end of the connection, and when that was, on trio's clock. Must not
@@ -66,6 +68,7 @@ class ReadLoop(Protocol):
 
 
 if sys.platform == "linux":
+    _Read: TypeAlias = tuple[int, WatchedSocket, bytes | OSError | None, float]
 
     class _PollingLoop:
         """All sockets in one ``epoll``, which is waited for as if it were a socket."""
@@ -93,20 +96,30 @@ if sys.platform == "linux":
             try:
                 while True:
                     await trio.lowlevel.wait_readable(self._poll.fileno())
-                    self._round()
+                    read = self._read()
+                    while self._tell(read):  # noqa: ASYNC110  # nobody has to wait: there is more to look at
+                        await trio.lowlevel.checkpoint()
             finally:
                 self._poll.close()
 
-        def _round(self) -> None:
+        def _read(self) -> deque[_Read]:
             known, now = self._watched, trio.current_time
             ready = [(fd, known[fd]) for fd, _ in self._poll.poll(0, BATCH)]
-            read = [(fd, watched, watched.read(), now()) for fd, watched in ready]
-            for fd, watched, found, at in read:
+            return deque((fd, watched, watched.read(), now()) for fd, watched in ready)
+
+        def _tell(self, read: deque[_Read]) -> bool:
+            """Tell of what was read; false if that was all, and not only all for which there was time."""
+            known, until = self._watched, trio.current_time() + TURN
+            while read:
+                fd, watched, found, at = read.popleft()
                 if found is None or known.get(fd) is not watched:  # it was closed on what another one brought
                     continue
                 if is_end(found):
                     self.remove(watched)
                 watched.tell(found, at)
+                if trio.current_time() > until:
+                    break
+            return bool(read)
 
     def _interest(watched: WatchedSocket) -> int:
         return select.EPOLLIN | (select.EPOLLONESHOT if watched.paced else 0)

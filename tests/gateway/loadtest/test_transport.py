@@ -53,6 +53,30 @@ async def test_what_is_small_goes_out_at_once():
     await far.aclose()
 
 
+@pytest.mark.skipif(not hasattr(loops, "_PollingLoop"), reason="each socket has a task of its own")
+@pytest.mark.parametrize("turn", [-1.0, 60.0])
+async def test_who_takes_long_over_what_was_read_keeps_no_timer_waiting_for_all_others(turn, monkeypatch, nursery):
+    """Frames without end on sixty connections kept timeouts waiting for the better part of a minute."""
+    monkeypatch.setattr(loops, "TURN", turn)
+    loop, pairs, order = loops._PollingLoop(), [socket.socketpair() for _ in range(3)], []
+    for near, far in pairs:
+        near.setblocking(False)
+        loop.add(WatchedSocket(near, lambda data, at: order.append(at), lambda error, at: None))
+        far.send(b"x")
+    nursery.start_soon(loop.run)
+    with trio.fail_after(2):
+        while len([at for at in order if at]) < 3:
+            order.append(0.0)  # the turn of another task
+            await trio.lowlevel.checkpoint()
+    first, last = order.index(next(filter(None, order))), len(order)
+    assert (order[first:last].count(0.0) > 0) is (turn < 0)
+    assert max(order) - min(filter(None, order)) < 0.01, "all were read at once"
+    for near, far in pairs:
+        loop.remove(next(one for one in loop._watched.values() if one.socket is near))
+        near.close()
+        far.close()
+
+
 @pytest.mark.parametrize("kind", [loops._TaskLoop, getattr(loops, "_PollingLoop", loops._TaskLoop)])
 @pytest.mark.parametrize("paced", [False, True])
 async def test_every_loop_reads_to_the_end_and_slowly_where_that_is_asked_for(kind, paced, nursery):
