@@ -8,9 +8,9 @@ import trio
 
 from gateway.loadtest.figures.histogram import Histogram
 from gateway.loadtest.figures.measures import MEASURES
-from gateway.loadtest.figures.numbers import duration, plain, shown
+from gateway.loadtest.figures.numbers import duration, plain, several, shown
 from gateway.loadtest.figures.tally import Tally
-from gateway.loadtest.reports.words import COUNTED, describe_load
+from gateway.loadtest.reports.words import COUNTED, counted, describe_load
 from gateway.loadtest.run.under_way import LoadUnderWay
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def phase(running: LoadUnderWay) -> str:
         return f"{running.measured:.0f} s, {100 * running.progress:.0f} % of {running.scenario.count} begun"
     if running.progress < 1:
         return f"{running.measured:.0f} of {running.scenario.seconds:.0f} s"
-    return "waiting for the last answers" if running.in_flight else f"judging {running.judging} answers"
+    return "waiting for the last answers" if running.in_flight else f"judging {several(running.judging, 'answer')}"
 
 
 def table(running: LoadUnderWay) -> "Table":
@@ -136,11 +136,11 @@ def _counts(running: LoadUnderWay, tally: Tally, under_way: int) -> str:
     seconds = running.measured or 1
     ended = tally.counts["started"]  # they are counted at their end
     tokens = tally.tokens + under_way
-    kinds = {name: label for name, label in COUNTED.items() if name != "started" and tally.counts[name]}
+    kinds = [name for name in COUNTED if name != "started" and tally.counts[name]]
     lines = [
         f"{running.in_flight} under way, {ended} ended, {plain(round(ended / seconds, 1))} a second, "
         f"{plain(round(tokens / seconds, 1))} tokens a second",
-        ", ".join(f"{tally.counts[name]} {label}" for name, label in kinds.items()) or "–",
+        ", ".join(counted(name, tally.counts[name]) for name in kinds) or "–",
         *(f"{row.count} × {row.kind}, waiting for {row.phase}" for row in tally.failures[:5]),
         f"loader: lag p99 {duration(running.figures.lag.percentile(99))}",
     ]

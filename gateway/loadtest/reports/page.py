@@ -137,7 +137,7 @@ def _cards(run: RunResult) -> str:
         cards.append((percent(run.tally.goodput), "goodput", ", ".join(map(str, run.scenario.get("slo") or ()))))
     cards += [_percentiles(run, name) for name in _IN_CARDS if run.tally.measures[name].count]
     if run.tally.tokens_seen or run.tally.tokens:
-        steady = f"{plain(run.steady_tokens_per_second)} while they arrived" if run.tally.events else ""
+        steady = f"{plain(run.steady_tokens_per_second)} while requests arrived" if run.tally.events else ""
         cards.append((plain(run.tokens_per_second), "tokens a second", steady))
     elif run.tally.input_tokens:
         cards.append((plain(run.input_tokens_per_second), "input tokens a second", ""))

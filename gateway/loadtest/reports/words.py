@@ -141,11 +141,12 @@ def describe_course(run: RunResult) -> list[str]:
 
 def describe_counts(tally: Tally) -> str:
     """How many began, and what became of them."""
-    return ", ".join(
-        f"{number} {label if number != 1 else _ONE.get(name, label)}"
-        for name, label in COUNTED.items()
-        if (number := tally.counts[name]) or name in ALWAYS
-    )
+    return ", ".join(counted(name, tally.counts[name]) for name in COUNTED if tally.counts[name] or name in ALWAYS)
+
+
+def counted(name: str, number: int) -> str:
+    """One of these counts in words."""
+    return f"{number} {_ONE.get(name, COUNTED[name]) if number == 1 else COUNTED[name]}"
 
 
 def describe_overhead(own: Overhead) -> str:

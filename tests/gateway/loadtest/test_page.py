@@ -160,7 +160,7 @@ def test_it_tells_of_a_run_what_its_summary_does():
     assert "clients waited 2 times, as retry-after told them, 5 s in all" in html
     assert "bursts begun within" in html
     assert "probes of one token beside it" in html
-    assert f"{plain(run.steady_tokens_per_second)} while they arrived" in html
+    assert f"{plain(run.steady_tokens_per_second)} while requests arrived" in html
 
 
 def test_loads_and_steps_are_tables_and_named_in_short():
