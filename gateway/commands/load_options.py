@@ -255,11 +255,19 @@ def load(targets: tuple[str, ...], **options: Any) -> None:
     early, with a report. The exit status is 0, 1 if a condition of --fail-if or --until holds, 2 if nothing could be
     run or no request had a connection.
     """
+    try:
+        status = _run(targets, options)
+    except KeyboardInterrupt:  # before there was a load, which has a report
+        click.echo("interrupted, without a report", err=True)
+        status = 130
+    sys.exit(status)
+
+
+def _run(targets: tuple[str, ...], options: dict[str, Any]) -> int:
     from gateway.commands.load import run
     from gateway.commands.load_answers import AnswerOptions
     from gateway.commands.load_asked import LoadOptions
 
     request, plan, answers = ({name: value for name in names if (value := options.pop(name)) is not None}
                               for names in (OF_REQUEST, OF_LOAD, OF_ANSWERS))  # fmt: skip
-    given = LoadOptions(targets=targets, load=plan, request=request, answers=AnswerOptions(**answers), **options)
-    sys.exit(run(given))
+    return run(LoadOptions(targets=targets, load=plan, request=request, answers=AnswerOptions(**answers), **options))

@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import os
 import re
 import signal
 import subprocess
+import threading
 from html.parser import HTMLParser
 
 import attrs
@@ -420,6 +422,26 @@ def test_ctrl_c_ends_it_early_with_a_report(mock, tmp_path):
     (only,) = json.loads(out)["runs"]
     assert only["interrupted"]
     assert only["seconds"] < 600
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file")  # Ctrl-C may come between opening and reading
+def test_ctrl_c_before_there_is_a_load_has_the_same_status(tmp_path, capsys):
+    plan = tmp_path / "plan.yml"
+    os.mkfifo(plan)  # of which it waits for the end
+
+    def interrupt():
+        with plan.open("w"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        assert status_of("load", str(plan)) == 130
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == "interrupted, without a report\n"
 
 
 @pytest.mark.parametrize(
