@@ -62,7 +62,7 @@ class RequestFile:
 
     def described(self) -> str:
         """What was found, for whoever starts the load."""
-        found = ", ".join(f"{count:,} {form}" for form, count in self.forms.items())
+        found = ", ".join(f"{count:,} {form if count > 1 else _one(form)}" for form, count in self.forms.items())
         skipped = "".join(f"; {count:,} left out: {why}" for why, count in self.left_out.items())
         return f"{self.name}: {len(self):,} request{'s' * (len(self) != 1)} ({found}){skipped}"
 
@@ -124,6 +124,11 @@ def _checked(line: bytes, api: LoadApi) -> FileRequest:
             except GatewayError as error:
                 raise NoRequest(error.failed.message, f"give what {api} can say too") from None
     return found
+
+
+def _one(form: str) -> str:
+    """In the singular."""
+    return form.replace("bodies", "body").replace("talks", "talk").replace("prompts", "prompt")
 
 
 def _form(found: FileRequest) -> str:

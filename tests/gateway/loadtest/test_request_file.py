@@ -121,6 +121,7 @@ def test_lines_and_arrays_hold_the_same_requests(read):
     for file in found:
         assert [file.request(i) for i in range(len(file))] == [read_request(one, "chat") for one in lines]
         assert file.forms == {"prompts": 1, "talks of several turns": 1, "bodies of chat": 1}
+        assert "(1 prompt, 1 talk of several turns, 1 body of chat)" in file.described()
 
 
 def test_what_was_found_and_left_out_is_told(read):
