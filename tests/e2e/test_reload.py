@@ -21,6 +21,7 @@ import yaml
 from tests.support.command_line import COMMAND, Started, environment, started
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Listening, Wire, eventually, post, request
 from tests.support.processes import workers
+from tests.support.warm_start import EXECUTED
 from tests.support.websocket_client import Client
 
 REQUESTS = int(os.environ.get("TRIGATE_RELOAD_REQUESTS", "600"))
@@ -461,7 +462,7 @@ def everywhere(gateway: Started, expected: list[str]) -> None:
 
 @linux
 def test_a_hangup_before_a_worker_is_up_is_not_lost(file, provider):
-    with started("serve", "--port", "0", "--workers", "2", cwd=file.parent) as gateway:
+    with started("serve", "--port", "0", "--workers", "2", cwd=file.parent, env={EXECUTED: "1"}) as gateway:
         put(file, version(2, provider.port))
         reload(gateway)
         everywhere(gateway, ["up/model-2", "m"])

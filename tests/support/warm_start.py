@@ -35,6 +35,8 @@ NUMBER: Final = struct.Struct("i")
 TAKEN: Final = b"."
 ROOM: Final = " " * 8192
 """An argument, and a variable, that are room for those of whoever is forked."""
+EXECUTED: Final = "EXECUTED_WORKERS"
+"""A variable with which a supervisor executes its workers: they come up some time after it knows of them."""
 VENDORS: Final = ("openai", "anthropic", "mistral", "groq")  # of most providers in tests
 POPEN: Final = subprocess.Popen
 TYPED_KEY: Final = "sk-one"  # of OpenAI's, where the commands of pages are typed
@@ -226,7 +228,8 @@ def _become(asked: dict[str, Any], streams: Sequence[int]) -> None:
     for fd in set(streams):
         os.close(fd)
     os.chdir(asked["cwd"])
-    subprocess.Popen = _popen  # type: ignore[misc, assignment]
+    if EXECUTED not in asked["env"]:
+        subprocess.Popen = _popen  # type: ignore[misc, assignment]
     _execute("gateway", asked["args"], asked["env"])
 
 
@@ -235,6 +238,8 @@ def _execute(module: str, args: Sequence[str], env: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(env)
     sys.argv[1:] = args
+    if "." in module:
+        sys.modules.pop(module, None)  # else Python warns of it
     _show([sys.executable, "-m", module, *args], [f"{name}={value}" for name, value in env.items()])
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
