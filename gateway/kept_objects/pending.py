@@ -122,7 +122,10 @@ class PendingBatches:
                 if one.kept.until <= now:
                     await inventory.remove(_OWNER, PENDING, one.kept.id)
                     continue
-                pending = _ROW.decode(one.kept.body)
+                try:
+                    pending = _ROW.decode(one.kept.body)
+                except msgspec.MsgspecError:  # of another version, which knows it
+                    continue
                 for holder in pending.holders:
                     usd, tokens = sums[holder]
                     sums[holder] = usd + pending.usd, tokens + pending.tokens

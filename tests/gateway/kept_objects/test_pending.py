@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.allowances.set_aside import SetAside
-from gateway.kept_objects.inventory import Inventory
+from gateway.kept_objects.inventory import PENDING, Inventory, KeptObject
 from gateway.kept_objects.pending import LONGEST, PendingBatch, PendingBatches
 from gateway.stores.store import Unavailable
 
@@ -56,6 +56,15 @@ async def test_nothing_is_set_aside_for_ever(inventory):
     clock.now = 1000.0  # it is not only passed over
     await pending.read()
     assert aside.of(ALICE, "usd") == 0
+    await inventory.aclose()
+
+
+async def test_a_row_of_another_version_keeps_none_of_the_others_from_being_read(inventory):
+    pending, aside = of(inventory)
+    for id, body in (("a", b"[]"), ("b", b'{"usd": 1}'), ("c", b"")):
+        await inventory.put(KeptObject("set aside", PENDING, id, body, 1e12))
+    await pending.add("a", "b", PendingBatch((ALICE,), 100, 7))
+    assert aside.of(ALICE, "usd") == 100
     await inventory.aclose()
 
 
