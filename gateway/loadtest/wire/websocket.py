@@ -30,7 +30,7 @@ from gateway.loadtest.wire.transport import TimedTransport
 
 LARGEST: Final = 16 * 2**20  # characters of a message
 BESIDE: Final = 100  # bytes that a message takes beside its text, about
-IDLE_BYTES: Final = 128 * 1024  # that may come in a row and bring nothing of any message
+IDLE_BYTES: Final = 16 * 1024  # that may come in a row and bring nothing of any message: thousands of frames
 PONGS: Final = 100  # that may wait to be sent
 REFUSED: Final = 64 * 1024  # bytes of a refusal's body that are kept
 
@@ -129,17 +129,21 @@ class TimedWebSocket:
         try:
             if not data:
                 raise self._ended()
-            self._idle_bytes += len(data)
-            self._frames.receive_data(data)
-            for event in self._frames.events():
-                self._happened(event, at)
-            if self._idle_bytes > IDLE_BYTES:
-                raise WireError("not http", f"more than {IDLE_BYTES // 1024} KiB of frames in a row are no message")
+            for start in range(0, len(data), IDLE_BYTES):
+                self._take_piece(data[start : start + IDLE_BYTES], at)
         except RemoteProtocolError as error:
             self._fail(WireError("not http", f"what the server says is no WebSocket: {error}"))
         except WireError as error:
             self._fail(error)
         self._news.set()
+
+    def _take_piece(self, piece: bytes, at: float) -> None:
+        self._idle_bytes += len(piece) if self.accepted else 0
+        self._frames.receive_data(piece)
+        for event in self._frames.events():
+            self._happened(event, at)
+        if self._idle_bytes > IDLE_BYTES:
+            raise WireError("not http", f"more than {IDLE_BYTES // 1024} KiB of frames in a row are no message")
 
     def _happened(self, event: Event, at: float) -> None:
         match event:
