@@ -1,6 +1,11 @@
 """What is expected of a request's size."""
 
-from gateway.exchange.reserving import FILE, expected_tokens
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.exchange.reserving import FILE, expected_tokens, files_in
 from tests.support.growth import TRIES, seconds
 
 SIZE = 300_000
@@ -11,9 +16,19 @@ def test_a_file_counts_as_one_and_not_by_its_characters():
     assert expected_tokens(b"A" * 1999, 0) == 1999 // 4
 
 
-def test_what_is_nearly_a_file_takes_no_longer_than_words():
+def test_what_is_nearly_a_file_takes_no_longer_than_one():
     # It was looked at anew from each of its characters: a second for a megabyte, in which nobody else is answered.
     def time(text: bytes) -> float:
         return min(seconds(lambda: expected_tokens(text, 0)) for _ in range(TRIES))
 
-    assert time((b"A" * 1999 + b" ") * (SIZE // 2000)) < 10 * time(b"words " * (SIZE // 6))
+    assert time((b"A" * 1999 + b" ") * (SIZE // 2000)) < 10 * time(b"A" * SIZE)
+    assert time(b"words " * (SIZE // 6)) < time(b"A" * SIZE)
+
+
+@given(
+    st.lists(st.sampled_from([b"A", b"AAA", b"/9=", b" ", b'","', b"\xe2\x82\xac"]), max_size=30).map(b"".join),
+    st.integers(1, 6),
+)
+def test_every_long_run_is_found_and_nothing_else(body, least):
+    runs = [len(run) for run in re.findall(rb"[A-Za-z0-9+/=_-]+", body)]
+    assert list(files_in(body, least)) == [run for run in runs if run >= least]
