@@ -35,13 +35,12 @@ def settle() -> None:
 
 @contextlib.contextmanager
 def settled() -> Iterator[None]:
-    """The same until the end of the block."""
+    """The same until the end of the block. What was exempted stays so: others may have exempted more."""
     before = gc.get_threshold()
     settle()
     try:
         yield
     finally:
-        gc.unfreeze()
         gc.set_threshold(*before)
 
 
