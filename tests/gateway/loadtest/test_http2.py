@@ -251,8 +251,10 @@ async def raw_server(said: bytes, settings: bytes = b"", first: bytes | None = N
         peers.append(stream)
         await stream.send_all(frame(SETTINGS, 0, 0, settings) if first is None else first)
         with contextlib.suppress(trio.BrokenResourceError):
+            unread = b""
             async for data in stream:
-                if HEADERS in kinds(data):
+                kinds, unread = whole_frames(unread + data)
+                if HEADERS in kinds:
                     await stream.send_all(said)
 
     async with trio.open_nursery() as nursery:
@@ -261,13 +263,19 @@ async def raw_server(said: bytes, settings: bytes = b"", first: bytes | None = N
         nursery.cancel_scope.cancel()
 
 
-def kinds(data: bytes) -> set[int]:
-    """Of the frames in one read."""
-    found, data = set(), data.removeprefix(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-    while data:
-        found.add(data[3])
-        data = data[9 + int.from_bytes(data[:3], "big") :]
-    return found
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+def whole_frames(data: bytes) -> tuple[set[int], bytes]:
+    """The kinds of the frames that are there as a whole, and the rest: a read ends where it happens to end."""
+    kinds: set[int] = set()
+    if PREFACE.startswith(data):
+        return kinds, data.removeprefix(PREFACE)
+    data = data.removeprefix(PREFACE)
+    while len(data) >= (size := 9 + int.from_bytes(data[:3], "big")):
+        kinds.add(data[3])
+        data = data[size:]
+    return kinds, data
 
 
 async def gone(peers: list[trio.SocketStream]) -> None:
