@@ -109,8 +109,8 @@ def exchanged(sock: socket.socket, seen: Seen) -> str:
         if not data:
             return "closed" if b"word" not in held else "cut"
         at = time.perf_counter()
-        words += [at] * data.count(b'"content":"word')
         held += data
+        words += [at] * (held.count(b'"content":"word') - len(words))
         if b"500 No" in held:
             return "status 500"
     if b"[DONE]" not in held:
