@@ -33,6 +33,8 @@ class Splitter:
     reads: of what is held back only the seam is looked at again.
     """
 
+    __slots__ = ("_held", "_limit", "_size")
+
     def __init__(self, limit: int = 16 * 2**20) -> None:
         self._limit = limit
         self._held: list[bytes] = []
@@ -41,6 +43,8 @@ class Splitter:
     def feed(self, data: bytes) -> list[bytes]:
         """The events that ``data`` completes. Raises ``EventTooLarge`` when more than the limit would be held,
         ``EventUnfolds`` where decoding would make too much of one; what comes in one read is too small for that."""
+        if not self._held and -1 < data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+            return [data]  # one event, no more and no less, as most reads of a stream are
         events: list[bytes] = []
         start = 0
         if self._held:

@@ -82,6 +82,8 @@ class Chunked:
     before it can say how many they are, so that no honest one is larger than all that a whole answer may be.
     """
 
+    __slots__ = ("_held", "_left", "_most", "_trailers", "extra", "over", "step")
+
     def __init__(self, most: int = MAX_CHUNK) -> None:
         self._most = most
         self._left = 0  # bytes of the open chunk that are still to come, with the line end behind it
@@ -92,6 +94,10 @@ class Chunked:
         self.step = READ
 
     def feed(self, data: bytes) -> bytes:
+        if not (self._left or self._held or self._trailers):
+            line = data.find(b"\r\n", 0, SHORT)
+            if line > 0 and 0 < _length(data[:line]) == len(data) - line - 4 and data.endswith(b"\r\n"):
+                return data[line + 2 : -2]  # one chunk, no more and no less, as most reads of a stream are
         if self._held:
             data, self._held = self._held + data, b""
         if self._trailers:

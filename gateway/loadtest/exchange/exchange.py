@@ -11,6 +11,7 @@ from array import array
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+import attrs
 import trio
 
 from gateway.loadtest.exchange.content import NOTHING, error_message, read_event, read_whole
@@ -57,6 +58,7 @@ class LoadTarget:
         self.connections.close()
 
 
+@attrs.define(eq=False, repr=False)  # slots: thousands of these lie in the caches beside each other
 class TimedExchange:
     """One exchange while it runs and after it; times are trio's. Takes its own answer.
 
@@ -69,42 +71,55 @@ class TimedExchange:
     ``contents`` are the times of the events that carried content: the first while it runs, all once it has been
     ``read``, as ``first_output``, ``tokens`` and ``finish``."""
 
-    def __init__(self, request: LoadRequest, manner: Manner, planned: float, queued: float = 0.0) -> None:
-        self.request = request
-        self.manner = manner
-        self.planned = planned
-        self.queued = queued
-        self.began = self.heard = trio.current_time()
-        self.connected: float | None = None  # how long connecting took
-        self.sent: float | None = None
-        self.first_byte: float | None = None
-        self.first_event: float | None = None
-        self.contents: list[float] = []
-        self.first_output: float | None = None
-        self.end_event: float | None = None
-        self.ended = 0.0
-        self.status = 0
-        self.headers: Mapping[str, str] = {}
-        self.reads = self.received = 0
-        self.tokens = AnswerTokens()
-        self.finish = ""
-        self.failed = False  # the answer says that it is none
-        self.problem: Problem | None = None
-        self.complete = self.left = self.resent = self.left_open = False
-        self.version = ""
-        self.phase: Phase = "connect"
-        self._scope = trio.CancelScope()
-        leaving = request.cancel.after if manner == "cancels" and request.cancel is not None else math.inf
+    request: LoadRequest
+    manner: Manner
+    planned: float
+    queued: float = 0.0
+    began: float = attrs.field(init=False, factory=trio.current_time)
+    connected: float | None = attrs.field(init=False, default=None)  # how long connecting took
+    sent: float | None = attrs.field(init=False, default=None)
+    first_byte: float | None = attrs.field(init=False, default=None)
+    first_event: float | None = attrs.field(init=False, default=None)
+    contents: list[float] = attrs.field(init=False, factory=list)
+    first_output: float | None = attrs.field(init=False, default=None)
+    end_event: float | None = attrs.field(init=False, default=None)
+    heard: float = attrs.field(init=False)
+    ended: float = attrs.field(init=False, default=0.0)
+    status: int = attrs.field(init=False, default=0)
+    headers: "Mapping[str, str]" = attrs.field(init=False, factory=dict)
+    reads: int = attrs.field(init=False, default=0)
+    received: int = attrs.field(init=False, default=0)
+    tokens: AnswerTokens = attrs.field(init=False, factory=AnswerTokens)
+    finish: str = attrs.field(init=False, default="")
+    failed: bool = attrs.field(init=False, default=False)  # the answer says that it is none
+    problem: Problem | None = attrs.field(init=False, default=None)
+    complete: bool = attrs.field(init=False, default=False)
+    left: bool = attrs.field(init=False, default=False)
+    left_open: bool = attrs.field(init=False, default=False)
+    resent: bool = attrs.field(init=False, default=False)
+    version: str = attrs.field(init=False, default="")
+    phase: Phase = attrs.field(init=False, default="connect")
+    _body: bytearray = attrs.field(init=False, factory=bytearray)
+    _times: "array[float]" = attrs.field(init=False, factory=lambda: array("d"))  # of each event
+    _splitter: EventSplitter | None = attrs.field(init=False, default=None)
+    _marks: tuple[bytes, ...] = attrs.field(init=False)
+    _looks: bool = attrs.field(init=False, default=True)  # at every event, and not only at those with a mark
+    _leaves: float = attrs.field(init=False)  # after so many seconds
+    _tokens_seen: int = attrs.field(init=False)  # or events with content
+    _fault: WireError | None = attrs.field(init=False, default=None)
+    _said: trio.Event = attrs.field(init=False, factory=trio.Event)  # the answer is over by its API
+    _over: trio.Event = attrs.field(init=False, factory=trio.Event)  # or by HTTP, too
+    _scope: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
+    _sending: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
+
+    def __attrs_post_init__(self) -> None:
+        self.heard = self.began
+        self._marks = marks_of(self.request.api)
+        cancel = self.request.cancel if self.manner == "cancels" else None
+        leaving = math.inf if cancel is None else cancel.after
         self._leaves, self._tokens_seen = (
             (math.inf, leaving.count) if isinstance(leaving, TokensSeen) else (leaving, sys.maxsize)
         )
-        self._body = bytearray()
-        self._times = array("d")  # of each event
-        self._splitter: EventSplitter | None = None
-        self._marks = marks_of(request.api)
-        self._fault: WireError | None = None
-        self._said, self._over = trio.Event(), trio.Event()  # the answer is over by its API, or by HTTP, too
-        self._sending = trio.CancelScope()
 
     @property
     def body(self) -> bytes:
@@ -271,20 +286,23 @@ class TimedExchange:
             self._splitter = wire_of(self.request.api).framing.splitter(LONGEST)
 
     def take_content(self, data: bytes, at: float) -> None:
-        if self._fault is not None or (self.status != OK and len(self._body) > SHORT):
+        body, splitter = self._body, self._splitter
+        if self._fault is not None:
             return
-        if len(self._body) + len(data) > MOST:
+        if len(body) + len(data) > MOST:
             self.take_fault(WireError("too large", f"the answer is larger than {MOST // 2**20} MiB"), at)
             return
-        self._body += data
         self.heard = at
-        if self.status != OK and len(self._body) > SHORT:  # more than that nobody is shown
-            self._said.set()
-        if self._splitter is None:
+        if splitter is None:
+            self._take_whole(data)
             return
+        body += data
         try:
-            for start in range(0, len(data), PIECE):  # longer is what was compressed: it may be millions of events
-                self._take_events(self._splitter.feed(data[start : start + PIECE]), at)
+            if len(data) <= PIECE:
+                self._take_events(splitter.feed(data), at)
+                return
+            for start in range(0, len(data), PIECE):  # this was compressed: it may be millions of events
+                self._take_events(splitter.feed(data[start : start + PIECE]), at)
         except EventUnfolds:
             self.take_fault(WireError("too large", f"it has an event {UNFOLDS}"), at)
         except FramingError:
@@ -292,13 +310,21 @@ class TimedExchange:
         except WireError as error:
             self.take_fault(error, at)
 
+    def _take_whole(self, data: bytes) -> None:
+        """Take what is no stream: of an error no more than anybody is shown."""
+        if self.status == OK or len(self._body) <= SHORT:
+            self._body += data
+            if self.status != OK and len(self._body) > SHORT:
+                self._said.set()
+
     def _take_events(self, events: "Sequence[bytes]", at: float) -> None:
         """Raises ``WireError``."""
-        if len(self._times) + len(events) > EVENTS:
+        times = self._times
+        if len(times) + len(events) > EVENTS:
             raise WireError("too large", f"the answer has more than {EVENTS} events")
         for raw in events:
-            self._times.append(at)
-            if not self.contents or self._tokens_seen < sys.maxsize or self._is_marked(raw):
+            times.append(at)
+            if self._looks or self._is_marked(raw):
                 self._look(raw, at)
 
     def take_end(self, at: float) -> None:
@@ -327,6 +353,7 @@ class TimedExchange:
         if said.content:
             self.contents.append(at)
             self.phase = "stream"
+            self._looks = self._tokens_seen < sys.maxsize
             if self.first_output is None and not said.reasoning:
                 self.first_output = at
         if len(self.contents) >= self._tokens_seen:

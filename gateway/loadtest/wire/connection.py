@@ -34,6 +34,11 @@ _BODILESS: Final = frozenset((204, 304))
 class TimedConnection:
     """One connection, for one exchange at a time. ``reads`` and ``received`` (bytes) are of the last exchange."""
 
+    __slots__ = (
+        "_address", "_framing", "_head", "_taker", "_transport", "_unpack", "_usable",
+        "reads", "received", "unread", "used",
+    )  # fmt: skip
+
     def __init__(self, transport: TimedTransport, address: ServerAddress) -> None:
         self._transport = transport
         self._address = address
@@ -94,8 +99,10 @@ class TimedConnection:
         try:
             if framing is None:
                 self._take_head(taker, data, at)
-            else:
+            elif data:
                 self._take_body(taker, framing, data, at)
+            else:
+                self._take_close(taker, framing, at)
         except WireError as error:
             self._fail(error, at)
 
@@ -112,19 +119,24 @@ class TimedConnection:
             self._take_body(taker, framing, rest, at)
 
     def _take_body(self, taker: AnswerTaker, framing: BodyFraming, data: bytes, at: float) -> None:
-        if data or framing.over:
-            try:
-                content = framing.feed(data)
-            except ValueError as error:
-                raise WireError("not http", str(error)) from error
-            if content:
-                taker.take_content(content if self._unpack is None else self._unpack.feed(content), at)
-        else:
-            framing.close()
-            self._usable = False
-            if not framing.over:
-                raise WireError("closed", "in the middle of its answer")
-        if framing.over and self._taker is taker:
+        try:
+            content = framing.feed(data)
+        except ValueError as error:
+            raise WireError("not http", str(error)) from error
+        if content:
+            taker.take_content(content if self._unpack is None else self._unpack.feed(content), at)
+        if framing.over:
+            self._end(taker, framing, at)
+
+    def _take_close(self, taker: AnswerTaker, framing: BodyFraming, at: float) -> None:
+        framing.close()
+        self._usable = False
+        if not framing.over:
+            raise WireError("closed", "in the middle of its answer")
+        self._end(taker, framing, at)
+
+    def _end(self, taker: AnswerTaker, framing: BodyFraming, at: float) -> None:
+        if self._taker is taker:  # which may have closed the connection on what it was given last
             self._taker = None
             self._usable = self._usable and not framing.extra
             taker.take_end(at)

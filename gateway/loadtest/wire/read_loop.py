@@ -45,16 +45,15 @@ class WatchedSocket:
         except OSError as error:
             return error
 
-    def tell(self, found: bytes | OSError, at: float) -> None:
+    def tell(self, found: bytes | OSError, at: float, loop: "ReadLoop") -> None:
+        """Tell of one read; ``loop`` reads no more behind the end."""
         if isinstance(found, OSError):
+            loop.remove(self)
             self.broke(found, at)
-        else:
-            self.take(found, at)
-
-
-def is_end(found: bytes | OSError) -> bool:
-    """Nothing comes after it."""
-    return not found or isinstance(found, OSError)
+            return
+        if not found:
+            loop.remove(self)
+        self.take(found, at)
 
 
 class ReadLoop(Protocol):
@@ -76,6 +75,7 @@ if sys.platform == "linux":
         def __init__(self) -> None:
             self._poll = select.epoll()
             self._watched: dict[int, WatchedSocket] = {}
+            self._now = trio.lowlevel.current_clock().current_time  # trio's own look for it takes longer than a read
 
         def add(self, watched: WatchedSocket) -> None:
             fd = watched.socket.fileno()
@@ -103,21 +103,20 @@ if sys.platform == "linux":
                 self._poll.close()
 
         def _read(self) -> deque[_Read]:
-            known, now = self._watched, trio.current_time
+            known, now = self._watched, self._now
             ready = [(fd, known[fd]) for fd, _ in self._poll.poll(0, BATCH)]
             return deque((fd, watched, watched.read(), now()) for fd, watched in ready)
 
         def _tell(self, read: deque[_Read]) -> bool:
             """Tell of what was read; false if that was all, and not only all for which there was time."""
-            known, until = self._watched, trio.current_time() + TURN
+            known, now = self._watched, self._now
+            until = now() + TURN
             while read:
                 fd, watched, found, at = read.popleft()
                 if found is None or known.get(fd) is not watched:  # it was closed on what another one brought
                     continue
-                if is_end(found):
-                    self.remove(watched)
-                watched.tell(found, at)
-                if trio.current_time() > until:
+                watched.tell(found, at, self)
+                if now() > until:
                     break
             return bool(read)
 
@@ -154,9 +153,7 @@ class _TaskLoop:
                 at = trio.current_time()
                 if watched.paced:
                     paused = self._paused[watched] = trio.Event()
-                if is_end(found):
-                    self.remove(watched)
-                watched.tell(found, at)
+                watched.tell(found, at, self)
                 if watched not in self._scopes:
                     return
                 if watched.paced:
