@@ -8,6 +8,7 @@ import attrs
 
 from gateway.loadtest.exchange.record import ExchangeRecord
 from gateway.loadtest.figures.histogram import Histogram
+from gateway.loadtest.figures.refusals import RefusedAnswers
 from gateway.loadtest.figures.tally import Tally
 from gateway.loadtest.figures.timeline import LoadTimeline
 
@@ -27,7 +28,8 @@ class RunFigures:
     """The sums of a run, cell by cell; ``total``, ``requests``, ``turns`` and ``steps`` put them together anew at each
     look.
 
-    What began in the warm-up is in none of them, but its tokens are in the ``timeline``. ``last`` is when the last
+    What began in the warm-up is in none of them, but its tokens are in the ``timeline``, and its answers among the
+    ``refusals``. ``last`` is when the last
     exchange ended, ``retry_waits`` are what clients waited because they were told to. ``unbegun`` counts turns that a
     failed one before them kept from beginning, ``cut_off`` those that the end of the load did; ``conversing`` are the
     kinds of requests that have several turns. ``probes`` are in none of the other figures."""
@@ -43,6 +45,7 @@ class RunFigures:
         self.retry_waits = Histogram()
         self.conversing: set[str] = set()
         self.probes = Tally()
+        self.refusals = RefusedAnswers()
 
     @property
     def total(self) -> Tally:
@@ -94,6 +97,7 @@ class RunFigures:
     def add(self, record: ExchangeRecord, missed: Sequence[str] = ()) -> None:
         """An exchange has ended, and ``missed`` these objectives."""
         self.timeline.came(record)
+        self.refusals.add(record)
         if record.counts:
             self.last = max(self.last, record.ended)
             self.cells[FigureCell(record.request, record.turn, record.step)].add(record, missed)
@@ -120,6 +124,7 @@ class RunFigures:
         self.retry_waits.merge(other.retry_waits)
         self.conversing |= other.conversing
         self.probes.merge(other.probes)
+        self.refusals.merge(other.refusals)
 
     def dump(self) -> dict[str, Any]:
         """All of it as JSON values, for another process."""
@@ -134,6 +139,7 @@ class RunFigures:
             "retry_waits": self.retry_waits.dump(),
             "conversing": sorted(self.conversing),
             "probes": self.probes.dump(),
+            "refusals": attrs.astuple(self.refusals),
         }
 
     @classmethod
@@ -147,4 +153,6 @@ class RunFigures:
         self.retry_waits = Histogram.load(value["retry_waits"])
         self.conversing = set(map(str, value["conversing"]))
         self.probes = Tally.load(value["probes"])
+        refused, others, said = value["refusals"]
+        self.refusals = RefusedAnswers(int(refused), int(others), str(said))
         return self

@@ -26,11 +26,6 @@ KEPT: Final = 600  # seconds in which something ended
 
 LOOK: Final = 0.1  # seconds between two looks
 
-REFUSALS: Final = (400, 401, 403, 404)
-_REFUSED: Final = frozenset(f"status {status}" for status in REFUSALS)  # as figures call them
-FIRST: Final = 20
-"""A load whose first answers all have such a status is wrong as a whole: what it would still ask is of no use."""
-
 
 class EarlyEnd(Protocol):
     """Says why a load is to end."""
@@ -117,51 +112,15 @@ class TokenBudget:
 
 
 class Refusals:
-    """Whether the first answers were refusals, all of them. ``said`` is what the first said."""
-
-    reads_bodies = False
-
-    def __init__(self) -> None:
-        self._refused = self._others = 0
-        self.said = ""
-
-    def add(self, record: ExchangeRecord, missed: Sequence[str], body: bytes) -> None:
-        if self._refused + self._others >= FIRST or record.end == "interrupted":
-            return
-        self._refused += record.status in REFUSALS
-        self._others += record.status not in REFUSALS
-        if not self.said and record.problem is not None:
-            self.said = f"{record.problem.kind}: {record.problem.detail}"
-
-    @property
-    def refused(self) -> bool:
-        return self._refused >= FIRST
-
-    def reason(self, figures: RunFigures) -> str:
-        return f"the first {FIRST} answers were all refusals: {self.said}" if self.refused else ""
-
-
-class RefusedSoFar:
-    """The same as ``Refusals``, by the figures: records that come from other processes for this alone cost more than
-    all else that is done here. The warm-up is not in it."""
+    """Ends a load whose first answers were refusals, all of them."""
 
     def __init__(self) -> None:
         self.refused = False
-        self._decided = False
 
     def reason(self, figures: RunFigures) -> str:
-        if self._decided:
-            return ""
-        total = figures.total
-        ended = total.counts["started"] - total.counts["interrupted"]
-        if ended < FIRST:
-            return ""
-        self._decided = True
-        refusals = [row for row in total.failures if row.kind in _REFUSED]
-        self.refused = sum(row.count for row in refusals) == ended
-        if not self.refused:
-            return ""
-        return f"the first {ended} answers were all refusals: {refusals[0].kind}: {refusals[0].example}"
+        found = figures.refusals
+        self.refused = found.are_all
+        return f"the first {found.refused} answers were all refusals: {found.said}" if self.refused else ""
 
 
 class Stoppable(Protocol):
@@ -189,21 +148,18 @@ class EarlyEnds:
         self._conditions = tuple(map(early, plan.until))
         self._budget = TokenBudget(plan.max_tokens or math.inf)
         self._counts_tokens = plan.max_tokens is not None
-        self._runs: list[tuple[str, LastEnds, Refusals | RefusedSoFar]] = []
+        self._runs: list[tuple[str, LastEnds, Refusals]] = []
 
     def of_run(self, plan: Scenario, target: str) -> tuple[Sequence[EarlyEnd], Sequence[RecordSink]]:
         """Those of the next run, which loads ``target``, and which of them want its records."""
         kinds = tuple(request.name for request in plan.requests)
         last = LastEnds(self._conditions, target, tuple(plan.targets), kinds)
+        refusals = Refusals()
+        self._runs.append((target or shown(plan.targets[target]), last, refusals))
         told: list[RecordSink] = [
             *([last] if self._conditions else []),
             *([self._budget] if self._counts_tokens else []),
         ]
-        refusals: Refusals | RefusedSoFar = RefusedSoFar()
-        if told or (plan.processes == 1 and not plan.workers):
-            refusals = Refusals()
-            told.append(refusals)
-        self._runs.append((target or shown(plan.targets[target]), last, refusals))
         return (last, refusals, self._budget), told
 
     @property

@@ -1,5 +1,6 @@
 """What ends a load before its time."""
 
+import attrs
 import pytest
 import trio
 
@@ -7,7 +8,7 @@ from gateway.loadtest.exchange.record import AnswerTokens, Problem
 from gateway.loadtest.figures.conditions import early
 from gateway.loadtest.figures.run_figures import RunFigures
 from gateway.loadtest.plan.comparison import NoCondition
-from gateway.loadtest.run.early_ends import EarlyEnds, LastEnds, Refusals, RefusedSoFar, TokenBudget, end_early
+from gateway.loadtest.run.early_ends import EarlyEnds, LastEnds, Refusals, TokenBudget, end_early
 from tests.support.load_records import record
 from tests.support.load_servers import scenario
 
@@ -90,17 +91,17 @@ def test_tokens_are_counted_whatever_becomes_of_the_answer():
 
 def test_nothing_but_refusals_at_the_begin_is_told():
     refused = record(end="error", status=401, problem=Problem("status 401", "first byte", "no such key"), contents=())
-    refusals, mixed = Refusals(), Refusals()
-    for _ in range(19):
-        refusals.add(refused, (), b"")
-        mixed.add(refused, (), b"")
-    assert refusals.reason(FIGURES) == ""
-    refusals.add(refused, (), b"")
-    mixed.add(GOOD, (), b"")
-    for _ in range(30):
-        mixed.add(refused, (), b"")
-    assert refusals.reason(FIGURES) == "the first 20 answers were all refusals: status 401: no such key"
-    assert mixed.reason(FIGURES) == ""
+    warming = attrs.evolve(refused, planned=-1.0)
+    said = "the first 31 answers were all refusals: status 401: no such key"
+    for other, reason in ((refused, said), (warming, said), (GOOD, ""), (attrs.evolve(GOOD, planned=-1.0), "")):
+        figures, refusals = RunFigures(), Refusals()
+        for one in [refused] * 19:
+            figures.add(one)
+        assert refusals.reason(figures) == ""
+        for one in [other] + [refused] * 11:
+            figures.add(one)
+        assert refusals.reason(figures) == reason
+        assert refusals.refused == bool(reason)
 
 
 async def test_a_load_is_stopped_for_the_first_reason(autojump_clock):
@@ -122,22 +123,22 @@ async def test_a_load_is_stopped_for_the_first_reason(autojump_clock):
     assert running.reason == "4 tokens are used, of 1 (--max-tokens)"
 
 
-def test_other_processes_tell_of_refusals_by_their_figures():
+def test_the_refusals_of_several_processes_are_those_of_one_load():
     refused = record(end="error", status=404, problem=Problem("status 404", "first byte", "no model"), contents=())
-    for others, said in (((), "the first 21 answers were all refusals: status 404: no model"), ((GOOD,), "")):
-        figures, refusals = RunFigures(), RefusedSoFar()
-        for one in [refused] * 19:
-            figures.add(one)
-        assert refusals.reason(figures) == ""
-        for one in (*others, refused, refused):
-            figures.add(one)
-        assert refusals.reason(figures) == said
-        assert refusals.refused == bool(said)
+    for other, said in ((refused, "the first 22 answers were all refusals: status 404: no model"), (GOOD, "")):
+        whole, refusals = RunFigures(), Refusals()
+        for last in (refused, other):
+            figures = RunFigures()
+            for one in [*[refused] * 10, last]:
+                figures.add(one)
+            assert refusals.reason(whole) == ""
+            whole.merge(RunFigures.load(figures.dump()))
+        assert refusals.reason(whole) == said
 
 
 def test_records_come_from_other_processes_only_where_they_are_needed():
     """Each of them costs as much as ten events of a stream that is read."""
-    for more, wanted in (({}, 0), ({"max_tokens": 5}, 2), ({"until": "errors>1%"}, 2)):
+    for more, wanted in (({}, 0), ({"max_tokens": 5}, 1), ({"until": "errors>1%"}, 1)):
         plan = scenario("http://x", rate=1, processes=2, **more)
         ends, sinks = EarlyEnds(plan).of_run(plan, "")
         assert (len(ends), len(sinks)) == (3, wanted)
