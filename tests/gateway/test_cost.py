@@ -276,6 +276,10 @@ async def test_a_stream_does_not_hold_its_request(provider, path):
         return client
 
     async with served(provider) as (port, state):
+        provider.go_on.release(EVENTS)
+        first = await trio.to_thread.run_sync(begin, port, body(path, stream=True))  # loads what is loaded once
+        await trio.to_thread.run_sync(first.until, b"\r\n0\r\n\r\n")
+        first.sock.close()
         tracemalloc.start()
         try:
             client = await trio.to_thread.run_sync(begin, port, request)
