@@ -95,13 +95,15 @@ async def test_each_event_has_the_time_of_its_read():
         await peer.head(number)
         await peer.send(number, role, one)
         await trio.sleep(0.1)
-        await peer.send(number, two, *rest, end=True)
+        await peer.send(number, two, end=False)
+        await trio.sleep(0.1)
+        await peer.send(number, *rest, end=True)
 
     async with http2_server(serve) as (url, _), target_at(url) as target:
         (exchange,) = await asked(target, 1)
     assert 0.09 < exchange.contents[1] - exchange.contents[0] < 0.5
-    assert exchange.first_event == exchange.contents[0]
-    assert exchange.end_event == exchange.contents[1]
+    assert 0.09 < exchange.end_event - exchange.contents[1] < 0.5
+    assert exchange.first_byte <= exchange.first_event <= exchange.contents[0]
 
 
 async def test_large_bodies_go_out_as_the_server_makes_room():
@@ -289,7 +291,7 @@ async def gone(peers: list[trio.SocketStream]) -> None:
 @pytest.mark.parametrize(
     ("said", "phase", "detail"),
     [
-        (frame(PING, 0, 0, bytes(8)) * 10_000, "first byte", "more than 128 KiB of frames in a row are no answer"),
+        (frame(PING, 0, 0, bytes(8)) * 20_000, "first byte", "more than 128 KiB of frames in a row are no answer"),
         (HEAD_OF_1 + frame(DATA, 0, 1) * 30_000, "first token", "more than 128 KiB of frames in a row are no answer"),
         (frame(DATA, 0, 7, b"x"), "first byte", "a frame of stream 7, which nobody has begun"),
         (frame(WINDOW, 0, 0, b"\x7f\xff\xff\xff"), "first byte", "May not increment flow control window"),
@@ -298,7 +300,8 @@ async def gone(peers: list[trio.SocketStream]) -> None:
     ids=["pings", "empty data", "unknown stream", "window", "continuations"],
 )
 async def test_a_connection_that_breaks_the_protocol_is_closed_at_once(said, phase, detail):
-    """Before it was read on until the run's end, whatever came."""
+    """Before it was read on until the run's end, whatever came. It is counted anew when the request's body goes out:
+    twice as much comes at least."""
     async with raw_server(said) as (url, peers), target_at(url) as target:
         (exchange,) = await asked(target, 1)
         await gone(peers)
