@@ -208,14 +208,13 @@ class ChatStream:
             return
         if value.get("object") != "chat.completion.chunk":
             yield "chat.chunk.object", f"object {show(value.get('object'))}"
-        head = {name: value[name] for name in ("id", "created", "model")}
         if self.head is None:
-            self.head = head
-            if not head["id"].startswith("chatcmpl-"):
-                yield "chat.chunk.id", f"id {show(head['id'])}"
+            self.head = {name: value[name] for name in ("id", "created", "model")}
+            if not value["id"].startswith("chatcmpl-"):
+                yield "chat.chunk.id", f"id {show(value['id'])}"
         for name, first in self.head.items():
-            if head[name] != first:
-                yield "chat.chunk.same", f"{name} {show(head[name])} after {show(first)}"
+            if value[name] != first:
+                yield "chat.chunk.same", f"{name} {show(value[name])} after {show(first)}"
 
 
 def _kind(value: Any) -> str:

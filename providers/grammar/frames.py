@@ -67,13 +67,15 @@ class Frame:
     @property
     def value(self) -> Any:
         """The data as a JSON object, or the string ``[DONE]``; ``None`` for anything else."""
-        if self.text == DONE.encode():
-            return DONE
-        try:
-            value = parsed(self.text)
-        except ValueError:
-            return None
-        return value if isinstance(value, dict) else None
+        return DONE if self.text == DONE.encode() else _object(self.text)
+
+
+def _object(data: bytes) -> dict[str, Any] | None:
+    try:
+        value = parsed(data)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _split(body: bytes) -> list[bytes]:
@@ -89,6 +91,9 @@ def _split(body: bytes) -> list[bytes]:
 
 def _read(raw: bytes) -> ReadEvent:
     """One event; a comment says nothing."""
+    if raw.startswith(b"data: {") and raw.endswith(b"\n\n") and raw.count(b"\n") == 2 and b"\r" not in raw:
+        value = _object(raw[6:-2])  # one line of data, as in nearly all
+        return ReadEvent(None, value, tuple(_check_text(raw[6:-2], value)))
     frame = Frame.of(raw)
     value = frame.value if frame.fields else None
     return ReadEvent(frame.name, value, tuple(check_frame(frame, value)))

@@ -7,6 +7,7 @@ absent.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, TypeAlias
 
 import msgspec
@@ -31,35 +32,59 @@ WORDS: Mapping[str, Callable[[Any], bool]] = {
 def misfit(value: Any, shape: Shape, at: str = "") -> str | None:
     """The first difference of ``value`` from ``shape`` (``usage.input_tokens is null, not int``); ``None`` if it
     fits."""
+    if (found := _difference(value, shape)) is None:
+        return None
+    path, said = found
+    return f"{(at + path).removeprefix('.') or 'it'} {said}"
+
+
+def _difference(value: Any, shape: Shape) -> tuple[str, str] | None:
+    """Where it is (``.choices[0].index``), and what is wrong there: nearly all values fit, and need no path."""
     if isinstance(shape, str):
-        good = any(WORDS[word](value) for word in shape.split("|"))
-        return None if good else f"{at or 'it'} is {show(value)}, not {shape.replace('|', ' or ')}"
+        for good in _checks(shape):
+            if good(value):
+                return None
+        return "", f"is {show(value)}, not {shape.replace('|', ' or ')}"
     if isinstance(shape, frozenset):
-        good = isinstance(value, str | int | None) and value in shape
-        return None if good else f"{at or 'it'} is {show(value)}, not one of {', '.join(sorted(map(show, shape)))}"
+        if isinstance(value, str | int | None) and value in shape:
+            return None
+        return "", f"is {show(value)}, not one of {', '.join(sorted(map(show, shape)))}"
     if isinstance(shape, list):
-        return _misfit_array(value, shape[0], at)
-    return _misfit_object(value, shape, at)
+        return _array_difference(value, shape[0])
+    return _object_difference(value, shape)
 
 
-def _misfit_array(value: Any, shape: Shape, at: str) -> str | None:
+def _array_difference(value: Any, shape: Shape) -> tuple[str, str] | None:
     if not isinstance(value, list):
-        return f"{at or 'it'} is {show(value)}, not array"
-    return next((wrong for i, one in enumerate(value) if (wrong := misfit(one, shape, f"{at}[{i}]"))), None)
-
-
-def _misfit_object(value: Any, shape: Mapping[str, Any], at: str) -> str | None:
-    if not isinstance(value, dict):
-        return f"{at or 'it'} is {show(value)}, not object"
-    for name, inner in shape.items():
-        member = name.removesuffix("?")
-        path = f"{at}.{member}" if at else member
-        if member not in value:
-            if member == name:
-                return f"{path} is missing"
-        elif wrong := misfit(value[member], inner, path):
-            return wrong
+        return "", f"is {show(value)}, not array"
+    for i, one in enumerate(value):
+        if (found := _difference(one, shape)) is not None:
+            return f"[{i}]{found[0]}", found[1]
     return None
+
+
+def _object_difference(value: Any, shape: Mapping[str, Any]) -> tuple[str, str] | None:
+    if not isinstance(value, dict):
+        return "", f"is {show(value)}, not object"
+    for name, inner in shape.items():
+        member, needed = _member(name)
+        if member not in value:
+            if needed:
+                return f".{member}", "is missing"
+        elif (found := _difference(value[member], inner)) is not None:
+            return f".{member}{found[0]}", found[1]
+    return None
+
+
+@cache
+def _checks(words: str) -> tuple[Callable[[Any], bool], ...]:
+    return tuple(WORDS[word] for word in words.split("|"))
+
+
+@cache
+def _member(name: str) -> tuple[str, bool]:
+    """The member for which a name in a shape stands, and whether it has to be there."""
+    return name.removesuffix("?"), not name.endswith("?")
 
 
 def one_of(*values: Any) -> frozenset[Any]:

@@ -117,6 +117,8 @@ def _text(value: Any) -> str:
 
 def _counted(usage: Any, names: UsageNames) -> AnswerTokens | None:
     """The tokens that ``usage`` counts; ``None`` if it counts none of an answer."""
+    if not isinstance(usage, dict):
+        return None
     found = AnswerTokens(*(_number(_path(usage, path)) for path in names))
     return None if found == AnswerTokens() else found
 
