@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import random
 import resource
 import shlex
 import socket
@@ -88,8 +89,11 @@ def running(command: Sequence[str], log: Path) -> Iterator["subprocess.Popen[byt
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """A port that nobody listens on, below those that a system gives out by itself: until a server that is told of it
+    has begun, nobody else gets it by chance."""
+    while True:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", random.randrange(10_000, 20_000))) as one:
+            return int(one.getsockname()[1])
 
 
 def wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
