@@ -35,6 +35,7 @@ def server():
         pytest.skip(redis.MISSING)
     with redis.running_redis(bin) as server:
         yield server
+    redis.collect_left_open()
 
 
 @contextlib.asynccontextmanager

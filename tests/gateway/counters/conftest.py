@@ -20,6 +20,12 @@ def redis_server() -> Iterator[redis.RedisServer]:
         yield running
 
 
+@pytest.fixture(scope="module", autouse=True)
+def collected() -> Iterator[None]:
+    yield
+    redis.collect_left_open()
+
+
 @pytest.fixture
 def store(kind, request) -> CounterStore | None:
     """Where several processes count; here, because the reason of a skip gets lost in an async fixture."""
