@@ -104,6 +104,7 @@ def crew(request, upstream, tmp_path) -> Iterator[Crew]:
             try:
                 yield found
             finally:
+                print(*process.log, sep="\n")  # shown where a test failed
                 found.all()
 
 
