@@ -103,7 +103,6 @@ class TimedExchange:
     _times: "array[float]" = attrs.field(init=False, factory=lambda: array("d"))  # of each event
     _splitter: EventSplitter | None = attrs.field(init=False, default=None)
     _marks: tuple[bytes, ...] = attrs.field(init=False)
-    _looks: bool = attrs.field(init=False, default=True)  # at every event, and not only at those with a mark
     _leaves: float = attrs.field(init=False)  # after so many seconds
     _tokens_seen: int = attrs.field(init=False)  # or events with content
     _fault: WireError | None = attrs.field(init=False, default=None)
@@ -298,10 +297,7 @@ class TimedExchange:
             return
         body += data
         try:
-            if len(data) <= PIECE:
-                self._take_events(splitter.feed(data), at)
-                return
-            for start in range(0, len(data), PIECE):  # this was compressed: it may be millions of events
+            for start in range(0, len(data), PIECE):  # longer is what was compressed: it may be millions of events
                 self._take_events(splitter.feed(data[start : start + PIECE]), at)
         except EventUnfolds:
             self.take_fault(WireError("too large", f"it has an event {UNFOLDS}"), at)
@@ -324,7 +320,7 @@ class TimedExchange:
             raise WireError("too large", f"the answer has more than {EVENTS} events")
         for raw in events:
             times.append(at)
-            if self._looks or self._is_marked(raw):
+            if not self.contents or self._tokens_seen < sys.maxsize or self._is_marked(raw):
                 self._look(raw, at)
 
     def take_end(self, at: float) -> None:
@@ -353,7 +349,6 @@ class TimedExchange:
         if said.content:
             self.contents.append(at)
             self.phase = "stream"
-            self._looks = self._tokens_seen < sys.maxsize
             if self.first_output is None and not said.reasoning:
                 self.first_output = at
         if len(self.contents) >= self._tokens_seen:
