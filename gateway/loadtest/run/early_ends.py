@@ -10,6 +10,7 @@ import trio
 
 from gateway.loadtest.exchange.record import ExchangeRecord
 from gateway.loadtest.figures.conditions import ConditionVerdict, early, of_tally, verdict
+from gateway.loadtest.figures.refusals import MANY
 from gateway.loadtest.figures.run_figures import RunFigures
 from gateway.loadtest.figures.tally import Tally
 from gateway.loadtest.plan.comparison import Comparison
@@ -120,7 +121,7 @@ class Refusals:
     def reason(self, figures: RunFigures) -> str:
         found = figures.refusals
         self.refused = found.are_all
-        return f"the first {found.refused} answers were all refusals: {found.said}" if self.refused else ""
+        return f"the first {MANY} answers were all refusals: {found.said}" if self.refused else ""
 
 
 class Stoppable(Protocol):

@@ -92,7 +92,7 @@ def test_tokens_are_counted_whatever_becomes_of_the_answer():
 def test_nothing_but_refusals_at_the_begin_is_told():
     refused = record(end="error", status=401, problem=Problem("status 401", "first byte", "no such key"), contents=())
     warming = attrs.evolve(refused, planned=-1.0)
-    said = "the first 31 answers were all refusals: status 401: no such key"
+    said = "the first 20 answers were all refusals: status 401: no such key"
     for other, reason in ((refused, said), (warming, said), (GOOD, ""), (attrs.evolve(GOOD, planned=-1.0), "")):
         figures, refusals = RunFigures(), Refusals()
         for one in [refused] * 19:
@@ -125,7 +125,7 @@ async def test_a_load_is_stopped_for_the_first_reason(autojump_clock):
 
 def test_the_refusals_of_several_processes_are_those_of_one_load():
     refused = record(end="error", status=404, problem=Problem("status 404", "first byte", "no model"), contents=())
-    for other, said in ((refused, "the first 22 answers were all refusals: status 404: no model"), (GOOD, "")):
+    for other, said in ((refused, "the first 20 answers were all refusals: status 404: no model"), (GOOD, "")):
         whole, refusals = RunFigures(), Refusals()
         for last in (refused, other):
             figures = RunFigures()
