@@ -103,6 +103,7 @@ def options() -> list[str]:
     return [word for word in (ROOT / ".ci/lint").read_text().split() if word.startswith("--disable=")]
 
 
+@pytest.mark.slow
 def test_it_says_what_the_tool_says(lint):
     for code, cases in CASES.items():
         for imports, case in cases:

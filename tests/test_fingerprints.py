@@ -219,6 +219,7 @@ def test_every_private_member_that_is_used_has_a_row():
     assert private_uses().items() <= {(row.foreign, row.ours) for row in ROWS}
 
 
+@pytest.mark.slow
 def test_nothing_is_assigned_into_a_module_or_class_of_others():
     found = {}
     for module in modules():

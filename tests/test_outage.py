@@ -40,6 +40,7 @@ def both_ways(*troubles: Trouble, minutes: int = 6, rate: float = 2) -> dict[Mod
     return simulated(troubles, ("retries", "route"), minutes, rate)
 
 
+@pytest.mark.slow
 def test_a_provider_that_is_away_costs_a_route_no_answer_and_next_to_no_requests():
     """A provider's bad hour was everybody's: envoyproxy/ai-gateway#1866, BerriAI/litellm#28216."""
     found = both_ways(Trouble(1, 5, BOTH, GONE))
@@ -50,6 +51,7 @@ def test_a_provider_that_is_away_costs_a_route_no_answer_and_next_to_no_requests
     assert routed.late < 2
 
 
+@pytest.mark.slow
 def test_all_providers_away_are_asked_hardly_at_all_and_found_at_once_when_they_are_back():
     """Retries turned one provider's limit into thousands of refusals: bman654/clodex#81, ray-project/ray#64399."""
     found = both_ways(Trouble(1, 4, ALL, GONE), rate=10)
@@ -62,6 +64,7 @@ def test_all_providers_away_are_asked_hardly_at_all_and_found_at_once_when_they_
     assert found["route"][5].answered == found["route"][5].offered
 
 
+@pytest.mark.slow
 def test_trouble_that_opens_no_circuit_is_held_to_the_budget():
     """A fifth more than clients bring, and three a second beside that."""
     found = both_ways(Trouble(0, 6, ALL, (Fault(0.2, "overloaded", 0.1),)), rate=10)
@@ -70,6 +73,7 @@ def test_trouble_that_opens_no_circuit_is_held_to_the_budget():
     assert Summary.of(found["route"]).answered > Summary.of(found["retries"]).answered - 0.05
 
 
+@pytest.mark.slow
 def test_a_silent_provider_costs_patience_and_no_more():
     found = both_ways(Trouble(1, 5, BOTH, (Fault(1.0, None, 59.0),)))
     assert Summary.of(found["route"]).answered > 0.95

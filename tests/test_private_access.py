@@ -35,20 +35,23 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__")
 
 
-def named(tree: ast.AST) -> set[str]:
-    """What a module gives a name itself: that is private to it, and no library's."""
-    found = {
-        node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
-    }
-    found |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    definitions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return found | {node.name for node in ast.walk(tree) if isinstance(node, definitions)}
+def assigned_names(nodes: list[ast.AST]) -> set[str]:
+    """Return the names that a module defines or assigns: these are private to it, and to no library."""
+    found = set()
+    for node in nodes:
+        match node:
+            case ast.Attribute(attr=name, ctx=ast.Store()) | ast.Name(id=name, ctx=ast.Store()):
+                found.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+    return found
 
 
 def private_names(tree: ast.AST) -> Iterator[str]:
-    """The private names of others that a module imports or uses."""
-    own = named(tree)
-    for node in ast.walk(tree):
+    """Yield the private names of other modules that a module imports or uses."""
+    nodes = list(ast.walk(tree))
+    own = assigned_names(nodes)
+    for node in nodes:
         match node:
             case ast.Import(names=names):
                 yield from (step for alias in names for step in alias.name.split(".") if is_private(step))

@@ -6,6 +6,8 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+
 from gateway.config.loading import from_mapping
 from gateway.routing.router import Router
 from providers.catalog.provider import Provider
@@ -163,6 +165,7 @@ def config(entries: list[dict[str, Any]]) -> dict[str, Any]:
     return {"version": "v0.4.0", "model_providers": entries}
 
 
+@pytest.mark.slow
 def test_each_row_leads_where_its_pages_say():
     assert {model.partition("/")[0] for model in SENT} == set(CATALOG), "each row has a model here"
     router = Router(from_mapping(config([entry(model) for model in SENT])))
@@ -187,6 +190,7 @@ class AnyProvider(CountingProvider):
         return f"{head}\r\ncontent-length: {len(text)}\r\n\r\n".encode() + text
 
 
+@pytest.mark.slow
 async def test_each_row_works_through_the_gateway():
     async with providers(1) as (place,):
         place.__class__ = AnyProvider

@@ -88,6 +88,7 @@ def test_a_request_is_what_its_row_says():
             CODECS[api].read_request(REQUESTS[api][shape](2))
 
 
+@pytest.mark.slow
 @each_row
 def test_translating_takes_steps_in_proportion(api, shape):
     assert_steps_grow_linearly(lambda n: translated(api, shape, n))

@@ -78,6 +78,7 @@ def test_a_change_is_told():
     assert "endpoints {} → {embeddings: http://h/embed (tei), speech: none}" in line
 
 
+@pytest.mark.process
 def test_check_says_what_each_entry_has(tmp_path):
     file = tmp_path / "trigate.yaml"
     file.write_text(

@@ -122,6 +122,7 @@ def test_every_providers_own_variable_may_go_where_its_row_says(tmp_path, row):
     assert mistakes(tmp_path, "found", **entry(f"{row.id}/*", access_key=f"${row.key_env}", **more)) == ""
 
 
+@pytest.mark.process
 def test_the_command_line_and_the_environment_name_a_file(tmp_path):
     (tmp_path / "trigate.yaml").write_text(
         yaml.safe_dump({"version": "v0.3.0", **entry(base_url=ELSEWHERE, access_key="$NPM_TOKEN")})

@@ -13,6 +13,7 @@ from statistics import NormalDist
 from urllib.parse import urlsplit
 
 import attrs
+import pytest
 import trio
 
 from gateway.loadtest.figures.result import RunResult
@@ -120,6 +121,7 @@ def exchanged(sock: socket.socket, seen: Seen) -> str:
     return "whole"
 
 
+@pytest.mark.slow
 async def test_latencies_and_goodput_are_what_others_saw():
     server = PacedServer()
     async with serving(server.serve) as url, trio.open_nursery() as nursery:
@@ -180,6 +182,7 @@ def ends_of(run: RunResult) -> Counter[str]:
     return Counter({"whole": run.tally.counts["whole"]}) + Counter({row.kind: row.count for row in run.tally.failures})
 
 
+@pytest.mark.slow
 async def test_what_a_server_received_dropped_and_sent_adds_up_to_the_report():
     """Fifteen sent and seven dropped were "8 whole, 0 errors" where dropped requests are sent again unseen
     (kubernetes-sigs/inference-perf#780)."""

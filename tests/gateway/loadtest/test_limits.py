@@ -1,5 +1,6 @@
 """Limits of a load on real sockets: a cap, a count, deadlines, silence, what servers ask for, and goodput."""
 
+import pytest
 import trio
 
 from gateway.loadtest.exchange.retry_after import retry_after
@@ -192,6 +193,7 @@ async def test_clients_can_leave_after_so_many_tokens():
 # Goodput
 
 
+@pytest.mark.slow
 async def test_goodput_is_the_share_of_all_that_began():
     """Beside what the server itself counts: guidellm's was of successes (vllm-project/guidellm#1085)."""
     served = []

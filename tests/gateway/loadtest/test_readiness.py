@@ -65,6 +65,7 @@ async def test_a_server_that_starts_is_waited_for():
     assert run.tally.counts["started"] == 3  # what was asked before is in no figure
 
 
+@pytest.mark.process
 def test_the_command_checks_refuses_and_ends_with_2(capfd):
     serve, seen = refusing(10**6, b"401 No")
     with in_a_thread(serve) as url:
@@ -82,6 +83,7 @@ def test_the_command_checks_refuses_and_ends_with_2(capfd):
     )
 
 
+@pytest.mark.process
 def test_a_command_whose_server_is_not_there_ends_with_2_and_its_report(capfd):
     """A pipeline that loaded nothing has shown nothing."""
     status = command("http://127.0.0.1:1", "--rate", "100", "-n", "3")
@@ -91,6 +93,7 @@ def test_a_command_whose_server_is_not_there_ends_with_2_and_its_report(capfd):
     assert "3 requests begun, 0 whole answers, 3 errors" in shown.out
 
 
+@pytest.mark.process
 def test_a_command_that_is_stopped_early_has_its_whole_report(capfd, tmp_path):
     serve, seen = refusing(10**6, b"500 No")
     files = {name: tmp_path / f"load.{name}" for name in ("json", "xml")}

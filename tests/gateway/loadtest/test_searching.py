@@ -90,6 +90,7 @@ async def test_a_step_above_capacity_ends_before_its_time_and_its_backlog_drains
     assert first.seconds < 5
 
 
+@pytest.mark.slow
 async def test_objectives_lower_the_answer(autojump_clock):
     """An M/G/8 queue: with Poisson arrivals, waiting begins below the capacity."""
     run, _ = await found_on(SimulatedQueue(8, spread), plan(spacing="poisson"), slow=4)
@@ -185,6 +186,7 @@ def test_what_must_hold_is_that_99_percent_are_good_or_what_is_given():
         assert found == evidence, keys
 
 
+@pytest.mark.slow
 async def test_the_rate_of_a_real_server_is_found_within_5_percent():
     """Four slots of 100 ms: 40 a second, whoever else uses the machine."""
     free = [0.0] * 4

@@ -10,7 +10,8 @@ from gateway.config.settings import ModelEntry
 from gateway.relay.batch_costs import Booking, ResultLines, ended_batch, line_booking
 from providers.catalog.prices import Cost, Price, cost_of, price_of, read_price
 from streams.events import Usage
-from tests.support.recordings import ABSENT, Recording, answers, said
+from tests.support.recordings import Recording, answers, said
+from tests.support.repository import SHARED
 
 ROW = {"input": 10, "output": 100, "cached": 1, "cache_write": 12, "cache_write_1h": 20, "tools": {"web_search": 0.01},
        "per": {"input_audio_token": 0.00004}}  # fmt: skip
@@ -186,7 +187,6 @@ def test_a_sum_that_nobody_can_price_is_left_to_the_lines():
 RECORDED = [one for one in answers() if not one.streamed]
 
 
-@pytest.mark.skipif(not RECORDED, reason=ABSENT)
 def test_recorded_answers_in_a_batch_cost_what_the_list_says_of_batches():
     """By the tokens that are read in them by hand, at the price that a reader of the list would take."""
     counted = cached = 0
@@ -207,8 +207,8 @@ def test_recorded_answers_in_a_batch_cost_what_the_list_says_of_batches():
         assert found.cost.nanos == -(-by_hand // 2), one.name
         counted += 1
         cached += bool(tokens.cache_read or tokens.cache_write)
-    assert counted > 50
-    assert cached > 10
+    assert counted > (50 if SHARED.exists() else 2)
+    assert cached > (10 if SHARED.exists() else 0)
 
 
 def _line(one: Recording) -> dict[str, Any]:

@@ -318,7 +318,13 @@ STATIC = {
 """AWS's keys that do not end."""
 
 
-@pytest.mark.parametrize("case", STATIC.values(), ids=STATIC)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.process if name == "a process" else (), id=name)
+        for name, case in STATIC.items()
+    ],
+)
 def test_keys_that_do_not_end_sign_too(case, clouds, monkeypatch, tmp_path, caplog):
     case.prepare(monkeypatch, clouds, tmp_path)
     clouds.given.append("a-bedrock-api-key")

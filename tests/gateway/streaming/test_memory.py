@@ -86,6 +86,7 @@ def size_of(root: object) -> int:
 _CODE = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType)
 
 
+@pytest.mark.slow
 @each_hostile
 def test_a_stream_that_passes_is_not_held(api, shape):
     lane = byte_lane(api)
@@ -101,6 +102,7 @@ def test_any_stream_of_usual_length_passes_unchanged(api):
         assert lane.seen.end is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("client", CODECS)
 @each_hostile
 def test_a_stream_that_is_translated_is_held_within_its_bound(api, shape, client):

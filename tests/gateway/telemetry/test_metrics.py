@@ -165,6 +165,7 @@ def test_clients_that_come_and_go_are_bounded():
     assert found == ["other", "stored-0", "filed", "none"]
 
 
+@pytest.mark.process
 def test_what_fails_is_counted_by_provider_and_kind(gateway, upstream):
     upstream.script(BUSY)
     assert ask(gateway, "chat", "on-chat") == 429

@@ -82,6 +82,7 @@ async def endless(stream, head):
     await answer(stream, "one", " two", pause=30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [
@@ -185,6 +186,7 @@ async def test_a_run_that_is_stopped_before_it_begins():
     assert result.tally.counts["whole"] == 0
 
 
+@pytest.mark.slow
 async def test_the_share_of_a_lost_process_is_lost(monkeypatch):
     monkeypatch.setattr("gateway.loadtest.crew.worker.PROGRESS", 0.05)
     async with serving(brief) as url, workers(2) as members, trio.open_nursery() as nursery:

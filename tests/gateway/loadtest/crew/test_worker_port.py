@@ -38,6 +38,7 @@ async def echoed(member, order) -> None:
     assert await back.receive() == order
 
 
+@pytest.mark.process
 async def test_each_connection_has_a_process_of_its_own():
     for secret in (None, SECRET):
         async with listening(secret) as (address, told):
@@ -51,6 +52,7 @@ async def test_each_connection_has_a_process_of_its_own():
                     await echoed(members[0], Begin(1.5))
 
 
+@pytest.mark.process
 async def test_it_works_for_one_at_a_time_and_tells_the_next():
     async with listening() as (address, told), crew(1, [address]):
         with pytest.raises(NoCrew, match=f"{address}: it works for another since .*: one at a time"):
@@ -95,6 +97,7 @@ async def test_nobody_who_has_not_proved_it_gets_a_process():
         assert [await told.receive(), await told.receive()] == ["sent away: the secret is another"] * 2
 
 
+@pytest.mark.process
 async def test_those_who_say_nothing_keep_nobody_out(monkeypatch):
     monkeypatch.setattr("gateway.loadtest.crew.worker_port.FIRST_WORD", 0.2)
     async with listening(SECRET) as (address, _), contextlib.AsyncExitStack() as stack:
@@ -110,6 +113,7 @@ async def test_those_who_say_nothing_keep_nobody_out(monkeypatch):
                     continue
 
 
+@pytest.mark.process
 async def test_a_process_that_takes_no_notice_of_its_end_is_killed(monkeypatch):
     monkeypatch.setattr("gateway.loadtest.crew.children.PATIENCE", 0.05)
     async with child(["sleep", "1000"]) as process:

@@ -97,6 +97,7 @@ def test_vectors_are_put_in_the_order_of_their_index():
     assert [(item["index"], item["embedding"]) for item in json.loads(body)["data"]] == [(0, [1]), (1, [2]), (2, [3])]
 
 
+@pytest.mark.slow
 def test_a_shifted_list_is_never_passed_on():
     three = answer_of([1], [2], [3])
     twice = answer_of([1], [2])
