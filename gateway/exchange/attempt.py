@@ -15,13 +15,12 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.uploading import watched
 from gateway.health.health import OpenAttempt
-from gateway.http.headers import Headers, passthrough_headers, translated_headers, upstream_id
+from gateway.http.headers import Headers, upstream_id
 from gateway.http.offload import offload
-from gateway.http.passing import HeaderNames, to_client
 from gateway.ledger.record import Cause, Tried, TriedReason
 from gateway.request.client_request import ClientRequest, with_betas, without_betas
 from gateway.request.prepared import Prepared
-from gateway.request.public_errors import passthrough_error, public_error, secrets_of
+from gateway.request.public_errors import client_headers, passthrough_error, public_error, secrets_of, with_passed
 from gateway.request.wire import hosted, signed, upstream_request
 from gateway.routing.most_useful import all_out
 from gateway.routing.plan import Outage, Send, Stage
@@ -105,6 +104,7 @@ class Attempt:
         self._began = self._head = self._content = 0.0
         self._status: int | None = None
         self._upstream_id: str | None = None
+        self._response_headers: Headers = ()
         self._told: Tried | None = None
         self._request = request
         self._sent_words: tuple[str, ...] = ()  # the credentials with which requests went out
@@ -348,6 +348,7 @@ class Attempt:
         )
         response = await context.service.upstream.send(out)
         self._head, self._status = time.perf_counter(), response.status
+        self._response_headers = response.headers
         self._upstream_id = self._redacted(upstream_id(response.headers))
         if not self.raced:  # the record of a race is that of the attempt which wins
             context.record.upstream_id = self._upstream_id
@@ -380,7 +381,7 @@ class Attempt:
         self.context.observer.received(body)
         read = CODECS[self.target.api].read_error(response.status, body, response.headers)
         ended = has_ended(response.status, read, response.headers)
-        failed = self.public_error(read)
+        failed = self.public_error(self.with_headers(read))
         if failed.status != response.status:
             return Refusal(failed, ended)
         own = passthrough_error(body, self.incoming.api, self.target, self.secrets)
@@ -389,6 +390,10 @@ class Attempt:
     def public_error(self, failed: ErrorInfo) -> ErrorInfo:
         """``failed`` as the client may hear of it."""
         return public_error(failed, self.incoming.api, self.target, self.secrets)
+
+    def with_headers(self, failed: ErrorInfo) -> ErrorInfo:
+        """Return ``failed`` with the headers for the client of the response in which the provider has reported it."""
+        return with_passed(failed, self._for_client(self._response_headers))
 
     def redact(self, data: bytes) -> bytes:
         """A whole answer of the provider's, which may hold its key."""
@@ -441,14 +446,14 @@ class Attempt:
 
     def keep_headers(self, response: UpstreamResponse) -> None:
         """Keep the headers of the provider's answer that are for the client."""
-        entry = self.target.entry
-        if self.lane_name == "byte":
-            passed = passthrough_headers(response.headers, to_client(entry.pass_headers, entry.passthrough_auth))
-        else:
-            passed = translated_headers(response.headers, HeaderNames.of(entry.pass_headers))
+        self.passed = self._for_client(response.headers)
+
+    def _for_client(self, headers: Headers) -> Headers:
+        """Return those of a response's ``headers`` that the client gets."""
+        passed = client_headers(headers, self.target, self.lane_name)
         if self._may_repeat("".join([value for _, value in passed])):
             passed = tuple((name, self._redacted(value) or "") for name, value in passed)
-        self.passed = passed
+        return passed
 
     def change_form(self) -> None:
         """The provider answers whole for a stream or the other way round, so that its answer is translated. Raises

@@ -151,8 +151,11 @@ class Exchange:
     def refuse(self, failed: ErrorInfo) -> Response:
         """An error response in the client's shape; the provider's own body where it fits as it is."""
         self.record.failed = failed
-        body = failed.body or self._context.codec.write_error(failed, self.record.id)
-        return self.respond(body, failed.status, (*failed.headers, *JSON_HEADERS))
+        codec = self._context.codec
+        body = failed.body or codec.write_error(failed, self.record.id)
+        written = {name for name, _ in codec.wire.error_headers(failed)}
+        headers = tuple(pair for pair in failed.headers if pair[0] not in written)
+        return self.respond(body, failed.status, (*headers, *JSON_HEADERS))
 
     def respond(self, body: bytes | ResponseBody, status: int, headers: Headers) -> Response:
         """The response, with the headers that every answer of an exchange has."""
@@ -220,7 +223,7 @@ class Exchange:
         if failed is not None:
             is_answer = attempt.lane_name == "byte" and failed.native  # for a client of its API
             if not is_answer or walk.goes_on_after(attempt, failed):
-                raise GatewayError.of(failed)
+                raise GatewayError.of(attempt.with_headers(failed))
         elif walk.request.plan.retries.attempts > 1 and walk.may_go_on(attempt):
             doubt = answer_doubt(folded.answer(), len(body))
             if doubt is not None and walk.goes_on_after(attempt, doubt):

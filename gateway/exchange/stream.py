@@ -206,7 +206,7 @@ class StreamedAnswer:
         attempt.usage = lane.seen.usage
         failed = lane.seen.failed or stream_doubt(lane.seen)
         if failed is not None and (not lane.seen.committed or self._walk.goes_on_after(attempt, failed)):
-            raise GatewayError.of(failed)
+            raise GatewayError.of(attempt.with_headers(failed))
         return b"".join(first)
 
     def _opened(self, attempt: Attempt, response: UpstreamResponse) -> None:

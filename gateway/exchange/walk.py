@@ -134,7 +134,10 @@ class Walk:
         where there is no better."""
         outcomes = (*self._outcomes, self._outcome(attempt, failed))
         step = self.request.plan.policy.next(self.request.plan, outcomes, self._conditions)
-        return isinstance(step, Send) and all(outcome.failed != failed for outcome in self._outcomes)
+        if not isinstance(step, Send):
+            return False
+        alike = attrs.evolve(failed, headers=())  # headers count requests, and differ each time
+        return all(attrs.evolve(outcome.failed, headers=()) != alike for outcome in self._outcomes)
 
     def _is_overtaken(self) -> bool:
         """Whether another request has begun to try the place of the attempt, or to wait for it, since its step was

@@ -16,8 +16,9 @@ class PassingNames(Protocol):
     def __contains__(self, name: str, /) -> bool: ...
 
 
-LONGEST_WAIT: Final = 3600
-"""Seconds that a provider may tell a client to wait. A client that is told a year is lost."""
+LONGEST_WAIT: Final = 31 * 86400
+"""The longest wait in seconds that a client is sent: the longest window of a plan is a month. A longer one is a
+provider's mistake, and a client that obeyed it would never return."""
 
 LONGEST_PATH = 100
 """Characters of a path that are told: a member's name may be megabytes."""
@@ -57,11 +58,12 @@ def _named(headers: Headers) -> set[str]:
 
 def translated_headers(upstream: Headers, added: PassingNames = frozenset()) -> Headers:
     """The headers that a client of another API still needs: waits and limits, and what was ``added`` to these."""
+    named = _named(upstream)
     return bounded_waits(
         tuple(
             (name, value)
             for name, value in upstream
-            if name in _TELLING or name.startswith(_TELLING_PREFIXES) or name in added
+            if (name in _TELLING or name.startswith(_TELLING_PREFIXES) or name in added) and name not in named
         )
     )
 

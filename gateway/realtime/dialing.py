@@ -15,7 +15,7 @@ from gateway.http.headers import Headers, upstream_headers, upstream_id
 from gateway.http.passing import to_provider
 from gateway.realtime.session import LARGEST
 from gateway.realtime.shapes import RealtimeShape
-from gateway.request.public_errors import passthrough_error, public_error, secrets_of
+from gateway.request.public_errors import client_headers, passthrough_error, public_error, secrets_of, with_passed
 from gateway.request.wire import signed
 from gateway.routing.target import Target
 from gateway.upstream.request import UpstreamRequest
@@ -143,7 +143,8 @@ class Dialing:
         api = self._context.codec.api
         failed = CODECS[self._target.api].read_error(response.status, body, response.headers)
         ended = has_ended(response.status, failed, response.headers)
-        told = public_error(failed, api, self._target, self._secrets())
+        passed = client_headers(response.headers, self._target, self._target.lane)
+        told = public_error(with_passed(failed, passed), api, self._target, self._secrets())
         if told.status == response.status:
             own = passthrough_error(body, api, self._target, self._secrets())
             told = told if own is None else attrs.evolve(told, body=own)

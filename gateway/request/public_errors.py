@@ -8,8 +8,9 @@ import msgspec
 
 from gateway.config.redaction import FETCHED, Secrets, credentials_among, findable, redact_json, redact_spelled
 from gateway.config.urls import credentials_in
-from gateway.http.headers import Headers, bounded_waits
-from gateway.routing.target import Target
+from gateway.http.headers import Headers, bounded_waits, passthrough_headers, translated_headers
+from gateway.http.passing import HeaderNames, to_client
+from gateway.routing.target import LaneName, Target
 from providers.apis import CODECS
 from providers.auth.credential import secrets_of_credential
 from streams.events import STATUS, Api, ErrorInfo
@@ -38,6 +39,20 @@ def secrets_of(target: Target, given: str | None, sent: Iterable[str] = ()) -> S
     return findable(
         (*bare, *FETCHED.words, *credentials_among(target.configured), *credentials_in(target.entry.base_url or ""))
     )
+
+
+def client_headers(response: Headers, target: Target, lane: LaneName) -> Headers:
+    """Return those headers of a provider's response that its client gets, whatever the status of the response."""
+    entry = target.entry
+    if lane == "byte":
+        return passthrough_headers(response, to_client(entry.pass_headers, entry.passthrough_auth))
+    return translated_headers(response, HeaderNames.of(entry.pass_headers))
+
+
+def with_passed(failed: ErrorInfo, passed: Headers) -> ErrorInfo:
+    """Return ``failed`` with the headers in ``passed`` that it does not have yet."""
+    known = {name for name, _ in failed.headers}
+    return attrs.evolve(failed, headers=(*failed.headers, *(pair for pair in passed if pair[0] not in known)))
 
 
 def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) -> ErrorInfo:
@@ -70,7 +85,9 @@ def public_error(failed: ErrorInfo, api: Api, target: Target, secrets: Secrets) 
         param=failed.param and _without(failed.param, secrets),
         code=failed.code and _without(failed.code, secrets),
         details=redact_json(failed.details, secrets),
-        headers=with_wait(failed.headers, status, failed.wait),
+        headers=tuple(
+            (name, _without(value, secrets)) for name, value in with_wait(failed.headers, status, failed.wait)
+        ),
     )
 
 

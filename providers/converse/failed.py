@@ -46,7 +46,10 @@ _TOO_LONG: Final = "Input is too long for requested model"
 
 
 def error_headers(failed: ErrorInfo) -> tuple[tuple[str, str], ...]:
-    """The headers of an error response that say what kind of error it is."""
+    """Return the headers of an error response that name its exception; none where Bedrock's own error passes with its
+    own."""
+    if failed.body and any(name == TYPE_HEADER for name, _ in failed.headers):
+        return ()
     return ((TYPE_HEADER, _type(failed)),)
 
 

@@ -133,19 +133,30 @@ def test_limits_and_ids_reach_clients():
     ("name", "value", "told"),
     [
         ("retry-after", "9", "9"), ("retry-after", "0.5", "0.5"), ("retry-after", "3600", "3600"),
-        ("retry-after", "3601", "3600"), ("retry-after", "99999999", "3600"), ("retry-after", "inf", "3600"),
+        ("retry-after", "604800", "604800"), ("retry-after", "99999999", "2678400"), ("retry-after", "inf", "2678400"),
         ("retry-after", "-1", None), ("retry-after", "nan", None), ("retry-after", "soon", None),
-        ("retry-after", "sk-key-0123456789", None), ("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT", "3600"),
+        ("retry-after", "sk-key-0123456789", None), ("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT", "2678400"),
         ("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT", "0"), ("retry-after-ms", "250", "250"),
-        ("retry-after-ms", "4e9", "3600000"), ("retry-after-ms", "Sun, 06 Nov 1994 08:49:37 GMT", None),
+        ("retry-after-ms", "4e9", "2678400000"), ("retry-after-ms", "Sun, 06 Nov 1994 08:49:37 GMT", None),
         ("x-should-retry", "true", "true"), ("x-should-retry", "false", "false"), ("x-should-retry", "sk-key", None),
     ],
 )  # fmt: skip
-def test_no_wait_is_longer_than_an_hour(name, value, told):
+def test_no_wait_is_longer_than_a_month(name, value, told):
     headers = ((name, value), ("cf-ray", "1"))
     expected = [(name, told)] * (told is not None)
     assert list(bounded_waits(headers)) == [*expected, ("cf-ray", "1")]
     assert list(translated_headers(headers)) == expected
+
+
+def test_what_connection_names_goes_to_no_client():
+    headers = (
+        ("connection", "x-ratelimit-hop, cf-ray"),
+        ("x-ratelimit-hop", "1"),
+        ("cf-ray", "1"),
+        ("retry-after", "1"),
+    )
+    assert translated_headers(headers, {"cf-ray"}) == passthrough_headers(headers, to_client((), False))
+    assert translated_headers(headers) == (("retry-after", "1"),)
 
 
 def test_a_wait_until_a_moment_is_told_in_seconds():

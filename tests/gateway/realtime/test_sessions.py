@@ -161,18 +161,23 @@ async def test_what_is_refused_is_refused_before_anybody_is_asked(caplog):
     assert {line["endpoint"] for line in lines(caplog)} == {"realtime"}
 
 
+REFUSED_WITH = (("retry-after", "7"), ("x-ratelimit-reset-tokens", "6m0s"), ("set-cookie", "a=b"))
+
+
 async def test_a_refusal_of_the_provider_is_the_answer_to_the_handshake():
     """Not an open socket on which nothing comes: BerriAI/litellm#39851."""
     for status, told in ((401, 502), (404, 404), (429, 429), (500, 500), (302, 502)):
 
         async def refuse(peer: Peer, status: int = status) -> None:
-            await peer.refuse(status, {"error": {"message": f"no, {UPSTREAM}", "type": "x"}}, (("retry-after", "7"),))
+            await peer.refuse(status, {"error": {"message": f"no, {UPSTREAM}", "type": "x"}}, REFUSED_WITH)
             await peer.rest()
 
         async with served(refuse) as (running, _), calling(running.url, PATH, bearer()) as caller:
             assert caller.status == told, (status, caller.body)
             assert UPSTREAM not in caller.body.decode()
             assert status != 429 or caller.headers["retry-after"] == "7"
+            assert ("x-ratelimit-reset-tokens" in caller.headers) == (told == status), status
+            assert "set-cookie" not in caller.headers
 
     async def hang_up(peer: Peer) -> None:
         await peer.stream.aclose()

@@ -85,7 +85,7 @@ def test_what_is_blocked_or_empty_is_not_told_as_a_refused_key():
         ({"message": "m"}, {"retry-after": "7"}, {"retry-after": "7"}),
         ({"message": "m", "resets_in_seconds": 90.5}, {}, {"retry-after": "91"}),
         ({"message": "m", "details": [{"retryDelay": "34.4s"}]}, {}, {"retry-after": "35"}),
-        ({"message": "m", "resets_in_seconds": 600_000}, {}, {"retry-after": "3600"}),
+        ({"message": "m", "resets_in_seconds": 600_000}, {}, {"retry-after": "600000"}),
         ({"message": "m"}, {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"},
          {"retry-after": "360"}),
     ],
