@@ -1,28 +1,47 @@
 """An allowance: what one holder may use of one thing, and what a request takes of it."""
 
-from typing import Literal, Protocol, TypeAlias
+from collections.abc import Mapping
+from typing import Final, Literal, Protocol, TypeAlias
 
 import attrs
 
 from gateway.counters.counter import Counter
 from streams.events import Usage
 
-HolderKind: TypeAlias = Literal["client_keys", "client_groups", "model_providers", "ratelimits"]
-"""Under which key of the file the holder stands."""
+HolderKind: TypeAlias = Literal["everybody", "client_keys", "client_groups", "model_providers", "ratelimits"]
+"""The key of the file that lists the holder; ``everybody`` for the limits at its root."""
 
 Measure: TypeAlias = Literal["requests", "tokens", "input_tokens", "output_tokens", "concurrent", "usd"]
 """What is counted; ``usd`` in nano-dollars."""
 
 
+_TITLES: Final[Mapping[HolderKind, str]] = {
+    "client_keys": "client key",
+    "client_groups": "client group",
+    "model_providers": "entry",
+    "ratelimits": "ratelimits",
+}
+
+
 @attrs.frozen
 class Holder:
-    """Who has an allowance: a client key, a group of them, an entry, or one of Plano's root ``ratelimits``."""
+    """The owner of an allowance: all clients together, a client key, a group of them, an entry, or one of Plano's
+    limits by a header."""
 
     kind: HolderKind
     name: str
 
     def __str__(self) -> str:
-        return f"{self.kind}.{self.name}"
+        return self.name if self.kind == "everybody" else f"{self.kind}.{self.name}"
+
+    @property
+    def title(self) -> str:
+        """The owner in words for people: ``client key alice``."""
+        return "all clients together" if self.kind == "everybody" else f"{_TITLES[self.kind]} {self.name}"
+
+
+EVERYBODY: Final = Holder("everybody", "everybody")
+"""The owner of the limits at the root of the file, which apply to every request."""
 
 
 @attrs.frozen

@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from gateway.allowances.allowance import Allowance, Holder
+from gateway.allowances.allowance import EVERYBODY, Allowance, Holder
 from gateway.allowances.budgets import BudgetAllowance, budget_allowances
 from gateway.allowances.expected import ExpectedOutputs
 from gateway.allowances.queue import Queues
@@ -71,20 +71,22 @@ class Allowances:
         keys: Iterable[ClientKey] = () if config is None else config.client_keys
         entries: Iterable[ModelEntry] = () if config is None else config.entries
         zone = "UTC" if config is None else config.timezone
+        self._everybody = () if config is None else allowances_of(EVERYBODY, config, zone, self.aside)
         self._clients: Mapping[str, tuple[Allowance, ...]] = {
-            key.name: found for key in keys if (found := _of_key(key, zone, self.aside))
+            key.name: (*found, *self._everybody) for key in keys if (found := _of_key(key, zone, self.aside))
         }
         self._entries: Mapping[str, tuple[Allowance, ...]] = {
             entry.name: found for entry in entries if (found := _of_entry(entry, zone, self.aside))
         }
         self.by_header = root_allowances(config)
-        self.any: Final = bool(self._clients or self._entries or self.by_header)
+        self.any: Final = bool(self._everybody or self._clients or self._entries or self.by_header)
         """Whether anybody is limited at all."""
         self.aside.is_wanted = any(isinstance(one, BudgetAllowance) for one in self.all())
 
     def of_client(self, client: str | None) -> tuple[Allowance, ...]:
-        """Those of a client: its own, then its group's."""
-        return () if client is None else self._clients.get(client, ())
+        """Return those of a request of ``client``: its own, its group's, then those of the root, which apply also where
+        it has no key."""
+        return self._everybody if client is None else self._clients.get(client, self._everybody)
 
     def of_target(self, target: Target) -> tuple[Allowance, ...]:
         """Those of a target's entry."""
@@ -103,7 +105,7 @@ class Allowances:
 
     def all(self) -> tuple[Allowance, ...]:
         """Every one, each once."""
-        found = (*self._clients.values(), *self._entries.values(), self.by_header.fixed)
+        found = (self._everybody, *self._clients.values(), *self._entries.values(), self.by_header.fixed)
         return tuple({(one.holder, one.measure, one.text): one for group in found for one in group}.values())
 
     def next(self, config: Config) -> "Allowances":
@@ -124,7 +126,7 @@ def _of_entry(entry: ModelEntry, zone: str, aside: SetAside) -> tuple[Allowance,
 
 
 def allowances_of(
-    holder: Holder, settings: ClientKey | ClientGroup | ModelEntry, zone: str, aside: SetAside
+    holder: Holder, settings: Config | ClientKey | ClientGroup | ModelEntry, zone: str, aside: SetAside
 ) -> tuple[Allowance, ...]:
     """What the file gives to ``holder``, less what is set ``aside``; ``zone`` is the one in which periods begin."""
     return (*rate_allowances(holder, settings.ratelimits), *budget_allowances(holder, settings.budgets, zone, aside))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from gateway.allowances.allowance import Allowance, Holder, HolderKind, Measure
+from gateway.allowances.allowance import Allowance, Measure
 from gateway.allowances.budgets import BudgetAllowance
 from gateway.allowances.standing import limit_of
 from gateway.allowances.used_up import used_up
@@ -21,12 +21,6 @@ UNKNOWN_WAIT: Final = 1
 
 _AWAY: Final = "The store of this gateway's counters is away, and what is limited is refused meanwhile"
 
-_TITLES: Final[Mapping[HolderKind, str]] = {
-    "client_keys": "client key",
-    "client_groups": "client group",
-    "model_providers": "entry",
-    "ratelimits": "ratelimits",
-}
 _NOUNS: Final[Mapping[Measure, str]] = {
     "requests": "requests",
     "tokens": "tokens",
@@ -46,7 +40,7 @@ def refusal(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
     limits = tuple(dict.fromkeys(f"{one.holder}.{limit_of(one, shortage.debit.counter)}" for one, shortage in short))
     away = any(shortage.cause == "store_away" for _, shortage in short)
     reached = _AWAY if away else "Rate limit of this gateway reached"
-    each = (f"{title(one.holder)}: {amount(one)}{_held(one, shortage)}" for one, shortage in short)
+    each = (f"{one.holder.title}: {amount(one)}{_held(one, shortage)}" for one, shortage in short)
     told = "; ".join(dict.fromkeys(each))
     return ErrorInfo(
         "rate_limited",
@@ -62,11 +56,6 @@ def refusal(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
 def limit_header(limits: Sequence[str]) -> tuple[str, str]:
     """The header by which programs know that it is not a provider's limit, and which it is."""
     return "x-trigate-limit", header_safe(", ".join(limits))
-
-
-def title(holder: Holder) -> str:
-    """Whose an allowance is, for people: ``client key alice``."""
-    return f"{_TITLES[holder.kind]} {holder.name}"
 
 
 def amount(allowance: Allowance) -> str:

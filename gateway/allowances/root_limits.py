@@ -44,7 +44,7 @@ class RootLimits:
 
 
 def root_allowances(config: Config | None) -> RootLimits:
-    return RootLimits(() if config is None else config.ratelimits)
+    return RootLimits(() if config is None else config.header_limits)
 
 
 def _allowance(limit: RootLimit, value: str) -> RateAllowance:

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from gateway.allowances.allowance import Consumption, HolderKind, measured
+from gateway.allowances.allowance import EVERYBODY, Consumption, HolderKind, measured
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import RUN, BudgetAllowance
 from gateway.allowances.periods import SLICES, calendar_period, slice_of
@@ -27,6 +27,7 @@ Period: TypeAlias = tuple[int, int]
 """From a moment to before another one, in microseconds since 1970."""
 
 _DIMENSIONS: Final[Mapping[HolderKind, Dimension]] = {
+    "everybody": "key",
     "client_keys": "key",
     "client_groups": "group",
     "model_providers": "target",
@@ -63,7 +64,7 @@ async def seed(
         for kind, dimension in _DIMENSIONS.items():
             own = [one for one in budgets if one.holder.kind == kind]
             delivered_only = kind != "model_providers" and not allowances.charges_undelivered
-            holder_of = partial(entry_of, _entries_of(entries)) if dimension == "target" else _itself
+            holder_of = _HOLDER_OF.get(kind) or partial(entry_of, _entries_of(entries))
             await _seed_periods(allowances, own, dimension, holder_of, table, delivered_only)
             await _seed_runs(allowances, own, dimension, holder_of, table, delivered_only)
     except Unavailable as error:
@@ -170,6 +171,15 @@ async def open_runs(table: LedgerTable, dimension: Dimension, now: float, delive
 
 def _itself(name: str | None) -> str | None:
     return name
+
+
+def _everybody(_: str | None) -> str:
+    return EVERYBODY.name
+
+
+_HOLDER_OF: Final[Mapping[HolderKind, HolderOf]] = {
+    "everybody": _everybody, "client_keys": _itself, "client_groups": _itself,
+}  # fmt: skip
 
 
 def _entries_of(entries: Sequence[ModelEntry]) -> Mapping[str, str]:

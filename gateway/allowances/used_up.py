@@ -7,7 +7,7 @@ much of how much has been used, and from when there is more (pwncollege/dojo#114
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.allowances.allowance import Allowance, Holder
+from gateway.allowances.allowance import Allowance
 from gateway.allowances.budgets import BudgetAllowance
 from gateway.config.allowances import Rolling
 from gateway.config.amounts import spelled_amount
@@ -39,7 +39,7 @@ def used_up(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo | None:
 def _sentence(budget: BudgetAllowance, shortage: Shortage) -> str:
     currency, need = budget.budget.currency, shortage.debit.amount
     most = spelled_amount(budget.budget.most, currency)
-    whose = f"{_title(budget.holder)} may spend {budget.text}"
+    whose = f"{budget.holder.title} may spend {budget.text}"
     if shortage.used >= budget.budget.most:
         state = f"{whose}: used up ({spelled_amount(shortage.used, currency)} of {most})."
     else:
@@ -59,8 +59,3 @@ def _more(budget: BudgetAllowance, counter: object) -> str:
     if isinstance(budget.budget.period, Rolling):
         return f"It comes back as what was spent grows older than that, at {at} at the soonest."
     return f"There is more from {at} on."
-
-
-def _title(holder: Holder) -> str:
-    kinds = {"client_keys": "client key", "client_groups": "client group", "model_providers": "entry"}
-    return f"{kinds.get(holder.kind, holder.kind)} {holder.name}"

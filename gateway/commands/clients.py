@@ -50,7 +50,8 @@ class Client:
     """A row. ``program`` is what ``connect NAME -- ARGS`` starts ("" where ARGS name it), with ``environment`` (None:
     it takes its settings from its file alone), without the variables in ``without``, and before ARGS with ``each``, a
     flag that sets one value of the file, or ``whole``, one that takes all of it. ``{file}`` in ``environment`` is the
-    whole file. ``chooses`` says how its models are chosen (``choosing.CHOICES``). ``snippet`` is a program in
+    whole file. Below ``blanks``, a path in the file, an empty text hides a variable of ``without`` from the program.
+    ``chooses`` says how its models are chosen (``choosing.CHOICES``). ``snippet`` is a program in
     ``language``; ``then`` are commands to go on with; ``notes`` are sentences for its page, and ``troubles`` what it
     says to a person when something is wrong: the cause, its words, and what it does first."""
 
@@ -64,6 +65,7 @@ class Client:
     each: str = ""
     whole: str = ""
     without: tuple[str, ...] = ()
+    blanks: Path = ()
     chooses: str = "usual"
     language: str = ""
     snippet: str = ""
@@ -214,7 +216,7 @@ _ROWS = (
             tuple(Setting(("env", name), value) for name, value in _CLAUDE.items()), variable="CLAUDE_CONFIG_DIR",
         ),
         program="claude", install="npm install -g @anthropic-ai/claude-code",
-        environment=_CLAUDE, without=_CLAUDE_WITHOUT, whole="--settings", chooses="claude",
+        environment=_CLAUDE, without=_CLAUDE_WITHOUT, blanks=("env",), whole="--settings", chooses="claude",
         then=('claude -p "Hello"',),
         notes=(
             "That is all where the gateway serves Claude's models under their own names, as the demo does, and as an "
@@ -225,8 +227,10 @@ _ROWS = (
             "Haiku.",
             "A model that Claude Code does not know is one of a million tokens to it, so it is told how many there are "
             "(`CLAUDE_CODE_MAX_CONTEXT_TOKENS`). For models of your own that is a guess: correct it.",
-            "An `ANTHROPIC_API_KEY` in your environment is sent beside the token, and two different keys are refused: "
-            "unset it. Started by trigate, Claude Code does not see it.",
+            "Claude Code sends an `ANTHROPIC_API_KEY` of your environment in addition to the token, and the gateway "
+            "refuses two different keys. Where the variable is set, `connect` writes it as empty into these settings, "
+            "which hides it from Claude Code; started by trigate, Claude Code does not see it either. If you export "
+            "it later, run `connect` again.",
             "The `env` of a settings file outranks the environment that Claude Code is started in. Started by trigate "
             "it gets the settings as `--settings` too, which outranks the file, but not the key, which all users of "
             "the machine could see there.",

@@ -84,7 +84,7 @@ def described(client: Client, place: GatewayAddress) -> str:
     """The text for a person: the settings, and what to do with them."""
     parts = []
     file = client.file
-    if file is not None and (settings := tuple(place.settings(file.settings))):
+    if file is not None and (settings := _settings(client, file, place)):
         parts.append(f"{_heading(short_path(file))}\n{written(file.format, settings)}")
     if client.snippet:
         heading = "" if client.language == "text" else _heading("in the program" if not parts else "or in the program")
@@ -99,6 +99,17 @@ def _heading(text: str) -> str:
     return click.style(text, bold=True)
 
 
+def _settings(client: Client, file: SettingsFile, place: GatewayAddress) -> Settings:
+    """Return the settings for the client's file, with an empty text for each variable that has to be hidden."""
+    settings = tuple(place.settings(file.settings))
+    return (*settings, *(((*client.blanks, name), "") for name in _hidden(client))) if settings else ()
+
+
+def _hidden(client: Client) -> list[str]:
+    """Return the variables of this environment that the client's file has to hide from the client."""
+    return [name for name in client.without if os.environ.get(name)] if client.blanks else []
+
+
 def _next(client: Client, place: GatewayAddress) -> str:
     rows = []
     file = client.file
@@ -108,6 +119,7 @@ def _next(client: Client, place: GatewayAddress) -> str:
         program, arguments = (client.program, "ARGS") if client.program else ("a program", "PROGRAM ARGS")
         rows.append((f"-- {arguments}", f"starts {program} with it, and changes no file"))
     lines = [f"{command:16}{says}" for command, says in rows]
+    lines += [f"{name} is set here: the empty text above hides it from {client.title}" for name in _hidden(client)]
     if place.key is not None:
         lines.append(f"{KEY_VARIABLE} is to hold a key of the gateway (client_keys)")
     return "".join(f"{line}\n" for line in lines)
@@ -136,7 +148,7 @@ def _write(client: Client, place: GatewayAddress) -> int:
     if file is None:
         raise Refused(f"{client.title}: there is no file that trigate knows; enter the settings where it asks", 2)
     secret = place.key is not None and any("{key}" in str(row.value) for row in file.settings)
-    settings = tuple((_with_key(place) if secret else place).settings(file.settings))
+    settings = _settings(client, file, _with_key(place) if secret else place)
     if not settings:
         raise Refused(f"{client.title}: nothing goes into a file; trigate connect {client.name} shows the program", 2)
     shown, path = short_path(file), path_of(file, os.environ).resolve()  # a link stays one
@@ -153,6 +165,9 @@ def _write(client: Client, place: GatewayAddress) -> int:
     backup = _save(path, shown, before is not None, after, secret)
     _remember(path, noted(earlier, file.format, (before, after), settings, backup))
     click.echo(f"wrote {shown}" + (f"; what was there is in {backup} beside it" if backup else ""))
+    for name in _hidden(client):
+        why = f"because {client.title} would send it in addition to the gateway's key"
+        click.echo(f"{name} is set in this environment: {shown} hides it with an empty text, {why}")
     for line in (*map(place.fill, client.then), f"trigate connect {client.name} --undo takes it out again"):
         click.echo(f"then: {line}")
     return 0

@@ -17,7 +17,6 @@ import trio
 
 from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import columns, say
-from gateway.config.expanded import Unresolved
 from gateway.config.loading import Config
 from gateway.config.settings import StateStorage
 from gateway.config.zones import zone_of
@@ -74,7 +73,7 @@ class CostReport:
 
 def run(path: Path | None, by: Sequence[By], since: str, until: str | None, form: Format) -> int:
     """Exit status 0, 1 for a bad config, 2 where nothing can be read. Raises ``click.UsageError``."""
-    config = _config(path)
+    config = load_or_explain(path, within=("state_storage",))
     if config is None:
         return BAD_CONFIG
     zone = zone_of(config.timezone)
@@ -90,17 +89,6 @@ def run(path: Path | None, by: Sequence[By], since: str, until: str | None, form
         return UNREADABLE
     click.echo(FORMATS[form](found), nl=False)
     return GOOD
-
-
-def _config(path: Path | None) -> Config | None:
-    """The configuration; its variables matter only where they say which database it is."""
-    config = load_or_explain(path, with_env=False)
-    storage = None if config is None else config.state_storage
-    if storage is None or storage.type not in ("sqlite", "postgres"):
-        return config
-    place = storage.connection_string if storage.path is None else str(storage.path)
-    named = bool(place) and not isinstance(place, Unresolved) and "$" not in str(place)
-    return config if named else load_or_explain(path)
 
 
 def _table(config: Config) -> LedgerTable:

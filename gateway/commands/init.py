@@ -1,7 +1,9 @@
 """``trigate init``: a first configuration, with the providers whose keys are in the environment, and with the models
 that an Ollama on this machine has pulled."""
 
+import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -89,7 +91,8 @@ def run(path: Path | None, yes: bool, force: bool) -> int:
         usable, default, keyed = _ask(usable, models)
     others = [row for row in found if row not in usable]
     clouds = [id for id, cloud in CLOUDS.items() if CATALOG[id] not in found and _has_any(cloud, os.environ)]
-    text = configuration(usable, default, others, keyed, here, os.environ, clouds)
+    state = path.absolute().with_suffix(".sqlite")
+    text = configuration(usable, default, others, keyed, here, os.environ, clouds, state)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -178,9 +181,10 @@ def configuration(
     here: Local | None = None,
     env: Mapping[str, str] = MappingProxyType({}),
     clouds: Sequence[str] = (),
+    state: Path = Path("trigate.sqlite"),
 ) -> str:
-    """A commented configuration for ``usable`` and the models of ``here``, with ``others`` and ``clouds`` as comments.
-    Regions and the like are those of ``env``. It holds no secret."""
+    """Return a commented configuration for ``usable`` and the models of ``here``, with ``others`` and ``clouds`` as
+    comments. Regions and the like are those of ``env``, ``state`` is the file of its state. It contains no secret."""
     pulled = [_pulled(here, is_default=default is None)] if here is not None else []
     entries = "\n".join([*(_entry(row, row is default, env) for row in usable), *pulled]) or _OLLAMA
     comments = "".join([*(_commented(row, env) for row in others), *(_signed_in(id, env) for id in clouds)])
@@ -190,7 +194,8 @@ def configuration(
         + (f"\n{comments}".rstrip("\n") + "\n" if comments else "")
         + _aliases(default, here, usable)
         + (_KEYS if keyed else _in_comments(_KEYS))
-        + _in_comments(_STATE)
+        + _STATE.format(path=_spelled(state))
+        + _in_comments(_BUDGETS)
     )
 
 
@@ -226,11 +231,23 @@ client_keys:
 """
 
 _STATE = """
-# Where responses, conversations and threads are kept that clients go on from. Without this, in memory.
+# This file keeps what each request cost (`trigate costs` adds it up), so that budgets survive a restart, and the
+# responses and conversations that clients ask the server to store. Prompts are in it only as part of these.
 state_storage:
   type: sqlite
-  path: trigate.sqlite
+  path: {path}
 """
+
+_BUDGETS = """
+# All requests together stop at five dollars a day.
+budgets: [5 usd/day]
+"""
+
+
+def _spelled(path: Path) -> str:
+    """Return ``path`` as a value of the file: a dollar sign in it would name a variable."""
+    text = str(path).replace("$", "$$")
+    return text if re.fullmatch(r"[\w./$-]+", text) else json.dumps(text, ensure_ascii=False)
 
 
 def _entry(row: Provider, is_default: bool, env: Mapping[str, str]) -> str:

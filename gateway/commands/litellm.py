@@ -194,7 +194,7 @@ _ROWS: Final = (
     (Group.PROTECTION, "a model is not for one team: list it under `models` of the keys that may use it",
      "team_id team_public_model_name"),
     (Group.PROTECTION, "which key may use a model stands under its `models` in client_keys", "access_groups"),
-    (Group.MONEY, "`budgets` here are those of client keys, groups of them and entries", "max_budget "
+    (Group.MONEY, "write `budgets: [20 usd/day]` at the root, the client key, the group or the entry", "max_budget "
      "budget_duration soft_budget max_user_budget max_end_user_budget max_end_user_budget_id "
      "max_internal_user_budget internal_user_budget_duration default_soft_budget provider_budget_config "
      "tag_budget_config model_max_budget budget_config litellm_budget_table"),

@@ -11,7 +11,7 @@ from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry
 
 _DAY: Final = 86400.0
 _NAMED: Final = 3
-_LENGTHS: Final[Mapping[str, float]] = {"week": 7 * _DAY, "month": 31 * _DAY}
+_LENGTHS: Final[Mapping[str, float]] = {"hour": _DAY / 24, "day": _DAY, "week": 7 * _DAY, "month": 31 * _DAY}
 
 
 _KEEPING: Final = ("sqlite", "postgres")
@@ -33,12 +33,12 @@ def build_budgets(given: Sequence[SpendingBudget], path: Path, findings: Finding
 
 
 def doubtful_budgets(config: Config) -> Iterator[str]:
-    """A warning of budgets that a restart makes new before their period has ended."""
+    """Warn of budgets by the day or longer that a restart of the process resets."""
     if config.counters.type != "memory":
         return
     storage = config.state_storage
     kept = storage.ledger.keep if storage is not None and storage.type in _KEEPING else 0.0
-    long = [f"{budget.text} of {holder}" for holder, budget in _held(config) if _seconds(budget) > max(kept, _DAY)]
+    long = [f"{budget.text} of {holder}" for holder, budget in _held(config) if _is_forgotten(budget, kept)]
     if long:
         more = f" and {len(long) - _NAMED} more" if len(long) > _NAMED else ""
         yield (
@@ -47,8 +47,18 @@ def doubtful_budgets(config: Config) -> Iterator[str]:
         )
 
 
+def _is_forgotten(budget: SpendingBudget, kept: float) -> bool:
+    """Return whether a restart resets the budget, where the ledger is kept for so many seconds. Budgets by the hour or
+    by the run are too short to warn of."""
+    if budget.period == "run":
+        return False
+    seconds = budget.period.seconds if isinstance(budget.period, Rolling) else _LENGTHS[budget.period]
+    return seconds >= _DAY and seconds > kept
+
+
 def _held(config: Config) -> Iterator[tuple[str, SpendingBudget]]:
-    """All budgets with the names of their holders; a group's once."""
+    """Return each budget with the name of its holder; a group's once."""
+    yield from (("everybody", budget) for budget in config.budgets)
     groups = {key.group.name: key.group for key in config.client_keys if key.group is not None}
     holders: tuple[ClientKey | ClientGroup | ModelEntry, ...] = (
         *config.client_keys,
@@ -58,9 +68,3 @@ def _held(config: Config) -> Iterator[tuple[str, SpendingBudget]]:
     for holder in holders:
         for budget in holder.budgets:
             yield holder.name, budget
-
-
-def _seconds(budget: SpendingBudget) -> float:
-    """How long what has been spent of it has to be known."""
-    period = budget.period
-    return period.seconds if isinstance(period, Rolling) else _LENGTHS.get(period, _DAY)

@@ -41,6 +41,7 @@ _NO_SETTING: Final = {
 }
 _WRITTEN: Final[Mapping[str, str]] = {
     "ca_path": "overrides.upstream_tls_ca_path",
+    "header_limits": "ratelimits",
 }
 _SECRET: Final = {
     "key",

@@ -46,6 +46,8 @@ from gateway.config.schema import (
     RawOverrides,
     RawPrice,
     RawQueue,
+    RawRateLimits,
+    RawRootLimit,
     RawRouteTarget,
     SigningIn,
 )
@@ -133,6 +135,15 @@ def _queue(value: Any, _: Any) -> Any:
     if isinstance(value, dict):
         return converter.structure(value, RawQueue)
     raise Wrong(describe(value), "this must be a mapping such as {size: 64, wait: 3s}, or 0 for no queue")
+
+
+def _root_ratelimits(value: Any, _: Any) -> Any:
+    """Read a mapping of rates for everybody, or Plano's list of limits by a header."""
+    if value is None:
+        return value
+    if isinstance(value, dict | list):
+        return converter.structure(value, RawRateLimits if isinstance(value, dict) else tuple[RawRootLimit, ...])
+    raise Wrong(describe(value), "this must be a mapping such as {requests: 600/m}, or a list of limits by a header")
 
 
 def _cache_use(value: Any, _: Any) -> Any:
@@ -291,6 +302,7 @@ for _kind, _hook in {
     SigningIn | None: _sign_in,
     _OfOneType: _of_one_type,
     Literal[0] | RawQueue | None: _queue,
+    tuple[RawRootLimit, ...] | RawRateLimits | None: _root_ratelimits,
     Literal[False] | RawCacheUse | None: _cache_use,
     KeyHeader | dict[SpokenApi, KeyHeader] | None: _auth,
     bool | EndpointPath | RawEndpoint: _endpoint,

@@ -13,7 +13,7 @@ import attrs
 
 from gateway.config import document, weak_secrets
 from gateway.config.attempts import build_retries, changed_circuit
-from gateway.config.budgets import doubtful_budgets
+from gateway.config.budgets import build_budgets, doubtful_budgets
 from gateway.config.caching import build_answer_cache
 from gateway.config.client_access import access_names
 from gateway.config.client_keys import build_client_keys, build_client_limits, build_ui_key
@@ -29,7 +29,7 @@ from gateway.config.found_file import check_found
 from gateway.config.listening import build_listeners
 from gateway.config.own_providers import build_providers, check_used
 from gateway.config.prices import ADVICE, unpriced
-from gateway.config.ratelimits import build_root_limits
+from gateway.config.ratelimits import build_header_limits, build_rates_of_all
 from gateway.config.routes import build_aliases
 from gateway.config.schema import (
     SCRAPING,
@@ -268,7 +268,9 @@ def _config(raw: RawConfig, findings: Findings) -> tuple[Config, Entries]:
         retries=retries,
         circuit=circuit,
         client_routing=raw.client_routing,
-        ratelimits=build_root_limits(raw, entries.names, findings),
+        ratelimits=build_rates_of_all(raw, findings),
+        header_limits=build_header_limits(raw, entries.names, findings),
+        budgets=build_budgets(raw.budgets, (), findings),
         unpriced=raw.unpriced,
         limits=_limits(raw.limits),
         timeouts=timeouts,

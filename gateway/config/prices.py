@@ -82,10 +82,12 @@ def _has_price(found: Found) -> bool:
 
 
 def _limited(config: Config) -> Iterator[tuple[str, str, Found]]:
-    """Everything that may be asked for under a budget of money: of an entry, of a client, of a client's group."""
+    """Return the models that a budget of money limits: one of the root, an entry, a client or a client's group."""
     names = Names(config.entries, config.aliases, config.routes)
     every = tuple(dict.fromkeys((*(entry.name for entry in config.entries), *config.aliases, *config.routes)))
     all_found = [found for name in every for found in _meant(names, name)]
+    for text in _money(config):
+        yield from (("the root of the file", text, one) for one in all_found)
     for entry in config.entries:
         for text in _money(entry):
             yield from ((f"model_providers.{entry.name}", text, one) for one in all_found if one.entry is entry)
@@ -99,7 +101,7 @@ def _limited(config: Config) -> Iterator[tuple[str, str, Found]]:
                 yield from ((f"client_groups.{group.name}", text, one) for one in within)
 
 
-def _money(holder: ModelEntry | ClientKey | ClientGroup) -> tuple[str, ...]:
+def _money(holder: Config | ModelEntry | ClientKey | ClientGroup) -> tuple[str, ...]:
     return tuple(budget.text for budget in holder.budgets if budget.currency == "usd")
 
 

@@ -37,11 +37,18 @@ def build_ratelimits(
     return RateLimits(**made)
 
 
-def build_root_limits(raw: RawConfig, names: Names, findings: Findings) -> tuple[RootLimit, ...]:
-    """Plano's ``ratelimits`` of the root."""
+def build_rates_of_all(raw: RawConfig, findings: Findings) -> RateLimits:
+    """Return the rates that all clients share, which the root gives as a mapping."""
+    given_rates = raw.ratelimits if isinstance(raw.ratelimits, RawRateLimits) else None
+    return build_ratelimits(given_rates, ("ratelimits",), findings)
+
+
+def build_header_limits(raw: RawConfig, names: Names, findings: Findings) -> tuple[RootLimit, ...]:
+    """Return Plano's limits by a header, which the root gives as a list."""
+    items = raw.ratelimits if isinstance(raw.ratelimits, tuple) else ()
     return tuple(
         found
-        for i, item in enumerate(raw.ratelimits or ())
+        for i, item in enumerate(items)
         if (found := _root_limit(item, ("ratelimits", i), raw, names, findings)) is not None
     )
 

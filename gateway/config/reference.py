@@ -106,7 +106,15 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "everybody needs a key, also before there is one; see [below](#stored_keys).",
             "`false`",
         ),
-        "ratelimits": Key("Plano's way to limit tokens by a header; see [below](#limits-by-a-header).", "none"),
+        "ratelimits": Key(
+            "The [rates](#ratelimits) that all clients share, with a key or without, such as `{requests: 600/m, "
+            "concurrent: 20}`. A list is Plano's way to limit tokens by a header; see [below](#limits-by-a-header).",
+            "none",
+        ),
+        "budgets": Key(
+            "What all clients together may spend, with a key or without, such as `[5 usd/day]`; see [below](#budgets).",
+            "none",
+        ),
         "client_groups": Key("What holds for several clients; see [below](#client_groups).", "none"),
         "open": Key(
             "Let everybody in who can connect, from other machines too. Without it `trigate serve` refuses to listen "

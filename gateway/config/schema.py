@@ -576,7 +576,8 @@ class RawConfig:
     metrics: bool | RawMetrics = True
     routing: Any = attrs.field(default=None, metadata=later(_BY_NAME))
     routing_preferences: tuple[RawPreference, ...] | None = None
-    ratelimits: tuple[RawRootLimit, ...] | None = None
+    ratelimits: tuple[RawRootLimit, ...] | RawRateLimits | None = None
+    budgets: tuple[Budget, ...] = ()
     counters: RawCounters | None = None
     cache: RawAnswerCache | None = None
     timezone: ZoneName | None = None

@@ -634,7 +634,9 @@ class Config:
     state_storage: StateStorage | None = None
     counters: CounterSettings = attrs.field(factory=CounterSettings)
     cache: AnswerCacheSettings = attrs.field(factory=AnswerCacheSettings)
-    ratelimits: tuple[RootLimit, ...] = ()
+    ratelimits: RateLimits = attrs.field(factory=RateLimits)
+    header_limits: tuple[RootLimit, ...] = ()
+    budgets: tuple[SpendingBudget, ...] = ()
     timezone: str = "UTC"
     unpriced: Unpriced = "refuse"
     reserve: Reserve = "expected"

@@ -263,8 +263,9 @@ LABELS: Final[Mapping[str, str]] = {
     "sounds and pictures among the others",
     "grade": "`exact`: by the provider's own count with a price for each kind of token, or told by it; `estimated`; "
     "`at_least`: part of it is not known",
-    "holder_kind": "whose limit: `client_keys`, `client_groups`, `model_providers` (an entry's), `ratelimits` (root)",
-    "holder": "the `name` of that key, group, entry or root rate limit",
+    "holder_kind": "the owner of the limit: `client_keys`, `client_groups`, `model_providers` (an entry), `everybody` "
+    "(the root of the file), `ratelimits` (a limit by a header)",
+    "holder": "the `name` of that key, group, entry or limit by a header; `everybody`",
     "limit": "`requests`, `tokens`, `input_tokens`, `output_tokens`, `concurrent`; of refusals also `budgets`",
     "budget": "as it is configured: `20 usd/day`; those of runs have no series",
     "error": "what was wrong: " + ", ".join(f"`{kind}`" for kind in get_args(ErrorKind)),

@@ -69,6 +69,27 @@ def test_what_init_writes_answers_to_the_names_that_programs_send(tmp_path, answ
     assert keys == {f"Bearer {KEYS['OPENAI_API_KEY']}", KEYS["ANTHROPIC_API_KEY"]}
 
 
+def test_money_from_the_first_day(tmp_path, answering):
+    """`init` keeps costs, so that a budget survives a restart and `trigate costs` adds them up from any folder."""
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    project.mkdir()
+    elsewhere.mkdir()
+    assert run("init", "--yes", cwd=project, env=KEYS).returncode == 0
+    file = project / "trigate.yaml"
+    file.write_text(pointed(file.read_text(), answering) + "budgets: [40 tokens/day]\n")
+    checked = run("check", str(file), cwd=elsewhere, env=KEYS)
+    assert "forgotten" not in checked.stderr
+    body = {"model": "gpt-5.4", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    with started("serve", str(file), cwd=elsewhere, env=KEYS) as served:
+        assert request(served.url, "POST", "/v1/chat/completions", body).status == 200
+        assert served.stop() == 0
+    costs = run("costs", str(file), cwd=tmp_path)
+    assert costs.returncode == 0, costs.stderr
+    assert "openai/gpt-5.4" in costs.stdout
+    with started("serve", str(file), cwd=project, env=KEYS) as served:
+        assert request(served.url, "POST", "/v1/chat/completions", body).status == 402
+
+
 def test_a_project_folder_that_is_not_the_configs(tmp_path, answering):
     """The config is the person's own; every command finds it from any folder, and clients are told of the gateway that
     runs."""

@@ -115,6 +115,19 @@ def test_each_holder_has_its_own_lines(tmp_path):
     }
 
 
+def test_a_budget_of_the_root_begins_with_the_lines_of_all_clients(tmp_path):
+    given = config(budgets=["9 usd/day", "9 usd/run"], **keys("8 usd/day"))
+    lines = (
+        at(0, 1, client="alice", run="alice/r"),
+        at(0, 10, client="ben", run="ben/r"),
+        at(0, 100, client=None),
+        at(2 * DAY, 1000, client=None),
+    )
+    found = seeded(tmp_path, given, *lines)
+    assert found.used() == {"everybody 9 usd/day": 111, "client_keys.alice 8 usd/day": 1}
+    assert found.used("ben/r")["everybody 9 usd/run"] == 10
+
+
 def test_a_run_goes_on_as_long_as_no_pause_has_ended_it(tmp_path):
     """It is a sum over days, not over the last one: LMNTL-AI/openclaw-agents#21."""
     long = [at(age * HOUR, 10**place, run="alice/long") for place, age in enumerate((2, 20, 40, 60, 85, 100))]

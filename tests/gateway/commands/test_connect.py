@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.commands import finding
 from gateway.commands.clients import CLIENTS, KEY_VARIABLE, GatewayAddress
 from gateway.commands.connect import run as connect
+from gateway.commands.connect import undo
 from gateway.commands.edits import FORMATS, merged, written
 from gateway.commands.finding import ConnectOptions, address
 from gateway.commands.notation import Unmergeable
@@ -43,7 +44,14 @@ def home(tmp_path, tmp_path_factory, monkeypatch):
     """An empty home directory, which is also the current one."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "LLM_USER_PATH", "TRIGATE_CONFIG", KEY_VARIABLE):
+    for name in (
+        "ANTHROPIC_API_KEY",
+        "CLAUDE_CONFIG_DIR",
+        "CODEX_HOME",
+        "LLM_USER_PATH",
+        "TRIGATE_CONFIG",
+        KEY_VARIABLE,
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NO_COLOR", "1")
@@ -190,6 +198,32 @@ def test_what_was_there_is_kept_and_backed_up(home, capsys):
     assert connect("claude", ConnectOptions(url=ROOT, model="other", write=True)) == 0
     assert (folder / "settings.json.before-trigate-2").read_text() == after
     assert (folder / "settings.json").read_text().replace('"other"', '"m"') == after
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_a_key_of_the_environment_that_claude_would_send_too_is_hidden_from_it(home, capsys, monkeypatch, write):
+    # Claude Code 2.1.329 sends both, as authorization and x-api-key; an empty text in its file hides the second.
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-mine")
+    assert connect("claude", ConnectOptions(url=ROOT, model="m", write=write)) == 0
+    out = capsys.readouterr().out
+    assert '"ANTHROPIC_API_KEY": ""' in out
+    assert "ANTHROPIC_API_KEY is set" in out
+    assert "sk-ant-mine" not in out
+    if write:
+        file = home / ".claude" / "settings.json"
+        assert json.loads(file.read_text())["env"]["ANTHROPIC_API_KEY"] == ""
+        assert undo("claude") == 0
+        assert not file.exists()
+
+
+@pytest.mark.parametrize("exported", ["", None])
+def test_nothing_is_hidden_where_nothing_is_set(home, capsys, monkeypatch, exported):
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    if exported is not None:
+        monkeypatch.setenv("ANTHROPIC_API_KEY", exported)
+    assert connect("claude", ConnectOptions(url=ROOT, model="m", write=True)) == 0
+    assert "ANTHROPIC_API_KEY" not in capsys.readouterr().out
+    assert "ANTHROPIC_API_KEY" not in (home / ".claude" / "settings.json").read_text()
 
 
 def test_codex_keeps_other_providers_and_comments(home):

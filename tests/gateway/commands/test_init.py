@@ -52,13 +52,28 @@ def test_every_provider_of_the_catalogue_gives_a_good_file(tmp_path, row, keyed)
 def test_the_comments_are_good_settings_too(tmp_path):
     """What is commented out in the file, apart from its sentences, loads once it is not."""
     text = configuration([CATALOG["openai"]], CATALOG["openai"])
-    head, keys, state = text.partition("# client_keys:")
-    bare = "".join(
-        line.removeprefix("# ") for line in (keys + state).splitlines(True) if not line.startswith("# Where")
-    )
+    head, keys, rest = text.partition("# client_keys:")
+    sentences = [line for line in text.splitlines(True) if line.startswith("# ") and line[2].isupper()]
+    bare = "".join(line.removeprefix("# ") for line in (keys + rest).splitlines(True) if line not in sentences)
+    bare = bare.replace("responses and conversations", "# responses and conversations")
     config = loaded(tmp_path, head + bare, {**KEYED, "TRIGATE_API_KEY": "a-key-that-is-long-enough"})
     assert [key.name for key in config.client_keys] == ["me"]
+    assert [budget.text for budget in config.budgets] == ["5 usd/day"]
+    assert not config.warnings
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("folder", ["plain", "with space", "with $HOME", "with: colon"])
+def test_the_state_is_in_a_file_next_to_the_configuration(tmp_path, folder):
+    """`trigate costs` and budgets find it from every folder."""
+    (tmp_path / folder).mkdir()
+    found = run("init", f"{folder}/mine.yaml", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
+    assert found.returncode == 0, found.stderr
+    config = load(tmp_path / folder / "mine.yaml", {"OPENAI_API_KEY": "k"})
     assert config.state_storage.type == "sqlite"
+    assert config.state_storage.path == tmp_path / folder / "mine.sqlite"
+    told = run("costs", f"{folder}/mine.yaml", cwd=tmp_path)
+    assert (told.returncode, "mine.sqlite" in told.stderr) == (2, True)  # nothing has been requested yet
 
 
 def test_the_models_to_begin_with_are_known():

@@ -85,6 +85,7 @@ def test_budgets_stand_on_keys_groups_and_entries():
     assert [budget.text for budget in client.budgets] == ["1 usd/day"]
     assert [budget.text for budget in client.group.budgets] == ["3 usd/day", "1 usd/run"]
     assert [budget.text for budget in made.entries[0].budgets] == ["2 usd/day"]
+    assert [budget.text for budget in config(budgets=["4 usd/day"]).budgets] == ["4 usd/day"]
     assert made.ineffective == ()
 
 
@@ -117,14 +118,26 @@ def forgotten(made: Config) -> list[str]:
 
 def test_a_budget_that_outlives_its_counter_is_warned_of():
     # A budget of a month that starts anew with every release is none (BerriAI/litellm#30661).
-    (warning,) = forgotten(config("5 usd/day", "50 usd/month", entry={"budgets": ["1 usd/48h"]}))
+    (warning,) = forgotten(config("1 usd/hour", "50 usd/month", entry={"budgets": ["1 usd/48h"]}))
     assert "50 usd/month of alice, 1 usd/48h of five" in warning
-    assert "5 usd/day" not in warning
+    assert "1 usd/hour" not in warning
 
 
-@pytest.mark.parametrize("budget", ["5 usd/day", "1 usd/hour", "5 usd/run", "5 usd/24h"])
-def test_a_budget_of_a_day_is_not_warned_of(budget):
+@pytest.mark.parametrize("budget", ["5 usd/day", "5 usd/24h", "5M tokens/day"])
+def test_a_budget_of_a_day_is_warned_of(budget):
+    assert len(forgotten(config(budget))) == 1
+    assert f"{budget} of everybody" in forgotten(config(budgets=[budget]))[0]
+
+
+@pytest.mark.parametrize("budget", ["1 usd/hour", "5 usd/run", "5 usd/23h"])
+def test_a_shorter_budget_is_not_warned_of(budget):
     assert forgotten(config(budget)) == []
+
+
+@pytest.mark.parametrize("keep", ["400d", "1d"])
+def test_a_budget_of_a_day_is_not_warned_of_where_the_ledger_is_kept_for_a_day(keep):
+    storage = {"type": "sqlite", "path": "/tmp/a.sqlite", "ledger": {"keep": keep}}
+    assert forgotten(config("5 usd/day", state_storage=storage)) == []
 
 
 def test_a_budget_is_not_warned_of_where_it_is_kept():
@@ -141,12 +154,15 @@ def test_it_is_warned_of_where_it_is_kept_for_a_shorter_time(keep, warned):
 
 def test_a_reload_names_the_budgets_that_change():
     before = config("5 usd/day", group={"budgets": ["9 usd/day"]}, entry={"budgets": ["7 usd/day"]})
-    after = config("6 usd/day", "1 usd/run", group={}, timezone="Europe/Berlin", reserve="max")
+    root = {"budgets": ["8 usd/day"], "ratelimits": {"requests": "60/m"}}
+    after = config("6 usd/day", "1 usd/run", group={}, timezone="Europe/Berlin", reserve="max", **root)
     told = [str(change) for change in changes(before, after)]
     assert "~ model five: budgets 7 usd/day → none" in told
     assert "~ client key alice: budgets 5 usd/day → 6 usd/day, 1 usd/run; group team → none" in told
     assert "~ timezone UTC → Europe/Berlin" in told
     assert "~ reserve expected → max" in told
+    assert "~ budgets none → 8 usd/day" in told
+    assert "~ ratelimits.requests none → 60/m" in told
 
 
 @pytest.mark.parametrize(

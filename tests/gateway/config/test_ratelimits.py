@@ -178,8 +178,28 @@ ratelimits:
 def test_limits_of_planos_are_by_a_header(value, found):
     text = ROOT.replace("MODEL", "openai/gpt-4o").replace("VALUE", value).replace("TOKENS", "1000")
     config = configure(read(text.encode(), "x"), {}, UnreadFiles())
-    assert config.ratelimits == (RootLimit("openai/gpt-4o", "x-user-id", found, Rate(1000, 60, "1000/m")),)
+    assert config.header_limits == (RootLimit("openai/gpt-4o", "x-user-id", found, Rate(1000, 60, "1000/m")),)
     assert not [warning for warning in config.warnings if "ratelimits" in warning]
+
+
+def test_a_mapping_at_the_root_is_for_all_clients():
+    text = ROOT[: ROOT.index("ratelimits")] + "ratelimits: {requests: 600/m, concurrent: 20}\n"
+    config = configure(read(text.encode(), "x"), {}, UnreadFiles())
+    assert config.ratelimits == RateLimits(requests=Rate(600, 60, "600/m"), concurrent=20)
+    assert config.header_limits == ()
+    assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [("60/m", r"ratelimits: '60/m'; this must be a mapping such as \{requests: 600/m\}, or a list"),
+     ("{rpm: 60}", r"ratelimits\.rpm: unknown key; write it as `requests: 60/m`"),
+     ("[60/m]", r"ratelimits\[0\]")],
+)  # fmt: skip
+def test_what_is_neither_a_mapping_nor_a_list_of_limits_is_a_mistake(value, wrong):
+    text = ROOT[: ROOT.index("ratelimits")] + f"ratelimits: {value}\n"
+    with pytest.raises(ConfigError, match=wrong):
+        configure(read(text.encode(), "x"), {}, UnreadFiles())
 
 
 def test_a_limit_for_a_model_that_is_not_there_is_warned_of():
