@@ -65,13 +65,15 @@ class Attempt:
     the characters of a whole answer whose tokens nobody has counted, ``usage`` what the provider of one that goes to
     nobody has said that it took; ``grant`` is what it has taken of its target's allowances, if that has any, or
     its place in the queue for them. Of an answer that is cached, or will be, ``stamp`` is what all writings of it have
-    in common; ``instead`` is called once in place of sending a request, ``on_commit`` when the attempt commits."""
+    in common; ``instead`` is called once in place of sending a request, ``on_commit`` when the attempt commits,
+    ``before_end`` right before the last bytes of a request are written."""
 
     watch: Watch
     source: AnswerSource
     stamp: AnswerStamp | None
     instead: Callable[["Attempt"], Awaitable[UpstreamResponse]] | None
     on_commit: Callable[[], object] | None
+    before_end: Callable[[], object] | None
     _open: OpenAttempt
 
     def __init__(
@@ -100,7 +102,7 @@ class Attempt:
         self.usage: Usage | None = None
         self.grant = grant
         self.source = "provider"
-        self.stamp = self.instead = self.on_commit = None
+        self.stamp = self.instead = self.on_commit = self.before_end = None
         self._began = self._head = self._content = 0.0
         self._status: int | None = None
         self._upstream_id: str | None = None
@@ -342,10 +344,11 @@ class Attempt:
         size = len(request.body) // 16  # the most that is done to it is a digest
         out = await offload(size, signed, request, self.target, credential, time.time())
         most = None if self.incoming.stream else context.service.limits.answer
-        upload = None if self._request.upload is None else watched(self._request.upload, self.watch)
+        upload = None if self._request.upload is None else watched(self._request.upload, self.watch, self.before_end)
         out = attrs.evolve(
-            out, placed=partial(self._on_send, out), again=self._send_again, max_chunk=most, upload=upload
-        )
+            out, placed=partial(self._on_send, out), again=self._send_again, max_chunk=most, upload=upload,
+            before_end=self.before_end,
+        )  # fmt: skip
         response = await context.service.upstream.send(out)
         self._head, self._status = time.perf_counter(), response.status
         self._response_headers = response.headers

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import trio
 
 from gateway.routing.target import Target
+from streams.pipe import Timeouts
 
 GRACE = 60.0
 """Seconds that an answer may go on without its client where no ``timeouts.total`` bounds it."""
@@ -37,10 +38,7 @@ def survive_disconnect(
     When the nursery is cancelled ``left()`` is called, and the cancellation reaches the block only when the answer of
     ``target`` should long have ended, or once it is ``deserted``, where that can be. The nursery stays open until the
     block has ended."""
-    total = target.entry.timeouts.total
-    grace = GRACE if total is None else total + MARGIN
-    if deserted is not None:
-        grace = math.inf
+    grace = _grace(target) if deserted is None else math.inf
     done = trio.Event() if deserted is None else deserted
     with trio.CancelScope(shield=True) as shield:
         nursery.start_soon(_wait, shield, done, grace, left)
@@ -48,6 +46,37 @@ def survive_disconnect(
             yield
         finally:
             done.set()
+
+
+@contextlib.contextmanager
+def survive_disconnect_later(
+    nursery: trio.Nursery, target: Target, left: Callable[[], object]
+) -> Iterator[Callable[[], None]]:
+    """The same for a block that outlives ``nursery`` only from the call of what it gets: until then the cancellation
+    reaches it immediately. A nursery that is cancelled by the time of that call is not outlived.
+
+    The block may take the grace of other answers and the time that ``target`` has for its first byte: a provider may
+    take that long to create an object, which nobody could use if its answer were not read."""
+    timeouts, done = target.entry.timeouts, trio.Event()
+    grace = _grace(target)
+    if timeouts.total is None:
+        grace += timeouts.first_byte or Timeouts().first_byte or 0.0
+    with trio.CancelScope() as scope:
+        nursery.start_soon(_wait, scope, done, grace, left)
+
+        def survive() -> None:
+            scope.shield = not nursery.cancel_scope.cancel_called
+
+        try:
+            yield survive
+        finally:
+            done.set()
+
+
+def _grace(target: Target) -> float:
+    """The seconds for which an answer of ``target`` may continue without its client."""
+    total = target.entry.timeouts.total
+    return GRACE if total is None else total + MARGIN
 
 
 async def _wait(shield: trio.CancelScope, done: trio.Event, grace: float, left: Callable[[], object]) -> None:

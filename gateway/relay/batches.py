@@ -23,7 +23,7 @@ from gateway.relay.batch_models import BatchModels, BatchNote, read_note
 from gateway.relay.batch_uploads import FileUpload, file_upload
 from gateway.relay.kept import KeptRequest, member_of, reading
 from gateway.relay.kept_answers import ObjectAnswer
-from gateway.relay.relayed import RelayedRequest, RelayRoute
+from gateway.relay.relayed import RelayRoute
 from gateway.request.members import check_members
 from gateway.routing.target import Target
 from gateway.stores.store import Unavailable
@@ -145,12 +145,17 @@ class BatchRequest(KeptRequest):
             return planned
         return attrs.evolve(planned, begins=Consumption(Usage(input=self._note.tokens), max(1, self._note.usd)))
 
-    def _relayed(self, planned: PlannedRequest, filter: AnswerFilter) -> RelayedRequest:
-        relayed = super()._relayed(planned, filter)
+    @property
+    def read_on(self) -> bool:
+        return super().read_on or self._is_results
+
+    async def note_answer(self, filter: AnswerFilter, target: Target) -> None:
+        """Besides, what a batch that was made will cost, and what one that has ended has cost."""
+        await super().note_answer(filter, target)
         if self._note is not None and isinstance(filter, ObjectAnswer):
-            on_whole = partial(self._set_aside, self._note, filter, planned.plan.first)
-            return attrs.evolve(relayed, on_whole=on_whole, read_on=True)  # it has begun, whoever hears of it
-        return attrs.evolve(relayed, on_whole=partial(self._pay, filter), read_on=self._is_results)
+            await self._set_aside(self._note, filter, target)
+        else:
+            await self._pay(filter)
 
     async def _set_aside(self, note: BatchNote, filter: ObjectAnswer, target: Target) -> None:
         """Keep what the batch will cost from whatever else its budgets pay for, until it has ended."""

@@ -59,6 +59,9 @@ _PASSED: Final = ("range", "if-range")
 _MAKERS: Final = {"messages": "Anthropic's API", "gemini": "Gemini's API"}
 """Whose form the paths of an API are in. What is not named is in that of OpenAI's."""
 
+_OF_LIST: Final = (["cancel"], ["remix"])
+"""Steps behind an id whose answers are objects of the same list: the same one, or one that was made of it."""
+
 _BYTES: Final = frozenset((("files",), ("uploads", "parts"), ("containers", "files"), ("videos",)))
 """What may come with a file."""
 
@@ -247,18 +250,27 @@ class KeptRequest:
             self.ids.shown("", account)  # before anything is made whose id nobody could be given
         target = self._target(account, found)
         filter = self._filter(account)
-        request = self._relayed(await self._planned(target, body), filter)
+        request = self.relayed(await self._planned(target, body), filter)
         relay = Relay(self.relaying.exchange, self.service, self.relaying.scope, request)
         try:
-            response = await relay.answer()
+            return await relay.answer()
         except GatewayError as error:
             raise await self._told(error, found) from None
+
+    def relayed(self, planned: PlannedRequest, filter: AnswerFilter) -> RelayedRequest:
+        on_whole = partial(self.note_answer, filter, planned.plan.first)
+        return RelayedRequest(planned, lambda target: filter, on_whole=on_whole, read_on=self.read_on)
+
+    @property
+    def read_on(self) -> bool:
+        """Whether the answer is read to its end though its client has left: an object that was made or removed at the
+        provider has to be so in its owner's list, too."""
+        return self.method != "GET" and self.behind_root()[-1:] != ["search"]
+
+    async def note_answer(self, filter: AnswerFilter, target: Target) -> None:
+        """Note what the whole answer of ``target`` shows, before its client gets it."""
         if isinstance(filter, ObjectAnswer):
             await self.remember(filter.body)
-        return response
-
-    def _relayed(self, planned: PlannedRequest, filter: AnswerFilter) -> RelayedRequest:
-        return RelayedRequest(planned, lambda target: filter)
 
     def _filter(self, account: Account) -> AnswerFilter:
         steps = self.behind_root()
@@ -350,7 +362,7 @@ class KeptRequest:
         collection, steps = self.form.collections.get(self.endpoint), self.behind_root()
         if self.endpoint == "uploads":
             collection, body = "files", member_of(body, "file")
-        elif len(steps) > 1 and steps[1:] != ["cancel"]:
+        elif len(steps) > 1 and steps[1:] not in _OF_LIST:
             return
         if self._inventory is None or collection is None:
             return

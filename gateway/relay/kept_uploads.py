@@ -13,7 +13,7 @@ from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.owned_ids import FoundId, unsigned
 from gateway.kept_objects.upload_tokens import GOOD_FOR, UploadToken, read, written
-from gateway.relay.kept import KeptRequest
+from gateway.relay.kept import KeptRequest, member_of
 from gateway.relay.relayed import RelayedRequest, RelayRoute
 from gateway.relay.relaying import Relaying
 from gateway.routing.target import Target
@@ -68,6 +68,10 @@ class UploadRequest(KeptRequest):
     @property
     def is_json(self) -> bool:
         return self.token is None and super().is_json
+
+    async def remember(self, body: bytes) -> None:
+        """The file is inside of the answer to the last step."""
+        await super().remember(member_of(body, "file"))
 
     def _more_headers(self, account: Account, headers: Mapping[str, str]) -> Headers:
         told = tuple((name, headers[name]) for name in _TOLD if name in headers)

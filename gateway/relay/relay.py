@@ -7,13 +7,13 @@ and another place may be asked.
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import trio
 
 from gateway.exchange.attempt import Attempt
-from gateway.exchange.disconnect import survive_disconnect
+from gateway.exchange.disconnect import survive_disconnect, survive_disconnect_later
 from gateway.exchange.exchange import Exchange, stream_headers
 from gateway.exchange.service import Service
 from gateway.exchange.walk import Ask, Walk, is_shut_down
@@ -111,8 +111,8 @@ class Relay:
         """Walk the plan. Raises nothing but for cancellation: whatever ends it goes to the client."""
         with self._send:
             try:
-                with self._going_on(walk):
-                    await walk.run(self._ask_of(walk))
+                with self._going_on(walk) as before_end:
+                    await walk.run(self._ask_of(walk, before_end))
             except GatewayError as error:
                 await self._give_up(error.failed)
             except Exception:
@@ -120,12 +120,10 @@ class Relay:
                 await self._give_up(MISTAKE)
 
     @contextlib.contextmanager
-    def _going_on(self, walk: Walk) -> Iterator[None]:
-        """A block in which an answer goes on without its client, while others follow it, or to its end where it is
-        read on."""
-        if (cached := walk.cached) is None and not self._request.read_on:
-            yield
-            return
+    def _going_on(self, walk: Walk) -> Iterator[Callable[[], None] | None]:
+        """A block that may outlive its client: while others follow its answer, or, where that is read on, from the call
+        of what it gets."""
+        cached, nursery, first = walk.cached, self._scope.nursery, self._request.planned.plan.first
 
         def left() -> None:
             self._exchange.record.abandoned = True
@@ -133,13 +131,18 @@ class Relay:
             if cached is not None:
                 cached.left()
 
-        deserted = None if cached is None else cached.deserted
-        with survive_disconnect(self._scope.nursery, self._request.planned.plan.first, left, deserted):
-            yield
+        if self._request.read_on:
+            with survive_disconnect_later(nursery, first, left) as survive:
+                yield survive
+        elif cached is not None:
+            with survive_disconnect(nursery, first, left, cached.deserted):
+                yield None
+        else:
+            yield None
 
-    def _ask_of(self, walk: Walk) -> Ask[None]:
+    def _ask_of(self, walk: Walk, before_end: Callable[[], None] | None) -> Ask[None]:
         async def ask(attempt: Attempt) -> None:
-            watch = attempt.watch
+            watch, attempt.before_end = attempt.watch, before_end
             with self._service.lifecycle.pump(watch.scope), watch.scope:
                 await self._pass_on(walk, attempt, await attempt.send_once(), watch)
                 return

@@ -42,8 +42,9 @@ class RelayedRequest:
     """``planned`` goes to providers; the answer of the target that is asked goes to the client through what ``filter``
     makes, one for each attempt. Of a stream that has failed the client is told by ``last_event``; any other answer is
     cut. ``further`` are the bodies of requests that follow the first of an attempt, one by one; the filter takes all
-    answers, and is told the head of each. ``on_whole`` is what is to be done once its answer is whole. An answer that
-    is ``read_on`` is read to its end though its client has left: what it has cost stands in all of it."""
+    answers, and is told the head of each. ``on_whole`` is what is to be done once its answer is whole. Once
+    its provider has the whole request, an answer that is ``read_on`` is read to its end though its client has left: it
+    tells what was made, or what that has cost."""
 
     planned: PlannedRequest
     filter: Callable[[Target], AnswerFilter]

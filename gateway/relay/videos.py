@@ -11,7 +11,7 @@ from gateway.kept_objects.accounts import Account
 from gateway.relay.kept import KeptRequest, reading
 from gateway.relay.kept_answers import ObjectAnswer
 from gateway.relay.relay import Relay
-from gateway.relay.relayed import RelayedRequest, RelayRoute
+from gateway.relay.relayed import RelayRoute
 from gateway.relay.relaying import with_model
 from gateway.relay.uploads import arriving_upload
 from gateway.routing.once import ONCE
@@ -28,10 +28,8 @@ class VideoRequest(KeptRequest):
         if not self.ids.native:
             self.ids.shown("", account)  # before anything is made whose id nobody could be given
         filter = ObjectAnswer(self.service.limits.answer, partial(self.shown, account))
-        request = RelayedRequest(planned, lambda target: filter)
-        response = await Relay(self.relaying.exchange, self.service, self.relaying.scope, request).answer()
-        await self.remember(filter.body)
-        return response
+        relay = Relay(self.relaying.exchange, self.service, self.relaying.scope, self.relayed(planned, filter))
+        return await relay.answer()
 
     async def _written(self) -> PlannedRequest:
         incoming = await self.relaying.json()

@@ -88,7 +88,8 @@ class Upstream(trio.abc.AsyncResource):
             headers, target = [*proxy_headers(route.proxy), *headers], address.absolute
         most = self._max_chunk if request.max_chunk is None else request.max_chunk
         method, upgrades = request.method.encode("ascii"), request.upgrade is not None
-        return route, WireRequest(method, target, headers, request.body, most, upgrades, request.upload)
+        before_end = request.before_end
+        return route, WireRequest(method, target, headers, request.body, most, upgrades, request.upload, before_end)
 
     def set_limits(self, max_connections: int, max_chunk: int) -> None:
         """Other limits from now on. Answers that are being read are read to their ends."""

@@ -28,7 +28,8 @@ TOO_LARGE_CHUNK = "the provider's answer has a chunk that is larger than limits.
 @attrs.frozen
 class WireRequest:
     """A request ready to be written. ``max_chunk`` (bytes) bounds each chunk of its answer; ``upgrades``: the answer
-    may be that the connection speaks another protocol from here on. An ``upload`` follows what ``wire`` says."""
+    may be that the connection speaks another protocol from here on. An ``upload`` follows what ``wire`` says.
+    ``before_end()`` is called right before the last bytes of ``wire`` are written, unless an upload follows."""
 
     method: bytes
     target: bytes
@@ -37,6 +38,7 @@ class WireRequest:
     max_chunk: int
     upgrades: bool = False
     upload: UploadedBody | None = None
+    before_end: Callable[[], object] | None = None
 
     def wire(self) -> Sequence[bytes | memoryview]:
         """What is to be written one after the other: all at once, or of a large body pieces, which are not copied, and
@@ -124,8 +126,12 @@ class Connection:
     async def ask(self, request: WireRequest) -> WireAnswer:
         """The answer to ``request``. Raises ``UpstreamError``."""
         try:
-            for data in request.wire():
+            *first, last = request.wire()
+            for data in first:
                 await self.stream.write(data)
+            if request.before_end is not None and request.upload is None:
+                request.before_end()
+            await self.stream.write(last)
             if request.upload is None:
                 head, sent = await read_head(self.stream, request.upgrades), True
             else:

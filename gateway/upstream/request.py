@@ -34,7 +34,8 @@ class UpstreamRequest:
     ``max_chunk`` (bytes) bounds each chunk of the answer, where that is to be held whole; by default the upstream's own
     bound does. ``placed(waited)`` is called once it has its slot among those under way, with whether it had to wait for
     it; ``connected()`` once there is a connection, if one is made for it; ``again()`` before it is sent a second time
-    because a kept connection was dead, which it allows or not. ``upgrade`` is the protocol that the connection is to
+    because a kept connection was dead, which it allows or not; ``before_end()`` right before the last bytes of ``body``
+    are written, because the provider may have all of it then. ``upgrade`` is the protocol that the connection is to
     speak from the answer on (RFC 9110, section 7.8), which a 101 says that it does. An ``upload`` takes the place of
     ``body``, over a connection of its own.
     """
@@ -49,6 +50,7 @@ class UpstreamRequest:
     placed: Callable[[bool], object] | None = attrs.field(default=None, repr=False, eq=False)
     connected: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
     again: Callable[[], bool] | None = attrs.field(default=None, repr=False, eq=False)
+    before_end: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
     upload: UploadedBody | None = attrs.field(default=None, repr=False, eq=False)
 
 

@@ -22,7 +22,8 @@ CLIENTS = [
     {"name": "c", "key": KEYS["c"], "foreign_ids": True},
 ]
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # to look for certificates takes longer than a test
-MODELS = {"openai": "openai/gpt-5", "anthropic": "anthropic/claude-x", "gemini": "gemini/gemini-x"}
+MODELS = {"openai": "openai/gpt-5", "anthropic": "anthropic/claude-x", "gemini": "gemini/gemini-x",
+          "litellm": "litellm/gpt-5"}  # fmt: skip
 
 
 class Served:

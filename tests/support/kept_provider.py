@@ -29,9 +29,10 @@ class KeptProvider:
 
     async def __call__(self, asked: Asked) -> Told:
         self.asked.append(asked)
+        answer = self.answers.get(asked.path) or self._answer(asked)
         if self.gate is not None:
             await self.gate.wait()
-        return self.answers.get(asked.path) or self._answer(asked)
+        return answer
 
     def _answer(self, asked: Asked) -> Told:
         parts = urlsplit(asked.path)
@@ -52,7 +53,7 @@ class KeptProvider:
             case "POST", ["uploads", id, "complete"]:
                 file = self._keep({"id": self._id("file-"), "object": "file", "purpose": "batch"})
                 return told({**self.kept[id], "status": "completed", "file": file})
-            case "POST", [collection]:
+            case "POST", [collection] | [collection, _, "remix"]:
                 return self._made(asked, collection)
             case _, ["vector_stores", id, *rest] if rest and id in self.kept:
                 return self._of_store(asked, id, rest, query)
@@ -60,7 +61,7 @@ class KeptProvider:
                 return self._batch(asked, steps)
             case "GET", [_, id] if id in self.kept:
                 return told(self.kept[id])
-            case "DELETE", [_, id] if id in self.kept:
+            case "DELETE", [*_, id] if id in self.kept:
                 del self.kept[id]
                 return told({"id": id, "object": "file.deleted", "type": "file_deleted", "deleted": True})
         return told({"error": {"message": f"No such File object: {steps[-1]}", "type": "invalid_request_error"}}, 404)
@@ -130,8 +131,10 @@ class KeptProvider:
         return Told((content,), status, headers, length=True)
 
     def _made(self, asked: Asked, collection: str) -> Told:
-        prefix = {"vector_stores": "vs_", "containers": "cntr_", "uploads": "upload_", "batches": "batch_"}[collection]
-        value = {"id": self._id(prefix), "object": collection.rstrip("s"), **asked.json, "created_at": 1}
+        prefixes = {"vector_stores": "vs_", "containers": "cntr_", "uploads": "upload_", "batches": "batch_",
+                    "videos": "video_"}  # fmt: skip
+        members = asked.json if asked.headers["content-type"] == "application/json" else {}
+        value = {"id": self._id(prefixes[collection]), "object": collection.rstrip("s"), **members, "created_at": 1}
         return told(self._keep(value))
 
     def _googles(self, asked: Asked, path: str, query: dict[str, str]) -> Told:
