@@ -277,7 +277,8 @@ class ErrorInfo:
     ``headers`` are those the client needs beside the status (``retry-after``, ``x-should-retry``), ``details`` a JSON
     value that goes into Messages' ``error.details``. ``native``: the answer's own object says so (a Responses object
     with status ``failed`` or ``queued``), and a client of the same API takes it as an answer. ``body`` is a provider's
-    own error body where a client of its API may have that as it is.
+    own error body where a client of its API may have that as it is. ``log_message`` replaces ``message`` in the log
+    where the message is a provider's: a provider may quote the prompt in it.
     """
 
     kind: ErrorKind
@@ -293,6 +294,12 @@ class ErrorInfo:
         default=attrs.Factory(lambda self: FAILURE_REASON[self.kind], takes_self=True)
     )
     wait: float | None = None
+    log_message: str | None = attrs.field(default=None, eq=False, repr=False)
+
+    @property
+    def loggable_message(self) -> str:
+        """The message without anything that a provider may have quoted from the request."""
+        return self.message if self.log_message is None else self.log_message
 
 
 Event: TypeAlias = (

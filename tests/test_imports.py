@@ -72,7 +72,7 @@ ARROWS: Final = {
         config conversations http providers.apis providers.neutral request stores upstream""",
     "gateway.exchange": """
         access allowances answer_cache balancing config conversations health http kept_ledger kept_objects ledger
-        model_lists providers.apis providers.auth providers.errors providers.grammar providers.neutral
+        logs model_lists providers.apis providers.auth providers.errors providers.grammar providers.neutral
         providers.responses request routing serving stores streaming telemetry upstream""",
     "gateway.endpoints": """
         access allowances config conversations counters exchange http ledger logs model_lists providers.apis

@@ -222,7 +222,7 @@ class Background:
                 nodes, _ = await run.turn.nodes(response, b"")
                 await self._store.put(nodes)
         except GatewayError as error:
-            log.error("%s is not stored: %s", run.turn.id, error.failed.message)
+            log.error("%s is not stored: %s", run.turn.id, error.failed.loggable_message)
 
     # For clients that come back
 

@@ -93,12 +93,12 @@ class LocalTurn:
             await self._write(self._writer.left or self._writer.response, self._log.close())
         except GatewayError as error:
             if seen.failed is not None:  # worse has happened
-                log.warning("response %s: %s", self.id, error.failed.message)
+                log.warning("response %s: %s", self.id, error.failed.loggable_message)
             elif self._options.must_store:
                 seen.take_back(error.failed)
                 return _in_place_of_last(data, partial(self._failing, error.failed))
             else:
-                log.warning("response %s is not stored: %s", self.id, error.failed.message)
+                log.warning("response %s is not stored: %s", self.id, error.failed.loggable_message)
                 return _in_place_of_last(data, _not_stored)
         return data
 
@@ -110,7 +110,7 @@ class LocalTurn:
         try:
             await self._write(response, self._log.close())
         except GatewayError as error:
-            log.warning("response %s is not stored: %s", self.id, error.failed.message)
+            log.warning("response %s is not stored: %s", self.id, error.failed.loggable_message)
 
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
         if self._store is None:
@@ -121,7 +121,7 @@ class LocalTurn:
         except GatewayError as error:
             if self._options.must_store:
                 raise
-            log.warning("response %s is not stored: %s", self.id, error.failed.message)
+            log.warning("response %s is not stored: %s", self.id, error.failed.loggable_message)
             return msgspec.json.encode({**response, "store": False})  # little more than copied
         return body
 

@@ -66,7 +66,7 @@ class ProviderTurn:
             with store_deadline("note whose response it is"):
                 await self._store.put([Node(id, self._owner, "foreign", body)])
         except GatewayError as error:
-            log.warning("response %s cannot be continued: %s", id, error.failed.message)
+            log.warning("response %s cannot be continued: %s", id, error.failed.loggable_message)
 
 
 async def find_keeper(store: Store, owner: str, id: str) -> str | None:

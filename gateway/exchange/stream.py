@@ -20,6 +20,7 @@ from gateway.exchange.stamped import stamped_lane
 from gateway.exchange.walk import Walk, is_shut_down
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
+from gateway.logs.masking import unquoted
 from gateway.request.public_errors import MISTAKE, secrets_of
 from gateway.routing.target import Target
 from gateway.streaming.doubt import stream_doubt
@@ -241,7 +242,8 @@ class StreamedAnswer:
         def check(data: bytes) -> None:
             for raw in splitter.feed(data):
                 if (broken := judge.feed(raw)) is not None:
-                    log.warning("request %s: the stream breaks %s: %s", context.record.id, broken.rule, broken.found)
+                    found = unquoted(broken.found)  # it may quote the answer
+                    log.warning("request %s: the stream breaks %s: %s", context.record.id, broken.rule, found)
 
         return check
 

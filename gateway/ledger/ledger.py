@@ -15,7 +15,7 @@ from gateway.logs.audit import Audit
 from gateway.logs.masking import Mask, unquoted
 from gateway.logs.terminal import EXCHANGES, Printer
 from providers.catalog.prices import NANOS
-from streams.events import Api
+from streams.events import Api, ErrorInfo
 
 LONGEST = 1000  # characters of a message in a line
 LONGEST_NAME = 200  # the same of a name or an id
@@ -131,7 +131,7 @@ class Ledger:
             "tried": self._tried(record.tried) if worth_telling(record.tried) else None,
             # Whether a client that does not read was still told of the end is chance.
             "error": "overloaded" if ended == "shutdown" else failed and failed.kind,
-            "message": failed and self._message(failed.message, asked=record.attempts > 0),
+            "message": failed and self._message(failed),
             "upstream_request_id": self._short(record.upstream_id, LONGEST_NAME),
             "dropped": record.dropped and self._paths(record.dropped),
             "adapted": record.adapted and self._paths(record.adapted),
@@ -163,12 +163,11 @@ class Ledger:
         }
         return {name: value for name, value in fields.items() if value is not None}
 
-    def _message(self, text: str, *, asked: bool) -> str | None:
-        """What the client was told. Providers repeat in their errors what was said to them: of the words of one that
-        was ``asked`` only the beginning is told, and nothing at length that either of us quotes, but for debugging."""
+    def _message(self, failed: ErrorInfo) -> str | None:
+        """Return the error's message; above ``debug`` without anything that may be quoted from the request."""
         if log.isEnabledFor(logging.DEBUG):
-            return self._short(text)
-        return self._short(unquoted(self.mask(text[:_LOOKED_AT])), LONGEST_NAME if asked else LONGEST)
+            return self._short(failed.message)
+        return self._short(unquoted(self.mask(failed.loggable_message[:_LOOKED_AT])))
 
     def _paths(self, paths: tuple[str, ...]) -> str:
         longest = max(map(len, paths[:MOST_PATHS]))

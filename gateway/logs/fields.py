@@ -123,8 +123,9 @@ EXCHANGE: Final = (
     ),
     Field(
         "message", "text", "as `error`, but for the end of the process",
-        "What the client was told; of a provider's words the first 200 characters, without what they quote at length, "
-        "unless `log_level` is `debug`.",
+        "The message in the client's error. Of a provider's error the log has the status, codes and types, and the "
+        "numbers of tokens of a prompt that is too long: a provider may quote the prompt in its message. `log_level: "
+        "debug` logs the whole message.",
     ),
     Field("upstream_request_id", "text", "the provider says one", "The provider's own id, for its support."),
     Field(

@@ -32,10 +32,14 @@ _LOOKS_LIKE_A_KEY = re.compile(
 )
 _WORDS = re.compile(r"[A-Za-z0-9_.~+/=-]{8,}")
 _SEPARATORS = re.compile("[/=]")
+_SPACE: Final = re.compile(r"\s")
 _KEPT: Final = 200  # characters of a word whose digest is kept: a client may send megabytes
 
 _MARKED_ENDS: Final = "'\"`\u201d"
-_QUOTED: Final = 60  # characters that may be a name; what is longer may be what somebody wrote
+_QUOTED: Final = 60
+"""The longest quotation, in characters, that may be a name. Longer ones, and ones with a space, may be a prompt."""
+_TEXT_QUOTES: Final = "'\"\u201c"
+"""Marks around what a client sent; backticks are around words of ours."""
 _QUOTATIONS: Final = re.compile(
     r"""(?<!\w)'[^']*(?:'|$)|"[^"]*(?:"|$)|`[^`]*(?:`|$)|\u201c[^\u201d]*(?:\u201d|$)|(?:\{|\[["'{]).*""", re.DOTALL
 )
@@ -105,13 +109,14 @@ _kept_digest = lru_cache(maxsize=512)(_digest)  # most words are the same in all
 
 
 def unquoted(text: str) -> str:
-    """``text`` without what it quotes at length: an error's own words are for the log, what a request said is not."""
-    return text if len(text) <= _QUOTED else _QUOTATIONS.sub(_shortened, text)
+    """Return ``text`` with the quotations cut that may be from a prompt. Short quoted names stay."""
+    return _QUOTATIONS.sub(_shortened, text)
 
 
 def _shortened(found: re.Match[str]) -> str:
     quoted = found[0]
-    return quoted if len(quoted) <= _QUOTED else f"{quoted[0]}…{quoted[-1] if quoted[-1] in _MARKED_ENDS else ''}"
+    is_name = len(quoted) <= _QUOTED and not (quoted[0] in _TEXT_QUOTES and _SPACE.search(quoted))
+    return quoted if is_name else f"{quoted[0]}…{quoted[-1] if quoted[-1] in _MARKED_ENDS else ''}"
 
 
 def escaped(text: str) -> str:

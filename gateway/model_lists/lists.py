@@ -93,7 +93,7 @@ class ProviderLists:
                     credential = place.entry.key if source is None else await source.credential()
                     names, seconds = await names_of(place, upstream, credential), FRESH
             except (NoList, GatewayError, trio.TooSlowError) as error:
-                why = error.failed.message if isinstance(error, GatewayError) else str(error)
+                why = error.failed.loggable_message if isinstance(error, GatewayError) else str(error)
                 log.info("%s: its models are not listed: %s", place.entry.name, why or "it takes too long")
         if key in self._kept:  # no reload has taken it away meanwhile
             self._kept[key] = Kept(names, self._clock() + seconds)

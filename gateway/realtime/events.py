@@ -22,6 +22,7 @@ from gateway.realtime.objects import Tree, Unfolded, is_too_much, read_object
 from gateway.request.members import check_members
 from gateway.upstream.websocket import Piece
 from providers.endpoints.usage import read_usage
+from providers.errors.log_message import log_message
 from streams.errors import invalid
 from streams.events import ErrorInfo
 from streams.surrogates import NOT_JSON, reading
@@ -137,7 +138,8 @@ class OpenAiFrames:
             error = _ABOUT(message).error
             about = error if isinstance(error, dict) else {}
             event_id = about.get("event_id")
-            return (Complaint(event_id if isinstance(event_id, str) else None, str(about.get("message", ""))),)
+            id = event_id if isinstance(event_id, str) else None
+            return (Complaint(id, str(about.get("message", "")), log_message(None, about)),)
         return ()
 
     def rest(self) -> tuple[Notice, ...]:

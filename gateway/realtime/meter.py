@@ -85,7 +85,7 @@ class Meter:
                 pass  # it costs nothing
             case Complaint():
                 if self._asked:  # what was asked for does not begin
-                    self._drop(self._asked.popleft(), notice.message)
+                    self._drop(self._asked.popleft(), notice)
 
     async def quiet(self) -> None:
         """Wait until no answer is being given, or asked for."""
@@ -205,10 +205,11 @@ class Meter:
         record.usage, record.reason, record.whole = usage, "transcribed", True
         self._service.ledger.settle(record, disconnected=False)
 
-    def _drop(self, record: Record, message: str) -> None:
-        """What was asked for has been refused, and costs nothing."""
+    def _drop(self, record: Record, complaint: Complaint) -> None:
+        """Settle a response that the provider refused: it costs nothing."""
         record.tried = ()
-        record.failed = ErrorInfo("invalid_request", message[:200] or "the provider refused it")
+        message = complaint.message[:200] or "the provider refused it"
+        record.failed = ErrorInfo("invalid_request", message, log_message=complaint.log_message)
         record.answered(record.failed.status)
         self._settle(record)
 

@@ -46,6 +46,7 @@ class Complaint:
 
     event_id: str | None = None
     message: str = ""
+    log_message: str | None = attrs.field(default=None, eq=False)  # replaces ``message`` in the log
 
 
 @attrs.frozen

@@ -40,7 +40,11 @@ def most_useful(outcomes: Sequence[Outcome]) -> ErrorInfo:
     if len(places) == 1 or best.reason not in UNAVAILABLE:
         return best
     told = ", ".join(f"{place}: {outcome.failed.reason or 'stopped'}" for place, outcome in places.items())
-    return attrs.evolve(best, message=f"{best.message} (asked: {told})", headers=_with_wait(best, outcomes), body=b"")
+    asked = f" (asked: {told})"
+    return attrs.evolve(
+        best, message=best.message + asked, headers=_with_wait(best, outcomes), body=b"",
+        log_message=best.log_message and best.log_message + asked,
+    )  # fmt: skip
 
 
 def _rank(failed: ErrorInfo, sent: Sequence[Outcome]) -> int:

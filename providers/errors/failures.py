@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from providers.errors.limits import Headers
+from providers.errors.log_message import log_message
 from providers.errors.overflow import has_anthropic_words, has_openai_code, overflowed, overflows
 from providers.errors.reasons import failure_reason
 from providers.errors.waits import told_wait
@@ -152,17 +153,16 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
         error = error_object(any_json(body))
     except NOT_JSON:
         error = _plain(body, headers)
-    message = _text(error.get("message")) or f"the provider answered with status {status} and no readable error"
     blocked = status == 403 and body.lstrip().startswith(b"<")
-    if blocked:
-        message = _BLOCKED
+    given = None if blocked else _text(error.get("message"))
+    own = _BLOCKED if blocked else f"the provider answered with status {status} and no readable error"
     if status < 400 or status == 500:  # inside a stream, or a status that says nothing
         kind = kind_of(error, kind)
     reason = "bad_answer" if blocked else failure_reason(status, error, kind, headers)
     meant = _KIND_OF_REASON.get((kind, reason), kind)
     failed = ErrorInfo(
         meant,
-        message,
+        given or own,
         status=status if status >= 400 and (meant == kind or status == 400) else STATUS[meant],
         code=_word(error.get("code")),
         param=_text(error.get("param")),
@@ -170,6 +170,7 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
         details=error.get("details"),
         reason=reason,
         wait=told_wait(reason, error, headers),
+        log_message=log_message(status, error, headers) if given else None,
     )
     return overflowed(failed) if overflows(error, status) else failed
 
@@ -179,16 +180,17 @@ def read_event_failure(value: Any) -> ErrorInfo:
     of the shapes that ``error_object`` knows."""
     error = error_object(value)
     kind = kind_of(error, "upstream")
-    message = _text(error.get("message")) or "the provider broke the stream off with an error"
+    given = _text(error.get("message"))
     reason = failure_reason(200, error, kind)
     failed = ErrorInfo(
         _KIND_OF_REASON.get((kind, reason), kind),
-        message,
+        given or "the provider broke the stream off with an error",
         code=_word(error.get("code")),
         param=_text(error.get("param")),
         details=error.get("details"),
         reason=reason,
         wait=told_wait(reason, error),
+        log_message=log_message(None, error) if given else None,
     )
     return overflowed(failed) if overflows(error, 200) else failed
 

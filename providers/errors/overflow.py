@@ -93,8 +93,17 @@ def overflows(error: Mapping[str, Any], status: int) -> bool:
 
 
 def overflowed(failed: ErrorInfo) -> ErrorInfo:
-    """``failed`` as the client's mistake that it is, whatever the provider took it for."""
-    return attrs.evolve(failed, kind="invalid_request", status=400, code=CODE, reason="context_too_long", wait=None)
+    """Return ``failed`` as a mistake of the client, whatever kind the provider gave it."""
+    return attrs.evolve(
+        failed, kind="invalid_request", status=400, code=CODE, reason="context_too_long", wait=None,
+        log_message=_with_figures(failed),
+    )  # fmt: skip
+
+
+def _with_figures(failed: ErrorInfo) -> str | None:
+    """Return the message for the log with the numbers of tokens in the provider's message."""
+    figures = ", ".join(f"{name} {number}" for name, number in _figures(failed.message).items())
+    return f"{failed.log_message}; tokens: {figures}" if failed.log_message and figures else failed.log_message
 
 
 def in_anthropic_words(failed: ErrorInfo) -> ErrorInfo:

@@ -142,7 +142,7 @@ def failure_reason(status: int, error: Mapping[str, Any], kind: ErrorKind, heade
 
 def _told(error: Mapping[str, Any], headers: Headers) -> FailureReason | None:
     """The reason that words or details name."""
-    words = (REASON_OF_WORD[word] for word in _words(error, headers) if word in REASON_OF_WORD)
+    words = (REASON_OF_WORD[word] for word in error_words(error, headers) if word in REASON_OF_WORD)
     if (reason := next(words, None)) is not None:
         return reason
     if _is_per_day(error):
@@ -155,8 +155,8 @@ def _told(error: Mapping[str, Any], headers: Headers) -> FailureReason | None:
     return next((reason for words, reason in _PATTERNS if words.match(message)), None)
 
 
-def _words(error: Mapping[str, Any], headers: Headers) -> Iterator[str]:
-    """The words that an error may be named by, most telling first."""
+def error_words(error: Mapping[str, Any], headers: Headers) -> Iterator[str]:
+    """Yield the codes and types of an error, the most specific first."""
     inner = error.get("innererror")  # Azure
     holders = (error, inner if isinstance(inner, dict) else {}, *details_of(error))
     for holder in holders:

@@ -63,6 +63,7 @@ def blocked(word: str, message: str) -> AnswerEnd:
 
 
 def failure(word: str, message: str) -> ErrorInfo:
-    """The failure of an answer that went wrong, in Gemini's words where it has some."""
-    said = f"{word}: {message}" if message else word
-    return ErrorInfo("upstream", f"the model's answer is of no use ({said}); try again", reason="bad_answer")
+    """Return the failure of an unusable answer, with Gemini's message if there is one."""
+    useless = "the model's answer is of no use ({}); try again"
+    detail = f"{word}: {message}" if message else word
+    return ErrorInfo("upstream", useless.format(detail), reason="bad_answer", log_message=useless.format(word))

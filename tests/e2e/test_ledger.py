@@ -150,7 +150,8 @@ def test_an_upstreams_refusal(called, upstream, api, stream):
     assert called.ask(api, body(api, "on-chat", stream=stream)).status == 429
     line = called.line()
     assert (line["status"], line["ended"], line["error"]) == (429, "upstream_error", "rate_limited")
-    assert (line["message"], line["usage_complete"]) == ("spent", False)
+    assert line["message"].startswith("the provider sent status 429 ")
+    assert line["usage_complete"] is False
 
 
 def cut(api: str, end: str = "cut") -> Raw:
@@ -258,7 +259,7 @@ def test_a_key_in_an_error_event_reaches_neither_client_nor_log(called, upstream
     assert reply.status == (200 if begun else 502)
     assert b"[redacted] is spent" in reply.body
     assert KEY.encode() not in reply.body
-    assert "[redacted] is spent" in called.line()["message"]
+    assert called.line()["message"].startswith("the provider sent ")
 
 
 @pytest.mark.parametrize("status", [401, 429])
@@ -272,7 +273,7 @@ def test_the_clients_own_key_and_configured_ones_stay_out_of_the_log(called, ups
     assert reply.status == status
     assert "[redacted] is spent" in reply.json["error"]["message"]
     assert secret.encode() not in reply.body
-    assert "[redacted] is spent" in called.line()["message"]
+    assert called.line()["message"].startswith("the provider sent ")
 
 
 # Our own mistakes

@@ -54,10 +54,11 @@ def stop_string(value: Any) -> str | None:
 
 
 def read_failure(word: str) -> ErrorInfo | None:
-    """The failure that ``word``, a reason, stands for."""
+    """Return the failure that the finish reason ``word`` means, or None."""
     if (reason := FAILURES.get(word_of(word))) is None:
         return None
-    return ErrorInfo("upstream", f"the provider could not finish its answer: {word}", reason=reason)
+    unfinished = "the provider could not finish its answer: "
+    return ErrorInfo("upstream", unfinished + word, reason=reason, log_message=unfinished + word_of(word))
 
 
 def read_end(word: str, stopped_by: str | None, called: bool) -> AnswerEnd:
