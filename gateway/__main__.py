@@ -3,10 +3,12 @@
 Every command imports what it needs when it runs: ``--help`` and mistyped options answer at once.
 """
 
+import functools
 import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 API = click.Choice(APIS)
 PORT = click.IntRange(0, 65535)
 PACE = 0.03
+COSTS_BY = ("key", "client", "group", "model", "target", "run", "endpoint", "day")
 
 
 class CommandsInOrder(click.Group):
@@ -26,6 +29,25 @@ class CommandsInOrder(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+
+_CONFIG = click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration; default: as for serve."
+)
+
+
+def _takes_file(command: Callable[..., None]) -> Callable[..., None]:
+    """Give ``command`` the configuration that is written as ``--config FILE``, or as ``FILE`` alone."""
+
+    @click.argument("file", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
+    @_CONFIG
+    @functools.wraps(command)
+    def takes_file(file: Path | None, config: Path | None, **options: Any) -> None:
+        if file is not None and config is not None:
+            raise click.UsageError(f"two configurations, {file} and {config}: leave out one")
+        command(config=config or file, **options)
+
+    return takes_file
 
 
 def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -56,8 +78,8 @@ def main() -> None:
 
 
 @main.command(short_help="Run the gateway.")
-@click.argument("config", required=False, type=click.Path(path_type=Path))
-@click.option("--demo", is_flag=True, help="Serve a stand-in provider instead of CONFIG; needs no key.")
+@_takes_file
+@click.option("--demo", is_flag=True, help="Serve a stand-in provider instead of FILE; needs no key.")
 @click.option("--host", metavar="ADDRESS", help="Listen on ADDRESS; default: the config's, else 127.0.0.1.")
 @click.option("--port", type=PORT, metavar="PORT", help="Listen on PORT; default: the config's, else 12000.")
 @click.option("--open", "is_open", is_flag=True, help="Let everybody in who can connect, without client_keys.")
@@ -72,18 +94,18 @@ def main() -> None:
 @click.option("--log-format", type=click.Choice(["auto", "json", "text"]), default="auto", metavar="FORMAT",
               help="json, text, or auto: text on a terminal, JSON elsewhere; default: auto.")  # fmt: skip
 @click.option("--fd", "fds", type=int, multiple=True, hidden=True, help="Listening sockets of the supervisor.")
-@click.option("--copies", type=int, hidden=True, help="What its workers read in place of CONFIG: a descriptor.")
+@click.option("--copies", type=int, hidden=True, help="What its workers read in place of FILE: a descriptor.")
 @click.option("--directory", type=click.Path(path_type=Path), hidden=True, help="What its workers share.")
 @click.option("--memory", type=int, hidden=True, help="What its workers know in common: a descriptor.")
 def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -> None:
     """Run the gateway until SIGTERM or Ctrl-C; then answers that are under way may still finish.
 
-    CONFIG is a YAML file in Plano's format. Without it, the first of these is taken: the file named by
+    FILE is a YAML file in Plano's format. Without it, the first of these is taken: the file named by
     $TRIGATE_CONFIG, trigate.yaml, config.yaml and plano_config.yaml in the current directory, and your own,
     $XDG_CONFIG_HOME/trigate/trigate.yaml (~/.config/trigate/trigate.yaml).
     """
     if demo and config is not None:
-        raise click.UsageError("--demo has a configuration of its own: leave out CONFIG or --demo")
+        raise click.UsageError("--demo has a configuration of its own: leave out FILE or --demo")
     if demo and options["workers"] > 1:
         raise click.UsageError("--demo is one process: leave out --workers")
     if pace is not None and not demo:
@@ -114,7 +136,7 @@ def init(file: Path | None, yes: bool, force: bool) -> None:
 
 
 @main.command(short_help="Show every mistake in a config.")
-@click.argument("config", required=False, type=click.Path(path_type=Path))
+@_takes_file
 @click.option("--no-env", is_flag=True, help="Do not ask for the environment variables that it names.")
 @click.option("--strict", is_flag=True, help="A setting that is accepted without effect is a mistake, too.")
 @click.option("--diff", "old", type=click.Path(path_type=Path), metavar="OLD", help="Say what differs from OLD, too.")
@@ -122,7 +144,7 @@ def init(file: Path | None, yes: bool, force: bool) -> None:
 def check(config: Path | None, no_env: bool, strict: bool, old: Path | None, endpoints: bool) -> None:
     """Show every mistake in a config, with its line and the nearest right name.
 
-    CONFIG is looked for as by serve. The exit status is 0 for a good one and 1 for a bad one; with --strict also for
+    FILE is found as by serve. The exit status is 0 for a good one and 1 for a bad one; with --strict also for
     one that sets what has no effect. With --diff OLD what would change is said in words, keys by their names alone;
     the status is 0 if nothing would, 1 if something would, and 2 if one of the two is bad.
     """
@@ -135,18 +157,18 @@ def check(config: Path | None, no_env: bool, strict: bool, old: Path | None, end
 
 
 @main.command(short_help="Add up what requests have cost.")
-@click.argument("config", required=False, type=click.Path(path_type=Path))
-@click.option("--by", multiple=True, type=click.Choice(["key", "group", "model", "target", "run", "endpoint", "day"]),
-              help="What to add up by, also several; default: key, or model without client_keys.")  # fmt: skip
+@_takes_file
+@click.option("--by", multiple=True, type=click.Choice(list(COSTS_BY)), metavar="WHAT",
+              help=f"{', '.join(COSTS_BY)}; repeatable; default: key, or model without client_keys.")  # fmt: skip
 @click.option("--since", default="30d", show_default=True, metavar="WHEN",
-              help="From when on: 7d (today and six days before), 24h, or a date such as 2026-11-01.")  # fmt: skip
-@click.option("--until", metavar="WHEN", help="To when, a date to its end; default: now.")
+              help="The start: today, 7d (today and six days before), 24h, or a date such as 2026-11-01.")  # fmt: skip
+@click.option("--until", metavar="WHEN", help="The end, a date to its last moment; default: now.")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table", metavar="FORMAT",
               help="table, csv or json, the last two exact to a nano-dollar; default: table.")  # fmt: skip
 def costs(config: Path | None, by: tuple[Any, ...], since: str, until: str | None, form: Any) -> None:
-    """Add up what requests have cost, from the ledger that is kept in the state storage of CONFIG.
+    """Add up what requests have cost, from the ledger in the state storage of FILE.
 
-    CONFIG is looked for as by serve; its state_storage is sqlite or postgres, and a gateway may be running. Days are
+    FILE is found as by serve; its state_storage is sqlite or postgres, and a gateway may be running. Days are
     those of its timezone. By model and by target attempts are counted, of which a request may have had several. The
     exit status is 1 for a bad config and 2 if the ledger cannot be read.
     """
@@ -159,7 +181,7 @@ def costs(config: Path | None, by: tuple[Any, ...], since: str, until: str | Non
 @click.argument("model")
 @click.option("--api", type=API, default="chat", show_default=True, metavar="API",
               help=f"What the client speaks: {NAMES}.")  # fmt: skip
-@click.option("--config", type=click.Path(path_type=Path), metavar="CONFIG", help="The config; default: as for serve.")
+@_CONFIG
 @click.option("--no-env", is_flag=True, help="Do not ask for the environment variables that the config names.")
 @click.option("--if", "supposed", multiple=True, metavar="TARGET=REASON,…",
               help="Suppose that targets fail, such as a=overloaded,b=timeout or '*=connection'.")  # fmt: skip
@@ -214,9 +236,6 @@ def keys() -> None:
     """
 
 
-_CONFIG = click.option(
-    "--config", type=click.Path(path_type=Path), metavar="CONFIG", help="The config; default: as for serve."
-)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 _UNTIL = click.option("--until", metavar="TIME", help="Its end: a date, such as 2027-01-31, or a time.")
 _FOR = click.option("--for", "lasting", metavar="TIME", help="Its end, from now on, such as 30d.")
@@ -332,7 +351,7 @@ def schema() -> None:
 @click.argument("models", nargs=-1, metavar="[MODEL…]")
 @click.option("--api", "apis", type=API, multiple=True, metavar="API",
               help=f"Ask as a client of it: {NAMES}; repeatable. Default: as suits it.")  # fmt: skip
-@click.option("--config", type=click.Path(path_type=Path), metavar="CONFIG", help="The config; default: as for serve.")
+@_CONFIG
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=60, show_default=True, metavar="SECONDS",
               help="For one answer.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N", help="Models at once.")
@@ -404,7 +423,7 @@ class ThenArguments(click.Command):
 @click.option("--model", metavar="MODEL", help="The model to ask for; default: the client's own, or the config's.")
 @click.option("--small", metavar="MODEL", help="The model for small tasks, such as titles; default: fast, or the same.")
 @click.option("--url", metavar="URL", help="Where the gateway is; default: as the config says, or 127.0.0.1:12000.")
-@click.option("--config", type=click.Path(path_type=Path), metavar="CONFIG", help="Read CONFIG, and ask no gateway.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Read FILE, and ask no gateway.")
 @click.pass_context
 def connect(ctx: click.Context, /, client: str | None, listing: bool, write: bool, undo: bool, **options: Any) -> None:
     """Print the settings that point CLIENT at the gateway, from any folder.

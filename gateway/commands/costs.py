@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ from gateway.logs.masking import escaped, escaped_json
 from gateway.stores.store import Unavailable
 from providers.catalog.prices import GRADES, Grade
 
-By: TypeAlias = Dimension | Literal["day"]
+By: TypeAlias = Dimension | Literal["client", "day"]
 Format: TypeAlias = Literal["table", "csv", "json"]
 Period: TypeAlias = tuple[int, int]
 """From a moment to before another one, in microseconds since 1970."""
@@ -38,6 +39,7 @@ PATIENCE: Final = 120.0
 _AGO: Final = re.compile(r"([0-9]{1,5})\s*([mhdw])")
 _SPANS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _FIGURES: Final = ("requests", "failed", "input_tokens", "cached_tokens", "output_tokens")
+_CACHE_FIGURES: Final = ("cache_write_tokens", "cached_share")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """How texts begin that spreadsheets run: clients name their runs (https://owasp.org/www-community/attacks/CSV_Injection)."""
 
@@ -48,6 +50,12 @@ class CostRow:
 
     by: tuple[str | None, ...]
     sum: LedgerSum
+
+    @property
+    def cached_share(self) -> float | None:
+        """The share of the input that was read from a cache; ``None`` without any input."""
+        usage = self.sum.usage
+        return usage.cache_read / usage.prompt if usage.prompt else None
 
     @property
     def grade(self) -> Grade:
@@ -115,8 +123,11 @@ def _table(config: Config) -> LedgerTable:
 
 
 def moment(text: str, now: datetime, option: str, *, end: bool = False) -> datetime:
-    """The moment that ``text`` means: a date, a date with a time, or how long ago; days begin at midnight, so that
-    ``7d`` are today and the six days before. ``end``: a date lasts to its end. Raises ``click.UsageError``."""
+    """Return the moment that ``text`` means: ``today``, a date, a date with a time, or how long ago; days begin at
+    midnight, so that ``7d`` are today and the six days before. ``end``: a date lasts to its end. Raises
+    ``click.UsageError``."""
+    if text.strip().lower() == "today":
+        text = now.date().isoformat()
     if match := _AGO.fullmatch(text.strip()):
         return _ago(int(match[1]), match[2], now)
     try:
@@ -125,7 +136,7 @@ def moment(text: str, now: datetime, option: str, *, end: bool = False) -> datet
             return _midnight(found.date() + timedelta(days=1 if end else 0), now.tzinfo)
         return found if found.tzinfo is not None else found.replace(tzinfo=now.tzinfo)
     except (ValueError, OverflowError):
-        such_as = "write how long ago, such as 7d, 24h or 4w, or a date such as 2026-11-01"
+        such_as = "write today, how long ago, such as 7d, 24h or 4w, or a date such as 2026-11-01"
         raise click.UsageError(f"{option} {text!r}: {such_as}") from None
 
 
@@ -157,7 +168,7 @@ def _micro(at: datetime) -> int:
 
 async def report(table: LedgerTable, by: tuple[By, ...], since: datetime, until: datetime, timezone: str) -> CostReport:
     """The costs in ``table``. Raises ``Unavailable``. It closes the table."""
-    dimensions = tuple(one for one in by if one != "day")
+    dimensions: tuple[Dimension, ...] = tuple("key" if one == "client" else one for one in by if one != "day")
     try:
         days = [("", (_micro(since), _micro(until)))]
         if "day" in by:
@@ -205,13 +216,15 @@ def as_csv(found: CostReport) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     has_units = bool(found.total.sum.usage.units)
+    units_head = ("units",) if has_units else ()
     head = (*found.by, found.counted, *_FIGURES[1:], "cost_usd", "cost_grade")
-    writer.writerow((*head, "units") if has_units else head)
+    writer.writerow((*head, *units_head, *_CACHE_FIGURES))
     for row in found.rows:
         names = [_cell(value) for value in row.by]
-        units = ";".join(f"{unit}={number}" for unit, number in row.sum.usage.units)
-        cells = (*names, *_figures(row), f"{_dollars(row.sum.nanos):f}", row.grade)
-        writer.writerow((*cells, units) if has_units else cells)
+        units = (";".join(f"{unit}={number}" for unit, number in row.sum.usage.units),) if has_units else ()
+        share = "" if row.cached_share is None else f"{row.cached_share:.4f}"
+        cost = f"{_dollars(row.sum.nanos):f}", row.grade
+        writer.writerow((*names, *_figures(row), *cost, *units, row.sum.usage.cache_write, share))
     return text.getvalue()
 
 
@@ -237,7 +250,9 @@ def _members(found: CostReport, row: CostRow) -> dict[str, Any]:
     figures = zip((found.counted, *_FIGURES[1:]), _figures(row), strict=True)
     cost = {"cost_usd": _dollars(row.sum.nanos), "cost_nanos": row.sum.nanos, "cost_grade": row.grade}
     units = {"units": dict(row.sum.usage.units)} if row.sum.usage.units else {}
-    return {**dict(figures), **cost, **units}
+    share = None if row.cached_share is None else round(row.cached_share, 4)
+    cache = dict(zip(_CACHE_FIGURES, (row.sum.usage.cache_write, share), strict=True))
+    return {**dict(figures), **cache, **cost, **units}
 
 
 def _dollars(nanos: int) -> Decimal:
@@ -250,12 +265,14 @@ _MEANINGS: Final = {
     "at_least": "≥ at least: of a part nobody knows its tokens or its price",
 }
 _GAP: Final = "  "
+_LEFT_OUT: Final = ("cached", "written")
+"""Columns that a narrow terminal may lack, the first one first; CSV and JSON always have them."""
 SHORTEST: Final = 8
 """Characters of a name that are left on a narrow terminal."""
 
 
 def as_table(found: CostReport) -> str:
-    """For people. On a terminal names are shortened to what there is room for."""
+    """Return the report for people. On a narrow terminal names are shortened, then ``_LEFT_OUT`` left out."""
     units = [unit for unit, _ in found.total.sum.usage.units]
     head = (
         *found.by,
@@ -263,16 +280,22 @@ def as_table(found: CostReport) -> str:
         "failed",
         "input",
         "cached",
+        "cache%",
+        "written",
         "output",
         *("searches" if unit == "search" else f"{unit}s" for unit in units),
         "usd",
     )
     rows = [(*_names(row), *_shown(row, units)) for row in found.rows]
     last = ("total", *[""] * (len(found.by) - 1), *_shown(found.total, units))
-    widths = _widths([head, *rows, last], [place for place, one in enumerate(found.by) if one != "day"])
-    lines = [_heading(found), ""]
-    lines += [_line(row, widths, len(found.by)) for row in (head, *rows)]
-    lines += ["─" * (sum(widths) + len(_GAP) * (len(widths) - 1)), _line(last, widths, len(found.by))]
+    names = [place for place, one in enumerate(found.by) if one != "day"]
+    for number in range(len(_LEFT_OUT) + 1):
+        table = _without(_LEFT_OUT[:number], [head, *rows, last])
+        widths = _widths(table, names)
+        if _width(widths) <= (columns(sys.stdout) or math.inf):
+            break
+    lines = [_heading(found), "", *(_line(row, widths, len(found.by)) for row in table)]
+    lines.insert(-1, "─" * _width(widths))
     met = {row.grade for row in (*found.rows, found.total)}
     lines += ["", *(text for grade, text in _MEANINGS.items() if grade in met)] if met - {"exact"} else []
     return "\n".join(lines) + "\n"
@@ -288,11 +311,17 @@ def _names(row: CostRow) -> tuple[str, ...]:
 
 
 def _shown(row: CostRow, units: Sequence[str]) -> tuple[str, ...]:
-    """The figures of a row; of ``units``, which are billed beside tokens, a column each."""
-    requests, failed, *tokens = _figures(row)
-    tokens += [dict(row.sum.usage.units).get(unit, 0) for unit in units]
-    share = "-" if not requests else f"{failed / requests:.1%}"
-    return f"{requests:,}", share, *map(_short, tokens), _SIGNS[row.grade] + _money(row.sum.nanos)
+    """Return the figures of a row; each of ``units``, which are billed in addition to tokens, has a column."""
+    requests, failed, input_tokens, cached, output = _figures(row)
+    share = "-" if row.cached_share is None else f"{row.cached_share:.0%}"
+    billed = [_short(dict(row.sum.usage.units).get(unit, 0)) for unit in units]
+    return (
+        f"{requests:,}",
+        "-" if not requests else f"{failed / requests:.1%}",
+        *(_short(input_tokens), _short(cached), share, _short(row.sum.usage.cache_write), _short(output)),
+        *billed,
+        _SIGNS[row.grade] + _money(row.sum.nanos),
+    )
 
 
 def _money(nanos: int) -> str:
@@ -309,11 +338,21 @@ def _short(number: int) -> str:
     return str(number)
 
 
+def _without(left_out: Sequence[str], rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return ``rows``, whose first one is the head, without the columns of these names."""
+    kept = [place for place, name in enumerate(rows[0]) if name not in left_out]
+    return [tuple(row[place] for place in kept) for row in rows]
+
+
+def _width(widths: Sequence[int]) -> int:
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
+
+
 def _widths(rows: Sequence[tuple[str, ...]], names: Sequence[int]) -> list[int]:
     """The widths of all columns; on a terminal those of ``names`` give way."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     width = columns(sys.stdout)
-    while width is not None and names and sum(widths) + len(_GAP) * (len(widths) - 1) > width:
+    while width is not None and names and _width(widths) > width:
         widest = max(names, key=lambda place: widths[place])
         if widths[widest] <= SHORTEST:
             break

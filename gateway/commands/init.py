@@ -157,12 +157,11 @@ def _report(path: Path, usable: Sequence[Provider], keyed: bool, here: Local | N
         load(path, os.environ if not keyed else {**os.environ, "TRIGATE_API_KEY": "any"})
     except ConfigError as error:  # such as an environment that changed meanwhile
         click.echo(str(error), err=True)
-    named = "" if path == FILE else f" {path}"
     option = "" if path == FILE else f" --config {path}"
     commands = {
-        f"trigate check{named}": "what is wrong with it, if anything",
+        f"trigate check{option}": "what is wrong with it, if anything",
         f"trigate doctor{option}": "try each model",
-        f"trigate serve{named}": "run it",
+        f"trigate serve{option}": "run it",
         f"trigate connect claude{option}": "point a client at it; --list shows which",
     }
     width = max(map(len, commands))

@@ -114,7 +114,7 @@ ABSENT: Final = (
         "a request goes out as its client wrote it; an entry sets `headers`, `quirks` and `timeouts`",
         "temperature top_p top_k max_completion_tokens max_output_tokens seed stop thinking reasoning "
         "reasoning_effort system system_prompt override_params default_params defaults params parameters extra_body "
-        "extra_params body additional_drop_params prompt_template prompt_templates prompts transforms",
+        "extra_params body prompt_template prompt_templates prompts transforms",
         (ENTRY, ALIAS),
     ),
 )  # fmt: skip
@@ -153,8 +153,11 @@ INSTEAD: Final = (
             (ROOT, ENTRY, CLIENT, RawLimits), words="budget spend"),
     Instead(_LITELLM, "model_list litellm_settings general_settings litellm_params callback_settings credential_list",
             (ROOT, ENTRY)),
-    Instead("it is not needed: what a provider cannot take is left out and named in `x-trigate-dropped`, and "
-            "`strict: true` refuses such requests", "drop_params modify_params", (ROOT, ENTRY)),
+    Instead("it is not needed: members that a provider is known to refuse are left out and listed in "
+            "`x-trigate-dropped`, or `strict: true` refuses such requests; to leave out others write "
+            "`quirks: {refused_fields: [NAME]}` at the entry", "drop_params modify_params", (ROOT, ENTRY)),
+    Instead("write `quirks: {refused_fields: [NAME]}`", "additional_drop_params dropped_fields drop_fields "
+            "refused_fields", (ENTRY,)),
     Instead("set variables where trigate is started; `$NAME` stands for one", "environment_variables env environment",
             (ROOT, ENTRY)),
     # The root

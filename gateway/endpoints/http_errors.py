@@ -88,14 +88,14 @@ def not_allowed(method: str, path: str, headers: Headers, asgi: Mapping[str, Any
 def unknown_path(
     method: str, path: str, headers: Headers, asgi: Mapping[str, Any], endpoints: Sequence[str]
 ) -> ErrorInfo:
-    """A path that is not served: what is, and what may have been meant. ``asgi`` is the request's scope."""
+    """Return the error for a path that is not served, with the path that was probably meant, else with those of
+    conversations: a list of all would bury the advice. ``asgi`` is the request's scope."""
     origin = origin_of(asgi, headers)
     help = advice(path, headers, origin)
     if help is None:
         near = difflib.get_close_matches(path[:_COMPARED], (*_SERVED, *endpoints), n=1, cutoff=_LIKE)
-        meant = f"did you mean {near[0]}? " if near else ""
-        more = f"; beside conversations {', '.join(endpoints)}" if endpoints else ""
-        help = f"{meant}served are {', '.join(_SERVED)} and /v1/models{more}{base_urls(path, origin)}"
+        meant = f"did you mean {near[0]}?" if near else f"conversations are at {', '.join(_SERVED)}"
+        help = f"{meant}{base_urls(path, origin)}"
     return ErrorInfo("not_found", f"there is no {method} {shown(path)} here; {help}", status=404, code="unknown_path")
 
 

@@ -90,7 +90,7 @@ def test_version():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["serve", "--demo", "trigate.yaml"], "leave out CONFIG or --demo"),
+        (["serve", "--demo", "trigate.yaml"], "leave out FILE or --demo"),
         (["serve", "--demo", "--workers", "2"], "leave out --workers"),
         (["serve", "--pace", "1"], "add --demo"),
         (["serve", "--demo", "--pace", "-1"], "x>=0"),

@@ -78,10 +78,10 @@ def test_units_have_columns_where_there_are_any(kept, capsys):
     ranked = attempt(5, usage=Usage(input=4, units=(("search", 2),)))
     config = kept(attrs.evolve(line(spoken), endpoint="speech"), attrs.evolve(line(ranked), endpoint="rerank"))
     table = shown(capsys, config, ("endpoint",), EVER, None, "table")
-    assert [words.split()[:8] for words in table.splitlines()[2:5]] == [
-        ["endpoint", "requests", "failed", "input", "cached", "output", "characters", "searches"],
-        ["rerank", "1", "0.0%", "4", "0", "0", "0", "2"],
-        ["speech", "1", "0.0%", "0", "0", "0", "1200", "0"],
+    assert [words.split()[:10] for words in table.splitlines()[2:5]] == [
+        ["endpoint", "requests", "failed", "input", "cached", "cache%", "written", "output", "characters", "searches"],
+        ["rerank", "1", "0.0%", "4", "0", "0%", "0", "0", "0", "2"],
+        ["speech", "1", "0.0%", "0", "0", "-", "0", "0", "1200", "0"],
     ]
     (first, _) = csv.DictReader(shown(capsys, config, ("endpoint",), EVER, None, "csv").splitlines())
     assert (first["endpoint"], first["units"]) == ("rerank", "search=2")
@@ -103,11 +103,11 @@ def test_the_table_has_totals_and_says_what_is_not_exact(kept, capsys):
     config = kept(line(attempt(1_234_567_890_123)), cheap)
     lines = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
     assert [text.split() for text in lines[2:5]] == [
-        ["key", "requests", "failed", "input", "cached", "output", "usd"],
-        ["alice", "1", "0.0%", "16", "5", "7", "1,234.5679"],
-        ["ben", "1", "100.0%", "16", "5", "7", "~<0.0001"],
+        ["key", "requests", "failed", "input", "cached", "cache%", "written", "output", "usd"],
+        ["alice", "1", "0.0%", "16", "5", "31%", "1", "7", "1,234.5679"],
+        ["ben", "1", "100.0%", "16", "5", "31%", "1", "7", "~<0.0001"],
     ]
-    assert lines[6].split() == ["total", "2", "50.0%", "32", "10", "14", "~1,234.5679"]
+    assert lines[6].split() == ["total", "2", "50.0%", "32", "10", "31%", "2", "14", "~1,234.5679"]
     assert lines[8] == "~ estimated: tokens or a price are"
 
 
@@ -117,6 +117,8 @@ def test_on_a_terminal_a_line_has_80_columns_and_names_keep_their_ends(kept, cap
     config = kept(*(line(attempt(5, model=name), run="x" * 100) for name in names))
     lines = shown(capsys, config, ("model", "run", "day"), EVER, None, "table").splitlines()
     assert max(map(len, lines)) <= 80
+    assert "cache%" in lines[2]
+    assert "written" not in lines[2]
     assert [text.split()[0][-4:] for text in lines[3:5]] == ["fame", "name"]
     assert all("2026-09-21" in text for text in lines[3:5])
 
@@ -131,6 +133,24 @@ def test_what_clients_have_named_runs_neither_in_a_terminal_nor_in_a_spreadsheet
         assert r"=1+1\u001b[2J\u009b2J\n" in text
 
 
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_the_cache_has_its_share_of_the_input_and_what_was_written(kept, capsys, form):
+    lines = [line(attempt(1, usage=Usage(10, 80, 10, output=5))), line(attempt(1, usage=Usage()), client="ben")]
+    text = shown(capsys, kept(*lines), ("client",), EVER, None, form)
+    rows = json.loads(text)["rows"] if form == "json" else list(csv.DictReader(text.splitlines()))
+    found = {row["client"]: (row["cache_write_tokens"], row["cached_share"]) for row in rows}
+    none = None if form == "json" else ""
+    number = int if form == "json" else str
+    assert found == {"alice": (number(10), 0.8 if form == "json" else "0.8000"), "ben": (number(0), none)}
+
+
+def test_a_client_is_another_word_for_a_key(kept, capsys):
+    config = kept(line(attempt(5)), line(attempt(7), client="ben"))
+    found = json.loads(shown(capsys, config, ("client", "day"), EVER, None, "json"))
+    assert found["by"] == ["client", "day"]
+    assert [(row["client"], row["cost_nanos"]) for row in found["rows"]] == [("ben", 7), ("alice", 5)]
+
+
 def test_by_default_it_is_by_key_or_by_model_where_there_are_none(kept, capsys):
     config = kept(line(attempt(5)))
     assert json.loads(shown(capsys, config, (), EVER, None, "json"))["by"] == ["model"]
@@ -141,6 +161,7 @@ def test_by_default_it_is_by_key_or_by_model_where_there_are_none(kept, capsys):
 @pytest.mark.parametrize(
     ("text", "begin", "end"),
     [
+        ("today", "2026-11-21T00:00+01:00", "2026-11-22T00:00+01:00"),
         ("1d", "2026-11-21T00:00+01:00", "2026-11-21T00:00+01:00"),
         ("7d", "2026-11-15T00:00+01:00", "2026-11-15T00:00+01:00"),
         ("4w", "2026-10-25T00:00+02:00", "2026-10-25T00:00+02:00"),
@@ -197,7 +218,8 @@ def test_the_command_reads_while_nobody_has_set_the_keys_of_providers(kept):
     config = kept(line(attempt(12), began=began), line(attempt(30), began=AT - 900 * DAY))
     done = run("costs", str(config), "--by", "key", "--since", "24h", "--format", "csv")
     assert done.stdout.splitlines() == [
-        "key,requests,failed,input_tokens,cached_tokens,output_tokens,cost_usd,cost_grade",
-        "alice,1,0,16,5,7,0.000000012,exact",
+        "key,requests,failed,input_tokens,cached_tokens,output_tokens,cost_usd,cost_grade,cache_write_tokens,"
+        "cached_share",
+        "alice,1,0,16,5,7,0.000000012,exact,1,0.3125",
     ]
     assert (done.returncode, done.stderr) == (0, "")

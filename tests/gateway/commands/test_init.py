@@ -72,7 +72,7 @@ def test_the_state_is_in_a_file_next_to_the_configuration(tmp_path, folder):
     config = load(tmp_path / folder / "mine.yaml", {"OPENAI_API_KEY": "k"})
     assert config.state_storage.type == "sqlite"
     assert config.state_storage.path == tmp_path / folder / "mine.sqlite"
-    told = run("costs", f"{folder}/mine.yaml", cwd=tmp_path)
+    told = run("costs", "--config", f"{folder}/mine.yaml", cwd=tmp_path)
     assert (told.returncode, "mine.sqlite" in told.stderr) == (2, True)  # nothing has been requested yet
 
 
@@ -110,7 +110,7 @@ def test_without_any_key_it_is_a_model_of_this_machine(tmp_path):
     found = run("init", "--yes", "mine.yaml", cwd=tmp_path, env={"GITHUB_TOKEN": ""})
     assert found.returncode == 0, found.stderr
     assert "Ollama" in found.stdout
-    assert "trigate serve mine.yaml" in found.stdout
+    assert "trigate serve --config mine.yaml" in found.stdout
     checked = run("check", "mine.yaml", cwd=tmp_path)
     assert (checked.returncode, checked.stderr) == (0, "")
 

@@ -48,8 +48,12 @@ async def test_it_has_the_shape_of_the_api_that_it_looks_like():
                         assert fits(found.json())
                         assert path.rpartition("/")[2] in found.text
             near = (await client.post("/v1/completion", json={})).json()["error"]["message"]
-            assert "did you mean /v1/completions?" in near
-            assert "/v1/chat/completions" in near
+            assert near == "there is no POST /v1/completion here; did you mean /v1/completions?"
+            far = (await client.post("/v1/nothing/like/it", json={})).json()["error"]["message"]
+            assert "conversations are at /v1/chat/completions, /v1/messages, /v1/responses" in far
+            no_base = (await client.post("/chat/completion", json={})).json()["error"]["message"]
+            assert "did you mean /v1/chat/completions?; the base URL is" in no_base
+            assert max(len(near), len(far), len(no_base)) < 240, "two lines of a terminal, and a bit"
         assert provider.heads == []
         page = (await served.get("/metrics")).text
         lines = [one for one in page.splitlines() if one.startswith("trigate_exchanges_total{")]

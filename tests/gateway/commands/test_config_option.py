@@ -1,0 +1,58 @@
+"""``--config FILE``: every command that reads a configuration takes it, some also as ``FILE`` alone."""
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from gateway.__main__ import main
+
+CONFIG = "version: v0.4.0\nmodel_providers: [{model: ollama/llama3.2}]\n"
+READING = {
+    "serve": ["serve"], "check": ["check"], "costs": ["costs"], "explain": ["explain", "ollama/llama3.2"],
+    "doctor": ["doctor"], "connect": ["connect", "claude"], "keys add": ["keys", "add", "ann"],
+    "keys list": ["keys", "list"], "keys revoke": ["keys", "revoke", "ann"], "keys rotate": ["keys", "rotate", "ann"],
+    "keys history": ["keys", "history"],
+}  # fmt: skip
+"""Command lines of the commands that read a configuration."""
+
+
+def commands(group: click.Group = main, before: str = "") -> dict[str, click.Command]:
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        within = commands(command, f"{before}{name} ") if isinstance(command, click.Group) else {}
+        found |= within or {before + name: command}
+    return found
+
+
+def test_every_command_that_reads_a_configuration_is_known_here():
+    options = {name: [option for one in command.params for option in one.opts] for name, command in commands().items()}
+    assert {name for name, words in options.items() if "--config" in words} == set(READING)
+    positional = {name for name, words in options.items() if "config" in words}
+    assert positional == set(), "each of these takes it as --config, too"
+
+
+@pytest.mark.parametrize("line", READING.values(), ids=READING)
+def test_a_mistyped_path_is_one_short_sentence(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(main, [*line, "--config", "trigat.yaml"])
+    assert found.exit_code == 1
+    assert found.stderr == "trigat.yaml: no such file (named by the command line); give the path of a file.\n"
+
+
+@pytest.mark.parametrize("words", [["--config", "mine.yaml"], ["mine.yaml"]])
+def test_both_spellings_read_the_same_file(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(CONFIG)
+    checked = CliRunner().invoke(main, ["check", *words])
+    assert (checked.exit_code, checked.stdout) == (0, "mine.yaml: good (1 provider, 1 model name)\n")
+    costs = CliRunner().invoke(main, ["costs", *words])
+    assert (costs.exit_code, costs.stderr.startswith("mine.yaml: state_storage: of type memory")) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "costs"])
+def test_two_files_are_a_wrong_command_line(command):
+    found = CliRunner().invoke(main, [command, "a.yaml", "--config", "b.yaml"])
+    assert found.exit_code == 2
+    assert "two configurations, a.yaml and b.yaml: leave out one" in found.stderr
