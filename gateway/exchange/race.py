@@ -46,8 +46,10 @@ class Race:
         scope.cancel()
 
     def _let_go(self) -> None:
-        """What was asked of those that have not won may be megabytes, and the winner's answer take an hour."""
+        """Release the requests of the attempts that have ended without winning: they may be megabytes, and the winner's
+        response may take an hour. The winner's own request is still needed to write its response."""
         if self._winner is not None:
             for attempt in self._over:
-                attempt.release_request()
+                if attempt is not self._winner:
+                    attempt.release_request()
             self._over.clear()

@@ -1,0 +1,132 @@
+"""A provider of all five APIs in the test's own process, whose models each do what a test says."""
+
+import contextlib
+import json
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import trio
+
+from tests.support.upstreams import EVENT_STREAM, PATHS, STREAMS, Script, Tokens, render
+
+TOKENS: Final = Tokens(prompt=111, cache_read=40, output=17)
+_MODEL_PATH: Final = re.compile(r".*/models?/(.+?)(?::generateContent|:streamGenerateContent|/converse|/converse-stream)")
+_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+class PlayedProvider:
+    """``acts`` says by model what becomes of a request, ``well`` by default:
+
+    ``well`` answers; ``silent`` reads until the gateway closes; ``late`` answers once ``released`` is set; ``busy`` is
+    a 503; ``wrong`` a 400; ``empty`` a response without words; ``cut`` closes after some of the response, ``cut early``
+    after its head; ``no answer`` closes without a response. ``asked`` counts the requests by model, ``open`` the
+    connections with one."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.acts: dict[str, str] = {}
+        self.asked: Counter[str] = Counter()
+        self.bodies: list[dict[str, Any]] = []
+        self.open = 0
+        self.released = trio.Event()
+
+    def text(self, model: str) -> str:
+        """Return the words with which ``model`` answers."""
+        return f"one two three from {model}"
+
+    def reset(self, **acts: str) -> None:
+        """Forget all requests, and play ``acts`` from now on."""
+        self.acts, self.released = acts, trio.Event()
+        self.asked.clear()
+        self.bodies.clear()
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            async with stream:
+                data = b""
+                while chunk := await stream.receive_some():
+                    data += chunk
+                    head, found, body = data.partition(b"\r\n\r\n")
+                    if found and len(body) >= _length(head):
+                        self.open += 1
+                        try:
+                            if not await self._play(stream, head.split()[1].decode().partition("?")[0], body):
+                                return
+                        finally:
+                            self.open -= 1
+                        data = b""
+
+    async def _play(self, stream: trio.SocketStream, path: str, body: bytes) -> bool:
+        """Return whether the connection can be used again."""
+        request: dict[str, Any] = json.loads(body)
+        api = next((api for api, known in PATHS.items() if path.endswith(known.removeprefix("/v1"))), None)
+        if (found := _MODEL_PATH.match(path)) is not None:
+            api = "converse" if "/converse" in path else "gemini"
+            request |= {"model": found[1], "stream": "tream" in path.rpartition(found[1])[2]}
+        assert api is not None, f"no such path: {path}"
+        model = request["model"]
+        self.asked[model] += 1
+        self.bodies.append(request)
+        act = self.acts.get(model, "well")
+        if act == "silent":
+            await stream.receive_some()
+            return False
+        if act == "late":
+            await self.released.wait()
+        if act in ("busy", "wrong"):
+            error = json.dumps({"type": "error", "error": {"type": "api_error", "message": "not now"}}).encode()
+            await stream.send_all(_response(503 if act == "busy" else 400, error))
+            return True
+        if act == "no answer":
+            return False
+        return await self._answer(stream, api, request, act)
+
+    async def _answer(self, stream: trio.SocketStream, api: str, request: dict[str, Any], act: str) -> bool:
+        script = Script(text="" if act == "empty" else self.text(request["model"]), tokens=TOKENS)
+        if not request.get("stream"):
+            whole = _response(200, render(script, api, request).pieces[0])
+            whole = whole[:-20] if act == "cut" else whole[: whole.index(b"\r\n\r\n") + 4] if "cut" in act else whole
+            await stream.send_all(whole)
+            return "cut" not in act
+        events = list(STREAMS[api](script, request))
+        kept = {"cut": -2, "cut early": 0}.get(act, len(events))
+        kind = EVENT_STREAM if api == "converse" else "text/event-stream"
+        await stream.send_all(_HEAD % kind.encode())
+        for event in events[:kept]:
+            await stream.send_all(b"%x\r\n%b\r\n" % (len(event), event))
+        if "cut" in act:
+            return False
+        await stream.send_all(b"0\r\n\r\n")
+        return True
+
+
+def _length(head: bytes) -> int:
+    lines = (line.partition(b":") for line in head.lower().split(b"\r\n"))
+    return next((int(value) for name, _, value in lines if name == b"content-length"), 0)
+
+
+def _response(status: int, body: bytes) -> bytes:
+    head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+@contextlib.asynccontextmanager
+async def played_provider() -> AsyncIterator[PlayedProvider]:
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        provider = PlayedProvider(listener.socket.getsockname()[1])
+        await nursery.start(trio.serve_listeners, provider.serve, [listener])
+        yield provider
+        nursery.cancel_scope.cancel()
+
+
+def entry(provider: PlayedProvider, api: str, name: str, **more: Any) -> dict[str, Any]:
+    """One entry of ``model_providers`` by which ``provider`` serves the model ``name`` in ``api``."""
+    row = {"gemini": "gemini", "converse": "amazon_bedrock"}.get(api, "vllm")
+    base = provider.url if api in ("gemini", "converse") else f"{provider.url}/v1"
+    return {
+        "model": f"{row}/{name}", "name": name, "base_url": base, "access_key": f"sk-{name}-0123456789",
+        "speaks": [api], **more,
+    }  # fmt: skip
