@@ -1,8 +1,6 @@
 """Which requests may be answered with an answer that was there before."""
 
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from gateway.config.cached_answers import CacheUse
 from gateway.conversations.provider_turn import ProviderTurn
@@ -17,11 +15,6 @@ _REFERRING: Final = frozenset(("previous_response_id", "conversation", "prompt",
 
 _NAMES_OF_KEPT: Final = (b'"item_reference"', b'"file_data"', b'"fileData"', b'"s3Location"')
 
-_CLIENTS_TOOLS: Final = frozenset(("functionDeclarations", "function_declarations", "toolSpec", "cachePoint"))
-"""Of Gemini's and Converse's tools, which have no type: those that the client runs."""
-
-_OBJECTS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
-
 
 def is_eligible(incoming: Incoming, turn: TurnRecorder, use: CacheUse, most: int) -> bool:
     """Whether ``incoming``, of ``most`` bytes at most, may be answered from the cache. Not what refers to something
@@ -32,7 +25,7 @@ def is_eligible(incoming: Incoming, turn: TurnRecorder, use: CacheUse, most: int
         return False
     if any(name in incoming.body for name in _NAMES_OF_KEPT) or _keeps_too_much(incoming, turn, use):
         return False
-    if _gives_sound(incoming) or not _tools_are_clients(incoming):
+    if _gives_sound(incoming) or runs_at_providers(incoming):
         return False
     try:
         parameters = incoming.request.parameters
@@ -68,17 +61,3 @@ def _keeps_too_much(incoming: Incoming, turn: TurnRecorder, use: CacheUse) -> bo
 
 def _gives_sound(incoming: Incoming) -> bool:
     return _is_said(incoming, "audio") or b'"audio"' in bytes(incoming.members.get("modalities", b""))
-
-
-def _tools_are_clients(incoming: Incoming) -> bool:
-    if incoming.api not in ("gemini", "converse"):
-        return not runs_at_providers(incoming)
-    member = "tools"
-    raw: Any = incoming.members.get(member)
-    try:
-        if incoming.api == "converse":
-            config = incoming.members.get("toolConfig")
-            raw = None if config is None else msgspec.json.decode(config, type=dict[str, msgspec.Raw]).get(member)
-        return raw is None or all(_CLIENTS_TOOLS.issuperset(tool) for tool in _OBJECTS.decode(raw))
-    except msgspec.MsgspecError:
-        return False

@@ -50,6 +50,7 @@ class LocalTurn:
         self._input = input
         self._log = EventLog()
         self._writer: TurnWriter | None = None
+        self._answered = False
         self._id_known = options.background  # to the client, which may ask for the turn by it
         self.persisted = False
         """It is stored as it ended."""
@@ -73,11 +74,14 @@ class LocalTurn:
         return attrs.evolve(reply, id=self.id, state=state)
 
     def writer(self, writer: Writer) -> Writer:
-        self._writer = cast("TurnWriter", writer)  # the codec of this API has no other
-        return self._writer
+        if not self._answered:
+            self._writer = cast("TurnWriter", writer)  # the codec of this API has no other
+        return writer
 
-    def answered_by(self, target: Target) -> None:
-        return
+    def answered_by(self, target: Target, writer: Writer | None = None) -> None:
+        self._answered = True
+        if writer is not None:
+            self._writer = cast("TurnWriter", writer)
 
     def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
         self._id_known = self._id_known or seen.committed

@@ -35,7 +35,7 @@ class ProviderTurn:
     def writer(self, writer: Writer) -> Writer:
         return writer
 
-    def answered_by(self, target: Target) -> None:
+    def answered_by(self, target: Target, writer: Writer | None = None) -> None:
         self._entry = target.entry.name
 
     def may_pass(self, data: bytes, seen: StreamProgress) -> bool:

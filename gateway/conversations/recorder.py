@@ -47,8 +47,9 @@ class TurnRecorder(Protocol):
         """The stream's ``writer``, or one that reads along."""
         ...
 
-    def answered_by(self, target: Target) -> None:
-        """The answer that goes to the client is that of ``target``. Called before anything is stored of it."""
+    def answered_by(self, target: Target, writer: Writer | None = None) -> None:
+        """Store the answer of ``target``, which goes to the client. ``self.writer`` returned ``writer`` for its stream;
+        a hedged request has two targets, each with its own. Called before anything is stored."""
         ...
 
     def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
@@ -88,7 +89,7 @@ class UnrecordedTurn:
     def writer(self, writer: Writer) -> Writer:
         return writer
 
-    def answered_by(self, target: Target) -> None:
+    def answered_by(self, target: Target, writer: Writer | None = None) -> None:
         return
 
     def may_pass(self, data: bytes, seen: StreamProgress) -> bool:

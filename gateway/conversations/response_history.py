@@ -64,7 +64,7 @@ async def load_responses(
         own = await _own_input(store, scope.owner, incoming, earlier) if options.refers else None
         if scope.local is not None and await _is_local(scope, options):
             options = attrs.evolve(options, store=False)  # what it stands on is not to be stored, so neither can it be
-    recalled = await offload(incoming.size + size, _continued, incoming, candidates, own, earlier)
+    recalled = await offload(incoming.size + size, _continued, incoming, own, earlier)
     recalled = attrs.evolve(recalled, earlier_size=size)
     # A turn that is not to be stored lives on where only this connection sees it, if anywhere. A conversation does not.
     place = scope.store if options.stores or options.conversation else scope.local
@@ -102,15 +102,13 @@ def _refuse_without_store(options: StateOptions) -> None:
         raise not_kept()
 
 
-def _continued(incoming: Incoming, candidates: tuple[Candidate, ...], own: Items | None, earlier: Items) -> Incoming:
+def _continued(incoming: Incoming, own: Items | None, earlier: Items) -> Incoming:
     """Build the request as if the client had sent everything itself."""
     members = {name: raw for name, raw in incoming.members.items() if name not in OWN_MEMBERS}
     if own is not None:
         members["input"] = msgspec.Raw(msgspec.json.encode(own))
     elif earlier and decoded(incoming, "input") is None:  # nothing new, as when a conversation is to be compacted
         members["input"] = msgspec.Raw(b"[]")
-    if any(one.target.api == "responses" for one in candidates):
-        members["store"] = msgspec.Raw(b"false")
     return attrs.evolve(incoming, body=msgspec.json.encode(members), members=members, earlier=tuple(earlier))
 
 

@@ -49,11 +49,12 @@ class ThreadTurn:
         return attrs.evolve(reply, id=self._node.id)
 
     def writer(self, writer: Writer) -> Writer:
-        self._fold = Fold()
-        return _FoldingWriter(writer, self._fold)
+        return _FoldingWriter(writer, Fold())
 
-    def answered_by(self, target: Target) -> None:
+    def answered_by(self, target: Target, writer: Writer | None = None) -> None:
         self._issuer = target.recipient.issuer
+        if isinstance(writer, _FoldingWriter):
+            self._fold = writer.fold
 
     def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
         if seen.end is None or self._persisted:
@@ -93,10 +94,10 @@ class _FoldingWriter:
 
     def __init__(self, writer: Writer, fold: Fold) -> None:
         self._writer = writer
-        self._fold = fold
+        self.fold = fold
 
     def send(self, event: Event) -> bytes:
-        self._fold.add(event)
+        self.fold.add(event)
         return self._writer.send(event)
 
     def ping(self) -> bytes:

@@ -66,7 +66,8 @@ def _for_client(context: ExchangeContext, lane: Lane) -> Lane:
 
 
 def _writer(attempt: Attempt, turn: TurnRecorder) -> Writer:
-    return turn.writer(attempt.context.codec.writer(reply_to(attempt, turn)))
+    attempt.writer = turn.writer(attempt.context.codec.writer(reply_to(attempt, turn)))
+    return attempt.writer
 
 
 def fold_answer(attempt: Attempt, response: UpstreamResponse, body: bytes, *, texts: bool = True) -> Fold:

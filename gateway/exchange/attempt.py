@@ -34,6 +34,7 @@ from providers.auth.credential import Credential, secrets_of_credential
 from providers.errors.ended import has_ended
 from providers.errors.limits import told_outage
 from providers.errors.rejected import BETA, ROUTE
+from providers.neutral.codec import Writer
 from providers.neutral.hosting import BESIDE
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo, FailureReason, Usage
@@ -66,7 +67,8 @@ class Attempt:
     nobody has said that it took; ``grant`` is what it has taken of its target's allowances, if that has any, or
     its place in the queue for them. Of an answer that is cached, or will be, ``stamp`` is what all writings of it have
     in common; ``instead`` is called once in place of sending a request, ``on_commit`` when the attempt commits,
-    ``before_end`` right before the last bytes of a request are written."""
+    ``before_end`` right before the last bytes of a request are written. ``writer`` writes the client's stream if the
+    answer is translated into one."""
 
     watch: Watch
     source: AnswerSource
@@ -74,6 +76,7 @@ class Attempt:
     instead: Callable[["Attempt"], Awaitable[UpstreamResponse]] | None
     on_commit: Callable[[], object] | None
     before_end: Callable[[], object] | None
+    writer: Writer | None
     _open: OpenAttempt
 
     def __init__(
@@ -102,7 +105,7 @@ class Attempt:
         self.usage: Usage | None = None
         self.grant = grant
         self.source = "provider"
-        self.stamp = self.instead = self.on_commit = self.before_end = None
+        self.stamp = self.instead = self.on_commit = self.before_end = self.writer = None
         self._began = self._head = self._content = 0.0
         self._status: int | None = None
         self._upstream_id: str | None = None

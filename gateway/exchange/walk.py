@@ -114,7 +114,7 @@ class Walk:
             attempt.report()
         attempt.commit()
         if self.request.turn.records:
-            self.request.turn.answered_by(attempt.target)
+            self.request.turn.answered_by(attempt.target, attempt.writer)
         if (affinity := self.request.affinity) is not None and attempt.source == "provider":
             balancer = self._context.service.balancer
             balancer.landed(self.request.plan, attempt.target, affinity, self._outcomes)
@@ -167,7 +167,7 @@ class Walk:
         if plan.route is None or plan.route.hedge is None or self._outcomes or len(plan.candidates) == 1:
             return None
         service.hedges.came(plan.route.name, plan.route.hedge)
-        if self.request.turn.records or not may_be_doubled(self.request.incoming):  # a turn has one answer
+        if self.request.turn.background is not None or not may_be_doubled(self.request.incoming, plan.targets):
             return None
         after = plan.route.hedge.after
         if after != "p95":

@@ -1,15 +1,23 @@
-"""Requests that may be worked on twice at the same time: nothing happens by them but an answer."""
+"""Requests on which two providers may work at the same time: they cause nothing but an answer."""
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from gateway.request.parse import Incoming
+from gateway.routing.target import Target
 from providers.apis import CODECS
+from streams.events import Api
 
 _CLIENTS: Final = (None, "function", "custom")
-"""The types of tools that the client runs; all others the provider runs, and then twice."""
+"""The types of tools that the client runs; the provider runs all others, and would run them twice."""
 
+_UNTYPED: Final[Mapping[Api, frozenset[str]]] = {
+    "gemini": frozenset(("functionDeclarations", "function_declarations")),
+    "converse": frozenset(("toolSpec", "cachePoint")),
+}
+"""By API whose tools have no type: the members of the tools that the client runs."""
 
 _RUN_BY_PROVIDERS: Final = frozenset(
     ("mcp_servers", "container", "web_search_options", "search_parameters", "plugins", "conversation")
@@ -24,27 +32,42 @@ class _Tool(msgspec.Struct):
 
 
 _TOOLS: Final = msgspec.json.Decoder(list[_Tool])
+_OBJECTS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _FLAG: Final = msgspec.json.Decoder(bool | None)
 
 
-def may_be_doubled(incoming: Incoming) -> bool:
-    """Whether a second provider may be asked beside the first: not for what is stored at the provider or worked on in
-    the background, and not with tools that the provider runs (anthony-chaudhary/fak#8975, praxis-proxy/praxis#924)."""
+def may_be_doubled(incoming: Incoming, targets: Iterable[Target]) -> bool:
+    """Return whether two of ``targets`` may work on the request at the same time. They may not if they would store the
+    response, work on it in the background, or run tools (anthony-chaudhary/fak#8975, praxis-proxy/praxis#924)."""
     if is_in_background(incoming) or runs_at_providers(incoming):
         return False
     stored = _flag(incoming, "store")
-    return not (stored or (stored is None and CODECS[incoming.api].wire.stores_unasked))
+    if stored is None:  # a translated request asks the provider to store nothing
+        return not any(one.lane == "byte" and CODECS[one.api].wire.stores_unasked for one in targets)
+    return not stored
 
 
 def runs_at_providers(incoming: Incoming) -> bool:
-    """Whether a provider may do more for the request than answer: run a tool, or ask a server."""
+    """Return whether a provider may do more for the request than answer: run a tool, or query a server."""
     if not _RUN_BY_PROVIDERS.isdisjoint(incoming.members):
         return True
-    tools = incoming.members.get("tools")
     try:
-        return tools is not None and not all(map(_is_clients, _TOOLS.decode(tools)))
+        tools = _tools(incoming)
+        if tools is None or bytes(tools) == b"null":
+            return False
+        if (clients := _UNTYPED.get(incoming.api)) is not None:
+            return not all(map(clients.issuperset, _OBJECTS.decode(tools)))
+        return not all(map(_is_clients, _TOOLS.decode(tools)))
     except msgspec.MsgspecError:
-        return tools is not None and bytes(tools) != b"null"
+        return True
+
+
+def _tools(incoming: Incoming) -> msgspec.Raw | None:
+    """Return the JSON of the request's tools. Raises ``MsgspecError`` if their place is no object."""
+    if incoming.api != "converse" or (config := incoming.members.get("toolConfig")) is None:
+        return incoming.members.get("tools")
+    return _OBJECT.decode(config).get("tools")
 
 
 def is_in_background(incoming: Incoming) -> bool:

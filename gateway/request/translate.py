@@ -12,7 +12,7 @@ from providers.apis import CODECS
 from providers.errors.rejected import in_other_form, path_of
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
-from providers.neutral.request import ReasoningPart, Request
+from providers.neutral.request import Parameter, ReasoningPart, Request
 from providers.neutral.tool_names import shortened
 
 
@@ -36,9 +36,18 @@ def translate_count(request: Request, target: Target) -> Prepared | None:
 def _changed(request: Request, target: Target, left: Omissions) -> tuple[Request, Mapping[str, str]]:
     """``request`` as its provider can be given it, and from tool names that were shortened back to the client's."""
     changed = _unreasoned(request) if left.reasoning else request
+    if request.api == target.api and CODECS[target.api].wire.stores_unasked and "store" not in request.parameters:
+        changed = _unstored(changed)
     if changed.deferred and target.recipient.quirks.deferred_tools == "all":
         changed = attrs.evolve(changed, tools=(*changed.tools, *changed.deferred), deferred=())
     return shortened(changed, CODECS[target.api].wire.tool_naming)
+
+
+def _unstored(request: Request) -> Request:
+    """Ask the provider not to store the turn. The gateway keeps the turns of requests that it translates into their own
+    API, and only such providers would store them, too."""
+    parameters = {**request.parameters, "store": Parameter(False, "store")}
+    return attrs.evolve(request, parameters=parameters, source={**request.source, "store": False})
 
 
 def _without(outgoing: Outgoing, target: Target, left: Omissions) -> Outgoing:

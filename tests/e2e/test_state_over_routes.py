@@ -36,6 +36,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         "mixed": {"targets": ["native", "chat"]},
         "natives": {"targets": ["native", "native-2"]},
         "hedged": {"targets": ["native", "chat"], "hedge": {"after": "50ms", "at_most": "100%"}},
+        "hedged-natives": {"targets": ["native", "native-2"], "hedge": {"after": "50ms", "at_most": "100%"}},
         "threads-first": {"targets": ["threads", "chat"]},
     }
     port = free_port()
@@ -151,12 +152,27 @@ def test_what_a_provider_has_is_not_summed_up_by_another(gateway, upstream):
 SILENT = Raw(200, SSE, (b": \n\n",), "hang")
 
 
-def test_a_turn_that_is_kept_is_never_worked_on_twice(gateway, upstream):
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("first", [SILENT, Raw(503), FAILS], ids=["silent", "down", "failed"])
+def test_the_turn_of_a_hedged_response_is_the_one_that_its_client_has(gateway, upstream, stream, first):
+    upstream.script(first, Script(text="from the hedge"))
+    begun = answer(gateway.request("POST", PATHS["responses"], asked(model="hedged", stream=stream)))
+    assert paths(upstream) == [PATHS["responses"], PATHS["chat"]]
+    assert upstream.seen[0].json["store"] is False
+    upstream.script(Script(text="and more"))
+    more = asked(model="hedged", stream=stream, previous_response_id=begun["id"], input="go on")
+    answer(gateway.request("POST", PATHS["responses"], more))
+    said = [part["text"] for item in upstream.seen[0].json["input"][:2] for part in item["content"]]
+    assert said == ["hi", "from the hedge"]
+
+
+def test_a_response_that_its_provider_keeps_is_never_hedged(gateway, upstream):
     # anthony-chaudhary/fak#8975
     upstream.script(SILENT, Script(text="ok"))
-    reply = gateway.request("POST", PATHS["responses"], asked(model="hedged", stream=True, store=False))
-    assert (reply.status, paths(upstream)) == (200, [PATHS["responses"], PATHS["chat"]])
-    upstream.script(SILENT, Script(text="ok"))
     deadline = {"x-trigate-deadline": "300ms"}
-    reply = gateway.request("POST", PATHS["responses"], asked(model="hedged", stream=True), deadline)
+    reply = gateway.request("POST", PATHS["responses"], asked(model="hedged-natives", stream=True), deadline)
     assert (reply.status, paths(upstream)) == (504, [PATHS["responses"]])
+    upstream.script(SILENT, Script(text="ok"))
+    body = asked(model="hedged-natives", stream=True, store=False)
+    reply = gateway.request("POST", PATHS["responses"], body)
+    assert (reply.status, paths(upstream)) == (200, 2 * [PATHS["responses"]])

@@ -19,6 +19,7 @@ from gateway.reload import Served
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
+from gateway.stores.store import Store
 from streams.events import ErrorInfo, FailureReason
 from tests.support.harness import PATIENCE
 from tests.support.upstreams import PATHS, STREAMS, Script, render
@@ -188,11 +189,14 @@ class InProcess:
 
 
 @contextlib.asynccontextmanager
-async def gateway(content: dict[str, Any], *, real: bool = False) -> AsyncIterator[InProcess]:
-    """``real``: what is out is so by trio's clock, not by one that the test sets."""
+async def gateway(
+    content: dict[str, Any], *, real: bool = False, store: Store | None = None
+) -> AsyncIterator[InProcess]:
+    """Serve ``content`` and keep turns in ``store``. ``real``: health goes by trio's clock, not by one that the test
+    sets."""
     config, clock = from_mapping(content), SetClock()
     health = Health(trio.current_time if real else clock)
-    service = attrs.evolve(open_service(config, Lifecycle(), None, False), health=health)
+    service = attrs.evolve(open_service(config, Lifecycle(), store, False), health=health)
     service.health.follow(config)
     sock, ready, served = bind("127.0.0.1", 0), trio.Event(), Served(config, service)
     with trio.fail_after(PATIENCE):

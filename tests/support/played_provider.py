@@ -12,7 +12,7 @@ import trio
 from tests.support.upstreams import EVENT_STREAM, PATHS, STREAMS, Script, Tokens, render
 
 TOKENS: Final = Tokens(prompt=111, cache_read=40, output=17)
-_MODEL_PATH: Final = re.compile(r".*/models?/(.+?)(?::generateContent|:streamGenerateContent|/converse|/converse-stream)")
+_MODEL_PATH: Final = re.compile(r".*/models?/(.+?)(?::(?:streamG|g)enerateContent|/converse(?:-stream)?)$")
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n\r\n"
 
 

@@ -1,4 +1,4 @@
-"""Requests of each of the five APIs, and the text and usage of their responses, written without the gateway's codecs."""
+"""Requests of each of the five APIs, and the text and usage of responses, without the gateway's codecs."""
 
 import json
 import struct

@@ -12,6 +12,7 @@ from gateway.conversations.recorder import UNRECORDED
 from gateway.conversations.resolved import ResolvedRequest, StateScope, kept_elsewhere
 from gateway.conversations.thread_turn import ThreadTurn
 from gateway.request.parse import read_incoming
+from gateway.request.prepare import prepare
 from gateway.request.structure import Bounds
 from gateway.routing.plan import Candidate
 from gateway.routing.router import Router
@@ -105,7 +106,12 @@ async def test_a_turn_that_is_kept_here_goes_on_anywhere(store):
     begun = await responses(store, "first", "chat", "sonnet")
     assert isinstance(begun.turn, LocalTurn)
     assert (entries(begun), lanes(begun)) == (["first", "chat", "sonnet"], {"hub"})
-    assert bytes(begun.incoming.members["store"]) == b"false", "no provider is to keep it, too"
+    sent = {one.target.entry.name: prepare(begun.incoming, one.target).outgoing for one in begun.candidates}
+    bodies = {name: json.loads(outgoing.body) for name, outgoing in sent.items()}
+    assert bodies["first"]["store"] is False, "no provider is to keep it, too"
+    for name in ("chat", "sonnet"):  # of a member that the client did not send nobody is told
+        assert "store" not in bodies[name]
+        assert sent[name].dropped == ()
     nodes, _ = await begun.turn.nodes({"id": begun.turn.id, "status": "completed", "output": []}, b"")
     await store.put(nodes)
     found = await responses(store, "second", "chat", previous_response_id=begun.turn.id)

@@ -29,9 +29,10 @@ async def test_a_hedged_answer_is_that_of_a_lone_target(provider_api, course):
         after = "20ms" if "wins" in course else "10s"
         route = {"targets": ["first", "second"], "hedge": {"after": after, "at_most": "100%"}}
         content = {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route}, **NEVER_OUT}
-        async with gateway(content) as running, httpx2.AsyncClient(
-            base_url=running.url, timeout=PATIENCE, trust_env=False
-        ) as client:
+        async with (
+            gateway(content) as running,
+            httpx2.AsyncClient(base_url=running.url, timeout=PATIENCE, trust_env=False) as client,
+        ):
             for api in ALL:
                 for stream in (False, True):
                     with case(f"{api} {'streamed' if stream else 'whole'}"):
@@ -52,5 +53,5 @@ async def test_a_hedged_answer_is_that_of_a_lone_target(provider_api, course):
 async def _release(provider):
     """Let a late answer go once both have been asked."""
     while provider.asked.total() < 2:
-        await trio.sleep(0.001)
+        await trio.lowlevel.checkpoint()
     provider.released.set()

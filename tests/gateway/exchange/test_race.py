@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from gateway.request.parse import Incoming
+from gateway.stores.memory import MemoryStore
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.upstreams import Script, render
@@ -62,7 +63,14 @@ async def puppets() -> AsyncIterator[tuple[Puppet, Puppet]]:
 
 def config(a: Puppet, b: Puppet, **more: Any) -> dict[str, Any]:
     entries = [
-        {"model": f"vllm/{name}", "name": name, "base_url": f"{one.url}/v1", "access_key": "k", "speaks": list(APIS)}
+        {
+            "model": f"vllm/{name}",
+            "name": name,
+            "base_url": f"{one.url}/v1",
+            "access_key": "k",
+            "speaks": list(APIS),
+            "state": "ours",
+        }
         for name, one in (("a", a), ("b", b))
     ]
     route = {"targets": ["a", "b"], "hedge": {"after": "10ms", "at_most": "100%"}}
@@ -92,11 +100,15 @@ def nothing_is_open(running: InProcess, names: str = "ab") -> bool:
 @contextlib.asynccontextmanager
 async def racing(api: str, *, stream: bool, **more: Any) -> AsyncIterator[tuple[InProcess, Puppet, Puppet, list[Any]]]:
     """A request that both providers have, and its answers."""
-    async with puppets() as (a, b), gateway(config(a, b)) as running, trio.open_nursery() as nursery:
+    async with (
+        puppets() as (a, b),
+        gateway(config(a, b), store=MemoryStore(60, 2**20)) as running,
+        trio.open_nursery() as nursery,
+    ):
         answers: list[httpx2.Response] = []
 
         async def ask() -> None:
-            answers.append(await running.ask("r", api, stream=stream, store=False, **more))
+            answers.append(await running.ask("r", api, stream=stream, **{"store": False} | more))
 
         nursery.start_soon(ask)
         await until(lambda: a.lines and b.lines)
@@ -139,6 +151,20 @@ async def test_the_head_of_the_loser_tells_nothing_of_the_answer(stream):
         await until(lambda: answers)
         assert answers[0].headers["x-trigate-tried"].startswith(("a=hedge_lost", "b=ok"))
         assert answers[0].headers["x-trigate-upstream-request-id"] == "of-b"
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_of_two_responses_at_the_same_moment_the_given_one_is_kept(stream):
+    async with racing("responses", stream=stream, store=True) as (running, a, b, answers):
+        a.say(answer("responses", "a", stream=stream))
+        b.say(answer("responses", "b", stream=stream))
+        await until(lambda: answers)
+        won = answers[0].headers["x-trigate-target"].partition("/")[2]
+        lines = [line for line in answers[0].text.splitlines() if "response.completed" in line]
+        given = json.loads(lines[-1].removeprefix("data: "))["response"] if stream else answers[0].json()
+        kept = (await running.get(f"/v1/responses/{given['id']}")).json()
+        assert kept["output"] == given["output"]
+        assert kept["output"][0]["content"][0]["text"] == f"This is {won}."
 
 
 # What is held

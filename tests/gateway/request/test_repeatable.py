@@ -5,16 +5,30 @@ from typing import Any
 
 import pytest
 
+from gateway.config.loading import from_mapping
 from gateway.request.parse import read_incoming
 from gateway.request.repeatable import may_be_doubled
+from gateway.routing.router import Router
 from streams.events import Api
+from tests.support.apis import OLDER
 
 FUNCTION = {"type": "function", "function": {"name": "look"}}
 
 
-def doubled(api: Api, **members: Any) -> bool:
-    asked = {"input": "Hi"} if api == "responses" else {"messages": []}
-    return may_be_doubled(read_incoming(api, json.dumps({"model": "m", **asked, **members}).encode()))
+ROUTER = Router(
+    from_mapping(
+        {
+            "version": "v0.4.0",
+            "model_providers": [{"model": f"vllm/{api}", "access_key": "k", "speaks": [api]} for api in OLDER],
+        }
+    )
+)
+
+
+def doubled(api: Api, provider_api: Api | None = None, **members: Any) -> bool:
+    asked = {"responses": {"input": "Hi"}, "gemini": {"contents": []}}.get(api, {"messages": []})
+    incoming = read_incoming(api, json.dumps({"model": "m", **asked, **members}).encode())
+    return may_be_doubled(incoming, [ROUTER.resolve(provider_api or (api if api in OLDER else "chat"), api)])
 
 
 @pytest.mark.parametrize(
@@ -26,6 +40,10 @@ def doubled(api: Api, **members: Any) -> bool:
         ("chat", {"tools": []}),
         ("messages", {"tools": [{"name": "look", "input_schema": {}}, {"type": "custom", "name": "see"}]}),
         ("responses", {"store": False, "tools": [{"type": "function", "name": "look"}]}),
+        ("gemini", {"tools": [{"functionDeclarations": [{"name": "look"}]}]}),
+        ("gemini", {"tools": [{"function_declarations": []}, {"functionDeclarations": []}]}),
+        ("converse", {"toolConfig": {"tools": [{"toolSpec": {"name": "look"}}, {"cachePoint": {"type": "default"}}]}}),
+        ("converse", {"toolConfig": {}}),
     ],
 )
 def test_what_only_answers_may_be_doubled(api, members):
@@ -48,6 +66,10 @@ def test_what_only_answers_may_be_doubled(api, members):
         ("responses", {"store": False, "background": True}),
         ("responses", {"store": False, "conversation": "conv_1"}),
         ("responses", {"store": False, "tools": [{"type": "web_search"}]}),
+        ("gemini", {"tools": [{"functionDeclarations": []}, {"googleSearch": {}}]}),
+        ("gemini", {"tools": [{"functionDeclarations": [], "codeExecution": {}}]}),
+        ("converse", {"toolConfig": {"tools": [{"systemTool": {"name": "nova_grounding"}}]}}),
+        ("converse", {"toolConfig": []}),
         ("chat", {"tools": 1}),
         ("chat", {"store": "yes", "tools": [{"type": 1}]}),
     ],
@@ -55,3 +77,10 @@ def test_what_only_answers_may_be_doubled(api, members):
 def test_what_is_stored_or_done_by_a_provider_is_not(api, members):
     """Side effects would come twice (anthony-chaudhary/fak#8975, praxis-proxy/praxis#924)."""
     assert not doubled(api, **members)
+
+
+@pytest.mark.parametrize("store", [{}, {"store": None}])
+def test_a_response_that_is_translated_is_stored_by_no_provider(store):
+    assert doubled("responses", "chat", **store)
+    assert doubled("responses", "messages", **store)
+    assert not doubled("responses", "chat", store=True)
