@@ -8,16 +8,9 @@ import msgspec
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from providers.apis import CODECS
-from streams.events import Api
 
 _CLIENTS: Final = (None, "function", "custom")
 """The types of tools that the client runs; the provider runs all others, and would run them twice."""
-
-_UNTYPED: Final[Mapping[Api, frozenset[str]]] = {
-    "gemini": frozenset(("functionDeclarations", "function_declarations")),
-    "converse": frozenset(("toolSpec", "cachePoint")),
-}
-"""By API whose tools have no type: the members of the tools that the client runs."""
 
 _RUN_BY_PROVIDERS: Final = frozenset(
     ("mcp_servers", "container", "web_search_options", "search_parameters", "plugins", "conversation")
@@ -56,7 +49,7 @@ def runs_at_providers(incoming: Incoming) -> bool:
         tools = _tools(incoming)
         if tools is None or bytes(tools) == b"null":
             return False
-        if (clients := _UNTYPED.get(incoming.api)) is not None:
+        if (clients := CODECS[incoming.api].wire.client_tools) is not None:
             return not all(map(clients.issuperset, _OBJECTS.decode(tools)))
         return not all(map(_is_clients, _TOOLS.decode(tools)))
     except msgspec.MsgspecError:
@@ -64,10 +57,12 @@ def runs_at_providers(incoming: Incoming) -> bool:
 
 
 def _tools(incoming: Incoming) -> msgspec.Raw | None:
-    """Return the JSON of the request's tools. Raises ``MsgspecError`` if their place is no object."""
-    if incoming.api != "converse" or (config := incoming.members.get("toolConfig")) is None:
-        return incoming.members.get("tools")
-    return _OBJECT.decode(config).get("tools")
+    """Return the JSON of the request's tools. Raises ``MsgspecError`` if the member around them is no object."""
+    within = CODECS[incoming.api].wire.tools_within
+    members: Mapping[str, msgspec.Raw] = incoming.members
+    if within is not None and within in members:
+        members = _OBJECT.decode(members[within])
+    return members.get("tools")
 
 
 def is_in_background(incoming: Incoming) -> bool:

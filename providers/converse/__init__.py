@@ -47,6 +47,8 @@ WIRE = WireApi(
     model_member=None,
     stream_member=None,
     framing=EVENT_STREAM,
+    tools_within="toolConfig",
+    client_tools=frozenset(("toolSpec", "cachePoint")),
     words=StreamWords(ends=frozenset(("metadata",)), error_names=frozenset((EXCEPTION, ERROR))),
     ping=PING,
     error_headers=error_headers,

@@ -54,6 +54,7 @@ WIRE = WireApi(
     stream_member=None,
     framing=CRLF_SSE,
     unless_asked=("alt=sse", ARRAY),
+    client_tools=frozenset(("functionDeclarations", "function_declarations")),
     words=StreamWords(error_member=True),
     ping=KEEP_ALIVE,
     # https://ai.google.dev/api/caching#FunctionDeclaration; Gemini's own errors name tools as its models may call them

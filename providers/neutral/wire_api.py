@@ -114,7 +114,9 @@ class WireApi:
 
     **State.** ``stores_unasked``: a request that does not say ``store`` is stored at the provider.
 
-    **Tools.** ``tool_naming`` says which names they may have.
+    **Tools.** ``tool_naming`` says which names they may have; ``tools_within`` is the member that contains ``tools``,
+    ``None`` for the request itself. In an API whose tools have no ``type``, ``client_tools`` are the members of those
+    that the client runs.
 
     **Costs.** ``requires_limit``: a request has to say how many tokens its answer may have, so that one goes out in any
     case. ``charges_cache_writes``: what is written to a cache costs more than other input.
@@ -152,6 +154,8 @@ class WireApi:
     beta_header: str | None = None
     long_context_beta: str | None = None
     tool_naming: ToolNaming = USUAL
+    tools_within: str | None = None
+    client_tools: frozenset[str] | None = None
     id_headers: tuple[str, ...] = ("x-request-id",)
     own_statuses: frozenset[int] = frozenset()
     error_headers: Callable[[ErrorInfo], tuple[tuple[str, str], ...]] = lambda failed: ()
