@@ -9,7 +9,7 @@ import attrs
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import RefusedKeys
-from gateway.access.shares import Shares, stored_by
+from gateway.access.shares import Shares, UpstreamShare, stored_by
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.seeds import budgets_of, seed
 from gateway.answer_cache.cache import AnswerCache
@@ -79,7 +79,7 @@ def open_service(
     allowances = Allowances(config, _counters(config, shared))
     if budgets := budgets_of(allowances):
         kept_ledger.then(partial(seed, allowances, budgets, config.entries))
-    authenticator = Authenticator(config)
+    authenticator, shares = Authenticator(config), Shares()
     health = Health() if shared is None else Health(shared.clock, RowStates(shared.circuits), shared.workers)
     health.follow(config)
     credentials, provider_lists = sources_of(config, {}), ProviderLists()
@@ -89,13 +89,14 @@ def open_service(
         Upstream(
             max_connections=config.limits.upstream_connections,
             max_chunk=_max_chunk(config),
+            share=UpstreamShare(config, shares),
             ca_path=str(config.ca_path) if config.ca_path else None,
         ),
         lifecycle,
         config.limits,
         config.keep_alive,
         authenticator,
-        Admission(config, authenticator, Shares(), RefusedKeys(ledger.audit.tell_often)),
+        Admission(config, authenticator, shares, RefusedKeys(ledger.audit.tell_often)),
         config.strict,
         config.websocket_idle,
         check_streams=check_streams,
@@ -175,6 +176,7 @@ def service_of_clients(config: Config, service: Service) -> Service:
     """The service for a configuration that has other clients, and is else the one of ``service``."""
     authenticator = Authenticator(config)
     admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
+    service.upstream.set_share(UpstreamShare(config, service.admission.shares))
     if service.store is not None:
         service.store.limit_owners(stored_by(config))
     service.kept_ledger.follow(config)

@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Literal, TypeAlias, get_args
 
+import attrs
+
 from gateway.access.body_memory import BodyMemory
 from gateway.config.settings import ClientLimits, Config
 from streams.errors import GatewayError
 
-Share: TypeAlias = Literal["in_flight", "connections", "websockets", "viewers"]
-"""The kinds of places: of requests, of connections, of websockets that are open, of those who look at the live view."""
+Share: TypeAlias = Literal["in_flight", "connections", "websockets", "viewers", "upstream_connections"]
+"""The kinds of places: requests, connections of clients, open websockets, viewers of the live view, and connections to
+providers."""
 
 NOBODY: Final = ""
 """Who holds the places of those that have no name, where the door is open to all; of the live view, its operator."""
@@ -27,6 +30,7 @@ _UNITS: Final[Mapping[Share, str]] = {
     "connections": "connections open",
     "websockets": "websockets open",
     "viewers": "viewers of the live view",
+    "upstream_connections": "connections to providers in use",
 }
 _WAIT: Final = (("retry-after", "1"),)
 
@@ -72,12 +76,34 @@ class OwnShare:
 
     def check(self, share: Share, holder: str) -> None:
         """Raises ``GatewayError`` (429) where ``holder`` has its share already. ``NOBODY`` has none."""
-        if holder == NOBODY:
-            return
+        if holder != NOBODY and self.most(share, holder) <= self._shares.held.get((share, holder), 0):
+            raise self.refusal(share, holder)
+
+    def most(self, share: Share, holder: str) -> float:
+        """Return how many places ``holder`` may have, infinite without a limit."""
+        return self._most.get(holder, self._others)[share] or math.inf
+
+    def refusal(self, share: Share, holder: str) -> GatewayError:
+        """Return the error (429) for ``holder``, which has its share, and count it."""
+        self._shares.refused[share] += 1
         most = self._most.get(holder, self._others)[share]
-        if 0 < most <= self._shares.held.get((share, holder), 0):
-            self._shares.refused[share] += 1
-            raise over_share(share, holder if holder in self._names else None, most)
+        return over_share(share, holder if holder in self._names else None, most)
+
+
+class UpstreamShare:
+    """The share of each client in ``limits.upstream_connections``, as the client towards providers asks for it."""
+
+    def __init__(self, config: Config, shares: Shares) -> None:
+        self._own = OwnShare(config, shares)
+
+    def most(self, holder: str) -> float:
+        """Return how many connections ``holder`` may use, infinite without a limit."""
+        return self._own.most("upstream_connections", holder)
+
+    def refusal(self, holder: str) -> GatewayError:
+        """Return the error for ``holder``, which says nothing about the provider."""
+        failed = self._own.refusal("upstream_connections", holder).failed
+        return GatewayError.of(attrs.evolve(failed, reason=None))
 
 
 class WholeShare:
@@ -90,6 +116,7 @@ class WholeShare:
             "connections": math.inf,  # the server's own limit
             "websockets": math.inf,
             "viewers": MOST_VIEWERS,
+            "upstream_connections": math.inf,  # the limit of the client towards providers
         }
         self._for_clients = self._most
         if config.ui_key is not None:
@@ -129,10 +156,12 @@ def stored_by(config: Config) -> Callable[[str], float]:
 def _fair(config: Config) -> Mapping[Share, int]:
     """What one client may take where nothing is said: half, rounded up, of what there is for several; 0 is all."""
     if len(config.client_keys) < 2:
-        return {"in_flight": 0, "connections": 0, "websockets": 0, "viewers": 0}
+        return dict.fromkeys(get_args(Share), 0)
     half = -(-config.limits.in_flight // 2)
     connections = -(-(config.limits.connections or 0) // 2)
-    return {"in_flight": half, "connections": connections, "websockets": half, "viewers": MOST_VIEWERS // 2}
+    upstream = -(-config.limits.upstream_connections // 2)
+    return {"in_flight": half, "connections": connections, "websockets": half, "viewers": MOST_VIEWERS // 2,
+            "upstream_connections": upstream}  # fmt: skip
 
 
 def _over(most: Mapping[Share, int], given: ClientLimits) -> Mapping[Share, int]:
@@ -142,5 +171,6 @@ def _over(most: Mapping[Share, int], given: ClientLimits) -> Mapping[Share, int]
         "connections": given.connections,
         "websockets": given.websockets,
         "viewers": given.viewers,
+        "upstream_connections": given.upstream_connections,
     }
     return {share: number if (wished := own[share]) is None else wished for share, number in most.items()}

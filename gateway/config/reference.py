@@ -910,8 +910,9 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "half of `connections`, and never less than `in_flight`: a proxy in front is one address",
         ),
         "upstream_connections": Key(
-            "Connections to providers in use at once in each worker. One more request waits for its place for up to "
-            "5 s, then gets a 503 with `retry-after`. `0` is no limit of its own: `in_flight` is one.",
+            "Connections to providers in use at once in each worker. One more request waits for up to 5 s, then "
+            "gets a 503 with `retry-after`; a free connection goes to the waiting client that has the fewest. `0` is "
+            "no limit of its own: `in_flight` is one.",
             "`0`",
         ),
         "per_client": Key(
@@ -934,6 +935,10 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "viewers": Key(
             "Pages of the live view at once, of the 16 that there are; the holder of `ui_key` always gets in.",
             "half of these",
+        ),
+        "upstream_connections": Key(
+            "Connections to providers in use at the same time. One more request waits for up to 5 s, then gets a 429.",
+            "half of `limits.upstream_connections`, where the file gives that",
         ),
         "bodies": Key("Memory for the bodies of requests under way; beyond it a 429.", "half of `limits.bodies`"),
         "stored": Key(

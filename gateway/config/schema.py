@@ -392,6 +392,7 @@ class RawClientLimits:
     connections: Count | None = None
     websockets: Count | None = None
     viewers: Count | None = None
+    upstream_connections: Count | None = None
     bodies: Size | None = None
     stored: Size | None = None
 

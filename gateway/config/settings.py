@@ -103,14 +103,15 @@ class Listener:
 
 @attrs.frozen
 class ClientLimits:
-    """The shares of one client, beyond which it is refused: requests, connections and websockets at once, viewers of
-    the live view, bytes of memory for bodies; and the bytes that it may keep. 0 is no limit, ``None`` what holds for
-    all clients."""
+    """The shares of one client, beyond which it is refused: simultaneous requests, connections and websockets, viewers
+    of the live view, connections to providers, bytes of memory for bodies; and the bytes that it may keep. 0 is no
+    limit, ``None`` the limit of all clients."""
 
     in_flight: int | None = None
     connections: int | None = None
     websockets: int | None = None
     viewers: int | None = None
+    upstream_connections: int | None = None
     bodies: int | None = None
     stored: int | None = None
 

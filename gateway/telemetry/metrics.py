@@ -285,7 +285,8 @@ LABELS: Final[Mapping[str, str]] = {
     "`bypass`: the cache was not",
     "phase": "`waiting`: before the first byte, `answering`: after it",
     "state": "`active`, `idle`",
-    "share": "which of `limits.per_client`: `in_flight`, `connections`, `websockets`, `viewers`",
+    "share": "which of `limits.per_client`: `in_flight`, `connections`, `websockets`, `viewers`, "
+    "`upstream_connections`",
     "entry": "the name of an entry of the configuration",
     "result": "`accepted`, `refused`: all stays as it was, and the log says why",
     "version": "trigate's",

@@ -11,6 +11,7 @@ from typing import Final
 
 import trio
 
+from gateway.http.offload import CLIENT
 from gateway.upstream.address import parse_address
 from gateway.upstream.errors import StaleConnection
 from gateway.upstream.framing import MAX_CHUNK
@@ -21,7 +22,7 @@ from gateway.upstream.request import UpstreamRequest, wire_headers
 from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.roots import TlsRoots
 from gateway.upstream.route import UpstreamRoute
-from gateway.upstream.slots import ConcurrencyLimit, Slot
+from gateway.upstream.slots import ConcurrencyLimit, ConnectionShare, Slot
 
 AT_ONCE_SECONDS: Final = 1.0
 """Within which a kept connection has broken because it was dead before: later the provider may have done the work, and
@@ -32,9 +33,10 @@ class Upstream(trio.abc.AsyncResource):
     """All connections to providers of this process.
 
     ``max_connections`` bounds those in use (0: any number); ``pool_timeout`` (seconds) is how long a request waits for
-    one. ``max_chunk`` (bytes) bounds each chunk of an answer. ``ca_path`` is a file or directory of certificates in the
-    place of the system's. ``trust_env`` takes ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY`` (also in
-    lower case), ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` from the environment, once.
+    one; ``share`` says how many one client may have. ``max_chunk`` (bytes) bounds each chunk of an answer. ``ca_path``
+    is a file or directory of certificates in the place of the system's. ``trust_env`` takes ``HTTPS_PROXY``,
+    ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY`` (also in lower case), ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` from the
+    environment, once.
     """
 
     def __init__(
@@ -43,10 +45,11 @@ class Upstream(trio.abc.AsyncResource):
         max_connections: int = 0,
         max_chunk: int = MAX_CHUNK,
         pool_timeout: float = 5.0,
+        share: ConnectionShare | None = None,
         ca_path: str | None = None,
         trust_env: bool = True,
     ) -> None:
-        self._slots = ConcurrencyLimit(max_connections, pool_timeout)
+        self._slots = ConcurrencyLimit(max_connections, pool_timeout, share)
         self._max_chunk = max_chunk
         self._proxies = ProxyRules.of_environment() if trust_env else ProxyRules({})
         self._pool = Pool(TlsRoots(ca_path, trust_env), self._slots)
@@ -58,7 +61,7 @@ class Upstream(trio.abc.AsyncResource):
         A request that met a dead connection from the pool is sent once more, if that broke at once and ``again`` allows
         it.
         """
-        slot = await self._slots.take()
+        slot = await self._slots.take(CLIENT.get())
         try:
             if request.placed is not None:
                 request.placed(slot.waited)
@@ -92,9 +95,13 @@ class Upstream(trio.abc.AsyncResource):
         return route, WireRequest(method, target, headers, request.body, most, upgrades, request.upload, before_end)
 
     def set_limits(self, max_connections: int, max_chunk: int) -> None:
-        """Other limits from now on. Answers that are being read are read to their ends."""
+        """Change the limits. Requests that have begun continue."""
         self._slots.set_limit(max_connections)
         self._max_chunk = max_chunk
+
+    def set_share(self, share: ConnectionShare) -> None:
+        """Change the share of each client."""
+        self._slots.set_share(share)
 
     def stats(self) -> PoolStats:
         """The connections and requests of this moment."""

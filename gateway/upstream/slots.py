@@ -1,61 +1,163 @@
-"""Limits concurrent upstream requests; excess requests queue."""
+"""Limits concurrent upstream requests, and each client's share of them; excess requests queue."""
 
 import math
+from collections import OrderedDict, deque
+from typing import Final, Protocol
 
 import attrs
 import trio
 
-from gateway.upstream.errors import failure
+from gateway.upstream.errors import UpstreamError, failure
+from streams.errors import GatewayError
+
+NOBODY: Final = ""
+"""The holder of slots for requests that belong to no client, such as probes. It has no share."""
+
+
+class ConnectionShare(Protocol):
+    """The share of each client."""
+
+    def most(self, holder: str) -> float:
+        """Return the number of slots that ``holder`` may have, infinite without a limit."""
+        ...
+
+    def refusal(self, holder: str) -> GatewayError:
+        """Return the error for a request of ``holder``, which has its share."""
+        ...
+
+
+class Unshared:
+    """No shares: each client may have all slots."""
+
+    def most(self, holder: str) -> float:
+        return math.inf
+
+    def refusal(self, holder: str) -> GatewayError:
+        return failure("pool_timeout")
+
+
+class Slot:
+    """One request's slot, of ``holder``. ``waited`` says whether the request had to queue for it."""
+
+    def __init__(self, limit: "ConcurrencyLimit", holder: str) -> None:
+        self._limit = limit
+        self.holder = holder
+        self.waited = False
+
+    def free(self) -> None:
+        """Return the slot. Call it once."""
+        self._limit.release(self.holder)
 
 
 @attrs.define(eq=False)
-class Slot:
-    """One request's share of the limit. ``waited`` says whether there was none when it came."""
-
-    _limiter: trio.CapacityLimiter
-    waited: bool = False
-
-    def free(self) -> None:
-        """Give it back, once."""
-        self._limiter.release_on_behalf_of(self)
+class _Waiter:
+    slot: Slot
+    granted: trio.Event = attrs.field(factory=trio.Event)
 
 
 class ConcurrencyLimit:
-    """``most`` requests at once, 0 for any number; every further one waits, ``patience`` seconds at most."""
+    """At most ``most`` requests at the same time (0: any number); one more waits for up to ``patience`` seconds.
 
-    def __init__(self, most: int, patience: float) -> None:
-        self._limiter = trio.CapacityLimiter(most or math.inf)
+    A client that has its ``share`` waits for a slot of its own. A free slot goes to the waiting client that has the
+    fewest, and among equals to the one whose last turn is longest ago."""
+
+    def __init__(self, most: int, patience: float, share: ConnectionShare | None = None) -> None:
+        self._most = most or math.inf
         self._patience = patience
+        self._share: ConnectionShare = share or Unshared()
+        self._taken = 0
+        self._held: dict[str, int] = {}
+        self._queues: OrderedDict[str, deque[_Waiter]] = OrderedDict()
 
     @property
     def most(self) -> float:
-        """Infinite where any number may be under way."""
-        return self._limiter.total_tokens
-
-    def set_limit(self, most: int) -> None:
-        """Allow ``most`` requests from now on: who waits is let in where there is room, and nobody is put out."""
-        self._limiter.total_tokens = most or math.inf
+        """The limit; infinite where there is none."""
+        return self._most
 
     @property
     def taken(self) -> int:
-        """Requests under way."""
-        return self._limiter.borrowed_tokens
+        """The number of requests that have a slot."""
+        return self._taken
 
     @property
     def waiting(self) -> int:
-        """Requests in the queue."""
-        return self._limiter.statistics().tasks_waiting
+        """The number of requests in the queue."""
+        return sum(map(len, self._queues.values()))
 
-    async def take(self) -> Slot:
-        """The next slot. Raises ``UpstreamError``; cancelled, it has taken none."""
-        slot = Slot(self._limiter)
+    def set_limit(self, most: int) -> None:
+        """Change the limit. Requests that have a slot keep it."""
+        self._most = most or math.inf
+        self._admit()
+
+    def set_share(self, share: ConnectionShare) -> None:
+        """Change the share of each client. Requests that have a slot keep it."""
+        self._share = share
+        self._admit()
+
+    async def take(self, holder: str = NOBODY) -> Slot:
+        """Return a slot for ``holder``, after a wait if there is none. Raises ``UpstreamError``; a cancelled call has
+        taken no slot."""
+        slot = Slot(self, holder)
+        if self._taken < self._most and not self._has_share(holder):
+            self._grant(holder)
+            return slot
+        slot.waited = True
+        await self._wait(_Waiter(slot))
+        return slot
+
+    async def _wait(self, waiter: _Waiter) -> None:
+        holder = waiter.slot.holder
+        self._queues.setdefault(holder, deque()).append(waiter)
         try:
-            self._limiter.acquire_on_behalf_of_nowait(slot)
-        except trio.WouldBlock:
-            slot.waited = True
-        else:
-            return slot
-        with trio.move_on_after(self._patience):
-            await self._limiter.acquire_on_behalf_of(slot)
-            return slot
-        raise failure("pool_timeout")
+            with trio.move_on_after(self._patience):
+                await waiter.granted.wait()
+        except BaseException:
+            if waiter.granted.is_set():
+                waiter.slot.free()
+            else:
+                self._leave(waiter)
+            raise
+        if waiter.granted.is_set():
+            return
+        self._leave(waiter)
+        raise self._refusal(holder)
+
+    def _refusal(self, holder: str) -> GatewayError:
+        if self._has_share(holder):
+            return UpstreamError.of(self._share.refusal(holder).failed)
+        return failure("pool_timeout")
+
+    def _leave(self, waiter: _Waiter) -> None:
+        holder = waiter.slot.holder
+        self._queues[holder].remove(waiter)
+        if not self._queues[holder]:
+            del self._queues[holder]
+
+    def _has_share(self, holder: str) -> bool:
+        return holder != NOBODY and self._held.get(holder, 0) >= self._share.most(holder)
+
+    def _grant(self, holder: str) -> None:
+        self._taken += 1
+        self._held[holder] = self._held.get(holder, 0) + 1
+
+    def release(self, holder: str) -> None:
+        """Take back a slot of ``holder``; ``Slot.free`` calls it."""
+        self._taken -= 1
+        self._held[holder] -= 1
+        if not self._held[holder]:
+            del self._held[holder]
+        self._admit()
+
+    def _admit(self) -> None:
+        """Give the free slots to requests in the queue."""
+        while self._queues and self._taken < self._most:
+            able = (holder for holder in self._queues if not self._has_share(holder))
+            holder = min(able, key=lambda one: self._held.get(one, 0), default=None)
+            if holder is None:
+                return
+            queue = self._queues[holder]
+            self._grant(holder)
+            queue.popleft().granted.set()
+            self._queues.move_to_end(holder)
+            if not queue:
+                del self._queues[holder]
