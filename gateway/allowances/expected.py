@@ -6,7 +6,8 @@ refuses requests that would have cost a tenth (BerriAI/litellm#40002, #27735).
 
 import math
 from collections import OrderedDict, deque
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 import attrs
 import msgspec
@@ -16,6 +17,7 @@ from gateway.request.parse import Incoming
 from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.neutral.parameters import BY_NAME
+from streams.events import Usage
 
 AT_FIRST: Final = 2048
 """Tokens of an answer where too few are known to say."""
@@ -49,14 +51,19 @@ _DIGITS: Final = 12
 _OLDER_NAME: Final = "max_tokens"  # of Chat, beside its own
 
 
+MediaUsage: TypeAlias = Callable[[str, Reserve], Usage]
+"""Returns the tokens of pictures or sound that a request takes of the model of that name."""
+
+
 @attrs.frozen
 class AskedOutput:
     """What a request says of its output: ``most`` tokens for each of so many ``answers``, and ``units`` of what is
-    billed beside tokens."""
+    billed beside tokens. ``media`` has its tokens where its target bills pictures or sound by them."""
 
     most: int | None = None
     answers: int = 1
     units: tuple[tuple[str, int], ...] = ()
+    media: MediaUsage | None = None
 
 
 UNSAID: Final = AskedOutput()
@@ -138,3 +145,14 @@ def reserved_output(
     if reserve == "max":
         return longest(target, asked.most) * asked.answers
     return outputs.tokens(client, target.name, asked.most) * asked.answers
+
+
+def expected_usage(
+    reserve: Reserve, outputs: ExpectedOutputs, client: str | None, target: Target, asked: AskedOutput, given: int
+) -> Usage:
+    """Return what an answer of ``target`` to a request of ``given`` tokens is expected to use."""
+    output = reserved_output(reserve, outputs, client, target, asked)
+    usage = Usage(input=given, output=output, units=asked.units)
+    if asked.media is None or target.price is None or not target.price.is_by_tokens:
+        return usage
+    return usage + asked.media(target.model, reserve)

@@ -16,7 +16,7 @@ import trio
 from gateway.allowances.allowance import Allowance, Consumption, measured
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
-from gateway.allowances.expected import UNSAID, AskedOutput, reserved_output
+from gateway.allowances.expected import UNSAID, AskedOutput, expected_usage
 from gateway.allowances.left import left_headers
 from gateway.allowances.purse import too_dear
 from gateway.allowances.refusals import refusal
@@ -252,14 +252,13 @@ class Reservation:
             return Consumption(Usage())
         if self._counted_as is CountedAs.BEGINNING:
             return SOMETHING
-        usage = Usage(input=self._input, output=self._output(target), units=self._asked.units)
-        price = target.price
+        usage, price = self._usage(target), target.price
         cost = None if price is None else cost_of(price, usage)
         return Consumption(usage, 0 if cost is None else cost.nanos)
 
-    def _output(self, target: Target) -> int:
-        allowances = self._allowances
-        return reserved_output(allowances.reserve, allowances.outputs, self._record.client, target, self._asked)
+    def _usage(self, target: Target) -> Usage:
+        reserve, outputs = self._allowances.reserve, self._allowances.outputs
+        return expected_usage(reserve, outputs, self._record.client, target, self._asked, self._input)
 
     def _too_dear(self, target: Target, expected: Consumption) -> ErrorInfo | None:
         """Why it may not go to ``target`` for what its client lets it cost, earlier attempts included."""

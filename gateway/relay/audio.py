@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+import attrs
+
 from gateway.allowances.expected import AskedOutput
+from gateway.config.settings import Reserve
+from gateway.ledger.record import CHARACTERS_PER_TOKEN
 from gateway.relay.answers import AnswerFilter, PassedAnswer
 from gateway.relay.media_answers import TypedAnswer
 from gateway.relay.relayed import RelayedRequest, RelayRoute
@@ -13,6 +17,7 @@ from gateway.relay.uploads import arriving_upload
 from gateway.routing.target import Target
 from providers.endpoints.audio import AudioReader, speech_type
 from providers.endpoints.audio_length import AudioLength
+from providers.endpoints.media_tokens import speech_usage, transcript_usage
 from providers.endpoints.usage import length_usage
 from providers.neutral.draft import Draft
 from streams.events import Usage
@@ -22,18 +27,39 @@ async def speech(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest
     """A text, to be spoken."""
     incoming = await relaying.json()
     draft = Draft(incoming.json)
-    spoken, kind = _characters(draft.value("input")), speech_type(draft.value("response_format"))
-    asks = AskedOutput(most=0, units=spoken.units)
+    text, speed, kind = draft.value("input"), draft.value("speed"), speech_type(draft.value("response_format"))
+    spoken = SpokenText(text if isinstance(text, str) else "", speed if isinstance(speed, int | float) else 1.0)
+    asks = AskedOutput(most=0, units=spoken.units, media=spoken.tokens)
     planned = relaying.planned(incoming, relaying.plan(incoming.model), partial(with_model, incoming), asks)
     return RelayedRequest(planned, partial(_speech_answer, kind, relaying.context.service.limits.event, spoken))
 
 
-def _characters(text: object) -> Usage:
-    return Usage(units=(("character", len(text) if isinstance(text, str) else 0),))
+@attrs.frozen
+class SpokenText:
+    """A text that is to be spoken at a ``speed``: what that takes, in characters or in tokens."""
+
+    text: str
+    speed: float = 1.0
+
+    @property
+    def units(self) -> tuple[tuple[str, int], ...]:
+        return (("character", len(self.text)),)
+
+    def tokens(self, model: str, reserve: Reserve) -> Usage:
+        """Return the tokens of the sound: a ``MediaUsage``."""
+        return speech_usage(self.text, self.speed, most=reserve == "max")
+
+    def usage(self, target: Target) -> Usage:
+        """Return what ``target`` bills where its answer does not say it: raw sound has no place for that."""
+        spoken = Usage(units=self.units)
+        if target.price is None or not target.price.is_by_tokens:
+            return spoken
+        given = Usage(input=max(1, len(self.text) // CHARACTERS_PER_TOKEN))
+        return spoken + given + speech_usage(self.text, self.speed)
 
 
-def _speech_answer(kind: str, event_limit: int, spoken: Usage, target: Target) -> AnswerFilter:
-    return TypedAnswer(AudioReader(lambda: spoken), event_limit, kind)
+def _speech_answer(kind: str, event_limit: int, spoken: SpokenText, target: Target) -> AnswerFilter:
+    return TypedAnswer(AudioReader(lambda: spoken.usage(target)), event_limit, kind)
 
 
 async def transcript(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
@@ -44,7 +70,8 @@ async def transcript(relaying: Relaying, names: Mapping[str, str]) -> RelayedReq
     incoming = relaying.unread(upload.model, upload.fields.get("stream") in _TRUE)
     plan = relaying.plan(upload.model, _FORMS)
     target = relaying.exchange.first_of(plan) or plan.first
-    asks = AskedOutput(most=0, units=(("second", 1 + (relaying.stated_length or 0) // BYTES_A_SECOND),))
+    seconds = 1 + (relaying.stated_length or UNSTATED) // BYTES_A_SECOND
+    asks = AskedOutput(most=0, units=(("second", seconds),), media=lambda *_: transcript_usage(seconds))
     planned = relaying.uploaded(incoming, target, await upload.body(target.model), upload.kind, asks)
     return RelayedRequest(planned, partial(_transcript_answer, length, relaying.context.service.limits.event))
 
@@ -53,6 +80,9 @@ _TRUE: Final = ("true", "True", "1")
 
 BYTES_A_SECOND: Final = 16_000
 """Of a recording that is usually compressed, for what is reserved before its length is known."""
+
+UNSTATED: Final = 25 * 2**20
+"""Bytes of a recording that comes in chunks, so that nobody knows its length: as many as OpenAI takes."""
 
 _FORMS: Final = ("openai", "cohere")
 """Both are forms with `file` and `model`, and answer with `text`."""

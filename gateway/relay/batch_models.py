@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+import attrs
 import msgspec
 
-from gateway.allowances.expected import asked_output, reserved_output
+from gateway.allowances.expected import AskedOutput, asked_output, expected_usage
 from gateway.allowances.unpriced import check_priced
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.planning import allowed_plan
@@ -15,6 +16,7 @@ from gateway.exchange.reserving import LOOKED_THROUGH, expected_tokens
 from gateway.kept_objects.accounts import Account
 from gateway.ledger.record import CHARACTERS_PER_TOKEN
 from gateway.relay.completions import CompletionWanted
+from gateway.relay.images import asked_pictures, wanted_pictures
 from gateway.relay.kept import KeptRequest
 from gateway.relay.relaying import NO_OUTPUT
 from gateway.request.further_models import further_models
@@ -24,8 +26,8 @@ from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from providers.catalog.prices import BATCH, cost_of
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName
+from providers.neutral.draft import Draft
 from streams.errors import invalid
-from streams.events import Usage
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -33,6 +35,8 @@ _ENDPOINTS: Final[Mapping[str, EndpointName]] = {
     path: name for name, row in ENDPOINTS.items() for path in row.paths if "{" not in path
 }
 
+
+_PICTURES: Final = frozenset(("image_generations", "image_edits"))
 
 MOST_NAMED: Final = 100
 """Models of a batch's file that are looked at again when a batch is made of it."""
@@ -100,12 +104,11 @@ class BatchModels:
         """Add what an answer of ``target`` will take, as it is reserved for other requests, at the price of
         batches."""
         allowances, body = self._request.service.allowances, incoming.body
-        asked = asked_output(incoming) if url in ROUTES else NO_OUTPUT
-        if _ENDPOINTS.get(url) == "completions":
-            asked = CompletionWanted.of(incoming, "openai").output
+        asked = _asked(incoming, url)
         given = len(body) // CHARACTERS_PER_TOKEN if len(body) <= LOOKED_THROUGH else expected_tokens(body, 0)
-        output = reserved_output(allowances.reserve, allowances.outputs, self._request.client, target, asked)
-        usage = Usage(input=max(1, given), output=output, tier=BATCH)
+        reserve, outputs, client = allowances.reserve, allowances.outputs, self._request.client
+        expected = expected_usage(reserve, outputs, client, target, asked, max(1, given))
+        usage = attrs.evolve(expected, tier=BATCH)
         self._tokens += usage.prompt + usage.output
         self._usd += 0 if target.price is None else cost_of(target.price, usage).nanos
 
@@ -126,3 +129,13 @@ class BatchModels:
         if (endpoint := _ENDPOINTS.get(url)) is None:
             raise invalid(f"there is no {url[:200]!r} here that a batch could be for", "url")
         return allowed_plan(context, router.endpoint_plan(model, endpoint, frozenset(("openai",)), may))
+
+
+def _asked(incoming: Incoming, url: str) -> AskedOutput:
+    """What a line's request says of its output."""
+    if url in ROUTES:
+        return asked_output(incoming)
+    endpoint = _ENDPOINTS.get(url)
+    if endpoint == "completions":
+        return CompletionWanted.of(incoming, "openai").output
+    return asked_pictures(wanted_pictures(Draft(incoming.json))) if endpoint in _PICTURES else NO_OUTPUT

@@ -15,13 +15,14 @@ from gateway.relay.media_answers import ImageAnswer
 from gateway.relay.relay import Relay
 from gateway.relay.relayed import RelayedRequest, RelayRoute
 from gateway.relay.relaying import Relaying
-from gateway.relay.uploads import arriving_upload
+from gateway.relay.uploads import NOTED, arriving_upload
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
 from gateway.routing.target import Target
 from gateway.upstream.address import parse_origin
 from providers.endpoints.images import ImageReader, leave_out_format
+from providers.endpoints.media_tokens import WantedPictures
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 
@@ -29,17 +30,26 @@ SAID: Final = ("size", "quality", "n")
 """What a request says of its pictures, and their price may depend on."""
 LONGEST: Final = 40
 """Characters of these that are kept."""
-MOST_IMAGES: Final = 128
-"""Pictures that one request is taken to ask for, whatever it says."""
 
 
 async def generation(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
     """What is asked for in JSON; also edits of pictures at addresses (BerriAI/litellm#41625)."""
     incoming = await relaying.json()
     plan, draft = relaying.plan(relaying.model_of(incoming)), Draft(incoming.json)
-    said = {name: str(value) for name in SAID if isinstance(value := draft.value(name), str | int)}
-    planned = relaying.planned(incoming, plan, partial(_with_model, incoming), _asked(said))
-    return await _inline(relaying, _relayed(relaying, planned, said))
+    said, wanted = _said(draft), wanted_pictures(draft)
+    planned = relaying.planned(incoming, plan, partial(_with_model, incoming), asked_pictures(wanted))
+    return await _inline(relaying, _relayed(relaying, planned, said, wanted.number))
+
+
+def wanted_pictures(draft: Draft) -> WantedPictures:
+    """Read what a request in JSON wants, also one in a batch."""
+    given = draft.value("images"), draft.value("image"), draft.value("mask")
+    inputs = sum(len(one) if isinstance(one, list) else 1 for one in given if one)
+    return WantedPictures.of(_said(draft), inputs)
+
+
+def _said(draft: Draft) -> dict[str, str]:
+    return {name: str(value) for name in NOTED if isinstance(value := draft.value(name), str | int)}
 
 
 async def edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest | Response:
@@ -51,8 +61,9 @@ async def edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest |
     plan = relaying.plan(relaying.model_of(incoming))
     target = relaying.exchange.first_of(plan) or plan.first
     body = await upload.body(target.model)
-    planned = relaying.uploaded(incoming, target, body, upload.kind, _asked(upload.fields))
-    return await _inline(relaying, _relayed(relaying, planned, upload.fields))
+    wanted = WantedPictures.of(upload.fields, None)
+    planned = relaying.uploaded(incoming, target, body, upload.kind, asked_pictures(wanted))
+    return await _inline(relaying, _relayed(relaying, planned, upload.fields, wanted.number))
 
 
 async def _inline(relaying: Relaying, request: RelayedRequest) -> RelayedRequest | Response:
@@ -84,25 +95,20 @@ def _with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared
     return Prepared(Outgoing(draft.encode(), edits=draft.edits), left=left)
 
 
-def _relayed(relaying: Relaying, planned: PlannedRequest, fields: Mapping[str, str]) -> RelayedRequest:
+def _relayed(relaying: Relaying, planned: PlannedRequest, fields: Mapping[str, str], number: int) -> RelayedRequest:
     """``fields`` are what the request says of its pictures; those of an upload may still be coming."""
 
     async def note() -> None:
         relaying.context.record.picture = {name: fields[name][:LONGEST] for name in SAID if name in fields}
 
     event_limit = relaying.context.service.limits.event
-    return RelayedRequest(
-        planned, lambda target: ImageAnswer(ImageReader(_images(fields.get("n"))), event_limit), on_whole=note
-    )
+    return RelayedRequest(planned, lambda target: ImageAnswer(ImageReader(number), event_limit), on_whole=note)
 
 
-def _asked(fields: Mapping[str, str]) -> AskedOutput:
-    """What is reserved for pictures that are billed by their number."""
-    return AskedOutput(most=0, units=(("image", _images(fields.get("n"))),))
-
-
-def _images(number: str | None) -> int:
-    return min(max(int(number), 1), MOST_IMAGES) if number and number.isdecimal() and len(number) < 10 else 1
+def asked_pictures(wanted: WantedPictures) -> AskedOutput:
+    """Return what is reserved for pictures, which are billed by their number or by their tokens."""
+    units = (("image", wanted.number),)
+    return AskedOutput(most=0, units=units, media=lambda model, reserve: wanted.usage(model, most=reserve == "max"))
 
 
 IMAGES: Final = (

@@ -14,7 +14,7 @@ from streams.errors import GatewayError
 LOOKED_AHEAD: Final = 64 * 1024
 """Bytes behind ``model`` in which further fields are looked for before a provider is asked: SDKs send files last."""
 
-NOTED: Final = frozenset(("stream", "response_format", "size", "quality", "n"))
+NOTED: Final = frozenset(("stream", "response_format", "size", "quality", "n", "partial_images", "input_fidelity"))
 """Fields that say something of the answer, or of what it costs."""
 
 

@@ -124,6 +124,11 @@ class Price:
         )
 
     @cached_property
+    def is_by_tokens(self) -> bool:
+        """Whether tokens cost something, of text or of pictures and sound."""
+        return bool(self.input or self.output or any(nanos for unit, nanos in self.units if unit in MODAL))
+
+    @cached_property
     def half(self) -> "Price":
         """Half of what tokens and units cost: calls of server tools cost the same in a batch."""
         return attrs.evolve(

@@ -8,7 +8,8 @@ has what puts documents into an order. ``model_types`` tells by a model's name w
 ``voices`` what it speaks in.
 
 ``multipart`` cuts the body of an upload into events, ``model_field`` replaces its ``model`` while it comes by,
-``audio_length`` reads how long a recording is out of the file's own header. ``images`` and ``audio`` read along in
+``audio_length`` reads how long a recording is out of the file's own header, ``media_tokens`` estimates the tokens of
+pictures and sound from a request. ``images`` and ``audio`` read along in
 pictures, speech and transcripts, ``usage`` what answers say that they have taken.
 
 ``batch_lines`` replaces the models in a batch's file, line by line.

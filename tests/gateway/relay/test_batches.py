@@ -573,11 +573,12 @@ async def test_all_answers_that_a_line_asks_for_are_set_aside():
         aside = served.gateway.service.allowances.aside
 
         def steps() -> None:
-            for asks, url, times in (
-                ({"messages": [], "n": 2}, "/v1/chat/completions", 2),
-                ({"prompt": ["a", "b", "c"], "n": 2}, "/v1/completions", 6),
-                ({"prompt": "a", "best_of": 3}, "/v1/completions", 3),
+            for asks, url, output in (
+                ({"messages": [], "n": 2}, "/v1/chat/completions", 2 * 40),
+                ({"prompt": ["a", "b", "c"], "n": 2}, "/v1/completions", 6 * 40),
+                ({"prompt": "a", "best_of": 3}, "/v1/completions", 3 * 40),
                 ({"input": "a"}, "/v1/embeddings", 0),
+                ({"prompt": "a", "size": "512x512", "quality": "low"}, "/v1/images/generations", 72),
             ):
                 body = {"model": "gpt-5", "max_tokens": 40, **asks}
                 line = {"custom_id": "a", "method": "POST", "url": url, "body": body}
@@ -585,6 +586,6 @@ async def test_all_answers_that_a_line_asks_for_are_set_aside():
                 made(served.openai(), upload(served, json.dumps(line).encode()))
                 with case(str(asks)):
                     given = len(json.dumps(body)) // 4
-                    assert aside.of(("client_keys", "a"), "tokens") - before == given + 40 * times
+                    assert aside.of(("client_keys", "a"), "tokens") - before == given + output
 
         await run(steps)

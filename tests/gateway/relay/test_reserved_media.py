@@ -1,0 +1,197 @@
+"""Pictures and sound that are billed by tokens have to fit into a budget before they are made."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import attrs
+import httpx2
+import pytest
+import trio
+
+from tests.support.asgi_app import eventually
+from tests.support.audio_files import wav
+from tests.support.cases import case
+from tests.support.endpoint_provider import Asked, Told, before, told
+from tests.support.in_process import InProcess
+from tests.support.multipart import KIND, multipart, part
+from tests.support.settled_lines import SettledLines
+
+KEY = "key-of-ann-0123456789-0123456789"
+HEAD = {"authorization": f"Bearer {KEY}"}
+DRAWING = {"model": "mine", "prompt": "A cat", "size": "1024x1024", "quality": "high"}
+
+
+def budgeted(amount: str) -> list[dict[str, Any]]:
+    return [{"name": "ann", "key": KEY, "budgets": [f"{amount} usd/day"]}]
+
+
+def drawn(number: int = 1, tokens: int = 4160, given: int = 10, of_pictures: int = 0) -> dict[str, Any]:
+    details = {"text_tokens": given - of_pictures, "image_tokens": of_pictures}
+    usage = {"input_tokens": given, "output_tokens": number * tokens, "input_tokens_details": details}
+    return {"created": 1, "data": [{"b64_json": "AAAA"}] * number, "usage": usage}
+
+
+@attrs.frozen
+class Media:
+    """A request, and the answer with which its provider says what it took of tokens."""
+
+    model: str
+    path: str
+    answer: dict[str, Any]
+    json: dict[str, Any] | None = None
+    form: bytes = b""
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        if self.json is not None:
+            return {"json": self.json, "headers": HEAD}
+        return {"content": self.form, "headers": {**HEAD, "content-type": KIND}}
+
+
+MINE = part("model", b"mine")
+PICTURE = part("image", b"\x89PNG", "a.png")
+IMAGES = "/v1/images"
+SOUND = {"text": "Hello.", "usage": {"type": "tokens", "input_tokens": 25, "output_tokens": 6,
+                                     "input_token_details": {"audio_tokens": 25}}}  # fmt: skip
+MEDIA = {
+    "a picture": Media("gpt-image-1", f"{IMAGES}/generations", drawn(), DRAWING),
+    "four pictures of any size": Media("gpt-image-1", f"{IMAGES}/generations", drawn(4, 6240, 8),
+                                       {"model": "mine", "prompt": "A cat", "n": 4}),
+    "a picture whose tokens have a price": Media("gpt-image-1.5", f"{IMAGES}/generations", drawn(), DRAWING),
+    "a larger picture": Media("gpt-image-2", f"{IMAGES}/generations", drawn(1, 13342), DRAWING | {"size": "3840x2160"}),
+    "an edit in JSON": Media("gpt-image-1", f"{IMAGES}/edits", drawn(1, 4160, 2 * 6400, 2 * 6390),
+                             {**DRAWING, "images": [{"file_id": "file-1"}] * 2}),
+    "an edit of a file": Media("gpt-image-1", f"{IMAGES}/edits", drawn(1, 6240, 6400, 6390),
+                               form=multipart([MINE, PICTURE])),
+    "speech": Media("gpt-4o-mini-tts", "/v1/audio/speech", {}, {"model": "mine", "input": "x" * 900, "voice": "y"}),
+    "a transcript": Media("gpt-4o-transcribe", "/v1/audio/transcriptions", SOUND,
+                          form=multipart([MINE, part("file", wav(2.5), "a.wav")])),
+    "a translation": Media("gpt-4o-transcribe", "/v1/audio/translations", SOUND,
+                           form=multipart([MINE, part("file", wav(2.5), "a.wav")])),
+}  # fmt: skip
+
+
+class Level:
+    """What a client's one budget has reserved and used, in dollars."""
+
+    def __init__(self, served: InProcess) -> None:
+        allowances = served.service.allowances
+        (budget,) = allowances.of_client("ann")
+        self._counter = budget.counter(allowances.now(), None)
+        self._level = allowances.counters.level
+
+    @property
+    def held(self) -> float:
+        return self._level(self._counter).held / 10**9
+
+    @property
+    def used(self) -> float:
+        return self._level(self._counter).used / 10**9
+
+
+class Gate:
+    """A provider that answers once it is ``open``."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        self.open = trio.Event()
+        self._answer = answer
+
+    async def __call__(self, asked: Asked) -> Told:
+        await self.open.wait()
+        return told(self._answer) if self._answer else Told((b"mp3",), headers=(("content-type", "audio/mpeg"),))
+
+
+@pytest.fixture(params=["expected", "max"])
+def reserve(request) -> Iterator[str]:
+    return request.param
+
+
+@pytest.mark.parametrize("name", MEDIA)
+async def test_what_is_billed_by_tokens_is_reserved_while_it_is_made(name, reserve):
+    media = MEDIA[name]
+    gate, config = Gate(media.answer), {"client_keys": budgeted("100"), "reserve": reserve}
+    async with (
+        before(gate, f"openai/{media.model}", {"name": "mine"}, **config) as (served, provider),
+        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client,
+        trio.open_nursery() as nursery,
+    ):  # fmt: skip
+        level, found = Level(served), []
+
+        async def ask() -> None:
+            found.append(await client.post(media.path, **media.sent))
+
+        nursery.start_soon(ask)
+        await eventually(lambda: len(provider.asked) == 1)
+        held = level.held
+        gate.open.set()
+        await eventually(lambda: bool(found) and not level.held)
+        assert found[0].status_code == 200, found[0].text
+        assert 0 < level.used <= held
+        assert held < 50 * level.used, "what nobody could afford is no expectation"
+
+
+async def test_pictures_that_are_asked_for_at_the_same_time_stay_within_the_budget():
+    gate = Gate(drawn())
+    async with (
+        before(gate, "openai/gpt-image-1", {"name": "mine"}, client_keys=budgeted("1")) as (served, provider),
+        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client,
+        trio.open_nursery() as nursery,
+    ):
+        statuses: list[int] = []
+
+        async def ask() -> None:
+            statuses.append((await client.post(f"{IMAGES}/generations", json=DRAWING, headers=HEAD)).status_code)
+
+        for _ in range(24):
+            nursery.start_soon(ask)
+        await eventually(lambda: len(provider.asked) == 6)
+        gate.open.set()
+        await eventually(lambda: len(statuses) == 24)
+        assert (statuses.count(200), statuses.count(402)) == (6, 18)
+        assert Level(served).used == pytest.approx(6 * (4160 * 40 + 10 * 5) / 10**6)
+
+
+async def test_a_picture_that_does_not_fit_is_refused_beforehand(reserve):
+    keys = budgeted("0.10")
+    async with (
+        before(
+            lambda asked: told(drawn()), "openai/gpt-image-1", {"name": "mine"}, client_keys=keys, reserve=reserve
+        ) as (served, provider),
+        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client,
+    ):
+        ask = partial(client.post, f"{IMAGES}/generations", headers=HEAD)
+        assert (await ask(json=DRAWING)).status_code == 402
+        assert (await ask(json={"model": "mine", "prompt": "A cat"})).status_code == 402
+        assert provider.asked == []
+        assert (await ask(json={**DRAWING, "quality": "low"})).status_code == 200
+
+
+async def test_tokens_are_reserved_only_where_they_are_billed():
+    """A model with a price for each picture has no tokens, so that a budget of tokens has no part in it."""
+    keys = [{"name": "ann", "key": KEY, "budgets": ["100 tokens/day"]}]
+    media = [one for one in MEDIA.values() if one.path != f"{IMAGES}/edits"]
+    price = {"price": {"per": {"image": 0.01, "character": 0.001, "second": 0.001}}}
+    for one in media:
+        with case(one.path):
+            async with before(
+                lambda asked: told({"text": "x"}), "trigate/m-1", {"name": "mine", **price}, client_keys=keys
+            ) as (served, _):
+                body = {**one.json, "input": "x"} if one.json and "input" in one.json else one.json
+                sent = attrs.evolve(one, json=body).sent
+                async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client:
+                    assert (await client.post(one.path, **sent)).status_code == 200
+
+
+async def test_speech_is_billed_by_an_estimate_where_tokens_cost_something_and_nobody_tells_them():
+    """Raw sound has no place for its usage: what was said of it has been booked at nothing (BerriAI/litellm#36914)."""
+    sound = Told((b"mp3",), headers=(("content-type", "audio/mpeg"),))
+    body = {"model": "mine", "input": "x" * 900, "voice": "y"}
+    async with before(lambda asked: sound, "openai/gpt-4o-mini-tts", {"name": "mine"}) as (served, _):
+        settled = SettledLines(served)
+        async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client:
+            assert (await client.post("/v1/audio/speech", json=body)).content == b"mp3"
+        (line,) = await settled.next()
+    assert (line["input_tokens"], line["output_tokens"]) == (225, 1260)
+    assert line["cost_usd"] == pytest.approx((225 * 0.6 + 1260 * 12) / 10**6)
+    assert (line["cost_grade"], line["usage_estimated"]) == ("estimated", True)
