@@ -213,18 +213,31 @@ def explain(
 @main.command("import", short_help="Convert a LiteLLM proxy's config.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--write", type=click.Path(path_type=Path), metavar="NEW", help="Write it to NEW, which must not exist.")
-@click.option("--keys", type=click.Path(path_type=Path), metavar="EXPORT",
-              help="Take over the keys in an export of its table LiteLLM_VerificationToken, CSV or JSON.")  # fmt: skip
-def import_config(file: Path, write: Path | None, keys: Path | None) -> None:
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path),
+    metavar="EXPORT",
+    help="Take over the keys in an export of its table LiteLLM_VerificationToken, CSV or JSON.",
+)
+@click.option(
+    "--teams",
+    type=click.Path(path_type=Path),
+    metavar="EXPORT",
+    help="Take over the teams of these keys, from an export of LiteLLM_TeamTable.",
+)
+@click.option("--partial", is_flag=True, help="Write a file although models have no entry in it.")  # fmt: skip
+def import_config(file: Path, write: Path | None, keys: Path | None, teams: Path | None, partial: bool) -> None:
     """Convert FILE, the config of a LiteLLM proxy, and print the result.
 
-    What has no counterpart is named in comments where it stood, and in a summary by what is lost with it. The exit
-    status is 0 if that is nothing or trifles alone, 3 if it is names that clients ask for, protection or money, and
-    1 if there is no result. Keys are taken over by their hashes: clients keep theirs.
+    What has no counterpart is named in comments where it stood, and in a summary by what is lost with it. A model that
+    cannot be carried over is an error, because its name might lead to another provider; --partial accepts that.
+
+    The exit status is 0 if nothing or only trifles are lost, 3 if names that clients ask for, protection or money are,
+    and 1 if there is no result. Keys are taken over by their hashes: clients keep theirs.
     """
     from gateway.commands.importing import run
 
-    sys.exit(run(file, write, keys))
+    sys.exit(run(file, write, keys, teams, partial))
 
 
 @main.group(cls=CommandsInOrder, short_help="Make, rotate and revoke keys of clients while it runs.")

@@ -1,6 +1,6 @@
-"""The result of ``trigate import``: the sections of the new one, what of the old one is lost,
-and the text that says both."""
+"""The result of ``trigate import``: the sections of the new file, the losses of the old one, and the text of both."""
 
+import fnmatch
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -10,7 +10,8 @@ import yaml
 
 from gateway.commands.litellm import Group, Loss
 from gateway.config.loading import from_mapping
-from gateway.config.names import Names
+from gateway.config.names import Found, Names
+from providers.endpoints.model_types import ModelType, model_type
 from streams.errors import GatewayError
 
 VERSION = "v0.4.0"
@@ -25,8 +26,8 @@ _SHOWN = 6  # of what is lost in a group, in the summary
 
 @attrs.frozen
 class Deployment:
-    """An item of LiteLLM's ``model_list``: the ``entry`` that it has become, its place among those of its name, its
-    share of them (``rate`` where none is said), and how many requests there may be for one."""
+    """An item of LiteLLM's ``model_list``: the ``entry`` that it has become, its order among those of its name, its
+    share of their requests (``rate`` where the file gives none), and the requests that there may be for one."""
 
     entry: dict[str, Any]
     order: float | None = None
@@ -38,10 +39,21 @@ class Deployment:
     def name(self) -> str:
         return str(self.entry.get("name", self.entry["model"]))
 
+    @property
+    def model(self) -> str:
+        """The provider's id of the model."""
+        return str(self.entry["model"].partition("/")[2])
+
+    @property
+    def type(self) -> ModelType:
+        """The type of the model, as the entry or the model's name says it."""
+        found: ModelType = self.entry.get("type") or model_type(self.model)
+        return found
+
 
 @attrs.define
 class Result:
-    """The sections of the new file, and what of the old one they do not hold."""
+    """The sections of the new file, and the losses of the old one."""
 
     entries: list[tuple[list[str], dict[str, Any]]] = attrs.field(factory=list)
     deployments: dict[str, list[Deployment]] = attrs.field(factory=dict)
@@ -54,11 +66,16 @@ class Result:
     circuit: dict[str, Any] = attrs.field(factory=dict)
     notes_on_retries: list[str] = attrs.field(factory=list)
     client_keys: list[dict[str, Any]] = attrs.field(factory=list)
+    client_groups: list[dict[str, Any]] = attrs.field(factory=list)
     timeouts: dict[str, str] = attrs.field(factory=dict)
     limits: dict[str, Any] = attrs.field(factory=dict)
     access_groups: dict[str, list[str]] = attrs.field(factory=dict)
     models: int = 0
     """Items in the old ``model_list``."""
+    missing: list[Loss] = attrs.field(factory=list)
+    """Items of it that have no entry; they are among the ``losses``, too."""
+    missing_names: dict[str, str] = attrs.field(factory=dict)
+    """Their names, as the old file writes them, with what each stood for."""
     losses: list[Loss] = attrs.field(factory=list)
     unpriced: bool = False
     """Whether models without a price are asked though there is a budget of money."""
@@ -80,17 +97,58 @@ class Result:
 
     def known(self) -> Callable[[str], bool]:
         """A function that says whether a model can be asked for by a name, written as in the new file."""
-        entries = {entry.get("name", entry["model"]): entry for _, entry in self.entries}  # some share one as yet
-        content = {"version": VERSION, "model_providers": [*entries.values()]}
-        direct, written = Names(from_mapping(content).entries, {}).direct, {*self.names, *self.aliases}
+        found, written = self.finder(), {*self.names, *self.aliases, *self.deployments}
 
         def known(name: str) -> bool:
-            try:
-                return name in written or direct(name) is not None
-            except GatewayError:  # it means several
-                return False
+            return name in written or (not self.is_missing(name) and found(name) is not None)
 
         return known
+
+    def is_missing(self, name: str) -> bool:
+        """Return True if LiteLLM served ``name``, written as in the new file, by models that have no entry here. An
+        entry of another provider may have such a name in its family."""
+        if name in self.deployments or name in self.names:
+            return False
+        plain = name.replace("$$", "$")
+        patterns = {*self.missing_names, *(one.replace("$$", "$") for one in self.names if "*" in one)}
+        fitting = [one for one in patterns if one == plain or ("*" in one and fnmatch.fnmatchcase(plain, one))]
+        return bool(fitting) and max(fitting, key=len) in self.missing_names
+
+    def still_served(self) -> Iterator[tuple[str, str, str]]:
+        """Yield each of the missing names that the new file serves all the same, with its old model and its new one."""
+        find = self.finder()
+        for name, what in self.missing_names.items():
+            written = literal(name)
+            if not self.is_missing(written):
+                continue
+            if (found := find(written.replace("*", "x"))) is not None:
+                yield name, what, f"{found.entry.provider.id}/{found.model}"
+
+    def finder(self) -> Callable[[str], Found | None]:
+        """Return a function that finds the entry which serves a name, aliases aside."""
+        entries: dict[str, dict[str, Any]] = {}
+        for number, (_, entry) in enumerate(self.entries):
+            name = entry.get("name", entry["model"])
+            name = f"{name} {number}" if name in entries else name  # those of a group share one as yet
+            entries[name] = {**entry, "name": name} if "*" not in name else entry
+        content = {"version": VERSION, "model_providers": [*entries.values()]}
+        direct = Names(from_mapping(content).entries, {}).direct
+
+        def find(name: str) -> Found | None:
+            try:
+                return direct(name)
+            except GatewayError:  # it means several
+                return None
+
+        return find
+
+    def lose_model(self, name: str | None, loss: Loss) -> str:
+        """Note that the item of ``model_list`` with this ``name`` has no entry. Return the remark."""
+        self.missing.append(loss)
+        if name is not None:
+            self.missing_names.setdefault(name, loss.what)
+        self.losses.append(loss)
+        return str(loss)
 
     def leave_out(self, what: str, reason: tuple[Group, str]) -> str:
         loss = Loss(reason[0], what, reason[1])
@@ -107,8 +165,8 @@ def literal(text: str) -> str:
 
 
 def lines(result: Result, source: str) -> Iterator[str]:
-    """The lines of the new file."""
-    yield f"# From {_one_line(source)} by trigate import. Try it: trigate check"
+    """Yield the lines of the new file."""
+    yield f"# From {one_line(source)} by trigate import. Try it: trigate check"
     if counts := ", ".join(f"{group.value} {len(losses)}" for group, losses in _grouped(result.losses)):
         yield f"# Not carried, and named below: {counts}"
     yield f"version: {VERSION}"
@@ -119,18 +177,14 @@ def lines(result: Result, source: str) -> Iterator[str]:
     yield ""
     yield "model_providers:"
     for remarks, entry in result.entries:
-        yield from (f"  # {_one_line(remark)}" for remark in remarks)
+        yield from (f"  # {one_line(remark)}" for remark in remarks)
         for number, (key, value) in enumerate(entry.items()):
             yield f"  {' ' if number else '-'} {key}: {_yaml(value)}"
     if result.aliases:
         yield from ("", "model_aliases:")
         for alias, target in result.aliases.items():
             yield from _alias(alias, target)
-    if result.client_keys:
-        yield from ("", "client_keys:")
-        yield from (f"  - {_yaml(key)}" for key in result.client_keys)
-    else:
-        yield from ("", f"# {NO_DOOR}")
+    yield from _clients(result)
     if result.unpriced:
         yield from ("", "unpriced: allow")
     yield from _attempts(result)
@@ -143,13 +197,24 @@ def lines(result: Result, source: str) -> Iterator[str]:
         yield f"limits: {_yaml(result.limits)}"
     if result.remarks:
         yield ""
-        yield from (f"# {_one_line(remark)}" for remark in result.remarks)
+        yield from (f"# {one_line(remark)}" for remark in result.remarks)
+
+
+def _clients(result: Result) -> Iterator[str]:
+    if result.client_groups:
+        yield from ("", "client_groups:")
+        yield from (f"  - {_yaml(group)}" for group in result.client_groups)
+    if result.client_keys:
+        yield from ("", "client_keys:")
+        yield from (f"  - {_yaml(key)}" for key in result.client_keys)
+    else:
+        yield from ("", f"# {NO_DOOR}")
 
 
 def _attempts(result: Result) -> Iterator[str]:
     if result.retries:
         yield ""
-        yield from (f"# {_one_line(note)}" for note in result.notes_on_retries)
+        yield from (f"# {one_line(note)}" for note in result.notes_on_retries)
         yield f"retries: {_yaml(result.retries)}"
     if result.circuit:
         yield from ("", "# When a target is left alone, and for how long", f"circuit: {_yaml(result.circuit)}")
@@ -174,20 +239,21 @@ def summary(result: Result) -> Iterator[str]:
     aliases = len(result.aliases) - routes
     counts += [_counted(aliases, "alias", "es")] if aliases else []
     counts += [f"{_counted(routes, 'name')} with several targets (groups and fallbacks)"] if routes else []
+    counts += [_counted(len(result.client_groups), "group")] if result.client_groups else []
     counts += [_counted(len(result.client_keys), "client key")] if result.client_keys else []
     last = counts.pop()
     yield f"Carried over: {' and '.join(filter(None, (', '.join(counts), last)))}."
     if not result.client_keys:
         yield NO_DOOR
     if result.no_longer_good:
-        yield f"Keys that were no longer good are left out: {', '.join(map(_one_line, result.no_longer_good))}."
+        yield f"Keys that were no longer good are left out: {', '.join(map(one_line, result.no_longer_good))}."
     if not result.losses:
         yield "Nothing is lost."
         return
     trifles = all(loss.group is Group.TRIFLES for loss in result.losses)
     yield "Not carried are trifles alone, named in comments:" if trifles else "Not carried, and named in comments:"
     for group, losses in _grouped(result.losses):
-        shown = [_one_line(loss.what) for loss in losses[:_SHOWN]]
+        shown = [one_line(loss.what) for loss in losses[:_SHOWN]]
         more = [f"{len(losses) - _SHOWN} more"] if len(losses) > _SHOWN else []
         yield f"  {group.value} ({len(losses)}): {', '.join((*shown, *more))}."
 
@@ -206,5 +272,6 @@ def _yaml(value: Any) -> str:
     return yaml.safe_dump([value], default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False)[1:-2]
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Return ``text`` without control characters and line breaks."""
     return re.sub(r"[^\x20-\x7e\xa0-\ud7ff]+", " ", text)

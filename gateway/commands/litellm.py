@@ -46,17 +46,21 @@ def _words(text: str) -> frozenset[str]:
 
 @attrs.frozen
 class LiteLLMProvider:
-    """A provider by LiteLLM's name, as it is written here. ``key_env`` is where LiteLLM looks for a key if the file
-    gives none, ``base_url`` where it asks."""
+    """A provider by LiteLLM's name, as it is written here. LiteLLM looks for a key in ``key_env`` if the file gives
+    none; some servers work without a key. ``base_url`` is the address that it uses, ``type`` the type of all models
+    with this name of their provider."""
 
     provider: str
     key_env: str | None = None
     base_url: str | None = None
     extra: Mapping[str, Any] = attrs.field(factory=dict)
+    key_required: bool = True
+    type: ModelType | None = None
 
 
 ORIGINS: Final[Mapping[str, LiteLLMProvider]] = {
     "openai": LiteLLMProvider("openai", "OPENAI_API_KEY"),
+    "text-completion-openai": LiteLLMProvider("openai", "OPENAI_API_KEY", type="completion"),
     # It translates Chat clients to Messages, as `speaks: [messages]` does.
     "anthropic": LiteLLMProvider("anthropic", "ANTHROPIC_API_KEY", extra={"speaks": ["messages"]}),
     "azure": LiteLLMProvider("azure_openai", "AZURE_API_KEY"),
@@ -78,7 +82,7 @@ ORIGINS: Final[Mapping[str, LiteLLMProvider]] = {
     "cohere_chat": LiteLLMProvider("cohere", "COHERE_API_KEY"),
     "jina_ai": LiteLLMProvider("jina", "JINA_AI_API_KEY"),
     "voyage": LiteLLMProvider("voyage", "VOYAGE_API_KEY"),
-    "hosted_vllm": LiteLLMProvider("vllm", "HOSTED_VLLM_API_KEY"),
+    "hosted_vllm": LiteLLMProvider("vllm", "HOSTED_VLLM_API_KEY", key_required=False),
     "lm_studio": LiteLLMProvider("lm_studio"),
     "llamafile": LiteLLMProvider("llamafile"),
     "custom_openai": LiteLLMProvider("compatible"),
@@ -96,7 +100,6 @@ ORIGINS: Final[Mapping[str, LiteLLMProvider]] = {
 COMPATIBLE: Final = "compatible"
 """What ``openai/`` with somebody else's address becomes: OpenAI's own takes more than most servers know."""
 
-_COMPLETIONS = "plain completions (/v1/completions) are not served here"
 _CLOUD = "entries are not carried over: docs/providers.md has those to write, with their places and sign-ins"
 NOT_SPOKEN: Final[Mapping[str, str]] = {
     "bedrock": f"Bedrock's {_CLOUD}",
@@ -105,8 +108,8 @@ NOT_SPOKEN: Final[Mapping[str, str]] = {
     "vertex_ai": f"Vertex AI's {_CLOUD}",
     "vertex_ai_beta": f"Vertex AI's {_CLOUD}",
     "azure_ai": f"Azure AI's {_CLOUD}",
-    "text-completion-openai": _COMPLETIONS,
-    "text-completion-codestral": _COMPLETIONS,
+    "text-completion-codestral": "here clients send these requests to /v1/fim/completions: write an entry "
+    "mistral/MODEL with `base_url: https://codestral.mistral.ai/v1`",
 }
 TYPES: Final[Mapping[str, ModelType]] = {
     "chat": "chat", "completion": "completion", "responses": "chat", "embedding": "embedding", "rerank": "rerank",
@@ -150,21 +153,28 @@ NO_MATTER: Final = _words(
 
 _RETRIES = "how often a request is tried is one number here, `retries.attempts`, whatever the reason"
 _CHOSEN = "`balance` says by what a target is chosen, and takes no more settings"
-_DOOR = "client_keys say who may come in, and nothing else does"
+_DOOR = "only client_keys, with their keys and certificates, decide who may use the gateway"
 _DATABASE = "no counterpart: nothing is kept in LiteLLM's database, and conversations are in state_storage"
 _LOGGED = "the log is JSON, /metrics is for Prometheus, and traces go to any OpenTelemetry collector (docs/tracing.md)"
 _ALERTS = "deploy/prometheus/alerts.yaml has rules for Prometheus, whose Alertmanager tells Slack, mail and others"
-_HEALTH = "models are not tried in the background: trigate doctor tries them when told to"
-_ELSE = "conversations are served, and nothing else"
-_REDIS = "no process needs to know of another but for state_storage"
+_HEALTH = "requests show which targets fail; `probe` of an entry checks a server of your own, trigate doctor all models"
+_OBJECTS = "the entries of your models serve files, batches and realtime sessions, too (docs/endpoints.md)"
+_PASSED = "write `passthrough: true` in the provider's entry, whose name its paths then begin with (docs/endpoints.md)"
+_ELSE = "no counterpart: MCP servers, assistants, agents, search tools and stored prompts are not served"
+_REDIS = "if several gateways run: `counters: {type: redis, url: …}`, else each of them counts limits alone"
+_BUDGETS = "write `budgets: [20 usd/day]` at the root, the client key, the group or the entry"
+_RATES = "write `ratelimits` at the root, the client key, the group or the entry"
+_CACHED = "write `cache: {ttl: 1h}` on a client key or an alias: LiteLLM's cache is for all of them (docs/caching.md)"
+_PRICED = "write a `price` in the entry: `input` and `output` of tokens, `per` of other units (docs/costs.md)"
 
 _ROWS: Final = (
     (Group.NAMES, "read on its own: import each of these files, and put the entries together", "include"),
     (Group.NAMES, "models that were added while it ran are in its database: write them into model_list first",
      "store_model_in_db"),
-    (Group.NAMES, _ELSE, "pass_through_endpoints mcp_servers mcp_aliases mcp_tools files_settings finetune_settings "
-     "assistants_config assistant_settings vector_store_registry vector_stores search_tools prompts agent_list "
-     "batch_settings realtime_settings"),
+    (Group.NAMES, _PASSED, "pass_through_endpoints"),
+    (Group.NAMES, _OBJECTS, "files_settings batch_settings realtime_settings"),
+    (Group.NAMES, _ELSE, "mcp_servers mcp_aliases mcp_tools finetune_settings assistants_config assistant_settings "
+     "vector_store_registry vector_stores search_tools prompts agent_list"),
     (Group.NAMES, "write an entry for each provider: PROVIDER/*", "infer_model_from_keys"),
     (Group.NAMES, "write `sign_in: {type: azure, …}` in its entry", "tenant_id client_id client_secret "
      "azure_ad_token azure_username azure_password"),
@@ -173,11 +183,8 @@ _ROWS: Final = (
     (Group.NAMES, "write `sign_in: google` in its entry", "vertex_project vertex_location vertex_credentials"),
     (Group.PROTECTION, "write it as a target with `when: [context_too_long]`", "context_window_fallback_dict"),
     (Group.PROTECTION, _RETRIES, "retry_policy model_group_retry_policy"),
-    (Group.PROTECTION, "it is no whole number, which `ratelimits` need", "rpm tpm max_parallel_requests"),
-    (Group.PROTECTION, "write `ratelimits` on each entry, client key or group that they are for",
-     "default_max_rpm default_max_tpm default_api_key_rpm_limit default_api_key_tpm_limit model_rpm_limit "
-     "model_tpm_limit"),
-    (Group.PROTECTION, "limits.in_flight and limits.upstream_connections are for all models and clients together",
+    (Group.PROTECTION, _RATES, "rpm tpm max_parallel_requests default_max_rpm default_max_tpm "
+     "default_api_key_rpm_limit default_api_key_tpm_limit model_rpm_limit model_tpm_limit "
      "default_max_parallel_requests"),
     (Group.PROTECTION, "guardrails are not here", "guardrails guardrails_list guardrail_settings policies "
      "policy_attachments enable_json_schema_validation blocked_user_list banned_keywords_list "
@@ -191,22 +198,21 @@ _ROWS: Final = (
     (Group.PROTECTION, "keys made with /key/generate are in that database: --keys FILE takes them over",
      "database_url"),
     (Group.PROTECTION, "where a provider's server stands is up to its base_url", "allowed_model_region region_name"),
-    (Group.PROTECTION, "a model is not for one team: list it under `models` of the keys that may use it",
-     "team_id team_public_model_name"),
-    (Group.PROTECTION, "which key may use a model stands under its `models` in client_keys", "access_groups"),
-    (Group.MONEY, "write `budgets: [20 usd/day]` at the root, the client key, the group or the entry", "max_budget "
+    (Group.PROTECTION, "list the model under `models` of the client keys or groups that may use it",
+     "team_id team_public_model_name access_groups"),
+    (Group.MONEY, _BUDGETS, "max_budget "
      "budget_duration soft_budget max_user_budget max_end_user_budget max_end_user_budget_id "
      "max_internal_user_budget internal_user_budget_duration default_soft_budget provider_budget_config "
      "tag_budget_config model_max_budget budget_config litellm_budget_table"),
-    (Group.MONEY, "a `price` has those of tokens alone, of input and output at least", "cost_discount_config "
+    (Group.MONEY, _PRICED, "cost_discount_config "
      "cost_margin_config custom_cost_per_token "
      "input_cost_per_token output_cost_per_token input_cost_per_second output_cost_per_second "
      "input_cost_per_character output_cost_per_character input_cost_per_request output_cost_per_request "
      "cache_read_input_token_cost cache_creation_input_token_cost output_cost_per_reasoning_token "
      "input_cost_per_token_batches output_cost_per_token_batches input_cost_per_audio_token "
      "output_cost_per_audio_token input_cost_per_image"),
-    (Group.MONEY, "answers are not cached", "cache cache_params enable_caching_on_provider_specific_optional_params "
-     "cache_responses caching_groups client_ttl caching default_redis_ttl"),
+    (Group.MONEY, _CACHED, "cache cache_params enable_caching_on_provider_specific_optional_params cache_responses "
+     "caching_groups client_ttl caching default_redis_ttl cache_kwargs"),
     (Group.MONEY, "only clients mark what a provider is to cache", "cache_control_injection_points"),
     (Group.TRIFLES, _RETRIES, "max_fallbacks num_retries_per_request max_retries"),
     (Group.TRIFLES, "waits grow from a fraction of a second, and are as long as a provider says", "retry_after"),
@@ -215,7 +221,7 @@ _ROWS: Final = (
     (Group.TRIFLES, _CHOSEN, "routing_strategy_args routing_groups optional_pre_call_checks enable_tag_filtering "
      "tag_filtering_match_any tags"),
     (Group.TRIFLES, "first_byte holds for whole answers too, for which it would be too short", "stream_timeout"),
-    (Group.TRIFLES, "it is no number of seconds", "timeout request_timeout"),
+    (Group.TRIFLES, "it is not a number of seconds", "timeout request_timeout"),
     (Group.TRIFLES, _ALERTS, "alerting alerting_threshold alerting_args alert_types alert_to_webhook_url "
      "alert_type_config alerting_config slack_alerting spend_report_frequency"),
     (Group.TRIFLES, _LOGGED, "callbacks success_callback failure_callback service_callback service_callbacks "
@@ -231,7 +237,7 @@ _ROWS: Final = (
      "proxy_budget_rescheduler_max_time proxy_budget_rescheduler_min_time maximum_spend_logs_retention_period "
      "maximum_spend_logs_retention_interval maximum_spend_logs_cleanup_cron use_redis_transaction_buffer "
      "supported_db_objects disable_prisma_schema_update"),
-    (Group.TRIFLES, _REDIS, "redis_host redis_port redis_password redis_url redis_db redis_ssl cache_kwargs "
+    (Group.PROTECTION, _REDIS, "redis_host redis_port redis_password redis_url redis_db redis_ssl "
      "redis_startup_nodes"),
     (Group.TRIFLES, "the live view is at /ui", "ui_access_mode ui_logo_path proxy_base_url user_mcp_management_mode "
      "ui_theme_config custom_ui_sso_sign_in_handler public_model_groups disable_admin_ui"),
@@ -251,6 +257,17 @@ REASONS: Final[Mapping[str, tuple[Group, str]]] = {
     name: (group, why) for group, why, names in _ROWS for name in names.split()
 }
 """By the name of the setting, wherever it stands."""
+
+UNENFORCED: Final[Mapping[str, tuple[Group, str]]] = {
+    "general_settings.max_parallel_requests": (
+        Group.PROTECTION,
+        "LiteLLM reads it and limits nothing by it: write `ratelimits: {concurrent: …}` on each entry or client key "
+        "that you mean",
+    ),
+}
+"""Settings with another reason at one place, by their path."""
+
+NO_WHOLE_NUMBER: Final = (Group.PROTECTION, "it is not a whole number, which `ratelimits` need")
 
 OF_REQUESTS: Final = (Group.TRIFLES, "what requests do not say is left to the provider")
 """Of any other of ``litellm_params``: LiteLLM puts it into every request that does not say it itself."""

@@ -1,9 +1,15 @@
-"""Prices of models as LiteLLM has them: dollars for one token (https://docs.litellm.ai/docs/proxy/custom_pricing)."""
+"""Prices of models as LiteLLM has them: dollars for one token, or the name of another model with the same price
+(https://docs.litellm.ai/docs/proxy/custom_pricing)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
+
+import attrs
+
+from providers.catalog.price_list import price_row, source
+from providers.catalog.providers import find, maker
 
 KINDS: Final[Mapping[str, str]] = {
     "input_cost_per_token": "input",
@@ -18,9 +24,56 @@ _PRICE: Final = re.compile(
 )
 
 
+_LISTED_ALONE: Final = ("request", "schedule")
+"""Members of a row in the list of prices that the ``price`` of an entry does not have."""
+
+
+@attrs.frozen
+class ListedPrice:
+    """A ``price`` from the list of prices, ``None`` where the list has it for the entry's own model, too."""
+
+    price: Mapping[str, Any] | None
+    remarks: tuple[str, ...] = ()
+
+
+def base_price(base: str, provider: str, model: str) -> ListedPrice | None:
+    """Return the price of the ``base`` model, as LiteLLM calls it, for an entry with this ``provider`` and ``model``;
+    ``None`` where the list of prices has none."""
+    found = next((row for pair in _listed_names(base, provider) if (row := price_row(*pair)) is not None), None)
+    if found is None:
+        return None
+    if found == price_row(provider, model):
+        return ListedPrice(None)
+    price = {"output": 0, **{name: _plain(value) for name, value in found.items() if name not in _LISTED_ALONE}}
+    price = {"input": price.pop("input", 0), **price}
+    lacking = [name for name in _LISTED_ALONE if name in found]
+    remarks = [f"the price is that of {base}, by {source()}"]
+    remarks += [f"the list has a {name} for it, too, which a `price` cannot say" for name in lacking]
+    return ListedPrice(price, tuple(remarks))
+
+
+def _listed_names(base: str, provider: str) -> Iterator[tuple[str, str]]:
+    """Yield the provider and the model that ``base`` may mean: ``azure/eu/gpt-4o``, ``azure/gpt-4o`` or ``gpt-4o``."""
+    prefix, slash, rest = base.partition("/")
+    named = find(prefix) if slash else None
+    if named is not None:
+        yield named.id, rest
+        yield named.id, rest.rpartition("/")[2]
+    yield provider, base
+    if (made := maker(base.rpartition("/")[2])) is not None:
+        yield made.id, base.rpartition("/")[2]
+
+
+def _plain(value: Any) -> Any:
+    """Return a part of a row with plain numbers, which YAML writes."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    return int(value) if value == int(value) else float(value)
+
+
 def read_price(params: Mapping[str, Any], info: Mapping[str, Any]) -> tuple[Any, frozenset[str]]:
-    """The ``price`` of an entry, ``None`` where there is none, and the members that are in it. Those of ``params``
-    outrank those of ``info``."""
+    """Return the ``price`` of an entry, ``None`` where the file has none, and the members that it was read from.
+    Those of ``params`` outrank those of ``info``."""
     given = {**info, **params}
     found = {name: value for name in given if (value := _dollars(given[name])) is not None and _PRICE.fullmatch(name)}
     if found and not any(found.values()):

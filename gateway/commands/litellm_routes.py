@@ -1,18 +1,23 @@
 """LiteLLM's routing as ours: groups of equal names, its lists of fallbacks, retries and cooldowns.
 
-There, models of one ``model_name`` are a group, and all else stands beside them in ``router_settings`` or
-``litellm_settings`` (https://docs.litellm.ai/docs/routing, https://docs.litellm.ai/docs/proxy/reliability). Here one
-alias says all of it: its ``targets`` in order, a list inside for a group.
+There, models of one ``model_name`` are a group, and ``router_settings`` and ``litellm_settings`` have the rest
+(https://docs.litellm.ai/docs/routing, https://docs.litellm.ai/docs/proxy/reliability). Here one alias has all of it:
+its ``targets`` in order, a list inside for a group.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
 from gateway.commands.imported import Deployment, Result, literal
 from gateway.commands.litellm import Group
+from gateway.config.names import Found
+from providers.endpoints.model_types import ModelType, bare_name, model_type
+
+Find: TypeAlias = Callable[[str], Found | None]
+"""A function that finds the entry which serves a name."""
 
 ROUTED: Final = frozenset((
     "fallbacks", "default_fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "num_retries",
@@ -57,8 +62,12 @@ class _Fallbacks:
         follow(name)
         return tuple(found)
 
+    def lists(self, name: str, target: str) -> bool:
+        """Return True if the file lists ``target`` as a fallback of ``name`` itself, other than by a default."""
+        return any(target in those.get(name, ()) for those in (self.unavailable, self.too_long, self.refused))
+
     def reasons(self, name: str) -> dict[str, tuple[str, ...]]:
-        """The places behind ``name`` in order, and the reasons that lead to each where they are not the usual ones."""
+        """Return the targets after ``name`` in order, each with its reasons if they are not the usual ones."""
         found: dict[str, tuple[str, ...]] = dict.fromkeys(self.chain(name)[1:], ())
         for those, reason in ((self.too_long, "context_too_long"), (self.refused, "content_filter")):
             for one in those.get(name, ()):
@@ -73,18 +82,24 @@ def add_routes(content: Mapping[str, Any], result: Result) -> None:
     settings = {
         name: value for section in ("litellm_settings", "router_settings") for name, value in _of(content, section)
     }
-    fallbacks = _fallbacks(settings, result)
+    fallbacks, find = _fallbacks(settings, result), result.finder()
+    separate = [(name, one) for name in result.deployments for one in _separated(name, result)]
     routes = {
         name: reasons
         for name, deployments in result.deployments.items()
-        if (reasons := fallbacks.reasons(name)) or len(deployments) > 1
+        if (reasons := _fitting(name, fallbacks, find, result)) or len(deployments) > 1
     }
-    _rename(routes, result)
+    _rename([(name, one) for name in routes for one in result.deployments[name]] + separate, result)
     _retries(settings, result)
-    balance = _balance(settings, result)
+    balance, find = _balance(settings, result), result.finder()
     for name, reasons in routes.items():
         groups = [*_groups(name, (), result)]
-        groups += [group for one, when in reasons.items() for group in _groups(one, when, result)]
+        listed = {_identity(one.name, find) for each in (name, *reasons) for one in result.deployments.get(each, ())}
+        for one, when in reasons.items():
+            identity = _identity(one, find)
+            if one in result.deployments or identity not in listed:  # else the same model of an entry by another name
+                groups += _groups(one, when, result)
+            listed.add(identity)
         several = any(isinstance(group, list) for group in groups)
         route = {"targets": groups} | ({"balance": balance} if balance and several else {})
         result.aliases[name] = route | _own_retries(name, len(groups), result)
@@ -137,6 +152,57 @@ def _fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
     )  # fmt: skip
 
 
+def _identity(name: str, find: Find) -> tuple[str, str]:
+    """Return the entry that serves ``name``, and its model."""
+    found = find(name)
+    return (name, "") if found is None else (found.entry.name, found.model)
+
+
+# Types
+
+
+def _kind(type: ModelType, model: str) -> tuple[str, ...]:
+    """Return what the models of one route have in common: their type, and of embedding models the model itself."""
+    if type == "embedding":
+        return type, bare_name(model)
+    return ("chat",) if type == "completion" else (type,)
+
+
+def _kind_of_name(name: str, find: Find, result: Result) -> tuple[str, ...]:
+    if deployments := result.deployments.get(name):
+        return _kind(deployments[0].type, deployments[0].model)
+    found = find(name)
+    return _kind(model_type(name), name) if found is None else _kind(found.entry.type_of(found.model), found.model)
+
+
+def _separated(name: str, result: Result) -> Iterator[Deployment]:
+    """Take the deployments out of the group ``name`` that cannot serve the requests of its first one."""
+    first = min(result.deployments[name], key=_place)
+    wanted = _kind(first.type, first.model)
+    for one in [one for one in result.deployments[name] if _kind(one.type, one.model) != wanted]:
+        result.deployments[name].remove(one)
+        why = f"it is another model than {first.entry['model']}: its entry has a name of its own"
+        loss = result.leave_out(f"{one.entry['model']} as a target of {name}", (Group.PROTECTION, why))
+        result.remarks.append(loss)
+        yield one
+
+
+def _fitting(name: str, fallbacks: _Fallbacks, find: Find, result: Result) -> dict[str, tuple[str, ...]]:
+    """Return the fallbacks of ``name`` that can serve its requests. An embedding model has no fallback to a chat model,
+    and vectors of two models cannot be compared."""
+    found = fallbacks.reasons(name)
+    wanted = _kind_of_name(name, find, result)
+    unfit = [target for target in found if _kind_of_name(target, find, result) != wanted]
+    for target in unfit:
+        del found[target]
+        if fallbacks.lists(name, target):
+            why = f"{target} cannot serve requests for {name}, which is another kind of model"
+            result.remarks.append(result.leave_out(f"fallbacks from {name} to {target}", (Group.PROTECTION, why)))
+    if others := [target for target in unfit if not fallbacks.lists(name, target)]:
+        result.remarks.append(f"default_fallbacks to {', '.join(others)} do not apply to {name}, another kind of model")
+    return found
+
+
 # Groups
 
 
@@ -171,18 +237,17 @@ def _item(target: str, weight: float | None, when: Sequence[str]) -> Any:
     return {"target": target, **more} if more else target
 
 
-def _rename(routes: Mapping[str, Any], result: Result) -> None:
-    """Give the entries behind ``routes`` names of their own, after their providers."""
+def _rename(deployments: Sequence[tuple[str, Deployment]], result: Result) -> None:
+    """Give the entries of these names new ones, after their providers: the old names become aliases."""
     taken = {*result.names, *result.deployments}
-    for name in routes:
-        for one in result.deployments[name]:
-            provider = one.entry["model"].partition("/")[0]
-            called = _free(f"{name}-{provider}", taken.__contains__)
-            taken.add(called)
-            model, *rest = one.entry.items()
-            entry = {**dict([model]), "name": called, **{key: value for key, value in rest if key != "name"}}
-            one.entry.clear()
-            one.entry.update(entry)
+    for name, one in deployments:
+        provider = one.entry["model"].partition("/")[0]
+        called = _free(f"{name}-{provider}", taken.__contains__)
+        taken.add(called)
+        model, *rest = one.entry.items()
+        entry = {**dict([model]), "name": called, **{key: value for key, value in rest if key != "name"}}
+        one.entry.clear()
+        one.entry.update(entry)
 
 
 def _free(name: str, taken: Callable[[str], bool]) -> str:

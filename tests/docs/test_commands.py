@@ -196,6 +196,7 @@ def furnish(path: Path, kept: Path, here: Callable[[str], str]) -> None:
         "NEW.yaml": written.replace("gpt-4o-mini", "gpt-4.1-mini"),
         "litellm_config.yaml": LITELLM,
         "keys.csv": f"token,key_alias,models\n{'0a' * 32},team,{{}}\n",
+        "teams.csv": "team_id,team_alias,models\nt,red,{fast}\n",
         "tried.yaml": TRIED % here(PROVIDER),
         "scenario.yml": re.sub(r"\b\d+s\b", "0.3s", here(scenario)).replace("4kB", "1MB").replace("500ms", "30s"),
         "request.json": json.dumps(ASKED),

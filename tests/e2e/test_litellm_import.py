@@ -16,13 +16,14 @@ ENV = {
     "ANTHROPIC_API_KEY": "sk-upstream-anthropic", "GROQ_API_KEY": "sk-upstream-groq", "FAST_API_KEY": "sk-upstream-go",
     "LITELLM_MASTER_KEY": "sk-the-master", "AZURE_EU_KEY": "sk-upstream-azure",
 }  # fmt: skip
+EXPORTS = ("--keys", "keys.csv", "--teams", "teams.csv")
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("litellm")
-    for name in ("config.yaml", "keys.csv"):
+    for name in ("config.yaml", "keys.csv", "teams.csv"):
         shutil.copy(ROOT / "tests/data/litellm" / name, path)
     return path
 
@@ -30,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def gateway(folder: Path) -> Iterator[Started]:
     """The imported file, served; its providers are the stand-in, but for one that is not there."""
-    done = run("import", "config.yaml", "--keys", "keys.csv", "--write", "trigate.yaml", cwd=folder)
+    done = run("import", "config.yaml", *EXPORTS, "--partial", "--write", "trigate.yaml", cwd=folder)
     assert done.returncode == 3, done.stderr
     with started("mock", "--port", "0", "--pace", "0") as mock, refusing_port() as refused:
         env = {**ENV, **dict.fromkeys(("OPENAI_BASE", "ANTHROPIC_BASE", "LOCAL_BASE"), mock.url)}
@@ -44,11 +45,12 @@ def gateway(folder: Path) -> Iterator[Started]:
 
 
 def test_the_summary_says_what_is_lost_by_what_it_means(folder):
-    found = run("import", "config.yaml", "--keys", "keys.csv", cwd=folder)
+    found = run("import", "config.yaml", *EXPORTS, "--partial", cwd=folder)
     assert found.returncode == 3
     lines = found.stderr.splitlines()
     assert lines[0] == (
-        "Carried over: 9 of 10 models, 1 alias, 2 names with several targets (groups and fallbacks) and 6 client keys."
+        "Carried over: 9 of 10 models, 1 alias, 2 names with several targets (groups and fallbacks), 1 group and 6 "
+        "client keys."
     )
     assert lines[1].endswith("left out: blocked-one (blocked), expired-one (expired 2025-03-01).")
     assert [line.split(" (")[0].strip() for line in lines[3:]] == [
@@ -62,6 +64,12 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
         assert lost in lines[3]
     for secret in ("AIza", "pk-written"):
         assert secret not in found.stdout + found.stderr
+
+
+def test_a_model_without_an_entry_is_an_error(folder):
+    found = run("import", "config.yaml", *EXPORTS, cwd=folder)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert "sonnet-on-bedrock (bedrock/" in found.stderr
 
 
 @pytest.mark.parametrize(
@@ -78,6 +86,8 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
         ("sk-everything", "claude-haiku-4-5", 200),
         ("sk-everything", "sonnet-on-bedrock", 404),
         ("sk-coding", "claude-sonnet", 200),
+        ("sk-in-a-team", "gpt-4o", 200),
+        ("sk-in-a-team", "local", 403),
         ("sk-blocked", "gpt-4o", 401),
         ("sk-expired", "gpt-4o", 401),
         ("sk-bedrock", "gpt-4o", 401),
@@ -127,4 +137,5 @@ def test_each_key_sees_its_own_models(gateway):
 
     assert models("sk-team-a") == {"gpt-4o", "gpt-4", "claude-sonnet"}
     assert models("sk-coding") == {"claude-sonnet"}
+    assert models("sk-in-a-team") == {"gpt-4o", "gpt-4", "claude-sonnet"}
     assert models("sk-everything") == named

@@ -111,7 +111,7 @@ RUNS = (
     Row(r"trigate import litellm_config\.yaml", says=("model: openai/gpt-4o-mini",)),
     Row(r"trigate import litellm_config\.yaml --write trigate\.yaml", "rm trigate.yaml && {}",
         leaves=("trigate.yaml", "model: openai/gpt-4o-mini")),
-    Row(r"trigate import litellm_config\.yaml --keys keys\.csv --write trigate\.yaml", "rm trigate.yaml && {}",
+    Row(r"trigate import litellm_config\.yaml --keys keys\.csv --teams teams\.csv --write trigate\.yaml", "rm trigate.yaml && {}",
         leaves=("trigate.yaml", r"name: team, sha256: [0-9a-f]{64}")),
     Row("(trigate )?keys add.*", KEYS + "trigate keys add some --group search --for 30d", ("sk-trigate-",)),
     Row("trigate keys( list)?", KEYS + "trigate keys list", ("boss +file +good",)),

@@ -1,35 +1,22 @@
 """``trigate import``: the configuration of a LiteLLM proxy as one of ours."""
 
-import hashlib
-import json
+import datetime
 import re
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.commands.imported import NO_DOOR, lines, summary
+from gateway.commands.imported import NO_DOOR, summary
 from gateway.commands.importing import imported
 from gateway.commands.litellm import ORIGINS, REASONS, Group
-from gateway.commands.litellm_keys import tokens
-from gateway.config.loading import Config, ConfigError, from_mapping
+from gateway.config.loading import ConfigError
 from gateway.routing.router import Router
 from providers.catalog import providers as catalog
-from tests.support.command_line import run
+from providers.catalog.price_list import price_row
 from tests.support.examples import examples
-
-
-def item(name: str, model: str, **params: Any) -> dict[str, Any]:
-    return {"model_name": name, "litellm_params": {"model": model, **params}}
-
-
-def converted(*models: Any, **sections: Any) -> tuple[Config, str, dict[str, Any]]:
-    """The configuration, its text, and its content as it stands there."""
-    text = "\n".join(lines(imported({"model_list": list(models), **sections}), "config.yaml"))
-    content = yaml.safe_load(text)
-    return from_mapping(content), text, content
+from tests.support.litellm_files import TOKEN_COSTS, converted, file_text, item
 
 
 def entry(model: str, name: str = "m", **params: Any) -> dict[str, Any]:
@@ -113,7 +100,12 @@ def test_of_a_pattern_the_first_is_taken_and_the_others_are_named():
 
 
 def test_models_of_one_name_are_a_group_and_their_entries_have_names_of_their_own():
-    models = item("m", "openai/a"), item("m", "groq/b"), item("m", "openai/c"), item("n", "openai/n")
+    models = (
+        item("m", "openai/a"),
+        item("m", "groq/b"),
+        item("m", "openai/c"),
+        item("n", "openai/n"),
+    )
     config, _, content = converted(*models)
     assert targets(*models) == [["m-openai", "m-groq", "m-openai-2"]]
     assert [one["name"] for one in content["model_providers"]] == ["m-openai", "m-groq", "m-openai-2", "n"]
@@ -157,13 +149,19 @@ def test_fallbacks_for_a_reason_are_targets_for_that_reason():
 
 def test_a_fallback_may_be_a_model_of_a_wildcard():
     found = targets(
-        item("m", "openai/m"), item("groq/*", "groq/*"), litellm_settings={"fallbacks": [{"m": ["groq/any"]}]}
+        item("m", "openai/m"),
+        item("groq/*", "groq/*"),
+        litellm_settings={"fallbacks": [{"m": ["groq/any"]}]},
     )
     assert found == ["m-openai", "groq/any"]
 
 
 def test_the_order_of_models_is_the_order_of_groups():
-    models = item("m", "openai/a", order=2), item("m", "openai/b", order=1), item("m", "openai/c", order=2)
+    models = (
+        item("m", "openai/a", order=2),
+        item("m", "openai/b", order=1),
+        item("m", "openai/c", order=2),
+    )
     assert targets(*models) == ["m-openai-2", ["m-openai", "m-openai-3"]]
 
 
@@ -231,22 +229,19 @@ def test_what_a_models_place_bears_stands_in_its_entry():
     assert found.losses == []
 
 
-COSTS = {"input_cost_per_token": 0.0000025, "output_cost_per_token": 1e-5}
-
-
 @pytest.mark.parametrize(
     ("params", "info", "price"),
     [
-        (COSTS, {}, {"input": 2.5, "output": 10}),
-        ({}, COSTS, {"input": 2.5, "output": 10}),
-        ({"input_cost_per_token": "3e-6"}, COSTS, {"input": 3, "output": 10}),
+        (TOKEN_COSTS, {}, {"input": 2.5, "output": 10}),
+        ({}, TOKEN_COSTS, {"input": 2.5, "output": 10}),
+        ({"input_cost_per_token": "3e-6"}, TOKEN_COSTS, {"input": 3, "output": 10}),
         (
-            COSTS | {"cache_read_input_token_cost": 2.5e-7, "cache_creation_input_token_cost": 3.125e-6,
+            TOKEN_COSTS | {"cache_read_input_token_cost": 2.5e-7, "cache_creation_input_token_cost": 3.125e-6,
                      "cache_creation_input_token_cost_above_1hr": 5e-6},
             {}, {"input": 2.5, "output": 10, "cached": 0.25, "cache_write": 3.125, "cache_write_1h": 5},
         ),
         (
-            COSTS | {"input_cost_per_token_above_200k_tokens": 5e-6, "input_cost_per_token_priority": 4e-6,
+            TOKEN_COSTS | {"input_cost_per_token_above_200k_tokens": 5e-6, "input_cost_per_token_priority": 4e-6,
                      "output_cost_per_token_above_200k_tokens_priority": 2e-5},
             {}, {"input": 2.5, "output": 10, "above": {"200k": {"input": 5}},
                  "tiers": {"priority": {"input": 4, "above": {"200k": {"output": 20}}}}},
@@ -261,26 +256,11 @@ def test_what_a_model_costs_by_the_token_is_its_price(params, info, price):
     assert not found.losses
 
 
-def test_models_without_a_price_are_asked_and_named_where_there_is_a_budget():
-    row = {"token": HASH, "key_alias": "team", "models": [], "max_budget": 20, "budget_duration": "1d"}
-    models = [item("a", "openai/a"), item("b", "openai/gpt-4o")]
-    result = imported({"model_list": models}, tokens(json.dumps([row]).encode(), "keys.json"))
-    assert from_mapping(yaml.safe_load("\n".join(lines(result, "f")))).unpriced == "allow"
-    assert "the price of openai/a" in [loss.what for loss in result.losses if loss.group is Group.MONEY]
-
-
 def test_half_a_price_is_none():
     found = imported({"model_list": [item("m", "openai/a", input_cost_per_token=0.1)]})
     ((_, entry),) = found.entries
     assert "price" not in entry
     assert [loss.group for loss in found.losses] == [Group.MONEY]
-
-
-def test_a_key_for_a_group_may_use_its_name():
-    row = {"token": HASH, "key_alias": "team", "models": ["g"]}
-    models = [item("m", f"openai/{name}") | {"model_info": {"access_groups": ["g"]}} for name in "ab"]
-    (key,) = imported({"model_list": models}, tokens(json.dumps([row]).encode(), "keys.json")).client_keys
-    assert key["models"] == ["m"]
 
 
 def test_the_model_of_requests_that_name_none_is_the_default():
@@ -311,11 +291,42 @@ LOST = [
     ({"model_list": [item("a*b", "openai/a*b")]}, "a*b (openai/a*b): of patterns only provider/*"),
     ({"model_list": [item("v", "llamafile/x")]}, "v (llamafile/x): unknown provider"),
     ({"model_list": [item("u", "openai/x", api_base="ftp://x")]}, "u (openai/x): 'ftp://x'"),
-    ({"model_list": [{"model_name": 5}]}, "an item of model_list"),
+    ({"model_list": [{"model_name": 5}]}, "model_list[1]: it needs a model_name and litellm_params.model"),
+    (
+        {"model_list": [{"model_name": "t", "litelm_params": {"model": "openai/x"}}]},
+        "model_list[1] (t): it needs a model_name and litellm_params.model; is litelm_params meant for litellm_params?",
+    ),
+    ({"model_list": [item("r", "openai/x") | {"rpm": 60}]}, "rpm beside litellm_params of r: LiteLLM reads"),
+    ({"model_list": [item("r", "openai/x") | {"novel": 1}]}, "novel beside litellm_params of r: LiteLLM reads"),
+    ({"model_list": [item("a", "openai/x", api_base=["http://x"])]}, "a (openai/x): its api_base is not a text"),
+    ({"model_list": [item("h", "openai/x", extra_headers={"x-a": True})]}, "extra_headers of h: one of these"),
+    ({"model_list": [item("h", "openai/x", headers=["x-a: b"])]}, "headers of h: one of these headers has a"),
+    ({"model_list": [item("o", "openai/x", organization=["org"])]}, "organization of o: it is not a text"),
+    ({"model_list": [item("w", "openai/x", weight="heavy")]}, "weight of w: it is not a number"),
+    ({"model_list": [item("n", "openai/x", num_retries="two")]}, "num_retries of n: it is not a number"),
+    (
+        {"model_list": [item("c", "openai/x", litellm_credential_name="gone")]},
+        "the credential gone of c: credential_list has no credential of that name",
+    ),
+    ({"credential_list": [{"credential_name": "x"}]}, "credential_list[0]: it needs a credential_name and"),
+    (
+        {"credential_list": [{"credential_name": "x", "credential_values": {"api_key": key}} for key in "ab"]},
+        "credential_list[1] (x): another credential has that name, and LiteLLM uses the first",
+    ),
+    (
+        {"model_list": [item("b", "azure/x", api_base="http://a") | {"model_info": {"base_model": "own"}}]},
+        "base_model of b: the list of prices has none of own",
+    ),
+    ({"general_settings": {"max_parallel_requests": 120}}, "general_settings.max_parallel_requests: LiteLLM reads it"),
+    ({"router_settings": {"default_max_parallel_requests": 9}}, "router_settings.default_max_parallel_requests: write"),
+    ({"litellm_settings": {"cache": True}}, "litellm_settings.cache: write `cache: {ttl: 1h}` on a client key"),
+    ({"general_settings": {"pass_through_endpoints": [1]}}, "general_settings.pass_through_endpoints: write"),
+    ({"router_settings": {"redis_host": "r"}}, "router_settings.redis_host: if several gateways run: `counters:"),
     (
         {"model_list": [item("r", "openai/x", rpm=0.5, temperature=0)]},
-        "rpm of r: it is no whole number",
+        "rpm of r: it is not a whole number",
     ),
+    ({"model_list": [item("r", "openai/x", rpm="many")]}, "rpm of r: it is not a whole number"),
     ({"model_list": [item("r", "openai/x", temperature=0)]}, "temperature of r: what requests do not say"),
     ({"router_settings": {"fallbacks": [{"m": ["n"]}]}}, "fallbacks from m to n: no such model is above"),
     ({"router_settings": {"fallbacks": [{"n": ["m"]}]}}, "fallbacks from n: no model of that name is above, or it"),
@@ -323,12 +334,18 @@ LOST = [
     ({"router_settings": {"routing_strategy": "own"}}, "routing_strategy own: targets are chosen by `balance`"),
     ({"router_settings": {"retry_policy": {"TimeoutErrorRetries": 3}}}, "router_settings.retry_policy: how often a"),
     ({"router_settings": {"model_group_alias": {"x": "nope"}}}, "the alias x: its model is not above"),
-    ({"model_list": [item("e", "text-completion-openai/x")]}, "e (text-completion-openai/x): plain completions"),
+    (
+        {"model_list": [item("c", "text-completion-codestral/x")]},
+        "c (text-completion-codestral/x): here clients send these requests to /v1/fim/completions",
+    ),
     ({"model_list": [item("w", "watsonx/x")]}, "w (watsonx/x): the provider watsonx is not known"),
     ({"litellm_settings": {"callbacks": ["otel", "x"]}}, "litellm_settings.callbacks (x): the log is JSON"),
     ({"litellm_settings": {"novel": 1}}, "litellm_settings.novel: look it up"),
     ({"general_settings": {"alerting": ["slack"]}}, "general_settings.alerting: deploy/prometheus/alerts.yaml has"),
-    ({"model_list": [item("s", "openai/x", stream_timeout=5)]}, "stream_timeout of s: first_byte holds for whole"),
+    (
+        {"model_list": [item("s", "openai/x", stream_timeout=5)]},
+        "stream_timeout of s: first_byte holds for whole",
+    ),
     ({"general_settings": {"database_url": "os.environ/DB"}}, "general_settings.database_url: keys made with"),
     ({"environment_variables": {"A": "secret-value"}}, "environment_variables: set them where"),
     ({"include": ["other.yaml"]}, "include: read on its own"),
@@ -339,7 +356,7 @@ LOST = [
 def test_what_has_no_counterpart_is_named(sections, says):
     models = [item("m", "openai/m"), *sections.pop("model_list", [])]
     result = imported({"model_list": models, **sections})
-    text = "\n".join(lines(result, "config.yaml"))
+    text = file_text(result)
     assert f"# not carried: {says}" in text
     assert "secret-value" not in text
     assert result.lost == text.count("# not carried: ")
@@ -436,156 +453,6 @@ def test_a_key_that_is_none_is_left_out(key):
     assert "access_key" not in entry("openai/x", api_key=key, api_base="http://localhost:1/v1")
 
 
-# Keys of its database
-
-HASH = "0123456789abcdef" * 4
-
-
-def exported(**columns: Any) -> Any:
-    """What becomes of one key of the database that is otherwise good."""
-    row = {"token": HASH, "key_alias": "team", "models": [], "blocked": None, "expires": None, **columns}
-    models = [item("a", "openai/a", **COSTS) | {"model_info": {"access_groups": ["g"]}}, item("b", "openai/b", **COSTS)]
-    content = {"model_list": models, "general_settings": {"database_url": "os.environ/DB"}}
-    return imported(content, tokens(json.dumps([row]).encode(), "keys.json"))
-
-
-@pytest.mark.parametrize(
-    ("columns", "item"),
-    [
-        ({}, {"name": "team", "sha256": HASH}),
-        ({"key_alias": None, "key_name": "sk-...1234"}, {"name": "sk-...1234", "sha256": HASH}),
-        ({"key_alias": None}, {"name": "key-01234567", "sha256": HASH}),
-        ({"token": HASH.upper()}, {"name": "team", "sha256": HASH}),
-        ({"token": "sk-plain"}, {"name": "team", "sha256": hashlib.sha256(b"sk-plain").hexdigest()}),
-        ({"models": ["a"]}, {"name": "team", "sha256": HASH, "models": ["a"]}),
-        ({"models": ["g", "b"]}, {"name": "team", "sha256": HASH, "models": ["a", "b"]}),
-        ({"models": '{a,"b"}'}, {"name": "team", "sha256": HASH, "models": ["a", "b"]}),
-        ({"models": ["all-proxy-models"]}, {"name": "team", "sha256": HASH}),
-        ({"expires": "2999-01-01T00:00:00Z"}, {"name": "team", "sha256": HASH}),
-        ({"blocked": False}, {"name": "team", "sha256": HASH}),
-        ({"key_alias": "a$b\nc"}, {"name": "a$$b c", "sha256": HASH}),
-    ],
-)
-def test_a_key_is_taken_over_by_its_hash(columns, item):
-    result = exported(**columns)
-    assert result.client_keys == [item]
-    assert "\n".join(lines(result, "f")).count("sk-plain") == 0
-    assert "database_url" not in str(result.losses)
-
-
-@pytest.mark.parametrize(
-    ("columns", "told"),
-    [
-        ({"blocked": True}, "team (blocked)"),
-        ({"blocked": "t"}, "team (blocked)"),
-        ({"expires": "2025-01-02 03:04:05"}, "team (expired 2025-01-02)"),
-        ({"expires": "2025-01-02 03:04:05+00"}, "team (expired 2025-01-02)"),
-        ({"expires": "2025-01-02T03:04:05.678Z"}, "team (expired 2025-01-02)"),
-    ],
-)
-def test_a_key_that_is_no_longer_good_is_named_and_left_out(columns, told):
-    result = exported(**columns)
-    assert (result.client_keys, result.no_longer_good, result.losses) == ([], (told,), [])
-    assert f"a key that was no longer good: {told}" in result.remarks
-    assert f"Keys that were no longer good are left out: {told}." in list(summary(result))
-
-
-@pytest.mark.parametrize(
-    ("columns", "group", "what"),
-    [
-        ({"expires": "some day"}, Group.PROTECTION, "the key team"),
-        ({"blocked": "perhaps"}, Group.PROTECTION, "the key team"),
-        ({"models": ["gone"]}, Group.NAMES, "the key team"),
-        ({"models": ["no-default-models"]}, Group.NAMES, "the key team"),
-    ],
-)
-def test_a_key_that_nobody_can_vouch_for_is_lost(columns, group, what):
-    result = exported(**columns)
-    assert result.client_keys == []
-    assert [(loss.group, loss.what) for loss in result.losses] == [(group, what)]
-
-
-@pytest.mark.parametrize(
-    ("columns", "limits"),
-    [
-        ({"max_budget": 20, "budget_duration": "1d"}, {"budgets": ["20 usd/day"]}),
-        ({"max_budget": "2.5", "budget_duration": "30d"}, {"budgets": ["2.5 usd/30d"]}),
-        ({"max_budget": "100", "budget_duration": "1mo"}, {"budgets": ["100 usd/month"]}),
-        ({"max_budget": 1234567.5, "budget_duration": "1mo"}, {"budgets": ["1234567.5 usd/month"]}),
-        ({"max_budget": 10**8, "budget_duration": "1mo"}, {}),
-        ({"max_budget": 20, "budget_duration": "999d"}, {}),
-        ({"max_budget": 20, "budget_duration": "30s"}, {}),
-        ({"max_budget": 20}, {}),
-        ({"rpm_limit": "60", "tpm_limit": 1000.0}, {"ratelimits": {"requests": "60/m", "tokens": "1000/m"}}),
-        ({"max_parallel_requests": 5, "rpm_limit": "many"}, {"ratelimits": {"concurrent": 5}}),
-    ],
-)
-def test_the_limits_of_a_key_stand_in_its_item(columns, limits):
-    result = exported(**columns)
-    assert [{name: one[name] for name in limits} for one in result.client_keys] == [limits]
-    assert {"budgets", "ratelimits"} & set(result.client_keys[0]) == set(limits)
-    lost = {name for name, value in columns.items() if (name == "max_budget" and not limits) or value == "many"}
-    assert {loss.what.split()[0] for loss in result.losses} == lost
-    from_mapping(yaml.safe_load("\n".join(lines(result, "f"))))
-
-
-def test_a_key_for_no_model_of_its_own_is_told_so():
-    (loss,) = exported(models=["no-default-models"]).losses
-    assert loss.why == "it may use no model of its own"
-
-
-@pytest.mark.parametrize(
-    ("columns", "group", "what"),
-    [
-        ({"rpm_limit": "many"}, Group.PROTECTION, "rpm_limit of team"),
-        ({"max_budget": "2.5"}, Group.MONEY, "max_budget of team"),
-        ({"aliases": {"x": "a"}}, Group.NAMES, "aliases of team"),
-        ({"expires": "2999-01-01"}, Group.PROTECTION, "expires of team"),
-        ({"team_id": "t"}, Group.PROTECTION, "the teams of team"),
-        ({"models": ["all-team-models"], "team_id": "t"}, Group.PROTECTION, "the teams of team"),
-        ({"models": ["a", "gone"]}, Group.NAMES, "models of the key team: gone"),
-    ],
-)
-def test_what_held_a_key_is_lost(columns, group, what):
-    result = exported(**columns)
-    assert [one["name"] for one in result.client_keys] == ["team"]
-    assert [(loss.group, loss.what) for loss in result.losses] == [(group, what)]
-
-
-ROW = {"token": HASH, "key_alias": "team", "models": ["a"]}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        json.dumps([ROW]),
-        json.dumps({"keys": [ROW], "total_count": 1}),
-        json.dumps(ROW) + "\n" + json.dumps({**ROW, "token": "f" * 64}),
-        f"token,key_alias,models,expires,blocked\n{HASH},team,{{a}},,\n",
-        f'\ufefftoken,key_alias,models\r\n{HASH},team,"{{a,b}}"\r\n',
-    ],
-)
-def test_an_export_may_be_in_any_form(text):
-    first = tokens(text.encode(), "keys")[0]
-    assert (first.name, first.digest, first.models[0]) == ("team", HASH, "a")
-
-
-@pytest.mark.parametrize(
-    "text", [b"", b"\xff", b"[]", b"[1]", b'[{"a": 1}]', b"a,b\n1,2\n", b"sk-secret", b'{"a": ', b"[" * 50_000]
-)
-def test_an_export_that_is_none_is_refused_and_not_repeated(text):
-    with pytest.raises(ConfigError, match="LiteLLM's table of keys") as caught:
-        tokens(text, "keys.csv")
-    assert "sk-secret" not in str(caught.value)
-
-
-def test_keys_of_visits_to_its_pages_and_keys_given_twice_are_left_out():
-    rows = [ROW, ROW, {**ROW, "token": "e" * 64}, {**ROW, "token": "f" * 64, "team_id": "litellm-dashboard"}]
-    content = {"model_list": [item("a", "openai/a")]}
-    result = imported(content, tokens(json.dumps(rows).encode(), "keys"))
-    assert [one["name"] for one in result.client_keys] == ["team", "team-2"]
-
-
 def test_every_provider_that_is_known_by_name_is_in_the_catalogue_or_needs_an_address():
     for prefix, origin in ORIGINS.items():
         params = {} if (row := catalog.find(origin.provider)) and row.base_url else {"api_base": "http://h/v1"}
@@ -608,7 +475,11 @@ ITEM = ANY | st.fixed_dictionaries({"model_name": ANY, "litellm_params": PARAMS 
 @given(st.lists(ITEM, max_size=3), ANY, ANY, ANY)
 @settings(deadline=None, max_examples=examples(150))
 def test_whatever_stands_there_the_result_is_a_good_configuration(models, general, router, more):
-    content = {"model_list": [*models, item("m", "openai/m")], "general_settings": general, "router_settings": router}
+    content = {
+        "model_list": [*models, item("m", "openai/m")],
+        "general_settings": general,
+        "router_settings": router,
+    }
     config, text, _ = converted(*content.pop("model_list"), **content, litellm_settings=more)
     assert config.entries
     assert not re.search(r"^(?!version|listeners|model_providers|model_aliases|client_keys|[ #-]|$)", text, re.M)
@@ -620,69 +491,220 @@ def test_a_file_without_a_model_for_us_is_refused(content):
         imported(content)
 
 
-@pytest.fixture
-def file(tmp_path):
-    path = tmp_path / "litellm.yaml"
-    path.write_text(yaml.safe_dump({"model_list": [item("m", "openai/m", rpm=0.5)]}))
-    return path
+@pytest.mark.parametrize("prefix", ["hosted_vllm", "ollama", "lm_studio", "llamafile"])
+def test_a_server_that_needs_no_key_gets_no_variable_for_one(prefix):
+    config, _, content = converted(item("m", f"{prefix}/x", api_base="http://h:1/v1"))
+    assert "access_key" not in content["model_providers"][0]
+    assert config.warnings == ()
 
 
-@pytest.mark.process
-def test_the_command_prints_what_check_finds_good(file):
-    found = run("import", "litellm.yaml", cwd=file.parent)
-    assert found.returncode == 3, found.stderr
-    assert found.stderr == (
-        f"Carried over: 1 of 1 model.\n{NO_DOOR}\nNot carried, and named in comments:\n  protection (1): rpm of m.\n"
-    )
-    (file.parent / "trigate.yaml").write_text(found.stdout)
-    assert run("check", cwd=file.parent, env={"OPENAI_API_KEY": "k"}).returncode == 0
+def test_the_optional_key_of_a_server_is_named():
+    _, text, _ = converted(item("m", "hosted_vllm/x", api_base="http://h:1/v1"))
+    assert "# if HOSTED_VLLM_API_KEY was set where LiteLLM ran: access_key: $HOSTED_VLLM_API_KEY" in text
 
 
-@pytest.mark.process
-def test_the_command_writes_a_file_and_never_over_one(file):
-    first = run("import", "litellm.yaml", "--write", "trigate.yaml", cwd=file.parent)
-    assert (first.returncode, first.stdout) == (3, "")
-    assert run("check", "--no-env", cwd=file.parent).returncode == 0
-    again = run("import", "litellm.yaml", "--write", "trigate.yaml", cwd=file.parent)
-    assert (again.returncode, again.stderr) == (1, "trigate.yaml: file exists\n")
-
-
-@pytest.mark.process
 @pytest.mark.parametrize(
-    ("params", "status", "says"),
+    ("version", "query"),
     [
-        ({}, 0, "Nothing is lost."),
-        ({"temperature": 0}, 0, "Not carried are trifles alone, named in comments:"),
-        ({"rpm": 60}, 0, "Nothing is lost."),
-        ({"rpm": 0.5}, 3, "Not carried, and named in comments:"),
+        (datetime.date(2024, 10, 21), "2024-10-21"),  # as YAML reads it without quotes
+        ("2024-10-21", "2024-10-21"),
+        ("2025-01-01-preview", "2025-01-01-preview"),
+        ("os.environ/VERSION", "$VERSION"),
     ],
 )
-def test_the_exit_status_says_whether_it_matters(file, params, status, says):
-    file.write_text(yaml.safe_dump({"model_list": [item("m", "openai/m", **params)]}))
-    found = run("import", "litellm.yaml", cwd=file.parent)
-    assert (found.returncode, found.stderr.splitlines()[2]) == (status, says)
+def test_the_version_of_azures_api_is_in_the_address(version, query):
+    found = entry("azure/eu", api_base="https://a.azure.com/", api_version=version)
+    assert found["base_url"] == f"https://a.azure.com/?api-version={query}"
 
 
-@pytest.mark.process
-def test_the_command_names_an_export_that_is_not_there_or_is_none(file):
-    missing = run("import", "litellm.yaml", "--keys", "keys.csv", cwd=file.parent)
-    assert (missing.returncode, missing.stderr) == (1, "keys.csv: no such file or directory\n")
-    (file.parent / "keys.csv").write_text("sk-secret\n")
-    found = run("import", "litellm.yaml", "--keys", "keys.csv", cwd=file.parent)
-    assert (found.returncode, found.stdout) == (1, "")
-    assert found.stderr.startswith("keys.csv: ")
-    assert "sk-secret" not in found.stderr
+def test_an_address_with_a_query_has_the_version_besides():
+    found = entry("azure/eu", api_base="https://a.azure.com/?x=1", api_version="v")
+    assert found["base_url"] == "https://a.azure.com/?x=1&api-version=v"
 
 
-@pytest.mark.process
-@pytest.mark.parametrize("text", [b"model_list: [", b"- a\n", b"\xff", b"model_list: []\n"])
-def test_the_command_refuses_what_it_cannot_read(file, text):
-    file.write_bytes(text)
-    found = run("import", "litellm.yaml", cwd=file.parent)
-    assert (found.returncode, found.stdout) == (1, "")
-    assert found.stderr
+def test_numbers_may_be_texts():
+    found = entry("openai/x", rpm="60", max_parallel_requests="5", timeout="30")
+    assert found["ratelimits"] == {"requests": "60/m", "concurrent": 5}
+    assert found["timeouts"]["idle"] == "30s"
 
 
-@pytest.mark.process
-def test_the_command_names_a_file_that_is_not_there(tmp_path):
-    assert run("import", "nothing.yaml", cwd=tmp_path).stderr == "nothing.yaml: no such file or directory\n"
+def test_the_first_credential_of_a_name_is_the_one_that_litellm_uses():
+    credentials = [
+        {"credential_name": "shared", "credential_values": {"api_key": f"os.environ/{name}"}} for name in "AB"
+    ]
+    config, _, _ = converted(item("m", "openai/m", litellm_credential_name="shared"), credential_list=credentials)
+    assert config.entries[0].key == "$A"
+
+
+def test_the_same_credential_twice_is_no_loss():
+    credential = {"credential_name": "shared", "credential_values": {"api_key": "os.environ/A"}}
+    models = [item("m", "openai/m", litellm_credential_name="shared")]
+    assert imported({"model_list": models, "credential_list": [credential, credential]}).losses == []
+
+
+@pytest.mark.parametrize(
+    ("model", "base", "listed"),
+    [
+        ("azure/own-name", "azure/gpt-4o", ("azure_openai", "gpt-4o")),
+        ("azure/own-name", "gpt-4o-mini", ("azure_openai", "gpt-4o-mini")),
+        ("azure/own-name", "azure/eu/gpt-4o", ("azure_openai", "gpt-4o")),
+        ("openai/own-name", "claude-sonnet-4-5", ("anthropic", "claude-sonnet-4-5")),
+        ("openai/own-name", "anthropic/claude-sonnet-4-5", ("anthropic", "claude-sonnet-4-5")),
+    ],
+)
+@pytest.mark.parametrize("place", ["litellm_params", "model_info"])
+def test_the_base_model_gives_the_price(model, base, listed, place):
+    given = item("m", model, api_base="http://h/v1")
+    given.setdefault(place, {})["base_model"] = base
+    found = imported({"model_list": [given]})
+    ((remarks, entry),) = found.entries
+    row = price_row(*listed)
+    assert (entry["price"]["input"], entry["price"]["output"]) == (float(row["input"]), float(row["output"]))
+    assert any(remark.startswith(f"the price is that of {base}, by genai-prices") for remark in remarks)
+    assert found.losses == []
+    assert converted(given)[0].entries[0].price is not None
+
+
+def test_a_base_model_of_embeddings_has_a_price_without_output():
+    given = item("m", "azure/vectors", api_base="http://h") | {
+        "model_info": {"mode": "embedding", "base_model": "azure/text-embedding-3-small"}
+    }
+    assert converted(given)[2]["model_providers"][0]["price"]["output"] == 0
+
+
+@pytest.mark.parametrize("costs", [TOKEN_COSTS, {"input_cost_per_token": 0, "output_cost_per_token": 0}])
+def test_a_price_in_the_file_outranks_the_base_model(costs):
+    info = {"model_info": {"base_model": "gpt-4o", **costs}}
+    found = imported({"model_list": [item("m", "openai/own") | info]})
+    ((_, entry),) = found.entries
+    assert entry["price"] in ("free", {"input": 2.5, "output": 10})
+
+
+def test_a_base_model_whose_price_the_entry_has_anyway_is_not_repeated():
+    given = item("m", "azure/gpt-4o", api_base="http://h") | {"model_info": {"base_model": "azure/gpt-4o"}}
+    assert "price" not in converted(given)[2]["model_providers"][0]
+
+
+@pytest.mark.parametrize(
+    ("model", "price"), [("openai/gpt-4o", 2.5), ("openai/own-model", None), ("hosted_vllm/gpt-4o", None)]
+)
+def test_a_model_of_openais_has_its_price_at_any_address(model, price):
+    """LiteLLM books it by its name, whoever's api_base it has."""
+    found = entry(model, api_base="https://proxy.example/v1", api_key="os.environ/K")
+    assert found.get("price", {}).get("input") == price
+
+
+def test_text_completions_are_models_for_completions():
+    config, text, _ = converted(
+        item("own", "text-completion-openai/own-davinci"),
+        item("there", "text-completion-openai/own", api_base="http://h/v1"),
+    )
+    found = [(one.name, one.provider.id, one.type_of(one.model)) for one in config.entries]
+    assert found == [("own", "openai", "completion"), ("there", "compatible", "completion")]
+    assert "# LiteLLM serves Chat clients with it, too; here only /v1/completions does" in text
+
+
+# Models of several kinds
+
+EMBEDDER = item("e", "openai/text-embedding-3-small")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"default_fallbacks": ["m"]}, {"fallbacks": [{"*": ["m"]}]}, {"default_fallbacks": ["m", "e"]}]
+)
+@pytest.mark.parametrize("other", [EMBEDDER, item("e", "openai/dall-e-3"), item("e", "cohere/rerank-v3.5")])
+def test_default_fallbacks_are_for_models_of_the_same_kind(settings, other):
+    models = [item("m", "openai/m"), item("n", "openai/n"), other]
+    config, text, _ = converted(*models, litellm_settings=settings)
+    assert list(config.routes) == ["n"]
+    assert [one.name for one in config.entries] == ["m", "n-openai", "e"]
+    assert "# default_fallbacks to m do not apply to e, another kind of model" in text
+    assert imported({"model_list": models, "litellm_settings": settings}).losses == []
+
+
+def test_a_fallback_to_another_kind_of_model_is_named():
+    models = [item("m", "openai/m"), EMBEDDER, item("f", "openai/text-embedding-3-large")]
+    found = imported({"model_list": models, "router_settings": {"fallbacks": [{"e": ["m", "f"]}]}})
+    assert [loss.what for loss in found.losses] == ["fallbacks from e to m", "fallbacks from e to f"]
+    assert {loss.group for loss in found.losses} == {Group.PROTECTION}
+
+
+def test_two_embedding_models_of_one_name_are_no_group():
+    """Azure's deployments have names of their own, and nothing says that they are the same model."""
+    models = [EMBEDDER, item("e", "azure/vectors", api_base="http://h") | {"model_info": {"mode": "embedding"}}]
+    config, _, _ = converted(*models)
+    assert [one.name for one in config.entries] == ["e", "e-azure_openai"]
+    losses = imported({"model_list": models}).losses
+    assert [loss.what for loss in losses] == ["azure_openai/vectors as a target of e"]
+
+
+# Models without an entry
+
+ON_BEDROCK = item("claude-sonnet-4-5", "bedrock/eu.anthropic.claude-sonnet-4-5-20250929-v1:0")
+
+
+@pytest.mark.parametrize(
+    ("lost", "name"),
+    [
+        (ON_BEDROCK, "claude-sonnet-4-5"),
+        (item("claude-*", "bedrock/eu.anthropic.*"), "claude-sonnet-4-5"),
+        (item("anthropic/claude-sonnet-4-5", "bedrock/x"), "anthropic/claude-sonnet-4-5"),
+    ],
+)
+def test_a_name_without_its_entry_is_not_led_to_another_provider(lost, name):
+    """An alias and a fallback of a model in the EU led to a provider elsewhere, whose wildcard has the name."""
+    models = [lost, item("anthropic/*", "anthropic/*"), item("m", "openai/m")]
+    settings = {"model_group_alias": {"sonnet": name}, "fallbacks": [{"m": [name]}]}
+    found = imported({"model_list": models, "router_settings": settings})
+    assert found.aliases == {}
+    assert [loss.what for loss in found.losses if loss.group is Group.NAMES][1:] == ["the alias sonnet"]
+    assert f"fallbacks from m to {name}" in [loss.what for loss in found.losses]
+    assert [loss.what.split(" (")[0] for loss in found.missing] == [lost["model_name"]]
+
+
+@pytest.mark.parametrize("lost", [ON_BEDROCK, item("claude-*", "bedrock/eu.anthropic.*")])
+def test_a_missing_name_that_a_wildcard_serves_is_a_loss_of_protection(lost):
+    found = imported({"model_list": [lost, item("anthropic/*", "anthropic/*")]})
+    (loss,) = [loss for loss in found.losses if loss.group is Group.PROTECTION]
+    assert loss.what.startswith(f"requests for {lost['model_name']} (bedrock/")
+    assert loss.why.startswith("they go to anthropic/claude-")
+
+
+def test_a_missing_name_that_nothing_serves_is_named_once():
+    found = imported({"model_list": [item("own", "bedrock/x"), item("anthropic/*", "anthropic/*")]})
+    assert [loss.what for loss in found.losses] == ["own (bedrock/x)"]
+
+
+def test_a_name_that_keeps_one_of_its_models_keeps_its_aliases():
+    models = [item("m", "bedrock/x"), item("m", "openai/m")]
+    found = imported({"model_list": models, "router_settings": {"model_group_alias": {"old": "m"}}})
+    assert found.aliases == {"old": {"target": "m"}}
+    assert [loss.what for loss in found.missing] == ["m (bedrock/x)"]
+
+
+NAMES = st.sampled_from(["m", "n", "e", "claude-x", "groq/x"])
+MODELS = st.sampled_from(
+    ["openai/m", "openai/text-embedding-3-small", "azure/vectors", "openai/dall-e-3", "bedrock/x", "cohere/rerank-v3.5",
+     "anthropic/claude-x", "text-completion-openai/x", "hosted_vllm/x"]
+)  # fmt: skip
+MODES = st.sampled_from([None, "chat", "embedding", "image_generation"])
+LISTS = st.lists(st.dictionaries(NAMES | st.just("*"), st.lists(NAMES, max_size=3), min_size=1, max_size=1), max_size=3)
+
+
+@given(
+    st.lists(st.tuples(NAMES, MODELS, MODES), max_size=5), LISTS, LISTS, st.lists(NAMES, max_size=2),
+    st.dictionaries(st.sampled_from(["old", "older"]), NAMES),
+)  # fmt: skip
+@settings(deadline=None, max_examples=examples(150))
+def test_models_of_any_kind_with_any_fallbacks_are_a_good_configuration(found, fallbacks, long, default, aliases):
+    models = [
+        item(name, model, api_base="http://h/v1") | {"model_info": {} if mode is None else {"mode": mode}}
+        for name, model, mode in found
+    ]
+    settings = {
+        "fallbacks": fallbacks, "context_window_fallbacks": long, "default_fallbacks": default,
+        "model_group_alias": aliases,
+    }  # fmt: skip
+    wildcards = [item("anthropic/*", "anthropic/*"), item("groq/*", "groq/*")]
+    config, _, _ = converted(*models, *wildcards, router_settings=settings)
+    assert config.entries

@@ -1,0 +1,419 @@
+"""The items of LiteLLM's ``model_list`` as entries (https://docs.litellm.ai/docs/proxy/configs)."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any, Final
+
+from gateway.commands.imported import VERSION, Deployment, Result, literal
+from gateway.commands.litellm import (
+    CARRIED,
+    COMPATIBLE,
+    MOST_AT_ONCE,
+    NO_COUNTERPART,
+    NO_KEYS,
+    NO_MATTER,
+    NO_WHOLE_NUMBER,
+    NOT_KNOWN,
+    NOT_SPOKEN,
+    OF_REQUESTS,
+    ORIGINS,
+    REASONS,
+    TYPES,
+    Group,
+    LiteLLMProvider,
+    Loss,
+)
+from gateway.commands.litellm_prices import base_price, read_price
+from gateway.commands.litellm_routes import attempts_of
+from gateway.config.loading import ConfigError, from_mapping
+from providers.catalog import providers as catalog
+from providers.endpoints.model_types import ModelType, model_type
+
+ENVIRONMENT: Final = "os.environ/"
+
+RATES: Final[Mapping[str, tuple[str, str]]] = {
+    "rpm": ("requests", "/m"), "tpm": ("tokens", "/m"), "max_parallel_requests": ("concurrent", ""),
+}  # fmt: skip
+"""LiteLLM's limits, each with its limit here and the unit of that."""
+
+_MEMBERS: Final = ("model_name", "litellm_params", "model_info")
+"""The members of an item that LiteLLM reads."""
+
+_BESIDE: Final = "LiteLLM reads litellm_params alone: move it into these"
+_TEXTS: Final = ("api_key", "api_base", "base_url", "api_version", "organization", "litellm_credential_name")
+_NUMBERS: Final = ("order", "weight", "num_retries", "max_retries")
+_MAPPINGS: Final = ("headers", "extra_headers")
+
+
+def add_models(items: Sequence[Any], credentials: Any, result: Result) -> list[str]:
+    """Add an entry to ``result`` for each of ``items`` that has one. Return the remarks on the items behind the last
+    entry, which belong to the end of the file."""
+    remarks: list[str] = []  # on models that are left out, before the next one that is not
+    known = _credentials(credentials, result)
+    taken: dict[str, str] = {}
+    for number, item in enumerate(items):
+        if (found := _item(number, item, result, remarks)) is not None:
+            _add(*found, known, result, remarks, taken)
+    return remarks
+
+
+def _item(
+    number: int, item: Any, result: Result, remarks: list[str]
+) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
+    """Return the name, the ``litellm_params`` and the ``model_info`` of an item, ``None`` if it has no model."""
+    members = item if isinstance(item, dict) else {}
+    name, params, info = (members.get(member) for member in _MEMBERS)
+    where = f"model_list[{number}]" + (f" ({name})" if isinstance(name, str) else "")
+    beside = [str(member) for member in members if member not in _MEMBERS]
+    if not isinstance(params, dict) or not isinstance(name, str) or not isinstance(params.get("model"), str):
+        near = next(iter(difflib.get_close_matches("litellm_params", beside, n=1)), None)
+        meant = f"; is {near} meant for litellm_params?" if near is not None and params is None else ""
+        loss = Loss(Group.NAMES, where, f"it needs a model_name and litellm_params.model{meant}")
+        remarks.append(result.lose_model(name if isinstance(name, str) else None, loss))
+        return None
+    for member in beside:
+        group = REASONS.get(member, NO_COUNTERPART)[0]
+        remarks.append(result.leave_out(f"{member} beside litellm_params of {name}", (group, _BESIDE)))
+    return name, params, info if isinstance(info, dict) else {}
+
+
+def _credentials(given: Any, result: Result) -> Mapping[str, dict[str, Any]]:
+    """Return the values of each item of ``credential_list`` by its name. LiteLLM uses the first item of a name."""
+    found: dict[str, dict[str, Any]] = {}
+    for number, item in enumerate(given if isinstance(given, list) else ()):
+        name, values = (
+            (item.get("credential_name"), item.get("credential_values")) if isinstance(item, dict) else (None, None)
+        )
+        if not isinstance(name, str) or not isinstance(values, dict):
+            reason = (Group.NAMES, "it needs a credential_name and credential_values")
+            result.remarks.append(result.leave_out(f"credential_list[{number}]", reason))
+        elif name not in found:
+            found[name] = values
+        elif values != found[name]:
+            reason = (Group.NAMES, "another credential has that name, and LiteLLM uses the first")
+            result.remarks.append(result.leave_out(f"credential_list[{number}] ({name})", reason))
+    return found
+
+
+def _add(
+    name: str,
+    params: dict[str, Any],
+    info: dict[str, Any],
+    credentials: Mapping[str, dict[str, Any]],
+    result: Result,
+    remarks: list[str],
+    taken: dict[str, str],
+) -> None:
+    """Add the entry for one model, or a remark that says why there is none."""
+    what = f"{name} ({params['model']})"
+    if name in taken and "*" in name:
+        reason = (Group.PROTECTION, f"{taken[name]} has the name, and a pattern is one entry")
+        remarks.append(result.leave_out(what, reason))
+        return
+    before = len(result.losses)
+    try:
+        params, notes = _with_credential(name, params, credentials, result)
+        more, entry = _entry(name, params, info, result)
+        from_mapping({"version": VERSION, "model_providers": [entry]})
+    except _NotHere as reason_why:
+        del result.losses[before:]  # a model that is left out loses nothing else
+        remarks.append(result.lose_model(name, Loss(Group.NAMES, what, str(reason_why))))
+    except ConfigError as error:
+        del result.losses[before:]
+        remarks.append(result.lose_model(name, Loss(Group.NAMES, what, error.mistakes[0].found)))
+    else:
+        if "*" in name and entry.get("name", entry["model"]) in result.names:
+            remarks.append(f"{name} is served by {entry['model']}, above")
+            return
+        taken[name] = entry["model"]
+        result.entries.append(([*remarks, *notes, *more], entry))
+        if "*" not in name:
+            result.deployments.setdefault(literal(name), []).append(_deployment(entry, params))
+        remarks.clear()
+
+
+def _with_credential(
+    name: str, params: dict[str, Any], credentials: Mapping[str, dict[str, Any]], result: Result
+) -> tuple[dict[str, Any], list[str]]:
+    """Return ``params`` with the values of the credential that they name, and remarks."""
+    credential = params.get("litellm_credential_name")
+    if not isinstance(credential, str) or not credential:
+        return params, []
+    if credential not in credentials:
+        reason = (Group.NAMES, "credential_list has no credential of that name: give the entry its own access_key")
+        return params, [result.leave_out(f"the credential {credential} of {name}", reason)]
+    return {**credentials[credential], **params}, []
+
+
+def _deployment(entry: dict[str, Any], params: Mapping[str, Any]) -> Deployment:
+    order, weight, rpm, tpm = (positive(params.get(name)) for name in ("order", "weight", "rpm", "tpm"))
+    if number_of(params.get("weight")) == 0:
+        weight = 0
+    attempts = attempts_of(number_of(params.get("num_retries", params.get("max_retries"))))
+    return Deployment(entry, order, _plain(weight), _plain(rpm or tpm), attempts)
+
+
+def _plain(number: float | None) -> float | None:
+    return int(number) if number is not None and number == int(number) else number
+
+
+class _NotHere(Exception):
+    """A model that the import cannot carry over. The message says why."""
+
+
+def _entry(name: str, params: dict[str, Any], info: dict[str, Any], result: Result) -> tuple[list[str], dict[str, Any]]:
+    """Return remarks and the entry. Raises ``_NotHere``."""
+    prefix, rest = _split(params["model"])
+    origin, kind = _origin(prefix, rest, info.get("mode"))
+    base = _address(params)
+    provider, extra = origin.provider, dict(origin.extra)
+    if rest.startswith("responses/") and prefix in ("openai", "azure"):
+        rest, extra = rest.removeprefix("responses/"), {"speaks": ["responses"]}
+    if provider == "openai" and base is not None and not base.startswith("https://api.openai.com"):
+        provider = COMPATIBLE
+    notes, model, called = _called(name, rest, provider, result)
+    entry: dict[str, Any] = {"model": f"{provider}/{model}", "name": called}
+    if entry["name"] == entry["model"]:
+        del entry["name"]
+    if base := base or origin.base_url:
+        entry["base_url"] = _with_version(base, params) if prefix == "azure" else base
+    more, key = _access_key(name, params.get("api_key"), origin)
+    if key is not None:
+        entry["access_key"] = key
+    if headers := dict(_headers(params)):
+        entry["headers"] = headers
+    entry.update(extra)
+    if kind != model_type(rest):
+        entry["type"] = kind
+    if origin.type is not None:
+        more.append("LiteLLM serves Chat clients with it, too; here only /v1/completions does")
+    if timeouts := timeouts_of(params.get("timeout", params.get("request_timeout"))):
+        entry["timeouts"] = timeouts
+    params, info, priced = _price(name, params, info, entry, result)
+    notes += [*more, *priced]
+    notes += _params(name, params, bool(timeouts), prefix, entry, result)
+    notes += _info(name, entry, info, result)
+    return notes, entry
+
+
+def _origin(prefix: str, rest: str, mode: Any) -> tuple[LiteLLMProvider, ModelType]:
+    """Return the provider by its prefix, and the type of its model ``rest``. Raises ``_NotHere``."""
+    if mode is not None and (not isinstance(mode, str) or mode not in TYPES):
+        raise _NotHere(f"{mode} is not served here")
+    if prefix in NOT_SPOKEN:
+        raise _NotHere(NOT_SPOKEN[prefix])
+    if (origin := ORIGINS.get(prefix)) is None:
+        raise _NotHere(NOT_KNOWN.format(prefix))
+    return origin, TYPES[mode] if mode is not None else origin.type or model_type(rest)
+
+
+def _address(params: Mapping[str, Any]) -> str | None:
+    """Return the address in ``params``. Raises ``_NotHere`` for one that cannot be read: without it the requests would
+    go to another server."""
+    given = params.get("api_base") or params.get("base_url")
+    base = text_of(given)
+    if given and base is None:
+        raise _NotHere("its api_base is not a text")
+    return base
+
+
+def _with_version(base: str, params: Mapping[str, Any]) -> str:
+    """Return the address of an Azure deployment with the version of its API."""
+    version = text_of(params.get("api_version"))
+    if not version or "api-version=" in base:
+        return base
+    return f"{base}{'&' if '?' in base else '?'}api-version={version}"
+
+
+def _split(model: str) -> tuple[str, str]:
+    """Return the provider and its model. LiteLLM knows some models without a prefix; so does our catalogue. Raises
+    ``_NotHere``."""
+    prefix, slash, rest = model.partition("/")
+    if slash and rest:
+        return prefix, rest
+    for known, origin in ORIGINS.items():
+        row = catalog.find(origin.provider)
+        if row is not None and "*" not in model and (model in row.models or row.has(model)):
+            return known, model
+    if model == "*":
+        raise _NotHere("no name stands for all providers here: write an entry PROVIDER/* for each")
+    raise _NotHere("it names no provider: write provider/model")
+
+
+def _called(name: str, rest: str, provider: str, result: Result) -> tuple[list[str], str, str]:
+    """Return remarks, the model and the entry's name. Known patterns are ``prefix/*`` and a provider's own family, such
+    as ``claude-*``, which its wildcard serves. Raises ``_NotHere`` for any other."""
+    if "*" not in name + rest:
+        return [], rest, literal(name)
+    if rest == "*" and name.endswith("/*") and name.count("*") == 1:
+        return [], rest, literal(name)
+    row = catalog.find(provider)
+    known = row is not None and row.id == provider
+    if known and row is not None and name == rest and name.count("*") == 1 and row.has(name.replace("*", "x")):
+        return [f"{name} is in the family of {provider}/*: more names work than before"], "*", f"{provider}/*"
+    if known and row is not None and name == rest == "*" and row.families:
+        why = "names of no provider's family are not sent to it"
+        return [result.leave_out(f"the rest of {name}", (Group.NAMES, why))], "*", f"{provider}/*"
+    raise _NotHere("of patterns only provider/* and families such as claude-* are known here")
+
+
+def _price(
+    name: str, params: dict[str, Any], info: dict[str, Any], entry: dict[str, Any], result: Result
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Add the price to ``entry``. Return ``params`` and ``info`` without what it says, and remarks. A ``base_model``
+    gives the price where the file has none (https://docs.litellm.ai/docs/proxy/custom_pricing); else the model itself
+    does, also at another's address."""
+    price, read = read_price(params, info)
+    base, notes = params.get("base_model", info.get("base_model")), list[str]()
+    provider, _, model = entry["model"].partition("/")
+    if price is None and isinstance(base, str) and base:
+        listed = base_price(base, provider, model)
+        if listed is None:
+            why = f"the list of prices has none of {base}: give the entry a `price`"
+            notes = [result.leave_out(f"base_model of {name}", (Group.MONEY, why))]
+        else:
+            price, notes = listed.price, list(listed.remarks)
+    elif price is None and provider == COMPATIBLE and (listed := base_price(f"openai/{model}", provider, model)):
+        price, notes = listed.price, list(listed.remarks)
+    if price is not None:
+        entry["price"] = price
+    without = {*read, "base_model"}
+    params, info = ({key: one for key, one in given.items() if key not in without} for given in (params, info))
+    return params, info, notes
+
+
+def _params(
+    name: str,
+    params: dict[str, Any],
+    timed: bool,
+    prefix: str,
+    entry: dict[str, Any],
+    result: Result,
+) -> Iterator[str]:
+    """Return remarks on the rest of ``litellm_params``; what has a counterpart goes into ``entry``."""
+    carried = CARRIED | NO_MATTER | ({"timeout", "request_timeout"} if timed else set())
+    if limits := dict(_ratelimits(params)):
+        entry["ratelimits"] = limits
+        carried |= {param for param, (limit, _) in RATES.items() if limit in limits}
+    unreadable = dict(_unreadable(params))
+    for param, value in params.items():
+        if param in unreadable:
+            yield result.leave_out(f"{param} of {name}", unreadable[param])
+        elif param == "max_tokens" and prefix == "anthropic" and type(value) is int and value > 0:
+            entry["quirks"] = {"default_max_tokens": value}
+        elif param in carried or (says_nothing(value) if param in REASONS else value is None):  # 0 is a temperature
+            continue
+        else:
+            yield result.leave_out(f"{param} of {name}", REASONS.get(param, OF_REQUESTS))
+
+
+def _unreadable(params: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Group, str]]]:
+    """Yield the parameters that have a counterpart here and a value that cannot be read, with the loss."""
+    limits = dict(_ratelimits(params))
+    for param, (limit, _) in RATES.items():
+        if not says_nothing(params.get(param)) and limit not in limits:
+            yield param, NO_WHOLE_NUMBER
+    for param in _TEXTS:
+        if not says_nothing(params.get(param)) and text_of(params[param]) is None:
+            yield param, (Group.NAMES, "it is not a text")
+    for param in _NUMBERS:
+        if not says_nothing(params.get(param)) and number_of(params[param]) is None:
+            yield param, (Group.PROTECTION, "it is not a number")
+    for param in _MAPPINGS:
+        given = params.get(param)
+        values = given.values() if isinstance(given, dict) else (given,)
+        if not says_nothing(given) and (not isinstance(given, dict) or any(text_of(one) is None for one in values)):
+            yield param, (Group.NAMES, "one of these headers has a value that is not a text")
+
+
+def _ratelimits(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the limits of a model that have a counterpart."""
+    for param, (limit, unit) in RATES.items():
+        number = positive(params.get(param))
+        if number is not None and number == int(number):
+            yield limit, f"{int(number)}{unit}" if unit else min(int(number), MOST_AT_ONCE)
+
+
+def _info(name: str, entry: dict[str, Any], info: dict[str, Any], result: Result) -> Iterator[str]:
+    groups = info.get("access_groups")
+    named = entry.get("name", entry["model"]).replace("$$", "$")
+    for group in groups if isinstance(groups, list) else ():
+        if named not in (names := result.access_groups.setdefault(str(group), [])):
+            names.append(named)
+    reasons = {param: REASONS.get(param, REASONS["model_info"]) for param in info if param != "mode"}
+    serious = {param: reason for param, reason in reasons.items() if reason[0] is not Group.TRIFLES}
+    for param, reason in serious.items():
+        if param != "access_groups" and not says_nothing(info[param]):
+            yield result.leave_out(f"{param} of {name}", reason)
+    if trifles := [param for param in reasons if param not in serious]:
+        yield result.leave_out(f"model_info of {name} ({', '.join(map(str, trifles))})", REASONS["model_info"])
+
+
+def _access_key(name: str, given: Any, origin: LiteLLMProvider) -> tuple[list[str], str | None]:
+    if given or origin.key_required or origin.key_env is None:
+        return key_of(name, given, origin.key_env)
+    return [f"if {origin.key_env} was set where LiteLLM ran: access_key: ${origin.key_env}"], None
+
+
+def key_of(name: str, key: Any, default: str | None) -> tuple[list[str], str | None]:
+    """Return remarks, and the variable that has ``key``: ``default`` where none is given."""
+    if isinstance(key, str) and key.startswith(ENVIRONMENT):
+        return [], text_of(key)
+    if isinstance(key, str) and key.lower() in NO_KEYS:
+        return [], None
+    if not key:
+        return [], None if default is None else f"${default}"
+    variable = re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
+    variable = f"{'KEY_' if variable[:1].isdigit() else ''}{variable}_API_KEY"
+    return [f"the key stands in LiteLLM's file: put it into {variable}"], f"${variable}"
+
+
+def _headers(params: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if organization := text_of(params.get("organization")):
+        yield "openai-organization", organization
+    for given in (params.get("headers"), params.get("extra_headers")):
+        for header, value in given.items() if isinstance(given, dict) else ():
+            if (text := text_of(value)) is not None:
+                yield str(header), text
+
+
+# Values
+
+
+def says_nothing(value: Any) -> bool:
+    """Return True for a value by which a setting is off."""
+    return value in (None, False, 0, "", [], {})
+
+
+def text_of(value: Any) -> str | None:
+    """Return ``value`` as our file has it: its variables in our syntax, other dollar signs doubled. YAML reads a text
+    such as ``2024-10-21`` as a date unless it is quoted."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if not isinstance(value, str | int | float) or isinstance(value, bool) or value == "":
+        return None
+    text = str(value)
+    return f"${text.removeprefix(ENVIRONMENT)}" if text.startswith(ENVIRONMENT) else literal(text)
+
+
+def number_of(value: Any) -> float | int | None:
+    """Return ``value`` as a finite number, also where the file has it as a text: LiteLLM converts that, too."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,15}(\.[0-9]{1,9})?\s*", value):
+        value = float(value) if "." in value else int(value)
+    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**15
+    return value if good else None
+
+
+def positive(value: Any) -> float | None:
+    """Return ``value`` as a number of at least a thousandth, below 10⁹."""
+    number = number_of(value)
+    return float(number) if number is not None and 0.001 <= number < 10**9 else None
+
+
+def timeouts_of(value: Any) -> dict[str, str]:
+    """Return the timeouts for LiteLLM's one limit, which is for every wait of its HTTP client: for a response that
+    comes as a whole, and for each piece of a stream (https://docs.litellm.ai/docs/proxy/timeout)."""
+    seconds = positive(value)
+    return {} if seconds is None else {"first_byte": f"{seconds:g}s", "idle": f"{seconds:g}s"}

@@ -1,0 +1,302 @@
+"""Clients of a LiteLLM proxy: the keys in its database, with their limits and teams."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.commands.imported import Result, summary
+from gateway.commands.importing import Clients, imported
+from gateway.commands.litellm import Group
+from gateway.commands.litellm_keys import read_keys
+from gateway.commands.litellm_teams import read_teams
+from gateway.config.loading import ConfigError, from_mapping
+from tests.support.litellm_files import TOKEN_COSTS, file_text, item
+
+HASH = "0123456789abcdef" * 4
+
+
+TEAM = {"team_id": "t-1", "team_alias": "red", "models": ["a"]}
+
+
+def clients(*rows: Any, teams: Any = None) -> Clients:
+    """Return the keys of an export, with their teams."""
+    known = () if teams is None else read_teams(json.dumps(teams).encode(), "teams.json")
+    return Clients(read_keys(json.dumps(rows).encode(), "keys.json"), known)
+
+
+def exported(teams: Any = None, **columns: Any) -> Result:
+    """Return the result for one key of the database that is otherwise good."""
+    row = {"token": HASH, "key_alias": "team", "models": [], "blocked": None, "expires": None, **columns}
+    models = [
+        item("a", "openai/a", **TOKEN_COSTS) | {"model_info": {"access_groups": ["g"]}},
+        item("b", "openai/b", **TOKEN_COSTS),
+    ]
+    content = {"model_list": models, "general_settings": {"database_url": "os.environ/DB"}}
+    return imported(content, clients(row, teams=teams))
+
+
+@pytest.mark.parametrize(
+    ("columns", "item"),
+    [
+        ({}, {"name": "team", "sha256": HASH}),
+        ({"key_alias": None, "key_name": "sk-...1234"}, {"name": "sk-...1234", "sha256": HASH}),
+        ({"key_alias": None}, {"name": "key-01234567", "sha256": HASH}),
+        ({"token": HASH.upper()}, {"name": "team", "sha256": HASH}),
+        ({"token": "sk-plain"}, {"name": "team", "sha256": hashlib.sha256(b"sk-plain").hexdigest()}),
+        ({"models": ["a"]}, {"name": "team", "sha256": HASH, "models": ["a"]}),
+        ({"models": ["g", "b"]}, {"name": "team", "sha256": HASH, "models": ["a", "b"]}),
+        ({"models": '{a,"b"}'}, {"name": "team", "sha256": HASH, "models": ["a", "b"]}),
+        ({"models": ["all-proxy-models"]}, {"name": "team", "sha256": HASH}),
+        (
+            {"expires": "2999-01-01T00:00:00Z"},
+            {"name": "team", "sha256": HASH, "until": "2999-01-01T00:00:00Z"},
+        ),
+        ({"blocked": False}, {"name": "team", "sha256": HASH}),
+        ({"key_alias": "a$b\nc"}, {"name": "a$$b c", "sha256": HASH}),
+    ],
+)
+def test_a_key_is_taken_over_by_its_hash(columns, item):
+    result = exported(**columns)
+    assert result.client_keys == [item]
+    assert file_text(result).count("sk-plain") == 0
+    assert "database_url" not in str(result.losses)
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"blocked": True}, "team (blocked)"),
+        ({"blocked": "t"}, "team (blocked)"),
+        ({"expires": "2025-01-02 03:04:05"}, "team (expired 2025-01-02)"),
+        ({"expires": "2025-01-02 03:04:05+00"}, "team (expired 2025-01-02)"),
+        ({"expires": "2025-01-02T03:04:05.678Z"}, "team (expired 2025-01-02)"),
+    ],
+)
+def test_a_key_that_is_no_longer_good_is_named_and_left_out(columns, told):
+    result = exported(**columns)
+    assert (result.client_keys, result.no_longer_good, result.losses) == ([], (told,), [])
+    assert f"a key that was no longer good: {told}" in result.remarks
+    assert f"Keys that were no longer good are left out: {told}." in list(summary(result))
+
+
+@pytest.mark.parametrize(
+    ("columns", "group", "what"),
+    [
+        ({"expires": "some day"}, Group.PROTECTION, "the key team"),
+        ({"blocked": "perhaps"}, Group.PROTECTION, "the key team"),
+        ({"models": ["gone"]}, Group.NAMES, "the key team"),
+        ({"models": ["no-default-models"]}, Group.NAMES, "the key team"),
+        ({"models": ["all-team-models"]}, Group.PROTECTION, "the key team"),
+        ({"models": ["all-team-models"], "team_id": "t"}, Group.PROTECTION, "the key team"),
+        ({"models": ["a", "all-team-models"], "team_id": "t"}, Group.PROTECTION, "the key team"),
+        ({"team_id": "t"}, Group.PROTECTION, "the key team"),
+        ({"team_id": "t-1", "teams": [{"team_id": "t-1", "models": ["gone"]}]}, Group.NAMES, "the key team"),
+    ],
+)
+def test_a_key_that_nobody_can_vouch_for_is_lost(columns, group, what):
+    result = exported(**columns)
+    assert result.client_keys == []
+    assert [(loss.group, loss.what) for loss in result.losses] == [(group, what)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "limits"),
+    [
+        ({"max_budget": 20, "budget_duration": "1d"}, {"budgets": ["20 usd/day"]}),
+        ({"max_budget": "2.5", "budget_duration": "30d"}, {"budgets": ["2.5 usd/30d"]}),
+        ({"max_budget": "100", "budget_duration": "1mo"}, {"budgets": ["100 usd/month"]}),
+        ({"max_budget": 1234567.5, "budget_duration": "1mo"}, {"budgets": ["1234567.5 usd/month"]}),
+        ({"max_budget": 10**8, "budget_duration": "1mo"}, {}),
+        ({"max_budget": 20, "budget_duration": "999d"}, {}),
+        ({"max_budget": 20, "budget_duration": "1h"}, {"budgets": ["20 usd/hour"]}),
+        ({"max_budget": 20, "budget_duration": "12h"}, {"budgets": ["20 usd/12h"]}),
+        ({"max_budget": 20, "budget_duration": "30s"}, {}),
+        ({"max_budget": 20}, {}),
+        ({"rpm_limit": "60", "tpm_limit": 1000.0}, {"ratelimits": {"requests": "60/m", "tokens": "1000/m"}}),
+        ({"max_parallel_requests": 5, "rpm_limit": "many"}, {"ratelimits": {"concurrent": 5}}),
+    ],
+)
+def test_the_limits_of_a_key_stand_in_its_item(columns, limits):
+    result = exported(**columns)
+    assert [{name: one[name] for name in limits} for one in result.client_keys] == [limits]
+    assert {"budgets", "ratelimits"} & set(result.client_keys[0]) == set(limits)
+    lost = {name for name, value in columns.items() if (name == "max_budget" and not limits) or value == "many"}
+    assert {loss.what.split()[0] for loss in result.losses} == lost
+    from_mapping(yaml.safe_load(file_text(result)))
+
+
+def test_a_key_for_no_model_of_its_own_is_told_so():
+    (loss,) = exported(models=["no-default-models"]).losses
+    assert loss.why == "it may use no model of its own"
+
+
+@pytest.mark.parametrize(
+    ("columns", "group", "what"),
+    [
+        ({"rpm_limit": "many"}, Group.PROTECTION, "rpm_limit of team"),
+        ({"max_budget": "2.5"}, Group.MONEY, "max_budget of team"),
+        ({"aliases": {"x": "a"}}, Group.NAMES, "aliases of team"),
+        ({"team_id": "t", "models": ["a"]}, Group.PROTECTION, "the teams of team"),
+        ({"models": ["a", "gone"]}, Group.NAMES, "models of the key team: gone"),
+    ],
+)
+def test_what_held_a_key_is_lost(columns, group, what):
+    result = exported(**columns)
+    assert [one["name"] for one in result.client_keys] == ["team"]
+    assert [(loss.group, loss.what) for loss in result.losses] == [(group, what)]
+
+
+ROW = {"token": HASH, "key_alias": "team", "models": ["a"]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps([ROW]),
+        json.dumps({"keys": [ROW], "total_count": 1}),
+        json.dumps(ROW) + "\n" + json.dumps({**ROW, "token": "f" * 64}),
+        f"token,key_alias,models,expires,blocked\n{HASH},team,{{a}},,\n",
+        f'\ufefftoken,key_alias,models\r\n{HASH},team,"{{a,b}}"\r\n',
+    ],
+)
+def test_an_export_may_be_in_any_form(text):
+    first = read_keys(text.encode(), "keys")[0]
+    assert (first.name, first.digest, first.models[0]) == ("team", HASH, "a")
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\xff", b"[]", b"[1]", b'[{"a": 1}]', b"a,b\n1,2\n", b"sk-secret", b'{"a": ', b"[" * 50_000]
+)
+def test_an_export_that_is_none_is_refused_and_not_repeated(text):
+    with pytest.raises(ConfigError, match="LiteLLM_VerificationToken") as caught:
+        read_keys(text, "keys.csv")
+    assert "sk-secret" not in str(caught.value)
+
+
+def test_keys_of_visits_to_its_pages_and_keys_given_twice_are_left_out():
+    rows = [ROW, ROW, {**ROW, "token": "e" * 64}, {**ROW, "token": "f" * 64, "team_id": "litellm-dashboard"}]
+    content = {"model_list": [item("a", "openai/a")]}
+    result = imported(content, clients(*rows))
+    assert [one["name"] for one in result.client_keys] == ["team", "team-2"]
+
+
+def test_models_without_a_price_are_asked_and_named_where_there_is_a_budget():
+    row = {"token": HASH, "key_alias": "team", "models": [], "max_budget": 20, "budget_duration": "1d"}
+    models = [item("a", "openai/a"), item("b", "openai/gpt-4o")]
+    result = imported({"model_list": models}, clients(row))
+    assert from_mapping(yaml.safe_load(file_text(result))).unpriced == "allow"
+    assert "the price of openai/a" in [loss.what for loss in result.losses if loss.group is Group.MONEY]
+
+
+def test_a_key_for_a_group_may_use_its_name():
+    row = {"token": HASH, "key_alias": "team", "models": ["g"]}
+    models = [item("m", f"openai/{name}") | {"model_info": {"access_groups": ["g"]}} for name in "ab"]
+    (key,) = imported({"model_list": models}, clients(row)).client_keys
+    assert key["models"] == ["m"]
+
+
+def test_a_key_ends_when_it_ended():
+    result = exported(expires="2999-01-01 18:30:00")
+    assert from_mapping(yaml.safe_load(file_text(result))).client_keys[0].until == datetime(
+        2999, 1, 1, 18, 30, tzinfo=UTC
+    )
+    assert result.losses == []
+
+
+# Teams
+
+
+def test_a_team_is_the_group_of_its_keys():
+    team = {**TEAM, "max_budget": 50, "budget_duration": "30d", "rpm_limit": 600, "max_parallel_requests": 4}
+    result = exported(teams=[team], team_id="t-1", models=["all-team-models"])
+    assert result.client_keys == [{"name": "team", "sha256": HASH, "group": "red"}]
+    assert result.client_groups == [
+        {"name": "red", "models": ["a"], "ratelimits": {"requests": "600/m", "concurrent": 4},
+         "budgets": ["50 usd/30d"]}
+    ]  # fmt: skip
+    assert result.losses == []
+    (client,) = from_mapping(yaml.safe_load(file_text(result))).client_keys
+    assert client.lists_of_models == (("a",),)
+
+
+@pytest.mark.parametrize(
+    ("key", "team", "lists"),
+    [
+        ([], ["a"], (("a",),)),
+        (["all-team-models"], ["g", "b"], (("a", "b"),)),
+        (["a"], ["a", "b"], (("a",), ("a", "b"))),
+        (["all-proxy-models"], ["a"], (("a",),)),
+        (["a"], [], (("a",),)),
+        (["all-team-models"], [], ()),
+        (["all-team-models"], ["all-proxy-models"], ()),
+        (["a", "all-team-models"], ["a", "b"], (("a", "b"),)),
+    ],
+)
+def test_a_key_may_use_what_its_team_may_use(key, team, lists):
+    result = exported(teams=[{"team_id": "t", "models": team}], team_id="t", models=key)
+    (client,) = from_mapping(yaml.safe_load(file_text(result))).client_keys
+    assert client.lists_of_models == lists
+    assert result.losses == []
+
+
+def test_keys_of_a_blocked_team_are_no_longer_good():
+    result = exported(teams=[{**TEAM, "blocked": True}], team_id="t-1")
+    assert (result.client_keys, result.client_groups) == ([], [])
+    assert result.no_longer_good == ("team (its team is blocked)",)
+
+
+def test_teams_without_a_key_here_are_left_out():
+    result = exported(teams=[TEAM, {"team_id": "t-2"}], team_id="t-1")
+    assert [group["name"] for group in result.client_groups] == ["red"]
+    assert from_mapping(yaml.safe_load(file_text(result))).warnings == ()
+
+
+def test_two_teams_of_one_name_are_two_groups():
+    rows = [{"token": digit * 64, "team_id": team, "models": ["a"]} for digit, team in (("1", "x"), ("2", "y"))]
+    teams = [{"team_id": team, "team_alias": "red$"} for team in "xy"]
+    result = imported({"model_list": [item("a", "openai/a")]}, clients(*rows, teams=teams))
+    assert [group["name"] for group in result.client_groups] == ["red$$", "red$$-2"]
+    assert [key["group"] for key in result.client_keys] == ["red$$", "red$$-2"]
+
+
+@pytest.mark.parametrize(
+    ("column", "group"),
+    [
+        ({"max_budget": 50}, Group.MONEY),
+        ({"soft_budget": 40}, Group.MONEY),
+        ({"model_max_budget": {"a": 1}}, Group.MONEY),
+        ({"rpm_limit": 0.5}, Group.PROTECTION),
+    ],
+)
+def test_limits_of_a_team_that_have_no_counterpart_are_named(column, group):
+    result = exported(teams=[{**TEAM, **column}], team_id="t-1")
+    assert [(loss.group, loss.what) for loss in result.losses] == [(group, f"{next(iter(column))} of the team red")]
+
+
+def test_a_team_without_its_row_is_a_group_by_its_id():
+    result = exported(team_id="t-1", models=["a"])
+    assert result.client_groups == [{"name": "t-1"}]
+    assert result.client_keys[0]["group"] == "t-1"
+    assert "--teams FILE" in result.losses[0].why
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps([TEAM]),
+        json.dumps({"teams": [TEAM], "total": 1}),
+        "team_id,team_alias,models,blocked\nt-1,red,{a},f\n",
+    ],
+)
+def test_an_export_of_teams_may_be_in_any_form(text):
+    (team,) = read_teams(text.encode(), "teams")
+    assert (team.id, team.name, team.models, team.blocked) == ("t-1", "red", ("a",), False)
+
+
+def test_an_export_that_is_no_table_of_teams_is_refused():
+    with pytest.raises(ConfigError, match="LiteLLM_TeamTable"):
+        read_teams(b"token\nsk-secret\n", "teams.csv")

@@ -1,0 +1,28 @@
+"""Files of a LiteLLM proxy in few words, and what ``trigate import`` makes of them."""
+
+from typing import Any
+
+import yaml
+
+from gateway.commands.imported import Result, lines
+from gateway.commands.importing import imported
+from gateway.config.loading import Config, from_mapping
+
+TOKEN_COSTS = {"input_cost_per_token": 0.0000025, "output_cost_per_token": 1e-5}
+
+
+def item(name: str, model: str, **params: Any) -> dict[str, Any]:
+    """Return an item of ``model_list``."""
+    return {"model_name": name, "litellm_params": {"model": model, **params}}
+
+
+def file_text(result: Result) -> str:
+    """Return the text of the new file."""
+    return "\n".join(lines(result, "config.yaml"))
+
+
+def converted(*models: Any, **sections: Any) -> tuple[Config, str, dict[str, Any]]:
+    """Return the configuration that a file becomes, its text, and the content of that."""
+    text = file_text(imported({"model_list": list(models), **sections}))
+    content = yaml.safe_load(text)
+    return from_mapping(content), text, content
