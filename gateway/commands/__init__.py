@@ -8,7 +8,7 @@
 models), ``clients`` (whose settings), ``edits`` (put into a file, in one ``notation`` each: ``edit_env``,
 ``edit_json``, ``edit_toml``, ``edit_yaml``) and ``undoing`` (taken out again); ``probing`` is what ``doctor`` asks,
 ``listening`` the sockets that ``serve`` opens, ``local_servers`` how servers on this machine are started, ``ollama``
-what one of them has; ``fetching`` is one GET or POST. ``litellm``, ``litellm_keys``, ``litellm_prices`` and
-``litellm_routes`` are the rows, the keys, the prices and the routing that ``importing`` reads, ``imported`` is what it
-writes.
+what one of them has; ``fetching`` is one GET or POST. ``importing`` converts files of LiteLLM's with
+``litellm`` (its providers and settings as rows), ``litellm_models``, ``litellm_prices``, ``litellm_routes``,
+``litellm_tables`` (exports of its database), ``litellm_keys`` and ``litellm_teams``; ``imported`` writes the result.
 """
