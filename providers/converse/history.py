@@ -5,7 +5,6 @@ no empty content, results that say something, reasoning in front of its turn and
 documents. Source: the API reference of Amazon Bedrock; the public threads beside the rules.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 from itertools import takewhile
@@ -15,6 +14,7 @@ from providers.converse.cache_points import Block, CachePoints, cache_mark
 from providers.converse.families import Family, Place
 from providers.converse.media import DocumentNames, document_block, image_block, sound_block
 from providers.neutral.arguments import call_input
+from providers.neutral.call_ids import replacement_id
 from providers.neutral.fields import Drops, join
 from providers.neutral.request import (
     AudioPart,
@@ -208,7 +208,7 @@ def tool_id(id: str) -> str:
     """``id`` if the API takes it, else always the same one made from it, for the call and for its result."""
     if _GOOD_ID.fullmatch(id):
         return id
-    return "tooluse_" + hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    return replacement_id("tooluse_", id)
 
 
 def _settle(message: dict[str, Any]) -> None:

@@ -1,13 +1,13 @@
 """Words of Converse that whole answers and streams share when they are written: why an answer ended, ids, reasoning."""
 
-import hashlib
 import re
 from typing import Any, Final
 
 from providers.converse.ends import STOP_SEQUENCE, WORDS
+from providers.neutral.call_ids import replacement_id
 from providers.neutral.codec import settled_reason
 from providers.neutral.request import Request
-from providers.neutral.seal import Issuer, seal, seal_in_base64
+from providers.neutral.seal import Issuer, seal
 from streams.events import AnswerEnd, ReasoningState
 
 _GUARDED: Final = "guardrail_intervened"
@@ -21,7 +21,7 @@ NOT_MEASURED: Final = {"latencyMs": 0}
 
 def tool_use_id(id: str) -> str:
     """``id`` if the API takes it, else always the same one made from it."""
-    return id if _GOOD_ID.fullmatch(id) else "tooluse_" + hashlib.sha256(id.encode()).hexdigest()[:24]
+    return id if _GOOD_ID.fullmatch(id) else replacement_id("tooluse_", id)
 
 
 def write_end(end: AnswerEnd, called: bool, asked: Request) -> dict[str, Any]:
@@ -45,11 +45,13 @@ def signature(issuer: Issuer, state: ReasoningState | None) -> str | None:
 
 
 def wordless(issuer: Issuer, state: ReasoningState) -> dict[str, Any]:
-    """The content of ``reasoningContent`` without text: the provider's own, or redacted content that holds our seal."""
+    """Return the content of ``reasoningContent`` without text: the provider's own, or an empty text with our seal as
+    its signature. Clients carry a signature from turn to turn; of ``redactedContent`` several make nothing, or
+    an error (langchain-ai/langchain-aws#1223, UKGovernmentBEIS/inspect_ai#5217)."""
     if _own(state, "reasoningText") is not None or _own(state, "redactedContent") is not None:
         item: dict[str, Any] = state.item
         return item
-    return {"redactedContent": seal_in_base64(issuer, state.api, state.item)}
+    return {"reasoningText": {"text": "", "signature": seal(issuer, state.api, state.item)}}
 
 
 def _own(state: ReasoningState, member: str) -> Any:

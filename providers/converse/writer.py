@@ -137,7 +137,7 @@ class ConverseWriter:
         if isinstance(hidden, str):
             return self._delta({"reasoningContent": {"redactedContent": hidden}})
         self._reasoning = event
-        return b""
+        return self._delta({"reasoningContent": {"text": ""}})  # SDKs want a text beside the signature
 
     def _call(self, event: ToolCallStart) -> bytes:
         self._called = True

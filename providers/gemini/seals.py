@@ -15,6 +15,7 @@ from providers.gemini.reading.parts import REPLAYED
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops
 from providers.neutral.request import ReasoningPart, Request
+from streams.events import Api
 
 SKIPPED: Final = "skip_thought_signature_validator"
 """What Google documents for a call that it has not signed (agentjido/req_llm#427)."""
@@ -34,7 +35,7 @@ class SignedPart:
 def signed_parts(part: ReasoningPart, request: Request, to: Recipient, drops: Drops) -> list[SignedPart]:
     """What ``part`` gives back; what another has made is left out, and named. The text of thoughts alone is wanted by
     nobody: its block has a seal that holds nothing, or is a summary without one, and that is no loss."""
-    if request.api == "responses" and _is_summary(part.native):
+    if part.seal is None and _is_text_alone(request.api, part.native):
         return []
     if part.seal is None:
         items = part.native if request.api == "gemini" else None
@@ -50,9 +51,14 @@ def signed_parts(part: ReasoningPart, request: Request, to: Recipient, drops: Dr
     return found
 
 
-def _is_summary(item: Any) -> bool:
-    """Whether an item of Responses holds nothing but what was shown to its reader."""
-    return isinstance(item, Mapping) and not item.get("encrypted_content") and not item.get("content")
+def _is_text_alone(api: Api, item: Any) -> bool:
+    """Return whether reasoning of ``api`` holds nothing but what its reader was shown."""
+    if not isinstance(item, Mapping):
+        return False
+    if api == "converse":
+        text = item.get("reasoningText")
+        return isinstance(text, Mapping) and not text.get("signature")
+    return api == "responses" and not item.get("encrypted_content") and not item.get("content")
 
 
 def _read(items: Any) -> Iterator[SignedPart]:

@@ -7,6 +7,7 @@ from typing import Final
 from providers.gemini.media import GeminiPart
 from providers.gemini.seals import SKIPPED, SignedPart, signed_parts
 from providers.neutral.arguments import call_input
+from providers.neutral.call_ids import matched
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join
 from providers.neutral.request import Part, ReasoningPart, Request, ToolCallPart
@@ -31,7 +32,7 @@ class ModelTurn:
             id(part): signed_parts(part, request, to, drops) for part in parts if isinstance(part, ReasoningPart)
         }
         signed = [one for items in self._items.values() for one in items if one.kind == "functionCall"]
-        self._calls = {one.id: one.signature for one in signed if one.signature}
+        self._signed = _by_call(signed, [part.id for part in parts if isinstance(part, ToolCallPart)])
         self._named_here = request.api == "gemini" or any(not _OURS.fullmatch(one.id) for one in signed)
         self._unsigned: ToolCallPart | None = None  # the first call of the turn, if it has no signature
         self._called: GeminiPart | None = None
@@ -54,11 +55,12 @@ class ModelTurn:
         """A call. Of several at once only the first is signed."""
         self._drops.add(*(join(part.at, mark) for mark in part.marks))
         function: GeminiPart = {"name": part.name, "args": call_input(part.input, part.kind)}
+        signed = self._signed.get(part.id)
         if self._named_here and not _OURS.fullmatch(part.id):
-            self.ids[part.id] = part.id
-            function = {"id": part.id, **function}
+            self.ids[part.id] = part.id if signed is None else signed.id
+            function = {"id": self.ids[part.id], **function}
         written: GeminiPart = {"functionCall": function}
-        if (signature := self._calls.get(part.id)) is not None:
+        if signature := "" if signed is None else signed.signature:
             written["thoughtSignature"] = signature
         if self._called is None:
             self._called, self._unsigned = written, None if signature else part
@@ -71,6 +73,12 @@ class ModelTurn:
             self._called["thoughtSignature"] = SKIPPED
             self._drops.add(join(self._unsigned.at, "thoughtSignature"))
         return _signed(self._parts, self._waiting) if self._waiting else self._parts
+
+
+def _by_call(signed: Sequence[SignedPart], ids: Sequence[str]) -> dict[str, SignedPart]:
+    """Return what is ``signed`` by the id that the client has for its call: the provider's, or a replacement."""
+    parts = {one.id: one for one in signed}
+    return {id: parts[original] for id, original in matched(ids, parts).items()}
 
 
 def _signed(parts: list[GeminiPart], waiting: Sequence[tuple[int, SignedPart]]) -> list[GeminiPart]:

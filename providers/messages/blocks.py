@@ -5,7 +5,6 @@ follows their calls, no empty text, ids of a narrow alphabet, at most four cache
 Source: the API reference of Anthropic; the public threads beside the rules.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
@@ -14,6 +13,7 @@ from typing import Any, assert_never
 from providers.messages.content import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, RESULT_MARKS, TEXT_MARKS
 from providers.messages.media import Block, media_source
 from providers.neutral.arguments import call_input
+from providers.neutral.call_ids import replacement_id
 from providers.neutral.fields import Drops, join
 from providers.neutral.request import (
     AudioPart,
@@ -220,7 +220,7 @@ def restored(seal: Seal, issuer: Issuer) -> list[Block] | None:
 
 def tool_id(id: str) -> str:
     """``id`` if the API takes it, else always the same one made from it, for the call and for its result."""
-    return id if _GOOD_ID.fullmatch(id) else "toolu_" + hashlib.sha256(id.encode()).hexdigest()[:24]
+    return id if _GOOD_ID.fullmatch(id) else replacement_id("toolu_", id)
 
 
 def _instructing(texts: list[Block]) -> list[Block]:

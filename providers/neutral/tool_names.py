@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
+from providers.neutral.call_ids import replacement_id
 from providers.neutral.request import Message, Part, Request, Tool, ToolCallPart, ToolChoice
 from streams.events import Event, ToolCallStart
 
@@ -44,7 +45,7 @@ def short_call_id(id: str) -> str:
     it, for the call and for its result (openclaw/openclaw#875)."""
     if len(id) <= _LONGEST_ID:
         return id
-    return "call_" + hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    return replacement_id("call_", id)
 
 
 def shortened(request: Request, naming: ToolNaming = USUAL) -> tuple[Request, Mapping[str, str]]:

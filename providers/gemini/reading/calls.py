@@ -20,11 +20,10 @@ def call(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: str) -> l
         return []
     if not item.get("name"):
         return _go_on(answer, item)
-    events = answer.end_block()
     answer.places.spend(PLACE, "tool calls")
     id = answer.call_id(item.get("id"))
-    if signature:
-        events += answer.state_block({"part": "functionCall", "id": id, "signature": signature})
+    state = {"part": "functionCall", "id": id, "signature": signature}
+    events = answer.sign_block(state) if signature else answer.end_block()
     number = answer.new_block()
     events.append(ToolCallStart(number, id, str(item["name"])))
     if item.get("willContinue") or "partialArgs" in item:

@@ -55,6 +55,13 @@ class UnfinishedAnswer:
         number = self.new_block()
         return [ReasoningState(number, "gemini", item), BlockEnd(number)]
 
+    def sign_block(self, item: Mapping[str, Any]) -> list[Event]:
+        """The end of the block that is open, with ``item`` as the state of its thoughts: clients carry the signature of
+        a thought that they have shown, and not all carry one without words. Anything else ends before ``item``."""
+        if self.words == "thought":
+            return [ReasoningState(self.number, "gemini", item), *self.end_block()]
+        return [*self.end_block(), *self.state_block(item)]
+
     def hold_signature(self, item: Mapping[str, Any]) -> None:
         """Hold the signature of the text that is open until its end. Raises ``TooMuch`` for very many."""
         self.places.spend(PLACE + len(item["signature"]), "signatures")

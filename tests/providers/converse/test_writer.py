@@ -210,12 +210,13 @@ def test_what_is_written_is_read_as_it_was():
         assert (again.usage and again.usage.prompt, again.usage and again.usage.output) == (15, 5)
 
 
-def test_other_providers_reasoning_travels_where_bytes_are_wanted():
+def test_other_providers_reasoning_without_words_travels_as_a_signature():
     issued = ReasoningState(0, "responses", {"type": "reasoning", "encrypted_content": "e"})
     events = [*thought(0, state=issued), *text(1, "hi"), *STOP]
-    streamed = blocks(stream(events))[0]["reasoningContent"]["redactedContent"]
-    assert streamed == whole(events)["output"]["message"]["content"][0]["reasoningContent"]["redactedContent"]
-    found = unseal(streamed.decode())
+    streamed = blocks(stream(events))[0]["reasoningContent"]["reasoningText"]
+    assert streamed == whole(events)["output"]["message"]["content"][0]["reasoningContent"]["reasoningText"]
+    assert streamed["text"] == ""
+    found = unseal(streamed["signature"])
     assert found is not None
     assert (found.api, found.item) == ("responses", issued.item)
 

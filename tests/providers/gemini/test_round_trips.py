@@ -1,6 +1,7 @@
 """Thought signatures through clients of other APIs and back: the same on the same parts, byte for byte."""
 
 import json
+import time
 
 import pytest
 
@@ -9,13 +10,14 @@ from providers.gemini.seals import SKIPPED
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request
 from streams import sse
-from streams.fold import fold
+from streams.fold import ReasoningBlock, fold
 from tests.support.gemini_answers import FLASH, GOOGLE, OLD_FLASH, VERTEX, call, candidate, text, thought, told, written
 from tests.support.messages_streams import accumulated
 from tests.support.repository import SHARED
 
 ASKED = {"chat": {"role": "user", "content": "hi"}, "messages": {"role": "user", "content": "hi"},
-         "responses": {"type": "message", "role": "user", "content": "hi"}}  # fmt: skip
+         "responses": {"type": "message", "role": "user", "content": "hi"},
+         "converse": {"role": "user", "content": [{"text": "hi"}]}}  # fmt: skip
 CLIENTS = tuple(ASKED)
 SIGNATURE = "EoMCCoACARFNMg9JxT6b1SyJ6gdpxB744+/=="
 
@@ -31,6 +33,8 @@ def streamed(api, events):
     out = b"".join(map(writer.send, events))
     if api == "messages":
         return accumulated(out).model_dump(mode="json", exclude_unset=True)
+    if api == "converse":
+        return {"output": {"message": {"role": "assistant", "content": converse_content(out)}}}
     parsed = [sse.parse(raw) for raw in sse.Splitter().feed(out)]
     values = [json.loads(one[1]) for one in parsed if one and one[1] != b"[DONE]"]
     if api == "responses":
@@ -47,6 +51,30 @@ def streamed(api, events):
     return {"choices": [{"message": {name: value for name, value in message.items() if value}}]}
 
 
+def converse_content(out):
+    """The blocks of a Converse stream as programs on boto3 put them together, block by block. Such programs know the
+    text and the signature of reasoning, and no ``redactedContent`` (langchain-ai/langchain-aws#1223)."""
+    framing, blocks = CODECS["converse"].wire.framing, {}
+    for kind, data in filter(None, map(framing.parse, framing.splitter(2**20).feed(out))):
+        value = json.loads(data)
+        if "contentBlockStart" in kind:
+            blocks[value["contentBlockIndex"]] = {"toolUse": {**value["start"]["toolUse"], "input": ""}}
+        elif "contentBlockDelta" in kind:
+            block, delta = blocks.setdefault(value["contentBlockIndex"], {}), value["delta"]
+            if "toolUse" in delta:
+                block["toolUse"]["input"] += delta["toolUse"]["input"]
+            elif "text" in delta:
+                block["text"] = block.get("text", "") + delta["text"]
+            else:
+                reasoning = block.setdefault("reasoningContent", {"reasoningText": {"text": ""}})["reasoningText"]
+                for name in {"text", "signature"} & set(delta["reasoningContent"]):
+                    reasoning[name] = reasoning.get(name, "") + delta["reasoningContent"][name]
+    for block in blocks.values():
+        if "toolUse" in block:
+            block["toolUse"]["input"] = json.loads(block["toolUse"]["input"])
+    return list(blocks.values())
+
+
 def following(api, answer):
     """The next request of a client that was given ``answer``, each of whose calls has a result."""
     if api == "chat":
@@ -61,6 +89,11 @@ def following(api, answer):
         said = [*results, {"type": "text", "text": "hi"}]
         turns = [ASKED[api], {"role": "assistant", "content": content}, {"role": "user", "content": said}]
         return {"model": "m", "max_tokens": 10, "messages": turns}
+    if api == "converse":
+        message = answer["output"]["message"]
+        ids = [block["toolUse"]["toolUseId"] for block in message["content"] if "toolUse" in block]
+        results = [{"toolResult": {"toolUseId": id, "content": [{"text": "done"}]}} for id in ids]
+        return {"messages": [ASKED[api], message, {"role": "user", "content": [*results, *ASKED[api]["content"]]}]}
     ids = [one["call_id"] for one in answer["output"] if one["type"] == "function_call"]
     results = [{"type": "function_call_output", "call_id": id, "output": "done"} for id in ids]
     return {"model": "m", "input": [ASKED[api], *answer["output"], *results, ASKED[api]]}
@@ -94,6 +127,36 @@ def test_the_signature_of_a_call_goes_back_on_it(api):
             assert [part["functionResponse"]["name"] for part in contents[2]["parts"][:2]] == ["f", "g"], way
             assert [part["functionResponse"].get("id") for part in contents[2]["parts"][:2]] == list(ids), way
             assert dropped == (), way
+
+
+@pytest.mark.parametrize("api", CLIENTS)
+def test_an_id_that_the_clients_api_does_not_take_is_the_providers_again(api):
+    """Messages and Converse take few characters in ids of calls (anomalyco/opencode#4832)."""
+    odd = "function-call/1=" + "x" * 80
+    sent = call("f", {"x": 1}, odd, SIGNATURE)
+    for way, answer in ways(api, told(candidate(thought("hm"), sent, finishReason="STOP"))):
+        contents, dropped = back(api, answer)
+        assert contents[1]["parts"] == [sent], way
+        assert contents[2]["parts"][0]["functionResponse"]["id"] == odd, way
+        assert dropped == (), way
+
+
+@pytest.mark.parametrize("api", CLIENTS)
+def test_thoughts_that_are_shown_bear_the_signature_of_the_call_behind_them(api):
+    """Programs carry one signed block of reasoning, and many leave out one without words."""
+    events = told(candidate(thought("hm")), candidate(call("f", {}, None, SIGNATURE), finishReason="STOP"))
+    blocks = [block for block in fold(events).blocks if isinstance(block, ReasoningBlock)]
+    assert [(block.text, block.state is not None) for block in blocks] == [("hm", True)]
+    for way, answer in ways(api, events):
+        assert back(api, answer)[0][1]["parts"] == [call("f", {}, signature=SIGNATURE)], way
+
+
+def test_very_many_calls_are_matched_to_their_signatures_in_no_time():
+    events = told(candidate(*(call("f", {}, f"odd/{i}", SIGNATURE) for i in range(900)), finishReason="STOP"))
+    began = time.perf_counter()
+    parts = back("converse", whole("converse", events))[0][1]["parts"]
+    assert all(part["thoughtSignature"] == SIGNATURE for part in parts)
+    assert time.perf_counter() - began < 2
 
 
 @pytest.mark.parametrize("api", CLIENTS)
