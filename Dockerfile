@@ -26,7 +26,7 @@ EXPOSE 12000
 # Not urllib, which would ask the proxy that is set for the providers. A config with another port, or TLS, needs a check of its own.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
     CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 12000, timeout=2); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
-# trigate is PID 1 and takes SIGTERM itself: no shell in between. Mount the config as /etc/trigate/trigate.yaml, and give
-# it time to drain: docker stop -t 30.
+# trigate is PID 1 and receives SIGTERM itself, without a shell in between. Mount the config as /etc/trigate/trigate.yaml,
+# and leave it time to drain: docker stop -t 40.
 ENTRYPOINT ["trigate"]
 CMD ["serve", "--host", "0.0.0.0"]

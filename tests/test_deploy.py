@@ -5,8 +5,10 @@ import ipaddress
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -18,7 +20,9 @@ from gateway.config.loading import Config, load
 from gateway.config.secret_files import SecretFiles
 from gateway.config.settings import Limits
 from gateway.serving.lifecycle import CUT_AFTER, KILL_AFTER
+from tests.pages import kubernetes
 from tests.support.harness import ROOT
+from tests.support.helm import CHART, helm
 
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "trigate.service"
@@ -90,14 +94,21 @@ def test_secrets_are_mounted_for_the_images_user_alone():
     assert POD["securityContext"]["fsGroup"] == POD["securityContext"]["runAsGroup"]
 
 
+@pytest.mark.process
+def test_the_manifests_are_the_charts():
+    """Written by ``python -m tests.pages.kubernetes``."""
+    assert (DEPLOY / "kubernetes.yaml").read_text() == kubernetes.page()
+
+
 def test_only_what_the_pods_need_passes_the_network(mounted):
     policy = KUBERNETES["NetworkPolicy"]["spec"]
-    assert policy["podSelector"]["matchLabels"] == KUBERNETES["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"] == KUBERNETES["Deployment"]["spec"]["selector"]
     requests, probes = policy["ingress"]
     names = [port["name"] for port in CONTAINER["ports"]]
     assert [port["port"] for rule in (requests, probes) for port in rule["ports"]] == names
     assert "from" in requests
-    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 443, 5432}
+    stores = {urlsplit(KUBERNETES["Secret"]["stringData"][name]).port for name in ("STATE_URL", "COUNTERS_URL")}
+    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 443, 4318} | stores
     blocks = [to.get("ipBlock", {}) for rule in policy["egress"] for to in rule.get("to", ())]
     blocked = [network for block in blocks for network in block.get("except", ())]
     metadata = ipaddress.ip_address("169.254.169.254")
@@ -139,18 +150,107 @@ def test_probes_and_ports_are_there(mounted):
 
 def test_several_replicas_share_their_state_and_let_nobody_in_without_a_key(mounted):
     config = load(mounted, None)
-    assert KUBERNETES["Deployment"]["spec"]["replicas"] >= 2
+    assert KUBERNETES["HorizontalPodAutoscaler"]["spec"]["minReplicas"] >= 2
     assert config.state_storage is not None
     assert config.state_storage.type == "postgres"
+    assert config.counters.type == "redis"
     assert config.client_keys
 
 
 def test_labels_select_the_pods():
-    labels = KUBERNETES["Deployment"]["spec"]["template"]["metadata"]["labels"]
-    assert KUBERNETES["Deployment"]["spec"]["selector"]["matchLabels"] == labels
+    labels = KUBERNETES["Deployment"]["spec"]["selector"]["matchLabels"]
+    assert labels.items() <= KUBERNETES["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
     assert KUBERNETES["Service"]["spec"]["selector"] == labels
     assert KUBERNETES["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
-    assert KUBERNETES["PodDisruptionBudget"]["spec"]["minAvailable"] < KUBERNETES["Deployment"]["spec"]["replicas"]
+    pods = KUBERNETES["HorizontalPodAutoscaler"]["spec"]
+    assert KUBERNETES["PodDisruptionBudget"]["spec"]["minAvailable"] < pods["minReplicas"]
+    assert pods["scaleTargetRef"]["name"] == KUBERNETES["Deployment"]["metadata"]["name"]
+
+
+def test_one_late_response_takes_no_pod_out():
+    """On a busy node all pods are late together. A Service without any pod turns late responses into failures."""
+    probe = CONTAINER["readinessProbe"]
+    assert probe["failureThreshold"] >= 3
+    assert probe["timeoutSeconds"] <= probe["periodSeconds"]
+
+
+def test_uploads_wait_on_a_disk_that_has_room_for_them():
+    """A spool that is smaller than ``limits.spool`` is full before the gateway refuses an upload."""
+    (tmp,) = (one["emptyDir"] for one in POD["volumes"] if one["name"] == "tmp")
+    assert megabytes(tmp["sizeLimit"]) > Limits().spool
+    assert "medium" not in tmp, "memory"
+    gateway = COMPOSE["services"]["trigate"]
+    (name,) = (place.split(":")[0] for place in gateway["volumes"] if place.endswith(":/tmp"))
+    assert name in COMPOSE["volumes"]
+    assert "tmpfs" not in gateway
+
+
+# Helm
+
+
+def rendered(*options: str) -> dict[str, Any]:
+    """Return what the chart becomes with these options, by kind."""
+    return {one["kind"]: one for one in yaml.safe_load_all(helm("template", "my-release", CHART, *options)) if one}
+
+
+@pytest.mark.process
+def test_helm_finds_nothing_wrong_with_the_chart():
+    assert "0 chart(s) failed" in helm("lint", "--strict", CHART)
+
+
+@pytest.mark.process
+def test_a_configuration_and_a_secret_of_ones_own_replace_the_charts(tmp_path):
+    file = tmp_path / "trigate.yaml"
+    file.write_text("version: v0.4.0\nmodel_providers: [{model: ollama/llama3.2}]\n")
+    found = rendered("--set-file", f"config={file}", "--set", "secrets.existing=mine")
+    assert found["ConfigMap"]["data"]["trigate.yaml"] == file.read_text()
+    assert "Secret" not in found
+    volumes = found["Deployment"]["spec"]["template"]["spec"]["volumes"]
+    assert [one["secret"]["secretName"] for one in volumes if "secret" in one] == ["mine"]
+    assert found["Deployment"]["spec"]["replicas"] == 2
+
+
+@pytest.mark.process
+def test_a_changed_configuration_makes_new_pods():
+    def checksum(*options: str) -> str:
+        annotations = rendered(*options)["Deployment"]["spec"]["template"]["metadata"]["annotations"]
+        return str(annotations["checksum/config"])
+
+    assert checksum() == checksum()
+    assert checksum() != checksum("--set", "config=version: v0.4.0")
+
+
+@pytest.mark.process
+def test_the_operators_own_rules_and_scrapes_are_rendered():
+    peer = "networkPolicy.from[0].namespaceSelector.matchLabels.team=ingress"
+    scrapes = "podMonitor.enabled=true,podMonitor.labels.release=prometheus,podMonitor.key.secret=keys"
+    rule = "networkPolicy.egress[0].to[0].ipBlock.cidr=10.1.2.0/24,networkPolicy.egress[0].ports[0].port=8000"
+    found = rendered("--set", peer, "--set", scrapes, "--set", rule)
+    policy = found["NetworkPolicy"]["spec"]
+    assert {"namespaceSelector": {"matchLabels": {"team": "ingress"}}} in policy["ingress"][0]["from"]
+    assert policy["egress"][-1] == {"to": [{"ipBlock": {"cidr": "10.1.2.0/24"}}], "ports": [{"port": 8000}]}
+    monitor = found["PodMonitor"]
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["authorization"]["credentials"] == {"name": "keys", "key": "CLIENT_KEY"}
+    assert endpoint["port"] in {port["name"] for port in CONTAINER["ports"]}
+    assert "NetworkPolicy" not in rendered("--set", "networkPolicy.enabled=false")
+
+
+@pytest.mark.process
+def test_two_releases_share_no_name():
+    names = [{one["metadata"]["name"] for one in rendered_release(name)} for name in ("one", "two")]
+    assert names == [{"one-trigate"}, {"two-trigate"}]
+
+
+def rendered_release(name: str) -> list[dict[str, Any]]:
+    return [one for one in yaml.safe_load_all(helm("template", name, CHART)) if one]
+
+
+def test_the_chart_has_the_version_of_the_package():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert (chart["version"], chart["appVersion"]) == (version, version)
 
 
 def test_there_is_memory_for_as_many_streams_as_are_let_in():

@@ -234,6 +234,11 @@ RELOADS = MetricRow(
 SPANS = MetricRow(
     "trigate_spans_dropped_total", "counter", "Spans that were not exported: the queue was full, or nobody took them."
 )
+CLIENT = MetricRow(
+    "trigate_client_info", "greatest",
+    "1 for each client that has been seen, with its group. Join it to any metric with the label `client`.",
+    ("client", "group"),
+)  # fmt: skip
 BUILD = MetricRow("trigate_build_info", "greatest", "1, with the version.", ("version",))
 
 ROWS: Final = (
@@ -243,7 +248,7 @@ ROWS: Final = (
     TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT,
     LEDGER_LOST, KEYS_STALE, COUNTERS_AWAY, COUNTED_ALONE,
     CACHE, CACHE_SAVED, CACHE_SAVED_TOKENS, CACHE_FAILURES, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS,
-    BUILD,
+    CLIENT, BUILD,
 )  # fmt: skip
 
 LABELS: Final[Mapping[str, str]] = {
@@ -257,6 +262,7 @@ LABELS: Final[Mapping[str, str]] = {
     "ended": "`complete`, `refused`, `upstream_error`, `client_disconnected`, `shutdown`, `internal_error`",
     "client": "the name of one of `client_keys`, or of a stored key (the first 1,000 of a process, `other` for the "
     "rest); `none` without keys",
+    "group": "the client's group in `client_groups`; `none` without one",
     "kind": "`input` (neither read from nor written to a cache), `cache_read`, `cache_write`, `output` (with the "
     "reasoning), `reasoning`",
     "unit": "`image`, `second`, `character`, `search`, `query`, `page`, and as `input_audio_token` the tokens of "
@@ -325,7 +331,9 @@ class Metrics:
         self._entries: set[str] = set()
         self._routes: set[str] = set()
         self._clients = ClientLabels()
-        self._met: set[str] = set()  # those of them that no entry names: of wildcard entries
+        self._groups: dict[str | None, str] = {}  # group names by client name
+        self._shown: dict[str, str] = {}  # the group with which each client label has its info metric
+        self._met: dict[str, str | None] = {}  # models of wildcard entries, and the client that used each first
         self._queues: set[str] = set()  # entries at which somebody has waited
         self._limits: set[tuple[MetricRow, str, str, str]] = set()  # that have been seen
         self._cpu = 0.0
@@ -342,6 +350,10 @@ class Metrics:
         self._entries.update(entry.name for entry in config.entries)
         self._routes.update(config.routes)
         self._clients.update((client.name, client.name) for client in config.client_keys if client.source == "file")
+        self._groups = {client.name: client.group.name for client in config.client_keys if client.group is not None}
+        for client in config.client_keys:
+            if client.source == "file" or client.name in self._shown:
+                self._show_group(client.name)
         # A counter that begins with its first event hides it: Prometheus sees no rise from nothing to one.
         for row in (ATTEMPTS, RETRIES, ESTIMATED):
             for provider in self._providers:
@@ -361,6 +373,14 @@ class Metrics:
                 self.add(DROPS, api, provider, by=0)
             for phase in ("waiting", "answering"):
                 self.add(DISCONNECTS, api, phase, by=0)
+
+    def _show_group(self, client: str) -> None:
+        """Set the info metric of the client with this label. A client that changed its group leaves the former one."""
+        group, former = self._groups.get(client, NONE), self._shown.get(client)
+        if former is not None and former != group:
+            self.set(CLIENT, 0, client, former)
+        self.set(CLIENT, 1, client, group)
+        self._shown[client] = group
 
     def reloaded(self, good: bool) -> None:
         """Count that the configuration was read anew."""
@@ -396,9 +416,11 @@ class Metrics:
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
         if record.whole:
-            self._meet(record.target)
+            self._meet(record.target, record.client)
         provider, model = self.where(record.target)
         lane, client, ended, api = record.lane or NONE, self._clients[record.client], line["ended"], _asked_in(record)
+        if client not in self._shown:
+            self._show_group(client)
         self._of(IN_FLIGHT, (api,)).dec()
         self.add(EXCHANGES, api, provider, model, lane, f"{line['status'] // 100}xx", ended, client)
         if record.dropped:
@@ -479,12 +501,19 @@ class Metrics:
         if record.first_write is not None and (record.said or record.whole):  # else it was an error that was written
             self.see(FIRST_TOKEN, record.first_write, *labels)
 
-    def _meet(self, target: str | None) -> None:
-        """A model has answered: its name is a value of labels, as long as there are not too many, and it is no key."""
+    def _meet(self, target: str | None, client: str | None) -> None:
+        """Make a model that has answered a value of labels, if it looks like no key and its client may add one more.
+
+        A series lasts until the restart. So that no client takes all places for itself, each takes at most as many as
+        it leaves free.
+        """
         if target is None or target in self._models or len(target) > LONGEST_NAME or self._mask(target) != target:
             return
-        if len(self._met) < MOST_MET and target.partition("/")[0] in self._providers and target.isprintable():
-            self._met.add(target)
+        free, own = MOST_MET - len(self._met), sum(met == client for met in self._met.values())
+        is_shared = len(self._clients) > 2  # the labels of more than "none" and one client
+        has_place = own < free if is_shared else free > 0
+        if has_place and target.partition("/")[0] in self._providers and target.isprintable():
+            self._met[target] = client
             self._models.add(target)
 
     def where(self, target: str | None) -> tuple[str, str]:

@@ -157,7 +157,10 @@ def queries() -> list[str]:
 
 
 def test_every_query_of_the_dashboard_has_data(gateway, upstream, prometheus):
-    asked = [re.sub(r"\$(provider|model)", ".*", query).replace("$__rate_interval", "1m") for query in queries()]
+    asked = [
+        re.sub(r"\$(provider|model|group|client)\b", ".*", query).replace("$__rate_interval", "1m")
+        for query in queries()
+    ]
     assert len(asked) > 30
     assert not [query for query in asked if "$" in query]
 
@@ -284,6 +287,24 @@ def test_a_budget_is_an_alert_when_it_is_nearly_spent_and_when_it_refuses(tmp_pa
     judge(tmp_path, series, asked)
 
 
+@pytest.mark.parametrize(
+    ("holder_kind", "severity"),
+    [("client_keys", "ticket"), ("client_groups", "ticket"), ("model_providers", "page"), ("everybody", "page")],
+)
+@pytest.mark.parametrize(
+    "series",
+    ['trigate_budget_used_ratio{%s,budget="20 usd/day"}', 'trigate_limit_refusals_total{%s,limit="budgets"}'],
+)
+def test_a_spent_budget_wakes_somebody_only_if_it_concerns_everybody(tmp_path, series, holder_kind, severity):
+    name = series % f'holder_kind="{holder_kind}",holder="a"'
+    asked = {
+        "expr": 'sum by (severity) (ALERTS{alertname=~"Trigate.*BudgetSpent",alertstate="firing"})',
+        "eval_time": "10m",
+        "exp_samples": [{"labels": f'{{severity="{severity}"}}', "value": 1}],
+    }
+    judge(tmp_path, [{"series": name, "values": "_x20 1x60"}], [asked])
+
+
 MISTAKE = 'trigate_exchanges_total{ended="internal_error",status="5xx"}'
 REFUSED = {
     'trigate_exchanges_total{ended="upstream_error",status="4xx"}': "0+10x60",
@@ -317,12 +338,13 @@ SAVED = {**UNANSWERED, 'trigate_fallbacks_total{route="r",answered="yes"}': "0+1
      (at_target("overloaded"), "TrigateTargetFails", {"9m": False, "14m": True}),
      (at_target("invalid"), "TrigateTargetFails", {"14m": False}),
      ({CREDENTIAL: "_x20 1x20"}, "TrigateTargetRefused", {"4m": False, "6m": True}),
+     ({'trigate_counters_away': "0x8 2x60"}, "TrigateCountersAway", {"3m": False, "5m": True}),
      (UNANSWERED, "TrigateFallbacksFail", {"4m": False, "9m": True}),
      (SAVED, "TrigateFallbacksFail", {"9m": False})],
     ids=["the first mistake of all", "it is over after a while", "a further mistake", "mistakes of long ago",
          "bad requests", "rate limits", "mistakes only", "bad requests for long", "rate limits for long",
          "a target fails", "requests that a target finds wrong",
-         "a refused credential", "fallbacks without an answer", "fallbacks that answer"],
+         "a refused credential", "shared counters away", "fallbacks without an answer", "fallbacks that answer"],
 )  # fmt: skip
 def test_a_rule_fires_when_it_should(tmp_path, series, rule, firing):
     asked = [

@@ -21,7 +21,7 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway.allowances.allowance import Holder
-from gateway.config.loading import ConfigError, from_mapping
+from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.endpoints.metrics import watch_store
 from gateway.ledger.buckets import Buckets
 from gateway.ledger.ledger import Ledger
@@ -133,6 +133,43 @@ def test_what_clients_make_up_is_bounded():
     assert metrics.where("groq/" + "x" * 200) == metrics.where("groq/a\nb") == ("groq", "other")
     assert metrics.where(f"groq/m{MOST_MET - 1}") == ("groq", f"m{MOST_MET - 1}")
     assert metrics.where(f"groq/m{MOST_MET}") == ("groq", "other")
+
+
+def test_no_client_takes_all_places_for_models_of_wildcards():
+    """A series lasts until the restart, so a place that one client has taken is lost for all others."""
+    keys = [{"name": name, "key": f"tg-{name}-0123456789abcdef"} for name in ("alice", "bob", "cleo")]
+    metrics = open_metrics(from_mapping(config([provider("groq/*", "http://x")], 1) | {"client_keys": keys}))
+    assert isinstance(metrics, Metrics)
+    ledger = Ledger(readable=False)
+    ledger.observers.append(metrics)
+    for client in ("alice", "bob", "cleo"):
+        for number in range(MOST_MET):
+            record = ledger.open("id", "chat")
+            record.target, record.lane, record.attempts, record.whole = f"groq/{client}-{number}", "byte", 1, True
+            record.client = client
+            ledger.settle(record, disconnected=False)
+    places = {
+        client: sum(metrics.where(f"groq/{client}-{number}")[1] != "other" for number in range(MOST_MET))
+        for client in ("alice", "bob", "cleo")
+    }
+    assert places == {"alice": 50, "bob": 25, "cleo": 13}
+
+
+def test_the_group_of_each_client_is_a_metric_that_follows_the_configuration():
+    def with_group(name: str | None) -> Config:
+        key = {"name": "alice", "key": "tg-alice-0123456789abcdef"} | ({} if name is None else {"group": name})
+        groups = {"client_groups": [{"name": name}]} if name is not None else {}
+        return from_mapping(config([provider("openai/m", "http://x")], 1) | {"client_keys": [key]} | groups)
+
+    metrics = open_metrics(with_group("red"))
+    assert isinstance(metrics, Metrics)
+    shown = [Numbers(metrics.page().decode())("trigate_client_info", client="alice", group="red")]
+    for group in ("blue", None):
+        metrics.know(with_group(group))
+        page = Numbers(metrics.page().decode())
+        names = [name for name in ("red", "blue", "none") if page("trigate_client_info", client="alice", group=name)]
+        shown.append(names)
+    assert shown == [1, ["blue"], ["none"]]
 
 
 @pytest.mark.parametrize("name", [CLIENT_KEY, PROVIDER_KEY, "sk-ant-somebodys-0123456789"])
