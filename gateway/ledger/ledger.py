@@ -115,7 +115,7 @@ class Ledger:
             "output_tokens": usage and usage.output,
             "units": dict(usage.units) if usage is not None and usage.units else None,
             "picture": record.picture or None,
-            "usage_complete": record.usage is not None and record.whole and not estimated if record.attempts else None,
+            "usage_complete": usage is not None and record.whole and not estimated if record.attempts else None,
             "usage_estimated": estimated or None,
             "cost_usd": None if cost is None else cost.nanos / NANOS,
             "cost_grade": cost and cost.grade,

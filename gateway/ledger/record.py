@@ -192,7 +192,9 @@ class Record:
     def counted(self) -> tuple[Usage | None, bool]:
         """The tokens, and whether they are an estimate: an answer that breaks off has been paid for as far as it came,
         and most providers count only at its end (BerriAI/litellm#33736); some count never. An answer out of the cache
-        has taken none."""
+        has taken none, and what another exchange has paid for was counted there."""
+        if not self.billed:
+            return None, False
         if self.cache == "hit":
             return Usage(), False
         counted = self.usage is not None and bool(self.usage.prompt or self.usage.output)
