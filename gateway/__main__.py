@@ -433,18 +433,21 @@ class ThenArguments(click.Command):
 @click.option("--list", "listing", is_flag=True, help="List the clients, and do nothing else.")
 @click.option("--write", is_flag=True, help="Merge the settings into the client's own file, after a backup.")
 @click.option("--undo", is_flag=True, help="Take out of that file what --write has put there.")
+@click.option("--login", is_flag=True, help="Keep the client's own login, such as a subscription's.")
 @click.option("--model", metavar="MODEL", help="The model to ask for; default: the client's own, or the config's.")
 @click.option("--small", metavar="MODEL", help="The model for small tasks, such as titles; default: fast, or the same.")
 @click.option("--url", metavar="URL", help="Where the gateway is; default: as the config says, or 127.0.0.1:12000.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Read FILE, and ask no gateway.")
 @click.pass_context
-def connect(ctx: click.Context, /, client: str | None, listing: bool, write: bool, undo: bool, **options: Any) -> None:
+def connect(
+    ctx: click.Context, /, client: str | None, listing: bool, write: bool, undo: bool, login: bool, **options: Any
+) -> None:
     """Print the settings that point CLIENT at the gateway, from any folder.
 
     The gateway that runs is asked what it serves; where none does, the config is taken that serve would find. With
     --write the settings are merged into the client's own file. With -- the client is started with them, and no file
     is changed: trigate connect claude -- -p "Hello". Where the gateway asks for a key it is taken from
-    $TRIGATE_API_KEY.
+    $TRIGATE_API_KEY. With --login Claude Code, Codex and Gemini CLI keep their own login and get the address alone.
     """
     from gateway.commands import connect as command
     from gateway.commands.finding import ConnectOptions
@@ -456,11 +459,10 @@ def connect(ctx: click.Context, /, client: str | None, listing: bool, write: boo
         raise click.UsageError("name a client; trigate connect --list shows them")
     if write and ctx.obj is not None:
         raise click.UsageError("--write changes the client's file, -- starts it without that: leave out one")
-    if undo and (write or ctx.obj is not None or any(value is not None for value in options.values())):
+    if undo and (write or ctx.obj is not None or login or any(value is not None for value in options.values())):
         raise click.UsageError("--undo stands alone: trigate connect CLIENT --undo")
-    sys.exit(
-        command.undo(client) if undo else command.run(client, ConnectOptions(write=write, arguments=ctx.obj, **options))
-    )
+    chosen = ConnectOptions(write=write, login=login, arguments=ctx.obj, **options)
+    sys.exit(command.undo(client) if undo else command.run(client, chosen))
 
 
 @main.command(short_help="Run a stand-in provider that speaks all five APIs.")

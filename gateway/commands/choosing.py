@@ -147,5 +147,5 @@ def named(model: str, small: str | None, offer: Offer | None) -> Words:
 
 
 CHOICES: Mapping[str, Callable[[Offer], Words]] = MappingProxyType(
-    {"usual": usual, "claude": for_claude, "codex": for_codex}
+    {"usual": usual, "claude": for_claude, "codex": for_codex, "own": lambda offer: {}}
 )

@@ -51,7 +51,8 @@ class Client:
     it takes its settings from its file alone), without the variables in ``without``, and before ARGS with ``each``, a
     flag that sets one value of the file, or ``whole``, one that takes all of it. ``{file}`` in ``environment`` is the
     whole file. Below ``blanks``, a path in the file, an empty text hides a variable of ``without`` from the program.
-    ``chooses`` says how its models are chosen (``choosing.CHOICES``). ``snippet`` is a program in
+    ``beside`` is a second file, written with the first; ``{beside}`` in ``environment`` is the path of a copy of it
+    that trigate keeps. ``chooses`` says how its models are chosen (``choosing.CHOICES``). ``snippet`` is a program in
     ``language``; ``then`` are commands to go on with; ``notes`` are sentences for its page, and ``troubles`` what it
     says to a person when something is wrong: the cause, its words, and what it does first."""
 
@@ -59,6 +60,7 @@ class Client:
     title: str
     speaks: str
     file: SettingsFile | None = None
+    beside: SettingsFile | None = None
     program: str = ""
     install: str = ""
     environment: Mapping[str, str] | None = None
@@ -72,6 +74,11 @@ class Client:
     then: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     troubles: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def files(self) -> tuple[SettingsFile, ...]:
+        """The client's own files."""
+        return tuple(file for file in (self.file, self.beside) if file is not None)
 
 
 _WORD = re.compile(r"\{(\w+)\}")
@@ -351,13 +358,17 @@ console.log(answer.content[0].text);
             "~/.gemini", ".env", "env",
             (*(Setting((name,), value) for name, value in _GOOGLE.items()), Setting(("GEMINI_MODEL",), "{model}")),
         ),
+        beside=SettingsFile(
+            "~/.gemini", "settings.json", "json", (Setting(("security", "auth", "selectedType"), "gemini-api-key"),)
+        ),
         program="gemini", install="npm install -g @google/gemini-cli",
-        environment={**_GOOGLE, "GEMINI_MODEL": "{model}"}, without=("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"),
+        environment={**_GOOGLE, "GEMINI_MODEL": "{model}", "GEMINI_CLI_SYSTEM_SETTINGS_PATH": "{beside}"},
+        without=("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"),
         then=('gemini --prompt "Hello"',),
         notes=(
-            'Choose "Use Gemini API key" when it asks how to sign in, or write `{"security": {"auth": {"selectedType": '
-            '"gemini-api-key"}}}` into `~/.gemini/settings.json`: else it takes a base URL for a gateway that signs in '
-            "for it, and says `Invalid auth method selected.`",
+            "Without `selectedType` Gemini CLI expects a gateway that signs in for it at this address, and stops with "
+            "`Invalid auth method selected.` Started by trigate, it reads that one setting from a file that trigate "
+            "keeps (`GEMINI_CLI_SYSTEM_SETTINGS_PATH`), unless the variable is set already.",
             "It asks some small models of Google's by their own names for titles, summaries and checks of its own: "
             "aliases for `gemini-2.5-flash` and `gemini-2.5-flash-lite` have them served by any model.",
         ),

@@ -20,6 +20,7 @@ import click
 from gateway.commands.clients import CLIENTS, KEY_VARIABLE, OPEN_KEY, Client, GatewayAddress, SettingsFile
 from gateway.commands.edits import merged, written
 from gateway.commands.finding import LOCAL, ConnectOptions, Refused, find
+from gateway.commands.logins import LOGINS, Login, missing_entry, with_login
 from gateway.commands.notation import Settings, Unmergeable
 from gateway.commands.terminal import say
 from gateway.commands.undoing import Written, book, noted, outdated, remember, remembered, undone, untouched
@@ -35,10 +36,15 @@ def run(name: str, options: ConnectOptions) -> int:
     client that is started gives its own."""
     try:
         client = _client(name)
+        login = _login(client) if options.login else None
+        if login is not None:
+            client = with_login(client, login)
         found = find(options, client.chooses)
         place = found.place
         if found.source and (found.demo or options.arguments is None):
             say(found.source)
+        if login is not None and (missing := missing_entry(login, found.config)):
+            say(missing)
         if options.arguments is not None:
             _start(client, place, options.arguments)
         if options.write:
@@ -69,6 +75,14 @@ def _client(name: str) -> Client:
     raise Refused(f"{name!r} is no client that is known here: {advice} openai-compatible is for any other", 2)
 
 
+def _login(client: Client) -> Login:
+    """Return the login of ``client`` that can be kept. Raises ``Refused`` for a client that has none."""
+    if client.name not in LOGINS:
+        which = ", ".join(LOGINS)
+        raise Refused(f"{client.title} has no login of its own that trigate could keep: --login is for {which}", 2)
+    return LOGINS[client.name]
+
+
 def _with_key(place: GatewayAddress) -> GatewayAddress:
     """``place`` with a key that a client can show. Raises ``Refused`` where one is needed and not there."""
     if place.key == "":
@@ -82,10 +96,11 @@ def _with_key(place: GatewayAddress) -> GatewayAddress:
 
 def described(client: Client, place: GatewayAddress) -> str:
     """The text for a person: the settings, and what to do with them."""
-    parts = []
-    file = client.file
-    if file is not None and (settings := _settings(client, file, place)):
-        parts.append(f"{_heading(short_path(file))}\n{written(file.format, settings)}")
+    parts = [
+        f"{_heading(short_path(file))}\n{written(file.format, settings)}"
+        for file in client.files
+        if (settings := _settings(client, file, place))
+    ]
     if client.snippet:
         heading = "" if client.language == "text" else _heading("in the program" if not parts else "or in the program")
         parts.append(f"{heading}\n".lstrip("\n") + place.fill(client.snippet))
@@ -112,9 +127,9 @@ def _hidden(client: Client) -> list[str]:
 
 def _next(client: Client, place: GatewayAddress) -> str:
     rows = []
-    file = client.file
-    if file is not None and tuple(place.settings(file.settings)):
-        rows.append(("--write", f"merges this into {short_path(file)}"))
+    files = [short_path(file) for file in client.files if tuple(place.settings(file.settings))]
+    if files:
+        rows.append(("--write", f"merges this into {' and '.join(files)}"))
     if client.environment is not None:
         program, arguments = (client.program, "ARGS") if client.program else ("a program", "PROGRAM ARGS")
         rows.append((f"-- {arguments}", f"starts {program} with it, and changes no file"))
@@ -144,9 +159,25 @@ def short_path(file: SettingsFile) -> str:
 
 
 def _write(client: Client, place: GatewayAddress) -> int:
-    file = client.file
-    if file is None:
+    if client.file is None:
         raise Refused(f"{client.title}: there is no file that trigate knows; enter the settings where it asks", 2)
+    kept = {file.name for file in client.files}
+    for file in CLIENTS[client.name].files:
+        if file.name not in kept and str(path_of(file, os.environ).resolve()) in remembered():
+            _undo_file(file)  # a client that keeps its login has no use for it
+    changed = [_write_file(client, file, place) for file in client.files]
+    if any(changed):
+        for name in _hidden(client):
+            why = f"because {client.title} would send it in addition to the gateway's key"
+            hiding = short_path(client.file)
+            click.echo(f"{name} is set in this environment: {hiding} hides it with an empty text, {why}")
+        for line in (*map(place.fill, client.then), f"trigate connect {client.name} --undo takes it out again"):
+            click.echo(f"then: {line}")
+    return 0
+
+
+def _write_file(client: Client, file: SettingsFile, place: GatewayAddress) -> bool:
+    """Merge the client's settings into ``file``. Return whether that changed it."""
     secret = place.key is not None and any("{key}" in str(row.value) for row in file.settings)
     settings = _settings(client, file, _with_key(place) if secret else place)
     if not settings:
@@ -160,17 +191,12 @@ def _write(client: Client, place: GatewayAddress) -> int:
         raise Refused(advice) from None
     if after == before:
         click.echo(f"{shown} has these settings already")
-        return 0
+        return False
     _say(_diff(before or "", after, shown))
     backup = _save(path, shown, before is not None, after, secret)
     _remember(path, noted(earlier, file.format, (before, after), settings, backup))
     click.echo(f"wrote {shown}" + (f"; what was there is in {backup} beside it" if backup else ""))
-    for name in _hidden(client):
-        why = f"because {client.title} would send it in addition to the gateway's key"
-        click.echo(f"{name} is set in this environment: {shown} hides it with an empty text, {why}")
-    for line in (*map(place.fill, client.then), f"trigate connect {client.name} --undo takes it out again"):
-        click.echo(f"then: {line}")
-    return 0
+    return True
 
 
 def _remember(path: Path, written: Written | None) -> None:
@@ -191,9 +217,15 @@ def undo(name: str) -> int:
 
 
 def _undo(client: Client) -> int:
-    file = client.file
-    if file is None:
+    if client.file is None:
         raise Refused(f"{client.title}: there is no file that trigate knows, so nothing to undo", 2)
+    for file in client.files:
+        _undo_file(file)
+    return 0
+
+
+def _undo_file(file: SettingsFile) -> None:
+    """Take out of ``file`` what was written there. Raises ``Refused`` where that cannot be."""
     shown, path = short_path(file), path_of(file, os.environ).resolve()
     written, text = remembered().get(str(path)), _read(path, shown)
     if written is None or text is None:
@@ -202,7 +234,7 @@ def _undo(client: Client) -> int:
         backups = sorted(one.name for one in path.parent.glob(f"{path.name}.before-trigate-*"))
         beside = f"; older copies beside it: {', '.join(backups)}" if backups else ""
         click.echo(f"nothing to undo: {shown} has nothing of trigate connect{beside}")
-        return 0
+        return
     try:
         after, left = undone(written, text)
     except Unmergeable as error:
@@ -216,7 +248,6 @@ def _undo(client: Client) -> int:
     for one in left:
         click.echo(f"{'.'.join(one)} stays: it has been changed since")
     _remember(path, None)
-    return 0
 
 
 def _by_hand(written: Written) -> str:
@@ -343,12 +374,30 @@ def _environment(client: Client, place: GatewayAddress) -> dict[str, str]:
     if client.environment is None or client.file is None:
         return {}
     settings: Settings = tuple(place.settings(client.file.settings))
-    file = "{file}"
-    return {
-        name: written(client.file.format, settings) if value == file else str(place.fill(value))
-        for name, value in client.environment.items()
-        if value == file or place.says(value)
-    }
+    found: dict[str, str] = {}
+    for name, value in client.environment.items():
+        if value == "{file}":
+            found[name] = written(client.file.format, settings)
+        elif value == "{beside}":
+            if name not in os.environ and (copy := _kept_copy(client, place)):
+                found[name] = copy
+        elif (place.key is not None or "{key}" not in value or value == "{key}") and place.says(value):
+            found[name] = str(place.fill(value))
+    return found
+
+
+def _kept_copy(client: Client, place: GatewayAddress) -> str:
+    """Write the client's second file into trigate's own folder. Return its path, "" where that cannot be."""
+    file = client.beside
+    assert file is not None, "a row that names it has it"
+    path = book().with_name(f"{client.name}-{file.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(written(file.format, tuple(place.settings(file.settings))))
+    except OSError as error:
+        say(f"warning: {path} cannot be written: {(error.strerror or 'unwritable').lower()}.")
+        return ""
+    return str(path)
 
 
 def _overrides(client: Client, place: GatewayAddress) -> list[str]:

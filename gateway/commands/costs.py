@@ -25,7 +25,7 @@ from gateway.kept_ledger.opening import open_table
 from gateway.kept_ledger.table import OF_ATTEMPTS, Dimension, LedgerSum, LedgerTable, in_order, total
 from gateway.logs.masking import escaped, escaped_json
 from gateway.stores.store import Unavailable
-from providers.catalog.prices import GRADES, Grade
+from providers.catalog.prices import Grade, grade_at
 
 By: TypeAlias = Dimension | Literal["client", "day"]
 Format: TypeAlias = Literal["table", "csv", "json"]
@@ -60,7 +60,7 @@ class CostRow:
     @property
     def grade(self) -> Grade:
         """The worst grade of its parts; a part without a price is missing from the sum."""
-        return "exact" if self.sum.grade is None else GRADES[min(self.sum.grade, len(GRADES) - 1)]
+        return "exact" if self.sum.grade is None else grade_at(self.sum.grade)
 
 
 @attrs.frozen
@@ -264,6 +264,9 @@ _MEANINGS: Final = {
     "estimated": "~ estimated: tokens or a price are",
     "at_least": "≥ at least: of a part nobody knows its tokens or its price",
 }
+SUBSCRIPTION_CELL: Final = "subscription"
+"""In place of dollars in a row whose requests a subscription paid for."""
+
 _GAP: Final = "  "
 _LEFT_OUT: Final = ("cached", "written")
 """Columns that a narrow terminal may lack, the first one first; CSV and JSON always have them."""
@@ -297,7 +300,7 @@ def as_table(found: CostReport) -> str:
     lines = [_heading(found), "", *(_line(row, widths, len(found.by)) for row in table)]
     lines.insert(-1, "─" * _width(widths))
     met = {row.grade for row in (*found.rows, found.total)}
-    lines += ["", *(text for grade, text in _MEANINGS.items() if grade in met)] if met - {"exact"} else []
+    lines += ["", *(text for grade, text in _MEANINGS.items() if grade in met)] if met & _MEANINGS.keys() else []
     return "\n".join(lines) + "\n"
 
 
@@ -320,7 +323,7 @@ def _shown(row: CostRow, units: Sequence[str]) -> tuple[str, ...]:
         "-" if not requests else f"{failed / requests:.1%}",
         *(_short(input_tokens), _short(cached), share, _short(row.sum.usage.cache_write), _short(output)),
         *billed,
-        _SIGNS[row.grade] + _money(row.sum.nanos),
+        SUBSCRIPTION_CELL if row.grade == "subscription" else _SIGNS[row.grade] + _money(row.sum.nanos),
     )
 
 

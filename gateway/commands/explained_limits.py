@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import click
 import msgspec
@@ -12,7 +12,7 @@ from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
 from gateway.config.loading import Config
 from gateway.routing.plan import Plan
-from providers.catalog.prices import NANOS, Price
+from providers.catalog.prices import NAMED_PRICES, NANOS, Price
 
 
 class RunningLimit(msgspec.Struct, frozen=True):
@@ -80,9 +80,12 @@ def price_texts(plan: Plan) -> Iterator[str]:
         yield f"{one.target.place}: {told}" if len(plan.candidates) > 1 else told
 
 
+_NAMED: Final = {"free": "free", "subscription": "none by the token: a subscription pays for it"}
+
+
 def _price(price: Price) -> str:
-    if price.origin == "free":
-        return "free"
+    if price.origin in NAMED_PRICES:
+        return _NAMED[price.origin]
     kinds = {"input": price.input, "cached": price.cached, "cache write": price.cache_write, "output": price.output}
     each = ", ".join(f"{name} {_decimal(nanos)}" for name, nanos in kinds.items() if nanos is not None)
     tiers = f", above {price.above[0][0]:,} tokens more" if price.above else ""

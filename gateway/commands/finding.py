@@ -34,6 +34,7 @@ class ConnectOptions:
     model: str | None = None
     small: str | None = None
     write: bool = False
+    login: bool = False
     arguments: tuple[str, ...] | None = None
 
 
@@ -48,11 +49,13 @@ class Refused(Exception):
 @attrs.frozen
 class Destination:
     """The gateway and the models that a client is pointed at. ``source`` says in a line where that is known from, ""
-    where the command line says all of it; ``demo``: the person should know that it is the demo, whatever is done."""
+    where the command line says all of it; ``demo``: the person should know that it is the demo, whatever is done;
+    ``config`` is the gateway's configuration, as far as it is known here."""
 
     place: GatewayAddress
     source: str = ""
     demo: bool = False
+    config: Config | None = None
 
 
 def find(options: ConnectOptions, chooses: str) -> Destination:
@@ -72,7 +75,7 @@ def find(options: ConnectOptions, chooses: str) -> Destination:
         offer, key = known, key or ("" if config.asks_for_key else None)
         source = f"{reason}: this is from {config.path}." if reason else ""
     assert offer is not None
-    return Destination(GatewayAddress(root, _words(options, chooses, offer, config), key), source)
+    return Destination(GatewayAddress(root, _words(options, chooses, offer, config), key), source, config=config)
 
 
 def _counted(models: int) -> str:

@@ -32,6 +32,7 @@ from gateway.config.kinds import (
 from gateway.config.schema import (
     ACCEPTED,
     EXAMPLE,
+    PriceName,
     RawAcceptedKey,
     RawAwsSignIn,
     RawAzureSignIn,
@@ -53,6 +54,7 @@ from gateway.config.schema import (
 )
 from gateway.config.unknown import about, advice
 from gateway.config.wording import Wrong, describe, described_word, nearest, one_of
+from providers.catalog.prices import NAMED_PRICES
 from providers.catalog.provider import best_for
 from providers.neutral.quirks import Quirks
 
@@ -169,12 +171,15 @@ _TEXTUAL = (str, AddressPart, UrlPath, Secret, Digest, Dollars, SealingKeys, Url
 
 
 def _price(value: Any, _: Any) -> Any:
-    if value in (None, "free"):
+    if value is None or (isinstance(value, str) and value in NAMED_PRICES):
         return value
     if isinstance(value, dict):
         return converter.structure(value, RawPrice)
-    expected = "this must be free, or a mapping such as {input: 1.25, output: 10}, in dollars for a million tokens"
-    raise Wrong(describe(value), expected, nearest(value, ("free",)) if isinstance(value, str) else None)
+    expected = (
+        "this must be free, subscription, or a mapping such as {input: 1.25, output: 10}, in dollars for a million "
+        "tokens"
+    )
+    raise Wrong(describe(value), expected, nearest(value, NAMED_PRICES) if isinstance(value, str) else None)
 
 
 def _endpoint(value: Any, _: Any) -> Any:
@@ -298,7 +303,7 @@ for _kind, _hook in {
     RawRouteTarget | tuple[RawRouteTarget, ...]: _place_of_route,
     Literal[False] | HeaderName | None: _sticky,
     Wait | Literal["p95"]: _hedge_after,
-    RawPrice | Literal["free"] | None: _price,
+    RawPrice | PriceName | None: _price,
     SigningIn | None: _sign_in,
     _OfOneType: _of_one_type,
     Literal[0] | RawQueue | None: _queue,

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
+from gateway.config.entry_price import entry_price
 from gateway.config.names import Found, Names
 from gateway.config.settings import Config, ModelEntry, Retries, Route, SignIn
 from gateway.config.spelling import spelled_value
-from providers.catalog.prices import price_of
 from streams.events import UNAVAILABLE
 
 NEARLY: Final = 0.9
@@ -69,7 +69,7 @@ def _small_windows(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
 def _without_prices(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
     if route.balance == "cheapest":
         for one in found:
-            if one.entry.price is None and price_of(one.entry.provider.id, one.model) is None:
+            if entry_price(one.entry, one.model) is None:
                 yield (
                     f"{one.entry.provider.id}/{one.model} has no price, and is asked after those that have one: give "
                     "its entry a `price`"

@@ -1,17 +1,18 @@
 """The prices that entries give, and the models that nobody has given one though money is limited."""
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final
 
 import attrs
 
 from gateway.config.document import Path
+from gateway.config.entry_price import entry_price
 from gateway.config.findings import Findings
 from gateway.config.names import Found, Names
 from gateway.config.patterns import matches_one
-from gateway.config.schema import RawPrice
+from gateway.config.schema import PriceName, RawPrice
 from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry
-from providers.catalog.prices import FREE, Price, price_of, read_price
+from providers.catalog.prices import NAMED_PRICES, Price, read_price
 from streams.errors import GatewayError
 
 IMPLAUSIBLE: Final = 0.0005
@@ -22,10 +23,10 @@ IMPLAUSIBLE_UNIT: Final = 20
 
 
 def build_price(
-    raw: RawPrice | Literal["free"] | None, provider: str, model: str, path: Path, findings: Findings
+    raw: RawPrice | PriceName | None, provider: str, model: str, path: Path, findings: Findings
 ) -> Price | None:
-    if raw is None or raw == "free":
-        return FREE if raw == "free" else None
+    if raw is None or isinstance(raw, str):
+        return None if raw is None else NAMED_PRICES[raw]
     for kind in ("input", "output"):
         dollars: float | None = getattr(raw, kind)
         if dollars is None and not raw.per and path[:2] not in findings.faulty:
@@ -78,7 +79,7 @@ def unpriced(config: Config) -> Iterator[Unpriced]:
 
 
 def _has_price(found: Found) -> bool:
-    return found.entry.price is not None or price_of(found.entry.provider.id, found.model) is not None
+    return entry_price(found.entry, found.model) is not None
 
 
 def _limited(config: Config) -> Iterator[tuple[str, str, Found]]:

@@ -403,8 +403,8 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "none",
         ),
         "price": Key(
-            "What its tokens cost, in dollars for a million of them; see [price](#price). `free` for what is not paid "
-            "by the token: a server of your own, a plan.",
+            "What its tokens cost, in dollars for a million of them; see [price](#price). `free` for what costs "
+            "nothing: a server of your own; `subscription` for what a [plan](subscriptions.md) pays for.",
             "that of the [list of prices](costs.md#prices)",
         ),
     },

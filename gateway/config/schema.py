@@ -219,6 +219,10 @@ class RawTierPrice(RawTokenPrice):
     above: dict[PromptLength, RawTokenPrice] = attrs.field(factory=dict)
 
 
+PriceName: TypeAlias = Literal["free", "subscription"]
+"""A price that is a word: ``providers.catalog.prices.NAMED_PRICES``."""
+
+
 @attrs.frozen
 class RawPrice:
     """The price of a model: of tokens, of units, or of both."""
@@ -319,7 +323,7 @@ class RawEntry:
     ratelimits: RawRateLimits | None = None
     queue: Literal[0] | RawQueue | None = None
     budgets: tuple[Budget, ...] = ()
-    price: RawPrice | Literal["free"] | None = None
+    price: RawPrice | PriceName | None = None
     routing_preferences: tuple[RawEntryPreference, ...] | None = None
     type: ModelType | None = None
 

@@ -18,7 +18,7 @@ from gateway.config.settings import (
     StateStorage,
 )
 from gateway.config.wording import spelled_time
-from providers.catalog.prices import KINDS, NANOS, Price
+from providers.catalog.prices import KINDS, NAMED_PRICES, NANOS, Price
 
 _SHARES: Final = {"budget", "error_rate", "at_most"}
 _UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60))
@@ -82,8 +82,8 @@ def _target(target: RouteTarget) -> str:
 
 def _price(price: Price) -> str:
     """In dollars; of longer prompts, tiers and tools only that they have prices."""
-    if price.origin == "free":
-        return "free"
+    if price.origin in NAMED_PRICES:
+        return price.origin
     kinds = {kind: getattr(price, kind) for kind in KINDS}
     said = [f"{kind}: {nanos / NANOS:g}" for kind, nanos in kinds.items() if nanos is not None]
     more = ["above: …"] if price.above else []

@@ -300,9 +300,7 @@ class Attempt:
             out = await offload(len(out.body), partial(hosted, keeps_model=beside), out, hosting)
         out = context.observer.outgoing(out)
         source = context.service.credentials.get(self.target.entry.name)
-        credential = (
-            self.target.credential(context.passed_on(self.target)) if source is None else await source.credential()
-        )
+        credential = context.credential_for(self.target) if source is None else await source.credential()
         response = await self._sent(out, credential)
         if 200 <= response.status < 300 or response.status in request.answers:
             return self._answering(response)

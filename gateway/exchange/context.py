@@ -9,6 +9,7 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.routing.target import Target
 from gateway.telemetry.observer import NO_RECORDING, UNOBSERVED, CallObserver, CallObservers, ExchangeRecording
+from providers.auth.credential import BearerToken, is_subscription_token
 from providers.neutral.codec import Codec
 
 STRICT: Final = "x-trigate-strict"
@@ -35,6 +36,18 @@ class ExchangeContext:
     def passed_on(self, target: Target) -> str | None:
         """The client's own credential where it goes to ``target``."""
         return self.asked.credential if target.entry.passthrough_auth else None
+
+    def credential_for(self, target: Target) -> str | BearerToken | None:
+        """The credential that requests to ``target`` are signed with, where none has to be fetched first."""
+        if not target.entry.passthrough_auth:
+            return target.credential(None)
+        return target.credential(self.asked.credential, as_bearer=self.asked.has_bearer)
+
+    def billed(self, target: Target) -> Target:
+        """``target``, marked if the login that the client brings along is a subscription's."""
+        if target.entry.passthrough_auth and is_subscription_token(self.asked.credential):
+            return attrs.evolve(target, on_subscription=True)
+        return target
 
     def recorded(self, recording: ExchangeRecording) -> "ExchangeContext":
         """The same for an exchange that is written down in ``recording``."""

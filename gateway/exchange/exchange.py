@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+import attrs
+
 from gateway.allowances.expected import asked_output
 from gateway.allowances.reservation import Reservation
 from gateway.allowances.runs import run_of
@@ -108,6 +110,8 @@ class Exchange:
     async def walk(self, request: PlannedRequest) -> Walk:
         """The walk of the request's plan, its first attempt prepared. Raises ``GatewayError`` (400) for what no target
         can honour or, in strict mode, be given."""
+        if self._context.service.router.passes_credentials:
+            request = attrs.evolve(request, plan=request.plan.with_each(self._context.billed))
         self.record.asked_size = request.incoming.size
         if "background" in request.incoming.members and request.turn.background is None:
             self.record.goes_on = expected_alone(request.incoming)
@@ -272,11 +276,13 @@ def tried_header(tried: Sequence[Tried]) -> str | None:
 
 
 def cost_headers(record: Record) -> Headers:
-    """What all attempts of an exchange have cost, in dollars, and how well that is known; nothing where no price is."""
+    """Return the cost of all attempts of an exchange, in dollars, and its grade: nothing without a price, the grade
+    alone where a subscription paid."""
     cost = record.cost() if record.tried else None
     if cost is None:
         return ()
-    return (("x-trigate-cost", cost.dollars), ("x-trigate-cost-grade", cost.grade))
+    dollars = () if cost.grade == "subscription" else (("x-trigate-cost", cost.dollars),)
+    return (*dollars, ("x-trigate-cost-grade", cost.grade))
 
 
 def own_headers(record: Record) -> Headers:

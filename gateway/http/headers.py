@@ -107,9 +107,13 @@ def shown_credential(headers: Headers) -> str | None:
     """The credential that a client shows for its provider: the token of ``Authorization: Bearer``, else a plain key.
     With any other scheme the header is not the provider's but that of a proxy on the way (RFC 7617)."""
     shown = dict(headers)
-    bearer = shown.get("authorization", "")
-    token = bearer[7:].strip() if bearer[:7].lower() == "bearer " else ""
-    return token or next(filter(None, (shown.get(name, "").strip() for name in PLAIN_KEYS)), None)
+    return bearer_token(headers) or next(filter(None, (shown.get(name, "").strip() for name in PLAIN_KEYS)), None)
+
+
+def bearer_token(headers: Headers) -> str:
+    """The token of ``Authorization: Bearer``, "" without one."""
+    bearer = dict(headers).get("authorization", "")
+    return bearer[7:].strip() if bearer[:7].lower() == "bearer " else ""
 
 
 def upstream_id(upstream: Headers) -> str | None:

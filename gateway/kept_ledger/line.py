@@ -6,7 +6,7 @@ from typing import Any, Final
 import attrs
 
 from gateway.ledger.record import Charge, Ended, Record, Tried
-from providers.catalog.prices import GRADES
+from providers.catalog.prices import GRADES, grade_rank
 from streams.events import Usage
 
 UNPRICED: Final = len(GRADES)
@@ -26,7 +26,7 @@ UNIT_COLUMNS: Final[Mapping[str, str]] = {
 @attrs.frozen
 class LineAttempt:
     """An attempt of an exchange: its ``target`` in the file's words, the provider's ``model``, what it was billed for.
-    ``grade`` is a place in ``GRADES`` or ``UNPRICED``; ``None`` where nothing was billed."""
+    ``grade`` is the rank of one or ``UNPRICED``; ``None`` where nothing was billed."""
 
     target: str
     model: str | None
@@ -88,7 +88,7 @@ def _attempt(tried: Tried, charge: Charge | None) -> LineAttempt:
         tried.reason,
         charge.usage,
         0 if cost is None else cost.nanos,
-        UNPRICED if cost is None else GRADES.index(cost.grade),
+        UNPRICED if cost is None else grade_rank(cost.grade),
     )
 
 

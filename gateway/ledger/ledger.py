@@ -117,7 +117,7 @@ class Ledger:
             "picture": record.picture or None,
             "usage_complete": usage is not None and record.whole and not estimated if record.attempts else None,
             "usage_estimated": estimated or None,
-            "cost_usd": None if cost is None else cost.nanos / NANOS,
+            "cost_usd": None if cost is None or cost.grade == "subscription" else cost.nanos / NANOS,
             "cost_grade": cost and cost.grade,
             "computed_usd": None if cost is None or cost.computed is None else cost.computed / NANOS,
             "cache": record.cache if record.cache != "off" else None,

@@ -93,9 +93,9 @@ EXCHANGE: Final = (
         "What all its attempts have cost, to the billionth of a dollar.",
     ),
     Field(
-        "cost_grade", "word", "as `cost_usd`",
-        "How well that is known: `exact`; `estimated`, where tokens or a price are; `at_least`, where something is "
-        "missing from it.",
+        "cost_grade", "word", "a price is known, or a subscription paid",
+        "How well the cost is known: `exact`; `estimated`, where tokens or a price are; `at_least`, where something is "
+        "missing from it; `subscription`, without `cost_usd`, where a [plan](subscriptions.md) paid for all of it.",
     ),
     Field(
         "computed_usd", "dollars", "a provider has stated the cost",

@@ -91,11 +91,7 @@ class Dialing:
     async def _opened(self, request: UpstreamRequest) -> UpstreamWebSocket:
         """Raises ``GatewayError``. Another credential is tried where the provider says that this one has ended."""
         source = self._context.service.credentials.get(self._target.entry.name)
-        credential = (
-            self._target.credential(self._context.passed_on(self._target))
-            if source is None
-            else await source.credential()
-        )
+        credential = self._context.credential_for(self._target) if source is None else await source.credential()
         response = await self._asked(request, credential)
         if response.status != 101:
             failed, ended = await self._refusal(response)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 
 import attrs
 
-from gateway.http.headers import Headers, shown_credential
+from gateway.http.headers import Headers, bearer_token, shown_credential
 from gateway.request.parse import NO_PARAMETERS, PathParameters
 from providers.errors.rejected import BETA, Path
 
@@ -28,6 +28,11 @@ class ClientRequest:
     def credential(self) -> str | None:
         """The client's key, from whichever header its SDK puts it in; for ``passthrough_auth`` only."""
         return shown_credential(self.headers)
+
+    @property
+    def has_bearer(self) -> bool:
+        """True if ``credential`` came as ``Authorization: Bearer``."""
+        return bool(bearer_token(self.headers))
 
 
 def with_betas(asked: ClientRequest, betas: Collection[str]) -> ClientRequest:

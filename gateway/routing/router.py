@@ -81,6 +81,7 @@ class Router:
         self._names = Names(config.entries, config.aliases, config.routes)
         for entry in config.entries:
             entry.issuer  # noqa: B018  # it takes time for each new key, for which no request is to wait
+        self.passes_credentials = any(entry.passthrough_auth for entry in config.entries)
         self._routes_anything = bool(config.routes) or config.retries is not None
         self._known = lru_cache(REMEMBERED)(self._planned)  # what does not raise is the same for every client
         self._known_endpoint = lru_cache(REMEMBERED)(self._endpoint_planned)

@@ -5,13 +5,15 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from gateway.config.entry_price import entry_price
 from gateway.config.settings import ModelEntry
 from gateway.http.headers import Headers
 from gateway.routing.identity import Identity
 from providers.apis import CODECS
-from providers.auth.credential import Credential
+from providers.auth.credential import ACCESS_TOKENS, BearerToken, Credential, is_subscription_token
+from providers.auth.keys import BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY
 from providers.auth.signer import Signer, UnsignedRequest
-from providers.catalog.prices import Price, price_of
+from providers.catalog.prices import SUBSCRIPTION, Price
 from providers.catalog.provider import Provider, url_for
 from providers.endpoints.endpoint import Place
 from providers.neutral.codec import Recipient
@@ -29,7 +31,8 @@ class Target:
     ``model`` the provider's own, ``api`` the API that the provider is asked in; ``url`` is where that stands, in front
     of the ends of its operations. ``betas`` are wanted by the name, beside the client's own. For a request that is no
     conversation ``endpoint_place`` is what its provider's row says of the place, ``url`` the whole address, and ``api``
-    the one whose credentials and headers are taken there."""
+    the one whose credentials and headers are taken there. ``on_subscription``: the plan behind the client's own
+    login pays for the request."""
 
     entry: ModelEntry
     model: str
@@ -40,6 +43,7 @@ class Target:
     recipient: Recipient
     betas: tuple[str, ...] = ()
     endpoint_place: Place | None = None
+    on_subscription: bool = False
 
     @cached_property
     def name(self) -> str:
@@ -63,9 +67,8 @@ class Target:
 
     @cached_property
     def price(self) -> Price | None:
-        """What its tokens cost: by the configuration, else by the list of prices; ``None`` where neither says."""
-        own = self.entry.price
-        price = price_of(self.entry.provider.id, self.model) if own is None else own
+        """The price of its tokens: the configuration's, else the list's; ``None`` where neither has one."""
+        price = SUBSCRIPTION if self.on_subscription else entry_price(self.entry, self.model)
         if price is None or not CODECS[self.api].wire.charges_cache_writes:
             return price
         return price.with_cache_writes
@@ -93,10 +96,20 @@ class Target:
         found.update((name.lower(), value) for name, value in self.entry.headers)
         return tuple(found.items())
 
-    def credential(self, client: str | None) -> str | None:
+    def credential(self, client: str | None, *, as_bearer: bool = False) -> str | BearerToken | None:
         """The credential that requests are signed with: the entry's own key, or under ``passthrough_auth`` ``client``,
-        the client's own (the bare token). One that has to be fetched first is not among them."""
-        return client if self.entry.passthrough_auth else self.entry.key
+        the client's own (the bare token), which the client sent ``as_bearer``. One that has to be fetched first is not
+        among them."""
+        if not self.entry.passthrough_auth:
+            return BearerToken(key) if (key := self.entry.key) and is_subscription_token(key) else self.entry.key
+        if client and (is_subscription_token(client) or (as_bearer and self._takes_bearer(client))):
+            return BearerToken(client)
+        return client
+
+    def _takes_bearer(self, token: str) -> bool:
+        """True if ``token``, which a client sent as a Bearer, is to stay one: any for a client of the target's own API
+        whose SDKs send keys in another header, and what is certainly no key for all others."""
+        return token.startswith(ACCESS_TOKENS) or (self.lane == "byte" and self.signer in (X_API_KEY, X_GOOG_API_KEY))
 
     @property
     def signer(self) -> Signer:
@@ -109,7 +122,10 @@ class Target:
         seconds."""
         if not credential:
             return ()
-        added = self.signer.sign(request, credential, at)
+        if isinstance(credential, BearerToken):
+            added = BEARER_TOKEN.sign(request, credential.token, at)
+        else:
+            added = self.signer.sign(request, credential, at)
         own = [name for name, _ in self.configured]
         return tuple(pair for pair in added if pair[0] not in own)
 

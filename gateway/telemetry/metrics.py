@@ -101,6 +101,10 @@ UNPRICED = MetricRow(
     "trigate_unpriced_total", "counter", "Attempts that took tokens whose price nobody knows: no sum has them.",
     (*_WHERE, "target"),
 )  # fmt: skip
+ON_SUBSCRIPTION = MetricRow(
+    "trigate_subscription_total", "counter", "Attempts that a subscription paid for: no sum of costs includes them.",
+    (*_WHERE, "target", "client"),
+)  # fmt: skip
 LIMIT_REFUSALS = MetricRow(
     "trigate_limit_refusals_total", "counter",
     "Requests for which there was no room in what their client may use, and attempts for which there was none in what "
@@ -243,7 +247,8 @@ BUILD = MetricRow("trigate_build_info", "greatest", "1, with the version.", ("ve
 
 ROWS: Final = (
     EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, BILLED_UNITS, ESTIMATED, COST,
-    UNPRICED, BUDGET_USED, BUDGET_HELD, LIMIT_USED, LIMIT_QUEUED, LIMIT_REFUSALS, DROPS, UPSTREAM_ERRORS,
+    UNPRICED, ON_SUBSCRIPTION,
+    BUDGET_USED, BUDGET_HELD, LIMIT_USED, LIMIT_QUEUED, LIMIT_REFUSALS, DROPS, UPSTREAM_ERRORS,
     DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY,
     TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT,
     LEDGER_LOST, KEYS_STALE, COUNTERS_AWAY, COUNTED_ALONE,
@@ -462,7 +467,9 @@ class Metrics:
 
     def _charged(self, charge: Charge, client: str) -> None:
         where, target = self.where(charge.tried.model), self._target(charge.tried)
-        if charge.cost is not None:
+        if charge.cost is not None and charge.cost.grade == "subscription":
+            self.add(ON_SUBSCRIPTION, *where, target, client)
+        elif charge.cost is not None:
             self.add(COST, *where, target, client, charge.cost.grade, by=charge.cost.nanos / 1e9)
         elif charge.usage.prompt or charge.usage.output or charge.usage.units:
             self.add(UNPRICED, *where, target)

@@ -1,6 +1,6 @@
 """Credentials: what requests to a provider are signed with."""
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
@@ -27,8 +27,28 @@ class ProjectToken:
     project: str
 
 
-Credential: TypeAlias = str | AwsKeys | ProjectToken
-"""A key or a token that goes out as it is, keys that only sign, or a token with more that goes out."""
+@attrs.frozen
+class BearerToken:
+    """A token that goes out as ``Authorization: Bearer``, also where the provider's keys have a header of their own."""
+
+    token: str = attrs.field(repr=False)
+
+
+Credential: TypeAlias = str | AwsKeys | ProjectToken | BearerToken
+"""A key or a token that goes out unchanged, keys that only sign, or a token with more that goes out."""
+
+SUBSCRIPTION_TOKENS: Final = ("sk-ant-oat",)
+"""Beginnings of the access tokens that a login to a subscription gives: Claude's, of ``/login`` and ``claude
+setup-token`` (https://code.claude.com/docs/en/authentication)."""
+
+ACCESS_TOKENS: Final = (*SUBSCRIPTION_TOKENS, "eyJ", "ya29.")
+"""Beginnings of OAuth access tokens, which providers accept as ``Authorization: Bearer`` alone: also JSON Web Tokens
+(RFC 7519) and Google's."""
+
+
+def is_subscription_token(credential: str | None) -> bool:
+    """True for the access token of a login whose requests a subscription pays for."""
+    return credential is not None and credential.startswith(SUBSCRIPTION_TOKENS)
 
 
 def secrets_of_credential(credential: Credential | None) -> tuple[str, ...]:
@@ -36,7 +56,7 @@ def secrets_of_credential(credential: Credential | None) -> tuple[str, ...]:
     match credential:
         case AwsKeys(id, secret, token):
             return tuple(filter(None, (id, secret, token)))
-        case ProjectToken(token):
+        case ProjectToken(token) | BearerToken(token):
             return (token,)
         case str() if credential:
             return (credential,)

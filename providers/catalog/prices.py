@@ -11,19 +11,22 @@ import attrs
 from providers.catalog.price_list import LONGEST, price_row
 from streams.events import Usage
 
-Grade: TypeAlias = Literal["exact", "estimated", "at_least"]
+Grade: TypeAlias = Literal["subscription", "exact", "estimated", "at_least"]
 """How well a cost is known: ``exact`` by the provider's usage and a price for each kind of it, ``estimated`` where one
-of both was, ``at_least`` where something is missing from it."""
+of both was, ``at_least`` where something is missing from it. ``subscription``: a plan pays for it, not by the token."""
 
-Origin: TypeAlias = Literal["catalogue", "config", "free"]
-"""Whose word a price is: the price list's, or the configuration's, which may say that nothing is paid."""
+Origin: TypeAlias = Literal["catalogue", "config", "free", "subscription"]
+"""The source of a price: the price list, or the configuration, also where nothing is paid by the token."""
 
 NANOS: Final = 10**9  # nano-dollars of a dollar
 MILLION: Final = 10**6  # the tokens that prices are for
 DAY: Final = 86_400
 
 GRADES: Final[tuple[Grade, ...]] = ("exact", "estimated", "at_least")
-"""The grades, the worst last."""
+"""The grades of what is paid by the token, the worst last."""
+
+SUBSCRIPTION_RANK: Final = -1
+"""The rank of the grade ``subscription``, which a sum has only if all of its parts have it."""
 
 BATCH: Final = "batch"
 """The service tier of what is worked off in a batch. Where a price says nothing of it, it is half of the price
@@ -140,7 +143,13 @@ class Price:
 
 
 FREE: Final = Price(0, 0, origin="free")
-"""The price of what costs nothing: a server of one's own, a subscription."""
+"""The price of what costs nothing: a server of one's own."""
+
+SUBSCRIPTION: Final = Price(0, 0, origin="subscription")
+"""The price of requests that a subscription pays for: they are counted, and have no cost of their own."""
+
+NAMED_PRICES: Final[Mapping[str, Price]] = {"free": FREE, "subscription": SUBSCRIPTION}
+"""Prices that a configuration gives by a word."""
 
 
 def cost_of(price: Price | None, usage: Usage, *, estimated: bool = False, at: float | None = None) -> Cost:
@@ -157,6 +166,8 @@ def computed_cost(price: Price | None, usage: Usage, *, estimated: bool = False,
     up to the next nano-dollar: a sum of costs is never below the cost of the sum."""
     if price is None:
         return Cost(0, "at_least")
+    if price.origin == "subscription":
+        return Cost(0, "subscription")
     if price.schedule:
         price = _holding(price, time() if at is None else at)
     amount, grade = _of_steps(price, usage) if usage.steps else _of_tokens(price, usage, usage.tier)
@@ -171,7 +182,17 @@ def computed_cost(price: Price | None, usage: Usage, *, estimated: bool = False,
 
 def worst_grade(grades: Iterable[Grade]) -> Grade:
     """The worst of ``grades``, which a sum of such costs has; ``exact`` for nothing."""
-    return max(grades, key=GRADES.index, default="exact")
+    return max(grades, key=grade_rank, default="exact")
+
+
+def grade_rank(grade: Grade) -> int:
+    """The place of ``grade`` in ``GRADES``, or ``SUBSCRIPTION_RANK``: the worse, the higher."""
+    return SUBSCRIPTION_RANK if grade == "subscription" else GRADES.index(grade)
+
+
+def grade_at(rank: int) -> Grade:
+    """The grade of ``rank``, which may be beyond the worst."""
+    return "subscription" if rank == SUBSCRIPTION_RANK else GRADES[min(rank, len(GRADES) - 1)]
 
 
 def total_cost(costs: Sequence[Cost]) -> Cost:

@@ -90,7 +90,8 @@ class Provider:
     API that the provider is asked in; ``auth`` says for each of the latter who signs its requests. ``models`` are
     well-known ids for ``GET /v1/models``, the most able first, not a claim of completeness; ``families`` are shell
     patterns of the ids that its models have, those of next year too (``has`` says what they match). ``note`` is shown
-    by ``check`` where the config leaves ``speaks`` at its default. ``keeps_responses``: whether its Responses API
+    by ``check`` where the config leaves ``speaks`` at its default. ``is_subscription``: a plan of the client's pays for
+    its requests. ``keeps_responses``: whether its Responses API
     stores answers, so that a client can go on from one; ``keeps_threads``: the same of Messages.
     ``all_in_chat``: whether its Chat takes everything of every model, also of those whose maker takes some of it in
     Responses alone.
@@ -127,6 +128,7 @@ class Provider:
     key_env: str | None = None
     key_required: bool = True
     note: str = ""
+    is_subscription: bool = False
     keeps_responses: bool = False
     keeps_threads: bool = False
     all_in_chat: bool = False

@@ -8,6 +8,7 @@ import attrs
 from gateway.commands.clients import CLIENTS, KEY_VARIABLE, Client, GatewayAddress, SettingsFile
 from gateway.commands.edits import written
 from gateway.commands.finding import USUAL, demo
+from gateway.commands.logins import LOGINS, with_login
 from tests.support.repository import ROOT
 
 FOLDER = ROOT / "docs/clients"
@@ -34,6 +35,9 @@ would take in this folder, your own (`~/.config/trigate/trigate.yaml`) too; else
 that runs there is asked what it serves, for that is what the client will get, whatever a file says. If none answers it
 is the config's word, and without a config the settings are for `trigate serve --demo`. A line says which of these it
 was. `--config FILE` takes the file's word and asks nobody.
+
+**A login of the program's own.** With `--login` Claude Code, Codex and Gemini CLI keep the login that they have,
+such as a subscription's, and get the gateway's address alone: see [subscriptions](../subscriptions.md).
 
 **Which models.** Claude Code is left with its own names where they are served, and Codex gets a model that it knows;
 their pages say more. All others get the config's default, or the alias `smart`, and for small tasks the alias `fast`
@@ -106,16 +110,35 @@ def page(client: Client) -> str:
 
 def _file(client: Client, place: GatewayAddress) -> list[str]:
     """The file, and what is else in it where the gateway asks for a key."""
-    file = client.file
-    if file is None:
-        return []
+    parts: list[str] = []
+    for file in client.files:
+        parts += _one_file(client, file, place)
+    if parts:
+        parts.append(f"`trigate connect {client.name} --undo` takes it out again.")
+    if client.name in LOGINS:
+        parts += _login(client, place)
+    return parts
+
+
+def _login(client: Client, place: GatewayAddress) -> list[str]:
+    """The same for a program that keeps its own login."""
+    own = with_login(client, LOGINS[client.name])
+    assert own.file is not None
+    settings = tuple(attrs.evolve(place, models={}).settings(own.file.settings))
+    return [
+        f"`trigate connect {client.name} --login --write` writes the address alone, and the program keeps its own "
+        "login. [Subscriptions](../subscriptions.md) says which entry passes it on, and what the provider's terms say:",
+        _fenced(HIGHLIGHT.get(own.file.format, own.file.format), written(own.file.format, settings)),
+    ]
+
+
+def _one_file(client: Client, file: SettingsFile, place: GatewayAddress) -> list[str]:
     plain, keyed = (tuple(one.settings(file.settings)) for one in (place, attrs.evolve(place, key=KEY)))
     parts = []
     if plain:
         variable = f" (in `${file.variable}`, where that is set)" if file.variable else ""
         parts.append(f"`trigate connect {client.name} --write` puts this into `{_path(file)}`{variable}:")
         parts.append(_fenced(HIGHLIGHT.get(file.format, file.format), written(file.format, plain)))
-        parts.append(f"`trigate connect {client.name} --undo` takes it out again.")
     if more := [(path, value) for path, value in keyed if (path, value) not in plain]:
         rows = ", ".join(f"`{'.'.join(path)}` {_told(value)}" for path, value in more)
         parts.append(f"Where the gateway asks for a key, {rows}.")

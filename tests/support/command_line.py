@@ -98,3 +98,10 @@ def demo(*args: str) -> Iterator[Started]:
     with started("serve", "--demo", "--port", "0", "--pace", "0", *args) as process:
         eventually(lambda: request(process.url, "GET", "/readyz").status == 200, what="GET /readyz")
         yield process
+
+
+def script(folder: Path, name: str, text: str) -> None:
+    """Write the shell program ``name`` into ``folder``."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)

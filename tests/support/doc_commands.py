@@ -127,6 +127,8 @@ RUNS = (
     Row(r"(trigate connect \S+ --) (PROGRAM ARGS|python app\.py)", r"\1 python app.py", ("app.py", SHOWN)),
     Row(r"(trigate connect \S+ --) ARGS", r"\1 some", (" some$", SHOWN)),
     Row(r"trigate connect \S+ -- node app\.mjs", says=("app.mjs", SHOWN)),
+    Row('trigate connect claude --login -- -p "Hello"', says=("-p Hello", SHOWN)),
+    Row(r"trigate connect \S+ --login --write", says=("wrote",), leaves=("**/*", SHOWN)),
     Row('trigate connect claude -- -p "Hello"', says=("-p Hello", SHOWN)),
     Row("trigate mock --faults", says=("fault/cut-after-3",)),
     Row("trigate load", "trigate load http://127.0.0.1:12000 --model demo --seconds 1", (LOADED,)),

@@ -235,7 +235,7 @@ MAKERS = (
         "chatgpt", "ChatGPT", "https://chatgpt.com", prefix="/backend-api/codex", speaks=ONLY_RESPONSES,
         paths={"responses": "/responses"},
         quirks=Quirks(refused_fields=("max_output_tokens", "temperature")), key_required=False,
-        families=OPENAI_FAMILIES, about="The backend of subscriptions: `passthrough_auth: true`.",
+        is_subscription=True, families=OPENAI_FAMILIES, about="The backend of subscriptions: `passthrough_auth: true`.",
     ),
     # Embeddings and rerank alone.
     Provider(

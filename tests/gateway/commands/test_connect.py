@@ -19,7 +19,7 @@ from gateway.commands.finding import ConnectOptions, address
 from gateway.commands.notation import Unmergeable
 from gateway.config.loading import from_mapping
 from tests.pages.clients import FOLDER, pages
-from tests.support.command_line import run
+from tests.support.command_line import run, script
 from tests.support.harness import refusing_port
 
 ROOT = "http://127.0.0.1:12000"
@@ -170,8 +170,8 @@ def test_written_once_it_is_there_and_nothing_changes_again(home, capsys, name):
     assert connect(name, ConnectOptions(url=ROOT, model="a/b", write=True)) == 0
     assert f"wrote {'.env' if CLIENTS[name].file.folder == '.' else '~/'}" in capsys.readouterr().out
     files = [path for path in home.rglob("*") if path.is_file()]
-    assert [path.name for path in files] == [CLIENTS[name].file.name]
-    text = files[0].read_text()
+    assert {path.name for path in files} == {file.name for file in CLIENTS[name].files}
+    text = next(path.read_text() for path in files if path.name == CLIENTS[name].file.name)
     if (parse := PARSERS.get(CLIENTS[name].file.format)) is not None:
         assert parse(text)
     assert connect(name, ConnectOptions(url=ROOT, model="a/b", write=True)) == 0
@@ -391,12 +391,6 @@ def test_line_ends_stay_those_of_the_file(form):
 
 
 # Starting
-
-
-def script(folder, name: str, text: str) -> None:
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
 
 
 def started(home, *words: str, **env: str):

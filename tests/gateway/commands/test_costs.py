@@ -89,6 +89,17 @@ def test_units_have_columns_where_there_are_any(kept, capsys):
     assert found["total"]["units"] == {"character": 1200, "search": 2}
 
 
+def test_a_row_that_a_subscription_paid_for_has_no_dollars(kept, capsys):
+    config = kept(line(attempt(0, grade=-1)), line(attempt(20_000_000), client="ben"))
+    table = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
+    assert [text.split()[-1] for text in table[2:7] if not text.startswith("─")] == [
+        "usd", "0.0200", "subscription", "0.0200",
+    ]  # fmt: skip
+    rows = {row["key"]: row for row in csv.DictReader(shown(capsys, config, ("key",), EVER, None, "csv").splitlines())}
+    assert rows["alice"]["cost_grade"] == "subscription"
+    assert json.loads(shown(capsys, config, ("key",), EVER, None, "json"))["total"]["cost_grade"] == "exact"
+
+
 def test_days_are_those_of_the_timezone(kept, capsys):
     """A request of 23:30 UTC on the 20th is one of the 21st in Berlin."""
     late = int(datetime(2026, 9, 20, 23, 30, tzinfo=UTC).timestamp() * 1e6)

@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from gateway.config.allowances import SpendingBudget
+from gateway.config.entry_price import entry_price
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config.prices import unpriced
 from gateway.config.settings import ClientGroup, ClientKey
@@ -30,6 +31,26 @@ def test_a_price_is_dollars_for_a_million_tokens():
     assert cost_of(price, Usage(input=1000, cache_read=1000, output=100)) == Cost(2_640_000, "exact")
     assert price is not None
     assert (price.provider, price.model, price.origin) == ("openai", "gpt-5", "config")
+
+
+@pytest.mark.parametrize(
+    ("given", "origin"),
+    [
+        (entry("openai/gpt-5", price="subscription"), "subscription"),
+        (entry("chatgpt/gpt-5-codex", access_key=None, passthrough_auth=True), "subscription"),
+        (entry("anthropic/claude-sonnet-4-5", access_key="sk-ant-oat01-x"), "subscription"),
+        (
+            entry("chatgpt/gpt-5-codex", access_key=None, passthrough_auth=True, price={"input": 1, "output": 1}),
+            "config",
+        ),
+        (entry("anthropic/claude-sonnet-4-5", access_key="sk-ant-api03-x"), "catalogue"),
+    ],
+)
+def test_a_subscription_is_known_by_its_provider_its_key_or_its_price(given, origin):
+    (found,) = config(given, budgets=["1 usd/day"]).entries
+    price = entry_price(found, found.model)
+    assert price is not None
+    assert price.origin == origin
 
 
 def test_a_price_with_longer_prompts_tiers_and_fees():
@@ -58,7 +79,11 @@ def test_without_one_it_is_the_catalogues():
     ("price", "line"),
     [
         ("fre", "3:42: model_providers[0].price: 'fre'; did you mean free?"),
-        ("1.25", "this must be free, or a mapping such as {input: 1.25, output: 10}, in dollars for a million tokens."),
+        (
+            "1.25",
+            "this must be free, subscription, or a mapping such as {input: 1.25, output: 10}, in dollars for a million "
+            "tokens.",
+        ),
         ("{input: 1}", "model_providers[0].price.output: missing; this is required."),
         ("{input: -1, output: 2}", "price.input: -1; this must be a number of dollars, 0 or more, such as 1.25."),
         ("{input: 1, output: 2, cashed: 1}", "price.cashed: unknown key; did you mean cached?"),

@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 from providers.catalog.prices import (
     FREE,
     NANOS,
+    SUBSCRIPTION,
     Cost,
     Price,
     Validity,
     computed_cost,
     cost_of,
+    grade_at,
+    grade_rank,
     price_of,
     read_price,
     total_cost,
@@ -265,3 +268,16 @@ def test_a_name_of_megabytes_is_not_remembered():
     before = sys.getrefcount(name)
     assert price_of("openai", name) is None
     assert sys.getrefcount(name) == before
+
+
+def test_a_subscription_has_a_grade_of_its_own_whatever_was_used():
+    usage = Usage(input=10, output=5, calls=(("sorcery", 1),), told_nanos=7)
+    assert cost_of(SUBSCRIPTION, usage, estimated=True) == Cost(0, "subscription")
+    assert total_cost([Cost(0, "subscription"), Cost(0, "subscription")]).grade == "subscription"
+    assert total_cost([Cost(0, "subscription"), Cost(3, "exact")]) == Cost(3, "exact")
+    assert total_cost([Cost(0, "subscription"), Cost(3, "at_least")]) == Cost(3, "at_least")
+
+
+@pytest.mark.parametrize("grade", ["subscription", "exact", "estimated", "at_least"])
+def test_the_ledger_gets_a_grade_back_by_its_rank(grade):
+    assert grade_at(grade_rank(grade)) == grade

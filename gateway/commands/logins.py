@@ -1,0 +1,105 @@
+"""``trigate connect --login``: the settings by which programs keep a login of their own and get the gateway's address.
+
+A row for each program that allows it. The login stays with the program and goes through an entry with
+``passthrough_auth``; a key of the gateway travels in a header of its own. ``docs/subscriptions.md`` is the page.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import attrs
+
+from gateway.commands.clients import KEY_VARIABLE, Client, Setting
+from gateway.config.settings import Config, ModelEntry
+
+OWN_KEY: Final = "x-trigate-key"
+"""The header for a key of the gateway, where others hold the client's own login."""
+
+CODE_ASSIST: Final = "code-assist"
+"""The name of the entry that Gemini CLI's login passes through."""
+
+
+@attrs.frozen
+class Login:
+    """The settings of a program that keeps its login: ``settings`` for its file, ``environment`` for a start without
+    ``without``. ``entry`` is an entry that passes the login on, and ``passes`` is true for each that does."""
+
+    settings: tuple[Setting, ...]
+    environment: Mapping[str, str]
+    entry: str
+    passes: Callable[[ModelEntry], bool]
+    without: tuple[str, ...] = ()
+
+
+def _of(*providers: str) -> Callable[[ModelEntry], bool]:
+    return lambda entry: entry.passthrough_auth and entry.provider.id in providers
+
+
+def _passes_code_assist(entry: ModelEntry) -> bool:
+    return entry.passthrough_auth and entry.passthrough and entry.name == CODE_ASSIST
+
+
+_CLAUDE_ADDRESS: Final = {"ANTHROPIC_BASE_URL": "{root}", "ANTHROPIC_MODEL": "{pinned}"}
+# Claude Code prefers these two to its login; blank in its settings, they count as unset, whatever is exported.
+_CLAUDE_KEYS: Final = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")
+_CLAUDE_HEADER: Final = {"ANTHROPIC_CUSTOM_HEADERS": f"{OWN_KEY}: {{key}}"}
+
+_GEMINI_ADDRESS: Final = {"CODE_ASSIST_ENDPOINT": f"{{root}}/{CODE_ASSIST}", "GEMINI_MODEL": "{model}"}
+_GEMINI_HEADER: Final = {"GEMINI_CLI_CUSTOM_HEADERS": f"{OWN_KEY}: {{key}}"}
+
+LOGINS: Mapping[str, Login] = MappingProxyType(
+    {
+        "claude": Login(
+            (
+                *(Setting(("env", name), value) for name, value in _CLAUDE_ADDRESS.items()),
+                *(Setting(("env", name), "") for name in _CLAUDE_KEYS),
+                *(Setting(("env", name), value, "keyed") for name, value in _CLAUDE_HEADER.items()),
+            ),
+            {**_CLAUDE_ADDRESS, **_CLAUDE_HEADER}, "{model: anthropic/*, passthrough_auth: true}", _of("anthropic"),
+            without=_CLAUDE_KEYS,
+        ),
+        "codex": Login(
+            (
+                Setting(("model",), "{model}"),
+                Setting(("model_provider",), "trigate"),
+                Setting(("model_providers", "trigate", "name"), "trigate"),
+                Setting(("model_providers", "trigate", "base_url"), "{base}"),
+                Setting(("model_providers", "trigate", "wire_api"), "responses"),
+                Setting(("model_providers", "trigate", "supports_websockets"), True),
+                Setting(("model_providers", "trigate", "requires_openai_auth"), True),
+                Setting(("model_providers", "trigate", "env_http_headers", OWN_KEY), KEY_VARIABLE, "keyed"),
+            ),
+            {}, "{model: chatgpt/*, passthrough_auth: true}", _of("chatgpt", "openai"),
+        ),
+        "gemini-cli": Login(
+            (
+                *(Setting((name,), value) for name, value in _GEMINI_ADDRESS.items()),
+                *(Setting((name,), value, "keyed") for name, value in _GEMINI_HEADER.items()),
+            ),
+            {**_GEMINI_ADDRESS, **_GEMINI_HEADER},
+            f"{{model: openai/{CODE_ASSIST}, name: {CODE_ASSIST}, base_url: 'https://cloudcode-pa.googleapis.com', "
+            "passthrough: true, passthrough_auth: true, price: subscription}",
+            _passes_code_assist, without=("GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        ),
+    }
+)  # fmt: skip
+
+
+def with_login(client: Client, login: Login) -> Client:
+    """Return ``client`` with the settings by which it keeps its login."""
+    assert client.file is not None, "programs with a login have a file"
+    file = attrs.evolve(client.file, settings=login.settings)
+    return attrs.evolve(
+        client, file=file, environment=login.environment, without=login.without, chooses="own", beside=None, blanks=()
+    )
+
+
+def missing_entry(login: Login, config: Config | None) -> str:
+    """Return a sentence for a ``config`` in which no entry passes the login on, "" where one does or none is known."""
+    if config is None or any(map(login.passes, config.entries)):
+        return ""
+    return (
+        f"warning: {config.path or 'the configuration'} has no entry that passes this login on: "
+        f"add `- {login.entry}` to its model_providers."
+    )

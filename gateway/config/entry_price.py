@@ -1,0 +1,15 @@
+"""The price of an entry's models."""
+
+from gateway.config.settings import ModelEntry
+from providers.auth.credential import is_subscription_token
+from providers.catalog.prices import SUBSCRIPTION, Price, price_of
+
+
+def entry_price(entry: ModelEntry, model: str) -> Price | None:
+    """Return the price of ``model`` at ``entry``: the configuration's, ``SUBSCRIPTION`` where the provider or the key
+    belongs to one, else the list's; ``None`` where nobody knows it."""
+    if entry.price is not None:
+        return entry.price
+    if entry.provider.is_subscription or is_subscription_token(entry.key):
+        return SUBSCRIPTION
+    return price_of(entry.provider.id, model)

@@ -1,0 +1,176 @@
+"""``trigate connect --login``: programs keep their own login and get the address alone."""
+
+import json
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from gateway.commands import connect as command
+from gateway.commands.clients import CLIENTS, KEY_VARIABLE
+from gateway.commands.connect import run as connect
+from gateway.commands.finding import ConnectOptions
+from gateway.commands.logins import LOGINS
+from tests.support.command_line import run, script
+
+ROOT = "http://gw.example"
+PASSING = """\
+version: v0.4.0
+listeners: [{port: 4100}]
+model_providers:
+  - {model: anthropic/*, passthrough_auth: true}
+  - {model: chatgpt/*, passthrough_auth: true}
+"""
+
+
+@pytest.fixture
+def home(tmp_path, tmp_path_factory, monkeypatch) -> Path:
+    """An empty home directory, which is also the current one."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "TRIGATE_CONFIG", "GEMINI_CLI_SYSTEM_SETTINGS_PATH", KEY_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def with_login(**more) -> ConnectOptions:
+    """Options without a model: a program that keeps its login keeps its models, too."""
+    return ConnectOptions(login=True, **more)
+
+
+def configured(home: Path, text: str = PASSING) -> None:
+    (home / "trigate.yaml").write_text(text)
+
+
+def test_claude_gets_the_address_and_nothing_in_place_of_its_login(home):
+    configured(home)
+    assert connect("claude", with_login(write=True)) == 0
+    env = json.loads((home / ".claude/settings.json").read_text())["env"]
+    blank = {"ANTHROPIC_API_KEY": "", "ANTHROPIC_AUTH_TOKEN": ""}
+    assert env == {"ANTHROPIC_BASE_URL": "http://127.0.0.1:4100", **blank}
+    assert command.undo("claude") == 0
+    assert not (home / ".claude/settings.json").exists()
+
+
+def test_a_login_takes_the_place_of_the_gateways_key_and_models(home):
+    configured(home)
+    assert connect("claude", ConnectOptions(write=True, model="claude-opus-4-1")) == 0
+    assert connect("claude", with_login(write=True)) == 0
+    env = json.loads((home / ".claude/settings.json").read_text())["env"]
+    assert {name: value for name, value in env.items() if value} == {"ANTHROPIC_BASE_URL": "http://127.0.0.1:4100"}
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "holder", "says"),
+    [
+        ("claude", ".claude/settings.json", "env", {"ANTHROPIC_CUSTOM_HEADERS": "x-trigate-key: sk-gateway"}),
+        ("gemini-cli", ".gemini/.env", None, "GEMINI_CLI_CUSTOM_HEADERS='x-trigate-key: sk-gateway'"),
+    ],
+)
+def test_a_key_of_the_gateway_has_a_header_of_its_own(home, monkeypatch, name, file, holder, says):
+    configured(home, PASSING + "client_keys: [{name: me, key: $NOT_SET}]\n")
+    monkeypatch.setenv(KEY_VARIABLE, "sk-gateway")
+    assert connect(name, with_login(write=True)) == 0
+    text = (home / file).read_text()
+    if holder is None:
+        assert says in text.splitlines()
+    else:
+        assert says.items() <= json.loads(text)[holder].items()
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_codex_keeps_its_login_and_its_model(home, monkeypatch, keyed):
+    configured(home, PASSING + ("client_keys: [{name: me, key: $NOT_SET}]\n" if keyed else ""))
+    monkeypatch.setenv(KEY_VARIABLE, "sk-gateway") if keyed else None
+    assert connect("codex", with_login(write=True)) == 0
+    text = (home / ".codex/config.toml").read_text()
+    provider = {
+        "name": "trigate", "base_url": "http://127.0.0.1:4100/v1", "wire_api": "responses",
+        "supports_websockets": True, "requires_openai_auth": True,
+        **({"env_http_headers": {"x-trigate-key": KEY_VARIABLE}} if keyed else {}),
+    }  # fmt: skip
+    assert tomllib.loads(text) == {"model_provider": "trigate", "model_providers": {"trigate": provider}}
+    assert "sk-gateway" not in text
+
+
+def test_a_model_that_is_named_is_written(home):
+    configured(home)
+    assert connect("codex", with_login(write=True, model="chatgpt/gpt-5-codex")) == 0
+    assert tomllib.loads((home / ".codex/config.toml").read_text())["model"] == "chatgpt/gpt-5-codex"
+
+
+@pytest.mark.parametrize(("name", "entry"), [("claude", "anthropic/*"), ("codex", "chatgpt/*"), ("gemini-cli", "code")])
+def test_a_config_that_passes_no_login_on_is_told_of(home, capsys, name, entry):
+    keyed = "version: v0.4.0\nmodel_providers: [{model: openai/gpt-5, access_key: $NOT_SET}]\n"
+    configured(home, keyed)
+    assert connect(name, with_login()) == 0
+    assert f"has no entry that passes this login on: add `- {LOGINS[name].entry}`" in capsys.readouterr().err
+    configured(home, f"version: v0.4.0\nmodel_providers:\n  - {LOGINS[name].entry}\n")
+    assert connect(name, with_login()) == 0
+    assert "passes this login" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [name for name in CLIENTS if name not in LOGINS])
+def test_other_clients_have_no_login(home, capsys, name):
+    assert connect(name, with_login(url=ROOT, model="m")) == 2
+    assert "no login of its own that trigate could keep: --login is for claude, codex, gemini-cli" in (
+        capsys.readouterr().err
+    )
+
+
+def started(home: Path, *words: str, **env: str):
+    return run("connect", *words, cwd=home, env={"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}", **env})
+
+
+@pytest.mark.process
+def test_claude_is_started_with_its_login(home):
+    script(home, "claude", 'echo "$ANTHROPIC_BASE_URL [$ANTHROPIC_AUTH_TOKEN] [$ANTHROPIC_API_KEY]"; printf "%s" "$2"')
+    configured(home)
+    words = ("claude", "--login", "--config", "trigate.yaml", "--")
+    found = started(home, *words, ANTHROPIC_AUTH_TOKEN="any", ANTHROPIC_API_KEY="sk-mine")
+    seen, _, settings = found.stdout.partition("\n")
+    assert seen == "http://127.0.0.1:4100 [] []"
+    assert json.loads(settings)["env"]["ANTHROPIC_AUTH_TOKEN"] == ""
+
+
+# Gemini CLI's two files
+
+
+def test_gemini_cli_gets_its_sign_in_with_its_address_and_both_are_undone(home):
+    folder = home / ".gemini"
+    folder.mkdir()
+    (folder / "settings.json").write_text('{"ui": {"theme": "GitHub"}}')
+    assert connect("gemini-cli", ConnectOptions(write=True, url=ROOT, model="m")) == 0
+    settings = json.loads((folder / "settings.json").read_text())
+    assert settings == {"ui": {"theme": "GitHub"}, "security": {"auth": {"selectedType": "gemini-api-key"}}}
+    assert "GOOGLE_GEMINI_BASE_URL=http://gw.example" in (folder / ".env").read_text().splitlines()
+    assert command.undo("gemini-cli") == 0
+    assert (folder / "settings.json").read_text() == '{"ui": {"theme": "GitHub"}}'
+    assert not (folder / ".env").exists()
+
+
+def test_gemini_cli_with_its_login_loses_the_sign_in_by_key(home):
+    configured(home)
+    assert connect("gemini-cli", ConnectOptions(write=True, url=ROOT, model="m")) == 0
+    assert connect("gemini-cli", with_login(write=True)) == 0
+    assert not (home / ".gemini/settings.json").exists()
+    assert (home / ".gemini/.env").read_text().splitlines() == [
+        "CODE_ASSIST_ENDPOINT=http://127.0.0.1:4100/code-assist"
+    ]
+
+
+@pytest.mark.process
+def test_gemini_cli_is_started_in_an_empty_home(home):
+    script(home, "gemini", 'cat "$GEMINI_CLI_SYSTEM_SETTINGS_PATH"')
+    state = home / "state"
+    found = started(home, "gemini-cli", "--url", ROOT, "--model", "m", "--", XDG_STATE_HOME=str(state))
+    assert json.loads(found.stdout) == {"security": {"auth": {"selectedType": "gemini-api-key"}}}
+    assert not (home / ".gemini").exists()
+    own = home / "own.json"
+    own.write_text("mine")
+    more = {"GEMINI_CLI_SYSTEM_SETTINGS_PATH": str(own), "XDG_STATE_HOME": str(state)}
+    assert started(home, "gemini-cli", "--url", ROOT, "--model", "m", "--", **more).stdout == "mine"
