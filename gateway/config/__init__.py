@@ -6,7 +6,8 @@ A module builds each part: ``listening``, ``timeouts``, ``attempts``, ``own_prov
 ``endpoints``, ``sign_ins``, ``routes`` (with ``preferences``, as Plano has them, and ``embedders``, whose vectors have
 to fit together), ``client_keys`` (with ``client_access``: models and entries, by ``patterns``),
 ``state_storage``, ``counters``, ``caching``, ``ratelimits``, ``budgets`` (of ``amounts``, by the clocks of ``zones``),
-``prices`` (which also finds the models without one under a budget); what they find wrong or odd goes into ``findings``,
+``prices`` (which also finds the models without one under a budget;
+``entry_price`` looks one up); what they find wrong or odd goes into ``findings``,
 in the ``wording`` of all messages.
 ``allowances`` are the values of limits, ``cached_answers`` those of the cache. ``unknown`` has what is said of keys
 that people try and that are none,
