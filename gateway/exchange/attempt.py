@@ -111,6 +111,7 @@ class Attempt:
         self._upstream_id: str | None = None
         self._response_headers: Headers = ()
         self._told: Tried | None = None
+        self._delivered = False  # the provider may have the whole request
         self._request = request
         self._sent_words: tuple[str, ...] = ()  # the credentials with which requests went out
         self.sent, self._dropped_betas = self._client_side()
@@ -127,9 +128,6 @@ class Attempt:
     def secrets(self) -> Secrets:
         """The credentials to be taken out of the provider's words; most answers never need them."""
         return secrets_of(self.target, self.context.asked.credential, self._sent_words)
-
-    def _secrets(self) -> Secrets:
-        return self.secrets
 
     def begin(self, *, added: bool) -> None:
         """The attempt's request is about to be sent, perhaps after a wait, ``added`` to what the client has brought."""
@@ -226,8 +224,21 @@ class Attempt:
 
     def _tell(self, reason: TriedReason) -> None:
         """Put on record what has become of the attempt: if it fails behind its commit, in place of what was told."""
-        record, began = self.context.record, self._began
-        tried = Tried(
+        record, tried = self.context.record, self._tried(reason)
+        before = record.tried if self._told is None else tuple(one for one in record.tried if one is not self._told)
+        record.tried = (*before, tried)
+        self._told = tried
+
+    def _repeat(self, reason: TriedReason) -> None:
+        """Put on record that a request of the attempt failed for ``reason``, and that the attempt sends another."""
+        self._delivered = False
+        self.context.record.tried = (*self.context.record.tried, self._tried(reason))
+        self.cause = "retry"
+        self._status, self._head = None, 0.0
+
+    def _tried(self, reason: TriedReason) -> Tried:
+        began = self._began
+        return Tried(
             self.target.place,
             self.target.entry.provider.id,
             self.target.api,
@@ -239,29 +250,19 @@ class Attempt:
             self._content - began if self._content else None,
             None if reason == "ok" else time.perf_counter() - began,
             usage=None if self.committed else self.usage,
-            unknown_input=self.context.record.tokens_asked()
-            if reason != "ok" and self._may_be_billed(reason)
-            else None,
+            unknown_input=self.context.record.tokens_asked() if reason != "ok" and self._may_be_billed() else None,
             committed=self.committed,
             model=self.target.name,
             price=self.target.price,
         )
-        before = record.tried if self._told is None else tuple(one for one in record.tried if one is not self._told)
-        record.tried = (*before, tried)
-        self._told = tried
 
-    def _may_be_billed(self, reason: TriedReason) -> bool:
-        """Whether the provider of an attempt of which the client has nothing may have worked on it: one that has begun
-        to answer, or has the request and was not waited for (bircex/llmr#48)."""
-        if (
-            self.committed
-            or not self.requests
-            or self.source == "cache"
-            or self._request.counted_as is not CountedAs.ANSWER
-        ):
+    def _may_be_billed(self) -> bool:
+        """Return whether the provider may bill an attempt of which the client has nothing: it has begun to answer, or
+        has the whole request and nobody heard how it went on (bircex/llmr#48)."""
+        if self.committed or self.source == "cache" or self._request.counted_as is not CountedAs.ANSWER:
             return False
         if self._status is None:
-            return reason in ("timeout", "hedge_lost", "client_left")
+            return self._delivered
         return 200 <= self._status < 300
 
     def put_on_record(self, folded: Fold) -> None:
@@ -302,16 +303,19 @@ class Attempt:
         source = context.service.credentials.get(self.target.entry.name)
         credential = context.credential_for(self.target) if source is None else await source.credential()
         response = await self._sent(out, credential)
-        if 200 <= response.status < 300 or response.status in request.answers:
-            return self._answering(response)
-        refusal = await self._refusal(response)
-        renewed = None if source is None else await self._renewed(source, credential, refusal)
-        if renewed is None or request.upload is not None:  # what was sent as it came cannot be sent again
-            raise GatewayError.of(refusal.failed)
-        response = await self._sent(out, renewed)
-        if 200 <= response.status < 300 or response.status in request.answers:
-            return self._answering(response)
-        raise GatewayError.of((await self._refusal(response)).failed)
+        if not self._is_good(response):
+            refusal = await self._refusal(response)
+            renewed = None if source is None else await self._renewed(source, credential, refusal)
+            if renewed is None or request.upload is not None:  # what was sent as it came cannot be sent again
+                raise GatewayError.of(refusal.failed)
+            self._repeat(refusal.failed.reason or "credential")
+            response = await self._sent(out, renewed)
+            if not self._is_good(response):
+                raise GatewayError.of((await self._refusal(response)).failed)
+        return self._answering(response)
+
+    def _is_good(self, response: UpstreamResponse) -> bool:
+        return 200 <= response.status < 300 or response.status in self._request.answers
 
     async def send_another(self, body: bytes) -> UpstreamResponse:
         """The response to one more request like the last, with ``body``. Raises as ``send_once`` does."""
@@ -345,10 +349,10 @@ class Attempt:
         size = len(request.body) // 16  # the most that is done to it is a digest
         out = await offload(size, signed, request, self.target, credential, time.time())
         most = None if self.incoming.stream else context.service.limits.answer
-        upload = None if self._request.upload is None else watched(self._request.upload, self.watch, self.before_end)
+        upload = None if self._request.upload is None else watched(self._request.upload, self.watch, self._before_end)
         out = attrs.evolve(
             out, placed=partial(self._on_send, out), again=self._send_again, max_chunk=most, upload=upload,
-            before_end=self.before_end,
+            before_end=self._before_end,
         )  # fmt: skip
         response = await context.service.upstream.send(out)
         self._head, self._status = time.perf_counter(), response.status
@@ -364,15 +368,22 @@ class Attempt:
         context, target = self.context, self.target
         context.record.attempts += 1
         self.requests += 1
-        context.observer.sent(request, waited, target.api, target.entry.provider.id, self._secrets)
+        context.observer.sent(request, waited, target.api, target.entry.provider.id, lambda: self.secrets)
 
     def _send_again(self) -> bool:
         """Whether the request may go out a second time, because it met a connection that was dead."""
         if self.requests >= self.allowed:
             return False
+        self._repeat("connection")
         self.context.record.attempts += 1
         self.requests += 1
         return True
+
+    def _before_end(self) -> None:
+        """The last bytes of the request are about to be written."""
+        self._delivered = True
+        if self.before_end is not None:
+            self.before_end()
 
     async def _refusal(self, response: UpstreamResponse) -> Refusal:
         """The error that the provider has answered with."""

@@ -194,7 +194,7 @@ class Walk:
             second = None if race.decided.is_set() else await self._second(first)
             if second is not None and not race.decided.is_set():
                 first.allowed = max(1, first.requests)
-                second.allowed = self._allowed(first.allowed)
+                second.allowed = self._allowed(second, first.allowed)
                 second.begin(added=True)
                 nursery.start_soon(compete, second)
             elif second is not None:
@@ -222,7 +222,7 @@ class Walk:
 
     async def _asked(self, attempt: Attempt, ask: Ask[T]) -> T:
         if attempt.cause != "hedge" and self.request.plan.retries.attempts > 1:
-            attempt.allowed = self._allowed()
+            attempt.allowed = self._allowed(attempt)
         try:
             if attempt.step.after:
                 await self._wait(attempt)
@@ -237,9 +237,13 @@ class Walk:
         finally:
             attempt.close()
 
-    def _allowed(self, others: int = 0) -> int:
-        """How many requests may go out for an attempt, beside those of the ``others`` that are under way."""
-        return min(2, self.request.plan.retries.attempts - requests_sent(self._outcomes) - others)
+    def _allowed(self, attempt: Attempt, others: int = 0) -> int:
+        """Return how many requests ``attempt`` may send, with so many ``others`` under way: a second one if a kept
+        connection was dead, unless that would take the last request from a target that has not been tried."""
+        left = self.request.plan.retries.attempts - requests_sent(self._outcomes) - others
+        if left == 2 and may_go_on(self.request.plan, self._outcomes, attempt.target):
+            return 1
+        return min(2, left)
 
     async def _queued(self, attempt: Attempt, place: Queued) -> bool:
         """Wait in the queue before the attempt's target: whether it has what it needs of that now. Raises

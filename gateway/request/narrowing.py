@@ -8,7 +8,7 @@ import attrs
 
 from gateway.config.settings import ModelEntry, Retries
 from gateway.request.wishes import Wishes, Word
-from gateway.routing.plan import Candidate, Plan
+from gateway.routing.plan import ASKED_ONCE, Candidate, Plan
 from gateway.routing.target import Target
 from providers.catalog.providers import Provider, find
 from streams.errors import invalid
@@ -36,7 +36,7 @@ def joined(plans: Sequence[Plan], several: Retries) -> Plan:
 def narrow(plan: Plan, wishes: Wishes) -> Plan:
     """What the ``wishes`` leave of ``plan``. Raises ``GatewayError`` (400) as ``narrowed`` does."""
     candidates = narrowed(plan.candidates, wishes)
-    retries = narrowed_retries(plan.retries, wishes, candidates)
+    retries = narrowed_retries(plan.retries, wishes, candidates, given=plan.retries_given)
     route = plan.route
     if route is not None and wishes.balance is not None:
         route = attrs.evolve(route, balance=wishes.balance)
@@ -74,12 +74,15 @@ def narrowed(candidates: tuple[Candidate, ...], wishes: Wishes) -> tuple[Candida
     return candidates
 
 
-def narrowed_retries(retries: Retries, wishes: Wishes, candidates: Sequence[Candidate]) -> Retries:
-    """What is left of ``retries``: never more than there was. Where fallback is off one member of a group is chosen,
-    and no other one is asked."""
+def narrowed_retries(
+    retries: Retries, wishes: Wishes, candidates: Sequence[Candidate], *, given: bool = False
+) -> Retries:
+    """Return what the ``wishes`` leave of ``retries``, never more. Without fallback a request goes to one target: once,
+    unless that target is alone in its group and the configuration has ``given`` retries, or its entry has some."""
     attempts = retries.attempts
-    if wishes.fallback == "off" and len(candidates) > 1:
-        attempts = 1
+    if wishes.fallback == "off":
+        own = candidates[0].target.entry.retries or ASKED_ONCE
+        attempts = 1 if len(candidates) > 1 else attempts if given else min(attempts, own.attempts)
     if wishes.repeats is not None:
         attempts = min(attempts, len(candidates) + wishes.repeats)
     return attrs.evolve(retries, attempts=attempts, deadline=min(retries.deadline, wishes.deadline))

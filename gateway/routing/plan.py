@@ -140,7 +140,7 @@ class Plan:
     """``candidates`` in the order of preference, at least one. ``deadline`` is the moment, of the clock of
     ``Conditions``, by which an attempt has to commit. ``route`` is there where the client's name is one.
     ``heeds_outages``: a place that is out is not asked; where nothing is said of that in the configuration a lone one
-    always is."""
+    always is. ``retries_given``: the route or the root of the configuration sets ``retries``."""
 
     candidates: tuple[Candidate, ...]
     policy: Policy
@@ -148,6 +148,7 @@ class Plan:
     route: Route | None = None
     deadline: float = math.inf
     heeds_outages: bool = False
+    retries_given: bool = False
 
     @classmethod
     def to(cls, target: Target, policy: Policy) -> Self:

@@ -109,7 +109,8 @@ class Router:
         candidates = _candidates(meaning, asked, api)
         entry = candidates[0].target.entry
         heeds = self._routes_anything or entry.retries is not None or entry.circuit is not None
-        return Plan(candidates, POLICY, self._retries(meaning.route, entry), meaning.route, heeds_outages=heeds)
+        retries, given = self._retries(meaning.route, entry), self._gives_retries(meaning.route)
+        return Plan(candidates, POLICY, retries, meaning.route, heeds_outages=heeds, retries_given=given)
 
     def endpoint_plan(
         self, model: str | None, endpoint: EndpointName, shapes: frozenset[str], may: May | None = None
@@ -148,8 +149,8 @@ class Router:
             raise self._no_endpoint(model, endpoint, may)
         entry = candidates[0].target.entry
         heeds = self._routes_anything or entry.retries is not None or entry.circuit is not None
-        retries = self._retries(meaning.route, entry)
-        return Plan(tuple(candidates), POLICY, retries, meaning.route, heeds_outages=heeds)
+        retries, given = self._retries(meaning.route, entry), self._gives_retries(meaning.route)
+        return Plan(tuple(candidates), POLICY, retries, meaning.route, heeds_outages=heeds, retries_given=given)
 
     def endpoint_default(self, endpoint: EndpointName, may: May | None = None) -> str:
         """The name that a request to ``endpoint`` means which names none. Raises ``GatewayError`` (400)."""
@@ -175,6 +176,9 @@ class Router:
             return entry.retries or self._config.retries or ASKED_ONCE
         of_one = (entry.retries, ASKED_ONCE) if len(route.places) == 1 else (None, Retries())
         return route.retries or of_one[0] or self._config.retries or of_one[1]
+
+    def _gives_retries(self, route: Route | None) -> bool:
+        return self._config.retries is not None or (route is not None and route.retries is not None)
 
     def explain(self, model: str | None, api: Api, wall: Wall = None) -> Explanation:
         """``plan`` with its reasons, for a client with this ``wall``. Raises the same errors, and where nobody may

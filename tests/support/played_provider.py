@@ -21,8 +21,8 @@ class PlayedProvider:
 
     ``well`` answers; ``silent`` reads until the gateway closes; ``late`` answers once ``released`` is set; ``busy`` is
     a 503; ``wrong`` a 400; ``empty`` a response without words; ``cut`` closes after some of the response, ``cut early``
-    after its head; ``no answer`` closes without a response. ``asked`` counts the requests by model, ``open`` the
-    connections with one."""
+    after its head; ``no answer`` closes without a response. One that ends in `` once`` is played once. ``asked`` counts
+    the requests by model, ``open`` the connections with one."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -30,11 +30,16 @@ class PlayedProvider:
         self.asked: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
         self.open = 0
+        self.listening = trio.CancelScope()
         self.released = trio.Event()
 
     def text(self, model: str) -> str:
         """Return the words with which ``model`` answers."""
         return f"one two three from {model}"
+
+    def stop(self) -> None:
+        """Refuse connections from now on."""
+        self.listening.cancel()
 
     def reset(self, **acts: str) -> None:
         """Forget all requests, and play ``acts`` from now on."""
@@ -70,6 +75,9 @@ class PlayedProvider:
         self.asked[model] += 1
         self.bodies.append(request)
         act = self.acts.get(model, "well")
+        if act.endswith(" once"):
+            del self.acts[model]
+            act = act.removesuffix(" once")
         if act == "silent":
             await stream.receive_some()
             return False
@@ -117,7 +125,12 @@ async def played_provider() -> AsyncIterator[PlayedProvider]:
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         provider = PlayedProvider(listener.socket.getsockname()[1])
-        await nursery.start(trio.serve_listeners, provider.serve, [listener])
+
+        async def serve() -> None:
+            with provider.listening:
+                await trio.serve_listeners(provider.serve, [listener], handler_nursery=nursery)
+
+        nursery.start_soon(serve)
         yield provider
         nursery.cancel_scope.cancel()
 

@@ -310,12 +310,20 @@ def test_names_are_joined_in_their_order_and_each_place_is_asked_once():
         (Wishes(repeats=9), SEVERAL, Retries()),
         (Wishes(repeats=1), candidates("sonnet", "gpt"), Retries(attempts=3)),
         (Wishes(repeats=0), candidates("sonnet"), Retries(attempts=1)),
-        (Wishes(fallback="off"), candidates("sonnet"), Retries()),
+        (Wishes(fallback="off"), candidates("sonnet"), Retries(attempts=1)),
         (Wishes(fallback="off"), candidates("azure-eu azure-us"), Retries(attempts=1)),
     ],
 )
 def test_wishes_only_shrink_retries(wishes, places, left):
     assert narrowed_retries(Retries(), wishes, places) == left
+
+
+def test_a_lone_target_without_fallback_is_asked_as_often_as_the_configuration_says():
+    off, (sonnet,) = Wishes(fallback="off"), candidates("sonnet")
+    assert narrowed_retries(Retries(), off, (sonnet,), given=True).attempts == 4
+    entry = attrs.evolve(sonnet.target.entry, retries=Retries(attempts=2))
+    twice = attrs.evolve(sonnet, target=attrs.evolve(sonnet.target, entry=entry))
+    assert narrowed_retries(Retries(), off, (twice,)).attempts == 2
 
 
 # Whatever comes

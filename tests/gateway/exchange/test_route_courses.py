@@ -1,0 +1,117 @@
+"""What a route records of its requests: how often it sent one, to whom, and what each may have cost."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.support.cases import case
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess, gateway
+from tests.support.played_provider import PlayedProvider, entry, played_provider
+from tests.support.settled_lines import SettledLines
+from tests.support.wire_clients import ALL, body_of, path_of
+
+PRICE = {"input": 3, "cached": 0.3, "output": 15}
+
+
+class Client:
+    """Sends requests for one name, and reads their log lines."""
+
+    def __init__(self, running: InProcess, http: httpx2.AsyncClient) -> None:
+        self.running = running
+        self._http = http
+        self._lines = SettledLines(running)
+
+    async def ask(self, model: str, api: str = "chat", *, stream: bool = False, **headers: str) -> httpx2.Response:
+        body = body_of(api, model, stream=stream)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self._http.post(path_of(api, model, stream=stream), json=body, headers=named)
+
+    async def line(self) -> dict[str, Any]:
+        """Return the next log line."""
+        (line,) = await self._lines.next()
+        return dict(line)
+
+
+@contextlib.asynccontextmanager
+async def served(**more: Any) -> AsyncIterator[tuple[PlayedProvider, Client]]:
+    """Serve the route ``r`` with the targets ``first`` and ``second``."""
+    route = more.pop("route", {})
+    async with played_provider() as provider:
+        entries = [entry(provider, "chat", name, price=PRICE) for name in ("first", "second")]
+        content = {
+            "version": "v0.4.0", "model_providers": entries,
+            "model_aliases": {"r": {"targets": ["first", "second"], **route}},
+            "circuit": {"failures": 1000, "error_rate": "100%"}, **more,
+        }  # fmt: skip
+        async with (
+            gateway(content) as running,
+            httpx2.AsyncClient(base_url=running.url, timeout=PATIENCE, trust_env=False) as http,
+        ):
+            yield provider, Client(running, http)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_a_request_without_fallback_is_sent_once(stream):
+    async with served() as (provider, client):
+        for api in ALL:
+            with case(api):
+                provider.reset(first="busy")
+                reply = await client.ask("r", api, stream=stream, x_trigate_fallback="off")
+                assert reply.status_code in (503, 529)
+                assert provider.asked == {"first": 1}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("model", ["r", "first"], ids=["route", "lone"])
+async def test_a_request_that_was_read_may_be_billed_though_no_head_came(model, stream):
+    # bircex/llmr#48
+    async with served() as (provider, client):
+        provider.reset(first="no answer")
+        reply = await client.ask(model, stream=stream)
+        assert provider.asked["first"] == 1
+        assert reply.status_code == (200 if model == "r" else 502)
+        line = await client.line()
+        (lost, *_) = line["tried"]
+        assert (lost["reason"], lost["usage"]) == ("connection", "unknown")
+        assert lost["input_tokens"] > 0
+        assert line["cost_grade"] == "at_least"
+
+
+async def test_a_request_that_no_provider_has_read_is_not_billed():
+    async with served() as (provider, client):
+        provider.stop()
+        await client.ask("r")
+        line = await client.line()
+        assert {(one["reason"], one.get("usage")) for one in line["tried"]} == {("connection", None)}
+        assert "cost_grade" not in line
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_a_request_on_a_dead_connection_is_one_of_those_that_were_tried(stream):
+    # envoyproxy/envoy#32580
+    async with served() as (provider, client):
+        await client.ask("first")
+        provider.reset(first="no answer once")
+        reply = await client.ask("r", stream=stream)
+        assert reply.headers["x-trigate-tried"] == "first=connection, first=ok"
+        assert reply.headers["x-trigate-attempts"] == "2"
+        await client.line()
+        line = await client.line()
+        assert [one["cause"] for one in line["tried"]] == ["first", "retry"]
+        assert line["cost_grade"] == "exact"
+
+
+async def test_a_dead_connection_takes_no_attempt_from_an_untried_target():
+    async with served(retries={"attempts": 2}) as (provider, client):
+        await client.ask("first")
+        provider.reset(first="no answer")
+        reply = await client.ask("r")
+        assert (reply.status_code, dict(provider.asked)) == (200, {"first": 1, "second": 1})
+        await client.ask("second")
+        provider.reset(second="no answer once")
+        reply = await client.ask("second")
+        assert (reply.status_code, dict(provider.asked)) == (200, {"second": 2})
