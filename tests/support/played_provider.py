@@ -126,11 +126,11 @@ async def played_provider() -> AsyncIterator[PlayedProvider]:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         provider = PlayedProvider(listener.socket.getsockname()[1])
 
-        async def serve() -> None:
+        async def serve(task_status: trio.TaskStatus[object]) -> None:
             with provider.listening:
-                await trio.serve_listeners(provider.serve, [listener], handler_nursery=nursery)
+                await trio.serve_listeners(provider.serve, [listener], handler_nursery=nursery, task_status=task_status)
 
-        nursery.start_soon(serve)
+        await nursery.start(serve)
         yield provider
         nursery.cancel_scope.cancel()
 
