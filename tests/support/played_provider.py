@@ -126,7 +126,7 @@ async def played_provider() -> AsyncIterator[PlayedProvider]:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         provider = PlayedProvider(listener.socket.getsockname()[1])
 
-        async def serve(task_status: trio.TaskStatus[object]) -> None:
+        async def serve(task_status: trio.TaskStatus[object]) -> None:  # noqa: ASYNC128  # serve_listeners calls it
             with provider.listening:
                 await trio.serve_listeners(provider.serve, [listener], handler_nursery=nursery, task_status=task_status)
 
