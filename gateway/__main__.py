@@ -372,9 +372,10 @@ def schema() -> None:
 def doctor(models: tuple[str, ...], apis: Any, config: Path | None, timeout: float, jobs: int, as_json: bool) -> None:
     """Try each model live: an answer, a stream, a tool call, thinking, structured output, a count of tokens.
 
-    Without MODEL all models that the config names are tried, and one of each wildcard. A gateway with the config is
-    started for it, asked, and stopped; it costs a few hundred tokens for each model. The exit status is 0 if all
-    answer and stream, 1 if one does not or for a bad config, and 2 for an unknown model.
+    Without MODEL each entry is tried, each target of each alias and route, and one model of each wildcard; what is
+    skipped is listed with the reason. A gateway with the config is started for it, tried, and stopped; it costs a few
+    hundred tokens for each model. The exit status is 0 if all answer and stream, 1 if one does not or for a bad config,
+    and 2 for an unknown model.
     """
     from gateway.commands.doctor import run
 

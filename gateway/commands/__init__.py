@@ -5,10 +5,10 @@
 ``explained_limits`` its prices and limits.
 
 ``connect`` is made of ``finding`` (where the gateway is), ``offers`` (what it serves), ``choosing`` (which of its
-models), ``clients`` (whose settings), ``logins`` (of programs that
-keep theirs), ``edits`` (put into a file, in one ``notation`` each: ``edit_env``,
-``edit_json``, ``edit_toml``, ``edit_yaml``) and ``undoing`` (taken out again); ``probing`` is what ``doctor`` asks,
-``listening`` the sockets that ``serve`` opens, ``local_servers`` how servers on this machine are started, ``ollama``
+models), ``clients`` (whose settings), ``logins`` (of programs that keep theirs), ``edits`` (put into a file, in one
+``notation`` each: ``edit_env``, ``edit_json``, ``edit_toml``, ``edit_yaml``) and ``undoing`` (taken out again);
+``targets_to_check`` lists the targets that ``doctor`` tries, ``probing`` the requests that it sends, ``listening`` the
+sockets that ``serve`` opens, ``local_servers`` how servers on this machine are started, ``ollama``
 what one of them has; ``fetching`` is one GET or POST. ``importing`` converts files of LiteLLM's with
 ``litellm`` (its providers and settings as rows), ``litellm_models``, ``litellm_prices``, ``litellm_routes``,
 ``litellm_tables`` (exports of its database), ``litellm_keys`` and ``litellm_teams``; ``imported`` writes the result.

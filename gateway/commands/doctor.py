@@ -1,7 +1,8 @@
 """``trigate doctor``: ask each model for what clients ask for, and say what works.
 
-The gateway itself is started on a port of its own with the config's providers, and asked over HTTP: what is seen here
-is what a client would get. Nothing is stored, and nobody needs a client's key.
+It starts the gateway itself on a port of its own with the providers of the configuration, and sends it requests over
+HTTP: the results are what a client would get. Nothing is stored, and no client key is
+needed. Aliases and routes are left out of that gateway: each of their targets is tried on its own.
 """
 
 import logging
@@ -22,9 +23,9 @@ import trio
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
 from gateway.commands.probing import COUNT, FEATURES, Check, CheckOutcome, Checkup, Patient, State
+from gateway.commands.targets_to_check import SkippedTarget, TargetsToCheck, TargetToCheck, targets_to_check
 from gateway.config.document import sentence
 from gateway.config.loading import Config
-from gateway.config.settings import ModelEntry
 from gateway.logs.masking import Mask
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
@@ -61,17 +62,22 @@ def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: fl
     if config is None:
         return 1
     try:
-        asked = _asked(config, models, apis)
+        targets = targets_to_check(config, models)
     except GatewayError as error:
         click.echo(error.failed.message, err=True)
         return 2
-    if not asked:
+    if not targets.tried:
         click.echo(f"{config.path} lists no model by name: name some, such as trigate doctor groq/MODEL", err=True)
+        for one in targets.skipped:
+            click.echo(_skipped(one), err=True)
         return 2
+    config = attrs.evolve(config, aliases={}, routes={})
+    checks = _checks(config, targets.tried, apis)
     if sys.stderr.isatty():
-        click.echo(f"asking {len(asked)} model{'' if len(asked) == 1 else 's'} …", err=True)
-    found: Sequence[Checkup] = trio.run(_examine, config, asked, limit, jobs)
-    click.echo(_json(found) if as_json else _text(found), color=False if os.environ.get("NO_COLOR") else None)
+        click.echo(f"trying {len(checks)} model{'' if len(checks) == 1 else 's'} …", err=True)
+    found: Sequence[Checkup] = trio.run(_examine, config, checks, limit, jobs)
+    shown = _json(found, targets) if as_json else _text(found, targets)
+    click.echo(shown, color=False if os.environ.get("NO_COLOR") else None)
     return _status(found)
 
 
@@ -79,19 +85,15 @@ def _status(found: Sequence[Checkup]) -> int:
     return 0 if all(one.good or one.skipped for one in found) else 1
 
 
-def _asked(config: Config, models: Sequence[str], apis: Sequence[Api]) -> list[Check]:
-    """The models and how each is asked, by default in the API in which its provider needs no translation.
-
-    Raises ``GatewayError``."""
+def _checks(config: Config, targets: Sequence[TargetToCheck], apis: Sequence[Api]) -> list[Check]:
+    """Return a check of each target in each of ``apis``, by default in the one that its provider needs no translation
+    for."""
     router = Router(config)
-    names = models or list(dict.fromkeys(name for entry in config.entries for name in _names(entry)))
-    return [Check(name, api, router.resolve(name, api)) for name in names for api in apis or (_own(router, name),)]
-
-
-def _names(entry: ModelEntry) -> tuple[str, ...]:
-    """An entry for all models of a provider is tried with one that is known: the last, which costs least."""
-    known = tuple(f"{entry.prefixes[0]}/{model}" for model in entry.provider.models[-1:])
-    return known if entry.wildcard else (entry.name,)
+    return [
+        Check(one.model, api, router.resolve(one.model, api), one.names)
+        for one in targets
+        for api in apis or (_own(router, one.model),)
+    ]
 
 
 def _own(router: Router, name: str) -> Api:
@@ -127,9 +129,11 @@ async def _examine(config: Config, asked: Sequence[Check], limit: float, jobs: i
 # Printing
 
 
-def _json(found: Sequence[Checkup]) -> str:
+def _json(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
     value: list[dict[str, Any]] = [{**attrs.asdict(one), "good": one.good} for one in found]
-    return msgspec.json.format(msgspec.json.encode({"good": _status(found) == 0, "models": value}), indent=2).decode()
+    skipped = [attrs.asdict(one) for one in targets.skipped]
+    content = {"good": _status(found) == 0, "models": value, "skipped": skipped}
+    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
 
 
 _WORDS: dict[State, str] = {"ok": "ok", "absent": "no", "failed": "FAILS", "skipped": "-"}
@@ -137,20 +141,26 @@ _COLOURS: dict[State, str] = {"ok": "green", "absent": "yellow", "failed": "red"
 _GAP = "  "
 
 
-def _text(found: Sequence[Checkup]) -> str:
-    """The table, and below it why what does not work does not. Where a terminal is too narrow for it, the models stand
-    over their rows."""
+def _text(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
+    """Return the table, then the reasons for what does not work and for what was skipped. On a narrow terminal each
+    model has a line above its row."""
     head = ("api", *FEATURES, "first byte")
     rows = [(one.api, *(_word(one.outcomes[name], name) for name in FEATURES), _first_byte(one)) for one in found]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    names = max(len(one.model) for one in found)
+    names = max(len(one.title) for one in found)
     beside = names + sum(widths) + len(_GAP) * len(widths) <= shutil.get_terminal_size().columns
     lines = [(" " * names + _GAP if beside else _GAP) + click.style(_row(head, widths), dim=True)]
     for one, row in zip(found, rows, strict=True):
         states = [None, *(one.outcomes[name].state for name in FEATURES), None]
         cells = _GAP.join(_cell(text, width, state) for text, width, state in zip(row, widths, states, strict=True))
-        lines += [f"{one.model:{names}}{_GAP}{cells}"] if beside else [one.model, _GAP + cells]
-    return "\n".join(line.rstrip() for line in [*lines, *_reasons(found)])
+        lines += [f"{one.title:{names}}{_GAP}{cells}"] if beside else [one.title, _GAP + cells]
+    skipped = [click.style(_wrapped(_skipped(one)), fg=_COLOURS["skipped"]) for one in targets.skipped]
+    after = [*_reasons(found), *skipped]
+    return "\n".join(line.rstrip() for line in [*lines, *([""] if after else []), *after])
+
+
+def _skipped(one: SkippedTarget) -> str:
+    return sentence(f"skipped {one.name}: {one.why}")
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -181,7 +191,7 @@ def _reasons(found: Sequence[Checkup]) -> list[str]:
         for (state, says), names in alike.items():
             what = "" if len(names) == len(FEATURES) else f", {', '.join(names)}"
             lines.append(click.style(_wrapped(sentence(f"{one.model} ({one.api}){what}: {says}")), fg=_COLOURS[state]))
-    return ["", *lines] if lines else []
+    return lines
 
 
 def _wrapped(line: str) -> str:

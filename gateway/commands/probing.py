@@ -42,13 +42,20 @@ class CheckOutcome:
 
 @attrs.frozen
 class Checkup:
-    """One model as clients of one API see it. ``outcomes`` are by feature."""
+    """One model as clients of one API see it. ``outcomes`` are by feature; ``names`` are the aliases and routes with
+    this target."""
 
     model: str
     api: Api
     target: str
     lane: str
     outcomes: Mapping[str, CheckOutcome]
+    names: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The model with the names that lead to it, for people."""
+        return f"{self.model} ({', '.join(self.names)})" if self.names else self.model
 
     @property
     def good(self) -> bool:
@@ -63,11 +70,12 @@ class Checkup:
 
 @attrs.frozen
 class Check:
-    """A model by the name that a client of ``api`` uses, and where that goes."""
+    """A model by the name that a client of ``api`` uses, its target, and the aliases and routes that lead to it."""
 
     model: str
     api: Api
     target: Target
+    names: tuple[str, ...] = ()
 
 
 # What is asked
@@ -163,14 +171,14 @@ class Patient:
         self._client = client
         self._url = url
         self._limit = limit
-        self._name, self._api, self._target = asked.model, asked.api, asked.target
+        self._name, self._api, self._target, self._names = asked.model, asked.api, asked.target, asked.names
         self._codec = CODECS[asked.api]
 
     async def examine(self) -> Checkup:
         outcomes: dict[str, CheckOutcome] = {}
         for name in FEATURES:
             outcomes[name] = self._skipped(outcomes) or await self._within(name)
-        return Checkup(self._name, self._api, self._target.name, self._target.lane, outcomes)
+        return Checkup(self._name, self._api, self._target.name, self._target.lane, outcomes, self._names)
 
     def _skipped(self, outcomes: Mapping[str, CheckOutcome]) -> CheckOutcome | None:
         """The reason why nothing more is asked, if so."""

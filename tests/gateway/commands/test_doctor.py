@@ -202,6 +202,48 @@ def test_models_are_taken_from_the_command_line_or_from_the_config(upstream, doc
     status, _, err = doctor([provider("mine/*", upstream.url)])
     assert status == 2
     assert "lists no model by name" in err
+    assert "skipped mine/*: trigate knows no model of mine; trigate doctor mine/MODEL tries one" in err
+
+
+ALIASES = {
+    "smart": {"targets": ["groq/large", "p/one"]},
+    "fast": {"targets": ["groq/small", "two"]},
+    "one": {"target": "p/one"},
+}
+
+
+def test_each_target_of_each_alias_and_route_is_tried(upstream, doctor):
+    entries = [
+        provider("p/one", upstream.url),
+        provider("groq/*", f"{upstream.url}/v1"),
+        provider("p/two", upstream.url, name="two"),
+    ]
+    upstream.script(*[TEXT] * 24)
+    status, found, _ = doctor(entries, model_aliases=ALIASES)
+    assert status == 0
+    names = {model["model"]: model["names"] for model in found["models"]}
+    assert names == {"p/one": ["one", "smart"], "groq/large": ["smart"], "groq/small": ["fast"], "two": ["fast"]}
+
+
+def test_a_name_stands_for_its_targets(upstream, doctor):
+    """The first target of a route would be hidden by the second one, which answers for it."""
+    entries = [provider("p/one", "http://127.0.0.1:1"), provider("p/two", upstream.url)]
+    upstream.script(*[TEXT] * 6)
+    status, found, _ = doctor(entries, "smart", model_aliases={"smart": {"targets": ["p/one", "p/two"]}})
+    assert status == 1
+    assert {model["model"]: model["good"] for model in found["models"]} == {"p/one": False, "p/two": True}
+
+
+def test_what_is_skipped_is_said_with_its_reason(upstream, doctor):
+    entries = [provider("p/one", upstream.url), provider("openrouter/*", upstream.url),
+               provider("openai/text-embedding-3-small", upstream.url)]  # fmt: skip
+    upstream.script(*[TEXT] * 12)
+    status, out, _ = doctor(entries, as_json=False)
+    assert status == 0
+    assert "skipped openrouter/*: trigate knows no model of OpenRouter; trigate doctor openrouter/MODEL tries" in out
+    assert "skipped openai/text-embedding-3-small: its type is embedding, and only conversations are tried" in out
+    status, found, _ = doctor(entries)
+    assert [one["name"] for one in found["skipped"]] == ["openrouter/*", "openai/text-embedding-3-small"]
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
