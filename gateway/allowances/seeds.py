@@ -18,6 +18,7 @@ from gateway.allowances.budgets import RUN, BudgetAllowance
 from gateway.allowances.periods import SLICES, calendar_period, slice_of
 from gateway.config.allowances import Rolling
 from gateway.config.settings import ModelEntry
+from gateway.kept_ledger.columns import DAY_SUM
 from gateway.kept_ledger.table import Dimension, LedgerSum, LedgerTable, total
 from gateway.stores.store import Unavailable
 
@@ -110,6 +111,13 @@ async def _seed_runs(
     own = [one for one in budgets if one.budget.period == "run"]
     if not own:
         return
+    now = allowances.now()
+    parts = await table.folded((_micro(now - RUN), _micro(now) + 1))
+    if any(part.level == DAY_SUM for part in parts):
+        log.warning(
+            "budgets for runs begin without some of what was spent: the last day has so many runs that the ledger "
+            "keeps only their sums. Raise state_storage.ledger.max_bytes"
+        )
     by_holder = defaultdict(list)
     for run in await open_runs(table, dimension, allowances.now(), delivered_only):
         by_holder[holder_of(run.holder)].append(run)

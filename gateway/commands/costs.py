@@ -17,6 +17,7 @@ import msgspec
 import trio
 
 from gateway.commands.check import load_or_explain
+from gateway.commands.cost_notes import notes_of
 from gateway.commands.terminal import columns, say
 from gateway.config.loading import Config
 from gateway.config.settings import StateStorage
@@ -35,6 +36,9 @@ Period: TypeAlias = tuple[int, int]
 GOOD, BAD_CONFIG, UNREADABLE = 0, 1, 2
 PATIENCE: Final = 120.0
 """Seconds that a server may take to add up."""
+
+LONGEST_KEEP: Final = 36525 * 86400.0
+"""Seconds, as far back as dates reach without care."""
 
 _AGO: Final = re.compile(r"([0-9]{1,5})\s*([mhdw])")
 _SPANS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -65,7 +69,8 @@ class CostRow:
 
 @attrs.frozen
 class CostReport:
-    """Costs of the time from ``since`` to before ``until``, ``by`` what they were asked for."""
+    """Costs of the time from ``since`` to before ``until``, ``by`` what they were asked for. ``notes`` are sentences
+    about missing data."""
 
     by: tuple[By, ...]
     since: datetime
@@ -73,6 +78,7 @@ class CostReport:
     timezone: str
     rows: tuple[CostRow, ...]
     total: CostRow
+    notes: tuple[str, ...] = ()
 
     @property
     def counted(self) -> str:
@@ -91,12 +97,20 @@ def run(path: Path | None, by: Sequence[By], since: str, until: str | None, form
         raise click.UsageError(f"--since {since} is not before --until {until or 'now'}")
     dimensions = tuple(dict.fromkeys(by)) or (("key",) if config.client_keys else ("model",))
     try:
-        found = trio.run(report, _table(config), dimensions, *span, config.timezone)
+        found = trio.run(report, _table(config), dimensions, *span, config.timezone, now - _keep(config))
     except Unavailable as error:
         say(f"{config.path}: state_storage: {error}")
         return UNREADABLE
     click.echo(FORMATS[form](found), nl=False)
+    if form == "csv":
+        for note in found.notes:
+            say(note)
     return GOOD
+
+
+def _keep(config: Config) -> timedelta:
+    """How long the ledger keeps its lines."""
+    return timedelta(seconds=min((config.state_storage or StateStorage()).ledger.keep, LONGEST_KEEP))
 
 
 def _table(config: Config) -> LedgerTable:
@@ -166,14 +180,18 @@ def _micro(at: datetime) -> int:
 # What
 
 
-async def report(table: LedgerTable, by: tuple[By, ...], since: datetime, until: datetime, timezone: str) -> CostReport:
-    """The costs in ``table``. Raises ``Unavailable``. It closes the table."""
+async def report(
+    table: LedgerTable, by: tuple[By, ...], since: datetime, until: datetime, timezone: str, kept_from: datetime
+) -> CostReport:
+    """The costs in ``table``, which keeps nothing from before ``kept_from``. Raises ``Unavailable``. It closes the
+    table."""
     dimensions: tuple[Dimension, ...] = tuple("key" if one == "client" else one for one in by if one != "day")
     try:
         days = [("", (_micro(since), _micro(until)))]
         if "day" in by:
             days = await _days_with_lines(table, since, until, zone_of(timezone))
         found = await table.sums(dimensions, [period for _, period in days])
+        parts = await table.folded((_micro(since), _micro(until)))
     finally:
         await table.aclose()
     rows = [
@@ -182,7 +200,8 @@ async def report(table: LedgerTable, by: tuple[By, ...], since: datetime, until:
         for one in in_order(sums)
         if by != ("day",) or one.requests
     ]
-    return CostReport(by, since, until, timezone, tuple(rows), CostRow((), total([row.sum for row in rows])))
+    notes = notes_of(parts, by, since, until, kept_from)
+    return CostReport(by, since, until, timezone, tuple(rows), CostRow((), total([row.sum for row in rows])), notes)
 
 
 async def _days_with_lines(
@@ -240,6 +259,7 @@ def as_json(found: CostReport) -> str:
         "since": found.since.isoformat(), "until": found.until.isoformat(), "timezone": found.timezone,
         "by": found.by,
         "rows": rows, "total": _members(found, found.total),
+        **({"notes": found.notes} if found.notes else {}),
     }  # fmt: skip
     encoder = msgspec.json.Encoder(decimal_format="number")
     lines = msgspec.json.format(encoder.encode(content), indent=2).decode().split("\n")
@@ -301,6 +321,7 @@ def as_table(found: CostReport) -> str:
     lines.insert(-1, "─" * _width(widths))
     met = {row.grade for row in (*found.rows, found.total)}
     lines += ["", *(text for grade, text in _MEANINGS.items() if grade in met)] if met & _MEANINGS.keys() else []
+    lines += ["", *found.notes] if found.notes else []
     return "\n".join(lines) + "\n"
 
 

@@ -846,7 +846,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
     },
     RawKeptLedger: {
         "keep": Key("How long. `0`: nothing is kept.", "`400d`"),
-        "max_bytes": Key("Beyond it the oldest lines go. A line takes some 256 bytes.", "`1GiB`"),
+        "max_bytes": Key(
+            "Beyond it the oldest lines become [sums](costs.md#beyond-its-size), which keep their costs. A line takes "
+            "some 256 bytes.",
+            "`1GiB`",
+        ),
     },
     RawMetrics: {
         "open": Key("Let everybody who can connect read `/metrics`, also where there are `client_keys`.", "`false`"),

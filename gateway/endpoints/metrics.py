@@ -27,6 +27,7 @@ from gateway.telemetry.metrics import (
     COUNTED_ALONE,
     COUNTERS_AWAY,
     LAG,
+    LEDGER_FOLDED,
     LEDGER_LOST,
     LIMIT_USED,
     SHARE_REFUSALS,
@@ -98,6 +99,8 @@ def _look(service: Service, metrics: Metrics) -> None:
     metrics.look_at_queues(service.allowances.queues.lengths)
     if lost := service.kept_ledger.take_lost():
         metrics.add(LEDGER_LOST, by=lost)
+    if folded := service.kept_ledger.take_folded():
+        metrics.add(LEDGER_FOLDED, by=folded)
     counters = service.allowances.counters
     if isinstance(counters, RemoteCounters):
         metrics.set(COUNTERS_AWAY, int(counters.is_away))

@@ -1,20 +1,23 @@
-"""Writing the kept ledger: an exchange leaves its line in memory, and a task writes what has come since, in batches.
+"""Writing the kept ledger: an exchange leaves its line in memory, and a task writes the new lines in batches.
 
-No exchange waits for it. What cannot be written is written again, as long as there is room for it; beyond that it is
-counted as lost, and said in the log."""
+No exchange waits for it. Lines that cannot be written wait for the next attempt as long as there is room for them.
+Beyond that only their sums wait."""
 
 import logging
 import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, tzinfo
 from itertools import islice
 from typing import Any, Final, Protocol, TypeAlias
 
 import trio
 
 from gateway.config.settings import Config
+from gateway.config.zones import zone_of
 from gateway.kept_ledger.line import LedgerLine, line_of
+from gateway.kept_ledger.overflow import OverflowSums
 from gateway.kept_ledger.table import LedgerTable
 from gateway.ledger.record import Record
 from gateway.stores.store import Unavailable
@@ -48,7 +51,11 @@ class LedgerKeeping(Protocol):
         ...
 
     def take_lost(self) -> int:
-        """How many lines nobody will find, since the last call."""
+        """Return how many exchanges since the last call are in no line and in no sum."""
+        ...
+
+    def take_folded(self) -> int:
+        """Return how many lines since the last call are in sums alone."""
         ...
 
     def follow(self, config: Config) -> None:
@@ -78,6 +85,9 @@ class NoLedgerKeeping:
     keeps = False
 
     def take_lost(self) -> int:
+        return 0
+
+    def take_folded(self) -> int:
         return 0
 
     def follow(self, config: Config) -> None:
@@ -111,7 +121,10 @@ class KeptLedger:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._table = table
-        self._lost = 0
+        self._overflow = OverflowSums()
+        self._sums: deque[Mapping[str, Any]] = deque()
+        self._zone: tzinfo = UTC
+        self._folded = 0
         self._keep = keep
         self._most = most
         self._masked = masked
@@ -121,14 +134,19 @@ class KeptLedger:
         self._number = int.from_bytes(os.urandom(4)) >> 1 << 32  # no other process has these: the key is unique
         self._waiting: deque[tuple[int, LedgerLine]] = deque()
         self._steps: deque[Step] = deque()
-        self._told_lost = self._taken_lost = 0
-        self._is_away = False
+        self._taken_lost = 0
+        self._is_away = self._has_folded = False
 
     def take_lost(self) -> int:
-        found, self._taken_lost = self._lost - self._taken_lost, self._lost
+        found, self._taken_lost = self._overflow.lost - self._taken_lost, self._overflow.lost
+        return found
+
+    def take_folded(self) -> int:
+        found, self._folded = self._folded, 0
         return found
 
     def follow(self, config: Config) -> None:
+        self._zone = zone_of(config.timezone)
         self._groups = {key.name: key.group.name for key in config.client_keys if key.group is not None}
 
     def opened(self, record: Record) -> None:
@@ -139,14 +157,16 @@ class KeptLedger:
         nothing is not to push out what has."""
         if record.asked is None and not record.tried:
             return
-        if len(self._waiting) >= MOST:
-            self._lost += 1
-            return
         reserved = record.reservation
         began = self._clock() - (time.perf_counter() - record.began) if reserved is None else reserved.at
         group = None if record.client is None else self._groups.get(record.client)
+        kept = line_of(record, line, began, group)
+        if len(self._waiting) >= MOST:
+            self._overflow.add(kept)
+            self._folded += 1
+            return
         self._number += 1
-        self._waiting.append((self._number, line_of(record, line, began, group)))
+        self._waiting.append((self._number, kept))
 
     def then(self, step: Step) -> None:
         self._steps.append(step)
@@ -166,20 +186,21 @@ class KeptLedger:
     async def finish(self) -> None:
         with trio.move_on_after(FINISH, shield=True):
             await self.flush()
-        if self._waiting:
-            self._lost += len(self._waiting)
-            log.error("%d lines of the ledger could not be kept: their cost is in the log alone", len(self._waiting))
+        self._take_overflow()
+        if missing := self._unwritten():
+            log.error("%d lines of the ledger could not be kept: their cost is in the log alone", missing)
         with trio.CancelScope(shield=True):
             await self._table.aclose()
 
     def write_here(self) -> None:
         """Write what waits, in this thread: a second signal ends the process at once. It stays, because a batch may be
         on its way; what is written twice counts once."""
-        if self._waiting:
+        self._take_overflow()
+        if self._waiting or self._sums:
             try:
-                self._table.add_here(tuple(self._waiting), self._masked)
+                self._table.add_here(tuple(self._waiting), self._masked, tuple(self._sums))
             except Unavailable as error:
-                log.error("%d lines of the ledger could not be kept: %s", len(self._waiting), error)
+                log.error("%d lines of the ledger could not be kept: %s", self._unwritten(), error)
 
     async def flush(self) -> None:
         """Write what waits, as far as that succeeds. Cancelled, what has not been written goes on waiting."""
@@ -197,11 +218,33 @@ class KeptLedger:
             for _ in batch:
                 self._waiting.popleft()
             self._tell_back()
+        self._take_overflow()
+        while self._sums:
+            rows = list(islice(self._sums, AT_ONCE))
+            try:
+                await self._table.add_rows(rows)
+            except Unavailable as error:
+                self._tell_away(error)
+                return
+            for _ in rows:
+                self._sums.popleft()
+
+    def _unwritten(self) -> int:
+        """Return how many exchanges wait to be written."""
+        return len(self._waiting) + sum([int(row["exchanges"]) for row in self._sums])
+
+    def _take_overflow(self) -> None:
+        """Give the sums of lines that found no room their numbers: they stay as they are from now on, because a sum
+        that was written twice must count once."""
+        rows = self._overflow.take_rows(self._number)
+        self._number += len(rows)
+        self._sums.extend(rows)
 
     async def _cut_now_and_then(self) -> None:
         while True:
             try:
-                await self._table.cut(int((self._clock() - self._keep) * 1e6), self._most)
+                gone = await self._table.cut(int((self._clock() - self._keep) * 1e6), self._most, self._zone)
+                self._tell_folded(gone.folded)
             except Unavailable as error:
                 log.warning("old lines of the ledger could not be removed: %s", error)
             await trio.sleep(CUT_EVERY)
@@ -212,11 +255,19 @@ class KeptLedger:
         self._is_away = True
 
     def _tell_back(self) -> None:
-        if self._lost > self._told_lost:
-            log.error(
-                "%d lines of the ledger could not be kept: their cost is in the log alone", self._lost - self._told_lost
-            )
-            self._told_lost = self._lost
+        if self._overflow:
+            log.error("the ledger is kept again: it has only the sums of some exchanges, their lines are in the log")
         elif self._is_away:
             log.info("the ledger is kept again")
         self._is_away = False
+
+    def _tell_folded(self, rows: int) -> None:
+        """Log it once: a ledger that is full stays full."""
+        if rows and not self._has_folded:
+            self._has_folded = True
+            log.warning(
+                "the ledger has more lines than ledger.max_bytes: the oldest %d became sums by day, key, group, model "
+                "and target. Raise state_storage.ledger.max_bytes to keep more lines",
+                rows,
+            )
+        self._folded += rows

@@ -1,14 +1,30 @@
 """The kept ledger in a database: one table that only grows at one end and is cut at the other. Sums are made there, in
 whole numbers: a month's lines never pass through this process."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, tzinfo
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 import msgspec
 
-from gateway.kept_ledger.line import UNIT_COLUMNS, LedgerLine, rows_of
+from gateway.kept_ledger.columns import (
+    AMOUNTS,
+    ATTEMPT_FAILURES,
+    ATTEMPTS,
+    EXCHANGES,
+    FAILURES,
+    FIELDS,
+    LAST,
+    LOST,
+    UNITS,
+    SqlNotation,
+)
+from gateway.kept_ledger.columns import POSTGRES as POSTGRES
+from gateway.kept_ledger.columns import SQLITE as SQLITE
+from gateway.kept_ledger.folding import WITH_RUNS, LedgerFolding, day_around
+from gateway.kept_ledger.line import LedgerLine, rows_of
 from gateway.stores.sql import Database, Session
 from streams.events import Usage
 
@@ -25,38 +41,15 @@ OF_ATTEMPTS: Final[frozenset[Dimension]] = frozenset(("model", "target"))
 BYTES: Final = 256
 """Bytes of a row, about, with its share of the index."""
 
-AT_ONCE: Final = 10_000
-"""Rows that one transaction removes: others wait for it."""
+_EXCHANGES: Final = f"CAST(COALESCE(SUM({EXCHANGES}), 0) AS BIGINT), CAST(COALESCE(SUM({FAILURES}), 0) AS BIGINT)"
+_ATTEMPTS: Final = f"CAST(COALESCE(SUM({ATTEMPTS}), 0) AS BIGINT), CAST(COALESCE(SUM({ATTEMPT_FAILURES}), 0) AS BIGINT)"
+_AMOUNTS: Final = ", ".join(f"CAST(COALESCE(SUM({name}), 0) AS BIGINT)" for name in AMOUNTS)
 
-_EXCHANGES: Final = """
-    COALESCE(SUM(CASE WHEN attempt = 0 THEN 1 ELSE 0 END), 0),
-    COALESCE(SUM(CASE WHEN attempt = 0 AND ended NOT IN ('complete', 'client_disconnected') THEN 1 ELSE 0 END), 0)
-"""
-_ATTEMPTS: Final = """
-    COUNT(*), COALESCE(SUM(CASE WHEN reason IN ('ok', 'hedge_lost', 'client_left') THEN 0 ELSE 1 END), 0)
-"""
-_UNITS: Final = {unit: column for unit, column in UNIT_COLUMNS.items() if unit != "query"}
-"""The units of sums, by their columns."""
+LONGEST_SUM: Final = 25 * 3600 * 10**6
+"""Microseconds from the first exchange of a sum to its last one, at most."""
 
-_AMOUNTS: Final = ", ".join(
-    f"CAST(COALESCE(SUM({name}), 0) AS BIGINT)"
-    for name in ("input", "cache_read", "cache_write", "output", "nanos", *_UNITS.values())
-)
-_FIELDS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("began", "line"), "bigint"),
-    "attempt": "integer",
-    **dict.fromkeys(
-        ("request", "client", "client_group", "run", "asked", "route", "target", "model", "reason", "ended"), "text"
-    ),
-    **dict.fromkeys(("input", "cache_read", "cache_write", "output", "nanos"), "bigint"),
-    **dict.fromkeys(("grade", "estimated", "delivered", "status"), "integer"),
-    "endpoint": "text",
-    **dict.fromkeys(_UNITS.values(), "bigint"),
-}
-"""The columns with their types."""
-
-_PERIOD: Final = "began >= :since AND began < :until"
-_MARK: Final = re.compile(r":(\w+)")
+_PERIOD: Final = f"began >= :early AND began < :until AND {LAST} >= :since AND {LAST} < :until"
+"""A sum belongs to the moment of its last exchange: no budget ever forgets a part of it too soon."""
 
 
 @attrs.frozen
@@ -86,28 +79,22 @@ class RunSum:
 
 
 @attrs.frozen
-class SqlNotation:
-    """How one database writes what all of them have: the table's name, a parameter's place, and the rows of a list of
-    objects in JSON, which is one parameter for any number of lines."""
+class FoldedPart:
+    """The rows of a period that are no lines: their ``level``, how many ``exchanges`` they count, and when the first
+    and the last of those began."""
 
-    table: str
-    parameter: str
-    rows: str
-
-    def written(self, statement: str) -> str:
-        """``statement`` with parameters as ``:name``, the table as ``{ledger}`` and ``:rows`` as ``{rows}``."""
-        return _MARK.sub(self.parameter, statement.format(ledger=self.table, rows=self.rows))
+    level: int
+    exchanges: int
+    first: int
+    last: int
 
 
-SQLITE: Final = SqlNotation(
-    "ledger", r":\1",
-    "SELECT " + ", ".join(f"json_extract(value, '$.{name}')" for name in _FIELDS) + " FROM json_each(:rows) WHERE true",
-)  # fmt: skip
-POSTGRES: Final = SqlNotation(
-    "trigate_ledger", r"%(\1)s",
-    f"SELECT {', '.join(_FIELDS)} FROM json_to_recordset(CAST(:rows AS json)) "
-    f"AS rows ({', '.join(f'{name} {kind}' for name, kind in _FIELDS.items())})",
-)  # fmt: skip
+@attrs.frozen
+class Shortened:
+    """The number of rows that a cut removed for their age, and of those that it replaced by sums."""
+
+    removed: int
+    folded: int
 
 
 class LedgerTable:
@@ -120,20 +107,26 @@ class LedgerTable:
     async def add(self, lines: Sequence[tuple[int, LedgerLine]], masked: Callable[[str], str] = str) -> None:
         """Write ``lines``, each with its number, all or none. One that is there already stays as it is: what may have
         been written can be written again."""
-        await self._database.write(self._adding(lines, masked))
+        await self._database.write(self._writing(lambda: _rows_of_all(lines, masked)))
 
-    def add_here(self, lines: Sequence[tuple[int, LedgerLine]], masked: Callable[[str], str] = str) -> None:
-        """The same at once, in this thread: the process is about to exit."""
-        self._database.write_here(self._adding(lines, masked))
+    def add_here(
+        self,
+        lines: Sequence[tuple[int, LedgerLine]],
+        masked: Callable[[str], str] = str,
+        rows: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Write ``lines`` and ``rows`` in this thread: the process is about to exit."""
+        self._database.write_here(self._writing(lambda: [*_rows_of_all(lines, masked), *rows]))
 
-    def _adding(
-        self, lines: Sequence[tuple[int, LedgerLine]], masked: Callable[[str], str]
-    ) -> Callable[[Session], None]:
-        statement = self._sql.written(f"INSERT INTO {{ledger}} ({', '.join(_FIELDS)}) {{rows}} ON CONFLICT DO NOTHING")
+    async def add_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write ``rows`` that are no lines, in the same way."""
+        await self._database.write(self._writing(lambda: rows))
+
+    def _writing(self, rows: Callable[[], Sequence[Mapping[str, Any]]]) -> Callable[[Session], None]:
+        statement = self._sql.written(f"INSERT INTO {{ledger}} ({', '.join(FIELDS)}) {{rows}} ON CONFLICT DO NOTHING")
 
         def work(session: Session) -> None:
-            rows = [row for number, line in lines for row in rows_of(line, number, masked)]
-            session.rows(statement, rows=msgspec.json.encode(rows).decode())
+            session.rows(statement, rows=msgspec.json.encode(rows()).decode())
 
         return work
 
@@ -144,53 +137,69 @@ class LedgerTable:
         statement = self._sql.written(_sums(by, delivered_only))
 
         def work(session: Session) -> list[list[LedgerSum]]:
-            return [
-                [_sum(row, len(by)) for row in session.rows(statement, since=since, until=until)]
-                for since, until in periods
-            ]
+            return [[_sum(row, len(by)) for row in session.rows(statement, **_bounds(period))] for period in periods]
 
         return await self._database.read(work, limited=False)
 
     async def runs(self, by: Dimension, period: tuple[int, int], *, delivered_only: bool = False) -> list[RunSum]:
         """The sums of each run in ``period``, of requests that were sent to somebody, by what ``by`` says, too."""
         statement = self._sql.written(_run_sums(by, delivered_only))
-        since, until = period
 
         def work(session: Session) -> list[RunSum]:
-            rows = session.rows(statement, since=since, until=until)
+            rows = session.rows(statement, **_bounds(period))
             return [RunSum(row[0], row[1], row[-2], row[-1], _sum(row[:-2], 2)) for row in rows]
 
         return await self._database.read(work, limited=False)
 
     async def bounds(self) -> tuple[int, int] | None:
-        """When the first line and the last one began; ``None`` where there is none."""
-        statement = self._sql.written("SELECT MIN(began), MAX(began) FROM {ledger}")
-        (row,) = await self._database.read(lambda session: session.rows(statement))
+        """When the first exchange and the last one began; ``None`` where there is none."""
+        statement = self._sql.written(
+            f"SELECT (SELECT MIN(began) FROM {{ledger}}), MAX({LAST}) FROM {{ledger}} "
+            "WHERE began >= (SELECT MAX(began) FROM {ledger}) - :longest"
+        )
+        (row,) = await self._database.read(lambda session: session.rows(statement, longest=LONGEST_SUM))
         return None if row[0] is None else (row[0], row[1])
 
-    async def cut(self, before: int, most: int) -> int:
-        """Remove lines that began ``before`` that, and the oldest of more than ``most``. Returns how many rows went."""
-        gone = 0
-        while count := await self._database.write(lambda session: self._cut(session, before, most), limited=False):
-            gone += count
-        return gone
+    async def folded(self, period: tuple[int, int]) -> list[FoldedPart]:
+        """The rows that are no lines and have something of ``period``, by their level."""
+        statement = self._sql.written(
+            f"SELECT level, {_EXCHANGES.partition(', CAST')[0]}, MIN(began), MAX({LAST}) FROM {{ledger}} "
+            f"WHERE level IS NOT NULL AND began >= :early AND began < :until AND {LAST} >= :since "
+            "GROUP BY level ORDER BY level"
+        )
+        rows = await self._database.read(lambda session: session.rows(statement, **_bounds(period)), limited=False)
+        return [FoldedPart(*row) for row in rows]
+
+    async def cut(self, before: int, most: int, zone: tzinfo = UTC) -> Shortened:
+        """Remove rows that ended ``before`` that, and replace the oldest of more than ``most`` lines by sums. Sums keep
+        their runs for some days, and are then by days of ``zone``."""
+        folding = LedgerFolding(self._sql)
+        newest = await self.bounds()
+        with_runs = 0 if newest is None else day_around(newest[1] - WITH_RUNS, zone)[0]
+        removed = await self._repeated(partial(folding.delete_old, before=before))
+        folded = await self._repeated(partial(folding.fold_lines, most=most))
+        await self._repeated(partial(folding.fold_quarters, before=with_runs, most=most, zone=zone))
+        return Shortened(removed, folded)
+
+    async def _repeated(self, work: Callable[[Session], int]) -> int:
+        """Run ``work`` in transactions of its own until nothing is left to do."""
+        done = 0
+        while count := await self._database.write(work, limited=False):
+            done += count
+        return done
 
     async def aclose(self) -> None:
         await self._database.aclose()
 
-    def _cut(self, session: Session, before: int, most: int) -> int:
-        """Remove some of what has to go, all that began at one moment together."""
 
-        def run(statement: str, **values: Any) -> list[tuple[Any, ...]]:
-            return session.rows(self._sql.written(statement), **values)
+def _rows_of_all(lines: Sequence[tuple[int, LedgerLine]], masked: Callable[[str], str]) -> list[Mapping[str, Any]]:
+    return [row for number, line in lines for row in rows_of(line, number, masked)]
 
-        beyond = run("SELECT began FROM {ledger} ORDER BY began DESC LIMIT 1 OFFSET :most", most=most)
-        before = max(before, *(began + 1 for (began,) in beyond), before)
-        oldest = "SELECT began FROM {ledger} WHERE began < :before ORDER BY began LIMIT :some"
-        ((count, last),) = run(f"SELECT COUNT(*), MAX(began) FROM ({oldest}) AS gone", before=before, some=AT_ONCE)
-        if count:
-            run("DELETE FROM {ledger} WHERE began <= :last", last=last)
-        return int(count)
+
+def _bounds(period: tuple[int, int]) -> dict[str, int]:
+    """The parameters of ``_PERIOD``."""
+    since, until = period
+    return {"early": since - LONGEST_SUM, "since": since, "until": until}
 
 
 def _sums(by: Sequence[Dimension], delivered_only: bool) -> str:
@@ -198,7 +207,7 @@ def _sums(by: Sequence[Dimension], delivered_only: bool) -> str:
     attempts = bool(OF_ATTEMPTS.intersection(by))
     conditions = [
         _PERIOD,
-        *(["target IS NOT NULL"] if attempts else []),
+        *([f"(target IS NOT NULL OR level = {LOST})"] if attempts else []),
         *(["delivered = 1"] if delivered_only else []),
     ]
     fields = ", ".join((*columns, _ATTEMPTS if attempts else _EXCHANGES, _AMOUNTS, "MAX(grade)"))
@@ -209,14 +218,14 @@ def _sums(by: Sequence[Dimension], delivered_only: bool) -> str:
 def _run_sums(by: Dimension, delivered_only: bool) -> str:
     column, delivered = _COLUMNS[by], " AND delivered = 1" if delivered_only else ""
     return (
-        f"SELECT {column}, run, {_EXCHANGES}, {_AMOUNTS}, MAX(grade), MIN(began), MAX(began) FROM {{ledger}} "
+        f"SELECT {column}, run, {_EXCHANGES}, {_AMOUNTS}, MAX(grade), MIN(began), MAX({LAST}) FROM {{ledger}} "
         f"WHERE {_PERIOD} AND run IS NOT NULL AND target IS NOT NULL{delivered} GROUP BY {column}, run"
     )
 
 
 def _sum(row: tuple[Any, ...], width: int) -> LedgerSum:
     requests, failed, input, cache_read, cache_write, output, nanos, *amounts, grade = row[width:]
-    units = tuple((unit, number) for unit, number in zip(_UNITS, amounts, strict=True) if number)
+    units = tuple((unit, number) for unit, number in zip(UNITS, amounts, strict=True) if number)
     usage = Usage(input=input, cache_read=cache_read, cache_write=cache_write, output=output, units=units)
     return LedgerSum(row[:width], requests, failed, usage, nanos, grade)
 
@@ -227,7 +236,7 @@ def total(sums: Sequence[LedgerSum]) -> LedgerSum:
     def of(kind: str) -> int:
         return sum([getattr(one.usage, kind) for one in sums])
 
-    counted = {unit: sum([dict(one.usage.units).get(unit, 0) for one in sums]) for unit in _UNITS}
+    counted = {unit: sum([dict(one.usage.units).get(unit, 0) for one in sums]) for unit in UNITS}
     units = tuple((unit, number) for unit, number in counted.items() if number)
     usage = Usage(of("input"), of("cache_read"), of("cache_write"), output=of("output"), units=units)
     grades = [one.grade for one in sums if one.grade is not None]

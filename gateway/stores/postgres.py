@@ -98,6 +98,15 @@ MIGRATIONS: Final[tuple[LiteralString, ...]] = (
     ALTER TABLE trigate_ledger ADD COLUMN searches bigint NOT NULL DEFAULT 0;
     ALTER TABLE trigate_ledger ADD COLUMN pages bigint NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE trigate_ledger ADD COLUMN last bigint;  -- of a sum: when its last exchange began
+    ALTER TABLE trigate_ledger ADD COLUMN level integer;
+    ALTER TABLE trigate_ledger ADD COLUMN exchanges bigint;
+    ALTER TABLE trigate_ledger ADD COLUMN failures bigint;
+    ALTER TABLE trigate_ledger ADD COLUMN attempts bigint;
+    ALTER TABLE trigate_ledger ADD COLUMN attempt_failures bigint;
+    CREATE INDEX trigate_ledger_sums ON trigate_ledger (level, began) WHERE level IS NOT NULL;
+    """,
 )
 """One script for each version of the schema; the row in ``trigate_schema`` counts how many a database has seen."""
 

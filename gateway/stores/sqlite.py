@@ -87,6 +87,15 @@ MIGRATIONS: Final = (
     ALTER TABLE ledger ADD COLUMN searches INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE ledger ADD COLUMN pages INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    ALTER TABLE ledger ADD COLUMN last INTEGER;  -- of a sum: when its last exchange began
+    ALTER TABLE ledger ADD COLUMN level INTEGER;
+    ALTER TABLE ledger ADD COLUMN exchanges INTEGER;
+    ALTER TABLE ledger ADD COLUMN failures INTEGER;
+    ALTER TABLE ledger ADD COLUMN attempts INTEGER;
+    ALTER TABLE ledger ADD COLUMN attempt_failures INTEGER;
+    CREATE INDEX ledger_sums ON ledger (level, began) WHERE level IS NOT NULL;
+    """,
 )
 """One script for each version of the schema; ``user_version`` counts how many a file has seen."""
 

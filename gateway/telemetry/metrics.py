@@ -194,6 +194,10 @@ LEDGER_LOST = MetricRow(
     "trigate_ledger_lines_lost_total", "counter",
     "Exchanges that are in the log and missing from the kept ledger: the database was away for too long.",
 )  # fmt: skip
+LEDGER_FOLDED = MetricRow(
+    "trigate_ledger_lines_folded_total", "counter",
+    "Lines that the kept ledger has in sums alone: there were more than `ledger.max_bytes`, or the database was away.",
+)  # fmt: skip
 KEYS_STALE = MetricRow(
     "trigate_stored_keys_stale_seconds", "greatest",
     "Since when the keys in `state_storage` cannot be read: those that were read last go on.",
@@ -251,7 +255,7 @@ ROWS: Final = (
     BUDGET_USED, BUDGET_HELD, LIMIT_USED, LIMIT_QUEUED, LIMIT_REFUSALS, DROPS, UPSTREAM_ERRORS,
     DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY,
     TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT,
-    LEDGER_LOST, KEYS_STALE, COUNTERS_AWAY, COUNTED_ALONE,
+    LEDGER_LOST, LEDGER_FOLDED, KEYS_STALE, COUNTERS_AWAY, COUNTED_ALONE,
     CACHE, CACHE_SAVED, CACHE_SAVED_TOKENS, CACHE_FAILURES, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS,
     CLIENT, BUILD,
 )  # fmt: skip

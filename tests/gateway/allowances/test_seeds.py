@@ -15,6 +15,7 @@ from gateway.allowances.allowances import Allowances
 from gateway.allowances.seeds import budgets_of, seed
 from gateway.config.loading import Config, from_mapping
 from gateway.counters.memory import LocalCounters
+from gateway.kept_ledger import folding
 from gateway.kept_ledger.line import LedgerLine
 from gateway.kept_ledger.table import SQLITE, LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
@@ -57,10 +58,14 @@ class Seeded:
         return found
 
 
-def seeded(folder: Path, given: Config, *lines: LedgerLine) -> Seeded:
+def seeded(folder: Path, given: Config, *lines: LedgerLine, most: int | None = None) -> Seeded:
+    """``most`` lines are left of those in the ledger; the others are in its sums."""
+
     async def begin() -> Seeded:
         table = LedgerTable(SqliteDatabase(folder / "state.sqlite"), SQLITE)
         await table.add(list(enumerate(lines)))
+        if most is not None:
+            await table.cut(0, most, BERLIN)
         allowances = Allowances(given, LocalCounters(now=lambda: NOW), now=lambda: NOW)
         for _ in range(2):  # told twice it is no more
             await seed(allowances, budgets_of(allowances), given.entries, table)
@@ -81,6 +86,31 @@ def test_a_budget_begins_with_the_lines_of_its_period(tmp_path):
         "client_keys.alice 9 usd/week": 111_111,
         "client_keys.alice 9 usd/month": 11_111_111,
     }
+
+
+@pytest.mark.parametrize("most", [0, 1, 3])
+def test_a_budget_is_the_same_however_few_lines_are_left(tmp_path, most):
+    """Lines that went for their number took their money along: 0.1452 became 0.0484 after a restart."""
+    budgets = keys("9 usd/hour", "9 usd/day", "9 usd/week", "9 usd/month", "9 usd/30d", "9 usd/run")
+    ages = (0.0, HOUR, 11 * HOUR, 13 * HOUR, 2.4 * DAY, 3 * DAY, 9 * DAY, 17 * DAY)
+    lines = [at(age, 10**place, run=f"alice/{place // 2}") for place, age in enumerate(ages)]
+    (tmp_path / "all").mkdir()
+    (tmp_path / "few").mkdir()
+    every, few = (
+        seeded(tmp_path / "all", config(**budgets), *lines),
+        seeded(tmp_path / "few", config(**budgets), *lines, most=most),
+    )
+    for run in ("alice/0", "alice/1", "alice/2"):
+        assert few.used(run) == every.used(run)
+    assert every.used("alice/0")["client_keys.alice 9 usd/run"] == 11
+    assert every.used()["client_keys.alice 9 usd/30d"] == 11_111_111
+
+
+def test_runs_of_which_only_sums_by_day_are_left_are_a_warning(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(folding, "LEAST_SUMS", 0)
+    lines = [at(place, 10, run=f"alice/{place}") for place in range(9)]
+    seeded(tmp_path, config(**keys("9 usd/run")), *lines, most=1)
+    assert "budgets for runs begin without some of what was spent" in caplog.text
 
 
 def test_a_time_that_rolls_has_what_its_slices_had(tmp_path):

@@ -17,6 +17,7 @@ import yaml
 from gateway.commands import costs
 from gateway.commands.costs import FORMATS, days_between, moment
 from gateway.kept_ledger.line import LedgerLine
+from gateway.kept_ledger.overflow import OverflowSums
 from gateway.kept_ledger.table import SQLITE, LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
@@ -120,6 +121,65 @@ def test_the_table_has_totals_and_says_what_is_not_exact(kept, capsys):
     ]
     assert lines[6].split() == ["total", "2", "50.0%", "32", "10", "31%", "2", "14", "~1,234.5679"]
     assert lines[8] == "~ estimated: tokens or a price are"
+
+
+def cut(config: Path, most: int) -> None:
+    """Leave ``most`` lines of the ledger, and sums of the others."""
+
+    async def shorten() -> None:
+        table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"), SQLITE)
+        await table.cut(0, most)
+        await table.aclose()
+
+    trio.run(shorten)
+
+
+def test_a_ledger_beyond_its_size_has_the_same_costs_and_says_what_it_lacks(kept, capsys):
+    """Reports got smaller without a word."""
+    lines = [line(attempt(3**place), began=AT + place * DAY // 2, run=f"run {place}") for place in range(24)]
+    config = kept(*lines)
+    every_way = ("day",), ("key", "model"), ("target",)
+    before = [shown(capsys, config, by, EVER, None, "csv") for by in every_way]
+    cut(config, 4)
+    assert [shown(capsys, config, by, EVER, None, "csv") for by in every_way] == before
+    table = shown(capsys, config, ("run",), EVER, None, "table").splitlines()
+    assert table[-1] == "- has 9 requests up to 2026-09-25 14:13 whose runs are not kept any more (ledger.max_bytes)"
+    assert costs.run(config, ("run",), "2026-09-22T10:00", None, "csv") == costs.GOOD
+    found = capsys.readouterr()
+    assert "a sum that begins before this report" in found.err
+    assert "a sum that begins" not in found.out
+    notes = json.loads(shown(capsys, config, ("run",), EVER, None, "json"))["notes"]
+    assert notes == table[-1:]
+
+
+def test_requests_that_are_lost_are_marked_in_every_report(kept, capsys):
+    config = kept(line(attempt(5)))
+
+    async def lose() -> None:
+        table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"), SQLITE)
+        overflow = OverflowSums()
+        for _ in range(3):
+            overflow.lose(line(began=AT + 60_000_000))
+        await table.add_rows(overflow.take_rows(100))
+        await table.aclose()
+
+    trio.run(lose)
+    table = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
+    assert table[6].split()[-1] == "≥<0.0001"
+    assert table[-1] == (
+        "≥ 3 requests from 2026-09-21 14:14 to 2026-09-21 14:14 are missing: the database was away. "
+        "Their costs are in the log"
+    )
+    assert json.loads(shown(capsys, config, (), EVER, None, "json"))["total"]["cost_grade"] == "at_least"
+
+
+def test_a_report_of_more_than_is_kept_says_so(kept, capsys):
+    config = kept(line(attempt(5)))
+    content = yaml.safe_load(config.read_text())
+    content["state_storage"] |= {"ledger": {"keep": "7d"}}
+    config.write_text(yaml.safe_dump(content))
+    assert "is kept (ledger.keep)" in shown(capsys, config, ("key",), "30d", None, "table")
+    assert "ledger.keep" not in shown(capsys, config, ("key",), "3d", None, "table")
 
 
 def test_on_a_terminal_a_line_has_80_columns_and_names_keep_their_ends(kept, capsys, monkeypatch):

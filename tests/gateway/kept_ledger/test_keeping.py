@@ -6,15 +6,17 @@ import sys
 from typing import Any
 
 import attrs
+import pytest
 import trio
 
 from gateway.config.loading import from_mapping
-from gateway.kept_ledger import keeping
+from gateway.kept_ledger import keeping, overflow
 from gateway.kept_ledger.keeping import KeptLedger
-from gateway.kept_ledger.table import SQLITE, LedgerTable, total
+from gateway.kept_ledger.table import SQLITE, LedgerTable, Shortened, total
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record, Tried
 from gateway.stores.sqlite import SqliteDatabase
+from gateway.stores.store import Unavailable
 from providers.catalog.prices import Price
 from streams.events import Usage
 from tests.support.ledger_lines import AT
@@ -34,7 +36,7 @@ class Telling(LedgerTable):
         await super().add(*given)
         self.added.set()
 
-    async def cut(self, *given: Any) -> int:
+    async def cut(self, *given: Any) -> Shortened:
         gone = await super().cut(*given)
         self.was_cut.set()
         return gone
@@ -138,17 +140,95 @@ async def test_what_cannot_be_written_is_written_later(tmp_path, caplog):
     await kept.finish()
 
 
-async def test_lines_for_which_there_is_no_room_are_counted_and_told(tmp_path, caplog, monkeypatch):
+async def test_lines_for_which_there_is_no_room_are_kept_as_sums(tmp_path, caplog, monkeypatch):
+    """A database that is away for long costs lines, and no cent."""
     monkeypatch.setattr(keeping, "MOST", 3)
     kept = kept_in(table := table_in(tmp_path / "away"))
     ledger = ledger_to(kept)
-    for _ in range(5):
-        settle(ledger)
-    assert (kept.take_lost(), kept.take_lost()) == (2, 0)
+    for place in range(9):
+        settle(ledger, client=("alice", "ben")[place % 2], run="a-run")
+    assert (kept.take_lost(), kept.take_folded(), kept.take_folded()) == (0, 6, 0)
+    await kept.flush()
     (tmp_path / "away").mkdir()
     await kept.flush()
-    assert "2 lines of the ledger could not be kept" in caplog.text
-    assert await nanos(table) == 3 * 97 * 1000
+    settle(ledger)
+    await kept.flush()
+    assert "it has only the sums of some exchanges" in caplog.text
+    (found,) = await table.sums(("key", "target"), EVER)
+    assert {one.by: (one.requests, one.nanos) for one in found} == {
+        ("alice", "gpt"): (6, 6 * 97_000), ("ben", "gpt"): (4, 4 * 97_000),
+    }  # fmt: skip
+    (runs,) = await table.sums(("run",), EVER)
+    assert {one.by: one.requests for one in runs} == {("a-run",): 3, (None,): 7}
+    await kept.finish()
+
+
+async def test_sums_that_may_have_been_written_count_once(tmp_path, monkeypatch):
+    """A connection that breaks after the database has taken them."""
+
+    class Breaking(LedgerTable):
+        async def add_rows(self, rows: Any) -> None:
+            await super().add_rows(rows)
+            monkeypatch.setattr(Breaking, "add_rows", LedgerTable.add_rows)
+            raise Unavailable("the connection broke")
+
+    monkeypatch.setattr(keeping, "MOST", 0)
+    kept = kept_in(table := table_in(tmp_path, Breaking))
+    ledger = ledger_to(kept)
+    settle(ledger)
+    await kept.flush()
+    settle(ledger)
+    await kept.flush()
+    assert await nanos(table) == 2 * 97_000
+    await kept.finish()
+
+
+async def test_sums_in_memory_are_bounded_and_what_is_lost_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(keeping, "MOST", 0)
+    monkeypatch.setattr(overflow, "MOST", 2)
+    kept = kept_in(table := table_in(tmp_path))
+    ledger = ledger_to(kept)
+    for place in range(8):
+        name = f"groq/{place}"
+        settle(ledger, client=f"c{place % 4}", tried=(Tried(name, "groq", "chat", "byte", committed=True, model=name),))
+    assert kept.take_lost() == 2
+    await kept.flush()
+    (found,) = await table.sums(("key", "target"), EVER)
+    assert {one.by: one.requests for one in found} == {
+        ("c0", "groq/0"): 1, ("c1", "groq/1"): 1, ("c2", "(other)"): 2, ("c3", "(other)"): 2,
+        (None, None): 0,  # of unknown cost, which marks the total
+    }  # fmt: skip
+    await kept.finish()
+
+
+@pytest.mark.parametrize("ends", ["finish", "write_here"])
+async def test_a_process_that_ends_writes_its_sums(tmp_path, monkeypatch, ends):
+    monkeypatch.setattr(keeping, "MOST", 1)
+    kept = kept_in(table_in(tmp_path))
+    ledger = ledger_to(kept)
+    for _ in range(3):
+        settle(ledger)
+    if ends == "finish":
+        await kept.finish()
+    else:
+        kept.write_here()
+    assert await nanos(table_in(tmp_path)) == 3 * 97_000
+
+
+async def test_lines_beyond_the_size_are_counted_and_their_money_stays(tmp_path, caplog):
+    kept = kept_in(table := table_in(tmp_path, Telling), most=2)
+    ledger = ledger_to(kept)
+    for age in range(5):
+        settle(ledger, reservation=Reserved(AT / 1e6 - age))
+    await kept.flush()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run)
+        with trio.fail_after(10):
+            await table.was_cut.wait()
+        nursery.cancel_scope.cancel()
+    assert kept.take_folded() == 3
+    assert "more lines than ledger.max_bytes" in caplog.text
+    assert await nanos(table) == 5 * 97_000
     await kept.finish()
 
 

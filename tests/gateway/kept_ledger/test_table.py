@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from gateway.kept_ledger.line import LedgerLine
-from gateway.kept_ledger.table import LedgerSum, LedgerTable, in_order, total
+from gateway.kept_ledger.table import LedgerSum, LedgerTable, Shortened, in_order, total
 from streams.events import Usage
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
@@ -97,13 +97,13 @@ async def test_what_is_written_twice_counts_once(table):
     await table.aclose()
 
 
-async def test_lines_beyond_their_time_go_and_the_oldest_beyond_their_number(table):
+async def test_old_lines_go_and_the_oldest_beyond_their_number_become_sums(table):
     await add(table, *(line(attempt(10**place), began=AT + place) for place in range(6)))
-    assert await table.cut(AT + 2, 100) == 2
+    assert await table.cut(AT + 2, 100) == Shortened(removed=2, folded=0)
     assert (await sums(table))[()].nanos == 111_100
-    assert await table.cut(0, 3) == 1
-    assert await table.cut(0, 3) == 0
-    assert (await sums(table))[()].nanos == 111_000
+    assert await table.cut(0, 3) == Shortened(removed=0, folded=1)
+    assert await table.cut(0, 3) == Shortened(removed=0, folded=0)
+    assert (await sums(table))[()].nanos == 111_100
     await table.aclose()
 
 

@@ -1,0 +1,93 @@
+"""The columns of the kept ledger's table, and how each database writes the statements over them."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from gateway.kept_ledger.line import UNIT_COLUMNS
+
+UNITS: Final = {unit: column for unit, column in UNIT_COLUMNS.items() if unit != "query"}
+"""The units of sums, by their columns."""
+
+AMOUNTS: Final = ("input", "cache_read", "cache_write", "output", "nanos", *UNITS.values())
+COUNTS: Final = ("exchanges", "failures", "attempts", "attempt_failures")
+"""The columns in which a sum counts what it contains. They are NULL in a line."""
+
+NAMES: Final = ("client", "client_group", "run", "target", "model", "endpoint", "delivered")
+"""The columns whose values the lines of one sum share."""
+
+QUARTER_SUM: Final = 1
+"""The ``level`` of a sum over a quarter of an hour. The ``level`` of a line is NULL."""
+
+DAY_SUM: Final = 2
+"""The ``level`` of a sum over a day. It has no ``run``."""
+
+LOST: Final = 3
+"""The ``level`` of a row that counts exchanges whose tokens and costs nobody knows."""
+
+QUARTER: Final = 900 * 10**6
+"""Microseconds. Hours and days begin with one in every time zone that is in use."""
+
+DAY: Final = 86_400 * 10**6
+"""Microseconds."""
+
+OTHER: Final = "(other)"
+"""The name, in a sum, of targets and models that did not cost anything."""
+
+FIELDS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("began", "line"), "bigint"),
+    "attempt": "integer",
+    **dict.fromkeys(
+        ("request", "client", "client_group", "run", "asked", "route", "target", "model", "reason", "ended"), "text"
+    ),
+    **dict.fromkeys(("input", "cache_read", "cache_write", "output", "nanos"), "bigint"),
+    **dict.fromkeys(("grade", "estimated", "delivered", "status"), "integer"),
+    "endpoint": "text",
+    **dict.fromkeys(UNITS.values(), "bigint"),
+    "last": "bigint",
+    "level": "integer",
+    **dict.fromkeys(COUNTS, "bigint"),
+}
+"""The columns with their types."""
+
+EXCHANGES: Final = "COALESCE(exchanges, CASE WHEN attempt = 0 THEN 1 ELSE 0 END)"
+FAILURES: Final = """COALESCE(failures, CASE
+    WHEN attempt = 0 AND ended NOT IN ('complete', 'client_disconnected') THEN 1 ELSE 0 END)"""
+ATTEMPTS: Final = "COALESCE(attempts, CASE WHEN target IS NULL THEN 0 ELSE 1 END)"
+ATTEMPT_FAILURES: Final = """COALESCE(attempt_failures, CASE
+    WHEN target IS NULL OR reason IN ('ok', 'hedge_lost', 'client_left') THEN 0 ELSE 1 END)"""
+LAST: Final = "COALESCE(last, began)"
+"""When the last exchange of a row began."""
+
+_MARK: Final = re.compile(r":(\w+)")
+
+
+@attrs.frozen
+class SqlNotation:
+    """The notation of one database: the table's name, a parameter's place, a SELECT over a JSON list of objects (one
+    parameter for any number of rows), and the statement that keeps other writers out until the transaction ends."""
+
+    table: str
+    parameter: str
+    rows: str
+    lock: str
+
+    def written(self, statement: str) -> str:
+        """Return ``statement``, which has parameters as ``:name``, the table as ``{ledger}`` and ``:rows`` as
+        ``{rows}``, in this notation."""
+        return _MARK.sub(self.parameter, statement.format(ledger=self.table, rows=self.rows))
+
+
+SQLITE: Final = SqlNotation(
+    "ledger", r":\1",
+    "SELECT " + ", ".join(f"json_extract(value, '$.{name}')" for name in FIELDS) + " FROM json_each(:rows) WHERE true",
+    "SELECT 1",  # SQLite has one writer at a time
+)  # fmt: skip
+POSTGRES: Final = SqlNotation(
+    "trigate_ledger", r"%(\1)s",
+    f"SELECT {', '.join(FIELDS)} FROM json_to_recordset(CAST(:rows AS json)) "
+    f"AS rows ({', '.join(f'{name} {kind}' for name, kind in FIELDS.items())})",
+    "LOCK TABLE {ledger} IN SHARE ROW EXCLUSIVE MODE",
+)  # fmt: skip

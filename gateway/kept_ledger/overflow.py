@@ -1,0 +1,90 @@
+"""The sums of lines for which there is no room while the database is away."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gateway.kept_ledger.columns import AMOUNTS, COUNTS, DAY, LOST, NAMES, OTHER, QUARTER, QUARTER_SUM
+from gateway.kept_ledger.line import UNPRICED, LedgerLine, rows_of
+
+MOST: Final = 10_000
+"""Sums that one process keeps with the names of targets and models; as many again without these."""
+
+_GOOD: Final = ("complete", "client_disconnected")
+_GOOD_ATTEMPT: Final = ("ok", "hedge_lost", "client_left")
+
+
+class OverflowSums:
+    """Sums over quarters of an hour, without runs. They take the same memory for any number of lines."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self.lost = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._sums)
+
+    def add(self, line: LedgerLine) -> None:
+        """Add the tokens and costs of ``line``. Where there is no room for another sum, only count it as lost."""
+        for row in rows_of(line, 0):
+            row["run"] = None
+            if (found := self._sum_for(row)) is not None:
+                _add(found, row)
+            elif row["attempt"] == 0:
+                self.lose(line)
+
+    def take_rows(self, number: int) -> list[Mapping[str, Any]]:
+        """Return the sums as rows of the table whose numbers follow ``number``, and forget them."""
+        rows: list[Mapping[str, Any]] = [
+            {**row, "line": number + place} for place, row in enumerate(self._sums.values(), 1)
+        ]
+        self._sums = {}
+        return rows
+
+    def _sum_for(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the sum that ``row`` belongs to, a new one where there is room for it."""
+        if _key(row) not in self._sums and len(self._sums) >= MOST:
+            for name in ("target", "model"):
+                row[name] = row[name] and OTHER
+        key = _key(row)
+        if key not in self._sums:
+            if len(self._sums) >= 2 * MOST:
+                return None
+            self._sums[key] = _new_sum(row, QUARTER_SUM)
+        return self._sums[key]
+
+    def lose(self, line: LedgerLine) -> None:
+        """Count ``line`` in the row of those of its day that are lost."""
+        self.lost += 1
+        began, key = line.began, (line.began // DAY,)
+        if key not in self._sums:
+            nothing = {**dict.fromkeys(NAMES), "delivered": 0, "began": began}
+            self._sums[key] = {**_new_sum(nothing, LOST), "grade": UNPRICED}
+        found = self._sums[key]
+        found["exchanges"] += 1
+        found["began"], found["last"] = min(found["began"], began), max(found["last"], began)
+
+
+def _new_sum(row: Mapping[str, Any], level: int) -> dict[str, Any]:
+    """Return a sum of nothing with the names of ``row``."""
+    return {
+        **{name: row[name] for name in NAMES}, **dict.fromkeys(AMOUNTS, 0), **dict.fromkeys(COUNTS, 0),
+        "began": row["began"], "last": row["began"], "attempt": 0, "request": "", "status": 0, "ended": "sum",
+        "grade": None, "estimated": 0, "level": level,
+    }  # fmt: skip
+
+
+def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (row["began"] // QUARTER, *[row[name] for name in NAMES])
+
+
+def _add(found: dict[str, Any], row: Mapping[str, Any]) -> None:
+    for name in AMOUNTS:
+        found[name] += row[name]
+    first, attempted = row["attempt"] == 0, row["target"] is not None
+    found["exchanges"] += first
+    found["failures"] += first and row["ended"] not in _GOOD
+    found["attempts"] += attempted
+    found["attempt_failures"] += attempted and row["reason"] not in _GOOD_ATTEMPT
+    found["estimated"] |= row["estimated"]
+    found["grade"] = max((one for one in (found["grade"], row["grade"]) if one is not None), default=None)
+    found["began"], found["last"] = min(found["began"], row["began"]), max(found["last"], row["began"])
