@@ -92,7 +92,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     add_models(app, service)
     add_voices(app, service)
     add_ui(app, service, config)
-    add_health(app, service, page="/ui" if config.ui else None)
+    add_health(app, service, config)
     add_metrics(app, service)
     add_errors(app, service, websocket=config.websocket, endpoints=PATHS, methods=relayed.methods)
     _limit_connections(lifecycle, config)

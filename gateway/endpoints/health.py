@@ -6,6 +6,7 @@ from typing import Any, Final
 from quart import request
 from quart_trio import QuartTrio
 
+from gateway.config.loading import Config
 from gateway.counters.remote import RemoteCounters
 from gateway.endpoints.answers import ids, json_answer, refused
 from gateway.endpoints.inference import ROUTES
@@ -31,9 +32,13 @@ VERBOSE: Final = "verbose"
 """The member of the query that asks where each target stands, as Kubernetes' own servers have it."""
 
 
-def add_health(app: QuartTrio, service: Service, page: str | None) -> None:
-    """Serve the probes and ``/``. ``page`` is where browsers are sent that ask for ``/``; it decides who may see it.
-    Where targets stand concerns all clients, and is for those who may see that."""
+def add_health(app: QuartTrio, service: Service, config: Config) -> None:
+    """Serve the probes and ``/``, which sends browsers to the live view. The states of targets concern all clients, and
+    are for those who may see that.
+
+    A process is not ready before it has read the stored keys once: it would refuse each of them."""
+    page = "/ui" if config.ui else None
+    unread = config.stored_keys == "unread"
 
     async def alive() -> Response:
         return json_answer({"status": "ok"})
@@ -52,6 +57,8 @@ def add_health(app: QuartTrio, service: Service, page: str | None) -> None:
                 targets["limits"] = [limit_fields(one) for one in limits]
         if service.lifecycle.draining:
             return json_answer({"status": "draining", **targets}, 503)
+        if unread:
+            return json_answer({"status": "starting", "missing": "stored_keys", **targets}, 503)
         return json_answer({"status": "ready", **targets})
 
     def counting() -> dict[str, Any]:

@@ -80,14 +80,16 @@ def settings(upstream: Any, port: int, storage: dict[str, Any], **more: Any) -> 
 
 
 @contextlib.contextmanager
-def places(file: Path, upstream: Any, storage: dict[str, Any], workers: int, gateways: int) -> Iterator[Place]:
+def places(
+    file: Path, upstream: Any, storage: dict[str, Any], workers: int, gateways: int, awaited: str = "/readyz"
+) -> Iterator[Place]:
     with contextlib.ExitStack() as stack:
         found = []
         for _ in range(gateways):
             port = free_port()
             said = settings(upstream, port, storage, client_keys=[{"name": "boss", "key": BOSS}], audit="stderr")
             file.write_text(yaml.safe_dump(said))
-            found.append(stack.enter_context(running(said, port, "--workers", str(workers))))
+            found.append(stack.enter_context(running(said, port, "--workers", str(workers), awaited=awaited)))
         yield Place(tuple(found), file, workers * gateways)
 
 
@@ -163,11 +165,19 @@ def test_known_keys_go_on_while_the_storage_is_away(place, request, tmp_path, up
         eventually(lambda: any("stored keys cannot be read" in line for line in log), 20)
         assert place.lets_in(key)
         assert "cannot be reached" in place.keys("revoke", "faithful", status=1)
-        with places(tmp_path / "d.yaml", upstream, storage, 1, 1) as late:
-            assert status_of(late.gateways[0], key) == 503, "nobody knows yet whether it is good"
-            assert status_of(late.gateways[0], BOSS) == 200
+        with places(tmp_path / "d.yaml", upstream, storage, 1, 1, awaited="/healthz") as late:
+            (gateway,) = late.gateways
+            assert status_of(gateway, key) == 503, "nobody knows yet whether it is good"
+            assert status_of(gateway, BOSS) == 200
+            unready = gateway.request("GET", "/readyz")
+            assert (unready.status, unready.json) == (503, {"status": "starting", "missing": "stored_keys"})
             server.start()
-            eventually(lambda: status_of(late.gateways[0], key) == 200, 20)
+            eventually(lambda: gateway.request("GET", "/readyz").status == 200, 20)
+            assert status_of(gateway, key) == 200, "ready means that stored keys work"
+            server.stop()
+            eventually(lambda: any("stored keys cannot be read, those" in line for line in gateway.log), 20)
+            assert gateway.request("GET", "/readyz").status == 200, "a process that has read the keys stays ready"
+            server.start()
     finally:
         if server.process is None:
             server.start()

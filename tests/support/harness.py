@@ -212,8 +212,8 @@ def complaint(api: str, reply: Reply, status: int, passed: bool = False) -> dict
 
 
 @contextlib.contextmanager
-def running(settings: Mapping[str, Any] | Path, port: int, *args: str) -> Iterator[Gateway]:
-    """``trigate serve`` with ``settings`` (a mapping or a file), from its first ready answer to its end.
+def running(settings: Mapping[str, Any] | Path, port: int, *args: str, awaited: str = "/readyz") -> Iterator[Gateway]:
+    """``trigate serve`` with ``settings`` (a mapping or a file), from its first good answer at ``awaited`` to its end.
 
     Ends it with SIGTERM and asserts that it leaves with status 0.
     """
@@ -226,7 +226,7 @@ def running(settings: Mapping[str, Any] | Path, port: int, *args: str) -> Iterat
         reader = threading.Thread(target=_collect, args=(said, log))
         reader.start()
         try:
-            _wait_until_ready(process, port, log)
+            _wait_until_ready(process, port, log, awaited)
             yield Gateway(port, process.pid, log)
             status = _stop(process)
             assert status == 0, f"the gateway left with status {status}:\n" + "\n".join(log[-40:])
@@ -250,15 +250,15 @@ def _collect(said: Iterable[str], log: list[str]) -> None:
         log.append(line.rstrip("\n"))  # noqa: PERF401  # each line must be there as soon as it was said
 
 
-def _wait_until_ready(process: Forked, port: int, log: list[str]) -> None:
+def _wait_until_ready(process: Forked, port: int, log: list[str], path: str) -> None:
     def ready() -> bool:
         assert process.poll() is None, "the gateway ended before it was ready:\n" + "\n".join(log[-40:])
         try:
-            return request(f"http://127.0.0.1:{port}", "GET", "/readyz", timeout=5).status == 200
+            return request(f"http://127.0.0.1:{port}", "GET", path, timeout=5).status == 200
         except (OSError, http.client.HTTPException):
             return False
 
-    eventually(ready, START_SECONDS, "GET /readyz")
+    eventually(ready, START_SECONDS, f"GET {path}")
 
 
 def _stop(process: Forked) -> int:
