@@ -221,6 +221,7 @@ class Exchange:
         size, texts = len(body) + walk.request.incoming.size, attempt.lane_name != "byte"
         fold: Callable[..., Fold] = fold_answer if attempt.stamp is None else partial(stamped_fold, attempt.stamp)
         folded = await offload(size, fold, attempt, response, body, texts=texts)
+        attempt.usage = folded.usage
         if not attempt.raced:
             attempt.put_on_record(folded)
         failed = folded.failed

@@ -196,11 +196,15 @@ def read_event_failure(value: Any) -> ErrorInfo:
 
 
 def array_failure(data: bytes) -> ErrorInfo | None:
-    """The error in ``data``, an event or a body, if it is an array with one (Google; langroid/langroid#988)."""
+    """Return the error in ``data``, an event or a body, if it is an array with one."""
     try:
-        value = any_json(data)
+        return listed_failure(any_json(data))
     except NOT_JSON:
         return None
+
+
+def listed_failure(value: Any) -> ErrorInfo | None:
+    """Return the error in ``value``, if it is an array with one (Google; langroid/langroid#988)."""
     is_error = isinstance(value, list) and _text(error_object(value).get("message"))
     return read_event_failure(value) if is_error else None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from providers.errors.failures import read_event_failure
+from providers.errors.failures import listed_failure, read_event_failure
 from providers.messages.blocks import tool_id
 from providers.messages.content import DIRECT
 from providers.messages.usage import Counts, usage_whole
@@ -175,6 +175,8 @@ def read_answer(body: bytes, checked: bool = True) -> Sequence[Event]:
         raise GatewayError("upstream", "the provider's answer is not valid JSON", reason="bad_answer") from None
     if isinstance(value, dict) and (value.get("type") == "error" or value.get("error")):
         return [read_event_failure(value)]
+    if (failed := listed_failure(value)) is not None:
+        return [failed]
     if checked:
         check_answer(value, _MESSAGE)
     if not isinstance(value, dict) or not isinstance(value.get("content"), list):

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from providers.errors.failures import array_failure, read_event_failure
+from providers.errors.failures import array_failure, listed_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, TooMuch
 from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
@@ -185,5 +185,7 @@ def read_answer(body: bytes, checked: bool = True) -> Sequence[Event]:
         return ResponsesReader().whole(value)
     if isinstance(value, dict) and value.get("error"):
         return (read_event_failure(value),)
+    if (failed := listed_failure(value)) is not None:
+        return (failed,)
     message = "the provider's answer is not a JSON object of the Responses API"
     raise GatewayError("upstream", message, reason="bad_answer")

@@ -13,7 +13,7 @@ from providers.converse.ends import read_end
 from providers.converse.reading.blocks import SERVER_TOOL, text_of
 from providers.converse.reading.content import ContentReading
 from providers.converse.usage import read_usage
-from providers.errors.failures import read_event_failure
+from providers.errors.failures import listed_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, bounded
 from providers.neutral.shapes import Shape, check_answer
 from streams.errors import GatewayError
@@ -46,6 +46,8 @@ def read_answer(body: bytes, checked: bool = True) -> Sequence[Event]:
         raise GatewayError("upstream", "the provider's answer is not valid JSON", reason="bad_answer") from None
     if isinstance(value, dict) and "output" not in value and (text_of(value.get("message")) or value.get("error")):
         return [read_event_failure(value)]
+    if (failed := listed_failure(value)) is not None:
+        return [failed]
     if checked:
         check_answer(value, _SHAPE)
     content = _content(value)

@@ -115,3 +115,18 @@ async def test_a_dead_connection_takes_no_attempt_from_an_untried_target():
         provider.reset(second="no answer once")
         reply = await client.ask("second")
         assert (reply.status_code, dict(provider.asked)) == (200, {"second": 2})
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("route", [{}, {"hedge": {"after": "10s", "at_most": "100%"}}], ids=["plain", "hedged"])
+async def test_an_empty_response_is_charged_what_its_provider_counted(route, stream):
+    async with served(route=route) as (provider, client):
+        provider.reset(first="empty")
+        reply = await client.ask("r", stream=stream)
+        assert reply.headers["x-trigate-tried"] == "first=bad_answer, second=ok"
+        line = await client.line()
+        lost = line["tried"][0]
+        assert (lost["input_tokens"], lost["output_tokens"], lost.get("usage")) == (111, 0, None)
+        prompt = (71 * 3 + 40 * 0.3) / 1e6
+        assert line["cost_usd"] == pytest.approx(2 * prompt + 17 * 15 / 1e6)
+        assert line["cost_grade"] == "exact"

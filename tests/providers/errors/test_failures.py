@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.apis import CODECS
 from providers.errors.failures import (
     KIND_OF_STATUS,
     MESSAGES_TYPE,
@@ -17,6 +18,7 @@ from providers.errors.failures import (
     read_event_failure,
     read_failure,
 )
+from streams.errors import GatewayError
 from streams.events import STATUS, ErrorInfo
 from tests.support.repository import SHARED
 
@@ -230,3 +232,16 @@ def test_messages_errors_keep_details_only_where_there_are_any():
 )  # fmt: skip
 def test_messages_types_are_those_of_the_sdk(kind, word):
     assert messages_error(ErrorInfo(kind, "m"))["type"] == word
+
+
+@pytest.mark.parametrize("texts", [True, False], ids=["short", "long"])
+@pytest.mark.parametrize("api", CODECS)
+def test_an_array_with_an_error_is_that_error_in_every_api(api, texts):
+    """With status 200, as with any other (Google; langroid/langroid#988, BerriAI/litellm#28599)."""
+    error = {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE", "type": "overloaded_error"}
+    *_, failed = CODECS[api].read_answer(json.dumps([{"error": error}]).encode(), texts)
+    assert isinstance(failed, ErrorInfo)
+    assert (failed.reason, failed.message) == ("overloaded", "The model is overloaded.")
+    with pytest.raises(GatewayError) as raised:
+        tuple(CODECS[api].read_answer(b"[1]", texts))
+    assert raised.value.failed.reason == "bad_answer"
