@@ -12,6 +12,7 @@ import trio
 from tests.support.upstreams import EVENT_STREAM, PATHS, STREAMS, Script, Tokens, render
 
 TOKENS: Final = Tokens(prompt=111, cache_read=40, output=17)
+EMPTY: Final = Script(tokens=Tokens(prompt=111, cache_read=40, output=0))
 _MODEL_PATH: Final = re.compile(r".*/models?/(.+?)(?::(?:streamG|g)enerateContent|/converse(?:-stream)?)$")
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -92,7 +93,7 @@ class PlayedProvider:
         return await self._answer(stream, api, request, act)
 
     async def _answer(self, stream: trio.SocketStream, api: str, request: dict[str, Any], act: str) -> bool:
-        script = Script(text="" if act == "empty" else self.text(request["model"]), tokens=TOKENS)
+        script = EMPTY if act == "empty" else Script(text=self.text(request["model"]), tokens=TOKENS)
         if not request.get("stream"):
             whole = _response(200, render(script, api, request).pieces[0])
             whole = whole[:-20] if act == "cut" else whole[: whole.index(b"\r\n\r\n") + 4] if "cut" in act else whole
