@@ -81,7 +81,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     add_cors(app, cors)
     exchanges = add_exchanges(app, service, cors)
     add_relays(app, service, cors, relayed)
-    add_authentication(app, service, (*OPEN, *exchanges, *(("metrics",) if config.metrics == "open" else ())))
+    add_authentication(app, service, (*OPEN, *exchanges))
     ask_providers = ProviderKept(service)
     add_stored(app, service, ask_providers)
     add_conversations(app, service, ask_providers)
@@ -93,7 +93,7 @@ def app_of(config: Config, service: Service) -> QuartTrio:
     add_voices(app, service)
     add_ui(app, service, config)
     add_health(app, service, config)
-    add_metrics(app, service)
+    add_metrics(app, service, config)
     add_errors(app, service, websocket=config.websocket, endpoints=PATHS, methods=relayed.methods)
     _limit_connections(lifecycle, config)
     lifecycle.largest_message = config.limits.request_body

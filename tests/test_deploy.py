@@ -232,7 +232,7 @@ def test_the_operators_own_rules_and_scrapes_are_rendered():
     monitor = found["PodMonitor"]
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    assert endpoint["authorization"]["credentials"] == {"name": "keys", "key": "CLIENT_KEY"}
+    assert endpoint["authorization"]["credentials"] == {"name": "keys", "key": "METRICS_KEY"}
     assert endpoint["port"] in {port["name"] for port in CONTAINER["ports"]}
     assert "NetworkPolicy" not in rendered("--set", "networkPolicy.enabled=false")
 

@@ -88,6 +88,13 @@ class Admission:
         except KeyRefused as error:
             raise self.refused.judge(error, arrival.scope.address, arrival.asgi["path"]) from None
 
+    def authenticate_operator(self, arrival: Arrival) -> None:
+        """Check that a request may see what concerns all clients. Raises ``GatewayError`` (401, 403, 429, 503)."""
+        try:
+            self._authenticator.authenticate_operator(arrival.headers, shown_in(arrival.asgi))
+        except KeyRefused as error:
+            raise self.refused.judge(error, arrival.scope.address, arrival.asgi["path"]) from None
+
     def holder(self, client: str | None, headers: Headers) -> str:
         """Who holds the places of ``client``, and owns what is stored for it. Without a name it is known by the
         credential that it passes on."""

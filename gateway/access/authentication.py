@@ -49,6 +49,10 @@ _WRONG_PLACE = (
 )
 _UNREAD = "the keys of this gateway cannot be looked up at the moment: try again in a few seconds"
 _LIMITED = "the key {!r} is for some models only: this shows what all clients do, and needs a key without `models`"
+_NOT_OPERATOR = (
+    "the key {!r} is a client's: this shows what all clients do and spend, and needs the metrics_key or the ui_key"
+)
+_OPERATOR_KEY = "this shows what all clients do and spend: send the metrics_key or the ui_key as Authorization: Bearer"
 
 _Grant: TypeAlias = str | tuple[str, str]
 """An alias, a route or a wildcard entry by its name, or one model of an entry."""
@@ -81,6 +85,8 @@ class Authenticator:
         self._now = now
         self._is_open = not config.asks_for_key
         self._unread = config.stored_keys == "unread"
+        self._operator_keys = frozenset(key for key in (config.metrics_key, config.ui_key) if key is not None)
+        self._is_open_to_view = self._is_open and config.metrics_key is None
         self._names = Names(config.entries, config.aliases, config.routes)
         self._entries = config.entries
         wild = {entry.name for entry in config.entries if entry.wildcard}
@@ -148,16 +154,26 @@ class Authenticator:
         ends = [one.until.timestamp() - self._now() for one in found if one is not None and one.until is not None]
         return min(ends, default=math.inf)
 
-    def require_unrestricted(self, client: str | None) -> None:
-        """Check that ``client`` may see what concerns every client. Raises ``GatewayError`` (403) for one whose models
-        are limited."""
-        if client is not None and self._by_name[client].grants:
-            raise GatewayError("permission", _LIMITED.format(client), headers=(("x-should-retry", "false"),))
+    def authenticate_operator(self, headers: Headers, certificate: CertificateNames = NOBODY) -> None:
+        """Check that a request may see what concerns all clients: it shows ``metrics_key`` or ``ui_key``. With neither
+        of the two in the configuration a client key without ``models`` is enough.
+
+        Raises ``GatewayError``: 401 and 503 as ``authenticate`` does, 403 for a client's key."""
+        shown = _keys(headers)
+        if self._is_open_to_view or any(_digest(key) in self._operator_keys for key in shown):
+            return
+        if self._is_open:
+            raise _unauthorized(_OPERATOR_KEY, "unknown" if shown else "missing")
+        client = self.authenticate(headers, certificate)
+        assert client is not None
+        if self._operator_keys or self._by_name[client].grants:
+            message = (_NOT_OPERATOR if self._operator_keys else _LIMITED).format(client)
+            raise GatewayError("permission", message, headers=(("x-should-retry", "false"),))
 
     def _find(self, key: str) -> _Accepted | None:
         """Takes the same time for every key, and for any number of clients: nobody can choose the bytes of a digest,
         and it is compared with those alone whose hash, made with a secret of this process, is the same."""
-        return self._accepted.get(hashlib.sha256(key.encode("latin-1", "replace")).digest())
+        return self._accepted.get(_digest(key))
 
     def check(self, client: str | None, asked: str, entry: ModelEntry, model: str, credential: str | None) -> None:
         """Check that the request of ``client`` (a name from ``authenticate``) for ``model`` of ``entry`` may go out,
@@ -273,6 +289,10 @@ def _accepted(holder: _Holder) -> Iterator[tuple[bytes, _Accepted]]:
     for key in holder.key.keys:
         ends = [end for end in (key.until, holder.key.until) if end is not None]
         yield key.digest, _Accepted(holder, min(ends, default=None))
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("latin-1", "replace")).digest()
 
 
 def _keys(headers: Headers) -> set[str]:

@@ -110,7 +110,11 @@ def running_gateway(url: str, key: str | None) -> Ready:
     except FetchError as error:
         raise click.ClickException(f"{place}: {error}") from None
     except msgspec.MsgspecError:
-        wanted = f"a key that may use all models ({KEY_VARIABLE})" if status in (401, 403) else "a gateway of trigate's"
+        wanted = (
+            f"the metrics_key or ui_key of its configuration ({KEY_VARIABLE})"
+            if status in (401, 403)
+            else "a gateway of trigate's"
+        )
         raise click.ClickException(f"{place}: status {status}; it takes {wanted}") from None
 
 

@@ -52,6 +52,7 @@ _SECRET: Final = {
     "signing_key",
     "headers",
     "ui_key",
+    "metrics_key",
     "keys",
     "external_id",
     "client_secret",
@@ -87,7 +88,8 @@ def changes(old: Config, new: Config) -> tuple[Change, ...]:
 
 
 def key_changes(old: Config, new: Config) -> Mapping[str, tuple[str, ...]]:
-    """The names of clients whose keys were ``added``, ``removed`` and ``changed``, and ``ui_key``."""
+    """The names of clients whose keys were ``added``, ``removed`` and ``changed``, and of the
+    operator."""
     before, after = _holders(old), _holders(new)
     return {
         "added": tuple(name for name in after if name not in before),
@@ -97,8 +99,8 @@ def key_changes(old: Config, new: Config) -> Mapping[str, tuple[str, ...]]:
 
 
 def _holders(config: Config) -> Mapping[str, Any]:
-    own = {} if config.ui_key is None else {"ui_key": config.ui_key}
-    return {**_by_name(config.client_keys), **own}
+    own = {"ui_key": config.ui_key, "metrics_key": config.metrics_key}
+    return {**_by_name(config.client_keys), **{name: key for name, key in own.items() if key is not None}}
 
 
 def kept(old: Config, new: Config) -> Config:

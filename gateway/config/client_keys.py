@@ -78,11 +78,11 @@ def build_client_limits(raw: RawClientLimits | None) -> ClientLimits:
     return ClientLimits(**given(raw))
 
 
-def build_ui_key(key: str | None, findings: Findings) -> bytes | None:
-    """Its SHA-256."""
+def build_operator_key(name: str, key: str | None, findings: Findings) -> bytes | None:
+    """Return the SHA-256 of an operator's key, which the configuration calls ``name``."""
     if key == "":
-        findings.wrong(("ui_key",), "an empty key", "give one that nobody can guess: `openssl rand -hex 32`")
-    for sentence in short("ui_key", key):
+        findings.wrong((name,), "an empty key", "give one that nobody can guess: `openssl rand -hex 32`")
+    for sentence in short(name, key):
         findings.warn(sentence)
     return hashlib.sha256(key.encode()).digest() if key else None
 

@@ -67,7 +67,7 @@ _HARMLESS: Final = frozenset(("type", "region"))
 """Keys of a sign-in that do not say who signs in."""
 
 _SIGNS_IN: Final = "a file that was only found in this folder signs in elsewhere, or as somebody else"
-_UNSENT: Final = ("client_keys", "ui_key")
+_UNSENT: Final = ("client_keys", "ui_key", "metrics_key")
 _DATABASE: Final = ("state_storage", "connection_string")
 
 

@@ -16,7 +16,7 @@ from gateway.config.attempts import build_retries, changed_circuit
 from gateway.config.budgets import build_budgets, doubtful_budgets
 from gateway.config.caching import build_answer_cache
 from gateway.config.client_access import access_names
-from gateway.config.client_keys import build_client_keys, build_client_limits, build_ui_key
+from gateway.config.client_keys import build_client_keys, build_client_limits, build_operator_key
 from gateway.config.collector import collector
 from gateway.config.converter import ConversionFault, structure
 from gateway.config.counters import build_counters
@@ -283,7 +283,8 @@ def _config(raw: RawConfig, findings: Findings) -> tuple[Config, Entries]:
         public_url=raw.public_url,
         open=raw.open,
         ui=raw.ui,
-        ui_key=build_ui_key(raw.ui_key, findings),
+        ui_key=build_operator_key("ui_key", raw.ui_key, findings),
+        metrics_key=build_operator_key("metrics_key", raw.metrics_key, findings),
         ui_keep=raw.ui_keep,
         log_level=raw.log_level,
         cors=raw.cors,

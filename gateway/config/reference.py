@@ -223,6 +223,12 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "The key that shows everything in the live view. Holders of `client_keys` see their own exchanges there.",
             "none",
         ),
+        "metrics_key": Key(
+            "The key that reads [`/metrics`](metrics.md#who-may-read-it) and `/readyz?verbose`, which show what all "
+            "clients do and spend. The holder of `ui_key` may read them too. With neither of the two keys every client "
+            "key without `models` may, and `trigate check` warns of it.",
+            "none",
+        ),
         "ui_keep": Key(
             "Keep in memory what passed in the last streams, 16 MiB at most, so that the live view can open those that "
             "have ended. Prompts are not kept.",

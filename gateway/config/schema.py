@@ -571,6 +571,7 @@ class RawConfig:
     open: bool = False
     ui: bool = True
     ui_key: Secret | None = None
+    metrics_key: Secret | None = None
     ui_keep: bool = True
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     cors: tuple[Origin, ...] = ()

@@ -625,6 +625,7 @@ class Config:
     open: bool = False
     ui: bool = True
     ui_key: bytes | None = attrs.field(default=None, repr=False)  # the SHA-256 digest
+    metrics_key: bytes | None = attrs.field(default=None, repr=False)  # the SHA-256 digest
     ui_keep: bool = True
     log_level: LogLevel = "info"
     cors: tuple[str, ...] = ()

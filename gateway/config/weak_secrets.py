@@ -22,6 +22,7 @@ _SECRETS: Final = frozenset(
         "access_key",
         "key",
         "ui_key",
+        "metrics_key",
         "encryption_key",
         "signing_key",
         "connection_string",
@@ -34,11 +35,26 @@ _HOLDERS: Final = ("model_providers", "llm_providers", "providers", "client_keys
 
 
 def weak(config: Config) -> Iterator[str]:
-    """A sentence on each key of clients that is easily guessed, and on each provider's that is easily read."""
+    """Yield a sentence on each client key that is easily guessed, on each provider's key that is easily read, and on
+    client keys that can read what concerns others."""
     for client in config.client_keys:
         for key in client.keys:
             yield from short(f"client_keys: the key of {client.name}", key.key)
     yield from in_clear(config)
+    yield from readers_of_metrics(config)
+
+
+def readers_of_metrics(config: Config) -> Iterator[str]:
+    """A sentence on client keys that can read what all other clients do and spend."""
+    if config.metrics_key is not None or config.ui_key is not None:
+        return
+    able = [client.name for client in config.client_keys if not client.lists_of_models]
+    if (able and len(config.client_keys) > 1) or config.stored_keys != "off":
+        who = f"client_keys: {', '.join(able[:3])}{'…' if len(able) > 3 else ''}" if able else "stored_keys: every key"
+        yield (
+            f"{who} can read what all clients do and spend at /metrics and /readyz?verbose: set metrics_key, which "
+            "keeps client keys out"
+        )
 
 
 def short(what: str, key: str | None) -> Iterator[str]:

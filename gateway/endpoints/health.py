@@ -24,8 +24,8 @@ them asks a provider."""
 ROOT: Final = ("/", "/api/hello")
 """What Claude Code asks for (HEAD) before anything else: 2.1.197 the shorter one, 2.1.329 the longer."""
 
-OPEN: Final = ("alive", "ready", "root")
-"""Routes that nobody needs a key for."""
+OPEN: Final = ("alive", "ready", "root", "metrics")
+"""Routes that need no client key. ``metrics``, and ``ready`` where it is verbose, ask for an operator's themselves."""
 
 
 VERBOSE: Final = "verbose"
@@ -47,7 +47,7 @@ def add_health(app: QuartTrio, service: Service, config: Config) -> None:
         targets: dict[str, Any] = {}
         if VERBOSE in request.args:
             try:
-                service.authenticator.require_unrestricted(service.admission.authenticate(QuartRequest()))
+                service.admission.authenticate_operator(QuartRequest())
             except GatewayError as error:
                 return refused(error.failed, "chat", service.ledger)
             states = service.health.target_states()

@@ -17,7 +17,7 @@ from gateway.serving.fast_route import QuartRequest
 from gateway.serving.quart_views import through_quart
 from streams.errors import GatewayError
 
-AT_ONCE: Final = ("models", "model", "metrics")
+AT_ONCE: Final = ("models", "model")
 """Routes whose answer is at hand: they count among no requests in flight."""
 
 

@@ -6,16 +6,17 @@ from functools import partial
 from typing import Final
 
 import trio
-from quart import g
 from quart_trio import QuartTrio
 
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.standing import standings
+from gateway.config.settings import Config
 from gateway.counters.remote import RemoteCounters
 from gateway.endpoints.answers import NOSNIFF, refused
 from gateway.exchange.service import Service
 from gateway.http.response import Response
 from gateway.serving.current import current_scope
+from gateway.serving.fast_route import QuartRequest
 from gateway.serving.quart_views import add_view
 from gateway.stores.store import Store, Unavailable
 from gateway.telemetry.lag import watch_lag
@@ -43,15 +44,16 @@ STORE_EVERY: Final = 10.0
 """Seconds between two looks at the store, which may be another machine's."""
 
 
-def add_metrics(app: QuartTrio, service: Service) -> None:
-    """The route, where metrics are not switched off."""
+def add_metrics(app: QuartTrio, service: Service, config: Config) -> None:
+    """Serve ``/metrics`` unless metrics are off."""
     metrics = service.metrics
     if not isinstance(metrics, Metrics):
         return
 
     async def page() -> Response:
         try:
-            service.authenticator.require_unrestricted(g.get("client"))
+            if config.metrics != "open":
+                service.admission.authenticate_operator(QuartRequest())
         except GatewayError as error:
             return refused(error.failed, "chat", service.ledger)
         _look(service, metrics)

@@ -193,7 +193,8 @@ EVENTS: Final[Mapping[str, tuple[str, str]]] = {
     "reload_refused": ("`reason`", "It had mistakes, and all stays as it was."),
     "keys_changed": (
         "`added`, `removed`, `changed`, `made_by`",
-        "With a reload: keys of clients, and `ui_key`. Or with `trigate keys`, from each process once it holds there.",
+        "With a reload: keys of clients, `ui_key` and `metrics_key`. Or with `trigate keys`, from each process once it "
+        "holds there.",
     ),
     "started": ("`version`, `listeners`, `clients`", "It serves."),
     "stopped": ("", "It has ended, by itself: a process that was killed says nothing."),

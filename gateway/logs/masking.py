@@ -74,8 +74,7 @@ class Mask:
             for key in client.keys
             if key.key is None
         }
-        if config.ui_key is not None:
-            self._digests |= {config.ui_key}
+        self._digests |= {key for key in (config.ui_key, config.metrics_key) if key is not None}
 
     def __call__(self, text: str) -> str:
         for secret in self._secrets + FETCHED.words:

@@ -1,0 +1,104 @@
+"""``/metrics`` and ``/readyz?verbose`` show what all clients do and spend: who may read them."""
+
+from typing import Any
+
+import pytest
+
+from gateway.config.changes import changes, key_changes
+from gateway.config.document import ConfigError
+from gateway.config.loading import from_mapping
+from gateway.logs.masking import MASKED, Mask
+from tests.support.cases import case
+from tests.support.in_process import gateway
+
+METRICS, UI = "the-metrics-key-0123456789", "the-ui-key-0123456789"
+CLIENT, LIMITED, WRONG = "a-client-key-0123456789", "a-limited-key-0123456789", "no-key-of-this-gateway-01234"
+KEYS = [{"name": "all", "key": CLIENT}, {"name": "some", "key": LIMITED, "models": ["one"]}]
+PATHS = ("/metrics", "/readyz?verbose")
+SHOWN = (None, CLIENT, LIMITED, METRICS, UI, WRONG)
+
+RULES = [
+    ({}, {}, [200, 200, 200, 200, 200, 200]),
+    ({"ui_key": UI}, {}, [200, 200, 200, 200, 200, 200]),
+    ({"metrics_key": METRICS}, {}, [401, 401, 401, 200, 401, 401]),
+    ({"metrics_key": METRICS, "ui_key": UI}, {}, [401, 401, 401, 200, 200, 401]),
+    ({"client_keys": KEYS}, {}, [401, 200, 403, 401, 401, 401]),
+    ({"client_keys": KEYS, "ui_key": UI}, {}, [401, 403, 403, 401, 200, 401]),
+    ({"client_keys": KEYS, "metrics_key": METRICS}, {}, [401, 403, 403, 200, 401, 401]),
+    ({"client_keys": KEYS, "metrics_key": METRICS, "ui_key": UI}, {}, [401, 403, 403, 200, 200, 401]),
+    ({"client_keys": KEYS, "metrics_key": METRICS, "metrics": {"open": True}},
+     {"/metrics": [200] * 6}, [401, 403, 403, 200, 401, 401]),
+]  # fmt: skip
+
+
+def content(**more: Any) -> dict[str, Any]:
+    entry = {"model": "openai/one", "access_key": "k", "base_url": "http://127.0.0.1:1"}
+    return {"version": "v0.3.0", "model_providers": [entry], **more}
+
+
+@pytest.mark.parametrize(("more", "other", "statuses"), RULES)
+async def test_who_may_read_what_all_clients_do(more, other, statuses):
+    async with gateway(content(**more)) as running:
+        for path in PATHS:
+            with case(path):
+                found = [await running.get(path, key) for key in SHOWN]
+                assert [reply.status_code for reply in found] == other.get(path, statuses)
+                told = [reply for reply in found if reply.status_code != 200]
+                assert not [one for one in told if "trigate_" in one.text or "targets" in one.text]
+                assert not [one for one in told for key in SHOWN if key and key in one.text]
+        assert (await running.get("/readyz")).status_code == 200
+
+
+async def test_the_operators_keys_are_no_client_keys():
+    async with gateway(content(client_keys=KEYS, metrics_key=METRICS, ui_key=UI)) as running:
+        for key in (METRICS, UI):
+            assert (await running.get("/v1/models", key)).status_code == 401
+
+
+async def test_the_refusal_says_which_key_is_needed():
+    async with gateway(content(client_keys=KEYS, metrics_key=METRICS)) as running:
+        message = (await running.get("/metrics", CLIENT)).json()["error"]["message"]
+        assert "metrics_key" in message
+        assert "'all'" in message
+
+
+async def test_guesses_of_the_key_are_slowed_down():
+    async with gateway(content(metrics_key=METRICS)) as running:
+        found = [(await running.get("/metrics", f"{WRONG}{number}")).status_code for number in range(35)]
+        assert (found[0], found[-1]) == (401, 429)
+        assert (await running.get("/metrics", METRICS)).status_code == 200
+
+
+async def test_another_key_holds_after_a_reload():
+    async with gateway(content(client_keys=KEYS, metrics_key=METRICS)) as running:
+        running.reload(content(client_keys=KEYS, metrics_key=WRONG))
+        assert [(await running.get("/metrics", key)).status_code for key in (METRICS, WRONG)] == [401, 200]
+
+
+def test_the_key_is_kept_as_its_digest_and_masked():
+    before, after = from_mapping(content()), from_mapping(content(metrics_key=METRICS))
+    assert METRICS not in repr(after)
+    assert [str(change) for change in changes(before, after)] == ["~ metrics_key added"]
+    assert key_changes(before, after)["added"] == ("metrics_key",)
+    mask = Mask()
+    mask.follow(after)
+    assert mask(f"a line with {METRICS}") == f"a line with {MASKED}"
+    with pytest.raises(ConfigError, match="metrics_key: an empty key"):
+        from_mapping(content(metrics_key=""))
+
+
+def warned(**more: Any) -> list[str]:
+    return [text for text in from_mapping(content(**more)).warnings if "metrics_key" in text]
+
+
+def test_check_warns_where_client_keys_read_what_all_others_spend():
+    (warning,) = warned(client_keys=KEYS)
+    assert warning.startswith("client_keys: all can read what all clients do and spend")
+    assert not warned(client_keys=KEYS, metrics_key=METRICS)
+    assert not warned(client_keys=KEYS, ui_key=UI)
+    assert not warned(client_keys=KEYS[:1])
+    assert not warned(client_keys=[KEYS[1], {**KEYS[1], "name": "b", "key": WRONG}])
+    assert not warned()
+    assert "too short" not in warned(client_keys=KEYS)
+    (short,) = warned(metrics_key="short")
+    assert "can be guessed" in short
