@@ -23,7 +23,10 @@ AGAIN: Final = 1.0
 
 _PREFIX: Final = b"{trigate-answers}:"
 _KEYS: Final = tuple(_PREFIX + name for name in (b"used", b"about", b"owners"))
-_FAILURES: Final = (RedisError, OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+_FAILURES: Final = (
+    RedisError, OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream,
+    RuntimeError,  # of a pool that has been closed while its connections are in use
+)  # fmt: skip
 
 _PUT: Final = """
 local P, used, about, owners = '{trigate-answers}:', KEYS[1], KEYS[2], KEYS[3]
@@ -80,6 +83,20 @@ _SHA: Final = {one: hashlib.sha1(one.encode(), usedforsecurity=False).hexdigest(
 logging.getLogger("coredis").setLevel(logging.CRITICAL)  # what it would tell with a traceback is told in a line
 
 
+class _ClientInUse:
+    """A client until it fails, and the scopes of the tasks that use it."""
+
+    def __init__(self, client: "coredis.Redis[bytes]") -> None:
+        self.client = client
+        self.broken = trio.Event()
+        self.scopes: set[trio.CancelScope] = set()
+
+    def retire(self) -> None:
+        """Let nobody wait for its connections any longer: once they are closed, nobody is woken."""
+        for scope in self.scopes:
+            scope.cancel()
+
+
 class RedisAnswers:
     """An ``AnswerStore`` in the server at ``url``, of ``max_bytes`` bytes: ``redis://``, with TLS ``rediss://``, or
     ``unix://``."""
@@ -88,20 +105,21 @@ class RedisAnswers:
         self._url = url
         self._max_bytes = max_bytes
         self._clock = clock
-        self._client: coredis.Redis[bytes] | None = None
-        self._broken = trio.Event()
+        self._in_use: _ClientInUse | None = None
 
     async def run(self) -> None:
         """Keep a client, and another one once it has failed."""
         while True:
+            began = trio.current_time()
             try:
                 # Nothing is sent again: who waits has no time for that.
                 client = coredis.Redis.from_url(
                     self._url, retry_policy=NoRetryPolicy(), max_connections=CONNECTIONS, verify_version=False
                 )
                 async with client:
-                    self._client, self._broken = client, trio.Event()
-                    await self._broken.wait()
+                    self._in_use = _ClientInUse(client)
+                    await self._in_use.broken.wait()
+                    self._retire()
             except _FAILURES:
                 pass
             except BaseExceptionGroup as group:  # of the client's nursery
@@ -109,8 +127,13 @@ class RedisAnswers:
                 if others is not None:
                     raise
             finally:
-                self._client = None
-            await trio.sleep(AGAIN)
+                self._retire()
+            await trio.sleep(max(0.0, began + AGAIN - trio.current_time()))  # one that was good is replaced at once
+
+    def _retire(self) -> None:
+        if self._in_use is not None:
+            self._in_use.retire()
+        self._in_use = None
 
     async def get(self, key: bytes) -> bytes | None:
         return cast("bytes | None", await self._do(_GET, [key.hex(), self._clock()]))
@@ -126,16 +149,20 @@ class RedisAnswers:
         """It ends with ``run``."""
 
     async def _do(self, script: str, arguments: list[object]) -> object:
-        client = self._client
-        if client is None:
+        if (in_use := self._in_use) is None:
             raise AnswersAway("it cannot be reached")
-        try:
-            return await _evaluated(client, script, arguments)
-        except (AuthenticationError, AuthorizationError):
-            raise AnswersAway("it refuses the user, the password or scripts on keys that begin so") from None
-        except _FAILURES:
-            self._broken.set()
-            raise AnswersAway("it cannot be reached") from None
+        with trio.CancelScope() as scope:
+            in_use.scopes.add(scope)
+            try:
+                return await _evaluated(in_use.client, script, arguments)
+            except (AuthenticationError, AuthorizationError):
+                raise AnswersAway("it refuses the user, the password or scripts on keys that begin so") from None
+            except _FAILURES:
+                in_use.broken.set()
+                raise AnswersAway("it cannot be reached") from None
+            finally:
+                in_use.scopes.discard(scope)
+        raise AnswersAway("it cannot be reached")
 
 
 async def _evaluated(client: "coredis.Redis[bytes]", script: str, arguments: list[object]) -> object:

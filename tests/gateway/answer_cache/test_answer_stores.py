@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -164,3 +165,31 @@ async def test_an_answer_is_no_older_than_it_may_be():
     assert found is not None
     assert (cache.age(found), found.body) == (5, b"{}")
     assert await cache.find(key(1), 4) is None
+
+
+@pytest.mark.process
+@pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning")  # coredis leaves the channels of a broken connection
+async def test_a_lost_connection_is_a_miss_for_all_who_use_it(server, tmp_path, request):
+    """The task that notices it closes the client, in whose connections the others are waiting."""
+    outcomes: Counter[str] = Counter()
+
+    async def use(store: AnswerStore, number: int) -> None:
+        for turn in range(30):
+            try:
+                with trio.fail_after(PATIENCE):
+                    await store.put(key(number), "alice", b"one" * 200, 60)
+                    await store.get(key(number))
+                    outcomes["found"] += 1
+            except AnswersAway:
+                outcomes["away"] += 1
+                await trio.sleep(0.005)
+            except Exception as error:
+                outcomes[repr(error)] += 1
+            if number == 0 and turn % 10 == 0:
+                await trio.to_thread.run_sync(server.say, "CLIENT", "KILL", "TYPE", "normal")
+
+    async with opened("redis", tmp_path, Clock(), request) as store, trio.open_nursery() as nursery:
+        for number in range(60):
+            nursery.start_soon(use, store, number)
+    redis.collect_left_open()
+    assert set(outcomes) == {"found", "away"}
