@@ -43,6 +43,7 @@ class Meter:
         self._target = target
         self._asked: deque[Record] = deque()
         self._running: dict[str | None, Record] = {}
+        self._ended: deque[str | None] = deque(maxlen=MOST_ASKED)
         self._settled = trio.Event()  # an answer has been, since somebody waits for that
         self._count = 0
         self._prompt = 0  # tokens of the last answer's input: the next has all of that again
@@ -70,15 +71,16 @@ class Meter:
         client may use no more."""
         match notice:
             case ResponseBegun(id=id):
-                self._running[id] = record = self._asked.popleft() if self._asked else await self._open()
-                record.answered(200)
+                (await self._beginning(id)).answered(200)
             case Spoken(characters=characters):
                 record = await self._spoken_by()
                 record.said += characters
                 record.writes()
                 record.wrote()
             case ResponseEnded(id=id, usage=usage, status=status):
-                self._end(await self._ending(id), usage, status)
+                if id is None or id not in self._ended:
+                    self._end(await self._ending(id), usage, status)
+                    self._ended.append(id)
             case TranscriptBilled(usage=usage, model=model):
                 await self._transcribed(usage, model)
             case Resumable():
@@ -169,10 +171,22 @@ class Meter:
         await self.note(ResponseBegun())
         return self._running[None]
 
+    async def _beginning(self, id: str | None) -> Record:
+        """The record of the answer ``id``, which begins, unless a piece of it has come before. Raises
+        ``GatewayError``."""
+        if id not in self._running:
+            unnamed = self._running.pop(None, None)
+            asked = self._asked.popleft() if self._asked and unnamed is None else None
+            self._running[id] = unnamed or asked or await self._open()
+        return self._running[id]
+
     async def _ending(self, id: str | None) -> Record:
-        """The record of the answer ``id``, which has ended. It is booked in any case: it has been given."""
+        """The record of the answer ``id``, which has ended, perhaps without a word of its beginning. It is booked in
+        any case: it has been given."""
         if id in self._running:
             return self._running.pop(id)
+        if None in self._running:
+            return self._running.pop(None)
         if self._running and id is None:
             return self._running.popitem()[1]
         return self._asked.popleft() if self._asked else await self._open_anyway()

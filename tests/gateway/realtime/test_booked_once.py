@@ -1,0 +1,94 @@
+"""Each answer of a session is booked once, whichever of its events a provider leaves out, repeats or puts elsewhere."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+
+from tests.support.asgi_app import eventually
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess, gateway
+from tests.support.settled import lines
+from tests.support.websocket_caller import calling
+from tests.support.websocket_server import Peer, Talk, websocket_server
+
+KEY = "sk-client-of-the-gateway-1"
+USAGE = {"total_tokens": 300, "input_tokens": 200, "output_tokens": 100}
+
+
+def begun(id: str | None = "resp_1") -> dict[str, Any]:
+    return {"type": "response.created", "response": {} if id is None else {"id": id}}
+
+
+def delta(text: str = "hello" * 100) -> dict[str, Any]:
+    return {"type": "response.output_text.delta", "delta": text}
+
+
+def done(id: str | None = "resp_1") -> dict[str, Any]:
+    response = {"status": "completed", "usage": USAGE}
+    return {"type": "response.done", "response": response if id is None else {"id": id, **response}}
+
+
+ORDERS = {
+    "as OpenAI sends them": (1, [begun(), delta(), done()]),
+    "no beginning": (1, [delta(), delta(), done()]),
+    "no beginning and no ids": (1, [delta(), done(None)]),
+    "a beginning without an id": (1, [begun(None), delta(), done()]),
+    "an end without an id": (1, [begun(), delta(), done(None)]),
+    "an end alone": (1, [done()]),
+    "a beginning behind the first words": (1, [delta(), begun(), delta(), done()]),
+    "two beginnings": (1, [begun(), begun(), delta(), done()]),
+    "two beginnings without ids": (1, [begun(None), begun(None), delta(), done()]),
+    "two ends": (1, [begun(), delta(), done(), done()]),
+    "two answers without beginnings": (2, [delta(), done(), delta(), done("resp_2")]),
+    "two answers without beginnings and ids": (2, [delta(), done(None), delta(), done(None)]),
+    "two answers at the same time": (2, [begun(), begun("resp_2"), delta(), done(), delta(), done("resp_2")]),
+}
+
+
+@contextlib.asynccontextmanager
+async def served(talk: Talk) -> AsyncIterator[InProcess]:
+    with trio.fail_after(PATIENCE):
+        async with websocket_server(talk) as server:
+            entry = {"model": "openai/gpt-realtime", "name": "voice", "access_key": "sk-of-the-provider",
+                     "base_url": f"{server.url}/v1", "passthrough": True,
+                     "price": {"input": 4, "output": 16}}  # fmt: skip
+            keys = [{"name": "one", "key": KEY, "budgets": ["1 usd/day"], "passthrough": ["voice"]}]
+            async with gateway({"version": "v0.4.0", "model_providers": [entry], "client_keys": keys}) as running:
+                yield running
+                await eventually(lambda: running.service.upstream.stats().active == 0)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("path", ["/v1/realtime?model=voice", "/voice/realtime?model=gpt-realtime"])
+async def test_an_answer_is_booked_once(order, asked, path):
+    number, said = ORDERS[order]
+
+    async def talk(peer: Peer) -> None:
+        await peer.accept()
+        while (message := await peer.receive()) is not None:
+            if json.loads(message)["type"] in ("response.create", "input_audio_buffer.commit"):
+                await peer.send(*said)
+
+    async with served(talk) as running:
+        allowances = running.service.allowances
+        (budget,) = allowances.of_client("one")
+        with lines(running) as booked:
+            async with calling(running.url, path, (("authorization", f"Bearer {KEY}"),)) as caller:
+                await caller.send(json.dumps({"type": "response.create" if asked else "input_audio_buffer.commit"}))
+                for _ in said:
+                    await caller.receive()
+                await caller.close(1000, "")
+            await eventually(lambda: not running.service.ledger.open_records)
+        answers = [line for line in booked if line.get("output_tokens")]
+        assert [(line["input_tokens"], line["output_tokens"]) for line in answers] == [(200, 100)] * number
+        cost = round(sum(line.get("cost_usd", 0) for line in booked) * 10**9)
+        counter = budget.counter(allowances.now(), None)
+        assert counter is not None
+        level = allowances.counters.level(counter)
+        assert (level.used, level.held) == (cost, 0)
+        assert cost == number * (200 * 4 + 100 * 16) * 1000
