@@ -58,7 +58,9 @@ class Passthrough:
             elif failed is None:
                 failed = event
         self._ended = True
-        return out if failed is None or self.seen.over else out + self._tell(failed)
+        if failed is None or self.seen.over:
+            return out
+        return out + (self._accept(failed) if failed.native else self._tell(failed))
 
     def rest(self) -> bytes:
         """Line ends, such as the LF of a CRLF whose CR was the end of the last event."""
@@ -110,6 +112,12 @@ class Passthrough:
             return b""
         raw = raw if self._again is None else self._again(*parsed)
         return self._framing.changed(raw, self._redact)
+
+    def _accept(self, failed: ErrorInfo) -> bytes:
+        """Note a failure that the events which passed report in the API's own words: nothing has to follow them."""
+        self.seen.committed = True
+        self.seen.see(self._map_error(failed))
+        return b""
 
     def _tell(self, failed: ErrorInfo) -> bytes:
         public = self._map_error(failed)

@@ -44,6 +44,6 @@ def read_end(word: str, extra: Any) -> AnswerEnd | ErrorInfo:
     """The end of an answer with that stop reason. ``extra`` are ``additionalModelResponseFields``. A word that nobody
     knows ends an answer like any other."""
     if (message := _MALFORMED.get(word)) is not None:
-        return ErrorInfo("upstream", message, reason="bad_answer")
+        return ErrorInfo("upstream", message, native=True, reason="bad_answer")
     stop = extra.get(STOP_SEQUENCE[1:]) if isinstance(extra, dict) else None
     return AnswerEnd(REASONS.get(word, "stop"), word or None, stop if isinstance(stop, str) else None)

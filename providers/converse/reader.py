@@ -87,18 +87,18 @@ class ConverseReader:
 
     def _message_stop(self, value: Mapping[str, Any]) -> Sequence[Event]:
         self._end = read_end(text_of(value.get("stopReason")), value.get("additionalModelResponseFields"))
-        if isinstance(self._end, ErrorInfo) or self._usage is not None:
-            return self._finish(self._end)
-        return self._begun(self._content.finish_all())
+        if isinstance(self._end, ErrorInfo):  # the counts may follow, and both are told at the end of the body
+            return ()
+        return self._begun(self._content.finish_all()) if self._usage is None else self._finish(self._end)
 
     def _metadata(self, value: Mapping[str, Any]) -> Sequence[Event]:
         self._usage = read_usage(value) or self._usage
-        return () if self._end is None else self._finish(self._end)
+        return self._finish(self._end) if isinstance(self._end, AnswerEnd) else ()
 
     def _finish(self, end: AnswerEnd | ErrorInfo) -> Sequence[Event]:
-        if isinstance(end, ErrorInfo):
-            return self._fail(end)
         counted = () if self._usage is None else (self._usage,)
+        if isinstance(end, ErrorInfo):
+            return [*self._begun(counted), *self._fail(end)]
         events = self._begun([*self._content.finish_all(), *counted, end])
         self._stage = ENDED
         return events

@@ -63,7 +63,10 @@ def blocked(word: str, message: str) -> AnswerEnd:
 
 
 def failure(word: str, message: str) -> ErrorInfo:
-    """Return the failure of an unusable answer, with Gemini's message if there is one."""
+    """Return the failure of an unusable answer, with Gemini's message if there is one. Gemini's own clients know the
+    word and get the answer itself."""
     useless = "the model's answer is of no use ({}); try again"
     detail = f"{word}: {message}" if message else word
-    return ErrorInfo("upstream", useless.format(detail), reason="bad_answer", log_message=useless.format(word))
+    return ErrorInfo(
+        "upstream", useless.format(detail), native=True, reason="bad_answer", log_message=useless.format(word)
+    )

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import httpx2
+import pytest
 
 from providers.gemini.seals import SKIPPED
 from providers.neutral.seal import Issuer, seal_in_base64
@@ -80,10 +81,12 @@ async def test_a_turn_with_a_tool_goes_on_with_its_signature():
             assert (usage["input_tokens"], usage["output_tokens"]) == (9, 5)
             assert told[-2]["delta"]["stop_reason"] == "tool_use"
             blocks = [one["content_block"] for one in told if one["type"] == "content_block_start"]
-            assert [block["type"] for block in blocks] == ["thinking", "redacted_thinking", "tool_use"]
-            use = {**blocks[2], "input": {"zone": "UTC"}}
+            assert [block["type"] for block in blocks] == ["thinking", "tool_use"]
+            (mark,) = [one["delta"]["signature"] for one in told if "signature" in one.get("delta", {})]
+            shown = {"type": "thinking", "thinking": "I look.", "signature": mark}
+            use = {**blocks[1], "input": {"zone": "UTC"}}
             result = {"type": "tool_result", "tool_use_id": use["id"], "content": "noon"}
-            turns = [ASKED, {"role": "assistant", "content": [blocks[1], use]}, {"role": "user", "content": [result]}]
+            turns = [ASKED, {"role": "assistant", "content": [shown, use]}, {"role": "user", "content": [result]}]
             google.says = (candidate(text("It is noon."), finishReason="STOP"),)
             answer = await running.ask(MODEL, "messages", tools=[TOOL], messages=turns)
             assert answer.json()["content"][0]["text"] == "It is noon."
@@ -134,6 +137,55 @@ async def test_what_fails_in_mid_stream_does_not_look_complete():
             answer = await running.ask(MODEL, "messages", stream=True)
             assert answer.status_code == 502
             assert "print(1)" in answer.json()["error"]["message"]
+
+
+FAILED_ENDS = ("UNEXPECTED_TOOL_CALL", "MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "TOO_MANY_TOOL_CALLS")
+
+
+@pytest.mark.parametrize("word", FAILED_ENDS)
+async def test_a_failed_end_goes_to_gemini_s_own_client_as_it_came(word: str):
+    """Gemini CLI asks again by the word itself (google-gemini/gemini-cli#12965)."""
+    failed = candidate(call(), finishReason=word)
+    counts = {"usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 4, "totalTokenCount": 13}}
+    path = f"/v1beta/models/{MODEL}"
+    body = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+    async with providers(1) as (google,):
+        google.__class__ = Google
+        async with gateway(config(google.url)) as running, client(running.url) as sdk:
+            for opening in ((), (candidate(text("Let me")),)):
+                google.says = sse(*opening, failed, counts)
+                answer = await sdk.post(f"{path}:streamGenerateContent?alt=sse", json=body)
+                assert (answer.status_code, answer.content) == (200, google.says), word
+                answer = await sdk.post(f"{path}:streamGenerateContent", json=body)
+                assert answer.json() == [*opening, failed, counts]
+            google.says = ({**failed, **counts},)
+            answer = await sdk.post(f"{path}:generateContent", json=body)
+            assert (answer.status_code, answer.json()) == (200, google.says[0])
+            answer = await running.ask(MODEL, "messages", stream=True)
+            assert answer.status_code == 502
+            assert answer.json()["error"]["type"] == "api_error"
+
+
+async def test_a_failed_end_is_not_given_while_another_target_may_answer():
+    path, failed = "/v1beta/models/r", candidate(call(), finishReason="UNEXPECTED_TOOL_CALL")
+    body = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+    async with providers(2) as (bad, good):
+        bad.__class__ = good.__class__ = Google
+        entries = [
+            {"model": MODEL, "name": name, "access_key": f"{KEY}-{name}", "base_url": one.url, "speaks": ["gemini"]}
+            for name, one in (("bad", bad), ("good", good))
+        ]
+        route = {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": {"targets": ["bad", "good"]}}}
+        bad.says, good.says = (failed,), (candidate(text("well"), finishReason="STOP"),)
+        async with gateway(route) as running, client(running.url) as sdk:
+            for operation in (":streamGenerateContent?alt=sse", ":generateContent"):
+                answer = await sdk.post(path + operation, json=body)
+                assert (answer.status_code, "well" in answer.text) == (200, True)
+                assert answer.headers["x-trigate-tried"] == "bad=bad_answer, good=ok"
+            good.says = (failed,)
+            for operation in (":streamGenerateContent?alt=sse", ":generateContent"):
+                answer = await sdk.post(path + operation, json=body)
+                assert (answer.status_code, "UNEXPECTED_TOOL_CALL" in answer.text) == (200, True)
 
 
 async def test_a_blocked_prompt_and_a_count():

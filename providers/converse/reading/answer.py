@@ -70,13 +70,15 @@ def _content(value: Any) -> list[Any] | None:
 def _events(value: Mapping[str, Any], content: list[Any]) -> list[Event]:
     usage = read_usage(value)
     events: list[Event] = [AnswerStart(), *([] if usage is None else [usage])]
+    end = read_end(text_of(value.get("stopReason")), value.get("additionalModelResponseFields"))
+    if isinstance(end, ErrorInfo):
+        return [*events, end]
     reading = ContentReading(ANSWER)
     for index, block in enumerate(bounded(content, "content blocks")):
         if isinstance(block, dict):
             events += _block_events(reading, index, block)
     events += reading.finish_all()
-    end = read_end(text_of(value.get("stopReason")), value.get("additionalModelResponseFields"))
-    return [end] if isinstance(end, ErrorInfo) else [*events, end]
+    return [*events, end]
 
 
 def _block_events(reading: ContentReading, index: int, block: Mapping[str, Any]) -> Iterator[Event]:

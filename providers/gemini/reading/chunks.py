@@ -26,13 +26,14 @@ EARLY = ErrorInfo("upstream", "the provider ended the stream early", reason="bad
 class ChunkReader:
     """The chunks of one answer. Nothing may be given to it any more once an ``ErrorInfo`` has come out."""
 
-    __slots__ = ("_answer", "_begun", "_block", "_counted", "_counts", "_reason")
+    __slots__ = ("_answer", "_begun", "_block", "_counted", "_counts", "_failed", "_reason")
 
     def __init__(self, keeps: int) -> None:
         self._answer = UnfinishedAnswer(keeps)
         self._counts = Counts()
         self._begun = False
         self._counted = False
+        self._failed: ErrorInfo | None = None  # by a `finishReason`
         self._reason: str | None = None  # the last `finishReason`
         self._block: AnswerEnd | None = None  # what a blocked prompt ends with
 
@@ -44,10 +45,10 @@ class ChunkReader:
         self._see_feedback(chunk.get("promptFeedback"))
         candidate = _candidate(chunk.get("candidates"))
         word = reason_word(candidate.get("finishReason"))
-        if word in FAILURES:
-            message = candidate.get("finishMessage")
-            failed = failure(word, message if isinstance(message, str) else "")
-            return [*self._begin(chunk), *self.fail(failed)]
+        if word in FAILURES and self._failed is None:
+            self._failed = failure(word, _text(candidate.get("finishMessage")))
+        if self._failed is not None:  # its parts are of no use, but counts may follow
+            return self._begin(chunk)
         self._reason = word or self._reason
         try:
             return [*self._begin(chunk), *self._candidate_events(candidate)]
@@ -56,6 +57,8 @@ class ChunkReader:
 
     def close(self) -> list[Event]:
         """The end of the body."""
+        if self._failed is not None:
+            return self.fail(self._failed)
         end = answer_end(self._reason) if self._reason is not None else self._block
         if end is None:
             return self.fail(EARLY)
