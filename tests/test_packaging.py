@@ -32,7 +32,8 @@ TEMPLATES = sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"))
 def test_the_version_is_one_and_has_notes_on_top():
     assert PROJECT["version"] == __version__
     notes = (ROOT / "CHANGELOG.md").read_text()
-    headings = re.findall(r"^## (\S+)(?: \((?:\d{4}-\d\d-\d\d|unreleased)\))?$", notes, re.M)
+    headings = re.findall(r"^## (\S+)(?: \(\d{4}-\d\d-\d\d\))?$", notes, re.M)
+    headings = headings[1:] if headings[0] == "Unreleased" else headings
     assert headings[0] == __version__
     assert headings == sorted(headings, key=lambda text: [int(part) for part in text.split(".")], reverse=True)
 

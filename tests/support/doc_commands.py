@@ -80,7 +80,7 @@ RUNS = (
     Row(r"curl (http://\S+/v1/audio/speech -d .* -o hello\.wav)", f"{CURL} && head -c 12 hello.wav", ("WAVE",)),
     Row(r"curl (http://\S+/v1/audio/transcriptions .*)", f"echo > hello.wav && {CURL}", ("hello.wav has 1 bytes",)),
     Row(r"curl (http://\S+/readyz\?verbose)", CURL, ('"state":"in"',)),
-    Row(r"curl (http://\S+/metrics)", CURL, (r"(?m)^trigate_workers 1\.0$",)),
+    Row(r'curl ((?:-H "Authorization: .*" )?http://\S+/metrics)', CURL, (r"(?m)^trigate_workers 1\.0$",)),
     Row("OPENAI_BASE_URL=.*", '{} && curl -sS -f "$OPENAI_BASE_URL/models"', ("demo-messages",)),
     Row("ANTHROPIC_BASE_URL=.*", '{} && curl -sS -f "$ANTHROPIC_BASE_URL/v1/models"', ("demo-chat",)),
     Row("GOOGLE_GEMINI_BASE_URL=.*", '{} && curl -sS -f "$GOOGLE_GEMINI_BASE_URL/v1beta/models"', ("models/demo",)),
@@ -232,7 +232,7 @@ SERVES = (
 
 def checked_by_ci(found: re.Match[str]) -> None:
     ci = (ROOT / ".ci/run").read_text()
-    assert "test_command=$(section Test)" in ci
+    assert 'test_command=$(command_under README.md "## Test")' in ci
     assert 'bash -c "$test_command"' in ci
     assert "python3 .ci/package.py\n" in ci
     assert "python3 .ci/image.py\n" in ci
@@ -350,6 +350,15 @@ def kubernetes_has_it(found: re.Match[str]) -> None:
     assert found[1] in there or ROOT / found[1] == file
 
 
+def chart_has_it(found: re.Match[str]) -> None:
+    values = yaml.safe_load((ROOT / found[1] / "values.yaml").read_text())
+    for name in re.findall(r"--set(?:-file)? ([\w.]+)=", found[0]):
+        place = values
+        for step in name.split("."):
+            assert step in place, name
+            place = place[step]
+
+
 def systemd_has_it(found: re.Match[str]) -> None:
     unit = (ROOT / "deploy/trigate.service").read_text()
     wanted = {"reload": "ExecReload=", "enable": "WantedBy=", "cp": "ExecStart=", "daemon-reload": "[Unit]"}
@@ -398,6 +407,7 @@ FOREIGN = (
     Foreign(r"docker buildx imagetools inspect (\S+)", NETWORK, is_the_base_of_the_image),
     Foreign(r"docker compose -f (\S+) (.*)", DAEMON, compose_has_it),
     Foreign(r"kubectl (?:apply -f|rollout restart) (.*)", CLUSTER, kubernetes_has_it),
+    Foreign(r"helm install trigate (\S+) .*", CLUSTER, chart_has_it),
     Foreign(r"systemctl (reload|enable|daemon-reload).*", INIT, systemd_has_it),
     Foreign(r"(cp) deploy/trigate.service /etc/systemd/system/", INIT, systemd_has_it),
 )
