@@ -19,11 +19,11 @@ _NAMES_OF_KEPT: Final = (b'"item_reference"', b'"file_data"', b'"fileData"', b'"
 def is_eligible(incoming: Incoming, turn: TurnRecorder, use: CacheUse, most: int) -> bool:
     """Whether ``incoming``, of ``most`` bytes at most, may be answered from the cache. Not what refers to something
     that is kept anywhere, runs tools at a provider or gives sound; and one answer at a time."""
-    if incoming.size > most or incoming.earlier or is_in_background(incoming):
+    if incoming.size > most or turn.continues or turn.background is not None or is_in_background(incoming):
         return False
     if any(_is_said(incoming, name) for name in _REFERRING) or kept_elsewhere(incoming):
         return False
-    if any(name in incoming.body for name in _NAMES_OF_KEPT) or _keeps_too_much(incoming, turn, use):
+    if any(name in incoming.body for name in _NAMES_OF_KEPT) or _is_kept_for_one(turn, use):
         return False
     if _gives_sound(incoming) or runs_at_providers(incoming):
         return False
@@ -49,13 +49,9 @@ def _is_said(incoming: Incoming, name: str) -> bool:
     return raw is not None and bytes(raw) != b"null"
 
 
-def _keeps_too_much(incoming: Incoming, turn: TurnRecorder, use: CacheUse) -> bool:
-    """Whether the turn of an answer is kept where its id would then be that of two owners' turns, or goes on from
-    another one."""
-    if not turn.records:
-        return False
-    if incoming.api != "responses":  # a thread of Messages
-        return True
+def _is_kept_for_one(turn: TurnRecorder, use: CacheUse) -> bool:
+    """Return whether a provider keeps the turn: in a cache that several keys share, its id would be that of two owners'
+    turns."""
     return isinstance(turn, ProviderTurn) and use.scope != "key"
 
 

@@ -60,6 +60,11 @@ class LocalTurn:
         return self._store is not None
 
     @property
+    def continues(self) -> bool:
+        options = self._options
+        return options.previous is not None or options.conversation is not None or options.refers
+
+    @property
     def background(self) -> "LocalTurn | None":
         return self if self._options.background else None
 

@@ -20,6 +20,7 @@ class ProviderTurn:
     is stored as soon as its client may know its id, for the client may lose its connection and come back."""
 
     records = True
+    continues = False  # its members say so, and go to the provider
     background = None  # one in the background its provider runs
 
     def __init__(self, store: Store, owner: str, entry: str, in_background: bool = False) -> None:

@@ -35,6 +35,11 @@ class TurnRecorder(Protocol):
         ...
 
     @property
+    def continues(self) -> bool:
+        """Whether the turn refers to earlier turns that are stored, or adds to a conversation."""
+        ...
+
+    @property
     def background(self) -> DetachableTurn | None:
         """The turn itself where it goes on without its client, begun by ``Background.start``."""
         ...
@@ -81,6 +86,7 @@ class UnrecordedTurn:
     """The ``TurnRecorder`` of a turn of which nothing is stored."""
 
     records = False
+    continues = False
     background = None
 
     def reply(self, reply: Reply) -> Reply:

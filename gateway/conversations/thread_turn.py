@@ -30,6 +30,7 @@ class ThreadTurn:
     its answer was lost on the way simply works."""
 
     records = True
+    continues = True
     background = None
 
     def __init__(

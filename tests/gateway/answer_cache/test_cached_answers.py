@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from gateway.ledger.record import Record
+from gateway.stores.memory import MemoryStore
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
@@ -324,6 +325,23 @@ async def test_a_turn_that_is_kept_here_is_answered_from_the_cache_too():
         first, again = [(await stage.ask(api="responses")).json() for _ in range(2)]
     assert stage.provider.take_count() == 1
     assert again["output"][0]["content"] == first["output"][0]["content"]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_a_turn_of_a_conversation_is_never_answered_from_the_cache(stream):
+    """Also the first, before which there is nothing."""
+    async with providers(1) as (provider,):
+        content = settings(entry(provider, state="ours"))
+        async with gateway(content, store=MemoryStore(60, 2**20)) as gate:
+            for _ in range(2):
+                created = (await post(gate, "/v1/conversations", {})).json()
+                answer = await gate.ask("cached-m", "responses", stream=stream, conversation=created["id"])
+                assert (answer.status_code, answer.headers["x-trigate-cache"]) == (200, "bypass")
+            once = (await gate.ask("cached-m", "responses")).json()
+            for _ in range(2):
+                more = {"previous_response_id": once["id"], "stream": stream}
+                assert (await gate.ask("cached-m", "responses", **more)).headers["x-trigate-cache"] == "bypass"
+            assert provider.take_count() == 5
 
 
 async def test_clients_of_gemini_and_converse_are_answered_from_the_cache_in_both_forms():

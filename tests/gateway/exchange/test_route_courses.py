@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import trio
 
 from tests.support.cases import case
 from tests.support.harness import PATIENCE
@@ -129,3 +130,25 @@ async def test_an_empty_response_is_charged_what_its_provider_counted(route, str
         assert (lost["input_tokens"], lost.get("output_tokens"), lost.get("usage")) == (111, 0, None)
         prompt = (71 * 3 + 40 * 0.3) / 1e6
         assert line["cost_usd"] == pytest.approx(2 * prompt + 17 * 15 / 1e6)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_identical_requests_at_once_are_each_sent_on_a_hedged_route(stream):
+    """docs/caching.md says so. The answer is kept for those that come later."""
+    route = {"hedge": {"after": "10s", "at_most": "100%"}, "cache": {"ttl": "1h"}}
+    async with served(route=route) as (provider, client):
+        provider.reset(first="late")
+
+        async def ask() -> None:
+            reply = await client.ask("r", stream=stream)
+            assert (reply.status_code, reply.headers["x-trigate-cache"]) == (200, "miss")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            nursery.start_soon(ask)
+            with trio.fail_after(PATIENCE):
+                while provider.asked["first"] < 2:  # noqa: ASYNC110  # nobody tells of it
+                    await trio.sleep(0.001)
+            provider.released.set()
+        assert (await client.ask("r", stream=stream)).headers["x-trigate-cache"] == "hit"
+        assert provider.asked == {"first": 2}
