@@ -101,7 +101,8 @@ class Planning:
         record = self.context.record
         record.asked, record.stream = incoming.model, incoming.stream
         plan = self._named(incoming.model, wishes) if wishes.names else self._plan_for(incoming.model)
-        plan = plan.with_each(partial(where_tools_are_taken, incoming))
+        if "tools" in incoming.members:
+            plan = plan.with_each(partial(where_tools_are_taken, incoming))
         if wishes is not NO_WISHES:
             plan = narrow(plan, wishes)
         record.route = None if plan.route is None else plan.route.name
@@ -156,10 +157,14 @@ def allowed_plan(context: ExchangeContext, plan: Plan) -> Plan:
     candidates = plan.candidates
     if (wall := authenticator.wall(asked.client)) is not None:
         candidates = walled(candidates, wall, asked.client)
-    if len(candidates) > 1:  # one that would need the provider's own key is no reason to refuse what others can do
-        usable = [one for one in candidates if not authenticator.is_misplaced(one.target.entry, asked.credential)]
+    passing = [one for one in candidates if one.target.entry.passthrough_auth]
+    credential = asked.credential if passing else None  # it is searched in all headers
+    if passing and len(candidates) > 1:  # a target that needs the client's own key does not keep others from it
+        usable = [one for one in candidates if not authenticator.is_misplaced(one.target.entry, credential)]
         candidates = candidates if len(usable) == len(candidates) else tuple(usable) or candidates
-    for candidate in candidates:
-        one = candidate.target
-        authenticator.check(asked.client, one.asked, one.entry, one.model, context.passed_on(one))
+    if passing or authenticator.is_limited(asked.client):
+        for candidate in candidates:
+            one = candidate.target
+            passed_on = credential if one.entry.passthrough_auth else None
+            authenticator.check(asked.client, one.asked, one.entry, one.model, passed_on)
     return plan.among(candidates)

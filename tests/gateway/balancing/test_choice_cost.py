@@ -1,10 +1,6 @@
 """What a choice costs, in calls of functions, which are the same on every machine: of 50 ns each, so that one among 100
 targets stays below 50 µs (latency routing took five minutes where random took 36 s; BerriAI/litellm#873)."""
 
-import sys
-from collections.abc import Callable
-from typing import Any
-
 import attrs
 import pytest
 
@@ -14,25 +10,10 @@ from gateway.balancing.rules import RULES
 from gateway.routing.target import Target
 from gateway.shared.rows import LocalRows
 from providers.catalog.prices import Price
+from tests.support.counted_calls import calls
 from tests.support.groups import group, plan, route
 
 CONVERSATION = Affinity(b"a" * 16, 300.0, "session")
-
-
-def calls(work: Callable[[], object]) -> int:
-    """The calls of functions, Python's and C's, of ``work``."""
-    count = -2  # that of ``work`` itself, and the end of counting
-
-    def profile(frame: Any, what: str, argument: Any) -> None:
-        nonlocal count
-        count += what in ("call", "c_call")
-
-    sys.setprofile(profile)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 def balancer(members: int) -> Balancer:
