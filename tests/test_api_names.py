@@ -19,7 +19,6 @@ ABOUT_APIS: Final = (
 about the words in which people configure, try and ask for them."""
 
 EXCEPTIONS: Final = {
-    "answer_cache/eligible.py": "what refers to stored things, member by member as each API calls it",
     "exchange/cached.py": "the chunk of token counts, which Chat alone has, and what Responses repeats of a request",
     "endpoints/answers.py": "errors of stored responses and conversations, which are OpenAI's",
     "endpoints/health.py": "an error to an operator's probe, in the shape of nobody's API",
