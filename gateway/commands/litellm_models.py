@@ -167,7 +167,7 @@ def _entry(name: str, params: dict[str, Any], info: dict[str, Any], result: Resu
     """Return remarks and the entry. Raises ``_NotHere``."""
     prefix, rest = _split(params["model"])
     origin, kind = _origin(prefix, rest, info.get("mode"))
-    base = _address(params)
+    base = _address(prefix, params)
     provider, extra = origin.provider, dict(origin.extra)
     if rest.startswith("responses/") and prefix in ("openai", "azure"):
         rest, extra = rest.removeprefix("responses/"), {"speaks": ["responses"]}
@@ -209,14 +209,14 @@ def _origin(prefix: str, rest: str, mode: Any) -> tuple[LiteLLMProvider, ModelTy
     return origin, TYPES[mode] if mode is not None else origin.type or model_type(rest)
 
 
-def _address(params: Mapping[str, Any]) -> str | None:
-    """Return the address in ``params``. Raises ``_NotHere`` for one that cannot be read: without it the requests would
-    go to another server."""
+def _address(prefix: str, params: Mapping[str, Any]) -> str | None:
+    """Return the address in ``params``. LiteLLM adds ``/v1/messages`` to one of Anthropic's, as the gateway does.
+    Raises ``_NotHere`` for one that cannot be read: without it the requests would go to another server."""
     given = params.get("api_base") or params.get("base_url")
     base = text_of(given)
     if given and base is None:
         raise _NotHere("its api_base is not a text")
-    return base
+    return None if base is None else base.rstrip("/").removesuffix("/v1/messages") if prefix == "anthropic" else base
 
 
 def _with_version(base: str, params: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from gateway.config.document import Path
 from gateway.config.endpoints import build_endpoints, embedding_traits
 from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
+from gateway.config.kinds import Url
 from gateway.config.names import Names
 from gateway.config.own_providers import OwnProvider, id_of
 from gateway.config.prices import build_price
@@ -23,7 +24,7 @@ from gateway.config.timeouts import changed
 from gateway.config.wording import describe, nearest, one_of
 from gateway.http.passing import reason_never
 from providers.catalog import providers as catalog
-from providers.catalog.provider import Provider, Speaks
+from providers.catalog.provider import Provider, Speaks, api_path, is_of_messages
 from streams.events import APIS, Api
 from streams.pipe import Timeouts
 
@@ -109,7 +110,7 @@ def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Finding
         return None
     own = defaults.providers.get(id_of(prefix))
     raw = raw if own is None else own.of_entry(raw)
-    provider = _provider(raw, path, prefix, own, findings)
+    provider, raw = _provider(raw, path, prefix, own, findings)
     if provider is None:
         return None
     if raw.default and model == "*":
@@ -174,21 +175,24 @@ def _passes(name: str, raw: RawEntry, path: Path, findings: Findings) -> bool:
     return True
 
 
-def _provider(raw: RawEntry, path: Path, prefix: str, own: OwnProvider | None, findings: Findings) -> Provider | None:
-    """The configuration's ``own`` row or the catalogue's for where it is asked, or for an unknown provider one that
-    speaks like its ``provider_interface``."""
+def _provider(
+    raw: RawEntry, path: Path, prefix: str, own: OwnProvider | None, findings: Findings
+) -> tuple[Provider | None, RawEntry]:
+    """Return the configuration's ``own`` row or the catalogue's for the address of an entry, or for an unknown provider
+    one that speaks like its ``provider_interface``; and the entry with its whole address."""
     provider = _known(raw, prefix) if own is None else own.row
     if provider is None or (provider.local and raw.provider_interface is not None):
         provider = _own_provider(raw, path, prefix, provider, findings)
     elif raw.provider_interface is not None:
         findings.warn(f"{raw.model}: provider_interface is ignored, {prefix} is a known provider")
     if provider is None:
-        return None
+        return None, raw
+    raw = _addressed(raw, provider, findings)
     settings = _settings(raw)
     _check_settings(settings, path, provider, findings)
     at = _of_entry(provider.settled(settings).at(raw.base_url), raw)
     if path in findings.faulty:
-        return at if raw.base_url is not None or at.base_url is not None else None  # what was wrong is reported
+        return (at if raw.base_url is not None or at.base_url is not None else None), raw  # the mistake is reported
     if at.base_url is None and raw.base_url is None:
         like = f", such as {at.address}" if at.address else ""
         found = f"{at.display_name} has no address that is the same for all"
@@ -196,7 +200,22 @@ def _provider(raw: RawEntry, path: Path, prefix: str, own: OwnProvider | None, f
     elif lacking := at.lacking(raw.base_url):
         found = f"{raw.model} has no {' and no '.join(lacking)}"
         findings.wrong(path, found, f"{at.display_name}'s address needs it: give it yours, or a base_url")
-    return at
+    return at, raw
+
+
+def _addressed(raw: RawEntry, provider: Provider, findings: Findings) -> RawEntry:
+    """Return ``raw`` with the whole of its ``base_url``, and report what is doubtful about that."""
+    base_url = raw.base_url
+    if base_url is None or isinstance(base_url, Unresolved):
+        return raw
+    speaks: dict[Api, Api] = {**provider.speaks, **dict((raw.speaks or {}).items())}
+    name, spoken = raw.name or raw.model, frozenset(speaks.values())
+    if end := api_path(base_url):
+        findings.warn(f"{name}: base_url ends with {end}, the path of an API, which the gateway adds: leave that out")
+    if "messages" not in spoken and "messages" not in provider.places and is_of_messages(base_url):
+        found = f"{name}: base_url is an address for the Messages API, and requests to it are in Chat"
+        findings.warn(f"{found}: write `speaks: [messages]`")
+    return attrs.evolve(raw, base_url=Url(provider.completed(base_url, spoken)))
 
 
 def _known(raw: RawEntry, prefix: str) -> Provider | None:
@@ -308,7 +327,5 @@ def _note(name: str, raw: RawEntry, provider: Provider, sign_in: SignIn | None, 
     if bare and raw.sign_in is None and provider.key_required:
         hint = f" (access_key: ${provider.key_env})" if provider.key_env else ""
         findings.warn(f"{name}: neither access_key nor passthrough_auth: no credential will be sent{hint}")
-    if raw.base_url is not None and raw.base_url.rstrip("/").endswith(tuple(catalog.STANDARD_PATHS.values())):
-        findings.warn(f"{name}: base_url should end before the path of the API, which is added to it")
     if provider.note and raw.speaks is None:
         findings.note(f"{provider.id}: {provider.note}")

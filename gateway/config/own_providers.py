@@ -90,9 +90,11 @@ def _row(name: str, given: RawProvider, path: Path, findings: Findings) -> Provi
 def _placed(row: Provider, given: RawProvider) -> Provider:
     """``row`` at the address that is given, and with the paths that are."""
     if given.base_url is not None:
-        parts = urlsplit(given.base_url)
+        speaks: dict[Api, Api] = {**row.speaks, **dict((given.speaks or {}).items())}
+        base_url = given.base_url if given.paths else row.completed(given.base_url, speaks.values())
+        parts = urlsplit(base_url)
         path = parts.path.rstrip("/")
-        row = row.at(given.base_url)
+        row = row.at(base_url)
         there = {api: place for api, place in row.places.items() if "://" not in place and not path}
         origin = urlunsplit((parts.scheme, parts.netloc, "", parts.query, ""))
         row = attrs.evolve(row, base_url=origin, prefix=path or row.prefix, places=there, by_path={}, hosts={})

@@ -321,7 +321,9 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "default": Key("Serves requests that name no model. At most one; not a wildcard.", "`false`"),
         "base_url": Key(
             "`http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix (such as `/v1`); a query is "
-            "kept, and its values masked as `access_key` is, but for versions (`api-version`).",
+            "kept, and its values masked as `access_key` is, but for versions (`api-version`). An address for "
+            "Anthropic's SDKs works as it is: the gateway adds `/v1` to `…/anthropic`, and to any path on an entry of "
+            "`anthropic`, of its interface or with `speaks: [messages]`.",
             "the provider's",
         ),
         "region": Key("Amazon Bedrock: the region, such as `us-east-1`. An ARN as the model id says its own."),

@@ -104,6 +104,8 @@ class Provider:
     ``routes`` are parts of its addresses with others that may stand in their place: where a model is not at one, it is
     asked for at the other.
 
+    ``versionless``: its base URLs have no version, as Anthropic's SDKs take them.
+
     ``address`` is what a base URL of one's own looks like, where there is none for all. ``by_path`` is what is
     different where the path of the base URL ends so, as changes to the row; the longest end comes first. ``by_model``
     is the same for models whose id a shell pattern matches, the first that does. ``about`` goes into the page of
@@ -132,6 +134,7 @@ class Provider:
     keeps_responses: bool = False
     keeps_threads: bool = False
     all_in_chat: bool = False
+    versionless: bool = False
     known: Quirks = attrs.field(default=attrs.Factory(lambda self: self.quirks, takes_self=True))
     """Those of its quirks that are known and not guessed, by which a request of its own API is edited."""
 
@@ -193,6 +196,32 @@ class Provider:
         )
         return attrs.evolve(self, speaks=_within(self.speaks, there), by_model=families)
 
+    def completed(self, base_url: str, speaks: Iterable[Api] = ()) -> str:
+        """Return ``base_url`` as the prefix of requests: without the path of an API at its end, and with the ``/v1``
+        that an address for Anthropic's SDKs lacks (https://github.com/anthropics/anthropic-sdk-python adds it).
+        ``speaks`` are the APIs of its requests if they are not the provider's usual ones."""
+        parts = urlsplit(base_url)
+        path = parts.path.rstrip("/")
+        end = api_path(base_url)
+        if end in self.paths.values():
+            path = path.removesuffix(end)
+        if path and not _VERSION.fullmatch(path.rpartition("/")[2]) and self._lacks_version(path, frozenset(speaks)):
+            path += "/v1"
+        whole = urlunsplit((parts.scheme, parts.netloc, path, parts.query, parts.fragment))
+        return base_url if path == parts.path.rstrip("/") else whole
+
+    def _lacks_version(self, path: str, speaks: frozenset[Api]) -> bool:
+        """Return True if the Messages API is at ``/v1`` below ``path``."""
+        if self.paths.get("messages") != STANDARD_PATHS["messages"]:
+            return False
+        spoken = speaks or frozenset(self.speaks.values())
+        if spoken == {"messages"} or self.versionless:
+            return True
+        stems = {end.removesuffix("/v1") for end in self.by_path if end.endswith(_ANTHROPIC + "/v1")}
+        if "messages" in spoken or "messages" in self.places:
+            stems |= {_ANTHROPIC, _end(self.places.get("messages", self.prefix)).removesuffix("/v1")}
+        return path.endswith(tuple(stem for stem in stems if stem))
+
     def _there(self, path: str) -> frozenset[Api]:
         """The APIs that are found at a base URL with ``path``: without one all that are at no other host; else those
         whose own prefix it ends with, or those that have none."""
@@ -249,6 +278,8 @@ class Provider:
 
 
 _ARN = re.compile(r"arn:aws[a-z-]{0,20}:[a-z-]{1,30}:([a-z]{2}(?:-[a-z]{1,20}){1,3}-[0-9]{1,2}):")
+_VERSION = re.compile(r"v[0-9]+[a-z0-9]*")
+_ANTHROPIC = "/anthropic"  # the end of many an address for Messages
 _SETTING = re.compile(r"\{(?!model\})([a-z_]+)\}")
 _HOST = "_host"
 _ANYBODYS = ("", "/v1")  # the end of many a path, which says of no API that it is meant
@@ -294,6 +325,18 @@ def region_of(model: str) -> str | None:
     ids and the region becomes part of the host to which the credential goes."""
     found = _ARN.match(model)
     return None if found is None else found[1]
+
+
+def api_path(base_url: str) -> str:
+    """Return the path of an API with which ``base_url`` ends, empty without one."""
+    path = urlsplit(base_url).path.rstrip("/")
+    return next((end for end in STANDARD_PATHS.values() if path.endswith(end)), "")
+
+
+def is_of_messages(base_url: str) -> bool:
+    """Return True if ``base_url`` looks like the address of a Messages API."""
+    path = urlsplit(base_url).path.rstrip("/")
+    return path.endswith((_ANTHROPIC, _ANTHROPIC + "/v1", STANDARD_PATHS["messages"]))
 
 
 def url_for(base_url: str | None, provider: Provider, api: Api, model: str) -> str:

@@ -9,6 +9,7 @@ from providers.catalog.provider import (
     CHAT_AND_RESPONSES,
     COMPATIBLE,
     ONLY_CHAT,
+    ONLY_MESSAGES,
     ONLY_RESPONSES,
     OPENAI,
     Provider,
@@ -59,7 +60,9 @@ MAKERS = (
     ),
     Provider(
         "anthropic", "Anthropic", "https://api.anthropic.com", speaks=CHAT_AND_MESSAGES, quirks=Quirks(),
-        keeps_threads=True,
+        keeps_threads=True, versionless=True,
+        # So others call the place of their Messages; Anthropic's own Chat is not there.
+        by_path={"/anthropic/v1": {"speaks": ONLY_MESSAGES, "note": ""}},
         models=(
             "claude-fable-5-2", "claude-fable-5-1", "claude-fable-5", "claude-opus-5-5", "claude-opus-5",
             "claude-opus-4-8", "claude-opus-4-7", "claude-opus-4-6", "claude-opus-4-5", "claude-sonnet-5-5",

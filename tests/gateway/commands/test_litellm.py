@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.commands.imported import NO_DOOR, summary
 from gateway.commands.importing import imported
 from gateway.commands.litellm import ORIGINS, REASONS, Group
-from gateway.config.loading import ConfigError
+from gateway.config.loading import ConfigError, load
 from gateway.routing.router import Router
 from providers.catalog import providers as catalog
 from providers.catalog.price_list import price_row
@@ -34,6 +34,15 @@ def entry(model: str, name: str = "m", **params: Any) -> dict[str, Any]:
          {"model": "openai/o3-pro", "access_key": "$K", "speaks": ["responses"]}),
         ("anthropic/claude-x", {"api_key": "os.environ/K"},
          {"model": "anthropic/claude-x", "access_key": "$K", "speaks": ["messages"]}),
+        *(
+            ("anthropic/glm", {"api_base": base, "api_key": "os.environ/K"},
+             {"model": "anthropic/glm", "base_url": "https://api.z.ai/api/anthropic", "access_key": "$K",
+              "speaks": ["messages"]})
+            for base in (
+                "https://api.z.ai/api/anthropic", "https://api.z.ai/api/anthropic/",
+                "https://api.z.ai/api/anthropic/v1/messages",
+            )
+        ),
         ("azure/eu", {"api_base": "https://a.azure.com/", "api_key": "os.environ/K", "api_version": "2024-10-21"},
          {"model": "azure_openai/eu", "base_url": "https://a.azure.com/?api-version=2024-10-21",
           "access_key": "$K"}),
@@ -51,6 +60,18 @@ def entry(model: str, name: str = "m", **params: Any) -> dict[str, Any]:
 )  # fmt: skip
 def test_a_model_is_asked_where_and_as_it_was(model, params, expected):
     assert entry(model, **params) == {"name": "m", **expected}
+
+
+@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/messages"])
+@pytest.mark.parametrize("base", ["https://api.z.ai/api/anthropic", "os.environ/BASE"])
+def test_an_imported_address_for_anthropics_sdks_is_one_for_messages(base, end, tmp_path):
+    """LiteLLM adds ``/v1/messages`` to it."""
+    given = base if base.startswith("os.environ/") else base + end
+    file = tmp_path / "trigate.yaml"
+    file.write_text(converted(item("glm", "anthropic/glm-5.3", api_base=given, api_key="os.environ/K"))[1])
+    config = load(file, {"BASE": f"https://api.z.ai/api/anthropic{end}", "K": "key"})
+    for api in ("messages", "chat"):
+        assert Router(config).resolve("glm", api).url == "https://api.z.ai/api/anthropic/v1/messages"
 
 
 def test_models_are_asked_for_by_the_names_that_clients_know():

@@ -510,7 +510,10 @@ def test_a_provider_that_is_not_asked_in_responses_keeps_no_state(refused):
         ({"model": "openai/m", "passthrough_auth": True, "access_key": "k"}, "access_key is ignored"),
         ({"model": "openai/m"}, "access_key: $OPENAI_API_KEY"),
         ({"model": "openai/m", "access_key": ""}, "access_key is empty"),
-        ({"model": "openai/m", "access_key": "k", "base_url": "http://h/v1/chat/completions"}, "should end before"),
+        (
+            {"model": "openai/m", "access_key": "k", "base_url": "http://h/v1/chat/completions"},
+            "leave that out",
+        ),
         ({"model": "perplexity/m", "access_key": "k", "provider_interface": "openai"}, "provider_interface is ignored"),
     ],
 )

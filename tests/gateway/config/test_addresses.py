@@ -1,0 +1,130 @@
+"""The ``base_url`` of an entry as people write it: for Anthropic's SDKs without ``/v1``, or with the path of an API."""
+
+import pytest
+
+from gateway.config.loading import Config, from_mapping
+from gateway.routing.router import Router
+
+ZAI = "https://api.z.ai/api/anthropic"
+PROXY = "https://proxy.example"
+
+
+def config(**entry: object) -> Config:
+    return from_mapping({"version": "v0.4.0", "model_providers": [{"access_key": "k", **entry}]})
+
+
+def urls(made: Config) -> dict[str, str]:
+    """Return the address of requests by the API of their clients, without its host."""
+    name = made.entries[0].name
+    found = {api: Router(made).resolve(name, api).url for api in ("messages", "chat", "responses")}
+    return {api: "/" + url.split("/", 3)[3] for api, url in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("model", "base_url", "messages"),
+    [
+        *(("anthropic/glm-5.3", ZAI + end, "/api/anthropic/v1/messages") for end in ("", "/", "/v1", "/v1/")),
+        *(("anthropic/glm-5.3", ZAI + end, "/api/anthropic/v1/messages") for end in ("/v1/messages", "/v1/messages/")),
+        *(("zai/glm-5.3", ZAI + end, "/api/anthropic/v1/messages") for end in ("", "/v1", "/v1/messages")),
+        *(("deepseek/m", "https://api.deepseek.com" + end, "/anthropic/v1/messages") for end in (
+            "/anthropic", "/anthropic/v1", "/anthropic/v1/messages"
+        )),
+        ("moonshotai/m", "https://api.moonshot.ai/anthropic", "/anthropic/v1/messages"),
+        ("minimax/m", "https://api.minimaxi.com/anthropic", "/anthropic/v1/messages"),
+        ("qwen/m", "https://dashscope.aliyuncs.com/apps/anthropic", "/apps/anthropic/v1/messages"),
+        ("foundry/claude-opus-5-5", "https://me.services.ai.azure.com/anthropic", "/anthropic/v1/messages"),
+        ("amazon_bedrock/anthropic.claude-x", "https://bedrock-mantle.eu-west-1.api.aws/anthropic",
+         "/anthropic/v1/messages"),
+        ("anthropic/m", "https://gateway.ai.cloudflare.com/v1/account/name/anthropic",
+         "/v1/account/name/anthropic/v1/messages"),
+        ("openrouter/m", "https://openrouter.ai/api", "/api/v1/messages"),
+        ("openrouter/m", "https://openrouter.ai/api/v1/messages", "/api/v1/messages"),
+        ("anthropic/m", PROXY, "/v1/messages"),
+        ("anthropic/m", PROXY + "/", "/v1/messages"),
+        ("anthropic/m", PROXY + "/v1/messages", "/v1/messages"),
+        ("anthropic/m", PROXY + "/messages", "/v1/messages"),
+        ("anthropic/m", PROXY + "/v2", "/v2/messages"),
+        ("anthropic/m", PROXY + "/team?tier=1", "/team/v1/messages?tier=1"),
+    ],
+)  # fmt: skip
+def test_an_address_for_anthropics_sdks_is_one_for_messages(model, base_url, messages):
+    """Anthropic's SDKs add ``/v1/messages`` to ``ANTHROPIC_BASE_URL``; guides of other makers give such addresses."""
+    assert urls(config(model=model, base_url=base_url))["messages"] == messages
+
+
+@pytest.mark.parametrize("model", ["anthropic/glm-5.3", "zai/glm-5.3"])
+@pytest.mark.parametrize("end", ["", "/v1", "/v1/messages"])
+def test_all_clients_are_served_by_messages_where_nothing_else_is(model, end):
+    made = config(model=model, base_url=ZAI + end)
+    assert set(urls(made).values()) == {"/api/anthropic/v1/messages"}
+    assert made.notes == ()
+
+
+def test_a_server_of_ones_own_with_anthropics_interface_has_such_addresses_too():
+    for end in ("", "/v1", "/v1/messages"):
+        found = urls(config(model="own/m", provider_interface="anthropic", base_url=f"{PROXY}/llm{end}"))
+        assert (found["messages"], found["chat"]) == ("/llm/v1/messages", "/llm/v1/chat/completions")
+
+
+def test_an_entry_that_speaks_messages_alone_has_such_an_address():
+    assert set(urls(config(model="vllm/m", base_url=PROXY + "/llm", speaks=["messages"])).values()) == {
+        "/llm/v1/messages"
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "base_url", "chat"),
+    [
+        ("openai/m", PROXY + "/v1/chat/completions", "/v1/chat/completions"),
+        ("openai/m", PROXY + "/v1/responses", "/v1/chat/completions"),
+        ("own/m", PROXY + "/v1/chat/completions", "/v1/chat/completions"),
+        ("zai/m", "https://api.z.ai/api/paas/v4/chat/completions", "/api/paas/v4/chat/completions"),
+        ("zai/m", "https://api.z.ai/api/coding/paas/v4", "/api/coding/paas/v4/chat/completions"),
+        ("openai/m", PROXY + "/team", "/team/chat/completions"),
+        ("vllm/m", PROXY + "/team", "/team/chat/completions"),
+    ],
+)
+def test_chat_is_where_the_address_says(model, base_url, chat):
+    assert urls(config(model=model, base_url=base_url))["chat"] == chat
+
+
+@pytest.mark.parametrize("end", ["/messages", "/chat/completions", "/responses"])
+def test_the_path_of_an_api_in_an_address_is_a_warning(end):
+    (warning,) = config(model="vllm/m", base_url=f"{PROXY}/v1{end}").warnings
+    assert warning == f"vllm/m: base_url ends with {end}, the path of an API, which the gateway adds: leave that out"
+
+
+def test_the_whole_address_of_an_azure_deployment_is_a_warning():
+    url = "https://me.openai.azure.com/openai/deployments/m/chat/completions?api-version=2025-01-01-preview"
+    assert any("leave that out" in warning for warning in config(model="azure_openai/m", base_url=url).warnings)
+
+
+@pytest.mark.parametrize("base_url", [ZAI, ZAI + "/v1", PROXY + "/v1/messages"])
+def test_an_address_for_messages_on_an_entry_in_chat_is_a_warning(base_url):
+    warnings = config(model="own/m", base_url=base_url).warnings
+    assert any("write `speaks: [messages]`" in warning for warning in warnings)
+    assert config(model="own/m", base_url=PROXY + "/v1").warnings == ()
+    for interface in ({"provider_interface": "anthropic"}, {"speaks": ["messages"]}):
+        own = config(model="own/m", base_url=base_url, **interface)
+        assert not any("speaks" in warning for warning in own.warnings)
+        assert urls(own)["messages"].endswith("/v1/messages")
+
+
+@pytest.mark.parametrize("model", ["foundry/claude-opus-5-5", "foundry/gpt-5", "zai/m", "anthropic/m", "deepseek/*"])
+def test_a_provider_with_messages_at_such_an_address_is_no_warning(model):
+    assert config(model=model, base_url="https://host.example/anthropic").warnings == ()
+
+
+def test_a_server_with_messages_and_no_version_is_described():
+    own = {"own": {"provider_interface": "anthropic", "base_url": PROXY, "paths": {"messages": "/llm/messages"}}}
+    entries = [{"model": "own/m", "access_key": "k"}]
+    made = from_mapping({"version": "v0.4.0", "providers": own, "model_providers": entries})
+    assert urls(made)["messages"] == "/llm/messages"
+
+
+@pytest.mark.parametrize("end", ["", "/v1", "/v1/messages"])
+def test_a_described_provider_may_have_an_address_for_anthropics_sdks(end):
+    own = {"own": {"provider_interface": "anthropic", "base_url": f"{PROXY}/llm{end}"}}
+    entries = [{"model": "own/m", "access_key": "k"}]
+    made = from_mapping({"version": "v0.4.0", "providers": own, "model_providers": entries})
+    assert urls(made)["messages"] == "/llm/v1/messages"
