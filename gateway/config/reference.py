@@ -429,9 +429,10 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "tokens": Key("How many tokens it takes at once, of all texts together. They are estimated.", "no limit"),
         "split": Key("`false`: a list is never cut, and the provider judges its length.", "`true`"),
         "token_arrays": Key(
-            "`true`: it takes ids of tokens, which have to be those of its own model. OpenAI's clients send ids of "
-            "OpenAI's models, which another model would read as other words.",
-            "`true` at OpenAI and Azure, else `false`",
+            "`true`: the model takes token ids as input, which have to be of its own vocabulary. LangChain and other "
+            "clients send ids of OpenAI's vocabulary. A model with another one reads other words in them.",
+            "`true` for models that are called `text-embedding-3-…` or `text-embedding-ada-…`, and at the addresses "
+            "of OpenAI and Azure; else `false`",
         ),
         "base64": Key(
             "`false`: it is not asked for base64. Clients that want it get it all the same, made from its numbers. A "

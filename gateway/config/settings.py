@@ -18,11 +18,12 @@ from providers.auth.google import GOOGLE_TOKEN
 from providers.auth.keys import BEARER_TOKEN
 from providers.auth.signer import Signer
 from providers.auth.sigv4 import SigV4
+from providers.catalog import providers as catalog
 from providers.catalog.model_facts import with_facts
 from providers.catalog.models import quirks_of
 from providers.catalog.prices import Price
 from providers.catalog.provider import Provider, Speaks, best_for
-from providers.endpoints.embeddings.traits import EmbeddingTraits
+from providers.endpoints.embeddings.traits import EmbeddingTraits, has_openais_vocabulary
 from providers.endpoints.endpoint import EndpointName, Place
 from providers.endpoints.model_types import ModelType, model_type
 from providers.neutral.quirks import Ability, Quirks
@@ -533,11 +534,19 @@ class ModelEntry:
 
     def embeddings_of(self, model: str) -> EmbeddingTraits:
         """How ``model`` takes embeddings: the provider's row, and the item's own over it. A server that is only like
-        its maker's may have another tokenizer, and know more members."""
+        its maker's may know more members, and has OpenAI's vocabulary where the name of the model says so."""
         known = self.row(model).embeddings
-        if known.token_arrays and not _is_of(self.base_url, self.provider.base_url):
+        if known.token_arrays and not self._is_at_makers_address:
             known = attrs.evolve(known, token_arrays=False, takes_purpose="unknown")
+        if not known.token_arrays and has_openais_vocabulary(model):
+            known = attrs.evolve(known, token_arrays=True)
         return attrs.evolve(known, **self.embeddings) if self.embeddings else known
+
+    @property
+    def _is_at_makers_address(self) -> bool:
+        """True for the service of the maker itself: another one may speak alike, and serve models of others."""
+        maker = catalog.find(self.provider.id)
+        return maker is not None and _is_of(self.base_url or self.provider.base_url, maker.base_url)
 
     def row(self, model: str) -> Provider:
         """The provider's row for ``model``."""

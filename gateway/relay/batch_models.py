@@ -25,6 +25,7 @@ from gateway.request.parse import Incoming
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from providers.catalog.prices import BATCH, cost_of
+from providers.endpoints.embeddings.calling import check_token_ids
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName
 from providers.neutral.draft import Draft
 from streams.errors import invalid
@@ -82,6 +83,9 @@ class BatchModels:
         plan = self._plan(model, url)
         incoming = Incoming(ROUTES.get(url, "chat"), body, _MEMBERS.decode(body), model, False)
         self._check(incoming, plan.first)
+        if _ENDPOINTS.get(url) == "embeddings":
+            first = plan.first
+            check_token_ids(Draft(incoming.json), first.model, first.entry.embeddings_of(first.model))
         targets = plan.targets
         found = [(account, one) for one in targets for account in self._usable if one.entry in account.entries]
         if not found:

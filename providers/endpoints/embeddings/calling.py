@@ -11,7 +11,7 @@ from providers.endpoints.embeddings import gemini, openai, shapes
 from providers.endpoints.embeddings.answer import Embeddings, check_size, joined
 from providers.endpoints.embeddings.member_names import DTYPE, ENCODINGS
 from providers.endpoints.embeddings.pieces import USUAL, Span, cut, raw_size, size_of, spans
-from providers.endpoints.embeddings.refusals import no_token_arrays
+from providers.endpoints.embeddings.refusals import unknown_token_ids
 from providers.endpoints.embeddings.request import EmbeddingRequest, VectorType
 from providers.endpoints.embeddings.shapes import FAMILY, ClientShape, Family, family_of, names_of
 from providers.endpoints.embeddings.traits import EmbeddingTraits
@@ -94,6 +94,8 @@ def call(client: ClientShape, draft: Draft, model: str, shape: str, traits: Embe
 
 def _translated(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
     request = shapes.read_request(client, draft.values())
+    if family_of(shape) == "tei":
+        check_token_ids(draft, model, traits)
     sizes = [size_of(one) for one in request.inputs]
     pieces = spans(sizes, traits)
     bodies: list[bytes] = []
@@ -120,8 +122,8 @@ def _translated(client: ClientShape, draft: Draft, model: str, shape: str, trait
 
 def _edited(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
     member, items = _list(client, draft)
-    if client == "openai" and not traits.token_arrays and _has_token_ids(draft, items):
-        raise no_token_arrays("input")
+    if client == "openai":
+        check_token_ids(draft, model, traits)
     types = _types(draft) if client == "openai" else ("float",)
     tokens = _total(_sizes(draft, items))
     pieces = _pieces(draft, items, traits)
@@ -196,8 +198,11 @@ def _count(client: ClientShape, draft: Draft, items: list[msgspec.Raw] | None) -
     return 1 if items and _is_id(items[0]) else len(items)
 
 
-def _has_token_ids(draft: Draft, items: list[msgspec.Raw] | None) -> bool:
-    return any(_is_id(item) or bytes(memoryview(item)[:1]) == b"[" for item in items or ())
+def check_token_ids(draft: Draft, model: str, traits: EmbeddingTraits) -> None:
+    """Raise ``GatewayError`` (400) where a request in OpenAI's form holds token ids that ``model`` may not read."""
+    _, items = ("", None) if traits.token_arrays else _list("openai", draft)
+    if any(_is_id(item) or bytes(memoryview(item)[:1]) == b"[" for item in items or ()):
+        raise unknown_token_ids(model)
 
 
 def _is_id(item: msgspec.Raw) -> bool:

@@ -7,7 +7,7 @@ import msgspec
 
 from providers.endpoints.embeddings.answer import Embeddings, Vectors, decoded, elements, members
 from providers.endpoints.embeddings.purposes import COHERE, purpose_of
-from providers.endpoints.embeddings.refusals import no_token_arrays
+from providers.endpoints.embeddings.refusals import no_token_ids
 from providers.endpoints.embeddings.request import (
     EmbeddedContent,
     EmbeddedImage,
@@ -126,7 +126,7 @@ def _write_inputs(request: EmbeddingRequest) -> dict[str, Any]:
 
 def _content(one: EmbeddingInput) -> EmbeddedContent:
     if isinstance(one, TokenIds):
-        raise no_token_arrays("input")
+        raise no_token_ids()
     return one
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from providers.endpoints.embeddings.answer import Embeddings, decoded, members, objects
 from providers.endpoints.embeddings.purposes import GEMINI, purpose_of
-from providers.endpoints.embeddings.refusals import no_token_arrays, no_type
+from providers.endpoints.embeddings.refusals import no_token_ids, no_type
 from providers.endpoints.embeddings.request import (
     EmbeddedContent,
     EmbeddedImage,
@@ -121,7 +121,7 @@ def write_request(
 
 def _write_input(one: EmbeddingInput) -> dict[str, Any]:
     if isinstance(one, TokenIds):
-        raise no_token_arrays("input")
+        raise no_token_ids()
     body: dict[str, Any] = {"content": {"parts": [_write_part(part) for part in one.parts]}}
     return body if one.title is None else {**body, "title": one.title}
 

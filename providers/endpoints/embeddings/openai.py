@@ -13,7 +13,6 @@ from providers.endpoints.embeddings.member_names import DIMENSIONS, DTYPE, ENCOD
 from providers.endpoints.embeddings.purposes import Purpose, purpose_of
 from providers.endpoints.embeddings.refusals import (
     no_images,
-    no_token_arrays,
     no_type,
     purpose_to_say,
 )
@@ -176,7 +175,7 @@ def write_request(
 ) -> tuple[dict[str, Any], tuple[Edit, ...]]:
     """``request`` of another shape for a provider of the family, with what is not as the client said it. Raises
     ``GatewayError`` (400) for what it has no word for and must not be left out."""
-    body: dict[str, Any] = {"model": model, "input": [_write_input(one, to, traits) for one in request.inputs]}
+    body: dict[str, Any] = {"model": model, "input": [_write_input(one, to) for one in request.inputs]}
     edits = list(request.untold)
     dimensions = traits.dimensions if request.dimensions is None else request.dimensions
     if dimensions is not None:
@@ -194,11 +193,9 @@ def write_request(
     return body, tuple(edits)
 
 
-def _write_input(one: EmbeddingInput, to: MemberNames, traits: EmbeddingTraits) -> Any:
+def _write_input(one: EmbeddingInput, to: MemberNames) -> Any:
     match one:
         case TokenIds(ids):
-            if not traits.token_arrays:
-                raise no_token_arrays("input")
             return ids
         case EmbeddedContent() as content:
             if (text := content.text) is not None:

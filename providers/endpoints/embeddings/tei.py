@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import Raw
 
 from providers.endpoints.embeddings.answer import Embeddings, elements
-from providers.endpoints.embeddings.refusals import no_images, no_token_arrays, no_type
+from providers.endpoints.embeddings.refusals import no_images, no_type
 from providers.endpoints.embeddings.request import EmbeddingInput, EmbeddingRequest, TokenIds
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.endpoints.embeddings.vectors import bad_answer
@@ -18,7 +18,7 @@ def write_request(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[d
     if not {"float", "base64"}.issuperset(request.types):
         raise no_type(request)
     edits = list(request.untold)
-    body: dict[str, Any] = {"inputs": [_text(one, traits) for one in request.inputs]}
+    body: dict[str, Any] = {"inputs": [_text(one) for one in request.inputs]}
     dimensions = traits.dimensions if request.dimensions is None else request.dimensions
     if dimensions is not None:
         body["dimensions"] = dimensions
@@ -29,10 +29,8 @@ def write_request(request: EmbeddingRequest, traits: EmbeddingTraits) -> tuple[d
     return body, tuple(edits)
 
 
-def _text(one: EmbeddingInput, traits: EmbeddingTraits) -> str | Raw:
+def _text(one: EmbeddingInput) -> str | Raw:
     if isinstance(one, TokenIds):
-        if not traits.token_arrays:
-            raise no_token_arrays("input")
         return one.ids
     if (text := one.text) is None:
         raise no_images()

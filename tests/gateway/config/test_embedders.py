@@ -52,20 +52,49 @@ def test_a_route_has_vectors_of_one_model_and_width(tmp_path, targets, told):
         assert told in mistakes[0]
 
 
-def test_a_server_that_is_only_like_its_makers_may_have_another_tokenizer():
-    """danny-avila/rag_api#104: it would read other words in the ids."""
-    for model, url, takes in (
-        ("openai/m", None, True),
-        ("openai/m", "https://eu.api.openai.com/v1", True),
-        ("openai/m", "https://openai.com.example/v1", False),
-        ("openai/m", "http://gpu:8000/v1", False),
-        ("azure_openai/m", "https://mine.openai.azure.com/openai/v1", True),
-        ("voyage/m", None, False),
-    ):
-        said = {"model": model, "access_key": "k", **({} if url is None else {"base_url": url})}
-        (entry,) = from_mapping({"version": "v0.4.0", "model_providers": [said]}).entries
-        assert entry.embeddings_of("m").token_arrays is takes, (model, url)
-        (told,) = from_mapping(
-            {"version": "v0.4.0", "model_providers": [{**said, "embeddings": {"token_arrays": True}}]}
-        ).entries
-        assert told.embeddings_of("m").token_arrays
+OPENAIS = "text-embedding-3-small"
+
+
+@pytest.mark.parametrize(
+    ("model", "url", "more", "takes"),
+    [
+        ("openai/m", None, {}, True),
+        ("openai/m", "https://eu.api.openai.com/v1", {}, True),
+        ("openai/m", "https://openai.com.example/v1", {}, False),
+        ("openai/m", "http://gpu:8000/v1", {}, False),
+        ("openai/m", None, {"providers": {"openai": {"base_url": "http://gpu:8000/v1"}}}, False),
+        ("openai/*", "http://gpu:8000/v1", {}, False),
+        ("azure_openai/m", "https://mine.openai.azure.com/openai/v1", {}, True),
+        ("voyage/m", None, {}, False),
+        ("mine/m", "http://gpu:8000/v1", {"interface": "openai"}, False),
+        ("mine/m", "http://gpu:8000/v1", {"interface": "azure_openai"}, False),
+        ("mine/m", "http://gpu:8000/v1", {}, False),
+        ("mine/m", None, {"providers": {"mine": {"base_url": "http://gpu:8000", "provider_interface": "openai"}}},
+         False),
+        ("mistral/text-embedding-004", None, {}, False),  # Google's
+        ("qwen/text-embedding-v4", "https://dashscope-intl.aliyuncs.com", {}, False),
+        (f"openai/{OPENAIS}", None, {}, True),
+        (f"openai/{OPENAIS}", "http://proxy:4000/v1", {}, True),
+        ("openai/text-embedding-ada-002", "http://proxy:4000/v1", {}, True),
+        ("openai/text-embedding-3-large", "http://proxy:4000/v1", {}, True),
+        (f"mine/{OPENAIS}", "http://proxy:4000/v1", {}, True),
+        (f"mine/{OPENAIS}", "http://proxy:4000/v1", {"interface": "openai"}, True),
+        (f"litellm/{OPENAIS}", "http://proxy:4000", {}, True),
+        (f"openrouter/openai/{OPENAIS}", None, {}, True),
+    ],
+)  # fmt: skip
+def test_the_name_of_a_model_says_whether_it_has_openais_vocabulary(model, url, more, takes):
+    """Another model reads other words in the ids (danny-avila/rag_api#104); LangChain sends them by default."""
+    said = {"model": model, "access_key": "k", **({} if url is None else {"base_url": url})}
+    if "interface" in more:
+        said["provider_interface"] = more["interface"]
+    rest = {"providers": more["providers"]} if "providers" in more else {}
+    id = model.partition("/")[2].replace("*", "m")
+
+    def of_entry(**own: object) -> bool:
+        (entry,) = from_mapping({"version": "v0.4.0", "model_providers": [{**said, **own}], **rest}).entries
+        return entry.embeddings_of(id).token_arrays
+
+    assert of_entry() is takes
+    assert of_entry(embeddings={"token_arrays": True})
+    assert not of_entry(embeddings={"token_arrays": False})

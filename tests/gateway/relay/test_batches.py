@@ -568,6 +568,23 @@ async def test_what_nobody_knows_the_cost_of_is_no_batch_where_there_is_a_budget
         assert theirs.status_code == 404
 
 
+async def test_lines_hold_ids_of_tokens_only_for_models_that_read_them():
+    for entry, status in (({}, 400), ({"embeddings": {"token_arrays": True}}, 200)):
+        async with serving("openai", entry=entry) as served:
+            body = {"model": "gpt-5", "input": [[1, 2]]}
+            line = {"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": body}
+
+            def step(served: Served = served, line: Any = line) -> Any:
+                return upload(served, json.dumps(line).encode())
+
+            if status == 200:
+                assert (await run(step)).purpose == "batch"
+            else:
+                found = await run(partial(refused, step))
+                assert (found.status_code, served.providers["openai"].asked) == (400, [])
+                assert "token_arrays: true" in found.message
+
+
 async def test_all_answers_that_a_line_asks_for_are_set_aside():
     async with serving("openai", clients=BUDGETED, entry=PRICE) as served:
         aside = served.gateway.service.allowances.aside

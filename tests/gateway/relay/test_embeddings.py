@@ -175,9 +175,53 @@ async def test_an_sdk_s_plain_call_gives_numbers():
         ) as sdk:
             found = await sdk.embeddings.create(model="mine", input=TEXTS)
             assert [item.embedding for item in found.data] == [vector(text) for text in TEXTS]
-            with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False"):
+            with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False") as refused:
                 await sdk.embeddings.create(model="mine", input=[[1, 2], [3]])
+            assert "m-1 does not say that its vocabulary is OpenAI's" in refused.value.message
+            assert "`embeddings: {token_arrays: true}`" in refused.value.message
+            assert refused.value.param == "input"
         assert [asked.json["encoding_format"] for asked in provider.asked] == ["base64"]
+
+
+@pytest.mark.parametrize("input", [[1, 2], [[1, 2], [3]]])
+@pytest.mark.parametrize(
+    ("model", "more", "status"),
+    [
+        ("openai/text-embedding-3-small", {}, 200),
+        ("mine/text-embedding-3-large", {"provider_interface": "openai"}, 200),
+        ("mine/bge-m3", {"provider_interface": "openai"}, 400),
+        ("mine/bge-m3", {"provider_interface": "openai", "embeddings": {"token_arrays": True}}, 200),
+        ("openai/text-embedding-3-small", {"embeddings": {"token_arrays": False}}, 400),
+        ("tei/bge-m3", {}, 400),
+        ("tei/bge-m3", {"embeddings": {"token_arrays": True}}, 200),
+        ("cohere/embed-v4.0", {}, 400),
+        ("gemini/gemini-embedding-001", {"embeddings": {"token_arrays": True}}, 400),
+    ],
+)
+async def test_ids_of_tokens_pass_where_the_model_s_name_or_the_entry_says_whose_they_are(model, more, status, input):
+    """LangChain's default behind any proxy; another model would read other words in them (danny-avila/rag_api#104)."""
+
+    def answering(asked: Asked) -> Told:
+        many = len(input) if isinstance(input[0], list) else 1
+        if "tei" in model:
+            return told([[1.0]] * many)
+        return told({"data": [{"embedding": [1], "index": i} for i in range(many)]})
+
+    async with endpoint_provider(answering) as provider:
+        entry = {"model": model, "name": "mine", "access_key": "k", "base_url": provider.url, **more}
+        if "tei" in model:
+            entry["endpoints"] = {"embeddings": {"path": "/embed", "shape": "tei"}}
+        async with gateway(settings(entry)) as served:
+            found = await post(served.url, model="mine", input=input)
+        assert found.status_code == status, found.text
+        assert len(provider.asked) == (status == 200)
+        if status == 200:
+            sent = provider.asked[0].json
+            assert sent["inputs" if "tei" in model else "input"] in (input, [input])
+        elif "cohere" in model or "gemini" in model:
+            assert "the API of this model's provider takes none" in found.text
+        else:
+            assert "token_arrays: true" in found.text
 
 
 async def test_as_many_ids_of_tokens_pass_as_openai_takes():
