@@ -47,6 +47,11 @@ def standings(allowances: Iterable[Allowance], counters: Counters, at: float) ->
     return [found for one in allowances if (found := standing(one, counters, at)) is not None]
 
 
+async def look_at(allowances: Iterable[Allowance], counters: Counters, at: float) -> None:
+    """Find out where ``allowances`` stand, where other processes count them, too."""
+    await counters.look([found for one in allowances if (found := one.counter(at, None)) is not None])
+
+
 def standing(one: Allowance, counters: Counters, at: float) -> Standing | None:
     """The same of one of them."""
     counter = one.counter(at, None)

@@ -115,6 +115,10 @@ class Counters(Protocol):
         """How much of ``counter`` is used, as far as this process knows; at once."""
         ...
 
+    async def look(self, counters: "Sequence[Counter]") -> None:
+        """Find out how much of ``counters`` is used now, as far as others know it in time; raises nothing."""
+        ...
+
     def room(self, debit: Debit) -> Shortage | None:
         """The shortage that ``debit`` would meet now, as far as this process knows; at once, and nothing is taken."""
         ...

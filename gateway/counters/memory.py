@@ -78,6 +78,9 @@ class LocalCounters:
             return Level(level_of(counter, self._full(counter), self._clock()))
         return Level(*self._used(counter))
 
+    async def look(self, counters: Sequence[Counter]) -> None:
+        return
+
     def room(self, debit: Debit) -> Shortage | None:
         return self._short(debit, self._clock())
 

@@ -33,10 +33,14 @@ CREATE TABLE IF NOT EXISTS trigate_claims (
 );
 
 CREATE OR REPLACE FUNCTION trigate_told(one jsonb) RETURNS text LANGUAGE sql AS $$
-    SELECT format('[%s,%s,%s]', CASE WHEN one->>0 = 'rate' THEN c.full_at::text ELSE c.used::text END, c.held, (
-        SELECT format('%s,%s', coalesce(sum(e.used), 0), coalesce(sum(e.held), 0)) FROM trigate_counters e
-        WHERE e.key IN (SELECT jsonb_array_elements_text(one->4))
-    )) FROM trigate_counters c WHERE c.key = one->>1
+    SELECT format(
+        '[%s,%s,%s]',
+        CASE WHEN one->>0 = 'rate' THEN coalesce(c.full_at, 0)::text ELSE coalesce(c.used, 0)::text END,
+        coalesce(c.held, 0), (
+            SELECT format('%s,%s', coalesce(sum(e.used), 0), coalesce(sum(e.held), 0)) FROM trigate_counters e
+            WHERE e.key IN (SELECT jsonb_array_elements_text(one->4))
+        )
+    ) FROM (SELECT 1) AS always LEFT JOIN trigate_counters c ON c.key = one->>1
 $$;
 
 CREATE OR REPLACE FUNCTION trigate_fits(one jsonb, now double precision) RETURNS boolean LANGUAGE sql AS $$
@@ -80,7 +84,7 @@ DECLARE
     me text := asked->>'name'; this bigint := (asked->>'number')::bigint;
     now double precision := extract(epoch FROM clock_timestamp());
     last bigint; told text; gone text[]; keys text[]; one jsonb; claims jsonb; room boolean; alive bigint;
-    added text[] := '{}'; reserved text[] := '{}'; states text[];
+    added text[] := '{}'; reserved text[] := '{}'; looked text[] := '{}'; states text[];
 BEGIN
     IF asked->>'joins' = '1' THEN  -- it may come twice at once, and there is no row yet to wait for
         PERFORM pg_advisory_xact_lock(hashtextextended(me, 7482111964));
@@ -154,9 +158,13 @@ BEGIN
         reserved := reserved || format('[%s,[%s]]', room::integer, array_to_string(states, ','));
     END LOOP;
 
+    FOR one IN SELECT * FROM jsonb_array_elements(coalesce(asked->'looked', '[]'::jsonb)) LOOP
+        looked := looked || trigate_told(one);
+    END LOOP;
+
     SELECT count(*) INTO alive FROM trigate_counting WHERE name <> me;
-    told := format('{"time":%s,"alive":%s,"reserved":[%s],"added":[%s]}',
-        now, alive + 1, array_to_string(reserved, ','), array_to_string(added, ','));
+    told := format('{"time":%s,"alive":%s,"reserved":[%s],"added":[%s],"looked":[%s]}',
+        now, alive + 1, array_to_string(reserved, ','), array_to_string(added, ','), array_to_string(looked, ','));
     IF asked->>'leaves' = '1' THEN
         DELETE FROM trigate_counting WHERE name = me;
     ELSE

@@ -142,12 +142,16 @@ for index, claims in ipairs(asked.reserved) do
     reserved[index] = '['..(room and 1 or 0)..',['..table.concat(states, ',')..']]'
 end
 
+local looked = {}
+for index, one in ipairs(asked.looked) do looked[index] = told(one) end
+
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', ALIVE, '-inf', '('..string.format('%.3f', now - asked.lease))) do
     if name ~= asked.name and not forget(name, 100) then break end
 end
 redis.call('ZADD', ALIVE, string.format('%.3f', now), asked.name)
 local reply = '{"time":'..string.format('%.6f', now)..',"alive":'..redis.call('ZCARD', ALIVE)
-    ..',"reserved":['..table.concat(reserved, ',')..'],"added":['..table.concat(added, ',')..']}'
+    ..',"reserved":['..table.concat(reserved, ',')..'],"added":['..table.concat(added, ',')
+    ..'],"looked":['..table.concat(looked, ',')..']}'
 if asked.leaves == 1 then
     forget(asked.name, 1000)
 else

@@ -31,10 +31,12 @@ from gateway.counters.counter import (
     SumCounter,
     Tell,
 )
+from gateway.counters.looks import AT_ONCE as LOOKS_AT_ONCE
+from gateway.counters.looks import PendingLooks, StepLooks
 from gateway.counters.rate import level_of
 from gateway.counters.share import Known, Share
-from gateway.counters.shortages import rate_shortage, room_shortage
-from gateway.counters.steps import CountingStep, State, StepReply, decoded, encoded
+from gateway.counters.shortages import rate_shortage, room_shortage, shortage_of
+from gateway.counters.steps import CountingStep, State, StepReply, answers, decoded, encoded
 
 log = logging.getLogger("trigate.counters")
 
@@ -50,11 +52,8 @@ _REMEMBERED: Final = 10_000
 """Counters of which it is remembered how far they had come."""
 _FRESH: Final = 1.0
 """Seconds for which what was heard of a counter still says that it is full."""
-
-_INSTEAD: Final = {
-    "share": "each process goes on with its share of what is left",
-    "refuse": "what is limited is refused",
-}
+_REFRESH: Final = 5.0
+"""Seconds after which a counter that is in use is looked at again."""
 
 AskStore: TypeAlias = Callable[[bytes, float], Awaitable[bytes]]
 """Ask for a step, and wait for so many seconds at most."""
@@ -103,6 +102,7 @@ class _Batch:
     step: CountingStep
     text: bytes
     waiting: Sequence[_Waiting]
+    looks: StepLooks
 
 
 class RemoteCounters:
@@ -141,6 +141,7 @@ class RemoteCounters:
         self._telling: dict[bytes, tuple[Counter, int]] = {}  # what was added and is on its way
         self._raised: dict[bytes, tuple[SumCounter, int]] = {}
         self._known: OrderedDict[bytes, Known] = OrderedDict()
+        self._looks = PendingLooks()
         self._alive = 1
         self._ahead = 0.0  # seconds by which the store's clock is ahead of ours
         self._share: Share | None = None  # there while the store is away
@@ -194,6 +195,7 @@ class RemoteCounters:
             if is_counted and (known := self._known.get(debit.counter.key)) is not None:
                 self._known[debit.counter.key] = known.without(debit.amount)
         self._end(held, refund=False)
+        self._looks.want(debit.counter for debit in claim.debits)
         if self._share is not None:
             self._share.settle(claim, used)
         self._wake.set()
@@ -207,6 +209,17 @@ class RemoteCounters:
             return Level(max(0, level_of(counter, known.full, self._now()) + added))
         alone = 0 if self._share is None else self._share.held(counter)
         return Level(known.used + added, known.held + alone)
+
+    async def look(self, counters: Sequence[Counter]) -> None:
+        fresh = self._clock() - _FRESH
+        wanted = [one for one in counters if (known := self._known.get(one.key)) is None or known.heard < fresh]
+        if not wanted or self.is_away:
+            return
+        self._looks.want(wanted)
+        heard = self._looks.event()
+        self._wake.set()
+        with trio.move_on_after(self._limit):
+            await heard.wait()
 
     def _untold(self, counter: Counter) -> int:
         """What was used of it and the store has not confirmed."""
@@ -337,8 +350,8 @@ class RemoteCounters:
         lost = 0
         while True:
             if self._sent is None:
-                if not self._has_news() and not self._joining and not self._leaving:
-                    with trio.move_on_after(self._lease / 4):
+                if not self._has_news() and not self._looks and not self._joining and not self._leaving:
+                    with trio.move_on_after(min(self._lease / 4, _REFRESH if self._known else self._lease)):
                         await self._wake.wait()
                 self._wake = trio.Event()
                 self._sent = self._next()
@@ -349,7 +362,7 @@ class RemoteCounters:
                 reply = decoded(said)
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 raise StoreAway("its answers are another version's") from None
-            if not reply.lost and not _answers(reply, batch):
+            if not reply.lost and not answers(reply, batch.step):
                 raise StoreAway("its answers are another version's")
             if reply.lost:
                 lost += 1
@@ -358,7 +371,7 @@ class RemoteCounters:
                     raise StoreAway("it forgets what it was told")
                 continue
             lost = 0
-            self._hear(batch, reply.time, reply.alive, reply.reserved, reply.added)
+            self._hear(batch, reply)
             if batch.step.leaves:
                 return
 
@@ -375,38 +388,47 @@ class RemoteCounters:
         raised: list[tuple[Counter, float]] = [*self._raised.values()]
         if joins:
             raised += [(known.counter, known.state[0]) for known in self._known.values()]
+        self._looks.want(self._stale())
+        looks = self._looks.take()
         leaves = self._leaving and not self._waiting  # what is open goes back with its name
         step = CountingStep(
             name=self._name, number=self._step + 1, lease=self._lease, joins=joins, leaves=leaves,
             former=tuple(self._former) if joins else (), raised=raised, holds=holds, ended=self._ended,
             added=list(self._added.values()),
             reserved=[list(zip(one.names, one.claims, strict=True)) for one in waiting],
+            looked=looks.counters,
         )  # fmt: skip
         self._telling = self._added
         self._unknown, self._ended, self._added, self._raised = {}, {}, {}, {}
-        return _Batch(step, encoded(step), waiting)
+        return _Batch(step, encoded(step), waiting, looks)
 
-    def _hear(
-        self,
-        batch: _Batch,
-        time: float,
-        alive: int,
-        reserved: Sequence[tuple[int, Sequence[State]]],
-        added: Sequence[State],
-    ) -> None:
+    def _stale(self) -> list[Counter]:
+        """Return counters of which nothing was heard for a while, and forget those whose period is over."""
+        limit, now = self._clock() - _REFRESH, self._now()
+        unheard = itertools.takewhile(lambda one: one.heard < limit, self._known.values())
+        stale = list(itertools.islice(unheard, LOOKS_AT_ONCE))
+        for one in stale:
+            if isinstance(one.counter, SumCounter) and one.counter.until <= now:
+                del self._known[one.counter.key]
+        return [one.counter for one in stale if one.counter.key in self._known]
+
+    def _hear(self, batch: _Batch, reply: StepReply) -> None:
         """Take in the answer to a step."""
         self._sent = None
         self._telling = {}
         self._step = batch.step.number
-        self._alive = max(1, alive)
-        self._ahead = time - self._clock()
+        self._alive = max(1, reply.alive)
+        self._ahead = reply.time - self._clock()
         if batch.step.joins:
             self._joining = False
             self._former.clear()
-        for (counter, _), state in zip(batch.step.added, added, strict=True):
+        for (counter, _), state in zip(batch.step.added, reply.added, strict=True):
             self._know(counter, state)
-        for waiting, (taken, states) in zip(batch.waiting, reserved, strict=True):
-            self._answer(waiting, bool(taken), states, time)
+        for waiting, (taken, states) in zip(batch.waiting, reply.reserved, strict=True):
+            self._answer(waiting, bool(taken), states, reply.time)
+        for counter, state in zip(batch.step.looked, reply.looked, strict=False):
+            self._know(counter, state)
+        batch.looks.release()
         self._come_back()
 
     def _answer(self, waiting: _Waiting, taken: bool, states: Sequence[State], time: float) -> None:
@@ -423,11 +445,15 @@ class RemoteCounters:
             waiting.short = ()
         else:
             waiting.short = [
-                found for debit, state in zip(debits, states, strict=True) if (found := _short(debit, state, time))
+                found for debit, state in zip(debits, states, strict=True) if (found := shortage_of(debit, state, time))
             ]
         waiting.done.set()
 
     def _know(self, counter: Counter, state: State) -> None:
+        unused = state[0] <= (self._now() if isinstance(counter, RateCounter) else 0)
+        if unused and not any(state[1:]):
+            self._known.pop(counter.key, None)
+            return
         self._known[counter.key] = Known(counter, state, self._clock())
         self._known.move_to_end(counter.key)
         if len(self._known) > _REMEMBERED:
@@ -449,32 +475,23 @@ class RemoteCounters:
         for waiting in reversed(batch.waiting):
             if not waiting.given_up:
                 self._waiting.appendleft(waiting)
+        self._looks.put_back(batch.looks)
         self._unknown.clear()  # a join tells of all that is open
 
     def _lose(self, why: str) -> None:
         """The connection is lost. The step that was sent is sent again on the next one: whoever waits does not."""
         self._go_alone(why)
+        if self._sent is not None:
+            self._sent.looks.release()
         everybody = (*(self._sent.waiting if self._sent is not None else ()), *self._waiting)
         self._waiting.clear()
+        self._looks.release()
         for waiting in everybody:
             waiting.given_up = True
             waiting.done.set()
 
     def _now(self) -> float:
         return self._clock() + self._ahead
-
-
-def _answers(reply: StepReply, batch: _Batch) -> bool:
-    """Whether ``reply`` has a state of all that ``batch`` asks for."""
-    asked = [sum(len(claim.debits) for claim in waiting.claims) for waiting in batch.waiting]
-    return len(reply.added) == len(batch.step.added) and [len(states) for _, states in reply.reserved] == asked
-
-
-def _short(debit: Debit, state: State, now: float) -> Shortage | None:
-    value, held, before, waiting = state
-    if isinstance(debit.counter, RateCounter):
-        return rate_shortage(debit.counter, debit, value, now)
-    return room_shortage(debit, debit.counter.most, int(value) + before, held + waiting)
 
 
 def _new_name() -> str:

@@ -3,6 +3,7 @@ is always room."""
 
 from gateway.counters.counter import Debit, RateCounter, Shortage
 from gateway.counters.rate import level_of, seconds_short
+from gateway.counters.steps import State
 
 
 def rate_shortage(counter: RateCounter, debit: Debit, full: float, now: float) -> Shortage | None:
@@ -16,3 +17,11 @@ def room_shortage(debit: Debit, most: int, used: int, held: int) -> Shortage | N
     if not debit.amount or used + held + debit.amount <= most:
         return None
     return Shortage(debit, None, used, held)
+
+
+def shortage_of(debit: Debit, state: State, now: float) -> Shortage | None:
+    """Of any counter, from what a store says of it."""
+    value, held, before, waiting = state
+    if isinstance(debit.counter, RateCounter):
+        return rate_shortage(debit.counter, debit, value, now)
+    return room_shortage(debit, debit.counter.most, int(value) + before, held + waiting)

@@ -15,8 +15,8 @@ class CountingStep:
     step before, under the same ``name``; one that ``joins`` is the first, and takes the place of its ``former`` names.
     Rates and sums are ``raised`` to a value at least; claims are held (``holds``) without looking whether there is
     room, or ``ended``: true where not even their rates were used. What is ``added`` was used; what is ``reserved`` is
-    taken, each as a whole, if there is room. Who ``leaves`` is not missed. ``lease`` are the seconds after which one
-    that says nothing is dead."""
+    taken, each as a whole, if there is room. The counters that are ``looked`` at do not change. Who ``leaves`` is not
+    missed. ``lease`` are the seconds after which one that says nothing is dead."""
 
     name: str
     number: int
@@ -29,6 +29,7 @@ class CountingStep:
     ended: Mapping[str, bool]
     added: Sequence[tuple[Counter, int]]
     reserved: Sequence[Sequence[tuple[str, Claim]]]
+    looked: Sequence[Counter] = ()
 
 
 State: TypeAlias = tuple[float | int, int, int, int]
@@ -46,10 +47,19 @@ class StepReply(msgspec.Struct):
     alive: int = 1
     reserved: list[tuple[int, list[State]]] = []
     added: list[State] = []
+    looked: list[State] = []  # empty of a store whose functions another version has made
 
 
 _REPLY = msgspec.json.Decoder(StepReply)
 decoded = _REPLY.decode
+
+
+def answers(reply: StepReply, step: CountingStep) -> bool:
+    """Return whether ``reply`` has a state of all that ``step`` asks for."""
+    asked = [sum(len(claim.debits) for _, claim in claims) for claims in step.reserved]
+    if len(reply.added) != len(step.added) or len(reply.looked) not in (0, len(step.looked)):
+        return False
+    return [len(states) for _, states in reply.reserved] == asked
 
 
 def encoded(step: CountingStep) -> bytes:
@@ -65,6 +75,7 @@ def encoded(step: CountingStep) -> bytes:
             "holds": [[name, _debits(claim)] for name, claim in step.holds.items()],
             "ended": [[name, int(refund)] for name, refund in step.ended.items()],
             "added": [[*_counter(counter), str(amount)] for counter, amount in step.added],
+            "looked": [_counter(counter) for counter in step.looked],
             "reserved": [[[name, _debits(claim)] for name, claim in one] for one in step.reserved],
         }
     )

@@ -81,6 +81,9 @@ class WorkerCounters:
             return Level(level_of(counter, self._full(counter), self._clock()))
         return Level(*_used_of(self._amounts, counter))
 
+    async def look(self, counters: Sequence[Counter]) -> None:
+        return
+
     def room(self, debit: Debit) -> Shortage | None:
         counter = debit.counter
         if isinstance(counter, RateCounter):

@@ -7,7 +7,7 @@ import trio
 
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
-from gateway.allowances.standing import Standing, standings
+from gateway.allowances.standing import Standing, look_at, standings
 
 LOOKED_AT: Final = 200
 """Limits that are looked at without a pause: there may be thousands."""
@@ -23,7 +23,9 @@ async def limits_seen(allowances: Allowances, client: str | None, most: int = MO
     """Those first of which most is used. A ``client`` sees its own and its group's."""
     now = allowances.now()
     found: list[Standing] = []
-    for several in _batches(allowances.all() if client is None else allowances.of_client(client)):
+    shown = allowances.all() if client is None else allowances.of_client(client)
+    await look_at(shown, allowances.counters, now)
+    for several in _batches(shown):
         found += standings(several, allowances.counters, now)
         await trio.lowlevel.checkpoint()
     found.sort(key=lambda one: one.share + one.share_held, reverse=True)

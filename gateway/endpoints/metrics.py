@@ -9,7 +9,7 @@ import trio
 from quart_trio import QuartTrio
 
 from gateway.allowances.allowances import Allowances
-from gateway.allowances.standing import standings
+from gateway.allowances.standing import look_at, standings
 from gateway.config.settings import Config
 from gateway.counters.remote import RemoteCounters
 from gateway.endpoints.answers import NOSNIFF, refused
@@ -57,6 +57,7 @@ def add_metrics(app: QuartTrio, service: Service, config: Config) -> None:
         except GatewayError as error:
             return refused(error.failed, "chat", service.ledger)
         _look(service, metrics)
+        await look_at(service.allowances.all(), service.allowances.counters, service.allowances.now())
         _look_at_limits(service.allowances, metrics)
         body = await trio.to_thread.run_sync(metrics.page)  # with many models it takes a while
         return Response(200, (("content-type", CONTENT_TYPE), NOSNIFF, ("x-request-id", current_scope().id)), body)

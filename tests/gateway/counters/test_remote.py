@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import trio
 
+from gateway.counters import remote
 from gateway.counters.counter import Claim, Debit, Level, SlotCounter, SumCounter
 from gateway.counters.postgres import PostgresCounters
 from gateway.counters.redis import RedisCounters
@@ -213,6 +214,66 @@ async def test_what_is_held_while_the_store_is_away_is_known(server, nursery):
     counters.settle(before, [20])
     assert counters.level(spent) == Level(30, 0)
     await counters.finish()
+
+
+async def test_what_others_use_and_release_is_seen_when_it_is_looked_at(gateways, monkeypatch):
+    """Figures stayed as a process had last heard them: idle gateways showed slots that had long been free."""
+    one, other = gateways
+    spent, places, requests = budget("b", 1000, "earlier"), slots("s", 10), rate("r", 100)
+    everything = (spent, places, requests)
+    mine, theirs = claim((spent, 100), (places, 1), (requests, 1)), claim((spent, 300), (places, 1), (requests, 1))
+    assert not await one.reserve([mine])
+    assert not await other.reserve([theirs])
+    one.settle(mine, [50, 0, 1])
+    await until(lambda: one.has_told_all, "one has told what it used")
+    await one.look(everything)
+    assert [one.level(counter) for counter in everything] == [Level(50, 300), Level(0, 1), Level(2)]
+    other.settle(theirs, [200, 0, 1])
+    await until(lambda: other.has_told_all, "the other has, too")
+    assert [other.level(counter) for counter in everything[:2]] == [Level(250), Level(0)], "without another request"
+    monkeypatch.setattr(remote, "_FRESH", 0.0)  # what has just been heard is not asked for again
+    await one.look(everything)
+    assert [one.level(counter) for counter in everything] == [Level(250), Level(0), Level(2)]
+
+
+async def test_a_gateway_without_requests_hears_of_what_others_use(gateways, monkeypatch):
+    """Its share, while the store is away, goes by that."""
+    monkeypatch.setattr(remote, "_REFRESH", 0.02)
+    one, other = gateways
+    spent = budget("b", 1000)
+    assert await spend(one, spent, 100)
+    assert await spend(other, spent, 700)
+    await until(lambda: one.level(spent) == Level(800), "it is heard of")
+
+
+async def test_a_look_at_a_store_that_does_not_answer_ends_in_time(server, nursery):
+    counters = RemoteCounters(store(server), limit=0.1)
+    nursery.start_soon(counters.run)
+    spent = budget("b")
+    assert await spend(counters, spent, 5)
+    await until(lambda: counters.has_told_all, "it is told")
+    server.signal_all(signal.SIGSTOP)
+    with trio.fail_after(START_SECONDS):
+        await counters.look([spent, slots("s")])
+        await counters.look([spent, slots("s")])
+    assert counters.level(spent).used == 5
+    server.signal_all(signal.SIGCONT)
+    await until(lambda: not counters.is_away, "the store is back")
+    await counters.look([spent])
+    assert counters.level(spent).used == 5
+    await counters.finish()
+
+
+async def test_more_counters_than_fit_into_one_step_are_looked_at(gateways):
+    one, other = gateways
+    many = [budget(f"b{number}") for number in range(1200)]
+    for first in range(0, 1200, 300):
+        taken = claim(*((counter, 7) for counter in many[first : first + 300]))
+        assert not await other.reserve([taken])
+        other.settle(taken, [7] * 300)
+    await until(lambda: other.has_told_all, "it is told")
+    await one.look(many)
+    assert {one.level(counter) for counter in many} == {Level(7)}
 
 
 async def test_what_is_limited_is_refused_without_the_store_where_that_is_wished(server, nursery):
