@@ -29,20 +29,26 @@ COMMENT_PING = b": ping\n\n"
 class Splitter:
     """Cuts a byte stream into whole events, each with the blank line that ends it.
 
-    The pieces put together are the input, byte for byte. Work is linear in the input whatever the sizes of events and
-    reads: of what is held back only the seam is looked at again.
+    The pieces put together are the input, byte for byte. The LF of a CRLF whose CR ended an event in the read before is
+    a piece of its own, so that it can be kept or left out with that event. Work is linear in the input whatever the
+    sizes of events and reads: of what is held back only the seam is looked at again.
     """
 
-    __slots__ = ("_held", "_limit", "_size")
+    __slots__ = ("_held", "_limit", "_size", "_was_cr")
 
     def __init__(self, limit: int = 16 * 2**20) -> None:
         self._limit = limit
         self._held: list[bytes] = []
         self._size = 0
+        self._was_cr = False  # the last byte so far is the CR that ended an event
 
     def feed(self, data: bytes) -> list[bytes]:
         """The events that ``data`` completes. Raises ``EventTooLarge`` when more than the limit would be held,
         ``EventUnfolds`` where decoding would make too much of one; what comes in one read is too small for that."""
+        if self._was_cr and data:
+            self._was_cr = False
+            if data.startswith(b"\n"):
+                return [b"\n", *self.feed(data[1:])]
         if not self._held and -1 < data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
             return [data]  # one event, no more and no less, as most reads of a stream are
         events: list[bytes] = []
@@ -54,6 +60,8 @@ class Splitter:
                 self._hold(data)
                 return events
             cut = match.end() - (len(seam) if match.string is not data else 0)
+            if data[cut - 1 : cut + 1] == b"\r\n":  # the seam ends between the two
+                cut += 1
             self._held.append(data[:cut])
             whole = self.close()
             if len(whole) > ELEMENTS and holds_more(whole, ELEMENTS):
@@ -64,6 +72,7 @@ class Splitter:
             for match in _BLANK_LINE.finditer(data, start):
                 events.append(data[start : match.end()])
                 start = match.end()
+            self._was_cr = start == len(data) and data.endswith(b"\r")
         else:
             while (cut := data.find(b"\n\n", start)) >= 0:
                 events.append(data[start : cut + 2])

@@ -89,6 +89,7 @@ class PassedAnswer:
 
     def __init__(self, reading: AnswerReading, event_limit: int, hides: Callable[[bytes], bool] | None = None) -> None:
         self._hides = hides
+        self._hidden = False  # the last event is
         self._reading = reading
         self._splitter = SSE.splitter(event_limit)
         self._streamed = False
@@ -133,11 +134,11 @@ class PassedAnswer:
         return out
 
     def _event(self, raw: bytes) -> bytes:
-        if (parsed := SSE.parse(raw)) is not None:
-            self._reading.event(*parsed)
-            if self._hides is not None and self._hides(parsed[1]):
-                return b""
-        return raw
+        if (parsed := SSE.parse(raw)) is None:
+            return b"" if self._hidden and raw == b"\n" else raw
+        self._reading.event(*parsed)
+        self._hidden = self._hides is not None and self._hides(parsed[1])
+        return b"" if self._hidden else raw
 
 
 UNBUFFERED: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))

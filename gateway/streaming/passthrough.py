@@ -45,6 +45,7 @@ class Passthrough:
         self._events = 0
         self._plain = True  # nothing has come yet after which comments do harm
         self._ended = False
+        self._hidden = False  # the last event is
 
     def feed(self, data: bytes) -> bytes:
         return b"".join(map(self._pass, self._splitter.feed(data)))
@@ -84,7 +85,7 @@ class Passthrough:
             if mark in raw:  # seldom, and then mostly inside the JSON
                 self._plain = self._plain and self.source.is_plain(raw)
         if parsed is None:
-            return raw if self._again is None else b""
+            return b"" if self._again is not None or (self._hidden and raw == b"\n") else raw
         name, data = parsed
         if self._again is not None:
             raw = self._again(name, data)
@@ -93,7 +94,10 @@ class Passthrough:
             if isinstance(event, ErrorInfo):
                 return self._failed(event, raw, name, data)
             self.seen.see(event)
-        return b"" if self._hides_usage and self._codec.is_usage_alone(data) else raw
+        if self._hides_usage:
+            self._hidden = self._codec.is_usage_alone(data)
+            return b"" if self._hidden else raw
+        return raw
 
     def _failed(self, failed: ErrorInfo, raw: bytes, name: str, data: bytes) -> bytes:
         """The reader finds that the answer ends in failure with this event."""

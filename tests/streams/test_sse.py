@@ -188,7 +188,12 @@ def test_an_event_comes_out_with_the_read_that_ends_it():
 def test_a_blank_line_of_carriage_returns_does_not_wait_for_the_next_read():
     splitter = sse.Splitter()
     assert splitter.feed(b"data: 1\r\n\r") == [b"data: 1\r\n\r"]
-    assert splitter.feed(b"\ndata: 2\r\n\r\n") == [b"\ndata: 2\r\n\r\n"]
+    assert splitter.feed(b"\ndata: 2\r\n\r\n") == [b"\n", b"data: 2\r\n\r\n"]
+    assert splitter.feed(b"data: 3\r\r") == [b"data: 3\r\r"]
+    assert splitter.feed(b"data: 4\r\r") == [b"data: 4\r\r"]
+    assert splitter.feed(b"") == []
+    assert splitter.feed(b"\n") == [b"\n"]
+    assert splitter.close() == b""
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
