@@ -168,21 +168,33 @@ def _some(names: Sequence[str]) -> str:
 
 def _config(path: Path | None) -> Config | None:
     """The config that ``serve`` would find, if there is one. Providers' keys need not be set where clients run."""
+    is_named = path is not None or bool(os.environ.get(FILE_VARIABLE))
     try:
         found = discover(Path.cwd(), os.environ, path)
     except ConfigError as error:
-        if path is None and not os.environ.get(FILE_VARIABLE):
+        if not is_named:
             return None
         raise Refused(str(error)) from None
     try:
-        return load(found, os.environ)
-    except ConfigError:
-        try:
-            return load(found, None)
-        except ConfigError as error:
-            if path is None and not os.environ.get(FILE_VARIABLE) and _foreign(found):
-                return None
+        return _loaded(found)
+    except ConfigError as error:
+        if is_named or not _foreign(found):
             raise Refused(str(error)) from None
+    users = users_file(os.environ)
+    if users is None or not users.is_file():
+        return None
+    try:
+        return _loaded(users)
+    except ConfigError as error:
+        raise Refused(str(error)) from None
+
+
+def _loaded(path: Path) -> Config:
+    """Return the configuration in ``path``, without its variables where these are not set. Raises ``ConfigError``."""
+    try:
+        return load(path, os.environ)
+    except ConfigError:
+        return load(path, None)
 
 
 def _foreign(path: Path) -> bool:

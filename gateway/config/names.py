@@ -21,7 +21,8 @@ from typing import Final, TypeAlias
 import attrs
 
 from gateway.config.settings import ModelEntry, Route
-from providers.catalog.providers import Provider, find, maker
+from gateway.config.wording import nearest
+from providers.catalog.providers import CATALOG, Provider, find, maker
 from streams.errors import GatewayError, invalid
 
 May: TypeAlias = Callable[[str], bool]
@@ -34,9 +35,18 @@ _LONGEST = 200  # characters of an unknown name that are worth comparing and rep
 _COMPARED, _CANDIDATES, _CLOSELY, _LIKE, _REMEMBERED = 100, 500, 4, 0.6, 256
 """Of names that an unknown one may have been meant to be: the characters that one may have, how many are looked at, how
 many of these closely, how like they have to be, and for how many unknown names the result is remembered."""
+_ALIKE: Final = 0.85
+"""How like a provider's id a word has to be, where nothing else says that it was meant."""
 _REPEATED, _OFFERED = 100, 3
 """Characters of a name that is told in other forms too, and how many of those are told."""
 
+
+_WORD: Final = re.compile(r"[a-z]{3,}")
+_DIGIT: Final = re.compile(r"[0-9]")
+_FORMS: Final = frozenset(
+    ("latest", "preview", "beta", "exp", "experimental", "instruct", "chat", "mini", "nano", "small", "medium", "large")
+)
+"""Words that models of every maker have in their names."""
 
 _MARK = re.compile(r"(?:\[[0-9]{1,4}[km]\])+$", re.IGNORECASE)
 _MARKED = 32  # characters at the end of a name in which marks are looked for: a name may be megabytes
@@ -200,6 +210,10 @@ class Names:
         prefix, slash, model = asked.partition("/")
         if slash and model in ("", "*") and prefix in self._wild:
             return f"put a model's name behind {prefix}/"
+        if slash and model and (meant := self._meant_provider(prefix)):
+            form = f"{meant}/{model}"
+            if meant in self._wild and len(asked) <= _REPEATED and (may is None or may(form)):
+                return f"did you mean {form}?"
         if len(asked) <= _LONGEST:
             known = self._known_forms() if slash and find(prefix) is None else ()
             names = dict.fromkeys(
@@ -211,6 +225,12 @@ class Names:
         theirs = "" if made is None else f"{made.display_name}'s models need an entry such as {made.id}/*"
         ask = f"ask for {' or '.join(forms)}, {'if that' if len(forms) == 1 else 'whichever'} provider has it"
         return ", or ".join(filter(None, (theirs, ask if forms else ""))) or "GET /v1/models lists the models"
+
+    def _meant_provider(self, prefix: str) -> str | None:
+        """Return the beginning of a wildcard's names that ``prefix`` is a misspelling of, if it is one."""
+        if prefix in self._wild or find(prefix) is not None or len(prefix) > _COMPARED:
+            return None
+        return nearest(prefix, self._wild)
 
     def _known_forms(self) -> tuple[str, ...]:
         """The well-known ids with their provider before them: what somebody means who misspells a provider."""
@@ -239,13 +259,34 @@ def _nearest(asked: str, names: tuple[str, ...]) -> tuple[str, ...]:
         if matcher.real_quick_ratio() >= _LIKE and (ratio := matcher.quick_ratio()) >= _LIKE:
             alike.append((ratio, name))
     closely = [name for _, name in heapq.nlargest(_CLOSELY, alike)]
-    return tuple(difflib.get_close_matches(asked, closely, n=3, cutoff=_LIKE))
+    close = [name for name in difflib.get_close_matches(asked, closely, n=3, cutoff=_LIKE) if _shares_word(asked, name)]
+    return tuple(close or islice((name for name in names if _has_words(name, asked)), _OFFERED))
+
+
+def _shares_word(asked: str, name: str) -> bool:
+    """True if ``name`` has something like a word of ``asked`` that says which model it is: ``opus-latest`` and
+    ``codestral-latest`` are no more alike than any two names of this form."""
+    words = _words(asked)
+    return not words or any(nearest(word, _words(name), _LIKE) for word in words)
+
+
+def _has_words(name: str, asked: str) -> bool:
+    """True if ``name`` has all words of ``asked``, which names a model without its version: ``opus-latest``."""
+    words = _words(asked)
+    return bool(words) and not _DIGIT.search(asked) and words <= _words(name)
+
+
+def _words(name: str) -> set[str]:
+    """The words of a model's name that tell it from others."""
+    return {word for word in _WORD.findall(name.lower()) if word not in _FORMS}
 
 
 def _maker(asked: str) -> Provider | None:
     """The provider that ``asked`` names or whose family it is of."""
     prefix, slash, _ = asked.partition("/")
-    return find(prefix) if slash else maker(asked)
+    if not slash or len(prefix) > _COMPARED:
+        return maker(asked)
+    return find(prefix) or find(nearest(prefix, CATALOG, _ALIKE) or "")
 
 
 def _form(entry: ModelEntry, model: str) -> str:

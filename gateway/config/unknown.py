@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from gateway.config.schema import (
+    RawAcceptedKey,
     RawAlias,
     RawCircuit,
     RawClientGroup,
@@ -316,8 +317,11 @@ INSTEAD: Final = (
     Instead("`models` lists what they may use", "model allowed_models model_access access_groups", (RawClientGroup,)),
     Instead("write them as `client_groups`, each with a name", "groups teams team key_groups access_groups", (ROOT,)),
     Instead("`models` lists what it may use", "model allowed_models model_access aliases access_groups", (CLIENT,)),
-    Instead("a key holds until it is taken out of the file (and SIGHUP sent)",
-            "expires expires_at expiry expiration ttl duration valid_until blocked enabled disabled active", (CLIENT,)),
+    Instead("write it as `until`, the day or the moment when the key ends, such as `until: 2027-01-31`",
+            "expires expires_at expire expiry expiration expiration_date ttl duration valid_until lifetime",
+            (CLIENT, RawAcceptedKey)),
+    Instead("`until` ends a key at a time; to end it now, take it out of the file and send SIGHUP",
+            "blocked enabled disabled active", (CLIENT, RawAcceptedKey)),
     Instead("a key without `models` may see everything, one with `models` only its own",
             "admin role roles scope scopes permissions", (CLIENT,)),
     Instead("a listener has it: `tls: {certificate: FILE, key: FILE}`",

@@ -92,7 +92,10 @@ def api_of(path: str, headers: Headers) -> Api:
         return wrong[0]
     if _BEDROCK.fullmatch(path) is not None:
         return "converse"
-    for step in path.split("/"):
+    steps = path.split("/")
+    if anthropic and "messages" in steps:  # whatever it is put below, such as /v1/chat
+        return "messages"
+    for step in steps:
         if step in _SPOKEN:
             return _SPOKEN[step]
     return "messages" if anthropic else "chat"

@@ -91,6 +91,10 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     # These always think.
     ("gpt-6-astra*", {"sampling": "never", "efforts": ("low", "medium", "high", "xhigh", "max")}),
     ("gpt-5*-codex*", {"sampling": "never", "efforts": ("low", "medium", "high", "xhigh")}),
+    # The first of them know no more than "high"; the first with "xhigh" was 5.1-codex-max (openai/codex#6647, #7911).
+    ("gpt-5-codex*", {"efforts": ("low", "medium", "high")}),
+    ("gpt-5.1-codex*", {"efforts": ("low", "medium", "high")}),
+    ("gpt-5.1-codex-max*", {"efforts": ("low", "medium", "high", "xhigh")}),
     ("gpt-5*-pro*", {"sampling": "never", "efforts": ("medium", "high", "xhigh")}),
     ("gpt-5-pro*", {"efforts": ("high",)}),
     ("codex-*", {**_NEW_LIMIT, "sampling": "never", "efforts": ("low", "medium", "high", "xhigh", "max")}),

@@ -135,6 +135,18 @@ def test_what_cannot_be_is_said(home, capsys, name, options, status, says):
     assert out == ""
 
 
+def test_the_own_config_is_taken_beside_a_file_of_another_program(home, capsys):
+    (home / "work").mkdir()
+    (home / "work/config.yaml").write_text("site_name: docs\nnav: []\n")
+    (home / ".config/trigate").mkdir(parents=True)
+    (home / ".config/trigate/trigate.yaml").write_text(CONFIG)
+    os.chdir(home / "work")
+    assert connect("codex", ConnectOptions(write=True)) == 0
+    text = (home / ".codex/config.toml").read_text()
+    assert tomllib.loads(text)["model_providers"]["trigate"]["base_url"] == "http://127.0.0.1:4100/v1"
+    assert "demo" not in capsys.readouterr().err
+
+
 def test_a_bad_config_is_not_taken_for_none(home, capsys):
     (home / "trigate.yaml").write_text("version: v0.3.0\nmodel_providers: []\n")
     assert connect("claude", ConnectOptions()) == 1

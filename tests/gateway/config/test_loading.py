@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.config.loading import Config, ConfigError, Limits, Listener, Timeouts, discover, from_mapping, load
-from gateway.config.schema import RawConfig, RawEntry
+from gateway.config.schema import RawAcceptedKey, RawClientKey, RawConfig, RawEntry
 from gateway.config.settings import KeptLedgerSettings, Retries, StateStorage
 from gateway.config.unknown import ADVICE, advice
 from gateway.routing.router import Router
@@ -849,6 +849,12 @@ def test_the_advice_knows_a_key_in_every_spelling(key):
     assert advice(RawEntry, key) == "write it as `access_key`"
     assert advice(RawConfig, key) != advice(RawEntry, key)
     assert advice(RawEntry, key + "s_of_mine") is None
+
+
+@pytest.mark.parametrize("key", ["expires", "expiresAt", "duration", "ttl", "valid_until"])
+@pytest.mark.parametrize("place", [RawClientKey, RawAcceptedKey])
+def test_the_advice_says_how_a_key_ends(place, key):
+    assert "write it as `until`, the day or the moment when the key ends" in (advice(place, key) or "")
 
 
 @pytest.mark.parametrize(

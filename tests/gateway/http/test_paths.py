@@ -108,6 +108,10 @@ def test_the_path_of_azures_sdk_is_told_the_class_to_use():
         ("/model/messages/count-tokens", (), "converse"),
         ("/model/anthropic.claude/invoke-with-response-stream", (), "converse"),
         ("/whatever", ANTHROPIC, "messages"),
+        ("/v1/chat/messages", ANTHROPIC, "messages"),
+        ("/v1/chat/messages", (), "chat"),
+        ("/v1/responses/messages", ANTHROPIC, "messages"),
+        ("/v1/chat/completions/x", ANTHROPIC, "chat"),
     ],
 )
 def test_the_base_url_of_other_paths_is_not_what_is_wrong(path, headers, api):

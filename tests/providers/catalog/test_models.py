@@ -78,6 +78,11 @@ def test_efforts_of_others(model, efforts):
         ("gpt-6.1-sol", "only_effort_none", ("none", "low", "medium", "high", "xhigh", "max")),
         ("gpt-6-astra", "never", ("low", "medium", "high", "xhigh", "max")),
         ("gpt-5.3-codex", "never", ("low", "medium", "high", "xhigh")),
+        ("gpt-5.1-codex-max", "never", ("low", "medium", "high", "xhigh")),
+        *(
+            (f"gpt-5{model}", "never", ("low", "medium", "high"))
+            for model in ("-codex", "-codex-mini", ".1-codex", ".1-codex-mini", ".1-codex-2025-11-13")
+        ),
         ("gpt-5.2-pro-2025-12-11", "never", ("medium", "high", "xhigh")),
         ("gpt-5-pro", "never", ("high",)),
         ("gpt-5.2-chat-latest", "never", ("medium",)),
