@@ -3,7 +3,8 @@
 Before the provider is asked: ``history`` loads what a request refers to (by API: ``response_history``,
 ``thread_history``; ``options`` is what a request says of state), and gives it ``resolved``.
 
-As the answer comes: a ``recorder`` stores the turn: a ``local_turn``, a ``provider_turn`` or a ``thread_turn``.
+As the answer comes: a ``recorder`` stores the turn: a ``local_turn``, a ``passed_turn``, a ``provider_turn`` or a
+``thread_turn``.
 ``background`` runs turns that go on without their client.
 
 ``bodies`` are the contents of the store's nodes, ``conversation_store`` the conversations that grow in it, ``deadline``

@@ -19,6 +19,7 @@ from gateway.conversations.conversation_store import turn_of
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.local_turn import LocalTurn
 from gateway.conversations.options import OWN_MEMBERS, StateOptions, decoded, read_options
+from gateway.conversations.passed_turn import PassedTurn
 from gateway.conversations.provider_turn import ProviderTurn, find_keeper
 from gateway.conversations.resolved import ResolvedRequest, StateScope, in_hub_lane
 from gateway.http.offload import offload
@@ -27,7 +28,7 @@ from gateway.request.structure import Bounds
 from gateway.routing.plan import Candidate
 from gateway.stores.store import Node, Store, Unavailable
 from providers.responses.ids import is_ours
-from providers.responses.kept import UNUSABLE, previous, references, resolved
+from providers.responses.kept import UNUSABLE, given_items, previous, references, replayable, resolved
 from streams.errors import GatewayError, invalid
 
 Items: TypeAlias = list[dict[str, Any]]
@@ -47,7 +48,9 @@ async def load_responses(
     Raises ``GatewayError``: 400 for what is not there or cannot be continued, 413 for a conversation beyond its
     ``bounds``, 503 where the store cannot say."""
     options = await offload(incoming.size, read_options, incoming)
-    ours = await offload(incoming.size, _is_ours, scope, incoming, options)
+    if scope.local is not None and _may_pass(options, candidates):
+        return await _passed(scope, scope.local, incoming, candidates, options, bounds)
+    ours = await offload(incoming.size, _is_ours, scope, incoming, options) or await _is_only_here(scope, options)
     here = [ours or one.target.lane == "hub" or one.target.entry.keeps_own for one in candidates]
     if not all(here):
         elsewhere = tuple(one for one, is_here in zip(candidates, here, strict=True) if not is_here)
@@ -71,6 +74,48 @@ async def load_responses(
     turn = LocalTurn(place, scope.owner, options, parent, recalled.members.get("input"))
     headers = _NOT_STORED if options.store and place is None else ()
     return ResolvedRequest(recalled, in_hub_lane(candidates), turn, headers)
+
+
+def _may_pass(options: StateOptions, candidates: tuple[Candidate, ...]) -> bool:
+    """True if a turn that only its connection remembers can go to some target in the byte lane."""
+    stands_alone = not (options.stores or options.conversation or options.refers or options.compacts)
+    return stands_alone and any(one.target.lane == "byte" for one in candidates)
+
+
+async def _passed(
+    scope: StateScope,
+    store: Store,
+    incoming: Incoming,
+    candidates: tuple[Candidate, ...],
+    options: StateOptions,
+    bounds: Bounds,
+) -> ResolvedRequest:
+    """Resolve a request whose turn is remembered in ``store``, that of its connection. The request keeps its bytes,
+    unless it continues an earlier turn: then that turn's items come first in its ``input``."""
+    own = await offload(incoming.size, given_items, decoded(incoming, "input"))
+    resolved = incoming
+    earlier: Items = []
+    if options.previous is not None:
+        with store_deadline("recall the conversation"):
+            _, earlier, size = await _earlier(store, scope.owner, options, incoming, bounds)
+        resolved = await offload(incoming.size + size, _inlined, incoming, [*replayable(earlier), *own])
+    turn = PassedTurn(store, scope.owner, options.previous, (*earlier, *own), len(own), bounds.size)
+    return ResolvedRequest(resolved, candidates, turn)
+
+
+def _inlined(incoming: Incoming, items: Items) -> Incoming:
+    """Build the request that has all ``items`` itself. Every other member keeps its place and its bytes."""
+    input = msgspec.Raw(msgspec.json.encode(items))
+    named = {**incoming.members, "input": input}
+    members = {name: raw for name, raw in named.items() if name != "previous_response_id"}
+    return attrs.evolve(incoming, body=msgspec.json.encode(members), members=members)
+
+
+async def _is_only_here(scope: StateScope, options: StateOptions) -> bool:
+    """True if the request continues a turn that only its connection remembers, under an id of the provider's."""
+    if scope.local is None or options.previous is None or await scope.local.get(scope.owner, options.previous) is None:
+        return False
+    return scope.store is None or await _is_local(scope, options)
 
 
 def _goes_on(options: StateOptions) -> bool:

@@ -27,7 +27,8 @@ def reply_to(attempt: Attempt, turn: TurnRecorder) -> Reply:
     request, stamp = attrs.evolve(attempt.incoming.request, model=attempt.target.asked), attempt.stamp
     estimate = max(1, attempt.incoming.size // 4)
     created = int(time.time()) if stamp is None else stamp.created
-    reply = turn.reply(Reply(request, attempt.target.recipient.issuer, created, estimate))
+    unsent = attempt.prepared.outgoing.dropped
+    reply = turn.reply(Reply(request, attempt.target.recipient.issuer, created, estimate, unsent=unsent))
     return reply if stamp is None or turn.records else attrs.evolve(reply, id="")
 
 

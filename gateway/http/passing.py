@@ -128,6 +128,13 @@ def to_provider(api: tuple[str, ...], provider: tuple[str, ...], added: tuple[st
 
 
 @lru_cache(maxsize=512)
+def translated(added: tuple[str, ...], own: bool) -> HeaderNames:
+    """The headers of a client that go to a provider with a translated request: those that were ``added``, and the
+    account where the credential is the client's ``own``."""
+    return HeaderNames.of((*(tuple(ACCOUNT) if own else ()), *added))
+
+
+@lru_cache(maxsize=512)
 def to_client(added: tuple[str, ...], own: bool) -> HeaderNames:
     """The headers of a provider's answer that go to a client of its API."""
     account = tuple(ACCOUNT) if own else ()

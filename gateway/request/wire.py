@@ -5,7 +5,7 @@ from typing import Final
 import attrs
 
 from gateway.http.headers import upstream_headers, upstream_query
-from gateway.http.passing import HeaderNames, to_provider
+from gateway.http.passing import HeaderNames, to_provider, translated
 from gateway.request.client_request import ClientRequest
 from gateway.routing.target import Target
 from gateway.upstream.request import UpstreamRequest
@@ -38,9 +38,9 @@ def upstream_request(
     media: MediaTypes | None = None,
 ) -> UpstreamRequest:
     """The HTTP request before it is signed. In the byte lane those of the client's headers and members of its query go
-    along that may, in the hub lane only what the codec writes and the betas that the model's name wants; in both what
-    ``pass_headers`` names. ``suffix`` is the end of the path, by default that of an answer; ``media`` are JSON and what
-    the target answers in, where nothing else is said."""
+    along that may, in the hub lane only what the codec writes, the betas that the model's name wants, and the account
+    of a client's own credential; in both what ``pass_headers`` names. ``suffix`` is the end of the path, by default
+    that of an answer; ``media`` are JSON and what the target answers in, where nothing else is said."""
     wire = CODECS[target.api].wire
     url = target.address((target.end("answer", stream) or "") if suffix is None else suffix)
     headers = outgoing.headers
@@ -49,8 +49,12 @@ def upstream_request(
         if asked.query and target.hosting is None and (more := upstream_query(asked.query, wire.query_members)):
             url += ("&" if "?" in url else "?") + more
     else:
-        if target.entry.pass_headers:
-            headers = (*upstream_headers(asked.headers, HeaderNames.of(target.entry.pass_headers)), *headers)
+        entry = target.entry
+        if entry.pass_headers or entry.passthrough_auth:
+            headers = (
+                *upstream_headers(asked.headers, translated(entry.pass_headers, entry.passthrough_auth)),
+                *headers,
+            )
         if betas := [beta for beta in target.betas if beta in (asked.header(BETA) or "")]:
             headers = (*headers, (BETA, ",".join(betas)))
     names = {"content-type", "accept", *target.signer.names, *(name for name, _ in target.configured)}

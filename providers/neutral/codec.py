@@ -6,7 +6,7 @@ All of it is pure: bytes and values in, bytes and values out, no I/O and no cloc
 """
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from functools import cached_property
 from typing import Any, Final, Protocol
@@ -71,6 +71,8 @@ class Reply:
     state: Mapping[str, Any] = attrs.field(factory=dict)
     """Members of the answer's object that only the gateway knows, in place of what stands there where nothing is kept.
     Responses: ``store``, ``previous_response_id``, ``conversation`` (``{"id": …}`` or None), ``background``."""
+    unsent: Collection[str] = ()
+    """Paths of the request that the provider did not get: an answer that repeats its request leaves these out."""
 
 
 class Reader(Protocol):

@@ -104,7 +104,7 @@ def outcome(end: AnswerEnd) -> tuple[str, str | None]:
 
 
 def _echo(reply: Reply) -> Object:
-    source = reply.request.source if reply.request.api == "responses" else {}
+    source = _sent(reply) if reply.request.api == "responses" else {}
     echo = {name: default if source.get(name) is None else source[name] for name, default in ECHO.items()}
     echo["reasoning"] = ECHO["reasoning"] | echo["reasoning"]
     echo["text"] = _text(echo["text"])
@@ -113,6 +113,19 @@ def _echo(reply: Reply) -> Object:
     echo |= {**NOT_DONE, **reply.state}
     # Instructions and tools may be long and stand in three events: they are encoded once.
     return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in echo.items()}
+
+
+def _sent(reply: Reply) -> Mapping[str, Any]:
+    """Return the members of the request without those that the provider did not get. ``metadata`` is the client's own
+    label for the response, whatever becomes of it."""
+    source = reply.request.source
+    for path in reply.unsent:
+        name, _, member = path.partition(".")
+        if name == "metadata" or name not in source or name not in ECHO:
+            continue
+        kept = {} if not member else {name: {key: value for key, value in source[name].items() if key != member}}
+        source = {**{other: value for other, value in source.items() if other != name}, **kept}
+    return source
 
 
 def _tool(tool: Object) -> Object:

@@ -6,8 +6,10 @@ give the events of an answer once more, as they were or as they would have been.
 
 from providers.responses.kept.items import (
     UNUSABLE,
+    given_items,
     previous,
     references,
+    replayable,
     resolved,
     stored_input,
 )
@@ -19,10 +21,12 @@ __all__ = [
     "UNUSABLE",
     "EventLog",
     "after",
+    "given_items",
     "page",
     "previous",
     "references",
     "replay",
+    "replayable",
     "resolved",
     "stored_input",
 ]

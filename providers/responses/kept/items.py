@@ -84,6 +84,25 @@ def _content(content: Any, role: Any) -> Any:
     return [text_part(content) if role == "assistant" else {"type": "input_text", "text": content}]
 
 
+def given_items(value: Any) -> Items:
+    """Return a request's ``input`` (a string, items, or ``None``) as items, each as the client wrote it."""
+    return _items(value)
+
+
+def replayable(items: Items) -> Items:
+    """Return ``items`` of earlier turns as a provider takes them that has stored none. Reasoning without its encrypted
+    content means nothing to it; without that reasoning it refuses the calls that the ids of both link to it."""
+    kept = [item for item in items if item.get("type") != "reasoning" or item.get("encrypted_content")]
+    if len(kept) == len(items):
+        return items
+    return [item if _is_input(item) else {name: value for name, value in item.items() if name != "id"} for item in kept]
+
+
+def _is_input(item: Mapping[str, Any]) -> bool:
+    """True for an item that a client writes: a message of its own, the result of a call."""
+    return _is_answer(item) or item.get("role") not in (None, "assistant")
+
+
 # References
 
 

@@ -1,0 +1,122 @@
+"""The recorder of a Responses turn whose events pass unchanged, remembered as long as its connection lives."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from gateway.conversations.bodies import turn_body
+from gateway.http.offload import offload
+from gateway.routing.target import Target
+from gateway.stores.store import Node, Store
+from gateway.streaming.progress import StreamProgress
+from providers.neutral.codec import Reply, Writer
+from providers.responses.ids import own_id
+from streams import sse
+from streams.fold import Answer
+from streams.surrogates import NOT_JSON
+
+ITEM_DONE: Final = "response.output_item.done"
+ENDS: Final = ("response.completed", "response.incomplete", "response.failed")
+
+
+class _Ended(msgspec.Struct):
+    id: str = ""
+    status: str = ""
+    output: list[dict[str, Any]] | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    output_index: int = 0
+    item: dict[str, Any] | None = None
+    response: _Ended | None = None
+
+
+_EVENT = msgspec.json.Decoder(_Event)
+
+
+class PassedTurn:
+    """The ``TurnRecorder`` of a turn that is not to be stored, and goes to a provider in the byte lane.
+
+    It reads the items of the answer from the events that the client gets, and remembers the turn in ``store`` by the id
+    that the client gets. ``parent`` is the turn that it continues, ``input`` the whole conversation so far, of which
+    the last ``new`` items are the client's own. An answer of more than ``most`` bytes is not remembered."""
+
+    records = True
+    background = None
+
+    def __init__(
+        self, store: Store, owner: str, parent: str | None, input: Sequence[dict[str, Any]], new: int, most: int
+    ) -> None:
+        self._store = store
+        self._owner = owner
+        self._parent = parent
+        self._input = input
+        self._new = new
+        self._room = most
+        self._items: dict[int, dict[str, Any]] = {}
+        self._ended: _Ended | None = None
+
+    @property
+    def continues(self) -> bool:
+        return self._parent is not None
+
+    def reply(self, reply: Reply) -> Reply:
+        state = {**reply.state, "store": False, "previous_response_id": self._parent}
+        return attrs.evolve(reply, id=reply.id or own_id("resp_"), state=state)
+
+    def writer(self, writer: Writer) -> Writer:
+        return writer
+
+    def answered_by(self, target: Target, writer: Writer | None = None) -> None:
+        return
+
+    def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
+        self._room -= len(data)
+        if self._room >= 0 and (ITEM_DONE.encode() in data or seen.over):
+            for event in _events(data):
+                if event.type == ITEM_DONE and event.item is not None:
+                    self._items[event.output_index] = event.item
+                elif event.type in ENDS:
+                    self._ended = event.response
+        return self._ended is None
+
+    async def persist(self, data: bytes, seen: StreamProgress) -> bytes:
+        ended, self._ended = self._ended, None
+        if ended is not None and ended.id:
+            output = ended.output or [item for _, item in sorted(self._items.items())]
+            await self._remember(ended.id, ended.status, output, len(data))
+        return data
+
+    async def persist_partial(self) -> None:
+        return
+
+    async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
+        response = await offload(len(body), msgspec.json.decode, body)
+        await self._remember(response["id"], response["status"], response["output"], len(body))
+        return body
+
+    async def persist_failure(self, id: str) -> None:
+        return
+
+    async def _remember(self, id: str, status: str, output: Sequence[dict[str, Any]], size: int) -> None:
+        await self._store.put([await offload(size, self._node, id, status, output)])
+
+    def _node(self, id: str, status: str, output: Sequence[dict[str, Any]]) -> Node:
+        replaces = id == self._parent  # some servers give every response the same id
+        input = self._input if replaces else self._input[len(self._input) - self._new :]
+        ids = tuple(known for item in (*input, *output) if isinstance(known := item.get("id"), str))
+        parent = None if replaces else self._parent
+        return Node(id, self._owner, "response", turn_body(status, input, output), parent, ids)
+
+
+def _events(data: bytes) -> Iterator[_Event]:
+    """Yield the whole events in ``data`` that can be read."""
+    for raw in sse.Splitter(len(data)).feed(data):
+        parsed = sse.parse(raw)
+        with contextlib.suppress(*NOT_JSON):
+            if parsed is not None:
+                yield _EVENT.decode(parsed[1])

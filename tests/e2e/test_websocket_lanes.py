@@ -1,0 +1,160 @@
+"""Responses over a WebSocket in the byte lane: what a provider that speaks Responses gets from Codex there, and what
+Codex gets from it, as over HTTP."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.harness import Gateway, config, eventually, free_port, provider, running
+from tests.support.upstreams import Raw, Script
+from tests.support.websocket_client import Client
+
+ASKED = {
+    "instructions": "You are Codex.", "tools": [], "tool_choice": "auto", "parallel_tool_calls": True, "store": False,
+    "reasoning": {"effort": "high", "summary": "auto", "context": "auto"}, "include": ["reasoning.encrypted_content"],
+    "client_metadata": {"session": "s"}, "prompt_cache_key": "k",
+}  # fmt: skip
+"""The members of Codex 0.169 that no other API has among them."""
+
+ACCOUNT = {"authorization": "Bearer eyJlogin.x.y", "chatgpt-account-id": "acc-1", "originator": "codex_exec"}
+SEALED = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA", "content": None}
+BARE = {"type": "reasoning", "id": "rs_2", "summary": []}
+CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "look", "arguments": "{}", "status": "done"}
+RESULT = {"type": "function_call_output", "call_id": "call_1", "output": "fur"}
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    entries = [
+        *(provider(f"openai/on-{api}", upstream.url, [api]) for api in ("chat", "messages", "responses")),
+        provider("chatgpt/*", f"{upstream.url}/v1", ["responses"], passthrough_auth=True, key=""),
+    ]
+    port = free_port()
+    aliases = {"either": {"targets": ["on-responses", "on-chat"]}}
+    with running(config(entries, port, model_aliases=aliases, version="v0.4.0"), port) as process:
+        yield process
+
+
+@pytest.fixture
+def client(gateway) -> Iterator[Client]:
+    with Client.connect(gateway.port, ACCOUNT) as own:
+        yield own
+
+
+def events(*items: dict[str, Any], id: str = "resp_p1", repeats: bool = True) -> Raw:
+    """A stream of ``items``; ``repeats``: its last event has them, too. ChatGPT's backend leaves them out there."""
+    response = {"id": id, "object": "response", "created_at": 1, "model": "m", "status": "in_progress", "output": []}
+    usage = {"input_tokens": 11, "output_tokens": 7, "total_tokens": 18}
+    ended = {**response, "status": "completed", "output": list(items) if repeats else [], "usage": usage}
+    found: list[dict[str, Any]] = [{"type": "response.created", "response": response}]
+    for place, item in enumerate(items):
+        found.append({"type": "response.output_item.added", "output_index": place, "item": item})
+        found.append({"type": "response.output_item.done", "output_index": place, "item": item})
+    found.append({"type": "response.completed", "response": ended})
+    text = "".join(
+        f"event: {event['type']}\ndata: {json.dumps({**event, 'sequence_number': place})}\n\n"
+        for place, event in enumerate(found)
+    )
+    return Raw(200, (("content-type", "text/event-stream"),), (text.encode(),))
+
+
+def sent(raw: Raw) -> list[dict[str, Any]]:
+    lines = b"".join(raw.pieces).decode().splitlines()
+    return [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+
+
+def last_line(gateway: Gateway, model: str) -> dict[str, Any]:
+    def lines() -> list[dict[str, Any]]:
+        found = [json.loads(one) for one in gateway.log if '"event":"exchange"' in one]
+        return [one for one in found if one["model"] == model]
+
+    return eventually(lines, what="the line")[-1]
+
+
+@pytest.mark.parametrize("model", ["on-responses", "chatgpt/gpt-5-codex", "either"])
+def test_the_providers_own_api_gets_every_member_and_its_events_come_back(gateway, client, upstream, model):
+    answer = events(SEALED, CALL)
+    upstream.script(answer)
+    frames = client.ask(model, "hi", **ASKED)
+    assert upstream.seen[0].json == {
+        "model": upstream.seen[0].json["model"], "input": "hi", **ASKED, "stream": True
+    }  # fmt: skip
+    first = frames[0].pop("headers")
+    assert first["x-trigate-lane"] == "byte"
+    assert "x-trigate-dropped" not in first
+    assert frames == sent(answer)
+    line = last_line(gateway, model)
+    assert line["lane"] == "byte"
+    assert "dropped" not in line
+
+
+def test_the_headers_of_a_login_go_along(client, upstream):
+    upstream.script(events(CALL))
+    client.ask("chatgpt/gpt-5-codex", "hi", **ASKED)
+    (seen,) = upstream.seen
+    assert {name: seen.header(name) for name in ACCOUNT} == ACCOUNT
+
+
+def test_the_headers_of_a_login_go_along_with_a_translated_turn(gateway, upstream):
+    upstream.script(Script(text="ok"))
+    body = {"model": "chatgpt/gpt-5-codex", "input": "hi"}
+    assert gateway.request("POST", "/v1/responses", body, ACCOUNT).status == 200
+    (seen,) = upstream.seen
+    assert (seen.header("authorization"), seen.header("chatgpt-account-id")) == (ACCOUNT["authorization"], "acc-1")
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_a_turn_goes_on_with_all_that_was_said_before(client, upstream, repeats):
+    upstream.script(events(SEALED, CALL, repeats=repeats), events(CALL, id="resp_p2"), Script(text="bye"))
+    question = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "look"}]}
+    client.ask("on-responses", [question], **ASKED)
+    client.ask("on-responses", [RESULT], previous_response_id="resp_p1", **ASKED)
+    client.ask("on-responses", "thanks", previous_response_id="resp_p2", **ASKED)
+    second, third = (seen.json for seen in upstream.seen[1:])
+    assert second["input"] == [question, SEALED, CALL, RESULT]
+    assert third["input"] == [question, SEALED, CALL, RESULT, CALL, {"role": "user", "content": "thanks"}]
+    assert "previous_response_id" not in second
+    assert second["reasoning"] == ASKED["reasoning"]
+
+
+def test_reasoning_that_nobody_can_read_any_more_is_left_out_with_the_ids_that_need_it(client, upstream):
+    """A provider that has not stored it answers "Item 'rs_2' not found", or that ``fc_1`` lacks its reasoning."""
+    upstream.script(events(BARE, CALL), Script(text="bye"))
+    client.ask("on-responses", "look", store=False)
+    client.ask("on-responses", [RESULT], previous_response_id="resp_p1", store=False)
+    plain = {name: value for name, value in CALL.items() if name != "id"}
+    assert upstream.seen[1].json["input"] == [{"role": "user", "content": "look"}, plain, RESULT]
+
+
+def test_a_turn_goes_on_at_a_provider_of_another_api(client, upstream):
+    upstream.script(events(CALL), Script(text="a cat"))
+    client.ask("on-responses", "look", store=False)
+    frames = client.ask("on-chat", [RESULT], previous_response_id="resp_p1", store=False)
+    assert frames[-1]["type"] == "response.completed"
+    assert [one["role"] for one in upstream.seen[1].json["messages"]] == ["user", "assistant", "tool"]
+
+
+def test_a_turn_that_is_to_be_stored_goes_on_from_one_that_is_not(gateway, client, upstream):
+    upstream.script(events(CALL), Script(text="a cat"))
+    client.ask("on-responses", "look", store=False)
+    ended = client.ask("on-responses", [RESULT], previous_response_id="resp_p1")[-1]["response"]
+    assert ended["store"] is False
+    assert "fur" in upstream.seen[1].body.decode()
+
+
+@pytest.mark.parametrize("over", ["websocket", "http"])
+@pytest.mark.parametrize("model", ["on-chat", "on-messages"])
+def test_a_translated_response_repeats_nothing_that_was_not_sent(gateway, client, upstream, model, over):
+    upstream.script(Script(text="ok"))
+    if over == "websocket":
+        frames = client.ask(model, "hi", **ASKED)
+        dropped, ended = frames[0]["headers"]["x-trigate-dropped"], frames[-1]["response"]
+    else:
+        reply = gateway.request("POST", "/v1/responses", {"model": model, "input": "hi", **ASKED})
+        dropped, ended = reply.headers["x-trigate-dropped"], reply.json
+    assert "reasoning.context" in dropped.split(",")
+    assert "context" not in ended["reasoning"]
+    assert ended["reasoning"]["effort"] == "high"
+    assert (ended["prompt_cache_key"] is None) == ("prompt_cache_key" in dropped.split(","))
