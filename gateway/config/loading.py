@@ -28,7 +28,7 @@ from gateway.config.foreign import recognised
 from gateway.config.found_file import check_found
 from gateway.config.listening import build_listeners
 from gateway.config.own_providers import build_providers, check_used
-from gateway.config.prices import ADVICE, unpriced
+from gateway.config.prices import ADVICE, uncounted, unpriced
 from gateway.config.ratelimits import build_header_limits, build_rates_of_all
 from gateway.config.routes import build_aliases
 from gateway.config.schema import (
@@ -187,8 +187,8 @@ def configure(
             findings.wrong((*place, "model"), one.found, ADVICE)
     if findings.mistakes:
         raise ConfigError(tuple(sorted(dict.fromkeys(findings.mistakes), key=_place)))
-    warnings = (*config.warnings, *doubtful(config), *doubtful_budgets(config), *weak_secrets.weak(config))
-    return attrs.evolve(config, warnings=warnings)
+    doubts = (*doubtful(config), *doubtful_budgets(config), *uncounted(config), *weak_secrets.weak(config))
+    return attrs.evolve(config, warnings=(*config.warnings, *doubts))
 
 
 def _place(mistake: Mistake) -> tuple[int, int]:

@@ -68,8 +68,37 @@ ADVICE: Final = (
 def unpriced(config: Config) -> Iterator[Unpriced]:
     """The models that can be asked for at an expense that nobody could count: a budget of money would never end
     (BerriAI/litellm#10598). Of a wildcard only those that the file names are known."""
-    if config.unpriced == "allow":
+    if config.unpriced == "refuse":
+        yield from _without_price(config)
+
+
+_NAMED: Final = 5
+"""Models that the warning lists."""
+
+
+def uncounted(config: Config) -> Iterator[str]:
+    """Return a warning where the file allows models without a price and has budgets of money."""
+    if config.unpriced != "allow" or not _has_money_budget(config):
         return
+    models = list(dict.fromkeys(f"{one.entry.provider.id}/{one.model}" for one in _without_price(config)))
+    names = [*models[:_NAMED], *([f"{len(models) - _NAMED} more"] if len(models) > _NAMED else [])]
+    names += [f"any model of {entry.name} without a price" for entry in config.entries if entry.wildcard]
+    if names:
+        yield (
+            f"unpriced: budgets of money count nothing for {', '.join(names)}, and never end for them: give each "
+            "entry `price: {input: DOLLARS, output: DOLLARS}` for a million tokens, or `price: free`"
+        )
+
+
+def _has_money_budget(config: Config) -> bool:
+    groups = [key.group for key in config.client_keys if key.group is not None]
+    holders: list[Config | ModelEntry | ClientKey | ClientGroup] = [
+        config, *config.entries, *config.client_keys, *groups,
+    ]  # fmt: skip
+    return any(map(_money, holders))
+
+
+def _without_price(config: Config) -> Iterator[Unpriced]:
     seen: set[tuple[str, str]] = set()
     for holder, budget, found in _limited(config):
         key = (found.entry.name, found.model)

@@ -78,6 +78,14 @@ class Booking:
     cost: Cost | None
 
 
+def _charge_at_least(tried: Tried, usage: Usage) -> Charge:
+    """Return the charge of an attempt that the provider was answering when it was cancelled, and that has cost
+    ``usage`` or more."""
+    if tried.price is None:
+        return Charge(tried, usage, None)
+    return Charge(tried, usage, attrs.evolve(cost_of(tried.price, usage, estimated=True), grade="at_least"))
+
+
 class Settlement(Protocol):
     """What has to be settled with an exchange, once and at once; it never raises. ``at`` is when its request began, as
     Unix has it."""
@@ -169,6 +177,8 @@ class Record:
             usage, estimated = tried.usage, not (tried.usage.output or tried.usage.units)
         elif tried.unknown_input is not None and tried.status is not None:
             usage, estimated = Usage(input=tried.unknown_input), True
+        elif tried.unknown_input is not None and tried.reason == "hedge_lost":
+            return _charge_at_least(tried, Usage(input=tried.unknown_input))
         elif tried.unknown_input is not None:  # nobody knows whether it has begun
             return Charge(tried, Usage(), Cost(0, "at_least"))
         else:

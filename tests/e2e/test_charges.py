@@ -215,7 +215,7 @@ def test_both_attempts_of_a_hedge_are_paid_for(gateway, upstream, by_hand, api, 
         ("hand-chat", "hedge_lost"),
         ("on-chat", "ok"),
     ]
-    about = COST + (estimate(len(body), 0) if sent else 0)
+    about = COST + estimate(len(body), 0)
     assert charged(found) == (pytest.approx(about, abs=4 * 1250 / 10**9), grade)
 
 

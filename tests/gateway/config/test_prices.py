@@ -176,3 +176,17 @@ def test_free_and_allowed_models_are_asked():
     free = config(entry("vllm/qwen", price="free"))
     assert list(unpriced(budgeted(free))) == []
     assert list(unpriced(budgeted(config(*ENTRIES, unpriced="allow")))) == []
+
+
+def test_money_that_a_budget_does_not_count_is_a_warning():
+    """A budget of 50 dollars that never moves (BerriAI/litellm#10598)."""
+    keys = [{"name": "alice", "key": "k" * 40, "budgets": ["20 usd/day"]}]
+    (warning,) = (one for one in config(*ENTRIES, unpriced="allow", client_keys=keys).warnings if "unpriced" in one)
+    assert warning.startswith(
+        "unpriced: budgets of money count nothing for vllm/qwen, own/thing, any model of groq/* without a price, "
+        "and never end for them: give each entry `price:"
+    )
+    for more in ({}, {"client_keys": [{**keys[0], "budgets": ["9 tokens/day"]}]}):
+        assert not [one for one in config(*ENTRIES, unpriced="allow", **more).warnings if "unpriced" in one]
+    priced = (entry("openai/gpt-5"), entry("vllm/qwen", price="free"))
+    assert not [one for one in config(*priced, unpriced="allow", client_keys=keys).warnings if "unpriced" in one]

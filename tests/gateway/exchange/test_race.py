@@ -3,14 +3,17 @@
 import contextlib
 import gc
 import json
+import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import httpx2
 import pytest
 import trio
 
+from gateway.allowances.standing import standings
 from gateway.request.parse import Incoming
 from gateway.stores.memory import MemoryStore
 from tests.support.harness import PATIENCE
@@ -264,3 +267,27 @@ async def test_a_hedge_is_one_of_the_attempts_and_so_is_a_second_try_on_a_new_co
         assert answers[1].headers["x-trigate-attempts"] == str(attempts)
         tried = {2: "a=connection, b=ok", 3: "a=connection, a=hedge_lost, b=ok"}
         assert answers[1].headers["x-trigate-tried"] == tried[attempts]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_the_request_of_a_loser_without_a_head_is_in_sums_and_budgets(stream):
+    """A provider bills a call that it was working on when another answered (bircex/llmr#48)."""
+    async with puppets() as (a, b):
+        given = config(a, b, client_keys=[{"name": "alice", "key": "k" * 40, "budgets": ["9 usd/day"]}])
+        for entry in given["model_providers"]:
+            entry |= {"price": {"input": 1_000_000, "output": 0}, "budgets": ["90 usd/day", "9000 tokens/day"]}
+        given["client_keys"][0]["budgets"] = ["9000 usd/day"]
+        async with gateway(given) as running, trio.open_nursery() as nursery:
+            headers = [("authorization", "Bearer " + "k" * 40)]
+            nursery.start_soon(partial(running.ask, "r", "chat", stream=stream, headers=headers))
+            await until(lambda: a.lines and b.lines)
+            b.say(answer("chat", "b", stream=stream))
+            await until(lambda: not running.service.ledger.open_records)
+            found = {
+                (one.holder.name, one.text): one.used
+                for one in standings(running.service.allowances.all(), running.service.allowances.counters, time.time())
+            }
+    lost = found["a", "9000 tokens/day"]
+    assert lost > 5, "its request, by its length"
+    assert found["a", "90 usd/day"] == lost * 10**9
+    assert found["alice", "9000 usd/day"] == lost * 10**9 + found["b", "90 usd/day"]

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
 import msgspec
 import pytest
 
@@ -13,7 +14,8 @@ from gateway.ledger.ledger import LONGEST, LONGEST_LINE, LONGEST_NAME, MOST_TRIE
 from gateway.ledger.record import Record, Tried
 from gateway.logs.masking import MASKED, Mask, unquoted
 from gateway.logs.terminal import EXCHANGES
-from streams.events import ErrorInfo
+from providers.catalog.prices import Cost, Price
+from streams.events import ErrorInfo, Usage
 
 KEY = "key-of-the-team-0815"
 PROMPT = "Dear diary, today I have told a machine what nobody else is ever going to read."
@@ -50,6 +52,19 @@ def test_a_line_is_bounded_whatever_its_fields_hold(lines, letter):
 
 def tried(target: str, **given: Any) -> Tried:
     return Tried(target, "openai", "chat", "byte", **given)
+
+
+def test_a_lost_hedge_without_a_head_costs_at_least_its_request():
+    record = Record("req_1", "chat", asked_size=4000, whole=True, usage=Usage(10, output=5))
+    price = Price(input=2 * 10**9, output=8 * 10**9)
+    lost = tried("a", reason="hedge_lost", unknown_input=record.tokens_asked(), price=price)
+    record.tried = (lost, tried("b", cause="hedge", committed=True, price=price))
+    first, second = record.charges()
+    assert (first.usage, first.cost) == (Usage(input=1000), Cost(2_000_000, "at_least"))
+    assert record.cost() == Cost(2_000_000 + 60_000, "at_least")
+    assert second.cost == Cost(60_000, "exact")
+    unpriced = attrs.evolve(record, tried=(attrs.evolve(lost, price=None), record.tried[1]))
+    assert [charge.cost for charge in unpriced.charges()] == [None, Cost(60_000, "exact")]
 
 
 def test_an_exchange_tells_of_its_attempts_in_order_and_may_have_been_billed_for_more_than_its_answer():
