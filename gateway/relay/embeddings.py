@@ -124,8 +124,11 @@ def _prepare(
     assert place is not None, "it is planned for an endpoint"
     draft = Draft(incoming.json)
     encodings = [path for path in left.paths if path[0] in ENCODINGS]
-    if encodings:  # learned: the provider refuses base64, and the gateway encodes
+    if encodings:  # the provider refuses base64, and the gateway encodes
         traits = attrs.evolve(traits, base64=False)
+        for name in ENCODINGS:
+            if draft.value(name) == "float":
+                draft.put(name, None)
     leave_out(draft, [path for path in left.paths if path not in encodings], "rejected")
     made = call(client, draft, target.model, place.shape, traits)
     calls.add(target, made)

@@ -9,7 +9,7 @@ refused.
 import re
 from typing import Final
 
-from providers.errors.rejected import BETA, CACHE_POINTS, ROUTE, Path, path_of
+from providers.errors.rejected import BETA, CACHE_POINTS, ROUTE, Path, path_of, refused_encoding
 from streams.events import ErrorInfo
 
 _CODES: Final = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path in `param`
@@ -51,8 +51,8 @@ def named_alone(failed: ErrorInfo) -> tuple[Path, ...]:
     """The member that ``failed`` names alone: as its ``param``, or with a message that is one sentence about it.
     Empty for every other refusal.
 
-    Betas are the exception: one sentence may name several, for they are words of the client's own header and no members
-    of a request."""
+    Betas are an exception: one sentence may name several, for they are words of the client's own header and no members
+    of a request. The encoding of vectors is another: any words will do, because nothing is lost without it."""
     if failed.code in _CODES and failed.param:
         return _one(re.fullmatch(_NAME, failed.param))
     if len(failed.message) > _LONGEST:
@@ -65,7 +65,9 @@ def named_alone(failed: ErrorInfo) -> tuple[Path, ...]:
         return (ROUTE,)
     if (betas := _BETAS.fullmatch(failed.message)) is not None:
         return tuple((BETA, name) for name in re.findall(r"[\w\-]+", betas["betas"]))
-    return next(filter(None, (_one(words.fullmatch(failed.message)) for words in _SENTENCES)), ())
+    found = next(filter(None, (_one(words.fullmatch(failed.message)) for words in _SENTENCES)), ())
+    encoding = None if found else refused_encoding(failed)
+    return found if encoding is None else (encoding,)
 
 
 def _one(found: re.Match[str] | None) -> tuple[Path, ...]:

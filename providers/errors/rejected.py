@@ -28,6 +28,12 @@ CACHE_POINTS: Path = (ANYWHERE, "cachePoint")
 ROUTE: Path = (":route",)
 """The address itself, for a provider that has the model at another one."""
 
+VECTOR_ENCODINGS = ("encoding_format", "embedding_type")
+"""Members that say how vectors are written. To leave one out changes nothing for a client, because the gateway encodes
+numbers itself; so a refusal that is about one in any words is enough. OpenAI's SDKs send the first unasked."""
+
+_ENCODING = re.compile(rf"\b(?:{'|'.join(VECTOR_ENCODINGS)})\b")
+_BASE64 = re.compile(r"\bbase64\b")
 _STATUSES = (400, 422)
 _LONGEST = 4000  # characters of a message that are looked at
 _LONGEST_PATH = 200
@@ -142,7 +148,23 @@ def refused(failed: ErrorInfo) -> tuple[Path, ...]:
     for pattern, read in _WORDS:
         for match in pattern.finditer(text):
             found.extend(read(match))
+    if (encoding := refused_encoding(failed)) is not None:
+        found.append(encoding)
     return tuple(dict.fromkeys(path for path in found if path and sum(map(len, path)) <= _LONGEST_PATH))
+
+
+def refused_encoding(failed: ErrorInfo) -> Path | None:
+    """Return the member for the encoding of vectors that ``failed`` is about, in whichever words a vendor says it;
+    ``None`` where it is about something else."""
+    if failed.status not in _STATUSES:
+        return None
+    about = path_of(failed.param[:_LONGEST_PATH])[-1:] if failed.param else ()
+    if about and about[0] in VECTOR_ENCODINGS:
+        return about
+    text = failed.message[:_LONGEST]
+    if (found := _ENCODING.search(text)) is not None:
+        return (found[0],)
+    return VECTOR_ENCODINGS[:1] if _BASE64.search(text) else None
 
 
 def may_go(at: str, body: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ import attrs
 
 from providers.endpoints.embeddings.purposes import JINA, NIM, VOYAGE, Words
 from providers.endpoints.embeddings.request import VectorType
+from providers.errors.rejected import VECTOR_ENCODINGS
 
 _NO_WORDS: Final[Words] = MappingProxyType({})
 _QUANTIZED: Final[tuple[VectorType, ...]] = ("int8", "uint8", "binary", "ubinary")
@@ -48,6 +49,6 @@ MEMBER_NAMES: Final[Mapping[str, MemberNames]] = MappingProxyType(
 retrieval models want ``input_type`` (docs.nvidia.com, NeMo Retriever embedding API)."""
 
 DIMENSIONS: Final = tuple(dict.fromkeys(row.dimensions for row in MEMBER_NAMES.values()))
-ENCODINGS: Final = tuple(dict.fromkeys(row.encoding for row in MEMBER_NAMES.values()))
+ENCODINGS: Final = VECTOR_ENCODINGS
 PURPOSES: Final = ("input_type", "task", "task_type")
 DTYPE: Final = "output_dtype"

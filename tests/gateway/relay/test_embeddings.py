@@ -122,14 +122,37 @@ async def test_bytes_of_base64_pass_as_they_are():
         assert asked.json == {"model": "m-1", "input": "x", "encoding_format": "base64", "normalized": True}
 
 
-async def test_a_provider_that_refuses_base64_is_asked_without_it_from_then_on():
-    """stevereiner/flexible-graphrag#17, volcengine/OpenViking#2092"""
+def about(message: str, param: str | None = "encoding_format", code: str | None = None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}}
+
+
+LITERAL = {"type": "literal_error", "loc": ["body", "encoding_format"], "msg": "Input should be 'float'"}
+REFUSALS: dict[str, tuple[int, Any]] = {
+    "OpenAI": (400, about("Unknown parameter: 'encoding_format'.")),
+    "OpenAI, a value": (400, about(
+        "Unsupported value: 'encoding_format' does not support 'base64' with this model.", code="unsupported_value")),
+    "OpenAI, the value alone": (400, about(
+        "Unsupported value: 'encoding_format' does not support 'base64' with this model.", None)),
+    "FastAPI": (422, {"detail": [{**LITERAL, "input": "base64", "ctx": {"expected": "'float'"}}]}),
+    "FastAPI, older": (422, {"detail": [{"loc": ["body", "encoding_format"], "type": "value_error.const",
+                                         "msg": "unexpected value; permitted: 'float'"}]}),
+    "vLLM": (400, {"object": "error", "message": str([LITERAL]), "type": "BadRequestError", "code": 400}),
+    "FastAPI, with the path as param": (400, about("Input should be 'float'", "body.encoding_format")),
+    "param alone": (400, about("Input should be 'float'")),
+    "base64 alone": (400, {"error": "base64 is not supported"}),
+    "a sentence": (400, {"message": "encoding_format must be float"}),
+    "with a quotation": (422, {"detail": [{**LITERAL, "input": "base64"}, {
+        "loc": ["body", "input"], "type": "x", "msg": "not: speed: Extra inputs are not permitted"}]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", REFUSALS)
+async def test_a_provider_that_refuses_base64_is_asked_without_it_from_then_on(words):
+    """stevereiner/flexible-graphrag#17, volcengine/OpenViking#2092. OpenAI's SDKs ask for it unless told otherwise."""
+    status, refusal = REFUSALS[words]
 
     def answering(asked: Asked) -> Told:
-        if "encoding_format" in asked.json:
-            error = {"message": "Unknown parameter: 'encoding_format'.", "param": "encoding_format", "type": "invalid"}
-            return told({"error": error}, 400)
-        return like_openai(asked)
+        return told(refusal, status) if "encoding_format" in asked.json else like_openai(asked)
 
     async with before(answering) as (served, provider):
         for _ in range(2):
@@ -137,6 +160,20 @@ async def test_a_provider_that_refuses_base64_is_asked_without_it_from_then_on()
             assert vectors_of(found) == [packed(vector("x"))]
             assert "x-trigate-dropped" not in found.headers
         assert ["encoding_format" in asked.json for asked in provider.asked] == [True, False, False]
+        floats = await post(served.url, model="openai/m-1", input=["x"], encoding_format="float")
+        assert vectors_of(floats) == [vector("x")]
+
+
+async def test_a_refusal_of_something_else_stays_one():
+    """It is learned of no other member, and a client that hears of its own mistake hears it once more at most."""
+    for error, times in (
+        (about("input must not be empty", "input"), 1),
+        (about("'encoding_format' is fine, 'input' is not base64", None), 2),
+    ):
+        async with before(lambda asked, error=error: told(error, 400)) as (served, provider):
+            found = await post(served.url, model="openai/m-1", input=["x"], encoding_format="base64")
+            assert (found.status_code, found.json()["error"]["message"]) == (400, error["error"]["message"])
+            assert len(provider.asked) == times
 
 
 async def test_a_long_list_is_asked_for_in_pieces_and_answered_as_one():

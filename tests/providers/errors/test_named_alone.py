@@ -3,9 +3,10 @@ be a quotation of what a client has written (https://owasp.org/www-community/Inj
 
 import pytest
 
+from providers.endpoints.embeddings.member_names import MEMBER_NAMES
 from providers.errors.named_alone import named_alone
 from providers.errors.protected import PROTECTED, is_protected
-from providers.errors.rejected import path_of
+from providers.errors.rejected import VECTOR_ENCODINGS, path_of
 from streams.events import ErrorInfo
 
 
@@ -45,6 +46,24 @@ def named(message: str, **more: str) -> tuple[str, ...]:
 )
 def test_a_sentence_about_one_member_names_it(message, paths):
     assert named(message) == paths
+
+
+def test_the_encoding_of_vectors_is_named_in_any_words():
+    """Nothing is lost without it, so that a quotation can take nothing along."""
+    for message, more, path in (
+        ("Unsupported value: 'encoding_format' does not support 'base64'", {}, "encoding_format"),
+        ("embedding_type: Input should be 'float'", {}, "embedding_type"),
+        ("Input should be 'float'", {"param": "encoding_format"}, "encoding_format"),
+        ("Input should be 'float'", {"param": "body.embedding_type"}, "embedding_type"),
+        ("no base64 here, store: Extra inputs are not permitted", {}, "encoding_format"),
+    ):
+        assert named(message, **more) == (path,)
+    for message in ("embedding_types must be a list", "Input should be 'float'", "xbase64x"):
+        assert named(message) == ()
+
+
+def test_members_of_vectors_are_those_of_their_shapes():
+    assert set(VECTOR_ENCODINGS) == {row.encoding for row in MEMBER_NAMES.values()}
 
 
 @pytest.mark.parametrize(
