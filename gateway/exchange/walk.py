@@ -146,7 +146,7 @@ class Walk:
         if len(plan.candidates) == 1:
             return False
         outage = self._conditions.outage(step.target, alone=False)
-        if outage is None:
+        if outage is None or outage.unsteady:
             return False
         return not step.after or (outage.tried and (outage.reason != "rate_limited" or not self._outcomes))
 
@@ -209,6 +209,8 @@ class Walk:
         slow = Outcome(first.target, ErrorInfo("timeout", "it takes long"), requests=max(1, first.requests))
         step = plan.policy.next(plan, (*self._outcomes, slow), self._conditions)
         if not isinstance(step, Send) or step.after or step.target is first.target:
+            return None
+        if self._conditions.outage(step.target, alone=False) is not None:
             return None
         if not self._context.service.hedges.take(plan.route.name):
             return None

@@ -37,6 +37,11 @@ EARLY: Final = 0.001
 Standing: TypeAlias = Literal["in", "out", "due", "tried"]
 """``due``: its time is over, and the next request tries it; ``tried``: one does."""
 
+LATELY: Final = 2
+"""Steps in which a place that is out must have answered well to be asked where all are out."""
+IN_A_ROW: Final = 2
+"""Times ``failures`` of the settings: a place that has failed so often in a row is gone."""
+
 PROBES: Final = 2
 """Probes in a row that a server does not answer well until it is out: a busy one may be late for one."""
 
@@ -46,6 +51,8 @@ SIZE: Final = _ROW.size
 """Bytes of a packed state."""
 _REASONS: Final[tuple[FailureReason | None, ...]] = (None, *get_args(FailureReason))
 _NOTHING: Final = (0,) * STEPS
+_NOT_OF_ITS_ANSWERS: Final[frozenset[FailureReason]] = frozenset(("rate_limited", "quota", "credential", "gone"))
+"""Reasons by which a place would refuse the next request, too."""
 
 
 @attrs.frozen
@@ -123,6 +130,15 @@ def is_out(circuit: Circuit, now: float) -> bool:
     return now < circuit.until - EARLY
 
 
+def is_unsteady(circuit: Circuit, now: float, settings: CircuitSettings) -> bool:
+    """Return whether the place answers well between its failures: it did so in the last seconds, and has not failed so
+    often in a row that it may be gone."""
+    if circuit.reason in _NOT_OF_ITS_ANSWERS or circuit.failures >= IN_A_ROW * settings.failures:
+        return False
+    passed = int(now // STEP) - circuit.step
+    return passed < LATELY and sum(circuit.good[passed - LATELY :]) > 0
+
+
 def is_shut(circuit: Circuit, now: float) -> bool:
     """True if it is of no use to ask, also where there is nowhere else to go."""
     return now < circuit.shut - EARLY
@@ -151,10 +167,8 @@ def after_good(circuit: Circuit, now: float, sent: float, trial: int = 0) -> Cir
         return attrs.evolve(circuit, failures=0, openings=0, limits=0)
     is_trial = trial != 0 and circuit.trial == trial
     if is_out(circuit, now) or not (is_trial or _is_fresh(circuit, sent)):
-        return without_trial(circuit, trial)
-    if circuit.ends_by_itself:
-        return Circuit(step=circuit.step, good=circuit.good, bad=circuit.bad)
-    return CLOSED
+        return attrs.evolve(without_trial(circuit, trial), failures=0)
+    return Circuit(step=circuit.step, good=circuit.good, bad=circuit.bad if circuit.ends_by_itself else _NOTHING)
 
 
 def after_failure(circuit: Circuit, failure: Failure, settings: CircuitSettings) -> Circuit:

@@ -24,6 +24,7 @@ from gateway.health.circuit import (
     first_trial,
     is_shut,
     is_tried,
+    is_unsteady,
     left_by,
     let_in,
     process_of,
@@ -202,7 +203,7 @@ class Health:
         if alone:
             return self._shut(identity)
         known = self._known(self._keys(identity))
-        return self._outage(known) if known else None
+        return self._outage(known, target.entry.circuit or self._circuit) if known else None
 
     def _keys(self, identity: Identity) -> tuple[bytes, ...]:
         """Those of the circuits of a place: its own, its account's, and that of a server that is probed."""
@@ -213,7 +214,7 @@ class Health:
         """The circuits that are not closed."""
         return [(key, row) for key in keys if (row := self._get(key)) is not None and row.reason is not None]
 
-    def _outage(self, known: list[tuple[bytes, Circuit]]) -> Outage | None:
+    def _outage(self, known: list[tuple[bytes, Circuit]], settings: CircuitSettings) -> Outage | None:
         """That of the circuit that is out for the longest time, or that is being tried."""
         now = self.clock()
         known = [(key, self._without_the_dead(key, row)) for key, row in known]
@@ -224,7 +225,8 @@ class Health:
             return None
         _, row = max(out, key=lambda pair: pair[1].until)
         assert row.reason is not None
-        return Outage(row.reason, row.until, tried=is_tried(row, now))
+        unsteady = all(is_unsteady(row, now, settings) for _, row in out)
+        return Outage(row.reason, row.until, tried=is_tried(row, now), unsteady=unsteady)
 
     def _without_the_dead(self, key: bytes, row: Circuit) -> Circuit:
         """``row`` without the trial of a worker that has died with it."""

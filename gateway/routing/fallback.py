@@ -42,7 +42,8 @@ _GROUP: Final = attrgetter("group")
 class Fallback:
     """Asks the candidates of a plan in their order, then again from the first, as far as its retries allow.
 
-    A place that is out is passed over; where all are, one request at a time waits for the first that is due."""
+    A place that is out is passed over. Where all are, those are asked that fail often and answer often, because a route
+    is not to be worse than retries; where there are none, one request at a time waits for the first that is due."""
 
     def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
         if not outcomes:
@@ -74,6 +75,9 @@ def _first(plan: Plan, conditions: Conditions) -> Step:
         if (outage := _outage(plan, candidate.target, conditions)) is None:
             return Send(candidate.target)
         outages.append((candidate.target, outage))
+    for target, outage in outages:
+        if outage.unsteady:
+            return Send(target)
     return _wait_or_refuse(plan, outages, conditions)
 
 
@@ -154,13 +158,20 @@ def _other(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> S
     if _is_blip(last, outcomes) and conditions.is_warm(last.target) and conditions.may_add(last.target):
         return Send(last.target, after=ON_THE_SPOT * conditions.jitter())
     asked = {id(outcome.target) for outcome in outcomes}
+    unsteady: Target | None = None
     for candidate in _eligible(plan, outcomes, conditions):
         target = candidate.target
-        if id(target) in asked or _outage(plan, target, conditions) is not None:
+        if id(target) in asked:
             continue
-        if not requests_sent(outcomes) or conditions.may_add(target):
+        outage = _outage(plan, target, conditions)
+        if outage is not None and (unsteady is not None or not outage.unsteady):
+            continue
+        if requests_sent(outcomes) and not conditions.may_add(target):
+            continue
+        if outage is None:
             return Send(target)
-    return None
+        unsteady = target
+    return None if unsteady is None else Send(unsteady)
 
 
 def _is_blip(last: Outcome, outcomes: Sequence[Outcome]) -> bool:
@@ -182,9 +193,10 @@ def _again(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> S
             continue
         wait = max(backoff, mine[-1].failed.wait or 0.0)
         if (outage := _outage(plan, target, conditions)) is not None:
-            if outage.reason != "rate_limited":  # it has failed too often for one request to wait for it
+            if outage.reason == "rate_limited":
+                wait = max(wait, outage.until - now)
+            elif not outage.unsteady:  # it has failed too often for one request to wait for it
                 continue
-            wait = max(wait, outage.until - now)
         if _fits(plan, wait, now) and (found is None or (wait, len(mine)) < found[:2]):
             found = wait, len(mine), target
     return None if found is None else Send(found[2], after=found[0])

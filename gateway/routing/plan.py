@@ -56,11 +56,13 @@ def requests_sent(outcomes: Sequence[Outcome]) -> int:
 @attrs.frozen
 class Outage:
     """A target that is out: ``until`` a moment of the clock of ``Conditions``, for the ``reason`` why it last failed.
-    ``tried``: one request finds out how it is, or waits to do so."""
+    ``tried``: one request finds out how it is, or waits to do so. ``unsteady``: it has also answered well in the last
+    seconds, so that it is better than no target at all."""
 
     reason: FailureReason
     until: float
     tried: bool = False
+    unsteady: bool = False
 
 
 @attrs.frozen

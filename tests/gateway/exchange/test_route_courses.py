@@ -8,6 +8,7 @@ import httpx2
 import pytest
 import trio
 
+from gateway.routing.target import Target
 from tests.support.cases import case
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
@@ -30,6 +31,9 @@ class Client:
         body = body_of(api, model, stream=stream)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self._http.post(path_of(api, model, stream=stream), json=body, headers=named)
+
+    def target(self, name: str) -> Target:
+        return self.running.service.router.resolve(name, "chat")
 
     async def line(self) -> dict[str, Any]:
         """Return the next log line."""
@@ -152,3 +156,29 @@ async def test_identical_requests_at_once_are_each_sent_on_a_hedged_route(stream
             provider.released.set()
         assert (await client.ask("r", stream=stream)).headers["x-trigate-cache"] == "hit"
         assert provider.asked == {"first": 2}
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_targets_that_fail_often_and_answer_often_are_asked_though_all_are_out(stream):
+    circuit = {"failures": 3, "error_rate": "30%"}
+    more = {"circuit": circuit, "retries": {"attempts": 2, "budget": "100%"}, "route": {"sticky": False}}
+    async with served(**more) as (provider, client):
+        for _ in range(8):  # the first target fails one request of three, the second one of two that reach it
+            provider.acts = {"first": "busy once"}
+            for _ in range(3):
+                assert (await client.ask("r", stream=stream)).status_code == 200
+            provider.acts = {"first": "busy once", "second": "busy once"}
+            await client.ask("r", stream=stream)
+
+        def unsteady() -> list[bool]:
+            health, names = client.running.service.health, ("first", "second")
+            outages = [health.outage(client.target(name), None) for name in names]
+            return [one is not None and one.unsteady for one in outages]
+
+        assert unsteady() == [True, True]
+        provider.reset()
+        assert (await client.ask("r", stream=stream)).status_code == 200
+        provider.reset(first="busy", second="busy")
+        while any(unsteady()):
+            assert provider.asked.total() < 12, "a target that failed six times in a row is gone"
+            assert (await client.ask("r", stream=stream)).status_code == 503

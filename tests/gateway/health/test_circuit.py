@@ -21,6 +21,7 @@ from gateway.health.circuit import (
     after_good,
     first_trial,
     is_shut,
+    is_unsteady,
     left_by,
     let_in,
     reopened,
@@ -177,6 +178,26 @@ def test_a_good_answer_shortens_no_time():
     assert standing(after_good(circuit, 101.0, 100.5), 101.0) == "out"
     limited = fail(CLOSED, "rate_limited", wait=60.0)
     assert after_good(with_trial(limited, 101.0, 7), 102.0, 101.0, 7) == limited
+
+
+def test_a_place_is_unsteady_while_it_answers_between_its_failures():
+    answering = with_counts(opened(at=101.0), 101.0, good=3)
+    assert is_unsteady(answering, 101.0, SETTINGS)
+    assert is_unsteady(answering, 109.9, SETTINGS)
+    assert not is_unsteady(answering, 110.0, SETTINGS), "its good answers are of the last seconds"
+    assert not is_unsteady(opened(), 100.0, SETTINGS)
+    again = reduce(lambda circuit, _: fail(circuit, at=102.0), range(4), answering)
+    assert is_unsteady(again, 102.0, SETTINGS)
+    assert not is_unsteady(fail(again, at=102.0), 102.0, SETTINGS), "it has failed ten times in a row"
+    well = after_good(fail(again, at=102.0), 102.0, sent=102.0)
+    assert (is_unsteady(well, 102.0, SETTINGS), well.until) == (True, again.until)
+    assert standing(well, 102.0) == "out"
+
+
+@pytest.mark.parametrize("reason", ["rate_limited", "quota", "credential", "gone"])
+def test_a_place_that_would_refuse_the_next_request_too_is_not_unsteady(reason):
+    answering = with_counts(CLOSED, 100.0, good=3)
+    assert not is_unsteady(fail(answering, reason, wait=60.0), 100.0, SETTINGS)
 
 
 def test_an_answer_from_before_the_outage_does_not_end_it():
