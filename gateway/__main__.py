@@ -15,6 +15,8 @@ from typing import Any
 import click
 
 from gateway import __version__
+from gateway.commands.key_options import CONFIG as _CONFIG
+from gateway.commands.key_options import CommandsInOrder, keys
 from gateway.commands.load_options import APIS, NAMES, load
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -22,18 +24,6 @@ API = click.Choice(APIS)
 PORT = click.IntRange(0, 65535)
 PACE = 0.03
 COSTS_BY = ("key", "client", "group", "model", "target", "run", "endpoint", "day")
-
-
-class CommandsInOrder(click.Group):
-    """Lists its commands as they stand here: first what is needed first."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-
-_CONFIG = click.option(
-    "--config", type=click.Path(path_type=Path), metavar="FILE", help="The configuration; default: as for serve."
-)
 
 
 def _takes_file(command: Callable[..., None]) -> Callable[..., None]:
@@ -240,111 +230,7 @@ def import_config(file: Path, write: Path | None, keys: Path | None, teams: Path
     sys.exit(run(file, write, keys, teams, partial))
 
 
-@main.group(cls=CommandsInOrder, short_help="Make, rotate and revoke keys of clients while it runs.")
-def keys() -> None:
-    """Make, rotate and revoke keys of clients while the gateway runs, beside those in its config.
-
-    They are kept in its state_storage, of type sqlite or postgres, and let in where the config says stored_keys: true.
-    Every process that serves from that takes a change in within a second. Who has made it is written down with it.
-    """
-
-
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-_UNTIL = click.option("--until", metavar="TIME", help="Its end: a date, such as 2027-01-31, or a time.")
-_FOR = click.option("--for", "lasting", metavar="TIME", help="Its end, from now on, such as 30d.")
-
-
-@keys.command("add", short_help="Make a key for a new client, and print it.")
-@click.argument("name")
-@click.option("--group", metavar="GROUP", help="The one of client_groups that it is of.")
-@click.option("--models", multiple=True, metavar="MODEL", help="A model that it may use; repeatable. Default: all.")
-@click.option("--only", multiple=True, metavar="ENTRY", help="An entry that may serve it; repeatable. Default: all.")
-@click.option("--ratelimit", "ratelimits", multiple=True, metavar="NAME=RATE",
-              help="One of its ratelimits, such as requests=600/m or concurrent=8; repeatable.")  # fmt: skip
-@click.option("--budget", "budgets", multiple=True, metavar="AMOUNT",
-              help='One of its budgets, such as "20 usd/day"; repeatable.')  # fmt: skip
-@click.option("--limit", "limits", multiple=True, metavar="NAME=AMOUNT",
-              help="One of its limits, such as in_flight=8; repeatable.")  # fmt: skip
-@_UNTIL
-@_FOR
-@_JSON
-@_CONFIG
-def add_key(
-    name: str, until: str | None, lasting: str | None, as_json: bool, config: Path | None, **wishes: Any
-) -> None:
-    """Make a key for the client NAME, and print it: the only time that it is shown.
-
-    What it may use is said as in an item of client_keys, and checked as there. The exit status is 0, or 1 if no key
-    was made.
-    """
-    from gateway.commands.keys import AskedClient, add
-
-    _check_end(until, lasting)
-    sys.exit(add(config, name, AskedClient(**wishes), until, lasting, as_json))
-
-
-@keys.command("list", short_help="List the clients, those of the config too, without their keys.")
-@_JSON
-@_CONFIG
-def list_keys(as_json: bool, config: Path | None) -> None:
-    """List the clients that may come in, those of the config first: what each may use, its end, and who has made it.
-
-    The state is good, ended, or refused, with the reason: what is kept does not fit the config any longer.
-    """
-    from gateway.commands.keys import show_list
-
-    sys.exit(show_list(config, as_json))
-
-
-@keys.command("revoke", short_help="Let a client in no longer.")
-@click.argument("name")
-@_CONFIG
-def revoke_key(name: str, config: Path | None) -> None:
-    """Let the client NAME in no longer, from the next second on.
-
-    Answers that are under way still finish, websockets with what they were asked.
-    """
-    from gateway.commands.keys import revoke
-
-    sys.exit(revoke(config, name))
-
-
-@keys.command("rotate", short_help="Give a client a new key, and keep the old one for a while.")
-@click.argument("name")
-@click.option("--keep-old", default="24h", show_default=True, metavar="TIME",
-              help="How long the old key is still good; 0 ends it at once.")  # fmt: skip
-@_UNTIL
-@_FOR
-@_JSON
-@_CONFIG
-def rotate_key(
-    name: str, keep_old: str, until: str | None, lasting: str | None, as_json: bool, config: Path | None
-) -> None:
-    """Make another key for the client NAME, and print it; the old one is still good for a while.
-
-    All else of the client stays, its end too if there is no new one.
-    """
-    from gateway.commands.keys import rotate
-
-    _check_end(until, lasting)
-    sys.exit(rotate(config, name, keep_old, until, lasting, as_json))
-
-
-@keys.command("history", short_help="Show who has changed which key.")
-@click.option("--last", type=click.IntRange(1, 10_000), default=50, show_default=True, metavar="N",
-              help="How many changes.")  # fmt: skip
-@_JSON
-@_CONFIG
-def key_history(last: int, as_json: bool, config: Path | None) -> None:
-    """Show the last changes, of which 10,000 are kept: when, which client, and the user of which machine made it."""
-    from gateway.commands.keys import history
-
-    sys.exit(history(config, last, as_json))
-
-
-def _check_end(until: str | None, lasting: str | None) -> None:
-    if until is not None and lasting is not None:
-        raise click.UsageError("--until and --for are two ways to say one thing: leave out one")
+main.add_command(keys)
 
 
 @main.command(short_help="Print a JSON Schema of the config, for editors.")

@@ -3,6 +3,7 @@
 A key is shown once, when it is made, and kept as its digest. Every process that serves takes a change in within a
 second (``gateway/followed_keys.py``); who has made it is written down with it."""
 
+import contextlib
 import getpass
 import hashlib
 import json
@@ -91,6 +92,14 @@ class OpenedKeys:
     def item(self, name: str) -> str | None:
         return next((one.item for one in self.table.clients if one.name == name), None)
 
+    def clients(self) -> tuple[ClientKey, ...]:
+        """Return the clients of the file and of the storage, without those that cannot be read."""
+        items = []
+        for one in self.table.clients:
+            with contextlib.suppress(ConfigError):
+                items.append(read_item(one.name, kept_of(one.name, one.item)["client"]))
+        return stored_clients(items, self.config).beside(self.config).client_keys
+
     def known(self, name: str) -> str:
         """What is kept of a client. Raises ``CommandFailed``."""
         if (text := self.item(name)) is not None:
@@ -101,26 +110,36 @@ class OpenedKeys:
         raise CommandFailed(f"no stored key is called {name}" + (f"; did you mean {near}?" if near else ""))
 
 
-def add(path: Path | None, name: str, asked: AskedClient, until: str | None, lasting: str | None, as_json: bool) -> int:
-    """``trigate keys add``: the exit status."""
+def add(
+    path: Path | None, name: str, asked: AskedClient, until: str | None, lasting: str | None, sha256: str | None,
+    as_json: bool, by: str | None = None,
+) -> int:  # fmt: skip
+    """Run ``trigate keys add`` and return its exit status. ``sha256`` is the digest of a key that exists already."""
 
     async def work(opened: OpenedKeys) -> None:
-        if opened.config.stored_keys == "off":
-            raise CommandFailed(_NOT_TAKEN.format(opened.config.path))
-        _check_name(name)
+        check_taken(opened)
+        check_name(name)
         if opened.item(name) is not None:
             raise CommandFailed(f"there is a stored key of {name} already: rotate it, or give another name")
-        key = new_key()
-        item = {**asked.item(), **_ending(until, lasting), "keys": [_accepted(key)]}
-        client = _checked(name, item, opened.config)
-        await _change(opened, "added", name, None, {"client": item, "added": _now(), "by": made_by()})
-        _show(name, key, client, as_json)
+        key = new_key() if sha256 is None else None
+        accepted = _accepted(key) if key is not None else {"sha256": (sha256 or "").lower()}
+        item = {**asked.item(), **ending_of(until, lasting), "keys": [accepted]}
+        client = checked_client(name, item, opened.config)
+        check_unshared(opened, client)
+        await write_change(opened, "added", name, None, {"client": item, "added": now_text(), "by": made_by(by)}, by)
+        if key is None:
+            show_changed(client, f"{name} may come in within a second, by the key of that digest.", as_json)
+        else:
+            _show(name, key, client, as_json)
 
-    return _run(path, work)
+    return run_with_keys(path, work)
 
 
-def rotate(path: Path | None, name: str, keep_old: str, until: str | None, lasting: str | None, as_json: bool) -> int:
-    """``trigate keys rotate``: the exit status."""
+def rotate(
+    path: Path | None, name: str, keep_old: str, until: str | None, lasting: str | None, as_json: bool,
+    by: str | None = None,
+) -> int:  # fmt: skip
+    """Run ``trigate keys rotate`` and return its exit status."""
 
     async def work(opened: OpenedKeys) -> None:
         text = opened.known(name)
@@ -128,29 +147,29 @@ def rotate(path: Path | None, name: str, keep_old: str, until: str | None, lasti
         read_item(name, kept["client"])
         end = _after(_seconds("--keep-old", keep_old) if keep_old not in ("0", "0s") else 0.0)
         old = [_ended_by(one, end) for one in kept["client"]["keys"]]
-        good = [one for one in old if one["until"] > _now()]
+        good = [one for one in old if one["until"] > now_text()]
         if len(good) >= MOST_KEYS:
             raise CommandFailed(
                 f"{name} has {len(good)} keys already that are good: wait for the end of some, or revoke it"
             )
         key = new_key()
-        item = {**kept["client"], **_ending(until, lasting), "keys": [*good, _accepted(key)]}
-        client = _checked(name, item, opened.config)
-        await _change(opened, "rotated", name, text, {**kept, "client": item})
+        item = {**kept["client"], **ending_of(until, lasting), "keys": [*good, _accepted(key)]}
+        client = checked_client(name, item, opened.config)
+        await write_change(opened, "rotated", name, text, {**kept, "client": item}, by)
         _show(name, key, client, as_json)
 
-    return _run(path, work)
+    return run_with_keys(path, work)
 
 
-def revoke(path: Path | None, name: str) -> int:
-    """``trigate keys revoke``: the exit status."""
+def revoke(path: Path | None, name: str, by: str | None = None) -> int:
+    """Run ``trigate keys revoke`` and return its exit status."""
 
     async def work(opened: OpenedKeys) -> None:
         text = opened.known(name)
-        await _change(opened, "revoked", name, text, None)
+        await write_change(opened, "revoked", name, text, None, by)
         say(f"{name} is revoked: within a second no gateway lets it in any longer. What is under way is answered.")
 
-    return _run(path, work)
+    return run_with_keys(path, work)
 
 
 def show_list(path: Path | None, as_json: bool) -> int:
@@ -165,7 +184,7 @@ def show_list(path: Path | None, as_json: bool) -> int:
         if opened.config.stored_keys == "off":
             say(_NOT_TAKEN.format(opened.config.path))
 
-    return _run(path, work)
+    return run_with_keys(path, work)
 
 
 def history(path: Path | None, most: int, as_json: bool) -> int:
@@ -180,7 +199,7 @@ def history(path: Path | None, most: int, as_json: bool) -> int:
             return
         _table(("at", "event", "name", "by"), (tuple(row.values()) for row in rows))
 
-    return _run(path, work)
+    return run_with_keys(path, work)
 
 
 def new_key() -> str:
@@ -188,8 +207,12 @@ def new_key() -> str:
     return PREFIX + "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
 
 
-def made_by() -> str:
-    """The user of this machine whose command this is; of one who has become root by sudo the name that he had."""
+def made_by(by: str | None = None) -> str:
+    """Return who makes a change: the user of this machine, with the name before sudo. A program that acts for somebody
+    says for whom with ``by``; the user remains part of the text, because anybody can write any name."""
+    if by is not None:
+        check_name(by, "--by")
+        return f"{by} via {made_by()}"
     try:
         user = getpass.getuser() if os.name != "posix" else _posix_user()
     except (KeyError, OSError):  # a container may run with a number that has no name
@@ -209,7 +232,7 @@ def _posix_user() -> str:
 # Running
 
 
-def _run(path: Path | None, work: Callable[[OpenedKeys], Awaitable[None]]) -> int:
+def run_with_keys(path: Path | None, work: Callable[[OpenedKeys], Awaitable[None]]) -> int:
     config = load_or_explain(path, within=("state_storage",))
     if config is None:
         return 1
@@ -234,13 +257,15 @@ async def _with_store(config: Config, work: Callable[[OpenedKeys], Awaitable[Non
         await store.aclose()
 
 
-async def _change(opened: OpenedKeys, event: KeyEvent, name: str, expect: str | None, item: Any) -> None:
-    """Raises ``CommandFailed``."""
+async def write_change(
+    opened: OpenedKeys, event: KeyEvent, name: str, expect: str | None, item: Any, by: str | None = None
+) -> None:
+    """Write one change of a client. Raises ``CommandFailed``."""
     text = None if item is None else json.dumps(item, ensure_ascii=False)
     about = {key: value for key, value in (item or _readable(name, expect))["client"].items() if key != "keys"}
     try:
         await opened.store.change(
-            event, name, expect, text, at=time.time(), by=made_by(), about=json.dumps(about, ensure_ascii=False)
+            event, name, expect, text, at=time.time(), by=made_by(by), about=json.dumps(about, ensure_ascii=False)
         )
     except Changed:
         raise CommandFailed(_CHANGED.format(name)) from None
@@ -257,15 +282,29 @@ def _readable(name: str, text: str | None) -> Mapping[str, Any]:
 # What is written
 
 
-def _check_name(name: str) -> None:
+def check_taken(opened: OpenedKeys) -> None:
+    """Check that gateways accept stored keys. Raises ``CommandFailed``."""
+    if opened.config.stored_keys == "off":
+        raise CommandFailed(_NOT_TAKEN.format(opened.config.path))
+
+
+def check_name(name: str, what: str = "a name") -> None:
     """Raises ``CommandFailed``."""
     if not name or len(name) > _LONGEST_NAME or not name.isprintable() or name != name.strip():
-        raise CommandFailed(f"a name is printable text of {_LONGEST_NAME} characters at most, as it stands in the log")
+        raise CommandFailed(f"{what} is printable text of {_LONGEST_NAME} characters at most, as it stands in the log")
 
 
-def _checked(name: str, item: Mapping[str, Any], config: Config) -> ClientKey:
-    """Raises ``ConfigError`` for what may not stand in a file either, ``CommandFailed`` for an end that has been."""
-    client = new_client(read_item(name, item), config)
+def check_unshared(opened: OpenedKeys, client: ClientKey) -> None:
+    """Check that no other client has a key of ``client``. Raises ``CommandFailed``."""
+    holders = {key.digest: other.name for other in opened.clients() for key in other.keys if other.name != client.name}
+    if taken := [holders[key.digest] for key in client.keys if key.digest in holders]:
+        raise CommandFailed(f"the key of {client.name} is the key of {taken[0]} already: each client needs its own")
+
+
+def checked_client(name: str, item: Mapping[str, Any], config: Config, *, of_file: bool = False) -> ClientKey:
+    """Return the client of an item. Raises ``ConfigError`` for what a file may not have either, and ``CommandFailed``
+    for an end in the past."""
+    client = new_client(read_item(name, item), config, of_file=of_file)
     if client.until is not None and client.until <= datetime.now(UTC):
         raise CommandFailed(
             f"{name} ends on {spelled_time(client.until)}, which has been: give another end by --until or --for"
@@ -287,7 +326,7 @@ def _mapping(option: str, words: Sequence[str]) -> dict[str, Any]:
 _SUCH_AS: Final = {"--ratelimit": "requests=600/m", "--limit": "in_flight=8"}
 
 
-def _ending(until: str | None, lasting: str | None) -> dict[str, Any]:
+def ending_of(until: str | None, lasting: str | None) -> dict[str, Any]:
     """Raises ``CommandFailed``."""
     if lasting is not None:
         return {"until": _after(_seconds("--for", lasting))}
@@ -326,7 +365,7 @@ def _ended_by(accepted: Mapping[str, Any], end: str) -> dict[str, Any]:
     return {**accepted, "until": min(accepted.get("until", end), end)}
 
 
-def _now() -> str:
+def now_text() -> str:
     return _time(time.time())
 
 
@@ -353,6 +392,14 @@ def _show(name: str, key: str, client: ClientKey, as_json: bool) -> None:
     click.echo(key)
 
 
+def show_changed(client: ClientKey, sentence: str, as_json: bool) -> None:
+    """Print what a client may use after a change that made no key."""
+    if as_json:
+        click.echo(json.dumps(row_of(client, {}), indent=2, ensure_ascii=False))
+    else:
+        say(sentence)
+
+
 def _end(end: datetime | None) -> str | None:
     return None if end is None else spelled_time(end)
 
@@ -368,14 +415,14 @@ def _rows(opened: OpenedKeys) -> list[dict[str, Any]]:
         except ConfigError as error:
             refused[name] = str(error)
     found = stored_clients(items, opened.config)
-    rows = [_row(client, kept.get(client.name, {}) if client.source != "file" else {})
+    rows = [row_of(client, kept.get(client.name, {}) if client.source != "file" else {})
             for client in found.beside(opened.config).client_keys]  # fmt: skip
     for name, why in {**refused, **found.refused}.items():
-        rows.append({**_row(ClientKey(name, (), source="state storage"), kept[name]), "state": "refused", "why": why})
+        rows.append({**row_of(ClientKey(name, (), source="state storage"), kept[name]), "state": "refused", "why": why})
     return rows
 
 
-def _row(client: ClientKey, kept: Mapping[str, Any]) -> dict[str, Any]:
+def row_of(client: ClientKey, kept: Mapping[str, Any]) -> dict[str, Any]:
     now = datetime.now(UTC)
     return {
         "name": client.name,

@@ -59,9 +59,10 @@ def read_item(name: str, item: Mapping[str, Any]) -> RawClientKey:
     return found
 
 
-def new_client(item: RawClientKey, config: Config) -> ClientKey:
-    """The client of an ``item`` that is to be kept. Raises ``ConfigError`` for whatever a file may not have, too."""
-    if any(client.name == item.name for client in _of_file(config)):
+def new_client(item: RawClientKey, config: Config, *, of_file: bool = False) -> ClientKey:
+    """Return the client of an ``item`` that is to be kept; ``of_file`` allows one that the file still has. Raises
+    ``ConfigError`` for whatever a file may not have, too."""
+    if not of_file and any(client.name == item.name for client in _of_file(config)):
         advice = "give another name, or take it out of the file first"
         raise ConfigError((Mistake(_place(item.name), "", _TAKEN, advice),))
     client = _built(item, AccessNames.of(config), {})

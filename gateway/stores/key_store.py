@@ -12,7 +12,7 @@ import attrs
 from gateway.stores.sql import Database, Session
 from gateway.stores.store import Changed, Unavailable
 
-KeyEvent: TypeAlias = Literal["added", "rotated", "revoked"]
+KeyEvent: TypeAlias = Literal["added", "changed", "rotated", "revoked"]
 
 MOST: Final = 10_000
 """Clients that are kept at once."""

@@ -125,6 +125,24 @@ def test_what_a_key_may_use_holds_as_in_the_file(place, upstream):
     assert replies[1].headers["x-trigate-limit"] == "client_keys.held.requests"
 
 
+def test_a_changed_key_may_use_what_it_is_given_and_stays_the_same(place, upstream):
+    key = place.change("add", "promoted", "--models", "up")
+    body = {"model": "other", "messages": [{"role": "user", "content": "Hello"}]}
+
+    def ask() -> int:
+        upstream.script(Script(text="hello"))
+        headers = {"authorization": f"Bearer {key}"}
+        return place.gateways[0].request("POST", "/v1/chat/completions", body, headers).status
+
+    assert ask() == 403
+    place.change("set", "promoted", "--models", "other", "--ratelimit", "requests=1/h", "--by", "alice")
+    assert [ask() for _ in range(2)] == [200, 429]
+    place.change("set", "promoted", "--without", "ratelimits")
+    assert ask() == 200
+    said = [line for line in place.audited() if "promoted" in line.get("changed", ())]
+    assert [who.partition(" via ")[0] for line in said[:1] for who in line["made_by"]] == ["alice"]
+
+
 def test_what_was_changed_is_in_the_audit_with_who_did_it_and_without_the_key(place):
     key = place.change("add", "audited")
     said = [line for line in place.audited() if "audited" in line.get("added", ())]

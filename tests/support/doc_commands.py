@@ -118,6 +118,10 @@ RUNS = (
     Row("trigate keys( list)?", KEYS + "trigate keys list", ("boss +file +good",)),
     Row("trigate keys (rotate|revoke)( (NAME|ci).*)?", KEYS + r"trigate keys add ci && trigate keys \1 ci",
         ("sk-trigate-",)),
+    Row("trigate keys set.*", KEYS + "trigate keys add ci && trigate keys set ci --budget '20 usd/day' --by alice",
+        ("ci is changed: budgets 20 usd/day",)),
+    Row("trigate keys import FILE", KEYS + "echo 'client_keys: [{name: moved, key: moved-key-0123456789}]' > m.yaml "
+        "&& trigate keys import m.yaml", ("1 client stored",)),
     Row("trigate keys history", KEYS + "trigate keys add ci && {}", ("added +ci",)),
     Row("trigate connect --list", says=("claude", "aider")),
     Row("trigate connect( CLIENT| gemini-cli)?", "trigate connect claude", ("ANTHROPIC_BASE_URL", SHOWN)),

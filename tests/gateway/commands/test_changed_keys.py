@@ -1,0 +1,222 @@
+"""``trigate keys set``, ``import``, ``add --sha256`` and ``--by``: what a client may use changes, and its key stays."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import yaml
+from click.testing import CliRunner, Result
+
+from gateway.__main__ import main
+from gateway.config.loading import Config, load
+from gateway.followed_keys import FollowedKeys
+from gateway.open_store import open_key_store
+
+Keys = Callable[..., Result]
+OWN = "a-key-that-the-client-has-already"
+DIGEST = hashlib.sha256(OWN.encode()).hexdigest()
+
+
+def settings(folder: Path, **more: Any) -> dict[str, Any]:
+    entry = {"access_key": "k", "price": {"input": 1, "output": 2}}
+    return {
+        "version": "v0.4.0",
+        "stored_keys": True,
+        "state_storage": {"type": "sqlite", "path": str(folder / "state.sqlite")},
+        "model_providers": [{"model": "openai/gpt-4o", **entry}, {"model": "openai/gpt-5", **entry}],
+        "client_groups": [{"name": "search", "models": ["gpt-4o", "gpt-5"]}],
+        "client_keys": [{"name": "boss", "sha256": "b" * 64}],
+        **more,
+    }
+
+
+@pytest.fixture
+def keys(tmp_path) -> Keys:
+    """Runs the command with the configuration, of which ``more`` is changed."""
+
+    def run(*args: str, **more: Any) -> Result:
+        file = tmp_path / "c.yaml"
+        file.write_text(yaml.safe_dump(settings(tmp_path, **more)))
+        return CliRunner().invoke(main, ["keys", *args, "--config", str(file)])
+
+    return run
+
+
+def good(result: Result) -> str:
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def refused(result: Result) -> str:
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.output
+    return " ".join(result.stderr.split())
+
+
+def row(keys: Keys, name: str) -> Any:
+    return next(one for one in json.loads(good(keys("list", "--json"))) if one["name"] == name)
+
+
+def clients(folder: Path) -> dict[str, Any]:
+    """The clients as a gateway that starts now knows them."""
+    config = load(folder / "c.yaml", {})
+
+    async def read() -> Config:
+        store = open_key_store(config)
+        assert store is not None
+        found = await FollowedKeys(store).first(config)
+        await store.aclose()
+        return found
+
+    return {client.name: client for client in trio.run(read).client_keys}
+
+
+def test_each_option_replaces_its_setting_and_all_others_stay(keys, tmp_path):
+    given = ("--group", "search", "--budget", "20 usd/day", "--ratelimit", "requests=60/m", "--limit", "in_flight=8")
+    good(keys("add", "ci", *given, "--until", "2099-01-31"))
+    before = clients(tmp_path)["ci"]
+    changed = keys("set", "ci", "--budget", "5 usd/day", "--budget", "50 usd/month", "--models", "gpt-5")
+    assert good(changed) == ""
+    assert "budgets 5 usd/day, 50 usd/month" in changed.stderr
+    after = clients(tmp_path)["ci"]
+    assert after.keys == before.keys
+    assert [budget.text for budget in after.budgets] == ["5 usd/day", "50 usd/month"]
+    assert after.models == ("gpt-5",)
+    assert (after.group, after.ratelimits, after.limits, after.until) == (
+        before.group, before.ratelimits, before.limits, before.until,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("args", "name", "expected"),
+    [
+        (("--group", "search"), "group", "search"),
+        (("--models", "gpt-4o", "--models", "gpt-5"), "models", ["gpt-4o", "gpt-5"]),
+        (("--only", "openai/*"), "only", ["openai/*"]),
+        (("--until", "2098-01-31"), "until", "2098-02-01T00:00:00Z"),
+        (("--ratelimit", "requests=5/m"), "ratelimits", {"requests": "5/m"}),
+        (("--limit", "in_flight=3"), "limits", {"in_flight": 3}),
+        (("--budget", "1 usd/day"), "budgets", ["1 usd/day"]),
+    ],
+)
+def test_every_setting_can_be_set_and_removed(keys, args, name, expected):
+    good(keys("add", "ci"))
+    nothing = row(keys, "ci")[name]
+    changed = json.loads(good(keys("set", "ci", *args, "--json")))
+    assert changed[name] == row(keys, "ci")[name] == expected
+    good(keys("set", "ci", "--without", name))
+    assert row(keys, "ci")[name] == nothing
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("ci",), "nothing to change"),
+        (("ci", "--budget", "1 usd/day", "--without", "budgets"), "budgets is given, and removed"),
+        (("ci", "--models", "gpt-9"), "gpt-9"),
+        (("ci", "--group", "nobody"), "nobody"),
+        (("ci", "--budget", "lots"), "lots"),
+        (("ci", "--until", "2001-01-01"), "has been"),
+        (("ci", "--without", "until"), "is so already"),
+        (("nobody", "--for", "1d"), "no stored key is called nobody"),
+        (("boss", "--for", "1d"), "change it there, and reload"),
+        (("ci", "--by", "a\nb", "--for", "1d"), "--by is printable text"),
+    ],
+)
+def test_what_cannot_be_set_is_refused_and_changes_nothing(keys, args, says):
+    good(keys("add", "ci"))
+    before = row(keys, "ci")
+    assert says in refused(keys("set", *args))
+    assert row(keys, "ci") == before
+
+
+def test_a_client_keeps_a_key_that_it_has(keys):
+    done = keys("add", "old", "--sha256", DIGEST.upper(), "--models", "gpt-4o", "--json")
+    assert json.loads(good(done))["name"] == "old"
+    assert "sk-trigate-" not in done.output
+    assert "the key of old" in refused(keys("add", "other", "--sha256", DIGEST))
+    assert "boss" in refused(keys("add", "other", "--sha256", "b" * 64))
+    assert "sha256" in refused(keys("add", "other", "--sha256", "nothing-of-that-kind"))
+    rotated = keys("rotate", "old", "--keep-old", "0")
+    assert good(rotated).startswith("sk-trigate-")
+    assert len(row(keys, "old")["keys"]) == 1
+
+
+def test_the_audit_says_for_whom_a_change_was_made(keys):
+    good(keys("add", "ci", "--by", "alice@example.com"))
+    good(keys("set", "ci", "--for", "1d", "--by", "ticket 4711"))
+    good(keys("rotate", "ci", "--by", "bob"))
+    good(keys("revoke", "ci", "--by", "bob"))
+    history = json.loads(good(keys("history", "--json")))
+    assert [one["event"] for one in history] == ["added", "changed", "rotated", "revoked"]
+    assert [one["by"].partition(" via ")[0] for one in history] == ["alice@example.com", "ticket 4711", "bob", "bob"]
+    assert all("@" in one["by"].partition(" via ")[2] for one in history), "whose command it was is never lost"
+
+
+def test_imported_keys_rotate_in_the_storage(keys, tmp_path):
+    """The file as ``trigate import`` writes it."""
+    file = tmp_path / "imported.yaml"
+    items = [
+        {"name": "alice", "sha256": DIGEST, "models": ["gpt-4o"], "group": "search", "budgets": ["50 usd/month"],
+         "until": "2099-01-31T00:00:00Z"},
+        {"name": "bob", "key": "a-literal-key-of-bob-0123456789"},
+        {"name": "carol", "keys": [{"sha256": "c" * 64, "until": "2098-01-31"}, {"sha256": "d" * 64}]},
+    ]  # fmt: skip
+    file.write_text(yaml.safe_dump({"client_keys": items}))
+    done = keys("import", str(file), "--by", "the move from LiteLLM")
+    assert "3 clients stored" in (good(done) or done.stderr)
+    found = clients(tmp_path)
+    assert found["alice"].keys[0].digest.hex() == DIGEST
+    assert [budget.text for budget in found["alice"].budgets] == ["50 usd/month"]
+    assert found["bob"].keys[0].digest == hashlib.sha256(b"a-literal-key-of-bob-0123456789").digest()
+    assert [key.until is None for key in found["carol"].keys] == [False, True]
+    assert "a-literal-key-of-bob" not in (tmp_path / "state.sqlite").read_bytes().decode("latin-1")
+    new = good(keys("rotate", "alice", "--keep-old", "1h")).strip()
+    assert hashlib.sha256(new.encode()).digest() in {key.digest for key in clients(tmp_path)["alice"].keys}
+    again = keys("import", str(file))
+    assert "0 clients stored" in again.stderr
+    assert "left as they are: alice, bob, carol" in " ".join(again.stderr.split())
+    assert len(clients(tmp_path)["alice"].keys) == 2
+
+
+def test_clients_of_the_same_file_go_before_until_they_are_taken_out(keys, tmp_path):
+    done = keys("import", str(tmp_path / "c.yaml"), client_keys=[{"name": "boss", "sha256": "b" * 64}])
+    assert "which go before" in " ".join(done.stderr.split())
+    assert row(keys, "boss")["from"] == "file"
+    assert "take it out of the file first" in refused(keys("rotate", "boss"))
+    assert good(keys("rotate", "boss", client_keys=[{"name": "x", "sha256": "e" * 64}])).startswith("sk-trigate-")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[", "cannot be read as YAML"),
+        ("client_keys: []", "has no client_keys"),
+        ("client_keys: [{key: abc}]", "client_keys[0] has no name"),
+        ("client_keys: [{name: a, key: $A_KEY}]", "write its digest, sha256"),
+        ("client_keys: [{name: a, key: {file: /run/a}}]", "write its digest, sha256"),
+        ("client_keys: [{name: a, sha256: zz}]", "sha256"),
+        ("client_keys: [{name: good, sha256: '" + "1" * 64 + "'}, {name: a}]", "neither key nor sha256"),
+        ("client_keys: [{name: a, sha256: '" + "1" * 64 + "', models: [gpt-9]}]", "gpt-9"),
+        ("client_keys: [{name: a, sha256: '" + "b" * 64 + "'}]", "the key of boss already"),
+        ("client_keys: [{name: a, sha256: '" + "1" * 64 + "'}, {name: c, sha256: '" + "1" * 64 + "'}]", "the same key"),
+    ],
+)
+def test_a_file_with_a_client_that_cannot_be_taken_stores_none(keys, tmp_path, content, says):
+    file = tmp_path / "in.yaml"
+    file.write_text(content)
+    assert says in refused(keys("import", str(file)))
+    assert [one["name"] for one in json.loads(good(keys("list", "--json")))] == ["boss"]
+
+
+def test_named_clients_alone_are_taken(keys, tmp_path):
+    file = tmp_path / "in.yaml"
+    file.write_text(yaml.safe_dump({"client_keys": [{"name": n, "sha256": n * 64} for n in ("1", "2", "3")]}))
+    good(keys("import", str(file), "1", "3"))
+    assert [one["name"] for one in json.loads(good(keys("list", "--json")))] == ["boss", "1", "3"]
+    assert "no client called 9" in refused(keys("import", str(file), "9"))
