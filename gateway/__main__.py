@@ -87,6 +87,7 @@ def main() -> None:
 @click.option("--copies", type=int, hidden=True, help="What its workers read in place of FILE: a descriptor.")
 @click.option("--directory", type=click.Path(path_type=Path), hidden=True, help="What its workers share.")
 @click.option("--memory", type=int, hidden=True, help="What its workers know in common: a descriptor.")
+@click.option("--ready", type=int, hidden=True, help="Where a worker reports that it answers: a descriptor.")
 def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -> None:
     """Run the gateway until SIGTERM or Ctrl-C; then answers that are under way may still finish.
 
@@ -100,6 +101,7 @@ def serve(config: Path | None, demo: bool, pace: float | None, **options: Any) -
         raise click.UsageError("--demo is one process: leave out --workers")
     if pace is not None and not demo:
         raise click.UsageError("--pace is for the stand-in provider: add --demo, or use trigate mock --pace")
+    _hold_reloads()
     _load_undisturbed()
     from gateway.commands.serve import Options, run, run_demo
 
@@ -410,6 +412,12 @@ def _open_standard_streams() -> None:
         if getattr(sys, name) is None:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is fd
             setattr(sys, name, open(fd, "w" if fd else "r", closefd=False))  # noqa: SIM115  # as long as the process
+
+
+def _hold_reloads() -> None:
+    """Block SIGHUP, which would end the process, until it can reload: ``gateway.serving.signals`` accepts it then."""
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
 def _load_undisturbed() -> None:

@@ -1,8 +1,8 @@
 """The command line, a module each: ``check``, ``costs`` (with ``cost_notes``), ``doctor``, ``explaining``,
-``importing``, ``init``, ``keys``, ``lint``, ``load`` (with ``load_options``, ``load_asked``, ``load_answers``,
-``load_compare``, ``load_crew``, ``load_exact`` and ``load_models``), ``replay``, ``schema``, ``serve`` (and ``mock``),
-``translate``; ``terminal`` folds what they say, ``rehearsal`` is the walk of a plan that ``explaining`` tells of,
-``explained_limits`` its prices and limits.
+``importing``, ``init``, ``keys`` (with ``changed_keys`` and ``key_options``), ``lint``, ``load`` (with
+``load_options``, ``load_asked``, ``load_answers``, ``load_compare``, ``load_crew``, ``load_exact`` and
+``load_models``), ``replay``, ``schema``, ``serve`` (and ``mock``), ``translate``; ``terminal`` folds what they say,
+``rehearsal`` is the walk of a plan that ``explaining`` tells of, ``explained_limits`` its prices and limits.
 
 ``connect`` is made of ``finding`` (where the gateway is), ``offers`` (what it serves), ``choosing`` (which of its
 models), ``clients`` (whose settings), ``logins`` (of programs that keep theirs), ``edits`` (put into a file, in one

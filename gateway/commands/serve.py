@@ -47,7 +47,7 @@ from gateway.serving.descriptors import raise_limit, shortage
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed
 from gateway.serving.shared_directory import SharedDirectory, shared_directory
-from gateway.serving.supervisor import supervise
+from gateway.serving.supervisor import report_ready, supervise
 from gateway.serving.tls import CertificateFailed
 from gateway.serving.worker import serve
 from gateway.shared.tables import SharedTables
@@ -97,6 +97,7 @@ def run(
     copies: int | None = None,
     directory: Path | None = None,
     memory: int | None = None,
+    ready: int | None = None,
 ) -> int:
     """``trigate serve``: the exit status."""
     raise_limit()
@@ -105,7 +106,8 @@ def run(
         read = partial(Copies(copies).read, path, os.environ)
         adopt = partial(adopt_listeners, host=host, port=port, fds=fds)
         try:
-            _run(_work, read, adopt, options, log, directory, memory)
+            announce = None if ready is None else partial(report_ready, ready)
+            _run(_work, read, adopt, options, log, directory, memory, announce)
         except CertificateFailed as error:  # it was good when the supervisor began
             _say(log, "warning", str(error))
             return 1
@@ -240,6 +242,7 @@ async def _work(
     log: Log,
     directory: Path | None,
     memory: int | None,
+    announce: Callable[[], None] | None,
 ) -> None:
     """Serve as a worker, as long as there is somebody who would replace and stop it. ``directory`` is what it shares
     with the others, and ``memory`` the file of what all know."""
@@ -255,7 +258,7 @@ async def _work(
             others = None if directory is None else OtherWorkers(directory)
             shared = None if memory is None else SharedTables.join(memory)
             await _serve(
-                config, listeners, None, options, log, lifecycle=lifecycle, read=read, others=others, shared=shared
+                config, listeners, announce, options, log, lifecycle=lifecycle, read=read, others=others, shared=shared
             )
             nursery.cancel_scope.cancel()
 

@@ -23,6 +23,7 @@ async def watch_signals(
     terminal = on_terminal()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *more) as received:
         task_status.started()
+        release_reloads()
         async for number in received:
             if number == signal.SIGHUP and reload is not None and not has_closed(terminal):
                 reload()
@@ -31,6 +32,13 @@ async def watch_signals(
                 state.stop()
             elif number != signal.SIGHUP:
                 _exit_now(state, number)
+
+
+def release_reloads() -> None:
+    """Accept SIGHUP from now on. The command line blocks it at the start, so that one that comes before anybody waits
+    for it reloads the process instead of ending it."""
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 def on_terminal() -> bool:

@@ -1,20 +1,29 @@
 """Worker processes on shared sockets: started, replaced, told to reload, drained and killed."""
 
+import contextlib
 import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import trio
 
 from gateway.serving.lifecycle import CUT_AFTER, DRAIN, KILL_AFTER
-from gateway.serving.signals import has_closed, on_terminal
+from gateway.serving.signals import has_closed, on_terminal, release_reloads
 
 log = logging.getLogger("trigate.server")
 
 FD_FLAG: Final = "--fd"
+READY_FLAG: Final = "--ready"
+
+
+def report_ready(fd: int) -> None:
+    """Report from a worker that it answers. ``fd`` is what the supervisor gave it with ``READY_FLAG``."""
+    with contextlib.suppress(OSError):  # the supervisor is gone, and the worker drains soon
+        os.write(fd, b".")
+    os.close(fd)
 
 
 async def supervise(
@@ -30,21 +39,20 @@ async def supervise(
 ) -> int:
     """Keep ``workers`` processes of ``argv`` running on ``sockets`` until SIGTERM or SIGINT; return the exit status.
 
-    ``ready()`` is called once signals are obeyed. Each gets ``--fd N`` per socket, for ``adopt``, ``env`` on top of
-    this process's environment, and the files ``inherited`` under the same numbers. One that dies is started again,
-    costing only its own streams, once ``gone`` was called with its process id.
+    Each worker gets ``--fd N`` per socket, for ``adopt``, ``--ready N`` for ``report_ready``, ``env`` on top of this
+    process's environment, and the files ``inherited`` under the same numbers. ``ready()`` is called once, when the
+    first worker has reported that it answers. One that dies is started again, costing only its own streams, once
+    ``gone`` was called with its process id.
     ``drain`` is all the seconds that a worker may take to drain (with its delay); one that takes longer is killed, and
-    the status is then 1, else 0. On SIGHUP ``reload()`` is called, and if it is true the workers get a SIGHUP each: one
-    that has not come up yet dies of it, and the next one starts with what is new. A second signal to stop is passed on
+    the status is then 1, else 0. On SIGHUP ``reload()`` is called, and if it is true the workers get a SIGHUP each: a
+    worker that is still starting gets it once it has reported that it answers. A second signal to stop is passed on
     too: 128 + its number. (Hypercorn's own workers do neither: the first that ends makes it terminate the others, in
     mid-stream.)
     """
     longest, whole_env = drain + CUT_AFTER + KILL_AFTER, {**os.environ, **(env or {})}
-    supervisor = Supervisor(argv, sockets, longest, whole_env, reload, gone, inherited)
+    supervisor = Supervisor(argv, sockets, longest, whole_env, reload, ready, gone, inherited)
     async with trio.open_nursery() as outer:
         await outer.start(supervisor.watch_signals)
-        if ready is not None:
-            ready()
         async with trio.open_nursery() as nursery:
             for _ in range(workers):
                 nursery.start_soon(supervisor.run_worker)
@@ -65,9 +73,11 @@ class Supervisor:
         longest_drain: float,
         env: Mapping[str, str],
         reload: Callable[[], bool] | None,
+        ready: Callable[[], object] | None,
         gone: Callable[[int], object] | None,
         inherited: Sequence[int],
     ) -> None:
+        self._ready = ready
         self._gone = gone
         self._sockets = sockets
         self._fds = [sock.fileno() for sock in sockets]
@@ -78,6 +88,8 @@ class Supervisor:
         self._reload = reload
         self._stopping = trio.Event()
         self._live: set[trio.Process] = set()
+        self._starting: set[trio.Process] = set()
+        self._to_reload: set[trio.Process] = set()  # workers that get a SIGHUP once they have started
         self.status = 0
 
     async def run_worker(self) -> None:
@@ -95,32 +107,59 @@ class Supervisor:
             pause = min(2 * pause, longest)
 
     async def _run(self) -> str:
-        """Run one worker to its end, and say what became of it."""
+        """Run one worker to its end, and return a text on how it ended."""
+        reports, report = os.pipe()
         try:
             # A process group of its own: Ctrl-C in a terminal goes to the whole group, and with the SIGTERM from here
             # would be the worker's second signal.
             process = await trio.lowlevel.open_process(
-                self._command, pass_fds=self._inherited, process_group=0, env=self._env
+                [*self._command, READY_FLAG, str(report)],
+                pass_fds=(*self._inherited, report),
+                process_group=0,
+                env=self._env,
             )
         except OSError as error:  # no memory, or too many processes: the other workers go on
+            os.close(reports)
             return f"a worker could not be started: {error}"
+        finally:
+            os.close(report)
         self._live.add(process)
+        self._starting.add(process)
         try:
             if self._stopping.is_set():
                 process.terminate()
-            return f"worker {process.pid} ended with status {await process.wait()}"
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._await_ready, process, reports)
+                status = await process.wait()
+                nursery.cancel_scope.cancel()
+            return f"worker {process.pid} ended with status {status}"
         finally:
-            self._live.discard(process)
+            for processes in (self._live, self._starting, self._to_reload):
+                processes.discard(process)
             if process.returncode is None:
                 process.kill()
             elif self._gone is not None:
                 self._gone(process.pid)
+
+    async def _await_ready(self, process: trio.Process, reports: int) -> None:
+        """Wait until the worker reports that it answers; reload it then, if there was a reload meanwhile."""
+        async with trio.lowlevel.FdStream(reports) as stream:
+            if not await stream.receive_some(1):
+                return  # it has ended
+        self._starting.discard(process)
+        if process in self._to_reload:
+            self._to_reload.discard(process)
+            process.send_signal(signal.SIGHUP)
+        if self._ready is not None:
+            self._ready()
+            self._ready = None
 
     async def watch_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Pass signals on to the workers; until cancelled, or all of them are killed."""
         more = () if self._reload is None else (signal.SIGHUP,)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *more) as received:
             task_status.started()
+            release_reloads()
             await self._wait_for_stop(received)
             self._stopping.set()
             self._signal(signal.SIGTERM)
@@ -139,10 +178,12 @@ class Supervisor:
         terminal = on_terminal()
         while await anext(received) == signal.SIGHUP and not has_closed(terminal):
             if self._reload is not None and self._reload():
-                self._signal(signal.SIGHUP)
+                self._to_reload |= self._starting
+                self._signal(signal.SIGHUP, self._live - self._starting)
 
-    def _signal(self, number: int) -> None:
-        for process in self._live:
+    def _signal(self, number: int, processes: Iterable[trio.Process] | None = None) -> None:
+        """Send a signal to ``processes``, by default to all workers."""
+        for process in self._live if processes is None else processes:
             process.send_signal(number)
 
 

@@ -17,14 +17,16 @@ END = b"0\r\n\r\n"
 pytestmark = pytest.mark.process
 
 PROGRAM = f"""
-import os, sys
+import os, signal, sys, time
 sys.path[:0] = [{str(ROOT)!r}]
+from functools import partial
 import trio
 from gateway.serving.listeners import adopt, bind
-from gateway.serving.supervisor import supervise
+from gateway.serving.supervisor import report_ready, supervise
 from gateway.serving.worker import serve
 from tests.support.asgi_app import Witness, make_app
 
+signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGHUP}})  # as the command line does
 role, options = sys.argv[1], sys.argv[2:]
 drain = float(options[0])
 
@@ -40,13 +42,28 @@ async def work(sockets):
         return str(os.getpid())
 
     witness.lifecycle.on_flush(lambda: say("flushed"))
-    await serve(app, sockets, state=witness.lifecycle, drain=drain, ready=lambda: say("ready", os.getpid()))
+    def ready():
+        say("ready", os.getpid())
+        if "--ready" in options:
+            report_ready(int(options[options.index("--ready") + 1]))
+
+    if delay := float(os.environ.get("START_DELAY", "0")):
+        say("starting", os.getpid())
+        time.sleep(delay)  # as long as imports take on a slow machine
+    reload = (lambda: say("reloaded", os.getpid())) if "--ready" in options else None
+    await serve(app, sockets, state=witness.lifecycle, drain=drain, ready=ready, reload=reload)
     say("over", os.getpid())
 
 if role == "supervise":
     sock = bind("127.0.0.1", 0)
     say("port", sock.getsockname()[1])
-    sys.exit(trio.run(supervise, [sys.executable, __file__, "work", str(drain)], [sock], 2, drain))
+    def reload():
+        say("reloading")
+        return True
+
+    command = [sys.executable, __file__, "work", str(drain)]
+    started = lambda: say("listening", os.getpid())
+    sys.exit(trio.run(partial(supervise, command, [sock], 2, drain, reload=reload, ready=started)))
 elif options[1:]:
     trio.run(work, [adopt(int(options[2]))])
 else:
@@ -63,15 +80,23 @@ class Program:
 
     async def line(self, word: str) -> str:
         """What follows ``word`` in the next line that begins with it."""
+        while True:
+            found, _, rest = (await self._next_line()).partition(" ")
+            if found == word:
+                return rest
+
+    async def next_word(self) -> str:
+        """The first word of the next line."""
+        return (await self._next_line()).partition(" ")[0]
+
+    async def _next_line(self) -> str:
         with trio.fail_after(2 * PATIENCE):
-            while True:
-                while b"\n" not in self._text:
-                    data = await self.process.stdout.receive_some()
-                    assert data, f"the program ended before it said {word!r}"
-                    self._text += data
-                line, _, self._text = self._text.partition(b"\n")
-                if line.decode().split(" ")[0] == word:
-                    return line.decode().partition(" ")[2]
+            while b"\n" not in self._text:
+                data = await self.process.stdout.receive_some()
+                assert data, "the program ended before it said what was awaited"
+                self._text += data
+        line, _, self._text = self._text.partition(b"\n")
+        return line.decode()
 
 
 @pytest.fixture
@@ -154,3 +179,24 @@ async def test_a_second_signal_ends_the_workers_at_once(run):
         await eventually_refused(server)
         program.process.terminate()
         assert await ended(program) == 128 + signal.SIGTERM
+
+
+async def test_it_is_announced_once_a_worker_answers_and_a_reload_before_that_ends_none(run, monkeypatch):
+    """SIGHUP ends a process that has no handler for it yet."""
+    monkeypatch.setenv("START_DELAY", "1")
+    program, server = await run("supervise", 0.5)
+    assert [await program.next_word() for _ in range(2)] == ["starting", "starting"]
+    program.process.send_signal(signal.SIGHUP)
+    await program.line("reloading")
+    found = [await program.next_word() for _ in range(5)]
+    assert sorted(found) == ["listening", "ready", "ready", "reloaded", "reloaded"]
+    assert found[0] == "ready"
+    async with server.connect() as client:
+        await client.get("/pid")
+        await client.until(b"200")
+    program.process.send_signal(signal.SIGHUP)
+    await program.line("reloading")
+    await program.line("reloaded")
+    await program.line("reloaded")
+    program.process.terminate()
+    assert await ended(program) == 0
