@@ -107,7 +107,7 @@ def open_service(
         allowances=allowances,
         health=health,
         balancer=Balancer() if shared is None else Balancer(shared.pins, shared.open_answers),
-        live_view=open_live_view(ledger, config.ui, keep=config.ui_keep),
+        live_view=open_live_view(ledger, config.ui, keep=config.ui_keep, prompts=config.ui_prompts),
         recorder=recorder,
         metrics=metrics,
         tracing=tracing,
@@ -168,7 +168,9 @@ def next_service(config: Config, service: Service) -> Service:
         service, router=router, limits=config.limits,
         keep_alive=config.keep_alive, websocket_idle=config.websocket_idle, strict=config.strict, replaced=Replaced(),
         credentials=credentials,
-        live_view=open_live_view(service.ledger, config.ui, service.live_view, keep=config.ui_keep),
+        live_view=open_live_view(
+            service.ledger, config.ui, service.live_view, keep=config.ui_keep, prompts=config.ui_prompts
+        ),
     )  # fmt: skip
 
 

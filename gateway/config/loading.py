@@ -286,6 +286,7 @@ def _config(raw: RawConfig, findings: Findings) -> tuple[Config, Entries]:
         ui_key=build_operator_key("ui_key", raw.ui_key, findings),
         metrics_key=build_operator_key("metrics_key", raw.metrics_key, findings),
         ui_keep=raw.ui_keep,
+        ui_prompts=raw.ui_prompts,
         log_level=raw.log_level,
         cors=raw.cors,
         hosts=raw.hosts,

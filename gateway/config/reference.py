@@ -231,8 +231,13 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         ),
         "ui_keep": Key(
             "Keep in memory what passed in the last streams, 16 MiB at most, so that the live view can open those that "
-            "have ended. Prompts are not kept.",
+            "have ended. Prompts are kept with `ui_prompts` alone.",
             "`true`",
+        ),
+        "ui_prompts": Key(
+            "Keep the bodies of the last requests in memory, too, 8 MiB at most, so that the live view shows them "
+            "where a request is opened: to the operator those of all clients, to a client its own.",
+            "`false`",
         ),
         "log_level": Key(
             "The least that is logged: `debug`, `info`, `warning` or `error`. Exchanges are `info`. `--log-level` "

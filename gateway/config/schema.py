@@ -573,6 +573,7 @@ class RawConfig:
     ui_key: Secret | None = None
     metrics_key: Secret | None = None
     ui_keep: bool = True
+    ui_prompts: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     cors: tuple[Origin, ...] = ()
     hosts: tuple[HostName, ...] = ()

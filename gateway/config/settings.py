@@ -636,6 +636,7 @@ class Config:
     ui_key: bytes | None = attrs.field(default=None, repr=False)  # the SHA-256 digest
     metrics_key: bytes | None = attrs.field(default=None, repr=False)  # the SHA-256 digest
     ui_keep: bool = True
+    ui_prompts: bool = False
     log_level: LogLevel = "info"
     cors: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()

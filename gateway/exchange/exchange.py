@@ -7,6 +7,7 @@ an honest HTTP status; after it, one error event.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import chain
 from typing import Final
 
 import attrs
@@ -41,6 +42,7 @@ from gateway.routing.target import Target
 from gateway.streaming.doubt import answer_doubt
 from gateway.telemetry.observer import UNOBSERVED, CallObserver
 from providers.apis import CODECS
+from providers.neutral.hints import explained
 from providers.responses.output import ResponseTemplate
 from streams import sse
 from streams.errors import GatewayError
@@ -95,6 +97,7 @@ class Exchange:
 
     async def read(self, body: bytes) -> PlannedRequest:
         """The request with all that it refers to, and its plan. Raises ``GatewayError``."""
+        self._context.service.live_view.asked(self.record, body)
         planning = Planning(self._context, self._memory)
         request = await planning.read(body)
         self._context = planning.context
@@ -298,7 +301,7 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-cache": record.cache,
         "age": None if record.cache_age is None else str(record.cache_age),
         "x-trigate-upstream-request-id": record.upstream_id,
-        "x-trigate-dropped": paths_header(record.dropped) or None,
+        "x-trigate-dropped": paths_header(tuple(chain.from_iterable(map(explained, record.dropped)))) or None,
         "x-trigate-adapted": paths_header(record.adapted) or None,
     }
     left = () if record.reservation is None else record.reservation.left(record)

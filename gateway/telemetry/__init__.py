@@ -3,6 +3,6 @@
 
 ``metrics`` are counted in the ledger's buckets and added up over workers by ``shared_metrics``; one is ``lag``.
 ``tracing`` sends ``spans`` out. ``recording`` gathers exchanges, ``recorded`` writes them down. ``live`` is the
-live view: ``charts`` and sums, ``transcripts`` of streams, in any framing by ``stream_text``. ``observer`` holds the
-seams for traces and recordings, and what stands there where nobody watches.
+live view: ``charts`` and sums, ``transcripts`` of streams, in any framing by ``stream_text``, and ``prompts``.
+``observer`` holds the seams for traces and recordings, and what stands there where nobody watches.
 """

@@ -20,9 +20,11 @@ from gateway.http.headers import first_paths
 from gateway.ledger.ledger import MOST_TRIED, Ledger
 from gateway.ledger.record import CHARACTERS_PER_TOKEN, Record
 from gateway.telemetry.charts import STEP, STEPS, Sums, Timeline, current_step
+from gateway.telemetry.prompts import KeptPrompt, KeptPrompts
 from gateway.telemetry.stream_text import text_of
 from gateway.telemetry.tap import HasLane, listen, transcribe, unlisten
 from gateway.telemetry.transcripts import Passage, Transcript, Transcripts
+from providers.neutral.hints import in_words
 from streams.handoff import Handoff
 from streams.pipe import Chunk
 
@@ -65,6 +67,7 @@ class LiveExchange:
     record: Record
     passing: "LiveStream | None" = None
     transcript: Transcript | None = None
+    prompt: KeptPrompt | None = None
     answered: bool = False  # its first byte is on the charts
     said: int = 0
     measured: float = 0.0  # seconds
@@ -99,12 +102,14 @@ class LiveStream:
 
 @attrs.frozen(eq=False)
 class Past:
-    """An exchange that has ended: its log line, when it began, and of a stream both sides."""
+    """An exchange that has ended: its log line, when it began, of a stream both sides, and the request where it is
+    kept."""
 
     line: Line
     began: float
     transcript: Transcript | None = None
     secrets: Callable[[], Secrets] = tuple
+    prompt: KeptPrompt | None = None
 
 
 @attrs.frozen
@@ -124,9 +129,12 @@ class LiveEvent:
 
 class Subscription:
     """One viewer's ear on one stream. ``before`` is what has passed already; ``events`` is a bounded channel that drops
-    what does not fit, and counts it, and ends with the stream; ``line`` is then its log line."""
+    what does not fit, and counts it, and ends with the stream; ``line`` is then its log line. ``prompt`` is the body of
+    the request, ``None`` where it is not kept."""
 
-    def __init__(self, began: float, secrets: Secrets, transcript: Transcript | None) -> None:
+    def __init__(
+        self, began: float, secrets: Secrets, transcript: Transcript | None, prompt: KeptPrompt | None = None
+    ) -> None:
         self._began = began
         self._secrets = secrets
         self._to, self.events = trio.open_memory_channel[LiveEvent](QUEUED)
@@ -134,6 +142,8 @@ class Subscription:
         self.kept = "not kept" if transcript is None else "let go" if transcript.cleared else "kept"
         self.before = iter(()) if transcript is None else self._events_of(transcript, transcript.passages())
         self.line: Mapping[str, Any] | None = None
+        self.prompt = None if prompt is None or not prompt.body else redact(prompt.body, secrets)
+        self.prompt_bytes = 0 if prompt is None else prompt.size
 
     def _events_of(self, transcript: Transcript, passages: Iterator[Passage]) -> Iterator[LiveEvent]:
         at = self._began
@@ -189,7 +199,8 @@ class LiveView:
         self._of: dict[str, Timeline] = {}
         self._looked = -FRESH
         self._transcripts = Transcripts()
-        self._keeps = True
+        self._prompts = KeptPrompts()
+        self._keeps, self._keeps_prompts = True, False
 
     # The ledger's observer
 
@@ -213,10 +224,12 @@ class LiveView:
             tap.close(line)
 
     def _remember(self, watched: LiveExchange, line: Line) -> None:
-        past = Past(line, watched.record.began)
+        if "dropped" in line:
+            line = {**line, "dropped": ", ".join(map(in_words, line["dropped"].split(",")))}
+        past = Past(line, watched.record.began, prompt=watched.prompt)
         if watched.passing is not None and watched.transcript is not None:
             self._transcripts.ended(watched.transcript)
-            past = Past(line, watched.record.began, watched.transcript, watched.passing.secrets)
+            past = Past(line, watched.record.began, watched.transcript, watched.passing.secrets, watched.prompt)
         self._recent.append(past)
         if len(self._recent) > RECENT and (oldest := self._recent.popleft()).transcript is not None:
             self._transcripts.forget(oldest.transcript)
@@ -232,15 +245,23 @@ class LiveView:
     def _timelines(self, record: Record) -> list[Timeline]:
         return [self._all] if record.client is None else [self._all, self._of.setdefault(record.client, Timeline())]
 
-    def keep(self, wanted: bool) -> None:
-        """Keep both sides of streams from now on, if that is ``wanted``; else let go of what is kept."""
-        self._keeps = wanted
+    def keep(self, wanted: bool, prompts: bool = False) -> None:
+        """Keep both sides of streams from now on, if that is ``wanted``, and the bodies of requests with ``prompts``;
+        else drop what is kept."""
+        self._keeps, self._keeps_prompts = wanted, prompts
+        if not prompts:
+            self._prompts.clear()
         if not wanted:
             holders: tuple[Past | LiveExchange, ...] = (*self._recent, *self._open.values())
             for transcript in filter(None, (one.transcript for one in holders)):
                 self._transcripts.forget(transcript)
 
     # The exchange
+
+    def asked(self, record: Record, body: bytes) -> None:
+        """Keep the ``body`` of a request, where the operator wants prompts shown."""
+        if self._keeps_prompts and (watched := self._open.get(record)) is not None:
+            watched.prompt = self._prompts.keep(body)
 
     def stream(self, record: Record, passing: LiveStream) -> None:
         """The exchange of ``record`` streams."""
@@ -283,7 +304,7 @@ class LiveView:
         if watched.passing is None:
             return None
         passing = watched.passing
-        tap = Subscription(watched.record.began, passing.secrets(), watched.transcript)
+        tap = Subscription(watched.record.began, passing.secrets(), watched.transcript, watched.prompt)
         listen(passing.delivery, tap)
         self._taps.setdefault(number, []).append(tap)
 
@@ -301,7 +322,7 @@ class LiveView:
         past = next((one for one in self._recent if one.line["n"] == number), None)
         if past is None or client not in (None, past.line.get("client")):
             return None
-        tap = Subscription(past.began, past.secrets(), past.transcript)
+        tap = Subscription(past.began, past.secrets(), past.transcript, past.prompt)
         tap.close(past.line)
         return tap, tap.close
 
@@ -344,7 +365,8 @@ def _row(one: LiveExchange) -> Row:
         one.number, record.id, phase(one), record.client, record.api, record.asked and record.asked[:NAME],
         record.target and record.target[:NAME], record.lane, record.stream, record.attempts,
         None if record.first_byte is None else round(record.first_byte * 1000, 1),
-        max(counted, -(-one.said // CHARACTERS_PER_TOKEN)), round(one.rate, 1), first_paths(record.dropped),
+        max(counted, -(-one.said // CHARACTERS_PER_TOKEN)), round(one.rate, 1),
+        tuple(map(in_words, first_paths(record.dropped))),
         [f"{tried.target[:NAME]}={tried.reason}" for tried in record.tried[-MOST_TRIED:]], record.began,
     )  # fmt: skip
 
@@ -368,15 +390,23 @@ def phase(one: LiveExchange) -> str:
 class NoLiveView:
     """The live view of a process that shows nothing."""
 
+    def asked(self, record: Record, body: bytes) -> None:
+        """Do nothing: nobody can look at it."""
+
     def stream(self, record: Record, passing: LiveStream) -> None:
         """Do nothing: nobody can look at it."""
 
 
 def open_live_view(
-    ledger: Ledger, wanted: bool, live_view: LiveView | NoLiveView | None = None, *, keep: bool = True
+    ledger: Ledger,
+    wanted: bool,
+    live_view: LiveView | NoLiveView | None = None,
+    *,
+    keep: bool = True,
+    prompts: bool = False,
 ) -> LiveView | NoLiveView:
-    """The board of the process if one is ``wanted``, by the configuration that holds from now on. ``keep``: both sides
-    of streams are kept, as far as there is room."""
+    """Return the live view of the process if one is ``wanted``, by the configuration that applies from now on. With
+    ``keep`` both sides of streams are kept, as far as there is room, with ``prompts`` also the bodies of requests."""
     if not wanted:
         if isinstance(live_view, LiveView):
             ledger.observers.remove(live_view)
@@ -384,7 +414,7 @@ def open_live_view(
     if not isinstance(live_view, LiveView):
         live_view = LiveView()
         ledger.observers.append(live_view)
-    live_view.keep(keep)
+    live_view.keep(keep, prompts)
     return live_view
 
 

@@ -75,8 +75,18 @@ WORDS = {
 }
 
 
+_WIDER_THAN_LOST = frozenset(("system", "system[]"))
+"""Paths that name more than was lost: instructions are there, and only Claude Code's billing line is dropped."""
+
+
+def explained(path: str) -> tuple[str, ...]:
+    """Return ``path``, and where it names more than was lost also with its words: ``system[]``, ``system[]: billing
+    line``. Programs that look for the path still find it."""
+    return (path, in_words(path)) if path in _WIDER_THAN_LOST else (path,)
+
+
 def in_words(path: str) -> str:
-    """A path of the drop report, and what is there where it does not say so: ``system[]: billing line``."""
+    """Return a path of the drop report, with words where it does not say what is there: ``system[]: billing line``."""
     words = next((words for hint, words in WORDS.items() if fnmatch.fnmatchcase(path, _literal(hint))), None)
     return path if words is None else f"{path}: {words}"
 

@@ -99,7 +99,9 @@ def test_two_turns_share_their_prefix_with_every_other_provider(gateway, upstrea
     upstream.script(FINE, FINE)
     for system in systems if shape == "blocks" else texts:
         reply = ask(gateway, body(model, system=system))
-        assert ("system[]" if shape == "blocks" else "system") in reply.headers["x-trigate-dropped"].split(",")
+        place, told = "system[]" if shape == "blocks" else "system", reply.headers["x-trigate-dropped"].split(",")
+        assert place in told
+        assert f"{place}: billing line" in told, "the log's words: the instructions themselves are not lost"
     first, second = (seen.body for seen in upstream.seen)
     assert first == second
     assert b"billing" not in first

@@ -37,7 +37,10 @@ from tests.support.websocket_client import Client
 
 HUB = Cell("messages", "chat", True, "", "", "")
 BYTE = Cell("chat", "chat", True, "", "", "")
-FILES = ("/ui", "/ui/style.css", "/ui/live.js", "/ui/charts.js", "/ui/opened.js", "/ui/events.js", "/ui/tables.js")
+FILES = (
+    "/ui", "/ui/style.css", "/ui/live.js", "/ui/charts.js", "/ui/opened.js", "/ui/prompt.js", "/ui/events.js",
+    "/ui/tables.js",
+)  # fmt: skip
 KEYS = {"client_keys": [{"name": "me", "key": "of-the-client"}], "ui_key": "of-the-operator"}
 
 
@@ -601,7 +604,7 @@ def test_a_target_that_is_out_is_named_with_its_reason_until_it_is_in_again(brow
         body = {"model": "gpu-1", "messages": [{"role": "user", "content": "Hi"}]}
         assert process.request("POST", PATHS["chat"], body).status == 429
         told = browser.until("document.getElementById('out').innerText")
-        assert re.fullmatch(r"Not asked now: gpu-1 \(rate_limited, [012]\.\d s\)", told)
+        assert re.fullmatch(r"Unavailable: gpu-1 \(rate_limited, [012]\.\d s\)", told)
         browser.until("document.getElementById('out').hidden")
 
 

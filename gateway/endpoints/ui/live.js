@@ -21,18 +21,20 @@ const ENDED = {
   complete: ["complete", "good"], client_disconnected: ["client left", "warn"], refused: ["refused", "bad"],
   upstream_error: ["provider failed", "bad"], shutdown: ["shut down", "bad"], internal_error: ["our mistake", "bad"],
 };
+const STATES = {due: "the next request tries it", tried: "being tried"};
 const PHASES = {reading: "", waiting: "warn", streaming: "good", "slow client": "warn", ending: ""};
 
 const seconds = value => value < 60 ? `${value.toFixed(1)} s` : `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s`;
 const ms = value => value === undefined || value === null ? "–" : value < 1000 ? `${plain(value)} ms` : `${(value / 1000).toFixed(2)} s`;
 const age = row => (performance.now() - row.since) / 1000;
+const place = row => row.target && row.target !== row.model ? `${row.model ?? "–"}\n→ ${row.target}` : row.model ?? "–";
 const spoken = row => [row.api, row.lane].filter(Boolean).join(" · ");
 
 const COLUMNS = [
   {text: row => row.id, open: true, kind: "id"}, {text: row => row.phase, kind: "how", mark: row => PHASES[row.phase]},
   {text: row => seconds(age(row)), kind: "number age"}, {text: row => row.stream ? plain(row.tokens) : "–", kind: "number tokens"},
   {text: row => row.stream ? plain(row.rate) : "–", kind: "number rate"}, {text: row => ms(row.first_byte_ms), kind: "number first"},
-  {text: row => row.model ?? "–", kind: "name model"}, {text: row => row.target ?? "–", kind: "name more"},
+  {text: place, kind: "name model"},
   {text: spoken, kind: "more"}, {text: row => row.client ?? "–", kind: "name more"},
 ];
 
@@ -122,8 +124,8 @@ function renderAbout() {
 function renderOut() {
   const out = new Map(each().flatMap(worker => worker.about.out ?? []).map(one => [one.target, one]));
   const words = [...out.values()].map(({target, state, reason, seconds: left}) =>
-    `${target} (${reason}, ${state === "out" ? seconds(left) : "being tried"})`);
-  found("out").textContent = words.length ? `Not asked now: ${words.join(", ")}` : "";
+    `${target} (${reason}, ${state === "out" ? seconds(left) : STATES[state] ?? state})`);
+  found("out").textContent = words.length ? `Unavailable: ${words.join(", ")}` : "";
   found("out").hidden = !words.length;
 }
 
@@ -211,7 +213,8 @@ function endedRow(one) {
   button.title = `Open ${one.id}`;
   button.parentElement.className = "id";
   const tokens = one.output_tokens === undefined ? "–" : `${one.usage_estimated ? "≈ " : ""}${plain(one.output_tokens)}`;
-  cell(word, `how mark ${kind}`);
+  const usual = one.ended !== "complete" || !one.reason || one.reason === "stop";
+  cell(usual ? word : `${word}, ${one.reason}`, `how mark ${kind}`);
   cell(new Date(one.at).toLocaleTimeString([], {hour12: false}), "number at");
   cell(String(one.status), "number status");
   cell(ms(one.duration_ms), "number age");
@@ -220,12 +223,11 @@ function endedRow(one) {
   if (one.cost_grade === "subscription") cell("plan", "number cost none");
   else if (one.cost_usd === undefined) cell("–", "number cost none");
   else cell(cost(one.cost_usd, one.cost_grade), "number cost");
-  cell(one.model ?? "–", "name model");
-  cell(one.target ?? "–", "name more");
+  cell(place(one), "name model");
   cell(one.client ?? "–", "name more");
   const tried = one.tried && `tried ${one.tried.map(({target, reason}) => `${target}=${reason}`).join(", ")}`;
   const why = [one.error && `${one.error}: ${one.message ?? ""}`, tried, one.dropped && `dropped ${one.dropped}`];
-  cell(why.filter(Boolean).join("; ") || one.reason || "", "why");
+  cell(why.filter(Boolean).join("; "), "why");
   return row;
 }
 

@@ -1,6 +1,7 @@
 // One stream opened: what was said, and both sides' events side by side.
 
 import {called, events, said, shape} from "/ui/events.js";
+import {showPrompt} from "/ui/prompt.js";
 
 const MOST = 2000;          // rows of events that the page keeps
 const MOST_SAID = 200000;   // characters of what was said
@@ -134,6 +135,7 @@ export function close() {
   const now = document.querySelector(`tr[data-key="${CSS.escape(chosen ?? "")}"] button`);  // its row may have gone to the other table
   source = chosen = null;
   section.hidden = true;
+  showPrompt();
   passed.replaceChildren();
   answer.replaceChildren();
   (returnTo?.isConnected ? returnTo : now ?? document.getElementById("filter")).focus();
@@ -151,13 +153,15 @@ export function open(row) {
   seen = new Set();
   passed.replaceChildren();
   answer.replaceChildren();
+  showPrompt();
   section.hidden = false;
   title.textContent = `Stream ${row.id}`;
   state.textContent = "connecting…";
   tellFacts(row);
   source = new EventSource(`/ui/streams/${row.n}?worker=${row.process}`);
   source.addEventListener("opened", event => {
-    const {kept} = JSON.parse(event.data);
+    const told = JSON.parse(event.data), {kept} = told;
+    showPrompt(told);
     state.textContent = row.ended ? "open" : kept === "kept" ? "open: live" : `open: live. ${KEPT[kept]}`;
     if (row.ended && KEPT[kept]) gap(row.stream ? KEPT[kept] : "This was no stream: there is nothing but what is said above.");
   });

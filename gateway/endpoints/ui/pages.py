@@ -38,6 +38,7 @@ _FILES: Final = {
     "/ui/live.js": ("live.js", "text/javascript; charset=utf-8"),
     "/ui/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
     "/ui/opened.js": ("opened.js", "text/javascript; charset=utf-8"),
+    "/ui/prompt.js": ("prompt.js", "text/javascript; charset=utf-8"),
     "/ui/events.js": ("events.js", "text/javascript; charset=utf-8"),
     "/ui/tables.js": ("tables.js", "text/javascript; charset=utf-8"),
 }

@@ -84,7 +84,8 @@ async def _limits(service: Service, client: str | None) -> dict[str, Any]:
 
 async def tell_stream(tap: Subscription, say: Say, send: Send) -> None:
     """Send what has passed, what passes, and how it ended."""
-    await send(say("opened", {"kept": tap.kept}))
+    prompt = {} if tap.prompt is None else {"prompt": tap.prompt.decode("utf-8", "replace"), "bytes": tap.prompt_bytes}
+    await send(say("opened", {"kept": tap.kept, **prompt}))
     while before := tuple(islice(tap.before, BATCH)):
         await send(say("passed", [_spelled(one) for one in before]))
     while passed := await _batch(tap):

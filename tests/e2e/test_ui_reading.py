@@ -1,0 +1,125 @@
+"""What a browser shows of the live view can be read: nothing is cut, and no state is claimed that is not so."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.browser import Page, browsing, needs_chromium
+from tests.support.harness import Wire, config, free_port, post, refusing_port, running
+from tests.support.upstreams import PATHS, Raw, Script, Upstream, fake_upstream
+
+LONG = "large-language-model-for-everything-that-somebody-may-want-to-know"
+JSON = (("content-type", "application/json"),)
+QUESTION = "What is the weather in Oslo today?"
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with browsing() as found:
+        yield found
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with fake_upstream() as found:
+        yield found
+
+
+def place(name: str, url: str, **more: Any) -> dict[str, Any]:
+    return {"model": f"vllm/{name}", "name": name, "base_url": f"{url}/v1", "access_key": f"key-of-{name}", **more}
+
+
+def asked(model: str, **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": QUESTION}], **more}
+
+
+@needs_chromium
+def test_a_target_is_being_tried_only_while_a_request_is_in_flight(page, upstream):
+    port = free_port()
+    one = place("gpu-1", upstream.url, circuit={"failures": 1, "cooldown": "300ms"})
+    with running(config([one], port), port) as process:
+        page.open(f"{process.url}/ui")
+        upstream.script(Raw(503, JSON, (b"{}",)), Raw(200, JSON, (), "hang"))
+        assert process.request("POST", PATHS["chat"], asked("gpu-1")).status == 503
+        told = page.until("/tries/.test(document.getElementById('out').innerText) && out.innerText")
+        assert re.fullmatch(r"Unavailable: gpu-1 \(\w+, the next request tries it\)", told)
+        with Wire.connect(process.port) as client:
+            client.send(post(PATHS["chat"], asked("gpu-1")))
+            told = page.until("/being/.test(document.getElementById('out').innerText) && out.innerText")
+            assert re.fullmatch(r"Unavailable: gpu-1 \(\w+, being tried\)", told)
+        page.until("/tries/.test(document.getElementById('out').innerText)")  # the client has left
+
+
+CLIPPED = """
+[...document.querySelectorAll('#view-live td.name, #view-live td.why')]
+  .filter(cell => cell.offsetParent)
+  .filter(cell => cell.scrollWidth > cell.clientWidth || cell.scrollHeight > cell.clientHeight + 1)
+  .map(cell => cell.innerText)
+"""
+
+
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 1000, 400])
+def test_no_target_and_no_reason_is_cut(page, upstream, width, scheme):
+    port = free_port()
+    with refusing_port() as refused:
+        entries = [place("gpu-cluster-amsterdam-2-" + LONG, f"http://127.0.0.1:{refused}"), place(LONG, upstream.url)]
+        route = {"targets": [entry["name"] for entry in entries]}
+        with running(config(entries, port, model_aliases={"everything": route}), port) as process:
+            upstream.script(Script(text="Rain."))
+            assert process.request("POST", PATHS["chat"], asked("everything")).status == 200
+            assert process.request("POST", PATHS["chat"], asked("nobody's " * 12)).status == 404
+            page.look(scheme, width=width, height=900)
+            page.open(f"{process.url}/ui")
+            page.until("document.querySelectorAll('#recent tbody tr').length === 2")
+            text = page.text("#recent")
+            assert f"everything\n→ vllm/{LONG}" in text
+            assert f"tried {entries[0]['name']}=connection, {LONG}=ok" in text
+            assert page.value(CLIPPED) == []
+            assert page.value("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+BODIES = {
+    "chat": {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": QUESTION}]},
+    "messages": {"max_tokens": 9, "system": [{"type": "text", "text": "Be brief."}],
+                 "messages": [{"role": "user", "content": [{"type": "text", "text": QUESTION}]}]},
+    "responses": {"instructions": "Be brief.", "input": QUESTION},
+}  # fmt: skip
+
+
+@needs_chromium
+def test_a_prompt_is_read_where_the_operator_shows_it(page, upstream):
+    port = free_port()
+    one = place("m", upstream.url, speaks=list(BODIES))
+    with running(config([one], port, ui_prompts=True), port) as process:
+        for api, members in BODIES.items():
+            upstream.script(Script(text="Rain."))
+            body = {"model": "m", "stream": True, **members}
+            assert process.request("POST", PATHS[api], body).status == 200
+            page.open(f"{process.url}/ui")
+            page.until("document.querySelectorAll('#recent tbody tr').length")
+            page.click("#recent tbody tr button")
+            page.until("document.getElementById('opened-state').innerText === 'ended: complete'")
+            assert page.text("#turns").split("\n\n") == ["system", "Be brief.", "user", QUESTION], api
+            assert json.loads(page.value("document.getElementById('body').textContent")) == body
+            page.press("Escape")
+            assert page.value("document.getElementById('turns').textContent") == ""
+    assert page.complaints == []
+
+
+@needs_chromium
+def test_no_prompt_is_shown_otherwise(page, upstream):
+    port = free_port()
+    with running(config([place("m", upstream.url)], port), port) as process:
+        upstream.script(Script(text="Rain."))
+        assert process.request("POST", PATHS["chat"], asked("m", stream=True)).status == 200
+        page.open(f"{process.url}/ui")
+        page.until("document.querySelectorAll('#recent tbody tr').length")
+        page.click("#recent tbody tr button")
+        page.until("document.getElementById('opened-state').innerText === 'ended: complete'")
+        assert page.value("document.getElementById('prompt').hidden")
+        assert QUESTION not in page.value("document.body.textContent")
