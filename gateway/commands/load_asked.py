@@ -85,7 +85,7 @@ def planned(options: LoadOptions) -> Scenario:
     except ConfigError as error:
         raise ConfigError((*mistakes, *error.mistakes)) from None
     if (wrong := concurrency_mistake(plan)) is not None:
-        mistakes.append(Mistake("", "--concurrency", *wrong))
+        mistakes.append(Mistake("", "--concurrency" if plan.concurrency else "", *wrong))
     if options.until and plan.search:
         mistakes.append(Mistake("", "--until", "--until beside a search", OF_SEARCHES))
     if mistakes:

@@ -12,7 +12,17 @@ APIS: Final = ("chat", "messages", "responses", "gemini", "converse")  # as in p
 ENDPOINTS: Final = ("embeddings", "rerank", "completions", "moderations", "images", "speech", "transcriptions")
 NAMES: Final = f"{', '.join(APIS[:-1])} or {APIS[-1]}"
 
-_FILE: Final = click.Path(path_type=Path)
+
+class _NamedFile(click.Path):
+    """A path that is not empty: an empty one would be the current directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty name: give the path of a file", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+_FILE: Final = _NamedFile(path_type=Path)
 
 
 def _option(*names: str, **more: Any) -> click.Option:

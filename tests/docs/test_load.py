@@ -1,18 +1,28 @@
 """The page about load tests: its scenario is accepted, and its tables have every key."""
 
+import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import attrs
 import pytest
 
 from gateway.config.document import read
-from gateway.loadtest.figures.conditions import parse
-from gateway.loadtest.figures.tally import COUNTS, MEASURES
+from gateway.loadtest.exchange.record import Problem
+from gateway.loadtest.figures.conditions import parse, verdicts
+from gateway.loadtest.figures.histogram import Histogram
+from gateway.loadtest.figures.tally import COUNTS, MEASURES, Tally
 from gateway.loadtest.plan.load_request import LoadRequest
 from gateway.loadtest.plan.raw_scenario import RawScenario
 from gateway.loadtest.plan.scenario_file import build
+from gateway.loadtest.reports.report_file import dump
+from gateway.loadtest.run.overhead import Overhead, SelfTest
+from gateway.loadtest.run.search import FoundLoad
+from gateway.loadtest.run.search_report import SearchReport, SearchStep
 from tests.support.doc_blocks import fenced
 from tests.support.harness import ROOT
+from tests.support.load_records import record, result
 
 AROUND = """\
 targets: {gateway: http://x, provider: http://y}
@@ -45,6 +55,38 @@ def test_each_scenario_is_good():
 )
 def test_the_tables_have_every_key(begins, kind):
     assert set(table(begins)) == {field.name for field in attrs.fields(kind)}
+
+
+def members(value: Any) -> Iterator[str]:
+    """Yield the members of a report, but for those of a scenario and those that are names."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            if name in ("requests", "turns", "steps", "processes") and isinstance(inner, dict):
+                yield from (member for one in inner.values() for member in members(one))
+            elif name not in ("scenario", "finishes", "versions", "missed", "waived"):
+                yield from members(inner)
+    elif isinstance(value, list):
+        yield from (member for one in value for member in members(one))
+
+
+def test_the_tables_have_every_member_of_a_report():
+    step = SearchStep(1.0, "climb", "held", "", 5.0, 6, 6, 1.0, 1.0, 0.1, 0.2, 0.3, 0.4, 1)
+    failed = record(end="error", problem=Problem("cut", "stream", "x"), retry_after=1.0)
+    routed = record(route=tuple({
+        "x-trigate-target": "openai-a/m", "x-trigate-attempts": "1", "x-trigate-cache": "hit", "x-trigate-cost": "0.01",
+        "x-trigate-limit": "requests",
+    }.items()))  # fmt: skip
+    own = Overhead(Histogram(), Histogram(), 0.1, SelfTest(1, 1, 1, 1))
+    run = result(
+        record(), failed, routed, turns={1: Tally()}, steps={1: Tally()}, probes=result(record()).tally,
+        search=SearchReport("rate", "rule", (step,), FoundLoad("found", 1.0, 2.0)),
+        overhead=attrs.evolve(own, parts={"process 1": own}),
+    )  # fmt: skip
+    report = json.loads(dump([run], "requests.jsonl", verdicts([parse("errors>0")], [run])))
+    tables = PAGE.partition("## Which members does the JSON have?")[2].partition("\n## ")[0]
+    listed = set(re.findall(r"`([a-z0-9_]+)`", tables)) | set(MEASURES)
+    assert set(members(report)) - listed == set()
 
 
 def test_the_defaults_in_the_tables_are_the_real_ones():

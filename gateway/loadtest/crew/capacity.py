@@ -98,6 +98,9 @@ def file_mistake(concurrency: int, processes: int, most: int | None) -> tuple[st
     """What was found and what is expected, if so many clients have no room in so many processes of this machine."""
     if most is None or (needed := math.ceil(concurrency / processes) + OWN_FILES) <= most:
         return None
+    if not concurrency:
+        found = f"this process may have {most} open files, and a load needs {needed} at least"
+        return found, f"raise the limit: ulimit -n {needed}"
     room = max(0, most - OWN_FILES)
     return (
         f"{concurrency} clients, which need {needed} open files in a process that may have {most}",

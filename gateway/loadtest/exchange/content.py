@@ -67,7 +67,7 @@ def read_event(api: LoadApi, raw: bytes) -> EventContent:
     if api in ("chat", "completions") and data == b"[DONE]":
         return ONLY_END
     if api == "converse" and name in wire.words.error_names:
-        return EventContent(error=name, message=error_message(data))
+        return EventContent(error=_exception_type(data) or name.removeprefix(":"), message=error_message(data))
     return read_whole(api, data)
 
 
@@ -78,6 +78,14 @@ def read_whole(api: LoadApi, data: bytes) -> EventContent:
     except NOT_JSON:
         return NOTHING
     return _TELLERS.get(api, _endpoint)(value) if isinstance(value, dict) else NOTHING
+
+
+def _exception_type(data: bytes) -> str:
+    """Return the type of Bedrock's exception, such as ``throttlingException``: the framing adds it to the members."""
+    try:
+        return _text(_member(msgspec.json.decode(data), "type"))
+    except NOT_JSON:
+        return ""
 
 
 def error_message(data: bytes) -> str:
@@ -199,6 +207,7 @@ def _gemini(value: dict[str, Any]) -> EventContent:
     parts = [part for one in candidates for part in _objects(_path(one, "content.parts"))]
     said = [part for part in parts if part.get("text") or part.keys() - _BESIDE_TEXT]
     finish = next((reason for one in candidates if (reason := _text(one.get("finishReason")))), "")
+    finish = finish or _text(_path(value, "promptFeedback.blockReason"))
     tokens = _counted(value.get("usageMetadata"), _GEMINI_USAGE)
     if tokens is not None and tokens.output is not None:
         tokens = attrs.evolve(tokens, output=tokens.output + (tokens.reasoning or 0))  # thoughts are counted beside

@@ -7,8 +7,10 @@ import attrs
 
 from gateway.loadtest.exchange.content import error_message
 from gateway.loadtest.exchange.plain_text import plain_text
+from gateway.loadtest.exchange.reading import AnswerContent
 from gateway.loadtest.exchange.record import End, ExchangeRecord, Problem
 from gateway.loadtest.exchange.retry_after import retry_after
+from gateway.loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi
 
 if TYPE_CHECKING:
     from gateway.loadtest.exchange.exchange import TimedExchange
@@ -41,7 +43,16 @@ def ended(exchange: "TimedExchange", judged: "StreamVerdict | None") -> tuple[En
         return "error", Problem("cut", exchange.phase, "it ended, well by HTTP, before the answer's end")
     if judged.rule:
         return "error", Problem(f"grammar: {judged.rule}", exchange.phase, judged.found)
+    if is_empty(exchange.request.api, judged.reading):
+        return "error", Problem("empty answer", exchange.phase, "it has neither content nor a finish reason")
     return "whole", None
+
+
+def is_empty(api: LoadApi, reading: AnswerContent) -> bool:
+    """Return True for an answer of a model with nothing in it: a Chat response without choices, or a stream of a role
+    and its end. An answer with a finish reason and no text is not empty: models give such answers."""
+    has_text = api == "completions" or api not in LOAD_ENDPOINTS
+    return has_text and not reading.contents and not reading.finish
 
 
 def record_of(

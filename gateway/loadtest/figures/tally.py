@@ -64,6 +64,7 @@ class Tally:
         self.prompt_characters = self.prompt_tokens = 0  # of prompts made here, by the usage of whole answers
         self.counted_by_usage = 0  # whole answers whose usage says how many tokens they have
         self.events = self.reads = self.received = 0
+        self.counted_events = self.counted_tokens = 0  # of whole streams whose usage counts their tokens
         self.finishes: Counter[str] = Counter()
         self.missed: Counter[str] = Counter()  # objectives
         self.waived: Counter[str] = Counter()  # rules
@@ -99,6 +100,11 @@ class Tally:
         asked = self.measures["input_tokens"].total
         return self.measures["cached_tokens"].total / asked if asked else None
 
+    @property
+    def tokens_per_event(self) -> float | None:
+        """The tokens in an event with content, of streams whose usage counts their tokens."""
+        return self.counted_tokens / self.counted_events if self.counted_events else None
+
     def add(self, record: ExchangeRecord, missed: Sequence[str] = ()) -> None:
         """Count one exchange, which ``missed`` these objectives."""
         self.counts["started"] += 1
@@ -132,6 +138,9 @@ class Tally:
         self.tokens += record.output_tokens
         self.unseen += record.output_tokens - record.tokens_seen
         self.input_tokens += record.tokens.input or 0
+        if record.streamed and record.contents and record.tokens.output:
+            self.counted_events += len(record.contents)
+            self.counted_tokens += record.tokens_seen
         self.counts["short"] += EXACT in missed
         self.counts["buffered"] += record.buffered
         if record.characters and record.tokens.input:
@@ -179,6 +188,7 @@ class Tally:
             "counts": {name: self.counts[name] for name in COUNTS},
             "goodput": self.goodput,
             "events_per_read": self.events / self.reads if self.reads else None,
+            "tokens_per_event": self.tokens_per_event,
             "cached_share": self.cached_share,
             **{key: getattr(self, name) for name, key in _SUMS.items()},
             **{name: dict(getattr(self, name).most_common()) for name in _COUNTERS if name != "counts"},
@@ -224,6 +234,8 @@ _SUMS: Final = {
     "prompt_characters": "prompt_characters",
     "prompt_tokens": "prompt_tokens",
     "events": "content_events",
+    "counted_events": "content_events_counted",
+    "counted_tokens": "tokens_in_events",
     "reads": "reads",
     "received": "bytes",
 }

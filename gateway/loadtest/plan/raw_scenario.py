@@ -150,7 +150,10 @@ def _prefixes(value: Any, _: Any) -> SharedPrefixes:
 
 
 def _file_path(value: Any, _: Any) -> Path:
-    return Path(converter.structure(value, str))
+    text: str = converter.structure(value, str)
+    if not text.strip():
+        raise Wrong("an empty name", "give the path of a file")
+    return Path(text)
 
 
 def _image_size(value: Any, _: Any) -> tuple[int, int]:

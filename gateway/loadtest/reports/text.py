@@ -113,7 +113,8 @@ def _goodput(run: RunResult) -> Iterable[str]:
 
 
 def _bunches(tally: Tally) -> str:
-    return f", {tally.events / tally.reads:.2f} content events a read" if tally.events else ""
+    tokens = "" if tally.tokens_per_event is None else f", {tally.tokens_per_event:.3g} tokens an event"
+    return f", {tally.events / tally.reads:.2f} content events a read{tokens}" if tally.events else ""
 
 
 def _table(tally: Tally, percentiles: Sequence[float]) -> Iterable[str]:

@@ -113,7 +113,11 @@ def _read(path: Path, name: str, api: LoadApi, _changed: int, size: int) -> Requ
 
 
 def _checked(line: bytes, api: LoadApi) -> FileRequest:
-    """The request in a line that can be sent. Raises ``NoRequest`` and ``LeftOut``."""
+    """Return the request in a line that can be sent. Raises ``NoRequest`` and ``LeftOut``."""
+    try:
+        line.decode()  # the decoder of JSON does not look into texts that nobody reads yet
+    except UnicodeDecodeError as error:
+        raise NoRequest(f"this is not UTF-8 (byte {error.start + 1})", "save the file as UTF-8") from None
     found = read_request(line, api)
     match found:
         case WholeBody():

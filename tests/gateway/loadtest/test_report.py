@@ -497,6 +497,12 @@ def test_ctrl_c_before_there_is_a_load_has_the_same_status(tmp_path, capsys):
         (("http://127.0.0.1:1", "--model", "m", "--api", "embeddings", "--exact"), "--exact: exact with embeddings"),
         (("http://127.0.0.1:1", "--requests", "synthetic", "--prompt", "5"), "--prompt: prompt beside requests"),
         (("http://127.0.0.1:1", "--rate", "5", "--self-test"), "--self-test: http://127.0.0.1:1, --rate beside it"),
+        (("http://127.0.0.1:1", "--requests", ""), "--requests: an empty name; give the path of a file"),
+        (("http://127.0.0.1:1", "--model", "m", "--trace", ""), "--trace: an empty name; give the path of a file"),
+        *(
+            (("http://127.0.0.1:1", "--model", "m", option, ""), f"'{option}': an empty name: give the path of a file")
+            for option in ("--json", "--html", "--junit", "--csv", "--log")
+        ),
         (("--compare", "a", "b", "-n", "5"), "--compare: -n beside it; leave that out"),
     ],
 )  # fmt: skip

@@ -162,6 +162,36 @@ def test_every_bad_line_is_told_by_its_number_before_the_load(read):
         read(b"[{},")
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b'{"prompt": "caf\xe9"}',
+        b'{"messages": [{"role": "user", "content": "caf\xe9"}]}',
+        b'{"conversations": [{"from": "human", "value": "caf\xe9"}]}',
+        b'{"model": "m", "messages": [{"role": "user", "content": "caf\xe9"}]}',
+        b'{"model": "m", "input": "caf\xe9"}',
+        b'{"contents": [{"parts": [{"text": "caf\xe9"}]}]}',
+        b'{"caf\xe9": 1, "prompt": "a"}',
+    ],
+)
+def test_a_file_in_latin_1_is_a_mistake_and_never_sent(read, bad):
+    """The decoder of JSON takes a text that nobody reads as it is."""
+    good = line(prompt="a") + b"\n"
+    for data, number in ((good + bad, 2), (b"[\n" + bad + b"]", 2)):
+        with pytest.raises(ConfigError) as caught:
+            read(data)
+        assert [mistake.line for mistake in caught.value.mistakes] in ([number], [1])
+    with pytest.raises(ConfigError, match=r"this is not UTF-8 \(byte [0-9]+\); save the file as UTF-8"):
+        read(bad)
+
+
+def test_requests_of_endpoints_in_latin_1_are_a_mistake_too(tmp_path):
+    file = tmp_path / "own.jsonl"
+    file.write_bytes(b'{"model": "m", "input": "caf\xe9"}')
+    with pytest.raises(ConfigError, match="this is not UTF-8"):
+        request_file(str(file), "embeddings")
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot be read: no such file"):
         request_file(str(tmp_path / "none.jsonl"), "chat")

@@ -1,6 +1,7 @@
 """The summary in a terminal of 80 columns, and what it leaves out."""
 
 import attrs
+import pytest
 
 from gateway.loadtest.exchange.record import AnswerTokens, Problem
 from gateway.loadtest.figures.conditions import parse, verdicts
@@ -48,6 +49,26 @@ def test_the_verdict_is_first_then_counts_goodput_the_table_the_loader_and_notes
     places = [found.index(said) for said in ("passed: ", "requests begun", "completed", "goodput", " p50 ",
                                              "errors, by kind", "loader:", "note: Mind this.")]  # fmt: skip
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("records", "shown"),
+    [
+        ([exchanged(tokens=AnswerTokens(1, 15))], "5 tokens an event"),
+        ([exchanged(tokens=AnswerTokens(1, 4)), exchanged(tokens=AnswerTokens())], "1.33 tokens an event"),
+        ([exchanged(tokens=AnswerTokens())], None),
+        ([exchanged(tokens=AnswerTokens(1, 15), end="error", problem=Problem("cut", "stream"))], None),
+        ([exchanged(tokens=AnswerTokens(1, 15), streamed=False)], None),
+    ],
+)
+def test_tokens_per_event_are_those_of_streams_that_count_them(records, shown):
+    """Four events with five tokens each look like four tokens: sgl-project/sglang#12064."""
+    run = result(*records)
+    summary = " ".join(text.summary(run).split())
+    assert shown in summary if shown else "an event" not in summary
+    value = run.tally.dump()["tokens_per_event"]
+    assert (value is None) == (shown is None)
+    assert Tally.load(run.tally.dump()).tokens_per_event == value
 
 
 def test_one_is_told_in_the_singular():

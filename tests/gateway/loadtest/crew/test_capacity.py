@@ -62,3 +62,11 @@ def test_more_clients_than_files_are_a_mistake():
         "961 clients, which need 1025 open files in a process that may have 1024",
         "raise the limit (ulimit -n 1025), give at most 960, or more --processes",
     )
+
+
+def test_too_few_open_files_for_any_load_are_named_as_such():
+    assert file_mistake(0, 1, 64) is None
+    assert file_mistake(0, 1, 60) == (
+        "this process may have 60 open files, and a load needs 64 at least",
+        "raise the limit: ulimit -n 64",
+    )
