@@ -89,16 +89,16 @@ def session_of(body: bytes, content_type: str) -> Unfolded | None:
     return Unfolded(members, SESSION, "session.")
 
 
-def with_session(body: bytes, content_type: str, session: Unfolded) -> bytes:
-    """The multipart ``body`` with other settings of the session; everything else keeps its bytes."""
+def with_session(body: bytes, content_type: str, session: Unfolded | None) -> bytes:
+    """The multipart ``body`` with other settings of the session, if it has any; everything else keeps its bytes."""
     out: list[bytes] = []
     inside = False
     for event in _events(body, content_type):
         match event:
             case MultipartHead(name=name):
                 out.append(event.raw)
-                inside = name == "session"
-                if inside:
+                inside = session is not None and name == "session"
+                if session is not None and inside:
                     out.append(session.folded())
             case MultipartData():
                 if not inside:

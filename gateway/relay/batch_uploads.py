@@ -4,7 +4,7 @@ What a file is for stands in the field ``purpose``, before it or behind it: unti
 spool, as one for a batch does to its end, because a mistake in its last line is one of the whole file.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Final
 
 import attrs
@@ -38,6 +38,13 @@ class _Purpose:
         self.value: bytes | None = None
         self._coming: bytes | None = None
 
+    def passed(self, events: Iterable[MultipartEvent]) -> bytes:
+        """The bytes of ``events``, which are looked through. Raises ``GatewayError``."""
+        found = list(events)
+        for event in found:
+            self.see(event)
+        return b"".join([event.raw for event in found])
+
     def see(self, event: MultipartEvent) -> None:
         match event:
             case MultipartHead():
@@ -66,19 +73,17 @@ async def file_upload(relaying: Relaying, lines: Callable[[], BatchLines]) -> Fi
     if length is not None and length > most:
         raise too_large(most)
     parser, purpose, spool = MultipartParser(boundary), _Purpose(), _spool(relaying)
-    arriving, size = relaying.arrival.pieces(most), 0
+    arriving = relaying.arrival.pieces(most)
     async for piece in arriving:
-        size += len(piece)
-        for event in parser.feed(piece):
-            purpose.see(event)
-        await spool.add(piece)
+        await spool.add(purpose.passed(parser.feed(piece)))
         if purpose.value is not None and FOR_BATCHES not in purpose.value:
             await spool.rewind()
+            length = None if length is None else length - parser.preamble
             return FileUpload(UploadedBody(_Chained(spool, _OnePurpose(arriving, parser, purpose)), length))
     parser.close()
     await spool.rewind()
     if FOR_BATCHES not in (purpose.value or b""):
-        return FileUpload(UploadedBody(_Chained(spool, None), size))
+        return FileUpload(UploadedBody(_Chained(spool, None), spool.size))
     reader = lines()
     return FileUpload(await _rewritten(relaying, spool, MultipartParser(boundary), reader), reader)
 
@@ -124,9 +129,8 @@ class _OnePurpose:
 
     async def __anext__(self) -> bytes:
         async for piece in self._arriving:
-            for event in self._parser.feed(piece):
-                self._purpose.see(event)
-            return piece
+            if out := self._purpose.passed(self._parser.feed(piece)):
+                return out
         self._parser.close()
         raise StopAsyncIteration
 

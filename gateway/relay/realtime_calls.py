@@ -60,6 +60,7 @@ async def read_call(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequ
     target = relaying.plan(model, OF_OPENAI).first
     if session is not None:
         check_models(session, "session.model", SessionModels(context, target, OF_OPENAI))
+    if bare != _SDP:
         body = with_session(body, kind, session)
     suffix = "/calls" + (f"?model={quote(target.model, safe='')}" if asked else "")
     return _relayed(relaying, incoming, target, body, kind, suffix)

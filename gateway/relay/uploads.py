@@ -55,7 +55,9 @@ class ArrivingUpload:
         if self._editor.model is not None:
             return await self.body(self._editor.model)
         await self._spool.rewind()
-        return UploadedBody(_UploadPieces(b"", self._spool, b"", self), self._length)
+        self._editor.leave_out()
+        length = None if self._length is None else self._length + self._editor.difference
+        return UploadedBody(_UploadPieces(b"", self._spool, b"", self), length)
 
     async def more(self) -> bytes:
         """What goes out next of what arrives, ``b""`` at the end. Raises ``GatewayError``."""

@@ -70,7 +70,7 @@ class MultipartEditor:
         assert self.model is not None
         self._phase = ModelPhase.REPLACED
         name = model.encode()
-        self.difference = len(name) - len(self.model.encode())
+        self.difference = len(name) - len(self.model.encode()) - self._parser.preamble
         held, self._held = self._held, []
         return b"".join([name, *held])
 
@@ -79,8 +79,13 @@ class MultipartEditor:
         assert self._phase is ModelPhase.AWAITED
         part = b'%b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n'
         written = part % (self._parser.mark, model.encode())
-        self.difference = len(written)
+        self.difference = len(written) - self._parser.preamble
         return written
+
+    def leave_out(self) -> None:
+        """Let a body without a model stay without one."""
+        assert self._phase is ModelPhase.AWAITED
+        self.difference = -self._parser.preamble
 
     def close(self) -> None:
         """The body has ended. Raises ``GatewayError`` (400) where it is not whole."""

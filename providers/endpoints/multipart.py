@@ -1,11 +1,13 @@
 """Multipart bodies, bytes to events, split anywhere (RFC 2046 section 5.1, RFC 7578).
 
-The events put together are the body, byte for byte, so that what nobody changes goes on as it came: forms that were
-read and built anew lost repeated fields and the names of files (BerriAI/litellm#41625, BerriAI/litellm#35937).
+The events put together are the body, byte for byte from its first boundary on, so that what nobody changes goes on as
+it came: forms that were read and built anew lost repeated fields and the names of files (BerriAI/litellm#41625,
+BerriAI/litellm#35937).
 
 A body that two servers would read differently is refused: a second ``model`` that only the provider sees would be one
-that nobody has allowed. So nothing stands before the first boundary or behind the last, heads end their lines with
-CRLF, and no line begins with the boundary in another way than the RFC's. What merely looks like it passes.
+that nobody has allowed. So nothing stands behind the last boundary, heads end their lines with CRLF, and no line begins
+with the boundary in another way than the RFC's. What merely looks like it passes. What the RFC lets stand before the
+first boundary is in no event: it means nothing, and not every server skips it.
 """
 
 import re
@@ -18,6 +20,8 @@ from streams.errors import invalid
 
 HEAD_BYTES: Final = 16 * 1024
 """Bytes of a part's head, which is held until it is whole."""
+PREAMBLE_BYTES: Final = 16 * 1024
+"""Bytes before the first boundary."""
 PARTS: Final = 1000
 """Parts of a body: each is work, however small it is."""
 BOUNDARY_BYTES: Final = 200
@@ -42,6 +46,12 @@ _DECIDED: Final = frozenset((b"model", b"purpose"))
 _AMBIGUOUS: Final = (
     "a line of the multipart body begins with its boundary, and not as RFC 2046 has it (CRLF before; CRLF or -- "
     "behind): choose a boundary that no part holds"
+)
+
+
+_NO_START: Final = (
+    "the multipart body must begin with the boundary that its content-type states, or with a text that ends in CRLF "
+    "before that"
 )
 
 
@@ -97,8 +107,9 @@ class MultipartState(Enum):
 
 
 class MultipartParser:
-    """Cuts a multipart body into its events. What it holds of the body is a head, or the length of the boundary; its
-    work is linear in the body, however that comes."""
+    """Cuts a multipart body into its events. What it holds of the body is a head, a preamble, or the length of the
+    boundary; its work is linear in the body, however that comes. ``preamble`` are the bytes before the first
+    boundary."""
 
     def __init__(self, boundary: bytes) -> None:
         self.mark = b"--" + boundary
@@ -106,7 +117,8 @@ class MultipartParser:
         self._line = re.compile(rb"(?<![^\r\n])" + re.escape(self.mark) + rb"(?=[ \t\r\n-]|\Z)")
         self._buffer = bytearray()
         self._out = 0  # bytes of the buffer that are in events already: the line end before what comes next
-        self._searched = 0  # bytes of the buffer in which no head ends
+        self.preamble = 0
+        self._searched = 0  # bytes of the buffer in which no head ends, or no preamble
         self._parts = 0
         self._state = MultipartState.START
 
@@ -120,13 +132,24 @@ class MultipartParser:
 
     def close(self) -> None:
         """The body has ended. Raises ``GatewayError`` (400) where that is too early."""
+        if self._state is MultipartState.START and not self.mark.startswith(self._buffer):
+            raise invalid(_NO_START)
         if self._state is not MultipartState.END:
             raise invalid("the multipart body ends before its last boundary")
 
     def _start(self) -> MultipartEvent | None:
-        if not self._buffer.startswith(self.mark[: len(self._buffer)]):
-            raise invalid("the multipart body must begin with the boundary that its content-type states")
-        return self._boundary(0, len(self.mark)) if len(self._buffer) >= len(self.mark) else None
+        at = self._buffer.find(self.mark, self._searched)
+        if at > 0 and not self._buffer.startswith(b"\r\n", at - 2):
+            raise invalid(_NO_START)
+        if (at if at >= 0 else len(self._buffer) - len(self.mark)) > PREAMBLE_BYTES:
+            raise invalid(f"{_NO_START}: more than {PREAMBLE_BYTES} bytes stand before it")
+        if at < 0:
+            self._searched = max(0, len(self._buffer) - len(self.mark))
+            return None
+        del self._buffer[:at]
+        self._searched = 0
+        self.preamble += at
+        return self._boundary(0, len(self.mark))
 
     def _head(self) -> MultipartEvent | None:
         buffer = self._buffer

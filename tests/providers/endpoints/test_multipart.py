@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.endpoints.model_field import FIELD_BYTES, MultipartEditor
-from providers.endpoints.multipart import HEAD_BYTES, PARTS, MultipartHead, MultipartParser, boundary_of
+from providers.endpoints.multipart import (
+    HEAD_BYTES,
+    PARTS,
+    PREAMBLE_BYTES,
+    MultipartHead,
+    MultipartParser,
+    boundary_of,
+)
 from streams.errors import GatewayError
 from tests.support.examples import examples
 from tests.support.growth import assert_steps_grow_linearly, assert_time_grows_linearly
@@ -181,10 +188,40 @@ def test_a_line_that_only_some_servers_take_for_the_boundary_is_refused():
         assert "begins with its boundary" in refusal(multipart([part("model", b"a"), part("file", content, "a")]))
 
 
-def test_nothing_stands_before_the_first_boundary_or_behind_the_last():
+PREAMBLES = (
+    b"\r\n",
+    b"\r\n\r\n",
+    b"This is a form.\r\n",
+    b"--\r\n--other\r\n\n\r\r\n",
+    b"-" * (PREAMBLE_BYTES - 2) + b"\r\n",
+)
+
+
+@pytest.mark.parametrize("preamble", PREAMBLES)
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+def test_what_stands_before_the_first_boundary_means_nothing(preamble, size):
+    """RFC 2046 section 5.1.1 permits it; a line end alone is common in Swift."""
+    body = multipart([part("model", b"a"), FILE])
+    assert edited(pieces(preamble + body, size), "bc") == body.replace(b"\r\na\r\n", b"\r\nbc\r\n")
+
+
+@given(preamble=st.binary(max_size=40), cuts=CUTS)
+@settings(max_examples=examples(50), deadline=None)
+def test_a_body_with_a_preamble_is_the_body_without(preamble, cuts):
+    body = multipart([part("model", b"a"), FILE])
+    assert edited(cut(preamble + b"\r\n" + body, cuts), "a") == body
+
+
+def test_a_preamble_ends_in_crlf_and_is_bounded():
     body = multipart([part("model", b"a")])
-    assert "must begin with the boundary" in refusal(b"preamble\r\n" + body)
-    assert "must begin with the boundary" in refusal(b"\n" + body)
+    for preamble in (b"\n", b"\r", b"x", b"x\n", b"\r\n ", b"x" * (PREAMBLE_BYTES - 1) + b"\r\n"):
+        assert "must begin with the boundary" in refusal(preamble + body)
+    assert "must begin with the boundary" in refusal(b"x" * 10**6)
+    assert "must begin with the boundary" in refusal(b"x\r\n" + body[:10])
+
+
+def test_nothing_stands_behind_the_last_boundary():
+    body = multipart([part("model", b"a")])
     assert "begins with its boundary" in refusal(body.replace(b"\r\n", b"\n"))
     assert "behind the last boundary" in refusal(body + b"--" + BOUNDARY + b"\r\n")
     assert edited([body, b"\r\n \r\n"], "a") == body + b"\r\n \r\n"

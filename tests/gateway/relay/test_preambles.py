@@ -1,0 +1,114 @@
+"""What RFC 2046 permits before the first boundary of a form is left out, whatever is made of the form: a CRLF there is
+common in Swift, and not every server skips more."""
+
+import json
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.support.cases import case
+from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, settings, told
+from tests.support.in_process import gateway
+from tests.support.kept_clients import KEYS, run, serving
+from tests.support.multipart import KIND, multipart, part
+from tests.support.relayed_requests import ASKED, MULTIPART
+
+PREAMBLES = (b"\r\n", b"A form follows.\r\n\r\n")
+MODEL = part("model", b"mine")
+WAV = part("file", b"RIFF" * 20_000, "a.wav")
+PICTURE = part("image", b"\x89PNG", "a.png")
+HEAD = {"content-type": KIND}
+LINE = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "gpt-5", "messages": []}}
+LINES = part("file", json.dumps(LINE).encode(), "b.jsonl")
+
+
+async def sent(url: str, path: str, form: bytes, provider: Any, **headers: str) -> list[tuple[bytes, str | None]]:
+    """What the provider gets of the form, with each preamble and without one."""
+    found = []
+    async with httpx2.AsyncClient(base_url=url, verify=False, trust_env=False, timeout=10) as client:
+        for preamble in (b"", *PREAMBLES):
+            provider.asked.clear()
+            reply = await client.post(path, content=preamble + form, headers={**HEAD, **headers})
+            assert reply.status_code < 300, (preamble, reply.text)
+            (asked,) = provider.asked
+            found.append((asked.body, asked.headers.get("content-length")))
+    return found
+
+
+def answering(asked: Asked) -> Told:
+    return told({"text": "Hello.", "data": [{"b64_json": "AAAA"}]})
+
+
+@pytest.mark.parametrize("parts", [[MODEL, WAV], [WAV, MODEL], [WAV, part("n", b"2"), MODEL]])
+async def test_forms_with_a_model(parts):
+    entry = {"name": "mine", "endpoints": {"image_variations": True}}
+    async with before(answering, "openai/whisper-1", entry) as (served, provider):
+        for endpoint, path in ASKED:
+            if endpoint in MULTIPART:
+                with case(path):
+                    first, *others = await sent(served.url, path, multipart(parts), provider)
+                    assert others == [first] * len(PREAMBLES)
+                    assert first[0] == multipart(parts).replace(b"\r\nmine\r\n", b"\r\nwhisper-1\r\n")
+
+
+async def test_a_form_to_which_a_model_is_added():
+    async with before(answering, "openai/gpt-image-1", {"type": "image"}) as (served, provider):
+        first, *others = await sent(served.url, "/v1/images/edits", multipart([PICTURE]), provider)
+        assert others == [first] * len(PREAMBLES)
+        assert first[0] == multipart([part("model", b"gpt-image-1"), PICTURE])
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [part("purpose", b"user_data"), WAV],
+        [WAV, part("purpose", b"user_data")],
+        [part("purpose", b"batch"), LINES],
+        [LINES, part("purpose", b"batch")],
+    ],
+)
+async def test_files(parts):
+    async with serving("openai") as served:
+        provider = served.providers["openai"]
+        head = {"authorization": f"Bearer {KEYS['a']}"}
+        first, *others = await sent(served.url, "/v1/files", multipart(parts), provider, **head)
+        assert others == [first] * len(PREAMBLES)
+        assert first[0] == multipart(parts)
+
+
+async def test_a_file_of_a_container():
+    async with serving("openai") as served:
+        provider, client = served.providers["openai"], served.openai()
+        container = await run(lambda: client.containers.create(name="c"))
+        path = f"/v1/containers/{container.id}/files"
+        provider.answers[f"/v1/containers/{next(iter(provider.kept))}/files"] = told({"id": "cfile_1"})
+        head = {"authorization": f"Bearer {KEYS['a']}"}
+        first, *others = await sent(served.url, path, multipart([WAV]), provider, **head)
+        assert others == [first] * len(PREAMBLES)
+
+
+async def test_forms_that_pass_through_for_a_key_with_models():
+    keys = [{"name": "ann", "key": KEYS["a"], "models": ["mine"], "passthrough": ["mine"]}]
+    async with before(answering, entry={"name": "mine", "passthrough": True}, client_keys=keys) as (served, provider):
+        for parts in ([part("model", b"m-1"), WAV], [WAV]):
+            head = {"authorization": f"Bearer {KEYS['a']}"}
+            first, *others = await sent(served.url, "/mine/v1/things", multipart(parts), provider, **head)
+            assert others == [first] * len(PREAMBLES)
+            assert first[0] == multipart(parts)
+
+
+async def test_the_beginning_of_a_call():
+    offer = part("sdp", b"v=0\r\n")
+    keys = [{"name": "ann", "key": KEYS["a"], "realtime": {"calls": True}}]
+    async with endpoint_provider(lambda asked: told({}, 201, ("location", "/v1/realtime/calls/rtc_1"))) as provider:
+        entry = {"model": "openai/gpt-realtime", "name": "voice", "access_key": "k", "base_url": f"{provider.url}/v1"}
+        async with gateway(settings(entry, client_keys=keys)) as served:
+            head = {"authorization": f"Bearer {KEYS['a']}"}
+            for parts, query in (
+                ([offer, part("session", b'{"type":"realtime","model":"voice"}')], ""),
+                ([offer], "?model=voice"),
+            ):
+                path = f"/v1/realtime/calls{query}"
+                first, *others = await sent(served.url, path, multipart(parts), provider, **head)
+                assert others == [first] * len(PREAMBLES)
