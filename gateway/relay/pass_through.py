@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Final
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, unquote_to_bytes, urljoin, urlsplit, urlunsplit
 
 import attrs
 import msgspec
@@ -91,7 +91,8 @@ async def _read(entry: ModelEntry, name: str, relaying: Relaying, names: Mapping
     )  # fmt: skip
     limit = service.limits.event
     usage = partial(NativeUsage, api)
-    return RelayedRequest(planned, lambda one: _PassedThrough(PassedAnswer(usage(), limit), one.url, name))
+    base = _base_of(entry)
+    return RelayedRequest(planned, lambda one: _PassedThrough(PassedAnswer(usage(), limit), one.url, base, name))
 
 
 def rest_of_path(raw: bytes, name: str) -> str:
@@ -113,12 +114,16 @@ _HOSTILE: Final = re.compile(rb"//|/\.{1,2}(?:/|;|$)|\\|[\x00-\x1f\x7f]|/[a-z][a
 
 def address_below(entry: ModelEntry, rest: str, query: str) -> str:
     """The address at the entry's own host, below the path of its ``base_url``."""
+    parts = _base_of(entry)
+    own = "&".join(filter(None, (parts.query, query)))
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{rest}{'?' if own else ''}{own}"
+
+
+def _base_of(entry: ModelEntry) -> SplitResult:
     base = entry.base_url or entry.provider.base_url
     if base is None:
         raise invalid(f"the entry {entry.name} has no base_url to pass requests to: give it one in the config")
-    parts = urlsplit(base)
-    own = "&".join(filter(None, (parts.query, query)))
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/{rest}{'?' if own else ''}{own}"
+    return urlsplit(base)
 
 
 def passed_query(query: str, headers: Headers) -> str:
@@ -190,10 +195,12 @@ def _texts(members: Mapping[str, msgspec.Raw], names: tuple[str, ...]) -> Iterat
 
 @attrs.define(eq=False)
 class _PassedThrough:
-    """The ``AnswerFilter`` of a passed request: redirects lead back to the gateway, or nowhere."""
+    """The ``AnswerFilter`` of a request for ``url`` that was passed on below ``base``: redirects lead back to the
+    gateway, or nowhere."""
 
     inner: PassedAnswer
     url: str
+    base: SplitResult
     name: str
 
     @property
@@ -216,16 +223,22 @@ class _PassedThrough:
         return (*self.inner.head(status, headers), *own)
 
     def _here(self, location: str) -> str:
-        """``location`` at the gateway. Raises ``GatewayError`` (502) where it is another host's: a credential went
-        along with what is redirected."""
-        asked, to = urlsplit(self.url), urlsplit(location)
-        if to.scheme and not to.netloc:
+        """The address at the gateway that leads to ``location``. Raises ``GatewayError`` (502) where it is another
+        host's, because a credential went along with what is redirected, or where no path of the entry leads there."""
+        try:
+            to = urlsplit(urljoin(self.url, location))
+        except ValueError:
+            raise bad_answer("the provider redirects to what is no address") from None
+        if not to.netloc or urlsplit(location)[:2] == (to.scheme, ""):
             raise bad_answer("the provider redirects to an address without a host")
-        if to.netloc and (to.scheme or asked.scheme, to.netloc) != (asked.scheme, asked.netloc):
+        if to[:2] != self.base[:2]:
             raise bad_answer(f"the provider redirects to {to.scheme}://{to.netloc}: give the entry that base_url")
-        if not to.path.startswith("/"):
-            return location
-        return f"/{self.name}{to.path}{'?' if to.query else ''}{to.query}"
+        root = self.base.path.rstrip("/") + "/"
+        if not to.path.startswith(root):
+            raise bad_answer(f"the provider redirects to {to.path[:200]}, which is not below the entry's base_url")
+        own = self.base.query.split("&")
+        query = "&".join(pair for pair in to.query.split("&") if pair not in own)
+        return urlunsplit(("", "", f"/{self.name}/{to.path.removeprefix(root)}", query, to.fragment))
 
     def take(self, piece: bytes) -> bytes:
         return self.inner.take(piece)

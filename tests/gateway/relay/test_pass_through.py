@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
+import pytest
 import trio
 
 from tests.support.cases import case
-from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, told
-from tests.support.in_process import InProcess
+from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, endpoint_provider, settings, told
+from tests.support.in_process import InProcess, gateway
 from tests.support.settled_lines import SettledLines
 
 KEY = "ann-key-0123456789-0123456789"
@@ -100,17 +101,65 @@ async def test_hostile_paths_reach_nobody():
         assert provider.heads == [("GET", "/v1/a:b@c/d.e/..f/g..")]
 
 
-async def test_redirects_lead_back_here_or_nowhere():
-    places = iter(["/v1/other?x=1", "HERE/v1/abs", "https://evil.example/v1", "//evil.example/x"])
+REDIRECTS = {
+    "/v1/other?x=1": "/v1/other?x=1",
+    "HERE/v1/abs": "/v1/abs",
+    "HERE/v1/abs?a=b%20c&a=1#part": "/v1/abs?a=b%20c&a=1",
+    "other?x=1": "/v1/jobs/other?x=1",
+    "../files/a%2Fb": "/v1/files/a%2Fb",
+    "?page=2": "/v1/jobs/1?page=2",
+    "/v1/a//b": None,
+    "/v2/other": None,
+    "/v1": None,
+    "/v10/other": None,
+    "/v1/../secret": None,
+    "../../secret": None,
+    "https://evil.example/v1": None,
+    "//evil.example/x": None,
+    "https:/v1/x": None,
+    "file:///v1/x": None,
+    "http://[::1/v1/x": None,
+}
+"""Where a provider leads from ``/v1/jobs/1``, and where a client comes to that follows it; ``None``: nowhere."""
+
+
+@pytest.mark.parametrize("base", ["/v1", "/v1/", "/v1?api-version=7"])
+@pytest.mark.parametrize("place", REDIRECTS)
+async def test_redirects_lead_back_here_or_nowhere(place, base):
+    """With the path of the base URL once, and not below another one."""
 
     def answering(asked: Asked) -> Told:
-        return told({}, 307, ("location", next(places).replace("HERE", f"http://{asked.headers['host']}")))
+        if asked.path.partition("?")[0] != "/v1/jobs/1" or "page" in asked.path:
+            return told({"there": True})
+        return told({}, 307, ("location", place.replace("HERE", f"http://{asked.headers['host']}")))
 
-    async with passing(answering) as (served, provider):
-        for status, location in ((307, "/mine/v1/other?x=1"), (307, "/mine/v1/abs"), (502, None), (502, None)):
+    async with endpoint_provider(answering) as provider:
+        entry = {"model": "openai/m-1", "name": "mine", "passthrough": True, "access_key": "k"}
+        async with gateway(settings({**entry, "base_url": provider.url + base})) as served:
+            if (there := REDIRECTS[place]) is None or "//" in there:
+                found = await ask(served, "GET", "/mine/jobs/1", follow_redirects=False)
+                if found.status_code == 307:
+                    found = await ask(served, "GET", found.headers["location"])
+                assert found.status_code in (400, 502), found.headers
+                assert len(provider.asked) == 1
+                return
+            found = await ask(served, "GET", "/mine/jobs/1", follow_redirects=True)
+            assert found.json() == {"there": True}
+            own = "api-version=7&" if "api" in base else ""
+            path, mark, query = there.partition("?")
+            expected = f"{path}?{own}{query}" if mark else path + (f"?{own[:-1]}" if own else "")
+            assert provider.asked[-1].path == expected
+
+
+async def test_a_redirect_repeats_no_parameter_of_the_entrys_own():
+    async with endpoint_provider(
+        lambda asked: told({}, 302, ("location", "/v1/other?api-version=7&x=1&secret=s"))
+    ) as provider:
+        entry = {"model": "openai/m-1", "name": "mine", "passthrough": True, "access_key": "k"}
+        url = f"{provider.url}/v1?api-version=7&secret=s"
+        async with gateway(settings({**entry, "base_url": url})) as served:
             found = await ask(served, "GET", "/mine/jobs", follow_redirects=False)
-            assert (found.status_code, found.headers.get("location")) == (status, location)
-        assert len(provider.asked) == 4
+            assert found.headers["location"] == "/mine/other?x=1"
 
 
 async def test_ranges_and_conditions_pass():
