@@ -28,9 +28,9 @@ APART: Final = 10.0
 """Seconds for which a credential that was refused is not sent again, also where there is nowhere else to go."""
 LONGEST_TOLD: Final = 32 * 86400.0
 """Seconds: no provider's window is longer than a month, and what is longer is a mistake."""
-TRYING: Final = 60
-"""Seconds for which the others leave it to one request to try a place. One that is silent for longer, as a whole answer
-of a model that reasons may be, keeps nobody away: else a route whose places are all out could be so for ten minutes."""
+TRYING: Final = 20
+"""Seconds for which the others leave it to one request to try a place. One that is silent for longer keeps nobody away:
+it may hang since before the place was well again, or wait for the whole answer of a model that reasons."""
 EARLY: Final = 0.001
 """Seconds by which a clock may be behind the moment that somebody has waited for."""
 
@@ -58,10 +58,11 @@ _NOT_OF_ITS_ANSWERS: Final[frozenset[FailureReason]] = frozenset(("rate_limited"
 @attrs.frozen
 class Circuit:
     """The state of one place, by one clock. It is out ``until`` a moment for the ``reason`` of that moment, for those
-    that have nowhere else to go until ``shut``. ``failures`` are those in a row, ``openings`` how often in a row it has
-    been taken out for them, ``limits`` how often for its rate without a time. ``trial`` is the number of the request
-    that tries it, 0 without one, and ``trial_until`` the second up to which it is left to that one. ``good`` and
-    ``bad`` are the attempts of the last steps, up to number ``step``."""
+    that have nowhere else to go until ``shut``; without a reason that is when it was out last. ``failures`` are
+    those in a row, ``openings`` how often in a row it has been taken out for them, ``limits`` how often for its
+    rate without a time. ``trial`` is the number of the request that tries it, 0 without one, and
+    ``trial_until`` the second up to which it is left to that one. ``good`` and ``bad`` are the attempts of the
+    last steps, up to number ``step``."""
 
     until: float = 0.0
     shut: float = 0.0
@@ -168,7 +169,8 @@ def after_good(circuit: Circuit, now: float, sent: float, trial: int = 0) -> Cir
     is_trial = trial != 0 and circuit.trial == trial
     if is_out(circuit, now) or not (is_trial or _is_fresh(circuit, sent)):
         return attrs.evolve(without_trial(circuit, trial), failures=0)
-    return Circuit(step=circuit.step, good=circuit.good, bad=circuit.bad if circuit.ends_by_itself else _NOTHING)
+    bad = circuit.bad if circuit.ends_by_itself else _NOTHING
+    return Circuit(until=circuit.until, step=circuit.step, good=circuit.good, bad=bad)
 
 
 def after_failure(circuit: Circuit, failure: Failure, settings: CircuitSettings) -> Circuit:
@@ -253,6 +255,10 @@ def _lasting(circuit: Circuit, failure: Failure) -> Circuit:
 
 
 def _broken(circuit: Circuit, failure: Failure, news: bool, settings: CircuitSettings) -> Circuit:
+    """Count a failure that says nothing of its end. A request that has hung tells of the moment when it was sent, and
+    nothing of the seconds since: the place may be well again."""
+    if circuit.reason is None and not _is_fresh(circuit, failure.sent):
+        return circuit  # it was sent before the place was out, and is well again
     failures = min(circuit.failures + 1, 0xFFFF)
     circuit = attrs.evolve(with_counts(circuit, failure.at, 0, 1), failures=failures)
     if circuit.ends_by_itself:
@@ -263,7 +269,9 @@ def _broken(circuit: Circuit, failure: Failure, news: bool, settings: CircuitSet
         return circuit
     openings = _once_more(circuit.openings, news)
     length = _doubled(settings.cooldown, openings, settings.longest)
-    return _out(attrs.evolve(circuit, openings=openings), failure, failure.at + length)
+    since = failure.sent if failure.reason == "timeout" else failure.at
+    until = max(since + length, failure.at + min(length, settings.cooldown))
+    return _out(attrs.evolve(circuit, openings=openings), failure, until)
 
 
 def _too_many(circuit: Circuit, settings: CircuitSettings) -> bool:

@@ -1,11 +1,12 @@
 """The circuit of one place as tables: what happens, and where that leads."""
 
 from functools import reduce
+from itertools import count
 from typing import get_args
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.config.settings import CircuitSettings
@@ -148,13 +149,18 @@ def test_one_request_tries_and_its_good_answer_closes():
 
 
 def test_a_trial_that_fails_takes_it_out_twice_as_long_up_to_the_longest():
-    circuit, lengths = opened(), []
-    for trial in (1, 2, 3, 4):
-        now = circuit.until
-        circuit = fail(with_trial(circuit, now, trial), at=now + 1, sent=now, trial=trial)
-        lengths.append(circuit.until - now - 1)
-        assert circuit.trial == 0
-    assert lengths == [10.0, 20.0, 20.0, 20.0]
+    """From when it failed, and from when it was sent if it hung: that says nothing of the seconds since."""
+    for reason, took, expected in (
+        ("connection", 1.0, [11.0, 21.0, 21.0, 21.0]), ("timeout", 1.0, [10.0, 20.0, 20.0, 20.0]),
+        ("timeout", 12.0, [17.0, 20.0, 20.0, 20.0]), ("timeout", 30.0, [35.0] * 4),
+    ):  # fmt: skip
+        circuit, lengths = opened(), []
+        for trial in (1, 2, 3, 4):
+            now = circuit.until
+            circuit = fail(with_trial(circuit, now, trial), reason, at=now + took, sent=now, trial=trial)
+            lengths.append(circuit.until - now)
+            assert circuit.trial == 0
+        assert lengths == expected
 
 
 def test_a_trial_that_says_nothing_is_given_back():
@@ -163,14 +169,14 @@ def test_a_trial_that_says_nothing_is_given_back():
     assert without_trial(with_trial(circuit, 106.0, 8), 7).trial == 8
 
 
-def test_a_trial_that_is_silent_for_a_minute_keeps_nobody_away():
+def test_a_trial_that_is_silent_for_long_keeps_nobody_away():
     """Else all requests to a route whose other places are out would be refused for as long as one answer takes."""
     circuit = with_trial(opened(), 105.0, 7)
-    assert [standing(circuit, at) for at in (164.9, 165.0)] == ["tried", "due"]
-    circuit = with_trial(circuit, 165.0, 8)
-    assert (standing(circuit, 166.0), circuit.trial) == ("tried", 8)
+    assert [standing(circuit, at) for at in (124.9, 125.0)] == ["tried", "due"]
+    circuit = with_trial(circuit, 125.0, 8)
+    assert (standing(circuit, 126.0), circuit.trial) == ("tried", 8)
     assert without_trial(circuit, 7) == circuit
-    assert standing(after_good(circuit, 170.0, 105.0, 7), 170.0) == "in"
+    assert standing(after_good(circuit, 130.0, 105.0, 7), 130.0) == "in"
 
 
 def test_a_good_answer_shortens_no_time():
@@ -208,6 +214,72 @@ def test_an_answer_from_before_the_outage_does_not_end_it():
 def test_requests_of_before_that_fail_late_do_not_take_it_out_again():
     circuit = with_trial(opened(), 105.0, 7)
     assert standing(fail(circuit, at=106.0, sent=90.0), 106.0) == "tried"
+    circuit = after_good(circuit, 107.0, 105.0, 7)
+    for at in range(108, 130):
+        circuit = fail(circuit, at=at, sent=90.0)
+    assert (standing(circuit, 130.0), circuit.failures) == ("in", 0)
+    for _ in range(5):
+        circuit = fail(circuit, at=130.0)
+    assert standing(circuit, 130.0) == "out"
+
+
+@attrs.frozen
+class Asked:
+    """A request of ``Outage``: how it will end, and when."""
+
+    well: bool
+    failure: Failure
+
+
+class Outage:
+    """A place that fails until a moment, at once or by hanging for ``patience`` seconds, and then answers well."""
+
+    def __init__(self, until: float, patience: float, takes: float, hangs: list[bool]) -> None:
+        self.circuit = CLOSED
+        self._until, self._patience, self._takes, self._hangs = until, patience, takes, hangs
+        self._asked: list[Asked] = []
+        self._trials = count(1)
+
+    def hear(self, now: float) -> None:
+        """Tell the circuit of all requests that have ended by now."""
+        ended = sorted((one for one in self._asked if one.failure.at <= now), key=lambda one: one.failure.at)
+        self._asked = [one for one in self._asked if one.failure.at > now]
+        for one in ended:
+            how = one.failure
+            self.circuit = (
+                after_good(self.circuit, how.at, how.sent, how.trial)
+                if one.well
+                else after_failure(self.circuit, how, SETTINGS)
+            )
+
+    def ask(self, now: float) -> None:
+        """Send a request, if the circuit lets it go there."""
+        if standing(self.circuit, now) not in ("in", "due"):
+            return
+        trial, well = next(self._trials), now >= self._until
+        self.circuit = with_trial(self.circuit, now, trial)
+        hangs = self._hangs[trial % len(self._hangs)]
+        took = self._takes if well else self._patience if hangs else 0.0
+        own = trial if self.circuit.trial == trial else 0
+        failure = Failure("timeout" if hangs else "overloaded", None, now + took, now, own)
+        self._asked.append(Asked(well, failure))
+
+
+@given(
+    until=st.floats(0, 100), every=st.floats(0.2, 1.0), patience=st.floats(0, 20), takes=st.floats(0, 3),
+    hangs=st.lists(st.booleans(), min_size=1, max_size=20),
+)  # fmt: skip
+@example(until=97.0, every=0.5, patience=15.0, takes=0.1, hangs=[True])
+@example(until=117.0, every=0.5, patience=20.0, takes=0.1, hangs=[True])
+def test_a_place_that_is_well_again_has_its_requests_within_thirty_seconds(until, every, patience, takes, hangs):
+    """Whether its requests failed at once or hung meanwhile, and whatever hangs on from before."""
+    outage, now = Outage(until, patience, takes, hangs), 0.0
+    while now < until + 60:
+        outage.hear(now)
+        if now > until + 30 + every + takes:
+            assert standing(outage.circuit, now) == "in"
+        outage.ask(now)
+        now += every
 
 
 def test_an_answer_that_breaks_off_after_it_has_begun_was_no_good_answer():
