@@ -7,7 +7,7 @@ Whatever ends the request settles all that is still open, exactly once.
 import enum
 import itertools
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -22,7 +22,7 @@ from gateway.allowances.purse import too_dear
 from gateway.allowances.refusals import refusal
 from gateway.allowances.standing import count_refusal
 from gateway.allowances.unpriced import check_priced
-from gateway.counters.counter import Claim, Debit, Shortage, SumCounter
+from gateway.counters.counter import Claim, Counters, Debit, Shortage, SlotCounter, SumCounter
 from gateway.http.headers import Headers
 from gateway.ledger.record import Charge, Record
 from gateway.request.wishes import RequestBudget
@@ -51,13 +51,48 @@ SOMETHING: Final = Consumption(Usage(input=1), 1)
 
 @attrs.frozen
 class _Taken:
-    """A claim with the allowances that its debits are of, in their order."""
+    """Two claims with the allowances that their debits are of, in their order: the ``amounts`` of rates and budgets,
+    and the ``places`` among requests at once, which are released before the answer's last bytes are sent."""
 
-    claim: Claim
+    amounts: Claim
+    places: Claim
     allowances: tuple[Allowance, ...]
+    place_allowances: tuple[Allowance, ...]
 
-    def used(self, consumption: Consumption) -> list[int]:
-        return [measured(one.measure, consumption, count_cached=one.count_cached) for one in self.allowances]
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[Allowance, Debit]]) -> "_Taken | None":
+        """Return the claims of ``pairs``, which have new names; ``None`` of nothing."""
+        if not pairs:
+            return None
+        places = [pair for pair in pairs if isinstance(pair[1].counter, SlotCounter)]
+        amounts = [pair for pair in pairs if not isinstance(pair[1].counter, SlotCounter)]
+        claims = [
+            Claim(f"{_PROCESS}-{next(_numbers)}", tuple(debit for _, debit in found)) for found in (amounts, places)
+        ]
+        return cls(claims[0], claims[1], tuple(one for one, _ in amounts), tuple(one for one, _ in places))
+
+    @property
+    def claims(self) -> list[Claim]:
+        """Those that have debits."""
+        return [one for one in (self.amounts, self.places) if one.debits]
+
+    @property
+    def named(self) -> Mapping[Debit, Allowance]:
+        """The allowance of each debit."""
+        pairs = (*zip(self.amounts.debits, self.allowances, strict=True),
+                 *zip(self.places.debits, self.place_allowances, strict=True))  # fmt: skip
+        return dict(pairs)
+
+    def settle(self, counters: Counters, consumption: Consumption) -> None:
+        """Count ``consumption``, and release the places that were not released before."""
+        self.release_places(counters)
+        if self.amounts.debits:
+            used = [measured(one.measure, consumption, count_cached=one.count_cached) for one in self.allowances]
+            counters.settle(self.amounts, used)
+
+    def release_places(self, counters: Counters) -> None:
+        if self.places.debits:
+            counters.settle(self.places, [0] * len(self.places.debits))
 
 
 class Grant:
@@ -145,7 +180,7 @@ class Reservation:
         until = trio.current_time() + LONGEST_WAIT
         while True:
             version, client = self._allowances.aside.version, self._client_wanted(expected)
-            claims = [one.claim for one in (client, wanted) if one is not None]
+            claims = [claim for one in (client, wanted) if one is not None for claim in one.claims]
             if not claims:
                 return None
             short = await self._allowances.counters.reserve(claims)
@@ -185,7 +220,7 @@ class Reservation:
         if not self._allowances.queues.has_room(target, self._record.client):
             return None
         if (client := self._client_wanted(expected)) is not None:
-            if short := await self._allowances.counters.reserve([client.claim]):
+            if short := await self._allowances.counters.reserve(client.claims):
                 raise GatewayError.of(self._refused(_named(client, short)))
             self._client = client
         return Queued(self, target, expected)
@@ -198,7 +233,7 @@ class Reservation:
             found = self._wanted(target, expected)
             assert found is not None, "it has allowances: that is why there is a queue"
             wanted[:] = [found]
-            return await self._allowances.counters.reserve([found.claim])
+            return await self._allowances.counters.reserve(found.claims)
 
         short = await self._allowances.queues.wait(target, self._record.client, take, until)
         (taken,) = wanted
@@ -212,8 +247,9 @@ class Reservation:
     def _room(self, wanted: _Taken) -> list[Shortage]:
         """What ``wanted`` would be short of now: a place in the queue at least."""
         counters = self._allowances.counters
-        found = [short for one in wanted.claim.debits if (short := counters.room(one)) is not None]
-        return found or [Shortage(wanted.claim.debits[0], None, 0, 0)]
+        debits = tuple(wanted.named)
+        found = [short for one in debits if (short := counters.room(one)) is not None]
+        return found or [Shortage(debits[0], None, 0, 0)]
 
     def _refused(self, short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo:
         count_refusal(self._allowances.refusals, short)
@@ -233,8 +269,7 @@ class Reservation:
         return self._claim(self._allowances.of_target(target), expected)
 
     def _claim(self, allowances: Sequence[Allowance], expected: Consumption) -> _Taken | None:
-        debits: list[Debit] = []
-        concerned: list[Allowance] = []
+        pairs: list[tuple[Allowance, Debit]] = []
         for one in allowances:
             if self._counted_as is CountedAs.REQUEST and one.measure not in ("requests", "concurrent"):
                 continue
@@ -242,9 +277,8 @@ class Reservation:
                 # The rates of providers are not those of batches.
                 begins = self._counted_as is CountedAs.BEGINNING and isinstance(counter, SumCounter)
                 needed = self._begins if begins else expected
-                debits.append(Debit(counter, measured(one.measure, needed, count_cached=one.count_cached)))
-                concerned.append(one)
-        return _Taken(Claim(f"{_PROCESS}-{next(_numbers)}", tuple(debits)), tuple(concerned)) if debits else None
+                pairs.append((one, Debit(counter, measured(one.measure, needed, count_cached=one.count_cached))))
+        return _Taken.of(pairs)
 
     def _expected(self, target: Target) -> Consumption:
         """What an answer of ``target`` will take, about."""
@@ -289,7 +323,7 @@ class Reservation:
             return
         known = record.whole or record.failed is not None  # no attempt goes on
         consumption = self._charged(record) if known else None
-        for allowance, debit in zip(client.allowances, client.claim.debits, strict=True):
+        for allowance, debit in zip(client.allowances, client.amounts.debits, strict=True):
             if isinstance(allowance, BudgetAllowance) and isinstance(debit.counter, SumCounter):
                 used = (
                     debit.amount
@@ -300,12 +334,19 @@ class Reservation:
 
     # At the end
 
+    def release_places(self) -> None:
+        """Release the places among requests at once, because the answer's last bytes are about to be sent: a client
+        that sends its next request then is not one too many."""
+        for taken in (self._client, *(grant.taken for grant in self._grants)):
+            if taken is not None:
+                taken.release_places(self._allowances.counters)
+
     def end(self, grant: Grant, charge: Charge | None) -> None:
         """Settle what an attempt has taken; once."""
         if grant in self._grants:
             self._grants.remove(grant)
             consumption = _NOTHING if charge is None else _consumed([charge])
-            self._allowances.counters.settle(grant.taken.claim, grant.taken.used(consumption))
+            grant.taken.settle(self._allowances.counters, consumption)
 
     def settle(self, record: Record) -> None:
         """Settle all that is open, once: the exchange has ended."""
@@ -321,7 +362,7 @@ class Reservation:
             return
         self._client = None
         consumption = self._charged(record)
-        self._allowances.counters.settle(client.claim, client.used(attrs.evolve(consumption, requests=1)))
+        client.settle(self._allowances.counters, attrs.evolve(consumption, requests=1))
 
     def _charged(self, record: Record) -> Consumption:
         """What its client is charged for."""
@@ -343,7 +384,7 @@ def _consumed(charges: Sequence[Charge]) -> Consumption:
 
 def _of(taken: _Taken, short: Sequence[Shortage]) -> list[Shortage]:
     """Those of ``short`` that are of ``taken``."""
-    return [one for one in short if one.debit in taken.claim.debits]
+    return [one for one in short if one.debit in taken.named]
 
 
 def _may_pass_soon(short: Sequence[Shortage]) -> bool:
@@ -355,5 +396,4 @@ def _may_pass_soon(short: Sequence[Shortage]) -> bool:
 def _named(taken: _Taken | None, short: Sequence[Shortage]) -> list[tuple[Allowance, Shortage]]:
     """Each shortage with its allowance."""
     assert taken is not None
-    of = dict(zip(taken.claim.debits, taken.allowances, strict=True))
-    return [(of[one.debit], one) for one in short if one.debit in of]
+    return [(taken.named[one.debit], one) for one in short if one.debit in taken.named]

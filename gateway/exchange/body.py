@@ -5,7 +5,7 @@ writes through it. ``BufferedBody`` is the same with a buffer behind it, for a s
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import Final, Literal, TypeAlias
 
@@ -25,6 +25,9 @@ that a slow client blocks."""
 
 Opening: TypeAlias = Literal[Signal.OPEN] | Refuse
 """The beginning of a response, or the error that is answered in its place."""
+
+
+_OVER: Final = (DeliveryState.LINGERING, DeliveryState.ENDED)
 
 
 class _Mark(Enum):
@@ -49,14 +52,21 @@ class StreamBody(ResponseBody):
     two tasks would cost as much as all the rest."""
 
     def __init__(
-        self, delivery: Delivery, chunks: Handoff[Chunk], record: Record, turn: TurnRecorder = UNRECORDED
+        self,
+        delivery: Delivery,
+        chunks: Handoff[Chunk],
+        record: Record,
+        turn: TurnRecorder = UNRECORDED,
+        on_last_bytes: Callable[[], object] | None = None,
     ) -> None:
-        """If ``turn`` records, a task has to ``store_on_cancel``, too."""
+        """If ``turn`` records, a task has to ``store_on_cancel``, too. ``on_last_bytes`` is called before the end of
+        the answer goes to the server."""
         self._delivery = delivery
         self._chunks = chunks
         self._record = record
         self._turn = turn
         self._write_now: WriteNow = _never
+        self._on_last_bytes = on_last_bytes
         self._todo: deque[Action | _Mark] = deque()
 
     async def open(self) -> Opening:
@@ -106,6 +116,7 @@ class StreamBody(ResponseBody):
                 actions = self._delivery.receive(chunk)
             case failed:
                 actions = self._delivery.receive(b"", failed)
+        self._note_end()
         match actions:
             case ():
                 return True
@@ -123,6 +134,7 @@ class StreamBody(ResponseBody):
                 if self._delivery.state is DeliveryState.ENDED:
                     raise StopAsyncIteration
                 self._plan(await self._wait())
+            self._note_end()
             match self._todo.popleft():
                 case StoreTurn() as due:
                     data = await self._turn.persist(due.data, self._delivery.lane.seen)
@@ -147,6 +159,11 @@ class StreamBody(ResponseBody):
             return delivery.receive(data, failed) if data or failed is not None or delivery.is_beginning else ()
         assert waiting.cancelled_caught, "else it has returned"
         return () if self._todo else delivery.time_up(more=not self._chunks.is_empty)
+
+    def _note_end(self) -> None:
+        if self._on_last_bytes is not None and self._delivery.state in _OVER:
+            self._on_last_bytes()
+            self._on_last_bytes = None
 
     def _plan(self, actions: Actions) -> None:
         for action in actions:

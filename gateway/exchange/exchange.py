@@ -131,6 +131,8 @@ class Exchange:
         """The reservation of the exchange, however many requests it makes."""
         if self._reservation is None:
             self.record.reservation = self._reservation = await reserve_for(self._context, request)
+            if self._reservation is not None:
+                self._scope.on_last_bytes(self._reservation.release_places)
         return self._reservation
 
     async def answer_to(self, walk: Walk) -> Response:

@@ -68,7 +68,7 @@ class StreamedAnswer:
         check = self._checker() if service.check_streams else None
         record = context.record
         self._delivery = Delivery(lane, record, service.keep_alive, trio.current_time, turn=turn, check=check)
-        self._body = StreamBody(self._delivery, self._chunks, record, turn)
+        self._body = StreamBody(self._delivery, self._chunks, record, turn, scope.send_last_bytes)
 
     async def begin(self) -> StreamBody | BufferedBody:
         """Start the tasks and return what the client reads, once there is something for it. Raises ``GatewayError``

@@ -33,6 +33,7 @@ class RequestScope:
         """The last of the answer is being given to the kernel: a disconnect that is reported now is no leaving."""
         self.admitted = False
         """It holds a place, or has held one."""
+        self._before_last: list[Callable[[], object]] = []
         self._callbacks: list[Callable[[bool], object]] = []
         self._held: list[Callable[[], object]] = []
         self._held_text: list[Callable[[], object]] = []
@@ -41,6 +42,17 @@ class RequestScope:
         """Call ``callback(left)`` exactly once, synchronously, after every task of the request has ended, however it
         ended. What it raises is logged and does not keep the others from being called."""
         self._callbacks.append(callback)
+
+    def on_last_bytes(self, callback: Callable[[], object]) -> None:
+        """Call ``callback()`` before the last bytes of the answer are sent, after which the client may send its next
+        request; perhaps never."""
+        self._before_last.append(callback)
+
+    def send_last_bytes(self) -> None:
+        """Note that the last bytes of the answer are about to be sent."""
+        callbacks, self._before_last = self._before_last, []
+        for callback in callbacks:
+            callback()
 
     def hold(self, give_back: Callable[[], object]) -> None:
         """Call ``give_back()`` exactly once: as soon as the answer is complete, before its client can ask again, else
@@ -69,6 +81,7 @@ class RequestScope:
         """Call nobody back when the request ends: what was to be settled then goes on without it, and is settled by
         whoever runs it. So does what is held, which that one gives back by calling what is returned."""
         self._callbacks.clear()
+        self._before_last.clear()
         rest = RequestScope(self.nursery, self.id)
         rest._held, self._held = self._held, []
         rest._held_text, self._held_text = self._held_text, []

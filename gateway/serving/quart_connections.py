@@ -21,7 +21,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from gateway.http.paths import canonical
 from gateway.http.query_key import may_hold_key, moved
 from gateway.http.request_scope import RequestScope
-from gateway.http.response import Response, Truncated, WriteNow
+from gateway.http.response import MAX_WRITE, Response, Truncated, WriteNow
 from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, WRITE_NOW, OnLeaving
 from gateway.serving.current import KEY, request_id
 from gateway.serving.door import DOOR, OPEN_DOOR, Door
@@ -153,6 +153,8 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
         # is cancelled by then, and the shield below must not hide it.
         await trio.lowlevel.checkpoint_if_cancelled()
         published.ending = True
+        if len(message["body"]) <= MAX_WRITE:  # a larger one may take its client a while
+            published.send_last_bytes()
         # The server answers the last message with a disconnect, which cancels this task: unless the send is shielded,
         # the server does not get to start the idle timer again, and idle connections stay for ever.
         with trio.CancelScope(shield=True):
