@@ -228,7 +228,8 @@ class Http1:
     def _start(self, line: RequestLine, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         if self._answer is not None:
             return  # behind an error of ours nothing of the app's goes out
-        if status == 413:  # what is still to come of the body is not wanted
+        # With 413 the rest of the body is not wanted. While the process stops the next request belongs elsewhere.
+        if status == 413 or self._context.server.registry.draining:
             headers = [*headers, (b"connection", b"close")]
         self._answer = AnswerWriter(line, status, headers)
         self._head = self._answer.head

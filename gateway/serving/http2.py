@@ -232,6 +232,8 @@ class Http2(H2Protocol):
             if isinstance(event, StreamClosed):
                 await self._reset_unfinished(stream_id)
             await self.stream_send(event)
+            if isinstance(event, StreamClosed) and self._context.server.registry.draining and self.idle:
+                await self._say_goodbye()
         if limit.cancelled_caught:
             await self._reset(stream_id, ErrorCodes.CANCEL)
             await self._leave_stream(stream_id)
@@ -243,6 +245,12 @@ class Http2(H2Protocol):
             return size > HIGH_WATER or size <= self.connection.local_flow_control_window(stream_id)
         except ProtocolError:  # the stream has ended: whoever sends on it will see
             return True
+
+    async def _say_goodbye(self) -> None:
+        """Ask the client to send its next request over another connection (RFC 9113, section 6.8)."""
+        with contextlib.suppress(ProtocolError):  # it is closed already
+            self.connection.close_connection()
+        await self._flush()
 
     async def _leave_stream(self, stream_id: int) -> None:
         """Let go of a stream whose client did not take its answer."""

@@ -21,8 +21,6 @@ class Lifecycle(ConnectionRegistry):
 
     def __init__(self) -> None:
         super().__init__()
-        self.draining = False
-        """Readiness answers 503 from here on."""
         self.stopping = trio.Event()
         self.closing = trio.Event()
         """New connections are refused from here on, and idle ones closed."""

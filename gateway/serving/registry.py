@@ -46,6 +46,8 @@ class ConnectionRegistry:
 
     def __init__(self) -> None:
         self.connections: set[OpenConnection] = set()
+        self.draining = False
+        """The process stops: readiness answers 503, and each answer asks its client to connect elsewhere."""
         self.in_flight = 0
         """Requests whose answers have not ended."""
         self.most_connections = 0

@@ -2,6 +2,7 @@
 
 import trio
 import trio.testing
+from h2.events import ConnectionTerminated, DataReceived, StreamEnded
 
 from gateway.serving.frame_limits import BOUNDS, FrameBound, FrameType
 from gateway.serving.lifecycle import Lifecycle
@@ -49,6 +50,45 @@ async def test_requests_are_taken_during_the_delay_before_the_drain():
     async with serving(drain=3600, drain_delay=0.1) as server:
         server.lifecycle.stop()
         await server.over.wait()
+
+
+async def test_answers_during_the_delay_ask_for_another_connection():
+    """RFC 9112, section 9.6: a client that keeps its connection would send its next request to a process that stops."""
+    async with serving(drain_delay=3600) as server, server.connect() as idle, server.connect() as busy:
+        await idle.get("/whole")
+        assert b"connection: close" not in (await idle.until(b"\r\n\r\n")).lower()
+        await idle.until(b"whole")
+        await busy.get("/stream")
+        await busy.until(b"first;")
+        server.lifecycle.stop()
+        await idle.get("/whole")  # it was not closed: its next request might have been under way
+        answer = (await idle.rest()).lower()
+        assert answer.count(b"connection: close") == 1
+        assert answer.endswith(b"whole")
+        await server.witness.feed.send(b"last;")
+        server.witness.feed.close()
+        await busy.until(END)
+        await busy.get("/no-such-path")
+        assert b"connection: close" in (await busy.rest()).lower()
+        assert b"connection: close" in (await server.get("/whole")).lower()
+
+
+async def test_over_http2_a_goaway_follows_the_answers_during_the_delay():
+    async with serving(drain_delay=3600) as server, server.connect() as client:
+        peer = Http2Client(client)
+        slow = await peer.ask("/stream")
+        await peer.until(DataReceived, slow)
+        server.lifecycle.stop()
+        last = await peer.ask("/whole")
+        await peer.until(StreamEnded, last)
+        await server.witness.feed.send(b"last;")
+        server.witness.feed.close()
+        await peer.until(StreamEnded, slow)
+        with trio.fail_after(PATIENCE):
+            while not (ends := [event for event in peer.seen if isinstance(event, ConnectionTerminated)]):
+                peer.seen += peer.connection.receive_data(await client.sock.recv(65536))
+        assert (ends[0].error_code, ends[0].last_stream_id) == (0, last)
+        assert b"whole" in peer.data(last)
 
 
 async def test_at_the_end_of_the_drain_a_stream_is_ended_in_words():
