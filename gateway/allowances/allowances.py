@@ -88,6 +88,11 @@ class Allowances:
         it has no key."""
         return self._everybody if client is None else self._clients.get(client, self._everybody)
 
+    def seen_by(self, client: str | None) -> tuple[Allowance, ...]:
+        """Return those whose level ``client`` may see: all that apply to it, without those of the root where clients
+        have keys, because they show what the others spend."""
+        return tuple(one for one in self.of_client(client) if client is None or one.holder != EVERYBODY)
+
     def of_target(self, target: Target) -> tuple[Allowance, ...]:
         """Those of a target's entry."""
         return self._entries.get(target.entry.name, ())

@@ -317,14 +317,15 @@ class Reservation:
     def _budget_counters(self, record: Record) -> Iterator[tuple[BudgetAllowance, SumCounter, int]]:
         """The client's budgets with their counters, and what of its own reservation goes back as far as is known."""
         if (client := self._client) is None:
-            for one in self._allowances.of_client(record.client):
+            for one in self._allowances.seen_by(record.client):
                 if isinstance(one, BudgetAllowance) and (counter := one.counter(self.at, record.run)) is not None:
                     yield one, counter, 0
             return
         known = record.whole or record.failed is not None  # no attempt goes on
         consumption = self._charged(record) if known else None
+        seen = self._allowances.seen_by(record.client)
         for allowance, debit in zip(client.allowances, client.amounts.debits, strict=True):
-            if isinstance(allowance, BudgetAllowance) and isinstance(debit.counter, SumCounter):
+            if allowance in seen and isinstance(allowance, BudgetAllowance) and isinstance(debit.counter, SumCounter):
                 used = (
                     debit.amount
                     if consumption is None

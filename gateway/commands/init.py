@@ -231,7 +231,8 @@ client_keys:
 
 _STATE = """
 # This file keeps what each request cost (`trigate costs` adds it up), so that budgets survive a restart, and the
-# responses and conversations that clients ask the server to store. Prompts are in it only as part of these.
+# responses and conversations that clients ask the server to store. Prompts are in it only as part of these: keep it out
+# of version control.
 state_storage:
   type: sqlite
   path: {path}

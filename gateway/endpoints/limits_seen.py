@@ -20,10 +20,10 @@ MOST_TOLD: Final = 10_000
 
 
 async def limits_seen(allowances: Allowances, client: str | None, most: int = MOST_LIMITS) -> list[Standing]:
-    """Those first of which most is used. A ``client`` sees its own and its group's."""
+    """Return the limits with the highest use first. A ``client`` sees its own and its group's."""
     now = allowances.now()
     found: list[Standing] = []
-    shown = allowances.all() if client is None else allowances.of_client(client)
+    shown = allowances.all() if client is None else allowances.seen_by(client)
     await look_at(shown, allowances.counters, now)
     for several in _batches(shown):
         found += standings(several, allowances.counters, now)

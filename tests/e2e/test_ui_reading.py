@@ -10,6 +10,7 @@ import pytest
 from tests.support.browser import Page, browsing, needs_chromium
 from tests.support.harness import Wire, config, free_port, post, refusing_port, running
 from tests.support.upstreams import PATHS, Raw, Script, Upstream, fake_upstream
+from tests.support.websocket_client import Client
 
 LONG = "large-language-model-for-everything-that-somebody-may-want-to-know"
 JSON = (("content-type", "application/json"),)
@@ -109,6 +110,17 @@ def test_a_prompt_is_read_where_the_operator_shows_it(page, upstream):
             page.press("Escape")
             assert page.value("document.getElementById('turns').textContent") == ""
     assert page.complaints == []
+
+
+def test_the_prompt_of_a_turn_over_a_websocket_is_kept_too(upstream):
+    port = free_port()
+    with running(config([place("m", upstream.url)], port, ui_prompts=True), port) as process:
+        upstream.script(Script(text="Rain."))
+        with Client.connect(process.port) as websocket:
+            assert websocket.ask("m", QUESTION)[-1]["type"] == "response.completed"
+        opened = process.request("GET", "/ui/streams/1")
+        assert opened.status == 200
+        assert QUESTION in opened.body.decode()
 
 
 @needs_chromium

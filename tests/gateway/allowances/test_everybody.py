@@ -47,6 +47,8 @@ async def test_clients_with_keys_share_a_budget_of_the_root():
             asked = [await running.ask("a", headers=keyed(key)) for key in (ALICE, ALICE, BOB, BOB, BOB)]
     assert [one.status_code for one in asked] == [200, 402, 200, 200, 402]
     assert asked[1].headers["x-trigate-limit"] == "client_keys.alice.budgets"
+    assert asked[0].headers["x-trigate-budget-left"] == "usd/day=0.017", "its own, and not what the others left"
+    assert "x-trigate-budget-left" not in asked[2].headers
     assert asked[4].headers["x-trigate-limit"] == "everybody.budgets"
 
 
@@ -72,12 +74,13 @@ async def test_rates_of_the_root_are_one_for_all_clients():
     assert 'holder="everybody",holder_kind="everybody"' in metrics
 
 
-async def test_every_client_sees_the_limits_of_the_root():
+async def test_limits_of_the_root_are_seen_by_the_operator_and_where_there_are_no_keys():
+    """A client with a key would see what the others spend."""
     content = {
         "version": "v0.4.0", "model_providers": [{"model": "openai/gpt-4o", "access_key": "k"}],
         "client_keys": CLIENTS, "budgets": ["5 usd/day"], "ratelimits": {"concurrent": 4},
     }  # fmt: skip
     allowances = Allowances(from_mapping(content))
-    for client in ("alice", "nobody-that-is-limited", None):
-        seen = {(str(one.holder), one.text) for one in await limits_seen(allowances, client)}
-        assert seen == {("everybody", "5 usd/day"), ("everybody", "4")}
+    seen = {(str(one.holder), one.text) for one in await limits_seen(allowances, None)}
+    assert seen == {("everybody", "5 usd/day"), ("everybody", "4")}
+    assert await limits_seen(allowances, "alice") == []

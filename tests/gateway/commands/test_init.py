@@ -55,7 +55,7 @@ def test_the_comments_are_good_settings_too(tmp_path):
     head, keys, rest = text.partition("# client_keys:")
     sentences = [line for line in text.splitlines(True) if line.startswith("# ") and line[2].isupper()]
     bare = "".join(line.removeprefix("# ") for line in (keys + rest).splitlines(True) if line not in sentences)
-    bare = bare.replace("responses and conversations", "# responses and conversations")
+    bare = bare.replace("responses and conversations", "# responses and").replace("of version", "# of version")
     config = loaded(tmp_path, head + bare, {**KEYED, "TRIGATE_API_KEY": "a-key-that-is-long-enough"})
     assert [key.name for key in config.client_keys] == ["me"]
     assert [budget.text for budget in config.budgets] == ["5 usd/day"]
