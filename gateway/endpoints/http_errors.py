@@ -12,6 +12,7 @@ from werkzeug.routing.exceptions import WebsocketMismatch
 
 from gateway.endpoints.answers import client_headers, refused
 from gateway.endpoints.inference import ROUTES
+from gateway.endpoints.model_shapes import SERVED_METHODS, model_method
 from gateway.exchange.exchange import JSON_HEADERS
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
@@ -70,11 +71,28 @@ def _http_failed(error: HTTPException, endpoints: Sequence[str], methods: Callab
     if isinstance(error, WebsocketMismatch):
         message = f"{shown(request.path)} is a websocket: ask for it with an upgrade"
         return ErrorInfo("invalid_request", message, status=426, headers=(("upgrade", "websocket"),))
+    if status == 405 and (failed := _model_method_failed(request.method, request.path, request.scope)) is not None:
+        return failed
     if status == 405:
         allowed = sorted(getattr(error, "valid_methods", None) or ())
         return not_allowed(request.method, request.path, client_headers(), request.scope, allowed)
     message = error.description or "the request could not be handled"
     return ErrorInfo("invalid_request" if status < 500 else "internal", message, status=status)
+
+
+def _model_method_failed(method: str, path: str, asgi: Mapping[str, Any]) -> ErrorInfo | None:
+    """Return the error for a path that ends in a method of Gemini's API (``…/models/NAME:predict``), which is a path of
+    its own and not the model of that name."""
+    called = model_method(path)
+    if called is None:
+        return None
+    if called in SERVED_METHODS:
+        return not_allowed(method, path, client_headers(), asgi, ("POST",))
+    if method != "POST":
+        return None
+    served = ", ".join(f":{name}" for name in SERVED_METHODS)
+    message = f"there is no {method} {shown(path)} here; the methods of models are {served}"
+    return ErrorInfo("not_found", message, status=404, code="unknown_path")
 
 
 def not_allowed(method: str, path: str, headers: Headers, asgi: Mapping[str, Any], allowed: Sequence[str]) -> ErrorInfo:

@@ -27,6 +27,16 @@ from gateway.routing.router import Model
 
 METHODS: Final = ("generateContent", "streamGenerateContent", "countTokens")
 EMBEDDING_METHODS: Final = ("embedContent", "batchEmbedContents")
+SERVED_METHODS: Final = (*METHODS, *EMBEDDING_METHODS)
+_METHOD: Final = re.compile(r"[^/]:([a-z][A-Za-z]*)$")
+
+
+def model_method(path: str) -> str | None:
+    """Return the method of a model in Gemini's API with which ``path`` ends; ``None`` where it ends in a model, whose
+    name may hold a colon, too."""
+    found = _METHOD.search(path) if "/models/" in path else None
+    return None if found is None else found[1]
+
 
 _INPUTS: Final = {"images": "image", "pdf": "file", "audio": "audio", "video": "video"}
 _PARAMETERS: Final = {"tools": "tools", "structured_output": "structured_outputs", "reasoning": "reasoning"}

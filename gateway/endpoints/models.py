@@ -14,9 +14,10 @@ from quart_trio import QuartTrio
 
 from gateway.access.authentication import Authenticator
 from gateway.endpoints.answers import client_headers, ids, is_anthropic, json_answer
-from gateway.endpoints.model_shapes import anthropic_model, gemini_model, openai_model
+from gateway.endpoints.model_shapes import SERVED_METHODS, anthropic_model, gemini_model, openai_model
 from gateway.exchange.exchange import JSON_HEADERS
 from gateway.exchange.service import Service
+from gateway.http.paths import shown
 from gateway.http.response import Response
 from gateway.model_lists.lists import ProviderLists
 from gateway.routing.router import Model, Router
@@ -67,7 +68,8 @@ class ModelList:
         try:
             owner = self._owner(model_id, "messages" if shape == "anthropic" else "chat")
         except GatewayError as error:
-            return _failed(error, shape)
+            is_method = shape == "gemini" and model_id.rpartition(":")[2] in SERVED_METHODS
+            return _failed(_only_post() if is_method else error, shape)
         return json_answer(self._written(Model(model_id, owner), shape))
 
     def _owner(self, name: str, api: Api) -> str:
@@ -132,6 +134,12 @@ def _failed(error: GatewayError, shape: Shape) -> Response:
     codec = CODECS.get(_ERRORS[shape], CODECS["chat"])
     body = codec.write_error(error.failed, current_scope().id)
     return Response(error.failed.status, (*JSON_HEADERS, *error.failed.headers, *ids()), body)
+
+
+def _only_post() -> GatewayError:
+    """Return the 405 for a path of a model's method (``…:generateContent``) that is requested with GET."""
+    message = f"{request.method} is not allowed on {shown(request.path)}; use POST"
+    return GatewayError("invalid_request", message, status=405, headers=(("allow", "POST"),))
 
 
 # Pages

@@ -44,7 +44,7 @@ _GOOGLE = re.compile(
     r"(?=/.+:(?:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$|/|$)"
 )
 _GOOGLE_METHOD = re.compile(r":(?:generateContent|streamGenerateContent|countTokens|embedContent|batchEmbedContents)$")
-_ANY_METHOD = re.compile(r"/models/[^/]+:(?!rawPredict|streamRawPredict)[A-Za-z]+$")
+_ANY_METHOD = re.compile(r"[^/]:(?!rawPredict|streamRawPredict)[A-Za-z]+$")
 # Google has OpenAI's Chat under `/v1beta/openai`: who asks there is OpenAI's client.
 _GOOGLE_VERSION = re.compile(r"/v1beta(?!/(?:openai|chat|messages|responses|conversations)(?:/|$))")
 V1BETA: Final = "/v1beta"
@@ -105,7 +105,7 @@ def _is_googles(path: str) -> bool:
     return (
         _GOOGLE_VERSION.match(path) is not None
         or _GOOGLE_METHOD.search(path) is not None
-        or _ANY_METHOD.search(path) is not None
+        or ("/models/" in path and _ANY_METHOD.search(path) is not None)
         or path.startswith(_GOOGLE_UPLOAD)
     )
 

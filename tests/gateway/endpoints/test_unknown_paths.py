@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.support.cases import case
 from tests.support.endpoint_provider import before, told
@@ -58,3 +59,33 @@ async def test_it_has_the_shape_of_the_api_that_it_looks_like():
         page = (await served.get("/metrics")).text
         lines = [one for one in page.splitlines() if one.startswith("trigate_exchanges_total{")]
         assert all('api="none"' in one for one in lines)
+
+
+@pytest.mark.parametrize("cors", [False, True])
+async def test_a_method_of_a_model_that_nobody_serves_is_a_404(cors):
+    """Gemini's clients ask for the methods of a model by POST; the model's own path is another one."""
+    more = {"cors": ["https://page.example"]} if cors else {}
+    async with before(lambda asked: told({}), "gemini/gemini-x", **more) as (served, provider):
+        async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client:
+            for root in ("/v1beta", "/v1", "/v1beta/v1beta"):
+                for method in ("predict", "predictLongRunning", "batchGenerateContent", "asyncBatchEmbedContent"):
+                    for name in ("gemini-x", "nobodys", "a/b", "llama3:8b"):
+                        path = f"{root}/models/{name}:{method}"
+                        with case(f"POST {path}"):
+                            found = await client.post(path, json={})
+                            assert found.status_code == 404
+                            assert gemini_shape(found.json())
+                            assert f":{method}" in found.text
+                            assert ":generateContent, :streamGenerateContent" in found.text
+                            assert "allow" not in found.headers
+                for method in ("generateContent", "streamGenerateContent", "countTokens", "embedContent"):
+                    for verb in ("GET", "PUT", "DELETE"):
+                        with case(f"{verb} {root} {method}"):
+                            found = await client.request(verb, f"{root}/models/gemini-x:{method}")
+                            assert (found.status_code, found.headers["allow"]) == (405, "POST")
+                for path in ("gemini-x", "llama3:8b"):
+                    found = await client.post(f"{root}/models/{path}", json={})
+                    assert (found.status_code, found.headers["allow"]) == (405, "GET, HEAD")
+            assert (await client.get("/v1beta/models/nobodys")).status_code == 404
+            assert (await client.get("/v1beta/models/gemini-x")).status_code == 200
+        assert provider.heads == []
