@@ -63,7 +63,7 @@ def test_what_init_writes_answers_to_the_names_that_programs_send(tmp_path, answ
             assert answers(served.url, model) == "fine", model
         unknown = request(served.url, "POST", "/v1/messages", {"model": "opus", "max_tokens": 9, "messages": []})
         assert unknown.status == 404
-        assert "anthropic/opus" in unknown.json["error"]["message"]
+        assert "did you mean claude-opus-" in unknown.json["error"]["message"]
         assert served.stop() == 0
     keys = {seen.header("authorization") or seen.header("x-api-key") for seen in answering.seen}
     assert keys == {f"Bearer {KEYS['OPENAI_API_KEY']}", KEYS["ANTHROPIC_API_KEY"]}
@@ -161,7 +161,10 @@ def test_a_litellm_file_of_ten_models(tmp_path, answering):
     recognised = run("check", "litellm.yaml", cwd=tmp_path, env=env)
     assert recognised.returncode == 1
     assert "trigate import litellm.yaml" in recognised.stdout + recognised.stderr
-    imported = run("import", "litellm.yaml", "--write", "trigate.yaml", cwd=tmp_path, env=env)
+    refused = run("import", "litellm.yaml", "--write", "trigate.yaml", cwd=tmp_path, env=env)
+    assert refused.returncode == 1, "a model of Bedrock's would be missing, and its name would lead elsewhere"
+    assert "--partial" in refused.stderr
+    imported = run("import", "litellm.yaml", "--partial", "--write", "trigate.yaml", cwd=tmp_path, env=env)
     assert imported.returncode == 3, "names, protection or money are lost, and that is said"
     assert "fallbacks" in imported.stderr
     checked = run("check", cwd=tmp_path, env=env)

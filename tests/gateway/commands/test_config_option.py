@@ -13,7 +13,8 @@ READING = {
     "serve": ["serve"], "check": ["check"], "costs": ["costs"], "explain": ["explain", "ollama/llama3.2"],
     "doctor": ["doctor"], "connect": ["connect", "claude"], "keys add": ["keys", "add", "ann"],
     "keys list": ["keys", "list"], "keys revoke": ["keys", "revoke", "ann"], "keys rotate": ["keys", "rotate", "ann"],
-    "keys history": ["keys", "history"],
+    "keys history": ["keys", "history"], "keys set": ["keys", "set", "ann"],
+    "keys import": ["keys", "import", "other.yaml"],
 }  # fmt: skip
 """Command lines of the commands that read a configuration."""
 
@@ -36,6 +37,7 @@ def test_every_command_that_reads_a_configuration_is_known_here():
 @pytest.mark.parametrize("line", READING.values(), ids=READING)
 def test_a_mistyped_path_is_one_short_sentence(line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Path("other.yaml").write_text(CONFIG)
     found = CliRunner().invoke(main, [*line, "--config", "trigat.yaml"])
     assert found.exit_code == 1
     assert found.stderr == "trigat.yaml: no such file (named by the command line); give the path of a file.\n"
