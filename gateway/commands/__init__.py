@@ -11,5 +11,6 @@ models), ``clients`` (whose settings), ``logins`` (of programs that keep theirs)
 sockets that ``serve`` opens, ``local_servers`` how servers on this machine are started, ``ollama``
 what one of them has; ``fetching`` is one GET or POST. ``importing`` converts files of LiteLLM's with
 ``litellm`` (its providers and settings as rows), ``litellm_models``, ``litellm_prices``, ``litellm_routes``,
-``litellm_tables`` (exports of its database), ``litellm_keys`` and ``litellm_teams``; ``imported`` writes the result.
+``litellm_values``, ``litellm_tables`` (exports of its database), ``litellm_keys`` and ``litellm_teams``;
+``imported`` writes the result.
 """

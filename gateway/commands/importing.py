@@ -17,9 +17,10 @@ import yaml
 from gateway.commands.imported import Result, lines, literal, one_line, summary
 from gateway.commands.litellm import GUARDS, HERE_ANYWAY, NO_COUNTERPART, NO_MATTER, REASONS, SERIOUS, UNENFORCED, Group
 from gateway.commands.litellm_keys import Token, carry_keys, read_keys
-from gateway.commands.litellm_models import add_models, key_of, positive, says_nothing, timeouts_of
+from gateway.commands.litellm_models import add_models, key_of
 from gateway.commands.litellm_routes import ROUTED, add_routes
 from gateway.commands.litellm_teams import Team, read_teams
+from gateway.commands.litellm_values import positive, says_nothing, timeouts_of
 from gateway.commands.terminal import say
 from gateway.config import document
 from gateway.config.loading import ConfigError, from_mapping
@@ -147,6 +148,8 @@ def _aliases(content: dict[str, Any], result: Result) -> None:
     for section, setting in (("router_settings", "model_group_alias"), ("litellm_settings", "model_alias_map")):
         settings = content.get(section)
         given = settings.get(setting) if isinstance(settings, dict) else None
+        if given and not isinstance(given, dict):
+            result.remarks.append(result.leave_out(f"{section}.{setting}", (Group.NAMES, "it is not a mapping")))
         for alias, target in given.items() if isinstance(given, dict) else ():
             model = target.get("model") if isinstance(target, dict) else target
             if isinstance(model, str) and known(literal(model)) and str(alias) not in {*result.names, *result.aliases}:

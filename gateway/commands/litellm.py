@@ -88,11 +88,11 @@ ORIGINS: Final[Mapping[str, LiteLLMProvider]] = {
     "custom_openai": LiteLLMProvider("compatible"),
     "openai_like": LiteLLMProvider("compatible"),
     "litellm_proxy": LiteLLMProvider("litellm_proxy", "LITELLM_PROXY_API_KEY"),
-    # Not in our catalogue: servers that speak OpenAI's Chat, at the addresses of their own documentation.
-    "fireworks_ai": LiteLLMProvider("fireworks_ai", "FIREWORKS_API_KEY", "https://api.fireworks.ai/inference/v1"),
-    "deepinfra": LiteLLMProvider("deepinfra", "DEEPINFRA_API_KEY", "https://api.deepinfra.com/v1/openai"),
-    "cerebras": LiteLLMProvider("cerebras", "CEREBRAS_API_KEY", "https://api.cerebras.ai/v1"),
-    "nvidia_nim": LiteLLMProvider("nvidia_nim", "NVIDIA_NIM_API_KEY", "https://integrate.api.nvidia.com/v1"),
+    "fireworks_ai": LiteLLMProvider("fireworks", "FIREWORKS_API_KEY"),
+    "deepinfra": LiteLLMProvider("deepinfra", "DEEPINFRA_API_KEY"),
+    "cerebras": LiteLLMProvider("cerebras", "CEREBRAS_API_KEY"),
+    "nvidia_nim": LiteLLMProvider("nvidia", "NVIDIA_NIM_API_KEY"),
+    # Not in our catalogue: a server that speaks OpenAI's Chat, at the address of its own documentation.
     "sambanova": LiteLLMProvider("sambanova", "SAMBANOVA_API_KEY", "https://api.sambanova.ai/v1"),
 }
 """By the prefix of ``litellm_params.model``."""
@@ -117,6 +117,9 @@ TYPES: Final[Mapping[str, ModelType]] = {
     "audio_transcription": "transcription", "moderation": "moderation", "realtime": "realtime",
 }  # fmt: skip
 """LiteLLM's modes, and what a model of each is for."""
+
+NOT_CONVERTED: Final = "the import does not convert this provider, which is known here: write an entry {}/MODEL for it"
+"""The reason for a provider of our catalogue that has no row above."""
 
 NOT_KNOWN: Final = (
     "the provider {} is not known here; if it speaks OpenAI's Chat, write an entry of that name with its base_url"

@@ -36,6 +36,7 @@ _GIVE_TEAMS: Final = "--teams FILE takes them over from an export of LiteLLM_Tea
 
 _NOT_WHOLE: Final = (Group.PROTECTION, "it is not a whole number")
 _DOORS: Final = (Group.PROTECTION, "a client key has no list of paths or permissions")
+_ELSEWHERE: Final = (Group.PROTECTION, "what these say of models and limits is in another table: write it at the key")
 _LIMITS: Final[Mapping[str, tuple[Group, str]]] = {
     "rpm_limit": _NOT_WHOLE, "tpm_limit": _NOT_WHOLE, "max_parallel_requests": _NOT_WHOLE,
     "allowed_routes": _DOORS, "permissions": _DOORS, "object_permission_id": _DOORS,
@@ -43,6 +44,9 @@ _LIMITS: Final[Mapping[str, tuple[Group, str]]] = {
     "max_budget": (Group.MONEY, "a budget here is for a time: minutes, hours, days or a month, 366 days at most"),
     "soft_budget": (Group.MONEY, "a budget here has no second amount that only warns: alert on its metric"),
     "model_max_budget": (Group.MONEY, "write `budgets` in the entries of these models"),
+    "tpd_limit": (Group.PROTECTION, "write `budgets: [5M tokens/day]` at the key"),
+    "budget_limits": (Group.MONEY, "write `budgets` in the entries of these models"),
+    "organization_id": _ELSEWHERE, "project_id": _ELSEWHERE, "access_group_ids": _ELSEWHERE,
     "budget_id": (Group.MONEY, "the budget is in another table: write it under `budgets` of the key"),
     "aliases": (Group.NAMES, "a client has no names of its own: write model_aliases, which are for all"),
 }  # fmt: skip

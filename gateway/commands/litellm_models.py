@@ -3,7 +3,6 @@
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from typing import Any, Final
 
 from gateway.commands.imported import VERSION, Deployment, Result, literal
@@ -15,6 +14,7 @@ from gateway.commands.litellm import (
     NO_KEYS,
     NO_MATTER,
     NO_WHOLE_NUMBER,
+    NOT_CONVERTED,
     NOT_KNOWN,
     NOT_SPOKEN,
     OF_REQUESTS,
@@ -27,11 +27,10 @@ from gateway.commands.litellm import (
 )
 from gateway.commands.litellm_prices import base_price, read_price
 from gateway.commands.litellm_routes import attempts_of
+from gateway.commands.litellm_values import ENVIRONMENT, number_of, positive, says_nothing, text_of, timeouts_of
 from gateway.config.loading import ConfigError, from_mapping
 from providers.catalog import providers as catalog
 from providers.endpoints.model_types import ModelType, model_type
-
-ENVIRONMENT: Final = "os.environ/"
 
 RATES: Final[Mapping[str, tuple[str, str]]] = {
     "rpm": ("requests", "/m"), "tpm": ("tokens", "/m"), "max_parallel_requests": ("concurrent", ""),
@@ -76,12 +75,16 @@ def _item(
     for member in beside:
         group = REASONS.get(member, NO_COUNTERPART)[0]
         remarks.append(result.leave_out(f"{member} beside litellm_params of {name}", (group, _BESIDE)))
+    if info and not isinstance(info, dict):
+        remarks.append(result.leave_out(f"model_info of {name}", (Group.UNKNOWN, "it is not a mapping")))
     return name, params, info if isinstance(info, dict) else {}
 
 
 def _credentials(given: Any, result: Result) -> Mapping[str, dict[str, Any]]:
     """Return the values of each item of ``credential_list`` by its name. LiteLLM uses the first item of a name."""
     found: dict[str, dict[str, Any]] = {}
+    if given and not isinstance(given, list):
+        result.remarks.append(result.leave_out("credential_list", (Group.NAMES, "it is not a list")))
     for number, item in enumerate(given if isinstance(given, list) else ()):
         name, values = (
             (item.get("credential_name"), item.get("credential_values")) if isinstance(item, dict) else (None, None)
@@ -205,7 +208,8 @@ def _origin(prefix: str, rest: str, mode: Any) -> tuple[LiteLLMProvider, ModelTy
     if prefix in NOT_SPOKEN:
         raise _NotHere(NOT_SPOKEN[prefix])
     if (origin := ORIGINS.get(prefix)) is None:
-        raise _NotHere(NOT_KNOWN.format(prefix))
+        row = catalog.find(prefix)
+        raise _NotHere(NOT_KNOWN.format(prefix) if row is None else NOT_CONVERTED.format(row.id))
     return origin, TYPES[mode] if mode is not None else origin.type or model_type(rest)
 
 
@@ -326,6 +330,8 @@ def _unreadable(params: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Group, s
         values = given.values() if isinstance(given, dict) else (given,)
         if not says_nothing(given) and (not isinstance(given, dict) or any(text_of(one) is None for one in values)):
             yield param, (Group.NAMES, "one of these headers has a value that is not a text")
+    if text_of(params.get("api_version")) is not None and not params["model"].startswith("azure/"):
+        yield "api_version", (Group.TRIFLES, "only addresses of azure/ have a version")
 
 
 def _ratelimits(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -338,6 +344,8 @@ def _ratelimits(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _info(name: str, entry: dict[str, Any], info: dict[str, Any], result: Result) -> Iterator[str]:
     groups = info.get("access_groups")
+    if groups and not isinstance(groups, list):
+        yield result.leave_out(f"access_groups of {name}", (Group.PROTECTION, "it is not a list"))
     named = entry.get("name", entry["model"]).replace("$$", "$")
     for group in groups if isinstance(groups, list) else ():
         if named not in (names := result.access_groups.setdefault(str(group), [])):
@@ -377,43 +385,3 @@ def _headers(params: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for header, value in given.items() if isinstance(given, dict) else ():
             if (text := text_of(value)) is not None:
                 yield str(header), text
-
-
-# Values
-
-
-def says_nothing(value: Any) -> bool:
-    """Return True for a value by which a setting is off."""
-    return value in (None, False, 0, "", [], {})
-
-
-def text_of(value: Any) -> str | None:
-    """Return ``value`` as our file has it: its variables in our syntax, other dollar signs doubled. YAML reads a text
-    such as ``2024-10-21`` as a date unless it is quoted."""
-    if isinstance(value, date):
-        return value.isoformat()
-    if not isinstance(value, str | int | float) or isinstance(value, bool) or value == "":
-        return None
-    text = str(value)
-    return f"${text.removeprefix(ENVIRONMENT)}" if text.startswith(ENVIRONMENT) else literal(text)
-
-
-def number_of(value: Any) -> float | int | None:
-    """Return ``value`` as a finite number, also where the file has it as a text: LiteLLM converts that, too."""
-    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,15}(\.[0-9]{1,9})?\s*", value):
-        value = float(value) if "." in value else int(value)
-    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 10**15
-    return value if good else None
-
-
-def positive(value: Any) -> float | None:
-    """Return ``value`` as a number of at least a thousandth, below 10⁹."""
-    number = number_of(value)
-    return float(number) if number is not None and 0.001 <= number < 10**9 else None
-
-
-def timeouts_of(value: Any) -> dict[str, str]:
-    """Return the timeouts for LiteLLM's one limit, which is for every wait of its HTTP client: for a response that
-    comes as a whole, and for each piece of a stream (https://docs.litellm.ai/docs/proxy/timeout)."""
-    seconds = positive(value)
-    return {} if seconds is None else {"first_byte": f"{seconds:g}s", "idle": f"{seconds:g}s"}

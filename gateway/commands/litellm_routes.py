@@ -13,6 +13,7 @@ import attrs
 
 from gateway.commands.imported import Deployment, Result, literal
 from gateway.commands.litellm import Group
+from gateway.commands.litellm_values import number_of
 from gateway.config.names import Found
 from providers.endpoints.model_types import ModelType, bare_name, model_type
 
@@ -135,7 +136,10 @@ def _fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
     def listed(setting: str) -> dict[str, tuple[str, ...]]:
         given = settings.get(setting)
         found: dict[str, tuple[str, ...]] = {}
-        for item in given if isinstance(given, list) else [given]:
+        items = given if isinstance(given, list) else [] if given is None else [given]
+        for item in items:
+            if not isinstance(item, dict):
+                lost(f"{setting} ({str(item)[:40]})", "each item is a model with the list of its fallbacks")
             for name, names in item.items() if isinstance(item, dict) else ():
                 written = literal(str(name))
                 if written in result.deployments or name == "*":
@@ -262,23 +266,32 @@ def _free(name: str, taken: Callable[[str], bool]) -> str:
 
 
 def _retries(settings: Mapping[str, Any], result: Result) -> None:
-    if (attempts := attempts_of(settings.get("num_retries"))) is not None:
+    attempts = attempts_of(number_of(settings.get("num_retries")))
+    failures, cooldown = _whole(number_of(settings.get("allowed_fails"))), number_of(settings.get("cooldown_time"))
+    read = {
+        "num_retries": (attempts is not None, "it is not a whole number up to 100"),
+        "allowed_fails": (failures is not None, "it is not a whole number"),
+        "cooldown_time": (cooldown is not None and 0 < cooldown < 10**6, "it is not a number of seconds above 0"),
+    }
+    for setting, (good, why) in read.items():
+        if settings.get(setting) is not None and not good:
+            result.remarks.append(result.leave_out(setting, (Group.PROTECTION, why)))
+    if attempts is not None:
         result.attempts = attempts
         result.retries = {"attempts": attempts}
         result.notes_on_retries.append(
             "num_retries of LiteLLM is for each group, and multiplies with every fallback; attempts are all requests"
         )
-    failures, cooldown = _whole(settings.get("allowed_fails")), settings.get("cooldown_time")
     if failures is not None:
         result.circuit["failures"] = failures + 1
-    if isinstance(cooldown, int | float) and not isinstance(cooldown, bool) and 0 < cooldown < 10**6:
+    if cooldown is not None and read["cooldown_time"][0]:
         result.circuit["cooldown"] = f"{cooldown:g}s"
         if cooldown > _LONGEST:
             result.circuit["longest"] = f"{cooldown:g}s"
 
 
 def attempts_of(retries: Any) -> int | None:
-    """Requests in all, where so many ``retries`` may follow the first one."""
+    """Return the number of all requests, if so many ``retries`` may follow the first one."""
     number = _whole(retries)
     return None if number is None or number > 100 else number + 1
 
@@ -293,7 +306,8 @@ def _own_retries(name: str, groups: int, result: Result) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    is_whole = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 and value == int(value)
+    return int(value) if is_whole else None
 
 
 def _balance(settings: Mapping[str, Any], result: Result) -> str | None:

@@ -22,11 +22,16 @@ ALL: Final = frozenset({"all-proxy-models", "*"})
 NONE: Final = "no-default-models"
 OF_THE_TEAM: Final = "all-team-models"
 
+_ELSEWHERE: Final = (Group.PROTECTION, "what these say of models and limits is in another table: write it at the group")
 _LIMITS: Final[Mapping[str, tuple[Group, str]]] = {
     "rpm_limit": (Group.PROTECTION, "it is not a whole number"),
     "tpm_limit": (Group.PROTECTION, "it is not a whole number"),
     "max_parallel_requests": (Group.PROTECTION, "it is not a whole number"),
     "max_budget": (Group.MONEY, "a budget here is for a time: minutes, hours, days or a month, 366 days at most"),
+    "tpd_limit": (Group.PROTECTION, "write `budgets: [5M tokens/day]` at the group"),
+    "budget_limits": (Group.MONEY, "write `budgets` in the entries of these models"),
+    "organization_id": _ELSEWHERE,
+    "access_group_ids": _ELSEWHERE,
     "soft_budget": (Group.MONEY, "a budget here has no second amount that only warns: alert on its metric"),
     "model_max_budget": (Group.MONEY, "write `budgets` in the entries of these models"),
 }

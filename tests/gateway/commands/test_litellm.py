@@ -329,6 +329,16 @@ LOST = [
         {"model_list": [item("c", "openai/x", litellm_credential_name="gone")]},
         "the credential gone of c: credential_list has no credential of that name",
     ),
+    ({"model_list": [item("i", "openai/x") | {"model_info": ["id"]}]}, "model_info of i: it is not a mapping"),
+    ({"model_list": [item("g", "openai/x") | {"model_info": {"access_groups": "a"}}]}, "access_groups of g: it is not"),
+    ({"model_list": [item("v", "openai/x", api_version="1")]}, "api_version of v: only addresses of azure/ have"),
+    ({"model_list": [item("z", "zai/glm-5")]}, "z (zai/glm-5): the import does not convert this provider, which is"),
+    ({"credential_list": {"x": 1}}, "credential_list: it is not a list"),
+    ({"router_settings": {"fallbacks": ["m"]}}, "fallbacks (m): each item is a model with the list of its fallbacks"),
+    ({"router_settings": {"fallbacks": "m"}}, "fallbacks (m): each item is a model with the list of its fallbacks"),
+    ({"litellm_settings": {"num_retries": "often"}}, "num_retries: it is not a whole number up to 100"),
+    ({"router_settings": {"cooldown_time": "long"}}, "cooldown_time: it is not a number"),
+    ({"router_settings": {"model_group_alias": ["m"]}}, "router_settings.model_group_alias: it is not a mapping"),
     ({"credential_list": [{"credential_name": "x"}]}, "credential_list[0]: it needs a credential_name and"),
     (
         {"credential_list": [{"credential_name": "x", "credential_values": {"api_key": key}} for key in "ab"]},
@@ -541,6 +551,13 @@ def test_the_version_of_azures_api_is_in_the_address(version, query):
 def test_an_address_with_a_query_has_the_version_besides():
     found = entry("azure/eu", api_base="https://a.azure.com/?x=1", api_version="v")
     assert found["base_url"] == "https://a.azure.com/?x=1&api-version=v"
+
+
+def test_settings_of_the_router_may_be_texts():
+    settings = {"num_retries": "3", "allowed_fails": "2", "cooldown_time": "45"}
+    config, _, _ = converted(item("a", "openai/a"), router_settings=settings)
+    assert config.retries is not None
+    assert (config.retries.attempts, config.circuit.failures, config.circuit.cooldown) == (4, 3, 45)
 
 
 def test_numbers_may_be_texts():
