@@ -68,7 +68,7 @@ class ModelList:
         try:
             owner = self._owner(model_id, "messages" if shape == "anthropic" else "chat")
         except GatewayError as error:
-            is_method = shape == "gemini" and model_id.rpartition(":")[2] in SERVED_METHODS
+            is_method = model_id.rpartition(":")[2] in SERVED_METHODS
             return _failed(_only_post() if is_method else error, shape)
         return json_answer(self._written(Model(model_id, owner), shape))
 
