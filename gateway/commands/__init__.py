@@ -5,8 +5,10 @@
 ``rehearsal`` is the walk of a plan that ``explaining`` tells of, ``explained_limits`` its prices and limits.
 
 ``connect`` is made of ``finding`` (where the gateway is), ``offers`` (what it serves), ``choosing`` (which of its
-models), ``clients`` (whose settings), ``logins`` (of programs that keep theirs), ``edits`` (put into a file, in one
-``notation`` each: ``edit_env``, ``edit_json``, ``edit_toml``, ``edit_yaml``) and ``undoing`` (taken out again);
+models), ``clients`` with
+``sdk_clients`` (whose settings, each a ``client``), ``logins`` (of programs that keep theirs), ``edits`` (put into a
+file, in one ``notation`` each: ``edit_env``, ``edit_json``, ``edit_toml``, ``edit_yaml``) and ``undoing`` (taken out
+again);
 ``targets_to_check`` lists the targets that ``doctor`` tries, ``probing`` the requests that it sends, ``listening`` the
 sockets that ``serve`` opens, ``local_servers`` how servers on this machine are started, ``ollama``
 what one of them has; ``fetching`` is one GET or POST. ``importing`` converts files of LiteLLM's with

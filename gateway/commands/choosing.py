@@ -11,8 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 from gateway.commands.init import start_of
-from gateway.commands.offers import Offer
+from gateway.commands.offers import Offer, OfferedFacts
 from providers.catalog.models import plain_name
+from providers.catalog.prices import NANOS
 from providers.catalog.providers import find
 
 SMART, FAST = "smart", "fast"
@@ -47,6 +48,9 @@ WINDOWS: Mapping[str, int] = MappingProxyType(
     }
 )
 """Tokens that models take in of which nothing is known, by the first pattern that fits their id: a guess."""
+
+LONGEST_GUESSED = 32_000
+"""Tokens of an answer, at most, that a model is thought to give of which nothing is known."""
 
 Words = dict[str, Any]
 """What the placeholders of a client's settings stand for; "" for a model that was wanted and not found."""
@@ -123,7 +127,10 @@ def _window(model: str, offer: Offer | None) -> int:
     known = offer.prompt(model) if offer is not None and model and not offer.problem(model) else None
     if known is not None:
         return known
-    plain = plain_name(offer.model(model) if offer is not None and model else model)
+    return _guessed_window(plain_name(offer.model(model) if offer is not None and model else model))
+
+
+def _guessed_window(plain: str) -> int:
     return next(size for pattern, size in WINDOWS.items() if fnmatch.fnmatchcase(plain, pattern))
 
 
@@ -146,6 +153,46 @@ def named(model: str, small: str | None, offer: Offer | None) -> Words:
     return {**words, **words_for_codex(model, offer), **words_for_claude(tiers.values(), offer)}
 
 
+# Every model
+
+
+def for_opencode(offer: Offer) -> Words:
+    """Every model of the gateway that holds conversations, as OpenCode's ``models`` have it."""
+    known = {name: offer.facts(name) for name in offer.names}
+    return {
+        "opencode_models": {
+            name: _for_opencode(facts, plain_name(offer.model(name)))
+            for name, facts in known.items()
+            if facts.type == "chat"
+        }
+    }
+
+
+def _for_opencode(facts: OfferedFacts, model: str) -> Words:
+    """Return the window and the price of a model, which OpenCode takes for 0 where nothing says them."""
+    window = facts.window or _guessed_window(model)
+    limit = {"context": window, "output": facts.longest or min(window // 4, LONGEST_GUESSED)}
+    if facts.price is None:
+        return {"limit": limit}
+    kinds = {"input": "input", "output": "output", "cached": "cache_read", "cache_write": "cache_write"}
+    nanos = {word: getattr(facts.price, kind) for kind, word in kinds.items()}
+    return {"limit": limit, "cost": {word: price / NANOS for word, price in nanos.items() if price is not None}}
+
+
+EVERY_MODEL: Mapping[str, Callable[[Offer], Words]] = MappingProxyType({"opencode": for_opencode})
+"""The words for all models of an offer, for programs that want to be told of each."""
+
+
+def chosen(chooses: str, offer: Offer) -> Words:
+    """The words of a program whose row says ``chooses``, as the gateway's ``offer`` has it."""
+    return {**CHOICES[chooses](offer), **every_model(chooses, offer)}
+
+
+def every_model(chooses: str, offer: Offer) -> Words:
+    """The words for all models of ``offer``, where the program wants them."""
+    return EVERY_MODEL[chooses](offer) if chooses in EVERY_MODEL else {}
+
+
 CHOICES: Mapping[str, Callable[[Offer], Words]] = MappingProxyType(
-    {"usual": usual, "claude": for_claude, "codex": for_codex, "own": lambda offer: {}}
+    {"usual": usual, "claude": for_claude, "codex": for_codex, "opencode": usual, "own": lambda offer: {}}
 )

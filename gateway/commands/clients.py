@@ -1,147 +1,18 @@
-"""The programs and libraries that ``trigate connect`` knows, a row each: where their settings are and what goes there.
+"""The programs that ``trigate connect`` knows, a row each: where their settings are and what goes there.
 
-In texts and values ``{root}`` stands for the gateway's address, ``{base}`` for the same with ``/v1``, ``{model}`` and
-``{small}`` for the model and the one for small tasks, ``{key}`` for a key of the gateway; ``choosing`` has more words
-for some programs. A setting that is nothing but a word that stands for nothing here is left out. ``docs/clients`` has a
-page for each row, written from it by ``tests/pages/clients.py``.
+``docs/clients`` has a page for each row, written from it by ``tests/pages/clients.py``; ``sdk_clients`` are the rows of
+SDKs and frameworks.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
 
-import attrs
+from gateway.commands.client import KEY_VARIABLE, OPEN_KEY, Client, Setting, SettingsFile
+from gateway.commands.sdk_clients import SDKS
 
-KEY_VARIABLE = "TRIGATE_API_KEY"
-"""Where a client's key is expected, so that it need not stand in a file, where the client can read a variable."""
-
-OPEN_KEY = "any"
-"""What is sent to a gateway that asks for no key: most clients refuse to start without one."""
-
-Format: TypeAlias = Literal["json", "toml", "yaml", "yaml_list", "env"]
-When: TypeAlias = Literal["always", "keyed", "open"]
-Path: TypeAlias = tuple[str, ...]
-
-
-@attrs.frozen
-class Setting:
-    """One value in a settings file. ``when``: only where the gateway asks for a key, or only where it does not."""
-
-    path: Path
-    value: Any
-    when: When = "always"
-
-
-@attrs.frozen
-class SettingsFile:
-    """``folder``/``name``, unless the environment's ``variable`` names another folder. ``folder`` begins with ``~``,
-    is ``.`` for where the command runs, or ``app:NAME`` for the platform's place for NAME's settings."""
-
-    folder: str
-    name: str
-    format: Format
-    settings: tuple[Setting, ...]
-    variable: str = ""
-
-
-@attrs.frozen
-class Client:
-    """A row. ``program`` is what ``connect NAME -- ARGS`` starts ("" where ARGS name it), with ``environment`` (None:
-    it takes its settings from its file alone), without the variables in ``without``, and before ARGS with ``each``, a
-    flag that sets one value of the file, or ``whole``, one that takes all of it. ``{file}`` in ``environment`` is the
-    whole file. Below ``blanks``, a path in the file, an empty text hides a variable of ``without`` from the program.
-    ``beside`` is a second file, written with the first; ``{beside}`` in ``environment`` is the path of a copy of it
-    that trigate keeps. ``chooses`` says how its models are chosen (``choosing.CHOICES``). ``snippet`` is a program in
-    ``language``; ``then`` are commands to go on with; ``notes`` are sentences for its page, and ``troubles`` what it
-    says to a person when something is wrong: the cause, its words, and what it does first."""
-
-    name: str
-    title: str
-    speaks: str
-    file: SettingsFile | None = None
-    beside: SettingsFile | None = None
-    program: str = ""
-    install: str = ""
-    environment: Mapping[str, str] | None = None
-    each: str = ""
-    whole: str = ""
-    without: tuple[str, ...] = ()
-    blanks: Path = ()
-    chooses: str = "usual"
-    language: str = ""
-    snippet: str = ""
-    then: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    troubles: tuple[tuple[str, str, str], ...] = ()
-
-    @property
-    def files(self) -> tuple[SettingsFile, ...]:
-        """The client's own files."""
-        return tuple(file for file in (self.file, self.beside) if file is not None)
-
-
-_WORD = re.compile(r"\{(\w+)\}")
-
-
-@attrs.frozen
-class GatewayAddress:
-    """The gateway that a client is pointed at, and what the words for models stand for. ``key`` None: it asks for
-    none."""
-
-    root: str
-    models: Mapping[str, Any]
-    key: str | None = attrs.field(default=None, repr=False)
-
-    def fill(self, value: Any) -> Any:
-        """``value`` with what its placeholders stand for, at any depth; one alone may be a number."""
-        match value:
-            case str():
-                words = self._words()
-                if (alone := _WORD.fullmatch(value)) is not None and alone[1] in words:
-                    return words[alone[1]]
-                for name, word in words.items():
-                    value = value.replace("{" + name + "}", str(word))
-                return value
-            case Mapping():
-                return {self.fill(name): self.fill(item) for name, item in value.items()}
-            case _:
-                return value
-
-    def settings(self, rows: Sequence[Setting]) -> Iterator[tuple[Path, Any]]:
-        """Paths and values of those ``rows`` that are for this gateway."""
-        wanted = ("always", "open" if self.key is None else "keyed")
-        for row in rows:
-            if row.when in wanted and self.says(row.value):
-                yield tuple(str(self.fill(step)) for step in row.path), self.fill(row.value)
-
-    def says(self, value: Any) -> bool:
-        """True if ``value`` is more than a word that stands for nothing here."""
-        alone = _WORD.fullmatch(value) if isinstance(value, str) else None
-        return alone is None or alone[1] in self._words()
-
-    def _words(self) -> Mapping[str, Any]:
-        keyed = self.key is not None
-        return {
-            "root": self.root,
-            "base": f"{self.root}/v1",
-            **self.models,
-            "key": OPEN_KEY if self.key is None else self.key,
-            "import_os": "import os\n\n" if keyed else "",
-            "python_key": f'os.environ["{KEY_VARIABLE}"]' if keyed else f'"{OPEN_KEY}"',
-            "node_key": f"process.env.{KEY_VARIABLE}" if keyed else f'"{OPEN_KEY}"',
-        }
-
-
-def _env_file(values: Mapping[str, str]) -> SettingsFile:
-    """SDKs have no settings file; what they read is the environment, which many programs load from here."""
-    return SettingsFile(".", ".env", "env", tuple(Setting((name,), value) for name, value in values.items()))
-
-
-_OPENAI = {"OPENAI_BASE_URL": "{base}", "OPENAI_API_KEY": "{key}"}
-_ANTHROPIC = {"ANTHROPIC_BASE_URL": "{root}", "ANTHROPIC_API_KEY": "{key}"}
 _GOOGLE = {"GOOGLE_GEMINI_BASE_URL": "{root}", "GEMINI_API_KEY": "{key}"}
-_BOTH = {**_OPENAI, **_ANTHROPIC}
+# Gemini CLI wants no setting that says how it signs in to Vertex AI.
+_AS_VERTEX = {"GOOGLE_GENAI_USE_VERTEXAI": "true", "GOOGLE_VERTEX_BASE_URL": "{root}", "GOOGLE_API_KEY": "{key}"}
 # Beside the token, Claude Code sends this as x-api-key: two different keys.
 _CLAUDE_WITHOUT = ("ANTHROPIC_API_KEY",)
 _CLAUDE = {
@@ -154,13 +25,6 @@ _CLAUDE = {
     "ANTHROPIC_DEFAULT_HAIKU_MODEL": "{haiku}",
     "CLAUDE_CODE_MAX_CONTEXT_TOKENS": "{claude_window}",
 }
-_ENV_FILE_NOTE = (
-    "`--write` merges the variables into `.env` in the current directory. The SDK itself reads the environment alone: "
-    "{loads}, or start the program as above."
-)
-_PYTHON_NOTE = _ENV_FILE_NOTE.format(loads="load the file with python-dotenv or `uv run --env-file .env`")
-_NODE_NOTE = _ENV_FILE_NOTE.format(loads="load the file with `node --env-file=.env`")
-
 _CLAUDE_TROUBLES = (
     (
         "no key of the gateway, or a wrong one",
@@ -284,6 +148,7 @@ _ROWS = (
                 Setting(("provider", "trigate", "options", "baseURL"), "{base}"),
                 Setting(("provider", "trigate", "options", "apiKey"), OPEN_KEY, "open"),
                 Setting(("provider", "trigate", "options", "apiKey"), "{env:" + KEY_VARIABLE + "}", "keyed"),
+                Setting(("provider", "trigate", "models"), "{opencode_models}"),
                 Setting(("provider", "trigate", "models", "{model}"), {}),
                 Setting(("provider", "trigate", "models", "{small}"), {}),
                 Setting(("model",), "trigate/{model}"),
@@ -291,66 +156,16 @@ _ROWS = (
             ),
         ),
         program="opencode", install="npm install -g opencode-ai",
-        environment={"OPENCODE_CONFIG_CONTENT": "{file}"},
+        environment={"OPENCODE_CONFIG_CONTENT": "{file}"}, chooses="opencode",
         then=('opencode run "Hello"',),
         notes=(
+            "The file has every model that the gateway serves, with its window (`limit`) and its price in dollars for "
+            "a million tokens (`cost`). OpenCode compacts a conversation by the first and shows the second. Where "
+            "trigate knows no window, it guesses one by the model's name: correct it. Run `--write` again after you "
+            "add models.",
             'In place of `@ai-sdk/openai-compatible`, `@ai-sdk/openai` speaks Responses and `@ai-sdk/anthropic` '
             "Messages, with the same `baseURL`.",
         ),
-    ),
-    Client(
-        "openai-python", "OpenAI SDK for Python", "Chat and Responses",
-        file=_env_file(_OPENAI), environment=_OPENAI, install="pip install openai",
-        language="python",
-        snippet="""\
-{import_os}from openai import OpenAI
-
-client = OpenAI(base_url="{base}", api_key={python_key})
-answer = client.chat.completions.create(model="{model}", messages=[{"role": "user", "content": "Hello"}])
-print(answer.choices[0].message.content)
-""",
-        then=("trigate connect openai-python -- python app.py",), notes=(_PYTHON_NOTE,),
-    ),
-    Client(
-        "openai-node", "OpenAI SDK for Node.js", "Chat and Responses",
-        file=_env_file(_OPENAI), environment=_OPENAI, install="npm install openai",
-        language="js",
-        snippet="""\
-import OpenAI from "openai";
-
-const client = new OpenAI({ baseURL: "{base}", apiKey: {node_key} });
-const messages = [{ role: "user", content: "Hello" }];
-const answer = await client.chat.completions.create({ model: "{model}", messages });
-console.log(answer.choices[0].message.content);
-""",
-        then=("trigate connect openai-node -- node app.mjs",), notes=(_NODE_NOTE,),
-    ),
-    Client(
-        "anthropic-python", "Anthropic SDK for Python", "Messages",
-        file=_env_file(_ANTHROPIC), environment=_ANTHROPIC, without=("ANTHROPIC_AUTH_TOKEN",),
-        install="pip install anthropic", language="python",
-        snippet="""\
-{import_os}from anthropic import Anthropic
-
-client = Anthropic(base_url="{root}", api_key={python_key})
-answer = client.messages.create(model="{model}", max_tokens=1000, messages=[{"role": "user", "content": "Hello"}])
-print(answer.content[0].text)
-""",
-        then=("trigate connect anthropic-python -- python app.py",), notes=(_PYTHON_NOTE,),
-    ),
-    Client(
-        "anthropic-node", "Anthropic SDK for Node.js", "Messages",
-        file=_env_file(_ANTHROPIC), environment=_ANTHROPIC, without=("ANTHROPIC_AUTH_TOKEN",),
-        install="npm install @anthropic-ai/sdk", language="js",
-        snippet="""\
-import Anthropic from "@anthropic-ai/sdk";
-
-const client = new Anthropic({ baseURL: "{root}", apiKey: {node_key} });
-const messages = [{ role: "user", content: "Hello" }];
-const answer = await client.messages.create({ model: "{model}", max_tokens: 1000, messages });
-console.log(answer.content[0].text);
-""",
-        then=("trigate connect anthropic-node -- node app.mjs",), notes=(_NODE_NOTE,),
     ),
     Client(
         "gemini-cli", "Gemini CLI", "Gemini",
@@ -362,100 +177,18 @@ console.log(answer.content[0].text);
             "~/.gemini", "settings.json", "json", (Setting(("security", "auth", "selectedType"), "gemini-api-key"),)
         ),
         program="gemini", install="npm install -g @google/gemini-cli",
-        environment={**_GOOGLE, "GEMINI_MODEL": "{model}", "GEMINI_CLI_SYSTEM_SETTINGS_PATH": "{beside}"},
-        without=("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"),
+        environment={**_GOOGLE, **_AS_VERTEX, "GEMINI_MODEL": "{model}"},
+
         then=('gemini --prompt "Hello"',),
         notes=(
             "Without `selectedType` Gemini CLI expects a gateway that signs in for it at this address, and stops with "
-            "`Invalid auth method selected.` Started by trigate, it reads that one setting from a file that trigate "
-            "keeps (`GEMINI_CLI_SYSTEM_SETTINGS_PATH`), unless the variable is set already.",
+            "`Invalid auth method selected.` Started by trigate, it gets the gateway as its Vertex AI, too, for "
+            "which it needs no such setting.",
             "It asks some small models of Google's by their own names for titles, summaries and checks of its own: "
             "aliases for `gemini-2.5-flash` and `gemini-2.5-flash-lite` have them served by any model.",
         ),
     ),
-    Client(
-        "google-genai", "Google Gen AI SDK for Python", "Gemini",
-        file=_env_file(_GOOGLE), environment=_GOOGLE, without=("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI"),
-        install="pip install google-genai", language="python",
-        snippet="""\
-{import_os}from google import genai
-
-client = genai.Client(api_key={python_key}, http_options={"base_url": "{root}"})
-print(client.models.generate_content(model="{model}", contents="Hello").text)
-""",
-        then=("trigate connect google-genai -- python app.py",),
-        notes=(
-            "`ChatGoogleGenerativeAI` of langchain-google-genai takes the same address as `base_url`.", _PYTHON_NOTE,
-        ),
-    ),
-    Client(
-        "openai-agents", "OpenAI Agents SDK", "Responses and Chat",
-        file=_env_file(_OPENAI), environment=_OPENAI, install="pip install openai-agents",
-        language="python",
-        snippet="""\
-{import_os}from agents import Agent, OpenAIResponsesModel, Runner, set_tracing_disabled
-from openai import AsyncOpenAI
-
-set_tracing_disabled(True)  # traces go to OpenAI, with a key of theirs
-client = AsyncOpenAI(base_url="{base}", api_key={python_key})
-agent = Agent(name="Assistant", model=OpenAIResponsesModel(model="{model}", openai_client=client))
-print(Runner.run_sync(agent, "Hello").final_output)
-""",
-        then=("trigate connect openai-agents -- python app.py",),
-        notes=("`OpenAIChatCompletionsModel` in place of `OpenAIResponsesModel` speaks Chat.", _PYTHON_NOTE),
-    ),
-    Client(
-        "langchain", "LangChain", "Chat, Responses and Messages",
-        file=_env_file(_BOTH), environment=_BOTH, install="pip install langchain-openai langchain-anthropic",
-        language="python",
-        snippet="""\
-{import_os}from langchain_anthropic import ChatAnthropic
-from langchain_openai import ChatOpenAI
-
-key = {python_key}
-print(ChatOpenAI(model="{model}", base_url="{base}", api_key=key).invoke("Hello").text)
-print(ChatAnthropic(model="{model}", base_url="{root}", api_key=key).invoke("Hello").text)
-""",
-        then=("trigate connect langchain -- python app.py",),
-        notes=("`use_responses_api=True` makes `ChatOpenAI` speak Responses.", _PYTHON_NOTE),
-    ),
-    Client(
-        "pydantic-ai", "PydanticAI", "Chat, Responses and Messages",
-        file=_env_file(_BOTH), environment=_BOTH, install="pip install pydantic-ai-slim[openai,anthropic]",
-        language="python",
-        snippet="""\
-{import_os}from pydantic_ai import Agent
-from pydantic_ai.models.openai import OpenAIChatModel
-from pydantic_ai.providers.openai import OpenAIProvider
-
-provider = OpenAIProvider(base_url="{base}", api_key={python_key})
-print(Agent(OpenAIChatModel("{model}", provider=provider)).run_sync("Hello").output)
-""",
-        then=("trigate connect pydantic-ai -- python app.py",),
-        notes=(
-            "`OpenAIResponsesModel` speaks Responses with the same provider; `AnthropicModel` speaks Messages with "
-            "`AnthropicProvider(base_url=…)`, whose address has no `/v1`.",
-            _PYTHON_NOTE,
-        ),
-    ),
-    Client(
-        "vercel-ai-sdk", "Vercel AI SDK", "Chat, Responses and Messages",
-        file=SettingsFile(".", ".env", "env", (Setting((KEY_VARIABLE,), "{key}", "keyed"),)),
-        environment={}, install="npm install ai @ai-sdk/openai-compatible", language="js",
-        snippet="""\
-import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { generateText } from "ai";
-
-const trigate = createOpenAICompatible({ name: "trigate", baseURL: "{base}", apiKey: {node_key} });
-const { text } = await generateText({ model: trigate("{model}"), prompt: "Hello" });
-console.log(text);
-""",
-        then=("node app.mjs",),
-        notes=(
-            "`createOpenAI` from `@ai-sdk/openai` speaks Responses (`.chat()`: Chat) and `createAnthropic` from "
-            "`@ai-sdk/anthropic` Messages, both with the same `baseURL`, `/v1` included.",
-        ),
-    ),
+    *SDKS,
     Client(
         "llm", "llm", "Chat",
         file=SettingsFile(

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import attrs
 import click
 
-from gateway.commands.clients import CLIENTS, KEY_VARIABLE, OPEN_KEY, Client, GatewayAddress, SettingsFile
+from gateway.commands.client import KEY_VARIABLE, OPEN_KEY, Client, GatewayAddress, SettingsFile
+from gateway.commands.clients import CLIENTS
 from gateway.commands.edits import merged, written
 from gateway.commands.finding import LOCAL, ConnectOptions, Refused, find
 from gateway.commands.logins import LOGINS, Login, missing_entry, with_login
@@ -371,33 +372,14 @@ def _start(client: Client, place: GatewayAddress, arguments: Sequence[str]) -> N
 
 
 def _environment(client: Client, place: GatewayAddress) -> dict[str, str]:
-    if client.environment is None or client.file is None:
-        return {}
-    settings: Settings = tuple(place.settings(client.file.settings))
     found: dict[str, str] = {}
-    for name, value in client.environment.items():
+    for name, value in (client.environment or {}).items():
         if value == "{file}":
-            found[name] = written(client.file.format, settings)
-        elif value == "{beside}":
-            if name not in os.environ and (copy := _kept_copy(client, place)):
-                found[name] = copy
+            assert client.file is not None, "a row that names it has it"
+            found[name] = written(client.file.format, tuple(place.settings(client.file.settings)))
         elif (place.key is not None or "{key}" not in value or value == "{key}") and place.says(value):
             found[name] = str(place.fill(value))
     return found
-
-
-def _kept_copy(client: Client, place: GatewayAddress) -> str:
-    """Write the client's second file into trigate's own folder. Return its path, "" where that cannot be."""
-    file = client.beside
-    assert file is not None, "a row that names it has it"
-    path = book().with_name(f"{client.name}-{file.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(written(file.format, tuple(place.settings(file.settings))))
-    except OSError as error:
-        say(f"warning: {path} cannot be written: {(error.strerror or 'unwritable').lower()}.")
-        return ""
-    return str(path)
 
 
 def _overrides(client: Client, place: GatewayAddress) -> list[str]:

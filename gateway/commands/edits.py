@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from gateway.commands.clients import Format
+from gateway.commands.client import Format
 from gateway.commands.edit_env import ENV
 from gateway.commands.edit_json import JSON
 from gateway.commands.edit_toml import TOML

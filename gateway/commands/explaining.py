@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from gateway.commands.check import load_or_explain
-from gateway.commands.clients import KEY_VARIABLE
+from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.explained_limits import RunningLimit, check_key, levels_of, limit_texts, price_texts
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.rehearsal import Rehearsal, RehearsedAttempt, rehearse

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from gateway.commands.choosing import CHOICES, Words, named
-from gateway.commands.clients import KEY_VARIABLE, GatewayAddress
+from gateway.commands.choosing import EVERY_MODEL, Words, chosen, every_model, named
+from gateway.commands.client import KEY_VARIABLE, GatewayAddress
 from gateway.commands.offers import Configured, KeyWanted, Offer, RunningGateway, Silent
 from gateway.config.document import sentence
 from gateway.config.loading import FILE_NAMES, FILE_VARIABLE, Config, ConfigError, discover, load, users_file
@@ -61,8 +61,8 @@ class Destination:
 def find(options: ConnectOptions, chooses: str) -> Destination:
     """The gateway, with the models that a client gets whose row says ``chooses``. Raises ``Refused``."""
     key = os.environ.get(KEY_VARIABLE)
-    if options.url is not None and options.model is not None:
-        return Destination(GatewayAddress(_root(options.url), named(options.model, options.small, None), key))
+    if options.url is not None and options.model is not None and chooses not in EVERY_MODEL:
+        return _as_said(options.url, options.model, options.small, key)
     config = _config(options.config)
     known = Configured(config) if config is not None else None
     root, offer, reason = _asked(options, config, known, key)
@@ -76,6 +76,11 @@ def find(options: ConnectOptions, chooses: str) -> Destination:
         source = f"{reason}: this is from {config.path}." if reason else ""
     assert offer is not None
     return Destination(GatewayAddress(root, _words(options, chooses, offer, config), key), source, config=config)
+
+
+def _as_said(url: str, model: str, small: str | None, key: str | None) -> Destination:
+    """Return the destination that the command line states in full."""
+    return Destination(GatewayAddress(_root(url), named(model, small, None), key))
 
 
 def _counted(models: int) -> str:
@@ -127,6 +132,8 @@ def _differing(known: Configured, offer: Offer, config: Config) -> str:
 
 
 def _demo(options: ConnectOptions, chooses: str, reason: str, key: str | None) -> Destination:
+    if options.url is not None and options.model is not None:
+        return _as_said(options.url, options.model, options.small, key)
     if options.url is not None:
         raise Refused(f"{reason}: start it, or name the model to ask for: --model MODEL", 2)
     place = attrs.evolve(demo(chooses), key=key)
@@ -140,7 +147,7 @@ def demo(chooses: str) -> GatewayAddress:
     """``trigate serve --demo``, for a client whose row says ``chooses``."""
     from gateway.commands.serve import demo_config  # most of the gateway, which is seldom needed here
 
-    return GatewayAddress(USUAL, CHOICES[chooses](Configured(demo_config(USUAL))))
+    return GatewayAddress(USUAL, chosen(chooses, Configured(demo_config(USUAL))))
 
 
 def _words(options: ConnectOptions, chooses: str, offer: Offer, config: Config | None) -> Words:
@@ -148,8 +155,8 @@ def _words(options: ConnectOptions, chooses: str, offer: Offer, config: Config |
         if asked is not None and (problem := offer.problem(asked)):
             raise Refused(f"{sentence(problem)}\nIt has {_some(offer.names)}", 2)
     if options.model is not None:
-        return named(options.model, options.small, offer)
-    words = CHOICES[chooses](offer)
+        return {**named(options.model, options.small, offer), **every_model(chooses, offer)}
+    words = chosen(chooses, offer)
     if options.small is not None:
         words |= {"small": options.small, "haiku": options.small}
     if "" in words.values():

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from gateway.commands.clients import KEY_VARIABLE, Client, Setting
+from gateway.commands.client import KEY_VARIABLE, Client, Setting
 from gateway.config.settings import Config, ModelEntry
 
 OWN_KEY: Final = "x-trigate-key"

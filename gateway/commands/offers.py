@@ -5,9 +5,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
 
+import attrs
+
 from gateway.commands.fetching import FetchError, fetch
+from gateway.config.entry_price import entry_price
 from gateway.config.settings import Config
 from gateway.routing.router import Router
+from providers.catalog.prices import Price, price_of
 from streams.errors import GatewayError
 
 PATIENCE = 3.0  # seconds for one answer of a gateway that runs
@@ -28,6 +32,20 @@ class Offer(Protocol):
 
     def prompt(self, name: str) -> int | None:
         """The tokens that a prompt for the model ``name`` may have; ``None`` where that is not known."""
+
+    def facts(self, name: str) -> "OfferedFacts":
+        """The facts of the model ``name``, one of ``names``, as far as they are known."""
+
+
+@attrs.frozen
+class OfferedFacts:
+    """The facts of a model that programs let people configure: the tokens that it takes (``window``) and gives
+    (``longest``), its ``price``, and its ``type``."""
+
+    window: int | None = None
+    longest: int | None = None
+    price: Price | None = None
+    type: str = "chat"
 
 
 class Silent(Exception):
@@ -60,6 +78,13 @@ class Configured:
         known = self._router.description(name)
         return None if known is None else known.prompt
 
+    def facts(self, name: str) -> OfferedFacts:
+        known = self._router.description(name)
+        if known is None:
+            return OfferedFacts()
+        first = known.found[0]
+        return OfferedFacts(known.window, known.longest, entry_price(first.entry, first.model), known.type)
+
 
 class RunningGateway:
     """The offer of the gateway at ``root`` to whoever shows ``key``. Made by asking it; raises ``Silent`` and
@@ -74,8 +99,9 @@ class RunningGateway:
         data = body.get("data") if status == 200 else None
         if not isinstance(data, list):
             raise Silent(f"what answers there lists no models ({status})")
-        ids = (row.get("id") for row in data if isinstance(row, dict))
-        self.names: Sequence[str] = [name for name in ids if isinstance(name, str)]
+        named = ((row.get("id"), row) for row in data if isinstance(row, dict))
+        self._rows = {name: row for name, row in named if isinstance(name, str)}
+        self.names: Sequence[str] = [*self._rows]
         default = known.default if known is not None else None
         self.default = default if default and not self.problem(default) else None
 
@@ -96,6 +122,19 @@ class RunningGateway:
     def prompt(self, name: str) -> int | None:
         tokens = self._get(f"/{quote(name)}")[1].get("max_input_tokens")
         return tokens if isinstance(tokens, int) else None
+
+    def facts(self, name: str) -> OfferedFacts:
+        row = self._rows.get(name, {})
+        window, longest = row.get("context_length"), row.get("max_completion_tokens")
+        if self._known is not None and not self._known.problem(name):
+            price = self._known.facts(name).price
+        else:
+            provider, _, model = name.partition("/")
+            price = price_of(provider, model)
+        return OfferedFacts(
+            window if isinstance(window, int) else None, longest if isinstance(longest, int) else None, price,
+            str(row.get("type") or "chat"),
+        )  # fmt: skip
 
     def _get(self, path: str) -> tuple[int, dict[str, Any]]:
         """The answer to ``GET /v1/models…``, its status and its JSON object. Redirects are not followed: the key is for

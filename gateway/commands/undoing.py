@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from gateway.commands.clients import Format
+from gateway.commands.client import Format
 from gateway.commands.edits import MISSING, paths_of, reverted, standing
 from gateway.commands.notation import Settings
 from streams.surrogates import NOT_JSON

@@ -5,7 +5,8 @@
 
 import attrs
 
-from gateway.commands.clients import CLIENTS, KEY_VARIABLE, Client, GatewayAddress, SettingsFile
+from gateway.commands.client import KEY_VARIABLE, Client, GatewayAddress, SettingsFile
+from gateway.commands.clients import CLIENTS
 from gateway.commands.edits import written
 from gateway.commands.finding import USUAL, demo
 from gateway.commands.logins import LOGINS, with_login

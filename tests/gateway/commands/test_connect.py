@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.commands import finding
-from gateway.commands.clients import CLIENTS, KEY_VARIABLE, GatewayAddress
+from gateway.commands.client import KEY_VARIABLE, GatewayAddress
+from gateway.commands.clients import CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
 from gateway.commands.edits import FORMATS, merged, written

@@ -9,7 +9,7 @@ import yaml
 
 from gateway.commands import finding
 from gateway.commands.choosing import CODEX_KNOWS, for_claude, for_codex, usual
-from gateway.commands.clients import KEY_VARIABLE
+from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.connect import run as connect
 from gateway.commands.finding import ConnectOptions
 from gateway.commands.offers import Configured, RunningGateway

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.commands import connect as command
-from gateway.commands.clients import CLIENTS, KEY_VARIABLE
+from gateway.commands.client import KEY_VARIABLE
+from gateway.commands.clients import CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.finding import ConnectOptions
 from gateway.commands.logins import LOGINS
@@ -29,7 +30,7 @@ def home(tmp_path, tmp_path_factory, monkeypatch) -> Path:
     """An empty home directory, which is also the current one."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "TRIGATE_CONFIG", "GEMINI_CLI_SYSTEM_SETTINGS_PATH", KEY_VARIABLE):
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "TRIGATE_CONFIG", KEY_VARIABLE):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NO_COLOR", "1")
@@ -165,12 +166,8 @@ def test_gemini_cli_with_its_login_loses_the_sign_in_by_key(home):
 
 @pytest.mark.process
 def test_gemini_cli_is_started_in_an_empty_home(home):
-    script(home, "gemini", 'cat "$GEMINI_CLI_SYSTEM_SETTINGS_PATH"')
-    state = home / "state"
-    found = started(home, "gemini-cli", "--url", ROOT, "--model", "m", "--", XDG_STATE_HOME=str(state))
-    assert json.loads(found.stdout) == {"security": {"auth": {"selectedType": "gemini-api-key"}}}
+    """Vertex AI is the only way to sign in that Gemini CLI 0.61 takes from its environment beside a base URL."""
+    script(home, "gemini", 'echo "$GOOGLE_GENAI_USE_VERTEXAI $GOOGLE_VERTEX_BASE_URL $GOOGLE_API_KEY $GEMINI_MODEL"')
+    found = started(home, "gemini-cli", "--url", ROOT, "--model", "m", "--", GOOGLE_API_KEY="of-google")
+    assert found.stdout == "true http://gw.example any m\n"
     assert not (home / ".gemini").exists()
-    own = home / "own.json"
-    own.write_text("mine")
-    more = {"GEMINI_CLI_SYSTEM_SETTINGS_PATH": str(own), "XDG_STATE_HOME": str(state)}
-    assert started(home, "gemini-cli", "--url", ROOT, "--model", "m", "--", **more).stdout == "mine"

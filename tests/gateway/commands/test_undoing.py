@@ -10,7 +10,8 @@ import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.commands.clients import CLIENTS, KEY_VARIABLE
+from gateway.commands.client import KEY_VARIABLE
+from gateway.commands.clients import CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
 from gateway.commands.edits import FORMATS, MISSING, merged, reverted, standing

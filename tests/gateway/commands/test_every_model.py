@@ -1,0 +1,108 @@
+"""``trigate connect opencode``: every model that the gateway serves, with its window and its price."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway.commands.clients import CLIENTS
+from gateway.commands.connect import run as connect
+from gateway.commands.connect import undo
+from gateway.commands.finding import ConnectOptions
+from tests.support.command_line import run
+from tests.support.harness import config, free_port, running
+
+CONFIG = """\
+version: v0.4.0
+listeners: [{port: 4100}]
+model_providers:
+  - {model: openai/gpt-5-mini, access_key: $NOT_SET_HERE, default: true}
+  - {model: openai/text-embedding-3-small, access_key: $NOT_SET_HERE}
+  - {model: vllm/ours, base_url: "http://gpu:8000/v1", price: free, quirks: {context_window: 32768, max_output: 4096}}
+  - {model: vllm/unheard-of, name: new, base_url: "http://gpu:8000/v1"}
+  - {model: chatgpt/gpt-5-codex, name: mine, passthrough_auth: true, price: {input: 2, cached: 0.5, output: 8}}
+model_aliases:
+  fast: {target: ours}
+"""
+
+
+@pytest.fixture
+def home(tmp_path, tmp_path_factory, monkeypatch) -> Path:
+    """An empty home directory, which is also the current one."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    for name in ("XDG_CONFIG_HOME", "TRIGATE_CONFIG", "TRIGATE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def models(home: Path) -> dict:
+    text = (home / ".config/opencode/opencode.json").read_text()
+    return json.loads(text)["provider"]["trigate"]["models"]
+
+
+def test_every_model_for_conversations_has_its_window_and_its_price(home):
+    (home / "trigate.yaml").write_text(CONFIG)
+    assert connect("opencode", ConnectOptions(write=True)) == 0
+    found = models(home)
+    assert set(found) == {"openai/gpt-5-mini", "vllm/ours", "new", "mine", "fast"}
+    assert found["openai/gpt-5-mini"] == {
+        "limit": {"context": 400_000, "output": 128_000}, "cost": {"input": 0.25, "output": 2.0, "cache_read": 0.025}
+    }  # fmt: skip
+    own = {"limit": {"context": 32_768, "output": 4096}, "cost": {"input": 0.0, "output": 0.0}}
+    assert found["vllm/ours"] == found["fast"] == own
+    assert found["new"] == {"limit": {"context": 128_000, "output": 32_000}}
+    assert found["mine"]["cost"] == {"input": 2.0, "output": 8.0, "cache_read": 0.5}
+
+
+def test_a_model_that_is_named_comes_with_all_others(home):
+    (home / "trigate.yaml").write_text(CONFIG)
+    assert connect("opencode", ConnectOptions(write=True, model="mine")) == 0
+    text = json.loads((home / ".config/opencode/opencode.json").read_text())
+    assert text["model"] == "trigate/mine"
+    assert len(models(home)) == 5
+
+
+def test_what_a_person_has_added_to_a_model_stays(home):
+    (home / "trigate.yaml").write_text(CONFIG)
+    file = home / ".config/opencode/opencode.json"
+    file.parent.mkdir(parents=True)
+    before = {"provider": {"trigate": {"models": {"new": {"name": "New", "limit": {"input": 1000}}}}}}
+    file.write_text(json.dumps(before, indent=2))
+    assert connect("opencode", ConnectOptions(write=True)) == 0
+    limit = {"input": 1000, "context": 128_000, "output": 32_000}
+    assert models(home)["new"] == {"name": "New", "limit": limit}
+    assert undo("opencode") == 0
+    assert json.loads(file.read_text()) == before
+
+
+@pytest.mark.process
+def test_a_gateway_that_runs_says_what_it_serves(home, upstream):
+    entries = [
+        {"model": "openai/gpt-5-mini", "access_key": "k", "base_url": upstream.url},
+        {"model": "vllm/ours", "base_url": upstream.url, "quirks": {"context_window": 32768, "max_output": 4096}},
+    ]
+    port = free_port()
+    with running(config(entries, port), port) as gateway:
+        assert connect("opencode", ConnectOptions(write=True, url=gateway.url, model="vllm/ours")) == 0
+    found = models(home)
+    assert found["openai/gpt-5-mini"]["cost"]["input"] == 0.25
+    assert found["vllm/ours"] == {"limit": {"context": 32_768, "output": 4096}}
+
+
+@pytest.mark.process
+def test_opencode_is_started_with_the_same(home):
+    (home / "trigate.yaml").write_text(CONFIG)
+    program = home / "opencode"
+    program.write_text('#!/bin/sh\nprintf %s "$OPENCODE_CONFIG_CONTENT"\n')
+    program.chmod(0o755)
+    env = {"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}"}
+    given = json.loads(run("connect", "opencode", "--config", "trigate.yaml", "--", cwd=home, env=env).stdout)
+    assert given["provider"]["trigate"]["models"]["fast"]["limit"]["context"] == 32_768
+
+
+def test_no_other_client_asks_for_every_model():
+    assert [name for name, row in CLIENTS.items() if row.chooses == "opencode"] == ["opencode"]
