@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
-from providers.neutral.request import Reasoning
+from providers.neutral.request import Reasoning, Request
 
 LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """All levels of effort that any API knows, the lowest first."""
@@ -52,6 +52,12 @@ def budget_of(reasoning: Reasoning) -> int:
     if reasoning.budget is not None:
         return reasoning.budget
     return _BUDGET_OF_LEVEL.get(reasoning.effort or _USUAL_LEVEL, _BUDGET_OF_LEVEL[_USUAL_LEVEL])
+
+
+def leaves_thinking(request: Request) -> bool:
+    """Return whether a Messages client named an effort and no ``thinking``: an effort alone turns no thinking on."""
+    alone = request.reasoning is not None and request.reasoning.mode == "adaptive"
+    return alone and request.api == "messages" and request.source.get("thinking") is None
 
 
 def lower_effort(draft: Draft, member: str, known: tuple[str, ...]) -> str | None:

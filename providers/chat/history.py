@@ -237,10 +237,9 @@ def _source(url: str, at: str) -> MediaSource:
 
 
 def _file_source(data: str, name: str | None, at: str) -> MediaSource:
-    """``file_data``: a ``data:`` URL, or bare base64 whose sort the file name tells."""
-    if data[:5].lower() == "data:":
-        return _source(data, at)
-    return MediaSource("base64", data, file_type(name))
+    """Return ``file_data`` as a source: a ``data:`` URL, or bare base64, with the type of its name if it has none."""
+    source = _source(data, at) if data[:5].lower() == "data:" else MediaSource("base64", data)
+    return attrs.evolve(source, media_type=file_type(name, source.media_type, source.value))
 
 
 def _reasoning(message: Fields, drops: Drops) -> Iterator[ReasoningPart]:

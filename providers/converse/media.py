@@ -28,6 +28,8 @@ DOCUMENT_FORMATS: Final[Mapping[str, str]] = {
     "text/markdown": "md",
 }
 
+_TAKEN: Final = "PDF, Word, Excel, CSV, HTML, Markdown or plain text, with its media type or file name"
+
 MEDIA_TYPES: Final[Mapping[str, str]] = {
     format: type for type, format in (*DOCUMENT_FORMATS.items(), *IMAGE_FORMATS.items()) if type != "image/jpg"
 }
@@ -94,14 +96,15 @@ class DocumentNames:
 def document_block(part: FilePart, names: DocumentNames) -> Block:
     """A document. Raises a 400 for one that Bedrock cannot have."""
     source = _embedded(part.source, part.at)
-    type = (source.media_type or file_type(part.filename)).lower().partition(";")[0]
+    type = file_type(part.filename, source.media_type, source.value)
     format = (
         "txt" if source.kind == "text" else DOCUMENT_FORMATS.get(type) or _ending(source, DOCUMENT_FORMATS.values())
     )
     if format is None and type.startswith("text/"):
         format = "txt"
     if format is None:
-        raise invalid(f"{part.at} is {type}, which this model's provider does not take: send PDF or text", part.at)
+        message = f"{part.at} is {type}, which this model's provider does not take: send {_TAKEN}"
+        raise invalid(message, part.at)
     return {"document": {"format": format, "name": names.name(part.filename), "source": _source(source, part.at)}}
 
 

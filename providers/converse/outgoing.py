@@ -10,7 +10,7 @@ from providers.converse.history import History
 from providers.converse.settings import format_hint, own_fields, write_format, write_settings
 from providers.converse.tools_out import tool_config
 from providers.neutral.codec import Outgoing, Recipient
-from providers.neutral.edits import losses_of
+from providers.neutral.edits import losses_of, raised
 from providers.neutral.fields import Drops
 from providers.neutral.request import Request
 
@@ -21,7 +21,8 @@ _COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")
 def write_request(request: Request, to: Recipient) -> Outgoing:
     """See ``Codec.write_request``."""
     body, drops = _write(request, to)
-    return Outgoing(msgspec.json.encode(body), (), losses_of(drops.paths(), "translation"))
+    more = raised(request.parameters.get("max_tokens"), body.get("inferenceConfig", {}).get("maxTokens"))
+    return Outgoing(msgspec.json.encode(body), (), (*losses_of(drops.paths(), "translation"), *more))
 
 
 def write_count_request(request: Request, to: Recipient) -> Outgoing | None:

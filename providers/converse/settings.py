@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from providers.catalog.effort import asked_level, budget_of, known_level
+from providers.catalog.effort import asked_level, budget_of, known_level, leaves_thinking
 from providers.catalog.sampling import takes_sampling
 from providers.converse.ends import STOP_SEQUENCE
 from providers.converse.families import Family
@@ -181,9 +181,9 @@ def _think(
         drops.add(reasoning.at)
         _turn_off(reasoning, quirks, body, more, drops)
     elif quirks.adaptive_thinking:
-        if request.api != "messages" or request.source.get("thinking") is not None:  # else it is left to the model
+        if not leaves_thinking(request):
             more["thinking"] = _shown({"type": "adaptive"}, reasoning)
-    elif _acts_unthinking(body["messages"]):
+    elif leaves_thinking(request) or _acts_unthinking(body["messages"]):
         drops.add(reasoning.at)
     else:
         _write_budget(reasoning, quirks, inference, more, drops)

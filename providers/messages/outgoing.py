@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
 import msgspec
 
 from providers.messages.blocks import Breakpoints, Prompt, cache_control, plain
@@ -12,7 +13,7 @@ from providers.messages.media import Block
 from providers.messages.settings import format_hint, max_tokens, write_format, write_reasoning, write_settings
 from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
-from providers.neutral.edits import losses_of
+from providers.neutral.edits import losses_of, raised
 from providers.neutral.fields import Drops, join
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice
@@ -29,7 +30,9 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
     """The request for a Messages provider. Raises ``GatewayError`` (400) for what a Messages provider cannot honour and
     must not be left out."""
     body, drops = _write(request, to)
-    return _outgoing(body, to, drops)
+    written = _outgoing(body, to, drops)
+    more = raised(request.parameters.get("max_tokens"), body["max_tokens"])
+    return attrs.evolve(written, edits=(*written.edits, *more)) if more else written
 
 
 def write_count_request(request: Request, to: Recipient) -> Outgoing:

@@ -6,7 +6,7 @@ What a model takes of these is in its ``Quirks``. Source: the API reference of A
 import re
 from typing import Any, TypeAlias
 
-from providers.catalog.effort import asked_level, budget_of, known_level
+from providers.catalog.effort import asked_level, budget_of, known_level, leaves_thinking
 from providers.catalog.sampling import takes_sampling
 from providers.neutral.fields import Drops
 from providers.neutral.formats import can_be_closed, closed, described, in_words
@@ -56,17 +56,12 @@ def write_reasoning(request: Request, quirks: Quirks, body: Body, drops: Drops) 
         drops.add(reasoning.at)
         _turn_off(request, quirks, body, drops)
     elif quirks.adaptive_thinking:
-        if not _effort_alone(request):
+        if not leaves_thinking(request):
             body["thinking"] = _shown({"type": "adaptive"}, reasoning)
-    elif _acts_unthinking(body["messages"]):
+    elif leaves_thinking(request) or _acts_unthinking(body["messages"]):
         drops.add(reasoning.at)
     else:
         _write_budget(reasoning, quirks, body, drops)
-
-
-def _effort_alone(request: Request) -> bool:
-    """True if a Messages client named an effort and left it to the model whether to think."""
-    return request.api == "messages" and request.source.get("thinking") is None
 
 
 def _turn_off(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:

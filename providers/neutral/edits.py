@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from providers.neutral.fields import Drops
+from providers.neutral.request import Parameter
 
 Why: TypeAlias = Literal["translation", "provider", "rejected", "seal"]
 """The API that the provider is asked in has no word for it; it is known that the provider or the model does not take
@@ -30,6 +31,14 @@ class Edit:
 def losses_of(paths: Iterable[str], why: Why) -> tuple[Edit, ...]:
     """An edit for each of ``paths``, which are lost."""
     return tuple(Edit(path, why=why) for path in paths)
+
+
+def raised(limit: Parameter | None, sent: object) -> tuple[Edit, ...]:
+    """Return the edit of the client's token ``limit``, if the one that is ``sent`` is larger: it holds the reasoning,
+    too."""
+    if limit is None or not isinstance(sent, int) or sent <= max(1, limit.value):
+        return ()
+    return (Edit(limit.at, lost=False, form=f"={sent}", why="translation"),)
 
 
 def dropped(edits: Iterable[Edit]) -> tuple[str, ...]:

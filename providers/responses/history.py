@@ -287,7 +287,8 @@ def _file(part: Fields, marks: Mapping[str, Any]) -> Part:
     if data is not None:
         at = part.path("file_data")
         # Bare base64 is taken as well.
-        source = _url_source(data, at) if data.startswith("data:") else MediaSource("base64", data, file_type(name))
+        source = _url_source(data, at) if data.startswith("data:") else MediaSource("base64", data)
+        source = attrs.evolve(source, media_type=file_type(name, source.media_type, source.value))
     elif url is not None:
         source = MediaSource("url", url)
     elif file_id is not None:

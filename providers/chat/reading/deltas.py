@@ -36,7 +36,7 @@ def take(answer: OpenAnswer, choice: Choice, out: list[Event]) -> None:
     elif content is not None:
         _take_parts(answer, content, out)
     if delta.audio:
-        texts.take_audio(answer, delta.audio, out)
+        texts.take_audio(answer, delta.audio, content, out)
     if delta.annotations and answer.keeps:
         texts.take_annotations(answer, delta.annotations, out)
     if delta.refusal:

@@ -28,10 +28,16 @@ def take_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]) -> 
         take_text(answer, text, out)
 
 
-def take_audio(answer: OpenAnswer, audio: Any, out: list[Event]) -> None:
-    """The transcript of speech."""
-    if isinstance(audio, dict) and (text := text_of(audio.get("transcript"))):
+def take_audio(answer: OpenAnswer, audio: Any, content: Any, out: list[Event]) -> None:
+    """Take the transcript of speech, unless the ``content`` that came with it says the same: some servers fill both."""
+    text = text_of(audio.get("transcript")) if isinstance(audio, dict) else ""
+    if text and text.strip() != _text_in(content).strip():
         take_text(answer, text, out)
+
+
+def _text_in(content: Any) -> str:
+    parts = objects(content) if isinstance(content, list) else ()
+    return content if isinstance(content, str) else "".join(text_of(part.get("text")) for part in parts)
 
 
 def take_refusal(answer: OpenAnswer, refusal: Any, out: list[Event]) -> None:

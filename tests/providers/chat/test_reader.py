@@ -272,6 +272,14 @@ STREAMS: dict[str, tuple[bytes, tuple, AnswerEnd | ErrorInfo]] = {
         (TextBlock("Hello"),),
         AnswerEnd("stop", "stop"),
     ),
+    "spoken output that is written, too": (
+        chunk({"content": "Hel", "audio": {"id": "x", "transcript": "Hel"}})
+        + chunk({"content": "lo", "audio": {"data": "QUJD", "transcript": "lo"}})
+        + chunk({}, "stop")
+        + DONE,
+        (TextBlock("Hello"),),
+        AnswerEnd("stop", "stop"),
+    ),
     # vLLM names the string that matched
     "a stop string": (
         chunk({"content": "a"})

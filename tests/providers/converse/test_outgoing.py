@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
+from providers.apis import CODECS
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -41,6 +42,7 @@ from tests.support.converse_requests import (
     assistant,
     chat,
     controls,
+    outgoing,
     system,
     user,
     write,
@@ -282,6 +284,33 @@ def test_a_budget_is_part_of_the_limit():
     assert body["inferenceConfig"]["maxTokens"] == 6000
     assert body["additionalModelRequestFields"]["thinking"]["budget_tokens"] == 5000
     assert dropped == ()
+
+
+def test_a_limit_that_has_to_hold_the_reasoning_too_is_told():
+    thinking = chat(reasoning=Reasoning(effort="low", at="reasoning_effort"), parameters=controls(max_tokens=100))
+    assert outgoing(thinking).adapted == ("max_tokens=2148",)
+    assert outgoing(chat(parameters=controls(max_tokens=100))).adapted == ()
+    for reasoning in (Reasoning(effort="low"), Reasoning(budget=2000)):
+        room = chat(reasoning=reasoning, parameters=controls(max_tokens=9000))
+        assert outgoing(room).adapted == ()
+
+
+@pytest.mark.parametrize(
+    "model", [CLAUDE, "anthropic.claude-opus-4-1-20250805-v1:0", "anthropic.claude-sonnet-4-20250514-v1:0"]
+)
+def test_an_effort_alone_turns_no_thinking_on(model):
+    """``output_config.effort`` without ``thinking`` is legal, and the older models think when they are asked to
+    (https://platform.claude.com/docs/en/build-with-claude/effort)."""
+    asked = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 100, "temperature": 0.5}
+    for effort in ("low", "high", "max"):
+        request = CODECS["messages"].read_request({**asked, "model": "m", "output_config": {"effort": effort}})
+        written = outgoing(request, model)
+        body = json.loads(written.body)
+        assert body["inferenceConfig"] == {"maxTokens": 100, "temperature": 0.5}
+        assert not {"additionalModelRequestFields", "outputConfig"} & set(body)
+        assert (written.dropped, written.adapted) == (("output_config.effort",), ())
+    request = CODECS["messages"].read_request({**asked, "model": "m", "output_config": {"effort": "high"}})
+    assert json.loads(outgoing(request, ADAPTIVE).body)["outputConfig"] == {"effort": "high"}
 
 
 def test_who_is_made_to_call_a_tool_does_not_think():
