@@ -61,6 +61,10 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
     "gateway/serving/http1.py": [
         ("extended", "h11._connection:Connection.receive_data", "60237155e9a8"),
         ("extended", "h11._connection:Connection.next_event", "375dc8b1c175"),
+        ("extended", "h11._connection:Connection._get_io_object", "13ac09b84ca6"),
+    ],
+    "gateway/serving/chunk_lines.py": [
+        ("extended", "h11._readers:ChunkedReader.__call__", "2d5a88c94d0b"),
     ],
     "gateway/serving/frames.py": [
         ("used", "hypercorn.protocol.ws_stream:Handshake", "f887ddb87021"),

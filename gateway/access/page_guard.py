@@ -30,8 +30,17 @@ _OTHERS: Final = (b"cross-site", b"same-site")
 _PAGES: Final = frozenset(("/", "/ui", "/ui/"))
 """Where a link of another page may lead: what is there is for people, and does nothing."""
 
-_FORWARDED: Final = frozenset((b"forwarded", b"via", b"true-client-ip", b"x-real-ip", b"x-client-ip"))
-_FORWARDED_PREFIXES: Final = (b"x-forwarded-", b"x-original-", b"cf-", b"fastly-", b"x-envoy-", b"x-amzn-trace-id")
+_FORWARDED: Final = frozenset(
+    (
+        b"forwarded", b"via", b"true-client-ip", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"x-forwarded",
+        b"forwarded-for", b"x-arr-log-id", b"x-cloud-trace-context", b"do-connecting-ip", b"client-ip",
+    )
+)  # fmt: skip
+_FORWARDED_PREFIXES: Final = (
+    b"x-forwarded-", b"x-original-", b"cf-", b"fastly-", b"x-envoy-", b"x-amzn-trace-id", b"fly-", b"x-azure-",
+    b"x-appengine-", b"x-vercel-", b"x-nf-", b"x-akamai-", b"x-goog-iap-", b"x-ms-client-principal", b"tailscale-",
+    b"ngrok-",
+)  # fmt: skip
 """Headers that a proxy adds, of which no program on this machine has any."""
 
 _PORT: Final = re.compile(r"(?::[0-9]*)?")

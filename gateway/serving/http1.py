@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import h11
 import trio
+from h11._readers import ChunkedReader
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 
 from gateway.serving.backlog import Backlog
+from gateway.serving.chunk_lines import StrictChunkedReader
 from gateway.serving.connections import ClientConnection, ConnectionContext
 from gateway.serving.heads import UNKNOWN, AnswerWriter, RequestLine
 from gateway.serving.http1_websocket import WebSocketOverHttp1, asks_for_websocket
@@ -51,6 +53,10 @@ class RequestReader(h11.Connection):
             data = data[2:]
         if data:
             super().receive_data(data)
+
+    def _get_io_object(self, role: Any, event: Any, io_dict: Any) -> Any:
+        reader = super()._get_io_object(role, event, io_dict)
+        return StrictChunkedReader() if isinstance(reader, ChunkedReader) else reader
 
     def next_event(self) -> Any:
         if self.their_state is h11.MUST_CLOSE:

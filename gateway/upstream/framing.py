@@ -10,8 +10,9 @@ SHORT: Final = 32  # bytes of one that is remembered: with extensions a provider
 READ: Final = 64 * 1024  # bytes of one read
 LONG_READ: Final = 256 * 1024  # where it is known that so much comes
 
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?")
-_SIZE_BEGUN = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?\r?")
+_EXTENSION: Final = rb"(?:;[\t -~\x80-\xff]*)?"  # no control characters: servers differ in what ends a line
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*" + _EXTENSION)
+_SIZE_BEGUN = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*" + _EXTENSION + rb"\r?")
 
 
 class ChunkTooLarge(ValueError):

@@ -9,6 +9,11 @@ from streams.events import Usage, UsageStep
 
 _INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
+_COUNTS = (
+    *_INPUT_SIDE, "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "output_tokens", "thinking_tokens",
+)  # fmt: skip
+"""The figures that are read. A provider may send others without end, which would be kept."""
+
 _NO_INPUT = dict.fromkeys(_INPUT_SIDE, 0)
 
 _AT_FIRST = ("service_tier", "speed", "inference_geo")
@@ -101,13 +106,13 @@ def _steps(said: Mapping[str, Any], tier: str | None) -> tuple[UsageStep, ...]:
 
 
 def _figures(usage: Mapping[str, Any]) -> dict[str, int]:
-    """The numbers in a ``usage`` object and in the two objects inside it, by name; none is below 0 or
-    beyond what there can be."""
+    """Return the counts in a ``usage`` object and in the two objects inside it, by name; none is below 0 or beyond what
+    there can be."""
     figures = {}
     for source in (usage, usage.get("cache_creation"), usage.get("output_tokens_details")):
         if isinstance(source, dict):
-            for name, figure in source.items():
-                if type(figure) is int:
+            for name in _COUNTS:
+                if type(figure := source.get(name)) is int:
                     figures[name] = min(figure, MOST_TOKENS) if figure > 0 else 0
     return figures
 

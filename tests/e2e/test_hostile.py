@@ -76,6 +76,12 @@ REFUSED = {
     "chunk_with_sign": lines(HOST, CHUNKED, body=b"-1\r\n" + GOOD),
     "chunk_too_large": lines(HOST, CHUNKED, body=b"F" * 30 + b"\r\n" + GOOD),
     "chunk_without_its_line_end": lines(HOST, CHUNKED, body=b"3\r\nabcdef\r\n0\r\n\r\n"),
+    "chunk_of_more_than_there_can_be": lines(HOST, CHUNKED, body=b"f" * 20 + b"\r\n" + GOOD),
+    "chunk_of_a_terabyte": lines(HOST, CHUNKED, body=b"10000000000\r\n" + GOOD),
+    # CVE-2025-55315: two readings of where the first line of a chunk ends
+    "chunk_extension_with_a_bare_return": lines(HOST, CHUNKED, body=b"3;\rxx\r\nabc\r\n0\r\n\r\n"),
+    "chunk_extension_with_a_null": lines(HOST, CHUNKED, body=b"3;a\x00\r\nabc\r\n0\r\n\r\n"),
+    "last_chunk_with_a_vertical_tab": lines(HOST, CHUNKED, body=CHUNKS[:-5] + b"0;a=\x0b\r\n\r\n"),
     "chunk_extension_without_end": lines(HOST, CHUNKED, body=b"3;" + b"x" * 200_000),
     "no_host": lines(LENGTH),
     "two_hosts": lines(HOST, b"host: y\r\n", LENGTH),

@@ -168,7 +168,9 @@ def test_without_a_key_only_this_machine_may_look(host, ends, status):
     "name",
     ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-forwarded-server", "x-real-ip",
      "forwarded", "via", "cf-connecting-ip", "cf-ray", "cf-visitor", "true-client-ip", "x-envoy-external-address",
-     "x-original-forwarded-for"],
+     "x-original-forwarded-for", "fly-client-ip", "x-azure-clientip", "x-azure-socketip", "x-appengine-user-ip",
+     "x-cluster-client-ip", "x-vercel-ip-country", "x-nf-client-connection-ip", "do-connecting-ip", "fastly-client-ip",
+     "x-cloud-trace-context", "tailscale-user-login", "forwarded-for"],
 )  # fmt: skip
 def test_what_a_proxy_has_passed_on_is_not_of_this_machine(name):
     """nginx's own defaults call it by a loopback address, and say nothing of whom they ask for."""

@@ -123,6 +123,39 @@ async def test_what_is_not_http_is_refused_with_a_reason(request_bytes, status):
         assert b"whole" in await server.get("/whole")
 
 
+CONTROLS = [bytes((code,)) for code in (*range(0x20), 0x7F) if code != 0x09]
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda one: one.hex())
+@pytest.mark.parametrize("chunk", [b"4;a%bb\r\n", b"4;%b\r\n", b'4;a="%b"\r\n', b"4\r\nabcd\r\n0;%b\r\n\r\n"])
+async def test_a_control_character_in_a_chunk_extension_is_refused(chunk, control):
+    """CVE-2025-55315: two servers that read the end of the line in two places read two requests."""
+    head = b"POST /size HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with serving() as server, server.connect() as client:
+        await client.send(head + chunk % control + b"abcd\r\n0\r\n\r\n")
+        received = await client.rest()
+        assert received.startswith(b"HTTP/1.1 400")
+        assert received.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("extension", [b"", b";", b";a", b";a=b", b';a="b c"', b";\t", b";caf\xe9", b"; a = b"])
+async def test_other_chunk_extensions_are_read_and_dropped(extension):
+    head = b"POST /size HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    async with serving() as server, server.connect() as client:
+        body = b"4%b\r\nabcd\r\n0%b\r\n\r\n" % (extension, extension)
+        for byte in head + body:  # however the network cuts it
+            await client.send(bytes((byte,)))
+        assert json.loads((await client.until(b"}")).partition(b"\r\n\r\n")[2])["size"] == 4
+
+
+@pytest.mark.parametrize("size", [b"f" * 20, b"f" * 16, b"8" + b"0" * 15, b"7" + b"f" * 15, b"10000000000"])
+async def test_a_chunk_of_an_absurd_size_is_refused_at_once(size):
+    """Its client would be waited for until its time was up."""
+    async with serving() as server, server.connect() as client:
+        await client.send(b"POST /size HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + size + b"\r\nabc")
+        assert (await client.rest()).startswith(b"HTTP/1.1 400")
+
+
 # Early answers
 
 

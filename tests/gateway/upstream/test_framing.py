@@ -124,3 +124,10 @@ def test_a_body_without_length_is_over_with_its_connection():
     assert not framing.over
     framing.close()
     assert framing.over
+
+
+@pytest.mark.parametrize("control", [b"\r", b"\x00", b"\x0b", b"\n", b"\x7f"])
+@pytest.mark.parametrize("more", [b"", b"x" * 40])
+def test_a_control_character_in_an_extension_breaks_the_coding(control, more):
+    with pytest.raises(ValueError, match="cannot be read"):
+        Chunked().feed(b"2;a" + control + more + b"\r\nab\r\n0\r\n\r\n")

@@ -1,0 +1,32 @@
+"""The counts of a Messages stream: what is kept of them while it goes on."""
+
+import tracemalloc
+
+from providers.messages.usage import Counts
+from streams.events import Usage
+
+
+def test_figures_of_other_names_are_not_kept():
+    """A provider may send any names: 12 MB of them were 15 MB of memory until the end of the stream."""
+    counts = Counts()
+    tracemalloc.start()
+    try:
+        for event in range(200):
+            inner = {f"inner_{event}_{number}": number for number in range(200)}
+            counts.add({f"name_{event}_{number}": number for number in range(200)} | {"cache_creation": inner})
+        counts.add({"input_tokens": 5, "output_tokens": 7, "cache_creation": {"ephemeral_5m_input_tokens": 0}})
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 100_000
+    assert counts.usage() == Usage(5, cache_write_5m=0, output=7)
+
+
+def test_all_figures_that_are_billed_are_read():
+    counts = Counts()
+    counts.add({
+        "input_tokens": 1, "cache_read_input_tokens": 2, "cache_creation_input_tokens": 7, "output_tokens": 9,
+        "cache_creation": {"ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 4},
+        "output_tokens_details": {"thinking_tokens": 6},
+    })  # fmt: skip
+    assert counts.usage() == Usage(1, 2, 7, 3, 4, 9, 6)
