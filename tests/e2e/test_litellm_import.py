@@ -49,7 +49,7 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
     assert found.returncode == 3
     lines = found.stderr.splitlines()
     assert lines[0] == (
-        "Carried over: 9 of 10 models, 1 alias, 2 names with several targets (groups and fallbacks), 1 group and 6 "
+        "Carried over: 10 of 11 models, 1 alias, 2 names with several targets (groups and fallbacks), 1 group and 6 "
         "client keys."
     )
     assert lines[1].endswith("left out: blocked-one (blocked), expired-one (expired 2025-03-01).")
@@ -103,6 +103,14 @@ def test_clients_come_in_with_the_keys_that_they_have(gateway, key, model, statu
         assert reply.json["choices"][0]["message"]["content"]
 
 
+@pytest.mark.parametrize("model", ["assistant", "thinker", "claude-sonnet"])
+def test_an_imported_model_costs_what_its_base_model_does(gateway, model):
+    """A budget under a model without a price never moves."""
+    body = {"model": model, **HELLO}
+    reply = request(gateway.url, "POST", "/v1/chat/completions", body, {"authorization": "Bearer sk-everything"})
+    assert float(reply.headers["x-trigate-cost"]) > 0
+
+
 def test_a_name_of_several_models_is_answered_though_one_of_them_is_away(gateway):
     """LiteLLM's group of two, its fallback, and the alias of both."""
     wanted = {("gpt-4o-azure_openai", "connection"), ("gpt-4o-compatible", "ok")}
@@ -129,7 +137,7 @@ def test_the_file_holds_hashes_and_no_key(folder, gateway):
 
 
 def test_each_key_sees_its_own_models(gateway):
-    named = {"gpt-4o", "claude-sonnet", "local", "thinker", "fast", "gpt-4", "haiku"}
+    named = {"gpt-4o", "claude-sonnet", "local", "thinker", "assistant", "fast", "gpt-4", "haiku"}
 
     def models(key: str) -> set[str]:
         reply = request(gateway.url, "GET", "/v1/models", headers={"x-api-key": key})

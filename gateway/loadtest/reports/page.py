@@ -138,6 +138,8 @@ def _cards(run: RunResult) -> str:
     cards += [_percentiles(run, name) for name in _IN_CARDS if run.tally.measures[name].count]
     if run.tally.tokens_seen or run.tally.tokens:
         steady = f"{plain(run.steady_tokens_per_second)} while requests arrived" if run.tally.events else ""
+        if (each := run.tally.tokens_per_event) is not None:
+            steady += f", {each:.3g} tokens an event"
         cards.append((plain(run.tokens_per_second), "tokens a second", steady))
     elif run.tally.input_tokens:
         cards.append((plain(run.input_tokens_per_second), "input tokens a second", ""))
