@@ -112,7 +112,8 @@ NOT_SPOKEN: Final[Mapping[str, str]] = {
     "mistral/MODEL with `base_url: https://codestral.mistral.ai/v1`",
 }
 TYPES: Final[Mapping[str, ModelType]] = {
-    "chat": "chat", "completion": "completion", "responses": "chat", "embedding": "embedding", "rerank": "rerank",
+    "chat": "chat", "completion": "completion", "responses": "chat", "batch": "chat", "ocr": "chat",
+    "embedding": "embedding", "rerank": "rerank",
     "image_generation": "image", "image_edit": "image", "audio_speech": "speech",
     "audio_transcription": "transcription", "moderation": "moderation", "realtime": "realtime",
 }  # fmt: skip

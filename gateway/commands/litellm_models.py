@@ -38,9 +38,10 @@ RATES: Final[Mapping[str, tuple[str, str]]] = {
 """LiteLLM's limits, each with its limit here and the unit of that."""
 
 _MEMBERS: Final = ("model_name", "litellm_params", "model_info")
-"""The members of an item that LiteLLM reads."""
+_RATES_BESIDE: Final = ("rpm", "tpm")
+"""The members of an item that LiteLLM reads; its rates may be in any of three places, the item itself first."""
 
-_BESIDE: Final = "LiteLLM reads litellm_params alone: move it into these"
+_BESIDE: Final = "LiteLLM reads it in litellm_params alone: move it into these"
 _TEXTS: Final = ("api_key", "api_base", "base_url", "api_version", "organization", "litellm_credential_name")
 _NUMBERS: Final = ("order", "weight", "num_retries", "max_retries")
 _MAPPINGS: Final = ("headers", "extra_headers")
@@ -60,8 +61,9 @@ def add_models(items: Sequence[Any], credentials: Any, result: Result) -> list[s
 
 def _item(
     number: int, item: Any, result: Result, remarks: list[str]
-) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
-    """Return the name, the ``litellm_params`` and the ``model_info`` of an item, ``None`` if it has no model."""
+) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]] | None:
+    """Return the name, the ``litellm_params``, the ``model_info`` and the rates of an item; ``None`` if it has no
+    model."""
     members = item if isinstance(item, dict) else {}
     name, params, info = (members.get(member) for member in _MEMBERS)
     where = f"model_list[{number}]" + (f" ({name})" if isinstance(name, str) else "")
@@ -72,12 +74,14 @@ def _item(
         loss = Loss(Group.NAMES, where, f"it needs a model_name and litellm_params.model{meant}")
         remarks.append(result.lose_model(name if isinstance(name, str) else None, loss))
         return None
-    for member in beside:
+    for member in (one for one in beside if one not in _RATES_BESIDE):
         group = REASONS.get(member, NO_COUNTERPART)[0]
         remarks.append(result.leave_out(f"{member} beside litellm_params of {name}", (group, _BESIDE)))
     if info and not isinstance(info, dict):
         remarks.append(result.leave_out(f"model_info of {name}", (Group.UNKNOWN, "it is not a mapping")))
-    return name, params, info if isinstance(info, dict) else {}
+    info = info if isinstance(info, dict) else {}
+    rates = {rate: where[rate] for where in (info, params, members) for rate in _RATES_BESIDE if rate in where}
+    return name, params, {key: value for key, value in info.items() if key not in _RATES_BESIDE}, rates
 
 
 def _credentials(given: Any, result: Result) -> Mapping[str, dict[str, Any]]:
@@ -104,12 +108,14 @@ def _add(
     name: str,
     params: dict[str, Any],
     info: dict[str, Any],
+    rates: dict[str, Any],
     credentials: Mapping[str, dict[str, Any]],
     result: Result,
     remarks: list[str],
     taken: dict[str, str],
 ) -> None:
-    """Add the entry for one model, or a remark that says why there is none."""
+    """Add the entry for one model, or a remark that says why there is none. Of all ``rates`` only those in ``params``
+    are shares of a group."""
     what = f"{name} ({params['model']})"
     if name in taken and "*" in name:
         reason = (Group.PROTECTION, f"{taken[name]} has the name, and a pattern is one entry")
@@ -118,7 +124,7 @@ def _add(
     before = len(result.losses)
     try:
         params, notes = _with_credential(name, params, credentials, result)
-        more, entry = _entry(name, params, info, result)
+        more, entry = _entry(name, {**params, **rates}, info, result)
         from_mapping({"version": VERSION, "model_providers": [entry]})
     except _NotHere as reason_why:
         del result.losses[before:]  # a model that is left out loses nothing else

@@ -317,7 +317,8 @@ LOST = [
         {"model_list": [{"model_name": "t", "litelm_params": {"model": "openai/x"}}]},
         "model_list[1] (t): it needs a model_name and litellm_params.model; is litelm_params meant for litellm_params?",
     ),
-    ({"model_list": [item("r", "openai/x") | {"rpm": 60}]}, "rpm beside litellm_params of r: LiteLLM reads"),
+    ({"model_list": [item("r", "openai/x") | {"weight": 6}]}, "weight beside litellm_params of r: LiteLLM reads"),
+    ({"model_list": [item("r", "openai/x") | {"rpm": "many"}]}, "rpm of r: it is not a whole number"),
     ({"model_list": [item("r", "openai/x") | {"novel": 1}]}, "novel beside litellm_params of r: LiteLLM reads"),
     ({"model_list": [item("a", "openai/x", api_base=["http://x"])]}, "a (openai/x): its api_base is not a text"),
     ({"model_list": [item("h", "openai/x", extra_headers={"x-a": True})]}, "extra_headers of h: one of these"),
@@ -558,6 +559,35 @@ def test_settings_of_the_router_may_be_texts():
     config, _, _ = converted(item("a", "openai/a"), router_settings=settings)
     assert config.retries is not None
     assert (config.retries.attempts, config.circuit.failures, config.circuit.cooldown) == (4, 3, 45)
+
+
+@pytest.mark.parametrize(
+    ("given", "requests"),
+    [
+        ({"rpm": 60}, "60/m"),
+        ({"model_info": {"rpm": 60}}, "60/m"),
+        ({"rpm": 60, "model_info": {"rpm": 7}}, "60/m"),
+        ({"litellm_params": {"model": "openai/a", "rpm": 5}, "model_info": {"rpm": 7}}, "5/m"),
+        ({"litellm_params": {"model": "openai/a", "rpm": 5}, "rpm": 60}, "60/m"),
+    ],
+)
+def test_rates_are_carried_from_each_place_where_litellm_reads_them(given, requests):
+    """Its own examples have them besides ``litellm_params``."""
+    found = imported({"model_list": [item("m", "openai/a") | given]})
+    ((_, entry),) = found.entries
+    assert entry["ratelimits"] == {"requests": requests}
+    assert found.losses == []
+
+
+def test_rates_besides_litellm_params_are_no_shares():
+    assert targets(*(item("m", f"openai/{name}") | {"rpm": rate} for name, rate in (("a", 1), ("b", 9)))) == [
+        ["m-openai", "m-openai-2"]
+    ]
+
+
+@pytest.mark.parametrize("mode", ["batch", "ocr"])
+def test_modes_of_other_endpoints_are_served(mode):
+    assert imported({"model_list": [item("m", "mistral/m") | {"model_info": {"mode": mode}}]}).losses == []
 
 
 def test_numbers_may_be_texts():
