@@ -1,0 +1,60 @@
+"""Covering arrays: few cases in which every two values of different factors meet."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from typing import TypeAlias
+
+Case: TypeAlias = dict[str, str]
+_Pair: TypeAlias = frozenset[tuple[str, str]]
+
+
+def covering(
+    factors: Mapping[str, Sequence[str]], possible: Callable[[Mapping[str, str]], bool], seed: int = 0
+) -> list[Case]:
+    """Return cases that contain every pair of values which some possible case has, in a random order. ``possible`` says
+    so of cases that are not complete yet: it is false only if no other values could make them possible."""
+    draw = random.Random(seed)
+    left = {
+        pair
+        for one, other in combinations(factors, 2)
+        for value in factors[one]
+        for second in factors[other]
+        if possible(dict(pair := frozenset({(one, value), (other, second)})))
+    }
+    found: list[Case] = []
+    while left:
+        pair = draw.choice(sorted(left, key=sorted))
+        case = _completed(dict(sorted(pair)), factors, possible, left, draw)
+        covered = set() if case is None else _pairs(case)
+        left -= {pair} | covered
+        if case is not None:
+            found.append(case)
+    draw.shuffle(found)
+    return found
+
+
+def _completed(
+    case: Case,
+    factors: Mapping[str, Sequence[str]],
+    possible: Callable[[Mapping[str, str]], bool],
+    left: set[_Pair],
+    draw: random.Random,
+) -> Case | None:
+    """Return ``case`` with a value for each factor, each the one that adds most of the pairs that are ``left``; ``None``
+    if there is no possible one."""
+    missing = [name for name in factors if name not in case]
+    if not missing:
+        return case
+    name = draw.choice(missing)
+    values = draw.sample(list(factors[name]), len(factors[name]))
+    values.sort(key=lambda value: -len(left & {frozenset({(name, value), known}) for known in case.items()}))
+    for value in values:
+        more = {**case, name: value}
+        if possible(more) and (found := _completed(more, factors, possible, left, draw)) is not None:
+            return found
+    return None
+
+
+def _pairs(case: Mapping[str, str]) -> set[_Pair]:
+    return {frozenset(pair) for pair in combinations(case.items(), 2)}
