@@ -52,6 +52,10 @@ endpoint-clients:
 tiers:
     .venv/bin/python tests/clients/tiers.py
 
+# every two features together, in several covering arrays, e.g. `just combinations 20`
+combinations ARRAYS="8":
+    COMBINATIONS={{ARRAYS}} .venv/bin/pytest -q tests/gateway/exchange/test_combinations.py
+
 # what a request and a stream cost, e.g. `just bench --growth --html growth.html`, `just bench --crowd`, `just bench --workers`
 bench *ARGS:
     .venv/bin/python bench/run.py {{ARGS}}

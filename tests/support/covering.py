@@ -41,8 +41,8 @@ def _completed(
     left: set[_Pair],
     draw: random.Random,
 ) -> Case | None:
-    """Return ``case`` with a value for each factor, each the one that adds most of the pairs that are ``left``; ``None``
-    if there is no possible one."""
+    """Return ``case`` with a value for each factor, each the one that adds most of the pairs that are ``left``. Return
+    ``None`` if there is no possible one."""
     missing = [name for name in factors if name not in case]
     if not missing:
         return case

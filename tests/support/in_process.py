@@ -190,10 +190,10 @@ class InProcess:
 
 @contextlib.asynccontextmanager
 async def gateway(
-    content: dict[str, Any], *, real: bool = False, store: Store | None = None
+    content: dict[str, Any], *, real: bool = False, store: Store | None = None, drains: bool = False
 ) -> AsyncIterator[InProcess]:
     """Serve ``content`` and keep turns in ``store``. ``real``: health goes by trio's clock, not by one that the test
-    sets."""
+    sets. ``drains``: it ends as a process does, and closes all that it has opened."""
     config, clock = from_mapping(content), SetClock()
     health = Health(trio.current_time if real else clock)
     service = attrs.evolve(open_service(config, Lifecycle(), store, False), health=health)
@@ -204,5 +204,8 @@ async def gateway(
             nursery.start_soon(lambda: serve(served, [sock], state=service.lifecycle, ready=ready.set, signals=False))
             await ready.wait()
             yield InProcess(f"http://127.0.0.1:{sock.getsockname()[1]}", served, clock)
-            await service.upstream.aclose()
-            nursery.cancel_scope.cancel()
+            if drains:
+                service.lifecycle.stop()
+            else:
+                await service.upstream.aclose()
+                nursery.cancel_scope.cancel()

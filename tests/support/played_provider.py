@@ -22,21 +22,24 @@ class PlayedProvider:
 
     ``well`` answers; ``silent`` reads until the gateway closes; ``late`` answers once ``released`` is set; ``busy`` is
     a 503; ``wrong`` a 400; ``empty`` a response without words; ``cut`` closes after some of the response, ``cut early``
-    after its head; ``no answer`` closes without a response. One that ends in `` once`` is played once. ``asked`` counts
-    the requests by model, ``open`` the connections with one."""
+    after its head; ``stall`` waits there until the gateway closes; ``no answer`` closes without a response. One that
+    ends in `` once`` is played once. ``asked`` counts the requests by model, ``open`` the connections with one,
+    ``stalls`` those that wait. ``names_itself``: a model tells its name, so that no two answers are alike."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.acts: dict[str, str] = {}
+        self.names_itself = True
         self.asked: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
         self.open = 0
+        self.stalls = 0
         self.listening = trio.CancelScope()
         self.released = trio.Event()
 
     def text(self, model: str) -> str:
         """Return the words with which ``model`` answers."""
-        return f"one two three from {model}"
+        return f"one two three from {model}" if self.names_itself else "one two three"
 
     def stop(self) -> None:
         """Refuse connections from now on."""
@@ -44,7 +47,7 @@ class PlayedProvider:
 
     def reset(self, **acts: str) -> None:
         """Forget all requests, and play ``acts`` from now on."""
-        self.acts, self.released = acts, trio.Event()
+        self.acts, self.released, self.stalls = acts, trio.Event(), 0
         self.asked.clear()
         self.bodies.clear()
 
@@ -96,19 +99,24 @@ class PlayedProvider:
         script = EMPTY if act == "empty" else Script(text=self.text(request["model"]), tokens=TOKENS)
         if not request.get("stream"):
             whole = _response(200, render(script, api, request).pieces[0])
-            whole = whole[:-20] if act == "cut" else whole[: whole.index(b"\r\n\r\n") + 4] if "cut" in act else whole
-            await stream.send_all(whole)
-            return "cut" not in act
+            head = whole.index(b"\r\n\r\n") + 4
+            await stream.send_all(whole[: {"cut": -20, "stall": -20, "cut early": head}.get(act, len(whole))])
+            return await self._ended(stream, act)
         events = list(STREAMS[api](script, request))
-        kept = {"cut": -2, "cut early": 0}.get(act, len(events))
+        kept = {"cut": -3, "stall": -3, "cut early": 0}.get(act, len(events))
         kind = EVENT_STREAM if api == "converse" else "text/event-stream"
         await stream.send_all(_HEAD % kind.encode())
         for event in events[:kept]:
             await stream.send_all(b"%x\r\n%b\r\n" % (len(event), event))
-        if "cut" in act:
-            return False
-        await stream.send_all(b"0\r\n\r\n")
-        return True
+        if act not in ("cut", "stall", "cut early"):
+            await stream.send_all(b"0\r\n\r\n")
+        return await self._ended(stream, act)
+
+    async def _ended(self, stream: trio.SocketStream, act: str) -> bool:
+        if act == "stall":
+            self.stalls += 1
+            await stream.receive_some()
+        return act not in ("cut", "stall", "cut early")
 
 
 def _length(head: bytes) -> int:

@@ -1,6 +1,7 @@
 """A real PostgreSQL server of a test's own, from the distribution's binaries."""
 
 import contextlib
+import itertools
 import os
 import pwd
 import shutil
@@ -17,6 +18,8 @@ from tests.support.harness import START_SECONDS, eventually
 
 PLACES = ("/usr/lib/postgresql/*/bin/initdb", "/usr/pgsql-*/bin/initdb", "/usr/local/pgsql/bin/initdb")
 MISSING = "needs PostgreSQL's server (apt-get install postgresql)"
+
+SCHEMAS = itertools.count()
 
 
 def binaries() -> Path | None:
@@ -105,6 +108,12 @@ class Server:
         with psycopg.connect(self.url, autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement)
+
+    def new_schema(self) -> str:
+        """Return the connection string of an empty schema."""
+        name = f"schema_{next(SCHEMAS)}"
+        self.sql(f"CREATE SCHEMA {name}")
+        return f"{self.url}&options=-csearch_path%3D{name}"
 
     def _is_ready(self) -> bool:
         import psycopg

@@ -1,0 +1,350 @@
+"""One conversation through a gateway with any combination of features, and what is true of all of them.
+
+A case says of each factor which value it has. ``play`` plays it, and ``check`` compares it with its plain twin: the
+same request to the same provider, without the features.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import httpx2
+import trio
+
+from gateway.config.loading import from_mapping
+from gateway.open_store import open_store
+from providers.grammar import judge
+from tests.support.covering import Case
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess, gateway
+from tests.support.played_provider import TOKENS, PlayedProvider, entry
+from tests.support.postgres import Server as Postgres
+from tests.support.redis import RedisServer
+from tests.support.settled_lines import SettledLines
+from tests.support.wire_clients import ALL, body_of, path_of, text_of, usage_of, with_tool
+
+FACTORS: Final[Mapping[str, tuple[str, ...]]] = {
+    "client": ALL,
+    "provider": ALL,
+    "form": ("whole", "streamed"),
+    "route": ("lone", "several"),
+    "course": ("well", "busy", "wrong", "empty", "no answer", "cut early", "cut"),
+    "leaves": ("stays", "before the head", "in the answer"),
+    "tools": ("none", "function"),
+    "hedge": ("off", "waiting", "wins", "loses"),
+    "cache": ("off", "memory", "redis", "redis lost"),
+    "limits": ("none", "memory", "redis", "redis lost"),
+    "state": ("none", "memory", "sqlite", "postgres"),
+    "reload": ("no", "in mid-course"),
+}
+
+FEATURES: Final[Mapping[str, str]] = {
+    "hedge": "off", "cache": "off", "limits": "none", "state": "none", "reload": "no",
+}  # fmt: skip
+"""The values of a plain twin."""
+
+KEY: Final = "tg-a-key-for-alice-of-more-than-enough-characters"
+PRICE: Final = {"input": 3, "cached": 0.3, "output": 15}
+NANOS: Final = 71 * 3000 + 40 * 300 + 17 * 15000
+"""The price of one answer, in nano-dollars."""
+BUDGET: Final = "200 usd/day"
+_AFTER: Final = {"waiting": "10s", "wins": "10ms", "loses": "10ms"}
+
+
+def possible(case: Mapping[str, str]) -> bool:
+    """Return whether a case with these values, and perhaps more, can be played."""
+    hedged, left = case.get("hedge", "off"), case.get("leaves", "stays")
+    held = hedged in ("wins", "loses") or left != "stays" or case.get("reload", "no") != "no"
+    if held and case.get("course", "well") != "well":  # then the provider is told what to do
+        return False
+    if [hedged in ("wins", "loses"), left != "stays", case.get("reload", "no") != "no"].count(True) > 1:
+        return False
+    if {case.get("cache"), case.get("limits")} == {"redis", "redis lost"}:  # it is one server
+        return False
+    return hedged == "off" or case.get("route", "several") == "several"
+
+
+def twin(case: Mapping[str, str]) -> Case:
+    """Return the case without features."""
+    plain = {**case, **FEATURES}
+    return {name: plain[name] for name in FACTORS}
+
+
+@attrs.frozen
+class Reading:
+    """What the client read: ``failed`` says that a stream ended in an error event, or broke off."""
+
+    status: int
+    text: str = ""
+    usage: tuple[int, int] | None = None
+    failed: bool = False
+
+
+@attrs.frozen
+class Played:
+    """What came of a case: a reading, a log line and a count of the provider's requests for each request."""
+
+    readings: tuple[Reading, ...]
+    lines: tuple[Mapping[str, Any], ...]
+    asked: tuple[int, ...]
+    caches: tuple[str | None, ...]
+
+
+@attrs.frozen
+class Servers:
+    """What cases may need besides the gateway; ``None`` where it is not installed."""
+
+    provider: PlayedProvider
+    folder: Path
+    redis: RedisServer | None = None
+    postgres: Postgres | None = None
+
+    def has(self, case: Mapping[str, str]) -> bool:
+        words = set(case.values())
+        if words & {"redis", "redis lost"} and self.redis is None:
+            return False
+        return case["state"] != "postgres" or self.postgres is not None
+
+
+def content(case: Mapping[str, str], servers: Servers) -> dict[str, Any]:
+    """Return the configuration of ``case``."""
+    own = {} if case["state"] == "none" else {"state": "ours"}
+    limited = {"budgets": [BUDGET], "ratelimits": {"tokens": "90M/m", "concurrent": 30}}
+    limits = {} if case["limits"] == "none" else limited
+    entries = [
+        entry(servers.provider, case["provider"], name, price=PRICE, **own, **limits) for name in ("first", "second")
+    ]
+    route: dict[str, Any] = {"targets": ["first"], "sticky": False}
+    if case["route"] == "several":
+        route |= {"targets": ["first", "second"], "retries": {"attempts": 2}}
+    if case["hedge"] != "off":
+        route["hedge"] = {"after": _AFTER[case["hedge"]], "at_most": "100%"}
+    more: dict[str, Any] = {}
+    if case["cache"] != "off":
+        route["cache"] = {"ttl": "1h"}
+    if servers.redis is not None:
+        redis = {"type": "redis", "url": servers.redis.url}
+        more |= {"cache": redis} if "redis" in case["cache"] else {}
+        more |= {"counters": redis} if "redis" in case["limits"] else {}
+    if case["state"] == "none":
+        more["state_storage"] = {"type": "none"}
+    elif case["state"] == "sqlite":
+        more["state_storage"] = {"type": "sqlite", "path": str(servers.folder / "state.sqlite")}
+    elif case["state"] == "postgres" and servers.postgres is not None:
+        more["state_storage"] = {"type": "postgres", "connection_string": servers.postgres.new_schema()}
+    key = {"name": "alice", "key": KEY, **limits}
+    return {
+        "version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route}, "client_keys": [key],
+        "circuit": {"failures": 1000, "error_rate": "100%"}, **more,
+    }  # fmt: skip
+
+
+def acts(case: Mapping[str, str]) -> dict[str, str]:
+    """Return what the provider does with the requests for each model."""
+    if case["leaves"] != "stays":
+        act = "silent" if case["leaves"] == "before the head" else "stall"
+        return {"first": act, "second": act}
+    match case["hedge"]:
+        case "wins":
+            return {"first": "silent"}
+        case "loses":
+            return {"first": "late", "second": "silent"}
+    return {"first": "late" if case["reload"] != "no" else case["course"]}
+
+
+async def play(case: Mapping[str, str], servers: Servers) -> Played:
+    """Play ``case``, and check what is true of each case by itself."""
+    written, provider = content(case, servers), servers.provider
+    if servers.redis is not None and "redis" in case["cache"] + case["limits"]:
+        servers.redis.say("FLUSHALL")
+    store = await open_store(from_mapping(written))
+    async with gateway(written, real=True, store=store, drains=True) as running:
+        playing = _Playing(case, servers, running)
+        with playing.without_redis():
+            for _ in range(2 if case["cache"] != "off" and case["leaves"] == "stays" else 1):
+                provider.reset(**acts(case))
+                await playing.once(written)
+        played = Played(tuple(playing.readings), tuple(playing.lines), tuple(playing.asked), tuple(playing.caches))
+        await playing.check_end(played)
+    return played
+
+
+class _Playing:
+    """One case in a running gateway."""
+
+    def __init__(self, case: Mapping[str, str], servers: Servers, running: InProcess) -> None:
+        self._case, self._servers, self._running = case, servers, running
+        self._settled = SettledLines(running)
+        self._stream = case["form"] == "streamed"
+        self.readings: list[Reading] = []
+        self.lines: list[Mapping[str, Any]] = []
+        self.asked: list[int] = []
+        self.caches: list[str | None] = []
+
+    @contextlib.contextmanager
+    def without_redis(self) -> Iterator[None]:
+        lost = "redis lost" in (self._case["cache"], self._case["limits"])
+        if lost:
+            assert self._servers.redis is not None
+            self._servers.redis.stop()
+        try:
+            yield
+        finally:
+            if lost:
+                assert self._servers.redis is not None
+                self._servers.redis.start()
+
+    async def once(self, written: dict[str, Any]) -> None:
+        """Send the request once, and read its response and its line."""
+        provider = self._servers.provider
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._conduct, written)
+            await self._send()
+            nursery.cancel_scope.cancel()
+        self.lines += await self._settled.next()
+        self.asked.append(provider.asked.total())
+
+    async def _conduct(self, written: dict[str, Any]) -> None:
+        """Do what is to happen while the request is under way."""
+        provider = self._servers.provider
+        needed = 2 if self._case["hedge"] == "loses" else 1
+        while provider.asked.total() < needed:  # noqa: ASYNC110  # nobody tells of it
+            await trio.sleep(0.001)
+        if self._case["reload"] != "no":
+            self._running.reload(
+                {**written, "model_aliases": {**written["model_aliases"], "other": {"target": "first"}}}
+            )
+        provider.released.set()
+
+    async def _send(self) -> None:
+        case, api = self._case, self._case["client"]
+        body = body_of(api, "r", stream=self._stream)
+        if case["tools"] != "none":
+            body = with_tool(api, body)
+        if api == "responses" and case["state"] == "none":
+            body["store"] = False
+        async with httpx2.AsyncClient(base_url=self._running.url, timeout=PATIENCE, trust_env=False) as client:
+            path, headers = path_of(api, "r", stream=self._stream), {"x-trigate-key": KEY}
+            if case["leaves"] != "stays":
+                await self._leave(client, path, body, headers)
+                return
+            reply = await client.post(path, json=body, headers=headers)
+            self.caches.append(reply.headers.get("x-trigate-cache"))
+            self.readings.append(self._read(reply))
+            await self._check_kept(client, reply)
+
+    async def _leave(
+        self, client: httpx2.AsyncClient, path: str, body: dict[str, Any], headers: dict[str, str]
+    ) -> None:
+        """Leave once the provider has the request, or the client a part of the answer."""
+
+        async def send() -> None:
+            async with client.stream("POST", path, json=body, headers=headers) as reply:
+                async for _ in reply.aiter_raw():
+                    arrived.set()
+
+        arrived = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            with trio.fail_after(PATIENCE):
+                if self._case["leaves"] == "in the answer" and self._stream:
+                    await arrived.wait()
+                while not self._may_leave():  # noqa: ASYNC110  # nobody tells of it
+                    await trio.sleep(0.001)
+            nursery.cancel_scope.cancel()
+
+    def _may_leave(self) -> bool:
+        provider = self._servers.provider
+        return provider.asked.total() > 0 and (self._case["leaves"] == "before the head" or provider.stalls > 0)
+
+    def _read(self, reply: httpx2.Response) -> Reading:
+        api = self._case["client"]
+        if reply.status_code != 200:
+            assert reply.headers["content-type"].startswith("application/json"), reply.text
+            assert json.loads(reply.content), "an error says what was wrong"
+            return Reading(reply.status_code)
+        tolerant = reply.headers["x-trigate-lane"] == "byte"
+        verdict = judge(api, reply.content, streamed=self._stream, tolerant=tolerant)  # type: ignore[arg-type]
+        failed = verdict.outcome != "complete"
+        assert verdict.broken is None or (failed and verdict.outcome == "cut"), verdict
+        assert verdict.outcome != "cut", "a stream that breaks off says so"
+        text = text_of(api, reply.content, stream=self._stream)
+        return Reading(200, text, None if failed else usage_of(api, reply.content, stream=self._stream), failed)
+
+    async def _check_kept(self, client: httpx2.AsyncClient, reply: httpx2.Response) -> None:
+        """A Responses turn that the gateway keeps is the one that its client has."""
+        case, reading = self._case, self.readings[-1]
+        if case["client"] != "responses" or case["state"] == "none" or reading.status != 200 or reading.failed:
+            return
+        events = reply.text.splitlines() if self._stream else [reply.text]
+        last = next(line for line in reversed(events) if '"output"' in line)
+        value = json.loads(last.removeprefix("data:"))
+        given = value.get("response", value)
+        kept = await client.get(f"/v1/responses/{given['id']}", headers={"x-trigate-key": KEY})
+        assert text_of("responses", kept.content, stream=False) == reading.text
+
+    async def check_end(self, played: Played) -> None:
+        """Nothing is open, reserved or counted that should not be."""
+        running, provider, service = self._running, self._servers.provider, self._running.service
+        with trio.fail_after(PATIENCE):
+            while provider.open or service.upstream.stats().active or service.ledger.open_records:  # noqa: ASYNC110
+                await trio.sleep(0.001)
+        for name in ("first", "second"):
+            target = service.router.resolve(name, "chat")
+            assert service.balancer.loads.counts.count(target.identity.place) == 0, name
+        if self._case["limits"] in ("memory", "redis"):
+            billed = sum(round(line.get("cost_usd", 0) * 10**9) for line in played.lines)
+            with trio.move_on_after(PATIENCE):
+                while self._spent() != billed:  # noqa: ASYNC110  # a store is told later
+                    await trio.sleep(0.001)
+            assert self._spent() == billed
+            allowances = running.service.allowances
+            for one in allowances.all():
+                if (counter := one.counter(allowances.now(), "")) is not None:
+                    assert allowances.counters.level(counter).held == 0, (one.holder, one.text)
+
+    def _spent(self) -> int:
+        """Return what was spent of the client's budget."""
+        allowances = self._running.service.allowances
+        budgets = [one for one in allowances.all() if one.text == BUDGET and str(one.holder) == "client_keys.alice"]
+        counters = [one.counter(allowances.now(), "") for one in budgets]
+        return sum(allowances.counters.level(one).used for one in counters if one is not None)
+
+
+def check(case: Mapping[str, str], played: Played, plain: Played) -> None:
+    """Hold ``played`` against its twin."""
+    for number, line in enumerate(played.lines):
+        hit = line.get("cache") == "hit"
+        beside = case["hedge"] == "wins" or (case["hedge"] == "loses" and not hit)
+        assert played.asked[number] == plain.asked[0] + beside - hit, (played.asked, plain.asked)
+        if case["leaves"] != "stays":
+            assert (line["ended"], line["status"]) == ("client_disconnected", 499)
+            continue
+        reading = played.readings[number]
+        assert reading == plain.readings[0]
+        if reading.status == 200 and reading.text and not reading.failed:
+            _check_counts(case, reading, line, plain.lines[0])
+    if case["cache"] in ("memory", "redis") and case["leaves"] == "stays":
+        reading = plain.readings[0]
+        kept = reading.status == 200 and reading.text and not reading.failed
+        assert played.lines[-1].get("cache") == ("hit" if kept else "miss"), played.lines
+
+
+def _check_counts(case: Mapping[str, str], reading: Reading, line: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
+    """The log line of a good answer has the tokens that the provider and the client know, and costs what they cost."""
+    assert reading.usage == (TOKENS.prompt, TOKENS.output)
+    cost, of_twin = (round(one["cost_usd"] * 10**9) for one in (line, plain))
+    assert of_twin >= NANOS
+    if line.get("cache") == "hit":
+        assert (line["input_tokens"], line["output_tokens"]) == (0, 0)
+        of_twin -= NANOS
+    else:
+        assert (line["input_tokens"], line["output_tokens"]) == (TOKENS.prompt, TOKENS.output)
+    if case["hedge"] in ("wins", "loses"):  # its provider may bill the one that lost
+        assert cost >= of_twin
+        assert line["cost_grade"] == "at_least" or line.get("cache") == "hit"
+    else:
+        assert cost == of_twin
