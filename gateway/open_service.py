@@ -11,7 +11,9 @@ from gateway.access.authentication import Authenticator
 from gateway.access.refused_keys import RefusedKeys
 from gateway.access.shares import Shares, UpstreamShare, stored_by
 from gateway.allowances.allowances import Allowances
+from gateway.allowances.queue import Queueing
 from gateway.allowances.seeds import budgets_of, seed
+from gateway.allowances.shared_queue import LOCAL_POLL, REMOTE_POLL, SharedQueues
 from gateway.answer_cache.cache import AnswerCache
 from gateway.answer_cache.opening import open_answers
 from gateway.answer_cache.store import AnswerStore
@@ -22,6 +24,7 @@ from gateway.config.redaction import secrets_in
 from gateway.conversations.background import Background, NoBackground
 from gateway.counters.counter import Counters
 from gateway.counters.open_counters import open_counters
+from gateway.counters.workers import WorkerCounters
 from gateway.exchange.replaced import Replaced
 from gateway.exchange.service import Service
 from gateway.health.health import Health
@@ -76,7 +79,8 @@ def open_service(
         ledger.observers.append(metrics)
     if isinstance(tracing, Tracing):
         ledger.observers.append(tracing)
-    allowances = Allowances(config, _counters(config, shared))
+    counters = _counters(config, shared)
+    allowances = Allowances(config, counters, queues=_queues(counters, shared))
     if budgets := budgets_of(allowances):
         kept_ledger.then(partial(seed, allowances, budgets, config.entries))
     authenticator, shares = Authenticator(config), Shares()
@@ -151,6 +155,15 @@ def _counters(config: Config, shared: SharedTables | None) -> Counters:
         kind = config.counters.type
         found, advice = f"{kind} needs a package", f"pip install 'trigate[{kind}]'"
         raise ConfigError((Mistake(str(config.path or ""), "counters.type", found, advice),)) from None
+
+
+def _queues(counters: Counters, shared: SharedTables | None) -> Queueing | None:
+    """The queues over all workers, where this is one of several."""
+    if shared is None:
+        return None
+    is_alive, seat = shared.memory.is_seated, shared.seat
+    poll = LOCAL_POLL if isinstance(counters, WorkerCounters) else REMOTE_POLL
+    return SharedQueues(counters, shared.queues, seat, os.getpid(), is_alive, shared.clock, poll)
 
 
 def next_service(config: Config, service: Service) -> Service:

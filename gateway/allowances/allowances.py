@@ -9,7 +9,7 @@ import trio
 from gateway.allowances.allowance import EVERYBODY, Allowance, Holder
 from gateway.allowances.budgets import BudgetAllowance, budget_allowances
 from gateway.allowances.expected import ExpectedOutputs
-from gateway.allowances.queue import Queues
+from gateway.allowances.queue import Queueing, Queues
 from gateway.allowances.rates import rate_allowances
 from gateway.allowances.root_limits import root_allowances
 from gateway.allowances.set_aside import HolderKey, SetAside
@@ -55,14 +55,14 @@ class Allowances:
         now: Callable[[], float] = time.time,
         refusals: Refusals | None = None,
         outputs: ExpectedOutputs | None = None,
-        queues: Queues | None = None,
+        queues: Queueing | None = None,
         aside: SetAside | None = None,
     ) -> None:
         self.aside = SetAside() if aside is None else aside
         self.refusals = Refusals() if refusals is None else refusals
         self.counters = LocalCounters() if counters is None else counters
         self.room = Room(self.counters) if room is None else room
-        self.queues = Queues(self.counters) if queues is None else queues
+        self.queues: Queueing = Queues(self.counters) if queues is None else queues
         self.now = now
         self.charges_undelivered = config is None or config.charge_undelivered
         self.reserve: Reserve = "expected" if config is None else config.reserve

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import trio
 
@@ -71,30 +71,23 @@ class FairLine:
             self._clients.move_to_end(waiter.client)
 
 
-class Queues:
-    """The queues of all targets whose entries have one, where somebody waits. They outlive a configuration; each
-    request brings the bounds of its own."""
-
-    def __init__(self, counters: Counters) -> None:
-        self._lines: dict[str, FairLine] = {}
-        self._short: dict[str, frozenset[bytes]] = {}
-        counters.on_settled(self._settled)
+class Queueing(Protocol):
+    """The queues of all targets whose entries have one. They outlive a configuration; each request brings the bounds of
+    its own."""
 
     def waiting(self, target: Target) -> int:
         """The number of requests that wait for ``target``. While there are any a new one joins them: it would overtake
         them otherwise."""
-        line = self._lines.get(target.entry.name)
-        return 0 if line is None else len(line)
+        ...
 
     @property
     def lengths(self) -> Mapping[str, int]:
-        """How many wait at each entry, those left out at which nobody does."""
-        return {name: len(line) for name, line in self._lines.items()}
+        """How many requests of this process wait at each entry, those left out at which none does."""
+        ...
 
     def has_room(self, target: Target, client: str | None) -> bool:
         """Whether one more request of ``client`` may wait for ``target``."""
-        line = self._lines.get(target.entry.name, FairLine())
-        return len(line) < target.entry.queue.size or line.last_for(client) is not None
+        ...
 
     async def wait(self, target: Target, client: str | None, try_: Try, until: float) -> Sequence[Shortage]:
         """Wait for a turn at ``target`` and for its room, for as long as its queue allows and at most ``until`` (of
@@ -103,6 +96,30 @@ class Queues:
         a turn, has it called once.
 
         Cancelled, or with an exception of ``try_``'s, the request has left the queue."""
+        ...
+
+
+class Queues:
+    """The queues of a process that is alone."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._lines: dict[str, FairLine] = {}
+        self._short: dict[str, frozenset[bytes]] = {}
+        counters.on_settled(self._settled)
+
+    def waiting(self, target: Target) -> int:
+        line = self._lines.get(target.entry.name)
+        return 0 if line is None else len(line)
+
+    @property
+    def lengths(self) -> Mapping[str, int]:
+        return {name: len(line) for name, line in self._lines.items()}
+
+    def has_room(self, target: Target, client: str | None) -> bool:
+        line = self._lines.get(target.entry.name, FairLine())
+        return len(line) < target.entry.queue.size or line.last_for(client) is not None
+
+    async def wait(self, target: Target, client: str | None, try_: Try, until: float) -> Sequence[Shortage]:
         entry = target.entry
         if not self.has_room(target, client):  # others have come since it was asked for
             return await try_()
@@ -124,7 +141,7 @@ class Queues:
                 if not short or waiter not in line or trio.current_time() >= until:
                     return short
                 self._short[entry.name] = frozenset(one.debit.counter.key for one in short)
-                with trio.move_on_at(min(until, trio.current_time() + _pause(short))):
+                with trio.move_on_at(min(until, trio.current_time() + pause_after(short))):
                     await waiter.woken.wait()
         finally:
             self._leave(entry.name, line, waiter)
@@ -147,7 +164,7 @@ class Queues:
                 line.first.woken.set()
 
 
-def _pause(short: Sequence[Shortage]) -> float:
+def pause_after(short: Sequence[Shortage]) -> float:
     """The seconds after which to look again."""
     told = [one.wait for one in short if one.wait is not None]
     return min(max(told), LONGEST_POLL) if told else POLL

@@ -60,6 +60,7 @@ class TableSize:
 SIZES: Final[Mapping[str, TableSize]] = {
     "circuits": TableSize(8_192, 64),
     "pins": TableSize(98_304, 16),
+    "queues": TableSize(128, 22_400),
 }
 """The tables, by their names. The number of rows is the bound on what is remembered."""
 

@@ -93,6 +93,10 @@ class SharedMemory:
                 return Seat(self, number)
         raise OSError("all seats are taken in the memory of workers")
 
+    def is_seated(self, number: int, process: int) -> bool:
+        """Return whether the process with that id has the seat."""
+        return self.words[self.layout.seat(number) // 8 + _TAKEN] == process
+
     def _taken(self, number: int) -> bool:
         """Whether somebody has it, or had it and did not free it."""
         return self.words[self.layout.seat(number) // 8 + _TAKEN] != 0

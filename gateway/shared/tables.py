@@ -25,7 +25,8 @@ class SharedTables:
     """The tables of so many ``workers``, as one process has them.
 
     ``circuits`` is what is known of targets and of accounts at providers, ``pins`` where conversations go,
-    ``open_answers`` counts what targets are answering, and ``amounts`` is what is used of limits. ``clock`` is
+    ``open_answers`` counts what targets are answering, ``amounts`` is what is used of limits, and ``queues``
+    are the requests that wait for a target. ``seat`` is the number of this process'. ``clock`` is
     common to all processes, in seconds."""
 
     memory: SharedMemory
@@ -34,6 +35,8 @@ class SharedTables:
     pins: SharedRows
     open_answers: SharedCounts
     amounts: SharedAmounts
+    queues: SharedRows
+    seat: int
     clock: Callable[[], float] = time.monotonic
 
     @classmethod
@@ -43,7 +46,7 @@ class SharedTables:
         rows = {name: SharedRows(memory, seat, name) for name in SIZES}
         workers = memory.layout.seats - _NOT_WORKERS
         counts, amounts = SharedCounts(memory, seat), SharedAmounts(memory, seat)
-        return cls(memory, workers, rows["circuits"], rows["pins"], counts, amounts)
+        return cls(memory, workers, rows["circuits"], rows["pins"], counts, amounts, rows["queues"], seat.number)
 
     @classmethod
     @contextlib.contextmanager
