@@ -209,7 +209,8 @@ is lost: the bytes pass.
 
 - **mapped**: it changes what the provider is asked, under whatever name its API has for it.
 - **mapped in part**: the rest is named in `x-trigate-dropped`.
-- **dropped**: the other API has no place for it; named in `x-trigate-dropped`. With `strict: true` in the config or
+- **dropped**: the other API has no place for it; named in `x-trigate-dropped`. If a path names more than was lost, the
+  log's words follow it as an item (`system[],system[]: billing line`). With `strict: true` in the config or
   `x-trigate-strict: 1` on the request such a loss is a 400, unless it is a hint that cannot change the answer
   (`providers/neutral/hints.py`).
 - **refused**: a 400 that names the field, because leaving it out would change what the answer is.
