@@ -69,7 +69,7 @@ def build_entries(raw: RawConfig, defaults: EntryDefaults, findings: Findings) -
     entries: dict[str, ModelEntry] = {}
     paths: dict[str, Path] = {}
     complete = True
-    default = None
+    default_names: dict[str, str] = {}
     for i, item in enumerate(items):
         path = (key, i)
         if item is None and path not in findings.faulty:
@@ -78,10 +78,9 @@ def build_entries(raw: RawConfig, defaults: EntryDefaults, findings: Findings) -
         if item is None or entry is None:
             complete = False
             continue
-        if entry.default and default is not None:
-            found = f"{default} is the default already"
-            findings.wrong((*path, "default"), found, "only one model can be the default")
-        default = entry.name if entry.default else default
+        if entry.default and (first := default_names.setdefault(entry.type_of(entry.model), entry.name)) != entry.name:
+            found = f"{first} is the default already"
+            findings.wrong((*path, "default"), found, "only one model of a type can be the default")
         if entry.name in entries:
             found = f"the name {entry.name} is taken already"
             findings.wrong((*path, "name" if item.name else "model"), found, "give each a `name` of its own")

@@ -23,6 +23,7 @@ import attrs
 from gateway.config.settings import ModelEntry, Route
 from gateway.config.wording import nearest
 from providers.catalog.providers import CATALOG, Provider, find, maker
+from providers.endpoints.model_types import ModelType
 from streams.errors import GatewayError, invalid
 
 May: TypeAlias = Callable[[str], bool]
@@ -97,8 +98,6 @@ class Names:
     ) -> None:
         self.aliases = aliases
         self.routes = routes or {}
-        defaults: tuple[Route | ModelEntry, ...] = (*self.routes.values(), *entries)
-        self._default = next((one.name for one in defaults if one.default), None)
         self._by_name = {entry.name: entry for entry in entries if not entry.wildcard}
         self._full: defaultdict[str, list[ModelEntry]] = defaultdict(list)
         self._bare: defaultdict[str, list[ModelEntry]] = defaultdict(list)
@@ -107,6 +106,19 @@ class Names:
         self._wildcards = tuple(entry for entry in entries if entry.wildcard)
         for entry in entries:
             (self._add_wildcard if entry.wildcard else self._add)(entry)
+        self.defaults: dict[ModelType, str] = {}
+        """The names that requests without a model mean, by what their models are for."""
+        named: tuple[Route | ModelEntry, ...] = (*self.routes.values(), *entries)
+        for one in named:
+            if one.default:
+                self.defaults.setdefault(self.type_of(one), one.name)
+
+    def type_of(self, named: Route | ModelEntry) -> ModelType:
+        """Return what the models of a route or an entry are for."""
+        if not isinstance(named, Route):
+            return named.type_of(named.model)
+        found = self.direct(named.places[0][1].target)
+        return "chat" if found is None else found.entry.type_of(found.model)
 
     def _add(self, entry: ModelEntry) -> None:
         self._bare[entry.model].append(entry)
@@ -132,10 +144,12 @@ class Names:
         return Meaning((self._one(asked, may),))
 
     def _required(self) -> str:
-        """The name of the default, where one is needed."""
-        if self._default is None:
-            raise invalid("model is required: the configuration names no default", "model")
-        return self._default
+        """The name of the default for conversations, where one is needed."""
+        if (default := self.defaults.get("chat")) is not None:
+            return default
+        others = ", ".join(f"{name} is one for {kind}" for kind, name in self.defaults.items())
+        why = f"no default is one for conversations ({others})" if others else "the configuration names no default"
+        raise invalid(f"model is required: {why}", "model")
 
     def _all_of(self, route: Route, asked: str) -> Meaning:
         long = asked not in self.routes and _long(asked)

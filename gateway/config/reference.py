@@ -323,7 +323,11 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
             "requests. See [pass-through](endpoints.md#pass-through).",
             "`false`",
         ),
-        "default": Key("Serves requests that name no model. At most one; not a wildcard.", "`false`"),
+        "default": Key(
+            "Serves requests that name no model, at the endpoints of the model's `type`. At most one of each type; not "
+            "a wildcard.",
+            "`false`",
+        ),
         "base_url": Key(
             "`http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix (such as `/v1`); a query is "
             "kept, and its values masked as `access_key` is, but for versions (`api-version`). An address for "
@@ -502,7 +506,9 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         "targets": Key(
             "In place of `target`: several of these, asked in this order until one answers; see [targets](#targets)."
         ),
-        "default": Key("Serves requests that name no model, in place of an entry's `default`.", "`false`"),
+        "default": Key(
+            "Serves requests that name no model, as an entry's `default` does; one of both for each `type`.", "`false`"
+        ),
         "balance": Key(
             "Which one of a group is asked: the one with the fewest open answers, each by its `weight`, the one whose "
             "answers begin soonest, or the one that costs least.",

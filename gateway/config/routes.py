@@ -64,12 +64,14 @@ def build_aliases(raw: RawConfig, retries: Retries | None, entries: Entries, fin
 
 
 def _check_default(made: Aliases, entries: Entries, findings: Findings) -> None:
-    first = next((entry.name for entry in entries.made if entry.default), None)
-    for name in (route.name for route in made.routes.values() if route.default):
-        if first is not None:
+    default_names = dict(entries.names.defaults)
+    for route in (one for one in made.routes.values() if one.default):
+        first = default_names.setdefault(entries.names.type_of(route), route.name)
+        if first != route.name:
             found = f"{first} is the default already"
-            findings.wrong(("model_aliases", name, "default"), found, "only one name can be the default")
-        first = first or name
+            findings.wrong(
+                ("model_aliases", route.name, "default"), found, "only one name of a type can be the default"
+            )
 
 
 def _prefer(preference: Preference, made: Aliases, targets: "_Targets") -> None:

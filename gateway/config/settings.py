@@ -2,8 +2,9 @@
 ``gateway/config/loading.py``'s business."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -668,9 +669,10 @@ class Config:
 
     @property
     def default(self) -> str | None:
-        """The name of the route or the entry that requests without a model are for."""
-        named: tuple[Route | ModelEntry, ...] = (*self.routes.values(), *self.entries)
-        return next((one.name for one in named if one.default), None)
+        """The name of the route or the entry that conversations without a model are for."""
+        of_entries = (one for one in self.entries if one.default and one.type_of(one.model) == "chat")
+        named: Iterator[Route | ModelEntry] = chain((one for one in self.routes.values() if one.default), of_entries)
+        return next((one.name for one in named), None)
 
     @property
     def remarks(self) -> tuple[tuple[Remark, str], ...]:

@@ -12,7 +12,7 @@ from gateway.ledger.record import CHARACTERS_PER_TOKEN
 from gateway.relay.answers import AnswerFilter, PassedAnswer
 from gateway.relay.media_answers import TypedAnswer
 from gateway.relay.relayed import RelayedRequest, RelayRoute
-from gateway.relay.relaying import Relaying, with_model
+from gateway.relay.relaying import Relaying, with_own_model
 from gateway.relay.uploads import arriving_upload
 from gateway.routing.target import Target
 from providers.endpoints.audio import AudioReader, speech_type
@@ -30,7 +30,8 @@ async def speech(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest
     text, speed, kind = draft.value("input"), draft.value("speed"), speech_type(draft.value("response_format"))
     spoken = SpokenText(text if isinstance(text, str) else "", speed if isinstance(speed, int | float) else 1.0)
     asks = AskedOutput(most=0, units=spoken.units, media=spoken.tokens)
-    planned = relaying.planned(incoming, relaying.plan(incoming.model), partial(with_model, incoming), asks)
+    plan = relaying.plan(incoming.model or relaying.default_model)
+    planned = relaying.planned(incoming, plan, partial(with_own_model, incoming), asks)
     return RelayedRequest(planned, partial(_speech_answer, kind, relaying.context.service.limits.event, spoken))
 
 
@@ -68,7 +69,7 @@ async def transcript(relaying: Relaying, names: Mapping[str, str]) -> RelayedReq
     length = AudioLength()
     upload = await arriving_upload(relaying, length.feed)
     incoming = relaying.unread(upload.model, upload.fields.get("stream") in _TRUE)
-    plan = relaying.plan(upload.model, _FORMS)
+    plan = relaying.plan(upload.model or relaying.default_model, _FORMS)
     target = relaying.exchange.first_of(plan) or plan.first
     seconds = 1 + (relaying.stated_length or UNSTATED) // BYTES_A_SECOND
     asks = AskedOutput(most=0, units=(("second", seconds),), media=lambda *_: transcript_usage(seconds))

@@ -38,7 +38,7 @@ async def read_fim(relaying: Relaying, names: Mapping[str, str]) -> RelayedReque
 
 
 async def _relayed(relaying: Relaying, incoming: Incoming, client: FimShape) -> RelayedRequest:
-    plan = relaying.plan(incoming.model, (client,))
+    plan = relaying.plan(incoming.model or relaying.default_model, (client,))
     wanted = await offload(incoming.size, CompletionWanted.of, incoming, client)
     if wanted.ids:
         relaying.context.record.asked_size = wanted.asked * CHARACTERS_PER_TOKEN

@@ -86,7 +86,8 @@ async def _read(client: ClientShape, relaying: Relaying, names: Mapping[str, str
     incoming = await relaying.json(PathParameters(names.get("model")))
     if FAMILY[client] == "gemini":
         _check_names(incoming)
-    plan = relaying.plan(incoming.model, [shape for shape in BODY_SHAPES if is_own_shape(client, shape)])
+    model = incoming.model or relaying.default_model
+    plan = relaying.plan(model, [shape for shape in BODY_SHAPES if is_own_shape(client, shape)])
     if client == "gemini_one":
         plan = _asked_alone(plan)
     calls = EmbeddingCalls(relaying.context.service.limits.answer)

@@ -119,6 +119,12 @@ class Relaying:
             return incoming.model
         return service.router.endpoint_default(self.endpoint.name, partial(service.authenticator.can_use, client))
 
+    @property
+    def default_model(self) -> str | None:
+        """The model that a request means which has to name one, where the configuration marks a default for it."""
+        service, client = self.context.service, self.context.asked.client
+        return service.router.marked_default(self.endpoint.name, partial(service.authenticator.can_use, client))
+
     def plan(self, model: str | None, shapes: Collection[str] = ("openai",)) -> Plan:
         """The places that may answer for ``model``, those in one of ``shapes`` in the byte lane. Raises
         ``GatewayError``: also where the client may not use it, or nobody has the endpoint for it."""
@@ -168,6 +174,14 @@ def with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
     """``incoming`` with nothing changed in it but the model's name: a ``Preparation``, but for its first argument."""
     draft = Draft(incoming.json)
     if incoming.model != target.model and "model" in incoming.members:
+        draft.put("model", target.model)
+    return Prepared(Outgoing(draft.encode(), edits=draft.edits), left=left)
+
+
+def with_own_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
+    """The same, also where ``incoming`` names no model: what its provider takes for that may be another."""
+    draft = Draft(incoming.json)
+    if incoming.model != target.model:
         draft.put("model", target.model)
     return Prepared(Outgoing(draft.encode(), edits=draft.edits), left=left)
 

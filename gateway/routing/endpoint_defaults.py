@@ -7,7 +7,7 @@ configured for conversations is never meant: it would answer with something else
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.config.names import May
+from gateway.config.names import May, Names
 from gateway.config.settings import ModelEntry
 from providers.endpoints.endpoint import EndpointName
 from providers.endpoints.model_types import ENDPOINTS_OF
@@ -18,6 +18,13 @@ CHOSEN_BY_PROVIDER: Final = {"moderations": "omni-moderation-latest"}
 an endpoint, it is asked. The name is what a wildcard is asked for by, and what is on record."""
 
 _SHOWN: Final = 5  # names in an error
+
+
+def marked_default(names: Names, endpoint: EndpointName, may: May | None) -> str | None:
+    """Return the name with ``default: true`` of a model that is made for ``endpoint``, if the client ``may`` use it."""
+    kinds = (kind for kind, made_for in ENDPOINTS_OF.items() if kind != "chat" and endpoint in made_for)
+    found = (names.defaults[kind] for kind in kinds if kind in names.defaults)
+    return next((name for name in found if may is None or may(name)), None)
 
 
 def default_for(entries: Sequence[ModelEntry], endpoint: EndpointName, may: May | None) -> str:

@@ -12,7 +12,7 @@ from gateway.config.settings import Config, ModelEntry, Retries, Route
 from gateway.config.urls import MASK, masked
 from gateway.http.headers import Headers
 from gateway.routing.described import Description, described
-from gateway.routing.endpoint_defaults import default_for
+from gateway.routing.endpoint_defaults import default_for, marked_default
 from gateway.routing.fallback import FALLBACK
 from gateway.routing.in_order import InOrder
 from gateway.routing.plan import ASKED_ONCE, Candidate, Plan, Policy
@@ -154,7 +154,11 @@ class Router:
 
     def endpoint_default(self, endpoint: EndpointName, may: May | None = None) -> str:
         """The name that a request to ``endpoint`` means which names none. Raises ``GatewayError`` (400)."""
-        return default_for(self._config.entries, endpoint, may)
+        return marked_default(self._names, endpoint, may) or default_for(self._config.entries, endpoint, may)
+
+    def marked_default(self, endpoint: EndpointName, may: May | None = None) -> str | None:
+        """Return the name with ``default: true`` that a request to ``endpoint`` without a model means."""
+        return marked_default(self._names, endpoint, may)
 
     def _no_endpoint(self, model: str, endpoint: EndpointName, may: May | None) -> GatewayError:
         """The error for a model whose provider does not have ``endpoint``: it names who has it."""
