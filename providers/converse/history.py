@@ -144,6 +144,8 @@ class History:
         item = restored(part.seal, self._issuer) if part.seal is not None else None
         if part.seal is None and self._request.api == "converse":
             item = part.native
+        elif part.seal is None and self._request.api == "messages" and self._family.effort == "thinking":
+            item = _of_messages(part.native)
         if item is None:
             self._drops.add(*part.places)
         else:
@@ -195,6 +197,18 @@ class History:
                 self._points.behind(content, mark, place, join(part.at, name))
             elif name not in taken:
                 self._drops.add(join(part.at, name))
+
+
+def _of_messages(block: Any) -> Block | None:
+    """Return a thinking block of Claude's own API as Bedrock has it. Claude's signatures hold on every platform. A
+    block that another model has signed is refused, and then the request goes without it.
+    Source: https://platform.claude.com/docs/en/build-with-claude/extended-thinking"""
+    match block:
+        case {"type": "thinking", "thinking": str(text), "signature": str(signature)} if signature:
+            return {"reasoningText": {"text": text, "signature": signature}}
+        case {"type": "redacted_thinking", "data": str(data)} if data:
+            return {"redactedContent": data}
+    return None
 
 
 def restored(seal: Seal, issuer: Issuer) -> Any:

@@ -14,6 +14,7 @@ from providers.messages.content import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, 
 from providers.messages.media import Block, media_source
 from providers.neutral.arguments import call_input
 from providers.neutral.call_ids import replacement_id
+from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join
 from providers.neutral.request import (
     AudioPart,
@@ -66,11 +67,12 @@ class Breakpoints:
 class Prompt:
     """The messages of one request, written. ``system`` and ``messages`` are there once ``write`` has run."""
 
-    def __init__(self, request: Request, issuer: Issuer, drops: Drops, breakpoints: Breakpoints) -> None:
+    def __init__(self, request: Request, to: Recipient, drops: Drops, breakpoints: Breakpoints) -> None:
         self.system: list[Block] = []
         self.messages: list[dict[str, Any]] = []
         self._request = request
-        self._issuer = issuer
+        self._issuer = to.issuer
+        self._claude = to.quirks.bedrock_family == "claude"
         self._drops = drops
         self._breakpoints = breakpoints
 
@@ -162,11 +164,22 @@ class Prompt:
 
     def _thinking(self, part: ReasoningPart) -> list[Block]:
         blocks = restored(part.seal, self._issuer) if part.seal is not None else None
-        if part.seal is None and part.native is not None and self._request.api == "messages":
-            blocks = [part.native]
+        if part.seal is None and part.native is not None:
+            blocks = [part.native] if self._request.api == "messages" else self._of_converse(part.native)
         if blocks is None:
             self._drops.add(*part.places)
         return blocks or []
+
+    def _of_converse(self, item: Any) -> list[Block] | None:
+        """Return Claude's own reasoning from Bedrock as this API has it: Claude's signatures hold on every platform."""
+        if self._request.api != "converse" or not self._claude:
+            return None
+        match item:
+            case {"reasoningText": {"text": str(text), "signature": str(signature)}} if signature:
+                return [{"type": "thinking", "thinking": text, "signature": signature}]
+            case {"redactedContent": str(data)} if data:
+                return [{"type": "redacted_thinking", "data": data}]
+        return None
 
     def _result(self, part: ToolResultPart) -> Block:
         block: Block = {"type": "tool_result", "tool_use_id": tool_id(part.call_id)}

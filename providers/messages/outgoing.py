@@ -54,7 +54,7 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     drops = Drops(path for path in request.dropped if path.partition(".")[0] not in own)
     breakpoints = Breakpoints()
     tools = _tools(request, drops, breakpoints)
-    prompt = Prompt(request, to.issuer, drops, breakpoints)
+    prompt = Prompt(request, to, drops, breakpoints)
     prompt.write()
     breakpoints.limit(drops)
     if hint := format_hint(request.format, to.quirks, drops):
