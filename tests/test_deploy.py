@@ -2,6 +2,8 @@
 
 import configparser
 import ipaddress
+import os
+import plistlib
 import re
 import shutil
 import subprocess
@@ -329,11 +331,11 @@ def here(tmp_path) -> Path:
     return path
 
 
-def analyze(*args: str) -> "subprocess.CompletedProcess[str]":
+def analyze(*args: str, **env: str) -> "subprocess.CompletedProcess[str]":
     program = shutil.which("systemd-analyze")
     if program is None:
         pytest.skip("there is no systemd-analyze here")
-    return subprocess.run([program, *args], capture_output=True, text=True, timeout=60)
+    return subprocess.run([program, *args], capture_output=True, text=True, timeout=60, env={**os.environ, **env})
 
 
 @pytest.mark.process
@@ -348,3 +350,43 @@ def test_systemd_finds_little_that_it_exposes(here):
     if "unrecognized option" in found.stderr:
         pytest.skip("this systemd-analyze cannot look at a file")
     assert found.returncode == 0, found.stdout[-500:] + found.stderr
+
+
+# On a laptop
+
+
+LAPTOP = DEPLOY / "laptop"
+
+
+@pytest.mark.process
+def test_systemd_takes_the_unit_of_a_user(tmp_path):
+    program = shutil.which("true")
+    path = tmp_path / "trigate.service"
+    path.write_text((LAPTOP / path.name).read_text().replace("%h/.local/bin/trigate", str(program)))
+    found = analyze("verify", "--user", str(path), XDG_RUNTIME_DIR=str(tmp_path))
+    assert (found.returncode, [line for line in found.stderr.splitlines() if path.name in line]) == (0, [])
+
+
+def test_both_services_of_a_user_start_the_same_program_with_the_same_files():
+    unit, agent = (LAPTOP / "trigate.service").read_text(), plistlib.loads((LAPTOP / "dev.trigate.plist").read_bytes())
+    assert agent["Label"] == "dev.trigate"
+    shell = agent["ProgramArguments"][-1].replace('"', "")
+    for path in (".local/bin/trigate", ".config/trigate/trigate.yaml", ".config/trigate/environment"):
+        assert f"%h/{path}" in unit
+        assert f"$HOME/{path}" in shell
+
+
+@pytest.mark.process
+def test_the_shell_of_launchd_gives_the_keys_to_the_program_it_becomes(tmp_path):
+    agent = plistlib.loads((LAPTOP / "dev.trigate.plist").read_bytes())
+    for folder in (".config/trigate", ".local/bin", ".local/state/trigate"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / ".config/trigate/environment").write_text("OPENAI_API_KEY=sk-one\n")
+    program = tmp_path / ".local/bin/trigate"
+    program.write_text('#!/bin/sh\necho "$OPENAI_API_KEY $*"; echo told >&2\n')
+    program.chmod(0o755)
+    found = subprocess.run(
+        agent["ProgramArguments"], env={"HOME": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    assert found.stdout == f"sk-one serve {tmp_path}/.config/trigate/trigate.yaml\n"
+    assert (tmp_path / ".local/state/trigate/trigate.log").read_text() == "told\n"

@@ -137,6 +137,14 @@ RUNS = (
     Row('trigate connect claude --login -- -p "Hello"', says=("-p Hello", SHOWN)),
     Row(r"trigate connect \S+ --login --write", says=("wrote",), leaves=("**/*", SHOWN)),
     Row('trigate connect claude -- -p "Hello"', says=("-p Hello", SHOWN)),
+    Row(r'export PATH="\$PWD/\.venv/bin:\$PATH"', "{} && trigate --version", ("trigate, version",)),
+    Row(r"mkdir -p ~/(\S+)", r"mkdir -p home/\1 && test -d home/\1 && echo made", ("made",)),
+    Row(r"trigate init ~/\.config/trigate/trigate\.yaml", "trigate init own.yaml --yes",
+        leaves=("own.yaml", "model_providers")),
+    Row(r"install -m 600 /dev/null ~/\.config/trigate/environment",
+        "install -m 600 /dev/null environment && stat -c %a environment", ("^600$",)),
+    Row(r"env \| grep -E (\S+) >> ~/\.config/trigate/environment", r"env | grep -E \1 >> environment",
+        leaves=("environment", "OPENAI_API_KEY=")),
     Row("trigate mock --faults", says=("fault/cut-after-3",)),
     Row("trigate load", "trigate load http://127.0.0.1:12000 --model demo --seconds 1", (LOADED,)),
     Row("trigate load http://127.0.0.1:51001 --model fault/cut-after-3 .*",
@@ -366,6 +374,23 @@ def chart_has_it(found: re.Match[str]) -> None:
             place = place[step]
 
 
+def names_the_package(found: re.Match[str]) -> None:
+    assert found[1] in (".", tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["name"])
+
+
+def laptop_has_it(found: re.Match[str]) -> None:
+    """The service is in ``deploy/laptop``, by the name that the command has."""
+    names = {path.stem for path in (ROOT / "deploy/laptop").iterdir()}
+    assert names & set(re.findall(r"[\w.]*trigate", found[0].replace(".service", "").replace(".plist", "")))
+
+
+def was_put_there(found: re.Match[str]) -> None:
+    """The page removes what it has put into that folder."""
+    page = (ROOT / "docs/laptop.md").read_text()
+    for path in map(Path, re.findall(r"~/\S+", found[0])):
+        assert page.count(str(path)) > 1 or (ROOT / "deploy/laptop" / path.name).is_file()
+
+
 def systemd_has_it(found: re.Match[str]) -> None:
     unit = (ROOT / "deploy/trigate.service").read_text()
     wanted = {"reload": "ExecReload=", "enable": "WantedBy=", "cp": "ExecStart=", "daemon-reload": "[Unit]"}
@@ -416,6 +441,13 @@ FOREIGN = (
     Foreign(r"kubectl (?:apply -f|rollout restart) (.*)", CLUSTER, kubernetes_has_it),
     Foreign(r"helm install trigate (\S+) .*", CLUSTER, chart_has_it),
     Foreign(r"systemctl (reload|enable|daemon-reload).*", INIT, systemd_has_it),
+    Foreign(r"cp deploy/laptop/(\S+) .*", INIT, laptop_has_it),
+    Foreign(r"systemctl --user (?:(?:enable|disable) --now|reload|restart) trigate", INIT, laptop_has_it),
+    Foreign(r"journalctl --user -u trigate -f|launchctl \S+ .*trigate.*", INIT, laptop_has_it),
+    Foreign(r"systemctl --user daemon-reload|loginctl enable-linger", INIT, lambda found: None),
+    Foreign(r"rm (?:-r )?~/.*", "would remove what is the reader's", was_put_there),
+    Foreign(r"(?:pipx|uv tool) (?:install|uninstall)(?: --\w+)? (\S+)", NETWORK, names_the_package),
+    Foreign(r"git pull", NETWORK, lambda found: None),
     Foreign(r"(cp) deploy/trigate.service /etc/systemd/system/", INIT, systemd_has_it),
 )
 
