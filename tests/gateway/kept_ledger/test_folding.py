@@ -1,6 +1,8 @@
 """A ledger beyond its size: its oldest lines become sums, and no report or budget notices in its money."""
 
+import contextlib
 import random
+import sqlite3
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,11 +16,12 @@ from gateway.kept_ledger import folding
 from gateway.kept_ledger.columns import DAY_SUM, OTHER, QUARTER, QUARTER_SUM
 from gateway.kept_ledger.folding import day_around
 from gateway.kept_ledger.table import SQLITE, FoldedPart, LedgerSum, LedgerTable
-from gateway.stores.sqlite import SqliteDatabase
+from gateway.stores.sqlite import MIGRATIONS, SqliteDatabase
 from streams.events import Usage
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
 EVER = (0, 2**62)
+LEDGER_SUMS = next(number for number, script in enumerate(MIGRATIONS, 1) if "ledger_sums" in script)
 EVERY_WAY = (("key",), ("group",), ("model",), ("target",), ("endpoint",), ("run",), ("key", "model"), ())
 MIDNIGHT = AT - AT % DAY
 
@@ -181,3 +184,22 @@ def test_a_day_has_the_hours_of_its_zone():
         return (until - since) / 3600e6
 
     assert [hours(f"{day}T12:00+01:00") for day in ("2026-03-29", "2026-10-25", "2026-11-20")] == [23, 25, 24]
+
+
+async def test_lines_of_an_earlier_version_become_sums_too(tmp_path):
+    """A file that was written before there were sums."""
+    file = tmp_path / "state.sqlite"
+    table = LedgerTable(SqliteDatabase(file), SQLITE)
+    await table.add(list(enumerate(line(attempt(10**place), began=AT + place) for place in range(6))))
+    await table.aclose()
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.execute("DROP INDEX ledger_sums")
+        for column in ("last", "level", "exchanges", "failures", "attempts", "attempt_failures"):
+            database.execute(f"ALTER TABLE ledger DROP COLUMN {column}")
+        database.execute(f"PRAGMA user_version = {LEDGER_SUMS - 1}")
+        database.commit()
+    table = LedgerTable(SqliteDatabase(file), SQLITE)
+    await table.cut(0, 2)
+    (found,) = await sums_of(table, ("key",))
+    assert (found["alice",].nanos, found["alice",].requests) == (111_111, 6)
+    await table.aclose()
