@@ -164,7 +164,7 @@ _ALERTS = "deploy/prometheus/alerts.yaml has rules for Prometheus, whose Alertma
 _HEALTH = "requests show which targets fail; `probe` of an entry checks a server of your own, trigate doctor all models"
 _OBJECTS = "the entries of your models serve files, batches and realtime sessions, too (docs/endpoints.md)"
 _PASSED = "write `passthrough: true` in the provider's entry, whose name its paths then begin with (docs/endpoints.md)"
-_ELSE = "no counterpart: MCP servers, assistants, agents, search tools and stored prompts are not served"
+_ELSE = "no counterpart: the gateway keeps no MCP servers, agents, assistants, vector stores, search tools or prompts"
 _REDIS = "if several gateways run: `counters: {type: redis, url: …}`, else each of them counts limits alone"
 _BUDGETS = "write `budgets: [20 usd/day]` at the root, the client key, the group or the entry"
 _RATES = "write `ratelimits` at the root, the client key, the group or the entry"
@@ -177,7 +177,8 @@ _ROWS: Final = (
      "store_model_in_db"),
     (Group.NAMES, _PASSED, "pass_through_endpoints"),
     (Group.NAMES, _OBJECTS, "files_settings batch_settings realtime_settings"),
-    (Group.NAMES, _ELSE, "mcp_servers mcp_aliases mcp_tools finetune_settings assistants_config assistant_settings "
+    (Group.NAMES, "fine-tuning is not served here", "finetune_settings"),
+    (Group.NAMES, _ELSE, "mcp_servers mcp_aliases mcp_tools assistants_config assistant_settings "
      "vector_store_registry vector_stores search_tools prompts agent_list"),
     (Group.NAMES, "write an entry for each provider: PROVIDER/*", "infer_model_from_keys"),
     (Group.NAMES, "write `sign_in: {type: azure, …}` in its entry", "tenant_id client_id client_secret "
