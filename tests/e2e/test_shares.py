@@ -151,7 +151,7 @@ def test_a_client_with_its_share_is_refused_and_the_others_are_not(gateway, held
             assert "limits.per_client.in_flight" in error["message"]
             assert reply.headers["retry-after"] == "1"
         assert ask(gateway, "bob").status == 404
-        refused = numbers(gateway, **auth("bob"))("trigate_share_refusals_total", share="in_flight")
+        refused = numbers(gateway, **OPERATOR)("trigate_share_refusals_total", share="in_flight")
         assert refused >= len(WORK)
         assert gateway.request("GET", "/v1/models", None, auth("mallory")).status == 200
     is_free(gateway, "mallory")
