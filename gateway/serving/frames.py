@@ -11,13 +11,14 @@ from hypercorn.protocol.events import Body, Data, EndBody, EndData, Event, Respo
 from hypercorn.protocol.ws_stream import FrameTooLargeError, Handshake, WebsocketBuffer
 from hypercorn.typing import ASGISendEvent, WebsocketScope
 from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body
-from wsproto.connection import Connection
+from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
 from wsproto.events import Event as Frame
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
 from gateway.http.certificates import CLIENT_CERTIFICATE
+from gateway.http.close_codes import RegisteredCodes
 from gateway.http.connection_place import CONNECTION
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES, MessageTaker
 from gateway.serving.connections import ConnectionContext
@@ -63,6 +64,7 @@ class WebSocketStream:
         self._message = WebsocketBuffer(connection.server.registry.largest_message)
         self._arriving: Callable[[int], object] = _nobody_asks
         self._taker: MessageTaker | None = None
+        self._codes = RegisteredCodes()
         self._refusal: Any = None  # the app's "websocket.http.response.start"
         self._put: Callable[[Any], Awaitable[None]] | None = None
 
@@ -139,9 +141,10 @@ class WebSocketStream:
             elif isinstance(frame, Ping):
                 await self._send_frame(frame.response())
             elif isinstance(frame, CloseConnection):  # the client's, or what is to be said about a frame that is none
+                close = self._codes.sent(frame)
                 if self._taker is not None:
-                    self._taker.closed(int(frame.code), frame.reason or "")
-                await self._send_frame(frame.response())
+                    self._taker.closed(int(close.code), close.reason or "")
+                await self._send_frame(close.response())
                 await self._send(StreamClosed(stream_id=self._id))
 
     def _on_arriving(self, arriving: Callable[[int], object]) -> None:
@@ -206,7 +209,8 @@ class WebSocketStream:
         self._handshake.extensions = None  # no compression: 64 KiB could blow up to 64 MiB before any limit is seen
         self._state = WebSocketState.CONNECTED
         accepted = self._handshake.accept(message.get("subprotocol"), message.get("headers", []))
-        status, headers, self._frames = accepted
+        status, headers, _ = accepted
+        self._frames = Connection(ConnectionType.SERVER, [self._codes])
         await self._send(Response(stream_id=self._id, status_code=status, headers=headers))
         self._connection.tasks.spawn(self._send_pings)
 

@@ -17,6 +17,7 @@ from wsproto.events import Event as Frame
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
+from gateway.http.close_codes import RegisteredCodes
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
@@ -76,7 +77,8 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
     def __init__(self, response: UpstreamResponse, most: int) -> None:
         self._response = response
         self._most = most
-        self._frames = Connection(ConnectionType.CLIENT)
+        self._codes = RegisteredCodes()
+        self._frames = Connection(ConnectionType.CLIENT, [self._codes])
         self._sending = trio.Lock()
         self._owed = b""  # the answer to a ping that came while something else was being written
         self._parts: list[Piece] = []
@@ -97,8 +99,9 @@ class UpstreamWebSocket(trio.abc.AsyncResource):
                 elif isinstance(frame, Ping):
                     await self._answer(frame)
                 elif isinstance(frame, CloseConnection):  # or what is to be said about a frame that is none
-                    await self._send(frame.response())
-                    raise WebSocketEnded(int(frame.code), frame.reason or "")
+                    close = self._codes.sent(frame)
+                    await self._send(close.response())
+                    raise WebSocketEnded(int(close.code), close.reason or "")
             try:
                 data = await self._response.receive()
             except UpstreamError:

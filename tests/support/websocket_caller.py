@@ -13,6 +13,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping, TextMessage
 from wsproto.utilities import LocalProtocolError
 
+from gateway.http.close_codes import RegisteredCodes
 from gateway.http.headers import Headers
 
 
@@ -27,7 +28,10 @@ class Caller:
     body: bytes = b""
     closed: tuple[int, str] | None = None
     pings: int = 0
-    _frames: Connection = attrs.field(factory=lambda: Connection(ConnectionType.CLIENT))
+    _codes: RegisteredCodes = attrs.field(factory=RegisteredCodes)
+    _frames: Connection = attrs.field(
+        default=attrs.Factory(lambda self: Connection(ConnectionType.CLIENT, [self._codes]), takes_self=True)
+    )
     _parts: list[Any] = attrs.field(factory=list)
 
     async def _shake_hands(self, path: str, headers: Headers) -> None:
@@ -84,6 +88,7 @@ class Caller:
                         self.pings += 1
                         await self.stream.send_all(self._frames.send(event.response()))
                     case CloseConnection():
+                        event = self._codes.sent(event)
                         self.closed = (int(event.code), event.reason or "")
                         with contextlib.suppress(LocalProtocolError, trio.BrokenResourceError):
                             await self.stream.send_all(self._frames.send(event.response()))

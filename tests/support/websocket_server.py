@@ -14,6 +14,8 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong, TextMessage
 from wsproto.utilities import LocalProtocolError
 
+from gateway.http.close_codes import RegisteredCodes
+
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -28,7 +30,10 @@ class Peer:
     gone: trio.Event = attrs.field(factory=trio.Event)
     pongs: list[bytes] = attrs.field(factory=list)
     pings: int = 0
-    _frames: Connection = attrs.field(factory=lambda: Connection(ConnectionType.SERVER))
+    _codes: RegisteredCodes = attrs.field(factory=RegisteredCodes)
+    _frames: Connection = attrs.field(
+        default=attrs.Factory(lambda self: Connection(ConnectionType.SERVER, [self._codes]), takes_self=True)
+    )
     _parts: list[Any] = attrs.field(factory=list)
 
     @property
@@ -89,6 +94,7 @@ class Peer:
                     case Pong():
                         self.pongs.append(bytes(event.payload))
                     case CloseConnection():
+                        event = self._codes.sent(event)
                         self.closed = (int(event.code), event.reason or "")
                         self.gone.set()
                         with contextlib.suppress(LocalProtocolError, trio.BrokenResourceError):

@@ -195,6 +195,7 @@ async def test_the_provider_s_close_reaches_the_client_at_once_with_a_code_that_
         (1008, f"wrong key {UPSTREAM}", (1008, "")),
         (1012, "", (1012, "")),
         (1013, "later", (1013, "later")),
+        (1014, "no model behind me", (1014, "no model behind me")),
         (3000, "x" * 123, (3000, "x" * 123)),
         (4999, "own", (4999, "own")),
         (-1, "", (1011, "upstream connection lost")),
@@ -227,7 +228,7 @@ async def test_the_provider_s_close_reaches_the_client_at_once_with_a_code_that_
 
 async def test_the_client_s_end_reaches_the_provider_at_once():
     """They stayed open, and were billed: BerriAI/litellm#39851."""
-    for code, told in ((1000, 1000), (4321, 4321), (None, 1001)):
+    for code, told in ((1000, 1000), (1012, 1012), (1014, 1014), (4321, 4321), (None, 1001)):
         async with served(echo) as (running, server):
             async with calling(running.url, PATH, bearer()) as caller:
                 await caller.send("{}")

@@ -1,0 +1,65 @@
+"""Closes with codes that were registered after RFC 6455, in the bytes of their frames."""
+
+import pytest
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import CloseConnection, Event, TextMessage
+
+from gateway.http.close_codes import BAD_GATEWAY, RegisteredCodes
+
+
+def plain(code: int, reason: bytes = b"") -> bytes:
+    """A close as a server sends it."""
+    return bytes((0x88, 2 + len(reason))) + code.to_bytes(2) + reason
+
+
+def masked(code: int, reason: bytes = b"") -> bytes:
+    """The same as a client sends it."""
+    mask, payload = b"\x01\x02\x03\x04", code.to_bytes(2) + reason
+    hidden = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    return bytes((0x88, 0x80 | len(payload))) + mask + hidden
+
+
+def read(kind: ConnectionType, data: bytes, size: int) -> list[Event]:
+    codes = RegisteredCodes()
+    connection, found = Connection(kind, [codes]), []
+    for at in range(0, len(data), size):
+        connection.receive_data(data[at : at + size])
+        found += [codes.sent(one) if isinstance(one, CloseConnection) else one for one in connection.events()]
+    return found
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize("code", [1000, 1012, 1013, BAD_GATEWAY, 3000])
+def test_a_close_is_read_with_the_code_that_it_has(code, size):
+    for kind, write in ((ConnectionType.CLIENT, plain), (ConnectionType.SERVER, masked)):
+        assert read(kind, write(code, b"why"), size) == [CloseConnection(code, "why")]
+        (bare,) = read(kind, write(code), size)
+        assert isinstance(bare, CloseConnection)
+        assert (int(bare.code), bare.reason or "") == (code, "")
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_messages_that_begin_with_the_bytes_of_a_code_are_left_alone(size):
+    text = BAD_GATEWAY.to_bytes(2)
+    data = b"\x82\x02" + text + b"\x89\x02" + text + plain(1000)
+    message, *_, close = read(ConnectionType.CLIENT, data, 1000 if size > 1 else 4)
+    assert getattr(message, "data", None) == text
+    assert close == CloseConnection(1000, "")
+    hello = read(ConnectionType.CLIENT, b"\x81\x02hi", size)
+    assert "".join(one.data for one in hello if isinstance(one, TextMessage)) == "hi"
+
+
+def test_a_code_that_nobody_has_registered_is_a_mistake_of_its_sender():
+    for code in (1004, 1015, 1016, 2999):
+        (found,) = read(ConnectionType.CLIENT, plain(code), 1000)
+        assert isinstance(found, CloseConnection)
+        assert int(found.code) == 1002
+
+
+def test_a_close_with_that_code_is_answered_with_it():
+    codes = RegisteredCodes()
+    connection = Connection(ConnectionType.SERVER, [codes])
+    connection.receive_data(masked(BAD_GATEWAY, b"why"))
+    (close,) = connection.events()
+    assert isinstance(close, CloseConnection)
+    assert connection.send(codes.sent(close).response()) == plain(BAD_GATEWAY, b"why")
