@@ -103,6 +103,10 @@ def outcome(end: AnswerEnd) -> tuple[str, str | None]:
     return "incomplete", end.raw if end.raw in INCOMPLETE_WORDS else word
 
 
+OWN_TOOLS = ("function", "custom", "namespace")
+"""Types of tools that the client runs itself; a provider may lack any other."""
+
+
 def _echo(reply: Reply) -> Object:
     source = _sent(reply) if reply.request.api == "responses" else {}
     echo = {name: default if source.get(name) is None else source[name] for name, default in ECHO.items()}
@@ -120,6 +124,9 @@ def _sent(reply: Reply) -> Mapping[str, Any]:
     label for the response, whatever becomes of it."""
     source = reply.request.source
     for path in reply.unsent:
+        if path == "tools[]":  # which of them it does not say: those of the client's own always go along
+            tools = [tool for tool in source.get("tools") or () if tool.get("type") in OWN_TOOLS]
+            source = {**source, "tools": tools}
         name, _, member = path.partition(".")
         if name == "metadata" or name not in source or name not in ECHO:
             continue

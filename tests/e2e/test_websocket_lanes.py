@@ -147,14 +147,18 @@ def test_a_turn_that_is_to_be_stored_goes_on_from_one_that_is_not(gateway, clien
 @pytest.mark.parametrize("over", ["websocket", "http"])
 @pytest.mark.parametrize("model", ["on-chat", "on-messages"])
 def test_a_translated_response_repeats_nothing_that_was_not_sent(gateway, client, upstream, model, over):
+    look = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}, "strict": False}
+    asked = {**ASKED, "tools": [{"type": "file_search", "vector_store_ids": ["vs"]}, look,
+                                {"type": "namespace", "name": "box", "tools": [look]}]}  # fmt: skip
     upstream.script(Script(text="ok"))
     if over == "websocket":
-        frames = client.ask(model, "hi", **ASKED)
+        frames = client.ask(model, "hi", **asked)
         dropped, ended = frames[0]["headers"]["x-trigate-dropped"], frames[-1]["response"]
     else:
-        reply = gateway.request("POST", "/v1/responses", {"model": model, "input": "hi", **ASKED})
+        reply = gateway.request("POST", "/v1/responses", {"model": model, "input": "hi", **asked})
         dropped, ended = reply.headers["x-trigate-dropped"], reply.json
-    assert "reasoning.context" in dropped.split(",")
+    assert {"reasoning.context", "tools[]"} <= set(dropped.split(","))
+    assert [tool["type"] for tool in ended["tools"]] == ["function", "namespace"]
     assert "context" not in ended["reasoning"]
     assert ended["reasoning"]["effort"] == "high"
     assert (ended["prompt_cache_key"] is None) == ("prompt_cache_key" in dropped.split(","))
