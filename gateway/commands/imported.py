@@ -78,13 +78,13 @@ class Result:
     """Their names, as the old file writes them, with what each stood for."""
     losses: list[Loss] = attrs.field(factory=list)
     unpriced: bool = False
-    """Whether models without a price are asked though there is a budget of money."""
+    """Whether requests to models without a price are allowed under a budget of money."""
     knows_keys: bool = False
     """Whether the clients' keys in LiteLLM's database have been exported."""
     no_longer_good: tuple[str, ...] = ()
     """Clients' keys that are blocked or have expired."""
     remarks: list[str] = attrs.field(factory=list)
-    """What stands at the end: settings that were left out."""
+    """Comments for the end of the file: settings that were left out."""
 
     @property
     def lost(self) -> int:
@@ -96,7 +96,7 @@ class Result:
         return {entry.get("name", entry["model"]) for _, entry in self.entries}
 
     def known(self) -> Callable[[str], bool]:
-        """A function that says whether a model can be asked for by a name, written as in the new file."""
+        """Return a predicate: whether clients can request a model by a name, written as in the new file."""
         found, written = self.finder(), {*self.names, *self.aliases, *self.deployments}
 
         def known(name: str) -> bool:
@@ -232,7 +232,7 @@ def _alias(alias: str, target: dict[str, Any]) -> Iterator[str]:
 
 
 def summary(result: Result) -> Iterator[str]:
-    """Summarise what is carried over and what is lost, by what the loss means."""
+    """Yield the lines of the summary: the sections of the new file, and the losses by what they mean."""
     counts = [_counted(result.models, "model")]
     counts[0] = f"{len(result.entries)} of {counts[0]}"
     routes = sum("targets" in target for target in result.aliases.values())

@@ -94,7 +94,7 @@ def imported(content: Any, clients: Clients | None = None) -> Result:
     """Return the configuration that ``content``, one of LiteLLM's, becomes here. ``clients`` are those in its database,
     ``None`` if the operator has exported none.
 
-    Raises ``ConfigError`` for what is no configuration of LiteLLM's with at least one model that has an entry here."""
+    Raises ``ConfigError`` if it is not a configuration of LiteLLM's, or none of its models has an entry here."""
     if not isinstance(content, dict) or not isinstance(content.get("model_list"), list):
         raise _mistake("no model_list", "give the config.yaml of a LiteLLM proxy")
     result = Result(models=len(content["model_list"]))

@@ -13,7 +13,7 @@ from providers.endpoints.model_types import ModelType
 
 
 class Group(Enum):
-    """A group of losses, by what they mean to whoever runs the proxy."""
+    """A group of losses, by what they mean to the operator of the proxy."""
 
     NAMES = "names that clients ask for"
     PROTECTION = "protection"
@@ -202,7 +202,7 @@ _ROWS: Final = (
      "role_permissions user_header_name user_header_mappings litellm_key_header_name"),
     (Group.PROTECTION, "keys made with /key/generate are in that database: --keys FILE takes them over",
      "database_url"),
-    (Group.PROTECTION, "where a provider's server stands is up to its base_url", "allowed_model_region region_name"),
+    (Group.PROTECTION, "the base_url of an entry decides its region", "allowed_model_region region_name"),
     (Group.PROTECTION, "list the model under `models` of the client keys or groups that may use it",
      "team_id team_public_model_name access_groups"),
     (Group.MONEY, _BUDGETS, "max_budget "
@@ -261,7 +261,7 @@ _ROWS: Final = (
 REASONS: Final[Mapping[str, tuple[Group, str]]] = {
     name: (group, why) for group, why, names in _ROWS for name in names.split()
 }
-"""By the name of the setting, wherever it stands."""
+"""The reasons by the name of the setting, in any section."""
 
 UNENFORCED: Final[Mapping[str, tuple[Group, str]]] = {
     "general_settings.max_parallel_requests": (

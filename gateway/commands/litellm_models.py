@@ -248,7 +248,7 @@ def _split(model: str) -> tuple[str, str]:
         if row is not None and "*" not in model and (model in row.models or row.has(model)):
             return known, model
     if model == "*":
-        raise _NotHere("no name stands for all providers here: write an entry PROVIDER/* for each")
+        raise _NotHere("no name means all providers here: write an entry PROVIDER/* for each")
     raise _NotHere("it names no provider: write provider/model")
 
 
@@ -381,7 +381,7 @@ def key_of(name: str, key: Any, default: str | None) -> tuple[list[str], str | N
         return [], None if default is None else f"${default}"
     variable = re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_")
     variable = f"{'KEY_' if variable[:1].isdigit() else ''}{variable}_API_KEY"
-    return [f"the key stands in LiteLLM's file: put it into {variable}"], f"${variable}"
+    return [f"the key is in LiteLLM's file: put it into {variable}"], f"${variable}"
 
 
 def _headers(params: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -35,7 +35,7 @@ BALANCES: Final[Mapping[str, tuple[str, str]]] = {
     "usage-based-routing": _USAGE,
     "usage-based-routing-v2": _USAGE,
 }  # fmt: skip
-"""The strategy in our words, and what is different about it."""
+"""The strategy in our words, and the difference."""
 
 _LONGEST: Final = 20  # seconds of a circuit by default
 _LAST: Final = float("inf")
@@ -43,7 +43,7 @@ _LAST: Final = float("inf")
 
 @attrs.frozen
 class _Fallbacks:
-    """The names that lead on from each name, by the list that they stand in."""
+    """The fallbacks of each name, by the list that has them."""
 
     unavailable: Mapping[str, tuple[str, ...]]
     default: tuple[str, ...]
@@ -51,7 +51,7 @@ class _Fallbacks:
     refused: Mapping[str, tuple[str, ...]]
 
     def chain(self, name: str) -> tuple[str, ...]:
-        """``name``, and those that are asked after it has failed, with those that are asked after these."""
+        """Return ``name`` and its fallbacks, each followed by its own."""
         found: dict[str, None] = {}
 
         def follow(one: str) -> None:
@@ -117,7 +117,7 @@ def _of(content: Mapping[str, Any], section: str) -> Iterator[tuple[str, Any]]:
 
 
 def _fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
-    """What the lists say, as far as their names are known; what they say else is a loss."""
+    """Return the fallbacks whose names are known. The others are losses."""
     known = result.known()
 
     def named(names: Any, where: str) -> Iterator[str]:
@@ -185,7 +185,8 @@ def _separated(name: str, result: Result) -> Iterator[Deployment]:
     wanted = _kind(first.type, first.model)
     for one in [one for one in result.deployments[name] if _kind(one.type, one.model) != wanted]:
         result.deployments[name].remove(one)
-        why = f"it is another model than {first.entry['model']}: its entry has a name of its own"
+        kind = "another kind of model" if one.type != first.type else "by its name another model"
+        why = f"it is {kind} than {first.entry['model']}: its entry has a name of its own"
         loss = result.leave_out(f"{one.entry['model']} as a target of {name}", (Group.PROTECTION, why))
         result.remarks.append(loss)
         yield one
@@ -211,7 +212,7 @@ def _fitting(name: str, fallbacks: _Fallbacks, find: Find, result: Result) -> di
 
 
 def _groups(name: str, when: Sequence[str], result: Result) -> Iterator[Any]:
-    """The groups that ``name`` stands for, in the order of its models; a name of a wildcard is one place."""
+    """Yield the groups of targets of ``name``, in the order of its models; a name of a wildcard is one target."""
     if name not in result.deployments:
         yield _item(name, None, when)
         return
@@ -228,7 +229,7 @@ def _place(one: Deployment) -> float:
 
 
 def _weights(group: Sequence[Deployment]) -> list[float | None]:
-    """The shares of a group: where no weights are given it is the rates that LiteLLM shuffles by."""
+    """Return the shares of a group: without weights LiteLLM shuffles by the rates."""
     for given in ([one.weight for one in group], [one.rate for one in group]):
         if any(given):
             return [1 if weight is None else weight for weight in given]
@@ -297,7 +298,7 @@ def attempts_of(retries: Any) -> int | None:
 
 
 def _own_retries(name: str, groups: int, result: Result) -> dict[str, Any]:
-    """The retries of a route of its own: where its models have some, and so that every fallback has its turn."""
+    """Return the retries of a route: those of its models, and enough that every fallback gets a request."""
     own = max((one.attempts or 0 for one in result.deployments[name]), default=0)
     common = result.attempts
     if not own and (common is None or common >= groups):

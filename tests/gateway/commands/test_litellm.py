@@ -308,7 +308,7 @@ LOST = [
     ),
     ({"model_list": [item("b", "bedrock/x")]}, "b (bedrock/x): Bedrock's entries are not carried over"),
     ({"model_list": [item("n", "nothing-known")]}, "n (nothing-known): it names no provider"),
-    ({"model_list": [item("*", "*")]}, "* (*): no name stands for all providers"),
+    ({"model_list": [item("*", "*")]}, "* (*): no name means all providers"),
     ({"model_list": [item("a*b", "openai/a*b")]}, "a*b (openai/a*b): of patterns only provider/*"),
     ({"model_list": [item("v", "llamafile/x")]}, "v (llamafile/x): unknown provider"),
     ({"model_list": [item("u", "openai/x", api_base="ftp://x")]}, "u (openai/x): 'ftp://x'"),
