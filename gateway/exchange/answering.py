@@ -1,6 +1,7 @@
 """An attempt's answer for the client: the lane of a stream, the fold of a whole one."""
 
 import time
+from collections.abc import Sequence
 
 import attrs
 
@@ -15,10 +16,11 @@ from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.streaming.whole import read_whole
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
+from providers.neutral.choices import further_choices, joined
 from providers.neutral.codec import Codec, Reply, Writer
 from providers.neutral.tool_names import restored
 from streams.events import ErrorInfo, Event, Usage
-from streams.fold import Fold
+from streams.fold import Answer, Fold
 from streams.framing import Framing
 
 
@@ -88,6 +90,34 @@ def fold_answer(attempt: Attempt, response: UpstreamResponse, body: bytes, *, te
         attempt.change_form()
     attempt.keep_headers(response)
     return folded
+
+
+def has_several(attempt: Attempt) -> bool:
+    """Return whether an answer that is translated has several choices: its client has requested them."""
+    if attempt.lane_name == "byte":
+        return False
+    n = attempt.incoming.request.parameters.get("n")
+    return n is not None and n.value > 1
+
+
+def further_answers(attempt: Attempt, body: bytes) -> list[Answer]:
+    """Return the choices after the first one of a whole ``body`` that is translated for a client who has requested
+    several. Raises ``GatewayError`` (502) if one of them has failed."""
+    folds = []
+    for one in further_choices(body, attempt.target.api):
+        folded = Fold()
+        for event in _events(CODECS[attempt.target.api], one, None):
+            event = attempt.public_error(event) if isinstance(event, ErrorInfo) else event
+            folded.add(restored(event, attempt.prepared.names))
+        folds.append(folded)
+    return [folded.answer() for folded in folds]
+
+
+def written_answer(attempt: Attempt, turn: TurnRecorder, answers: Sequence[Answer]) -> bytes:
+    """Return the client's answer with the choices in ``answers``, of which most have one."""
+    codec = attempt.context.codec
+    written = [codec.write_answer(answer, reply_to(attempt, turn)) for answer in answers]
+    return written[0] if len(written) == 1 else joined(written, codec.api)
 
 
 def _events(

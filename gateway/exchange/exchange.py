@@ -18,7 +18,7 @@ from gateway.allowances.runs import run_of
 from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.recorder import DetachableTurn
 from gateway.conversations.resolved import StateScope
-from gateway.exchange.answering import fold_answer, reply_to
+from gateway.exchange.answering import fold_answer, further_answers, has_several, reply_to, written_answer
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.cached import AnswerKind, CachedAsk, ConversationAnswers, going_on
 from gateway.exchange.conditions import PlaceConditions
@@ -47,7 +47,7 @@ from providers.responses.output import ResponseTemplate
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo
-from streams.fold import Fold
+from streams.fold import Answer, Fold
 from streams.framing import Framing
 
 
@@ -201,8 +201,8 @@ class Exchange:
 
     async def _read_whole(self, walk: Walk) -> Response:
         """The client's answer for the provider's, once it is stored."""
-        body, folded = await walk.run(partial(self._ask_whole, walk))
-        attempt, turn, codec = walk.attempt, walk.request.turn, self._context.codec
+        body, folded, further = await walk.run(partial(self._ask_whole, walk))
+        attempt, turn = walk.attempt, walk.request.turn
         size = len(body) + walk.request.incoming.size
         headers = (*JSON_HEADERS, *attempt.passed, *walk.request.headers)
         if folded.failed is not None:
@@ -211,16 +211,14 @@ class Exchange:
             return self.respond(attempt.redact_error(body), 200, headers)
         answer = folded.answer()
         if attempt.lane_name == "hub":
-            write = partial(codec.write_answer, answer)
-            body = await offload(
-                size, lambda: stamped(attempt.stamp, b"answer", lambda: write(reply_to(attempt, turn)))
-            )
+            write = partial(written_answer, attempt, turn, (answer, *further))
+            body = await offload(size, stamped, attempt.stamp, b"answer", write)
         body = await turn.persist_whole(body, answer)
         self.record.reason, self.record.whole = answer.end.reason, True
         return self.respond(body, 200, headers)
 
-    async def _ask_whole(self, walk: Walk, attempt: Attempt) -> tuple[bytes, Fold]:
-        """The whole answer of ``attempt``: an ``Ask``."""
+    async def _ask_whole(self, walk: Walk, attempt: Attempt) -> tuple[bytes, Fold, list[Answer]]:
+        """The whole answer of ``attempt``, with the choices after the first one if it is translated: an ``Ask``."""
         response, body = await walk.read_body(attempt)
         await attempt.leave_if_lost()
         size, texts = len(body) + walk.request.incoming.size, attempt.lane_name != "byte"
@@ -238,13 +236,14 @@ class Exchange:
             doubt = answer_doubt(folded.answer(), len(body))
             if doubt is not None and walk.goes_on_after(attempt, doubt):
                 raise GatewayError.of(doubt)
+        further = await offload(size, further_answers, attempt, body) if has_several(attempt) else []
         if attempt.raced:
             await attempt.leave_if_lost()
             attempt.put_on_record(folded)
         walk.commit(attempt)
         if failed is not None:
             attempt.fail(failed)
-        return body, folded
+        return body, folded, further
 
     # Turns in the background
 

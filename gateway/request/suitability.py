@@ -17,6 +17,7 @@ from gateway.routing.plan import Candidate
 from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.errors.rejected import BETA
+from providers.neutral.choices import are_translated
 from providers.neutral.quirks import Ability
 from providers.neutral.seal import MARKS, sealed_by
 from streams.errors import invalid
@@ -76,16 +77,17 @@ def _able(candidates: tuple[Candidate, ...], incoming: Incoming) -> tuple[Candid
     rows = [one.target.recipient.quirks.cannot for one in candidates]
     if not any(rows) and "n" not in incoming.members:
         return candidates
-    lacked = {ability for one in candidates for ability in _cannot(one.target)}
+    lacked = {ability for one in candidates for ability in _cannot(one.target, incoming)}
     asked = {ability for ability in lacked if _ASKS[ability](incoming)}
     if not asked:
         return candidates
-    return tuple(one for one in candidates if asked.isdisjoint(_cannot(one.target))) or candidates
+    return tuple(one for one in candidates if asked.isdisjoint(_cannot(one.target, incoming))) or candidates
 
 
-def _cannot(target: Target) -> tuple[Ability, ...]:
+def _cannot(target: Target, incoming: Incoming) -> tuple[Ability, ...]:
     lacked = target.recipient.quirks.cannot
-    return lacked if target.lane == "byte" else (*lacked, "choices")  # one choice is translated
+    several = target.lane == "byte" or are_translated(incoming.api, target.api, stream=incoming.stream)
+    return lacked if several else (*lacked, "choices")
 
 
 def _has_tools(incoming: Incoming) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from providers.catalog.effort import asked_level, known_level
 from providers.catalog.sampling import takes_sampling
+from providers.neutral.choices import MOST, are_translated
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join
 from providers.neutral.parameters import BY_NAME
@@ -77,7 +78,9 @@ def _write_limits(request: Request, quirks: Quirks, body: dict[str, Any], drops:
     if (limit := parameters.get("max_tokens")) is not None:
         body[quirks.max_tokens_field] = _limit(limit)
     if (n := parameters.get("n")) is not None and n.value != 1:
-        raise invalid(f"{n.at} must be 1: this model's provider is asked through a translation of one choice", n.at)
+        if not are_translated(request.api, "chat", stream=request.stream) or not 0 < n.value <= MOST:
+            raise invalid(f"{n.at} must be 1: this model's provider is asked through a translation of one choice", n.at)
+        body["n"] = n.value
     if (stop := parameters.get("stop")) is not None and stop.value:
         body["stop"] = stop.value[:MAX_STOPS]
         if len(stop.value) > MAX_STOPS:

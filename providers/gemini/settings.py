@@ -11,6 +11,7 @@ import msgspec
 
 from providers.catalog.effort import asked_level, budget_of, known_level
 from providers.gemini.schemas import reduced
+from providers.neutral.choices import MOST, are_translated
 from providers.neutral.fields import Drops, join
 from providers.neutral.parameters import BY_NAME, write_parameters
 from providers.neutral.quirks import Quirks
@@ -78,7 +79,7 @@ def generation_config(request: Request, quirks: Quirks, enforced: bool, drops: D
         config |= _own(own_member(request.source, "generationConfig"), OWN_SETTINGS)
     write_parameters(request, "gemini", config, drops, skip=_BY_HAND)
     _write_stop(request, config, drops)
-    _write_choices(request)
+    _write_choices(request, config)
     _write_logprobs(request, config, drops)
     _write_tier(request, drops)
     if enforced and request.format is not None:
@@ -102,12 +103,17 @@ def _write_stop(request: Request, config: dict[str, Any], drops: Drops) -> None:
         drops.add(control.at)
 
 
-def _write_choices(request: Request) -> None:
-    """More than one choice is a 400: an answer that is translated has one."""
+def _write_choices(request: Request, config: dict[str, Any]) -> None:
+    """Several choices are a 400 where the client cannot have them."""
     control = request.parameters.get("n")
-    if control is not None and control.value != BY_NAME["n"].default:
-        message = f"{control.at} cannot be honoured by this model's provider: ask for one choice at a time"
+    if control is None or control.value == BY_NAME["n"].default:
+        return
+    if not are_translated(request.api, "gemini", stream=request.stream):
+        message = f"{control.at} must be 1: this answer is translated, and a stream of it has one choice"
         raise invalid(message, control.at)
+    if not 0 < control.value <= MOST:
+        raise invalid(f"{control.at} must be between 1 and {MOST} for this model's provider", control.at)
+    config["candidateCount"] = control.value
 
 
 def _write_logprobs(request: Request, config: dict[str, Any], drops: Drops) -> None:

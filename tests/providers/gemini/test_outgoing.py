@@ -404,8 +404,12 @@ def test_what_is_too_much_is_cut_and_named():
     assert set(dropped) == {"stop", "top_logprobs", "logit_bias", "service_tier"}
 
 
-def test_several_choices_are_refused():
-    assert refused(chat(parameters={"n": P(2, "n")})).param == "n"
+def test_several_choices_are_candidates_of_whole_answers_alone():
+    body, dropped = written(chat(parameters={"n": P(2, "n")}))
+    assert (body["generationConfig"]["candidateCount"], dropped) == (2, ())
+    assert refused(attrs.evolve(chat(parameters={"n": P(2, "n")}), stream=True)).param == "n"
+    assert refused(chat(parameters={"n": P(9, "n")})).param == "n"
+    assert refused(attrs.evolve(chat(parameters={"n": P(2, "n")}), api="messages")).param == "n"
 
 
 # Media

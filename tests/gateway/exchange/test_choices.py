@@ -1,0 +1,119 @@
+"""Several choices of a provider that speaks another API: a Chat client's ``n`` is Gemini's ``candidateCount``, and the
+other way round. Only whole answers have them."""
+
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.support.endpoint_provider import Asked, Told, before, told
+from tests.support.gemini_answers import call, text
+from tests.support.harness import PATIENCE
+from tests.support.in_process import InProcess
+
+ASKED = [{"role": "user", "content": "Hi"}]
+GEMINI = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+COUNTS = {"promptTokenCount": 9, "candidatesTokenCount": 12, "totalTokenCount": 21}
+PATH = "/v1beta/models/one:generateContent"
+
+
+def google(asked: Asked) -> Told:
+    """As many candidates as are wanted, in an order of Google's own."""
+    wanted = asked.json.get("generationConfig", {}).get("candidateCount", 1)
+    parts = [(text("one"),), (text("two"),), (text("Let me."), call("f", {"a": 1}, None, "c2ln"))][:wanted]
+    listed = [
+        {"content": {"role": "model", "parts": list(said)}, "finishReason": "STOP", "index": at}
+        for at, said in enumerate(parts)
+    ]
+    listed[0].pop("index")  # Google leaves out a 0
+    return told({"candidates": listed, "usageMetadata": COUNTS, "responseId": "r", "modelVersion": "g"})
+
+
+def openai(asked: Asked) -> Told:
+    listed = [
+        {"index": at, "message": {"role": "assistant", "content": said}, "finish_reason": why}
+        for at, (said, why) in enumerate([("one", "stop"), ("two", "length")][: asked.json["n"]])
+    ]
+    usage = {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21}
+    return told({"id": "c", "object": "chat.completion", "model": "m", "choices": listed, "usage": usage})
+
+
+def before_google(answering: Any = google) -> Any:
+    return before(answering, "gemini/gemini-3-pro-preview", {"name": "one", "speaks": ["gemini"]})
+
+
+async def post(served: InProcess, path: str, body: Any) -> httpx2.Response:
+    async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=PATIENCE) as client:
+        return await client.post(path, json=body)
+
+
+async def chat(served: InProcess, **members: Any) -> httpx2.Response:
+    return await post(served, "/v1/chat/completions", {"model": "one", "messages": ASKED, **members})
+
+
+async def test_a_chat_client_gets_all_choices_of_gemini():
+    async with before_google() as (served, provider):
+        answer = await chat(served, n=3)
+        assert answer.status_code == 200, answer.text
+        assert provider.asked[0].json["generationConfig"]["candidateCount"] == 3
+        body = answer.json()
+        assert [choice["index"] for choice in body["choices"]] == [0, 1, 2]
+        assert [choice["message"]["content"] for choice in body["choices"]] == ["one", "two", "Let me."]
+        assert [choice["finish_reason"] for choice in body["choices"]] == ["stop", "stop", "tool_calls"]
+        (called,) = body["choices"][2]["message"]["tool_calls"]
+        assert called["function"] == {"name": "f", "arguments": '{"a":1}'}
+        assert (body["usage"]["prompt_tokens"], body["usage"]["completion_tokens"]) == (9, 12)
+        assert "x-trigate-dropped" not in answer.headers
+        one = (await chat(served, n=1)).json()
+        assert len(one["choices"]) == 1
+        assert "candidateCount" not in provider.asked[1].json.get("generationConfig", {})
+
+
+async def test_a_gemini_client_gets_all_choices_of_chat():
+    entry = {"name": "one", "speaks": ["chat"]}
+    async with before(openai, "openai/m", entry) as (served, provider):
+        answer = await post(served, PATH, {**GEMINI, "generationConfig": {"candidateCount": 2}})
+        assert answer.status_code == 200, answer.text
+        assert provider.asked[0].json["n"] == 2
+        listed = answer.json()["candidates"]
+        assert [(one["index"], one["content"]["parts"][0]["text"]) for one in listed] == [(0, "one"), (1, "two")]
+        assert [one["finishReason"] for one in listed] == ["STOP", "MAX_TOKENS"]
+        assert answer.json()["usageMetadata"]["candidatesTokenCount"] == 12
+
+
+@pytest.mark.parametrize("members", [{"n": 3, "stream": True}, {"n": 9}, {"n": 0}, {"n": -1}])
+async def test_what_cannot_be_honoured_is_refused_by_name(members: dict[str, Any]):
+    async with before_google() as (served, provider):
+        answer = await chat(served, **members)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == "n"
+        assert provider.asked == []
+
+
+async def test_a_choice_that_failed_fails_the_answer():
+    """It would be missing without a word."""
+
+    def answering(asked: Asked) -> Told:
+        good = {"content": {"role": "model", "parts": [text("one")]}, "finishReason": "STOP"}
+        bad = {"content": {"role": "model", "parts": []}, "finishReason": "MALFORMED_FUNCTION_CALL", "index": 1}
+        return told({"candidates": [good, bad], "usageMetadata": COUNTS})
+
+    async with before_google(answering) as (served, _):
+        answer = await chat(served, n=2)
+        assert answer.status_code == 502
+        assert "MALFORMED_FUNCTION_CALL" in answer.json()["error"]["message"]
+
+
+async def test_fewer_choices_than_requested_are_given_as_they_came():
+    def answering(asked: Asked) -> Told:
+        good = {"content": {"role": "model", "parts": [text("one")]}, "finishReason": "STOP"}
+        return told({"candidates": [good], "usageMetadata": COUNTS})
+
+    async with before_google(answering) as (served, _):
+        assert len((await chat(served, n=4)).json()["choices"]) == 1
+
+
+async def test_a_provider_without_several_choices_refuses_them():
+    async with before(google, "anthropic/claude-sonnet-4-5", {"name": "one", "speaks": ["messages"]}) as (served, _):
+        answer = await chat(served, n=2)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "n")
