@@ -23,6 +23,7 @@ from tests.support.in_process import InProcess, gateway
 from tests.support.played_provider import TOKENS, PlayedProvider, entry
 from tests.support.postgres import Server as Postgres
 from tests.support.redis import RedisServer
+from tests.support.relayed_requests import body_of as relayed_body_of
 from tests.support.settled_lines import SettledLines
 from tests.support.wire_clients import ALL, body_of, path_of, text_of, usage_of, with_tool
 
@@ -40,6 +41,28 @@ FACTORS: Final[Mapping[str, tuple[str, ...]]] = {
     "state": ("none", "memory", "sqlite", "postgres"),
     "reload": ("no", "in mid-course"),
 }
+
+ENDPOINTS: Final[Mapping[str, tuple[str, str]]] = {
+    "embeddings": ("/v1/embeddings", "embeddings"),
+    "completions": ("/v1/completions", "completions"),
+    "moderations": ("/v1/moderations", "moderations"),
+    "pictures": ("/v1/images/generations", "image_generations"),
+    "speech": ("/v1/audio/speech", "speech"),
+    "transcriptions": ("/v1/audio/transcriptions", "transcriptions"),
+}
+"""Endpoints that are no conversation: their path, and the name of a request in ``relayed_requests``."""
+
+NEVER_CACHED: Final = ("pictures", "speech", "transcriptions")
+
+ENDPOINT_FACTORS: Final[Mapping[str, tuple[str, ...]]] = {
+    "client": tuple(ENDPOINTS),
+    **{name: FACTORS[name] for name in ("route", "leaves", "cache", "limits", "state", "reload")},
+    "hedge": ("off", "waiting"),
+    "course": tuple(course for course in FACTORS["course"] if course != "empty"),
+}
+
+_OF_CONVERSATIONS: Final[Mapping[str, str]] = {"provider": "chat", "form": "whole", "tools": "none"}
+"""The values of an endpoint's case for the factors that only conversations have."""
 
 FEATURES: Final[Mapping[str, str]] = {
     "hedge": "off", "cache": "off", "limits": "none", "state": "none", "reload": "no",
@@ -70,7 +93,7 @@ def possible(case: Mapping[str, str]) -> bool:
 def twin(case: Mapping[str, str]) -> Case:
     """Return the case without features."""
     plain = {**case, **FEATURES}
-    return {name: plain[name] for name in FACTORS}
+    return {name: plain[name] for name in FACTORS if name in plain}
 
 
 @attrs.frozen
@@ -90,7 +113,6 @@ class Played:
     readings: tuple[Reading, ...]
     lines: tuple[Mapping[str, Any], ...]
     asked: tuple[int, ...]
-    caches: tuple[str | None, ...]
 
 
 @attrs.frozen
@@ -117,6 +139,8 @@ def content(case: Mapping[str, str], servers: Servers) -> dict[str, Any]:
     entries = [
         entry(servers.provider, case["provider"], name, price=PRICE, **own, **limits) for name in ("first", "second")
     ]
+    if case["client"] in ENDPOINTS:
+        entries = [{**one, "model": one["model"].replace("vllm", "openai")} for one in entries]
     route: dict[str, Any] = {"targets": ["first"], "sticky": False}
     if case["route"] == "several":
         route |= {"targets": ["first", "second"], "retries": {"attempts": 2}}
@@ -157,6 +181,7 @@ def acts(case: Mapping[str, str]) -> dict[str, str]:
 
 async def play(case: Mapping[str, str], servers: Servers) -> Played:
     """Play ``case``, and check what is true of each case by itself."""
+    case = {**_OF_CONVERSATIONS, **case}
     written, provider = content(case, servers), servers.provider
     if servers.redis is not None and "redis" in case["cache"] + case["limits"]:
         servers.redis.say("FLUSHALL")
@@ -167,9 +192,25 @@ async def play(case: Mapping[str, str], servers: Servers) -> Played:
             for _ in range(2 if case["cache"] != "off" and case["leaves"] == "stays" else 1):
                 provider.reset(**acts(case))
                 await playing.once(written)
-        played = Played(tuple(playing.readings), tuple(playing.lines), tuple(playing.asked), tuple(playing.caches))
+        played = Played(tuple(playing.readings), tuple(playing.lines), tuple(playing.asked))
         await playing.check_end(played)
     return played
+
+
+def request_of(case: Mapping[str, str]) -> tuple[str, Mapping[str, str], bytes]:
+    """Return the path, the headers and the body of the client's request."""
+    client, stream = case["client"], case["form"] == "streamed"
+    if client in ENDPOINTS:
+        path, name = ENDPOINTS[client]
+        headers, written = relayed_body_of(name, "r")
+        return path, {**headers, "x-trigate-key": KEY}, written
+    body = body_of(client, "r", stream=stream)
+    if case["tools"] != "none":
+        body = with_tool(client, body)
+    if client == "responses" and case["state"] == "none":
+        body["store"] = False
+    headers = {"content-type": "application/json", "x-trigate-key": KEY}
+    return path_of(client, "r", stream=stream), headers, json.dumps(body).encode()
 
 
 class _Playing:
@@ -182,7 +223,6 @@ class _Playing:
         self.readings: list[Reading] = []
         self.lines: list[Mapping[str, Any]] = []
         self.asked: list[int] = []
-        self.caches: list[str | None] = []
 
     @contextlib.contextmanager
     def without_redis(self) -> Iterator[None]:
@@ -220,29 +260,26 @@ class _Playing:
         provider.released.set()
 
     async def _send(self) -> None:
-        case, api = self._case, self._case["client"]
-        body = body_of(api, "r", stream=self._stream)
-        if case["tools"] != "none":
-            body = with_tool(api, body)
-        if api == "responses" and case["state"] == "none":
-            body["store"] = False
+        case = self._case
+        path, headers, body = request_of(case)
         async with httpx2.AsyncClient(base_url=self._running.url, timeout=PATIENCE, trust_env=False) as client:
-            path, headers = path_of(api, "r", stream=self._stream), {"x-trigate-key": KEY}
             if case["leaves"] != "stays":
                 await self._leave(client, path, body, headers)
                 return
-            reply = await client.post(path, json=body, headers=headers)
-            self.caches.append(reply.headers.get("x-trigate-cache"))
+            try:
+                reply = await client.post(path, content=body, headers=headers)
+            except httpx2.RemoteProtocolError:  # bytes that go on as they come break off as they do
+                assert case["client"] == "speech"
+                self.readings.append(Reading(200, failed=True))
+                return
             self.readings.append(self._read(reply))
             await self._check_kept(client, reply)
 
-    async def _leave(
-        self, client: httpx2.AsyncClient, path: str, body: dict[str, Any], headers: dict[str, str]
-    ) -> None:
+    async def _leave(self, client: httpx2.AsyncClient, path: str, body: bytes, headers: Mapping[str, str]) -> None:
         """Leave once the provider has the request, or the client a part of the answer."""
 
         async def send() -> None:
-            async with client.stream("POST", path, json=body, headers=headers) as reply:
+            async with client.stream("POST", path, content=body, headers=dict(headers)) as reply:
                 async for _ in reply.aiter_raw():
                     arrived.set()
 
@@ -266,6 +303,8 @@ class _Playing:
             assert reply.headers["content-type"].startswith("application/json"), reply.text
             assert json.loads(reply.content), "an error says what was wrong"
             return Reading(reply.status_code)
+        if api in ENDPOINTS:
+            return Reading(200, reply.content.hex())
         tolerant = reply.headers["x-trigate-lane"] == "byte"
         verdict = judge(api, reply.content, streamed=self._stream, tolerant=tolerant)  # type: ignore[arg-type]
         failed = verdict.outcome != "complete"
@@ -293,7 +332,7 @@ class _Playing:
             while provider.open or service.upstream.stats().active or service.ledger.open_records:  # noqa: ASYNC110
                 await trio.sleep(0.001)
         for name in ("first", "second"):
-            target = service.router.resolve(name, "chat")
+            target = service.router.resolve(name, "chat")  # one place for all APIs
             assert service.balancer.loads.counts.count(target.identity.place) == 0, name
         if self._case["limits"] in ("memory", "redis"):
             billed = sum(round(line.get("cost_usd", 0) * 10**9) for line in played.lines)
@@ -326,8 +365,11 @@ def check(case: Mapping[str, str], played: Played, plain: Played) -> None:
         reading = played.readings[number]
         assert reading == plain.readings[0]
         if reading.status == 200 and reading.text and not reading.failed:
-            _check_counts(case, reading, line, plain.lines[0])
-    if case["cache"] in ("memory", "redis") and case["leaves"] == "stays":
+            counts = _check_counts_of_endpoint if case["client"] in ENDPOINTS else _check_counts
+            counts(case, reading, line, plain.lines[0])
+    if case["client"] in NEVER_CACHED:
+        assert all(line.get("cache") != "hit" for line in played.lines)
+    elif case["cache"] in ("memory", "redis") and case["leaves"] == "stays":
         reading = plain.readings[0]
         kept = reading.status == 200 and reading.text and not reading.failed
         assert played.lines[-1].get("cache") == ("hit" if kept else "miss"), played.lines
@@ -348,3 +390,14 @@ def _check_counts(case: Mapping[str, str], reading: Reading, line: Mapping[str, 
         assert line["cost_grade"] == "at_least" or line.get("cache") == "hit"
     else:
         assert cost == of_twin
+
+
+def _check_counts_of_endpoint(
+    case: Mapping[str, str], reading: Reading, line: Mapping[str, Any], plain: Mapping[str, Any]
+) -> None:
+    """The log line of a good response counts what its twin's does, and nothing where it came from the cache."""
+    hit = line.get("cache") == "hit"
+    for name in ("input_tokens", "output_tokens", "units"):
+        assert (line.get(name) or None) == (None if hit else plain.get(name) or None), name
+    cost, of_twin = line.get("cost_usd", 0), plain.get("cost_usd", 0)
+    assert cost <= of_twin if hit else cost == of_twin  # also after a hit a target that failed before it may bill

@@ -1,10 +1,10 @@
-"""A provider of all five APIs in the test's own process, whose models each do what a test says."""
+"""A provider of all five APIs and some endpoints in the test's own process, whose models each do what a test says."""
 
 import contextlib
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 import trio
@@ -13,6 +13,33 @@ from tests.support.upstreams import EVENT_STREAM, PATHS, STREAMS, Script, Tokens
 
 TOKENS: Final = Tokens(prompt=111, cache_read=40, output=17)
 EMPTY: Final = Script(tokens=Tokens(prompt=111, cache_read=40, output=0))
+USAGE: Final = {"prompt_tokens": 111, "completion_tokens": 17, "total_tokens": 128}
+DRAWN: Final = {
+    "input_tokens": 111, "output_tokens": 17, "total_tokens": 128,
+    "input_tokens_details": {"text_tokens": 111, "image_tokens": 0},
+}  # fmt: skip
+
+
+def _json(**members: Any) -> tuple[bytes, str]:
+    return json.dumps(members).encode(), "application/json"
+
+
+ENDPOINTS: Final[Mapping[str, tuple[bytes, str]]] = {
+    "/embeddings": _json(
+        object="list", model="up", data=[{"object": "embedding", "index": 0, "embedding": [0.25, 0.5]}],
+        usage={"prompt_tokens": 111, "total_tokens": 111},
+    ),
+    "/v1/completions": _json(
+        id="cmpl-1", object="text_completion", created=1, model="up", usage=USAGE,
+        choices=[{"index": 0, "text": "one two three", "finish_reason": "stop", "logprobs": None}],
+    ),
+    "/moderations": _json(id="modr-1", model="up", results=[{"flagged": False, "categories": {}}]),
+    "/images/generations": _json(created=1, data=[{"b64_json": "AAAA"}], usage=DRAWN),
+    "/audio/speech": (b"RIFF of one two three", "audio/wav"),
+    "/audio/transcriptions": _json(text="one two three", usage={"type": "tokens", **DRAWN}),
+}  # fmt: skip
+"""Good responses by the end of the path: the body and its type."""
+
 _MODEL_PATH: Final = re.compile(r".*/models?/(.+?)(?::(?:streamG|g)enerateContent|/converse(?:-stream)?)$")
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -69,12 +96,13 @@ class PlayedProvider:
 
     async def _play(self, stream: trio.SocketStream, path: str, body: bytes) -> bool:
         """Return whether the connection can be used again."""
-        request: dict[str, Any] = json.loads(body)
+        request = _request(body)
+        answer = next((answer for end, answer in ENDPOINTS.items() if path.endswith(end)), None)
         api = next((api for api, known in PATHS.items() if path.endswith(known.removeprefix("/v1"))), None)
         if (found := _MODEL_PATH.match(path)) is not None:
             api = "converse" if "/converse" in path else "gemini"
             request |= {"model": found[1], "stream": "tream" in path.rpartition(found[1])[2]}
-        assert api is not None, f"no such path: {path}"
+        assert api is not None or answer is not None, f"no such path: {path}"
         model = request["model"]
         self.asked[model] += 1
         self.bodies.append(request)
@@ -93,15 +121,20 @@ class PlayedProvider:
             return True
         if act == "no answer":
             return False
+        if answer is not None:
+            return await self._say(stream, _response(200, *answer), act)
+        assert api is not None
         return await self._answer(stream, api, request, act)
+
+    async def _say(self, stream: trio.SocketStream, whole: bytes, act: str) -> bool:
+        head = whole.index(b"\r\n\r\n") + 4
+        await stream.send_all(whole[: {"cut": -20, "stall": -20, "cut early": head}.get(act, len(whole))])
+        return await self._ended(stream, act)
 
     async def _answer(self, stream: trio.SocketStream, api: str, request: dict[str, Any], act: str) -> bool:
         script = EMPTY if act == "empty" else Script(text=self.text(request["model"]), tokens=TOKENS)
         if not request.get("stream"):
-            whole = _response(200, render(script, api, request).pieces[0])
-            head = whole.index(b"\r\n\r\n") + 4
-            await stream.send_all(whole[: {"cut": -20, "stall": -20, "cut early": head}.get(act, len(whole))])
-            return await self._ended(stream, act)
+            return await self._say(stream, _response(200, render(script, api, request).pieces[0]), act)
         events = list(STREAMS[api](script, request))
         kept = {"cut": -3, "stall": -3, "cut early": 0}.get(act, len(events))
         kind = EVENT_STREAM if api == "converse" else "text/event-stream"
@@ -124,8 +157,17 @@ def _length(head: bytes) -> int:
     return next((int(value) for name, _, value in lines if name == b"content-length"), 0)
 
 
-def _response(status: int, body: bytes) -> bytes:
-    head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+def _request(body: bytes) -> dict[str, Any]:
+    """Return the members of a request in JSON, of a form the model alone."""
+    if body.startswith(b"{"):
+        return dict(json.loads(body))
+    found = re.search(rb'name="model"\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]+)', body)
+    assert found is not None, "a form names its model"
+    return {"model": found[1].decode()}
+
+
+def _response(status: int, body: bytes, kind: str = "application/json") -> bytes:
+    head = f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

@@ -15,13 +15,13 @@ import pytest
 
 from tests.support import postgres, redis
 from tests.support.cases import case as in_case_of
-from tests.support.combined import FACTORS, Played, Servers, check, play, possible, twin
+from tests.support.combined import ENDPOINT_FACTORS, FACTORS, Played, Servers, check, play, possible, twin
 from tests.support.covering import Case, covering
 from tests.support.played_provider import played_provider
 
 ARRAYS: Final = int(os.environ.get("COMBINATIONS", "0"))
 """Arrays that are played whole; none is a sample of the first."""
-SAMPLE: Final = 20
+SAMPLE: Final = 16
 
 Installed = tuple[redis.RedisServer | None, postgres.Server | None]
 
@@ -60,14 +60,15 @@ def _pairs(case: Case) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
 @pytest.mark.process
 @pytest.mark.filterwarnings("ignore:.*MemoryObject:pytest.PytestUnraisableExceptionWarning")  # coredis leaves them open
 @pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
+@pytest.mark.parametrize("factors", [FACTORS, ENDPOINT_FACTORS], ids=["conversations", "endpoints"])
 @pytest.mark.parametrize("seed", range(max(1, ARRAYS)))
-async def test_features_change_nothing_for_the_client_together_either(seed, installed, tmp_path):
+async def test_features_change_nothing_for_the_client_together_either(factors, seed, installed, tmp_path):
     server, database = installed
-    cases = covering(FACTORS, possible, seed)
+    cases = covering(factors, possible, seed)
     twins: dict[tuple[str, ...], Played] = {}
-    async with played_provider() as provider:
-        provider.names_itself = False
-        for number, one in enumerate(cases if ARRAYS else cases[:SAMPLE]):
+    for number, one in enumerate(cases if ARRAYS else cases[:SAMPLE]):
+        async with played_provider() as provider:
+            provider.names_itself = False
             servers = Servers(provider, _folder(tmp_path, number), server, database)
             if not servers.has(one):
                 continue
