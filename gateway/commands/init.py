@@ -212,6 +212,7 @@ model_providers:
 _OLLAMA = """\
   - model: ollama/llama3.2         # a model that you have pulled: ollama list
     default: true
+    price: free
 
   # - model: openai/gpt-6-luna
   #   access_key: $OPENAI_API_KEY
@@ -269,7 +270,7 @@ def _pulled(here: Local, is_default: bool) -> str:
     at = f"    base_url: {here.base_url}\n" if here.base_url else ""
     default = "    default: true   # for requests that name no model\n"
     entries = (
-        f"  - model: ollama/{name}\n{at}{default if is_default and not number else ''}"
+        f"  - model: ollama/{name}\n{at}{default if is_default and not number else ''}    price: free\n"
         for number, name in enumerate(here.models)
     )
     return "  # Pulled by the Ollama of this machine. ollama/* takes every name.\n" + "".join(entries)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from gateway.commands.init import CLOUDS, SHARED_KEYS, STARTS, configuration, keyed_rows, start_of
-from gateway.commands.ollama import local
+from gateway.commands.ollama import Local, local
 from gateway.config.loading import load
 from gateway.routing.router import Router
 from providers.catalog.providers import CATALOG
@@ -58,6 +58,15 @@ def test_the_comments_are_good_settings_too(tmp_path):
     bare = bare.replace("responses and conversations", "# responses and").replace("of version", "# of version")
     config = loaded(tmp_path, head + bare, {**KEYED, "TRIGATE_API_KEY": "a-key-that-is-long-enough"})
     assert [key.name for key in config.client_keys] == ["me"]
+    assert [budget.text for budget in config.budgets] == ["5 usd/day"]
+    assert not config.warnings
+
+
+@pytest.mark.parametrize("here", [None, Local(("qwen3:8b", "gpt-oss:20b"), "gpt-oss:20b", "qwen3:8b")])
+def test_models_of_this_machine_go_with_a_budget_of_money(tmp_path, here):
+    """A model without a price would be a mistake there."""
+    text = configuration([], None, here=here).replace("# budgets:", "budgets:")
+    config = loaded(tmp_path, text, {})
     assert [budget.text for budget in config.budgets] == ["5 usd/day"]
     assert not config.warnings
 
