@@ -67,7 +67,7 @@ def take_from_file(path: Path | None, file: Path, names: Sequence[str], by: str 
 
     async def work(opened: OpenedKeys) -> None:
         check_taken(opened)
-        items = _items(file, names)
+        items, left = _items(file, names)
         stored = [name for name in items if opened.item(name) is not None]
         new = {name: item for name, item in items.items() if name not in stored}
         holders: dict[bytes, str] = {}
@@ -76,7 +76,7 @@ def take_from_file(path: Path | None, file: Path, names: Sequence[str], by: str 
         for name, item in new.items():
             kept = {"client": item, "added": now_text(), "by": made_by(by)}
             await write_change(opened, "added", name, None, kept, by)
-        say(_report(opened, new, stored))
+        say(_report(opened, new, stored, left))
 
     return run_with_keys(path, work)
 
@@ -91,22 +91,28 @@ def _check(opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict
             raise CommandFailed(f"{holders[key.digest]} and {name} have the same key: each client needs its own")
 
 
-def _report(opened: OpenedKeys, new: Mapping[str, Any], stored: Sequence[str]) -> str:
+def _report(opened: OpenedKeys, new: Mapping[str, Any], stored: Sequence[str], left: Sequence[str]) -> str:
     said = [f"{len(new)} client{'' if len(new) == 1 else 's'} stored, with the keys that they have."]
     if stored:
-        said.append(f"Stored already, and left as they are: {', '.join(stored[:10])}{', …' if stored[10:] else ''}.")
+        said.append(f"Stored already, and left as they are: {_first(stored)}.")
+    if left:
+        said.append(f"Not stored, because their keys are in variables or files: {_first(left)}.")
     in_file = {client.name for client in opened.config.client_keys if client.source == "file"}
     if doubled := [name for name in (*new, *stored) if name in in_file]:
         said.append(
-            f"{len(doubled)} of them are in client_keys of {opened.config.path} too, which go before: take them out "
-            "there and reload, then rotate and change them here."
+            f"client_keys of {opened.config.path} still lists {_first(doubled)}, and the file goes before: take them "
+            "out there and reload, then rotate and change them here."
         )
     return " ".join(said)
 
 
-def _items(file: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the items of ``client_keys`` in ``file`` by name, with the digests of their keys. Raises
-    ``CommandFailed``."""
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (", …" if names[10:] else "")
+
+
+def _items(file: Path, names: Sequence[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Return the items of ``client_keys`` in ``file`` by name, with the digests of their keys, and the names of those
+    whose keys are elsewhere. Raises ``CommandFailed``, also for one of these that is among ``names``."""
     try:
         content = yaml.safe_load(file.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -114,15 +120,26 @@ def _items(file: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
     listed = content.get("client_keys") if isinstance(content, dict) else None
     if not isinstance(listed, list) or not listed:
         raise CommandFailed(f"{file} has no client_keys: name a configuration that lists some")
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
+    left: list[str] = []
     for i, item in enumerate(listed):
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
             raise CommandFailed(f"{file}: client_keys[{i}] has no name")
-        if not names or item["name"] in names:
+        if names and item["name"] not in names:
+            continue
+        try:
             found[item["name"]] = _with_digests(f"{file}: client_keys[{i}]", item)
+        except _KeyElsewhere as error:
+            if names:
+                raise CommandFailed(str(error)) from None
+            left.append(item["name"])
     if missing := [name for name in names if name not in found]:
         raise CommandFailed(f"{file} has no client called {missing[0]}")
-    return found
+    return found, left
+
+
+class _KeyElsewhere(Exception):
+    """A key of a file that is in a variable, or in a file of its own."""
 
 
 def _with_digests(place: str, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +159,7 @@ def _accepted(place: str, one: Any) -> dict[str, Any]:
     if key is None:
         return {name: _plain(value) for name, value in more.items()}
     if not isinstance(key, str) or "$" in key:
-        raise CommandFailed(
+        raise _KeyElsewhere(
             f"{place}: its key is in a variable or a file: write its digest, sha256, which "
             '`printf %s "$KEY" | sha256sum` prints'
         )

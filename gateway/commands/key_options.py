@@ -110,8 +110,8 @@ def import_keys(file: Path, names: tuple[str, ...], by: str | None, config: Path
     """Keep the client_keys of FILE in the storage, where they can be rotated, changed and revoked.
 
     FILE is a configuration, such as one that trigate import has written. Clients keep their keys. With NAMEs only
-    these clients are taken. Names that are stored already are left as they are. The exit status is 1 if a client could
-    not be taken; then nothing is stored.
+    these clients are taken. Names that are stored already are left as they are, and so are clients whose keys are in
+    variables or files. The exit status is 1 if a client could not be taken; then nothing is stored.
     """
     from gateway.commands.changed_keys import take_from_file
 
