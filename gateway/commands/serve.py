@@ -482,6 +482,10 @@ DEMO_ENDPOINTS: Final[Mapping[str, Any]] = {
 }  # fmt: skip
 """What the stand-in has beside OpenAI's endpoints."""
 
+ANTHROPICS_FILES: Final[Mapping[str, Any]] = {"files": {"path": "/messages/files", "shape": "anthropic"}}
+"""Anthropic's files, at a path of the stand-in's own: an entry has an endpoint in one form, so that other entries of
+the same account have these."""
+
 DEMO_TYPES: Final = ("embedding", "rerank", "image", "speech", "transcription", "moderation")
 """What the stand-in is listed for beside conversations, under a name each: pickers find it there, and a request that
 names no model means it."""
@@ -510,7 +514,7 @@ def demo_config(upstream: str) -> Config:
                 *({**provider, "model": f"{api}-only/mock-large", "name": f"demo-{api}", "speaks": [api],
                    "endpoints": dict.fromkeys(ENDPOINTS, False)} for api in apis),
                 *({**provider, "model": f"demo/mock-{kind}", "name": f"demo-{kind}", "type": kind,
-                   "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}} for kind in DEMO_TYPES),
+                   "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept, **ANTHROPICS_FILES}} for kind in DEMO_TYPES),
                 {**provider, "model": f"{STAND_IN}/*", "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}},
                 {**provider, "model": "fault/*", "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}},
                 *({**provider, "model": f"fault-{api}/*", "speaks": [api],

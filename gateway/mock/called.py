@@ -22,13 +22,14 @@ class UploadedFile:
 @attrs.frozen
 class EndpointCall:
     """A request: the members of its JSON or the fields of its form, and the form's files by their fields. ``named`` are
-    what its path names, ``origin`` is where it came to."""
+    what its path names, ``origin`` is where it came to, ``is_anthropics`` says that its client is."""
 
     members: Mapping[str, Any]
     files: Mapping[str, Sequence[UploadedFile]] = attrs.field(factory=dict)
     named: Mapping[str, str] = attrs.field(factory=dict)
     path: str = ""
     origin: str = "http://127.0.0.1"
+    is_anthropics: bool = False
 
     @property
     def model(self) -> str:

@@ -312,6 +312,18 @@ def voice_models(call: EndpointCall) -> ScriptedAnswer:
     return in_json({"models": [{"id": "mock-small"}]})
 
 
+def client_secret(call: EndpointCall) -> ScriptedAnswer:
+    """A credential for a realtime session. Any will do for the stand-in, which asks for none."""
+    session, after = call.members.get("session") or {}, call.members.get("expires_after") or {}
+    if not isinstance(session, dict) or not isinstance(after, dict):
+        raise invalid("session and expires_after must be objects", "session")
+    seconds = after.get("seconds", 600)
+    if type(seconds) is not int or not 10 <= seconds <= 7200:
+        raise invalid("expires_after.seconds must be a number from 10 to 7200", "expires_after.seconds")
+    about = {"type": "realtime", "object": "realtime.session", "id": new_id("sess_"), "model": "mock-small"}
+    return in_json({"value": new_id("ek_"), "expires_at": int(time.time()) + seconds, "session": {**about, **session}})
+
+
 ANSWERS: Final[Mapping[str, Answering]] = {
     "/v1/embeddings": embeddings, "/v1beta/openai/embeddings": embeddings,
     **dict.fromkeys(("/v1/embed", "/v2/embed"), embed), "/embed": embed_bare,
@@ -327,7 +339,7 @@ ANSWERS: Final[Mapping[str, Answering]] = {
     **dict.fromkeys(("/v1/score", "/score"), score),
     **dict.fromkeys(("/v1/classify", "/classify", "/predict"), classify), "/similarity": similarity,
     **dict.fromkeys(("/v1/images/generations", "/v1/images/edits", "/v1/images/variations"), images),
-    "/v1/audio/speech": speech,
+    "/v1/audio/speech": speech, "/v1/realtime/client_secrets": client_secret,
     **dict.fromkeys(
         ("/v1/audio/transcriptions", "/v2/audio/transcriptions", "/v1/audio/translations"), transcript
     ),

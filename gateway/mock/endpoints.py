@@ -1,7 +1,7 @@
 """The paths of the stand-in that are no conversation."""
 
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 from quart import request, websocket
@@ -14,6 +14,9 @@ from gateway.mock.kept import AnswerLine, MockShelf
 from gateway.mock.realtime import PATH, MockSession
 from gateway.serving.bodies import read_body
 from gateway.serving.quart_views import View, add_view
+
+ANTHROPICS: Final = "/v1/messages/"
+"""The beginning of paths that are Anthropic's whoever asks: an entry of the demo has its files there."""
 
 Sending: TypeAlias = Callable[[Answering, Callable[[], EndpointCall]], Awaitable[Response]]
 """Answers the call that is read, with the fault that its model is named after."""
@@ -42,7 +45,12 @@ def _view(answering: Answering, path: str, send: Sending) -> View:
     async def answer(**named: str) -> Response:
         body, type = await read_body(), request.headers.get("content-type", "")
         origin = request.host_url.rstrip("/")
-        return await send(answering, lambda: attrs.evolve(read_call(body, type, named, path), origin=origin))
+        theirs = "anthropic-version" in request.headers or path.startswith(ANTHROPICS)
+
+        def read() -> EndpointCall:
+            return attrs.evolve(read_call(body, type, named, path), origin=origin, is_anthropics=theirs)
+
+        return await send(answering, read)
 
     return answer
 
@@ -52,6 +60,7 @@ def _routes(shelf: MockShelf) -> Iterator[tuple[str, str, Answering]]:
     yield from (("GET", path, answering) for path, answering in TOLD.items())
     for root, prefixes, making in (
         ("/v1/files", ("file-", "file_"), shelf.add_file),
+        (f"{ANTHROPICS}files", ("file-", "file_"), shelf.add_file),
         ("/v1/uploads", ("upload_",), shelf.start_upload),
         ("/v1/vector_stores", ("vs_",), shelf.make("vs_", "vector_store")),
         ("/v1/containers", ("cntr_",), shelf.make("cntr_", "container")),

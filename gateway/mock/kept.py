@@ -103,6 +103,8 @@ class MockShelf:
     def remove(self, call: EndpointCall) -> ScriptedAnswer:
         about = self._get(call).about
         del self._objects[call.named["id"]]
+        if call.is_anthropics:
+            return in_json({"id": about["id"], "type": f"{about.get('type', 'file')}_deleted"})
         return in_json({"id": about["id"], "object": f"{about.get('object', 'file')}.deleted", "deleted": True})
 
     def cancel(self, call: EndpointCall) -> ScriptedAnswer:
@@ -116,6 +118,8 @@ class MockShelf:
         def answer(call: EndpointCall) -> ScriptedAnswer:
             kept = reversed(self._objects.items())
             data = [one.about for id, one in kept if id.startswith(prefixes) and within == ("/" in id)]
+            if len(prefixes) > 1:  # files: whose client it is says which ones
+                data = [about for about in data if call.is_anthropics == ("type" in about)]
             ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
             return in_json({"object": "list", "data": data, "has_more": False, **ends})
 

@@ -123,7 +123,10 @@ class KeptRequest:
         )
 
     def _may(self, entry: ModelEntry) -> bool:
-        return self.service.authenticator.reaches(self.client, entry)
+        """Whether ``entry`` has the endpoint in a form of this API, and the client may use it."""
+        place = entry.place_of(self.endpoint, entry.model)
+        is_here = place is not None and place.shape in self.form.shapes
+        return is_here and self.service.authenticator.reaches(self.client, entry)
 
     def usable(self) -> tuple[Account, ...]:
         """The accounts that have the endpoint, and that the client may use."""

@@ -290,6 +290,29 @@ def test_files_and_batches_can_be_tried(served):
         assert (result.custom_id, result.result.type) == ("b", "succeeded")
 
 
+def test_files_of_anthropics_can_be_tried_beside_openais(served):
+    """At the same paths, each for its own SDK."""
+    with (
+        anthropic.Anthropic(api_key="none", base_url=served.url, max_retries=0, http_client=_http()) as client,
+        openai.OpenAI(api_key="none", base_url=f"{served.url}/v1", max_retries=0, http_client=_http()) as other,
+    ):
+        theirs = other.files.create(file=("b.txt", b"other words"), purpose="user_data")
+        file = client.files.upload(file=("a.txt", b"words", "text/plain"))
+        assert (file.type, file.filename, file.size_bytes) == ("file", "a.txt", 5)
+        assert [one.id for one in client.files.list()] == [file.id]
+        assert theirs.id in [one.id for one in other.files.list()]
+        assert file.id not in [one.id for one in other.files.list()]
+        assert client.files.retrieve_metadata(file.id).id == file.id
+        assert client.files.download(file.id).read() == b"words"
+        source: Any = {"type": "document", "source": {"type": "file", "file_id": file.id}}
+        said = client.messages.create(
+            model="demo", max_tokens=50, messages=[{"role": "user", "content": [source, {"type": "text", "text": "?"}]}]
+        )
+        assert said.stop_reason == "end_turn"
+        assert client.files.delete(file.id).type == "file_deleted"
+        assert list(client.files.list()) == []
+
+
 def until_done(session: Any) -> Iterator[Any]:
     """The events of a realtime session up to the end of an answer."""
     for event in session:

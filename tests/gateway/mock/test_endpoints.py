@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+import time
 from typing import Any
 
 import pytest
@@ -154,3 +155,14 @@ def test_a_realtime_session_speaks_and_says_what_it_used():
     assert written[-2:] == ["response.output_text.done", "response.done"]
     for wrong in ("[]", "no json", '{"type":"what"}'):
         assert [json.loads(one)["type"] for one in session.take(wrong)] == ["error"]
+
+
+def test_a_credential_for_a_realtime_session():
+    secret = ask("/v1/realtime/client_secrets", session={"type": "realtime", "model": "voice"})
+    assert secret["value"].startswith("ek_")
+    assert 590 <= secret["expires_at"] - time.time() <= 601
+    assert (secret["session"]["type"], secret["session"]["model"]) == ("realtime", "voice")
+    assert ask("/v1/realtime/client_secrets")["session"]["model"] == "mock-small"
+    for wrong in ({"session": "voice"}, {"expires_after": {"seconds": 5}}, {"expires_after": {"seconds": True}}):
+        with pytest.raises(GatewayError):
+            ask("/v1/realtime/client_secrets", **wrong)
