@@ -314,7 +314,8 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         ),
         "passthrough_auth": Key(
             "Send the client's own key in place of `access_key`: the token of its `Authorization: Bearer`, else its "
-            "`x-api-key` or `x-goog-api-key`.",
+            "`x-api-key` or `x-goog-api-key`. In the provider's own API it keeps its header; a login's token is always "
+            "a Bearer. See [subscriptions](subscriptions.md).",
             "`false`",
         ),
         "passthrough": Key(
