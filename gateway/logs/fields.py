@@ -220,7 +220,10 @@ AUDITED: Final = (
     Field("added", "list of names", "keys changed", "Clients that are new."),
     Field("removed", "list of names", "as `added`", "Clients that are gone."),
     Field("changed", "list of names", "as `added`", "Clients with other keys, models or limits."),
-    Field("made_by", "list of texts", "stored keys changed", "Who has done it: users, each with a machine's name."),
+    Field(
+        "made_by", "list of texts", "stored keys changed",
+        "The users who made the changes, each with a machine's name; with `--by alice`, `alice via` before it.",
+    ),
     Field("version", "text", "it started", "Of trigate."),
     Field("listeners", "list of texts", "it started", "Where it listens."),
     Field("clients", "list of names", "it started, with `client_keys`", "Who may come in."),
