@@ -29,6 +29,9 @@ from gateway.stores.sql import Session
 AT_ONCE: Final = 10_000
 """Rows that one transaction removes: others wait for it."""
 
+FOLDED_AT_ONCE: Final = 2_500
+"""Rows that one transaction replaces by sums, which takes longer than to remove them."""
+
 WITH_RUNS: Final = 7 * DAY
 """Microseconds for which sums keep their runs."""
 
@@ -139,7 +142,10 @@ class LedgerFolding:
         """Return how many rows to fold now, and when the first and the last of them began."""
         oldest = f"SELECT began FROM {{ledger}} WHERE {condition} AND began <= :until ORDER BY began LIMIT :some"
         (found,) = self._rows(
-            session, f"SELECT COUNT(*), MIN(began), MAX(began) FROM ({oldest}) AS oldest", until=until, some=AT_ONCE
+            session,
+            f"SELECT COUNT(*), MIN(began), MAX(began) FROM ({oldest}) AS oldest",
+            until=until,
+            some=FOLDED_AT_ONCE,
         )
         return found[0], found[1], found[2]
 
