@@ -6,7 +6,7 @@ same request to the same provider, without the features.
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -146,12 +146,22 @@ def content(case: Mapping[str, str], servers: Servers) -> dict[str, Any]:
         route |= {"targets": ["first", "second"], "retries": {"attempts": 2}}
     if case["hedge"] != "off":
         route["hedge"] = {"after": _AFTER[case["hedge"]], "at_most": "100%"}
-    more: dict[str, Any] = {}
     if case["cache"] != "off":
         route["cache"] = {"ttl": "1h"}
+    more = kept_in(case, servers)
+    key = {"name": "alice", "key": KEY, **limits}
+    return {
+        "version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route}, "client_keys": [key],
+        "circuit": {"failures": 1000, "error_rate": "100%"}, **more,
+    }  # fmt: skip
+
+
+def kept_in(case: Mapping[str, str], servers: Servers) -> dict[str, Any]:
+    """Return the configuration of what the gateway keeps, and where."""
+    more: dict[str, Any] = {}
     if servers.redis is not None:
         redis = {"type": "redis", "url": servers.redis.url}
-        more |= {"cache": redis} if "redis" in case["cache"] else {}
+        more |= {"cache": redis} if "redis" in case.get("cache", "off") else {}
         more |= {"counters": redis} if "redis" in case["limits"] else {}
     if case["state"] == "none":
         more["state_storage"] = {"type": "none"}
@@ -159,11 +169,7 @@ def content(case: Mapping[str, str], servers: Servers) -> dict[str, Any]:
         more["state_storage"] = {"type": "sqlite", "path": str(servers.folder / "state.sqlite")}
     elif case["state"] == "postgres" and servers.postgres is not None:
         more["state_storage"] = {"type": "postgres", "connection_string": servers.postgres.new_schema()}
-    key = {"name": "alice", "key": KEY, **limits}
-    return {
-        "version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route}, "client_keys": [key],
-        "circuit": {"failures": 1000, "error_rate": "100%"}, **more,
-    }  # fmt: skip
+    return more
 
 
 def acts(case: Mapping[str, str]) -> dict[str, str]:
@@ -188,7 +194,7 @@ async def play(case: Mapping[str, str], servers: Servers) -> Played:
     store = await open_store(from_mapping(written))
     async with gateway(written, real=True, store=store, drains=True) as running:
         playing = _Playing(case, servers, running)
-        with playing.without_redis():
+        with without_lost_redis(case, servers):
             for _ in range(2 if case["cache"] != "off" and case["leaves"] == "stays" else 1):
                 provider.reset(**acts(case))
                 await playing.once(written)
@@ -213,6 +219,42 @@ def request_of(case: Mapping[str, str]) -> tuple[str, Mapping[str, str], bytes]:
     return path_of(client, "r", stream=stream), headers, json.dumps(body).encode()
 
 
+@contextlib.contextmanager
+def without_lost_redis(case: Mapping[str, str], servers: Servers) -> Iterator[None]:
+    """Stop Redis for the block if the case loses it."""
+    lost = "redis lost" in case.values()
+    if lost:
+        assert servers.redis is not None
+        servers.redis.stop()
+    try:
+        yield
+    finally:
+        if lost:
+            assert servers.redis is not None
+            servers.redis.start()
+
+
+async def check_budget(running: InProcess, lines: Iterable[Mapping[str, Any]]) -> None:
+    """The client's budget is the sum of its ``lines``, and nothing is reserved."""
+    billed = sum(round(line.get("cost_usd", 0) * 10**9) for line in lines)
+    with trio.move_on_after(PATIENCE):
+        while spent(running) != billed:  # noqa: ASYNC110  # a store is told later
+            await trio.sleep(0.001)
+    assert spent(running) == billed
+    allowances = running.service.allowances
+    for one in allowances.all():
+        if (counter := one.counter(allowances.now(), "")) is not None:
+            assert allowances.counters.level(counter).held == 0, (one.holder, one.text)
+
+
+def spent(running: InProcess) -> int:
+    """Return what was spent of the client's budget, in nano-dollars."""
+    allowances = running.service.allowances
+    budgets = [one for one in allowances.all() if one.text == BUDGET and str(one.holder) == "client_keys.alice"]
+    counters = [one.counter(allowances.now(), "") for one in budgets]
+    return sum(allowances.counters.level(one).used for one in counters if one is not None)
+
+
 class _Playing:
     """One case in a running gateway."""
 
@@ -223,19 +265,6 @@ class _Playing:
         self.readings: list[Reading] = []
         self.lines: list[Mapping[str, Any]] = []
         self.asked: list[int] = []
-
-    @contextlib.contextmanager
-    def without_redis(self) -> Iterator[None]:
-        lost = "redis lost" in (self._case["cache"], self._case["limits"])
-        if lost:
-            assert self._servers.redis is not None
-            self._servers.redis.stop()
-        try:
-            yield
-        finally:
-            if lost:
-                assert self._servers.redis is not None
-                self._servers.redis.start()
 
     async def once(self, written: dict[str, Any]) -> None:
         """Send the request once, and read its response and its line."""
@@ -335,22 +364,7 @@ class _Playing:
             target = service.router.resolve(name, "chat")  # one place for all APIs
             assert service.balancer.loads.counts.count(target.identity.place) == 0, name
         if self._case["limits"] in ("memory", "redis"):
-            billed = sum(round(line.get("cost_usd", 0) * 10**9) for line in played.lines)
-            with trio.move_on_after(PATIENCE):
-                while self._spent() != billed:  # noqa: ASYNC110  # a store is told later
-                    await trio.sleep(0.001)
-            assert self._spent() == billed
-            allowances = running.service.allowances
-            for one in allowances.all():
-                if (counter := one.counter(allowances.now(), "")) is not None:
-                    assert allowances.counters.level(counter).held == 0, (one.holder, one.text)
-
-    def _spent(self) -> int:
-        """Return what was spent of the client's budget."""
-        allowances = self._running.service.allowances
-        budgets = [one for one in allowances.all() if one.text == BUDGET and str(one.holder) == "client_keys.alice"]
-        counters = [one.counter(allowances.now(), "") for one in budgets]
-        return sum(allowances.counters.level(one).used for one in counters if one is not None)
+            await check_budget(running, played.lines)
 
 
 def check(case: Mapping[str, str], played: Played, plain: Played) -> None:
@@ -372,7 +386,8 @@ def check(case: Mapping[str, str], played: Played, plain: Played) -> None:
     elif case["cache"] in ("memory", "redis") and case["leaves"] == "stays":
         reading = plain.readings[0]
         kept = reading.status == 200 and reading.text and not reading.failed
-        assert played.lines[-1].get("cache") == ("hit" if kept else "miss"), played.lines
+        allowed = {"hit" if kept else "miss", "miss" if case["cache"] == "redis" else None}  # a slow Redis is a miss
+        assert played.lines[-1].get("cache") in allowed, played.lines
 
 
 def _check_counts(case: Mapping[str, str], reading: Reading, line: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
@@ -388,6 +403,9 @@ def _check_counts(case: Mapping[str, str], reading: Reading, line: Mapping[str, 
     if case["hedge"] in ("wins", "loses"):  # its provider may bill the one that lost
         assert cost >= of_twin
         assert line["cost_grade"] == "at_least" or line.get("cache") == "hit"
+    elif case["course"] in ("no answer", "cut early", "cut"):  # estimated by the size of the request
+        assert cost >= of_twin // 2
+        assert line["cost_grade"] == plain["cost_grade"] or line.get("cache") == "hit"
     else:
         assert cost == of_twin
 

@@ -16,12 +16,13 @@ import pytest
 from tests.support import postgres, redis
 from tests.support.cases import case as in_case_of
 from tests.support.combined import ENDPOINT_FACTORS, FACTORS, Played, Servers, check, play, possible, twin
+from tests.support.combined_jobs import JOB_FACTORS, check_job, play_job, possible_job, twin_of_job
 from tests.support.covering import Case, covering
 from tests.support.played_provider import played_provider
 
 ARRAYS: Final = int(os.environ.get("COMBINATIONS", "0"))
 """Arrays that are played whole; none is a sample of the first."""
-SAMPLE: Final = 16
+SAMPLE: Final = 12
 
 Installed = tuple[redis.RedisServer | None, postgres.Server | None]
 
@@ -79,6 +80,21 @@ async def test_features_change_nothing_for_the_client_together_either(factors, s
                     twins[key] = await play(plain, servers)
                 check(one, await play(one, servers), twins[key])
     assert twins
+
+
+@pytest.mark.process
+@pytest.mark.filterwarnings("ignore:.*MemoryObject:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
+@pytest.mark.parametrize("seed", range(max(1, ARRAYS)))
+async def test_features_change_no_batch_and_no_session(seed, installed, tmp_path):
+    server, database = installed
+    cases = covering(JOB_FACTORS, possible_job, seed)
+    async with played_provider() as provider:
+        for number, one in enumerate(cases if ARRAYS else cases[: SAMPLE // 4]):
+            servers = Servers(provider, _folder(tmp_path, number), server, database)
+            if servers.has(one):
+                with in_case_of(one):
+                    check_job(await play_job(one, servers), await play_job(twin_of_job(one), servers))
 
 
 def _folder(parent: Path, number: int) -> Path:
