@@ -4,6 +4,7 @@ The provider's responses cost 0.018 dollars each (11 tokens of input, 7 of outpu
 
 from typing import Any
 
+import httpx2
 import pytest
 
 from gateway.allowances.allowances import Allowances
@@ -84,3 +85,26 @@ async def test_limits_of_the_root_are_seen_by_the_operator_and_where_there_are_n
     seen = {(str(one.holder), one.text) for one in await limits_seen(allowances, None)}
     assert seen == {("everybody", "5 usd/day"), ("everybody", "4")}
     assert await limits_seen(allowances, "alice") == []
+
+
+ENDPOINTS = {
+    "/v1/messages": {"max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]},
+    "/v1/embeddings": {"input": "Hi"},
+    "/v1/completions": {"prompt": "Hi"},
+    "/v1/images/generations": {"prompt": "Hi"},
+    "/v1/audio/speech": {"input": "Hi", "voice": "alloy"},
+    "/v1/moderations": {"input": "Hi"},
+}
+
+
+async def test_rates_of_the_root_apply_at_every_endpoint():
+    async with providers(1) as [place]:
+        known = config(place, ratelimits={"requests": "2/h"})
+        known["model_providers"][0]["model"] = "openai/a"
+        async with gateway(known) as running, httpx2.AsyncClient(base_url=running.url, trust_env=False) as client:
+            assert (await running.ask("a")).status_code == 200
+            for path, members in ENDPOINTS.items():
+                refused = await client.post(path, json={"model": "a", **members})
+                limit = refused.headers.get("x-trigate-limit")
+                assert (refused.status_code, limit) == (429, "everybody.requests"), path
+    assert place.take_count() == 1
