@@ -66,6 +66,11 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
     "gateway/serving/chunk_lines.py": [
         ("extended", "h11._readers:ChunkedReader.__call__", "2d5a88c94d0b"),
     ],
+    "gateway/http/close_codes.py": [
+        ("replaced", "wsproto.extensions:Extension.enabled", "c15519771cd0"),
+        ("replaced", "wsproto.extensions:Extension.frame_inbound_header", "a58626d7898d"),
+        ("replaced", "wsproto.extensions:Extension.frame_inbound_payload_data", "7998ea20edb7"),
+    ],
     "gateway/serving/frames.py": [
         ("used", "hypercorn.protocol.ws_stream:Handshake", "f887ddb87021"),
         ("used", "hypercorn.protocol.ws_stream:WebsocketBuffer", "117de42f7b00"),
