@@ -237,14 +237,21 @@ def without_lost_redis(case: Mapping[str, str], servers: Servers) -> Iterator[No
 async def check_budget(running: InProcess, lines: Iterable[Mapping[str, Any]]) -> None:
     """The client's budget is the sum of its ``lines``, and nothing is reserved."""
     billed = sum(round(line.get("cost_usd", 0) * 10**9) for line in lines)
-    with trio.move_on_after(PATIENCE):
-        while spent(running) != billed:  # noqa: ASYNC110  # a store is told later
+    with trio.move_on_after(PATIENCE / 2):
+        while spent(running) != billed or held(running):  # noqa: ASYNC110  # a store is told later
             await trio.sleep(0.001)
-    assert spent(running) == billed
+    assert (spent(running), held(running)) == (billed, [])
+
+
+def held(running: InProcess) -> list[tuple[str, str, int]]:
+    """Return the limits of which something is still reserved."""
     allowances = running.service.allowances
-    for one in allowances.all():
-        if (counter := one.counter(allowances.now(), "")) is not None:
-            assert allowances.counters.level(counter).held == 0, (one.holder, one.text)
+    levels = [
+        (str(one.holder), one.text, allowances.counters.level(counter).held)
+        for one in allowances.all()
+        if (counter := one.counter(allowances.now(), "")) is not None
+    ]
+    return [level for level in levels if level[2]]
 
 
 def spent(running: InProcess) -> int:
