@@ -121,7 +121,6 @@ RUNS = (
         ("sk-trigate-",)),
     Row("trigate keys set.*", KEYS + "trigate keys add ci && trigate keys set ci --budget '20 usd/day' --by alice",
         ("ci is changed: budgets 20 usd/day",)),
-    Row("trigate import", "trigate import litellm_config.yaml", ("model: openai/gpt-4o-mini",)),
     Row(r"trigate keys import( FILE| trigate\.yaml)?",
         KEYS + "echo 'client_keys: [{name: moved, key: moved-key-0123456789}]' > m.yaml && trigate keys import m.yaml",
         ("1 client stored",)),
