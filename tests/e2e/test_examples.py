@@ -65,6 +65,8 @@ def settings(name: str, url: str, port: int) -> dict[str, Any]:
     for key in found.get("client_keys", ()):
         if "key" in key:
             key["key"] = client_key(key["name"])
+    if "metrics_key" in found:
+        found["metrics_key"] = client_key("prometheus")
     found.pop("counters", None)  # a Redis, which is not there
     for alias in found["model_aliases"].values():
         alias.pop("hedge", None)  # on a busy machine the second one may win
