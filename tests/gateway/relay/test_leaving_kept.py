@@ -12,7 +12,7 @@ import trio
 
 from gateway.upstream.request import UpstreamRequest
 from tests.support.asgi_app import eventually
-from tests.support.kept_clients import KEYS, Served, run, serving
+from tests.support.kept_clients import CLIENTS, KEYS, Served, run, serving
 from tests.support.multipart import KIND, multipart, part
 
 PLAIN = part("file", b"words", "a.txt")
@@ -140,8 +140,12 @@ async def gone(served: Served) -> None:
     await eventually(lambda: all(one.abandoned for one in served.gateway.service.ledger.open_records))
 
 
-async def test_an_object_is_in_its_owners_list_though_its_client_left_before_the_answer(making):
-    async with serving(making.provider) as served:
+CACHING = [{**one, "cache": {"ttl": "1h"}} for one in CLIENTS]
+
+
+@pytest.mark.parametrize("clients", [CLIENTS, CACHING], ids=["plain", "with a cache of answers"])
+async def test_an_object_is_in_its_owners_list_though_its_client_left_before_the_answer(making, clients):
+    async with serving(making.provider, clients=clients) as served:
         path, request = await begin(served, making)
         provider, known = served.providers[making.provider], await listed(served, making)
         provider.gate, calls = trio.Event(), len(provider.asked)
