@@ -56,7 +56,7 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("used", "hypercorn.protocol.h2:H2Protocol._window_updated", "6068b5e5235a"),
         ("used", "hypercorn.protocol.h2:H2Protocol.stream_send", "659e9b648a6a"),
         ("used", "hypercorn.protocol.h2:H2Protocol.send_task", "eea7273f7496"),
-        ("used", "hypercorn.protocol.h2:H2Protocol._send_data", "5452567a535b"),
+        ("extended", "hypercorn.protocol.h2:H2Protocol._send_data", "5452567a535b"),
     ],
     "gateway/serving/http1.py": [
         ("extended", "h11._connection:Connection.receive_data", "60237155e9a8"),

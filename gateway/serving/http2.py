@@ -15,6 +15,7 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import BufferCompleteError, H2Protocol
+from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
 
@@ -103,12 +104,14 @@ class Http2(H2Protocol):
     def __init__(self, connection: ConnectionContext, send: Callable[[Event], Awaitable[None]]) -> None:
         server = connection.server
         super().__init__(
-            server.app, server.config, server.worker, connection.tasks, ConnectionState({}), connection.is_secure,
-            connection.client, connection.local, send,
+            server.app, server.config, WorkerContext(None), connection.tasks, ConnectionState({}), connection.is_secure,
+            connection.client, connection.local, self._tell_connection,
         )  # fmt: skip
+        self._to_connection = send
         self._context = connection
         self._write_timeout = server.config.write_timeout
         self._counter = FrameCounter()
+        self._said_goodbye = False
         self._buffers = cast("dict[int, SendBuffer]", self.stream_buffers)
 
     # Replaces Hypercorn's, which hands all events of a read on at once. Two kinds would cost the whole connection: a
@@ -232,8 +235,6 @@ class Http2(H2Protocol):
             if isinstance(event, StreamClosed):
                 await self._reset_unfinished(stream_id)
             await self.stream_send(event)
-            if isinstance(event, StreamClosed) and self._context.server.registry.draining and self.idle:
-                await self._say_goodbye()
         if limit.cancelled_caught:
             await self._reset(stream_id, ErrorCodes.CANCEL)
             await self._leave_stream(stream_id)
@@ -246,11 +247,30 @@ class Http2(H2Protocol):
         except ProtocolError:  # the stream has ended: whoever sends on it will see
             return True
 
+    # Hypercorn's own goodbye may come between the last data of an answer and its end, which is lost then: its context
+    # therefore never says that the server stops.
+    async def _send_data(self, stream_id: int) -> None:
+        await super()._send_data(stream_id)
+        if self._context.server.registry.draining:
+            await self._say_goodbye()
+
+    async def _tell_connection(self, event: Event) -> None:
+        """Give ``event`` to the connection, which ends an idle one while the process stops."""
+        if isinstance(event, Updated) and event.idle and self._context.server.registry.draining:
+            await self._say_goodbye()
+        else:
+            await self._to_connection(event)
+
     async def _say_goodbye(self) -> None:
-        """Ask the client to send its next request over another connection (RFC 9113, section 6.8)."""
+        """Once all answers have been sent, ask the client to send its next request over another connection (RFC 9113,
+        section 6.8)."""
+        if self._said_goodbye or self._buffers or not self.idle:
+            return
+        self._said_goodbye = True
         with contextlib.suppress(ProtocolError):  # it is closed already
             self.connection.close_connection()
         await self._flush()
+        await self._to_connection(Updated(idle=True))
 
     async def _leave_stream(self, stream_id: int) -> None:
         """Let go of a stream whose client did not take its answer."""

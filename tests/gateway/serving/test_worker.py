@@ -1,5 +1,6 @@
 """Drain, over real sockets."""
 
+import pytest
 import trio
 import trio.testing
 from h2.events import ConnectionTerminated, DataReceived, StreamEnded
@@ -73,8 +74,19 @@ async def test_answers_during_the_delay_ask_for_another_connection():
         assert b"connection: close" in (await server.get("/whole")).lower()
 
 
-async def test_over_http2_a_goaway_follows_the_answers_during_the_delay():
-    async with serving(drain_delay=3600) as server, server.connect() as client:
+async def goodbye(peer: Http2Client) -> tuple[int, int]:
+    """The error and the last stream of the GOAWAY that comes."""
+    with trio.fail_after(PATIENCE):
+        while not (ends := [event for event in peer.seen if isinstance(event, ConnectionTerminated)]):
+            data = await peer.client.sock.recv(65536)
+            assert data, "the connection ended without a GOAWAY"
+            peer.seen += peer.connection.receive_data(data)
+    return ends[0].error_code, ends[0].last_stream_id
+
+
+@pytest.mark.parametrize("delay", [3600, 0], ids=["in_the_delay", "in_the_drain"])
+async def test_over_http2_a_goaway_follows_the_last_answer(delay):
+    async with serving(drain_delay=delay, drain=3600) as server, server.connect() as client:
         peer = Http2Client(client)
         slow = await peer.ask("/stream")
         await peer.until(DataReceived, slow)
@@ -84,11 +96,22 @@ async def test_over_http2_a_goaway_follows_the_answers_during_the_delay():
         await server.witness.feed.send(b"last;")
         server.witness.feed.close()
         await peer.until(StreamEnded, slow)
-        with trio.fail_after(PATIENCE):
-            while not (ends := [event for event in peer.seen if isinstance(event, ConnectionTerminated)]):
-                peer.seen += peer.connection.receive_data(await client.sock.recv(65536))
-        assert (ends[0].error_code, ends[0].last_stream_id) == (0, last)
+        assert await goodbye(peer) == (0, last)
         assert b"whole" in peer.data(last)
+        assert peer.data(slow).endswith(b"last;")
+
+
+async def test_over_http2_no_answer_loses_its_end_to_the_goaway():
+    """Hypercorn says goodbye once the last data of an answer is out of its buffer, which may be before it is sent."""
+    async with serving(drain_delay=3600) as server:
+        server.lifecycle.stop()
+        for _ in range(100):
+            async with server.connect() as client:
+                peer = Http2Client(client)
+                asked = await peer.ask("/whole")
+                await peer.until(StreamEnded, asked)
+                assert b"whole" in peer.data(asked)
+                assert await goodbye(peer) == (0, asked)
 
 
 async def test_at_the_end_of_the_drain_a_stream_is_ended_in_words():
