@@ -53,15 +53,17 @@ class Passthrough:
     def end(self, failed: ErrorInfo | None = None) -> bytes:
         rest = self.source.completed(self._splitter.close())
         out = self._pass(rest) if rest else b""
+        passed: ErrorInfo | None = None  # by the events that passed; one from outside is of another lane's
         for event in self._reader.close():
-            if not isinstance(event, ErrorInfo):
+            if isinstance(event, ErrorInfo):
+                passed = event
+            else:
                 self.seen.see(event)
-            elif failed is None:
-                failed = event
         self._ended = True
+        failed = failed or passed
         if failed is None or self.seen.over:
             return out
-        return out + (self._accept(failed) if failed.native else self._tell(failed))
+        return out + (self._accept(failed) if failed is passed and failed.native else self._tell(failed))
 
     def rest(self) -> bytes:
         """Line ends, such as the LF of a CRLF whose CR was the end of the last event."""
