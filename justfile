@@ -40,6 +40,10 @@ state *ARGS:
 outage *ARGS:
     .venv/bin/python -m tests.outage --svg docs/outage.svg --away docs/away.svg {{ARGS}}
 
+# what a request costs Redis and PostgreSQL, and how many requests a second each carries, e.g. `just shared --requests 500`
+shared *ARGS:
+    .venv/bin/python -m tests.shared_parts {{ARGS}}
+
 # real programs through the gateway to each upstream API, e.g. `just clients claude codex`
 clients *ARGS:
     .venv/bin/python tests/clients/run.py {{ARGS}}

@@ -4,6 +4,7 @@
     python bench/run.py --growth             # how cost grows; plots with --html FILE or --svg FILE
     python bench/run.py --crowd              # a thousand streams at once: memory, and how late events are
     python bench/run.py --workers            # what another worker adds
+    python bench/run.py --capacity           # how many streams of which pace a gateway carries
     python bench/run.py --peer 'NAME=COMMAND with {port} and {provider}'
 
 Everything is on 127.0.0.1. On Linux the gateway has the first core for itself and the rest another, as far as nobody
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import capacity
 import crowd
 import growth
 import plots
@@ -100,7 +102,7 @@ def costs(given: argparse.Namespace) -> Iterator[Any]:
 def grows(given: argparse.Namespace) -> Iterator[Any]:
     found = []
     head(plots.HEADS)
-    for plot in growth.plots(chosen(given, growth.NAMES), given.streams, given.rounds, given.seconds):
+    for plot in growth.plots(chosen(given, growth.NAMES), given.streams or growth.STREAMS, given.rounds, given.seconds):
         found.append(plot)
         line(plot.row())
         yield {"title": plot.title, "of": plot.x_label, "points": plot.points, **plot.line._asdict()}
@@ -127,7 +129,22 @@ def scaled(given: argparse.Namespace) -> Iterator[Any]:
         yield one._asdict()
 
 
-ROUNDS = {costs: (5, 0.6), grows: (12, 0.3), crowded: (5, 2.0), scaled: (8, 1.0)}  # and their seconds
+def carried(given: argparse.Namespace) -> Iterator[Any]:
+    head(capacity.HEADS)
+    streams, paces = given.streams or capacity.STREAMS, given.paces
+    for one in capacity.capacities(given.capacity, streams, paces, given.rounds, given.seconds):
+        line(capacity.row(one))
+        crowd_ = {"streams": one.crowd.streams, "memory": one.crowd.memory, **one.crowd.steady._asdict()}
+        yield {"workers": one.workers, "pace": one.pace, **crowd_, "events": one.events, "cores": one.cores}
+
+
+ROUNDS = {
+    carried: (3, 2.0),
+    costs: (5, 0.6),
+    grows: (12, 0.3),
+    crowded: (5, 2.0),
+    scaled: (8, 1.0),
+}  # and their seconds
 
 
 def numbers(text: str) -> list[int]:
@@ -142,11 +159,15 @@ def main() -> None:
     what.add_argument(
         "--workers", type=numbers, nargs="?", const=[1, 2], metavar="N,M", help="throughput with so many workers"
     )
+    what.add_argument(
+        "--capacity", type=numbers, nargs="?", const=[1, 2], metavar="N,M", help="streams by pace, with so many workers"
+    )
+    parser.add_argument("--paces", type=numbers, default=capacity.PACES, help="of --capacity: tokens a second")
     parser.add_argument("--cases", default="", help="names, with commas between them; also of --growth")
     parser.add_argument("--peer", action="append", default=[], help="another server to measure beside")
     parser.add_argument("--rounds", type=int, help="short repetitions, of which the best counts")
     parser.add_argument("--seconds", type=float, help="of each round")
-    parser.add_argument("--streams", type=numbers, default=growth.STREAMS, help="of --growth, with commas")
+    parser.add_argument("--streams", type=numbers, help="of --growth and --capacity, with commas")
     parser.add_argument("--html", type=Path, help="a page for the plots of --growth")
     parser.add_argument("--svg", type=Path, help="one drawing for them")
     parser.add_argument("--json", type=Path, help="a file for all figures")
@@ -154,7 +175,8 @@ def main() -> None:
     if sys.platform != "linux":
         sys.exit("It reads what processes use from Linux's /proc: run it on Linux.")
     many_sockets()
-    kind = grows if given.growth else crowded if given.crowd else scaled if given.workers else costs
+    modes = ((given.growth, grows), (given.crowd, crowded), (given.workers, scaled), (given.capacity, carried))
+    kind = next((mode for wanted, mode in modes if wanted), costs)
     rounds, seconds = ROUNDS[kind]
     given.rounds, given.seconds = given.rounds or rounds, given.seconds or seconds
     found = list(kind(given))

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.plots import Line
+from tests import shared_parts
 from tests.support.harness import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads Linux's /proc")
@@ -72,6 +73,15 @@ def test_the_throughput_of_workers_is_told_with_the_share_of_the_machine(tmp_pat
     assert 0 < figures["load"] < 1
 
 
+@pytest.mark.process
+def test_the_capacity_for_streams_is_measured_by_their_number_and_pace(tmp_path):
+    _, figures = bench(tmp_path, "--capacity", "1", "--streams", "4,8", "--paces", "20", "--seconds", "1")
+    assert [(one["workers"], one["streams"], one["pace"]) for one in figures] == [(1, 4, 20), (1, 8, 20)]
+    for one in figures:
+        assert 0 < one["events"] <= 1.25 * one["streams"] * one["pace"]
+        assert 0 < one["cores"] < 1
+
+
 @pytest.fixture(scope="module")
 def grown(tmp_path_factory):
     """The folder with a page and a drawing, and the figures."""
@@ -121,3 +131,15 @@ def test_the_page_tells_of_the_plots_that_it_shows():
     for title, offset, slope, off in told:
         assert f">{title}</text>" in drawn
         assert f">{offset} and {slope}; no point is further than {off} from the line</text>" in drawn
+
+
+@pytest.mark.process
+def test_what_a_request_costs_a_shared_server_is_counted():
+    with shared_parts.servers() as servers:
+        part = next(one for one in shared_parts.PARTS if one.server == "redis")
+        cost = shared_parts.measure(part, servers["redis"], requests=10, idle=0.5)
+        assert 1.5 < cost.trips < 3
+        assert 200 < cost.sent < 5000
+        done, each = shared_parts.saturate("redis", servers["redis"], gateways=1, seconds=0.5)
+        assert done > 10
+        assert 0 <= each < 0.01

@@ -13,7 +13,7 @@ PACKAGES = ("streams", "providers", "gateway")
 OTHERS = {"clients", "data", "docs", "e2e", "pages", "recordings", "sessions", "support"}
 """What does not mirror a package; ``tests/README.md`` says what each holds."""
 
-COMMANDS = {"attacks.py", "media_memory.py", "outage.py", "soak.py", "state_bench.py"}
+COMMANDS = {"attacks.py", "media_memory.py", "outage.py", "shared_parts.py", "soak.py", "state_bench.py"}
 CODE = sorted(path for path in TESTS.rglob("*.py") if "programs" not in path.parts)
 
 

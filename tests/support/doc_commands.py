@@ -303,7 +303,7 @@ def is_the_file_that_connect_writes(found: re.Match[str]) -> None:
 
 def is_a_recipe(found: re.Match[str]) -> None:
     name = found[0].removeprefix("just ")
-    assert re.search(rf"^{name}:\n    \.venv/bin/python (\S+)$", (ROOT / "justfile").read_text(), re.M)
+    assert re.search(rf"^{name}(?: \*ARGS)?:\n    \.venv/bin/python .+$", (ROOT / "justfile").read_text(), re.M)
 
 
 def looks_at_a_dependency(found: re.Match[str]) -> None:
@@ -419,7 +419,7 @@ FOREIGN = (
     Foreign(r"python3 \.ci/(package|image)\.py", "is run by .ci/run", checked_by_ci),
     Foreign("just (lock)", NETWORK, locks_all),
     Foreign(
-        r"just bench( --workers| --growth( --html growth\.html)? --svg docs/growth\.svg)?",
+        r"just bench( --workers| --capacity| --growth( --html growth\.html)? --svg docs/growth\.svg)?",
         "is run by tests/test_bench.py, with the smallest arguments",
         is_run_by_its_test,
     ),
@@ -432,6 +432,7 @@ FOREIGN = (
     Foreign(r"(claude|codex|opencode|aider|gemini|llm|node [^-]).*", OTHERS, is_on_a_clients_page),
     Foreign(r"(?:node|uv run) --env-file[= ](\S+)", OTHERS, is_the_file_that_connect_writes),
     Foreign(r"just clients (.*)", NETWORK, is_for_the_matrix),
+    Foreign("just shared", "takes minutes; tests/test_bench.py runs its parts", is_a_recipe),
     Foreign(r"just tiers|just endpoint-clients", NETWORK, is_a_recipe),
     Foreign(r"just foreign ([\w-]+)==[\d.]+", NETWORK, looks_at_a_dependency),
     Foreign(r"docker (?:build|run) .*", DAEMON, image_is_as_it_says),
