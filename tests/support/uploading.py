@@ -5,6 +5,7 @@ import struct
 
 import trio
 
+from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess
 from tests.support.multipart import KIND
 
@@ -34,7 +35,7 @@ class Upload:
     async def answer(self) -> bytes:
         """All that is answered until the connection ends or the answer is there."""
         data = b""
-        with trio.move_on_after(5):
+        with trio.move_on_after(PATIENCE):
             while b"\r\n\r\n" not in data or b"}" not in data:
                 if not (more := await self._stream.receive_some()):
                     break
