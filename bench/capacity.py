@@ -10,8 +10,6 @@ from servers import OWN, standing
 PACES = (10, 50)
 """Tokens a second of one stream, each in an event of its own, as providers send them."""
 STREAMS = (100, 300, 1000)
-LATE = 100.0
-"""Milliseconds. A gateway whose 99th percentile is later than this is full."""
 
 
 class Capacity(NamedTuple):
@@ -28,17 +26,20 @@ class Capacity(NamedTuple):
 def capacities(
     workers: Sequence[int], streams: Sequence[int], paces: Sequence[int], rounds: int, seconds: float
 ) -> Iterator[Capacity]:
-    """Measure every combination, each with a gateway of its own. Stops at the first full one of a pace."""
+    """Measure every combination, each with a gateway of its own, as long as its workers have the cores for it."""
     for count in workers:
         for pace in paces:
             case = Case(f"pace{pace}", "/v1/chat/completions", events=10**6, gap=1 / pace)
+            each = 0.0  # cores that one stream took before
             for number in streams:
+                if each * number > count:
+                    break
                 with standing(case, OWN, count, pinned=count == 1) as stand:
                     found = fresh(stand, number, rounds, seconds)
                 events = found.steady.events / (rounds * seconds)
-                yield Capacity(count, pace, found, events, found.cpu_event * events / 1e6)
-                if found.steady.p99 > LATE:
-                    break
+                cores = found.cpu_event * events / 1e6
+                each = cores / number
+                yield Capacity(count, pace, found, events, cores)
 
 
 HEADS = ("workers", "streams", "tokens a second each", "events a second", "cores used", "µs an event", "MiB",
