@@ -9,7 +9,7 @@ import attrs
 
 from gateway.http.headers import Headers
 from gateway.ledger.buckets import Buckets
-from providers.catalog.prices import Cost, Price, cost_of, total_cost
+from providers.catalog.prices import NAMED_PRICES, Cost, Price, cost_of, total_cost
 from streams.events import AnswerStart, Api, ErrorInfo, FailureReason, Usage
 
 CHARACTERS_PER_TOKEN = 4  # of English prose, about
@@ -83,7 +83,15 @@ def _charge_at_least(tried: Tried, usage: Usage) -> Charge:
     ``usage`` or more."""
     if tried.price is None:
         return Charge(tried, usage, None)
-    return Charge(tried, usage, attrs.evolve(cost_of(tried.price, usage, estimated=True), grade="at_least"))
+    return Charge(tried, usage, _at_least(cost_of(tried.price, usage, estimated=True), tried.price))
+
+
+def _at_least(cost: Cost, price: Price | None) -> Cost:
+    """Return ``cost`` with a grade that says that tokens may be missing from it. Where no token costs anything, nothing
+    is missing."""
+    if price is not None and price.origin in NAMED_PRICES:
+        return cost_of(price, Usage())
+    return attrs.evolve(cost, grade="at_least")
 
 
 class Settlement(Protocol):
@@ -180,7 +188,7 @@ class Record:
         elif tried.unknown_input is not None and tried.reason == "hedge_lost":
             return _charge_at_least(tried, Usage(input=tried.unknown_input))
         elif tried.unknown_input is not None:  # nobody knows whether it has begun
-            return Charge(tried, Usage(), Cost(0, "at_least"))
+            return Charge(tried, Usage(), _at_least(Cost(0, "at_least"), tried.price))
         else:
             return None
         if tried.price is None and usage.told_nanos is None:

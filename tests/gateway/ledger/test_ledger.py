@@ -14,7 +14,7 @@ from gateway.ledger.ledger import LONGEST, LONGEST_LINE, LONGEST_NAME, MOST_TRIE
 from gateway.ledger.record import Record, Tried
 from gateway.logs.masking import MASKED, Mask, unquoted
 from gateway.logs.terminal import EXCHANGES
-from providers.catalog.prices import Cost, Price
+from providers.catalog.prices import FREE, SUBSCRIPTION, Cost, Price
 from streams.events import ErrorInfo, Usage
 
 KEY = "key-of-the-team-0815"
@@ -65,6 +65,16 @@ def test_a_lost_hedge_without_a_head_costs_at_least_its_request():
     assert second.cost == Cost(60_000, "exact")
     unpriced = attrs.evolve(record, tried=(attrs.evolve(lost, price=None), record.tried[1]))
     assert [charge.cost for charge in unpriced.charges()] == [None, Cost(60_000, "exact")]
+
+
+@pytest.mark.parametrize(("price", "grade"), [(FREE, "exact"), (SUBSCRIPTION, "subscription")])
+@pytest.mark.parametrize("reason", ["hedge_lost", "connection"])
+def test_nothing_is_missing_from_the_cost_of_an_unknown_attempt_whose_tokens_cost_nothing(price, grade, reason):
+    record = Record("req_1", "chat", asked_size=4000)
+    record.tried = (tried("a", reason=reason, unknown_input=1000, price=price),)
+    assert record.cost() == Cost(0, grade)
+    record.tried = (attrs.evolve(record.tried[0], price=Price(input=1, output=1)),)
+    assert getattr(record.cost(), "grade", None) == "at_least"
 
 
 def test_an_exchange_tells_of_its_attempts_in_order_and_may_have_been_billed_for_more_than_its_answer():
