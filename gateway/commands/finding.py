@@ -67,6 +67,8 @@ def find(options: ConnectOptions, chooses: str) -> Destination:
     known = Configured(config) if config is not None else None
     root, offer, reason = _asked(options, config, known, key)
     source = f"The gateway on {root} serves {_counted(len(offer.names))}." if offer is not None else ""
+    if offer is not None and not _describes(config, root, options):
+        config = known = None
     if offer is not None and known is not None and config is not None and not config.asks_for_key:
         source += _differing(known, offer, config)
     if offer is None and known is None:
@@ -124,11 +126,16 @@ def _roots(config: Config | None) -> Sequence[str]:
     return list(dict.fromkeys([address(config), *([USUAL] if own else [])]))
 
 
+def _describes(config: Config | None, root: str, options: ConnectOptions) -> bool:
+    """True if ``config`` may be that of the gateway on ``root``: the one that ``--url`` names may be another."""
+    return config is None or options.url is None or root in _roots(config)
+
+
 def _differing(known: Configured, offer: Offer, config: Config) -> str:
     served = set(offer.names)
     if all(name in served for name in known.names):
         return ""
-    return f"\n{config.path} has other models: the gateway reads it again on SIGHUP, and when it starts."
+    return f"\n{config.path} has other models: a gateway that was started with it reads it again on SIGHUP."
 
 
 def _demo(options: ConnectOptions, chooses: str, reason: str, key: str | None) -> Destination:

@@ -97,6 +97,17 @@ def test_what_runs_is_asked_though_a_config_is_there(home, capsys):
 
 
 @pytest.mark.process
+def test_the_config_of_another_gateway_is_not_held_against_the_one_that_is_named(home, capsys):
+    port = free_port()
+    put(home / ".config/trigate/trigate.yaml", LOCAL, free_port())
+    with running(config(WILD, port), port):
+        assert connect("claude", ConnectOptions(url=f"http://127.0.0.1:{port}", login=True)) == 0
+    err = capsys.readouterr().err
+    assert f"The gateway on http://127.0.0.1:{port} serves" in err
+    assert "trigate.yaml" not in err
+
+
+@pytest.mark.process
 def test_a_config_that_is_named_is_taken_at_its_word(home, capsys):
     port = free_port()
     put(home / "mine.yaml", LOCAL, port)
