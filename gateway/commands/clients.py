@@ -184,7 +184,8 @@ _ROWS = (
             "Without `selectedType` Gemini CLI expects a gateway that signs in for it at this address, and stops with "
             "`Invalid auth method selected.` Started by trigate, it gets the gateway as its Vertex AI, too, for "
             "which it needs no such setting.",
-            "`--skip-trust` is for folders that Gemini CLI has not been told to trust: without a terminal it stops there.",
+            "`--skip-trust` is for folders that Gemini CLI has not been told to trust: without a terminal it "
+            "stops there.",
             "It asks some small models of Google's by their own names for titles, summaries and checks of its own: "
             "aliases for `gemini-2.5-flash` and `gemini-2.5-flash-lite` have them served by any model.",
         ),
