@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
+from gateway.allowances.budgets import BudgetAllowance
 from gateway.config.loading import Config
 from gateway.routing.plan import Plan
 from providers.catalog.prices import NAMED_PRICES, NANOS, Price
@@ -51,6 +52,32 @@ def limit_texts(config: Config, plan: Plan, key: str | None, running: Levels | N
     for one in plan.candidates:
         found += [limit for limit in allowances.of_target(one.target) if limit not in found]
     return [_limit(one, running) for one in found]
+
+
+def spent_budget(config: Config, plan: Plan, key: str | None, running: Levels) -> str | None:
+    """Return the budget for lack of which the gateway that runs refuses a request of the client ``key``, ``None`` if it
+    has none: one of the client's that is used up, or one of its only target's."""
+    allowances = Allowances(config)
+    if (spent := _spent(allowances.of_client(key), running)) is not None:
+        return spent
+    targets = [_spent(allowances.of_target(one.target), running) for one in plan.candidates]
+    return None if None in targets else next(iter(targets), None)
+
+
+def _spent(limits: Iterable[Allowance], running: Levels) -> str | None:
+    for one in limits:
+        level = running.get((str(one.holder), one.measure, one.text))
+        if isinstance(one, BudgetAllowance) and level is not None and level.used >= level.most:
+            return _limit(one, None)
+    return None
+
+
+def spent_targets(config: Config, plan: Plan, running: Levels) -> Iterator[str]:
+    """The places of ``plan`` that the gateway that runs passes over, because a budget of theirs is used up."""
+    allowances = Allowances(config)
+    for one in plan.candidates:
+        if _spent(allowances.of_target(one.target), running) is not None:
+            yield one.target.place
 
 
 def _limit(one: Allowance, running: Levels | None) -> str:

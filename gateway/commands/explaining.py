@@ -2,6 +2,7 @@
 
 import difflib
 import fnmatch
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -13,7 +14,15 @@ import msgspec
 
 from gateway.commands.check import load_or_explain
 from gateway.commands.client import KEY_VARIABLE
-from gateway.commands.explained_limits import RunningLimit, check_key, levels_of, limit_texts, price_texts
+from gateway.commands.explained_limits import (
+    RunningLimit,
+    check_key,
+    levels_of,
+    limit_texts,
+    price_texts,
+    spent_budget,
+    spent_targets,
+)
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.rehearsal import Rehearsal, RehearsedAttempt, rehearse
 from gateway.commands.terminal import say
@@ -169,11 +178,15 @@ def _rows(
     yield from _heads("headers", (f"{name}: {value}" for name, value in _outgoing_headers(found)))
     yield from _heads("model", _facts(found.target.recipient.quirks))
     yield from _heads("price", price_texts(plan))
-    yield from _heads("limits", limit_texts(config, plan, key, None if ready is None else levels_of(ready.limits)))
+    levels = None if ready is None else levels_of(ready.limits)
+    yield from _heads("limits", limit_texts(config, plan, key, levels))
     out = {place: outage for place, one in (running or {}).items() if (outage := one.outage) is not None}
+    out |= dict.fromkeys(spent_targets(config, plan, levels or {}), Outage("quota", math.inf))
     if failures:
         yield "if", ", ".join(f"{place}={reason}" for place, reason in failures.items())
-    if failures or running is not None:
+    if (spent := spent_budget(config, plan, key, levels or {})) is not None:
+        yield "answer", f"402 billing: {spent} is used up"
+    elif failures or running is not None:
         yield from _rehearsed(rehearse(plan, failures, config, out))
 
 

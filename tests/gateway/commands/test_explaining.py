@@ -1,7 +1,8 @@
 """``trigate explain``: the order of attempts, the waits and the final answer, without a request to anybody."""
 
 import re
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import getitem
 from typing import Any, get_args
 
 import click
@@ -187,6 +188,30 @@ def test_what_is_no_gateway_is_said(tmp_path, capsys, path):
     with refusing_port() as refused:
         assert explain("best", "chat", file, no_env=True, url=f"http://127.0.0.1:{refused}{path}") == 2
     assert "/readyz?verbose: nothing listens there" in capsys.readouterr().err
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("holder", "where"),
+    [("everybody", ()), ("client_keys.alice", ("client_keys", 0)), ("model_providers.small", ("model_providers", 0))],
+)
+def test_a_gateway_whose_budget_is_used_up_answers_402(upstream, tmp_path, capsys, monkeypatch, holder, where):
+    monkeypatch.setenv("TRIGATE_API_KEY", "operators-key-0123456789")
+    file, port = tmp_path / "trigate.yaml", free_port()
+    settings = yaml.safe_load(LIMITED) | {"listeners": [{"type": "model", "port": port, "address": "127.0.0.1"}]}
+    settings["model_providers"][0]["base_url"] = upstream.url
+    reduce(getitem, where, settings)["budgets"] = ["5 usd/day"]
+    file.write_text(yaml.safe_dump(settings))
+    with running(file, port) as gateway:
+        body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10}
+        upstream.script(Script("Hello.", tokens=Tokens(prompt=40_000_000, output=1)))
+        key = {"authorization": "Bearer alices-key-0123456789"}
+        assert gateway.request("POST", "/v1/chat/completions", body, key).status == 200
+        assert gateway.request("POST", "/v1/chat/completions", body, key).status == 402
+        assert explain("small", "chat", file, no_env=False, url=gateway.url, key="alice") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == f"answer   402 billing: {holder}: 5 usd/day is used up"
+    assert not [line for line in said if line.startswith("tried")]
 
 
 # Prices and limits
