@@ -120,15 +120,18 @@ def _echo(reply: Reply) -> Object:
 
 
 def _sent(reply: Reply) -> Mapping[str, Any]:
-    """Return the members of the request without those that the provider did not get. ``metadata`` is the client's own
-    label for the response, whatever becomes of it."""
+    """Return the members of the request without those that the provider did not get.
+
+    Two members do not depend on the provider. ``metadata`` is the client's own label for the response, and a
+    ``reasoning.summary`` is honoured here: thoughts of any API are written as summaries.
+    """
     source = reply.request.source
     for path in reply.unsent:
         if path == "tools[]":  # which of them it does not say: those of the client's own always go along
             tools = [tool for tool in source.get("tools") or () if tool.get("type") in OWN_TOOLS]
             source = {**source, "tools": tools}
         name, _, member = path.partition(".")
-        if name == "metadata" or name not in source or name not in ECHO:
+        if name == "metadata" or path == "reasoning.summary" or name not in source or name not in ECHO:
             continue
         kept = {} if not member else {name: {key: value for key, value in source[name].items() if key != member}}
         source = {**{other: value for other, value in source.items() if other != name}, **kept}

@@ -105,7 +105,7 @@ RUNS = (
     Row("trigate explain( NAME)? --if.*", "trigate explain gpt-4o-mini --if '*=overloaded'",
         ("answer +503 overloaded",)),
     Row("trigate translate FILE (.*)", r"trigate translate request.json \1", ("max_completion_tokens",)),
-    Row(r"trigate costs( --[^[]*)?", COSTS, (r"total +0|requests,failed|.since.:",)),
+    Row(r"trigate costs(?: CELL\.yaml)?( --[^[]*)?", COSTS, (r"total +0|requests,failed|.since.:",)),
     Row(r"trigate costs \[.*", COSTS.replace(r"\1", ""), ("total +0",)),
     Row("trigate lint( --tolerant| FILE)", "trigate lint --tolerant stream.txt", ("well formed",)),
     Row(r"trigate schema > trigate\.schema\.json", leaves=("trigate.schema.json", r"\$schema")),
