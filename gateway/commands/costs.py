@@ -261,14 +261,14 @@ def as_json(found: CostReport) -> str:
         "rows": rows, "total": _members(found, found.total),
         **({"notes": found.notes} if found.notes else {}),
     }  # fmt: skip
-    encoder = msgspec.json.Encoder(decimal_format="number")
-    lines = msgspec.json.format(encoder.encode(content), indent=2).decode().split("\n")
+    lines = msgspec.json.format(msgspec.json.encode(content), indent=2).decode().split("\n")
     return "\n".join(map(escaped_json, lines)) + "\n"
 
 
 def _members(found: CostReport, row: CostRow) -> dict[str, Any]:
     figures = zip((found.counted, *_FIGURES[1:]), _figures(row), strict=True)
-    cost = {"cost_usd": _dollars(row.sum.nanos), "cost_nanos": row.sum.nanos, "cost_grade": row.grade}
+    dollars = msgspec.Raw(f"{_dollars(row.sum.nanos):f}".encode())  # a Decimal would be encoded as 0E-9
+    cost = {"cost_usd": dollars, "cost_nanos": row.sum.nanos, "cost_grade": row.grade}
     units = {"units": dict(row.sum.usage.units)} if row.sum.usage.units else {}
     share = None if row.cached_share is None else round(row.cached_share, 4)
     cache = dict(zip(_CACHE_FIGURES, (row.sum.usage.cache_write, share), strict=True))

@@ -170,8 +170,9 @@ def _rows(
         yield "route", _route(plan)
         yield from _heads("targets", (_place(one, api) for one in plan.candidates))
     if running is not None:
-        places = [one.target.place for one in plan.candidates]
-        yield from _heads("now", (f"{place}: {_state(running.get(place))}" for place in places))
+        targets = [one.target for one in plan.candidates]
+        states = (running.get(one.place) or running.get(one.entry.name) for one in targets)  # of a wildcard the entry's
+        yield from _heads("now", (f"{one.place}: {_state(state)}" for one, state in zip(targets, states, strict=True)))
     yield "target", f"{found.target.name} ({found.why})"
     yield "lane", LANES[found.lane].format(api=found.target.api)
     yield "url", f"POST {found.url}"

@@ -74,6 +74,12 @@ def test_csv_and_json_are_exact_to_the_nano_dollar(kept, capsys):
     assert found["total"]["cost_grade"] == "at_least", "the worst of its parts"
 
 
+@pytest.mark.parametrize("nanos", [0, 1, 999])
+def test_dollars_have_no_exponent(kept, capsys, nanos):
+    text = shown(capsys, kept(line(attempt(nanos))), ("key",), EVER, None, "json")
+    assert text.count(f'"cost_usd": 0.{nanos:09},') == 2
+
+
 def test_units_have_columns_where_there_are_any(kept, capsys):
     spoken = attempt(3, usage=Usage(units=(("character", 1200),)))
     ranked = attempt(5, usage=Usage(input=4, units=(("search", 2),)))

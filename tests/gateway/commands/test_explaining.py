@@ -181,6 +181,15 @@ def test_a_gateway_that_runs_says_who_is_passed_over_and_why(tmp_path, capsys, u
         assert lines[-1].startswith("answer   503 overloaded")
 
 
+@pytest.mark.process
+def test_a_model_of_an_entry_for_all_models_stands_where_the_entry_does(tmp_path, capsys, upstream):
+    port, file = free_port(), tmp_path / "trigate.yaml"
+    file.write_text(yaml.safe_dump(config([provider("vllm/*", f"{upstream.url}/v1", ["chat"])], port)))
+    with running(file, port) as gateway:
+        assert explain("vllm/large", "chat", file, no_env=False, url=gateway.url) == 0
+    assert "now      vllm/large: in, 0 open\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("path", ["", "/v1/chat/completions"])
 def test_what_is_no_gateway_is_said(tmp_path, capsys, path):
     file = tmp_path / "trigate.yaml"
