@@ -274,7 +274,7 @@ UNENFORCED: Final[Mapping[str, tuple[Group, str]]] = {
 
 NO_WHOLE_NUMBER: Final = (Group.PROTECTION, "it is not a whole number, which `ratelimits` need")
 
-OF_REQUESTS: Final = (Group.TRIFLES, "what requests do not say is left to the provider")
+OF_REQUESTS: Final = (Group.TRIFLES, "LiteLLM adds it to requests; here the provider gets what the client wrote")
 """Of any other of ``litellm_params``: LiteLLM puts it into every request that does not say it itself."""
 
 NO_COUNTERPART: Final = (Group.UNKNOWN, "look it up: it may have no counterpart here")

@@ -46,6 +46,12 @@ _TEXTS: Final = ("api_key", "api_base", "base_url", "api_version", "organization
 _NUMBERS: Final = ("order", "weight", "num_retries", "max_retries")
 _MAPPINGS: Final = ("headers", "extra_headers")
 
+_ALMOST: Final = 0.78
+"""How alike a misspelt parameter and the meant one are, at least: ``extra_body`` means no ``extra_headers``."""
+
+_OPENAIS: Final = re.compile(r"https://([\w-]+\.)?api\.openai\.com(?![^/:?])", re.IGNORECASE)
+"""The addresses of OpenAI, those of its regions too: https://platform.openai.com/docs/guides/your-data."""
+
 
 def add_models(items: Sequence[Any], credentials: Any, result: Result) -> list[str]:
     """Add an entry to ``result`` for each of ``items`` that has one. Return the remarks on the items behind the last
@@ -180,7 +186,7 @@ def _entry(name: str, params: dict[str, Any], info: dict[str, Any], result: Resu
     provider, extra = origin.provider, dict(origin.extra)
     if rest.startswith("responses/") and prefix in ("openai", "azure"):
         rest, extra = rest.removeprefix("responses/"), {"speaks": ["responses"]}
-    if provider == "openai" and base is not None and not base.startswith("https://api.openai.com"):
+    if provider == "openai" and base is not None and not _OPENAIS.match(base):
         provider = COMPATIBLE
     notes, model, called = _called(name, rest, provider, result)
     entry: dict[str, Any] = {"model": f"{provider}/{model}", "name": called}
@@ -316,7 +322,14 @@ def _params(
         elif param in carried or (says_nothing(value) if param in REASONS else value is None):  # 0 is a temperature
             continue
         else:
-            yield result.leave_out(f"{param} of {name}", REASONS.get(param, OF_REQUESTS))
+            yield result.leave_out(f"{param} of {name}", _reason_of(param))
+
+
+def _reason_of(param: str) -> tuple[Group, str]:
+    """Return the loss of a parameter without a counterpart, which may be a misspelt one with a counterpart."""
+    near = difflib.get_close_matches(param, sorted(CARRIED | RATES.keys()), n=1, cutoff=_ALMOST)
+    typo = (Group.UNKNOWN, f"did you mean {near[0]}?") if near else OF_REQUESTS
+    return REASONS.get(param, typo)
 
 
 def _unreadable(params: Mapping[str, Any]) -> Iterator[tuple[str, tuple[Group, str]]]:

@@ -50,6 +50,15 @@ def entry(model: str, name: str = "m", **params: Any) -> dict[str, Any]:
          {"model": "azure_openai/eu", "base_url": "$BASE", "access_key": "$K"}),
         ("openai/facebook/opt-125m", {"api_base": "http://0.0.0.0:8000/v1", "api_key": "os.environ/K"},
          {"model": "compatible/facebook/opt-125m", "base_url": "http://0.0.0.0:8000/v1", "access_key": "$K"}),
+        *(
+            ("openai/tuned", {"api_base": base, "api_key": "os.environ/K"},
+             {"model": f"{provider}/tuned", "base_url": base, "access_key": "$K"})
+            for base, provider in (
+                ("https://api.openai.com/v1", "openai"), ("https://eu.api.openai.com/v1", "openai"),
+                ("https://US.api.openai.com/v1/", "openai"), ("https://api.openai.com.example/v1", "compatible"),
+                ("https://myapi.openai.com/v1", "compatible"),
+            )
+        ),
         ("hosted_vllm/qwen", {"api_base": "http://h:1/v1", "api_key": "os.environ/K"},
          {"model": "vllm/qwen", "base_url": "http://h:1/v1", "access_key": "$K"}),
         ("ollama_chat/llama3.2", {}, {"model": "ollama/llama3.2", "base_url": "http://localhost:11434"}),
@@ -359,7 +368,12 @@ LOST = [
         "rpm of r: it is not a whole number",
     ),
     ({"model_list": [item("r", "openai/x", rpm="many")]}, "rpm of r: it is not a whole number"),
-    ({"model_list": [item("r", "openai/x", temperature=0)]}, "temperature of r: what requests do not say"),
+    ({"model_list": [item("r", "openai/x", temperature=0)]}, "temperature of r: LiteLLM adds it to requests"),
+    ({"model_list": [item("r", "openai/x", api_bse="http://h")]}, "api_bse of r: did you mean api_base?"),
+    (
+        {"model_list": [item("r", "openai/x", max_parallel_request=4)]},
+        "max_parallel_request of r: did you mean max_parallel_requests?",
+    ),
     ({"router_settings": {"fallbacks": [{"m": ["n"]}]}}, "fallbacks from m to n: no such model is above"),
     ({"router_settings": {"fallbacks": [{"n": ["m"]}]}}, "fallbacks from n: no model of that name is above, or it"),
     ({"router_settings": {"default_fallbacks": ["n"]}}, "default_fallbacks to n: no such model is above"),
