@@ -430,6 +430,7 @@ def row_of(client: ClientKey, kept: Mapping[str, Any]) -> dict[str, Any]:
         "state": _state(client, now),
         "group": None if client.group is None else client.group.name,
         "models": client.models,
+        "group_models": None if client.group is None else client.group.models,
         "only": client.only,
         "ratelimits": _amounts(client.ratelimits),
         "budgets": [budget.text for budget in client.budgets],
@@ -464,7 +465,8 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     state = f"{row['state']}: {row['why']}" if "why" in row else row["state"]
     if old and len(row["keys"]) > 1:
         state += f", an old key until {max(old)}"
-    models = "all" if row["models"] is None else ", ".join(row["models"])
+    allowed = row["group_models"] if row["models"] is None else row["models"]
+    models = "all" if allowed is None else ", ".join(allowed)
     words = (row["name"], row["from"], state, row["group"], models, ", ".join(limits))
     return (*(word or "-" for word in words), *(row[name] or "-" for name in ("until", "added", "by")))
 

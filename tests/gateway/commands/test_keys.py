@@ -64,7 +64,7 @@ def test_the_key_alone_is_on_standard_output_and_no_secret_but_that_of_the_stora
     assert (row["from"], row["state"], listed(keys)["boss"]["from"]) == ("state storage", "good", "file")
     table = keys("list").stdout
     assert re.search(r"^name +from +state", table)
-    assert re.search(r"^ci +state storage +good +search .*requests=60/m, 20 usd/day", table, re.MULTILINE)
+    assert re.search(r"^ci +state storage +good +search +gpt-4o +requests=60/m, 20 usd/day", table, re.MULTILINE)
 
 
 def test_programs_get_it_as_json(keys):
