@@ -137,7 +137,12 @@ def _next(client: Client, place: GatewayAddress) -> str:
     lines = [f"{command:16}{says}" for command, says in rows]
     lines += [f"{name} is set here: the empty text above hides it from {client.title}" for name in _hidden(client)]
     if place.key is not None:
-        lines.append(f"{KEY_VARIABLE} is to hold a key of the gateway (client_keys)")
+        values = (str(value) for file in client.files for _, value in place.settings(file.settings))
+        lines.append(
+            f"replace {SHOWN_KEY} above by a key of the gateway (client_keys); --write and -- read the variable"
+            if any(SHOWN_KEY in value for value in values)
+            else f"{KEY_VARIABLE} is to hold a key of the gateway (client_keys)"
+        )
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -83,6 +83,19 @@ def test_a_key_of_the_gateway_has_a_header_of_its_own(home, monkeypatch, name, f
         assert says.items() <= json.loads(text)[holder].items()
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("claude", "replace $TRIGATE_API_KEY above by a key of the gateway"),  # its file names no variables
+        ("codex", "TRIGATE_API_KEY is to hold a key of the gateway"),
+    ],
+)
+def test_printed_settings_say_where_the_key_goes(home, capsys, name, says):
+    configured(home, PASSING + "client_keys: [{name: me, key: $NOT_SET}]\n")
+    assert connect(name, with_login()) == 0
+    assert f"\n{says}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("keyed", [False, True])
 def test_codex_keeps_its_login_and_its_model(home, monkeypatch, keyed):
     configured(home, PASSING + ("client_keys: [{name: me, key: $NOT_SET}]\n" if keyed else ""))
