@@ -8,11 +8,21 @@ from gateway.kept_ledger.table import FoldedPart
 
 
 def notes_of(
-    parts: Sequence[FoldedPart], by: Sequence[str], since: datetime, until: datetime, kept_from: datetime
+    parts: Sequence[FoldedPart],
+    by: Sequence[str],
+    since: datetime,
+    until: datetime,
+    kept_from: datetime,
+    broken: Sequence[int] = (),
 ) -> tuple[str, ...]:
-    """Return a sentence for each kind of missing data in the period; ``parts`` are its rows that are no lines, and
-    nothing from before ``kept_from`` is kept."""
-    return tuple(_notes(parts, by, since, until, kept_from))
+    """Return a sentence for each kind of missing data in the period; ``parts`` are its rows that are no lines,
+    nothing from before ``kept_from`` is kept, and processes have written no lines since the times in ``broken``."""
+    gaps = (
+        f"≥ requests after {_moment(last, since)} may be missing: a gateway has not written its lines since, or ended "
+        "before it could. Their costs are in the log"
+        for last in broken
+    )
+    return (*_notes(parts, by, since, until, kept_from), *gaps)
 
 
 def _notes(

@@ -22,6 +22,8 @@ from gateway.commands.terminal import columns, say
 from gateway.config.loading import Config
 from gateway.config.settings import StateStorage
 from gateway.config.zones import zone_of
+from gateway.kept_ledger.columns import MARK_EVERY
+from gateway.kept_ledger.line import UNPRICED
 from gateway.kept_ledger.opening import open_table
 from gateway.kept_ledger.table import OF_ATTEMPTS, Dimension, LedgerSum, LedgerTable, in_order, total
 from gateway.logs.masking import escaped, escaped_json
@@ -39,6 +41,9 @@ PATIENCE: Final = 120.0
 
 LONGEST_KEEP: Final = 36525 * 86400.0
 """Seconds, as far back as dates reach without care."""
+
+SILENT: Final = int(3 * MARK_EVERY * 1e6)
+"""Microseconds without a mark after which a process counts as one that does not write its lines."""
 
 _AGO: Final = re.compile(r"([0-9]{1,5})\s*([mhdw])")
 _SPANS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -192,6 +197,7 @@ async def report(
             days = await _days_with_lines(table, since, until, zone_of(timezone))
         found = await table.sums(dimensions, [period for _, period in days])
         parts = await table.folded((_micro(since), _micro(until)))
+        broken = await table.broken_marks((_micro(since), _micro(until)), _micro(datetime.now(since.tzinfo)) - SILENT)
     finally:
         await table.aclose()
     rows = [
@@ -200,8 +206,11 @@ async def report(
         for one in in_order(sums)
         if by != ("day",) or one.requests
     ]
-    notes = notes_of(parts, by, since, until, kept_from)
-    return CostReport(by, since, until, timezone, tuple(rows), CostRow((), total([row.sum for row in rows])), notes)
+    notes = notes_of(parts, by, since, until, kept_from, broken)
+    whole = total([row.sum for row in rows])
+    if broken:
+        whole = attrs.evolve(whole, grade=UNPRICED)
+    return CostReport(by, since, until, timezone, tuple(rows), CostRow((), whole), notes)
 
 
 async def _days_with_lines(

@@ -27,6 +27,12 @@ DAY_SUM: Final = 2
 LOST: Final = 3
 """The ``level`` of a row that counts exchanges whose tokens and costs nobody knows."""
 
+OPEN: Final = 4
+"""The ``level`` of a mark: a process keeps lines. ``last`` is when it had last written all of them."""
+
+MARK_EVERY: Final = 60.0
+"""Seconds between two marks of one process."""
+
 QUARTER: Final = 900 * 10**6
 """Microseconds. Hours and days begin with one in every time zone that is in use."""
 

@@ -3,6 +3,7 @@
 No exchange waits for it. Lines that cannot be written wait for the next attempt as long as there is room for them.
 Beyond that only their sums wait."""
 
+import contextlib
 import logging
 import os
 import time
@@ -16,6 +17,7 @@ import trio
 
 from gateway.config.settings import Config
 from gateway.config.zones import zone_of
+from gateway.kept_ledger.columns import MARK_EVERY
 from gateway.kept_ledger.line import LedgerLine, line_of
 from gateway.kept_ledger.overflow import OverflowSums
 from gateway.kept_ledger.table import LedgerTable
@@ -132,6 +134,7 @@ class KeptLedger:
         self._groups: Mapping[str, str] = {}
         self._writing = trio.Lock()
         self._number = int.from_bytes(os.urandom(4)) >> 1 << 32  # no other process has these: the key is unique
+        self._own_mark, self._began = self._number, int(clock() * 1e6)
         self._waiting: deque[tuple[int, LedgerLine]] = deque()
         self._steps: deque[Step] = deque()
         self._taken_lost = 0
@@ -178,6 +181,7 @@ class KeptLedger:
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._cut_now_and_then)
+            nursery.start_soon(self._mark_now_and_then)
             while True:
                 await trio.sleep(EVERY)
                 await self.flush()
@@ -186,6 +190,9 @@ class KeptLedger:
     async def finish(self) -> None:
         with trio.move_on_after(FINISH, shield=True):
             await self.flush()
+            if not self._unwritten():
+                with contextlib.suppress(Unavailable):  # the mark then stays, and reports show a gap that is none
+                    await self._table.unmark(self._own_mark)
         self._take_overflow()
         if missing := self._unwritten():
             log.error("%d lines of the ledger could not be kept: their cost is in the log alone", missing)
@@ -196,11 +203,11 @@ class KeptLedger:
         """Write what waits, in this thread: a second signal ends the process at once. It stays, because a batch may be
         on its way; what is written twice counts once."""
         self._take_overflow()
-        if self._waiting or self._sums:
-            try:
-                self._table.add_here(tuple(self._waiting), self._masked, tuple(self._sums))
-            except Unavailable as error:
-                log.error("%d lines of the ledger could not be kept: %s", self._unwritten(), error)
+        try:
+            self._table.add_here(tuple(self._waiting), self._masked, tuple(self._sums), self._own_mark)
+        except Unavailable as error:
+            if missing := self._unwritten():
+                log.error("%d lines of the ledger could not be kept: %s", missing, error)
 
     async def flush(self) -> None:
         """Write what waits, as far as that succeeds. Cancelled, what has not been written goes on waiting."""
@@ -248,6 +255,17 @@ class KeptLedger:
             except Unavailable as error:
                 log.warning("old lines of the ledger could not be removed: %s", error)
             await trio.sleep(CUT_EVERY)
+
+    async def _mark_now_and_then(self) -> None:
+        """Mark that all lines are written, as long as they are. A mark that is left shows reports where a process
+        ended that could not write its last lines: a full disk takes no row that says so."""
+        while True:
+            if not self._is_away:
+                try:
+                    await self._table.mark(self._own_mark, self._began, int(self._clock() * 1e6))
+                except Unavailable as error:
+                    self._tell_away(error)
+            await trio.sleep(MARK_EVERY)
 
     def _tell_away(self, error: Unavailable) -> None:
         if not self._is_away:

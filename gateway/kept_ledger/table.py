@@ -13,11 +13,13 @@ from gateway.kept_ledger.columns import (
     AMOUNTS,
     ATTEMPT_FAILURES,
     ATTEMPTS,
+    COUNTS,
     EXCHANGES,
     FAILURES,
     FIELDS,
     LAST,
     LOST,
+    OPEN,
     UNITS,
     SqlNotation,
 )
@@ -45,10 +47,14 @@ _EXCHANGES: Final = f"CAST(COALESCE(SUM({EXCHANGES}), 0) AS BIGINT), CAST(COALES
 _ATTEMPTS: Final = f"CAST(COALESCE(SUM({ATTEMPTS}), 0) AS BIGINT), CAST(COALESCE(SUM({ATTEMPT_FAILURES}), 0) AS BIGINT)"
 _AMOUNTS: Final = ", ".join(f"CAST(COALESCE(SUM({name}), 0) AS BIGINT)" for name in AMOUNTS)
 
+_MARK: Final = f"UPDATE {{ledger}} SET last = :last WHERE line = :line AND level = {OPEN}"
+_UNMARK: Final = f"DELETE FROM {{ledger}} WHERE line = :line AND level = {OPEN}"
+
 LONGEST_SUM: Final = 25 * 3600 * 10**6
 """Microseconds from the first exchange of a sum to its last one, at most."""
 
-_PERIOD: Final = f"began >= :early AND began < :until AND {LAST} >= :since AND {LAST} < :until"
+_NO_MARK: Final = f"(level IS NULL OR level <> {OPEN})"
+_PERIOD: Final = f"began >= :early AND began < :until AND {LAST} >= :since AND {LAST} < :until AND {_NO_MARK}"
 """A sum belongs to the moment of its last exchange: no budget ever forgets a part of it too soon."""
 
 
@@ -114,9 +120,16 @@ class LedgerTable:
         lines: Sequence[tuple[int, LedgerLine]],
         masked: Callable[[str], str] = str,
         rows: Sequence[Mapping[str, Any]] = (),
+        mark: int = 0,
     ) -> None:
-        """Write ``lines`` and ``rows`` in this thread: the process is about to exit."""
-        self._database.write_here(self._writing(lambda: [*_rows_of_all(lines, masked), *rows]))
+        """Write ``lines`` and ``rows`` in this thread, and remove the ``mark``: the process is about to exit."""
+        write = self._writing(lambda: [*_rows_of_all(lines, masked), *rows])
+
+        def work(session: Session) -> None:
+            write(session)
+            session.rows(self._sql.written(_UNMARK), line=mark)
+
+        self._database.write_here(work)
 
     async def add_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write ``rows`` that are no lines, in the same way."""
@@ -129,6 +142,37 @@ class LedgerTable:
             session.rows(statement, rows=msgspec.json.encode(rows()).decode())
 
         return work
+
+    async def mark(self, number: int, began: int, last: int) -> None:
+        """Write that a process which began at ``began`` has written all of its lines up to ``last``."""
+        row = {
+            **dict.fromkeys(FIELDS), **dict.fromkeys((*AMOUNTS, *COUNTS, "attempt", "status", "estimated"), 0),
+            "began": began, "line": number, "request": "", "ended": "mark", "delivered": 0, "last": last, "level": OPEN,
+        }  # fmt: skip
+        insert = self._writing(lambda: [row])
+
+        def work(session: Session) -> None:
+            insert(session)
+            session.rows(self._sql.written(_MARK), line=number, last=last)
+
+        await self._database.write(work)
+
+    async def unmark(self, number: int) -> None:
+        """Remove the mark of a process that has written all of its lines and ends."""
+        await self._database.write(lambda session: session.rows(self._sql.written(_UNMARK), line=number))
+
+    async def broken_marks(self, period: tuple[int, int], before: int) -> list[int]:
+        """Return the times in ``period`` after which processes have not written their lines: those of marks that are
+        older than ``before`` and were not removed."""
+        statement = self._sql.written(
+            f"SELECT last FROM {{ledger}} WHERE level = {OPEN} AND began < :until AND last >= :since AND last < :until "
+            "AND last < :before ORDER BY last"
+        )
+        since, until = period
+        rows = await self._database.read(
+            lambda session: session.rows(statement, since=since, until=until, before=before), limited=False
+        )
+        return [last for (last,) in rows]
 
     async def sums(
         self, by: Sequence[Dimension], periods: Sequence[tuple[int, int]], *, delivered_only: bool = False
@@ -154,8 +198,8 @@ class LedgerTable:
     async def bounds(self) -> tuple[int, int] | None:
         """When the first exchange and the last one began; ``None`` where there is none."""
         statement = self._sql.written(
-            f"SELECT (SELECT MIN(began) FROM {{ledger}}), MAX({LAST}) FROM {{ledger}} "
-            "WHERE began >= (SELECT MAX(began) FROM {ledger}) - :longest"
+            f"SELECT (SELECT MIN(began) FROM {{ledger}} WHERE {_NO_MARK}), MAX({LAST}) FROM {{ledger}} "
+            f"WHERE began >= (SELECT MAX(began) FROM {{ledger}} WHERE {_NO_MARK}) - :longest AND {_NO_MARK}"
         )
         (row,) = await self._database.read(lambda session: session.rows(statement, longest=LONGEST_SUM))
         return None if row[0] is None else (row[0], row[1])
@@ -164,7 +208,7 @@ class LedgerTable:
         """The rows that are no lines and have something of ``period``, by their level."""
         statement = self._sql.written(
             f"SELECT level, {_EXCHANGES.partition(', CAST')[0]}, MIN(began), MAX({LAST}) FROM {{ledger}} "
-            f"WHERE level IS NOT NULL AND began >= :early AND began < :until AND {LAST} >= :since "
+            f"WHERE level IS NOT NULL AND level <> {OPEN} AND began >= :early AND began < :until AND {LAST} >= :since "
             "GROUP BY level ORDER BY level"
         )
         rows = await self._database.read(lambda session: session.rows(statement, **_bounds(period)), limited=False)

@@ -158,6 +158,27 @@ def test_a_ledger_beyond_its_size_has_the_same_costs_and_says_what_it_lacks(kept
     assert notes == table[-1:]
 
 
+def test_a_process_that_ended_before_it_wrote_its_lines_is_in_every_report(kept, capsys):
+    """The last lines of a gateway on a full disk were missing without a word."""
+    config = kept(line(attempt(5)))
+
+    async def leave_marks() -> None:
+        table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"), SQLITE)
+        await table.mark(1 << 40, AT - DAY, AT)
+        await table.mark(2 << 40, AT - DAY, int(datetime.now(UTC).timestamp() * 1e6))  # of a process that runs
+        await table.aclose()
+
+    trio.run(leave_marks)
+    table = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
+    assert [text for text in table if "may be missing" in text] == [table[-1]]
+    assert "≥" in next(text for text in table if text.startswith("total"))
+    found = json.loads(shown(capsys, config, ("day",), EVER, None, "json"))
+    assert found["total"]["cost_grade"] == "at_least"
+    assert found["notes"] == [table[-1]]
+    later = json.loads(shown(capsys, config, ("day",), "2026-10-01", None, "json"))
+    assert "notes" not in later
+
+
 def test_requests_that_are_lost_are_marked_in_every_report(kept, capsys):
     config = kept(line(attempt(5)))
 

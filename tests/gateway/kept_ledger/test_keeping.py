@@ -30,9 +30,16 @@ class Telling(LedgerTable):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self.added, self.was_cut = trio.Event(), trio.Event()
+        self.added, self.was_cut, self.was_marked = trio.Event(), trio.Event(), trio.Event()
+        self.fails = False
+
+    async def mark(self, *given: Any) -> None:
+        await super().mark(*given)
+        self.was_marked.set()
 
     async def add(self, *given: Any) -> None:
+        if self.fails:
+            raise Unavailable("the disk is full")
         await super().add(*given)
         self.added.set()
 
@@ -213,6 +220,42 @@ async def test_a_process_that_ends_writes_its_sums(tmp_path, monkeypatch, ends):
     else:
         kept.write_here()
     assert await nanos(table_in(tmp_path)) == 3 * 97_000
+
+
+async def marked(kept: KeptLedger, table: Telling) -> None:
+    """Run until the mark of the process is written."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.run)
+        await table.was_marked.wait()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("ends", ["finish", "write_here"])
+async def test_a_process_that_has_written_all_of_its_lines_leaves_no_mark(tmp_path, ends):
+    kept = kept_in(table := table_in(tmp_path, Telling))
+    await marked(kept, table)
+    assert await table_in(tmp_path).broken_marks(EVER[0], 2**62) == [AT]
+    settle(ledger_to(kept))
+    if ends == "finish":
+        await kept.finish()
+    else:
+        kept.write_here()
+    assert await table_in(tmp_path).broken_marks(EVER[0], 2**62) == []
+    assert await nanos(table_in(tmp_path)) == 97_000
+
+
+async def test_a_process_that_could_not_write_its_last_lines_leaves_its_mark(tmp_path, caplog):
+    """A full disk takes no row that says so at the end."""
+    kept = kept_in(table := table_in(tmp_path, Telling))
+    await marked(kept, table)
+    settle(ledger_to(kept))
+    table.fails = True
+    await kept.finish()
+    assert "1 lines of the ledger could not be kept" in caplog.text
+    found = table_in(tmp_path)
+    assert await found.broken_marks(EVER[0], 2**62) == [AT]
+    assert await found.broken_marks(EVER[0], AT) == [], "a mark that is fresh is no gap"
+    assert (await found.sums(("key",), EVER), await found.folded(EVER[0])) == ([[]], []), "a mark is no line"
 
 
 async def test_lines_beyond_the_size_are_counted_and_their_money_stays(tmp_path, caplog):
