@@ -206,7 +206,9 @@ def kept(file: Path) -> dict[str, Spent]:
     """What the kept ledger has of each exchange."""
     found = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
     try:
-        rows = found.execute("SELECT request, sum(nanos), sum(input + output) FROM ledger GROUP BY request")
+        rows = found.execute(
+            "SELECT request, sum(nanos), sum(input + output) FROM ledger WHERE level IS NULL GROUP BY request"
+        )
         return {request: Spent(nanos, tokens) for request, nanos, tokens in rows}
     finally:
         found.close()
