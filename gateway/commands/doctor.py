@@ -5,12 +5,13 @@ HTTP: the results are what a client would get. Nothing is stored, and no client 
 needed. Aliases and routes are left out of that gateway: each of their targets is tried on its own.
 """
 
+import contextlib
 import logging
 import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,9 +56,27 @@ _TOLD = _Told()
 def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: float, jobs: int, as_json: bool) -> int:
     """Print what works. Exit status 0 if every model answers and streams, 1 if one does not or for a bad config, 2 for
     a model that cannot be asked for. ``limit`` is seconds for one answer, ``jobs`` models are asked at once."""
-    logging.getLogger("trigate").addHandler(logging.NullHandler())  # what goes wrong is in the table
-    logging.getLogger("trigate").propagate = False
-    logging.getLogger(SIGN_IN).addHandler(_TOLD)
+    with _quiet_log():
+        return _run(models, path, apis, limit, jobs, as_json)
+
+
+@contextlib.contextmanager
+def _quiet_log() -> Iterator[None]:
+    """Keep the log from standard error, except for failed sign-ins: the table shows everything else that goes wrong."""
+    ours, sign_in, nothing = logging.getLogger("trigate"), logging.getLogger(SIGN_IN), logging.NullHandler()
+    propagated = ours.propagate
+    ours.addHandler(nothing)
+    sign_in.addHandler(_TOLD)
+    ours.propagate = False
+    try:
+        yield
+    finally:
+        ours.propagate = propagated
+        ours.removeHandler(nothing)
+        sign_in.removeHandler(_TOLD)
+
+
+def _run(models: Sequence[str], path: Path | None, apis: Sequence[Api], limit: float, jobs: int, as_json: bool) -> int:
     config = load_or_explain(path)
     if config is None:
         return 1

@@ -1,7 +1,6 @@
 """``trigate doctor``: what it says of providers that work, that lack something, and that are broken."""
 
 import json
-import logging
 import socket
 
 import pytest
@@ -35,7 +34,6 @@ def upstream():
 def doctor(tmp_path, capsys, monkeypatch):
     """Runs it on entries: the exit status, standard output, standard error."""
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.setattr(logging.getLogger("trigate"), "propagate", True)  # it silences the log, for good
 
     def examine(entries, *models, apis=(), limit=15.0, as_json=True, **more):
         path = tmp_path / "trigate.yaml"
