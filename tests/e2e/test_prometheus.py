@@ -61,6 +61,7 @@ def gateway(upstream) -> Iterator[Gateway]:
             provider("openai/tiny", upstream.url, ["chat"]) | {"ratelimits": {"requests": "1/d"}},
             provider("anthropic/m", upstream.url, ["messages"]),
             provider("openai/again", upstream.url, ["chat"]),  # which no limit of the other takes out
+            provider("openai/plan", upstream.url, ["chat"]) | {"price": "subscription"},
             provider("groq/gone", f"http://127.0.0.1:{refused}/v1"),
         ]
         aliases = {
@@ -133,6 +134,8 @@ def traffic(gateway: Gateway, upstream: Upstream) -> None:
     ask(gateway, "patient")
     upstream.script(ANSWER)
     ask(gateway, "routed")
+    upstream.script(ANSWER)
+    ask(gateway, "plan")
     upstream.script(ANSWER)
     ask(gateway, "tiny")
     ask(gateway, "tiny")
