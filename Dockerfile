@@ -11,6 +11,7 @@ RUN pip install --no-cache-dir --require-hashes -r requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY streams streams
 COPY providers providers
+COPY loadtest loadtest
 COPY gateway gateway
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index --wheel-dir /dist . \
     && pip --python /opt/trigate install --no-cache-dir --no-deps --no-index /dist/*.whl

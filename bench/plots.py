@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import NamedTuple
 
-from gateway.loadtest.reports.page import STYLE
-from gateway.loadtest.reports.plots import HEIGHT, WIDTH, Point, Series, chart, linear, seconds
+from loadtest.reports.page import STYLE
+from loadtest.reports.plots import HEIGHT, WIDTH, Point, Series, chart, linear, seconds
 
 NAN = float("nan")
 DOTS = """

@@ -26,11 +26,11 @@ from gateway.balancing.balancer import Balancer
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Config, Retries
 from gateway.health.health import Health, OpenAttempt
-from gateway.loadtest.reports.plots import HEIGHT, WIDTH, Axis, Series, chart, linear
 from gateway.routing.fallback import may_go_on
 from gateway.routing.plan import GiveUp, Outage, Outcome, Plan, Send
 from gateway.routing.router import Router
 from gateway.routing.target import Target
+from loadtest.reports.plots import HEIGHT, WIDTH, Axis, Series, chart, linear
 from streams.events import ErrorInfo, FailureReason
 
 Mode: TypeAlias = Literal["none", "retries", "route"]

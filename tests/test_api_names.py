@@ -13,7 +13,7 @@ GATEWAY = Path(__file__).parent.parent / "gateway"
 
 ABOUT_APIS: Final = (
     "endpoints/responses.py", "endpoints/conversations.py", "endpoints/websocket", "conversations", "commands",
-    "loadtest", "mock", "config", "__main__.py", "relay", "realtime",
+    "mock", "config", "__main__.py", "relay", "realtime",
 )  # fmt: skip
 """What is about one API alone, about endpoints that vendors have beside it, or
 about the words in which people configure, try and ask for them."""

@@ -22,11 +22,12 @@ import attrs
 import pytest
 
 import gateway
+import loadtest
 import providers
 import streams
 from tests.support.harness import ROOT
 
-OURS = {"gateway", "providers", "streams"}
+OURS = {"gateway", "loadtest", "providers", "streams"}
 
 
 How = Literal["replaced", "extended", "used"]
@@ -98,7 +99,7 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("used", "quart.wrappers.response:DataBody", "294478c49421"),
         ("replaced", "werkzeug.routing.rules:Rule._compile_builder", "021699a44e55"),
     ],
-    "gateway/loadtest/wire/http2.py": [
+    "loadtest/wire/http2.py": [
         ("extended", "h2.connection:H2ConnectionStateMachine.process_input", "3124843a6a88"),
     ],
     "gateway/telemetry/metrics.py": [
@@ -165,7 +166,7 @@ def test_the_module_of_ours_is_there(row):
 
 @cache
 def modules() -> list[ModuleType]:
-    packages = (gateway, providers, streams)
+    packages = (gateway, loadtest, providers, streams)
     names = [found.name for one in packages for found in pkgutil.walk_packages(one.__path__, f"{one.__name__}.")]
     return [importlib.import_module(name) for name in names]
 

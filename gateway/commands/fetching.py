@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateway.loadtest.reports.exporting import Post
+    from loadtest.reports.exporting import Post
 
 LARGEST = 2**20
 """Bytes of an answer that are read."""

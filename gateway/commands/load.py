@@ -18,29 +18,29 @@ from gateway.commands.load_exact import check_exact
 from gateway.commands.terminal import say
 from gateway.config.document import ConfigError, sentence
 from gateway.garbage import settled
-from gateway.loadtest.crew.members import NoCrew
-from gateway.loadtest.crew.opening import capacity_notes, loading
-from gateway.loadtest.figures.conditions import Condition, ConditionVerdict, parse, verdicts
-from gateway.loadtest.figures.result import RunResult
-from gateway.loadtest.figures.tally import Tally
-from gateway.loadtest.plan.parts import NoPart
-from gateway.loadtest.plan.scenario import Scenario
-from gateway.loadtest.reports import report_file as report
-from gateway.loadtest.reports import text
-from gateway.loadtest.reports.live import Screen
-from gateway.loadtest.reports.live import screen as screen_for
-from gateway.loadtest.reports.report_file import NoReport
-from gateway.loadtest.reports.search_lines import SearchLines
-from gateway.loadtest.requests.estimate import token_estimate
-from gateway.loadtest.requests.found import found_in_files
-from gateway.loadtest.requests.keys import Credential, advice, credential, describe_key
-from gateway.loadtest.run.early_ends import EarlyEnds, end_early
-from gateway.loadtest.run.load_rule import rule_of
-from gateway.loadtest.run.overhead import SelfTest, self_test
-from gateway.loadtest.run.readiness import NotReady, until_ready
-from gateway.loadtest.run.running import Unreachable
-from gateway.loadtest.run.series import runs_of
-from gateway.loadtest.run.under_way import LoadUnderWay, StartableLoad, Watching, unwatched
+from loadtest.crew.members import NoCrew
+from loadtest.crew.opening import capacity_notes, loading
+from loadtest.figures.conditions import Condition, ConditionVerdict, parse, verdicts
+from loadtest.figures.result import RunResult
+from loadtest.figures.tally import Tally
+from loadtest.plan.parts import NoPart
+from loadtest.plan.scenario import Scenario
+from loadtest.reports import report_file as report
+from loadtest.reports import text
+from loadtest.reports.live import Screen
+from loadtest.reports.live import screen as screen_for
+from loadtest.reports.report_file import NoReport
+from loadtest.reports.search_lines import SearchLines
+from loadtest.requests.estimate import token_estimate
+from loadtest.requests.found import found_in_files
+from loadtest.requests.keys import Credential, advice, credential, describe_key
+from loadtest.run.early_ends import EarlyEnds, end_early
+from loadtest.run.load_rule import rule_of
+from loadtest.run.overhead import SelfTest, self_test
+from loadtest.run.readiness import NotReady, until_ready
+from loadtest.run.running import Unreachable
+from loadtest.run.series import runs_of
+from loadtest.run.under_way import LoadUnderWay, StartableLoad, Watching, unwatched
 
 REFUSED: Final = "status 401"  # as a tally calls it
 GOOD, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130

@@ -13,17 +13,17 @@ import trio
 
 from gateway.commands.fetching import posting
 from gateway.config.document import ConfigError, Mistake
-from gateway.loadtest.exchange.masking import SecretWords
-from gateway.loadtest.figures.conditions import ConditionVerdict
-from gateway.loadtest.figures.result import RunResult
-from gateway.loadtest.plan.scenario import Scenario
-from gateway.loadtest.reports import report_file as report
-from gateway.loadtest.reports.exporting import Receiver, exporting, otlp_receiver, remote_write_receiver
-from gateway.loadtest.reports.metrics_data import MetricsSoFar
-from gateway.loadtest.reports.request_log import LineForm, LoggedBodies, RequestLog
-from gateway.loadtest.reports.run_metrics import RunMetrics
-from gateway.loadtest.reports.written import write_whole
-from gateway.loadtest.run.under_way import LoadUnderWay, RecordSink
+from loadtest.exchange.masking import SecretWords
+from loadtest.figures.conditions import ConditionVerdict
+from loadtest.figures.result import RunResult
+from loadtest.plan.scenario import Scenario
+from loadtest.reports import report_file as report
+from loadtest.reports.exporting import Receiver, exporting, otlp_receiver, remote_write_receiver
+from loadtest.reports.metrics_data import MetricsSoFar
+from loadtest.reports.request_log import LineForm, LoggedBodies, RequestLog
+from loadtest.reports.run_metrics import RunMetrics
+from loadtest.reports.written import write_whole
+from loadtest.run.under_way import LoadUnderWay, RecordSink
 
 STDOUT: Final = Path("-")
 LOOK: Final = 1.0  # seconds between two looks at how many are under way
@@ -181,24 +181,24 @@ def write_files(runs: Sequence[RunResult], options: AnswerOptions, told: Sequenc
         log = options.log.name if options.log not in (None, STDOUT) else ""
         _write(options.json, _json(runs, options.form, log, told))
     if options.csv is not None:
-        from gateway.loadtest.reports.csv_file import csv_of
+        from loadtest.reports.csv_file import csv_of
 
         _write(options.csv, csv_of(runs))
     if options.html is not None:
-        from gateway.loadtest.reports.page import page
+        from loadtest.reports.page import page
 
         failures = [f"{one.run}: {one.failure}" for one in told if not one.ok]
         passed = [f"{one.run}: {one.condition}: it is {one.shown}" for one in told if one.ok]
         _write(options.html, page(runs, failures, passed=passed).encode())
     if options.junit is not None:
-        from gateway.loadtest.reports.junit import junit
+        from loadtest.reports.junit import junit
 
         _write(options.junit, junit(runs, told))
 
 
 def _json(runs: Sequence[RunResult], form: str | None, log: str, told: Sequence[ConditionVerdict]) -> bytes:
     if form == "vllm":
-        from gateway.loadtest.reports.as_vllm import as_vllm
+        from loadtest.reports.as_vllm import as_vllm
 
         return as_vllm(runs) + b"\n"
     return report.dump(runs, log, told) + b"\n"

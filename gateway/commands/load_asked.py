@@ -16,18 +16,18 @@ from gateway.commands.terminal import say
 from gateway.config.document import ConfigError, Document, Mistake, sentence
 from gateway.config.kinds import read_wait
 from gateway.config.wording import Wrong
-from gateway.loadtest.crew.opening import concurrency_mistake
-from gateway.loadtest.exchange.plain_text import plain_text
-from gateway.loadtest.figures.conditions import NoCondition
-from gateway.loadtest.plan import scenario_file
-from gateway.loadtest.plan.asked_loads import OF_SEARCHES
-from gateway.loadtest.plan.contradictions import READERS, unknown_parts
-from gateway.loadtest.plan.load_endpoints import LoadApi
-from gateway.loadtest.plan.raw_scenario import percentiles_in
-from gateway.loadtest.plan.recorded_load import is_recorded
-from gateway.loadtest.plan.scenario import Scenario, shown
-from gateway.loadtest.requests.bodies import api_of
-from gateway.loadtest.requests.keys import credential_at
+from loadtest.crew.opening import concurrency_mistake
+from loadtest.exchange.plain_text import plain_text
+from loadtest.figures.conditions import NoCondition
+from loadtest.plan import scenario_file
+from loadtest.plan.asked_loads import OF_SEARCHES
+from loadtest.plan.contradictions import READERS, unknown_parts
+from loadtest.plan.load_endpoints import LoadApi
+from loadtest.plan.raw_scenario import percentiles_in
+from loadtest.plan.recorded_load import is_recorded
+from loadtest.plan.scenario import Scenario, shown
+from loadtest.requests.bodies import api_of
+from loadtest.requests.keys import credential_at
 
 _LOOPS: Final = {"rate", "concurrency", "burst", "trace", "find_rate", "find_concurrency"}
 """The options that say how much."""

@@ -8,12 +8,12 @@ from typing import Final
 import click
 
 from gateway.config.wording import Wrong
-from gateway.loadtest.plan.raw_scenario import percentiles_in
-from gateway.loadtest.reports import comparison_text, report_file
-from gateway.loadtest.reports.compared_runs import LoadComparison, Question, comparison
-from gateway.loadtest.reports.comparing import MARGIN, PERCENTILES
-from gateway.loadtest.reports.report_file import NoReport
-from gateway.loadtest.reports.written import write_whole
+from loadtest.plan.raw_scenario import percentiles_in
+from loadtest.reports import comparison_text, report_file
+from loadtest.reports.compared_runs import LoadComparison, Question, comparison
+from loadtest.reports.comparing import MARGIN, PERCENTILES
+from loadtest.reports.report_file import NoReport
+from loadtest.reports.written import write_whole
 
 GOOD, FAILED, UNUSABLE = 0, 1, 2
 _MARGIN: Final = re.compile(r"(\d{1,2}(?:\.\d{1,4})?)\s*(%?)")
@@ -56,7 +56,7 @@ def _margin(given: str | None) -> float:
 
 
 def _page(before: Path, after: Path, found: LoadComparison) -> str:
-    from gateway.loadtest.reports.page import page
+    from loadtest.reports.page import page
 
     try:
         runs = report_file.compared(report_file.load(before), report_file.load(after), (before.stem, after.stem))

@@ -12,12 +12,12 @@ import gateway
 from gateway.commands.terminal import say
 from gateway.config.document import ConfigError, Mistake
 from gateway.config.wording import Wrong
-from gateway.loadtest.crew.handshake import LEAST
-from gateway.loadtest.crew.worker_port import WorkerPort
-from gateway.loadtest.plan.scenario import Scenario
-from gateway.loadtest.plan.workforce import processes as process_count
-from gateway.loadtest.plan.workforce import worker, workers
-from gateway.loadtest.requests.keys import Credential
+from loadtest.crew.handshake import LEAST
+from loadtest.crew.worker_port import WorkerPort
+from loadtest.plan.scenario import Scenario
+from loadtest.plan.workforce import processes as process_count
+from loadtest.plan.workforce import worker, workers
+from loadtest.requests.keys import Credential
 
 GOOD, UNUSABLE = 0, 2
 

@@ -6,10 +6,10 @@ from typing import Final
 import attrs
 
 from gateway.config.document import ConfigError, Mistake
-from gateway.loadtest.figures.result import RunResult
-from gateway.loadtest.figures.tally import Failures
-from gateway.loadtest.plan.load_request import EVEN, LoadRequest
-from gateway.loadtest.plan.scenario import Scenario
+from loadtest.figures.result import RunResult
+from loadtest.figures.tally import Failures
+from loadtest.plan.load_request import EVEN, LoadRequest
+from loadtest.plan.scenario import Scenario
 
 EXTENSIONS: Final = ("ignore_eos", "min_tokens")
 """Members of vLLM's; SGLang has the first."""

@@ -8,11 +8,11 @@ import msgspec
 
 from gateway.commands.fetching import FetchError, fetch
 from gateway.config.document import ConfigError, Mistake
-from gateway.loadtest.exchange.masking import SecretWords
-from gateway.loadtest.exchange.plain_text import plain_text
-from gateway.loadtest.plan.load_endpoints import LoadApi
-from gateway.loadtest.plan.scenario import secrets, shown
-from gateway.loadtest.requests.bodies import headers
+from loadtest.exchange.masking import SecretWords
+from loadtest.exchange.plain_text import plain_text
+from loadtest.plan.load_endpoints import LoadApi
+from loadtest.plan.scenario import secrets, shown
+from loadtest.requests.bodies import headers
 from streams.surrogates import NOT_JSON
 
 PATIENCE: Final = 10.0  # seconds

@@ -224,7 +224,7 @@ class LoadCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            from gateway.loadtest.plan.spellings import ADVICE_ELSEWHERE, OPTIONS_ELSEWHERE
+            from loadtest.plan.spellings import ADVICE_ELSEWHERE, OPTIONS_ELSEWHERE
 
             name = error.option_name
             ours, advice = OPTIONS_ELSEWHERE.get(name), ADVICE_ELSEWHERE.get(name)

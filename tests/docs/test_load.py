@@ -9,17 +9,17 @@ import attrs
 import pytest
 
 from gateway.config.document import read
-from gateway.loadtest.exchange.record import Problem
-from gateway.loadtest.figures.conditions import parse, verdicts
-from gateway.loadtest.figures.histogram import Histogram
-from gateway.loadtest.figures.tally import COUNTS, MEASURES, Tally
-from gateway.loadtest.plan.load_request import LoadRequest
-from gateway.loadtest.plan.raw_scenario import RawScenario
-from gateway.loadtest.plan.scenario_file import build
-from gateway.loadtest.reports.report_file import dump
-from gateway.loadtest.run.overhead import Overhead, SelfTest
-from gateway.loadtest.run.search import FoundLoad
-from gateway.loadtest.run.search_report import SearchReport, SearchStep
+from loadtest.exchange.record import Problem
+from loadtest.figures.conditions import parse, verdicts
+from loadtest.figures.histogram import Histogram
+from loadtest.figures.tally import COUNTS, MEASURES, Tally
+from loadtest.plan.load_request import LoadRequest
+from loadtest.plan.raw_scenario import RawScenario
+from loadtest.plan.scenario_file import build
+from loadtest.reports.report_file import dump
+from loadtest.run.overhead import Overhead, SelfTest
+from loadtest.run.search import FoundLoad
+from loadtest.run.search_report import SearchReport, SearchStep
 from tests.support.doc_blocks import fenced
 from tests.support.harness import ROOT
 from tests.support.load_records import record, result

@@ -6,11 +6,11 @@ from typing import Any
 
 import attrs
 
-from gateway.loadtest.exchange.record import AnswerTokens, ExchangeRecord
-from gateway.loadtest.figures.histogram import Histogram
-from gateway.loadtest.figures.result import RunResult
-from gateway.loadtest.figures.run_figures import RunFigures
-from gateway.loadtest.run.overhead import Overhead
+from loadtest.exchange.record import AnswerTokens, ExchangeRecord
+from loadtest.figures.histogram import Histogram
+from loadtest.figures.result import RunResult
+from loadtest.figures.run_figures import RunFigures
+from loadtest.run.overhead import Overhead
 
 _WHOLE = ExchangeRecord(
     number=0, request="chat m", api="chat", streamed=True, manner="reads", turn=1, step=0,

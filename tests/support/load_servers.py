@@ -11,11 +11,11 @@ import trio
 
 import providers.grammar  # noqa: F401  # else the first verdict loads it, in the middle of what is timed
 from gateway.config.document import Document
-from gateway.loadtest.exchange.judging import ReceivedAnswer, StreamVerdict, judged
-from gateway.loadtest.figures.result import RunResult
-from gateway.loadtest.plan.scenario import Scenario
-from gateway.loadtest.plan.scenario_file import build
-from gateway.loadtest.run.running import ActiveRun, address_of
+from loadtest.exchange.judging import ReceivedAnswer, StreamVerdict, judged
+from loadtest.figures.result import RunResult
+from loadtest.plan.scenario import Scenario
+from loadtest.plan.scenario_file import build
+from loadtest.run.running import ActiveRun, address_of
 from streams import sse
 
 Serving = Callable[[trio.abc.Stream, bytes], Awaitable[bool | None]]

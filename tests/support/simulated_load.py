@@ -8,13 +8,13 @@ from itertools import accumulate
 
 import trio
 
-from gateway.loadtest.figures.histogram import Histogram
-from gateway.loadtest.figures.result import RunResult
-from gateway.loadtest.figures.run_figures import RunFigures
-from gateway.loadtest.plan.scenario import Scenario
-from gateway.loadtest.run.overhead import Overhead
-from gateway.loadtest.run.running import result_of, starts
-from gateway.loadtest.run.under_way import UnfinishedAnswers, Watching, unwatched
+from loadtest.figures.histogram import Histogram
+from loadtest.figures.result import RunResult
+from loadtest.figures.run_figures import RunFigures
+from loadtest.plan.scenario import Scenario
+from loadtest.run.overhead import Overhead
+from loadtest.run.running import result_of, starts
+from loadtest.run.under_way import UnfinishedAnswers, Watching, unwatched
 from tests.support.load_records import exchanged
 from tests.support.simulated_queue import SimulatedAnswer, SimulatedQueue
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from gateway.loadtest.plan.arrivals import RateStep, arrivals, evenly, poisson
+from loadtest.plan.arrivals import RateStep, arrivals, evenly, poisson
 
 
 @attrs.frozen

@@ -5,11 +5,11 @@ import socket
 import attrs
 import trio
 
-from gateway.loadtest.wire.address import ServerAddress
-from gateway.loadtest.wire.answers import ResponseHead
-from gateway.loadtest.wire.connection import TimedConnection
-from gateway.loadtest.wire.faults import WireError
-from gateway.loadtest.wire.transport import Pace, TimedTransport
+from loadtest.wire.address import ServerAddress
+from loadtest.wire.answers import ResponseHead
+from loadtest.wire.connection import TimedConnection
+from loadtest.wire.faults import WireError
+from loadtest.wire.transport import Pace, TimedTransport
 
 SERVER = ServerAddress("server", 80, False, ())
 

@@ -164,7 +164,6 @@ def serve(asked: socket.socket) -> None:
     import gateway.commands.explaining
     import gateway.commands.load
     import gateway.commands.serve
-    import gateway.loadtest.crew.worker
     import gateway.mock.server  # noqa: F401  # what all of them need, and of the rest what is loaded most often
 
     _warm()

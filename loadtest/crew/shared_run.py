@@ -1,0 +1,367 @@
+"""One run by several processes: each makes its share, and what they saw is put together here."""
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+import trio
+
+from loadtest.crew.clocks import AHEAD, NotTogether, check_doubts, check_spread, spread, spread_note
+from loadtest.crew.members import CrewMember, NoCrew
+from loadtest.crew.messages import (
+    Begin,
+    BeginNoMore,
+    Begun,
+    Finished,
+    Halt,
+    Order,
+    Prepare,
+    Progress,
+    Records,
+    Report,
+    SentFile,
+    ShareReady,
+    Unable,
+    Wanted,
+)
+from loadtest.crew.plan_files import contents
+from loadtest.crew.values import packed, paths
+from loadtest.exchange.plain_text import plain_value
+from loadtest.figures.numbers import duration
+from loadtest.figures.result import RunResult
+from loadtest.figures.run_figures import RunFigures
+from loadtest.plan.scenario import Scenario, shown
+from loadtest.requests.setting import new_mark
+from loadtest.run.overhead import Overhead, SelfTest
+from loadtest.run.running import result_of, starts
+from loadtest.run.under_way import PlanShare, RecordSink, UnfinishedAnswers
+
+SOON: Final = 0.1
+"""Seconds from the order to begin until then, over pipes."""
+
+READY_WITHIN: Final = 60.0  # seconds for a process to get ready
+
+ShareState: TypeAlias = Literal["preparing", "making", "finished", "lost"]
+
+
+@attrs.define(eq=False)
+class MemberShare:
+    """What one process has made of its share so far."""
+
+    member: CrewMember
+    share: PlanShare
+    state: ShareState = "preparing"
+    figures: RunFigures = attrs.field(factory=RunFigures)
+    in_flight: int = 0
+    judging: int = 0
+    unfinished: UnfinishedAnswers = attrs.field(factory=UnfinishedAnswers)
+    begun: float | None = None
+    cpu: float = 0.0
+    self_test: SelfTest | None = None
+    lost_at: float = 0.0
+    why: str = ""
+
+    @property
+    def overhead(self) -> Overhead:
+        return Overhead(self.figures.lag, self.figures.late, self.cpu, self.self_test)
+
+    @property
+    def loss(self) -> str:
+        return f"{self.why}, {duration(max(0.0, self.lost_at))} after the begin: what it had not reported is lost"
+
+    def take(self, figures: Any) -> None:
+        """Add the figures of a message to those before. Raises ``NoCrew``."""
+        try:
+            self.figures.follow(RunFigures.load(plain_value(figures)))
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise NoCrew(f"{self.member.name}: what it reports are no figures") from error
+
+    def lost(self, plan: Scenario, seconds: float) -> int:
+        """Requests of which nobody knows the end: those that its share had until ``seconds``, but for those that have
+        ended. In a closed loop only those under way are known."""
+        if self.state != "lost":
+            return 0
+        if not plan.open_loop and plan.count is None:
+            return self.in_flight
+        ended = sum(tally.counts["started"] for cell, tally in self.figures.cells.items() if cell.turn == 1)
+        return max(0, self._planned(plan, seconds) - ended)
+
+    def _planned(self, plan: Scenario, seconds: float) -> int:
+        if not plan.open_loop:
+            return self.share.count(plan.count or 0)
+        times = (start - plan.warmup for number, start in enumerate(starts(plan)) if self.share.has(number))
+        return sum(0 <= time < seconds for time in times)
+
+
+class SharedRun:
+    """A run under way in several processes; all of it may be looked at while it goes on.
+
+    ``key`` is the target's. Of all processes together, ``figures`` are a second old at most."""
+
+    def __init__(
+        self,
+        crew: Sequence[CrewMember],
+        scenario: Scenario,
+        target: str,
+        key: str | None,
+        sinks: Sequence[RecordSink] = (),
+        *,
+        self_test: bool = False,
+    ) -> None:
+        self.scenario = attrs.evolve(scenario, mark=scenario.mark or new_mark())  # one for all of its processes
+        self.target = target
+        self.url = shown(scenario.targets[target])
+        self.interrupted = False
+        self.stopped = ""
+        self.begin = trio.current_time() + scenario.warmup
+        self.end = self.begin + scenario.seconds
+        self._plan = packed(attrs.evolve(scenario, mark=scenario.mark or new_mark()))  # all prefixes are alike
+        self._files: list[SentFile] = []
+        self._key = key
+        self._sinks = sinks
+        self._self_test = self_test
+        self._shares = [MemberShare(member, PlanShare(index, len(crew))) for index, member in enumerate(crew)]
+        self._ending: Halt | BeginNoMore | None = None
+        self._began = False
+        self._nursery: trio.Nursery
+        self._unable: NoCrew | None = None
+        self._apart: NotTogether | None = None
+        self._dropped = 0
+
+    # As it may be looked at
+
+    @property
+    def figures(self) -> RunFigures:
+        found = RunFigures()
+        for share in self._shares:
+            found.merge(share.figures)
+        return found
+
+    @property
+    def in_flight(self) -> int:
+        return sum(share.in_flight for share in self._making)
+
+    @property
+    def judging(self) -> int:
+        return sum(share.judging for share in self._making)
+
+    @property
+    def _making(self) -> list[MemberShare]:
+        return [share for share in self._shares if share.state == "making"]
+
+    @property
+    def progress(self) -> float:
+        if not self._began:
+            return 0.0
+        counted = self.figures.total.counts["started"] / self.scenario.count if self.scenario.count else 0.0
+        if math.isinf(self.end):
+            return min(1.0, counted)
+        whole = self.end - self.begin + self.scenario.warmup
+        return min(1.0, max(counted, 1 - (self.end - trio.current_time()) / whole))
+
+    @property
+    def warming_up(self) -> bool:
+        """Also while the processes get ready."""
+        return not self._began or trio.current_time() < self.begin
+
+    @property
+    def measured(self) -> float:
+        """Seconds of arrivals that are measured, so far."""
+        return max(0.0, min(trio.current_time(), self.end) - self.begin)
+
+    def unfinished(self) -> UnfinishedAnswers:
+        """A second old at most."""
+        parts = [share.unfinished for share in self._making]
+        return UnfinishedAnswers(
+            [first for part in parts for first in part.ttfb],
+            [first for part in parts for first in part.ttft],
+            sum(part.events for part in parts),
+        )
+
+    def stop(self, reason: str = "") -> None:
+        self.interrupted = self.interrupted or not reason
+        self._end(Halt(reason))
+
+    def finish(self, reason: str) -> None:
+        self._end(BeginNoMore(reason))
+
+    def _end(self, order: Halt | BeginNoMore) -> None:
+        """As soon as it has begun."""
+        self.stopped = self.stopped or order.reason
+        self.end = min(self.end, max(self.begin, trio.current_time()))
+        self._ending = order
+        if self._began:
+            self._tell_all(order)
+
+    def _tell_all(self, order: Halt | BeginNoMore) -> None:
+        for share in self._making:
+            self._nursery.start_soon(self._order, share, order)
+
+    # As it goes
+
+    async def run(self) -> RunResult:
+        """All of it. Raises ``NoCrew`` if it does not come to a load, or to one that is none."""
+        if any(share.member.remote for share in self._shares):
+            self._files = self._read_files()
+        async with trio.open_nursery() as nursery:
+            for share in self._shares:
+                nursery.start_soon(self._prepare, share)
+        if self._unable is not None:
+            raise self._unable
+        self._check(lambda: check_doubts({share.member.name: share.member.offset for share in self._shares}))
+        started = datetime.now(UTC)
+        at = trio.current_time() + (AHEAD if any(share.member.remote for share in self._shares) else SOON)
+        self.begin = at + self.scenario.warmup
+        self.end = self.begin + self.scenario.seconds
+        async with trio.open_nursery() as lasting:
+            for share in self._shares:
+                lasting.start_soon(share.member.show_life)
+            await self._made(at)
+            lasting.cancel_scope.cancel()
+        if self._apart is not None:
+            raise NoCrew(str(self._apart)) from self._apart
+        return self._result(started)
+
+    async def _made(self, at: float) -> None:
+        """Have all shares begin at that time, and follow them to their ends."""
+        async with trio.open_nursery() as self._nursery:
+            for share in self._shares:
+                share.state = "making"
+                await self._order(share, Begin(share.member.offset.theirs(at)))
+                self._nursery.start_soon(self._follow, share)
+            self._began = True
+            if self._ending is not None:
+                self._tell_all(self._ending)
+
+    def _read_files(self) -> list[SentFile]:
+        try:
+            return list(contents(paths(self._plan)))
+        except OSError as error:
+            raise NoCrew(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+    def _check(self, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except NotTogether as error:
+            raise NoCrew(str(error)) from error
+
+    async def _prepare(self, share: MemberShare) -> None:
+        try:
+            await self._make_ready(share)
+        except NoCrew as error:
+            self._unable = self._unable or NoCrew(f"{error}, before the load began")
+
+    async def _make_ready(self, share: MemberShare) -> None:
+        member = share.member
+        await member.set_clock()
+        await member.order(
+            Prepare(
+                self._plan,
+                self.target,
+                self._key,
+                share.share.index,
+                share.share.of,
+                self._wanted,
+                self_test=self._self_test,
+                files=self._files if member.remote else [],
+            )
+        )
+        while not isinstance(said := await member.report(READY_WITHIN), ShareReady):
+            if isinstance(said, Unable):
+                member.fail(said.reason)
+        share.self_test = None if said.self_test is None else SelfTest.load(said.self_test)
+
+    @property
+    def _wanted(self) -> Wanted:
+        if not self._sinks:
+            return "figures"
+        return "bodies" if any(sink.reads_bodies for sink in self._sinks) else "records"
+
+    async def _order(self, share: MemberShare, order: Order) -> None:
+        try:
+            await share.member.order(order)
+        except NoCrew as error:
+            self._lose(share, error)
+
+    async def _follow(self, share: MemberShare) -> None:
+        """Take what it reports until it has finished or is lost."""
+        while share.state == "making":
+            try:
+                self._take(share, await share.member.report())
+            except NoCrew as error:
+                self._lose(share, error)
+
+    def _lose(self, share: MemberShare, error: NoCrew) -> None:
+        if share.state == "making":
+            share.state, share.lost_at, share.why = "lost", trio.current_time() - self.begin, str(error)
+
+    def _take(self, share: MemberShare, said: Report) -> None:
+        match said:
+            case Begun(at):
+                share.begun = share.member.offset.ours(at)
+                self._look_at_spread()
+            case Progress(figures, in_flight, judging, ttfb, ttft, events):
+                share.take(figures)
+                share.in_flight, share.judging = in_flight, judging
+                share.unfinished = UnfinishedAnswers(_times(ttfb), _times(ttft), events)
+            case Records(rows, dropped):
+                self._dropped += dropped
+                for row in rows:
+                    for sink in self._sinks:
+                        sink.add(row.record, row.missed, row.body)
+            case Finished(figures, cpu, _):
+                share.take(figures)
+                share.cpu, share.state, share.in_flight, share.judging = cpu, "finished", 0, 0
+            case Unable(reason):
+                share.member.fail(reason)
+
+    @property
+    def _begun(self) -> dict[str, float]:
+        return {share.member.name: share.begun for share in self._shares if share.begun is not None}
+
+    def _look_at_spread(self) -> None:
+        try:
+            check_spread(self._begun)
+        except NotTogether as error:
+            self._apart = error
+            self._nursery.cancel_scope.cancel()
+
+    # What came of it
+
+    def _result(self, started: datetime) -> RunResult:
+        result = result_of(self, started, self._overhead())
+        seconds = self.end - self.begin
+        lost = sum(share.lost(self.scenario, seconds) for share in self._shares)
+        result.tally.counts["lost"] += lost
+        return attrs.evolve(result, remarks=(*result.remarks, *self._remarks(lost)))
+
+    def _overhead(self) -> Overhead:
+        figures, parts = self.figures, {share.member.name: share.overhead for share in self._shares}
+        tests = [part.self_test for part in parts.values() if part.self_test is not None]
+        return Overhead(
+            figures.lag,
+            figures.late,
+            sum(part.cpu for part in parts.values()),
+            max(tests, key=lambda test: test.event, default=None),
+            parts=parts,
+            apart=spread(self._begun.values()),
+            lost=[share.loss for share in self._shares if share.state == "lost"],
+        )
+
+    def _remarks(self, lost: int) -> Sequence[str]:
+        found = [f"{share.loss}." for share in self._shares if share.state == "lost"]
+        if found:
+            found.append(f"{lost} requests are lost: the figures are not those of the whole load.")
+        if self._dropped:
+            found.append(
+                f"{self._dropped} records came faster than they could be taken: no line of theirs was written."
+            )
+        if (note := spread_note(spread(self._begun.values()))) is not None:
+            found.append(note)
+        return found
+
+
+def _times(said: Sequence[float]) -> Sequence[float]:
+    return [at for at in said if 0 <= at < math.inf]

@@ -1,0 +1,110 @@
+"""The end of an exchange: how it counts, and its record."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from loadtest.exchange.content import error_message
+from loadtest.exchange.plain_text import plain_text
+from loadtest.exchange.reading import AnswerContent
+from loadtest.exchange.record import End, ExchangeRecord, Problem
+from loadtest.exchange.retry_after import retry_after
+from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi
+
+if TYPE_CHECKING:
+    from loadtest.exchange.exchange import TimedExchange
+    from loadtest.exchange.judging import StreamVerdict
+    from loadtest.requests.sources import PlaceInPlan
+
+SHORT: Final = 100  # characters of what is to be short
+ROUTE: Final = "x-trigate-"
+REQUEST_IDS: Final = ("x-trigate-request-id", "x-request-id", "request-id", "x-amzn-requestid")
+
+
+def ended(exchange: "TimedExchange", judged: "StreamVerdict | None") -> tuple[End, Problem | None]:
+    """The kind of end by which the exchange counts. ``judged`` is there for those that are complete."""
+    problem = exchange.problem
+    if problem is not None:
+        return ("unfinished", problem) if problem.kind == "unfinished" else ("error", problem)
+    if exchange.left:
+        return "cancelled", None
+    if judged is None:
+        return "interrupted", None
+    if judged.outcome == "too large":
+        return "error", Problem("too large", exchange.phase, judged.found)
+    if judged.outcome == "failed":
+        said = judged.reading
+        return "error", Problem(f"error event: {said.error or 'error'}", exchange.phase, said.message)
+    if exchange.request.stream and not judged.reading.says:
+        shown = f": {text}" if (text := error_message(exchange.body)) else ""
+        return "error", Problem("no stream", exchange.phase, f"it ended, well by HTTP, without an answer{shown}")
+    if judged.outcome == "cut":
+        return "error", Problem("cut", exchange.phase, "it ended, well by HTTP, before the answer's end")
+    if judged.rule:
+        return "error", Problem(f"grammar: {judged.rule}", exchange.phase, judged.found)
+    if is_empty(exchange.request.api, judged.reading):
+        return "error", Problem("empty answer", exchange.phase, "it has neither content nor a finish reason")
+    return "whole", None
+
+
+def is_empty(api: LoadApi, reading: AnswerContent) -> bool:
+    """Return True for an answer of a model with nothing in it: a Chat response without choices, or a stream of a role
+    and its end. An answer with a finish reason and no text is not empty: models give such answers."""
+    has_text = api == "completions" or api not in LOAD_ENDPOINTS
+    return has_text and not reading.contents and not reading.finish
+
+
+def record_of(
+    exchange: "TimedExchange",
+    place: "PlaceInPlan",
+    begin: float,
+    end: End,
+    problem: Problem | None,
+    waived: Sequence[str] = (),
+) -> ExchangeRecord:
+    """The record of an exchange that has ended; ``begin`` is the trio time from which its times count."""
+
+    def since(at: float | None) -> float | None:
+        return None if at is None else at - begin
+
+    headers = exchange.headers
+    return ExchangeRecord(
+        number=place.number,
+        request=exchange.request.name,
+        api=exchange.request.api,
+        streamed=exchange.request.stream,
+        manner=exchange.manner,
+        turn=place.turn,
+        step=place.step,
+        planned=exchange.planned - begin,
+        queued=exchange.queued,
+        began=exchange.began - begin,
+        connected=exchange.connected,
+        sent=since(exchange.sent),
+        first_byte=since(exchange.first_byte),
+        first_event=since(exchange.first_event),
+        contents=tuple(at - begin for at in exchange.contents),
+        first_output=since(exchange.first_output),
+        end_event=since(exchange.end_event),
+        ended=exchange.ended - begin,
+        status=exchange.status,
+        end=end,
+        problem=problem
+        and attrs.evolve(problem, kind=plain_text(problem.kind, SHORT), detail=plain_text(problem.detail)),
+        tokens=exchange.tokens,
+        asked_input=place.asked_input,
+        asked_output=place.asked_output,
+        finish=plain_text(exchange.finish, SHORT),
+        request_id=plain_text(next((headers[name] for name in REQUEST_IDS if name in headers), ""), SHORT),
+        route=tuple((name, plain_text(value, SHORT)) for name, value in headers.items() if name.startswith(ROUTE)),
+        retry_after=retry_after(exchange.status, headers),
+        resent=exchange.resent,
+        version=exchange.version,
+        events=exchange.events,
+        reads=exchange.reads,
+        received=exchange.received,
+        waived=tuple(waived),
+        characters=place.characters,
+        left_open=exchange.left_open,
+    )

@@ -1,0 +1,220 @@
+"""``--fail-if``: conditions on the figures of a run, for the exit status."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+
+from loadtest.figures.histogram import Histogram
+from loadtest.figures.measures import MEASURES
+from loadtest.figures.notes import notes
+from loadtest.figures.numbers import duration, plain
+from loadtest.figures.result import RunResult
+from loadtest.figures.tally import COUNTS, Tally
+from loadtest.plan.comparison import (
+    STATISTICS,
+    Comparison,
+    NoCondition,
+    comparison,
+    percent_of,
+    unknown,
+)
+from loadtest.plan.parts import LoadPart, NoPart, part_of
+from loadtest.plan.spellings import MEASURES_ELSEWHERE
+
+__all__ = ["Condition", "ConditionVerdict", "NoCondition", "early", "of_tally", "parse", "verdict", "verdicts"]
+
+ALIASES: Final = {"errors": "error"}
+
+OfTally: TypeAlias = Callable[[Tally], float | None]
+OfRun: TypeAlias = Callable[[RunResult, Tally], float | None]
+Shows: TypeAlias = Callable[[float], str]
+Scale: TypeAlias = Literal["s", "%", ""]
+
+
+def percent(value: float) -> str:
+    """A share that is in percent already."""
+    return f"{value:.4g} %"
+
+
+def _goodput(tally: Tally) -> float | None:
+    return None if tally.goodput is None else 100 * tally.goodput
+
+
+def _a_second(run: RunResult, tally: Tally, count: str) -> float:
+    return tally.counts[count] / run.elapsed if run.elapsed else 0.0
+
+
+_OF_RUN: Final[Mapping[str, OfRun]] = {
+    "rate": lambda run, tally: tally.counts["started"] / run.seconds if run.seconds else 0.0,
+    "completed": lambda run, tally: run.completed if tally is run.tally else _a_second(run, tally, "whole"),
+    "throughput": lambda run, tally: tally.tokens / run.elapsed if run.elapsed else 0.0,
+    "goodput_rate": lambda run, tally: run.goodput_rate if tally is run.tally else _a_second(run, tally, "good"),
+    "unbegun": lambda run, _: float(run.unbegun),
+    "notes": lambda run, _: float(len(notes(run))),
+}
+"""Figures that need the whole run: one number each, most of them a second."""
+
+SHARE: Final = "goodput"
+"""The figure that is nothing but a share."""
+
+NAMES: Final = (*MEASURES, *COUNTS, *ALIASES, SHARE, *_OF_RUN)
+
+
+@attrs.frozen
+class ConditionVerdict:
+    """What became of a condition in one run. ``value`` and ``limit`` are in seconds where they are times, in percent
+    where they are shares. ``value`` is ``None`` where nothing was measured: then it failed too."""
+
+    run: str
+    condition: str
+    ok: bool
+    value: float | None
+    limit: float
+    shown: str
+
+    @property
+    def failure(self) -> str:
+        """Why the run fails by it; "" if it does not."""
+        if self.ok:
+            return ""
+        return f"{self.condition}: {'nothing was measured' if self.value is None else f'it is {self.shown}'}"
+
+    def dump(self) -> dict[str, Any]:
+        return attrs.asdict(self, filter=lambda field, _: field.name != "shown")
+
+
+@attrs.frozen
+class Condition:
+    """One condition. ``value`` finds what it is about, which is ``None`` where nothing was measured."""
+
+    comparison: Comparison
+    value: OfRun
+    show: Shows
+
+    @property
+    def text(self) -> str:
+        return self.comparison.text
+
+    def verdict(self, run: RunResult) -> ConditionVerdict | None:
+        """What becomes of it in ``run``; ``None`` if it is about another target. Raises ``NoPart``."""
+        part = _part(self.comparison.of, run)
+        if not part.holds(run.target, part.request):
+            return None
+        tally = run.requests.get(part.request, Tally()) if part.request else run.tally
+        return verdict(run.name, self.comparison, self.value(run, tally), self.show)
+
+    def failure(self, run: RunResult) -> str | None:
+        """The reason why the run fails by it; ``None`` if it does not. Raises ``NoPart``."""
+        found = self.verdict(run)
+        return found.failure or None if found else None
+
+
+def verdict(run: str, compared: Comparison, value: float | None, show: Shows) -> ConditionVerdict:
+    """What becomes of a condition. What was not measured fails: it cannot be said to hold."""
+    ok = value is not None and not compared(value)
+    return ConditionVerdict(run, compared.text, ok, value, compared.limit, "" if value is None else show(value))
+
+
+def _part(name: str, run: RunResult) -> LoadPart:
+    kinds = (str(request["name"]) for request in run.scenario.get("requests", ()))
+    targets = (run.target, *run.scenario.get("targets", ()))
+    return part_of(name, targets, tuple(dict.fromkeys((*kinds, *run.requests))))
+
+
+def verdicts(conditions: Iterable[Condition], runs: Sequence[RunResult]) -> tuple[ConditionVerdict, ...]:
+    """What becomes of each condition in each run that it is about. Raises ``NoPart``, also where a condition is about a
+    target of which there is no run."""
+    found: list[ConditionVerdict] = []
+    for condition in conditions:
+        told = [said for run in runs if (said := condition.verdict(run))]
+        if not told and runs:
+            of = condition.comparison.of
+            raise NoPart(f"no run is called {of}", f"there are {', '.join(run.name for run in runs)}")
+        found += told
+    return tuple(found)
+
+
+def parse(text: str) -> Condition:
+    """The condition that ``text`` spells, such as ``ttft.p95>500ms`` or ``demo chat: ttft.p95>500ms``. Raises
+    ``NoCondition``."""
+    read = comparison(text)
+    if read.name in _OF_RUN:
+        _one_number(read)
+        read.plain("leave it out: this figure has no unit")
+        return Condition(read, _OF_RUN[read.name], plain)
+    value, show = of_tally(read)
+    return Condition(read, lambda _, tally: value(tally), show)
+
+
+def early(text: str) -> Comparison:
+    """A condition of ``--until``: on exchanges that have ended, while others go on. Raises ``NoCondition``."""
+    read = comparison(text, "write one such as errors>5%, goodput<90% or ttft.p95>5s")
+    if read.name in _OF_RUN:
+        raise NoCondition(text, f"{read.name} is known at the end alone", "give it to --fail-if")
+    of_tally(read)
+    return read
+
+
+def of_tally(read: Comparison) -> tuple[OfTally, Shows]:
+    """What a comparison finds in sums, and how that is shown. Raises ``NoCondition`` for what cannot be found there."""
+    if read.name in MEASURES:
+        return _of_measure(read)
+    name = ALIASES.get(read.name, read.name)
+    if name not in COUNTS and name != SHARE:
+        raise unknown(read.text, read.name, NAMES, MEASURES_ELSEWHERE)
+    _one_number(read)
+    return _of_share(read) if name == SHARE else _of_count(read, name)
+
+
+def _one_number(read: Comparison) -> None:
+    if read.statistic:
+        raise NoCondition(read.text, f"{read.name} is one number", f"leave .{read.statistic} out")
+
+
+def _of_share(read: Comparison) -> tuple[OfTally, Shows]:
+    if read.unit != "%":
+        raise NoCondition(read.text, f"{read.name} is a share", f"give it in %, as in {read.name}<99%")
+    return _goodput, percent
+
+
+def _of_measure(read: Comparison) -> tuple[OfTally, Shows]:
+    if not read.statistic:
+        found = f"{read.name} has many values"
+        raise NoCondition(read.text, found, f"say which, as in {read.name}.p95: {STATISTICS}")
+    timed = MEASURES[read.name].unit == "s"
+    if timed:
+        read.in_time()
+    else:
+        read.plain()
+    take = _statistic(read)
+
+    def value(tally: Tally) -> float | None:
+        histogram = tally.measures[read.name]
+        return take(histogram) if histogram.count else None
+
+    return value, duration if timed else plain
+
+
+def _statistic(read: Comparison) -> Callable[[Histogram], float]:
+    known: Mapping[str, Callable[[Histogram], float]] = {
+        "min": lambda histogram: histogram.least,
+        "mean": lambda histogram: histogram.mean,
+        "max": lambda histogram: histogram.most,
+    }
+    if read.statistic in known:
+        return known[read.statistic]
+    wanted = percent_of(read.text, read.statistic)
+    return lambda histogram: histogram.percentile(wanted)
+
+
+def _of_count(read: Comparison, name: str) -> tuple[OfTally, Shows]:
+    if read.unit == "%":
+        return lambda tally: _share(tally, name), percent
+    read.plain("a count has no unit, or % for the part of all that began", "behind a number")
+    return lambda tally: float(tally.counts[name]), plain
+
+
+def _share(tally: Tally, name: str) -> float | None:
+    counts = tally.counts
+    return 100 * counts[name] / counts["started"] if counts["started"] else None

@@ -1,0 +1,172 @@
+"""What is measured of an exchange: a table of names, each with its values of one record.
+
+Latencies count from the planned begin: also what a cap of our own, or our own slowness, made of it is the user's time.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import sub
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from loadtest.exchange.record import ExchangeRecord
+
+Unit: TypeAlias = Literal["s", "tokens", "tokens/s"]
+
+
+@attrs.frozen
+class Measured:
+    """The values of a measure in one record. ``censored``: the last of them is only what was waited in vain."""
+
+    values: Sequence[float] = ()
+    censored: bool = False
+
+
+NOT_MEASURED: Final = Measured()
+
+
+@attrs.frozen
+class Measure:
+    """One row of the table. ``of`` finds its values; none where it was not measured."""
+
+    label: str
+    unit: Unit
+    of: Callable[[ExchangeRecord], Measured]
+
+
+def _one(value: float | None) -> Measured:
+    return NOT_MEASURED if value is None else Measured((float(value),))
+
+
+def _latency(record: ExchangeRecord, at: float | None, awaited: bool) -> Measured:
+    """From the planned begin. What was ``awaited`` when we gave up counts with that time."""
+    if at is not None:
+        return Measured((at - record.planned,))
+    if awaited and record.gave_up is not None:
+        return Measured((record.gave_up - record.planned,), censored=True)
+    return NOT_MEASURED
+
+
+def _late(record: ExchangeRecord) -> Measured:
+    return Measured((max(0.0, record.began - record.planned - record.queued),))
+
+
+def _queued(record: ExchangeRecord) -> Measured:
+    return Measured((record.queued,)) if record.queued else NOT_MEASURED
+
+
+def _connect(record: ExchangeRecord) -> Measured:
+    return _one(record.connected)
+
+
+def _first_byte(record: ExchangeRecord) -> Measured:
+    good = record.status in (0, 200)
+    return _latency(record, record.first_byte if good else None, record.first_byte is None)
+
+
+def _first_event(record: ExchangeRecord) -> Measured:
+    return _latency(record, record.first_event, record.streamed)
+
+
+def _first_token(record: ExchangeRecord) -> Measured:
+    return _latency(record, record.contents[0] if record.contents else None, record.streamed)
+
+
+def _first_output(record: ExchangeRecord) -> Measured:
+    return _latency(record, record.first_output, record.streamed)
+
+
+def _gaps(record: ExchangeRecord) -> Measured:
+    if not record.contents or record.manner == "reads slowly":
+        return NOT_MEASURED  # the rest of a slow reader says more of the reader than of the server
+    gave_up = record.gave_up
+    times = record.contents if gave_up is None else (*record.contents, gave_up)
+    return Measured(tuple(map(sub, times[1:], times)), censored=gave_up is not None)
+
+
+def _stall(record: ExchangeRecord) -> Measured:
+    gaps = _gaps(record)
+    return Measured((max(gaps.values),), gaps.censored) if gaps.values else NOT_MEASURED
+
+
+def _per_token(record: ExchangeRecord) -> float | None:
+    """Behind the first token: how long that took is another measure."""
+    if record.end != "whole" or record.manner == "reads slowly" or len(record.contents) < 2:
+        return None
+    seconds, tokens = record.contents[-1] - record.contents[0], record.tokens_seen
+    return seconds / (tokens - 1) if tokens > 1 and seconds > 0 else None
+
+
+def _tpot(record: ExchangeRecord) -> Measured:
+    return _one(_per_token(record))
+
+
+def _speed(record: ExchangeRecord) -> Measured:
+    each = _per_token(record)
+    return _one(None if each is None else 1 / each)
+
+
+def _last_token(record: ExchangeRecord) -> Measured:
+    if record.end != "whole" or record.manner == "reads slowly" or not record.contents:
+        return NOT_MEASURED
+    return Measured((record.contents[-1] - record.planned,))
+
+
+def _duration(record: ExchangeRecord) -> Measured:
+    """Until the API's own end, where it has one: what a connection does after that concerns nobody."""
+    if record.manner == "reads slowly":
+        return NOT_MEASURED
+    if record.end == "whole":
+        return Measured(((record.end_event or record.ended) - record.planned,))
+    return _latency(record, None, awaited=True)
+
+
+def _left_after(record: ExchangeRecord) -> Measured:
+    return Measured((len(record.contents),)) if record.end == "cancelled" else NOT_MEASURED
+
+
+def _tokens(name: str) -> Callable[[ExchangeRecord], Measured]:
+    def found(record: ExchangeRecord) -> Measured:
+        value = getattr(record.tokens, name)
+        return _one(value if record.end == "whole" else None)
+
+    return found
+
+
+def _asked(name: str) -> Callable[[ExchangeRecord], Measured]:
+    """Of whole answers alone: it is held against what their usage says."""
+
+    def found(record: ExchangeRecord) -> Measured:
+        return _one(getattr(record, name) if record.end == "whole" else None)
+
+    return found
+
+
+def _output_tokens(record: ExchangeRecord) -> Measured:
+    return _one(record.output_tokens if record.end == "whole" and (record.contents or record.tokens.output) else None)
+
+
+MEASURES: Final[Mapping[str, Measure]] = MappingProxyType({
+    "late": Measure("begun late, by ourselves", "s", _late),
+    "queued": Measure("waiting for a turn", "s", _queued),
+    "connect": Measure("connecting", "s", _connect),
+    "ttfb": Measure("time to the first byte", "s", _first_byte),
+    "first_event": Measure("time to the first event", "s", _first_event),
+    "ttft": Measure("time to the first token", "s", _first_token),
+    "ttfo": Measure("time to the first output", "s", _first_output),
+    "gap": Measure("gap between tokens", "s", _gaps),
+    "stall": Measure("longest gap of a stream", "s", _stall),
+    "tpot": Measure("time per output token", "s", _tpot),
+    "tokens_per_second": Measure("tokens per second of a stream", "tokens/s", _speed),
+    "last_token": Measure("time to the last token", "s", _last_token),
+    "duration": Measure("duration", "s", _duration),
+    "asked_input": Measure("input tokens asked for", "tokens", _asked("asked_input")),
+    "input_tokens": Measure("input tokens", "tokens", _tokens("input")),
+    "asked_output": Measure("output tokens asked for", "tokens", _asked("asked_output")),
+    "output_tokens": Measure("output tokens", "tokens", _output_tokens),
+    "reasoning_tokens": Measure("reasoning tokens", "tokens", _tokens("reasoning")),
+    "cached_tokens": Measure("cached tokens", "tokens", _tokens("cached")),
+    "left_after": Measure("tokens seen by those who left", "tokens", _left_after),
+})  # fmt: skip
+"""In the order in which they are told."""

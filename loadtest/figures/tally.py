@@ -1,0 +1,242 @@
+"""The sums of many exchanges: counts, errors and the histograms of all that was measured."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from loadtest.exchange.record import ExchangeRecord, Phase
+from loadtest.figures.histogram import Histogram
+from loadtest.figures.measures import MEASURES
+from loadtest.figures.routes import RouteFigures
+
+Key = TypeVar("Key")
+
+COUNTS = (
+    "started",
+    "whole",
+    "cancelled",
+    "error",
+    "unfinished",
+    "interrupted",
+    "not_whole",
+    "good",
+    "resent",
+    "left_open",
+    "lost",
+    "short",
+    "buffered",
+)
+EXACT: Final = "exact"
+"""The objective of an answer that is to have its exact length: what misses it is ``short``."""
+
+KINDS: Final = 100  # of errors, and of reasons to finish: servers name them, and each takes room
+OTHER: Final = "error of another kind"
+
+LEFT_OUT: Final = ("cancelled", "interrupted")  # of goodput: nobody waited for their end
+
+
+def _kept(key: Key, counted: Mapping[Key, int], other: Key) -> Key:
+    """The key by which it is counted: its own, while there is room."""
+    return key if key in counted or len(counted) < KINDS else other
+
+
+@attrs.frozen
+class Failures:
+    """Errors of one kind in one phase, counted; ``example`` is what was said at the first. ``retry_after``: the least
+    and the most seconds that such answers asked to wait."""
+
+    kind: str
+    phase: Phase
+    count: int
+    example: str = ""
+    retry_after: tuple[float, float] | None = None
+
+
+class Tally:
+    """The sums of a run, or of a part of it: a kind of request, a turn, a step."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.measures = {name: Histogram(whole=measure.unit == "tokens") for name, measure in MEASURES.items()}
+        self.tokens = self.tokens_seen = self.unseen = self.input_tokens = 0
+        self.prompt_characters = self.prompt_tokens = 0  # of prompts made here, by the usage of whole answers
+        self.counted_by_usage = 0  # whole answers whose usage says how many tokens they have
+        self.events = self.reads = self.received = 0
+        self.counted_events = self.counted_tokens = 0  # of whole streams whose usage counts their tokens
+        self.finishes: Counter[str] = Counter()
+        self.missed: Counter[str] = Counter()  # objectives
+        self.waived: Counter[str] = Counter()  # rules
+        self.versions: Counter[str] = Counter()  # of HTTP, by answers
+        self.routes = RouteFigures()
+        self._failures: Counter[tuple[str, Phase]] = Counter()
+        self._examples: dict[tuple[str, Phase], str] = {}
+        self._asked: dict[tuple[str, Phase], tuple[float, float]] = {}  # to wait
+
+    @property
+    def failures(self) -> tuple[Failures, ...]:
+        """The errors, the most frequent first."""
+        return tuple(
+            Failures(*key, number, self._examples[key], self._asked.get(key))
+            for key, number in self._failures.most_common()
+            if number
+        )
+
+    @property
+    def judged(self) -> int:
+        """Exchanges that could be good: all but those that went away as meant, or were cut off by Ctrl-C."""
+        return self.counts["started"] - sum(self.counts[end] for end in LEFT_OUT)
+
+    @property
+    def goodput(self) -> float | None:
+        """The share of those that are whole and met all objectives."""
+        return self.counts["good"] / self.judged if self.judged else None
+
+    @property
+    def cached_share(self) -> float | None:
+        """The share of all input that a cache had, where the answers count their input; an answer that does not speak
+        of a cache has used none."""
+        asked = self.measures["input_tokens"].total
+        return self.measures["cached_tokens"].total / asked if asked else None
+
+    @property
+    def tokens_per_event(self) -> float | None:
+        """The tokens in an event with content, of streams whose usage counts their tokens."""
+        return self.counted_tokens / self.counted_events if self.counted_events else None
+
+    def add(self, record: ExchangeRecord, missed: Sequence[str] = ()) -> None:
+        """Count one exchange, which ``missed`` these objectives."""
+        self.counts["started"] += 1
+        self.counts[record.end] += 1
+        self.counts["resent"] += record.resent
+        self.counts["left_open"] += record.left_open
+        if record.version:
+            self.versions[record.version] += 1
+        if record.problem is not None:
+            self._fail(record)
+        if record.end == "whole":
+            self._whole(record, missed)
+        self.missed.update(missed)
+        self.waived.update(record.waived)
+        if record.route:
+            self.routes.add(dict(record.route))
+        self.tokens_seen += len(record.contents) if record.end != "whole" else record.tokens_seen
+        self.events += len(record.contents)
+        self.reads += record.reads
+        self.received += record.received
+        for name, measure in MEASURES.items():
+            found = measure.of(record)
+            if found.values:
+                self.measures[name].extend(found.values)
+                self.measures[name].censored += found.censored
+
+    def _whole(self, record: ExchangeRecord, missed: Sequence[str]) -> None:
+        self.counts["good"] += not missed
+        self.counted_by_usage += bool(record.tokens.output)
+        self.finishes[_kept(record.finish, self.finishes, "other")] += 1
+        self.tokens += record.output_tokens
+        self.unseen += record.output_tokens - record.tokens_seen
+        self.input_tokens += record.tokens.input or 0
+        if record.streamed and record.contents and record.tokens.output:
+            self.counted_events += len(record.contents)
+            self.counted_tokens += record.tokens_seen
+        self.counts["short"] += EXACT in missed
+        self.counts["buffered"] += record.buffered
+        if record.characters and record.tokens.input:
+            self.prompt_characters += record.characters
+            self.prompt_tokens += record.tokens.input
+
+    def _fail(self, record: ExchangeRecord) -> None:
+        problem = record.problem
+        assert problem is not None
+        key = _kept((problem.kind, problem.phase), self._failures, (OTHER, problem.phase))
+        self._failures[key] += 1
+        if key not in self._examples:
+            told = f"(request {record.request_id})" if record.request_id else ""  # what its log can be searched for
+            self._examples[key] = " ".join(filter(None, (problem.detail, told)))
+        if record.retry_after is not None:
+            self._ask(key, record.retry_after, record.retry_after)
+        if record.streamed and problem.phase in ("first token", "stream"):
+            self.counts["not_whole"] += 1
+
+    def _ask(self, key: tuple[str, Phase], least: float, most: float) -> None:
+        before = self._asked.get(key, (least, most))
+        self._asked[key] = min(before[0], least), max(before[1], most)
+
+    def merge(self, other: "Tally") -> None:
+        """Add all of ``other``."""
+        for name in _FEW:
+            getattr(self, name).update(getattr(other, name))
+        for finish, number in other.finishes.items():
+            self.finishes[_kept(finish, self.finishes, "other")] += number
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name, histogram in self.measures.items():
+            histogram.merge(other.measures[name])
+        self.routes.merge(other.routes)
+        for kind, number in other._failures.items():
+            key = _kept(kind, self._failures, (OTHER, kind[1]))
+            self._failures[key] += number
+            self._examples.setdefault(key, other._examples[kind])
+            if kind in other._asked:
+                self._ask(key, *other._asked[kind])
+
+    def dump(self, percentiles: Sequence[float] = ()) -> dict[str, Any]:
+        """The figures as JSON values, for a report, with more ``percentiles`` than it has anyway."""
+        return {
+            "counts": {name: self.counts[name] for name in COUNTS},
+            "goodput": self.goodput,
+            "events_per_read": self.events / self.reads if self.reads else None,
+            "tokens_per_event": self.tokens_per_event,
+            "cached_share": self.cached_share,
+            **{key: getattr(self, name) for name, key in _SUMS.items()},
+            **{name: dict(getattr(self, name).most_common()) for name in _COUNTERS if name != "counts"},
+            "routes": self.routes.dump(),
+            "errors": [attrs.asdict(failure) for failure in self.failures],
+            "measures": {name: histogram.dump(percentiles) for name, histogram in self.measures.items()},
+        }
+
+    @classmethod
+    def load(cls, value: Any) -> "Tally":
+        """Read what ``dump`` gave, in this version or an earlier one. Raises ``KeyError``, ``TypeError`` or
+        ``ValueError`` for anything else."""
+        self = cls()
+        self.counts.update({name: int(value["counts"].get(name, 0)) for name in COUNTS})
+        for name, key in _SUMS.items():
+            setattr(self, name, int(value.get(key, 0)))
+        for name in _COUNTERS:
+            if name != "counts":
+                getattr(self, name).update({str(key): int(number) for key, number in value.get(name, {}).items()})
+        self.routes = RouteFigures.load(value.get("routes", {}))
+        for row in value["errors"]:
+            place = str(row["kind"]), row["phase"]
+            self._failures[place] = int(row["count"])
+            self._examples[place] = str(row["example"])
+            if (asked := row.get("retry_after")) is not None:
+                self._ask(place, float(asked[0]), float(asked[1]))
+        for name, found in value["measures"].items():
+            if name in MEASURES:
+                self.measures[name] = Histogram.load(found, whole=MEASURES[name].unit == "tokens")
+        return self
+
+
+_FEW: Final = ("counts", "missed", "waived", "versions")
+"""Counters whose names are not the server's."""
+
+_COUNTERS: Final = (*_FEW, "finishes")
+_SUMS: Final = {
+    "tokens": "tokens",
+    "tokens_seen": "tokens_seen",
+    "unseen": "reasoning_not_shown",
+    "input_tokens": "input_tokens",
+    "counted_by_usage": "counted_by_usage",
+    "prompt_characters": "prompt_characters",
+    "prompt_tokens": "prompt_tokens",
+    "events": "content_events",
+    "counted_events": "content_events_counted",
+    "counted_tokens": "tokens_in_events",
+    "reads": "reads",
+    "received": "bytes",
+}
+"""Sums by the names that they have in a report."""

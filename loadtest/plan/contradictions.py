@@ -1,0 +1,238 @@
+"""Mistakes that no key of a scenario has by itself: keys that do not go together, parts that the load has not got."""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from typing import Final, Protocol
+
+from gateway.config import document
+from loadtest.figures.conditions import early, parse
+from loadtest.plan.connecting import HTTP_1
+from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, SEVERAL_TEXTS, streams
+from loadtest.plan.load_request import EVER, PROMPT, RESULTS, LoadRequest
+from loadtest.plan.objectives import objectives
+from loadtest.plan.parts import NoPart, part_of
+from loadtest.plan.raw_scenario import AS_RECORDED, RawRateStep, RawScenario
+from loadtest.plan.recorded_load import is_recorded
+
+_OF_EACH_REQUEST: Final = frozenset(("host", "content-length", "transfer-encoding"))
+
+
+class _OfPart(Protocol):
+    @property
+    def of(self) -> str: ...
+
+
+def contradictions(
+    raw: RawScenario, given: Set[str], wrong: Set[document.Path]
+) -> list[tuple[document.Path, str, str]]:
+    """Mistakes that no key has by itself. ``given`` are the keys that are there, well or ill; what is ``wrong`` is not
+    in ``raw``."""
+    open_loops = [name for name in ("rate", "steps", "trace") if name in given]
+    targets = bool(raw.targets) or ("targets",) in wrong
+    found: list[tuple[document.Path, str, str]] = []
+    if len(open_loops) > 1:
+        found.append(((open_loops[-1],), " and ".join(open_loops), "give one of rate, steps and trace"))
+    if not open_loops and "concurrency" not in given and not as_they_were(raw):
+        found.append(((), "neither rate, steps nor concurrency", "give one of them, or a trace"))
+    if is_recorded(raw.trace):
+        found.append((("trace",), "a directory", "recordings are sent with requests: DIR, at their own distances"))
+    if {"steps", "seconds"} <= given:
+        found.append((("seconds",), "seconds beside steps", "leave it out: the steps say how long"))
+    if raw.respect_retry_after and open_loops:
+        what = "respect_retry_after in an open loop"
+        found.append((("respect_retry_after",), what, "leave it out: its requests begin when the plan says so"))
+    if raw.steps is not None:
+        found += [(("steps", *path), *said) for path, said in _of_steps(raw.steps, given)]
+    if ("url" in given) == targets:
+        found.append((("url",), "url and targets" if targets else "neither url nor targets", "give one of them"))
+    if ("requests",) not in wrong and not any(request.weight for request in raw.requests):
+        found.append((("requests",), "no request with a weight above 0", "list at least one"))
+    found += [*_of_numbers(raw), *_of_the_wire(raw)]
+    return found + _without_effect(raw, given) + _of_parts(raw, wrong) + _of_requests(raw, given, wrong)
+
+
+def _of_numbers(raw: RawScenario) -> Iterator[tuple[document.Path, str, str]]:
+    for key in ("rate", "max_rate", "max_concurrency", "repeat"):
+        if getattr(raw, key) == 0:
+            yield (key,), "0", "this must be above 0"
+
+
+def _of_the_wire(raw: RawScenario) -> Iterator[tuple[document.Path, str, str]]:
+    if raw.http != HTTP_1 and any(request.slow for request in raw.requests):
+        yield ("http",), "2 beside requests with slow", "leave one of them out: streams share what is read"
+    if raw.http != HTTP_1 and any(request.websocket for request in raw.requests):
+        yield ("http",), "2 beside WebSockets", "leave one of them out: they begin with HTTP/1.1"
+    for name in raw.headers:
+        if name.lower() in _OF_EACH_REQUEST:
+            yield ("headers", name), "a header that each request has already", "leave it out"
+
+
+def _without_effect(raw: RawScenario, given: Set[str]) -> list[tuple[document.Path, str, str]]:
+    """Keys that nothing in this load looks at: who gave one believes that it was heeded."""
+    found: list[tuple[document.Path, str, str]] = []
+    timed = "trace" in given or not {"rate", "steps", "concurrency"} & given
+    if raw.speed != AS_RECORDED and not timed:
+        told = "only a trace, and recordings without a rate, have distances: give trace, or leave it out"
+        found.append((("speed",), "speed without a trace", told))
+    if "streams_per_connection" in given and raw.http == HTTP_1:
+        told = "over HTTP/1.1 each exchange has a connection: give http: 2"
+        found.append((("streams_per_connection",), "streams_per_connection without http: 2", told))
+    for i, request in enumerate(raw.requests):
+        found += [(("requests", i, key), *said) for key, said in _idle_keys(request, raw.trace is not None)]
+    return found
+
+
+def _idle_keys(request: LoadRequest, traced: bool) -> Iterator[tuple[str, tuple[str, str]]]:
+    """The keys of a request that nothing looks at."""
+    beside = "requests" if request.requests else "a trace"
+    if request.order != "file" and not request.requests:
+        yield "order", ("order without requests", "only requests of a file have an order: give requests")
+    if request.order != "file" and is_recorded(request.requests):
+        yield "order", ("order of recordings", "leave it out: they are sent in the order that they had")
+    if request.prompt != PROMPT and (request.requests or traced):
+        yield "prompt", (f"prompt beside {beside}", "leave it out: lengths come from there")
+    if request.images and request.requests:
+        yield "images", ("images beside requests", "leave it out: only prompts that are made here have images")
+    if request.tool_results != RESULTS and not (request.turns.several or request.requests or traced):
+        yield "tool_results", ("tool_results without turns", "only conversations go on behind a call: give turns")
+    if request.think_cap != EVER and not (request.think.some or request.requests or traced):
+        yield "think_cap", ("think_cap without think", "give think: nobody waits without it")
+
+
+def _of_steps(steps: Sequence[RawRateStep], given: Set[str]) -> Iterator[tuple[tuple[str | int, ...], tuple[str, str]]]:
+    """By place in the list."""
+    for number, step in enumerate(steps):
+        if (step.rate is None) == (step.concurrency is None):
+            what = "neither rate nor concurrency" if step.rate is None else "rate and concurrency"
+            yield (number,), (what, "give one of them: requests a second, or clients")
+        elif (step.rate is None) != (steps[0].rate is None):
+            yield (number,), ("steps of rates and of clients", "give all of them a rate, or all of them concurrency")
+        elif step.rate is None and step.to is not None and not float(step.to).is_integer():
+            yield (number, "to"), (f"{step.to:g} clients", "this must be a whole number")
+    if not any(step.rate or step.concurrency or step.to for step in steps):
+        yield (), ("steps in which nothing arrives", "give one of them a rate above 0")
+    elif steps[0].rate is None and {"concurrency", "warmup"} & given:
+        key = "concurrency" if "concurrency" in given else "warmup"
+        yield (), (f"{key} beside steps of clients", "leave it out: the first step may be one")
+
+
+def _of_parts(raw: RawScenario, wrong: Set[document.Path]) -> list[tuple[document.Path, str, str]]:
+    """Conditions and objectives of targets and requests that there are not."""
+    if wrong:
+        return []  # among them may be what has that name
+    texts = {"fail_if": raw.fail_if, "until": raw.until, "slo": raw.slo}
+    return [
+        ((key,), error.found, error.expected)
+        for key, error in unknown_parts(texts, raw.targets or {}, tuple(map(name_of, raw.requests)))
+    ]
+
+
+def unknown_parts(
+    texts: Mapping[str, Iterable[str]], targets: Collection[str], kinds: Collection[str]
+) -> Iterator[tuple[str, NoPart]]:
+    """What is wrong with the parts of the load that conditions and objectives name, by the keys that these stand
+    behind."""
+    for key, found in texts.items():
+        names = [one.of for text in found for one in READERS[key](text)]
+        for name in dict.fromkeys(names):
+            try:
+                part_of(name, targets, kinds)
+            except NoPart as error:
+                yield key, error
+
+
+READERS: Final[Mapping[str, Callable[[str], Sequence[_OfPart]]]] = {
+    "fail_if": lambda text: (parse(text).comparison,),
+    "until": lambda text: (early(text),),
+    "slo": objectives,
+}
+"""What reads the text behind these keys. All raise ``NoCondition``."""
+
+
+def _of_requests(raw: RawScenario, given: Set[str], wrong: Set[document.Path]) -> list[tuple[document.Path, str, str]]:
+    found: list[tuple[document.Path, str, str]] = []
+    names: set[str] = set()
+    for i, request in enumerate(raw.requests):
+        path = ("requests", i)
+        found += [((*path, key), *said) for key, said in _of_turns(request, given).items()]
+        found += [((*path, key), *said) for key, said in _of_apis(request).items()]
+        found += [((*path, "prefix"), *said) for said in _of_prefixes(raw, request)]
+        if not (request.model or request.requests or wrong & {path, (*path, "model")}):
+            found.append(((*path, "model"), "missing", "this is required"))
+        if request.cancels + request.slows > 1:
+            found.append(((*path, "slow"), "the shares of cancel and slow exceed 1", "lower one of them"))
+        if wrong & {path, *((*path, part) for part in _NAMING)}:
+            continue
+        if name_of(request) in names:
+            found.append((path, f"the name {name_of(request)} is taken already", "give it a name of its own"))
+        names.add(name_of(request))
+    return found
+
+
+def _of_turns(request: LoadRequest, given: Set[str]) -> dict[str, tuple[str, str]]:
+    """By key."""
+    found: dict[str, tuple[str, str]] = {}
+    closed = "concurrency" in given and not {"rate", "steps", "trace"} & given
+    several = request.turns.several
+    if several and request.requests:
+        found["turns"] = "turns beside requests", "leave it out: the conversations of a file have turns of their own"
+    if request.think.some and not closed and not (several or request.requests):
+        told = "only clients of a closed loop think, and those of conversations: give concurrency or turns"
+        found["think"] = "think without concurrency", told
+    if request.follow_up.lengths is not None and not several:
+        found["follow_up"] = "follow_up without turns", "only conversations have a second turn: give turns"
+    if request.history == "server" and request.api != "responses":
+        found["history"] = f"history: server with {request.api}", "only servers of responses keep the earlier turns"
+    return found
+
+
+def _of_apis(request: LoadRequest) -> dict[str, tuple[str, str]]:
+    """By key: what an API has not got."""
+    found: dict[str, tuple[str, str]] = {}
+    if request.api in LOAD_ENDPOINTS and request.turns.several:
+        found["turns"] = f"turns with {request.api}", "only conversations have several"
+    if request.api in LOAD_ENDPOINTS and request.images:
+        found["images"] = f"images with {request.api}", "only conversations have them"
+    if request.exact and request.api in LOAD_ENDPOINTS and not streams(request.api):
+        found["exact"] = f"exact with {request.api}", "only answers in tokens have a length: leave it out"
+    if request.texts > 1 and request.api not in SEVERAL_TEXTS:
+        found["texts"] = f"texts with {request.api}", f"only {', '.join(SEVERAL_TEXTS)} take several"
+    if request.websocket and (request.api != "responses" or not request.stream):
+        what = request.api if request.api != "responses" else "whole answers"
+        found["websocket"] = f"websocket with {what}", "only streams of responses are spoken over one"
+    return found
+
+
+def _of_prefixes(raw: RawScenario, request: LoadRequest) -> Iterator[tuple[str, str]]:
+    """The first request with each shared text fills the caches that are to be measured: it belongs to the warm-up."""
+    if request.prefix is None:
+        return
+    rate = raw.rate or (raw.steps[0].rate if raw.steps else 0.0)
+    texts = f"{request.prefix.texts} shared text{'s' * (request.prefix.texts > 1)}"
+    if request.requests or raw.trace:
+        yield "prefix beside requests or a trace", "leave one out: only prompts that are made here have one"
+    elif not raw.warmup:
+        yield f"{texts} without a warm-up", "give warmup: the first requests with each of them do not count"
+    elif rate:
+        weights = sum(one.weight for one in raw.requests)
+        each = rate * request.weight / weights if weights else 0.0
+        if each and each * raw.warmup < request.prefix.texts:
+            needed = math.ceil(request.prefix.texts / each)
+            found = f"{texts}, and {raw.warmup:g} s of warm-up have {each * raw.warmup:.3g} requests"
+            yield found, f"give a warmup of {needed} s or more: the first requests with each of them do not count"
+
+
+_NAMING = ("name", "api", "model", "stream")
+
+
+def name_of(request: LoadRequest) -> str:
+    if request.requests and is_recorded(request.requests):
+        return request.name or request.requests.name
+    whole = "" if request.stream or not streams(request.api) else "whole"
+    words = (request.api, request.model, whole, "websocket" if request.websocket else "")
+    return request.name or " ".join(filter(None, words))
+
+
+def as_they_were(raw: RawScenario) -> bool:
+    """Whether all there is are recordings, whose own distances are a plan."""
+    return len(raw.requests) == 1 and is_recorded(raw.requests[0].requests)

@@ -1,0 +1,135 @@
+"""``--slo``: what an answer has to keep to be good, and which of it one record did not."""
+
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from loadtest.exchange.record import ExchangeRecord
+from loadtest.figures.conditions import NAMES
+from loadtest.figures.measures import MEASURES
+from loadtest.plan.comparison import STATISTICS, Comparison, NoCondition, comparison, percent_of, unknown
+from loadtest.plan.parts import LoadPart, part_of
+from loadtest.plan.spellings import MEASURES_ELSEWHERE
+
+EXAMPLE: Final = "write one such as ttft<500ms, gap.p95<50ms or, as vLLM does, ttft:500"
+MANY: Final = frozenset(("gap",))
+"""Measures that have many values in one answer: an objective says which."""
+
+_OF_STREAMS: Final = frozenset(("first_event", "ttft", "ttfo", "last_token"))
+_OF_SOME: Final = frozenset(("connect", "queued", "gap", "stall", "tpot", "tokens_per_second"))
+_MILLISECONDS: Final = re.compile(r"([a-z][a-z0-9_]*)(\.[a-z0-9.]+)?:([0-9]+(?:\.[0-9]+)?)")
+_NAMED: Final = re.compile(r"(.+?):\s+(?=[a-z][a-z0-9_]*(?:\.[a-z0-9.]+)?\s*(?:[<>]|:[0-9]))")
+
+
+@attrs.frozen
+class Objective:
+    """One part of ``--slo``, for one part of the load."""
+
+    text: str
+    of: str
+    take: Callable[[Sequence[float]], float]
+    comparison: Comparison
+
+    @property
+    def figure(self) -> str:
+        return self.comparison.figure
+
+    @property
+    def about(self) -> tuple[str, bool]:
+        """What a narrower objective has to be about to take the place of this one."""
+        return self.figure, self.comparison.upper
+
+    def met(self, record: ExchangeRecord) -> bool:
+        """What cannot apply holds, such as the time per token of an answer of one; what is missing does not, such as
+        the first token of a stream without any. (vLLM has the former so, AIPerf the latter.)"""
+        measure = self.comparison.name
+        values = MEASURES[measure].of(record).values
+        return self.comparison(self.take(values)) if values else _cannot_apply(measure, record)
+
+
+def _cannot_apply(measure: str, record: ExchangeRecord) -> bool:
+    if record.manner == "reads slowly" or measure in _OF_SOME:
+        return True
+    return measure in _OF_STREAMS and not record.streamed
+
+
+def objectives(text: str) -> tuple[Objective, ...]:
+    """Read ``ttft<500ms,gap.p95<50ms``, for all or, as ``demo chat: ttft<500ms``, for the part of the load that is
+    called so, or vLLM's ``ttft:500,e2el:10000``, which is in milliseconds. Raises ``NoCondition``."""
+    found: list[Objective] = []
+    of = ""
+    for piece in filter(None, map(str.strip, text.split(","))):
+        named = _NAMED.match(piece)
+        of, rest = (named[1], piece[named.end() :]) if named else (of, piece)
+        words = rest.split()
+        found += [_objective(of, word) for word in (words if all(map(_MILLISECONDS.fullmatch, words)) else [rest])]
+    if not found:
+        raise NoCondition(text, "this is no objective", EXAMPLE)
+    return tuple(found)
+
+
+def _objective(of: str, text: str) -> Objective:
+    elsewhere = _MILLISECONDS.fullmatch(text)
+    if elsewhere is not None:
+        name, statistic = elsewhere[1], elsewhere[2] or ""
+        ours = name if name in MEASURES else MEASURES_ELSEWHERE.get(name, name)
+        text = f"{ours}{statistic}<={elsewhere[3]}ms"
+    read = comparison(text, EXAMPLE)
+    if read.name in NAMES and read.name not in MEASURES:
+        raise NoCondition(text, f"{read.name} is of the whole load, and not of one answer", "give it to --fail-if")
+    if read.name not in MEASURES:
+        raise unknown(text, read.name, MEASURES, MEASURES_ELSEWHERE)
+    if MEASURES[read.name].unit == "s":
+        read.in_time()
+    else:
+        read.plain()
+    return Objective(text, of or read.of, _taking(read), read)
+
+
+def _taking(read: Comparison) -> Callable[[Sequence[float]], float]:
+    """What it takes from the values of one answer."""
+    if read.name in MANY and not read.statistic:
+        raise NoCondition(read.text, f"{read.name} has many values in one answer", f"say {read.name}.p95: {STATISTICS}")
+    if read.name not in MANY and read.statistic:
+        raise NoCondition(read.text, f"{read.name} has one value in each answer", f"leave .{read.statistic} out")
+    if not read.statistic:
+        return max
+    known: Mapping[str, Callable[[Sequence[float]], float]] = {
+        "min": min,
+        "max": max,
+        "mean": lambda values: math.fsum(values) / len(values),
+    }
+    if read.statistic in known:
+        return known[read.statistic]
+    percent = percent_of(read.text, read.statistic)
+    return lambda values: sorted(values)[max(1, math.ceil(percent / 100 * len(values))) - 1]
+
+
+def read_all(texts: Iterable[str]) -> tuple[Objective, ...]:
+    """Read those of several texts. Raises ``NoCondition``."""
+    return tuple(objective for text in texts for objective in objectives(text))
+
+
+def by_request(
+    found: Iterable[Objective], target: str, targets: Collection[str], requests: Collection[str]
+) -> Mapping[str, tuple[Objective, ...]]:
+    """Those that each kind of request has to meet on ``target``. A narrower one, of a kind or of a target, takes the
+    place of a wider one about the same figure. Raises ``NoPart``."""
+    parts = [(part_of(one.of, targets, requests), one) for one in found]
+    return {request: _narrowest(parts, target, request) for request in requests}
+
+
+def _narrowest(parts: Iterable[tuple[LoadPart, Objective]], target: str, request: str) -> tuple[Objective, ...]:
+    there = [(part.rank, one) for part, one in parts if part.holds(target, request)]
+    ranks = {one.about: rank for rank, one in sorted(there, key=lambda pair: pair[0])}
+    return tuple(one for rank, one in there if rank == ranks[one.about])
+
+
+def missed_by(record: ExchangeRecord, among: Iterable[Objective]) -> tuple[str, ...]:
+    """The figures of those that the record did not meet; what is not whole has not come to that."""
+    if record.end != "whole":
+        return ()
+    return tuple(one.figure for one in among if not one.met(record))

@@ -1,0 +1,126 @@
+"""The requests in a directory that ``trigate serve --record`` has written: what clients asked, in which order and at
+which distances."""
+
+import functools
+from array import array
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+import msgspec
+
+from gateway.config.document import ConfigError, Mistake
+from gateway.recordings import RecordedRequest, Unreadable, client_requests, read_client_request
+from loadtest.plan.traces import LoadTrace, load_trace
+from streams.surrogates import NOT_JSON
+
+TOLD: Final = 10  # mistakes, each by the name of its recording
+MOST: Final = 2**29  # bytes of all bodies
+
+_WORTH_REPEATING: Final = frozenset((408, 429, 499))  # of the statuses that say that a request was at fault
+_KEPT_ELSEWHERE: Final = ("previous_response_id", "conversation")
+
+
+class _LeftOut(Exception):
+    """A recording that is as it should be, and cannot be sent again. Its text says why, alike for all such ones."""
+
+
+@attrs.frozen
+class RecordedLoad:
+    """What can be sent again of the directory ``folder``, in its order, with the ``bodies``: a gateway that goes on
+    recording removes the oldest. ``left_out`` counts the rest by the reason."""
+
+    folder: Path
+    requests: Sequence[RecordedRequest] = attrs.field(repr=False)
+    bodies: Sequence[bytes] = attrs.field(repr=False)
+    left_out: Mapping[str, int]
+
+    def described(self) -> str:
+        """What was found, for whoever starts the load."""
+        skipped = "".join(f"; {count:,} left out: {why}" for why, count in self.left_out.items())
+        return f"{self.folder.name}: {len(self.requests):,} recorded request{'s' * (len(self.requests) != 1)}{skipped}"
+
+    def trace(self) -> LoadTrace:
+        """The times at which they began. Raises ``ConfigError`` where some do not say it."""
+        untimed = [request for request in self.requests if request.began is None]
+        if untimed:
+            expected = "give --rate or --concurrency: they are sent in their order then"
+            raise _mistakes(
+                self.folder, [(request.name, "it does not say when it was asked", expected) for request in untimed]
+            )
+        begins = [request.began or 0.0 for request in self.requests]
+        nothing = array("q", bytes(8 * len(begins)))
+        times = array("d", [began - begins[0] for began in begins])
+        return LoadTrace(self.folder.name, "recordings", "seconds", times, nothing, nothing, (), self.left_out)
+
+
+def is_recorded(path: Path | None) -> bool:
+    """Whether it is a directory, as recordings are in, and no file of requests or of a trace."""
+    return path is not None and path.is_dir()
+
+
+def trace_of(path: Path) -> LoadTrace:
+    """The times in a trace, or of recordings. Raises ``ConfigError``."""
+    return recorded_load(path).trace() if is_recorded(path) else load_trace(path)
+
+
+@functools.lru_cache(maxsize=4)
+def recorded_load(folder: Path) -> RecordedLoad:
+    """The clients' requests in ``folder``, read once: more may be recorded while they are sent. Raises ``ConfigError``
+    with the names of the recordings that cannot be read."""
+    found: list[tuple[RecordedRequest, bytes]] = []
+    size = 0
+    left_out: Counter[str] = Counter()
+    mistakes: list[tuple[str, str, str]] = []
+    for meta in client_requests(folder):
+        try:
+            request = read_client_request(meta)
+            if request is not None:
+                found.append((request, _body(request)))
+                size += len(found[-1][1])
+        except _LeftOut as error:
+            left_out[str(error)] += 1
+        except Unreadable as error:
+            mistakes.append((meta.name, str(error).removeprefix(f"{meta}: "), "remove it, or record it again"))
+        if size > MOST:
+            expected = "give a directory with a part of them: they are kept in memory"
+            raise ConfigError((Mistake(str(folder), "", f"more than {MOST >> 20} MiB of requests", expected),))
+    if mistakes:
+        raise _mistakes(folder, mistakes)
+    if not found:
+        told = "".join(f"; {count} left out: {why}" for why, count in left_out.items())
+        expected = "give a directory that trigate serve --record DIR has written"
+        raise ConfigError((Mistake(str(folder), "", f"no request of a client in it{told}", expected),))
+    found.sort(key=lambda pair: (pair[0].began or 0.0, pair[0].name))
+    requests, bodies = zip(*found, strict=True)
+    return RecordedLoad(folder, requests, bodies, left_out)
+
+
+def _body(request: RecordedRequest) -> bytes:
+    """Raises ``_LeftOut`` for what cannot be sent again, and ``Unreadable``."""
+    if request.cut:
+        raise _LeftOut("longer than what was recorded of it")
+    if 400 <= request.status < 500 and request.status not in _WORTH_REPEATING:
+        raise _LeftOut("refused for what it asked")
+    try:
+        body = request.body.read_bytes()
+    except FileNotFoundError:
+        raise _LeftOut("without a body") from None
+    except OSError as error:
+        raise Unreadable(f"{request.body.name}: {(error.strerror or 'unreadable').lower()}") from None
+    try:
+        members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except NOT_JSON:
+        raise Unreadable(f"{request.body.name} is no JSON object") from None
+    if any(bytes(members.get(name, b"null")) != b"null" for name in _KEPT_ELSEWHERE):
+        raise _LeftOut("it goes on from an answer that only the recorded server keeps")
+    return body
+
+
+def _mistakes(folder: Path, found: Sequence[tuple[str, str, str]]) -> ConfigError:
+    told = [Mistake(str(folder), *one) for one in found[:TOLD]]
+    if len(found) > TOLD:
+        told.append(Mistake(str(folder), "", f"{len(found) - TOLD} more recordings like these", found[0][2]))
+    return ConfigError(tuple(told))

@@ -1,0 +1,170 @@
+"""Load scenarios as frozen values: what a load is to be."""
+
+import itertools
+import math
+import random
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+from urllib.parse import unquote_plus
+
+import attrs
+
+from loadtest.plan.arrivals import RateStep, bursts, evenly, gamma, poisson
+from loadtest.plan.asked_loads import ArrivalBurst, SearchBounds
+from loadtest.plan.client_steps import ClientStep
+from loadtest.plan.load_request import (
+    PERCENTILES,
+    LoadRequest,
+)
+from loadtest.plan.named_secrets import without_secrets
+from loadtest.plan.recorded_load import trace_of
+
+Spacing: TypeAlias = Literal["even", "poisson"]
+"""How the arrivals of an open loop are spread."""
+
+
+@attrs.frozen
+class Scenario:
+    """A load test. Either ``steps`` (an open loop; the warm-up is not among them), of whose requests ``concurrency``
+    may be under way at once (0: all), or ``concurrency`` clients for ``seconds``: without end where ``count`` ends it.
+    With ``client_steps`` these say how many of them ask, and when.
+
+    ``targets`` are loaded one after the other, each with the same requests at the same times. ``count``: how many are
+    begun that count, at most. ``timeout`` (seconds) bounds one exchange, ``idle`` the time between two of its events,
+    ``deadline`` all of it from its time in the plan, ``grace`` the wait for what is under way when the time is up.
+    ``strict``: judge without waiving what real servers are known to do. ``fail_if``, ``until`` and ``slo`` are as
+    text.
+
+    ``processes`` make the load together, here or on each of the ``workers``, whose secret is in the variable
+    ``secret_env``.
+
+    Over ``http`` 2, ``streams_per_connection`` exchanges share a connection. ``resend``: what met a closed connection
+    goes out again. ``dns_ttl``: seconds after which the name is looked up anew (0: never).
+
+    With a ``trace`` the requests come as its rows say, ``speed`` times as fast, the first of them in the warm-up;
+    ``steps`` have its mean rate.
+
+    ``probe``: so many requests of one token a second beside it, which are counted apart.
+
+    ``seed`` fixes what is drawn: arrivals, the mix, lengths. Texts of prompts differ from run to run and from target to
+    target all the same, by a ``mark`` of the run ("" until one is made), but for ``same_prompts``."""
+
+    targets: Mapping[str, str]
+    requests: tuple[LoadRequest, ...]
+    seconds: float
+    steps: tuple[RateStep, ...] = ()
+    spacing: Spacing = "even"
+    burstiness: float | None = None
+    burst: ArrivalBurst | None = None
+    loads: tuple[float, ...] = ()
+    search: SearchBounds | None = None
+    repeat: int = 1
+    concurrency: int = 0
+    client_steps: tuple[ClientStep, ...] = ()
+    trace: Path | None = None
+    speed: float = 1.0
+    warmup: float = 0.0
+    grace: float = 30.0
+    timeout: float = 300.0
+    count: int | None = None
+    max_tokens: int | None = None
+    idle: float | None = None
+    deadline: float | None = None
+    respect_retry_after: bool = False
+    connections: Literal["keep", "new"] = "keep"
+    http: int = 1
+    streams_per_connection: int = 100
+    resend: bool = True
+    dns_ttl: float = 0.0
+    key_env: str | None = None
+    headers: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=False)  # credentials
+    strict: bool = False
+    fail_if: tuple[str, ...] = ()
+    until: tuple[str, ...] = ()
+    slo: tuple[str, ...] = ()
+    seed: int = 1
+    processes: int = 1
+    workers: tuple[str, ...] = ()
+    secret_env: str | None = None
+    percentiles: tuple[float, ...] = PERCENTILES
+    same_prompts: bool = False
+    probe: float = 0.0
+    mark: str = ""
+
+    @property
+    def open_loop(self) -> bool:
+        return bool(self.steps)
+
+    @property
+    def planned(self) -> float:
+        """How many sessions are planned that count; infinite where only time ends a closed loop."""
+        expected = sum(step.expected for step in self.steps) if self.open_loop else math.inf
+        return expected if self.count is None else min(expected, self.count)
+
+    @property
+    def at_random(self) -> bool:
+        """Arrivals know nothing of each other."""
+        return self.open_loop and (self.burstiness is not None or self.spacing == "poisson")
+
+    def distances(self, chance: random.Random) -> Iterator[float]:
+        """Those of the arrivals, in expected arrivals."""
+        if self.burst is not None:
+            return bursts(self.burst.size)
+        if self.burstiness is not None:
+            return gamma(self.burstiness, chance)
+        return poisson(chance) if self.spacing == "poisson" else evenly()
+
+    def at(self, load: float) -> "Scenario":
+        """The same with one load: so many requests a second, or clients."""
+        single = attrs.evolve(self, loads=(), search=None, repeat=1)
+        if self.open_loop:
+            seconds = self.seconds if self.count is None else self.count / load
+            return attrs.evolve(single, steps=(RateStep(load, seconds),), seconds=seconds)
+        return attrs.evolve(single, concurrency=int(load))
+
+    def described(self) -> dict[str, Any]:
+        """For the report: all of it but what may be a credential, the values of headers, of the queries of URLs and of
+        members of ``extra`` that are called so; and but for the mark and the variable of the workers' secret, which are
+        no part of what was planned."""
+        targets = {name: shown(url) for name, url in self.targets.items()}
+        whole = attrs.asdict(self, value_serializer=lambda _, __, value: _spelled(value))
+        del whole["mark"], whole["secret_env"]
+        for request in whole["requests"]:
+            request["extra"] = without_secrets(request["extra"])
+        return whole | {"targets": targets, "headers": [name for name, _ in self.headers]}
+
+
+def _spelled(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+def recorded_starts(scenario: Scenario) -> Iterator[float]:
+    """The starts of a trace's requests, in seconds from the beginning of the warm-up."""
+    assert scenario.trace is not None
+    end = scenario.warmup + scenario.seconds
+    return itertools.takewhile(lambda start: start <= end + 1e-9, trace_of(scenario.trace).arrivals(scenario.speed))
+
+
+def plays_out(scenario: Scenario) -> bool:
+    """Whether the plan ends of itself, and not by its time: a count, or a trace that is not cut off."""
+    if scenario.trace is None or scenario.count is not None:
+        return scenario.count is not None
+    last = trace_of(scenario.trace).seconds / scenario.speed
+    return last <= scenario.warmup + scenario.seconds + 0.001
+
+
+def shown(url: str) -> str:
+    """The URL as it may be shown, whether or not it is a good one: without its user, and without the values of its
+    query."""
+    address, mark, query = url.partition("?")
+    address = re.sub(r"(?<=//)[^/]*@", "***@", address)
+    return address + mark + re.sub(r"([^&=]+=)?[^&]+", r"\1***", query)
+
+
+def secrets(url: str) -> Iterator[str]:
+    """The values of its query, each as it is sent and as a server may read it."""
+    for part in url.partition("?")[2].split("&"):
+        value = part.partition("=")[2] or part
+        yield from (value, unquote_plus(value))

@@ -1,0 +1,115 @@
+"""A comparison of two runs as lines of text, and as a part of a page."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from typing import Final
+
+from loadtest.figures.measures import MEASURES
+from loadtest.figures.numbers import shown
+from loadtest.reports.compared_runs import ComparedTarget, LoadComparison
+from loadtest.reports.comparing import CONFIDENCE, ERRORS, ComparedFigure, ComparedLoad
+from loadtest.reports.fitting import fits, fitted, fitted_table
+from loadtest.reports.page_tables import html_table
+from loadtest.reports.tables import FigureTable
+
+TOGETHER: Final = (
+    f"All intervals of a table hold at once: of 100 comparisons of a server with itself, {100 * CONFIDENCE:.0f} see no "
+    "difference"
+)
+EVIDENCE: Final = {
+    "lines": f"Intervals: bootstrap over blocks of seconds, from the lines of both logs. {TOGETHER}.",
+    "buckets": "Intervals: from the ranks of the reports' buckets, as if no answer had waited for another. "
+    f"{TOGETHER}, but fewer where answers do wait in a queue. With a log beside each report (--log) they are made from "
+    "its lines, and are truer.",
+}
+
+
+def text(found: LoadComparison) -> str:
+    """The whole of it."""
+    said: list[str] = []
+    for target in found.targets:
+        said += [*_of_target(target, found.names), ""]
+    said += [f"not in both: {name}" for name in found.unmatched]
+    return "\n".join(said).rstrip("\n")
+
+
+def headline(target: ComparedTarget, names: tuple[str, str]) -> str:
+    """The verdict, as a sentence without its point."""
+    where = f"{target.name}: " if target.name else ""
+    if target.verdict in ("no difference seen", "nothing to compare", "too few requests for a verdict"):
+        return f"{where}{target.verdict} between {names[0]} and {names[1]}"
+    word = "has" if target.verdict.endswith("errors") and "," not in target.verdict else "is"
+    return f"{where}{names[1]} {word} {target.verdict}, against {names[0]}"
+
+
+def _of_target(target: ComparedTarget, names: tuple[str, str]) -> Iterator[str]:
+    for line in (*(f"different: {difference}" for difference in target.differences), headline(target, names)):
+        yield from fitted(line)
+    yield ""
+    yield from _fitted(target.total, names)
+    for kind in target.kinds:
+        yield ""
+        yield from fitted(kind.name)
+        yield from _fitted(kind, names)
+    yield ""
+    for note in notes(target, names):
+        yield from fitted(note)
+
+
+def _fitted(load: ComparedLoad, names: tuple[str, str]) -> Sequence[str]:
+    table = _table(load, names)
+    return fitted_table(table if fits(table) else _table(load, ("first", "second")))
+
+
+def notes(target: ComparedTarget, names: tuple[str, str]) -> Iterable[str]:
+    """What a reader has to know of how it was found, and of the runs."""
+    yield EVIDENCE[target.total.evidence]
+    if target.total.remark:
+        yield f"note: {target.total.remark}"
+    for name, said in zip(names, target.notes, strict=True):
+        yield from (f"note: {name}: {note}" for note in said)
+
+
+def _table(load: ComparedLoad, names: tuple[str, str]) -> FigureTable:
+    rows = []
+    for figure in load.figures:
+        change = "" if figure.change == "no difference seen" else figure.change
+        rows.append([label(figure), *values(figure), *_ratio(figure), change])
+    return FigureTable(load.name, ("", *names, "ratio", "interval", ""), rows)
+
+
+def label(figure: ComparedFigure) -> str:
+    """What a row is about."""
+    if (figure.name, figure.statistic) == ERRORS:
+        return "errors"
+    return f"{MEASURES[figure.name].label}, {figure.statistic}"
+
+
+def values(figure: ComparedFigure) -> tuple[str, str]:
+    """Before and after."""
+    if figure.name == ERRORS[0]:
+        return f"{100 * figure.before:.3g} %", f"{100 * figure.after:.3g} %"
+    show = shown(figure.name)
+    return show(figure.before), show(figure.after)
+
+
+def _ratio(figure: ComparedFigure) -> tuple[str, str]:
+    if figure.name == ERRORS[0]:
+        return f"{100 * figure.ratio:+.3g} %", f"{100 * figure.low:+.3g} to {100 * figure.high:+.3g} %"
+    return f"×{figure.ratio:.3f}", f"{figure.low:.3f} to {figure.high:.3f}"
+
+
+def html(found: LoadComparison) -> str:
+    """The same as HTML, to stand in a page."""
+    return "\n".join(part for target in found.targets for part in _html_of(target, found.names))
+
+
+def _html_of(target: ComparedTarget, names: tuple[str, str]) -> Iterator[str]:
+    yield f"<h2>{escape(headline(target, names))}</h2>"
+    yield from (f'<p class="note">Different: {escape(difference)}</p>' for difference in target.differences)
+    for load in (target.total, *target.kinds):
+        if load.name:
+            yield f"<h3>{escape(load.name)}</h3>"
+        table = _table(load, names)
+        yield html_table(table.head, table.rows, table.words)
+    yield from (f'<p class="soft">{escape(note)}</p>' for note in notes(target, names))

@@ -1,0 +1,147 @@
+"""The display while a run goes on: a table that stays in its place on a terminal, else a line now and then."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+import trio
+
+from loadtest.figures.histogram import Histogram
+from loadtest.figures.measures import MEASURES
+from loadtest.figures.numbers import duration, plain, several, shown
+from loadtest.figures.tally import Tally
+from loadtest.reports.words import COUNTED, counted, describe_load
+from loadtest.run.under_way import LoadUnderWay
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+EVERY = 1.0  # seconds: drawing takes milliseconds, which are the loader's
+LINE_EVERY = 5.0
+BAR = 30
+
+
+class Screen(Protocol):
+    async def watch(self, running: LoadUnderWay) -> None:
+        """Show it until cancelled."""
+        ...
+
+
+class Lines:
+    """For a log."""
+
+    async def watch(self, running: LoadUnderWay) -> None:
+        said = describe_load(running.scenario.described(), running.scenario.seconds)
+        while True:
+            print(f"{running.target or running.url}: {said}", file=sys.stderr, flush=True)
+            await trio.sleep(LINE_EVERY)
+            said = status(running)
+
+
+class Terminal:
+    """For a person, one run after the other. What it drew is gone at the end of each: the summary takes its place.
+    ``console`` defaults to standard error; it is drawn ``every`` so many seconds."""
+
+    def __init__(self, console: "Console | None" = None, every: float = EVERY) -> None:
+        from rich.console import Console  # here and not later: it takes a tenth of a second, and nothing is timed yet
+        from rich.live import Live
+
+        self._live = Live(console=console or Console(stderr=True), auto_refresh=False, transient=True)
+        self._every = every
+
+    async def watch(self, running: LoadUnderWay) -> None:
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(0.0005)  # so long the drawing thread may hold up the reading of streams
+        try:
+            with self._live:
+                while True:
+                    self._live.update(table(running))
+                    await trio.to_thread.run_sync(self._live.refresh)
+                    await trio.sleep(self._every)
+        finally:
+            sys.setswitchinterval(interval)
+
+
+def screen(out: TextIO, environ: Mapping[str, str]) -> Screen:
+    """The one for what reads standard error: lines where nothing can be drawn, or nobody wants it
+    (no-color.org)."""
+    plain_lines = not out.isatty() or environ.get("TERM") == "dumb" or environ.get("NO_COLOR")
+    return Lines() if plain_lines else Terminal()
+
+
+def status(running: LoadUnderWay) -> str:
+    """The state of a run, in one line."""
+    total = running.figures.total
+    counts, ttft = total.counts, _with(total.measures["ttft"], running.unfinished().ttft)
+    first = (
+        f", first token p50 {duration(ttft.percentile(50))} p99 {duration(ttft.percentile(99))}" if ttft.count else ""
+    )
+    return (
+        f"{phase(running)}, {running.in_flight} under way, {counts['whole']} whole, {counts['error']} errors{first}, "
+        f"lag p99 {duration(running.figures.lag.percentile(99))}"
+    )
+
+
+def phase(running: LoadUnderWay) -> str:
+    if running.warming_up:
+        return "warming up"
+    if running.scenario.count and running.progress < 1:
+        return f"{running.measured:.0f} s, {100 * running.progress:.0f} % of {running.scenario.count} begun"
+    if running.progress < 1:
+        return f"{running.measured:.0f} of {running.scenario.seconds:.0f} s"
+    return "waiting for the last answers" if running.in_flight else f"judging {several(running.judging, 'answer')}"
+
+
+def table(running: LoadUnderWay) -> "Table":
+    """The whole display as a table."""
+    from rich.table import Table
+
+    total, unfinished = running.figures.total, running.unfinished()
+    done = round(BAR * running.progress)
+    grid = Table(
+        title=f"{running.target or running.url}\n{'█' * done}{'░' * (BAR - done)} {phase(running)}",
+        caption=_counts(running, total, unfinished.events),
+        box=None,
+        padding=(0, 0, 0, 2),
+        pad_edge=False,
+        title_justify="left",
+        caption_justify="left",
+    )
+    percentiles = running.scenario.percentiles
+    for name in ("", *(f"p{percent:g}" for percent in percentiles), "max", "count"):
+        grid.add_column(name, justify="right" if name else "left", min_width=7, no_wrap=True)
+    measures = {
+        **total.measures,
+        "ttfb": _with(total.measures["ttfb"], unfinished.ttfb),
+        "ttft": _with(total.measures["ttft"], unfinished.ttft),
+    }
+    for name in ("ttfb", "ttft", "gap", "tokens_per_second", "duration"):
+        histogram = measures[name]
+        values = [shown(name)(histogram.percentile(percent)) for percent in (*percentiles, 100)]
+        grid.add_row(MEASURES[name].label, *(values if histogram.count else [""] * len(values)), str(histogram.count))
+    return grid
+
+
+def _with(measured: Histogram, unfinished: Sequence[float]) -> Histogram:
+    """The measure, with the answers under way, which count once they have ended."""
+    found = Histogram()
+    found.merge(measured)
+    found.extend(unfinished)
+    return found
+
+
+def _counts(running: LoadUnderWay, tally: Tally, under_way: int) -> str:
+    """``under_way``: events of answers that have not ended."""
+    seconds = running.measured or 1
+    ended = tally.counts["started"]  # they are counted at their end
+    tokens = tally.tokens + under_way
+    kinds = [name for name in COUNTED if name != "started" and tally.counts[name]]
+    lines = [
+        f"{running.in_flight} under way, {ended} ended, {plain(round(ended / seconds, 1))} a second, "
+        f"{plain(round(tokens / seconds, 1))} tokens a second",
+        ", ".join(counted(name, tally.counts[name]) for name in kinds) or "–",
+        *(f"{row.count} × {row.kind}, waiting for {row.phase}" for row in tally.failures[:5]),
+        f"loader: lag p99 {duration(running.figures.lag.percentile(99))}",
+    ]
+    return "\n".join(lines)

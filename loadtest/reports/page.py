@@ -1,0 +1,196 @@
+"""A report as one HTML file that holds all it needs: what came of it and the figures first, then charts."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Final
+
+import msgspec
+
+from loadtest.figures.measures import MEASURES
+from loadtest.figures.notes import notes
+from loadtest.figures.numbers import duration, plain, shown
+from loadtest.figures.result import RunResult
+from loadtest.figures.tally import Tally
+from loadtest.reports.page_style import STYLE
+from loadtest.reports.page_tables import html_table
+from loadtest.reports.run_charts import curves, over_time
+from loadtest.reports.tables import percent, tables
+from loadtest.reports.turns import HEADINGS, conversations, has_conversations, turn_rows
+from loadtest.reports.words import (
+    ALWAYS,
+    COUNTED,
+    answered,
+    describe_counts,
+    describe_course,
+    describe_overhead,
+    describe_probes,
+    lines,
+    load_of,
+    told,
+)
+
+
+def page(runs: Sequence[RunResult], failures: Sequence[str] = (), above: str = "", passed: Sequence[str] = ()) -> str:
+    """The whole document. ``failures`` are the conditions that did not hold, in words, and ``passed`` the others;
+    ``above`` is HTML that stands before all figures."""
+    title = f"Load report: {_title(runs)}"
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        '<p class="soft">Latencies are measured from the time at which a request was to start, whenever it did.</p>',
+        *(f'<p class="bad" role="alert">Failed: {escape(failure)}</p>' for failure in failures),
+        *(f'<p class="good">Passed: {escape(one)}</p>' for one in passed),
+        above,
+        *(
+            part
+            for found in tables(runs)
+            for part in (f"<h2>{escape(found.title)}</h2>", html_table(found.head, found.rows, found.words))
+        ),
+        *(_several(runs) if len(runs) > 1 else ()),
+        *(part for run in runs for part in _section(run, alone=len(runs) == 1)),
+    ]
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}</style></head>\n<body><main>\n" + "\n".join(parts) + "\n</main></body></html>\n"
+    )
+
+
+def _title(runs: Sequence[RunResult]) -> str:
+    """The targets, each once."""
+    return ", ".join(dict.fromkeys(run.target or run.url for run in runs)) or "a comparison"
+
+
+# All runs together
+
+
+def _several(runs: Sequence[RunResult]) -> Iterable[str]:
+    if not all(run.label for run in runs):  # else the tables have them side by side
+        yield "<h2>Side by side</h2>"
+        yield _comparison(runs)
+    yield "<h2>Distributions</h2>"
+    yield _charts(curves(runs, _names(runs)))
+
+
+def _names(runs: Sequence[RunResult]) -> list[str]:
+    """As short as they can be told apart."""
+    one_target = len({run.target or run.url for run in runs}) == 1
+    return [run.label if one_target and run.label else run.name for run in runs]
+
+
+def _comparison(runs: Sequence[RunResult]) -> str:
+    first, *others = runs
+    head = ["", first.name, *(text for run in others for text in (run.name, "ratio"))]
+    return html_table(head, [line.cells for line in lines(runs)])
+
+
+def _charts(found: Iterable[str]) -> str:
+    return f'<div class="charts">{"".join(found)}</div>'
+
+
+# One run
+
+
+def _section(run: RunResult, alone: bool) -> Iterable[str]:
+    yield f"<h2>{escape(run.name)}</h2>"
+    address = f"{run.url} · " if run.target else ""
+    yield f'<p class="soft">{escape(f"{address}{run.started} · {load_of(run)}")}</p>'
+    if run.interrupted:
+        yield '<p class="note">It was interrupted.</p>'
+    if run.stopped:
+        yield f'<p class="note">It ended early: {escape(run.stopped)}</p>'
+    yield _cards(run)
+    yield _measures(run.tally, run.percentiles)
+    yield from (f'<p class="note">{escape(note)}</p>' for note in notes(run))
+    if has_conversations(run):
+        yield "<h3>Conversations, turn by turn</h3>"
+        yield from (f"<p>{escape(line)}.</p>" for line in conversations(run))
+        yield html_table(HEADINGS, turn_rows(run))
+    if run.tally.failures:
+        yield "<h3>Errors</h3>"
+        rows = [(plain(row.count), row.kind, row.phase, row.example) for row in run.tally.failures]
+        yield html_table(["count", "kind", "waiting for", "example"], rows, text=(1, 2, 3))
+    if len(run.requests) > 1:
+        for name, tally in run.requests.items():
+            yield f"<h3>{escape(name)}</h3>"
+            yield f"<p>{escape(describe_counts(tally))}</p>"
+            yield _measures(tally, run.percentiles)
+    yield _charts((*(curves([run], [run.name]) if alone else ()), *over_time(run)))
+    if more := [*describe_course(run), *answered(run.tally), *describe_probes(run)]:
+        yield "<h3>The answers</h3>"
+        yield from (f"<p>{escape(line)}</p>" for line in more)
+    yield _loader(run)
+    scenario = escape(msgspec.json.format(msgspec.json.encode(run.scenario), indent=2).decode())
+    yield f"<details><summary>Scenario</summary><pre>{scenario}</pre></details>"
+
+
+_IN_CARDS: Final = ("ttft", "gap", "duration")
+
+
+def _cards(run: RunResult) -> str:
+    counts = run.tally.counts
+    cards = [
+        (plain(run.rate), "requests a second begun", f"{counts['started']} in all"),
+        (plain(run.completed), "whole answers a second", f"{counts['whole']} in all"),
+        (plain(counts["error"]), "errors", ""),
+    ]
+    if run.tally.goodput is not None:
+        cards.append((percent(run.tally.goodput), "goodput", ", ".join(map(str, run.scenario.get("slo") or ()))))
+    cards += [_percentiles(run, name) for name in _IN_CARDS if run.tally.measures[name].count]
+    if run.tally.tokens_seen or run.tally.tokens:
+        steady = f"{plain(run.steady_tokens_per_second)} while requests arrived" if run.tally.events else ""
+        if (each := run.tally.tokens_per_event) is not None:
+            steady += f", {each:.3g} tokens an event"
+        cards.append((plain(run.tokens_per_second), "tokens a second", steady))
+    elif run.tally.input_tokens:
+        cards.append((plain(run.input_tokens_per_second), "input tokens a second", ""))
+    if run.tally.routes.costed:
+        cards.append((f"{run.tally.routes.cost.normalize():f} USD", "cost", f"of {run.tally.routes.costed} answers"))
+    cards += [
+        (plain(counts[name]), label, "") for name, label in COUNTED.items() if name not in ALWAYS and counts[name]
+    ]
+    return f'<ul class="cards">{"".join(_card(*card) for card in cards)}</ul>'
+
+
+def _percentiles(run: RunResult, name: str) -> tuple[str, str, str]:
+    found, show = run.tally.measures[name], shown(name)
+    first, *others = run.percentiles
+    more = " · ".join(f"p{at:g} {show(found.percentile(at))}".replace(" ", "\N{NO-BREAK SPACE}") for at in others)
+    return show(found.percentile(first)), f"{MEASURES[name].label}, p{first:g}", more
+
+
+def _card(value: str, label: str, more: str) -> str:
+    wrong = ' class="wrong"' if label in _WRONG and value != "0" else ""
+    small = f"<small>{escape(more)}</small>" if more else ""
+    return f"<li{wrong}><b>{escape(value)}</b>{escape(label)}{small}</li>"
+
+
+_WRONG: Final = ("errors", COUNTED["not_whole"], COUNTED["lost"])
+
+
+def _measures(tally: Tally, shares: Sequence[float]) -> str:
+    head = ["", *(f"p{share:g}" for share in shares), "max", "mean", "min", "count"]
+    rows = []
+    for name in told(tally):
+        found, show = tally.measures[name], shown(name)
+        values = (*map(found.percentile, shares), found.most, found.mean, found.least)
+        rows.append([MEASURES[name].label, *map(show, values), str(found.count)])
+    return html_table(head, rows) if rows else "<p>Nothing was measured.</p>"
+
+
+def _loader(run: RunResult) -> str:
+    own = run.overhead
+    said = [
+        f"The loader used {100 * own.cpu:.0f} % of a core. Its event loop was late by "
+        f"{duration(own.lag.percentile(50))} (p50) and {duration(own.lag.percentile(99))} (p99), requests began late "
+        f"by {duration(own.late.percentile(99))} (p99)."
+    ]
+    if own.parts:
+        said.append(f"That is {len(own.parts)} processes together, which began {duration(own.apart)} apart.")
+        said += [f"{name}: {describe_overhead(part)}." for name, part in own.parts.items()]
+    if test := own.self_test:
+        said.append(
+            f"Before the run it read streams of a trivial server in its own process: {duration(test.stream)} of CPU a "
+            f"stream and {duration(test.event)} an event; an event was seen {duration(test.delay_p50)} (p50) and "
+            f"{duration(test.delay_p99)} (p99) after it was sent. So much of the figures above is the loader's."
+        )
+    return "<h3>The loader itself</h3>" + "".join(f"<p>{escape(text)}</p>" for text in said)

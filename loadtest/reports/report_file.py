@@ -1,0 +1,92 @@
+"""The file that holds the results of one run or of several."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+import gateway
+from loadtest.exchange.plain_text import plain_value
+from loadtest.figures.conditions import ConditionVerdict
+from loadtest.figures.notes import notes
+from loadtest.figures.result import RunResult
+from loadtest.plan.parts import NoPart
+
+FORMAT = 2
+READABLE = (1, 2)
+
+
+_MISREAD: Final = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+
+
+class NoReport(Exception):
+    """A file is no report; the message says which, and why."""
+
+
+def dump(runs: Sequence[RunResult], log: str = "", told: Sequence[ConditionVerdict] = ()) -> bytes:
+    """The JSON of a report; times are in seconds. ``log`` is the name of the file with a line for each request,
+    ``told`` what became of the conditions."""
+    value = {
+        "trigate": gateway.__version__,
+        "format": FORMAT,
+        **({"log": log} if log else {}),
+        "conditions": [one.dump() for one in told],
+        "runs": [_dumped(run) for run in runs],
+    }
+    return msgspec.json.format(msgspec.json.encode(value), indent=1)
+
+
+def _dumped(run: RunResult) -> dict[str, Any]:
+    value, said = run.dump(), list(notes(run))
+    return value | {"notes": said, "loader": value["loader"] | {"notes": said}}
+
+
+def load(path: Path) -> tuple[RunResult, ...]:
+    """The runs in a file that ``dump`` wrote. Raises ``NoReport``."""
+    try:
+        value = plain_value(msgspec.json.decode(path.read_bytes()))  # it may be somebody else's
+        if value["format"] not in READABLE:
+            raise NoReport(f"{path}: a report of format {value['format']}; this version reads {FORMAT}")
+        return tuple(RunResult.load(run) for run in value["runs"])
+    except OSError as error:
+        raise NoReport(f"{path}: cannot be read: {(error.strerror or 'unreadable').lower()}") from error
+    except (msgspec.MsgspecError, *_MISREAD) as error:
+        raise NoReport(f"{path}: this is no report of trigate load --json") from error
+
+
+@contextlib.contextmanager
+def shown(*paths: Path) -> Iterator[None]:
+    """Take a failure to show what was read for a mistake in these files: their plans are not looked at before that, and
+    anybody may have written them. Raises ``NoReport``."""
+    try:
+        yield
+    except NoPart:
+        raise
+    except _MISREAD as error:
+        files = " or ".join(map(str, paths))
+        raise NoReport(f"{files}: it has a value that no report of trigate load has ({error})") from error
+
+
+def log_of(path: Path) -> str:
+    """The name of the file with a line for each request, as a report has it; "" if it has none."""
+    try:
+        value = msgspec.json.decode(path.read_bytes())
+    except (OSError, msgspec.MsgspecError):
+        return ""
+    return str(value.get("log") or "") if isinstance(value, dict) else ""
+
+
+def compared(before: Sequence[RunResult], after: Sequence[RunResult], names: tuple[str, str]) -> tuple[RunResult, ...]:
+    """The runs of two reports as those of one: each two of one target side by side, told apart by ``names``."""
+    labels = names if names[0] != names[1] else (f"{names[0]} (1)", f"{names[1]} (2)")
+    single = len(before) == len(after) == 1
+    marked = [
+        (run.target, attrs.evolve(run, target=label if single else f"{run.name} {label}"))
+        for label, runs in zip(labels, (before, after), strict=True)
+        for run in runs
+    ]
+    order = list(dict.fromkeys(target for target, _ in marked))
+    return tuple(run for _, run in sorted(marked, key=lambda pair: order.index(pair[0])))

@@ -1,0 +1,89 @@
+"""What receivers of metrics are told of a load: each record, under the names of OpenTelemetry's conventions for
+generative AI where they have one, else under our own.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+from loadtest.exchange.record import ExchangeRecord
+from loadtest.figures.measures import MEASURES
+from loadtest.figures.tally import LEFT_OUT
+from loadtest.plan.load_endpoints import LoadApi
+from loadtest.plan.scenario import Scenario
+from loadtest.reports.metrics_data import OPERATION, TIMES, TOKENS, Labels, MetricsSoFar
+
+SPEEDS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0, 1000.0, 2000.0)
+KINDS: Final = 30  # kinds of errors; servers name some of them, and each is a series at the receiver
+
+_OPERATIONS: Final[Mapping[LoadApi, tuple[str, str]]] = {
+    "chat": ("chat", "openai"),
+    "messages": ("chat", "anthropic"),
+    "responses": ("chat", "openai"),
+    "gemini": ("generate_content", "gcp.gemini"),
+    "converse": ("chat", "aws.bedrock"),
+}
+"""The operation's name and the provider's, which says what form the API has, not who answers."""
+
+_OWN_NAMES: Final = {name: f"trigate_load_{name}" for name, measure in MEASURES.items() if measure.unit != "tokens"}
+_THEIRS: Final = ("duration", "first_event")  # these have names of the conventions
+
+
+class RunMetrics:
+    """The metrics of one run; they are added to those ``so_far`` of the command."""
+
+    reads_bodies = False
+
+    def __init__(self, so_far: MetricsSoFar, scenario: Scenario, target: str) -> None:
+        self._so_far = so_far
+        self._models = {request.name: request.model for request in scenario.requests}
+        parts = urlsplit(scenario.targets[target])
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._target = target or f"{parts.hostname}:{port}"
+        self._server: Labels = (("server.address", parts.hostname or ""), ("server.port", str(port)))
+        self._kinds: set[str] = set()
+
+    def add(self, record: ExchangeRecord, missed: Sequence[str], body: bytes) -> None:
+        """Count it, unless it belongs to the warm-up."""
+        if not record.counts:
+            return
+        base: Labels = (("trigate.load.target", self._target), ("trigate.load.request", record.request))
+        self._count(record, missed, base)
+        self._by_convention(record, (*self._of_conventions(record), *base))
+        for name, own in _OWN_NAMES.items():
+            if name not in _THEIRS and (found := MEASURES[name].of(record).values):
+                timed = MEASURES[name].unit == "s"
+                self._so_far.observe(own, "s" if timed else "{token}/s", base, TIMES if timed else SPEEDS, found)
+
+    def under_way(self, count: int) -> None:
+        """Take down how many exchanges are."""
+        self._so_far.set("trigate_load_in_flight", "{request}", (("trigate.load.target", self._target),), count)
+
+    def _count(self, record: ExchangeRecord, missed: Sequence[str], base: Labels) -> None:
+        self._so_far.count("trigate_load_requests", "{request}", (*base, ("trigate.load.end", record.end)))
+        good = record.end == "whole" and not missed
+        self._so_far.count("trigate_load_good_requests", "{request}", base, float(good))
+
+    def _of_conventions(self, record: ExchangeRecord) -> Labels:
+        operation, provider = _OPERATIONS.get(record.api, (record.api, record.api))
+        named = (("gen_ai.operation.name", operation), ("gen_ai.provider.name", provider))
+        return (*named, ("gen_ai.request.model", self._models.get(record.request, "")), *self._server)
+
+    def _by_convention(self, record: ExchangeRecord, labels: Labels) -> None:
+        if record.end not in LEFT_OUT:
+            error = () if record.problem is None else (("error.type", self._kind(record.problem.kind)),)
+            took = (record.end_event or record.ended) - record.planned
+            self._so_far.observe("gen_ai.client.operation.duration", "s", (*labels, *error), OPERATION, (took,))
+        if record.first_event is not None and record.streamed:
+            first = record.first_event - record.planned
+            self._so_far.observe("gen_ai.client.operation.time_to_first_chunk", "s", labels, OPERATION, (first,))
+        for kind, tokens in (("input", record.tokens.input), ("output", record.tokens.output)):
+            if tokens is not None:
+                typed = (*labels, ("gen_ai.token.type", kind))
+                self._so_far.observe("gen_ai.client.token.usage", "{token}", typed, TOKENS, (tokens,))
+
+    def _kind(self, kind: str) -> str:
+        if kind not in self._kinds and len(self._kinds) >= KINDS:
+            return "_OTHER"
+        self._kinds.add(kind)
+        return kind

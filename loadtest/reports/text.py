@@ -1,0 +1,160 @@
+"""A report as lines of text."""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from loadtest.figures.conditions import ConditionVerdict
+from loadtest.figures.measures import MEASURES
+from loadtest.figures.notes import notes
+from loadtest.figures.numbers import duration, plain, shown
+from loadtest.figures.result import RunResult
+from loadtest.figures.tally import Tally
+from loadtest.reports.fitting import cut, fitted, fitted_table, stacked
+from loadtest.reports.tables import aligned, tables
+from loadtest.reports.turns import HEADINGS, conversations, has_conversations, turn_rows
+from loadtest.reports.words import (
+    answered,
+    describe_counts,
+    describe_course,
+    describe_overhead,
+    describe_probes,
+    lines,
+    load_of,
+    told,
+)
+from loadtest.run.overhead import Overhead
+
+_NAME: Final = 22  # characters of a run's name above its column
+_EXAMPLE: Final = 3  # lines of what a server said
+
+
+def summary(run: RunResult, verdicts: Iterable[ConditionVerdict] = ()) -> str:
+    """One run, each line within 80 columns. ``verdicts`` are those of its conditions."""
+    said = [
+        run.name,
+        *([f"  {run.url}"] if run.target else []),
+        f"  {load_of(run)}" + ("; interrupted" if run.interrupted else ""),
+        *([f"  ended early: {run.stopped}"] if run.stopped else []),
+        *(f"  {told_verdict(one)}" for one in verdicts),
+        f"  {describe_counts(run.tally)}",
+        f"  {plain(run.rate)} requests a second begun, {plain(run.completed)} completed",
+        *_goodput(run),
+        *_tokens(run),
+        *(f"  {line}" for line in describe_course(run)),
+        *(f"  {line}" for line in conversations(run) if has_conversations(run)),
+    ]
+    said = [part for line in said for part in fitted(line)]
+    said += ["", *_table(run.tally, run.percentiles)]
+    if has_conversations(run):
+        said += [
+            "",
+            *stacked([[f"  {name}", *cells] for name, *cells in (HEADINGS, *turn_rows(run))], together=2),
+        ]
+    if more := [*answered(run.tally), *describe_probes(run)]:
+        said += ["", *(part for line in more for part in fitted(f"  {line}"))]
+    if len(run.requests) > 1:
+        for name, tally in run.requests.items():
+            said += ["", *fitted(f"  {name}: {describe_counts(tally)}"), *_table(tally, run.percentiles)]
+    if run.tally.failures:
+        said += ["", *_failures(run.tally)]
+    return "\n".join([*said, "", *(part for line in _loader(run) for part in fitted(line))])
+
+
+def told_verdict(verdict: ConditionVerdict) -> str:
+    """What became of one condition, in a line."""
+    return f"passed: {verdict.condition}: it is {verdict.shown}" if verdict.ok else f"failed: {verdict.failure}"
+
+
+def _tokens(run: RunResult) -> Iterable[str]:
+    """Of answers that have none, those of their requests."""
+    tally = run.tally
+    if tally.tokens_seen or tally.tokens:
+        steady = f", {plain(run.steady_tokens_per_second)} while they arrived" if tally.events else ""
+        yield f"  {plain(run.tokens_per_second)} tokens a second in all{steady}{_bunches(tally)}"
+    elif tally.input_tokens:
+        yield f"  {plain(run.input_tokens_per_second)} input tokens a second"
+
+
+def overview(runs: Sequence[RunResult]) -> str:
+    """The tables that runs have: of several loads, of the steps of one, of a search."""
+    found = ["\n".join([*fitted(table.title), *fitted_table(table)]) for table in tables(runs)]
+    return "\n\n".join([*found, *filter(None, ("\n".join(_of_row(run)) for run in runs if run.label))])
+
+
+def _of_row(run: RunResult) -> Iterable[str]:
+    """What a row in a table of several runs does not say: how its run ended, which errors there were, and notes."""
+    if run.interrupted or run.stopped:
+        yield from fitted(f"{run.label}: " + (f"ended early: {run.stopped}" if run.stopped else "interrupted"))
+    for row in run.tally.failures:
+        yield from fitted(f"{run.label}: {row.count} {row.kind} ({row.phase}) {row.example}".rstrip(), most=_EXAMPLE)
+    for note in notes(run):
+        yield from fitted(f"note: {run.label}: {note}")
+
+
+def comparison(runs: Sequence[RunResult]) -> str:
+    """Several runs side by side, with the ratio of each to the first."""
+    head = ["", cut(runs[0].name, _NAME)]
+    for run in runs[1:]:
+        head += [cut(run.name, _NAME), ""]
+    rows = [head, *(line.cells for line in lines(runs))]
+    remarks = [part for run in runs for note in notes(run) for part in fitted(f"note: {run.name}: {note}")]
+    return "\n".join([*stacked(rows, together=2), *remarks])
+
+
+def _goodput(run: RunResult) -> Iterable[str]:
+    """The share of good answers, and what the others that are whole did not keep."""
+    tally = run.tally
+    if tally.goodput is None:
+        return
+    slo = ", ".join(map(str, run.scenario.get("slo") or ()))
+    missed = ", ".join(f"{number} missed {figure}" for figure, number in tally.missed.most_common())
+    said = f" ({'; '.join(filter(None, (slo, missed)))})" if slo else ""
+    yield f"  goodput {100 * tally.goodput:.4g} %{said}, {plain(run.goodput_rate)} a second"
+
+
+def _bunches(tally: Tally) -> str:
+    tokens = "" if tally.tokens_per_event is None else f", {tally.tokens_per_event:.3g} tokens an event"
+    return f", {tally.events / tally.reads:.2f} content events a read{tokens}" if tally.events else ""
+
+
+def _table(tally: Tally, percentiles: Sequence[float]) -> Iterable[str]:
+    rows = [["", *(f"p{percent:g}" for percent in percentiles), "max", "count"]]
+    for name in told(tally):
+        histogram = tally.measures[name]
+        values = (*(histogram.percentile(percent) for percent in percentiles), histogram.most)
+        rows.append([f"  {MEASURES[name].label}", *map(shown(name), values), str(histogram.count)])
+    return stacked(rows) if len(rows) > 1 else ["  nothing was measured"]
+
+
+def _failures(tally: Tally) -> Iterable[str]:
+    yield "  errors, by kind and by what was waited for"
+    kinds = [(f"  {row.count:>7}", row.kind, row.phase) for row in tally.failures]
+    for line, row in zip(aligned(kinds, (0, 1, 2)), tally.failures, strict=True):
+        asked = "" if row.retry_after is None else f"(retry-after {' to '.join(_both_ends(row.retry_after))}) "
+        yield from fitted(line)
+        if said := f"{asked}{row.example}".strip():
+            yield from fitted(f"{' ' * 11}{said}", most=_EXAMPLE)
+
+
+def _both_ends(values: tuple[float, float]) -> Iterable[str]:
+    return dict.fromkeys(map(duration, values))
+
+
+def _processes(own: Overhead) -> Iterable[Sequence[str]]:
+    head = f"  {len(own.parts)} processes, begun {duration(own.apart)} apart"
+    yield (head, "CPU", "lag p50", "lag p99", "late p99")
+    for name, part in own.parts.items():
+        times = (part.lag.percentile(50), part.lag.percentile(99), part.late.percentile(99))
+        yield (f"    {name}", f"{100 * part.cpu:.0f} %", *map(duration, times))
+
+
+def _loader(run: RunResult) -> Iterable[str]:
+    own = run.overhead
+    yield f"  loader: {describe_overhead(own)}"
+    if own.parts:
+        yield from aligned(list(_processes(own)))
+    if test := own.self_test:
+        cost = f"{duration(test.stream)} of CPU a stream and {duration(test.event)} an event"
+        yield f"  self-test: {cost}, seen {duration(test.delay_p50)} after it was sent (p99 {duration(test.delay_p99)})"
+    for note in notes(run):
+        yield f"  note: {note}"

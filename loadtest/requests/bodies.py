@@ -1,0 +1,187 @@
+"""Requests as they are sent: the URL, the headers and the bodies of each API's requests."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import attrs
+import msgspec
+
+from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi, endpoint_body, wire_of
+from loadtest.plan.load_request import LoadRequest
+from providers.apis import CODECS
+from providers.catalog.providers import STANDARD_AUTH, STANDARD_PATHS
+from providers.endpoints.endpoint import ENDPOINTS
+from providers.neutral.codec import Recipient
+from providers.neutral.request import ImagePart, MediaSource, Message, Parameter, Request, TextPart, Tool
+from providers.neutral.seal import Issuer
+
+Body: TypeAlias = dict[str, Any]
+
+_VERSION = "2023-06-01"
+_SCHEMA = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}
+
+# What stands in a body that is made once for all, where each request has something of its own.
+_PROMPT: Final = "\N{SYMBOL FOR SUBSTITUTE}"
+_LIMIT: Final = 918273645
+_IMAGE: Final = "TRIGATEIMAGE"  # which is base64, too
+_HOLES: Final = re.compile(f"({_PROMPT}|{_LIMIT}|{_IMAGE})".encode())
+
+
+def address(url: str, request: LoadRequest) -> str:
+    """The URL to post to: that of the server, or of its API up to and with the version, or the whole one."""
+    parts, wire = urlsplit(url), wire_of(request.api)
+    if request.api in LOAD_ENDPOINTS:
+        return urlunsplit((*parts[:2], _endpoint_path(parts.path.rstrip("/"), request.api), *parts[3:]))
+    ending, _, query = wire.suffix("answer", request.stream).partition("?")
+    path = wire.path.replace("{model}", quote(request.model, safe="/:@")) + ending
+    base = parts.path.rstrip("/")
+    if not base.endswith(path):
+        base += path if re.search(r"/v\d\w*$", base) else f"{wire.root}{path}"
+    return urlunsplit((*parts[:2], base, "&".join(filter(None, (parts.query, query))), parts.fragment))
+
+
+_ENDINGS: Final[Mapping[str, str]] = {
+    **STANDARD_PATHS,
+    **{api: endpoint.path.removeprefix("/v1") for api, endpoint in LOAD_ENDPOINTS.items()},
+}
+
+
+def _endpoint_path(base: str, api: LoadApi) -> str:
+    """Some servers have an endpoint at several paths; a base that ends in one of them stays as it is."""
+    endpoint = LOAD_ENDPOINTS[api]
+    if any(base.endswith(path) for path in ENDPOINTS[endpoint.endpoint].paths):
+        return base
+    return base + endpoint.path.removeprefix("/v1" if re.search(r"/v\d\w*$", base) else "")
+
+
+def api_of(url: str) -> str | None:
+    """The API or the endpoint whose whole URL this is."""
+    path = urlsplit(url).path.rstrip("/")
+    found = [api for api, ending in _ENDINGS.items() if path.endswith(ending)]
+    return max(found, key=lambda api: len(_ENDINGS[api]), default=None)
+
+
+def headers(api: LoadApi, key: str | None, extra: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """The headers of a request but for HTTP's own; ``extra`` win."""
+    found = {"content-type": "application/json", "user-agent": "trigate-load"}
+    if api == "messages":
+        found["anthropic-version"] = _VERSION
+    if key:
+        name, value = STANDARD_AUTH["chat" if api in LOAD_ENDPOINTS else api].header(key)
+        found[name] = value
+    return tuple((found | {name.lower(): value for name, value in extra}).items())
+
+
+class Bodies:
+    """The bodies of one kind of request. They are put together from ready-made JSON, which costs a microsecond."""
+
+    def __init__(self, request: LoadRequest) -> None:
+        writer = _codecs if request.images else _WRITERS.get(request.api, _codecs)
+        exact = {"ignore_eos": True, "min_tokens": _LIMIT} if request.exact else {}
+        self._pieces = _HOLES.split(msgspec.json.encode(writer(request, _PROMPT, _LIMIT) | exact | request.extra))
+
+    def saying(self, prompt: str, output: int, images: Iterable[bytes] = ()) -> bytes:
+        """The body with this prompt, limit of tokens and ``images`` (in base64), each as often as it has a place."""
+        found = {_PROMPT.encode(): msgspec.json.encode(prompt)[1:-1], b"%d" % _LIMIT: b"%d" % output}
+        drawn = iter(images)
+        return b"".join(
+            [piece if not odd % 2 else found.get(piece) or next(drawn) for odd, piece in enumerate(self._pieces)]
+        )
+
+
+def spoken_body(request: LoadRequest, messages: Sequence[Body], tools: Sequence[Body], output: int) -> bytes:
+    """The body that says ``messages`` and offers ``tools``, both as Chat has them, and is else of the kind of
+    ``request``."""
+    exact = {"ignore_eos": True, "min_tokens": output} if request.exact else {}
+    if request.api in LOAD_ENDPOINTS:
+        return Bodies(request).saying(_last_text(messages), output)
+    said: Body = {"messages": [*messages], **({"tools": [*tools]} if tools else {})}
+    if request.api == "chat":
+        found = _chat(request, "", output) | said
+    else:
+        found = _written(CODECS["chat"].read_request({"model": request.model, **said}), request, output)
+    return msgspec.json.encode(found | exact | request.extra)
+
+
+def _last_text(messages: Sequence[Body]) -> str:
+    text = messages[-1].get("content") if messages else ""
+    return text if isinstance(text, str) else msgspec.json.encode(text).decode()
+
+
+def _endpoint(request: LoadRequest, prompt: str, limit: int) -> Body:
+    return endpoint_body(request.api, request.model, prompt, limit, stream=request.stream, texts=request.texts)
+
+
+def _chat(request: LoadRequest, prompt: str, limit: int) -> Body:
+    functions = [{"type": "function", "function": tool} for tool in _tools(request, "parameters")]
+    return {
+        "model": request.model,
+        "messages": [{"role": "user", "content": prompt}],
+        "max_completion_tokens": limit,
+        "stream": request.stream,
+        **({"stream_options": {"include_usage": True}} if request.stream and request.usage else {}),
+        **({"tools": functions} if functions else {}),
+    }
+
+
+def _messages(request: LoadRequest, prompt: str, limit: int) -> Body:
+    tools = _tools(request, "input_schema")
+    return {
+        "model": request.model,
+        "max_tokens": limit,
+        "messages": [{"role": "user", "content": prompt}],
+        "stream": request.stream,
+        **({"tools": tools} if tools else {}),
+    }
+
+
+def _responses(request: LoadRequest, prompt: str, limit: int) -> Body:
+    functions: list[Body] = [{"type": "function", "strict": False, **tool} for tool in _tools(request, "parameters")]
+    return {
+        "model": request.model,
+        "input": prompt,
+        "max_output_tokens": limit,
+        "stream": request.stream,
+        "store": False,  # thousands of answers that nobody will ask for
+        **({"tools": functions} if functions else {}),
+    }
+
+
+def _tools(request: LoadRequest, schema: str) -> list[Body]:
+    return [
+        {"name": f"look_up_{number}", "description": "Look up a place.", schema: _SCHEMA}
+        for number in range(1, request.tools + 1)
+    ]
+
+
+def _codecs(request: LoadRequest, prompt: str, limit: int) -> Body:
+    """What the codec of the API makes of it."""
+    number = request.images.count if request.images else 0
+    images = (ImagePart(MediaSource("base64", _IMAGE, "image/png")) for _ in range(number))
+    message = Message("user", (TextPart(prompt), *images))
+    return _written(Request(request.api, request.model, (message,)), request, limit)
+
+
+def _written(asked: Request, request: LoadRequest, limit: int) -> Body:
+    """What is ``asked``, as a body of this kind of request."""
+    tools = tuple(Tool(f"look_up_{n}", "Look up a place.", _SCHEMA) for n in range(1, request.tools + 1))
+    whole = attrs.evolve(
+        asked,
+        stream=request.stream,
+        include_usage=request.usage,
+        tools=asked.tools or tools,
+        parameters={"max_tokens": Parameter(limit, "max_tokens")},
+    )
+    written = CODECS[request.api].write_request(whole, Recipient(request.model, Issuer("", "")))
+    body: Body = msgspec.json.decode(written.body)
+    return body | ({"store": False} if request.api == "responses" else {})
+
+
+_WRITERS: Mapping[str, Callable[[LoadRequest, str, int], Body]] = {
+    "chat": _chat,
+    "messages": _messages,
+    "responses": _responses,
+    **dict.fromkeys(LOAD_ENDPOINTS, _endpoint),
+}

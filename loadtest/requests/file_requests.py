@@ -1,0 +1,255 @@
+"""The forms that a request in a file may have: a body of an API, a prompt, messages, or a talk as ShareGPT has them."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+import attrs
+import msgspec
+
+from gateway.config.wording import describe
+from loadtest.exchange.plain_text import plain_text
+from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi
+from loadtest.plan.load_request import LoadRequest
+from loadtest.requests.calibration import TOKENS
+from providers.apis import CODECS
+from streams.errors import GatewayError
+from streams.surrogates import NOT_JSON, any_json
+
+Members: TypeAlias = Mapping[str, msgspec.Raw]
+Object: TypeAlias = dict[str, Any]
+
+
+class NoRequest(ValueError):
+    """A line that cannot be sent: ``found`` is what is wrong, ``expected`` what would be right."""
+
+    def __init__(self, found: str, expected: str) -> None:
+        super().__init__(found)
+        self.found, self.expected = found, expected
+
+
+class LeftOut(ValueError):
+    """A line that is as it should be, and has nothing to send. Its text says why, alike for all such lines."""
+
+
+@attrs.frozen
+class WholeBody:
+    """A body that is sent to the letter, but for its model. ``output`` is the limit of tokens that stands in it."""
+
+    api: LoadApi
+    body: bytes
+    stream: bool | None = None  # None: the path says it
+    usage: bool = True
+    output: int | None = None
+
+
+@attrs.frozen
+class SpokenRequest:
+    """What is said, in the words of Chat; the rest of the body is that of its kind of request. ``said`` are texts that
+    follow, each behind the answer to the one before."""
+
+    messages: tuple[Object, ...]
+    tools: tuple[Object, ...] = ()
+    output: int | None = None
+    said: tuple[str, ...] = ()
+
+
+FileRequest: TypeAlias = WholeBody | SpokenRequest
+
+EXPECTED: Final = (
+    'give a body of an API, {"prompt": …, "output_tokens": …}, {"messages": […]} or '
+    '{"conversations": [{"from": …, "value": …}]}'
+)
+
+
+def read_request(line: bytes, api: LoadApi) -> FileRequest:
+    """The request in ``line``. A body that more than one API could read is one of ``api``. Raises ``NoRequest`` and
+    ``LeftOut``."""
+    try:
+        members: Members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        raise NoRequest("this is no JSON object", EXPECTED) from None
+    except NOT_JSON as error:
+        raise NoRequest(f"this is no JSON ({_where(error)})", EXPECTED) from None
+    read = next((read for name, read in _OURS.items() if _is_ours(members, name)), None)
+    if read is None and api in LOAD_ENDPOINTS:
+        return WholeBody(api, line, bytes(members.get("stream", b"")) == b"true", True, asked_limit(members, api))
+    return read(members) if read else _body(line, members, api)
+
+
+def _where(error: Exception) -> str:
+    return str(error).removeprefix("JSON is malformed: ")[:80]
+
+
+# Forms of no API
+
+_SETTINGS: Final = frozenset(
+    ("model", "stream", "max_tokens", "max_completion_tokens", "system", "temperature", "input")
+)
+"""Members by which an object with ``messages`` or ``prompt`` is a body: nobody has them beside a prompt alone."""
+MOST_OUTPUT: Final = 2**31  # tokens; whatever asks for more has no limit
+_BODIES_ALONE: Final = frozenset(("inferenceConfig", "toolConfig", "additionalModelRequestFields", "contents"))
+
+
+def _is_ours(members: Members, name: str) -> bool:
+    return name in members and (name == "conversations" or not (_SETTINGS | _BODIES_ALONE) & members.keys())
+
+
+def _prompt(members: Members) -> SpokenRequest:
+    text = _value(members["prompt"])
+    if not isinstance(text, str):
+        raise NoRequest(f"prompt: {describe(text)}", "this must be text")
+    if not text:
+        raise LeftOut("a prompt without text")
+    return SpokenRequest(({"role": "user", "content": text},), output=_output(members))
+
+
+def _messages(members: Members) -> SpokenRequest:
+    messages = _objects("messages", members["messages"])
+    if not messages:
+        raise LeftOut("no message")
+    tools = _objects("tools", members["tools"]) if "tools" in members else ()
+    try:
+        CODECS["chat"].read_request({"model": "", "messages": [*messages], **({"tools": [*tools]} if tools else {})})
+    except GatewayError as error:
+        raise NoRequest(error.failed.message, "messages and tools are those of Chat Completions") from None
+    return SpokenRequest(messages, tools, _output(members))
+
+
+_PEOPLE: Final = frozenset(("human", "user"))
+_MODELS: Final = frozenset(("gpt", "assistant", "chatgpt", "bard", "bing", "model"))
+
+
+def _talk(members: Members) -> SpokenRequest:
+    """All that the person said, and how long the model's first answer was, at 4 characters a token."""
+    turns = [_turn(turn) for turn in _objects("conversations", members["conversations"])]
+    system = [text for who, text in turns if who == "system" and text]
+    said = [text for who, text in turns if who in _PEOPLE and text]
+    if not said:
+        raise LeftOut("a talk in which no person says anything")
+    answers = [text for who, text in turns if who in _MODELS and text]
+    first = [{"role": "system", "content": text} for text in system[:1]] + [{"role": "user", "content": said[0]}]
+    output = _output(members) or (max(1, len(answers[0]) // TOKENS) if answers else None)
+    return SpokenRequest(tuple(first), output=output, said=tuple(said[1:]))
+
+
+def _turn(turn: Object) -> tuple[str, str]:
+    """Who said what: ``from`` and ``value``, or ``role`` and ``content``."""
+    who, text = turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))
+    if not isinstance(who, str) or not isinstance(text, str):
+        raise NoRequest("a turn of conversations without from and value", EXPECTED)
+    return who.lower(), text
+
+
+_OURS: Final[Mapping[str, Callable[[Members], SpokenRequest]]] = {
+    "conversations": _talk,
+    "messages": _messages,
+    "prompt": _prompt,
+}
+
+
+def _value(raw: msgspec.Raw) -> Any:
+    return any_json(bytes(raw))
+
+
+def _objects(name: str, raw: msgspec.Raw) -> tuple[Object, ...]:
+    value = _value(raw)
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise NoRequest(f"{name}: {describe(value)}", "this must be a list of objects")
+    return tuple(value)
+
+
+def _output(members: Members) -> int | None:
+    if "output_tokens" not in members:
+        return None
+    value = _value(members["output_tokens"])
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_OUTPUT:
+        return value
+    raise NoRequest(f"output_tokens: {describe(value)}", "this must be a whole number, 1 or more")
+
+
+# Bodies
+
+_LIMITS: Final[Mapping[LoadApi, tuple[str, ...]]] = {
+    "chat": ("max_completion_tokens", "max_tokens"),
+    "messages": ("max_tokens",),
+    "responses": ("max_output_tokens",),
+    "gemini": ("generationConfig.maxOutputTokens",),
+    "converse": ("inferenceConfig.maxTokens",),
+}
+_BLOCKS: Final = re.compile(rb'"type"\s*:\s*"(?:tool_use|tool_result|thinking|document)"|"input_schema"\s*:')
+_PARTS: Final = re.compile(rb'"role"\s*:\s*"(?:tool|system|developer)"|"type"\s*:\s*"(?:function|image_url)"')
+_UNTYPED: Final = re.compile(rb'"content"\s*:\s*\[\s*\{\s*"(?:text|toolUse|toolResult|image|document)"\s*:')
+
+
+def _body(line: bytes, members: Members, api: LoadApi) -> WholeBody:
+    able = _able(line, members)
+    if not able:
+        raise NoRequest(_unknown(members), EXPECTED)
+    spoken = api if api in able else able[0]
+    wire = CODECS[spoken].wire
+    stream = None if wire.stream_member is None else bytes(members.get(wire.stream_member, b"")) == b"true"
+    options = _value(members["stream_options"]) if "stream_options" in members else None
+    usage = spoken != "chat" or (isinstance(options, dict) and options.get("include_usage") is True)
+    return WholeBody(spoken, line, stream, usage, asked_limit(members, spoken))
+
+
+def _able(line: bytes, members: Members) -> tuple[LoadApi, ...]:
+    """The APIs that could read the body, the likeliest first."""
+    if "contents" in members:
+        return ("gemini",)
+    if "messages" not in members:
+        return ("responses",) if "input" in members else ()
+    if members.keys() & {"inferenceConfig", "toolConfig"} or _UNTYPED.search(line):
+        return ("converse",)
+    if "system" in members or _BLOCKS.search(line):
+        return ("messages",)
+    if _PARTS.search(line) or "max_tokens" not in members:
+        return ("chat",)
+    return ("chat", "messages")
+
+
+def _unknown(members: Members) -> str:
+    if "prompt" in members:
+        return "a body of the old Completions API"
+    return plain_text(f"an object with {', '.join(members)}", 120) if members else "an empty object"
+
+
+def asked_limit(members: Members, api: LoadApi) -> int | None:
+    """The most tokens that a body lets its answer have; ``None`` where it does not say."""
+    for path in _LIMITS.get(api, ("max_tokens",)):
+        outer, _, inner = path.partition(".")
+        value = _value(members[outer]) if outer in members else None
+        found = value.get(inner) if inner and isinstance(value, dict) else value
+        if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= MOST_OUTPUT:
+            return found
+    return None
+
+
+# What is sent
+
+_MEMBER: Final = re.compile(rb'[\s,]*("(?:[^"\\]|\\.)*")\s*:\s*', re.DOTALL)
+
+
+def with_model(body: bytes, model: str) -> bytes:
+    """``body`` with another ``model``, and nothing else changed. Raises ``NoRequest`` where a member stands twice."""
+    members: Members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    name = msgspec.json.encode(model)
+    start = body.index(b"{") + 1
+    if "model" not in members:
+        return b"".join((body[:start], b'"model":', name, b"," if members else b"", body[start:]))
+    at = start
+    for key, value in members.items():
+        found = _MEMBER.match(body, at)
+        if found is None or msgspec.json.decode(found[1]) != key or not body.startswith(bytes(value), found.end()):
+            raise NoRequest("a member that stands twice", "leave one out: servers differ in which they take")
+        at = found.end() + len(value)
+        if key == "model":
+            return body[: found.end()] + name + body[at:]
+    raise AssertionError
+
+
+def spoken_as(request: LoadRequest, found: WholeBody) -> LoadRequest:
+    """The kind of request that ``found`` is, where ``request`` is the kind that its file belongs to."""
+    stream = request.stream if found.stream is None else found.stream
+    return attrs.evolve(request, api=found.api, stream=stream, usage=found.usage)

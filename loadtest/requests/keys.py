@@ -1,0 +1,71 @@
+"""The choice of a key for each target: one that is named goes to every target; else a provider's own host gets that
+provider's, and no other host gets any. A key does not reach a server because it happens to be in the environment."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+from urllib.parse import urlsplit
+
+import attrs
+
+from loadtest.plan.scenario import Scenario, shown
+from providers.catalog.providers import CATALOG
+
+GATEWAY_KEY: Final = "TRIGATE_API_KEY"  # the variable that clients of a gateway have their key in
+CREDENTIALS: Final = frozenset(("authorization", "x-api-key", "x-goog-api-key", "api-key", "x-trigate-key"))
+
+OWN_KEYS: Final[Mapping[str, str]] = MappingProxyType({
+    str(urlsplit(row.base_url).hostname): row.key_env for row in CATALOG.values() if row.base_url and row.key_env
+})  # fmt: skip
+"""The variable with the key of each provider, by its host."""
+
+
+@attrs.frozen
+class Credential:
+    """The key for a target: the ``value`` of ``variable``, if that is known and set. ``named``: the user said which."""
+
+    variable: str | None = None
+    value: str | None = attrs.field(default=None, repr=False)
+    named: bool = False
+
+
+def credential(url: str, plan: Scenario, env: Mapping[str, str]) -> Credential:
+    """The key for the target at ``url``."""
+    return credential_at(url, plan.key_env, env)
+
+
+def credential_at(url: str, key_env: str | None, env: Mapping[str, str]) -> Credential:
+    """The key for the server at ``url``, where ``key_env`` is the variable that the user named."""
+    variable = key_env or _own(url)
+    value = env.get(variable, "").strip() if variable else ""
+    return Credential(variable, value or None, key_env is not None)
+
+
+def _own(url: str) -> str | None:
+    """The variable of the provider whose own host this is, reached so that nobody else can read what is sent."""
+    parts = urlsplit(url)
+    return OWN_KEYS.get(parts.hostname or "") if parts.scheme == "https" and parts.port in (None, 443) else None
+
+
+def describe_key(url: str, found: Credential, plan: Scenario) -> str:
+    """Describe what is sent to the target at ``url``, for whoever starts the load."""
+    where = shown(url)
+    if any(name.lower() in CREDENTIALS for name, _ in plan.headers):
+        return f"{where}: the key is that of the scenario's headers"
+    if found.value and not found.named:
+        return f"{where}: the key is that of ${found.variable}, as this is the provider's own host"
+    if found.value:
+        return f"{where}: the key is that of ${found.variable}"
+    missing = f", as ${found.variable} is not set" if found.variable else ""
+    return f"{where}: no key is sent{missing} (--key-env NAME sends the one in $NAME)"
+
+
+def advice(found: Credential, plan: Scenario) -> str:
+    """Advice on a key that is refused."""
+    if any(name.lower() in CREDENTIALS for name, _ in plan.headers):
+        return "the key in the scenario's headers is not accepted: correct it there"
+    option = "key_env in the scenario, or --key-env"
+    gateway = f"a gateway takes one of its clients', which is often in ${GATEWAY_KEY}"
+    if found.value:
+        return f"the key of ${found.variable} is not accepted: name the variable of another ({option}); {gateway}"
+    return f"no key was sent: name the variable that has one ({option}); {gateway}"

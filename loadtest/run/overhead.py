@@ -1,0 +1,177 @@
+"""The loader's own cost, measured so that nobody takes its own slowness for the server's."""
+
+import re
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import trio
+
+from loadtest.exchange.exchange import LoadTarget, TimedExchange
+from loadtest.exchange.reading import read_answer
+from loadtest.figures.histogram import Histogram
+from loadtest.plan.load_request import LoadRequest
+from loadtest.wire.address import ServerAddress
+from loadtest.wire.answers import OutgoingRequest
+from loadtest.wire.connections import ConnectionRules, Connections
+from loadtest.wire.read_loop import READ
+
+TICK = 0.02
+"""Seconds between two looks at how late the event loop is."""
+
+_STREAMS, _EVENTS, _PAUSE = 20, 30, 0.01
+_PATIENCE = 10.0
+_STAMP = re.compile(rb'"content":"([0-9.]+)"')
+
+
+class Lag:
+    """The lag of this process, by how much later than due it runs: every figure of the run may be too high by that."""
+
+    def __init__(self) -> None:
+        self.histogram = Histogram()
+        self._worst = 0.0
+
+    def worst(self) -> float:
+        """The greatest lag since the last call."""
+        worst, self._worst = self._worst, 0.0
+        return worst
+
+    async def watch(self) -> None:
+        """Look until cancelled. A look that comes late stands for those that it kept from coming."""
+        due = trio.current_time() + TICK
+        while True:
+            await trio.sleep_until(due)
+            now = trio.current_time()
+            self._worst = max(self._worst, now - due)
+            while due <= now:
+                self.histogram.add(now - due)
+                due += TICK
+
+
+@attrs.frozen
+class SelfTest:
+    """The cost of reading streams of a server in this process that does next to nothing: CPU seconds of a stream and
+    of each of its events, and by how much later than sent an event is seen (seconds)."""
+
+    stream: float
+    event: float
+    delay_p50: float
+    delay_p99: float
+
+    @classmethod
+    def load(cls, value: Any) -> "SelfTest":
+        return cls(**{field.name: float(value[field.name]) for field in attrs.fields(cls)})
+
+
+async def self_test() -> SelfTest:
+    """Takes half a second."""
+    single, _ = await _measured(1)
+    whole, delays = await _measured(_EVENTS)
+    event = max(0.0, whole - single) / (_STREAMS * (_EVENTS - 1))
+    return SelfTest(single / _STREAMS, event, delays.percentile(50), delays.percentile(99))
+
+
+async def _measured(events: int) -> tuple[float, Histogram]:
+    """CPU seconds of this thread for some streams of so many events, and how late each event was seen."""
+    with socket.create_server(("127.0.0.1", 0), backlog=_STREAMS) as listening:
+        listening.settimeout(_PATIENCE)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        connections = Connections(await ServerAddress.find(url), None, ConnectionRules(keep=False))
+        server, request = LoadTarget(connections, timeout=_PATIENCE), OutgoingRequest("/", (), b"{}")
+        ahead = trio.current_time() - time.perf_counter()
+        exchanges = [TimedExchange(LoadRequest("self-test"), "reads", trio.current_time()) for _ in range(_STREAMS)]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: trio.to_thread.run_sync(_serve, listening, events, abandon_on_cancel=True))
+            cpu = time.thread_time()
+            async with trio.open_nursery() as clients:
+                for exchange in exchanges:
+                    clients.start_soon(exchange.run, server, request)
+            cpu = time.thread_time() - cpu
+    delays = Histogram()
+    for exchange in exchanges:
+        exchange.read(read_answer("chat", exchange.body, streamed=True))
+        sent = map(float, _STAMP.findall(exchange.body))
+        delays.extend([seen - ahead - at for seen, at in zip(exchange.contents, sent, strict=False)])
+    return cpu, delays
+
+
+def _chunk() -> bytes:
+    """An event that says when it was made."""
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"%.7f"}}]}\n\n' % time.perf_counter()
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+def _serve(listening: socket.socket, events: int) -> None:
+    """Answer all streams in step, one event at a time."""
+    peers: list[socket.socket] = []
+    try:
+        for _ in range(_STREAMS):
+            peer, _ = listening.accept()
+            peers.append(peer)
+            peer.settimeout(_PATIENCE)
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            peer.recv(READ)
+            peer.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        for _ in range(events):
+            time.sleep(_PAUSE)
+            for peer in peers:
+                peer.sendall(_chunk())
+        for peer in peers:
+            peer.sendall(b"0\r\n\r\n")
+    except OSError:
+        return  # the loader was interrupted
+    finally:
+        for peer in peers:
+            peer.close()
+
+
+@attrs.frozen
+class Overhead:
+    """The loader's own figures after a run. ``lag``: of its event loop; ``late``: how much later than intended
+    requests were begun; ``cpu``: the share of one core that it used.
+
+    Of a load by several processes ``parts`` has those of each by name; ``lag`` and ``late`` are of all, ``cpu`` is the
+    sum, ``apart`` the seconds between the first and the last of them to begin, and ``lost`` says which did not come to
+    an end, and why."""
+
+    lag: Histogram
+    late: Histogram
+    cpu: float
+    self_test: SelfTest | None = None
+    parts: Mapping[str, "Overhead"] = attrs.field(factory=dict)
+    apart: float = 0.0
+    lost: Sequence[str] = ()
+
+    @property
+    def processes(self) -> Mapping[str, "Overhead"]:
+        """The figures of each process by name, also where there is but one, which has none."""
+        return self.parts or {"": self}
+
+    def dump(self) -> dict[str, Any]:
+        test = None if self.self_test is None else attrs.asdict(self.self_test)
+        return {
+            "lag": self.lag.dump(),
+            "late": self.late.dump(),
+            "cpu": self.cpu,
+            "self_test": test,
+            "apart": self.apart,
+            "lost": list(self.lost),
+            "processes": {name: part.dump() for name, part in self.parts.items()},
+        }
+
+    @classmethod
+    def load(cls, value: Mapping[str, Any]) -> "Overhead":
+        """Read what ``dump`` gave. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
+        test = value["self_test"]
+        lag, late = Histogram.load(value["lag"]), Histogram.load(value["late"])
+        return cls(
+            lag,
+            late,
+            float(value["cpu"]),
+            None if test is None else SelfTest.load(test),
+            {str(name): cls.load(part) for name, part in value.get("processes", {}).items()},
+            float(value.get("apart", 0.0)),
+            tuple(map(str, value.get("lost", ()))),
+        )

@@ -1,0 +1,112 @@
+"""A run as others see it: what may be looked at while it goes on, who takes its records, which part of a plan it is."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeAlias
+
+import attrs
+
+from loadtest.exchange.record import ExchangeRecord
+from loadtest.figures.result import RunResult
+from loadtest.figures.run_figures import RunFigures
+from loadtest.plan.scenario import Scenario
+
+
+@attrs.frozen
+class PlanShare:
+    """The part of a plan that this process sends: of all sessions, or clients of a closed loop, each whose number
+    divided by ``of`` leaves ``index``. It goes through all of the plan, and draws for the others too."""
+
+    index: int = 0
+    of: int = 1
+
+    def has(self, number: int) -> bool:
+        return number % self.of == self.index
+
+    def count(self, number: int) -> int:
+        """How many of so many sessions, clients or places are its own."""
+        return len(range(self.index, number, self.of))
+
+
+ALL: Final = PlanShare()
+"""Of a plan that one process sends alone."""
+
+
+@attrs.frozen
+class UnfinishedAnswers:
+    """What is known of answers under way that count: seconds to the first byte and to the first token of those of
+    which one has come, and how many events have."""
+
+    ttfb: Sequence[float] = ()
+    ttft: Sequence[float] = ()
+    events: int = 0
+
+
+class RecordSink(Protocol):
+    """Takes every record as it comes, those of the warm-up too. ``missed`` are the objectives that it did not meet,
+    ``body`` what came of its answer, which may be left out where nobody ``reads_bodies``. Never waits."""
+
+    @property
+    def reads_bodies(self) -> bool: ...
+
+    def add(self, record: ExchangeRecord, missed: Sequence[str], body: bytes) -> None: ...
+
+
+class LoadUnderWay(Protocol):
+    """A run as it may be looked at while it goes on. ``begin`` and ``end`` are trio times between which arrivals count,
+    ``progress`` is 0 to 1, ``measured`` seconds of arrivals so far; ``judging`` are answers that wait for their
+    verdict."""
+
+    scenario: Scenario
+    target: str
+    url: str
+    begin: float
+    end: float
+    interrupted: bool
+    stopped: str
+
+    @property
+    def figures(self) -> RunFigures: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def judging(self) -> int: ...
+    @property
+    def progress(self) -> float: ...
+    @property
+    def measured(self) -> float: ...
+    @property
+    def warming_up(self) -> bool: ...
+
+    def unfinished(self) -> UnfinishedAnswers:
+        """Found anew at each call, in milliseconds where thousands are under way."""
+        ...
+
+    def stop(self, reason: str = "") -> None:
+        """End it at once: what is under way counts as interrupted. Without a ``reason`` it was Ctrl-C."""
+        ...
+
+    def finish(self, reason: str) -> None:
+        """Begin no more; what is under way has the grace to end."""
+        ...
+
+
+Watching: TypeAlias = Callable[[LoadUnderWay], Awaitable[None]]
+"""What looks at a load while it goes on, and may end it; it is cancelled at the end."""
+
+
+async def unwatched(running: LoadUnderWay) -> None:
+    """Nobody looks."""
+
+
+class StartableLoad(LoadUnderWay, Protocol):
+    """A run that may be begun, and looked at from then on."""
+
+    async def run(self) -> RunResult:
+        """All of it. The result is also that of a run that was ended early."""
+        ...
+
+
+class Runner(Protocol):
+    """Loads the target of that name once, as the scenario says, in however many processes."""
+
+    async def __call__(self, scenario: Scenario, target: str, watch: Watching = unwatched) -> RunResult: ...

@@ -1,0 +1,74 @@
+"""The addresses of a server, which connections take in turns."""
+
+import socket
+from collections.abc import Iterator
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+import attrs
+import trio
+
+from loadtest.wire.faults import WireError
+
+SocketAddress: TypeAlias = tuple[int, tuple[object, ...]]
+"""The family of an address, and the address as sockets take it."""
+
+
+@attrs.frozen
+class ServerAddress:
+    """A server's name and port, with the ``addresses`` that its name had when it was looked up."""
+
+    host: str
+    port: int
+    secure: bool
+    addresses: tuple[SocketAddress, ...]
+
+    @classmethod
+    async def find(cls, url: str) -> "ServerAddress":
+        """Raises ``WireError``."""
+        parts = urlsplit(url)
+        host, secure = parts.hostname or "", parts.scheme == "https"
+        port = parts.port or (443 if secure else 80)
+        return cls(host, port, secure, await looked_up(host, port))
+
+    @property
+    def named(self) -> str:
+        """Host and port as a request names them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
+
+
+async def looked_up(host: str, port: int) -> tuple[SocketAddress, ...]:
+    """The addresses of ``host``, those to prefer first. Raises ``WireError``."""
+    try:
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise WireError("dns", f"{host}: {error.strerror or error}") from error
+    except UnicodeError as error:
+        raise WireError("dns", f"{host}: no host can be called so: a part of it is empty or too long") from error
+    return tuple(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
+
+
+class AddressTurns:
+    """Whose turn it is among the addresses of a name: those of the preferred family one after the other, so that a
+    load on three servers behind one name is a load on each. The others are there for when none of these accepts."""
+
+    def __init__(self, addresses: tuple[SocketAddress, ...]) -> None:
+        self._all: tuple[SocketAddress, ...] | None = None
+        self.renew(addresses)
+
+    def renew(self, addresses: tuple[SocketAddress, ...]) -> None:
+        """From here on the name has these addresses. The turns go on where they were if they are the same."""
+        if addresses == self._all:
+            return
+        preferred = addresses[0][0] if addresses else 0
+        self._all = addresses
+        self._turns = [address for address in addresses if address[0] == preferred]
+        self._others = [address for address in addresses if address[0] != preferred]
+        self._next = 0
+
+    def __iter__(self) -> Iterator[SocketAddress]:
+        """The addresses to try for one connection, in order."""
+        start = self._next
+        self._next = (start + 1) % max(1, len(self._turns))
+        return iter([*self._turns[start:], *self._turns[:start], *self._others])

@@ -1,0 +1,374 @@
+"""HTTP/2 for many exchanges at a time on one connection (RFC 9113), each read with its time.
+
+The library reads and writes the frames. Windows are kept open, so that no stream waits for another one's reader: the
+server is measured and not our flow control. What it costs is more than HTTP/1.1 does, some four times for an event.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Final
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import h2.exceptions
+import h2.settings
+import trio
+
+from loadtest.wire.address import ServerAddress
+from loadtest.wire.answers import AnswerTaker, OutgoingRequest, ResponseHead, Unpacker, unpacker
+from loadtest.wire.faults import Fault, WireError
+from loadtest.wire.transport import TimedTransport
+
+WINDOW: Final = 2**24  # bytes that one stream may send before we have said that they were read
+CONNECTION_WINDOW: Final = 2**30
+SHOWN: Final = 40  # characters of what is no status
+IDLE_BYTES: Final = 128 * 1024  # that may come in a row and bring nothing of any answer
+SETTINGS_AT: Final = 3  # where the first frame, which has to be settings, says so (RFC 9113, section 3.4)
+NOT_H2: Final = "the server does not speak HTTP/2"
+LEAVING: Final = "the server is leaving"
+_OF_ONE_HOP: Final = frozenset(("connection", "host", "keep-alive", "transfer-encoding", "upgrade"))
+
+
+class _OpenUntilClosed(h2.connection.H2ConnectionStateMachine):
+    """A connection whose server is leaving. To the library that is the end of all streams, but those up to the last
+    that it names go on (RFC 9113, section 6.8; python-hyper/h2#1181): nginx says it on every thousandth request."""
+
+    def process_input(self, input_: h2.connection.ConnectionInputs) -> list[h2.events.Event]:
+        return [] if input_ is h2.connection.ConnectionInputs.RECV_GOAWAY else super().process_input(input_)
+
+
+class SharedConnection:
+    """One connection with up to ``most`` exchanges at a time, or as many as the server allows."""
+
+    def __init__(self, transport: TimedTransport, address: ServerAddress, most: int) -> None:
+        self._transport = transport
+        self._address = address
+        self._most = most
+        self._frames = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="latin-1"))
+        self._frames.state_machine = _OpenUntilClosed()
+        self._open: dict[int, Http2Stream] = {}
+        self._reserved = 0  # streams that were given out and have not begun
+        self._ready = trio.Event()  # the server has said how many streams it takes
+        self._room = trio.Event()  # to send more
+        self._fault: WireError | None = None
+        self._leaving = False  # it takes no more
+        self._flushed = trio.Event()
+        self._flushed.set()
+        self._unsent = b""  # frames that the library has given out
+        self._first = b""  # of what came
+        self._idle_bytes = 0  # since something of an answer came, or we sent something
+        self.answered = False  # an exchange before
+
+    @classmethod
+    async def open(cls, transport: TimedTransport, address: ServerAddress, most: int) -> "SharedConnection":
+        """Raises ``WireError``; the transport is closed then."""
+        self = cls(transport, address, most)
+        try:
+            await self._begin()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    async def _begin(self) -> None:
+        if self._address.secure and self._transport.protocol != "h2":
+            raise WireError("tls", f"{NOT_H2}: it agreed on {self._transport.protocol or 'nothing'}")
+        self._frames.local_settings = h2.settings.Settings(
+            client=True,
+            initial_values={
+                h2.settings.SettingCodes.ENABLE_PUSH: 0,
+                h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
+            },
+        )
+        self._frames.initiate_connection()
+        self._frames.increment_flow_control_window(CONNECTION_WINDOW)
+        self._transport.listen(self._take, self._broke)
+        await self.flush()
+        await self._ready.wait()
+        if self._fault is not None:
+            raise self._fault
+
+    @property
+    def idle(self) -> bool:
+        return not self._open and not self._reserved
+
+    @property
+    def useless(self) -> bool:
+        """Nothing goes on on it, and nothing more can begin: to be closed."""
+        return self.idle and not self._room_for_one
+
+    @property
+    def _room_for_one(self) -> bool:
+        most = min(self._most, self._frames.remote_settings.max_concurrent_streams)
+        return self._fault is None and not self._leaving and len(self._open) + self._reserved < most
+
+    def stream(self) -> "Http2Stream | None":
+        """Room for one exchange more, if there is any."""
+        if not self._room_for_one:
+            return None
+        self._reserved += 1
+        return Http2Stream(self)
+
+    def refusal(self) -> WireError:
+        """Why there is no room on it, though it is new."""
+        return self._fault or WireError("closed", LEAVING if self._leaving else "the server allows no streams")
+
+    def close(self) -> None:
+        self._fail(WireError("closed", "we closed it"), trio.current_time())
+
+    # What its streams do
+
+    async def begin(self, stream: "Http2Stream", request: OutgoingRequest) -> None:
+        """Send a request on a stream of its own. Raises nothing: the answer says if it could not be sent."""
+        self._reserved -= 1
+        number = stream.number = self._frames.get_next_available_stream_id()
+        try:
+            self._frames.send_headers(number, _fields(self._address, request), end_stream=not request.body)
+        except h2.exceptions.ProtocolError as error:
+            stream.unread = True
+            stream.end(WireError("closed", f"the server takes no stream more: {error}"), trio.current_time())
+            return
+        self._open[number] = stream
+        stream.unsent = bool(request.body)
+        await self.flush()
+        rest = memoryview(request.body)
+        while rest and number in self._open:
+            room = min(self._frames.local_flow_control_window(number), self._frames.max_outbound_frame_size)
+            if room <= 0:
+                if self._room.is_set():
+                    self._room = trio.Event()
+                await self._room.wait()
+                continue
+            self._frames.send_data(number, rest[:room].tobytes(), end_stream=len(rest) <= room)
+            rest = rest[room:]
+            stream.unsent = bool(rest)
+            self._idle_bytes = 0  # what comes may be room for more
+            await self.flush()
+
+    def give_up(self, stream: "Http2Stream") -> None:
+        """Nobody waits for its answer any more."""
+        if not stream.number:
+            self._reserved -= 1
+        elif self._open.pop(stream.number, None) is not None and self._fault is None:
+            self._reset(stream.number)
+            self._flush_soon()
+
+    def _reset(self, number: int) -> None:
+        with contextlib.suppress(h2.exceptions.ProtocolError):  # the server has just done so itself
+            self._frames.reset_stream(number, h2.errors.ErrorCodes.CANCEL)
+
+    async def flush(self) -> None:
+        """Wait until all frames are out. Who is cancelled here takes none of them along: they may be those of others,
+        and half a frame would be the end of all streams."""
+        self._flush_soon()
+        await self._flushed.wait()
+
+    def _flush_soon(self) -> None:
+        if self._flushed.is_set():
+            self._flushed = trio.Event()
+            trio.lowlevel.spawn_system_task(self._flush_all)
+
+    async def _flush_all(self) -> None:
+        try:
+            while data := self._outgoing():
+                await self._transport.send((data,))
+        finally:
+            self._flushed.set()
+
+    def _outgoing(self) -> bytes:
+        data = self._unsent + self._frames.data_to_send()
+        self._unsent = b""
+        return data
+
+    # What comes
+
+    def _take(self, data: bytes, at: float) -> None:
+        if self._fault is not None:
+            return
+        if len(self._first) <= SETTINGS_AT:
+            self._first += data[: SETTINGS_AT + 1]
+        if not data or self._first[SETTINGS_AT : SETTINGS_AT + 1] not in (b"", _SETTINGS):
+            self._fail(self._misfit("closed", "in the middle of its answer"), at)
+            return
+        self._unsent = self._outgoing()  # the library would drop it where the server says that it is leaving
+        try:
+            events = self._frames.receive_data(data)
+        except h2.exceptions.ProtocolError as error:
+            self._fail(self._misfit("not http", _said(error)), at)
+            return
+        for stream in {
+            number: self._open[number] for event in events if (number := _number(event)) in self._open
+        }.values():
+            stream.reads += 1
+        self._idle_bytes = 0 if any(map(_is_of_an_answer, events)) else self._idle_bytes + len(data)
+        for event in events:
+            self._happened(event, at)
+        if self._idle_bytes > IDLE_BYTES:
+            self._fail(
+                WireError("not http", f"more than {IDLE_BYTES // 1024} KiB of frames in a row are no answer"), at
+            )
+        self._flush_soon()
+
+    def _misfit(self, fault: Fault, detail: str) -> WireError:
+        return WireError(fault, detail) if self._ready.is_set() else WireError("not http", NOT_H2)
+
+    def _happened(self, event: h2.events.Event, at: float) -> None:
+        stream = self._open.get(_number(event))
+        match event:
+            case h2.events.RemoteSettingsChanged():
+                self._ready.set()
+                self._room.set()
+            case h2.events.WindowUpdated():
+                self._room.set()
+            case h2.events.ConnectionTerminated():
+                self._leave(event, at)
+            case h2.events.DataReceived():
+                self._frames.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                if stream is not None:
+                    stream.take_data(event.data, at)
+            case h2.events.ResponseReceived() if stream is not None:
+                self.answered = True
+                stream.take_head({_word(name): _word(value) for name, value in event.headers}, at)
+            case h2.events.StreamEnded() if stream is not None:
+                del self._open[event.stream_id]
+                if stream.unsent:  # else it would stay half open, and count as one of those that the server takes
+                    self._reset(event.stream_id)
+                stream.end(None, at)
+            case h2.events.StreamReset() if stream is not None:
+                del self._open[event.stream_id]
+                stream.unread = event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM
+                stream.end(WireError("reset", f"the server reset the stream: {_named(event.error_code)}"), at)
+                self._room.set()
+
+    def _leave(self, event: h2.events.ConnectionTerminated, at: float) -> None:
+        """The server takes no more streams, and has not looked at those behind the last that it names."""
+        self._leaving = True
+        for number in [number for number in self._open if number > (event.last_stream_id or 0)]:
+            stream = self._open.pop(number)
+            stream.unread = True
+            stream.end(WireError("closed", f"{LEAVING}: {_named(event.error_code)}"), at)
+        self._room.set()
+
+    def _broke(self, error: OSError, at: float) -> None:
+        self._fail(WireError("reset", error.strerror or str(error)), at)
+
+    def _fail(self, error: WireError, at: float) -> None:
+        self._fault = self._fault or error
+        streams, self._open = self._open, {}
+        for stream in streams.values():
+            stream.end(error, at)
+        self._ready.set()
+        self._room.set()
+        self._transport.close()  # or it would be read on, whatever comes
+
+
+class Http2Stream:
+    """One exchange on a connection with others. ``reads`` are those that brought something of it, ``received`` bytes of
+    its content."""
+
+    paced = False
+
+    def __init__(self, connection: SharedConnection) -> None:
+        self._connection = connection
+        self._taker: AnswerTaker | None = None
+        self._unpack: Unpacker | None = None
+        self.number = 0
+        self.used = connection.answered
+        self.unread = False  # the server says that it has not looked at the request
+        self.unsent = False  # not all of the request is out
+        self.reads = self.received = 0
+
+    async def ask(self, request: OutgoingRequest, taker: AnswerTaker) -> None:
+        """As ``TimedConnection.ask``."""
+        self._taker = taker
+        await self._connection.begin(self, request)
+
+    def resume(self) -> None:
+        pass
+
+    def close(self) -> None:
+        """Nothing more is told of it."""
+        self._taker = None
+        self._connection.give_up(self)
+
+    def take_head(self, headers: Mapping[str, str], at: float) -> None:
+        try:
+            head = ResponseHead(_status(headers[":status"]), headers, "2")
+            self._unpack = unpacker(head)
+        except WireError as error:
+            self.end(error, at)
+            return
+        if self._taker is not None:
+            self._taker.take_head(head, at)
+
+    def take_data(self, data: bytes, at: float) -> None:
+        self.received += len(data)
+        if self._taker is None or not data:
+            return
+        try:
+            self._taker.take_content(data if self._unpack is None else self._unpack.feed(data), at)
+        except WireError as error:
+            self.end(error, at)
+
+    def end(self, fault: WireError | None, at: float) -> None:
+        taker, self._taker = self._taker, None
+        if taker is None:
+            return
+        if fault is None:
+            taker.take_end(at)
+        else:
+            taker.take_fault(fault, at)
+
+
+_SETTINGS: Final = b"\x04"
+_OF_ANSWERS: Final = (
+    h2.events.ResponseReceived,
+    h2.events.DataReceived,
+    h2.events.TrailersReceived,
+    h2.events.StreamEnded,
+    h2.events.StreamReset,
+)
+
+
+def _is_of_an_answer(event: h2.events.Event) -> bool:
+    return isinstance(event, _OF_ANSWERS) and not (isinstance(event, h2.events.DataReceived) and not event.data)
+
+
+def _said(error: h2.exceptions.ProtocolError) -> str:
+    """Of a stream the library says no more than the number."""
+    if isinstance(error, h2.exceptions.NoSuchStreamError):
+        return f"a frame of stream {error.stream_id}, which nobody has begun"
+    return str(error)
+
+
+def _number(event: h2.events.Event) -> int:
+    return getattr(event, "stream_id", 0) or 0
+
+
+def _status(said: str) -> int:
+    """The library lets any word pass. Raises ``WireError``."""
+    if not (len(said) == 3 and said.isascii() and said.isdigit()):
+        raise WireError("not http", f"its status is {said[:SHOWN]!r}")
+    return int(said)
+
+
+def _named(code: object) -> str:
+    return code.name if isinstance(code, h2.errors.ErrorCodes) else str(code)
+
+
+def _fields(address: ServerAddress, request: OutgoingRequest) -> list[tuple[str, str]]:
+    own = [
+        (":method", request.method),
+        (":scheme", "https" if address.secure else "http"),
+        (":authority", address.named),
+        (":path", request.path),
+        ("accept-encoding", "identity"),
+        ("content-length", str(len(request.body))),
+    ]
+    return own + [(name.lower(), value) for name, value in request.headers if name.lower() not in _OF_ONE_HOP]
+
+
+def _word(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")

@@ -1,0 +1,86 @@
+"""Conditions on the figures of a run, of its parts, and what becomes of them."""
+
+import pytest
+
+from loadtest.exchange.record import Problem
+from loadtest.figures.conditions import NoCondition, parse, verdicts
+from loadtest.plan.parts import NoPart
+from tests.support.load_records import record, result
+
+
+def failing(kind="status 500", **said):
+    return record(end="error", problem=Problem(kind, "first byte"), contents=(), status=500, **said)
+
+
+MIXED = result(
+    *(record(planned=number / 10, request="quick") for number in range(80)),
+    *(record(planned=number, request="slow", contents=(number + 2.0, number + 2.5)) for number in range(10)),
+    *(failing(planned=number, request="slow") for number in range(10)),
+    missed=dict.fromkeys(range(80, 90), ("ttft",)),
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("goodput<99%", "goodput<99%: it is 80 %"),  # of all that began (vllm-project/guidellm#1085)
+        ("goodput_rate<9", "goodput_rate<9: it is 8"),
+        ("good<=80", "good<=80: it is 80"),
+        ("errors>5%", "errors>5%: it is 10 %"),
+        ("slow: errors>5%", "slow: errors>5%: it is 50 %"),
+        ("slow: goodput<1%", "slow: goodput<1%: it is 0 %"),
+        ("slow: ttft.p50>500ms", "slow: ttft.p50>500ms: it is 2 s"),
+        ("slow:ttft.p50 > 500ms", "slow:ttft.p50 > 500ms: it is 2 s"),
+        ("slow: rate>=2", "slow: rate>=2: it is 2"),
+        ("stall.p99>100ms", "stall.p99>100ms: it is 500 ms"),
+        ("output_tokens.mean>1", "output_tokens.mean>1: it is 2.889"),
+        ("cached_tokens.max>0", "cached_tokens.max>0: nothing was measured"),
+        ("errors<100%", "errors<100%: it is 10 %"),
+    ],
+)  # fmt: skip
+def test_a_condition_is_of_all_or_of_a_part(condition, said):
+    assert parse(condition).failure(MIXED) == said
+
+
+@pytest.mark.parametrize("condition", ["quick: errors>0", "quick: goodput<100%", "quick: ttft.p99>250ms", "notes>0"])
+def test_a_part_does_not_pay_for_another(condition):
+    assert parse(condition).failure(MIXED) is None
+
+
+def test_a_note_can_fail_a_run():
+    assert parse("notes>0").failure(result(record(), remarks=("The cap held back 7 of 8.",))) == "notes>0: it is 1"
+
+
+def test_a_condition_of_a_target_is_of_its_runs_alone():
+    plan = {"requests": [{"name": "quick"}], "targets": {"a": "", "b": ""}}
+    runs = [result(record(request="quick"), target=target, scenario=plan) for target in ("a", "b")]
+    found = verdicts([parse("b: ttft.p50>1s"), parse("quick on a: errors<1"), parse("whole<1")], runs)
+    assert [(one.run, one.condition, one.ok, one.value, one.limit) for one in found] == [
+        ("b", "b: ttft.p50>1s", True, pytest.approx(0.2, rel=0.01), 1.0),
+        ("a", "quick on a: errors<1", False, 0.0, 1.0),
+        ("a", "whole<1", True, 1.0, 1.0),
+        ("b", "whole<1", True, 1.0, 1.0),
+    ]
+    with pytest.raises(NoPart, match="quik is no target and no kind of request; did you mean quick"):
+        verdicts([parse("quik: errors>0")], runs)
+    with pytest.raises(NoPart, match="no run is called b; there are a"):
+        verdicts([parse("b: errors>0")], runs[:1])
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("goodput<99", "goodput is a share; give it in %, as in goodput<99%"),
+        ("goodput.p95<99%", "goodput is one number; leave .p95 out"),
+        ("completed<5%", "% where a plain number should be; leave it out: this figure has no unit"),
+        ("errors>0, ttft.p95>1s", "several conditions; give each by itself"),
+        ("errors>0 and ttft.p95>1s", "several conditions; give each by itself"),
+        ("e2el.p95>1s", "e2el is not measured; did you mean duration?"),
+        ("http_req_failed>1%", "http_req_failed is not measured; did you mean errors?"),
+        ("p95(ttft)>1s", "this is no condition; write one such as ttft.p95>500ms"),
+    ],
+)
+def test_a_wrong_condition_says_what_is_right(condition, said):
+    with pytest.raises(NoCondition) as caught:
+        parse(condition)
+    assert said in str(caught.value)

@@ -1,0 +1,97 @@
+"""What so many values allow to say."""
+
+import random
+
+import pytest
+
+from loadtest.figures.confidence import (
+    MeanOfRuns,
+    chance_of_at_most,
+    students_t,
+    sure_share,
+    surely_kept,
+    surely_missed,
+    surely_rises,
+    values_needed,
+)
+
+
+def test_a_percentile_needs_as_many_values_as_early_stopping_in_mlperfs_rules():
+    assert [values_needed(0.99, over) for over in range(3)] == [299, 473, 628]
+    assert [values_needed(0.95, over) for over in range(3)] == [59, 93, 124]
+    for share in (0.9, 0.95, 0.99, 0.999):
+        for over in (0, 1, 2, 7):
+            needed = values_needed(share, over)
+            assert surely_kept(needed, over, share), (share, over)
+            assert not surely_kept(needed - 1, over, share), (share, over)
+
+
+def test_the_chances_are_those_of_the_binomial_distribution():
+    assert chance_of_at_most(0, 299, 0.99) == pytest.approx(0.99**299)
+    assert chance_of_at_most(2, 4, 0.5) == pytest.approx(11 / 16)
+    assert chance_of_at_most(4, 4, 0.5) == pytest.approx(1)
+    assert chance_of_at_most(0, 10, 1) == 1
+    assert chance_of_at_most(9, 10, 0) == 0
+
+
+def test_who_is_sure_that_a_share_is_kept_errs_at_most_once_in_twenty():
+    """1,000 seeds of a server that keeps a little less than is asked."""
+    for share, values, over in ((0.99, 299, 0), (0.99, 628, 2), (0.95, 93, 1)):
+        wrong = 0
+        for seed in range(1000):
+            chance = random.Random(seed)
+            wrong += sum(chance.random() > share - 1e-4 for _ in range(values)) <= over
+        assert wrong <= 70, (share, values)
+
+
+def test_a_few_beyond_the_limit_may_be_chance_and_many_are_none():
+    assert not surely_missed(100, 0, 0.99)
+    assert not surely_missed(100, 2, 0.99)
+    assert surely_missed(100, 4, 0.99)
+    assert surely_missed(2, 2, 0.99, confidence=0.999)
+    assert not surely_missed(1, 1, 0.99, confidence=0.999)
+
+
+def test_few_values_are_sure_of_a_lower_share():
+    assert sure_share(60, 0) == pytest.approx(0.05 ** (1 / 60), abs=1e-6)
+    assert sure_share(299, 0) == pytest.approx(0.99, abs=1e-4)
+    assert sure_share(473, 1) == pytest.approx(0.99, abs=1e-4)
+    assert sure_share(5, 5) == pytest.approx(0, abs=1e-6)
+
+
+def test_students_quantiles_are_those_of_the_tables():
+    table = {(1, 0.975): 12.706, (2, 0.95): 2.920, (4, 0.975): 2.776, (9, 0.95): 1.833, (30, 0.975): 2.042}
+    for (freedom, probability), quantile in table.items():
+        assert students_t(freedom, probability) == pytest.approx(quantile, abs=1e-3), freedom
+
+
+def test_the_mean_of_runs_lies_within_its_bounds_in_95_of_100():
+    within = 0
+    for seed in range(1000):
+        chance = random.Random(seed)
+        bounds = MeanOfRuns.of([chance.gauss(10, 2) for _ in range(5)]).bounds
+        assert bounds is not None
+        within += bounds[0] <= 10 <= bounds[1]
+    assert within == pytest.approx(950, abs=25)
+
+
+def test_a_single_run_has_no_bounds():
+    assert MeanOfRuns.of([3.0]) == MeanOfRuns(3.0, 3.0, 3.0, None)
+
+
+def test_what_rises_step_by_step_rises_and_what_wanders_hardly_ever():
+    assert surely_rises([1, 2, 3.1, 4])
+    assert not surely_rises([1, 2, 3])
+    assert not surely_rises([5, 5, 5, 5])
+    assert not surely_rises([4, 3, 2, 1, 0])
+    steady = wandering = 0
+    for seed in range(1000):
+        chance = random.Random(seed)
+        steady += surely_rises([chance.gauss(10, 3) for _ in range(10)])
+        at, walk = 0.0, []
+        for _ in range(10):
+            at += chance.gauss(0, 1)
+            walk.append(at)
+        wandering += surely_rises(walk)
+    assert steady == 0
+    assert wandering <= 70

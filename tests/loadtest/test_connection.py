@@ -1,0 +1,218 @@
+"""HTTP/1.1 of the load tester, fed in pieces."""
+
+from itertools import pairwise
+
+import h11
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadtest.wire.answers import OutgoingRequest
+from loadtest.wire.connection import HEAD, INTERIM, TimedConnection
+from loadtest.wire.faults import WireError
+from tests.support.timed_wire import SERVER, TakenAnswer, connection_and_far
+
+REQUEST = OutgoingRequest("/v1", (("x-one", "1"),), b"{}")
+EARLY = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
+SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+IN_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n3; a=b\r\n he\r\n0\r\n\r\n"
+
+
+class FedTransport:
+    """A transport that brings what it is told to."""
+
+    undelivered = False
+
+    def listen(self, take, broke):
+        self.take = take
+
+    async def send(self, data):
+        self.sent = b"".join(data)
+
+    def close(self):
+        pass
+
+
+def fed(*pieces: bytes) -> tuple[TimedConnection, TakenAnswer]:
+    """An answer that comes in these pieces, one a second."""
+    transport, answer = FedTransport(), TakenAnswer()
+    connection = TimedConnection(transport, SERVER)
+    step = connection.ask(REQUEST, answer)
+    with pytest.raises(StopIteration):
+        step.send(None)
+    for at, piece in enumerate(pieces, 1):
+        transport.take(piece, float(at))
+    return connection, answer
+
+
+def cut_at(wire: bytes, *places: int) -> list[bytes]:
+    ends = [0, *sorted(place % len(wire) for place in places), len(wire)]
+    return [wire[start:end] for start, end in pairwise(ends) if start < end]
+
+
+@pytest.mark.parametrize(("wire", "content"), [(SIZED, b"hello"), (IN_CHUNKS, b"hi he"), (EARLY + SIZED, b"hello")])
+@settings(max_examples=40, deadline=None)
+@given(places=st.lists(st.integers(0, 200), max_size=6))
+def test_an_answer_is_the_same_however_it_is_cut(wire, content, places):
+    connection, answer = fed(*cut_at(wire, *places))
+    assert answer.head.status == 200
+    assert answer.content == content
+    assert answer.fault is None
+    assert answer.ended is not None
+    assert connection.reusable
+
+
+def test_the_request_goes_out_with_its_length_and_the_host():
+    transport = FedTransport()
+    with pytest.raises(StopIteration):
+        TimedConnection(transport, SERVER).ask(REQUEST, TakenAnswer()).send(None)
+    head, _, body = transport.sent.partition(b"\r\n\r\n")
+    assert head.split(b"\r\n") == [
+        b"POST /v1 HTTP/1.1", b"host: server", b"accept-encoding: identity", b"x-one: 1", b"content-length: 2"
+    ]  # fmt: skip
+    assert body == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "first"),
+    [
+        ((SIZED[:3], SIZED[3:]), 1.0),
+        ((EARLY, SIZED), 2.0),  # a 103 is no byte of the answer
+        ((EARLY + SIZED[:1], SIZED[1:]), 1.0),
+        ((EARLY[:9], EARLY[9:], EARLY, SIZED[:1], SIZED[1:]), 4.0),
+    ],
+)
+def test_the_first_byte_is_that_of_the_final_head(pieces, first):
+    _, answer = fed(*pieces)
+    assert answer.first == first
+
+
+def test_every_read_has_its_time_and_what_comes_in_one_read_has_one():
+    head, body = IN_CHUNKS.split(b"\r\n\r\n", 1)
+    pieces = [head + b"\r\n\r\n2\r\n", b"hi\r\n", body[7:]]
+    _, answer = fed(*pieces)
+    assert answer.pieces == [(b"hi", 2.0), (b" he", 3.0)]
+    assert answer.ended == 3.0
+
+
+@pytest.mark.parametrize(
+    ("wire", "fault", "detail"),
+    [
+        (b"220 mail\r\n\r\n", "not http", "it answered b'220 mail'"),
+        (b"SSH-2.0-OpenSSH_9\r\n", "not http", "it answered b'SSH-2.0-OpenSSH_9'"),  # no blank line will come
+        (b"<html>", "not http", "it answered b'<html>'"),
+        (EARLY * (INTERIM + 1), "not http", "more than 100 interim answers"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"x" * HEAD, "not http", "a line of its answer has no end"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: five\r\n\r\n", "not http", "it answered b'HTTP/1.1 200 OK'"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n", "not http", ""),
+        (IN_CHUNKS.replace(b"hi", b"hi!"), "not http", "a chunk is longer than it says"),
+        (IN_CHUNKS.replace(b"2\r\n", b"g\r\n"), "not http", "the length of a chunk cannot be read"),
+        (IN_CHUNKS.replace(b"2\r\n", b"fffffffffff\r\n"), "not http", "a chunk says that it has more than"),
+        (b"", "closed", "before its answer"),
+        (EARLY, "closed", "in the head of its answer"),
+        (SIZED[:20], "closed", "in the head of its answer"),
+        (SIZED[:-1], "closed", "in the middle of its answer"),
+        (IN_CHUNKS[:-2], "closed", "in the middle of its answer"),
+        (IN_CHUNKS[:-5], "closed", "in the middle of its answer"),
+        (SIZED.replace(b"Content-Length", b"Content-Encoding: br\r\nContent-Length"), "encoding", "'br'"),
+        (SIZED.replace(b"Content-Length", b"Content-Encoding: gzip\r\nContent-Length"), "encoding", "incorrect header"),
+    ],
+)
+def test_what_is_no_whole_answer_is_named_however_it_is_cut(wire, fault, detail):
+    for size in (1, 7, len(wire) or 1):
+        if size == 1 and len(wire) > 1000:
+            continue
+        connection, answer = fed(*(wire[at : at + size] for at in range(0, len(wire), size)), b"")
+        assert answer.fault is not None, size
+        assert answer.fault.fault == fault, size
+        assert detail in answer.fault.detail, size
+        assert not connection.reusable, size
+
+
+@pytest.mark.parametrize(
+    ("wire", "reusable"),
+    [
+        (SIZED, True),
+        (SIZED + b"x", False),  # nobody knows what the rest is
+        (IN_CHUNKS + b"HTTP/1.1 200 OK\r\n", False),
+        (SIZED.replace(b"HTTP/1.1", b"HTTP/1.0"), False),
+        (SIZED.replace(b"Content-Length", b"Connection: x, Close\r\nContent-Length"), False),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True),
+        (SIZED[:-1], False),
+    ],
+)
+def test_a_connection_is_reused_when_the_answer_was_read_to_its_end(wire, reusable):
+    connection, _ = fed(wire)
+    assert connection.reusable is reusable
+
+
+def test_without_a_length_the_close_is_the_end():
+    connection, answer = fed(b"HTTP/1.0 200 OK\r\n\r\nall ", b"of it", b"")
+    assert answer.content == b"all of it"
+    assert answer.fault is None
+    assert answer.ended == 3.0
+    assert not connection.reusable
+
+
+@settings(max_examples=60, deadline=None)
+@given(body=st.lists(st.binary(min_size=1, max_size=40), max_size=5), places=st.lists(st.integers(0, 400), max_size=5))
+def test_a_body_in_chunks_is_what_h11_reads_too(body, places):
+    wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    wire += b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in body) + b"0\r\n\r\n"
+    _, answer = fed(*cut_at(wire, *places))
+    reader = h11.Connection(h11.CLIENT)
+    reader.send(h11.Request(method="GET", target="/", headers=[("host", "a")]))
+    reader.send(h11.EndOfMessage())
+    reader.receive_data(wire)
+    read = b""
+    while not isinstance(event := reader.next_event(), h11.EndOfMessage):
+        read += bytes(event.data) if isinstance(event, h11.Data) else b""
+    assert answer.content == read
+
+
+async def test_a_connection_takes_one_request_after_the_other():
+    connection, far = connection_and_far()
+    for wire, content in ((EARLY + SIZED, b"hello"), (IN_CHUNKS, b"hi he")):
+        answer = TakenAnswer()
+        await connection.ask(REQUEST, answer)
+        assert not connection.reusable
+        assert await far.receive_some()
+        await far.send_all(wire)
+        await answer.over.wait()
+        assert answer.content == content
+        assert connection.reusable
+        assert connection.received == len(wire)
+    connection.close()
+    await far.aclose()
+
+
+async def test_an_idle_connection_that_the_server_closes_is_not_used_again():
+    connection, far = connection_and_far()
+    answer = TakenAnswer()
+    await connection.ask(REQUEST, answer)
+    await far.send_all(SIZED)
+    await answer.over.wait()
+    await far.aclose()
+    with trio.fail_after(2):
+        while connection.reusable:  # noqa: ASYNC110  # polled, with a deadline
+            await trio.lowlevel.checkpoint()
+
+
+async def test_an_answer_that_comes_before_the_request_is_read_is_an_answer():
+    """As a server does that refuses what is too large: it says so and closes."""
+    connection, far = connection_and_far()
+    answer = TakenAnswer()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.ask, OutgoingRequest("/", (), bytes(10**7)), answer)
+        assert await far.receive_some()
+        await far.send_all(SIZED.replace(b"200 OK", b"413 Too Large"))
+        await answer.over.wait()
+        await far.aclose()
+    assert answer.head.status == 413
+    connection.close()
+
+
+def test_faults_say_what_they_are():
+    assert str(WireError("closed", "why")) == "closed: why"

@@ -1,0 +1,107 @@
+"""Answers that end well by HTTP and by their API, and in which nothing is."""
+
+import json
+
+import pytest
+
+from loadtest.exchange.reading import read_answer
+from streams import event_stream
+from tests.support.load_servers import HEAD, chunk, load, serving
+
+SAME = {"id": "chatcmpl-1", "created": 1, "model": "m"}
+
+
+def chat_stream(*choices: list[object], usage: bool = True) -> bytes:
+    """Return a Chat stream of these lists of choices, with its end."""
+    chunks = [{**SAME, "object": "chat.completion.chunk", "choices": one} for one in choices]
+    if usage:
+        counted = {"prompt_tokens": 1, "completion_tokens": 9, "total_tokens": 10}
+        chunks.append({**SAME, "object": "chat.completion.chunk", "choices": [], "usage": counted})
+    return b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in chunks) + b"data: [DONE]\n\n"
+
+
+def chat_whole(*choices: object) -> bytes:
+    return json.dumps({**SAME, "object": "chat.completion", "choices": choices}).encode()
+
+
+def choice(finish: str | None, **message: object) -> dict[str, object]:
+    return {"index": 0, "finish_reason": finish, "message": {"role": "assistant", **message}}
+
+
+def delta(finish: str | None, **said: object) -> list[object]:
+    return [{"index": 0, "delta": said, "finish_reason": finish}]
+
+
+async def run_of(body: bytes, **request: object):
+    """Return the run of one request that is answered with ``body``."""
+    head = HEAD if request.get("stream", True) else HEAD.replace(b"text/event-stream", b"application/json")
+
+    async def serve(stream, _):
+        await stream.send_all(head + chunk(body) + b"0\r\n\r\n")
+
+    async with serving(serve) as url:
+        return await load(url, [{"model": "m", **request}], concurrency=1, count=1)
+
+
+STREAMS = {
+    "no choice": chat_stream([]),
+    "no chunk but the usage": chat_stream(),
+    "a role and the end": chat_stream(delta(None, role="assistant", content="")),
+    "an empty delta": chat_stream(delta(None, role="assistant"), delta(None), usage=False),
+}
+
+
+@pytest.mark.parametrize("body", STREAMS.values(), ids=STREAMS)
+async def test_a_stream_with_nothing_in_it_is_an_error(body):
+    run = await run_of(body)
+    (failure,) = run.tally.failures
+    assert (failure.kind, failure.example) == ("empty answer", "it has neither content nor a finish reason")
+    assert (run.tally.counts["whole"], run.tally.goodput) == (0, 0.0)
+
+
+WHOLE = {
+    "no choice": chat_whole(),
+    "no content": chat_whole(choice(None, content=None)),
+    "an empty text": chat_whole(choice("", content="")),
+}
+
+
+@pytest.mark.parametrize("body", WHOLE.values(), ids=WHOLE)
+async def test_a_whole_response_with_nothing_in_it_is_an_error(body):
+    run = await run_of(body, stream=False)
+    assert run.tally.counts["error"] == 1
+    assert run.tally.counts["good"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "streamed"),
+    [
+        (chat_stream(delta(None, role="assistant", content=""), delta("stop")), True),
+        (chat_stream(delta(None, role="assistant", content="Hi")), True),  # Snowflake gives no finish reason
+        (chat_whole(choice("stop", content="")), False),
+        (chat_whole(choice("content_filter", content=None, refusal=None)), False),
+    ],
+)
+async def test_an_answer_that_ends_for_a_reason_is_whole_without_a_text(body, streamed):
+    run = await run_of(body, stream=streamed)
+    assert run.tally.failures == ()
+    assert run.tally.counts["good"] == 1
+
+
+async def test_a_prompt_that_gemini_blocks_is_answered():
+    body = b'{"promptFeedback":{"blockReason":"SAFETY"},"usageMetadata":{"promptTokenCount":3,"totalTokenCount":3}}'
+    assert read_answer("gemini", body, streamed=False).finish == "SAFETY"
+
+
+@pytest.mark.parametrize("kind", ["throttlingException", "modelStreamErrorException", "serviceUnavailableException"])
+async def test_an_exception_of_converse_has_its_type_in_the_table_of_errors(kind):
+    body = event_stream.event("messageStart", b'{"role":"assistant"}')
+    body += event_stream.exception(kind, b'{"message":"Too many requests"}')
+    run = await run_of(body, api="converse")
+    (failure,) = run.tally.failures
+    assert (failure.kind, failure.example) == (f"error event: {kind}", "Too many requests")
+
+
+def test_an_error_frame_without_a_type_is_named_by_its_frame():
+    body = event_stream.frame({":message-type": "error", ":error-message": "gone"}, b"")
+    assert read_answer("converse", body, streamed=True).error == "error"

@@ -1,0 +1,314 @@
+"""One exchange with a scripted server, on real sockets."""
+
+import contextlib
+import gc
+import gzip
+import warnings
+from functools import partial
+
+import pytest
+import trio
+
+from loadtest.exchange.exchange import LoadTarget, TimedExchange, marks_of
+from loadtest.exchange.reading import read_answer
+from loadtest.plan.load_request import LoadRequest
+from loadtest.wire.address import ServerAddress
+from loadtest.wire.answers import OutgoingRequest, ResponseHead
+from loadtest.wire.connections import ConnectionRules, Connections
+from providers.apis import CODECS
+from tests.support.load_servers import HEAD, answer, chunk, events, load, serving
+
+REQUEST = OutgoingRequest("/v1/chat/completions", (), b"{}")
+
+
+@contextlib.asynccontextmanager
+async def target_at(url: str, **rules):
+    resend = rules.pop("resend", True)
+    connections = Connections(await ServerAddress.find(url), None, ConnectionRules(**rules))
+    yield LoadTarget(connections, timeout=3, resend=resend)
+    connections.close()
+
+
+async def asked(target: LoadTarget, request: OutgoingRequest = REQUEST, **kind) -> TimedExchange:
+    """One exchange to its end, read."""
+    exchange = TimedExchange(LoadRequest("m", **kind), "reads", trio.current_time())
+    await exchange.run(target, request)
+    exchange.read(read_answer(exchange.request.api, exchange.body, streamed=exchange.request.stream))
+    return exchange
+
+
+ENDS = {
+    "chat": b"data: [DONE]\n\n",
+    "messages": b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+    "responses": b'data: {"type":"response.completed","response":{"usage":{"output_tokens":3}}}\n\n',
+}
+
+
+@pytest.mark.parametrize("api", ENDS)
+async def test_the_end_event_of_the_api_ends_an_answer_whose_body_is_left_open(api):
+    """Some servers never send the last chunk; every SDK stops reading at the API's own end."""
+
+    async def serve(stream, head):
+        end = ENDS[api]
+        await stream.send_all(HEAD + chunk(b'data: {"type":"x"}\n\n' + end[:9]) + chunk(end[9:]))
+        await trio.sleep_forever()
+
+    async with serving(serve) as url, target_at(url) as target:
+        exchange = await asked(target, api=api)
+        assert exchange.complete
+        assert exchange.left_open
+        assert exchange.end_event - exchange.began < 0.15
+        assert target.connections.kept() is None
+
+
+async def test_what_looks_like_the_end_in_a_text_is_none():
+    async def serve(stream, head):
+        await answer(stream, "[DONE]", '"error"', pause=0.15)
+
+    async with serving(serve) as url, target_at(url) as target:
+        exchange = await asked(target)
+    assert exchange.complete
+    assert not exchange.left_open
+    assert not exchange.failed
+    assert len(exchange.contents) == 2
+    assert 0.1 < exchange.contents[1] - exchange.contents[0] < 0.5
+
+
+def test_every_end_and_error_of_an_api_is_looked_at():
+    for api, codec in CODECS.items():
+        words = codec.wire.words
+        for name in words.ends | words.error_names | words.error_types:
+            assert any(mark in name.encode() for mark in marks_of(api)), (api, name)
+
+
+async def test_only_the_first_content_is_known_while_an_answer_runs_and_all_of_it_behind():
+    going, on = trio.Event(), trio.Event()
+    role, *rest = events("one", "two")
+
+    async def serve(stream, head):
+        await stream.send_all(HEAD + chunk(role) + chunk(b": ping\n\n") + chunk(rest[0]))
+        going.set()
+        await on.wait()
+        await stream.send_all(b"".join(map(chunk, rest[1:])) + b"0\r\n\r\n")
+
+    async with serving(serve) as url, target_at(url) as target, trio.open_nursery() as nursery:
+        exchange = TimedExchange(LoadRequest("m"), "reads", trio.current_time())
+        nursery.start_soon(exchange.run, target, REQUEST)
+        await going.wait()
+        with trio.fail_after(2):
+            while not exchange.contents:  # noqa: ASYNC110  # polled, with a deadline
+                await trio.lowlevel.checkpoint()
+        assert exchange.first_event == exchange.contents[0] == exchange.first_output
+        on.set()
+    exchange.read(read_answer("chat", exchange.body, streamed=True))
+    assert len(exchange.contents) == 2
+    assert exchange.tokens.output == 2
+    assert exchange.finish == "stop"
+    assert exchange.end_event > exchange.contents[1] or exchange.reads < 4
+
+
+async def test_an_event_that_is_too_large_ends_the_answer():
+    async def serve(stream, head):
+        await stream.send_all(HEAD + chunk(events("one")[1]))
+        with contextlib.suppress(trio.BrokenResourceError):
+            for _ in range(20):
+                await stream.send_all(chunk(b"x" * 2**20))
+            await stream.send_all(chunk(b"\n\n" + events("two")[1]))
+            await trio.sleep_forever()
+
+    async with serving(serve) as url, target_at(url) as target:
+        exchange = await asked(target)
+    assert (exchange.problem.kind, exchange.problem.phase) == ("too large", "stream")
+    assert len(exchange.contents) == exchange.events == 1
+
+    whole = TimedExchange(LoadRequest("m"), "reads", 0.0)
+    whole.take_head(ResponseHead(200, {}, "1.1"), 0.0)
+    large = b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % (b"x" * 2**24)
+    whole.take_content(large[:-1], 1.0)
+    whole.take_content(large[-1:], 2.0)
+    whole.read(read_answer("chat", whole.body, streamed=True))  # all at once it is an event
+    assert whole.contents == []
+
+
+async def test_an_answer_that_goes_on_and_on_is_not_kept_for_ever():
+    """Nothing that comes behind its end is kept either."""
+    for stream, piece in ((False, b"x" * 2**20), (True, b": " + b"x" * (2**20 - 4) + b"\n\n")):
+        exchange = TimedExchange(LoadRequest("m", stream=stream), "reads", 0.0)
+        exchange.take_head(ResponseHead(200, {}, "1.1"), 0.0)
+        for at in range(70):
+            exchange.take_content(piece, float(at))
+        assert len(exchange.body) == 2**26, stream
+        assert exchange.has_heard_the_end
+        assert exchange.heard == 63.0
+
+
+async def test_a_small_answer_that_unpacks_to_a_large_one_is_too_large():
+    """A thousandth of it comes over the wire."""
+    packed = gzip.compress(bytes(2**26))
+
+    async def serve(stream, head):
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(packed))
+        await stream.send_all(packed)
+
+    async with serving(serve) as url, target_at(url) as target:
+        exchange = await asked(target, stream=False)
+    assert exchange.problem.kind == "too large"
+    assert len(exchange.body) <= 2**24
+
+
+# Connections that are used again
+
+
+def dropping(when: str):
+    """Answers one request on each connection, and closes it ``when`` the next has come, or before that."""
+    served: list[str] = []
+
+    async def serve(stream, head):
+        served.append("request")
+        if served.count("request") % 2 or when == "before":
+            await answer(stream, "one")
+            return when != "before"
+        await trio.sleep(0.3)
+        return False
+
+    return serve, served
+
+
+async def test_a_request_that_the_server_read_and_dropped_is_not_sent_again():
+    """What it may have done with it is not ours to do twice (RFC 9110, section 9.2.2), and the wait is the server's."""
+    serve, served = dropping("after")
+    async with serving(serve) as url, target_at(url) as target:
+        assert (await asked(target)).complete
+        exchange = await asked(target)
+    assert (exchange.problem.kind, exchange.problem.phase) == ("closed", "first byte")
+    assert not exchange.resent
+    assert len(served) == 2
+
+
+@pytest.mark.parametrize("resend", [True, False])
+async def test_what_met_a_closed_connection_is_sent_again_once_and_told(resend):
+    peers = []
+
+    async def serve(stream, head):
+        peers.append(stream)
+        await answer(stream, "one")
+
+    async with serving(serve) as url, target_at(url, resend=resend) as target:
+        assert (await asked(target)).complete
+        peers[0].socket.close()  # nobody has a turn from here until the request is out
+        exchange = await asked(target)
+    assert exchange.resent is resend
+    assert exchange.complete is resend
+    assert len(peers) == 1 + resend
+    if not resend:
+        assert (exchange.problem.kind, exchange.problem.phase) == ("closed", "first byte")
+
+
+async def test_an_idle_connection_that_was_closed_is_passed_over():
+    serve, served = dropping("before")
+    async with serving(serve) as url, target_at(url) as target:
+        for _ in range(3):
+            exchange = await asked(target)
+            assert exchange.complete
+            with trio.fail_after(2):
+                while (kept := target.connections.kept()) is not None:
+                    target.connections.finished(kept)
+                    await trio.lowlevel.checkpoint()
+            assert not exchange.resent
+            assert exchange.connected is not None
+    assert len(served) == 3
+
+
+# What is no answer
+
+
+async def test_an_answer_of_nothing_but_done_is_none():
+    """As some servers end what they failed at (infiniflow/ragflow#19498). What they said instead is shown."""
+
+    async def serve(stream, head):
+        await stream.send_all(HEAD + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+    async with serving(serve) as url:
+        run = await load(url, rate=10, seconds=0.1)
+    assert [(row.kind, row.phase) for row in run.tally.failures] == [("no stream", "first token")]
+    assert run.tally.failures[0].example == "it ended, well by HTTP, without an answer: data: [DONE]"
+
+
+async def test_the_time_to_the_first_byte_is_not_that_of_an_interim_answer():
+    async def serve(stream, head):
+        await stream.send_all(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        await trio.sleep(0.2)
+        await answer(stream, "one")
+
+    async with serving(serve) as url, target_at(url) as target:
+        exchange = await asked(target)
+    assert exchange.first_byte - exchange.began > 0.19
+
+
+async def test_a_refusal_that_comes_before_the_request_is_out_ends_it():
+    async def serve(stream, head):
+        raise AssertionError("it never gets the body")
+
+    async def refuse(stream):
+        await stream.receive_some(100)
+        await stream.send_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\n{}")
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, refuse, 0, host="127.0.0.1"))
+        async with target_at(f"http://127.0.0.1:{listener.socket.getsockname()[1]}") as target:
+            exchange = await asked(target, OutgoingRequest("/", (), bytes(30_000_000)))
+        nursery.cancel_scope.cancel()
+    assert exchange.problem.kind == "status 413"
+    assert exchange.ended - exchange.began < 2
+
+
+async def test_an_answer_ends_when_its_end_is_read_and_not_when_others_have_let_us_see_it():
+    async def serve(stream, head):
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        await trio.sleep_forever()
+
+    async def is_busy(exchange):
+        for _ in range(10**6):
+            await trio.lowlevel.checkpoint()
+            if exchange.body:
+                break
+        while trio.current_time() < exchange.heard + 0.05:
+            pass
+
+    async with serving(serve) as url, target_at(url) as target, trio.open_nursery() as nursery:
+        exchanges = [TimedExchange(LoadRequest("m", stream=False), "reads", trio.current_time()) for _ in range(4)]
+        for exchange in exchanges:
+            nursery.start_soon(is_busy, exchange)
+            nursery.start_soon(exchange.run, target, REQUEST)
+    assert [exchange.ended for exchange in exchanges] == [exchange.heard for exchange in exchanges]
+
+
+@pytest.mark.parametrize("fault", ["refused", "cut", "timeout", "none"])
+async def test_an_exchange_leaves_nothing_that_only_a_collection_finds(fault):
+    """A collection of all is a gap in every stream, and so there is none while a load runs."""
+
+    async def serve(stream, head):
+        if fault == "timeout":
+            await trio.sleep_forever()
+        await stream.send_all(HEAD + (b"zz" if fault == "cut" else chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"))
+
+    async def left_by(number: int) -> int:
+        for _ in range(number):
+            exchange = TimedExchange(LoadRequest("m"), "reads", trio.current_time())
+            await exchange.run(LoadTarget(target.connections, timeout=0.05), REQUEST)
+        del exchange
+        return gc.collect()
+
+    async with (
+        serving(serve) as url,
+        target_at("http://127.0.0.1:1" if fault == "refused" else url, keep=False) as target,
+    ):
+        with warnings.catch_warnings(action="ignore"):
+            gc.collect()  # what earlier tests have left
+        gc.disable()
+        try:
+            few, many = await left_by(1), await left_by(11)
+        finally:
+            gc.enable()
+    assert many <= few

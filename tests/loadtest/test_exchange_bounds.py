@@ -1,0 +1,76 @@
+"""What one answer may take of the load tester."""
+
+import gzip
+
+import pytest
+
+from loadtest.exchange.exchange import EVENTS
+from loadtest.exchange.judging import ReceivedAnswer, judged
+from loadtest.requests.next_turn import NoNextTurn, TurnAnswer
+from tests.support.load_servers import HEAD, chunk, load, serving
+
+
+async def test_an_answer_of_endless_small_events_ends():
+    """Each is read and judged, which would go on for minutes after the load's end."""
+
+    async def serve(stream, _):
+        await stream.send_all(HEAD)
+        while True:
+            await stream.send_all(chunk(b"\n\n" * 30_000))
+
+    async with serving(serve) as url:
+        run = await load(url, concurrency=1, count=1)
+    (failure,) = run.tally.failures
+    assert (failure.kind, failure.example) == ("too large", f"the answer has more than {EVENTS} events")
+
+
+async def test_of_an_endless_error_no_more_is_read_than_anybody_is_shown():
+    """What it says was decoded as a whole, while all streams stood still: for 8 s with 60 MB of lists."""
+
+    async def serve(stream, _):
+        await stream.send_all(b"HTTP/1.1 500 No\r\n\r\n")
+        while True:
+            await stream.send_all(b"no! " * 16_384)
+
+    async with serving(serve) as url:
+        run = await load(url, concurrency=1, count=1)
+    (failure,) = run.tally.failures
+    assert (failure.kind, failure.phase) == ("status 500", "first byte")
+    assert failure.example.startswith("no! no!")
+    assert run.tally.counts["left_open"] == 0
+
+
+def test_a_whole_answer_that_unfolds_is_not_read():
+    """60 MB of lists took 2 GB and a quarter of a minute, in the loader where the judge had enough to do."""
+    lists = b'{"choices":[' + b"[]," * 100_000 + b"[]]}"
+    verdict = judged(ReceivedAnswer("chat", False, None, lists), False)
+    assert (verdict.outcome, verdict.found) == ("too large", "the answer has more than 200,000 JSON elements")
+    vectors = b'{"data":[{"embedding":[' + b"0," * 300_000 + b"0]}]}"
+    assert judged(ReceivedAnswer("embeddings", False, None, vectors), False).outcome == "complete"
+    with pytest.raises(NoNextTurn, match="too long to go on from"):
+        TurnAnswer.read("chat", lists, streamed=False)
+
+
+async def test_what_stands_behind_the_end_of_what_is_compressed_is_not_kept():
+    async def serve(stream, _):
+        await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n" + gzip.compress(b": hello\n\n"))
+        while True:
+            await stream.send_all(bytes(65_536))
+
+    async with serving(serve) as url:
+        run = await load(url, concurrency=1, count=1)
+    (failure,) = run.tally.failures
+    assert failure.kind == "encoding"
+    assert failure.example == "something stands behind the end of what is compressed"
+
+
+async def test_an_event_that_unfolds_is_said_to():
+    event = b'data: {"error":[' + b"[]," * 100_000 + b"[]]}\n\n"
+
+    async def serve(stream, _):
+        await stream.send_all(HEAD + chunk(event) + b"0\r\n\r\n")
+
+    async with serving(serve) as url:
+        run = await load(url, concurrency=1, count=1)
+    (failure,) = run.tally.failures
+    assert (failure.kind, failure.example) == ("too large", "it has an event of more than 200,000 JSON elements")

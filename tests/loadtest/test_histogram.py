@@ -1,0 +1,84 @@
+"""The histogram of the load tester."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.figures.histogram import UNIT, Histogram, bucket_of, highest_in
+
+VALUES = st.floats(0, 1e5)
+MANY = st.lists(VALUES, min_size=1, max_size=200)
+
+
+def filled(values) -> Histogram:
+    histogram = Histogram()
+    histogram.extend(values)
+    return histogram
+
+
+@given(VALUES)
+def test_a_bucket_is_as_exact_as_promised(value):
+    assert -UNIT <= highest_in(bucket_of(value)) - value <= value / 128 + UNIT
+
+
+@given(st.integers(0, 4000))
+def test_buckets_follow_one_another_without_a_gap(bucket):
+    assert bucket_of(highest_in(bucket)) == bucket
+    assert bucket_of(highest_in(bucket) + UNIT) == bucket + 1
+
+
+@given(MANY, st.floats(0, 100))
+def test_a_percentile_is_that_of_the_sorted_values(values, percent):
+    exact = sorted(values)[max(1, math.ceil(len(values) * percent / 100 - 1e-9)) - 1]
+    assert filled(values).percentile(percent) == pytest.approx(exact, rel=0.01, abs=2 * UNIT)
+
+
+@given(MANY)
+def test_percentiles_rise_between_the_least_and_the_greatest(values):
+    found = [filled(values).percentile(percent) for percent in (0, 10, 50, 90, 99, 99.9, 100)]
+    assert found == sorted(found)
+    assert found[-1] == max(values)
+    assert found[0] >= min(values)
+
+
+@given(MANY, MANY)
+def test_merging_is_adding_everything(first, second):
+    merged = filled(first)
+    merged.merge(filled(second))
+    assert merged.dump() == {**filled([*first, *second]).dump(), "total": pytest.approx(merged.total),
+                             "mean": pytest.approx(merged.mean)}  # fmt: skip
+
+
+def test_merging_nothing_changes_nothing():
+    histogram = filled([1, 2])
+    histogram.merge(Histogram())
+    assert histogram.dump() == filled([1, 2]).dump()
+    empty = Histogram()
+    empty.merge(histogram)
+    assert empty.dump() == histogram.dump()
+
+
+@given(MANY)
+def test_what_is_dumped_loads(values):
+    assert Histogram.load(filled(values).dump()).dump() == filled(values).dump()
+
+
+def test_buckets_that_do_not_add_up_are_refused():
+    with pytest.raises(ValueError, match="add up"):
+        Histogram.load({**filled([1, 2]).dump(), "count": 3})
+
+
+def test_an_empty_one_says_0():
+    assert (Histogram().percentile(99), Histogram().mean) == (0, 0)
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=30), st.integers(0, 100))
+def test_percentiles_of_whole_numbers_are_whole(values, percent):
+    histogram = Histogram(whole=True)
+    histogram.extend([float(value) for value in values])
+    wanted = sorted(values)[max(1, math.ceil(len(values) * percent / 100)) - 1]
+    found = histogram.percentile(percent)
+    assert found == int(found)
+    assert wanted <= found <= max(wanted * 1.01, wanted + 1e-6)

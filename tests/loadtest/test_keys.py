@@ -1,0 +1,125 @@
+"""Which key the load tester sends where, what it says of it, and what it advises where a key is refused."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from loadtest.requests.keys import OWN_KEYS, advice, credential, describe_key
+from providers.catalog.providers import CATALOG
+from tests.support.command_line import run
+from tests.support.load_servers import scenario
+from tests.support.upstreams import Raw, Script
+
+ENVIRONMENT = {row.key_env: f"sk-of-{row.id}" for row in CATALOG.values() if row.key_env} | {"MINE": " sk-mine\n"}
+REFUSAL = Raw(401, (("content-type", "application/json"),), (b'{"error": {"message": "no such key"}}',))
+
+
+@pytest.mark.parametrize(
+    ("url", "value"),
+    [
+        ("https://api.openai.com", "sk-of-openai"),
+        ("https://api.openai.com:443/v1/chat/completions", "sk-of-openai"),
+        ("https://API.OpenAI.com/v1", "sk-of-openai"),
+        ("https://api.anthropic.com/v1/messages", "sk-of-anthropic"),
+        ("https://openrouter.ai/api/v1", "sk-of-openrouter"),
+        ("http://api.openai.com", None),
+        ("https://api.openai.com:8443", None),
+        ("https://api.openai.com.example.net", None),
+        ("https://example.net/api.openai.com", None),
+        ("http://127.0.0.1:12000", None),
+        ("https://gateway.example.net/v1", None),
+    ],
+)
+def test_a_providers_own_host_alone_gets_that_providers_key(url, value):
+    assert credential(url, scenario(url, concurrency=1), ENVIRONMENT).value == value
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:12000", "https://api.openai.com"])
+def test_a_key_that_is_named_goes_everywhere(url):
+    assert credential(url, scenario(url, concurrency=1, key_env="MINE"), ENVIRONMENT).value == "sk-mine"
+
+
+def test_every_provider_with_a_host_and_a_variable_is_known():
+    assert set(OWN_KEYS.values()) == {row.key_env for row in CATALOG.values() if row.base_url and row.key_env}
+
+
+@pytest.mark.parametrize(
+    ("url", "more", "env", "said", "advised"),
+    [
+        ("http://h:1", {}, {}, "no key is sent (--key-env NAME", "no key was sent: name the variable that has one"),
+        ("https://api.openai.com", {}, {}, "no key is sent, as $OPENAI_API_KEY is not set", "no key was sent"),
+        ("https://api.openai.com", {}, ENVIRONMENT, "that of $OPENAI_API_KEY, as this is the provider's own host",
+         "the key of $OPENAI_API_KEY is not accepted"),
+        ("http://h:1", {"key_env": "MINE"}, ENVIRONMENT, "http://h:1: the key is that of $MINE",
+         "the key of $MINE is not accepted: name the variable of another"),
+        ("http://h:1", {"headers": {"Authorization": "Bearer x"}}, {}, "the key is that of the scenario's headers",
+         "correct it there"),
+    ],
+    ids=["none", "not set", "own host", "named", "headers"],
+)  # fmt: skip
+def test_what_is_sent_is_said_and_what_to_do_where_it_is_refused(url, more, env: Mapping[str, str], said, advised):
+    plan = scenario(url, concurrency=1, **more)
+    found = credential(url, plan, env)
+    assert said in describe_key(url, found, plan)
+    assert advised in advice(found, plan)
+    if "headers" not in more:
+        assert "$TRIGATE_API_KEY" in advice(found, plan)
+
+
+def test_a_url_with_a_key_in_it_is_shown_without():
+    plan = scenario("http://h:1/v1?key=sk-secret", concurrency=1)
+    said = describe_key(plan.targets[""], credential(plan.targets[""], plan, {}), plan)
+    assert "sk-secret" not in said
+
+
+# The command
+
+KEYS = {"OPENAI_API_KEY": "sk-openai", "ANTHROPIC_API_KEY": "sk-anthropic", "TRIGATE_API_KEY": "sk-gateway"}
+ONCE = ("--model", "m", "--rate", "1", "--seconds", "1")
+
+
+@pytest.mark.process
+def test_no_key_of_the_environment_reaches_a_server_unasked(upstream):
+    upstream.script(Script("well"))
+    found = run("load", upstream.url, "--api", "messages", *ONCE, env=KEYS)  # which key is sent is no matter of the API
+    assert found.returncode == 0, found.stderr
+    (seen,) = upstream.seen
+    assert not any("sk-" in value for _, value in seen.headers)
+    assert f"{upstream.url}: no key is sent (--key-env NAME sends the one in $NAME)" in found.stderr
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("api", "header"), [("chat", "authorization"), ("messages", "x-api-key")])
+def test_the_key_that_is_named_is_sent(upstream, api, header):
+    upstream.script(Script("well"))
+    found = run("load", upstream.url, "--api", api, "--key-env", "TRIGATE_API_KEY", *ONCE, env=KEYS)
+    assert found.returncode == 0, found.stderr
+    assert upstream.seen[0].header(header).removeprefix("Bearer ") == "sk-gateway"
+    assert f"{upstream.url}: the key is that of $TRIGATE_API_KEY.\n" in found.stderr
+    assert "sk-gateway" not in found.stdout + found.stderr
+
+
+@pytest.mark.process
+def test_a_scenario_names_its_key_too(upstream, tmp_path: Path):
+    upstream.script(Script("well"))
+    plan = f"url: {upstream.url}\nrequests: [{{model: m}}]\nrate: 1\nseconds: 1\n"
+    (tmp_path / "plan.yml").write_text(f"{plan}key_env: TRIGATE_API_KEY\n")
+    run("load", str(tmp_path / "plan.yml"), env=KEYS)
+    assert upstream.seen[0].header("authorization") == "Bearer sk-gateway"
+    upstream.script(Script("well"))
+    (tmp_path / "plan.yml").write_text(plan)
+    run("load", str(tmp_path / "plan.yml"), env=KEYS)
+    assert upstream.seen[0].header("authorization") is None
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("args", "said"), [((), "no key was sent"), (("--key-env", "OPENAI_API_KEY"), "not accepted")])
+def test_a_refused_key_is_told_with_what_to_do(upstream, args, said):
+    upstream.script(REFUSAL)
+    found = run("load", upstream.url, *args, *ONCE, env=KEYS)
+    last = found.stderr.splitlines()[-1]
+    assert last.startswith(f"status 401: {upstream.url}: ")
+    assert said in last
+    assert "$TRIGATE_API_KEY" in last
+    assert "--key-env" in last

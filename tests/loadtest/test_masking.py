@@ -1,0 +1,76 @@
+"""Credentials that servers repeat, in one spelling or another."""
+
+import base64
+import urllib.parse
+
+import pytest
+
+from loadtest.exchange.masking import MOST, SecretWords
+from loadtest.plan.load_request import LoadRequest
+from loadtest.plan.scenario import Scenario
+
+KEY = "sk-proj-Ab9+/=xyzQRS~tuv1"
+WORDS = SecretWords.among([f"Bearer {KEY}"])
+IN_JSON = "".join(f"\\u{ord(one):04x}" for one in KEY)
+IN_URL = urllib.parse.quote(KEY, safe="")
+ENCODED = [
+    encode(before + KEY.encode() + behind).decode()
+    for encode in (base64.b64encode, base64.urlsafe_b64encode)
+    for before in (b"", b"x", b"user:")
+    for behind in (b"", b":", b"??>")
+]
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        KEY,
+        IN_JSON,
+        IN_JSON.replace("\\", "\\\\"),
+        IN_URL,
+        IN_URL.replace("2F", "2f").replace("3D", "3d"),
+        KEY.replace("/", "\\/"),
+        *ENCODED,
+    ],
+)
+def test_a_key_is_masked_however_it_is_spelled(spelled):
+    said = WORDS.masked(f"no such key: {spelled} ({spelled})")
+    assert said.count("***") == 2
+    assert not any(spelled[at : at + 8] in said for at in range(len(spelled) - 8))
+
+
+@pytest.mark.parametrize("behind", ["", "'", '" is no key', "…", "..."])
+@pytest.mark.parametrize("whole", [KEY, IN_JSON, IN_URL, ENCODED[0]])
+def test_a_key_of_which_only_the_beginning_is_shown_is_masked(whole, behind):
+    for end in range(48 if whole is IN_JSON else 8, len(whole), 3):  # from its first eight characters on
+        assert WORDS.masked(f"it answered b'{whole[:end]}{behind}").startswith("it answered b'***"), end
+
+
+def test_what_only_begins_like_a_key_is_left_alone():
+    for text in ("sk-proj-another is no key", "sk-proj", "Bearer", "no key"):
+        assert WORDS.masked(text) == text
+
+
+def test_one_secret_may_be_the_beginning_of_another():
+    words = SecretWords.among(["secret-1111%262222", "secret-1111&2222"])
+    assert words.masked("\\u0073ecret-1111\\u00262222 x") == "*** x"
+
+
+def test_user_and_password_are_masked_where_a_header_has_them_as_one():
+    words = SecretWords.among(["Basic " + base64.b64encode(b"my-user-name:pass-word-1").decode()])
+    assert words.masked("no pass-word-1 for my-user-name") == "no *** for ***"
+
+
+def test_credentials_in_bodies_are_masked_too(tmp_path):
+    """A tool's, which the model is to use it with."""
+    lines = [f'{{"input": "x", "tools": [{{"authorization": "tok-\\u0061bcd-{number}"}}]}}' for number in range(200)]
+    file = tmp_path / "own.jsonl"
+    file.write_text("\n".join(lines))
+    extra = {"tools": [{"headers": {"x-api-key": "in-extra-1"}}], "metadata": {"keyboard": "qwertyuiop"}}
+    requests = (LoadRequest("m", requests=file), LoadRequest("m", extra=extra))
+    plan = Scenario({"t": "http://127.0.0.1:1"}, requests, 1.0)
+    words = SecretWords.of(plan, "t", None)
+    assert words.masked("no tok-abcd-7, in-extra-1: qwertyuiop") == "no ***, ***: qwertyuiop"
+    assert len(words.words) < 10 * MOST
+    described = plan.described()["requests"][1]["extra"]
+    assert described == {"tools": [{"headers": {"x-api-key": "***"}}], "metadata": {"keyboard": "qwertyuiop"}}

@@ -1,0 +1,167 @@
+"""What is measured of an exchange, against what the same names mean elsewhere."""
+
+import attrs
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.exchange.content import read_whole
+from loadtest.exchange.record import AnswerTokens, ExchangeRecord, Problem
+from loadtest.figures.measures import MEASURES
+from loadtest.figures.run_figures import RunFigures
+from loadtest.figures.timeline import LoadTimeline
+
+WHOLE = ExchangeRecord(
+    number=0, request="chat m", api="chat", streamed=True, manner="reads", turn=1, step=0,
+    planned=1.0, queued=0.0, began=1.0, connected=None, sent=1.0, first_byte=1.0, first_event=1.0,
+    contents=(1.2, 1.3), first_output=1.2, end_event=1.3, ended=1.3, status=200, end="whole", problem=None,
+    tokens=AnswerTokens(), asked_input=None, asked_output=None, finish="stop", request_id="", route=(), resent=False,
+    version="1.1", events=3, reads=3, received=100, waived=(),
+)  # fmt: skip
+
+
+def measured(name, **changes):
+    return list(MEASURES[name].of(attrs.evolve(WHOLE, **changes)).values)
+
+
+def test_a_role_reasoning_and_text_are_three_first_moments():
+    """One model behind two servers, 5 and 214 ms: vllm-project/vllm#3759; vllm-project/guidellm#737, #760."""
+    found = {"first_event": 1.005, "contents": (1.2, 3.0, 3.1), "first_output": 3.0}
+    for name, value in (("first_event", 0.005), ("ttft", 0.2), ("ttfo", 2.0)):
+        assert measured(name, **found) == pytest.approx([value]), name
+
+
+def test_reasoning_that_nobody_is_shown_makes_no_stream_quick():
+    """Seen as 10,000 tokens a second of a stream: sgl-project/genai-bench#81, awslabs/llmeter#99."""
+    times = tuple(3 + n / 90 for n in range(10))
+    tokens = AnswerTokens(input=5, output=1010, reasoning=1000)
+    assert measured("tpot", contents=times, first_output=3.0, tokens=tokens) == pytest.approx([0.1 / 9])
+    assert measured("tokens_per_second", contents=times, first_output=3.0, tokens=tokens) == pytest.approx([90])
+    figures = RunFigures()
+    figures.add(attrs.evolve(WHOLE, contents=times, first_output=3.0, tokens=tokens))
+    assert (figures.total.tokens, figures.total.unseen) == (1010, 1000)
+
+
+def test_several_tokens_in_an_event_are_not_spread_over_its_gaps():
+    """Median of 8.72 or 3.20 ms for one run: sgl-project/sglang#12064, vllm-project/vllm#42661."""
+    found = {"contents": (1.0, 1.04, 1.08, 1.12), "first_output": 1.0, "tokens": AnswerTokens(output=20)}
+    assert measured("gap", **found) == pytest.approx([0.04] * 3)
+    assert measured("stall", **found) == pytest.approx([0.04])
+    assert measured("tpot", **found) == pytest.approx([0.12 / 19])
+
+
+def test_an_answer_of_one_token_has_neither_gap_nor_time_per_token():
+    """openshift-psap/llm-load-test#93, ray-project/llmperf#55."""
+    one = {"contents": (1.2,), "first_output": 1.2, "tokens": AnswerTokens(output=1)}
+    assert measured("ttft", **one) == pytest.approx([0.2])
+    assert measured("duration", **one) == pytest.approx([0.3])
+    assert [measured(name, **one) for name in ("gap", "stall", "tpot", "tokens_per_second")] == [[], [], [], []]
+
+
+def test_a_whole_answer_has_no_first_token():
+    """A median of 0.00 was reported for it: vllm-project/vllm#5895."""
+    whole = {"streamed": False, "contents": (), "first_output": None, "first_event": None, "end_event": None}
+    assert [measured(name, **whole) for name in ("ttft", "ttfo", "first_event", "gap")] == [[], [], [], []]
+    tally = RunFigures()
+    tally.add(attrs.evolve(WHOLE, **whole))
+    assert tally.total.dump()["measures"]["ttft"] == {
+        "count": 0, "total": 0.0, "censored": 0, "buckets": [], "min": None, "mean": None, "p50": None, "p90": None,
+        "p95": None, "p99": None, "max": None,
+    }  # fmt: skip
+
+
+def test_what_was_waited_in_vain_counts_and_is_known_to():
+    late = {"end": "error", "problem": Problem("timeout", "stream"), "ended": 31.0}
+    found = MEASURES["duration"].of(attrs.evolve(WHOLE, **late))
+    assert (list(found.values), found.censored) == ([30.0], True)
+
+
+def test_an_end_event_is_the_end_whatever_the_connection_does():
+    assert measured("duration", end_event=1.5, ended=4.4) == pytest.approx([0.5])
+
+
+def test_quick_failures_do_not_flatter():
+    """vllm-project/vllm#57519, aspnet/Benchmarks#320."""
+    figures = RunFigures()
+    failed = {"end": "error", "problem": Problem("status 500", "first byte"), "status": 500, "contents": ()}
+    for _ in range(50):
+        figures.add(WHOLE)
+        figures.add(attrs.evolve(WHOLE, ended=1.001, end_event=None, first_output=None, **failed))
+    assert figures.total.measures["duration"].count == 50
+    assert figures.total.measures["duration"].least == pytest.approx(0.3)
+    assert figures.total.goodput == 0.5
+
+
+def test_tokens_count_in_the_second_in_which_they_came():
+    """Totals over first and last request, 637 or 2,446 a second for one run: NVIDIA/TensorRT-LLM#13638."""
+    figures = RunFigures()
+    for start in range(-3, 20):  # three seconds of warm-up; 67 tokens each, over 2.2 s
+        for n in range(5):
+            at = start + n / 5
+            times = tuple(at + 2.2 * i / 67 for i in range(67))
+            figures.add(attrs.evolve(WHOLE, planned=at, contents=times, first_output=at, ended=at + 2.2))
+    assert figures.timeline.rate("tokens", 20) == pytest.approx(335, rel=0.03)
+    assert figures.total.tokens / figures.last < 310
+
+
+records = st.builds(
+    lambda planned, times, request, turn, failed: attrs.evolve(
+        WHOLE, planned=planned, request=request, turn=turn, contents=tuple(sorted(times)), ended=60.0,
+        end="error" if failed else "whole", problem=Problem("timeout", "stream") if failed else None,
+    ),
+    st.floats(-1, 5), st.lists(st.floats(5, 50), max_size=5), st.sampled_from("ab"), st.integers(1, 3), st.booleans(),
+)  # fmt: skip
+
+
+@given(st.lists(records, max_size=8), st.lists(records, max_size=8))
+def test_merged_figures_are_those_of_one_process(first, second):
+    """Percentiles of several processes cannot be had of their percentiles: grafana/k6-operator#812."""
+    parts = []
+    for part in (first, second, [*first, *second]):
+        figures = RunFigures()
+        for record in part:
+            figures.begun(record.planned, 0.001)
+            figures.add(record, ["ttft"] if record.turn == 2 else [])
+        parts.append(figures)
+    merged, other, whole = parts
+    merged.merge(RunFigures.load(msgspec.json.decode(msgspec.json.encode(other.dump()))))
+    assert rounded(merged) == rounded(whole)
+
+
+def rounded(figures):
+    """Without the order of cells, and without the last bits of sums that were added in another order."""
+    value = figures.dump()
+    value["cells"] = sorted(value["cells"], key=lambda cell: cell[0])
+
+    def walk(part):
+        if isinstance(part, dict):
+            return {key: walk(one) for key, one in part.items() if one != {} and one != 0}
+        if isinstance(part, list | tuple):
+            return [walk(one) for one in part]
+        return round(part, 6) if isinstance(part, float) else part
+
+    return walk(value)
+
+
+def test_a_timeline_is_read_as_it_was_written():
+    timeline = LoadTimeline()
+    timeline.begun(2.5)
+    timeline.note(3.1, 7, 0.2)
+    assert LoadTimeline.load(timeline.dump()).dump() == timeline.dump()
+
+
+@pytest.mark.parametrize(
+    ("api", "event"),
+    [
+        ("chat", {"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": ""}}]}}]}),
+        ("messages", {"type": "content_block_start", "content_block": {"type": "tool_use", "name": "f"}}),
+        ("responses", {"type": "response.output_item.added", "item": {"type": "function_call", "name": "f"}}),
+        ("gemini", {"candidates": [{"content": {"parts": [{"functionCall": {"name": "f"}}]}}]}),
+        ("converse", {"start": {"toolUse": {"name": "f"}}}),
+    ],
+)
+def test_the_name_of_a_tool_shows_generation_in_every_api(api, event):
+    found = read_whole(api, msgspec.json.encode(event))
+    assert found.content
+    assert not found.reasoning

@@ -1,0 +1,103 @@
+"""What an answer has to keep to be good, as people write it, and which answers do."""
+
+import pytest
+
+from loadtest.exchange.record import AnswerTokens
+from loadtest.plan.comparison import NoCondition
+from loadtest.plan.objectives import by_request, missed_by, objectives, read_all
+from loadtest.plan.parts import NoPart
+from tests.support.load_records import record
+
+
+def not_met(text, **said):
+    return missed_by(record(**said), objectives(text))
+
+
+def test_each_answer_is_held_against_each_objective():
+    assert not_met("ttft<500ms,gap.p95<50ms,duration<30s") == ()
+    assert not_met("ttft<500ms, gap.p95 < 39ms, duration<=200ms") == ("gap.p95", "duration")
+    assert not_met("tokens_per_second>20, output_tokens>=4") == ("output_tokens",)
+
+
+def test_a_percentile_is_of_the_answers_own_gaps():
+    gaps = tuple(0.01 * number for number in range(21))
+    uneven = (*gaps[:-1], gaps[-2] + 5)
+    assert not_met("gap.p95<50ms", contents=uneven) == ()
+    assert not_met("gap.p96<50ms, gap.max<1s, gap.mean<0.1s, gap.min<1ms", contents=uneven) == (
+        "gap.p96", "gap.max", "gap.mean", "gap.min",
+    )  # fmt: skip
+
+
+def test_other_tools_spelling_is_in_milliseconds():
+    """As vLLM's ``--goodput ttft:500 tpot:50 e2el:10000`` and AIPerf's, which have names of their own."""
+    found = objectives("ttft:200,tpot:50 e2el:10000")
+    assert [(one.figure, one.comparison.limit) for one in found] == [("ttft", 0.2), ("tpot", 0.05), ("duration", 10)]
+    assert not_met("ttft:200,e2el:100") == ("duration",)  # 200 ms are within 200, as there
+    assert [one.figure for one in objectives("inter_token_latency:3.4 request_latency:5")] == ["tpot", "duration"]
+
+
+def test_what_cannot_apply_holds_and_what_is_missing_does_not():
+    """vLLM lets the time per token of an answer of one token hold, AIPerf lets what is missing fail: both are right."""
+    one = {"contents": (0.2,), "tokens": AnswerTokens(1, 1)}
+    assert not_met("tpot<1ms, gap.max<1ms, stall<1ms, tokens_per_second>1000, connect<1us", **one) == ()
+    silent = {"contents": (), "tokens": AnswerTokens(1, 0)}
+    assert not_met("ttft<30s, ttfo<30s, duration<30s", **silent) == ("ttft", "ttfo")
+    assert not_met("ttft<30s, ttfo<30s, duration<30s", **silent, streamed=False) == ()
+    assert not_met("cached_tokens>0") == ("cached_tokens",)
+
+
+def test_a_slow_reader_says_nothing_of_the_servers_end():
+    assert not_met("ttft<500ms, duration<1us, gap.max<1us", manner="reads slowly") == ()
+
+
+def test_a_narrower_objective_takes_the_place_of_a_wider_one_about_the_same_figure():
+    found = read_all([
+        "ttft<500ms, duration<30s", "slow: ttft<2s", "b: ttft<300ms, ttft>1ms", "slow on b: ttft:3000, tpot:9",
+    ])  # fmt: skip
+
+    def of(target):
+        kinds = by_request(found, target, ("a", "b"), ("quick", "slow"))
+        return {name: [one.comparison.text for one in each] for name, each in kinds.items()}
+
+    assert of("a") == {"quick": ["ttft<500ms", "duration<30s"], "slow": ["duration<30s", "ttft<2s"]}
+    assert of("b") == {
+        "quick": ["duration<30s", "ttft<300ms", "ttft>1ms"],
+        "slow": ["duration<30s", "ttft>1ms", "ttft<=3000ms", "tpot<=9ms"],
+    }
+
+
+def test_two_of_the_same_part_both_hold():
+    assert not_met("ttft<1s, ttft<100ms") == ("ttft",)
+
+
+def test_names_may_hold_colons_and_words():
+    found = objectives("chat qwen:7b on phone: ttft<1s, gap.max<1s")
+    assert {one.of for one in found} == {"chat qwen:7b on phone"}
+    assert by_request(found, "phone", ("phone", "b"), ("chat qwen:7b",))["chat qwen:7b"] == found
+    with pytest.raises(NoPart, match="demo chat is no target and no kind of request; did you mean demo chats"):
+        by_request(objectives("demo chat: ttft<1s"), "", ("",), ("demo chats",))
+    with pytest.raises(NoPart, match="is a target and a kind of request; give the request another name"):
+        by_request(objectives("x: ttft<1s"), "x", ("x", "y"), ("x",))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "this is no objective; write one such as ttft<500ms, gap.p95<50ms or, as vLLM does, ttft:500"),
+        ("ttft", "this is no condition; write one such as ttft<500ms"),
+        ("ttft<500", "no unit where a time should be; give ms, s or us"),
+        ("gap<50ms", "gap has many values in one answer; say gap.p95: min, mean, max"),
+        ("ttft.p95<1s", "ttft has one value in each answer; leave .p95 out"),
+        ("itl:50", "gap has many values in one answer; say gap.p95"),
+        ("latency<5s", "latency is not measured; did you mean duration?"),
+        ("tttft<5s", "tttft is not measured; did you mean ttft?"),
+        ("errors<5", "errors is of the whole load, and not of one answer; give it to --fail-if"),
+        ("wonders<5", "wonders is not measured; there are late, queued"),
+        ("tokens_per_second>5s", "s where a plain number should be"),
+        ("gap.q5<5s", "q5 is no statistic"),
+    ],
+)
+def test_a_wrong_objective_says_what_is_wrong(text, said):
+    with pytest.raises(NoCondition) as caught:
+        objectives(text)
+    assert said in str(caught.value)

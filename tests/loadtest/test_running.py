@@ -1,0 +1,392 @@
+"""Load on real sockets: what is measured, and what counts as what."""
+
+import re
+import ssl
+import time
+from functools import partial
+
+import pytest
+import trio
+
+from loadtest.figures.notes import notes
+from loadtest.reports import report_file as report
+from loadtest.reports import text
+from loadtest.reports.page import page
+from tests.support.load_servers import HEAD, answer, chunk, events, load, prepared, scenario, serving
+
+
+async def quick(stream, head):
+    await answer(stream, "one", " two", " three")
+
+
+def stalling(begin: float, end: float):
+    """Answers at once, but for requests that come between so many seconds from now: those at its end."""
+    start = trio.current_time()
+
+    async def serve(stream, head):
+        if trio.current_time() - start > begin:
+            await trio.sleep_until(start + end)
+        await answer(stream, "word")
+
+    return serve
+
+
+async def test_a_good_server_is_measured():
+    async with serving(quick) as url:
+        run = await load(url, rate=40, seconds=0.5)
+    assert +run.tally.counts == {"started": 20, "whole": 20, "good": 20}
+    assert run.rate == 40
+    assert run.tally.tokens == 60
+    assert run.tally.measures["ttft"].count == 20
+    assert run.tally.measures["gap"].count == 40
+    assert run.tally.measures["duration"].least >= run.tally.measures["ttft"].least > 0
+    assert run.tally.failures == ()
+    assert sum(second.started for second in run.timeline.seconds) == 20
+
+
+async def test_a_stall_of_one_second_shows_in_the_percentiles_of_an_open_loop_and_once_in_a_closed_one():
+    runs = {}
+
+    async def measure(name, **how):
+        async with serving(stalling(0.3, 1.3)) as url:
+            runs[name] = await load(url, seconds=1.6, **how)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(measure, "open", rate=50))
+        nursery.start_soon(partial(measure, "closed", concurrency=1))
+    ttft = runs["open"].tally.measures["ttft"]
+    assert runs["open"].tally.counts["whole"] == 80, runs["open"].tally.failures
+    assert ttft.most > 0.9
+    assert ttft.percentile(60) > 0.2  # those of 0.8 of the 1.6 seconds
+    assert ttft.percentile(95) > 0.8
+    first = runs["open"].timeline.seconds[0]
+    assert first.ttft.percentile(99) > 0.8  # where they were to begin, not where they were answered
+    ttft = runs["closed"].tally.measures["ttft"]
+    assert ttft.most > 0.9
+    assert ttft.count > 5
+    assert ttft.percentile(80) <= 0.5  # all but one, if nothing else holds them up
+
+
+async def test_a_loader_that_is_held_up_charges_its_requests_and_says_so():
+    async with serving(quick) as url:
+        running = await prepared(scenario(url, rate=50, seconds=0.6))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(held_up, 0.35)
+            run = await running.run()
+    assert run.tally.counts["whole"] == 30
+    assert run.tally.measures["ttfb"].most > 0.25
+    assert run.overhead.late.most > 0.25
+    assert run.overhead.lag.most > 0.25
+    assert "The loader was late" in notes(run)[0]
+
+
+async def held_up(seconds: float):
+    await trio.sleep(0.2)
+    time.sleep(seconds)  # noqa: ASYNC251  # that is the point
+
+
+async def test_what_begins_in_the_warm_up_does_not_count():
+    asked = []
+
+    async def serve(stream, head):
+        asked.append(head)
+        await answer(stream, "word")
+
+    async with serving(serve) as url:
+        run = await load(url, rate=50, seconds=0.2, warmup="200ms")
+    assert len(asked) == 20
+    assert run.tally.counts["started"] == 10
+
+
+async def test_the_mix_follows_the_weights_and_each_kind_is_counted_apart():
+    mix = [{"model": "a", "weight": 3}, {"model": "b"}, {"model": "never", "weight": 0}]
+    async with serving(quick) as url:
+        run = await load(url, mix, rate=400, seconds=0.5)
+    counts = {name: tally.counts["started"] for name, tally in run.requests.items()}
+    assert sum(counts.values()) == 200
+    assert 120 < counts["chat a"] < 180
+    assert counts["chat never"] == 0
+
+
+async def test_connections_are_used_again_unless_new_ones_are_asked_for():
+    async with serving(quick) as url:
+        kept = await load(url, concurrency=1, seconds=0.1)
+        new = await load(url, concurrency=1, seconds=0.1, connections="new")
+    assert kept.tally.measures["connect"].count == 1
+    assert new.tally.measures["connect"].count == new.tally.counts["started"] > 1
+
+
+async def test_a_kept_connection_that_the_server_closed_is_no_error():
+    async def serve(stream, head):
+        await answer(stream, "word")
+        return False
+
+    async with serving(serve) as url:
+        run = await load(url, concurrency=1, seconds=0.2)
+    assert run.tally.counts["whole"] == run.tally.counts["started"] > 1, run.tally.failures
+
+
+async def test_clients_think_before_they_ask_again():
+    async with serving(quick) as url:
+        run = await load(url, [{"model": "m", "think": "100ms"}], concurrency=1, seconds=0.5)
+    assert 0 < run.tally.counts["started"] <= 5
+
+
+# Clients that are no good readers
+
+
+async def test_cancelling_clients_go_away_and_are_no_errors():
+    left = trio.Event()
+
+    async def serve(stream, head):
+        await stream.send_all(HEAD + chunk(b"".join(events("one")[:2])))
+        assert not await stream.receive_some()  # it waits for nothing but the client's leaving
+        left.set()
+        return False
+
+    async with serving(serve) as url:
+        run = await load(url, [{"model": "m", "cancel": {"share": 1, "after": "500ms"}}], rate=10, seconds=0.3)
+        await left.wait()
+    assert +run.tally.counts == {"started": 3, "cancelled": 3}
+    assert run.tally.measures["ttft"].count > 0
+    assert run.tally.measures["duration"].count == 0
+
+
+async def test_slow_clients_read_slowly_and_do_not_count_as_a_slow_server():
+    words = ["x" * 20_000] * 5
+
+    async def serve(stream, head):
+        await answer(stream, *words)
+
+    slow = {"model": "m", "slow": {"share": 1, "rate": "200kB"}}
+    async with serving(serve) as url:
+        run = await load(url, [slow], rate=10, seconds=0.1)
+    assert run.tally.counts["whole"] == 1
+    assert run.elapsed > 0.4  # 100 kB at 200 kB/s
+    assert run.tally.measures["gap"].count == run.tally.measures["duration"].count == 0
+
+
+# Ends that are no good ones
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "phase"),
+    [
+        (b"", "closed", "first byte"),
+        (b"SSH-2.0-x\r\n\r\n", "not http", "first byte"),
+        (HEAD, "closed", "first token"),
+        (HEAD + b"zz\r\n", "not http", "first token"),
+        (HEAD + chunk(b"".join(events("one")[:2])), "closed", "stream"),
+        (HEAD + chunk(b"".join(events("one")[:2])) + b"0\r\n\r\n", "cut", "stream"),
+        (HEAD + chunk(b"<p>Sign in") + b"0\r\n\r\n", "no stream", "first token"),
+        (HEAD + chunk(b"".join(events("one")) + events()[-1]) + b"0\r\n\r\n", "grammar: chat.done.last", "stream"),
+        (HEAD.replace(b"chunked\r\n", b"chunked\r\ncontent-encoding: br\r\n"), "encoding", "first byte"),
+        (b"HTTP/1.1 429 No\r\ncontent-length: 27\r\n\r\n" + b'{"error": {"message": "no"}}'[:27], "status 429",
+         "first byte"),
+    ],
+    ids=lambda value: value[-12:] if isinstance(value, bytes) else None,
+)  # fmt: skip
+async def test_each_bad_end_has_its_kind_and_phase(data, kind, phase):
+    async def serve(stream, head):
+        await stream.send_all(data)
+        return False
+
+    async with serving(serve) as url:
+        run = await load(url, rate=10, seconds=0.1)
+    assert run.tally.counts["error"] == 1, run.tally.counts
+    assert [(row.kind, row.phase) for row in run.tally.failures] == [(kind, phase)]
+    assert run.tally.counts["not_whole"] == (phase in ("first token", "stream"))
+
+
+async def test_nobody_there_is_refused_while_connecting():
+    async with serving(quick) as url:
+        pass
+    run = await load(url, rate=20, seconds=0.1)
+    assert [(row.kind, row.phase, row.count) for row in run.tally.failures] == [("refused", "connect", 2)]
+
+
+async def silent(stream, head):
+    await stream.send_all(HEAD + chunk(b"".join(events("one")[:2])))
+    await trio.sleep_forever()
+
+
+async def test_what_never_ends_times_out_and_its_silence_counts_as_a_gap():
+    async with serving(silent) as url:
+        run = await load(url, rate=10, seconds=0.1, timeout="600ms")
+    assert [(row.kind, row.phase) for row in run.tally.failures] == [("timeout", "stream")]
+    assert run.tally.measures["gap"].most > 0.3
+
+
+async def test_what_is_under_way_after_the_grace_is_unfinished():
+    async with serving(silent) as url:
+        run = await load(url, rate=20, seconds=0.1, grace="500ms")
+    assert run.tally.counts["unfinished"] == 2
+    assert run.tally.counts["not_whole"] == 2
+
+
+async def test_a_run_that_is_stopped_reports_what_it_has():
+    served = []
+    enough = trio.Event()
+
+    async def serve(stream, head):
+        served.append(head)
+        if len(served) == 4:
+            enough.set()
+        await silent(stream, head)
+
+    async with serving(serve) as url:
+        running = await prepared(scenario(url, rate=20, seconds=60))
+        async with trio.open_nursery() as nursery:
+
+            async def stop():
+                await enough.wait()
+                running.stop()
+
+            nursery.start_soon(stop)
+            run = await running.run()
+    assert run.interrupted
+    assert run.seconds < 59
+    assert run.tally.counts["interrupted"] == run.tally.counts["started"] >= 4
+    assert run.tally.failures == ()
+    assert run.tally.measures["ttft"].count > 0
+
+
+async def finished_after(answers: int, serve, **how):
+    """A run that begins no more once the server has been asked so often."""
+    asked, enough = [], trio.Event()
+
+    async def counting(stream, head):
+        asked.append(head)
+        if len(asked) == answers:
+            enough.set()
+        return await serve(stream, head)
+
+    async with serving(counting) as url:
+        running = await prepared(scenario(url, seconds=60, **how))
+        async with trio.open_nursery() as nursery:
+
+            async def finish():
+                await enough.wait()
+                running.finish("enough")
+
+            nursery.start_soon(finish)
+            run = await running.run()
+    return run
+
+
+async def test_a_run_that_begins_no_more_lets_what_is_under_way_end():
+    async def slow(stream, head):
+        await answer(stream, "one", "two", pause=0.05)
+
+    for how in ({"rate": 20}, {"concurrency": 4}):
+        run = await finished_after(6, slow, **how)
+        assert run.stopped == "enough", how
+        assert not run.interrupted, how
+        assert run.seconds < 50, how
+        assert run.tally.counts["whole"] == run.tally.counts["started"] >= 6, how
+
+
+async def test_what_does_not_end_after_the_last_arrival_is_unfinished():
+    run = await finished_after(2, silent, rate=20, grace="200ms")
+    assert run.tally.counts["unfinished"] == run.tally.counts["started"] >= 2
+
+
+async def test_a_burst_is_planned_for_one_instant_and_its_spread_is_told():
+    """Elsewhere they begin one after the other (ai-dynamo/aiperf#1424)."""
+    async with serving(quick) as url:
+        run = await load(url, burst="32:500ms", seconds=1)
+    assert [row["started"] for row in run.timeline.dump()[:1]] == [64]
+    assert run.tally.counts["whole"] == 64
+    assert "bursts begun within" in text.summary(run)
+
+
+# TLS
+
+
+async def test_tls_is_spoken_and_a_certificate_that_is_not_trusted_is_named(certificate, monkeypatch):
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*certificate)
+    async with serving(quick, tls) as url:
+        untrusted = await load(url, rate=10, seconds=0.1)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
+        trusted = await load(url, rate=10, seconds=0.1)
+    assert [(row.kind, row.phase) for row in untrusted.tally.failures] == [("tls", "connect")]
+    assert "certificate" in untrusted.tally.failures[0].example
+    assert trusted.tally.counts["whole"] == 1
+
+
+# Credentials
+
+
+async def test_credentials_are_sent_and_are_in_no_report():
+    heads = []
+
+    async def serve(stream, head):
+        heads.append(head)
+        said = b"wrong: sk-secret, other-secret, query-secret"
+        await stream.send_all(b"HTTP/1.1 401 No\r\ncontent-length: %d\r\n\r\n%b" % (len(said) - 14, said[:-14]))
+        return False
+
+    async with serving(serve) as url:
+        run = await load(f"{url}?key=query-secret", rate=10, seconds=0.1, headers={"x-other": "Token other-secret"})
+    assert b"POST /v1/chat/completions?key=query-secret HTTP/1.1" in heads[0]
+    assert b"authorization: Bearer sk-secret" in heads[0]
+    assert b"x-other: Token other-secret" in heads[0]
+    assert run.tally.failures[0].example == "wrong: ***, ***"
+    assert b"secret" not in report.dump([run])
+
+
+async def test_what_a_server_says_beside_its_error_holds_no_credential_either():
+    """The reason to finish, the request's id and the gateway's headers stand in reports as they are said."""
+
+    async def serve(stream, head):
+        told = b"x-request-id: id-sk-secret\r\nx-trigate-target: sk-secret\r\nx-trigate-cache: sk-secret\r\n"
+        said = b"".join(events("a")).replace(b'"stop"', b'"sk-secret"')
+        if b"failing" in head:
+            await stream.send_all(b"HTTP/1.1 500 No\r\n%bcontent-length: 2\r\n\r\n{}" % told)
+        else:
+            await stream.send_all(b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b" % (told, len(said), said))
+
+    async with serving(serve) as url:
+        runs = [await load(f"{url}/{path}", rate=10, seconds=0.1) for path in ("", "failing")]
+    assert dict(runs[0].tally.finishes) == {"***": 1}
+    assert runs[1].tally.failures[0].example == "{} (request id-***)"
+    outputs = [report.dump(runs).decode(), page(runs), text.comparison(runs), *map(text.summary, runs)]
+    assert [output for output in outputs if "sk-secre" in output] == []
+
+
+async def test_numbers_that_no_answer_can_have_are_not_taken_for_counts():
+    """Neither sums nor speeds are made of them: a float holds no more than 1e308."""
+    for number in (b"9" * 400, b"9" * 18, b"-5", b"1e308"):
+
+        async def serve(stream, _, number=number):
+            said = b"".join(events("a", "b")).replace(b'_tokens":1', b'_tokens":%b' % number)
+            said = said.replace(b'_tokens":2', b'_tokens":%b' % number)
+            await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said))
+
+        async with serving(serve) as url:
+            run = await load(url, rate=10, seconds=0.1)
+        assert run.tally.tokens == 2, number
+        assert not run.tally.measures["input_tokens"].count, number
+
+
+async def test_no_key_in_a_url_is_in_any_output():
+    """Not where it is shown, nor where the server repeats it: as it was sent, decoded, as the name of an error, or cut
+    off where the example ends."""
+
+    async def serve(stream, head):
+        line = head.split(b"\r\n")[0]
+        said = (b"no route %b, key sk-live/lurl123, " % line).ljust(185, b"x") + b" sk-live-lurl1234567890"
+        if b"events" in line:
+            said = b'data: {"error": {"type": "sk-live-lurl1234567890", "message": "no"}}\n\n'
+        status = b"200 OK" if b"events" in line else b"404 No"
+        await stream.send_all(b"HTTP/1.1 %b\r\ncontent-length: %d\r\n\r\n%b" % (status, len(said), said))
+
+    async with serving(serve) as url:
+        query = "key=sk-live-lurl1234567890&sk-bare-lurl123&other=sk-live%2Flurl123&v=1"
+        runs = [await load(f"{url}/{path}/v1?{query}", rate=10, seconds=0.1) for path in ("status", "events")]
+    assert runs[0].url == f"{url}/status/v1?key=***&***&other=***&v=***"
+    assert "key=***&***&other=***&v=1 HTTP/1.1, key ***, xxx" in runs[0].tally.failures[0].example
+    assert runs[1].tally.failures[0].kind == "error event: ***"
+    outputs = [report.dump(runs).decode(), page(runs), text.comparison(runs), *map(text.summary, runs)]
+    assert [found for output in outputs for found in re.findall(r"sk-.{9}", output)] == []

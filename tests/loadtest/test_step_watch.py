@@ -1,0 +1,152 @@
+"""One step of a search: when it ends, on a server that is a queue in virtual time."""
+
+import random
+from bisect import bisect_right
+from statistics import pstdev
+
+import attrs
+
+from loadtest.run.step_watch import LimitEvidence, StepLength, StepWatch, state
+from tests.support.simulated_queue import SimulatedQueue, starts
+
+SECONDS = 5.0
+
+
+def constant(chance: random.Random) -> float:
+    return 0.5
+
+
+def spread(chance: random.Random) -> float:
+    return chance.lognormvariate(-0.94, 0.7)  # a mean of half a second
+
+
+def watched(queue: SimulatedQueue, rate: float, seed: int | None = None, seconds: float = SECONDS):
+    """When a step is over because its backlog grows, as a part of its time (1: never), and what was seen until then;
+    arrivals are even where no ``seed`` is given."""
+    chance = None if seed is None else random.Random(seed)
+    answers = queue.answers(starts(rate, seconds, chance), chance or random.Random(0))
+    begun, ends = [one.planned for one in answers], sorted((one.ended, one.waited) for one in answers)
+    watch, seen = StepWatch(seconds / 12), 0
+    for tick in range(int(10 * seconds)):
+        now = tick / 10
+        while seen < len(ends) and ends[seen][0] <= now:
+            watch.ended(*ends[seen])
+            seen += 1
+        watch.look(now, bisect_right(begun, now) - seen)
+        if watch.backlog_grows:
+            return now / seconds, watch
+    return 1.0, watch
+
+
+EIGHT = SimulatedQueue(8, constant)
+
+
+def test_a_step_at_twice_the_capacity_is_over_before_half_its_time():
+    at, watch = watched(EIGHT, 32)
+    assert at < 0.5
+    growth = watch.growth
+    assert growth.under_way[1] > 2 * growth.under_way[0]
+    assert growth.waited[1] > 1.2 * growth.waited[0]
+
+
+def test_a_step_at_twice_the_capacity_ends_early_whatever_the_spread():
+    found = [watched(SimulatedQueue(8, service), 32, seed)[0] for service in (constant, spread) for seed in range(50)]
+    assert max(found) < 1
+    assert sorted(found)[80] <= 0.6
+
+
+def test_even_arrivals_just_above_capacity_pile_up_and_just_below_do_not():
+    assert watched(EIGHT, 16.6)[0] < 1
+    assert watched(EIGHT, 15.8)[0] == 1
+
+
+def test_a_step_below_capacity_is_hardly_ever_taken_for_one_above():
+    for service in (constant, spread):
+        queue = SimulatedQueue(8, service)
+        wrong = sum(watched(queue, 13, seed)[0] < 1 for seed in range(150))
+        assert wrong <= 10, service
+
+
+def test_filling_the_server_is_no_backlog():
+    """Answers of half the step's time: those under way rise all the while until the first have ended."""
+    assert watched(SimulatedQueue(1000, lambda chance: 0.5 * SECONDS), 20)[0] == 1
+
+
+def test_a_step_has_values_enough_or_goes_on():
+    watch, length = StepWatch(1), StepLength(5, 30)
+    clean, some = LimitEvidence(0.99, 298, 0), LimitEvidence(0.99, 400, 2)
+    cases = [
+        (4, [clean], "narrow", "go on"),  # not before its time
+        (5, [clean], "climb", "enough"),  # a look is enough on the way up
+        (5, [clean], "narrow", "enough"),  # none over: the answer will be seen for longer
+        (5, [some], "narrow", "go on"),
+        (5, [clean], "confirm", "go on"),
+        (5, [LimitEvidence(0.99, 299, 0)], "confirm", "enough"),
+        (5, [LimitEvidence(0.99, 627, 2)], "confirm", "go on"),
+        (5, [LimitEvidence(0.99, 628, 2)], "confirm", "enough"),
+        (5, [LimitEvidence(0.99, 628, 2), LimitEvidence(0.95, 58, 0)], "confirm", "go on"),
+        (5, [LimitEvidence(0.95, 59, 0)], "confirm", "enough"),
+        (30, [clean], "confirm", "enough"),  # it cannot go on for ever: undecided
+        (1, [LimitEvidence(0.99, 2, 2)], "climb", "missed"),
+        (1, [LimitEvidence(0.99, 1, 1)], "climb", "go on"),
+        (5, [], "confirm", "enough"),  # conditions that need no number of values
+    ]
+    for elapsed, evidence, purpose, wanted in cases:
+        assert state(elapsed, length, evidence, purpose, watch) == wanted, (elapsed, evidence, purpose)
+
+
+def test_a_backlog_ends_any_step():
+    _, watch = watched(EIGHT, 32)
+    assert state(2, StepLength(5, 30), [], "climb", watch) == "backlog"
+
+
+def test_a_look_on_the_way_up_goes_on_where_more_are_under_way_than_there_should_be():
+    watch, length = StepWatch(1), StepLength(2, 8, crowd=24)
+    for at, under_way, wanted in ((1, 48, "go on"), (2, 48, "go on"), (2, 16, "enough"), (8, 48, "enough")):
+        watch.look(at, under_way)
+        assert state(at, length, [], "climb", watch) == wanted, (at, under_way)
+
+
+def test_what_fills_up_until_the_end_of_its_patience_is_a_backlog_also_where_nothing_has_ended():
+    """A server that serves all at once and ever more slowly ends none of them for long."""
+    length = StepLength(2, 8, crowd=24)
+    for fills, wanted in ((10, "backlog"), (0, "enough")):  # or as many as ever, which is slow and no backlog
+        watch = StepWatch(1)
+        for at in range(9):
+            watch.look(at, 100 + fills * at)
+        assert state(7, length, [], "climb", watch) == "go on", fills
+        assert state(8, length, [], "climb", watch) == wanted, fills
+        assert watch.growth.under_way == (100, 100 + 7 * fills), fills
+
+
+def test_answers_that_waited_in_one_queue_tell_less_than_as_many_that_know_nothing_of_each_other():
+    """At 13.5 a second 5 % of an M/D/8 queue's answers take longer than a second, and come in clumps: many a stretch
+    of 25 s has none of them. At even distances each answer is one."""
+    lucky = sure = 0
+    for seed in range(60):
+        answers = EIGHT.answers(starts(13.5, 25, random.Random(seed)), random.Random(0))
+        waits = [one.waited for one in answers]
+        evidence = LimitEvidence(0.99, len(waits), sum(wait > 1 for wait in waits))
+        lucky += evidence.kept
+        sure += attrs.evolve(evidence, alike=alike(answers)).kept
+    assert lucky >= 6
+    assert sure <= 3  # of 60, as 95 % confidence allows
+    even = [attrs.evolve(one, ended=one.ended + random.Random(one.planned).uniform(0, 0.05)) for one in
+            EIGHT.answers(starts(15, 25), random.Random(0))]  # fmt: skip
+    assert alike(even) == 1
+
+
+def alike(answers) -> float:
+    watch = StepWatch(10 / 12)
+    for one in answers:
+        watch.ended(one.ended, one.waited)
+    return watch.alike(pstdev(one.waited for one in answers))
+
+
+def test_what_is_left_of_many_alike_says_how_many_it_takes():
+    few = LimitEvidence(0.99, 600, 0, alike=10)
+    assert not few.settled
+    assert few.too_few == "sure of 95.1 %, for 99 % it takes 2990 answers"
+    assert LimitEvidence(0.99, 2990, 0, alike=10).kept
+    assert not LimitEvidence(0.99, 300, 9, alike=10).missed()  # one clump
+    assert LimitEvidence(0.99, 300, 60, alike=10).missed()
