@@ -9,6 +9,7 @@ RUN pip --python /opt/trigate install --no-cache-dir --require-hashes -r "$REQUI
 # What builds the package stays in this stage.
 RUN pip install --no-cache-dir --require-hashes -r requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./
+COPY configfile configfile
 COPY streams streams
 COPY providers providers
 COPY loadtest loadtest

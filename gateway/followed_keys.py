@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 import trio
 
-from gateway.config.document import ConfigError
+from configfile.document import ConfigError
 from gateway.config.schema import RawClientKey
 from gateway.config.settings import Config
 from gateway.config.stored_keys import StoredClients, StoredReader, kept_of, read_item

@@ -17,10 +17,10 @@ import attrs
 import msgspec
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
+from configfile.secret_files import SecretFiles
 from gateway.app import app_of, whole_app
 from gateway.config.changes import Change, changes, kept, key_changes
 from gateway.config.loading import Config, ConfigError, load
-from gateway.config.secret_files import SecretFiles
 from gateway.config.settings import Trust
 from gateway.exchange.service import Service
 from gateway.open_service import next_service, service_of_clients

@@ -14,7 +14,7 @@ PARALLEL: Final = tuple(f"providers/{api}/" for api in ("chat", "messages", "res
 def classes() -> dict[str, set[str]]:
     """The modules that define a class, by its name; the codecs' parallels count as one."""
     found: dict[str, set[str]] = defaultdict(set)
-    for package in ("streams", "providers", "loadtest", "gateway"):
+    for package in ("configfile", "streams", "providers", "loadtest", "gateway"):
         for path in sorted((ROOT / package).rglob("*.py")):
             module = path.relative_to(ROOT).as_posix()
             where = "a codec" if module.startswith(PARALLEL) else module

@@ -16,10 +16,10 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from configfile.secret_files import SecretFiles
 from gateway.app import create_app
 from gateway.commands.schema import json_schema
 from gateway.config.loading import Config, load
-from gateway.config.secret_files import SecretFiles
 from gateway.config.settings import Limits
 from gateway.serving.lifecycle import CUT_AFTER, KILL_AFTER
 from tests.pages import kubernetes

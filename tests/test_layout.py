@@ -9,7 +9,7 @@ from tests.support.repository import ROOT
 from tests.support.syntax import statements
 
 TESTS = ROOT / "tests"
-PACKAGES = ("streams", "providers", "loadtest", "gateway")
+PACKAGES = ("configfile", "streams", "providers", "loadtest", "gateway")
 OTHERS = {"clients", "data", "docs", "e2e", "pages", "recordings", "sessions", "support"}
 """What does not mirror a package; ``tests/README.md`` says what each holds."""
 

@@ -23,7 +23,9 @@ EXCEPTIONS: Final = {
 """A module and a name that it uses though it is private to a library, and why."""
 
 MODULES: Final = sorted(
-    path for package in ("streams", "providers", "loadtest", "gateway") for path in (ROOT / package).rglob("*.py")
+    path
+    for package in ("configfile", "streams", "providers", "loadtest", "gateway")
+    for path in (ROOT / package).rglob("*.py")
 )
 
 

@@ -15,11 +15,11 @@ from typing import TypeAlias
 
 import attrs
 
+from configfile.wording import spelled_time
 from gateway.access.refused_keys import KeyRefused
 from gateway.config.names import Names
 from gateway.config.patterns import matches_one
 from gateway.config.settings import ClientKey, Config, ModelEntry, RealtimeGrant
-from gateway.config.wording import spelled_time
 from gateway.http.certificates import NOBODY, CertificateNames
 from gateway.http.headers import PLAIN_KEYS, Headers, shown_credential
 from streams.errors import GatewayError

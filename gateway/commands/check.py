@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
+from configfile.document import sentence
 from gateway.commands.listening import certificate_remarks, exposure
 from gateway.commands.terminal import say
 from gateway.config.changes import changes
-from gateway.config.document import sentence
 from gateway.config.listening import exposed
 from gateway.config.loading import Config, ConfigError, discover, load, trust_in, users_file
 from gateway.config.settings import ModelEntry

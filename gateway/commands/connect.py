@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import attrs
 import click
 
+from configfile.document import sentence
 from gateway.commands.client import KEY_VARIABLE, OPEN_KEY, Client, GatewayAddress, SettingsFile
 from gateway.commands.clients import CLIENTS
 from gateway.commands.edits import merged, written
@@ -25,7 +26,6 @@ from gateway.commands.logins import LOGINS, Login, missing_entry, with_login
 from gateway.commands.notation import Settings, Unmergeable
 from gateway.commands.terminal import say
 from gateway.commands.undoing import Written, book, noted, outdated, remember, remembered, undone, untouched
-from gateway.config.document import sentence
 
 NOT_FOUND = 127  # as a shell says it
 SHOWN_KEY = f"${KEY_VARIABLE}"

@@ -21,11 +21,11 @@ import click
 import msgspec
 import trio
 
+from configfile.document import sentence
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
 from gateway.commands.probing import COUNT, FEATURES, Check, CheckOutcome, Checkup, Patient, State
 from gateway.commands.targets_to_check import SkippedTarget, TargetsToCheck, TargetToCheck, targets_to_check
-from gateway.config.document import sentence
 from gateway.config.loading import Config
 from gateway.logs.masking import Mask
 from gateway.routing.router import Router

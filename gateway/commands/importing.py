@@ -14,6 +14,7 @@ import attrs
 import click
 import yaml
 
+from configfile import document
 from gateway.commands.imported import Result, lines, literal, one_line, summary
 from gateway.commands.litellm import GUARDS, HERE_ANYWAY, NO_COUNTERPART, NO_MATTER, REASONS, SERIOUS, UNENFORCED, Group
 from gateway.commands.litellm_keys import Token, carry_keys, read_keys
@@ -22,7 +23,6 @@ from gateway.commands.litellm_routes import ROUTED, add_routes
 from gateway.commands.litellm_teams import Team, read_teams
 from gateway.commands.litellm_values import positive, says_nothing, timeouts_of
 from gateway.commands.terminal import say
-from gateway.config import document
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.prices import unpriced
 

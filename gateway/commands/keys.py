@@ -21,14 +21,14 @@ import attrs
 import click
 import trio
 
+from configfile.document import sentence
+from configfile.wording import Wrong, nearest, spelled_time
 from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import say
-from gateway.config.document import sentence
 from gateway.config.kinds import read_wait
 from gateway.config.loading import Config, ConfigError
 from gateway.config.settings import AcceptedKey, ClientKey
 from gateway.config.stored_keys import kept_of, new_client, read_item, stored_clients
-from gateway.config.wording import Wrong, nearest, spelled_time
 from gateway.logs.masking import escaped
 from gateway.open_store import open_key_store
 from gateway.stores.key_store import KeyEvent, KeyStore, KeyTable

@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from gateway.config.document import ConfigError, Mistake
+from configfile.document import ConfigError, Mistake
 from gateway.config.loading import Config
 from gateway.config.settings import Listener
 from gateway.serving.listeners import ListenerOptions, adopt, bind, bind_unix, removed

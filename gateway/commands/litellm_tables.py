@@ -11,10 +11,10 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from configfile.document import ConfigError, Mistake
+from configfile.wording import Wrong
 from gateway.commands.litellm import MOST_AT_ONCE
 from gateway.config.amounts import read_budget
-from gateway.config.document import ConfigError, Mistake
-from gateway.config.wording import Wrong
 from streams.surrogates import NOT_JSON
 
 RATES: Final = (

@@ -11,12 +11,12 @@ from typing import Final
 import click
 import trio
 
+from configfile.document import ConfigError, sentence
 from gateway.commands.load_answers import LoadAnswers, write_files
 from gateway.commands.load_asked import LoadOptions, check_alone, check_questions, mistaken, planned, wait_before
 from gateway.commands.load_crew import crew_notes, crew_secret, leaves
 from gateway.commands.load_exact import check_exact
 from gateway.commands.terminal import say
-from gateway.config.document import ConfigError, sentence
 from gateway.garbage import settled
 from loadtest.crew.members import NoCrew
 from loadtest.crew.opening import capacity_notes, loading

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
+from configfile.document import ConfigError, Mistake
 from gateway.commands.fetching import posting
-from gateway.config.document import ConfigError, Mistake
 from loadtest.exchange.masking import SecretWords
 from loadtest.figures.conditions import ConditionVerdict
 from loadtest.figures.result import RunResult

@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from configfile.document import ConfigError, Document, Mistake, sentence
+from configfile.wording import Wrong
 from gateway.commands.load_answers import AnswerOptions
 from gateway.commands.load_crew import with_scale
 from gateway.commands.load_models import only_model
 from gateway.commands.terminal import say
-from gateway.config.document import ConfigError, Document, Mistake, sentence
 from gateway.config.kinds import read_wait
-from gateway.config.wording import Wrong
 from loadtest.crew.opening import concurrency_mistake
 from loadtest.exchange.plain_text import plain_text
 from loadtest.figures.conditions import NoCondition

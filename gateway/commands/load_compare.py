@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from gateway.config.wording import Wrong
+from configfile.wording import Wrong
 from loadtest.plan.raw_scenario import percentiles_in
 from loadtest.reports import comparison_text, report_file
 from loadtest.reports.compared_runs import LoadComparison, Question, comparison

@@ -9,9 +9,9 @@ import attrs
 import trio
 
 import gateway
+from configfile.document import ConfigError, Mistake
+from configfile.wording import Wrong
 from gateway.commands.terminal import say
-from gateway.config.document import ConfigError, Mistake
-from gateway.config.wording import Wrong
 from loadtest.crew.handshake import LEAST
 from loadtest.crew.worker_port import WorkerPort
 from loadtest.plan.scenario import Scenario

@@ -5,7 +5,7 @@ from typing import Final
 
 import attrs
 
-from gateway.config.document import ConfigError, Mistake
+from configfile.document import ConfigError, Mistake
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Failures
 from loadtest.plan.load_request import EVEN, LoadRequest

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
+from configfile.document import ConfigError, Mistake
 from gateway.commands.fetching import FetchError, fetch
-from gateway.config.document import ConfigError, Mistake
 from loadtest.exchange.masking import SecretWords
 from loadtest.exchange.plain_text import plain_text
 from loadtest.plan.load_endpoints import LoadApi

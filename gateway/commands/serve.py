@@ -17,6 +17,7 @@ import click
 import trio
 
 import gateway
+from configfile.document import sentence
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain, no_effect
 from gateway.commands.listening import (
@@ -31,7 +32,6 @@ from gateway.commands.listening import (
     reread,
 )
 from gateway.commands.terminal import columns, fold, say
-from gateway.config.document import sentence
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config.settings import LogLevel, ModelEntry, Remark
 from gateway.endpoints.ui.workers import OtherWorkers

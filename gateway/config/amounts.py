@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from configfile.expanded import Unresolved
+from configfile.wording import Wrong, describe, nearest
 from gateway.config.allowances import Calendar, Currency, Rolling, SpendingBudget
-from gateway.config.expanded import Unresolved
-from gateway.config.wording import Wrong, describe, nearest
 from providers.catalog.prices import NANOS
 
 Period: TypeAlias = Calendar | Rolling | Literal["run"]

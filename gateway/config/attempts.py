@@ -3,7 +3,7 @@ or an entry lays over them."""
 
 import attrs
 
-from gateway.config.document import Path
+from configfile.document import Path
 from gateway.config.findings import Findings
 from gateway.config.schema import RawCircuit, RawListener, RawRetries, given
 from gateway.config.settings import CircuitSettings, Retries

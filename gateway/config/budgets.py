@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from configfile.document import Path
+from configfile.expanded import Unresolved
 from gateway.config.allowances import Rolling, SpendingBudget
-from gateway.config.document import Path
-from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry
 

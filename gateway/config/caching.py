@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from gateway.config import document
+from configfile import document
+from configfile.expanded import Unresolved
 from gateway.config.cached_answers import AnswerCacheSettings, CacheUse
-from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.schema import RawAnswerCache, RawCacheUse, RawConfig, given
 from gateway.config.urls import crosses_in_clear

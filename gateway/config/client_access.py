@@ -5,17 +5,17 @@ from functools import cached_property
 
 import attrs
 
+from configfile.document import Path
+from configfile.expanded import Unresolved
+from configfile.wording import describe, nearest
 from gateway.config.budgets import build_budgets
-from gateway.config.document import Path
 from gateway.config.entries import Entries
-from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.names import Names
 from gateway.config.patterns import matches_one
 from gateway.config.ratelimits import build_ratelimits
 from gateway.config.schema import RawClientGroup, RawClientKey, RawConfig
 from gateway.config.settings import ClientGroup, ClientKey, Config
-from gateway.config.wording import describe, nearest
 from streams.errors import GatewayError
 
 

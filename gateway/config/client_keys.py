@@ -5,17 +5,17 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from configfile.document import Path
+from configfile.expanded import Unresolved
+from configfile.wording import spelled_time
 from gateway.config.budgets import build_budgets
 from gateway.config.caching import build_switch
 from gateway.config.client_access import AccessNames, check_access, check_wall, group_of
-from gateway.config.document import Path
-from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.ratelimits import build_ratelimits
 from gateway.config.schema import RawAcceptedKey, RawClientKey, RawClientLimits, RawConfig, given
 from gateway.config.settings import AcceptedKey, ClientKey, ClientLimits, RealtimeGrant
 from gateway.config.weak_secrets import short
-from gateway.config.wording import spelled_time
 
 SOON: Final = timedelta(days=14)
 """The time before a key's end in which that is a warning."""

@@ -9,8 +9,9 @@ from cattrs.cols import homogenous_tuple_structure_factory, mapping_structure_fa
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn
 
-from gateway.config.document import Path
-from gateway.config.expanded import Unresolved
+from configfile.document import Path
+from configfile.expanded import Unresolved
+from configfile.wording import Wrong, describe, described_word, nearest, one_of
 from gateway.config.kinds import (
     READERS,
     SPOKEN_APIS,
@@ -53,7 +54,6 @@ from gateway.config.schema import (
     SigningIn,
 )
 from gateway.config.unknown import about, advice
-from gateway.config.wording import Wrong, describe, described_word, nearest, one_of
 from providers.catalog.prices import NAMED_PRICES
 from providers.catalog.provider import best_for
 from providers.neutral.quirks import Quirks

@@ -3,8 +3,8 @@
 from typing import Final
 from urllib.parse import urlsplit
 
+from configfile.expanded import Unresolved
 from gateway.config.allowances import CounterSettings
-from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.schema import RawCounters
 from gateway.config.urls import crosses_in_clear

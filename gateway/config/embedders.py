@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from gateway.config.document import Path
+from configfile.document import Path
+from configfile.wording import describe
 from gateway.config.findings import Findings
 from gateway.config.names import Found
-from gateway.config.wording import describe
 from providers.endpoints.model_types import bare_name
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
-from gateway.config.document import Path
+from configfile.document import Path
 from gateway.config.findings import Findings
 from gateway.config.kinds import EndpointPath, EndpointWord
 from gateway.config.schema import RawEmbeddings, RawEndpoint, given

@@ -6,11 +6,12 @@ from typing import Final
 
 import attrs
 
+from configfile.document import Path
+from configfile.expanded import Unresolved
+from configfile.wording import describe, nearest, one_of
 from gateway.config.attempts import changed_circuit, changed_retries
 from gateway.config.budgets import build_budgets
-from gateway.config.document import Path
 from gateway.config.endpoints import build_endpoints, embedding_traits
-from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.kinds import Url
 from gateway.config.names import Names
@@ -21,7 +22,6 @@ from gateway.config.schema import RawConfig, RawEntry, given
 from gateway.config.settings import CircuitSettings, Keeper, ModelEntry, RealtimeLimits, Retries, SignIn
 from gateway.config.sign_ins import build_sign_in
 from gateway.config.timeouts import changed
-from gateway.config.wording import describe, nearest, one_of
 from gateway.http.passing import reason_never
 from providers.catalog import providers as catalog
 from providers.catalog.provider import Provider, Speaks, api_path, is_of_messages

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from gateway.config.document import Document, Mistake, Path, spell
+from configfile.document import Document, Mistake, Path, spell
 from providers.neutral.fields import generic
 
 

@@ -13,12 +13,12 @@ from pathlib import Path as FilePath
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from gateway.config.document import Path
+from configfile.document import Path
+from configfile.variables import Use
 from gateway.config.findings import Findings
 from gateway.config.own_providers import id_of
 from gateway.config.sign_ins import MODULES, is_of_vendor
 from gateway.config.urls import is_loopback
-from gateway.config.variables import Use
 from providers.catalog import providers as catalog
 
 _NOBODYS: Final = """

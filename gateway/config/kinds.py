@@ -8,11 +8,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal, NewType, TypeAlias, get_args
 from urllib.parse import urlsplit
 
+from configfile.expanded import Expanded, Unresolved
+from configfile.secret_files import SecretFile
+from configfile.wording import Wrong, describe, described_word, nearest, one_of, spelled
 from gateway.config.allowances import Rate, SpendingBudget
 from gateway.config.amounts import read_budget
-from gateway.config.expanded import Expanded, Unresolved
-from gateway.config.secret_files import SecretFile
-from gateway.config.wording import Wrong, describe, described_word, nearest, one_of, spelled
 from gateway.config.zones import read_zone
 from gateway.http.certificates import as_name
 from providers.catalog.prices import UNITS

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.config.document import Path
+from configfile.document import Path
 from gateway.config.findings import Findings
 from gateway.config.schema import ACCEPTED, OUTSIDE, RawConfig, RawLegacyListeners, RawListener, given
 from gateway.config.settings import Config, Listener, TlsSettings

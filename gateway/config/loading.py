@@ -11,7 +11,12 @@ from typing import Any
 
 import attrs
 
-from gateway.config import document, weak_secrets
+from configfile import document
+from configfile.document import ConfigError, Document, Mistake
+from configfile.secret_files import SecretFiles, UnreadFiles
+from configfile.variables import Variables
+from configfile.wording import describe, nearest
+from gateway.config import weak_secrets
 from gateway.config.attempts import build_retries, changed_circuit
 from gateway.config.budgets import build_budgets, doubtful_budgets
 from gateway.config.caching import build_answer_cache
@@ -20,7 +25,6 @@ from gateway.config.client_keys import build_client_keys, build_client_limits, b
 from gateway.config.collector import collector
 from gateway.config.converter import ConversionFault, structure
 from gateway.config.counters import build_counters
-from gateway.config.document import ConfigError, Document, Mistake
 from gateway.config.doubtful_routes import doubtful
 from gateway.config.entries import Entries, EntryDefaults, build_entries
 from gateway.config.findings import Findings
@@ -41,7 +45,6 @@ from gateway.config.schema import (
     given,
     without_effect,
 )
-from gateway.config.secret_files import SecretFiles, UnreadFiles
 from gateway.config.settings import (
     KEEPING_KEYS,
     CircuitSettings,
@@ -54,8 +57,6 @@ from gateway.config.settings import (
 )
 from gateway.config.state_storage import build_state_storage
 from gateway.config.timeouts import build_timeouts
-from gateway.config.variables import Variables
-from gateway.config.wording import describe, nearest
 from streams.pipe import Timeouts
 
 __all__ = [

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
-from gateway.config.document import Path
+from configfile.document import Path
+from configfile.wording import describe, nearest, one_of
 from gateway.config.findings import Findings
 from gateway.config.schema import RawConfig, RawEntry, RawProvider
-from gateway.config.wording import describe, nearest, one_of
 from providers.auth.keys import BEARER_TOKEN, HeaderKey
 from providers.auth.signer import Signer
 from providers.catalog import providers as catalog

@@ -5,7 +5,7 @@ from typing import Final
 
 import attrs
 
-from gateway.config.document import Path
+from configfile.document import Path
 from gateway.config.schema import RawConfig, RawEntry, RawRouteTarget
 from gateway.config.settings import Balance
 

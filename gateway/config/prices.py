@@ -5,7 +5,7 @@ from typing import Final
 
 import attrs
 
-from gateway.config.document import Path
+from configfile.document import Path
 from gateway.config.entry_price import entry_price
 from gateway.config.findings import Findings
 from gateway.config.names import Found, Names

@@ -3,12 +3,12 @@ before it."""
 
 from typing import Any, Final, Literal
 
+from configfile.document import Path, spell
+from configfile.wording import describe
 from gateway.config.allowances import QueueSettings, Rate, RateLimits, RootLimit
-from gateway.config.document import Path, spell
 from gateway.config.findings import Findings
 from gateway.config.names import Names
 from gateway.config.schema import RawConfig, RawQueue, RawRateLimits, RawRootLimit, given
-from gateway.config.wording import describe
 from streams.errors import GatewayError
 
 _SLOW: Final = {"requests": 1, "tokens": 1000, "input_tokens": 1000, "output_tokens": 1000}

@@ -5,18 +5,18 @@ from typing import TypeAlias, cast
 
 import attrs
 
+from configfile.document import Path
+from configfile.expanded import Unresolved
+from configfile.wording import describe, nearest
 from gateway.config.attempts import changed_retries
 from gateway.config.caching import build_cache_use
-from gateway.config.document import Path
 from gateway.config.embedders import check_vectors
 from gateway.config.entries import Entries
-from gateway.config.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.names import Found
 from gateway.config.preferences import Preference, preferences
 from gateway.config.schema import RawAlias, RawConfig, RawRouteTarget, given
 from gateway.config.settings import Hedge, Retries, Route, RouteTarget
-from gateway.config.wording import describe, nearest
 from streams.errors import GatewayError
 from streams.events import UNAVAILABLE, FailureReason
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from configfile.document import Path
 from gateway.config.cached_answers import CachePace, CacheScope, CacheWhen
-from gateway.config.document import Path
 from gateway.config.kinds import (
     AddressPart,
     AuditPlace,

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from configfile.document import Mistake
 from gateway.config.allowances import CounterSettings, QueueSettings, RateLimits, RootLimit, SpendingBudget
 from gateway.config.cached_answers import AnswerCacheSettings, CacheUse
-from gateway.config.document import Mistake
 from providers.auth.credential import AwsKeys, SignInName, secrets_of_credential
 from providers.auth.google import GOOGLE_TOKEN
 from providers.auth.keys import BEARER_TOKEN

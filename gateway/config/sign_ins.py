@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Final, TypeAlias, assert_never
 from urllib.parse import urlsplit
 
-from gateway.config.document import Path
+from configfile.document import Path
+from configfile.wording import one_of
 from gateway.config.findings import Findings
 from gateway.config.schema import RawAwsSignIn, RawAzureSignIn, RawEntry, RawGoogleSignIn
 from gateway.config.settings import AwsSignIn, AzureSignIn, GoogleSignIn, SignIn
-from gateway.config.wording import one_of
 from providers.auth.credential import AwsKeys, SignInName
 from providers.catalog.providers import CATALOG, Provider
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
+from configfile.wording import spelled_time
 from gateway.config.cached_answers import CacheUse
 from gateway.config.settings import (
     CircuitSettings,
@@ -17,7 +18,6 @@ from gateway.config.settings import (
     RouteTarget,
     StateStorage,
 )
-from gateway.config.wording import spelled_time
 from providers.catalog.prices import KINDS, NAMED_PRICES, NANOS, Price
 
 _SHARES: Final = {"budget", "error_rate", "at_most"}

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from gateway.config.expanded import Unresolved
+from configfile.expanded import Unresolved
 from gateway.config.findings import Findings
 from gateway.config.schema import RawStateStorage, given
 from gateway.config.settings import STORAGE, KeptLedgerSettings, StateStorage, StorageType

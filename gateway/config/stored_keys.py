@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import attrs
 
+from configfile.document import ConfigError, Document, Mistake
 from gateway.config.client_access import AccessNames
 from gateway.config.client_keys import build_client
 from gateway.config.converter import structure
-from gateway.config.document import ConfigError, Document, Mistake
 from gateway.config.findings import Findings
 from gateway.config.patterns import matches_one
 from gateway.config.prices import ADVICE, unpriced

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from gateway.config.expanded import Unresolved
+from configfile.expanded import Unresolved
 from gateway.config.redaction import SHORTEST
 from gateway.config.settings import Config, ModelEntry
 

@@ -5,8 +5,8 @@ from datetime import UTC, tzinfo
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from gateway.config.expanded import Unresolved
-from gateway.config.wording import Wrong, describe, nearest
+from configfile.expanded import Unresolved
+from configfile.wording import Wrong, describe, nearest
 
 _UTC: Final = "UTC"
 

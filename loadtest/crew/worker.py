@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 import attrs
 import trio
 
-from gateway.config.document import ConfigError
+from configfile.document import ConfigError
 from gateway.garbage import settle
 from loadtest.crew.channel import MessageChannel, PeerGone
 from loadtest.crew.messages import (

@@ -7,9 +7,9 @@ from typing import Any, Final, Literal, NewType, TypeAlias
 
 import attrs
 
+from configfile.wording import Wrong, describe
 from gateway.config.converter import converter
 from gateway.config.kinds import Wait
-from gateway.config.wording import Wrong, describe
 
 LoadUnit: TypeAlias = Literal["rate", "clients"]
 

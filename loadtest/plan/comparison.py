@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from gateway.config.wording import nearest
+from configfile.wording import nearest
 
 OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     ">=": operator.ge,

@@ -2,8 +2,8 @@
 
 from typing import Any, Final, Literal, NewType, cast
 
+from configfile.wording import Wrong, describe
 from gateway.config.converter import converter
-from gateway.config.wording import Wrong, describe
 
 HttpVersion = NewType("HttpVersion", int)
 StreamCount = NewType("StreamCount", int)  # of one connection

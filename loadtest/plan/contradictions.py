@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Final, Protocol
 
-from gateway.config import document
+from configfile import document
 from loadtest.figures.conditions import early, parse
 from loadtest.plan.connecting import HTTP_1
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, SEVERAL_TEXTS, streams

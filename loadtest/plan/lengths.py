@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from gateway.config.wording import Wrong, describe, nearest
+from configfile.wording import Wrong, describe, nearest
 
 LONGEST: Final = 1_000_000  # tokens of a prompt, or of an answer
 _Z95: Final = 1.6448536269514722  # standard deviations from a normal distribution's middle to its 95th percentile

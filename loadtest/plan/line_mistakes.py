@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from gateway.config.document import ConfigError, Mistake
+from configfile.document import ConfigError, Mistake
 
 TOLD: Final = 10
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from gateway.config.wording import nearest
+from configfile.wording import nearest
 
 _ON: Final = " on "
 

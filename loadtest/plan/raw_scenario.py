@@ -8,9 +8,9 @@ from typing import Any, Literal, NewType
 
 import attrs
 
+from configfile.wording import Wrong, describe
 from gateway.config.converter import converter
 from gateway.config.kinds import USER_NAME, Count, Duration, Secret, Url, Wait
-from gateway.config.wording import Wrong, describe
 from loadtest.figures.conditions import early, parse
 from loadtest.plan.asked_loads import Burst, Burstiness
 from loadtest.plan.comparison import NoCondition

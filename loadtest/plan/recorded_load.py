@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 import msgspec
 
-from gateway.config.document import ConfigError, Mistake
+from configfile.document import ConfigError, Mistake
 from gateway.recordings import RecordedRequest, Unreadable, client_requests, read_client_request
 from loadtest.plan.traces import LoadTrace, load_trace
 from streams.surrogates import NOT_JSON

@@ -7,11 +7,11 @@ from typing import Any
 
 import attrs
 
-from gateway.config import document
+from configfile import document
+from configfile.document import ConfigError, Document, Mistake
+from configfile.variables import Variables
+from configfile.wording import Wrong, describe
 from gateway.config.converter import ConversionFault, structure
-from gateway.config.document import ConfigError, Document, Mistake
-from gateway.config.variables import Variables
-from gateway.config.wording import Wrong, describe
 from loadtest.plan.arrivals import RateStep, time_of
 from loadtest.plan.asked_loads import AskedLoads, asked_loads
 from loadtest.plan.client_steps import ClientStep

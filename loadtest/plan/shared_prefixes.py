@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.config.wording import Wrong, describe
+from configfile.wording import Wrong, describe
 from loadtest.plan.lengths import LONGEST
 
 MOST_TEXTS: Final = 10_000

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 import msgspec
 
-from gateway.config.wording import Wrong, describe
+from configfile.wording import Wrong, describe
 from loadtest.plan.line_mistakes import LineMistakes
 from streams.surrogates import NOT_JSON
 

@@ -6,9 +6,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
+from configfile.wording import Wrong, describe, nearest
 from gateway.config.converter import converter
 from gateway.config.kinds import Duration
-from gateway.config.wording import Wrong, describe, nearest
 from loadtest.plan.lengths import (
     LONGEST,
     EvenLengths,

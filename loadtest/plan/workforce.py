@@ -4,8 +4,8 @@ import os
 import re
 from typing import Any, Final, NewType
 
+from configfile.wording import Wrong, describe
 from gateway.config.converter import converter
-from gateway.config.wording import Wrong, describe
 
 Processes = NewType("Processes", int)
 Workers = NewType("Workers", tuple[str, ...])  # host:port each

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 import msgspec
 
-from gateway.config.wording import describe
+from configfile.wording import describe
 from loadtest.exchange.plain_text import plain_text
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi
 from loadtest.plan.load_request import LoadRequest

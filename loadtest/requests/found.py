@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from gateway.config.document import ConfigError, Mistake
+from configfile.document import ConfigError, Mistake
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.recorded_load import is_recorded, recorded_load, trace_of
 from loadtest.plan.scenario import Scenario

@@ -22,7 +22,8 @@ def named(node: ast.stmt) -> str | None:
 
 
 def names() -> set[str | None]:
-    files = (path for package in ("streams", "providers", "gateway") for path in (ROOT / package).rglob("*.py"))
+    packages = ("configfile", "streams", "providers", "loadtest", "gateway")
+    files = (path for package in packages for path in (ROOT / package).rglob("*.py"))
     return {named(node) for path in files for node in ast.parse(path.read_bytes()).body}
 
 

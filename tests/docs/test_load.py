@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.config.document import read
+from configfile.document import read
 from loadtest.exchange.record import Problem
 from loadtest.figures.conditions import parse, verdicts
 from loadtest.figures.histogram import Histogram

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gateway.config.document import ConfigError, Document
+from configfile.document import ConfigError, Document
 from loadtest.plan.arrivals import RateStep
 from loadtest.plan.asked_loads import ArrivalBurst, SearchBounds
 from loadtest.plan.scenario_file import build

@@ -5,7 +5,7 @@ import math
 import pytest
 import trio
 
-from gateway.config.document import ConfigError
+from configfile.document import ConfigError
 from loadtest.plan.client_steps import ClientStep, next_turn_of
 from loadtest.reports import text
 from tests.support.load_servers import answer, load, scenario, serving

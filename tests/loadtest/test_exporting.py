@@ -12,9 +12,9 @@ import pytest
 import trio
 import trio.testing
 
+from configfile.document import ConfigError
 from gateway.commands.fetching import posting
 from gateway.commands.load_answers import AnswerOptions, LoadAnswers
-from gateway.config.document import ConfigError
 from loadtest.exchange.record import AnswerTokens, Problem
 from loadtest.reports.exporting import exporting, otlp_receiver, remote_write_receiver
 from loadtest.reports.metrics_data import MetricsSoFar

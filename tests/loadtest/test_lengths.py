@@ -5,7 +5,7 @@ from statistics import mean, median, quantiles, stdev
 
 import pytest
 
-from gateway.config.wording import Wrong
+from configfile.wording import Wrong
 from loadtest.plan.lengths import EvenLengths, LognormalLengths, NormalLengths, read_lengths
 
 

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 import trio
 
+from configfile.document import ConfigError
 from gateway.commands.load_models import only_model
-from gateway.config.document import ConfigError
 from loadtest.exchange.judging import ReceivedAnswer, judged
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS
 from loadtest.plan.load_request import LoadRequest

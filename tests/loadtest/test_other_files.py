@@ -11,7 +11,7 @@ import attrs
 import pytest
 import trio
 
-from gateway.config.wording import Wrong
+from configfile.wording import Wrong
 from loadtest.exchange.record import AnswerTokens, Problem
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.numbers import duration, plain

@@ -6,8 +6,8 @@ from functools import partial
 import msgspec
 import pytest
 
+from configfile.document import ConfigError
 from gateway.commands.load_exact import check_exact
-from gateway.config.document import ConfigError
 from loadtest.exchange.record import AnswerTokens
 from loadtest.figures.notes import notes
 from loadtest.figures.tally import EXACT, Tally

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 import trio
 
-from gateway.config.document import ConfigError
+from configfile.document import ConfigError
 from gateway.telemetry.recorded import Folder, Side
 from loadtest.plan import recorded_load as module
 from loadtest.plan.load_request import LoadRequest

@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from gateway.config.document import ConfigError
+from configfile.document import ConfigError
 from loadtest.plan.load_request import LoadRequest
 from loadtest.requests.file_requests import (
     NoRequest,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config.document import ConfigError, read
+from configfile.document import ConfigError, read
 from loadtest.plan.arrivals import RateStep
 from loadtest.plan.lengths import EvenLengths, LognormalLengths, NormalLengths, exactly
 from loadtest.plan.load_request import Cancelling, PromptImages, TokensSeen

@@ -7,7 +7,7 @@ import attrs
 import pytest
 import trio
 
-from gateway.config.document import Document
+from configfile.document import Document
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.notes import notes
 from loadtest.figures.result import RunResult

@@ -10,7 +10,7 @@ import attrs
 import msgspec
 import pytest
 
-from gateway.config.document import ConfigError, Document
+from configfile.document import ConfigError, Document
 from loadtest.plan.arrivals import RateStep
 from loadtest.plan.load_request import LoadRequest, PromptImages
 from loadtest.plan.scenario_file import build

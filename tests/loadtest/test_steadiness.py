@@ -64,7 +64,7 @@ def test_of_short_runs_and_few_answers_nothing_is_said():
 
 
 async def result(rate, seconds, service=0.1, **more) -> RunResult:
-    from gateway.config.document import Document
+    from configfile.document import Document
     from loadtest.plan.scenario_file import build
 
     keys = {"url": "http://127.0.0.1:1", "requests": [{"model": "m"}], "rate": rate, "seconds": seconds, **more}

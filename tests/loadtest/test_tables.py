@@ -2,7 +2,7 @@
 
 import random
 
-from gateway.config.document import Document
+from configfile.document import Document
 from loadtest.figures.result import RunResult
 from loadtest.plan.scenario_file import build
 from loadtest.reports.tables import tables

@@ -5,7 +5,7 @@ from statistics import mean
 
 import pytest
 
-from gateway.config.wording import Wrong
+from configfile.wording import Wrong
 from loadtest.plan.shared_prefixes import SharedPrefixes, read_prefixes
 from loadtest.requests.calibration import ANSWERS, Calibration
 from loadtest.requests.texts import PromptTexts

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config.document import ConfigError
+from configfile.document import ConfigError
 from loadtest.plan.traces import read_trace
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from gateway.config.document import ConfigError
+from configfile.document import ConfigError
 from gateway.mock.script import script
 from loadtest.figures.conditions import parse
 from loadtest.figures.result import RunResult

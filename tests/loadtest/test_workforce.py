@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.config.document import ConfigError, Document
-from gateway.config.wording import Wrong
+from configfile.document import ConfigError, Document
+from configfile.wording import Wrong
 from loadtest.plan.scenario_file import build
 from loadtest.plan.workforce import cores, processes, workers
 

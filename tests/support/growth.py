@@ -45,7 +45,7 @@ TRIES: Final = 4
 
 BYTES: Final = 32
 """Bytes of text that count as a line when they are copied or searched."""
-OURS: Final = tuple(str(ROOT / package) for package in ("streams", "providers", "gateway"))
+OURS: Final = tuple(str(ROOT / package) for package in ("configfile", "streams", "providers", "gateway"))
 
 COPIED: Final = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
 GROWN: Final = (str, bytes, tuple)  # others grow in place

@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 import providers.grammar  # noqa: F401  # else the first verdict loads it, in the middle of what is timed
-from gateway.config.document import Document
+from configfile.document import Document
 from loadtest.exchange.judging import ReceivedAnswer, StreamVerdict, judged
 from loadtest.figures.result import RunResult
 from loadtest.plan.scenario import Scenario

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from configfile.document import ConfigError
+from configfile.wording import Wrong
 from gateway.config.allowances import Rolling, SpendingBudget
 from gateway.config.amounts import dollars, read_amount, spelled_amount
 from gateway.config.changes import changes
-from gateway.config.document import ConfigError
 from gateway.config.loading import Config, from_mapping
-from gateway.config.wording import Wrong
 
 ENTRY = {"model": "openai/gpt-5", "name": "five", "access_key": "sk-of-somebody-0123456789"}
 ALICE = {"name": "alice", "key": "alice-0123456789-0123456789-0123456789"}

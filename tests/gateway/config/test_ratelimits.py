@@ -2,11 +2,11 @@
 
 import pytest
 
+from configfile.document import ConfigError, Document, read
+from configfile.secret_files import UnreadFiles
 from gateway.config.allowances import QueueSettings, Rate, RateLimits, RootLimit
 from gateway.config.changes import changes
-from gateway.config.document import ConfigError, Document, read
 from gateway.config.loading import configure, from_mapping
-from gateway.config.secret_files import UnreadFiles
 from gateway.config.settings import Config
 
 

@@ -12,13 +12,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from configfile.document import Document, read
+from configfile.secret_files import SecretFiles, UnreadFiles
+from configfile.variables import Variables
 from gateway.commands.schema import json_schema
 from gateway.config import schema
 from gateway.config.converter import structure
-from gateway.config.document import Document, read
 from gateway.config.loading import ConfigError, configure
-from gateway.config.secret_files import SecretFiles, UnreadFiles
-from gateway.config.variables import Variables
 from tests.support.command_line import run
 from tests.support.examples import examples
 from tests.support.harness import ROOT

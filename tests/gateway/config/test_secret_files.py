@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from configfile.secret_files import SecretFiles
 from gateway.config.loading import Config, ConfigError, load
-from gateway.config.secret_files import SecretFiles
 
 SECRET = "sk-of-the-provider-0123456789"
 SEALING = base64.b64encode(bytes(range(32))).decode()

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from configfile.document import ConfigError
 from gateway.config.changes import changes, key_changes
-from gateway.config.document import ConfigError
 from gateway.config.loading import from_mapping
 from gateway.logs.masking import MASKED, Mask
 from tests.support.cases import case

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.config.document import Document
+from configfile.document import Document
 from loadtest.crew.capacity import (
     PortRange,
     file_mistake,

@@ -7,7 +7,7 @@ import attrs
 import msgspec
 import pytest
 
-from gateway.config.document import Document
+from configfile.document import Document
 from loadtest.crew.values import NoValue, packed, unpacked
 from loadtest.plan.arrivals import RateStep
 from loadtest.plan.load_request import LoadRequest
@@ -60,7 +60,7 @@ def test_what_is_no_plain_value_is_not_sent():
 def test_nothing_but_our_own_values_is_made_of_what_another_process_says():
     for kind in (
         "os:system", "subprocess:Popen", "loadtest.crew.children:child", "loadtest.crew.nothing:A",
-        "loadtest.plan.arrivals:nothing", "gateway.config.document:Document", "x", 3,
+        "loadtest.plan.arrivals:nothing", "configfile.document:Document", "x", 3,
     ):  # fmt: skip
         with pytest.raises(NoValue):
             unpacked({"": kind, "of": []})

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gateway.config.expanded import Expanded
+from configfile.expanded import Expanded
 
 
 class Wrong(ValueError):

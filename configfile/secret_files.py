@@ -6,8 +6,8 @@ import stat
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.config.expanded import Expanded, Unresolved
-from gateway.config.wording import Wrong
+from configfile.expanded import Expanded, Unresolved
+from configfile.wording import Wrong
 
 LONGEST: Final = 64 * 1024
 """Bytes of a file: a whole chain of certificates is less."""

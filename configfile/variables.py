@@ -6,10 +6,10 @@ from typing import Any
 
 import attrs
 
-from gateway.config.document import Path
-from gateway.config.expanded import Expanded, Unresolved
-from gateway.config.secret_files import SecretFile, SecretFiles, UnreadFiles, named_file
-from gateway.config.wording import Wrong
+from configfile.document import Path
+from configfile.expanded import Expanded, Unresolved
+from configfile.secret_files import SecretFile, SecretFiles, UnreadFiles, named_file
+from configfile.wording import Wrong
 
 _VARIABLE = re.compile(r"\$(?:(\$)|\{([^}]*)\}|([A-Za-z_][A-Za-z0-9_]*))")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
