@@ -415,7 +415,7 @@ def _open_standard_streams() -> None:
 
 
 def _hold_reloads() -> None:
-    """Block SIGHUP, which would end the process, until it can reload: ``gateway.serving.signals`` accepts it then."""
+    """Block SIGHUP, which would end the process, until it can reload: ``gateway.serving.lifecycle`` accepts it then."""
     if hasattr(signal, "pthread_sigmask"):  # not on Windows
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 

@@ -13,17 +13,15 @@ from gateway.config.kinds import UNIX
 from gateway.config.loading import Config
 from gateway.conversations.resolved import StateScope
 from gateway.endpoints.conversations import add_conversations
-from gateway.endpoints.door import GuardedDoor
+from gateway.endpoints.door import GuardedDoor, add_authentication, add_cors
 from gateway.endpoints.health import ALIVE, OPEN, READY, add_health
-from gateway.endpoints.hooks import add_authentication, add_cors
 from gateway.endpoints.http_errors import add_errors
 from gateway.endpoints.inference import add_exchanges
 from gateway.endpoints.metrics import add_metrics
-from gateway.endpoints.models import add_models
+from gateway.endpoints.models import add_models, add_voices
 from gateway.endpoints.provider_kept import ProviderKept
 from gateway.endpoints.responses import add_stored
 from gateway.endpoints.ui.pages import add_ui
-from gateway.endpoints.voices import add_voices
 from gateway.endpoints.websocket.connection import add_websocket
 from gateway.exchange.service import Service
 from gateway.lifespan import add_life
@@ -31,10 +29,10 @@ from gateway.open_service import open_service
 from gateway.realtime.routes import add_realtime
 from gateway.relay.passed_websockets import add_passed_websockets
 from gateway.relay.routes import PATHS, RelayedPaths, add_relays
-from gateway.serving.descriptors import default_connections
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.quart_connections import configure
 from gateway.serving.quart_views import MatchedRule, has_route
+from gateway.serving.registry import default_connections
 from gateway.stores.memory import MemoryStore
 from gateway.stores.overlay import OverlayStore
 from gateway.stores.store import Store

@@ -32,10 +32,10 @@ from gateway.health.states import RowStates
 from gateway.kept_ledger.keeping import KeptLedger, LedgerKeeping, NoLedgerKeeping
 from gateway.kept_ledger.opening import open_table
 from gateway.kept_ledger.table import BYTES
-from gateway.kept_objects.directory import AccountDirectory
-from gateway.kept_objects.opening import open_inventory
+from gateway.kept_objects.inventory_table import open_inventory
+from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.ledger.ledger import Ledger
-from gateway.model_lists.lists import ProviderLists
+from gateway.model_lists import ProviderLists
 from gateway.open_store import WORKERS_FILE
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle

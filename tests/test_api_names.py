@@ -28,7 +28,7 @@ EXCEPTIONS: Final = {
     "endpoints/models.py": "the two vendors' lists of models",
     "endpoints/provider_kept.py": "responses that their provider keeps",
     "http/paths.py": "base URLs as the vendors' clients are given them",
-    "kept_objects/directory.py": "a shape of files, which is called as the API is that they belong to",
+    "kept_objects/owned_ids.py": "a shape of files, which is called as the API is that they belong to",
     "request/members.py": "members of requests, one of which is called as an API is",
     "request/narrowing.py": "a provider that is called as its API is",
     "request/router_bodies.py": "a member of other routers' bodies, which is Anthropic's own in Messages",

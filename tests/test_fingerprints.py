@@ -59,12 +59,10 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("used", "hypercorn.protocol.h2:H2Protocol.send_task", "eea7273f7496"),
         ("extended", "hypercorn.protocol.h2:H2Protocol._send_data", "5452567a535b"),
     ],
-    "gateway/serving/http1.py": [
+    "gateway/serving/request_reader.py": [
         ("extended", "h11._connection:Connection.receive_data", "60237155e9a8"),
         ("extended", "h11._connection:Connection.next_event", "375dc8b1c175"),
         ("extended", "h11._connection:Connection._get_io_object", "13ac09b84ca6"),
-    ],
-    "gateway/serving/chunk_lines.py": [
         ("extended", "h11._readers:ChunkedReader.__call__", "2d5a88c94d0b"),
     ],
     "gateway/http/close_codes.py": [

@@ -15,10 +15,9 @@ from gateway.access.refused_keys import KeyRefused, RefusedKeys
 from gateway.access.shares import NOBODY, OwnShare, Share, Shares, WholeShare
 from gateway.config.settings import Config
 from gateway.http.certificates import shown_in
-from gateway.http.connection_place import CONNECTION, ConnectionPlace
 from gateway.http.headers import Headers
 from gateway.http.offload import CLIENT
-from gateway.http.request_scope import RequestScope
+from gateway.http.request_scope import CONNECTION, ConnectionPlace, RequestScope
 from streams.errors import GatewayError
 
 

@@ -17,11 +17,10 @@ from quart_trio import QuartTrio
 from gateway.http.response import ChannelBody, Response
 from gateway.logs.setup import Log
 from gateway.recordings import Recorded, Unreadable, asked_path, read, stream_framing
-from gateway.serving.current import current_scope
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed, bind
 from gateway.serving.quart_connections import configure
-from gateway.serving.quart_views import add_view
+from gateway.serving.quart_views import add_view, current_scope
 from gateway.serving.worker import serve
 from gateway.telemetry.stream_text import events_in
 from providers.apis import CODECS

@@ -43,9 +43,9 @@ from gateway.open_service import open_service
 from gateway.open_store import open_key_store, open_store, shared_by_workers
 from gateway.reload import Copies, Original, Served
 from gateway.routing.router import Router
-from gateway.serving.descriptors import raise_limit, shortage
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed
+from gateway.serving.registry import raise_limit, shortage
 from gateway.serving.shared_directory import SharedDirectory, shared_directory
 from gateway.serving.supervisor import report_ready, supervise
 from gateway.serving.tls import CertificateFailed

@@ -1,7 +1,7 @@
 """Answers that are no exchange with a provider: refusals, and all about what is stored. Of these only the failing ones
 get a line in the ledger."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -26,13 +26,13 @@ from gateway.request.client_request import ClientRequest
 from gateway.request.decompress import decompress, read_coding
 from gateway.request.members import check_members
 from gateway.request.structure import COUNTED, check_structure
-from gateway.serving.bodies import Arriving, read_body
-from gateway.serving.current import current_scope
-from gateway.serving.quart_views import View, add_view
+from gateway.serving.fast_route import Arriving, read_body
+from gateway.serving.quart_views import View, add_view, current_scope
 from gateway.stores.store import Store, Unavailable
 from providers.apis import CODECS
 from providers.neutral.fields import Fields, too_deep
 from providers.responses.ids import is_ours
+from providers.responses.kept import page
 from streams.errors import GatewayError, invalid
 from streams.events import Api, ErrorInfo
 
@@ -211,3 +211,43 @@ async def decompressed(codings: Iterable[str], read: ReadBody, held: HeldBody, l
         held.arrive(sent + len(body))
         held.decode(len(body), await offload(len(body) // 4, check_structure, body, sent, limits.elements))
     return body
+
+
+Object: TypeAlias = dict[str, Any]
+
+_TRUTHS: Mapping[str, bool] = {"true": True, "1": True, "false": False, "0": False}
+_LAST = 2**53  # the largest whole number that every reader of JSON knows
+
+
+def listed(items: Iterable[Object]) -> Object:
+    """The page of ``items`` that the request which is being handled asks for. Raises ``GatewayError`` (400).
+
+    An item that comes twice is listed once: a client may send again what is there already, and who asks for what is
+    behind the second would be taken to the first and go round in circles. ``include`` is not looked at: nothing that
+    is stored is left out."""
+    distinct: dict[Any, Object] = {}
+    for item in items:
+        distinct.setdefault(item.get("id"), item)
+    query = request.args
+    return page(
+        list(distinct.values()), query.get("after"), query.get("before"), query.get("limit"), query.get("order")
+    )
+
+
+def read_number(name: str) -> int | None:
+    """A whole number, ``None`` if it is not there. Raises ``GatewayError`` (400)."""
+    text = request.args.get(name)
+    if text is None:
+        return None
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(_LAST)) else -1
+    if not 0 <= number <= _LAST:
+        raise invalid(f"{name} must be a whole number, not {text[:20]!r}", name)
+    return number
+
+
+def read_flag(name: str) -> bool:
+    """Raises ``GatewayError`` (400) for what is neither true nor false."""
+    text = request.args.get(name, "false")
+    if (truth := _TRUTHS.get(text.lower())) is None:
+        raise invalid(f"{name} must be true or false, not {text[:20]!r}", name)
+    return truth

@@ -14,12 +14,12 @@ from gateway.endpoints.answers import (
     Route,
     add_routes,
     answering,
+    listed,
     object_answer,
     owner,
     read_members,
     require_store,
 )
-from gateway.endpoints.listing import listed
 from gateway.exchange.service import Service
 from gateway.http.response import Response
 from gateway.serving.quart_views import add_view

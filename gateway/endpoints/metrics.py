@@ -15,9 +15,8 @@ from gateway.counters.remote import RemoteCounters
 from gateway.endpoints.answers import NOSNIFF, refused
 from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.serving.current import current_scope
 from gateway.serving.fast_route import QuartRequest
-from gateway.serving.quart_views import add_view
+from gateway.serving.quart_views import add_view, current_scope
 from gateway.stores.store import Store, Unavailable
 from gateway.telemetry.lag import watch_lag
 from gateway.telemetry.metrics import (

@@ -5,7 +5,7 @@ Anthropic's clients say a version of the API, Gemini's ask at a path of their ow
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
@@ -19,13 +19,14 @@ from gateway.exchange.exchange import JSON_HEADERS
 from gateway.exchange.service import Service
 from gateway.http.paths import shown
 from gateway.http.response import Response
-from gateway.model_lists.lists import ProviderLists
+from gateway.model_lists import ProviderLists
+from gateway.routing.described import Description
 from gateway.routing.router import Model, Router
 from gateway.routing.walls import walled
-from gateway.serving.current import current_scope
-from gateway.serving.quart_views import add_view
+from gateway.serving.quart_views import add_view, current_scope
 from providers.apis import CODECS
 from providers.endpoints.model_types import MODEL_TYPES, ModelType
+from providers.endpoints.voices import voices_of
 from streams.errors import GatewayError, invalid
 from streams.events import Api
 
@@ -180,3 +181,34 @@ def _place(models: Sequence[Model], id: str, name: str) -> int:
     if at is None:
         raise invalid(f"{name} is the name of no model that is listed here", name)
     return at
+
+
+def add_voices(app: QuartTrio, service: Service) -> None:
+    """Serve both lists."""
+    lists = VoiceLists(service.router, service.authenticator)
+    add_view(app, "/v1/audio/voices", "voices", lists.voices, ["GET"])
+    add_view(app, "/v1/audio/models", "speech_models", lists.models, ["GET"])
+
+
+class VoiceLists:
+    """The models that speak, as each client may use them, and their voices."""
+
+    def __init__(self, router: Router, authenticator: Authenticator) -> None:
+        self._router = router
+        self._authenticator = authenticator
+
+    async def voices(self) -> Response:
+        names = dict.fromkeys(
+            voice for _, known in self._speaking() for found in known.found for voice in voices_of(found.model)
+        )
+        return json_answer({"voices": [{"id": name, "name": name} for name in names]})
+
+    async def models(self) -> Response:
+        return json_answer({"models": [{"id": name} for name, _ in self._speaking()]})
+
+    def _speaking(self) -> Iterator[tuple[str, Description]]:
+        listed: list[Any] = [model.id for model in self._router.models()]
+        allowed = self._authenticator.allowed(g.client, listed)
+        for name in listed:
+            if name in allowed and (known := self._router.description(name)) is not None and known.type == "speech":
+                yield name, known

@@ -27,7 +27,7 @@ from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.routing.walls import is_inside
-from gateway.serving.current import current_scope
+from gateway.serving.quart_views import current_scope
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError
 

@@ -10,13 +10,23 @@ from gateway.conversations.background import RUNNING, Background, NoBackground, 
 from gateway.conversations.bodies import Object, StoredHead, StoredTurn, head_id, read_head
 from gateway.conversations.conversation_store import turn_of
 from gateway.conversations.deadline import store_deadline, unavailable
-from gateway.endpoints.answers import PRIVATE, AskProviders, Route, add_routes, object_answer, owner, require_store
-from gateway.endpoints.listing import listed, read_flag, read_number
+from gateway.endpoints.answers import (
+    PRIVATE,
+    AskProviders,
+    Route,
+    add_routes,
+    listed,
+    object_answer,
+    owner,
+    read_flag,
+    read_number,
+    require_store,
+)
 from gateway.exchange.exchange import STREAM_HEADERS
 from gateway.exchange.service import Service
 from gateway.http.offload import offload
 from gateway.http.response import Response, ResponseBody
-from gateway.serving.current import current_scope
+from gateway.serving.quart_views import current_scope
 from gateway.stores.store import Node, Store
 from providers.responses import kept as formats
 from streams.errors import GatewayError, invalid

@@ -26,8 +26,7 @@ from gateway.routing.most_useful import all_out
 from gateway.routing.plan import Outage, Send, Stage
 from gateway.routing.target import Target
 from gateway.streaming.lane import too_large
-from gateway.upstream.credentials import CredentialSource
-from gateway.upstream.request import UpstreamRequest
+from gateway.upstream.request import CredentialSource, UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.auth.credential import Credential, secrets_of_credential

@@ -17,11 +17,11 @@ from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.replaced import Replaced
 from gateway.health.health import Health
 from gateway.kept_ledger.keeping import LedgerKeeping, NoLedgerKeeping
-from gateway.kept_objects.directory import AccountDirectory
 from gateway.kept_objects.inventory import Inventory
+from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.kept_objects.pending import PendingBatches
 from gateway.ledger.ledger import Ledger
-from gateway.model_lists.lists import ProviderLists
+from gateway.model_lists import ProviderLists
 from gateway.request.rejections import RejectionCache
 from gateway.routing.hedging import HedgeShares
 from gateway.routing.router import Router
@@ -31,7 +31,7 @@ from gateway.telemetry.live import LiveView, NoLiveView, OtherLiveViews
 from gateway.telemetry.metrics import Metrics, NoMetrics
 from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer, NoRecorder, NoTracer
 from gateway.upstream.client import Upstream
-from gateway.upstream.credentials import CredentialSource
+from gateway.upstream.request import CredentialSource
 
 
 @attrs.frozen

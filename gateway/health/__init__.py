@@ -1,6 +1,6 @@
-"""What is known of the places that requests go to: ``health`` of all of them, for all requests of the process.
+"""The state of the places that requests go to: ``health`` of all of them, for all requests of the process.
 
-A ``circuit`` says of one place whether it is out, until when and why; ``states`` is where the circuits are kept, and
-``transitions`` says when one has changed. ``told_limits`` are those that places say they have used up. ``probes``
-ask servers of one's own how they are. ``retry_budget`` bounds what is added to the requests of clients.
+A ``circuit`` says of one place whether it is unavailable, until when and why; ``states`` keeps the circuits, and
+``transitions`` logs their changes. ``probes`` query the health of an operator's own servers. ``retry_budget`` bounds
+what is added to the requests of clients.
 """

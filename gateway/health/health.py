@@ -37,12 +37,42 @@ from gateway.health.circuit import (
 from gateway.health.probes import Prober, probes_of
 from gateway.health.retry_budget import RetryBudget
 from gateway.health.states import KEPT, OwnStates, States
-from gateway.health.told_limits import ToldLimits
 from gateway.health.transitions import TransitionLog, utc
 from gateway.routing.identity import Identity
 from gateway.routing.plan import Outage
 from gateway.routing.target import Target
 from streams.events import UNAVAILABLE, ErrorInfo, FailureReason
+
+MOST_TOLD: Final = 1024
+"""Places whose told limits are remembered, the latest of them."""
+
+
+class ToldLimits:
+    """The places that are going to refuse the next request, by their own account, by ``clock`` (seconds). It is the
+    time until a limit is full again that is told, and it is less than that until one request passes: so they are
+    passed over, but not refused."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.places: dict[bytes, Outage] = {}
+
+    def heard(self, place: bytes, told: tuple[FailureReason, float] | None) -> None:
+        """A good answer of ``place`` has told that of its limits."""
+        self.places.pop(place, None)
+        if told is not None:
+            reason, wait = told
+            self.places[place] = Outage(reason, self._clock() + wait)
+            if len(self.places) > MOST_TOLD:
+                del self.places[next(iter(self.places))]
+
+    def outage(self, place: bytes) -> Outage | None:
+        """Why ``place`` is better passed over now."""
+        found = self.places.get(place)
+        if found is not None and found.until <= self._clock():
+            del self.places[place]
+            return None
+        return found
+
 
 OF_THE_ACCOUNT: Final[frozenset[FailureReason]] = frozenset(("quota", "credential"))
 """The reasons that say something about all models of a credential (openclaw/openclaw#30030)."""

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterable
 from typing import Final, Protocol
+from urllib.parse import unquote_to_bytes
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -160,3 +161,22 @@ def header_safe(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(char if " " <= char <= "~" else "?" for char in text)
+
+
+_MEMBER: Final = b"key="
+_GOOGLE_KEY: Final = b"x-goog-api-key"
+
+
+def may_hold_key(path: str, query: bytes) -> bool:
+    """Return whether the request has ``?key=…`` in its query, as Google's clients may send their keys.
+
+    Addresses get into logs, traces and recordings: the key is moved out of the query before anything reads that."""
+    return _MEMBER in query and (path.startswith("/v1beta/") or ":" in path)
+
+
+def with_key_in_header(query: bytes, headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Return ``query`` without its keys, and ``headers`` with them."""
+    members = query.split(b"&")
+    keys = [(_GOOGLE_KEY, unquote_to_bytes(one.removeprefix(_MEMBER))) for one in members if one.startswith(_MEMBER)]
+    rest = b"&".join(one for one in members if not one.startswith(_MEMBER))
+    return rest, [*headers, *((name, key) for name, key in keys if key)]

@@ -8,6 +8,7 @@ no LLM client does that.
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
+from typing import Final
 
 import trio
 
@@ -120,3 +121,31 @@ class RequestScope:
                 callback(self.left)
             except Exception:  # the border: a mistake in settling one request must not end the connection
                 log.exception("request %s: a callback failed while the request was closed", self.id)
+
+
+CONNECTION: Final = "trigate.connection"
+"""The ASGI extension that is the ``ConnectionPlace`` of a request's connection, where the server has one."""
+
+
+class ConnectionPlace:
+    """A client's connection, as a place that is held by the client whose request was last admitted on it. ``end`` ends
+    it once no request is under way on it."""
+
+    def __init__(self, end: Callable[[], object]) -> None:
+        self.holder = ""
+        self.end = end
+        self._give_back: Callable[[], object] = _nothing
+
+    def hold(self, holder: str, give_back: Callable[[], object]) -> None:
+        """``holder`` has the place now, until another takes it or the connection closes: then ``give_back()``."""
+        self._give_back()
+        self.holder, self._give_back = holder, give_back
+
+    def close(self) -> None:
+        """The connection has ended."""
+        self.hold("", _nothing)
+        self.end = _nothing
+
+
+def _nothing() -> None:
+    return

@@ -14,10 +14,11 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
 
 import attrs
+import msgspec
 
 PREFIXES: Final = (
     "assistant-", "batch_", "batches/", "cfile_", "cntr_", "container_", "file-", "file_", "files/", "msgbatch_",
@@ -119,3 +120,49 @@ def _decoded(text: str) -> bytes:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         return b""
+
+
+GOOD_FOR: Final = 24 * 3600
+"""Seconds for which an upload in several steps may go on: uploads of gigabytes take hours."""
+
+SecretsOf: TypeAlias = Callable[[str], Iterable[bytes]]
+
+_LONGEST_TOKEN: Final = 8192
+_TOKEN_SIGNATURE: Final = 32
+
+
+@attrs.frozen
+class UploadToken:
+    """An upload in several steps of ``owner`` (``client`` is its name, if it has one), which goes on at ``path`` of the
+    account whose first entry is called ``entry``, until ``until`` (Unix seconds).
+
+    Google's clients send a file's bytes to the address that they were told, without any key (google-genai 3.4,
+    googleapis/java-genai#817): the token in that address says whose upload it is, and is good for nothing else."""
+
+    owner: str
+    client: str | None
+    entry: str
+    path: str
+    until: int
+
+
+def written_token(token: UploadToken, secret: bytes) -> str:
+    """Return ``token`` as it stands in an address, signed with ``secret``."""
+    data = msgspec.json.encode(attrs.astuple(token))
+    return _encoded(_token_signature(secret, data) + data)
+
+
+def read_token(text: str, secrets_of: SecretsOf, now: float) -> UploadToken | None:
+    """Return the token in ``text``, if it was made here and is still good. ``secrets_of`` gives those of an entry."""
+    data = _decoded(text) if len(text) <= _LONGEST_TOKEN else b""
+    signature, signed = data[:_TOKEN_SIGNATURE], data[_TOKEN_SIGNATURE:]
+    try:
+        token = UploadToken(*msgspec.json.decode(signed, type=tuple[str, str | None, str, str, int]))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    made = (_token_signature(secret, signed) for secret in secrets_of(token.entry))
+    return token if any(hmac.compare_digest(one, signature) for one in made) and now < token.until else None
+
+
+def _token_signature(secret: bytes, data: bytes) -> bytes:
+    return hmac.digest(secret, b"trigate upload" + data, "sha256")

@@ -20,10 +20,9 @@ from gateway.mock.endpoints import add_endpoints
 from gateway.mock.faults import LONGEST, Fault, Piece, ScriptedAnswer
 from gateway.mock.models import fault_of, listed
 from gateway.mock.script import script
-from gateway.serving.bodies import read_body
-from gateway.serving.current import current_scope
+from gateway.serving.fast_route import read_body
 from gateway.serving.quart_connections import configure
-from gateway.serving.quart_views import add_view
+from gateway.serving.quart_views import add_view, current_scope
 from gateway.serving.registry import ConnectionRegistry
 from providers.apis import CODECS
 from providers.neutral.codec import Codec, Reply

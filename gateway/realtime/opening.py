@@ -14,18 +14,15 @@ from gateway.endpoints.websocket.handshake import WebSocketArrival, check_key
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import JSON_HEADERS, own_headers
 from gateway.exchange.service import Service
-from gateway.http.headers import Headers, as_text
+from gateway.http.headers import Headers, as_text, with_key_in_header
 from gateway.http.offload import CLIENT
-from gateway.http.query_key import moved
 from gateway.http.response import Response
 from gateway.ledger.record import Record
 from gateway.realtime.closing import LOST, STALLED
 from gateway.realtime.dialing import OpenProvider
-from gateway.realtime.inbox import ClientInbox
 from gateway.realtime.meter import Meter
 from gateway.realtime.models import ENDPOINT
-from gateway.realtime.resumption import ResumableSessions
-from gateway.realtime.session import LARGEST, RealtimeSession, SessionLimits
+from gateway.realtime.session import LARGEST, ClientInbox, RealtimeSession, ResumableSessions, SessionLimits
 from gateway.realtime.subprotocols import Offered, with_key
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
@@ -89,7 +86,7 @@ async def open_websocket(
 ) -> QuartResponse | None:
     """Serve the websocket that Quart is handling, or answer its handshake with an error: a view."""
     arrival = WebSocketArrival()
-    query, named = moved(websocket.query_string, arrival.asgi["headers"])
+    query, named = with_key_in_header(websocket.query_string, arrival.asgi["headers"])
     offered = Offered.in_headers(arrival.headers)
     arrival.headers = with_key(_spelled(as_text(named)), offered)
     record = open_record(api, service.ledger, arrival.scope, endpoint=endpoint)

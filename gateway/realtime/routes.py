@@ -13,12 +13,10 @@ from gateway.exchange.service import Service
 from gateway.realtime.calls import CallIds, require_calls
 from gateway.realtime.dialing import Dialing
 from gateway.realtime.gemini_live import asked_for
-from gateway.realtime.inbox import ClientInbox
 from gateway.realtime.meter import Meter
 from gateway.realtime.models import WHICH, SessionModels, only_target, session_target
 from gateway.realtime.opening import Opening, open_websocket, run_session
-from gateway.realtime.resumption import ResumableSessions
-from gateway.realtime.session import TOO_DEEP, refused_for
+from gateway.realtime.session import TOO_DEEP, ClientInbox, ResumableSessions, refused_for
 from gateway.realtime.shapes import OF_GEMINI, OF_OPENAI, SHAPES, RealtimeShape
 from gateway.realtime.subprotocols import upstream_protocols
 from gateway.routing.target import Target

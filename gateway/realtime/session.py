@@ -5,12 +5,15 @@ the other hears of it at once and with a code that may be sent: a session that s
 hears nothing waits (BerriAI/litellm#39851).
 """
 
+import contextlib
 import math
+from collections.abc import Callable
 from typing import Final, Literal, Protocol, TypeAlias
 
 import attrs
 import trio
 
+from gateway.access.body_memory import HeldBody
 from gateway.config.redaction import Secrets, redact_spelled
 from gateway.http.offload import offload
 from gateway.realtime.closing import (
@@ -22,19 +25,108 @@ from gateway.realtime.closing import (
     OUR_MISTAKE,
     REPLACED,
     STALLED,
+    TOO_LARGE,
     TRY_AGAIN,
     Closing,
     fitting,
     passed_on,
 )
-from gateway.realtime.inbox import ClientInbox
 from gateway.realtime.meter import Meter
 from gateway.realtime.notices import Complaint, FrameReader, ModelRule, ResponseBegun, Resumable
-from gateway.realtime.resumption import ResumableSessions
 from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.websocket import Piece, UpstreamWebSocket, WebSocketEnded
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
+
+ClientEnd = Callable[[int, str], object]
+"""Called with the code and the reason of the client's close."""
+
+Refuse = Callable[[Closing], object]
+"""Called where the client has sent what cannot be taken."""
+
+
+class ClientInbox:
+    """The server's ``MessageTaker``: while a message waits here nothing more is read from the client. ``largest`` is
+    the bound on one in bytes; what is there of it is ``held``."""
+
+    def __init__(self, held: HeldBody, largest: int) -> None:
+        self._held = held
+        self._largest = largest
+        self._put, self._taken = trio.open_memory_channel[Piece](0)
+        self.closing: Closing | None = None
+        """What the client has been closed for before anybody followed."""
+        self._on_end: ClientEnd = _nobody_listens
+        self._on_refusal: Refuse = self._note
+
+    def follow(self, on_end: ClientEnd, on_refusal: Refuse) -> None:
+        """Tell of the client's end, and of messages that cannot be taken."""
+        self._on_end, self._on_refusal = on_end, on_refusal
+
+    def _note(self, closing: Closing) -> None:
+        self.closing = closing
+
+    async def take(self, message: Piece) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            if len(message) > self._largest:
+                self._refuse_size()
+            else:
+                await self._put.send(message)
+
+    def closed(self, code: int, reason: str) -> None:
+        self._on_end(code, reason)
+
+    def arrives(self, size: int) -> None:
+        """So many bytes of a message are there; 0 once it is whole."""
+        if size > self._largest:
+            self._refuse_size()
+            return
+        try:
+            self._held.arrive(size)
+        except GatewayError as error:
+            self._on_refusal(Closing(TRY_AGAIN, fitting(error.failed.message)))
+
+    def _refuse_size(self) -> None:
+        self._on_refusal(Closing(TOO_LARGE, f"a message is larger than the limit of {self._largest} bytes"))
+
+    async def receive(self) -> Piece:
+        """The next message."""
+        return await self._taken.receive()
+
+    def close(self) -> None:
+        """Take nothing any more."""
+        self._taken.close()
+
+
+def _nobody_listens(code: int, reason: str) -> None:
+    return
+
+
+WAIT_SECONDS: Final = 5.0
+"""How long the next session waits for the end of the one that it goes on from."""
+
+
+class ResumableSessions:
+    """The last handle of each open session of this process."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, trio.Event] = {}
+
+    def note(self, ended: trio.Event, handle: str) -> None:
+        """The session that sets ``ended`` at its end can be gone on with by ``handle``, and by none before it."""
+        self.forget(ended)
+        self._open[handle] = ended
+
+    def forget(self, ended: trio.Event) -> None:
+        """That session has ended."""
+        for handle in [handle for handle, event in self._open.items() if event is ended]:
+            del self._open[handle]
+
+    async def wait(self, handle: str) -> None:
+        """Wait for the end of the session of ``handle``, if it is open here."""
+        if (ended := self._open.get(handle)) is not None:
+            with trio.move_on_after(WAIT_SECONDS):
+                await ended.wait()
+
 
 LARGEST: Final = 16 * 2**20
 """Bytes of a message, in either direction: OpenAI's SDK sets no bound, and pictures come in one."""

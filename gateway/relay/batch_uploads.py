@@ -11,7 +11,7 @@ import attrs
 
 from gateway.relay.relaying import Relaying
 from gateway.relay.spool import Spool
-from gateway.serving.bodies import too_large
+from gateway.serving.fast_route import too_large
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.batch_lines import BatchLines
 from providers.endpoints.multipart import (

@@ -11,9 +11,9 @@ import attrs
 import msgspec
 
 from gateway.http.headers import Headers
-from gateway.kept_objects.directory import OPENAI
 from gateway.kept_objects.id_texts import IdPlaces
 from gateway.kept_objects.inventory import Collection, KeptObject, ObjectPage, Wanted
+from gateway.kept_objects.owned_ids import OPENAI
 from providers.endpoints.endpoint import EndpointName
 from streams.errors import invalid
 from streams.events import Api

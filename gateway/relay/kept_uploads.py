@@ -11,8 +11,8 @@ from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
+from gateway.kept_objects.ids import GOOD_FOR, UploadToken, read_token, written_token
 from gateway.kept_objects.owned_ids import FoundId, unsigned
-from gateway.kept_objects.upload_tokens import GOOD_FOR, UploadToken, read, written
 from gateway.relay.kept import KeptRequest, member_of
 from gateway.relay.relayed import RelayedRequest, RelayRoute
 from gateway.relay.relaying import Relaying
@@ -87,7 +87,7 @@ class UploadRequest(KeptRequest):
             raise GatewayError("upstream", "the provider wants the file sent to another address than its own")
         path = parts.path + (f"?{parts.query}" if parts.query else "")
         token = UploadToken(self.owner, self.client, account.entry.name, path, int(time.time()) + GOOD_FOR)
-        return f"{self.origin}/upload/v1beta/files?{_TOKEN}={written(token, account.secrets[0])}"
+        return f"{self.origin}/upload/v1beta/files?{_TOKEN}={written_token(token, account.secrets[0])}"
 
 
 def _token(service: Service, query: str) -> UploadToken | None:
@@ -99,7 +99,7 @@ def _token(service: Service, query: str) -> UploadToken | None:
         found = service.accounts.of_entry(entry)
         return () if found is None else found.secrets
 
-    return read(text, secrets_of, time.time())
+    return read_token(text, secrets_of, time.time())
 
 
 def _admitted(service: Service, incoming: PiecesRequest) -> str | None:

@@ -18,9 +18,8 @@ from gateway.realtime.gemini_live import GeminiFrames
 from gateway.realtime.meter import Meter
 from gateway.realtime.notices import FrameReader, ResponseBegun
 from gateway.realtime.opening import Opening, open_websocket, run_session
-from gateway.realtime.resumption import ResumableSessions
-from gateway.realtime.shapes import RealtimeShape
-from gateway.realtime.unread import UnreadFrames
+from gateway.realtime.session import ResumableSessions
+from gateway.realtime.shapes import RealtimeShape, UnreadFrames
 from gateway.relay.pass_through import address_below, passed_query, rest_of_path
 from gateway.relay.passed_models import models_in_path, models_in_query
 from gateway.routing.router import passing_target

@@ -23,8 +23,7 @@ from gateway.routing.omissions import Omissions
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from gateway.serving.bodies import unlimited
-from gateway.serving.fast_route import PiecesRequest
+from gateway.serving.fast_route import PiecesRequest, unlimited
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.endpoint import ENDPOINTS, Endpoint, EndpointName
 from providers.endpoints.model_types import bare_name

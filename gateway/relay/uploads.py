@@ -5,7 +5,7 @@ from typing import Final
 
 from gateway.relay.relaying import Relaying
 from gateway.relay.spool import Spool
-from gateway.serving.bodies import too_large
+from gateway.serving.fast_route import too_large
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.model_field import MultipartEditor, ignored
 from providers.endpoints.multipart import boundary_of

@@ -19,13 +19,12 @@ from hypercorn.typing import AppWrapper
 from hypercorn.utils import parse_socket_addr
 
 from gateway.http.certificates import NOBODY, CertificateNames
-from gateway.http.connection_place import ConnectionPlace
+from gateway.http.request_scope import ConnectionPlace
 from gateway.http.sockets import Data
-from gateway.serving.health_checks import HealthChecks
 from gateway.serving.idle import IdleTimer
 from gateway.serving.listeners import ListenerOptions
 from gateway.serving.proxy_header import ProxyHeaderFailed, read_proxy_header
-from gateway.serving.refusals import not_tls, too_many_of_one
+from gateway.serving.refusals import HealthChecks, not_tls, too_many_of_one
 from gateway.serving.registry import ConnectionRegistry
 from gateway.serving.server_config import ServerConfig
 from gateway.serving.transports import BROKEN, TlsTransport, Transport, plain_transport

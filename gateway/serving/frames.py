@@ -19,7 +19,7 @@ from wsproto.utilities import LocalProtocolError
 
 from gateway.http.certificates import CLIENT_CERTIFICATE
 from gateway.http.close_codes import RegisteredCodes
-from gateway.http.connection_place import CONNECTION
+from gateway.http.request_scope import CONNECTION
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES, MessageTaker
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.http_stream import Send

@@ -4,76 +4,94 @@ h11 reads requests. Answers are written past it (``heads.py``), but for a 100 an
 """
 
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
 import h11
 import trio
-from h11._readers import ChunkedReader
 from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
+from hypercorn.protocol.events import Body, Data, EndBody, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.typing import H11SendableEvent
 
-from gateway.serving.backlog import Backlog
-from gateway.serving.chunk_lines import StrictChunkedReader
 from gateway.serving.connections import ClientConnection, ConnectionContext
+from gateway.serving.frames import WebSocketStream
 from gateway.serving.heads import UNKNOWN, AnswerWriter, RequestLine
-from gateway.serving.http1_websocket import WebSocketOverHttp1, asks_for_websocket
 from gateway.serving.http2 import speak_http2
-from gateway.serving.http_stream import STREAM_ID, HttpStream
+from gateway.serving.http_stream import STREAM_ID, Backlog, HttpStream
 from gateway.serving.refusals import error_answer
+from gateway.serving.request_reader import PREFACE, RequestReader, is_preface
+
+
+def asks_for_websocket(request: h11.Request) -> bool:
+    """Return true for a handshake, valid or not."""
+    headers = dict(request.headers)
+    tokens = headers.get(b"connection", b"").lower().split(b",")
+    upgrade = headers.get(b"upgrade", b"").strip().lower()
+    return request.method.upper() == b"GET" and upgrade == b"websocket" and any(t.strip() == b"upgrade" for t in tokens)
+
+
+class WebSocketOverHttp1:
+    """An HTTP/1.1 connection that has become a websocket, or ends with the refusal of one."""
+
+    def __init__(self, context: ConnectionContext, connection: ClientConnection, reader: h11.Connection) -> None:
+        """``reader`` has read the request, and writes the answer to it."""
+        self._context = context
+        self._connection = connection
+        self._reader = reader
+        self._stream = WebSocketStream(context, STREAM_ID, self._on_event)
+
+    async def begin(self, request: h11.Request) -> None:
+        """Take up the request. A client that has sent more already, before it can know the answer, is refused."""
+        if self._reader.trailing_data[0]:
+            await self._stream.refuse()
+        else:
+            await self._stream.begin(request.http_version.decode(), request.target, list(request.headers))
+
+    async def handle(self, event: Event) -> None:
+        if isinstance(event, RawData):
+            await self._stream.handle(Data(stream_id=STREAM_ID, data=event.data))
+        elif isinstance(event, Closed):
+            await self._stream.handle(StreamClosed(stream_id=STREAM_ID))
+
+    async def _on_event(self, event: StreamEvent) -> None:
+        if isinstance(event, Data):
+            await self._connection.send(RawData(data=event.data))
+        elif isinstance(event, Response):
+            await self._answer(event)
+        elif isinstance(event, Body):
+            await self._write(h11.Data(data=event.data))
+        elif isinstance(event, EndBody):
+            await self._write(h11.EndOfMessage())
+        elif isinstance(event, StreamClosed):
+            await self._stream.handle(event)
+            await self._connection.close()
+
+    async def _answer(self, event: Response) -> None:
+        headers = [*event.headers, *self._context.server.config.response_headers("h11")]
+        kind = h11.InformationalResponse if event.status_code < 200 else h11.Response
+        await self._write(kind(status_code=event.status_code, headers=headers))
+
+    async def _write(self, event: H11SendableEvent) -> None:
+        try:
+            data = self._reader.send(event)
+        except h11.LocalProtocolError:
+            if self._reader.their_state is not h11.ERROR:
+                raise
+            return
+        if data:
+            await self._connection.write(data)
+
 
 LOOK_SECONDS: Final = 0.05
 """How often it is looked whether a client has left whose body nobody reads at the moment."""
 KEPT: Final = 64 * 1024  # bytes of a pipelined request that are read while another is being answered
 SKIP_BYTES: Final = 64 * 2**20  # how much of a body, and for how long, is read behind an answer that came early
 SKIP_SECONDS: Final = 5.0
-MAX_TARGET: Final = 8192  # bytes of a path with its query; RFC 9112, section 3, asks for 8000 at least
-
 LARGE: Final = 16 * 1024  # bytes that are not copied behind a head
 
 # The states in which h11 has the whole request. One that asks for another protocol waits for the answer that it gets
 # none, and behind one with `connection: close` no other counts.
 _WHOLE: Final = (h11.DONE, h11.MUST_CLOSE, h11.MIGHT_SWITCH_PROTOCOL)  # type: ignore[attr-defined]
-
-_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
-
-
-def _is_preface(request: h11.Request) -> bool:
-    """Return true for the first line of HTTP/2 by prior knowledge (RFC 9113, section 3.4)."""
-    return (request.method, request.target, request.http_version) == (b"PRI", b"*", b"2.0")
-
-
-class RequestReader(h11.Connection):
-    """Reads HTTP/1.1 requests: refuses what h11 lets pass, and does not stop reading for a pipelined request."""
-
-    def receive_data(self, data: bytes) -> None:
-        """Take ``data``, without an empty line before a request, which some clients send behind the last one's body
-        (RFC 9112, section 2.2)."""
-        if self.their_state is h11.IDLE and data[:2] == b"\r\n" and not self.trailing_data[0]:
-            data = data[2:]
-        if data:
-            super().receive_data(data)
-
-    def _get_io_object(self, role: Any, event: Any, io_dict: Any) -> Any:
-        reader = super()._get_io_object(role, event, io_dict)
-        return StrictChunkedReader() if isinstance(reader, ChunkedReader) else reader
-
-    def next_event(self) -> Any:
-        if self.their_state is h11.MUST_CLOSE:
-            return h11.NEED_DATA  # RFC 9112, section 9.6; h11 would take what comes for a mistake
-        event = super().next_event()
-        if event is h11.PAUSED:
-            return h11.NEED_DATA  # whoever stops reading does not see the client leave
-        if isinstance(event, h11.Request):
-            names = {name for name, _ in event.headers}
-            # RFC 9112, section 6.1: a sign of request smuggling, to be refused before anything else sees it.
-            if b"content-length" in names and b"transfer-encoding" in names:
-                raise h11.RemoteProtocolError("content-length together with transfer-encoding")
-            if len(event.target) > MAX_TARGET:  # h11's bound on the head is about what is still incomplete
-                raise h11.RemoteProtocolError("the target is too long", error_status_hint=414)
-            if not event.http_version.startswith(b"1.") and not _is_preface(event):
-                raise h11.RemoteProtocolError("not a version that h11 speaks", error_status_hint=505)
-        return event
 
 
 class ReadState(Enum):
@@ -184,7 +202,7 @@ class Http1:
                 await self._connection.close()
 
     async def _begin(self, request: h11.Request) -> None:
-        if _is_preface(request) and not self._began:
+        if is_preface(request) and not self._began:
             await (self._speak_http2() if self._context.listener.http2 else self._refuse_http2())
             return
         self._connection.set_idle(False)
@@ -203,7 +221,7 @@ class Http1:
     async def _speak_http2(self) -> None:
         self._state = ReadState.ENDED
         await speak_http2(self._context, self._connection)
-        await self._connection.protocol.handle(RawData(data=_PREFACE + self.reader.trailing_data[0]))
+        await self._connection.protocol.handle(RawData(data=PREFACE + self.reader.trailing_data[0]))
 
     async def _refuse_http2(self) -> None:
         await self._refuse(505)

@@ -5,17 +5,66 @@ from enum import Enum, auto
 from typing import Any, Final, TypeAlias, cast
 from urllib.parse import unquote
 
+import trio
 from hypercorn.protocol.events import Body, EndBody, Event, Response, StreamClosed
 from hypercorn.typing import ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope
 from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body
 
 from gateway.http.certificates import CLIENT_CERTIFICATE
-from gateway.http.connection_place import CONNECTION
+from gateway.http.request_scope import CONNECTION
 from gateway.http.response import WriteNow
 from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, ON_READING, PACE_BODY, WRITE_NOW, OnReading
-from gateway.serving.backlog import Backlog
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.refusals import error_answer
+
+BACKLOG: Final = 256 * 1024
+"""Bytes of a body beyond which no more is read from the client, until the app has taken some."""
+
+
+class Backlog:
+    """Of a body that the app paces. Of any other nothing is counted: whoever reads it is always at it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.is_paced = False
+        self.on_taken: Callable[[int], object] | None = None
+        """Called synchronously with the bytes that are not owed any more."""
+        self._room: trio.Event | None = None
+
+    def pace(self) -> Callable[[int], object]:
+        """A ``PaceBody``. What has come before is not counted."""
+        self.is_paced = True
+        return self._take
+
+    def add(self, size: int) -> None:
+        """So many bytes wait for the app."""
+        if self.is_paced:
+            self.size += size
+
+    @property
+    def is_full(self) -> bool:
+        return self.size > BACKLOG
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until it is not full, for so long at most."""
+        if self.is_full:
+            self._room = trio.Event()
+            with trio.move_on_after(seconds):
+                await self._room.wait()
+
+    def end(self) -> None:
+        """Nobody takes any more, or what comes is dropped."""
+        self.is_paced = False
+        self._take(self.size)
+
+    def _take(self, size: int) -> None:
+        taken = min(size, self.size)
+        self.size -= taken
+        if self._room is not None and not self.is_full:
+            self._room.set()
+        if self.on_taken is not None and taken:
+            self.on_taken(taken)
+
 
 Send: TypeAlias = Callable[[Event], Awaitable[None]]
 Give: TypeAlias = Callable[[bytes], Awaitable[None]]

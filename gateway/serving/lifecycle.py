@@ -1,9 +1,11 @@
-"""The life of a server process: serving, draining, and what is cut in the end."""
+"""The life of a server process: serving, draining, the signals that it obeys, and what is cut in the end."""
 
 import contextlib
 import logging
+import os
+import signal
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, NoReturn
 
 import trio
 
@@ -11,6 +13,7 @@ from gateway.serving.registry import ConnectionRegistry
 
 log = logging.getLogger("trigate.server")
 
+STDERR: Final = 2
 DRAIN: Final = 25.0
 CUT_AFTER: Final = 2.0  # seconds between cancelling the pumps and cutting what is left
 KILL_AFTER: Final = 5.0  # seconds that a worker gets beyond that
@@ -72,3 +75,44 @@ class Lifecycle(ConnectionRegistry):
         await trio.sleep(CUT_AFTER)
         self.flush()  # before the cut, which would look like the clients' own leaving
         self.cut_connections()
+
+
+async def watch_signals(
+    state: Lifecycle, reload: Callable[[], object] | None, *, task_status: trio.TaskStatus[None]
+) -> None:
+    """Drain on the first SIGTERM or SIGINT, exit on the second, and ``reload`` on SIGHUP; until cancelled."""
+    more = () if reload is None else (signal.SIGHUP,)
+    terminal = on_terminal()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, *more) as received:
+        task_status.started()
+        release_reloads()
+        async for number in received:
+            if number == signal.SIGHUP and reload is not None and not has_closed(terminal):
+                reload()
+            elif not state.draining:
+                log.warning("%s: draining; a second signal exits at once", signal.Signals(number).name)
+                state.stop()
+            elif number != signal.SIGHUP:
+                _exit_now(state, number)
+
+
+def release_reloads() -> None:
+    """Accept SIGHUP from now on. The command line blocks it at the start, so that one that comes before anybody waits
+    for it reloads the process instead of ending it."""
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
+def on_terminal() -> bool:
+    """Return true if the process has a terminal."""
+    return os.isatty(STDERR)
+
+
+def has_closed(terminal: bool) -> bool:
+    """Return true if there was a terminal and is none any more: SIGHUP then has its first meaning."""
+    return terminal and not on_terminal()
+
+
+def _exit_now(state: Lifecycle, number: int) -> NoReturn:
+    state.flush()
+    os._exit(128 + number)

@@ -5,9 +5,9 @@ quart-trio opens a nursery for each request and keeps it to itself. These publis
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Final, cast
+from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 import trio
@@ -18,15 +18,43 @@ from quart.typing import ResponseTypes
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 
+from gateway.http.headers import may_hold_key, with_key_in_header
 from gateway.http.paths import canonical
-from gateway.http.query_key import may_hold_key, moved
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import MAX_WRITE, Response, Truncated, WriteNow
 from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, WRITE_NOW, OnLeaving
-from gateway.serving.current import KEY, request_id
-from gateway.serving.door import DOOR, OPEN_DOOR, Door
 from gateway.serving.fast_route import AsgiRequest, FastRoute, ask_for_body, fast_routes
-from gateway.serving.quart_views import out_of_quart
+from gateway.serving.quart_views import KEY, out_of_quart, request_id
+
+DOOR: Final = "trigate.door"
+"""The member of an app's ``extensions`` that is its ``Door``."""
+
+
+class Door(Protocol):
+    """Knows who asks, and whom nobody answers. Both are asked for every request: they must be cheap, and never
+    raise."""
+
+    def address_of(self, asgi: Mapping[str, Any]) -> str | None:
+        """The address of the client of an ASGI scope."""
+        ...
+
+    def refuse(self, asgi: Mapping[str, Any], named: Mapping[bytes, bytes], scope: RequestScope) -> Response | None:
+        """The refusal of the request with the headers ``named``, its body at hand; ``None`` for one that may go on."""
+        ...
+
+
+class OpenDoor:
+    """A ``Door`` that everybody may come in by."""
+
+    def address_of(self, asgi: Mapping[str, Any]) -> None:
+        return
+
+    def refuse(self, asgi: Mapping[str, Any], named: Mapping[bytes, bytes], scope: RequestScope) -> None:
+        return
+
+
+OPEN_DOOR: Final = OpenDoor()
+
 
 log = logging.getLogger("trigate.scope")
 
@@ -60,7 +88,7 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
             self.scope["path"] = path = canonical(_origin_path(path))
             answer = routes.by_path.get(path) or routes.around(path)
             if may_hold_key(path, query := self.scope["query_string"]):
-                self.scope["query_string"], self.scope["headers"] = moved(query, self.scope["headers"])
+                self.scope["query_string"], self.scope["headers"] = with_key_in_header(query, self.scope["headers"])
         named, door = dict(self.scope["headers"]), cast("Door", self.app.extensions[DOOR])
         published: RequestScope | None = None
         try:

@@ -1,8 +1,12 @@
-"""Error responses for connections that never produce a valid request, or whose app has failed."""
+"""The responses of connections that ask for something that no app answers: errors, and health checks alone."""
 
-from typing import Final
+from collections.abc import Callable, Collection
+from typing import Any, Final
 
 import msgspec
+from hypercorn.typing import AppWrapper, ASGIReceiveCallable, ASGISendCallable, Scope
+
+from gateway.serving.asgi_extensions import AT_ONCE
 
 
 def error_answer(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
@@ -56,3 +60,31 @@ def not_tls() -> bytes:
 def _whole(status: str, headers: str, body: bytes) -> bytes:
     head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{headers}connection: close\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+class HealthChecks:
+    """Lets an app answer health checks, and refuses everything else."""
+
+    def __init__(self, app: AppWrapper, paths: Collection[str], status: int) -> None:
+        """``paths`` are those of health checks; ``status`` is that of a refusal."""
+        self._app = app
+        self._paths = paths
+        self._status = status
+
+    async def __call__(
+        self,
+        scope: Scope,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+        sync_spawn: Callable[..., Any],
+        call_soon: Callable[..., Any],
+    ) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": None})
+        elif scope["type"] == "http" and scope["path"].rstrip("/") not in self._paths:
+            scope[AT_ONCE] = True  # type: ignore[typeddict-unknown-key]
+            headers, body = error_answer(self._status)
+            await send({"type": "http.response.start", "status": self._status, "headers": headers, "trailers": False})
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+        else:
+            await self._app(scope, receive, send, sync_spawn, call_soon)

@@ -10,8 +10,7 @@ from typing import Final
 
 import trio
 
-from gateway.serving.lifecycle import CUT_AFTER, DRAIN, KILL_AFTER
-from gateway.serving.signals import has_closed, on_terminal, release_reloads
+from gateway.serving.lifecycle import CUT_AFTER, DRAIN, KILL_AFTER, has_closed, on_terminal, release_reloads
 
 log = logging.getLogger("trigate.server")
 

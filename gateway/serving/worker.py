@@ -1,9 +1,12 @@
 """A server process: the app's lifespan, the accept loop, our protocols on every connection, and the drain."""
 
-from collections.abc import Callable, Sequence
+import errno
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from socket import socket
-from typing import Final
+from typing import Final, NoReturn
 
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -11,14 +14,70 @@ from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ASGIFramework
 
 from gateway.garbage import tidy
-from gateway.serving.accepting import AcceptLoop
 from gateway.serving.connections import PLAIN, ClientConnection, ConnectionContext, ServerContext
 from gateway.serving.http1 import Http1
 from gateway.serving.http2 import speak_http2
-from gateway.serving.lifecycle import CUT_AFTER, DRAIN, KILL_AFTER, Lifecycle
+from gateway.serving.lifecycle import CUT_AFTER, DRAIN, KILL_AFTER, Lifecycle, watch_signals
 from gateway.serving.listeners import ListenerOptions
 from gateway.serving.server_config import HEAD_TIMEOUT, WRITE_TIMEOUT, ServerConfig
-from gateway.serving.signals import watch_signals
+
+log = logging.getLogger("trigate.connections")
+
+PAUSE: Final = 0.1  # seconds before the next try, once there is nothing to take a connection with
+SAY_EVERY: Final = 10.0
+
+_EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+"""Errors of accept(2) that pass by themselves, as connections end."""
+_OURS: Final = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP)
+"""Errors that say that this is no listening socket."""
+
+
+class AcceptLoop:
+    """Takes the connections of one listening socket.
+
+    Where the system has no room for one more the kernel's queue keeps them until there is: the log says so now and
+    then. trio's own loop writes a traceback for every try."""
+
+    def __init__(self, sock: trio.socket.SocketType, serve: Callable[[trio.SocketStream], Awaitable[object]]) -> None:
+        self._socket = sock
+        self._serve = serve
+        self._silent_until = 0.0
+
+    async def run(self, connections: trio.Nursery) -> NoReturn:
+        """Serve each connection in ``connections``, until cancelled. Closes the socket."""
+        with self._socket:
+            while True:
+                try:
+                    sock, _ = await self._socket.accept()
+                except OSError as error:
+                    await self._wait(error)
+                else:
+                    connections.start_soon(self._serve_one, trio.SocketStream(sock))
+
+    async def _serve_one(self, stream: trio.SocketStream) -> None:
+        try:
+            await self._serve(stream)
+        finally:
+            stream.socket.close()
+
+    async def _wait(self, error: OSError) -> None:
+        """Wait until a connection may be taken again. Raises ``error`` if that will never be."""
+        if error.errno in _OURS:
+            raise error
+        if error.errno in _EXHAUSTED:
+            self._say(error)
+            await trio.sleep(PAUSE)
+        await trio.lowlevel.checkpoint()  # else the network's, of a connection that has ended in the queue: accept(2)
+
+    def _say(self, error: OSError) -> None:
+        if trio.current_time() >= self._silent_until:
+            self._silent_until = trio.current_time() + SAY_EVERY
+            log.error(
+                "no connection can be accepted: %s: those that wait come in as others end; raise the limit on open "
+                "files (LimitNOFILE, ulimit -n), or lower limits.connections",
+                os.strerror(error.errno or 0).lower(),
+            )
+
 
 KEEP_ALIVE: Final = 75.0
 

@@ -1,5 +1,5 @@
-"""Sign-ins: where credentials come from that are fetched, and end.
+"""Sign-ins: credentials that are fetched, and end.
 
-``refreshed`` keeps one and renews it in time, for all requests together; ``aws``, ``google`` and ``azure`` fetch theirs
-by the vendors' own libraries, in threads; ``sources`` makes what a configuration needs of them.
+``refreshed`` keeps one and renews it in time, for all requests together; ``sources`` fetches them by the libraries of
+AWS, Google and Azure, in threads, and makes those that a configuration needs.
 """

@@ -16,12 +16,11 @@ from gateway.upstream.address import parse_address
 from gateway.upstream.errors import StaleConnection
 from gateway.upstream.framing import MAX_CHUNK
 from gateway.upstream.http11 import WireRequest
+from gateway.upstream.network import TlsRoots
 from gateway.upstream.pool import Pool, PoolStats
-from gateway.upstream.proxies import ProxyRules, proxy_headers
+from gateway.upstream.proxies import ProxyRules, UpstreamRoute, proxy_headers
 from gateway.upstream.request import UpstreamRequest, wire_headers
 from gateway.upstream.response import UpstreamResponse
-from gateway.upstream.roots import TlsRoots
-from gateway.upstream.route import UpstreamRoute
 from gateway.upstream.slots import ConcurrencyLimit, ConnectionShare, Slot
 
 AT_ONCE_SECONDS: Final = 1.0

@@ -14,8 +14,8 @@ from gateway.upstream.errors import UpstreamError, failure
 from gateway.upstream.framing import READ, BodyFraming, Chunked, ChunkTooLarge, Sized, UntilClosed
 from gateway.upstream.heads import Head, HeadReader
 from gateway.upstream.network import NetworkStream
+from gateway.upstream.proxies import UpstreamRoute
 from gateway.upstream.request import UploadedBody
-from gateway.upstream.route import UpstreamRoute
 
 CLOSE_SECONDS: Final = 5.0  # to close a connection that is of no more use
 

@@ -111,3 +111,21 @@ class ProxyRules:
         if url not in self._parsed:
             self._parsed[url] = Proxy.parse(url if "://" in url else f"http://{url}")
         return self._parsed[url]
+
+
+@attrs.frozen
+class UpstreamRoute:
+    """To ``origin``, through ``proxy`` where one is between. A connection serves all requests of one route."""
+
+    origin: Origin
+    proxy: Proxy | None = None
+
+    @property
+    def tunnelled(self) -> bool:
+        """The proxy passes bytes on that it cannot read (``CONNECT``), and is given no request of ours."""
+        return self.proxy is not None and self.origin.secure
+
+    @property
+    def forwarded(self) -> bool:
+        """The proxy is given the request, and sends it on."""
+        return self.proxy is not None and not self.origin.secure

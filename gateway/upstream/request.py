@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import AsyncIterator, Callable
+from typing import Protocol
 
 import attrs
 
 from gateway.upstream.errors import misconfigured
+from providers.auth.credential import Credential
 
 BAD_HEADER = "the header {!r} holds characters that HTTP forbids, often a line break after a key; correct the config"
 TWO_HOSTS = "the request to the provider would have two host headers; correct the headers in the config"
@@ -79,3 +81,19 @@ def _is_value(text: str) -> bool:
     if text.isascii() and text.isprintable() and text[:1] != " " != text[-1:]:  # as nearly all are
         return True
     return _FIELD_VALUE.fullmatch(text) is not None
+
+
+class CredentialSource(Protocol):
+    """Where the credential of one model entry comes from."""
+
+    async def credential(self) -> Credential | None:
+        """The credential that holds now, fetched or refreshed first where that is due; ``None`` where there is none.
+
+        One refresh runs at a time: who asks meanwhile waits for it and gets what it has brought. Whoever is cancelled
+        while waiting takes nobody else's refresh along. Raises ``GatewayError`` where none can be had."""
+        ...
+
+    async def renewed(self, refused: Credential) -> Credential | None:
+        """Another credential than ``refused``, which the provider did not take; ``None`` where there is none now.
+        Waits and raises as ``credential`` does."""
+        ...

@@ -20,9 +20,9 @@ from quart import request as upstream_request
 from gateway.mock.faults import FAULTS
 from gateway.mock.models import fault_of
 from gateway.mock.server import create_mock
-from gateway.serving.current import current_scope
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
+from gateway.serving.quart_views import current_scope
 from gateway.serving.worker import serve
 from providers.grammar import judge
 from tests.support.cases import case

@@ -12,11 +12,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import ChannelBody, Response
-from gateway.serving.current import KEY
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.quart_connections import configure
-from gateway.serving.quart_views import through_quart
+from gateway.serving.quart_views import KEY, through_quart
 from gateway.serving.worker import serve
 from tests.support.harness import PATIENCE, Late
 

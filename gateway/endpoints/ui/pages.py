@@ -1,7 +1,7 @@
 """The routes of the live view. All are read-only, and none is an exchange: the ledger knows nothing of them."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any, Final
@@ -17,17 +17,17 @@ from gateway.access.shares import NOBODY
 from gateway.config.loading import Config
 from gateway.config.redaction import FETCHED, findable, redact, secrets_in
 from gateway.endpoints.answers import client_headers
-from gateway.endpoints.ui.models import names, reached
 from gateway.endpoints.ui.telling import Say, Send, saying, tell_news, tell_stream
 from gateway.endpoints.ui.visitors import Visitor, admit
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.response import ChannelBody, Response
-from gateway.routing.router import Router
-from gateway.serving.current import current_scope
-from gateway.serving.quart_views import add_view
+from gateway.routing.router import Explanation, Router
+from gateway.routing.walls import Wall
+from gateway.serving.quart_views import add_view, current_scope
 from gateway.telemetry.live import LiveView
 from streams.errors import GatewayError
+from streams.events import APIS
 
 PREFIX: Final = "ui."
 """What the names of its endpoints begin with: who may look is asked here."""
@@ -164,3 +164,35 @@ def _events_for(service: Service, visitor: Visitor, tell: Callable[[Send], Await
     to, body = trio.open_memory_channel[bytes](1)
     scope.nursery.start_soon(run)
     return Response(200, _EVENTS, ChannelBody(body))
+
+
+ANY: Final = "MODEL"
+"""What stands for the name that a client would ask of a wildcard."""
+
+
+def names(config: Config, router: Router) -> Mapping[str, str]:
+    """The models as they are shown, each with a name to ask for: those that are listed, and the wildcards."""
+    wildcards = {entry.name: entry.name.replace("*", ANY) for entry in config.entries if entry.wildcard}
+    return {**{model.id: model.id for model in router.models()}, **wildcards}
+
+
+def reached(router: Router, name: str, asked: str, wall: Wall, *, urls: bool) -> dict[str, Any]:
+    """For the page of models: the name, its first target inside of the ``wall``, why that, and the ways of requests.
+    Clients of several APIs whose requests go the same way are told together; of a URL everything that may be secret is
+    masked, and without ``urls`` there is none: where an operator's servers are is not for every client to know."""
+    found: list[tuple[str, Explanation]] = []
+    for api in APIS:
+        try:
+            found.append((api, router.explain(asked, api, wall)))
+        except GatewayError as error:
+            return {"name": name, "target": "", "why": error.failed.message, "ways": [_no_way()]}
+    ways: dict[tuple[str, str, str], list[str]] = {}
+    for client, one in found:
+        ways.setdefault((one.lane, one.target.api, one.url if urls else ""), []).append(client)
+    _, first = found[0]
+    shown = [{"clients": clients, "lane": lane, "api": to, "url": url} for (lane, to, url), clients in ways.items()]
+    return {"name": name, "target": first.target.name, "why": first.why, "ways": shown}
+
+
+def _no_way() -> dict[str, Any]:
+    return {"clients": [], "lane": "", "api": "", "url": ""}

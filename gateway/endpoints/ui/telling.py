@@ -11,7 +11,7 @@ import trio
 from gateway import __version__
 from gateway.config.loading import Config
 from gateway.config.redaction import FETCHED, Secrets, findable, redact, secrets_in
-from gateway.endpoints.limits_seen import limit_fields, limits_seen
+from gateway.endpoints.health import limit_fields, limits_seen
 from gateway.exchange.service import Service
 from gateway.logs.masking import Mask
 from gateway.telemetry.live import LiveEvent, LiveView, Subscription, View

@@ -6,7 +6,7 @@ from typing import Final
 from quart import websocket
 
 from gateway.http.headers import Headers, as_text
-from gateway.serving.current import websocket_scope
+from gateway.serving.quart_views import websocket_scope
 from streams.errors import invalid
 
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.allowances.allowances import Allowances
 from gateway.config.loading import from_mapping
-from gateway.endpoints.limits_seen import limits_seen
+from gateway.endpoints.health import limits_seen
 from tests.support.in_process import CountingProvider, gateway, providers
 
 ALICE, BOB = ("alice-0123456789-0123456789-0123456789", "bob-0123456789-0123456789-0123456789-0")

@@ -3,7 +3,7 @@
 from gateway.allowances.allowances import Allowances
 from gateway.config.loading import from_mapping
 from gateway.counters.counter import Claim, Debit
-from gateway.endpoints.limits_seen import limit_fields, limits_seen
+from gateway.endpoints.health import limit_fields, limits_seen
 
 CONFIG = {
     "version": "v0.3.0",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.health.told_limits import MOST, ToldLimits
+from gateway.health.health import MOST, ToldLimits
 from tests.support.in_process import CountingProvider, gateway, providers
 
 APIS = ("chat", "messages", "responses")

@@ -10,7 +10,7 @@ import trio
 
 from gateway.app import create_app
 from gateway.config.loading import from_mapping
-from gateway.serving import connections, descriptors, registry
+from gateway.serving import connections, registry
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import ListenerOptions
 from gateway.serving.registry import ConnectionRegistry
@@ -215,7 +215,7 @@ def descriptors_limit():
 def test_as_many_descriptors_as_there_may_be_are_taken(descriptors_limit):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     descriptors_limit(hard // 2)
-    descriptors.raise_limit()
+    registry.raise_limit()
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
 
 
@@ -240,19 +240,19 @@ def test_half_of_the_connections_may_come_from_one_address(limits, most):
 @pytest.mark.parametrize(("soft", "in_flight", "most"), [(4096, 1024, 2816), (1024, 1024, 512), (1024, 10, 758)])
 def test_the_default_leaves_descriptors_for_providers_and_files(descriptors_limit, soft, in_flight, most):
     descriptors_limit(soft)
-    assert descriptors.default_connections(in_flight) == most
+    assert registry.default_connections(in_flight) == most
 
 
 @pytest.mark.parametrize(("connections", "said"), [(744, False), (745, True)])
 def test_more_connections_than_there_are_descriptors_for_are_a_warning(descriptors_limit, connections, said):
     descriptors_limit(2024)
-    found = descriptors.shortage(connections, 1024)
+    found = registry.shortage(connections, 1024)
     assert (found is not None) == said
-    assert descriptors.shortage(0, 5000) is None, "there is no limit that could be lowered"
+    assert registry.shortage(0, 5000) is None, "there is no limit that could be lowered"
     assert found is None or "takes 2025 file descriptors, of which there are 2024" in found
 
 
 @pytest.mark.parametrize(("in_flight", "most"), [(10, 4096), (1024, 4096), (20_000, 80_000)])
 def test_the_default_is_bounded_where_descriptors_are_not(monkeypatch, in_flight, most):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert descriptors.default_connections(in_flight) == most
+    assert registry.default_connections(in_flight) == most

@@ -8,8 +8,7 @@ import trio.testing
 from quart_trio import QuartTrio
 
 from gateway.http.response import Response
-from gateway.serving.bodies import unlimited
-from gateway.serving.fast_route import IncomingRequest, add_fast_route
+from gateway.serving.fast_route import IncomingRequest, add_fast_route, unlimited
 from gateway.serving.quart_connections import configure
 from tests.support.harness import PATIENCE
 

@@ -24,10 +24,10 @@ from gateway.exchange.service import Service
 from gateway.ledger.ledger import Ledger
 from gateway.routing.router import Router
 from gateway.serving.asgi_extensions import TAKE_MESSAGES
-from gateway.serving.current import websocket_scope
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.quart_connections import configure
+from gateway.serving.quart_views import websocket_scope
 from gateway.serving.server_config import ServerConfig
 from gateway.serving.worker import serve
 from gateway.stores.memory import MemoryStore

@@ -1,15 +1,15 @@
-"""The lists of providers, kept and asked for again, on real sockets."""
+"""Lists of models that providers give: when they are requested, kept and shown, and pages of each shape."""
 
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import pytest
 import trio
 
 from gateway.config.loading import from_mapping
-from gateway.model_lists.asking import MOST
-from gateway.model_lists.lists import AGAIN, FRESH, ProviderLists
+from gateway.model_lists import AGAIN, FRESH, MOST, ProviderLists, read_page
 from gateway.upstream.client import Upstream
 from tests.support.harness import PATIENCE
 from tests.support.in_process import SetClock, gateway
@@ -178,3 +178,38 @@ async def test_who_has_no_key_of_its_own_or_no_list_is_not_asked():
         async with running_lists(content) as (lists, _):
             assert await lists.names() == {}
         assert place.asked == []
+
+
+@pytest.mark.parametrize(
+    ("body", "names", "more"),
+    [
+        ({"object": "list", "data": [{"id": "a", "object": "model", "created": 1}, {"id": "b"}]}, ("a", "b"), None),
+        ({"data": [{"id": "a"}], "has_more": True, "last_id": "a"}, ("a",), ("after_id", "a")),
+        ({"data": [{"id": "a"}], "has_more": False, "last_id": "a"}, ("a",), None),
+        (
+            {
+                "models": [
+                    {"name": "models/gemini-x", "supportedGenerationMethods": ["generateContent", "countTokens"]},
+                    {"name": "models/embed", "supportedGenerationMethods": ["embedContent"]},
+                ],
+                "nextPageToken": "t",
+            },
+            ("gemini-x",),
+            ("pageToken", "t"),
+        ),
+        ([{"id": "org/a", "type": "chat"}, {"id": "org/b", "type": "image"}, {"id": "c", "name": "C"}],
+         ("org/a", "c"), None),
+        ({"data": [{"id": "a", "capabilities": {"completion_chat": False}}, {"id": "b", "capabilities": ["chat"]}]},
+         ("b",), None),
+        ({"data": [{"id": "x" * 1000}, {"id": ""}, {"id": "a*"}, {"id": "a\nb"}, {}]}, (), None),
+    ],
+)  # fmt: skip
+def test_the_shapes_that_there_are(body, names, more):
+    page = read_page(json.dumps(body).encode())
+    assert (page.names, page.next) == (names, more)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b"3", b'{"data": [{"id": 3}]}', b'{"data": 1}', b"[" * 9999])
+def test_what_is_no_list_is_told_apart(body):
+    with pytest.raises((ValueError, RecursionError)):
+        read_page(body)
