@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.health.health import MOST, ToldLimits
+from gateway.health.health import MOST_TOLD, ToldLimits
 from tests.support.in_process import CountingProvider, gateway, providers
 
 APIS = ("chat", "messages", "responses")
@@ -76,10 +76,10 @@ async def test_a_place_that_such_a_limit_does_not_lead_to_is_not_asked_for_it():
 
 def test_only_so_many_places_are_remembered():
     told = ToldLimits(lambda: 0.0)
-    for number in range(MOST + 10):
+    for number in range(MOST_TOLD + 10):
         told.heard(number.to_bytes(4), ("rate_limited", 5.0))
-    assert len(told.places) == MOST
+    assert len(told.places) == MOST_TOLD
     assert told.outage((0).to_bytes(4)) is None
-    assert told.outage((MOST).to_bytes(4)) is not None
-    told.heard((MOST).to_bytes(4), None)
-    assert told.outage((MOST).to_bytes(4)) is None
+    assert told.outage((MOST_TOLD).to_bytes(4)) is not None
+    told.heard((MOST_TOLD).to_bytes(4), None)
+    assert told.outage((MOST_TOLD).to_bytes(4)) is None
