@@ -94,7 +94,7 @@ ARROWS: Final = {
         access allowances config conversations endpoints exchange http kept_objects ledger providers.apis
         providers.catalog providers.endpoints providers.neutral realtime request routing serving stores streaming
         upstream""",
-    "gateway.mock": "exchange http providers.apis providers.endpoints providers.neutral serving",
+    "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
     "gateway.app": "access config conversations endpoints exchange lifespan open_service realtime relay serving stores",
     "gateway.asgi": "app config logs open_store",
     "gateway.reload": "app config exchange open_service shared",

@@ -2,7 +2,6 @@
 get a line in the ledger."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
@@ -13,13 +12,12 @@ from werkzeug.exceptions import NotFound
 from gateway.access.body_memory import HeldBody
 from gateway.config.settings import Limits
 from gateway.conversations.deadline import unavailable
-from gateway.exchange.exchange import JSON_HEADERS, own_headers
+from gateway.exchange import responding
 from gateway.exchange.service import Service
 from gateway.http import paths
 from gateway.http.headers import Headers, as_text
 from gateway.http.offload import offload
-from gateway.http.request_scope import RequestScope
-from gateway.http.response import Response
+from gateway.http.response import JSON_HEADERS, Response
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
@@ -29,7 +27,6 @@ from gateway.request.structure import COUNTED, check_structure
 from gateway.serving.fast_route import Arriving, read_body
 from gateway.serving.quart_views import View, add_view, current_scope
 from gateway.stores.store import Store, Unavailable
-from providers.apis import CODECS
 from providers.neutral.fields import Fields, too_deep
 from providers.responses.ids import is_ours
 from providers.responses.kept import page
@@ -102,11 +99,7 @@ def object_answer(value: Any) -> Response:
 
 def refused(failed: ErrorInfo, api: Api, ledger: Ledger) -> Response:
     """``failed`` on record, in the shape of ``api``, which is that of the path."""
-    record = record_of(api, ledger)
-    record.failed = failed
-    record.answered(failed.status)
-    body = CODECS[record.api].write_error(failed, record.id)
-    return Response(failed.status, (*JSON_HEADERS, *failed.headers, *own_headers(record)), body)
+    return responding.refused(record_of(api, ledger), failed)
 
 
 def record_of(api: Api, ledger: Ledger) -> Record:
@@ -114,18 +107,8 @@ def record_of(api: Api, ledger: Ledger) -> Record:
     record: Record | None = g.get("record")
     if record is None:
         served = not isinstance(request.routing_exception, NotFound)
-        record = g.record = open_record(api, ledger, current_scope(), served=served)
+        record = g.record = responding.open_record(api, ledger, current_scope(), served=served)
         record.client = g.get("client")
-    return record
-
-
-def open_record(
-    api: Api, ledger: Ledger, scope: RequestScope, *, served: bool = True, endpoint: str | None = None
-) -> Record:
-    """A new record of the request with ``scope``, settled when its last task has ended."""
-    record = ledger.open(scope.id, api, served=served, endpoint=endpoint)
-    record.address = scope.address
-    scope.on_close(partial(ledger.settle, record))
     return record
 
 

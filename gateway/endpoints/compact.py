@@ -8,10 +8,10 @@ import attrs
 import msgspec
 
 from gateway.exchange.answering import fold_answer
-from gateway.exchange.exchange import JSON_HEADERS, Exchange
+from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.offload import offload
-from gateway.http.response import Response
+from gateway.http.response import JSON_HEADERS, Response
 from gateway.request.parse import Incoming
 from gateway.request.prepare import prepare
 from gateway.request.public_errors import NO_SUCH_PATH

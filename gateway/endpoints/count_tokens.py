@@ -6,10 +6,10 @@ from functools import partial
 import attrs
 
 from gateway.allowances.reservation import CountedAs
-from gateway.exchange.exchange import JSON_HEADERS, Exchange
+from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest, Preparation, as_prepared
 from gateway.http.offload import offload
-from gateway.http.response import Response
+from gateway.http.response import JSON_HEADERS, Response
 from gateway.request.prepare import prepare
 from gateway.request.public_errors import NO_SUCH_PATH
 from gateway.request.translate import translate_count

@@ -11,10 +11,10 @@ from gateway.access.cors import Cors
 from gateway.access.page_guard import PageGuard, is_live_view
 from gateway.access.peers import Peers
 from gateway.config.settings import Config
-from gateway.endpoints.answers import client_headers, ids, open_record, refused
+from gateway.endpoints.answers import client_headers, ids, refused
 from gateway.endpoints.health import ALIVE, READY
 from gateway.endpoints.ui.pages import PREFIX, TEXT
-from gateway.exchange.exchange import JSON_HEADERS, own_headers
+from gateway.exchange import responding
 from gateway.exchange.service import Service
 from gateway.http.headers import as_text
 from gateway.http.paths import api_of
@@ -23,7 +23,6 @@ from gateway.http.response import Response
 from gateway.ledger.ledger import Ledger
 from gateway.serving.fast_route import QuartRequest
 from gateway.serving.quart_views import through_quart
-from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
@@ -55,12 +54,9 @@ class GuardedDoor:
         in words alone. The connection of a handshake ends with it."""
         if is_live_view(asgi["path"]):
             return Response(failed.status, TEXT, f"{failed.message}\n".encode())
-        record = open_record(api_of(asgi["path"], as_text(asgi["headers"])), self._ledger, scope)
-        record.failed = failed
-        record.answered(failed.status)
+        record = responding.open_record(api_of(asgi["path"], as_text(asgi["headers"])), self._ledger, scope)
         closing = (("connection", "close"),) if asgi["type"] == "websocket" else ()
-        headers = (*JSON_HEADERS, *failed.headers, *own_headers(record), *closing)
-        return Response(failed.status, headers, CODECS[record.api].write_error(failed, record.id))
+        return responding.refused(record, failed, headers=closing)
 
 
 AT_ONCE: Final = ("models", "model")

@@ -13,11 +13,10 @@ from werkzeug.routing.exceptions import WebsocketMismatch
 from gateway.endpoints.answers import client_headers, refused
 from gateway.endpoints.inference import ROUTES
 from gateway.endpoints.model_shapes import SERVED_METHODS, model_method
-from gateway.exchange.exchange import JSON_HEADERS
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.paths import advice, api_of, base_urls, origin_of, shown
-from gateway.http.response import Response
+from gateway.http.response import JSON_HEADERS, Response
 from gateway.request.public_errors import MISTAKE
 from gateway.serving.quart_views import through_quart
 from providers.apis import CODECS

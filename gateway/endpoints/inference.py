@@ -1,6 +1,5 @@
 """Requests with a body that has to do with a provider: each is an exchange."""
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol, TypeAlias
 
@@ -8,24 +7,18 @@ import attrs
 from quart_trio import QuartTrio
 
 from gateway.access.cors import Cors
-from gateway.endpoints.answers import decompressed, open_record
+from gateway.endpoints.border import serve, whole_body
 from gateway.endpoints.compact import compact
 from gateway.endpoints.count_tokens import count
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
 from gateway.http.response import Response
-from gateway.request.client_request import ClientRequest
 from gateway.request.parse import PathParameters
-from gateway.request.public_errors import MISTAKE
 from gateway.serving.fast_route import IncomingRequest, QuartRequest, add_fast_route, add_named_route
 from gateway.serving.quart_views import add_view
 from providers.apis import CODECS
-from providers.neutral.fields import too_deep
 from providers.neutral.wire_api import Operation, RequestPath
-from streams.errors import GatewayError
 from streams.events import Api
-
-log = logging.getLogger("trigate")
 
 Answer: TypeAlias = Callable[[Exchange, bytes], Awaitable[Response]]
 
@@ -71,30 +64,14 @@ def _exchange(service: Service, api: Api, route: RequestPath) -> _ModelRoute:
     """The answer to requests on ``route``, which asks for the client's key itself."""
     answer, unnamed = ANSWERS[route.operation], PathParameters(stream=bool(route.streamed))
 
-    async def serve(incoming: IncomingRequest, name: str | None = None) -> Response:
-        record = open_record(api, service.ledger, incoming.scope)
-        path = unnamed if name is None else attrs.evolve(unnamed, model=name)
-        asked = ClientRequest(incoming.headers, incoming.query, path=path)
-        trace = service.tracing.begin(record, asked.headers, route.path)
-        exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
-        try:
-            record.client = service.admission.admit(incoming)
-            if record.client is not None:
-                asked = attrs.evolve(asked, client=record.client)
-                exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
-            codings = (value for name, value in asked.headers if name == "content-encoding")
-            held = service.admission.body(service.admission.holder(record.client, incoming.headers), incoming.scope)
-            body = await decompressed(codings, incoming.read, held, service.limits)
-            return await answer(exchange, body)
-        except GatewayError as error:
-            return exchange.refuse(error.failed)
-        except RecursionError:
-            return exchange.refuse(too_deep().failed)
-        except Exception:  # the border where our own mistake becomes the client's error
-            log.exception("request %s: unexpected error", incoming.scope.id)
-            return exchange.refuse(MISTAKE)
+    async def answer_route(incoming: IncomingRequest, name: str | None = None) -> Response:
+        async def read_and_answer(exchange: Exchange) -> Response:
+            return await answer(exchange, await whole_body(exchange.context, incoming))
 
-    return serve
+        path = unnamed if name is None else attrs.evolve(unnamed, model=name)
+        return await serve(service, api, incoming, route.path, read_and_answer, path=path)
+
+    return answer_route
 
 
 def _routed(

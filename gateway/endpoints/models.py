@@ -15,10 +15,9 @@ from quart_trio import QuartTrio
 from gateway.access.authentication import Authenticator
 from gateway.endpoints.answers import client_headers, ids, is_anthropic, json_answer
 from gateway.endpoints.model_shapes import SERVED_METHODS, anthropic_model, gemini_model, openai_model
-from gateway.exchange.exchange import JSON_HEADERS
 from gateway.exchange.service import Service
 from gateway.http.paths import shown
-from gateway.http.response import Response
+from gateway.http.response import JSON_HEADERS, Response
 from gateway.model_lists import ProviderLists
 from gateway.routing.described import Description
 from gateway.routing.router import Model, Router

@@ -15,11 +15,11 @@ from quart import request
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.provider_turn import find_keeper
 from gateway.endpoints.answers import PRIVATE, asked_by_client, owner, plain_body, record_of
-from gateway.exchange.exchange import JSON_HEADERS, Exchange
+from gateway.exchange.exchange import Exchange
 from gateway.exchange.kept_ids import showing_to
 from gateway.exchange.planned import Form, PlannedRequest, as_prepared
 from gateway.exchange.service import Service
-from gateway.http.response import Response
+from gateway.http.response import JSON_HEADERS, Response
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared

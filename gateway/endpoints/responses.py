@@ -22,10 +22,9 @@ from gateway.endpoints.answers import (
     read_number,
     require_store,
 )
-from gateway.exchange.exchange import STREAM_HEADERS
 from gateway.exchange.service import Service
 from gateway.http.offload import offload
-from gateway.http.response import Response, ResponseBody
+from gateway.http.response import STREAM_HEADERS, Response, ResponseBody
 from gateway.serving.quart_views import current_scope
 from gateway.stores.store import Node, Store
 from providers.responses import kept as formats

@@ -5,10 +5,8 @@ which closes the upstream connection. Until the commit point (the first content 
 an honest HTTP status; after it, one error event.
 """
 
-from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import chain
-from typing import Final
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -27,37 +25,29 @@ from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.planning import Planning
 from gateway.exchange.reserving import expected_alone, reserve_for
+from gateway.exchange.responding import refused, responded
 from gateway.exchange.service import Service
 from gateway.exchange.stamped import stamped, stamped_fold
 from gateway.exchange.stream import StreamedAnswer, first_lane
 from gateway.exchange.walk import Walk
-from gateway.http.headers import Headers, header_safe, paths_header
+from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
-from gateway.http.response import Response, ResponseBody
-from gateway.ledger.record import Record, Tried
+from gateway.http.response import JSON_HEADERS, STREAM_HEADERS, Response, ResponseBody, stream_headers
+from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.streaming.doubt import answer_doubt
 from gateway.telemetry.observer import UNOBSERVED, CallObserver
 from providers.apis import CODECS
-from providers.neutral.hints import explained
 from providers.responses.output import ResponseTemplate
-from streams import sse
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo
 from streams.fold import Answer, Fold
-from streams.framing import Framing
 
-
-def stream_headers(framing: Framing) -> Headers:
-    """The headers of a streamed answer."""
-    return (("content-type", framing.content_type), ("cache-control", "no-cache"), ("x-accel-buffering", "no"))
-
-
-STREAM_HEADERS: Headers = stream_headers(sse.SSE)
-JSON_HEADERS: Headers = (("content-type", "application/json"),)
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Exchange:
@@ -80,6 +70,11 @@ class Exchange:
         self._memory = memory or StateScope(owner, service.store, named=asked.client is not None)
         self.record = record
         self._reservation: Reservation | None = None  # of what its client and targets may use
+
+    @property
+    def context(self) -> ExchangeContext:
+        """The sides of the exchange that its attempts share."""
+        return self._context
 
     async def answer(self, body: bytes) -> Response:
         """The response to ``body``; for a stream its beginning, the rest follows from the nursery's tasks.
@@ -158,24 +153,12 @@ class Exchange:
         walk.cached = CachedAsk(self._context, use, uses.owner(use, client, holder), kind, scope or self._scope)
 
     def refuse(self, failed: ErrorInfo) -> Response:
-        """An error response in the client's shape; the provider's own body where it fits as it is."""
-        self.record.failed = failed
-        codec = self._context.codec
-        body = failed.body or codec.write_error(failed, self.record.id)
-        written = {name for name, _ in codec.wire.error_headers(failed)}
-        headers = tuple(pair for pair in failed.headers if pair[0] not in written)
-        return self.respond(body, failed.status, (*headers, *JSON_HEADERS))
+        """Return an error response in the client's shape; the provider's own body where it fits unchanged."""
+        return refused(self.record, failed, self._context.recording)
 
     def respond(self, body: bytes | ResponseBody, status: int, headers: Headers) -> Response:
-        """The response, with the headers that every answer of an exchange has."""
-        self.record.answered(status)
-        if self.record.cache not in (None, "off"):
-            headers = (*(pair for pair in headers if pair[0] != "cache-control"), ("cache-control", "no-store"))
-        self._context.recording.answers(status, headers, body if isinstance(body, bytes) else None)
-        own = own_headers(self.record)
-        if isinstance(body, bytes):  # what a stream will have cost is known when its head is long gone
-            own = (*own, *cost_headers(self.record))
-        return Response(status, (*headers, *own), body)
+        """Return the response, with the headers that every response of an exchange has."""
+        return responded(self.record, body, status, headers, self._context.recording)
 
     async def _stream(self, walk: Walk, scope: RequestScope, audience: Audience) -> Response:
         lane = await first_lane(walk)
@@ -266,46 +249,3 @@ class Exchange:
         body = background.follow(owner, turn.id, -1, self._context.service.keep_alive)
         assert body is not None, "it has just begun"
         return self.respond(body, 200, (*STREAM_HEADERS, *walk.request.headers))
-
-
-LONGEST_TRIED: Final = 1000
-"""Characters of the attempts that a header tells."""
-
-
-def tried_header(tried: Sequence[Tried]) -> str | None:
-    """The attempts of an exchange in order, as ``place=reason``; of very many the last ones."""
-    told = [f"{one.target}={one.reason}" for one in tried]
-    while len(text := ", ".join(told)) > LONGEST_TRIED:
-        del told[0]
-    return text or None
-
-
-def cost_headers(record: Record) -> Headers:
-    """Return the cost of all attempts of an exchange, in dollars, and its grade: nothing without a price, the grade
-    alone where a subscription paid."""
-    cost = record.cost() if record.tried else None
-    if cost is None:
-        return ()
-    dollars = () if cost.grade == "subscription" else (("x-trigate-cost", cost.dollars),)
-    return (*dollars, ("x-trigate-cost-grade", cost.grade))
-
-
-def own_headers(record: Record) -> Headers:
-    """The headers that trigate adds to every answer of an exchange."""
-    own = {
-        **dict.fromkeys(CODECS[record.api].wire.id_headers, record.id),
-        "x-trigate-lane": record.lane,
-        "x-trigate-target": record.target,
-        "x-trigate-model": record.model,
-        "x-trigate-attempts": str(record.attempts),
-        "x-trigate-tried": tried_header(record.tried),
-        "x-trigate-cache": record.cache,
-        "age": None if record.cache_age is None else str(record.cache_age),
-        "x-trigate-upstream-request-id": record.upstream_id,
-        "x-trigate-dropped": paths_header(tuple(chain.from_iterable(map(explained, record.dropped)))) or None,
-        "x-trigate-adapted": paths_header(record.adapted) or None,
-    }
-    left = () if record.reservation is None else record.reservation.left(record)
-    if record.failed is not None:
-        left = (*left, *CODECS[record.api].wire.error_headers(record.failed))
-    return (*((name, header_safe(value)) for name, value in own.items() if value is not None), *left)

@@ -9,6 +9,17 @@ import attrs
 import trio
 
 from gateway.http.headers import Headers
+from streams.framing import Framing
+from streams.sse import SSE
+
+
+def stream_headers(framing: Framing) -> Headers:
+    """Return the headers of a streamed response."""
+    return (("content-type", framing.content_type), ("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+
+
+STREAM_HEADERS: Final = stream_headers(SSE)
+JSON_HEADERS: Final[Headers] = (("content-type", "application/json"),)
 
 MAX_HEADER: Final = 4096
 """Characters of a header's value. What a client put into its request, such as a model's name, may be megabytes, and

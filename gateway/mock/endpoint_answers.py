@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS
+from gateway.http.response import JSON_HEADERS, STREAM_HEADERS
 from gateway.mock import words
 from gateway.mock.called import EndpointCall, UploadedFile
 from gateway.mock.faults import Piece, ScriptedAnswer

@@ -12,8 +12,7 @@ import trio
 from quart import request
 from quart_trio import QuartTrio
 
-from gateway.exchange.exchange import JSON_HEADERS, stream_headers
-from gateway.http.response import ChannelBody, Response
+from gateway.http.response import JSON_HEADERS, ChannelBody, Response, stream_headers
 from gateway.mock.called import EndpointCall
 from gateway.mock.endpoint_answers import ANSWERS, Answering
 from gateway.mock.endpoints import add_endpoints

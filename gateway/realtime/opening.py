@@ -9,14 +9,12 @@ import trio
 from quart import Response as QuartResponse
 from quart import websocket
 
-from gateway.endpoints.answers import open_record
-from gateway.endpoints.websocket.handshake import WebSocketArrival, check_key
+from gateway.endpoints.websocket.handshake import CLOSES, WebSocketArrival, check_key
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.exchange import JSON_HEADERS, own_headers
+from gateway.exchange.responding import open_record, own_headers, refused
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers, as_text, with_key_in_header
 from gateway.http.offload import CLIENT
-from gateway.http.response import Response
 from gateway.ledger.record import Record
 from gateway.realtime.closing import LOST, STALLED
 from gateway.realtime.dialing import OpenProvider
@@ -107,10 +105,10 @@ async def open_websocket(
         _deliver(arrival, inbox)
         await serve(Opening(context, arrival, offered, inbox, replaced, resumable))
     except GatewayError as error:
-        return through_quart(_refused(error.failed, record))
+        return through_quart(refused(record, error.failed, headers=CLOSES))
     except Exception:  # the border where our own mistake becomes the client's error
         log.exception("realtime %s: failed before it began", arrival.scope.id)
-        return through_quart(_refused(MISTAKE, record))
+        return through_quart(refused(record, MISTAKE, headers=CLOSES))
     return None
 
 
@@ -138,14 +136,6 @@ def _deliver(arrival: WebSocketArrival, inbox: ClientInbox) -> None:
 async def _receive(inbox: ClientInbox) -> None:
     while True:
         await inbox.take(await websocket.receive())
-
-
-def _refused(failed: ErrorInfo, record: Record) -> Response:
-    record.failed = failed
-    record.answered(failed.status)
-    body = failed.body or CODECS[record.api].write_error(failed, record.id)
-    headers = (*JSON_HEADERS, *failed.headers, *own_headers(record), ("connection", "close"))
-    return Response(failed.status, headers, body)
 
 
 # The session

@@ -16,12 +16,11 @@ import msgspec
 from gateway.allowances.reservation import CountedAs
 from gateway.config.settings import ModelEntry
 from gateway.conversations.deadline import store_deadline
-from gateway.exchange.exchange import JSON_HEADERS
 from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.paths import origin_of
-from gateway.http.response import Response
+from gateway.http.response import JSON_HEADERS, Response
 from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.inventory import Inventory, kept_object, read_page
 from gateway.kept_objects.owned_ids import FoundId, OwnIds, choices, only_account

@@ -17,7 +17,7 @@ from gateway.relay.kept import KeptRequest, member_of
 from gateway.relay.relayed import RelayedRequest, RelayRoute
 from gateway.relay.relaying import Relaying
 from gateway.routing.target import Target
-from gateway.serving.fast_route import PiecesRequest
+from gateway.serving.fast_route import IncomingRequest
 from streams.errors import GatewayError
 
 _URL: Final = "x-goog-upload-url"
@@ -102,7 +102,7 @@ def _token(service: Service, query: str) -> UploadToken | None:
     return read_token(text, secrets_of, time.time())
 
 
-def _admitted(service: Service, incoming: PiecesRequest) -> str | None:
+def _admitted(service: Service, incoming: IncomingRequest) -> str | None:
     """Let a step in by the token in its address, which names a client that is still there, or by a key."""
     if _TOKEN not in dict(parse_qsl(incoming.query)):
         return service.admission.admit(incoming)

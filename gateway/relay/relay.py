@@ -14,13 +14,13 @@ import trio
 
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.disconnect import survive_disconnect, survive_disconnect_later
-from gateway.exchange.exchange import Exchange, stream_headers
+from gateway.exchange.exchange import Exchange
 from gateway.exchange.service import Service
 from gateway.exchange.walk import Ask, Walk, is_shut_down
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
-from gateway.http.response import Response, ResponseBody, Truncated
+from gateway.http.response import Response, ResponseBody, Truncated, stream_headers
 from gateway.ledger.record import Record
 from gateway.relay.answers import AnswerFilter
 from gateway.relay.cached_answers import RelayedAnswers

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
+from gateway.endpoints.border import Admit, by_key
 from gateway.exchange.planned import PlannedRequest
 from gateway.relay.answers import AnswerFilter
 from gateway.routing.target import Target
@@ -13,10 +14,8 @@ from providers.endpoints.endpoint import EndpointName
 from streams.events import AnswerStart, ErrorInfo
 
 if TYPE_CHECKING:
-    from gateway.exchange.service import Service
     from gateway.http.response import Response
     from gateway.relay.relaying import Relaying
-    from gateway.serving.fast_route import PiecesRequest
 
 LastEvent: TypeAlias = Callable[[ErrorInfo], bytes]
 """The event with which a stream ends in failure, in the words of its client."""
@@ -59,15 +58,6 @@ ReadRequest: TypeAlias = "Callable[[Relaying, Mapping[str, str]], Awaitable[Rela
 ``GatewayError``."""
 
 
-Admitting: TypeAlias = "Callable[[Service, PiecesRequest], str | None]"
-"""Lets a request in: the name of its client. Raises ``GatewayError``."""
-
-
-def by_key(service: "Service", incoming: "PiecesRequest") -> str | None:
-    """The ``Admitting`` of all requests but those that something else stands for."""
-    return service.admission.admit(incoming)
-
-
 @attrs.frozen
 class RelayRoute:
     """What is asked at ``path`` by ``method``. ``{id}`` in it stands for a step of the path, ``{model}`` for one or
@@ -77,4 +67,4 @@ class RelayRoute:
     method: str
     path: str
     read: ReadRequest
-    admit: "Admitting" = by_key
+    admit: Admit = by_key

@@ -7,8 +7,7 @@ import attrs
 
 from gateway.access.body_memory import HeldBody
 from gateway.allowances.expected import AskedOutput
-from gateway.endpoints.answers import decompressed
-from gateway.exchange.context import ExchangeContext
+from gateway.endpoints.border import held_body, whole_body
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest, Preparation
 from gateway.exchange.planning import allowed_plan
@@ -37,19 +36,17 @@ NO_OUTPUT = AskedOutput(most=0)
 
 
 class Relaying:
-    """One request to ``endpoint``, as it came (``arrival``) and with what its exchange has."""
+    """One request to ``endpoint``: its ``arrival`` and its ``exchange``."""
 
-    def __init__(
-        self, endpoint: EndpointName, arrival: PiecesRequest, context: ExchangeContext, exchange: Exchange
-    ) -> None:
+    def __init__(self, endpoint: EndpointName, arrival: PiecesRequest, exchange: Exchange) -> None:
         self.endpoint: Endpoint = ENDPOINTS[endpoint]
         self.arrival = arrival
-        self.context = context
         self.exchange = exchange
+        self.context = exchange.context
 
     def at(self, endpoint: EndpointName) -> "Relaying":
         """The same for what is asked of another endpoint than its path says."""
-        return Relaying(endpoint, self.arrival, self.context, self.exchange)
+        return Relaying(endpoint, self.arrival, self.exchange)
 
     @property
     def scope(self) -> RequestScope:
@@ -67,14 +64,11 @@ class Relaying:
 
     async def body(self) -> bytes:
         """The whole body, decompressed. Raises ``GatewayError``."""
-        codings = (value for name, value in self.context.asked.headers if name == "content-encoding")
-        limits = self.context.service.limits.with_elements(self.endpoint.elements)
-        return await decompressed(codings, self.arrival.read, self.held_body(), limits)
+        return await whole_body(self.context, self.arrival, self.endpoint.elements)
 
     def held_body(self) -> HeldBody:
         """The memory that the body takes."""
-        service, asked = self.context.service, self.context.asked
-        return service.admission.body(service.admission.holder(asked.client, asked.headers), self.scope)
+        return held_body(self.context, self.arrival)
 
     @property
     def most(self) -> int:

@@ -1,6 +1,5 @@
 """The paths of the endpoints. None of them is Quart's: bodies of any size pass, and are read as they come."""
 
-import logging
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -11,10 +10,10 @@ import attrs
 from quart_trio import QuartTrio
 
 from gateway.access.cors import Cors
-from gateway.endpoints.answers import open_record
+from gateway.endpoints.border import serve
 from gateway.endpoints.http_errors import not_allowed, unknown_path
-from gateway.exchange.context import ExchangeContext
-from gateway.exchange.exchange import JSON_HEADERS, Exchange, own_headers
+from gateway.exchange.exchange import Exchange
+from gateway.exchange.responding import open_record, refused
 from gateway.exchange.service import Service
 from gateway.http.paths import api_of
 from gateway.http.response import Response
@@ -34,15 +33,8 @@ from gateway.relay.relayed import RelayRoute
 from gateway.relay.relaying import Relaying
 from gateway.relay.rerank import RERANK
 from gateway.relay.videos import VIDEOS
-from gateway.request.client_request import ClientRequest
-from gateway.request.public_errors import MISTAKE
 from gateway.serving.fast_route import PiecesRequest, add_fast_route, add_named_route
-from providers.apis import CODECS
 from providers.endpoints.endpoint import ENDPOINTS
-from providers.neutral.fields import too_deep
-from streams.errors import GatewayError
-
-log = logging.getLogger("trigate")
 
 ROUTES: Final[tuple[RelayRoute, ...]] = (
     *COMPLETIONS,
@@ -126,29 +118,18 @@ class _ServedRoute:
         return attrs.evolve(response, headers=(*response.headers, *shared))
 
     async def _answer(self, incoming: PiecesRequest, names: Mapping[str, str]) -> Response:
-        service, endpoint = self.service, ENDPOINTS[self.route.endpoint]
-        api = endpoint.shape if endpoint.shape != "chat" else api_of(incoming.asgi["path"], incoming.headers)
-        record = open_record(api, service.ledger, incoming.scope, endpoint=endpoint.name)
-        asked = ClientRequest(incoming.headers, incoming.query)
-        trace = service.tracing.begin(record, asked.headers, self.route.path)
-        exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
-        try:
-            record.client = self.route.admit(service, incoming)
-            if record.client is not None:
-                asked = attrs.evolve(asked, client=record.client)
-                exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
-            context = ExchangeContext(service, CODECS[api], asked, record, trace)
-            relayed = await self.route.read(Relaying(endpoint.name, incoming, context, exchange), names)
+        service, route, endpoint = self.service, self.route, ENDPOINTS[self.route.endpoint]
+
+        async def read_and_answer(exchange: Exchange) -> Response:
+            relayed = await route.read(Relaying(endpoint.name, incoming, exchange), names)
             if isinstance(relayed, Response):
                 return relayed
             return await Relay(exchange, service, incoming.scope, relayed).answer()
-        except GatewayError as error:
-            return exchange.refuse(error.failed)
-        except RecursionError:
-            return exchange.refuse(too_deep().failed)
-        except Exception:  # the border where our own mistake becomes the client's error
-            log.exception("request %s: unexpected error", incoming.scope.id)
-            return exchange.refuse(MISTAKE)
+
+        api = endpoint.shape if endpoint.shape != "chat" else api_of(incoming.asgi["path"], incoming.headers)
+        return await serve(
+            service, api, incoming, route.path, read_and_answer, endpoint=endpoint.name, admit=route.admit
+        )
 
 
 class _RoutesAlike:
@@ -174,10 +155,4 @@ class _RoutesAlike:
             failed = not_allowed(method, path, headers, incoming.asgi, allowed)
         else:
             failed = unknown_path(method, path, headers, incoming.asgi, PATHS)
-        record.failed = failed
-        record.answered(failed.status)
-        return Response(
-            failed.status,
-            (*JSON_HEADERS, *failed.headers, *own_headers(record)),
-            CODECS[api].write_error(failed, record.id),
-        )
+        return refused(record, failed)

@@ -31,15 +31,14 @@ from gateway.endpoints.websocket.envelopes import (
     is_processed,
     read_envelope,
 )
-from gateway.endpoints.websocket.handshake import WebSocketArrival, check_key
+from gateway.endpoints.websocket.handshake import CLOSES, WebSocketArrival, check_key
 from gateway.endpoints.websocket.prewarm import Prewarmed, prewarm
-from gateway.exchange.exchange import JSON_HEADERS, STREAM_HEADERS, Exchange, own_headers
+from gateway.exchange.exchange import Exchange
+from gateway.exchange.responding import open_record, refused
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.offload import CLIENT, offload
-from gateway.http.request_scope import RequestScope
-from gateway.http.response import Response, as_pieces
-from gateway.ledger.ledger import Ledger
+from gateway.http.response import STREAM_HEADERS, Response, as_pieces
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
@@ -47,7 +46,6 @@ from gateway.request.structure import COUNTED, check_structure
 from gateway.serving.asgi_extensions import ON_ARRIVING
 from gateway.serving.quart_views import through_quart
 from gateway.stores.owners import OwnerBytes
-from providers.apis import CODECS
 from providers.neutral.fields import too_deep
 from providers.responses.ids import own_id
 from streams.errors import GatewayError
@@ -140,7 +138,8 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) ->
             service.admission.take_connection(arrival, holder)
             service.admission.take("websockets", holder, arrival.scope)
         except GatewayError as error:
-            return through_quart(_refused(error, service.ledger, arrival.scope))
+            record = open_record("responses", service.ledger, arrival.scope)
+            return through_quart(refused(record, error.failed, headers=CLOSES))
         await websocket.accept({"x-request-id": arrival.scope.id})
         asked = ClientRequest(_without_beta(headers), websocket.query_string.decode("latin-1"), client)
         closing = OUR_MISTAKE
@@ -163,22 +162,6 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) ->
 def _without_beta(headers: Headers) -> Headers:
     """``headers`` as a POST would have them, without the mark of this transport."""
     return tuple((name, value) for name, value in headers if not (name == "openai-beta" and "websocket" in value))
-
-
-def _refused(error: GatewayError, ledger: Ledger, scope: RequestScope) -> Response:
-    record = _opened(ledger, scope)
-    record.failed = failed = error.failed
-    record.answered(failed.status)
-    body = CODECS["responses"].write_error(failed, record.id)
-    headers = (*JSON_HEADERS, *failed.headers, *own_headers(record), ("connection", "close"))
-    return Response(failed.status, headers, body)
-
-
-def _opened(ledger: Ledger, scope: RequestScope, client: str | None = None) -> Record:
-    record = ledger.open(scope.id, "responses")
-    record.client, record.address = client, scope.address
-    scope.on_close(partial(ledger.settle, record))
-    return record
 
 
 # The connection
@@ -299,7 +282,8 @@ class _Connection:
         lifecycle.in_flight += 1
         try:
             async with self._scope.part(f"{self._scope.id}-{self._count}") as scope:
-                record = _opened(self._service.ledger, scope, self._asked.client)
+                record = open_record("responses", self._service.ledger, scope)
+                record.client = self._asked.client
                 trace = self._service.tracing.begin(record, self._asked.headers, "/v1/responses")
                 exchange = Exchange(self._service, "responses", self._asked, scope, record, self._memory, trace)
                 envelope = Envelope({})

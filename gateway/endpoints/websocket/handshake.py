@@ -9,6 +9,9 @@ from gateway.http.headers import Headers, as_text
 from gateway.serving.quart_views import websocket_scope
 from streams.errors import invalid
 
+CLOSES: Final[Headers] = (("connection", "close"),)
+"""Headers of the response to a handshake that is refused."""
+
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 

@@ -12,8 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from gateway.conversations import deadline
 from gateway.conversations.bodies import head_id, turn_body
-from gateway.exchange.exchange import JSON_HEADERS
-from gateway.http.response import Response
+from gateway.http.response import JSON_HEADERS, Response
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Node
 from providers.responses.ids import own_id

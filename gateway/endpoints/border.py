@@ -1,0 +1,77 @@
+"""The border of an exchange: a client's request becomes an exchange once its client is admitted, and whatever fails
+behind it becomes an error in the shape of the client's API."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeAlias
+
+from gateway.access.body_memory import HeldBody
+from gateway.endpoints.answers import decompressed
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.exchange import Exchange
+from gateway.exchange.responding import open_record, refused
+from gateway.exchange.service import Service
+from gateway.http.response import Response
+from gateway.request.client_request import ClientRequest
+from gateway.request.parse import NO_PARAMETERS, PathParameters
+from gateway.request.public_errors import MISTAKE
+from gateway.serving.fast_route import IncomingRequest
+from providers.neutral.fields import too_deep
+from streams.errors import GatewayError
+from streams.events import Api, ErrorInfo
+
+log = logging.getLogger("trigate")
+
+Admit: TypeAlias = Callable[[Service, IncomingRequest], str | None]
+"""Admits a request and returns the name of its client. Raises ``GatewayError``."""
+
+
+def by_key(service: Service, incoming: IncomingRequest) -> str | None:
+    """Admit a request by the key of its client."""
+    return service.admission.admit(incoming)
+
+
+async def serve(
+    service: Service,
+    api: Api,
+    incoming: IncomingRequest,
+    route: str,
+    answer: Callable[[Exchange], Awaitable[Response]],
+    *,
+    path: PathParameters = NO_PARAMETERS,
+    endpoint: str | None = None,
+    admit: Admit = by_key,
+) -> Response:
+    """Admit ``incoming``, a request on ``route`` in ``api``, and return the response of ``answer`` to its exchange.
+    ``path`` are the parameters in its path. Raises nothing: every failure is a response in the shape of ``api``."""
+    record = open_record(api, service.ledger, incoming.scope, endpoint=endpoint)
+    trace = service.tracing.begin(record, incoming.headers, route)
+    refuse: Callable[[ErrorInfo], Response] = partial(refused, record)
+    try:
+        record.client = admit(service, incoming)
+        asked = ClientRequest(incoming.headers, incoming.query, record.client, path)
+        exchange = Exchange(service, api, asked, incoming.scope, record, trace=trace)
+        refuse = exchange.refuse
+        return await answer(exchange)
+    except GatewayError as error:
+        return refuse(error.failed)
+    except RecursionError:
+        return refuse(too_deep().failed)
+    except Exception:  # a mistake of the gateway's own
+        log.exception("request %s: unexpected error", incoming.scope.id)
+        return refuse(MISTAKE)
+
+
+async def whole_body(context: ExchangeContext, incoming: IncomingRequest, elements: int | None = None) -> bytes:
+    """Return the body of a request that was admitted, decompressed; ``elements`` is the most JSON elements that it may
+    have, where that is not the configuration's. Raises ``GatewayError``."""
+    codings = (value for name, value in context.asked.headers if name == "content-encoding")
+    limits = context.service.limits.with_elements(elements)
+    return await decompressed(codings, incoming.read, held_body(context, incoming), limits)
+
+
+def held_body(context: ExchangeContext, incoming: IncomingRequest) -> HeldBody:
+    """Return the memory for the body of a request that was admitted."""
+    admission, asked = context.service.admission, context.asked
+    return admission.body(admission.holder(asked.client, asked.headers), incoming.scope)

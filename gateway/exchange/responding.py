@@ -1,0 +1,100 @@
+"""The response to a request that is on record: its head, and the error in its client's shape."""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import chain
+from typing import Final
+
+from gateway.http.headers import Headers, header_safe, paths_header
+from gateway.http.request_scope import RequestScope
+from gateway.http.response import JSON_HEADERS, Response, ResponseBody
+from gateway.ledger.ledger import Ledger
+from gateway.ledger.record import Record, Tried
+from gateway.telemetry.observer import NO_RECORDING, ExchangeRecording
+from providers.apis import CODECS
+from providers.neutral.hints import explained
+from streams.events import Api, ErrorInfo
+
+
+def open_record(
+    api: Api, ledger: Ledger, scope: RequestScope, *, served: bool = True, endpoint: str | None = None
+) -> Record:
+    """Return a new record of the request with ``scope``, settled when its last task has ended."""
+    record = ledger.open(scope.id, api, served=served, endpoint=endpoint)
+    record.address = scope.address
+    scope.on_close(partial(ledger.settle, record))
+    return record
+
+
+def responded(
+    record: Record,
+    body: bytes | ResponseBody,
+    status: int,
+    headers: Headers,
+    recording: ExchangeRecording = NO_RECORDING,
+) -> Response:
+    """Return the response to the request on ``record``, with the headers that every response has."""
+    record.answered(status)
+    if record.cache not in (None, "off"):
+        headers = (*(pair for pair in headers if pair[0] != "cache-control"), ("cache-control", "no-store"))
+    recording.answers(status, headers, body if isinstance(body, bytes) else None)
+    own = own_headers(record)
+    if isinstance(body, bytes):  # the cost of a stream is known long after its head has gone
+        own = (*own, *cost_headers(record))
+    return Response(status, (*headers, *own), body)
+
+
+def refused(
+    record: Record, failed: ErrorInfo, recording: ExchangeRecording = NO_RECORDING, *, headers: Headers = ()
+) -> Response:
+    """Put ``failed`` on record, and return it in the shape of the API that the client speaks, with ``headers`` added;
+    the provider's own body where it fits unchanged."""
+    record.failed = failed
+    codec = CODECS[record.api]
+    written = {name for name, _ in codec.wire.error_headers(failed)}
+    own = tuple(pair for pair in failed.headers if pair[0] not in written)
+    body = failed.body or codec.write_error(failed, record.id)
+    return responded(record, body, failed.status, (*own, *JSON_HEADERS, *headers), recording)
+
+
+LONGEST_TRIED: Final = 1000
+"""Characters of the attempts that a header tells."""
+
+
+def tried_header(tried: Sequence[Tried]) -> str | None:
+    """The attempts of an exchange in order, as ``place=reason``; of very many the last ones."""
+    told = [f"{one.target}={one.reason}" for one in tried]
+    while len(text := ", ".join(told)) > LONGEST_TRIED:
+        del told[0]
+    return text or None
+
+
+def cost_headers(record: Record) -> Headers:
+    """Return the cost of all attempts of an exchange, in dollars, and its grade: nothing without a price, the grade
+    alone where a subscription paid."""
+    cost = record.cost() if record.tried else None
+    if cost is None:
+        return ()
+    dollars = () if cost.grade == "subscription" else (("x-trigate-cost", cost.dollars),)
+    return (*dollars, ("x-trigate-cost-grade", cost.grade))
+
+
+def own_headers(record: Record) -> Headers:
+    """The headers that trigate adds to every answer of an exchange."""
+    own = {
+        **dict.fromkeys(CODECS[record.api].wire.id_headers, record.id),
+        "x-trigate-lane": record.lane,
+        "x-trigate-target": record.target,
+        "x-trigate-model": record.model,
+        "x-trigate-attempts": str(record.attempts),
+        "x-trigate-tried": tried_header(record.tried),
+        "x-trigate-cache": record.cache,
+        "age": None if record.cache_age is None else str(record.cache_age),
+        "x-trigate-upstream-request-id": record.upstream_id,
+        "x-trigate-dropped": paths_header(tuple(chain.from_iterable(map(explained, record.dropped)))) or None,
+        "x-trigate-adapted": paths_header(record.adapted) or None,
+    }
+    left = () if record.reservation is None else record.reservation.left(record)
+    if record.failed is not None:
+        left = (*left, *CODECS[record.api].wire.error_headers(record.failed))
+    return (*((name, header_safe(value)) for name, value in own.items() if value is not None), *left)
