@@ -3,6 +3,6 @@
 ``inference`` are the requests that have to do with a provider, ``count_tokens`` and ``compact`` those that request less
 than an answer from it; ``models`` (in the ``model_shapes`` of each API's clients) and ``health`` report what is here,
 ``metrics`` the figures; ``responses`` and ``conversations`` what is stored, ``provider_kept`` what a provider keeps
-itself.
+itself. A request becomes an exchange at the ``border``.
 ``door`` decides who may come in, ``http_errors`` answers what no route does; ``answers`` is what they share.
 """

@@ -9,12 +9,11 @@ import trio
 from quart import Response as QuartResponse
 from quart import websocket
 
-from gateway.endpoints.websocket.handshake import CLOSES, WebSocketArrival, check_key
+from gateway.endpoints.websocket.handshake import CLOSES, WebSocketArrival, admit_websocket
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.responding import open_record, own_headers, refused
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers, as_text, with_key_in_header
-from gateway.http.offload import CLIENT
 from gateway.ledger.record import Record
 from gateway.realtime.closing import LOST, STALLED
 from gateway.realtime.dialing import OpenProvider
@@ -90,20 +89,14 @@ async def open_websocket(
     record = open_record(api, service.ledger, arrival.scope, endpoint=endpoint)
     record.stream, record.billed = True, False
     try:
-        client = service.admission.authenticate(arrival)
-        replaced = service.replaced.of(client)  # before anything else has a turn, which may revoke the key
-        check_key(arrival.headers)
-        holder = service.admission.holder(client, arrival.headers)
-        CLIENT.set(holder)
-        service.admission.take_connection(arrival, holder)
-        service.admission.take("websockets", holder, arrival.scope)
-        record.client = client
-        asked = ClientRequest(_carried(arrival.headers), query.decode("latin-1"), client)
+        admitted = admit_websocket(service, arrival)
+        record.client = admitted.client
+        asked = ClientRequest(_carried(arrival.headers), query.decode("latin-1"), admitted.client)
         trace = service.tracing.begin(record, asked.headers, websocket.path)
         context = ExchangeContext(service, CODECS[api], asked, record, trace)
-        inbox = ClientInbox(service.admission.body(holder, arrival.scope), LARGEST)
+        inbox = ClientInbox(service.admission.body(admitted.holder, arrival.scope), LARGEST)
         _deliver(arrival, inbox)
-        await serve(Opening(context, arrival, offered, inbox, replaced, resumable))
+        await serve(Opening(context, arrival, offered, inbox, admitted.replaced, resumable))
     except GatewayError as error:
         return through_quart(refused(record, error.failed, headers=CLOSES))
     except Exception:  # the border where our own mistake becomes the client's error

@@ -31,13 +31,13 @@ from gateway.endpoints.websocket.envelopes import (
     is_processed,
     read_envelope,
 )
-from gateway.endpoints.websocket.handshake import CLOSES, WebSocketArrival, check_key
+from gateway.endpoints.websocket.handshake import CLOSES, AdmittedWebSocket, WebSocketArrival, admit_websocket
 from gateway.endpoints.websocket.prewarm import Prewarmed, prewarm
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import open_record, refused
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
-from gateway.http.offload import CLIENT, offload
+from gateway.http.offload import offload
 from gateway.http.response import STREAM_HEADERS, Response, as_pieces
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
@@ -128,24 +128,17 @@ def add_websocket(app: QuartTrio, service: Service, remembering: Remembering) ->
 
     async def view() -> QuartResponse | None:
         arrival = WebSocketArrival()
-        headers = arrival.headers
         try:
-            client = service.admission.authenticate(arrival)
-            replaced = service.replaced.of(client)  # before anything else has a turn, which may revoke the key
-            check_key(headers)
-            holder = service.admission.holder(client, headers)
-            CLIENT.set(holder)
-            service.admission.take_connection(arrival, holder)
-            service.admission.take("websockets", holder, arrival.scope)
+            admitted = admit_websocket(service, arrival)
         except GatewayError as error:
             record = open_record("responses", service.ledger, arrival.scope)
             return through_quart(refused(record, error.failed, headers=CLOSES))
         await websocket.accept({"x-request-id": arrival.scope.id})
-        asked = ClientRequest(_without_beta(headers), websocket.query_string.decode("latin-1"), client)
+        asked = ClientRequest(_without_beta(arrival.headers), websocket.query_string.decode("latin-1"), admitted.client)
         closing = OUR_MISTAKE
         try:
-            memory = remembering(holder, client is not None)
-            connection = _Connection(service, asked, memory, arrival, holder, remembered, replaced)
+            memory = remembering(admitted.holder, admitted.client is not None)
+            connection = _Connection(service, asked, memory, arrival, admitted, remembered)
             arrival.scope.on_close(lambda _: remembered.forget(connection))
             closing = await connection.run()
         except* Exception:  # the border where our own mistake becomes the client's close
@@ -176,22 +169,21 @@ class _Connection:
         asked: ClientRequest,
         memory: StateScope,
         arrival: WebSocketArrival,
-        holder: str,
+        admitted: AdmittedWebSocket,
         remembered: RememberedBytes,
-        replaced: trio.Event,
     ) -> None:
         self._service = service
         self._asked = asked
         self._memory = memory
         self._arrival = arrival
-        self._holder = holder
+        self._holder = admitted.holder
         self._scope = arrival.scope
         self._prewarmed = Prewarmed(service.limits.request_body)
-        self._held = service.admission.body(holder, arrival.scope)
+        self._held = service.admission.body(admitted.holder, arrival.scope)
         self._count = 0
         self._ended_by = GOING_AWAY
         self._remembered = remembered
-        self._replaced = replaced
+        self._replaced = admitted.replaced
         self._closing = OUR_MISTAKE
         self._arriving_size = self._waiting_size = 0
         self._put, self._waiting = trio.open_memory_channel[str | bytes | None](WAITING)

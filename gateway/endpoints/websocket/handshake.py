@@ -1,11 +1,15 @@
-"""The handshake of a client's websocket, as admission sees it."""
+"""The handshake of a client's websocket, and its admission."""
 
 import re
 from typing import Final
 
+import attrs
+import trio
 from quart import websocket
 
+from gateway.exchange.service import Service
 from gateway.http.headers import Headers, as_text
+from gateway.http.offload import CLIENT
 from gateway.serving.quart_views import websocket_scope
 from streams.errors import invalid
 
@@ -24,8 +28,32 @@ class WebSocketArrival:
         self.headers: Headers = as_text(self.asgi["headers"])
 
 
-def check_key(headers: Headers) -> None:
-    """Raises ``GatewayError`` (400) for a key that RFC 6455, section 4.2.1, forbids; HTTP/2 has none."""
+@attrs.frozen
+class AdmittedWebSocket:
+    """A websocket that was admitted: the name of its client, the ``holder`` of its places, and the event of the
+    configuration being ``replaced``."""
+
+    client: str | None
+    holder: str
+    replaced: trio.Event
+
+
+def admit_websocket(service: Service, arrival: WebSocketArrival) -> AdmittedWebSocket:
+    """Admit the handshake by the key of its client, and keep a place for its connection. Raises ``GatewayError``: 400,
+    401, 429, 503."""
+    admission = service.admission
+    client = admission.authenticate(arrival)
+    replaced = service.replaced.of(client)  # before anything else has a turn, which may revoke the key
+    _check_key(arrival.headers)
+    holder = admission.holder(client, arrival.headers)
+    CLIENT.set(holder)
+    admission.take_connection(arrival, holder)
+    admission.take("websockets", holder, arrival.scope)
+    return AdmittedWebSocket(client, holder, replaced)
+
+
+def _check_key(headers: Headers) -> None:
+    """Raise ``GatewayError`` (400) for a key that RFC 6455, section 4.2.1, forbids; HTTP/2 has none."""
     key = dict(headers).get("sec-websocket-key")
     if key is not None and not _KEY.fullmatch(key):
         raise invalid("sec-websocket-key must be 16 bytes in base64")
