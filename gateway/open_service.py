@@ -30,8 +30,7 @@ from gateway.exchange.service import Service
 from gateway.health.health import Health
 from gateway.health.states import RowStates
 from gateway.kept_ledger.keeping import KeptLedger, LedgerKeeping, NoLedgerKeeping
-from gateway.kept_ledger.opening import open_table
-from gateway.kept_ledger.table import BYTES
+from gateway.kept_ledger.table import BYTES, open_table
 from gateway.kept_objects.inventory_table import open_inventory
 from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.ledger.ledger import Ledger

@@ -24,7 +24,7 @@ from gateway.config.loading import Config, ConfigError, load
 from gateway.config.settings import Trust
 from gateway.exchange.service import Service
 from gateway.open_service import next_service, service_of_clients
-from gateway.shared.nameless import nameless
+from gateway.shared.memory import nameless
 
 log = logging.getLogger("trigate.reload")
 

@@ -1,5 +1,6 @@
 """An allowance: what one holder may use of one thing, and what a request takes of it."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Final, Literal, Protocol, TypeAlias
 
@@ -93,3 +94,9 @@ def measured(measure: Measure, consumption: Consumption, *, count_cached: bool) 
             return fresh
         case "output_tokens":
             return usage.output
+
+
+def counter_key(text: str) -> bytes:
+    """The key of the counter that ``text`` names: whose it is, of what, and where that may change of how much and of
+    which period, such as ``client_keys.alice.tokens 400k/m``. 16 bytes."""
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()

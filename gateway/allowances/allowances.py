@@ -7,12 +7,10 @@ from typing import Final
 import trio
 
 from gateway.allowances.allowance import EVERYBODY, Allowance, Holder
-from gateway.allowances.budgets import BudgetAllowance, budget_allowances
+from gateway.allowances.budgets import BudgetAllowance, HolderKey, SetAside, budget_allowances
 from gateway.allowances.expected import ExpectedOutputs
 from gateway.allowances.queue import Queueing, Queues
-from gateway.allowances.rates import rate_allowances
-from gateway.allowances.root_limits import root_allowances
-from gateway.allowances.set_aside import HolderKey, SetAside
+from gateway.allowances.rates import rate_allowances, root_allowances
 from gateway.allowances.standing import Refusals
 from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry, Reserve
 from gateway.counters.counter import Claim, Counters

@@ -4,19 +4,51 @@ A request belongs to the period in which it began, and a new period begins by it
 is no rate, so nothing of it flows back (agentgateway/website#962, envoyproxy/ai-gateway#2469).
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 
-from gateway.allowances.allowance import Holder, Measure
-from gateway.allowances.counter_keys import counter_key
+from gateway.allowances.allowance import Holder, Measure, counter_key
 from gateway.allowances.periods import SLICES, CalendarPeriod, calendar_period, slice_end, slice_of
-from gateway.allowances.set_aside import SetAside
-from gateway.config.allowances import Calendar, Rolling, SpendingBudget
+from gateway.config.allowances import Calendar, Currency, Rolling, SpendingBudget
 from gateway.config.zones import zone_of
 from gateway.counters.counter import SumCounter
+
+HolderKey: TypeAlias = tuple[str, str]
+"""A holder's kind and its name."""
+
+
+class SetAside:
+    """The sums that a process knows of, by all its configurations. ``version`` changes with each of them;
+    ``is_wanted``: there are budgets to which they matter."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.is_wanted = False
+        self._sums: Mapping[HolderKey, tuple[int, int]] = {}
+        self._read: Callable[[float], Awaitable[None]] | None = None
+
+    def tell(self, sums: Mapping[HolderKey, tuple[int, int]]) -> None:
+        """Know that ``sums``, in nano-dollars and in tokens, are set aside from now on, and nothing else."""
+        if sums != self._sums:
+            self._sums = dict(sums)
+            self.version += 1
+
+    def follow(self, read: Callable[[float], Awaitable[None]]) -> None:
+        """Have ``read`` called to be told what others have set aside, where it is longer ago than so many seconds."""
+        self._read = read
+
+    async def look(self, seconds: float = 0.0) -> None:
+        """Be told what is set aside now, or was less than so many seconds ago."""
+        if self._read is not None:
+            await self._read(seconds)
+
+    def of(self, key: HolderKey, currency: Currency) -> int:
+        """What is set aside of a holder's budgets in ``currency``."""
+        return self._sums.get(key, (0, 0))[currency == "tokens"]
+
 
 RUN: Final = 24 * 3600.0
 """Seconds after its last request in which a run ends."""

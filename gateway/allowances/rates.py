@@ -1,13 +1,13 @@
 """The allowances of a holder's ``ratelimits``: rates, and how many of its requests may be under way at once."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 import attrs
 
-from gateway.allowances.allowance import Holder, Measure
-from gateway.allowances.counter_keys import counter_key
-from gateway.config.allowances import Rate, RateLimits
+from gateway.allowances.allowance import Holder, Measure, counter_key
+from gateway.config.allowances import Rate, RateLimits, RootLimit
+from gateway.config.settings import Config
 from gateway.counters.counter import Counter, RateCounter, SlotCounter
 
 LONGEST_BURST: Final = 60.0
@@ -52,3 +52,48 @@ def rate_counter(holder: Holder, measure: Measure, rate: Rate) -> RateCounter:
     name = f"{holder}.{measure}"
     burst = rate.amount if rate.seconds <= LONGEST_BURST else int(rate.amount * LONGEST_BURST / rate.seconds)
     return RateCounter(counter_key(f"{name} {rate.text}"), name, rate.amount, rate.seconds, max(1, burst))
+
+
+class RootLimits:
+    """The limits of a configuration. They keep nothing of the values that clients send: a value's counter is named by
+    its digest, and forgotten like those of other names of clients."""
+
+    def __init__(self, limits: Sequence[RootLimit] = ()) -> None:
+        self._limits = tuple(limits)
+        self._shared = {limit: _allowance(limit, limit.value) for limit in limits if limit.value is not None}
+
+    def __bool__(self) -> bool:
+        return bool(self._limits)
+
+    @property
+    def fixed(self) -> tuple[RateAllowance, ...]:
+        """The allowances that are known beforehand: of one value each."""
+        return tuple(self._shared.values())
+
+    def of(self, models: Collection[str], headers: Sequence[tuple[str, str]]) -> tuple[RateAllowance, ...]:
+        """The allowances of a request for a model of these names; names of ``headers`` are in lower case."""
+        return tuple(self._found(models, headers)) if self._limits else ()
+
+    def _found(self, models: Collection[str], headers: Sequence[tuple[str, str]]) -> Iterator[RateAllowance]:
+        sent = dict(headers)
+        for limit in self._limits:
+            value = sent.get(limit.header)
+            if value is None or limit.model not in models:
+                continue
+            if limit.value is None:
+                yield _allowance(limit, value)
+            elif limit.value == value:
+                yield self._shared[limit]
+
+
+def root_allowances(config: Config | None) -> RootLimits:
+    return RootLimits(() if config is None else config.header_limits)
+
+
+def _allowance(limit: RootLimit, value: str) -> RateAllowance:
+    of_one = "" if limit.value is None else f"={value}"
+    holder = Holder("ratelimits", f"{limit.model} by {limit.header}{of_one}")
+    counter = rate_counter(holder, "tokens", limit.tokens)
+    key = counter_key(f"{counter.name} {limit.tokens} {value}")
+    counter = attrs.evolve(counter, key=key, by_clients=limit.value is None)
+    return RateAllowance(holder, "tokens", limit.tokens.text, False, counter)

@@ -4,13 +4,64 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from gateway.allowances.allowance import Allowance, Measure
+from gateway.allowances.allowance import Allowance, Consumption, Measure, measured
+from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
 from gateway.allowances.standing import limit_of
-from gateway.allowances.used_up import used_up
-from gateway.counters.counter import Shortage
+from gateway.config.allowances import Rolling
+from gateway.config.amounts import spelled_amount
+from gateway.counters.counter import Shortage, SumCounter
 from gateway.http.headers import header_safe
+from gateway.request.wishes import BUDGET, RequestBudget
+from gateway.routing.target import Target
+from streams.errors import GatewayError
 from streams.events import ErrorInfo
+
+QUOTA_CODE: Final = "insufficient_quota"
+"""OpenAI's own code for an account that is used up: programs stop at it."""
+
+
+def used_up(short: Sequence[tuple[Allowance, Shortage]]) -> ErrorInfo | None:
+    """The error of a request that met the shortages ``short``; ``None`` if no budget is among them that lacks what the
+    request needs whatever else ends. All of those are named."""
+    found = [(one, shortage) for one, shortage in short if shortage.is_lasting and isinstance(one, BudgetAllowance)]
+    if not found:
+        return None
+    limits = tuple(dict.fromkeys(f"{one.holder}.budgets" for one, _ in found))
+    return ErrorInfo(
+        "billing",
+        " ".join(_sentence(one, shortage) for one, shortage in found),
+        code=QUOTA_CODE,
+        headers=(("x-should-retry", "false"), ("x-trigate-limit", header_safe(", ".join(limits)))),
+        details={"code": QUOTA_CODE, "limits": limits},
+        reason="quota" if any(one.holder.kind == "model_providers" for one, _ in found) else None,
+    )
+
+
+def _sentence(budget: BudgetAllowance, shortage: Shortage) -> str:
+    currency, need = budget.budget.currency, shortage.debit.amount
+    most = spelled_amount(budget.budget.most, currency)
+    whose = f"{budget.holder.title} may spend {budget.text}"
+    if shortage.used >= budget.budget.most:
+        state = f"{whose}: used up ({spelled_amount(shortage.used, currency)} of {most})."
+    else:
+        used = f"{spelled_amount(shortage.used, currency)} of {most} used"
+        if aside := budget.set_aside:
+            used += f", {spelled_amount(aside, currency)} set aside for batches that go on"
+        state = f"{whose}: {used}, and this request may need {spelled_amount(need, currency)}."
+    return f"{state} {_more(budget, shortage.debit.counter)}"
+
+
+def _more(budget: BudgetAllowance, counter: object) -> str:
+    assert isinstance(counter, SumCounter)  # a budget has no others
+    more = budget.more_from(counter)
+    if more is None:
+        return "A run ends 24 hours after its last request; another run has a budget of its own."
+    at = budget.local_time(more)
+    if isinstance(budget.budget.period, Rolling):
+        return f"It comes back as what was spent grows older than that, at {at} at the soonest."
+    return f"There is more from {at} on."
+
 
 CODE: Final = "rate_limit_exceeded"
 """The code of OpenAI's own, on which programs wait and try again."""
@@ -77,3 +128,45 @@ def _held(allowance: Allowance, shortage: Shortage) -> str:
 
 def _wait(shortage: Shortage) -> int:
     return UNKNOWN_WAIT if shortage.wait is None else max(1, math.ceil(shortage.wait - _EXACT))
+
+
+_HEADERS: Final = (("x-should-retry", "false"),)
+
+
+def too_dear(budgets: Sequence[RequestBudget], needed: Consumption, place: str, *, priced: bool) -> ErrorInfo | None:
+    """Why a request may not go to ``place`` for what its client gives it, ``None`` where it may. ``needed`` is what it
+    has cost so far and will, about; another place may do with less. Not ``priced``: nobody knows what it costs."""
+    for budget in budgets:
+        if budget.currency == "usd" and not priced:
+            return _refusal(f"{BUDGET}: no price of {place} is known, so that no dollars can be held to")
+        amount = measured(budget.currency, needed, count_cached=False)
+        if amount > budget.most:
+            may, need = (spelled_amount(number, budget.currency) for number in (budget.most, amount))
+            return _refusal(f"{BUDGET}: the request may cost {may}, and might need {need} of {place}: it was not sent")
+    return None
+
+
+def _refusal(message: str) -> ErrorInfo:
+    return ErrorInfo("billing", message, code=QUOTA_CODE, param=BUDGET, headers=_HEADERS, reason="quota")
+
+
+def check_priced(allowances: Allowances, client: str | None, target: Target, at: float, run: str | None) -> None:
+    """Raise ``GatewayError`` where the money of a request of ``run`` is limited and nobody knows what ``target``
+    costs."""
+    if target.price is not None or not allowances.refuses_unpriced:
+        return
+    limits = (*allowances.of_client(client), *allowances.of_target(target))
+    if any(one.measure == "usd" and one.counter(at, run) is not None for one in limits):
+        raise GatewayError.of(unpriced_refusal(target))
+
+
+def unpriced_refusal(target: Target) -> ErrorInfo:
+    """The error for a request that nobody could count the cost of: as if it cost nothing, it would pass every budget
+    for ever (BerriAI/litellm#10598, #12337). The names that the file has are looked at when it is read."""
+    return ErrorInfo(
+        "invalid_request",
+        f"the price of {target.name} is not known, and there is a budget of money for this request: ask for a model "
+        f"that has a price, or have one given to the entry {target.entry.name} (`price`, or `unpriced: allow` for all)",
+        code="model_not_priced",
+        param="model",
+    )

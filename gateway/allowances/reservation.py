@@ -7,7 +7,7 @@ Whatever ends the request settles all that is still open, exactly once.
 import enum
 import itertools
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -17,11 +17,9 @@ from gateway.allowances.allowance import Allowance, Consumption, measured
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
 from gateway.allowances.expected import UNSAID, AskedOutput, expected_usage
-from gateway.allowances.left import left_headers
-from gateway.allowances.purse import too_dear
-from gateway.allowances.refusals import refusal
+from gateway.allowances.refusals import check_priced, refusal, too_dear
 from gateway.allowances.standing import count_refusal
-from gateway.allowances.unpriced import check_priced
+from gateway.config.amounts import dollars
 from gateway.counters.counter import Claim, Counters, Debit, Shortage, SlotCounter, SumCounter
 from gateway.http.headers import Headers
 from gateway.ledger.record import Charge, Record
@@ -30,6 +28,29 @@ from gateway.routing.target import Target
 from providers.catalog.prices import cost_of
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
+
+BUDGET_LEFT: Final = "x-trigate-budget-left"
+RUN_LEFT: Final = "x-trigate-run-left"
+
+
+def left_headers(left: Iterable[tuple[BudgetAllowance, int]]) -> Headers:
+    """``x-trigate-budget-left: usd/day=12.4, tokens/30d=80000`` and ``x-trigate-run-left: 4.21 usd``, of budgets and
+    what each has left, in nano-dollars or tokens. Of several for the same time, as a client's and its group's, it is
+    the least: no more can be spent."""
+    least: dict[tuple[str, str], int] = {}
+    for budget, amount in left:
+        name = budget.budget.currency, budget.text.rpartition("/")[2]
+        least[name] = min(amount, least.get(name, amount))
+    periods = [f"{unit}/{time}={_number(unit, amount)}" for (unit, time), amount in least.items() if time != "run"]
+    runs = [f"{_number(unit, amount)} {unit}" for (unit, time), amount in least.items() if time == "run"]
+    found = ((BUDGET_LEFT, ", ".join(periods)), (RUN_LEFT, ", ".join(runs)))
+    return tuple(header for header in found if header[1])
+
+
+def _number(unit: str, amount: int) -> str:
+    amount = max(0, amount)
+    return dollars(amount) if unit == "usd" else str(amount)
+
 
 LONGEST_WAIT: Final = 5.0
 """Seconds that a request waits for others to end where nothing but what they have reserved stands in its way: what is

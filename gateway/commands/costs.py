@@ -24,8 +24,7 @@ from gateway.config.settings import StateStorage
 from gateway.config.zones import zone_of
 from gateway.kept_ledger.columns import MARK_EVERY
 from gateway.kept_ledger.line import UNPRICED
-from gateway.kept_ledger.opening import open_table
-from gateway.kept_ledger.table import OF_ATTEMPTS, Dimension, LedgerSum, LedgerTable, in_order, total
+from gateway.kept_ledger.table import OF_ATTEMPTS, Dimension, LedgerSum, LedgerTable, in_order, open_table, total
 from gateway.logs.masking import escaped, escaped_json
 from gateway.stores.store import Unavailable
 from providers.catalog.prices import Grade, grade_at

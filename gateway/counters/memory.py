@@ -9,8 +9,7 @@ from typing import Final
 import attrs
 
 from gateway.counters.counter import Claim, Counter, Debit, Level, RateCounter, Shortage, SlotCounter, SumCounter, Tell
-from gateway.counters.rate import debited, level_of
-from gateway.counters.shortages import rate_shortage, room_shortage
+from gateway.counters.shortages import debited, level_of, rate_shortage, room_shortage
 
 MOST_BY_CLIENTS: Final = 100_000
 """Counters of what clients name that are kept. All others are as many as the configuration says: nobody can push them

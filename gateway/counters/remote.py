@@ -33,9 +33,8 @@ from gateway.counters.counter import (
 )
 from gateway.counters.looks import AT_ONCE as LOOKS_AT_ONCE
 from gateway.counters.looks import PendingLooks, StepLooks
-from gateway.counters.rate import level_of
 from gateway.counters.share import Known, Share
-from gateway.counters.shortages import rate_shortage, room_shortage, shortage_of
+from gateway.counters.shortages import level_of, rate_shortage, room_shortage, shortage_of
 from gateway.counters.steps import CountingStep, State, StepReply, answers, decoded, encoded
 
 log = logging.getLogger("trigate.counters")

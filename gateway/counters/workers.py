@@ -19,8 +19,7 @@ from gateway.counters.counter import (
     SumCounter,
     Tell,
 )
-from gateway.counters.rate import debited, level_of
-from gateway.counters.shortages import rate_shortage, room_shortage
+from gateway.counters.shortages import debited, level_of, rate_shortage, room_shortage
 from gateway.shared.amounts import SharedAmounts
 from gateway.shared.layout import TOTAL, UNTIL
 

@@ -9,7 +9,7 @@ import attrs
 import msgspec
 
 from gateway.allowances.expected import AskedOutput, asked_output, expected_usage
-from gateway.allowances.unpriced import check_priced
+from gateway.allowances.refusals import check_priced
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.planning import allowed_plan
 from gateway.exchange.reserving import LOOKED_THROUGH, expected_tokens

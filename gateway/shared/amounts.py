@@ -2,7 +2,8 @@
 
 Each worker holds in a cell of its own, so that what one held that dies goes with it, as with counts. A step changes any
 number of words at once: they are written to a journal, which counts by the write of one word, and then to their places.
-If a worker dies on the way, the next one to take the lock does the rest.
+If a worker dies on the way, the next one to take the lock does the rest. Counts of requests under way are held amounts
+with a total of 0.
 """
 
 import struct
@@ -109,3 +110,33 @@ class SharedAmounts:
         row = self._row_of(group, number)
         self._seen[key] = group + number * KEY, row
         return row
+
+
+class SharedCounts:
+    """Counts of requests under way by keys of 16 bytes, which are digests. Keys that nobody counts for make room for
+    others. Where there is no room, a key is not counted."""
+
+    def __init__(self, amounts: SharedAmounts) -> None:
+        self._amounts = amounts
+
+    def count(self, key: bytes, /) -> int:
+        """Return how many are under way in all workers."""
+        row = self._amounts.find(key)
+        return 0 if row is None else self._amounts.held(row)
+
+    def begin(self, key: bytes, /) -> None:
+        """Count one more."""
+        amounts = self._amounts
+        amounts.lock()
+        try:
+            if (row := amounts.find(key)) is not None or (row := amounts.assign(key)) is not None:
+                amounts.words[row + amounts.own] += 1
+        finally:
+            amounts.unlock()
+
+    def end(self, key: bytes, /) -> None:
+        """Count one less of those that this worker has begun. It needs no lock: nobody else writes the word, and while
+        it is above zero the row keeps its key."""
+        amounts = self._amounts
+        if (row := amounts.find(key)) is not None and amounts.words[row + amounts.own]:
+            amounts.words[row + amounts.own] -= 1

@@ -1,4 +1,4 @@
-"""Where everything lies in the memory that workers share: a head, the workers' seats, tables of rows, counts.
+"""Where everything lies in the memory that workers share: a head, the workers' seats, tables of rows, amounts.
 
 Tables are cut into groups of rows. A key belongs into one group, and lies in any row of it: so that one lock is enough
 to look for it, and to make room for it. A page of memory is taken by the system once something is written to it, so
@@ -22,10 +22,7 @@ KEYS: Final = GROUP * KEY
 """Bytes of the keys of a group, which lie together in front, to be found by one search."""
 
 HEAD: Final = 4096
-"""Bytes in front of everything else: what the memory was made for, and ``REASSIGNED``."""
-
-REASSIGNED: Final = 64
-"""Where the moment stands in which a row of counts was last given to another key, in a word of eight bytes."""
+"""Bytes in front of everything else: the fingerprint of the layout."""
 
 SEAT: Final = 512
 """Bytes of a worker's seat: the last transaction that it has committed, who has it, and what it is writing."""
@@ -64,11 +61,8 @@ SIZES: Final[Mapping[str, TableSize]] = {
 }
 """The tables, by their names. The number of rows is the bound on what is remembered."""
 
-COUNTS: Final = 4_096
-"""Keys that are counted for."""
-
 AMOUNTS: Final = 32_768
-"""Keys that there are amounts of."""
+"""Keys that there are amounts or counts of."""
 
 
 @attrs.frozen
@@ -77,13 +71,12 @@ class Layout:
 
     seats: int
     sizes: Mapping[str, TableSize] = attrs.field(default=SIZES, hash=False)
-    counts: int = COUNTS
     amount_rows: int = AMOUNTS
 
     @property
     def fingerprint(self) -> bytes:
         """Differs wherever two versions of this program would not understand one another."""
-        tables = (self.seats, sorted(self.sizes.items()), self.counts, self.amount_rows)
+        tables = (self.seats, sorted(self.sizes.items()), self.amount_rows)
         said = (KEY, GROUP, HEAD, SEAT, COPY_HEAD, JOURNAL, AMOUNT, tables)
         return b"trigate1%08x%08x" % (self.seats, zlib.crc32(repr(said).encode()))
 
@@ -100,16 +93,6 @@ class Layout:
         raise KeyError(name)
 
     @property
-    def counted(self) -> int:
-        """The beginning of the keys that are counted for."""
-        return self.seat(self.seats) + sum(size.rows // GROUP * size.group for size in self.sizes.values())
-
-    @property
-    def cells(self) -> int:
-        """The beginning of the counts themselves: of each key four bytes for each seat."""
-        return self.counted + self.counts * KEY
-
-    @property
     def amount_words(self) -> int:
         """Words of a row of amounts."""
         return AMOUNT + self.seats
@@ -117,7 +100,8 @@ class Layout:
     @property
     def amounts(self) -> int:
         """The beginning of the amounts: the journal, then the rows, of two words and one for each seat."""
-        return -(-(self.cells + self.counts * self.seats * 4) // HEAD) * HEAD
+        tables = sum(size.rows // GROUP * size.group for size in self.sizes.values())
+        return -(-(self.seat(self.seats) + tables) // HEAD) * HEAD
 
     @property
     def size(self) -> int:

@@ -9,12 +9,21 @@ import fcntl
 import mmap
 import os
 import struct
+import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import IO, Final
 
 from gateway.shared.layout import AMOUNT, COPY_HEAD, FINGERPRINT, GROUP, JOURNAL, KEYS, Layout, seats_of
-from gateway.shared.nameless import nameless
+
+
+def nameless() -> IO[bytes]:
+    """A file that no directory holds: in memory where the system has that (Linux), else in the temporary directory. It
+    goes with the last process that has it, however that ends, and nobody else can open it. Raises ``OSError``."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("trigate"), "w+b", buffering=0)
+    return tempfile.TemporaryFile(prefix="trigate-", buffering=0)
+
 
 MOST_AT_ONCE: Final = 30
 """Rows that one transaction may change."""
@@ -39,11 +48,8 @@ class SharedMemory:
         self.fd = fd
         self.layout = layout
         self.map = mmap.mmap(fd, layout.size)
-        whole = memoryview(self.map)
-        self.words = whole.cast("Q")
+        self.words = memoryview(self.map).cast("Q")
         """The same in words of eight bytes, each of which is read and written at once, never half of it."""
-        self.cells = whole.cast("I")
-        """The same in words of four bytes."""
         self._own: int | None = None
 
     @classmethod
@@ -112,9 +118,6 @@ class SharedMemory:
     def _clear(self, number: int) -> None:
         """Free a seat, which is locked, of what its last owner has left."""
         layout, word = self.layout, self.layout.seat(number) // 8
-        first = layout.cells // 4 + number
-        last = layout.cells // 4 + layout.counts * layout.seats
-        self.cells[first : last : layout.seats] = memoryview(array("I", bytes(4 * layout.counts)))
         places = _PLACES.unpack_from(self.map, 8 * (word + _JOURNAL))
         for group, copy in zip(places[::2], places[1::2], strict=True):
             if 0 < group < copy <= layout.size - COPY.size:

@@ -8,8 +8,7 @@ from typing import Final
 
 import attrs
 
-from gateway.shared.amounts import SharedAmounts
-from gateway.shared.counts import SharedCounts
+from gateway.shared.amounts import SharedAmounts, SharedCounts
 from gateway.shared.layout import SIZES, Layout
 from gateway.shared.memory import SharedMemory
 from gateway.shared.shared_rows import SharedRows
@@ -45,7 +44,8 @@ class SharedTables:
         seat = memory.take_seat()
         rows = {name: SharedRows(memory, seat, name) for name in SIZES}
         workers = memory.layout.seats - _NOT_WORKERS
-        counts, amounts = SharedCounts(memory, seat), SharedAmounts(memory, seat)
+        amounts = SharedAmounts(memory, seat)
+        counts = SharedCounts(amounts)
         return cls(memory, workers, rows["circuits"], rows["pins"], counts, amounts, rows["queues"], seat.number)
 
     @classmethod

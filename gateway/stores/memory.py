@@ -8,8 +8,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import attrs
 import trio
 
-from gateway.stores.nodes import Key, batch_of, joins, key_of, lineage, size_of, too_large, tops
-from gateway.stores.owners import OwnerBytes, OwnerLimit, beyond_share
+from gateway.stores.nodes import (
+    Key,
+    OwnerBytes,
+    OwnerLimit,
+    batch_of,
+    beyond_share,
+    joins,
+    key_of,
+    lineage,
+    size_of,
+    too_large,
+    tops,
+)
 from gateway.stores.store import Changed, Node, Size
 
 

@@ -9,7 +9,9 @@ import attrs
 
 from gateway.stores.nodes import (
     Key,
+    OwnerLimit,
     batch_of,
+    beyond_share,
     joins,
     keepable,
     keepable_only,
@@ -19,7 +21,6 @@ from gateway.stores.nodes import (
     too_large,
     tops,
 )
-from gateway.stores.owners import OwnerLimit, beyond_share
 from gateway.stores.store import Changed, Node, Size
 
 T = TypeVar("T")

@@ -45,7 +45,7 @@ from gateway.request.public_errors import MISTAKE
 from gateway.request.structure import COUNTED, check_structure
 from gateway.serving.asgi_extensions import ON_ARRIVING
 from gateway.serving.quart_views import through_quart
-from gateway.stores.owners import OwnerBytes
+from gateway.stores.nodes import OwnerBytes
 from providers.neutral.fields import too_deep
 from providers.responses.ids import own_id
 from streams.errors import GatewayError

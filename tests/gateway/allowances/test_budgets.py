@@ -6,11 +6,9 @@ import attrs
 import pytest
 
 from gateway.allowances.allowance import Holder
-from gateway.allowances.budgets import BudgetAllowance, budget_allowances
-from gateway.allowances.refusals import refusal
-from gateway.allowances.set_aside import SetAside
+from gateway.allowances.budgets import BudgetAllowance, SetAside, budget_allowances
+from gateway.allowances.refusals import refusal, used_up
 from gateway.allowances.standing import standing
-from gateway.allowances.used_up import used_up
 from gateway.config.amounts import read_budget
 from gateway.counters.counter import Claim, Debit, Shortage, SumCounter
 from gateway.counters.memory import LocalCounters

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.allowances.root_limits import RootLimits, root_allowances
+from gateway.allowances.rates import RootLimits, root_allowances
 from gateway.config.loading import from_mapping
 from gateway.counters.counter import RateCounter
 from tests.support.in_process import gateway, providers

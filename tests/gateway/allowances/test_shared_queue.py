@@ -7,9 +7,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.allowances import shared_line
-from gateway.allowances.shared_line import SharedLine, Ticket, client_digest
-from gateway.allowances.shared_queue import SharedQueues
+from gateway.allowances import shared_queue
+from gateway.allowances.shared_queue import SharedLine, SharedQueues, Ticket, client_digest
 from gateway.config.loading import from_mapping
 from gateway.counters.counter import Claim, Debit, Shortage, SlotCounter, Tell
 from gateway.counters.memory import LocalCounters
@@ -191,7 +190,7 @@ def test_each_client_has_one_turn_before_another_has_two(clients, data):
 
 
 def test_a_line_holds_as_many_as_fit_into_its_row(monkeypatch):
-    monkeypatch.setattr(shared_line, "MOST", 3)
+    monkeypatch.setattr(shared_queue, "MOST", 3)
     shared = line()
     assert [shared.join(ticket("a", number), 100) for number in range(4)] == [True, True, True, False]
     assert len(shared.tickets()) == 3
@@ -200,4 +199,4 @@ def test_a_line_holds_as_many_as_fit_into_its_row(monkeypatch):
 def test_the_row_of_the_workers_memory_holds_the_longest_line():
     from gateway.shared.layout import SIZES
 
-    assert SIZES["queues"].width >= shared_line.MOST * shared_line.BYTES
+    assert SIZES["queues"].width >= shared_queue.MOST * shared_queue.BYTES

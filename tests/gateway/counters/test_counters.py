@@ -31,7 +31,7 @@ async def counters(kind, store, nursery) -> AsyncIterator[Counters]:
     elif kind == "memory":
         yield LocalCounters()
     else:
-        with SharedMemory.make(Layout(3, {}, GROUP, 8 * GROUP)) as memory:
+        with SharedMemory.make(Layout(3, {}, 8 * GROUP)) as memory:
             yield WorkerCounters(SharedAmounts(memory, memory.take_seat()))
 
 

@@ -75,7 +75,7 @@ def test_each_backend_does_as_the_one_in_memory(kind, store):
                 assert await play(steps, remote, every, run) == expected
                 await remote.finish()
         else:
-            with SharedMemory.make(Layout(3, {}, GROUP, 8 * GROUP)) as memory:
+            with SharedMemory.make(Layout(3, {}, 8 * GROUP)) as memory:
                 shared = WorkerCounters(SharedAmounts(memory, memory.take_seat()))
                 assert await play(steps, shared, every, run) == expected
 

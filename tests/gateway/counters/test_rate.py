@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.counters.counter import Claim, Debit, RateCounter
 from gateway.counters.memory import LocalCounters
-from gateway.counters.rate import debited, level_of, seconds_short
+from gateway.counters.shortages import debited, level_of, seconds_short
 
 TICK = 1e-4
 """Seconds: far below what anybody is told, far above what floating point loses."""

@@ -15,7 +15,7 @@ from gateway.shared.layout import GROUP, Layout
 from gateway.shared.memory import SharedMemory
 from tests.support.repository import ROOT
 
-LAYOUT = Layout(5, {}, GROUP, GROUP)
+LAYOUT = Layout(5, {}, GROUP)
 
 
 def key(name: object) -> bytes:
@@ -158,7 +158,7 @@ def lives(memory):
         assert status == -signal.SIGKILL, status
     return seen
 
-with SharedMemory.make(Layout(4, {{}}, GROUP, 4 * GROUP)) as memory:
+with SharedMemory.make(Layout(4, {{}}, 4 * GROUP)) as memory:
     print(json.dumps(lives(memory)))
 """
 

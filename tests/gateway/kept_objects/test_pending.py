@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.allowances.set_aside import SetAside
+from gateway.allowances.budgets import SetAside
 from gateway.kept_objects.inventory import PENDING, Inventory, KeptObject
 from gateway.kept_objects.pending import LONGEST, PendingBatch, PendingBatches
 from gateway.stores.store import Unavailable

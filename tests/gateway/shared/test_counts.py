@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.shared.counts import SharedCounts
+from gateway.shared.amounts import SharedAmounts, SharedCounts
 from gateway.shared.layout import GROUP, Layout
 from gateway.shared.memory import SharedMemory
 
@@ -19,7 +19,7 @@ def key(name: object) -> bytes:
 @pytest.fixture
 def counts() -> Iterator[SharedCounts]:
     with SharedMemory.make(LAYOUT) as memory:
-        yield SharedCounts(memory, memory.take_seat())
+        yield SharedCounts(SharedAmounts(memory, memory.take_seat()))
 
 
 def test_what_begins_counts_until_it_ends(counts):
@@ -57,7 +57,7 @@ def test_without_room_a_key_is_not_counted(counts):
 def test_a_worker_notices_that_another_has_given_a_row_to_another_key():
     with SharedMemory.make(LAYOUT) as memory:
         seat = memory.take_seat()
-        one, other = SharedCounts(memory, seat), SharedCounts(memory, seat)
+        one, other = (SharedCounts(SharedAmounts(memory, seat)) for _ in range(2))
         one.begin(key("a"))
         assert other.count(key("a")) == 1
         one.end(key("a"))

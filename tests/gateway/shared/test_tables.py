@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from gateway.shared import nameless
+from gateway.shared import memory
 from gateway.shared.tables import SharedTables
 
 
@@ -44,7 +44,7 @@ def test_without_a_file_for_it_each_worker_is_on_its_own(monkeypatch, caplog):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.delattr(os, "memfd_create", raising=False)
-    monkeypatch.setattr(nameless.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(memory.tempfile, "TemporaryFile", refuse)
     with SharedTables.make(3) as made:
         assert made is None
     assert caplog.messages == ["limits, circuits, pins and open answers are each worker's own: Read-only file system"]
@@ -53,7 +53,7 @@ def test_without_a_file_for_it_each_worker_is_on_its_own(monkeypatch, caplog):
 def test_without_memory_files_it_is_a_temporary_file(monkeypatch, tmp_path):
     """On macOS."""
     monkeypatch.delattr(os, "memfd_create", raising=False)
-    monkeypatch.setattr(nameless.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(memory.tempfile, "tempdir", str(tmp_path))
     with SharedTables.make(3) as made:
         assert made is not None
         assert made.pins.update(bytes(16), lambda *_: b"pin", 60.0) == b"pin"

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.process
 PROGRAM = f"""
 import hashlib, json, os, random, signal, struct, sys, time
 sys.path[:0] = [{str(ROOT)!r}]
-from gateway.shared.counts import SharedCounts
+from gateway.shared.amounts import SharedAmounts, SharedCounts
 from gateway.shared.layout import GROUP, Layout, TableSize
 from gateway.shared.memory import SharedMemory
 from gateway.shared.shared_rows import SharedRows
@@ -138,9 +138,9 @@ AT_RANDOM = """
 """
 
 COUNTED = """
-    counts, out = SharedCounts(memory, type("Seat", (), {"number": 0})), os.pipe()
+    counts, out = SharedCounts(SharedAmounts(memory, type("Seat", (), {"number": 0}))), os.pipe()
     def take(rows, seat, times):
-        mine = SharedCounts(memory, seat)
+        mine = SharedCounts(SharedAmounts(memory, seat))
         for _ in range(times):
             mine.begin(PLACES[0])
         mine.end(PLACES[0])

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.stores.owners import OwnerBytes
+from gateway.stores.nodes import OwnerBytes
 
 CHANGES = st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 5)), max_size=300)
 
