@@ -17,14 +17,22 @@ import msgspec
 import trio
 
 from gateway.commands.check import load_or_explain
-from gateway.commands.cost_notes import notes_of
 from gateway.commands.terminal import columns, say
 from gateway.config.loading import Config
 from gateway.config.settings import StateStorage
 from gateway.config.zones import zone_of
-from gateway.kept_ledger.columns import MARK_EVERY
+from gateway.kept_ledger.columns import DAY_SUM, LOST, MARK_EVERY
 from gateway.kept_ledger.line import UNPRICED
-from gateway.kept_ledger.table import OF_ATTEMPTS, Dimension, LedgerSum, LedgerTable, in_order, open_table, total
+from gateway.kept_ledger.table import (
+    OF_ATTEMPTS,
+    Dimension,
+    FoldedPart,
+    LedgerSum,
+    LedgerTable,
+    in_order,
+    open_table,
+    total,
+)
 from gateway.logs.masking import escaped, escaped_json
 from gateway.stores.store import Unavailable
 from providers.catalog.prices import Grade, grade_at
@@ -407,3 +415,48 @@ def _cut(text: str, width: int) -> str:
 
 
 FORMATS: Final = {"table": as_table, "csv": as_csv, "json": as_json}
+
+
+def notes_of(
+    parts: Sequence[FoldedPart],
+    by: Sequence[str],
+    since: datetime,
+    until: datetime,
+    kept_from: datetime,
+    broken: Sequence[int] = (),
+) -> tuple[str, ...]:
+    """Return a sentence for each kind of missing data in the period; ``parts`` are its rows that are no lines,
+    nothing from before ``kept_from`` is kept, and processes have written no lines since the times in ``broken``."""
+    gaps = (
+        f"≥ requests after {_moment(last, since)} may be missing: a gateway has not written its lines since, or ended "
+        "before it could. Their costs are in the log"
+        for last in broken
+    )
+    return (*_notes(parts, by, since, until, kept_from), *gaps)
+
+
+def _notes(
+    parts: Sequence[FoldedPart], by: Sequence[str], since: datetime, until: datetime, kept_from: datetime
+) -> Iterator[str]:
+    if since < kept_from:
+        yield f"nothing from before {kept_from:%Y-%m-%d %H:%M} is kept (ledger.keep)"
+    for part in parts:
+        if part.level == LOST:
+            yield (
+                f"≥ {part.exchanges:,} requests from {_moment(part.first, since)} to {_moment(part.last, since)} are "
+                "missing: the database was away. Their costs are in the log"
+            )
+        elif part.level == DAY_SUM and "run" in by:
+            yield (
+                f"- has {part.exchanges:,} requests up to {_moment(part.last, since)} whose runs are not kept any more "
+                "(ledger.max_bytes)"
+            )
+    if any(_micro(since) > part.first or _micro(until) <= part.last for part in parts if part.level != LOST):
+        yield (
+            "some requests are kept only in sums (ledger.max_bytes): a sum that begins before this report or ends "
+            "after it counts where it ends"
+        )
+
+
+def _moment(micro: int, like: datetime) -> str:
+    return f"{datetime.fromtimestamp(micro / 1e6, like.tzinfo):%Y-%m-%d %H:%M}"

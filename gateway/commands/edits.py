@@ -15,11 +15,8 @@ from typing import Any
 import yaml
 
 from gateway.commands.client import Format
-from gateway.commands.edit_env import ENV
 from gateway.commands.edit_json import JSON
-from gateway.commands.edit_toml import TOML
-from gateway.commands.edit_yaml import YAML, YAML_LIST
-from gateway.commands.notation import Notation, Path, Settings, Unmergeable, by_first_member
+from gateway.commands.notation import ENV, TOML, YAML, YAML_LIST, Notation, Path, Settings, Unmergeable, by_first_member
 
 FORMATS: Mapping[Format, Notation] = {"json": JSON, "toml": TOML, "yaml": YAML, "yaml_list": YAML_LIST, "env": ENV}
 

@@ -13,9 +13,19 @@ from urllib.parse import urlsplit
 import attrs
 
 from configfile.document import sentence
-from gateway.commands.choosing import EVERY_MODEL, Words, chosen, every_model, named
+from gateway.commands.choosing import (
+    EVERY_MODEL,
+    Configured,
+    KeyWanted,
+    Offer,
+    RunningGateway,
+    Silent,
+    Words,
+    chosen,
+    every_model,
+    named,
+)
 from gateway.commands.client import KEY_VARIABLE, GatewayAddress
-from gateway.commands.offers import Configured, KeyWanted, Offer, RunningGateway, Silent
 from gateway.config.loading import FILE_NAMES, FILE_VARIABLE, Config, ConfigError, discover, load, users_file
 from gateway.config.settings import Listener
 from gateway.config.urls import is_loopback

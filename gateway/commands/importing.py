@@ -3,7 +3,7 @@
 What has a counterpart here is carried over; everything else stands in a comment at its place, and in the summary by
 what its loss means. Keys of providers that stand in the file are not copied: the result has a variable for each of
 them. ``litellm`` has the tables, ``litellm_models`` the models, ``litellm_routes`` groups and fallbacks,
-``litellm_keys`` and ``litellm_teams`` the clients, ``imported`` the result and its text.
+``litellm_keys`` the clients and their teams, ``imported`` the result and its text.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +15,11 @@ import click
 import yaml
 
 from configfile import document
-from gateway.commands.imported import Result, lines, literal, one_line, summary
+from gateway.commands.imported import Result, lines, literal, one_line, positive, says_nothing, summary, timeouts_of
 from gateway.commands.litellm import GUARDS, HERE_ANYWAY, NO_COUNTERPART, NO_MATTER, REASONS, SERIOUS, UNENFORCED, Group
-from gateway.commands.litellm_keys import Token, carry_keys, read_keys
+from gateway.commands.litellm_keys import Team, Token, carry_keys, read_keys, read_teams
 from gateway.commands.litellm_models import add_models, key_of
 from gateway.commands.litellm_routes import ROUTED, add_routes
-from gateway.commands.litellm_teams import Team, read_teams
-from gateway.commands.litellm_values import positive, says_nothing, timeouts_of
 from gateway.commands.terminal import say
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.prices import unpriced

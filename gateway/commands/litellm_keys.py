@@ -1,52 +1,288 @@
 """The keys of clients in LiteLLM's database, as ``client_keys``: it keeps the SHA-256 of each, and so do we."""
 
+import csv
 import hashlib
+import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
+from itertools import chain, count
 from typing import Any, Final
 
 import attrs
+import msgspec
 
-from gateway.commands.litellm import Group, Loss
-from gateway.commands.litellm_tables import (
-    KEYS,
-    has_value,
-    limited_columns,
-    limits_of,
-    read_boolean,
-    read_list,
-    read_rows,
-    read_text,
-    read_time,
+from configfile.document import ConfigError, Mistake
+from configfile.wording import Wrong
+from gateway.commands.litellm import MOST_AT_ONCE, Group, Loss
+from gateway.config.amounts import read_budget
+from streams.surrogates import NOT_JSON
+
+ALL: Final = frozenset({"all-proxy-models", "*"})
+NONE: Final = "no-default-models"
+OF_THE_TEAM: Final = "all-team-models"
+
+
+def _lost_limits(owner: str) -> Mapping[str, tuple[Group, str]]:
+    """Return the columns with limits that a key and a team have in common, and the reason for which each is lost."""
+    not_whole = (Group.PROTECTION, "it is not a whole number")
+    in_entries = (Group.MONEY, "write `budgets` in the entries of these models")
+    elsewhere = (Group.PROTECTION, f"what these say of models and limits is in another table: write it at the {owner}")
+    return {
+        **dict.fromkeys(("rpm_limit", "tpm_limit", "max_parallel_requests"), not_whole),
+        "max_budget": (Group.MONEY, "a budget here is for a time: minutes, hours, days or a month, 366 days at most"),
+        "soft_budget": (Group.MONEY, "a budget here has no second amount that only warns: alert on its metric"),
+        "model_max_budget": in_entries,
+        "tpd_limit": (Group.PROTECTION, f"write `budgets: [5M tokens/day]` at the {owner}"),
+        "budget_limits": in_entries,
+        **dict.fromkeys(("organization_id", "access_group_ids"), elsewhere),
+    }
+
+
+@attrs.frozen
+class Team:
+    """A row of the table of teams."""
+
+    id: str
+    name: str
+    models: tuple[str, ...]
+    blocked: bool
+    row: Mapping[str, Any] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class CarriedTeam:
+    """A team that keys name by its id, as the item of ``client_groups`` that it becomes. ``known``: its row is in the
+    export. ``nothing``: none of the models that it may use is carried over."""
+
+    name: str
+    item: Mapping[str, Any]
+    known: bool = False
+    blocked: bool = False
+    nothing: bool = False
+
+
+def read_teams(data: bytes, file: str) -> tuple[Team, ...]:
+    """Return the teams in an export of the table. Raises ``ConfigError``, which repeats nothing of the file."""
+    return tuple(
+        Team(
+            id=row["team_id"].strip(),
+            name=read_text(row.get("team_alias")) or read_text(row["team_id"]),
+            models=read_list(row.get("models")),
+            blocked=read_boolean(row.get("blocked"))[0],
+            row=row,
+        )
+        for row in read_rows(TEAMS, data, file)
+    )
+
+
+def carry_teams(
+    ids: Iterable[str], teams: Sequence[Team], known: Callable[[str], bool], groups: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, CarriedTeam], list[Loss]]:
+    """Return the teams that ``ids`` name, and the losses. ``known`` tells if a model can be asked for by a name;
+    ``groups`` are the models of each access group."""
+    rows = {team.id: team for team in teams}
+    found: dict[str, CarriedTeam] = {}
+    losses: list[Loss] = []
+    called: set[str] = set()
+    for id in dict.fromkeys(ids):
+        team = rows.get(id)
+        name = unique_name(read_text(id) if team is None else team.name, called)
+        called.add(name)
+        if team is None:
+            found[id] = CarriedTeam(name, {"name": name})
+            continue
+        allowed, unknown = allowed_models(team.models, known, groups)
+        if unknown and allowed:
+            losses.append(Loss(Group.NAMES, f"models of the team {name}: {', '.join(unknown)}", "they are not above"))
+        item = {"name": name, **({} if not allowed else {"models": list(allowed)}), **limits_of(team.row)}
+        losses += [
+            Loss(group, f"{column} of the team {name}", why)
+            for column, (group, why) in _lost_limits("group").items()
+            if has_value(team.row.get(column)) and column not in set(limited_columns(item))
+        ]
+        found[id] = CarriedTeam(name, item, known=True, blocked=team.blocked, nothing=allowed == ())
+    return found, losses
+
+
+def allowed_models(
+    models: Sequence[str], known: Callable[[str], bool], groups: Mapping[str, Sequence[str]]
+) -> tuple[tuple[str, ...] | None, list[str]]:
+    """Return the names of models that a key or a team may use, ``None`` for all, and those of them that nobody can ask
+    for here. Names of access groups are written out."""
+    if not models or ALL & set(models):
+        return None, []
+    wanted = [model for one in models for model in groups.get(one, (one,)) if one != NONE]
+    each = tuple(dict.fromkeys(wanted))
+    return tuple(one for one in each if known(one)), [one for one in each if not known(one)]
+
+
+def unique_name(name: str, taken: Set[str]) -> str:
+    """Return ``name``, with a number if it is taken."""
+    return next(one for one in chain([name], (f"{name}-{i}" for i in count(2))) if one not in taken)
+
+
+RATES: Final = (
+    ("rpm_limit", "requests", "/m"),
+    ("tpm_limit", "tokens", "/m"),
+    ("max_parallel_requests", "concurrent", ""),
 )
-from gateway.commands.litellm_teams import (
-    OF_THE_TEAM,
-    CarriedTeam,
-    Team,
-    allowed_models,
-    carry_teams,
-    unique_name,
-)
+"""The columns of a key and of a team with a limit that exists here, its name here, and its unit."""
+
+_PERIODS: Final[Mapping[str, str]] = {"1h": "hour", "1d": "day", "24h": "day", "1mo": "month"}
+_ROLLING: Final = re.compile(r"[1-9][0-9]{0,3}[mhd]")
+
+
+@attrs.frozen
+class Table:
+    """One of LiteLLM's tables. Each row has a text in the column ``key``; its API puts rows into one of ``lists``."""
+
+    name: str
+    key: str
+    lists: Sequence[str]
+    file: str
+    """The file of the export, in advice."""
+
+
+KEYS: Final = Table("LiteLLM_VerificationToken", "token", ("keys", "data", "tokens"), "keys.csv")
+TEAMS: Final = Table("LiteLLM_TeamTable", "team_id", ("teams", "data"), "teams.csv")
+
+
+def read_rows(table: Table, data: bytes, file: str) -> tuple[dict[str, Any], ...]:
+    """Return the rows in an export. Raises ``ConfigError``, which repeats nothing of the file."""
+    try:
+        rows = tuple(_rows(table, data.decode("utf-8-sig").strip()))
+    except (*NOT_JSON, csv.Error):
+        raise _unreadable(table, file, "neither CSV nor JSON") from None
+    if not rows or not all(isinstance(row.get(table.key), str) and row[table.key].strip() for row in rows):
+        raise _unreadable(table, file, f"no column `{table.key}`" if rows else "no rows")
+    return rows
+
+
+def _unreadable(table: Table, file: str, found: str) -> ConfigError:
+    advice = f"export LiteLLM's table by psql: \\copy \"{table.name}\" TO '{table.file}' CSV HEADER"
+    return ConfigError((Mistake(file, "", found, advice),))
+
+
+def _rows(table: Table, text: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows. Raises what the decoders raise."""
+    if text[:1] not in ("[", "{"):
+        yield from csv.DictReader(io.StringIO(text, newline=""))
+        return
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.DecodeError:  # an object on each line
+        found = [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
+    if isinstance(found, dict):
+        found = next((found[name] for name in table.lists if isinstance(found.get(name), list)), [found])
+    yield from (row for row in found if isinstance(row, dict))
+
+
+# Values
+
+
+def read_text(value: Any) -> str:
+    """Return ``value`` in one line, an empty text if it is none."""
+    return re.sub(r"[^\x20-\x7e\xa0-\ud7ff]+", " ", value).strip() if isinstance(value, str) else ""
+
+
+def read_time(value: Any) -> tuple[datetime | None, str | None]:
+    """Return the time, in UTC as in the database if it has no zone; or the reason why it cannot be read."""
+    if value in (None, "", "null", "NULL"):
+        return None, None
+    try:
+        found = datetime.fromisoformat(re.sub(r"([+-]\d\d)$", r"\1:00", str(value).strip()))
+    except ValueError:
+        return None, "its expires is not a time"
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC), None
+
+
+def read_boolean(value: Any) -> tuple[bool, str | None]:
+    """Return the boolean; of another value True, and the reason why it cannot be read."""
+    word = str(value).strip().lower()
+    if value in (None, "") or word in ("f", "false", "0", "null", "none"):
+        return False, None
+    return True, None if word in ("t", "true", "1") else "its blocked is neither true nor false"
+
+
+def read_list(value: Any) -> tuple[str, ...]:
+    """Return the texts of a list as JSON has it, or as PostgreSQL writes an array: ``{gpt-4o,"a b"}``."""
+    if isinstance(value, str) and value.strip()[:1] == "[":
+        try:
+            value = msgspec.json.decode(value)
+        except NOT_JSON:
+            return ()
+    if isinstance(value, str):
+        inner = value.strip().removeprefix("{").removesuffix("}")
+        value = next(csv.reader([inner], escapechar="\\", doublequote=False), [])
+    return tuple(text for one in value if (text := read_text(one))) if isinstance(value, list) else ()
+
+
+def has_value(value: Any) -> bool:
+    """Return False for a column that says nothing."""
+    return value not in (None, "", "{}", "[]", "null", "NULL", 0, False) and value != [] and value != {}
+
+
+# Limits
+
+
+def limits_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the limits of a key or of a team that have a counterpart, as members of ``client_keys`` and
+    ``client_groups``."""
+    found: dict[str, Any] = {}
+    for column, limit, unit in RATES:
+        number = _number(row.get(column))
+        if number is not None and number == int(number):
+            found.setdefault("ratelimits", {})[limit] = (
+                f"{int(number)}{unit}" if unit else min(int(number), MOST_AT_ONCE)
+            )
+    budget, duration = _number(row.get("max_budget")), str(row.get("budget_duration") or "")
+    period = _PERIODS.get(duration) or (duration if _ROLLING.fullmatch(duration) else None)
+    if budget is not None and period is not None and _is_budget(text := f"{_plain(budget)} usd/{period}"):
+        found["budgets"] = [text]
+    return found
+
+
+def limited_columns(item: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the columns whose limit is in ``item``."""
+    yield from (column for column, limit, _ in RATES if limit in item.get("ratelimits", {}))
+    if "budgets" in item:
+        yield "max_budget"
+
+
+def _is_budget(text: str) -> bool:
+    try:
+        read_budget(text)
+    except Wrong:
+        return False
+    return True
+
+
+def _plain(number: float) -> str:
+    """Return ``number`` without an exponent, to the billionth."""
+    return f"{number:.9f}".rstrip("0").rstrip(".")
+
+
+def _number(value: Any) -> float | None:
+    """Return a number above 0, of JSON or CSV."""
+    try:
+        number = float(value) if not isinstance(value, bool) else 0.0
+    except (TypeError, ValueError):
+        return None
+    return number if 0 < number < 10**15 else None
+
 
 _OF_ITS_PAGES: Final = "litellm-dashboard"
 """The team of the keys that LiteLLM makes for a visit of its pages."""
 
 _GIVE_TEAMS: Final = "--teams FILE takes them over from an export of LiteLLM_TeamTable"
 
-_NOT_WHOLE: Final = (Group.PROTECTION, "it is not a whole number")
 _DOORS: Final = (Group.PROTECTION, "a client key has no list of paths or permissions")
-_ELSEWHERE: Final = (Group.PROTECTION, "what these say of models and limits is in another table: write it at the key")
-_LIMITS: Final[Mapping[str, tuple[Group, str]]] = {
-    "rpm_limit": _NOT_WHOLE, "tpm_limit": _NOT_WHOLE, "max_parallel_requests": _NOT_WHOLE,
+_KEY_LIMITS: Final[Mapping[str, tuple[Group, str]]] = {
+    **_lost_limits("key"),
     "allowed_routes": _DOORS, "permissions": _DOORS, "object_permission_id": _DOORS,
     "policies": (Group.PROTECTION, "guardrails are not here"),
-    "max_budget": (Group.MONEY, "a budget here is for a time: minutes, hours, days or a month, 366 days at most"),
-    "soft_budget": (Group.MONEY, "a budget here has no second amount that only warns: alert on its metric"),
-    "model_max_budget": (Group.MONEY, "write `budgets` in the entries of these models"),
-    "tpd_limit": (Group.PROTECTION, "write `budgets: [5M tokens/day]` at the key"),
-    "budget_limits": (Group.MONEY, "write `budgets` in the entries of these models"),
-    "organization_id": _ELSEWHERE, "project_id": _ELSEWHERE, "access_group_ids": _ELSEWHERE,
+    "project_id": _lost_limits("key")["organization_id"],
     "budget_id": (Group.MONEY, "the budget is in another table: write it under `budgets` of the key"),
     "aliases": (Group.NAMES, "a client has no names of its own: write model_aliases, which are for all"),
 }  # fmt: skip
@@ -192,7 +428,7 @@ def _none_left(unknown: Sequence[str]) -> str:
 
 def _without_limits(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) -> Iterator[Loss]:
     """Yield the limits that keys had and have no longer, a loss for each column: two hundred keys are usual."""
-    for column, (group, why) in _LIMITS.items():
+    for column, (group, why) in _KEY_LIMITS.items():
         lost = [key for key in held if has_value(key.row.get(column))]
         some = [items[key.digest]["name"] for key in lost if column not in set(limited_columns(items[key.digest]))]
         if some:

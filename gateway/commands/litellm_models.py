@@ -5,7 +5,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from gateway.commands.imported import VERSION, Deployment, Result, literal
+from gateway.commands.imported import (
+    ENVIRONMENT,
+    VERSION,
+    Deployment,
+    Result,
+    literal,
+    number_of,
+    positive,
+    says_nothing,
+    text_of,
+    timeouts_of,
+)
 from gateway.commands.litellm import (
     CARRIED,
     COMPATIBLE,
@@ -27,7 +38,6 @@ from gateway.commands.litellm import (
 )
 from gateway.commands.litellm_prices import base_price, read_price
 from gateway.commands.litellm_routes import attempts_of
-from gateway.commands.litellm_values import ENVIRONMENT, number_of, positive, says_nothing, text_of, timeouts_of
 from gateway.config.loading import ConfigError, from_mapping
 from providers.catalog import providers as catalog
 from providers.endpoints.model_types import ModelType, model_type

@@ -11,9 +11,8 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from gateway.commands.imported import Deployment, Result, literal
+from gateway.commands.imported import Deployment, Result, literal, number_of
 from gateway.commands.litellm import Group
-from gateway.commands.litellm_values import number_of
 from gateway.config.names import Found
 from providers.endpoints.model_types import ModelType, bare_name, model_type
 

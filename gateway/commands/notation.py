@@ -1,9 +1,15 @@
-"""The contract of an editor of one format: settings, and how a file is read, changed and changed back."""
+"""The editors of files that belong to somebody else, one for each format: how a file is read, changed and changed back.
+``edit_json`` has the one for JSON."""
 
+import json
+import re
+import tomllib
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import attrs
+import yaml
 
 Path: TypeAlias = tuple[str, ...]
 Settings: TypeAlias = Sequence[tuple[Path, Any]]
@@ -61,3 +67,215 @@ def by_first_member(items: Sequence[Any]) -> dict[str, Any]:
     if len(dict(pairs)) < len(pairs):
         raise Unmergeable("it has two items of one name")
     return dict(pairs)
+
+
+# Variables, one a line
+
+_VARIABLE = re.compile(r"\s*(?P<export>export\s+)?(?P<name>\w+)\s*=(?P<value>.*)")
+
+
+def _parse_env(text: str) -> dict[str, str]:
+    found = (_VARIABLE.fullmatch(line) for line in text.splitlines())
+    return {one["name"]: _unquoted(one["value"].strip()) for one in found if one}
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+
+
+def _edit_env(text: str, settings: Settings) -> str:
+    lines = text.splitlines()
+    for (name,), value in settings:
+        plain = re.fullmatch(r"[\w./:@%+,=-]*", value)
+        line = f"{name}={value if plain else _quoted(value)}"
+        places = [n for n, old in enumerate(lines) if (found := _VARIABLE.fullmatch(old)) and found["name"] == name]
+        for number in places:
+            lines[number] = (_VARIABLE.fullmatch(lines[number])["export"] or "") + line  # type: ignore[index]
+        if not places:
+            lines.append(line)
+    return join_lines(lines)
+
+
+def _remove_env(text: str, path: Path) -> str:
+    lines = text.splitlines()
+    return join_lines(
+        [line for line in lines if (found := _VARIABLE.fullmatch(line)) is None or found["name"] != path[0]]
+    )
+
+
+def _quoted(value: str) -> str:
+    """``value`` in single quotes, in which nothing is replaced. Raises ``ValueError`` where that cannot be."""
+    if "'" in value or "\n" in value:
+        raise ValueError("cannot be quoted")
+    return f"'{value}'"
+
+
+ENV = Notation(_parse_env, with_members, _edit_env, _remove_env, restore_by(_edit_env))
+
+
+# TOML, a line for each value
+
+_HEADER = re.compile(r"\s*\[(?P<inner>[^\[\]]+)\]\s*(#.*)?$")
+_ANY_HEADER = re.compile(r"\s*\[")
+
+
+def _edit_toml(text: str, settings: Settings) -> str:
+    lines = text.splitlines()
+    for path, value in settings:
+        _set_toml(lines, path, value)
+    return join_lines(lines)
+
+
+def _set_toml(lines: list[str], path: Path, value: Any) -> None:
+    """Change ``lines``: the value where its line is, or a new line behind the last of its table."""
+    *table, name = path
+    line = f"{name} = {json.dumps(value, ensure_ascii=False)}"  # texts, numbers and booleans are TOML's too
+    section = _toml_section(lines, tuple(table))
+    if section is None:
+        lines += [*([""] if lines and lines[-1].strip() else []), f"[{'.'.join(table)}]", line]
+        return
+    for number in section:
+        if _toml_path(lines[number]) == (name,):
+            lines[number] = line + _toml_comment(lines[number])
+            return
+    filled = [number for number in section if lines[number].strip() and not lines[number].lstrip().startswith("#")]
+    place = filled[-1] + 1 if filled else section.start
+    lines.insert(place, line)
+    if not filled and not table and len(lines) > 1:
+        lines.insert(place + 1, "")
+
+
+def _toml_section(lines: Sequence[str], table: Path) -> range | None:
+    """The lines of ``table``, without its header; ``()`` is what stands before the first header."""
+    headers = [number for number, line in enumerate(lines) if _ANY_HEADER.match(line)]
+    if not table:
+        return range(headers[0] if headers else len(lines))
+    for number, end in pairwise([*headers, len(lines)]):
+        found = _HEADER.match(lines[number])
+        if found and _toml_path(f"[{found['inner']}]") == table:
+            return range(number + 1, end)
+    return None
+
+
+def _toml_path(line: str) -> Path | None:
+    """The names that ``line``, a header or a whole assignment, leads to; None if it is neither."""
+    try:
+        value: Any = tomllib.loads(line)
+    except tomllib.TOMLDecodeError:
+        return None
+    path: list[str] = []
+    while isinstance(value, dict) and len(value) == 1:
+        name, value = next(iter(value.items()))
+        path.append(name)
+    return tuple(path) or None
+
+
+def _toml_comment(line: str) -> str:
+    """The comment behind the value, with the spaces before it."""
+    for found in re.finditer(r"\s*#", line):
+        if _toml_path(line[: found.start()]):
+            return line[found.start() :]
+    return ""
+
+
+def _remove_toml(text: str, path: Path) -> str:
+    """``text`` without the line of a value, or without the header of an empty table."""
+    lines = text.splitlines()
+    section = _toml_section(lines, path[:-1])
+    for number in section or ():
+        if _toml_path(lines[number]) == path[-1:]:
+            return join_lines([*lines[:number], *lines[number + 1 :]])
+    own = _toml_section(lines, path)
+    if own is None:
+        return text  # a table above others has no header of its own
+    start = own.start - 1
+    end = next((number for number in own if lines[number].strip()), own.stop)
+    if start and not lines[start - 1].strip():
+        start -= 1
+    return join_lines([*lines[:start], *([""] if lines[:start] and lines[end:] else []), *lines[end:]])
+
+
+TOML = Notation(tomllib.loads, with_members, _edit_toml, _remove_toml, restore_by(_edit_toml))
+
+
+# YAML: a mapping of scalars, or a list of mappings of which one is ours
+
+
+def _parse_yaml(text: str) -> Any:
+    return yaml.safe_load(text) or {}
+
+
+def _edit_yaml(text: str, settings: Settings) -> str:
+    lines = text.splitlines()
+    for (name,), value in settings:
+        line = _yaml({name: value}).rstrip("\n")
+        places = [number for number, old in enumerate(lines) if re.match(rf"{re.escape(name)}\s*:", old)]
+        if places:
+            lines[places[0]] = line
+        else:
+            lines.append(line)
+    return join_lines(lines)
+
+
+def _remove_yaml(text: str, path: Path) -> str:
+    (name,) = path
+    return join_lines([line for line in text.splitlines() if not re.match(rf"{re.escape(name)}\s*:", line)])
+
+
+def _parse_yaml_list(text: str) -> Any:
+    return yaml.safe_load(text) or []
+
+
+def _with_item(before: Any, settings: Settings) -> Any:
+    """The list ``before`` with the item whose first member is that of ``settings``."""
+    if not isinstance(before, list):
+        raise Unmergeable(f"the file holds a {type(before).__name__} where a list should be")
+    item = {path[-1]: value for path, value in settings}
+    place = _item_place(before, settings)
+    if place is None:
+        return [*before, item]
+    return [*before[:place], {**before[place], **item}, *before[place + 1 :]]
+
+
+def _item_place(items: Sequence[Any], settings: Settings) -> int | None:
+    (name,), value = settings[0]
+    places = (number for number, item in enumerate(items) if isinstance(item, dict) and item.get(name) == value)
+    return next(places, None)
+
+
+def _edit_yaml_list(text: str, settings: Settings) -> str:
+    before = _parse_yaml_list(text)
+    place = _item_place(before, settings)
+    item = _with_item(before, settings)[len(before) if place is None else place]
+    block = _yaml([item])
+    return "\n".join([*text.splitlines(), block]) if place is None else _with_block(text, place, block)
+
+
+def _with_block(text: str, place: int, block: str) -> str:
+    """``text`` with ``block`` in the place of the item with the number ``place``."""
+    lines = text.splitlines()
+    nodes = getattr(yaml.compose(text), "value", ())
+    start = nodes[place].start_mark.line
+    end = nodes[place].end_mark.line if place + 1 < len(nodes) else len(lines)
+    while lines[end - 1].lstrip()[:1] in ("", "#"):  # belongs to what follows
+        end -= 1
+    return join_lines(lines[:start]) + block + join_lines(lines[end:])
+
+
+def _replace_item(text: str, path: Path, block: str) -> str:
+    names = list(by_first_member(_parse_yaml_list(text)))
+    return _with_block(text, names.index(path[0]), block) if path[0] in names else text + block
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000)
+
+
+YAML = Notation(_parse_yaml, with_members, _edit_yaml, _remove_yaml, restore_by(_edit_yaml))
+YAML_LIST = Notation(
+    _parse_yaml_list,
+    _with_item,
+    _edit_yaml_list,
+    lambda text, path: _replace_item(text, path, ""),
+    lambda text, path, value: _replace_item(text, path, _yaml([value])),
+)

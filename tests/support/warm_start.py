@@ -188,8 +188,7 @@ def _warm() -> None:
     each key. And look for models by their names, as commands do, with what they ask a gateway by."""
     import httpx2
 
-    from gateway.commands.choosing import for_claude
-    from gateway.commands.offers import Configured
+    from gateway.commands.choosing import Configured, for_claude
     from gateway.commands.serve import demo_config
     from gateway.config.loading import from_mapping
     from gateway.routing.router import Router

@@ -8,8 +8,7 @@ import trio
 import yaml
 
 from gateway.commands.doctor import run
-from gateway.commands.local_servers import what_to_do
-from gateway.commands.probing import FEATURES, PROBES
+from gateway.commands.probing import FEATURES, PROBES, what_to_do
 from tests.support.harness import config, provider, refusing_port
 from tests.support.upstreams import Raw, Script, ToolCall, data, fake_upstream
 

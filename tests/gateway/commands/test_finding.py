@@ -8,11 +8,10 @@ import pytest
 import yaml
 
 from gateway.commands import finding
-from gateway.commands.choosing import CODEX_KNOWS, for_claude, for_codex, usual
+from gateway.commands.choosing import CODEX_KNOWS, Configured, RunningGateway, for_claude, for_codex, usual
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.connect import run as connect
 from gateway.commands.finding import ConnectOptions
-from gateway.commands.offers import Configured, RunningGateway
 from gateway.config.loading import from_mapping
 from tests.support.command_line import run as trigate
 from tests.support.harness import config, free_port, provider, refusing_port, running

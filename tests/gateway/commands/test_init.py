@@ -14,8 +14,7 @@ from threading import Thread
 import pytest
 import yaml
 
-from gateway.commands.init import CLOUDS, SHARED_KEYS, STARTS, configuration, keyed_rows, start_of
-from gateway.commands.ollama import Local, local
+from gateway.commands.init import CLOUDS, SHARED_KEYS, STARTS, Local, configuration, keyed_rows, local, start_of
 from gateway.config.loading import load
 from gateway.routing.router import Router
 from providers.catalog.providers import CATALOG

@@ -11,8 +11,7 @@ import yaml
 from gateway.commands.imported import Result, summary
 from gateway.commands.importing import Clients, imported
 from gateway.commands.litellm import Group
-from gateway.commands.litellm_keys import read_keys
-from gateway.commands.litellm_teams import read_teams
+from gateway.commands.litellm_keys import read_keys, read_teams
 from gateway.config.loading import ConfigError, from_mapping
 from tests.support.litellm_files import TOKEN_COSTS, file_text, item
 
