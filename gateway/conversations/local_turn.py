@@ -12,6 +12,7 @@ from gateway.conversations import conversation_store
 from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.options import StateOptions
+from gateway.conversations.recorder import TurnRecorder
 from gateway.http.offload import offload
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store
@@ -33,7 +34,7 @@ log = logging.getLogger("trigate")
 Object: TypeAlias = Mapping[str, Any]
 
 
-class LocalTurn:
+class LocalTurn(TurnRecorder):
     """The ``TurnRecorder`` of a turn that is kept here. ``store`` is ``None`` where nothing is to be kept; ``parent``
     is what it stands on, ``input`` the JSON of the client's own, references resolved.
 
@@ -133,9 +134,6 @@ class LocalTurn:
             log.warning("response %s is not stored: %s", self.id, error.failed.loggable_message)
             return msgspec.json.encode({**response, "store": False})  # little more than copied
         return body
-
-    async def persist_failure(self, id: str) -> None:
-        return
 
     async def _write(self, response: Object, events: bytes) -> None:
         """Store the turn. Raises ``GatewayError`` (503). A client that leaves while its turn is being stored does not

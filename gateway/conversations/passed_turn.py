@@ -8,11 +8,11 @@ import attrs
 import msgspec
 
 from gateway.conversations.bodies import turn_body
+from gateway.conversations.recorder import TurnRecorder
 from gateway.http.offload import offload
-from gateway.routing.target import Target
 from gateway.stores.store import Node, Store
 from gateway.streaming.progress import StreamProgress
-from providers.neutral.codec import Reply, Writer
+from providers.neutral.codec import Reply
 from providers.responses.ids import own_id
 from streams import sse
 from streams.fold import Answer
@@ -38,7 +38,7 @@ class _Event(msgspec.Struct):
 _EVENT = msgspec.json.Decoder(_Event)
 
 
-class PassedTurn:
+class PassedTurn(TurnRecorder):
     """The ``TurnRecorder`` of a turn that is not to be stored, and goes to a provider in the byte lane.
 
     It reads the items of the answer from the events that the client gets, and remembers the turn in ``store`` by the id
@@ -46,7 +46,6 @@ class PassedTurn:
     the last ``new`` items are the client's own. An answer of more than ``most`` bytes is not remembered."""
 
     records = True
-    background = None
 
     def __init__(
         self, store: Store, owner: str, parent: str | None, input: Sequence[dict[str, Any]], new: int, most: int
@@ -68,12 +67,6 @@ class PassedTurn:
         state = {**reply.state, "store": False, "previous_response_id": self._parent}
         return attrs.evolve(reply, id=reply.id or own_id("resp_"), state=state)
 
-    def writer(self, writer: Writer) -> Writer:
-        return writer
-
-    def answered_by(self, target: Target, writer: Writer | None = None) -> None:
-        return
-
     def may_pass(self, data: bytes, seen: StreamProgress) -> bool:
         self._room -= len(data)
         if self._room >= 0 and (ITEM_DONE.encode() in data or seen.over):
@@ -91,16 +84,10 @@ class PassedTurn:
             await self._remember(ended.id, ended.status, output, len(data))
         return data
 
-    async def persist_partial(self) -> None:
-        return
-
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
         response = await offload(len(body), msgspec.json.decode, body)
         await self._remember(response["id"], response["status"], response["output"], len(body))
         return body
-
-    async def persist_failure(self, id: str) -> None:
-        return
 
     async def _remember(self, id: str, status: str, output: Sequence[dict[str, Any]], size: int) -> None:
         await self._store.put([await offload(size, self._node, id, status, output)])

@@ -4,24 +4,24 @@ import logging
 
 from gateway.conversations.bodies import provider_turn_body, read_provider_turn
 from gateway.conversations.deadline import store_deadline
+from gateway.conversations.recorder import TurnRecorder
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store
 from gateway.streaming.progress import StreamProgress
-from providers.neutral.codec import Reply, Writer
+from providers.neutral.codec import Writer
 from streams.errors import GatewayError
 from streams.fold import Answer
 
 log = logging.getLogger("trigate")
 
 
-class ProviderTurn:
+class ProviderTurn(TurnRecorder):
     """The ``TurnRecorder`` of a turn that its provider stores: the owner is stored here, and at which ``entry`` it is,
     which is known when one has answered. That of one ``in_background``
     is stored as soon as its client may know its id, for the client may lose its connection and come back."""
 
+    # Members of the request say what it continues, and go to the provider, which runs a turn in the background itself.
     records = True
-    continues = False  # its members say so, and go to the provider
-    background = None  # one in the background its provider runs
 
     def __init__(self, store: Store, owner: str, entry: str, in_background: bool = False) -> None:
         self._store = store
@@ -29,12 +29,6 @@ class ProviderTurn:
         self._entry = entry
         self._in_background = in_background
         self._noted = False
-
-    def reply(self, reply: Reply) -> Reply:
-        return reply
-
-    def writer(self, writer: Writer) -> Writer:
-        return writer
 
     def answered_by(self, target: Target, writer: Writer | None = None) -> None:
         self._entry = target.entry.name
@@ -47,9 +41,6 @@ class ProviderTurn:
         self._noted = True
         await self._note(seen.start.id)
         return data
-
-    async def persist_partial(self) -> None:
-        return
 
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
         await self._note(answer.start.id)

@@ -7,6 +7,7 @@ import msgspec
 
 from gateway.conversations.bodies import thread_body
 from gateway.conversations.deadline import store_deadline
+from gateway.conversations.recorder import TurnRecorder
 from gateway.http.offload import offload
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store
@@ -21,7 +22,7 @@ from streams.events import Event
 from streams.fold import Answer, Block, Fold
 
 
-class ThreadTurn:
+class ThreadTurn(TurnRecorder):
     """The ``TurnRecorder`` of a Messages thread. Only a turn with a whole answer is kept: a client that has not seen
     ``message_stop`` has nothing to go on from, and sends the whole conversation next.
 
@@ -31,7 +32,6 @@ class ThreadTurn:
 
     records = True
     continues = True
-    background = None
 
     def __init__(
         self, store: Store, owner: str, previous: str | None, given: Mapping[str, msgspec.Raw], issuer: Issuer
@@ -72,15 +72,9 @@ class ThreadTurn:
             return data.removesuffix(MESSAGE_STOP) + MESSAGES.last_event(error.failed, seen.start, 0)
         return data
 
-    async def persist_partial(self) -> None:
-        return
-
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
         await self._write(answer.blocks)
         return body
-
-    async def persist_failure(self, id: str) -> None:
-        return
 
     async def _write(self, blocks: Sequence[Block]) -> None:
         """Store the turn. Raises ``GatewayError`` (503)."""

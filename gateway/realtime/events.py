@@ -11,6 +11,7 @@ import msgspec
 from gateway.realtime.notices import (
     ClientFrame,
     Complaint,
+    FrameReader,
     ModelRule,
     Notice,
     ResponseBegun,
@@ -84,8 +85,10 @@ _TYPED: Final = reading(msgspec.json.Decoder(_NamedEvent).decode)
 _ABOUT: Final = reading(msgspec.json.Decoder(_About).decode)
 
 
-class OpenAiFrames:
-    """The frames of one session: a ``FrameReader``."""
+class OpenAiFrames(FrameReader):
+    """The frames of one session."""
+
+    is_metered = True
 
     def __init__(self) -> None:
         self._transcriber: str | None = None
@@ -140,9 +143,6 @@ class OpenAiFrames:
             event_id = about.get("event_id")
             id = event_id if isinstance(event_id, str) else None
             return (Complaint(id, str(about.get("message", "")), log_message(None, about)),)
-        return ()
-
-    def rest(self) -> tuple[Notice, ...]:
         return ()
 
     def cancelling(self, id: str | None) -> Piece | None:

@@ -8,12 +8,12 @@ from typing import Final
 
 import msgspec
 
-from gateway.realtime.notices import ClientFrame, ModelRule, Notice, ResponseEnded, Resumable, Spoken
+from gateway.realtime.notices import ClientFrame, FrameReader, ModelRule, Notice, ResponseEnded, Resumable, Spoken
 from gateway.realtime.objects import Tree, Unfolded, is_too_much, read_object
 from gateway.request.members import check_members
 from gateway.upstream.websocket import Piece
 from streams.errors import invalid
-from streams.events import ErrorInfo, Usage
+from streams.events import Usage
 from streams.surrogates import NOT_JSON, reading
 
 PREFIX: Final = "models/"
@@ -77,8 +77,10 @@ def _read(message: Piece) -> tuple[bytes, Unfolded]:
     return body, Unfolded(members, _TREE)
 
 
-class GeminiFrames:
-    """The messages of one session: a ``FrameReader``."""
+class GeminiFrames(FrameReader):
+    """The messages of one session."""
+
+    is_metered = True
 
     def __init__(self) -> None:
         self._usage: Usage | None = None
@@ -116,14 +118,7 @@ class GeminiFrames:
         return (ResponseEnded(None, usage, status),)
 
     def rest(self) -> tuple[Notice, ...]:
-        """What is known of a turn that has not ended."""
         return self._ended("cut") if self._usage is not None else ()
-
-    def cancelling(self, id: str | None) -> Piece | None:
-        return None
-
-    def error(self, failed: ErrorInfo, event_id: str | None) -> Piece | None:
-        return None
 
 
 def _usage_of(said: _Usage) -> Usage:

@@ -83,23 +83,29 @@ class ModelRule(Protocol):
         ...
 
 
-class FrameReader(Protocol):
-    """The frames of one session in one API. Pure; used by one task a direction."""
+class FrameReader:
+    """The reader of the frames of one session in one API. Pure; used by one task a direction. This one is for a
+    protocol that nobody here reads, on a path that is passed through."""
+
+    is_metered = False
+    """Whether the frames say what a session uses."""
 
     def from_client(self, message: Piece, models: ModelRule) -> ClientFrame:
-        """Raises ``GatewayError`` for a frame that may not go on."""
-        ...
+        """Read a client's frame. Raises ``GatewayError`` for one that may not be passed on."""
+        return ClientFrame(message, characters=len(message))
 
-    def from_provider(self, message: Piece) -> tuple[Notice, ...]: ...
+    def from_provider(self, message: Piece) -> tuple[Notice, ...]:
+        """Read a provider's frame."""
+        return ()
 
     def rest(self) -> tuple[Notice, ...]:
-        """What is known at the end of the session of what has not ended."""
-        ...
+        """Return what is known of an answer that has not ended by the end of the session."""
+        return ()
 
     def cancelling(self, id: str | None) -> Piece | None:
-        """The frame that stops the answer ``id``; ``None`` where the API has none."""
-        ...
+        """Return the frame that stops the answer ``id``; ``None`` where the API has none."""
+        return None
 
     def error(self, failed: ErrorInfo, event_id: str | None) -> Piece | None:
-        """The frame that tells a client of an error; ``None`` where the API has none."""
-        ...
+        """Return the frame that reports an error to a client; ``None`` where the API has none."""
+        return None

@@ -64,16 +64,6 @@ class Opening:
         await websocket.accept(dict(own_headers(self.record)), chosen)
 
 
-class QuartClient:
-    """The websocket that Quart is handling: a ``SessionClient``."""
-
-    async def send(self, message: Piece) -> None:
-        await websocket.send(message)
-
-    async def close(self, code: int, reason: str) -> None:
-        await websocket.close(code, reason)
-
-
 async def open_websocket(
     service: Service,
     resumable: ResumableSessions,
@@ -146,16 +136,7 @@ async def run_session(
     service, record = opening.service, opening.record
     limits = _limits(opening, provider.target)
     session = RealtimeSession(
-        QuartClient(),
-        opening.inbox,
-        provider.socket,
-        reader,
-        models,
-        meter,
-        limits,
-        provider.secrets,
-        first,
-        opening.resumable,
+        opening.inbox, provider.socket, reader, models, meter, limits, provider.secrets, opening.resumable, first
     )
     service.lifecycle.in_flight += 1
     try:

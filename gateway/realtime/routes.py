@@ -61,25 +61,8 @@ async def _serve_openai(opening: Opening) -> None:
         raise invalid(WHICH, "model")
     find = partial(session_target, model=model) if model else only_target
     target = find(opening.context, shapes=OF_OPENAI)
-    meter = Meter(opening.service, opening.record, target)
-    await meter.look()
-    shape = _shape(target)
     rest = "&".join(f"{quote(name)}={quote(value)}" for name, value in query.items() if name not in _OURS)
-    protocols = upstream_protocols(opening.offered, beta=shape.beta)
-    provider = await Dialing(opening.context, target, shape).dial(
-        shape.query(target.model if model else None, rest), protocols
-    )
-    try:
-        await opening.accept(opening.offered.chosen)
-        await run_session(
-            opening,
-            provider,
-            shape.reader(),
-            meter,
-            SessionModels(opening.context, target, OF_OPENAI, named=bool(model)),
-        )
-    finally:
-        await provider.socket.aclose()
+    await _run_openai(opening, target, _shape(target).query(target.model if model else None, rest), named=bool(model))
 
 
 async def _serve_call(opening: Opening, id: str) -> None:
@@ -89,15 +72,19 @@ async def _serve_call(opening: Opening, id: str) -> None:
     record = opening.record
     record.asked, record.target, record.model = target.asked, target.name, target.model
     record.provider_api, record.lane = target.api, "byte"
-    meter, shape = Meter(opening.service, record, target), _shape(target)
+    await _run_openai(opening, target, f"call_id={quote(native, safe='')}", named=True)
+
+
+async def _run_openai(opening: Opening, target: Target, query: str, *, named: bool) -> None:
+    """Open a websocket to ``target`` with ``query``, and pass messages on. ``named``: the client named the model."""
+    meter, shape = Meter(opening.service, opening.record, target), _shape(target)
     await meter.look()
     protocols = upstream_protocols(opening.offered, beta=shape.beta)
-    provider = await Dialing(opening.context, target, shape).dial(f"call_id={quote(native, safe='')}", protocols)
-    try:
+    provider = await Dialing(opening.context, target, shape).dial(query, protocols)
+    models = SessionModels(opening.context, target, OF_OPENAI, named=named)
+    async with provider.socket:
         await opening.accept(opening.offered.chosen)
-        await run_session(opening, provider, shape.reader(), meter, SessionModels(opening.context, target, OF_OPENAI))
-    finally:
-        await provider.socket.aclose()
+        await run_session(opening, provider, shape.reader(), meter, models)
 
 
 def _shape(target: Target) -> RealtimeShape:
@@ -126,12 +113,9 @@ async def _serve_gemini(opening: Opening) -> None:
         closing = opening.inbox.closing or refused_for(failed)
         await websocket.close(closing.code, closing.reason)
         return
-    try:
-        await run_session(
-            opening, provider, shape.reader(), meter, SessionModels(opening.context, target, OF_GEMINI), first
-        )
-    finally:
-        await provider.socket.aclose()
+    models = SessionModels(opening.context, target, OF_GEMINI)
+    async with provider.socket:
+        await run_session(opening, provider, shape.reader(), meter, models, first)
 
 
 async def _first_message(inbox: ClientInbox) -> Piece:

@@ -8,10 +8,11 @@ hears nothing waits (BerriAI/litellm#39851).
 import contextlib
 import math
 from collections.abc import Callable
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 import trio
+from quart import websocket
 
 from gateway.access.body_memory import HeldBody
 from gateway.config.redaction import Secrets, redact_spelled
@@ -152,14 +153,6 @@ SessionEnd: TypeAlias = Literal[
 ]  # fmt: skip
 
 
-class SessionClient(Protocol):
-    """The client's side of a session."""
-
-    async def send(self, message: Piece) -> None: ...
-
-    async def close(self, code: int, reason: str) -> None: ...
-
-
 @attrs.frozen
 class SessionLimits:
     """``idle`` is the longest silence of both sides together, ``longest`` the longest session, in seconds."""
@@ -169,12 +162,11 @@ class SessionLimits:
 
 
 class RealtimeSession:
-    """An open session. ``run`` is called once. ``first`` is the client's message that was taken before it, if one
-    was."""
+    """An open session, whose client is the websocket that Quart is handling. ``run`` is called once. ``first`` is the
+    client's message that was taken before it, if one was."""
 
     def __init__(
         self,
-        client: SessionClient,
         inbox: ClientInbox,
         provider: UpstreamWebSocket,
         reader: FrameReader,
@@ -182,13 +174,12 @@ class RealtimeSession:
         meter: Meter,
         limits: SessionLimits,
         secrets: Secrets,
-        first: Piece | None = None,
-        resumable: ResumableSessions | None = None,
+        resumable: ResumableSessions,
+        first: Piece | None,
     ) -> None:
-        self._client = client
         self._inbox = inbox
         self._first = first
-        self._resumable = resumable or ResumableSessions()
+        self._resumable = resumable
         self._over = trio.Event()
         self._delivering = trio.Lock()
         self._provider = provider
@@ -249,14 +240,11 @@ class RealtimeSession:
             self._meter.close()
             with trio.CancelScope(shield=True), trio.move_on_after(LAST_SECONDS):
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._close_client)
+                    nursery.start_soon(websocket.close, self._to_client.code, self._to_client.reason)
                     nursery.start_soon(self._provider.close, self._to_provider.code, self._to_provider.reason)
             await self._provider.aclose()
             self._over.set()
             self._resumable.forget(self._over)
-
-    async def _close_client(self) -> None:
-        await self._client.close(self._to_client.code, self._to_client.reason)
 
     async def _pass_to_provider(self) -> None:
         while True:
@@ -288,7 +276,7 @@ class RealtimeSession:
         if (error := self._reader.error(failed, event_id)) is None:
             self.refuse(refused_for(failed))
         else:
-            await self._client.send(error)
+            await websocket.send(error)
 
     async def _pass_to_client(self) -> None:
         while True:
@@ -313,13 +301,13 @@ class RealtimeSession:
                 await self._meter.note(notice)
             except GatewayError as error:
                 await self._stop_answer(error.failed, notice.id if isinstance(notice, ResponseBegun) else None)
-        await self._client.send(message)
+        await websocket.send(message)
 
     async def _stop_answer(self, failed: ErrorInfo, id: str | None) -> None:
         """An answer has begun unasked, for which the client may use no more. What it is told, and the provider's: to
         stop; where the budget is used up, or nothing else can be said, the session ends."""
         if (error := self._reader.error(failed, None)) is not None:
-            await self._client.send(error)
+            await websocket.send(error)
         cancelling = self._reader.cancelling(id)
         if cancelling is None or failed.kind == "billing":
             self.refuse(refused_for(failed))
@@ -347,7 +335,7 @@ class RealtimeSession:
         failed = ErrorInfo("invalid_request", f"the session {why}: connect again", code="session_expired")
         if (error := self._reader.error(failed, None)) is not None:
             with trio.move_on_after(LAST_SECONDS):
-                await self._client.send(error)
+                await websocket.send(error)
         closing = Closing(EXPIRED, f"the session {why}")
         self.end("expired", closing, closing)
 

@@ -19,7 +19,7 @@ from gateway.realtime.meter import Meter
 from gateway.realtime.notices import FrameReader, ResponseBegun
 from gateway.realtime.opening import Opening, open_websocket, run_session
 from gateway.realtime.session import ResumableSessions
-from gateway.realtime.shapes import RealtimeShape, UnreadFrames
+from gateway.realtime.shapes import RealtimeShape
 from gateway.relay.pass_through import address_below, passed_query, rest_of_path
 from gateway.relay.passed_models import models_in_path, models_in_query
 from gateway.routing.router import passing_target
@@ -57,30 +57,28 @@ async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
     record.asked, record.target, record.model = target.asked, target.name, target.model
     record.provider_api, record.lane = target.api, "byte"
     reader, meter = _reader(rest), Meter(service, record, target)
-    if isinstance(reader, UnreadFrames):
-        await meter.note(ResponseBegun())  # one answer, as far as anybody knows
-    else:
+    if reader.is_metered:
         await meter.look()
+    else:
+        await meter.note(ResponseBegun())  # one answer, as far as anybody knows
     try:
         provider = await Dialing(opening.context, target, _SHAPE).dial("", opening.offered.names)
     except BaseException:
         meter.close()
         raise
-    try:
+    async with provider.socket:
         await opening.accept(provider.socket.subprotocol)
         await run_session(opening, provider, reader, meter, models)
-    finally:
-        await provider.socket.aclose()
 
 
-_SHAPE: Final = RealtimeShape(UnreadFrames, None, beta=True)
+_SHAPE: Final = RealtimeShape(FrameReader, None, beta=True)
 
 
 def _reader(rest: str) -> FrameReader:
     path = unquote(unquote(rest)).casefold()  # more than one provider's server reads it so
     if _LIVE.casefold() in path:
         return GeminiFrames()
-    return OpenAiFrames() if path.rstrip("/").endswith("realtime") else UnreadFrames()
+    return OpenAiFrames() if path.rstrip("/").endswith("realtime") else FrameReader()
 
 
 @attrs.frozen

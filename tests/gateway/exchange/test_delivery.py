@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.conversations.recorder import UNRECORDED, TurnRecorder, UnrecordedTurn
+from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.exchange.delivery import (
     END_GRACE,
     HELD,
@@ -40,7 +40,7 @@ COMMENTS = b": waiting\n\n" * (HELD // 44)  # a quarter of what may be held, and
 STATES = tuple(DeliveryState)
 
 
-class Recorder(UnrecordedTurn):
+class Recorder(TurnRecorder):
     """Wants to store the turn before the first events of which ``due`` says so."""
 
     records = True
