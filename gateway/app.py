@@ -18,7 +18,7 @@ from gateway.endpoints.health import ALIVE, OPEN, READY, add_health
 from gateway.endpoints.http_errors import add_errors
 from gateway.endpoints.inference import add_exchanges
 from gateway.endpoints.metrics import add_metrics
-from gateway.endpoints.models import add_models, add_voices
+from gateway.endpoints.models import add_models
 from gateway.endpoints.provider_kept import ProviderKept
 from gateway.endpoints.responses import add_stored
 from gateway.endpoints.ui.pages import add_ui
@@ -88,7 +88,6 @@ def app_of(config: Config, service: Service) -> QuartTrio:
         add_realtime(app, service)
         add_passed_websockets(app, service)
     add_models(app, service)
-    add_voices(app, service)
     add_ui(app, service, config)
     add_health(app, service, config)
     add_metrics(app, service, config)

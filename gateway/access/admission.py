@@ -5,14 +5,14 @@ gives its place back when its answer is complete or its scope closes, whatever e
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import attrs
 
 from gateway.access.authentication import Authenticator, passed_by
 from gateway.access.body_memory import BodyBudget, HeldBody
 from gateway.access.refused_keys import KeyRefused, RefusedKeys
-from gateway.access.shares import NOBODY, OwnShare, Share, Shares, WholeShare
+from gateway.access.shares import NOBODY, Share, ShareLimits, Shares
 from gateway.config.settings import Config
 from gateway.http.certificates import shown_in
 from gateway.http.headers import Headers
@@ -36,18 +36,6 @@ class Arrival(Protocol):
         ...
 
 
-class AdmissionRule(Protocol):
-    """A condition under which a holder of places may take one more."""
-
-    def check(self, share: Share, holder: str) -> None:
-        """Raises ``GatewayError`` where it may not."""
-        ...
-
-
-RULES: Final = (OwnShare, WholeShare)
-"""The rules, made from a configuration and what is taken; the first that refuses is told."""
-
-
 def _tell_nobody(event: str, address: str | None, **fields: Any) -> None:
     return
 
@@ -62,7 +50,7 @@ class Admission:
         self.shares = shares
         self.refused = refused or RefusedKeys(_tell_nobody)
         self._authenticator = authenticator
-        self._rules: tuple[AdmissionRule, ...] = tuple(rule(config, shares) for rule in RULES)
+        self._limits = ShareLimits(config, shares)
         self._bodies = BodyBudget(config, shares.bodies)
         self._by_credential = not config.asks_for_key and any(entry.passthrough_auth for entry in config.entries)
 
@@ -108,8 +96,7 @@ class Admission:
         if place is None or place.holder == holder:
             return
         try:
-            for rule in self._rules:
-                rule.check("connections", holder)
+            self._limits.check("connections", holder)
         except GatewayError as error:
             place.end()
             if arrival.asgi["http_version"] >= "2":  # RFC 9113, section 8.2.2
@@ -125,6 +112,5 @@ class Admission:
     def take(self, share: Share, holder: str, scope: RequestScope) -> None:
         """Keep a place for ``holder`` until the answer of ``scope`` is complete, or the scope closes. Raises
         ``GatewayError`` (429, 503) where there is none."""
-        for rule in self._rules:
-            rule.check(share, holder)
+        self._limits.check(share, holder)
         scope.hold(self.shares.take(share, holder))

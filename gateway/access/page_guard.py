@@ -6,7 +6,6 @@ A page can neither choose ``Host``, ``Origin`` and ``Sec-Fetch-Site`` nor leave 
 browsers send no ``Origin``, and no page has a name without a dot.
 """
 
-import ipaddress
 import re
 import socket
 from collections.abc import Callable, Collection, Mapping
@@ -17,6 +16,7 @@ import attrs
 
 from gateway.access.cors import ANY
 from gateway.config.settings import Config
+from gateway.http.addresses import parse_ip
 from gateway.http.certificates import shown_in
 from streams.errors import GatewayError
 
@@ -111,7 +111,7 @@ class PageGuard:
         name = _name(host)
         if name is None:
             return False
-        if name in self._hosts or _is_address(name) or (local and _is_localhost(name)):
+        if name in self._hosts or parse_ip(name) is not None or (local and _is_localhost(name)):
             return True
         return not self._hosts and ("." not in name or name.endswith(_LOCAL) or name == _machine())
 
@@ -186,19 +186,8 @@ def _ends(asgi: Mapping[str, Any]) -> _Ends:
 
 @lru_cache(_KNOWN)
 def _is_loopback(address: str) -> bool:
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    return found.is_loopback or bool((mapped := getattr(found, "ipv4_mapped", None)) and mapped.is_loopback)
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name.partition("%")[0])
-    except ValueError:
-        return False
-    return True
+    found = parse_ip(address)
+    return found is not None and found.is_loopback
 
 
 @lru_cache(1)

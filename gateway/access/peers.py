@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from gateway.config.kinds import UNIX
+from gateway.http.addresses import parse_ip
 
 _HOPS: Final = 32  # addresses that are looked at
 _KNOWN: Final = 1024  # peers whose trust is remembered
@@ -49,7 +50,7 @@ class Peers:
     def _is_trusted(self, peer: str) -> bool:
         if peer == UNIX:
             return self._unix
-        address: Any = _parsed(peer)
+        address: Any = parse_ip(peer)
         return address is not None and any(address in network for network in self._networks)
 
 
@@ -59,14 +60,5 @@ def _address(word: str) -> str | None:
         word = word[1:].partition("]")[0]
     elif word.count(":") == 1:
         word = word.partition(":")[0]
-    address = _parsed(word)
+    address = parse_ip(word)
     return None if address is None else str(address)
-
-
-def _parsed(word: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An IPv4 address that a socket for both families shows as one of IPv6 is itself again."""
-    try:
-        address = ipaddress.ip_address(word.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address

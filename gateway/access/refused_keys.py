@@ -1,12 +1,12 @@
 """Keys that were refused: told to the audit, and counted by address, so that guessing gets slower and whoever holds a
 good key does not notice. A good key is let in whatever else comes from its address: many may share one."""
 
-import ipaddress
 import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
+from gateway.http.addresses import customer_of, parse_ip
 from streams.errors import GatewayError
 
 MINUTE: Final = 60.0
@@ -70,11 +70,6 @@ class RefusedKeys:
 
 @lru_cache(256)
 def _whose(address: str) -> str:
-    """The address, of IPv6 the network of 64 bits: whoever has one has them all (RFC 6177)."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
-        return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
-    return address
+    """Return the name under which the refusals of ``address`` are counted."""
+    parsed = parse_ip(address)
+    return address if parsed is None else customer_of(parsed)

@@ -63,83 +63,63 @@ class Shares:
             del self.held[share, holder]  # there may be any number of holders, where none needs a key
 
 
-class OwnShare:
-    """The rule that one client may take only so many of the places that are for all."""
+class ShareLimits:
+    """The limits of one configuration on the places in ``shares``: what each client may take of them, and what all
+    together may."""
 
     def __init__(self, config: Config, shares: Shares) -> None:
         self._shares = shares
-        fair = _fair(config)
-        every = _over(fair, config.limits.per_client)
-        self._most = {key.name: _over(every, key.limits) for key in config.client_keys}
+        every = _over(_fair(config), config.limits.per_client)
+        self._own = {key.name: _over(every, key.limits) for key in config.client_keys}
         self._others = every
-        self._names = frozenset(self._most)
+        # Servers have limits of their own on connections of clients, and the client towards providers on those to them.
+        self._whole: Mapping[Share, int] = {"in_flight": config.limits.in_flight, "viewers": MOST_VIEWERS}
+        kept = 0 if config.ui_key is None else KEPT_FOR_OPERATOR
+        self._for_clients: Mapping[Share, int] = {**self._whole, "viewers": MOST_VIEWERS - kept}
 
     def check(self, share: Share, holder: str) -> None:
-        """Raises ``GatewayError`` (429) where ``holder`` has its share already. ``NOBODY`` has none."""
+        """Raise ``GatewayError`` where ``holder`` has its share already (429; ``NOBODY`` has none), or where no place
+        is free (503), but for those that are kept for the operator."""
         if holder != NOBODY and self.most(share, holder) <= self._shares.held.get((share, holder), 0):
             raise self.refusal(share, holder)
+        most = (self._for_clients if holder else self._whole).get(share, math.inf)
+        if self._shares.taken[share] >= most:
+            raise GatewayError("overloaded", _FULL[share], headers=_WAIT)
 
     def most(self, share: Share, holder: str) -> float:
         """Return how many places ``holder`` may have, infinite without a limit."""
-        return self._most.get(holder, self._others)[share] or math.inf
+        return self._own.get(holder, self._others)[share] or math.inf
 
     def refusal(self, share: Share, holder: str) -> GatewayError:
         """Return the error (429) for ``holder``, which has its share, and count it."""
         self._shares.refused[share] += 1
-        most = self._most.get(holder, self._others)[share]
-        return over_share(share, holder if holder in self._names else None, most)
+        who = f"the key {holder!r}" if holder in self._own else "the client"
+        most = self._own.get(holder, self._others)[share]
+        limit = f"limits.per_client.{share}"
+        message = f"{who} has {most} {_UNITS[share]}, which is its share ({limit}): end one of them first"
+        return GatewayError("rate_limited", message, headers=_WAIT)
 
 
 class UpstreamShare:
-    """The share of each client in ``limits.upstream_connections``, as the client towards providers asks for it."""
+    """The share of each client in ``limits.upstream_connections``, for the client towards providers."""
 
     def __init__(self, config: Config, shares: Shares) -> None:
-        self._own = OwnShare(config, shares)
+        self._limits = ShareLimits(config, shares)
 
     def most(self, holder: str) -> float:
         """Return how many connections ``holder`` may use, infinite without a limit."""
-        return self._own.most("upstream_connections", holder)
+        return self._limits.most("upstream_connections", holder)
 
     def refusal(self, holder: str) -> GatewayError:
         """Return the error for ``holder``, which says nothing about the provider."""
-        failed = self._own.refusal("upstream_connections", holder).failed
+        failed = self._limits.refusal("upstream_connections", holder).failed
         return GatewayError.of(attrs.evolve(failed, reason=None))
-
-
-class WholeShare:
-    """The rule that all clients together have only so many places."""
-
-    def __init__(self, config: Config, shares: Shares) -> None:
-        self._shares = shares
-        self._most: Mapping[Share, float] = {
-            "in_flight": config.limits.in_flight,
-            "connections": math.inf,  # the server's own limit
-            "websockets": math.inf,
-            "viewers": MOST_VIEWERS,
-            "upstream_connections": math.inf,  # the limit of the client towards providers
-        }
-        self._for_clients = self._most
-        if config.ui_key is not None:
-            self._for_clients = {**self._most, "viewers": MOST_VIEWERS - KEPT_FOR_OPERATOR}
-
-    def check(self, share: Share, holder: str) -> None:
-        """Raises ``GatewayError`` (503) where no place is free, but for those that are kept for the operator."""
-        most = self._for_clients if holder else self._most
-        if self._shares.taken[share] >= most[share]:
-            raise GatewayError("overloaded", _FULL[share], headers=_WAIT)
 
 
 _FULL: Final[Mapping[Share, str]] = {
     "in_flight": "the gateway serves as many requests as its limits.in_flight allows",
     "viewers": f"{MOST_VIEWERS} viewers look already: close one of their pages",
 }
-
-
-def over_share(share: Share, name: str | None, most: int) -> GatewayError:
-    """The error of a client that has its share of something already."""
-    who = "the client" if name is None else f"the key {name!r}"
-    message = f"{who} has {most} {_UNITS[share]}, which is its share (limits.per_client.{share}): end one of them first"
-    return GatewayError("rate_limited", message, headers=_WAIT)
 
 
 def stored_by(config: Config) -> Callable[[str], float]:
@@ -166,11 +146,4 @@ def _fair(config: Config) -> Mapping[Share, int]:
 
 def _over(most: Mapping[Share, int], given: ClientLimits) -> Mapping[Share, int]:
     """``most`` with what is given laid over it."""
-    own: dict[Share, int | None] = {
-        "in_flight": given.in_flight,
-        "connections": given.connections,
-        "websockets": given.websockets,
-        "viewers": given.viewers,
-        "upstream_connections": given.upstream_connections,
-    }
-    return {share: number if (wished := own[share]) is None else wished for share, number in most.items()}
+    return {share: number if (own := getattr(given, share)) is None else own for share, number in most.items()}

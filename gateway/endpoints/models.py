@@ -45,6 +45,8 @@ def add_models(app: QuartTrio, service: Service) -> None:
     for path, name in (("/v1/models", "models"), (GEMINI, "gemini_models")):
         add_view(app, path, name, models.all, ["GET"])
         add_view(app, f"{path}/<path:model_id>", name.removesuffix("s"), models.one, ["GET"])
+    add_view(app, "/v1/audio/voices", "voices", models.voices, ["GET"])
+    add_view(app, "/v1/audio/models", "speech_models", models.speaking, ["GET"])
 
 
 class ModelList:
@@ -72,6 +74,23 @@ class ModelList:
             return _failed(_only_post() if is_method else error, shape)
         return json_answer(self._written(Model(model_id, owner), shape))
 
+    async def voices(self) -> Response:
+        """The voices of the models that speak. Open WebUI fills its pickers with this list and the next
+        (``get_available_voices`` and ``get_available_models`` in its ``routers/audio.py``)."""
+        names = dict.fromkeys(
+            voice for _, known in self._speaking() for found in known.found for voice in voices_of(found.model)
+        )
+        return json_answer({"voices": [{"id": name, "name": name} for name in names]})
+
+    async def speaking(self) -> Response:
+        """The models that speak."""
+        return json_answer({"models": [{"id": name} for name, _ in self._speaking()]})
+
+    def _speaking(self) -> Iterator[tuple[str, Description]]:
+        for model in self._allowed(self._router.models()):
+            if (known := self._router.description(model.id)) is not None and known.type == "speech":
+                yield model.id, known
+
     def _owner(self, name: str, api: Api) -> str:
         """Raises ``GatewayError`` for a name that means nothing, or that the client may not ask for."""
         client = g.client
@@ -97,14 +116,16 @@ class ModelList:
                 return {"object": "list", "data": data, "models": []}
 
     def _visible(self, listed: Mapping[str, tuple[str, ...]]) -> list[Model]:
-        known, wanted = self._router.models(listed), request.args.get("type")
-        allowed = self._authenticator.allowed(g.client, (model.id for model in known))
-        visible = [model for model in known if model.id in allowed]
+        visible, wanted = self._allowed(self._router.models(listed)), request.args.get("type")
         if not wanted:
             return visible
         if wanted not in MODEL_TYPES:
             raise invalid(f"type must be one of {', '.join(MODEL_TYPES)}", "type")
         return [model for model in visible if self._type(model) == wanted]
+
+    def _allowed(self, models: Sequence[Model]) -> list[Model]:
+        names = self._authenticator.allowed(g.client, (model.id for model in models))
+        return [model for model in models if model.id in names]
 
     def _type(self, model: Model) -> ModelType:
         known = self._router.description(model.id)
@@ -180,34 +201,3 @@ def _place(models: Sequence[Model], id: str, name: str) -> int:
     if at is None:
         raise invalid(f"{name} is the name of no model that is listed here", name)
     return at
-
-
-def add_voices(app: QuartTrio, service: Service) -> None:
-    """Serve both lists."""
-    lists = VoiceLists(service.router, service.authenticator)
-    add_view(app, "/v1/audio/voices", "voices", lists.voices, ["GET"])
-    add_view(app, "/v1/audio/models", "speech_models", lists.models, ["GET"])
-
-
-class VoiceLists:
-    """The models that speak, as each client may use them, and their voices."""
-
-    def __init__(self, router: Router, authenticator: Authenticator) -> None:
-        self._router = router
-        self._authenticator = authenticator
-
-    async def voices(self) -> Response:
-        names = dict.fromkeys(
-            voice for _, known in self._speaking() for found in known.found for voice in voices_of(found.model)
-        )
-        return json_answer({"voices": [{"id": name, "name": name} for name in names]})
-
-    async def models(self) -> Response:
-        return json_answer({"models": [{"id": name} for name, _ in self._speaking()]})
-
-    def _speaking(self) -> Iterator[tuple[str, Description]]:
-        listed: list[Any] = [model.id for model in self._router.models()]
-        allowed = self._authenticator.allowed(g.client, listed)
-        for name in listed:
-            if name in allowed and (known := self._router.description(name)) is not None and known.type == "speech":
-                yield name, known

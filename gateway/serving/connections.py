@@ -24,7 +24,7 @@ from gateway.http.sockets import Data
 from gateway.serving.idle import IdleTimer
 from gateway.serving.listeners import ListenerOptions
 from gateway.serving.proxy_header import ProxyHeaderFailed, read_proxy_header
-from gateway.serving.refusals import HealthChecks, not_tls, too_many_of_one
+from gateway.serving.refusals import NOT_TLS, TOO_MANY_OF_ONE, HealthChecks
 from gateway.serving.registry import ConnectionRegistry
 from gateway.serving.server_config import ServerConfig
 from gateway.serving.transports import BROKEN, TlsTransport, Transport, plain_transport
@@ -140,7 +140,7 @@ class ClientConnection:
             contextlib.suppress(*BROKEN),
         ):
             if has_place and await self._secure() and await self._transport.receive():
-                await self._transport.send_all(too_many_of_one())
+                await self._transport.send_all(TOO_MANY_OF_ONE)
                 await self._transport.send_eof()
                 while await self._transport.receive():
                     pass
@@ -214,7 +214,7 @@ class ClientConnection:
         except (trio.TooSlowError, *BROKEN) as error:
             log.debug("the TLS handshake with %s failed: %s", self.client, error or "it took too long")
             if isinstance(error, ssl.SSLError) and error.reason == "HTTP_REQUEST":
-                self._transport.send_now(not_tls(), b"")
+                self._transport.send_now(NOT_TLS, b"")
             self.cut()
             return False
         self._transport, self.agreed, self._certificate = secured, secured.protocol, secured.client_names

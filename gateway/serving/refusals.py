@@ -12,9 +12,7 @@ from gateway.serving.asgi_extensions import AT_ONCE
 def error_answer(status: int) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """The headers and JSON body of an error response, made where the client's API is not known. The connection ends
     with it (HTTP/2 takes that header out again)."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    error = {"message": _MESSAGES.get(status, "the request failed"), "type": kind, "param": None, "code": None}
-    body = msgspec.json.encode({"error": error})
+    body = _body(status, _MESSAGES.get(status, "the request failed"))
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
@@ -45,21 +43,21 @@ _MESSAGES: Final = {
 _NOT_TLS: Final = "this port speaks TLS: ask it with https:// in place of http://"
 
 
-def too_many_of_one() -> bytes:
-    """The whole HTTP/1.1 response to one connection too many from an address."""
-    _, body = error_answer(429)
-    return _whole("429 Too Many Requests", "retry-after: 1\r\n", body)
-
-
-def not_tls() -> bytes:
-    """The whole HTTP/1.1 response to a request without TLS where TLS is spoken."""
-    error = {"message": _NOT_TLS, "type": "invalid_request_error", "param": None, "code": None}
-    return _whole("400 Bad Request", "", msgspec.json.encode({"error": error}))
+def _body(status: int, message: str) -> bytes:
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return msgspec.json.encode({"error": {"message": message, "type": kind, "param": None, "code": None}})
 
 
 def _whole(status: str, headers: str, body: bytes) -> bytes:
     head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{headers}connection: close\r\n"
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+TOO_MANY_OF_ONE: Final = _whole("429 Too Many Requests", "retry-after: 1\r\n", _body(429, _MESSAGES[429]))
+"""The whole HTTP/1.1 response to one connection too many from an address."""
+
+NOT_TLS: Final = _whole("400 Bad Request", "", _body(400, _NOT_TLS))
+"""The whole HTTP/1.1 response to a request without TLS where TLS is spoken."""
 
 
 class HealthChecks:

@@ -1,7 +1,6 @@
 """A process's open client connections, its requests under way, and the limits on both."""
 
 import contextlib
-import ipaddress
 import resource
 import sys
 from collections import Counter
@@ -10,6 +9,8 @@ from heapq import nsmallest
 from typing import Final, Protocol
 
 import trio
+
+from gateway.http.addresses import IpNetwork, customer_of, parse_ip
 
 LARGEST_MESSAGE: Final = 16 * 2**20
 
@@ -56,7 +57,7 @@ class ConnectionRegistry:
         """The limit on connections: one more is for health checks alone. 0 is no limit."""
         self.most_per_address = 0
         """The limit on connections from one address that is not this machine's. 0 is no limit."""
-        self.unlimited: Collection[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()
+        self.unlimited: Collection[IpNetwork] = ()
         """Networks to whose addresses that limit does not apply: a proxy has the connections of many."""
         self.health_paths: Collection[str] = ()
         """The paths of health checks, which are answered where nothing else is."""
@@ -121,17 +122,12 @@ class ConnectionRegistry:
                 del self._addresses[key]
 
     def _counted_as(self, address: str | None) -> str | None:
-        """What is counted together with ``address``: of IPv6 the /64, which is one customer's. ``None`` for one without
-        a limit."""
-        try:
-            found = ipaddress.ip_address((address or "").partition("%")[0])
-        except ValueError:  # there is none: a Unix socket's
+        """Return the name under which connections from ``address`` are counted; ``None`` for one without a limit, and
+        where there is none (a Unix socket)."""
+        found = parse_ip(address or "")
+        if found is None or found.is_loopback or any(found in network for network in self.unlimited):
             return None
-        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-            found = found.ipv4_mapped
-        if found.is_loopback or any(found in network for network in self.unlimited):
-            return None
-        return str(found if found.version == 4 else ipaddress.ip_network((found, 64), strict=False))
+        return customer_of(found)
 
     def end_idle_connections(self) -> None:
         """End each connection once it is idle, which most are already."""

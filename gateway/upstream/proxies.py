@@ -5,20 +5,18 @@ import base64
 import ipaddress
 import re
 from collections.abc import Mapping
-from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies
 
 import attrs
 
+from gateway.http.addresses import IpNetwork
 from gateway.upstream.address import Origin, parse_origin
 from gateway.upstream.errors import misconfigured
 
 BAD_PROXY = "the proxy in the gateway's environment is not an http or https URL; correct HTTPS_PROXY or ALL_PROXY"
 
 _ENTRY = re.compile(r"(?:(?P<scheme>[a-z]+)://)?(?P<name>[^:/\[\]]*)(?::(?P<port>\d{1,5}))?")
-
-_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @attrs.frozen
@@ -51,7 +49,7 @@ class Exemption:
     """One entry of ``NO_PROXY``: a network, or a name with all below it. What is empty or ``None`` fits everything."""
 
     scheme: str
-    host: re.Pattern[str] | _Network | None
+    host: re.Pattern[str] | IpNetwork | None
     port: int | None
 
     def fits(self, origin: Origin) -> bool:
@@ -77,7 +75,7 @@ class Exemption:
         return cls(found["scheme"] or "", host if name else None, int(port) if port else None)
 
 
-def _is_in(host: str, where: re.Pattern[str] | _Network) -> bool:
+def _is_in(host: str, where: re.Pattern[str] | IpNetwork) -> bool:
     if isinstance(where, re.Pattern):
         return where.fullmatch(host) is not None
     try:

@@ -26,16 +26,6 @@ class ConnectionShare(Protocol):
         ...
 
 
-class Unshared:
-    """No shares: each client may have all slots."""
-
-    def most(self, holder: str) -> float:
-        return math.inf
-
-    def refusal(self, holder: str) -> GatewayError:
-        return failure("pool_timeout")
-
-
 class Slot:
     """One request's slot, of ``holder``. ``waited`` says whether the request had to queue for it."""
 
@@ -61,10 +51,10 @@ class ConcurrencyLimit:
     A client that has its ``share`` waits for a slot of its own. A free slot goes to the waiting client that has the
     fewest, and among equals to the one whose last turn is longest ago."""
 
-    def __init__(self, most: int, patience: float, share: ConnectionShare | None = None) -> None:
+    def __init__(self, most: int, patience: float, share: ConnectionShare | None) -> None:
         self._most = most or math.inf
         self._patience = patience
-        self._share: ConnectionShare = share or Unshared()
+        self._share = share
         self._taken = 0
         self._held: dict[str, int] = {}
         self._queues: OrderedDict[str, deque[_Waiter]] = OrderedDict()
@@ -123,7 +113,7 @@ class ConcurrencyLimit:
         raise self._refusal(holder)
 
     def _refusal(self, holder: str) -> GatewayError:
-        if self._has_share(holder):
+        if self._share is not None and self._has_share(holder):
             return UpstreamError.of(self._share.refusal(holder).failed)
         return failure("pool_timeout")
 
@@ -134,7 +124,9 @@ class ConcurrencyLimit:
             del self._queues[holder]
 
     def _has_share(self, holder: str) -> bool:
-        return holder != NOBODY and self._held.get(holder, 0) >= self._share.most(holder)
+        if self._share is None or holder == NOBODY:
+            return False
+        return self._held.get(holder, 0) >= self._share.most(holder)
 
     def _grant(self, holder: str) -> None:
         self._taken += 1
