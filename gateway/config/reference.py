@@ -916,8 +916,9 @@ KEYS: Mapping[type, Mapping[str, Key]] = {
         ),
         "spool": Key(
             "Disk for uploads in which a file comes before `model`, in each worker: what comes before is kept until "
-            "then, beyond 1 MiB in a file without a name in the directory for temporary files (`TMPDIR`). What does "
-            "not fit is a 503 with `retry-after`. Clients that send `model` first need none.",
+            "then, beyond 1 MiB in a file without a name in the directory for temporary files (`TMPDIR`). If "
+            "other uploads take the room, the response is a 503 with `retry-after`; a file larger than this is a 413. "
+            "Clients that send `model` first need none.",
             "`2GiB`",
         ),
         "event": Key("Of one event in a stream.", "`16MiB`"),

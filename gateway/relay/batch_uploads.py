@@ -88,16 +88,16 @@ async def file_upload(relaying: Relaying, lines: Callable[[], BatchLines]) -> Fi
     return FileUpload(await _rewritten(relaying, spool, MultipartParser(boundary), reader), reader)
 
 
-def _spool(relaying: Relaying) -> Spool:
+def _spool(relaying: Relaying, source: Spool | None = None) -> Spool:
     service = relaying.context.service
-    spool = Spool(relaying.held_body(), service.admission.shares, service.limits.spool)
+    spool = Spool(relaying.held_body(), service.admission.shares, service.limits.spool, source)
     relaying.scope.on_close(lambda left: spool.close())
     return spool
 
 
 async def _rewritten(relaying: Relaying, source: Spool, parser: MultipartParser, lines: BatchLines) -> UploadedBody:
     """The body of which ``source`` holds the client's, with the lines of its file as ``lines`` says."""
-    spool, size, in_file = _spool(relaying), 0, False
+    spool, size, in_file = _spool(relaying, source), 0, False
     while piece := await source.read():
         for event in parser.feed(piece):
             out = event.raw

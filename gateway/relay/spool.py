@@ -17,6 +17,10 @@ BATCH: Final = 256 * 1024
 """Bytes that are written to the file, or read from it, at a time."""
 
 _FULL: Final = "uploads whose model comes behind the file fill the disk space that the gateway's limits.spool allows"
+_TOO_LARGE: Final = (
+    "the upload is larger than the gateway's limits.spool ({} bytes), which holds it until its model is known: send "
+    "model before the file, or a smaller file"
+)
 _MODEL_FIRST: Final = "send model before the file, or try again later"
 _WAIT: Final = (("retry-after", "5"),)
 
@@ -25,13 +29,15 @@ T = TypeVar("T")
 
 class Spool:
     """The pieces of one upload in the order in which they came: all are added before the first is read. ``most`` are
-    the bytes of files that all uploads may have in this process. ``close`` lets the file go."""
+    the bytes of files that all uploads may have in this process. ``close`` lets the file go. ``source`` is the spool of
+    the same upload that this one is written from, if there is one."""
 
-    def __init__(self, held: HeldBody, shares: Shares, most: int) -> None:
+    def __init__(self, held: HeldBody, shares: Shares, most: int, source: "Spool | None" = None) -> None:
         self.size = 0
         self._held = held
         self._shares = shares
         self._most = most
+        self._source = source
         self._parts: deque[bytes] = deque()
         self._in_memory = 0
         self._file: IO[bytes] | None = None
@@ -39,7 +45,7 @@ class Spool:
         self._unread = 0
 
     async def add(self, piece: bytes) -> None:
-        """Raises ``GatewayError`` (503, 429) where there is no room."""
+        """Raises ``GatewayError``: 413 for an upload that never fits, 503 and 429 where there is no room now."""
         if not piece:
             return
         self.size += len(piece)
@@ -80,6 +86,9 @@ class Spool:
 
     async def _write(self) -> None:
         data = b"".join(self._parts)
+        own = self._on_disk + len(data) + (0 if self._source is None else self._source._on_disk)
+        if own > self._most:
+            raise GatewayError("too_large", _TOO_LARGE.format(self._most))
         if self._shares.spooled + len(data) > self._most:
             raise GatewayError("overloaded", f"{_FULL}: {_MODEL_FIRST}", headers=_WAIT)
         self._shares.spooled += len(data)

@@ -135,19 +135,34 @@ async def test_a_good_answer_that_begins_early_gets_the_rest_of_the_upload():
         nursery.cancel_scope.cancel()
 
 
-async def test_what_does_not_fit_into_the_spool_waits_for_another_time():
+async def test_a_file_that_never_fits_into_the_spool_is_too_large():
     form = multipart([part("file", bytes(3 * 2**20), "a.wav"), MODEL])
     async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY, limits={"spool": "2MiB"}) as (
         served,
         provider,
     ):
         found = await post(served, form)
-        assert found.status_code == 503
-        assert "model before the file" in found.json()["error"]["message"]
-        assert found.headers["retry-after"]
+        assert found.status_code == 413
+        message = found.json()["error"]["message"]
+        assert "limits.spool (2097152 bytes)" in message
+        assert "send model before the file" in message
+        assert "retry-after" not in found.headers
         assert served.service.admission.shares.spooled == 0
         assert (await post(served, multipart([MODEL, part("file", bytes(3 * 2**20), "a.wav")]))).status_code == 200
         assert len(provider.asked) == 1
+
+
+async def test_a_file_that_does_not_fit_beside_another_may_be_sent_later():
+    form = multipart([part("file", bytes(3 * 2**19), "a.wav"), MODEL])
+    async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY, limits={"spool": "2MiB"}) as (served, _):
+        shares = served.service.admission.shares
+        other = await Upload.begun(served, form, 5 * 2**18)
+        await until(lambda: shares.spooled > 2**20)
+        found = await post(served, form)
+        assert found.status_code == 503
+        assert "model before the file" in found.json()["error"]["message"]
+        assert found.headers["retry-after"]
+        await other.leave()
 
 
 async def test_each_path_has_its_limit_unless_the_configuration_says_one():
