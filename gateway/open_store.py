@@ -96,16 +96,16 @@ def open_key_store(config: Config) -> KeyStore | None:
     if kept is None or kept.type not in KEEPING_KEYS:
         return None
     if kept.type == "sqlite":
-        from gateway.stores.sqlite import KEYS, SqliteDatabase
+        from gateway.stores.sqlite import SqliteDatabase
 
         assert kept.path is not None
-        return KeyStore(SqliteDatabase(kept.path), KEYS)
+        return KeyStore(SqliteDatabase(kept.path))
     try:
-        from gateway.stores import postgres
+        from gateway.stores.postgres import PostgresDatabase
     except ImportError:
         _wrong(config, "type", *_NEEDS_PACKAGE)
     assert kept.connection_string is not None
-    return KeyStore(postgres.PostgresDatabase(kept.connection_string, most=1), postgres.KEYS)
+    return KeyStore(PostgresDatabase(kept.connection_string, most=1))
 
 
 async def _encrypted(config: Config, store: Store, keys: Sequence[bytes]) -> Store:

@@ -1,10 +1,7 @@
-"""The columns of the kept ledger's table, and how each database writes the statements over them."""
+"""The columns of the kept ledger's table."""
 
-import re
 from collections.abc import Mapping
 from typing import Final
-
-import attrs
 
 from gateway.kept_ledger.line import UNIT_COLUMNS
 
@@ -66,34 +63,3 @@ ATTEMPT_FAILURES: Final = """COALESCE(attempt_failures, CASE
     WHEN target IS NULL OR reason IN ('ok', 'hedge_lost', 'client_left') THEN 0 ELSE 1 END)"""
 LAST: Final = "COALESCE(last, began)"
 """When the last exchange of a row began."""
-
-_MARK: Final = re.compile(r":(\w+)")
-
-
-@attrs.frozen
-class SqlNotation:
-    """The notation of one database: the table's name, a parameter's place, a SELECT over a JSON list of objects (one
-    parameter for any number of rows), and the statement that keeps other writers out until the transaction ends."""
-
-    table: str
-    parameter: str
-    rows: str
-    lock: str
-
-    def written(self, statement: str) -> str:
-        """Return ``statement``, which has parameters as ``:name``, the table as ``{ledger}`` and ``:rows`` as
-        ``{rows}``, in this notation."""
-        return _MARK.sub(self.parameter, statement.format(ledger=self.table, rows=self.rows))
-
-
-SQLITE: Final = SqlNotation(
-    "ledger", r":\1",
-    "SELECT " + ", ".join(f"json_extract(value, '$.{name}')" for name in FIELDS) + " FROM json_each(:rows) WHERE true",
-    "SELECT 1",  # SQLite has one writer at a time
-)  # fmt: skip
-POSTGRES: Final = SqlNotation(
-    "trigate_ledger", r"%(\1)s",
-    f"SELECT {', '.join(FIELDS)} FROM json_to_recordset(CAST(:rows AS json)) "
-    f"AS rows ({', '.join(f'{name} {kind}' for name, kind in FIELDS.items())})",
-    "LOCK TABLE {ledger} IN SHARE ROW EXCLUSIVE MODE",
-)  # fmt: skip

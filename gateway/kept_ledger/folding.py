@@ -22,9 +22,8 @@ from gateway.kept_ledger.columns import (
     OTHER,
     QUARTER,
     QUARTER_SUM,
-    SqlNotation,
 )
-from gateway.stores.sql import Session
+from gateway.stores.sql import Session, SqlNotation
 
 AT_ONCE: Final = 10_000
 """Rows that one transaction removes: others wait for it."""
@@ -70,7 +69,7 @@ class LedgerFolding:
         until = self._beyond(session, "level IS NULL", most)
         if until is None:
             return 0
-        self._rows(session, self._sql.lock)
+        session.rows(self._sql.locked("ledger"))
         count, first, last = self._oldest(session, "level IS NULL", until)
         if count:
             rows = f"began >= :since AND began <= :last AND (level IS NULL OR level = {QUARTER_SUM})"
@@ -86,7 +85,7 @@ class LedgerFolding:
         until = max(before - 1, beyond or 0)
         if not self._oldest(session, condition, until)[0]:
             return 0
-        self._rows(session, self._sql.lock)
+        session.rows(self._sql.locked("ledger"))
         count, first, last = self._oldest(session, condition, until)
         if count:
             since, end = day_around(first, zone)

@@ -22,10 +22,7 @@ from gateway.kept_ledger.columns import (
     LOST,
     OPEN,
     UNITS,
-    SqlNotation,
 )
-from gateway.kept_ledger.columns import POSTGRES as POSTGRES
-from gateway.kept_ledger.columns import SQLITE as SQLITE
 from gateway.kept_ledger.folding import WITH_RUNS, LedgerFolding, day_around
 from gateway.kept_ledger.line import LedgerLine, rows_of
 from gateway.stores.sql import Database, Session
@@ -107,9 +104,9 @@ class Shortened:
 class LedgerTable:
     """The lines in ``database``. Times are in microseconds since 1970. Every method may raise ``Unavailable``."""
 
-    def __init__(self, database: Database, notation: SqlNotation) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._sql = notation
+        self._sql = database.notation
 
     async def add(self, lines: Sequence[tuple[int, LedgerLine]], masked: Callable[[str], str] = str) -> None:
         """Write ``lines``, each with its number, all or none. One that is there already stays as it is: what may have
@@ -137,7 +134,8 @@ class LedgerTable:
         await self._database.write(self._writing(lambda: rows))
 
     def _writing(self, rows: Callable[[], Sequence[Mapping[str, Any]]]) -> Callable[[Session], None]:
-        statement = self._sql.written(f"INSERT INTO {{ledger}} ({', '.join(FIELDS)}) {{rows}} ON CONFLICT DO NOTHING")
+        rows_of = self._sql.json_rows(FIELDS)
+        statement = self._sql.written(f"INSERT INTO {{ledger}} ({', '.join(FIELDS)}) {rows_of} ON CONFLICT DO NOTHING")
 
         def work(session: Session) -> None:
             session.rows(statement, rows=msgspec.json.encode(rows()).decode())
@@ -309,11 +307,11 @@ def open_table(storage: StateStorage | None, limit: float = 5.0) -> LedgerTable 
             from gateway.stores.sqlite import SqliteDatabase
 
             assert storage.path is not None
-            return LedgerTable(SqliteDatabase(storage.path), SQLITE)
+            return LedgerTable(SqliteDatabase(storage.path))
         case "postgres":
             from gateway.stores.postgres import PostgresDatabase
 
             assert storage.connection_string is not None
-            return LedgerTable(PostgresDatabase(storage.connection_string, CONNECTIONS, limit), POSTGRES)
+            return LedgerTable(PostgresDatabase(storage.connection_string, CONNECTIONS, limit))
         case "memory" | "none":
             return None

@@ -1,11 +1,8 @@
 """The inventory in a database."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
-
-import attrs
 
 from gateway.config.settings import StateStorage
 from gateway.kept_objects.inventory import (
@@ -24,47 +21,28 @@ from gateway.stores.store import Unavailable
 
 T = TypeVar("T")
 
-_MARK: Final = re.compile(r":(\w+)")
-
 _PUT: Final = """
-    INSERT INTO {objects} (owner, collection, id, until, body) VALUES (:owner, :collection, :id, :until, :body)
+    INSERT INTO {kept_objects} (owner, collection, id, until, body) VALUES (:owner, :collection, :id, :until, :body)
     ON CONFLICT (owner, id) DO UPDATE SET until = excluded.until, body = excluded.body
 """
 _CLAIM: Final = """
-    INSERT INTO {objects} (owner, collection, id, until, body) VALUES (:owner, :collection, :id, 0, :body)
+    INSERT INTO {kept_objects} (owner, collection, id, until, body) VALUES (:owner, :collection, :id, 0, :body)
     ON CONFLICT (owner, id) DO NOTHING RETURNING id
 """
 _CUT: Final = """
-    DELETE FROM {objects} WHERE owner = :owner AND collection = :collection AND number <= (
-        SELECT number FROM {objects} WHERE owner = :owner AND collection = :collection
+    DELETE FROM {kept_objects} WHERE owner = :owner AND collection = :collection AND number <= (
+        SELECT number FROM {kept_objects} WHERE owner = :owner AND collection = :collection
         ORDER BY number DESC LIMIT 1 OFFSET :most
     )
 """
-_GET: Final = """
-    SELECT number, id, until, body FROM {objects} WHERE owner = :owner AND id = :id AND collection = :collection
-"""
-_REMOVE: Final = "DELETE FROM {objects} WHERE owner = :owner AND id = :id AND collection = :collection"
-_LISTED: Final = "SELECT number, id, until, body FROM {objects} WHERE owner = :owner AND collection = :collection AND "
+_FOUND: Final = "SELECT number, id, until, body FROM {kept_objects} WHERE owner = :owner AND collection = :collection"
+_GET: Final = _FOUND + " AND id = :id"
+_REMOVE: Final = "DELETE FROM {kept_objects} WHERE owner = :owner AND id = :id AND collection = :collection"
 _SOME: Final[Mapping[Order, str]] = {
-    "asc": _LISTED + "number > :behind ORDER BY number LIMIT :most",
-    "desc": _LISTED + "number < :behind ORDER BY number DESC LIMIT :most",
+    "asc": _FOUND + " AND number > :behind ORDER BY number LIMIT :most",
+    "desc": _FOUND + " AND number < :behind ORDER BY number DESC LIMIT :most",
 }
 _ENDS: Final[Mapping[Order, int]] = {"asc": -1, "desc": 2**62}
-
-
-@attrs.frozen
-class ObjectNotation:
-    """How one database writes the table's name, and a parameter's place."""
-
-    table: str
-    parameter: str
-
-    def written(self, statement: str) -> str:
-        return _MARK.sub(self.parameter, statement.format(objects=self.table))
-
-
-SQLITE: Final = ObjectNotation("kept_objects", r":\1")
-POSTGRES: Final = ObjectNotation("trigate_kept_objects", r"%(\1)s")
 
 
 class Cipher(Protocol):
@@ -90,12 +68,9 @@ class Clear:
 class InventoryTable:
     """The inventory in ``database``, for all processes that share it; ``most`` objects in a list."""
 
-    def __init__(
-        self, database: Database, notation: ObjectNotation, cipher: Cipher, most: int = MOST, at_once: int = AT_ONCE
-    ) -> None:
+    def __init__(self, database: Database, cipher: Cipher, most: int = MOST, at_once: int = AT_ONCE) -> None:
         self.at_once = at_once
         self._database = database
-        self._notation = notation
         self._cipher = cipher
         self._most = most
 
@@ -151,7 +126,7 @@ class InventoryTable:
         )
 
     def _run(self, session: Session, statement: str, **values: Any) -> list[tuple[Any, ...]]:
-        return session.rows(self._notation.written(statement), **values)
+        return session.rows(self._database.notation.written(statement), **values)
 
 
 def _bound(owner: str, collection: Collection, id: str) -> bytes:
@@ -174,13 +149,13 @@ def open_inventory(storage: StateStorage | None, workers_file: str | None, limit
 
             path = storage.path if storage.type == "sqlite" else Path(workers_file or "")
             assert path is not None
-            return InventoryTable(SqliteDatabase(path), SQLITE, _cipher(storage.encryption_key))
+            return InventoryTable(SqliteDatabase(path), _cipher(storage.encryption_key))
         case "postgres":
             from gateway.stores.postgres import PostgresDatabase
 
             assert storage.connection_string is not None
             database = PostgresDatabase(storage.connection_string, CONNECTIONS, limit)
-            return InventoryTable(database, POSTGRES, _cipher(storage.encryption_key))
+            return InventoryTable(database, _cipher(storage.encryption_key))
         case "none":
             return None
 

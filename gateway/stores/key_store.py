@@ -5,7 +5,7 @@ A process that follows them asks for the ``mark`` of the last change, which is r
 a backup that was put back, gives another one."""
 
 import secrets
-from typing import Final, Literal, LiteralString, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
@@ -21,20 +21,25 @@ KEPT: Final = 10_000
 """Changes that are kept: the oldest ones go."""
 
 
-@attrs.frozen(kw_only=True)
-class KeyStatements:
-    """The SQL of one database: statements with the parameters that each comment names, and what it gives."""
-
-    lock: LiteralString  # nobody else changes anything until the transaction ends: numbers are seen in their order
-    mark: LiteralString  # -> number and mark of the last change
-    clients: LiteralString  # -> name, item
-    item: LiteralString  # name -> item
-    count: LiteralString  # -> how many clients there are
-    put: LiteralString  # name, item
-    remove: LiteralString  # name
-    log: LiteralString  # at, by, event, name, about, mark
-    forget: LiteralString  # kept: changes that are older than the last so many
-    changes: LiteralString  # after, most -> number, at, by, event, name, about; of the last ones, in their order
+_MARK: Final = "SELECT number, mark FROM {key_changes} ORDER BY number DESC LIMIT 1"
+_CLIENTS: Final = "SELECT name, item FROM {client_keys} ORDER BY name"
+_ITEM: Final = "SELECT item FROM {client_keys} WHERE name = :name"
+_COUNT: Final = "SELECT count(*) FROM {client_keys}"
+_PUT: Final = """
+    INSERT INTO {client_keys} VALUES (:name, :item) ON CONFLICT (name) DO UPDATE SET item = excluded.item
+"""
+_REMOVE: Final = "DELETE FROM {client_keys} WHERE name = :name"
+_LOG: Final = """
+    INSERT INTO {key_changes} (at, made_by, event, name, about, mark)
+    VALUES (:at, :by, :event, :name, :about, :mark)
+"""
+_FORGET: Final = "DELETE FROM {key_changes} WHERE number <= (SELECT max(number) FROM {key_changes}) - :kept"
+_CHANGES: Final = """
+    SELECT * FROM (
+        SELECT number, at, made_by, event, name, about FROM {key_changes} WHERE number > :after
+        ORDER BY number DESC LIMIT :most
+    ) AS found ORDER BY number
+"""
 
 
 @attrs.frozen
@@ -70,9 +75,8 @@ class KeyTable:
 class KeyStore:
     """The table of keys in a ``database``. Every method may raise ``Unavailable``."""
 
-    def __init__(self, database: Database, sql: KeyStatements) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._sql = sql
 
     async def aclose(self) -> None:
         await self._database.aclose()
@@ -96,33 +100,36 @@ class KeyStore:
         ``Changed`` where something else stands there by now."""
 
         def work(session: Session) -> None:
-            session.rows(self._sql.lock)
-            there = session.rows(self._sql.item, name=name)
+            session.rows(self._database.notation.locked("client_keys"))
+            there = self._rows(session, _ITEM, name=name)
             if (there[0][0] if there else None) != expect:
                 raise Changed
             if item is None:
-                session.rows(self._sql.remove, name=name)
+                self._rows(session, _REMOVE, name=name)
             else:
                 self._put(session, name, item, new=expect is None)
             mark = secrets.token_hex(16)
-            session.rows(self._sql.log, at=at, by=by, event=event, name=name, about=about, mark=mark)
-            session.rows(self._sql.forget, kept=KEPT)
+            self._rows(session, _LOG, at=at, by=by, event=event, name=name, about=about, mark=mark)
+            self._rows(session, _FORGET, kept=KEPT)
 
         await self._database.write(work)
 
     def _put(self, session: Session, name: str, item: str, new: bool) -> None:
-        if new and session.rows(self._sql.count)[0][0] >= MOST:
+        if new and self._rows(session, _COUNT)[0][0] >= MOST:
             raise Unavailable(f"there are {MOST} stored keys already, which is the most: revoke some")
-        session.rows(self._sql.put, name=name, item=item)
+        self._rows(session, _PUT, name=name, item=item)
 
     def _mark(self, session: Session) -> tuple[int, str]:
-        rows = session.rows(self._sql.mark)
+        rows = self._rows(session, _MARK)
         return (rows[0][0], rows[0][1]) if rows else (0, "")
 
     def _read(self, session: Session, after: int | None) -> KeyTable:
         last, mark = self._mark(session)  # first: what comes in between is seen with the next one
-        clients = tuple(StoredItem(*row) for row in session.rows(self._sql.clients))
+        clients = tuple(StoredItem(*row) for row in self._rows(session, _CLIENTS))
         return KeyTable(mark, last, clients, () if after is None else self._changes(session, after, KEPT))
 
     def _changes(self, session: Session, after: int, most: int) -> tuple[KeyChange, ...]:
-        return tuple(KeyChange(*row) for row in session.rows(self._sql.changes, after=after, most=most))
+        return tuple(KeyChange(*row) for row in self._rows(session, _CHANGES, after=after, most=most))
+
+    def _rows(self, session: Session, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        return session.rows(self._database.notation.written(statement), **values)

@@ -15,9 +15,8 @@ from typing import Any, Final, LiteralString, Self, TypeAlias, TypeVar, cast
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from gateway.stores.key_store import KeyStatements
 from gateway.stores.pool import BlockingPool
-from gateway.stores.sql import NODE, Dialect, Session, SqlStore, Weight
+from gateway.stores.sql import NODE, Dialect, Session, SqlNotation, SqlStore, Weight
 from gateway.stores.store import Unavailable
 
 T = TypeVar("T")
@@ -209,29 +208,12 @@ SQL: Final = Dialect(
 )
 
 
-KEYS: Final = KeyStatements(
-    lock="LOCK TABLE trigate_client_keys IN EXCLUSIVE MODE",
-    mark="SELECT number, mark FROM trigate_key_changes ORDER BY number DESC LIMIT 1",
-    clients="SELECT name, item FROM trigate_client_keys ORDER BY name",
-    item="SELECT item FROM trigate_client_keys WHERE name = %(name)s",
-    count="SELECT count(*) FROM trigate_client_keys",
-    put="""
-        INSERT INTO trigate_client_keys VALUES (%(name)s, %(item)s)
-        ON CONFLICT (name) DO UPDATE SET item = excluded.item
-    """,
-    remove="DELETE FROM trigate_client_keys WHERE name = %(name)s",
-    log="""
-        INSERT INTO trigate_key_changes (at, made_by, event, name, about, mark)
-        VALUES (%(at)s, %(by)s, %(event)s, %(name)s, %(about)s, %(mark)s)
-    """,
-    forget="DELETE FROM trigate_key_changes WHERE number <= (SELECT max(number) FROM trigate_key_changes) - %(kept)s",
-    changes="""
-        SELECT * FROM (
-            SELECT number, at, made_by, event, name, about FROM trigate_key_changes WHERE number > %(after)s
-            ORDER BY number DESC LIMIT %(most)s
-        ) found ORDER BY number
-    """,
-)
+def _json_rows(fields: Mapping[str, str]) -> str:
+    columns = ", ".join(f"{name} {kind}" for name, kind in fields.items())
+    return f"SELECT {', '.join(fields)} FROM json_to_recordset(CAST(:rows AS json)) AS rows ({columns})"
+
+
+NOTATION: Final = SqlNotation("trigate_", r"%(\1)s", "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", _json_rows)
 
 
 class PostgresStore(SqlStore):
@@ -252,6 +234,8 @@ class PostgresStore(SqlStore):
 
 class PostgresDatabase:
     """A server, over ``most`` connections at once. An operation may take ``limit`` seconds."""
+
+    notation = NOTATION
 
     def __init__(self, connection_string: str, most: int = CONNECTIONS, limit: float = LIMIT) -> None:
         # A statement ends before its connection is cut: the server then says why, and has not gone on without us.

@@ -1,6 +1,7 @@
 """Trees of nodes in the tables of a database: one algorithm, over the statements of each database."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, LiteralString, Protocol, TypeAlias, TypeVar, cast
@@ -33,6 +34,30 @@ TREES_AT_ONCE: Final = 64
 
 NODE: Final = "n.id, n.owner, n.kind, n.body, n.parent, n.items"
 """What the statements select of a node."""
+
+
+_TABLE: Final = re.compile(r"\{(\w+)\}")
+_PARAMETER: Final = re.compile(r":(\w+)")
+
+
+@attrs.frozen
+class SqlNotation:
+    """The notation of one database: the ``prefix`` of its tables' names, the place of a ``parameter``, the start of a
+    transaction that no other may write a ``table`` in, and ``json_rows``: a SELECT over the parameter ``rows``, a JSON
+    list of objects, by the names of their members and the types of these."""
+
+    prefix: str
+    parameter: str
+    lock: str
+    json_rows: Callable[[Mapping[str, str]], str]
+
+    def written(self, statement: str) -> str:
+        """Return ``statement``, which has parameters as ``:name`` and tables as ``{name}``, in this notation."""
+        return _PARAMETER.sub(self.parameter, _TABLE.sub(rf"{self.prefix}\1", statement))
+
+    def locked(self, table: str) -> str:
+        """Return the statement that keeps other writers out of ``table`` until the transaction ends."""
+        return self.lock.format(table=f"{self.prefix}{table}")
 
 
 @attrs.frozen(kw_only=True)
@@ -85,6 +110,8 @@ class Session(Protocol):
 
 class Database(Protocol):
     """A database, as a pool of connections. Both ways to use it raise ``Unavailable``."""
+
+    notation: SqlNotation
 
     async def read(self, work: Callable[[Session], T], *, limited: bool = True) -> T:
         """Run ``work``, which only reads, in a thread; not ``limited``, for as long as it takes."""

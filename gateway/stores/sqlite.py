@@ -12,9 +12,8 @@ from typing import Any, Final, LiteralString, TypeVar, cast
 
 import msgspec
 
-from gateway.stores.key_store import KeyStatements
 from gateway.stores.pool import SILENT, BlockingPool
-from gateway.stores.sql import NODE, Dialect, Session, SqlStore, Weight
+from gateway.stores.sql import NODE, Dialect, Session, SqlNotation, SqlStore, Weight
 from gateway.stores.store import Unavailable
 
 T = TypeVar("T")
@@ -167,26 +166,12 @@ SQL: Final = Dialect(
 )
 
 
-KEYS: Final = KeyStatements(
-    lock="SELECT 1",  # the transaction is the only one that writes
-    mark="SELECT number, mark FROM key_changes ORDER BY number DESC LIMIT 1",
-    clients="SELECT name, item FROM client_keys ORDER BY name",
-    item="SELECT item FROM client_keys WHERE name = :name",
-    count="SELECT count(*) FROM client_keys",
-    put="INSERT INTO client_keys VALUES (:name, :item) ON CONFLICT (name) DO UPDATE SET item = excluded.item",
-    remove="DELETE FROM client_keys WHERE name = :name",
-    log="""
-        INSERT INTO key_changes (at, made_by, event, name, about, mark)
-        VALUES (:at, :by, :event, :name, :about, :mark)
-    """,
-    forget="DELETE FROM key_changes WHERE number <= (SELECT max(number) FROM key_changes) - :kept",
-    changes="""
-        SELECT * FROM (
-            SELECT number, at, made_by, event, name, about FROM key_changes WHERE number > :after
-            ORDER BY number DESC LIMIT :most
-        ) ORDER BY number
-    """,
-)
+def _json_rows(fields: Mapping[str, str]) -> str:
+    columns = ", ".join(f"json_extract(value, '$.{name}')" for name in fields)
+    return f"SELECT {columns} FROM json_each(:rows) WHERE true"
+
+
+NOTATION: Final = SqlNotation("", r":\1", "SELECT 1", _json_rows)  # a transaction that writes is the only one
 
 
 class SqliteStore(SqlStore):
@@ -199,6 +184,8 @@ class SqliteStore(SqlStore):
 
 class SqliteDatabase:
     """The file ``path``, for the threads of one process."""
+
+    notation = NOTATION
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from gateway.kept_ledger.table import SQLITE, LedgerSum, LedgerTable
+from gateway.kept_ledger.table import LedgerSum, LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.harness import Gateway, config, eventually, free_port, provider, running
 from tests.support.upstreams import Raw, Script, Seen, Tokens, Upstream, served
@@ -50,7 +50,7 @@ def settings(file: Any, upstream: Provider, port: int) -> dict[str, Any]:
 
 def sums(file: Any, *by: Any) -> list[LedgerSum]:
     async def read() -> list[LedgerSum]:
-        table = LedgerTable(SqliteDatabase(file), SQLITE)
+        table = LedgerTable(SqliteDatabase(file))
         (found,) = await table.sums(by, [(0, 2**62)])
         await table.aclose()
         return found

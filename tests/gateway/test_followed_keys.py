@@ -25,7 +25,7 @@ def config(path: Path, **more: object) -> Config:
 
 
 def opened(path: Path) -> KeyStore:
-    return KeyStore(sqlite.SqliteDatabase(path), sqlite.KEYS)
+    return KeyStore(sqlite.SqliteDatabase(path))
 
 
 async def add(store: KeyStore, name: str, item: object = ITEM) -> None:

@@ -17,7 +17,7 @@ from gateway.config.loading import Config, from_mapping
 from gateway.counters.memory import LocalCounters
 from gateway.kept_ledger import folding
 from gateway.kept_ledger.line import LedgerLine
-from gateway.kept_ledger.table import SQLITE, LedgerTable
+from gateway.kept_ledger.table import LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 from tests.support.ledger_lines import attempt, line
@@ -62,7 +62,7 @@ def seeded(folder: Path, given: Config, *lines: LedgerLine, most: int | None = N
     """``most`` lines are left of those in the ledger; the others are in its sums."""
 
     async def begin() -> Seeded:
-        table = LedgerTable(SqliteDatabase(folder / "state.sqlite"), SQLITE)
+        table = LedgerTable(SqliteDatabase(folder / "state.sqlite"))
         await table.add(list(enumerate(lines)))
         if most is not None:
             await table.cut(0, most, BERLIN)
@@ -191,7 +191,7 @@ async def test_a_ledger_that_cannot_be_read_is_told_and_nothing_else(tmp_path, c
     given = config(**keys("9 usd/day"))
     allowances = Allowances(given)
     caplog.set_level(logging.WARNING, "trigate.ledger")
-    table = LedgerTable(SqliteDatabase(tmp_path / "none" / "state.sqlite"), SQLITE)
+    table = LedgerTable(SqliteDatabase(tmp_path / "none" / "state.sqlite"))
     await seed(allowances, budgets_of(allowances), given.entries, table)
     assert "budgets begin without what has been spent before" in caplog.text
 
@@ -206,7 +206,7 @@ async def test_a_hundred_budgets_of_the_same_period_take_one_look(tmp_path):
 
     many = [{"name": f"n{place}", "key": f"{place:032}", "budgets": ["9 usd/day"]} for place in range(100)]
     allowances = Allowances(given := config(client_keys=many))
-    table = Counting(SqliteDatabase(tmp_path / "state.sqlite"), SQLITE)
+    table = Counting(SqliteDatabase(tmp_path / "state.sqlite"))
     await seed(allowances, budgets_of(allowances), given.entries, table)
     assert next(table.looks) == 1
     await table.aclose()

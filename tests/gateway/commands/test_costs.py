@@ -18,7 +18,7 @@ from gateway.commands import costs
 from gateway.commands.costs import FORMATS, days_between, moment
 from gateway.kept_ledger.line import LedgerLine
 from gateway.kept_ledger.overflow import OverflowSums
-from gateway.kept_ledger.table import SQLITE, LedgerTable
+from gateway.kept_ledger.table import LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
 from tests.support.command_line import run
@@ -48,7 +48,7 @@ def kept(tmp_path) -> Kept:
 
 
 async def _add(file: Path, lines: tuple[LedgerLine, ...]) -> None:
-    table = LedgerTable(SqliteDatabase(file), SQLITE)
+    table = LedgerTable(SqliteDatabase(file))
     await table.add(list(enumerate(lines)))
     await table.aclose()
 
@@ -133,7 +133,7 @@ def cut(config: Path, most: int) -> None:
     """Leave ``most`` lines of the ledger, and sums of the others."""
 
     async def shorten() -> None:
-        table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"), SQLITE)
+        table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"))
         await table.cut(0, most)
         await table.aclose()
 
@@ -163,7 +163,7 @@ def test_a_process_that_ended_before_it_wrote_its_lines_is_in_every_report(kept,
     config = kept(line(attempt(5)))
 
     async def leave_marks() -> None:
-        table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"), SQLITE)
+        table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"))
         await table.mark(1 << 40, AT - DAY, AT)
         await table.mark(2 << 40, AT - DAY, int(datetime.now(UTC).timestamp() * 1e6))  # of a process that runs
         await table.aclose()
@@ -183,7 +183,7 @@ def test_requests_that_are_lost_are_marked_in_every_report(kept, capsys):
     config = kept(line(attempt(5)))
 
     async def lose() -> None:
-        table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"), SQLITE)
+        table = LedgerTable(SqliteDatabase(config.parent / "state.sqlite"))
         overflow = OverflowSums()
         for _ in range(3):
             overflow.lose(line(began=AT + 60_000_000))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gateway.kept_ledger import folding
 from gateway.kept_ledger.columns import DAY_SUM, OTHER, QUARTER, QUARTER_SUM
 from gateway.kept_ledger.folding import day_around
-from gateway.kept_ledger.table import SQLITE, FoldedPart, LedgerSum, LedgerTable
+from gateway.kept_ledger.table import FoldedPart, LedgerSum, LedgerTable
 from gateway.stores.sqlite import MIGRATIONS, SqliteDatabase
 from streams.events import Usage
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
@@ -164,7 +164,7 @@ def test_days_of_every_zone_keep_their_money(tmp_path_factory, drawn, most, zone
     file = tmp_path_factory.mktemp("ledger") / "state.sqlite"
 
     async def days() -> tuple[list[int], list[int]]:
-        table = LedgerTable(SqliteDatabase(file), SQLITE)
+        table = LedgerTable(SqliteDatabase(file))
         await table.add(list(enumerate(lines)))
         periods = list(dict.fromkeys(day_around(one.began, zone) for one in lines))
         before = [sum(one.nanos for one in found) for found in await table.sums((), periods)]
@@ -189,7 +189,7 @@ def test_a_day_has_the_hours_of_its_zone():
 async def test_lines_of_an_earlier_version_become_sums_too(tmp_path):
     """A file that was written before there were sums."""
     file = tmp_path / "state.sqlite"
-    table = LedgerTable(SqliteDatabase(file), SQLITE)
+    table = LedgerTable(SqliteDatabase(file))
     await table.add(list(enumerate(line(attempt(10**place), began=AT + place) for place in range(6))))
     await table.aclose()
     with contextlib.closing(sqlite3.connect(file)) as database:
@@ -198,7 +198,7 @@ async def test_lines_of_an_earlier_version_become_sums_too(tmp_path):
             database.execute(f"ALTER TABLE ledger DROP COLUMN {column}")
         database.execute(f"PRAGMA user_version = {LEDGER_SUMS - 1}")
         database.commit()
-    table = LedgerTable(SqliteDatabase(file), SQLITE)
+    table = LedgerTable(SqliteDatabase(file))
     await table.cut(0, 2)
     (found,) = await sums_of(table, ("key",))
     assert (found["alice",].nanos, found["alice",].requests) == (111_111, 6)

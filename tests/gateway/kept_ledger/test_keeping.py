@@ -12,7 +12,7 @@ import trio
 from gateway.config.loading import from_mapping
 from gateway.kept_ledger import keeping, overflow
 from gateway.kept_ledger.keeping import KeptLedger
-from gateway.kept_ledger.table import SQLITE, LedgerTable, Shortened, total
+from gateway.kept_ledger.table import LedgerTable, Shortened, total
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record, Tried
 from gateway.stores.sqlite import SqliteDatabase
@@ -50,7 +50,7 @@ class Telling(LedgerTable):
 
 
 def table_in(folder: Any, kind: type[LedgerTable] = LedgerTable) -> Any:
-    return kind(SqliteDatabase(folder / "state.sqlite"), SQLITE)
+    return kind(SqliteDatabase(folder / "state.sqlite"))
 
 
 def kept_in(table: LedgerTable, **given: Any) -> KeptLedger:

@@ -14,7 +14,7 @@ from gateway.kept_objects.inventory import (
     kept_object,
     read_page,
 )
-from gateway.kept_objects.inventory_table import SQLITE, Clear, InventoryTable
+from gateway.kept_objects.inventory_table import Clear, InventoryTable
 from gateway.stores.encrypted import BodyCipher
 from gateway.stores.sqlite import SqliteDatabase
 from gateway.stores.store import Unavailable
@@ -99,15 +99,15 @@ async def test_memory_is_bounded_for_one_and_for_all():
 
 async def test_what_is_encrypted_is_read_with_its_key_alone(tmp_path):
     path = tmp_path / "state.sqlite"
-    first = InventoryTable(SqliteDatabase(path), SQLITE, BodyCipher([b"k" * 32]))
+    first = InventoryTable(SqliteDatabase(path), BodyCipher([b"k" * 32]))
     await first.put(of("a", "f", filename="contract.pdf"))
     await first.aclose()
     assert not any(b"contract" in file.read_bytes() for file in tmp_path.iterdir())
-    other = InventoryTable(SqliteDatabase(path), SQLITE, BodyCipher([b"x" * 32]))
+    other = InventoryTable(SqliteDatabase(path), BodyCipher([b"x" * 32]))
     with pytest.raises(Unavailable, match="encryption_key"):
         await listed(other, "a")
     await other.aclose()
-    rotated = InventoryTable(SqliteDatabase(path), SQLITE, BodyCipher([b"x" * 32, b"k" * 32]))
+    rotated = InventoryTable(SqliteDatabase(path), BodyCipher([b"x" * 32, b"k" * 32]))
     assert await listed(rotated, "a") == (["f"], False)
     await rotated.aclose()
 

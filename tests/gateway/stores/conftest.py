@@ -10,10 +10,7 @@ from tests.support import postgres
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[postgres.Server]:
-    bin = postgres.binaries()
-    if bin is None:
-        pytest.skip(postgres.MISSING)
-    with postgres.running_server(bin) as running:
+    with postgres.server_or_skip() as running:
         yield running
 
 

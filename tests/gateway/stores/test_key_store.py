@@ -24,11 +24,11 @@ async def make(request, tmp_path) -> AsyncIterator[Make]:
             if request.param == "sqlite":
                 from gateway.stores import sqlite
 
-                store = KeyStore(sqlite.SqliteDatabase(tmp_path / "state.sqlite"), sqlite.KEYS)
+                store = KeyStore(sqlite.SqliteDatabase(tmp_path / "state.sqlite"))
             else:
                 from gateway.stores import postgres
 
-                store = KeyStore(postgres.PostgresDatabase(place, most=1), postgres.KEYS)
+                store = KeyStore(postgres.PostgresDatabase(place, most=1))
             stack.push_async_callback(store.aclose)
             return store
 

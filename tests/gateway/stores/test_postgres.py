@@ -14,10 +14,7 @@ from tests.support.nodes import ids, node
 
 @pytest.fixture
 def own_server() -> Iterator[postgres.Server]:
-    bin = postgres.binaries()
-    if bin is None:
-        pytest.skip(postgres.MISSING)
-    with postgres.running_server(bin) as running:
+    with postgres.server_or_skip() as running:
         yield running
 
 
