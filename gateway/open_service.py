@@ -29,7 +29,7 @@ from gateway.exchange.replaced import Replaced
 from gateway.exchange.service import Service
 from gateway.health.health import Health
 from gateway.health.states import RowStates
-from gateway.kept_ledger.keeping import KeptLedger, LedgerKeeping, NoLedgerKeeping
+from gateway.kept_ledger.keeping import KeptLedger, LedgerKeeping
 from gateway.kept_ledger.table import BYTES, open_table
 from gateway.kept_objects.inventory_table import open_inventory
 from gateway.kept_objects.owned_ids import AccountDirectory
@@ -43,7 +43,7 @@ from gateway.sign_in.sources import sources_of
 from gateway.stores.store import Store
 from gateway.telemetry.live import open_live_view
 from gateway.telemetry.metrics import Metrics, open_metrics
-from gateway.telemetry.observer import ExchangeRecorder, NoRecorder
+from gateway.telemetry.observer import ExchangeRecorder
 from gateway.telemetry.tracing import Tracing, open_tracing
 from gateway.upstream.client import Upstream
 from gateway.upstream.framing import MAX_CHUNK
@@ -64,7 +64,7 @@ def open_service(
         store.limit_owners(stored_by(config))
     ledger = Ledger(readable)
     ledger.mask.follow(config)
-    recorder: ExchangeRecorder = NoRecorder()
+    recorder = ExchangeRecorder()
     if record is not None:
         from gateway.telemetry.recording import Recorder  # who does not ask for it does not pay for it
 
@@ -139,7 +139,7 @@ def _kept_ledger(config: Config, ledger: Ledger, store: Store | None, lifecycle:
     storage = config.state_storage
     table = None if store is None else open_table(storage)
     if table is None or storage is None:
-        return NoLedgerKeeping()
+        return LedgerKeeping()
     kept = KeptLedger(table, storage.ledger.keep, storage.ledger.max_bytes // BYTES, ledger.mask)
     kept.follow(config)
     ledger.observers.append(kept)

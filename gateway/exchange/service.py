@@ -16,7 +16,7 @@ from gateway.config.settings import Limits
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.replaced import Replaced
 from gateway.health.health import Health
-from gateway.kept_ledger.keeping import LedgerKeeping, NoLedgerKeeping
+from gateway.kept_ledger.keeping import LedgerKeeping
 from gateway.kept_objects.inventory import Inventory
 from gateway.kept_objects.owned_ids import AccountDirectory
 from gateway.kept_objects.pending import PendingBatches
@@ -29,7 +29,7 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.store import Store
 from gateway.telemetry.live import LiveView, NoLiveView, OtherLiveViews
 from gateway.telemetry.metrics import Metrics, NoMetrics
-from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer, NoRecorder, NoTracer
+from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import CredentialSource
 
@@ -67,16 +67,16 @@ class Service:
     background: Background | NoBackground = attrs.field(factory=NoBackground)
     learned: RejectionCache = attrs.field(factory=RejectionCache)
     ledger: Ledger = attrs.field(factory=Ledger)
-    kept_ledger: LedgerKeeping = attrs.field(factory=NoLedgerKeeping)
+    kept_ledger: LedgerKeeping = attrs.field(factory=LedgerKeeping)
     allowances: Allowances = attrs.field(factory=Allowances)
     health: Health = attrs.field(factory=Health)
     balancer: Balancer = attrs.field(factory=Balancer)
     hedges: HedgeShares = attrs.field(factory=HedgeShares)
     live_view: LiveView | NoLiveView = attrs.field(factory=NoLiveView)
     others: OtherLiveViews | None = None
-    recorder: ExchangeRecorder = attrs.field(factory=NoRecorder)
+    recorder: ExchangeRecorder = attrs.field(factory=ExchangeRecorder)
     metrics: Metrics | NoMetrics = attrs.field(factory=NoMetrics)
-    tracing: ExchangeTracer = attrs.field(factory=NoTracer)
+    tracing: ExchangeTracer = attrs.field(factory=ExchangeTracer)
     credentials: Mapping[str, CredentialSource] = attrs.field(factory=dict)
     provider_lists: ProviderLists = attrs.field(factory=ProviderLists)
     replaced: Replaced = attrs.field(factory=Replaced)

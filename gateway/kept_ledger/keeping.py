@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, tzinfo
 from itertools import islice
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import trio
 
@@ -44,71 +44,37 @@ Step: TypeAlias = Callable[[LedgerTable], Awaitable[None]]
 """What is done with the table, and never raises."""
 
 
-class LedgerKeeping(Protocol):
-    """Keeps the lines of a process."""
+class LedgerKeeping:
+    """The keeping of a process' lines. This base is that of a process without a database: nothing is kept."""
 
-    @property
-    def keeps(self) -> bool:
-        """Whether there is a place for them."""
-        ...
+    keeps = False
+    """Whether there is a place for lines."""
 
     def take_lost(self) -> int:
         """Return how many exchanges since the last call are in no line and in no sum."""
-        ...
+        return 0
 
     def take_folded(self) -> int:
         """Return how many lines since the last call are in sums alone."""
-        ...
+        return 0
 
     def follow(self, config: Config) -> None:
         """Know the clients of ``config``, and their groups."""
-        ...
 
     def then(self, step: Step) -> None:
         """Have ``step`` done by ``begin``, or by ``run`` once it has written what has come until now."""
-        ...
 
     async def begin(self) -> None:
         """Do what was asked for, before the first request."""
-        ...
 
     async def run(self) -> None:
         """Write what comes, until cancelled."""
-        ...
 
     async def finish(self) -> None:
         """Write what is left, and close."""
-        ...
 
 
-class NoLedgerKeeping:
-    """The ``LedgerKeeping`` of a process without a database: nothing is kept."""
-
-    keeps = False
-
-    def take_lost(self) -> int:
-        return 0
-
-    def take_folded(self) -> int:
-        return 0
-
-    def follow(self, config: Config) -> None:
-        return
-
-    def then(self, step: Step) -> None:
-        return
-
-    async def begin(self) -> None:
-        return
-
-    async def run(self) -> None:
-        return
-
-    async def finish(self) -> None:
-        return
-
-
-class KeptLedger:
+class KeptLedger(LedgerKeeping):
     """Keeps the lines of one process in ``table``, for ``keep`` seconds and ``most`` rows of it. An observer of the
     ledger; used from the trio thread only."""
 

@@ -16,11 +16,20 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gateway.stores.pool import BlockingPool
-from gateway.stores.sql import NODE, Dialect, Session, SqlNotation, SqlStore, Weight
+from gateway.stores.sql import LEDGER_SCRIPTS, NODE, Dialect, Session, SqlNotation, SqlStore, Weight
 from gateway.stores.store import Unavailable
 
 T = TypeVar("T")
 Connection: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
+
+
+def _json_rows(fields: Mapping[str, str]) -> str:
+    columns = ", ".join(f"{name} {kind}" for name, kind in fields.items())
+    return f"SELECT {', '.join(fields)} FROM json_to_recordset(CAST(:rows AS json)) AS rows ({columns})"
+
+
+NOTATION: Final = SqlNotation("trigate_", r"%(\1)s", "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", _json_rows)
+
 
 MIGRATIONS: Final[tuple[LiteralString, ...]] = (
     """
@@ -89,23 +98,7 @@ MIGRATIONS: Final[tuple[LiteralString, ...]] = (
     CREATE INDEX IF NOT EXISTS trigate_kept_objects_listed
         ON trigate_kept_objects (owner, collection, number);
     """,
-    """
-    ALTER TABLE trigate_ledger ADD COLUMN endpoint text;  -- and beside tokens
-    ALTER TABLE trigate_ledger ADD COLUMN images bigint NOT NULL DEFAULT 0;
-    ALTER TABLE trigate_ledger ADD COLUMN seconds bigint NOT NULL DEFAULT 0;
-    ALTER TABLE trigate_ledger ADD COLUMN characters bigint NOT NULL DEFAULT 0;
-    ALTER TABLE trigate_ledger ADD COLUMN searches bigint NOT NULL DEFAULT 0;
-    ALTER TABLE trigate_ledger ADD COLUMN pages bigint NOT NULL DEFAULT 0;
-    """,
-    """
-    ALTER TABLE trigate_ledger ADD COLUMN last bigint;  -- of a sum: when its last exchange began
-    ALTER TABLE trigate_ledger ADD COLUMN level integer;
-    ALTER TABLE trigate_ledger ADD COLUMN exchanges bigint;
-    ALTER TABLE trigate_ledger ADD COLUMN failures bigint;
-    ALTER TABLE trigate_ledger ADD COLUMN attempts bigint;
-    ALTER TABLE trigate_ledger ADD COLUMN attempt_failures bigint;
-    CREATE INDEX trigate_ledger_sums ON trigate_ledger (level, began) WHERE level IS NOT NULL;
-    """,
+    *map(NOTATION.written, LEDGER_SCRIPTS),
 )
 """One script for each version of the schema; the row in ``trigate_schema`` counts how many a database has seen."""
 
@@ -206,14 +199,6 @@ SQL: Final = Dialect(
     """,
     read_items=tuple,
 )
-
-
-def _json_rows(fields: Mapping[str, str]) -> str:
-    columns = ", ".join(f"{name} {kind}" for name, kind in fields.items())
-    return f"SELECT {', '.join(fields)} FROM json_to_recordset(CAST(:rows AS json)) AS rows ({columns})"
-
-
-NOTATION: Final = SqlNotation("trigate_", r"%(\1)s", "LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", _json_rows)
 
 
 class PostgresStore(SqlStore):

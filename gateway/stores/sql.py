@@ -60,6 +60,28 @@ class SqlNotation:
         return self.lock.format(table=f"{self.prefix}{table}")
 
 
+LEDGER_SCRIPTS: Final = (
+    """
+    ALTER TABLE {ledger} ADD COLUMN endpoint text;  -- and beside tokens
+    ALTER TABLE {ledger} ADD COLUMN images bigint NOT NULL DEFAULT 0;
+    ALTER TABLE {ledger} ADD COLUMN seconds bigint NOT NULL DEFAULT 0;
+    ALTER TABLE {ledger} ADD COLUMN characters bigint NOT NULL DEFAULT 0;
+    ALTER TABLE {ledger} ADD COLUMN searches bigint NOT NULL DEFAULT 0;
+    ALTER TABLE {ledger} ADD COLUMN pages bigint NOT NULL DEFAULT 0;
+    """,
+    """
+    ALTER TABLE {ledger} ADD COLUMN last bigint;  -- of a sum: when its last exchange began
+    ALTER TABLE {ledger} ADD COLUMN level integer;
+    ALTER TABLE {ledger} ADD COLUMN exchanges bigint;
+    ALTER TABLE {ledger} ADD COLUMN failures bigint;
+    ALTER TABLE {ledger} ADD COLUMN attempts bigint;
+    ALTER TABLE {ledger} ADD COLUMN attempt_failures bigint;
+    CREATE INDEX {ledger_sums} ON {ledger} (level, began) WHERE level IS NOT NULL;
+    """,
+)
+"""The scripts of both databases for the columns that the ledger got later."""
+
+
 @attrs.frozen(kw_only=True)
 class Dialect:
     """The SQL of one database: statements with the parameters that each comment names, and what it gives. ``keys`` is a

@@ -13,10 +13,19 @@ from typing import Any, Final, LiteralString, TypeVar, cast
 import msgspec
 
 from gateway.stores.pool import SILENT, BlockingPool
-from gateway.stores.sql import NODE, Dialect, Session, SqlNotation, SqlStore, Weight
+from gateway.stores.sql import LEDGER_SCRIPTS, NODE, Dialect, Session, SqlNotation, SqlStore, Weight
 from gateway.stores.store import Unavailable
 
 T = TypeVar("T")
+
+
+def _json_rows(fields: Mapping[str, str]) -> str:
+    columns = ", ".join(f"json_extract(value, '$.{name}')" for name in fields)
+    return f"SELECT {columns} FROM json_each(:rows) WHERE true"
+
+
+NOTATION: Final = SqlNotation("", r":\1", "SELECT 1", _json_rows)  # a transaction that writes is the only one
+
 
 MIGRATIONS: Final = (
     """
@@ -78,23 +87,7 @@ MIGRATIONS: Final = (
     );
     CREATE INDEX IF NOT EXISTS kept_objects_listed ON kept_objects (owner, collection, number);
     """,
-    """
-    ALTER TABLE ledger ADD COLUMN endpoint TEXT;  -- and beside tokens
-    ALTER TABLE ledger ADD COLUMN images INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE ledger ADD COLUMN seconds INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE ledger ADD COLUMN characters INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE ledger ADD COLUMN searches INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE ledger ADD COLUMN pages INTEGER NOT NULL DEFAULT 0;
-    """,
-    """
-    ALTER TABLE ledger ADD COLUMN last INTEGER;  -- of a sum: when its last exchange began
-    ALTER TABLE ledger ADD COLUMN level INTEGER;
-    ALTER TABLE ledger ADD COLUMN exchanges INTEGER;
-    ALTER TABLE ledger ADD COLUMN failures INTEGER;
-    ALTER TABLE ledger ADD COLUMN attempts INTEGER;
-    ALTER TABLE ledger ADD COLUMN attempt_failures INTEGER;
-    CREATE INDEX ledger_sums ON ledger (level, began) WHERE level IS NOT NULL;
-    """,
+    *map(NOTATION.written, LEDGER_SCRIPTS),
 )
 """One script for each version of the schema; ``user_version`` counts how many a file has seen."""
 
@@ -164,14 +157,6 @@ SQL: Final = Dialect(
     add_to_total="UPDATE total SET nodes = nodes + :nodes, bytes = bytes + :bytes",
     read_items=msgspec.json.Decoder(tuple[str, ...]).decode,
 )
-
-
-def _json_rows(fields: Mapping[str, str]) -> str:
-    columns = ", ".join(f"json_extract(value, '$.{name}')" for name in fields)
-    return f"SELECT {columns} FROM json_each(:rows) WHERE true"
-
-
-NOTATION: Final = SqlNotation("", r":\1", "SELECT 1", _json_rows)  # a transaction that writes is the only one
 
 
 class SqliteStore(SqlStore):

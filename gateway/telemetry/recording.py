@@ -18,6 +18,7 @@ from gateway.http.headers import Headers, translated_headers
 from gateway.ledger.record import Record
 from gateway.recordings import asked_path
 from gateway.request.client_request import ClientRequest
+from gateway.telemetry.observer import ExchangeRecorder, ExchangeRecording
 from gateway.telemetry.recorded import Folder, Side
 from gateway.telemetry.tap import HasLane, listen
 from gateway.upstream.request import UpstreamRequest
@@ -70,7 +71,7 @@ class Half:
     content_type: str | None = None
 
 
-class Recording:
+class Recording(ExchangeRecording):
     """One exchange while it runs; hears its stream as a ``Listener``. Nothing here waits, or raises."""
 
     def __init__(self, recorder: "Recorder", api: Api, asked: ClientRequest, body: bytes) -> None:
@@ -100,9 +101,6 @@ class Recording:
             self._add(self.client.response, body)
 
     # The provider's side
-
-    def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
-        return request
 
     def sent(
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
@@ -159,7 +157,7 @@ def _identity(request: UpstreamRequest) -> object:
     return request.url, request.headers
 
 
-class Recorder:
+class Recorder(ExchangeRecorder):
     """Writes to ``folder``. An observer of the ledger; used from the trio thread only. ``run`` must run for anything to
     be written; ``finish`` ends it once all is."""
 

@@ -22,7 +22,7 @@ from gateway.http.headers import Headers
 from gateway.ledger.record import Record, Tried
 from gateway.logs.masking import Mask
 from gateway.telemetry.metrics import SPANS, Metrics, NoMetrics
-from gateway.telemetry.observer import NoTracer
+from gateway.telemetry.observer import CallObserver, ExchangeTracer
 from gateway.telemetry.spans import (
     LONGEST_NAME,
     AttemptTimes,
@@ -56,7 +56,7 @@ _CONTEXT: Final = ("traceparent", "tracestate")
 _EXPORTER: Final = "OTEL_EXPORTER_OTLP_"
 
 
-class Trace:
+class Trace(CallObserver):
     """One exchange's. Its methods are called in the exchange's way and do little more than look at the clock."""
 
     def __init__(self, tracing: "Tracing", span: "Span", record: Record) -> None:
@@ -92,9 +92,6 @@ class Trace:
     def _times(self, request: UpstreamRequest) -> AttemptTimes:
         """Those of the attempt that ``request`` belongs to: two may be under way."""
         return next(one for one in reversed(self._attempts) if one.connects == request.connected)
-
-    def received(self, body: bytes) -> None:
-        """Do nothing: nothing that is said is in a span."""
 
     def end(self, line: Mapping[str, Any]) -> None:
         """The exchange has ended, with this line in the ledger."""
@@ -166,7 +163,7 @@ class Trace:
         self._tracing.child(parent, name, since).end(_moment(until))
 
 
-class Tracing:
+class Tracing(ExchangeTracer):
     """The traces of one process, and an ``Observer`` of its ledger. ``mask`` takes keys out of what a span says."""
 
     def __init__(self, settings: Settings, dropped: Callable[[int], object], mask: Mask) -> None:
@@ -209,14 +206,14 @@ class Tracing:
             await trio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
 
 
-def open_tracing(config: Config, metrics: Metrics | NoMetrics, mask: Mask) -> Tracing | NoTracer:
+def open_tracing(config: Config, metrics: Metrics | NoMetrics, mask: Mask) -> ExchangeTracer:
     """The traces of this process: where ``tracing`` says so, else where the environment names a collector."""
     settings = config.tracing
     if settings is None and not any(os.environ.get(f"{_EXPORTER}{name}ENDPOINT") for name in ("", "TRACES_")):
-        return NoTracer()
+        return ExchangeTracer()
     settings = settings or Settings()
     if settings.sampling == 0:
-        return NoTracer()
+        return ExchangeTracer()
 
     def dropped(count: int) -> None:
         metrics.add(SPANS, by=count)
@@ -225,7 +222,7 @@ def open_tracing(config: Config, metrics: Metrics | NoMetrics, mask: Mask) -> Tr
         return Tracing(settings, dropped, mask)
     except ImportError:
         log.warning("no traces are sent, the SDK is missing: pip install 'trigate[otel]'")
-        return NoTracer()
+        return ExchangeTracer()
 
 
 def _provider(settings: Settings, dropped: Callable[[int], object]) -> "TracerProvider":
