@@ -1,5 +1,6 @@
 """What is stored of a turn that its provider keeps: whose it is, and where it can be asked for."""
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -11,12 +12,14 @@ from gateway.exchange.delivery import Delivery
 from gateway.ledger.record import Record
 from gateway.stores.memory import MemoryStore
 from gateway.streaming.passthrough import Passthrough
+from gateway.streaming.progress import StreamProgress
 from providers.apis import CODECS
-from streams.events import AnswerEnd, AnswerStart, Usage
+from streams.events import AnswerEnd, AnswerStart, Event, TextDelta, Usage
 from streams.fold import Answer
 from streams.handoff import Handoff
 from streams.pipe import PIECES_QUEUED, Chunk
 from tests.support.lanes import SCRIPTS, events_of
+from tests.support.responses_api import passing
 
 
 async def test_the_owner_of_a_whole_answer_is_found_again():
@@ -73,3 +76,52 @@ async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between(mock_cl
         assert b"".join(got[1:]) == b"".join(events[:first])
         assert await store.get("alice", lane.seen.start.id) is not None
         nursery.cancel_scope.cancel()
+
+
+# There is no room to note whose it is
+
+FULL = MemoryStore(60, 1)
+LAST = (
+    b"event: response.completed\n"
+    b'data: {"type":"response.completed","response":{"id":"resp_1","store":true,"n":1.0}}\n\n'
+)
+UNSTORED = LAST.replace(b'"store":true', b'"store":false')
+
+
+def seen(*events: Event) -> StreamProgress:
+    found = StreamProgress()
+    for event in events:
+        found.see(event)
+    return found
+
+
+async def test_a_whole_answer_says_that_it_cannot_be_continued():
+    """It was paid for: it is given, and the client knows that it has to send the whole conversation next."""
+    answer = Answer(AnswerStart("resp_1", "m", 1), (), Usage(), AnswerEnd("stop"))
+    for said, told in (
+        (b'{"id":"resp_1","store":true,"output":[1.0]}', b'{"id":"resp_1","store":false,"output":[1.0]}'),
+        (b'{"id":"resp_1"}', b'{"id":"resp_1","store":false}'),
+    ):
+        assert await ProviderTurn(FULL, "alice", "openai/m").persist_whole(said, answer) == told
+
+
+@pytest.mark.parametrize("in_background", [False, True])
+async def test_the_last_event_of_a_stream_says_that_it_cannot_be_continued(in_background):
+    turn = ProviderTurn(FULL, "alice", "openai/m", in_background)
+    start, delta, end = AnswerStart("resp_1", "m", 1), TextDelta(0, "a"), AnswerEnd("stop")
+    assert await passing(turn, b"begin", seen(start)) == b"begin"
+    assert await passing(turn, b"more", seen(start, delta)) == b"more"
+    data = b"data: {}\n\n" + LAST
+    assert await passing(turn, data, seen(start, delta, end)) == b"data: {}\n\n" + UNSTORED
+    assert await passing(turn, b"data: [DONE]\n\n", seen(start, delta, end)) == b"data: [DONE]\n\n"
+
+
+async def test_a_turn_in_the_background_is_noted_at_its_end_where_that_failed_at_its_beginning():
+    store = MemoryStore(60, 2**20)
+    store.limit_owners(lambda owner: 1)
+    turn = ProviderTurn(store, "alice", "openai/m", in_background=True)
+    start, delta, end = AnswerStart("resp_1", "m", 1), TextDelta(0, "a"), AnswerEnd("stop")
+    assert await passing(turn, b"more", seen(start, delta)) == b"more"
+    store.limit_owners(lambda owner: 2**20)
+    assert await passing(turn, LAST, seen(start, delta, end)) == LAST
+    assert await find_keeper(store, "alice", "resp_1") == "openai/m"

@@ -6,6 +6,11 @@ import trio
 from tests.support.endpoint_provider import before, told
 
 KEPT = {"id": "resp_theirs", "object": "response", "status": "completed", "output": []}
+MESSAGE = {
+    "id": "msg_1", "type": "message", "role": "assistant", "status": "completed",
+    "content": [{"type": "output_text", "text": "hello", "annotations": []}],
+}  # fmt: skip
+USAGE = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
 
 
 async def test_head_ends_though_its_answer_states_a_length_and_has_no_body():
@@ -20,3 +25,20 @@ async def test_head_ends_though_its_answer_states_a_length_and_has_no_body():
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == whole.headers["content-length"]
     assert [one.method for one in provider.asked] == ["GET", "GET"]
+
+
+async def test_an_answer_that_nobody_can_continue_says_so():
+    """It was paid for, so that it is given: but the next turn has to bring the whole conversation."""
+    answer = {**KEPT, "store": True, "model": "m", "output": [MESSAGE], "usage": USAGE}
+    more = {"client_keys": [{"name": "alice", "key": "alice-key"}], "limits": {"per_client": {"stored": 1}}}
+    async with (
+        before(lambda asked: told(answer), entry={"speaks": ["responses"]}, **more) as (served, provider),
+        httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client,
+    ):
+        headers = {"authorization": "Bearer alice-key"}
+        found = await client.post("/v1/responses", json={"model": "m-1", "input": "hi", "store": True}, headers=headers)
+        assert found.json() == {**answer, "store": False}
+        next_turn = {"model": "m-1", "input": "more", "previous_response_id": "resp_theirs"}
+        refused = await client.post("/v1/responses", json=next_turn, headers=headers)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "previous_response_not_found")
+    assert len(provider.asked) == 1
