@@ -3,7 +3,9 @@
 import httpx2
 import trio
 
-from tests.support.endpoint_provider import before, told
+from gateway.stores.memory import MemoryStore
+from tests.support.endpoint_provider import before, endpoint_provider, settings, told
+from tests.support.in_process import gateway
 
 KEPT = {"id": "resp_theirs", "object": "response", "status": "completed", "output": []}
 MESSAGE = {
@@ -30,9 +32,11 @@ async def test_head_ends_though_its_answer_states_a_length_and_has_no_body():
 async def test_an_answer_that_nobody_can_continue_says_so():
     """It was paid for, so that it is given: but the next turn has to bring the whole conversation."""
     answer = {**KEPT, "store": True, "model": "m", "output": [MESSAGE], "usage": USAGE}
+    own = {"model": "openai/m-1", "access_key": "provider-key", "speaks": ["responses"]}
     more = {"client_keys": [{"name": "alice", "key": "alice-key"}], "limits": {"per_client": {"stored": 1}}}
     async with (
-        before(lambda asked: told(answer), entry={"speaks": ["responses"]}, **more) as (served, provider),
+        endpoint_provider(lambda asked: told(answer)) as provider,
+        gateway(settings({**own, "base_url": f"{provider.url}/v1"}, **more), store=MemoryStore(60, 2**20)) as served,
         httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client,
     ):
         headers = {"authorization": "Bearer alice-key"}
