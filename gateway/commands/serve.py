@@ -138,7 +138,7 @@ def run(
             announce = partial(_announce, config, listeners)
             with _audited(config, listeners):
                 if workers == 1:
-                    _run(_serve, config, listeners, announce, options, log, judge)
+                    _run(serve_config, config, listeners, announce, options, log, judge)
                     return 0
                 command = _worker(config, (host, port), options)
                 return _supervise(config, listeners, workers, announce, command, log, judge)
@@ -257,7 +257,7 @@ async def _work(
             nursery.start_soon(_stop_without_supervisor, lifecycle)
             others = None if directory is None else OtherWorkers(directory)
             shared = None if memory is None else SharedTables.join(memory)
-            await _serve(
+            await serve_config(
                 config, listeners, announce, options, log, lifecycle=lifecycle, read=read, others=others, shared=shared
             )
             nursery.cancel_scope.cancel()
@@ -271,7 +271,7 @@ async def _stop_without_supervisor(lifecycle: Lifecycle) -> None:
     lifecycle.stop()
 
 
-async def _serve(
+async def serve_config(
     config: Config,
     listeners: Sequence[OpenListener],
     announce: Callable[[], None] | None,
@@ -283,13 +283,16 @@ async def _serve(
     read: Callable[[], Config] | None = None,
     others: OtherWorkers | None = None,
     shared: SharedTables | None = None,
+    signals: bool = True,
 ) -> None:
-    """``read`` is for the next configuration, by default from the file, and ``judge`` raises ``ConfigError`` for one
-    that may not hold. ``others`` serve the same sockets, and ``shared`` is what is known to all. Raises ``ConfigError``
-    for a store that cannot be used."""
+    """Serve ``config`` until a signal or ``lifecycle.stop()``.
+
+    ``read`` returns the next configuration, by default from the file, and ``judge`` raises ``ConfigError`` for one
+    that is refused. ``others`` serve the same sockets, and ``shared`` holds what all of them know. ``signals`` is false
+    outside the main thread. Raises ``ConfigError`` for a store that cannot be used."""
     assert config.path is not None
     read_anew = read or partial(load, config.path, os.environ, trust=config.trust)
-    store, alone = await open_store(config), lifecycle is None
+    store, alone = await open_store(config), read is None
     lifecycle = lifecycle or Lifecycle()
     keys = FollowedKeys(key_store := open_key_store(config))
     config = await keys.first(config)
@@ -323,6 +326,7 @@ async def _serve(
             write_timeout=config.write_timeout,
             ready=announce,
             reload=reload,
+            signals=signals,
         )
         nursery.cancel_scope.cancel()
     if key_store is not None:
@@ -338,7 +342,7 @@ def _supervise(
     log: Log,
     judge: Callable[[Config], None],
 ) -> int:
-    """The exit status. Raises ``ConfigError`` as ``_serve`` does."""
+    """The exit status. Raises ``ConfigError`` as ``serve_config`` does."""
     assert config.path is not None
     with (
         shared_directory() as directory,

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import attrs
 import pytest
 
-from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider
 from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, render, served
 
 BROKEN = Raw(500, (("content-type", "application/json"),), (b'{"error": {"type": "api_error", "message": "broke"}}',))
@@ -61,7 +62,7 @@ def stage() -> Iterator[Stage]:
         aliases = {"best": {"targets": [["a", "b"], "c"]}, "bare": {"targets": ["bare-a", "bare-b"]}}
         circuit = {"cooldown": "500ms", "longest": "500ms"}
         port = free_port()
-        with running(config(entries, port, model_aliases=aliases, circuit=circuit), port) as gateway:
+        with gateway_thread(config(entries, port, model_aliases=aliases, circuit=circuit), port) as gateway:
             yield Stage(gateway, upstream)
 
 

@@ -20,6 +20,7 @@ from gateway.conversations.bodies import read_turn
 from gateway.stores.memory import MemoryStore
 from tests.support import state_endpoints as kept_state
 from tests.support.command_line import started
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Listening, Wire, complaint, config, eventually, free_port, post, running
 from tests.support.processes import peers, workers
 from tests.support.raw_call import END, check_log, chunks, has_ended, line, lines, said, whole
@@ -46,7 +47,7 @@ RUNNING = ("queued", "in_progress")
 @pytest.fixture(scope="module")
 def gateway(upstream, by_hand) -> Iterator[Gateway]:
     port = free_port()
-    with running(config(entries(upstream, by_hand), port, keep_alive="300ms"), port) as process:
+    with gateway_thread(config(entries(upstream, by_hand), port, keep_alive="300ms"), port) as process:
         yield process
     check_log(process)
 
@@ -253,7 +254,7 @@ def test_a_turn_is_cancelled_before_anything_was_said(gateway, by_hand, api):
 def test_a_turn_is_cancelled_also_where_answers_are_finished_for_clients_that_leave(upstream, by_hand):
     port = free_port()
     settings = config(entries(upstream, by_hand, on_disconnect="finish"), port)
-    with running(settings, port) as own, streaming(own, by_hand, "chat", "cancelled-finish") as (id, _, up):
+    with gateway_thread(settings, port) as own, streaming(own, by_hand, "chat", "cancelled-finish") as (id, _, up):
         assert own.request("POST", f"/v1/responses/{id}/cancel").json["status"] == "cancelled"
         up.closed_after(time.perf_counter(), 5)
 
@@ -272,7 +273,7 @@ def test_a_turn_that_is_deleted_does_not_come_back(gateway, by_hand):
 def test_turns_in_the_background_count_among_those_in_flight(upstream, by_hand):
     port = free_port()
     settings = config(entries(upstream, by_hand), port, limits={"in_flight": 2})
-    with running(settings, port) as own, contextlib.ExitStack() as stack:
+    with gateway_thread(settings, port) as own, contextlib.ExitStack() as stack:
         _, up = stack.enter_context(called(own, by_hand, "chat", "first"))
         stack.enter_context(called(own, by_hand, "chat", "second"))
         for background in (True, False):

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import Gateway, Reply, complaint, config, eventually, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Reply, complaint, config, eventually, free_port, provider
 from tests.support.upstreams import PATHS, Script
 
 LIMIT = 100_000
@@ -20,7 +21,7 @@ PACKED = gzip.compress(ASKED, mtime=0)  # the same in every process that collect
 def gateway(upstream) -> Iterator[Gateway]:
     port = free_port()
     settings = config([provider("openai/up", upstream.url, ["messages"])], port, limits={"request_body": LIMIT})
-    with running(settings, port) as process:
+    with gateway_thread(settings, port) as process:
         yield process
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.support.harness import Gateway, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, config, free_port, provider
 from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, render, served
 
 JSON = (("content-type", "application/json"),)
@@ -127,7 +128,7 @@ def gateway() -> Iterator[Gateway]:
             for model, key in ((name, "bad"), ("good", "good")):
                 entries.append(provider(f"up/{model}", url, [case.api], key, name=f"{key} {route}", **more))
             aliases[route] = {"targets": [f"bad {route}", f"good {route}"]}
-        with running(config(entries, port, model_aliases=aliases), port) as process:
+        with gateway_thread(config(entries, port, model_aliases=aliases), port) as process:
             yield process
             assert "Traceback" not in "\n".join(process.log)
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.harness import Gateway, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, config, free_port, provider
 from tests.support.upstreams import PATHS, Raw, Script, Upstream
 
 APIS = ("chat", "messages", "responses")
@@ -27,7 +28,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("openrouter/added", upstream.url, ["chat"], name="router"),
     ]
     port = free_port()
-    with running(config(entries, port), port) as process:
+    with gateway_thread(config(entries, port), port) as process:
         yield process
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support import raw_call
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     Gateway,
     Listening,
@@ -20,7 +21,6 @@ from tests.support.harness import (
     post,
     provider,
     refusing_port,
-    running,
 )
 from tests.support.raw_call import TOKENS, line, said
 from tests.support.responses_api import becomes
@@ -66,7 +66,7 @@ def gateway(upstream, by_hand) -> Iterator[Gateway]:
         }
         circuit = {"failures": 1000, "error_rate": "100%"}
         port = free_port()
-        with running(config(entries, port, model_aliases=aliases, circuit=circuit), port) as process:
+        with gateway_thread(config(entries, port, model_aliases=aliases, circuit=circuit), port) as process:
             yield process
 
 
@@ -364,7 +364,7 @@ def test_a_budget_is_the_sum_of_all_ways_in(upstream):
     port = free_port()
     bearer = {"authorization": f"Bearer {KEY}"}
     native = {"object": "response.compaction", "output": [], "usage": {"input_tokens": 1000, "output_tokens": 50}}
-    with running(config(entries, port, client_keys=[alice]), port) as gateway:
+    with gateway_thread(config(entries, port, client_keys=[alice]), port) as gateway:
 
         def post_json(path: str, body: Mapping[str, Any], answer: Script | Raw) -> Reply:
             upstream.script(answer)

@@ -11,6 +11,7 @@ import anthropic
 import openai
 import pytest
 
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, Wire, config, eventually, free_port, post, provider, running
 from tests.support.upstreams import PATHS, Script
 
@@ -36,7 +37,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         client_keys=[{"name": "alice", "key": ALICE}, {"name": "bob", "key": BOB, "models": ["fast"]}],
         cors=[PAGE],
     )
-    with running(settings, port) as process:
+    with gateway_thread(settings, port) as process:
         yield process
 
 
@@ -287,10 +288,14 @@ def test_a_204_has_no_length(gateway):
 
 
 @contextlib.contextmanager
-def opened(*args: str, **more: Any) -> Iterator[Gateway]:
+def opened(**more: Any) -> Iterator[Gateway]:
     port = free_port()
-    with running(config([provider("openai/up", "http://127.0.0.1:1", ["chat"])], port, **more), port, *args) as process:
-        yield process
+    with gateway_thread(alone(port, **more), port) as found:
+        yield found
+
+
+def alone(port: int, **more: Any) -> dict[str, Any]:
+    return config([provider("openai/up", "http://127.0.0.1:1", ["chat"])], port, **more)
 
 
 @pytest.mark.parametrize("given", ["key", "sha256"])
@@ -317,9 +322,10 @@ def warnings(gateway: Gateway) -> list[str]:
 
 
 def test_an_open_door_to_other_machines_is_a_loud_warning():
-    with opened("--host", "0.0.0.0", "--open") as gateway:
+    port = free_port()
+    with running(alone(port), port, "--host", "0.0.0.0", "--open") as gateway:
         eventually(lambda: warnings(gateway), what="the warning")
-    with opened("--host", "0.0.0.0", client_keys=[{"name": "alice", "key": ALICE}]) as gateway:
+    with running(alone(port, client_keys=[{"name": "alice", "key": ALICE}]), port, "--host", "0.0.0.0") as gateway:
         assert not warnings(gateway)
 
 
@@ -363,7 +369,7 @@ def test_without_keys_a_page_that_is_not_named_gets_nothing_to_a_provider(upstre
     upstream.script(Script("one"))
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
     page = {"origin": "https://evil.example", "sec-fetch-site": "cross-site", "content-type": "text/plain"}
-    with running(config([provider("openai/m", upstream.url, ["chat"])], port), port):
+    with gateway_thread(config([provider("openai/m", upstream.url, ["chat"])], port), port):
         for headers, status in ((page, b"403"), ({"content-type": "text/plain"}, b"200")):
             with Wire.connect(port) as client:
                 client.send(post(PATHS["chat"], body, headers))

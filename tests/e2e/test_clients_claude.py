@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import Gateway, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, config, free_port, provider
 from tests.support.upstreams import PATHS, Script, ToolCall
 
 APIS = ("chat", "messages", "responses")
@@ -34,7 +35,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     keys = [{"name": "claude", "key": KEY}]
     port = free_port()
     aliases = {"claude-via-gpt": {"target": "chat"}, "anthropic-local": {"target": "compatible"}}
-    with running(config(entries, port, client_keys=keys, model_aliases=aliases), port) as process:
+    with gateway_thread(config(entries, port, client_keys=keys, model_aliases=aliases), port) as process:
         yield process
 
 

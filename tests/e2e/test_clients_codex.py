@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import Gateway, Reply, complaint, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Reply, complaint, config, free_port, provider
 from tests.support.upstreams import PATHS, Raw, Script, ToolCall
 
 APIS = ("chat", "messages", "responses")
@@ -27,7 +28,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("openai/gpt-5.1", upstream.url, ["responses"], name="responses"),
     ]
     port = free_port()
-    with running(config(entries, port), port) as process:
+    with gateway_thread(config(entries, port), port) as process:
         yield process
 
 

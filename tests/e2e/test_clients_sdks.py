@@ -10,7 +10,8 @@ import openai
 import pydantic
 import pytest
 
-from tests.support.harness import Gateway, Reply, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Reply, config, free_port, provider
 from tests.support.upstreams import PATHS, Raw, Script, Tokens, ToolCall, Upstream
 
 APIS = ("chat", "messages", "responses")
@@ -36,7 +37,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("openai/gpt-4.1", upstream.url, ["responses"], name="responses"),
     ]
     port = free_port()
-    with running(config(entries, port), port) as process:
+    with gateway_thread(config(entries, port), port) as process:
         yield process
 
 

@@ -8,7 +8,8 @@ import openai
 import pytest
 
 from providers.responses.ids import is_ours
-from tests.support.harness import Gateway, Reply, complaint, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Reply, complaint, config, free_port, provider
 from tests.support.raw_call import check_log
 from tests.support.responses_api import (
     APIS,
@@ -72,7 +73,7 @@ def theirs(up) -> Provider:
 def gateway(up) -> Iterator[Gateway]:
     port = free_port()
     models = [*entries(up), provider("openai/native", up.url)]
-    with running(config(models, port), port) as process:
+    with gateway_thread(config(models, port), port) as process:
         yield process
     check_log(process)
 

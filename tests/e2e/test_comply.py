@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import Started, demo, environment, started
-from tests.support.harness import START_SECONDS, Gateway, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import START_SECONDS, Gateway, config, free_port, provider
 
 MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses")
 FORMATS: Mapping[str, tuple[str, ...]] = {
@@ -77,7 +78,7 @@ def undefaulted() -> Iterator[Gateway]:
             provider(f"on-{api}/mock-large", mock.url, [api], name=NAMED.format(api))
             for api in ("chat", "messages", "responses")
         ]
-        with running(config(entries, port), port) as found:
+        with gateway_thread(config(entries, port), port) as found:
             yield found
 
 

@@ -29,7 +29,8 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 
 from providers.grammar import judge
 from tests.support.cases import case
-from tests.support.harness import Reply, complaint, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Reply, complaint, config, free_port, provider
 from tests.support.recordings import ABSENT, Call, Recording, Said, answers, errors, events, said, spoken
 from tests.support.upstreams import PATHS
 
@@ -165,7 +166,7 @@ def ask(upstream: str) -> Iterator[Callable[[Cell], Reply]]:
     vendors = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
     entries = [provider(f"{vendors[api]}/*", upstream, [api], name=f"{api}/*") for api in APIS]
     port = free_port()
-    with running(config(entries, port), port):
+    with gateway_thread(config(entries, port), port):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
 
         def one(cell: Cell) -> Reply:

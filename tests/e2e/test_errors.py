@@ -6,18 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import (
-    Gateway,
-    Reply,
-    Wire,
-    complaint,
-    config,
-    free_port,
-    post,
-    provider,
-    refusing_port,
-    running,
-)
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Reply, Wire, complaint, config, free_port, post, provider, refusing_port
 from tests.support.upstreams import PATHS, Raw, Script, ToolCall, Upstream, render
 
 APIS = ("chat", "messages", "responses")
@@ -47,7 +37,7 @@ def settings(upstream: Upstream, refusing: int, port: int) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
     port = free_port()
-    with refusing_port() as refusing, running(settings(upstream, refusing, port), port) as process:
+    with refusing_port() as refusing, gateway_thread(settings(upstream, refusing, port), port) as process:
         yield process
         text = "\n".join(process.log)
         assert "Traceback" not in text, text[-3000:]

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from gateway.commands.explaining import explain
-from tests.support.harness import Gateway, Reply, free_port, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Reply, free_port
 from tests.support.repository import ROOT
 from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, render, served
 
@@ -93,7 +94,7 @@ class Stage:
 def serving(name: str) -> Iterator[Stage]:
     with served(Providers) as providers:
         port = free_port()
-        with running(settings(name, providers.url, port), port) as gateway:
+        with gateway_thread(settings(name, providers.url, port), port) as gateway:
             yield Stage(gateway, providers)
 
 

@@ -26,6 +26,7 @@ from gateway.serving.quart_views import current_scope
 from gateway.serving.worker import serve
 from providers.grammar import judge
 from tests.support.cases import case
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     ROOT,
     STOP_SECONDS,
@@ -37,7 +38,6 @@ from tests.support.harness import (
     free_port,
     provider,
     request,
-    running,
 )
 from tests.support.streams_page import APIS, PAGE, ROWS, shown, table
 from tests.support.upstreams import PATHS
@@ -111,7 +111,7 @@ def settings(stand_in: Provider, port: int, patience: str = "3s", **more: Any) -
 @pytest.fixture(scope="module")
 def gateway(stand_in) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(stand_in, port), port) as process:
+    with gateway_thread(settings(stand_in, port), port) as process:
         yield process
         assert "Traceback" not in "\n".join(process.log)
 
@@ -119,7 +119,7 @@ def gateway(stand_in) -> Iterator[Gateway]:
 @pytest.fixture(scope="module")
 def pinging(stand_in) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(stand_in, port, keep_alive="0.5s"), port) as process:
+    with gateway_thread(settings(stand_in, port, keep_alive="0.5s"), port) as process:
         yield process
         assert "Traceback" not in "\n".join(process.log)
 
@@ -353,7 +353,7 @@ def test_the_end_of_the_drain_is_one_error_event_and_one_line(stand_in):
         for model_api in APIS
     ]
     with ThreadPoolExecutor(len(stalled)) as threads:
-        with running(settings(stand_in, port, "60s", drain="0.2s"), port) as own:
+        with gateway_thread(settings(stand_in, port, "60s", drain="0.2s"), port) as own:
             replies = [threads.submit(ask, own, cell) for cell in stalled]
             eventually(lambda: stand_in.lifecycle.in_flight == len(stalled), what="streams that hold")
         for cell, reply in zip(stalled, replies, strict=True):

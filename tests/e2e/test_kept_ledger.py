@@ -12,6 +12,7 @@ import trio
 
 from gateway.kept_ledger.table import LedgerSum, LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, free_port, provider, running
 from tests.support.upstreams import Raw, Script, Seen, Tokens, Upstream, served
 
@@ -103,12 +104,12 @@ def test_a_budget_goes_on_after_a_restart_from_where_it_was(tmp_path, upstream):
     given["client_keys"] = [
         {"name": "alice", "key": "k" * 32, "budgets": ["6000 tokens/day", "9 usd/month"]}, {"name": "ben", "key": BEN},
     ]  # fmt: skip
-    with running(given, port) as gateway:
+    with gateway_thread(given, port) as gateway:
         asked_often(gateway)
         spent = tokens_in_the_log(gateway.log)
         before = refusal(gateway)
     assert f"{spent:,} tokens of 6,000 tokens used" in before
-    with running(given, port) as gateway:
+    with gateway_thread(given, port) as gateway:
         assert refusal(gateway) == before
         assert 200 in [ask(gateway, number, max_tokens=20) for number in range(2)]
         assert refusal(gateway) != before
@@ -123,12 +124,12 @@ def test_a_ledger_beyond_its_size_takes_no_money_with_it(tmp_path, upstream):
     given = settings(file, upstream, port)
     given["state_storage"]["ledger"] = {"max_bytes": 1024}
     given["client_keys"] = [{"name": "alice", "key": "k" * 32, "budgets": ["6000 tokens/day", "9 usd/month"]}]
-    with running(given, port) as gateway:
+    with gateway_thread(given, port) as gateway:
         asked_often(gateway)
         before = refusal(gateway)
         spent = sum(nanos_in_the_log(gateway.log))
     for _ in range(2):  # each start cuts the ledger
-        with running(given, port) as gateway:
+        with gateway_thread(given, port) as gateway:
             eventually(lambda: "became sums" in "".join(gateway.log) or len(lines_of(file)) <= 4, what="the cut")
             assert refusal(gateway) == before
     assert len(lines_of(file)) <= 4 + 2

@@ -21,7 +21,8 @@ from gateway.request.client_request import ClientRequest
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from streams.events import ErrorInfo
-from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider
 from tests.support.upstreams import PATHS, Raw, Script, Tokens, render
 
 APIS = ("chat", "messages", "responses")
@@ -44,7 +45,7 @@ def gateway(upstream, by_hand) -> Iterator[Gateway]:
     ]
     del entries[-1]["access_key"]
     port = free_port()
-    with running(config(entries, port, limits={"request_body": "1MiB"}), port) as process:
+    with gateway_thread(config(entries, port, limits={"request_body": "1MiB"}), port) as process:
         yield process
         text = "\n".join(process.log)
         assert "Traceback" not in text, text[-3000:]

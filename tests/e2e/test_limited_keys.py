@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import Gateway, complaint, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, complaint, config, free_port, provider
 from tests.support.upstreams import PATHS, Script
 from tests.support.websocket_client import Client
 
@@ -20,7 +21,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     entries = [provider(f"openai/{name}", upstream.url, APIS) for name in ("small", "medium", "big")]
     keys = [{"name": "limited", "key": LIMITED, "models": ["small", "medium"]}, {"name": "free", "key": FREE}]
     port = free_port()
-    with running(config(entries, port, client_keys=keys), port) as process:
+    with gateway_thread(config(entries, port, client_keys=keys), port) as process:
         yield process
 
 

@@ -10,7 +10,8 @@ import attrs
 import openai
 import pytest
 
-from tests.support.harness import config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import config, free_port, provider
 from tests.support.upstreams import PATHS, STOP_WORDS, Script, Tokens, ToolCall, Upstream
 from tests.support.wire_transcript import heard
 
@@ -221,7 +222,7 @@ def gateway(upstream):
         for api in APIS
     ]
     port = free_port()
-    with running(config(entries, port), port) as process:
+    with gateway_thread(config(entries, port), port) as process:
         yield process
 
 

@@ -5,7 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.support.harness import Gateway, complaint, config, free_port, provider, refusing_port, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, complaint, config, free_port, provider, refusing_port
 from tests.support.upstreams import PATHS, Script, Upstream
 
 APIS = ("chat", "messages", "responses")
@@ -33,7 +34,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     keys = [{"name": "full", "key": FULL}, {"name": "shared", "key": SHARED, "models": ["a.b:c@d e", "open-model"]}]
     aliases = {"open-model": {"target": "ollama/llama3.2:70b"}}
     port = free_port()
-    with running(config(entries, port, client_keys=keys, model_aliases=aliases), port) as process:
+    with gateway_thread(config(entries, port, client_keys=keys, model_aliases=aliases), port) as process:
         yield process
 
 
@@ -133,7 +134,7 @@ def test_a_dead_provider_with_a_wrong_key_changes_nothing_for_the_others(upstrea
 
 
 def _turns(upstream: Upstream, settings: dict[str, object], port: int) -> None:
-    with running(settings, port) as process:
+    with gateway_thread(settings, port) as process:
         for _ in range(3):
             upstream.script(Script(text="ok"))
             assert process.request("POST", PATHS["chat"], body("chat", "openai/dead")).status == 502

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import Started, demo
-from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider
 from tests.support.harness import request as ask
 from tests.support.open_responses import misfits, misfits_of_stream
 from tests.support.upstreams import Script, Tokens, ToolCall
@@ -100,7 +101,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     port = free_port()
     apis = ("chat", "messages", "responses")
     entries = [provider(f"openai/up-{api}", upstream.url, [api], name=f"on-{api}", state="ours") for api in apis]
-    with running(config(entries, port), port) as found:
+    with gateway_thread(config(entries, port), port) as found:
         yield found
 
 

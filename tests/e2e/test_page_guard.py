@@ -14,6 +14,7 @@ import yaml
 from gateway.access.refused_keys import MOST
 from gateway.logs.audit import TOLD_OF_ONE
 from tests.support.command_line import run
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, provider, running
 from tests.support.upstreams import PATHS, Upstream
 
@@ -24,7 +25,7 @@ EVIL = "https://evil.example"
 def gateway(upstream) -> Iterator[Gateway]:
     port = free_port()
     settings = config([provider("openai/up", upstream.url, list(PATHS))], port, trusted_proxies=["127.0.0.1"])
-    with running(settings, port) as process:
+    with gateway_thread(settings, port) as process:
         yield process
 
 

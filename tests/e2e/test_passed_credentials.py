@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.harness import Gateway, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, config, free_port, provider
 from tests.support.upstreams import PATHS, Script
 
 ALICE, BOB = "sk-own-alice-0123456789", "sk-own-bob-0123456789"
@@ -20,7 +21,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         del entry["access_key"]
         entries.append(entry)
     port = free_port()
-    with running(config(entries, port), port) as process:
+    with gateway_thread(config(entries, port), port) as process:
         yield process
 
 

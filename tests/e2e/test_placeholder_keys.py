@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import Gateway, Wire, config, free_port, post, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Wire, config, free_port, post, provider
 from tests.support.raw_call import SSE, check_log, chunks
 from tests.support.upstreams import PATHS, Raw, Script, render
 
@@ -28,7 +29,7 @@ def gateway(upstream, by_hand) -> Iterator[Gateway]:
     ]
     entries += [provider(f"openai/by-hand-{name}", by_hand.url, ["chat"], key=key) for name, key in KEYS.items()]
     port = free_port()
-    with running(config(entries, port), port) as process:
+    with gateway_thread(config(entries, port), port) as process:
         yield process
         check_log(process)
         assert REAL not in "\n".join(process.log)

@@ -10,7 +10,8 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug.wrappers import Request, Response
 
-from tests.support.harness import ROOT, Gateway, port_is_free, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import ROOT, Gateway, port_is_free
 from tests.support.upstreams import PATHS, Script, Tokens, ToolCall, render
 
 GATEWAY_PORT, UPSTREAM_PORT = 12000, 51001
@@ -32,7 +33,7 @@ def gateway() -> Iterator[Gateway]:
         if not port_is_free(port):
             pytest.skip(f"port {port} is taken by another program")
     assert CONFIG.exists(), "config_mock_llm.yaml is part of this repository"
-    with running(CONFIG, GATEWAY_PORT) as process:
+    with gateway_thread(CONFIG, GATEWAY_PORT) as process:
         yield process
 
 

@@ -14,7 +14,8 @@ import pytest
 
 from tests.clients import install
 from tests.clients.rows import Place
-from tests.support.harness import ROOT, Gateway, config, eventually, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import ROOT, Gateway, config, eventually, free_port, provider
 from tests.support.upstreams import Script, Seen, Upstream
 
 KEY = "the-key-of-the-gateway-0123456789"
@@ -33,7 +34,7 @@ def gateway(upstream, request) -> Iterator[Gateway]:
         entries.append(entry)
     keys = {"client_keys": [{"name": "me", "key": KEY}]} if request.param != "open" else {}
     port = free_port()
-    with running(config(entries, port, **keys), port) as process:
+    with gateway_thread(config(entries, port, **keys), port) as process:
         yield process
 
 

@@ -16,7 +16,8 @@ from tests.support.apis import OLDER
 from tests.support.cases import case
 from tests.support.command_line import started
 from tests.support.doc_blocks import fenced
-from tests.support.harness import ROOT, Gateway, Reply, config, free_port, provider, refusing_port, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import ROOT, Gateway, Reply, config, free_port, provider, refusing_port
 from tests.support.upstreams import PATHS
 
 PAGE = (ROOT / "docs" / "routing.md").read_text()
@@ -82,7 +83,10 @@ def body_of(cell: Cell) -> Mapping[str, Any]:
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
     port = free_port()
-    with started("mock", "--port", "0", "--pace", "0") as mock, running(settings(mock.url, port), port) as process:
+    with (
+        started("mock", "--port", "0", "--pace", "0") as mock,
+        gateway_thread(settings(mock.url, port), port) as process,
+    ):
         yield process
         assert "Traceback" not in "\n".join(process.log)
 
@@ -146,7 +150,7 @@ def others() -> Iterator[Gateway]:
         aliases = {f"route-{name}": {"targets": [name, "good"]} for name in names}
         aliases["route-nothing"] = {"targets": ["empty", "also-empty"]}
         settings = config(entries, port, model_aliases=aliases)
-        with running(settings, port) as process:
+        with gateway_thread(settings, port) as process:
             yield process
             assert "Traceback" not in "\n".join(process.log)
 
@@ -192,7 +196,7 @@ def test_the_example_of_the_page_does_what_it_says():
         for entry in example["model_providers"]:
             entry["base_url"] = entry["base_url"].replace("http://127.0.0.1:51001", mock.url)
         example["listeners"][0]["port"] = port
-        with running(example, port) as process:
+        with gateway_thread(example, port) as process:
             asked = {"model": "steady", "messages": [{"role": "user", "content": "hi"}]}
             replies = [process.request("POST", PATHS["chat"], asked) for _ in range(3)]
     assert [reply.headers["x-trigate-tried"] for reply in replies] == [

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.harness import Gateway, complaint, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, complaint, config, free_port, provider
 from tests.support.upstreams import PATHS, Raw, Script
 
 JSON = (("content-type", "application/json"),)
@@ -32,7 +33,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("vertex/*", upstream.url, ["messages"], provider_interface="anthropic", quirks=rows),
     ]
     port = free_port()
-    with running(config(entries, port), port) as process:
+    with gateway_thread(config(entries, port), port) as process:
         yield process
 
 
@@ -238,7 +239,7 @@ KEYS = [{"name": name, "key": f"sk-gw-{name}-0123456789"} for name in ("bob", "m
 def keyed(upstream) -> Iterator[Gateway]:
     entries = [provider("anthropic/*", upstream.url, ["messages"]), provider("openai/*", upstream.url, ["chat"])]
     port = free_port()
-    with running(config(entries, port, client_keys=KEYS), port) as process:
+    with gateway_thread(config(entries, port, client_keys=KEYS), port) as process:
         yield process
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from tests.clients import install
 from tests.clients.rows import ROWS, Place
-from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider
 from tests.support.session_replay import Replay, recorded
 from tests.support.stand_in import ENTRIES, FOUND, REPEATED, WORDS, StandIn
 from tests.support.upstreams import PATHS, served
@@ -67,7 +68,7 @@ def stage(request) -> Iterator[Stage]:
         ]
         aliases = {"best": {"targets": ["first", "second"]}}
         settings = config(entries, port, model_aliases=aliases, circuit=QUICK)
-        with running(settings, port, "--check-streams") as gateway:
+        with gateway_thread(settings, port, check_streams=True) as gateway:
             yield Stage(gateway, upstream, dead)
 
 

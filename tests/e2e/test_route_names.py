@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import Gateway, Reply, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Reply, config, free_port, provider
 from tests.support.upstreams import PATHS, Raw, Script
 
 APIS = ("chat", "messages", "responses")
@@ -27,7 +28,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         routing_preferences=[{"name": "code generation", "description": "new code", "models": ["one/a", "two/b"]}],
         circuit={"failures": 1000, "error_rate": "100%"},
     )  # fmt: skip
-    with running({**settings, "version": "v0.4.0"}, port) as process:
+    with gateway_thread({**settings, "version": "v0.4.0"}, port) as process:
         yield process
 
 

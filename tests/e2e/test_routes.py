@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import Gateway, Reply, complaint, config, eventually, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Reply, complaint, config, eventually, free_port, provider
 from tests.support.upstreams import PATHS, Raw, Script, Upstream, render, served
 
 APIS = ("chat", "messages", "responses")
@@ -86,7 +87,7 @@ def serving(providers: Mapping[str, Upstream], **more: Any) -> Iterator[Gateway]
         circuit={"failures": 1000, "error_rate": "100%", "cooldown": "1ms", "longest": "1ms"},
         **more,
     )
-    with running({**settings, "version": "v0.4.0"}, port) as process:
+    with gateway_thread({**settings, "version": "v0.4.0"}, port) as process:
         yield process
 
 

@@ -6,7 +6,8 @@ import yaml
 from gateway.config.loading import load
 from tests.support.command_line import started
 from tests.support.doc_blocks import fenced
-from tests.support.harness import ROOT, free_port, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import ROOT, free_port
 
 BLOCKS = fenced((ROOT / "docs" / "routing.md").read_text(), "yaml")
 KEYS = {"OPENROUTER_API_KEY": "sk-of-openrouter", "GEMINI_API_KEY": "sk-of-gemini"}
@@ -28,7 +29,7 @@ def test_the_example_to_try_goes_as_the_page_says():
     with started("mock", "--port", "0", "--pace", "0") as mock:
         settings = yaml.safe_load(BLOCKS[-1].replace("http://127.0.0.1:51001", mock.url))
         settings["listeners"][0]["port"] = port
-        with running(settings, port) as gateway:
+        with gateway_thread(settings, port) as gateway:
             replies = [gateway.request("POST", "/v1/chat/completions", body) for _ in range(3)]
     assert [reply.status for reply in replies] == [200, 200, 200]
     assert [reply.headers["x-trigate-tried"] for reply in replies] == [

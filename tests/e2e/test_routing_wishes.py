@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import PATIENCE, Gateway, Reply, complaint, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import PATIENCE, Gateway, Reply, complaint, config, free_port, provider
 from tests.support.upstreams import PATHS, Raw, Script, Upstream
 from tests.support.websocket_client import Client
 
@@ -68,7 +69,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         entries, port, client_keys=keys, model_aliases=aliases, client_routing=["openrouter", "vercel", "litellm"],
         circuit=circuit, retries={"attempts": 3, "budget": "100%"},
     )  # fmt: skip
-    with running({**settings, "version": "v0.4.0"}, port) as process:
+    with gateway_thread({**settings, "version": "v0.4.0"}, port) as process:
         yield process
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from tests.clients import install
 from tests.clients.rows import Place
-from tests.support.harness import ROOT, Gateway, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import ROOT, Gateway, config, free_port, provider
 from tests.support.stand_in import ENTRIES, TOOLS, StandIn, offered
 from tests.support.upstreams import Raw, Script, Tokens, ToolCall, render, served
 from tests.support.wire_transcript import Line
@@ -58,7 +59,7 @@ def gateway(provider_of_more) -> Iterator[Gateway]:
     groups = [{"name": "agents", "budgets": [PURSE]}]
     keys = [{"name": "nightly", "key": KEY, "group": "agents"}]
     settings = config(entries, port, client_groups=groups, client_keys=keys)
-    with running(settings, port, "--check-streams") as process:
+    with gateway_thread(settings, port, check_streams=True) as process:
         yield process
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import Gateway, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway
 from tests.support.session_replay import Replay, clients, recorded
 from tests.support.stand_in import ENTRIES, FOUND, REPEATED, StandIn
 from tests.support.upstreams import served
@@ -21,7 +22,7 @@ def upstream() -> Iterator[StandIn]:
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
     settings, port = upstream.settings()
-    with running(settings, port, "--check-streams") as process:
+    with gateway_thread(settings, port, check_streams=True) as process:
         yield process
 
 

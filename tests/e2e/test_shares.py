@@ -13,6 +13,7 @@ import pytest
 from h2.events import ResponseReceived, StreamEnded, StreamReset
 
 from tests.support import websocket_client as websocket
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     Gateway,
     Listening,
@@ -24,7 +25,6 @@ from tests.support.harness import (
     free_port,
     post,
     provider,
-    running,
 )
 from tests.support.metrics_page import numbers
 from tests.support.upstreams import PATHS, Script
@@ -44,7 +44,7 @@ def auth(name: str) -> dict[str, str]:
 def serving(url: str, **more: Any) -> Iterator[Gateway]:
     port = free_port()
     settings = config([provider("openai/m", url, ["chat"])], port, **{"client_keys": CLIENTS, **more})
-    with running(settings, port) as process:
+    with gateway_thread(settings, port) as process:
         yield process
         assert "Traceback" not in (text := "\n".join(process.log)), text[-3000:]
 

@@ -8,7 +8,8 @@ import openai
 import pytest
 
 from tests.support import websocket_client as ws
-from tests.support.harness import Gateway, Wire, complaint, config, eventually, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Wire, complaint, config, eventually, free_port, provider
 from tests.support.metrics_page import numbers
 from tests.support.upstreams import Script, Tokens
 
@@ -21,7 +22,7 @@ ORIGIN = "https://app.example"
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
     port = free_port()
-    with running(config([provider("openai/m", upstream.url, APIS)], port), port) as process:
+    with gateway_thread(config([provider("openai/m", upstream.url, APIS)], port), port) as process:
         yield process
 
 
@@ -31,7 +32,7 @@ def guarded(request, upstream) -> Iterator[Gateway]:
     port = free_port()
     more = {"cors": [ORIGIN]} if "cors" in request.param else {}
     entry = provider("openai/m", upstream.url, APIS)
-    with running(config([entry], port, client_keys=[{"name": "one", "key": KEY}], **more), port) as process:
+    with gateway_thread(config([entry], port, client_keys=[{"name": "one", "key": KEY}], **more), port) as process:
         yield process
 
 

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import openai
 import pytest
 
-from tests.support.harness import Gateway, free_port, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, free_port
 from tests.support.responses_api import both_ways, each_api
 from tests.support.sdk_conversation import APIS, PIXEL, TURNS, Talk, as_heard, settings, told, tool_names
 from tests.support.upstreams import PATHS, Raw, Script, Seen, render
@@ -17,7 +18,7 @@ STORES = ("memory", "sqlite", "postgres")
 @pytest.fixture(scope="module", params=STORES)
 def gateway(request, upstream, storage) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(upstream, port, state_storage=storage(request.param)), port) as process:
+    with gateway_thread(settings(upstream, port, state_storage=storage(request.param)), port) as process:
         yield process
 
 

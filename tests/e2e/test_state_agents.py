@@ -10,7 +10,8 @@ import httpx2
 import openai
 import pytest
 
-from tests.support.harness import Gateway, free_port, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, free_port
 from tests.support.responses_api import both_ways
 from tests.support.sdk_conversation import settings
 from tests.support.upstreams import Script, ToolCall, Upstream
@@ -55,7 +56,7 @@ def look_into(box: str) -> str:
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(upstream, port), port) as process:
+    with gateway_thread(settings(upstream, port), port) as process:
         yield process
 
 

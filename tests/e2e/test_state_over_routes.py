@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider
 from tests.support.upstreams import PATHS, Raw, Script, Upstream, event
 
 DOWN = Raw(503, (("content-type", "application/json"),), (b'{"error":{"message":"later","type":"server_error"}}',))
@@ -41,7 +42,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     }
     port = free_port()
     circuit = {"failures": 1000, "error_rate": "100%"}
-    with running(
+    with gateway_thread(
         {**config(entries, port, model_aliases=aliases, circuit=circuit), "version": "v0.4.0"}, port
     ) as process:
         yield process

@@ -7,7 +7,8 @@ import openai
 import pytest
 from openai.types.responses import Response
 
-from tests.support.harness import Gateway, eventually, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, eventually, free_port, provider
 from tests.support.responses_api import both_ways, each_api
 from tests.support.sdk_conversation import APIS, TURNS, Talk, as_heard, settings, told
 from tests.support.upstreams import Raw, Script, render
@@ -18,7 +19,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     port = free_port()
     asked = settings(upstream, port)
     asked["model_providers"].append(provider("attic/on-attic", f"{upstream.url}/v1", ["responses"]))
-    with running(asked, port) as process:
+    with gateway_thread(asked, port) as process:
         yield process
 
 

@@ -18,6 +18,7 @@ import yaml
 from click.testing import CliRunner
 
 from gateway.__main__ import main
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, free_port, provider, running
 from tests.support.upstreams import Script
 from tests.support.websocket_client import Client
@@ -216,5 +217,5 @@ def test_nobody_comes_in_before_there_is_a_key_and_keys_outlast_a_reload_and_a_r
         os.kill(gateway.pid, signal.SIGHUP)
         eventually(lambda: any("is reloaded" in line for line in gateway.log))
         assert place.lets_in(key)
-    with running(file, port) as gateway:
+    with gateway_thread(file, port) as gateway:
         assert Place((gateway,), file).lets_in(key)

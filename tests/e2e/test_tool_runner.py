@@ -8,7 +8,8 @@ import anthropic
 import pytest
 from anthropic import beta_tool
 
-from tests.support.harness import START_SECONDS, Gateway, complaint, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import START_SECONDS, Gateway, complaint, config, free_port, provider
 from tests.support.upstreams import PATHS, Raw, Script, ToolCall, Upstream, render
 from tests.support.wire_transcript import heard
 
@@ -46,7 +47,7 @@ def settings(upstream: Upstream, port: int, **more: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(upstream, port), port) as process:
+    with gateway_thread(settings(upstream, port), port) as process:
         yield process
 
 
@@ -142,7 +143,7 @@ def test_where_the_provider_is_to_keep_state_the_sdk_goes_on_without(client, ups
 def test_where_state_is_switched_off_the_sdk_goes_on_without(upstream):
     port = free_port()
     switched_off = settings(upstream, port, state_storage={"type": "none"})
-    with running(switched_off, port) as gateway, Client(gateway.url) as client:
+    with gateway_thread(switched_off, port) as gateway, Client(gateway.url) as client:
         for stream in (True, False):
             upstream.script(*ROUNDS)
             assert text_of(client.run("on-chat", stream)[-1]) == "A key and nothing."
@@ -157,7 +158,7 @@ def test_a_lost_thread_is_told_again_by_the_sdk(upstream):
         thread = client.sdk.beta.messages.thread(model="on-chat", max_tokens=2000, system=SYSTEM)
         upstream.script(Script(text="one"), Script(text="two"))
         for word in ("first", "second"):
-            with running(settings(upstream, port, state_storage={"type": "memory"}), port):
+            with gateway_thread(settings(upstream, port, state_storage={"type": "memory"}), port):
                 thread.send({"role": "user", "content": word})
         assert client.threads == ["create", "continue", "create"]
         talk = [("system", SYSTEM), ("user", "first"), ("text", "one"), ("user", "second")]
@@ -188,7 +189,7 @@ def body(**thread: str) -> dict[str, Any]:
 def test_another_clients_thread_is_not_there(upstream):
     port = free_port()
     keys = [{"name": name, "key": f"key-of-{name}"} for name in ("alice", "bob")]
-    with running(settings(upstream, port, client_keys=keys), port) as gateway:
+    with gateway_thread(settings(upstream, port, client_keys=keys), port) as gateway:
         upstream.script(Script(text="one"), Script(text="two"))
         alice, bob = ({"x-api-key": f"key-of-{name}"} for name in ("alice", "bob"))
         id = gateway.request("POST", "/v1/messages", body(type="create"), alice).json["id"]

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import Gateway, config, eventually, free_port, provider, refusing_port, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, config, eventually, free_port, provider, refusing_port
 from tests.support.upstreams import PATHS, Raw, Script
 
 OVERLOADED = Raw(529, (("content-type", "application/json"),),
@@ -25,7 +26,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         circuit = {"failures": 1000, "error_rate": "100%"}
         aliases = {"best": {"targets": ["vllm-a", "gpt", "claude"]}}
         port = free_port()
-        with running(config(entries, port, model_aliases=aliases, circuit=circuit), port) as process:
+        with gateway_thread(config(entries, port, model_aliases=aliases, circuit=circuit), port) as process:
             yield process
 
 

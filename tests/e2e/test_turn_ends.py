@@ -12,6 +12,7 @@ import pytest
 
 from providers.responses.ids import is_ours
 from tests.support.command_line import started
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider, running
 from tests.support.raw_call import END, chunks, has_ended, lines, said, whole
 from tests.support.responses_api import (
@@ -52,7 +53,7 @@ def gateway(upstream, by_hand, file) -> Iterator[Gateway]:
         provider(f"openai/finish-{api}", by_hand.url, [api], state="ours", on_disconnect="finish") for api in APIS
     ]
     settings = config([*entries(upstream, by_hand), *finishing], port, state_storage=sqlite_at(file))
-    with running(settings, port) as process:
+    with gateway_thread(settings, port) as process:
         yield process
     assert not any("Traceback" in text for text in process.log)
 

@@ -21,7 +21,8 @@ from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, TextDelta
 from tests.support import postgres
-from tests.support.harness import Gateway, complaint, config, eventually, free_port, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, complaint, config, eventually, free_port
 from tests.support.raw_call import END, chunks, said
 from tests.support.responses_api import (
     both_ways,
@@ -76,7 +77,7 @@ def failing(request, tmp_path_factory) -> Store:
 @pytest.fixture(scope="module")
 def fragile(upstream, by_hand, failing) -> Iterator[Gateway]:
     port = free_port()
-    with running(config(entries(upstream, by_hand), port, state_storage=failing.place), port) as process:
+    with gateway_thread(config(entries(upstream, by_hand), port, state_storage=failing.place), port) as process:
         yield process
     assert not any("Traceback" in text for text in process.log)
 
@@ -179,7 +180,7 @@ def test_an_answer_that_is_not_streamed_and_cannot_be_stored_is_a_503_where_it_m
 
 def test_a_store_file_that_is_no_store_is_a_503(upstream, tmp_path):
     path, port = tmp_path / "state.sqlite", free_port()
-    with running(config(entries(upstream), port, state_storage=sqlite_at(path)), port) as own:
+    with gateway_thread(config(entries(upstream), port, state_storage=sqlite_at(path)), port) as own:
         upstream.script(Script(text="It is 7."))
         id = final(turn(own, "on-chat"))["id"]
         with sqlite3.connect(path) as db:
@@ -268,7 +269,7 @@ async def test_a_store_that_hangs_is_waited_for_ten_seconds_and_no_longer(autoju
 @pytest.fixture(scope="module")
 def forgetful(upstream) -> Iterator[Gateway]:
     port = free_port()
-    with running(config(entries(upstream), port, state_storage={"type": "none"}), port) as process:
+    with gateway_thread(config(entries(upstream), port, state_storage={"type": "none"}), port) as process:
         yield process
 
 

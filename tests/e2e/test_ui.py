@@ -18,6 +18,7 @@ import yaml
 from gateway.access.shares import MOST_VIEWERS
 from tests.pages.ui_picture import pictures
 from tests.support.browser import Page, browsing, needs_chromium
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     ROOT,
     Gateway,
@@ -63,7 +64,7 @@ def gateway(by_hand) -> Iterator[Gateway]:
 
 
 def served(content: Mapping[str, Any], port: int) -> Iterator[Gateway]:
-    with running(content, port) as process:
+    with gateway_thread(content, port) as process:
         yield process
         text = "\n".join(process.log)
         assert "Traceback" not in text, text[-3000:]
@@ -597,7 +598,7 @@ def test_a_target_that_is_out_is_named_with_its_reason_until_it_is_in_again(brow
     port = free_port()
     busy = Raw(429, (("content-type", "application/json"), ("retry-after", "2")), (b"{}",))
     place = {"model": "vllm/m", "name": "gpu-1", "base_url": f"{upstream.url}/v1", "access_key": "k"}
-    with running(config([place], port), port) as process:
+    with gateway_thread(config([place], port), port) as process:
         browser.open(f"{process.url}/ui")
         browser.until("document.getElementById('state').textContent === 'live'")
         upstream.script(busy)

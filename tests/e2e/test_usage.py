@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
-from tests.support.harness import Gateway, Reply, config, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Reply, config, free_port, provider
 from tests.support.raw_call import line
 from tests.support.upstreams import Raw, Script, Tokens
 
@@ -29,7 +30,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("anthropic/messages", upstream.url, ["messages"]),
     ]
     port = free_port()
-    with running(config(entries, port), port) as process:
+    with gateway_thread(config(entries, port), port) as process:
         yield process
 
 

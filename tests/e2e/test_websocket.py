@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from providers.responses.ids import is_ours
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     Gateway,
     Listening,
@@ -42,7 +43,7 @@ def entries(upstream: Upstream, by_hand: Listening) -> list[dict[str, Any]]:
 def gateway(upstream, by_hand) -> Iterator[Gateway]:
     port = free_port()
     settings = config(entries(upstream, by_hand), port, limits={"request_body": 300_000})
-    with running(settings, port) as process:
+    with gateway_thread(settings, port) as process:
         yield process
 
 
@@ -411,7 +412,7 @@ def locked(upstream, by_hand) -> Iterator[Gateway]:
     port = free_port()
     keys = [{"name": name, "key": key} for key, name in KEYS.items()]
     more = {"client_keys": keys, "cors": ["https://app.example"]}
-    with running(config(entries(upstream, by_hand), port, **more), port) as process:
+    with gateway_thread(config(entries(upstream, by_hand), port, **more), port) as process:
         yield process
 
 
@@ -461,7 +462,7 @@ def test_a_strict_handshake_makes_every_request_strict(gateway, upstream):
 
 def test_switched_off_an_upgrade_is_a_426(upstream, by_hand):
     port = free_port()
-    with running(config(entries(upstream, by_hand), port, websocket=False), port) as own:
+    with gateway_thread(config(entries(upstream, by_hand), port, websocket=False), port) as own:
         answer = upgrade(own)
     assert answer.startswith(b"HTTP/1.1 426 ")
     assert b"connection: close" in answer.lower()

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import Gateway, config, eventually, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, config, eventually, free_port, provider
 from tests.support.upstreams import Raw, Script
 from tests.support.websocket_client import Client
 
@@ -33,7 +34,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     ]
     port = free_port()
     aliases = {"either": {"targets": ["on-responses", "on-chat"]}}
-    with running(config(entries, port, model_aliases=aliases, version="v0.4.0"), port) as process:
+    with gateway_thread(config(entries, port, model_aliases=aliases, version="v0.4.0"), port) as process:
         yield process
 
 

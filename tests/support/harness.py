@@ -121,10 +121,11 @@ def config(providers: Sequence[Mapping[str, Any]], port: int, **more: Any) -> di
 
 @attrs.frozen
 class Gateway:
-    """A gateway that answers. ``log`` grows while it runs: its standard output and error, line by line."""
+    """A gateway that answers. ``log`` grows while it runs: its standard output and error, line by line. ``pid`` is that
+    of its own process, if it has one."""
 
     port: int
-    pid: int
+    pid: int | None
     log: list[str]
 
     @property

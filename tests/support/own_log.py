@@ -12,17 +12,29 @@ def own_log() -> Iterator[None]:
     """Begin without handlers, and leave levels, handlers and what lines have as they were: else other tests hear what
     libraries say."""
     root = logging.getLogger()
-    before = {one: (one.level, one.propagate, one.handlers[:]) for one in (root, *_loggers())}
-    of_lines = {name: getattr(logging, name) for name in _OF_LINES}
+    before = {one: one.handlers[:] for one in (root, *_loggers())}
     root.handlers[:] = []
+    with kept_settings():
+        try:
+            yield
+        finally:
+            for one in (root, *_loggers()):
+                handlers = before.get(one, [])
+                for handler in {*one.handlers} - {*handlers}:
+                    handler.close()
+                one.handlers[:] = handlers
+
+
+@contextlib.contextmanager
+def kept_settings() -> Iterator[None]:
+    """Leave the levels of loggers and what lines have as they were."""
+    before = {one: (one.level, one.propagate) for one in (logging.getLogger(), *_loggers())}
+    of_lines = {name: getattr(logging, name) for name in _OF_LINES}
     try:
         yield
     finally:
-        for one in (root, *_loggers()):
-            level, one.propagate, handlers = before.get(one, (logging.NOTSET, True, []))
-            for handler in {*one.handlers} - {*handlers}:
-                handler.close()
-            one.handlers[:] = handlers
+        for one in (logging.getLogger(), *_loggers()):
+            level, one.propagate = before.get(one, (logging.NOTSET, True))
             one.setLevel(level)
         for name, value in of_lines.items():
             setattr(logging, name, value)
