@@ -25,8 +25,8 @@ from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
 from gateway.stores.store import Changed, Node, Store, Unavailable
-from providers.responses.kept import after, replay
 from providers.responses.output import ResponseTemplate
+from providers.responses.replay import after, replay
 from streams import sse
 from streams.errors import GatewayError, invalid
 

@@ -24,7 +24,7 @@ from gateway.conversations.bodies import (
 from gateway.http.offload import offload
 from gateway.stores.store import Changed, Node, Store
 from providers.responses.ids import own_id
-from providers.responses.kept import resolved
+from providers.responses.kept_items import resolved
 from streams.errors import GatewayError, invalid
 
 T = TypeVar("T")

@@ -20,7 +20,8 @@ from gateway.streaming.progress import StreamProgress
 from providers.neutral.codec import Reply, Writer
 from providers.responses import RESPONSES
 from providers.responses.ids import own_id
-from providers.responses.kept import EventLog, after, stored_input
+from providers.responses.kept_items import stored_input
+from providers.responses.replay import EventLog, after
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import AnswerStart, ErrorInfo

@@ -28,7 +28,7 @@ from gateway.request.structure import Bounds
 from gateway.routing.plan import Candidate
 from gateway.stores.store import Node, Store, Unavailable
 from providers.responses.ids import is_ours
-from providers.responses.kept import UNUSABLE, given_items, previous, references, replayable, resolved
+from providers.responses.kept_items import UNUSABLE, given_items, previous, references, replayable, resolved
 from streams.errors import GatewayError, invalid
 
 Items: TypeAlias = list[dict[str, Any]]

@@ -29,7 +29,7 @@ from gateway.serving.quart_views import View, add_view, current_scope
 from gateway.stores.store import Store, Unavailable
 from providers.neutral.fields import Fields, too_deep
 from providers.responses.ids import is_ours
-from providers.responses.kept import page
+from providers.responses.kept_items import page
 from streams.errors import GatewayError, invalid
 from streams.events import Api, ErrorInfo
 

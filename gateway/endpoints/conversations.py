@@ -26,7 +26,7 @@ from gateway.serving.quart_views import add_view
 from gateway.stores.store import Store
 from providers.apis import CODECS
 from providers.neutral.fields import Fields, expect
-from providers.responses import kept as formats
+from providers.responses.kept_items import page, stored_input
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
 
@@ -93,7 +93,7 @@ class Conversations:
         with store_deadline("reach the conversation"):
             items = await stored.own_items(store, owner(), items)
             await stored.append(store, owner(), id, items)
-        return object_answer(formats.page(items, limit=len(items), order="asc"))
+        return object_answer(page(items, limit=len(items), order="asc"))
 
     async def items(self, id: str) -> Response:
         return object_answer(listed(await self._items(id)))
@@ -163,7 +163,7 @@ def read_items(members: Fields) -> list[Object]:
         CODECS["responses"].read_request({"model": "", "input": given})
     except GatewayError as error:  # no turn could be made from it later
         raise GatewayError.of(_about_items(error.failed)) from None
-    return formats.stored_input(given)
+    return stored_input(given)
 
 
 def _about_items(failed: ErrorInfo) -> ErrorInfo:

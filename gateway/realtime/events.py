@@ -23,7 +23,7 @@ from gateway.realtime.objects import Tree, Unfolded, is_too_much, read_object
 from gateway.request.members import check_members
 from gateway.upstream.websocket import Piece
 from providers.endpoints.usage import read_usage
-from providers.errors.log_message import log_message
+from providers.errors.reasons import log_message
 from streams.errors import invalid
 from streams.events import ErrorInfo
 from streams.surrogates import NOT_JSON, reading

@@ -18,7 +18,7 @@ from gateway.routing.target import Target
 from gateway.streaming.lane import too_large
 from providers.endpoints.embeddings.calling import AnswerPlan, EmbeddingCall, call
 from providers.endpoints.embeddings.filtering import EmbeddingAnswer
-from providers.endpoints.embeddings.member_names import ENCODINGS
+from providers.endpoints.embeddings.openai import ENCODINGS
 from providers.endpoints.embeddings.shapes import FAMILY, ClientShape, is_own_shape
 from providers.endpoints.endpoint import BODY_SHAPES
 from providers.neutral.codec import Outgoing

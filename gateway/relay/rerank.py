@@ -15,9 +15,18 @@ from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
 from gateway.routing.target import Target
 from providers.endpoints.endpoint import ENDPOINTS
-from providers.endpoints.rerank.answer import RerankCosts, read_costs, translate_answer
-from providers.endpoints.rerank.request import RerankWanted, read_wanted, translates_answer, write_rerank
-from providers.endpoints.rerank.shapes import SHAPES, RerankShape, shape_of_client
+from providers.endpoints.rerank import (
+    SHAPES,
+    RerankCosts,
+    RerankShape,
+    RerankWanted,
+    read_costs,
+    read_wanted,
+    shape_of_client,
+    translate_answer,
+    translates_answer,
+    write_rerank,
+)
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from streams.events import Usage

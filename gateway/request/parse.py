@@ -10,7 +10,7 @@ import msgspec
 from gateway.request.members import check_members
 from gateway.request.structure import check_text
 from providers.apis import CODECS
-from providers.neutral.body import Body
+from providers.neutral.draft import Body
 from providers.neutral.fields import malformed, parsed
 from providers.neutral.request import Request
 from providers.neutral.wire_api import Conversation

@@ -12,7 +12,7 @@ from loadtest.exchange.record import AnswerTokens
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi, wire_of
 from providers.endpoints.completions import CompletionReader
 from providers.endpoints.embeddings.openai import read_answer
-from providers.endpoints.rerank.answer import read_costs
+from providers.endpoints.rerank import read_costs
 from providers.neutral.billing import MOST_TOKENS
 from streams.errors import GatewayError
 from streams.surrogates import NOT_JSON

@@ -1,8 +1,9 @@
 """OpenAI Chat Completions, both roles.
 
-The pieces: ``incoming`` and ``history`` read a client's request; ``outgoing``, ``messages`` with ``parts`` and
-``settings`` write one for a provider; ``adapting`` edits a client's own; ``reader`` with ``reading``, ``chunks`` and
-``usage`` read answers; ``writer``, ``tools`` and ``extras`` write them.
+A client's request: ``incoming`` and ``history`` read it, ``adapting`` edits it for a provider of the same API. A
+provider's request: ``outgoing`` writes it, with ``parts`` of messages and ``settings``. Answers: ``reader`` reads them,
+with ``chunks`` (decoding), ``reading`` (content by kind) and ``fragments`` (tool calls); ``writer`` writes them, with
+``tools``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,9 @@ import msgspec
 from providers.chat.adapting import adapt
 from providers.chat.incoming import read_request
 from providers.chat.outgoing import write_request
-from providers.chat.parts.reasoning import TYPED_FIELD, native_members
+from providers.chat.parts import TYPED_FIELD, native_members
 from providers.chat.reader import ChatReader, read_answer
-from providers.chat.usage import is_usage_alone
-from providers.chat.writer import ChatWriter, write_answer
+from providers.chat.writer import ChatWriter, is_usage_alone, write_answer
 from providers.errors.failures import is_openai_error, openai_error, read_failure
 from providers.neutral.bounds import ANSWER
 from providers.neutral.codec import Outgoing, Recipient, Reply

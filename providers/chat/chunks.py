@@ -1,12 +1,14 @@
 """Chunks of a Chat stream, and whole completions, decoded: an object for each choice and its delta, whatever comes.
 
-Leaves are of any type: one odd value must not cost the stream. In a whole answer that is translated it is an error.
+Members may be of any type: one odd value must not break the stream. In a whole answer that is translated it is an
+error.
 """
 
 from typing import Any
 
 import msgspec
 
+from providers.neutral.bounds import bounded
 from providers.neutral.shapes import Shape, check_answer
 from streams.surrogates import any_json, reading
 
@@ -136,3 +138,15 @@ def _pruned(value: Any) -> Any:
             if not isinstance(choice.get(name), dict):
                 choice.pop(name, None)
     return {**value, "choices": kept}
+
+
+def text_of(value: Any) -> str:
+    """A string, "" for anything else."""
+    return value if isinstance(value, str) else ""
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in an array; nothing for anything else. Raises ``TooMuch`` for an array that is too long."""
+    if not isinstance(value, list | tuple):
+        return []
+    return [item for item in bounded(value, "elements of an array") if isinstance(item, dict)]

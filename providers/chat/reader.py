@@ -4,22 +4,85 @@ A whole body is read as a stream of one chunk, so both tell the same events. Onl
 gateway writes never asks for more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 
-from providers.chat.chunks import Choice, Chunk, decode, decode_unread
-from providers.chat.reading import deltas
-from providers.chat.reading.answer import OpenAnswer
-from providers.chat.reading.endings import REASONS, read_end, read_failure, stop_string, word_of
-from providers.chat.reading.values import text_of
+from providers.chat.chunks import Choice, Chunk, decode, decode_unread, text_of
+from providers.chat.reading import OpenAnswer, take_delta
 from providers.errors.failures import array_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, TooMuch, bounded
-from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, settled_reason
 from providers.neutral.token_usage import OLDER, read_tokens
 from streams.errors import GatewayError
-from streams.events import AnswerStart, BlockEnd, ErrorInfo, Event, Usage
+from streams.events import AnswerEnd, AnswerStart, BlockEnd, ErrorInfo, Event, FailureReason, Reason, Usage
 from streams.surrogates import NOT_JSON, any_json
+
+REASONS: Mapping[str, Reason] = {
+    "stop": "stop",
+    "eos": "stop",  # Together
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",  # Mistral
+    "model_context_window_exceeded": "length",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "refusal",
+    "refusal": "refusal",
+    "safety": "refusal",
+    "recitation": "refusal",
+    "blocklist": "refusal",
+    "prohibited_content": "refusal",
+    "spii": "refusal",
+    "image_safety": "refusal",
+}
+"""``finish_reason`` by its ``word_of`` (routers let the model's own words through: Portkey-AI/gateway#857). Others:
+stop."""
+
+FAILURES: Mapping[str, FailureReason] = {
+    "error": "server_error",
+    "malformed_function_call": "bad_answer",  # Google, and those below
+    "malformed_response": "bad_answer",
+    "unexpected_tool_call": "bad_answer",
+    "missing_thought_signature": "bad_answer",
+    "function_call_filter": "bad_answer",
+}
+"""Reasons for the end that say that there is no answer, and what an attempt has failed for that ends so."""
+
+
+def word_of(reason: str) -> str:
+    """The word that ``reason`` begins with, in lower case: Google's endpoint says more behind it (``content_filter:
+    PROHIBITED_CONTENT``, ``function_call_filter: MALFORMED_FUNCTION_CALL``)."""
+    return reason.lower().partition(":")[0]
+
+
+def stop_string(value: Any) -> str | None:
+    """The string that a choice's ``stop_reason`` says has matched (vLLM), None if it is one of the reasons."""
+    return value if isinstance(value, str) and value.lower() not in REASONS else None
+
+
+def read_failure(word: str) -> ErrorInfo | None:
+    """Return the failure that the finish reason ``word`` means, or None."""
+    if (reason := FAILURES.get(word_of(word))) is None:
+        return None
+    unfinished = "the provider could not finish its answer: "
+    return ErrorInfo("upstream", unfinished + word, reason=reason, log_message=unfinished + word_of(word))
+
+
+def read_end(word: str, stopped_by: str | None, called: bool) -> AnswerEnd:
+    """The end of an answer; ``word`` is "" if the provider gave no reason."""
+    if not word:  # Snowflake ends with nothing but [DONE]
+        return AnswerEnd(settled_reason("stop", called))
+    reason = REASONS.get(word_of(word), "stop")
+    if reason == "stop" and stopped_by is not None:
+        return AnswerEnd("stop_sequence", word, stopped_by)
+    return AnswerEnd(reason, word)
+
 
 LONG = 16 * 1024  # bytes of a whole answer whose text is worth leaving alone
 EARLY = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
@@ -77,7 +140,7 @@ class ChatReader:
             if choice.index in (0, None):
                 if self._stage is WAITING:
                     self._begin(chunk, out)
-                deltas.take(self._answer, choice, out)
+                take_delta(self._answer, choice, out)
                 if choice.finish_reason:
                     self._note_end(choice)
                 if choice.error and word_of(self._finish) not in REASONS:

@@ -1,11 +1,9 @@
 """Amazon Bedrock Converse: the codec of ``Converse`` and ``ConverseStream``, both roles.
 
-A client's request is read in ``incoming``, its blocks in ``content``, what families of models take in ``additional``;
-a provider's is written in ``outgoing``, its messages in ``history`` with ``media`` and ``cache_points``, its tools in
-``tools_out``, single values in ``settings``, as far as the row in ``families`` goes; a client's own request is edited
-in ``adapting``. Streams are in ``reader`` with ``reading`` and in ``writer``, whole answers in ``answer``, errors of
-providers in ``failures``, those for clients in ``failed``. Words of both roles are in ``ends``, ``usage`` and
-``wording``.
+A client's request: ``incoming`` reads it, with ``content`` for its blocks; ``adapting`` edits it for a provider of the
+same API. A provider's request: ``outgoing`` writes it, with ``history`` (messages), ``media``, ``cache_points`` and
+``settings``; ``families`` lists what each family of models takes. Answers: ``reader`` with ``reading`` reads them,
+``writer`` writes them. ``wording`` has the words of both roles, ``errors`` the errors of both.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,14 +12,11 @@ from typing import Any
 import msgspec
 
 from providers.converse.adapting import adapt, restore, without_reasoning
-from providers.converse.answer import write_answer
-from providers.converse.failed import error_headers, is_own_error, last_event, phrase_error, write_error
-from providers.converse.failures import read_error
+from providers.converse.errors import error_headers, is_own_error, last_event, phrase_error, read_error, write_error
 from providers.converse.incoming import read_count_request, read_request
 from providers.converse.outgoing import write_count_request, write_request
-from providers.converse.reader import ConverseReader
-from providers.converse.reading import read_answer
-from providers.converse.writer import PING, ConverseWriter
+from providers.converse.reader import ConverseReader, read_answer
+from providers.converse.writer import PING, ConverseWriter, write_answer
 from providers.neutral.bounds import ANSWER
 from providers.neutral.codec import Outgoing, Reader, Recipient, Reply, Writer
 from providers.neutral.draft import Draft

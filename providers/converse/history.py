@@ -14,7 +14,6 @@ from providers.converse.cache_points import Block, CachePoints, cache_mark
 from providers.converse.families import Family, Place
 from providers.converse.media import DocumentNames, document_block, image_block, sound_block
 from providers.neutral.arguments import call_input
-from providers.neutral.call_ids import replacement_id
 from providers.neutral.fields import Drops, join
 from providers.neutral.request import (
     AudioPart,
@@ -31,6 +30,7 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 from providers.neutral.seal import Issuer, Seal
+from providers.neutral.tool_names import replacement_id
 from streams.errors import invalid
 
 _INSTRUCTIONS: Final = ("system", "developer")

@@ -10,8 +10,8 @@ import msgspec
 
 from providers.catalog.effort import asked_level, budget_of, known_level, leaves_thinking
 from providers.catalog.sampling import takes_sampling
-from providers.converse.ends import STOP_SEQUENCE
 from providers.converse.families import Family
+from providers.converse.wording import STOP_SEQUENCE
 from providers.neutral.fields import Drops
 from providers.neutral.formats import can_be_closed, closed, described, in_words
 from providers.neutral.parameters import BY_NAME, write_parameters

@@ -1,23 +1,22 @@
-"""A Converse client's stream, written.
+"""Answers for a Converse client: the stream (``ConverseWriter``) and the whole answer (``write_answer``).
 
-Grammar: ``messageStart (block)* messageStop metadata``, each a frame, with ``block = contentBlockStart?
+Grammar of the stream: ``messageStart (block)* messageStop metadata``, each a frame, with ``block = contentBlockStart?
 contentBlockDelta* contentBlockStop``, one block at a time, numbered from 0; texts and reasoning have no start. A
-failure is the frame of an exception and the end. Source: ``ConverseStreamOutput`` of Amazon's service model, and what
-Bedrock sends.
+failure is the frame of an exception and the end. Source: ``ConverseStreamOutput`` and ``ConverseResponse`` of Amazon's
+service model, and recorded streams.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, assert_never
 
 import msgspec
 
-from providers.converse.failed import last_event
-from providers.converse.usage import write_usage
-from providers.converse.wording import NOT_MEASURED, signature, tool_use_id, wordless, write_end
+from providers.converse.errors import last_event
+from providers.converse.wording import NOT_MEASURED, signature, tool_use_id, wordless, write_end, write_usage
 from providers.neutral.arguments import call_input
 from providers.neutral.block_order import BlockEvent, BlockOrder
-from providers.neutral.codec import Reply
-from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply
+from providers.neutral.seal import Issuer
 from streams import event_stream
 from streams.events import (
     AnswerEnd,
@@ -36,6 +35,48 @@ from streams.events import (
     ToolKind,
     Usage,
 )
+from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
+
+
+def write_answer(answer: Answer, reply: Reply) -> bytes:
+    """See ``Codec.write_answer``."""
+    usage = answer.usage or Usage(input=reply.input_estimate)
+    message = {"role": "assistant", "content": _write_content(answer.blocks, reply.issuer)}
+    return msgspec.json.encode(
+        {
+            "output": {"message": message},
+            **write_end(answer.end, answer.called, reply.request),
+            "usage": write_usage(usage),
+            "metrics": NOT_MEASURED,
+        }
+    )
+
+
+def _write_content(blocks: Sequence[Block], issuer: Issuer) -> list[dict[str, Any]]:
+    return [item for block in blocks for item in _write_block(block, issuer)]
+
+
+def _write_block(block: Block, issuer: Issuer) -> list[dict[str, Any]]:
+    match block:
+        case TextBlock(text=text, citations=citations):
+            own = [citation.item for citation in citations if citation.api == "converse"]
+            if own:
+                return [{"citationsContent": {"content": [{"text": text}], "citations": own}}]
+            return [{"text": text}] if text else []
+        case RefusalBlock(text=text):
+            return [{"text": text}] if text else []
+        case ReasoningBlock(text="", state=state):
+            return [] if state is None else [{"reasoningContent": wordless(issuer, state)}]
+        case ReasoningBlock(text=text, state=state):
+            signed = signature(issuer, state)
+            told = {"text": text} if signed is None else {"text": text, "signature": signed}
+            return [{"reasoningContent": {"reasoningText": told}}]
+        case ToolCallBlock(id=id, name=name, input=text, kind=kind):
+            call = {"toolUseId": tool_use_id(id), "name": name, "input": call_input(text, kind)}
+            return [{"toolUse": call}]
+        case NativeBlock(api=api, item=item):
+            return [item] if api == "converse" and isinstance(item, dict) else []
+
 
 PING: Final = event_stream.event("ping", b"{}")
 """A keep-alive: SDKs skip frames of events that their service model does not have."""

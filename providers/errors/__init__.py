@@ -1,3 +1,7 @@
-"""Errors: ``failures`` in the words of each API, with their ``reasons``, the ``waits`` that they tell, and the
-``limits`` that headers speak of; prompts that ``overflow``, members that are ``rejected``, those among them that a
-refusal has ``named_alone``, and those that are ``protected`` from being left out; the ``log_message`` of an error."""
+"""Errors in the words of each API, as tables.
+
+``failures`` reads and writes errors and the waits that they state, with their ``reasons``; ``limits`` reads the headers
+about rates, ``ended`` finds refused credentials. ``overflow`` finds prompts that are too long, ``rejected`` the members
+that a provider refuses; ``named_alone`` finds the one member that a refusal names, ``protected`` lists the members
+about privacy and safety.
+"""

@@ -7,6 +7,7 @@ words of messages change (arspesk/sur9e#75): what is not in these tables is deci
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from providers.errors.limits import Headers, used_up_plan
@@ -199,3 +200,22 @@ def _is_elsewhere(error: Mapping[str, Any]) -> bool:
     if isinstance(param, str) and param not in ("", "model"):
         return True
     return isinstance(message, str) and _ELSEWHERE.match(message) is not None
+
+
+SHOWN_AT_DEBUG: Final = "its message is logged at log_level: debug"
+_MOST_WORDS: Final = 4
+_IDENTIFIER: Final = re.compile(r"[A-Za-z_$/\[][\w.$/:\[\]-]{0,79}", re.ASCII)
+
+
+def log_message(status: int | None, error: Mapping[str, Any], headers: Headers = ()) -> str:
+    """Return what the log says of ``error``, the object of a provider's error. ``status`` is None inside a stream."""
+    words = [*error_words(error, headers), *_identifiers(error.get("status"))]
+    named = list(islice(dict.fromkeys(word for one in words for word in _identifiers(one)), _MOST_WORDS))
+    named += [f"param {param}" for param in _identifiers(error.get("param"))]
+    where = "an error in the stream" if status is None else f"status {status}"
+    return f"the provider sent {where}{': ' if named else ''}{', '.join(named)} ({SHOWN_AT_DEBUG})"
+
+
+def _identifiers(value: Any) -> tuple[str, ...]:
+    """Return ``value`` in a tuple if it is an identifier, else an empty tuple."""
+    return (value,) if isinstance(value, str) and _IDENTIFIER.fullmatch(value) else ()

@@ -1,14 +1,11 @@
 """Google Gemini: the codec of ``generateContent`` and ``streamGenerateContent``, both roles.
 
-A client's request is read in ``incoming``, its turns in ``contents`` and ``parts``, its tools in ``offered``, schemas
-in Google's words in ``declared``, both spellings of members in ``spellings``. A provider's is written in ``outgoing``:
-its messages in ``history``, of which ``turns`` are the model's, with what ``seals`` give back, and ``results`` the
-tools', ``media`` what is no text; its ``tools`` with their ``schemas``, its ``settings``. A client's own request is
-edited in ``adapting``.
-
-Streams are in ``reader`` with ``reading`` and in ``writer``, cut out of bytes in ``framing``; whole answers in
-``answer``, what both say to clients in ``said``, with signatures from ``sealing``; why they ``ends``, their token
-counts in ``usage``. Errors for clients are in ``errors``, those of providers in ``failed``.
+A client's request: ``incoming`` reads it, with ``contents`` (turns) and ``spellings`` (both spellings of members);
+``adapting`` edits it for a provider of the same API. A provider's request: ``outgoing`` writes it, with ``history``
+(messages), ``turns`` (the model's and their signatures), ``media``, ``tools`` and ``settings``. ``schemas`` translates
+schemas in both directions. Answers: ``reader`` reads them, with ``reading`` (parts), ``citations`` and
+``partial_arguments``; ``writer`` writes them. ``framing`` cuts streams into events, ``ends`` lists why answers end,
+``errors`` writes errors for clients.
 """
 
 import re
@@ -17,16 +14,14 @@ from typing import Any
 
 import msgspec
 
+from providers.errors.failures import read_failure
 from providers.gemini.adapting import adapt, restore, without_reasoning
-from providers.gemini.answer import write_answer
 from providers.gemini.errors import error_event, is_own_error, phrase_error, write_error
-from providers.gemini.failed import read_error
 from providers.gemini.framing import ARRAY, CRLF_SSE, KEEP_ALIVE
 from providers.gemini.incoming import read_count_request, read_request
 from providers.gemini.outgoing import write_count_request, write_request
-from providers.gemini.reader import GeminiReader
-from providers.gemini.reading import read_answer
-from providers.gemini.writer import GeminiWriter
+from providers.gemini.reader import GeminiReader, read_answer
+from providers.gemini.writer import GeminiWriter, write_answer
 from providers.neutral.bounds import ANSWER
 from providers.neutral.codec import Outgoing, Reader, Recipient, Reply, Writer
 from providers.neutral.draft import Draft
@@ -104,7 +99,7 @@ class Gemini:
         return write_error(failed, request_id)
 
     def read_error(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
-        return read_error(status, body, headers)
+        return read_failure(status, body, headers)
 
     def read_count(self, body: Mapping[str, Any]) -> Request:
         return read_count_request(body)

@@ -8,8 +8,8 @@ import msgspec
 
 from providers.catalog.effort import known_level
 from providers.gemini.outgoing import refuse_cached
-from providers.gemini.seals import SKIPPED
 from providers.gemini.settings import own_member, snake
+from providers.gemini.turns import SKIPPED
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit

@@ -11,8 +11,7 @@ from typing import Any, Final, Literal, assert_never
 
 import attrs
 
-from providers.gemini.media import GeminiPart, media_part
-from providers.gemini.results import media_of, result_media, result_part
+from providers.gemini.media import GeminiPart, media_of, media_part, result_media, result_part
 from providers.gemini.turns import ModelTurn
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join

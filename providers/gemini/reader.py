@@ -1,15 +1,255 @@
-"""A Gemini provider's stream, read: server-sent events without names, each a ``GenerateContentResponse``, and no
-terminator. Source: ``streamGenerateContent`` of the Gemini API."""
+"""A Gemini provider's answers, read: the stream (``GeminiReader``) and the whole answer (``read_answer``).
 
-from collections.abc import Sequence
+A stream is server-sent events without names, each a ``GenerateContentResponse``, without a terminator. A
+``finishReason`` does not end it: several chunks may have one, and an error may follow (recorded). The good end is that
+of the body, after a last candidate with a reason. ``promptTokenCount`` includes what was read from a cache and leaves
+out what Google's own tools put in; ``candidatesTokenCount`` leaves the thoughts out (BerriAI/litellm#10667).
+Source: ``streamGenerateContent``, ``UsageMetadata`` and ``LogprobsResult`` of the Gemini API.
+"""
 
-from providers.errors.failures import array_failure
-from providers.gemini.reading.chunks import ChunkReader
-from providers.neutral.bounds import ANSWER
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from providers.errors.failures import array_failure, read_event_failure
+from providers.gemini.citations import citation_events
+from providers.gemini.ends import FAILURES, answer_end, blocked, failure, reason_word
+from providers.gemini.reading import UnfinishedAnswer, part_events
+from providers.neutral.billing import MOST_TOKENS, tier_of
+from providers.neutral.bounds import ANSWER, bounded
+from providers.neutral.shapes import Shape, check_answer
 from streams.errors import GatewayError
-from streams.events import ErrorInfo, Event
+from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, TextDelta, Usage
 from streams.sse import DONE
 from streams.surrogates import NOT_JSON, any_json
+
+_COUNTS: Final = (
+    "promptTokenCount", "toolUsePromptTokenCount", "cachedContentTokenCount", "candidatesTokenCount",
+    "thoughtsTokenCount", "totalTokenCount",
+)  # fmt: skip
+
+
+class Counts:
+    """Token counts as they come in. Of each member the last value counts: early chunks may have the cached part alone,
+    and the last one not repeat it (langchain-ai/langchainjs#9912, NousResearch/hermes-agent#19632)."""
+
+    __slots__ = ("_searches", "_seen", "_tier")
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+        self._tier: str | None = None
+        self._searches = 0
+
+    def add(self, metadata: Any) -> None:
+        """Take the figures of ``usageMetadata``, if it is an object."""
+        if not isinstance(metadata, dict):
+            return
+        for name in _COUNTS:
+            if name in metadata and type(count := metadata[name]) is int:
+                self._seen[name] = min(max(count, 0), MOST_TOKENS)
+        self._tier = tier_of(metadata.get("serviceTier")) or self._tier
+
+    def searched(self, times: int) -> None:
+        """Google Search was asked ``times`` times so far."""
+        self._searches = max(self._searches, times)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the size of the prompt is known."""
+        return "promptTokenCount" in self._seen
+
+    def usage(self) -> Usage | None:
+        """The account so far, ``None`` if the provider has counted nothing (``trafficType`` alone: recorded)."""
+        if not self._seen:
+            return None
+        seen = self._seen.get
+        prompt = seen("promptTokenCount", 0) + seen("toolUsePromptTokenCount", 0)
+        thoughts = seen("thoughtsTokenCount")
+        cached = min(seen("cachedContentTokenCount", 0), prompt) if self.begun else seen("cachedContentTokenCount", 0)
+        return Usage(
+            input=max(prompt - cached, 0),
+            cache_read=cached,
+            output=_said(self._seen, prompt, thoughts or 0) + (thoughts or 0),
+            reasoning=thoughts,
+            tier=self._tier,
+            calls=(("web_search", self._searches),) if self._searches else (),
+        )
+
+
+def _said(seen: Mapping[str, int], prompt: int, thoughts: int) -> int:
+    """``candidatesTokenCount``, which may be absent: then it is what the total leaves."""
+    if (count := seen.get("candidatesTokenCount")) is not None:
+        return count
+    return max(seen.get("totalTokenCount", prompt) - prompt - thoughts, 0)
+
+
+def token_logprobs(result: Any) -> list[dict[str, Any]] | None:
+    """The tokens in ``logprobsResult``, ``None`` where there are none."""
+    chosen = result.get("chosenCandidates") if isinstance(result, dict) else None
+    if not isinstance(chosen, list) or not chosen:
+        return None
+    tops = result.get("topCandidates")
+    tops = tops if isinstance(tops, list) else []
+    return [
+        {**_token(one), "top_logprobs": _top(tops[i] if i < len(tops) else None)}
+        for i, one in enumerate(chosen)
+        if isinstance(one, dict)
+    ]
+
+
+def _top(held: Any) -> list[dict[str, Any]]:
+    candidates = held.get("candidates") if isinstance(held, dict) else None
+    several = bounded(candidates, "log probabilities") if isinstance(candidates, list) else []
+    return [_token(one) for one in several if isinstance(one, dict)]
+
+
+def _token(one: Mapping[str, Any]) -> dict[str, Any]:
+    token, value = one.get("token"), one.get("logProbability", 0.0)
+    text = token if isinstance(token, str) else ""
+    return {"token": text, "logprob": value, "bytes": list(text.encode("utf-8", "surrogatepass"))}
+
+
+EARLY = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
+
+
+class ChunkReader:
+    """The chunks of one answer. Nothing may be given to it any more once an ``ErrorInfo`` has come out."""
+
+    __slots__ = ("_answer", "_begun", "_block", "_counted", "_counts", "_failed", "_reason")
+
+    def __init__(self, keeps: int) -> None:
+        self._answer = UnfinishedAnswer(keeps)
+        self._counts = Counts()
+        self._begun = False
+        self._counted = False
+        self._failed: ErrorInfo | None = None  # by a `finishReason`
+        self._reason: str | None = None  # the last `finishReason`
+        self._block: AnswerEnd | None = None  # what a blocked prompt ends with
+
+    def take(self, chunk: Mapping[str, Any]) -> list[Event]:
+        """The events of ``chunk``."""
+        if chunk.get("error"):
+            return self.fail(read_event_failure(chunk))
+        self._counts.add(chunk.get("usageMetadata"))
+        self._see_feedback(chunk.get("promptFeedback"))
+        candidate = _candidate(chunk.get("candidates"))
+        word = reason_word(candidate.get("finishReason"))
+        if word in FAILURES and self._failed is None:
+            self._failed = failure(word, _text(candidate.get("finishMessage")))
+        if self._failed is not None:  # its parts are of no use, but counts may follow
+            return self._begin(chunk)
+        self._reason = word or self._reason
+        try:
+            return [*self._begin(chunk), *self._candidate_events(candidate)]
+        except GatewayError as error:
+            return self.fail(error.failed)
+
+    def close(self) -> list[Event]:
+        """The end of the body."""
+        if self._failed is not None:
+            return self.fail(self._failed)
+        end = answer_end(self._reason) if self._reason is not None else self._block
+        if end is None:
+            return self.fail(EARLY)
+        return [*self._answer.end_block(), *self._usage(), end]
+
+    def fail(self, failed: ErrorInfo) -> list[Event]:
+        """The failure of the answer, with what it has cost."""
+        return [*(self._usage() if self._begun else ()), failed]
+
+    def _begin(self, chunk: Mapping[str, Any]) -> list[Event]:
+        """The start of the answer, and the first count of its prompt."""
+        events: list[Event] = []
+        if not self._begun:
+            self._begun = True
+            events.append(AnswerStart(_text(chunk.get("responseId")), _text(chunk.get("modelVersion"))))
+        if not self._counted and self._counts.begun:
+            self._counted = True
+            events += self._usage()
+        return events
+
+    def _see_feedback(self, feedback: Any) -> None:
+        if isinstance(feedback, dict) and (word := feedback.get("blockReason")):
+            self._block = blocked(str(word), _text(feedback.get("blockReasonMessage")))
+
+    def _candidate_events(self, candidate: Mapping[str, Any]) -> list[Event]:
+        content = candidate.get("content")
+        parts = content.get("parts") if isinstance(content, dict) else None
+        events: list[Event] = []
+        for part in bounded(parts, "parts") if isinstance(parts, list) else ():
+            if isinstance(part, dict):
+                events += part_events(self._answer, part)
+        if (tokens := token_logprobs(candidate.get("logprobsResult"))) is not None:
+            events = _with_logprobs(events, tokens)
+        grounding = candidate.get("groundingMetadata")
+        if isinstance(grounding, dict) and isinstance(queries := grounding.get("webSearchQueries"), list):
+            self._counts.searched(len(queries))
+        return [*events, *citation_events(self._answer, candidate)]
+
+    def _usage(self) -> list[Event]:
+        usage = self._counts.usage()
+        return [] if usage is None else [usage]
+
+
+def _candidate(candidates: Any) -> Mapping[str, Any]:
+    """The first choice: the only one, as we ask for no more."""
+    several = bounded(candidates, "candidates") if isinstance(candidates, list) else ()
+    return next((one for one in several if isinstance(one, dict) and not one.get("index")), {})
+
+
+def _with_logprobs(events: list[Event], tokens: list[dict[str, Any]]) -> list[Event]:
+    """``events`` with ``tokens`` on the last piece of text."""
+    for i, event in reversed(list(enumerate(events))):
+        if isinstance(event, TextDelta):
+            return [*events[:i], attrs.evolve(event, logprobs=tokens), *events[i + 1 :]]
+    return events
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+_PART: Final[Shape] = {
+    "text": str, "thoughtSignature": str, "functionCall": {"name": str, "args": dict, "id": str}, "inlineData": dict,
+    "executableCode": dict, "codeExecutionResult": dict, "toolCall": dict, "toolResponse": dict,
+}  # fmt: skip
+_SHAPE: Final[Shape] = {
+    "candidates": [{"content": {"parts": [_PART]}, "finishMessage": str}],
+    "promptFeedback": dict,
+    "usageMetadata": dict,
+    "responseId": str,
+    "modelVersion": str,
+}
+_KNOWN: Final = ("candidates", "promptFeedback", "usageMetadata", "error")
+
+
+def read_answer(body: bytes, checked: bool = True) -> Sequence[Event]:
+    """See ``Codec.read_answer``. An array of answers is a stream whose chunks came in one."""
+    try:
+        value = any_json(body)
+    except NOT_JSON:
+        raise _no_answer() from None
+    chunks = value if isinstance(value, list) else [value]
+    if not chunks or not all(_is_chunk(chunk) for chunk in chunks):
+        raise _no_answer()
+    reader, events = ChunkReader(ANSWER), list[Event]()
+    for chunk in chunks:
+        if checked:
+            check_answer(chunk, _SHAPE)
+        events += reader.take(chunk)
+        if events and isinstance(events[-1], ErrorInfo):
+            return events
+    return [*events, *reader.close()]
+
+
+def _is_chunk(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(name in value for name in _KNOWN)
+
+
+def _no_answer() -> GatewayError:
+    return GatewayError("upstream", "the provider's answer is none of the Gemini API", reason="bad_answer")
+
 
 MALFORMED = ErrorInfo("upstream", "the provider sent an event that is not valid JSON", reason="bad_answer")
 

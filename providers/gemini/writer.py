@@ -1,15 +1,23 @@
-"""A Gemini client's stream, written: pieces of one answer, each a ``GenerateContentResponse``, the last with the reason
-and the token counts. Nothing follows, no ``[DONE]`` either. Source: the API's reference; google-genai's ``models``.
+"""Answers for a Gemini client: the stream (``GeminiWriter``) and the whole answer (``write_answer``).
+
+A stream is pieces of one answer, each a ``GenerateContentResponse``, the last with the reason and the token counts. No
+``[DONE]`` follows. Clients carry a ``thoughtSignature`` from turn to turn: Gemini's own unchanged, the reasoning of any
+other provider in a seal, which is base64 of bytes, because SDKs decode it.
+Source: ``GenerateContentResponse`` in the API's reference; google-genai's ``models``.
 """
 
-from typing import Any, assert_never
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, assert_never
 
+import attrs
+import msgspec
+
+from providers.gemini.ends import REASONS
 from providers.gemini.errors import error_event
 from providers.gemini.framing import KEEP_ALIVE, event
-from providers.gemini.said import call_part, ending, logprobs_result, shows_thoughts, usage_metadata
-from providers.gemini.sealing import LONGEST, Signature, signature_of
-from providers.neutral.codec import Reply, new_id
-from providers.neutral.stages import ANSWERING, ENDED, AnswerStage
+from providers.neutral.arguments import call_input
+from providers.neutral.codec import ANSWERING, ENDED, AnswerStage, Reply, new_id
+from providers.neutral.seal import Issuer, seal_in_base64
 from streams import sse
 from streams.events import (
     AnswerEnd,
@@ -19,14 +27,209 @@ from streams.events import (
     ErrorInfo,
     Event,
     NativeItem,
+    Reason,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
+    ToolKind,
     Usage,
 )
+from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
+
+_FINISH: Final[Mapping[Reason, str]] = {
+    "stop": "STOP",
+    "stop_sequence": "STOP",
+    "tool_calls": "STOP",
+    "pause": "STOP",
+    "length": "MAX_TOKENS",
+    "context_exceeded": "MAX_TOKENS",
+    "refusal": "SAFETY",
+}
+_CHARACTERS_PER_TOKEN: Final = 4  # for estimates only
+
+
+def call_part(id: str, name: str, arguments: str, kind: ToolKind, signature: str | None = None) -> dict[str, Any]:
+    """A call, whole: clients of this API read no pieces. It always has an id, by which they give its result back."""
+    part: dict[str, Any] = {"functionCall": {"id": id, "name": name, "args": call_input(arguments, kind)}}
+    return part if signature is None else {**part, "thoughtSignature": signature}
+
+
+def ending(end: AnswerEnd, citations: Sequence[Citation]) -> dict[str, Any]:
+    """The members of a candidate that say how it ended."""
+    own = end.reason == "refusal" and REASONS.get(end.raw or "") == "refusal"
+    members: dict[str, Any] = {"finishReason": end.raw if own else _FINISH[end.reason]}
+    if isinstance(end.details, dict) and isinstance(explained := end.details.get("explanation"), str):
+        members["finishMessage"] = explained
+    if grounding := _grounding(citations):
+        members["groundingMetadata"] = grounding
+    return members
+
+
+def _grounding(citations: Iterable[Citation]) -> dict[str, Any]:
+    """The pages that the answer cites, each once."""
+    pages: dict[str, str] = {}
+    for citation in citations:
+        item = citation.item if isinstance(citation.item, dict) else {}
+        item = item.get("url_citation", item) if isinstance(item.get("url_citation", item), dict) else item
+        if isinstance(url := item.get("url"), str) and url:
+            title = item.get("title")
+            pages.setdefault(url, title if isinstance(title, str) else "")
+    return {"groundingChunks": [{"web": {"uri": uri, "title": title}} for uri, title in pages.items()]} if pages else {}
+
+
+def logprobs_result(logprobs: Sequence[Any]) -> dict[str, Any]:
+    """``logprobsResult`` for log probabilities as OpenAI says them."""
+    told = [one for one in logprobs if isinstance(one, dict)]
+    return {
+        "chosenCandidates": [_token(one) for one in told],
+        "topCandidates": [{"candidates": [_token(two) for two in one.get("top_logprobs") or ()]} for one in told],
+    }
+
+
+def _token(one: Any) -> dict[str, Any]:
+    return {"token": one.get("token", ""), "logProbability": one.get("logprob", 0)} if isinstance(one, dict) else {}
+
+
+def usage_metadata(usage: Usage | None, reply_estimate: int, said: int) -> dict[str, Any]:
+    """``usageMetadata``: what was read from a cache is part of the prompt, thoughts are no part of the candidates.
+    Where the provider has counted nothing it is an estimate, the answer's by the characters ``said``."""
+    if usage is None:
+        usage = Usage(input=reply_estimate, output=-(-said // _CHARACTERS_PER_TOKEN))
+    thoughts = min(usage.reasoning or 0, usage.output)
+    counts = {
+        "promptTokenCount": usage.prompt,
+        "candidatesTokenCount": usage.output - thoughts,
+        "totalTokenCount": usage.prompt + usage.output,
+    }
+    if thoughts:
+        counts["thoughtsTokenCount"] = thoughts
+    if usage.cache_read:
+        counts["cachedContentTokenCount"] = usage.cache_read
+    return counts
+
+
+def shows_thoughts(reply: Reply) -> bool:
+    """Whether the client has asked for the texts of thoughts: others take every text for the answer."""
+    reasoning = reply.request.reasoning
+    return reasoning is not None and reasoning.summary is not None
+
+
+LONGEST: Final = 256 * 1024
+"""Characters of reasoning that a seal repeats."""
+
+
+@attrs.frozen
+class Signature:
+    """A signature for a part of that ``kind``, "" for the next part whatever it is. ``id``: of the call that it is
+    for."""
+
+    text: str
+    kind: str = ""
+    id: str = ""
+    empty: bool = False
+
+    def alone(self) -> dict[str, Any]:
+        """A part of its own that bears it, where none fits that follows."""
+        if self.kind == "text":
+            return {"text": "", "thoughtSignature": self.text}
+        return {"text": "", "thought": True, "thoughtSignature": self.text}
+
+
+def signature_of(issuer: Issuer, state: ReasoningState, text: str) -> Signature | None:
+    """The signature for the state of a block whose reasoning is ``text``; ``None`` where nothing has to be given
+    back."""
+    if state.api != "gemini":
+        return Signature(seal_in_base64(issuer, state.api, sealed_item(state, text)))
+    item = state.item if isinstance(state.item, dict) else {}
+    signed = item.get("signature")
+    if not isinstance(signed, str) or not signed or "native" in item:  # the part itself comes, and bears it
+        return None
+    return Signature(signed, str(item.get("part", "")), str(item.get("id", "")), item.get("empty") is True)
+
+
+def sealed_item(state: ReasoningState, text: str) -> Any:
+    """The item of a state; with the text where the item only says in which member that was, because Gemini CLI does not
+    send thoughts back (DeepSeek refuses calls whose reasoning is missing)."""
+    if state.api == "chat" and isinstance(state.item, dict) and "field" in state.item and 0 < len(text) <= LONGEST:
+        return {**state.item, "text": text}
+    return state.item
+
+
+def write_answer(answer: Answer, reply: Reply) -> bytes:
+    """See ``Codec.write_answer``."""
+    texts = [block for block in answer.blocks if isinstance(block, TextBlock)]
+    cited = [one for block in texts for one in block.citations]
+    parts = list(_write_parts(answer.blocks, reply))
+    candidate: dict[str, Any] = {
+        "content": {"role": "model", "parts": parts or [{"text": ""}]}, **ending(answer.end, cited), "index": 0,
+    }  # fmt: skip
+    if logprobs := [one for block in texts for one in block.logprobs]:
+        candidate["logprobsResult"] = logprobs_result(logprobs)
+    whole = {
+        "candidates": [candidate],
+        "usageMetadata": usage_metadata(answer.usage, reply.input_estimate, sum(map(_length, answer.blocks))),
+        "modelVersion": reply.request.model,
+        "responseId": reply.id or new_id(""),
+    }
+    return msgspec.json.encode(whole)
+
+
+def _write_parts(blocks: Sequence[Block], reply: Reply) -> Iterator[dict[str, Any]]:
+    shown = shows_thoughts(reply)
+    waiting: Signature | None = None
+    for block in blocks:
+        if waiting is not None and not _fits(waiting, block):
+            yield waiting.alone()
+            waiting = None
+        if isinstance(block, ReasoningBlock):
+            waiting = None if block.state is None else signature_of(reply.issuer, block.state, block.text)
+            own = waiting if waiting is not None and waiting.kind == "thought" else None
+            yield from _thought(block.text if shown else "", own)
+            waiting = None if own is not None else waiting
+        else:
+            yield from _write_part(block, {} if waiting is None else {"thoughtSignature": waiting.text})
+            waiting = None
+    if waiting is not None:
+        yield waiting.alone()
+
+
+def _thought(text: str, own: Signature | None) -> Iterator[dict[str, Any]]:
+    if text:
+        part = {"text": text, "thought": True}
+        yield part if own is None else {**part, "thoughtSignature": own.text}
+    elif own is not None:
+        yield own.alone()
+
+
+def _write_part(block: Block, mark: dict[str, str]) -> Iterator[dict[str, Any]]:
+    match block:
+        case TextBlock(text=text) | RefusalBlock(text=text):
+            if text or mark:
+                yield {"text": text, **mark}
+        case ToolCallBlock(id=id, name=name, input=arguments, kind=kind):
+            yield {**call_part(id, name, arguments, kind), **mark}
+        case NativeBlock(api="gemini", item=item):
+            yield item
+
+
+def _fits(signature: Signature, block: Block) -> bool:
+    """Whether ``signature`` stands on the part for ``block``: a seal on a call that follows at once, one of Gemini's
+    own on a part of its kind."""
+    if isinstance(block, ToolCallBlock):
+        return signature.kind in ("", "functionCall")
+    return isinstance(block, TextBlock) and signature.kind == "text" and not signature.empty
+
+
+def _length(block: Block) -> int:
+    """The characters of what the model wrote."""
+    match block:
+        case TextBlock(text=text) | ReasoningBlock(text=text) | RefusalBlock(text=text) | ToolCallBlock(input=text):
+            return len(text)
+        case _:
+            return 0
 
 
 class _OpenCall:

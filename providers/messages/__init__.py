@@ -1,9 +1,9 @@
 """Anthropic Messages: the codec of ``/v1/messages``, both roles.
 
-A client's request is read in ``incoming``, its blocks in ``content``; a provider's is written in ``outgoing``, its
-messages in ``blocks`` with ``media``, scalars in ``settings``; a client's own request is edited in ``adapting`` and
-``compatible_servers``. Streams are in ``reader`` with ``reading`` and in ``writer``, whole answers in ``answer``, their
-token counts in ``usage``.
+A client's request: ``incoming`` reads it, with ``content`` for its blocks; ``adapting`` edits it for other servers than
+Anthropic's. A provider's request: ``outgoing`` writes it, with ``blocks`` (messages and media) and ``settings``.
+Streams: ``reader`` with ``reading`` reads them, ``writer`` writes them. ``answer`` reads and writes whole answers,
+``usage`` their token counts.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,18 +1,154 @@
-"""A Messages client's own request for another server than Anthropic's, or another model than the client thinks: what is
-known to be refused there is left out, lowered or said in other words.
+"""A Messages client's own request, edited for another server than Anthropic's, or for another model than it expects.
 
-Sampling stays: what is known of it for Claude is in part a guess about models that are still to come, good for requests
-that we write. A refusal of the client's own is learned (``providers/errors/rejected.py``).
+Claude Code's billing line and tools that wait for a search are removed, effort is lowered. Sampling stays: for future
+models of Claude the rows only guess, which is good enough for requests that the gateway writes. A refusal of the
+client's own value is learned (``providers/errors/rejected.py``).
 """
 
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
 from providers.catalog.effort import lower_effort
-from providers.messages import compatible_servers
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
+from providers.neutral.quirks import Quirks
+
+Object: TypeAlias = Mapping[str, Any]
+Changes: TypeAlias = tuple[Mapping[str, Any], tuple[str, ...]]
+
+MARKS = (b"x-anthropic-billing-header", b'"defer_loading"', b'"tool_reference"')
+"""Bytes without which a request has nothing of this."""
+
+SEARCH = "tool_search_"
+"""How the types of Anthropic's own search tools begin."""
+
+# Claude Code's first system block changes with every request: kept, no two prompts would share a prefix, and nothing
+# would ever come from a cache (anthropics/claude-code#68900, vllm-project/vllm#36829).
+_BILLING = re.compile(r"x-anthropic-billing-header:[^\n]*\n?")
+
+
+def unbilled(text: str) -> str | None:
+    """``text`` without its billing line, ``None`` if it does not begin with one."""
+    line = _BILLING.match(text)
+    return None if line is None else text[line.end() :]
+
+
+def found_tools(messages: Any) -> frozenset[str]:
+    """The tools that the history refers to or has called."""
+    blocks = [block for message in _objects(messages) for block in _objects(message.get("content"))]
+    inner = [part for block in blocks for part in _objects(block.get("content"))]
+    return frozenset(name for block in (*blocks, *inner) if isinstance(name := _named(block), str))
+
+
+def _named(block: Object) -> Any:
+    return {"tool_reference": block.get("tool_name"), "tool_use": block.get("name")}.get(str(block.get("type")))
+
+
+def _objects(value: Any) -> Iterator[Object]:
+    return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else iter(())
+
+
+def reference_text(name: str) -> str:
+    """A ``tool_reference`` in words."""
+    return f"The tool {name} is available now."
+
+
+def adapted(body: Mapping[str, Any], quirks: Quirks) -> Changes:
+    """A client's request for a server that speaks Messages and is not Anthropic: the members that change (``None``: to
+    be left out), and the paths of what was dropped."""
+    changes: dict[str, Any] = {}
+    dropped: list[str] = []
+    steps = (
+        (not quirks.billing_line, _without_billing),
+        (quirks.deferred_tools != "native", _loaded_all if quirks.deferred_tools == "all" else _loaded_found),
+        (quirks.deferred_tools != "native", _referring),
+    )
+    for wanted, step in steps:
+        if wanted:
+            more, lost = step(body)
+            changes |= more
+            dropped.extend(lost)
+    return changes, tuple(dropped)
+
+
+def _without_billing(body: Object) -> Changes:
+    system = body.get("system")
+    if isinstance(system, str):
+        rest = unbilled(system)
+        return ({}, ()) if rest is None else ({"system": rest or None}, ("system",))
+    first = system[0] if isinstance(system, list) and system else None
+    text = first.get("text") if isinstance(first, dict) else None
+    rest = unbilled(text) if isinstance(text, str) else None
+    if rest is None or not isinstance(system, list):
+        return {}, ()
+    blocks = [*([{**system[0], "text": rest}] if rest else []), *system[1:]]
+    return {"system": blocks or None}, ("system[]",)
+
+
+def _loaded_all(body: Object) -> Changes:
+    return _loaded(body, everything=True)
+
+
+def _loaded_found(body: Object) -> Changes:
+    return _loaded(body, everything=False)
+
+
+def _loaded(body: Object, *, everything: bool) -> Changes:
+    """The tools that are to be seen now, without the mark; Anthropic's own search has nobody to make it."""
+    tools = body.get("tools")
+    if not isinstance(tools, list) or not any(isinstance(tool, dict) and tool.get("defer_loading") for tool in tools):
+        return {}, ()
+    everything = everything or searched_there(tools)
+    found = frozenset() if everything else found_tools(body.get("messages"))
+    kept = []
+    dropped = ["tools[].defer_loading"]
+    for tool in tools:
+        if isinstance(tool, dict) and _is_search(tool):
+            dropped.append("tools[]")
+        elif not isinstance(tool, dict) or not tool.get("defer_loading") or everything or tool.get("name") in found:
+            kept.append(_unmarked(tool))
+    return {"tools": kept or None}, tuple(dropped)
+
+
+def _unmarked(tool: Any) -> Any:
+    if not isinstance(tool, dict):
+        return tool
+    return {name: value for name, value in tool.items() if name != "defer_loading"}
+
+
+def searched_there(tools: Iterable[Any]) -> bool:
+    """True if Anthropic was to search the tools."""
+    return any(isinstance(tool, dict) and _is_search(tool) for tool in tools)
+
+
+def _is_search(tool: Object) -> bool:
+    return str(tool.get("type", "")).startswith(SEARCH)
+
+
+def _referring(body: Object) -> Changes:
+    """References to tools as texts."""
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return {}, ()
+    worded = [_in_content(message, lambda block: _in_content(_worded(block), _worded)) for message in messages]
+    return ({"messages": worded} if worded != messages else {}), ()
+
+
+def _in_content(holder: Any, change: Callable[[Any], Any]) -> Any:
+    """``holder`` with each part of its content changed."""
+    content = holder.get("content") if isinstance(holder, dict) else None
+    return {**holder, "content": [change(part) for part in content]} if isinstance(content, list) else holder
+
+
+def _worded(block: Any) -> Any:
+    if not isinstance(block, dict) or block.get("type") != "tool_reference":
+        return block
+    return {"type": "text", "text": reference_text(str(block.get("tool_name")))}
 
 
 def adapt(draft: Draft, to: Recipient) -> None:
     """See ``providers.neutral.codec.Codec.adapt``."""
-    if any(map(draft.mentions, compatible_servers.MARKS)):
-        draft.replace(*compatible_servers.adapted(draft.values(), to.quirks))
+    if any(map(draft.mentions, MARKS)):
+        draft.replace(*adapted(draft.values(), to.quirks))
     lower_effort(draft, "output_config", to.known.efforts)

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from providers.messages.compatible_servers import reference_text
+from providers.messages.adapting import reference_text
 from providers.neutral.fields import Drops, Fields, expect, join
 from providers.neutral.request import (
     NO_MARKS,

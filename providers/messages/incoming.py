@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from providers.messages.compatible_servers import found_tools, searched_there, unbilled
+from providers.messages.adapting import found_tools, searched_there, unbilled
 from providers.messages.content import BLOCKS, INNER, TOOL_MARKS, read_blocks, read_marks
 from providers.neutral.fields import Drops, Fields
 from providers.neutral.parameters import read_parameters

@@ -6,10 +6,9 @@ from typing import Any
 import attrs
 import msgspec
 
-from providers.messages.blocks import Breakpoints, Prompt, cache_control, plain
+from providers.messages.blocks import Block, Breakpoints, Prompt, cache_control, plain
 from providers.messages.content import TOOL_MARKS
 from providers.messages.incoming import OWN_FIELDS
-from providers.messages.media import Block
 from providers.messages.settings import format_hint, max_tokens, write_format, write_reasoning, write_settings
 from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient

@@ -9,12 +9,18 @@ from typing import Any
 
 from providers.errors.failures import array_failure, read_event_failure
 from providers.messages.answer import read_end, text_of
-from providers.messages.reading import blocks
-from providers.messages.reading.answer import OpenAnswer
-from providers.messages.reading.wire import decode
+from providers.messages.reading import (
+    OpenAnswer,
+    continue_block,
+    decode,
+    finish_all,
+    start_block,
+    stop_block,
+    take_whole,
+)
 from providers.messages.usage import Counts
 from providers.neutral.bounds import ANSWER, TooMuch
-from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage
 from streams.events import AnswerStart, ErrorInfo, Event
 from streams.surrogates import NOT_JSON, any_json
 
@@ -22,9 +28,9 @@ MALFORMED = ErrorInfo("upstream", "the provider sent an event that is not valid 
 EARLY = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
 
 _CONTENT: Mapping[str, Callable[[OpenAnswer, Mapping[str, Any]], Sequence[Event]]] = {
-    "content_block_start": blocks.start,
-    "content_block_delta": blocks.go_on,
-    "content_block_stop": blocks.stop,
+    "content_block_start": start_block,
+    "content_block_delta": continue_block,
+    "content_block_stop": stop_block,
 }
 """Events that say something of a block, by type."""
 
@@ -111,7 +117,7 @@ class MessagesReader:
             return ()
         self._stage = ANSWERING
         start = AnswerStart(text_of(message.get("id")), text_of(message.get("model")))
-        return [start, *self._usage(), *blocks.take_whole(self._answer, message.get("content"))]
+        return [start, *self._usage(), *take_whole(self._answer, message.get("content"))]
 
     # The end
 
@@ -129,7 +135,7 @@ class MessagesReader:
 
     def _end(self) -> Sequence[Event]:
         end = read_end(self._reason, self._stop_sequence, self._details)
-        events = self._start_with([*blocks.finish_all(self._answer), *self._usage(), end])
+        events = self._start_with([*finish_all(self._answer), *self._usage(), end])
         self._stage = ENDED
         return events
 

@@ -15,8 +15,7 @@ from providers.errors.failures import messages_error
 from providers.messages.answer import call_block, message_begun, signature, text_block, wordless, write_end
 from providers.messages.usage import usage_delta
 from providers.neutral.arguments import call_input
-from providers.neutral.codec import Reply
-from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply
 from streams import sse
 from streams.events import (
     AnswerEnd,

@@ -5,6 +5,7 @@
 All of it is pure: bytes and values in, bytes and values out, no I/O and no clock but ``Reply.created``.
 """
 
+import enum
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
@@ -22,6 +23,18 @@ from providers.neutral.seal import Issuer
 from providers.neutral.wire_api import WireApi
 from streams.events import AnswerStart, Api, ErrorInfo, Event, Reason
 from streams.fold import Answer
+
+
+class AnswerStage(enum.Enum):
+    """The stages of an answer. Each stage leads to those below it, and ``ENDED`` to none: nothing is read from or
+    written to an answer that has ended."""
+
+    WAITING = "waiting"  # nothing of it has been said
+    ANSWERING = "answering"
+    ENDED = "ended"  # whole or failed
+
+
+WAITING, ANSWERING, ENDED = AnswerStage
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""Tool names that the provider's API takes, and the way back; ids of calls that OpenAI's take.
+"""Tool names and ids of calls that the provider's API takes, and the way back.
 
 Names longer than 64 characters or with characters that it does not take are shortened before a request is written, in
 its tools, its history and its tool choice alike, and restored in the answer's events. Codecs never see it.
@@ -10,9 +10,28 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from providers.neutral.call_ids import replacement_id
 from providers.neutral.request import Message, Part, Request, Tool, ToolCallPart, ToolChoice
 from streams.events import Event, ToolCallStart
+
+_DIGITS = 24
+
+
+def replacement_id(prefix: str, id: str) -> str:
+    """Return the id that stands for ``id`` wherever it is sent: the same for the call and for its result."""
+    return prefix + _digest(id)
+
+
+def matched(ids: Iterable[str], originals: Iterable[str]) -> dict[str, str]:
+    """Return those of ``ids`` that are one of ``originals`` or its replacement, each with that original."""
+    known = {id: id for id in originals}
+    known.update({_digest(id): id for id in known})
+    found = ((id, known.get(id) or known.get(id[-_DIGITS:])) for id in ids)
+    return {id: original for id, original in found if original is not None}
+
+
+def _digest(id: str) -> str:
+    return hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGITS]
+
 
 _OTHER = re.compile(r"[^A-Za-z0-9_-]")
 _LONGEST_ID = 64  # characters (openclaw/openclaw#875, RooCodeInc/Roo-Code#10763)

@@ -1,11 +1,14 @@
 """OpenAI Responses (`/v1/responses`), both roles.
 
-Source: OpenAI's API reference and the types of the openai package. The parts: ``incoming`` with ``history`` and
-``settings`` (a client's request), ``outgoing`` with ``items`` and ``tools_out`` (a provider's request), ``adapting`` (a
-client's own), ``reader`` with ``reading`` (what a provider answers), ``writer`` and ``answer`` with ``output`` and
-``numbering`` and ``writing`` (answers for a client), ``failed`` (the end of a broken stream). ``ids`` are ours,
-``tools`` in all directions, ``values`` read with care. ``kept`` is what stays of a turn. ``compaction`` is the item
-that stands for a conversation, ``compacted`` the answer that holds one.
+A client's request: ``incoming`` reads it, with ``history`` (its input) and ``settings``; ``adapting`` edits it for a
+provider of the same API. A provider's request: ``outgoing`` writes it, with ``items`` for its input. Answers:
+``reader`` reads them, with ``reading`` (items by kind), ``open_answer`` (their state) and ``values`` (members of any
+type); ``writer`` writes streams, with ``writing`` (open items) and ``numbering``; ``answer`` writes whole answers,
+``output`` has the items and objects of both. ``tools`` names tools, ``ids`` makes the ids of the gateway.
+``compaction`` is the item that replaces a conversation. Kept turns: ``kept_items`` prepares and lists their items,
+``replay`` stores and repeats their events.
+
+Source: OpenAI's API reference and the types of the openai package.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,15 +25,13 @@ from providers.neutral.seal import PREFIX, Issuer, unseal
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
 from providers.responses import compaction
 from providers.responses.adapting import adapt
-from providers.responses.answer import whole_answer, write_answer
-from providers.responses.compacted import CompactionWriter, compacted, compaction_of
+from providers.responses.answer import CompactionWriter, compacted, compaction_of, whole_answer, write_answer
 from providers.responses.compaction import compaction_item, compaction_request, is_compaction
-from providers.responses.failed import failed_events
 from providers.responses.ids import is_ours
 from providers.responses.incoming import read_continued, read_request
 from providers.responses.items import returned, without_own_id
 from providers.responses.outgoing import write_count_request, write_request
-from providers.responses.output import count_body
+from providers.responses.output import count_body, failed_events
 from providers.responses.reader import ResponsesReader, read_answer
 from providers.responses.writer import ResponsesWriter, TurnWriter
 from streams.events import AnswerStart, ErrorInfo, Event

@@ -1,7 +1,8 @@
-"""The output items and the response object that the gateway writes for Responses clients, whole: the stream's last
-words and the answers that are not streamed are made of the same pieces.
+"""The output items and the response object for Responses clients.
 
-Required members are those of the openai package's types; ``null`` stands where they allow it, nothing is left out.
+They are written whole: for the last events of a stream, for the end of a stream that the gateway did not write, and for
+answers that are not streamed. Required members are those of the openai package's types; ``null`` is written where they
+allow it, no member is left out.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,12 +14,76 @@ import msgspec
 from providers.errors.failures import OPENAI_CODE
 from providers.neutral.billing import OPENAI_TIERS
 from providers.neutral.codec import Reply
-from providers.neutral.echo import ECHO, NOT_DONE
 from providers.neutral.seal import Issuer, seal
 from providers.responses.ids import own_id
 from providers.responses.tools import Declared
-from streams.events import AnswerEnd, Citation, ErrorInfo, ErrorKind, Reason, ReasoningState, ToolCallStart, Usage
+from streams import sse
+from streams.events import (
+    AnswerEnd,
+    AnswerStart,
+    Citation,
+    ErrorInfo,
+    ErrorKind,
+    Reason,
+    ReasoningState,
+    ToolCallStart,
+    Usage,
+)
 from streams.fold import ToolCallBlock
+
+ECHO: Mapping[str, Any] = {
+    "frequency_penalty": 0.0,
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "presence_penalty": 0.0,
+    "prompt_cache_key": None,
+    "reasoning": {"effort": None, "summary": None},
+    "safety_identifier": None,
+    "service_tier": "auto",
+    "temperature": 1.0,
+    "text": {"format": {"type": "text"}},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "truncation": "disabled",
+    "user": None,
+}
+
+# What holds, whatever was asked for, where nothing is kept: nothing can then be asked for by its id later.
+NOT_DONE: Mapping[str, Any] = {"background": False, "previous_response_id": None, "store": False}
+
+
+def failed_events(failed: ErrorInfo, begin: AnswerStart, sequence: int) -> bytes:
+    """``response.failed``, whose number in the stream is ``sequence``. A stream that has shown nothing begins first."""
+    error = {"code": failed.code or OPENAI_CODE.get(failed.kind, "server_error"), "message": failed.message}
+    if sequence:
+        return _response_event("failed", begin, sequence, error)
+    return _response_event("created", begin, 0, None) + _response_event("failed", begin, 1, error)
+
+
+def _response_event(word: str, begin: AnswerStart, sequence: int, error: Mapping[str, str] | None) -> bytes:
+    """An event with a response object that has every member clients ask for, though little is known of it."""
+    response = {
+        "id": begin.id or "resp_unknown",
+        "object": "response",
+        "created_at": begin.created or 0,
+        "status": "in_progress" if error is None else "failed",
+        "completed_at": None,
+        "error": error,
+        "incomplete_details": None,
+        "model": begin.model,
+        "output": [],
+        "usage": None,
+        **ECHO,
+        **NOT_DONE,
+    }
+    name = f"response.{word}"
+    return sse.event(name, {"type": name, "sequence_number": sequence, "response": response})
+
 
 Object: TypeAlias = dict[str, Any]
 

@@ -13,13 +13,10 @@ import msgspec
 
 from providers.errors.failures import array_failure, listed_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, TooMuch
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage
 from providers.neutral.shapes import ByType, Shape, check_answer
-from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
-from providers.responses.reading import calls, messages, reasoning, whole_items
-from providers.responses.reading.answer import OpenAnswer, TakeEvent
-from providers.responses.reading.hosted_tools import hosted_calls
-from providers.responses.reading.items import Terms
-from providers.responses.reading.wire import Wire, decode
+from providers.responses.open_answer import OpenAnswer, TakeEvent, Terms, Wire, decode, hosted_calls
+from providers.responses.reading import CALL_EVENTS, ITEM_EVENTS, MESSAGE_EVENTS, REASONING_EVENTS, finish_all
 from providers.responses.values import Json, as_object, as_string, load, read_usage
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Reason, Usage
@@ -34,7 +31,7 @@ REASON_OF_INCOMPLETE: Mapping[str, Reason] = {"max_output_tokens": "length", "co
 UNWELL = ("failed", "cancelled")
 UNFINISHED = ("queued", "in_progress")
 
-_CONTENT: Mapping[str, TakeEvent] = {**messages.EVENTS, **calls.EVENTS, **reasoning.EVENTS, **whole_items.EVENTS}
+_CONTENT: Mapping[str, TakeEvent] = {**MESSAGE_EVENTS, **CALL_EVENTS, **REASONING_EVENTS, **ITEM_EVENTS}
 """Events that say something of an item, by type."""
 
 
@@ -134,7 +131,7 @@ class ResponsesReader:
         if status in UNFINISHED:  # a background response: there is no answer yet
             message = f"the provider's answer is not finished: its status is {status!r}"
             return [*start, *self._usage(response), ErrorInfo("upstream", message, native=True, reason=None)]
-        rest = whole_items.finish_all(self._answer, response.get("output"))
+        rest = finish_all(self._answer, response.get("output"))
         return [*start, *rest, *self._usage(response), self._reason(response, status)]
 
     def _usage(self, response: Json) -> Sequence[Usage]:

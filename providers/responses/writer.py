@@ -7,8 +7,7 @@ the order in which they open (OpenAI's API reference, streaming events).
 
 from typing import Any, Literal, Protocol, TypeAlias, assert_never, runtime_checkable
 
-from providers.neutral.codec import Reply, Writer
-from providers.neutral.stages import ANSWERING, ENDED, WAITING, AnswerStage
+from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, Writer
 from providers.responses.numbering import EventSequence, in_order
 from providers.responses.output import (
     Object,
@@ -18,9 +17,7 @@ from providers.responses.output import (
     outcome,
 )
 from providers.responses.tools import declared_tools
-from providers.responses.writing.calls import OpenCall
-from providers.responses.writing.messages import OpenMessage, OpenPart
-from providers.responses.writing.reasoning import OpenReasoning
+from providers.responses.writing import OpenCall, OpenMessage, OpenPart, OpenReasoning
 from streams import sse
 from streams.events import (
     AnswerEnd,

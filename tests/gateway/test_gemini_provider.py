@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from providers.gemini.seals import SKIPPED
+from providers.gemini.turns import SKIPPED
 from providers.neutral.seal import Issuer, seal_in_base64
 from tests.support.gemini_answers import call, candidate, text, thought
 from tests.support.harness import PATIENCE

@@ -1,10 +1,7 @@
-"""Embeddings: the shapes in which clients ask for them and providers are asked, each in both roles, and lists that are
-longer than a provider takes at once.
+"""Embeddings: the shapes of clients and providers, each in both roles, and lists longer than a provider takes at once.
 
-``calling`` turns a client's request into those to a provider and their answers into the client's; ``filtering`` is the
-way of one answer, which is held and checked, or counted by ``passing`` where it is long. A ``request`` and an
-``answer`` in no API's words are what ``openai`` (with the ``member_names`` of those who are like it), ``cohere``,
-``gemini`` and ``tei`` read into and write from; ``shapes`` chooses among these. ``traits`` are what is known of a
-provider, ``refusals`` what it cannot be given, ``purposes`` what a text is embedded for, ``pieces`` the parts of a
-list, ``vectors`` numbers and base64.
+``calling`` turns a client's request into those to a provider, cut into pieces, and their answers into the client's;
+``filtering`` holds and checks one answer, or counts its vectors where it is long. ``openai`` (with the member names of
+its family), ``cohere``, ``gemini`` and ``tei`` read and write a neutral ``request`` and ``answer``; ``shapes`` chooses
+among these. ``traits`` lists what is known of a provider, and the words for what a text is embedded for.
 """

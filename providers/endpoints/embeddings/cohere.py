@@ -5,9 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.endpoints.embeddings.answer import Embeddings, Vectors, decoded, elements, members
-from providers.endpoints.embeddings.purposes import COHERE, purpose_of
-from providers.endpoints.embeddings.refusals import no_token_ids
+from providers.endpoints.embeddings.answer import Embeddings, Vectors, bad_answer, decoded, elements, is_array, members
 from providers.endpoints.embeddings.request import (
     EmbeddedContent,
     EmbeddedImage,
@@ -15,11 +13,11 @@ from providers.endpoints.embeddings.request import (
     EmbeddingRequest,
     TokenIds,
     VectorType,
+    no_token_ids,
     said,
     text_input,
 )
-from providers.endpoints.embeddings.traits import EmbeddingTraits
-from providers.endpoints.embeddings.vectors import bad_answer, is_array
+from providers.endpoints.embeddings.traits import COHERE, EmbeddingTraits, purpose_of
 from providers.neutral.billing import MOST_TOKENS
 from providers.neutral.codec import new_id
 from providers.neutral.edits import Edit

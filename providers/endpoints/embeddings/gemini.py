@@ -7,19 +7,18 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from providers.endpoints.embeddings.answer import Embeddings, decoded, members, objects
-from providers.endpoints.embeddings.purposes import GEMINI, purpose_of
-from providers.endpoints.embeddings.refusals import no_token_ids, no_type
+from providers.endpoints.embeddings.answer import Embeddings, bad_answer, decoded, members, objects
 from providers.endpoints.embeddings.request import (
     EmbeddedContent,
     EmbeddedImage,
     EmbeddingInput,
     EmbeddingRequest,
     TokenIds,
+    no_token_ids,
+    no_type,
     said,
 )
-from providers.endpoints.embeddings.traits import EmbeddingTraits
-from providers.endpoints.embeddings.vectors import bad_answer
+from providers.endpoints.embeddings.traits import GEMINI, EmbeddingTraits, purpose_of
 from providers.neutral.billing import MOST_TOKENS
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit

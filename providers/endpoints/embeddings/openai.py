@@ -1,20 +1,26 @@
-"""OpenAI's shape of embeddings and its family, both roles: a client's request read, a provider's request written or
-edited in place, answers read and written."""
+"""OpenAI's shape of embeddings and its family, both roles.
+
+A client's request is read, a provider's request written or edited in place, answers are read and written. The members
+of the family have different names, a row for each provider.
+"""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import attrs
 import msgspec
 
 from providers.endpoints import usage
-from providers.endpoints.embeddings.answer import Embeddings, decoded, members, objects
-from providers.endpoints.embeddings.member_names import DIMENSIONS, DTYPE, ENCODINGS, PURPOSES, MemberNames
-from providers.endpoints.embeddings.purposes import Purpose, purpose_of
-from providers.endpoints.embeddings.refusals import (
-    no_images,
-    no_type,
-    purpose_to_say,
+from providers.endpoints.embeddings.answer import (
+    Embeddings,
+    as_base64,
+    bad_answer,
+    decoded,
+    is_array,
+    is_text,
+    members,
+    objects,
 )
 from providers.endpoints.embeddings.request import (
     EmbeddedContent,
@@ -23,16 +29,63 @@ from providers.endpoints.embeddings.request import (
     EmbeddingRequest,
     TokenIds,
     VectorType,
+    no_images,
+    no_type,
+    purpose_to_say,
     said,
     text_input,
 )
-from providers.endpoints.embeddings.traits import EmbeddingTraits
-from providers.endpoints.embeddings.vectors import as_base64, bad_answer, is_array, is_text
+from providers.endpoints.embeddings.traits import JINA, NIM, VOYAGE, EmbeddingTraits, Purpose, Words, purpose_of
+from providers.errors.rejected import VECTOR_ENCODINGS
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
 from providers.neutral.fields import Fields, join
 from streams.errors import invalid
 from streams.events import Usage
+
+_NO_WORDS: Final[Words] = MappingProxyType({})
+_QUANTIZED: Final[tuple[VectorType, ...]] = ("int8", "uint8", "binary", "ubinary")
+
+
+@attrs.frozen
+class MemberNames:
+    """The names of members. ``encoding`` holds ``float`` or ``base64``, ``says_float`` unless it is left out for the
+    former; ``dtype`` holds one of ``dtypes``, where other numbers than floats can be had. ``purpose`` holds one of
+    ``words``. ``image`` is the member of an input that is a picture."""
+
+    dimensions: str = "dimensions"
+    encoding: str = "encoding_format"
+    says_float: bool = True
+    dtype: str | None = None
+    dtypes: tuple[VectorType, ...] = ()
+    purpose: str | None = None
+    words: Words = _NO_WORDS
+    image: str | None = None
+
+
+MEMBER_NAMES: Final[Mapping[str, MemberNames]] = MappingProxyType(
+    {
+        "openai": MemberNames(),
+        "mistral": MemberNames(dimensions="output_dimension", dtype="output_dtype", dtypes=_QUANTIZED),
+        "voyage": MemberNames(
+            dimensions="output_dimension", says_float=False, dtype="output_dtype", dtypes=_QUANTIZED,
+            purpose="input_type", words=VOYAGE,
+        ),
+        "jina": MemberNames(
+            encoding="embedding_type", dtype="embedding_type", dtypes=("binary", "ubinary"), purpose="task", words=JINA,
+            image="image",
+        ),
+        "nim": MemberNames(purpose="input_type", words=NIM),
+    }
+)  # fmt: skip
+"""By shape. Voyage's ``encoding_format`` knows ``base64`` and null alone (docs.voyageai.com, text embeddings); NIM's
+retrieval models want ``input_type`` (docs.nvidia.com, NeMo Retriever embedding API)."""
+
+DIMENSIONS: Final = tuple(dict.fromkeys(row.dimensions for row in MEMBER_NAMES.values()))
+ENCODINGS: Final = VECTOR_ENCODINGS
+PURPOSES: Final = ("input_type", "task", "task_type")
+DTYPE: Final = "output_dtype"
+
 
 _TYPES: Final[frozenset[VectorType]] = frozenset(("float", "base64", "int8", "uint8", "binary", "ubinary"))
 

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from providers.endpoints.embeddings import cohere, gemini, openai, tei
 from providers.endpoints.embeddings.answer import Embeddings
-from providers.endpoints.embeddings.member_names import MEMBER_NAMES, MemberNames
+from providers.endpoints.embeddings.openai import MEMBER_NAMES, MemberNames
 from providers.endpoints.embeddings.request import EmbeddingRequest
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.edits import Edit

@@ -4,11 +4,9 @@ from typing import Any
 
 from msgspec import Raw
 
-from providers.endpoints.embeddings.answer import Embeddings, elements
-from providers.endpoints.embeddings.refusals import no_images, no_type
-from providers.endpoints.embeddings.request import EmbeddingInput, EmbeddingRequest, TokenIds
+from providers.endpoints.embeddings.answer import Embeddings, bad_answer, elements
+from providers.endpoints.embeddings.request import EmbeddingInput, EmbeddingRequest, TokenIds, no_images, no_type
 from providers.endpoints.embeddings.traits import EmbeddingTraits
-from providers.endpoints.embeddings.vectors import bad_answer
 from providers.neutral.edits import Edit
 
 

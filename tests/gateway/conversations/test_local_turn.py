@@ -21,7 +21,7 @@ from gateway.streaming.translation import Translation
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
-from providers.responses.kept import EventLog, after
+from providers.responses.replay import EventLog, after
 from streams.events import AnswerEnd, AnswerStart, Usage
 from streams.fold import Answer
 from streams.handoff import Handoff

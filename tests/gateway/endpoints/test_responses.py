@@ -16,7 +16,7 @@ from gateway.http.response import JSON_HEADERS, Response
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Node
 from providers.responses.ids import own_id
-from providers.responses.kept import after, replay
+from providers.responses.replay import after, replay
 from streams import sse
 from tests.support.examples import examples
 from tests.support.state_endpoints import ALICE, BOB, Down, keep, message, running, serving

@@ -15,7 +15,7 @@ from gateway.request.prepare import prepare
 from gateway.routing.omissions import Omissions
 from gateway.routing.router import Router
 from gateway.routing.target import Target
-from providers.neutral.body import Body
+from providers.neutral.draft import Body
 from providers.neutral.edits import Edit
 from providers.neutral.seal import Issuer, seal
 from streams.events import Api

@@ -3,7 +3,7 @@ be a quotation of what a client has written (https://owasp.org/www-community/Inj
 
 import pytest
 
-from providers.endpoints.embeddings.member_names import MEMBER_NAMES
+from providers.endpoints.embeddings.openai import MEMBER_NAMES
 from providers.errors.named_alone import named_alone
 from providers.errors.protected import PROTECTED, is_protected
 from providers.errors.rejected import VECTOR_ENCODINGS, path_of

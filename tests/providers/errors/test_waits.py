@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from providers.errors.failures import read_event_failure, read_failure
+from providers.errors.failures import read_event_failure, read_failure, told_wait
 from providers.errors.limits import LONGEST, seconds, told_outage
-from providers.errors.waits import told_wait
 
 NOW = 1_790_000_000.0  # 2026-09-21 14:13:20 UTC
 HEAD = "anthropic-ratelimit-"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from providers.gemini.adapting import adapt, restore, without_reasoning
-from providers.gemini.seals import SKIPPED
+from providers.gemini.turns import SKIPPED
 from providers.neutral.draft import Draft
 from providers.neutral.seal import seal, seal_in_base64
 from streams.errors import GatewayError

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from providers.gemini.outgoing import write_request
-from providers.gemini.seals import SKIPPED
+from providers.gemini.turns import SKIPPED
 from providers.neutral.request import (
     AudioPart,
     FilePart,

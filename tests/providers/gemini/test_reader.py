@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.gemini.reading import read_answer
+from providers.gemini.reader import read_answer
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,

@@ -6,8 +6,8 @@ import math
 import attrs
 import pytest
 
-from providers.gemini.failed import read_error
-from providers.gemini.reading import read_answer
+from providers.errors.failures import read_failure as read_error
+from providers.gemini.reader import read_answer
 from streams.events import AnswerEnd, ErrorInfo, ToolCallStart, Usage
 from streams.events import ReasoningState as State
 from tests.support.gemini_answers import streamed

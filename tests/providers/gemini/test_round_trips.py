@@ -6,7 +6,7 @@ import time
 import pytest
 
 from providers.apis import CODECS
-from providers.gemini.seals import SKIPPED
+from providers.gemini.turns import SKIPPED
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request
 from streams import sse

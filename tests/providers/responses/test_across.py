@@ -11,7 +11,7 @@ from providers.neutral.codec import Codec, Recipient, Reply
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import seal
 from providers.responses import RESPONSES, read_continued
-from providers.responses.kept import previous
+from providers.responses.kept_items import previous
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import (

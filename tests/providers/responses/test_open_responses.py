@@ -12,7 +12,7 @@ from providers.neutral.codec import Reply
 from providers.neutral.request import Request
 from providers.responses import RESPONSES, compacted, compaction_item
 from providers.responses.ids import own_id
-from providers.responses.kept import replay
+from providers.responses.replay import replay
 from streams.events import (
     AnswerEnd,
     AnswerStart,

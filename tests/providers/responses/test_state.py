@@ -20,17 +20,9 @@ from providers.neutral.request import ReasoningPart, TextPart, ToolCallPart, Too
 from providers.neutral.seal import seal
 from providers.responses import RESPONSES, compaction_item, read_continued, whole_answer
 from providers.responses.ids import is_ours
-from providers.responses.kept import (
-    EventLog,
-    after,
-    page,
-    previous,
-    references,
-    replay,
-    resolved,
-    stored_input,
-)
+from providers.responses.kept_items import page, previous, references, resolved, stored_input
 from providers.responses.output import count_body
+from providers.responses.replay import EventLog, after, replay
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import (

@@ -1,0 +1,135 @@
+"""Tool calls, put together from their streamed fragments.
+
+OpenAI numbers its calls and names each once. Other servers leave the number out (Mistral), give every call the same one
+(Ollama: huggingface/smolagents#1569), send an empty id (Google's and Alibaba's endpoints) or repeat id and name on
+every fragment (langchain-ai/langchain#35281).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from providers.chat.chunks import text_of
+from providers.neutral.bounds import PLACE, Budget
+from providers.neutral.codec import new_id
+from streams.events import ToolKind
+from streams.structure import PIECE
+
+_NO_MARKS = bytes(set(range(256)) - set(b'"{[]}'))
+
+
+class Nesting:
+    """The nesting of a JSON object that comes in pieces, none of which is kept."""
+
+    __slots__ = ("_begun", "_depth", "_escaped", "_quoted")
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._depth = 0
+        self._quoted = False
+        self._escaped = False  # the last piece ended with a backslash
+
+    def add(self, text: str) -> None:
+        self._begun = self._begun or not text.isspace()
+        at = 0
+        while at < len(text):
+            at += self._escaped
+            self._add(text[at : at + PIECE])
+            at += PIECE
+
+    def _add(self, piece: str) -> None:
+        """Calls into C alone, a few for each piece: a provider may send megabytes of quotes and brackets at once."""
+        bare = piece.replace("\\\\", "")
+        self._escaped = bare.endswith("\\")
+        marks = bare.replace('\\"', "").encode(errors="replace").translate(None, _NO_MARKS)
+        parts = marks.replace(b'""', b"").split(b'"')  # two quotes with no mark between them change nothing
+        open_marks = b"".join(parts[self._quoted :: 2])
+        self._depth += len(open_marks) - 2 * len(open_marks.translate(None, b"{["))
+        self._quoted ^= len(parts) % 2 == 0
+
+    @property
+    def half(self) -> bool:
+        """True while something is still open."""
+        return self._depth > 0 or self._quoted
+
+    @property
+    def whole(self) -> bool:
+        """True once there was something, and nothing is open any more."""
+        return self._begun and not self.half
+
+
+class ToolCall:
+    """One tool call while its fragments come in. ``block`` is None until its name is known."""
+
+    __slots__ = ("arguments", "block", "given", "id", "kind", "name", "pieces")
+
+    def __init__(self, given: str, id: str) -> None:
+        self.given = given  # the upstream's id, "" where it gave none
+        self.id = id
+        self.name = ""
+        self.kind: ToolKind = "function"
+        self.block: int | None = None
+        self.pieces: list[str] = []  # what waits for the name
+        self.arguments = Nesting()
+
+    @property
+    def half(self) -> bool:
+        """True if the arguments so far cannot be all of them."""
+        return self.kind == "function" and self.arguments.half
+
+
+class Calls:
+    """The tool calls of one answer."""
+
+    def __init__(self, places: Budget) -> None:
+        self._places = places
+        self._by_index: dict[int, ToolCall] = {}
+        self._by_id: dict[str, ToolCall] = {}
+        self._last: ToolCall | None = None
+
+    @property
+    def half(self) -> bool:
+        """True if a call is cut off."""
+        return any(call.half for call in self._by_id.values())
+
+    def find(self, fragment: Mapping[str, Any], name: str, text: str) -> ToolCall:
+        """The call that ``fragment`` continues, or a new one."""
+        index, given = fragment.get("index"), text_of(fragment.get("id"))
+        found = self._known(index, given, name)
+        if found is None or _begins(found, given, name, text):
+            found = ToolCall(given, given if given and given not in self._by_id else new_id("call_"))
+            self._places.spend(PLACE + len(found.id) + len(name), "tool calls")
+            self._by_id[found.id] = found
+        if isinstance(index, int):
+            self._by_index[index] = found
+        self._last = found
+        return found
+
+    def _known(self, index: Any, given: str, name: str) -> ToolCall | None:
+        if isinstance(index, int):
+            return self._by_index.get(index)
+        if given:
+            return self._by_id.get(given)
+        return None if name else self._last
+
+
+def _begins(found: ToolCall, given: str, name: str, text: str) -> bool:
+    """True if a fragment under a known number is nevertheless another call."""
+    if given and found.given:
+        return given != found.given
+    return bool(name and text and found.name and not found.given and found.arguments.whole)
+
+
+def name_and_text(fragment: Mapping[str, Any]) -> tuple[ToolKind, str, str]:
+    """A fragment's kind, name ("" if it gives none) and piece of the arguments."""
+    custom = fragment.get("custom")
+    if isinstance(custom, dict) and (fragment.get("type") == "custom" or "function" not in fragment):
+        return "custom", text_of(custom.get("name")), text_of(custom.get("input"))
+    function = fragment.get("function")
+    if not isinstance(function, dict):
+        return "function", "", ""
+    arguments = function.get("arguments")
+    if isinstance(arguments, dict):  # some local servers send the object itself
+        arguments = msgspec.json.encode(arguments).decode()
+    return "function", text_of(function.get("name")), text_of(arguments)

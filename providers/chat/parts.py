@@ -1,0 +1,279 @@
+"""Parts of messages in Chat's words: texts, media, tool calls and their results, reasoning, and the marks of cached
+prefixes.
+"""
+
+import mimetypes
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, assert_never
+
+import attrs
+
+from providers.neutral.codec import Recipient
+from providers.neutral.custom_tools import wrapped
+from providers.neutral.fields import Drops
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import (
+    AudioPart,
+    FilePart,
+    ImagePart,
+    MediaSource,
+    NativePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    Request,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from providers.neutral.seal import Issuer
+from providers.neutral.tool_names import short_call_id
+from streams.errors import invalid
+
+
+@attrs.frozen
+class PartsTarget:
+    """The facts that decide how parts are written. What cannot be carried goes into ``drops``."""
+
+    api: str
+    """The API of the client."""
+    quirks: Quirks
+    issuer: Issuer
+    drops: Drops
+    call_id: Callable[[str], str]
+    """The provider's form of a tool call's id."""
+
+    @classmethod
+    def of(cls, request: Request, to: Recipient, drops: Drops) -> "PartsTarget":
+        call_id: Callable[[str], str] = short_call_id if to.quirks.short_call_ids else str
+        return cls(request.api, to.quirks, to.issuer, drops, call_id)
+
+
+_BREAKPOINT = "prompt_cache_breakpoint"
+
+
+def write_marks(to: PartsTarget, part: TextPart | ImagePart | FilePart | AudioPart | ToolResultPart) -> dict[str, Any]:
+    """The end of a cached prefix, where the model lets it be marked; all other marks are reported."""
+    found: dict[str, Any] = {}
+    for name, value in part.marks.items():
+        breakpoint = _breakpoint(name, value) if to.quirks.cache_breakpoints else None
+        if breakpoint is None:
+            to.drops.add(f"{part.at}.{name}")
+        else:
+            found = {_BREAKPOINT: breakpoint}
+    return found
+
+
+def drop_marks(to: PartsTarget, part: TextPart | ToolCallPart | ToolResultPart) -> None:
+    """Report the marks of a part that cannot have any here."""
+    to.drops.add(*(f"{part.at}.{name}" for name in part.marks))
+
+
+def _breakpoint(name: str, value: Any) -> Any:
+    """The mark ``name`` in Chat's words, None if it has none. ``cache_control`` is the same thing with other lifetimes:
+    its 5 minutes are the default of 30, its hour is 12."""
+    if not isinstance(value, Mapping):
+        return None
+    if name == "cache_control":
+        return {"mode": "explicit", "ttl": "12h"} if value.get("ttl") == "1h" else {"mode": "explicit"}
+    return value if name == _BREAKPOINT else None
+
+
+def write_medium(to: PartsTarget, part: ImagePart | FilePart | AudioPart) -> dict[str, Any]:
+    """A content part for a medium. One that cannot be sent raises a 400."""
+    match part:
+        case ImagePart(source=source, detail=detail):
+            image = {"url": _url(source, part.at)}
+            return {"type": "image_url", "image_url": image | ({"detail": detail} if detail else {})}
+        case FilePart(source=source):
+            return _write_file(to, part, source)
+        case AudioPart(data=data, format=format):
+            return {"type": "input_audio", "input_audio": {"data": data, "format": format}}
+        case _:
+            assert_never(part)
+
+
+def _write_file(to: PartsTarget, part: FilePart, source: MediaSource) -> dict[str, Any]:
+    match source.kind:
+        case "text":
+            title = f"{part.filename}\n" if part.filename else ""
+            return {"type": "text", "text": title + source.value}
+        case "base64":
+            media_type = source.media_type or "application/pdf"
+            name = part.filename or "document" + (mimetypes.guess_extension(media_type) or "")
+            return {
+                "type": "file",
+                "file": {"filename": name, "file_data": f"data:{media_type};base64,{source.value}"},
+            }
+        case "file_id":
+            if to.api == "chat":
+                return {"type": "file", "file": {"file_id": source.value}}
+            raise _foreign_id(part.at)
+        case "url":
+            raise invalid(f"{part.at}: this model takes files as data, not by URL; send the file itself", part.at)
+        case _:
+            assert_never(source.kind)
+
+
+def _url(source: MediaSource, at: str) -> str:
+    match source.kind:
+        case "url":
+            return source.value
+        case "base64":
+            return f"data:{source.media_type or 'image/png'};base64,{source.value}"
+        case "file_id":
+            raise _foreign_id(at)
+        case "text":
+            raise invalid(f"{at} is no image", at)
+        case _:
+            assert_never(source.kind)
+
+
+def _foreign_id(at: str) -> Exception:
+    return invalid(f"{at}: a file id is known only to the provider that gave it; send the file itself", at)
+
+
+def write_content(to: PartsTarget, part: Part, role: str) -> Iterator[dict[str, Any]]:
+    """The content parts, none or one, for a part of a message that is not the assistant's."""
+    match part:
+        case ToolResultPart():
+            pass  # already written
+        case TextPart(text=text):
+            if text:
+                yield {"type": "text", "text": text, **write_marks(to, part)}
+            else:
+                drop_marks(to, part)
+        case ImagePart() | FilePart() | AudioPart():
+            if role != "user":
+                raise invalid(f"{part.at}: only text can be an instruction for this model", part.at)
+            yield write_medium(to, part) | write_marks(to, part)
+        case ReasoningPart():
+            to.drops.add(*part.places)
+        case NativePart() | RefusalPart() | ToolCallPart():
+            to.drops.add(part.at)
+        case _:
+            assert_never(part)
+
+
+def joined(pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """A plain string where it says the same, which every server takes; else the array."""
+    if len(pieces) == 1 and pieces[0].keys() == {"type", "text"}:
+        return str(pieces[0]["text"])
+    return list(pieces)
+
+
+_NO_ARGUMENTS = "{}"
+
+
+def takes_custom_tools(api: str) -> bool:
+    """True if custom tools of a client that speaks ``api`` go out as such. A Chat client that declares some knows its
+    provider; those of others go out as functions, which every server takes, most of them nothing else."""
+    return api == "chat"
+
+
+def write_call(to: PartsTarget, part: ToolCallPart) -> dict[str, Any]:
+    """A call of a function or of a custom tool, which has no place for marks."""
+    drop_marks(to, part)
+    id = to.call_id(part.id)
+    if part.kind == "custom" and takes_custom_tools(to.api):
+        return {"id": id, "type": "custom", "custom": {"name": part.name, "input": part.input}}
+    if part.kind == "custom":
+        function = {"name": part.name, "arguments": wrapped(part.input)}
+        return {"id": id, "type": "function", "function": function}
+    arguments = part.input if part.input.strip() else _NO_ARGUMENTS  # servers parse it, and "" is no JSON
+    return {"id": id, "type": "function", "function": {"name": part.name, "arguments": arguments}}
+
+
+_ERROR = "Error: "
+
+
+def write_result(to: PartsTarget, part: ToolResultPart) -> dict[str, Any]:
+    """A tool's result. Only text can stand here; an error has no mark of its own and says so in words."""
+    pieces: list[dict[str, Any]] = []
+    for piece in part.parts:
+        if isinstance(piece, TextPart):
+            pieces.extend(write_content(to, piece, "tool"))
+    if part.is_error:
+        first = pieces[0] if pieces else {"type": "text", "text": ""}
+        pieces[:1] = [{**first, "text": _ERROR + first["text"]}]
+    if pieces:
+        pieces[-1] |= write_marks(to, part)
+    else:
+        drop_marks(to, part)
+    return {
+        "role": "tool",
+        "tool_call_id": to.call_id(part.call_id),
+        "content": joined(pieces) if pieces else "",
+    }
+
+
+def write_result_media(to: PartsTarget, part: ToolResultPart) -> Iterator[dict[str, Any]]:
+    """A result's images and files, for the user message after all results (Zoo-Code-Org/Zoo-Code#1705)."""
+    for piece in part.parts:
+        if isinstance(piece, ImagePart | FilePart):
+            sort = "Image" if isinstance(piece, ImagePart) else "File"
+            yield {"type": "text", "text": f"{sort} from tool {to.call_id(part.call_id)}:"}
+            yield write_medium(to, piece) | write_marks(to, piece)
+
+
+USUAL_FIELD = "reasoning_content"
+"""The member in which clients get the text of reasoning, and most servers take it back."""
+
+REASONING_FIELDS = (USUAL_FIELD, "reasoning")
+"""The members in which servers take back the text of earlier reasoning."""
+
+TYPED_FIELD = "content"
+"""Where reasoning stands as a part of its own among the text (Mistral)."""
+
+
+def write_reasoning(to: PartsTarget, parts: Iterable[ReasoningPart]) -> dict[str, Any]:
+    """The members that give reasoning back; what this provider did not issue is left out
+    (anomalyco/opencode#24722, openclaw/openclaw#92201)."""
+    members: dict[str, Any] = {}
+    for part in parts:
+        native = _native(to, part)
+        if not native:
+            to.drops.add(*part.places)
+        for field, value in native.items():
+            members[field] = members[field] + value if field in members else value
+    return members
+
+
+def _native(to: PartsTarget, part: ReasoningPart) -> dict[str, Any]:
+    """The reasoning in the members of a Chat message; empty where it is not this provider's."""
+    if part.seal is not None:
+        seal = part.seal
+        return native_members(seal.item, part.text) if seal.api == "chat" and to.issuer.made(seal) else {}
+    if to.api != "chat" or not isinstance(part.native, dict):
+        return {}
+    native, field = dict(part.native), to.quirks.reasoning_field
+    if "reasoning_details" in native:  # they say all that the text beside them says, which we put there
+        native.pop(USUAL_FIELD, None)
+    elif USUAL_FIELD in native and field not in native:  # the name that we gave it, not the provider
+        native[field] = native.pop(USUAL_FIELD)
+    return native
+
+
+def native_members(item: Any, text: str) -> dict[str, Any]:
+    """The members of a message that give ``item`` back, which came out of a seal and is not to be trusted: only what a
+    reader of Chat could have put in is taken. Members that are lists come before those that the message has."""
+    if not isinstance(item, Mapping):
+        return {}
+    details, field = item.get("reasoning_details"), item.get("field")
+    if isinstance(details, list):
+        return {"reasoning_details": details}
+    if field == TYPED_FIELD:
+        return {TYPED_FIELD: [{"type": "thinking", "thinking": [{"type": "text", "text": text}]}] if text else []}
+    return {field: text} if field in REASONING_FIELDS else {}
+
+
+def complete_reasoning(messages: Iterable[dict[str, Any]], field: str) -> None:
+    """Give every assistant message ``field`` from the first on that has reasoning: DeepSeek refuses the request without
+    (anomalyco/opencode#24722, RooCodeInc/Roo-Code#12195)."""
+    seen = False
+    for message in messages:
+        if message["role"] == "assistant":
+            has = any(name in message for name in REASONING_FIELDS)
+            seen = seen or has
+            if seen and not has:
+                message[field] = ""

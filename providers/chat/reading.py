@@ -1,0 +1,304 @@
+"""The content of a provider's Chat answer, read by kind: texts, reasoning with its details, tool calls.
+
+``take_delta`` reads one delta; ``OpenAnswer`` is the state that all kinds share.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from providers.chat.chunks import Choice, Delta, objects, text_of
+from providers.chat.fragments import Calls, ToolCall, name_and_text
+from providers.chat.parts import TYPED_FIELD
+from providers.neutral.bounds import PLACES, Budget, memory_of
+from streams.events import (
+    BlockEnd,
+    Citation,
+    Event,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+)
+
+_JOINED = {"reasoning.text": "text", "reasoning.summary": "summary"}  # what grows piece by piece, by type
+
+
+def readable(detail: Mapping[str, Any]) -> str:
+    """The text in one of the ``reasoning_details``, "" where it has none."""
+    member = _JOINED.get(text_of(detail.get("type")))
+    return text_of(detail.get(member)) if member else ""
+
+
+class Details:
+    """``reasoning_details`` put together again, as they must go back on the next turn.
+
+    A piece continues the one before it if type and index agree; its text is appended, its other members replace."""
+
+    def __init__(self) -> None:
+        self._items: list[tuple[dict[str, Any], list[str]]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._items)
+
+    def add(self, detail: Mapping[str, Any]) -> None:
+        """Take one piece in."""
+        text = readable(detail)
+        if detail.get("type") in _JOINED and self._items and _same(self._items[-1][0], detail):
+            item, pieces = self._items[-1]
+            item.update((name, value) for name, value in detail.items() if value is not None)
+            pieces.append(text)
+        else:
+            self._items.append((dict(detail), [text]))
+
+    def take(self) -> list[dict[str, Any]]:
+        """The details so far; the next ones begin anew."""
+        for item, pieces in self._items:
+            member = _JOINED.get(text_of(item.get("type")))
+            if member and (member in item or any(pieces)):
+                item[member] = "".join(pieces)
+        items = [item for item, _ in self._items]
+        self._items = []
+        return items
+
+
+def _same(item: Mapping[str, Any], detail: Mapping[str, Any]) -> bool:
+    return item.get("type") == detail.get("type") and item.get("index") == detail.get("index")
+
+
+Speech: TypeAlias = type[TextDelta] | type[RefusalDelta] | type[ReasoningDelta]
+
+
+class OpenAnswer:
+    """The state that content of all kinds shares.
+
+    Blocks are numbered as they open; of those that are no tool calls one is open at a time."""
+
+    __slots__ = (
+        "arriving", "block", "blocks", "calls", "citations", "details", "field", "held", "keeps", "logprobs", "speech",
+        "tools",
+    )  # fmt: skip
+
+    def __init__(self, keeps: int) -> None:
+        """``keeps``: bytes of what is said that may be held."""
+        self.keeps = keeps > 0
+        self.held = Budget(keeps)
+        self.arriving = b""  # the event that is being read
+        self.blocks = 0
+        self.block: int | None = None  # the open block that is not a tool call
+        self.speech: Speech = TextDelta  # the kind of events in it
+        self.citations: list[Any] = []  # texts: those that came before their text
+        self.logprobs: list[Any] = []  # texts: of tokens whose text is still to come
+        self.field = ""  # reasoning: the member in which it came
+        self.details = Details()  # reasoning: of the open block, or of one to come
+        self.calls = Calls(Budget(PLACES))
+        self.tools: list[int] = []  # calls: their blocks, which end with the answer
+
+    def next_block(self) -> int:
+        """The number of a block that opens."""
+        self.blocks += 1
+        return self.blocks - 1
+
+    def block_of(self, speech: Speech, out: list[Event]) -> int:
+        """The block of ``speech``, which opens if another was open, or none."""
+        return self.open(speech, out) if self.block is None or self.speech is not speech else self.block
+
+    def open(self, speech: Speech, out: list[Event]) -> int:
+        """Open a block of ``speech``; the block that was open before ends."""
+        self.shut(out)
+        self.speech = speech
+        self.block = self.next_block()
+        return self.block
+
+    def shut(self, out: list[Event]) -> None:
+        """End the open block that is not a tool call, with what its reasoning needs back. Details that came without
+        readable reasoning make a block of their own."""
+        if self.details and (self.block is None or self.speech is not ReasoningDelta):
+            if self.block is not None:
+                out.append(BlockEnd(self.block))
+            self.block, self.speech = self.next_block(), ReasoningDelta
+        if self.block is None:
+            return
+        if self.speech is ReasoningDelta and (item := self._returned()):
+            out.append(ReasoningState(self.block, "chat", item))
+        out.append(BlockEnd(self.block))
+        self.block = None
+
+    def _returned(self) -> dict[str, Any]:
+        """The item that gives the open reasoning back to its provider; empty if there is none."""
+        if self.details:
+            return {"reasoning_details": self.details.take()}
+        return {"field": self.field} if self.field else {}
+
+    def hold(self, what: str) -> None:
+        """Account for values out of the event that is being read, which are held until more has come."""
+        self.held.spend(memory_of(self.arriving), what)
+
+
+def take_text(answer: OpenAnswer, text: str, out: list[Event]) -> None:
+    """A piece of text, with the log probabilities and the citations that wait for it."""
+    block = answer.block
+    if block is None or answer.speech is not TextDelta:
+        block = answer.open(TextDelta, out)
+    if answer.logprobs:
+        out.append(TextDelta(block, text, answer.logprobs))
+        answer.logprobs = []
+    else:
+        out.append(TextDelta(block, text))
+    if answer.citations:
+        _cite(answer, block, out)
+
+
+def take_text_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]) -> None:
+    """A text as a part of typed content (Mistral)."""
+    if text := text_of(part.get("text")):
+        take_text(answer, text, out)
+
+
+def take_audio(answer: OpenAnswer, audio: Any, content: Any, out: list[Event]) -> None:
+    """Take the transcript of speech, unless the ``content`` that came with it says the same: some servers fill both."""
+    text = text_of(audio.get("transcript")) if isinstance(audio, dict) else ""
+    if text and text.strip() != _text_in(content).strip():
+        take_text(answer, text, out)
+
+
+def _text_in(content: Any) -> str:
+    parts = objects(content) if isinstance(content, list) else ()
+    return content if isinstance(content, str) else "".join(text_of(part.get("text")) for part in parts)
+
+
+def take_refusal(answer: OpenAnswer, refusal: Any, out: list[Event]) -> None:
+    """A piece of a refusal."""
+    if isinstance(refusal, str):
+        out.append(RefusalDelta(answer.block_of(RefusalDelta, out), refusal))
+
+
+def take_logprobs(answer: OpenAnswer, logprobs: Any) -> None:
+    """Log probabilities for the text beside them; a token may be too small a part of a character to have any."""
+    tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if isinstance(tokens, list):  # as long as the answer, so that no number is too many
+        answer.logprobs.extend(token for token in tokens if isinstance(token, dict))
+
+
+def take_annotations(answer: OpenAnswer, annotations: Any, out: list[Event]) -> None:
+    """Citations of the open text; those that come before it wait (OpenRouter sends them first)."""
+    answer.citations.extend(item for item in objects(annotations) if item.get("type") == "url_citation")
+    if answer.block is not None and answer.speech is TextDelta:
+        _cite(answer, answer.block, out)
+    elif answer.citations:
+        answer.hold("citations")
+
+
+def _cite(answer: OpenAnswer, block: int, out: list[Event]) -> None:
+    out.extend(Citation(block, "chat", item) for item in answer.citations)
+    answer.citations.clear()
+
+
+def take_reasoning(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
+    """A piece of reasoning, once if it came under two names, together or after each other (BerriAI/litellm#29600)."""
+    details = objects(delta.reasoning_details)
+    for field, text in (
+        ("reasoning_content", delta.reasoning_content),
+        ("reasoning", delta.reasoning),
+        ("", "" if answer.field else "".join(map(readable, details))),
+    ):
+        if text and isinstance(text, str):
+            _say(answer, field, text, out)
+            break
+    if details and answer.keeps:
+        answer.hold("reasoning details")
+        for detail in details:  # after the text: they are given back with the block that it has opened
+            answer.details.add(detail)
+
+
+def take_thinking_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]) -> None:
+    """Reasoning as a part of typed content (Mistral)."""
+    if text := _thinking(part.get("thinking")):
+        _say(answer, TYPED_FIELD, text, out)
+
+
+def _say(answer: OpenAnswer, field: str, text: str, out: list[Event]) -> None:
+    out.append(ReasoningDelta(answer.block_of(ReasoningDelta, out), text))
+    answer.field = field
+
+
+def _thinking(value: Any) -> str:
+    """The text of Mistral's ``thinking``: an array of text parts, at times a string."""
+    return value if isinstance(value, str) else "".join(text_of(part.get("text")) for part in objects(value))
+
+
+def take_calls(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
+    """Fragments of calls."""
+    for fragment in objects(delta.tool_calls):
+        _take_fragment(answer, fragment, out)
+    if isinstance(delta.function_call, dict):  # from before there were tools; there is one at most
+        _take_fragment(answer, {"index": -1, "function": delta.function_call}, out)
+
+
+def _take_fragment(answer: OpenAnswer, fragment: Mapping[str, Any], out: list[Event]) -> None:
+    kind, name, text = name_and_text(fragment)
+    if not (name or text or fragment.get("id")):
+        return
+    call = answer.calls.find(fragment, name, text)
+    if call.block is None and name:
+        answer.shut(out)
+        call.name, call.kind, call.block = name, kind, answer.next_block()
+        answer.tools.append(call.block)
+        out.append(ToolCallStart(call.block, call.id, name, kind))
+        out.extend(ToolCallDelta(call.block, piece) for piece in call.pieces)
+    if text:
+        _take_input(answer, call, text, out)
+
+
+def _take_input(answer: OpenAnswer, call: ToolCall, text: str, out: list[Event]) -> None:
+    call.arguments.add(text)
+    if call.block is None:
+        if answer.keeps:
+            answer.held.spend(len(text), "arguments without a name")
+            call.pieces.append(text)
+    else:
+        out.append(ToolCallDelta(call.block, text))
+
+
+_PARTS: Mapping[str, Callable[[OpenAnswer, Mapping[str, Any], list[Event]], None]] = {
+    "text": take_text_part,
+    "thinking": take_thinking_part,
+}
+"""Content parts by type. Others are left out."""
+
+
+def take_delta(answer: OpenAnswer, choice: Choice, out: list[Event]) -> None:
+    """All members of a choice's delta. Reasoning comes before the text, citations while the text is open, and calls
+    last."""
+    # A message is a whole answer in one event, or what was said once more.
+    delta = choice.delta or (None if answer.blocks else choice.message)
+    if delta is None:
+        return
+    if delta.reasoning_content or delta.reasoning or delta.reasoning_details:
+        take_reasoning(answer, delta, out)
+    content = delta.content
+    if type(content) is str:
+        if choice.logprobs and answer.keeps:
+            take_logprobs(answer, choice.logprobs)
+            if not content:
+                answer.hold("log probabilities")
+        if content:
+            take_text(answer, content, out)
+    elif content is not None:
+        _take_parts(answer, content, out)
+    if delta.audio:
+        take_audio(answer, delta.audio, content, out)
+    if delta.annotations and answer.keeps:
+        take_annotations(answer, delta.annotations, out)
+    if delta.refusal:
+        take_refusal(answer, delta.refusal, out)
+    if delta.tool_calls or delta.function_call:
+        take_calls(answer, delta, out)
+
+
+def _take_parts(answer: OpenAnswer, content: Any, out: list[Event]) -> None:
+    for part in objects(content):
+        take_part = _PARTS.get(text_of(part.get("type")))
+        if take_part is not None:
+            take_part(answer, part, out)

@@ -1,0 +1,337 @@
+"""Rerank: documents put into the order in which they answer a query, in the shapes of its providers.
+
+The shapes are rows. ``write_rerank`` writes a client's request for a provider, ``translate_answer`` a provider's
+answer for the client. Sources: the cohere, voyageai and openai packages;
+https://docs.cohere.com/reference/rerank, https://api.jina.ai/redoc,
+https://docs.voyageai.com/reference/reranker-api, https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+(Re-rank API), https://huggingface.github.io/text-embeddings-inference, BerriAI/litellm#13820 for DeepInfra; November
+2026.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+import msgspec
+
+from providers.neutral.billing import MOST_TOKENS, told_nanos
+from providers.neutral.draft import Draft
+from providers.neutral.edits import Edit
+from streams.errors import GatewayError, invalid
+from streams.structure import ELEMENTS, UNFOLDS, holds_more
+from streams.surrogates import NOT_JSON, any_json
+
+AnswerForm: TypeAlias = Literal["results", "data", "list", "scores"]
+"""How results lie in an answer: objects in ``results`` or ``data``, objects in a bare list, numbers in the documents'
+order."""
+
+
+@attrs.frozen
+class RerankShape:
+    """One shape, as clients ask in it or as a provider takes it.
+
+    ``documents``, ``most`` and ``echo`` are the names of the members for the documents, for how many results are wanted
+    and for whether they come with their text; None where it has no such member. ``objects``: a document may be an
+    object. ``own`` are further members that it knows, ``refused`` those that shapes with the same answer have and this
+    one does not. ``query`` is the query's member, ``queries`` one that has it once for each document.
+    """
+
+    name: str
+    form: AnswerForm
+    documents: str = "documents"
+    query: str = "query"
+    most: str | None = "top_n"
+    echo: str | None = "return_documents"
+    score: str = "relevance_score"
+    objects: bool = False
+    names_model: bool = True
+    own: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
+
+
+COHERE: Final = RerankShape(
+    "cohere", "results", echo=None, own=frozenset(("max_tokens_per_doc", "priority", "relevant_spans")),
+    refused=frozenset(("max_chunks_per_doc", "rank_fields", "return_documents")),
+)  # fmt: skip
+"""Cohere's second version: texts alone, and answers without them."""
+
+COHERE_V1: Final = RerankShape(
+    "cohere_v1", "results", objects=True, own=frozenset(("max_chunks_per_doc", "rank_fields"))
+)
+JINA: Final = RerankShape("jina", "results", objects=True, own=frozenset(("truncation", "truncate_prompt_tokens")))
+"""Jina's, which vLLM, Together and most compatible servers have too."""
+
+VOYAGE: Final = RerankShape("voyage", "data", most="top_k", own=frozenset(("truncation",)))
+TEI: Final = RerankShape(
+    "tei", "list", documents="texts", most=None, echo="return_text", score="score", names_model=False,
+    own=frozenset(("raw_scores", "truncate", "truncation_direction")),
+)  # fmt: skip
+DEEPINFRA: Final = RerankShape(
+    "deepinfra", "scores", query="queries", most=None, echo=None, names_model=False, own=frozenset(("instruction",))
+)
+
+SHAPES: Final[Mapping[str, RerankShape]] = MappingProxyType(
+    {shape.name: shape for shape in (COHERE, COHERE_V1, JINA, VOYAGE, TEI, DEEPINFRA)} | {"openai": JINA}
+)
+"""By the name in a provider's row. A server that no row knows is taken for one of Jina's shape, as vLLM is."""
+
+
+def shape_of_client(path: str, members: Collection[str]) -> RerankShape:
+    """The shape in which a client asks that sent a request with ``members`` to ``path``: Cohere's client has paths of
+    its own for each version, the others differ by what they call things."""
+    if "texts" in members and "documents" not in members:
+        return TEI
+    if "top_k" in members and "top_n" not in members:
+        return VOYAGE
+    return COHERE if path.endswith("/v2/rerank") else JINA
+
+
+Written: TypeAlias = tuple[bytes, tuple[Edit, ...]]
+
+_ECHO: Final = ("return_documents", "return_text")
+
+
+@attrs.frozen
+class RerankWanted:
+    """What a client's request says of its answer: ``number`` documents are ranked, of which it wants ``most`` at most.
+    ``echoed`` are the documents as it sent them, where the answer is to have them: they may be megabytes."""
+
+    shape: RerankShape
+    number: int
+    most: int | None
+    echoed: Sequence[Any] | None
+
+
+def read_wanted(draft: Draft, shape: RerankShape) -> RerankWanted:
+    """Read what an answer needs of a client's request. Raises ``GatewayError`` (400) for documents that are no list
+    and for a number of results that is none."""
+    documents = draft.value(shape.documents)
+    if not isinstance(documents, list):
+        raise invalid(f"{shape.documents} must be a list of documents", shape.documents)
+    most = draft.value(shape.most) if shape.most is not None else None
+    if most is not None and (type(most) is not int or most < 0):
+        raise invalid(f"{shape.most} must be a whole number", shape.most)
+    echoed = documents if any(draft.value(name) is True for name in _ECHO) else None
+    return RerankWanted(shape, len(documents), most, echoed)
+
+
+def translates_answer(wanted: RerankWanted, source: RerankShape) -> bool:
+    """Whether the answer of a provider of the shape ``source`` has to be written anew for the client."""
+    return wanted.shape.form != source.form or (wanted.echoed is not None and source.echo is None)
+
+
+def write_rerank(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> Written:
+    """Write the request for a provider of the shape ``target``, which knows the model as ``model``: its body, and what
+    in it is not as the client said it. Raises ``GatewayError`` (400) for a query that cannot be told it."""
+    if wanted.shape.form == target.form:
+        return _edited(draft, wanted, target, model)
+    return _translated(draft, wanted, target, model)
+
+
+def _edited(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> Written:
+    """The client's own bytes, less what the provider is known not to take."""
+    if ("model" in draft or target.names_model) and draft.value("model") != model:
+        draft.put("model", model)
+    documents: Sequence[Any] = () if target.objects else draft.value(target.documents)
+    if any(isinstance(one, dict) for one in documents):
+        draft.put(target.documents, _texts(documents, _rank_fields(draft)))
+        draft.note(_AS_TEXTS)
+    for name in sorted(target.refused):
+        if name not in draft:
+            continue
+        draft.put(name, None)
+        draft.note(Edit(name, lost=name not in _DONE_HERE))
+    return draft.encode(), draft.edits
+
+
+_DONE_HERE: Final = frozenset(("return_documents", "rank_fields"))  # the first to the answer, the other to documents
+_AS_TEXTS: Final = Edit("documents[]", lost=False, form="=text")
+
+
+def _translated(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> Written:
+    own, edits = wanted.shape, list[Edit]()
+    documents: Sequence[Any] = draft.value(own.documents)
+    if not target.objects and any(isinstance(one, dict) for one in documents):
+        documents = _texts(documents, _rank_fields(draft))
+        edits.append(_AS_TEXTS)
+    query = draft.value(own.query)
+    if target.query != own.query and not isinstance(query, str):
+        raise invalid(f"{own.query} must be a text", own.query)
+    body: dict[str, Any] = {"model": model} if target.names_model else {}
+    body[target.query] = query if target.query == "query" else [query] * len(documents)
+    body[target.documents] = documents
+    if wanted.most is not None and target.most is not None:
+        body[target.most] = wanted.most
+    done = {"model", own.query, own.documents, own.most, *_DONE_HERE, *_ECHO}
+    for name, value in draft.values().items():
+        if name in done or value is None:
+            continue
+        if name in target.own:
+            body[name] = value
+        else:
+            edits.append(Edit(name, why="translation"))
+    return msgspec.json.encode(body), tuple(edits)
+
+
+# Documents that are objects, where texts are taken
+
+
+def _rank_fields(draft: Draft) -> Sequence[str]:
+    names = draft.value("rank_fields")
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else ()
+
+
+def _texts(documents: Sequence[Any], fields: Sequence[str]) -> list[Any]:
+    return [text_of(one, fields) if isinstance(one, dict) else one for one in documents]
+
+
+def text_of(document: Mapping[str, Any], fields: Sequence[str] = ()) -> str:
+    """The text of a document that is an object: its ``text``, where nothing else of it is meant, else its members as
+    YAML, in the order of ``fields`` if there are such (https://docs.cohere.com/docs/rerank-overview, Semi-structured
+    data)."""
+    text = document.get("text")
+    if isinstance(text, str) and (not fields or list(fields) == ["text"]):
+        return text
+    chosen = {name: document[name] for name in fields if name in document} if fields else document
+    return "\n".join(_yaml(name, value) for name, value in chosen.items())
+
+
+def _yaml(name: str, value: Any) -> str:
+    """One line of YAML, of which JSON is a part: only a text of one line stands bare."""
+    bare = isinstance(value, str) and value and not _BREAKS.intersection(value)
+    return f"{name}: {value if bare else msgspec.json.encode(value).decode()}"
+
+
+_BREAKS: Final = frozenset("\n\r\x85\u2028\u2029")
+
+
+_MOST_SEARCHES: Final = 10**6  # in one answer; what says more is no count
+
+
+@attrs.frozen
+class RerankCosts:
+    """What an answer says that it took: ``searches`` billed, ``tokens`` read, ``nanos`` the provider's own statement of
+    the cost in nano-dollars; None where it does not say."""
+
+    searches: int | None = None
+    tokens: int | None = None
+    nanos: int | None = None
+
+
+@attrs.frozen
+class _Ranked:
+    index: int
+    score: msgspec.Raw  # the provider's own digits: thresholds belong to a model, and nothing is rescaled
+    value: float
+
+
+def read_costs(answer: object) -> RerankCosts:
+    """Read what a decoded answer says that it took; nothing of what is no answer."""
+    said = _object(answer)
+    usage, meta, status = (_object(said.get(name)) for name in ("usage", "meta", "inference_status"))
+    units, counted = _object(meta.get("billed_units")), _object(meta.get("tokens"))
+    tokens = (usage.get("total_tokens"), usage.get("prompt_tokens"), units.get("input_tokens"),
+              counted.get("input_tokens"), said.get("input_tokens"))  # fmt: skip
+    nanos = told_nanos(usage)
+    if nanos is None and "cost" in status:
+        nanos = told_nanos({"cost": status["cost"]})  # DeepInfra
+    return RerankCosts(
+        searches=_first((units.get("search_units"), usage.get("search_units")), _MOST_SEARCHES),
+        tokens=_first(tokens, MOST_TOKENS),
+        nanos=nanos,
+    )
+
+
+def _first(counts: Sequence[Any], most: int) -> int | None:
+    """The first that is a count. Cohere's are written as fractions (``1.0``)."""
+    whole = (one for one in counts if isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one <= most)
+    return next((int(one) for one in whole), None)
+
+
+def translate_answer(
+    body: bytes, source: RerankShape, wanted: RerankWanted, model: str, id: str
+) -> tuple[bytes, RerankCosts]:
+    """Write the answer of a provider of the shape ``source`` for the client: the best first, as many as are
+    ``wanted``, each index one of the client's own list; and what it says that it took. ``model`` is the provider's
+    name, ``id`` the request's. Raises ``GatewayError`` (502) for what is no such answer."""
+    if holds_more(body, ELEMENTS):
+        raise GatewayError("upstream", f"the provider sent an answer {UNFOLDS}", reason=None)
+    ranked = sorted(_read(body, source, wanted.number), key=lambda one: -one.value)
+    results = [_result(one, wanted) for one in ranked[: wanted.most]]
+    costs = _costs(body)
+    return msgspec.json.encode(_written(results, wanted.shape, costs, model, id)), costs
+
+
+def _costs(body: bytes) -> RerankCosts:
+    try:
+        return read_costs(any_json(body))
+    except NOT_JSON:  # what is no text stands where nothing was read
+        return RerankCosts()
+
+
+def _written(results: Any, shape: RerankShape, costs: RerankCosts, model: str, id: str) -> Any:
+    if shape.form == "list":
+        return results
+    if shape.form == "data":
+        usage = {"total_tokens": costs.tokens or 0}  # which its client reads unasked
+        return {"object": "list", "data": results, "model": model, "usage": usage}
+    out: dict[str, Any] = {"id": id, "model": model, "results": results}
+    if costs.searches is not None:
+        out["meta"] = {"billed_units": {"search_units": costs.searches}}
+    if costs.tokens is not None:
+        out["usage"] = {"total_tokens": costs.tokens}
+    return out
+
+
+def _read(body: bytes, source: RerankShape, documents: int) -> Sequence[_Ranked]:
+    """The results, each of a document of its own. Raises ``GatewayError``."""
+    try:
+        if source.form == "scores":
+            ranked = [_ranked(index, score) for index, score in enumerate(_listed(body, "scores"))]
+        else:
+            ranked = [_object_ranked(raw, source.score) for raw in _listed(body, source.form)]
+    except (*NOT_JSON, TypeError, KeyError):
+        raise _bad(f"is no list of results as {source.name} servers give it") from None
+    places = [one.index for one in ranked]
+    if len(set(places)) < len(places) or any(not 0 <= place < documents for place in places):
+        raise _bad(f"does not rank the {documents} documents: its indices are {str(places[:20]).strip('[]')}")
+    if source.form == "scores" and len(places) < documents:
+        raise _bad(f"has {len(places)} scores for {documents} documents")
+    return ranked
+
+
+def _listed(body: bytes, member: str) -> list[msgspec.Raw]:
+    """The list in ``member``, or the one that the answer is."""
+    if body.lstrip()[:1] == b"[":
+        return msgspec.json.decode(body, type=list[msgspec.Raw])
+    raw = msgspec.json.decode(body, type=dict[str, msgspec.Raw])["results" if member == "list" else member]
+    return msgspec.json.decode(raw, type=list[msgspec.Raw])
+
+
+def _object_ranked(raw: msgspec.Raw, score: str) -> _Ranked:
+    item = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    found = item[score] if score in item else item["score" if score == "relevance_score" else "relevance_score"]
+    return _ranked(msgspec.json.decode(item["index"], type=int), found)
+
+
+def _ranked(index: int, score: msgspec.Raw) -> _Ranked:
+    return _Ranked(index, score, msgspec.json.decode(score, type=float))
+
+
+def _result(one: _Ranked, wanted: RerankWanted) -> Mapping[str, Any]:
+    shape, result = wanted.shape, {"index": one.index, wanted.shape.score: one.score}
+    if wanted.echoed is None:
+        return result
+    document = wanted.echoed[one.index]
+    if shape.form == "results":
+        return {**result, "document": document if isinstance(document, dict) else {"text": document}}
+    return {**result, "text" if shape.form == "list" else "document": document}
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _bad(what: str) -> GatewayError:
+    return GatewayError("upstream", f"the provider's answer {what}", reason="bad_answer")

@@ -1,0 +1,91 @@
+"""What grounds a text: citations with a URL, their places in characters of the text.
+
+Gemini counts places in bytes of UTF-8. Source: ``GroundingMetadata`` and ``CitationMetadata`` of the Gemini API.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from providers.gemini.reading import CITED, MEASURED, UnfinishedAnswer
+from providers.neutral.bounds import ID, bounded
+from streams.events import Citation, Event
+
+_Source: TypeAlias = tuple[str, str, int | None, int | None]
+"""Its URL, its title, and from where to where it is cited, in bytes."""
+
+
+def citation_events(answer: UnfinishedAnswer, candidate: Mapping[str, Any]) -> list[Event]:
+    """The citations in ``candidate`` of the text that is open, each once."""
+    if answer.words != "text" or not answer.keeps:
+        return []
+    sources = [*_grounding(candidate.get("groundingMetadata")), *_cited(candidate.get("citationMetadata"))]
+    if not sources:
+        return []
+    places = _characters(answer, sources)
+    events: list[Event] = []
+    for url, title, start, end in sources:
+        if (url, start, end) in answer.cited:
+            continue
+        answer.places.spend(ID + len(url), "citations")
+        answer.cited.add((url, start, end))
+        item: dict[str, Any] = {"url": url, "title": title}
+        if end in places:
+            item |= {"start_index": places.get(start or 0, 0), "end_index": places[end]}
+        events.append(Citation(answer.number, "gemini", item))
+    return events
+
+
+def _grounding(metadata: Any) -> Iterator[_Source]:
+    if not isinstance(metadata, dict):
+        return
+    sources = [_source(chunk) for chunk in _objects(metadata.get("groundingChunks"))]
+    supports = _objects(metadata.get("groundingSupports"))
+    for support in supports:
+        segment, numbers = support.get("segment"), support.get("groundingChunkIndices")
+        start, end = _place(segment if isinstance(segment, dict) else {})
+        for number in bounded(numbers, "citations") if isinstance(numbers, list) else ():
+            if type(number) is int and 0 <= number < len(sources) and (source := sources[number]) is not None:
+                yield (*source, start, end)
+    if not supports:
+        yield from ((*source, None, None) for source in sources if source is not None)
+
+
+def _source(chunk: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The URL and the title of a page, a document or a place on a map."""
+    inner = next((value for value in chunk.values() if isinstance(value, dict)), {})
+    uri, title = inner.get("uri"), inner.get("title")
+    return (uri, title if isinstance(title, str) else "") if isinstance(uri, str) and uri else None
+
+
+def _cited(metadata: Any) -> Iterator[_Source]:
+    """Sources that the model has recited."""
+    for one in _objects(metadata.get("citations")) if isinstance(metadata, dict) else ():
+        uri, title = one.get("uri"), one.get("title")
+        if isinstance(uri, str) and uri:
+            yield (uri, title if isinstance(title, str) else "", *_place(one))
+
+
+def _place(holder: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    start, end = holder.get("startIndex", 0), holder.get("endIndex")
+    return (start, end) if type(start) is int and type(end) is int and 0 <= start < end else (None, None)
+
+
+def _objects(value: Any) -> list[Mapping[str, Any]]:
+    items = bounded(value, "citations") if isinstance(value, list) else ()
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _characters(answer: UnfinishedAnswer, sources: Iterable[_Source]) -> dict[int | None, int]:
+    """The places of ``sources`` in bytes of the open text, and which characters these are."""
+    answer.measured += answer.text_size
+    if answer.text_size > CITED or answer.measured > MEASURED:
+        return {}
+    data = "".join(answer.text).encode("utf-8", "surrogatepass")
+    found: dict[int | None, int] = {}
+    before = count = 0
+    for at in sorted({place for source in sources for place in (source[2] or 0, source[3]) if place is not None}):
+        if at > len(data):
+            break
+        count += len(data[before:at].decode("utf-8", "ignore"))
+        before, found[at] = at, count
+    return found

@@ -1,0 +1,350 @@
+"""Content blocks of a provider's Messages stream.
+
+Each kind of block is a ``BlockKind``: a row of functions for its start, its deltas and its end. ``start_block``,
+``continue_block`` and ``stop_block`` choose among them; ``OpenAnswer`` is the state that all kinds share.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+import msgspec
+
+from providers.messages.answer import block_events, input_text, reasoning_events, text_of, tool_begin
+from providers.neutral.bounds import PLACE, PLACES, Budget, bounded, memory_of
+from streams.events import BlockEnd, Citation, Event, ReasoningDelta, TextDelta, ToolCallDelta
+from streams.surrogates import NOT_JSON, any_json, reading
+
+
+class Delta(msgspec.Struct):
+    """The members of a delta that are text; all others are skipped without building them."""
+
+    type: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    partial_json: str | None = None
+    signature: str | None = None
+
+
+class BlockDelta(msgspec.Struct):
+    """A ``content_block_delta``, which nearly every event is."""
+
+    type: str = ""
+    index: int = 0
+    delta: Delta | None = None
+
+
+decode = reading(msgspec.json.Decoder(BlockDelta).decode)
+
+
+class OpenBlock:
+    """A content block between its start and its stop."""
+
+    __slots__ = ("citations", "item", "kind", "number", "pieces", "signature")
+
+    def __init__(self, kind: "BlockKind", item: Mapping[str, Any]) -> None:
+        self.kind = kind
+        self.item = dict(item)
+        self.number: int | None = None  # ours, once an event has opened it
+        self.pieces: list[str] = []  # the thinking so far, or the JSON of the input
+        self.citations: list[Any] = []  # those that came before any text
+        self.signature: list[str] = []
+
+
+class OpenAnswer:
+    """The state that blocks of all kinds share. Blocks that say nothing (an empty text) open no block of ours."""
+
+    __slots__ = ("arriving", "blocks", "call_ids", "held", "keeps", "opened", "places", "words")
+
+    def __init__(self, keeps: int) -> None:
+        """``keeps``: bytes of what is said that may be held."""
+        self.keeps = keeps > 0
+        self.held = Budget(keeps)
+        self.places = Budget(PLACES)
+        self.arriving = b""  # the event that is being read
+        self.blocks: dict[int, OpenBlock] = {}  # by the provider's index
+        self.words: list[int] = []  # the index of the open block that is no tool call
+        self.opened = 0  # blocks of ours so far
+        self.call_ids: set[str] = set()
+
+    def number(self, block: OpenBlock) -> int:
+        """Our number of ``block``, which opens if it was not open."""
+        if block.number is None:
+            block.number = self.opened
+            self.opened += 1
+        return block.number
+
+    def hold(self, what: str) -> None:
+        """Account for values out of the event that is being read, which are held until more has come."""
+        self.held.spend(memory_of(self.arriving), what)
+
+    def hold_piece(self, pieces: list[str], text: str) -> None:
+        """Add ``text`` to ``pieces``, which are held until their block ends, if anybody wants them then."""
+        if self.keeps:
+            self.held.spend(len(text), "signed thoughts and arguments")
+            pieces.append(text)
+
+
+Step: TypeAlias = Callable[[OpenAnswer, OpenBlock], list[Event]]
+TakePiece: TypeAlias = Callable[[OpenAnswer, OpenBlock, str], Sequence[Event]]
+TakeDelta: TypeAlias = Callable[[OpenAnswer, OpenBlock, Mapping[str, Any]], Sequence[Event]]
+
+
+@attrs.frozen
+class BlockKind:
+    """The reading of one kind of content block."""
+
+    begin: Step
+    finish: Step
+    pieces: Mapping[str, tuple[str, TakePiece]]
+    """By type of delta: the member that holds a piece of text, and what takes it."""
+    deltas: Mapping[str, TakeDelta] = {}
+    """By type of delta: what takes one that is more than a piece of text."""
+
+
+def begin_call(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
+    """The start of a call."""
+    begun = tool_begin(answer.number(block), block.item, answer.call_ids)
+    answer.places.spend(PLACE + len(begun.id), "tool calls")
+    return [begun]
+
+
+def take_input(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
+    """A piece of the input's JSON."""
+    if not text:
+        return ()
+    if not block.pieces:
+        block.pieces.append(text)  # that there was one is all that matters
+    return (ToolCallDelta(answer.number(block), text),)
+
+
+def finish_call(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
+    """The end of a call, with an input that was whole in its start and had no deltas."""
+    number = answer.number(block)
+    text = "" if block.pieces else input_text(block.item.get("input"))
+    return [ToolCallDelta(number, text), BlockEnd(number)] if text else [BlockEnd(number)]
+
+
+CALL = BlockKind(begin_call, finish_call, {"input_json_delta": ("partial_json", take_input)})
+
+
+def begin_native(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
+    """No events yet."""
+    return []
+
+
+def take_native_input(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
+    """A piece of the input's JSON."""
+    answer.hold_piece(block.pieces, text)
+    return ()
+
+
+def take_compaction(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, Any]) -> Sequence[Event]:
+    """Members of a compaction."""
+    if answer.keeps:
+        answer.hold("members of a block")
+        block.item |= {name: part for name, part in delta.items() if name != "type"}
+    return ()
+
+
+def finish_native(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
+    """The block, whole."""
+    if block.pieces:
+        block.item["input"] = _parsed("".join(block.pieces), block.item.get("input"))
+    return block_events(answer.number(block), block.item, answer.call_ids)
+
+
+def _parsed(text: str, default: Any) -> Any:
+    try:
+        return any_json(text.encode())
+    except NOT_JSON:
+        return default
+
+
+NATIVE = BlockKind(begin_native, finish_native, {"input_json_delta": ("partial_json", take_native_input)})
+COMPACTION = BlockKind(begin_native, finish_native, NATIVE.pieces, {"compaction_delta": take_compaction})
+
+
+def begin_text(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
+    """The text and the citations that are in the start already."""
+    events = [*take_text(answer, block, text_of(block.item.get("text")))]
+    citations = block.item.get("citations")
+    for citation in bounded(citations, "citations") if isinstance(citations, list) else ():
+        events += _cite(answer, block, citation)
+    return events
+
+
+def take_text(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
+    """A piece of the text, with the citations that wait for it."""
+    if not text:
+        return ()
+    number = answer.number(block)
+    if not block.citations:
+        return (TextDelta(number, text),)
+    cited = [Citation(number, "messages", item) for item in block.citations]
+    block.citations.clear()
+    return (TextDelta(number, text), *cited)
+
+
+def take_citation(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, Any]) -> Sequence[Event]:
+    """A citation."""
+    return _cite(answer, block, delta.get("citation"))
+
+
+def _cite(answer: OpenAnswer, block: OpenBlock, citation: Any) -> Sequence[Event]:
+    """A citation comes before the text that it is for; ours follow the text, which opens the block."""
+    if block.number is None:
+        if answer.keeps:
+            answer.hold("citations")
+            block.citations.append(citation)
+        return ()
+    return (Citation(block.number, "messages", citation),)
+
+
+def finish_text(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
+    """The end of a text that was said."""
+    return [] if block.number is None else [BlockEnd(block.number)]
+
+
+TEXT = BlockKind(begin_text, finish_text, {"text_delta": ("text", take_text)}, {"citations_delta": take_citation})
+
+
+def begin_thinking(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
+    """The thinking and the signature that are in the start already."""
+    answer.hold_piece(block.signature, text_of(block.item.get("signature")))
+    return [*take_thinking(answer, block, text_of(block.item.get("thinking")))]
+
+
+def take_thinking(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
+    """A piece of the thinking."""
+    if not text:
+        return ()
+    answer.hold_piece(block.pieces, text)
+    return (ReasoningDelta(answer.number(block), text),)
+
+
+def take_signature(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
+    """A piece of the signature."""
+    answer.hold_piece(block.signature, text)
+    return ()
+
+
+def finish_thinking(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
+    """The block itself, whole, if it is signed, and its end."""
+    text, signature = "".join(block.pieces), "".join(block.signature)
+    if block.number is None and not signature:
+        return []
+    item = block.item | {"thinking": text, "signature": signature}
+    events = reasoning_events(answer.number(block), text, item)
+    return events[1:] if text else events  # the text went out as it came
+
+
+THINKING = BlockKind(
+    begin_thinking,
+    finish_thinking,
+    {
+        **NATIVE.pieces,
+        "thinking_delta": ("thinking", take_thinking),
+        "signature_delta": ("signature", take_signature),
+    },
+)
+
+
+_KINDS: Mapping[str, BlockKind] = {
+    "text": TEXT,
+    "thinking": THINKING,
+    "tool_use": CALL,
+    "compaction": COMPACTION,
+}
+"""Kinds of blocks by their type. Others: ``NATIVE``."""
+
+_TYPE_OF_DELTA = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "thinking"}
+"""The type of block that a delta tells."""
+
+
+def start_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
+    """The start of a block."""
+    item, index = value.get("content_block"), _index(value)
+    if not isinstance(item, dict):
+        return ()
+    events = _end_words(answer)
+    if index in answer.blocks:
+        events += _finish(answer, index)
+    block = _open(answer, index, item)
+    events += block.kind.begin(answer, block)
+    if answer.keeps:
+        answer.hold("content blocks")
+    else:
+        block.item = {}
+    return events
+
+
+def continue_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
+    """A delta of a block."""
+    delta, index = value.get("delta"), _index(value)
+    if not isinstance(delta, dict):
+        return ()
+    type = text_of(delta.get("type"))
+    block = answer.blocks.get(index)
+    if block is not None:
+        return _take(answer, block, type, delta)
+    if type not in _TYPE_OF_DELTA:
+        return ()
+    events = _end_words(answer)  # the block's start is missing
+    return [*events, *_take(answer, _open(answer, index, {"type": _TYPE_OF_DELTA[type]}), type, delta)]
+
+
+def stop_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
+    """The stop of a block."""
+    index = _index(value)
+    return _finish(answer, index) if index in answer.blocks else ()
+
+
+def take_whole(answer: OpenAnswer, content: object) -> list[Event]:
+    """Blocks that are there whole before any starts, as with programmatic tool calling."""
+    events: list[Event] = []
+    for item in bounded(content, "content blocks") if isinstance(content, list) else ():
+        if isinstance(item, dict) and (block := block_events(answer.opened, item, answer.call_ids)):
+            answer.opened += 1
+            events.extend(block)
+    return events
+
+
+def finish_all(answer: OpenAnswer) -> list[Event]:
+    """The ends of all blocks that are open."""
+    return [event for index in list(answer.blocks) for event in _finish(answer, index)]
+
+
+def _open(answer: OpenAnswer, index: int, item: Mapping[str, Any]) -> OpenBlock:
+    answer.places.spend(PLACE, "content blocks")
+    kind = _KINDS.get(text_of(item.get("type")), NATIVE)
+    block = answer.blocks[index] = OpenBlock(kind, item)
+    if kind is not CALL:
+        answer.words.append(index)
+    return block
+
+
+def _take(answer: OpenAnswer, block: OpenBlock, type: str, delta: Mapping[str, Any]) -> Sequence[Event]:
+    if type in block.kind.pieces:
+        member, take_piece = block.kind.pieces[type]
+        return take_piece(answer, block, text_of(delta.get(member)))
+    take = block.kind.deltas.get(type)
+    return () if take is None else take(answer, block, delta)
+
+
+def _end_words(answer: OpenAnswer) -> list[Event]:
+    """The ends of all blocks but tool calls: a server that forgets its stops has only one of them open."""
+    return [event for index in tuple(answer.words) for event in _finish(answer, index)]
+
+
+def _finish(answer: OpenAnswer, index: int) -> list[Event]:
+    block = answer.blocks.pop(index)
+    answer.places.give_back(PLACE)
+    if block.kind is not CALL:
+        answer.words.remove(index)
+    return block.kind.finish(answer, block)
+
+
+def _index(value: Mapping[str, Any]) -> int:
+    index = value.get("index")
+    return index if isinstance(index, int) else 0  # blocks come one by one, so one place is enough for those without

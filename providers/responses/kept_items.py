@@ -1,0 +1,251 @@
+"""Items as they are kept from turn to turn, the items that a turn continues from, and pages of them.
+
+A turn is kept as JSON ``{"status", "input": [items], "output": [items]}``. Earlier items are in other turns.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from providers.responses import compaction
+from providers.responses.history import item_type
+from providers.responses.ids import own_id
+from providers.responses.output import Object, text_part
+from providers.responses.values import as_string
+from streams.errors import invalid
+from streams.surrogates import NOT_JSON
+
+UNUSABLE = ("failed", "cancelled", "queued", "in_progress")
+"""Statuses of responses that no other can go on from: there is no answer to go on from."""
+
+Items: TypeAlias = list[dict[str, Any]]
+
+# How an item's id begins that the client left out. The part before the mark is one word (see ``ids``).
+_PREFIXES: Mapping[str, str] = {
+    "message": "msg_",
+    "reasoning": "rs_",
+    "function_call": "fc_",
+    "custom_tool_call": "ctc_",
+    "function_call_output": "fco_",
+    "custom_tool_call_output": "ctco_",
+    "compaction": "cmp_",
+}
+_OTHER = "item_"
+_INSTRUCTIONS = ("system", "developer")
+_SETTINGS = ("additional_tools", "configuration_update")
+
+
+class _KeptTurn(msgspec.Struct):
+    status: str = "completed"
+    input: Items = []
+    output: Items = []
+
+
+# What is to be kept
+
+
+def stored_input(value: Any) -> Items:
+    """A request's ``input`` (a string, items, or ``None``) as items that each have a type and an id of their own.
+
+    A client's own ids stay, unless two items share one. Messages get parts and a status; nothing else is changed. The
+    trigger of a compaction is left out, which is no item of a conversation. Takes all that ``read_request`` takes, and
+    what it gives as well, which comes back as it is."""
+    taken: set[str] = set()
+    items = (_stored(item, taken) for item in _items(value))
+    return [item for item in items if item["type"] != "compaction_trigger"]
+
+
+def _items(value: Any) -> Items:
+    if isinstance(value, str):
+        return [{"role": "user", "content": value}]
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _stored(item: Mapping[str, Any], taken: set[str]) -> Object:
+    type = item_type(item, item.get("type"))
+    if type == "item_reference":
+        return {**item, "type": type}  # its id is that of another item
+    id = item.get("id")
+    if not isinstance(id, str) or not id or id in taken:
+        id = own_id(_PREFIXES.get(type or "", _OTHER))
+    taken.add(id)
+    stored = {**item, "id": id, "type": type}
+    if type == "message":
+        stored["content"] = _content(item.get("content"), item.get("role"))
+        stored["status"] = item.get("status") or "completed"
+    return stored
+
+
+def _content(content: Any, role: Any) -> Any:
+    if content is None:
+        return []
+    if not isinstance(content, str):
+        return content
+    return [text_part(content) if role == "assistant" else {"type": "input_text", "text": content}]
+
+
+def given_items(value: Any) -> Items:
+    """Return a request's ``input`` (a string, items, or ``None``) as items, each as the client wrote it."""
+    return _items(value)
+
+
+def replayable(items: Items) -> Items:
+    """Return ``items`` of earlier turns as a provider takes them that has stored none. Reasoning without its encrypted
+    content means nothing to it; without that reasoning it refuses the calls that the ids of both link to it."""
+    kept = [item for item in items if item.get("type") != "reasoning" or item.get("encrypted_content")]
+    if len(kept) == len(items):
+        return items
+    return [item if _is_input(item) else {name: value for name, value in item.items() if name != "id"} for item in kept]
+
+
+def _is_input(item: Mapping[str, Any]) -> bool:
+    """True for an item that a client writes: a message of its own, the result of a call."""
+    return _is_answer(item) or item.get("role") not in (None, "assistant")
+
+
+# References
+
+
+def references(value: Any) -> list[str]:
+    """The ids that a request's ``input`` refers to, in order."""
+    return [item["id"] for item in _items(value) if _is_reference(item)]
+
+
+def resolved(value: Any, known: Mapping[str, Object], there: Collection[str] = ()) -> tuple[Items, list[str]]:
+    """A request's ``input`` with the items of ``known`` in place of the references to them, and the ids that nobody
+    knows, whose references are left out.
+
+    A reference to what stands in the input itself, or is ``there`` already because an earlier turn has it, adds nothing
+    and goes: no provider takes an item twice. The Vercel AI SDK refers to the assistant's texts and sends calls whole.
+    """
+    items, unknown = [], []
+    seen = {
+        *there,
+        *(item["id"] for item in _items(value) if isinstance(item.get("id"), str) and not _is_reference(item)),
+    }
+    for item in _items(value):
+        if not _is_reference(item):
+            items.append(item)
+        elif (id := item["id"]) in seen:
+            continue
+        elif (found := known.get(id)) is not None:
+            seen.add(id)
+            items.append(found)
+        else:
+            unknown.append(id)
+    return items, unknown
+
+
+def _is_reference(item: Mapping[str, Any]) -> bool:
+    """The type may be left out (``ItemReference`` of the openai package)."""
+    return isinstance(item.get("id"), str) and item_type(item, item.get("type")) == "item_reference"
+
+
+# What a turn goes on from
+
+
+def previous(chain: Iterable[bytes], own: Any = None) -> Items:
+    """The items of the kept turns in ``chain``, the first turn first, for a request whose input is ``own``.
+
+    Left out is what nobody can go on from: turns that failed or were cancelled, of an incomplete one calls that were
+    never answered, neither later nor in ``own``, with the reasoning that led to them only, and what a compaction of
+    ours stands for, but for instructions and settings. Raises ``ValueError`` for what is no kept turn."""
+    turns = [turn for body in chain if (turn := _decoded(body)).status not in UNUSABLE]
+    answered = {as_string(item.get("call_id")) for item in _all_input(turns, own) if _is_answer(item)}
+    items: Items = []
+    for turn in turns:
+        items += turn.input
+        items += _finished(turn.output, answered) if turn.status == "incomplete" else turn.output
+    return _since_compaction(items)
+
+
+def _decoded(body: bytes) -> _KeptTurn:
+    try:
+        return msgspec.json.decode(body, type=_KeptTurn)
+    except NOT_JSON as error:
+        raise ValueError(f"a kept turn is damaged: {error}") from None
+
+
+def _all_input(turns: Iterable[_KeptTurn], own: Any) -> Iterator[Mapping[str, Any]]:
+    for turn in turns:
+        yield from turn.input
+    yield from _items(own)
+
+
+def _is_answer(item: Mapping[str, Any]) -> bool:
+    return str(item.get("type")).endswith("_output")
+
+
+def _finished(output: Items, answered: Collection[Any]) -> Items:
+    """The output of a turn that was cut. A call that nobody answers is refused by every API (``No tool output found``),
+    and so is reasoning without what it led to."""
+    kept: Items = []
+    for item in reversed(output):
+        if item.get("type") == "reasoning":
+            keep = bool(kept) and item.get("status") != "incomplete"
+        else:
+            keep = "call_id" not in item or _is_answer(item) or as_string(item["call_id"]) in answered
+        if keep:
+            kept.append(item)
+    return kept[::-1]
+
+
+def _since_compaction(items: Items) -> Items:
+    start = max((i for i, item in enumerate(items) if compaction.is_own(item)), default=0)
+    return [item for item in items[:start] if _outlasts(item)] + items[start:]
+
+
+def _outlasts(item: Mapping[str, Any]) -> bool:
+    """True if no summary can stand for it."""
+    return item.get("role") in _INSTRUCTIONS or item.get("type") in _SETTINGS
+
+
+DEFAULT = 20
+MOST = 100
+
+
+def page(
+    items: Sequence[Object],
+    after: str | None = None,
+    before: str | None = None,
+    limit: str | int | None = None,
+    order: str | None = None,
+) -> Object:
+    """A page of ``items``, which are in the order in which they came; the newest stands first unless ``order`` is
+    ``asc``. ``after`` and ``before`` are ids; the arguments are as the query has them, ``None`` where it does not.
+    Raises ``GatewayError`` (400, with ``param``) for what is no page."""
+    if order not in (None, "asc", "desc"):
+        raise invalid(f"order {order!r} is not known: use asc or desc", "order")
+    size = _size(limit)
+    listed = list(items) if order == "asc" else list(items)[::-1]
+    if before is not None:
+        listed = listed[: _place(listed, before, "before")]
+    if after is not None:
+        listed = listed[_place(listed, after, "after") + 1 :]
+    # Without `after` it is the page right before `before`, and what it leaves out stands in front of it.
+    found = listed[-size:] if before is not None and after is None else listed[:size]
+    return {
+        "object": "list",
+        "data": found,
+        "first_id": found[0].get("id") if found else None,
+        "last_id": found[-1].get("id") if found else None,
+        "has_more": len(found) < len(listed),
+    }
+
+
+def _size(limit: str | int | None) -> int:
+    if limit is None:
+        return DEFAULT
+    text = str(limit)
+    size = int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
+    if not 1 <= size <= MOST:
+        raise invalid(f"limit must be a number from 1 to {MOST}", "limit")
+    return size
+
+
+def _place(listed: Sequence[Any], id: str, param: str) -> int:
+    for i, item in enumerate(listed):
+        if item.get("id") == id:
+            return i
+    raise invalid(f"{param}: there is no item {id!r} in this list", param)

@@ -1,0 +1,342 @@
+"""Items of a provider's Responses answer, read by kind: messages, reasoning, tool calls, and all others whole.
+
+A text may arrive up to four times: as deltas, in ``….done``, with its part and with its item. Reasoning becomes one
+block of all its parts, with what the provider wants back at its end.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from providers.neutral.bounds import ID
+from providers.neutral.codec import new_id
+from providers.responses.open_answer import (
+    CALLS,
+    DONE,
+    SAID,
+    ItemStage,
+    OpenAnswer,
+    OutputItem,
+    Speech,
+    TakeEvent,
+    Wire,
+    note_hosted,
+)
+from providers.responses.tools import flat_name
+from providers.responses.values import Json, as_index, as_object, as_objects, as_string, few_objects, reasoning_text
+from streams.events import (
+    BlockEnd,
+    Citation,
+    Event,
+    NativeItem,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+)
+
+PARTS: Mapping[str, tuple[Speech, str]] = {"output_text": (TextDelta, "text"), "refusal": (RefusalDelta, "refusal")}
+"""Types of content parts: the events that they become, and the member that holds their text."""
+
+
+def take_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+    """A piece of a text."""
+    return _say(answer, wire, TextDelta, wire.content_index, wire.delta, wire.logprobs)
+
+
+def take_refusal(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+    """A piece of a refusal."""
+    return _say(answer, wire, RefusalDelta, wire.content_index, wire.delta)
+
+
+def _say(answer: OpenAnswer, wire: Wire, speech: Speech, part: Any, text: Any, logprobs: Any = None) -> Sequence[Event]:
+    if not isinstance(text, str) or not text:
+        return ()
+    item = answer.items.of(wire, "message")
+    if answer.place == (item, speech, part):
+        answer.heard += len(text)
+        answer.piece = text
+        return (_words(answer, speech, text, logprobs) if logprobs else speech(answer.block, text),)
+    if item.stage is DONE:
+        return ()
+    answer.items.places.spend(ID, "parts of messages")
+    item.parts.add(as_index(part))
+    events = answer.open(item, speech, part)
+    answer.heard, answer.piece = len(text), text
+    return [*events, _words(answer, speech, text, logprobs, item.phase)]
+
+
+def _words(answer: OpenAnswer, speech: Speech, text: str, logprobs: Any, phase: str | None = None) -> Event:
+    """A piece of the block that is open, with its tokens' log probabilities where they were asked for."""
+    if speech is TextDelta and (logprobs or phase):
+        return TextDelta(answer.block, text, as_objects(logprobs) or None, phase)
+    return speech(answer.block, text)
+
+
+def take_whole_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+    """A whole text."""
+    return _say_rest(answer, wire, TextDelta, wire.text, wire.logprobs)
+
+
+def take_whole_refusal(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+    """A whole refusal."""
+    return _say_rest(answer, wire, RefusalDelta, wire.refusal)
+
+
+def take_whole_part(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+    """A whole content part: its text once more, and all its citations."""
+    part = as_object(wire.part)
+    speech, member = PARTS.get(as_string(part.get("type")), (None, ""))
+    if speech is None:
+        return ()
+    events = list(_say_rest(answer, wire, speech, part.get(member), part.get("logprobs")))
+    item = answer.items.of(wire, "message")
+    if answer.place == (item, TextDelta, wire.content_index) and not answer.citations:
+        events += _citations(answer, part)
+    return events
+
+
+def _say_rest(answer: OpenAnswer, wire: Wire, speech: Speech, text: Any, logprobs: Any = None) -> Sequence[Event]:
+    """The end of a part's text that no delta said; all of it if there was no delta."""
+    item = answer.items.of(wire, "message")
+    if as_index(wire.content_index) not in item.parts:
+        return _say(answer, wire, speech, wire.content_index, text, logprobs)
+    if answer.place != (item, speech, wire.content_index) or not isinstance(text, str):
+        return ()
+    heard = answer.heard
+    if len(text) > heard and text.endswith(answer.piece, 0, heard):
+        return _say(answer, wire, speech, wire.content_index, text[heard:])
+    return ()
+
+
+def take_annotation(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+    """A citation of the text that is open."""
+    item = answer.items.of(wire, "message")
+    if not answer.says(item) or not isinstance(wire.annotation, dict):
+        return ()
+    answer.citations += 1
+    return (Citation(answer.block, "responses", wire.annotation),)
+
+
+def _citations(answer: OpenAnswer, part: Json) -> list[Event]:
+    return [Citation(answer.block, "responses", note) for note in few_objects(part.get("annotations"))]
+
+
+def finish_message(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
+    """The parts of a whole message that were not said before."""
+    events: list[Event] = []
+    content = few_objects(value.get("content"))
+    # A server that counts its parts otherwise in deltas than it lists them has said as many.
+    if None not in item.parts and len(content) > len(item.parts):
+        for i, part in enumerate(content):
+            speech, member = PARTS.get(as_string(part.get("type")), (None, ""))
+            if speech is not None and i not in item.parts and (text := as_string(part.get(member))):
+                events += answer.open(item, speech, None)
+                events += [_words(answer, speech, text, part.get("logprobs"), item.phase), *_citations(answer, part)]
+    return events + answer.shut()
+
+
+MESSAGE_EVENTS: Mapping[str, TakeEvent] = {
+    "response.output_text.delta": take_text,
+    "response.output_text.done": take_whole_text,
+    "response.output_text.annotation.added": take_annotation,
+    "response.refusal.delta": take_refusal,
+    "response.refusal.done": take_whole_refusal,
+    "response.content_part.done": take_whole_part,
+}
+
+
+def take_summary(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+    """A piece of a summary of reasoning."""
+    return _think(answer, wire, "summary", wire.summary_index, wire.delta)
+
+
+def take_reasoning_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+    """A piece of the reasoning itself."""
+    return _think(answer, wire, "text", wire.content_index, wire.delta)
+
+
+def _think(answer: OpenAnswer, wire: Wire, voice: str, part: Any, text: Any) -> Sequence[Event]:
+    """A piece of reasoning. Of an item that says the same as summary and as text only the one that came first is
+    read."""
+    item = answer.items.of(wire, "reasoning")
+    if not isinstance(text, str) or not text or item.stage is DONE or (item.voice or voice) != voice:
+        return ()
+    item.voice = voice
+    if answer.place != (item, ReasoningDelta, None):
+        events = answer.open(item, ReasoningDelta, None)
+    else:
+        events = []
+        if as_index(part) != item.part:
+            text = "\n\n" + text
+    item.part = as_index(part)
+    return [*events, ReasoningDelta(answer.block, text)]
+
+
+def finish_reasoning(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
+    """A whole item: its text if none was said before, and the item itself where its provider has a use for it."""
+    events: list[Event] = []
+    text = reasoning_text(value)
+    heard = before is SAID
+    if not heard and text:
+        events += [*answer.open(item, ReasoningDelta, None), ReasoningDelta(answer.block, text)]
+    open_here = answer.says(item)
+    if _is_worth_returning(answer, value, late=heard and not open_here):
+        if not open_here:
+            events += answer.open(item, ReasoningDelta, None)
+        events.append(ReasoningState(answer.block, "responses", value))
+        open_here = True
+    return events + (answer.shut() if open_here else [])
+
+
+def _is_worth_returning(answer: OpenAnswer, value: Json, late: bool) -> bool:
+    """The provider has a use for the item in the next turn: it holds the reasoning, or the provider kept it under its
+    id. What comes ``late``, behind another item's text, is returned only if nothing else has it."""
+    if value.get("encrypted_content"):
+        return True
+    return not late and bool(value.get("content") or (answer.items.terms.stored and value.get("id")))
+
+
+REASONING_EVENTS: Mapping[str, TakeEvent] = {
+    "response.reasoning_summary_text.delta": take_summary,
+    "response.reasoning_text.delta": take_reasoning_text,
+}
+
+
+def begin_call(answer: OpenAnswer, item: OutputItem, value: Json) -> list[Event]:
+    """The start of a call, once its name is known."""
+    name = as_string(value.get("name"))
+    if not name or item.block is not None:
+        return []
+    events = answer.shut()
+    item.block = answer.next_block()
+    kind = CALLS[item.type][0]
+    events.append(ToolCallStart(item.block, _call_id(answer, value), flat_name(value.get("namespace"), name), kind))
+    return events
+
+
+def _call_id(answer: OpenAnswer, value: Json) -> str:
+    call_id = as_string(value.get("call_id")) or as_string(value.get("id"))
+    if not call_id or call_id in answer.call_ids:
+        call_id = new_id("call_")
+    answer.items.places.spend(ID + len(call_id), "tool calls")
+    answer.call_ids.add(call_id)
+    return call_id
+
+
+def take_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+    """A piece of a call's input."""
+    return _write(answer.items.of(wire, "function_call"), wire.delta)
+
+
+def take_whole_arguments(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+    """The whole arguments of a function's call."""
+    item = answer.items.of(wire, "function_call")
+    return () if item.stage is SAID else _write(item, wire.arguments)
+
+
+def take_whole_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+    """The whole input of a custom tool's call."""
+    item = answer.items.of(wire, "custom_tool_call")
+    return () if item.stage is SAID else _write(item, wire.input)
+
+
+def _write(item: OutputItem, text: Any) -> Sequence[Event]:
+    if item.block is None or not isinstance(text, str) or not text:
+        return ()
+    item.say()
+    return (ToolCallDelta(item.block, text),)
+
+
+def finish_call(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
+    """The rest of a whole call, and its end."""
+    events = begin_call(answer, item, value)
+    text = value.get(CALLS[item.type][1])
+    if item.block is not None and before is not SAID and isinstance(text, str) and text:
+        events.append(ToolCallDelta(item.block, text))
+    return events + end_call(item)
+
+
+def end_call(item: OutputItem) -> list[Event]:
+    """The end of a call that is open."""
+    if item.block is None:
+        return []
+    block, item.block = item.block, None
+    return [BlockEnd(block)]
+
+
+CALL_EVENTS: Mapping[str, TakeEvent] = {
+    "response.function_call_arguments.delta": take_input,
+    "response.function_call_arguments.done": take_whole_arguments,
+    "response.custom_tool_call_input.delta": take_input,
+    "response.custom_tool_call_input.done": take_whole_input,
+}
+
+
+_Finish: TypeAlias = Callable[[OpenAnswer, OutputItem, Json, ItemStage], list[Event]]
+
+
+def take_added(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+    """The announcement of an item."""
+    value = as_object(wire.item)
+    if not value:
+        return ()
+    items, id = answer.items, as_string(value.get("id"))
+    before = items.find(wire.output_index, id)
+    if before is not None and before.stage is not DONE and items.is_known(id, before):
+        return ()  # announced twice
+    events = end_call(before) if before is not None else []
+    item = items.know(items.add(wire, value), value)
+    return [*events, *begin_call(answer, item, value)] if item.type in CALLS else events
+
+
+def take_done(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
+    """A whole item."""
+    value = as_object(wire.item)
+    if not value:
+        return ()
+    id = as_string(value.get("id"))
+    item = answer.items.find(wire.output_index, id)
+    if item is None or (item.stage is DONE and not answer.items.is_known(id)):
+        item = answer.items.add(wire, value)
+    return finish_item(answer, item, value)
+
+
+def finish_item(answer: OpenAnswer, item: OutputItem, value: Json) -> list[Event]:
+    """Everything of a whole item that has not become events before."""
+    before = item.stage
+    if before is DONE:
+        return []
+    item.stage = DONE
+    item.type = answer.items.type_of(value)
+    answer.items.know(item, value)
+    return _FINISH.get(item.type, _finish_native)(answer, item, value, before)
+
+
+def _finish_native(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
+    """A hosted tool's item, or one of a kind that is not known."""
+    note_hosted(answer.ran, item.type, value)
+    return [*answer.shut(), NativeItem(answer.next_block(), "responses", as_string(value.get("type")), value)]
+
+
+def finish_all(answer: OpenAnswer, output: object) -> list[Event]:
+    """The content that only the terminal event has, and the ends of all blocks that are open."""
+    events: list[Event] = []
+    for position, value in enumerate(few_objects(output)):
+        events += finish_item(answer, answer.items.at_the_end(position, value), value)
+    events += answer.shut()
+    for item in answer.items:
+        events += end_call(item)
+    return events
+
+
+_FINISH: Mapping[str, _Finish] = {
+    "message": finish_message,
+    "reasoning": finish_reasoning,
+    **dict.fromkeys(CALLS, finish_call),
+}
+ITEM_EVENTS: Mapping[str, TakeEvent] = {
+    "response.output_item.added": take_added,
+    "response.output_item.done": take_done,
+}

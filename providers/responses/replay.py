@@ -1,0 +1,223 @@
+"""The events of an answer once more: as they were sent (``EventLog``), or as they would have been (``replay``).
+
+A log is a row of blocks. Each is the length of what follows (4 bytes, most significant first) and about 64 KiB of whole
+events, deflated at the fastest level (zlib, RFC 1950, whose checksum shows damage).
+"""
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from providers.errors.failures import OPENAI_CODE
+from providers.responses.numbering import EventSequence
+from providers.responses.output import BROKEN_OFF, Object, refusal_part, summary_part, text_part
+from providers.responses.values import as_objects, as_string
+from streams import sse
+from streams.surrogates import NOT_JSON
+
+BLOCK = 2**16  # bytes of events, before they are compressed
+
+_LENGTH = struct.Struct(">I")
+_LEVEL = 1
+
+
+class _Numbered(msgspec.Struct, gc=False):
+    sequence_number: int | None = None
+
+
+_number = msgspec.json.Decoder(_Numbered).decode
+
+
+class EventLog:
+    """A log of a stream's whole events as they go out, any number at once; keep-alives are none. It holds what it kept,
+    which is a fraction of the answer, and of what is not yet compressed a block and the largest event at most."""
+
+    def __init__(self) -> None:
+        self._events: list[bytes] = []
+        self._size = 0
+        self._blocks: list[bytes] = []
+
+    def add(self, events: bytes) -> None:
+        self._events.append(events)
+        self._size += len(events)
+        if self._size >= BLOCK:
+            self._blocks.append(_block(self._events))
+            self._events, self._size = [], 0
+
+    def close(self) -> bytes:
+        """The log. More may be added, for a later ``close``."""
+        rest = [_block(self._events)] if self._events else []
+        return b"".join([*self._blocks, *rest])
+
+
+def _block(events: list[bytes]) -> bytes:
+    data = zlib.compress(b"".join(events), _LEVEL)
+    return _LENGTH.pack(len(data)) + data
+
+
+def after(log: bytes, starting_after: int = -1) -> bytes:
+    """The events of ``log`` whose ``sequence_number`` is greater than ``starting_after``, byte for byte. One without a
+    number goes with the one before it. ``log`` may also be a stream's events as they are. Raises ``ValueError`` for
+    what is neither, or damaged."""
+    found: list[bytes] = []
+    passed = starting_after < 0
+    for block in _blocks(log):
+        if passed:
+            found.append(block)
+            continue
+        splitter = sse.Splitter(limit=len(block) + 1)
+        for raw in splitter.feed(block):
+            passed = passed or _number_of(raw) > starting_after
+            if passed:
+                found.append(raw)
+    return b"".join(found)
+
+
+def _blocks(log: bytes) -> Iterator[bytes]:
+    if log.startswith((b"event:", b":")):  # no block is so long that its length begins with these letters
+        yield log
+        return
+    at = 0
+    while at < len(log):
+        start = at + _LENGTH.size
+        at = start + _LENGTH.unpack_from(log, at)[0] if start <= len(log) else start
+        if at > len(log):
+            raise ValueError("the log of a stream ends in the middle of a block")
+        try:
+            yield zlib.decompress(memoryview(log)[start:at])
+        except zlib.error as error:
+            raise ValueError(f"the log of a stream is damaged: {error}") from None
+
+
+def _number_of(raw: bytes) -> int:
+    parsed = sse.parse(raw)
+    try:
+        number = None if parsed is None else _number(parsed[1]).sequence_number
+    except NOT_JSON:
+        number = None
+    return -1 if number is None else number
+
+
+_UNSAID: Mapping[str, Any] = {
+    "status": "in_progress", "output": [], "usage": None, "completed_at": None, "error": None,
+    "incomplete_details": None,
+}  # fmt: skip
+
+Where: TypeAlias = Mapping[str, Any]
+
+
+def replay(response: Mapping[str, Any]) -> bytes:
+    """The events that a stream of ``response`` would have been, each text in one delta. Its status is that of an answer
+    that is over; raises ``ValueError`` for any other.
+
+    The API has no event for an answer that was cancelled, or broke off for no reason of its own: such a stream ends in
+    ``response.failed``, as the first one did for those who saw it."""
+    out = EventSequence()
+    ending = _ending(response)
+    data = [out.begin({**response, **_UNSAID})]
+    for item in response["output"]:
+        data += _item(out, item)
+    return b"".join([*data, out.end(ending)])
+
+
+def _ending(response: Mapping[str, Any]) -> Object:
+    match response["status"]:
+        case "completed" | "failed":
+            return dict(response)
+        case "incomplete" if (response.get("incomplete_details") or {}).get("reason"):
+            return dict(response)
+        case "incomplete":
+            return _failed(response, BROKEN_OFF.message)
+        case "cancelled":
+            return _failed(response, "the response was cancelled")
+    raise ValueError(f"a response that is {response['status']} cannot be replayed to its end")
+
+
+def _failed(response: Mapping[str, Any], message: str) -> Object:
+    error = {"code": OPENAI_CODE["upstream"], "message": message}
+    return {**response, "status": "failed", "error": error, "incomplete_details": None}
+
+
+# Items
+
+
+def _item(out: EventSequence, item: Object) -> Iterator[bytes]:
+    type = as_string(item.get("type"))
+    empty, tell = _TYPES.get(type, ({}, _nothing))
+    index = out.index()
+    begun = {**item, **empty}
+    if "status" in item and empty:
+        begun["status"] = "in_progress"
+    yield out.added(index, begun)
+    yield from tell(out, item, {"item_id": item.get("id"), "output_index": index})
+    yield out.finished(index, item)
+
+
+def _nothing(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
+    yield from ()
+
+
+def _message(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
+    for i, part in enumerate(as_objects(item.get("content"))):
+        here = {**where, "content_index": i}
+        if part.get("type") == "refusal":
+            yield from _refusal(out, part, here)
+        else:
+            yield from _text(out, part, here)
+
+
+def _text(out: EventSequence, part: Mapping[str, Any], where: Where) -> Iterator[bytes]:
+    text, logprobs = as_string(part.get("text")), part.get("logprobs") or []
+    yield out.event("response.content_part.added", {**where, "part": text_part()})
+    if text:
+        yield out.event("response.output_text.delta", {**where, "delta": text, "logprobs": logprobs})
+    for i, note in enumerate(as_objects(part.get("annotations"))):
+        members = {**where, "annotation_index": i, "annotation": note}
+        yield out.event("response.output_text.annotation.added", members)
+    yield out.event("response.output_text.done", {**where, "text": text, "logprobs": logprobs})
+    yield out.event("response.content_part.done", {**where, "part": part})
+
+
+def _refusal(out: EventSequence, part: Mapping[str, Any], where: Where) -> Iterator[bytes]:
+    text = as_string(part.get("refusal"))
+    yield out.event("response.content_part.added", {**where, "part": refusal_part()})
+    if text:
+        yield out.event("response.refusal.delta", {**where, "delta": text})
+    yield out.event("response.refusal.done", {**where, "refusal": text})
+    yield out.event("response.content_part.done", {**where, "part": part})
+
+
+def _reasoning(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
+    for i, part in enumerate(as_objects(item.get("summary"))):
+        here, text = {**where, "summary_index": i}, as_string(part.get("text"))
+        yield out.event("response.reasoning_summary_part.added", {**here, "part": summary_part()})
+        if text:
+            yield out.event("response.reasoning_summary_text.delta", {**here, "delta": text})
+        yield out.event("response.reasoning_summary_text.done", {**here, "text": text})
+        yield out.event("response.reasoning_summary_part.done", {**here, "part": part})
+
+
+def _function_call(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
+    text, name = as_string(item.get("arguments")), "response.function_call_arguments"
+    if text:
+        yield out.event(f"{name}.delta", {**where, "delta": text})
+    yield out.event(f"{name}.done", {**where, "name": item.get("name"), "arguments": text})
+
+
+def _custom_call(out: EventSequence, item: Object, where: Where) -> Iterator[bytes]:
+    text, name = as_string(item.get("input")), "response.custom_tool_call_input"
+    if text:
+        yield out.event(f"{name}.delta", {**where, "delta": text})
+    yield out.event(f"{name}.done", {**where, "input": text})
+
+
+# By type of item: what it lacks when it is announced, and the events that hold it. Any other goes out in one piece.
+_TYPES: Mapping[str, tuple[Mapping[str, Any], Callable[[EventSequence, Object, Where], Iterator[bytes]]]] = {
+    "message": ({"content": []}, _message),
+    "reasoning": ({"summary": []}, _reasoning),
+    "function_call": ({"arguments": ""}, _function_call),
+    "custom_tool_call": ({"input": ""}, _custom_call),
+}

@@ -1,0 +1,206 @@
+"""Items of a Responses stream that are open: messages with their parts, reasoning, tool calls.
+
+Each class writes the events of its item from the first to the last, and returns the item so far if the answer ends
+early.
+"""
+
+from typing import Any
+
+from providers.neutral import custom_tools
+from providers.neutral.seal import Issuer
+from providers.responses.ids import own_id
+from providers.responses.numbering import Deltas, EventSequence
+from providers.responses.output import (
+    NO_ARGUMENTS,
+    Object,
+    annotations,
+    call_item,
+    message_item,
+    reasoning_item,
+    refusal_part,
+    sealed_text,
+    summary_part,
+    text_part,
+    token_logprobs,
+)
+from providers.responses.tools import Declared
+from providers.responses.values import load
+from streams import sse
+from streams.events import Citation, ReasoningState, ToolCallStart
+
+
+class OpenCall:
+    """A tool call. ``wrapped``: the client's tool takes free text and the provider calls it with JSON around it, which
+    comes off only when it is whole (BerriAI/litellm#31571)."""
+
+    def __init__(self, out: EventSequence, begin: ToolCallStart, tool: Declared, wrapped: bool) -> None:
+        custom = tool.kind == "custom"
+        self._out = out
+        self.index = out.index()
+        self._call_id = begin.id
+        self._tool = tool
+        self._wrapped = wrapped
+        self._id = own_id("ctc_" if custom else "fc_")
+        self._where = {"item_id": self._id, "output_index": self.index}
+        self._name = "response.custom_tool_call_input" if custom else "response.function_call_arguments"
+        self._deltas = Deltas(out, f"{self._name}.delta", self._where)
+        self._held: list[str] = []
+
+    def open(self) -> bytes:
+        return self._out.added(self.index, call_item(self._id, self._call_id, self._tool, status="in_progress"))
+
+    def write(self, text: str) -> bytes:
+        if self._wrapped:
+            self._held.append(text)
+            return b""
+        return self._deltas.write(text)
+
+    def close(self) -> bytes:
+        data = b""
+        if self._wrapped and (text := custom_tools.unwrapped("".join(self._held))):
+            data += self._deltas.write(text)
+        if self._tool.kind == "function" and not self._deltas.text().strip():
+            data += self._deltas.write(NO_ARGUMENTS)
+        text = self._deltas.text()
+        if self._tool.kind == "custom":
+            return data + self._out.event(f"{self._name}.done", {**self._where, "input": text})
+        members = {**self._where, "name": self._tool.name, "arguments": text}
+        return data + self._out.event(f"{self._name}.done", members)
+
+    def item(self, status: str) -> Any:
+        return call_item(self._id, self._call_id, self._tool, self._deltas.text(), status)
+
+    def cut(self) -> tuple[int, Any] | None:
+        """Only JSON shows that it is whole; free text never does."""
+        text = "".join(self._held) if self._wrapped else self._deltas.text()
+        if not isinstance(load(text.encode()), dict) or (self._tool.kind == "custom" and not self._wrapped):
+            return None
+        text = custom_tools.unwrapped(text) if self._wrapped else text
+        return self.index, call_item(self._id, self._call_id, self._tool, text, "incomplete")
+
+
+class OpenMessage:
+    """A message item: holds the text and refusal blocks of one phase that follow each other, each as one part."""
+
+    def __init__(self, out: EventSequence, phase: str | None) -> None:
+        self.id = own_id("msg_")
+        self.phase = phase
+        self.index = out.index()
+        self.parts: list[Object] = []
+        self.being_said = 0  # parts that are open
+        self._out = out
+
+    def open(self) -> bytes:
+        return self._out.added(self.index, message_item(self.id, status="in_progress", phase=self.phase))
+
+    def close(self, status: str) -> bytes:
+        return self._out.finished(self.index, message_item(self.id, self.parts, status, self.phase))
+
+    def cut(self, *parts: Object) -> tuple[int, Any]:
+        """As ``OpenBlock.cut``; ``parts`` come after those that are finished."""
+        return self.index, message_item(self.id, [*self.parts, *parts], "incomplete", self.phase)
+
+
+class OpenPart:
+    """A content part: a text with its citations, or a refusal."""
+
+    def __init__(self, out: EventSequence, message: OpenMessage, refusal: bool) -> None:
+        self.message = message
+        message.being_said += 1
+        self._out = out
+        self._where = {"item_id": message.id, "output_index": message.index, "content_index": len(message.parts)}
+        self._refusal = refusal
+        self._cited: list[Citation] = []
+        self._logprobs: list[Object] = []
+        name = "response.refusal.delta" if refusal else "response.output_text.delta"
+        self._deltas = Deltas(out, name, self._where, b"}" if refusal else b',"logprobs":[]}')
+
+    def open(self) -> bytes:
+        part = refusal_part() if self._refusal else text_part()
+        return self._out.event("response.content_part.added", {**self._where, "part": part})
+
+    def write(self, text: str) -> bytes:
+        return self._deltas.write(text)
+
+    def write_scored(self, text: str, logprobs: Any) -> bytes:
+        """A piece of text with its tokens' log probabilities."""
+        tokens = token_logprobs(logprobs)
+        self._logprobs += tokens
+        return self._deltas.write(text, b',"logprobs":%b}\n\n' % sse.dump(tokens))
+
+    def cite(self, cited: Citation) -> None:
+        self._cited.append(cited)
+
+    def close(self) -> bytes:
+        part = self._part()
+        data: list[bytes] = []
+        if self._refusal:
+            data.append(self._out.event("response.refusal.done", {**self._where, "refusal": part["refusal"]}))
+        else:
+            for i, note in enumerate(part["annotations"]):
+                where = {**self._where, "annotation_index": i, "annotation": note}
+                data.append(self._out.event("response.output_text.annotation.added", where))
+            done = {**self._where, "text": part["text"], "logprobs": self._logprobs}
+            data.append(self._out.event("response.output_text.done", done))
+        self.message.parts.append(part)
+        self.message.being_said -= 1
+        return b"".join([*data, self._out.event("response.content_part.done", {**self._where, "part": part})])
+
+    def cut(self) -> tuple[int, Any]:
+        return self.message.cut(self._part())
+
+    def _part(self) -> Object:
+        text = self._deltas.text()
+        return (
+            refusal_part(text)
+            if self._refusal
+            else text_part(text, annotations(self._cited, len(text)), self._logprobs)
+        )
+
+
+class OpenReasoning:
+    """A reasoning item with at most one summary part."""
+
+    def __init__(self, out: EventSequence, issuer: Issuer) -> None:
+        self._out = out
+        self._issuer = issuer
+        self.index = out.index()
+        self._id = own_id("rs_")
+        self._where = {"item_id": self._id, "output_index": self.index, "summary_index": 0}
+        self._deltas: Deltas | None = None
+        self._item: Object | None = None
+        self._sealed: str | None = None
+
+    def open(self, native: Object | None) -> bytes:
+        self._item = native
+        return self._out.added(self.index, reasoning_item(self._id, status="in_progress") if native is None else native)
+
+    def write(self, text: str) -> bytes:
+        data = b""
+        if self._deltas is None:
+            part = {**self._where, "part": summary_part()}
+            data = self._out.event("response.reasoning_summary_part.added", part)
+            self._deltas = Deltas(self._out, "response.reasoning_summary_text.delta", self._where)
+        return data + self._deltas.write(text)
+
+    def seal(self, sealed: ReasoningState) -> None:
+        """Keep what the provider wants back. An item of this API whose text has already gone out under an id of ours is
+        sealed whole as well: under that id the provider would not know it."""
+        self._sealed = sealed_text(self._issuer, sealed)
+
+    def close(self) -> bytes:
+        if self._deltas is None:
+            return b""
+        text = self._deltas.text()
+        data = self._out.event("response.reasoning_summary_text.done", {**self._where, "text": text})
+        part = {**self._where, "part": summary_part(text)}
+        return data + self._out.event("response.reasoning_summary_part.done", part)
+
+    def item(self, status: str) -> Any:
+        if self._item is not None:
+            return self._item
+        text = "" if self._deltas is None else self._deltas.text()
+        return reasoning_item(self._id, text, self._sealed, status)
+
+    def cut(self) -> tuple[int, Any]:
+        return self.index, self.item("incomplete")
