@@ -1,7 +1,7 @@
 """The columns of the kept ledger's table."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from gateway.kept_ledger.line import UNIT_COLUMNS
 
@@ -63,3 +63,12 @@ ATTEMPT_FAILURES: Final = """COALESCE(attempt_failures, CASE
     WHEN target IS NULL OR reason IN ('ok', 'hedge_lost', 'client_left') THEN 0 ELSE 1 END)"""
 LAST: Final = "COALESCE(last, began)"
 """When the last exchange of a row began."""
+
+
+def empty_sum(level: int, began: int, names: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of ``level`` that counts nothing, with those of ``NAMES`` that ``names`` has."""
+    return {
+        **{name: names.get(name) for name in NAMES}, "delivered": names.get("delivered", 0),
+        **dict.fromkeys((*AMOUNTS, *COUNTS, "attempt", "status", "estimated"), 0), "began": began, "last": began,
+        "request": "", "ended": "sum", "grade": None, "level": level,
+    }  # fmt: skip

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.kept_ledger.columns import AMOUNTS, COUNTS, DAY, LOST, NAMES, OTHER, QUARTER, QUARTER_SUM
+from gateway.kept_ledger.columns import AMOUNTS, DAY, LOST, NAMES, OTHER, QUARTER, QUARTER_SUM, empty_sum
 from gateway.kept_ledger.line import UNPRICED, LedgerLine, rows_of
 
 MOST: Final = 10_000
@@ -49,7 +49,7 @@ class OverflowSums:
         if key not in self._sums:
             if len(self._sums) >= 2 * MOST:
                 return None
-            self._sums[key] = _new_sum(row, QUARTER_SUM)
+            self._sums[key] = empty_sum(QUARTER_SUM, row["began"], row)
         return self._sums[key]
 
     def lose(self, line: LedgerLine) -> None:
@@ -57,20 +57,10 @@ class OverflowSums:
         self.lost += 1
         began, key = line.began, (line.began // DAY,)
         if key not in self._sums:
-            nothing = {**dict.fromkeys(NAMES), "delivered": 0, "began": began}
-            self._sums[key] = {**_new_sum(nothing, LOST), "grade": UNPRICED}
+            self._sums[key] = {**empty_sum(LOST, began, {}), "grade": UNPRICED}
         found = self._sums[key]
         found["exchanges"] += 1
         found["began"], found["last"] = min(found["began"], began), max(found["last"], began)
-
-
-def _new_sum(row: Mapping[str, Any], level: int) -> dict[str, Any]:
-    """Return a sum of nothing with the names of ``row``."""
-    return {
-        **{name: row[name] for name in NAMES}, **dict.fromkeys(AMOUNTS, 0), **dict.fromkeys(COUNTS, 0),
-        "began": row["began"], "last": row["began"], "attempt": 0, "request": "", "status": 0, "ended": "sum",
-        "grade": None, "estimated": 0, "level": level,
-    }  # fmt: skip
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:

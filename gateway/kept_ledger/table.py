@@ -14,7 +14,6 @@ from gateway.kept_ledger.columns import (
     AMOUNTS,
     ATTEMPT_FAILURES,
     ATTEMPTS,
-    COUNTS,
     EXCHANGES,
     FAILURES,
     FIELDS,
@@ -22,6 +21,7 @@ from gateway.kept_ledger.columns import (
     LOST,
     OPEN,
     UNITS,
+    empty_sum,
 )
 from gateway.kept_ledger.folding import WITH_RUNS, LedgerFolding, day_around
 from gateway.kept_ledger.line import LedgerLine, rows_of
@@ -144,10 +144,7 @@ class LedgerTable:
 
     async def mark(self, number: int, began: int, last: int) -> None:
         """Write that a process which began at ``began`` has written all of its lines up to ``last``."""
-        row = {
-            **dict.fromkeys(FIELDS), **dict.fromkeys((*AMOUNTS, *COUNTS, "attempt", "status", "estimated"), 0),
-            "began": began, "line": number, "request": "", "ended": "mark", "delivered": 0, "last": last, "level": OPEN,
-        }  # fmt: skip
+        row = {**empty_sum(OPEN, began, {}), "line": number, "ended": "mark", "last": last}
         insert = self._writing(lambda: [row])
 
         def work(session: Session) -> None:
