@@ -1,1 +1,1 @@
-"""Log lines: ``setup``, ``masking`` of credentials, the ``terminal`` form for people, ``fields``; and the ``audit``."""
+"""Log lines: ``setup``, ``masking`` of credentials, the ``terminal`` form for people; and the ``audit``."""

@@ -13,7 +13,7 @@ import resource
 import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 
@@ -25,8 +25,6 @@ from gateway.logs.masking import Mask
 from gateway.telemetry.shared_metrics import FOLDER, WorkersCollector, add_to_file
 from gateway.upstream.pool import PoolStats
 from providers.apis import CODECS
-from streams.events import UNAVAILABLE, FailureReason
-from streams.events import ErrorKind as ErrorKind
 
 if TYPE_CHECKING:  # imported where it is used: who switches metrics off does not pay for it
     from prometheus_client import CollectorRegistry
@@ -259,53 +257,6 @@ ROWS: Final = (
     CACHE, CACHE_SAVED, CACHE_SAVED_TOKENS, CACHE_FAILURES, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS,
     CLIENT, BUILD,
 )  # fmt: skip
-
-LABELS: Final[Mapping[str, str]] = {
-    "api": "the client's API: `chat`, `messages`, `responses`, `gemini`, `converse`; of a request that is no "
-    "conversation the endpoint: `embeddings`, `rerank`, `speech` …; `none` for a path that is not served",
-    "provider": "the provider's id, as in the configuration; `none` for what was refused before there was one",
-    "model": "a model that the configuration names, or one of a wildcard entry that has answered (the first 100 of a "
-    "process; a name of up to 100 characters that is no key); `other` for the rest, `none` as above",
-    "lane": "`byte`: passed untouched, `hub`: translated; `none` as above",
-    "status": "the class of the client's status: `2xx`, `4xx`, `5xx`; a client that left counts as `4xx` (499)",
-    "ended": "`complete`, `refused`, `upstream_error`, `client_disconnected`, `shutdown`, `internal_error`",
-    "client": "the name of one of `client_keys`, or of a stored key (the first 1,000 of a process, `other` for the "
-    "rest); `none` without keys",
-    "group": "the client's group in `client_groups`; `none` without one",
-    "kind": "`input` (neither read from nor written to a cache), `cache_read`, `cache_write`, `output` (with the "
-    "reasoning), `reasoning`",
-    "unit": "`image`, `second`, `character`, `search`, `query`, `page`, and as `input_audio_token` the tokens of "
-    "sounds and pictures among the others",
-    "grade": "`exact`: by the provider's own count with a price for each kind of token, or told by it; `estimated`; "
-    "`at_least`: part of it is not known",
-    "holder_kind": "the owner of the limit: `client_keys`, `client_groups`, `model_providers` (an entry), `everybody` "
-    "(the root of the file), `ratelimits` (a limit by a header)",
-    "holder": "the `name` of that key, group, entry or limit by a header; `everybody`",
-    "limit": "`requests`, `tokens`, `input_tokens`, `output_tokens`, `concurrent`; of refusals also `budgets`",
-    "budget": "as it is configured: `20 usd/day`; those of runs have no series",
-    "error": "what was wrong: " + ", ".join(f"`{kind}`" for kind in get_args(ErrorKind)),
-    "target": "the `name` of an entry; of a wildcard entry `provider/model`, as `model`",
-    "reason": "why a target was taken out or an attempt failed: "
-    + ", ".join(f"`{reason}`" for reason in get_args(FailureReason) if reason in UNAVAILABLE)
-    + "; of an attempt also "
-    + ", ".join(f"`{reason}`" for reason in get_args(FailureReason) if reason not in UNAVAILABLE)
-    + ", `ok` (its answer went to the client), `hedge_lost`, `client_left`, "
-    "`internal` (trigate's own limits or mistake)",
-    "route": "an alias with several targets; `none` for a name with one, or a list of the client's",
-    "answered": "`yes`, `no`: all failed, or the client left",
-    "won": "`yes`, `no`",
-    "landed": "`hit`: at the target that had it; `new`: none had; else at another one, because that one was `out`, "
-    "`busy` or `absent` from the route, or failed: a reason as above",
-    "outcome": "`hit`: the answer was there, or on its way for another request; `miss`: a provider was asked; "
-    "`bypass`: the cache was not",
-    "phase": "`waiting`: before the first byte, `answering`: after it",
-    "state": "`active`, `idle`",
-    "share": "which of `limits.per_client`: `in_flight`, `connections`, `websockets`, `viewers`, "
-    "`upstream_connections`",
-    "entry": "the name of an entry of the configuration",
-    "result": "`accepted`, `refused`: all stays as it was, and the log says why",
-    "version": "trigate's",
-}
 
 
 class ClientLabels(dict[str | None, str]):

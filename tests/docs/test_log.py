@@ -9,16 +9,30 @@ import pytest
 
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Ended, Record, Tried
-from gateway.logs.fields import ENDED, EXCHANGE, OTHER, TRIED
 from gateway.logs.setup import Log, LogFormat
 from providers.catalog.prices import Price
-from streams.events import ErrorInfo, Usage
-from tests.pages.log import PAGE, page
+from streams.events import ErrorInfo, ErrorKind, FailureReason, Reason, Usage
+from tests.pages.tables import rows_of
 from tests.support.own_log import own_log
+from tests.support.repository import ROOT
+
+PAGE = (ROOT / "docs/log.md").read_text()
+EXCHANGE, TRIED, OTHER = (rows_of(PAGE, heading) for heading in ("Exchanges", "Attempts", "Everything else"))
+"""The rows of the page's tables: field, unit, when it is there, and its meaning."""
 
 
-def test_the_tables_are_those_of_the_code():
-    assert PAGE.read_text() == page(PAGE.read_text()), "run: python -m tests.pages.log"
+def names(rows: list[tuple[str, ...]], *, always: bool = False) -> list[str]:
+    """The fields of ``rows``, or those that are always there."""
+    return [name for name, _, when, _ in rows if when == "always" or not always]
+
+
+@pytest.mark.parametrize(
+    ("rows", "field", "words"),
+    [(EXCHANGE, "reason", Reason), (EXCHANGE, "error", ErrorKind), (TRIED, "reason", FailureReason)],
+)
+def test_every_word_of_a_field_is_listed(rows, field, words):
+    (meaning,) = [meaning for name, *_, meaning in rows if name == field]
+    assert [word for word in get_args(words) if f"`{word}`" not in meaning] == []
 
 
 def full() -> Record:
@@ -46,28 +60,28 @@ def test_every_field_of_an_exchange_has_its_row_in_the_order_of_the_line():
     cached.cache = "hit"
     lines = [Ledger(readable=False).line(one, disconnected=False) for one in (record, cached)]
     for line in lines:
-        assert list(line) == [row.name for row in EXCHANGE if row.name in line]
-    assert {*lines[0], *lines[1]} == {row.name for row in EXCHANGE}
+        assert list(line) == [name for name in names(EXCHANGE) if name in line]
+    assert {*lines[0], *lines[1]} == set(names(EXCHANGE))
 
 
 def test_every_field_of_an_attempt_has_its_row():
     failed = Tried("a", "openai", "chat", "byte", "timeout", "fallback", 200, 0.1, 0.2, 0.3, unknown_input=9)
     lost = Tried("a", "openai", "chat", "byte", "hedge_lost", "hedge", 200, 0.1, 0.2, 0.3, Usage(1, output=2))
     told = Ledger(readable=False).line(Record("req_1", "chat", tried=(failed, lost)), disconnected=False)["tried"]
-    assert list(told[0]) == [row.name for row in TRIED if row.name != "output_tokens"]
-    assert list(told[1]) == [row.name for row in TRIED if row.name != "usage"]
+    assert list(told[0]) == [name for name in names(TRIED) if name != "output_tokens"]
+    assert list(told[1]) == [name for name in names(TRIED) if name != "usage"]
     gone = Tried("a", "openai", "chat", "byte", "gone")
     least = Ledger(readable=False).line(Record("req_1", "chat", tried=(gone,)), disconnected=False)
-    assert list(least["tried"][0]) == [row.name for row in TRIED if row.when == "always"]
+    assert list(least["tried"][0]) == names(TRIED, always=True)
 
 
 def test_a_field_that_is_always_there_is():
     line = Ledger(readable=False).line(Record("req_1", "chat"), disconnected=True)
-    assert set(line) == {row.name for row in EXCHANGE if row.when == "always"}
+    assert set(line) == set(names(EXCHANGE, always=True))
 
 
 def test_every_way_to_end_has_its_row():
-    assert set(ENDED) == set(get_args(Ended))
+    assert {word for word, *_ in rows_of(PAGE, "How it ended")} == set(get_args(Ended))
 
 
 def crashed(message: str, form: LogFormat) -> None:
@@ -82,7 +96,7 @@ def crashed(message: str, form: LogFormat) -> None:
 
 def test_every_field_of_any_other_line_has_its_row(capsys):
     crashed("a crash", "json")
-    assert list(json.loads(capsys.readouterr().err)) == [row.name for row in OTHER]
+    assert list(json.loads(capsys.readouterr().err)) == names(OTHER)
 
 
 @pytest.mark.parametrize("form", ["json", "text"])

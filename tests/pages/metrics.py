@@ -1,9 +1,9 @@
-"""The tables in ``docs/metrics.md``, from the rows that the metrics are made of.
+"""The table of metrics in ``docs/metrics.md``, from the rows that the metrics are made of.
 
-``python -m tests.pages.metrics`` writes them; ``tests/gateway/telemetry/test_metrics.py`` keeps them true.
+``python -m tests.pages.metrics`` writes it; ``tests/gateway/telemetry/test_metrics.py`` keeps it true.
 """
 
-from gateway.telemetry.metrics import LABELS, ROWS
+from gateway.telemetry.metrics import ROWS
 from tests.pages.tables import with_tables
 from tests.support.repository import ROOT
 
@@ -17,11 +17,7 @@ def tables() -> dict[str, str]:
         f"| `{row.name}` | {TYPES[row.kind]} | {' '.join(f'`{name}`' for name in row.labels)} | {row.meaning} |"
         for row in ROWS
     ]
-    labels = [f"| `{name}` | {meaning} |" for name, meaning in LABELS.items()]
-    return {
-        "Each metric": "\n".join(("| metric | type | labels | meaning |", "|---|---|---|---|", *metrics)),
-        "Labels": "\n".join(("| label | values |", "|---|---|", *labels)),
-    }
+    return {"Each metric": "\n".join(("| metric | type | labels | meaning |", "|---|---|---|---|", *metrics))}
 
 
 def page(text: str) -> str:

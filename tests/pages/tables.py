@@ -1,4 +1,5 @@
-"""Tables that pages of the documentation have from the code, each under a heading of its own."""
+"""Tables of the documentation, each under a heading of its own: written from the code, or read to hold the code to
+them."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +8,19 @@ from collections.abc import Mapping
 def with_tables(text: str, tables: Mapping[str, str]) -> str:
     """``text`` with the first table under each heading as it should be; ``tables`` are Markdown by heading."""
     for heading, table in tables.items():
-        found = re.search(rf"^## {re.escape(heading)}\n(?:(?!## |\|).*\n)*((?:\|.*\n)*)", text, re.M)
-        assert found is not None, f"the page has no heading {heading}"
+        found = _table(text, heading)
         text = f"{text[: found.start(1)]}{table}\n{text[found.end(1) :]}"
     return text
+
+
+def rows_of(text: str, heading: str) -> list[tuple[str, ...]]:
+    """The cells of each row of the first table under ``heading``, without its head. First cells lose backticks."""
+    _, _, *lines = _table(text, heading)[1].splitlines()
+    rows = ([cell.strip() for cell in line.strip("|").split(" | ")] for line in lines)
+    return [(first.strip("`"), *rest) for first, *rest in rows]
+
+
+def _table(text: str, heading: str) -> re.Match[str]:
+    found = re.search(rf"^## {re.escape(heading)}\n(?:(?!## |\|).*\n)*((?:\|.*\n)*)", text, re.M)
+    assert found is not None, f"the page has no heading {heading}"
+    return found

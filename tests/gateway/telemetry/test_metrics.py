@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import pytest
@@ -42,8 +42,9 @@ from gateway.telemetry.metrics import (
 )
 from gateway.telemetry.shared_metrics import WorkersCollector, merge_dead_worker, whole
 from providers.catalog.prices import Price
-from streams.events import Usage
+from streams.events import ErrorKind, FailureReason, Usage
 from tests.pages import metrics as metrics_table
+from tests.pages.tables import rows_of
 from tests.support.harness import (
     ROOT,
     Gateway,
@@ -699,3 +700,7 @@ def test_every_metric_is_on_the_dashboard():
 def test_the_page_of_metrics_is_that_of_the_code():
     text = metrics_table.PAGE.read_text()
     assert metrics_table.page(text) == text, "run: python -m tests.pages.metrics"
+    labels = dict(rows_of(text, "Labels"))
+    assert set(labels) == {label for row in ROWS for label in row.labels}
+    for label, words in (("error", ErrorKind), ("reason", FailureReason)):
+        assert [word for word in get_args(words) if f"`{word}`" not in labels[label]] == []
