@@ -50,9 +50,7 @@ class Client:
     flag that sets one value of the file, or ``whole``, one that takes all of it. ``{file}`` in ``environment`` is the
     whole file. Below ``blanks``, a path in the file, an empty text hides a variable of ``without`` from the program.
     ``beside`` is a second file, written with the first. ``chooses`` says how its models are chosen
-    (``choosing.CHOICES``). ``snippet`` is a program in ``language``; ``then`` are commands to go on with; ``notes`` are
-    sentences for its page, and ``troubles`` what it says to a person when something is wrong: the cause, its words, and
-    what it does first."""
+    (``choosing.CHOICES``). ``snippet`` is a program in ``language``; ``then`` are commands to go on with."""
 
     name: str
     title: str
@@ -70,8 +68,6 @@ class Client:
     language: str = ""
     snippet: str = ""
     then: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    troubles: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def files(self) -> tuple[SettingsFile, ...]:

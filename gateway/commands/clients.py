@@ -19,12 +19,6 @@ _ANTHROPIC = {"ANTHROPIC_BASE_URL": "{root}", "ANTHROPIC_API_KEY": "{key}"}
 _GOOGLE = {"GOOGLE_GEMINI_BASE_URL": "{root}", "GEMINI_API_KEY": "{key}"}
 _BOTH = {**_OPENAI, **_ANTHROPIC}
 _UNSIGNED = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
-_ENV_FILE_NOTE = (
-    "`--write` merges the variables into `.env` in the current directory. The SDK itself reads the environment alone: "
-    "{loads}, or start the program as above."
-)
-_PYTHON_NOTE = _ENV_FILE_NOTE.format(loads="load the file with python-dotenv or `uv run --env-file .env`")
-_NODE_NOTE = _ENV_FILE_NOTE.format(loads="load the file with `node --env-file=.env`")
 
 
 SDKS = (
@@ -39,7 +33,7 @@ client = OpenAI(base_url="{base}", api_key={python_key})
 answer = client.chat.completions.create(model="{model}", messages=[{"role": "user", "content": "Hello"}])
 print(answer.choices[0].message.content)
 """,
-        then=("trigate connect openai-python -- python app.py",), notes=(_PYTHON_NOTE,),
+        then=("trigate connect openai-python -- python app.py",),
     ),
     Client(
         "openai-node", "OpenAI SDK for Node.js", "Chat and Responses",
@@ -53,7 +47,7 @@ const messages = [{ role: "user", content: "Hello" }];
 const answer = await client.chat.completions.create({ model: "{model}", messages });
 console.log(answer.choices[0].message.content);
 """,
-        then=("trigate connect openai-node -- node app.mjs",), notes=(_NODE_NOTE,),
+        then=("trigate connect openai-node -- node app.mjs",),
     ),
     Client(
         "anthropic-python", "Anthropic SDK for Python", "Messages",
@@ -66,7 +60,7 @@ client = Anthropic(base_url="{root}", api_key={python_key})
 answer = client.messages.create(model="{model}", max_tokens=1000, messages=[{"role": "user", "content": "Hello"}])
 print(answer.content[0].text)
 """,
-        then=("trigate connect anthropic-python -- python app.py",), notes=(_PYTHON_NOTE,),
+        then=("trigate connect anthropic-python -- python app.py",),
     ),
     Client(
         "anthropic-node", "Anthropic SDK for Node.js", "Messages",
@@ -80,7 +74,7 @@ const messages = [{ role: "user", content: "Hello" }];
 const answer = await client.messages.create({ model: "{model}", max_tokens: 1000, messages });
 console.log(answer.content[0].text);
 """,
-        then=("trigate connect anthropic-node -- node app.mjs",), notes=(_NODE_NOTE,),
+        then=("trigate connect anthropic-node -- node app.mjs",),
     ),
     Client(
         "google-genai", "Google Gen AI SDK for Python", "Gemini",
@@ -93,9 +87,6 @@ client = genai.Client(api_key={python_key}, http_options={"base_url": "{root}"})
 print(client.models.generate_content(model="{model}", contents="Hello").text)
 """,
         then=("trigate connect google-genai -- python app.py",),
-        notes=(
-            "`ChatGoogleGenerativeAI` of langchain-google-genai takes the same address as `base_url`.", _PYTHON_NOTE,
-        ),
     ),
     Client(
         "openai-agents", "OpenAI Agents SDK", "Responses and Chat",
@@ -111,7 +102,6 @@ agent = Agent(name="Assistant", model=OpenAIResponsesModel(model="{model}", open
 print(Runner.run_sync(agent, "Hello").final_output)
 """,
         then=("trigate connect openai-agents -- python app.py",),
-        notes=("`OpenAIChatCompletionsModel` in place of `OpenAIResponsesModel` speaks Chat.", _PYTHON_NOTE),
     ),
     Client(
         "langchain", "LangChain", "Chat, Responses and Messages",
@@ -126,7 +116,6 @@ print(ChatOpenAI(model="{model}", base_url="{base}", api_key=key).invoke("Hello"
 print(ChatAnthropic(model="{model}", base_url="{root}", api_key=key).invoke("Hello").text)
 """,
         then=("trigate connect langchain -- python app.py",),
-        notes=("`use_responses_api=True` makes `ChatOpenAI` speak Responses.", _PYTHON_NOTE),
     ),
     Client(
         "pydantic-ai", "PydanticAI", "Chat, Responses and Messages",
@@ -141,11 +130,6 @@ provider = OpenAIProvider(base_url="{base}", api_key={python_key})
 print(Agent(OpenAIChatModel("{model}", provider=provider)).run_sync("Hello").output)
 """,
         then=("trigate connect pydantic-ai -- python app.py",),
-        notes=(
-            "`OpenAIResponsesModel` speaks Responses with the same provider; `AnthropicModel` speaks Messages with "
-            "`AnthropicProvider(base_url=…)`, whose address has no `/v1`.",
-            _PYTHON_NOTE,
-        ),
     ),
     Client(
         "vercel-ai-sdk", "Vercel AI SDK", "Chat, Responses and Messages",
@@ -160,10 +144,6 @@ const { text } = await generateText({ model: trigate("{model}"), prompt: "Hello"
 console.log(text);
 """,
         then=("node app.mjs",),
-        notes=(
-            "`createOpenAI` from `@ai-sdk/openai` speaks Responses (`.chat()`: Chat) and `createAnthropic` from "
-            "`@ai-sdk/anthropic` Messages, both with the same `baseURL`, `/v1` included.",
-        ),
     ),
     Client(
         "llama-index", "LlamaIndex", "Chat and embeddings",
@@ -184,15 +164,6 @@ llm = OpenAILike(
 print(llm.complete("Hello"))
 """,
         then=("trigate connect llama-index -- python app.py",),
-        notes=(
-            "`OpenAILike` takes every model name. LlamaIndex' own `OpenAI` class knows OpenAI's models alone and stops "
-            "at any other with `Unknown model`.",
-            "LlamaIndex fits prompts into `context_window`: give it that of your model, which `trigate explain MODEL` "
-            "shows.",
-            "`OpenAILikeEmbedding(model_name=…, api_base=\"{base}\", api_key=…)` asks the gateway for embeddings, and "
-            "`CohereRerank(model=…, base_url=\"{root}\", api_key=…)` for rerank.",
-            _PYTHON_NOTE,
-        ),
     ),
     Client(
         "boto3", "boto3, Amazon's SDK for Python", "Bedrock Converse",
@@ -213,16 +184,6 @@ answer = bedrock.converse(modelId="{model}", messages=messages)
 print(answer["output"]["message"]["content"][0]["text"])
 """,
         then=("trigate connect boto3 -- python app.py",),
-        notes=(
-            "boto3 signs each request with credentials of AWS. The gateway does not look at the signature, and no "
-            "provider gets it: any words will do.",
-            "Where the gateway asks for a key, add it as `x-trigate-key` after boto3 has signed, because boto3 sends a "
-            "Bedrock API key over TLS alone: `bedrock.meta.events.register(\"before-send\", lambda request, **_: "
-            "request.headers.update({\"x-trigate-key\": key}))`. `trigate connect boto3` prints that line.",
-            "A `modelId` may be any name that the gateway serves, for providers of all APIs. `converse_stream` works "
-            "alike, and so do LangChain's `ChatBedrockConverse` (`endpoint_url`, `region_name`) and Strands.",
-            "Calls of other services of AWS still go to AWS: `AWS_ENDPOINT_URL_BEDROCK_RUNTIME` is for this one alone.",
-        ),
     ),
 )  # fmt: skip
 
@@ -241,59 +202,6 @@ _CLAUDE = {
     "ANTHROPIC_DEFAULT_HAIKU_MODEL": "{haiku}",
     "CLAUDE_CODE_MAX_CONTEXT_TOKENS": "{claude_window}",
 }
-_CLAUDE_TROUBLES = (
-    (
-        "no key of the gateway, or a wrong one",
-        "Failed to authenticate. API Error: 401 the key is none of this gateway's: check it for spaces and missing "
-        "characters, or ask who runs the gateway",
-        "stops at once",
-    ),
-    (
-        "no such model",
-        "There's an issue with the selected model (NAME). It may not exist or you may not have access to it.",
-        "tries once more without streaming",
-    ),
-    (
-        "the provider is down",
-        "API Error: 502 could not connect to the provider: it refused the connection. This is a server-side issue, "
-        "usually temporary — try again in a moment. If it persists, check your inference gateway (127.0.0.1:12000).",
-        "tries again for about three minutes; `CLAUDE_CODE_MAX_RETRIES=2` makes that less",
-    ),
-    (
-        "the conversation is too long for the model",
-        "Prompt is too long",
-        "compacts the conversation, if there is one, and goes on",
-    ),
-    (
-        "the provider limits the rate",
-        "API Error: Request rejected (429) · the provider's own words",
-        "waits as long as the provider says, and tries again",
-    ),
-)
-_CODEX_TROUBLES = (
-    (
-        "no key of the gateway, or a wrong one",
-        "unexpected status 401 Unauthorized: a key of this gateway is required: send it as Authorization: Bearer, …",
-        "tries for about 15 seconds",
-    ),
-    ("no such model", "model 'NAME' is not configured here; GET /v1/models lists the models", "stops at once"),
-    (
-        "the provider is down",
-        "unexpected status 502 Bad Gateway: could not connect to the provider: it refused the connection",
-        "tries for about 30 seconds, over its websocket and then over HTTP",
-    ),
-    (
-        "the conversation is too long for the model",
-        "Codex ran out of room in the model's context window. Start a new thread or clear earlier history before "
-        "retrying.",
-        "stops at once",
-    ),
-    (
-        "the provider limits the rate",
-        "exceeded retry limit, last status: 429 Too Many Requests",
-        "tries again, after what the provider says if it says so",
-    ),
-)
 
 _ROWS = (
     Client(
@@ -305,26 +213,6 @@ _ROWS = (
         program="claude", install="npm install -g @anthropic-ai/claude-code",
         environment=_CLAUDE, without=_CLAUDE_WITHOUT, blanks=("env",), whole="--settings", chooses="claude",
         then=('claude -p "Hello"',),
-        notes=(
-            "That is all where the gateway serves Claude's models under their own names, as the demo does, and as an "
-            "entry `anthropic/*` does: Fable, Opus, Sonnet and Haiku are those of Anthropic, also next year's.",
-            "Else `ANTHROPIC_DEFAULT_FABLE_MODEL`, `…_OPUS_MODEL`, `…_SONNET_MODEL` and `…_HAIKU_MODEL` are set: each "
-            "to a Claude model that is served, or to `smart`, for Haiku to `fast`, where the config has these aliases, "
-            "or to its default. Haiku writes titles and summaries, too. `--model` names the large ones, `--small` "
-            "Haiku.",
-            "A model that Claude Code does not know is one of a million tokens to it, so it is told how many there are "
-            "(`CLAUDE_CODE_MAX_CONTEXT_TOKENS`). For models of your own that is a guess: correct it.",
-            "Claude Code sends an `ANTHROPIC_API_KEY` of your environment in addition to the token, and the gateway "
-            "refuses two different keys. Where the variable is set, `connect` writes it as empty into these settings, "
-            "which hides it from Claude Code; started by trigate, Claude Code does not see it either. If you export "
-            "it later, run `connect` again.",
-            "The `env` of a settings file outranks the environment that Claude Code is started in. Started by trigate "
-            "it gets the settings as `--settings` too, which outranks the file, but not the key, which all users of "
-            "the machine could see there.",
-            "`CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1` beside these, if you wish, leaves out what it asks of other "
-            "hosts, and the request for a title.",
-        ),
-        troubles=_CLAUDE_TROUBLES,
     ),
     Client(
         "codex", "Codex", "Responses",
@@ -344,14 +232,6 @@ _ROWS = (
         ),
         program="codex", install="npm install -g @openai/codex", environment={}, each="-c", chooses="codex",
         then=('codex exec --skip-git-repo-check "Hello"',),
-        notes=(
-            "The model is one that Codex knows, if the gateway serves one (`gpt-6.1-sol` with an entry `openai/*`): "
-            "the config's default, or the one that Codex itself prefers. Of all others Codex knows nothing, and says "
-            "so: then it is told how many tokens the model takes in. `model_context_window` is a guess where trigate "
-            "does not know either, as for models of your own: correct it.",
-            "Where the config says `websocket: false`, leave `supports_websockets` out; Codex goes on over HTTP.",
-        ),
-        troubles=_CODEX_TROUBLES,
     ),
     Client(
         "opencode", "OpenCode", "Chat",
@@ -374,14 +254,6 @@ _ROWS = (
         program="opencode", install="npm install -g opencode-ai",
         environment={"OPENCODE_CONFIG_CONTENT": "{file}"}, chooses="opencode",
         then=('opencode run "Hello"',),
-        notes=(
-            "The file has every model that the gateway serves, with its window (`limit`) and its price in dollars for "
-            "a million tokens (`cost`). OpenCode compacts a conversation by the first and shows the second. Where "
-            "trigate knows no window, it guesses one by the model's name: correct it. Run `--write` again after you "
-            "add models.",
-            'In place of `@ai-sdk/openai-compatible`, `@ai-sdk/openai` speaks Responses and `@ai-sdk/anthropic` '
-            "Messages, with the same `baseURL`.",
-        ),
     ),
     Client(
         "gemini-cli", "Gemini CLI", "Gemini",
@@ -396,15 +268,6 @@ _ROWS = (
         environment={**_GOOGLE, **_AS_VERTEX, "GEMINI_MODEL": "{model}"},
 
         then=('gemini --skip-trust --prompt "Hello"',),
-        notes=(
-            "Without `selectedType` Gemini CLI expects a gateway that signs in for it at this address, and stops with "
-            "`Invalid auth method selected.` Started by trigate, it gets the gateway as its Vertex AI, too, for "
-            "which it needs no such setting.",
-            "`--skip-trust` is for folders that Gemini CLI has not been told to trust: without a terminal it "
-            "stops there.",
-            "It asks some small models of Google's by their own names for titles, summaries and checks of its own: "
-            "aliases for `gemini-2.5-flash` and `gemini-2.5-flash-lite` have them served by any model.",
-        ),
     ),
     *SDKS,
     Client(
@@ -424,7 +287,6 @@ _ROWS = (
         ),
         program="llm", install="pip install llm",
         then=("llm -m trigate/{model} Hello",),
-        notes=("Where the gateway asks for a key: `llm keys set trigate`.",),
     ),
     Client(
         "aider", "aider", "Chat",
@@ -443,9 +305,6 @@ _ROWS = (
             "AIDER_MODEL": "openai/{model}", "AIDER_WEAK_MODEL": "openai/{small}",
         },
         then=('aider --message "Hello"',),
-        notes=(
-            "`openai/` before the model's name is aider's own word for an OpenAI-compatible server, and is not sent.",
-        ),
     ),
     Client(
         "openai-compatible", "anything else that is OpenAI-compatible", "Chat and Responses",
@@ -455,15 +314,6 @@ Base URL   {base}
 API key    {key}
 Model      {model}
 """,
-        notes=(
-            "`GET {base}/models` lists the models, for programs that ask for them.",
-            "Cursor, Continue, Cline, Zed, Open WebUI and many others have a form for these three, mostly under "
-            "“OpenAI compatible” or “custom provider”; the base URL may be called API host or endpoint.",
-            "A program that runs elsewhere (Cursor asks from its own servers) needs an address that it can reach, and "
-            "then the gateway needs `client_keys`.",
-            "A program in a container reaches the machine that it runs on as `host.docker.internal` in place of "
-            "`127.0.0.1`.",
-        ),
     ),
 )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""The pages of ``docs/clients``, from the rows of ``gateway/commands/clients.py``.
+"""The pages of ``docs/clients``, from the rows of ``gateway/commands/clients.py``. The text of sections under
+headings is written by hand and stays.
 
 ``python -m tests.pages.clients`` writes them; ``tests/gateway/commands/test_connect.py`` keeps them true.
 """
@@ -8,7 +9,7 @@ import attrs
 from gateway.commands.client import KEY_VARIABLE, Client, GatewayAddress, SettingsFile
 from gateway.commands.clients import CLIENTS
 from gateway.commands.edits import written
-from gateway.commands.finding import USUAL, demo
+from gateway.commands.finding import demo
 from gateway.commands.logins import LOGINS, with_login
 from tests.support.repository import ROOT
 
@@ -22,52 +23,15 @@ def pages() -> dict[str, str]:
     return {"README.md": _index(), **{f"{row.name}.md": page(row) for row in CLIENTS.values()}}
 
 
-_INTRODUCTION = f"""\
-`trigate connect CLIENT` prints the settings that point a client at your gateway, from any folder. With `--write` they
-are merged into the client's own file, after a backup beside it and with all else in it kept; `--undo` takes them out
-again. With `--` the client is started with them, no file is changed, and its exit status is passed on:
-
-```sh
-trigate connect claude -- -p "Hello"
-```
-
-**Where the gateway is.** At `--url`; else where the config says that it listens, which is the one that `trigate serve`
-would take in this folder, your own (`~/.config/trigate/trigate.yaml`) too; else at `{USUAL}`. The gateway
-that runs there is asked what it serves, for that is what the client will get, whatever a file says. If none answers it
-is the config's word, and without a config the settings are for `trigate serve --demo`. A line says which of these it
-was. `--config FILE` takes the file's word and asks nobody.
-
-**A login of the program's own.** With `--login` Claude Code, Codex and Gemini CLI keep the login that they have,
-such as a subscription's, and get the gateway's address alone: see [subscriptions](../subscriptions.md).
-
-**Which models.** Claude Code is left with its own names where they are served, and Codex gets a model that it knows;
-their pages say more. All others get the config's default, or the alias `smart`, and for small tasks the alias `fast`
-where it exists. `--model` and `--small` name others.
-
-**Keys.** Where a config has [`client_keys`](../configuration.md#client_keys), clients show the key in
-`${KEY_VARIABLE}`, and `connect` asks with it, on this machine and at `--url`.
-
-**Undo.** `--undo` makes the file what it was; where you have changed it since, it takes out what was put in, and names
-what you have given another value, which stays. What was written is remembered in
-`~/.local/state/trigate/connect.json`, keys as digests.
-
-The pages show the settings for `trigate serve --demo`.
-
-[Real programs, tried](../clients.md) has the versions that have been driven through the gateway, before providers of
-each API.
-"""
-
-
 def _index() -> str:
+    """The page that lists all clients: its text stays, its table is written."""
+    text = (FOLDER / "README.md").read_text()
     lines = [
-        "# Clients",
-        "",
-        _INTRODUCTION,
         "| client | speaks | its settings are in |",
         "|---|---|---|",
         *(f"| [{row.title}]({row.name}.md) | {row.speaks} | {_where(row)} |" for row in CLIENTS.values()),
     ]
-    return "\n".join(lines) + "\n"
+    return text[: text.index(lines[0])] + "\n".join(lines) + "\n"
 
 
 def _where(client: Client) -> str:
@@ -84,6 +48,7 @@ def _path(file: SettingsFile) -> str:
 
 
 def page(client: Client) -> str:
+    """The page of ``client``: what its row says, then the sections that the page has of its own."""
     place = demo(client.chooses)
     parts = [f"# {client.title}", f"It speaks {client.speaks} to the gateway."]
     if client.install:
@@ -100,12 +65,9 @@ def page(client: Client) -> str:
         parts.append(_fenced("sh", f"trigate connect {client.name} -- {arguments}"))
     if client.then:
         parts += ["Then:", _fenced("sh", "\n".join(map(place.fill, client.then)))]
-    if client.notes:
-        parts.append("\n".join(f"- {place.fill(note)}" for note in client.notes))
-    if client.troubles:
-        lines = ["| what is wrong | what it says | what it does first |", "|---|---|---|"]
-        lines += [f"| {cause} | {words} | {first} |" for cause, words, first in client.troubles]
-        parts += ["## When something is wrong", "\n".join(lines)]
+    file = FOLDER / f"{client.name}.md"
+    if file.exists() and (own := file.read_text().partition("\n## "))[1]:
+        parts.append(f"## {own[2].rstrip()}")
     return "\n\n".join(parts) + "\n"
 
 
