@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.shared.layout import AMOUNT, GROUP, JOURNAL, KEY, KEYS, TOTAL, UNTIL, find_key
-from gateway.shared.memory import Seat, SharedMemory
+from gateway.shared.memory import SharedMemory
 
 _STEP: Final = 10**9
 """Nanoseconds: more than a step takes."""
@@ -25,12 +25,12 @@ class SharedAmounts:
     """Amounts by keys of 16 bytes, which are digests; for the worker that has ``seat``. Where there is no room for
     another key the row goes that would first, of those that nobody holds any of: with an odd moment before others."""
 
-    def __init__(self, memory: SharedMemory, seat: Seat) -> None:
+    def __init__(self, memory: SharedMemory, seat: int) -> None:
         layout = memory.layout
         self._memory = memory
         self._map = memory.map
         self.words = memory.words
-        self.own = AMOUNT + seat.number
+        self.own = AMOUNT + seat
         """The word of a row for what this worker holds."""
         self._row = layout.amount_words
         self._group = KEYS + GROUP * self._row * 8

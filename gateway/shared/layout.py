@@ -24,8 +24,8 @@ KEYS: Final = GROUP * KEY
 HEAD: Final = 4096
 """Bytes in front of everything else: the fingerprint of the layout."""
 
-SEAT: Final = 512
-"""Bytes of a worker's seat: the last transaction that it has committed, who has it, and what it is writing."""
+SEAT: Final = 8
+"""Bytes of a worker's seat: the process that has it."""
 
 JOURNAL: Final = 16_384
 """Bytes of the journal of amounts: how many words are in it, then each word's number and what it will be."""
@@ -36,7 +36,7 @@ AMOUNT: Final = 2
 """Words of a row of amounts: the moment until which it is kept, by the clock in nanoseconds; the total; from the third
 on what each seat holds."""
 
-COPY_HEAD: Final = 32
+COPY_HEAD: Final = 24
 """Bytes in front of each of a row's two copies of its value."""
 
 

@@ -11,7 +11,7 @@ import os
 import struct
 import tempfile
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import IO, Final
 
 from gateway.shared.layout import AMOUNT, COPY_HEAD, FINGERPRINT, GROUP, JOURNAL, KEYS, Layout, seats_of
@@ -25,20 +25,13 @@ def nameless() -> IO[bytes]:
     return tempfile.TemporaryFile(prefix="trigate-", buffering=0)
 
 
-MOST_AT_ONCE: Final = 30
-"""Rows that one transaction may change."""
-
-COPY: Final = struct.Struct("=IHHQdQ")
-"""In front of a copy: checksum of the rest, the key included; length of the value; the writer's seat; the number of the
-version; until when it is kept; the writer's transaction, 0 for a version that stands alone."""
+COPY: Final = struct.Struct("=IIQd")
+"""In front of a copy: checksum of the rest, the key included; length of the value; the number of the version; until
+when it is kept."""
 
 assert COPY.size == COPY_HEAD
 
-_COMMITTED: Final = 0  # in a seat, in words of eight bytes
-_TAKEN: Final = 1
-_JOURNAL: Final = 2
 _NONE: Final = memoryview(array("Q", bytes(8 * GROUP)))
-_PLACES: Final = struct.Struct(f"={2 * MOST_AT_ONCE}Q")
 
 
 class SharedMemory:
@@ -78,34 +71,31 @@ class SharedMemory:
     def unlock(self, place: int) -> None:
         fcntl.lockf(self.fd, fcntl.LOCK_UN, 1, place)
 
-    def committed(self, seat: int, transaction: int) -> bool:
-        """Whether that transaction of that seat is complete."""
-        return self.words[self.layout.seat(seat) // 8 + _COMMITTED] >= transaction
-
     def tidy(self) -> None:
-        """Take back what processes have left that are dead: what they had counted, and what they were writing."""
+        """Take back what dead processes have held."""
         for number in range(self.layout.seats):
             if self._taken(number) and number != self._own and self._try(number):
                 self._clear(number)
                 self.unlock(self.layout.seat(number))
 
-    def take_seat(self) -> "Seat":
-        """A free seat, for as long as this process lives. Raises ``OSError`` where there is none."""
+    def take_seat(self) -> int:
+        """Take a free seat for as long as this process lives, and return its number. Raises ``OSError`` where there is
+        none."""
         for number in range(self.layout.seats):
             if self._try(number):
                 self._clear(number)
-                self.words[self.layout.seat(number) // 8 + _TAKEN] = os.getpid()
+                self.words[self.layout.seat(number) // 8] = os.getpid()
                 self._own = number
-                return Seat(self, number)
+                return number
         raise OSError("all seats are taken in the memory of workers")
 
     def is_seated(self, number: int, process: int) -> bool:
         """Return whether the process with that id has the seat."""
-        return self.words[self.layout.seat(number) // 8 + _TAKEN] == process
+        return self.words[self.layout.seat(number) // 8] == process
 
     def _taken(self, number: int) -> bool:
         """Whether somebody has it, or had it and did not free it."""
-        return self.words[self.layout.seat(number) // 8 + _TAKEN] != 0
+        return self.words[self.layout.seat(number) // 8] != 0
 
     def _try(self, number: int) -> bool:
         """Lock a seat, if nobody has it."""
@@ -117,14 +107,9 @@ class SharedMemory:
 
     def _clear(self, number: int) -> None:
         """Free a seat, which is locked, of what its last owner has left."""
-        layout, word = self.layout, self.layout.seat(number) // 8
-        places = _PLACES.unpack_from(self.map, 8 * (word + _JOURNAL))
-        for group, copy in zip(places[::2], places[1::2], strict=True):
-            if 0 < group < copy <= layout.size - COPY.size:
-                self._erase(number, group, copy)
         if self._taken(number):
             self._release(number)
-        self.words[word + _TAKEN] = 0
+        self.words[self.layout.seat(number) // 8] = 0
 
     def replay(self) -> None:
         """Write what a dead worker has left in the journal of amounts to its places. The amounts are locked."""
@@ -145,34 +130,3 @@ class SharedMemory:
                 self.words[first + AMOUNT + seat : first + GROUP * row : row] = _NONE
         finally:
             self.unlock(layout.amounts)
-
-    def _erase(self, seat: int, group: int, copy: int) -> None:
-        """Make a copy of a row invalid that a dead process has written without committing it, if it still stands there:
-        its transaction's number will be used again."""
-        self.lock(group)
-        try:
-            _, _, writer, _, _, transaction = COPY.unpack_from(self.map, copy)
-            if writer == seat and transaction and not self.committed(seat, transaction):
-                self.map[copy : copy + COPY.size] = bytes(COPY.size)
-        finally:
-            self.unlock(group)
-
-
-class Seat:
-    """A worker's place in the memory: one number of few, with which it signs what vanishes when it ends."""
-
-    def __init__(self, memory: SharedMemory, number: int) -> None:
-        self.number = number
-        self._memory = memory
-        self._word = memory.layout.seat(number) // 8
-
-    def begin(self, places: Sequence[int]) -> int:
-        """The number of a transaction that will write copies of rows at ``places``: group, copy, group, copy. What is
-        written under that number counts once ``commit`` is called."""
-        journal = (*places, *(0,) * (2 * MOST_AT_ONCE - len(places)))
-        _PLACES.pack_into(self._memory.map, 8 * (self._word + _JOURNAL), *journal)
-        return self._memory.words[self._word + _COMMITTED] + 1
-
-    def commit(self, transaction: int) -> None:
-        """Make all that was written under that number count, at once."""
-        self._memory.words[self._word + _COMMITTED] = transaction

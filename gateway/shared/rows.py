@@ -1,15 +1,12 @@
 """Rows of bytes under keys, which expire, and are changed in atomic steps: of one process here."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 Change: TypeAlias = Callable[[bytes | None, float], bytes | None]
 """From a row's value and the time to its next value; ``None`` is a row that is not there. Called once, with the row
 locked: it is quick and does no I/O. What it raises goes to the caller, and nothing has changed."""
-
-ChangeAll: TypeAlias = Callable[[Sequence[bytes | None], float], Sequence[bytes | None] | None]
-"""The same for several rows. ``None`` for all: nothing changes."""
 
 
 class Rows(Protocol):
@@ -22,11 +19,6 @@ class Rows(Protocol):
 
     def update(self, key: bytes, change: Change, keep: float) -> bytes | None:
         """Change a row, and keep it for ``keep`` seconds from now; the value that it has then."""
-        ...
-
-    def update_all(self, keys: Sequence[bytes], change: ChangeAll, keep: Sequence[float]) -> bool:
-        """Change several rows, all of them or none, and keep each for its time; whether anything has changed. No other
-        process sees some of the changes without the others, also if this one is killed on the way."""
         ...
 
 
@@ -46,15 +38,6 @@ class LocalRows:
         value = change(self._value(key, now), now)
         self._put(key, value, now + keep)
         return value
-
-    def update_all(self, keys: Sequence[bytes], change: ChangeAll, keep: Sequence[float]) -> bool:
-        now = self._clock()
-        values = change([self._value(key, now) for key in keys], now)
-        if values is None:
-            return False
-        for key, value, seconds in zip(keys, values, keep, strict=True):
-            self._put(key, value, now + seconds)
-        return True
 
     def _value(self, key: bytes, now: float) -> bytes | None:
         value, until = self._rows.get(key, (None, 0.0))

@@ -2,18 +2,17 @@
 
 A row has two copies of its value, each with a checksum and the number of its version. Who writes has locked the row's
 group and writes over the older copy: if it dies on the way the newer one holds. Who reads locks nothing: it takes the
-newest copy whose checksum is right. A change of several rows signs its copies with a transaction, and copies count only
-once it is committed, which is the write of one word.
+newest copy whose checksum is right.
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from typing import Final, NamedTuple
 from zlib import crc32
 
 from gateway.shared.layout import GROUP, KEY, KEYS, find_key
-from gateway.shared.memory import COPY, MOST_AT_ONCE, Seat, SharedMemory
-from gateway.shared.rows import Change, ChangeAll
+from gateway.shared.memory import COPY, SharedMemory
+from gateway.shared.rows import Change
 
 _MOST_SEEN: Final = 1024
 """Rows whose bytes a worker remembers, so as not to check them again while they are the same."""
@@ -45,28 +44,13 @@ class _Found(NamedTuple):
         return None if self.copy is None or self.copy.until <= now else self.copy.value
 
 
-class _Write(NamedTuple):
-    """A copy to be written, of the row ``number`` of ``group``."""
-
-    key: bytes
-    group: int
-    number: int
-    place: int
-    sequence: int
-    value: bytes
-    until: float
-
-
 class SharedRows:
-    """The table ``name`` of ``memory``, for the worker that has ``seat``. ``clock`` is common to all processes."""
+    """The table ``name`` of ``memory``. ``clock`` is common to all processes."""
 
-    def __init__(
-        self, memory: SharedMemory, seat: Seat, name: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, memory: SharedMemory, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         size = memory.layout.sizes[name]
         self._memory = memory
         self._map = memory.map
-        self._seat = seat
         self._clock = clock
         self._start = memory.layout.table(name)
         self._groups = size.rows // GROUP
@@ -104,28 +88,10 @@ class SharedRows:
             now, row = self._clock(), self._look(key, group)
             value = change(row.value(now), now)
             if row.copy is not None or value is not None:
-                self._write(self._next(row, value, now, keep, ()))
+                self._write(row, value, now, keep)
         finally:
             self._memory.unlock(group)
         return value
-
-    def update_all(self, keys: Sequence[bytes], change: ChangeAll, keep: Sequence[float]) -> bool:
-        if not len(keys) == len(set(keys)) <= MOST_AT_ONCE:
-            raise ValueError(f"at most {MOST_AT_ONCE} rows, and each once, can be changed at once")
-        groups = list(map(self._group, keys))
-        locked: list[int] = []
-        try:
-            for group in sorted(set(groups)):
-                self._memory.lock(group)
-                locked.append(group)
-            now, rows = self._clock(), list(map(self._look, keys, groups))
-            values = change([row.value(now) for row in rows], now)
-            if values is not None:
-                self._commit(self._all_next(rows, values, now, keep))
-        finally:
-            for group in locked:
-                self._memory.unlock(group)
-        return values is not None
 
     def _group(self, key: bytes) -> int:
         """Where the group of rows begins in which ``key`` is, or would be."""
@@ -136,54 +102,35 @@ class SharedRows:
         return _Found(key, group, number, None if number is None else self._current(key, group, number))
 
     def _current(self, key: bytes, group: int, number: int) -> _Copy | None:
-        """The newest copy of a row that is whole and counts. While it is written twice at once there may seem to be
+        """The newest copy of a row that is whole. While it is written twice at once there may seem to be
         none."""
         size, row = self._copy_size, group + KEYS + number * self._row_size
         both = self._map[row : row + self._row_size]
         one, two = COPY.unpack_from(both), COPY.unpack_from(both, size)
-        newest_first = ((0, one, both), (size, two, b"")) if one[3] > two[3] else ((size, two, both), (0, one, b""))
-        for start, (checksum, length, seat, sequence, until, transaction), whole in newest_first:
+        newest_first = ((0, one, both), (size, two, b"")) if one[2] > two[2] else ((size, two, both), (0, one, b""))
+        for start, (checksum, length, sequence, until), whole in newest_first:
             value = start + COPY.size
-            if checksum == crc32(both[start + _BEGINS : value + length], crc32(key)) and (
-                not transaction or self._memory.committed(seat, transaction)
-            ):
+            if checksum == crc32(both[start + _BEGINS : value + length], crc32(key)):
                 return _Copy(row + start, sequence, both[value : value + length], until, whole)
         return None
 
-    # From here on the rows' groups are locked
+    # From here on the row's group is locked
 
-    def _all_next(
-        self, rows: Sequence[_Found], values: Sequence[bytes | None], now: float, keep: Sequence[float]
-    ) -> list[_Write]:
-        """The next versions of all of ``rows`` that are there or shall be."""
-        taken = {(row.group, row.number) for row in rows}
-        writes = []
-        for row, value, seconds in zip(rows, values, keep, strict=True):
-            if row.copy is not None or value is not None:
-                writes.append(self._next(row, value, now, seconds, taken))
-                taken.add((row.group, writes[-1].number))
-        return writes
-
-    def _commit(self, writes: Sequence[_Write]) -> None:
-        """Write all of it, so that it counts at once."""
-        transaction = self._seat.begin([place for write in writes for place in (write.group, write.place)])
-        for write in writes:
-            self._write(write, transaction)
-        self._seat.commit(transaction)
-
-    def _next(
-        self, row: _Found, value: bytes | None, now: float, keep: float, taken: Collection[tuple[int, int | None]]
-    ) -> _Write:
-        """The next version of ``row``, or its first in a row that has room for it. Without a value it has expired."""
+    def _write(self, row: _Found, value: bytes | None, now: float, keep: float) -> None:
+        """Write the next version of ``row``, or its first in a row that has room for it. Without a value it has
+        expired."""
         if value is not None and len(value) > self._width:
             raise ValueError(f"a value of {len(value)} bytes: there is room for {self._width}")
         key, group, number, copy = row
         if number is None:
-            number = self._free(group, taken, now)
+            number = self._free(group, now)
             copy = self._current(self._key(group, number), group, number)
         place, sequence = self._after(group, number, copy)
         value, until = (b"", 0.0) if value is None else (value, now + keep)
-        return _Write(key, group, number, place, sequence, value, until)
+        data = COPY.pack(0, len(value), sequence, until)[_BEGINS:] + value
+        self._map[place : place + _BEGINS + len(data)] = crc32(data, crc32(key)).to_bytes(_BEGINS, "little") + data
+        if self._key(group, number) != key:  # last: until then it is the row of the key that it had
+            self._map[group + number * KEY : group + (number + 1) * KEY] = key
 
     def _after(self, group: int, number: int, copy: _Copy | None) -> tuple[int, int]:
         """Where the version after ``copy`` is written, and its number; above all that are there, where none counts."""
@@ -191,28 +138,18 @@ class SharedRows:
         if copy is not None:
             return row if copy.place != row else row + self._copy_size, copy.sequence + 1
         one, two = COPY.unpack_from(self._map, row), COPY.unpack_from(self._map, row + self._copy_size)
-        return row, max(one[3], two[3]) + 1
+        return row, max(one[2], two[2]) + 1
 
-    def _free(self, group: int, taken: Collection[tuple[int, int | None]], now: float) -> int:
-        """The number of a row for a new key: a free one, or the first to expire of those that are not ``taken``."""
+    def _free(self, group: int, now: float) -> int:
+        """The number of a row for a new key: a free one, or the first to expire."""
         ends = []
         for number in range(GROUP):
-            if (group, number) not in taken:
-                copy = self._current(self._key(group, number), group, number)
-                if copy is None or copy.until <= now:
-                    return number
-                ends.append((copy.until, number))
-        if not ends:
-            raise ValueError(f"at most {GROUP} rows of one group can be changed at once")
+            copy = self._current(self._key(group, number), group, number)
+            if copy is None or copy.until <= now:
+                return number
+            ends.append((copy.until, number))
         return min(ends)[1]
 
     def _key(self, group: int, number: int) -> bytes:
         """The key that a row has, or had."""
         return self._map[group + number * KEY : group + (number + 1) * KEY]
-
-    def _write(self, write: _Write, transaction: int = 0) -> None:
-        key, group, number, place, sequence, value, until = write
-        data = COPY.pack(0, len(value), self._seat.number, sequence, until, transaction)[_BEGINS:] + value
-        self._map[place : place + _BEGINS + len(data)] = crc32(data, crc32(key)).to_bytes(_BEGINS, "little") + data
-        if self._key(group, number) != key:  # last: until then it is the row of the key that it had
-            self._map[group + number * KEY : group + (number + 1) * KEY] = key

@@ -42,11 +42,11 @@ class SharedTables:
     def of(cls, memory: SharedMemory) -> "SharedTables":
         """For this process, which takes a seat. Raises ``OSError`` where none is free."""
         seat = memory.take_seat()
-        rows = {name: SharedRows(memory, seat, name) for name in SIZES}
+        rows = {name: SharedRows(memory, name) for name in SIZES}
         workers = memory.layout.seats - _NOT_WORKERS
         amounts = SharedAmounts(memory, seat)
         counts = SharedCounts(amounts)
-        return cls(memory, workers, rows["circuits"], rows["pins"], counts, amounts, rows["queues"], seat.number)
+        return cls(memory, workers, rows["circuits"], rows["pins"], counts, amounts, rows["queues"], seat)
 
     @classmethod
     @contextlib.contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.shared.layout import FINGERPRINT, Layout, seats_of
+from gateway.shared.layout import AMOUNT, FINGERPRINT, GROUP, JOURNAL, KEYS, Layout, seats_of
 from tests.support.harness import PATIENCE, START_SECONDS, Gateway, config, eventually, free_port, provider, running
 from tests.support.processes import peers, workers
 from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
@@ -102,8 +102,12 @@ class Crew:
         sizes = {path: path.stat().st_size for path in folder.iterdir() if "memfd" in os.readlink(path)}
         memory = max(sizes, key=lambda path: sizes[path]).read_bytes()
         layout = Layout(seats_of(memory[:FINGERPRINT]))
-        cells = memory[layout.cells : layout.cells + 4 * layout.counts * layout.seats]
-        return sum(memoryview(cells).cast("I"))
+        row, held = layout.amount_words, 0
+        for group in range(layout.amount_rows // GROUP):
+            first = layout.amounts + JOURNAL + group * GROUP * row * 8 + (group + 1) * KEYS
+            words = memoryview(memory[first : first + GROUP * row * 8]).cast("Q")
+            held += sum(sum(words[start + AMOUNT : start + row]) for start in range(0, len(words), row))
+        return held
 
     def clients(self) -> list[Client]:
         """A connection to each worker."""

@@ -54,7 +54,7 @@ def clock() -> Clock:
 @pytest.fixture
 def rows(clock) -> Iterator[SharedRows]:
     with SharedMemory.make(LAYOUT) as memory:
-        yield SharedRows(memory, memory.take_seat(), "circuits", clock)
+        yield SharedRows(memory, "circuits", clock)
 
 
 @pytest.fixture

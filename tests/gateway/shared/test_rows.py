@@ -1,14 +1,14 @@
 """Rows of bytes under keys: the same behaviour in one process and in shared memory."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.shared.layout import GROUP, Layout, TableSize
-from gateway.shared.memory import MOST_AT_ONCE, SharedMemory
+from gateway.shared.memory import SharedMemory
 from gateway.shared.rows import LocalRows, Rows
 from gateway.shared.shared_rows import SharedRows
 
@@ -54,7 +54,7 @@ def rows(request, clock) -> Iterator[Rows]:
         yield LocalRows(2 * GROUP, clock)
     else:
         with SharedMemory.make(LAYOUT) as memory:
-            yield SharedRows(memory, memory.take_seat(), "few", clock)
+            yield SharedRows(memory, "few", clock)
 
 
 def test_a_row_is_what_was_made_of_it(rows, clock):
@@ -95,28 +95,6 @@ def test_a_row_may_be_taken_away(rows):
     assert rows.update(key("never"), put(None), HOUR) is None
 
 
-def test_several_rows_change_together_or_not_at_all(rows):
-    """A request that one limit refuses uses up no other limit (BerriAI/litellm#39309)."""
-
-    def debit(old: Sequence[bytes | None], _now: float) -> list[bytes | None] | None:
-        left = [int(value or b"3") for value in old]
-        return [b"%d" % (one - 1) for one in left] if all(left) else None
-
-    rows.update(key("tight"), put(b"2"), HOUR)
-    ids = [key("a"), key("tight"), key("b")]
-    assert [rows.update_all(ids, debit, [HOUR] * 3) for _ in range(4)] == [True, True, False, False]
-    assert [rows.read(one) for one in ids] == [b"1", b"0", b"1"]
-
-
-def test_rows_of_several_are_kept_for_their_own_times(rows, clock):
-    rows.update(key("goes"), put(b"3"), HOUR)
-    ids = [key("a"), key("b"), key("goes"), key("never")]
-    rows.update_all(ids, lambda _old, _now: [b"1", b"2", None, None], [5, 10, 10, 10])
-    assert [rows.read(one) for one in ids] == [b"1", b"2", None, None]
-    clock.now += 7
-    assert [rows.read(one) for one in ids] == [None, b"2", None, None]
-
-
 def test_a_change_that_fails_changes_nothing(rows):
     def fail(_old: object, _now: float) -> None:
         raise ZeroDivisionError
@@ -124,8 +102,6 @@ def test_a_change_that_fails_changes_nothing(rows):
     rows.update(key("a"), put(b"here"), HOUR)
     with pytest.raises(ZeroDivisionError):
         rows.update(key("a"), fail, HOUR)
-    with pytest.raises(ZeroDivisionError):
-        rows.update_all([key("a"), key("b")], fail, [HOUR, HOUR])
     assert rows.read(key("a")) == b"here"
     assert rows.update(key("a"), put(b"there"), HOUR) == b"there"
 
@@ -143,7 +119,7 @@ def test_the_number_of_rows_is_bounded(rows):
 @pytest.fixture
 def shared(clock) -> Iterator[SharedRows]:
     with SharedMemory.make(LAYOUT) as memory:
-        yield SharedRows(memory, memory.take_seat(), "few", clock)
+        yield SharedRows(memory, "few", clock)
 
 
 def test_the_first_to_expire_makes_room(shared, clock):
@@ -165,16 +141,6 @@ def test_an_expired_row_makes_room_first(shared, clock):
     assert [shared.read(one) for one in full].count(b"x") == GROUP - 1
 
 
-def test_several_new_rows_of_a_full_group_do_not_take_one_another_s_room(shared):
-    one_group = keys_of_one_group(2 * GROUP)
-    ids = [next(one_group) for _ in range(GROUP + 3)]
-    for one in ids[:GROUP]:
-        shared.update(one, put(b"old"), HOUR)
-    together = [ids[0], *ids[GROUP:]]
-    assert shared.update_all(together, lambda old, _: [b"new"] * len(old), [HOUR] * len(together))
-    assert [shared.read(one) for one in together] == [b"new"] * 4
-
-
 def test_a_key_is_found_where_it_begins_and_nowhere_else(shared):
     """Two keys beside one another may read like a third one across both."""
     head, middle, tail = b"\2" * 8, b"\4" * 8, b"\6" * 8
@@ -188,27 +154,17 @@ def test_values_that_are_too_long_are_refused(shared):
     shared.update(key("a"), put(b"here"), HOUR)
     with pytest.raises(ValueError, match="17 bytes: there is room for 16"):
         shared.update(key("a"), put(b"x" * 17), HOUR)
-    with pytest.raises(ValueError, match="17 bytes"):
-        shared.update_all([key("b"), key("a")], lambda *_: [b"y", b"x" * 17], [HOUR, HOUR])
-    assert (shared.read(key("a")), shared.read(key("b"))) == (b"here", None)
-
-
-@pytest.mark.parametrize("ids", [[key("a"), key("a")], [key(number) for number in range(MOST_AT_ONCE + 1)]])
-def test_as_many_rows_as_a_transaction_cannot_change_are_refused(shared, ids):
-    with pytest.raises(ValueError, match=f"at most {MOST_AT_ONCE} rows"):
-        shared.update_all(ids, lambda old, _: [b"x" for _ in old], [HOUR] * len(ids))
+    assert shared.read(key("a")) == b"here"
 
 
 def test_a_worker_sees_at_once_what_another_has_changed(clock):
     with SharedMemory.make(LAYOUT) as memory:
-        seat, one_group = memory.take_seat(), keys_of_one_group(2 * GROUP)
-        one, other = (SharedRows(memory, seat, "few", clock) for _ in range(2))
+        one_group = keys_of_one_group(2 * GROUP)
+        one, other = (SharedRows(memory, "few", clock) for _ in range(2))
         first = next(one_group)
         for number in range(5):
             one.update(first, put(b"%d" % number), 5)
             assert [other.read(first) for _ in range(2)] == [b"%d" % number] * 2
-        one.update_all([first], lambda *_: [b"all"], [5])
-        assert [other.read(first) for _ in range(2)] == [b"all"] * 2
         for _ in range(GROUP):
             one.update(next(one_group), put(b"x"), HOUR)
         assert [other.read(first) for _ in range(2)] == [None] * 2
@@ -216,8 +172,7 @@ def test_a_worker_sees_at_once_what_another_has_changed(clock):
 
 def test_tables_do_not_write_over_one_another(clock):
     with SharedMemory.make(LAYOUT) as memory:
-        seat = memory.take_seat()
-        tables = {name: SharedRows(memory, seat, name, clock) for name in LAYOUT.sizes}
+        tables = {name: SharedRows(memory, name, clock) for name in LAYOUT.sizes}
         for number in range(200):
             for name, table in tables.items():
                 table.update(key(number), put(name.encode()), HOUR)
@@ -230,8 +185,7 @@ VALUES = st.none() | st.binary(max_size=16)
 KEPT = st.sampled_from([1.0, 10.0, HOUR])
 STEPS = st.lists(
     st.tuples(st.just("wait"), st.sampled_from([0.5, 5.0, 50.0]))
-    | st.tuples(st.just("one"), st.tuples(NAMES, VALUES, KEPT))
-    | st.tuples(st.just("all"), st.dictionaries(NAMES, st.tuples(VALUES, KEPT), max_size=4)),
+    | st.tuples(st.just("one"), st.tuples(NAMES, VALUES, KEPT)),
     max_size=30,
 )
 
@@ -240,16 +194,12 @@ STEPS = st.lists(
 def test_both_twins_do_the_same(steps):
     clock = Clock()
     with SharedMemory.make(LAYOUT) as memory:
-        twins: tuple[Rows, Rows] = (LocalRows(100, clock), SharedRows(memory, memory.take_seat(), "few", clock))
+        twins: tuple[Rows, Rows] = (LocalRows(100, clock), SharedRows(memory, "few", clock))
         for kind, what in steps:
             match kind, what:
                 case "wait", float(seconds):
                     clock.now += seconds
                 case "one", (int(name), value, keep):
                     assert len({twin.update(key(name), put(value), keep) for twin in twins}) == 1
-                case "all", dict(all_of_them):
-                    ids = [key(name) for name in all_of_them]
-                    values, keeps = [one[0] for one in all_of_them.values()], [one[1] for one in all_of_them.values()]
-                    assert [twin.update_all(ids, lambda *_, v=values: v, keeps) for twin in twins] == [True, True]
             first, second = ([twin.read(key(name)) for name in range(6)] for twin in twins)
             assert first == second

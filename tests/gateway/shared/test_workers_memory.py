@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def child(work, *given):
     if not pid:
         try:
             seat = memory.take_seat()
-            work(SharedRows(memory, seat, "some"), seat, *given)
+            work(SharedRows(memory, "some"), seat, *given)
             os._exit(0)
         except BaseException as error:
             print(repr(error), file=sys.stderr, flush=True)
@@ -51,7 +52,8 @@ def ended(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 with SharedMemory.make(LAYOUT) as memory:
-    rows = SharedRows(memory, memory.take_seat(), "some")
+    memory.take_seat()
+    rows = SharedRows(memory, "some")
     for place in PLACES:
         rows.update(place, put(1000), HOUR)
 """
@@ -60,10 +62,9 @@ TOGETHER = """
     def count(rows, seat, times):
         for _ in range(times):
             rows.update(PLACES[0], add(1), HOUR)
-            rows.update_all(PLACES[1:3], lambda old, now: [add(-1)(old[0], now), add(1)(old[1], now)], [HOUR] * 2)
             number(rows.read(PLACES[0]))
     children = [child(count, 500) for _ in range(4)]
-    print(json.dumps([[ended(pid) for pid in children], [number(rows.read(place)) for place in PLACES[:3]]]))
+    print(json.dumps([[ended(pid) for pid in children], number(rows.read(PLACES[0]))]))
 """
 
 AT_EVERY_LINE = """
@@ -80,26 +81,19 @@ AT_EVERY_LINE = """
         work(rows)
         sys.settrace(None)
 
-    new = [hashlib.blake2b(b"new", digest_size=16).digest()]
-    def one(rows):
+    new = hashlib.blake2b(b"new", digest_size=16).digest()
+    def known(rows):
         rows.update(PLACES[0], add(1), HOUR)
-    def several(rows):
-        def change(old, now):
-            return [add(-1)(old[0], now), add(1)(old[1], now), (add(1) if old[2] else put(1))(old[2], now)]
-        rows.update_all([*PLACES[1:3], *new], change, [HOUR] * 3)
-
-    def elsewhere(rows, seat):
-        rows.update_all(PLACES[5:7], lambda *_: [put(0)(), put(0)()], [HOUR] * 2)
+    def fresh(rows):
+        rows.update(new, lambda old, now: (add(1) if old else put(1))(old, now), HOUR)
 
     deaths, seen = [0, 0], []
-    for kind, work in enumerate((one, several)):
+    for kind, work in enumerate((known, fresh)):
         for line in range(1, 1000):
             status = ended(child(die_at, line, work))
             if line % 2:
                 memory.tidy()  # as a supervisor does; else the next worker in that seat has to
-            assert not ended(child(elsewhere))  # it commits a transaction of the same seat
-            fresh = number(rows.read(new[0]) or put(0)())
-            seen.append([number(rows.read(place)) for place in PLACES[:3]] + [fresh])
+            seen.append([number(rows.read(PLACES[0])), number(rows.read(new) or put(0)())])
             if not status:
                 break
             assert status == -signal.SIGKILL, status
@@ -108,37 +102,30 @@ AT_EVERY_LINE = """
 """
 
 AT_RANDOM = """
-    def move(rows, seat, seed):
+    def count(rows, seat, seed):
         random.seed(seed)
         while True:
-            some, ids = random.randrange(100), random.sample(PLACES, random.randrange(2, 6))
-            def change(old, now):
-                rest = -some * (len(old) - 1)
-                return [put(number(value) + (some if at else rest))() for at, value in enumerate(old)]
-            rows.update_all(ids, change, [HOUR] * len(ids))
+            rows.update(random.choice(PLACES), add(1), HOUR)
             number(rows.read(random.choice(PLACES)))
-    def sum_up(old, now):
-        sums.append(sum(map(number, old)))
     random.seed(7)
-    sums, wrong = [], 0
-    children = [child(move, n) for n in range(3)]
+    seen, wrong = [], 0
+    children = [child(count, n) for n in range(3)]
     for kill in range(ROUNDS):
         time.sleep(random.random() * 0.004)
-        rows.update_all(PLACES, sum_up, [HOUR] * len(PLACES))
         victim = random.randrange(3)
         os.kill(children[victim], signal.SIGKILL)
         wrong += ended(children[victim]) != -signal.SIGKILL
-        rows.update_all(PLACES, sum_up, [HOUR] * len(PLACES))
+        seen.append([number(rows.read(place)) for place in PLACES])
         memory.tidy()
-        children[victim] = child(move, kill)
+        children[victim] = child(count, kill)
     for pid in children:
         os.kill(pid, signal.SIGKILL)
         ended(pid)
-    print(json.dumps([wrong, sums, number(rows.read(PLACES[0])) != 1000]))
+    print(json.dumps([wrong, seen]))
 """
 
 COUNTED = """
-    counts, out = SharedCounts(SharedAmounts(memory, type("Seat", (), {"number": 0}))), os.pipe()
+    counts, out = SharedCounts(SharedAmounts(memory, 0)), os.pipe()
     def take(rows, seat, times):
         mine = SharedCounts(SharedAmounts(memory, seat))
         for _ in range(times):
@@ -166,7 +153,7 @@ COUNTED = """
 SEATS = """
     out = os.pipe()
     def sit(rows, seat):
-        os.write(out[1], b"%d" % seat.number)
+        os.write(out[1], b"%d" % seat)
         signal.pause()
     children = [child(sit) for _ in range(4)]
     numbers = sorted(int(os.read(out[0], 1)) for _ in children)
@@ -190,27 +177,23 @@ def run(program: str) -> Any:
 
 def test_no_change_is_lost_between_processes():
     """Counters of several processes each let through as much as one was to (BerriAI/litellm#16011)."""
-    assert run(TOGETHER) == [[0] * 4, [3000, -1000, 3000]]
+    assert run(TOGETHER) == [[0] * 4, 3000]
 
 
 def test_a_worker_may_be_killed_at_every_line_of_a_change():
-    """A change has happened or not, one of several rows in all of them or in none, and the next one works."""
+    """A change has happened or not, and the next one works."""
     deaths, seen = run(AT_EVERY_LINE)
     assert min(deaths) > 20
-    before = [1000, 1000, 1000, 0]
-    for one, left, right, fresh in seen:
-        assert one - before[0] in (0, 1)
-        assert right - before[2] in (0, 1)
-        assert (left + right, fresh) == (2000, right - 1000)
-        before = [one, left, right, fresh]
-    assert before[0] > 1000
-    assert before[2] > 1000
+    for before, after in pairwise([[1000, 0], *seen]):
+        assert [new - old in (0, 1) for old, new in zip(before, after, strict=True)] == [True, True]
+    assert (seen[-1][0] > 1000, seen[-1][1] > 0) == (True, True)
 
 
-def test_workers_are_killed_at_random_while_they_move_amounts_between_rows():
-    wrong, sums, moved = run(AT_RANDOM.replace("ROUNDS", "100"))
-    assert moved
-    assert (wrong, set(sums)) == (0, {12_000})
+def test_no_change_is_lost_or_half_done_where_workers_are_killed_at_random():
+    wrong, seen = run(AT_RANDOM.replace("ROUNDS", "100"))
+    assert wrong == 0
+    assert all(old <= new for before, after in pairwise(seen) for old, new in zip(before, after, strict=True))
+    assert sum(seen[-1]) > 12_000
 
 
 def test_what_a_killed_worker_had_under_way_is_not_counted_any_more():
