@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.config.loading import from_mapping
 from gateway.config.settings import CircuitSettings, Config, Retries
-from gateway.health.circuit import APART, LASTING, TRYING, first_trial, with_trial
+from gateway.health.circuit import LASTING, TRYING, first_trial, with_trial
 from gateway.health.health import Health, OpenAttempt
 from gateway.health.states import OwnStates, RowStates
 from gateway.routing.plan import Outage
@@ -82,17 +82,6 @@ def failure(reason: FailureReason | None, wait: float | None = None) -> ErrorInf
     return ErrorInfo("overloaded", "try later", reason=reason, wait=wait)
 
 
-def test_a_target_is_out_at_once_for_its_full_time_and_by_itself_in_again():
-    """Not in the rhythm of some check (BerriAI/litellm#34836, deltawi/deltallm#247)."""
-    scene = Scene()
-    scene.fail(reason="rate_limited", wait=12.0)
-    assert scene.outage() == Outage("rate_limited", 1012.0)
-    scene.clock.now = 1011.9
-    assert scene.outage() is not None
-    scene.clock.now = 1012.0
-    assert scene.outage() is None
-
-
 def test_another_key_or_server_or_model_is_untouched():
     """What cools is credential, endpoint and model together."""
     scene = Scene(ONE, SAME_KEY, OTHER_KEY, ELSEWHERE)
@@ -136,16 +125,6 @@ def test_what_is_the_clients_own_doing_cools_nothing(reason):
     assert scene.outage() is None
 
 
-def test_a_client_that_leaves_gives_its_trial_back():
-    scene = Scene()
-    scene.fail(reason="quota")
-    scene.clock.now += LASTING
-    trial = scene.begin()
-    assert scene.is_out("one") == [True]
-    trial.close()
-    assert scene.is_out("one") == [False]
-
-
 def test_a_trial_that_fails_for_another_reason_is_given_back():
     scene = Scene()
     scene.fail(reason="quota")
@@ -165,16 +144,6 @@ def test_one_request_waits_for_the_target_and_others_see_that():
     assert scene.health.wait(waiting) == 20.0
     waiting.close()
     assert scene.outage() == Outage("rate_limited", 1025.0)
-
-
-def test_failures_after_the_first_content_count_as_those_before_it():
-    scene = Scene()
-    for _ in range(5):
-        attempt = scene.begin()
-        attempt.began()
-        attempt.failed(failure("connection"))
-        attempt.close()
-    assert scene.is_out("one") == [True]
 
 
 def test_an_answer_is_counted_once():
@@ -204,32 +173,6 @@ def test_an_entry_has_a_circuit_of_its_own():
     assert scene.is_out("one", "other-key") == [True, False]
     scene.clock.now += 59
     assert scene.is_out("one") == [True]
-
-
-def test_a_name_with_one_target_is_asked_though_its_circuit_is_open():
-    """A circuit with nowhere else to go only makes outages longer."""
-    scene = Scene()
-    for _ in range(9):
-        scene.fail()
-    assert scene.outage() is not None
-    assert scene.outage(alone=True) is None
-
-
-def test_a_name_with_one_target_is_not_asked_within_a_told_wait():
-    scene = Scene()
-    scene.fail(reason="rate_limited")
-    assert scene.outage(alone=True) is None
-    scene.fail(reason="rate_limited", wait=30.0)
-    outage = scene.outage(alone=True)
-    assert outage == Outage("rate_limited", 1030.0)
-
-
-def test_a_name_with_one_target_sends_a_refused_credential_every_ten_seconds():
-    scene = Scene()
-    scene.fail(reason="credential")
-    assert scene.outage(alone=True) == Outage("credential", 1000.0 + APART)
-    scene.clock.now += APART
-    assert scene.outage(alone=True) is None
 
 
 def test_clients_own_credentials_are_places_of_their_own_and_a_refused_one_cools_nothing():

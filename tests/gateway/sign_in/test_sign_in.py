@@ -35,7 +35,7 @@ from gateway.sign_in.refreshed import REST, RefreshedCredential
 from gateway.sign_in.sources import sources_of
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.clouds import OWN_KEYS, REGION, ROLE, Clouds
-from tests.support.harness import PATIENCE, config, eventually
+from tests.support.harness import PATIENCE, config
 from tests.support.upstreams import served
 
 (OWN_ID, OWN_SECRET) = next(iter(OWN_KEYS.items()))
@@ -427,16 +427,6 @@ def test_a_persons_requests_are_on_the_quota_of_their_project(clouds, monkeypatc
     assert [value for name, value in seen.headers if name == "x-goog-user-project"] == ["the-persons-project"]
 
 
-def test_what_has_ended_is_fetched_before_a_request_goes_out(clouds, monkeypatch, tmp_path):
-    google_machine(monkeypatch, clouds, tmp_path)
-    with gateway(clouds, "google") as asked:
-        asked.ask()
-        asked.pass_time(3700)
-        assert asked.ask()[0] == 200
-    assert [seen.header("authorization") for seen in clouds.models] == [f"Bearer {one}" for one in clouds.given]
-    assert len(clouds.given) == 2
-
-
 def test_while_nothing_gives_credentials_the_next_target_answers(clouds, monkeypatch, tmp_path, caplog):
     service_account(monkeypatch, clouds, tmp_path)
     clouds.down = 400
@@ -451,35 +441,6 @@ def test_while_nothing_gives_credentials_the_next_target_answers(clouds, monkeyp
     assert len(clouds.asked) == 1  # the target is out for a while
     assert "invalid_grant" in caplog.text
     assert "signing in failed" in caplog.text
-
-
-def test_one_that_holds_goes_out_while_its_renewal_fails(clouds, monkeypatch, tmp_path, caplog):
-    service_account(monkeypatch, clouds, tmp_path)
-    with gateway(clouds, "google") as asked:
-        asked.ask()
-        clouds.down = 400
-        asked.pass_time(3400)
-        assert asked.burst(5) == [200] * 5
-        eventually(lambda: "used on" in caplog.text, what="the warning")
-        assert asked.ask()[0] == 200
-
-
-def test_a_client_that_leaves_takes_no_fetch_along(clouds, monkeypatch, tmp_path):
-    google_machine(monkeypatch, clouds, tmp_path)
-    free = threading.Event()
-    slow = clouds._google_metadata
-    monkeypatch.setattr(clouds, "_google_metadata", lambda seen: free.wait(PATIENCE) and slow(seen))
-    with gateway(clouds, "google") as asked:
-        connection = http.client.HTTPConnection("127.0.0.1", asked.port, timeout=PATIENCE)
-        connection.request(
-            "POST", "/v1/chat/completions", json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hi"}]})
-        )
-        eventually(lambda: any(path.endswith("/token") for path in clouds.asked), what="the fetch")
-        connection.close()
-        eventually(lambda: not asked.lifecycle.in_flight, what="the end of the request")
-        free.set()
-        assert asked.ask()[0] == 200
-    assert len(clouds.given) == 1
 
 
 def test_a_reload_goes_on_with_the_credential_that_is_there(clouds, monkeypatch, tmp_path):

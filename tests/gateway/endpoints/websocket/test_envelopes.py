@@ -4,13 +4,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.endpoints.websocket.envelopes import Envelope, Frames, body_of, error_frame, is_processed, read_envelope
-from gateway.endpoints.websocket.prewarm import Prewarmed
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
@@ -111,41 +109,3 @@ def test_an_error_response_keeps_its_headers():
         "headers": {"retry-after": "3"}, "stream_id": "lane",
     }  # fmt: skip
     assert misfits(json.loads(told), "WebSocketErrorEvent") == []
-
-
-# Prewarms
-
-
-def members(**values: Any) -> dict[str, msgspec.Raw]:
-    return {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in values.items()}
-
-
-def plain(of: Any) -> Any:
-    return json.loads(msgspec.json.encode(of))
-
-
-def test_what_was_sent_ahead_comes_first_with_what_was_before_it():
-    warm = Prewarmed(1000)
-    warm.remember("w", members(input="ahead", previous_response_id="p", model="other"))
-    continued = plain(warm.continued(members(model="m", previous_response_id="w", input=[{"n": 1}])))
-    ahead = {"type": "message", "role": "user", "content": "ahead"}
-    assert continued == {"model": "m", "previous_response_id": "p", "input": [ahead, {"n": 1}]}
-
-
-@pytest.mark.parametrize("previous", ["unknown", None, 5])
-def test_other_requests_are_left_alone(previous):
-    warm = Prewarmed(1000)
-    warm.remember("w", members(input=[]))
-    asked = members(input="x", previous_response_id=previous)
-    assert warm.continued(asked) is asked
-
-
-def test_old_prewarms_go_when_there_is_no_room_and_the_newest_stays():
-    warm = Prewarmed(1000)
-    for name in ("a", "b", "c"):
-        warm.remember(name, members(input=["x" * 400]))
-    known = [name for name in ("a", "b", "c") if "x" in str(plain(warm.continued(members(previous_response_id=name))))]
-    assert known == ["b", "c"]
-    warm.remember("large", members(input=["x" * 4000]))
-    assert "x" in str(plain(warm.continued(members(previous_response_id="large"))))
-    assert "x" not in str(plain(warm.continued(members(previous_response_id="c"))))

@@ -28,13 +28,28 @@ def is_known(ahead: Prewarmed, id: str) -> bool:
 
 def test_what_was_sent_ahead_comes_first_with_its_own_bytes():
     ahead = Prewarmed(MEGABYTE)
-    frame = '{"type":"response.create","input":[{"n": 1.0,"t":"caf\\u00e9"}],"conversation": "conv_1"}'
+    frame = '{"type":"response.create","input":[{"n": 1.0,"t":"caf\\u00e9"}],"conversation": "conv_1","model":"other"}'
     ahead.remember("resp_1", read_envelope(frame).members)
     told = ahead.continued(members(previous_response_id="resp_1", input=[message("next")]))
     assert bytes(told["input"]).startswith(b'[{"n": 1.0,"t":"caf\\u00e9"},{')
     assert json.loads(bytes(told["input"]))[1:] == [message("next")]
-    assert bytes(told["conversation"]) == b'"conv_1"'
+    assert (bytes(told["conversation"]), bytes(told["model"])) == (b'"conv_1"', b'"m"')
     assert "previous_response_id" not in told
+
+
+def test_what_was_before_a_turn_that_was_sent_ahead_stays_before_it():
+    ahead = Prewarmed(MEGABYTE)
+    ahead.remember("resp_1", members(input="hello", previous_response_id="resp_0"))
+    told = ahead.continued(members(previous_response_id="resp_1"))
+    assert bytes(told["previous_response_id"]) == b'"resp_0"'
+
+
+@pytest.mark.parametrize("previous", ["unknown", None, 5])
+def test_other_requests_are_left_alone(previous):
+    ahead = Prewarmed(MEGABYTE)
+    ahead.remember("resp_1", members(input=[]))
+    asked = members(input="x", previous_response_id=previous)
+    assert ahead.continued(asked) is asked
 
 
 @pytest.mark.parametrize(("input", "count"), [("hello", 1), ([], 0), (None, 0), ([message("a"), message("b")], 2)])
