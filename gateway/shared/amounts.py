@@ -38,7 +38,7 @@ class SharedAmounts:
         self._start = layout.amounts
         self._rows = layout.amounts + JOURNAL
         self._most = JOURNAL // 16 - 1
-        self._seen: dict[bytes, tuple[int, int]] = {}
+        self._seen: dict[bytes, tuple[int, int, memoryview[int]]] = {}
 
     def lock(self) -> None:
         """Wait until no other worker changes anything; end what a dead one has begun."""
@@ -51,7 +51,7 @@ class SharedAmounts:
     def find(self, key: bytes) -> int | None:
         """The number of the first word of the row of ``key``."""
         if (seen := self._seen.get(key)) is not None:
-            at, row = seen
+            at, row, _ = seen
             if self._map[at : at + KEY] == key:
                 return row
         group = self._group_of(key)
@@ -61,6 +61,13 @@ class SharedAmounts:
     def held(self, row: int) -> int:
         """What all workers hold."""
         return sum(self.words[row + AMOUNT : row + self._row])
+
+    def held_of(self, key: bytes) -> int:
+        """What all workers hold of ``key``."""
+        if (seen := self._seen.get(key)) is not None and self._map[seen[0] : seen[0] + KEY] == key:
+            return sum(seen[2])
+        row = self.find(key)
+        return 0 if row is None else self.held(row)
 
     # From here on it is locked
 
@@ -108,7 +115,7 @@ class SharedAmounts:
         if len(self._seen) >= _MOST_SEEN:
             self._seen.clear()
         row = self._row_of(group, number)
-        self._seen[key] = group + number * KEY, row
+        self._seen[key] = group + number * KEY, row, self.words[row + AMOUNT : row + self._row]
         return row
 
 
@@ -121,8 +128,7 @@ class SharedCounts:
 
     def count(self, key: bytes, /) -> int:
         """Return how many are under way in all workers."""
-        row = self._amounts.find(key)
-        return 0 if row is None else self._amounts.held(row)
+        return self._amounts.held_of(key)
 
     def begin(self, key: bytes, /) -> None:
         """Count one more."""

@@ -292,9 +292,10 @@ def installs_what_is_tried_in_node(found: re.Match[str]) -> None:
 
 
 def is_on_a_clients_page(found: re.Match[str]) -> None:
-    """The program is that of a row whose page is written from it, and whose command names the demo's address or model
-    where it names one."""
-    said = [text for row in CLIENTS.values() for text in (row.install, *row.then, *row.notes)]
+    """The program is that of a row, or in the notes of its page. Its command names the demo's address or model where it
+    names one."""
+    said = [text for row in CLIENTS.values() for text in (row.install, *row.then)]
+    said += [(ROOT / f"docs/clients/{name}.md").read_text().partition("\n## ")[2] for name in CLIENTS]
     assert any(found[0] in text.replace("{model}", "demo") for text in said)
 
 
