@@ -7,6 +7,8 @@ import plistlib
 import re
 import shutil
 import subprocess
+import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,8 @@ from gateway.config.loading import Config, load
 from gateway.config.settings import Limits
 from gateway.serving.lifecycle import CUT_AFTER, KILL_AFTER
 from tests.pages import kubernetes
-from tests.support.harness import ROOT
+from tests.support.command_line import COMMAND, environment
+from tests.support.harness import ROOT, free_port
 from tests.support.helm import CHART, helm
 
 DEPLOY = ROOT / "deploy"
@@ -31,6 +34,7 @@ UNIT = DEPLOY / "trigate.service"
 IDLE = 65 * 2**20  # bytes, measured
 STREAM = 64 * 2**10
 
+LOAD = {one["kind"]: one for one in yaml.safe_load_all((DEPLOY / "load-job.yaml").read_text())}
 KUBERNETES = {one["kind"]: one for one in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())}
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 
@@ -390,3 +394,50 @@ def test_the_shell_of_launchd_gives_the_keys_to_the_program_it_becomes(tmp_path)
     )
     assert found.stdout == f"sk-one serve {tmp_path}/.config/trigate/trigate.yaml\n"
     assert (tmp_path / ".local/state/trigate/trigate.log").read_text() == "told\n"
+
+
+# A load by several pods
+
+LOADING = LOAD["Job"]["spec"]["template"]["spec"]
+LOADER = LOADING["containers"][0]
+
+
+def test_every_pod_of_a_load_makes_a_part_of_one_plan():
+    job, env = LOAD["Job"]["spec"], {one["name"]: one["value"] for one in LOADER["env"]}
+    assert job["completionMode"] == "Indexed"
+    assert job["completions"] == job["parallelism"] == int(env["PARTS"])
+    assert (job["backoffLimitPerIndex"], LOADING["restartPolicy"]) == (0, "Never")
+    assert LOADER["envFrom"] == [{"secretRef": {"name": LOAD["Secret"]["metadata"]["name"]}}]
+    assert LOADING["volumes"][0]["configMap"] == {"name": LOAD["ConfigMap"]["metadata"]["name"]}
+    assert env["START_AT"] in (DEPLOY / "load-job.yaml").read_text().partition("---")[0]
+    assert LOADER["image"] == CONTAINER["image"]
+    assert LOADER["securityContext"] == CONTAINER["securityContext"]
+
+
+@pytest.mark.process
+def test_the_reports_in_the_logs_of_pods_are_merged(tmp_path):
+    """The comment of the manifest says how, and is run as it stands but for ``kubectl``."""
+    folder, port = tmp_path / "etc", free_port()
+    folder.mkdir()
+    plan = LOAD["ConfigMap"]["data"]["load.yaml"].replace("http://trigate:12000", f"http://127.0.0.1:{port}")
+    plan = re.sub(r"rate: .*|seconds: .*|warmup: .*", lambda found: found[0].split(":")[0] + ": 1", plan)
+    (folder / "load.yaml").write_text(plan.replace("rate: 1", "rate: 9").replace("ttft.p95>2s", "ttft.p95>20s"))
+    (script,) = LOADER["args"]
+    env = {**environment(), "PARTS": "2", "START_AT": str(int(time.time()) + 20), **LOAD["Secret"]["stringData"]}
+    env["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = [*LOADER["command"], f"{script.replace('/etc/trigate', str(folder))} > $JOB_COMPLETION_INDEX.log 2>&1"]
+    with subprocess.Popen([*COMMAND, "mock", "--port", str(port)], env=env, stderr=subprocess.DEVNULL) as mock:
+        try:
+            indexes = (env | {"JOB_COMPLETION_INDEX": str(index)} for index in range(2))
+            pods = [subprocess.Popen(command, cwd=tmp_path, env=of_pod) for of_pod in indexes]
+            assert [pod.wait(90) for pod in pods] == [0, 0], (tmp_path / "0.log").read_text()
+        finally:
+            mock.terminate()
+    comment = "\n".join(
+        line.removeprefix("#") for line in (DEPLOY / "load-job.yaml").read_text().partition("---")[0].splitlines()
+    )
+    commands = comment[comment.index("   for i in") :].replace("0 1 2 3 4", "0 1")
+    commands = re.sub(r"kubectl logs .*\|\n", 'cat "$i.log" |\n', commands)
+    merged = subprocess.run(["sh", "-c", commands], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert merged.returncode == 0, merged.stderr
+    assert "9 whole" in merged.stdout

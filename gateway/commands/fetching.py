@@ -1,11 +1,6 @@
 """Requests of a command's own, to a server that is near: no proxy, no redirect, a bounded answer."""
 
-import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from loadtest.reports.exporting import Post
+from collections.abc import Mapping
 
 LARGEST = 2**20
 """Bytes of an answer that are read."""
@@ -34,23 +29,6 @@ def fetch(url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, by
             return response.status_code, body[:LARGEST]
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, OSError) as error:
         raise FetchError(_reason(error)) from error
-
-
-@contextlib.asynccontextmanager
-async def posting() -> "AsyncIterator[Post]":
-    """Posts on connections that are kept until the end of the block. Who calls it bounds its time."""
-    import httpx2
-
-    async with httpx2.AsyncClient(trust_env=False, timeout=None) as client:
-
-        async def post(url: str, headers: Sequence[tuple[str, str]], body: bytes) -> str:
-            try:
-                answer = await client.post(url, content=body, headers=dict(headers))
-            except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, OSError) as error:
-                return _reason(error)
-            return "" if answer.is_success else f"status {answer.status_code}"
-
-        yield post
 
 
 def _reason(error: BaseException) -> str:

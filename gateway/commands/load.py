@@ -12,9 +12,8 @@ import click
 import trio
 
 from configfile.document import ConfigError, sentence
-from gateway.commands.load_answers import LoadAnswers, write_files
+from gateway.commands.load_answers import AnswerOptions, LoadAnswers, write_files
 from gateway.commands.load_asked import LoadOptions, check_alone, check_questions, mistaken, planned, wait_before
-from gateway.commands.load_crew import crew_notes, crew_secret, leaves
 from gateway.commands.load_exact import check_exact
 from gateway.commands.terminal import say
 from gateway.garbage import settled
@@ -29,6 +28,7 @@ from loadtest.reports import report_file as report
 from loadtest.reports import text
 from loadtest.reports.live import Screen
 from loadtest.reports.live import screen as screen_for
+from loadtest.reports.parts import PlanPart, part_of_plan
 from loadtest.reports.report_file import NoReport
 from loadtest.reports.search_lines import SearchLines
 from loadtest.requests.estimate import token_estimate
@@ -38,7 +38,7 @@ from loadtest.run.early_ends import EarlyEnds, end_early
 from loadtest.run.load_rule import rule_of
 from loadtest.run.overhead import SelfTest, self_test
 from loadtest.run.readiness import NotReady, until_ready
-from loadtest.run.running import Unreachable
+from loadtest.run.running import TooLate, Unreachable
 from loadtest.run.series import runs_of
 from loadtest.run.under_way import LoadUnderWay, StartableLoad, Watching, unwatched
 
@@ -56,7 +56,7 @@ def run(options: LoadOptions) -> int:
             check_questions(options)
             conditions = tuple(map(parse, options.fail_if))
             with report.shown(*options.compare):
-                return _finish(_both(*options.compare), options, conditions)
+                return finish(_both(*options.compare), options.answers, conditions, compares=True)
         if options.self_test:
             with settled():
                 click.echo(_cost(trio.run(self_test)))
@@ -66,19 +66,22 @@ def run(options: LoadOptions) -> int:
             say(sentence(told))
         say(sentence(str(token_estimate(plan))))
         keys = _keys(plan)
-        secret = crew_secret(plan, os.environ)
         options.answers.check(tells=bool(plan.fail_if or plan.until))
         wait = wait_before(options)
         ends = EarlyEnds(plan)
         with LoadAnswers.opened(options.answers) as answers:
-            runs = _loaded(plan, keys, secret, answers, ends, wait)
+            runs = _loaded(plan, keys, answers, ends, wait)
             runs = runs and answers.remarked(runs)
-    except (ConfigError, NoReport, Unreachable, NoCrew, NoPart, NotReady) as error:
+    except (ConfigError, NoReport, Unreachable, NoCrew, NoPart, NotReady, TooLate) as error:
         click.echo(_said(error), err=True)
         return UNUSABLE
     if not runs:
         return INTERRUPTED
-    status = _finish(runs, options, tuple(map(parse, plan.fail_if)), ends.verdicts)
+    part = part_of_plan(plan)
+    if part is not None and plan.fail_if:
+        say(f"part {part.number} of {part.of}: trigate load merge judges the conditions on all parts")
+    conditions = () if part is not None else tuple(map(parse, plan.fail_if))
+    status = finish(runs, options.answers, conditions, ends.verdicts, part=part)
     _advise(runs, plan, keys)
     return UNUSABLE if ends.refused and status != INTERRUPTED else status
 
@@ -112,42 +115,48 @@ def _keys(plan: Scenario) -> dict[str, Credential]:
 def _loaded(
     plan: Scenario,
     keys: Mapping[str, Credential],
-    secret: str | None,
     answers: LoadAnswers,
     ends: EarlyEnds,
     wait: float | None,
 ) -> tuple[RunResult, ...] | None:
-    """The runs; ``None`` if it was to end at once. Raises ``Unreachable``, ``NoCrew`` and ``NotReady``."""
+    """The runs; ``None`` if it was to end at once. Raises ``Unreachable``, ``NoCrew``, ``NotReady`` and ``TooLate``."""
     runs: tuple[RunResult, ...] | None = None
     failed: list[Exception] = []
     try:
         screen = screen_for(sys.stderr, os.environ)
         with settled():
-            runs = trio.run(_load, plan, keys, secret, answers, ends, wait, screen)
+            runs = trio.run(_load, plan, keys, answers, ends, wait, screen)
     except* KeyboardInterrupt:
         click.echo("interrupted, without a report", err=True)
-    except* (Unreachable, NoCrew, NotReady, ConfigError) as group:
-        failed += leaves(group)
+    except* (Unreachable, NoCrew, NotReady, TooLate, ConfigError) as group:
+        failed += _leaves(group)
     if failed:
         raise failed[0]
     return runs
 
 
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+    """The exceptions in a group of groups."""
+    found: list[Exception] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
 async def _load(
     plan: Scenario,
     keys: Mapping[str, Credential],
-    secret: str | None,
     answers: LoadAnswers,
     ends: EarlyEnds,
     wait: float | None,
     screen: Screen,
 ) -> tuple[RunResult, ...]:
-    for note in (*await capacity_notes(plan), *crew_notes(plan, keys)):
+    for note in await capacity_notes(plan):
         say(f"note: {note}")
     found: list[RunResult] = []
     values = {target: key.value for target, key in keys.items()}
     shown = () if plan.search else (screen.watch,)  # a search has lines of its own
-    async with loading(plan, values, secret) as start, answers.exported():
+    async with loading(plan, values) as start, answers.exported():
 
         async def once(scenario: Scenario, target: str, watch: Watching = unwatched) -> RunResult:
             guards, records = ends.of_run(scenario, target)
@@ -199,29 +208,33 @@ def _both(before: Path, after: Path) -> tuple[RunResult, ...]:
     return report.compared(report.load(before), report.load(after), (before.stem, after.stem))
 
 
-def _finish(
+def finish(
     runs: Sequence[RunResult],
-    options: LoadOptions,
+    answers: AnswerOptions,
     conditions: Sequence[Condition],
     early_ends: Sequence[ConditionVerdict] = (),
+    *,
+    part: PlanPart | None = None,
+    compares: bool = False,
 ) -> int:
-    """Show and write the report; the exit status. ``early_ends`` are conditions that ended a run. Raises ``NoPart``."""
+    """Show and write the report; return the exit status. ``early_ends`` are conditions that ended a run. Raises
+    ``NoPart``."""
     told = (*early_ends, *verdicts(conditions, runs))
-    out = sys.stderr if options.answers.on_stdout else sys.stdout
-    if options.compare is None:
+    out = sys.stderr if answers.on_stdout else sys.stdout
+    if not compares:
         for single in runs:
             if not single.label:
                 click.echo(text.summary(single, [one for one in told if one.run == single.name]) + "\n", file=out)
         if said := text.overview(runs):
             click.echo(said + "\n", file=out)
-    if len(runs) > 1 and (options.compare is not None or not any(single.label for single in runs)):
+    if len(runs) > 1 and (compares or not any(single.label for single in runs)):
         click.echo(text.comparison(runs), file=out)
     try:
-        write_files(runs, options.answers, told)
+        write_files(runs, answers, told, None if part is None else part.dump())
     except OSError as error:
         click.echo(f"{error.filename}: cannot be written: {(error.strerror or 'unusable').lower()}", err=True)
         return UNUSABLE
-    return _status(runs, told, options.compare is not None)
+    return _status(runs, told, compares)
 
 
 def _status(runs: Sequence[RunResult], told: Sequence[ConditionVerdict], compares: bool) -> int:

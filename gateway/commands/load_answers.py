@@ -3,25 +3,23 @@
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import urlsplit
 
 import attrs
 import trio
 
 from configfile.document import ConfigError, Mistake
-from gateway.commands.fetching import posting
 from loadtest.exchange.masking import SecretWords
 from loadtest.figures.conditions import ConditionVerdict
 from loadtest.figures.result import RunResult
 from loadtest.plan.scenario import Scenario
 from loadtest.reports import report_file as report
-from loadtest.reports.exporting import Receiver, exporting, otlp_receiver, remote_write_receiver
-from loadtest.reports.metrics_data import MetricsSoFar
+from loadtest.reports.otlp import NoSdk, OtlpReceiver, exporting
 from loadtest.reports.request_log import LineForm, LoggedBodies, RequestLog
-from loadtest.reports.run_metrics import RunMetrics
+from loadtest.reports.run_metrics import MetricsSoFar, RunMetrics
 from loadtest.reports.written import write_whole
 from loadtest.run.under_way import LoadUnderWay, RecordSink
 
@@ -42,7 +40,6 @@ class AnswerOptions:
     log_events: bool = False
     log_bodies: LoggedBodies | None = None
     otlp: str | None = attrs.field(default=None, repr=False)
-    remote_write: str | None = attrs.field(default=None, repr=False)
 
     @property
     def on_stdout(self) -> bool:
@@ -84,7 +81,7 @@ class LoadAnswers:
     """Where records go while a command runs its loads."""
 
     def __init__(
-        self, options: AnswerOptions, receivers: Sequence[Receiver], until_closed: contextlib.ExitStack
+        self, options: AnswerOptions, receivers: Sequence[OtlpReceiver], until_closed: contextlib.ExitStack
     ) -> None:
         self._options = options
         self._until_closed = until_closed
@@ -97,11 +94,10 @@ class LoadAnswers:
     @contextlib.contextmanager
     def opened(cls, options: AnswerOptions) -> Iterator["LoadAnswers"]:
         """Until the end of the block. Raises ``ConfigError``."""
-        receivers = [
-            *([otlp_receiver(_receiver_url("--otlp", options.otlp))] if options.otlp else []),
-            *([remote_write_receiver(_receiver_url("--remote-write", options.remote_write))]
-              if options.remote_write else []),
-        ]  # fmt: skip
+        try:
+            receivers = [OtlpReceiver(_receiver_url("--otlp", options.otlp))] if options.otlp else []
+        except NoSdk:
+            raise _wrong("--otlp", "no OpenTelemetry SDK", "install it: pip install 'trigate[otel]'") from None
         with contextlib.ExitStack() as stack:
             yield cls(options, receivers, stack)
 
@@ -141,7 +137,7 @@ class LoadAnswers:
         if not self._receivers:
             yield
             return
-        async with posting() as post, exporting(self._metrics, self._receivers, post):
+        async with exporting(self._metrics, self._receivers):
             yield
 
     def remarked(self, runs: Sequence[RunResult]) -> tuple[RunResult, ...]:
@@ -175,11 +171,17 @@ def _receiver_url(option: str, url: str) -> str:
 # Files, at the end
 
 
-def write_files(runs: Sequence[RunResult], options: AnswerOptions, told: Sequence[ConditionVerdict]) -> None:
-    """All files that were asked for but the log; ``told`` is what became of the conditions. Raises ``OSError``."""
+def write_files(
+    runs: Sequence[RunResult],
+    options: AnswerOptions,
+    told: Sequence[ConditionVerdict],
+    part: Mapping[str, Any] | None = None,
+) -> None:
+    """All files that were asked for but the log; ``told`` is what became of the conditions, ``part`` the part of a plan
+    that the runs are. Raises ``OSError``."""
     if options.json is not None:
         log = options.log.name if options.log not in (None, STDOUT) else ""
-        _write(options.json, _json(runs, options.form, log, told))
+        _write(options.json, _vllm(runs) if options.form == "vllm" else report.dump(runs, log, told, part) + b"\n")
     if options.csv is not None:
         from loadtest.reports.csv_file import csv_of
 
@@ -196,12 +198,10 @@ def write_files(runs: Sequence[RunResult], options: AnswerOptions, told: Sequenc
         _write(options.junit, junit(runs, told))
 
 
-def _json(runs: Sequence[RunResult], form: str | None, log: str, told: Sequence[ConditionVerdict]) -> bytes:
-    if form == "vllm":
-        from loadtest.reports.as_vllm import as_vllm
+def _vllm(runs: Sequence[RunResult]) -> bytes:
+    from loadtest.reports.as_vllm import as_vllm
 
-        return as_vllm(runs) + b"\n"
-    return report.dump(runs, log, told) + b"\n"
+    return as_vllm(runs) + b"\n"
 
 
 def _write(path: Path, data: bytes) -> None:

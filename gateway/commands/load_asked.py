@@ -1,9 +1,12 @@
 """What the command line of ``trigate load`` asks for: its scenario, with all mistakes at once."""
 
+import hashlib
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import time
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -12,7 +15,6 @@ import attrs
 from configfile.document import ConfigError, Document, Mistake, sentence
 from configfile.wording import Wrong
 from gateway.commands.load_answers import AnswerOptions
-from gateway.commands.load_crew import with_scale
 from gateway.commands.load_models import only_model
 from gateway.commands.terminal import say
 from gateway.config.kinds import read_wait
@@ -26,6 +28,8 @@ from loadtest.plan.load_endpoints import LoadApi
 from loadtest.plan.raw_scenario import percentiles_in
 from loadtest.plan.recorded_load import is_recorded
 from loadtest.plan.scenario import Scenario, shown
+from loadtest.plan.shares import indivisible, processes, read_part, read_start, spelled_start
+from loadtest.reports.parts import digest
 from loadtest.requests.bodies import api_of
 from loadtest.requests.keys import credential_at
 
@@ -60,8 +64,8 @@ class LoadOptions:
     wait_ready: str | None = None
     percentiles: str | None = None
     processes: str | None = None
-    workers: str | None = None
-    secret_env: str | None = None
+    part: str | None = None
+    start_at: str | None = None
 
 
 def mistaken(place: str, found: str, expected: str) -> ConfigError:
@@ -81,11 +85,13 @@ def planned(options: LoadOptions) -> Scenario:
         mistakes += error.mistakes
     try:
         plan = _with_percentiles(_scenario(options), options.percentiles)
-        plan = with_scale(plan, options.processes, options.workers, options.secret_env)
+        plan = _with_share(plan, options)
     except ConfigError as error:
         raise ConfigError((*mistakes, *error.mistakes)) from None
     if (wrong := concurrency_mistake(plan)) is not None:
         mistakes.append(Mistake("", "--concurrency" if plan.concurrency else "", *wrong))
+    if plan.part.of > 1 and (undivided := indivisible(attrs.evolve(plan, until=(*options.until, *plan.until)))):
+        mistakes.append(Mistake("", "--part", *undivided))
     if options.until and plan.search:
         mistakes.append(Mistake("", "--until", "--until beside a search", OF_SEARCHES))
     if mistakes:
@@ -102,6 +108,26 @@ def planned(options: LoadOptions) -> Scenario:
         until=(*options.until, *plan.until),
         slo=(*plan.slo, *options.slo),
     )
+
+
+def _with_share(plan: Scenario, options: LoadOptions) -> Scenario:
+    """The plan with what the options say of processes and parts. Raises ``ConfigError``."""
+    given: dict[str, Any] = {}
+    for name, read in (("processes", processes), ("part", read_part), ("start_at", read_start)):
+        try:
+            if (text := getattr(options, name)) is not None:
+                given[name] = read(text)
+        except Wrong as wrong:
+            raise mistaken(_option(name), wrong.found, wrong.expected) from None
+    if "part" in given and "start_at" not in given:
+        raise mistaken("--part", "--part without --start-at", "give all parts one time at which they begin")
+    if given.get("start_at", math.inf) < time():
+        raise mistaken("--start-at", f"{spelled_start(given['start_at'])} has passed", "give a time that is ahead")
+    plan = attrs.evolve(plan, **given)
+    if plan.part.of == 1:
+        return plan
+    mark = hashlib.sha256(f"{digest(plan)} {plan.start_at}".encode()).hexdigest()[:16]
+    return attrs.evolve(plan, mark=mark)  # one for all parts, so that their prompts share what they are to share
 
 
 def _with_percentiles(plan: Scenario, given: str | None) -> Scenario:

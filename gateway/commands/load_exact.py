@@ -10,6 +10,7 @@ from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Failures
 from loadtest.plan.load_request import EVEN, LoadRequest
 from loadtest.plan.scenario import Scenario
+from loadtest.plan.shares import ALL
 
 EXTENSIONS: Final = ("ignore_eos", "min_tokens")
 """Members of vLLM's; SGLang has the first."""
@@ -27,7 +28,8 @@ async def check_exact(plan: Scenario, ask: Callable[[Scenario, str], Awaitable[R
 
 def _once(plan: Scenario, request: LoadRequest) -> Scenario:
     only = attrs.evolve(request, weight=EVEN, prompt=1, output=1, prefix=None, cancel=None, slow=None)
-    return attrs.evolve(plan, requests=(only,), steps=(), trace=None, concurrency=1, count=1, warmup=0.0)
+    return attrs.evolve(plan, requests=(only,), steps=(), trace=None, concurrency=1, count=1, warmup=0.0,
+                        part=ALL, start_at=None)  # fmt: skip
 
 
 def _check(target: str, failures: Iterable[Failures]) -> None:

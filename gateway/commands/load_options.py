@@ -1,6 +1,5 @@
 """The options of ``trigate load``, in sections, and the commands under it."""
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,7 +41,7 @@ OF_LOAD: Final = (
     "key_env", "strict", "seed", "same_prompts", "probe",
 )  # fmt: skip
 OF_ANSWERS: Final = (
-    "json", "form", "html", "csv", "junit", "log", "log_events", "log_bodies", "otlp", "remote_write",
+    "json", "form", "html", "csv", "junit", "log", "log_events", "log_bodies", "otlp",
 )  # fmt: skip
 
 SECTIONS: Final[Mapping[str, tuple[click.Option, ...]]] = {
@@ -150,33 +149,54 @@ SECTIONS: Final[Mapping[str, tuple[click.Option, ...]]] = {
         _option("--log-events", is_flag=True, help="With the times of all events in it."),
         _option("--log-bodies", type=click.Choice(("failed", "all")), metavar="WHICH",
                      help="With the answers in it: failed or all."),
-        _option("--otlp", metavar="URL", help="Send metrics to a collector of OpenTelemetry while it runs."),
-        _option("--remote-write", metavar="URL", help="Send metrics to Prometheus while it runs."),
+        _option("--otlp", metavar="URL",
+                     help="Send metrics to a collector of OpenTelemetry, or to Prometheus, while it runs."),
         _option("--compare", nargs=2, type=_FILE, metavar="A B",
                      help="Put two JSON reports side by side; load compare says how sure a difference is."),
     ),
     "Scale": (
         _option("--processes", metavar="N", help="Make the load in N processes; auto: one for each core but one."),
-        _option("--workers", metavar="HOST:PORT,...",
-                     help="Have other machines make it, on which trigate load worker runs; N processes on each."),
-        _option("--secret-env", metavar="NAME", help="The variable with the secret of the workers."),
+        _option("--part", metavar="K/N",
+                     help="Make part K of N of the load, on one of N machines; load merge joins their reports."),
+        _option("--start-at", metavar="TIME",
+                     help="Begin then: 2026-11-23T12:00:00Z or Unix seconds, the same for all parts."),
     ),
 }  # fmt: skip
 """What the help lists, section by section."""
 
 
-@click.command(short_help="Make load for another machine.")
-@click.option("--listen", default="127.0.0.1:7071", show_default=True, metavar="HOST:PORT", help="Where.")
-@click.option("--secret-env", metavar="NAME", help="The variable with the secret, without which others may not come.")
-def worker(listen: str, secret_env: str | None) -> None:
-    """Make load for a `trigate load --workers` of another machine, one at a time.
+@click.command(short_help="Make one report of the parts of a load.")
+@click.argument("reports", nargs=-1, required=True, type=_FILE, metavar="REPORT...")
+@click.option("--fail-if", multiple=True, metavar="CONDITION", help="Exit with 1 if it holds, as ttft.p95>500ms.")
+@click.option("--percentiles", metavar="LIST", help="Show these; default: those of the parts.")
+@click.option("--json", type=_FILE, metavar="FILE", help="Write the report as JSON; - prints it.")
+@click.option("--html", type=_FILE, metavar="FILE", help="Write the report as a web page.")
+@click.option("--junit", type=_FILE, metavar="FILE", help="Write the results of the conditions as JUnit's XML.")
+@click.option("--csv", type=_FILE, metavar="FILE", help="Write the report as a table.")
+@click.option(
+    "--as", "form", type=click.Choice(("vllm",)), metavar="FORM", help="Write --json with another tool's keys."
+)
+def merge(reports: tuple[Path, ...], fail_if: tuple[str, ...], percentiles: str | None, **files: Any) -> None:
+    """Make one report of the parts that machines made with --part.
 
-    Plans, keys in them and figures go over plain TCP, neither encrypted nor signed: use it in a network that you
-    trust, or through ssh -L. Ctrl-C ends it.
+    Each REPORT is the JSON of one part. Histograms are merged bucket by bucket, so the percentiles are those of the
+    whole load. The conditions of the plan and those of --fail-if are judged on the whole. A missing part is reported.
+    The exit status is 0, 1 if a condition holds or a part is missing, 2 if the reports are not parts of one load.
     """
-    from gateway.commands.load_crew import work
+    from gateway.commands.load_answers import AnswerOptions
+    from gateway.commands.load_merge import run
 
-    sys.exit(work(listen, secret_env, os.environ))
+    sys.exit(run(reports, AnswerOptions(**files), fail_if, percentiles))
+
+
+@click.command(hidden=True, context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("words", nargs=-1)
+def worker(words: tuple[str, ...]) -> None:
+    """Name the replacement of a removed command."""
+    from loadtest.plan.spellings import REMOVED
+
+    click.echo(f"trigate load worker {REMOVED['worker']}", err=True)
+    sys.exit(2)
 
 
 @click.command(short_help="Say whether the second of two runs is slower, and how sure that is.")
@@ -206,7 +226,7 @@ def compare(before: Path, after: Path, **options: Any) -> None:
     sys.exit(run(before, after, **options))
 
 
-SUBCOMMANDS: Final[dict[str, click.Command]] = {"compare": compare, "worker": worker}
+SUBCOMMANDS: Final[dict[str, click.Command]] = {"compare": compare, "merge": merge, "worker": worker}
 """Commands by the first word behind ``trigate load``."""
 
 
@@ -224,9 +244,12 @@ class LoadCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            from loadtest.plan.spellings import ADVICE_ELSEWHERE, OPTIONS_ELSEWHERE
+            from loadtest.plan.spellings import ADVICE_ELSEWHERE, OPTIONS_ELSEWHERE, REMOVED
 
             name = error.option_name
+            if name in REMOVED:
+                click.echo(f"{name} {REMOVED[name]}", err=True)
+                ctx.exit(2)
             ours, advice = OPTIONS_ELSEWHERE.get(name), ADVICE_ELSEWHERE.get(name)
             if any(ours in option.opts for option in self.params):
                 advice = f"did you mean {ours}?"
@@ -246,7 +269,8 @@ class LoadCommand(click.Command):
                     formatter.write_dl(rows)
         if SUBCOMMANDS:
             with formatter.section("Commands"):
-                formatter.write_dl([(name, command.get_short_help_str(70)) for name, command in SUBCOMMANDS.items()])
+                formatter.write_dl([(name, command.get_short_help_str(70)) for name, command in SUBCOMMANDS.items()
+                                    if not command.hidden])  # fmt: skip
 
 
 @click.command(

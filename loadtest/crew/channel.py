@@ -1,68 +1,176 @@
-"""Messages over a pair of pipes or a connection."""
+"""The messages between the process that leads a load and its child processes, and the pipes that carry them.
 
-from collections import deque
-from typing import Any, Generic, TypeVar
+Messages are pickled, each after its length: both ends are processes of one command, and nobody else can write to their
+pipes. The keys and headers of a plan are in ``Prepare`` alone, not in the arguments or the environment of a process.
+Times are seconds of ``time.monotonic()``, which all processes of a machine share."""
 
-import msgspec
+import pickle
+import struct
+from collections.abc import Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
 import trio
 
-from loadtest.crew.messages import LONGEST, NotAMessage, PacketSplitter, packet
+from loadtest.exchange.record import ExchangeRecord
+from loadtest.figures.run_figures import RunFigures
+from loadtest.plan.scenario import Scenario
+from loadtest.plan.shares import PlanShare
+from loadtest.run.overhead import SelfTest
+from loadtest.run.under_way import UnfinishedAnswers
 
-READ = 65536
+Wanted: TypeAlias = Literal["figures", "records", "bodies"]
+"""What a child sends while it runs: its figures, also the record of each exchange, or also the body of each answer."""
 
-Taken = TypeVar("Taken")
+
+# To a child
+
+
+@attrs.frozen
+class Prepare:
+    """The order to get ready for a share of the load on one target."""
+
+    plan: Scenario
+    target: str
+    key: str | None = attrs.field(repr=False)
+    share: PlanShare
+    wanted: Wanted
+    self_test: bool
+
+
+@attrs.frozen
+class Begin:
+    """The order to begin the prepared share at this time."""
+
+    at: float
+
+
+@attrs.frozen
+class Halt:
+    """The order to end the load immediately; ``reason`` is for people, "" after Ctrl-C."""
+
+    reason: str
+
+
+@attrs.frozen
+class BeginNoMore:
+    """The order to begin no more requests and to wait for those under way."""
+
+    reason: str
+
+
+Order: TypeAlias = Prepare | Begin | Halt | BeginNoMore
+
+
+# From a child
+
+
+@attrs.frozen
+class ShareReady:
+    """The report that the share can begin, with the self-test of the child if the order asked for it."""
+
+    self_test: SelfTest | None = None
+
+
+@attrs.frozen
+class Unable:
+    """The report that the child cannot make the load, or cannot continue it."""
+
+    reason: str
+
+
+@attrs.frozen
+class Begun:
+    """The report that the share began at this time."""
+
+    at: float
+
+
+@attrs.frozen
+class Progress:
+    """The state of the share. ``figures`` are those since the last such report."""
+
+    figures: RunFigures
+    in_flight: int
+    judging: int
+    unfinished: UnfinishedAnswers = attrs.field(factory=UnfinishedAnswers)
+
+
+@attrs.frozen
+class Finished:
+    """The report that the share is over. ``figures`` are those that no ``Progress`` had yet, ``cpu`` is the share of a
+    core that the child used."""
+
+    figures: RunFigures
+    cpu: float
+
+
+@attrs.frozen
+class RecordRow:
+    """One exchange that ended: its record, the objectives that it missed, and the body if the order wants it."""
+
+    record: ExchangeRecord
+    missed: Sequence[str]
+    body: bytes
+
+
+@attrs.frozen
+class Records:
+    """The exchanges that ended since the last such report; ``dropped`` more had no room."""
+
+    rows: Sequence[RecordRow]
+    dropped: int = 0
+
+
+Report: TypeAlias = ShareReady | Unable | Begun | Progress | Records | Finished
+
+
+# The pipes
+
+_LENGTH: Final = struct.Struct("<Q")
+_READ: Final = 65536
 
 
 class PeerGone(Exception):
-    """The other process has ended, or its connection."""
+    """The other process has ended."""
 
 
-class MessageChannel(Generic[Taken]):
-    """Messages to and from another process; those that come are of the kinds ``taken``.
+class MessageChannel:
+    """Messages to and from another process. Many tasks may send, one receives."""
 
-    Many tasks may send, one receives."""
-
-    def __init__(
-        self, reader: trio.abc.ReceiveStream, writer: trio.abc.SendStream, taken: Any, longest: int = LONGEST
-    ) -> None:
+    def __init__(self, reader: trio.abc.ReceiveStream, writer: trio.abc.SendStream) -> None:
         self.reader, self.writer = reader, writer
-        self._decoder = msgspec.msgpack.Decoder(taken)
-        self._splitter = PacketSplitter(longest)
-        self._waiting: deque[bytes] = deque()
+        self._held = bytearray()
         self._sending = trio.Lock()
 
-    async def send(self, message: Any) -> None:
+    async def send(self, message: Order | Report) -> None:
         """Raises ``PeerGone``."""
-        data = packet(message)
+        data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
         async with self._sending:
             try:
-                await self.writer.send_all(data)
+                await self.writer.send_all(_LENGTH.pack(len(data)) + data)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise PeerGone from error
 
-    async def receive(self) -> Taken:
-        """The next message. Raises ``PeerGone`` at the end, and ``NotAMessage``."""
-        while not self._waiting:
+    async def receive(self) -> Any:
+        """Return the next message. Raises ``PeerGone`` at the end."""
+        (length,) = _LENGTH.unpack(await self._bytes(_LENGTH.size))
+        return pickle.loads(await self._bytes(length))
+
+    async def _bytes(self, count: int) -> bytes:
+        while len(self._held) < count:
             try:
-                data = await self.reader.receive_some(READ)
+                data = await self.reader.receive_some(_READ)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise PeerGone from error
             if not data:
                 raise PeerGone
-            self._waiting.extend(self._splitter.feed(bytes(data)))
-        try:
-            message: Taken = self._decoder.decode(self._waiting.popleft())
-        except msgspec.MsgspecError as error:
-            raise NotAMessage("a message that this version does not know") from error
-        return message
-
-    @property
-    def unread(self) -> bytes:
-        """What has come and was not taken, as bytes."""
-        lengths = (len(data).to_bytes(4, "little") + data for data in self._waiting)
-        return b"".join(lengths) + self._splitter.rest
+            self._held += data
+        found = bytes(self._held[:count])
+        del self._held[:count]
+        return found
 
     async def aclose(self) -> None:
-        """Close both directions at once."""
+        """Close both directions immediately."""
         await trio.aclose_forcefully(self.writer)
         await trio.aclose_forcefully(self.reader)

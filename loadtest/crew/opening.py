@@ -1,4 +1,4 @@
-"""The processes that a plan asks for: this one alone, several of this machine, or workers of others."""
+"""The processes that a plan asks for: this one alone, or several of this machine."""
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -23,11 +23,10 @@ class Starting(Protocol):
 
 
 @contextlib.asynccontextmanager
-async def loading(plan: Scenario, keys: Mapping[str, str | None], secret: str | None = None) -> AsyncIterator[Starting]:
-    """What makes loads as ``plan`` says, one after the other, until the end of the block. ``keys`` are the targets',
-    ``secret`` is the workers'. Raises ``Unreachable`` and ``NoCrew``, which may also come of a load."""
-    alone = plan.processes == 1 and not plan.workers
-    async with _alone(plan, keys) if alone else _together(plan, keys, secret) as start:
+async def loading(plan: Scenario, keys: Mapping[str, str | None]) -> AsyncIterator[Starting]:
+    """What makes loads as ``plan`` says, one after the other, until the end of the block. ``keys`` are the targets'.
+    Raises ``Unreachable``, ``NoCrew`` and ``TooLate``, which may also come of a load."""
+    async with _alone(plan, keys) if plan.processes == 1 else _together(plan, keys) as start:
         yield start
 
 
@@ -45,8 +44,8 @@ async def _alone(plan: Scenario, keys: Mapping[str, str | None]) -> AsyncIterato
 
 
 @contextlib.asynccontextmanager
-async def _together(plan: Scenario, keys: Mapping[str, str | None], secret: str | None) -> AsyncIterator[Starting]:
-    async with crew(plan.processes, plan.workers, secret) as members:
+async def _together(plan: Scenario, keys: Mapping[str, str | None]) -> AsyncIterator[Starting]:
+    async with crew(plan.processes) as members:
 
         def start(scenario: Scenario, target: str, sinks: Sequence[RecordSink] = ()) -> SharedRun:
             return SharedRun(members, scenario, target, keys[target], sinks, self_test=True)
@@ -60,11 +59,10 @@ async def _together(plan: Scenario, keys: Mapping[str, str | None], secret: str 
 def concurrency_mistake(plan: Scenario) -> tuple[str, str] | None:
     """What is wrong and what helps, if so many clients have no room in the processes of this machine, or if a cap is
     too low for all processes to send something."""
-    total = plan.processes * max(1, len(plan.workers))
-    if plan.open_loop and 0 < plan.concurrency < total:
-        found = f"{plan.concurrency} at once for {total} processes, which share that out"
-        return found, f"give {total} or more, or fewer processes"
-    return None if plan.workers else file_mistake(plan.concurrency, plan.processes, most_files())
+    if plan.part.of == 1 and plan.open_loop and 0 < plan.concurrency < plan.processes:
+        found = f"{plan.concurrency} at once for {plan.processes} processes, which share that out"
+        return found, f"give {plan.processes} or more, or fewer processes"
+    return file_mistake(plan.part.count(plan.concurrency), plan.processes, most_files())
 
 
 async def capacity_notes(plan: Scenario) -> Sequence[str]:
@@ -74,8 +72,7 @@ async def capacity_notes(plan: Scenario) -> Sequence[str]:
 
 
 def _notes(plan: Scenario, place: ServerAddress) -> Iterator[str]:
-    """Each machine has ports of its own; that of a worker is taken to have as many as this one."""
     addresses = {str(address[0]) for _, address in place.addresses}
     ports = PortRange.here(min(addresses)) if addresses else None
-    if (note := port_note(plan, ports, len(addresses), max(1, len(plan.workers)))) is not None:
+    if (note := port_note(plan, ports, len(addresses), plan.part.of)) is not None:
         yield note

@@ -1,16 +1,15 @@
 """One run by several processes: each makes its share, and what they saw is put together here."""
 
 import math
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 import trio
 
-from loadtest.crew.clocks import AHEAD, NotTogether, check_doubts, check_spread, spread, spread_note
-from loadtest.crew.members import CrewMember, NoCrew
-from loadtest.crew.messages import (
+from loadtest.crew.channel import (
     Begin,
     BeginNoMore,
     Begun,
@@ -21,27 +20,28 @@ from loadtest.crew.messages import (
     Progress,
     Records,
     Report,
-    SentFile,
     ShareReady,
     Unable,
     Wanted,
 )
-from loadtest.crew.plan_files import contents
-from loadtest.crew.values import packed, paths
-from loadtest.exchange.plain_text import plain_value
+from loadtest.crew.members import CrewMember, NoCrew
 from loadtest.figures.numbers import duration
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
 from loadtest.plan.scenario import Scenario, shown
+from loadtest.plan.shares import PlanShare
 from loadtest.requests.setting import new_mark
 from loadtest.run.overhead import Overhead, SelfTest
-from loadtest.run.running import result_of, starts
-from loadtest.run.under_way import PlanShare, RecordSink, UnfinishedAnswers
+from loadtest.run.running import planned_counts, result_of, start_time
+from loadtest.run.under_way import RecordSink, UnfinishedAnswers
 
 SOON: Final = 0.1
 """Seconds from the order to begin until then, over pipes."""
 
 READY_WITHIN: Final = 60.0  # seconds for a process to get ready
+
+APART: Final = 0.05
+"""Seconds between the first and the last process to begin from which the report has a note about it."""
 
 ShareState: TypeAlias = Literal["preparing", "making", "finished", "lost"]
 
@@ -71,13 +71,6 @@ class MemberShare:
     def loss(self) -> str:
         return f"{self.why}, {duration(max(0.0, self.lost_at))} after the begin: what it had not reported is lost"
 
-    def take(self, figures: Any) -> None:
-        """Add the figures of a message to those before. Raises ``NoCrew``."""
-        try:
-            self.figures.follow(RunFigures.load(plain_value(figures)))
-        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise NoCrew(f"{self.member.name}: what it reports are no figures") from error
-
     def lost(self, plan: Scenario, seconds: float) -> int:
         """Requests of which nobody knows the end: those that its share had until ``seconds``, but for those that have
         ended. In a closed loop only those under way are known."""
@@ -86,13 +79,8 @@ class MemberShare:
         if not plan.open_loop and plan.count is None:
             return self.in_flight
         ended = sum(tally.counts["started"] for cell, tally in self.figures.cells.items() if cell.turn == 1)
-        return max(0, self._planned(plan, seconds) - ended)
-
-    def _planned(self, plan: Scenario, seconds: float) -> int:
-        if not plan.open_loop:
-            return self.share.count(plan.count or 0)
-        times = (start - plan.warmup for number, start in enumerate(starts(plan)) if self.share.has(number))
-        return sum(0 <= time < seconds for time in times)
+        planned = planned_counts(plan, self.share.of, seconds)
+        return max(0, planned[self.share.index] - ended) if planned else 0
 
 
 class SharedRun:
@@ -110,24 +98,22 @@ class SharedRun:
         *,
         self_test: bool = False,
     ) -> None:
-        self.scenario = attrs.evolve(scenario, mark=scenario.mark or new_mark())  # one for all of its processes
+        self.scenario = attrs.evolve(scenario, mark=scenario.mark or new_mark())  # so that all prefixes are alike
         self.target = target
         self.url = shown(scenario.targets[target])
         self.interrupted = False
         self.stopped = ""
         self.begin = trio.current_time() + scenario.warmup
         self.end = self.begin + scenario.seconds
-        self._plan = packed(attrs.evolve(scenario, mark=scenario.mark or new_mark()))  # all prefixes are alike
-        self._files: list[SentFile] = []
         self._key = key
         self._sinks = sinks
         self._self_test = self_test
-        self._shares = [MemberShare(member, PlanShare(index, len(crew))) for index, member in enumerate(crew)]
+        divided = (scenario.part.divided(index, len(crew)) for index in range(len(crew)))
+        self._shares = [MemberShare(member, share) for member, share in zip(crew, divided, strict=True)]
         self._ending: Halt | BeginNoMore | None = None
         self._began = False
         self._nursery: trio.Nursery
         self._unable: NoCrew | None = None
-        self._apart: NotTogether | None = None
         self._dropped = 0
 
     # As it may be looked at
@@ -203,25 +189,16 @@ class SharedRun:
 
     async def run(self) -> RunResult:
         """All of it. Raises ``NoCrew`` if it does not come to a load, or to one that is none."""
-        if any(share.member.remote for share in self._shares):
-            self._files = self._read_files()
         async with trio.open_nursery() as nursery:
             for share in self._shares:
                 nursery.start_soon(self._prepare, share)
         if self._unable is not None:
             raise self._unable
-        self._check(lambda: check_doubts({share.member.name: share.member.offset for share in self._shares}))
-        started = datetime.now(UTC)
-        at = trio.current_time() + (AHEAD if any(share.member.remote for share in self._shares) else SOON)
+        at = trio.current_time() + SOON if self.scenario.start_at is None else start_time(self.scenario.start_at)
+        started = datetime.fromtimestamp(time.time() + at - trio.current_time(), UTC)
         self.begin = at + self.scenario.warmup
         self.end = self.begin + self.scenario.seconds
-        async with trio.open_nursery() as lasting:
-            for share in self._shares:
-                lasting.start_soon(share.member.show_life)
-            await self._made(at)
-            lasting.cancel_scope.cancel()
-        if self._apart is not None:
-            raise NoCrew(str(self._apart)) from self._apart
+        await self._made(at)
         return self._result(started)
 
     async def _made(self, at: float) -> None:
@@ -229,23 +206,11 @@ class SharedRun:
         async with trio.open_nursery() as self._nursery:
             for share in self._shares:
                 share.state = "making"
-                await self._order(share, Begin(share.member.offset.theirs(at)))
+                await self._order(share, Begin(at - trio.current_time() + time.monotonic()))
                 self._nursery.start_soon(self._follow, share)
             self._began = True
             if self._ending is not None:
                 self._tell_all(self._ending)
-
-    def _read_files(self) -> list[SentFile]:
-        try:
-            return list(contents(paths(self._plan)))
-        except OSError as error:
-            raise NoCrew(f"{error.filename}: cannot be read: {error.strerror}") from error
-
-    def _check(self, check: Callable[[], None]) -> None:
-        try:
-            check()
-        except NotTogether as error:
-            raise NoCrew(str(error)) from error
 
     async def _prepare(self, share: MemberShare) -> None:
         try:
@@ -255,23 +220,13 @@ class SharedRun:
 
     async def _make_ready(self, share: MemberShare) -> None:
         member = share.member
-        await member.set_clock()
         await member.order(
-            Prepare(
-                self._plan,
-                self.target,
-                self._key,
-                share.share.index,
-                share.share.of,
-                self._wanted,
-                self_test=self._self_test,
-                files=self._files if member.remote else [],
-            )
+            Prepare(self.scenario, self.target, self._key, share.share, self._wanted, self_test=self._self_test)
         )
         while not isinstance(said := await member.report(READY_WITHIN), ShareReady):
             if isinstance(said, Unable):
                 member.fail(said.reason)
-        share.self_test = None if said.self_test is None else SelfTest.load(said.self_test)
+        share.self_test = said.self_test
 
     @property
     def _wanted(self) -> Wanted:
@@ -300,33 +255,26 @@ class SharedRun:
     def _take(self, share: MemberShare, said: Report) -> None:
         match said:
             case Begun(at):
-                share.begun = share.member.offset.ours(at)
-                self._look_at_spread()
-            case Progress(figures, in_flight, judging, ttfb, ttft, events):
-                share.take(figures)
-                share.in_flight, share.judging = in_flight, judging
-                share.unfinished = UnfinishedAnswers(_times(ttfb), _times(ttft), events)
+                share.begun = at
+            case Progress(figures, in_flight, judging, unfinished):
+                share.figures.follow(figures)
+                share.in_flight, share.judging, share.unfinished = in_flight, judging, unfinished
             case Records(rows, dropped):
                 self._dropped += dropped
                 for row in rows:
                     for sink in self._sinks:
                         sink.add(row.record, row.missed, row.body)
-            case Finished(figures, cpu, _):
-                share.take(figures)
+            case Finished(figures, cpu):
+                share.figures.follow(figures)
                 share.cpu, share.state, share.in_flight, share.judging = cpu, "finished", 0, 0
             case Unable(reason):
                 share.member.fail(reason)
 
     @property
-    def _begun(self) -> dict[str, float]:
-        return {share.member.name: share.begun for share in self._shares if share.begun is not None}
-
-    def _look_at_spread(self) -> None:
-        try:
-            check_spread(self._begun)
-        except NotTogether as error:
-            self._apart = error
-            self._nursery.cancel_scope.cancel()
+    def _apart(self) -> float:
+        """Seconds between the first and the last process to begin."""
+        begun = [share.begun for share in self._shares if share.begun is not None]
+        return max(begun) - min(begun) if begun else 0.0
 
     # What came of it
 
@@ -346,7 +294,7 @@ class SharedRun:
             sum(part.cpu for part in parts.values()),
             max(tests, key=lambda test: test.event, default=None),
             parts=parts,
-            apart=spread(self._begun.values()),
+            apart=self._apart,
             lost=[share.loss for share in self._shares if share.state == "lost"],
         )
 
@@ -358,10 +306,8 @@ class SharedRun:
             found.append(
                 f"{self._dropped} records came faster than they could be taken: no line of theirs was written."
             )
-        if (note := spread_note(spread(self._begun.values()))) is not None:
-            found.append(note)
+        if self._apart >= APART:
+            found.append(
+                f"The processes began {duration(self._apart)} apart: the first moments are not those of the whole load."
+            )
         return found
-
-
-def _times(said: Sequence[float]) -> Sequence[float]:
-    return [at for at in said if 0 <= at < math.inf]

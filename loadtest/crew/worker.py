@@ -3,11 +3,9 @@
 import contextlib
 import os
 import signal
-import sys
-import tempfile
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Final, TypeAlias
 
 import attrs
@@ -15,17 +13,15 @@ import trio
 
 from configfile.document import ConfigError
 from gateway.garbage import settle
-from loadtest.crew.channel import MessageChannel, PeerGone
-from loadtest.crew.messages import (
+from loadtest.crew.channel import (
     Begin,
     BeginNoMore,
     Begun,
-    ClockAnswer,
-    ClockQuestion,
     Finished,
     Halt,
-    NotAMessage,
+    MessageChannel,
     Order,
+    PeerGone,
     Prepare,
     Progress,
     RecordRow,
@@ -34,14 +30,10 @@ from loadtest.crew.messages import (
     ShareReady,
     Unable,
 )
-from loadtest.crew.plan_files import placed
-from loadtest.crew.values import NoValue, unpacked
 from loadtest.exchange.judging import Judging, judging
 from loadtest.exchange.record import ExchangeRecord
-from loadtest.plan.scenario import Scenario
 from loadtest.run.overhead import SelfTest, self_test
 from loadtest.run.running import ActiveRun, Unreachable, address_of
-from loadtest.run.under_way import PlanShare
 from loadtest.wire.connections import raise_file_limit
 
 PROGRESS: Final = 1.0  # seconds between two looks at the figures
@@ -107,14 +99,10 @@ class PreparedShare:
 
 
 class LoadWorker:
-    """Takes orders over ``channel`` until the other side is gone. ``judge`` opens a judge of answers; ``far``: plans
-    come from another machine."""
+    """Takes orders over ``channel`` until the other side is gone. ``judge`` opens a judge of answers."""
 
-    def __init__(
-        self, channel: MessageChannel[Order], judge: Callable[[bool], JudgeAtWork] = judging, *, far: bool = False
-    ) -> None:
+    def __init__(self, channel: MessageChannel, judge: Callable[[bool], JudgeAtWork] = judging) -> None:
         self._channel = channel
-        self._far = far
         self._open_judge = judge
         self._nursery: trio.Nursery
         self._judges: dict[bool, Judging] = {}
@@ -123,15 +111,13 @@ class LoadWorker:
 
     async def serve(self) -> None:
         async with trio.open_nursery() as self._nursery:
-            with contextlib.suppress(PeerGone, NotAMessage):
+            with contextlib.suppress(PeerGone):
                 while True:
                     await self._take(await self._channel.receive())
             self._nursery.cancel_scope.cancel()
 
     async def _take(self, order: Order) -> None:
         match order:
-            case ClockQuestion(number):
-                await self._say(ClockAnswer(number, trio.current_time()))
             case Prepare():
                 if self._share is not None:
                     self._share.scope.cancel()
@@ -152,22 +138,21 @@ class LoadWorker:
     async def _make(self, share: PreparedShare) -> None:
         with share.scope:
             try:
-                with tempfile.TemporaryDirectory(prefix="trigate-load-") as folder:
-                    place = placed(share.order.files, Path(folder), far=self._far)
-                    await self._load(share, unpacked(share.order.plan, place))
-            except (Unreachable, NoValue, OSError, ConfigError) as error:
+                await self._load(share)
+            except (Unreachable, OSError, ConfigError) as error:
                 await self._say(Unable(str(error)))
             except Exception as error:  # whoever commands is told, and not a terminal that nobody looks at
                 await self._say(Unable(f"{type(error).__name__}: {error}"))
 
-    async def _load(self, share: PreparedShare, plan: Scenario) -> None:
-        order = share.order
+    async def _load(self, share: PreparedShare) -> None:
+        order, plan = share.order, share.order.plan
         place = await address_of(plan, order.target)
         judge = await self._judge(plan.strict)
         if order.self_test and self._test is None:
             self._test = await self_test()
-        await self._say(ShareReady(None if self._test is None else attrs.asdict(self._test)))
+        await self._say(ShareReady(self._test))
         await share.ordered.wait()
+        begin = trio.current_time() + share.at - time.monotonic()
         sinks = [OutgoingRecords(reads_bodies=order.wanted == "bodies")] if order.wanted != "figures" else []
         running = ActiveRun(
             plan,
@@ -175,20 +160,21 @@ class LoadWorker:
             place,
             order.key,
             judge,
-            share=PlanShare(order.index, order.of),
+            share=order.share,
             sinks=sinks,
-            begin=share.at + plan.warmup,
+            begin=begin + plan.warmup,
             self_test=self._test,
         )
-        await trio.sleep_until(share.at)
-        await self._run(share, running, sinks)
+        await self._run(share, running, sinks, begin)
 
-    async def _run(self, share: PreparedShare, running: ActiveRun, sinks: Sequence[OutgoingRecords]) -> None:
+    async def _run(
+        self, share: PreparedShare, running: ActiveRun, sinks: Sequence[OutgoingRecords], begin: float
+    ) -> None:
         share.running = running
         if share.ending is not None:
             share.end(share.ending)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._say, Begun(trio.current_time()))
+            nursery.start_soon(self._report_begin, begin)
             nursery.start_soon(self._watch, running)
             for sink in sinks:
                 nursery.start_soon(self._hand_on, sink)
@@ -197,14 +183,17 @@ class LoadWorker:
         for sink in sinks:
             if (last := sink.take()) is not None:
                 await self._say(last)
-        await self._say(Finished(running.take().dump(), result.overhead.cpu, result.seconds))
+        await self._say(Finished(running.take(), result.overhead.cpu))
+
+    async def _report_begin(self, begin: float) -> None:
+        await trio.sleep_until(begin)
+        await self._say(Begun(time.monotonic()))
 
     async def _watch(self, running: ActiveRun) -> None:
         while True:
             await trio.sleep(PROGRESS)
-            now = running.unfinished()
-            figures = running.take().dump()
-            await self._say(Progress(figures, running.in_flight, running.judging, now.ttfb, now.ttft, now.events))
+            progress = Progress(running.take(), running.in_flight, running.judging, running.unfinished())
+            await self._say(progress)
 
     async def _hand_on(self, sink: OutgoingRecords) -> None:
         while True:
@@ -229,7 +218,7 @@ async def _serve() -> None:
     orders, reports = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # what anything prints is no report
     reader, writer = trio.lowlevel.FdStream(orders), trio.lowlevel.FdStream(reports)
-    await LoadWorker(MessageChannel(reader, writer, Order), far="--far" in sys.argv[1:]).serve()
+    await LoadWorker(MessageChannel(reader, writer)).serve()
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 
@@ -125,34 +125,3 @@ class RunFigures:
         self.conversing |= other.conversing
         self.probes.merge(other.probes)
         self.refusals.merge(other.refusals)
-
-    def dump(self) -> dict[str, Any]:
-        """All of it as JSON values, for another process."""
-        return {
-            "cells": [[attrs.astuple(cell), tally.dump()] for cell, tally in self.cells.items()],
-            "timeline": self.timeline.sparse(),
-            "late": self.late.dump(),
-            "lag": self.lag.dump(),
-            "last": self.last,
-            "unbegun": self.unbegun,
-            "cut_off": self.cut_off,
-            "retry_waits": self.retry_waits.dump(),
-            "conversing": sorted(self.conversing),
-            "probes": self.probes.dump(),
-            "refusals": attrs.astuple(self.refusals),
-        }
-
-    @classmethod
-    def load(cls, value: Any) -> "RunFigures":
-        """Read what ``dump`` gave. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
-        self = cls()
-        self.cells.update({FigureCell(*cell): Tally.load(tally) for cell, tally in value["cells"]})
-        self.timeline = LoadTimeline.load(value["timeline"])
-        self.late, self.lag = Histogram.load(value["late"]), Histogram.load(value["lag"])
-        self.last, self.unbegun, self.cut_off = float(value["last"]), int(value["unbegun"]), int(value["cut_off"])
-        self.retry_waits = Histogram.load(value["retry_waits"])
-        self.conversing = set(map(str, value["conversing"]))
-        self.probes = Tally.load(value["probes"])
-        refused, others, said = value["refusals"]
-        self.refusals = RefusedAnswers(int(refused), int(others), str(said))
-        return self

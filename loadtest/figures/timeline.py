@@ -139,10 +139,6 @@ class LoadTimeline:
         return [_row(number, second, seconds[number - number % self.together].ttft)
                 for number, second in enumerate(seconds)]  # fmt: skip
 
-    def sparse(self) -> list[dict[str, Any]]:
-        """The same without the seconds in which nothing happened."""
-        return [_row(number, second, second.ttft) for number, second in self._eventful.items()]
-
     @classmethod
     def load(cls, rows: Sequence[Mapping[str, Any]]) -> "LoadTimeline":
         """Read what ``dump`` gave, in this version or an earlier one. Raises ``KeyError``, ``TypeError`` or

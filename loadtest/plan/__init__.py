@@ -3,7 +3,7 @@ there are ``contradictions``, of each kind of ``load_request``, and the ``arriva
 ``client_steps`` there are; how long prompts and answers are (``lengths``), ``shared_prefixes``, ``turns`` of
 conversations, and ``traces`` of real services; what a gateway has recorded (``recorded_load``); ``objectives`` of a
 good answer, the ``comparison`` that each of them is, for which of the load's ``parts``, and ``spellings`` of other
-tools. ``workforce``: the processes that make a load. ``connecting``: how it connects. ``load_endpoints``: what is
+tools. ``shares``: of processes, and of machines as parts. ``connecting``: how it connects. ``load_endpoints``: what is
 spoken beside conversations. ``line_mistakes``: what is wrong in files that are read line by line.
 ``named_secrets``: credentials in bodies.
 """

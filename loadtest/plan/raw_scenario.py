@@ -32,8 +32,8 @@ from loadtest.plan.load_request import (
 from loadtest.plan.objectives import objectives
 from loadtest.plan.scenario import Spacing, shown
 from loadtest.plan.shared_prefixes import SharedPrefixes, read_prefixes
+from loadtest.plan.shares import ONE, Processes
 from loadtest.plan.turns import HOOKS as TURN_HOOKS
-from loadtest.plan.workforce import NOBODY, ONE, Processes, Workers
 
 Address = NewType("Address", Url)  # a URL that no message repeats with its key
 Targets = NewType("Targets", dict[str, Address])
@@ -106,8 +106,6 @@ class RawScenario:
     slo: Objectives = NO_OBJECTIVES
     seed: Count = SEED
     processes: Processes = ONE
-    workers: Workers = NOBODY
-    secret_env: str | None = None
     probe: Rate | None = None
     percentiles: Percentiles = PERCENTILES
     same_prompts: bool = False

@@ -20,6 +20,7 @@ from loadtest.plan.load_request import (
 )
 from loadtest.plan.named_secrets import without_secrets
 from loadtest.plan.recorded_load import trace_of
+from loadtest.plan.shares import ALL, PlanShare
 
 Spacing: TypeAlias = Literal["even", "poisson"]
 """How the arrivals of an open loop are spread."""
@@ -37,8 +38,8 @@ class Scenario:
     ``strict``: judge without waiving what real servers are known to do. ``fail_if``, ``until`` and ``slo`` are as
     text.
 
-    ``processes`` make the load together, here or on each of the ``workers``, whose secret is in the variable
-    ``secret_env``.
+    ``processes`` of this machine make the load together. It is one ``part`` of a plan that several machines make, and
+    begins at ``start_at`` (Unix seconds).
 
     Over ``http`` 2, ``streams_per_connection`` exchanges share a connection. ``resend``: what met a closed connection
     goes out again. ``dns_ttl``: seconds after which the name is looked up anew (0: never).
@@ -86,8 +87,8 @@ class Scenario:
     slo: tuple[str, ...] = ()
     seed: int = 1
     processes: int = 1
-    workers: tuple[str, ...] = ()
-    secret_env: str | None = None
+    part: PlanShare = ALL
+    start_at: float | None = None
     percentiles: tuple[float, ...] = PERCENTILES
     same_prompts: bool = False
     probe: float = 0.0
@@ -126,11 +127,11 @@ class Scenario:
 
     def described(self) -> dict[str, Any]:
         """For the report: all of it but what may be a credential, the values of headers, of the queries of URLs and of
-        members of ``extra`` that are called so; and but for the mark and the variable of the workers' secret, which are
-        no part of what was planned."""
+        members of ``extra`` that are called so; and but for the mark, the part and its start, which are no part of what
+        was planned."""
         targets = {name: shown(url) for name, url in self.targets.items()}
         whole = attrs.asdict(self, value_serializer=lambda _, __, value: _spelled(value))
-        del whole["mark"], whole["secret_env"]
+        del whole["mark"], whole["part"], whole["start_at"]
         for request in whole["requests"]:
             request["extra"] = without_secrets(request["extra"])
         return whole | {"targets": targets, "headers": [name for name, _ in self.headers]}

@@ -20,7 +20,7 @@ from loadtest.plan.load_endpoints import streams
 from loadtest.plan.raw_scenario import EVER, SECONDS, RawRateStep, RawScenario
 from loadtest.plan.recorded_load import trace_of
 from loadtest.plan.scenario import Scenario
-from loadtest.plan.spellings import KEYS_ELSEWHERE
+from loadtest.plan.spellings import KEYS_ELSEWHERE, REMOVED_KEYS
 
 
 def load(path: Path, env: Mapping[str, str]) -> Scenario:
@@ -53,6 +53,8 @@ def build(read: Document, env: Mapping[str, str]) -> Scenario:
 def _ours(fault: ConversionFault) -> Wrong:
     """Other tools' keys have one of our own."""
     key = str(fault.path[-1]) if fault.path else ""
+    if fault.wrong.found == "unknown key" and key in REMOVED_KEYS:
+        return Wrong("unknown key", REMOVED_KEYS[key])
     if fault.wrong.found == "unknown key" and (ours := KEYS_ELSEWHERE.get(key.replace("-", "_").lower())):
         return Wrong("unknown key", "", ours)
     return fault.wrong
@@ -149,8 +151,6 @@ def _scenario(raw: RawScenario, asked: AskedLoads) -> Scenario:
         slo=(*raw.slo, *(f"{name_of(request)}: {text}" for request in raw.requests for text in request.slo)),
         seed=raw.seed,
         processes=raw.processes,
-        workers=raw.workers,
-        secret_env=raw.secret_env,
         percentiles=raw.percentiles,
         same_prompts=raw.same_prompts,
         probe=raw.probe or 0.0,

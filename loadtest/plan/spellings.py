@@ -57,6 +57,22 @@ ADVICE_ELSEWHERE: Final = _rows(
 )
 """What to do instead of giving another's option."""
 
+_IN_PARTS: Final = (
+    "is gone: run `trigate load ... --part K/N --start-at TIME --json FILE` on each of N machines, then "
+    "`trigate load merge FILE...`"
+)
+REMOVED: Final = {
+    "worker": _IN_PARTS,
+    "--workers": _IN_PARTS,
+    "--secret-env": _IN_PARTS,
+    "--remote-write": "is gone: send the metrics with --otlp, also to Prometheus "
+    "(--otlp http://HOST:9090/api/v1/otlp; start it with --web.enable-otlp-receiver)",
+}
+"""What to do instead of giving an option that earlier versions had."""
+
+REMOVED_KEYS: Final = {"workers": f"this key {_IN_PARTS}", "secret_env": f"this key {_IN_PARTS}"}
+"""The same of keys of a scenario."""
+
 KEYS_ELSEWHERE: Final = _rows(
     ("vus users clients", "concurrency"),
     ("duration max_duration max_seconds", "seconds"),

@@ -2,6 +2,6 @@
 ``live`` while one goes on, ``search_lines``, ``tables`` and ``text`` (``fitting`` a terminal), and a ``page`` with
 its ``page_style``, ``page_tables``, ``run_charts`` and ``plots``, each ``written`` whole; ``turns`` of conversations;
 ``request_log``, a line for each exchange; ``comparing`` of two runs, which ``compared_runs`` reads and
-``comparison_text`` tells; ``run_metrics``, which are ``metrics_data``, and ``exporting`` them to receivers as ``otlp``
-and ``remote_write`` have it.
+``comparison_text`` tells; ``run_metrics`` for receivers, to which ``otlp`` sends them;
+``parts`` of one load by several machines.
 """

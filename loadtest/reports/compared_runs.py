@@ -34,7 +34,7 @@ Question: TypeAlias = Literal["slower", "faster", "errors", "worse", "different"
 """What ``--fail-if`` of a comparison asks."""
 
 _NO_PLAN: Final = (
-    "targets", "url", "key_env", "headers", "fail_if", "percentiles", "processes", "workers", "secret_env",
+    "targets", "url", "key_env", "headers", "fail_if", "percentiles", "processes", "workers",
 )  # fmt: skip
 """Members of a scenario in which two comparable loads may differ."""
 
@@ -140,12 +140,7 @@ def _compared(
 def differences(before: ReadRun, after: ReadRun) -> Iterator[str]:
     """What the two loads do not have in common: a comparison of figures may say no more than these."""
     if before.plan is not None and after.plan is not None:
-        one = dict(_flat(_known(before.plan, after.plan)))
-        other = dict(_flat(_known(after.plan, before.plan)))
-        unlike = [name for name in {**one, **other} if one.get(name) != other.get(name)]
-        yield from (f"{name}: {_told(one.get(name))}, then {_told(other.get(name))}" for name in unlike[:TOLD])
-        if len(unlike) > TOLD:
-            yield f"and {len(unlike) - TOLD} more of the plan"
+        yield from plan_differences(before.plan, after.plan)
     if abs(before.total.seconds - after.total.seconds) > UNLIKE * max(before.total.seconds, after.total.seconds):
         yield f"seconds of arrivals: {before.total.seconds:.4g}, then {after.total.seconds:.4g}"
     for name in LENGTHS:
@@ -155,6 +150,15 @@ def differences(before: ReadRun, after: ReadRun) -> Iterator[str]:
     for name, run in (("first", before), ("second", after)):
         if run.interrupted:
             yield f"the {name} was interrupted"
+
+
+def plan_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the differences of two plans, as they stand in reports."""
+    one, other = dict(_flat(_known(before, after))), dict(_flat(_known(after, before)))
+    unlike = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    yield from (f"{name}: {_told(one.get(name))}, then {_told(other.get(name))}" for name in unlike[:TOLD])
+    if len(unlike) > TOLD:
+        yield f"and {len(unlike) - TOLD} more of the plan"
 
 
 def _known(plan: Mapping[str, Any], to: Mapping[str, Any]) -> Mapping[str, Any]:

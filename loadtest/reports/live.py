@@ -84,6 +84,9 @@ def status(running: LoadUnderWay) -> str:
 
 
 def phase(running: LoadUnderWay) -> str:
+    ahead = running.begin - running.scenario.warmup - trio.current_time()
+    if ahead > 0.5 and running.scenario.start_at is not None:
+        return f"starting in {ahead:.0f} s"
     if running.warming_up:
         return "warming up"
     if running.scenario.count and running.progress < 1:

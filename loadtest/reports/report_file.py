@@ -1,7 +1,7 @@
 """The file that holds the results of one run or of several."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,20 +19,35 @@ FORMAT = 2
 READABLE = (1, 2)
 
 
-_MISREAD: Final = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+MISREAD: Final = (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 class NoReport(Exception):
     """A file is no report; the message says which, and why."""
 
 
-def dump(runs: Sequence[RunResult], log: str = "", told: Sequence[ConditionVerdict] = ()) -> bytes:
+@attrs.frozen
+class ReadReport:
+    """The content of a report: its runs, the name of its log ("" without one) and its ``part`` of a plan."""
+
+    runs: tuple[RunResult, ...]
+    log: str = ""
+    part: Mapping[str, Any] | None = None
+
+
+def dump(
+    runs: Sequence[RunResult],
+    log: str = "",
+    told: Sequence[ConditionVerdict] = (),
+    part: Mapping[str, Any] | None = None,
+) -> bytes:
     """The JSON of a report; times are in seconds. ``log`` is the name of the file with a line for each request,
-    ``told`` what became of the conditions."""
+    ``told`` what became of the conditions, ``part`` the part of a plan that it is about."""
     value = {
         "trigate": gateway.__version__,
         "format": FORMAT,
         **({"log": log} if log else {}),
+        **({"part": part} if part else {}),
         "conditions": [one.dump() for one in told],
         "runs": [_dumped(run) for run in runs],
     }
@@ -46,14 +61,21 @@ def _dumped(run: RunResult) -> dict[str, Any]:
 
 def load(path: Path) -> tuple[RunResult, ...]:
     """The runs in a file that ``dump`` wrote. Raises ``NoReport``."""
+    return read(path).runs
+
+
+def read(path: Path) -> ReadReport:
+    """The content of a file that ``dump`` wrote. Raises ``NoReport``."""
     try:
         value = plain_value(msgspec.json.decode(path.read_bytes()))  # it may be somebody else's
         if value["format"] not in READABLE:
             raise NoReport(f"{path}: a report of format {value['format']}; this version reads {FORMAT}")
-        return tuple(RunResult.load(run) for run in value["runs"])
+        part = value.get("part")
+        runs = tuple(RunResult.load(run) for run in value["runs"])
+        return ReadReport(runs, str(value.get("log") or ""), None if part is None else dict(part))
     except OSError as error:
         raise NoReport(f"{path}: cannot be read: {(error.strerror or 'unreadable').lower()}") from error
-    except (msgspec.MsgspecError, *_MISREAD) as error:
+    except (msgspec.MsgspecError, *MISREAD) as error:
         raise NoReport(f"{path}: this is no report of trigate load --json") from error
 
 
@@ -65,7 +87,7 @@ def shown(*paths: Path) -> Iterator[None]:
         yield
     except NoPart:
         raise
-    except _MISREAD as error:
+    except MISREAD as error:
         files = " or ".join(map(str, paths))
         raise NoReport(f"{files}: it has a value that no report of trigate load has ({error})") from error
 

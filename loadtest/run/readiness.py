@@ -11,6 +11,7 @@ import trio
 from loadtest.figures.result import RunResult
 from loadtest.plan.load_request import EVEN, NO_THINKING, ONE_TURN, LoadRequest
 from loadtest.plan.scenario import Scenario
+from loadtest.plan.shares import ALL
 
 PAUSE: Final = 1.0  # seconds between two tries
 LEAST: Final = 1.0  # seconds that a try has, however little is left
@@ -33,6 +34,7 @@ def single(plan: Scenario, request: LoadRequest, timeout: float) -> Scenario:
     return attrs.evolve(
         plan, requests=(asked,), steps=(), trace=None, concurrency=1, count=1, seconds=math.inf, warmup=0.0,
         timeout=timeout, grace=timeout, deadline=None, respect_retry_after=False, fail_if=(), until=(), slo=(),
+        part=ALL, start_at=None,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -29,13 +29,14 @@ from loadtest.plan.connecting import wire_version
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.objectives import by_request, missed_by, read_all
 from loadtest.plan.scenario import Scenario, plays_out, recorded_starts, shown
+from loadtest.plan.shares import PlanShare, spelled_start
 from loadtest.requests import bodies
 from loadtest.requests.mix import source_of
 from loadtest.requests.probes import Probes
 from loadtest.requests.setting import setting_of
 from loadtest.requests.sources import LoadSession, PlaceInPlan, PreparedRequest
 from loadtest.run.overhead import Lag, Overhead, SelfTest
-from loadtest.run.under_way import ALL, LoadUnderWay, PlanShare, RecordSink, UnfinishedAnswers
+from loadtest.run.under_way import LoadUnderWay, RecordSink, UnfinishedAnswers
 from loadtest.wire.address import ServerAddress
 from loadtest.wire.answers import OutgoingRequest
 from loadtest.wire.connections import ConnectionRules, Connections
@@ -48,6 +49,10 @@ AFTER_ERROR: Final = 0.1  # seconds that a client of a closed loop waits before 
 
 class Unreachable(Exception):
     """The name of a target has no address."""
+
+
+class TooLate(Exception):
+    """The start of a load has passed."""
 
 
 class RequestTemplate:
@@ -88,8 +93,8 @@ class SessionArrival:
 class ActiveRun:
     """A run under way in this process, or the ``share`` of one; all of it may be looked at while it goes on.
 
-    ``key`` is the target's. ``begin`` is the trio time at which it begins to count, if that is not after the warm-up
-    from now on."""
+    ``key`` is the target's. ``begin`` is the trio time at which it begins to count; without it, the start of the plan
+    says so, else the warm-up begins now. Raises ``TooLate``."""
 
     def __init__(
         self,
@@ -99,11 +104,12 @@ class ActiveRun:
         key: str | None,
         judge: Judging,
         *,
-        share: PlanShare = ALL,
+        share: PlanShare | None = None,
         sinks: Sequence[RecordSink] = (),
         begin: float | None = None,
         self_test: SelfTest | None = None,
     ) -> None:
+        share = scenario.part if share is None else share
         self.scenario = scenario
         self.target = target
         self.url = shown(scenario.targets[target])
@@ -140,12 +146,17 @@ class ActiveRun:
         self._server = LoadTarget(
             Connections(server, tls, rules), timeout=scenario.timeout, deadline=deadline, resend=scenario.resend
         )
-        self._scope = trio.CancelScope()
+        self._waiting, self._scope = trio.CancelScope(), trio.CancelScope()
         self._arriving = trio.CancelScope()
         self._ending: trio.CancelScope | None = None  # of all exchanges
         self._settling: trio.Nursery
-        self.begin = trio.current_time() + scenario.warmup if begin is None else begin
+        start = trio.current_time() if scenario.start_at is None else start_time(scenario.start_at)
+        self.begin = start + scenario.warmup if begin is None else begin
         self.end = self.begin + scenario.seconds
+
+    @property
+    def _start(self) -> float:
+        return self.begin - self.scenario.warmup
 
     @property
     def progress(self) -> float:
@@ -176,11 +187,13 @@ class ActiveRun:
         self.interrupted = self.interrupted or not reason
         self.stopped = self.stopped or reason
         self.end = min(self.end, trio.current_time())
+        self._waiting.cancel()
         self._scope.cancel()
 
     def finish(self, reason: str) -> None:
         self.stopped = self.stopped or reason
         self.end = min(self.end, trio.current_time())
+        self._waiting.cancel()
         self._arriving.cancel()
         if self._ending is not None:
             self._ending.deadline = self.end + self.scenario.grace
@@ -193,7 +206,9 @@ class ActiveRun:
 
     async def run(self) -> RunResult:
         """All of it. The result is also that of a run that was stopped."""
-        started = datetime.now(UTC)
+        started = datetime.now(UTC) + timedelta(seconds=max(0.0, self._start - trio.current_time()))
+        with self._waiting:
+            await trio.sleep_until(self._start)
         cpu, since = time.process_time(), time.perf_counter()
         async with trio.open_nursery() as watching:
             watching.start_soon(self._lag.watch)
@@ -492,6 +507,26 @@ def starts(scenario: Scenario) -> Iterator[float]:
     """The arrivals of an open loop, in seconds from the begin of its warm-up: the same in each process of a load."""
     found = _drawn_starts(scenario) if scenario.trace is None else recorded_starts(scenario)
     return found if scenario.count is None else counted(found, scenario.warmup, scenario.count)
+
+
+def planned_counts(plan: Scenario, of: int, seconds: float) -> list[int] | None:
+    """Return how many sessions that count each of so many shares has in the first ``seconds``; ``None`` where the
+    server sets the pace."""
+    if not plan.open_loop:
+        return None if plan.count is None else [PlanShare(index, of).count(plan.count) for index in range(of)]
+    found = [0] * of
+    for number, start in enumerate(starts(plan)):
+        found[number % of] += 0 <= start - plan.warmup < seconds
+    return found
+
+
+def start_time(start_at: float) -> float:
+    """Return the trio time of a start. Raises ``TooLate`` if it has passed."""
+    ahead = start_at - time.time()
+    if ahead < 0:
+        late = f"the load was to start at {spelled_start(start_at)}, {-ahead:.3g} s ago"
+        raise TooLate(f"--start-at: {late}; give all parts a later time, when each of them is ready")
+    return trio.current_time() + ahead
 
 
 def _drawn_starts(scenario: Scenario) -> Iterator[float]:

@@ -1,7 +1,7 @@
-"""A run as others see it: what may be looked at while it goes on, who takes its records, which part of a plan it is."""
+"""A run as others see it: what may be looked at while it goes on, who takes its records."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import attrs
 
@@ -9,26 +9,6 @@ from loadtest.exchange.record import ExchangeRecord
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
 from loadtest.plan.scenario import Scenario
-
-
-@attrs.frozen
-class PlanShare:
-    """The part of a plan that this process sends: of all sessions, or clients of a closed loop, each whose number
-    divided by ``of`` leaves ``index``. It goes through all of the plan, and draws for the others too."""
-
-    index: int = 0
-    of: int = 1
-
-    def has(self, number: int) -> bool:
-        return number % self.of == self.index
-
-    def count(self, number: int) -> int:
-        """How many of so many sessions, clients or places are its own."""
-        return len(range(self.index, number, self.of))
-
-
-ALL: Final = PlanShare()
-"""Of a plan that one process sends alone."""
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""``--otlp`` and ``--remote-write``: metrics go out while a load runs, and whoever takes them does not matter to it.
+"""``--otlp``: metrics go out while a load runs, and whoever takes them does not matter to it.
 
 Percentiles as gauges cannot be added: what goes out are histograms (k6's documentation on its own output says so).
 """
@@ -7,18 +7,16 @@ import base64
 from pathlib import Path
 from types import SimpleNamespace
 
-import msgspec
 import pytest
 import trio
 import trio.testing
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from configfile.document import ConfigError
-from gateway.commands.fetching import posting
 from gateway.commands.load_answers import AnswerOptions, LoadAnswers
 from loadtest.exchange.record import AnswerTokens, Problem
-from loadtest.reports.exporting import exporting, otlp_receiver, remote_write_receiver
-from loadtest.reports.metrics_data import MetricsSoFar
-from loadtest.reports.run_metrics import KINDS, RunMetrics
+from loadtest.reports.otlp import OtlpReceiver, exporting
+from loadtest.reports.run_metrics import KINDS, MetricsSoFar, RunMetrics
 from tests.support.harness import free_port
 from tests.support.load_records import exchanged
 from tests.support.load_servers import answer, prepared, scenario, serving, serving_bodies
@@ -83,14 +81,13 @@ class Taking:
         await stream.send_all(b"HTTP/1.1 " + self.status + b"\r\ncontent-length: 0\r\n\r\n")
 
 
-async def test_pushes_go_out_every_few_seconds_with_the_password_but_not_in_what_is_said():
+async def test_exports_go_out_every_few_seconds_with_the_password_but_not_in_what_is_said(monkeypatch):
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-token=a%20b, x-other=2")
     taking = Taking()
-    metrics = MetricsSoFar()
     async with serving(taking) as url:
-        given = url.replace("://", "://me:p4ss@")
-        receiver = otlp_receiver(given, {"OTEL_EXPORTER_OTLP_HEADERS": "x-token=a%20b, x-other=2"})
+        receiver = OtlpReceiver(url.replace("://", "://me:p4ss@"))
         with trio.fail_after(5):
-            async with posting() as post, exporting(metrics, [receiver], post, every=0.02):
+            async with exporting(MetricsSoFar(), [receiver], every=0.02):
                 await taking.thrice.wait()
     head = taking.heads[0]
     assert head.startswith(b"POST /v1/metrics ")
@@ -99,19 +96,18 @@ async def test_pushes_go_out_every_few_seconds_with_the_password_but_not_in_what
     assert base64.b64encode(b"me:p4ss") in head
     assert (receiver.lost, receiver.remark()) == (0, None)
     assert receiver.sent >= 3
-    assert "p4ss" not in repr(receiver)
 
 
 async def test_a_receiver_that_is_gone_or_refuses_costs_the_load_nothing_but_a_note():
     refusing = Taking(b"401 Who")
     async with serving(refusing) as url:
-        gone = remote_write_receiver(f"http://me:p4ss@127.0.0.1:{free_port()}")
-        refused = otlp_receiver(url, {})
+        gone = OtlpReceiver(f"http://me:p4ss@127.0.0.1:{free_port()}", patience=0.2)
+        refused = OtlpReceiver(url)
         with trio.fail_after(5):
-            async with posting() as post, exporting(MetricsSoFar(), [gone, refused], post, every=0.02):
+            async with exporting(MetricsSoFar(), [gone, refused], every=0.02):
                 await refusing.thrice.wait()
-    assert gone.remark().startswith(f"Of {gone.lost} pushes of metrics to http://***@127.0.0.1:")
-    assert gone.remark().endswith(f"(remote write) {gone.lost} were lost: nothing listens there.")
+    assert gone.remark().startswith(f"Of {gone.lost} exports of metrics to http://***@127.0.0.1:")
+    assert gone.remark().endswith(f"(OTLP) {gone.lost} were lost: nothing listens there.")
     assert refused.remark().endswith("were lost: status 401.")
 
 
@@ -120,9 +116,9 @@ async def test_a_receiver_that_never_answers_is_not_waited_for():
         await trio.sleep_forever()
 
     async with serving(silent) as url:
-        receiver = otlp_receiver(url, {})
+        receiver = OtlpReceiver(url, patience=0.05)
         with trio.fail_after(5):
-            async with posting() as post, exporting(MetricsSoFar(), [receiver], post, every=60, patience=0.05):
+            async with exporting(MetricsSoFar(), [receiver], every=60):
                 pass
     assert receiver.remark().endswith("1 were lost: no answer within 0.05 s.")
 
@@ -170,12 +166,13 @@ async def test_what_a_collector_has_in_the_end_is_what_the_report_says():
                 result = await (await prepared(own, sinks=answers.sinks(own, "", None))).run()
                 await watched_to_its_end(answers)
             assert answers.remarked([result])[0].remarks == result.remarks
-    metrics = msgspec.json.decode(bodies[-1])["resourceMetrics"][0]["scopeMetrics"][0]["metrics"]
-    (under_way,) = (metric["gauge"]["dataPoints"][0] for metric in metrics if "gauge" in metric)
-    assert under_way["asDouble"] == 0
-    points = {metric["name"]: metric["histogram"]["dataPoints"][0] for metric in metrics if "histogram" in metric}
+    request = ExportMetricsServiceRequest.FromString(bodies[-1])
+    metrics = request.resource_metrics[0].scope_metrics[0].metrics
+    (under_way,) = (metric.gauge.data_points[0] for metric in metrics if metric.HasField("gauge"))
+    assert under_way.as_double == 0
+    points = {one.name: one.histogram.data_points[0] for one in metrics if one.HasField("histogram")}
     for name, exported in (("ttft", "trigate_load_ttft"), ("gap", "trigate_load_gap"),
                            ("duration", "gen_ai.client.operation.duration")):  # fmt: skip
         histogram, point = result.tally.measures[name], points[exported]
-        assert int(point["count"]) == histogram.count, name
-        assert point["sum"] == pytest.approx(histogram.total), name
+        assert point.count == histogram.count, name
+        assert point.sum == pytest.approx(histogram.total), name

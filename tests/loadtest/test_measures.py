@@ -3,8 +3,6 @@
 import attrs
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from loadtest.exchange.content import read_whole
 from loadtest.exchange.record import AnswerTokens, ExchangeRecord, Problem
@@ -103,45 +101,6 @@ def test_tokens_count_in_the_second_in_which_they_came():
             figures.add(attrs.evolve(WHOLE, planned=at, contents=times, first_output=at, ended=at + 2.2))
     assert figures.timeline.rate("tokens", 20) == pytest.approx(335, rel=0.03)
     assert figures.total.tokens / figures.last < 310
-
-
-records = st.builds(
-    lambda planned, times, request, turn, failed: attrs.evolve(
-        WHOLE, planned=planned, request=request, turn=turn, contents=tuple(sorted(times)), ended=60.0,
-        end="error" if failed else "whole", problem=Problem("timeout", "stream") if failed else None,
-    ),
-    st.floats(-1, 5), st.lists(st.floats(5, 50), max_size=5), st.sampled_from("ab"), st.integers(1, 3), st.booleans(),
-)  # fmt: skip
-
-
-@given(st.lists(records, max_size=8), st.lists(records, max_size=8))
-def test_merged_figures_are_those_of_one_process(first, second):
-    """Percentiles of several processes cannot be had of their percentiles: grafana/k6-operator#812."""
-    parts = []
-    for part in (first, second, [*first, *second]):
-        figures = RunFigures()
-        for record in part:
-            figures.begun(record.planned, 0.001)
-            figures.add(record, ["ttft"] if record.turn == 2 else [])
-        parts.append(figures)
-    merged, other, whole = parts
-    merged.merge(RunFigures.load(msgspec.json.decode(msgspec.json.encode(other.dump()))))
-    assert rounded(merged) == rounded(whole)
-
-
-def rounded(figures):
-    """Without the order of cells, and without the last bits of sums that were added in another order."""
-    value = figures.dump()
-    value["cells"] = sorted(value["cells"], key=lambda cell: cell[0])
-
-    def walk(part):
-        if isinstance(part, dict):
-            return {key: walk(one) for key, one in part.items() if one != {} and one != 0}
-        if isinstance(part, list | tuple):
-            return [walk(one) for one in part]
-        return round(part, 6) if isinstance(part, float) else part
-
-    return walk(value)
 
 
 def test_a_timeline_is_read_as_it_was_written():

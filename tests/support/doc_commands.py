@@ -65,10 +65,9 @@ export TRIGATE_CONFIG=keys.yaml && """
 LIMITS = r"""echo 'version: v0.4.0
 client_keys: [{name: alice, sha256: "'$(printf 0%.0s $(seq 64))'", budgets: [20 usd/day]}]
 model_providers: [{model: openai/gpt-5, access_key: x}]' > own.yaml && trigate explain gpt-5 --config own.yaml\1"""
-WORKER = """export TRIGATE_LOAD_SECRET=a-secret-of-some-length
-trigate load worker --listen 127.0.0.1:0 --secret-env TRIGATE_LOAD_SECRET 2> worker.log & worker=$!
-until grep -q listening worker.log; do sleep 0.05; done
-"""
+PARTS = r"""START=$(( $(date +%s) + 15 ))
+for part in 1 2; do trigate load http://127.0.0.1:12000 --model demo --rate 5 --seconds 1 --part $part/2 \
+--start-at $START --json part-$part.json 2> /dev/null & done; wait; {}"""
 PRICES = "providers/catalog/price_list.json"
 PAGES = "mkdir tests && cp -r $ROOT/tests/__init__.py $ROOT/tests/pages $ROOT/tests/support tests"
 RUNS = (
@@ -167,10 +166,11 @@ RUNS = (
     Row(r"trigate load scenario\.yml", says=("impatient", "gateway +provider")),
     Row("trigate load http://.* --http 2", says=(LOADED, r"HTTP/2; .* % of requests opened a connection")),
     Row(r"trigate load http://.* --processes 2", says=(LOADED, "2 processes, begun")),
-    Row("export TRIGATE_LOAD_SECRET=.*", "{} && echo ${#TRIGATE_LOAD_SECRET}", ("^32$",)),
-    Row("trigate load worker.*", f"{WORKER}kill $worker; wait $worker; cat worker.log", (r"listening on 127\S+:\d",)),
-    Row("trigate load (http://.* --workers) .* (--secret-env .*)",
-        WORKER + r"trigate load \1 $(sed 's/.* //' worker.log) \2; kill $worker; wait $worker", (LOADED, "process")),
+    Row(r"START=.*", "{} && echo $(( START > $(date +%s) + 50 ))", ("^1$",)),
+    Row(r"(trigate load http://.* --part \S+ --start-at) \$START (--json .*)",
+        r"\1 $(( $(date +%s) + 15 )) \2", (LOADED,), ("part-1.json", '"part"')),
+    Row("trigate load worker", "", ("is gone: run `trigate load ... --part",), status=2),
+    Row(r"trigate load merge part-.*", PARTS, ("2 processes",), ("whole.json", '"runs"')),
     Row("trigate load (.*) --slo .* --find-rate",
         r'trigate load \1 --find-rate --no-stream --rate 20 --max-rate 20 --seconds 500ms --fail-if "goodput<80%"',
         ("Searching for the most requests a second", "a second +begun")),
@@ -367,6 +367,12 @@ def kubernetes_has_it(found: re.Match[str]) -> None:
     assert found[1] in there or ROOT / found[1] == file
 
 
+def job_has_it(found: re.Match[str]) -> None:
+    """``tests/test_deploy.py`` runs what stands around it."""
+    jobs = yaml.safe_load_all((ROOT / "deploy/load-job.yaml").read_text())
+    assert found[1] in {one["metadata"]["name"] for one in jobs if one["kind"] == "Job"}
+
+
 def chart_has_it(found: re.Match[str]) -> None:
     values = yaml.safe_load((ROOT / found[1] / "values.yaml").read_text())
     for name in re.findall(r"--set(?:-file)? ([\w.]+)=", found[0]):
@@ -442,6 +448,7 @@ FOREIGN = (
     Foreign(r"docker buildx imagetools inspect (\S+)", NETWORK, is_the_base_of_the_image),
     Foreign(r"docker compose -f (\S+) (.*)", DAEMON, compose_has_it),
     Foreign(r"kubectl (?:apply -f|rollout restart) (.*)", CLUSTER, kubernetes_has_it),
+    Foreign(r"kubectl logs .*job-name=([\w-]+),.*", CLUSTER, job_has_it),
     Foreign(r"helm install trigate (\S+) .*", CLUSTER, chart_has_it),
     Foreign(r"systemctl (reload|enable|daemon-reload).*", INIT, systemd_has_it),
     Foreign(r"cp deploy/laptop/(\S+) .*", INIT, laptop_has_it),

@@ -89,7 +89,7 @@ async def _connection(serve: ServingBodies, stream: trio.abc.Stream) -> None:
                         return
                     held += data
                 body, held = held[:size], held[size:]
-                if b"multipart" not in head:
+                if b"application/json" in head:
                     msgspec.json.decode(body)
                 if await serve(stream, head, body) is False:
                     return

@@ -1,14 +1,11 @@
 """What the command line says of loads by several processes."""
 
-import socket
-
 import pytest
 
 from gateway.__main__ import main
 from loadtest.crew.capacity import most_files
 
 URL = ("load", "http://127.0.0.1:9", "--model", "m", "--rate", "1")
-SECRET = "TRIGATE_TEST_SECRET"
 
 
 def said(capsys, *words: str) -> tuple[int, str]:
@@ -17,23 +14,47 @@ def said(capsys, *words: str) -> tuple[int, str]:
     return caught.value.code, capsys.readouterr().err
 
 
-def test_mistakes_are_told_before_anything_is_started(capsys, monkeypatch):
-    monkeypatch.setenv(SECRET, "short")
+def test_mistakes_are_told_before_anything_is_started(capsys):
+    part = (*URL, "--start-at", "2990-01-01T00:00:00Z", "--part")
     for words, expected in (
         ((*URL, "--processes", "0"), "--processes: 0; this must be a number of processes, 1 to 256, or auto"),
         ((*URL, "--concurrency", "2", "--processes", "3"), "--concurrency: 2 at once for 3 processes"),
-        ((*URL, "--workers", "a:b"), "--workers: 'a:b'; this must be host:port"),
-        ((*URL, "--workers", "a", "--secret-env", "NOT_SET"), "--secret-env: no variable NOT_SET"),
-        ((*URL, "--workers", "a", "--secret-env", SECRET), f"the environment variable {SECRET} has 5 characters"),
-        ((*URL, "--secret-env", SECRET), "add --workers host:port"),
-        ((*URL, "--workers", "127.0.0.1:9"), "127.0.0.1:9: no worker there (connection refused)"),
-        (("load", "worker", "--listen", "0.0.0.0:7071"), "where other machines can have this one load any server"),
-        (("load", "worker", "--listen", "x y"), "--listen: 'x y'; this must be host:port"),
-        (("load", "worker", "--listen", "192.0.2.1:1", "--secret-env", SECRET), "has 5 characters"),
+        ((*part, "0/3"), "--part: '0/3'; this must be a part of so many, such as 2/5"),
+        ((*part, "4/3"), "--part: '4/3'; this must be"),
+        ((*URL, "--part", "1/3"), "--part: --part without --start-at; give all parts one time"),
+        ((*URL, "--start-at", "2026-11-23T12:00:00"), "this must be a time with its zone, such as"),
+        ((*URL, "--start-at", "soon"), "--start-at: 'soon'; this must be a time"),
+        ((*URL, "--start-at", "2001-01-01T00:00:00Z"), "2001-01-01T00:00:00Z has passed; give a time that is ahead"),
+        ((*part, "1/2", "--until", "errors>5%"), "--part: --until in parts; use --fail-if"),
+        ((*part, "1/2", "--max-tokens", "50000"), "--part: --max-tokens in parts; use -n or --seconds"),
+        ((*part, "1/2", "--repeat", "2"), "--part: several runs in parts"),
+        ((*part, "1/2", "http://127.0.0.1:10"), "--part: several targets in parts"),
+        ((*part, "1/2", "--find-rate"), "--part: a search in parts"),
+        ((*part, "1/3", "--concurrency", "2"), "--part: 2 at once for 3 processes in parts"),
     ):
         status, text = said(capsys, *words)
         assert status == 2, words
         assert expected in text
+
+
+IN_PARTS = "is gone: run `trigate load ... --part K/N --start-at TIME --json FILE` on each of N machines"
+
+
+@pytest.mark.parametrize(
+    ("words", "replacement"),
+    [
+        (("load", "worker", "--listen", "0.0.0.0:7071"), f"trigate load worker {IN_PARTS}"),
+        ((*URL, "--workers", "a:1,b:1"), f"--workers {IN_PARTS}"),
+        ((*URL, "--workers=a:1"), f"--workers {IN_PARTS}"),
+        ((*URL, "--secret-env", "NAME"), f"--secret-env {IN_PARTS}"),
+        ((*URL, "--remote-write", "http://127.0.0.1:9090"), "--remote-write is gone: send the metrics with --otlp"),
+    ],
+)
+def test_removed_words_end_in_one_line_that_names_the_replacement(capsys, words, replacement):
+    status, text = said(capsys, *words)
+    assert status == 2
+    assert text.startswith(replacement)
+    assert text.count("\n") == 1
 
 
 @pytest.mark.skipif(most_files() is None or most_files() > 10**5, reason="there is no limit to meet")
@@ -41,11 +62,3 @@ def test_more_clients_than_files_are_a_mistake_before_the_load(capsys):
     status, text = said(capsys, *URL[:-2], "--concurrency", "900000", "--processes", "2")
     assert status == 2
     assert "--concurrency: 900000 clients, which need 450064 open files in a process that may have" in text
-
-
-def test_a_port_that_is_taken_is_told(capsys):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        status, text = said(capsys, "load", "worker", "--listen", address)
-    assert status == 2
-    assert f"{address}: cannot be listened on" in text

@@ -8,29 +8,23 @@ import pytest
 import trio
 import trio.testing
 
-from loadtest.crew.channel import MessageChannel
-from loadtest.crew.members import CrewMember, NoCrew
-from loadtest.crew.messages import (
+from loadtest.crew.channel import (
     Begin,
     Begun,
-    ClockAnswer,
-    ClockQuestion,
-    Finished,
-    Order,
+    MessageChannel,
     Prepare,
     Progress,
-    Report,
     ShareReady,
     Unable,
 )
+from loadtest.crew.members import CrewMember, NoCrew
 from loadtest.crew.shared_run import SharedRun
 from loadtest.crew.worker import LoadWorker, OutgoingRecords
-from loadtest.exchange.record import Problem
 from loadtest.figures.notes import notes
 from loadtest.figures.run_figures import RunFigures
+from loadtest.plan.shares import PlanShare
 from loadtest.run.running import starts
-from loadtest.run.under_way import PlanShare, UnfinishedAnswers
-from tests.support.load_records import exchanged
+from loadtest.run.under_way import UnfinishedAnswers
 from tests.support.load_servers import answer, judge, scenario, serving
 
 MIX = ({"model": "m"}, {"model": "n", "weight": 2, "cancel": {"share": "50%", "after": "1s"}})
@@ -55,7 +49,7 @@ class Kept:
 
 
 def member(stream, name: str) -> CrewMember:
-    return CrewMember(name, MessageChannel(stream, stream, Report))
+    return CrewMember(name, MessageChannel(stream, stream))
 
 
 @contextlib.asynccontextmanager
@@ -66,7 +60,7 @@ async def workers(count: int) -> AsyncIterator[list[CrewMember]]:
             members = []
             for number in range(count):
                 near, far = trio.testing.memory_stream_pair()
-                worker = LoadWorker(MessageChannel(far, far, Order), lambda strict: contextlib.nullcontext(judge))
+                worker = LoadWorker(MessageChannel(far, far), lambda strict: contextlib.nullcontext(judge))
                 nursery.start_soon(worker.serve)  # noqa: ASYNC113  # what it is told waits for it
                 members.append(member(near, f"process {number + 1}"))
             yield members
@@ -217,7 +211,7 @@ async def scripted(*scripts) -> AsyncIterator[list[CrewMember]]:
         members = []
         for number, script in enumerate(scripts):
             near, far = trio.testing.memory_stream_pair()
-            nursery.start_soon(_play, MessageChannel(far, far, Order), script)
+            nursery.start_soon(_play, MessageChannel(far, far), script)
             members.append(member(near, f"worker {number + 1}"))
         yield members
         nursery.cancel_scope.cancel()
@@ -229,32 +223,27 @@ async def _play(channel, script):
             await channel.send(report)
 
 
-def obedient(order, late=0.0, ahead=1000.0):
+def obedient(order, late=0.0):
     match order:
-        case ClockQuestion(number):
-            return [ClockAnswer(number, trio.current_time() + ahead)]
         case Prepare():
             return [ShareReady()]
         case Begin(at):
-            return [Begun(at + late), Progress(RunFigures().dump(), 3, 0)]
+            return [Begun(at + late), Progress(RunFigures(), 3, 0)]
     return []
 
 
-async def test_processes_begin_at_one_instant_on_their_own_clocks(autojump_clock):
-    told = {}
+async def test_processes_begin_at_one_instant(autojump_clock):
+    told = []
 
-    def noting(name, ahead):
-        def script(order):
-            if isinstance(order, Begin):
-                told[name] = order.at - ahead
-            return obedient(order, ahead=ahead)
+    def script(order):
+        if isinstance(order, Begin):
+            told.append(order.at)
+        return obedient(order)
 
-        return script
-
-    async with scripted(noting("a", 1000.0), noting("b", -70.0)) as members:
+    async with scripted(script, script) as members:
         with trio.move_on_after(5):
             await SharedRun(members, scenario("http://a", rate=1), "", None).run()
-    assert told["a"] == pytest.approx(told["b"])
+    assert told[0] == pytest.approx(told[1], abs=0.01)
 
 
 async def test_how_far_apart_they_began_is_told(autojump_clock):
@@ -262,56 +251,13 @@ async def test_how_far_apart_they_began_is_told(autojump_clock):
     for late, said in ((0.04, False), (0.07, True)):
         async with scripted(obedient, lambda order, late=late: obedient(order, late)) as members:
             result = await SharedRun(members, scenario("http://a", rate=1, seconds=30), "", None).run()
-        assert result.overhead.apart == pytest.approx(late)
-        assert ("The processes began 70 ms apart" in " ".join(notes(result))) is said
-
-
-async def test_processes_that_begin_a_second_apart_make_no_load(autojump_clock):
-    async with scripted(obedient, lambda order: obedient(order, 1.2)) as members:
-        with pytest.raises(NoCrew, match=r"worker 2 began 1\.2 s after the first"):
-            await SharedRun(members, scenario("http://a", rate=1), "", None).run()
-
-
-async def test_a_process_that_reports_no_figures_is_lost_and_nothing_it_says_is_obeyed(autojump_clock):
-    """A terminal would obey an escape, memory the number of a second."""
-    good = RunFigures().dump()
-    second = {"second": 10**12, "started": 1, "whole": 1, "failed": 0, "in_flight": 0, "lag": 0.0}
-    bucket = good["lag"] | {"buckets": [[10**18, 1]], "count": 1, "min": 1.0, "max": 1.0}
-    for report, said in (
-        (Progress(good | {"timeline": [second]}, 0, 0), "worker 1: what it reports are no figures"),
-        (Progress(good | {"lag": bucket}, 0, 0), "worker 1: what it reports are no figures"),
-        (Progress(good | {"last": "much"}, 0, 0), "worker 1: what it reports are no figures"),
-        (Progress([], 0, 0), "worker 1: what it reports are no figures"),
-        (Progress(good, 0, 0, [float("nan"), -1.0], [float("inf")]), "worker 1: it has said nothing for 15 s"),
-        (Unable("\x1b[2Jno"), "worker 1: \\x1b[2Jno"),
-    ):
-
-        def script(order, report=report):
-            return [*obedient(order)[:1], report] if isinstance(order, Begin) else obedient(order)
-
-        async with scripted(script, obedient) as members:
-            result = await SharedRun(members, scenario("http://h", rate=1, seconds=2), "", None).run()
-        assert result.overhead.lost[0].startswith(said), result.overhead.lost
-
-
-async def test_what_a_process_reports_is_text_that_no_terminal_obeys(autojump_clock):
-    good = RunFigures().dump()
-    failures = RunFigures()
-    failures.add(exchanged(end="error", problem=Problem("\x1b[2Jx", "stream", "\u202ex\n  note: good")), ())
-
-    def script(order):
-        told = [Progress(failures.dump(), 0, 0), Finished(good, 0.0, 2.0)]
-        return [*obedient(order)[:1], *told] if isinstance(order, Begin) else obedient(order)
-
-    async with scripted(script) as members:
-        result = await SharedRun(members, scenario("http://h", rate=1, seconds=2), "", None).run()
-    (failure,) = result.tally.failures
-    assert (failure.kind, failure.example) == ("\\x1b[2Jx", "\\u202ex note: good")
+        assert result.overhead.apart == pytest.approx(late, abs=0.005)
+        assert (" ms apart: the first moments" in " ".join(notes(result))) is said
 
 
 async def test_what_is_under_way_in_all_processes_can_be_looked_at(autojump_clock):
     def script(order):
-        told = [Progress(RunFigures().dump(), 2, 0, [0.1], [0.2, 0.3], 7)]
+        told = [Progress(RunFigures(), 2, 0, UnfinishedAnswers([0.1], [0.2, 0.3], 7))]
         return [*obedient(order)[:1], *told] if isinstance(order, Begin) else obedient(order)
 
     async with scripted(script, script) as members:

@@ -1,0 +1,118 @@
+"""The shares into which one plan is divided: among the processes of a machine, and among machines as parts."""
+
+import os
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NewType
+
+import attrs
+
+from configfile.wording import Wrong, describe
+from gateway.config.converter import converter
+
+if TYPE_CHECKING:
+    from loadtest.plan.scenario import Scenario
+
+MOST: Final = 256
+MOST_PARTS: Final = 10_000
+
+
+@attrs.frozen
+class PlanShare:
+    """The share of a plan that one process sends: the sessions, or clients of a closed loop, whose number divided by
+    ``of`` leaves ``index``. Each process goes through the whole plan, and draws for the others too."""
+
+    index: int = 0
+    of: int = 1
+
+    def has(self, number: int) -> bool:
+        return number % self.of == self.index
+
+    def count(self, number: int) -> int:
+        """Return how many of so many sessions, clients or places belong to the share."""
+        return len(range(self.index, number, self.of))
+
+    def divided(self, index: int, among: int) -> "PlanShare":
+        """Return one of the equal shares of this one."""
+        return PlanShare(self.index + self.of * index, self.of * among)
+
+    def __str__(self) -> str:
+        return f"{self.index + 1}/{self.of}"
+
+
+ALL: Final = PlanShare()
+"""The share of a process that sends the whole plan."""
+
+
+# The processes of a machine
+
+Processes = NewType("Processes", int)
+ONE = Processes(1)
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+
+
+def processes(value: Any, _: Any = None) -> int:
+    """Read a number, or ``auto``: all cores but one, which stays free for the server or other programs."""
+    if value == "auto":
+        return max(1, cores() - 1)
+    number = int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,4}", value) else value
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MOST:
+        raise Wrong(describe(number), f"this must be a number of processes, 1 to {MOST}, or auto: one less than cores")
+    return number
+
+
+converter.register_structure_hook(Processes, processes)
+
+
+# The parts of several machines
+
+
+def read_part(text: str) -> PlanShare:
+    """Read ``2/5``, the second of five parts. Raises ``Wrong``."""
+    found = re.fullmatch(r"\s*(\d{1,5})\s*/\s*(\d{1,5})\s*", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]) <= MOST_PARTS:
+        raise Wrong(describe(text), f"this must be a part of so many, such as 2/5; {MOST_PARTS} at most")
+    return PlanShare(int(found[1]) - 1, int(found[2]))
+
+
+def read_start(text: str) -> float:
+    """Read a point in time with its time zone, or seconds since 1970; return the latter. Raises ``Wrong``."""
+    try:
+        if re.fullmatch(r"\s*\d{9,11}(\.\d{1,6})?\s*", text):
+            return float(text)
+        found = datetime.fromisoformat(text.strip().upper())
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise Wrong(describe(text), "this must be a time with its zone, such as 2026-11-23T12:00:00Z, or Unix seconds")
+    return found.timestamp()
+
+
+def spelled_start(start_at: float) -> str:
+    """Return a start for people, in UTC."""
+    return datetime.fromtimestamp(start_at, UTC).isoformat().replace("+00:00", "Z")
+
+
+def indivisible(plan: "Scenario") -> tuple[str, str] | None:
+    """Return what keeps a plan from being made in parts, and what helps; ``None`` if nothing does."""
+    alone = "parts know nothing of each other"
+    reasons = (
+        (len(plan.targets) > 1, "several targets", "load one at a time: all parts begin together"),
+        (bool(plan.loads) or plan.repeat > 1, "several runs", "make one at a time: all parts begin together"),
+        (plan.search is not None, "a search", f"find the load on one machine (--processes): {alone}"),
+        (bool(plan.until), "--until", f"use --fail-if, which trigate load merge judges: {alone}"),
+        (plan.max_tokens is not None, "--max-tokens", f"use -n or --seconds: {alone}"),
+        (
+            0 < plan.concurrency < plan.part.of * plan.processes,
+            f"{plan.concurrency} at once for {plan.part.of * plan.processes} processes",
+            "give more, or make fewer parts",
+        ),
+    )
+    return next(((f"{found} in parts", expected) for true, found, expected in reasons if true), None)

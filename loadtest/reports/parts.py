@@ -1,0 +1,207 @@
+"""The parts of one plan, made by several machines: the member ``part`` of a report, and one result of all parts."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+
+from loadtest.figures.histogram import Histogram
+from loadtest.figures.result import RunResult
+from loadtest.figures.tally import Tally
+from loadtest.figures.timeline import LoadTimeline
+from loadtest.plan.scenario import Scenario
+from loadtest.plan.shares import spelled_start
+from loadtest.reports.compared_runs import plan_differences
+from loadtest.reports.report_file import MISREAD, NoReport, read
+from loadtest.run.overhead import Overhead
+from loadtest.run.running import planned_counts
+
+_OF_A_MACHINE = ("processes", "percentiles", "key_env")
+"""Members of a plan in which its parts may differ."""
+
+
+@attrs.frozen
+class PlanPart:
+    """The part of a plan that one report is about: its ``number`` from 1 on, ``of`` so many that began at ``start_at``
+    (Unix seconds). ``plan`` is a digest of the plan with its files. ``planned`` has the number of requests that each
+    part begins, or ``None`` where the server sets the pace."""
+
+    number: int
+    of: int
+    start_at: float
+    plan: str
+    planned: Sequence[int] | None
+
+    def dump(self) -> dict[str, Any]:
+        return attrs.asdict(self)
+
+    @classmethod
+    def load(cls, value: Mapping[str, Any]) -> "PlanPart":
+        """Read the result of ``dump``. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
+        planned = value["planned"]
+        counts = None if planned is None else tuple(map(int, planned))
+        found = cls(int(value["number"]), int(value["of"]), float(value["start_at"]), str(value["plan"]), counts)
+        if not 1 <= found.number <= found.of or (counts is not None and len(counts) != found.of):
+            raise ValueError("no such part")
+        return found
+
+
+def part_of_plan(plan: Scenario) -> PlanPart | None:
+    """Return the part that ``plan`` is; ``None`` if it is a whole load."""
+    if plan.part.of == 1 or plan.start_at is None:
+        return None
+    planned = planned_counts(plan, plan.part.of, plan.seconds)
+    return PlanPart(plan.part.index + 1, plan.part.of, plan.start_at, digest(plan), planned)
+
+
+def digest(plan: Scenario) -> str:
+    """Return a digest of all that parts of one plan have in common; a file counts by its content, not by its place."""
+    found = plan.described()
+    for name in _OF_A_MACHINE:
+        del found[name]
+    found["trace"] = _content(plan.trace)
+    for described, request in zip(found["requests"], plan.requests, strict=True):
+        described["requests"] = _content(request.requests)
+    return hashlib.sha256(msgspec.json.encode(found, order="sorted")).hexdigest()
+
+
+def _content(path: Path | None) -> str:
+    """Return a digest of a file, or of all files in a directory; "" without either."""
+    if path is None:
+        return ""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    found = hashlib.sha256()
+    for file in files:
+        if file.is_file():
+            with file.open("rb") as content:
+                found.update(hashlib.file_digest(content, "sha256").digest())
+    return found.hexdigest()
+
+
+# One of all
+
+
+@attrs.frozen
+class _PartReport:
+    path: Path
+    part: PlanPart
+    run: RunResult
+
+
+def merged(paths: Sequence[Path]) -> RunResult:
+    """Return one result of the parts in these reports, with a remark for each that is missing. Raises ``NoReport`` if
+    they are no parts of one load."""
+    found = sorted(map(_load, paths), key=lambda one: one.part.number)
+    first = found[0]
+    for one, other in pairwise(found):
+        if one.part.number == other.part.number:
+            raise NoReport(f"{one.path} and {other.path}: both are part {one.part.number} of {one.part.of}")
+    for one in found[1:]:
+        _check_same(first, one)
+    there = {one.part.number for one in found}
+    missing = [number for number in range(1, first.part.of + 1) if number not in there]
+    return _together(found, missing)
+
+
+def _load(path: Path) -> _PartReport:
+    value = read(path)
+    if value.part is None:
+        raise NoReport(f"{path}: a report of a whole load; merge takes reports of trigate load --part K/N")
+    try:
+        (run,) = value.runs
+        return _PartReport(path, PlanPart.load(value.part), run)
+    except MISREAD as error:
+        raise NoReport(f"{path}: this is no report of trigate load --part") from error
+
+
+def _check_same(first: _PartReport, other: _PartReport) -> None:
+    """Raises ``NoReport`` if the two are not of one load."""
+    why = ""
+    if (first.part.of, first.part.plan) != (other.part.of, other.part.plan):
+        unlike = list(plan_differences(first.run.scenario, other.run.scenario))
+        unlike += [f"parts: {first.part.of}, then {other.part.of}"] if first.part.of != other.part.of else []
+        why = f"is of another plan than {first.path} ({'; '.join(unlike) or 'its files differ'})"
+    elif first.part.start_at != other.part.start_at:
+        starts = spelled_start(first.part.start_at), spelled_start(other.part.start_at)
+        why = f"is of another run than {first.path}, which began at {starts[0]}: this one began at {starts[1]}"
+    if why:
+        raise NoReport(f"{other.path}: part {other.part.number} {why}; merge the parts of one load")
+
+
+def _together(found: Sequence[_PartReport], missing: Sequence[int]) -> RunResult:
+    runs = [one.run for one in found]
+    part = found[0].part
+    lost = sum(part.planned[number - 1] for number in missing) if part.planned else 0
+    timeline, probes, waits, total = LoadTimeline(), Tally(), Histogram(), Tally()
+    for run in runs:
+        timeline.merge(run.timeline)
+        probes.merge(run.probes)
+        waits.merge(run.retry_waits)
+        total.merge(run.tally)
+    total.counts["lost"] += lost
+    return attrs.evolve(
+        runs[0],
+        started=min(run.started for run in runs),
+        seconds=max(run.seconds for run in runs),
+        elapsed=max(run.elapsed for run in runs),
+        interrupted=any(run.interrupted for run in runs),
+        stopped="; ".join(f"part {one.part.number}: {one.run.stopped}" for one in found if one.run.stopped),
+        tally=total,
+        requests=_by_key([run.requests for run in runs]),
+        turns=_by_key([run.turns for run in runs]),
+        steps=_by_key([run.steps for run in runs]),
+        unbegun=sum(run.unbegun for run in runs),
+        cut_off=sum(run.cut_off for run in runs),
+        retry_waits=waits,
+        probes=probes,
+        timeline=timeline,
+        overhead=_overhead(found, [f"part {number} of {part.of} is missing" for number in missing]),
+        remarks=tuple(_remarks(found, missing, lost)),
+    )
+
+
+def _by_key(parts: Sequence[Mapping[Any, Tally]]) -> dict[Any, Tally]:
+    found: dict[Any, Tally] = {}
+    for part in parts:
+        for key, tally in part.items():
+            found.setdefault(key, Tally()).merge(tally)
+    return found
+
+
+def _overhead(found: Sequence[_PartReport], lost: Sequence[str]) -> Overhead:
+    own = [one.run.overhead for one in found]
+    lag, late = Histogram(), Histogram()
+    for part in own:
+        lag.merge(part.lag)
+        late.merge(part.late)
+    parts = {
+        f"part {one.part.number} {name}".rstrip(): process
+        for one in found
+        for name, process in one.run.overhead.processes.items()
+    }
+    tests = [part.self_test for part in own if part.self_test is not None]
+    losses = [*(f"part {one.part.number}: {loss}" for one in found for loss in one.run.overhead.lost), *lost]
+    return Overhead(
+        lag,
+        late,
+        sum(part.cpu for part in own),
+        max(tests, key=lambda test: test.event, default=None),
+        parts,
+        max(part.apart for part in own),
+        losses,
+    )
+
+
+def _remarks(found: Sequence[_PartReport], missing: Sequence[int], lost: int) -> Iterator[str]:
+    of = found[0].part.of
+    for number in missing:
+        yield f"Part {number} of {of} is missing: its share of the plan is in none of these figures."
+    if missing:
+        planned = f"{lost} planned requests" if found[0].part.planned else f"the clients of {len(missing)} parts"
+        yield f"Lost: {planned}. The server had less load than planned, unless a missing part only lacks its report."
+    for one in found:
+        yield from (f"Part {one.part.number}: {remark}" for remark in one.run.remarks)
