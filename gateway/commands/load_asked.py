@@ -23,12 +23,12 @@ from loadtest.exchange.plain_text import plain_text
 from loadtest.figures.conditions import NoCondition
 from loadtest.plan import scenario_file
 from loadtest.plan.asked_loads import OF_SEARCHES
-from loadtest.plan.contradictions import READERS, unknown_parts
+from loadtest.plan.contradictions import READERS, indivisible, unknown_parts
 from loadtest.plan.load_endpoints import LoadApi
 from loadtest.plan.raw_scenario import percentiles_in
 from loadtest.plan.recorded_load import is_recorded
 from loadtest.plan.scenario import Scenario, shown
-from loadtest.plan.shares import indivisible, processes, read_part, read_start, spelled_start
+from loadtest.plan.shares import processes, read_part, read_start, spelled_start
 from loadtest.reports.parts import digest
 from loadtest.requests.bodies import api_of
 from loadtest.requests.keys import credential_at

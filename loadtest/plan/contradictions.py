@@ -13,6 +13,7 @@ from loadtest.plan.objectives import objectives
 from loadtest.plan.parts import NoPart, part_of
 from loadtest.plan.raw_scenario import AS_RECORDED, RawRateStep, RawScenario
 from loadtest.plan.recorded_load import is_recorded
+from loadtest.plan.scenario import Scenario
 
 _OF_EACH_REQUEST: Final = frozenset(("host", "content-length", "transfer-encoding"))
 
@@ -236,3 +237,21 @@ def name_of(request: LoadRequest) -> str:
 def as_they_were(raw: RawScenario) -> bool:
     """Whether all there is are recordings, whose own distances are a plan."""
     return len(raw.requests) == 1 and is_recorded(raw.requests[0].requests)
+
+
+def indivisible(plan: Scenario) -> tuple[str, str] | None:
+    """Return what keeps a plan from being made in parts, and what helps; ``None`` if nothing does."""
+    alone = "parts know nothing of each other"
+    reasons = (
+        (len(plan.targets) > 1, "several targets", "load one at a time: all parts begin together"),
+        (bool(plan.loads) or plan.repeat > 1, "several runs", "make one at a time: all parts begin together"),
+        (plan.search is not None, "a search", f"find the load on one machine (--processes): {alone}"),
+        (bool(plan.until), "--until", f"use --fail-if, which trigate load merge judges: {alone}"),
+        (plan.max_tokens is not None, "--max-tokens", f"use -n or --seconds: {alone}"),
+        (
+            0 < plan.concurrency < plan.part.of * plan.processes,
+            f"{plan.concurrency} at once for {plan.part.of * plan.processes} processes",
+            "give more, or make fewer parts",
+        ),
+    )
+    return next(((f"{found} in parts", expected) for true, found, expected in reasons if true), None)

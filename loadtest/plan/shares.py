@@ -3,15 +3,12 @@
 import os
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NewType
+from typing import Any, Final, NewType
 
 import attrs
 
 from configfile.wording import Wrong, describe
 from gateway.config.converter import converter
-
-if TYPE_CHECKING:
-    from loadtest.plan.scenario import Scenario
 
 MOST: Final = 256
 MOST_PARTS: Final = 10_000
@@ -98,21 +95,3 @@ def read_start(text: str) -> float:
 def spelled_start(start_at: float) -> str:
     """Return a start for people, in UTC."""
     return datetime.fromtimestamp(start_at, UTC).isoformat().replace("+00:00", "Z")
-
-
-def indivisible(plan: "Scenario") -> tuple[str, str] | None:
-    """Return what keeps a plan from being made in parts, and what helps; ``None`` if nothing does."""
-    alone = "parts know nothing of each other"
-    reasons = (
-        (len(plan.targets) > 1, "several targets", "load one at a time: all parts begin together"),
-        (bool(plan.loads) or plan.repeat > 1, "several runs", "make one at a time: all parts begin together"),
-        (plan.search is not None, "a search", f"find the load on one machine (--processes): {alone}"),
-        (bool(plan.until), "--until", f"use --fail-if, which trigate load merge judges: {alone}"),
-        (plan.max_tokens is not None, "--max-tokens", f"use -n or --seconds: {alone}"),
-        (
-            0 < plan.concurrency < plan.part.of * plan.processes,
-            f"{plan.concurrency} at once for {plan.part.of * plan.processes} processes",
-            "give more, or make fewer parts",
-        ),
-    )
-    return next(((f"{found} in parts", expected) for true, found, expected in reasons if true), None)
