@@ -1,8 +1,10 @@
 """The log lines of a gateway in the test's own process, as its exchanges are settled."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 import trio
 
 from gateway.ledger.record import Record
@@ -29,3 +31,9 @@ class SettledLines:
             while len(found) < number:
                 found.append(await self._receive.receive())
         return found
+
+
+def logged_exchanges(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """The lines of exchanges that are in the log by now."""
+    found = [record.getMessage() for record in list(caplog.records)]
+    return [json.loads(message) for message in found if message.startswith('{"event":"exchange"')]

@@ -74,6 +74,11 @@ class Caller:
         await self.stream.send_all(self._frames.send(CloseConnection(code=code, reason=reason)))
         await self.rest()
 
+    @property
+    def code(self) -> int | None:
+        """The code of the close that has come; ``None`` before."""
+        return None if self.closed is None else self.closed[0]
+
     async def receive(self) -> Any:
         """The next message; ``None`` once the server has closed."""
         while self.closed is None:

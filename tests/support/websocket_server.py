@@ -78,6 +78,11 @@ class Peer:
         await self.stream.send_all(bytes((0x88, len(payload))) + payload)
         await self.rest()
 
+    @property
+    def code(self) -> int | None:
+        """The code of the close that has come; ``None`` before."""
+        return None if self.closed is None else self.closed[0]
+
     async def receive(self) -> Any:
         """The next message; ``None`` once the client has closed, or is gone."""
         while True:

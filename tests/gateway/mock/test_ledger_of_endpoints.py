@@ -2,7 +2,6 @@
 stand-in (BerriAI/litellm#36914, #35358)."""
 
 import contextlib
-import json
 import logging
 from collections.abc import AsyncIterator
 from functools import partial
@@ -20,6 +19,7 @@ from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.harness import PATIENCE
 from tests.support.in_process import gateway
+from tests.support.settled_lines import logged_exchanges
 
 KEY = "ann-key-0123456789-0123456789"
 SOUND = {"file": ("a.wav", b"RIFF" + b"\0" * 31_996)}
@@ -77,13 +77,8 @@ async def test_each_request_is_a_line_with_its_units_and_its_cost(caplog: pytest
                         head = {"authorization": f"Bearer {KEY}"}
                         answer = await client.post(f"{running.url}/v1/{path}", headers=head, **sent)
                         assert answer.status_code == 200, answer.text
-                        await eventually(lambda: bool(lines(caplog)))
-                        (line,) = lines(caplog)
+                        await eventually(lambda: bool(logged_exchanges(caplog)))
+                        (line,) = logged_exchanges(caplog)
                         assert (line["client"], line["ended"]) == ("ann", "complete")
                         assert (line["input_tokens"], line.get("units", {})) == (tokens, units)
                         assert (line.get("cost_usd"), line.get("cost_grade")) == (cost, grade)
-
-
-def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    found = [record.message for record in list(caplog.records)]
-    return [json.loads(message) for message in found if message.startswith('{"event":"exchange"')]

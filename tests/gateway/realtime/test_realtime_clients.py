@@ -9,7 +9,6 @@ from typing import Any
 import h2.events
 import httpx2
 import openai
-import pytest
 import trio
 import trio.testing
 from h2.settings import SettingCodes
@@ -20,6 +19,7 @@ from tests.support.asgi_app import Client, eventually
 from tests.support.harness import PATIENCE
 from tests.support.http2_client import Http2Client
 from tests.support.in_process import InProcess, gateway
+from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
 
@@ -44,11 +44,6 @@ async def served(talk: Talk, **more: Any) -> AsyncIterator[tuple[InProcess, WebS
             }
             async with gateway(config) as running:
                 yield running, server
-
-
-def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    found = (record.message for record in list(caplog.records))
-    return [json.loads(message) for message in found if message.startswith('{"event":"exchange"')]
 
 
 async def speaking(peer: Peer) -> None:
@@ -143,9 +138,9 @@ async def test_gemini_live_names_its_model_in_the_first_message(caplog):
             await peer.gone.wait()
             assert peer.target == LIVE
             assert peer.headers["x-goog-api-key"] == "g"
-        await eventually(lambda: len(lines(caplog)) == 4)
+        await eventually(lambda: len(logged_exchanges(caplog)) == 4)
     assert KEY not in caplog.text
-    answer, session = lines(caplog)[:2]
+    answer, session = logged_exchanges(caplog)[:2]
     assert (answer["input_tokens"], answer["output_tokens"], answer["target"]) == (10, 4, "gemini/gemini-live-2.5")
     assert (session["api"], session["reason"]) == ("gemini", "client_closed")
 
@@ -163,8 +158,8 @@ async def test_a_turn_that_breaks_off_is_booked_by_the_last_that_was_told(caplog
         await caller.send({"setup": {"model": "models/live"}})
         await caller.rest()
         assert caller.closed == (1011, "upstream connection lost")
-        await eventually(lambda: len(lines(caplog)) == 2)
-    answer = lines(caplog)[0]
+        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
+    answer = logged_exchanges(caplog)[0]
     assert (answer["input_tokens"], answer["output_tokens"], answer["reason"]) == (10, 3, "cut")
 
 
@@ -203,8 +198,7 @@ async def test_what_gemini_live_may_not_do_is_told_by_its_close():
             async with calling(running.url, f"{LIVE}?key={KEY}") as caller:
                 await caller.send(message)
                 assert await caller.receive() is None
-                assert caller.closed is not None
-                assert caller.closed[0] == 1008, message
+                assert caller.code == 1008, message
                 assert caller.closed[1]
         async with calling(running.url, f"{LIVE}?key=wrong") as caller:
             assert caller.status == 401

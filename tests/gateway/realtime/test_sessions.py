@@ -6,13 +6,13 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 import trio
 import trio.testing
 
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
+from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import Caller, calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
 
@@ -54,11 +54,6 @@ async def served(talk: Talk, **more: Any) -> AsyncIterator[tuple[InProcess, WebS
 
 def bearer(key: str = KEY) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {key}"),)
-
-
-def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    found = (record.message for record in list(caplog.records))
-    return [json.loads(message) for message in found if message.startswith('{"event":"exchange"')]
 
 
 async def echo(peer: Peer) -> None:
@@ -117,7 +112,7 @@ async def test_a_browser_s_key_is_in_the_subprotocol_and_goes_no_further(caplog)
         assert "openai-beta" not in peer.headers
         assert KEY not in peer.head.decode()
         await caller.close()
-        await eventually(lambda: lines(caplog))
+        await eventually(lambda: logged_exchanges(caplog))
     assert KEY not in caplog.text
     for wrong in (f"realtime, openai-insecure-api-key.{KEY}x", "realtime"):
         async with served(answering) as (running, server):
@@ -156,9 +151,9 @@ async def test_what_is_refused_is_refused_before_anybody_is_asked(caplog):
         async with calling(running.url, PATH, bearer()) as caller:
             assert caller.status == 429
         assert len(server.peers) == 1
-    await eventually(lambda: len(lines(caplog)) == 7)
-    assert [line["status"] for line in lines(caplog)] == [401, 400, 404, 403, 402, 101, 429]
-    assert {line["endpoint"] for line in lines(caplog)} == {"realtime"}
+    await eventually(lambda: len(logged_exchanges(caplog)) == 7)
+    assert [line["status"] for line in logged_exchanges(caplog)] == [401, 400, 404, 403, 402, 101, 429]
+    assert {line["endpoint"] for line in logged_exchanges(caplog)} == {"realtime"}
 
 
 REFUSED_WITH = (("retry-after", "7"), ("x-ratelimit-reset-tokens", "6m0s"), ("set-cookie", "a=b"))
@@ -218,8 +213,7 @@ async def test_the_provider_s_close_reaches_the_client_at_once_with_a_code_that_
                 await caller.send("{}")
                 assert await caller.receive() is None
                 assert trio.current_time() - now[-1] < 3 * AT_ONCE
-                assert caller.closed is not None
-                assert caller.closed[0] == told
+                assert caller.code == told
                 assert caller.closed[1] == reason or told == 1008
                 assert UPSTREAM not in caller.closed[1]
         for peer in server.peers:
@@ -238,8 +232,7 @@ async def test_the_client_s_end_reaches_the_provider_at_once():
             began = trio.current_time()
             await server.peers[0].gone.wait()
             assert trio.current_time() - began < 3 * AT_ONCE
-            assert server.peers[0].closed is not None
-            assert server.peers[0].closed[0] == told
+            assert server.peers[0].code == told
 
 
 async def test_each_answer_and_each_transcript_is_booked_when_it_comes(caplog):
@@ -249,7 +242,7 @@ async def test_each_answer_and_each_transcript_is_booked_when_it_comes(caplog):
         await caller.send({"type": "response.create"})
         while (await caller.event())["type"] != "response.done":
             pass
-        (line,) = lines(caplog)
+        (line,) = logged_exchanges(caplog)
         assert (line["input_tokens"], line["output_tokens"], line["cached_tokens"]) == (200, 100, 50)
         assert line["endpoint"] == "realtime"
         assert line["client"] == "one"
@@ -257,11 +250,11 @@ async def test_each_answer_and_each_transcript_is_booked_when_it_comes(caplog):
         assert (line["ended"], line["reason"]) == ("complete", "completed")
         await caller.send({"type": "input_audio_buffer.commit"})
         await caller.event()
-        assert (lines(caplog)[1]["input_tokens"], lines(caplog)[1]["output_tokens"]) == (30, 5)
-        assert lines(caplog)[1]["reason"] == "transcribed"
+        assert (logged_exchanges(caplog)[1]["input_tokens"], logged_exchanges(caplog)[1]["output_tokens"]) == (30, 5)
+        assert logged_exchanges(caplog)[1]["reason"] == "transcribed"
         await caller.close()
-        await eventually(lambda: len(lines(caplog)) == 3)
-        last = lines(caplog)[-1]
+        await eventually(lambda: len(logged_exchanges(caplog)) == 3)
+        last = logged_exchanges(caplog)[-1]
         assert (last["ended"], last["reason"], last["status"]) == ("complete", "client_closed", 101)
         assert "cost_usd" not in last
 
@@ -279,8 +272,8 @@ async def test_an_answer_that_is_cut_is_booked_as_far_as_it_came(caplog):
         await caller.send({"type": "response.create"})
         await caller.rest()
         assert caller.closed == (1011, "upstream connection lost")
-        await eventually(lambda: len(lines(caplog)) == 2)
-    answer, session = lines(caplog)
+        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
+    answer, session = logged_exchanges(caplog)
     assert answer["output_tokens"] == 100
     assert answer["usage_estimated"]
     assert session["ended"] == "upstream_error"
@@ -326,8 +319,7 @@ async def test_an_answer_that_begins_unasked_is_stopped_where_nothing_is_left():
     async with served(unasked, key=key) as (running, server), calling(running.url, PATH, bearer()) as caller:
         found = [json.loads(message) for message in await caller.rest()]
         assert found[2]["error"]["code"] == "insufficient_quota"
-        assert caller.closed is not None
-        assert caller.closed[0] == 1008
+        assert caller.code == 1008
         await server.peers[0].gone.wait()
 
 
@@ -357,8 +349,7 @@ async def test_a_message_that_is_too_large_closes_with_1009(monkeypatch):
                 assert message == b"\x00" + text.encode()
             else:
                 assert message is None
-                assert caller.closed is not None
-                assert caller.closed[0] == 1009
+                assert caller.code == 1009
             await caller.close() if caller.closed is None else None
             await server.peers[0].gone.wait()
 
@@ -369,11 +360,9 @@ async def test_a_message_that_is_too_large_closes_with_1009(monkeypatch):
 
     async with served(flood) as (running, server), calling(running.url, PATH, bearer()) as caller:
         assert await caller.receive() is None
-        assert caller.closed is not None
-        assert caller.closed[0] == 1009
+        assert caller.code == 1009
         await server.peers[0].gone.wait()
-        assert server.peers[0].closed is not None
-        assert server.peers[0].closed[0] == 1009
+        assert server.peers[0].code == 1009
 
 
 async def test_a_slow_reader_slows_the_writer_and_nothing_is_lost():
@@ -437,8 +426,7 @@ async def test_a_session_ends_when_it_was_silent_for_too_long():
         assert await caller.receive() == "{}"
         assert (await caller.event())["error"]["code"] == "session_expired"
         assert await caller.receive() is None
-        assert caller.closed is not None
-        assert caller.closed[0] == 1001
+        assert caller.code == 1001
         await server.peers[0].gone.wait()
 
 
@@ -459,8 +447,7 @@ async def test_a_session_ends_when_it_was_open_for_long_enough():
                 await trio.sleep(0.05)
         error = json.loads(found[-1])["error"]
         assert (error["code"], "max_session" in error["message"]) == ("session_expired", True)
-        assert caller.closed is not None
-        assert caller.closed[0] == 1001
+        assert caller.code == 1001
         await server.peers[0].gone.wait()
 
 
@@ -472,11 +459,10 @@ async def test_a_session_ends_with_a_code_at_the_end_of_the_drain(caplog):
         assert running.service.lifecycle.in_flight == 1
         running.service.lifecycle.cancel_pumps()
         assert await caller.receive() is None
-        assert caller.closed is not None
-        assert caller.closed[0] == 1001
+        assert caller.code == 1001
         await server.peers[0].gone.wait()
-        await eventually(lambda: lines(caplog))
-        assert lines(caplog)[0]["ended"] == "shutdown"
+        await eventually(lambda: logged_exchanges(caplog))
+        assert logged_exchanges(caplog)[0]["ended"] == "shutdown"
         assert running.service.lifecycle.in_flight == 0
 
 

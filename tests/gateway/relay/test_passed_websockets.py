@@ -6,12 +6,12 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
+from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
 
@@ -34,11 +34,6 @@ async def served(talk: Talk, **more: Any) -> AsyncIterator[tuple[InProcess, WebS
 
 def bearer(key: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {key}"),)
-
-
-def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    found = (record.message for record in list(caplog.records))
-    return [json.loads(message) for message in found if message.startswith('{"event":"exchange"')]
 
 
 async def echo(peer: Peer) -> None:
@@ -64,8 +59,8 @@ async def test_any_protocol_passes_unread_below_the_entry_s_name(caplog):
         assert peer.target == "/base/stream/a%20b?x=1&y=2"
         assert peer.headers["authorization"] == "Bearer provider-key"
         assert KEY not in peer.head.decode()
-        await eventually(lambda: len(lines(caplog)) == 2)
-    answer, session = lines(caplog)
+        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
+    answer, session = logged_exchanges(caplog)
     assert answer["cost_grade"] == "estimated"
     assert answer["cost_usd"] > 0
     assert session["endpoint"] == "passthrough"
@@ -91,7 +86,7 @@ async def test_realtime_is_metered_there_as_ever(caplog):
         async with calling(running.url, "/mine/realtime?model=gpt-realtime", bearer(KEY)) as caller:
             await caller.send({"type": "response.create"})
             assert (await caller.event())["type"] == "response.done"
-            (line,) = [one for one in lines(caplog) if one.get("input_tokens")]
+            (line,) = [one for one in logged_exchanges(caplog) if one.get("input_tokens")]
             assert (line["input_tokens"], line["output_tokens"]) == (20, 10)
             await caller.send({"type": "session.update", "session": {"model": "gpt-4o"}})
             assert (await caller.event())["type"] == "error"

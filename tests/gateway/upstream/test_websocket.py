@@ -107,8 +107,7 @@ async def test_the_close_of_the_provider_is_told_and_answered():
                 await socket.receive()
             assert (ended.value.code, ended.value.reason) == told
             await server.peers[0].gone.wait()
-            assert server.peers[0].closed is not None
-            assert server.peers[0].closed[0] == told[0]
+            assert server.peers[0].code == told[0]
 
 
 async def test_a_connection_that_is_lost_is_an_end_without_a_word():
