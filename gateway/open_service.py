@@ -118,7 +118,7 @@ def open_service(
         provider_lists=provider_lists,
         answer_cache=AnswerCache(config.cache, _answers(config)),
         cache_uses=CacheUses.of(config),
-        accounts=AccountDirectory.of(config),
+        accounts=AccountDirectory(config),
         inventory=open_inventory(config.state_storage, os.environ.get(WORKERS_FILE)),
     )
 
@@ -200,7 +200,7 @@ def service_of_clients(config: Config, service: Service) -> Service:
     return attrs.evolve(
         service, authenticator=authenticator, admission=admission, allowances=allowances,
         cache_uses=CacheUses.of(config),
-        accounts=AccountDirectory.of(config),
+        accounts=AccountDirectory(config),
     )  # fmt: skip
 
 

@@ -177,7 +177,7 @@ def _landing(
 def _put_hot_last(order: list[int], weights: Sequence[float], loads: GroupLoads) -> None:
     """For a new conversation: pins concentrate load (tinfoilsh/confidential-model-router#403)."""
     if loads.loads.counts.count(loads.keys[order[0]]) > _FEW:
-        answers = loads.open_answers()
+        answers = loads.open_answers
         share = _HOT * sum(answers) / (sum(weights) or 1)
         order.sort(key=lambda at: answers[at] > max(share * weights[at], _FEW))
 
@@ -193,6 +193,6 @@ def _stays(route: Route, affinity: Affinity, at: int, weights: Sequence[float], 
 def _is_crowded(pinned: int, weights: Sequence[float], loads: GroupLoads) -> bool:
     if loads.loads.counts.count(loads.keys[pinned]) <= _CROWD:
         return False
-    answers = loads.open_answers()
+    answers = loads.open_answers
     others = (sum(answers) - answers[pinned]) / (sum(weights) - weights[pinned] or 1)
     return answers[pinned] > _CROWD + _HOT * others * weights[pinned]

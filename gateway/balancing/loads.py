@@ -1,10 +1,10 @@
 """The loads of targets: how many answers each is giving, and how long its streams take to begin."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from math import ceil
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import attrs
 
@@ -65,10 +65,6 @@ def _percentile(times: Sequence[float], share: float) -> float:
     return sorted(times)[ceil(share * len(times)) - 1]
 
 
-RequestPrice: TypeAlias = Callable[[Target, int, bool], float | None]
-"""What a request with so many tokens would cost at a target, in any one unit, and whether the target has most of them
-in its cache; ``None`` where nobody knows."""
-
 ANSWER: Final = 1000
 """The tokens of an answer, about, where what it would cost is compared."""
 
@@ -82,22 +78,23 @@ MOST_TARGETS: Final = 4096
 class Loads(Protocol):
     """What a rule may know of the members of a group, in their order."""
 
+    @property
     def open_answers(self) -> Sequence[int]:
-        """The answers that each is giving now."""
-        ...
+        """The number of answers that each member is giving."""
 
+    @property
     def first_contents(self) -> Sequence[float]:
         """Seconds within which 9 of 10 streams of each begin; 0 where there were none in the last minutes."""
-        ...
 
+    @property
     def prices(self) -> Sequence[float | None]:
-        """What the request would cost at each; ``None`` where nobody knows."""
-        ...
+        """The price of the request at each; ``None`` where it is unknown."""
 
 
 def request_price(target: Target, tokens: int, is_warm: bool) -> float | None:
-    """What such a request costs now, in nano-dollars. Where the prompt was read before most of it is as cheap as that:
-    by the plain prices a conversation would be sent to the wrong provider (theopenco/llmgateway#3873)."""
+    """Return the price of a request with so many ``tokens`` at ``target``, in nano-dollars; ``None`` where it is
+    unknown. If the target has most of the prompt in its cache (``is_warm``), that part is cheaper: by the plain prices
+    a conversation would be sent to the wrong provider (theopenco/llmgateway#3873)."""
     price = target.price
     if price is None:
         return None
@@ -147,9 +144,8 @@ class MeasuredLoads:
     """The loads of all targets, from what is told of their answers. Open answers are those of all workers that share
     ``counts``; times are of this process."""
 
-    def __init__(self, counts: OpenCounts, price: RequestPrice = request_price) -> None:
+    def __init__(self, counts: OpenCounts) -> None:
         self.counts = counts
-        self.price = price
         self._times: dict[bytes, FirstContents] = {}
 
     def opened(self, target: Target) -> None:
@@ -195,19 +191,14 @@ class GroupLoads:
     warm: bytes | None = None
 
     @cached_property
-    def answers(self) -> list[int]:
+    def open_answers(self) -> list[int]:
         return list(map(self.loads.counts.count, self.keys))
 
-    def open_answers(self) -> list[int]:
-        return self.answers
-
+    @cached_property
     def first_contents(self) -> list[float]:
         return self.loads.first_contents(self.keys, self.now)
 
     @cached_property
-    def costs(self) -> list[float | None]:
-        pairs = zip(self.targets, self.keys, strict=True)
-        return [self.loads.price(target, self.tokens, key == self.warm) for target, key in pairs]
-
     def prices(self) -> list[float | None]:
-        return self.costs
+        pairs = zip(self.targets, self.keys, strict=True)
+        return [request_price(target, self.tokens, key == self.warm) for target, key in pairs]

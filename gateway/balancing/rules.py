@@ -30,7 +30,7 @@ requests by which it is seen to be fast again."""
 
 def least_busy(weights: Sequence[float], loads: Loads, random: Random) -> list[int]:
     """The fewest open answers for its weight first, equals at random."""
-    answers = zip(loads.open_answers(), weights, strict=True)
+    answers = zip(loads.open_answers, weights, strict=True)
     return _ordered(
         [
             count / weight + _TIE * random() if weight else _LAST * (1 + count + _TIE * random())
@@ -49,7 +49,7 @@ def lowest_latency(weights: Sequence[float], loads: Loads, random: Random) -> li
     """The members whose streams begin about as soon as the fastest one's share the requests by weight, without a herd
     on whichever is a little ahead. The slower ones have less, but never so little that nobody would see them become
     fast again; one that nothing is known of counts as fast (BerriAI/litellm#3360, #1361)."""
-    times = loads.first_contents()
+    times = loads.first_contents
     known = times
     if not (all(times) and all(weights)):
         known = [time for time, weight in zip(times, weights, strict=True) if time and weight]
@@ -85,7 +85,7 @@ def is_cheapest(at: int, weights: Sequence[float], loads: Loads) -> bool:
 
 
 def _known(loads: Loads) -> list[float]:
-    return [inf if price is None else price for price in loads.prices()]
+    return [inf if price is None else price for price in loads.prices]
 
 
 def _drawn(shares: Sequence[float], random: Random) -> list[int]:

@@ -23,6 +23,7 @@ provider's mistake, and a client that obeyed it would never return."""
 
 LONGEST_PATH = 100
 """Characters of a path that are told: a member's name may be megabytes."""
+MOST_PATH_BYTES = 2000  # of all of them together
 MOST_PATHS = 50
 """Paths that are named; of more the number is told."""
 
@@ -134,14 +135,14 @@ def says_close(pairs: Iterable[tuple[bytes, bytes]]) -> bool:
     return bool(values) and b"close" in map(bytes.strip, b",".join(values).lower().split(b","))
 
 
-def paths_header(paths: tuple[str, ...], limit: int = 2000) -> str:
-    """The value of ``x-trigate-dropped`` or ``x-trigate-adapted``, within ``limit``."""
-    return header_safe(",".join(first_paths(paths, limit)))
+def paths_header(paths: tuple[str, ...]) -> str:
+    """The value of ``x-trigate-dropped`` or ``x-trigate-adapted``."""
+    return header_safe(",".join(first_paths(paths)))
 
 
-def first_paths(paths: tuple[str, ...], limit: int = 2000) -> tuple[str, ...]:
-    """As many of ``paths`` as fit into 2 kB, ``MOST_PATHS`` at most and each cut at ``LONGEST_PATH``, then how many
-    more (``+3``): clients choose names and number."""
+def first_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Return as many of ``paths`` as fit into ``MOST_PATH_BYTES``, at most ``MOST_PATHS`` and each cut at
+    ``LONGEST_PATH``, then the number of the others (``+3``): clients choose names and number."""
     if not paths:
         return paths
     kept: list[str] = []
@@ -150,7 +151,7 @@ def first_paths(paths: tuple[str, ...], limit: int = 2000) -> tuple[str, ...]:
         if len(path) > LONGEST_PATH:
             path = path[:LONGEST_PATH] + "..."
         size += len(path) + 1
-        if size > limit:
+        if size > MOST_PATH_BYTES:
             break
         kept.append(path)
     return tuple(kept) if len(kept) == len(paths) else (*kept, f"+{len(paths) - len(kept)}")

@@ -133,13 +133,14 @@ def _bound(owner: str, collection: Collection, id: str) -> bytes:
     return "\0".join(("kept object", owner, collection, id)).encode("utf-8", "surrogatepass")
 
 
-CONNECTIONS = 2
+CONNECTIONS, SECONDS = 2, 5.0
+"""The connections to a server, and the seconds that it may take."""
 
 
-def open_inventory(storage: StateStorage | None, workers_file: str | None, limit: float = 5.0) -> Inventory | None:
+def open_inventory(storage: StateStorage | None, workers_file: str | None) -> Inventory | None:
     """The inventory, in the database that conversations are kept in; ``None`` where nothing is to be kept.
-    ``workers_file`` is the file that the workers of a machine share where that is in memory. It connects on first use;
-    ``limit`` are the seconds that a server may take. Raises ``ImportError`` where a package is missing."""
+    ``workers_file`` is the file that the workers of a machine share where that is in memory. It connects on first use.
+    Raises ``ImportError`` where a package is missing."""
     storage = storage or StateStorage()
     match storage.type:
         case "memory" if workers_file is None:
@@ -154,7 +155,7 @@ def open_inventory(storage: StateStorage | None, workers_file: str | None, limit
             from gateway.stores.postgres import PostgresDatabase
 
             assert storage.connection_string is not None
-            database = PostgresDatabase(storage.connection_string, CONNECTIONS, limit)
+            database = PostgresDatabase(storage.connection_string, CONNECTIONS, SECONDS)
             return InventoryTable(database, _cipher(storage.encryption_key))
         case "none":
             return None

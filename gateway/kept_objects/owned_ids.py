@@ -180,33 +180,17 @@ MARKS: Final = tuple(f"{prefix}T".encode() for prefix in ("file-", "file_", "fil
 
 
 class AccountDirectory:
-    """The ``accounts`` of a configuration, and whose ids of theirs are. ``closed``: nobody comes in without a key;
-    ``foreign`` are clients that use ids of providers. ``public_url`` is where clients reach the gateway, where that is
-    configured."""
+    """The accounts of a configuration, and the owners of their ids. Without a configuration there are none."""
 
-    def __init__(
-        self,
-        accounts: tuple[Account, ...] = (),
-        foreign: frozenset[str] = frozenset(),
-        public_url: str | None = None,
-        *,
-        closed: bool = False,
-    ) -> None:
-        self.public_url = public_url
-        self._closed = closed
-        self._foreign = foreign
-        self._accounts = accounts
-        self.wraps = closed or len(self._keeping(frozenset(SHAPES))) > 1
+    def __init__(self, config: Config | None = None) -> None:
+        config = config or Config("", (), ())
+        self.public_url = None if config.public_url is None else config.public_url.rstrip("/")
+        """The address at which clients reach the gateway, where that is configured."""
+        self._closed = config.asks_for_key
+        self._foreign = frozenset(key.name for key in config.client_keys if key.foreign_ids)
+        self._accounts = accounts_of(config.entries, config.signing_key, several=config.asks_for_key)
+        self.wraps = self._closed or len(self._keeping(frozenset(SHAPES))) > 1
         """Whether clients get other ids than the provider's."""
-
-    @classmethod
-    def of(cls, config: Config) -> "AccountDirectory":
-        return cls(
-            accounts_of(config.entries, config.signing_key, several=config.asks_for_key),
-            frozenset(key.name for key in config.client_keys if key.foreign_ids),
-            None if config.public_url is None else config.public_url.rstrip("/"),
-            closed=config.asks_for_key,
-        )
 
     def may_be_in(self, body: bytes) -> bool:
         """Whether ``body`` may hold an id that the gateway has made: a look at its bytes alone."""

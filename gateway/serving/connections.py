@@ -244,10 +244,10 @@ class ClientConnection:
         elif self._transport.rest:
             await self._send_all(b"")
 
-    def write_now(self, data: Data, head: bytes = b"") -> bool:
-        """Take ``head`` and ``data`` to be written and return true, unless something else waits for that. What the
-        kernel does not take of it waits from now on."""
-        if self._sending.locked() or not self._transport.send_now(data, head):
+    def write_now(self, data: Data) -> bool:
+        """Take ``data`` to be written and return true, unless something else waits for that. What the kernel does not
+        take of it waits from now on."""
+        if self._sending.locked() or not self._transport.send_now(data, b""):
             return False
         if self._transport.rest:
             self._tasks.spawn(self._write_rest)

@@ -90,13 +90,12 @@ SOON: Final = timedelta(days=14)
 """The time before its end in which a certificate is remarked on."""
 
 
-def remark_on_end(files: TlsFiles, now: datetime | None = None) -> str | None:
+def remark_on_end(files: TlsFiles) -> str | None:
     """A sentence on a certificate that has ended, or soon will; the files have been read already."""
-    now = now or datetime.now(UTC)
     end = _end_of(files)
     if end is None:
         return f"the certificate {files.certificate} has ended, or not begun: clients will refuse it, renew it"
-    if end - now > SOON:
+    if end - datetime.now(UTC) > SOON:
         return None
     return f"the certificate {files.certificate} ends on {end:%Y-%m-%d %H:%M} UTC: renew it, and send SIGHUP"
 

@@ -35,18 +35,9 @@ def route(balance: Balance = "least_busy", name: str = "route") -> Route:
 class SaidLoads:
     """The loads of a group's members, in their order."""
 
-    open: Sequence[int] = ()
-    times: Sequence[float] = ()
-    price: Sequence[float | None] = ()
-
-    def open_answers(self) -> Sequence[int]:
-        return self.open
-
-    def first_contents(self) -> Sequence[float]:
-        return self.times
-
-    def prices(self) -> Sequence[float | None]:
-        return self.price
+    open_answers: Sequence[int] = ()
+    first_contents: Sequence[float] = ()
+    prices: Sequence[float | None] = ()
 
 
 def idle(members: int) -> SaidLoads:

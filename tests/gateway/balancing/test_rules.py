@@ -85,5 +85,5 @@ def test_ties_of_the_least_busy_are_broken_at_random():
     ids=["prices", "one-unknown", "equal", "none-known"],
 )
 def test_the_cheapest_is_first_and_the_least_busy_where_prices_say_nothing(prices, expected):
-    loads = SaidLoads(open=(1, 2, 0), price=prices)
+    loads = SaidLoads((1, 2, 0), prices=prices)
     assert RULES["cheapest"]((1, 1, 1), loads, Random(1).random) == expected
