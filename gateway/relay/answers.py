@@ -1,14 +1,26 @@
 """The way of a relayed answer to its client, pure: the provider's bytes in, the client's out."""
 
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+
+import msgspec
 
 from gateway.http.headers import Headers
+from gateway.http.response import JSON_HEADERS
+from gateway.streaming.lane import too_large
+from providers.apis import CODECS
+from providers.endpoints.usage import read_usage
 from streams.errors import GatewayError
-from streams.events import ErrorInfo, Usage
+from streams.events import Api, ErrorInfo, Event, Usage
 from streams.sse import SSE
 from streams.structure import ELEMENTS, holds_more
 from streams.surrogates import NOT_JSON, any_json
+
+if TYPE_CHECKING:
+    from providers.neutral.codec import Reader
+
+Rewrite: TypeAlias = Callable[[bytes], tuple[bytes, Usage | None]]
+"""Returns the client's form of a provider's whole answer, and its usage. Raises ``GatewayError``."""
 
 AT_HAND: Final = 2**20
 """Bytes of an answer in JSON that is read whole before its head goes out: what it has cost can be told there then, and
@@ -17,6 +29,9 @@ a failure still has a status of its own."""
 KEPT: Final = ("content-type", "content-disposition", "content-length", "content-range", "accept-ranges", "etag",
                "last-modified")  # fmt: skip
 """Headers about the body, which stay where it passes as it is."""
+
+
+UNBUFFERED: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
 
 class AnswerFilter(Protocol):
@@ -69,9 +84,11 @@ class AnswerReading(Protocol):
 
 
 class Unread:
-    """The ``AnswerReading`` of an answer in which nobody reads."""
+    """The ``AnswerReading`` of an answer in which nobody reads, and the base of others."""
 
-    usage: Usage | None = None
+    @property
+    def usage(self) -> Usage | None:
+        return None
 
     def event(self, name: str, data: bytes) -> None:
         return
@@ -83,7 +100,56 @@ class Unread:
         return
 
 
-class PassedAnswer:
+class NativeUsage(Unread):
+    """Reads the usage of answers in ``api``, and of others that have a member ``usage``. It judges none."""
+
+    usage: Usage | None = None
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._reader: Reader | None = None
+
+    def event(self, name: str, data: bytes) -> None:
+        if self._reader is None:
+            self._reader = CODECS[self._api].reader(keeps=0)
+        self._see(self._reader.take(name, data))
+
+    def whole(self, value: object) -> None:
+        if not isinstance(value, Mapping):
+            return
+        try:
+            self._see(CODECS[self._api].read_answer(msgspec.json.encode(value), texts=False, checked=False))
+        except GatewayError:
+            self.usage = None
+        self.usage = self.usage or read_usage(value.get("usage"))
+
+    def _see(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if isinstance(event, Usage):
+                self.usage = event
+
+
+class PassedBytes:
+    """The ``AnswerFilter`` of bytes that nobody looks at, and the base of others."""
+
+    held = 0
+    ping = b""
+
+    @property
+    def usage(self) -> Usage | None:
+        return None
+
+    def head(self, status: int, headers: Headers) -> Headers:
+        return tuple(pair for pair in headers if pair[0] in KEPT)
+
+    def take(self, piece: bytes) -> bytes:
+        return piece
+
+    def close(self) -> bytes:
+        return b""
+
+
+class PassedAnswer(PassedBytes):
     """The ``AnswerFilter`` of an answer that passes byte for byte: events whole, all else as it comes. ``hides`` says
     of an event's data that it is there for the gateway alone."""
 
@@ -95,8 +161,6 @@ class PassedAnswer:
         self._streamed = False
         self._parts: list[bytes] | None = None  # of JSON that is read once it is whole
         self._size = 0
-        self.held = 0
-        self.ping = b""
 
     @property
     def usage(self) -> Usage | None:
@@ -110,7 +174,7 @@ class PassedAnswer:
             return (*(pair for pair in headers if pair[0] == "content-type"), *UNBUFFERED)
         if "json" in kind and "jsonl" not in kind:
             self.held, self._parts = AT_HAND, []
-        return tuple(pair for pair in headers if pair[0] in KEPT)
+        return super().head(status, headers)
 
     def take(self, piece: bytes) -> bytes:
         if self._streamed:
@@ -141,7 +205,111 @@ class PassedAnswer:
         return b"" if self._hidden else raw
 
 
-UNBUFFERED: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+class HeldAnswer(PassedBytes):
+    """The ``AnswerFilter`` of a whole answer of up to ``limit`` bytes, and what ``rewrite`` makes of it."""
+
+    usage: Usage | None = None
+
+    def __init__(self, rewrite: Rewrite, limit: int) -> None:
+        self.held = limit
+        self._rewrite = rewrite
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def head(self, status: int, headers: Headers) -> Headers:
+        return JSON_HEADERS
+
+    def take(self, piece: bytes) -> bytes:
+        self._parts.append(piece)
+        self._size += len(piece)
+        if self._size > self.held:
+            raise GatewayError.of(too_large(self.held))
+        return b""
+
+    def close(self) -> bytes:
+        data = b"".join(self._parts)
+        self._parts.clear()
+        out, self.usage = self._rewrite(data)
+        return out
+
+
+class ObjectAnswer(HeldAnswer):
+    """The ``AnswerFilter`` of an object that a provider keeps, or of a list: ``shown`` writes the ``body`` that its
+    owner gets; ``more`` returns other headers of the client's response from the provider's."""
+
+    def __init__(
+        self, limit: int, shown: Callable[[bytes], bytes], more: Callable[[Mapping[str, str]], Headers] = lambda _: ()
+    ) -> None:
+        super().__init__(lambda data: (shown(data), None), limit)
+        self.body = b""
+        self._more = more
+
+    def head(self, status: int, headers: Headers) -> Headers:
+        kind = tuple(pair for pair in headers if pair[0] == "content-type")
+        return (*kind, ("cache-control", "no-store"), *self._more(dict(headers)))
+
+    def close(self) -> bytes:
+        self.body = super().close()
+        return self.body
+
+
+class RewrittenEvents(PassedBytes):
+    """The ``AnswerFilter`` of an answer that comes as events, each written anew by ``event``, or whole, then by
+    ``whole``. ``reading`` reads along in what the provider sends."""
+
+    def __init__(
+        self,
+        reading: AnswerReading,
+        event: Callable[[bytes], bytes],
+        whole: Callable[[bytes], bytes],
+        event_limit: int,
+        answer_limit: int,
+    ) -> None:
+        self.held = answer_limit
+        self._reading = reading
+        self._event = event
+        self._rewrite = whole
+        self._whole = HeldAnswer(self._rewritten, answer_limit)
+        self._splitter = SSE.splitter(event_limit)
+        self._streamed = False
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._reading.usage
+
+    def head(self, status: int, headers: Headers) -> Headers:
+        kind = next((value for name, value in headers if name == "content-type"), "")
+        self._streamed = SSE.announced_by(kind)
+        if not self._streamed:
+            return self._whole.head(status, headers)
+        self.held, self.ping = 0, SSE.comment
+        return (("content-type", SSE.content_type), *UNBUFFERED)
+
+    def take(self, piece: bytes) -> bytes:
+        if not self._streamed:
+            return self._whole.take(piece)
+        return b"".join(map(self._written, self._splitter.feed(piece)))
+
+    def close(self) -> bytes:
+        if not self._streamed:
+            return self._whole.close()
+        rest = SSE.completed(self._splitter.close())
+        out = self._written(rest) if rest else b""
+        self._reading.close(streamed=True)
+        return out
+
+    def _rewritten(self, body: bytes) -> tuple[bytes, Usage | None]:
+        if (value := decoded(body)) is None:
+            raise bad_answer("the provider's answer is not JSON")
+        self._reading.whole(value)
+        self._reading.close(streamed=False)
+        return self._rewrite(body), self._reading.usage
+
+    def _written(self, raw: bytes) -> bytes:
+        if (parsed := SSE.parse(raw)) is None:
+            return b""
+        self._reading.event(*parsed)
+        return self._event(parsed[1])
 
 
 def decoded(body: bytes) -> object:

@@ -8,11 +8,10 @@ import attrs
 
 from gateway.allowances.expected import AskedOutput
 from gateway.config.settings import Reserve
+from gateway.http.headers import Headers
 from gateway.ledger.record import CHARACTERS_PER_TOKEN
-from gateway.relay.answers import AnswerFilter, PassedAnswer
-from gateway.relay.media_answers import TypedAnswer
-from gateway.relay.relayed import RelayedRequest, RelayRoute
-from gateway.relay.relaying import Relaying, with_own_model
+from gateway.relay.answers import AnswerFilter, AnswerReading, PassedAnswer
+from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute, with_own_model
 from gateway.relay.uploads import arriving_upload
 from gateway.routing.target import Target
 from providers.endpoints.audio import AudioReader, speech_type
@@ -57,6 +56,24 @@ class SpokenText:
             return spoken
         given = Usage(input=max(1, len(self.text) // CHARACTERS_PER_TOKEN))
         return spoken + given + speech_usage(self.text, self.speed)
+
+
+_SAYS_NOTHING: Final = ("", "application/octet-stream", "binary/octet-stream")
+
+
+class TypedAnswer(PassedAnswer):
+    """An answer whose content type is ``otherwise`` where its provider says none, or one that says nothing
+    (BerriAI/litellm#4332, langgenius/dify#39582)."""
+
+    def __init__(self, reading: AnswerReading, event_limit: int, otherwise: str) -> None:
+        super().__init__(reading, event_limit)
+        self._otherwise = otherwise
+
+    def head(self, status: int, headers: Headers) -> Headers:
+        kind = next((value for name, value in headers if name == "content-type"), "")
+        if kind.partition(";")[0].strip().lower() in _SAYS_NOTHING:
+            headers = (*(pair for pair in headers if pair[0] != "content-type"), ("content-type", self._otherwise))
+        return super().head(status, headers)
 
 
 def _speech_answer(kind: str, event_limit: int, spoken: SpokenText, target: Target) -> AnswerFilter:

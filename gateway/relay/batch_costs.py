@@ -8,10 +8,8 @@ import attrs
 import msgspec
 
 from gateway.config.settings import ModelEntry
-from gateway.http.headers import Headers
 from gateway.ledger.record import Booking
-from gateway.relay.answers import KEPT
-from gateway.relay.native_usage import NativeUsage
+from gateway.relay.answers import NativeUsage, PassedBytes
 from providers.apis import CODECS
 from providers.catalog.prices import BATCH, USUAL_TIERS, Cost, Price, cost_of, price_of, total_cost
 from providers.endpoints.batch_lines import LONGEST_LINE
@@ -99,12 +97,9 @@ def price_in(entries: tuple[ModelEntry, ...], model: str | None, api: Api) -> Pr
     return price.with_cache_writes if price is not None and charges else price
 
 
-class ResultLines:
+class ResultLines(PassedBytes):
     """The ``AnswerFilter`` of a batch's results: they pass as they come, and what each line used is added up, or of
     that ``only_calls`` of the provider's tools, where the rest is booked."""
-
-    held = 0
-    ping = b""
 
     def __init__(self, entries: Iterable[ModelEntry], *, only_calls: bool = False) -> None:
         self._entries = tuple(entries)
@@ -127,9 +122,6 @@ class ResultLines:
             return None
         cost = self._cost
         return Booking(self._usage, attrs.evolve(cost, grade="at_least") if cost and self._unpriced else cost)
-
-    def head(self, status: int, headers: Headers) -> Headers:
-        return tuple(pair for pair in headers if pair[0] in KEPT)
 
     def take(self, piece: bytes) -> bytes:
         *whole, rest = piece.split(b"\n")

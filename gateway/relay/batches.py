@@ -17,13 +17,12 @@ from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.inventory import BATCH_FILES, OUTPUTS, Collection, Inventory, KeptObject
 from gateway.kept_objects.owned_ids import FoundId
 from gateway.kept_objects.pending import PendingBatch
-from gateway.relay.answers import AnswerFilter
+from gateway.relay.answers import AnswerFilter, ObjectAnswer
 from gateway.relay.batch_costs import ResultLines, ended_batch
 from gateway.relay.batch_models import BatchModels, BatchNote, read_note
-from gateway.relay.batch_uploads import FileUpload, file_upload
 from gateway.relay.kept import KeptRequest, member_of, reading
-from gateway.relay.kept_answers import ObjectAnswer
-from gateway.relay.relayed import RelayRoute
+from gateway.relay.relaying import RelayRoute
+from gateway.relay.uploads import FileUpload, file_upload
 from gateway.request.members import check_members
 from gateway.routing.target import Target
 from gateway.stores.store import Unavailable

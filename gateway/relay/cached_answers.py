@@ -15,7 +15,7 @@ from gateway.config.cached_answers import CacheUse
 from gateway.exchange.attempt import Attempt
 from gateway.http.headers import Headers
 from gateway.relay.answers import AnswerFilter
-from gateway.relay.relayed import RelayedRequest
+from gateway.relay.relaying import RelayedRequest
 from gateway.request.parse import Incoming
 from gateway.request.wire import MediaTypes, upstream_request
 from gateway.upstream.request import UpstreamRequest

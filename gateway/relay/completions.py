@@ -10,10 +10,8 @@ import attrs
 from gateway.allowances.expected import MOST_ANSWERS, MOST_ASKED, AskedOutput
 from gateway.http.offload import offload
 from gateway.ledger.record import CHARACTERS_PER_TOKEN
-from gateway.relay.answers import AnswerFilter, PassedAnswer
-from gateway.relay.relayed import RelayedRequest, RelayRoute
-from gateway.relay.relaying import Relaying
-from gateway.relay.rewritten import RewrittenEvents
+from gateway.relay.answers import AnswerFilter, PassedAnswer, RewrittenEvents
+from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute
 from gateway.request.edit import leave_out_refused
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared

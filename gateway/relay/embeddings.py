@@ -7,8 +7,9 @@ from typing import Any, Final
 import attrs
 
 from gateway.http.headers import Headers
-from gateway.relay.relayed import RelayedRequest, RelayRoute
-from gateway.relay.relaying import Relaying
+from gateway.http.response import JSON_HEADERS
+from gateway.relay.answers import PassedBytes
+from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute
 from gateway.request.edit import leave_out
 from gateway.request.parse import Incoming, PathParameters
 from gateway.request.prepared import Prepared
@@ -27,18 +28,14 @@ from providers.neutral.fields import parsed
 from streams.errors import GatewayError, invalid
 from streams.events import Usage
 
-_JSON: Final[Headers] = (("content-type", "application/json"),)
 _BATCH, _ONE = ":batchEmbedContents", ":embedContent"
 
 
 _METHODS: Final[tuple[tuple[str, ClientShape], ...]] = ((_ONE, "gemini_one"), (_BATCH, "gemini_batch"))
 
 
-class EmbeddingFilter:
+class EmbeddingFilter(PassedBytes):
     """The ``AnswerFilter`` of a call: what it holds of answers is at most ``most`` bytes."""
-
-    held = 0
-    ping = b""
 
     def __init__(self, plan: AnswerPlan, most: int) -> None:
         self._answer = EmbeddingAnswer(plan)
@@ -50,7 +47,7 @@ class EmbeddingFilter:
 
     def head(self, status: int, headers: Headers) -> Headers:
         self._answer.begin()
-        return _JSON
+        return JSON_HEADERS
 
     def take(self, piece: bytes) -> bytes:
         out = self._answer.take(piece)

@@ -1,30 +1,36 @@
 """Pictures: drawn from words, edited, varied."""
 
+import base64
+import ipaddress
+import socket
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import attrs
+import msgspec
+import trio
 
 from gateway.allowances.expected import AskedOutput
 from gateway.exchange.planned import PlannedRequest
+from gateway.http.offload import offload
 from gateway.http.response import Response
-from gateway.relay.answers import AnswerFilter
-from gateway.relay.inlining import inlined
-from gateway.relay.media_answers import ImageAnswer
+from gateway.relay.answers import AnswerFilter, PassedAnswer, decoded
 from gateway.relay.relay import Relay
-from gateway.relay.relayed import RelayedRequest, RelayRoute
-from gateway.relay.relaying import Relaying
+from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute
 from gateway.relay.uploads import NOTED, arriving_upload
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
 from gateway.routing.target import Target
-from gateway.upstream.address import parse_origin
+from gateway.upstream.address import Origin, parse_origin
+from gateway.upstream.client import Upstream
+from gateway.upstream.request import UpstreamRequest
 from providers.endpoints.images import ImageReader, leave_out_format
 from providers.endpoints.media_tokens import WantedPictures
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
+from streams.errors import GatewayError
 
 SAID: Final = ("size", "quality", "n")
 """What a request says of its pictures, and their price may depend on."""
@@ -85,6 +91,19 @@ async def _inline(relaying: Relaying, request: RelayedRequest) -> RelayedRequest
     return attrs.evolve(response, body=await inlined(service.upstream, response.body, service.limits.answer, origin))
 
 
+class ImageAnswer(PassedAnswer):
+    """An answer with pictures, whose usage stands at one end of it however long it is."""
+
+    def __init__(self, reader: ImageReader, event_limit: int) -> None:
+        super().__init__(reader, event_limit)
+        self._reader = reader
+
+    def take(self, piece: bytes) -> bytes:
+        if not self.ping:
+            self._reader.bytes(piece)
+        return super().take(piece)
+
+
 def _with_model(incoming: Incoming, target: Target, left: Omissions) -> Prepared:
     """``incoming`` with the target's model, also where it names none: a ``Preparation``, but for its first argument.
     What a provider takes for the model then need not be the one that was chosen here."""
@@ -116,3 +135,65 @@ IMAGES: Final = (
     RelayRoute("image_edits", "POST", "/v1/images/edits", edit),
     RelayRoute("image_variations", "POST", "/v1/images/variations", edit),
 )
+
+
+# Pictures at addresses
+#
+# A provider may give the address of a picture; the picture is fetched into the answer where the entry says so. An
+# address from a provider is no reason to send a request anywhere: only https, only public addresses (or the provider's
+# own host), no redirects, no credentials, only pictures, within the size of an answer. Others keep their address.
+
+SECONDS: Final = 60.0
+"""For all pictures of one answer."""
+MOST: Final = 128
+"""Pictures of one answer that are fetched."""
+
+
+async def inlined(upstream: Upstream, body: bytes, limit: int, own: Origin | None) -> bytes:
+    """``body`` with the pictures themselves in place of addresses, ``limit`` bytes of them at most. ``own`` is the
+    provider's server, which may be at a private address."""
+    answer = await offload(len(body), decoded, body)
+    items = answer.get("data") if isinstance(answer, dict) else None
+    wanted = [one for one in items[:MOST] if _address(one)] if isinstance(items, list) else []
+    if not wanted:
+        return body
+    changed = 0
+    with trio.move_on_after(SECONDS):
+        for item in wanted:
+            picture = await _fetched(upstream, _address(item), limit, own)
+            if picture:
+                limit -= len(picture)
+                item["b64_json"] = base64.b64encode(picture).decode("ascii")
+                del item["url"]
+                changed += 1
+    return await offload(limit, msgspec.json.encode, answer) if changed else body
+
+
+def _address(item: Any) -> str:
+    url = item.get("url") if isinstance(item, dict) and "b64_json" not in item else None
+    return url if isinstance(url, str) and len(url) <= 8192 else ""
+
+
+async def _fetched(upstream: Upstream, url: str, limit: int, own: Origin | None) -> bytes:
+    """The picture at ``url``, ``b""`` where it is not to be had."""
+    origin = parse_origin(url)
+    if origin is None or "@" in url.partition("?")[0] or not (origin == own or await _is_public(origin)):
+        return b""
+    request = UpstreamRequest("GET", url, (("accept", "image/*"), ("accept-encoding", "identity")))
+    try:
+        async with await upstream.send(request) as response:
+            kind = response.header("content-type") or ""
+            return await response.read(limit) if response.status == 200 and kind.startswith("image/") else b""
+    except GatewayError:
+        return b""
+
+
+async def _is_public(origin: Origin) -> bool:
+    """Whether all that its name leads to is on the public internet."""
+    if not origin.secure:
+        return False
+    try:
+        found = await trio.socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    except OSError:
+        return False
+    return bool(found) and all(ipaddress.ip_address(str(one[4][0]).partition("%")[0]).is_global for one in found)

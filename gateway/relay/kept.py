@@ -24,13 +24,11 @@ from gateway.http.response import JSON_HEADERS, Response
 from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.inventory import Inventory, kept_object, read_page
 from gateway.kept_objects.owned_ids import FoundId, OwnIds, choices, only_account
-from gateway.relay.answers import AnswerFilter
-from gateway.relay.kept_answers import ContentAnswer, ObjectAnswer
-from gateway.relay.kept_fields import NativeFields
+from gateway.relay.answers import AnswerFilter, ObjectAnswer, PassedBytes
 from gateway.relay.kept_forms import FORMS, KeptForm, list_asked
 from gateway.relay.relay import Relay
-from gateway.relay.relayed import ReadRequest, RelayedRequest, RelayRoute
-from gateway.relay.relaying import JSON, KEPT_BACK, NO_OUTPUT, Relaying
+from gateway.relay.relaying import JSON, KEPT_BACK, NO_OUTPUT, ReadRequest, RelayedRequest, Relaying, RelayRoute
+from gateway.relay.uploads import Edited, NativeIds
 from gateway.request.members import check_members
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
@@ -277,7 +275,7 @@ class KeptRequest:
     def _filter(self, account: Account) -> AnswerFilter:
         steps = self.behind_root()
         if self.method == "GET" and steps and (steps[-1] in _CONTENTS or steps[-1].endswith(":download")):
-            return ContentAnswer()
+            return PassedBytes()
         return ObjectAnswer(
             self.service.limits.answer, partial(self.shown, account), partial(self._more_headers, account)
         )
@@ -328,7 +326,8 @@ class KeptRequest:
         kind = self.relaying.header("content-type") or ""
         if self.ids.native or self.endpoint != "containers" or not kind.lower().startswith("multipart/"):
             return UploadedBody(pieces, length)
-        return UploadedBody(NativeFields(pieces, boundary_of(kind), partial(self._native, target)))
+        ids = NativeIds(boundary_of(kind), partial(self._native, target))
+        return UploadedBody(Edited(pieces, ids.feed, ids.close))
 
     def _native(self, target: Target, text: str) -> str:
         """The provider's id for one of the owner's in a field. Raises ``GatewayError``."""

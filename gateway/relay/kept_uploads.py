@@ -14,8 +14,7 @@ from gateway.kept_objects.accounts import Account
 from gateway.kept_objects.ids import GOOD_FOR, UploadToken, read_token, written_token
 from gateway.kept_objects.owned_ids import FoundId, unsigned
 from gateway.relay.kept import KeptRequest, member_of
-from gateway.relay.relayed import RelayedRequest, RelayRoute
-from gateway.relay.relaying import Relaying
+from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute
 from gateway.routing.target import Target
 from gateway.serving.fast_route import IncomingRequest
 from streams.errors import GatewayError

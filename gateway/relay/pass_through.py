@@ -17,11 +17,10 @@ from gateway.exchange.service import Service
 from gateway.http.headers import PLAIN_KEYS, Headers, shown_credential
 from gateway.http.offload import offload
 from gateway.http.paths import api_of
-from gateway.relay.answers import PassedAnswer, bad_answer
-from gateway.relay.native_usage import NativeUsage
-from gateway.relay.passed_models import BegunBody, Found, limited_body, models_in_path, models_in_query
-from gateway.relay.relayed import RelayedRequest, RelayRoute
-from gateway.relay.relaying import JSON, NO_OUTPUT, Relaying, without_credentials
+from gateway.relay.answers import NativeUsage, PassedAnswer, bad_answer
+from gateway.relay.passed_models import Found, limited_body, models_in_path, models_in_query
+from gateway.relay.relaying import JSON, NO_OUTPUT, RelayedRequest, Relaying, RelayRoute, without_credentials
+from gateway.relay.uploads import Chained
 from gateway.request.members import check_members
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
@@ -33,7 +32,7 @@ from gateway.routing.target import Target
 from gateway.upstream.request import UploadedBody
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
-from streams.events import Usage
+from streams.events import Api
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -90,9 +89,8 @@ async def _read(entry: ModelEntry, name: str, relaying: Relaying, names: Mapping
         media=MediaTypes(relaying.header("content-type"), relaying.header("accept") or "*/*"),
     )  # fmt: skip
     limit = service.limits.event
-    usage = partial(NativeUsage, api)
     base = _base_of(entry)
-    return RelayedRequest(planned, lambda one: _PassedThrough(PassedAnswer(usage(), limit), one.url, base, name))
+    return RelayedRequest(planned, lambda one: _PassedThrough(api, limit, one.url, base, name))
 
 
 def rest_of_path(raw: bytes, name: str) -> str:
@@ -169,7 +167,7 @@ async def _body(relaying: Relaying, target: Target) -> tuple[Incoming, UploadedB
     if untold:
         if not (first := await anext(pieces, b"")):
             return relaying.unread(None, False), None, ()
-        pieces = BegunBody(first, pieces)
+        pieces = Chained(first, pieces)
     return relaying.unread(None, False), UploadedBody(pieces, relaying.stated_length), ()
 
 
@@ -193,55 +191,37 @@ def _texts(members: Mapping[str, msgspec.Raw], names: tuple[str, ...]) -> Iterat
             continue
 
 
-@attrs.define(eq=False)
-class _PassedThrough:
+class _PassedThrough(PassedAnswer):
     """The ``AnswerFilter`` of a request for ``url`` that was passed on below ``base``: redirects lead back to the
     gateway, or nowhere."""
 
-    inner: PassedAnswer
-    url: str
-    base: SplitResult
-    name: str
-
-    @property
-    def held(self) -> int:
-        return self.inner.held
-
-    @property
-    def ping(self) -> bytes:
-        return self.inner.ping
-
-    @property
-    def usage(self) -> Usage | None:
-        return self.inner.usage
+    def __init__(self, api: Api, event_limit: int, url: str, base: SplitResult, name: str) -> None:
+        super().__init__(NativeUsage(api), event_limit)
+        self._url = url
+        self._base = base
+        self._name = name
 
     def head(self, status: int, headers: Headers) -> Headers:
         told = _passing(headers, TOLD, None)
         own = tuple((name, self._here(value) if name == "location" else value) for name, value in told)
         if not any(name == "cache-control" for name, _ in own):
             own = (*own, ("cache-control", "no-store"))
-        return (*self.inner.head(status, headers), *own)
+        return (*super().head(status, headers), *own)
 
     def _here(self, location: str) -> str:
         """The address at the gateway that leads to ``location``. Raises ``GatewayError`` (502) where it is another
         host's, because a credential went along with what is redirected, or where no path of the entry leads there."""
         try:
-            to = urlsplit(urljoin(self.url, location))
+            to = urlsplit(urljoin(self._url, location))
         except ValueError:
             raise bad_answer("the provider redirects to what is no address") from None
         if not to.netloc or urlsplit(location)[:2] == (to.scheme, ""):
             raise bad_answer("the provider redirects to an address without a host")
-        if to[:2] != self.base[:2]:
+        if to[:2] != self._base[:2]:
             raise bad_answer(f"the provider redirects to {to.scheme}://{to.netloc}: give the entry that base_url")
-        root = self.base.path.rstrip("/") + "/"
+        root = self._base.path.rstrip("/") + "/"
         if not to.path.startswith(root):
             raise bad_answer(f"the provider redirects to {to.path[:200]}, which is not below the entry's base_url")
-        own = self.base.query.split("&")
+        own = self._base.query.split("&")
         query = "&".join(pair for pair in to.query.split("&") if pair not in own)
-        return urlunsplit(("", "", f"/{self.name}/{to.path.removeprefix(root)}", query, to.fragment))
-
-    def take(self, piece: bytes) -> bytes:
-        return self.inner.take(piece)
-
-    def close(self) -> bytes:
-        return self.inner.close()
+        return urlunsplit(("", "", f"/{self._name}/{to.path.removeprefix(root)}", query, to.fragment))

@@ -13,7 +13,7 @@ import msgspec
 from gateway.http.offload import offload
 from gateway.realtime.objects import text_of
 from gateway.relay.relaying import JSON, Relaying
-from gateway.relay.uploads import arriving_upload
+from gateway.relay.uploads import Chained, arriving_upload
 from gateway.request.further_models import further_models
 from gateway.request.members import check_members
 from gateway.request.parse import Incoming
@@ -64,7 +64,7 @@ async def limited_body(relaying: Relaying) -> tuple[Incoming, UploadedBody | Non
         if not seen:
             return relaying.unread(None, False), None, ()
         if seen.lstrip(_BLANK)[:1] not in (b"{", b"[", b""):
-            return relaying.unread(None, False), UploadedBody(BegunBody(seen, pieces), relaying.stated_length), ()
+            return relaying.unread(None, False), UploadedBody(Chained(seen, pieces), relaying.stated_length), ()
         raise GatewayError("invalid_request", f"say that this is {JSON} in the content-type", status=415)
     body = await relaying.body()
     if not body:
@@ -98,20 +98,3 @@ async def _beginning(pieces: AsyncIterator[bytes]) -> bytes:
         if seen.strip(_BLANK) or len(seen) > _LOOKED_AT:
             break
     return seen
-
-
-class BegunBody:
-    """What was ``seen`` of a body, and the rest."""
-
-    def __init__(self, seen: bytes, pieces: AsyncIterator[bytes]) -> None:
-        self._seen = seen
-        self._pieces = pieces
-
-    def __aiter__(self) -> "BegunBody":
-        return self
-
-    async def __anext__(self) -> bytes:
-        if seen := self._seen:
-            self._seen = b""
-            return seen
-        return await anext(self._pieces)

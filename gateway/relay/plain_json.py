@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from gateway.relay.relayed import RelayedRequest, RelayRoute
-from gateway.relay.relaying import Relaying, with_model
+from gateway.relay.answers import Unread
+from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute, with_model
 from providers.endpoints.endpoint import ENDPOINTS, EndpointName
 from providers.endpoints.usage import read_usage
 from streams.events import Usage
@@ -29,21 +29,17 @@ async def read_plain_json(relaying: Relaying, names: Mapping[str, str]) -> Relay
     return RelayedRequest(planned, relaying.passed(partial(UsageReading, free=free)))
 
 
-class UsageReading:
+class UsageReading(Unread):
     """Reads the token counts of an answer in JSON. ``free``: where it has none, it took none."""
 
-    def __init__(self, *, free: bool = False) -> None:
-        self.usage: Usage | None = Usage(told_nanos=0) if free else None
+    usage: Usage | None = None
 
-    def event(self, name: str, data: bytes) -> None:
-        return
+    def __init__(self, *, free: bool = False) -> None:
+        self.usage = Usage(told_nanos=0) if free else None
 
     def whole(self, value: object) -> None:
         if isinstance(value, dict):
             self.usage = read_usage(value.get("usage")) or self.usage
-
-    def close(self, *, streamed: bool) -> None:
-        return
 
 
 PLAIN_JSON: Final = tuple(

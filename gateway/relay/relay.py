@@ -24,7 +24,7 @@ from gateway.http.response import Response, ResponseBody, Truncated, stream_head
 from gateway.ledger.record import Record
 from gateway.relay.answers import AnswerFilter
 from gateway.relay.cached_answers import RelayedAnswers
-from gateway.relay.relayed import RelayedRequest
+from gateway.relay.relaying import RelayedRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError

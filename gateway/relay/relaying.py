@@ -1,19 +1,21 @@
 """A request to an endpoint while it is read and planned: what the modules of the endpoints need for that."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
+from typing import TypeAlias
 
 import attrs
 
 from gateway.access.body_memory import HeldBody
 from gateway.allowances.expected import AskedOutput
-from gateway.endpoints.border import held_body, whole_body
+from gateway.endpoints.border import Admit, by_key, held_body, whole_body
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest, Preparation
 from gateway.exchange.planning import allowed_plan
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
+from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, AnswerReading, PassedAnswer, Unread
 from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_plain
 from gateway.request.prepared import Prepared
@@ -24,10 +26,12 @@ from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.serving.fast_route import PiecesRequest, unlimited
 from gateway.upstream.request import UploadedBody
+from providers.apis import CODECS
 from providers.endpoints.endpoint import ENDPOINTS, Endpoint, EndpointName
 from providers.endpoints.model_types import bare_name
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
+from streams.events import AnswerStart, ErrorInfo
 
 JSON = "application/json"
 
@@ -186,3 +190,56 @@ def without_credentials(query: str) -> str:
 
 KEPT_BACK = frozenset(("key", "api_key", "api-key", "access_token", "provider"))
 """Members of a query that may hold a key, or are meant for the gateway."""
+
+
+LastEvent: TypeAlias = Callable[[ErrorInfo], bytes]
+"""The event with which a stream ends in failure, in the words of its client."""
+
+
+def openai_error(failed: ErrorInfo) -> bytes:
+    """The ``LastEvent`` of OpenAI's endpoints."""
+    return CODECS["chat"].last_event(failed, AnswerStart(), 0)
+
+
+def nothing_further(target: Target) -> Sequence[bytes]:
+    """The rest of a request that is sent as one."""
+    return ()
+
+
+OnWhole: TypeAlias = Callable[[], Awaitable[object]]
+"""Is awaited once, when the answer is whole: before a short one goes to the client, behind the last piece of any other.
+It raises nothing."""
+
+
+@attrs.frozen(eq=False)
+class RelayedRequest:
+    """``planned`` goes to providers; the answer of the target that is asked goes to the client through what ``filter``
+    makes, one for each attempt. Of a stream that has failed the client is told by ``last_event``; any other answer is
+    cut. ``further`` are the bodies of requests that follow the first of an attempt, one by one; the filter takes all
+    answers, and is told the head of each. ``on_whole`` is what is to be done once its answer is whole. Once
+    its provider has the whole request, an answer that is ``read_on`` is read to its end though its client has left: it
+    tells what was made, or what that has cost."""
+
+    planned: PlannedRequest
+    filter: Callable[[Target], AnswerFilter]
+    last_event: LastEvent = openai_error
+    on_whole: OnWhole | None = None
+    further: Callable[[Target], Sequence[bytes]] = nothing_further
+    read_on: bool = False
+
+
+ReadRequest: TypeAlias = Callable[[Relaying, Mapping[str, str]], Awaitable[RelayedRequest | Response]]
+"""Reads a request, with what its path names: ``{"id": …}``. What no provider is asked for it answers itself. Raises
+``GatewayError``."""
+
+
+@attrs.frozen
+class RelayRoute:
+    """What is asked at ``path`` by ``method``. ``{id}`` in it stands for a step of the path, ``{model}`` for one or
+    more; two of one name get numbers: ``id``, ``id2``."""
+
+    endpoint: EndpointName
+    method: str
+    path: str
+    read: ReadRequest
+    admit: Admit = by_key

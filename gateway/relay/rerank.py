@@ -6,10 +6,8 @@ from typing import Final
 
 from gateway.allowances.expected import AskedOutput
 from gateway.http.offload import offload
-from gateway.relay.answers import AnswerFilter, PassedAnswer
-from gateway.relay.relayed import RelayedRequest, RelayRoute
-from gateway.relay.relaying import Relaying
-from gateway.relay.rewritten import RewrittenAnswer
+from gateway.relay.answers import AnswerFilter, HeldAnswer, PassedAnswer, Unread
+from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.omissions import Omissions
@@ -44,7 +42,7 @@ async def read_rerank(relaying: Relaying, names: Mapping[str, str]) -> RelayedRe
         source = shape_of(target)
         if not translates_answer(wanted, source):
             return PassedAnswer(RerankReading(), limits.event)
-        return RewrittenAnswer(partial(_translated, wanted=wanted, source=source, target=target, id=id), limits.answer)
+        return HeldAnswer(partial(_translated, wanted=wanted, source=source, target=target, id=id), limits.answer)
 
     return RelayedRequest(planned, filter)
 
@@ -80,20 +78,13 @@ def _translated(
     return out, usage_of(costs)
 
 
-class RerankReading:
-    """Reads what an answer that passes as it is says that it took."""
+class RerankReading(Unread):
+    """Reads the usage of an answer that passes unchanged."""
 
-    def __init__(self) -> None:
-        self.usage: Usage | None = None
-
-    def event(self, name: str, data: bytes) -> None:
-        return
+    usage: Usage | None = None
 
     def whole(self, value: object) -> None:
         self.usage = usage_of(read_costs(value))
-
-    def close(self, *, streamed: bool) -> None:
-        return
 
 
 def usage_of(costs: RerankCosts) -> Usage:

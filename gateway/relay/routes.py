@@ -26,11 +26,9 @@ from gateway.relay.kept import KEPT_ROUTES
 from gateway.relay.kept_uploads import UPLOAD_ROUTES
 from gateway.relay.pass_through import pass_through_routes
 from gateway.relay.plain_json import PLAIN_JSON
-from gateway.relay.realtime_calls import REALTIME_CALLS
-from gateway.relay.realtime_secrets import CLIENT_SECRETS
+from gateway.relay.realtime import CLIENT_SECRETS, REALTIME_CALLS
 from gateway.relay.relay import Relay
-from gateway.relay.relayed import RelayRoute
-from gateway.relay.relaying import Relaying
+from gateway.relay.relaying import Relaying, RelayRoute
 from gateway.relay.rerank import RERANK
 from gateway.relay.videos import VIDEOS
 from gateway.serving.fast_route import PiecesRequest, add_fast_route, add_named_route

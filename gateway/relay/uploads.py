@@ -1,15 +1,200 @@
-"""Uploads: multipart bodies that go on to a provider as they come, with another ``model``."""
+"""Multipart bodies that go on to a provider while they come: with another ``model``, or with other ids, or, where they
+are files for batches, once every line is read.
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Final
+What a file is for is said in the field ``purpose``, which may come after it: until that is known the file waits in the
+spool, as one for a batch does to its end, because a mistake in its last line is one of the whole file.
+"""
 
+import tempfile
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import IO, Final, TypeVar
+
+import attrs
+import trio
+
+from gateway.access.body_memory import HeldBody
+from gateway.access.shares import Shares
 from gateway.relay.relaying import Relaying
-from gateway.relay.spool import Spool
 from gateway.serving.fast_route import too_large
 from gateway.upstream.request import UploadedBody
+from providers.endpoints.batch_lines import BatchLines
 from providers.endpoints.model_field import MultipartEditor, ignored
-from providers.endpoints.multipart import boundary_of
-from streams.errors import GatewayError
+from providers.endpoints.multipart import (
+    MultipartBoundary,
+    MultipartData,
+    MultipartEvent,
+    MultipartHead,
+    MultipartParser,
+    boundary_of,
+)
+from streams.errors import GatewayError, invalid
+
+T = TypeVar("T")
+
+
+class Chained:
+    """The pieces of several parts of a body, one part after the other."""
+
+    def __init__(self, *parts: bytes | AsyncIterator[bytes]) -> None:
+        self._parts = deque(parts)
+
+    def __aiter__(self) -> "Chained":
+        return self
+
+    async def __anext__(self) -> bytes:
+        while self._parts:
+            part = self._parts[0]
+            if not isinstance(part, bytes) and (piece := await anext(part, b"")):
+                return piece
+            self._parts.popleft()
+            if isinstance(part, bytes) and part:
+                return part
+        raise StopAsyncIteration
+
+
+class Edited:
+    """The pieces that ``feed`` makes of others; ``close`` is called at their end. Both may raise ``GatewayError``."""
+
+    def __init__(
+        self, pieces: AsyncIterator[bytes], feed: Callable[[bytes], bytes], close: Callable[[], object]
+    ) -> None:
+        self._pieces = pieces
+        self._feed = feed
+        self._close = close
+
+    def __aiter__(self) -> "Edited":
+        return self
+
+    async def __anext__(self) -> bytes:
+        async for piece in self._pieces:
+            if out := self._feed(piece):
+                return out
+        self._close()
+        raise StopAsyncIteration
+
+
+def _arriving(relaying: Relaying) -> tuple[AsyncIterator[bytes], int | None]:
+    """Return the pieces of the client's body, and its length where the client states it. Raises ``GatewayError``
+    (413)."""
+    most, length = relaying.most, relaying.stated_length
+    if length is not None and length > most:
+        raise too_large(most)
+    return relaying.arrival.pieces(most), length
+
+
+# What waits
+
+
+MEMORY: Final = 2**20
+"""Bytes of one upload that wait in memory."""
+BATCH: Final = 256 * 1024
+"""Bytes that are written to the file, or read from it, at a time."""
+
+_FULL: Final = "uploads whose model comes behind the file fill the disk space that the gateway's limits.spool allows"
+_TOO_LARGE: Final = (
+    "the upload is larger than the gateway's limits.spool ({} bytes), which holds it until its model is known: send "
+    "model before the file, or a smaller file"
+)
+_MODEL_FIRST: Final = "send model before the file, or try again later"
+_WAIT: Final = (("retry-after", "5"),)
+
+
+class Spool:
+    """The pieces of one upload in the order in which they came: all are added before the first is read. ``most`` are
+    the bytes of files that all uploads may have in this process. ``close`` lets the file go. ``source`` is the spool of
+    the same upload that this one is written from, if there is one."""
+
+    def __init__(self, held: HeldBody, shares: Shares, most: int, source: "Spool | None" = None) -> None:
+        self.size = 0
+        self._held = held
+        self._shares = shares
+        self._most = most
+        self._source = source
+        self._parts: deque[bytes] = deque()
+        self._in_memory = 0
+        self._file: IO[bytes] | None = None
+        self._on_disk = 0
+        self._unread = 0
+
+    async def add(self, piece: bytes) -> None:
+        """Raises ``GatewayError``: 413 for an upload that never fits, 503 and 429 where there is no room now."""
+        if not piece:
+            return
+        self.size += len(piece)
+        self._in_memory += len(piece)
+        self._parts.append(piece)
+        if self._in_memory > (MEMORY if self._file is None else BATCH):
+            await self._write()
+        self._held.arrive(self._in_memory)
+
+    def __aiter__(self) -> "Spool":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._unread and self._file is not None:
+            piece: bytes = await _on_disk(lambda file=self._file: file.read(BATCH))  # type: ignore[misc]
+            self._unread -= len(piece)
+            if not self._unread:
+                self._let_go()
+            return piece
+        if self._parts:
+            return self._parts.popleft()
+        raise StopAsyncIteration
+
+    async def rewind(self) -> None:
+        """All has been added: it is read from here on."""
+        if self._file is not None:
+            await _on_disk(lambda file=self._file: file.seek(0))  # type: ignore[misc]
+            self._unread = self._on_disk
+
+    def close(self) -> None:
+        """Let go of all of it."""
+        self._parts.clear()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Give the disk back: of an answer that takes minutes the upload is long gone."""
+        self._shares.spooled -= self._on_disk
+        self._on_disk = self._unread = 0
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    async def _write(self) -> None:
+        data = b"".join(self._parts)
+        own = self._on_disk + len(data) + (0 if self._source is None else self._source._on_disk)
+        if own > self._most:
+            raise GatewayError("too_large", _TOO_LARGE.format(self._most))
+        if self._shares.spooled + len(data) > self._most:
+            raise GatewayError("overloaded", f"{_FULL}: {_MODEL_FIRST}", headers=_WAIT)
+        self._shares.spooled += len(data)
+        self._on_disk += len(data)
+        self._parts.clear()
+        self._in_memory = 0
+        if self._file is None:
+            self._file = await _on_disk(tempfile.TemporaryFile)
+        await _on_disk(lambda file=self._file: file.write(data))  # type: ignore[misc]
+
+
+async def _on_disk(work: Callable[[], T]) -> T:
+    """``work`` in a thread: a disk may be slow. Raises ``GatewayError`` (503) where it fails."""
+    try:
+        return await trio.to_thread.run_sync(work)
+    except OSError as error:
+        failed = f"the gateway cannot keep the upload in a temporary file ({error.strerror}): {_MODEL_FIRST}"
+        raise GatewayError("overloaded", failed, headers=_WAIT) from None
+
+
+def _spool(relaying: Relaying, source: Spool | None = None) -> Spool:
+    service = relaying.context.service
+    spool = Spool(relaying.held_body(), service.admission.shares, service.limits.spool, source)
+    relaying.scope.on_close(lambda left: spool.close())
+    return spool
+
+
+# Another model
+
 
 LOOKED_AHEAD: Final = 64 * 1024
 """Bytes behind ``model`` in which further fields are looked for before a provider is asked: SDKs send files last."""
@@ -47,8 +232,7 @@ class ArrivingUpload:
             before, behind = self._editor.added(model), b""
         else:
             before, behind = b"", self._editor.replace(model)
-        length = None if self._length is None else self._length + self._editor.difference
-        return UploadedBody(_UploadPieces(before, self._spool, behind, self), length)
+        return self._body(before, behind)
 
     async def as_it_came(self) -> UploadedBody:
         """The same in place of ``body``, with the model, or none, that the client names."""
@@ -56,42 +240,14 @@ class ArrivingUpload:
             return await self.body(self._editor.model)
         await self._spool.rewind()
         self._editor.leave_out()
-        length = None if self._length is None else self._length + self._editor.difference
-        return UploadedBody(_UploadPieces(b"", self._spool, b"", self), length)
+        return self._body(b"", b"")
 
-    async def more(self) -> bytes:
-        """What goes out next of what arrives, ``b""`` at the end. Raises ``GatewayError``."""
-        async for piece in self._arriving:
-            if out := self._editor.feed(piece):
-                return out
-        self._editor.close()
-        return b""
-
-
-class _UploadPieces:
-    """The pieces of a body: what stands before all, what was kept, what stands in its place, what still arrives."""
-
-    def __init__(self, before: bytes, spool: Spool, behind: bytes, upload: ArrivingUpload) -> None:
-        self._before = before
-        self._spool = spool
-        self._behind = behind
-        self._upload = upload
-
-    def __aiter__(self) -> "_UploadPieces":
-        return self
-
-    async def __anext__(self) -> bytes:
-        if piece := self._before:
-            self._before = b""
-            return piece
-        if piece := await self._spool.read():
-            return piece
-        if piece := self._behind:
-            self._behind = b""
-            return piece
-        if piece := await self._upload.more():
-            return piece
-        raise StopAsyncIteration
+    def _body(self, before: bytes, behind: bytes) -> UploadedBody:
+        editor = self._editor
+        length = None if self._length is None else self._length + editor.difference
+        return UploadedBody(
+            Chained(before, self._spool, behind, Edited(self._arriving, editor.feed, editor.close)), length
+        )
 
 
 async def arriving_upload(relaying: Relaying, on_file: Callable[[bytes], object] = ignored) -> ArrivingUpload:
@@ -103,14 +259,7 @@ async def arriving_upload(relaying: Relaying, on_file: Callable[[bytes], object]
             "invalid_request", f"an upload cannot be compressed as a whole (content-encoding: {coding})", status=415
         )
     editor = MultipartEditor(boundary_of(kind), NOTED, on_file)
-    most, length = relaying.most, relaying.stated_length
-    if length is not None and length > most:
-        raise too_large(most)
-    service = relaying.context.service
-    spool = Spool(relaying.held_body(), service.admission.shares, service.limits.spool)
-    relaying.scope.on_close(lambda left: spool.close())
-    arriving = relaying.arrival.pieces(most)
-    size = 0
+    arriving, length, spool, size = *_arriving(relaying), _spool(relaying), 0
     async for piece in arriving:
         size += len(piece)
         await spool.add(editor.feed(piece))
@@ -120,3 +269,126 @@ async def arriving_upload(relaying: Relaying, on_file: Callable[[bytes], object]
         editor.close()
         length = size
     return ArrivingUpload(editor, spool, arriving, kind, length)
+
+
+# Other ids
+
+
+_FIELD: Final = "file_id"
+_LONGEST_ID: Final = 1024
+
+
+class NativeIds:
+    """Replaces the ids in fields of a multipart body by what ``native`` returns for each. Raises ``GatewayError``, also
+    of ``native``."""
+
+    def __init__(self, boundary: bytes, native: Callable[[str], str]) -> None:
+        self._parser = MultipartParser(boundary)
+        self._native = native
+        self._id: bytes | None = None  # what has come of one
+
+    def feed(self, piece: bytes) -> bytes:
+        return b"".join(map(self._changed, self._parser.feed(piece)))
+
+    def close(self) -> None:
+        self._parser.close()
+
+    def _changed(self, event: MultipartEvent) -> bytes:
+        if isinstance(event, MultipartHead):
+            self._id = b"" if event.name.lower() == _FIELD else None
+            return event.raw
+        if self._id is None:
+            return event.raw
+        if isinstance(event, MultipartData):
+            self._id += event.raw
+            if len(self._id) > _LONGEST_ID:
+                raise invalid(f"{_FIELD} must be the id of a file", _FIELD)
+            return b""
+        id, self._id = self._id, None
+        return self._native(id.decode("utf-8", "replace")).encode() + event.raw
+
+
+# Files for batches
+
+
+PURPOSE: Final = "purpose"
+FOR_BATCHES: Final = b"batch"
+FILE: Final = "file"
+_LONGEST: Final = 100  # bytes of a purpose
+
+
+class _Purpose:
+    """Looks for the field in the events of a multipart body. One that is there twice, or in a way that not everybody
+    reads, is refused: the file would be for something else at the provider."""
+
+    def __init__(self) -> None:
+        self.value: bytes | None = None
+        self._coming: bytes | None = None
+
+    def passed(self, events: Iterable[MultipartEvent]) -> bytes:
+        """The bytes of ``events``, which are looked through. Raises ``GatewayError``."""
+        found = list(events)
+        for event in found:
+            self.see(event)
+        return b"".join([event.raw for event in found])
+
+    def see(self, event: MultipartEvent) -> None:
+        match event:
+            case MultipartHead():
+                if event.name == PURPOSE and (self.value is not None or event.file_name is not None or event.encoding):
+                    raise invalid("send the field purpose once, and plainly", PURPOSE)
+                self._coming = b"" if event.name == PURPOSE else None
+            case MultipartData(raw) if self._coming is not None:
+                self._coming = (self._coming + raw)[:_LONGEST]
+            case MultipartBoundary() if self._coming is not None:
+                self.value, self._coming = self._coming.strip().lower(), None
+
+
+@attrs.frozen(eq=False)
+class FileUpload:
+    """An upload of which it is known what it is for: ``lines`` have read it whole where that is a batch."""
+
+    body: UploadedBody
+    lines: BatchLines | None = None
+
+
+async def file_upload(relaying: Relaying, lines: Callable[[], BatchLines]) -> FileUpload:
+    """The client's upload as it goes to a provider; ``lines`` makes the reader of a batch's file. Raises
+    ``GatewayError``: 400 for what is no multipart body or a line that is wrong, 403 for a model in one, 413, 503."""
+    boundary = boundary_of(relaying.header("content-type") or "")
+    arriving, length = _arriving(relaying)
+    parser, purpose, spool = MultipartParser(boundary), _Purpose(), _spool(relaying)
+    async for piece in arriving:
+        await spool.add(purpose.passed(parser.feed(piece)))
+        if purpose.value is not None and FOR_BATCHES not in purpose.value:
+            await spool.rewind()
+            length = None if length is None else length - parser.preamble
+            rest = Edited(arriving, lambda piece: purpose.passed(parser.feed(piece)), parser.close)
+            return FileUpload(UploadedBody(Chained(spool, rest), length))
+    parser.close()
+    await spool.rewind()
+    if FOR_BATCHES not in (purpose.value or b""):
+        return FileUpload(UploadedBody(spool, spool.size))
+    reader = lines()
+    return FileUpload(await _rewritten(relaying, spool, MultipartParser(boundary), reader), reader)
+
+
+async def _rewritten(relaying: Relaying, source: Spool, parser: MultipartParser, lines: BatchLines) -> UploadedBody:
+    """The body of which ``source`` holds the client's, with the lines of its file as ``lines`` says."""
+    spool, size, in_file = _spool(relaying, source), 0, False
+    async for piece in source:
+        for event in parser.feed(piece):
+            out = event.raw
+            if isinstance(event, MultipartHead):
+                in_file = event.file_name is not None
+                if event.name == FILE and not in_file:  # lines that nobody has read
+                    raise invalid("give the part of the body that has the lines a file name", FILE)
+            elif isinstance(event, MultipartData) and in_file:
+                out = lines.feed(event.raw)
+            elif in_file:
+                out, in_file = lines.close() + event.raw, False
+            size += len(out)
+            await spool.add(out)
+    source.close()
+    await spool.rewind()
+    return UploadedBody(spool, size)

@@ -8,11 +8,10 @@ from typing import Final
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
+from gateway.relay.answers import ObjectAnswer
 from gateway.relay.kept import KeptRequest, reading
-from gateway.relay.kept_answers import ObjectAnswer
 from gateway.relay.relay import Relay
-from gateway.relay.relayed import RelayRoute
-from gateway.relay.relaying import with_model
+from gateway.relay.relaying import RelayRoute, with_model
 from gateway.relay.uploads import arriving_upload
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan

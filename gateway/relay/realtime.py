@@ -1,4 +1,6 @@
-"""Realtime calls over WebRTC and SIP (``POST /v1/realtime/calls``): their offers and answers pass here, and what is
+"""Realtime sessions that go past the gateway: calls, and credentials of a provider for browsers.
+
+Calls over WebRTC and SIP (``POST /v1/realtime/calls``): their offers and answers pass here, and what is
 done with them by id.
 
 The sound does not: a client needs ``realtime: {calls: true}``, and what a call uses is known here only where a
@@ -6,6 +8,7 @@ websocket with its ``?call_id=`` is open through the gateway (ENTERPILOT/GoModel
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 from urllib.parse import parse_qsl, quote
 
@@ -23,14 +26,14 @@ from gateway.realtime.calls import (
 )
 from gateway.realtime.events import SESSION
 from gateway.realtime.models import SessionModels
-from gateway.realtime.objects import Members, Unfolded, read_object
+from gateway.realtime.objects import Members, Tree, Unfolded, read_object
 from gateway.realtime.shapes import OF_OPENAI
 from gateway.relay.answers import PassedAnswer, Unread
-from gateway.relay.relayed import RelayedRequest, RelayRoute
-from gateway.relay.relaying import JSON, Relaying
+from gateway.relay.relaying import JSON, RelayedRequest, Relaying, RelayRoute
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.request.wire import MediaTypes
+from gateway.routing.omissions import Omissions
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
@@ -98,43 +101,70 @@ def _relayed(
     prepare = as_prepared(Prepared(Outgoing(body)))
     planned = PlannedRequest(incoming, Plan.to(target, ONCE), prepare, suffix=suffix, media=media)
     limit, ids = relaying.context.service.limits.event, CallIds.of(relaying.context)
-    return RelayedRequest(planned, lambda one: _CallAnswer(PassedAnswer(Unread(), limit), ids, one))
+    return RelayedRequest(planned, partial(_CallAnswer, limit, ids))
 
 
-@attrs.define(eq=False)
-class _CallAnswer:
+class _CallAnswer(PassedAnswer):
     """The ``AnswerFilter`` of a call that has begun: its id is the client's, its address the gateway's."""
 
-    inner: PassedAnswer
-    ids: CallIds
-    target: Target
-
-    usage = None
-
-    @property
-    def held(self) -> int:
-        return self.inner.held
-
-    @property
-    def ping(self) -> bytes:
-        return self.inner.ping
+    def __init__(self, event_limit: int, ids: CallIds, target: Target) -> None:
+        super().__init__(Unread(), event_limit)
+        self._ids = ids
+        self._target = target
 
     def head(self, status: int, headers: Headers) -> Headers:
         places = tuple(("location", self._here(value)) for name, value in headers if name == "location")
-        return (*self.inner.head(status, headers), *places)
+        return (*super().head(status, headers), *places)
 
     def _here(self, location: str) -> str:
         native = location.partition("?")[0].rstrip("/").rpartition("/")[2]
-        return f"{CALLS}/{self.ids.shown(native, self.target.entry)}"
-
-    def take(self, piece: bytes) -> bytes:
-        return self.inner.take(piece)
-
-    def close(self) -> bytes:
-        return self.inner.close()
+        return f"{CALLS}/{self._ids.shown(native, self._target.entry)}"
 
 
 REALTIME_CALLS: Final = (
     RelayRoute("realtime", "POST", CALLS, read_call),
     *(RelayRoute("realtime", "POST", f"{CALLS}/{{id}}/{action}", read_action) for action in _ACTIONS),
 )
+
+
+# Credentials
+
+SECRETS: Final = "/v1/realtime/client_secrets"
+_TREE: Final[Tree] = {"session": SESSION}
+_MODEL: Final = "session.model"
+
+NOT_GRANTED: Final = (
+    "the key {!r} may not have credentials of the provider: `realtime: {{client_secrets: true}}` on it in the "
+    "configuration lets it"
+)
+NO_KEY: Final = (
+    "credentials of the provider are given to clients with a key alone: see client_keys in the configuration"
+)
+
+
+async def read_client_secret(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest:
+    """A request for a credential, with the model of its session in the provider's words."""
+    context = relaying.context
+    client = context.asked.client
+    if not context.service.authenticator.realtime_grant(client).client_secrets:
+        raise GatewayError("permission", NO_KEY if client is None else NOT_GRANTED.format(client))
+    incoming = await relaying.json()
+    session = Unfolded(dict(incoming.members), _TREE)
+    if not (model := session.texts.get(_MODEL)):
+        raise invalid("session.model is required: it says whose credential this is to be", _MODEL)
+    context.record.asked = model
+    target = relaying.plan(model, OF_OPENAI).first
+    models = SessionModels(context, target, OF_OPENAI)
+    for at, name in session.texts.items():
+        if at != _MODEL:
+            models.further(at, name)
+    planned = relaying.planned(incoming, Plan.to(target, ONCE), partial(_prepared, session, incoming), None)
+    return RelayedRequest(attrs.evolve(planned, suffix="/client_secrets"), relaying.passed())
+
+
+def _prepared(session: Unfolded, incoming: Incoming, target: Target, left: Omissions) -> Prepared:
+    session.put(_MODEL, target.model)
+    return Prepared(Outgoing(session.folded()), left=left)
+
+
+CLIENT_SECRETS: Final = (RelayRoute("realtime", "POST", SECRETS, read_client_secret),)
