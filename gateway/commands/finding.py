@@ -26,6 +26,7 @@ from gateway.commands.choosing import (
     named,
 )
 from gateway.commands.client import KEY_VARIABLE, GatewayAddress
+from gateway.commands.demo import demo_config
 from gateway.config.loading import FILE_NAMES, FILE_VARIABLE, Config, ConfigError, discover, load, users_file
 from gateway.config.settings import Listener
 from gateway.config.urls import is_loopback
@@ -162,8 +163,6 @@ def _demo(options: ConnectOptions, chooses: str, reason: str, key: str | None) -
 
 def demo(chooses: str) -> GatewayAddress:
     """``trigate serve --demo``, for a client whose row says ``chooses``."""
-    from gateway.commands.serve import demo_config  # most of the gateway, which is seldom needed here
-
     return GatewayAddress(USUAL, chosen(chooses, Configured(demo_config(USUAL))))
 
 

@@ -7,10 +7,10 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import click
@@ -20,6 +20,7 @@ import gateway
 from configfile.document import sentence
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain, no_effect
+from gateway.commands.demo import PORT, demo_config
 from gateway.commands.listening import (
     LOCAL,
     OpenListener,
@@ -32,8 +33,8 @@ from gateway.commands.listening import (
     reread,
 )
 from gateway.commands.terminal import columns, fold, say
-from gateway.config.loading import Config, ConfigError, from_mapping, load
-from gateway.config.settings import LogLevel, ModelEntry, Remark
+from gateway.config.loading import Config, ConfigError, load
+from gateway.config.settings import LogLevel, Remark
 from gateway.endpoints.ui.workers import OtherWorkers
 from gateway.followed_keys import FollowedKeys
 from gateway.garbage import settle
@@ -53,14 +54,9 @@ from gateway.serving.worker import serve
 from gateway.shared.tables import SharedTables
 from gateway.telemetry.metrics import tell_reload
 from gateway.telemetry.shared_metrics import shared_metrics
-from providers.apis import CODECS
-from providers.catalog.providers import CATALOG
-from providers.endpoints.endpoint import ENDPOINTS
 
 T = TypeVar("T")
 
-PORT = 12000
-STAND_IN = "stand-in"  # the demo's provider of models that it does not list
 SHOWN = 12  # models that the banner lists
 LOOK = 1.0  # seconds between a worker's looks for its supervisor
 
@@ -475,68 +471,6 @@ def _warn_if_open(config: Config, listeners: Sequence[OpenListener], log: Log) -
         "there are no client_keys: every machine that can connect here can use the keys in this config. "
         "Set client_keys, or listen on 127.0.0.1 only.",
     )
-
-
-# The demo
-
-DEMO_ENDPOINTS: Final[Mapping[str, Any]] = {
-    "rerank": True, "score": "/score", "pooling": "/pooling", "classify": "/classify",
-    "fim": {"path": "/fim/completions", "shape": "mistral"},
-    "message_batches": {"path": "/messages/batches", "shape": "anthropic"},
-}  # fmt: skip
-"""What the stand-in has beside OpenAI's endpoints."""
-
-ANTHROPICS_FILES: Final[Mapping[str, Any]] = {"files": {"path": "/messages/files", "shape": "anthropic"}}
-"""Anthropic's files, at a path of the stand-in's own: an entry has an endpoint in one form, so that other entries of
-the same account have these."""
-
-DEMO_TYPES: Final = ("embedding", "rerank", "image", "speech", "transcription", "moderation")
-"""What the stand-in is listed for beside conversations, under a name each: pickers find it there, and a request that
-names no model means it."""
-
-
-def demo_config(upstream: str) -> Config:
-    """A provider for each API, all of them the mock at ``upstream``: every pair of APIs can be tried, and every fault
-    of the mock as ``fault/NAME``, or as ``fault-chat/NAME`` and so on where only that API is spoken. A program that
-    knows only its maker's names (Claude Code without settings but the address) is answered by the stand-in, too."""
-    # A key that no answer holds: it is masked wherever it is seen.
-    provider = {
-        "provider_interface": "openai", "base_url": f"{upstream}/v1", "access_key": "unneeded-by-a-stand-in",
-        "quirks": {"bedrock_family": "claude"},  # it thinks when it is asked to, as that one is
-    }  # fmt: skip
-    apis = list(CODECS)
-    kept: dict[str, Any] = {
-        name: False for name, row in ENDPOINTS.items() if row.fallback == "never"
-    }  # there is one place for them
-    config = from_mapping(
-        {
-            "version": "v0.3.0",
-            "listeners": [{"type": "model", "name": "demo", "port": PORT}],
-            "model_providers": [
-                {**provider, "model": "demo/mock-large", "name": "demo", "default": True,
-                 "speaks": apis, "endpoints": DEMO_ENDPOINTS},
-                *({**provider, "model": f"{api}-only/mock-large", "name": f"demo-{api}", "speaks": [api],
-                   "endpoints": dict.fromkeys(ENDPOINTS, False)} for api in apis),
-                *({**provider, "model": f"demo/mock-{kind}", "name": f"demo-{kind}", "type": kind,
-                   "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept, **ANTHROPICS_FILES}} for kind in DEMO_TYPES),
-                {**provider, "model": f"{STAND_IN}/*", "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}},
-                {**provider, "model": "fault/*", "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}},
-                *({**provider, "model": f"fault-{api}/*", "speaks": [api],
-                   "endpoints": dict.fromkeys(ENDPOINTS, False)} for api in apis),
-            ],
-        }
-    )  # fmt: skip
-    families = tuple(dict.fromkeys(family for row in CATALOG.values() for family in row.families))
-    return attrs.evolve(config, entries=tuple(_of_all(entry, families) for entry in config.entries))
-
-
-def _of_all(entry: ModelEntry, families: tuple[str, ...]) -> ModelEntry:
-    """The stand-in's own entry takes every name that a known family has. What it can be asked to do wrong is not
-    listed."""
-    entry = attrs.evolve(entry, lists_all=False)
-    if entry.provider.id != STAND_IN:
-        return entry
-    return attrs.evolve(entry, provider=attrs.evolve(entry.provider, families=families))
 
 
 async def _demo(

@@ -19,11 +19,11 @@ from gateway.serving.fast_route import QuartRequest
 from gateway.serving.quart_views import add_view, current_scope
 from gateway.stores.store import Store, Unavailable
 from gateway.telemetry.lag import watch_lag
-from gateway.telemetry.metrics import (
+from gateway.telemetry.metrics import CONTENT_TYPE, Metrics
+from gateway.telemetry.rows import (
     BUDGET_HELD,
     BUDGET_USED,
     CACHE_FAILURES,
-    CONTENT_TYPE,
     COUNTED_ALONE,
     COUNTERS_AWAY,
     LAG,
@@ -35,7 +35,6 @@ from gateway.telemetry.metrics import (
     STORE_ENTRIES,
     STORE_LIMIT,
     MetricRow,
-    Metrics,
 )
 from streams.errors import GatewayError
 

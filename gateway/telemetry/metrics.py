@@ -1,8 +1,8 @@
 """The metrics that Prometheus reads at ``GET /metrics``.
 
 Labels have values from bounded sets only: those of the code, those that the configuration names, and of the models of
-wildcard entries the first that have answered. What a client makes up never becomes a series. ``ROWS`` is all there is;
-``docs/metrics.md``, the dashboard and the alert rules are held to it by tests.
+wildcard entries the first that have answered. What a client makes up never becomes a series. The metrics themselves are
+in ``gateway/telemetry/rows.py``.
 
 Workers of one supervisor add theirs up: ``gateway/telemetry/shared_metrics.py``.
 """
@@ -13,15 +13,15 @@ import resource
 import sys
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
-
-import attrs
+from typing import TYPE_CHECKING, Any, Final
 
 import gateway
 from gateway.config.loading import Config
 from gateway.ledger.buckets import GAPS, Buckets
 from gateway.ledger.record import Charge, Record, Tried
 from gateway.logs.masking import Mask
+from gateway.telemetry import rows
+from gateway.telemetry.rows import MetricRow
 from gateway.telemetry.shared_metrics import FOLDER, WorkersCollector, add_to_file
 from gateway.upstream.pool import PoolStats
 from providers.apis import CODECS
@@ -35,228 +35,6 @@ MOST_CLIENTS: Final = 1000  # clients that are no file's: keys come and go while
 LONGEST_NAME: Final = 100  # characters of "provider/model"
 NONE: Final = "none"
 OTHER: Final = "other"
-
-Kind: TypeAlias = Literal["counter", "histogram", "sum", "greatest", "latest"]
-"""The last three are gauges, by what becomes of the numbers of several workers: of what these count together the one
-that was asked last is right."""
-
-_WAITS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-_LONG: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-_LAGS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-
-
-@attrs.frozen
-class MetricRow:
-    """One metric. ``bounds`` are those of a histogram's buckets."""
-
-    name: str
-    kind: Kind
-    meaning: str
-    labels: tuple[str, ...] = ()
-    bounds: tuple[float, ...] = ()
-
-
-_WHERE: Final = ("provider", "model")
-
-EXCHANGES = MetricRow(
-    "trigate_exchanges_total", "counter", "Exchanges that have ended, also those that were refused.",
-    ("api", *_WHERE, "lane", "status", "ended", "client"),
-)  # fmt: skip
-IN_FLIGHT = MetricRow("trigate_exchanges_in_flight", "sum", "Exchanges that are going on.", ("api",))
-FIRST_BYTE = MetricRow(
-    "trigate_first_byte_seconds", "histogram", "From the request to the first byte of its answer, or keep-alive.",
-    (*_WHERE, "lane"), _WAITS,
-)  # fmt: skip
-FIRST_TOKEN = MetricRow(
-    "trigate_first_token_seconds", "histogram", "From the request to the first content of its stream.",
-    (*_WHERE, "lane"), _WAITS,
-)  # fmt: skip
-DURATION = MetricRow(
-    "trigate_duration_seconds", "histogram", "From the request to the end of its answer.", (*_WHERE, "lane"), _LONG
-)
-SILENCE = MetricRow(
-    "trigate_write_gap_seconds", "histogram",
-    "Between two writes of a stream, less the time that its client took to read.", bounds=GAPS,
-)  # fmt: skip
-TOKENS = MetricRow(
-    "trigate_tokens_total", "counter", "Tokens, of answers that broke off as far as they came.",
-    (*_WHERE, "client", "kind"),
-)  # fmt: skip
-BILLED_UNITS = MetricRow(
-    "trigate_units_total", "counter", "What is billed beside tokens: pictures, seconds of sound, characters, searches.",
-    (*_WHERE, "client", "unit"),
-)  # fmt: skip
-ESTIMATED = MetricRow(
-    "trigate_usage_estimated_total", "counter",
-    "Exchanges whose tokens are estimated: the answer broke off, or nobody counted.", ("provider",),
-)  # fmt: skip
-COST = MetricRow(
-    "trigate_cost_dollars_total", "counter",
-    "What attempts have cost, those included whose answers went to nobody, as far as there is a price.",
-    (*_WHERE, "target", "client", "grade"),
-)  # fmt: skip
-UNPRICED = MetricRow(
-    "trigate_unpriced_total", "counter", "Attempts that took tokens whose price nobody knows: no sum has them.",
-    (*_WHERE, "target"),
-)  # fmt: skip
-ON_SUBSCRIPTION = MetricRow(
-    "trigate_subscription_total", "counter", "Attempts that a subscription paid for: no sum of costs includes them.",
-    (*_WHERE, "target", "client"),
-)  # fmt: skip
-LIMIT_REFUSALS = MetricRow(
-    "trigate_limit_refusals_total", "counter",
-    "Requests for which there was no room in what their client may use, and attempts for which there was none in what "
-    "an entry may be given: those go on to the next target.",
-    ("holder_kind", "holder", "limit"),
-)  # fmt: skip
-BUDGET_USED = MetricRow(
-    "trigate_budget_used_ratio", "latest",
-    "The part of each budget that is spent in its period; above 1 where answers cost more than was expected of them.",
-    ("holder_kind", "holder", "budget"),
-)  # fmt: skip
-BUDGET_HELD = MetricRow(
-    "trigate_budget_held_ratio", "latest",
-    "The part of each budget that is reserved by requests under way, or set aside for batches.",
-    ("holder_kind", "holder", "budget"),
-)  # fmt: skip
-LIMIT_QUEUED = MetricRow(
-    "trigate_limit_queued", "sum", "Requests that wait for their place at an entry, in its `queue`.", ("entry",)
-)
-LIMIT_USED = MetricRow(
-    "trigate_limit_used_ratio", "latest",
-    "The part of each rate that has not refilled yet, and of each number of requests at once that is taken.",
-    ("holder_kind", "holder", "limit"),
-)  # fmt: skip
-DROPS = MetricRow(
-    "trigate_dropped_total", "counter", "Requests of which something could not be carried to the provider.",
-    ("api", "provider"),
-)  # fmt: skip
-UPSTREAM_ERRORS = MetricRow(
-    "trigate_upstream_errors_total", "counter", "Exchanges that a provider, or the way to it, has failed.",
-    (*_WHERE, "error"),
-)  # fmt: skip
-DISCONNECTS = MetricRow(
-    "trigate_disconnects_total", "counter", "Clients that left before the end of their answer.", ("api", "phase")
-)
-ATTEMPTS = MetricRow(
-    "trigate_upstream_attempts_total", "counter", "Requests that were sent to providers.", ("provider",)
-)
-RETRIES = MetricRow(
-    "trigate_upstream_retries_total",
-    "counter",
-    "Those of them that were not the first of their exchange.",
-    ("provider",),
-)
-STICKY = MetricRow(
-    "trigate_sticky_turns_total", "counter",
-    "Turns of conversations that a group has answered, by whether it was the target with their prompt in its cache.",
-    ("route", "landed"),
-)  # fmt: skip
-TARGETS_OUT = MetricRow(
-    "trigate_targets_out", "greatest",
-    "Targets that are not asked now: 1 for an entry, of a wildcard entry the number of its models.", ("entry",),
-)  # fmt: skip
-OUTAGES = MetricRow("trigate_target_outages_total", "counter", "How often a target was taken out.", ("entry", "reason"))
-TARGET_ATTEMPTS = MetricRow(
-    "trigate_target_attempts_total", "counter", "Requests that were sent to each target, by what became of them.",
-    ("target", "reason"),
-)  # fmt: skip
-FALLBACKS = MetricRow(
-    "trigate_fallbacks_total", "counter", "Exchanges whose first target failed and that went on to another one.",
-    ("route", "answered"),
-)  # fmt: skip
-HEDGES = MetricRow(
-    "trigate_hedges_total", "counter", "Second attempts beside a slow first one, by whether theirs was the answer.",
-    ("route", "won"),
-)  # fmt: skip
-ATTEMPT_WAIT = MetricRow(
-    "trigate_attempt_wait_seconds", "histogram",
-    "What exchanges have waited between attempts, or for a target that was out; those that did not are not in it.",
-    ("route",), _WAITS,
-)  # fmt: skip
-POOL = MetricRow("trigate_upstream_connections", "sum", "Connections to providers.", ("state",))
-SHARE_REFUSALS = MetricRow(
-    "trigate_share_refusals_total", "counter", "Requests that were refused because their client had its share already.",
-    ("share",),
-)  # fmt: skip
-QUEUED = MetricRow("trigate_upstream_queued", "sum", "Requests that wait for a connection to a provider.")
-CONNECTIONS = MetricRow("trigate_client_connections", "sum", "Clients' connections, idle ones included.")
-BACKGROUND = MetricRow("trigate_background_turns", "sum", "Responses that are being made in the background.")
-STORE_ENTRIES = MetricRow(
-    "trigate_store_entries", "greatest",
-    "What is kept in `state_storage`: turns, what belongs to them, and conversations.",
-)  # fmt: skip
-STORE_BYTES = MetricRow("trigate_store_bytes", "greatest", "What that takes, as `max_bytes` counts it.")
-STORE_LIMIT = MetricRow("trigate_store_limit_bytes", "greatest", "`max_bytes`; 0 where there is none.")
-LEDGER_LOST = MetricRow(
-    "trigate_ledger_lines_lost_total", "counter",
-    "Exchanges that are in the log and missing from the kept ledger: the database was away for too long.",
-)  # fmt: skip
-LEDGER_FOLDED = MetricRow(
-    "trigate_ledger_lines_folded_total", "counter",
-    "Lines that the kept ledger has in sums alone: there were more than `ledger.max_bytes`, or the database was away.",
-)  # fmt: skip
-KEYS_STALE = MetricRow(
-    "trigate_stored_keys_stale_seconds", "greatest",
-    "Since when the keys in `state_storage` cannot be read: those that were read last go on.",
-)  # fmt: skip
-COUNTERS_AWAY = MetricRow(
-    "trigate_counters_away", "sum",
-    "Processes that do not reach the store of `counters`, and hold limits by their share.",
-)  # fmt: skip
-COUNTED_ALONE = MetricRow(
-    "trigate_counted_alone_total", "counter",
-    "Requests whose limits were decided without the store of `counters`, or refused for want of it.",
-)  # fmt: skip
-CACHE = MetricRow(
-    "trigate_cache_requests_total", "counter", "Requests whose name or client uses the cache of answers.",
-    ("client", "outcome"),
-)  # fmt: skip
-CACHE_SAVED = MetricRow(
-    "trigate_cache_saved_dollars_total", "counter",
-    "What the answers out of the cache would have cost, as far as there is a price.", ("client",),
-)  # fmt: skip
-CACHE_SAVED_TOKENS = MetricRow(
-    "trigate_cache_saved_tokens_total", "counter", "The tokens that they would have taken, input and output.",
-    ("client",),
-)  # fmt: skip
-CACHE_FAILURES = MetricRow(
-    "trigate_cache_failures_total", "counter",
-    "How often the store of answers was away, or had no answer within 50 ms: then their providers are asked.",
-)  # fmt: skip
-LAG = MetricRow(
-    "trigate_event_loop_lag_seconds",
-    "histogram",
-    "How late a task runs that has asked for half a second.",
-    bounds=_LAGS,
-)
-MEMORY = MetricRow("trigate_memory_bytes", "sum", "Resident memory of the workers.")
-CPU = MetricRow("trigate_cpu_seconds_total", "counter", "Processor time of the workers.")
-WORKERS = MetricRow("trigate_workers", "sum", "Worker processes.")
-DRAINING = MetricRow("trigate_draining", "sum", "Those of them that take no more requests and finish what they have.")
-RELOADS = MetricRow(
-    "trigate_config_reloads_total", "counter", "Configurations taken over, or refused, since the start.", ("result",)
-)
-SPANS = MetricRow(
-    "trigate_spans_dropped_total", "counter", "Spans that were not exported: the queue was full, or nobody took them."
-)
-CLIENT = MetricRow(
-    "trigate_client_info", "greatest",
-    "1 for each client that has been seen, with its group. Join it to any metric with the label `client`.",
-    ("client", "group"),
-)  # fmt: skip
-BUILD = MetricRow("trigate_build_info", "greatest", "1, with the version.", ("version",))
-
-ROWS: Final = (
-    EXCHANGES, IN_FLIGHT, FIRST_BYTE, FIRST_TOKEN, SILENCE, DURATION, TOKENS, BILLED_UNITS, ESTIMATED, COST,
-    UNPRICED, ON_SUBSCRIPTION,
-    BUDGET_USED, BUDGET_HELD, LIMIT_USED, LIMIT_QUEUED, LIMIT_REFUSALS, DROPS, UPSTREAM_ERRORS,
-    DISCONNECTS, SHARE_REFUSALS, ATTEMPTS, RETRIES, TARGET_ATTEMPTS, FALLBACKS, HEDGES, ATTEMPT_WAIT, STICKY,
-    TARGETS_OUT, OUTAGES, POOL, QUEUED, CONNECTIONS, BACKGROUND, STORE_ENTRIES, STORE_BYTES, STORE_LIMIT,
-    LEDGER_LOST, LEDGER_FOLDED, KEYS_STALE, COUNTERS_AWAY, COUNTED_ALONE,
-    CACHE, CACHE_SAVED, CACHE_SAVED_TOKENS, CACHE_FAILURES, LAG, MEMORY, CPU, WORKERS, DRAINING, RELOADS, SPANS,
-    CLIENT, BUILD,
-)  # fmt: skip
 
 
 class ClientLabels(dict[str | None, str]):
@@ -284,7 +62,7 @@ class Metrics:
         self._folder = folder
         self._mask = mask or Mask()
         self._registry = CollectorRegistry()
-        self._made = {row: _made(row, self._registry) for row in ROWS}
+        self._made = {row: _made(row, self._registry) for row in rows.ROWS}
         self._children: dict[tuple[str, ...], Any] = {}  # by row and labels, whose values are of closed sets
         self._providers: set[str] = set()
         self._models: set[str] = set()
@@ -298,10 +76,10 @@ class Metrics:
         self._limits: set[tuple[MetricRow, str, str, str]] = set()  # that have been seen
         self._cpu = 0.0
         self.gaps = Buckets(GAPS)
-        self.set(WORKERS, 1)
-        self.set(BUILD, 1, gateway.__version__)
+        self.set(rows.WORKERS, 1)
+        self.set(rows.BUILD, 1, gateway.__version__)
         for good in (True, False):
-            self.add(RELOADS, _result(good), by=0)
+            self.add(rows.RELOADS, _result(good), by=0)
 
     def know(self, config: Config) -> None:
         """The names in ``config`` are values of labels from now on."""
@@ -315,39 +93,39 @@ class Metrics:
             if client.source == "file" or client.name in self._shown:
                 self._show_group(client.name)
         # A counter that begins with its first event hides it: Prometheus sees no rise from nothing to one.
-        for row in (ATTEMPTS, RETRIES, ESTIMATED):
+        for row in (rows.ATTEMPTS, rows.RETRIES, rows.ESTIMATED):
             for provider in self._providers:
                 self.add(row, provider, by=0)
         self.look_at_queues({entry.name: 0 for entry in config.entries if entry.queue.size})
         for name, route in config.routes.items():
             if any(len(group) > 1 for group in route.groups):
-                self.add(STICKY, name, "hit", by=0)
+                self.add(rows.STICKY, name, "hit", by=0)
             for word in ("yes", "no"):
-                self.add(FALLBACKS, name, word, by=0)
+                self.add(rows.FALLBACKS, name, word, by=0)
                 if route.hedge is not None:
-                    self.add(HEDGES, name, word, by=0)
-        self._made[IN_FLIGHT].labels(NONE)
+                    self.add(rows.HEDGES, name, word, by=0)
+        self._made[rows.IN_FLIGHT].labels(NONE)
         for api in CODECS:
-            self._made[IN_FLIGHT].labels(api)
+            self._made[rows.IN_FLIGHT].labels(api)
             for provider in self._providers:
-                self.add(DROPS, api, provider, by=0)
+                self.add(rows.DROPS, api, provider, by=0)
             for phase in ("waiting", "answering"):
-                self.add(DISCONNECTS, api, phase, by=0)
+                self.add(rows.DISCONNECTS, api, phase, by=0)
 
     def _show_group(self, client: str) -> None:
         """Set the info metric of the client with this label. A client that changed its group leaves the former one."""
         group, former = self._groups.get(client, NONE), self._shown.get(client)
         if former is not None and former != group:
-            self.set(CLIENT, 0, client, former)
-        self.set(CLIENT, 1, client, group)
+            self.set(rows.CLIENT, 0, client, former)
+        self.set(rows.CLIENT, 1, client, group)
         self._shown[client] = group
 
     def reloaded(self, good: bool) -> None:
         """Count that the configuration was read anew."""
-        self.add(RELOADS, _result(good))
+        self.add(rows.RELOADS, _result(good))
 
     def look_at_keys(self, stale: float) -> None:
-        self.set(KEYS_STALE, stale)
+        self.set(rows.KEYS_STALE, stale)
 
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
         """``row`` is a counter."""
@@ -372,7 +150,7 @@ class Metrics:
 
     def opened(self, record: Record) -> None:
         record.gaps = self.gaps
-        self._of(IN_FLIGHT, (_asked_in(record),)).inc()
+        self._of(rows.IN_FLIGHT, (_asked_in(record),)).inc()
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
         if record.whole:
@@ -381,12 +159,12 @@ class Metrics:
         lane, client, ended, api = record.lane or NONE, self._clients[record.client], line["ended"], _asked_in(record)
         if client not in self._shown:
             self._show_group(client)
-        self._of(IN_FLIGHT, (api,)).dec()
-        self.add(EXCHANGES, api, provider, model, lane, f"{line['status'] // 100}xx", ended, client)
+        self._of(rows.IN_FLIGHT, (api,)).dec()
+        self.add(rows.EXCHANGES, api, provider, model, lane, f"{line['status'] // 100}xx", ended, client)
         if record.dropped:
-            self.add(DROPS, api, provider)
+            self.add(rows.DROPS, api, provider)
         if ended == "client_disconnected":
-            self.add(DISCONNECTS, api, "waiting" if record.first_byte is None else "answering")
+            self.add(rows.DISCONNECTS, api, "waiting" if record.first_byte is None else "answering")
         if record.cache is not None and record.cache != "off":
             self._cached(record, client, line)
         if record.attempts:
@@ -395,39 +173,39 @@ class Metrics:
 
     def _called(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
         for one in record.tried:
-            self.add(TARGET_ATTEMPTS, self._target(one), one.reason)
+            self.add(rows.TARGET_ATTEMPTS, self._target(one), one.reason)
         for charge in record.charges():
             self._charged(charge, self._clients[record.client])
         if record.attempts > 1:
             self._tried_again(record, provider)
         else:
-            self.add(ATTEMPTS, provider)
+            self.add(rows.ATTEMPTS, provider)
         if line["ended"] == "upstream_error" and record.failed is not None:
-            self.add(UPSTREAM_ERRORS, provider, model, record.failed.kind)
+            self.add(rows.UPSTREAM_ERRORS, provider, model, record.failed.kind)
         usage, estimated = record.counted()
         if estimated:
-            self.add(ESTIMATED, provider)
+            self.add(rows.ESTIMATED, provider)
         for kind in ("input", "cache_read", "cache_write", "output", "reasoning"):
             if number := getattr(usage, kind, None):
-                self.add(TOKENS, provider, model, self._clients[record.client], kind, by=number)
+                self.add(rows.TOKENS, provider, model, self._clients[record.client], kind, by=number)
         for unit, number in () if usage is None else usage.units:
-            self.add(BILLED_UNITS, provider, model, self._clients[record.client], unit, by=number)
+            self.add(rows.BILLED_UNITS, provider, model, self._clients[record.client], unit, by=number)
 
     def _cached(self, record: Record, client: str, line: Mapping[str, Any]) -> None:
-        self.add(CACHE, client, record.cache or NONE)
+        self.add(rows.CACHE, client, record.cache or NONE)
         if record.cache == "hit":
-            self.add(CACHE_SAVED, client, by=line.get("saved_usd", 0))
+            self.add(rows.CACHE_SAVED, client, by=line.get("saved_usd", 0))
             tokens = line.get("saved_input_tokens", 0) + line.get("saved_output_tokens", 0)
-            self.add(CACHE_SAVED_TOKENS, client, by=tokens)
+            self.add(rows.CACHE_SAVED_TOKENS, client, by=tokens)
 
     def _charged(self, charge: Charge, client: str) -> None:
         where, target = self.where(charge.tried.model), self._target(charge.tried)
         if charge.cost is not None and charge.cost.grade == "subscription":
-            self.add(ON_SUBSCRIPTION, *where, target, client)
+            self.add(rows.ON_SUBSCRIPTION, *where, target, client)
         elif charge.cost is not None:
-            self.add(COST, *where, target, client, charge.cost.grade, by=charge.cost.nanos / 1e9)
+            self.add(rows.COST, *where, target, client, charge.cost.grade, by=charge.cost.nanos / 1e9)
         elif charge.usage.prompt or charge.usage.output or charge.usage.units:
-            self.add(UNPRICED, *where, target)
+            self.add(rows.UNPRICED, *where, target)
 
     def _tried_again(self, record: Record, provider: str) -> None:
         """Count an exchange of several attempts. ``provider`` is its last one; a connection that was closed before it
@@ -435,33 +213,33 @@ class Metrics:
         asked = [one.provider if one.provider in self._providers else OTHER for one in record.tried]
         asked += [provider] * (record.attempts - len(asked))
         for number, name in enumerate(asked):
-            self.add(ATTEMPTS, name)
+            self.add(rows.ATTEMPTS, name)
             if number:
-                self.add(RETRIES, name)
+                self.add(rows.RETRIES, name)
         route = record.route if record.route in self._routes else NONE
         causes = {one.cause: one for one in record.tried}
         if "fallback" in causes:
-            self.add(FALLBACKS, route, "yes" if record.tried[-1].reason == "ok" else "no")
+            self.add(rows.FALLBACKS, route, "yes" if record.tried[-1].reason == "ok" else "no")
         if (hedge := causes.get("hedge")) is not None:
-            self.add(HEDGES, route, "yes" if hedge.reason == "ok" else "no")
+            self.add(rows.HEDGES, route, "yes" if hedge.reason == "ok" else "no")
         if record.waited:
-            self.see(ATTEMPT_WAIT, record.waited, route)
+            self.see(rows.ATTEMPT_WAIT, record.waited, route)
 
     def look_at_conversations(self, landings: MutableMapping[tuple[str, Any], int]) -> None:
         """Take ``landings``, by route and where a turn was answered."""
         while landings:
             (route, landed), number = landings.popitem()
-            self.add(STICKY, route if route in self._routes else NONE, landed, by=number)
+            self.add(rows.STICKY, route if route in self._routes else NONE, landed, by=number)
 
     def _target(self, one: Tried) -> str:
         return one.target if one.target in self._entries or one.target in self._models else OTHER
 
     def _timed(self, record: Record, duration: float, labels: tuple[str, ...]) -> None:
-        self.see(DURATION, duration, *labels)
+        self.see(rows.DURATION, duration, *labels)
         if record.first_byte is not None:
-            self.see(FIRST_BYTE, record.first_byte, *labels)
+            self.see(rows.FIRST_BYTE, record.first_byte, *labels)
         if record.first_write is not None and (record.said or record.whole):  # else it was an error that was written
-            self.see(FIRST_TOKEN, record.first_write, *labels)
+            self.see(rows.FIRST_TOKEN, record.first_write, *labels)
 
     def _meet(self, target: str | None, client: str | None) -> None:
         """Make a model that has answered a value of labels, if it looks like no key and its client may add one more.
@@ -489,36 +267,36 @@ class Metrics:
 
     def look(self, pool: PoolStats, connections: int, background: int, draining: bool) -> None:
         """Measure what nobody reports when it changes."""
-        self.set(POOL, pool.active, "active")
-        self.set(POOL, pool.idle, "idle")
-        self.set(QUEUED, pool.queued)
-        self.set(CONNECTIONS, connections)
-        self.set(BACKGROUND, background)
-        self.set(DRAINING, draining)
-        self.set(MEMORY, resident())
+        self.set(rows.POOL, pool.active, "active")
+        self.set(rows.POOL, pool.idle, "idle")
+        self.set(rows.QUEUED, pool.queued)
+        self.set(rows.CONNECTIONS, connections)
+        self.set(rows.BACKGROUND, background)
+        self.set(rows.DRAINING, draining)
+        self.set(rows.MEMORY, resident())
         spent = sum(os.times()[:2])
-        self.add(CPU, by=spent - self._cpu)
+        self.add(rows.CPU, by=spent - self._cpu)
         self._cpu = spent
-        self._made[SILENCE].add(*self.gaps.taken())
+        self._made[rows.SILENCE].add(*self.gaps.taken())
 
     def look_at_targets(self, out: Mapping[str, int], outages: Mapping[tuple[str, str], int]) -> None:
         """Take down how many targets of each entry are ``out``, and what has come to the ``outages`` by entry and
         reason since the last look."""
         for entry in self._entries:
-            self.set(TARGETS_OUT, out.get(entry, 0), entry)
+            self.set(rows.TARGETS_OUT, out.get(entry, 0), entry)
         for (entry, reason), number in outages.items():
-            self.add(OUTAGES, entry, reason, by=number)
+            self.add(rows.OUTAGES, entry, reason, by=number)
 
     def look_at_refusals(self, refusals: MutableMapping[tuple[Any, Any], int]) -> None:
         """Take ``refusals``, by the holder whose limit it was and what of."""
         while refusals:
             (holder, limit), number = refusals.popitem()
-            self.add(LIMIT_REFUSALS, holder.kind, holder.name, limit, by=number)
+            self.add(rows.LIMIT_REFUSALS, holder.kind, holder.name, limit, by=number)
 
     def look_at_queues(self, lengths: Mapping[str, int]) -> None:
         """Take down how many requests wait at each entry."""
         for entry in (self._queues | set(lengths)) & self._entries:
-            self.set(LIMIT_QUEUED, lengths.get(entry, 0), entry)
+            self.set(rows.LIMIT_QUEUED, lengths.get(entry, 0), entry)
         self._queues.update(lengths)
 
     def look_at_limits(self, shares: Mapping[tuple[MetricRow, str, str, str], float]) -> None:
@@ -605,8 +383,8 @@ def tell_reload(folder: Path, good: bool) -> None:
     """``Metrics.reloaded`` of a supervisor, which judges for its workers and has no numbers of its own."""
     from prometheus_client.mmap_dict import mmap_key
 
-    name, labels = RELOADS.name, list(RELOADS.labels)
-    key = mmap_key(name.removesuffix("_total"), name, labels, [_result(good)], RELOADS.meaning)
+    name, labels = rows.RELOADS.name, list(rows.RELOADS.labels)
+    key = mmap_key(name.removesuffix("_total"), name, labels, [_result(good)], rows.RELOADS.meaning)
     add_to_file(folder, "counter_supervisor.db", {key: 1})
 
 

@@ -21,8 +21,9 @@ from gateway.config.settings import TracingSettings as Settings
 from gateway.http.headers import Headers
 from gateway.ledger.record import Record, Tried
 from gateway.logs.masking import Mask
-from gateway.telemetry.metrics import SPANS, Metrics, NoMetrics
+from gateway.telemetry.metrics import Metrics, NoMetrics
 from gateway.telemetry.observer import CallObserver, ExchangeTracer
+from gateway.telemetry.rows import SPANS
 from gateway.telemetry.spans import (
     LONGEST_NAME,
     AttemptTimes,

@@ -11,7 +11,7 @@ import httpx2
 import openai
 import pytest
 
-from gateway.commands.serve import demo_config
+from gateway.commands.demo import demo_config
 from gateway.config.redaction import secrets_in
 from tests.support.command_line import Started, demo, started
 from tests.support.harness import Reply, request

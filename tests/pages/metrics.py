@@ -3,7 +3,7 @@
 ``python -m tests.pages.metrics`` writes it; ``tests/gateway/telemetry/test_metrics.py`` keeps it true.
 """
 
-from gateway.telemetry.metrics import ROWS
+from gateway.telemetry.rows import ROWS
 from tests.pages.tables import with_tables
 from tests.support.repository import ROOT
 

@@ -189,7 +189,7 @@ def _warm() -> None:
     import httpx2
 
     from gateway.commands.choosing import Configured, for_claude
-    from gateway.commands.serve import demo_config
+    from gateway.commands.demo import demo_config
     from gateway.config.loading import from_mapping
     from gateway.routing.router import Router
     from tests.support.harness import config, provider

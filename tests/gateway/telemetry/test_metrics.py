@@ -30,16 +30,8 @@ from gateway.stores.memory import MemoryStore
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Node, Size, Unavailable
 from gateway.telemetry.lag import watch_lag
-from gateway.telemetry.metrics import (
-    BUDGET_USED,
-    LIMIT_USED,
-    MOST_CLIENTS,
-    MOST_MET,
-    ROWS,
-    ClientLabels,
-    Metrics,
-    open_metrics,
-)
+from gateway.telemetry.metrics import MOST_CLIENTS, MOST_MET, ClientLabels, Metrics, open_metrics
+from gateway.telemetry.rows import BUDGET_USED, LIMIT_USED, ROWS
 from gateway.telemetry.shared_metrics import WorkersCollector, merge_dead_worker, whole
 from providers.catalog.prices import Price
 from streams.events import ErrorKind, FailureReason, Usage
