@@ -7,8 +7,8 @@ and nobody else's.
 """
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import Final, Protocol, TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Final, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -74,6 +74,11 @@ class Watch:
             self._begins_by, self._moves = math.inf, -math.inf
             self.heard()
 
+    def again(self) -> trio.CancelScope:
+        """Return a scope over what is left: a scope is entered once only, and by one task."""
+        self.scope = trio.CancelScope(deadline=self.scope.deadline)
+        return self.scope
+
     def pause(self) -> None:
         """The client is the slow one: the upstream's silence does not count until ``heard``."""
         self._moves = -math.inf
@@ -121,41 +126,24 @@ class ByteSource(Protocol):
         ...
 
 
-S = TypeVar("S", bound=ByteSource)
-
-
-async def pump(
-    connect: Callable[[], Awaitable[S]], opened: Callable[[S], object], into: Handoff[Chunk], watch: Watch
-) -> ErrorInfo | None:
-    """Connect, give the source to ``opened``, and hand every chunk on ``into`` the handoff; returns how the upstream
-    failed, if it did. The caller closes the handoff.
+async def pump(source: ByteSource, into: Handoff[Chunk], watch: Watch) -> ErrorInfo | None:
+    """Hand every chunk of ``source`` on ``into`` the handoff, under ``watch``, and close ``source``; return how the
+    upstream failed, if it did. The caller closes the handoff.
 
     Without a failure the body ended well as HTTP; whether the *answer* is whole only its API can say. Raises no
-    ``GatewayError``, whether ``connect``, ``opened`` or the source does: the request's nursery would take it for the
-    end of the request.
+    ``GatewayError``: the request's nursery would take it for the end of the request.
     """
     failed: ErrorInfo | None = None
     with watch.scope:
-        failed = await _run(connect, opened, into, watch)
-    return watch.failed() if watch.scope.cancelled_caught else failed
-
-
-async def _run(
-    connect: Callable[[], Awaitable[S]], opened: Callable[[S], object], into: Handoff[Chunk], watch: Watch
-) -> ErrorInfo | None:
-    try:
-        source = await connect()
         try:
-            watch.heard()
-            opened(source)
             await _hand_on(source.chunks(), into, watch)
+        except GatewayError as error:
+            failed = error.failed
+        except trio.BrokenResourceError:  # nobody reads any more: the answer is over
+            pass
         finally:
             await source.aclose()
-    except GatewayError as error:
-        return error.failed
-    except trio.BrokenResourceError:  # nobody reads any more: the answer is over
-        return None
-    return None
+    return watch.failed() if watch.scope.cancelled_caught else failed
 
 
 async def _hand_on(chunks: AsyncIterator[bytes], into: Handoff[Chunk], watch: Watch) -> None:

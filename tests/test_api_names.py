@@ -19,7 +19,7 @@ ABOUT_APIS: Final = (
 about the words in which people configure, try and ask for them."""
 
 EXCEPTIONS: Final = {
-    "exchange/cached.py": "the chunk of token counts, which Chat alone has, and what Responses repeats of a request",
+    "exchange/cache_lookup.py": "the chunk of token counts, which Chat alone has, and what Responses repeats",
     "endpoints/answers.py": "errors of stored responses and conversations, which are OpenAI's",
     "endpoints/health.py": "an error to an operator's probe, in the shape of nobody's API",
     "endpoints/http_errors.py": "the refusal of a websocket, which Responses alone has",

@@ -195,7 +195,20 @@ class Reservation:
         expected = self._expected(target)
         if self._budgets and (dear := self._too_dear(target, expected)) is not None:
             return dear
-        wanted = self._wanted(target, expected)
+        return await self._take(target, expected, self._wanted(target, expected), queues=queues)
+
+    async def take_client(self, target: Target) -> None:
+        """Reserve for the client alone what an answer of ``target`` is expected to take: it may come from elsewhere.
+        Raises ``GatewayError`` where the client may use no more. Cancelled, it has taken nothing."""
+        self._check_priced(target)
+        expected = self._expected(target)
+        if self._client_wanted(expected) is not None:
+            await self._take(target, expected, None, queues=False)
+
+    async def _take(
+        self, target: Target, expected: Consumption, wanted: _Taken | None, *, queues: bool
+    ) -> Grant | Queued | ErrorInfo | None:
+        """Reserve ``wanted`` of the allowances of ``target``, and what the client needs, as ``take`` does."""
         if queues and wanted is not None and self._allowances.queues.waiting(target):  # it would overtake them
             return await self._queue_up(target, expected) or self._refused(_named(wanted, self._room(wanted)))
         until = trio.current_time() + LONGEST_WAIT
@@ -207,7 +220,7 @@ class Reservation:
             short = await self._allowances.counters.reserve(claims)
             hangs = self._hangs_on_batches(short, client, wanted) if short else self._begins is not SOMETHING
             if hangs and await self._is_news(version, () if short else claims):
-                wanted = self._wanted(target, expected)
+                wanted = None if wanted is None else self._wanted(target, expected)
                 continue
             if not short:
                 self._client = client or self._client

@@ -2,6 +2,7 @@
 
 import enum
 from collections import deque
+from collections.abc import Sequence
 
 import trio
 
@@ -52,7 +53,9 @@ class Flight:
     # Those who read
 
     def lead(self) -> "FlightReader":
+        """Return the leader's reader, which begins behind what has come."""
         self._leader = self._reader()
+        self._leader.next = self._first + len(self._pieces)
         return self._leader
 
     def follow(self) -> "FlightReader":
@@ -63,7 +66,7 @@ class Flight:
     @property
     def may_be_joined(self) -> bool:
         """Whether all that has come of it is still there."""
-        return self._first == 0 and self.stage is not FlightStage.FAILED
+        return self._first == 0 and self._held <= self._most and self.stage is not FlightStage.FAILED
 
     @property
     def is_lost(self) -> bool:
@@ -81,13 +84,25 @@ class Flight:
 
     # What becomes of it
 
+    def begin(self, content_type: str, came: Sequence[tuple[float, bytes]], *, whole: bool) -> None:
+        """Give the beginning of an answer that has content to those who follow. ``came`` are its pieces so far, with
+        their moments, of which the first is that of its head. ``whole``: there are no more."""
+        self.content_type = content_type
+        self._at = came[0][0]
+        for at, piece in came:
+            if piece:
+                self._add(piece, at)
+        self._ended = whole
+        if self.stage is FlightStage.WAITING:
+            self.stage = FlightStage.COMING
+            self._changed.unpark_all()
+
     async def run(self, response: UpstreamResponse) -> None:
-        """Read ``response`` to its end, or until nobody wants it. Raises nothing of its own."""
-        self._at = trio.current_time()
+        """Read the rest from ``response`` to its end, or until nobody wants it. Raises nothing of its own."""
         with self._scope:
             try:
                 async for piece in response.chunks():
-                    self._add(piece)
+                    self._add(piece, trio.current_time())
                     while self._held > self._most and not self._let_go():
                         await self._changed.park()
                 self._ended = True
@@ -98,12 +113,6 @@ class Flight:
                 await response.aclose()
         if not self._ended:
             self.abandon()
-
-    def begin(self) -> None:
-        """The leader has found content."""
-        if self.stage is FlightStage.WAITING:
-            self.stage = FlightStage.COMING
-            self._changed.unpark_all()
 
     def fail(self, failed: ErrorInfo) -> None:
         """It breaks off, or the leader has no use for it; unless it is whole."""
@@ -121,16 +130,15 @@ class Flight:
         """Wait for its end: all of it, ``None`` where it is not good, or was too long to be held."""
         while self.stage is FlightStage.WAITING or (self.stage is FlightStage.COMING and not self._ended):
             await self._changed.park()
-        return b"".join(self._pieces) if self.stage is not FlightStage.FAILED and self._first == 0 else None
+        return b"".join(self._pieces) if self.may_be_joined else None
 
     # How
 
-    def _add(self, piece: bytes) -> None:
-        now = trio.current_time()
-        pause = round((now - self._at) * 1000)
+    def _add(self, piece: bytes, at: float) -> None:
+        pause = round((at - self._at) * 1000)
         if pause or not self.pauses:
             self.pauses.append((pause, len(piece)))
-            self._at = now
+            self._at = at
         else:  # it came along
             before, size = self.pauses[-1]
             self.pauses[-1] = (before, size + len(piece))

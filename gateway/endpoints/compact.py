@@ -49,17 +49,18 @@ async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -
     once = attrs.evolve(planned, plan=Plan.to(target, ONCE), suffix="/compact")
     walk = await exchange.walk(attrs.evolve(once, prepare=partial(prepare, planned.incoming)))
     try:
-        response, body = await walk.read_all()
+        answer = await walk.read_all()
     except GatewayError as error:
         several = len(planned.plan.candidates) > 1 and error.failed.reason in UNAVAILABLE
         if (several or error.failed.status in NO_SUCH_PATH) and not _refers(planned.incoming):
             return None
         raise
     with suppress(GatewayError):  # nobody here needs to understand what passes on, but for what it has cost
-        walk.attempt.put_on_record(await offload(len(body), fold_answer, walk.attempt, response, body, texts=False))
-    walk.attempt.keep_headers(response)
+        made, response, body = answer.source.made, answer.response, answer.body
+        folded = await offload(len(body), fold_answer, made, None, response, body, texts=False)
+        folded.report(exchange.record)
     exchange.record.whole = True
-    return exchange.respond(walk.attempt.redact(body), 200, (*JSON_HEADERS, *walk.attempt.passed))
+    return exchange.respond(answer.public_body, 200, (*JSON_HEADERS, *answer.passed))
 
 
 def _refers(incoming: Incoming) -> bool:
@@ -74,10 +75,10 @@ async def _summarised(exchange: Exchange, planned: PlannedRequest) -> Response:
     size = planned.incoming.size
     prepare_it = partial(translate, await offload(size, lambda: compaction_request(planned.incoming.request)))
     walk = await exchange.walk(attrs.evolve(planned, plan=plan, prepare=prepare_it))
-    response, body = await walk.read_all()
-    folded = fold_answer(walk.attempt, response, body)
-    walk.attempt.put_on_record(folded)
-    answer = folded.answer()
+    whole = await walk.read_all()
+    folded = fold_answer(whole.source.made, None, whole.response, whole.body)
+    folded.report(exchange.record)
+    answer = folded.fold.answer()
     compaction = compacted(own_id("resp_"), int(time.time()), compaction_of(answer), answer.usage)
     exchange.record.reason, exchange.record.whole = answer.end.reason, True
-    return exchange.respond(msgspec.json.encode(compaction), 200, (*JSON_HEADERS, *walk.attempt.passed))
+    return exchange.respond(msgspec.json.encode(compaction), 200, (*JSON_HEADERS, *whole.passed))

@@ -57,10 +57,10 @@ async def _counted(exchange: Exchange, planned: PlannedRequest) -> int | None:
     once = attrs.evolve(planned, plan=Plan.to(target, ONCE), prepare=preparation, suffix=suffix)
     walk = await exchange.walk(attrs.evolve(once, counted_as=CountedAs.REQUEST))
     try:
-        _, body = await walk.read_all()
+        answer = await walk.read_all()
     except GatewayError as error:
         several = len(planned.plan.candidates) > 1
         if error.failed.status in NO_SUCH_PATH or (several and error.failed.reason in UNAVAILABLE):
             return None
         raise
-    return read_count_answer(body)
+    return read_count_answer(answer.body)

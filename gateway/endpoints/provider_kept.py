@@ -100,12 +100,10 @@ async def _ask(exchange: Exchange, planned: PlannedRequest) -> Response:
     walk = await exchange.walk(planned)
     if planned.incoming.stream:
         return await exchange.answer_to(walk)
-    response, answer = await walk.read_all()
-    walk.attempt.keep_headers(response)
+    answer = await walk.read_all()
     exchange.record.whole = True
-    return exchange.respond(
-        walk.attempt.redact(answer), response.status, (*JSON_HEADERS, *PRIVATE, *walk.attempt.passed)
-    )
+    headers = (*JSON_HEADERS, *PRIVATE, *answer.passed)
+    return exchange.respond(answer.public_body, answer.response.status, headers)
 
 
 def _accounts(keepers: Iterable[Target]) -> Iterator[Target]:

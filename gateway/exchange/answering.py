@@ -1,13 +1,16 @@
-"""An attempt's answer for the client: the lane of a stream, the fold of a whole one."""
+"""A provider's answer made into the client's: the lane of a stream, the fold of a whole one."""
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import attrs
 
+from gateway.answer_cache.stored_answer import AnswerStamp, given_ids
 from gateway.conversations.recorder import TurnRecorder
-from gateway.exchange.attempt import Attempt, is_stream
 from gateway.exchange.context import ExchangeContext
+from gateway.exchange.target_request import TargetRequest
+from gateway.ledger.record import Record
+from gateway.routing.target import LaneName
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.progress import spoken
@@ -17,50 +20,71 @@ from gateway.streaming.whole import read_whole
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.neutral.choices import further_choices, joined
-from providers.neutral.codec import Codec, Reply, Writer
+from providers.neutral.codec import Codec, Writer
 from providers.neutral.tool_names import restored
+from streams.errors import invalid
 from streams.events import ErrorInfo, Event, Usage
 from streams.fold import Answer, Fold
 from streams.framing import Framing
 
-
-def reply_to(attempt: Attempt, turn: TurnRecorder) -> Reply:
-    """The frame of the answer to the client's request."""
-    request, stamp = attrs.evolve(attempt.incoming.request, model=attempt.target.asked), attempt.stamp
-    estimate = max(1, attempt.incoming.size // 4)
-    created = int(time.time()) if stamp is None else stamp.created
-    unsent = attempt.prepared.outgoing.dropped
-    reply = turn.reply(Reply(request, attempt.target.recipient.issuer, created, estimate, unsent=unsent))
-    return reply if stamp is None or turn.records else attrs.evolve(reply, id="")
+T = TypeVar("T")
 
 
-def stream_lane(attempt: Attempt, turn: TurnRecorder) -> Lane:
-    """The lane of a stream that the provider streams."""
-    context, target, prepared = attempt.context, attempt.target, attempt.prepared
-    limits = context.service.limits
-    if target.lane == "byte":
-        hides_usage = prepared.outgoing.asks_usage
-        passing = Passthrough(
-            context.codec, attempt.public_error, attempt.redact_error, limits.event, hides_usage=hides_usage,
-            source=target.framing,
-        )  # fmt: skip
-        return _for_client(context, passing)
+def is_stream(made: TargetRequest, content_type: str | None) -> bool:
+    """Return whether a provider answers with a stream of its API's events, whatever it was asked for."""
+    return made.target.framing.announced_by(content_type)
+
+
+def refuse_change_of_form(made: TargetRequest) -> None:
+    """Raise ``GatewayError`` (400) where the provider answers whole for a stream, or the other way round, and the
+    client has asked for several choices: the answer is translated, and the client would get one of them."""
+    incoming = made.request.incoming
+    n = incoming.request.parameters.get("n")
+    if n is not None and n.value > 1:
+        other = "whole, not as a stream" if incoming.stream else "with a stream, not whole"
+        raise invalid(f"{n.at} must be 1: the provider answers {other}, and one choice is translated", n.at)
+
+
+# Streams
+
+
+def stream_lane(made: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder) -> tuple[Lane, Writer | None]:
+    """Return the lane of a stream that the provider streams, and its writer if it is translated."""
+    context, target, prepared, disclosure = made.context, made.target, made.prepared, made.disclosure
+    limits, wire = context.service.limits, context.codec.wire
     # A stream that its end repeats, or that is stored, is held until then.
-    most = limits.answer if context.codec.wire.repeats_answer or turn.records else None
-    codec, writer, framing = CODECS[target.api], _writer(attempt, turn), context.codec.wire.framing
-    names, keeps = prepared.names, limits.answer
-    event, source = limits.event, target.framing
-    lane = Translation(codec, writer, framing, attempt.public_error, event, names, most, keeps, source)
-    return _for_client(context, lane)
+    most = limits.answer if wire.repeats_answer or turn.records else None
+
+    def make() -> tuple[Lane, Writer | None]:
+        if target.lane == "byte":
+            passing = Passthrough(
+                context.codec, disclosure.error, disclosure.error_body, limits.event,
+                hides_usage=prepared.outgoing.asks_usage, source=target.framing,
+            )  # fmt: skip
+            return _for_client(context, passing), None
+        writer = turn.writer(context.codec.writer(made.reply(turn, stamp)))
+        lane = Translation(
+            CODECS[target.api], writer, wire.framing, disclosure.error, limits.event, prepared.names, most,
+            limits.answer, target.framing,
+        )  # fmt: skip
+        return _for_client(context, lane), writer
+
+    return _stamped_lane(stamp, make)
 
 
-def whole_answer_lane(attempt: Attempt, turn: TurnRecorder) -> Lane:
-    """The lane of a stream that the provider answers whole. Raises ``GatewayError`` (400) as ``change_form`` does."""
-    attempt.change_form()
-    codec, framing = CODECS[attempt.target.api], attempt.context.codec.wire.framing
-    writer, limit, names = _writer(attempt, turn), attempt.context.service.limits.answer, attempt.prepared.names
-    lane = WholeAnswerTranslation(codec, writer, framing, attempt.public_error, limit, names)
-    return _for_client(attempt.context, lane)
+def whole_answer_lane(made: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder) -> tuple[Lane, Writer | None]:
+    """Return the lane of a stream that the provider answers whole, and its writer. Raises ``GatewayError`` (400) as
+    ``refuse_change_of_form`` does."""
+    refuse_change_of_form(made)
+    context, codec = made.context, CODECS[made.target.api]
+    limit, framing = context.service.limits.answer, context.codec.wire.framing
+
+    def make() -> tuple[Lane, Writer | None]:
+        writer = turn.writer(context.codec.writer(made.reply(turn, stamp)))
+        lane = WholeAnswerTranslation(codec, writer, framing, made.disclosure.error, limit, made.prepared.names)
+        return _for_client(context, lane), writer
+
+    return _stamped_lane(stamp, make)
 
 
 def _for_client(context: ExchangeContext, lane: Lane) -> Lane:
@@ -68,62 +92,133 @@ def _for_client(context: ExchangeContext, lane: Lane) -> Lane:
     return lane if wire.unless_asked is None else for_client(lane, wire.framing, wire.framing_for(context.asked.query))
 
 
-def _writer(attempt: Attempt, turn: TurnRecorder) -> Writer:
-    attempt.writer = turn.writer(attempt.context.codec.writer(reply_to(attempt, turn)))
-    return attempt.writer
+class StampedLane:
+    """A lane whose ids are ``ids``, in the order in which it makes them."""
+
+    def __init__(self, lane: Lane, ids: Iterator[str]) -> None:
+        self.seen = lane.seen
+        self.source = lane.source
+        self._lane = lane
+        self._ids = ids
+
+    def feed(self, data: bytes) -> bytes:
+        with given_ids(self._ids):
+            return self._lane.feed(data)
+
+    def end(self, failed: ErrorInfo | None = None) -> bytes:
+        with given_ids(self._ids):
+            return self._lane.end(failed)
+
+    def rest(self) -> bytes:
+        return self._lane.rest()
+
+    def ping(self) -> bytes:
+        return self._lane.ping()
 
 
-def fold_answer(attempt: Attempt, response: UpstreamResponse, body: bytes, *, texts: bool = True) -> Fold:
-    """The provider's whole answer; without ``texts`` perhaps without what it says. Raises
-    ``GatewayError``: 502 for a body that is no answer, 400 as ``change_form`` does."""
-    streamed = is_stream(attempt.target, response)
-    folded = Fold()
-    codec, framing = CODECS[attempt.target.api], attempt.target.framing if streamed else None
+def _stamped_lane(
+    stamp: AnswerStamp | None, make: Callable[[], tuple[Lane, Writer | None]]
+) -> tuple[Lane, Writer | None]:
+    """Return the lane that ``make`` makes, with the ids of ``stamp`` if there is one, and its writer."""
+    if stamp is None:
+        return make()
+    ids = stamp.ids(b"stream")
+    with given_ids(ids):
+        lane, writer = make()
+        return StampedLane(lane, ids), writer
+
+
+# Whole answers
+
+
+@attrs.frozen
+class FoldedAnswer:
+    """A provider's whole answer. ``said`` are the characters of an answer whose tokens nobody has counted, ``lane`` is
+    its way to the client."""
+
+    fold: Fold
+    said: int
+    lane: LaneName
+
+    def report(self, record: Record) -> None:
+        """Put on ``record`` what the answer says of itself."""
+        record.opening, record.usage, record.said = self.fold.start, self.fold.usage, self.said
+
+
+def fold_answer(
+    made: TargetRequest, stamp: AnswerStamp | None, response: UpstreamResponse, body: bytes, *, texts: bool = True
+) -> FoldedAnswer:
+    """Read the provider's whole answer; without ``texts`` perhaps without what it says. Raises ``GatewayError``: 502
+    for a body that is no answer, 400 as ``refuse_change_of_form`` does."""
+    return stamped(stamp, b"fold", lambda: _fold(made, response, body, texts))
+
+
+def _fold(made: TargetRequest, response: UpstreamResponse, body: bytes, texts: bool) -> FoldedAnswer:
+    lane = made.target.lane
+    streamed = is_stream(made, response.header("content-type"))
+    folded, said = Fold(), 0
+    codec, framing = CODECS[made.target.api], made.target.framing if streamed else None
     events = _events(codec, body, framing, texts, checked=texts)
     if not any(isinstance(event, Usage) and event.prompt for event in events):
         events = events if texts else _events(codec, body, framing, checked=False)
-        attempt.said = sum(map(spoken, events))  # what nobody has counted is estimated by that
+        said = sum(map(spoken, events))  # what nobody has counted is estimated by that
     for event in events:
-        event = attempt.public_error(event) if isinstance(event, ErrorInfo) else event
-        folded.add(restored(event, attempt.prepared.names))
+        event = made.disclosure.error(event) if isinstance(event, ErrorInfo) else event
+        folded.add(restored(event, made.prepared.names))
     if streamed:
-        attempt.change_form()
-    attempt.keep_headers(response)
-    return folded
+        refuse_change_of_form(made)
+        lane = "hub"
+    return FoldedAnswer(folded, said, lane)
 
 
-def has_several(attempt: Attempt) -> bool:
+def has_several(made: TargetRequest, lane: LaneName) -> bool:
     """Return whether an answer that is translated has several choices: its client has requested them."""
-    if attempt.lane_name == "byte":
+    if lane == "byte":
         return False
-    n = attempt.incoming.request.parameters.get("n")
+    n = made.request.incoming.request.parameters.get("n")
     return n is not None and n.value > 1
 
 
-def further_answers(attempt: Attempt, body: bytes) -> list[Answer]:
+def further_answers(made: TargetRequest, body: bytes) -> list[Answer]:
     """Return the choices after the first one of a whole ``body`` that is translated for a client who has requested
     several. Raises ``GatewayError`` (502) if one of them has failed."""
     folds = []
-    for one in further_choices(body, attempt.target.api):
+    for one in further_choices(body, made.target.api):
         folded = Fold()
-        for event in _events(CODECS[attempt.target.api], one, None):
-            event = attempt.public_error(event) if isinstance(event, ErrorInfo) else event
-            folded.add(restored(event, attempt.prepared.names))
+        for event in _events(CODECS[made.target.api], one, None):
+            event = made.disclosure.error(event) if isinstance(event, ErrorInfo) else event
+            folded.add(restored(event, made.prepared.names))
         folds.append(folded)
     return [folded.answer() for folded in folds]
 
 
-def written_answer(attempt: Attempt, turn: TurnRecorder, answers: Sequence[Answer]) -> bytes:
+def written_answer(
+    made: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder, answers: Sequence[Answer]
+) -> bytes:
     """Return the client's answer with the choices in ``answers``, of which most have one."""
-    codec = attempt.context.codec
-    written = [codec.write_answer(answer, reply_to(attempt, turn)) for answer in answers]
-    return written[0] if len(written) == 1 else joined(written, codec.api)
+    codec = made.context.codec
+
+    def write() -> bytes:
+        written = [codec.write_answer(answer, made.reply(turn, stamp)) for answer in answers]
+        return written[0] if len(written) == 1 else joined(written, codec.api)
+
+    return stamped(stamp, b"answer", write)
+
+
+def stamped(stamp: AnswerStamp | None, salt: bytes, work: Callable[[], T]) -> T:
+    """Return ``work()`` with the ids of ``stamp``, if there is one; ``salt`` tells it from other work on the same
+    answer."""
+    if stamp is None:
+        return work()
+    with given_ids(stamp.ids(salt)):
+        return work()
 
 
 def _events(
     codec: Codec, body: bytes, framing: Framing | None, texts: bool = True, *, checked: bool = True
 ) -> list[Event]:
-    """The events of a whole body, also of one that came as a stream of ``framing`` though it was not asked for."""
+    """Return the events of a whole body, also of one that came as a stream of ``framing`` though it was not asked
+    for."""
     if framing is None:
         return list(read_whole(codec, body, texts, checked))
     reader = codec.reader()

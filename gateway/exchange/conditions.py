@@ -18,7 +18,7 @@ class PlaceConditions:
         self._health = context.service.health
         self._passed_on = context.passed_on
         self._plan = plan
-        self._record = context.record
+        self._tried = context.tried
 
     @property
     def now(self) -> float:
@@ -35,7 +35,7 @@ class PlaceConditions:
         outage = told.outage(target.identity.place)
         if outage is None:
             return None
-        asked = {one.target for one in self._record.tried}
+        asked = self._tried.places
         for candidate in self._plan.candidates:
             other = candidate.target
             if other is target or other.place in asked or outage.reason not in candidate.when:

@@ -5,6 +5,7 @@ from typing import Final
 import attrs
 
 from gateway.exchange.service import Service
+from gateway.exchange.tried_log import TriedLog
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.routing.target import Target
@@ -17,8 +18,9 @@ STRICT: Final = "x-trigate-strict"
 
 @attrs.frozen(eq=False, slots=False)  # made with fewer calls, and there is one of it for a request
 class ExchangeContext:
-    """``codec`` is that of the client's API. ``record`` is only written: what is done never depends on it.
-    ``observer`` sees the calls to providers, ``recording`` what else there is to be written down."""
+    """The sides of one exchange. ``codec`` is that of the client's API. ``record`` is only written: what is done never
+    depends on it; ``tried`` writes the attempts on it. ``observer`` sees the calls to providers, ``recording`` what
+    else there is to be written down."""
 
     service: Service
     codec: Codec
@@ -26,6 +28,7 @@ class ExchangeContext:
     record: Record
     observer: CallObserver = UNOBSERVED
     recording: ExchangeRecording = NO_RECORDING
+    tried: TriedLog = attrs.field(default=attrs.Factory(lambda self: TriedLog(self.record), takes_self=True))
 
     @property
     def strict(self) -> bool:

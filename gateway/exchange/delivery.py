@@ -15,7 +15,7 @@ from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.ledger.record import Record
 from gateway.request.public_errors import MISTAKE
 from gateway.streaming.lane import Lane
-from gateway.telemetry.tap import with_lane
+from gateway.telemetry.tap import carried
 from streams.events import ErrorInfo
 from streams.framing import FramingError
 
@@ -197,7 +197,7 @@ class Delivery:
         assert self.state in (DeliveryState.HELD, DeliveryState.OPEN), "the client has some of the answer before"
         self._held.clear()
         self._held_size = 0
-        self.lane = with_lane(self.lane, lane)
+        self.lane = carried(self.lane, lane)
 
     def begin(self, data: bytes) -> None:
         """``data`` are the first events for the client, which the lane has given already: they go out with what is

@@ -8,7 +8,7 @@ import attrs
 
 from gateway.allowances.allowance import Consumption
 from gateway.allowances.expected import AskedOutput
-from gateway.allowances.reservation import SOMETHING, CountedAs
+from gateway.allowances.reservation import SOMETHING, CountedAs, Reservation
 from gateway.balancing.affinity import Affinity
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.http.headers import Headers
@@ -48,7 +48,8 @@ class PlannedRequest:
     ``budgets`` what its client lets it cost; ``asks`` is what it says of its output, where that is not in its
     members. ``media`` are the types of its body and of its answer; an ``upload`` is its body where that is sent as
     it comes, once; ``answers`` are statuses of answers beside those from 200 to 299. ``shows`` has a good answer of
-    a target show what is kept for its client by other ids."""
+    a target show what is kept for its client by other ids; ``before_end`` is called right before the last bytes of a
+    request are written. ``reservation`` is that of the exchange, where anything limits it."""
 
     incoming: Incoming
     plan: Plan
@@ -67,6 +68,8 @@ class PlannedRequest:
     upload: UploadedBody | None = None
     answers: frozenset[int] = frozenset()
     shows: "Callable[[Target, UpstreamResponse], None] | None" = None
+    before_end: Callable[[], object] | None = None
+    reservation: Reservation | None = None
 
     @property
     def tells_of_target(self) -> bool:

@@ -1,23 +1,27 @@
 """The planning of a request: from its body to the places where it may go, in the order in which they are asked.
 
-Each step takes a plan and gives a plan: what the client may reach, what it wishes for this request, what it goes on
-from, who can answer it at all, and which of a group is next. A plan for one place passes through all of them as it is.
+``STEPS`` is the whole of it, in order: what the client wishes for this request, what it may reach, what it goes on
+from, who can answer it at all, and which of a group is next. A plan for one place passes through all of them unchanged.
 """
 
 import math
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Final, TypeAlias
 
 import attrs
 
 from gateway.balancing.affinity import Affinity, find_affinity
 from gateway.balancing.balancer import has_choice
-from gateway.config.settings import Route
 from gateway.conversations.history import recall
+from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.conversations.resolved import StateScope, kept_elsewhere
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.kept_ids import showing, with_native_ids
 from gateway.exchange.planned import PlannedRequest
+from gateway.http.headers import Headers
 from gateway.http.offload import offload
+from gateway.request.client_request import ClientRequest
 from gateway.request.further_models import further_models
 from gateway.request.narrowing import ONE_PLACE, is_router, joined, narrow
 from gateway.request.parse import Incoming, read_incoming
@@ -30,123 +34,181 @@ from gateway.request.wishes import NO_WISHES, WISH_HEADERS, Wishes, with_members
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.routing.walls import walled
+from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError, invalid
 
 
+@attrs.define(eq=False, slots=False)  # made with fewer calls, and there is one of it for a request
 class Planning:
-    """Plans one request. ``context`` is the exchange's, stricter once the request has wished that."""
+    """A request while it is planned. Each of ``STEPS`` reads what those before it have found, and adds to it.
 
-    def __init__(self, context: ExchangeContext, memory: StateScope) -> None:
-        self.context = context
-        self._memory = memory
+    ``context`` is the exchange's, stricter once the request has wished that; ``memory`` is where earlier turns are.
+    ``read`` is called once."""
+
+    context: ExchangeContext
+    memory: StateScope
+    wishes: Wishes = NO_WISHES
+    turn: TurnRecorder = UNRECORDED
+    headers: Headers = ()
+    affinity: Affinity | None = None
+    shows: Callable[[Target, UpstreamResponse], None] | None = None
+    incoming: Incoming = attrs.field(init=False)
+    plan: Plan = attrs.field(init=False)
 
     async def read(self, body: bytes) -> PlannedRequest:
-        """The request with all that it refers to, and its plan. Raises ``GatewayError``."""
+        """Return the request with all that it refers to, and its plan. Raises ``GatewayError``."""
         api, path = self.context.codec.api, self.context.asked.path
-        incoming = await offload(len(body) // 2, read_incoming, api, body, path)  # the top alone is decoded
-        service, asked = self.context.service, self.context.asked
-        wishes, forms = NO_WISHES, service.router.client_routing
-        if forms or not WISH_HEADERS.isdisjoint(dict(asked.headers)):
-            wishes = await offload(len(body) // 2 if forms else 0, read_wishes, asked, incoming, forms)
-        if wishes is not NO_WISHES:
-            incoming = await offload(len(body), wishes.stripped, incoming)
-            self.context = self.context.stricter(wishes.strict)
-        if service.accounts.wraps and service.accounts.may_be_in(incoming.body):
-            kept = await with_native_ids(self.context, self._memory.owner, incoming)
-            incoming = kept.incoming
-            plan = kept.among(self._plan(incoming, wishes))
-        else:
-            plan = self._plan(incoming, wishes)
-        shows = showing(self.context, self._memory.owner, incoming) if service.accounts.wraps else None
-        if service.authenticator.is_limited(asked.client):
-            await self._check_further_models(incoming, plan, wishes)
-        if plan.retries.deadline < math.inf:
-            plan = attrs.evolve(plan, deadline=service.health.clock() + plan.retries.deadline)
-        found = await recall(self._memory, incoming, plan.candidates, self._bounds())
-        plan, incoming = plan.among(found.candidates), found.incoming
-        if len(plan.candidates) > 1 or plan.candidates[0].target.recipient.quirks.cannot:
-            plan = await offload(incoming.size, self._suited, plan, incoming)
+        self.incoming = await offload(len(body) // 2, read_incoming, api, body, path)  # the top alone is decoded
+        for step in STEPS:
+            await step(self)
+        incoming, wishes = self.incoming, self.wishes
         written = partial(prepare, incoming) if wishes is NO_WISHES else partial(prepare_wished, wishes, incoming)
-        affinity = None
-        if plan.route is not None:
-            plan, affinity = await self._balanced(plan, plan.route, incoming)
-        turn, headers, budgets = found.turn, found.headers, wishes.budgets
-        return PlannedRequest(incoming, plan, written, turn, headers, affinity=affinity, budgets=budgets, shows=shows)
+        return PlannedRequest(
+            incoming, self.plan, written, self.turn, self.headers, affinity=self.affinity, budgets=wishes.budgets,
+            shows=self.shows,
+        )  # fmt: skip
 
-    async def _balanced(self, plan: Plan, route: Route, incoming: Incoming) -> tuple[Plan, Affinity | None]:
-        """The plan with the targets of each group in order, and the conversation by which that was found."""
-        if not has_choice(plan):
-            return plan, None
-        service = self.context.service
-        affinity = await find_affinity(route.sticky, self._memory.owner, self.context.asked.headers, incoming)
-        plan = service.balancer.arrange(plan, affinity, service.health.clock(), incoming.size // 4)
-        ordered = await offload(incoming.size, readers_first, plan.candidates, incoming)
-        return plan.among(ordered), affinity
 
-    def _suited(self, plan: Plan, incoming: Incoming) -> Plan:
-        """The plan without the targets that cannot answer the request, as far as that is known. Raises ``GatewayError``
-        where certainly none of them can."""
-        if kept_elsewhere(incoming):
-            plan = narrow(plan, ONE_PLACE)
-        kept = suitable(plan.candidates, incoming, self.context.asked)
-        refuse_images(kept, incoming)
-        return plan.among(kept)
+PlanningStep: TypeAlias = Callable[[Planning], Awaitable[None]]
+"""Adds to a request what one concern has to say of it. Raises ``GatewayError`` where that refuses it."""
 
-    def _bounds(self) -> Bounds:
-        limits = self.context.service.limits
-        return Bounds(limits.request_body, limits.elements)
 
-    def _plan(self, incoming: Incoming, wishes: Wishes) -> Plan:
-        """Raises ``GatewayError``, also for a client that may not go where the plan leads."""
-        record = self.context.record
-        record.asked, record.stream = incoming.model, incoming.stream
-        plan = self._named(incoming.model, wishes) if wishes.names else self._plan_for(incoming.model)
-        if "tools" in incoming.members:
-            plan = plan.with_each(partial(where_tools_are_taken, incoming))
-        if wishes is not NO_WISHES:
-            plan = narrow(plan, wishes)
-        record.route = None if plan.route is None else plan.route.name
-        target = plan.first
-        record.target, record.model, record.provider_api = target.name, target.model, target.api
-        return plan
+async def note_wishes(planning: Planning) -> None:
+    """Read what the client wishes for this request, in headers or in the body of another gateway's clients."""
+    context, incoming = planning.context, planning.incoming
+    forms = context.service.router.client_routing
+    if not forms and WISH_HEADERS.isdisjoint(dict(context.asked.headers)):
+        return
+    size = len(incoming.body)
+    wishes = await offload(size // 2 if forms else 0, read_wishes, context.asked, incoming, forms)
+    if wishes is not NO_WISHES:
+        planning.incoming = await offload(size, wishes.stripped, incoming)
+        planning.wishes, planning.context = wishes, context.stricter(wishes.strict)
 
-    def _plan_for(self, name: str | None) -> Plan:
-        """The plan for one name, as far as the client may go where it leads. Raises ``GatewayError``."""
-        service, client = self.context.service, self.context.asked.client
-        may = partial(service.authenticator.can_use, client)
-        return allowed_plan(self.context, service.router.plan(name, self.context.codec.api, may))
 
-    def _named(self, model: str | None, wishes: Wishes) -> Plan:
-        """The plan for the names that the request lists, each as if it had been asked for alone. Raises
-        ``GatewayError`` (400) with the place of one that the client cannot have."""
-        if model and not wishes.names_are_ours:
-            plan = self._plan_for(model)
-            if all(is_router(target, wishes) for target in plan.targets):
-                return plan  # the others are that router's own
-        plans: list[Plan] = []
-        for at, name in wishes.names:
-            try:
-                plans.append(self._plan_for(name))
-            except GatewayError as error:
-                raise invalid(f"{at}: {error.failed.message}", at) from None
-        self.context.record.asked = plans[0].first.asked
-        return joined(plans, self.context.service.router.several)
+async def find_places(planning: Planning) -> None:
+    """Find the places that its names lead to, of those that its client may use, and that have what it names by id."""
+    context, owner = planning.context, planning.memory.owner
+    accounts = context.service.accounts
+    kept = None
+    if accounts.wraps and accounts.may_be_in(planning.incoming.body):
+        kept = await with_native_ids(context, owner, planning.incoming)
+        planning.incoming = kept.incoming
+    plan = _places(planning)
+    planning.plan = plan if kept is None else kept.among(plan)
+    if accounts.wraps:
+        planning.shows = showing(context, owner, planning.incoming)
 
-    async def _check_further_models(self, incoming: Incoming, plan: Plan, wishes: Wishes) -> None:
-        """Raises ``GatewayError`` (403) for a model that the request names beside its own, and its client may not
-        use."""
-        for at, name in await offload(len(incoming.body), further_models, incoming):
-            for target in plan.targets:
-                self._check_further_model(at, name, target)
-        for target in plan.targets:
-            if members := wishes.members_for(target):
-                for at, name in further_models(with_members(incoming, members)):
-                    self._check_further_model(at, name, target)
 
-    def _check_further_model(self, at: str, name: str, target: Target) -> None:
-        if name != target.model:
-            client = self.context.asked.client
-            self.context.service.authenticator.check_further(client, at, name, target.entry)
+async def check_further_models(planning: Planning) -> None:
+    """Raise ``GatewayError`` (403) for a model that the request names beside its own, and its client may not use."""
+    context, incoming, targets = planning.context, planning.incoming, planning.plan.targets
+    if not context.service.authenticator.is_limited(context.asked.client):
+        return
+    for at, name in await offload(len(incoming.body), further_models, incoming):
+        for target in targets:
+            _check_further_model(context, at, name, target)
+    for target in targets:
+        if members := planning.wishes.members_for(target):
+            for at, name in further_models(with_members(incoming, members)):
+                _check_further_model(context, at, name, target)
+
+
+async def set_deadline(planning: Planning) -> None:
+    """Note by when an answer has to begin."""
+    plan = planning.plan
+    if plan.retries.deadline < math.inf:
+        now = planning.context.service.health.clock()
+        planning.plan = attrs.evolve(plan, deadline=now + plan.retries.deadline)
+
+
+async def recall_turns(planning: Planning) -> None:
+    """Find the earlier turns that it refers to, and who can go on from them."""
+    limits = planning.context.service.limits
+    bounds = Bounds(limits.request_body, limits.elements)
+    found = await recall(planning.memory, planning.incoming, planning.plan.candidates, bounds)
+    planning.plan, planning.incoming = planning.plan.among(found.candidates), found.incoming
+    planning.turn, planning.headers = found.turn, found.headers
+
+
+async def drop_unsuitable(planning: Planning) -> None:
+    """Leave out the targets that cannot answer the request, as far as that is known. Raises ``GatewayError`` where
+    certainly none of them can."""
+    plan, incoming = planning.plan, planning.incoming
+    if len(plan.candidates) > 1 or plan.candidates[0].target.recipient.quirks.cannot:
+        planning.plan = await offload(incoming.size, _suited, plan, incoming, planning.context.asked)
+
+
+async def order_groups(planning: Planning) -> None:
+    """Put the targets of each group in order, by load and by the conversation."""
+    plan, incoming, context = planning.plan, planning.incoming, planning.context
+    if plan.route is None or not has_choice(plan):
+        return
+    service = context.service
+    affinity = await find_affinity(plan.route.sticky, planning.memory.owner, context.asked.headers, incoming)
+    plan = service.balancer.arrange(plan, affinity, service.health.clock(), incoming.size // 4)
+    ordered = await offload(incoming.size, readers_first, plan.candidates, incoming)
+    planning.plan, planning.affinity = plan.among(ordered), affinity
+
+
+STEPS: Final[tuple[PlanningStep, ...]] = (
+    note_wishes, find_places, check_further_models, set_deadline, recall_turns, drop_unsuitable, order_groups,
+)  # fmt: skip
+"""What is done with a request before a target is asked, in order. One more concern is a step in this table."""
+
+
+def _suited(plan: Plan, incoming: Incoming, asked: ClientRequest) -> Plan:
+    if kept_elsewhere(incoming):
+        plan = narrow(plan, ONE_PLACE)
+    kept = suitable(plan.candidates, incoming, asked)
+    refuse_images(kept, incoming)
+    return plan.among(kept)
+
+
+def _places(planning: Planning) -> Plan:
+    """Return the plan for the names of a request. Raises ``GatewayError``, also for a client that may not go where it
+    leads."""
+    context, incoming, wishes = planning.context, planning.incoming, planning.wishes
+    record = context.record
+    record.asked, record.stream = incoming.model, incoming.stream
+    plan = _named(context, incoming.model, wishes) if wishes.names else _plan_for(context, incoming.model)
+    if "tools" in incoming.members:
+        plan = plan.with_each(partial(where_tools_are_taken, incoming))
+    if wishes is not NO_WISHES:
+        plan = narrow(plan, wishes)
+    record.route = None if plan.route is None else plan.route.name
+    target = plan.first
+    record.target, record.model, record.provider_api = target.name, target.model, target.api
+    return plan
+
+
+def _plan_for(context: ExchangeContext, name: str | None) -> Plan:
+    """Return the plan for one name, as far as the client may go where it leads. Raises ``GatewayError``."""
+    service, client = context.service, context.asked.client
+    may = partial(service.authenticator.can_use, client)
+    return allowed_plan(context, service.router.plan(name, context.codec.api, may))
+
+
+def _named(context: ExchangeContext, model: str | None, wishes: Wishes) -> Plan:
+    """Return the plan for the names that the request lists, each as if it had been asked for alone. Raises
+    ``GatewayError`` (400) with the place of one that the client cannot have."""
+    if model and not wishes.names_are_ours:
+        plan = _plan_for(context, model)
+        if all(is_router(target, wishes) for target in plan.targets):
+            return plan  # the others are that router's own
+    plans: list[Plan] = []
+    for at, name in wishes.names:
+        try:
+            plans.append(_plan_for(context, name))
+        except GatewayError as error:
+            raise invalid(f"{at}: {error.failed.message}", at) from None
+    context.record.asked = plans[0].first.asked
+    return joined(plans, context.service.router.several)
+
+
+def _check_further_model(context: ExchangeContext, at: str, name: str, target: Target) -> None:
+    if name != target.model:
+        context.service.authenticator.check_further(context.asked.client, at, name, target.entry)
 
 
 def allowed_plan(context: ExchangeContext, plan: Plan) -> Plan:

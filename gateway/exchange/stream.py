@@ -3,32 +3,35 @@
 import contextlib
 import logging
 from collections.abc import Callable
-from functools import partial
 
 import trio
 
+from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.config.redaction import Secrets
-from gateway.exchange.answering import stream_lane, whole_answer_lane
-from gateway.exchange.attempt import Attempt, is_stream
+from gateway.conversations.recorder import TurnRecorder
+from gateway.exchange.answering import is_stream, stream_lane, whole_answer_lane
+from gateway.exchange.attempt_answer import OtherAttempts, Pieces, is_shut_down
 from gateway.exchange.body import BufferedBody, StreamBody
-from gateway.exchange.cached import going_on
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivery import HELD, Delivery, Refuse
 from gateway.exchange.disconnect import Audience, discard, survive_disconnect
-from gateway.exchange.planned import Form
-from gateway.exchange.stamped import stamped_lane
-from gateway.exchange.walk import Walk, is_shut_down
+from gateway.exchange.origin import AnswerOrigin, going_on
+from gateway.exchange.planned import Form, PlannedRequest
+from gateway.exchange.target_request import AnswerSource, TargetRequest
+from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.logs.masking import unquoted
 from gateway.request.public_errors import MISTAKE, secrets_of
-from gateway.routing.target import Target
+from gateway.routing.target import LaneName, Target
 from gateway.streaming.doubt import stream_doubt
 from gateway.streaming.lane import Lane
 from gateway.telemetry.live import LiveStream
+from gateway.telemetry.tap import beside
 from gateway.upstream.response import UpstreamResponse
+from providers.neutral.codec import Writer
 from streams.errors import GatewayError
-from streams.events import ErrorInfo
+from streams.events import ErrorInfo, Usage
 from streams.framing import FramingError
 from streams.handoff import Handoff
 from streams.pipe import PIECES_QUEUED, Chunk, pump
@@ -36,38 +39,168 @@ from streams.pipe import PIECES_QUEUED, Chunk, pump
 log = logging.getLogger("trigate")
 
 
-async def first_lane(walk: Walk) -> Lane:
-    """The lane of the walk's attempt."""
-    return await attempt_lane(walk, walk.attempt)
+class FirstLane:
+    """The lane that a stream has before any target has answered: it refuses, and keeps the client's connection alive.
+    The answer to ``made`` takes it over."""
+
+    def __init__(self, made: TargetRequest, lane: Lane, writer: Writer | None) -> None:
+        self.lane = lane
+        self._made: TargetRequest | None = made
+        self._writer = writer
+
+    def release(self) -> None:
+        """Let go of the request: an answer has begun."""
+        self._made = None
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether an answer has taken it over."""
+        return self._made is None
+
+    def take(self, source: AnswerSource) -> tuple[Lane, Writer | None] | None:
+        """Return the lane, and its writer, for the answer of ``source``; ``None`` where it is not for that one, or was
+        taken."""
+        if self._made is not source.made or source.stamp is not None:
+            return None
+        self._made = None
+        return self.lane, self._writer
 
 
-async def attempt_lane(walk: Walk, attempt: Attempt) -> Lane:
-    """The lane of ``attempt``. One that translates may repeat much of the request."""
-    size = walk.request.incoming.size if attempt.target.lane == "hub" else 0
-    if attempt.stamp is not None:
-        return await offload(size, stamped_lane, attempt.stamp, partial(stream_lane, attempt, walk.request.turn))
-    return await offload(size, stream_lane, attempt, walk.request.turn)
+async def first_lane(origin: AnswerOrigin) -> FirstLane:
+    """Return the lane for the target that is asked first."""
+    made = origin.made
+    return FirstLane(made, *await _make_lane(made, None, origin.request.turn))
+
+
+async def _make_lane(made: TargetRequest, stamp: AnswerStamp | None, turn: TurnRecorder) -> tuple[Lane, Writer | None]:
+    """Return the lane of a stream, and its writer. One that translates may repeat much of the request."""
+    size = made.request.incoming.size if made.target.lane == "hub" else 0
+    return await offload(size, stream_lane, made, stamp, turn)
+
+
+class BegunStream:
+    """The ``CacheableAnswer`` of a stream, read up to its first content. ``lane`` makes the client's stream of it,
+    ``first`` is what goes to the client for what was read."""
+
+    lane: Lane
+    lane_name: LaneName
+    response: UpstreamResponse
+    usage: Usage | None
+    writer: Writer | None
+    came: Pieces
+
+    def __init__(
+        self, source: AnswerSource, request: PlannedRequest, others: OtherAttempts, first_lane: FirstLane, tap: Lane
+    ) -> None:
+        """``tap`` is the lane to which those listen who observe the stream."""
+        self.source = source
+        self.lane_name = source.made.target.lane
+        self.usage = self.writer = None
+        self.first = b""
+        self.came = []
+        self._form, self._turn = request.form, request.turn
+        self._others = others
+        self._first_lane = first_lane
+        self._tap = tap
+
+    async def begin(self) -> None:
+        self.response = response = await self.source.send()
+        try:
+            self.source.watch.heard()
+            self.lane = beside(self._tap, await self._choose_lane(response))
+            self.first = await self._read_on(response)
+        except BaseException:
+            await response.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        await self.response.aclose()
+
+    @property
+    def rest(self) -> UpstreamResponse:
+        return self.response
+
+    @property
+    def content_type(self) -> str:
+        return self.response.header("content-type") or ""
+
+    def go_on_with(self, response: UpstreamResponse) -> None:
+        self.response = response
+
+    async def _choose_lane(self, response: UpstreamResponse) -> Lane:
+        """Return the lane of the answer. Raises ``GatewayError`` for an answer that the client cannot be given."""
+        source, made = self.source, self.source.made
+        if is_stream(made, response.header("content-type")):
+            lane, self.writer = self._first_lane.take(source) or await _make_lane(made, source.stamp, self._turn)
+            return lane
+        if self._form is Form.AS_ASKED:
+            raise GatewayError("upstream", "the provider gave no stream: ask for it without stream=true")
+        incoming = made.request.incoming
+        await offload(incoming.size, lambda: incoming.request)  # which the lane takes
+        self.lane_name = "hub"
+        lane, self.writer = whole_answer_lane(made, source.stamp, self._turn)
+        return lane
+
+    async def _read_on(self, response: UpstreamResponse) -> bytes:
+        """Read up to the first content of the answer, and return what goes to the client for it. Nothing of an answer
+        that fails before that has gone there: another attempt may follow. So it may for one that fails in the same
+        piece. Of openings without an end no more is held than ``HELD``."""
+        lane, source = self.lane, self.source
+        kept = None if source.stamp is None else self.came
+        first: list[bytes] = []
+        size = 0
+        if kept is not None:
+            kept.append((trio.current_time(), b""))
+        try:
+            async for chunk in response.chunks():
+                source.watch.heard()
+                if kept is not None:
+                    kept.append((trio.current_time(), chunk))
+                if out := lane.feed(chunk):
+                    first.append(out)
+                size += len(out)
+                if lane.seen.committed or lane.seen.failed is not None or size > HELD:
+                    break
+            else:
+                first.append(lane.end())
+        except FramingError as error:
+            first.append(lane.end(ErrorInfo("upstream", str(error), reason="bad_answer")))
+        self.usage = lane.seen.usage
+        failed = lane.seen.failed or stream_doubt(lane.seen)
+        if failed is not None and (not lane.seen.committed or self._others.goes_on_after(source, failed)):
+            raise GatewayError.of(source.made.disclosure.error_with(failed, response.headers, self.lane_name))
+        return b"".join(first)
 
 
 class StreamedAnswer:
-    """The tasks of one streamed answer, in the nursery of ``scope``; ``lane`` is that of the first attempt."""
+    """The tasks of one streamed answer, in the nursery of ``scope``. ``passed`` are the headers of the provider's
+    response that are for the client, none before it is there."""
+
+    passed: Headers
 
     def __init__(
-        self, context: ExchangeContext, walk: Walk, scope: RequestScope, audience: Audience, lane: Lane
+        self,
+        context: ExchangeContext,
+        origin: AnswerOrigin,
+        scope: RequestScope,
+        audience: Audience,
+        first_lane: FirstLane,
     ) -> None:
-        service, turn = context.service, walk.request.turn
+        service, turn = context.service, origin.request.turn
+        self.passed = ()
         self._context = context
-        self._walk = walk
-        self._target = walk.attempt.target
+        self._origin = origin
+        self._target = origin.made.target
         self._turn = turn
         self._scope = scope
         self._audience = audience
-        self._beginnings: dict[Attempt, tuple[Lane, list[bytes | None]]] = {}
-        self._fresh: Attempt | None = walk.attempt  # whose lane is delivered, and has been given nothing yet
+        self._first_lane = first_lane
         self._chunks = Handoff[Chunk](PIECES_QUEUED)
         check = self._checker() if service.check_streams else None
         record = context.record
-        self._delivery = Delivery(lane, record, service.keep_alive, trio.current_time, turn=turn, check=check)
+        self._delivery = Delivery(
+            first_lane.lane, record, service.keep_alive, trio.current_time, turn=turn, check=check
+        )
         self._body = StreamBody(self._delivery, self._chunks, record, turn, scope.send_last_bytes)
 
     async def begin(self) -> StreamBody | BufferedBody:
@@ -83,7 +216,7 @@ class StreamedAnswer:
 
     def _show(self) -> None:
         """Let those who observe the exchange see the stream."""
-        context, targets = self._context, self._walk.request.plan.targets
+        context, targets = self._context, self._origin.request.plan.targets
         secrets = _secrets_of_all(targets, context.asked.credential)
         context.service.live_view.stream(context.record, LiveStream(self._delivery, secrets, self._chunks))
         context.recording.follow(self._delivery)
@@ -91,7 +224,7 @@ class StreamedAnswer:
     def _start_for_client(self) -> StreamBody | BufferedBody:
         """Start the tasks; the body has a buffer where the stream goes on without the client."""
         nursery = self._scope.nursery
-        if not self._audience.survives(self._target) and self._walk.cached is None:
+        if not self._audience.survives(self._target) and self._origin.followers is None:
             self._start(nursery)
             return self._body
         buffered = BufferedBody(self._body)
@@ -104,128 +237,60 @@ class StreamedAnswer:
         nursery.start_soon(self._pump)
 
     async def _pump(self) -> None:
-        """Walk the plan and pump the answer. Never raises but for cancellation: whatever ends it goes to the body."""
-        with self._chunks:
+        """Have the answer begin, and pump it. Never raises but for cancellation: whatever ends it goes to the body."""
+        with self._chunks, self._origin as origin:
             try:
-                await self._walk.run(self._ask)
+                await self._pump_on(await origin.run(self._begun))
             except GatewayError as error:
                 await self._give_up(error.failed)
             except Exception:  # a closed channel would be taken for a good end
-                log.exception("request %s: the pump failed", self._context.record.id)
+                log.exception("request %s: the pump failed", self._scope.id)
                 await self._tell(MISTAKE)
 
-    async def _ask(self, attempt: Attempt) -> None:
-        """Pump the answer of ``attempt``: an ``Ask``."""
-        watch, context = attempt.watch, self._context
-        with context.service.lifecycle.pump(watch.scope):
+    def _begun(self, source: AnswerSource) -> BegunStream:
+        return BegunStream(source, self._origin.request, self._origin, self._first_lane, self._delivery.lane)
+
+    async def _pump_on(self, answer: BegunStream) -> None:
+        """Pump the rest of an answer that has begun, and goes to the client."""
+        context, watch = self._context, answer.source.watch
+        try:
+            self._deliver(answer)
+        except BaseException:
+            await answer.aclose()
+            raise
+        with context.service.lifecycle.pump(watch.again()):
             try:
-                connect, opened = partial(self._connect, attempt), partial(self._opened, attempt)
-                failed = await pump(connect, opened, self._chunks, watch)
+                failed = await pump(answer.response, self._chunks, watch)
             finally:  # cancelled, too: a client that does not read never takes the failure from the channel
                 context.record.shut_down = is_shut_down(watch)
-        if failed is None:
-            return
-        if not attempt.committed:
-            raise GatewayError.of(failed)
-        attempt.fail(failed)
+        if failed is not None:
+            self._origin.fail(failed)
+            await self._tell(failed)
+
+    async def _give_up(self, failed: ErrorInfo) -> None:
+        """Tell the body that no attempt has committed: nothing of any reaches the client."""
+        if self._first_lane.is_taken:
+            lane, _ = await _make_lane(self._origin.made, None, self._turn)
+            self._delivery.carry(lane)
         await self._tell(failed)
+
+    def _deliver(self, answer: BegunStream) -> None:
+        """Let the first content go to the client."""
+        self.passed = answer.source.made.disclosure.headers(answer.response.headers, answer.lane_name)
+        self._origin.release()
+        self._first_lane.release()
+        self._delivery.carry(answer.lane)
+        self._delivery.begin(answer.first)
+        self._delivery.on_failure = self._origin.fail
+        if not self._turn.records:  # which keeps it
+            self._scope.release_text()
+        if not self._chunks.offer(b""):
+            with contextlib.suppress(trio.BrokenResourceError):  # nobody reads: the pump finds out, too
+                self._chunks.send_nowait(b"")
 
     async def _tell(self, failed: ErrorInfo) -> None:
         with contextlib.suppress(trio.BrokenResourceError):
             await self._chunks.send(failed)
-
-    async def _give_up(self, failed: ErrorInfo) -> None:
-        """No attempt has committed: nothing of any reaches the client."""
-        if self._fresh is None:
-            self._delivery.carry(await first_lane(self._walk))
-        await self._tell(failed)
-
-    async def _connect(self, attempt: Attempt) -> UpstreamResponse:
-        """The response of ``attempt`` once its first content is there. Raises ``GatewayError`` where it fails before
-        that."""
-        response = await attempt.send_once()
-        try:
-            attempt.watch.heard()
-            if attempt.raced:
-                self._beginnings[attempt] = await self._read_beside(attempt, response)
-                await attempt.leave_if_lost()
-            else:
-                lane = await self._lane(attempt, response)
-                self._fresh = None
-                if lane is not self._delivery.lane:
-                    self._delivery.carry(lane)
-                self._delivery.begin(await self._read_on(attempt, response, self._delivery.lane))
-        except BaseException:
-            await response.aclose()
-            raise
-        return response
-
-    async def _lane(self, attempt: Attempt, response: UpstreamResponse) -> Lane:
-        """The lane of the answer. Raises ``GatewayError`` for an answer that the client cannot be given."""
-        if is_stream(attempt.target, response):
-            if self._fresh is attempt and attempt.stamp is None:
-                return self._delivery.lane
-            return await attempt_lane(self._walk, attempt)
-        if self._walk.request.form is Form.AS_ASKED:
-            raise GatewayError("upstream", "the provider gave no stream: ask for it without stream=true")
-        await offload(attempt.incoming.size, lambda: attempt.incoming.request)  # which the lane takes
-        make = partial(whole_answer_lane, attempt, self._turn)
-        return make() if attempt.stamp is None else stamped_lane(attempt.stamp, make)
-
-    async def _read_beside(self, attempt: Attempt, response: UpstreamResponse) -> tuple[Lane, list[bytes | None]]:
-        """Read up to the first content of an answer beside another one: a lane for the answer if it is the first, to
-        which nobody listens yet, and what is to be given to it; ``None`` is the end."""
-        self._fresh = None  # it may be another attempt's that is delivered
-        came: list[bytes | None] = []
-        await self._read_on(attempt, response, await self._lane(attempt, response), came)
-        return await self._lane(attempt, response), came
-
-    async def _read_on(
-        self, attempt: Attempt, response: UpstreamResponse, lane: Lane, came: list[bytes | None] | None = None
-    ) -> bytes:
-        """Read up to the first content of the answer, taken down in ``came``; what goes to the client for it. Nothing
-        of an answer that fails before that has gone there: another attempt may follow. So it may for one that fails in
-        the same piece. Of openings without an end no more is held than ``HELD``."""
-        first: list[bytes] = []
-        size = 0
-        try:
-            async for chunk in response.chunks():
-                attempt.watch.heard()
-                if came is not None:
-                    came.append(chunk)
-                if out := lane.feed(chunk):
-                    first.append(out)
-                size += len(out if came is None else chunk)
-                if lane.seen.committed or lane.seen.failed is not None or size > HELD:
-                    break
-            else:
-                if came is not None:
-                    came.append(None)
-                first.append(lane.end())
-        except FramingError as error:
-            first.append(lane.end(ErrorInfo("upstream", str(error), reason="bad_answer")))
-        attempt.usage = lane.seen.usage
-        failed = lane.seen.failed or stream_doubt(lane.seen)
-        if failed is not None and (not lane.seen.committed or self._walk.goes_on_after(attempt, failed)):
-            raise GatewayError.of(attempt.with_headers(failed))
-        return b"".join(first)
-
-    def _opened(self, attempt: Attempt, response: UpstreamResponse) -> None:
-        """The first content is there: the attempt commits."""
-        attempt.keep_headers(response)
-        self._walk.commit(attempt)
-        self._walk.release()
-        if attempt.raced:
-            lane, came = self._beginnings[attempt]
-            self._beginnings.clear()
-            self._delivery.carry(lane)
-            lane = self._delivery.lane
-            self._delivery.begin(b"".join([lane.end() if data is None else lane.feed(data) for data in came]))
-        self._delivery.on_failure = attempt.fail
-        if not self._turn.records:  # which keeps it
-            self._scope.release_text()
-        if not self._chunks.offer(b""):
-            self._chunks.send_nowait(b"")
 
     def _checker(self) -> Callable[[bytes], None] | None:
         """Holds what goes to the client against its API's grammar, if there is one; a provider's own stream in a
@@ -236,7 +301,7 @@ class StreamedAnswer:
         wire = context.codec.wire
         if context.codec.api not in GRAMMARS or wire.framing_for(context.asked.query) is not wire.framing:
             return None
-        judge = Judge(context.codec.api, tolerant=any(one.lane == "byte" for one in self._walk.request.plan.targets))
+        judge = Judge(context.codec.api, tolerant=any(one.lane == "byte" for one in self._origin.request.plan.targets))
         splitter = wire.framing.splitter(context.service.limits.event)
 
         def check(data: bytes) -> None:
@@ -251,16 +316,17 @@ class StreamedAnswer:
 
     async def _finish(self, body: BufferedBody) -> None:
         """Run the tasks, and when the client has left read the stream in its place."""
-        gone, cached = trio.Event(), going_on(self._walk.cached, self._audience, self._target)
+        gone = trio.Event()
+        followers = going_on(self._origin.followers, self._audience, self._target)
 
         def left() -> None:
             gone.set()
-            if cached is not None:
-                cached.left()
+            if followers is not None:
+                followers.leave()
             if self._scope.left or not self._delivery.lane.seen.over:
                 self._context.record.abandoned = True
 
-        deserted = None if cached is None else cached.deserted
+        deserted = None if followers is None else followers.deserted
         with survive_disconnect(self._scope.nursery, self._target, left, deserted):
             async with trio.open_nursery() as nursery:
                 self._start(nursery)

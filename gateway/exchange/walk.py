@@ -1,148 +1,189 @@
 """The walk of a plan: one attempt after the other, until one commits or the policy gives up."""
 
 import math
-from collections.abc import Awaitable, Callable
-from typing import Self, TypeAlias, TypeVar
+from collections.abc import Callable
+from functools import partial
+from typing import Self, TypeAlias
 
 import attrs
 import trio
 
-from gateway.allowances.reservation import Grant, Queued, Reservation
-from gateway.exchange.attempt import Attempt
-from gateway.exchange.cached import CachedAsk
+from gateway.allowances.reservation import Grant, Queued
+from gateway.answer_cache.stored_answer import AnswerStamp
+from gateway.exchange.attempt import Attempt, Resends
+from gateway.exchange.attempt_account import AttemptAccount
+from gateway.exchange.attempt_answer import A, UnchangedAnswer, begun
 from gateway.exchange.conditions import PlaceConditions
 from gateway.exchange.context import ExchangeContext
+from gateway.exchange.hedged import Way, hedged
 from gateway.exchange.planned import PlannedRequest
-from gateway.exchange.race import Race
+from gateway.exchange.target_request import AnswerSource, TargetRequest, write_request
 from gateway.http.offload import offload
 from gateway.ledger.record import Cause
-from gateway.request.prepare import refuse_losses
 from gateway.request.public_errors import MISTAKE
 from gateway.request.refusal import learned_paths, refused_parts
 from gateway.request.rejections import RejectionKey
 from gateway.request.repeatable import may_be_doubled
 from gateway.routing.fallback import may_go_on
-from gateway.routing.omissions import NOTHING, Omissions
+from gateway.routing.omissions import Omissions
 from gateway.routing.plan import GiveUp, Outcome, Send, Stage, requests_sent
 from gateway.routing.target import Target
-from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from streams.pipe import SHUTTING_DOWN, Watch
 
-T = TypeVar("T")
-
-Ask: TypeAlias = Callable[[Attempt], Awaitable[T]]
-"""Sends an attempt's request and reads its answer: up to its first content and on, or all of it. Raises
-``GatewayError`` where the attempt has failed before anything of it went to the client."""
+Make: TypeAlias = Callable[[Attempt], A]
+"""Makes what reads the answer of an attempt."""
 
 
 class Walk:
-    """``attempt`` is the one under way, or has committed; ``cached`` is there where answers are. Used by one task at a
-    time; made by ``begin``."""
+    """Goes along a plan, one attempt after the other, until one commits or the policy gives up.
 
-    attempt: Attempt
-    cached: CachedAsk | None
+    ``begin`` makes it, ``run`` returns the answer that goes to the client, ``fail`` says that it breaks off behind
+    that, and the walk is a context manager, which closes its books. It is an ``AnswerOrigin``, used by one task at a
+    time."""
 
-    def __init__(
-        self, context: ExchangeContext, request: PlannedRequest, reservation: Reservation | None = None
-    ) -> None:
+    followers = None
+
+    def __init__(self, context: ExchangeContext, request: PlannedRequest) -> None:
+        self.context = context
         self.request = request
-        self.cached = None
-        self._context = context
         self._conditions = PlaceConditions(context, request.plan, request.affinity)
         self._outcomes: tuple[Outcome, ...] = ()
-        self._race: Race | None = None
-        self._reservation = reservation
+        self._reservation = request.reservation
+        self._stamp: AnswerStamp | None = None
+        self._first: TargetRequest | None = None  # written before it is known whether anybody is asked
+        self._account: AttemptAccount | None = None  # of the attempt that is next, under way, or has committed
+        self._has_won = False
 
     @classmethod
-    async def begin(
-        cls, context: ExchangeContext, request: PlannedRequest, reservation: Reservation | None = None
-    ) -> Self:
-        """The walk with its first attempt prepared. Raises ``GatewayError`` where the policy gives up before anything
-        is sent, or the client may use no more."""
-        walk = cls(context, request, reservation)
-        walk.attempt = await walk._next()
+    async def begin(cls, context: ExchangeContext, request: PlannedRequest) -> Self:
+        """Return the walk with its first attempt prepared. Raises ``GatewayError`` where the policy gives up before
+        anything is sent, or the client may use no more."""
+        walk = cls(context, request)
+        await walk.start()
         return walk
 
-    async def run(self, ask: Ask[T]) -> T:
-        """What ``ask`` gives for the first attempt that does not fail. Raises ``GatewayError`` when the policy gives
-        up. Cancellation ends whatever is under way: a wait, or a request, whose connection is closed."""
+    async def look(self) -> None:
+        """Write the request for the target that would be asked now, of whose allowances nothing is taken: the answer
+        may come from elsewhere. Raises ``GatewayError`` as ``begin`` does."""
         while True:
-            if self._is_overtaken():
-                self.attempt.drop()
-                self.attempt = await self._next()
-            attempt = self.attempt
-            if isinstance(attempt.grant, Queued) and not await self._queued(attempt, attempt.grant):
-                self.attempt = await self._next()
-                continue
-            if self._begin(attempt):
-                try:
-                    if (after := self._hedge(attempt)) is None:
-                        return await self._asked(attempt, ask)
-                    if (found := await self._raced(attempt, after, ask)) is not None:
-                        return found[0]
-                except GatewayError as error:
-                    await self._fail(attempt, error.failed)
-            self.attempt = await self._next()
+            step = self._step()
+            if self._reservation is not None:
+                await self._reservation.take_client(step.target)
+            try:
+                self._first = await write_request(self.context, self.request, step, self._cause(step))
+                self._account = None
+                return
+            except GatewayError as error:
+                self._note(Outcome(step.target, error.failed, Stage.PREPARING, step.omissions))
 
-    async def read_all(self) -> tuple[UpstreamResponse, bytes]:
-        """The first good answer with its whole body. Cancellation closes the connection, and so do the target's
+    async def start(self, stamp: AnswerStamp | None = None) -> None:
+        """Prepare the first attempt. Raises ``GatewayError`` as ``begin`` does. ``stamp`` is given to an answer that is
+        to be cached."""
+        self._stamp = stamp
+        self._account = await self._next()
+
+    @property
+    def made(self) -> TargetRequest:
+        """The request that is sent next, or was sent last."""
+        if self._account is not None:
+            return self._account.made
+        assert self._first is not None, "it has begun, or looked"
+        return self._first
+
+    async def run(self, make: Make[A]) -> A:
+        """Return the first answer that begins. Raises ``GatewayError`` when the policy gives up. Cancellation ends
+        whatever is under way: a wait, or a request, whose connection is closed."""
+        while (answer := await self.step(make)) is None:
+            await self.start(self._stamp)
+        return answer
+
+    async def step(self, make: Make[A]) -> A | None:
+        """Make the attempt that is next, and perhaps one beside it, and return the answer that begins first; ``None``
+        where they fail, or cannot be made by now. Raises ``GatewayError`` at the end of the drain."""
+        account = self._next_account
+        if self._is_overtaken(account):
+            account.drop()
+            return None
+        if isinstance(account.grant, Queued) and not await self._queued(account, account.grant):
+            return None
+        if not self._begin(account):
+            return None
+        after = self._hedge(account)
+        answer = await (self._try(account, make) if after is None else self._hedged(account, after, make))
+        if answer is not None:
+            self._commit(self._next_account)
+        return answer
+
+    @property
+    def failed(self) -> ErrorInfo | None:
+        """The last failure."""
+        return self._outcomes[-1].failed if self._outcomes else None
+
+    def note_failure(self, failed: ErrorInfo) -> None:
+        """Take it that the target to be asked next has ``failed``: another request has found that out."""
+        self._note(Outcome(self.made.target, failed, omissions=self.made.step.omissions))
+
+    async def read_all(self) -> "UnchangedAnswer":
+        """Return the first good answer with its whole body. Cancellation closes the connection, and so do the target's
         timeouts and the end of the drain, which are raised as ``GatewayError``."""
-        return await self.run(self._read_and_commit)
+        with self:
+            return await self.run(UnchangedAnswer)
 
-    async def _read_and_commit(self, attempt: Attempt) -> tuple[UpstreamResponse, bytes]:
-        found = await self.read_body(attempt)
-        await attempt.leave_if_lost()
-        self.commit(attempt)
-        return found
+    def fail(self, failed: ErrorInfo) -> None:
+        """Book that the answer which goes to the client has ``failed``."""
+        self._next_account.fail(failed)
 
-    async def read_body(self, attempt: Attempt) -> tuple[UpstreamResponse, bytes]:
-        """The answer of ``attempt`` with its whole body: an ``Ask``."""
-        watch = attempt.watch
-        with self._context.service.lifecycle.pump(watch.scope), watch.scope:
-            response = await attempt.send_once()
-            return response, await attempt.read_all(response, watch)
-        self._context.record.shut_down = is_shut_down(watch)
-        raise GatewayError.of(watch.failed())
+    def __enter__(self) -> Self:
+        return self
 
-    def commit(self, attempt: Attempt) -> None:
-        """The answer of ``attempt`` goes to the client: there is no other attempt."""
-        self.attempt = attempt
-        if self._race is not None:
-            self._race.won_by(attempt)
-            attempt.report()
-        attempt.commit()
-        if self.request.turn.records:
-            self.request.turn.answered_by(attempt.target, attempt.writer)
-        if (affinity := self.request.affinity) is not None and attempt.source == "provider":
-            balancer = self._context.service.balancer
-            balancer.landed(self.request.plan, attempt.target, affinity, self._outcomes)
-        self._learn()
+    def __exit__(self, *_: object) -> None:
+        if self._account is not None and self._account.committed:
+            self._account.close()
 
     def release(self) -> None:
         """Let go of the request's text, which may be megabytes, for as long as the answer takes."""
         self.request = self.request.released()
-        self.attempt.release_request()
+        self._first = None
+        if self._account is not None and self._account.attempt is not None:
+            self._account.attempt.release()
 
-    def may_go_on(self, attempt: Attempt) -> bool:
-        """Whether another attempt might follow."""
-        return requests_sent(self._outcomes) + attempt.requests < self.request.plan.retries.attempts
+    @property
+    def _next_account(self) -> AttemptAccount:
+        assert self._account is not None, "the walk has begun"
+        return self._account
 
-    def goes_on_after(self, attempt: Attempt, failed: ErrorInfo) -> bool:
-        """Whether another attempt would follow if ``attempt`` had ``failed``: what it has been given is an answer, too,
-        where there is no better."""
-        outcomes = (*self._outcomes, self._outcome(attempt, failed))
-        step = self.request.plan.policy.next(self.request.plan, outcomes, self._conditions)
-        if not isinstance(step, Send):
+    def _note(self, outcome: Outcome) -> None:
+        self._outcomes = (*self._outcomes, outcome)
+
+    def _step(self) -> Send:
+        """Return the next step. Raises ``GatewayError`` where the policy gives up."""
+        step = self.request.plan.policy.next(self.request.plan, self._outcomes, self._conditions)
+        if isinstance(step, GiveUp):
+            raise GatewayError.of(step.failed)
+        return step
+
+    def might_go_on(self, attempt: AnswerSource) -> bool:
+        """Return whether another attempt might follow ``attempt``."""
+        most = self.request.plan.retries.attempts
+        return most > 1 and requests_sent(self._outcomes) + attempt.requests < most
+
+    def goes_on_after(self, attempt: AnswerSource, failed: ErrorInfo) -> bool:
+        """Return whether another attempt would follow if ``attempt`` had ``failed``: what it has been given is an
+        answer, too, where there is no better."""
+        step = attempt.made.step
+        failure = Outcome(step.target, failed, attempt.stage, step.omissions, requests=attempt.requests)
+        following = self.request.plan.policy.next(self.request.plan, (*self._outcomes, failure), self._conditions)
+        if not isinstance(following, Send):
             return False
         alike = attrs.evolve(failed, headers=())  # headers count requests, and differ each time
         return all(attrs.evolve(outcome.failed, headers=()) != alike for outcome in self._outcomes)
 
-    def _is_overtaken(self) -> bool:
+    def _is_overtaken(self, account: AttemptAccount) -> bool:
         """Whether another request has begun to try the place of the attempt, or to wait for it, since its step was
         decided: requests that come together would all go there."""
-        step, plan = self.attempt.step, self.request.plan
+        step, plan = account.step, self.request.plan
         if len(plan.candidates) == 1:
             return False
         outage = self._conditions.outage(step.target, alone=False)
@@ -152,18 +193,65 @@ class Walk:
 
     # One attempt
 
-    def _begin(self, attempt: Attempt) -> bool:
-        """Begin ``attempt``; false if another worker's request was faster to try the same place."""
-        attempt.begin(added=requests_sent(self._outcomes) > 0)
-        if not attempt.overtaken or not self._is_overtaken():
+    def _begin(self, account: AttemptAccount) -> bool:
+        """Begin an attempt; return false if another worker's request was faster to try the same place."""
+        if account.begin(added=requests_sent(self._outcomes) > 0) or not self._is_overtaken(account):
             return True
-        attempt.take_back()
-        attempt.drop()
+        account.take_back()
         return False
 
-    def _hedge(self, attempt: Attempt) -> float | None:
-        """Seconds after which one more attempt is sent beside ``attempt``, if it has no content by then."""
-        plan, service = self.request.plan, self._context.service
+    async def _try(self, account: AttemptAccount, make: Make[A]) -> A | None:
+        """Return the answer of an attempt that has begun; ``None`` where it has failed, or lost."""
+        try:
+            answer = await self._answered(account, make)
+        except GatewayError as error:
+            await self._fail(account, error.failed)
+            return None
+        if self._has_won:  # another one, at this very moment
+            await answer.aclose()
+            account.lose()
+            account.close()
+            return None
+        self._account, self._has_won = account, True
+        return answer
+
+    async def _answered(self, account: AttemptAccount, make: Make[A]) -> A:
+        """Return the answer of an attempt up to where it may go to the client. Raises ``GatewayError``."""
+        context, plan = self.context, self.request.plan
+        if account.cause != "hedge" and plan.retries.attempts > 1:
+            account.resends = Resends(self._allowed(account) - 1)
+        try:
+            if account.step.after:
+                await self._wait(account)
+            watch = Watch(account.target.entry.timeouts, self._patience(account))
+            attempt = Attempt(account.made, watch, context.tried, account.cause, account.resends, self._stamp)
+            return await begun(context, watch, account.sends(attempt, make))
+        except BaseException as error:
+            if self._has_won:
+                account.lose()
+            elif isinstance(error, GatewayError):
+                account.fail(self._as_counted(error.failed), error.failed.reason)
+            elif isinstance(error, Exception):  # our own mistake, on its way to the border: the client has not left
+                account.fail(MISTAKE)
+            account.close()
+            raise
+
+    def _commit(self, account: AttemptAccount) -> None:
+        """Book that the answer of the attempt goes to the client: there is no other attempt."""
+        turn = self.request.turn
+        account.commit()
+        if turn.records:
+            assert account.answer is not None, "it has begun"
+            turn.answered_by(account.target, account.answer.writer)
+        if (affinity := self.request.affinity) is not None:
+            self.context.service.balancer.landed(self.request.plan, account.target, affinity, self._outcomes)
+        self._learn(account.target)
+
+    # Two attempts beside each other
+
+    def _hedge(self, first: AttemptAccount) -> float | None:
+        """Return the seconds after which one more attempt is sent beside ``first``, if that has no content by then."""
+        plan, service = self.request.plan, self.context.service
         if plan.route is None or plan.route.hedge is None or self._outcomes or len(plan.candidates) == 1:
             return None
         service.hedges.came(plan.route.name, plan.route.hedge)
@@ -172,38 +260,33 @@ class Walk:
         after = plan.route.hedge.after
         if after != "p95":
             return after
-        return service.balancer.loads.percentile(attempt.target, 0.95, self._conditions.now)
+        return service.balancer.loads.percentile(first.target, 0.95, self._conditions.now)
 
-    async def _raced(self, first: Attempt, after: float, ask: Ask[T]) -> tuple[T] | None:
-        """What ``ask`` gives for ``first`` or for the hedge beside it; ``None`` where both have failed."""
-        race = self._race = Race()
-        found: list[T] = []
+    async def _hedged(self, first: AttemptAccount, after: float, make: Make[A]) -> A | None:
+        """Return the answer of ``first`` or of the hedge beside it; ``None`` where both have failed."""
 
-        async def compete(attempt: Attempt) -> None:
-            with race.entered_by(attempt):
-                try:
-                    found.append(await self._asked(attempt, ask))
-                except GatewayError as error:
-                    await self._fail(attempt, error.failed)
-
-        async with trio.open_nursery() as nursery:
-            first.raced = True
-            nursery.start_soon(compete, first)
-            with trio.move_on_after(after):
-                await race.decided.wait()
-            second = None if race.decided.is_set() else await self._second(first)
-            if second is not None and not race.decided.is_set():
-                first.allowed = max(1, first.requests)
-                second.allowed = self._allowed(second, first.allowed)
-                second.begin(added=True)
-                nursery.start_soon(compete, second)
-            elif second is not None:
+        async def beside() -> Way[A] | None:
+            second = await self._second(first)
+            if second is None:
+                return None
+            if self._has_won or any(outcome.target is first.target for outcome in self._outcomes):  # meanwhile
                 second.drop()
-        self._race = None
-        return (found[0],) if found else None
+                return None
+            first.resends.withdraw()
+            second.resends = Resends(self._allowed(second, max(1, first.requests)) - 1)
+            second.begin(added=True)
+            return partial(self._try, second, make)
 
-    async def _second(self, first: Attempt) -> Attempt | None:
-        """The attempt that would follow if ``first`` took too long; none where that would be a wait."""
+        try:
+            return await hedged(partial(self._try, first, make), after, beside)
+        except BaseException:  # such as the client's leaving, at the moment when one has won
+            if self._has_won and (answer := self._next_account.answer) is not None:
+                await answer.aclose()
+                self._next_account.close()
+            raise
+
+    async def _second(self, first: AttemptAccount) -> AttemptAccount | None:
+        """Return the attempt that would follow if ``first`` took too long; none where that would be a wait."""
         plan = self.request.plan
         assert plan.route is not None, "it hedges"
         slow = Outcome(first.target, ErrorInfo("timeout", "it takes long"), requests=max(1, first.requests))
@@ -212,7 +295,7 @@ class Walk:
             return None
         if self._conditions.outage(step.target, alone=False) is not None:
             return None
-        if not self._context.service.hedges.take(plan.route.name):
+        if not self.context.service.hedges.take(plan.route.name):
             return None
         taken = None if self._reservation is None else await self._reservation.take(step.target, queues=False)
         if isinstance(taken, ErrorInfo):
@@ -222,73 +305,58 @@ class Walk:
         except GatewayError:
             return None
 
-    async def _asked(self, attempt: Attempt, ask: Ask[T]) -> T:
-        if attempt.cause != "hedge" and self.request.plan.retries.attempts > 1:
-            attempt.allowed = self._allowed(attempt)
-        try:
-            if attempt.step.after:
-                await self._wait(attempt)
-            attempt.watch = Watch(attempt.target.entry.timeouts, self._patience(attempt))
-            return await (ask(attempt) if self.cached is None else self.cached.ask(ask, attempt))
-        except GatewayError as error:
-            attempt.fail(self._as_counted(error.failed), error.failed.reason)
-            raise
-        except Exception:  # our own mistake, on its way to the border: the client has not left
-            attempt.fail(MISTAKE)
-            raise
-        finally:
-            attempt.close()
+    # What limits it
 
-    def _allowed(self, attempt: Attempt, others: int = 0) -> int:
-        """Return how many requests ``attempt`` may send, with so many ``others`` under way: a second one if a kept
+    def _allowed(self, account: AttemptAccount, others: int = 0) -> int:
+        """Return how many requests an attempt may send, with so many ``others`` under way: a second one if a kept
         connection was dead, unless that would take the last request from a target that has not been tried."""
         left = self.request.plan.retries.attempts - requests_sent(self._outcomes) - others
-        if left == 2 and may_go_on(self.request.plan, self._outcomes, attempt.target):
+        if left == 2 and may_go_on(self.request.plan, self._outcomes, account.target):
             return 1
         return min(2, left)
 
-    async def _queued(self, attempt: Attempt, place: Queued) -> bool:
-        """Wait in the queue before the attempt's target: whether it has what it needs of that now. Raises
+    async def _queued(self, account: AttemptAccount, place: Queued) -> bool:
+        """Wait in the queue before a target, and return whether the attempt has what it needs of that now. Raises
         ``GatewayError`` at the end of the drain."""
         left = self.request.plan.deadline - self._conditions.now
         began = trio.current_time()
-        with trio.CancelScope() as scope, self._context.service.lifecycle.pump(scope):
+        with trio.CancelScope() as scope, self.context.service.lifecycle.pump(scope):
             found = await place.wait(began + left)
-        self._context.record.waited += trio.current_time() - began
+        self.context.record.waited += trio.current_time() - began
         if scope.cancelled_caught:
-            self._context.record.shut_down = True
+            self.context.record.shut_down = True
             raise GatewayError.of(SHUTTING_DOWN)
         if isinstance(found, Grant):
-            attempt.grant = found
+            account.grant = found
             return True
-        self._outcomes = (*self._outcomes, Outcome(attempt.target, found, Stage.WAITING, requests=0))
+        self._note(Outcome(account.target, found, Stage.WAITING, requests=0))
         return False
 
-    async def _wait(self, attempt: Attempt) -> None:
+    async def _wait(self, account: AttemptAccount) -> None:
         """Wait as long as the attempt's step says, and for a target that is out until it is due: another failure may
         have put that off. Raises ``GatewayError`` at the end of the drain, and where there is no time for more."""
-        plan, lifecycle = self.request.plan, self._context.service.lifecycle
-        seconds, waited = attempt.step.after, 0.0
+        plan, lifecycle = self.request.plan, self.context.service.lifecycle
+        seconds, waited = account.step.after, 0.0
         while seconds:
             with trio.CancelScope() as scope, lifecycle.pump(scope):
                 await trio.sleep(seconds)
             if scope.cancelled_caught:
-                self._context.record.shut_down = True
+                self.context.record.shut_down = True
                 raise GatewayError.of(SHUTTING_DOWN)
             waited += seconds
-            self._context.record.waited += seconds
-            seconds = attempt.seconds_out()
+            self.context.record.waited += seconds
+            seconds = account.seconds_out()
             if waited + seconds > plan.retries.wait or self._conditions.now + seconds >= plan.deadline:
-                raise GatewayError.of(attempt.still_out(seconds))
+                raise GatewayError.of(account.still_out(seconds))
 
-    def _patience(self, attempt: Attempt) -> float:
-        """The seconds that the attempt's first content may take."""
+    def _patience(self, account: AttemptAccount) -> float:
+        """Return the seconds that the first content of an attempt may take."""
         plan = self.request.plan
         left = math.inf if plan.deadline == math.inf else max(0.0, plan.deadline - self._conditions.now)
         route = plan.route
         if route is None or route.first_content is None or not self.request.incoming.stream:
             return left
-        return min(left, route.first_content) if may_go_on(plan, self._outcomes, attempt.target) else left
+        return min(left, route.first_content) if may_go_on(plan, self._outcomes, account.target) else left
 
     def _as_counted(self, failed: ErrorInfo) -> ErrorInfo:
         """``failed`` as it counts for the target: that a client has no more time says nothing of that
@@ -296,89 +364,61 @@ class Walk:
         late = self._conditions.now >= self.request.plan.deadline
         return attrs.evolve(failed, reason=None) if late and failed.reason == "timeout" else failed
 
-    async def _fail(self, attempt: Attempt, failed: ErrorInfo) -> None:
-        """Put on record that the attempt has failed."""
-        outcome = self._outcome(attempt, self._as_counted(failed))
-        if attempt.stage is Stage.SENDING:
-            refused = await offload(self.request.incoming.size, self._refused, attempt, failed)
+    async def _fail(self, account: AttemptAccount, failed: ErrorInfo) -> None:
+        """Note that an attempt has failed, for the policy."""
+        outcome = account.outcome(self._as_counted(failed))
+        if outcome.stage is Stage.SENDING:
+            refused = await offload(self.request.incoming.size, self._refused, account.made, failed)
             outcome = attrs.evolve(outcome, refused=refused)
-        self._outcomes = (*self._outcomes, outcome)
-
-    def _outcome(self, attempt: Attempt, failed: ErrorInfo) -> Outcome:
-        omissions = attempt.step.omissions
-        return Outcome(attempt.target, failed, attempt.stage, omissions, requests=attempt.requests)
+        self._note(outcome)
 
     # The next one
 
-    async def _next(self) -> Attempt:
-        """The attempt of the next step that can be prepared."""
-        plan = self.request.plan
+    async def _next(self) -> AttemptAccount:
+        """Return the attempt of the next step that can be prepared. Raises ``GatewayError`` where there is none."""
         while True:
-            step = plan.policy.next(plan, self._outcomes, self._conditions)
-            if isinstance(step, GiveUp):
-                raise GatewayError.of(step.failed)
+            step = self._step()
             taken = None if self._reservation is None else await self._reservation.take(step.target)
             if isinstance(taken, ErrorInfo):
-                self._outcomes = (*self._outcomes, Outcome(step.target, taken, Stage.WAITING, requests=0))
+                self._note(Outcome(step.target, taken, Stage.WAITING, requests=0))
                 continue
             try:
-                return await self._prepared(step, grant=taken)
+                return await self._prepared(step, self._cause(step), taken)
             except GatewayError as error:
-                outcome = Outcome(step.target, error.failed, Stage.PREPARING, step.omissions)
-                self._outcomes = (*self._outcomes, outcome)
+                self._note(Outcome(step.target, error.failed, Stage.PREPARING, step.omissions))
 
-    async def _prepared(self, step: Send, cause: Cause | None = None, grant: Grant | Queued | None = None) -> Attempt:
+    async def _prepared(self, step: Send, cause: Cause, grant: Grant | Queued | None) -> AttemptAccount:
         """Prepare the attempt of ``step``, which has taken ``grant``. Raises ``GatewayError`` (400) for what the target
         cannot honour or, in strict mode, cannot be given; nothing stays taken then."""
         try:
-            return await self._written(step, cause, grant)
+            made = await self._written(step, cause)
         except BaseException:
             if isinstance(grant, Grant):
                 grant.end(None)
             raise
+        return AttemptAccount(self.context, made, cause, grant)
 
-    async def _written(self, step: Send, cause: Cause | None, grant: Grant | Queued | None) -> Attempt:
-        """The attempt of ``step`` with its request."""
-        context, known = self._context, known_omissions(self._context, step.target)
-        left = step.omissions.union(known) if known else step.omissions
-        request = self.request
-        prepared = await offload(request.incoming.size, request.prepare, step.target, left)
-        attempt = Attempt(context, request, step, prepared, cause or self._cause(step), grant)
-        if not self._outcomes and cause is None:  # a client that is refused here is told what it would lose, too
-            attempt.report()
-        if attempt.prepared.outgoing.dropped and context.strict:
-            await offload(request.incoming.size, refuse_losses, prepared, step.target)
-        if self._outcomes:
-            attempt.report()
-        attempt.raced = self._race is not None
-        return attempt
+    async def _written(self, step: Send, cause: Cause) -> TargetRequest:
+        first, self._first = self._first, None
+        if first is not None and first.target is step.target and first.step.omissions == step.omissions:
+            return attrs.evolve(first, step=step)
+        return await write_request(self.context, self.request, step, cause)
 
     def _cause(self, step: Send) -> Cause:
         if not self._outcomes:
             return "first"
         return "retry" if any(outcome.target is step.target for outcome in self._outcomes) else "fallback"
 
-    def _refused(self, attempt: Attempt, failed: ErrorInfo) -> Omissions:
-        """The parts of the attempt's request that ``failed`` names, and that may go."""
+    def _refused(self, made: TargetRequest, failed: ErrorInfo) -> Omissions:
+        """Return the parts of a request that ``failed`` names, and that may go."""
         without = self.request.prepare
         return refused_parts(
-            failed, attempt.prepared, attempt.sent, lambda left: without(attempt.target, left),
-            has_another_route=attempt.target.elsewhere is not None,
+            failed, made.prepared, made.sent, lambda left: without(made.target, left),
+            has_another_route=made.target.elsewhere is not None,
         )  # fmt: skip
 
-    def _learn(self) -> None:
-        """Remember what this provider takes no request of this client with."""
-        if self._outcomes and (paths := learned_paths(self._outcomes, self.attempt.target)):
-            key = RejectionKey.to(self.attempt.target, self._context.asked)
-            self._context.service.learned.add(key, paths)
-
-
-def known_omissions(context: ExchangeContext, target: Target) -> Omissions:
-    """The parts of a request that the target's provider has refused before."""
-    paths = context.service.learned.of(RejectionKey.to(target, context.asked))
-    return Omissions(paths=paths) if paths else NOTHING
-
-
-def is_shut_down(watch: Watch) -> bool:
-    """True if it was the end of the drain that cut what ``watch`` is over, and not its own limits."""
-    return watch.scope.cancelled_caught and watch.failed() is SHUTTING_DOWN
+    def _learn(self, target: Target) -> None:
+        """Remember what the provider of ``target`` takes no request of this client with."""
+        if self._outcomes and (paths := learned_paths(self._outcomes, target)):
+            key = RejectionKey.to(target, self.context.asked)
+            self.context.service.learned.add(key, paths)

@@ -12,14 +12,13 @@ from typing import ClassVar, Final
 import attrs
 
 from gateway.config.cached_answers import CacheUse
-from gateway.exchange.attempt import Attempt
+from gateway.exchange.target_request import TargetRequest
 from gateway.http.headers import Headers
 from gateway.relay.answers import AnswerFilter
 from gateway.relay.relaying import RelayedRequest
 from gateway.request.parse import Incoming
 from gateway.request.wire import MediaTypes, upstream_request
 from gateway.upstream.request import UpstreamRequest
-from gateway.upstream.response import UpstreamResponse
 from providers.endpoints.endpoint import EndpointName
 from providers.neutral.draft import Draft
 from streams.errors import GatewayError
@@ -46,23 +45,23 @@ class RelayedAnswers:
     endpoint: str | None
     has_forms: ClassVar[bool] = False
 
-    def may_be_cached(self, attempt: Attempt, use: CacheUse, most: int) -> bool:
-        planned, incoming = self.relayed.planned, attempt.incoming
+    def may_be_cached(self, made: TargetRequest, use: CacheUse, most: int) -> bool:
+        planned, incoming = self.relayed.planned, made.request.incoming
         if self.endpoint not in CACHED or planned.upload is not None or not 0 < incoming.size <= most:
             return False
-        if self.relayed.further(attempt.target):
+        if self.relayed.further(made.target):
             return False
         return use.when == "always" or self.endpoint not in SAMPLED or _is_cold(incoming)
 
-    def request(self, attempt: Attempt) -> UpstreamRequest:
-        planned, prepared = self.relayed.planned, attempt.prepared
+    def request(self, made: TargetRequest) -> UpstreamRequest:
+        planned, prepared = self.relayed.planned, made.prepared
         return upstream_request(
-            prepared.outgoing, attempt.target, attempt.sent, False, planned.suffix, method=planned.method, media=_ANSWER
+            prepared.outgoing, made.target, made.sent, False, planned.suffix, method=planned.method, media=_ANSWER
         )
 
-    def judge(self, attempt: Attempt, response: UpstreamResponse) -> Callable[[bytes], bool]:
-        limited = bytes(attempt.incoming.members.get("max_tokens", b"null")) != b"null"
-        return partial(_is_good, self.relayed.filter(attempt.target), response.headers, limited)
+    def judge(self, made: TargetRequest, content_type: str) -> Callable[[bytes], bool]:
+        limited = bytes(made.request.incoming.members.get("max_tokens", b"null")) != b"null"
+        return partial(_is_good, self.relayed.filter(made.target), (("content-type", content_type),), limited)
 
 
 def _is_cold(incoming: Incoming) -> bool:

@@ -7,30 +7,32 @@ and another place may be asked.
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator
+from functools import partial
 from typing import Final
 
+import attrs
 import trio
 
 from gateway.exchange.attempt import Attempt
+from gateway.exchange.attempt_answer import Pieces, is_shut_down
 from gateway.exchange.disconnect import survive_disconnect, survive_disconnect_later
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.service import Service
-from gateway.exchange.walk import Ask, Walk, is_shut_down
+from gateway.exchange.target_request import AnswerSource
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, ResponseBody, Truncated, stream_headers
 from gateway.ledger.record import Record
-from gateway.relay.answers import AnswerFilter
 from gateway.relay.cached_answers import RelayedAnswers
 from gateway.relay.relaying import RelayedRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
-from streams.events import ErrorInfo
+from streams.events import ErrorInfo, Usage
 from streams.framing import FramingError
-from streams.pipe import Watch
 from streams.sse import SSE, SseEvents
 
 log = logging.getLogger("trigate")
@@ -86,16 +88,16 @@ class Relay:
         self._settled = trio.Event()
         self._response: Response | None = None
         self._failed: ErrorInfo | None = None
+        self._survive: Callable[[], None] | None = None
         self._send, receive = trio.open_memory_channel[bytes](AHEAD)
         self._body = RelayedBody(receive, exchange.record, service.keep_alive)
 
     async def answer(self) -> Response:
         """The response, the rest of its body follows from the nursery's task. Raises ``GatewayError``. Cancellation
         (the client has left) closes the connection to the provider and passes on."""
-        walk = await self._exchange.walk(self._request.planned)
-        if self._service.cache_uses is not None:
-            self._exchange.use_cache(walk, RelayedAnswers(self._request, self._exchange.record.endpoint))
-        self._scope.nursery.start_soon(self._run, walk)
+        planned = attrs.evolve(self._request.planned, before_end=self._survive_from_now)
+        kind = RelayedAnswers(self._request, self._exchange.record.endpoint)
+        self._scope.nursery.start_soon(self._run, await self._exchange.origin(planned, kind))
         streamed = self._request.planned.incoming.stream
         with trio.move_on_after(self._service.keep_alive if streamed else float("inf")):
             await self._settled.wait()
@@ -107,12 +109,13 @@ class Relay:
         assert self._response is not None, "it is settled by one of both"
         return self._response
 
-    async def _run(self, walk: Walk) -> None:
-        """Walk the plan. Raises nothing but for cancellation: whatever ends it goes to the client."""
+    async def _run(self, origin: AnswerOrigin) -> None:
+        """Have the answer begin, and pass it on. Raises nothing but for cancellation: whatever ends it goes to the
+        client."""
         with self._send:
             try:
-                with self._going_on(walk) as before_end:
-                    await walk.run(self._ask_of(walk, before_end))
+                with self._going_on(origin), origin:
+                    await self._pass_on(origin, await origin.run(partial(RelayedAnswer, self, self._request)))
             except GatewayError as error:
                 await self._give_up(error.failed)
             except Exception:
@@ -120,52 +123,49 @@ class Relay:
                 await self._give_up(MISTAKE)
 
     @contextlib.contextmanager
-    def _going_on(self, walk: Walk) -> Iterator[Callable[[], None] | None]:
-        """A block that may outlive its client: while others follow its answer, or, where that is read on, from the call
-        of what it gets."""
-        cached, nursery, first = walk.cached, self._scope.nursery, self._request.planned.plan.first
+    def _going_on(self, origin: AnswerOrigin) -> Iterator[None]:
+        """A block that may outlive its client: while others follow its answer, or, where that is read on, once its
+        provider has the whole request."""
+        followers, nursery, first = origin.followers, self._scope.nursery, self._request.planned.plan.first
 
         def left() -> None:
             self._exchange.record.abandoned = True
             self._body.close()
-            if cached is not None:
-                cached.left()
+            if followers is not None:
+                followers.leave()
 
         if self._request.read_on:
-            with survive_disconnect_later(nursery, first, left) as survive:
-                yield survive
-        elif cached is not None:
-            with survive_disconnect(nursery, first, left, cached.deserted):
-                yield None
+            with survive_disconnect_later(nursery, first, left) as self._survive:
+                yield
+        elif followers is not None:
+            with survive_disconnect(nursery, first, left, followers.deserted):
+                yield
         else:
-            yield None
+            yield
 
-    def _ask_of(self, walk: Walk, before_end: Callable[[], None] | None) -> Ask[None]:
-        async def ask(attempt: Attempt) -> None:
-            watch, attempt.before_end = attempt.watch, before_end
-            with self._service.lifecycle.pump(watch.scope), watch.scope:
-                await self._pass_on(walk, attempt, await attempt.send_once(), watch)
-                return
-            self._exchange.record.shut_down = is_shut_down(watch)
-            await self._fail(attempt, watch.failed())
+    def _survive_from_now(self) -> None:
+        if self._survive is not None:
+            self._survive()
 
-        return ask
-
-    async def _pass_on(self, walk: Walk, attempt: Attempt, response: UpstreamResponse, watch: Watch) -> None:
+    async def _pass_on(self, origin: AnswerOrigin, answer: "RelayedAnswer") -> None:
+        """Pass on an answer that has begun."""
+        watch, record = answer.source.watch, self._exchange.record
+        origin.release()
+        self.note(answer)
         try:
-            passing = _Passing(self, walk, attempt, self._request.filter(attempt.target), watch)
-            await passing.run(response, self._request.further(attempt.target))
-        except FramingError as error:
-            await self._fail(attempt, ErrorInfo("upstream", str(error), reason="bad_answer"))
+            with self._service.lifecycle.pump(watch.again()), watch.scope:
+                await answer.go_on(self)
+                return
+            failed = watch.failed()
         except GatewayError as error:
-            await self._fail(attempt, error.failed)
-
-    async def _fail(self, attempt: Attempt, failed: ErrorInfo) -> None:
-        """``attempt`` has failed: another may follow, unless it has committed."""
-        if not attempt.committed:
-            raise GatewayError.of(failed)
-        attempt.fail(failed)
-        await self._give_up(attempt.public_error(failed))
+            failed = error.failed
+        except FramingError as error:
+            failed = ErrorInfo("upstream", str(error), reason="bad_answer")
+        finally:
+            record.shut_down = is_shut_down(watch)
+            await answer.aclose()
+        origin.fail(failed)
+        await self._give_up(answer.source.made.disclosure.error(failed))
 
     async def _give_up(self, failed: ErrorInfo) -> None:
         """There is no other attempt. What has begun to go to the client ends in the failure."""
@@ -213,102 +213,141 @@ class Relay:
         if self._request.on_whole is not None:
             await self._request.on_whole()
 
-    def note(self, filter: AnswerFilter) -> None:
+    def note(self, answer: "RelayedAnswer") -> None:
         """Put on record what the answer says of itself."""
-        self._exchange.record.usage = filter.usage
+        self._exchange.record.usage = answer.usage
 
 
-class _Passing:
-    """The answer of one attempt on its way through its filter."""
+class RelayedAnswer:
+    """The ``CacheableAnswer`` of a relayed request, on its way through its filter. It begins with as much as that
+    holds back, or with all of it."""
 
-    def __init__(self, relay: Relay, walk: Walk, attempt: Attempt, filter: AnswerFilter, watch: Watch) -> None:
+    writer = None
+
+    def __init__(self, relay: Relay, request: RelayedRequest, source: AnswerSource) -> None:
+        self.source = source
+        self.lane_name = source.made.target.lane
+        self.came: Pieces = []
+        self.content_type = ""
         self._relay = relay
-        self._walk = walk
-        self._attempt = attempt
-        self._filter = filter
-        self._watch = watch
-        self._held: list[bytes] | None = []
+        self._request = request
+        self._filter = request.filter(source.made.target)
+        self._response: UpstreamResponse
+        self._head: tuple[int, Headers]
+        self._outs = self._filtered()
+        self._held: list[bytes] = []
         self._size = 0
         self._kept = 0  # bytes that the filter holds, about
+        self._is_read = False  # all responses are
+        self._is_whole = False  # and the filter has given all
+        self._begins = True
 
-    async def run(self, response: UpstreamResponse, further: Sequence[bytes]) -> None:
-        """Raises ``GatewayError`` where the answer fails, and ``FramingError``."""
+    @property
+    def usage(self) -> Usage | None:
+        return self._filter.usage
+
+    @property
+    def rest(self) -> UpstreamResponse | None:
+        return None if self._is_read else self._response
+
+    def go_on_with(self, response: UpstreamResponse) -> None:
+        self._response = response
+
+    async def aclose(self) -> None:
+        await self._outs.aclose()
+
+    async def begin(self) -> None:
         try:
-            await self._take(response)
-            for body in further:
-                await self._take(await self._attempt.send_another(body))
-            out = await offload(self._kept, self._filter.close)
-        finally:
-            self._attempt.usage = self._filter.usage
-            if self._attempt.committed:
-                self._relay.note(self._filter)
-        if self._is_late and self._held is not None:
-            self._held = [SseEvents().event("", self._attempt.redact(b"".join([*self._held, out])))]
-            out = b""
-        elif self._held is not None and not self._relay.begun:
-            self._commit()
-            status, headers = self._head
-            await self._relay.ended()
-            self._relay.respond(status, _without_length(headers), self._attempt.redact(b"".join([*self._held, out])))
-            return
-        if out:
-            await self._give(out)
-        await self._flush()
-        await self._relay.ended()
+            await self._read()
+        except FramingError as error:
+            await self._outs.aclose()
+            raise GatewayError.of(ErrorInfo("upstream", str(error), reason="bad_answer")) from None
+        except BaseException:
+            await self._outs.aclose()
+            raise
+        self._begins = False
 
-    async def _take(self, response: UpstreamResponse) -> None:
-        """One of the provider's answers, which is closed then."""
-        try:
-            self._watch.heard()
-            self._attempt.keep_headers(response)
-            own = await offload(self._kept, self._filter.head, response.status, response.headers)
-            self._head = response.status, (*own, *self._attempt.passed, *self._walk.request.headers)
-            async for piece in response.chunks():
-                self._watch.heard()
-                out = self._filter.take(piece)
-                self._kept += len(piece) - len(out)
-                if out:
-                    await self._give(out)
-        finally:
-            await response.aclose()
-
-    async def _give(self, piece: bytes) -> None:
-        if self._held is not None:
-            self._held.append(piece)
-            self._size += len(piece)
-            if self._is_late and self._size > (most := self._attempt.context.service.limits.answer):
+    async def _read(self) -> None:
+        async for out in self._outs:
+            self._held.append(out)
+            self._size += len(out)
+            most = self.source.made.context.service.limits.answer
+            if self._is_late and self._size > most:
                 raise GatewayError("upstream", f"the provider's answer is larger than limits.answer, {most} bytes")
-            if self._is_late or self._size <= self._filter.held:
+            if not self._is_late and self._size > self._filter.held:
                 return
-            await self._flush()
-        else:
-            await self._send(piece)
+        self._is_whole = True
+
+    async def go_on(self, relay: Relay) -> None:
+        """Give the answer to the client of ``relay``. Raises ``GatewayError`` and ``FramingError``."""
+        status, headers = self._head
+        body, redact = b"", self.source.made.disclosure.body
+        if self._is_whole and not relay.begun:
+            relay.note(self)
+            await relay.ended()
+            relay.respond(status, _without_length(headers), redact(b"".join(self._held)))
+            return
+        if self._is_late:
+            body = SseEvents().event("", redact(b"".join(self._held)))
+            self._held = [body]
+        relay.begin(status, headers, self._filter.ping)
+        try:
+            for piece in self._held:
+                await self._send(relay, piece)
+            self._held = []
+            if not self._is_whole:
+                async for out in self._outs:
+                    await self._send(relay, out)
+        finally:
+            relay.note(self)
+        await relay.ended()
+
+    async def _send(self, relay: Relay, piece: bytes) -> None:
+        self.source.watch.pause()  # from here on the client is the slow one
+        await relay.send(piece)
+        self.source.watch.heard()
 
     @property
     def _is_late(self) -> bool:
         """Whether a stream was opened for keep-alives before it was known that the answer is none: a model may ignore
         that one is wanted. The whole answer is its one event then."""
-        return self._held is not None and self._relay.begun and not self._filter.ping
+        return self._relay.begun and not self._filter.ping
 
-    async def _flush(self) -> None:
-        """Let go what was held back: the answer goes to the client from here on."""
-        if self._held is None:
-            return
-        held, self._held = self._held, None
-        self._commit()
-        self._relay.begin(*self._head, self._filter.ping)
-        for piece in held:
-            await self._send(piece)
+    async def _filtered(self) -> AsyncGenerator[bytes, None]:
+        """Yield what goes to the client, request by request. It closes the response whatever happens."""
+        source, made = self.source, self.source.made
+        self._response = await source.send()
+        try:
+            further = iter(self._request.further(made.target))
+            while True:
+                await self._take_head(self._response)
+                while (piece := await anext(self._response, None)) is not None:
+                    source.watch.heard()
+                    if self._begins and source.stamp is not None:
+                        self.came.append((trio.current_time(), piece))
+                    out = self._filter.take(piece)
+                    self._kept += len(piece) - len(out)
+                    if out:
+                        yield out
+                if (body := next(further, None)) is None:
+                    break
+                assert isinstance(source, Attempt), "an answer to several requests is not cached"
+                self._response = await source.send_another(body)
+        finally:
+            await self._response.aclose()
+        self._is_read = True
+        if out := await offload(self._kept, self._filter.close):
+            yield out
 
-    async def _send(self, piece: bytes) -> None:
-        self._watch.pause()  # from here on the client is the slow one
-        await self._relay.send(piece)
-        self._watch.heard()
-
-    def _commit(self) -> None:
-        self._walk.commit(self._attempt)
-        self._walk.release()
-        self._relay.note(self._filter)
+    async def _take_head(self, response: UpstreamResponse) -> None:
+        source = self.source
+        source.watch.heard()
+        own = await offload(self._kept, self._filter.head, response.status, response.headers)
+        passed = source.made.disclosure.headers(response.headers, self.lane_name)
+        self._head = response.status, (*own, *passed, *source.made.request.headers)
+        self.content_type = response.header("content-type") or ""
+        if source.stamp is not None:
+            self.came.append((trio.current_time(), b""))
 
 
 def _without_length(headers: Headers) -> Headers:

@@ -15,6 +15,9 @@ log = logging.getLogger("trigate")
 LONGEST_NOTE: Final = 1000
 """Characters of what is kept of how a stream broke off: a provider may have said much."""
 
+WAITING: Final = 512 * 1024
+"""Bytes of what passed that wait to be told: beyond this what comes is left out."""
+
 LARGEST: Final = 2**20
 """Bytes up to which an event is told as one; a larger one is told in the pieces that it comes in."""
 
@@ -26,39 +29,55 @@ class HasLane(Protocol):
 
 
 class Transcribed:
-    """A lane whose stream is taken down in ``transcript``."""
+    """A lane whose stream is taken down in ``transcript``; of one that ``waits``, once it is carried."""
 
-    def __init__(self, lane: Lane, transcript: Transcript) -> None:
+    def __init__(self, lane: Lane, transcript: Transcript, *, waits: bool = False) -> None:
         self.lane = lane
         self.seen = lane.seen
         self.source = lane.source
-        self._transcript = transcript
-        transcript.source = self.source
+        self.transcript = transcript
+        self._waiting: list[tuple[bytes, bytes, str | None]] | None = [] if waits else None
+        self._size = 0
+        if not waits:
+            transcript.source = self.source
 
     def feed(self, data: bytes) -> bytes:
         out = self.lane.feed(data)
-        self._transcript.add(data, out)
+        self._add(data, out)
         return out
 
     def end(self, failed: ErrorInfo | None = None) -> bytes:
         out = self.lane.end(failed)
-        self._transcript.note = "" if failed is None else failed.message[:LONGEST_NOTE]
-        if out:
-            self._transcript.add(b"", out)
+        self._add(b"", out, "" if failed is None else failed.message[:LONGEST_NOTE])
         return out
 
     def rest(self) -> bytes:
         return self.lane.rest()
 
     def ping(self) -> bytes:
-        if out := self.lane.ping():
-            self._transcript.add(b"", out)
+        out = self.lane.ping()
+        self._add(b"", out)
         return out
 
-    def carry(self, lane: Lane) -> None:
-        """Take down ``lane`` in place of the one inside, of which nothing has been asked yet."""
-        self.lane, self.seen, self.source = lane, lane.seen, lane.source
-        self._transcript.source = self.source
+    def wait_no_more(self) -> None:
+        """Take down what has passed, and what passes from now on."""
+        waiting, self._waiting = self._waiting or (), None
+        self.transcript.source = self.source
+        for came, went, note in waiting:
+            self._add(came, went, note)
+
+    def _add(self, came: bytes, went: bytes, note: str | None = None) -> None:
+        if self._waiting is not None:
+            self._size += len(came) + len(went)
+            if self._size <= WAITING:
+                self._waiting.append((came, went, note))
+            else:
+                self.transcript.left_out += len(came) + len(went)
+            return
+        if note is not None:
+            self.transcript.note = note
+        if came or went:
+            self.transcript.add(came, went)
 
 
 class StreamListener(Protocol):
@@ -71,13 +90,16 @@ class StreamListener(Protocol):
 
 
 class ObservedLane:
-    """A lane whose stream is listened to. The stream's bytes are those of the lane inside, whatever listeners do."""
+    """A lane whose stream is listened to. The stream's bytes are those of the lane inside, whatever ``listeners`` do.
+    What passes in one that ``waits`` is told once it is carried."""
 
-    def __init__(self, lane: Lane) -> None:
+    def __init__(self, lane: Lane, listeners: list[StreamListener] | None = None, *, waits: bool = False) -> None:
         self.lane = lane
         self.seen = lane.seen
         self.source = lane.source
-        self.listeners: list[StreamListener] = []
+        self.listeners = [] if listeners is None else listeners
+        self._waiting: list[tuple[bytes, bytes, str]] | None = [] if waits else None
+        self._size = 0
         self._splitter = self.source.splitter(LARGEST)
         self._held = 0  # bytes of an event that the lane has already and the splitter waits with
 
@@ -100,10 +122,11 @@ class ObservedLane:
             self._tell(b"", out)
         return out
 
-    def carry(self, lane: Lane) -> None:
-        """Listen to ``lane`` in place of the one inside, of which nothing has been asked yet."""
-        self.lane, self.seen, self.source = with_lane(self.lane, lane), lane.seen, lane.source
-        self._splitter = self.source.splitter(LARGEST)
+    def wait_no_more(self) -> None:
+        """Tell what has passed, and what passes from now on."""
+        waiting, self._waiting = self._waiting or (), None
+        for came, went, note in waiting:
+            self._tell(came, went, note)
 
     def _fed(self, part: bytes, came: bytes) -> bytes:
         out = self.lane.feed(part)
@@ -130,6 +153,11 @@ class ObservedLane:
             yield data[start:], b""
 
     def _tell(self, came: bytes, went: bytes, note: str = "") -> None:
+        if self._waiting is not None:
+            self._size += len(came) + len(went)
+            if self._size <= WAITING:
+                self._waiting.append((came, went, note))
+            return
         for listener in tuple(self.listeners):
             try:
                 listener.passed(came, went, note)
@@ -159,10 +187,29 @@ def transcribe(stream: HasLane, transcript: Transcript) -> None:
     stream.lane = Transcribed(stream.lane, transcript)
 
 
-def with_lane(around: Lane, lane: Lane) -> Lane:
-    """Put ``lane``, which has not been fed yet, in place of the lane inside ``around``, and keep whoever listens or
-    takes down."""
-    if isinstance(around, ObservedLane | Transcribed):
-        around.carry(lane)
-        return around
+def beside(around: Lane, lane: Lane) -> Lane:
+    """Return ``lane`` so that whoever listens to ``around``, or takes it down, hears of it once it is carried in its
+    place: ``lane`` may come to nothing."""
+    if isinstance(around, ObservedLane):
+        return ObservedLane(beside(around.lane, lane), around.listeners, waits=True)
+    if isinstance(around, Transcribed):
+        return Transcribed(lane, around.transcript, waits=True)
     return lane
+
+
+def carried(around: Lane, lane: Lane) -> Lane:
+    """Return ``lane`` in place of ``around``, with those who listen or take down by now. It comes from ``beside``, or
+    has not been fed yet."""
+    inner = lane.lane if isinstance(lane, ObservedLane) else lane
+    if isinstance(around, ObservedLane):
+        inner = carried(around.lane, inner)
+        if not isinstance(lane, ObservedLane):
+            return ObservedLane(inner, around.listeners)
+        lane.lane = inner
+        lane.wait_no_more()
+        return lane
+    if isinstance(around, Transcribed) and not isinstance(inner, Transcribed):
+        return Transcribed(inner, around.transcript)
+    if isinstance(inner, Transcribed):
+        inner.wait_no_more()
+    return inner

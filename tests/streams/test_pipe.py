@@ -1,7 +1,7 @@
 """The pump and what watches over it, by a clock that jumps: limits on silence, back-pressure, the end."""
 
 import contextlib
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import pytest
 import trio
@@ -9,15 +9,15 @@ from trio.testing import wait_all_tasks_blocked
 
 from streams.events import ErrorInfo
 from streams.handoff import Handoff
-from streams.pipe import BATCH_BYTES, PIECE, PIECES_QUEUED, Chunk, Timeouts, Watch, pump, receive_batch
-from tests.support.scripted_source import BROKEN, Upstream
+from streams.pipe import BATCH_BYTES, PIECE, PIECES_QUEUED, Chunk, Timeouts, Watch, receive_batch
+from tests.support.scripted_source import BROKEN, Upstream, pump_from
 
 Items: TypeAlias = list[Chunk]
 
 
-async def pump_into(handoff: Handoff[Chunk], connect: Any, opened: Any, watch: Watch) -> None:
+async def pump_into(handoff: Handoff[Chunk], upstream: Upstream, watch: Watch) -> None:
     with handoff:
-        if (failed := await pump(connect, opened, handoff, watch)) is not None:
+        if (failed := await pump_from(upstream, handoff, watch)) is not None:
             await handoff.send(failed)
 
 
@@ -34,7 +34,7 @@ async def pumped(upstream: Upstream, timeouts: Timeouts, pause: float = 0.0) -> 
     """All that a consumer gets who waits ``pause`` seconds after each item."""
     handoff = Handoff[Chunk](PIECES_QUEUED)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pump_into, handoff, upstream.connect, upstream.opened.append, Watch(timeouts))
+        nursery.start_soon(pump_into, handoff, upstream, Watch(timeouts))
         items = await take_all(handoff, pause)
     assert upstream.closed == bool(upstream.opened)
     return items
@@ -76,18 +76,6 @@ async def test_no_limit_is_no_limit(autojump_clock):
     assert await pumped(Upstream(1e5, b"a", 1e5, head_after=1e5), never) == [b"a"]
 
 
-async def test_a_failure_to_connect_or_to_open_is_sent_too():
-    def refuse(*_: Upstream) -> Any:
-        raise BROKEN
-
-    upstream = Upstream(b"a")
-    for connect, opened in ((refuse, upstream.opened.append), (upstream.connect, refuse)):
-        handoff = Handoff[Chunk](1)
-        await pump_into(handoff, connect, opened, Watch(LIMITS))
-        assert await take_all(handoff) == [BROKEN.failed]
-    assert upstream.closed
-
-
 @pytest.mark.parametrize("pause", [0.0, 3.0], ids=["at_once", "slow_client"])
 async def test_a_failure_comes_after_all_that_was_said(autojump_clock, pause):
     words = [b"%d" % i for i in range(200)]
@@ -122,7 +110,7 @@ async def test_a_pump_that_nobody_reads_from_ends(autojump_clock, capacity):
     upstream = Upstream(*[b"a"] * 10, 1.0, *[b"a"] * 1000)
     handoff = Handoff[Chunk](capacity)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pump_into, handoff, upstream.connect, upstream.opened.append, Watch(LIMITS))
+        nursery.start_soon(pump_into, handoff, upstream, Watch(LIMITS))
         await wait_all_tasks_blocked()
         handoff.close_receiving()
     assert upstream.closed
@@ -134,7 +122,7 @@ async def test_the_end_of_the_drain_is_told_as_that(autojump_clock):
     watch = Watch(LIMITS)
     async with trio.open_nursery() as nursery:
         upstream = Upstream(b"a", 4.0, b"b")
-        nursery.start_soon(pump_into, handoff, upstream.connect, upstream.opened.append, watch)
+        nursery.start_soon(pump_into, handoff, upstream, watch)
         await wait_all_tasks_blocked()
         watch.scope.cancel()
         items = await take_all(handoff)

@@ -5,6 +5,9 @@ from typing import TypeAlias
 import trio
 
 from streams.errors import GatewayError
+from streams.events import ErrorInfo
+from streams.handoff import Handoff
+from streams.pipe import Chunk, Watch, pump
 
 Step: TypeAlias = bytes | float | GatewayError
 """What an upstream does next: send, be silent for so many seconds, or break off."""
@@ -43,6 +46,21 @@ class Upstream:
 
     async def aclose(self) -> None:
         self.closed = True
+
+
+async def pump_from(upstream: Upstream, into: Handoff[Chunk], watch: Watch) -> ErrorInfo | None:
+    """Connect under ``watch``, and pump what comes, as a streamed answer does; return how that failed."""
+    failed: ErrorInfo | None = None
+    with watch.scope:
+        try:
+            upstream.opened.append(await upstream.connect())
+            watch.heard()
+        except GatewayError as error:
+            failed = error.failed
+    if failed is not None or watch.scope.cancelled_caught:
+        return failed or watch.failed()
+    watch.again()
+    return await pump(upstream, into, watch)
 
 
 MIB = 2**20

@@ -31,8 +31,8 @@ class Body:
 async def test_a_stream_comes_again_with_its_pauses_or_at_once(autojump_clock):
     """nyroway/nyro#44: a flash of text breaks typing effects."""
     flight = Flight(2**20, STAMP)
-    flight.begin()
     reader = flight.lead()
+    flight.begin("text/event-stream", [(trio.current_time(), b"")], whole=False)
     response = response_of(
         Body((1.0, b"one "), (0.0, b"two "), (2.5, b"three")), (("content-type", "text/event-stream"),)
     )
@@ -57,8 +57,8 @@ async def test_an_answer_that_is_too_long_to_be_held_goes_on_at_the_pace_of_its_
     source = Body(*[(0.1, bytes(1000))] * 20)
     async with trio.open_nursery() as nursery:
         leader, follower = flight.lead(), flight.follow()
+        flight.begin("text/event-stream", [(trio.current_time(), b"")], whole=False)
         nursery.start_soon(flight.run, response_of(source, ()))
-        flight.begin()
         assert len(await follower.read()) == 1000
         await trio.sleep(10)
         read = 0

@@ -13,9 +13,9 @@ from gateway.ledger.record import Record
 from streams import sse
 from streams.events import Api
 from streams.handoff import Handoff
-from streams.pipe import PIECES_QUEUED, Chunk, Timeouts, Watch, pump
+from streams.pipe import PIECES_QUEUED, Chunk, Timeouts, Watch
 from tests.support.lanes import SCRIPTS, byte_lane, events_of, half
-from tests.support.scripted_source import BROKEN, MIB, Step, Upstream, content
+from tests.support.scripted_source import BROKEN, MIB, Step, Upstream, content, pump_from
 
 
 class Stream:
@@ -43,8 +43,7 @@ class Stream:
 
     async def _pump(self) -> None:
         with self._chunks:
-            opened = self.upstream.opened.append
-            failed = await pump(self.upstream.connect, opened, self._chunks, Watch(self._timeouts))
+            failed = await pump_from(self.upstream, self._chunks, Watch(self._timeouts))
             if failed is not None:
                 await self._chunks.send(failed)
 

@@ -15,6 +15,7 @@ from gateway.access.authentication import Authenticator
 from gateway.access.shares import Shares
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Limits
+from gateway.exchange.attempt_answer import UnchangedAnswer
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience
 from gateway.exchange.planned import PlannedRequest
@@ -123,14 +124,14 @@ async def test_each_attempt_is_prepared_for_its_own_target():
     async with staged(providers) as stage:
         walk = await stage.walk(["by-chat", "by-messages"])
         assert stage.context.record.lane == "byte"
-        response, _ = await walk.read_all()
-    assert response.status == 200
+        found = await walk.read_all()
+    assert found.response.status == 200
     assert [(path, body["model"]) for path, body in providers.asked] == [
         ("/v1/chat/completions", "by-chat"),
         ("/v1/messages", "by-messages"),
     ]
     assert "max_tokens" in providers.asked[1][1], "Messages cannot do without"
-    assert (walk.attempt.target.model, stage.context.record.lane) == ("by-messages", "hub")
+    assert (walk.made.target.model, stage.context.record.lane) == ("by-messages", "hub")
     assert stage.context.record.attempts == 2
 
 
@@ -189,7 +190,7 @@ async def test_the_request_is_let_go_once_an_attempt_commits():
         walk = await stage.walk(["by-chat"])
         await walk.read_all()
         walk.release()
-    held = walk.request.incoming.body, walk.attempt.incoming.body, walk.attempt.prepared.outgoing.body
+    held = walk.request.incoming.body, walk.made.request.incoming.body, walk.made.prepared.outgoing.body
     assert held == (b"", b"", b"")
 
 
@@ -197,11 +198,12 @@ async def test_a_mistake_of_our_own_is_put_on_record_as_one_and_leaves_nothing_o
     async with staged(Providers({})) as stage:
         walk = await stage.walk(["by-chat", "by-messages"])
 
-        async def crash(attempt: Any) -> None:
-            raise ZeroDivisionError
+        class Crashes(UnchangedAnswer):
+            async def begin(self) -> None:
+                raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            await walk.run(crash)
-        counts, target = stage.context.service.balancer.loads.counts, walk.attempt.target
+            await walk.run(Crashes)
+        counts, target = stage.context.service.balancer.loads.counts, walk.made.target
     assert [one.reason for one in stage.context.record.tried] == ["internal"]
     assert counts.count(target.identity.place) == 0

@@ -1,0 +1,181 @@
+"""The books of one attempt: its target's health and load, the allowances that it has taken, and the record."""
+
+import time
+from collections.abc import Callable
+
+import attrs
+
+from gateway.allowances.reservation import Grant, Queued
+from gateway.exchange.attempt import Attempt, Resends
+from gateway.exchange.attempt_answer import A, AttemptAnswer
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.target_request import TargetRequest
+from gateway.health.health import OpenAttempt
+from gateway.ledger.record import Cause, Tried, TriedReason
+from gateway.routing.most_useful import all_out
+from gateway.routing.plan import Outage, Outcome, Stage
+from gateway.routing.target import LaneName
+from streams.events import ErrorInfo, FailureReason
+
+
+class AttemptAccount:
+    """Books one attempt: ``begin`` before it is sent, ``commit`` once its answer goes to the client, ``fail`` where it
+    fails before or behind that, and ``close`` whatever has happened.
+
+    ``grant`` is what it has taken of its target's allowances, if that has any, or its place in the queue for them."""
+
+    _open: OpenAttempt | None
+
+    def __init__(
+        self, context: ExchangeContext, made: TargetRequest, cause: Cause, grant: Grant | Queued | None = None
+    ) -> None:
+        self.step = made.step
+        self.target = made.step.target
+        self.cause = cause
+        self.grant = grant
+        self.resends = Resends(1)
+        self.attempt: Attempt | None = None
+        self.answer: AttemptAnswer | None = None
+        self.committed = False
+        self._context = context
+        self._made: TargetRequest | None = made
+        self._request = made.request.tells_of_target, made.request.incoming.stream, made.request.plan.route
+        self._open = None
+        self._began = self._content = 0.0
+        self._told: Tried | None = None
+
+    @property
+    def made(self) -> TargetRequest:
+        """What is sent. Without its text once that was released."""
+        if self._made is not None:
+            return self._made
+        assert self.attempt is not None, "it has the request then"
+        return self.attempt.made
+
+    @property
+    def requests(self) -> int:
+        """The requests that were sent."""
+        return 0 if self.attempt is None else self.attempt.requests
+
+    # Before it is sent
+
+    def begin(self, *, added: bool) -> bool:
+        """Book an attempt that is about to be sent, perhaps after a wait, ``added`` to what the client has brought.
+        Return false if another request had begun to try the target, or to wait for it."""
+        service = self._context.service
+        self._began = time.perf_counter()
+        self._open = service.health.begin(self.target, self._context.passed_on(self.target), added=added)
+        service.balancer.loads.opened(self.target)
+        return not self._open.overtaken
+
+    def take_back(self) -> None:
+        """Book that it was not sent after all."""
+        self._end()
+        self.drop()
+
+    def drop(self) -> None:
+        """Give back what was taken for it: it is not made."""
+        if isinstance(self.grant, Grant):
+            self.grant.end(None)
+
+    def seconds_out(self) -> float:
+        """Return the seconds until the target is due."""
+        assert self._open is not None, "it has begun"
+        return self._context.service.health.wait(self._open)
+
+    def still_out(self, seconds: float) -> ErrorInfo:
+        """Return the failure of an attempt whose target is out for longer than it may wait."""
+        return attrs.evolve(all_out([(self.target, Outage("overloaded", seconds))], 0.0), reason=None)
+
+    def sends(self, attempt: Attempt, make: Callable[[Attempt], A]) -> A:
+        """Note the attempt, and return what reads its answer."""
+        self.attempt, self._made = attempt, None
+        self.answer = answer = make(attempt)
+        return answer
+
+    # Afterwards
+
+    def commit(self) -> None:
+        """Book that the answer goes to the client."""
+        attempt, record = self._sent(), self._context.record
+        self._content, self.committed = time.perf_counter(), True
+        attempt.watch.begun()
+        self._teach(attempt.seconds)
+        if self._request[0] and self._open is not None:
+            self._open.began()
+        attempt.made.report(record)
+        self._put_on_record()
+        self._tell(self._tried("ok"))
+
+    def fail(self, failed: ErrorInfo, told: FailureReason | None = None) -> None:
+        """Book that the attempt has failed: before it committed, or behind that, so that the client is told. ``told``
+        is the reason where that says nothing of the target, and ``failed`` has none."""
+        if not self.committed and self.attempt is not None:
+            self._put_on_record()
+            if failed.reason == "timeout":
+                self._teach(self.attempt.seconds, at_least=True)
+        if self._request[0] and self._open is not None:
+            self._open.failed(failed)
+        self._tell(self._tried(failed.reason or told or "internal"))
+
+    def lose(self) -> None:
+        """Book that another attempt commits, which was made beside this one."""
+        self._tell(self._tried("hedge_lost"))
+        if self.attempt is not None:
+            self._teach(self.attempt.seconds, at_least=True)
+
+    def close(self) -> None:
+        """Book that it is over, and nothing of it is open any more."""
+        self._end()
+        if self._told is None:
+            self._tell(self._tried("client_left"))
+        if isinstance(self.grant, Grant) and not self.committed:
+            assert self._told is not None
+            self.grant.end(self._context.record.charge(self._told))
+        self.answer = None  # it knows the walk, which knows this account
+
+    def outcome(self, failed: ErrorInfo) -> Outcome:
+        """Return the attempt as the plan's policy sees it, had it ``failed``."""
+        stage = Stage.SENDING if self.attempt is None else self.attempt.stage
+        return Outcome(self.target, failed, stage, self.step.omissions, requests=self.requests)
+
+    def _end(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._context.service.balancer.loads.closed(self.target)
+
+    def _sent(self) -> Attempt:
+        assert self.attempt is not None, "it has an answer"
+        return self.attempt
+
+    @property
+    def _lane(self) -> LaneName:
+        return self.target.lane if self.answer is None else self.answer.lane_name
+
+    def _put_on_record(self) -> None:
+        """Write what only the response has told."""
+        record = self._context.record
+        record.lane = self._lane
+        record.upstream_id = self._sent().upstream_id
+
+    def _tried(self, reason: TriedReason) -> Tried:
+        usage = None if self.answer is None else self.answer.usage
+        if self.attempt is not None:
+            return self.attempt.tried(reason, self._lane, content=self._content, committed=self.committed, usage=usage)
+        target, seconds = self.target, time.perf_counter() - self._began
+        return Tried(
+            target.place, target.entry.provider.id, target.api, self._lane, reason, self.cause, seconds=seconds,
+            model=target.name, price=target.price,
+        )  # fmt: skip
+
+    def _tell(self, tried: Tried) -> None:
+        """Put ``tried`` on record: in place of what was told before, if it fails behind its commit."""
+        self._context.tried.add(tried, self._told)
+        self._told = tried
+
+    def _teach(self, seconds: float, *, at_least: bool = False) -> None:
+        """Let the targets of a route be compared by the time that the first content of streams takes."""
+        tells, streams, route = self._request
+        if route is not None and tells and streams and not self.step.after:
+            service = self._context.service
+            service.balancer.loads.observed(self.target, seconds, service.health.clock(), at_least=at_least)

@@ -1,0 +1,179 @@
+"""The cache of answers around the walk of a plan: what it has is given, and what it has not is kept."""
+
+import time
+from collections.abc import Callable
+from typing import Self
+
+import trio
+
+from gateway.answer_cache.flight import ABANDONED, Flight
+from gateway.answer_cache.replay import response_of
+from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
+from gateway.exchange.attempt_answer import C, CacheableAnswer
+from gateway.exchange.cache_lookup import NOT_CACHED, CacheHit, CacheLookup
+from gateway.exchange.origin import Make
+from gateway.exchange.planned import PlannedRequest
+from gateway.exchange.target_request import AnswerSource, TargetRequest
+from gateway.exchange.walk import Walk
+from gateway.http.offload import offload
+from gateway.upstream.response import UpstreamResponse
+from streams.errors import GatewayError
+from streams.events import ErrorInfo
+
+
+class CachedOrigin:
+    """The ``AnswerOrigin`` of an exchange whose answers are cached: a step of ``walk`` is taken only where the cache
+    has no answer for its target, and none is on its way.
+
+    A hit takes no place in a target's queue and nothing of a target's allowances. The answer of a walk is read by a
+    task of ``nursery``, which ends with the last of those who follow it: a slow client slows nobody else, and the
+    answer goes on without the client who asked first."""
+
+    def __init__(
+        self,
+        walk: Walk,
+        lookup: CacheLookup,
+        nursery: trio.Nursery,
+    ) -> None:
+        self.deserted = trio.Event()
+        self._walk = walk
+        self._cache = walk.context.service.answer_cache
+        self._lookup = lookup
+        self._wish = lookup.wish
+        self._nursery = nursery
+        self._hit: CacheHit | None = None
+        self._flight: Flight | None = None
+
+    @property
+    def request(self) -> PlannedRequest:
+        return self._walk.request
+
+    @property
+    def made(self) -> TargetRequest:
+        return self._walk.made if self._hit is None else self._hit.made
+
+    @property
+    def followers(self) -> Self:
+        return self
+
+    def leave(self) -> None:
+        """Let the answer go on only while others follow it: the client has left."""
+        if self._flight is None or not self._flight.followers:
+            self.deserted.set()
+        else:
+            self._flight.on_deserted = self.deserted
+
+    def might_go_on(self, attempt: AnswerSource) -> bool:
+        return self._hit is None and self._walk.might_go_on(attempt)
+
+    def goes_on_after(self, attempt: AnswerSource, failed: ErrorInfo) -> bool:
+        return self._hit is None and self._walk.goes_on_after(attempt, failed)
+
+    def fail(self, failed: ErrorInfo) -> None:
+        if self._hit is None:
+            self._walk.fail(failed)
+        else:
+            self._hit.fail(failed)
+
+    def release(self) -> None:
+        self._walk.release()
+        if self._hit is not None:
+            self._hit.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._walk.__exit__(*raised)
+
+    async def run(self, make: Make[C]) -> C:
+        """Return the answer of the cache, or of the walk: a target is asked after a look under its name. Raises
+        ``GatewayError`` (504) where the client wants nothing but a cached answer, and as a walk does."""
+        while (answer := await self._step(make)) is None:
+            await self._walk.look()
+        return answer
+
+    async def _step(self, make: Make[C]) -> C | None:
+        """Return the answer of the target that is next, or of the cache for it; ``None`` where that fails."""
+        walk, wish, record = self._walk, self._wish, self._walk.context.record
+        key = await self._lookup.key(walk.made)
+        if key is None or not (wish.reads or wish.keeps):
+            record.cache, key = "bypass", None
+        elif wish.reads:
+            match await self._lookup.find(walk.made, key):
+                case CacheHit() as hit:
+                    self._hit = hit
+                    return await hit.run(make)
+                case ErrorInfo() as failed:
+                    record.cache = "miss"
+                    walk.note_failure(failed)
+                    return None
+        if wish.must_hit:
+            raise GatewayError.of(NOT_CACHED)
+        if key is not None:
+            record.cache = "miss" if wish.reads else "bypass"
+            if wish.keeps:
+                return await self._lead(make, key)
+        await walk.start()
+        return await walk.step(make)
+
+    async def _lead(self, make: Make[C], key: bytes) -> C | None:
+        """Return the provider's answer, which others may follow meanwhile, and which is kept if it is good."""
+        flights, flight = self._cache.flights, Flight(self._cache.settings.max_answer, AnswerStamp(int(time.time())))
+        if self._wish.reads:
+            flights.setdefault(key, flight)
+        self._flight, target, kept_as = flight, self._walk.made.target, key
+        try:
+            await self._walk.start(flight.stamp)
+            answer = await self._walk.step(make)
+            if answer is None:
+                flight.fail(self._walk.failed or ABANDONED)
+                return None
+            made = self._walk.made
+            if made.target is not target:  # the answer is kept under the target that gave it
+                kept_as = await self._key_behind(answer, made)
+        except GatewayError as error:
+            flight.fail(error.failed)
+            raise
+        except BaseException:
+            flight.abandon()
+            raise
+        finally:
+            if flight.is_lost and flights.get(key) is flight:
+                del flights[key]
+        judge, rest = self._lookup.kind.judge(made, answer.content_type), answer.rest
+        flight.begin(answer.content_type, answer.came, whole=rest is None)
+        if rest is not None:
+            answer.go_on_with(response_of(flight.lead(), rest.headers, rest.status))
+        self._nursery.start_soon(self._keep, flight, key, rest, kept_as, judge)
+        return answer
+
+    async def _key_behind(self, answer: CacheableAnswer, made: TargetRequest) -> bytes:
+        """Return the key of an ``answer`` that another target gave than was to be asked first."""
+        try:
+            return await self._lookup.key(made) or b""
+        except BaseException:
+            await answer.aclose()
+            raise
+
+    async def _keep(
+        self,
+        flight: Flight,
+        key: bytes,
+        rest: UpstreamResponse | None,
+        kept_as: bytes,
+        judge: Callable[[bytes], bool],
+    ) -> None:
+        """Read the ``rest`` of an answer for all who follow it, and keep the answer. It ends with them, not with the
+        leader's client."""
+        with trio.CancelScope(shield=True):
+            try:
+                if rest is not None:
+                    await flight.run(rest)
+                body = await flight.whole()
+                if kept_as and body is not None and await offload(len(body), judge, body):
+                    answer = StoredAnswer(0.0, flight.content_type, flight.stamp, body, tuple(flight.pauses))
+                    await self._lookup.keep(kept_as, answer)
+            finally:
+                if self._cache.flights.get(key) is flight:
+                    del self._cache.flights[key]

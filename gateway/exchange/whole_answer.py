@@ -1,0 +1,96 @@
+"""A whole answer: read, folded, and written for its client."""
+
+from gateway.conversations.recorder import TurnRecorder
+from gateway.exchange.answering import FoldedAnswer, fold_answer, further_answers, has_several, written_answer
+from gateway.exchange.attempt_answer import OtherAttempts, Pieces, read_body
+from gateway.exchange.target_request import AnswerSource
+from gateway.http.headers import Headers
+from gateway.http.offload import offload
+from gateway.ledger.record import Record
+from gateway.routing.target import LaneName
+from gateway.streaming.doubt import answer_doubt
+from gateway.upstream.response import UpstreamResponse
+from streams.errors import GatewayError
+from streams.events import ErrorInfo, Usage
+from streams.fold import Answer
+
+
+class WholeAnswer:
+    """The ``AttemptAnswer`` of an answer that is not streamed. ``failed`` is there where it is an error in the words of
+    the client's API, with a good status: that is an answer, too, where no other attempt follows. ``came`` are its
+    pieces, with their moments, where it may be cached."""
+
+    writer = None
+    rest: None = None
+    response: UpstreamResponse
+    lane_name: LaneName
+    usage: Usage | None
+    failed: ErrorInfo | None
+    came: Pieces
+    _folded: FoldedAnswer
+    _further: list[Answer]
+
+    def __init__(self, source: AnswerSource, turn: TurnRecorder, others: OtherAttempts) -> None:
+        self.source = source
+        self.lane_name = source.made.target.lane
+        self.usage = self.failed = None
+        self.body = b""
+        self.came = []
+        self._turn = turn
+        self._others = others
+        self._further = []
+
+    async def begin(self) -> None:
+        source = self.source
+        self.response = response = await source.send()
+        self.body = body = await read_body(source, response, self.came)
+        size, texts = len(body) + source.made.request.incoming.size, self.lane_name != "byte"
+        self._folded = folded = await offload(size, fold_answer, source.made, source.stamp, response, body, texts=texts)
+        self.lane_name, self.usage = folded.lane, folded.fold.usage
+        failed = folded.fold.failed
+        if failed is not None:
+            is_answer = folded.lane == "byte" and failed.native  # for a client of its API
+            if not is_answer or self._others.goes_on_after(source, failed):
+                raise GatewayError.of(source.made.disclosure.error_with(failed, response.headers, self.lane_name))
+        elif self._others.might_go_on(source):
+            doubt = answer_doubt(folded.fold.answer(), len(body))
+            if doubt is not None and self._others.goes_on_after(source, doubt):
+                raise GatewayError.of(doubt)
+        if has_several(source.made, folded.lane):
+            self._further = await offload(size, further_answers, source.made, body)
+        self.failed = failed
+
+    async def aclose(self) -> None:
+        await self.response.aclose()
+
+    @property
+    def content_type(self) -> str:
+        return self.response.header("content-type") or ""
+
+    def go_on_with(self, response: UpstreamResponse) -> None:
+        raise AssertionError("all of it was read")
+
+    @property
+    def passed(self) -> Headers:
+        """The headers of the response that are for the client."""
+        return self.source.made.disclosure.headers(self.response.headers, self.lane_name)
+
+    def report(self, record: Record) -> None:
+        """Put on ``record`` what the answer says of itself."""
+        self._folded.report(record)
+
+    async def written(self, record: Record) -> bytes:
+        """Return the client's answer, once it is stored. Raises ``GatewayError``."""
+        source, turn, fold = self.source, self._turn, self._folded.fold
+        if fold.failed is not None:
+            record.failed = fold.failed
+            await turn.persist_failure(fold.start.id)
+            return source.made.disclosure.error_body(self.body)
+        answer, body = fold.answer(), self.body
+        if self.lane_name == "hub":
+            made, answers = source.made, (answer, *self._further)
+            size = len(body) + made.request.incoming.size
+            body = await offload(size, written_answer, made, source.stamp, turn, answers)
+        body = await turn.persist_whole(body, answer)
+        record.reason, record.whole = answer.end.reason, True
+        return body
