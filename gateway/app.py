@@ -8,7 +8,7 @@ from pathlib import Path
 
 from quart_trio import QuartTrio
 
-from gateway.access.cors import Cors
+from gateway.access.page_guard import Cors
 from gateway.config.kinds import UNIX
 from gateway.config.loading import Config
 from gateway.conversations.resolved import StateScope

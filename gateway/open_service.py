@@ -39,7 +39,7 @@ from gateway.open_store import WORKERS_FILE
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.shared.tables import SharedTables
-from gateway.sign_in.sources import sources_of
+from gateway.sign_in import sources_of
 from gateway.stores.store import Store
 from gateway.telemetry.live import open_live_view
 from gateway.telemetry.metrics import Metrics, open_metrics

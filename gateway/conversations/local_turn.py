@@ -11,8 +11,8 @@ import msgspec
 from gateway.conversations import conversation_store
 from gateway.conversations.bodies import head_body, head_id, turn_body
 from gateway.conversations.deadline import store_deadline
-from gateway.conversations.options import StateOptions
 from gateway.conversations.recorder import TurnRecorder
+from gateway.conversations.resolved import StateOptions
 from gateway.http.offload import offload
 from gateway.routing.target import Target
 from gateway.stores.store import Node, Store

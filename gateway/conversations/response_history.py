@@ -18,10 +18,17 @@ from gateway.conversations.bodies import unpacked, unpacked_size
 from gateway.conversations.conversation_store import turn_of
 from gateway.conversations.deadline import store_deadline
 from gateway.conversations.local_turn import LocalTurn
-from gateway.conversations.options import OWN_MEMBERS, StateOptions, decoded, read_options
 from gateway.conversations.passed_turn import PassedTurn
 from gateway.conversations.provider_turn import ProviderTurn, find_keeper
-from gateway.conversations.resolved import ResolvedRequest, StateScope, in_hub_lane
+from gateway.conversations.resolved import (
+    OWN_MEMBERS,
+    ResolvedRequest,
+    StateOptions,
+    StateScope,
+    decoded,
+    in_hub_lane,
+    read_options,
+)
 from gateway.http.offload import offload
 from gateway.request.parse import Incoming
 from gateway.request.structure import Bounds

@@ -7,8 +7,7 @@ from quart import Response as QuartResponse
 from quart import g, request
 from quart_trio import QuartTrio
 
-from gateway.access.cors import Cors
-from gateway.access.page_guard import PageGuard, is_live_view
+from gateway.access.page_guard import Cors, PageGuard, is_live_view
 from gateway.access.peers import Peers
 from gateway.config.settings import Config
 from gateway.endpoints.answers import client_headers, ids, refused

@@ -6,7 +6,7 @@ from typing import Final, Protocol, TypeAlias
 import attrs
 from quart_trio import QuartTrio
 
-from gateway.access.cors import Cors
+from gateway.access.page_guard import Cors
 from gateway.endpoints.border import serve, whole_body
 from gateway.endpoints.compact import compact
 from gateway.endpoints.count_tokens import count

@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 from quart_trio import QuartTrio
 
-from gateway.access.cors import Cors
+from gateway.access.page_guard import Cors
 from gateway.endpoints.border import serve
 from gateway.endpoints.http_errors import not_allowed, unknown_path
 from gateway.exchange.exchange import Exchange

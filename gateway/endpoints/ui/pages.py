@@ -1,11 +1,17 @@
 """The routes of the live view. All are read-only, and none is an exchange: the ledger knows nothing of them."""
 
+import base64
+import binascii
+import hashlib
+import hmac
+import math
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
 from importlib.resources import files
 from typing import Any, Final
 
+import attrs
 import msgspec
 import trio
 from quart import request
@@ -18,7 +24,6 @@ from gateway.config.loading import Config
 from gateway.config.redaction import FETCHED, findable, redact, secrets_in
 from gateway.endpoints.answers import client_headers
 from gateway.endpoints.ui.telling import Say, Send, saying, tell_news, tell_stream
-from gateway.endpoints.ui.visitors import Visitor, admit
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers
 from gateway.http.response import ChannelBody, Response
@@ -28,6 +33,53 @@ from gateway.serving.quart_views import add_view, current_scope
 from gateway.telemetry.live import LiveView
 from streams.errors import GatewayError
 from streams.events import APIS
+
+_ASK: Final = (("www-authenticate", 'Basic realm="trigate", charset="UTF-8"'),)
+_KEY_WANTED: Final = "a key is required: the ui_key, or one of the client_keys, as the password (any user name)"
+
+
+@attrs.frozen
+class Visitor:
+    """``client`` is whose exchanges may be seen, ``None`` for all; ``by`` is what let it in, for the audit, and is good
+    for ``seconds_left``."""
+
+    client: str | None = None
+    by: str = "this machine"
+    seconds_left: float = math.inf
+
+
+def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, keys: bool) -> Visitor:
+    """The visitor whose request has ``headers``. ``ui_key`` is the digest of the key for everything; ``keys`` says
+    that there are client keys, whose holders see their own exchanges.
+
+    Raises ``GatewayError`` (401), which never repeats a key."""
+    return _holder(headers, authenticator, ui_key, keys) if ui_key is not None or keys else Visitor()
+
+
+def _holder(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, keys: bool) -> Visitor:
+    shown = tuple(_as_bearer(name, value) for name, value in headers)
+    given = [value[7:].strip() for name, value in shown if name == "authorization" and value[:7].lower() == "bearer "]
+    for key in given:
+        if ui_key is not None and hmac.compare_digest(hashlib.sha256(key.encode("latin-1")).digest(), ui_key):
+            return Visitor(by="ui_key")
+    if keys:
+        try:
+            return Visitor(authenticator.authenticate(shown), "client key", authenticator.seconds_left(shown))
+        except KeyRefused as error:
+            raise KeyRefused(error.failed.message, error.reason, error.client, headers=_ASK) from None
+    raise KeyRefused(_KEY_WANTED, "unknown" if given else "missing", headers=_ASK)
+
+
+def _as_bearer(name: str, value: str) -> tuple[str, str]:
+    """A browser can show a key as a password only (RFC 7617)."""
+    if name != "authorization" or value[:6].lower() != "basic ":
+        return name, value
+    try:
+        _, _, password = base64.b64decode(value[6:].strip(), validate=True).decode("latin-1").partition(":")
+    except binascii.Error:
+        password = ""
+    return name, f"Bearer {password}"
+
 
 PREFIX: Final = "ui."
 """What the names of its endpoints begin with: who may look is asked here."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
-from gateway.access.cors import Cors
+from gateway.access.page_guard import Cors
 from gateway.access.shares import Shares
 from gateway.app import app_of
 from gateway.config.loading import Config, ConfigError, from_mapping, load

@@ -5,9 +5,9 @@ import trio
 
 from gateway.conversations.background import BackgroundTurn, NoBackground
 from gateway.conversations.local_turn import LocalTurn
-from gateway.conversations.options import StateOptions
 from gateway.conversations.provider_turn import ProviderTurn
 from gateway.conversations.recorder import UNRECORDED
+from gateway.conversations.resolved import StateOptions
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.stores.memory import MemoryStore

@@ -5,8 +5,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from gateway.conversations.local_turn import LocalTurn
-from gateway.conversations.options import StateOptions
 from gateway.conversations.provider_turn import ProviderTurn, find_keeper
+from gateway.conversations.resolved import StateOptions
 from gateway.exchange.body import StreamBody
 from gateway.exchange.delivery import Delivery
 from gateway.ledger.record import Record

@@ -18,8 +18,8 @@ from gateway.access.authentication import Authenticator
 from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.redaction import redact
+from gateway.endpoints.ui.pages import admit
 from gateway.endpoints.ui.telling import saying
-from gateway.endpoints.ui.visitors import admit
 from gateway.exchange.delivery import Delivery
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record, Tried

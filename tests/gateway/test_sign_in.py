@@ -31,8 +31,7 @@ from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
-from gateway.sign_in.refreshed import REST, RefreshedCredential
-from gateway.sign_in.sources import sources_of
+from gateway.sign_in import REST, RefreshedCredential, sources_of
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.clouds import OWN_KEYS, REGION, ROLE, Clouds
 from tests.support.harness import PATIENCE, config

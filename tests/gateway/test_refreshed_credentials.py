@@ -11,7 +11,7 @@ import trio
 from gateway.config.redaction import FETCHED
 from gateway.config.settings import AwsSignIn
 from gateway.logs.masking import Mask
-from gateway.sign_in.refreshed import EARLY, REST, Fetched, RefreshedCredential
+from gateway.sign_in import EARLY, REST, Fetched, RefreshedCredential
 from providers.auth.credential import AwsKeys
 from streams.errors import GatewayError
 
