@@ -37,15 +37,14 @@ ARROWS: Final = {
     "providers.converse": "providers.catalog providers.errors providers.neutral",
     "providers.apis": """
         providers.chat providers.converse providers.gemini providers.messages providers.neutral providers.responses""",
+    "providers.recordings": "providers.apis",
     "loadtest": """
-        config garbage providers.apis providers.catalog providers.endpoints providers.grammar providers.neutral
-        recordings upstream""",
-    "gateway.recordings": "providers.apis",
+        config providers.apis providers.catalog providers.endpoints providers.grammar providers.neutral
+        providers.recordings""",
     "gateway.stores": "",
     "gateway.http": "",
     "gateway.shared": "",
-    "gateway.garbage": "",
-    "gateway.serving": "garbage http",
+    "gateway.serving": "http",
     "gateway.upstream": "http providers.auth",
     "gateway.config": "http providers.auth providers.catalog providers.endpoints providers.neutral",
     "gateway.counters": "config shared stores",
@@ -73,7 +72,7 @@ ARROWS: Final = {
     "gateway.conversations": """
         http ledger providers.messages providers.neutral providers.responses request routing stores streaming""",
     "gateway.telemetry": """
-        config http ledger logs providers.apis providers.neutral recordings request streaming upstream""",
+        config http ledger logs providers.apis providers.neutral providers.recordings request streaming upstream""",
     "gateway.answer_cache": """
         config conversations http providers.apis providers.neutral request stores upstream""",
     "gateway.exchange": """
@@ -99,9 +98,9 @@ ARROWS: Final = {
     "gateway.asgi": "app config logs open_store",
     "gateway.reload": "app config exchange open_service shared",
     "gateway.commands": """
-        allowances app config endpoints followed_keys garbage health http kept_ledger loadtest logs mock open_service
+        allowances app config endpoints followed_keys health http kept_ledger loadtest logs mock open_service
         open_store providers.apis providers.catalog providers.endpoints providers.errors providers.grammar
-        providers.neutral recordings reload routing serving shared stores telemetry upstream""",
+        providers.neutral providers.recordings reload routing serving shared stores telemetry upstream""",
     "gateway.__main__": "commands mock providers.catalog",
 }
 """What each room may import, beside ``streams``, ``configfile`` and the version that ``gateway`` states; lower rooms
@@ -175,6 +174,20 @@ def test_imports_point_one_way():
     assert found(against) == {}
 
 
+def test_only_the_load_command_knows_the_load_tester():
+    """It is a product of its own: the service does not load it."""
+    ours = [path for path in MODULES if module_id(path).startswith("gateway/") and "loadtest" in tops(path)]
+    assert [
+        module_id(path) for path in ours if not re.fullmatch(r"gateway/commands/load\w*\.py", module_id(path))
+    ] == []
+
+
+def test_only_commands_know_the_stand_in_provider():
+    """It is a tool that commands start, and no part of the service."""
+    importers = {name for name, others in arrows().items() if "gateway.mock" in others}
+    assert importers <= {"gateway.commands", "gateway.__main__"}
+
+
 def test_a_room_imports_those_that_it_may():
     assert found({name: arrows()[name] - allowed(name) for name in ARROWS}) == {}
 
@@ -218,7 +231,7 @@ def not_for(path: Path) -> set[str]:
     """What of those that do input and output a module may not import."""
     if path.relative_to(ROOT).parts[0] in ("gateway", "loadtest"):
         return {"asyncio"}  # everything here runs on trio
-    if module_id(path) in ("streams/handoff.py", "streams/pipe.py"):
+    if module_id(path) in ("streams/garbage.py", "streams/handoff.py", "streams/pipe.py"):
         return ASYNC_LIBRARIES - {"trio"}
     return ASYNC_LIBRARIES | {"socket", "ssl", "http", "subprocess", "threading"}
 

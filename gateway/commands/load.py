@@ -16,7 +16,6 @@ from gateway.commands.load_answers import AnswerOptions, LoadAnswers, write_file
 from gateway.commands.load_asked import LoadOptions, check_alone, check_questions, mistaken, planned, wait_before
 from gateway.commands.load_exact import check_exact
 from gateway.commands.terminal import say
-from gateway.garbage import settled
 from loadtest.crew.members import NoCrew
 from loadtest.crew.opening import capacity_notes, loading
 from loadtest.figures.conditions import Condition, ConditionVerdict, parse, verdicts
@@ -41,6 +40,7 @@ from loadtest.run.readiness import NotReady, until_ready
 from loadtest.run.running import TooLate, Unreachable
 from loadtest.run.series import runs_of
 from loadtest.run.under_way import LoadUnderWay, StartableLoad, Watching, unwatched
+from streams.garbage import settled
 
 REFUSED: Final = "status 401"  # as a tally calls it
 GOOD, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130

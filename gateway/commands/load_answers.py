@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from configfile.document import ConfigError, Mistake
+from gateway import __version__
 from loadtest.exchange.masking import SecretWords
 from loadtest.figures.conditions import ConditionVerdict
 from loadtest.figures.result import RunResult
@@ -181,7 +182,8 @@ def write_files(
     that the runs are. Raises ``OSError``."""
     if options.json is not None:
         log = options.log.name if options.log not in (None, STDOUT) else ""
-        _write(options.json, _vllm(runs) if options.form == "vllm" else report.dump(runs, log, told, part) + b"\n")
+        own = report.dump(runs, log, told, part, __version__) + b"\n" if options.form is None else _vllm(runs)
+        _write(options.json, own)
     if options.csv is not None:
         from loadtest.reports.csv_file import csv_of
 

@@ -16,7 +16,6 @@ from quart_trio import QuartTrio
 
 from gateway.http.response import ChannelBody, Response
 from gateway.logs.setup import Log
-from gateway.recordings import Recorded, Unreadable, asked_path, read, stream_framing
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed, bind
 from gateway.serving.quart_connections import configure
@@ -25,6 +24,7 @@ from gateway.serving.worker import serve
 from gateway.telemetry.stream_text import events_in
 from providers.apis import CODECS
 from providers.catalog.providers import STANDARD_AUTH
+from providers.recordings import Recorded, Unreadable, asked_path, read, stream_framing
 from streams.events import Api
 from streams.surrogates import NOT_JSON
 

@@ -37,7 +37,6 @@ from gateway.config.loading import Config, ConfigError, load
 from gateway.config.settings import LogLevel, Remark
 from gateway.endpoints.ui.workers import OtherWorkers
 from gateway.followed_keys import FollowedKeys
-from gateway.garbage import settle
 from gateway.logs.audit import Audit
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_service import open_service
@@ -54,6 +53,7 @@ from gateway.serving.worker import serve
 from gateway.shared.tables import SharedTables
 from gateway.telemetry.metrics import tell_reload
 from gateway.telemetry.shared_metrics import shared_metrics
+from streams.garbage import settle
 
 T = TypeVar("T")
 

@@ -13,13 +13,13 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.typing import ASGIFramework
 
-from gateway.garbage import tidy
 from gateway.serving.connections import PLAIN, ClientConnection, ConnectionContext, ServerContext
 from gateway.serving.http1 import Http1
 from gateway.serving.http2 import speak_http2
 from gateway.serving.lifecycle import CUT_AFTER, DRAIN, KILL_AFTER, Lifecycle, watch_signals
 from gateway.serving.listeners import ListenerOptions
 from gateway.serving.server_config import HEAD_TIMEOUT, WRITE_TIMEOUT, ServerConfig
+from streams.garbage import tidy
 
 log = logging.getLogger("trigate.connections")
 

@@ -23,7 +23,9 @@ import msgspec
 from gateway import __version__
 from gateway.config.redaction import REDACTED, Secrets, redact
 from gateway.http.headers import Headers
-from gateway.recordings import (
+from gateway.telemetry.stream_text import redact_stream
+from providers.apis import CODECS
+from providers.recordings import (
     ERRORS,
     FRAMINGS,
     META,
@@ -35,8 +37,6 @@ from gateway.recordings import (
     stem_of,
     stream_framing,
 )
-from gateway.telemetry.stream_text import redact_stream
-from providers.apis import CODECS
 from streams.events import Api
 from streams.surrogates import NOT_JSON
 

@@ -16,13 +16,13 @@ import trio
 from gateway.config.redaction import FETCHED, Secrets, findable
 from gateway.http.headers import Headers, translated_headers
 from gateway.ledger.record import Record
-from gateway.recordings import asked_path
 from gateway.request.client_request import ClientRequest
 from gateway.telemetry.observer import ExchangeRecorder, ExchangeRecording
 from gateway.telemetry.recorded import Folder, Side
 from gateway.telemetry.tap import HasLane, listen
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
+from providers.recordings import asked_path
 from streams.events import Api
 
 log = logging.getLogger("trigate")

@@ -12,7 +12,6 @@ import attrs
 import trio
 
 from configfile.document import ConfigError
-from gateway.garbage import settle
 from loadtest.crew.channel import (
     Begin,
     BeginNoMore,
@@ -35,6 +34,7 @@ from loadtest.exchange.record import ExchangeRecord
 from loadtest.run.overhead import SelfTest, self_test
 from loadtest.run.running import ActiveRun, Unreachable, address_of
 from loadtest.wire.connections import raise_file_limit
+from streams.garbage import settle
 
 PROGRESS: Final = 1.0  # seconds between two looks at the figures
 RECORDS: Final = 0.2  # seconds for which records are collected

@@ -12,8 +12,8 @@ import attrs
 import msgspec
 
 from configfile.document import ConfigError, Mistake
-from gateway.recordings import RecordedRequest, Unreadable, client_requests, read_client_request
 from loadtest.plan.traces import LoadTrace, load_trace
+from providers.recordings import RecordedRequest, Unreadable, client_requests, read_client_request
 from streams.surrogates import NOT_JSON
 
 TOLD: Final = 10  # mistakes, each by the name of its recording

@@ -8,7 +8,6 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-import gateway
 from loadtest.exchange.plain_text import plain_value
 from loadtest.figures.conditions import ConditionVerdict
 from loadtest.figures.notes import notes
@@ -40,11 +39,12 @@ def dump(
     log: str = "",
     told: Sequence[ConditionVerdict] = (),
     part: Mapping[str, Any] | None = None,
+    version: str = "",
 ) -> bytes:
-    """The JSON of a report; times are in seconds. ``log`` is the name of the file with a line for each request,
-    ``told`` what became of the conditions, ``part`` the part of a plan that it is about."""
+    """The JSON of a report; times are in seconds. ``log`` names the file with a line for each request, ``told`` has
+    what became of the conditions, ``part`` the part of a plan that it is about, ``version`` that of the load tester."""
     value = {
-        "trigate": gateway.__version__,
+        "trigate": version,
         "format": FORMAT,
         **({"log": log} if log else {}),
         **({"part": part} if part else {}),

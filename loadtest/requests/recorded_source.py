@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import msgspec
 
-from gateway.recordings import RecordedRequest
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.recorded_load import recorded_load
 from loadtest.requests.file_requests import asked_limit
 from loadtest.requests.sources import LazySession, LoadSession, PreparedRequest, SingleRequest
 from providers.apis import CODECS
+from providers.recordings import RecordedRequest
 
 if TYPE_CHECKING:
     from loadtest.plan.load_endpoints import LoadApi

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
-from gateway.garbage import tidy
 from loadtest.exchange.ending import ended, record_of
 from loadtest.exchange.exchange import OK, LoadTarget, TimedExchange
 from loadtest.exchange.judging import Judging, ReceivedAnswer, StreamVerdict
@@ -41,6 +40,7 @@ from loadtest.wire.address import ServerAddress
 from loadtest.wire.answers import OutgoingRequest
 from loadtest.wire.connections import ConnectionRules, Connections
 from loadtest.wire.faults import WireError
+from streams.garbage import tidy
 
 LOOK: Final = 0.1  # seconds between two looks at how many are under way
 SPARE: Final = 256 * 2**20  # bytes for which nothing is collected: that would be a gap in all streams

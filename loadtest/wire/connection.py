@@ -1,18 +1,18 @@
 """HTTP/1.1 as a load tester needs it: few steps between the socket and the clock, and every failure with its name.
 
-Not the gateway's HTTP client: each read has to be timed where the socket gives it. Heads are read by h11, which is
-nobody's who is measured here; bodies by the framing that the gateway has for them, since h11 takes each event of a
-stream through more steps than all the rest together. What is left out is what an API does not do: proxies, redirects,
-pipelining.
+Not the gateway's HTTP client: each read has to be timed where the socket gives it. h11 judges the heads and the framing
+of the bodies: no server that is measured here has made it. Only a read that is exactly one chunk is cut here, because
+most reads of a stream are, and h11 takes each through more steps than all the rest together. What is left out is what
+an API does not do: proxies, redirects, pipelining.
 """
 
+import re
 from functools import lru_cache
 from typing import Final
 
 import h11
 import trio
 
-from gateway.upstream.framing import BodyFraming, Chunked, Sized, UntilClosed
 from loadtest.wire.address import ServerAddress
 from loadtest.wire.answers import AnswerTaker, Fields, OutgoingRequest, ResponseHead, Unpacker, unpacker
 from loadtest.wire.faults import WireError
@@ -24,6 +24,7 @@ STATUS_LINE: Final = b"HTTP/"  # begins every answer
 INTERIM: Final = 100  # answers (1xx) before the one that was asked for
 AT_ONCE: Final = 0.1  # seconds from a request to the system's word that nobody was there
 CRLF: Final = b"\r\n"
+SIZE: Final = 10  # bytes of a chunk's size with its line end, where a read may be exactly that chunk
 
 # h11 is given the heads of answers alone. What it is told of the requests is that they were sent: they go out as they
 # are.
@@ -35,7 +36,7 @@ class TimedConnection:
     """One connection, for one exchange at a time. ``reads`` and ``received`` (bytes) are of the last exchange."""
 
     __slots__ = (
-        "_address", "_framing", "_head", "_taker", "_transport", "_unpack", "_usable",
+        "_address", "_body", "_head", "_taker", "_transport", "_unpack", "_usable",
         "reads", "received", "unread", "used",
     )  # fmt: skip
 
@@ -44,7 +45,7 @@ class TimedConnection:
         self._address = address
         self._taker: AnswerTaker | None = None
         self._head = HeadOfAnswer()
-        self._framing: BodyFraming | None = None
+        self._body: BodyOfAnswer | None = None
         self._unpack: Unpacker | None = None
         self._usable = True  # for another request, once this one is answered
         self.reads = 0
@@ -60,7 +61,7 @@ class TimedConnection:
         if not self._usable:
             taker.take_fault(WireError("closed", "before the request"), 0.0)
             return
-        self._taker, self._framing, self._unpack, self._head = taker, None, None, HeadOfAnswer()
+        self._taker, self._body, self._unpack, self._head = taker, None, None, HeadOfAnswer()
         head = _request_head(self._address, request.method, request.path, request.headers)
         try:
             await self._transport.send((b"%b%d\r\n\r\n" % (head, len(request.body)), request.body))
@@ -90,19 +91,18 @@ class TimedConnection:
     # What comes
 
     def _take(self, data: bytes, at: float) -> None:
-        taker, framing = self._taker, self._framing
+        taker, body = self._taker, self._body
         if taker is None:  # the peer closed it, or said what nobody asked for
             self.close()
             return
         self.reads += 1
         self.received += len(data)
         try:
-            if framing is None:
+            if body is None:
                 self._take_head(taker, data, at)
-            elif data:
-                self._take_body(taker, framing, data, at)
             else:
-                self._take_close(taker, framing, at)
+                self._usable = self._usable and bool(data)
+                self._take_body(taker, body, body.feed(data), at)
         except WireError as error:
             self._fail(error, at)
 
@@ -110,35 +110,19 @@ class TimedConnection:
         reader = self._head
         if (found := reader.feed(data, at)) is None:
             return
-        head, framing, rest = found
+        head, body = found
         self._usable = reader.lasts
-        self._framing, self._unpack = framing, unpacker(head)
+        self._body, self._unpack = body, unpacker(head)
         self.used = True
         taker.take_head(head, reader.first)
-        if rest or framing.over:
-            self._take_body(taker, framing, rest, at)
+        self._take_body(taker, body, body.rest(), at)
 
-    def _take_body(self, taker: AnswerTaker, framing: BodyFraming, data: bytes, at: float) -> None:
-        try:
-            content = framing.feed(data)
-        except ValueError as error:
-            raise WireError("not http", str(error)) from error
+    def _take_body(self, taker: AnswerTaker, body: "BodyOfAnswer", content: bytes, at: float) -> None:
         if content:
             taker.take_content(content if self._unpack is None else self._unpack.feed(content), at)
-        if framing.over:
-            self._end(taker, framing, at)
-
-    def _take_close(self, taker: AnswerTaker, framing: BodyFraming, at: float) -> None:
-        framing.close()
-        self._usable = False
-        if not framing.over:
-            raise WireError("closed", "in the middle of its answer")
-        self._end(taker, framing, at)
-
-    def _end(self, taker: AnswerTaker, framing: BodyFraming, at: float) -> None:
-        if self._taker is taker:  # which may have closed the connection on what it was given last
+        if body.over and self._taker is taker:  # which may have closed the connection on what it was given last
             self._taker = None
-            self._usable = self._usable and not framing.extra
+            self._usable = self._usable and not body.extra
             taker.take_end(at)
 
     def _broke(self, error: OSError, at: float) -> None:
@@ -172,8 +156,8 @@ class HeadOfAnswer:
         self.first = 0.0
         self.lasts = False
 
-    def feed(self, data: bytes, at: float) -> tuple[ResponseHead, BodyFraming, bytes] | None:
-        """The head that ``data`` completes, the framing of the body and what has come of it. Raises ``WireError``."""
+    def feed(self, data: bytes, at: float) -> "tuple[ResponseHead, BodyOfAnswer] | None":
+        """The head that ``data`` completes, and the body behind it. Raises ``WireError``."""
         reader = self._reader
         if len(self._begun) < SHOWN:
             self._begun += data[:SHOWN]
@@ -197,15 +181,16 @@ class HeadOfAnswer:
             if not data:
                 raise WireError("closed", "in the head of its answer" if self._begun else "before its answer")
             return None
-        return self._found(event, reader.trailing_data[0])
+        return self._found(event)
 
-    def _found(self, event: h11.Response, rest: bytes) -> tuple[ResponseHead, BodyFraming, bytes]:
+    def _found(self, event: h11.Response) -> "tuple[ResponseHead, BodyOfAnswer]":
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
         version = event.http_version.decode("ascii")
         closes = "close" in [word.strip() for word in headers.get("connection", "").lower().split(",")]
-        framing = _framing(event.status_code, headers)
-        self.lasts = version >= "1.1" and not closes and not isinstance(framing, UntilClosed)
-        return ResponseHead(event.status_code, headers, version), framing, bytes(rest)
+        chunked = "transfer-encoding" in headers  # h11 lets "chunked" alone pass
+        ends = chunked or "content-length" in headers or event.status_code in _BODILESS
+        self.lasts = version >= "1.1" and not closes and ends
+        return ResponseHead(event.status_code, headers, version), BodyOfAnswer(self._reader, chunked)
 
     def _fault(self, error: h11.RemoteProtocolError) -> WireError:
         if self._reader.trailing_data[1]:
@@ -218,13 +203,53 @@ class HeadOfAnswer:
         return WireError("not http", f"it answered {self._begun.partition(CRLF)[0][:SHOWN]!r}")
 
 
-def _framing(status: int, headers: dict[str, str]) -> BodyFraming:
-    """RFC 9112, section 6.3."""
-    if status in _BODILESS:
-        return Sized(0)
-    if "transfer-encoding" in headers:  # h11 lets "chunked" alone pass
-        return Chunked()
-    return Sized(int(headers["content-length"])) if "content-length" in headers else UntilClosed()
+class BodyOfAnswer:
+    """The body of an answer, as h11 reads it. ``over``: it is whole; ``extra``: the peer has sent more than that."""
+
+    __slots__ = ("_between", "_chunked", "_reader", "extra", "over")
+
+    def __init__(self, reader: h11.Connection, chunked: bool) -> None:
+        self._reader = reader
+        self._chunked = chunked
+        self._between = False  # two chunks, with nothing of the next one
+        self.over = self.extra = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the part of ``data`` that is body; no ``data`` is the end of the connection. Raises ``WireError``."""
+        if self._between:
+            line = data.find(CRLF, 0, SIZE)
+            if line > 0 and 0 < _size_of(data[:line]) == len(data) - line - 4 and data.endswith(CRLF):
+                return data[line + 2 : -2]
+        try:
+            self._reader.receive_data(data)
+            return self.rest()
+        except h11.RemoteProtocolError as error:
+            if data:
+                raise WireError("not http", str(error)) from error
+            raise WireError("closed", "in the middle of its answer") from error
+
+    def rest(self) -> bytes:
+        """Return what has come of the body so far. Raises ``WireError``."""
+        pieces: list[bytes] = []
+        try:
+            while isinstance(event := self._reader.next_event(), h11.Data):
+                pieces.append(bytes(event.data))
+                self._between = event.chunk_end
+        except h11.RemoteProtocolError as error:
+            if self._reader.trailing_data[1]:
+                raise WireError("closed", "in the middle of its answer") from error
+            raise WireError("not http", str(error)) from error
+        rest, _ = self._reader.trailing_data
+        if isinstance(event, h11.EndOfMessage):
+            self.over, self.extra = True, bool(rest)
+        self._between = self._between and self._chunked and not rest
+        return b"".join(pieces)
+
+
+@lru_cache(maxsize=1024)
+def _size_of(line: bytes) -> int:
+    """Return the size of a chunk; -1 for what h11 has to judge."""
+    return int(line, 16) if re.fullmatch(rb"[0-9A-Fa-f]+", line) else -1
 
 
 @lru_cache(maxsize=256)

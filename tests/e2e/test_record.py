@@ -17,11 +17,11 @@ from gateway.commands.replay import create_replay, run
 from gateway.config.loading import from_mapping
 from gateway.ledger.ledger import Ledger
 from gateway.logs.setup import Log
-from gateway.recordings import Recorded, read
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from gateway.telemetry.recorded import INDEX
+from providers.recordings import Recorded, read
 from streams import event_stream
 from streams.events import ErrorInfo
 from tests.support.gateway_thread import gateway_thread

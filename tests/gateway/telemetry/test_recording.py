@@ -24,7 +24,6 @@ from gateway.config.loading import from_mapping
 from gateway.config.redaction import SHORTEST, findable, secrets_in
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
-from gateway.recordings import read
 from gateway.request.client_request import ClientRequest
 from gateway.telemetry import recorded, recording
 from gateway.telemetry.recorded import COLUMNS, INDEX, Folder, Side
@@ -32,6 +31,7 @@ from gateway.telemetry.recording import Recorder
 from gateway.telemetry.stream_text import events_in
 from gateway.upstream.request import UpstreamRequest
 from providers.neutral.invoked import INVOKED
+from providers.recordings import read
 from streams.event_stream import EVENT_STREAM, event, exception
 from tests.support.recordings import ABSENT, recordings
 

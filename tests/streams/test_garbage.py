@@ -9,9 +9,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from gateway import garbage
-from gateway.garbage import EVERY, tidy
 from gateway.serving.registry import ConnectionRegistry
+from streams import garbage
+from streams.garbage import EVERY, tidy
 
 
 class Knot:

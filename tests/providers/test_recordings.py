@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import attrs
 import pytest
 
-from gateway.recordings import Unreadable, client_requests, read_client_request
 from gateway.telemetry.recorded import Folder, Side
+from providers.recordings import Unreadable, client_requests, read_client_request
 
 LINE = {"ended": "complete", "model": "m", "at": "2026-11-22T08:00:05Z", "duration_ms": 2500}
 CLIENT = Side(
