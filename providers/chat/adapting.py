@@ -5,18 +5,21 @@ Only what a row of the catalogue (its ``providers`` and ``models``) or the confi
 nothing is touched.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 from providers.catalog.effort import known_level
 from providers.catalog.sampling import takes_sampling
+from providers.chat.parts import TYPED_FIELD, native_members
 from providers.chat.settings import SAMPLING
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft, ask_usage
 from providers.neutral.edits import Edit
+from providers.neutral.fields import Drops
 from providers.neutral.parameters import BY_NAME
 from providers.neutral.quirks import Quirks
+from providers.neutral.seal import PREFIX, Issuer, unseal
 
 _Step: TypeAlias = Callable[[Draft, Quirks], None]
 
@@ -86,3 +89,71 @@ def _is_set(draft: Draft, name: str) -> bool:
     """True if the member says something else than its absence would."""
     value: Any = draft.value(name)
     return value is not None and value != BY_NAME[name].default
+
+
+# Seals
+
+
+def restore(body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """``messages`` with every seal in their ``reasoning_details`` resolved, as ``Codec.restore`` says."""
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return {}, ()
+    drops = Drops()
+    restored = [_restored(message, issuer, drops) for message in messages]
+    changed = any(new is not old for new, old in zip(restored, messages, strict=True))
+    return ({"messages": restored} if changed else {}), drops.paths()
+
+
+def _restored(message: Any, issuer: Issuer, drops: Drops) -> Any:
+    """The message itself where it holds no seal, otherwise a changed copy.
+
+    ``reasoning_content`` beside a seal is the readable text of what is sealed, so it goes when the seal goes."""
+    details = message.get("reasoning_details") if isinstance(message, dict) else None
+    if not isinstance(details, list) or not any(map(_is_sealed, details)):
+        return message
+    restored = dict(message)
+    text = restored.get("reasoning_content")
+    kept: list[Any] = []
+    for detail in details:
+        if not _is_sealed(detail):
+            kept.append(detail)
+        elif members := _unsealed(detail["data"], issuer, text if isinstance(text, str) else ""):
+            kept.extend(members.pop("reasoning_details", ()))
+            if members:
+                restored.pop("reasoning_content", None)
+            if typed := members.pop(TYPED_FIELD, None):
+                members[TYPED_FIELD] = [*typed, *_parts(restored.get(TYPED_FIELD))]
+            restored |= members
+        else:
+            drops.add("messages[].reasoning_details[]")
+            if restored.pop("reasoning_content", None) is not None:
+                drops.add("messages[].reasoning_content")
+    restored["reasoning_details"] = kept
+    if not kept:
+        del restored["reasoning_details"]
+    return restored
+
+
+def _parts(content: Any) -> list[Any]:
+    """``content`` as a list of parts."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return content if isinstance(content, list) else []
+
+
+def _is_sealed(detail: Any) -> bool:
+    data = detail.get("data") if isinstance(detail, dict) else None
+    return isinstance(data, str) and data.startswith(PREFIX)
+
+
+def _unsealed(data: str, issuer: Issuer, text: str) -> dict[str, Any]:
+    """The members that a seal of ``issuer`` stands for; none if it is somebody else's or of another API."""
+    seal = unseal(data)
+    if seal is None or seal.api != "chat" or not issuer.made(seal):
+        return {}
+    members: dict[str, Any] = {}
+    for item in seal.item if isinstance(seal.item, list) else [seal.item]:
+        for name, value in native_members(item, text).items():
+            members[name] = members[name] + value if isinstance(value, list) and name in members else value
+    return members

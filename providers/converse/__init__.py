@@ -6,26 +6,18 @@ same API. A provider's request: ``outgoing`` writes it, with ``history`` (messag
 ``writer`` writes them. ``wording`` has the words of both roles, ``errors`` the errors of both.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import msgspec
 
 from providers.converse.adapting import adapt, restore, without_reasoning
-from providers.converse.errors import error_headers, is_own_error, last_event, phrase_error, read_error, write_error
+from providers.converse.errors import error_event, error_headers, is_own_error, phrase_error, read_error, write_error
 from providers.converse.incoming import read_count_request, read_request
 from providers.converse.outgoing import write_count_request, write_request
 from providers.converse.reader import ConverseReader, read_answer
 from providers.converse.writer import PING, ConverseWriter, write_answer
-from providers.neutral.bounds import ANSWER
-from providers.neutral.codec import Outgoing, Reader, Recipient, Reply, Writer
-from providers.neutral.draft import Draft
-from providers.neutral.request import Request
-from providers.neutral.seal import Issuer
+from providers.neutral.codec import Codec
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
 from streams.event_stream import ERROR, EVENT_STREAM, EXCEPTION
-from streams.events import AnswerStart, ErrorInfo, Event
-from streams.fold import Answer
+from streams.events import AnswerStart, ErrorInfo
 
 __all__ = ["CONVERSE", "Converse"]
 
@@ -52,65 +44,31 @@ WIRE = WireApi(
 )
 
 
-class Converse:
-    """See ``providers.neutral.codec.Codec``."""
+class Converse(Codec):
+    """The ``Codec`` of Amazon Bedrock Converse."""
 
     wire = WIRE
-    api = WIRE.name
-
-    def read_request(self, body: Mapping[str, Any]) -> Request:
-        return read_request(body)
-
-    def write_request(self, request: Request, to: Recipient) -> Outgoing:
-        return write_request(request, to)
-
-    def adapt(self, draft: Draft, to: Recipient) -> None:
-        adapt(draft, to)
-
-    def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        return restore(body, issuer)
-
-    def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        return without_reasoning(body)
-
-    def reader(self, keeps: int = ANSWER) -> Reader:
-        return ConverseReader(keeps)
-
-    def is_usage_alone(self, data: bytes) -> bool:
-        return False  # counts come unasked
-
-    def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-        return read_answer(body, checked)
-
-    def writer(self, reply: Reply) -> Writer:
-        return ConverseWriter(reply)
-
-    def write_answer(self, answer: Answer, reply: Reply) -> bytes:
-        return write_answer(answer, reply)
-
-    def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
-        return write_error(failed)
-
-    def read_error(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
-        return read_error(status, body, headers)
-
-    def read_count(self, body: Mapping[str, Any]) -> Request:
-        return read_count_request(body)
-
-    def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
-        return write_count_request(request, to)
+    read_request = staticmethod(read_request)
+    write_request = staticmethod(write_request)
+    adapt = staticmethod(adapt)
+    restore = staticmethod(restore)
+    without_reasoning = staticmethod(without_reasoning)
+    reader = ConverseReader
+    read_answer = staticmethod(read_answer)
+    writer = ConverseWriter
+    write_answer = staticmethod(write_answer)
+    write_error = staticmethod(write_error)
+    read_error = staticmethod(read_error)
+    read_count = staticmethod(read_count_request)
+    write_count = staticmethod(write_count_request)
+    phrase_error = staticmethod(phrase_error)
+    is_own_error = staticmethod(is_own_error)
 
     def write_count_answer(self, tokens: int) -> bytes:
         return msgspec.json.encode({"inputTokens": tokens})
 
     def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
-        return last_event(failed)
-
-    def phrase_error(self, failed: ErrorInfo) -> ErrorInfo:
-        return phrase_error(failed)
-
-    def is_own_error(self, body: Mapping[str, Any]) -> bool:
-        return is_own_error(body)
+        return error_event(failed)
 
 
 CONVERSE = Converse()

@@ -79,12 +79,12 @@ def _type(failed: ErrorInfo) -> str:
     return "ModelErrorException" if failed.status == _MODEL_FAILED else _TYPES[failed.kind]
 
 
-def write_error(failed: ErrorInfo) -> bytes:
+def write_error(failed: ErrorInfo, request_id: str = "") -> bytes:
     """See ``Codec.write_error``."""
     return msgspec.json.encode({"message": failed.message, "__type": _type(failed)})
 
 
-def last_event(failed: ErrorInfo) -> bytes:
+def error_event(failed: ErrorInfo) -> bytes:
     """See ``Codec.last_event``."""
     kind = _IN_STREAMS.get(failed.kind, "validationException")
     return event_stream.exception(kind, msgspec.json.encode({"message": failed.message}))

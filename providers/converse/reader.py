@@ -139,7 +139,7 @@ _SHAPE: Shape = {
 }
 
 
-def read_answer(body: bytes, checked: bool = True) -> Sequence[Event]:
+def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
     """See ``Codec.read_answer``."""
     try:
         value = any_json(body)

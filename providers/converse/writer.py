@@ -11,7 +11,7 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
-from providers.converse.errors import last_event
+from providers.converse.errors import error_event
 from providers.converse.wording import NOT_MEASURED, signature, tool_use_id, wordless, write_end, write_usage
 from providers.neutral.arguments import call_input
 from providers.neutral.block_order import BlockEvent, BlockOrder
@@ -116,7 +116,7 @@ class ConverseWriter:
                 return self._end(event)
             case ErrorInfo():
                 self._stage = ENDED
-                return last_event(event)
+                return error_event(event)
             case _:
                 written = b"".join(map(self._write, self._order.take(event)))
                 return self._begin() + written if written else b""

@@ -9,28 +9,22 @@ schemas in both directions. Answers: ``reader`` reads them, with ``reading`` (pa
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
 from providers.errors.failures import read_failure
+from providers.errors.overflow import in_google_words
 from providers.gemini.adapting import adapt, restore, without_reasoning
-from providers.gemini.errors import error_event, is_own_error, phrase_error, write_error
+from providers.gemini.errors import error_event, is_own_error, write_error
 from providers.gemini.framing import ARRAY, CRLF_SSE, KEEP_ALIVE
 from providers.gemini.incoming import read_count_request, read_request
 from providers.gemini.outgoing import write_count_request, write_request
 from providers.gemini.reader import GeminiReader, read_answer
 from providers.gemini.writer import GeminiWriter, write_answer
-from providers.neutral.bounds import ANSWER
-from providers.neutral.codec import Outgoing, Reader, Recipient, Reply, Writer
-from providers.neutral.draft import Draft
-from providers.neutral.request import Request
-from providers.neutral.seal import Issuer
+from providers.neutral.codec import Codec
 from providers.neutral.tool_names import ToolNaming
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
-from streams.events import AnswerStart, ErrorInfo, Event
-from streams.fold import Answer
+from streams.events import AnswerStart, ErrorInfo
 
 __all__ = ["GEMINI", "Gemini"]
 
@@ -59,65 +53,31 @@ WIRE = WireApi(
 )
 
 
-class Gemini:
-    """See ``providers.neutral.codec.Codec``."""
+class Gemini(Codec):
+    """The ``Codec`` of Google Gemini."""
 
     wire = WIRE
-    api = WIRE.name
-
-    def read_request(self, body: Mapping[str, Any]) -> Request:
-        return read_request(body)
-
-    def write_request(self, request: Request, to: Recipient) -> Outgoing:
-        return write_request(request, to)
-
-    def adapt(self, draft: Draft, to: Recipient) -> None:
-        adapt(draft, to)
-
-    def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        return restore(body, issuer)
-
-    def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        return without_reasoning(body)
-
-    def reader(self, keeps: int = ANSWER) -> Reader:
-        return GeminiReader(keeps)
-
-    def is_usage_alone(self, data: bytes) -> bool:
-        return False  # counts come unasked
-
-    def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-        return read_answer(body, checked)
-
-    def writer(self, reply: Reply) -> Writer:
-        return GeminiWriter(reply)
-
-    def write_answer(self, answer: Answer, reply: Reply) -> bytes:
-        return write_answer(answer, reply)
-
-    def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
-        return write_error(failed, request_id)
-
-    def read_error(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
-        return read_failure(status, body, headers)
-
-    def read_count(self, body: Mapping[str, Any]) -> Request:
-        return read_count_request(body)
-
-    def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
-        return write_count_request(request, to)
+    read_request = staticmethod(read_request)
+    write_request = staticmethod(write_request)
+    adapt = staticmethod(adapt)
+    restore = staticmethod(restore)
+    without_reasoning = staticmethod(without_reasoning)
+    reader = GeminiReader
+    read_answer = staticmethod(read_answer)
+    writer = GeminiWriter
+    write_answer = staticmethod(write_answer)
+    write_error = staticmethod(write_error)
+    read_error = staticmethod(read_failure)
+    read_count = staticmethod(read_count_request)
+    write_count = staticmethod(write_count_request)
+    phrase_error = staticmethod(in_google_words)
+    is_own_error = staticmethod(is_own_error)
 
     def write_count_answer(self, tokens: int) -> bytes:
         return msgspec.json.encode({"totalTokens": tokens})
 
     def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
         return error_event(failed)
-
-    def phrase_error(self, failed: ErrorInfo) -> ErrorInfo:
-        return phrase_error(failed)
-
-    def is_own_error(self, body: Mapping[str, Any]) -> bool:
-        return is_own_error(body)
 
 
 GEMINI = Gemini()

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.errors.overflow import in_google_words
 from providers.gemini.framing import event
 from streams.events import ErrorInfo, ErrorKind
 
@@ -77,11 +76,6 @@ def error_event(failed: ErrorInfo) -> bytes:
     of those skip the line that is not theirs."""
     data = event({"error": google_error(failed)})
     return b"%b\r\n%b" % (data.removeprefix(b"data: ").rstrip(), data)
-
-
-def phrase_error(failed: ErrorInfo) -> ErrorInfo:
-    """See ``Codec.phrase_error``."""
-    return in_google_words(failed)
 
 
 def is_own_error(body: Mapping[str, Any]) -> bool:

@@ -224,7 +224,7 @@ _SHAPE: Final[Shape] = {
 _KNOWN: Final = ("candidates", "promptFeedback", "usageMetadata", "error")
 
 
-def read_answer(body: bytes, checked: bool = True) -> Sequence[Event]:
+def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
     """See ``Codec.read_answer``. An array of answers is a stream whose chunks came in one."""
     try:
         value = any_json(body)

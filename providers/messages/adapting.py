@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 from providers.catalog.effort import lower_effort
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft
+from providers.neutral.fields import generic, join
 from providers.neutral.quirks import Quirks
+from providers.neutral.seal import PREFIX, Issuer, Seal, unseal
 
 Object: TypeAlias = Mapping[str, Any]
 Changes: TypeAlias = tuple[Mapping[str, Any], tuple[str, ...]]
@@ -152,3 +154,77 @@ def adapt(draft: Draft, to: Recipient) -> None:
     if any(map(draft.mentions, MARKS)):
         draft.replace(*adapted(draft.values(), to.quirks))
     lower_effort(draft, "output_config", to.known.efforts)
+
+
+# Reasoning of earlier turns
+
+THINKING = {"thinking": "signature", "redacted_thinking": "data"}
+"""Blocks of reasoning, by type, with the member that holds what the provider wants back. They take no cache mark."""
+
+
+def restore(body: Object, issuer: Issuer) -> Changes:
+    """See ``Codec.restore``."""
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return {}, ()
+    changed = False
+    dropped: dict[str, None] = {}
+    result = []
+    for i, message in enumerate(messages):
+        at = join(join("messages", i), "content")
+        content = message.get("content") if isinstance(message, dict) else None
+        blocks = _unsealed(content, issuer, at, dropped) if isinstance(content, list) else None
+        if blocks is None:
+            result.append(message)
+            continue
+        changed = True
+        if blocks:  # a message without content is a 400, and two of a user's in a row are none
+            result.append({**message, "content": blocks})
+    return ({"messages": result} if changed else {}), tuple(dropped)
+
+
+def without_reasoning(body: Object) -> Changes:
+    """See ``Codec.without_reasoning``."""
+    messages = body.get("messages")
+    dropped: dict[str, None] = {}
+    kept = [_unreasoned(message, dropped) for message in messages] if isinstance(messages, list) else []
+    return ({"messages": [message for message in kept if message is not None]} if dropped else {}), tuple(dropped)
+
+
+def _unreasoned(message: Any, dropped: dict[str, None]) -> Any:
+    """``message`` without its thinking; ``None`` if nothing else is in it."""
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list):
+        return message
+    blocks = [block for block in content if not (isinstance(block, dict) and block.get("type") in THINKING)]
+    if len(blocks) == len(content):
+        return message
+    dropped["messages[].content[]"] = None
+    return {**message, "content": blocks} if blocks else None
+
+
+def _unsealed(content: list[Any], issuer: Issuer, at: str, dropped: dict[str, None]) -> list[Any] | None:
+    """``content`` with the seals in it resolved, ``None`` if it holds none."""
+    blocks: list[Any] = []
+    found = False
+    for i, block in enumerate(content):
+        opaque = block.get(THINKING.get(str(block.get("type")), "")) if isinstance(block, dict) else None
+        if not isinstance(opaque, str) or not opaque.startswith(PREFIX):
+            blocks.append(block)
+            continue
+        found = True
+        seal = unseal(opaque)
+        native = restored(seal, issuer) if seal is not None else None
+        if native is None:
+            dropped[generic(join(at, i))] = None
+        else:
+            blocks.extend(native)
+    return blocks if found else None
+
+
+def restored(seal: Seal, issuer: Issuer) -> list[dict[str, Any]] | None:
+    """The native blocks in a seal that ``issuer`` made; ``None`` if they are another's, or of another API."""
+    if not issuer.made(seal) or seal.api != "messages":
+        return None
+    items = seal.item if isinstance(seal.item, list) else [seal.item]
+    return items if items and all(isinstance(item, dict) and item.get("type") in THINKING for item in items) else None

@@ -167,7 +167,7 @@ _MESSAGE: Shape = {
 }
 
 
-def read_answer(body: bytes, checked: bool = True) -> Sequence[Event]:
+def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
     """A whole message as events. See ``Codec.read_answer``."""
     try:
         value = any_json(body)

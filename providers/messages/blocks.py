@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, TypeAlias, assert_never
 
+from providers.messages.adapting import THINKING, restored
 from providers.messages.content import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, RESULT_MARKS, TEXT_MARKS
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import Recipient
@@ -31,7 +32,6 @@ from providers.neutral.request import (
     ToolCallPart,
     ToolResultPart,
 )
-from providers.neutral.seal import Issuer, Seal
 from providers.neutral.tool_names import replacement_id
 from streams.errors import invalid
 
@@ -92,7 +92,6 @@ def _image_type(source: MediaSource) -> str:
 MAX_BREAKPOINTS = 4
 _INSTRUCTIONS = ("system", "developer")
 _GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_UNMARKED = ("thinking", "redacted_thinking")  # blocks that take no cache_control
 
 
 class Breakpoints:
@@ -201,7 +200,7 @@ class Prompt:
         # "text content blocks must be non-empty" (anthropics/claude-code#62396); its mark goes to the block before.
         for name, value in part.marks.items():
             control = cache_control(name, value)
-            if control is None or not before or before[-1]["type"] in _UNMARKED:
+            if control is None or not before or before[-1]["type"] in THINKING:
                 self._drops.add(join(part.at, name))
             elif "cache_control" not in before[-1]:
                 self._breakpoints.put(before[-1], control, part.at)
@@ -277,14 +276,6 @@ def cache_control(name: str, value: Any) -> Any:
     if name == "prompt_cache_breakpoint" and isinstance(value, Mapping):
         return {"type": "ephemeral", "ttl": "1h"} if value.get("ttl") == "12h" else {"type": "ephemeral"}
     return None
-
-
-def restored(seal: Seal, issuer: Issuer) -> list[Block] | None:
-    """The native blocks in a seal that ``issuer`` made; ``None`` if they are another's, or of another API."""
-    if not issuer.made(seal) or seal.api != "messages":
-        return None
-    items = seal.item if isinstance(seal.item, list) else [seal.item]
-    return items if items and all(isinstance(item, dict) and item.get("type") in _UNMARKED for item in items) else None
 
 
 def tool_id(id: str) -> str:

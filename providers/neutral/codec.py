@@ -118,17 +118,15 @@ class Writer(Protocol):
 
 
 class Codec(Protocol):
-    """One wire API, both roles."""
+    """One wire API, both roles. Codecs inherit the bodies that are here: most APIs do the same there."""
+
+    wire: WireApi
+    """The API as data."""
 
     @property
     def api(self) -> Api:
-        """Its name, that of ``wire``."""
-        ...
-
-    @property
-    def wire(self) -> WireApi:
-        """All that is to be known of the API beside what the codec does."""
-        ...
+        """The name of the API."""
+        return self.wire.name
 
     def read_request(self, body: Mapping[str, Any]) -> Request:
         """A client's request. Raises ``GatewayError`` (400, with ``param``) for what the API does not allow."""
@@ -152,7 +150,7 @@ class Codec(Protocol):
     def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         """The byte lane's request without the reasoning of earlier turns, for a provider that has refused it. Returns
         as ``restore`` does."""
-        ...
+        return {}, ()
 
     def reader(self, keeps: int = ANSWER) -> Reader:
         """A reader that holds ``keeps`` bytes at most of what is said until more has come. With 0 it holds nothing,
@@ -161,7 +159,7 @@ class Codec(Protocol):
 
     def is_usage_alone(self, data: bytes) -> bool:
         """Whether a stream's event is there for ``Outgoing.asks_usage`` alone: token counts, and nothing else."""
-        ...
+        return False
 
     def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
         """A whole answer as the events that a stream of it would have been, ``ErrorInfo`` last if it is an error.
@@ -187,12 +185,12 @@ class Codec(Protocol):
 
     def read_count(self, body: Mapping[str, Any]) -> Request:
         """A client's request for the number of its tokens. Raises as ``read_request`` does."""
-        ...
+        return self.read_request(body)
 
     def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
         """``request`` as a provider counts it; ``None`` where providers of this API do not count it. Raises as
         ``write_request`` does."""
-        ...
+        return None
 
     def write_count_answer(self, tokens: int) -> bytes:
         """The answer to a client that has asked for the number of tokens."""
@@ -205,7 +203,7 @@ class Codec(Protocol):
 
     def phrase_error(self, failed: ErrorInfo) -> ErrorInfo:
         """``failed`` in the words on which the API's clients act. Phrased twice it is the same."""
-        ...
+        return failed
 
     def is_own_error(self, body: Mapping[str, Any]) -> bool:
         """Whether a provider's error response has the API's shape, and the words that its clients act on."""

@@ -57,11 +57,11 @@ ECHO: Mapping[str, Any] = {
 NOT_DONE: Mapping[str, Any] = {"background": False, "previous_response_id": None, "store": False}
 
 
-def failed_events(failed: ErrorInfo, begin: AnswerStart, sequence: int) -> bytes:
-    """``response.failed``, whose number in the stream is ``sequence``. A stream that has shown nothing begins first."""
+def failed_events(failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
+    """``response.failed``, whose number in the stream is ``events``. A stream that has shown nothing begins first."""
     error = {"code": failed.code or OPENAI_CODE.get(failed.kind, "server_error"), "message": failed.message}
-    if sequence:
-        return _response_event("failed", begin, sequence, error)
+    if events:
+        return _response_event("failed", begin, events, error)
     return _response_event("created", begin, 0, None) + _response_event("failed", begin, 1, error)
 
 
@@ -225,11 +225,6 @@ def _choice(choice: Any) -> Any:
     if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
         return choice
     return {**choice, "mode": choice.get("mode") or "auto"}
-
-
-def count_body(tokens: int) -> Object:
-    """The answer to ``POST /v1/responses/input_tokens``."""
-    return {"object": "response.input_tokens", "input_tokens": tokens}
 
 
 def usage_object(usage: Usage) -> Object:

@@ -173,7 +173,7 @@ _RESPONSE: Shape = {
 }
 
 
-def read_answer(body: bytes, checked: bool = True) -> Sequence[Event]:
+def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
     """A whole response object as events. Raises a 502 ``GatewayError`` for anything else that is no error either."""
     value = load(body)
     if isinstance(value, dict) and (value.get("object") == "response" or isinstance(value.get("output"), list)):

@@ -21,7 +21,6 @@ from providers.neutral.seal import seal
 from providers.responses import RESPONSES, compaction_item, read_continued, whole_answer
 from providers.responses.ids import is_ours
 from providers.responses.kept_items import page, previous, references, resolved, stored_input
-from providers.responses.output import count_body
 from providers.responses.replay import EventLog, after, replay
 from streams import sse
 from streams.errors import GatewayError
@@ -608,4 +607,4 @@ def test_what_does_not_compress_is_kept_as_well() -> None:
 
 
 def test_a_count_is_told_as_the_sdk_reads_it() -> None:
-    assert count_body(7) == {"object": "response.input_tokens", "input_tokens": 7}
+    assert json.loads(RESPONSES.write_count_answer(7)) == {"object": "response.input_tokens", "input_tokens": 7}
