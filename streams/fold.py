@@ -175,3 +175,12 @@ def fold(events: Iterable[Event]) -> Answer:
     for event in events:
         folded.add(event)
     return folded.answer()
+
+
+def written_length(block: Block) -> int:
+    """Return the number of characters that the model wrote in ``block``."""
+    match block:
+        case TextBlock(text=text) | ReasoningBlock(text=text) | RefusalBlock(text=text) | ToolCallBlock(input=text):
+            return len(text)
+        case _:
+            return 0

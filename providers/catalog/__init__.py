@@ -1,5 +1,6 @@
-"""The catalogue: ``providers`` and ``models`` as rows; of models who takes ``sampling``, the levels of ``effort``, the
-JSON Schemas that are ``strict``, windows and ``abilities``, with the list of ``model_facts`` for what those leave open,
-and the ``prices`` with the arithmetic of cost, of which most come from the ``price_list``; where providers have
-``model_lists`` of their own.
+"""The catalogue: providers and models as rows.
+
+``providers`` lists the rows (``provider``). Models: ``models`` with ``abilities``, levels of ``effort``, ``sampling``,
+``thinking`` and ``strict`` JSON Schemas; ``model_facts`` has what the rows leave open. ``prices`` computes costs,
+mostly from the ``price_list``. ``model_lists`` says where providers list their models.
 """

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from providers.neutral.bounds import bounded
 from providers.neutral.shapes import Shape, check_answer
 from streams.surrogates import any_json, reading
 
@@ -138,15 +137,3 @@ def _pruned(value: Any) -> Any:
             if not isinstance(choice.get(name), dict):
                 choice.pop(name, None)
     return {**value, "choices": kept}
-
-
-def text_of(value: Any) -> str:
-    """A string, "" for anything else."""
-    return value if isinstance(value, str) else ""
-
-
-def objects(value: Any) -> list[dict[str, Any]]:
-    """The objects in an array; nothing for anything else. Raises ``TooMuch`` for an array that is too long."""
-    if not isinstance(value, list | tuple):
-        return []
-    return [item for item in bounded(value, "elements of an array") if isinstance(item, dict)]

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from providers.chat.chunks import text_of
 from providers.neutral.bounds import PLACE, Budget
 from providers.neutral.codec import new_id
+from providers.neutral.values import as_string
 from streams.events import ToolKind
 from streams.structure import PIECE
 
@@ -95,7 +95,7 @@ class Calls:
 
     def find(self, fragment: Mapping[str, Any], name: str, text: str) -> ToolCall:
         """The call that ``fragment`` continues, or a new one."""
-        index, given = fragment.get("index"), text_of(fragment.get("id"))
+        index, given = fragment.get("index"), as_string(fragment.get("id"))
         found = self._known(index, given, name)
         if found is None or _begins(found, given, name, text):
             found = ToolCall(given, given if given and given not in self._by_id else new_id("call_"))
@@ -125,11 +125,11 @@ def name_and_text(fragment: Mapping[str, Any]) -> tuple[ToolKind, str, str]:
     """A fragment's kind, name ("" if it gives none) and piece of the arguments."""
     custom = fragment.get("custom")
     if isinstance(custom, dict) and (fragment.get("type") == "custom" or "function" not in fragment):
-        return "custom", text_of(custom.get("name")), text_of(custom.get("input"))
+        return "custom", as_string(custom.get("name")), as_string(custom.get("input"))
     function = fragment.get("function")
     if not isinstance(function, dict):
         return "function", "", ""
     arguments = function.get("arguments")
     if isinstance(arguments, dict):  # some local servers send the object itself
         arguments = msgspec.json.encode(arguments).decode()
-    return "function", text_of(function.get("name")), text_of(arguments)
+    return "function", as_string(function.get("name")), as_string(arguments)

@@ -154,9 +154,7 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
         body["stream"] = True
         if to.quirks.stream_usage:
             body["stream_options"] = {"include_usage": True}
-    for name in to.quirks.refused_fields:
-        if body.pop(name, None) is not None:
-            drops.add(name)
+    drops.take_out(body, to.quirks.refused_fields)
     return Outgoing(msgspec.json.encode(body), edits=losses_of(drops.paths(), "translation"))
 
 

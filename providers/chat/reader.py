@@ -9,12 +9,13 @@ from typing import Any
 
 import attrs
 
-from providers.chat.chunks import Choice, Chunk, decode, decode_unread, text_of
+from providers.chat.chunks import Choice, Chunk, decode, decode_unread
 from providers.chat.reading import OpenAnswer, take_delta
-from providers.errors.failures import array_failure, read_event_failure
+from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, TooMuch, bounded
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, settled_reason
 from providers.neutral.token_usage import OLDER, read_tokens
+from providers.neutral.values import as_string
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, ErrorInfo, Event, FailureReason, Reason, Usage
 from streams.surrogates import NOT_JSON, any_json
@@ -85,8 +86,6 @@ def read_end(word: str, stopped_by: str | None, called: bool) -> AnswerEnd:
 
 
 LONG = 16 * 1024  # bytes of a whole answer whose text is worth leaving alone
-EARLY = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
-MALFORMED = ErrorInfo("upstream", "the provider sent an event that is not a JSON object", reason="bad_answer")
 
 
 class ChatReader:
@@ -153,7 +152,7 @@ class ChatReader:
         """``AnswerStart`` from the first chunk with a choice: Azure's preamble has neither id nor model."""
         self._stage = ANSWERING
         created = chunk.created if type(chunk.created) is int else None
-        out.append(AnswerStart(text_of(chunk.id), text_of(chunk.model), created))
+        out.append(AnswerStart(as_string(chunk.id), as_string(chunk.model), created))
 
     def _note_end(self, choice: Choice) -> None:
         if isinstance(choice.finish_reason, str):
@@ -183,7 +182,7 @@ class ChatReader:
             return self._fail(failed or read_event_failure(None))
         if self._finish:  # the answer is whole; what was cut is at most its usage
             return self._end()
-        return self._fail(MALFORMED)
+        return self._fail(NO_OBJECT)
 
 
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:

@@ -6,10 +6,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from providers.chat.chunks import Choice, Delta, objects, text_of
+from providers.chat.chunks import Choice, Delta
 from providers.chat.fragments import Calls, ToolCall, name_and_text
 from providers.chat.parts import TYPED_FIELD
-from providers.neutral.bounds import PLACES, Budget, memory_of
+from providers.neutral.bounds import AnswerBudgets
+from providers.neutral.values import as_string, few_objects
 from streams.events import (
     BlockEnd,
     Citation,
@@ -27,8 +28,8 @@ _JOINED = {"reasoning.text": "text", "reasoning.summary": "summary"}  # what gro
 
 def readable(detail: Mapping[str, Any]) -> str:
     """The text in one of the ``reasoning_details``, "" where it has none."""
-    member = _JOINED.get(text_of(detail.get("type")))
-    return text_of(detail.get(member)) if member else ""
+    member = _JOINED.get(as_string(detail.get("type")))
+    return as_string(detail.get(member)) if member else ""
 
 
 class Details:
@@ -55,7 +56,7 @@ class Details:
     def take(self) -> list[dict[str, Any]]:
         """The details so far; the next ones begin anew."""
         for item, pieces in self._items:
-            member = _JOINED.get(text_of(item.get("type")))
+            member = _JOINED.get(as_string(item.get("type")))
             if member and (member in item or any(pieces)):
                 item[member] = "".join(pieces)
         items = [item for item, _ in self._items]
@@ -70,21 +71,15 @@ def _same(item: Mapping[str, Any], detail: Mapping[str, Any]) -> bool:
 Speech: TypeAlias = type[TextDelta] | type[RefusalDelta] | type[ReasoningDelta]
 
 
-class OpenAnswer:
+class OpenAnswer(AnswerBudgets):
     """The state that content of all kinds shares.
 
     Blocks are numbered as they open; of those that are no tool calls one is open at a time."""
 
-    __slots__ = (
-        "arriving", "block", "blocks", "calls", "citations", "details", "field", "held", "keeps", "logprobs", "speech",
-        "tools",
-    )  # fmt: skip
+    __slots__ = ("block", "blocks", "calls", "citations", "details", "field", "logprobs", "speech", "tools")
 
     def __init__(self, keeps: int) -> None:
-        """``keeps``: bytes of what is said that may be held."""
-        self.keeps = keeps > 0
-        self.held = Budget(keeps)
-        self.arriving = b""  # the event that is being read
+        super().__init__(keeps)
         self.blocks = 0
         self.block: int | None = None  # the open block that is not a tool call
         self.speech: Speech = TextDelta  # the kind of events in it
@@ -92,7 +87,7 @@ class OpenAnswer:
         self.logprobs: list[Any] = []  # texts: of tokens whose text is still to come
         self.field = ""  # reasoning: the member in which it came
         self.details = Details()  # reasoning: of the open block, or of one to come
-        self.calls = Calls(Budget(PLACES))
+        self.calls = Calls(self.places)
         self.tools: list[int] = []  # calls: their blocks, which end with the answer
 
     def next_block(self) -> int:
@@ -131,10 +126,6 @@ class OpenAnswer:
             return {"reasoning_details": self.details.take()}
         return {"field": self.field} if self.field else {}
 
-    def hold(self, what: str) -> None:
-        """Account for values out of the event that is being read, which are held until more has come."""
-        self.held.spend(memory_of(self.arriving), what)
-
 
 def take_text(answer: OpenAnswer, text: str, out: list[Event]) -> None:
     """A piece of text, with the log probabilities and the citations that wait for it."""
@@ -152,20 +143,20 @@ def take_text(answer: OpenAnswer, text: str, out: list[Event]) -> None:
 
 def take_text_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]) -> None:
     """A text as a part of typed content (Mistral)."""
-    if text := text_of(part.get("text")):
+    if text := as_string(part.get("text")):
         take_text(answer, text, out)
 
 
 def take_audio(answer: OpenAnswer, audio: Any, content: Any, out: list[Event]) -> None:
     """Take the transcript of speech, unless the ``content`` that came with it says the same: some servers fill both."""
-    text = text_of(audio.get("transcript")) if isinstance(audio, dict) else ""
+    text = as_string(audio.get("transcript")) if isinstance(audio, dict) else ""
     if text and text.strip() != _text_in(content).strip():
         take_text(answer, text, out)
 
 
 def _text_in(content: Any) -> str:
-    parts = objects(content) if isinstance(content, list) else ()
-    return content if isinstance(content, str) else "".join(text_of(part.get("text")) for part in parts)
+    parts = few_objects(content) if isinstance(content, list) else ()
+    return content if isinstance(content, str) else "".join(as_string(part.get("text")) for part in parts)
 
 
 def take_refusal(answer: OpenAnswer, refusal: Any, out: list[Event]) -> None:
@@ -183,7 +174,7 @@ def take_logprobs(answer: OpenAnswer, logprobs: Any) -> None:
 
 def take_annotations(answer: OpenAnswer, annotations: Any, out: list[Event]) -> None:
     """Citations of the open text; those that come before it wait (OpenRouter sends them first)."""
-    answer.citations.extend(item for item in objects(annotations) if item.get("type") == "url_citation")
+    answer.citations.extend(item for item in few_objects(annotations) if item.get("type") == "url_citation")
     if answer.block is not None and answer.speech is TextDelta:
         _cite(answer, answer.block, out)
     elif answer.citations:
@@ -197,7 +188,7 @@ def _cite(answer: OpenAnswer, block: int, out: list[Event]) -> None:
 
 def take_reasoning(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
     """A piece of reasoning, once if it came under two names, together or after each other (BerriAI/litellm#29600)."""
-    details = objects(delta.reasoning_details)
+    details = few_objects(delta.reasoning_details)
     for field, text in (
         ("reasoning_content", delta.reasoning_content),
         ("reasoning", delta.reasoning),
@@ -225,12 +216,12 @@ def _say(answer: OpenAnswer, field: str, text: str, out: list[Event]) -> None:
 
 def _thinking(value: Any) -> str:
     """The text of Mistral's ``thinking``: an array of text parts, at times a string."""
-    return value if isinstance(value, str) else "".join(text_of(part.get("text")) for part in objects(value))
+    return value if isinstance(value, str) else "".join(as_string(part.get("text")) for part in few_objects(value))
 
 
 def take_calls(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
     """Fragments of calls."""
-    for fragment in objects(delta.tool_calls):
+    for fragment in few_objects(delta.tool_calls):
         _take_fragment(answer, fragment, out)
     if isinstance(delta.function_call, dict):  # from before there were tools; there is one at most
         _take_fragment(answer, {"index": -1, "function": delta.function_call}, out)
@@ -298,7 +289,7 @@ def take_delta(answer: OpenAnswer, choice: Choice, out: list[Event]) -> None:
 
 
 def _take_parts(answer: OpenAnswer, content: Any, out: list[Event]) -> None:
-    for part in objects(content):
-        take_part = _PARTS.get(text_of(part.get("type")))
+    for part in few_objects(content):
+        take_part = _PARTS.get(as_string(part.get("type")))
         if take_part is not None:
             take_part(answer, part, out)

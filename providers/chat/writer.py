@@ -35,7 +35,7 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.fold import Answer, Block, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
+from streams.fold import Answer, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, written_length
 from streams.surrogates import NOT_JSON, any_json
 
 _NO_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
@@ -322,7 +322,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
         "created": reply.created,
         "model": reply.request.model,
         "choices": [choice],
-        "usage": write_usage(answer.usage or estimate(reply.input_estimate, sum(map(_length, answer.blocks)))),
+        "usage": write_usage(answer.usage or estimate(reply.input_estimate, sum(map(written_length, answer.blocks)))),
     }
     return msgspec.json.encode(whole)
 
@@ -348,12 +348,3 @@ def _message(answer: Answer, reply: Reply, tools: ToolWriter) -> dict[str, Any]:
         **tools.whole(block for block in answer.blocks if isinstance(block, ToolCallBlock)),
     }
     return message | {name: value for name, value in more.items() if value}
-
-
-def _length(block: Block) -> int:
-    """The characters of what the model wrote."""
-    match block:
-        case TextBlock(text=text) | ReasoningBlock(text=text) | RefusalBlock(text=text) | ToolCallBlock(input=text):
-            return len(text)
-        case _:
-            return 0

@@ -17,16 +17,6 @@ _LIFETIMES: Final = ("5m", "1h")
 _LONG: Final = "1h"
 
 
-def cache_mark(name: str, value: Any) -> Mapping[str, Any] | None:
-    """The mark ``name`` as one that is meant for a cache, ``None`` if it is another. OpenAI's breakpoints are the same
-    with other lifetimes."""
-    if name == "cache_control" and isinstance(value, Mapping):
-        return value
-    if name == "prompt_cache_breakpoint" and isinstance(value, Mapping):
-        return {"ttl": _LONG} if value.get("ttl") == "12h" else {}
-    return None
-
-
 class CachePoints:
     """The cache points of one request, in the order of the prompt: tools, system, messages."""
 

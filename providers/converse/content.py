@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 import msgspec
 
+from providers.converse.media import DOCUMENT_FORMATS
 from providers.neutral.fields import Drops, Fields, expect, join
 from providers.neutral.request import (
     NO_MARKS,
@@ -29,18 +30,7 @@ from streams.errors import invalid
 CACHE_MARK: Final = "cache_control"
 """The mark of the last part of a cached prefix, in the words that most APIs have for it."""
 
-_TYPES: Final = {
-    "pdf": "application/pdf",
-    "csv": "text/csv",
-    "doc": "application/msword",
-    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    "xls": "application/vnd.ms-excel",
-    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    "html": "text/html",
-    "txt": "text/plain",
-    "md": "text/markdown",
-    "three_gp": "video/3gpp",
-}
+_TYPES: Final = {format: type for type, format in DOCUMENT_FORMATS.items()} | {"three_gp": "video/3gpp"}
 """Media types by the API's words for formats; those of images and videos are called the same."""
 
 _MARKED: Final = (TextPart, ImagePart, FilePart, AudioPart, ToolCallPart, ToolResultPart)

@@ -5,14 +5,14 @@ no empty content, results that say something, reasoning in front of its turn and
 documents. Source: the API reference of Amazon Bedrock; the public threads beside the rules.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from itertools import takewhile
 from typing import Any, Final, assert_never
 
-from providers.converse.cache_points import Block, CachePoints, cache_mark
+from providers.converse.cache_points import Block, CachePoints
 from providers.converse.families import Family, Place
 from providers.converse.media import DocumentNames, document_block, image_block, sound_block
+from providers.converse.wording import tool_use_id
 from providers.neutral.arguments import call_input
 from providers.neutral.fields import Drops, join
 from providers.neutral.request import (
@@ -28,13 +28,12 @@ from providers.neutral.request import (
     TextPart,
     ToolCallPart,
     ToolResultPart,
+    cache_control,
 )
 from providers.neutral.seal import Issuer, Seal
-from providers.neutral.tool_names import replacement_id
 from streams.errors import invalid
 
 _INSTRUCTIONS: Final = ("system", "developer")
-_GOOD_ID: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 _OF_DOCUMENTS: Final = ("context", "citations")
 _REASONING: Final = ("reasoningText", "redactedContent")
 
@@ -111,7 +110,11 @@ class History:
             case ReasoningPart():
                 self._add_reasoning(content, part)
             case ToolCallPart():
-                call = {"toolUseId": tool_id(part.id), "name": part.name, "input": call_input(part.input, part.kind)}
+                call = {
+                    "toolUseId": tool_use_id(part.id),
+                    "name": part.name,
+                    "input": call_input(part.input, part.kind),
+                }
                 content.append({"toolUse": call})
                 self._mark(content, part)
             case ToolResultPart():
@@ -165,7 +168,7 @@ class History:
                 inner.append(self._media(one))
             elif one.text.strip():
                 inner.append({"text": one.text})
-        result: Block = {"toolUseId": tool_id(part.call_id), "content": inner}
+        result: Block = {"toolUseId": tool_use_id(part.call_id), "content": inner}
         if part.is_error and self._family.result_status:
             result["status"] = "error"
         elif part.is_error:
@@ -193,7 +196,7 @@ class History:
         """The marks of ``part``, which ``content`` ends with, that the API has; the others are reported, but for those
         that are ``taken`` care of."""
         for name, value in part.marks.items():
-            if (mark := cache_mark(name, value)) is not None:
+            if (mark := cache_control(name, value)) is not None:
                 self._points.behind(content, mark, place, join(part.at, name))
             elif name not in taken:
                 self._drops.add(join(part.at, name))
@@ -216,13 +219,6 @@ def restored(seal: Seal, issuer: Issuer) -> Any:
     if not issuer.made(seal) or seal.api != "converse" or not isinstance(seal.item, dict):
         return None
     return seal.item if any(name in seal.item for name in _REASONING) else None
-
-
-def tool_id(id: str) -> str:
-    """``id`` if the API takes it, else always the same one made from it, for the call and for its result."""
-    if _GOOD_ID.fullmatch(id):
-        return id
-    return replacement_id("tooluse_", id)
 
 
 def _settle(message: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from providers.neutral.media import file_type
+from providers.neutral.media import embedded, file_type, image_beginning
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource
 from streams.errors import GatewayError, invalid
 
@@ -30,18 +30,11 @@ DOCUMENT_FORMATS: Final[Mapping[str, str]] = {
 
 _TAKEN: Final = "PDF, Word, Excel, CSV, HTML, Markdown or plain text, with its media type or file name"
 
-MEDIA_TYPES: Final[Mapping[str, str]] = {
-    format: type for type, format in (*DOCUMENT_FORMATS.items(), *IMAGE_FORMATS.items()) if type != "image/jpg"
-}
-"""The other way round."""
-
 S3: Final = "s3://"
 _SOUNDS: Final = frozenset(
     ("mp3", "opus", "wav", "aac", "flac", "mp4", "ogg", "mkv", "mka", "x-aac", "m4a", "mpeg", "mpga", "pcm", "webm")
 )
 
-# How the base64 of an image begins: what it is, whatever its client calls it (home-assistant/core#167208).
-_BEGINNINGS: Final = {"iVBOR": "png", "/9j/": "jpeg", "R0lG": "gif", "UklG": "webp"}
 _NAME: Final = re.compile(r"[^A-Za-z0-9 \-()\[\]]+")
 _SPACES: Final = re.compile(r"\s+")
 _LONGEST_NAME: Final = 190  # of 200 characters
@@ -50,11 +43,10 @@ _NEUTRAL: Final = "Document {}"
 
 def image_block(part: ImagePart) -> Block:
     """An image. Raises a 400 for one that Bedrock cannot have."""
-    source = _embedded(part.source, part.at)
-    found = next((kind for start, kind in _BEGINNINGS.items() if source.value.startswith(start)), None)
+    source = embedded(part.source, part.at)
     ending = _ending(source, IMAGE_FORMATS.values())
     label = (source.media_type or f"image/{ending or 'png'}").lower()
-    format = found or IMAGE_FORMATS.get(label) or ending
+    format = IMAGE_FORMATS.get(image_beginning(source.value) or label) or ending
     if format is None:
         raise invalid(f"{part.at} is {label}, which this model's provider does not take: send PNG or JPEG", part.at)
     return {"image": {"format": format, "source": _source(source, part.at)}}
@@ -95,7 +87,7 @@ class DocumentNames:
 
 def document_block(part: FilePart, names: DocumentNames) -> Block:
     """A document. Raises a 400 for one that Bedrock cannot have."""
-    source = _embedded(part.source, part.at)
+    source = embedded(part.source, part.at)
     type = file_type(part.filename, source.media_type, source.value)
     format = (
         "txt" if source.kind == "text" else DOCUMENT_FORMATS.get(type) or _ending(source, DOCUMENT_FORMATS.values())
@@ -106,17 +98,6 @@ def document_block(part: FilePart, names: DocumentNames) -> Block:
         message = f"{part.at} is {type}, which this model's provider does not take: send {_TAKEN}"
         raise invalid(message, part.at)
     return {"document": {"format": format, "name": names.name(part.filename), "source": _source(source, part.at)}}
-
-
-def _embedded(source: MediaSource, at: str) -> MediaSource:
-    """``source`` with a data URL taken apart."""
-    if source.kind != "url" or not source.value.startswith("data:"):
-        return source
-    head, comma, data = source.value[len("data:") :].partition(",")
-    media_type, _, encoding = head.partition(";")
-    if not comma or not encoding.endswith("base64"):
-        raise invalid(f"{at} must be a data URL with base64 content", at)
-    return MediaSource("base64", data, media_type or source.media_type)
 
 
 def _ending(source: MediaSource, known: Any) -> str | None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.converse.cache_points import Block, CachePoints, cache_mark
+from providers.converse.cache_points import Block, CachePoints
 from providers.converse.families import FAMILIES, Family
 from providers.converse.history import History
 from providers.converse.settings import format_hint, own_fields, write_format, write_settings
@@ -13,7 +13,7 @@ from providers.neutral import custom_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of, raised
 from providers.neutral.fields import Drops, join
-from providers.neutral.request import NativeTool, Request, Tool, ToolCallPart, ToolChoice
+from providers.neutral.request import NativeTool, Request, Tool, ToolCallPart, ToolChoice, cache_control
 
 _NO_PARAMETERS: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
 _CALLED: Final = "A tool of the conversation so far, which cannot be called now."
@@ -71,10 +71,10 @@ def _write_tools(request: Request, family: Family, to: Recipient, points: CacheP
 
 def _spec(tool: Tool, family: Family, to: Recipient, drops: Drops) -> Block:
     spec: Block = {"name": tool.name}
-    if description := custom_tools.description(tool, drops) if tool.kind == "custom" else tool.description:
+    description, schema = custom_tools.as_function(tool, drops)
+    if description:
         spec["description"] = description
-    schema = custom_tools.SCHEMA if tool.kind == "custom" else _tool_schema(tool.schema)
-    spec["inputSchema"] = {"json": schema}
+    spec["inputSchema"] = {"json": custom_tools.object_schema(schema)}
     if tool.strict and family.strict_tools and to.quirks.structured_output:
         spec["strict"] = True
     elif tool.strict:
@@ -82,15 +82,9 @@ def _spec(tool: Tool, family: Family, to: Recipient, drops: Drops) -> Block:
     return spec
 
 
-def _tool_schema(schema: Any) -> Any:
-    if not isinstance(schema, dict):
-        return _NO_PARAMETERS
-    return schema if "type" in schema else {"type": "object", **schema}
-
-
 def _mark_tool(tools: list[Block], tool: Tool, points: CachePoints, drops: Drops) -> None:
     for name, value in tool.marks.items():
-        if (mark := cache_mark(name, value)) is not None:
+        if (mark := cache_control(name, value)) is not None:
             points.behind(tools, mark, "tools", join(tool.at, name))
         else:
             drops.add(join(tool.at, name))
@@ -153,9 +147,7 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     write_settings(request, family, to.quirks, body, drops)
     write_format(format, family, to.quirks, body)
     _lay_over(body, own)
-    for name in to.quirks.refused_fields:
-        if body.pop(name, None) is not None:
-            drops.add(name)
+    drops.take_out(body, to.quirks.refused_fields)
     return body, drops
 
 

@@ -11,19 +11,17 @@ from typing import Any
 import msgspec
 
 from providers.converse.errors import read_stream_failure
-from providers.converse.reading import SERVER_TOOL, ContentReading, text_of
+from providers.converse.reading import SERVER_TOOL, ContentReading
 from providers.converse.wording import read_end, read_usage
-from providers.errors.failures import listed_failure, read_event_failure
+from providers.errors.failures import EARLY, NO_JSON, listed_failure, load_answer, read_event_failure
 from providers.neutral.bounds import ANSWER, bounded
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage
 from providers.neutral.shapes import Shape, check_answer
+from providers.neutral.values import as_string
 from streams.errors import GatewayError
 from streams.event_stream import ERROR, EXCEPTION
 from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Usage
 from streams.surrogates import NOT_JSON, any_json
-
-MALFORMED = ErrorInfo("upstream", "the provider sent an event that is not valid JSON", reason="bad_answer")
-EARLY = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
 
 
 class ConverseReader:
@@ -45,9 +43,9 @@ class ConverseReader:
         try:
             value = any_json(data)
         except NOT_JSON:
-            return self._fail(MALFORMED)
+            return self._fail(NO_JSON)
         if not isinstance(value, dict):
-            return self._fail(MALFORMED)
+            return self._fail(NO_JSON)
         self._content.numbers.arriving = data
         try:
             return step(self, value)
@@ -88,7 +86,7 @@ class ConverseReader:
     # The end
 
     def _message_stop(self, value: Mapping[str, Any]) -> Sequence[Event]:
-        self._end = read_end(text_of(value.get("stopReason")), value.get("additionalModelResponseFields"))
+        self._end = read_end(as_string(value.get("stopReason")), value.get("additionalModelResponseFields"))
         if isinstance(self._end, ErrorInfo):  # the counts may follow, and both are told at the end of the body
             return ()
         return self._begun(self._content.finish_all()) if self._usage is None else self._finish(self._end)
@@ -141,11 +139,8 @@ _SHAPE: Shape = {
 
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
     """See ``Codec.read_answer``."""
-    try:
-        value = any_json(body)
-    except NOT_JSON:
-        raise GatewayError("upstream", "the provider's answer is not valid JSON", reason="bad_answer") from None
-    if isinstance(value, dict) and "output" not in value and (text_of(value.get("message")) or value.get("error")):
+    value = load_answer(body)
+    if isinstance(value, dict) and "output" not in value and (as_string(value.get("message")) or value.get("error")):
         return [read_event_failure(value)]
     if (failed := listed_failure(value)) is not None:
         return [failed]
@@ -171,7 +166,7 @@ def _content_blocks(value: Any) -> list[Any] | None:
 def _answer_events(value: Mapping[str, Any], content: list[Any]) -> list[Event]:
     usage = read_usage(value)
     events: list[Event] = [AnswerStart(), *([] if usage is None else [usage])]
-    end = read_end(text_of(value.get("stopReason")), value.get("additionalModelResponseFields"))
+    end = read_end(as_string(value.get("stopReason")), value.get("additionalModelResponseFields"))
     if isinstance(end, ErrorInfo):
         return [*events, end]
     reading = ContentReading(ANSWER)

@@ -8,8 +8,9 @@ import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from providers.neutral.bounds import PLACE, PLACES, Budget, memory_of
+from providers.neutral.bounds import PLACE, AnswerBudgets
 from providers.neutral.codec import new_id
+from providers.neutral.values import as_string
 from streams.errors import GatewayError
 from streams.events import (
     BlockEnd,
@@ -28,22 +29,13 @@ SERVER_TOOL = "server_tool_use"
 """The ``type`` of a call that the provider has run itself."""
 
 
-def text_of(value: Any) -> str:
-    """A member that should be a string, "" if it is anything else."""
-    return value if isinstance(value, str) else ""
-
-
-class Numbers:
+class Numbers(AnswerBudgets):
     """What blocks of an answer share: their numbers, the ids of calls, and budgets for what is held."""
 
-    __slots__ = ("arriving", "call_ids", "held", "keeps", "places", "resting", "used")
+    __slots__ = ("call_ids", "resting", "used")
 
     def __init__(self, keeps: int) -> None:
-        """``keeps``: bytes of what is said that may be held."""
-        self.keeps = keeps > 0
-        self.held = Budget(keeps)
-        self.places = Budget(PLACES)
-        self.arriving = b""  # the event that is being read
+        super().__init__(keeps)
         self.used = 0
         self.call_ids: set[str] = set()
         self.resting: int | None = None  # a text that has ended, and is told so once no citation can follow
@@ -57,16 +49,6 @@ class Numbers:
         """The end of the text before, where it has not been told."""
         resting, self.resting = self.resting, None
         return [] if resting is None else [BlockEnd(resting)]
-
-    def hold(self, what: str) -> None:
-        """Account for values out of the event that is being read, which are held until more has come."""
-        self.held.spend(memory_of(self.arriving), what)
-
-    def hold_piece(self, pieces: list[str], text: str) -> None:
-        """Add ``text`` to ``pieces``, which are held until their block ends, if anybody wants them then."""
-        if self.keeps and text:
-            self.held.spend(len(text), "signed thoughts and arguments")
-            pieces.append(text)
 
 
 class BlockReading(Protocol):
@@ -90,7 +72,7 @@ class TextReading:
         self._waiting: list[Any] = []  # citations before any text
 
     def take(self, delta: Mapping[str, Any]) -> Sequence[Event]:
-        text, citation = text_of(delta.get("text")), delta.get("citation")
+        text, citation = as_string(delta.get("text")), delta.get("citation")
         events: list[Event] = []
         if text:
             events = self._say(text)
@@ -131,9 +113,9 @@ def _with_link(citation: dict[str, Any]) -> dict[str, Any]:
     """The citation of a page with its ``url`` and ``title`` where other APIs have them."""
     location = citation.get("location")
     page = location.get("web") if isinstance(location, dict) else None
-    if not isinstance(page, dict) or not (url := text_of(page.get("url"))):
+    if not isinstance(page, dict) or not (url := as_string(page.get("url"))):
         return citation
-    return {"title": text_of(page.get("domain")) or url, **citation, "url": url}
+    return {"title": as_string(page.get("domain")) or url, **citation, "url": url}
 
 
 class ReasoningReading:
@@ -153,9 +135,9 @@ class ReasoningReading:
         said = delta.get("reasoningContent")
         if not isinstance(said, dict):
             return ()
-        self._numbers.hold_piece(self._signature, text_of(said.get("signature")))
-        self._numbers.hold_piece(self._redacted, text_of(said.get("redactedContent")))
-        if not (text := text_of(said.get("text"))):
+        self._numbers.hold_piece(self._signature, as_string(said.get("signature")))
+        self._numbers.hold_piece(self._redacted, as_string(said.get("redactedContent")))
+        if not (text := as_string(said.get("text"))):
             return ()
         self._numbers.hold_piece(self._texts, text)
         return [*self._open(), ReasoningDelta(self._number or 0, text)]
@@ -197,16 +179,16 @@ class CallReading:
     def __init__(self, numbers: Numbers, begun: Mapping[str, Any]) -> None:
         self._numbers = numbers
         self._number = numbers.next()
-        id = text_of(begun.get("toolUseId"))
+        id = as_string(begun.get("toolUseId"))
         if not id or id in numbers.call_ids:
             id = new_id("tooluse_")
         numbers.call_ids.add(id)
         numbers.places.spend(PLACE + len(id), "tool calls")
-        self.begin: list[Event] = [ToolCallStart(self._number, id, text_of(begun.get("name")))]
+        self.begin: list[Event] = [ToolCallStart(self._number, id, as_string(begun.get("name")))]
 
     def take(self, delta: Mapping[str, Any]) -> Sequence[Event]:
         said = delta.get("toolUse")
-        text = text_of(said.get("input")) if isinstance(said, dict) else ""
+        text = as_string(said.get("input")) if isinstance(said, dict) else ""
         return [ToolCallDelta(self._number, text)] if text else ()
 
     def finish(self) -> list[Event]:

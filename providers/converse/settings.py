@@ -8,8 +8,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from providers.catalog.effort import asked_level, budget_of, known_level, leaves_thinking
-from providers.catalog.sampling import takes_sampling
+from providers.catalog.effort import asked_level, known_level, leaves_thinking
+from providers.catalog.thinking import LEVELS, budgeted, effort_level, shown, stop_strings, takes_sampling_beside
 from providers.converse.families import Family
 from providers.converse.wording import STOP_SEQUENCE
 from providers.neutral.fields import Drops
@@ -29,8 +29,6 @@ OWN_FIELDS: Final = (
 _OF_CONVERSE: Final = (*OWN_FIELDS, "outputConfig")
 """Those that a Converse client gets to the provider as they were: how reasoning is asked for, and the format."""
 
-MIN_BUDGET: Final = 1024
-_LEVELS: Final = ("low", "medium", "high", "xhigh", "max")
 _TIERS: Final = ("priority", "default", "flex", "reserved")
 _SAMPLING: Final = ("temperature", "top_p")
 _BY_HAND: Final = (*_SAMPLING, "max_tokens", "top_k", "stop", "service_tier", "guardrail", "prompt_variables")
@@ -82,13 +80,10 @@ def _write_stop(request: Request, family: Family, body: Body, inference: Body, d
     control = request.parameters.get("stop")
     if control is None:
         return
-    stops = [text for text in control.value if isinstance(text, str) and text.strip()]  # white space alone is a 400
-    if stops:
+    if stops := stop_strings(control, drops):
         inference["stopSequences"] = stops
         if family.stop_string:
             body["additionalModelResponseFieldPaths"] = [STOP_SEQUENCE]
-    if len(stops) < len(control.value):
-        drops.add(control.at)
 
 
 def _write_sampling(
@@ -123,9 +118,7 @@ def _takes_sampling(reasoning: Reasoning | None, quirks: Quirks, more: Body) -> 
     thinking: Body = more.get("thinking") or more.get("reasoningConfig") or {}
     if thinking.get("maxReasoningEffort") == _HIGHEST:  # Nova takes none beside it
         return False
-    if thinking.get("type") in ("enabled", "adaptive"):
-        return takes_sampling(quirks, "any")
-    return takes_sampling(quirks, "none" if reasoning is not None and reasoning.mode == "disabled" else None)
+    return takes_sampling_beside(thinking, reasoning, quirks)
 
 
 # Reasoning
@@ -146,7 +139,7 @@ def _write_reasoning(
         return
     if off:  # they think only if they are asked to
         return
-    level = known_level(asked_level(reasoning) or _HIGHEST, quirks.efforts or _LEVELS[:3])
+    level = known_level(asked_level(reasoning) or _HIGHEST, quirks.efforts or LEVELS[:3])
     if level is None or not family.effort:
         drops.add(reasoning.at)
         return
@@ -174,50 +167,20 @@ def _think(
     request: Request, reasoning: Reasoning, quirks: Quirks, body: Body, inference: Body, more: Body, drops: Drops
 ) -> None:
     """Claude's thinking, as Messages has it, where the adaptive models' level of effort is a member of Converse."""
-    if quirks.adaptive_thinking:
-        _write_effort(reasoning, quirks, body, drops)
+    if quirks.adaptive_thinking and (level := effort_level(reasoning, quirks, drops)) is not None:
+        _output_config(body)["effort"] = level
     if quirks.thinking_off == "disabled" and "toolChoice" in body.get("toolConfig", {}):
         # A missing call breaks programs, missing reasoning does not (pydantic/pydantic-ai#6957).
         drops.add(reasoning.at)
         _turn_off(reasoning, quirks, body, more, drops)
     elif quirks.adaptive_thinking:
         if not leaves_thinking(request):
-            more["thinking"] = _shown({"type": "adaptive"}, reasoning)
+            more["thinking"] = shown({"type": "adaptive"}, reasoning)
     elif leaves_thinking(request) or _acts_unthinking(body["messages"]):
         drops.add(reasoning.at)
     else:
-        _write_budget(reasoning, quirks, inference, more, drops)
-
-
-def _write_effort(reasoning: Reasoning, quirks: Quirks, body: Body, drops: Drops) -> None:
-    asked = asked_level(reasoning)
-    level = known_level(asked, _LEVELS) if asked is not None else None
-    if level is None:
-        return
-    known = known_level(level, quirks.efforts)
-    if known != level:
-        drops.add(reasoning.at)
-    if known is not None:
-        _output_config(body)["effort"] = known
-
-
-def _write_budget(reasoning: Reasoning, quirks: Quirks, inference: Body, more: Body, drops: Drops) -> None:
-    """A budget is part of ``maxTokens`` and must be smaller: what the client meant for the answer is kept beside it, as
-    far as the model's maximum allows."""
-    budget, answer = max(budget_of(reasoning), MIN_BUDGET), inference.get("maxTokens", quirks.default_max_tokens)
-    if answer <= budget:
-        most = max(quirks.default_max_tokens, answer, 2 * MIN_BUDGET)
-        inference["maxTokens"] = min(budget + answer, most)
-        budget = min(budget, inference["maxTokens"] - min(answer, most // 2))
-    else:
-        inference["maxTokens"] = answer
-    if reasoning.budget is not None and budget < reasoning.budget:
-        drops.add(reasoning.at)
-    more["thinking"] = _shown({"type": "enabled", "budget_tokens": budget}, reasoning)
-
-
-def _shown(thinking: Body, reasoning: Reasoning) -> Body:
-    return {**thinking, "display": "summarized"} if reasoning.summary else thinking
+        limit = inference.get("maxTokens", quirks.default_max_tokens)
+        more["thinking"], inference["maxTokens"] = budgeted(reasoning, quirks, limit, drops)
 
 
 def _acts_unthinking(messages: list[Body]) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 
 from providers.converse.errors import error_event
 from providers.converse.wording import NOT_MEASURED, signature, tool_use_id, wordless, write_end, write_usage
-from providers.neutral.arguments import call_input
+from providers.neutral.arguments import StreamedInput, call_input
 from providers.neutral.block_order import BlockEvent, BlockOrder
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply
 from providers.neutral.seal import Issuer
@@ -32,7 +32,6 @@ from streams.events import (
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
-    ToolKind,
     Usage,
 )
 from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
@@ -96,8 +95,7 @@ class ConverseWriter:
         self._index = 0
         self._said = False  # something of the block with that index
         self._reasoning: ReasoningState | None = None
-        self._gathered: list[str] | None = None  # arguments that cannot go out before all of them are known
-        self._kind: ToolKind = "function"  # of the call that they are of
+        self._input: StreamedInput | None = None  # the arguments of the open call
         self._stage: AnswerStage = WAITING
         self._called = False
 
@@ -151,7 +149,8 @@ class ConverseWriter:
             case ToolCallStart():
                 return self._call(event)
             case ToolCallDelta(text=text):
-                return self._input(text)
+                text = self._input.take(text) if self._input is not None else text
+                return self._delta({"toolUse": {"input": text}}) if text else b""
             case Citation(api=api, item=item):
                 return self._delta({"citation": item}) if api == "converse" else b""
             case NativeItem(api=api, item=item):
@@ -182,26 +181,8 @@ class ConverseWriter:
 
     def _call(self, event: ToolCallStart) -> bytes:
         self._called = True
-        self._gathered, self._kind = [], event.kind
+        self._input = StreamedInput(event.kind)
         return self._start({"toolUse": {"toolUseId": tool_use_id(event.id), "name": event.name}})
-
-    def _input(self, text: str) -> bytes:
-        if self._gathered is not None:
-            text = self._gather(text)
-        return self._delta({"toolUse": {"input": text}}) if text else b""
-
-    def _gather(self, text: str) -> str:
-        """The part of ``text`` that may go out: an object from its brace on. All else (free text, ``null``) becomes an
-        object once it is whole."""
-        assert self._gathered is not None
-        if not self._gathered and self._kind == "function":
-            text = text.lstrip()
-            if text.startswith("{"):
-                self._gathered = None
-                return text
-        if text:
-            self._gathered.append(text)
-        return ""
 
     def _native(self, item: Mapping[str, Any]) -> bytes:
         """A call of a tool that ran at Amazon, or its result."""
@@ -221,10 +202,9 @@ class ConverseWriter:
             if (signed := signature(self._issuer, self._reasoning)) is not None:
                 last = self._delta({"reasoningContent": {"signature": signed}})
             self._reasoning = None
-        elif self._gathered is not None:
-            value = call_input("".join(self._gathered), self._kind)
-            last = self._delta({"toolUse": {"input": msgspec.json.encode(value).decode()}})
-        self._gathered = None
+        elif self._input is not None and not self._input.passes:
+            last = self._delta({"toolUse": {"input": self._input.rest()}})
+        self._input = None
         return last + self._stop()
 
     def _stop(self) -> bytes:

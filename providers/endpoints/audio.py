@@ -1,16 +1,16 @@
 """Speech and transcripts: what their answers say (https://platform.openai.com/docs/api-reference/audio)."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from providers.endpoints.usage import seconds_of, token_usage
-from providers.errors.failures import read_event_failure
+from providers.errors.failures import EARLY, read_event_failure
+from providers.neutral.values import Json, as_object, load
 from streams.errors import GatewayError
-from streams.events import ErrorInfo, Usage
+from streams.events import Usage
 from streams.structure import ELEMENTS, holds_more
-from streams.surrogates import NOT_JSON, any_json
 
 SPEECH_TYPES: Final[Mapping[str, str]] = {
     "mp3": "audio/mpeg",
@@ -22,7 +22,6 @@ SPEECH_TYPES: Final[Mapping[str, str]] = {
 }
 """The content type of a ``response_format``, for providers that say none."""
 
-EARLY: Final = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
 FINISHED: Final = ("speech.audio.done", "transcript.text.done", "transcription.done")
 
 
@@ -48,7 +47,7 @@ class AudioReader:
         if data == b"[DONE]":
             self._done = True
             return
-        if not (value := _object(data)):
+        if holds_more(data, ELEMENTS) or not (value := as_object(load(data))):
             return
         kind = value.get("type") or name
         if kind == "error" or (value.get("error") and "type" not in value):
@@ -68,19 +67,9 @@ class AudioReader:
         if streamed and not self._done:
             raise GatewayError.of(EARLY)
 
-    def _read(self, value: dict[str, Any]) -> None:
+    def _read(self, value: Json) -> None:
         tokens, seconds = token_usage(value.get("usage")), seconds_of(value)
         if tokens is not None or seconds is not None:
             known = tokens or Usage()
             units = known.units if seconds is None else (*known.units, ("second", seconds))
             self._told = attrs.evolve(known, units=units)
-
-
-def _object(data: bytes) -> dict[str, Any] | None:
-    if holds_more(data, ELEMENTS):
-        return None
-    try:
-        value = any_json(data)
-    except NOT_JSON:
-        return None
-    return value if isinstance(value, dict) else None

@@ -9,15 +9,13 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.errors.failures import array_failure, read_event_failure
+from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
 from providers.neutral.draft import Draft
 from providers.neutral.token_usage import OLDER, read_tokens
+from providers.neutral.values import load
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
-from streams.surrogates import NOT_JSON, any_json, reading
-
-EARLY: Final = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
-MALFORMED: Final = ErrorInfo("upstream", "the provider sent an event that is not a JSON object", reason="bad_answer")
+from streams.surrogates import NOT_JSON, reading
 
 CHARACTERS_PER_TOKEN: Final = 4  # of English prose, about
 
@@ -122,7 +120,7 @@ class CompletionReader:
         except NOT_JSON:
             raise GatewayError.of(_odd(name, data)) from None
         if name == "error" or chunk.error or (chunk.choices is None and isinstance(chunk.message, str)):
-            raise GatewayError.of(read_event_failure(_any(data)))
+            raise GatewayError.of(read_event_failure(load(data)))
         self._read(chunk)
 
     def whole(self, value: object) -> None:
@@ -162,17 +160,10 @@ def _said(choice: Any) -> int:
 
 def _odd(name: str, data: bytes) -> ErrorInfo:
     """What an event is that is no chunk."""
-    failed, value = array_failure(data), _any(data)
+    failed, value = array_failure(data), load(data)
     if failed is None and (name == "error" or isinstance(value, dict)):
         return read_event_failure(value)
-    return failed or MALFORMED
-
-
-def _any(data: bytes) -> Any:
-    try:
-        return any_json(data)
-    except NOT_JSON:
-        return None
+    return failed or NO_OBJECT
 
 
 def texts_of(prompt: Any) -> Sequence[str]:

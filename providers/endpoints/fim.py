@@ -12,9 +12,9 @@ import msgspec
 
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
+from providers.neutral.values import load
 from streams import sse
 from streams.errors import GatewayError, invalid
-from streams.surrogates import NOT_JSON, any_json
 
 FimShape: TypeAlias = Literal["openai", "mistral"]
 
@@ -127,8 +127,5 @@ _STREAMED: Final = {
 
 
 def _decoded(data: bytes) -> dict[str, Any] | None:
-    try:
-        value = any_json(data)
-    except NOT_JSON:
-        return None
+    value = load(data)
     return value if isinstance(value, dict) else None

@@ -12,10 +12,10 @@ from providers.endpoints.usage import token_usage
 from providers.errors.failures import read_event_failure
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
+from providers.neutral.values import load
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.structure import ELEMENTS, holds_more
-from streams.surrogates import NOT_JSON, any_json
 
 ENDS: Final = 16 * 1024
 """Bytes at both ends of a whole answer in which its ``usage`` is looked for."""
@@ -109,9 +109,4 @@ _BRACE: Final = re.compile(rb"[{}]")
 
 
 def _any(data: bytes) -> Any:
-    if holds_more(data, ELEMENTS):
-        return None
-    try:
-        return any_json(data)
-    except NOT_JSON:
-        return None
+    return None if holds_more(data, ELEMENTS) else load(data)

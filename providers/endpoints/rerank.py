@@ -18,6 +18,7 @@ import msgspec
 from providers.neutral.billing import MOST_TOKENS, told_nanos
 from providers.neutral.draft import Draft
 from providers.neutral.edits import Edit
+from providers.neutral.values import as_object
 from streams.errors import GatewayError, invalid
 from streams.structure import ELEMENTS, UNFOLDS, holds_more
 from streams.surrogates import NOT_JSON, any_json
@@ -228,9 +229,9 @@ class _Ranked:
 
 def read_costs(answer: object) -> RerankCosts:
     """Read what a decoded answer says that it took; nothing of what is no answer."""
-    said = _object(answer)
-    usage, meta, status = (_object(said.get(name)) for name in ("usage", "meta", "inference_status"))
-    units, counted = _object(meta.get("billed_units")), _object(meta.get("tokens"))
+    said = as_object(answer)
+    usage, meta, status = (as_object(said.get(name)) for name in ("usage", "meta", "inference_status"))
+    units, counted = as_object(meta.get("billed_units")), as_object(meta.get("tokens"))
     tokens = (usage.get("total_tokens"), usage.get("prompt_tokens"), units.get("input_tokens"),
               counted.get("input_tokens"), said.get("input_tokens"))  # fmt: skip
     nanos = told_nanos(usage)
@@ -327,10 +328,6 @@ def _result(one: _Ranked, wanted: RerankWanted) -> Mapping[str, Any]:
     if shape.form == "results":
         return {**result, "document": document if isinstance(document, dict) else {"text": document}}
     return {**result, "text" if shape.form == "list" else "document": document}
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _bad(what: str) -> GatewayError:

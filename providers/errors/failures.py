@@ -12,8 +12,13 @@ from typing import Any, Final
 from providers.errors.limits import Headers, bounded, plan_waits, resets, seconds
 from providers.errors.overflow import has_anthropic_words, has_openai_code, overflowed, overflows
 from providers.errors.reasons import details_of, failure_reason, log_message
+from streams.errors import GatewayError
 from streams.events import STATUS, ErrorInfo, ErrorKind, FailureReason
 from streams.surrogates import NOT_JSON, any_json
+
+EARLY: Final = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
+NO_JSON: Final = ErrorInfo("upstream", "the provider sent an event that is not valid JSON", reason="bad_answer")
+NO_OBJECT: Final = ErrorInfo("upstream", "the provider sent an event that is not a JSON object", reason="bad_answer")
 
 # The sentences of providers that have no better place for it.
 _SENTENCES: Final = tuple(
@@ -275,6 +280,14 @@ def array_failure(data: bytes) -> ErrorInfo | None:
         return listed_failure(any_json(data))
     except NOT_JSON:
         return None
+
+
+def load_answer(body: bytes) -> Any:
+    """Return a provider's whole answer, decoded. Raises ``GatewayError`` (502) for what is no JSON."""
+    try:
+        return any_json(body)
+    except NOT_JSON:
+        raise GatewayError("upstream", "the provider's answer is not valid JSON", reason="bad_answer") from None
 
 
 def listed_failure(value: Any) -> ErrorInfo | None:

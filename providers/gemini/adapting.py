@@ -8,7 +8,7 @@ import msgspec
 
 from providers.catalog.effort import known_level
 from providers.gemini.outgoing import refuse_cached
-from providers.gemini.settings import own_member, snake
+from providers.gemini.spellings import own_member, snake
 from providers.gemini.turns import SKIPPED
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft

@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import msgspec
 
 from providers.neutral.arguments import MANY
-from providers.neutral.media import DOCUMENT
+from providers.neutral.media import actual_type
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import AudioPart, FilePart, ImagePart, MediaSource, TextPart, ToolResultPart
 from streams.errors import invalid
@@ -25,8 +25,6 @@ from streams.surrogates import NOT_JSON
 GeminiPart: TypeAlias = dict[str, Any]
 
 _SOUNDS: Final[Mapping[str, str]] = {"mp3": "audio/mpeg", "wav": "audio/wav"}
-_TYPES: Final[Mapping[str, str]] = {"image/jpg": "image/jpeg"}
-_BEGINNINGS: Final = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklG": "image/webp"}
 _DATA_URL: Final = re.compile(r"data:([^;,]*)((?:;[^,]*)?),(.*)", re.IGNORECASE | re.DOTALL)
 # What Google fetches itself: its storage, files that were sent to it, and videos.
 _FETCHED: Final = re.compile(
@@ -46,7 +44,7 @@ def media_part(part: ImagePart | FilePart | AudioPart, native: bool) -> GeminiPa
     image = isinstance(part, ImagePart)
     match source.kind:
         case "base64":
-            return _inline(_media_type(source, image), source.value, name)
+            return _inline(actual_type(source, image), source.value, name)
         case "text":
             return {"text": source.value}
         case "url":
@@ -72,13 +70,6 @@ def _file(source: MediaSource, name: str | None) -> GeminiPart:
 
 def _named(name: str | None) -> GeminiPart:
     return {"displayName": name} if name else {}
-
-
-def _media_type(source: MediaSource, image: bool) -> str:
-    """What the data is: by its first bytes where it is an image, whatever its client calls it."""
-    label = (source.media_type or ("image/png" if image else DOCUMENT)).lower()
-    found = (kind for start, kind in _BEGINNINGS.items() if image and source.value.startswith(start))
-    return next(found, _TYPES.get(label, label))
 
 
 def _data_url(url: str, at: str) -> MediaSource:

@@ -5,7 +5,8 @@ from typing import Any, Final
 import msgspec
 
 from providers.gemini.history import Contents
-from providers.gemini.settings import format_hint, generation_config, is_enforced, is_own, own_fields, own_member
+from providers.gemini.settings import format_hint, generation_config, is_enforced, is_own, own_fields
+from providers.gemini.spellings import own_member
 from providers.gemini.tools import write_tools
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of
@@ -70,7 +71,5 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     body |= own
     if body.get("cachedContent"):
         refuse_cached(lambda name: name in body)
-    for name in to.quirks.refused_fields:
-        if body.pop(name, None) is not None:
-            drops.add(name)
+    drops.take_out(body, to.quirks.refused_fields)
     return body, drops

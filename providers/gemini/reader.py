@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import attrs
 
-from providers.errors.failures import array_failure, read_event_failure
+from providers.errors.failures import EARLY, NO_JSON, array_failure, read_event_failure
 from providers.gemini.citations import citation_events
 from providers.gemini.ends import FAILURES, answer_end, blocked, failure, reason_word
 from providers.gemini.reading import UnfinishedAnswer, part_events
 from providers.neutral.billing import MOST_TOKENS, tier_of
 from providers.neutral.bounds import ANSWER, bounded
 from providers.neutral.shapes import Shape, check_answer
+from providers.neutral.values import as_string
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, TextDelta, Usage
 from streams.sse import DONE
@@ -110,9 +111,6 @@ def _token(one: Mapping[str, Any]) -> dict[str, Any]:
     return {"token": text, "logprob": value, "bytes": list(text.encode("utf-8", "surrogatepass"))}
 
 
-EARLY = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
-
-
 class ChunkReader:
     """The chunks of one answer. Nothing may be given to it any more once an ``ErrorInfo`` has come out."""
 
@@ -136,7 +134,7 @@ class ChunkReader:
         candidate = _candidate(chunk.get("candidates"))
         word = reason_word(candidate.get("finishReason"))
         if word in FAILURES and self._failed is None:
-            self._failed = failure(word, _text(candidate.get("finishMessage")))
+            self._failed = failure(word, as_string(candidate.get("finishMessage")))
         if self._failed is not None:  # its parts are of no use, but counts may follow
             return self._begin(chunk)
         self._reason = word or self._reason
@@ -163,7 +161,7 @@ class ChunkReader:
         events: list[Event] = []
         if not self._begun:
             self._begun = True
-            events.append(AnswerStart(_text(chunk.get("responseId")), _text(chunk.get("modelVersion"))))
+            events.append(AnswerStart(as_string(chunk.get("responseId")), as_string(chunk.get("modelVersion"))))
         if not self._counted and self._counts.begun:
             self._counted = True
             events += self._usage()
@@ -171,7 +169,7 @@ class ChunkReader:
 
     def _see_feedback(self, feedback: Any) -> None:
         if isinstance(feedback, dict) and (word := feedback.get("blockReason")):
-            self._block = blocked(str(word), _text(feedback.get("blockReasonMessage")))
+            self._block = blocked(str(word), as_string(feedback.get("blockReasonMessage")))
 
     def _candidate_events(self, candidate: Mapping[str, Any]) -> list[Event]:
         content = candidate.get("content")
@@ -204,10 +202,6 @@ def _with_logprobs(events: list[Event], tokens: list[dict[str, Any]]) -> list[Ev
         if isinstance(event, TextDelta):
             return [*events[:i], attrs.evolve(event, logprobs=tokens), *events[i + 1 :]]
     return events
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 _PART: Final[Shape] = {
@@ -251,9 +245,6 @@ def _no_answer() -> GatewayError:
     return GatewayError("upstream", "the provider's answer is none of the Gemini API", reason="bad_answer")
 
 
-MALFORMED = ErrorInfo("upstream", "the provider sent an event that is not valid JSON", reason="bad_answer")
-
-
 class GeminiReader:
     """See ``providers.neutral.codec.Reader``."""
 
@@ -278,7 +269,7 @@ class GeminiReader:
         try:
             value = any_json(data)
         except NOT_JSON:
-            return () if data.strip() == DONE else self._chunks.fail(MALFORMED)
+            return () if data.strip() == DONE else self._chunks.fail(NO_JSON)
         if isinstance(value, dict):
             try:
                 return self._chunks.take(value)

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from providers.gemini.partial_arguments import PartialArguments
-from providers.neutral.bounds import PLACE, PLACES, Budget
+from providers.neutral.bounds import PLACE, AnswerBudgets
 from providers.neutral.codec import new_id
 from streams.errors import GatewayError
 from streams.events import (
@@ -33,20 +33,17 @@ MEASURED: Final = 16 * CITED
 """Characters in all that are gone through for places: citations come once or twice in an answer, not in each chunk."""
 
 
-class UnfinishedAnswer:
+class UnfinishedAnswer(AnswerBudgets):
     """The state that parts of all kinds share. At most one block is open, and it is of words or a call whose arguments
     come in pieces: all other parts come whole."""
 
     __slots__ = (
-        "arguments", "call_ids", "cited", "held", "keeps", "measured", "number", "opened", "places",
-        "signatures", "signed", "text", "text_size", "words",
+        "arguments", "call_ids", "cited", "measured", "number", "opened", "signatures", "signed", "text", "text_size",
+        "words",
     )  # fmt: skip
 
     def __init__(self, keeps: int) -> None:
-        """``keeps``: bytes of what is said that may be held."""
-        self.keeps = keeps > 0
-        self.held = Budget(keeps)
-        self.places = Budget(PLACES)
+        super().__init__(keeps)
         self.opened = 0  # blocks of ours so far
         self.number = 0  # of the block that is open
         self.words: Words | None = None  # what the open block is of

@@ -11,8 +11,10 @@ import msgspec
 
 from providers.catalog.effort import asked_level, budget_of, known_level
 from providers.gemini.schemas import reduced
+from providers.gemini.spellings import own_member
 from providers.neutral.choices import MOST, are_translated
 from providers.neutral.fields import Drops, join
+from providers.neutral.formats import described
 from providers.neutral.parameters import BY_NAME, write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, Reasoning, Request
@@ -34,26 +36,12 @@ MOST_LOGPROBS: Final = 20
 _DYNAMIC: Final = -1
 _BY_HAND: Final = ("stop", "n", "logprobs", "top_logprobs", "web_search_options", "service_tier", "store")
 _LEVELS: Final = ("minimal", "low", "medium", "high")
-_CAPITAL: Final = re.compile(r"[A-Z]")
 _SNAKE: Final = re.compile(r"_([a-z])")
 
 _JSON_HINT: Final = "Answer with one JSON object and with nothing else: no explanation, no code fence."
 _SCHEMA_HINT: Final = (
     "Answer with JSON that fits this JSON Schema, and with nothing else: no explanation, no code fence."
 )
-
-
-def own_member(holder: Any, name: str) -> Any:
-    """The member ``name`` in either of its spellings (``safetySettings``, ``safety_settings``)."""
-    if not isinstance(holder, Mapping):
-        return None
-    value = holder.get(name)
-    return value if value is not None else holder.get(snake(name))
-
-
-def snake(name: str) -> str:
-    """``generationConfig`` as ``generation_config``."""
-    return _CAPITAL.sub(lambda found: "_" + found[0].lower(), name)
 
 
 def own_fields(request: Request) -> dict[str, Any]:
@@ -205,7 +193,7 @@ def format_hint(format: Format, drops: Drops) -> str:
     drops.add(format.at)
     if format.kind == "json_object" or not isinstance(format.schema, Mapping):
         return _JSON_HINT
-    return f"{_SCHEMA_HINT}\n\n{msgspec.json.encode(_described(format)).decode()}"
+    return f"{_SCHEMA_HINT}\n\n{msgspec.json.encode(described(format)).decode()}"
 
 
 def _format(format: Format, quirks: Quirks, drops: Drops) -> dict[str, Any]:
@@ -214,14 +202,9 @@ def _format(format: Format, quirks: Quirks, drops: Drops) -> dict[str, Any]:
         if format.description:  # there is a place for it in a schema alone, which Chat's clients may leave out
             drops.add(join(format.at, "json_schema.description"))
         return config
-    schema = _described(format)
+    schema = described(format)
     if quirks.schemas == "json":
         return config | {"responseJsonSchema": schema}
     smaller, removed = reduced(schema)
     drops.add(*(join(format.at, name) for name in removed))
     return config | {"responseSchema": smaller}
-
-
-def _described(format: Format) -> Mapping[str, Any]:
-    """The schema, with the description that OpenAI has beside it."""
-    return {"description": format.description, **format.schema} if format.description else format.schema

@@ -2,7 +2,7 @@
 mixed in one request."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Self, TypeVar
 
@@ -22,6 +22,14 @@ def snake(name: str) -> str:
 def spelled(data: Any, name: str) -> str:
     """``name`` as ``data`` spells it: as the API's reference does where both are there."""
     return name if name in data or (other := snake(name)) not in data else other
+
+
+def own_member(holder: Any, name: str) -> Any:
+    """The member ``name`` in either of its spellings (``safetySettings``, ``safety_settings``)."""
+    if not isinstance(holder, Mapping):
+        return None
+    value = holder.get(name)
+    return value if value is not None else holder.get(snake(name))
 
 
 class GeminiFields(Fields):

@@ -62,9 +62,9 @@ _WRITTEN: Final = (
 
 def _function(tool: Tool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
-    if description := custom_tools.description(tool, drops) if tool.kind == "custom" else tool.description:
+    description, schema = custom_tools.as_function(tool, drops)
+    if description:
         function["description"] = description
-    schema = custom_tools.SCHEMA if tool.kind == "custom" else tool.schema
     if isinstance(schema, dict) and schema:
         function |= _parameters(schema, tool.at, quirks, drops)
     drops.add(*(join(tool.at, name) for name in tool.marks or NO_MARKS))

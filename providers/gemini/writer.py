@@ -37,7 +37,16 @@ from streams.events import (
     ToolKind,
     Usage,
 )
-from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
+from streams.fold import (
+    Answer,
+    Block,
+    NativeBlock,
+    ReasoningBlock,
+    RefusalBlock,
+    TextBlock,
+    ToolCallBlock,
+    written_length,
+)
 
 _FINISH: Final[Mapping[Reason, str]] = {
     "stop": "STOP",
@@ -170,7 +179,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
         candidate["logprobsResult"] = logprobs_result(logprobs)
     whole = {
         "candidates": [candidate],
-        "usageMetadata": usage_metadata(answer.usage, reply.input_estimate, sum(map(_length, answer.blocks))),
+        "usageMetadata": usage_metadata(answer.usage, reply.input_estimate, sum(map(written_length, answer.blocks))),
         "modelVersion": reply.request.model,
         "responseId": reply.id or new_id(""),
     }
@@ -221,15 +230,6 @@ def _fits(signature: Signature, block: Block) -> bool:
     if isinstance(block, ToolCallBlock):
         return signature.kind in ("", "functionCall")
     return isinstance(block, TextBlock) and signature.kind == "text" and not signature.empty
-
-
-def _length(block: Block) -> int:
-    """The characters of what the model wrote."""
-    match block:
-        case TextBlock(text=text) | ReasoningBlock(text=text) | RefusalBlock(text=text) | ToolCallBlock(input=text):
-            return len(text)
-        case _:
-            return 0
 
 
 class _OpenCall:

@@ -6,7 +6,7 @@ client's own value is learned (``providers/errors/rejected.py``).
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from providers.catalog.effort import lower_effort
@@ -15,6 +15,7 @@ from providers.neutral.draft import Draft
 from providers.neutral.fields import generic, join
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import PREFIX, Issuer, Seal, unseal
+from providers.neutral.values import as_objects
 
 Object: TypeAlias = Mapping[str, Any]
 Changes: TypeAlias = tuple[Mapping[str, Any], tuple[str, ...]]
@@ -38,17 +39,13 @@ def unbilled(text: str) -> str | None:
 
 def found_tools(messages: Any) -> frozenset[str]:
     """The tools that the history refers to or has called."""
-    blocks = [block for message in _objects(messages) for block in _objects(message.get("content"))]
-    inner = [part for block in blocks for part in _objects(block.get("content"))]
+    blocks = [block for message in as_objects(messages) for block in as_objects(message.get("content"))]
+    inner = [part for block in blocks for part in as_objects(block.get("content"))]
     return frozenset(name for block in (*blocks, *inner) if isinstance(name := _named(block), str))
 
 
 def _named(block: Object) -> Any:
     return {"tool_reference": block.get("tool_name"), "tool_use": block.get("name")}.get(str(block.get("type")))
-
-
-def _objects(value: Any) -> Iterator[Object]:
-    return (item for item in value if isinstance(item, dict)) if isinstance(value, list) else iter(())
 
 
 def reference_text(name: str) -> str:

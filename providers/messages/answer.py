@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from providers.errors.failures import listed_failure, read_event_failure
+from providers.errors.failures import listed_failure, load_answer, read_event_failure
 from providers.messages.blocks import tool_id
 from providers.messages.content import DIRECT
 from providers.messages.usage import Counts, usage_whole
@@ -17,6 +17,7 @@ from providers.neutral.bounds import bounded
 from providers.neutral.codec import Reply, new_id, settled_reason
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.shapes import ByType, Shape, check_answer
+from providers.neutral.values import as_string
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
@@ -34,7 +35,6 @@ from streams.events import (
     Usage,
 )
 from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
-from streams.surrogates import NOT_JSON, any_json
 
 REASONS: Mapping[str, Reason] = {
     "end_turn": "stop",
@@ -101,19 +101,14 @@ def wordless(issuer: Issuer, state: ReasoningState) -> dict[str, Any]:
 # Reading
 
 
-def text_of(value: Any) -> str:
-    """A member that should be a string, "" if it is anything else."""
-    return value if isinstance(value, str) else ""
-
-
 def block_events(number: int, item: Mapping[str, Any], ids: set[str]) -> list[Event]:
     """A finished block as the events that a stream of it would have been; none for one that says nothing. ``ids`` are
     the ids of calls so far, kept up to date."""
-    kind = text_of(item.get("type"))
+    kind = as_string(item.get("type"))
     if kind == "text":
-        return _text_events(number, text_of(item.get("text")), item.get("citations"))
+        return _text_events(number, as_string(item.get("text")), item.get("citations"))
     if kind == "thinking":
-        return reasoning_events(number, text_of(item.get("thinking")), item)
+        return reasoning_events(number, as_string(item.get("thinking")), item)
     if kind == "redacted_thinking":
         return [ReasoningState(number, "messages", item), BlockEnd(number)]
     if kind == "tool_use":
@@ -133,18 +128,18 @@ def _text_events(number: int, text: str, citations: Any) -> list[Event]:
 def reasoning_events(number: int, text: str, item: Mapping[str, Any]) -> list[Event]:
     """A whole thinking block; what the provider wants back is the block itself, if it is signed."""
     events: list[Event] = [ReasoningDelta(number, text)] if text else []
-    if text_of(item.get("signature")):
+    if as_string(item.get("signature")):
         events.append(ReasoningState(number, "messages", item))
     return [*events, BlockEnd(number)] if events else []
 
 
 def tool_begin(number: int, item: Mapping[str, Any], ids: set[str]) -> ToolCallStart:
     """The beginning of a call, with an id of ours where the provider gives none or one that it has given before."""
-    id = text_of(item.get("id"))
+    id = as_string(item.get("id"))
     if not id or id in ids:
         id = new_id("toolu_")
     ids.add(id)
-    return ToolCallStart(number, id, text_of(item.get("name")))
+    return ToolCallStart(number, id, as_string(item.get("name")))
 
 
 def input_text(value: Any) -> str:
@@ -169,10 +164,7 @@ _MESSAGE: Shape = {
 
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
     """A whole message as events. See ``Codec.read_answer``."""
-    try:
-        value = any_json(body)
-    except NOT_JSON:
-        raise GatewayError("upstream", "the provider's answer is not valid JSON", reason="bad_answer") from None
+    value = load_answer(body)
     if isinstance(value, dict) and (value.get("type") == "error" or value.get("error")):
         return [read_event_failure(value)]
     if (failed := listed_failure(value)) is not None:
@@ -186,7 +178,7 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
 
 
 def _answer_events(value: Mapping[str, Any]) -> list[Event]:
-    events: list[Event] = [AnswerStart(text_of(value.get("id")), text_of(value.get("model")))]
+    events: list[Event] = [AnswerStart(as_string(value.get("id")), as_string(value.get("model")))]
     counts = Counts()
     counts.add(value.get("usage"))
     if (usage := counts.usage()) is not None:  # first, as in a stream, for a client whose stream begins with it
@@ -197,7 +189,7 @@ def _answer_events(value: Mapping[str, Any]) -> list[Event]:
         if isinstance(item, dict) and (block := block_events(number, item, ids)):
             events.extend(block)
             number += 1
-    word, matched = text_of(value.get("stop_reason")) or None, text_of(value.get("stop_sequence")) or None
+    word, matched = as_string(value.get("stop_reason")) or None, as_string(value.get("stop_sequence")) or None
     events.append(read_end(word, matched, value.get("stop_details")))
     return events
 

@@ -17,6 +17,7 @@ from providers.messages.content import CALL_MARKS, DOCUMENT_MARKS, IMAGE_MARKS, 
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join
+from providers.neutral.media import actual_type, embedded
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -31,21 +32,17 @@ from providers.neutral.request import (
     TextPart,
     ToolCallPart,
     ToolResultPart,
+    cache_control,
 )
 from providers.neutral.tool_names import replacement_id
 from streams.errors import invalid
 
 Block: TypeAlias = dict[str, Any]
 
-# How the base64 of an image begins: what it is, whatever its client calls it.
-_IMAGE_BEGINNINGS = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklG": "image/webp"}
-_IMAGE_NAMES = {"image/jpg": "image/jpeg"}  # what clients say, and OpenAI takes, for what the API takes
-
 
 def media_source(source: MediaSource, image: bool, at: str, native: bool) -> Block:
     """The ``source`` of an image or a document. Raises a 400 for one that the provider cannot have."""
-    if source.kind == "url" and source.value.startswith("data:"):
-        source = _data_url(source.value, at)
+    source = embedded(source, at)
     match source.kind:
         case "base64":
             return _base64_source(source, image, at)
@@ -60,18 +57,10 @@ def media_source(source: MediaSource, image: bool, at: str, native: bool) -> Blo
             raise invalid(message, at)
 
 
-def _data_url(url: str, at: str) -> MediaSource:
-    head, comma, data = url[len("data:") :].partition(",")
-    media_type, _, encoding = head.partition(";")
-    if not comma or not encoding.endswith("base64"):
-        raise invalid(f"{at} must be a data URL with base64 content", at)
-    return MediaSource("base64", data, media_type or None)
-
-
 def _base64_source(source: MediaSource, image: bool, at: str) -> Block:
     media_type = source.media_type
     if image:
-        return {"type": "base64", "media_type": _image_type(source), "data": source.value}
+        return {"type": "base64", "media_type": actual_type(source, image), "data": source.value}
     if media_type is None or not media_type.startswith("text/"):
         return {"type": "base64", "media_type": media_type or "application/pdf", "data": source.value}
     try:
@@ -79,14 +68,6 @@ def _base64_source(source: MediaSource, image: bool, at: str) -> Block:
     except (binascii.Error, ValueError):
         raise invalid(f"{at} must hold base64 of UTF-8 text, as its media type says", at) from None
     return {"type": "text", "media_type": "text/plain", "data": text}
-
-
-def _image_type(source: MediaSource) -> str:
-    """The media type of an image. The bytes come before the label, because the API refuses one that does not fit them
-    (home-assistant/core#167208)."""
-    label = (source.media_type or "image/png").lower()
-    found = (kind for start, kind in _IMAGE_BEGINNINGS.items() if source.value.startswith(start))
-    return next(found, _IMAGE_NAMES.get(label, label))
 
 
 MAX_BREAKPOINTS = 4
@@ -266,16 +247,6 @@ class Prompt:
         elif part.detail not in (None, "auto"):
             self._drops.add(join(part.at, "detail"))
         return [self._marked(block, part, IMAGE_MARKS if image else DOCUMENT_MARKS)]
-
-
-def cache_control(name: str, value: Any) -> Any:
-    """The ``cache_control`` that the mark ``name`` means, ``None`` if it means none. OpenAI's explicit breakpoints are
-    the same thing with other lifetimes."""
-    if name == "cache_control" and isinstance(value, Mapping):
-        return value
-    if name == "prompt_cache_breakpoint" and isinstance(value, Mapping):
-        return {"type": "ephemeral", "ttl": "1h"} if value.get("ttl") == "12h" else {"type": "ephemeral"}
-    return None
 
 
 def tool_id(id: str) -> str:

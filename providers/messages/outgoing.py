@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from providers.messages.blocks import Block, Breakpoints, Prompt, cache_control, plain
+from providers.messages.blocks import Block, Breakpoints, Prompt, plain
 from providers.messages.content import TOOL_MARKS
 from providers.messages.incoming import OWN_FIELDS
 from providers.messages.settings import format_hint, max_tokens, write_format, write_reasoning, write_settings
@@ -15,7 +15,7 @@ from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.edits import losses_of, raised
 from providers.neutral.fields import Drops, join
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice
+from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice, cache_control
 
 # What `POST /v1/messages/count_tokens` takes of a request.
 COUNT_FIELDS = (
@@ -73,9 +73,7 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
     body |= own
     if request.stream:
         body["stream"] = True
-    for name in to.quirks.refused_fields:
-        if body.pop(name, None) is not None:
-            drops.add(name)
+    drops.take_out(body, to.quirks.refused_fields)
     return body, drops
 
 
@@ -109,9 +107,10 @@ def _tools(request: Request, drops: Drops, breakpoints: Breakpoints) -> list[Blo
 
 def _tool(tool: Tool, known: tuple[str, ...], drops: Drops, breakpoints: Breakpoints) -> Block:
     block: Block = {"name": tool.name}
-    if description := custom_tools.description(tool, drops) if tool.kind == "custom" else tool.description:
+    description, schema = custom_tools.as_function(tool, drops)
+    if description:
         block["description"] = description
-    block["input_schema"] = custom_tools.SCHEMA if tool.kind == "custom" else _schema(tool.schema)
+    block["input_schema"] = custom_tools.object_schema(schema)
     if tool.strict:
         block["strict"] = True
     for name, value in (tool.marks or NO_MARKS).items():
@@ -122,12 +121,6 @@ def _tool(tool: Tool, known: tuple[str, ...], drops: Drops, breakpoints: Breakpo
         else:
             drops.add(join(tool.at, name))
     return block
-
-
-def _schema(schema: Any) -> Any:
-    if not isinstance(schema, dict):
-        return {"type": "object", "properties": {}}
-    return schema if "type" in schema else {"type": "object", **schema}
 
 
 def _tool_choice(request: Request, tools: list[Block], quirks: Quirks, drops: Drops) -> Block | None:

@@ -7,8 +7,8 @@ content_block_delta* content_block_stop``. Source: the stream types of the anthr
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from providers.errors.failures import array_failure, read_event_failure
-from providers.messages.answer import read_end, text_of
+from providers.errors.failures import EARLY, NO_JSON, array_failure, read_event_failure
+from providers.messages.answer import read_end
 from providers.messages.reading import (
     OpenAnswer,
     continue_block,
@@ -21,11 +21,9 @@ from providers.messages.reading import (
 from providers.messages.usage import Counts
 from providers.neutral.bounds import ANSWER, TooMuch
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage
+from providers.neutral.values import as_string
 from streams.events import AnswerStart, ErrorInfo, Event
 from streams.surrogates import NOT_JSON, any_json
-
-MALFORMED = ErrorInfo("upstream", "the provider sent an event that is not valid JSON", reason="bad_answer")
-EARLY = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
 
 _CONTENT: Mapping[str, Callable[[OpenAnswer, Mapping[str, Any]], Sequence[Event]]] = {
     "content_block_start": start_block,
@@ -57,13 +55,13 @@ class MessagesReader:
         try:
             value = any_json(data)
         except NOT_JSON:
-            return () if data.strip() == b"[DONE]" else self._fail(MALFORMED)
+            return () if data.strip() == b"[DONE]" else self._fail(NO_JSON)
         if not isinstance(value, dict):
             failed = array_failure(data)
             return () if failed is None else self._fail(failed)
         self._answer.arriving = data
         try:
-            return self._take_event(text_of(value.get("type")) or event, value)
+            return self._take_event(as_string(value.get("type")) or event, value)
         except TooMuch as error:
             return self._fail(error.failed)
 
@@ -116,7 +114,7 @@ class MessagesReader:
         if self._stage is not WAITING:  # said twice (BerriAI/litellm#32357): it begins no second answer
             return ()
         self._stage = ANSWERING
-        start = AnswerStart(text_of(message.get("id")), text_of(message.get("model")))
+        start = AnswerStart(as_string(message.get("id")), as_string(message.get("model")))
         return [start, *self._usage(), *take_whole(self._answer, message.get("content"))]
 
     # The end
@@ -125,8 +123,8 @@ class MessagesReader:
         self._counts.add(value.get("usage"))
         delta = value.get("delta")
         if isinstance(delta, dict):
-            self._reason = text_of(delta.get("stop_reason")) or self._reason
-            self._stop_sequence = text_of(delta.get("stop_sequence")) or self._stop_sequence
+            self._reason = as_string(delta.get("stop_reason")) or self._reason
+            self._stop_sequence = as_string(delta.get("stop_sequence")) or self._stop_sequence
             self._details = delta.get("stop_details") or self._details
         return ()
 

@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from providers.messages.answer import block_events, input_text, reasoning_events, text_of, tool_begin
-from providers.neutral.bounds import PLACE, PLACES, Budget, bounded, memory_of
+from providers.messages.answer import block_events, input_text, reasoning_events, tool_begin
+from providers.neutral.bounds import PLACE, AnswerBudgets, bounded
+from providers.neutral.values import as_string
 from streams.events import BlockEnd, Citation, Event, ReasoningDelta, TextDelta, ToolCallDelta
 from streams.surrogates import NOT_JSON, any_json, reading
 
@@ -51,17 +52,13 @@ class OpenBlock:
         self.signature: list[str] = []
 
 
-class OpenAnswer:
+class OpenAnswer(AnswerBudgets):
     """The state that blocks of all kinds share. Blocks that say nothing (an empty text) open no block of ours."""
 
-    __slots__ = ("arriving", "blocks", "call_ids", "held", "keeps", "opened", "places", "words")
+    __slots__ = ("blocks", "call_ids", "opened", "words")
 
     def __init__(self, keeps: int) -> None:
-        """``keeps``: bytes of what is said that may be held."""
-        self.keeps = keeps > 0
-        self.held = Budget(keeps)
-        self.places = Budget(PLACES)
-        self.arriving = b""  # the event that is being read
+        super().__init__(keeps)
         self.blocks: dict[int, OpenBlock] = {}  # by the provider's index
         self.words: list[int] = []  # the index of the open block that is no tool call
         self.opened = 0  # blocks of ours so far
@@ -73,16 +70,6 @@ class OpenAnswer:
             block.number = self.opened
             self.opened += 1
         return block.number
-
-    def hold(self, what: str) -> None:
-        """Account for values out of the event that is being read, which are held until more has come."""
-        self.held.spend(memory_of(self.arriving), what)
-
-    def hold_piece(self, pieces: list[str], text: str) -> None:
-        """Add ``text`` to ``pieces``, which are held until their block ends, if anybody wants them then."""
-        if self.keeps:
-            self.held.spend(len(text), "signed thoughts and arguments")
-            pieces.append(text)
 
 
 Step: TypeAlias = Callable[[OpenAnswer, OpenBlock], list[Event]]
@@ -167,7 +154,7 @@ COMPACTION = BlockKind(begin_native, finish_native, NATIVE.pieces, {"compaction_
 
 def begin_text(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     """The text and the citations that are in the start already."""
-    events = [*take_text(answer, block, text_of(block.item.get("text")))]
+    events = [*take_text(answer, block, as_string(block.item.get("text")))]
     citations = block.item.get("citations")
     for citation in bounded(citations, "citations") if isinstance(citations, list) else ():
         events += _cite(answer, block, citation)
@@ -211,8 +198,8 @@ TEXT = BlockKind(begin_text, finish_text, {"text_delta": ("text", take_text)}, {
 
 def begin_thinking(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
     """The thinking and the signature that are in the start already."""
-    answer.hold_piece(block.signature, text_of(block.item.get("signature")))
-    return [*take_thinking(answer, block, text_of(block.item.get("thinking")))]
+    answer.hold_piece(block.signature, as_string(block.item.get("signature")))
+    return [*take_thinking(answer, block, as_string(block.item.get("thinking")))]
 
 
 def take_thinking(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
@@ -284,7 +271,7 @@ def continue_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Eve
     delta, index = value.get("delta"), _index(value)
     if not isinstance(delta, dict):
         return ()
-    type = text_of(delta.get("type"))
+    type = as_string(delta.get("type"))
     block = answer.blocks.get(index)
     if block is not None:
         return _take(answer, block, type, delta)
@@ -317,7 +304,7 @@ def finish_all(answer: OpenAnswer) -> list[Event]:
 
 def _open(answer: OpenAnswer, index: int, item: Mapping[str, Any]) -> OpenBlock:
     answer.places.spend(PLACE, "content blocks")
-    kind = _KINDS.get(text_of(item.get("type")), NATIVE)
+    kind = _KINDS.get(as_string(item.get("type")), NATIVE)
     block = answer.blocks[index] = OpenBlock(kind, item)
     if kind is not CALL:
         answer.words.append(index)
@@ -327,7 +314,7 @@ def _open(answer: OpenAnswer, index: int, item: Mapping[str, Any]) -> OpenBlock:
 def _take(answer: OpenAnswer, block: OpenBlock, type: str, delta: Mapping[str, Any]) -> Sequence[Event]:
     if type in block.kind.pieces:
         member, take_piece = block.kind.pieces[type]
-        return take_piece(answer, block, text_of(delta.get(member)))
+        return take_piece(answer, block, as_string(delta.get(member)))
     take = block.kind.deltas.get(type)
     return () if take is None else take(answer, block, delta)
 

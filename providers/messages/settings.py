@@ -6,8 +6,8 @@ What a model takes of these is in its ``Quirks``. Source: the API reference of A
 import re
 from typing import Any, TypeAlias
 
-from providers.catalog.effort import asked_level, budget_of, known_level, leaves_thinking
-from providers.catalog.sampling import takes_sampling
+from providers.catalog.effort import leaves_thinking
+from providers.catalog.thinking import budgeted, effort_level, shown, stop_strings, takes_sampling_beside
 from providers.neutral.fields import Drops
 from providers.neutral.formats import can_be_closed, closed, described, in_words
 from providers.neutral.parameters import BY_NAME, write_parameters
@@ -17,8 +17,6 @@ from providers.neutral.request import Format, Reasoning, Request
 Body: TypeAlias = dict[str, Any]
 
 NO_SAMPLING_SINCE = "2026-10-21"  # the version of the API from which temperature, top_p and top_k are a 400
-MIN_BUDGET = 1024
-LEVELS = ("low", "medium", "high", "xhigh", "max")  # the API's own; OpenAI's `minimal` is `low` here
 
 _SAMPLING = ("temperature", "top_p", "top_k")
 _MAX_TEMPERATURE = 1
@@ -48,8 +46,8 @@ def write_reasoning(request: Request, quirks: Quirks, body: Body, drops: Drops) 
     if reasoning.mode == "disabled" or reasoning.effort == "none":
         _turn_off(request, quirks, body, drops)
         return
-    if quirks.adaptive_thinking:
-        _write_effort(reasoning, quirks, body, drops)
+    if quirks.adaptive_thinking and (level := effort_level(reasoning, quirks, drops)) is not None:
+        body["output_config"] = {"effort": level}
     if quirks.thinking_off == "disabled" and body.get("tool_choice", {}).get("type") in ("any", "tool"):
         # "Thinking may not be enabled when tool_choice forces tool use": a missing call breaks programs, missing
         # reasoning does not (pydantic/pydantic-ai#6957).
@@ -57,11 +55,11 @@ def write_reasoning(request: Request, quirks: Quirks, body: Body, drops: Drops) 
         _turn_off(request, quirks, body, drops)
     elif quirks.adaptive_thinking:
         if not leaves_thinking(request):
-            body["thinking"] = _shown({"type": "adaptive"}, reasoning)
+            body["thinking"] = shown({"type": "adaptive"}, reasoning)
     elif leaves_thinking(request) or _acts_unthinking(body["messages"]):
         drops.add(reasoning.at)
     else:
-        _write_budget(reasoning, quirks, body, drops)
+        body["thinking"], body["max_tokens"] = budgeted(reasoning, quirks, body["max_tokens"], drops)
 
 
 def _turn_off(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
@@ -74,35 +72,6 @@ def _turn_off(request: Request, quirks: Quirks, body: Body, drops: Drops) -> Non
             body["output_config"] = {"effort": quirks.efforts[0]}
     elif quirks.adaptive_thinking or request.api == "messages":
         body["thinking"] = {"type": quirks.thinking_off}
-
-
-def _write_effort(reasoning: Reasoning, quirks: Quirks, body: Body, drops: Drops) -> None:
-    asked = asked_level(reasoning)
-    level = known_level(asked, LEVELS) if asked is not None else None
-    if level is None:
-        return
-    known = known_level(level, quirks.efforts)
-    if known != level:
-        drops.add(reasoning.at)
-    if known is not None:
-        body["output_config"] = {"effort": known}
-
-
-def _write_budget(reasoning: Reasoning, quirks: Quirks, body: Body, drops: Drops) -> None:
-    """A budget is part of ``max_tokens`` and must be smaller: what the client meant for the answer is kept beside it,
-    as far as the model's maximum allows."""
-    budget, answer = max(budget_of(reasoning), MIN_BUDGET), body["max_tokens"]
-    if answer <= budget:
-        most = max(quirks.default_max_tokens, answer, 2 * MIN_BUDGET)
-        body["max_tokens"] = min(budget + answer, most)
-        budget = min(budget, body["max_tokens"] - min(answer, most // 2))
-    if reasoning.budget is not None and budget < reasoning.budget:
-        drops.add(reasoning.at)
-    body["thinking"] = _shown({"type": "enabled", "budget_tokens": budget}, reasoning)
-
-
-def _shown(thinking: Body, reasoning: Reasoning) -> Body:
-    return {**thinking, "display": "summarized"} if reasoning.summary else thinking
 
 
 def _acts_unthinking(messages: list[Body]) -> bool:
@@ -150,11 +119,8 @@ def _write_stop(request: Request, body: Body, drops: Drops) -> None:
     control = request.parameters.get("stop")
     if control is None:
         return
-    stops = [text for text in control.value if isinstance(text, str) and text.strip()]  # white space alone is a 400
-    if stops:
+    if stops := stop_strings(control, drops):
         body["stop_sequences"] = stops
-    if len(stops) < len(control.value):
-        drops.add(control.at)
 
 
 def _write_sampling(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
@@ -177,9 +143,7 @@ def _write_sampling(request: Request, quirks: Quirks, body: Body, drops: Drops) 
 def _takes_sampling(reasoning: Reasoning | None, quirks: Quirks, body: Body) -> bool:
     if quirks.anthropic_version >= NO_SAMPLING_SINCE:
         return False
-    if body.get("thinking", {}).get("type") in ("enabled", "adaptive"):
-        return takes_sampling(quirks, "any")
-    return takes_sampling(quirks, "none" if reasoning is not None and reasoning.mode == "disabled" else None)
+    return takes_sampling_beside(body.get("thinking", {}), reasoning, quirks)
 
 
 # Structured output

@@ -5,16 +5,14 @@ Grammar: ``message_start (block)* message_delta message_stop``, with ``ping`` an
 is an ``error`` event and the end. Source: the stream types of the anthropic package.
 """
 
-from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, TypeAlias, assert_never
-
-import msgspec
+from typing import Any, assert_never
 
 from providers.errors.failures import messages_error
 from providers.messages.answer import call_block, message_begun, signature, text_block, wordless, write_end
 from providers.messages.usage import usage_delta
-from providers.neutral.arguments import call_input
+from providers.neutral.arguments import StreamedInput
+from providers.neutral.block_order import BlockEvent, BlockOrder
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply
 from streams import sse
 from streams.events import (
@@ -31,20 +29,7 @@ from streams.events import (
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
-    ToolKind,
     Usage,
-)
-
-_BlockEvent: TypeAlias = (
-    TextDelta
-    | RefusalDelta
-    | ReasoningDelta
-    | ReasoningState
-    | Citation
-    | ToolCallStart
-    | ToolCallDelta
-    | NativeItem
-    | BlockEnd
 )
 
 _PING = b'event: ping\ndata: {"type":"ping"}\n\n'
@@ -86,21 +71,19 @@ class MessagesWriter:
         self._id, self._model, self._issuer = reply.id, reply.request.model, reply.issuer
         self._estimate = Usage(input=reply.input_estimate)
         self._index = 0
-        self._current: int | None = None  # the reader's number of the block that is open
+        self._order = BlockOrder()
         self._open: _BlockInProgress | None = None
         self._reasoning: ReasoningState | None = None
         self._waiting: list[ReasoningState] = []  # without text, until a block follows
         self._spoken = False  # a block that is no reasoning has begun
-        self._gathered: list[str] | None = None  # arguments that cannot go out before all of them are known
-        self._kind: ToolKind = "function"  # of the call that they are of
-        self._held: OrderedDict[int, list[_BlockEvent]] = OrderedDict()
+        self._input: StreamedInput | None = None  # the arguments of the open call
         self._usage: Usage | None = None
         self._opening = AnswerStart()  # what the answer said of itself
         self._stage: AnswerStage = WAITING
         self._called = False
 
     def send(self, event: Event) -> bytes:
-        if isinstance(event, TextDelta) and self._open is not None and event.block == self._current:
+        if isinstance(event, TextDelta) and self._open is not None and event.block == self._order.open:
             return b"%b%b%b" % (self._open.prefix, sse.dump(event.text), _END_OF_DELTA)
         if self._stage is ENDED:
             return b""
@@ -118,7 +101,7 @@ class MessagesWriter:
                 self._open = None
                 return sse.event("error", {"type": "error", "error": messages_error(event)})
             case _:
-                return self._begin() + self._in_turn(event)
+                return self._begin() + b"".join(map(self._write, self._order.take(event)))
 
     def ping(self) -> bytes:
         """Before ``message_start``, which must be the first event, a comment."""
@@ -134,9 +117,7 @@ class MessagesWriter:
         return sse.event("message_start", {"type": "message_start", "message": message})
 
     def _end(self, event: AnswerEnd) -> bytes:
-        out = [self._begin()]
-        while self._current is not None or self._held:  # a reader has closed them all; the grammar holds without it
-            out.append(self._block_end() if self._current is not None else self._next_held())
+        out = [self._begin(), *map(self._write, self._order.close())]
         if not self._spoken:
             out.append(self._states())
         self._stage = ENDED
@@ -144,35 +125,17 @@ class MessagesWriter:
         value = {"type": "message_delta", "delta": delta, "usage": usage_delta(self._usage or self._estimate)}
         return b"".join([*out, sse.event("message_delta", value), MESSAGE_STOP])
 
-    # Order
-
-    def _in_turn(self, event: _BlockEvent) -> bytes:
-        """``event`` of the open block, or of a new one if none is open; of any other it is held back."""
-        if self._current is not None and event.block != self._current:
-            self._held.setdefault(event.block, []).append(event)
-            return b""
-        out = self._write(event)
-        if self._current is not None or not self._held:
-            return out
-        outs = [out]
-        while self._current is None and self._held:
-            outs.append(self._next_held())
-        return b"".join(outs)
-
-    def _next_held(self) -> bytes:
-        return b"".join(map(self._write, self._held.popitem(last=False)[1]))
-
     # Blocks
 
-    def _write(self, event: _BlockEvent) -> bytes:
+    def _write(self, event: BlockEvent) -> bytes:
         match event:
-            case TextDelta(block=block, text=text) | RefusalDelta(block=block, text=text):
-                return self._piece(block, text, "text_delta", "text", text_block())
-            case ReasoningDelta(block=block, text=text):
+            case TextDelta(text=text) | RefusalDelta(text=text):
+                return self._piece(text, "text_delta", "text", text_block())
+            case ReasoningDelta(text=text):
                 start = {"type": "thinking", "thinking": "", "signature": ""}
-                return self._piece(block, text, "thinking_delta", "thinking", start)
+                return self._piece(text, "thinking_delta", "thinking", start)
             case ToolCallDelta(text=text):
-                return self._input(text)
+                return self._arguments(self._input.take(text) if self._input is not None else text)
             case ToolCallStart():
                 return self._tool(event)
             case ReasoningState():
@@ -188,9 +151,8 @@ class MessagesWriter:
             case _:
                 assert_never(event)
 
-    def _start(self, block: int, item: Mapping[str, Any], prefix: tuple[str, str]) -> bytes:
+    def _start(self, item: Mapping[str, Any], prefix: tuple[str, str]) -> bytes:
         states = self._states()
-        self._current = block
         self._spoken |= item["type"] != "thinking"
         self._open = _BlockInProgress(self._index, item["type"], _delta_prefix(self._index, *prefix))
         self._index += 1
@@ -205,42 +167,26 @@ class MessagesWriter:
         waiting, self._waiting = self._waiting, []
         return b"".join(self._whole(wordless(self._issuer, state)) for state in waiting)
 
-    def _piece(self, block: int, text: str, kind: str, member: str, item: Mapping[str, Any]) -> bytes:
-        start = b"" if self._open is not None else self._start(block, item, (kind, member))
+    def _piece(self, text: str, kind: str, member: str, item: Mapping[str, Any]) -> bytes:
+        start = b"" if self._open is not None else self._start(item, (kind, member))
         assert self._open is not None
         return b"%b%b%b%b" % (start, self._open.prefix, sse.dump(text), _END_OF_DELTA)
 
     def _tool(self, event: ToolCallStart) -> bytes:
         self._called = True
-        self._gathered, self._kind = ([""] if event.kind == "custom" else []), event.kind  # free text may be empty
+        self._input = StreamedInput(event.kind)
         item = call_block(event.id, event.name, {})
-        return self._start(event.block, item, ("input_json_delta", "partial_json"))
+        return self._start(item, ("input_json_delta", "partial_json"))
 
-    def _input(self, text: str) -> bytes:
-        if self._gathered is not None:
-            text = self._gather(text)
+    def _arguments(self, text: str) -> bytes:
         if self._open is None or not text:
             return b""
         return b"%b%b%b" % (self._open.prefix, sse.dump(text), _END_OF_DELTA)
-
-    def _gather(self, text: str) -> str:
-        """The part of ``text`` that may go out: an object from its brace on. All else (free text, `null`) becomes an
-        object once it is whole: clients parse what they have with every delta, and take nothing else."""
-        assert self._gathered is not None
-        if not self._gathered:
-            text = text.lstrip()
-            if text.startswith("{"):
-                self._gathered = None
-                return text
-        if text:
-            self._gathered.append(text)
-        return ""
 
     def _sealed(self, event: ReasoningState) -> bytes:
         if self._open is not None:  # after its text; the signature is the last delta of the block
             self._reasoning = event
             return b""
-        self._current = event.block
         if event.api != "messages":
             self._waiting.append(event)
             return b""
@@ -248,7 +194,7 @@ class MessagesWriter:
         if item.get("type") == "thinking" and isinstance(item.get("signature"), str):
             self._reasoning = event
             start = {"type": "thinking", "thinking": "", "signature": ""}
-            return self._start(event.block, start, ("thinking_delta", "thinking"))
+            return self._start(start, ("thinking_delta", "thinking"))
         return self._whole(item)
 
     def _native(self, item: Any) -> bytes:
@@ -265,15 +211,14 @@ class MessagesWriter:
         return start + stop
 
     def _block_end(self) -> bytes:
-        open, self._open, self._current = self._open, None, None
+        open, self._open = self._open, None
         if open is None:
             return b""
         last = b""
         if open.kind == "thinking":
             last = open.delta(type="signature_delta", signature=signature(self._issuer, self._reasoning))
             self._reasoning = None
-        elif self._gathered:
-            value = call_input("".join(self._gathered), self._kind)
-            last = open.delta(type="input_json_delta", partial_json=msgspec.json.encode(value).decode())
-        self._gathered = None
+        elif self._input is not None and not self._input.is_empty:
+            last = open.delta(type="input_json_delta", partial_json=self._input.rest())
+        self._input = None
         return last + open.stop()

@@ -46,3 +46,43 @@ def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
     except NOT_JSON:
         return {"_raw": text}
     return msgspec.Raw(data)
+
+
+class StreamedInput:
+    """The arguments of one call, for clients that parse what they have with every piece and take nothing but an object.
+
+    An object passes from its brace on. Everything else (free text, ``null``) becomes an object once it is whole."""
+
+    __slots__ = ("_kind", "_passes", "_pieces")
+
+    def __init__(self, kind: ToolKind) -> None:
+        self._kind = kind
+        self._passes = False
+        self._pieces: list[str] = []
+
+    def take(self, text: str) -> str:
+        """Return the part of the piece ``text`` that may be sent now."""
+        if self._passes:
+            return text
+        if not self._pieces and self._kind == "function":
+            text = text.lstrip()
+            if text.startswith("{"):
+                self._passes = True
+                return text
+        if text:
+            self._pieces.append(text)
+        return ""
+
+    @property
+    def passes(self) -> bool:
+        """Whether the arguments are an object that has been sent."""
+        return self._passes
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether ``rest`` has nothing to add to a call without arguments."""
+        return self._passes or not (self._pieces or self._kind == "custom")
+
+    def rest(self) -> str:
+        """Return the whole arguments as JSON, if they did not pass."""
+        return msgspec.json.encode(call_input("".join(self._pieces), self._kind)).decode()

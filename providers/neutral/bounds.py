@@ -60,13 +60,36 @@ class Budget:
         self._left += size
 
 
-def memory_of(json: bytes) -> int:
-    """Bytes that the values in ``json`` take at most."""
-    return len(json) + VALUE * (len(json) - len(json.translate(None, _STRUCTURE)))
-
-
 def bounded(array: Array, what: str) -> Array:
     """``array``; raises ``TooMuch`` if it has more elements than may be worked on."""
     if len(array) > PARTS:
         raise TooMuch(what)
     return array
+
+
+def memory_of(json: bytes) -> int:
+    """Bytes that the values in ``json`` take at most."""
+    return len(json) + VALUE * (len(json) - len(json.translate(None, _STRUCTURE)))
+
+
+class AnswerBudgets:
+    """The budgets of a reader, and the event that it reads."""
+
+    __slots__ = ("arriving", "held", "keeps", "places")
+
+    def __init__(self, keeps: int) -> None:
+        """``keeps``: bytes of content that may be held."""
+        self.keeps = keeps > 0
+        self.held = Budget(keeps)
+        self.places = Budget(PLACES)
+        self.arriving = b""  # the event that is being read
+
+    def hold(self, what: str) -> None:
+        """Account for values out of the event that is being read, which are held until more has arrived."""
+        self.held.spend(memory_of(self.arriving), what)
+
+    def hold_piece(self, pieces: list[str], text: str) -> None:
+        """Add ``text`` to ``pieces``, which are held until their block ends, if the caller wants them then."""
+        if self.keeps and text:
+            self.held.spend(len(text), "signed thoughts and arguments")
+            pieces.append(text)

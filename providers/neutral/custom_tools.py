@@ -53,3 +53,15 @@ def description(tool: Tool, drops: Drops) -> str | None:
     drops.add(join(tool.at, "format"))
     rule = f"The input must follow this {format.get('syntax')} grammar:\n{format.get('definition')}"
     return f"{tool.description or ''}\n\n{rule}".strip()
+
+
+def as_function(tool: Tool, drops: Drops) -> tuple[str | None, Any]:
+    """Return the description and the schema with which ``tool`` goes out as a function."""
+    return (description(tool, drops), SCHEMA) if tool.kind == "custom" else (tool.description, tool.schema)
+
+
+def object_schema(schema: Any) -> Any:
+    """Return ``schema`` for APIs that want the schema of an object, which has a type."""
+    if not isinstance(schema, dict):
+        return {"type": "object", "properties": {}}
+    return schema if "type" in schema else {"type": "object", **schema}

@@ -138,6 +138,10 @@ class Drops:
         """Everything that is still unread in ``fields``."""
         self.add(*fields.unread())
 
+    def take_out(self, body: dict[str, Any], names: Iterable[str]) -> None:
+        """Remove the members ``names`` from ``body``, and add those that it had."""
+        self.add(*(name for name in names if body.pop(name, None) is not None))
+
     def paths(self) -> tuple[str, ...]:
         return tuple(self._paths)
 

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
+from providers.neutral.values import as_object, load
 from streams import event_stream
 from streams.framing import Framing
 from streams.structure import ELEMENTS, UNFOLDS, holds_more
-from streams.surrogates import NOT_JSON, any_json
 
 METRICS: Final = "amazon-bedrock-invocationMetrics"
 
@@ -32,15 +32,14 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     """The name and the data of the event in a whole frame. A failure is Anthropic's ``error`` event."""
     name, data = event_stream.parse(raw) or ("", b"")
     if name in (event_stream.EXCEPTION, event_stream.ERROR):
-        return "error", _error(_object(data))
+        return "error", _error(as_object(load(data)))
     inner = _inner(data)
     if holds_more(inner, ELEMENTS):  # the splitter has seen no more than its base64
         return "error", _error({"message": f"the provider sent an event {UNFOLDS}"})
-    said = _object(inner)
+    said = as_object(load(inner))
     kind = said.get("type")
     if METRICS in said:
-        del said[METRICS]
-        inner = msgspec.json.encode(said)
+        inner = msgspec.json.encode({name: value for name, value in said.items() if name != METRICS})
     return (kind if isinstance(kind, str) else ""), inner
 
 
@@ -52,7 +51,7 @@ def changed(raw: bytes, change: Callable[[bytes], bytes]) -> bytes:
 def _inner(data: bytes) -> bytes:
     """The event in a frame's payload; the payload itself where there is none, for the reader to complain about."""
     try:
-        return base64.b64decode(_object(data)["bytes"], validate=True)
+        return base64.b64decode(as_object(load(data))["bytes"], validate=True)
     except (KeyError, TypeError, ValueError, binascii.Error):
         return data
 
@@ -65,14 +64,6 @@ def _error(said: Mapping[str, Any]) -> bytes:
     kind, message = said.get("type"), said.get("message")
     error = {"type": _KINDS.get(kind if isinstance(kind, str) else "", "api_error"), "message": message or kind or ""}
     return msgspec.json.encode({"type": "error", "error": error})
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    try:
-        value = any_json(data)
-    except NOT_JSON:
-        value = None
-    return value if isinstance(value, dict) else {}
 
 
 INVOKED = Framing(

@@ -1,7 +1,12 @@
-"""Media types of files whose clients give none, or one that says nothing."""
+"""Media types of files and images, whatever their client calls them, and ``data:`` URLs taken apart."""
 
 import mimetypes
 from typing import Final
+
+import attrs
+
+from providers.neutral.request import MediaSource
+from streams.errors import invalid
 
 DOCUMENT = "application/pdf"  # what nearly all files are that clients send
 
@@ -21,3 +26,31 @@ def file_type(filename: str | None, label: str | None = None, data: str = "") ->
         return kind
     named = _ENDINGS.get((filename or "").rpartition(".")[2].lower()) or mimetypes.guess_type(filename or "")[0]
     return named or (DOCUMENT if not kind or data.startswith(_PDF) else kind)
+
+
+_IMAGE_BEGINNINGS: Final = {"iVBOR": "image/png", "/9j/": "image/jpeg", "R0lG": "image/gif", "UklG": "image/webp"}
+"""The first characters of an image in base64, by its type."""
+_IMAGE_NAMES: Final = {"image/jpg": "image/jpeg"}  # a client's name that OpenAI takes, and the name that all APIs take
+
+
+def image_beginning(data: str) -> str | None:
+    """Return the media type of an image by its first bytes in base64, ``None`` if they are unknown."""
+    return next((kind for start, kind in _IMAGE_BEGINNINGS.items() if data.startswith(start)), None)
+
+
+def actual_type(source: MediaSource, image: bool) -> str:
+    """Return the media type of an image or a document. The bytes of an image outrank its label, because APIs refuse a
+    label that does not fit them (home-assistant/core#167208)."""
+    label = (source.media_type or ("image/png" if image else DOCUMENT)).lower()
+    return (image and image_beginning(source.value)) or _IMAGE_NAMES.get(label, label)
+
+
+def embedded(source: MediaSource, at: str) -> MediaSource:
+    """Return ``source`` with a ``data:`` URL taken apart. Raises a 400 for one whose content is not base64."""
+    if source.kind != "url" or not source.value.startswith("data:"):
+        return source
+    head, comma, data = source.value[len("data:") :].partition(",")
+    media_type, _, encoding = head.partition(";")
+    if not comma or not encoding.endswith("base64"):
+        raise invalid(f"{at} must be a data URL with base64 content", at)
+    return attrs.evolve(source, kind="base64", value=data, media_type=media_type or source.media_type)

@@ -240,3 +240,14 @@ class Request:
     parameters: Mapping[str, Parameter] = attrs.field(factory=dict)
     source: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     dropped: tuple[str, ...] = ()
+
+
+def cache_control(name: str, value: Any) -> Any:
+    """Return the ``cache_control`` that the mark ``name`` means, ``None`` if it means none.
+
+    OpenAI's explicit breakpoints are the same with other lifetimes."""
+    if name == "cache_control" and isinstance(value, Mapping):
+        return value
+    if name == "prompt_cache_breakpoint" and isinstance(value, Mapping):
+        return {"type": "ephemeral", "ttl": "1h"} if value.get("ttl") == "12h" else {"type": "ephemeral"}
+    return None

@@ -5,15 +5,15 @@ of the gateway asks which API it has before it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
 from providers.neutral.tool_names import USUAL, ToolNaming
+from providers.neutral.values import as_object, as_string, load
 from streams.events import Api, ErrorInfo
 from streams.framing import Framing
 from streams.sse import DONE, SSE, is_malformed
-from streams.surrogates import NOT_JSON, any_json
 
 Operation: TypeAlias = Literal["answer", "count", "compact"]
 """What can be asked of a model with one request: an answer, the number of its tokens, a summary in its place."""
@@ -77,7 +77,7 @@ class StreamWords:
 
     def is_error(self, name: str, data: bytes) -> bool:
         """Whether the API's SDKs raise for the event. The readers know errors in more shapes than they do."""
-        if name in self.error_names or (self.error_member and _object(data).get("error")):
+        if name in self.error_names or (self.error_member and as_object(load(data)).get("error")):
             return True
         return bool(self.error_types) and _type(data) in self.error_types
 
@@ -87,17 +87,8 @@ class StreamWords:
         return bool(self.after_error) and (name or _type(data)) in self.after_error
 
 
-def _object(data: bytes) -> Mapping[str, Any]:
-    try:
-        value = any_json(data)
-    except NOT_JSON:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def _type(data: bytes) -> str:
-    kind = _object(data).get("type")
-    return kind if isinstance(kind, str) else ""
+    return as_string(as_object(load(data)).get("type"))
 
 
 @attrs.frozen

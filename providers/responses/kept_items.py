@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from providers.neutral.values import as_string
 from providers.responses import compaction
 from providers.responses.history import item_type
 from providers.responses.ids import own_id
 from providers.responses.output import Object, text_part
-from providers.responses.values import as_string
 from streams.errors import invalid
 from streams.surrogates import NOT_JSON
 

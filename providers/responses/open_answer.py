@@ -9,8 +9,8 @@ import attrs
 import msgspec
 
 from providers.neutral.bounds import ID, PLACE, PLACES, Budget
+from providers.neutral.values import Json, as_object, as_string
 from providers.responses.tools import custom_names
-from providers.responses.values import Json, as_object, as_string
 from streams.events import BlockEnd, Event, ReasoningDelta, RefusalDelta, TextDelta, ToolKind
 from streams.surrogates import reading
 

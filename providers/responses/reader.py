@@ -11,18 +11,18 @@ from typing import Any
 import attrs
 import msgspec
 
-from providers.errors.failures import array_failure, listed_failure, read_event_failure
+from providers.errors.failures import EARLY, array_failure, listed_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, TooMuch
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage
 from providers.neutral.shapes import ByType, Shape, check_answer
+from providers.neutral.values import Json, as_object, as_string, load
 from providers.responses.open_answer import OpenAnswer, TakeEvent, Terms, Wire, decode, hosted_calls
 from providers.responses.reading import CALL_EVENTS, ITEM_EVENTS, MESSAGE_EVENTS, REASONING_EVENTS, finish_all
-from providers.responses.values import Json, as_object, as_string, load, read_usage
+from providers.responses.values import read_usage
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Reason, Usage
 from streams.surrogates import NOT_JSON
 
-EARLY = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
 UNREADABLE = "the provider sent an event that is not JSON"
 
 # What stays unknown (`max_messages`, `steered`, what comes next) is an answer cut short as well.

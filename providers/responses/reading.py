@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from providers.neutral.bounds import ID
 from providers.neutral.codec import new_id
+from providers.neutral.values import Json, as_index, as_object, as_objects, as_string, few_objects
 from providers.responses.open_answer import (
     CALLS,
     DONE,
@@ -22,7 +23,7 @@ from providers.responses.open_answer import (
     note_hosted,
 )
 from providers.responses.tools import flat_name
-from providers.responses.values import Json, as_index, as_object, as_objects, as_string, few_objects, reasoning_text
+from providers.responses.values import reasoning_text
 from streams.events import (
     BlockEnd,
     Citation,

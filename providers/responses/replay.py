@@ -12,9 +12,9 @@ from typing import Any, TypeAlias
 import msgspec
 
 from providers.errors.failures import OPENAI_CODE
+from providers.neutral.values import as_objects, as_string
 from providers.responses.numbering import EventSequence
 from providers.responses.output import BROKEN_OFF, Object, refusal_part, summary_part, text_part
-from providers.responses.values import as_objects, as_string
 from streams import sse
 from streams.surrogates import NOT_JSON
 

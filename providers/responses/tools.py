@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from providers.neutral.request import Request, Tool
+from providers.neutral.values import as_objects
 from streams.events import ToolKind
 
 
@@ -41,28 +42,22 @@ def declared_tools(request: Request) -> Mapping[str, Declared]:
 def _namespaced(source: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for tool in _tools(source):
         if tool.get("type") == "namespace":
-            for inner in _objects(tool.get("tools")):
+            for inner in as_objects(tool.get("tools")):
                 yield str(tool.get("name")), str(inner.get("name"))
 
 
 def _tools(source: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield from _objects(source.get("tools"))
-    for item in _objects(source.get("input")):
+    yield from as_objects(source.get("tools"))
+    for item in as_objects(source.get("input")):
         if item.get("type") == "additional_tools":
-            yield from _objects(item.get("tools"))
-
-
-def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
-    for item in value if isinstance(value, list) else ():
-        if isinstance(item, dict):
-            yield item
+            yield from as_objects(item.get("tools"))
 
 
 def custom_names(tools: Any) -> frozenset[str]:
     """The names of the custom tools in a response's ``tools``, those in namespaces included."""
     names = set()
-    for tool in _objects(tools):
-        for one in (tool, *_objects(tool.get("tools"))):
+    for tool in as_objects(tools):
+        for one in (tool, *as_objects(tool.get("tools"))):
             if one.get("type") == "custom" and isinstance(one.get("name"), str):
                 names.add(one["name"])
     return frozenset(names)

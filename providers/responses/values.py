@@ -1,43 +1,9 @@
 """Pieces of Responses JSON that a provider sent, read without trust: whatever is missing or of the wrong type reads as
 nothing, never as an error."""
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
-
-from providers.neutral.bounds import bounded
 from providers.neutral.token_usage import NEWER, read_tokens
+from providers.neutral.values import Json, as_objects, as_string
 from streams.events import Usage
-from streams.surrogates import NOT_JSON, any_json
-
-Json: TypeAlias = Mapping[str, Any]
-
-
-def load(data: bytes) -> Any:
-    try:
-        return any_json(data)
-    except NOT_JSON:
-        return None
-
-
-def as_index(value: Any) -> int | None:
-    return value if isinstance(value, int) else None
-
-
-def as_string(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def as_object(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def as_objects(value: Any) -> list[Json]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def few_objects(value: Any) -> list[Json]:
-    """``as_objects`` of an array whose elements are each worked on. Raises ``TooMuch`` for one that is too long."""
-    return as_objects(bounded(value, "elements of an array") if isinstance(value, list) else value)
 
 
 def reasoning_text(item: Json) -> str:

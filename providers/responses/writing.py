@@ -8,6 +8,7 @@ from typing import Any
 
 from providers.neutral import custom_tools
 from providers.neutral.seal import Issuer
+from providers.neutral.values import load
 from providers.responses.ids import own_id
 from providers.responses.numbering import Deltas, EventSequence
 from providers.responses.output import (
@@ -24,7 +25,6 @@ from providers.responses.output import (
     token_logprobs,
 )
 from providers.responses.tools import Declared
-from providers.responses.values import load
 from streams import sse
 from streams.events import Citation, ReasoningState, ToolCallStart
 

@@ -1,0 +1,42 @@
+"""JSON of a provider, read without trust: a member that is missing or of the wrong type reads as nothing."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from providers.neutral.bounds import bounded
+from streams.surrogates import NOT_JSON, any_json
+
+Json: TypeAlias = Mapping[str, Any]
+
+
+def load(data: bytes) -> Any:
+    """Return the JSON in ``data``, ``None`` if it is none."""
+    try:
+        return any_json(data)
+    except NOT_JSON:
+        return None
+
+
+def as_index(value: Any) -> int | None:
+    """Return an integer, ``None`` for anything else."""
+    return value if isinstance(value, int) else None
+
+
+def as_string(value: Any) -> str:
+    """Return a string, ``""`` for anything else."""
+    return value if isinstance(value, str) else ""
+
+
+def as_object(value: Any) -> Json:
+    """Return an object, an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_objects(value: Any) -> list[dict[str, Any]]:
+    """Return the objects in an array, none for anything else."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def few_objects(value: Any) -> list[dict[str, Any]]:
+    """``as_objects`` of an array whose elements are each worked on. Raises ``TooMuch`` for one that is too long."""
+    return as_objects(bounded(value, "elements of an array") if isinstance(value, list) else value)
