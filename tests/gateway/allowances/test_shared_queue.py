@@ -9,30 +9,11 @@ from hypothesis import strategies as st
 
 from gateway.allowances import shared_queue
 from gateway.allowances.shared_queue import SharedLine, SharedQueues, Ticket, client_digest
-from gateway.config.loading import from_mapping
-from gateway.counters.counter import Claim, Debit, Shortage, SlotCounter, Tell
+from gateway.counters.counter import Shortage
 from gateway.counters.memory import LocalCounters
-from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.shared.rows import LocalRows
-
-SLOTS = SlotCounter(b"slots" + bytes(11), "model_providers.gpu.concurrent", 1)
-
-
-def target(size: int = 4, wait: str = "3s") -> Target:
-    entry = {
-        "model": "openai/gpt-5", "name": "gpu", "access_key": "k",
-        "ratelimits": {"concurrent": 1}, "queue": {"size": size, "wait": wait},
-    }  # fmt: skip
-    config = from_mapping({"version": "v0.4.0", "model_providers": [entry]})
-    return Router(config).resolve("gpu", "chat")
-
-
-class DeafCounters(LocalCounters):
-    """Counters of a worker that hears nothing of what others settle."""
-
-    def on_settled(self, tell: Tell) -> None:
-        pass
+from tests.support.one_slot import FarCounters, claim, target
 
 
 class Workers:
@@ -48,7 +29,7 @@ class Workers:
 
     def _queues(self, seat: int) -> SharedQueues:
         return SharedQueues(
-            DeafCounters(), self.rows, seat, 100 + seat, lambda seat, _: seat in self.alive, trio.current_time
+            FarCounters(), self.rows, seat, 100 + seat, lambda seat, _: seat in self.alive, trio.current_time
         )
 
     async def take(self, name: str) -> Sequence[Shortage]:
@@ -66,10 +47,6 @@ class Workers:
         """End a request, and wait until the next one has been served."""
         self.slots.settle(claim(name), [1])
         await trio.sleep(0.1)
-
-
-def claim(name: str) -> Claim:
-    return Claim(name, (Debit(SLOTS, 1),))
 
 
 async def test_clients_of_all_workers_take_turns_and_keep_their_own_order(autojump_clock):

@@ -40,26 +40,6 @@ model_providers:
 KEYS = "client_keys: [{name: me, key: $ALSO_NOT_SET}]\n"
 
 
-@pytest.fixture
-def home(tmp_path, tmp_path_factory, monkeypatch):
-    """An empty home directory, which is also the current one."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    for name in (
-        "ANTHROPIC_API_KEY",
-        "CLAUDE_CONFIG_DIR",
-        "CODEX_HOME",
-        "LLM_USER_PATH",
-        "TRIGATE_CONFIG",
-        KEY_VARIABLE,
-    ):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 # Printing
 
 

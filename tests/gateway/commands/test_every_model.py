@@ -27,18 +27,6 @@ model_aliases:
 """
 
 
-@pytest.fixture
-def home(tmp_path, tmp_path_factory, monkeypatch) -> Path:
-    """An empty home directory, which is also the current one."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-    for name in ("XDG_CONFIG_HOME", "TRIGATE_CONFIG", "TRIGATE_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def models(home: Path) -> dict:
     text = (home / ".config/opencode/opencode.json").read_text()
     return json.loads(text)["provider"]["trigate"]["models"]

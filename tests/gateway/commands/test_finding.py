@@ -27,16 +27,11 @@ CLAUDE = {"env": {"ANTHROPIC_AUTH_TOKEN": "any"}}
 
 
 @pytest.fixture
-def home(tmp_path, tmp_path_factory, monkeypatch):
+def home(home, monkeypatch):
     """An empty home directory, and an empty project in it that is the current one."""
-    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "TRIGATE_CONFIG", "XDG_CONFIG_HOME", KEY_VARIABLE):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NO_COLOR", "1")
-    (tmp_path / "project").mkdir()
-    monkeypatch.chdir(tmp_path / "project")
-    return tmp_path
+    (home / "project").mkdir()
+    monkeypatch.chdir(home / "project")
+    return home
 
 
 @pytest.fixture

@@ -25,19 +25,6 @@ model_providers:
 """
 
 
-@pytest.fixture
-def home(tmp_path, tmp_path_factory, monkeypatch) -> Path:
-    """An empty home directory, which is also the current one."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "TRIGATE_CONFIG", KEY_VARIABLE):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def with_login(**more) -> ConnectOptions:
     """Options without a model: a program that keeps its login keeps its models, too."""
     return ConnectOptions(login=True, **more)

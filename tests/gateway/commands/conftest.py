@@ -1,0 +1,24 @@
+"""What tests of commands share."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.commands.client import KEY_VARIABLE
+
+ELSEWHERE = (
+    "ANTHROPIC_API_KEY", "CLAUDE_CONFIG_DIR", "CODEX_HOME", "LLM_USER_PATH", "TRIGATE_CONFIG", "XDG_CONFIG_HOME",
+    KEY_VARIABLE,
+)  # fmt: skip
+
+
+@pytest.fixture
+def home(tmp_path, tmp_path_factory, monkeypatch) -> Path:
+    """An empty home directory, which is also the current one, and an environment that names no other place."""
+    for name in ELSEWHERE:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
