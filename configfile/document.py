@@ -80,6 +80,16 @@ class Document:
     content: Any
     places: Mapping[Path, tuple[int, int]] = attrs.field(factory=dict, repr=False)
 
+    def at(self, path: Path) -> Any:
+        """Return the content at ``path``, or ``None``."""
+        found = self.content
+        for step in path:
+            try:
+                found = found[step]
+            except (LookupError, TypeError):
+                return None
+        return found
+
     def mistake(
         self, path: Path, found: str, expected: str, suggestion: str | None = None, known: tuple[str, ...] = ()
     ) -> Mistake:

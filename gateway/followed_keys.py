@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from configfile.document import ConfigError
-from gateway.config.schema import RawClientKey
+from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
 from gateway.config.stored_keys import StoredClients, StoredReader, kept_of, read_item
 from gateway.stores.key_store import KeyStore, KeyTable, StoredItem
@@ -32,7 +32,7 @@ class FollowedKeys:
         self._store = store
         self._clock = clock
         self._table: KeyTable | None = None
-        self._known: dict[StoredItem, RawClientKey | str] = {}
+        self._known: dict[StoredItem, ClientKey | str] = {}
         self._reader: StoredReader | None = None
         self._told: dict[str, str] = {}
         self._since: float | None = None
@@ -114,7 +114,7 @@ class FollowedKeys:
         self._told = dict(found.refused)
 
 
-def _read(item: StoredItem) -> RawClientKey | str:
+def _read(item: StoredItem) -> ClientKey | str:
     """What an item says, or why it cannot be understood."""
     try:
         return read_item(item.name, kept_of(item.name, item.item)["client"])

@@ -16,7 +16,8 @@ import attrs
 import msgspec
 import trio
 
-from gateway.config.settings import Config, ModelEntry
+from gateway.config.model_entry import ModelEntry
+from gateway.config.settings import Config
 from gateway.http.offload import offload
 from gateway.routing.identity import Identity
 from gateway.upstream.client import Upstream

@@ -9,7 +9,7 @@ from typing import Final, NoReturn, assert_never
 import attrs
 
 from gateway.config.loading import Config, ConfigError, Mistake
-from gateway.config.settings import KEEPING_KEYS, StateStorage
+from gateway.config.state_storage import KEEPING_KEYS, StateStorage
 from gateway.stores.key_store import KeyStore
 from gateway.stores.memory import MemoryStore
 from gateway.stores.store import Store, Unavailable

@@ -17,7 +17,8 @@ import attrs
 import trio
 
 from gateway.config.redaction import FETCHED
-from gateway.config.settings import AwsSignIn, AzureSignIn, Config, GoogleSignIn, SignIn
+from gateway.config.settings import Config
+from gateway.config.sign_ins import AwsSignIn, AzureSignIn, GoogleSignIn, SignIn
 from gateway.upstream.request import CredentialSource
 from providers.auth.credential import AwsKeys, Credential, ProjectToken, secrets_of_credential
 from streams.errors import GatewayError
@@ -205,9 +206,9 @@ def _identity(sign_in: AzureSignIn) -> Any:
     more: dict[str, Any] = {**_PATIENCE, **where}
     client = {} if sign_in.client_id is None else {"client_id": sign_in.client_id}
     tenant = {} if sign_in.tenant_id is None else {"tenant_id": sign_in.tenant_id}
-    match sign_in.identity:
-        case "secret":
-            return library.ClientSecretCredential(sign_in.tenant_id, sign_in.client_id, sign_in.client_secret, **more)
+    if sign_in.client_secret is not None:
+        return library.ClientSecretCredential(sign_in.tenant_id, sign_in.client_id, sign_in.client_secret, **more)
+    match sign_in.identity or "default":
         case "managed":
             return library.ManagedIdentityCredential(**client, **_PATIENCE)
         case "workload":

@@ -13,6 +13,8 @@ from typing import Final, Protocol, TypeAlias
 import attrs
 import trio
 
+from configfile.keys import setting
+from configfile.kinds import TimeLimit, Wait
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from streams.handoff import Handoff
@@ -30,10 +32,15 @@ Chunk: TypeAlias = bytes | ErrorInfo
 class Timeouts:
     """Limits on an upstream's silence, in seconds; ``None`` is no limit."""
 
-    connect: float = 5.0
-    first_byte: float | None = 600.0  # from sending to the response's head: reasoning models think before it
-    idle: float | None = 300.0  # between two reads
-    total: float | None = None
+    connect: Wait = setting("To open a connection to the provider.", 5.0)
+    first_byte: TimeLimit = setting(
+        "From the request to the head of the answer: reasoning models think before it.", 600.0
+    )
+    idle: TimeLimit = setting(
+        "The longest silence inside an answer. While the client is the slow one, it does not count.",
+        300.0,
+    )
+    total: TimeLimit = setting("A whole answer.", None, shown="no limit")
 
 
 SHUTTING_DOWN: Final = ErrorInfo(

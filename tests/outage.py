@@ -23,8 +23,9 @@ import trio.testing
 
 from gateway.balancing.affinity import Affinity
 from gateway.balancing.balancer import Balancer
+from gateway.config.attempts import Retries
 from gateway.config.loading import from_mapping
-from gateway.config.settings import Config, Retries
+from gateway.config.settings import Config
 from gateway.health.health import Health, OpenAttempt
 from gateway.routing.fallback import may_go_on
 from gateway.routing.plan import GiveUp, Outage, Outcome, Plan, Send

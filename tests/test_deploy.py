@@ -21,8 +21,8 @@ from jsonschema import Draft202012Validator
 from configfile.secret_files import SecretFiles
 from gateway.app import create_app
 from gateway.commands.schema import json_schema
+from gateway.config.limits import Limits
 from gateway.config.loading import Config, load
-from gateway.config.settings import Limits
 from gateway.serving.lifecycle import CUT_AFTER, KILL_AFTER
 from tests.pages import kubernetes
 from tests.support.command_line import COMMAND, environment

@@ -15,8 +15,8 @@ from tests.support.syntax import statements
 PACKAGES = ("configfile", "streams", "providers", "loadtest", "gateway")
 ALLOWED = {
     "configfile": {"configfile"},
-    "streams": {"streams"},
-    "providers": {"streams", "providers"},
+    "streams": {"configfile", "streams"},
+    "providers": {"configfile", "streams", "providers"},
     "loadtest": {"configfile", "streams", "providers", "loadtest", "gateway"},
     "gateway": set(PACKAGES),
 }
@@ -39,7 +39,7 @@ ARROWS: Final = {
         providers.chat providers.converse providers.gemini providers.messages providers.neutral providers.responses""",
     "providers.recordings": "providers.apis",
     "loadtest": """
-        config providers.apis providers.catalog providers.endpoints providers.grammar providers.neutral
+        providers.apis providers.catalog providers.endpoints providers.grammar providers.neutral
         providers.recordings""",
     "gateway.stores": "",
     "gateway.http": "",

@@ -17,9 +17,11 @@ import attrs
 
 from configfile.wording import spelled_time
 from gateway.access.refused_keys import KeyRefused
+from gateway.config.clients import ClientKey, RealtimeGrant
+from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Names
 from gateway.config.patterns import matches_one
-from gateway.config.settings import ClientKey, Config, ModelEntry, RealtimeGrant
+from gateway.config.settings import Config
 from gateway.http.certificates import NOBODY, CertificateNames
 from gateway.http.headers import PLAIN_KEYS, Headers, shown_credential
 from streams.errors import GatewayError

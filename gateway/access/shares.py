@@ -9,7 +9,8 @@ from typing import Final, Literal, TypeAlias, get_args
 import attrs
 
 from gateway.access.body_memory import BodyMemory
-from gateway.config.settings import ClientLimits, Config
+from gateway.config.limits import ClientLimits
+from gateway.config.settings import Config
 from streams.errors import GatewayError
 
 Share: TypeAlias = Literal["in_flight", "connections", "websockets", "viewers", "upstream_connections"]

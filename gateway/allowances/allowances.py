@@ -12,7 +12,9 @@ from gateway.allowances.expected import ExpectedOutputs
 from gateway.allowances.queue import Queueing, Queues
 from gateway.allowances.rates import rate_allowances, root_allowances
 from gateway.allowances.standing import Refusals
-from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry, Reserve
+from gateway.config.clients import ClientGroup, ClientKey
+from gateway.config.model_entry import ModelEntry
+from gateway.config.settings import Config, Reserve
 from gateway.counters.counter import Claim, Counters
 from gateway.counters.memory import LocalCounters
 from gateway.routing.target import Target

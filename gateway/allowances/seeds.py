@@ -17,7 +17,7 @@ from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import RUN, BudgetAllowance
 from gateway.allowances.periods import SLICES, calendar_period, slice_of
 from gateway.config.allowances import Rolling
-from gateway.config.settings import ModelEntry
+from gateway.config.model_entry import ModelEntry
 from gateway.kept_ledger.columns import DAY_SUM
 from gateway.kept_ledger.table import Dimension, LedgerSum, LedgerTable, total
 from gateway.stores.store import Unavailable

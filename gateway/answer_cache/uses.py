@@ -5,8 +5,9 @@ from typing import Literal
 
 import attrs
 
+from gateway.config.aliases import Route
 from gateway.config.cached_answers import CacheUse
-from gateway.config.settings import Config, Route
+from gateway.config.settings import Config
 
 
 @attrs.frozen

@@ -14,7 +14,7 @@ import trio
 from gateway.balancing.affinity import Affinity
 from gateway.balancing.loads import GroupLoads, LocalOpenCounts, MeasuredLoads, OpenCounts
 from gateway.balancing.rules import RULES, Random, is_cheapest
-from gateway.config.settings import Route
+from gateway.config.aliases import Route
 from gateway.routing.plan import Candidate, Outcome, Plan
 from gateway.routing.target import Target
 from gateway.shared.rows import LocalRows, Rows

@@ -9,7 +9,7 @@ from math import inf, log
 from typing import Final, TypeAlias
 
 from gateway.balancing.loads import Loads
-from gateway.config.settings import Balance
+from gateway.config.aliases import Balance
 
 Random: TypeAlias = Callable[[], float]
 BalanceRule: TypeAlias = Callable[[Sequence[float], Loads, Random], list[int]]

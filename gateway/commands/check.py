@@ -10,9 +10,8 @@ from configfile.document import sentence
 from gateway.commands.listening import certificate_remarks, exposure
 from gateway.commands.terminal import say
 from gateway.config.changes import changes
-from gateway.config.listening import exposed
 from gateway.config.loading import Config, ConfigError, discover, load, trust_in, users_file
-from gateway.config.settings import ModelEntry
+from gateway.config.model_entry import ModelEntry
 from gateway.routing.router import Router
 from gateway.serving.tls import CertificateFailed
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES
@@ -47,7 +46,7 @@ def check(path: Path | None, no_env: bool, strict: bool = False, *, endpoints: b
     if strict and config.ineffective:
         say(ConfigError(config.ineffective).listed("settings that have no effect"))
         return 1
-    remarks = (*config.remarks, *(("warning", f"{exposure(one)} (serve refuses it)") for one in exposed(config)))
+    remarks = (*config.remarks, *(("warning", f"{exposure(one)} (serve refuses it)") for one in config.exposed))
     for kind, text in remarks:
         say(sentence(f"{kind}: {text}"))
     try:

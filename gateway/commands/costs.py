@@ -19,7 +19,7 @@ import trio
 from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import columns, say
 from gateway.config.loading import Config
-from gateway.config.settings import StateStorage
+from gateway.config.state_storage import StateStorage
 from gateway.config.zones import zone_of
 from gateway.kept_ledger.columns import DAY_SUM, LOST, MARK_EVERY
 from gateway.kept_ledger.line import UNPRICED

@@ -6,7 +6,7 @@ from typing import Any, Final
 import attrs
 
 from gateway.config.loading import Config, from_mapping
-from gateway.config.settings import ModelEntry
+from gateway.config.model_entry import ModelEntry
 from providers.apis import CODECS
 from providers.catalog.providers import CATALOG
 from providers.endpoints.endpoint import ENDPOINTS

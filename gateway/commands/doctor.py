@@ -25,8 +25,9 @@ from configfile.document import sentence
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
 from gateway.commands.probing import COUNT, FEATURES, Check, CheckOutcome, Checkup, Patient, State
+from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found, Names
-from gateway.config.settings import Config, ModelEntry
+from gateway.config.settings import Config
 from gateway.logs.masking import Mask
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle

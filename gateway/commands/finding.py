@@ -27,8 +27,8 @@ from gateway.commands.choosing import (
 )
 from gateway.commands.client import KEY_VARIABLE, GatewayAddress
 from gateway.commands.demo import demo_config
+from gateway.config.listening import Listener
 from gateway.config.loading import FILE_NAMES, FILE_VARIABLE, Config, ConfigError, discover, load, users_file
-from gateway.config.settings import Listener
 from gateway.config.urls import is_loopback
 
 LOCAL = "127.0.0.1"

@@ -22,12 +22,12 @@ import click
 import trio
 
 from configfile.document import sentence
+from configfile.kinds import read_wait
 from configfile.wording import Wrong, nearest, spelled_time
 from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import say
-from gateway.config.kinds import read_wait
+from gateway.config.clients import AcceptedKey, ClientKey
 from gateway.config.loading import Config, ConfigError
-from gateway.config.settings import AcceptedKey, ClientKey
 from gateway.config.stored_keys import kept_of, new_client, read_item, stored_clients
 from gateway.logs.masking import escaped
 from gateway.open_store import open_key_store
@@ -418,7 +418,7 @@ def _rows(opened: OpenedKeys) -> list[dict[str, Any]]:
     rows = [row_of(client, kept.get(client.name, {}) if client.source != "file" else {})
             for client in found.beside(opened.config).client_keys]  # fmt: skip
     for name, why in {**refused, **found.refused}.items():
-        rows.append({**row_of(ClientKey(name, (), source="state storage"), kept[name]), "state": "refused", "why": why})
+        rows.append({**row_of(ClientKey(name, source="state storage"), kept[name]), "state": "refused", "why": why})
     return rows
 
 

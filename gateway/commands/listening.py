@@ -10,8 +10,8 @@ from typing import Final
 import attrs
 
 from configfile.document import ConfigError, Mistake
+from gateway.config.listening import Listener
 from gateway.config.loading import Config
-from gateway.config.settings import Listener
 from gateway.serving.listeners import ListenerOptions, adopt, bind, bind_unix, removed
 from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, remark_on_end, remark_on_mode
 

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import attrs
 
 from configfile.document import ConfigError, Document, Mistake, sentence
+from configfile.kinds import read_wait
 from configfile.wording import Wrong
 from gateway.commands.load_answers import AnswerOptions
 from gateway.commands.load_models import only_model
 from gateway.commands.terminal import say
-from gateway.config.kinds import read_wait
 from loadtest.crew.opening import concurrency_mistake
 from loadtest.exchange.plain_text import plain_text
 from loadtest.figures.conditions import NoCondition

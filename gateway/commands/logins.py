@@ -11,7 +11,8 @@ from typing import Final
 import attrs
 
 from gateway.commands.client import KEY_VARIABLE, Client, Setting
-from gateway.config.settings import Config, ModelEntry
+from gateway.config.model_entry import ModelEntry
+from gateway.config.settings import Config
 
 OWN_KEY: Final = "x-trigate-key"
 """The header for a key of the gateway, where others hold the client's own login."""

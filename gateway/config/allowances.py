@@ -1,19 +1,24 @@
-"""What a holder may use: rates, requests at once and budgets, as values that the file's words are read into."""
+"""The amounts that a holder may use: rates, simultaneous requests, the queue before them, and budgets."""
 
-from typing import Literal, TypeAlias
+import re
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import attrs
 
+from configfile.keys import Kind, setting
+from configfile.kinds import HeaderName, Natural, Wait, any_of, text_shape
+from configfile.wording import Wrong, describe
+
 Currency: TypeAlias = Literal["usd", "tokens"]
-"""What a budget is counted in. Dollars are held as whole nano-dollars."""
+"""The unit of a budget. Dollars are held as whole nano-dollars."""
 
 Calendar: TypeAlias = Literal["hour", "day", "week", "month"]
-"""A period that begins when the clock of ``timezone`` says so; weeks begin on Mondays."""
+"""A period that begins by the clock of ``timezone``; weeks begin on Mondays."""
 
 
 @attrs.frozen
 class Rate:
-    """So much in so many ``seconds``, refilled evenly; ``text`` is how it stands in the file (``600/m``)."""
+    """So much in so many ``seconds``, refilled evenly; ``text`` is its spelling in the file (``600/m``)."""
 
     amount: int
     seconds: float
@@ -23,23 +28,98 @@ class Rate:
         return self.text
 
 
+_EXPECTED: Final = "this must be an amount for a time, such as 600/m, 2M/m, 50k/d or 10/s"
+_TIMES: Final = {
+    "s": 1.0, "second": 1.0, "m": 60.0, "minute": 60.0, "h": 3600.0, "hour": 3600.0, "d": 86400.0, "day": 86400.0,
+}  # fmt: skip
+_MULTIPLES: Final = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6}
+_RATE: Final = re.compile(rf"([0-9]{{1,15}})(?:\.([0-9]{{1,3}}))?([kKM]?)\s*/\s*({'|'.join(_TIMES)})")
+"""A fraction has to come to a whole number: ``1.5M`` does, ``0.5`` does not."""
+
+
+def _rate(value: Any) -> Rate:
+    match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise Wrong(describe(value), _EXPECTED)
+    whole, fraction, multiple, unit = match[1], match[2] or "", match[3], match[4]
+    amount, rest = divmod(int(whole + fraction) * _MULTIPLES[multiple], 10 ** len(fraction))
+    if rest:
+        raise Wrong(describe(value), "this must come to a whole number: write it for a longer time, such as 30/m")
+    if not amount:
+        raise Wrong(describe(value), "with this nothing would ever pass: leave it out for no limit")
+    return Rate(amount, _TIMES[unit], re.sub(r"\s", "", value))
+
+
+RateAmount: TypeAlias = Annotated[
+    Rate,
+    Kind(
+        "amount for a time",
+        _rate,
+        any_of(
+            text_shape(
+                r"\s*(?=[0-9.]*[1-9])(?:[0-9]{1,15}(?:\.0{1,3})?|[0-9]{1,15}(?:\.[0-9]{1,3})?[kKM])"
+                r"\s*/\s*(?:s|second|m|minute|h|hour|d|day)\s*"
+            )
+        ),
+    ),
+]
+
+
 @attrs.frozen
 class RateLimits:
-    """The rates of one holder, and how many of its requests may be under way at once; ``None`` is no limit.
-    ``count_cached``: tokens that were read from a cache count, too."""
+    """The rates of one holder, and how many simultaneous requests it may have; ``None`` is no limit. With
+    ``count_cached`` tokens that were read from a cache count, too."""
 
-    requests: Rate | None = None
-    tokens: Rate | None = None
-    input_tokens: Rate | None = None
-    output_tokens: Rate | None = None
-    concurrent: int | None = None
-    count_cached: bool = False
+    requests: RateAmount | None = setting("Requests in a time, such as `600/m`.", None, shown="no limit")
+    tokens: RateAmount | None = setting(
+        "Tokens in a time, those of requests and of answers together, such as `2M/m`.", None, shown="no limit"
+    )
+    input_tokens: RateAmount | None = setting("Tokens of requests in a time.", None, shown="no limit")
+    output_tokens: RateAmount | None = setting(
+        "Tokens of answers in a time, with what the model thinks.", None, shown="no limit"
+    )
+    concurrent: Natural | None = setting("Requests under way at once.", None, shown="no limit")
+    count_cached: bool = setting(
+        "Whether tokens that the provider reads from its cache count among `tokens` and `input_tokens`. Most providers"
+        " do not count them either.",
+        False,
+        shown="`false`; of an entry as its provider counts (`counts_cached` of [quirks](#quirks))",
+    )
+
+
+@attrs.frozen
+class HeaderSelector:
+    """The requests that a limit by a header applies to."""
+
+    key: HeaderName = setting("The name of a header. Requests without it are not limited.")
+    value: str | None = setting(
+        "What stands in that header. Without it, or with `*`, each value has its own.", None, shown="any"
+    )
+
+
+@attrs.frozen
+class TokenLimit:
+    """The tokens of a limit by a header."""
+
+    tokens: int = setting("Tokens, of requests and of answers together, as in [ratelimits](#ratelimits).")
+    unit: Literal["second", "minute", "hour", "day"] = setting("The time for which they are.")
+
+
+@attrs.frozen
+class HeaderLimit:
+    """A limit by a header, as Plano writes it."""
+
+    model: str = setting(
+        "The name that requests ask for, or the model that they are for, as `provider/model id` or bare."
+    )
+    selector: HeaderSelector = setting("The requests that it holds for.")
+    limit: TokenLimit = setting("What they may take.")
 
 
 @attrs.frozen
 class RootLimit:
-    """A rate of tokens for the requests to ``model`` that have the header ``header``: for those with ``value`` in it,
-    or, where that is ``None``, for each value of its own."""
+    """A rate of tokens for the requests to ``model`` that have the header ``header``: with ``value`` in it, or, where
+    that is ``None``, for each value of its own. It is made of a ``HeaderLimit``, whose parts have a rate together."""
 
     model: str
     header: str
@@ -50,17 +130,29 @@ class RootLimit:
         return f"{self.model}: {self.header}={'*' if self.value is None else self.value} {self.tokens}"
 
 
+def _rates_or_limits(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        return RateLimits if isinstance(value, dict) else tuple[HeaderLimit, ...]
+    raise Wrong(describe(value), "this must be a mapping such as {requests: 600/m}, or a list of limits by a header")
+
+
+RatesOrHeaderLimits: TypeAlias = Annotated[
+    RateLimits | tuple[HeaderLimit, ...],
+    Kind("list", pick=_rates_or_limits, parts=(tuple[HeaderLimit, ...], RateLimits)),
+]
+
+
 @attrs.frozen
 class Rolling:
-    """The last so many ``seconds``, whenever one looks."""
+    """The last so many ``seconds`` at any moment."""
 
     seconds: float
 
 
 @attrs.frozen
 class SpendingBudget:
-    """What may be spent in a period: ``most`` nano-dollars or tokens. ``text`` is how it stands in the file
-    (``5 usd/run``). A run is what its client calls one."""
+    """The amount that may be spent in a period: ``most`` nano-dollars or tokens. ``text`` is its spelling in the file
+    (``5 usd/run``). Clients name their runs."""
 
     most: int
     currency: Currency
@@ -73,17 +165,31 @@ class SpendingBudget:
 
 @attrs.frozen
 class QueueSettings:
-    """The requests that may wait for their place at a target, ``size`` at most and for ``wait`` seconds each."""
+    """The requests that may wait at a target, ``size`` at most and for ``wait`` seconds each."""
 
-    size: int = 0
-    wait: float = 0.0
+    size: Natural = setting(
+        "The requests that may wait at once; one more goes on to the next target.", 0, required=True
+    )
+    wait: Wait = setting("How long each of them waits at most; then it goes on to the next target.", 5.0)
 
 
-@attrs.frozen
-class CounterSettings:
-    """Where rates, budgets and slots are counted. ``when_down``: while that is away each gateway goes on with its
-    share, or refuses what is limited."""
+NO_QUEUE: Final = QueueSettings(0, 0.0)
 
-    type: Literal["memory", "redis", "postgres"] = "memory"
-    url: str | None = attrs.field(default=None, repr=False)
-    when_down: Literal["share", "refuse"] = "share"
+
+def _queue(value: Any) -> Any:
+    if isinstance(value, dict):
+        return QueueSettings
+    if isinstance(value, int) and not isinstance(value, bool) and value == 0:
+        return None
+    raise Wrong(describe(value), "this must be a mapping such as {size: 64, wait: 3s}, or 0 for no queue")
+
+
+QueueOrNone: TypeAlias = Annotated[
+    QueueSettings,
+    Kind(
+        "mapping, or `0`",
+        lambda value: value or NO_QUEUE,
+        pick=_queue,
+        parts=(Literal[0], QueueSettings),
+    ),
+]

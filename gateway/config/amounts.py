@@ -3,9 +3,11 @@
 import re
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from configfile.expanded import Unresolved
+from configfile.keys import Kind
+from configfile.kinds import any_of, text_shape
 from configfile.wording import Wrong, describe, nearest
 from gateway.config.allowances import Calendar, Currency, Rolling, SpendingBudget
 from providers.catalog.prices import NANOS
@@ -25,16 +27,15 @@ _ROLLING: Final = re.compile(r"([1-9][0-9]{0,4})\s*([mhd])")
 _SECONDS: Final[Mapping[str, int]] = {"m": 60, "h": 3600, "d": 86400}
 _LONGEST: Final = 366 * 86400
 
-BUDGET_PATTERN: Final = (
+_BUDGET: Final = (
     r"\s*[0-9]{1,12}(?:\.[0-9]{1,9})?\s*[kKmMbB]?\s*(?:[uU][sS][dD]|[tT][oO][kK][eE][nN][sS]?)\s*/\s*"
     r"(?:hour|day|week|month|run|[1-9][0-9]{0,4}\s*[mhd])\s*"
 )
-"""What a budget looks like, for a JSON Schema."""
 
 _SUCH_AS: Final = "such as 20 usd/day, 500 usd/month, 100 usd/30d, 5 usd/run or 5M tokens/day"
 
 
-def read_budget(value: Any, _: Any = None) -> Any:
+def read_budget(value: Any) -> Any:
     """A budget as the file spells it. Raises ``Wrong``."""
     if isinstance(value, Unresolved):
         return value
@@ -46,6 +47,9 @@ def read_budget(value: Any, _: Any = None) -> Any:
         raise Wrong(describe(value), f"it says no period: write an amount for one, {_SUCH_AS}", _in_words(text))
     most, currency = _read_amount(amount, value, f"this must be an amount for a period, {_SUCH_AS}", text)
     return SpendingBudget(most, currency, _period(period, value), text)
+
+
+Budget: TypeAlias = Annotated[SpendingBudget, Kind("amounts", read_budget, any_of(text_shape(_BUDGET)))]
 
 
 def read_amount(text: str) -> tuple[int, Currency]:

@@ -1,33 +1,89 @@
-"""How often providers are asked for one request, and when a target is left alone: the root's settings, and what a name
-or an entry lays over them."""
+"""How often providers are asked for one request, and when a target is left alone."""
+
+from typing import Annotated, Literal, TypeAlias
 
 import attrs
 
 from configfile.document import Path
+from configfile.expanded import Unresolved
+from configfile.keys import Kind, setting
+from configfile.kinds import Duration, Natural, Share, Wait, read_wait, spell_duration
+from configfile.wording import Wrong
 from gateway.config.findings import Findings
-from gateway.config.schema import RawCircuit, RawListener, RawRetries, given
-from gateway.config.settings import CircuitSettings, Retries
 
 
-def build_retries(raw: RawRetries | None, common: RawListener) -> Retries | None:
-    """The root's; ``None`` where the file says nothing. A listener's ``max_retries``, Plano's name for further
-    attempts, is outranked by ``attempts``."""
-    base = Retries(attempts=common.max_retries + 1) if common.max_retries else None
-    return changed_retries(base, raw)
+@attrs.frozen
+class Retries:
+    """How often and how long the gateway sends one request of a client to providers: ``attempts`` requests in all,
+    until the ``deadline`` (seconds from its arrival), with no longer ``wait`` between two of them. ``budget`` is the
+    share of a provider's other requests that repeated ones may reach."""
+
+    attempts: Natural = setting("Requests to providers for one request of a client, the first one and all others.", 4)
+    deadline: Wait = setting("From the client's request to the first content of its answer.", 300.0)
+    wait: Duration = setting("The longest wait between two attempts; a longer one is not begun.", 20.0)
+    budget: Share = setting(
+        "How many more requests a provider may get by further attempts, of those that it gets anyway.", 0.2
+    )
 
 
-def changed_retries(base: Retries | None, raw: RawRetries | None) -> Retries | None:
-    """``base`` with what the file gives; ``None`` where there is neither."""
-    return base if raw is None else attrs.evolve(base or Retries(), **given(raw))
+@attrs.frozen
+class CircuitSettings:
+    """When a target is unavailable: after so many ``failures`` in a row or such a share of them, for ``cooldown``
+    seconds at first and the ``longest`` time at most."""
+
+    failures: Natural = setting("Failures in a row.", 5)
+    error_rate: Share = setting("The share of failures within 30 seconds, from ten requests on.", 0.5)
+    cooldown: Wait = setting("How long it is left alone at first; the time doubles while it goes on failing.", 5.0)
+    longest: Wait = setting("The end of that doubling.", 20.0, shown="`20s`, or `cooldown` where that is longer")
 
 
-def changed_circuit(base: CircuitSettings, raw: RawCircuit, path: Path, findings: Findings) -> CircuitSettings:
-    """``base`` with what the file gives. A longer first time alone makes the longest one as long."""
-    made = attrs.evolve(base, **given(raw))
+def _wait_or_p95(value: object) -> float | Literal["p95"]:
+    if value == "p95" or isinstance(value, Unresolved):  # a variable may represent it, and one of the two is required
+        return "p95"
+    try:
+        return read_wait(value)
+    except Wrong as wrong:
+        raise Wrong(wrong.found, "this must be a duration above 0, such as 2s, or p95") from wrong
+
+
+WaitOrP95: TypeAlias = Annotated[
+    float | Literal["p95"],
+    Kind(
+        "duration, or `p95`",
+        _wait_or_p95,
+        parts=(Wait, Literal["p95"]),
+        spell=lambda value: value if isinstance(value, str) else spell_duration(value),
+        takes_text=True,
+    ),
+]
+
+
+@attrs.frozen
+class Hedge:
+    """A second attempt while the first one is slow: ``after`` so many seconds without content, or the time within which
+    95 of 100 answers begin; for the share ``at_most`` of a route's requests."""
+
+    after: WaitOrP95 = setting(
+        "How long without content: a duration, or `p95` for the time within which 95 of 100 of the target's answers "
+        "begin.",
+    )
+    at_most: Share = setting("The share of the name's requests that may go out twice.", 0.05)
+
+
+def build_retries(retries: Retries | None, max_retries: int | None, findings: Findings) -> Retries | None:
+    """Return the root's; ``None`` where the file says nothing. ``max_retries`` of a listener is Plano's name for
+    further attempts; ``attempts`` outranks it."""
+    base = Retries(attempts=max_retries + 1) if max_retries else None
+    return base if retries is None else findings.laid_over(base or Retries(), retries, ("retries",))
+
+
+def changed_circuit(base: CircuitSettings, circuit: CircuitSettings, path: Path, findings: Findings) -> CircuitSettings:
+    """Return ``base`` with what the file gives. A longer first time alone makes the longest one as long."""
+    made = findings.laid_over(base, circuit, path)
     if not made.error_rate:
         findings.wrong((*path, "error_rate"), "0%, at which every target would be out", "write a share such as 50%")
     if made.cooldown <= made.longest:
         return made
-    if raw.longest is not None:
+    if "longest" in findings.given(path):
         findings.wrong((*path, "longest"), "shorter than cooldown", "it is the end of a time that doubles")
     return attrs.evolve(made, longest=made.cooldown)

@@ -1,13 +1,17 @@
 """Budgets of clients, of groups of them and of entries."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from configfile.document import Path
 from configfile.expanded import Unresolved
 from gateway.config.allowances import Rolling, SpendingBudget
 from gateway.config.findings import Findings
-from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry
+from gateway.config.settings import Config
+
+if TYPE_CHECKING:
+    from gateway.config.clients import ClientGroup, ClientKey
+    from gateway.config.model_entry import ModelEntry
 
 _DAY: Final = 86400.0
 _NAMED: Final = 3

@@ -6,59 +6,25 @@ from typing import Any, Final
 
 import attrs
 
+from configfile.keys import KEY, Key
+from gateway.config.aliases import Route
 from gateway.config.allowances import Rate
-from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry, Route
+from gateway.config.clients import ClientGroup, ClientKey
+from gateway.config.model_entry import ModelEntry
+from gateway.config.settings import Config
 from gateway.config.spelling import spelled_value
 from providers.catalog.prices import Price
 
-FIXED: Final = (
-    "listeners",
-    "counters",
-    "cache",
-    "state_storage",
-    "metrics",
-    "tracing",
-    "ca_path",
-    "write_timeout",
-    "drain",
-    "drain_delay",
-)
-"""Settings of a ``Config`` that a running process keeps as they were when it started."""
+_NO_SETTING: Final = {"ineffective", "warnings", "notes", "path", "trust", "entries", "aliases", "routes"}
+_NO_KEYS: Final[Mapping[str, Key]] = {
+    "header_limits": Key(name="ratelimits"),
+    "price": Key(absent="the list's"),
+    "digest": Key(secret=True),
+}
+"""What is known of attributes that are no keys: they are made of some."""
 
-_NO_SETTING: Final = {
-    "version",
-    "ineffective",
-    "warnings",
-    "notes",
-    "path",
-    "trust",
-    "entries",
-    "aliases",
-    "routes",
-    "client_keys",
-    "client_groups",
-    "stored_keys",
-}
-_WRITTEN: Final[Mapping[str, str]] = {
-    "ca_path": "overrides.upstream_tls_ca_path",
-    "header_limits": "ratelimits",
-}
-_SECRET: Final = {
-    "key",
-    "digest",
-    "connection_string",
-    "url",
-    "encryption_key",
-    "signing_key",
-    "headers",
-    "ui_key",
-    "metrics_key",
-    "keys",
-    "external_id",
-    "client_secret",
-}
-_DERIVED: Final = {"provider", "model", "name", "pinned"}
-"""Of an entry: they are in ``written``, in how it is called and in ``speaks``."""
+_DERIVED: Final = ("provider", "model", "name", "pinned")
+"""Of an entry: they are in its key ``model``, in its name and in ``speaks``."""
 
 
 @attrs.frozen
@@ -83,7 +49,7 @@ def changes(old: Config, new: Config) -> tuple[Change, ...]:
         *_named("client group", _groups(old), _groups(new), _members),
         *_authenticator(old, new),
         *_default(old, new),
-        *_settings(old, new),
+        *setting_changes(old, new),
     )
 
 
@@ -104,8 +70,9 @@ def _holders(config: Config) -> Mapping[str, Any]:
 
 
 def kept(old: Config, new: Config) -> Config:
-    """``new`` as a process that was started with ``old`` can take it over."""
-    return attrs.evolve(new, **{name: getattr(old, name) for name in FIXED})
+    """Return ``new`` as a process that was started with ``old`` can take it over: without what needs a restart."""
+    fixed = (attribute.name for attribute, key in _compared(type(new)) if key.restart)
+    return attrs.evolve(new, **{name: getattr(old, name) for name in fixed})
 
 
 def _by_name(items: Sequence[Any]) -> dict[str, Any]:
@@ -155,16 +122,7 @@ def _entry(old: ModelEntry, new: ModelEntry) -> Iterator[str]:
 
 def _client_key(old: ClientKey, new: ClientKey) -> Iterator[str]:
     yield from _accepted_keys(_ends(old), _ends(new))
-    if old.certificate != new.certificate:
-        yield f"certificate {spelled_value('', old.certificate)} → {spelled_value('', new.certificate)}"
-    if old.until != new.until:
-        yield f"until {spelled_value('until', old.until)} → {spelled_value('until', new.until)}"
-    yield from (f"limits.{text}" for text in _members(old.limits, new.limits))
-    yield from (f"ratelimits.{text}" for text in _members(old.ratelimits, new.ratelimits))
-    yield from (f"realtime.{text}" for text in _members(old.realtime, new.realtime))
-    for name in ("models", "only", "budgets", "cache", "passthrough"):
-        if (before := getattr(old, name)) != (after := getattr(new, name)):
-            yield f"{name} {spelled_value(name, before)} → {spelled_value(name, after)}"
+    yield from _members(old, new, without=("name", "keys", "group", "source"))
     before, after = (None if key.group is None else key.group.name for key in (old, new))
     if before != after:
         yield f"group {spelled_value('', before)} → {spelled_value('', after)}"
@@ -184,7 +142,11 @@ def _accepted_keys(old: Mapping[bytes, datetime | None], new: Mapping[bytes, dat
         yield from [f"{removed} key{'' if removed == 1 else 's'} removed"] if removed else []
     for digest in old.keys() & new.keys():
         if old[digest] != new[digest]:
-            yield f"a key until {spelled_value('until', old[digest])} → {spelled_value('until', new[digest])}"
+            yield f"a key until {_spelled_end(old[digest])} → {_spelled_end(new[digest])}"
+
+
+def _spelled_end(end: datetime | None) -> str:
+    return spelled_value("until", end, absent="without an end")
 
 
 def _authenticator(old: Config, new: Config) -> Iterator[Change]:
@@ -203,41 +165,37 @@ def _default(old: Config, new: Config) -> Iterator[Change]:
         yield Change("~", f"default model: {before} → {after}")
 
 
-def _settings(old: Config, new: Config) -> Iterator[Change]:
-    for name in attrs.fields_dict(Config):
-        before, after = getattr(old, name), getattr(new, name)
-        if name in _NO_SETTING or before == after:
-            continue
-        written = _WRITTEN.get(name, name)
-        if name in _SECRET:
-            yield Change("~", _secret(name, before, after))
-            continue
-        for text in _differing(written, name, before, after):
-            yield Change("~", text, restart=name in FIXED)
+def setting_changes(old: Config, new: Config) -> Iterator[Change]:
+    """Yield the changes of settings that have no name of their own, as models and clients have."""
+    for attribute, key in _compared(type(new)):
+        before, after = getattr(old, attribute.name), getattr(new, attribute.name)
+        if attribute.name not in _NO_SETTING and before != after:
+            for text in _differing(attribute, key, before, after):
+                yield Change("~", text, restart=key.restart)
 
 
-def _differing(written: str, name: str, before: Any, after: Any) -> Iterator[str]:
-    if attrs.has(type(before)) and type(before) is type(after) and not isinstance(before, Rate | Price):
-        yield from (f"{written}.{text}" for text in _members(before, after))
-    else:
-        shown = spelled_value(name, before), spelled_value(name, after)
-        yield f"{written} {shown[0]} → {shown[1]}" if shown[0] != shown[1] else f"{written} changed"
+def _compared(cls: type[attrs.AttrsInstance]) -> Iterator[tuple["attrs.Attribute[Any]", Key]]:
+    """The attributes of a class by which two values are compared."""
+    for attribute in attrs.fields(cls):
+        key = attribute.metadata.get(KEY) or _NO_KEYS.get(attribute.name) or Key()
+        if key.compared and key.ignored is None:
+            yield attribute, key
 
 
 def _members(old: Any, new: Any, without: Sequence[str] = ()) -> Iterator[str]:
     """The members that differ between two values of a class."""
-    for name in attrs.fields_dict(type(old)):
-        before, after = getattr(old, name), getattr(new, name)
-        if name in without or before == after:
-            continue
-        if name in _SECRET:
-            yield _secret(name, before, after)
-        else:
-            yield from _differing("model" if name == "written" else name, name, before, after)
+    for attribute, key in _compared(type(old)):
+        before, after = getattr(old, attribute.name), getattr(new, attribute.name)
+        if attribute.name not in without and before != after:
+            yield from _differing(attribute, key, before, after)
 
 
-def _secret(name: str, before: Any, after: Any) -> str:
-    word = {"key": "access_key"}.get(name, name)
-    if not before:
-        return f"{word} added"
-    return f"{word} changed" if after else f"{word} removed"
+def _differing(attribute: "attrs.Attribute[Any]", key: Key, before: Any, after: Any) -> Iterator[str]:
+    name = key.name or attribute.name
+    if key.secret:
+        yield f"{name} {'added' if not before else 'changed' if after else 'removed'}"
+    elif attrs.has(type(before)) and type(before) is type(after) and not isinstance(before, Rate | Price):
+        yield from (f"{name}.{text}" for text in _members(before, after))
+    else:
+        shown = [spelled_value(name, value, attribute.type, key.absent) for value in (before, after)]
+        yield f"{name} {shown[0]} → {shown[1]}" if shown[0] != shown[1] else f"{name} changed"

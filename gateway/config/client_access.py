@@ -1,6 +1,6 @@
 """The models that clients may use, the entries that may serve them, and the groups in which both hold for several."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import attrs
@@ -9,13 +9,13 @@ from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.wording import describe, nearest
 from gateway.config.budgets import build_budgets
+from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.entries import Entries
 from gateway.config.findings import Findings
 from gateway.config.names import Names
 from gateway.config.patterns import matches_one
 from gateway.config.ratelimits import build_ratelimits
-from gateway.config.schema import RawClientGroup, RawClientKey, RawConfig
-from gateway.config.settings import ClientGroup, ClientKey, Config
+from gateway.config.settings import Config
 from streams.errors import GatewayError
 
 
@@ -43,16 +43,17 @@ class AccessNames:
         return name in self._others or self.entries.names.direct(name) is not None
 
 
-def access_names(raw: RawConfig, entries: Entries, findings: Findings) -> AccessNames:
+def access_names(config: Config, entries: Entries, findings: Findings) -> AccessNames:
     """The names of a file, with its groups."""
-    names = AccessNames(entries, frozenset(raw.model_aliases))
-    return attrs.evolve(names, groups=_build_groups(raw, names, findings))
+    names = AccessNames(entries, frozenset(config.model_aliases))
+    return attrs.evolve(names, groups=_build_groups(config, names, findings))
 
 
-def _build_groups(raw: RawConfig, names: AccessNames, findings: Findings) -> dict[str, ClientGroup]:
+def _build_groups(config: Config, names: AccessNames, findings: Findings) -> dict[str, ClientGroup]:
     """The groups by their names."""
     groups: dict[str, ClientGroup] = {}
-    for i, item in enumerate(raw.client_groups or ()):
+    items: Sequence[ClientGroup | None] = config.client_groups
+    for i, item in enumerate(items):
         path = ("client_groups", i)
         if item is None:
             if path not in findings.faulty:
@@ -64,30 +65,28 @@ def _build_groups(raw: RawConfig, names: AccessNames, findings: Findings) -> dic
         check_access(item, path, names, findings)
         ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
         budgets = build_budgets(item.budgets, path, findings)
-        groups.setdefault(item.name, ClientGroup(item.name, item.models, item.only, ratelimits, budgets))
-    members = {item.group for item in raw.client_keys or () if item is not None}
-    for name in () if raw.stored_keys else groups.keys() - members:
+        groups.setdefault(item.name, attrs.evolve(item, ratelimits=ratelimits, budgets=budgets))
+    members = {item.group_name for item in config.client_keys if item is not None}
+    for name in () if config.stored_keys != "off" else groups.keys() - members:
         findings.warn(f"client_groups: nobody is in {name}: write `group: {name}` in an item of client_keys")
     return groups
 
 
-def group_of(
-    item: RawClientKey, path: Path, groups: Mapping[str, ClientGroup], findings: Findings
-) -> ClientGroup | None:
+def group_of(item: ClientKey, path: Path, groups: Mapping[str, ClientGroup], findings: Findings) -> ClientGroup | None:
     """The group that ``item`` names."""
-    if item.group is None or isinstance(item.group, Unresolved):
+    if item.group_name is None or isinstance(item.group_name, Unresolved):
         return None
-    if item.group not in groups and not any(place[0] == "client_groups" for place in findings.faulty):
-        found = f"{describe(item.group)} is no group"
-        findings.wrong((*path, "group"), found, "name one of client_groups", nearest(item.group, groups))
-    return groups.get(item.group)
+    if item.group_name not in groups and not any(place[0] == "client_groups" for place in findings.faulty):
+        found = f"{describe(item.group_name)} is no group"
+        findings.wrong((*path, "group"), found, "name one of client_groups", nearest(item.group_name, groups))
+    return groups.get(item.group_name)
 
 
-def check_access(item: RawClientKey | RawClientGroup, path: Path, names: AccessNames, findings: Findings) -> None:
+def check_access(item: ClientKey | ClientGroup, path: Path, names: AccessNames, findings: Findings) -> None:
     """Report what is wrong with the models that may be used, and the entries that may serve them."""
     _check_models(item.models, (*path, "models"), names, findings)
     _check_patterns(item.only, (*path, "only"), names.entries, findings)
-    if isinstance(item, RawClientKey):
+    if isinstance(item, ClientKey) and (item.passthrough or "passthrough" in findings.given(path)):
         _check_patterns(item.passthrough, (*path, "passthrough"), names.entries, findings)
 
 

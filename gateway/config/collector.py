@@ -1,27 +1,96 @@
-"""The receiver of traces, by the configuration: Plano's keys, whose collector is asked in gRPC, and ours."""
+"""Where metrics and traces go: who may read ``/metrics``, and the collector of traces."""
 
-from collections.abc import Callable
-from typing import Final
+from typing import Annotated, Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from gateway.config.schema import RawTracing
-from gateway.config.settings import TracingSettings
+import attrs
+
+from configfile.keys import Kind, ignored, setting
+from configfile.kinds import Percent, Url
+from configfile.wording import Wrong, describe
+from gateway.config.findings import Findings
+from gateway.config.without_effect import OUTSIDE, later
 
 GRPC_PORT: Final = 4317
 HTTP_PORT: Final = 4318
 
+Scraping: TypeAlias = Literal["off", "keyed", "open"]
+"""Who may read ``/metrics``: nobody, clients with a key for everything, all."""
 
-def collector(raw: RawTracing | None, warn: Callable[[str], object]) -> TracingSettings | None:
-    """The settings that hold for traces; ``warn`` gets a sentence where that is not what the file says."""
-    if raw is None:
-        return None
-    share = None if raw.random_sampling is None else raw.random_sampling / 100
-    endpoint: str | None = raw.endpoint
-    if endpoint is None and raw.opentracing_grpc_endpoint is not None:
-        given = urlsplit(raw.opentracing_grpc_endpoint)
-        port = HTTP_PORT if given.port in (None, GRPC_PORT) else given.port
-        endpoint = f"{given.scheme}://{given.netloc.rpartition(':')[0] if given.port else given.netloc}:{port}"
-        warn(
-            f"tracing.opentracing_grpc_endpoint: traces go over HTTP, not gRPC, to port {port} there; endpoint chooses"
-        )
-    return TracingSettings(share, endpoint)
+
+@attrs.frozen
+class MetricsSettings:
+    """Who may read ``/metrics``, where it is not simply on or off."""
+
+    open: bool = setting("Let everybody who can connect read `/metrics`, also where there are `client_keys`.", False)
+
+
+def _metrics(value: Any) -> Any:
+    if isinstance(value, bool | dict):
+        return MetricsSettings if isinstance(value, dict) else bool
+    raise Wrong(describe(value), "this must be true, false or a mapping with the key open")
+
+
+def _scraping(value: bool | MetricsSettings) -> Scraping:
+    if isinstance(value, bool):
+        return "keyed" if value else "off"
+    return "open" if value.open else "keyed"
+
+
+MetricsAccess: TypeAlias = Annotated[
+    Scraping, Kind("true, false or mapping", _scraping, pick=_metrics, parts=(bool, MetricsSettings))
+]
+
+Sampling: TypeAlias = Annotated[
+    float,
+    Kind(
+        "0 to 100",
+        lambda percent: percent / 100,
+        pick=lambda _: Percent,
+        parts=(Percent,),
+        spell=lambda share: f"{share * 100:g}",
+    ),
+]
+"""A share, 0 to 1, which the file has in percent."""
+
+
+@attrs.frozen
+class TracingSettings:
+    """Tracing of exchanges: the share, 0 to 1, of those whose clients do not say, and the ``endpoint`` of a collector
+    for OTLP over HTTP. ``None``: as OpenTelemetry's variables in the environment say."""
+
+    sampling: Sampling | None = setting(
+        "How many of 100 exchanges are traced, of those whose clients do not say (`traceparent`). `0`: no traces.",
+        None,
+        shown="`OTEL_TRACES_SAMPLER`, else all",
+        name="random_sampling",
+    )
+    endpoint: Url | None = setting(
+        "The collector, by its address for OTLP over HTTP, such as `http://localhost:4318`.",
+        None,
+        shown="`OTEL_EXPORTER_OTLP_ENDPOINT`, else that",
+    )
+    opentracing_grpc_endpoint: Url | None = setting(
+        "Plano's name for a collector. trigate speaks OTLP over HTTP: for port 4317 it asks port 4318.",
+        None,
+        compared=False,
+    )
+    trace_arch_internal: Any = ignored(OUTSIDE)
+    span_attributes: Any = ignored(later("no header becomes an attribute"))
+    exporters: Any = ignored(later("traces go to `endpoint` alone"))
+
+    def __str__(self) -> str:
+        return self.endpoint or "on"
+
+
+def collector(tracing: TracingSettings | None, findings: Findings) -> TracingSettings | None:
+    """Return the settings with the ``endpoint`` that Plano's key for a collector in gRPC means."""
+    if tracing is None or tracing.endpoint is not None or tracing.opentracing_grpc_endpoint is None:
+        return tracing
+    given = urlsplit(tracing.opentracing_grpc_endpoint)
+    port = HTTP_PORT if given.port in (None, GRPC_PORT) else given.port
+    endpoint = f"{given.scheme}://{given.netloc.rpartition(':')[0] if given.port else given.netloc}:{port}"
+    findings.warn(
+        f"tracing.opentracing_grpc_endpoint: traces go over HTTP, not gRPC, to port {port} there; endpoint chooses"
+    )
+    return attrs.evolve(tracing, endpoint=endpoint)

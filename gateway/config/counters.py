@@ -1,12 +1,14 @@
 """Where limits are counted, and what that needs."""
 
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
+import attrs
+
 from configfile.expanded import Unresolved
-from gateway.config.allowances import CounterSettings
+from configfile.keys import setting
+from configfile.kinds import Secret
 from gateway.config.findings import Findings
-from gateway.config.schema import RawCounters
 from gateway.config.urls import crosses_in_clear
 
 _SUCH_AS: Final = {
@@ -16,22 +18,44 @@ _SUCH_AS: Final = {
 _SCHEMES: Final = {"redis": ("redis", "rediss", "unix"), "postgres": ("postgresql", "postgres")}
 
 
-def build_counters(raw: RawCounters | None, findings: Findings) -> CounterSettings:
-    if raw is None:
-        return CounterSettings()
-    url, place = raw.url, ("counters", "url")
-    if raw.type == "memory":
+@attrs.frozen
+class CounterSettings:
+    """Where rates, budgets and slots are counted. ``when_down``: while that is unavailable each gateway continues with
+    its share, or refuses requests with limits."""
+
+    type: Literal["memory", "redis", "postgres"] = setting(
+        "`memory` is one for all workers of this machine, and ends with them. `redis` (Valkey, too) and `postgres` are"
+        " for several gateways, which together keep each limit; see [limits](limits.md#several-gateways).",
+        "memory",
+    )
+    url: Secret | None = setting(
+        "`redis`, `postgres`, required: `rediss://user:password@host:6379/0` (`redis://` without TLS, "
+        "`unix:///path/socket`), `postgresql://user:password@host:5432/database`. Keys begin with `{trigate}:`, tables"
+        " with `trigate_`.",
+        None,
+        secret=True,
+    )
+    when_down: Literal["share", "refuse"] = setting(
+        "While it is away: `share`, each process goes on with its share of what was left; `refuse`, what is limited is"
+        " refused with 429.",
+        "share",
+    )
+
+
+def check_counters(counters: CounterSettings, findings: Findings) -> None:
+    """Report an address that is missing, wrong or without effect."""
+    url, place = counters.url, ("counters", "url")
+    if counters.type == "memory":
         if url is not None:
             findings.no_effect(place, "memory has no use for it, ignored")
     elif place not in findings.faulty and not isinstance(url, Unresolved):
-        advice = f"write one such as {_SUCH_AS[raw.type]}"
+        advice = f"write one such as {_SUCH_AS[counters.type]}"
         if not url:
-            findings.wrong(place, f"{raw.type} needs a url", advice)
-        elif not _is_address(url, raw.type):
-            findings.wrong(place, f"no address of {raw.type}", advice)
+            findings.wrong(place, f"{counters.type} needs a url", advice)
+        elif not _is_address(url, counters.type):
+            findings.wrong(place, f"no address of {counters.type}", advice)
         elif crosses_in_clear(url):
             findings.warn("counters: Redis on another machine is asked without TLS: write rediss://, if it can")
-    return CounterSettings(raw.type, url, raw.when_down)
 
 
 def _is_address(url: str, kind: str) -> bool:

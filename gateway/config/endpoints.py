@@ -1,63 +1,118 @@
-"""What entries and providers of the configuration say of endpoints: which there are, and where."""
+"""What entries and providers of the configuration say of endpoints: which there are, where, and how they behave."""
 
+import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
 from configfile.document import Path
+from configfile.keys import Given, Kind, setting
+from configfile.kinds import Wait
 from gateway.config.findings import Findings
-from gateway.config.kinds import EndpointPath, EndpointWord
-from gateway.config.schema import RawEmbeddings, RawEndpoint, given
+from gateway.config.kinds import BodyShape, EndpointPath, EndpointWord
 from providers.catalog.provider import Provider
+from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES, EndpointName, Place
 
 
+@attrs.frozen
+class EndpointPlace:
+    """Where an endpoint is, and in whose form."""
+
+    path: EndpointPath | None = setting(
+        "A path behind `base_url` as it is written there, or a whole URL; `{model}` stands for the model's id.",
+        None,
+        shown="the provider's",
+    )
+    shape: BodyShape | None = setting(
+        "In whose form bodies are there: `openai`, `cohere`, `jina`, `tei`, …", None, shown="the provider's"
+    )
+
+
+def _own_place(value: Any) -> Any:
+    if isinstance(value, bool):
+        return None
+    return EndpointPlace if isinstance(value, dict) else EndpointPath
+
+
+def _as_place(value: Any) -> EndpointPlace | None:
+    if isinstance(value, bool):
+        return EndpointPlace() if value else None
+    return value if isinstance(value, EndpointPlace) else EndpointPlace(value)
+
+
+_OwnPlace: TypeAlias = Annotated[
+    EndpointPlace | None, Kind("", _as_place, pick=_own_place, parts=(bool, EndpointPath, EndpointPlace))
+]
+OwnEndpoints: TypeAlias = Mapping[EndpointWord, _OwnPlace]
+"""Endpoints by their names: ``None`` for one that is absent."""
+
+
+def _with_purpose(given: dict[str, Any]) -> dict[str, Any]:
+    """Whoever names an input type wants it to be sent."""
+    return {**given, "takes_purpose": "required"} if "purpose" in given else given
+
+
+EmbeddingChanges: TypeAlias = Annotated[
+    Mapping[str, Any],
+    Kind("mapping", _with_purpose, pick=lambda _: Given(EmbeddingTraits), parts=(EmbeddingTraits,)),
+]
+"""Changes to a row's ``EmbeddingTraits``."""
+
+
+@attrs.frozen
+class RealtimeLimits:
+    """How long a realtime session may be silent (``None``: as any websocket) and open, in seconds."""
+
+    idle: Wait | None = setting("The longest silence of both sides together.", None, shown="`websocket_idle`")
+    max_session: Wait = setting("How long one stays open at most.", math.inf, shown="as long as the provider lets it")
+
+
+@attrs.frozen
+class ImageSettings:
+    """How a place answers with pictures."""
+
+    inline: bool = setting(
+        "`true`: pictures that the provider gives the address of are fetched, without any credential, and stand in the"
+        " answer as `b64_json`. For clients that would ask those addresses with the gateway's key, as Open WebUI does.",
+        False,
+    )
+
+
 def build_endpoints(
-    given: Mapping[EndpointWord, bool | EndpointPath | RawEndpoint],
+    given: Mapping[str, EndpointPlace | None],
     row: Provider,
     base_url: str | None,
     path: Path,
     findings: Findings,
 ) -> Mapping[EndpointName, Place | None]:
-    """The endpoints that are ``given`` of ``row``, asked at ``base_url``; ``None`` for those that it has not."""
+    """Return the endpoints that are ``given`` of ``row``, below ``base_url``; ``None`` for those that it does not
+    have."""
     base = base_url or row.base_url
     found: dict[EndpointName, Place | None] = {}
     for name in (name for name in ENDPOINTS if name in given):
-        said = given[EndpointWord(name)]
+        own = given[name]
         usual = row.endpoints.get(name) or STANDARD_PLACES.get(name)
-        if said is False:
+        if own is None:
             found[name] = None
-        elif usual is None and (said is True or (isinstance(said, RawEndpoint) and said.path is None)):
+        elif usual is None and own.path is None:
             mistake = f"{name} has no path that is the same everywhere"
             findings.wrong((*path, "endpoints", name), mistake, f"say where it is: `{{{name}: /…}}`")
         else:
-            found[name] = _place(RawEndpoint() if said is True else said, usual or Place(""), base)
+            found[name] = _place(own, usual or Place(""), base)
     return found
 
 
-def embedding_traits(raw: RawEmbeddings | None) -> Mapping[str, Any]:
-    """The changes to a row's ``EmbeddingTraits`` that are ``raw``. Whoever names an input type wants it to be said."""
-    if raw is None:
-        return {}
-    said = given(raw)
-    found = {_TRAITS.get(name, name): value for name, value in said.items()}
-    return {**found, "takes_purpose": "required"} if "input_type" in said else found
-
-
-_TRAITS: Final = {"split": "splits", "input_type": "purpose"}
-
-
-def _place(said: EndpointPath | RawEndpoint, usual: Place, base: str | None) -> Place:
-    """The place that is ``said``, in the form of the ``usual`` one where nothing else is."""
-    given = said if isinstance(said, RawEndpoint) else RawEndpoint(said)
-    place = usual if given.shape is None else attrs.evolve(usual, shape=given.shape)
-    return place if given.path is None else attrs.evolve(place, path=_behind(base, given.path), prefix=None)
+def _place(own: EndpointPlace, usual: Place, base: str | None) -> Place:
+    """The place that is an entry's ``own``, in the form of the ``usual`` one where nothing else is given."""
+    place = usual if own.shape is None else attrs.evolve(usual, shape=own.shape)
+    return place if own.path is None else attrs.evolve(place, path=_behind(base, own.path), prefix=None)
 
 
 def _behind(base: str | None, path: str) -> str:
-    """The whole address of ``path``: right behind the base URL as it is written."""
+    """The whole address of ``path``: right after the base URL as it is written."""
     if base is None or "://" in path:
         return path
     parts, (end, _, query) = urlsplit(base), path.partition("?")

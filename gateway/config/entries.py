@@ -1,28 +1,35 @@
-"""The models that can be asked for: the entries of ``model_providers``."""
+"""The entries of ``model_providers``: what follows from a provider's row, and what is wrong with them."""
 
 import re
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 import attrs
 
 from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.wording import describe, nearest, one_of
-from gateway.config.attempts import changed_circuit, changed_retries
+from gateway.config.attempts import CircuitSettings, Retries, changed_circuit
 from gateway.config.budgets import build_budgets
-from gateway.config.endpoints import build_endpoints, embedding_traits
+from gateway.config.endpoints import build_endpoints
 from gateway.config.findings import Findings
-from gateway.config.kinds import Url
+from gateway.config.model_entry import Keeper, ModelEntry
 from gateway.config.names import Names
 from gateway.config.own_providers import OwnProvider, id_of
-from gateway.config.prices import build_price
-from gateway.config.ratelimits import build_queue, build_ratelimits
-from gateway.config.schema import RawConfig, RawEntry, given
-from gateway.config.settings import CircuitSettings, Keeper, ModelEntry, RealtimeLimits, Retries, SignIn
-from gateway.config.sign_ins import build_sign_in
-from gateway.config.timeouts import changed
+from gateway.config.price_table import build_price
+from gateway.config.ratelimits import build_ratelimits, check_queue
+from gateway.config.settings import Config
+from gateway.config.sign_ins import (
+    MODULES,
+    SignIn,
+    complete_sign_in,
+    is_installed,
+    is_of_vendor,
+    usual_sign_in,
+)
 from gateway.http.passing import reason_never
+from providers.auth.credential import SignInName
 from providers.catalog import providers as catalog
 from providers.catalog.provider import Provider, Speaks, api_path, is_of_messages
 from streams.events import APIS, Api
@@ -30,6 +37,7 @@ from streams.pipe import Timeouts
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ANY_ADDRESS = "give it a base_url (and a provider_interface unless it speaks OpenAI's Chat)"
+_CREDENTIAL: Final = frozenset(("authorization", "api-key", "x-api-key"))
 _NOT_TO_SET = {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 
 
@@ -64,8 +72,9 @@ class EntryDefaults:
     providers: Mapping[str, OwnProvider] = attrs.field(factory=dict)
 
 
-def build_entries(raw: RawConfig, defaults: EntryDefaults, findings: Findings) -> Entries:
-    key, items = _items(raw, findings)
+def build_entries(config: Config, defaults: EntryDefaults, findings: Findings) -> Entries:
+    """Return the entries of a file, and report what is wrong with them."""
+    key, items = _items(config, findings)
     entries: dict[str, ModelEntry] = {}
     paths: dict[str, Path] = {}
     complete = True
@@ -90,145 +99,139 @@ def build_entries(raw: RawConfig, defaults: EntryDefaults, findings: Findings) -
     return Entries(made, Names(made, {}), complete, paths)
 
 
-def _items(raw: RawConfig, findings: Findings) -> tuple[str, tuple[RawEntry | None, ...]]:
-    if raw.model_providers is not None and raw.llm_providers is not None:
+def _items(config: Config, findings: Findings) -> tuple[str, tuple[ModelEntry | None, ...]]:
+    if config.model_providers is not None and config.llm_providers is not None:
         findings.wrong(("llm_providers",), "given beside model_providers", "they are two names for one key: keep one")
-    key = "llm_providers" if raw.model_providers is None and raw.llm_providers is not None else "model_providers"
-    items = getattr(raw, key) or ()
+    key = "llm_providers" if config.model_providers is None and config.llm_providers is not None else "model_providers"
+    items = getattr(config, key) or ()
     if not items and not any(path[0] in ("model_providers", "llm_providers") for path in findings.faulty):
         findings.wrong((key,), "no providers", "list at least one, such as `- model: openai/gpt-4o`")
     return key, items
 
 
-def _entry(raw: RawEntry, path: Path, defaults: EntryDefaults, findings: Findings) -> ModelEntry | None:
-    prefix, slash, model = raw.model.partition("/")
+def _entry(item: ModelEntry, path: Path, defaults: EntryDefaults, findings: Findings) -> ModelEntry | None:
+    """The entry of an ``item`` as the file has it."""
+    prefix, slash, model = item.written.partition("/")
     if not (prefix and slash and model):
-        if not isinstance(raw.model, Unresolved):
-            found = f"{describe(raw.model)} names no provider" if not slash else describe(raw.model)
+        if not isinstance(item.written, Unresolved):
+            found = f"{describe(item.written)} names no provider" if not slash else describe(item.written)
             findings.wrong((*path, "model"), found, "write <provider>/<model id>, or <provider>/* for all its models")
         return None
     own = defaults.providers.get(id_of(prefix))
-    raw = raw if own is None else own.of_entry(raw)
-    provider, raw = _provider(raw, path, prefix, own, findings)
+    item = attrs.evolve(item, name=item.name or item.written, model=model)
+    item = item if own is None else _of_own_provider(item, own)
+    provider, item = _provider(item, path, prefix, own, findings)
     if provider is None:
         return None
-    if raw.default and model == "*":
-        findings.wrong((*path, "default"), f"{raw.model} is no single model", "a wildcard cannot be the default")
-    _check_headers(raw, path, findings)
-    name = raw.name or raw.model
-    speaks = _speaks(raw, path, provider, findings)
-    _check_probe(raw, path, provider, findings)
-    sign_in = build_sign_in(raw, path, provider, findings)
-    _note(name, raw, provider, sign_in, findings)
-    counts_cached = {"counts_cached": provider.quirks.counts_cached, **(raw.quirks or {})}["counts_cached"]
-    ratelimits = build_ratelimits(raw.ratelimits, (*path, "ratelimits"), findings, counts_cached=counts_cached)
-    return ModelEntry(
-        name=name,
+    if item.default and model == "*":
+        findings.wrong((*path, "default"), f"{item.written} is no single model", "a wildcard cannot be the default")
+    _check_headers(item, path, findings)
+    speaks = _speaks(item, path, provider, findings)
+    _check_probe(item, path, provider, findings)
+    sign_in = _sign_in(item, path, provider, findings)
+    _note(item, provider, sign_in, findings)
+    counts_cached = {"counts_cached": provider.quirks.counts_cached, **item.quirks}["counts_cached"]
+    ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings, counts_cached=counts_cached)
+    check_queue(item.queue, item.name, ratelimits, findings)
+    _check_passthrough(item, path, findings)
+    base_url = item.base_url or (None if own is None else own.given.base_url)
+    return attrs.evolve(
+        item,
         provider=provider,
-        model=model,
-        key=None if raw.passthrough_auth else raw.access_key or None,
+        pass_headers=tuple(name.lower() for name in item.pass_headers),
+        key=None if item.passthrough_auth else item.key or None,
         sign_in=sign_in,
-        base_url=raw.base_url,
-        default=raw.default,
-        passthrough_auth=raw.passthrough_auth,
-        passthrough=_passes(name, raw, path, findings),
-        headers=tuple(raw.headers.items()),
-        http_host=raw.http_host,
-        pass_headers=tuple(name.lower() for name in raw.pass_headers),
         speaks=speaks,
-        pinned=frozenset(raw.speaks or ()),
-        quirks=raw.quirks or {},
-        timeouts=changed(defaults.timeouts, raw.timeouts),
-        on_disconnect=raw.on_disconnect,
-        state=_keeper(raw, path, speaks, findings),
-        usage=raw.usage,
-        retries=None if raw.retries is None else changed_retries(defaults.retries, raw.retries),
-        realtime=RealtimeLimits(**given(raw.realtime)),
+        pinned=frozenset(item.speaks),
+        timeouts=findings.laid_over(defaults.timeouts, item.timeouts, (*path, "timeouts")),
+        state=_keeper(item, path, speaks, findings),
+        retries=None
+        if item.retries is None
+        else findings.laid_over(defaults.retries or Retries(), item.retries, (*path, "retries")),
         circuit=None
-        if raw.circuit is None
-        else changed_circuit(defaults.circuit, raw.circuit, (*path, "circuit"), findings),
-        probe=raw.probe,
-        endpoints=build_endpoints(
-            raw.endpoints, provider, raw.base_url or (None if own is None else own.given.base_url), path, findings
-        ),
-        embeddings=embedding_traits(raw.embeddings),
-        inlines_images=raw.images.inline,
+        if item.circuit is None
+        else changed_circuit(defaults.circuit, item.circuit, (*path, "circuit"), findings),
+        endpoints=build_endpoints(item.own_endpoints, provider, base_url, path, findings),
         ratelimits=ratelimits,
-        queue=build_queue(raw.queue, name, ratelimits, findings),
-        budgets=build_budgets(raw.budgets, path, findings),
-        price=build_price(raw.price, provider.id, model, (*path, "price"), findings),
-        written=raw.model,
-        type=raw.type,
+        budgets=build_budgets(item.budgets, path, findings),
+        price=build_price(item.written_price, provider.id, model, (*path, "price"), findings),
     )
 
 
-def _passes(name: str, raw: RawEntry, path: Path, findings: Findings) -> bool:
-    """Whether any request passes to it, at a path that begins with its name."""
-    if not raw.passthrough:
-        return False
-    start = name.split("/")[0]
-    if start in TAKEN_STEPS or not _PATH_NAME.fullmatch(name):
-        found = f"{name} cannot stand at the beginning of a path"
+def _of_own_provider(item: ModelEntry, own: OwnProvider) -> ModelEntry:
+    """``item`` with what its provider says for all of its entries."""
+    bare = item.written_sign_in is None and item.key is None and not item.passthrough_auth
+    return attrs.evolve(
+        item,
+        headers=tuple({**dict(own.given.headers), **dict(item.headers)}.items()),
+        own_endpoints={**own.given.own_endpoints, **item.own_endpoints},
+        written_sign_in=own.given.written_sign_in if bare else item.written_sign_in,
+    )
+
+
+def _check_passthrough(item: ModelEntry, path: Path, findings: Findings) -> None:
+    """Report an entry whose name cannot be the beginning of a path."""
+    if item.passthrough and (item.name.split("/")[0] in TAKEN_STEPS or not _PATH_NAME.fullmatch(item.name)):
+        found = f"{item.name} cannot stand at the beginning of a path"
         advice = "give the entry a `name` of letters, digits, `-`, `_` and `.` that no path of the gateway begins with"
         findings.wrong((*path, "passthrough"), found, advice)
-    return True
 
 
 def _provider(
-    raw: RawEntry, path: Path, prefix: str, own: OwnProvider | None, findings: Findings
-) -> tuple[Provider | None, RawEntry]:
+    item: ModelEntry, path: Path, prefix: str, own: OwnProvider | None, findings: Findings
+) -> tuple[Provider | None, ModelEntry]:
     """Return the configuration's ``own`` row or the catalogue's for the address of an entry, or for an unknown provider
     one that speaks like its ``provider_interface``; and the entry with its whole address."""
-    provider = _known(raw, prefix) if own is None else own.row
-    if provider is None or (provider.local and raw.provider_interface is not None):
-        provider = _own_provider(raw, path, prefix, provider, findings)
-    elif raw.provider_interface is not None:
-        findings.warn(f"{raw.model}: provider_interface is ignored, {prefix} is a known provider")
+    provider = _known(item, prefix) if own is None else own.row
+    if provider is None or (provider.local and item.provider_interface is not None):
+        provider = _own_provider(item, path, prefix, provider, findings)
+    elif item.provider_interface is not None:
+        findings.warn(f"{item.written}: provider_interface is ignored, {prefix} is a known provider")
     if provider is None:
-        return None, raw
-    raw = _addressed(raw, provider, findings)
-    settings = _settings(raw)
+        return None, item
+    item = _addressed(item, provider, findings)
+    settings = _settings(item)
     _check_settings(settings, path, provider, findings)
-    at = _of_entry(provider.settled(settings).at(raw.base_url), raw)
+    at = _of_entry(provider.settled(settings).at(item.base_url), item)
     if path in findings.faulty:
-        return (at if raw.base_url is not None or at.base_url is not None else None), raw  # the mistake is reported
-    if at.base_url is None and raw.base_url is None:
+        return (at if item.base_url is not None or at.base_url is not None else None), item  # the mistake is reported
+    if at.base_url is None and item.base_url is None:
         like = f", such as {at.address}" if at.address else ""
         found = f"{at.display_name} has no address that is the same for all"
-        findings.wrong(path, f"{raw.model} has no base_url", f"{found}: give it yours{like}")
-    elif lacking := at.lacking(raw.base_url):
-        found = f"{raw.model} has no {' and no '.join(lacking)}"
+        findings.wrong(path, f"{item.written} has no base_url", f"{found}: give it yours{like}")
+    elif lacking := at.lacking(item.base_url):
+        found = f"{item.written} has no {' and no '.join(lacking)}"
         findings.wrong(path, found, f"{at.display_name}'s address needs it: give it yours, or a base_url")
-    return at, raw
+    return at, item
 
 
-def _addressed(raw: RawEntry, provider: Provider, findings: Findings) -> RawEntry:
-    """Return ``raw`` with the whole of its ``base_url``, and report what is doubtful about that."""
-    base_url = raw.base_url
+def _addressed(item: ModelEntry, provider: Provider, findings: Findings) -> ModelEntry:
+    """Return ``item`` with the whole of its ``base_url``, and report what is doubtful about that."""
+    base_url = item.base_url
     if base_url is None or isinstance(base_url, Unresolved):
-        return raw
-    speaks: dict[Api, Api] = {**provider.speaks, **dict((raw.speaks or {}).items())}
-    name, spoken = raw.name or raw.model, frozenset(speaks.values())
+        return item
+    speaks: dict[Api, Api] = {**provider.speaks, **item.speaks}
+    name, spoken = item.name, frozenset(speaks.values())
     if end := api_path(base_url):
         findings.warn(f"{name}: base_url ends with {end}, the path of an API, which the gateway adds: leave that out")
     if "messages" not in spoken and "messages" not in provider.places and is_of_messages(base_url):
         found = f"{name}: base_url is an address for the Messages API, and requests to it are in Chat"
         findings.warn(f"{found}: write `speaks: [messages]`")
-    return attrs.evolve(raw, base_url=Url(provider.completed(base_url, spoken)))
+    return attrs.evolve(item, base_url=provider.completed(base_url, spoken))
 
 
-def _known(raw: RawEntry, prefix: str) -> Provider | None:
+def _known(item: ModelEntry, prefix: str) -> Provider | None:
     """The catalogue's row; ``None`` where the name is a server's of one's own, which has an interface and an address
     that is none of the row's: files have such names from before there was a row."""
     provider = catalog.find(prefix)
-    if provider is None or raw.provider_interface is None or raw.base_url is None:
+    if provider is None or item.provider_interface is None or item.base_url is None:
         return provider
-    return None if provider.settled(_settings(raw)).lacking(raw.base_url) else provider
+    return None if provider.settled(_settings(item)).lacking(item.base_url) else provider
 
 
-def _settings(raw: RawEntry) -> dict[str, str]:
+def _settings(item: ModelEntry) -> dict[str, str]:
     """What the entry says for the addresses of its provider."""
-    found = {"region": raw.region, "project": raw.project, "location": raw.location}
+    found = {"region": item.region, "project": item.project, "location": item.location}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -241,31 +244,31 @@ def _check_settings(settings: Mapping[str, str], path: Path, provider: Provider,
             findings.wrong((*path, name), found, f"leave it out{header}")
 
 
-def _of_entry(row: Provider, raw: RawEntry) -> Provider:
+def _of_entry(row: Provider, item: ModelEntry) -> Provider:
     """``row`` for the entry's model, where it has one alone."""
-    model = raw.model.partition("/")[2]
+    model = item.model
     return row if model == "*" else row.of_model(model)
 
 
 def _own_provider(
-    raw: RawEntry, path: Path, prefix: str, local: Provider | None, findings: Findings
+    item: ModelEntry, path: Path, prefix: str, local: Provider | None, findings: Findings
 ) -> Provider | None:
     """A provider that the catalogue does not know, or a ``local`` server that is said to speak otherwise."""
     near = _near(prefix)
-    if local is None and raw.base_url is None:
+    if local is None and item.base_url is None:
         if path not in findings.faulty:
             findings.wrong((*path, "model"), f"unknown provider {prefix!r}", _ANY_ADDRESS, near)
         return None
     if local is None and near is not None and findings.first(prefix):
         findings.warn(
-            f"{raw.model}: no provider is called {prefix}, so this is taken for a server of your own that speaks "
+            f"{item.written}: no provider is called {prefix}, so this is taken for a server of your own that speaks "
             f"Chat: did you mean {near}?"
         )
-    interface = catalog.find(raw.provider_interface) if raw.provider_interface is not None else None
-    if raw.provider_interface is not None and interface is None:
-        found = f"unknown interface {describe(raw.provider_interface)}"
+    interface = catalog.find(item.provider_interface) if item.provider_interface is not None else None
+    if item.provider_interface is not None and interface is None:
+        found = f"unknown interface {describe(item.provider_interface)}"
         known = one_of(catalog.CATALOG)
-        findings.wrong((*path, "provider_interface"), found, known, _near(raw.provider_interface))
+        findings.wrong((*path, "provider_interface"), found, known, _near(item.provider_interface))
     own = catalog.generic(prefix, interface)
     return own if local is None else attrs.evolve(own, display_name=local.display_name, base_url=local.base_url)
 
@@ -277,54 +280,101 @@ def _near(word: str) -> str | None:
     return None if near is None or near in word or near[0] != word[0].lower() else near
 
 
-def _speaks(raw: RawEntry, path: Path, provider: Provider, findings: Findings) -> Speaks:
-    for upstream in dict.fromkeys((raw.speaks or {}).values()):
+def _speaks(item: ModelEntry, path: Path, provider: Provider, findings: Findings) -> Speaks:
+    for upstream in dict.fromkeys(item.speaks.values()):
         if upstream not in provider.paths:
             found = f"{provider.display_name} cannot be asked in {upstream} here"
             other = f", and more where base_url ends with {' or '.join(provider.by_path)}" if provider.by_path else ""
             findings.wrong((*path, "speaks"), found, f"it speaks {', '.join(provider.paths)}{other}")
-    own: dict[Api, Api] = dict((raw.speaks or {}).items())
-    speaks = {**provider.speaks, **own}
+    speaks = {**provider.speaks, **item.speaks}
     return {api: speaks[api] for api in (*APIS, *provider.speaks) if api in speaks}
 
 
-def _keeper(raw: RawEntry, path: Path, speaks: Speaks, findings: Findings) -> Keeper | None:
-    if raw.state == "upstream" and (api := speaks.get("responses")) != "responses":
+def _keeper(item: ModelEntry, path: Path, speaks: Speaks, findings: Findings) -> Keeper | None:
+    if item.state == "upstream" and (api := speaks.get("responses")) != "responses":
         found = f"it is asked in {api or 'no API'} for Responses clients, which keeps no state"
         findings.wrong((*path, "state"), found, "write `ours`, or `speaks: [responses]` if it has that API")
-    return raw.state
+    return item.state
 
 
-def _check_probe(raw: RawEntry, path: Path, provider: Provider, findings: Findings) -> None:
+def _check_probe(item: ModelEntry, path: Path, provider: Provider, findings: Findings) -> None:
     """A provider is asked nothing that no client has asked for (BerriAI/litellm#7000)."""
-    if raw.probe is not None and raw.base_url is None and not provider.local:
+    if item.probe is not None and item.base_url is None and not provider.local:
         found = f"{provider.display_name} is nobody's own server"
         findings.wrong((*path, "probe"), found, "leave it out: its health is known by the requests that it gets")
 
 
-def _check_headers(raw: RawEntry, path: Path, findings: Findings) -> None:
-    for name in raw.headers:
+def _check_headers(item: ModelEntry, path: Path, findings: Findings) -> None:
+    for name, _ in item.headers:
         if not _HEADER.fullmatch(name) or name.lower() in _NOT_TO_SET:
             advice = "use http_host" if name.lower() == "host" else "name a header that may be set on a request"
             findings.wrong((*path, "headers", name), f"{name!r} cannot be set", advice)
-    for i, name in enumerate(raw.pass_headers):
+    for i, name in enumerate(item.pass_headers):
         if not _HEADER.fullmatch(name.removesuffix("*")):
             advice = "name a header, with a * at its end for all that begin so"
             findings.wrong((*path, "pass_headers", i), describe(name), advice)
         elif (reason := reason_never(name.lower())) is not None:
             findings.wrong((*path, "pass_headers", i), f"{name!r} cannot be passed", reason)
-    if raw.http_host is not None and not re.fullmatch(r"[\x21-\x7e]+", raw.http_host):
-        findings.wrong((*path, "http_host"), describe(raw.http_host), "this must be a host name")
+    if item.http_host is not None and not re.fullmatch(r"[\x21-\x7e]+", item.http_host):
+        findings.wrong((*path, "http_host"), describe(item.http_host), "this must be a host name")
 
 
-def _note(name: str, raw: RawEntry, provider: Provider, sign_in: SignIn | None, findings: Findings) -> None:
-    if raw.passthrough_auth and raw.access_key is not None:
-        findings.warn(f"{name}: passthrough_auth and access_key are both set: access_key is ignored")
-    if raw.access_key == "":
-        findings.warn(f"{name}: access_key is empty: no credential will be sent")
-    bare = raw.access_key is None and not raw.passthrough_auth and sign_in is None
-    if bare and raw.sign_in is None and provider.key_required:
+def _note(item: ModelEntry, provider: Provider, sign_in: SignIn | None, findings: Findings) -> None:
+    if item.passthrough_auth and item.key is not None:
+        findings.warn(f"{item.name}: passthrough_auth and access_key are both set: access_key is ignored")
+    if item.key == "":
+        findings.warn(f"{item.name}: access_key is empty: no credential will be sent")
+    bare = item.key is None and not item.passthrough_auth and sign_in is None
+    if bare and item.written_sign_in is None and provider.key_required:
         hint = f" (access_key: ${provider.key_env})" if provider.key_env else ""
-        findings.warn(f"{name}: neither access_key nor passthrough_auth: no credential will be sent{hint}")
-    if provider.note and raw.speaks is None:
+        findings.warn(f"{item.name}: neither access_key nor passthrough_auth: no credential will be sent{hint}")
+    if provider.note and not item.speaks:
         findings.note(f"{provider.id}: {provider.note}")
+
+
+# Sign-ins
+
+
+def _sign_in(item: ModelEntry, path: Path, provider: Provider, findings: Findings) -> SignIn | None:
+    """The sign-in of an entry: its own, else that of the provider's row where the entry has no credential and its
+    address is the vendor's own. ``None`` where requests go with a key, or with nothing."""
+    host = urlsplit(item.base_url or provider.base_url or "").hostname or ""
+    written = item.written_sign_in
+    if written is None:
+        return _sign_in_of_row(item, provider, host, findings)
+    place = (*path, "sign_in")
+    if isinstance(written, str):  # ``none``
+        return None
+    for other, given in (("access_key", item.key is not None), ("passthrough_auth", item.passthrough_auth)):
+        if given:
+            findings.wrong(place, f"sign_in and {other} are both set", "a request has one credential: keep one of them")
+            return None
+    sign_in = complete_sign_in(written, place, host, item.region, findings)
+    taken = _taken(provider)
+    if provider.id in catalog.CATALOG and sign_in.type not in taken and (taken or not item.base_url):
+        expected = f"use {one_of(taken)}" if taken else "give it an access_key"
+        findings.wrong(place, f"{provider.display_name} takes no sign-in of {sign_in.type}", expected)
+    elif not is_installed(sign_in.type):
+        findings.wrong(place, f"signing in at {sign_in.type} needs a package", f"pip install 'trigate[{sign_in.type}]'")
+    return sign_in
+
+
+def _taken(provider: Provider) -> tuple[SignInName, ...]:
+    """The sign-ins that a provider takes, the usual one first."""
+    return tuple(name for name in MODULES if name in provider.sign_in)
+
+
+def _sign_in_of_row(item: ModelEntry, provider: Provider, host: str, findings: Findings) -> SignIn | None:
+    named = {name.lower() for name, _ in item.headers}
+    name = next(iter(_taken(provider)), None)
+    if item.key is not None or item.passthrough_auth or named & _CREDENTIAL or name is None:
+        return None
+    if not is_of_vendor(name, host):
+        return None
+    if not is_installed(name):
+        findings.warn(
+            f"{item.name}: neither access_key nor sign_in, and signing in at {name} needs a package: "
+            f"pip install 'trigate[{name}]'"
+        )
+        return None
+    return complete_sign_in(usual_sign_in(name), (), host, item.region, findings)

@@ -1,6 +1,6 @@
 """The price of an entry's models."""
 
-from gateway.config.settings import ModelEntry
+from gateway.config.model_entry import ModelEntry
 from providers.auth.credential import is_subscription_token
 from providers.catalog.prices import SUBSCRIPTION, Price, price_of
 

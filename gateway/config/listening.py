@@ -1,88 +1,195 @@
-"""The addresses that requests come in on."""
+"""The addresses that requests arrive at."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from ipaddress import ip_address
-from pathlib import Path as PathOfFile
-from typing import Any, Final
+from typing import Annotated, Any, Literal, TypeAlias
 
 import attrs
 
-from configfile.document import Path
+from configfile.keys import Kind, ignored, setting
+from configfile.kinds import Count, Duration, Port
 from gateway.config.findings import Findings
-from gateway.config.schema import ACCEPTED, OUTSIDE, RawConfig, RawLegacyListeners, RawListener, given
-from gateway.config.settings import Config, Listener, TlsSettings
+from gateway.config.kinds import FilePath, Mode
+from gateway.config.without_effect import OUTSIDE
+
+Serving: TypeAlias = Literal["all", "health"]
+"""The requests that a listener takes: all, or health checks alone."""
 
 
-def build_listeners(raw: RawConfig, findings: Findings) -> tuple[tuple[Listener, ...], RawListener]:
-    """The model listeners, those for health checks last, and what they have in common: one timeout, one number of
-    retries."""
-    found = tuple(_model_listeners(raw.listeners, findings))
-    values = tuple(_listener(item, path, findings) for path, item in found)
-    places = Counter(listener.place for listener in values)
-    for (path, _), listener in zip(found, values, strict=True):
+@attrs.frozen
+class TlsSettings:
+    """The files of a listener's TLS, in PEM."""
+
+    certificate: FilePath = setting("The file of the certificate, in PEM, followed by those that lead to its root.")
+    key: FilePath | None = setting(
+        "The file of its key, in PEM, without a passphrase.", None, shown="the certificate's file"
+    )
+    client_ca: FilePath | None = setting(
+        "A file of roots: every client must show a certificate that comes from one of them.",
+        None,
+        shown="no client is asked for one",
+    )
+
+
+@attrs.frozen
+class Listener:
+    """An address that requests arrive at, or the Unix ``socket`` in its place."""
+
+    type: Literal["model", "prompt", "agent"] = setting("Only `model` is served.", "model")
+    name: str = setting("For people.", "models")
+    address: str = setting(
+        "A name, an IPv4 or an IPv6 address; `0.0.0.0` for all IPv4 addresses, `::` for all.", "127.0.0.1"
+    )
+    port: Port = setting("", 12000)
+    socket: FilePath | None = setting("The path of a Unix socket, in place of `address` and `port`.", None)
+    mode: Mode = setting(
+        "The permissions of that socket: who may open it may come in.", 0o600, shown='`"0600"`: this user alone'
+    )
+    tls: TlsSettings | None = setting("HTTPS; see [below](#tls).", None, shown="plain HTTP")
+    proxy_protocol: bool = setting(
+        "A proxy in front says in the PROXY protocol, version 1 or 2, whose connection it is: that address stands in "
+        "the log. A connection without that header is closed.",
+        False,
+    )
+    timeout: Duration | None = setting(
+        "For the first byte of an answer, and for any silence after it; never for a whole answer. Short for "
+        "`first_byte` and `idle` in [timeouts](#timeouts); all model listeners share one value.",
+        None,
+        compared=False,
+        eq=False,
+    )
+    max_retries: Count | None = setting(
+        "Plano's name for further attempts: one less than `attempts` in [retries](#retries), which outranks it. All "
+        "model listeners share one value.",
+        None,
+        shown="`0`",
+        compared=False,
+        eq=False,
+    )
+    http2: bool = setting(
+        "`false`: clients that begin in HTTP/2 without TLS (“prior knowledge”) get a 505 in HTTP/1.1. Programs and "
+        "SDKs speak HTTP/1.1 there, unless they are told otherwise.",
+        True,
+    )
+    serves: Literal["all", "health"] = setting(
+        "`health`: only `/healthz`, `/readyz` and their like are answered here, anything else is a 404; connections "
+        "are not counted in `limits.connections`. For an orchestrator's probes, on their own port.",
+        "all",
+    )
+    router: Any = ignored(OUTSIDE)
+    agents: Any = ignored(OUTSIDE)
+    filter_chain: Any = ignored(OUTSIDE)
+    input_filters: Any = ignored(OUTSIDE)
+    output_filters: Any = ignored(OUTSIDE)
+
+    @property
+    def place(self) -> str:
+        return f"{self.address}:{self.port}" if self.socket is None else str(self.socket)
+
+    @property
+    def is_unguarded(self) -> bool:
+        """True if it takes requests of clients and asks for no certificate."""
+        return self.serves == "all" and (self.tls is None or self.tls.client_ca is None)
+
+
+@attrs.frozen
+class LegacyListener:
+    """A listener of the legacy form."""
+
+    address: str = setting("", "127.0.0.1")
+    port: Port = setting("", 12000)
+    message_format: Literal["openai"] | None = setting("Without effect: every API is served.", None)
+    timeout: Duration | None = setting("As above.", None)
+
+
+@attrs.frozen
+class LegacyListeners:
+    """The legacy form of ``listeners``: a mapping with one listener for models."""
+
+    egress_traffic: LegacyListener | None = setting("The model listener.", None)
+    ingress_traffic: Any = ignored(OUTSIDE)
+
+
+def _current(value: tuple[Listener, ...] | LegacyListeners) -> tuple[Listener, ...]:
+    """The listeners in the form of today."""
+    if not isinstance(value, LegacyListeners):
+        return value
+    if (old := value.egress_traffic) is None:
+        return ()
+    return (Listener(address=old.address, port=old.port, timeout=old.timeout),)
+
+
+Listeners: TypeAlias = Annotated[
+    tuple[Listener, ...],
+    Kind(
+        "list",
+        _current,
+        pick=lambda value: LegacyListeners if isinstance(value, dict) else tuple[Listener, ...],
+        parts=(tuple[Listener, ...], LegacyListeners),
+    ),
+]
+
+
+@attrs.frozen
+class ListenedTo:
+    """The listeners that serve, those for health checks last, and what the file gives for all of them: one timeout, one
+    number of retries."""
+
+    listeners: tuple[Listener, ...]
+    timeout: float | None
+    max_retries: int | None
+
+
+def build_listeners(listeners: Sequence[Listener], findings: Findings) -> ListenedTo:
+    """Return the model listeners of the file, and report what is wrong with them."""
+    if "listeners" not in findings.given(()):
+        return ListenedTo((Listener(),), None, None)
+    legacy = ("listeners", "egress_traffic")
+    is_legacy = bool(findings.given(legacy[:1]))
+    found = []
+    for i, listener in enumerate(listeners):
+        path = legacy if is_legacy else ("listeners", i)
+        if listener.type == "model":
+            found.append((path, _checked(listener, path, findings)))
+        else:
+            findings.no_effect(path, f"of type {listener.type}, {OUTSIDE}")
+    places = Counter(listener.place for _, listener in found)
+    for path, listener in found:
         if places[listener.place] > 1:
             findings.wrong(path, f"{listener.place} is taken twice", "give each listener its own port")
-    common = {name: _common(found, name, findings) for name in ("timeout", "max_retries")}
-    if values and all(listener.serves == "health" for listener in values):
+    if found and all(listener.serves == "health" for _, listener in found):
         findings.wrong(("listeners",), "none serves model requests", "add a listener without `serves: health`")
-    by_use = tuple(sorted(values, key=lambda listener: listener.serves == "health"))
-    return by_use or (Listener(),), RawListener(**common)
+    by_use = tuple(sorted((listener for _, listener in found), key=lambda listener: listener.serves == "health"))
+    timeout, retries = (_common(found, name, findings) for name in ("timeout", "max_retries"))
+    return ListenedTo(by_use or (Listener(),), timeout, retries)
 
 
-def _listener(raw: RawListener, path: Path, findings: Findings) -> Listener:
-    if raw.socket is None:
-        if raw.mode is not None:
+def _checked(listener: Listener, path: tuple[str | int, ...], findings: Findings) -> Listener:
+    given = findings.given(path)
+    if "socket" not in given:
+        if "mode" in given:
             findings.no_effect((*path, "mode"), "there is no socket whose permissions it could be, ignored")
-    elif not raw.socket:
+        return listener
+    if listener.socket is None:
         findings.wrong((*path, "socket"), "an empty path", "write it as /run/trigate/trigate.sock")
     for name in ("address", "port", "tls"):
-        if raw.socket is not None and getattr(raw, name) is not None:
+        if name in given:
             findings.wrong((*path, name), "given beside socket", "a Unix socket has neither address, port nor TLS")
-    values = {name: value for name, value in given(raw).items() if name in _OWN}
-    if raw.socket is not None:
-        values["socket"] = PathOfFile(raw.socket)
-    if raw.tls is not None:
-        values["tls"] = TlsSettings(**{name: PathOfFile(file) for name, file in given(raw.tls).items()})
-    return Listener(**values)
+    return listener
 
 
-_OWN: Final = {field.name for field in attrs.fields(Listener)}
-
-
-def exposed(config: Config) -> tuple[Listener, ...]:
-    """The listeners that are meant for other machines and ask nobody for anything, though the file does not say that
-    this is meant."""
-    if config.asks_for_key or config.open:
-        return ()
-    return tuple(one for one in config.listeners if one.is_unguarded and not _is_local(one))
-
-
-def _is_local(listener: Listener) -> bool:
-    """True if only this machine reaches it. What a name stands for is not looked up."""
-    try:
-        return listener.socket is not None or ip_address(listener.address.partition("%")[0]).is_loopback
-    except ValueError:
-        return listener.address == "localhost" or listener.address.endswith(".localhost")
-
-
-def _model_listeners(raw: Any, findings: Findings) -> Iterator[tuple[Path, RawListener]]:
-    if isinstance(raw, RawLegacyListeners):
-        traffic = raw.egress_traffic
-        if traffic is not None:
-            shape = RawListener(address=traffic.address, port=traffic.port, timeout=traffic.timeout)
-            yield ("listeners", "egress_traffic"), shape
-        return
-    for i, item in enumerate(raw or ()):
-        if item.type == "model":
-            yield ("listeners", i), item
-        else:
-            findings.no_effect(("listeners", i), f"of type {item.type}, {OUTSIDE[ACCEPTED]}")
-
-
-def _common(found: Iterable[tuple[Path, RawListener]], name: str, findings: Findings) -> Any:
-    values = [(path, value) for path, item in found if (value := getattr(item, name)) is not None]
+def _common(found: Sequence[tuple[Any, Listener]], name: str, findings: Findings) -> Any:
+    values = [(path, value) for path, listener in found if (value := getattr(listener, name)) is not None]
     for path, value in values:
         if value != values[0][1]:
             findings.wrong((*path, name), "differs from another listener's", "all model listeners share one value")
     return values[0][1] if values else None
+
+
+def is_local(listener: Listener) -> bool:
+    """True if only this machine reaches it. A name is not resolved."""
+    try:
+        return listener.socket is not None or ip_address(listener.address.partition("%")[0]).is_loopback
+    except ValueError:
+        return listener.address == "localhost" or listener.address.endswith(".localhost")

@@ -7,56 +7,40 @@ The format is that of Plano's model gateway, v0.1 to v0.4, with a few keys of ou
 import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from configfile import document
 from configfile.document import ConfigError, Document, Mistake
+from configfile.keys import keys_of
+from configfile.reading import Reading, read
 from configfile.secret_files import SecretFiles, UnreadFiles
 from configfile.variables import Variables
-from configfile.wording import describe, nearest
+from configfile.wording import Wrong, describe
 from gateway.config import weak_secrets
-from gateway.config.attempts import build_retries, changed_circuit
+from gateway.config.allowances import RateLimits
+from gateway.config.attempts import CircuitSettings, build_retries, changed_circuit
 from gateway.config.budgets import build_budgets, doubtful_budgets
 from gateway.config.caching import build_answer_cache
 from gateway.config.client_access import access_names
-from gateway.config.client_keys import build_client_keys, build_client_limits, build_operator_key
+from gateway.config.client_keys import build_client_keys
 from gateway.config.collector import collector
-from gateway.config.converter import ConversionFault, structure
-from gateway.config.counters import build_counters
+from gateway.config.counters import check_counters
 from gateway.config.doubtful_routes import doubtful
 from gateway.config.entries import Entries, EntryDefaults, build_entries
 from gateway.config.findings import Findings
 from gateway.config.foreign import recognised
 from gateway.config.found_file import check_found
-from gateway.config.listening import build_listeners
+from gateway.config.limits import Limits
+from gateway.config.listening import ListenedTo, Listener, build_listeners
+from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import build_providers, check_used
 from gateway.config.prices import ADVICE, uncounted, unpriced
-from gateway.config.ratelimits import build_header_limits, build_rates_of_all
+from gateway.config.ratelimits import build_header_limits, build_ratelimits
 from gateway.config.routes import build_aliases
-from gateway.config.schema import (
-    SCRAPING,
-    WITHOUT_EFFECT,
-    RawCircuit,
-    RawConfig,
-    RawLimits,
-    RawOverrides,
-    given,
-    without_effect,
-)
-from gateway.config.settings import (
-    KEEPING_KEYS,
-    CircuitSettings,
-    Config,
-    Limits,
-    Listener,
-    ModelEntry,
-    StateStorage,
-    Trust,
-)
-from gateway.config.state_storage import build_state_storage
-from gateway.config.timeouts import build_timeouts
+from gateway.config.settings import Config, KeyDigest, Trust
+from gateway.config.state_storage import KEEPING_KEYS, build_state_storage
 from streams.pipe import Timeouts
 
 __all__ = [
@@ -130,10 +114,10 @@ def load(
     everything (``found_file``).
 
     Raises ``ConfigError`` with every mistake in the file, and nothing else."""
-    read = document.read_file(path) if data is None else document.read(data, str(path))
+    written = document.read_file(path) if data is None else document.read(data, str(path))
     files = UnreadFiles() if env is None else files or SecretFiles()
-    config = configure(read, env, files, path if trust == "found" else None, within)
-    warnings = (*config.warnings, *weak_secrets.readable(read.content, path))
+    config = configure(written, env, files, path if trust == "found" else None, within)
+    warnings = (*config.warnings, *weak_secrets.readable(written.content, path))
     return attrs.evolve(config, path=path, trust=trust, warnings=warnings)
 
 
@@ -157,7 +141,7 @@ def _key(key: Any) -> str:
 
 
 def configure(
-    read: Document,
+    written: Document,
     env: Mapping[str, str] | None,
     files: SecretFiles,
     unnamed: Path | None = None,
@@ -165,23 +149,23 @@ def configure(
 ) -> Config:
     """A document checked and read, with the variables of ``env`` and the secrets in ``files``; ``unnamed`` is its path
     where nobody has named it. Raises ``ConfigError``."""
-    if not isinstance(read.content, dict) or not read.content:
-        found = "empty" if not read.content else f"{describe(read.content)} where keys should be"
-        raise ConfigError((read.mistake((), found, "a configuration starts with `version: v0.3.0`"),))
-    if (foreign := recognised(read.content)) is not None:
+    if not isinstance(written.content, dict) or not written.content:
+        found = "empty" if not written.content else f"{describe(written.content)} where keys should be"
+        raise ConfigError((written.mistake((), found, "a configuration starts with `version: v0.3.0`"),))
+    if (foreign := recognised(written.content)) is not None:
         found = f"this is a configuration of {foreign.owner}"
-        raise ConfigError((Mistake(read.file, "", found, foreign.advice.format(file=shlex.quote(read.file))),))
+        raise ConfigError((Mistake(written.file, "", found, foreign.advice.format(file=shlex.quote(written.file))),))
     variables = Variables(env, WITHOUT_EFFECT, files, within)
-    content = variables.expand(read.content, ())
-    mistakes = [read.mistake(path, *words) for path, words in variables.mistakes]
-    raw, faults = _structured(content)
-    mistakes += (read.mistake(fault.path, *fault.wrong.words) for fault in faults)
-    findings = Findings(read, mistakes, {fault.path[:2] for fault in faults})
+    content = variables.expand(written.content, ())
+    mistakes = [written.mistake(path, *words) for path, words in variables.mistakes]
+    reading = read(content, Config, advise)
+    mistakes += (written.mistake(fault.path, *fault.wrong.words) for fault in reading.faults)
+    findings = Findings(written, mistakes, {fault.path[:2] for fault in reading.faults}, reading.given)
     if unnamed is not None:
         check_found(content, variables.used, variables.files, unnamed, findings)
     for warning in files.warnings:
         findings.warn(warning)
-    config, entries = _config(raw, findings)
+    config, entries = _config(reading, findings)
     for one in unpriced(config):
         place = entries.paths[one.entry.name]
         if place not in findings.faulty:  # its price may be what is wrong
@@ -196,132 +180,90 @@ def _place(mistake: Mistake) -> tuple[int, int]:
     return mistake.line or 0, mistake.column or 0
 
 
-# Structure
+WITHOUT_EFFECT: Final = frozenset(name for name, field in keys_of(Config).items() if field.key.ignored is not None)
+"""Root keys that nothing here reads: no variable in them is looked up."""
 
 
-def _structured(content: Any) -> tuple[RawConfig, tuple[ConversionFault, ...]]:
-    """The filled classes and what was wrong; what was wrong is left out of them, so that the rest can be checked."""
-    result = structure(content, RawConfig)
-    faults = result if isinstance(result, tuple) else ()
-    while isinstance(result, tuple):
-        for fault in result:
-            _prune(content, fault)
-        result = structure(content, RawConfig)
-    return result, faults
+def advise(place: type, name: str) -> Wrong:
+    """Return the advice on an unknown key; the tables of it are loaded where a file has one."""
+    from gateway.config.unknown import wrong_key
+
+    return wrong_key(place, name)
 
 
-def _prune(content: Any, fault: ConversionFault) -> None:
-    """Take out what the fault is about: a key, or else what holds it."""
-    path = fault.path[:-1] if fault.missing else fault.path
-    while path:
-        holder: Any = content
-        for step in path[:-1]:
-            if not _holds(holder, step):
-                return  # already gone with another fault
-            holder = holder[step]
-        if holder is None:
-            return
-        if isinstance(holder, dict):
-            holder.pop(path[-1], None)
-            return
-        if isinstance(step := path[-1], int) and len(path) == 2 and holder[step] is not None:
-            holder[step] = None  # an entry: the others keep their numbers
-            return
-        path = path[:-1]
+# What the shape alone cannot tell
 
 
-def _holds(holder: Any, step: str | int) -> bool:
-    return step in holder if isinstance(holder, dict) else isinstance(holder, list) and isinstance(step, int)
-
-
-# From the filled classes to values; what the shape alone cannot tell is found here
-
-
-def _limits(raw: RawLimits) -> Limits:
-    per_client = build_client_limits(raw.per_client)
-    return attrs.evolve(Limits(), **{**given(raw), "per_client": per_client})
-
-
-def _config(raw: RawConfig, findings: Findings) -> tuple[Config, Entries]:
-    for path, why in without_effect(raw):
+def _config(reading: Reading[Config], findings: Findings) -> tuple[Config, Entries]:
+    """The configuration that was read, with what follows from its parts together."""
+    assert reading.value is not None  # no key of the root is required
+    config = reading.value
+    for path, why in reading.ignored:
         findings.no_effect(path, why)
-    if raw.version is None and ("version",) not in findings.faulty:
+    if config.version is None and ("version",) not in findings.faulty:
         findings.wrong(("version",), "missing", "start the file with `version: v0.3.0`")
-    listeners, common = build_listeners(raw, findings)
-    timeouts = build_timeouts(raw, common)
-    _warn_of_overrides(raw.overrides, findings)
-    retries = build_retries(raw.retries, common)
-    circuit = changed_circuit(CircuitSettings(), raw.circuit or RawCircuit(), ("circuit",), findings)
-    providers = build_providers(raw, findings)
-    entries = build_entries(raw, EntryDefaults(timeouts, retries, circuit, providers), findings)
+    common = build_listeners(config.listeners, findings)
+    timeouts = _timeouts(config, common, findings)
+    retries = build_retries(config.retries, common.max_retries, findings)
+    circuit = changed_circuit(CircuitSettings(), config.circuit, ("circuit",), findings)
+    providers = build_providers(config.providers, findings)
+    entries = build_entries(config, EntryDefaults(timeouts, retries, circuit, providers), findings)
     check_used(providers, frozenset(entry.provider.id for entry in entries.made), findings)
-    aliases = build_aliases(raw, retries, entries, findings)
-    names = access_names(raw, entries, findings)
-    client_keys = build_client_keys(raw, names, findings)
-    state_storage = build_state_storage(raw.state_storage, findings)
-    _check_stored_keys(raw, state_storage, findings)
-    config = Config(
-        version=raw.version or "",
-        listeners=listeners,
+    aliases = build_aliases(config, retries, entries, findings)
+    names = access_names(config, entries, findings)
+    made = attrs.evolve(
+        config,
+        listeners=common.listeners,
         entries=entries.made,
         aliases=aliases.single,
         routes=aliases.routes,
         retries=retries,
         circuit=circuit,
-        client_routing=raw.client_routing,
-        ratelimits=build_rates_of_all(raw, findings),
-        header_limits=build_header_limits(raw, entries.names, findings),
-        budgets=build_budgets(raw.budgets, (), findings),
-        unpriced=raw.unpriced,
-        limits=_limits(raw.limits),
         timeouts=timeouts,
-        strict=raw.strict,
-        websocket=raw.websocket,
-        client_keys=client_keys,
+        client_keys=build_client_keys(config.client_keys, config.listeners, names, findings),
         client_groups=tuple(names.groups.values()),
-        stored_keys="unread" if raw.stored_keys else "off",
-        signing_key=tuple(key for key in raw.signing_key or () if isinstance(key, bytes)),
-        public_url=raw.public_url,
-        open=raw.open,
-        ui=raw.ui,
-        ui_key=build_operator_key("ui_key", raw.ui_key, findings),
-        metrics_key=build_operator_key("metrics_key", raw.metrics_key, findings),
-        ui_keep=raw.ui_keep,
-        ui_prompts=raw.ui_prompts,
-        log_level=raw.log_level,
-        cors=raw.cors,
-        hosts=raw.hosts,
-        audit=raw.audit,
-        trusted_proxies=raw.trusted_proxies,
-        state_storage=state_storage,
-        counters=build_counters(raw.counters, findings),
-        cache=build_answer_cache(raw, findings),
-        timezone=raw.timezone or "UTC",
-        reserve=raw.reserve,
-        charge_undelivered=raw.charge_undelivered,
-        metrics=SCRAPING[raw.metrics],
-        tracing=collector(raw.tracing, findings.warn),
-        ca_path=Path(raw.overrides.upstream_tls_ca_path) if raw.overrides.upstream_tls_ca_path else None,
+        state_storage=build_state_storage(config.state_storage, findings),
+        signing_key=tuple(key for key in config.signing_key if isinstance(key, bytes)),
+    )
+    _check_stored_keys(made, findings)
+    rates = config.written_ratelimits if isinstance(config.written_ratelimits, RateLimits) else RateLimits()
+    made = attrs.evolve(
+        made,
+        ratelimits=build_ratelimits(rates, ("ratelimits",), findings),
+        header_limits=build_header_limits(config.written_ratelimits, config.model_aliases, entries.names, findings),
+        budgets=build_budgets(config.budgets, (), findings),
+    )
+    for name, digest in (("ui_key", config.ui_key), ("metrics_key", config.metrics_key)):
+        if isinstance(digest, KeyDigest) and digest.is_short:
+            findings.warn(weak_secrets.guessed(name))
+    check_counters(config.counters, findings)
+    made = attrs.evolve(
+        made,
+        cache=build_answer_cache(config.cache, config.model_aliases, config.client_keys, findings),
+        tracing=collector(config.tracing, findings),
+    )
+    return attrs.evolve(
+        made,
         ineffective=tuple(sorted(findings.ineffective, key=_place)),
         warnings=tuple(dict.fromkeys(findings.warnings)),
         notes=tuple(dict.fromkeys(findings.notes)),
-        **{
-            name: value
-            for name in ("drain", "drain_delay", "keep_alive", "websocket_idle", "write_timeout")
-            if (value := getattr(raw, name)) is not None
-        },
-    )
-    return config, entries
+    ), entries
 
 
-def _check_stored_keys(raw: RawConfig, kept: StateStorage | None, findings: Findings) -> None:
+def _timeouts(config: Config, common: ListenedTo, findings: Findings) -> Timeouts:
+    """The time limits on a provider. A listener's ``timeout`` limits the wait for the first byte and any silence after
+    it, never a whole answer: long streams are not cut."""
+    base = Timeouts()
+    if common.timeout is not None:
+        base = attrs.evolve(base, first_byte=common.timeout or None, idle=common.timeout or None)
+    if config.overrides.upstream_connect_timeout is not None:
+        base = attrs.evolve(base, connect=config.overrides.upstream_connect_timeout)
+    return findings.laid_over(base, config.timeouts, ("timeouts",))
+
+
+def _check_stored_keys(config: Config, findings: Findings) -> None:
+    kept = config.state_storage
     faulty = any(place[0] == "state_storage" for place in findings.faulty)
-    if raw.stored_keys and (kept is None or kept.type not in KEEPING_KEYS) and not faulty:
+    if config.stored_keys != "off" and (kept is None or kept.type not in KEEPING_KEYS) and not faulty:
         found = f"state_storage is {'not given' if kept is None else kept.type}, which keeps no keys"
         findings.wrong(("stored_keys",), found, "give state_storage the type sqlite or postgres")
-
-
-def _warn_of_overrides(raw: RawOverrides, findings: Findings) -> None:
-    for key in raw.unknown:
-        near = nearest(key, (field.name for field in attrs.fields(RawOverrides)))
-        findings.no_effect(("overrides", key), "unknown, ignored" + (f" (did you mean {near}?)" if near else ""))

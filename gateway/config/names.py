@@ -21,7 +21,8 @@ from typing import Final, TypeAlias
 import attrs
 
 from configfile.wording import nearest
-from gateway.config.settings import ModelEntry, Route
+from gateway.config.aliases import Route
+from gateway.config.model_entry import ModelEntry
 from providers.catalog.providers import CATALOG, Provider, find, maker
 from providers.endpoints.model_types import ModelType
 from streams.errors import GatewayError, invalid

@@ -1,25 +1,95 @@
-"""Providers of the configuration's own (``providers``): rows that are added to the catalogue, or take the place of one
-of its, or change it."""
+"""Providers of the configuration's own (``providers``): rows that are added to the catalogue, replace one of its rows,
+or change it."""
 
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
 from configfile.document import Path
+from configfile.keys import Given, Kind, setting
+from configfile.kinds import Secret, Url
 from configfile.wording import describe, nearest, one_of
+from gateway.config.endpoints import OwnEndpoints
 from gateway.config.findings import Findings
-from gateway.config.schema import RawConfig, RawEntry, RawProvider
+from gateway.config.kinds import ApiPaths, KeyHeader, Speaking
+from gateway.config.sign_ins import SigningIn
 from providers.auth.keys import BEARER_TOKEN, HeaderKey
 from providers.auth.signer import Signer
 from providers.catalog import providers as catalog
 from providers.catalog.provider import STANDARD_PATHS, Provider
+from providers.neutral.quirks import Quirks
 from streams.events import Api
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+QuirkChanges: TypeAlias = Annotated[Mapping[str, Any], Kind("mapping", pick=lambda _: Given(Quirks), parts=(Quirks,))]
+"""Changes to a row's ``Quirks``."""
+
+SetHeaders: TypeAlias = Annotated[
+    tuple[tuple[str, str], ...],
+    Kind(
+        "mapping of text or file",
+        lambda value: tuple(value.items()),
+        pick=lambda _: dict[str, Secret],
+        parts=(dict[str, Secret],),
+        takes_text=True,
+    ),
+]
+"""Headers with their values."""
+
+
+@attrs.frozen
+class ProviderSettings:
+    """A row of the catalogue: what is new in it, or all of it."""
+
+    base_url: Url | None = setting(
+        "Its address, as on an entry.", None, shown="the known one's; else each entry gives it"
+    )
+    provider_interface: str | None = setting(
+        "The known provider that it behaves like. With it nothing is left of a known provider of its own name.",
+        None,
+        shown="`openai`'s Chat",
+    )
+    speaks: Speaking = setting(
+        "The APIs that it is asked in, as [on an entry](#speaks).", factory=dict, shown="the known one's, else `[chat]`"
+    )
+    paths: ApiPaths = setting(
+        "By API the whole path on its host, where that is not the usual one: `{messages: /anthropic/v1/messages}`. "
+        "`{model}` stands for the model's id.",
+        factory=dict,
+    )
+    auth: KeyHeader | None = setting(
+        "The header for its key: `bearer`, or the name of another; also by API: `{messages: x-api-key}`.",
+        None,
+        shown="as the API has it",
+    )
+    written_sign_in: SigningIn | None = setting(
+        "As [on an entry](#sign_in), for entries that have neither their own nor a key.",
+        None,
+        shown="none",
+        name="sign_in",
+    )
+    headers: SetHeaders = setting("Headers of all of its entries; an entry's own come first.", (), shown="none")
+    quirks: QuirkChanges = setting(
+        "What is different about its APIs; see [quirks](#quirks).", factory=dict, shown="the known one's"
+    )
+    own_endpoints: OwnEndpoints = setting(
+        "As [on an entry](#endpoints), for all of its entries.",
+        factory=dict,
+        shown="the known one's, else OpenAI's",
+        name="endpoints",
+    )
+    families: tuple[str, ...] | None = setting(
+        "Shell patterns of the ids of its models, by which a bare name finds `NAME/*`.", None, shown="none"
+    )
+    models: tuple[str, ...] | None = setting(
+        "Ids that `GET /v1/models` lists of `NAME/*`, the most able first.", None, shown="none"
+    )
+    display_name: str | None = setting("What people call it.", None, shown="its name")
 
 
 @attrs.frozen
@@ -27,18 +97,7 @@ class OwnProvider:
     """A ``row``, and what its entries have where they do not say it themselves."""
 
     row: Provider
-    given: RawProvider
-
-    def of_entry(self, raw: RawEntry) -> RawEntry:
-        """``raw`` with what the provider says for all of its entries."""
-        bare = raw.sign_in is None and raw.access_key is None and not raw.passthrough_auth
-        sign_in = self.given.sign_in if bare else raw.sign_in
-        return attrs.evolve(
-            raw,
-            headers={**self.given.headers, **raw.headers},
-            endpoints={**self.given.endpoints, **raw.endpoints},
-            sign_in=sign_in,
-        )
+    given: ProviderSettings
 
 
 def id_of(name: str) -> str:
@@ -47,10 +106,10 @@ def id_of(name: str) -> str:
     return name if row is None else row.id
 
 
-def build_providers(raw: RawConfig, findings: Findings) -> Mapping[str, OwnProvider]:
+def build_providers(providers: Mapping[str, ProviderSettings], findings: Findings) -> Mapping[str, OwnProvider]:
     """The configuration's own providers by their ids."""
     found: dict[str, OwnProvider] = {}
-    for name, given in raw.providers.items():
+    for name, given in providers.items():
         path = ("providers", name)
         if not _NAME.fullmatch(name):
             findings.wrong(path, describe(name), "a provider's name has letters, digits, `.`, `_` and `-`")
@@ -61,7 +120,7 @@ def build_providers(raw: RawConfig, findings: Findings) -> Mapping[str, OwnProvi
     return found
 
 
-def _row(name: str, given: RawProvider, path: Path, findings: Findings) -> Provider | None:
+def _row(name: str, given: ProviderSettings, path: Path, findings: Findings) -> Provider | None:
     known, interface = catalog.find(name), None
     if given.provider_interface is not None:
         interface = catalog.find(given.provider_interface)
@@ -77,20 +136,20 @@ def _row(name: str, given: RawProvider, path: Path, findings: Findings) -> Provi
     changes: dict[str, Any] = {
         name: value for name in ("display_name", "families", "models") if (value := getattr(given, name)) is not None
     }
-    if given.speaks is not None:
+    if given.speaks:
         _check_spoken(given, row, path, findings)
         changes |= {"speaks": MappingProxyType(dict(given.speaks)), "by_model": (), "note": ""}
     if given.auth is not None:
         changes["auth"] = MappingProxyType({**row.auth, **_signers(given.auth)})
-    if given.quirks is not None:
+    if given.quirks:
         changes |= {name: attrs.evolve(getattr(row, name), **given.quirks) for name in ("quirks", "known")}
     return attrs.evolve(row, **changes)
 
 
-def _placed(row: Provider, given: RawProvider) -> Provider:
+def _placed(row: Provider, given: ProviderSettings) -> Provider:
     """``row`` at the address that is given, and with the paths that are."""
     if given.base_url is not None:
-        speaks: dict[Api, Api] = {**row.speaks, **dict((given.speaks or {}).items())}
+        speaks: dict[Api, Api] = {**row.speaks, **given.speaks}
         base_url = given.base_url if given.paths else row.completed(given.base_url, speaks.values())
         parts = urlsplit(base_url)
         path = parts.path.rstrip("/")
@@ -111,8 +170,8 @@ def _signers(given: str | Mapping[Any, str]) -> dict[Api, Signer]:
     return {api: BEARER_TOKEN if word == "bearer" else HeaderKey(word) for api, word in by_api.items()}
 
 
-def _check_spoken(given: RawProvider, row: Provider, path: Path, findings: Findings) -> None:
-    for api in dict.fromkeys((given.speaks or {}).values()):
+def _check_spoken(given: ProviderSettings, row: Provider, path: Path, findings: Findings) -> None:
+    for api in dict.fromkeys(given.speaks.values()):
         if api not in row.paths:
             found = f"{row.display_name} has no path for {api}"
             findings.wrong((*path, "speaks"), found, f"say where it is: `paths: {{{api}: /…}}`")

@@ -1,48 +1,17 @@
-"""The prices that entries give, and the models that nobody has given one though money is limited."""
+"""The models that have no price though money is limited."""
 
 from collections.abc import Iterator
 from typing import Final
 
 import attrs
 
-from configfile.document import Path
+from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.entry_price import entry_price
-from gateway.config.findings import Findings
+from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found, Names
 from gateway.config.patterns import matches_one
-from gateway.config.schema import PriceName, RawPrice
-from gateway.config.settings import ClientGroup, ClientKey, Config, ModelEntry
-from providers.catalog.prices import NAMED_PRICES, Price, read_price
+from gateway.config.settings import Config
 from streams.errors import GatewayError
-
-IMPLAUSIBLE: Final = 0.0005
-"""Dollars for a million tokens, below which somebody has probably written the price of one token."""
-
-IMPLAUSIBLE_UNIT: Final = 20
-"""Dollars for one unit, above which somebody has probably written the price of thousands or of an hour."""
-
-
-def build_price(
-    raw: RawPrice | PriceName | None, provider: str, model: str, path: Path, findings: Findings
-) -> Price | None:
-    if raw is None or isinstance(raw, str):
-        return None if raw is None else NAMED_PRICES[raw]
-    for kind in ("input", "output"):
-        dollars: float | None = getattr(raw, kind)
-        if dollars is None and not raw.per and path[:2] not in findings.faulty:
-            findings.wrong((*path, kind), "missing", "this is required")
-        if dollars is not None and 0 < dollars < IMPLAUSIBLE:
-            findings.warn(
-                f"{provider}/{model}: a price of {dollars:g} dollars for a million tokens of {kind}: if that is the "
-                f"price of one token, write {dollars * 10**6:g}"
-            )
-    if raw.above.keys() & {0}:
-        findings.wrong((*path, "above"), "prompts above 0 tokens", "what all prompts cost stands beside above")
-    for unit, dollars in raw.per.items():
-        if dollars > IMPLAUSIBLE_UNIT:
-            findings.warn(f"{provider}/{model}: {dollars:g} dollars for one {unit}: `per` is what one costs")
-    row = attrs.asdict(raw, filter=lambda _, value: value is not None)
-    return read_price(row, "config", provider, model)
 
 
 @attrs.frozen

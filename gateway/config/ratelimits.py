@@ -1,14 +1,15 @@
-"""The rates that a client, a group or an entry is held to, how many of its requests may be under way, and the queue
-before it."""
+"""The rates of clients, groups and entries: what is odd about them, and Plano's limits by a header."""
 
-from typing import Any, Final, Literal
+from collections.abc import Collection
+from typing import Final
+
+import attrs
 
 from configfile.document import Path, spell
 from configfile.wording import describe
-from gateway.config.allowances import QueueSettings, Rate, RateLimits, RootLimit
+from gateway.config.allowances import HeaderLimit, QueueSettings, Rate, RateLimits, RatesOrHeaderLimits, RootLimit
 from gateway.config.findings import Findings
 from gateway.config.names import Names
-from gateway.config.schema import RawConfig, RawQueue, RawRateLimits, RawRootLimit, given
 from streams.errors import GatewayError
 
 _SLOW: Final = {"requests": 1, "tokens": 1000, "input_tokens": 1000, "output_tokens": 1000}
@@ -16,49 +17,41 @@ _SLOW: Final = {"requests": 1, "tokens": 1000, "input_tokens": 1000, "output_tok
 
 _UNITS: Final = {"second": (1.0, "s"), "minute": (60.0, "m"), "hour": (3600.0, "h"), "day": (86400.0, "d")}
 
-QUEUE_WAIT: Final = 5.0
-"""Seconds that a request waits in a queue for which the file gives no ``wait``."""
+_COUNTING: Final = ("tokens", "input_tokens")
+"""The measures that tokens from a cache may count towards."""
 
 
-def build_ratelimits(
-    raw: RawRateLimits | None, path: Path, findings: Findings, *, counts_cached: bool = False
-) -> RateLimits:
-    """What the file gives; nothing is limited where that is nothing. ``counts_cached``: so does the provider itself
+def build_ratelimits(limits: RateLimits, path: Path, findings: Findings, *, counts_cached: bool = False) -> RateLimits:
+    """Return the ``limits`` of a holder, and warn of odd ones. ``counts_cached``: so does the provider itself
     (BerriAI/litellm#18728)."""
-    made: dict[str, Any] = given(raw)
-    if counts_cached and made.keys() & {"tokens", "input_tokens"}:
-        made.setdefault("count_cached", True)
-    if made.get("count_cached") and not made.keys() & {"tokens", "input_tokens"}:
+    counting = any(getattr(limits, measure) is not None for measure in _COUNTING)
+    if limits.count_cached and not counting:
         findings.warn(f"{spell(path)}: count_cached has no effect: neither tokens nor input_tokens is limited")
     for measure, least in _SLOW.items():
-        rate: Rate | None = made.get(measure)
+        rate: Rate | None = getattr(limits, measure)
         if rate is not None and rate.amount * 60 < least * rate.seconds:
             findings.warn(f"{spell((*path, measure))}: {rate.text} refills evenly, {_pace(rate, measure)}")
-    return RateLimits(**made)
+    follows = "count_cached" not in findings.given(path) and counts_cached and counting
+    return attrs.evolve(limits, count_cached=True) if follows else limits
 
 
-def build_rates_of_all(raw: RawConfig, findings: Findings) -> RateLimits:
-    """Return the rates that all clients share, which the root gives as a mapping."""
-    given_rates = raw.ratelimits if isinstance(raw.ratelimits, RawRateLimits) else None
-    return build_ratelimits(given_rates, ("ratelimits",), findings)
-
-
-def build_header_limits(raw: RawConfig, names: Names, findings: Findings) -> tuple[RootLimit, ...]:
+def build_header_limits(
+    items: RatesOrHeaderLimits | None, aliases: Collection[str], names: Names, findings: Findings
+) -> tuple[RootLimit, ...]:
     """Return Plano's limits by a header, which the root gives as a list."""
-    items = raw.ratelimits if isinstance(raw.ratelimits, tuple) else ()
-    return tuple(
-        found
-        for i, item in enumerate(items)
-        if (found := _root_limit(item, ("ratelimits", i), raw, names, findings)) is not None
-    )
+    limits = items if isinstance(items, tuple) else ()
+    found = (_root_limit(item, ("ratelimits", i), aliases, names, findings) for i, item in enumerate(limits))
+    return tuple(limit for limit in found if limit is not None)
 
 
-def _root_limit(item: RawRootLimit, path: Path, raw: RawConfig, names: Names, findings: Findings) -> RootLimit | None:
+def _root_limit(
+    item: HeaderLimit, path: Path, aliases: Collection[str], names: Names, findings: Findings
+) -> RootLimit | None:
     seconds, unit = _UNITS[item.limit.unit]
     if not item.limit.tokens:
         findings.wrong((*path, "limit", "tokens"), "0", "with this nothing would ever pass: take the item out")
         return None
-    if item.model not in raw.model_aliases and not _is_model(item.model, names):
+    if item.model not in aliases and not _is_model(item.model, names):
         findings.warn(f"{spell(path)}: {describe(item.model)} is no model of this file: nobody is limited by it")
     value = None if item.selector.value in (None, "", "*") else item.selector.value
     rate = Rate(item.limit.tokens, seconds, f"{item.limit.tokens}/{unit}")
@@ -78,9 +71,7 @@ def _pace(rate: Rate, measure: str) -> str:
     return f"{max(1, int(rate.amount * 60 / rate.seconds))} a minute: for all of it at any time write a budget"
 
 
-def build_queue(raw: Literal[0] | RawQueue | None, name: str, limits: RateLimits, findings: Findings) -> QueueSettings:
-    if not raw:
-        return QueueSettings()
-    if limits == RateLimits():
+def check_queue(queue: QueueSettings, name: str, limits: RateLimits, findings: Findings) -> None:
+    """Warn of a queue at a place without limits."""
+    if queue.size and limits == RateLimits():
         findings.warn(f"{name}: nobody ever waits in its queue: it has no ratelimits")
-    return QueueSettings(raw.size, QUEUE_WAIT if raw.wait is None else raw.wait)

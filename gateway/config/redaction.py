@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from gateway.config.settings import Config, ModelEntry
+from gateway.config.model_entry import ModelEntry
+from gateway.config.settings import Config
 from gateway.config.urls import credentials_in
 from gateway.http.headers import Headers
 

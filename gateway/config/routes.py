@@ -1,29 +1,27 @@
-"""The names of ``model_aliases``: those that stand for one model, and routes, which stand for several targets."""
+"""What the names of ``model_aliases`` and Plano's preferences stand for: one model, or a route."""
 
-from collections.abc import Iterator
-from typing import TypeAlias, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, TypeAlias
 
 import attrs
 
 from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.wording import describe, nearest
-from gateway.config.attempts import changed_retries
-from gateway.config.caching import build_cache_use
+from gateway.config.aliases import Balance, Route, RouteTarget
+from gateway.config.attempts import Retries
 from gateway.config.embedders import check_vectors
 from gateway.config.entries import Entries
 from gateway.config.findings import Findings
+from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found
-from gateway.config.preferences import Preference, preferences
-from gateway.config.schema import RawAlias, RawConfig, RawRouteTarget, given
-from gateway.config.settings import Hedge, Retries, Route, RouteTarget
+from gateway.config.settings import Config
 from streams.errors import GatewayError
-from streams.events import UNAVAILABLE, FailureReason
 
 
 @attrs.frozen
 class Aliases:
-    """The names of a configuration beside those of its entries: ``single`` are aliases of one model."""
+    """The names of a configuration besides those of its entries: ``single`` are aliases of one model."""
 
     single: dict[str, str] = attrs.field(factory=dict)
     routes: dict[str, Route] = attrs.field(factory=dict)
@@ -31,34 +29,35 @@ class Aliases:
 
 @attrs.frozen
 class _Item:
-    """An item of ``targets``, and where it stands in the file."""
+    """An item of ``targets``, and where it is in the file."""
 
     path: Path
-    raw: RawRouteTarget
+    target: RouteTarget
 
 
 _Groups: TypeAlias = tuple[tuple[_Item, ...], ...]
 
 
-def build_aliases(raw: RawConfig, retries: Retries | None, entries: Entries, findings: Findings) -> Aliases:
+def build_aliases(config: Config, retries: Retries | None, entries: Entries, findings: Findings) -> Aliases:
     """``retries`` are the root's."""
-    targets = _Targets(raw, entries, findings)
+    targets = _Targets(config.model_aliases, entries, findings)
     made = Aliases()
-    for name, item in raw.model_aliases.items():
+    for name, item in config.model_aliases.items():
         path: Path = ("model_aliases", name)
-        if item.targets is not None and item.target is not None:
+        has_targets = "groups" in findings.given(path)
+        if has_targets and item.target is not None:
             findings.wrong((*path, "target"), "given beside targets", "keep one of the two")
-        elif item.targets is None and item.target is None:
+        elif not has_targets and item.target is None:
             if path not in findings.faulty:
                 findings.wrong(path, "neither target nor targets", "name the model that it stands for")
-        elif item.target is None or item != RawAlias(item.target):
-            if groups := targets.known(tuple(_groups(item, path)), (*path, "targets")):
-                made.routes[name] = _route(name, item, groups, retries)
+        elif item.target is None or item != Route(item.target):
+            if groups := targets.known(tuple(_groups(item, path, findings)), (*path, "targets")):
+                made.routes[name] = _route(name, item, groups, retries, findings)
                 check_vectors(targets.found(groups), findings)
         elif targets.meant((*path, "target"), item.target) is not None:
             made.single[name] = item.target
     _check_default(made, entries, findings)
-    for preference in preferences(raw):
+    for preference in _preferences(config):
         _prefer(preference, made, targets)
     return made
 
@@ -74,64 +73,84 @@ def _check_default(made: Aliases, entries: Entries, findings: Findings) -> None:
             )
 
 
-def _prefer(preference: Preference, made: Aliases, targets: "_Targets") -> None:
+# Plano's preferences
+
+_BALANCE: Final[Mapping[str, Balance]] = {"cheapest": "cheapest", "fastest": "lowest_latency"}
+
+
+@attrs.frozen
+class _Preference:
+    """One use: its ``targets``, all of them in one group where there is a ``balance``."""
+
+    name: str
+    path: Path
+    targets: tuple[_Item, ...]
+    balance: Balance | None = None
+
+
+def _preferences(config: Config) -> Iterator[_Preference]:
+    """The preferences at the root, then those of entries, which newer versions of Plano lift to the root."""
+    for i, item in enumerate(config.routing_preferences):
+        path: Path = ("routing_preferences", i)
+        targets = tuple(_Item((*path, "models", j), RouteTarget(model)) for j, model in enumerate(item.models))
+        prefer = item.selection_policy.prefer if item.selection_policy is not None else "none"
+        yield _Preference(item.name, path, targets, _BALANCE.get(prefer))
+    key = "llm_providers" if config.model_providers is None else "model_providers"
+    yield from _of_entries(key, getattr(config, key) or ())
+
+
+def _of_entries(key: str, entries: Sequence[ModelEntry | None]) -> Iterator[_Preference]:
+    found: dict[str, list[_Item]] = {}
+    for i, entry in enumerate(entries):
+        for j, item in enumerate(() if entry is None else entry.routing_preferences):
+            place: Path = (key, i, "routing_preferences", j)
+            name = entry.name or entry.written if entry is not None else ""
+            found.setdefault(item.name, []).append(_Item(place, RouteTarget(name)))
+    for name, targets in found.items():
+        yield _Preference(name, targets[0].path, tuple(targets))
+
+
+def _prefer(preference: _Preference, made: Aliases, targets: "_Targets") -> None:
     """Add the route of a preference, unless its name is taken: names come before what Plano asks a model about."""
     name, findings = preference.name, targets.findings
-    if name in targets.raw.model_aliases or name in made.routes or targets.is_model(name):
+    if name in targets.aliases or name in made.routes or targets.is_model(name):
         findings.no_effect((*preference.path, "name"), f"{describe(name)} is the name of something else already")
         return
-    items = tuple(_Item(*target) for target in preference.targets)
+    items = preference.targets
     written: _Groups = (items,) if preference.balance else tuple((item,) for item in items)
     if groups := targets.known(written, (*preference.path, "models")):
-        route = Route(name, tuple(tuple(_route_target(item.raw) for item in group) for group in groups))
+        route = Route(name=name, groups=_plain(groups))
         made.routes[name] = attrs.evolve(route, balance=preference.balance or route.balance)
 
 
-def _groups(item: RawAlias, path: Path) -> Iterator[tuple[_Item, ...]]:
+# Routes
+
+
+def _groups(item: Route, path: Path, findings: Findings) -> Iterator[tuple[_Item, ...]]:
     if item.target is not None:
-        yield (_Item((*path, "target"), RawRouteTarget(item.target)),)
-    for i, one in enumerate(item.targets or ()):
+        yield (_Item((*path, "target"), RouteTarget(item.target)),)
+    for i, group in enumerate(item.groups):
         here = (*path, "targets", i)
-        if isinstance(one, tuple):
-            yield tuple(_Item((*here, j), member) for j, member in enumerate(one))
-        else:
-            yield (_Item(here, one),)
+        is_list = findings.is_list(here)
+        yield tuple(_Item((*here, j) if is_list else here, target) for j, target in enumerate(group))
 
 
-def _route(name: str, item: RawAlias, groups: _Groups, retries: Retries | None) -> Route:
-    made = Route(name, tuple(tuple(_route_target(place.raw) for place in group) for group in groups))
-    return attrs.evolve(
-        made,
-        balance=item.balance or made.balance,
-        sticky=made.sticky if item.sticky is None else item.sticky or None,
-        first_content=item.first_content,
-        hedge=None if item.hedge is None else Hedge(**given(item.hedge)),
-        retries=None if item.retries is None else changed_retries(retries, item.retries),
-        default=item.default,
-        cache=build_cache_use(item.cache),
-    )
+def _plain(groups: _Groups) -> tuple[tuple[RouteTarget, ...], ...]:
+    return tuple(tuple(place.target for place in group) for group in groups)
 
 
-def _route_target(raw: RawRouteTarget) -> RouteTarget:
-    made = RouteTarget(raw.target)
-    return attrs.evolve(
-        made,
-        weight=made.weight if raw.weight is None else raw.weight,
-        when=made.when if raw.when is None else _reasons(raw.when),
-    )
-
-
-def _reasons(words: tuple[str, ...]) -> frozenset[FailureReason]:
-    """The failures that ``words`` mean."""
-    named = frozenset(cast("FailureReason", word) for word in words if word != "unavailable")
-    return named | UNAVAILABLE if "unavailable" in words else named
+def _route(name: str, item: Route, groups: _Groups, retries: Retries | None, findings: Findings) -> Route:
+    own = item.retries
+    if own is not None:
+        own = findings.laid_over(retries or Retries(), own, ("model_aliases", name, "retries"))
+    return attrs.evolve(item, name=name, target=None, groups=_plain(groups), retries=own)
 
 
 @attrs.frozen
 class _Targets:
     """The check of the targets in one file."""
 
-    raw: RawConfig
+    aliases: Mapping[str, Route]
     entries: Entries
     findings: Findings
 
@@ -151,28 +170,28 @@ class _Targets:
     def _check_group(self, group: tuple[_Item, ...], path: Path) -> None:
         if not group:
             self.findings.wrong(path, "an empty list", "name at least one model")
-        elif not any(_route_target(place.raw).weight for place in group):
+        elif not any(place.target.weight for place in group):
             found = "a group in which every weight is 0" if len(group) > 1 else "a weight of 0 with nobody beside it"
             self.findings.wrong(path, found, "give one of a group a weight above 0")
 
     def _is_known(self, place: _Item, seen: dict[tuple[str, str], str]) -> bool:
-        if place.raw.when == ():
+        if not place.target.when:
             found = "an empty list"
             self.findings.wrong((*place.path, "when"), found, "name a failure that leads here, or leave it out")
-        where = self.meant(place.path, place.raw.target)
+        where = self.meant(place.path, place.target.target)
         if where is None:
             return False
         if where in seen:
-            found = f"{describe(place.raw.target)} is a target of this route already"
-            found += f", as {describe(seen[where])}" if seen[where] != place.raw.target else ""
+            found = f"{describe(place.target.target)} is a target of this route already"
+            found += f", as {describe(seen[where])}" if seen[where] != place.target.target else ""
             self.findings.wrong(place.path, found, "name each once: where all have failed they are asked again anyway")
-        seen.setdefault(where, place.raw.target)
+        seen.setdefault(where, place.target.target)
         return True
 
     def found(self, groups: _Groups) -> Iterator[tuple[Path, Found]]:
         """The places of ``groups``, with what each means."""
         for place in (place for group in groups for place in group):
-            if (found := self.entries.names.direct(place.raw.target)) is not None:
+            if (found := self.entries.names.direct(place.target.target)) is not None:
                 yield place.path, found
 
     def is_model(self, name: str) -> bool:
@@ -204,7 +223,7 @@ class _Targets:
                 f"name one of its models, as {name.removesuffix('*')}MODEL",
                 None,
             )
-        if (alias := self.raw.model_aliases.get(name)) is not None:
-            return f"{describe(name)} is {'an alias' if alias.targets is None else 'a route'} itself", advice, None
+        if (alias := self.aliases.get(name)) is not None:
+            return f"{describe(name)} is {'a route' if alias.groups else 'an alias'} itself", advice, None
         near = nearest(name, (word for entry in self.entries.made for word in (entry.name, entry.model)))
         return found, advice, near

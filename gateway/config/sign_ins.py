@@ -1,18 +1,22 @@
-"""Sign-ins of entries: who their requests are from, where no key says so."""
+"""Sign-ins of entries: the identity that their requests are from, where no key says so."""
 
 import importlib.util
 import re
 from collections.abc import Mapping
-from typing import Final, TypeAlias, assert_never
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Final, Literal, TypeAlias, assert_never
+
+import attrs
 
 from configfile.document import Path
-from configfile.wording import one_of
+from configfile.keys import Kind, setting
+from configfile.kinds import Secret, Url
+from configfile.wording import Wrong, describe, nearest, one_of
 from gateway.config.findings import Findings
-from gateway.config.schema import RawAwsSignIn, RawAzureSignIn, RawEntry, RawGoogleSignIn
-from gateway.config.settings import AwsSignIn, AzureSignIn, GoogleSignIn, SignIn
-from providers.auth.credential import AwsKeys, SignInName
-from providers.catalog.providers import CATALOG, Provider
+from providers.auth.credential import AwsKeys, SignInName, secrets_of_credential
+from providers.auth.google import GOOGLE_TOKEN
+from providers.auth.keys import BEARER_TOKEN
+from providers.auth.signer import Signer
+from providers.auth.sigv4 import SigV4
 
 MODULES: Final[Mapping[SignInName, str]] = {"aws": "botocore", "google": "google.auth", "azure": "azure.identity"}
 """The module that each needs. The extra has the name of the sign-in."""
@@ -34,46 +38,187 @@ _AZURE_SCOPE: Final = "https://cognitiveservices.azure.com/.default"
 """https://learn.microsoft.com/azure/ai-foundry/openai/how-to/managed-identity; Databricks' id is that of
 https://learn.microsoft.com/azure/databricks/dev-tools/auth/azure-sp"""
 
-Given: TypeAlias = SignInName | RawAwsSignIn | RawGoogleSignIn | RawAzureSignIn
-_ALONE: Final[Mapping[SignInName, RawAwsSignIn | RawGoogleSignIn | RawAzureSignIn]] = {
-    "aws": RawAwsSignIn("aws"),
-    "google": RawGoogleSignIn("google"),
-    "azure": RawAzureSignIn("azure"),
-}
 
-_CREDENTIAL: Final = frozenset(("authorization", "api-key", "x-api-key"))
+@attrs.frozen
+class AwsSignIn:
+    """A sign-in at AWS: by keys, else as the vendor's chain of credentials finds them, from ``profile`` if there is
+    one; then as the role ``role_arn``."""
 
+    type: Literal["aws"] = setting("`aws`. It needs `pip install 'trigate[aws]'`.", "aws", required=True)
+    region: str | None = setting(
+        "Where requests go whose address and whose model (an ARN) do not say it.",
+        None,
+        shown="the entry's own, or as AWS's chain says",
+    )
+    service: str | None = setting(
+        "The name that is signed for, at an address of your own: `bedrock`, `bedrock-mantle`.",
+        None,
+        shown="as the address says",
+    )
+    profile: str | None = setting(
+        "The profile of AWS's shared files to begin with.", None, shown="`AWS_PROFILE`, or AWS's chain"
+    )
+    role_arn: str | None = setting("A role that is assumed with the credentials that were found.", None, shown="none")
+    external_id: Secret | None = setting(
+        "What the role asks for from others' accounts.", None, shown="none", secret=True
+    )
+    session_name: str | None = setting(
+        "The name of the role's sessions, which AWS's logs show.", None, shown="`trigate`"
+    )
+    access_key_id: Secret | None = setting(
+        "Keys of your own, in place of AWS's chain.", None, shown="AWS's chain", secret=True
+    )
+    secret_access_key: Secret | None = setting("Goes with `access_key_id`.", None, shown="none", secret=True)
+    session_token: Secret | None = setting(
+        "Goes with `access_key_id`, where that ends.", None, shown="none", secret=True
+    )
 
-def build_sign_in(raw: RawEntry, path: Path, provider: Provider, findings: Findings) -> SignIn | None:
-    """The sign-in of an entry: its own, else that of the provider's row where the entry has no credential and is asked
-    at the vendor's own address. ``None`` where requests go with a key, or with nothing."""
-    host = _host(raw, provider)
-    if raw.sign_in is None:
-        return _of_row(raw, provider, host, findings)
-    place = (*path, "sign_in")
-    if raw.sign_in == "none":
-        return None
-    for other, given in (("access_key", raw.access_key is not None), ("passthrough_auth", raw.passthrough_auth)):
-        if given:
-            findings.wrong(place, f"sign_in and {other} are both set", "a request has one credential: keep one of them")
+    @property
+    def keys(self) -> AwsKeys | None:
+        if self.access_key_id is None or self.secret_access_key is None:
             return None
-    sign_in = _built(raw.sign_in, place, host, raw.region, findings)
-    taken = _taken(provider)
-    if provider.id in CATALOG and sign_in.type not in taken and (taken or not raw.base_url):
-        expected = f"use {one_of(taken)}" if taken else "give it an access_key"
-        findings.wrong(place, f"{provider.display_name} takes no sign-in of {sign_in.type}", expected)
-    elif not is_installed(sign_in.type):
-        findings.wrong(place, f"signing in at {sign_in.type} needs a package", f"pip install 'trigate[{sign_in.type}]'")
-    return sign_in
+        return AwsKeys(self.access_key_id, self.secret_access_key, self.session_token)
+
+    @property
+    def signer(self) -> Signer:
+        return SigV4(self.region, self.service)
+
+    @property
+    def account(self) -> str:
+        """The account by which seals tell it from others: no secret, and the same wherever it is configured so."""
+        return f"aws {self.role_arn or self.profile or self.access_key_id or ''}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(filter(None, (*secrets_of_credential(self.keys), self.external_id)))
+
+    def __str__(self) -> str:
+        return self.type
 
 
-def _taken(provider: Provider) -> tuple[SignInName, ...]:
-    """The sign-ins that a provider takes, the usual one first."""
-    return tuple(name for name in MODULES if name in provider.sign_in)
+@attrs.frozen
+class GoogleSignIn:
+    """A sign-in at Google: by ``credentials_file``, else by application-default credentials."""
+
+    type: Literal["google"] = setting("`google`. It needs `pip install 'trigate[google]'`.", "google", required=True)
+    credentials_file: str | None = setting(
+        "A service account's key, or the configuration of a workload identity pool.",
+        None,
+        shown="application-default credentials",
+    )
+    scopes: tuple[str, ...] = setting(
+        "What tokens are for.",
+        ("https://www.googleapis.com/auth/cloud-platform",),
+        shown="`https://www.googleapis.com/auth/cloud-platform`",
+    )
+
+    @property
+    def signer(self) -> Signer:
+        return GOOGLE_TOKEN
+
+    @property
+    def account(self) -> str:
+        return f"google {self.credentials_file or ''}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return ()
+
+    def __str__(self) -> str:
+        return self.type
+
+
+@attrs.frozen
+class AzureSignIn:
+    """A sign-in at Azure: with ``client_secret`` as an application, else as one ``identity``, of which ``default`` is
+    the vendor's chain."""
+
+    type: Literal["azure"] = setting("`azure`. It needs `pip install 'trigate[azure]'`.", "azure", required=True)
+    identity: Literal["default", "managed", "workload"] | None = setting(
+        "`managed` for a managed identity, `workload` for that of a Kubernetes pod, `default` for all that "
+        "azure-identity tries in turn.",
+        None,
+        shown="`default`",
+    )
+    tenant_id: str | None = setting(
+        "The directory of `client_secret` or of a workload's identity.", None, shown="`AZURE_TENANT_ID`"
+    )
+    client_id: str | None = setting(
+        "The application of `client_secret` or of a workload's identity, or a managed identity that a user has "
+        "assigned.",
+        None,
+        shown="`AZURE_CLIENT_ID`, or the system's own identity",
+    )
+    client_secret: Secret | None = setting(
+        "The secret of an application; with `tenant_id` and `client_id`.", None, shown="none", secret=True
+    )
+    scope: str = setting(
+        "What tokens are for.",
+        _AZURE_SCOPE,
+        shown=("by the address: `https://cognitiveservices.azure.com/.default`, or `https://ai.azure.com/.default`"),
+    )
+    authority: Url | None = setting(
+        "Where Entra is, for other clouds than the public one.", None, shown="`AZURE_AUTHORITY_HOST`"
+    )
+
+    @property
+    def signer(self) -> Signer:
+        return BEARER_TOKEN
+
+    @property
+    def account(self) -> str:
+        return f"azure {self.tenant_id or ''} {self.client_id or ''}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return (self.client_secret,) if self.client_secret else ()
+
+    def __str__(self) -> str:
+        return self.type
+
+
+@attrs.frozen
+class _OfOneType:
+    """The key by which the types of sign-ins differ."""
+
+    type: Literal["aws", "google", "azure"] = setting("")
+
+
+SignIn: TypeAlias = AwsSignIn | GoogleSignIn | AzureSignIn
+"""The identity that requests of an entry are from: what its credentials are fetched by. ``signer`` signs with them;
+``secrets`` are what it contains itself that no output may repeat."""
+
+NO_SIGN_IN: Final = "none"
+"""The word in an entry that is not to sign in, where its provider's row does."""
+
+_TYPES: Final[Mapping[Any, type[SignIn]]] = {"aws": AwsSignIn, "google": GoogleSignIn, "azure": AzureSignIn}
+_NAMES: Final = (*_TYPES, NO_SIGN_IN)
+
+
+def _pick(value: Any) -> Any:
+    if isinstance(value, dict):
+        return _TYPES.get(value.get("type"), _OfOneType)
+    if isinstance(value, str):
+        if value not in _NAMES:
+            raise Wrong(describe(value), one_of(_NAMES), nearest(value, _NAMES))
+        return None
+    raise Wrong(describe(value), f"this must be {', '.join(_TYPES)}, or a mapping such as {{type: aws, …}}")
+
+
+SigningIn: TypeAlias = Annotated[
+    SignIn | Literal["none"],
+    Kind(
+        "`aws`, `google`, `azure`, `none` or mapping",
+        lambda value: _TYPES[value]() if value in _TYPES else value,
+        pick=_pick,
+        parts=(Literal["aws", "google", "azure", "none"], AwsSignIn, GoogleSignIn, AzureSignIn),
+    ),
+]
+"""A sign-in by its name alone, or with what it needs to know."""
 
 
 def is_installed(name: SignInName) -> bool:
-    """Whether the extra of this name is installed."""
+    """Return whether the extra of this name is installed."""
     try:
         return importlib.util.find_spec(MODULES[name]) is not None
     except ModuleNotFoundError:
@@ -81,70 +226,47 @@ def is_installed(name: SignInName) -> bool:
 
 
 def is_of_vendor(name: SignInName, host: str) -> bool:
-    """Whether ``host`` is one of the vendor's whose sign-in has this name."""
+    """Return whether ``host`` belongs to the vendor whose sign-in has this name."""
     return re.fullmatch(_HOSTS[name], host.lower()) is not None
 
 
-def _of_row(raw: RawEntry, provider: Provider, host: str, findings: Findings) -> SignIn | None:
-    given = raw.access_key is not None or raw.passthrough_auth or {name.lower() for name in raw.headers} & _CREDENTIAL
-    name = next(iter(_taken(provider)), None)
-    if given or name is None or not is_of_vendor(name, host):
-        return None
-    if not is_installed(name):
-        findings.warn(
-            f"{raw.name or raw.model}: neither access_key nor sign_in, and signing in at {name} needs a package: "
-            f"pip install 'trigate[{name}]'"
-        )
-        return None
-    return _built(name, (), host, raw.region, findings)
+def usual_sign_in(name: SignInName) -> SignIn:
+    """Return the sign-in that a file means by its name alone."""
+    return _TYPES[name]()
 
 
-def _host(raw: RawEntry, provider: Provider) -> str:
-    return urlsplit(raw.base_url or provider.base_url or "").hostname or ""
-
-
-def _built(raw: Given, place: Path, host: str, region: str | None, findings: Findings) -> SignIn:
-    match raw:
-        case str():
-            return _built(_ALONE[raw], place, host, region, findings)
-        case RawAwsSignIn():
-            return _aws(raw, place, region, findings)
-        case RawGoogleSignIn():
-            return GoogleSignIn(raw.credentials_file, raw.scopes or GoogleSignIn().scopes)
-        case RawAzureSignIn():
-            return _azure(raw, place, host, findings)
+def complete_sign_in(sign_in: SignIn, place: Path, host: str, region: str | None, findings: Findings) -> SignIn:
+    """Return a sign-in with what the entry's ``host`` and ``region`` decide, and report what is wrong with it."""
+    match sign_in:
+        case AwsSignIn():
+            _check_aws(sign_in, place, findings)
+            return attrs.evolve(sign_in, region=sign_in.region or region)
+        case GoogleSignIn():
+            return attrs.evolve(sign_in, scopes=sign_in.scopes or GoogleSignIn().scopes)
+        case AzureSignIn():
+            _check_azure(sign_in, place, findings)
+            return attrs.evolve(
+                sign_in, scope=sign_in.scope if "scope" in findings.given(place) else _azure_scope(host)
+            )
         case _:
-            assert_never(raw)
+            assert_never(sign_in)
 
 
-def _aws(raw: RawAwsSignIn, place: Path, region: str | None, findings: Findings) -> AwsSignIn:
-    keys = None
-    if raw.access_key_id is not None and raw.secret_access_key is not None:
-        keys = AwsKeys(raw.access_key_id, raw.secret_access_key, raw.session_token)
-    elif (raw.access_key_id, raw.secret_access_key, raw.session_token) != (None, None, None):
+def _check_aws(sign_in: AwsSignIn, place: Path, findings: Findings) -> None:
+    given = (sign_in.access_key_id, sign_in.secret_access_key, sign_in.session_token)
+    if sign_in.keys is None and given != (None, None, None):
         findings.wrong(place, "half a key", "give access_key_id and secret_access_key together")
-    if keys is not None and raw.profile is not None:
+    if sign_in.keys is not None and sign_in.profile is not None:
         findings.wrong(place, "profile and access_key_id are both set", "keep one of them")
-    if raw.role_arn is None and (raw.external_id or raw.session_name):
+    if sign_in.role_arn is None and (sign_in.external_id or sign_in.session_name):
         findings.wrong(place, "external_id and session_name belong to a role", "give role_arn, too")
-    return AwsSignIn(
-        raw.region or region, raw.profile, raw.role_arn, raw.external_id, raw.session_name, keys, raw.service
-    )
 
 
-def _azure(raw: RawAzureSignIn, place: Path, host: str, findings: Findings) -> AzureSignIn:
-    if raw.client_secret is not None and (raw.tenant_id is None or raw.client_id is None):
+def _check_azure(sign_in: AzureSignIn, place: Path, findings: Findings) -> None:
+    if sign_in.client_secret is not None and (sign_in.tenant_id is None or sign_in.client_id is None):
         findings.wrong(place, "client_secret alone", "give tenant_id and client_id, too")
-    if raw.client_secret is not None and raw.identity is not None:
+    if sign_in.client_secret is not None and sign_in.identity is not None:
         findings.wrong(place, "identity and client_secret are both set", "keep one of them")
-    return AzureSignIn(
-        identity="secret" if raw.client_secret is not None else raw.identity or "default",
-        tenant_id=raw.tenant_id,
-        client_id=raw.client_id,
-        client_secret=raw.client_secret,
-        scope=raw.scope or _azure_scope(host),
-        authority=raw.authority,
-    )
 
 
 def _azure_scope(host: str) -> str:

@@ -7,56 +7,40 @@ from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
+from configfile.keys import keys_of, kind_of, present
+from configfile.kinds import spell_duration
 from configfile.wording import spelled_time
+from gateway.config.aliases import RouteTarget
+from gateway.config.attempts import CircuitSettings, Hedge, Retries
 from gateway.config.cached_answers import CacheUse
-from gateway.config.settings import (
-    CircuitSettings,
-    Hedge,
-    KeptLedgerSettings,
-    Listener,
-    Retries,
-    RouteTarget,
-    StateStorage,
-)
+from gateway.config.listening import Listener
+from gateway.config.state_storage import KeptLedgerSettings, StateStorage
 from providers.catalog.prices import KINDS, NAMED_PRICES, NANOS, Price
 
-_SHARES: Final = {"budget", "error_rate", "at_most"}
-_UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60))
 
-
-def _duration(seconds: float) -> str:
-    unit, size = next(((unit, size) for unit, size in _UNITS if seconds and seconds % size == 0), ("s", 1))
-    return f"{seconds / size:g}{unit}"
-
-
-def spelled_value(name: str, value: Any) -> str:
-    """A value as it may be shown: of URLs without what could be a credential."""
-    if name in ("base_url", "probe") and value is not None:
+def spelled_value(name: str, value: Any, of: Any = None, absent: str = "none") -> str:
+    """Return a value as output may show it, of URLs without possible credentials. ``of`` is the type of its key."""
+    if value is None:
+        return absent
+    if name in ("base_url", "probe"):
         parts = urlsplit(str(value))
         shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
         return shown + ("?…" if parts.query else "")
+    if isinstance(value, float):
+        kind = kind_of(present(of))
+        return spell_duration(value) if kind is None or kind.spell is None else kind.spell(value)
     if (own := _OWN_WORDS.get(type(value))) is not None:
         return own(value)
     match value:
         case datetime():
             return spelled_time(value)
-        case None:
-            return {
-                "connections": "by descriptors",
-                "connections_per_address": "half",
-                "models": "all",
-                "only": "all",
-                "sticky": "false",
-                "until": "without an end",
-                "base_url": "the provider's own",
-                "price": "the list's",
-            }.get(name, "none")
         case bool():
             return str(value).lower()
-        case float():
-            return f"{value * 100:g}%" if name in _SHARES else _duration(value)
         case Retries() | CircuitSettings() | Hedge() | KeptLedgerSettings() | CacheUse():
-            return spelled_value(name, attrs.asdict(value))
+            cls: Any = type(value)
+            fields = keys_of(cls).values()
+            texts = (f"{one.name}: {spelled_value('', getattr(value, one.attribute), one.type)}" for one in fields)
+            return "{" + ", ".join(texts) + "}"
         case Listener():
             return value.place + "".join(f" {word}" for word in _ways(value))
         case StateStorage():
@@ -64,11 +48,11 @@ def spelled_value(name: str, value: Any) -> str:
         case Mapping():
             return "{" + ", ".join(f"{key}: {spelled_value(key, member)}" for key, member in value.items()) + "}"
         case tuple():
-            return ", ".join(map(_member, value)) or "none"
+            return ", ".join(map(_listed, value)) or "none"
     return str(value)
 
 
-def _member(value: Any) -> str:
+def _listed(value: Any) -> str:
     """A member of a list; of a route's, a group of several stands in brackets."""
     return f"[{spelled_value('', value)}]" if isinstance(value, tuple) and len(value) > 1 else spelled_value("", value)
 

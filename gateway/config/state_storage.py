@@ -2,17 +2,88 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
 
 from configfile.expanded import Unresolved
+from configfile.keys import setting
+from configfile.kinds import Duration, Secret, Size, Wait
 from gateway.config.findings import Findings
-from gateway.config.schema import RawStateStorage, given
-from gateway.config.settings import STORAGE, KeptLedgerSettings, StateStorage, StorageType
+from gateway.config.kinds import FilePath, SealingKeys
 from gateway.config.urls import is_loopback
+
+StorageType: TypeAlias = Literal["memory", "sqlite", "postgres", "none"]
+
+
+@attrs.frozen
+class KeptLedgerSettings:
+    """How much of the ledger is kept in a database: the lines of the last ``keep`` seconds (0: none), ``max_bytes`` of
+    them at most."""
+
+    keep: Duration = setting("How long. `0`: nothing is kept.", 400 * 86400.0)
+    max_bytes: Size = setting(
+        "Beyond it the oldest lines become [sums](costs.md#beyond-its-size), which keep their costs. A line takes some"
+        " 256 bytes.",
+        2**30,
+    )
+
+
+@attrs.frozen
+class StateStorage:
+    """The storage of responses, conversations and threads. ``ttl`` is seconds since the last turn of a conversation;
+    ``max_bytes`` None is no limit. ``path`` is set for sqlite and ``connection_string`` for postgres. The first
+    ``encryption_key`` writes and all read; without any nothing is encrypted. The ``ledger`` is kept in databases."""
+
+    type: StorageType = setting("`memory` ends with the process, `none` keeps nothing.", "memory", required=True)
+    ttl: Wait = setting(
+        "How long a conversation is kept after the last turn that was added to it: all of it, or nothing.",
+        24 * 3600.0,
+        shown="`30d`; `memory`: `24h`",
+    )
+    max_bytes: Size | None = setting(
+        "When there is more, conversations of the client that has most make room, those first that were least recently"
+        " added to.",
+        16 * 2**20,
+        shown="`memory`: `16MiB`; `sqlite`: `1GiB`; `postgres`: no limit",
+    )
+    path: FilePath | None = setting(
+        "`sqlite`, required: the file, readable by its owner alone. Its directory must be there, on a disk of this "
+        "machine.",
+        None,
+    )
+    connection_string: Secret | None = setting(
+        "`postgres`, required: a URL (`postgresql://user:password@host:5432/database`) or libpq's parameters. Its "
+        "tables `trigate_*` are made on first use.",
+        None,
+        secret=True,
+    )
+    encryption_key: SealingKeys = setting(
+        "32 bytes in base64 (`openssl rand -base64 32`): what is said is stored in AES-256-GCM. Ids, the names of "
+        "clients, sizes and times stay readable. What was written with another key, or without one, cannot be read. Of"
+        " a list the first key writes, and all of them read; see [state](state.md#encryption).",
+        (),
+        shown="not encrypted",
+        secret=True,
+    )
+    ledger: KeptLedgerSettings = setting(
+        "`sqlite` and `postgres`: how much of the ledger is kept there, a line for each exchange; see "
+        "[below](#ledger).",
+        KeptLedgerSettings(),
+    )
+
+
+STORAGE: Final[Mapping[StorageType, StateStorage]] = {
+    "memory": StateStorage(),
+    "sqlite": StateStorage("sqlite", ttl=30 * 86400.0, max_bytes=2**30),
+    "postgres": StateStorage("postgres", ttl=30 * 86400.0, max_bytes=None),
+    "none": StateStorage("none"),
+}
+"""The defaults of each type."""
+
+KEEPING_KEYS: Final[tuple[StorageType, ...]] = ("sqlite", "postgres")
+"""The types that have room for keys of clients, which all processes and the command line see."""
 
 _PLACES: Mapping[StorageType, str] = {"sqlite": "path", "postgres": "connection_string"}
 _PLACES_SUCH_AS: Mapping[StorageType, str] = {
@@ -21,34 +92,36 @@ _PLACES_SUCH_AS: Mapping[StorageType, str] = {
 }
 
 
-def build_state_storage(raw: RawStateStorage | None, findings: Findings) -> StateStorage | None:
-    if raw is None:
+def build_state_storage(storage: StateStorage | None, findings: Findings) -> StateStorage | None:
+    """Return the storage with the defaults of its type."""
+    if storage is None:
         return None
+    given = findings.given(("state_storage",))
     for kind, key in _PLACES.items():
-        there = getattr(raw, key) is not None
-        if raw.type == kind and not getattr(raw, key) and ("state_storage", key) not in findings.faulty:
-            found = f"{raw.type} needs a {key}" if not there else "empty"
+        if storage.type == kind and not getattr(storage, key) and ("state_storage", key) not in findings.faulty:
+            found = "empty" if key in given else f"{storage.type} needs a {key}"
             findings.wrong(("state_storage", key), found, f"give it one, such as {_PLACES_SUCH_AS[kind]}")
-        elif raw.type != kind and there:
-            findings.no_effect(("state_storage", key), f"{raw.type} has no use for it, ignored")
-    text = raw.connection_string
-    if raw.type == "postgres" and text and not isinstance(text, Unresolved) and not _is_connection_string(text):
+        elif storage.type != kind and key in given:
+            findings.no_effect(("state_storage", key), f"{storage.type} has no use for it, ignored")
+    text = storage.connection_string
+    if storage.type == "postgres" and text and not isinstance(text, Unresolved):
+        _check_connection_string(text, findings)
+    if "ledger" in given and storage.type not in _PLACES:
+        found = f"{storage.type} keeps no ledger: sqlite and postgres do, ignored"
+        findings.no_effect(("state_storage", "ledger"), found)
+    made = findings.laid_over(STORAGE[storage.type], storage, ("state_storage",))
+    return attrs.evolve(made, encryption_key=tuple(key for key in made.encryption_key if isinstance(key, bytes)))
+
+
+def _check_connection_string(text: str, findings: Findings) -> None:
+    if not _is_connection_string(text):
         advice = "write postgresql://USER:PASSWORD@HOST:5432/DATABASE, with special characters as %40 and so on"
         findings.wrong(("state_storage", "connection_string"), "no connection string", advice)
-    elif raw.type == "postgres" and text and not isinstance(text, Unresolved) and _may_cross_in_clear(text):
+    elif _may_cross_in_clear(text):
         findings.warn(
             "state_storage: the connection to PostgreSQL on another machine says no sslmode, so that whoever is on the "
             "way may switch encryption off: add ?sslmode=verify-full (or another on purpose)"
         )
-    if raw.ledger is not None and raw.type not in _PLACES:
-        findings.no_effect(("state_storage", "ledger"), f"{raw.type} keeps no ledger: sqlite and postgres do, ignored")
-    changes = given(raw)
-    if raw.ledger is not None:
-        changes["ledger"] = KeptLedgerSettings(**given(raw.ledger))
-    changes["path"] = Path(raw.path) if raw.path else None
-    if raw.encryption_key is not None:
-        changes["encryption_key"] = tuple(key for key in raw.encryption_key if isinstance(key, bytes))
-    return attrs.evolve(STORAGE[raw.type], **changes)
 
 
 def _is_connection_string(text: str) -> bool:

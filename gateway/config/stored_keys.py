@@ -12,14 +12,15 @@ from typing import Any, Final
 import attrs
 
 from configfile.document import ConfigError, Document, Mistake
+from configfile.reading import read
 from gateway.config.client_access import AccessNames
 from gateway.config.client_keys import build_client
-from gateway.config.converter import structure
+from gateway.config.clients import ClientKey
 from gateway.config.findings import Findings
 from gateway.config.patterns import matches_one
 from gateway.config.prices import ADVICE, unpriced
-from gateway.config.schema import RawClientKey
-from gateway.config.settings import ClientKey, Config
+from gateway.config.settings import Config
+from gateway.config.unknown import wrong_key
 from streams.errors import GatewayError
 
 _TAKEN: Final = "the file has a client of this name"
@@ -50,16 +51,16 @@ def kept_of(name: str, text: str) -> dict[str, Any]:
     return kept
 
 
-def read_item(name: str, item: Mapping[str, Any]) -> RawClientKey:
+def read_item(name: str, item: Mapping[str, Any]) -> ClientKey:
     """An item of one client. Raises ``ConfigError``."""
-    found = structure({**item, "name": name}, RawClientKey)
-    if isinstance(found, tuple):
-        read = _document(name, item)
-        raise ConfigError(tuple(read.mistake(fault.path, *fault.wrong.words) for fault in found))
-    return found
+    found = read({**item, "name": name}, ClientKey, wrong_key)
+    if found.faults or found.value is None:
+        written = _document(name, item)
+        raise ConfigError(tuple(written.mistake(fault.path, *fault.wrong.words) for fault in found.faults))
+    return found.value
 
 
-def new_client(item: RawClientKey, config: Config, *, of_file: bool = False) -> ClientKey:
+def new_client(item: ClientKey, config: Config, *, of_file: bool = False) -> ClientKey:
     """Return the client of an ``item`` that is to be kept; ``of_file`` allows one that the file still has. Raises
     ``ConfigError`` for whatever a file may not have, too."""
     if not of_file and any(client.name == item.name for client in _of_file(config)):
@@ -72,7 +73,7 @@ def new_client(item: RawClientKey, config: Config, *, of_file: bool = False) -> 
     return client
 
 
-def stored_clients(items: Sequence[RawClientKey], config: Config) -> StoredClients:
+def stored_clients(items: Sequence[ClientKey], config: Config) -> StoredClients:
     """The clients of the ``items`` that are kept, by ``config``."""
     return StoredReader(config).read(items)
 
@@ -86,7 +87,7 @@ class StoredReader:
         self._names = AccessNames.of(config)
         self._holders = {key.digest: client.name for client in self._others for key in client.keys}
         self._taken = {client.name for client in self._others}
-        self._known: dict[RawClientKey, ClientKey | str] = {}
+        self._known: dict[ClientKey, ClientKey | str] = {}
 
     def fits(self, config: Config) -> bool:
         """True if clients are the same by ``config``."""
@@ -94,14 +95,14 @@ class StoredReader:
         same = all(getattr(config, name) is getattr(self._config, name) for name in named)
         return same and _of_file(config) == self._others
 
-    def read(self, items: Sequence[RawClientKey]) -> StoredClients:
+    def read(self, items: Sequence[ClientKey]) -> StoredClients:
         self._known = {item: self._known.get(item) or self._made(item) for item in items}
         clients = tuple(found for found in self._known.values() if not isinstance(found, str))
         return StoredClients(
             clients, {item.name: found for item, found in self._known.items() if isinstance(found, str)}
         )
 
-    def _made(self, item: RawClientKey) -> ClientKey | str:
+    def _made(self, item: ClientKey) -> ClientKey | str:
         """The client, or why it is none."""
         if item.name in self._taken:
             return f"{_TAKEN}, which goes before this one"
@@ -111,9 +112,9 @@ class StoredReader:
             return "; ".join(f"{one.path}: {one.found}" for one in error.mistakes)
 
 
-def _built(item: RawClientKey, names: AccessNames, holders: dict[bytes, str]) -> ClientKey:
+def _built(item: ClientKey, names: AccessNames, holders: dict[bytes, str]) -> ClientKey:
     """Raises ``ConfigError``."""
-    findings = Findings(_document(item.name, {}), [], ())
+    findings = Findings(_document(item.name, {}), [], (), {})
     client = build_client(item, (), names, holders, findings)
     if client is None or findings.mistakes:
         raise ConfigError(tuple(findings.mistakes))
@@ -124,7 +125,7 @@ def _of_file(config: Config) -> tuple[ClientKey, ...]:
     return tuple(client for client in config.client_keys if client.source == "file")
 
 
-def _with_what_is_there(item: RawClientKey, names: AccessNames) -> RawClientKey:
+def _with_what_is_there(item: ClientKey, names: AccessNames) -> ClientKey:
     """``item`` with those of its models and entries that are there, or as it is where none are."""
     models = tuple(model for model in item.models or () if _is_model(model, names)) or item.models
     there = [entry.name for entry in names.entries.made]

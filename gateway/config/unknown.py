@@ -11,29 +11,23 @@ from typing import Final
 
 import attrs
 
-from gateway.config.schema import (
-    RawAcceptedKey,
-    RawAlias,
-    RawCircuit,
-    RawClientGroup,
-    RawClientKey,
-    RawConfig,
-    RawCounters,
-    RawEntry,
-    RawLimits,
-    RawListener,
-    RawMetrics,
-    RawQueue,
-    RawRateLimits,
-    RawRetries,
-    RawRouteTarget,
-    RawStateStorage,
-    RawTimeouts,
-    RawTracing,
-)
+from configfile.reading import unknown_key
+from configfile.wording import Wrong
+from gateway.config.aliases import Route, RouteTarget
+from gateway.config.allowances import QueueSettings, RateLimits
+from gateway.config.attempts import CircuitSettings, Retries
+from gateway.config.clients import AcceptedKey, ClientGroup, ClientKey
+from gateway.config.collector import MetricsSettings, TracingSettings
+from gateway.config.counters import CounterSettings
+from gateway.config.limits import Limits
+from gateway.config.listening import Listener
+from gateway.config.model_entry import ModelEntry
+from gateway.config.settings import Config
+from gateway.config.state_storage import StateStorage
 from providers.neutral.quirks import Quirks
+from streams.pipe import Timeouts
 
-ROOT, ENTRY, ALIAS, CLIENT, LISTENER = RawConfig, RawEntry, RawAlias, RawClientKey, RawListener
+ROOT, ENTRY, ALIAS, CLIENT, LISTENER = Config, ModelEntry, Route, ClientKey, Listener
 
 
 @attrs.frozen
@@ -151,7 +145,7 @@ INSTEAD: Final = (
             "tenant_id client_id client_secret azure_ad_token", (ENTRY,), words="entra"),
     Instead("write `budgets: [20 usd/day]` at the root, a client key, a group of them or an entry",
             "budget max_budget soft_budget budget_duration budget_config spend spend_limit spending",
-            (ROOT, ENTRY, CLIENT, RawLimits), words="budget spend"),
+            (ROOT, ENTRY, CLIENT, Limits), words="budget spend"),
     Instead(_LITELLM, "model_list litellm_settings general_settings litellm_params callback_settings credential_list",
             (ROOT, ENTRY)),
     Instead("it is not needed: members that a provider is known to refuse are left out and listed in "
@@ -253,7 +247,7 @@ INSTEAD: Final = (
             "client_keys", (ENTRY,)),
     Instead("`on_disconnect` says what becomes of an answer whose client has left", "cancel_on_disconnect", (ENTRY,)),
     # An item of model_aliases
-    Instead("write it as `target`", "model model_name to name alias_of provider", (ALIAS, RawRouteTarget)),
+    Instead("write it as `target`", "model model_name to name alias_of provider", (ALIAS, RouteTarget)),
     Instead("write it as `targets`, in the order in which they are to be asked",
             "models fallbacks fallback entries members providers pool pools candidates deployments backends upstreams "
             "order priority routes route groups", (ALIAS,)),
@@ -267,12 +261,12 @@ INSTEAD: Final = (
     Instead("write it as `first_content`", "patience timeout ttft first_token time_to_first_token first_byte",
             (ALIAS,)),
     Instead("write it as `hedge: {after: 2s}`", "hedging", (ALIAS,)),
-    Instead("write it as `when`; YAML takes the bare word for true", "on true yes", (RawRouteTarget,)),
+    Instead("write it as `when`; YAML takes the bare word for true", "on true yes", (RouteTarget,)),
     Instead("write it as `when`, a list of failures", "conditions on_error on_status on_status_codes if reasons reason "
-            "fallback_on", (RawRouteTarget,)),
-    Instead("write it as `weight`", "share ratio", (RawRouteTarget,)),
+            "fallback_on", (RouteTarget,)),
+    Instead("write it as `weight`", "share ratio", (RouteTarget,)),
     Instead("the order in `targets` is the order in which they are asked; those of a list inside it share the requests",
-            "order priority rank", (RawRouteTarget,)),
+            "order priority rank", (RouteTarget,)),
     # Routes, where others have them
     Instead(_OF_A_NAME, "fallbacks fallback default_fallbacks context_window_fallbacks content_policy_fallbacks "
             "strategy targets load_balancing load_balance loadbalance lb balancer weight weights order priority "
@@ -289,14 +283,14 @@ INSTEAD: Final = (
     Instead("the circuit is a target's: write it on its entry of `model_providers`, or at the root",
             "circuit allowed_fails cooldown cooldown_time circuit_breaker circuit_breakers", (ALIAS,)),
     Instead("write it as `attempts`, the first one included", "max_retries num_retries retries count max_attempts max",
-            (RawRetries,)),
+            (Retries,)),
     Instead("write it as `wait`, the longest one between two attempts", "backoff max_backoff max_wait delay max_delay",
-            (RawRetries,)),
-    Instead("write it as `deadline`", "timeout total", (RawRetries,)),
+            (Retries,)),
+    Instead("write it as `deadline`", "timeout total", (Retries,)),
     Instead("write it as `failures`", "allowed_fails threshold failure_threshold consecutive_failures max_failures",
-            (RawCircuit,)),
-    Instead("write it as `cooldown`", "cooldown_time open_for timeout", (RawCircuit,)),
-    Instead("write it as `longest`", "max_cooldown max", (RawCircuit,)),
+            (CircuitSettings,)),
+    Instead("write it as `cooldown`", "cooldown_time open_for timeout", (CircuitSettings,)),
+    Instead("write it as `longest`", "max_cooldown max", (CircuitSettings,)),
     # The rest
     Instead("an alias or a client key has it, `cache: {ttl: 1h}`; where answers are kept stands at the root, "
             "`cache: {type: sqlite, path: …}`", "caching cache_params cache_config cache_settings response_cache "
@@ -311,17 +305,17 @@ INSTEAD: Final = (
     Instead("write it as `group`, the name of one of `client_groups`",
             "team team_id teams groups organization organization_id customer", (CLIENT,)),
     Instead("`only` lists the entries that may serve it", "providers allowed_providers provider_configs regions region "
-            "allowed_targets allow", (CLIENT, RawClientGroup)),
+            "allowed_targets allow", (CLIENT, ClientGroup)),
     Instead("keys stand under `client_keys`, each with the name of its `group`", "key keys sha256 members clients",
-            (RawClientGroup,)),
-    Instead("`models` lists what they may use", "model allowed_models model_access access_groups", (RawClientGroup,)),
+            (ClientGroup,)),
+    Instead("`models` lists what they may use", "model allowed_models model_access access_groups", (ClientGroup,)),
     Instead("write them as `client_groups`, each with a name", "groups teams team key_groups access_groups", (ROOT,)),
     Instead("`models` lists what it may use", "model allowed_models model_access aliases access_groups", (CLIENT,)),
     Instead("write it as `until`, the day or the moment when the key ends, such as `until: 2027-01-31`",
             "expires expires_at expire expiry expiration expiration_date ttl duration valid_until lifetime",
-            (CLIENT, RawAcceptedKey)),
+            (CLIENT, AcceptedKey)),
     Instead("`until` ends a key at a time; to end it now, take it out of the file and send SIGHUP",
-            "blocked enabled disabled active", (CLIENT, RawAcceptedKey)),
+            "blocked enabled disabled active", (CLIENT, AcceptedKey)),
     Instead("a key without `models` may see everything, one with `models` only its own",
             "admin role roles scope scopes permissions", (CLIENT,)),
     Instead("a listener has it: `tls: {certificate: FILE, key: FILE}`",
@@ -339,46 +333,47 @@ INSTEAD: Final = (
             "websocket log_level model_providers llm_providers model_aliases", (LISTENER,)),
     Instead("write it as `limits: {in_flight: …}`", "max_requests max_in_flight in_flight", (CLIENT,)),
     Instead("write it as `ratelimits: {concurrent: …}`", "concurrent concurrency max_concurrency parallel_requests "
-            "max_parallel_requests max_concurrent", (CLIENT, RawClientGroup, ENTRY), words="concurrency parallel"),
+            "max_parallel_requests max_concurrent", (CLIENT, ClientGroup, ENTRY), words="concurrency parallel"),
     Instead("write it as `ratelimits: {requests: 60/m, tokens: 100k/m}`", f"{_RATES} limits limit", (ENTRY,),
             words="rpm tpm rps"),
-    Instead("write it as `ratelimits: {requests: 60/m, tokens: 100k/m}`", _RATES, (CLIENT, RawClientGroup),
+    Instead("write it as `ratelimits: {requests: 60/m, tokens: 100k/m}`", _RATES, (CLIENT, ClientGroup),
             words="rpm tpm rps"),
     Instead("write `ratelimits: {requests: 60/m}` at the root, or on an entry, a client key or a group of these",
-            _RATES, (ROOT, RawLimits, LISTENER), words="rpm tpm rps"),
+            _RATES, (ROOT, Limits, LISTENER), words="rpm tpm rps"),
     Instead("write it as `requests: 60/m`", "rpm rpm_limit max_rpm requests_per_minute request rps rph rpd",
-            (RawRateLimits,)),
-    Instead("write it as `tokens: 100k/m`", "tpm tpm_limit max_tpm tokens_per_minute token tpd", (RawRateLimits,)),
+            (RateLimits,)),
+    Instead("write it as `tokens: 100k/m`", "tpm tpm_limit max_tpm tokens_per_minute token tpd", (RateLimits,)),
     Instead("write it as `concurrent`", "concurrency max_concurrency max_parallel_requests parallel_requests in_flight "
-            "max_concurrent", (RawRateLimits,)),
-    Instead("it stands beside `ratelimits`", "queue", (RawRateLimits,)),
-    Instead("write it as `size`", "max_size length limit depth max", (RawQueue,)),
-    Instead("write it as `wait`", "timeout max_wait", (RawQueue,)),
+            "max_concurrent", (RateLimits,)),
+    Instead("it stands beside `ratelimits`", "queue", (RateLimits,)),
+    Instead("write it as `size`", "max_size length limit depth max", (QueueSettings,)),
+    Instead("write it as `wait`", "timeout max_wait", (QueueSettings,)),
     Instead("write it as `in_flight`", "requests concurrency max_concurrency max_requests parallel_requests "
-            "max_parallel_requests max_in_flight", (RawLimits,)),
+            "max_parallel_requests max_in_flight", (Limits,)),
     Instead("write it as `request_body`", "body max_body body_size max_body_size request max_request_size",
-            (RawLimits,)),
-    Instead("write it as `answer`", "response response_body", (RawLimits,)),
-    Instead("`timeouts` stands beside `limits`", "timeout timeouts", (RawLimits,)),
-    Instead("a request says how long its answer may be", "max_tokens tokens output_tokens", (RawLimits,)),
-    Instead("write it as `first_byte`", "first first_token ttft time_to_first_token stream_timeout", (RawTimeouts,)),
-    Instead("write it as `idle`", "read stream chunk silence inter_chunk stream_idle", (RawTimeouts,)),
-    Instead("write it as `total`", "request response overall all answer whole", (RawTimeouts,)),
-    Instead("`write_timeout` stands at the root", "write write_timeout send", (RawTimeouts,)),
-    Instead("write it as `connection_string`", "url dsn uri connection database_url host", (RawStateStorage,)),
-    Instead("write it as `url`", "dsn uri connection connection_string host redis_url database_url", (RawCounters,)),
-    Instead("write it as `path`", "file filename database db directory", (RawStateStorage,)),
-    Instead("write it as `ttl`", "expire expires expiry retention max_age", (RawStateStorage,)),
-    Instead("write it as `max_bytes`", "size max_size limit", (RawStateStorage,)),
-    Instead("write it as `encryption_key`", "key secret encryption", (RawStateStorage,)),
+            (Limits,)),
+    Instead("write it as `answer`", "response response_body", (Limits,)),
+    Instead("`timeouts` stands beside `limits`", "timeout timeouts", (Limits,)),
+    Instead("a request says how long its answer may be", "max_tokens tokens output_tokens", (Limits,)),
+    Instead("write it as `first_byte`", "first first_token ttft time_to_first_token stream_timeout", (Timeouts,)),
+    Instead("write it as `idle`", "read stream chunk silence inter_chunk stream_idle", (Timeouts,)),
+    Instead("write it as `total`", "request response overall all answer whole", (Timeouts,)),
+    Instead("`write_timeout` stands at the root", "write write_timeout send", (Timeouts,)),
+    Instead("write it as `connection_string`", "url dsn uri connection database_url host", (StateStorage,)),
+    Instead("write it as `url`", "dsn uri connection connection_string host redis_url database_url",
+            (CounterSettings,)),
+    Instead("write it as `path`", "file filename database db directory", (StateStorage,)),
+    Instead("write it as `ttl`", "expire expires expiry retention max_age", (StateStorage,)),
+    Instead("write it as `max_bytes`", "size max_size limit", (StateStorage,)),
+    Instead("write it as `encryption_key`", "key secret encryption", (StateStorage,)),
     Instead("write it as `random_sampling`, a percentage", "sampling sample_rate sampling_rate sampler ratio",
-            (RawTracing,)),
-    Instead("write it as `endpoint`", "url otlp_endpoint collector address exporter", (RawTracing,)),
+            (TracingSettings,)),
+    Instead("write it as `endpoint`", "url otlp_endpoint collector address exporter", (TracingSettings,)),
     Instead("OpenTelemetry's variables say it, such as `OTEL_SERVICE_NAME` and `OTEL_EXPORTER_OTLP_HEADERS`",
-            "service_name service headers protocol insecure attributes resource_attributes", (RawTracing,)),
-    Instead("`random_sampling: 0` turns traces off", "enabled enable disabled", (RawTracing,)),
-    Instead("write `metrics: true` or `metrics: false`", "enabled enable disabled", (RawMetrics,)),
-    Instead("it is `GET /metrics` on the port of the models", "path port address listener", (RawMetrics,)),
+            "service_name service headers protocol insecure attributes resource_attributes", (TracingSettings,)),
+    Instead("`random_sampling: 0` turns traces off", "enabled enable disabled", (TracingSettings,)),
+    Instead("write `metrics: true` or `metrics: false`", "enabled enable disabled", (MetricsSettings,)),
+    Instead("it is `GET /metrics` on the port of the models", "path port address listener", (MetricsSettings,)),
     Instead("write it as `max_tokens_field` for its name, or as `default_max_tokens` for Messages", "max_tokens",
             (Quirks,)),
     Instead("write it as `refused_fields`", "drop_params additional_drop_params dropped_fields drop_fields",
@@ -399,16 +394,18 @@ ADVICE: Final[Mapping[tuple[type, str], str]] = dict(_rows())
 
 
 def advice(place: type, key: str) -> str | None:
-    """Advice on an unknown ``key`` where ``place`` is read, if it is one that people try."""
+    """Return the advice on an unknown ``key`` where ``place`` is read, if it is one that people try."""
     return ADVICE.get((place, _snake(key)))
 
 
-def about(place: type, key: str) -> str | None:
-    """Advice on an unknown key that nobody has foreseen, if a word of it says what it is about."""
+def wrong_key(place: type, key: str) -> Wrong:
+    """Return the message about an unknown ``key`` where ``place`` is read: what people mean by that name, else the name
+    that looks alike, else what a word of it is about, else all names."""
+    if (advised := advice(place, key)) is not None:
+        return Wrong("unknown key", advised)
     words = set(_snake(key).split("_"))
-    return next(
-        (row.advice for row in (*INSTEAD, *ABSENT) if place in row.places and words & set(row.words.split())), None
-    )
+    rows = (row for row in (*INSTEAD, *ABSENT) if place in row.places and words & set(row.words.split()))
+    return unknown_key(place, key, next((row.advice for row in rows), None))
 
 
 def _snake(key: str) -> str:

@@ -10,11 +10,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from configfile.expanded import Unresolved
+from gateway.config.model_entry import ModelEntry
 from gateway.config.redaction import SHORTEST
-from gateway.config.settings import Config, ModelEntry
-
-ENOUGH: Final = 16
-"""Characters of a key that can hardly be guessed, if nobody has made it up."""
+from gateway.config.settings import ENOUGH, Config
 
 _AT_HOME: Final = (".localhost", ".internal", ".local", ".svc")
 _SECRETS: Final = frozenset(
@@ -58,10 +56,15 @@ def readers_of_metrics(config: Config) -> Iterator[str]:
 
 
 def short(what: str, key: str | None) -> Iterator[str]:
-    """A sentence on a ``key`` of clients that is easily guessed. Of one that the file has by its digest nobody can
-    tell."""
+    """Yield a sentence on a ``key`` of clients that is easily guessed. Nobody can say that of one that the file has by
+    its digest."""
     if key and len(key) < ENOUGH and not isinstance(key, Unresolved):
-        yield f"{what} has fewer than {ENOUGH} characters and can be guessed: `openssl rand -hex 32` makes a good one"
+        yield guessed(what)
+
+
+def guessed(what: str) -> str:
+    """Return a sentence on a key of clients that is easily guessed."""
+    return f"{what} has fewer than {ENOUGH} characters and can be guessed: `openssl rand -hex 32` makes a good one"
 
 
 def in_clear(config: Config) -> Iterator[str]:

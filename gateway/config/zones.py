@@ -11,7 +11,7 @@ from configfile.wording import Wrong, describe, nearest
 _UTC: Final = "UTC"
 
 
-def read_zone(value: Any, _: Any = None) -> str:
+def read_zone(value: Any) -> str:
     """The name of a time zone that is known here. Raises ``Wrong``."""
     if isinstance(value, Unresolved):
         return value

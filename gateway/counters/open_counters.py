@@ -2,7 +2,7 @@
 
 from typing import assert_never
 
-from gateway.config.allowances import CounterSettings
+from gateway.config.counters import CounterSettings
 from gateway.counters.counter import Counters
 from gateway.counters.memory import LocalCounters
 from gateway.counters.remote import CounterStore, RemoteCounters

@@ -10,7 +10,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import NotFound
 
 from gateway.access.body_memory import HeldBody
-from gateway.config.settings import Limits
+from gateway.config.limits import Limits
 from gateway.conversations.deadline import unavailable
 from gateway.exchange import responding
 from gateway.exchange.service import Service

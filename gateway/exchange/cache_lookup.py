@@ -17,8 +17,8 @@ from gateway.answer_cache.keepable import is_keepable
 from gateway.answer_cache.key import FORM, LEFT_OUT, answer_key, canonical
 from gateway.answer_cache.replay import replayed, response_of
 from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
+from gateway.config.aliases import Route
 from gateway.config.cached_answers import CacheUse
-from gateway.config.settings import Route
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.answering import is_stream
 from gateway.exchange.attempt_answer import C, begun

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from gateway.config.settings import Limits
+from gateway.config.limits import Limits
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.service import Service
 from gateway.http.offload import offload

@@ -12,7 +12,7 @@ from gateway.answer_cache.memory import MemoryAnswers
 from gateway.answer_cache.uses import CacheUses
 from gateway.balancing.balancer import Balancer
 from gateway.config.cached_answers import AnswerCacheSettings
-from gateway.config.settings import Limits
+from gateway.config.limits import Limits
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.replaced import Replaced
 from gateway.health.health import Health

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 import attrs
 
-from gateway.config.settings import CircuitSettings
+from gateway.config.attempts import CircuitSettings
 from streams.events import FailureReason
 
 STEP: Final = 5.0

@@ -13,7 +13,8 @@ from typing import Any, Final
 import attrs
 import trio
 
-from gateway.config.settings import CircuitSettings, Config, Retries
+from gateway.config.attempts import CircuitSettings, Retries
+from gateway.config.settings import Config
 from gateway.health.circuit import (
     STEP,
     Circuit,

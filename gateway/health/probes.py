@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
-from gateway.config.settings import Config, ModelEntry
+from gateway.config.model_entry import ModelEntry
+from gateway.config.settings import Config
 from gateway.health.circuit import Circuit, after_probe, claimed
 from gateway.health.states import States
 from gateway.health.transitions import TransitionLog

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 import msgspec
 
-from gateway.config.settings import StateStorage
+from gateway.config.state_storage import StateStorage
 from gateway.kept_ledger.columns import (
     AMOUNTS,
     ATTEMPT_FAILURES,

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import attrs
 
-from gateway.config.settings import ModelEntry
+from gateway.config.model_entry import ModelEntry
 from gateway.kept_objects.ids import AccountMark, short_digest
 from gateway.routing.identity import Identity
 from providers.catalog.providers import find

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from gateway.config.settings import StateStorage
+from gateway.config.state_storage import StateStorage
 from gateway.kept_objects.inventory import (
     AT_ONCE,
     MOST,

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import attrs
 
-from gateway.config.settings import ModelEntry
+from gateway.config.model_entry import ModelEntry
 from gateway.exchange.context import ExchangeContext
 from gateway.kept_objects.accounts import Account, accounts_of
 from gateway.kept_objects.owned_ids import OwnIds, no_such

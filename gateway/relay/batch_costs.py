@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from gateway.config.settings import ModelEntry
+from gateway.config.model_entry import ModelEntry
 from gateway.ledger.record import Booking
 from gateway.relay.answers import NativeUsage, PassedBytes
 from providers.apis import CODECS

@@ -74,7 +74,7 @@ async def edit(relaying: Relaying, names: Mapping[str, str]) -> RelayedRequest |
 
 async def _inline(relaying: Relaying, request: RelayedRequest) -> RelayedRequest | Response:
     """``request``, or its answer with the pictures in it where an entry that may answer is to have them there."""
-    if not any(target.entry.inlines_images for target in request.planned.plan.targets):
+    if not any(target.entry.images.inline for target in request.planned.plan.targets):
         return request
     answered: list[Target] = []
 
@@ -85,7 +85,7 @@ async def _inline(relaying: Relaying, request: RelayedRequest) -> RelayedRequest
     service = relaying.context.service
     own = attrs.evolve(request, filter=answer)
     response = await Relay(relaying.exchange, service, relaying.scope, own).answer()
-    if not isinstance(response.body, bytes) or not answered or not answered[-1].entry.inlines_images:
+    if not isinstance(response.body, bytes) or not answered or not answered[-1].entry.images.inline:
         return response
     origin = parse_origin(answered[-1].url)
     return attrs.evolve(response, body=await inlined(service.upstream, response.body, service.limits.answer, origin))

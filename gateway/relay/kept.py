@@ -14,7 +14,7 @@ import attrs
 import msgspec
 
 from gateway.allowances.reservation import CountedAs
-from gateway.config.settings import ModelEntry
+from gateway.config.model_entry import ModelEntry
 from gateway.conversations.deadline import store_deadline
 from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.http.headers import Headers

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, unquote_to_bytes, urljoin, urlsplit, urlun
 import attrs
 import msgspec
 
-from gateway.config.settings import ModelEntry
+from gateway.config.model_entry import ModelEntry
 from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.exchange.service import Service
 from gateway.http.headers import PLAIN_KEYS, Headers, shown_credential

@@ -9,7 +9,7 @@ import attrs
 from quart import Response as QuartResponse
 from quart_trio import QuartTrio
 
-from gateway.config.settings import ModelEntry
+from gateway.config.model_entry import ModelEntry
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.service import Service
 from gateway.realtime.dialing import Dialing

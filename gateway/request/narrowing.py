@@ -6,7 +6,8 @@ from typing import Final
 
 import attrs
 
-from gateway.config.settings import ModelEntry, Retries
+from gateway.config.attempts import Retries
+from gateway.config.model_entry import ModelEntry
 from gateway.request.wishes import Wishes, Word
 from gateway.routing.plan import ASKED_ONCE, Candidate, Plan
 from gateway.routing.target import Target

@@ -14,7 +14,8 @@ from typing import Final
 import attrs
 import msgspec
 
-from gateway.config.settings import Balance, ClientRouting
+from gateway.config.aliases import Balance
+from gateway.config.settings import ClientRouting
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.request.wishes import MOST_WORDS, NO_WISHES, Wishes, Word, checked, read_headers

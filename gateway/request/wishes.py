@@ -13,11 +13,12 @@ from typing import Final, Literal, TypeAlias
 import attrs
 import msgspec
 
+from configfile.kinds import read_wait
 from configfile.wording import Wrong
+from gateway.config.aliases import Balance
 from gateway.config.allowances import Currency
 from gateway.config.amounts import read_amount
-from gateway.config.kinds import read_wait
-from gateway.config.settings import Balance, ClientRouting
+from gateway.config.settings import ClientRouting
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.routing.target import Target

@@ -7,8 +7,8 @@ configured for conversations is never meant: it would answer with something else
 from collections.abc import Sequence
 from typing import Final
 
+from gateway.config.model_entry import ModelEntry
 from gateway.config.names import May, Names
-from gateway.config.settings import ModelEntry
 from providers.endpoints.endpoint import EndpointName
 from providers.endpoints.model_types import ENDPOINTS_OF
 from streams.errors import GatewayError, invalid

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.config.settings import Hedge
+from gateway.config.attempts import Hedge
 
 MOST_ROUTES: Final = 1000
 BURST: Final = 5.0

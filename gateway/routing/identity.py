@@ -5,7 +5,7 @@ from typing import Self
 
 import attrs
 
-from gateway.config.settings import ModelEntry
+from gateway.config.model_entry import ModelEntry
 
 
 @attrs.frozen

@@ -12,7 +12,8 @@ from typing import Final, Protocol, Self, TypeAlias
 
 import attrs
 
-from gateway.config.settings import Retries, Route
+from gateway.config.aliases import Route
+from gateway.config.attempts import Retries
 from gateway.routing.omissions import NOTHING, Omissions
 from gateway.routing.target import Target
 from streams.events import UNAVAILABLE, ErrorInfo, FailureReason

@@ -7,8 +7,11 @@ from types import MappingProxyType
 
 import attrs
 
+from gateway.config.aliases import Route
+from gateway.config.attempts import Retries
+from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found, May, Meaning, Names
-from gateway.config.settings import Config, ModelEntry, Retries, Route
+from gateway.config.settings import Config
 from gateway.config.urls import MASK, masked
 from gateway.http.headers import Headers
 from gateway.routing.described import Description, described

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from gateway.config.entry_price import entry_price
-from gateway.config.settings import ModelEntry
+from gateway.config.model_entry import ModelEntry
 from gateway.http.headers import Headers
 from gateway.routing.identity import Identity
 from providers.apis import CODECS

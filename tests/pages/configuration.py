@@ -7,14 +7,35 @@ the README's list of what is not here, from the table that ``trigate check`` ans
 import re
 import textwrap
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 import attrs
 
-from gateway.config import kinds, schema
-from gateway.config.reference import KEYS
+from configfile.json_schema import shown_default
+from configfile.keys import Field, is_literal, keys_of, kind_of, present
+from configfile.kinds import PLAIN
+from gateway.config import (
+    aliases,
+    allowances,
+    attempts,
+    cached_answers,
+    clients,
+    collector,
+    counters,
+    endpoints,
+    limits,
+    listening,
+    model_entry,
+    own_providers,
+    price_table,
+    settings,
+    sign_ins,
+    state_storage,
+)
 from gateway.config.unknown import ABSENT
+from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.quirks import Quirks
+from streams.pipe import Timeouts
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs/configuration.md"
@@ -22,156 +43,117 @@ README = ROOT / "README.md"
 HEAD = ("key", "type", "default", "meaning")
 
 PLACES: Mapping[str, type] = {
-    "Root": schema.RawConfig,
-    "listeners": schema.RawListener,
-    "tls": schema.RawListenerTls,
-    "model_providers": schema.RawEntry,
+    "Root": settings.Config,
+    "listeners": listening.Listener,
+    "tls": listening.TlsSettings,
+    "model_providers": model_entry.ModelEntry,
     "quirks": Quirks,
-    "endpoints": schema.RawEndpoint,
-    "embeddings": schema.RawEmbeddings,
-    "images": schema.RawImages,
-    "realtime": schema.RawRealtime,
-    "providers": schema.RawProvider,
-    "aws": schema.RawAwsSignIn,
-    "google": schema.RawGoogleSignIn,
-    "azure": schema.RawAzureSignIn,
-    "price": schema.RawPrice,
-    "tiers": schema.RawTierPrice,
-    "above": schema.RawTokenPrice,
-    "model_aliases": schema.RawAlias,
-    "targets": schema.RawRouteTarget,
-    "hedge": schema.RawHedge,
-    "retries": schema.RawRetries,
-    "circuit": schema.RawCircuit,
-    "ratelimits": schema.RawRateLimits,
-    "queue": schema.RawQueue,
-    "Limits by a header": schema.RawRootLimit,
-    "selector": schema.RawSelector,
-    "limit": schema.RawTokenLimit,
-    "routing_preferences": schema.RawPreference,
-    "selection_policy": schema.RawSelectionPolicy,
-    "Of an entry": schema.RawEntryPreference,
-    "client_keys": schema.RawClientKey,
-    "client_groups": schema.RawClientGroup,
-    "Several keys": schema.RawAcceptedKey,
-    "Past the gateway": schema.RawRealtimeGrant,
-    "counters": schema.RawCounters,
-    "cache": schema.RawAnswerCache,
-    "Of a name or a client": schema.RawCacheUse,
-    "state_storage": schema.RawStateStorage,
-    "ledger": schema.RawKeptLedger,
-    "metrics": schema.RawMetrics,
-    "tracing": schema.RawTracing,
-    "timeouts": schema.RawTimeouts,
-    "limits": schema.RawLimits,
-    "Shares": schema.RawClientLimits,
-    "overrides": schema.RawOverrides,
+    "endpoints": endpoints.EndpointPlace,
+    "embeddings": EmbeddingTraits,
+    "images": endpoints.ImageSettings,
+    "realtime": endpoints.RealtimeLimits,
+    "providers": own_providers.ProviderSettings,
+    "aws": sign_ins.AwsSignIn,
+    "google": sign_ins.GoogleSignIn,
+    "azure": sign_ins.AzureSignIn,
+    "price": price_table.PriceTable,
+    "tiers": price_table.TierPrice,
+    "above": price_table.TokenPrice,
+    "model_aliases": aliases.Route,
+    "targets": aliases.RouteTarget,
+    "hedge": attempts.Hedge,
+    "retries": attempts.Retries,
+    "circuit": attempts.CircuitSettings,
+    "ratelimits": allowances.RateLimits,
+    "queue": allowances.QueueSettings,
+    "Limits by a header": allowances.HeaderLimit,
+    "selector": allowances.HeaderSelector,
+    "limit": allowances.TokenLimit,
+    "routing_preferences": aliases.RoutingPreference,
+    "selection_policy": aliases.SelectionPolicy,
+    "Of an entry": aliases.EntryPreference,
+    "client_keys": clients.ClientKey,
+    "client_groups": clients.ClientGroup,
+    "Several keys": clients.AcceptedKey,
+    "Past the gateway": clients.RealtimeGrant,
+    "counters": counters.CounterSettings,
+    "cache": cached_answers.AnswerCacheSettings,
+    "Of a name or a client": cached_answers.CacheUse,
+    "state_storage": state_storage.StateStorage,
+    "ledger": state_storage.KeptLedgerSettings,
+    "metrics": collector.MetricsSettings,
+    "tracing": collector.TracingSettings,
+    "timeouts": Timeouts,
+    "limits": limits.Limits,
+    "Shares": limits.ClientLimits,
+    "overrides": settings.Overrides,
 }
 """The heading that the table of a class stands under."""
 
 WITHOUT_EFFECT: Mapping[str, type] = {
-    "": schema.RawConfig,
-    "listeners[].": schema.RawListener,
-    "listeners.": schema.RawLegacyListeners,
-    "model_providers[].routing_preferences[].": schema.RawEntryPreference,
-    "routing_preferences[].": schema.RawPreference,
-    "overrides.": schema.RawOverrides,
-    "tracing.": schema.RawTracing,
+    "": settings.Config,
+    "listeners[].": listening.Listener,
+    "listeners.": listening.LegacyListeners,
+    "model_providers[].routing_preferences[].": aliases.EntryPreference,
+    "routing_preferences[].": aliases.RoutingPreference,
+    "overrides.": settings.Overrides,
+    "tracing.": collector.TracingSettings,
 }
 
-_WORDS: Mapping[Any, str] = {
-    **dict.fromkeys((str, kinds.Version, kinds.Origin, kinds.HostName, kinds.AuditPlace, kinds.Network), "text"),
-    kinds.AddressPart: "text",
-    kinds.UrlPath: "path",
-    kinds.KeyHeader | dict[kinds.SpokenApi, kinds.KeyHeader] | None: "`bearer`, the name of a header, or mapping",
-    kinds.Secret: "text or file",
-    kinds.SealingKeys: "text or file, or a list",
-    **dict.fromkeys((int, kinds.Count), "whole number"),
-    kinds.Natural: "whole number, above 0",
-    kinds.Share: "percentage",
-    kinds.Weight: "number",
-    kinds.Dollars: "number of dollars",
-    schema.RawPrice | Literal["free"] | None: "mapping, or `free`",
-    schema.SigningIn | None: "`aws`, `google`, `azure`, `none` or mapping",
-    kinds.RateAmount: "amount for a time",
-    Literal[0] | schema.RawQueue | None: "mapping, or `0`",
-    Literal[False] | schema.RawCacheUse | None: "mapping, or `false`",
-    kinds.HeaderName: "name of a header",
-    kinds.ProbePath: "path",
-    dict[kinds.UnitWord, kinds.Dollars]: "mapping of number of dollars",
-    kinds.EndpointPath: "path or URL",
-    kinds.BodyShape: "text",
-    dict[kinds.EndpointWord, bool | kinds.EndpointPath | schema.RawEndpoint]: "mapping",
-    kinds.Reason: "text",
-    Literal[False] | kinds.HeaderName | None: "`auto`, `false` or the name of a header",
-    kinds.Wait | Literal["p95"]: "duration, or `p95`",
-    tuple[schema.RawRouteTarget | tuple[schema.RawRouteTarget, ...], ...]: "list of names, mappings and lists",
-    bool: "true or false",
-    bool | schema.RawMetrics: "true, false or mapping",
-    kinds.Url: "URL",
-    kinds.Digest: "64 hexadecimal digits",
-    kinds.Port: "1 to 65535",
-    kinds.Percent: "0 to 100",
-    kinds.CertificateName: "text",
-    kinds.Mode: "three octal digits",
-    kinds.Timestamp: "date or time",
-    tuple[kinds.Budget, ...]: "list of amounts",
-    kinds.ZoneName: "name of a time zone",
-    kinds.Duration: "duration",
-    kinds.Wait: "duration, above 0",
-    kinds.Size: "size",
-    kinds.Speaking: "list or mapping",
-    kinds.QuirkChanges: "mapping",
-}
-"""What a value of each kind looks like."""
 
-
-def effective(kind: type) -> tuple[str, ...]:
-    """The keys of a class that are read."""
-    return tuple(
-        field.name for field in attrs.fields(kind) if schema.ACCEPTED not in field.metadata and field.name != "unknown"
-    )
+def read_keys(cls: type) -> list[Field]:
+    """The keys of a class that have an effect."""
+    return [field for field in keys_of(cls).values() if field.key.ignored is None]
 
 
 def tables() -> dict[str, str]:
     """The table under each heading."""
-    found = {heading: _table(HEAD, _rows(kind)) for heading, kind in PLACES.items()}
-    older = [*_rows(schema.RawLegacyListeners), *_rows(schema.RawTraffic, "egress_traffic.")]
+    found = {heading: _table(HEAD, rows(kind)) for heading, kind in PLACES.items()}
+    older = [*rows(listening.LegacyListeners), *rows(listening.LegacyListener, "egress_traffic.")]
     found["The older form"] = _table(HEAD, older)
     found["Accepted without effect"] = _table(
         ("key", "why"),
         [
-            (f"`{prefix}{field.name}`", field.metadata[schema.ACCEPTED])
-            for prefix, kind in WITHOUT_EFFECT.items()
-            for field in attrs.fields(kind)
-            if schema.ACCEPTED in field.metadata
+            (f"`{prefix}{field.name}`", field.key.ignored)
+            for prefix, cls in WITHOUT_EFFECT.items()
+            for field in keys_of(cls).values()
+            if field.key.ignored is not None
         ],
     )
     return found
 
 
-def _rows(kind: type, prefix: str = "") -> list[tuple[str, ...]]:
-    hints = get_type_hints(kind)
-    return [(f"`{prefix}{name}`", in_words(hints[name]), key.default, key.meaning) for name, key in KEYS[kind].items()]
+def rows(cls: type, prefix: str = "") -> list[tuple[str, ...]]:
+    return [
+        (f"`{prefix}{field.name}`", in_words(field.type), shown_default(field), field.key.meaning)
+        for field in read_keys(cls)
+    ]
 
 
-def in_words(kind: Any) -> str:
-    """What a value of ``kind`` looks like, as the page says it. Raises ``KeyError`` for a kind that is not known."""
-    if kind in _WORDS:
-        return _WORDS[kind]
-    if attrs.has(kind):
-        return "mapping"
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is Literal:
+def in_words(of: Any) -> str:
+    """What a value of a type looks like, as the page says it."""
+    of = present(of)
+    kind = kind_of(of) or PLAIN.get(of)
+    if kind is not None:
+        return kind.words
+    parts = get_args(of)
+    if is_literal(of):
         quoted = [f"`{word}`" for word in parts]
         return " or ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))
-    if origin is tuple:
-        return f"list of {in_words(parts[0])}" if parts[0] in _WORDS else "list"
-    if origin is dict:
-        return f"mapping of {in_words(parts[1])}" if parts[1] in _WORDS else "mapping"
-    if origin is not None and type(None) in parts:
-        return in_words(next(part for part in parts if part is not type(None)))
-    raise KeyError(kind)
+    if get_origin(of) is tuple:
+        item = _simple_words(parts[0])
+        return f"list of {item}" if item else "list"
+    if get_origin(of) in (dict, Mapping):
+        item = _simple_words(parts[1])
+        return f"mapping of {item}" if item else "mapping"
+    assert attrs.has(of), of
+    return "mapping"
+
+
+def _simple_words(of: Any) -> str:
+    """What an item looks like, if that is one kind of value."""
+    kind = kind_of(of) or PLAIN.get(of)
+    return "" if kind is None else kind.words
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -194,9 +176,10 @@ def page(text: str) -> str:
     return text
 
 
-def defaults(kind: type) -> dict[str, Any]:
+def defaults(cls: type) -> dict[str, Any]:
     """The keys of a class whose default is one value, and that as it would be written in the file."""
-    return {name: key.default.strip("`") for name, key in KEYS[kind].items() if re.fullmatch(r"`[^`]+`", key.default)}
+    shown = {field.name: shown_default(field) for field in read_keys(cls)}
+    return {name: text.strip("`") for name, text in shown.items() if re.fullmatch(r"`[^`]+`", text)}
 
 
 def readme(text: str) -> str:

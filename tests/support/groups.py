@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import attrs
 
+from gateway.config.aliases import Balance, Route, RouteTarget
 from gateway.config.loading import from_mapping
-from gateway.config.settings import Balance, Route, RouteTarget
 from gateway.routing.once import ONCE
 from gateway.routing.plan import Candidate, Plan
 from gateway.routing.router import Router
@@ -28,7 +28,7 @@ def group(*weights: float, number: int = 0, first: int = 0) -> list[Candidate]:
 
 
 def route(balance: Balance = "least_busy", name: str = "route") -> Route:
-    return Route(name, ((RouteTarget("member-0"), RouteTarget("member-1")),), balance)
+    return Route(name=name, groups=((RouteTarget("member-0"), RouteTarget("member-1")),), balance=balance)
 
 
 @attrs.frozen

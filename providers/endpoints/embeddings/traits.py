@@ -6,10 +6,12 @@ Models that know the purpose make another vector of the same text for a question
 import fnmatch
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import attrs
 
+from configfile.keys import Kind, setting
+from configfile.kinds import Natural
 from providers.endpoints.model_types import bare_name
 
 Purpose: TypeAlias = Literal[
@@ -54,6 +56,18 @@ TakesPurpose: TypeAlias = Literal["unknown", "never", "optional", "required"]
 """Whether a provider takes a word for what a text is embedded for. Where that is unknown the client's word passes."""
 
 
+_Configured: TypeAlias = Literal["query", "document", "classification", "clustering", "similarity"]
+_ConfiguredPurpose: TypeAlias = Annotated[
+    Purpose,
+    Kind(
+        "`query`, `document`, `classification`, `clustering` or `similarity`",
+        pick=lambda _: _Configured,
+        parts=(_Configured,),
+    ),
+]
+"""The purposes that a configuration may name."""
+
+
 @attrs.frozen
 class EmbeddingTraits:
     """``inputs`` and ``tokens`` bound one request, as far as a bound is known: a longer list is cut where it
@@ -61,14 +75,38 @@ class EmbeddingTraits:
     for that where the gateway is. ``purpose`` is said to one that requires it, and ``dimensions`` to any, where the
     client says nothing."""
 
-    inputs: int | None = None
-    tokens: int | None = None
-    splits: bool = True
-    token_arrays: bool = False
-    base64: bool = True
+    inputs: Natural | None = setting(
+        "How many texts it takes at once. A longer list is cut, and the answers are joined.", None, shown="no limit"
+    )
+    tokens: Natural | None = setting(
+        "How many tokens it takes at once, of all texts together. They are estimated.", None, shown="no limit"
+    )
+    splits: bool = setting("`false`: a list is never cut, and the provider judges its length.", True, name="split")
+    token_arrays: bool = setting(
+        "`true`: the model takes token ids as input, which have to be of its own vocabulary. LangChain and other "
+        "clients send ids of OpenAI's vocabulary. A model with another one reads other words in them.",
+        False,
+        shown=(
+            "`true` for models that are called `text-embedding-3-…` or `text-embedding-ada-…`, and at the "
+            "addresses of OpenAI and Azure; else `false`"
+        ),
+    )
+    base64: bool = setting(
+        "`false`: it is not asked for base64. Clients that want it get it all the same, made from its numbers. A "
+        "refusal is learned from, too.",
+        True,
+    )
     takes_purpose: TakesPurpose = "unknown"
-    purpose: Purpose = "document"
-    dimensions: int | None = None
+    purpose: _ConfiguredPurpose = setting(
+        "What texts are embedded for, where a client does not say it and the provider has a word for it: `query`, "
+        "`document`, `classification`, `clustering` or `similarity`.",
+        "document",
+        shown="`document` where it is required",
+        name="input_type",
+    )
+    dimensions: Natural | None = setting(
+        "How long vectors are, where a client does not say it.", None, shown="the model's own length"
+    )
 
 
 _OPENAIS_WORDS: Final = ("text-embedding-3-*", "text-embedding-ada-*")

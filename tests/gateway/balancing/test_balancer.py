@@ -10,7 +10,7 @@ import pytest
 
 from gateway.balancing.affinity import Affinity, AffinitySource
 from gateway.balancing.balancer import MOST_PINS, Balancer
-from gateway.config.settings import Balance, Route
+from gateway.config.aliases import Balance, Route
 from gateway.routing.plan import Candidate, Outcome, Plan
 from gateway.shared.layout import SIZES
 from gateway.shared.rows import LocalRows

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from gateway.balancing.rules import RULES
-from gateway.config.settings import Balance
+from gateway.config.aliases import Balance
 from tests.support.groups import SaidLoads, idle
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.config.allowances import CounterSettings
 from gateway.config.changes import changes, kept
+from gateway.config.counters import CounterSettings
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.config.redaction import secrets_in
 from gateway.open_service import open_service

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping
-from gateway.config.settings import ModelEntry
+from gateway.config.model_entry import ModelEntry
 from providers.catalog.provider import endpoint_url
 from providers.endpoints.endpoint import STANDARD_PLACES, EndpointName
 from tests.support.command_line import run

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.config.changes import changes
-from gateway.config.listening import exposed
+from gateway.config.listening import TlsSettings
 from gateway.config.loading import Config, ConfigError, from_mapping
-from gateway.config.settings import TlsSettings
 
 TLS = {"certificate": "a.pem", "key": "a.key"}
 
@@ -29,9 +28,9 @@ def config(*listeners: dict[str, Any], **more: Any) -> Config:
 def test_who_asks_nobody_is_open_to_those_that_can_connect(listener, open):
     place = {} if listener.get("serves") is None else {"port": 2, "name": "other"}
     listeners = [listener, *([place] if place else [])]
-    assert bool(exposed(config(*listeners))) is open
-    assert not exposed(config(*listeners, open=True))
-    assert not exposed(config(*listeners, client_keys=[{"name": "a", "key": "k" * 20}]))
+    assert bool(config(*listeners).exposed) is open
+    assert not config(*listeners, open=True).exposed
+    assert not config(*listeners, client_keys=[{"name": "a", "key": "k" * 20}]).exposed
 
 
 def test_a_unix_socket_is_for_its_own_user_unless_the_file_says_otherwise():

@@ -5,14 +5,17 @@ import re
 import sys
 from pathlib import Path
 
-import attrs
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.config.loading import Config, ConfigError, Limits, Listener, Timeouts, discover, from_mapping, load
-from gateway.config.schema import RawAcceptedKey, RawClientKey, RawConfig, RawEntry
-from gateway.config.settings import KeptLedgerSettings, Retries, StateStorage
+from configfile.keys import keys_of
+from gateway.config.attempts import Retries
+from gateway.config.clients import AcceptedKey, ClientKey
+from gateway.config.loading import ConfigError, Limits, Listener, Timeouts, discover, from_mapping, load
+from gateway.config.model_entry import ModelEntry
+from gateway.config.settings import Config
+from gateway.config.state_storage import KeptLedgerSettings, StateStorage
 from gateway.config.unknown import ADVICE, advice
 from gateway.routing.router import Router
 from tests.support.examples import examples
@@ -187,7 +190,7 @@ strict: true
     assert config.limits == Limits(
         request_body=2**20, event=500_000, answer=4096, in_flight=7, upstream_connections=5
     )  # fmt: skip
-    assert config.listeners == (Listener("llm", "0.0.0.0", 8080),)
+    assert config.listeners == (Listener(name="llm", address="0.0.0.0", port=8080),)
     assert (config.drain, config.drain_delay, config.keep_alive, config.strict) == (60, 0.5, 5, True)
     assert (config.ca_path, config.retries, config.aliases) == (
         Path("/etc/ca.pem"),
@@ -200,7 +203,7 @@ strict: true
 
 def test_what_is_left_out_has_defaults(read):
     config = read("version: v0.3.0\nmodel_providers: [{model: openai/gpt-4o, access_key: $OPENAI_API_KEY}]\n")
-    assert config.listeners == (Listener("models", "127.0.0.1", 12000),)
+    assert config.listeners == (Listener(name="models", address="127.0.0.1", port=12000),)
     assert (config.limits, config.timeouts) == (Limits(), Timeouts())
     assert (config.drain, config.drain_delay) == (25, 0)
     assert config.warnings == ()
@@ -265,7 +268,7 @@ def test_secrets_are_in_no_representation():
 def test_the_mock_configuration_serves_the_scenarios():
     config = load(ROOT / "config_mock_llm.yaml", {})
     routes = Router(config)
-    assert config.listeners == (Listener("models", "127.0.0.1", 12000),)
+    assert config.listeners == (Listener(name="models", address="127.0.0.1", port=12000),)
     assert config.warnings == ()
     urls = {
         (model, api): routes.resolve(model, api).url.removeprefix("http://localhost:51001")
@@ -840,19 +843,19 @@ def test_each_unknown_key_is_a_line_and_the_known_ones_are_told_once_for_each_pl
 
 
 def test_no_key_that_people_try_is_read():
-    read = [(place.__name__, key) for place, key in ADVICE if key in {field.name for field in attrs.fields(place)}]
+    read = [(place.__name__, key) for place, key in ADVICE if key in keys_of(place)]
     assert not read, "they work now: take them out of unknown.py"
 
 
 @pytest.mark.parametrize("key", ["api-key", "apiKey", "API_KEY", "api_key"])
 def test_the_advice_knows_a_key_in_every_spelling(key):
-    assert advice(RawEntry, key) == "write it as `access_key`"
-    assert advice(RawConfig, key) != advice(RawEntry, key)
-    assert advice(RawEntry, key + "s_of_mine") is None
+    assert advice(ModelEntry, key) == "write it as `access_key`"
+    assert advice(Config, key) != advice(ModelEntry, key)
+    assert advice(ModelEntry, key + "s_of_mine") is None
 
 
 @pytest.mark.parametrize("key", ["expires", "expiresAt", "duration", "ttl", "valid_until"])
-@pytest.mark.parametrize("place", [RawClientKey, RawAcceptedKey])
+@pytest.mark.parametrize("place", [ClientKey, AcceptedKey])
 def test_the_advice_says_how_a_key_ends(place, key):
     assert "write it as `until`, the day or the moment when the key ends" in (advice(place, key) or "")
 

@@ -6,10 +6,10 @@ import attrs
 import pytest
 
 from gateway.config.allowances import SpendingBudget
+from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.entry_price import entry_price
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config.prices import unpriced
-from gateway.config.settings import ClientGroup, ClientKey
 from providers.catalog.prices import FREE, Cost, cost_of
 from streams.events import Usage
 
@@ -132,7 +132,7 @@ def test_whether_models_without_a_price_are_asked(key: str, word: str):
 
 def budgeted(found: Config, *, models: tuple[str, ...] | None = None, only: tuple[str, ...] | None = None) -> Config:
     group = ClientGroup("search", budgets=DAILY)
-    return attrs.evolve(found, client_keys=(ClientKey("alice", (), models=models, only=only, group=group),))
+    return attrs.evolve(found, client_keys=(ClientKey("alice", models=models, only=only, group=group),))
 
 
 ENTRIES = (entry("openai/gpt-5"), entry("vllm/qwen"), entry("own/thing"), entry("groq/*"))
@@ -168,7 +168,7 @@ def test_budgets_of_tokens_and_no_budgets_need_no_prices():
     # BerriAI/litellm#20615
     made = config(*ENTRIES)
     assert list(unpriced(made)) == []
-    limited = attrs.evolve(made, client_keys=(ClientKey("alice", (), budgets=TOKENS),))
+    limited = attrs.evolve(made, client_keys=(ClientKey("alice", budgets=TOKENS),))
     assert list(unpriced(limited)) == []
 
 

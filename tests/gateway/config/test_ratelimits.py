@@ -4,7 +4,7 @@ import pytest
 
 from configfile.document import ConfigError, Document, read
 from configfile.secret_files import UnreadFiles
-from gateway.config.allowances import QueueSettings, Rate, RateLimits, RootLimit
+from gateway.config.allowances import NO_QUEUE, QueueSettings, Rate, RateLimits, RootLimit
 from gateway.config.changes import changes
 from gateway.config.loading import configure, from_mapping
 from gateway.config.settings import Config
@@ -105,7 +105,7 @@ def test_a_mistake_says_where_it_is_and_what_to_write(limits, mistake):
 @pytest.mark.parametrize(
     ("queue", "found"),
     [
-        ("0", QueueSettings()),
+        ("0", NO_QUEUE),
         ("{size: 64, wait: 3s}", QueueSettings(64, 3.0)),
         ("{size: 8}", QueueSettings(8, 5.0)),
     ],

@@ -5,10 +5,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.config.aliases import Route, RouteTarget
+from gateway.config.attempts import CircuitSettings, Hedge, Retries
 from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.config.names import Names
-from gateway.config.settings import CircuitSettings, Config, Hedge, Retries, Route, RouteTarget
+from gateway.config.settings import Config
 from gateway.routing.router import Router
 from streams.events import UNAVAILABLE
 from tests.support.examples import examples
@@ -45,7 +47,7 @@ def route(read):
 
 def test_an_order_of_names_is_all_that_a_route_needs(route):
     assert route("{targets: [a, claude-sonnet-4-5, groq/llama]}") == Route(
-        "r", ((RouteTarget("a"),), (RouteTarget("claude-sonnet-4-5"),), (RouteTarget("groq/llama"),))
+        name="r", groups=((RouteTarget("a"),), (RouteTarget("claude-sonnet-4-5"),), (RouteTarget("groq/llama"),))
     )
 
 
@@ -81,7 +83,7 @@ def test_stickiness_can_be_turned_off(route, written, sticky):
 def test_an_alias_of_one_model_stays_an_alias_unless_it_says_more(read):
     config = read("model_aliases: {one: {target: a}, more: {target: a, retries: {attempts: 2}}}\n")
     assert config.aliases == {"one": "a"}
-    assert config.routes == {"more": Route("more", ((RouteTarget("a"),),), retries=Retries(attempts=2))}
+    assert config.routes == {"more": Route(name="more", groups=((RouteTarget("a"),),), retries=Retries(attempts=2))}
 
 
 def test_settings_of_attempts_are_laid_over_those_of_the_root(tmp_path):
@@ -250,7 +252,7 @@ def test_variables_in_routes_may_stay_unknown(tmp_path):
     path = tmp_path / "trigate.yaml"
     path.write_text(VARIABLES)
     config = load(path, None)
-    assert config.routes == {"r": Route("r", ((RouteTarget("a"),),))}
+    assert config.routes == {"r": Route(name="r", groups=((RouteTarget("a"),),))}
     assert [model.id for model in Router(config).models()] == ["a", "r"]
 
 

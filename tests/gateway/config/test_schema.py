@@ -6,24 +6,23 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import attrs
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from configfile.document import Document, read
+from configfile.reading import read as read_as
 from configfile.secret_files import SecretFiles, UnreadFiles
 from configfile.variables import Variables
-from gateway.commands.schema import json_schema
-from gateway.config import schema
-from gateway.config.converter import structure
-from gateway.config.loading import ConfigError, configure
+from gateway.commands.schema import schema
+from gateway.config.loading import WITHOUT_EFFECT, ConfigError, configure
+from gateway.config.settings import Config
 from tests.support.command_line import run
 from tests.support.examples import examples
 from tests.support.harness import ROOT
 
-SCHEMA = json_schema()
+SCHEMA = schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CONFIGS = {"config_mock_llm.yaml": (ROOT / "config_mock_llm.yaml").read_text()} | {
@@ -147,8 +146,9 @@ VALUES: list[Any] = [
 ]  # fmt: skip
 """What may get anywhere. No number such as 5.0 is among them: to JSON that is 5, to ``check`` it is no whole number."""
 
-CLASSES = [value for name, value in vars(schema).items() if name.startswith("Raw")]
-KEYS = sorted({field.name for kind in CLASSES for field in attrs.fields(kind)} | {"typo"})
+KEYS = sorted(
+    {name for shape in (SCHEMA, *SCHEMA["$defs"].values()) for name in shape.get("properties", {})} | {"typo"}
+)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -184,9 +184,9 @@ def mutated(draw: st.DrawFn) -> dict[str, Any]:
 def refused_by_shape(content: dict[str, Any]) -> bool:
     """Whether ``check --no-env`` finds a fault in the shape. A variable in the place of a word that has to be there is
     none: what it holds is not known."""
-    expanded = Variables(None, schema.WITHOUT_EFFECT, UnreadFiles()).expand(content, ())
-    found = structure(expanded, schema.RawConfig)
-    return isinstance(found, tuple) and any(not (fault.missing and stands(content, fault.path)) for fault in found)
+    expanded = Variables(None, WITHOUT_EFFECT, UnreadFiles()).expand(content, ())
+    faults = read_as(expanded, Config).faults
+    return any(not (fault.missing and stands(content, fault.path)) for fault in faults)
 
 
 def stands(content: Any, path: tuple[Any, ...]) -> bool:

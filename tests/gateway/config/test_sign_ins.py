@@ -10,8 +10,8 @@ import pytest
 
 from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.config.redaction import secrets_in
-from gateway.config.settings import AwsSignIn, AzureSignIn, Config, GoogleSignIn
-from gateway.config.sign_ins import MODULES
+from gateway.config.settings import Config
+from gateway.config.sign_ins import MODULES, AwsSignIn, AzureSignIn, GoogleSignIn
 from gateway.routing.identity import Identity
 from gateway.routing.router import Router
 from providers.auth.credential import AwsKeys
@@ -36,15 +36,16 @@ def test_a_word_is_enough_and_a_mapping_says_more():
     role = sign_in(
         sign_in={"type": "aws", "region": "eu-west-1", "profile": "p", "role_arn": "arn", "external_id": "e"}
     )
-    assert role == AwsSignIn("eu-west-1", "p", "arn", "e")
+    assert role == AwsSignIn(region="eu-west-1", profile="p", role_arn="arn", external_id="e")
     own = sign_in(sign_in={"type": "aws", "access_key_id": "i", "secret_access_key": "s", "session_token": "t"})
-    assert own == AwsSignIn(keys=AwsKeys("i", "s", "t"))
+    assert own == AwsSignIn(access_key_id="i", secret_access_key="s", session_token="t")
+    assert own.keys == AwsKeys("i", "s", "t")
     google = {"type": "google", "credentials_file": "/a", "scopes": ["b"]}
-    assert sign_in("own/m", sign_in=google) == GoogleSignIn("/a", ("b",))
+    assert sign_in("own/m", sign_in=google) == GoogleSignIn(credentials_file="/a", scopes=("b",))
     managed = sign_in("azure/m", AZURE, sign_in={"type": "azure", "identity": "managed", "client_id": "c"})
-    assert managed == AzureSignIn("managed", client_id="c")
+    assert managed == AzureSignIn(identity="managed", client_id="c")
     secret = {"type": "azure", "tenant_id": "t", "client_id": "c", "client_secret": "s"}
-    assert sign_in("azure/m", AZURE, sign_in=secret) == AzureSignIn("secret", "t", "c", "s")
+    assert sign_in("azure/m", AZURE, sign_in=secret) == AzureSignIn(tenant_id="t", client_id="c", client_secret="s")
 
 
 def test_azures_scope_is_that_of_the_address():
@@ -76,7 +77,7 @@ def test_a_clouds_own_address_without_a_key_is_signed_in_at():
 def test_the_region_of_an_entry_is_that_of_its_sign_in():
     models = [{"model": "amazon_bedrock/openai.gpt-oss-120b-1:0", "region": "eu-west-1"}]
     (entry,) = from_mapping({"version": "v0.3.0", "model_providers": models}).entries
-    assert entry.sign_in == AwsSignIn("eu-west-1")
+    assert entry.sign_in == AwsSignIn(region="eu-west-1")
     vertex = [{"model": "vertex/google/gemini-3.5-flash", "project": "p", "location": "europe-west1"}]
     (entry,) = from_mapping({"version": "v0.3.0", "model_providers": vertex}).entries
     assert entry.sign_in == GoogleSignIn()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.config.loading import from_mapping, load
-from gateway.config.weak_secrets import ENOUGH
+from gateway.config.settings import ENOUGH
 
 ENTRY = {"model": "openai/gpt-4o", "access_key": "key-of-the-account"}
 GOOD = "0123456789abcdef"

@@ -13,8 +13,8 @@ import trio
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.access.shares import Shares
+from gateway.config.limits import Limits
 from gateway.config.loading import from_mapping
-from gateway.config.settings import Limits
 from gateway.exchange.attempt_answer import UnchangedAnswer
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disconnect import Audience

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.config.settings import CircuitSettings
+from gateway.config.attempts import CircuitSettings
 from gateway.health.circuit import (
     APART,
     CLOSED,

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.loading import from_mapping
-from gateway.config.settings import CircuitSettings, Config, Retries
+from gateway.config.settings import Config
 from gateway.health.circuit import LASTING, TRYING, first_trial, with_trial
 from gateway.health.health import Health, OpenAttempt
 from gateway.health.states import OwnStates, RowStates

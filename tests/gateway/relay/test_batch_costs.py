@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.settings import ModelEntry
+from gateway.config.model_entry import ModelEntry
 from gateway.relay.batch_costs import Booking, ResultLines, ended_batch, line_booking
 from providers.catalog.prices import Cost, Price, cost_of, price_of, read_price
 from streams.events import Usage

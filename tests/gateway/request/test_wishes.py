@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config.aliases import Route
+from gateway.config.attempts import Retries
 from gateway.config.loading import from_mapping
-from gateway.config.settings import Retries, Route
 from gateway.request.client_request import ClientRequest
 from gateway.request.narrowing import joined, narrowed, narrowed_retries
 from gateway.request.parse import Incoming, read_incoming
@@ -295,9 +296,9 @@ def test_names_are_joined_in_their_order_and_each_place_is_asked_once():
     assert groups(several.candidates) == ["gpt", "sonnet", "azure-eu azure-us", "argon"]
     assert several.retries.attempts == 3
     assert joined(plans[:1], Retries()).retries is ASKED_ONCE
-    like = attrs.evolve(plans[1], route=Route("best", ()), retries=Retries(attempts=5))
+    like = attrs.evolve(plans[1], route=Route(name="best"), retries=Retries(attempts=5))
     assert joined([plans[0], like], Retries()).retries.attempts == 5
-    alone = attrs.evolve(plans[0], route=Route("alone", ()))
+    alone = attrs.evolve(plans[0], route=Route(name="alone"))
     assert joined([alone, plans[2]], Retries()).retries.attempts == 4
 
 

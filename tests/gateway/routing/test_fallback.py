@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.config.attempts import Retries
 from gateway.config.loading import from_mapping
-from gateway.config.settings import Retries
 from gateway.routing.fallback import BACKOFF, FALLBACK, LONGEST_BACKOFF
 from gateway.routing.most_useful import ORDER
 from gateway.routing.plan import Candidate, GiveUp, Outage, Outcome, Plan, Send, Stage

@@ -16,8 +16,8 @@ from wsproto.events import CloseConnection
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
 from gateway.access.shares import Shares
+from gateway.config.limits import Limits
 from gateway.config.loading import from_mapping
-from gateway.config.settings import Limits
 from gateway.conversations.resolved import StateScope
 from gateway.endpoints.websocket.connection import add_websocket
 from gateway.exchange.service import Service

@@ -1,0 +1,310 @@
+"""The kinds of values that files of any purpose have: durations, sizes, numbers, URLs, secrets, …
+
+Each is a type of the program, annotated with how a file writes it. A reader of text returns a variable that nobody
+looked up (``Unresolved``) unchanged."""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Annotated, Any, Final, TypeAlias
+from urllib.parse import urlsplit
+
+from configfile.expanded import Expanded, Unresolved
+from configfile.keys import Kind, Shape
+from configfile.secret_files import SecretFile
+from configfile.wording import Wrong, describe, described_word, nearest, one_of, spelled
+
+VARIABLE: Final[Shape] = {"$ref": "#/$defs/variable"}
+"""Text that the environment decides on: it may be anything that is valid in its place."""
+
+FILE: Final[Shape] = {"$ref": "#/$defs/file"}
+"""A secret in a file of its own."""
+
+USER_NAME: Final = "a URL with a user name"
+
+
+def text_shape(pattern: str, **more: Any) -> Shape:
+    """The shape of text that all of ``pattern`` matches."""
+    return {"type": "string", "pattern": f"^(?:{pattern})$", **more}
+
+
+def any_of(*shapes: Shape) -> Shape:
+    """The shape of what has one of ``shapes``, or is a variable."""
+    return {"anyOf": [*shapes, VARIABLE]}
+
+
+# Text
+
+
+def read_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    quote = " (put it in quotes)" if not isinstance(value, list | dict) else ""
+    raise Wrong(describe(value), f"this must be text{quote}")
+
+
+def text_of(pattern: str, what: str, change: Callable[[str], str] = str) -> Callable[[Any], str]:
+    """Return a reader of text that all of ``pattern`` matches, which is ``what`` in messages, with a ``change``."""
+
+    def read(value: Any) -> str:
+        text = read_text(value)
+        if isinstance(value, Unresolved):
+            return text
+        if not re.fullmatch(pattern, text):
+            raise Wrong(describe(value), f"this must be {what}")
+        return change(text)
+
+    return read
+
+
+def matching(pattern: str, what: str, words: str = "text", *, takes_text: bool = False) -> Kind:
+    """Return the kind of text that all of ``pattern`` matches."""
+    return Kind(words, text_of(pattern, what), any_of(text_shape(pattern)), takes_text=takes_text)
+
+
+def word_of(words: Collection[str]) -> Callable[[Any], str]:
+    """Return a reader of one of several ``words``."""
+
+    def read(value: Any) -> str:
+        if isinstance(value, str) and (value in words or isinstance(value, Unresolved)):
+            return value
+        raise Wrong(described_word(value), one_of(words), nearest(value, words) if isinstance(value, str) else None)
+
+    return read
+
+
+def secret_text(value: Any) -> Any:
+    """The text of the file where ``value`` names one. Raises ``Wrong``."""
+    return value.text() if isinstance(value, SecretFile) else value
+
+
+def _secret(value: Any) -> str:
+    value = secret_text(value)
+    if not isinstance(value, str):
+        raise Wrong("something that is no text", "this must be text (put it in quotes)")
+    if isinstance(value, Unresolved):
+        return value
+    text = value.strip()  # files and secret stores like to end with a line break
+    if not re.fullmatch(r"[\t\x20-\x7e]*", text):
+        raise Wrong("characters that no header can carry", "this must be one line of printable ASCII")
+    return text
+
+
+# Numbers
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise Wrong(describe(value), "this must be true or false")
+
+
+def _whole(least: int, most: int | None, what: str) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,12}", value) else value
+        good = isinstance(number, int) and not isinstance(number, bool) and number >= least
+        if not good or (most is not None and number > most):
+            raise Wrong(describe(value), f"this must be {what}")
+        return int(number)
+
+    return read
+
+
+def whole_number(least: int, most: int | None, what: str, words: str, digits: str) -> Kind:
+    """Return the kind of whole numbers from ``least`` to ``most``; ``digits`` is the pattern of such a number as
+    text."""
+    bound = {} if most is None else {"maximum": most}
+    shape = any_of({"type": "integer", "minimum": least, **bound}, text_shape(digits, maxLength=12))
+    return Kind(words, _whole(least, most, what), shape)
+
+
+def read_amount_of(value: Any, units: Mapping[str, float], expected: str, least: float = 0.0) -> float:
+    """Read a number with one of ``units``. Raises ``Wrong``, with what is ``expected``."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    text = format(value, "f") if isinstance(value, float) else spelled(value) if number else value
+    match = _AMOUNT.fullmatch(text) if isinstance(text, str) else None
+    unit = units.get(match[2].lower()) if match else None
+    if match is None or unit is None or (amount := float(match[1]) * unit) < least:
+        raise Wrong(describe(value), expected)
+    return amount
+
+
+_AMOUNT: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)")
+_SECONDS: Final = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES: Final = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def _duration(value: Any) -> float:
+    return read_amount_of(value, _SECONDS, "this must be a duration such as 30s, 0.5s or 5m")
+
+
+def read_wait(value: Any) -> float:
+    """Return the seconds of a duration above 0, as files spell it. Raises ``Wrong``."""
+    return read_amount_of(value, _SECONDS, "this must be a duration above 0, such as 30s, 0.5s or 5m", 0.001)
+
+
+def _size(value: Any) -> int:
+    return int(read_amount_of(value, _BYTES, "this must be a size such as 64MiB, 500kB or a number of bytes", 1))
+
+
+_SHARE: Final = r"(100|[0-9]{1,2}(?:\.[0-9]{1,3})?)\s*%"
+
+
+def _share(value: Any) -> float:
+    match = re.fullmatch(_SHARE, value) if isinstance(value, str) else None
+    if match is None:
+        raise Wrong(describe(value), "this must be a share such as 20%")
+    return float(match[1]) / 100
+
+
+def _weight(value: Any) -> float:
+    return read_amount_of(value, {"": 1.0}, "this must be a number, 0 or more")
+
+
+def spell_duration(seconds: float) -> str:
+    """``5m`` for 300.0: in the largest unit that divides it."""
+    units = (("d", 86400), ("h", 3600), ("m", 60))
+    unit, size = next(((unit, size) for unit, size in units if seconds and seconds % size == 0), ("s", 1))
+    return f"{seconds / size:g}{unit}"
+
+
+def spell_size(size: int) -> str:
+    """``64MiB`` for 2**26: in the largest unit that divides it."""
+    units = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+    unit, bytes_of = next(((unit, of) for unit, of in units if size and size % of == 0), ("", 1))
+    return f"{size // bytes_of}{unit}"
+
+
+# URLs
+
+
+def _url(value: Any) -> str:
+    text = read_text(value)
+    if isinstance(value, Unresolved):
+        return text
+    if re.match(r"[^/?#]*//[^/?#]*@", text):
+        raise Wrong(USER_NAME, "credentials belong in access_key or headers")
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = False
+    if not good or not re.fullmatch(r"[\x21-\x7e]+", text) or "#" in text:
+        raise Wrong(_no_url(text), "this must be a URL such as https://host:8000/v1")
+    return text
+
+
+def _no_url(text: str) -> str:
+    """The value that is where a URL should be, fit for a message. What a URL has before ``@``, or after ``?``, may be a
+    credential in this, too."""
+    if isinstance(text, Expanded):
+        return describe(text)
+    return "something that may hold a password" if "@" in text else describe(re.sub(r"(?s)([?#]).*", r"\1…", text))
+
+
+# The kinds
+
+_DIGITS: Final = r"(?=[0-9]{1,12}(?![0-9]))"
+_DECIMALS: Final = r"(?=[0-9]{1,9}(?![0-9]))"
+_DECIMAL: Final = r"[0-9]{1,12}(?:\.[0-9]{1,9})?"
+_SOME: Final = rf"(?=[0-9.]*[1-9]){_DECIMAL}"
+_ONE: Final = rf"{_DIGITS}0*[1-9][0-9]*(?:\.[0-9]{{1,9}})?"  # 1 or more
+_THOUSANDTH: Final = rf"{_ONE}|{_DIGITS}0+\.{_DECIMALS}0{{0,2}}[1-9][0-9]*"  # 0.001 or more
+_PORT: Final = r"0*(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+HEADER: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+
+
+def number_shape(least: float) -> Shape:
+    return {"type": "number", "minimum": least, "exclusiveMaximum": 10**12}
+
+
+DECIMAL_SHAPE: Final = any_of(number_shape(0), text_shape(rf"{_DECIMAL}\s*"))
+
+PLAIN: Final[Mapping[Any, Kind]] = {
+    str: Kind("text", read_text, {"type": "string"}, takes_text=True),
+    bool: Kind("true or false", _boolean, {"type": "boolean"}, spell=lambda value: str(value).lower()),
+    int: whole_number(0, None, "a whole number", "whole number", r"[0-9]{1,12}"),
+}
+"""The kinds of types that are not annotated."""
+
+Count: TypeAlias = Annotated[
+    int, whole_number(0, 10**6, "a whole number, 0 or more", "whole number", r"0*(?:[0-9]{1,6}|1000000)")
+]
+Natural: TypeAlias = Annotated[
+    int,
+    whole_number(1, 10**6, "a whole number, 1 or more", "whole number, above 0", r"0*(?:[1-9][0-9]{0,5}|1000000)"),
+]
+Port: TypeAlias = Annotated[int, whole_number(1, 65535, "a port, 1 to 65535", "1 to 65535", _PORT)]
+Percent: TypeAlias = Annotated[int, whole_number(0, 100, "a percentage, 0 to 100", "0 to 100", r"0*(?:[0-9]{1,2}|100)")]
+Share: TypeAlias = Annotated[
+    float, Kind("percentage", _share, any_of(text_shape(_SHARE)), spell=lambda share: f"{share * 100:g}%")
+]
+"""0 to 1, written in percent."""
+
+Weight: TypeAlias = Annotated[float, Kind("number", _weight, DECIMAL_SHAPE, spell=lambda weight: f"{weight:g}")]
+
+_DURATION_SHAPE: Final = any_of(number_shape(0), text_shape(rf"{_DECIMAL}\s*(?:[mM]?[sS]|[mMhHdD])?"))
+Duration: TypeAlias = Annotated[
+    float,
+    Kind("duration", _duration, _DURATION_SHAPE, spell=spell_duration),
+]
+"""Seconds."""
+
+Wait: TypeAlias = Annotated[
+    float,
+    Kind(
+        "duration, above 0",
+        read_wait,
+        any_of(number_shape(0.001), text_shape(rf"(?:{_THOUSANDTH})\s*[sS]?|{_ONE}\s*[mM][sS]|{_SOME}\s*[mMhHdD]")),
+        spell=spell_duration,
+    ),
+]
+"""Seconds, > 0."""
+
+TimeLimit: TypeAlias = Annotated[
+    float | None,
+    Kind(
+        "duration",
+        lambda value: _duration(value) or None,
+        _DURATION_SHAPE,
+        spell=lambda time: spell_duration(time or 0),
+    ),
+]
+"""Seconds; 0 is no limit, which is ``None``."""
+
+Size: TypeAlias = Annotated[
+    int,
+    Kind(
+        "size",
+        _size,
+        any_of(number_shape(1), text_shape(rf"{_ONE}\s*[bB]?|{_SOME}\s*[kKmMgG][iI]?[bB]")),
+        spell=spell_size,
+    ),
+]
+"""Bytes, > 0."""
+
+Secret: TypeAlias = Annotated[
+    str,
+    Kind("text or file", _secret, {"anyOf": [text_shape(r"\s*[\t\x20-\x7e]*\s*"), VARIABLE, FILE]}, takes_text=True),
+]
+"""Text that no message repeats."""
+
+Url: TypeAlias = Annotated[
+    str,
+    Kind(
+        "URL",
+        _url,
+        any_of(
+            text_shape(
+                r"[hH][tT][tT][pP][sS]?://(?:\[[0-9A-Fa-f:.]+\]|[!-\"$-.0-9;<=>A-Z^-~]+)"
+                rf"(?::(?:{_PORT})?)?(?:[/?][!-\"$-~]*)?"
+            )
+        ),
+        takes_text=True,
+    ),
+]
+
+HeaderName: TypeAlias = Annotated[
+    str,
+    Kind("name of a header", text_of(HEADER, "the name of a header", str.lower), any_of(text_shape(HEADER))),
+]
+"""In lower case."""

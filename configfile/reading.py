@@ -1,0 +1,181 @@
+"""The reader: plain content into declared classes, or every mistake that keeps it from being that."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar, get_args, get_origin
+
+import attrs
+
+from configfile.document import Path
+from configfile.expanded import Unresolved
+from configfile.keys import Field, Given, is_literal, is_optional, keys_of, kind_of, present
+from configfile.kinds import PLAIN
+from configfile.wording import Wrong, describe, nearest, one_of
+
+T = TypeVar("T")
+
+Advise = Callable[[type, str], Wrong]
+"""Returns the advice on a key that a class does not have."""
+
+HIDDEN: Final = "something else"
+
+
+@attrs.frozen
+class Misread:
+    """A ``Wrong`` with its place. ``missing``: something required is absent."""
+
+    path: Path
+    wrong: Wrong
+    missing: bool = False
+
+
+@attrs.frozen
+class Reading(Generic[T]):
+    """The ``value`` that content was read into, without the members that were ``faults``; ``None`` where a required one
+    was. ``given`` are the attributes that the content gives, by the places of their mappings; ``ignored`` are keys
+    without effect, each with the reason."""
+
+    value: T | None
+    faults: tuple[Misread, ...]
+    given: Mapping[Path, frozenset[str]]
+    ignored: tuple[tuple[Path, str], ...] = ()
+
+
+def read(content: Any, cls: type[T], advise: Advise | None = None) -> Reading[T]:
+    """Read ``content`` as a ``cls``; ``advise`` knows more about keys that people try."""
+    reader = _Reader(advise or unknown_key)
+    value = reader.member(content, cls, ())
+    return Reading(None if value is _UNUSABLE else value, tuple(reader.faults), reader.given, tuple(reader.ignored))
+
+
+def unknown_key(cls: type, name: str, advice: str | None = None) -> Wrong:
+    """Return the message about a key that ``cls`` does not have: the name that looks alike, else ``advice``, else all
+    names."""
+    names = tuple(field.name for field in keys_of(cls).values() if field.key.ignored is None)
+    if (near := nearest(name, names)) is not None:
+        return Wrong("unknown key", "", near)
+    return Wrong("unknown key", advice or "", known=() if advice else names)
+
+
+class _Unusable:
+    """The value of what could not be read: the fault is reported already."""
+
+
+_UNUSABLE: Final = _Unusable()
+
+
+class _Reader:
+    """One run over the content."""
+
+    def __init__(self, advise: Advise) -> None:
+        self._advise = advise
+        self.faults: list[Misread] = []
+        self.given: dict[Path, frozenset[str]] = {}
+        self.ignored: list[tuple[Path, str]] = []
+
+    def member(self, value: Any, of: Any, path: Path) -> Any:
+        """The value as the type ``of``, or ``_UNUSABLE`` once its faults are reported."""
+        try:
+            return self._read(value, of, path)
+        except Wrong as wrong:
+            self.faults.append(Misread(path, wrong))
+            return _UNUSABLE
+
+    def _read(self, value: Any, of: Any, path: Path) -> Any:
+        if of is Any or (value is None and is_optional(of)):
+            return value
+        of = present(of)
+        if (kind := kind_of(of) or PLAIN.get(of)) is not None:
+            found = value if kind.pick is None else self._picked(value, kind.pick(value), path)
+            return found if kind.read is None or found is _UNUSABLE else kind.read(found)
+        if isinstance(of, Given):
+            return self._members(value, of.cls, path)
+        origin = get_origin(of)
+        if origin is tuple:
+            return self._items(value, get_args(of), path)
+        if origin in (dict, Mapping):
+            return self._pairs(value, get_args(of), path)
+        if is_literal(of):
+            return _word(value, get_args(of))
+        members = self._members(value, of, path)
+        return members if members is _UNUSABLE else of(**members)
+
+    def _picked(self, value: Any, of: Any, path: Path) -> Any:
+        """The value by the type that was picked for it; ``None`` picks the value itself."""
+        return value if of is None else self._read(value, of, path)
+
+    def _members(self, value: Any, cls: Any, path: Path) -> Any:
+        """The attributes of ``cls`` that the mapping ``value`` gives."""
+        fields = keys_of(cls)
+        if not isinstance(value, dict):
+            raise Wrong(_found(value, cls), f"this must be a mapping{_example(fields)}")
+        made: dict[str, Any] = {}
+        usable = True
+        for name, field in fields.items():
+            member = value.get(name)
+            if _is_absent(member, field):
+                if field.required:
+                    self.faults.append(Misread((*path, name), Wrong("missing", "this is required"), missing=True))
+                    usable = False
+            elif field.key.ignored is not None:
+                self.ignored.append(((*path, name), field.key.ignored))
+            elif (found := self.member(member, field.type, (*path, name))) is not _UNUSABLE:
+                made[field.attribute] = found
+            else:
+                usable = usable and not field.required
+        for name in sorted(value.keys() - fields.keys()):
+            self._unknown(cls, name, path)
+        self.given[path] = frozenset(made)
+        return made if usable else _UNUSABLE
+
+    def _unknown(self, cls: Any, name: str, path: Path) -> None:
+        if getattr(cls, "accepts_unknown_keys", False):
+            near = nearest(name, keys_of(cls))
+            hint = f" (did you mean {near}?)" if near else ""
+            self.ignored.append(((*path, name), f"unknown, ignored{hint}"))
+        else:
+            self.faults.append(Misread((*path, name), self._advise(cls, name)))
+
+    def _items(self, value: Any, parts: tuple[Any, ...], path: Path) -> Any:
+        """A list of items of one type. One that cannot be read spoils it, unless ``None`` may take its place."""
+        if not isinstance(value, list | tuple):
+            raise Wrong(_found(value, parts[0]), "this must be a list")
+        found = [self.member(item, parts[0], (*path, i)) for i, item in enumerate(value)]
+        if is_optional(parts[0]):
+            return tuple(None if item is _UNUSABLE else item for item in found)
+        return _UNUSABLE if any(item is _UNUSABLE for item in found) else tuple(found)
+
+    def _pairs(self, value: Any, parts: tuple[Any, ...], path: Path) -> Any:
+        if not isinstance(value, dict):
+            raise Wrong(describe(value), "this must be a mapping of keys to values")
+        found = {}
+        for name, member in value.items():
+            word, read = (self.member(one, of, (*path, name)) for one, of in zip((name, member), parts, strict=True))
+            if word is not _UNUSABLE and read is not _UNUSABLE:
+                found[word] = read
+        return found
+
+
+def _is_absent(member: Any, field: Field) -> bool:
+    """True for null, and for text with a variable in it that nobody looked up where no text goes."""
+    return member is None or (isinstance(member, Unresolved) and not _takes_text(present(field.type)))
+
+
+def _takes_text(of: Any) -> bool:
+    kind = kind_of(of) or PLAIN.get(of)
+    return get_origin(of) in (dict, Mapping) if kind is None else kind.takes_text
+
+
+def _found(value: Any, of: Any) -> str:
+    """The value in a few words, unless it may be a secret out of its place."""
+    return HIDDEN if getattr(present(of), "holds_secrets", False) else describe(value)
+
+
+def _example(fields: Mapping[str, Field]) -> str:
+    name = next((name for name, field in fields.items() if field.required or field.key.example), None)
+    return f", such as {{{name}: …}}" if name else " of keys to values"
+
+
+def _word(value: Any, words: tuple[Any, ...]) -> Any:
+    if isinstance(value, str) and value in words:
+        return value
+    raise Wrong(describe(value), one_of(words), nearest(value, words) if isinstance(value, str) else None)

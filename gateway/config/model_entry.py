@@ -1,0 +1,362 @@
+"""The entries of ``model_providers``: each is a model, or all models, of a provider."""
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
+
+import attrs
+
+from configfile.keys import setting
+from configfile.kinds import HEADER, VARIABLE, Secret, Url, text_shape
+from gateway.config.aliases import EntryPreference
+from gateway.config.allowances import NO_QUEUE, QueueOrNone, RateLimits
+from gateway.config.amounts import Budget
+from gateway.config.attempts import CircuitSettings, Retries
+from gateway.config.endpoints import EmbeddingChanges, ImageSettings, OwnEndpoints, RealtimeLimits
+from gateway.config.kinds import AddressPart, ProbePath, Speaking
+from gateway.config.own_providers import QuirkChanges, SetHeaders
+from gateway.config.price_table import PriceOfModel
+from gateway.config.sign_ins import SignIn, SigningIn
+from providers.catalog import providers as catalog
+from providers.catalog.model_facts import with_facts
+from providers.catalog.models import quirks_of
+from providers.catalog.prices import Price
+from providers.catalog.provider import Provider, Speaks, best_for
+from providers.endpoints.embeddings.traits import EmbeddingTraits, has_openais_vocabulary
+from providers.endpoints.endpoint import EndpointName, Place
+from providers.endpoints.model_types import ModelType, model_type
+from providers.neutral.quirks import Ability, Quirks
+from providers.neutral.seal import Issuer
+from streams.events import Api
+from streams.pipe import Timeouts
+
+Keeper: TypeAlias = Literal["ours", "upstream"]
+"""Who keeps the responses that a client continues: trigate, or the provider."""
+
+Counting: TypeAlias = Literal["counted", "as_asked"]
+"""Whether the gateway requests the token counts of a streamed Chat answer though the client does not, or leaves the
+request alone."""
+
+OnDisconnect: TypeAlias = Literal["cancel", "finish"]
+"""What becomes of the provider's answer when the client leaves: closed immediately, or read to its end for the
+ledger."""
+
+UNKNOWN_PROVIDER = catalog.generic("unknown", None)
+
+
+@attrs.frozen
+class ModelEntry:
+    """One item of ``model_providers``: a model of a provider (``*`` for all of them) and how to reach it.
+
+    An item is read without its provider's row; ``entries.py`` then adds the row and what follows from it. ``speaks``
+    and ``timeouts`` are what applies in the end: the provider's row or the root's setting with the item's own laid over
+    it; ``quirks`` are the item's own alone, and ``pinned`` the APIs of clients for which the item itself says what is
+    spoken. ``retries`` and ``circuit`` are ``None`` where those of the configuration apply. ``price``, ``sign_in`` and
+    ``endpoints`` are made of what the file says by these names (``written_price`` and so on). ``lists_all``: lists of
+    models have what the provider lists. With a ``sign_in`` there is no ``key``.
+    """
+
+    written: str = setting(
+        "`provider/model id`, or `provider/*` for all models of a provider. Everything after the first slash goes to "
+        "the provider as it is.",
+        shape={"anyOf": [text_shape(r"[^/]+/[\s\S]+"), VARIABLE]},
+        name="model",
+    )
+    name: str = setting(
+        "The name in `GET /v1/models`; unique. One provider may stand in the list several times under different names.",
+        "",
+        shown="the value of `model`",
+    )
+    key: Secret | None = setting(
+        "The provider's key. Without it, and without `passthrough_auth` and `sign_in`, no credential is sent.",
+        None,
+        shown="none",
+        secret=True,
+        name="access_key",
+    )
+    written_sign_in: SigningIn | None = setting(
+        "In place of a key: requests are from this machine's own identity at a cloud, or from one that is described. "
+        "`aws`, `google`, `azure`, or a mapping with one of them as its `type`; `none` for nobody. See "
+        "[sign_in](#sign_in) and [signing in](sign-in.md).",
+        None,
+        shown="that of the provider's cloud, where its own address is asked without a key",
+        compared=False,
+        name="sign_in",
+    )
+    passthrough_auth: bool = setting(
+        "Send the client's own key in place of `access_key`: the token of its `Authorization: Bearer`, else its "
+        "`x-api-key` or `x-goog-api-key`. In the provider's own API it keeps its header; a login's token is always a "
+        "Bearer. See [subscriptions](subscriptions.md).",
+        False,
+    )
+    passthrough: bool = setting(
+        "Serve any path of the provider's below `/NAME/…`, NAME being the entry's name, or the provider's where one "
+        "entry of it passes through: with this entry's credential, and with everything that holds for other requests. "
+        "See [pass-through](endpoints.md#pass-through).",
+        False,
+    )
+    default: bool = setting(
+        "Serves requests that name no model, at the endpoints of the model's `type`. At most one of each type; not a "
+        "wildcard.",
+        False,
+    )
+    base_url: Url | None = setting(
+        "`http(s)://host[:port][/prefix]`. A path replaces the provider's own prefix (such as `/v1`); a query is kept,"
+        " and its values masked as `access_key` is, but for versions (`api-version`). An address for Anthropic's SDKs "
+        "works as it is: the gateway adds `/v1` to `…/anthropic`, and to any path on an entry of `anthropic`, of its "
+        "interface or with `speaks: [messages]`.",
+        None,
+        shown="the provider's",
+        absent="the provider's own",
+    )
+    region: AddressPart | None = setting(
+        "Amazon Bedrock: the region, such as `us-east-1`. An ARN as the model id says its own.", None, compared=False
+    )
+    project: AddressPart | None = setting("Vertex AI: the project.", None, compared=False)
+    location: AddressPart | None = setting(
+        "Vertex AI: the location, such as `global` or `europe-west1`.", None, compared=False
+    )
+    http_host: str | None = setting(
+        "The `Host` header. The TLS name stays that of the URL.", None, shown="the URL's host"
+    )
+    provider_interface: str | None = setting(
+        "For a provider that trigate does not know: the known one that it behaves like.",
+        None,
+        shown="`openai`'s Chat",
+        compared=False,
+    )
+    headers: SetHeaders = setting(
+        "Set on every request to the provider, over anything else.",
+        (),
+        shown="none",
+        shape={"propertyNames": {"pattern": f"^{HEADER}$"}},
+        secret=True,
+    )
+    pass_headers: tuple[str, ...] = setting(
+        "Headers that pass between client and provider, in both directions, beside those that always do; with a `*` at"
+        " the end all that begin so. See [what passes](#what-passes).",
+        (),
+        shown="none",
+    )
+    speaks: Speaking = setting(
+        "The APIs that it is asked in: `chat`, `messages`, `responses`, `gemini`, `converse`; [speaks](#speaks).",
+        factory=dict,
+        shown="the provider's",
+    )
+    quirks: QuirkChanges = setting(
+        "How it departs from its API; see [quirks](#quirks).", factory=dict, shown="the provider's"
+    )
+    timeouts: Timeouts = setting("As [timeouts](#timeouts), for this entry only.", factory=Timeouts, shown="the root's")
+    on_disconnect: OnDisconnect = setting(
+        "When the client leaves: close the provider's connection at once, so that it stops generating; or read its "
+        "answer to the end, so that the log line has all of its tokens. `finish` ends with `total` of "
+        "[timeouts](#timeouts) (60 s where there is none), with the limit of `answer` in [limits](#limits) and with "
+        "the drain.",
+        "cancel",
+    )
+    state: Keeper | None = setting(
+        "Who keeps the responses that clients go on from: trigate, in [state_storage](#state_storage), or the "
+        "provider. `upstream` where the provider keeps them and is asked in Responses (`openai`), else `ours`. "
+        "`upstream` is a mistake where Responses clients are translated for.",
+        None,
+        shown="by the provider",
+    )
+    usage: Counting = setting(
+        "Streamed Chat: `counted` asks the provider for the tokens of an answer (`stream_options.include_usage`) where"
+        " the client does not, and takes the chunk that this adds out again; `as_asked` leaves the request alone, and "
+        "the log has an estimate. A provider that trigate does not know, without a `provider_interface`, is asked only"
+        " with `quirks: {stream_usage: true}`.",
+        "counted",
+    )
+    type: ModelType | None = setting(
+        "What the model is for: lists of models say it (`GET /v1/models`, with `?type=`), and a request for "
+        "moderations, rerank or pictures that names no model means the one entry that is made for it.",
+        None,
+        shown="by the model's name, else `chat`",
+    )
+    retries: Retries | None = setting(
+        "As [retries](#retries), for requests that name this entry.", None, shown="the root's"
+    )
+    circuit: CircuitSettings | None = setting("As [circuit](#circuit), for this entry only.", None, shown="the root's")
+    routing_preferences: tuple[EntryPreference, ...] = setting(
+        "Plano's older way to write routes, as a list of `{name: …}`: the entries under which one name stands are the "
+        "targets of a route of this name, in the order of the file. See [below](#routing_preferences).",
+        (),
+        shown="none",
+        compared=False,
+    )
+    ratelimits: RateLimits = setting(
+        "What this place bears, for all clients together; a wildcard's are for all of its models. Of several targets "
+        "one that is full is passed over. See [ratelimits](#ratelimits).",
+        factory=RateLimits,
+        shown="no limit",
+    )
+    queue: QueueOrNone = setting(
+        "Requests wait here for a place of `ratelimits`, before they go on to the next target; see [queue](#queue).",
+        default=NO_QUEUE,
+        shown="`0`: none",
+    )
+    probe: ProbePath | None = setting(
+        "A path of a server of your own, such as `/health`, that is asked every 5 seconds: while it fails the server "
+        "is left alone.",
+        None,
+        shown="none",
+    )
+    own_endpoints: OwnEndpoints = setting(
+        "What it has beside conversations, where that is not as the [table](endpoints.md) says: `{embeddings: /embed, "
+        "rerank: false}`; see [endpoints](#endpoints).",
+        factory=dict,
+        shown="as the provider has them",
+        compared=False,
+        name="endpoints",
+    )
+    embeddings: EmbeddingChanges = setting(
+        "How it takes [embeddings](#embeddings), where that is not known.", factory=dict, shown="as the provider does"
+    )
+    realtime: RealtimeLimits = setting(
+        "The limits of [realtime sessions](realtime.md) there, such as `{max_session: 30m}`; see [below](#realtime).",
+        RealtimeLimits(),
+        shown="as the provider has them",
+    )
+    images: ImageSettings = setting(
+        "How it answers with [pictures](endpoints.md#images).", ImageSettings(), shown="as the provider does"
+    )
+    budgets: tuple[Budget, ...] = setting(
+        "What may be spent there, such as `[10 usd/day, 100 usd/month]`; see [below](#budgets). Once one is used up "
+        "the place is passed over, and the next target is asked.",
+        (),
+        shown="none",
+    )
+    written_price: PriceOfModel | None = setting(
+        "What its tokens cost, in dollars for a million of them; see [price](#price). `free` for what costs nothing: a"
+        " server of your own; `subscription` for what a [plan](subscriptions.md) pays for.",
+        None,
+        shown="that of the [list of prices](costs.md#prices)",
+        compared=False,
+        name="price",
+    )
+
+    provider: Provider = UNKNOWN_PROVIDER
+    model: str = ""
+    pinned: frozenset[Api] = frozenset()
+    price: Price | None = None
+    sign_in: SignIn | None = None
+    endpoints: Mapping[EndpointName, Place | None] = attrs.field(factory=dict)
+    lists_all: bool = True
+
+    @property
+    def wildcard(self) -> bool:
+        return self.model == "*"
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """The words before the slash under which its models can be asked for."""
+        own = (self.name.removesuffix("/*"),) if self.wildcard else ()
+        return tuple(dict.fromkeys((*own, self.written.partition("/")[0], self.provider.id)))
+
+    @property
+    def keeps_own(self) -> bool:
+        """True if trigate keeps the state of its responses. By default the provider does, where it can and is asked in
+        Responses."""
+        if self.state is not None:
+            return self.state == "ours"
+        return not (self.provider.keeps_responses and self.speaks.get("responses") == "responses")
+
+    def api_for(self, client: Api, model: str) -> Api | None:
+        """The API in which ``model`` is asked for a client of ``client``; None where none is spoken yet."""
+        speaks = self.speaks_of(model)
+        spoken = speaks.get(client) or (best_for(client, speaks.values()) if speaks else None)
+        if not self.may_ask_in_responses(client, model):
+            return spoken
+        match self.quirks_of(model).asked_in_responses:
+            case "always":
+                return "responses"
+            case "with_tools" if client != "chat" and spoken == "chat":
+                return "responses"
+            case _:
+                return spoken
+
+    def is_at_home(self, model: str) -> bool:
+        """True if ``model`` is asked at its maker's own service, and not at a server that is only like it."""
+        return self.provider.has(model) and (self.base_url is None or self.provider.base_url is None)
+
+    def place_of(self, endpoint: EndpointName, model: str) -> Place | None:
+        """Where ``model`` has ``endpoint``; ``None`` where it has not."""
+        own = self.endpoints
+        return own[endpoint] if endpoint in own else self.row(model).place_of(endpoint)
+
+    def embeddings_of(self, model: str) -> EmbeddingTraits:
+        """How ``model`` takes embeddings: the provider's row, and the item's own over it. A server that is only like
+        its maker's may know more members, and has OpenAI's vocabulary where the name of the model says so."""
+        known = self.row(model).embeddings
+        if known.token_arrays and not self._is_at_makers_address:
+            known = attrs.evolve(known, token_arrays=False, takes_purpose="unknown")
+        if not known.token_arrays and has_openais_vocabulary(model):
+            known = attrs.evolve(known, token_arrays=True)
+        return attrs.evolve(known, **self.embeddings) if self.embeddings else known
+
+    @property
+    def _is_at_makers_address(self) -> bool:
+        """True for the service of the maker itself: another one may speak alike, and serve models of others."""
+        maker = catalog.find(self.provider.id)
+        return maker is not None and _is_of(self.base_url or self.provider.base_url, maker.base_url)
+
+    def row(self, model: str) -> Provider:
+        """The provider's row for ``model``."""
+        return self.provider.of_model(model)
+
+    def type_of(self, model: str) -> ModelType:
+        """What ``model`` is for."""
+        return self.type or model_type(model)
+
+    def speaks_of(self, model: str) -> Speaks:
+        """``speaks`` for ``model``, where the provider has not the same APIs for all."""
+        if not self.provider.by_model:
+            return self.speaks
+        pinned = {client: self.speaks[client] for client in self.pinned if client in self.speaks}
+        return {**self.row(model).speaks, **pinned}
+
+    def may_ask_in_responses(self, client: Api, model: str) -> bool:
+        """True if requests of ``client`` can go to Responses where ``model`` wants that."""
+        if client in self.pinned or (self.provider.all_in_chat and "asked_in_responses" not in self.quirks):
+            return False
+        return self.speaks_of(model).get("responses") == "responses"
+
+    def quirks_of(self, model: str) -> Quirks:
+        """The quirks of ``model`` (an id of the provider): the provider's row, what is known of the model laid
+        over it, and the item's own over both."""
+        known = with_facts(quirks_of(self.row(model).quirks, model), self.provider.id, model)
+        found = attrs.evolve(known, **self.quirks)
+        rule = found.asked_in_responses
+        if rule == "to_keep_reasoning":
+            rule = "with_tools" if self.is_at_home(model) else "by_responses_clients"
+        if self.provider.local and "asked_in_responses" not in self.quirks:
+            rule = "by_responses_clients"  # whatever is called so on a server of one's own is no model of OpenAI's
+        return found if rule == found.asked_in_responses else attrs.evolve(found, asked_in_responses=rule)
+
+    def never_takes(self, model: str) -> tuple[Ability, ...]:
+        """What ``model`` certainly cannot do: by the word of the item itself, or, of a model at its maker's own
+        service, by all that is known of it. Servers of one's own and routers may add what a model lacks."""
+        if "cannot" in self.quirks:
+            return tuple(self.quirks["cannot"])
+        return self.quirks_of(model).cannot if self.is_at_home(model) else ()
+
+    def known_of(self, model: str) -> Quirks:
+        """``quirks_of`` without what is only guessed of a provider that the catalogue does not know."""
+        meant = {"takes_max_tokens": False} if self.quirks.get("max_tokens_field") == "max_completion_tokens" else {}
+        return attrs.evolve(quirks_of(self.row(model).known, model), **{**meant, **self.quirks})
+
+    @property
+    def issuer(self) -> Issuer:
+        """The issuer that seals name: all entries of one provider account are one issuer, so that a change of model
+        keeps what the account itself can read again."""
+        return Issuer.of(self.provider.id, self.key if self.sign_in is None else self.sign_in.account)
+
+
+def _is_of(url: str | None, makers: str | None) -> bool:
+    """Whether ``url`` is of the same domain as a maker's own address: its regions have hosts of their own."""
+    if url is None or makers is None:
+        return True
+    domain = ".".join((urlsplit(makers).hostname or "").rsplit(".", 2)[-2:])
+    host = urlsplit(url).hostname or ""
+    return host == domain or host.endswith(f".{domain}")

@@ -1,0 +1,130 @@
+"""The price of a model as an entry gives it."""
+
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import attrs
+
+from configfile.document import Path
+from configfile.keys import Kind, setting
+from configfile.wording import Wrong, describe, nearest
+from gateway.config.findings import Findings
+from gateway.config.kinds import Dollars, PromptLength, UnitWord
+from providers.catalog.prices import NAMED_PRICES, Price, read_price
+
+IMPLAUSIBLE: Final = 0.0005
+"""Dollars for a million tokens, below which somebody has probably written the price of one token."""
+
+IMPLAUSIBLE_UNIT: Final = 20
+"""Dollars for one unit, above which somebody has probably written the price of thousands or of an hour."""
+
+
+@attrs.frozen
+class TokenPrice:
+    """The price of longer prompts."""
+
+    input: Dollars | None = setting("As in [price](#price).", None, shown="as for shorter prompts")
+    cached: Dollars | None = setting("As in [price](#price).", None, shown="as for shorter prompts")
+    cache_write: Dollars | None = setting("As in [price](#price).", None, shown="as for shorter prompts")
+    cache_write_1h: Dollars | None = setting("As in [price](#price).", None, shown="as for shorter prompts")
+    output: Dollars | None = setting("As in [price](#price).", None, shown="as for shorter prompts")
+
+
+@attrs.frozen
+class TierPrice:
+    """The price of a service tier."""
+
+    input: Dollars | None = setting("As in [price](#price).", None, shown="as in no tier")
+    cached: Dollars | None = setting("As in [price](#price).", None, shown="as in no tier")
+    cache_write: Dollars | None = setting("As in [price](#price).", None, shown="as in no tier")
+    cache_write_1h: Dollars | None = setting("As in [price](#price).", None, shown="as in no tier")
+    output: Dollars | None = setting("As in [price](#price).", None, shown="as in no tier")
+    above: dict[PromptLength, TokenPrice] = setting("As in [price](#price).", factory=dict, shown="none")
+
+
+@attrs.frozen
+class PriceTable:
+    """The price of a model in dollars: of tokens, of units, or of both. The price list's ``Price`` is made of it, in
+    whole nano-dollars."""
+
+    input: Dollars | None = setting(
+        "Tokens of the prompt that were neither read from a cache nor written to one.",
+        None,
+        shown="required without `per`",
+    )
+    output: Dollars | None = setting("Tokens of the answer, with its reasoning.", None, shown="required without `per`")
+    cached: Dollars | None = setting("Tokens that were read from a cache.", None, shown="as `input`")
+    cache_write: Dollars | None = setting(
+        "Tokens that were written to a cache.", None, shown="as `input`; 1.25 times that where Messages is spoken"
+    )
+    cache_write_1h: Dollars | None = setting(
+        "Those that stay there for an hour.", None, shown="as `cache_write`; 2 times `input` where Messages is spoken"
+    )
+    above: dict[PromptLength, TokenPrice] = setting(
+        "Prices of longer prompts, by the tokens that they have more than: `{200k: {input: 6, output: 22.5}}`. The "
+        "whole prompt of a request counts, with what was read from a cache and written to one, and all of its tokens "
+        "have these prices. Those not given are as for shorter ones.",
+        factory=dict,
+        shown="none",
+    )
+    tiers: dict[str, TierPrice] = setting(
+        "Prices by the service tier that the provider says it used (`priority`, `flex`), each with an `above`. Those "
+        "not given are as in no tier. `batch` is for [batches](files.md#batches), half of the price without it.",
+        factory=dict,
+        shown="none",
+    )
+    per: dict[UnitWord, Dollars] = setting(
+        "What is billed beside tokens, in dollars for one: `{image: 0.04}`, `{second: 0.0001}`; see "
+        "[units](costs.md#units). With it `input` and `output` may be left out.",
+        factory=dict,
+        shown="none",
+    )
+    tools: dict[str, Dollars] = setting(
+        "Fees for a call of the provider's own tools, by name: `{web_search: 0.01}`.", factory=dict, shown="none"
+    )
+
+
+def _pick(value: Any) -> Any:
+    if isinstance(value, dict):
+        return PriceTable
+    if isinstance(value, str) and value in NAMED_PRICES:
+        return None
+    expected = (
+        "this must be free, subscription, or a mapping such as {input: 1.25, output: 10}, in dollars for a million "
+        "tokens"
+    )
+    raise Wrong(describe(value), expected, nearest(value, NAMED_PRICES) if isinstance(value, str) else None)
+
+
+PriceOfModel: TypeAlias = Annotated[
+    PriceTable | Price,
+    Kind(
+        "mapping, `free` or `subscription`",
+        lambda value: NAMED_PRICES[value] if isinstance(value, str) else value,
+        pick=_pick,
+        parts=(PriceTable, Literal["free", "subscription"]),
+    ),
+]
+
+
+def build_price(
+    table: PriceTable | Price | None, provider: str, model: str, path: Path, findings: Findings
+) -> Price | None:
+    """Return the price of ``model``, and report what is wrong or odd about it."""
+    if not isinstance(table, PriceTable):
+        return table
+    for kind in ("input", "output"):
+        dollars: float | None = getattr(table, kind)
+        if dollars is None and not table.per and path[:2] not in findings.faulty:
+            findings.wrong((*path, kind), "missing", "this is required")
+        if dollars is not None and 0 < dollars < IMPLAUSIBLE:
+            findings.warn(
+                f"{provider}/{model}: a price of {dollars:g} dollars for a million tokens of {kind}: if that is the "
+                f"price of one token, write {dollars * 10**6:g}"
+            )
+    if table.above.keys() & {0}:
+        findings.wrong((*path, "above"), "prompts above 0 tokens", "what all prompts cost stands beside above")
+    for unit, dollars in table.per.items():
+        if dollars > IMPLAUSIBLE_UNIT:
+            findings.warn(f"{provider}/{model}: {dollars:g} dollars for one {unit}: `per` is what one costs")
+    row = attrs.asdict(table, filter=lambda _, value: value is not None)
+    return read_price(row, "config", provider, model)

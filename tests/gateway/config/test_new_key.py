@@ -1,0 +1,66 @@
+"""A new key is one attribute of one class: everything that people see of it follows."""
+
+import attrs
+import pytest
+
+from configfile.json_schema import json_schema
+from configfile.keys import setting
+from configfile.kinds import Duration, Secret
+from configfile.reading import read
+from gateway.config.changes import kept, setting_changes
+from gateway.config.settings import Config
+from tests.pages.configuration import rows
+
+
+@attrs.frozen
+class Extended(Config):
+    """The root with two keys more."""
+
+    siesta: Duration = setting("The daily rest of the gateway.", 7200.0, restart=True)
+    siesta_key: Secret | None = setting("The key that ends it.", None, shown="none", secret=True)
+
+
+def said(content):
+    """The mistakes in ``content``."""
+    return [(fault.path, fault.wrong.words) for fault in read(content, Extended).faults]
+
+
+def test_it_is_read_and_has_its_default():
+    assert read({"siesta": "90m"}, Extended).value.siesta == 5400.0
+    assert read({}, Extended).value.siesta == 7200.0
+
+
+def test_a_wrong_value_is_a_mistake_at_its_place():
+    expected = "this must be a duration such as 30s, 0.5s or 5m"
+    assert said({"siesta": "long"}) == [(("siesta",), ("'long'", expected, None, ()))]
+
+
+def test_its_name_is_suggested():
+    assert said({"sesta": "90m"}) == [(("sesta",), ("unknown key", "", "siesta", ()))]
+
+
+def test_the_page_of_keys_has_a_row():
+    assert ("`siesta`", "duration", "`2h`", "The daily rest of the gateway.") in rows(Extended)
+    assert ("`siesta_key`", "text or file", "none", "The key that ends it.") in rows(Extended)
+
+
+def test_the_json_schema_describes_it():
+    shape = json_schema(Extended, {})["properties"]["siesta"]
+    assert shape["description"] == "The daily rest of the gateway."
+    assert shape["default"] == "2h"
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [({"siesta": "90m"}, "~ siesta 2h → 90m (needs a restart)"), ({"siesta_key": "k"}, "~ siesta_key added")],
+    ids=["shown", "secret"],
+)
+def test_a_difference_of_two_files_lists_it(given, line):
+    changes = setting_changes(read({}, Extended).value, read(given, Extended).value)
+    assert list(map(str, changes)) == [line]
+
+
+def test_a_reload_keeps_what_needs_a_restart():
+    new = read({"siesta": "90m", "siesta_key": "k"}, Extended).value
+    found = kept(read({}, Extended).value, new)
+    assert (found.siesta, found.siesta_key) == (7200.0, "k")
