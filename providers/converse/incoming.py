@@ -14,17 +14,7 @@ from providers.converse.content import CACHE_MARK, MESSAGE, SYSTEM, cache_mark, 
 from providers.converse.wording import STOP_SEQUENCE
 from providers.neutral.fields import Drops, Fields, expect, join
 from providers.neutral.parameters import BY_NAME, read_parameters
-from providers.neutral.request import (
-    Format,
-    Message,
-    NativeTool,
-    Parameter,
-    Reasoning,
-    Request,
-    Role,
-    Tool,
-    ToolChoice,
-)
+from providers.neutral.request import Format, Message, NativeTool, Parameter, Reasoning, Request, Role, Tool, ToolChoice
 from streams.errors import invalid
 from streams.surrogates import NOT_JSON
 

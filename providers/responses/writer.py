@@ -9,13 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias, assert_never, runtime_chec
 
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, Writer
 from providers.responses.numbering import EventSequence, in_order
-from providers.responses.output import (
-    Object,
-    ResponseTemplate,
-    called_tool,
-    native_reasoning,
-    outcome,
-)
+from providers.responses.output import Object, ResponseTemplate, called_tool, native_reasoning, outcome
 from providers.responses.tools import declared_tools
 from providers.responses.writing import OpenCall, OpenMessage, OpenPart, OpenReasoning
 from streams import sse

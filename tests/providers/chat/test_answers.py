@@ -11,12 +11,7 @@ from providers.chat import CHAT
 from providers.chat.reader import LONG
 from streams import sse
 from streams.errors import GatewayError
-from streams.events import (
-    AnswerEnd,
-    Citation,
-    ErrorInfo,
-    Usage,
-)
+from streams.events import AnswerEnd, Citation, ErrorInfo, Usage
 from streams.fold import RefusalBlock, TextBlock, ToolCallBlock, fold
 from tests.support.chat_wire import DONE, assert_order, calls, chunk, fragment, read, whole
 

@@ -5,11 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams import sse
-from streams.events import (
-    AnswerEnd,
-    ErrorInfo,
-    ReasoningState,
-)
+from streams.events import AnswerEnd, ErrorInfo, ReasoningState
 from streams.fold import ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
 from tests.support.chat_wire import DONE, assert_order, calls, chunk, fragment, pieces, read, same_ids
 

@@ -7,13 +7,7 @@ import pytest
 from providers.apis import CODECS
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient, Reply
-from providers.neutral.request import (
-    ReasoningPart,
-    Request,
-    TextPart,
-    ToolCallPart,
-    ToolResultPart,
-)
+from providers.neutral.request import ReasoningPart, Request, TextPart, ToolCallPart, ToolResultPart
 from providers.neutral.seal import Issuer, Seal, seal, unseal
 from providers.responses import RESPONSES
 from streams.events import AnswerEnd, BlockEnd, ReasoningDelta, ReasoningState, TextDelta

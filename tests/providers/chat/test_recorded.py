@@ -7,14 +7,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from providers.chat import CHAT
 from streams import sse
-from streams.events import (
-    AnswerEnd,
-    ErrorInfo,
-    ReasoningDelta,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStart,
-)
+from streams.events import AnswerEnd, ErrorInfo, ReasoningDelta, TextDelta, ToolCallDelta, ToolCallStart
 from streams.fold import fold
 from tests.support.chat_wire import (
     ANSWERS,

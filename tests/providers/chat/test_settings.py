@@ -9,14 +9,7 @@ import pytest
 from providers.chat import CHAT
 from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient
-from providers.neutral.request import (
-    Format,
-    Parameter,
-    Reasoning,
-    Request,
-    Tool,
-    ToolChoice,
-)
+from providers.neutral.request import Format, Parameter, Reasoning, Request, Tool, ToolChoice
 from providers.responses import RESPONSES
 from streams.errors import GatewayError
 from tests.support.cases import case

@@ -6,13 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from providers.endpoints.completions import (
-    CompletionReader,
-    expected_choices,
-    texts_of,
-    token_ids,
-    written_choices,
-)
+from providers.endpoints.completions import CompletionReader, expected_choices, texts_of, token_ids, written_choices
 from providers.neutral.draft import Draft, ask_usage
 from streams.errors import GatewayError
 from streams.events import Usage

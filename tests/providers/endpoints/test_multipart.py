@@ -10,14 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.endpoints.model_field import FIELD_BYTES, MultipartEditor
-from providers.endpoints.multipart import (
-    HEAD_BYTES,
-    PARTS,
-    PREAMBLE_BYTES,
-    MultipartHead,
-    MultipartParser,
-    boundary_of,
-)
+from providers.endpoints.multipart import HEAD_BYTES, PARTS, PREAMBLE_BYTES, MultipartHead, MultipartParser, boundary_of
 from streams.errors import GatewayError
 from tests.support.examples import examples
 from tests.support.growth import assert_steps_grow_linearly, assert_time_grows_linearly

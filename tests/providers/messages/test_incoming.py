@@ -21,16 +21,7 @@ from providers.neutral.request import (
     ToolChoice,
 )
 from providers.neutral.seal import Seal, seal
-from tests.support.messages_requests import (
-    HELLO,
-    OTHER,
-    OURS,
-    THOUGHT,
-    blocks,
-    read,
-    refused,
-    write,
-)
+from tests.support.messages_requests import HELLO, OTHER, OURS, THOUGHT, blocks, read, refused, write
 
 
 def test_a_plain_request_is_read():

@@ -7,16 +7,7 @@ import pytest
 
 from providers.messages import MESSAGES
 from streams.errors import GatewayError
-from streams.events import (
-    AnswerEnd,
-    AnswerStart,
-    BlockEnd,
-    ErrorInfo,
-    ReasoningState,
-    TextDelta,
-    ToolCallStart,
-    Usage,
-)
+from streams.events import AnswerEnd, AnswerStart, BlockEnd, ErrorInfo, ReasoningState, TextDelta, ToolCallStart, Usage
 from streams.fold import NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.messages_streams import (
     FIXTURES,

@@ -27,17 +27,7 @@ from streams.events import (
 from streams.fold import NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.examples import examples
 from tests.support.messages_strategies import bare, calls
-from tests.support.messages_streams import (
-    FIXTURES,
-    OURS,
-    check_grammar,
-    check_order,
-    raw,
-    read,
-    reply,
-    taken,
-    write,
-)
+from tests.support.messages_streams import FIXTURES, OURS, check_grammar, check_order, raw, read, reply, taken, write
 
 
 @pytest.mark.parametrize("name", FIXTURES)

@@ -24,14 +24,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import fold
-from tests.support.messages_streams import (
-    OURS,
-    accumulated,
-    check_grammar,
-    frames,
-    reply,
-    write,
-)
+from tests.support.messages_streams import OURS, accumulated, check_grammar, frames, reply, write
 
 
 def test_a_stream_obeys_the_grammar_and_says_who_was_asked():

@@ -9,15 +9,7 @@ from providers.catalog.strict import fits_strict
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import (
-    Format,
-    NativeTool,
-    Parameter,
-    Reasoning,
-    TextPart,
-    Tool,
-    ToolChoice,
-)
+from providers.neutral.request import Format, NativeTool, Parameter, Reasoning, TextPart, Tool, ToolChoice
 from providers.responses import RESPONSES
 from streams.errors import GatewayError
 from tests.support.responses_requests import ITEM, US, foreign, read, send, user

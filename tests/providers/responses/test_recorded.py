@@ -7,10 +7,7 @@ import pytest
 
 from providers.responses import RESPONSES
 from streams import sse
-from streams.events import (
-    AnswerEnd,
-    ErrorInfo,
-)
+from streams.events import AnswerEnd, ErrorInfo
 from streams.fold import TextBlock, ToolCallBlock, fold
 from tests.support.cases import case
 from tests.support.responses_requests import RECORDED, SENT, needs_recordings, recorded, send, words

@@ -37,12 +37,7 @@ from providers.neutral.request import (
 from providers.neutral.seal import unseal
 from providers.responses import RESPONSES
 from streams import sse
-from streams.events import (
-    AnswerEnd,
-    ErrorInfo,
-    Event,
-    Usage,
-)
+from streams.events import AnswerEnd, ErrorInfo, Event, Usage
 from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.cases import case
 from tests.support.examples import examples

@@ -28,15 +28,7 @@ from streams.events import (
 )
 from streams.fold import RefusalBlock, TextBlock, fold
 from tests.support.responses_requests import assistant, items
-from tests.support.responses_streams import (
-    HELLO,
-    ISSUER,
-    accumulated,
-    dumped,
-    read,
-    reply,
-    written,
-)
+from tests.support.responses_streams import HELLO, ISSUER, accumulated, dumped, read, reply, written
 
 
 def test_text_is_told_in_full_grammar() -> None:
