@@ -21,7 +21,7 @@ DEFAULT = CHAT.api
 
 @contextlib.contextmanager
 def registered(codec: Codec) -> Iterator[None]:
-    """A block in which one API more is spoken, by the apps that are made in it."""
+    """Register ``codec`` for the apps that are made within the block."""
     assert codec.api not in _REGISTRY, f"{codec.api} is there already"
     _REGISTRY[codec.api] = codec
     try:

@@ -18,7 +18,7 @@ class GatewayError(Exception):
 
     @classmethod
     def of(cls, failed: ErrorInfo) -> "GatewayError":
-        """The exception that carries ``failed`` as it is."""
+        """Return the exception that carries ``failed`` as it is."""
         error = cls(failed.kind, failed.message)
         error.failed = failed
         return error

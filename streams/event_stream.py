@@ -73,8 +73,8 @@ class FrameSplitter:
         self._needs = _PRELUDE
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The frames that ``data`` completes. Raises ``ChecksumError``; ``EventTooLarge`` as soon as a frame says that
-        it is; ``EventUnfolds`` where decoding would make too much of one."""
+        """Return the frames that ``data`` completes. Raises ``ChecksumError``; ``EventTooLarge`` as soon as a frame
+        says that it is; ``EventUnfolds`` where decoding would make too much of one."""
         self._held.append(data)
         self._size += len(data)
         if self._size < self._needs:
@@ -95,7 +95,7 @@ class FrameSplitter:
         return frames
 
     def close(self) -> bytes:
-        """What is left of a frame that has not come to its end."""
+        """Return what is left of a frame that has not come to its end."""
         rest = b"".join(self._held)
         self._held.clear()
         self._size, self._needs = 0, _PRELUDE
@@ -122,7 +122,7 @@ def _verified(raw: bytes) -> bytes:
 
 
 def headers(raw: bytes) -> dict[str, HeaderValue] | None:
-    """The headers of a whole frame by name, ``None`` where they cannot be read."""
+    """Return the headers of a whole frame by name, ``None`` where they cannot be read."""
     at, end = _PRELUDE, _payload_start(raw)
     found: dict[str, HeaderValue] = {}
     try:
@@ -142,7 +142,7 @@ def headers(raw: bytes) -> dict[str, HeaderValue] | None:
 
 
 def payload(raw: bytes) -> bytes:
-    """The payload of a whole frame."""
+    """Return the payload of a whole frame."""
     return raw[_payload_start(raw) : -4]
 
 
@@ -189,22 +189,22 @@ def _object(data: bytes) -> dict[str, Any]:
 
 
 def frame(headers: Mapping[str, str], payload: bytes) -> bytes:
-    """A frame with right checksums. Names of headers have 255 bytes at most, their values 32,767."""
+    """Return a frame with right checksums. Names of headers have 255 bytes at most, their values 32,767."""
     return _sealed(b"".join(_header(name, value) for name, value in headers.items()), payload)
 
 
 def event(name: str, payload: bytes) -> bytes:
-    """The frame of an event with JSON as its payload."""
+    """Return the frame of an event with JSON as its payload."""
     return frame({":event-type": name, ":content-type": _JSON, ":message-type": "event"}, payload)
 
 
 def exception(kind: str, payload: bytes) -> bytes:
-    """The frame of a failure that the service's model knows, with JSON as its payload. Nothing may follow it."""
+    """Return the frame of a failure that the service's model knows, with JSON as its payload. Nothing may follow it."""
     return frame({":exception-type": kind, ":content-type": _JSON, ":message-type": "exception"}, payload)
 
 
 def changed(raw: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    """The frame with its payload changed, its headers as they were."""
+    """Return the frame with its payload changed, its headers as they were."""
     start = _payload_start(raw)
     return _sealed(raw[_PRELUDE:start], change(raw[start:-4]))
 

@@ -208,8 +208,8 @@ class Usage:
         return self.input + self.cache_read + self.cache_write
 
     def __add__(self, other: "Usage") -> "Usage":
-        """What both have taken: tokens, calls and units. What is one answer's own (its tier, its steps, the cost that
-        its provider states) is not the sum's."""
+        """Return what both have taken: tokens, calls and units. What is one answer's own (its tier, its steps, the cost
+        that its provider states) is not the sum's."""
         return Usage(
             input=self.input + other.input,
             cache_read=self.cache_read + other.cache_read,

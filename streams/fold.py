@@ -153,7 +153,7 @@ class Fold:
         return found
 
     def blocks(self) -> tuple[Block, ...]:
-        """The blocks so far, unfinished ones as far as they came."""
+        """Return the blocks so far, unfinished ones as far as they came."""
         return tuple(self._blocks[block].block() for block in sorted(self._blocks))
 
     @property
@@ -161,7 +161,7 @@ class Fold:
         return self._usage
 
     def answer(self) -> Answer:
-        """The whole answer. Raises ``GatewayError`` if it failed or has not ended."""
+        """Return the whole answer. Raises ``GatewayError`` if it failed or has not ended."""
         if self.failed is not None:
             raise GatewayError.of(self.failed)
         if self._end is None:
@@ -170,7 +170,7 @@ class Fold:
 
 
 def fold(events: Iterable[Event]) -> Answer:
-    """The whole answer that ``events`` tell. Raises ``GatewayError`` as ``Fold.answer`` does."""
+    """Return the whole answer that ``events`` tell. Raises ``GatewayError`` as ``Fold.answer`` does."""
     folded = Fold()
     for event in events:
         folded.add(event)

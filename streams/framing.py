@@ -33,11 +33,11 @@ class EventSplitter(Protocol):
     """Cuts a byte stream into whole events. The pieces put together are the input, byte for byte."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The events that ``data`` completes. Raises ``FramingError``."""
+        """Return the events that ``data`` completes. Raises ``FramingError``."""
         ...
 
     def close(self) -> bytes:
-        """What is left of an event that has not come to its end."""
+        """Return what is left of an event that has not come to its end."""
         ...
 
 
@@ -45,11 +45,11 @@ class EventWriter(Protocol):
     """Puts the events of one stream into bytes of its framing."""
 
     def event(self, name: str, data: bytes) -> bytes:
-        """An event with that name ("" if none) and data."""
+        """Return an event with that name ("" if none) and data."""
         ...
 
     def close(self) -> bytes:
-        """What stands behind the last event."""
+        """Return what stands behind the last event."""
         ...
 
 
@@ -83,5 +83,5 @@ class Framing:
     changed: Callable[[bytes, Callable[[bytes], bytes]], bytes] = lambda raw, change: change(raw)
 
     def announced_by(self, content_type: str | None) -> bool:
-        """Whether a body with that ``content-type`` is a stream of this framing."""
+        """Return whether a body with that ``content-type`` is a stream of this framing."""
         return (content_type or "").lower().startswith(self.media_type)

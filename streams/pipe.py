@@ -125,7 +125,7 @@ class ByteSource(Protocol):
     """An upstream's response body."""
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises ``GatewayError`` when it breaks off."""
+        """Yield the body as it comes. Raises ``GatewayError`` when it breaks off."""
         ...
 
     async def aclose(self) -> None:

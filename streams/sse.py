@@ -43,7 +43,7 @@ class Splitter:
         self._was_cr = False  # the last byte so far is the CR that ended an event
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The events that ``data`` completes. Raises ``EventTooLarge`` when more than the limit would be held,
+        """Return the events that ``data`` completes. Raises ``EventTooLarge`` when more than the limit would be held,
         ``EventUnfolds`` where decoding would make too much of one; what comes in one read is too small for that."""
         if self._was_cr and data:
             self._was_cr = False
@@ -82,7 +82,7 @@ class Splitter:
         return events
 
     def close(self) -> bytes:
-        """What is left without a blank line at the end: an event some servers do not finish, or half of one."""
+        """Return what is left without a blank line at the end: an event some servers do not finish, or half of one."""
         rest = b"".join(self._held)
         self._held.clear()
         self._size = 0
@@ -119,8 +119,9 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
 
 
 def completed(rest: bytes) -> bytes:
-    """``rest``, what a splitter has left, as a whole event where it lacks nothing but its blank line; where it is what
-    is left of a blank line (the LF of a CRLF that came in two reads), that; nothing if the event is only half there."""
+    """Return ``rest``, what a splitter has left, as a whole event where it lacks nothing but its blank line; where it
+    is what is left of a blank line (the LF of a CRLF that came in two reads), that; nothing if the event is only half
+    there."""
     if holds_more(rest, ELEMENTS):
         return b""
     if (parsed := parse(rest)) is None:
@@ -129,7 +130,7 @@ def completed(rest: bytes) -> bytes:
 
 
 def is_malformed(data: bytes) -> bool:
-    """Whether the data of an event are neither JSON nor the last word of a stream."""
+    """Return whether the data of an event are neither JSON nor the last word of a stream."""
     if data == DONE:
         return False
     try:
@@ -140,18 +141,19 @@ def is_malformed(data: bytes) -> bool:
 
 
 def has_data(raw: bytes) -> bool:
-    """Whether the event has a line of data. Clients see no other, though some servers tell errors so."""
+    """Return whether the event has a line of data. Clients see no other, though some servers tell errors so."""
     return any(line.startswith(b"data:") for line in raw.splitlines())
 
 
 def is_plain(raw: bytes) -> bool:
-    """Whether the event has neither ``id:`` nor ``retry:`` (after one, the openai SDK takes comments for events)."""
+    """Return whether the event has neither ``id:`` nor ``retry:`` (after one, the openai SDK takes comments for
+    events)."""
     return not any(line.startswith((b"id:", b"retry:")) for line in _LINE_END.split(raw))
 
 
 def dump(value: Any) -> bytes:
-    """``value`` as compact JSON on one line that no client splits by mistake: U+2028, U+2029 and U+0085 are escaped
-    (modelcontextprotocol/typescript-sdk#1926)."""
+    """Return ``value`` as compact JSON on one line that no client splits by mistake: U+2028, U+2029 and U+0085 are
+    escaped (modelcontextprotocol/typescript-sdk#1926)."""
     data = msgspec.json.encode(value)
     if b"\xe2\x80" in data or b"\xc2\x85" in data:
         data = data.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
@@ -160,7 +162,7 @@ def dump(value: Any) -> bytes:
 
 
 def event(name: str, value: Any) -> bytes:
-    """A named event with ``value`` as its JSON data."""
+    """Return a named event with ``value`` as its JSON data."""
     return b"event: %b\ndata: %b\n\n" % (name.encode("ascii"), dump(value))
 
 

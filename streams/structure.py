@@ -19,15 +19,15 @@ _STRUCTURE: Final = b"[{,"
 
 
 def holds_more(data: bytes, most: int) -> bool:
-    """Whether the JSON in ``data`` has more than ``most`` arrays, objects and commas, which is nearly the number of its
-    values. Those in strings do not count. ``data`` need not be valid; work is linear in it, and ends as soon as the
-    answer is known. One comparison for what has no more bytes than that."""
+    """Return whether the JSON in ``data`` has more than ``most`` arrays, objects and commas, which is nearly the number
+    of its values. Those in strings do not count. ``data`` need not be valid; work is linear in it, and ends as soon as
+    the answer is known. One comparison for what has no more bytes than that."""
     return len(data) > most and count(data, most, most) > most
 
 
 def count(data: bytes, most: int, few: int) -> int:
-    """The number of those, counted as far as ``most``. Where there are no more than ``few`` with those in strings it is
-    the number of both, which is cheaper to tell."""
+    """Return the number of those, counted as far as ``most``. Where there are no more than ``few`` with those in
+    strings it is the number of both, which is cheaper to tell."""
     with_strings = _count_all(data, few)
     return with_strings if with_strings <= few else _count(data, most)
 
@@ -57,6 +57,6 @@ def _signs(piece: bytes) -> int:
 
 
 def _whole_escapes(data: bytes, end: int) -> int:
-    """``end``, or one more where that would part a backslash from what it escapes."""
+    """Return ``end``, or one more where that would part a backslash from what it escapes."""
     head = data[max(0, end - PIECE) : end]
     return end + (len(head) - len(head.rstrip(b"\\"))) % 2

@@ -18,7 +18,7 @@ _ESCAPE = re.compile(
 
 
 def paired(json: bytes) -> bytes:
-    """``json`` with U+FFFD for each half of a pair; the same object where there is none."""
+    """Return ``json`` with U+FFFD for each half of a pair; the same object where there is none."""
     if b"\\ud" not in json and b"\\uD" not in json:
         return json
     found = _ESCAPE.sub(lambda match: REPLACEMENT if match[1] else match[0], json)
@@ -26,12 +26,12 @@ def paired(json: bytes) -> bytes:
 
 
 def lone(json: bytes) -> int | None:
-    """The place of the first half of a pair, ``None`` where there is none."""
+    """Return the place of the first half of a pair, ``None`` where there is none."""
     return next((match.start() for match in _ESCAPE.finditer(json) if match[1]), None)
 
 
 def reading(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
-    """``decode``, of msgspec, that reads half of a pair as U+FFFD. Raises what it raises."""
+    """Return ``decode``, of msgspec, that reads half of a pair as U+FFFD. Raises what it raises."""
 
     def read(json: bytes) -> T:
         try:

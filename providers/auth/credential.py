@@ -52,7 +52,7 @@ def is_subscription_token(credential: str | None) -> bool:
 
 
 def secrets_of_credential(credential: Credential | None) -> tuple[str, ...]:
-    """What nobody may see of ``credential``."""
+    """Return what nobody may see of ``credential``."""
     match credential:
         case AwsKeys(id, secret, token):
             return tuple(filter(None, (id, secret, token)))

@@ -22,7 +22,7 @@ class HeaderKey:
         return (self.header(credential),)
 
     def header(self, credential: str) -> tuple[str, str]:
-        """The header with ``credential`` in it."""
+        """Return the header with ``credential`` in it."""
         return self.name, self.prefix + credential
 
 

@@ -26,6 +26,6 @@ class Signer(Protocol):
         ...
 
     def sign(self, request: UnsignedRequest, credential: Credential, at: float) -> tuple[tuple[str, str], ...]:
-        """The headers to add to ``request``, names in lower case. ``at`` is the time in Unix seconds. Pure: the same
-        arguments give the same headers. Raises ``GatewayError`` where ``credential`` cannot sign it."""
+        """Return the headers to add to ``request``, names in lower case. ``at`` is the time in Unix seconds. Pure: the
+        same arguments give the same headers. Raises ``GatewayError`` where ``credential`` cannot sign it."""
         ...

@@ -61,7 +61,7 @@ class SigV4:
 
 
 def region_of(url: str) -> str | None:
-    """The region that ``url`` belongs to: as its host says, else as the ARN in its path does."""
+    """Return the region that ``url`` belongs to: as its host says, else as the ARN in its path does."""
     parts = urlsplit(url)
     host = _HOST.fullmatch((parts.hostname or "").lower())
     if host is not None:
@@ -71,7 +71,7 @@ def region_of(url: str) -> str | None:
 
 
 def service_of(url: str) -> str:
-    """The service at ``url``, as AWS names it in signatures."""
+    """Return the service at ``url``, as AWS names it in signatures."""
     host = _HOST.fullmatch((urlsplit(url).hostname or "").lower())
     return MANTLE if host is not None and host[1] == MANTLE else SERVICE
 
@@ -81,8 +81,8 @@ def _is_signed(name: str) -> bool:
 
 
 def _authorization(request: UnsignedRequest, service: str, region: str, keys: AwsKeys, stamp: str) -> str:
-    """The header's value for ``request``, all of whose headers are signed. The vendor's signer asks the clock itself
-    when it is used whole, so its parts are put together here."""
+    """Return the header's value for ``request``, all of whose headers are signed. The vendor's signer asks the clock
+    itself when it is used whole, so its parts are put together here."""
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import ReadOnlyCredentials

@@ -108,11 +108,11 @@ CANNOT: Final[tuple[tuple[str, tuple[Ability, ...]], ...]] = (
 
 
 def context_window(name: str) -> int | None:
-    """The context window of a model by its plain ``name``, in tokens; ``None`` where it is not known."""
+    """Return the context window of a model by its plain ``name``, in tokens; ``None`` where it is not known."""
     return next((window for pattern, window in reversed(WINDOWS) if fnmatch.fnmatchcase(name, pattern)), None)
 
 
 def cannot(name: str) -> tuple[Ability, ...]:
-    """What the model with the plain ``name`` is known not to do."""
+    """Return what the model with the plain ``name`` is known not to do."""
     rows = (lacked for pattern, lacked in CANNOT if fnmatch.fnmatchcase(name, pattern))
     return tuple(dict.fromkeys(ability for lacked in rows for ability in lacked))

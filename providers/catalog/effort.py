@@ -20,12 +20,12 @@ _USUAL_LEVEL = "high"  # Messages' own when a request says that a model thinks a
 
 
 def level_of(budget: int) -> str:
-    """The level that a budget of ``budget`` tokens comes to."""
+    """Return the level that a budget of ``budget`` tokens comes to."""
     return next((level for most, level in _LEVEL_OF_BUDGET if budget <= most), _LARGEST)
 
 
 def asked_level(reasoning: Reasoning) -> str | None:
-    """The level that the client asked for, by name or by budget; ``None`` where it left it to the model.
+    """Return the level that the client asked for, by name or by budget; ``None`` where it left it to the model.
 
     Who turns thinking off without naming a level gets ``None`` too: not every model knows ``none``."""
     if reasoning.effort is not None:
@@ -36,8 +36,9 @@ def asked_level(reasoning: Reasoning) -> str | None:
 
 
 def known_level(level: str, known: tuple[str, ...]) -> str | None:
-    """``level`` if the model knows it, else the nearest lower one that it knows, else its lowest. An empty ``known``
-    means that nothing is known of the model: the level as it is. ``None`` for ``none`` where that is not known."""
+    """Return ``level`` if the model knows it, else the nearest lower one that it knows, else its lowest. An empty
+    ``known`` means that nothing is known of the model: the level as it is. ``None`` for ``none`` where that is not
+    known."""
     if not known or level in known or level not in LEVELS:
         return level
     if level == "none":
@@ -48,7 +49,7 @@ def known_level(level: str, known: tuple[str, ...]) -> str | None:
 
 
 def budget_of(reasoning: Reasoning) -> int:
-    """The thinking tokens that the client asked for, by number or by level."""
+    """Return the thinking tokens that the client asked for, by number or by level."""
     if reasoning.budget is not None:
         return reasoning.budget
     return _BUDGET_OF_LEVEL.get(reasoning.effort or _USUAL_LEVEL, _BUDGET_OF_LEVEL[_USUAL_LEVEL])

@@ -61,8 +61,8 @@ NOTHING: Final = ModelFacts()
 
 
 def facts_of(provider: str, model: str) -> ModelFacts:
-    """What is known of ``model`` at ``provider``. Where the list has it of its maker alone, that is the window and what
-    it can do: how long its answers may be, and what it cannot do, is a matter of who serves it."""
+    """Return what is known of ``model`` at ``provider``. Where the list has it of its maker alone, that is the window
+    and what it can do: how long its answers may be, and what it cannot do, is a matter of who serves it."""
     if len(model) > LONGEST:
         return NOTHING
     name = model.lower()
@@ -80,7 +80,7 @@ def facts_of(provider: str, model: str) -> ModelFacts:
 
 @lru_cache(maxsize=1024)
 def with_facts(quirks: Quirks, provider: str, model: str) -> Quirks:
-    """``quirks`` with what the list knows of ``model`` where they say nothing themselves."""
+    """Return ``quirks`` with what the list knows of ``model`` where they say nothing themselves."""
     facts = facts_of(provider, model)
     if facts is NOTHING:
         return quirks
@@ -97,14 +97,14 @@ def with_facts(quirks: Quirks, provider: str, model: str) -> Quirks:
 
 
 def longest_prompt(window: int | None, max_output: int | None) -> int | None:
-    """The tokens that a prompt may have, for a model with this ``window``."""
+    """Return the tokens that a prompt may have, for a model with this ``window``."""
     if window is None or max_output is None or window - max_output not in INPUT_APART:
         return window
     return window - max_output
 
 
 def source() -> str:
-    """What the list is, and of which day: ``litellm 1.109.1, 2026-11-22``."""
+    """Return what the list is, and of which day: ``litellm 1.109.1, 2026-11-22``."""
     return f"{_content()['source']}, {_content()['as_of']}"
 
 

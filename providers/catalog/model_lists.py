@@ -42,7 +42,7 @@ PLACES: Final[Mapping[str, ListPlace | None]] = {
 
 
 def list_url(base_url: str | None, provider: Provider) -> tuple[str, Api] | None:
-    """Where ``provider``, asked at ``base_url``, lists its models, and the API as whose requests that is signed;
+    """Return where ``provider``, asked at ``base_url``, lists its models, and the API as whose requests that is signed;
     ``None`` where it has no list."""
     place = PLACES.get(provider.id, USUAL)
     if place is not None and place.address and base_url is not None:

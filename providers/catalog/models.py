@@ -139,7 +139,7 @@ ROWS: tuple[tuple[str, Mapping[str, Any]], ...] = (
 
 @lru_cache(maxsize=1024)
 def quirks_of(quirks: Quirks, model: str) -> Quirks:
-    """``quirks`` of a provider's row with what is known of ``model`` laid over them."""
+    """Return ``quirks`` of a provider's row with what is known of ``model`` laid over them."""
     name = plain_name(model)
     changes: dict[str, Any] = {}
     for pattern, row in ROWS:
@@ -157,9 +157,9 @@ _BEDROCK = re.compile(r"(?:[a-z-]+\.)?openai\.(.*)")
 
 
 def plain_name(model: str) -> str:
-    """A model's id as its maker writes it: without a router's prefix (``openai/gpt-5``, ``us.anthropic.claude-…``,
-    ``global.openai.gpt-6-sol``), in lower case, and for Claude with dashes in the version (OpenRouter writes
-    ``claude-haiku-4.5``)."""
+    """Return a model's id as its maker writes it: without a router's prefix (``openai/gpt-5``,
+    ``us.anthropic.claude-…``, ``global.openai.gpt-6-sol``), in lower case, and for Claude with dashes in the version
+    (OpenRouter writes ``claude-haiku-4.5``)."""
     name = model.lower()
     if (claude := _CLAUDE.fullmatch(name)) is not None:
         return claude[1].replace(".", "-")
@@ -168,5 +168,5 @@ def plain_name(model: str) -> str:
 
 
 def is_claude(model: str) -> bool:
-    """True if ``model`` is one of Anthropic's, whoever serves it."""
+    """Return whether ``model`` is one of Anthropic's, whoever serves it."""
     return plain_name(model).startswith("claude-")

@@ -39,7 +39,7 @@ TESTS: Final[Mapping[str, Callable[[str, Any], bool]]] = {
 
 
 def price_row(provider: str, model: str) -> Mapping[str, Any] | None:
-    """The row of a provider's model, in dollars; ``None`` where the list has none."""
+    """Return the row of a provider's model, in dollars; ``None`` where the list has none."""
     if len(model) > LONGEST:
         return None
     row = find(provider)
@@ -49,12 +49,12 @@ def price_row(provider: str, model: str) -> Mapping[str, Any] | None:
 
 
 def source() -> str:
-    """What the prices are, and of which day: ``genai-prices 0.2.3, 2026-11-21``."""
+    """Return what the prices are, and of which day: ``genai-prices 0.2.3, 2026-11-21``."""
     return f"{_content()['source']}, {_content()['as_of']}"
 
 
 def matches(clause: Clause, name: str) -> bool:
-    """True if ``clause`` matches ``name``, which is in lower case."""
+    """Return whether ``clause`` matches ``name``, which is in lower case."""
     if isinstance(clause, str):
         return clause.lower() == name
     if isinstance(clause, list):
@@ -92,8 +92,8 @@ def _index_of_known(provider: str | None) -> _Index:
 
 
 def _index(provider: str) -> _Index:
-    """The rows of a provider by the names that they are for, and the tests of those that have others; most rows of a
-    thousand have names alone."""
+    """Return the rows of a provider by the names that they are for, and the tests of those that have others; most rows
+    of a thousand have names alone."""
     return _index_of_known(provider if provider in _content()["providers"] else None)
 
 

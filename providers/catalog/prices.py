@@ -153,8 +153,9 @@ NAMED_PRICES: Final[Mapping[str, Price]] = {"free": FREE, "subscription": SUBSCR
 
 
 def cost_of(price: Price | None, usage: Usage, *, estimated: bool = False, at: float | None = None) -> Cost:
-    """What ``usage`` costs; ``estimated``: its tokens are. A cost that the provider has stated outranks the price list,
-    the configuration outranks both (BerriAI/litellm#39441, #27588). ``at`` is Unix seconds, ``None`` for now."""
+    """Return what ``usage`` costs; ``estimated``: its tokens are. A cost that the provider has stated outranks the
+    price list, the configuration outranks both (BerriAI/litellm#39441, #27588). ``at`` is Unix seconds, ``None`` for
+    now."""
     if usage.told_nanos is not None and (price is None or price.origin == "catalogue"):
         listed = None if price is None else computed_cost(price, usage, at=at).nanos
         return Cost(usage.told_nanos, "exact", listed)
@@ -162,8 +163,8 @@ def cost_of(price: Price | None, usage: Usage, *, estimated: bool = False, at: f
 
 
 def computed_cost(price: Price | None, usage: Usage, *, estimated: bool = False, at: float | None = None) -> Cost:
-    """What ``usage`` costs by ``price``, whatever the provider has stated. All is added up first and then rounded once,
-    up to the next nano-dollar: a sum of costs is never below the cost of the sum."""
+    """Return what ``usage`` costs by ``price``, whatever the provider has stated. All is added up first and then
+    rounded once, up to the next nano-dollar: a sum of costs is never below the cost of the sum."""
     if price is None:
         return Cost(0, "at_least")
     if price.origin == "subscription":
@@ -181,22 +182,22 @@ def computed_cost(price: Price | None, usage: Usage, *, estimated: bool = False,
 
 
 def worst_grade(grades: Iterable[Grade]) -> Grade:
-    """The worst of ``grades``, which a sum of such costs has; ``exact`` for nothing."""
+    """Return the worst of ``grades``, which a sum of such costs has; ``exact`` for nothing."""
     return max(grades, key=grade_rank, default="exact")
 
 
 def grade_rank(grade: Grade) -> int:
-    """The place of ``grade`` in ``GRADES``, or ``SUBSCRIPTION_RANK``: the worse, the higher."""
+    """Return the place of ``grade`` in ``GRADES``, or ``SUBSCRIPTION_RANK``: the worse, the higher."""
     return SUBSCRIPTION_RANK if grade == "subscription" else GRADES.index(grade)
 
 
 def grade_at(rank: int) -> Grade:
-    """The grade of ``rank``, which may be beyond the worst."""
+    """Return the grade of ``rank``, which may be beyond the worst."""
     return "subscription" if rank == SUBSCRIPTION_RANK else GRADES[min(rank, len(GRADES) - 1)]
 
 
 def total_cost(costs: Sequence[Cost]) -> Cost:
-    """The sum of ``costs``."""
+    """Return the sum of ``costs``."""
     computed = [cost.computed for cost in costs if cost.computed is not None]
     nanos = sum(cost.nanos for cost in costs)
     listed = sum(cost.nanos for cost in costs if cost.computed is None) + sum(computed) if computed else None
@@ -208,7 +209,7 @@ def _holding(price: Price, at: float) -> Price:
 
 
 def _of_tokens(price: Price, usage: Usage, tier: str | None) -> tuple[int, Grade]:
-    """The millionths of nano-dollars that the tokens of one turn of a model cost."""
+    """Return the millionths of nano-dollars that the tokens of one turn of a model cost."""
     grade: Grade = "exact"
     if tier is not None and tier not in USUAL_TIERS:
         price, grade = _in_tier(price, tier.lower())
@@ -264,7 +265,7 @@ def _of_writes(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:
 
 
 def _guessed(price: Price, grade: Grade) -> Grade:
-    """The grade where a kind has no price of its own: that it costs what the input does is a rule of the
+    """Return the grade where a kind has no price of its own: that it costs what the input does is a rule of the
     configuration, and a guess where the price list says nothing."""
     return "estimated" if price.origin == "catalogue" and grade == "exact" else grade
 
@@ -286,7 +287,7 @@ def _for_prompt(price: Price, tokens: int) -> Price:
 
 
 def _of_steps(price: Price, usage: Usage) -> tuple[int, Grade]:
-    """The same of an answer that took several turns, each at the price of the model that took it."""
+    """Return the same of an answer that took several turns, each at the price of the model that took it."""
     amounts: list[int] = []
     grades: list[Grade] = []
     for step in usage.steps:
@@ -298,13 +299,13 @@ def _of_steps(price: Price, usage: Usage) -> tuple[int, Grade]:
 
 
 def _is_own(price: Price, model: str) -> bool:
-    """True if ``model`` is what ``price`` is for: in full, or with a date behind it."""
+    """Return whether ``model`` is what ``price`` is for: in full, or with a date behind it."""
     own = price.model
     return price.origin == "free" or own in (None, "*") or model == own or model.startswith((f"{own}-20", f"{own}@"))
 
 
 def _of_calls(price: Price, calls: tuple[tuple[str, int], ...]) -> tuple[int, Grade]:
-    """The same of calls of server tools. What a tool costs that nobody has priced is missing."""
+    """Return the same of calls of server tools. What a tool costs that nobody has priced is missing."""
     if price.origin == "free":
         return 0, "exact"
     fees = dict(price.fees)
@@ -313,8 +314,8 @@ def _of_calls(price: Price, calls: tuple[tuple[str, int], ...]) -> tuple[int, Gr
 
 
 def price_of(provider: str | None, model: str) -> Price | None:
-    """The price of a provider's model; ``None`` where nobody knows it. Names that are too long are not remembered: a
-    client's may have megabytes."""
+    """Return the price of a provider's model; ``None`` where nobody knows it. Names that are too long are not
+    remembered: a client's may have megabytes."""
     return _listed(provider, model) if provider is not None and len(model) <= LONGEST else None
 
 
@@ -325,10 +326,9 @@ def _listed(provider: str, model: str) -> Price | None:
 
 
 def read_price(row: Mapping[str, Any], origin: Origin, provider: str | None = None, model: str | None = None) -> Price:
-    """The price that ``row`` says in dollars, as a row of the price list or an entry of the configuration has it: kinds
-    of tokens by the million, ``above``, ``tiers``, ``tools`` and ``request`` by the call, ``per`` by the unit, and a
-    list ``schedule``.
-    What is not said of longer prompts and of tiers is as in ``row`` itself."""
+    """Read the price that ``row`` says in dollars, as a row of the price list or an entry of the configuration has it:
+    kinds of tokens by the million, ``above``, ``tiers``, ``tools`` and ``request`` by the call, ``per`` by the unit,
+    and a list ``schedule``. What is not said of longer prompts and of tiers is as in ``row`` itself."""
     kinds = {kind: _nanos(row[kind]) for kind in KINDS if row.get(kind) is not None}
     nested = {kind: row[kind] for kind in (*KINDS, "per") if kind in row}
     return Price(

@@ -78,7 +78,7 @@ class Source:
 
 
 def sources(read: str, **urls: str) -> Mapping[Api, Source]:
-    """The sources of a row by API, all read on the same day."""
+    """Return the sources of a row by API, all read on the same day."""
     return MappingProxyType({api: Source(url, read) for api, url in urls.items()})
 
 
@@ -157,8 +157,8 @@ class Provider:
     endpoint_source: Source | None = attrs.field(default=None, repr=False)
 
     def place_of(self, endpoint: EndpointName) -> Place | None:
-        """Where it has ``endpoint``, ``None`` where it has not: what takes the credentials of an API is there only
-        where that API is spoken."""
+        """Return where it has ``endpoint``, ``None`` where it has not: what takes the credentials of an API is there
+        only where that API is spoken."""
         place = self.endpoints.get(endpoint)
         return place if place is not None and place.api in self.speaks.values() else None
 
@@ -172,7 +172,8 @@ class Provider:
         return next((url.replace(part, other, 1) for part, other in self.routes if part in url), None)
 
     def lacking(self, base_url: str | None) -> tuple[str, ...]:
-        """The settings that its addresses lack where it is asked at ``base_url``, whose path takes their place."""
+        """Return the settings that its addresses lack where it is asked at ``base_url``, whose path takes their
+        place."""
         if base_url is not None and urlsplit(base_url).path.rstrip("/"):
             return ()
         changed = (place for _, changes in self.by_model for place in changes.get("places", {}).values())
@@ -182,7 +183,8 @@ class Provider:
         return tuple(dict.fromkeys(name.removesuffix(_HOST) for name in found))
 
     def at(self, base_url: str | None) -> "Provider":
-        """The row for a provider that is asked at ``base_url``: the path there says which of its APIs are meant."""
+        """Return the row for a provider that is asked at ``base_url``: the path there says which of its APIs are
+        meant."""
         if base_url is None:
             return self
         path = urlsplit(base_url).path.rstrip("/")
@@ -223,8 +225,8 @@ class Provider:
         return path.endswith(tuple(stem for stem in stems if stem))
 
     def _there(self, path: str) -> frozenset[Api]:
-        """The APIs that are found at a base URL with ``path``: without one all that are at no other host; else those
-        whose own prefix it ends with, or those that have none."""
+        """Return the APIs that are found at a base URL with ``path``: without one all that are at no other host; else
+        those whose own prefix it ends with, or those that have none."""
         if not path:
             return frozenset(api for api in self.paths if "://" not in self.places.get(api, ""))
         ends = {api: _end(place) for api, place in self.places.items()}
@@ -236,7 +238,7 @@ class Provider:
         return frozenset(api for api in self.paths if api not in self.places)
 
     def of_model(self, model: str) -> "Provider":
-        """The row for ``model``, an id of the provider's."""
+        """Return the row for ``model``, an id of the provider's."""
         if not self.by_model:
             return self
         name = model[:_LONGEST].lower()
@@ -244,7 +246,7 @@ class Provider:
         return attrs.evolve(self, by_model=(), **changes)
 
     def settled(self, settings: Mapping[str, str]) -> "Provider":
-        """The row with ``settings`` in its addresses."""
+        """Return the row with ``settings`` in its addresses."""
         if not settings:
             return self
 
@@ -264,7 +266,7 @@ class Provider:
         )  # fmt: skip
 
     def has(self, model: str) -> bool:
-        """True if ``model``, in upper or lower case, is an id of one of the provider's families.
+        """Return whether ``model``, in upper or lower case, is an id of one of the provider's families.
 
         An id with a slash is a router's, and one with a colon a tag of a local server (``deepseek-r1:70b``): they
         belong to a family only where its pattern has that character too."""
@@ -288,12 +290,12 @@ _AT_ONE_PATH: Mapping[str, Any] = {"by_path": NOTHING_ELSE, "by_model": (), "pla
 
 
 def _host(table: Mapping[str, str], value: str) -> str:
-    """The host for a setting's ``value``."""
+    """Return the host for a setting's ``value``."""
     return table.get(value) or table[""].format(value)
 
 
 def _end(place: str) -> str:
-    """What follows the last setting in a path."""
+    """Return what follows the last setting in a path."""
     return (urlsplit(place).path if "://" in place else place).rpartition("}")[2]
 
 
@@ -304,8 +306,8 @@ def _filled(value: Any, filled: Any) -> Any:
 
 
 def _within(speaks: Speaks, there: Iterable[Api]) -> Speaks:
-    """``speaks`` without the APIs that are not ``there``: whoever was to be asked in them is asked in the best of the
-    others."""
+    """Return ``speaks`` without the APIs that are not ``there``: whoever was to be asked in them is asked in the best
+    of the others."""
     left = [api for api in ORDER if api in speaks.values() and api in there]
     if not left:
         return speaks
@@ -313,16 +315,17 @@ def _within(speaks: Speaks, there: Iterable[Api]) -> Speaks:
 
 
 def best_for(client: Api, apis: Iterable[Api]) -> Api:
-    """The API, one of ``apis``, in which a client of ``client`` is served where nobody says it: its own, else for the
-    three older APIs Chat first, which they have always been given, and for the others the one that loses least."""
+    """Return the API, one of ``apis``, in which a client of ``client`` is served where nobody says it: its own, else
+    for the three older APIs Chat first, which they have always been given, and for the others the one that loses
+    least."""
     spoken = tuple(apis)
     order = ("chat", *ORDER) if client in ("chat", "messages", "responses") else ORDER
     return next((api for api in (client, *order) if api in spoken), spoken[0])
 
 
 def region_of(model: str) -> str | None:
-    """The region that an id of Amazon's names: an ARN does. Nothing but the name of one is taken, since clients write
-    ids and the region becomes part of the host to which the credential goes."""
+    """Return the region that an id of Amazon's names: an ARN does. Nothing but the name of one is taken, since clients
+    write ids and the region becomes part of the host to which the credential goes."""
     found = _ARN.match(model)
     return None if found is None else found[1]
 
@@ -340,7 +343,7 @@ def is_of_messages(base_url: str) -> bool:
 
 
 def url_for(base_url: str | None, provider: Provider, api: Api, model: str) -> str:
-    """The URL at which ``provider`` takes requests of ``api`` for ``model``.
+    """Return the URL at which ``provider`` takes requests of ``api`` for ``model``.
 
     A path in ``base_url`` replaces the provider's prefix, a query in it (Azure's ``api-version``) the path's own;
     scheme, host and port are always those of ``base_url``. In a path the colon of an id stays and its slash becomes
@@ -363,8 +366,8 @@ def url_for(base_url: str | None, provider: Provider, api: Api, model: str) -> s
 
 
 def endpoint_url(base_url: str | None, provider: Provider, place: Place, model: str, rest: str = "") -> str:
-    """The URL at which ``provider`` has the endpoint at ``place``, for ``model``; ``rest`` is what follows its path
-    (``/file-1/content``), encoded already.
+    """Return the URL at which ``provider`` has the endpoint at ``place``, for ``model``; ``rest`` is what follows its
+    path (``/file-1/content``), encoded already.
 
     A path in ``base_url`` stands for the provider's prefix, as in ``url_for``; where the place has a prefix of its own,
     that takes the place of the provider's at its end (Cohere's ``/v2`` behind ``…/compatibility/v1``). A query in

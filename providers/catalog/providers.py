@@ -77,17 +77,18 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 
 
 def find(provider_id: str) -> Provider | None:
-    """The row of a provider by its id or an alias of it."""
+    """Return the row of a provider by its id or an alias of it."""
     return CATALOG.get(ALIASES.get(provider_id, provider_id))
 
 
 def maker(model: str) -> Provider | None:
-    """The row of the first provider that has ``model`` in one of its families."""
+    """Return the row of the first provider that has ``model`` in one of its families."""
     return next((row for row in CATALOG.values() if row.has(model)), None)
 
 
 def generic(provider_id: str, interface: Provider | None = None) -> Provider:
-    """A provider that the catalogue does not know, which speaks like ``interface`` (by default: OpenAI's Chat alone).
+    """Return a provider that the catalogue does not know, which speaks like ``interface`` (by default: OpenAI's Chat
+    alone).
 
     It is taken to have all of OpenAI's endpoints. It has no host of its own, and it is not the interface's maker: the
     tolerant quirks are taken for OpenAI's. That is a guess, good for a request that we write, and none by which to

@@ -25,8 +25,8 @@ _KEYWORDS = frozenset(
 
 
 def provider_strict(tool: Tool, api: Api, drops: Drops) -> bool | None:
-    """The ``strict`` for a provider of OpenAI's APIs, of a tool that a client of ``api`` offers.
-    Anthropic's strict tools may have optional parameters, OpenAI's may not: theirs is then reported as dropped."""
+    """Return the ``strict`` for a provider of OpenAI's APIs, of a tool that a client of ``api`` offers. Anthropic's
+    strict tools may have optional parameters, OpenAI's may not: theirs is then reported as dropped."""
     if tool.strict and api == "messages" and not fits_strict(tool.schema):
         drops.add(f"{tool.at}.strict")
         return None
@@ -34,8 +34,8 @@ def provider_strict(tool: Tool, api: Api, drops: Drops) -> bool | None:
 
 
 def fits_strict(schema: Any) -> bool:
-    """True if ``schema`` may go out with ``strict: true`` as it is: an object at the root, every object closed and all
-    its properties required."""
+    """Return whether ``schema`` may go out with ``strict: true`` as it is: an object at the root, every object closed
+    and all its properties required."""
     if not isinstance(schema, dict) or schema.get("type") != "object" or "anyOf" in schema:
         return False
     level: list[Any] = [schema]
@@ -64,7 +64,7 @@ def _is_closed(schema: Mapping[str, Any]) -> bool:
 
 
 def _inside(schema: Mapping[str, Any]) -> Iterator[Any]:
-    """The values directly in ``schema`` that should be schemas, valid or not."""
+    """Yield the values directly in ``schema`` that should be schemas, valid or not."""
     for name in _SCHEMAS_BY_NAME:
         inner = schema.get(name, {})
         yield from inner.values() if isinstance(inner, dict) else [inner]

@@ -36,7 +36,7 @@ def adapt(draft: Draft, to: Recipient) -> None:
 
 @lru_cache(maxsize=256)
 def _steps(known: Quirks) -> tuple[_Step, ...]:
-    """The edits that a request may need for what is ``known``; mostly none."""
+    """Return the edits that a request may need for what is ``known``; mostly none."""
     steps: tuple[tuple[bool, _Step], ...] = (
         (known.max_tokens_field == "max_tokens" or not known.takes_max_tokens, _rename_limit),
         (not known.developer_role, _rename_role),
@@ -86,7 +86,7 @@ def _drop_sampling(draft: Draft, known: Quirks) -> None:
 
 
 def _is_set(draft: Draft, name: str) -> bool:
-    """True if the member says something else than its absence would."""
+    """Return whether the member says something else than its absence would."""
     value: Any = draft.value(name)
     return value is not None and value != BY_NAME[name].default
 
@@ -95,7 +95,7 @@ def _is_set(draft: Draft, name: str) -> bool:
 
 
 def restore(body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """``messages`` with every seal in their ``reasoning_details`` resolved, as ``Codec.restore`` says."""
+    """Return ``messages`` with every seal in their ``reasoning_details`` resolved, as ``Codec.restore`` says."""
     messages = body.get("messages")
     if not isinstance(messages, list):
         return {}, ()
@@ -106,7 +106,7 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any],
 
 
 def _restored(message: Any, issuer: Issuer, drops: Drops) -> Any:
-    """The message itself where it holds no seal, otherwise a changed copy.
+    """Return the message itself where it holds no seal, otherwise a changed copy.
 
     ``reasoning_content`` beside a seal is the readable text of what is sealed, so it goes when the seal goes."""
     details = message.get("reasoning_details") if isinstance(message, dict) else None
@@ -136,7 +136,7 @@ def _restored(message: Any, issuer: Issuer, drops: Drops) -> Any:
 
 
 def _parts(content: Any) -> list[Any]:
-    """``content`` as a list of parts."""
+    """Return ``content`` as a list of parts."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     return content if isinstance(content, list) else []
@@ -148,7 +148,7 @@ def _is_sealed(detail: Any) -> bool:
 
 
 def _unsealed(data: str, issuer: Issuer, text: str) -> dict[str, Any]:
-    """The members that a seal of ``issuer`` stands for; none if it is somebody else's or of another API."""
+    """Return the members that a seal of ``issuer`` stands for; none if it is somebody else's or of another API."""
     seal = unseal(data)
     if seal is None or seal.api != "chat" or not issuer.made(seal):
         return {}

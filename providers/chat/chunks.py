@@ -113,7 +113,7 @@ def _check(chunk: Chunk) -> None:
 
 
 def decode_unread(body: bytes) -> Chunk:
-    """``decode`` of a whole answer, whose text is ``""``."""
+    """Return ``decode`` of a whole answer, whose text is ``""``."""
     body.decode()  # what is not made a string is not looked at, either
     try:
         chunk: Chunk = _unread_chunk(body)

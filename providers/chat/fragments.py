@@ -115,14 +115,14 @@ class Calls:
 
 
 def _begins(found: ToolCall, given: str, name: str, text: str) -> bool:
-    """True if a fragment under a known number is nevertheless another call."""
+    """Return whether a fragment under a known number is nevertheless another call."""
     if given and found.given:
         return given != found.given
     return bool(name and text and found.name and not found.given and found.arguments.whole)
 
 
 def name_and_text(fragment: Mapping[str, Any]) -> tuple[ToolKind, str, str]:
-    """A fragment's kind, name ("" if it gives none) and piece of the arguments."""
+    """Return a fragment's kind, name ("" if it gives none) and piece of the arguments."""
     custom = fragment.get("custom")
     if isinstance(custom, dict) and (fragment.get("type") == "custom" or "function" not in fragment):
         return "custom", as_string(custom.get("name")), as_string(custom.get("input"))

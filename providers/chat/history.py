@@ -32,7 +32,7 @@ MARKS = ("cache_control", "prompt_cache_breakpoint")
 
 
 def read_marks(fields: Fields) -> dict[str, Any]:
-    """The client's cache hints on a part or a tool."""
+    """Read the client's cache hints on a part or a tool."""
     return {name: value for name in MARKS if (value := fields.any(name)) is not None}
 
 
@@ -47,7 +47,7 @@ class _Seen:
 
 
 def read_messages(fields: Fields, drops: Drops) -> tuple[Message, ...]:
-    """The messages. Raises a 400 if there are none or one is malformed."""
+    """Read the messages. Raises a 400 if there are none or one is malformed."""
     if not fields.need("messages", list):
         raise invalid("messages must not be empty", "messages")
     seen = _Seen(drops)
@@ -224,7 +224,7 @@ _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^,]*)?),", re.IGNORECASE)
 
 
 def _source(url: str, at: str) -> MediaSource:
-    """A ``data:`` URL taken apart (RFC 2397), any other as it is."""
+    """Return a ``data:`` URL taken apart (RFC 2397), any other as it is."""
     if url[:5].lower() != "data:":
         return MediaSource("url", url)
     match = _DATA_URL.match(url)
@@ -270,6 +270,6 @@ def _reasoning(message: Fields, drops: Drops) -> Iterator[ReasoningPart]:
 
 
 def _opened(seal: Seal) -> Iterator[Seal]:
-    """A seal for each native item: an answer's items are sealed together."""
+    """Yield a seal for each native item: an answer's items are sealed together."""
     for item in seal.item if isinstance(seal.item, list) else [seal.item]:
         yield Seal(seal.issuer, seal.api, item)

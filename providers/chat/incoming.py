@@ -43,7 +43,7 @@ def _include_usage(fields: Fields, drops: Drops) -> bool:
 
 
 def _parameters(fields: Fields) -> dict[str, Parameter]:
-    """The settings; ``max_tokens`` is the older name of ``max_completion_tokens``, which wins."""
+    """Return the settings; ``max_tokens`` is the older name of ``max_completion_tokens``, which wins."""
     older = fields.integer("max_tokens")
     parameters = read_parameters(fields, "chat")
     if older is not None:
@@ -87,7 +87,7 @@ def _function(tool: Fields, drops: Drops) -> Tool:
 
 
 def _custom(tool: Fields, drops: Drops) -> Tool:
-    """A custom tool; clients also send it flat, as Responses has it (BerriAI/litellm#34029)."""
+    """Return a custom tool; clients also send it flat, as Responses has it (BerriAI/litellm#34029)."""
     inner = tool.object("custom") or tool
     found = Tool(
         name=inner.need("name", str),
@@ -108,7 +108,7 @@ def _rest(outer: Fields, inner: Fields, drops: Drops) -> None:
 
 
 def _flat_format(value: Any) -> Any:
-    """A custom tool's format as Responses spells it: Chat alone wraps a grammar once more."""
+    """Return a custom tool's format as Responses spells it: Chat alone wraps a grammar once more."""
     if isinstance(value, dict) and isinstance(grammar := value.get("grammar"), dict):
         return {"type": "grammar", **grammar}
     return value
@@ -148,7 +148,7 @@ def _mode(word: str, at: str) -> ToolChoice:
 
 
 def _function_choice(fields: Fields, drops: Drops) -> ToolChoice | None:
-    """``function_call``, the older ``tool_choice``."""
+    """Return ``function_call``, the older ``tool_choice``."""
     choice, at = fields.any("function_call"), fields.path("function_call")
     if choice is None:
         return None
@@ -175,7 +175,7 @@ def _allowed_name(tool: Fields) -> str:
 
 
 def _reasoning(fields: Fields, drops: Drops) -> Reasoning | None:
-    """``reasoning_effort``, or OpenRouter's ``reasoning`` object where there is none."""
+    """Return ``reasoning_effort``, or OpenRouter's ``reasoning`` object where there is none."""
     effort = fields.string("reasoning_effort")
     if effort is not None:
         return _effort(effort, fields.path("reasoning_effort"))

@@ -50,7 +50,7 @@ from streams.events import Api, ToolKind
 
 
 def write_messages(request: Request, to: Recipient, drops: Drops) -> list[dict[str, Any]]:
-    """The messages. What they cannot carry goes into ``drops``; a part that must not be lost raises a 400."""
+    """Write the messages. What they cannot carry goes into ``drops``; a part that must not be lost raises a 400."""
     target = PartsTarget.of(request, to, drops)
     messages: list[dict[str, Any]] = []
     for assistant, others in _rounds(request.messages):
@@ -93,7 +93,7 @@ def _write_round(to: PartsTarget, assistant: Sequence[Message], others: Sequence
 
 
 def _write_message(to: PartsTarget, message: Message) -> Iterator[dict[str, Any]]:
-    """A message of the user or of instructions, without the results in it."""
+    """Write a message of the user or of instructions, without the results in it."""
     role: str = message.role
     if role == "developer" and not to.quirks.developer_role:
         role = "system"

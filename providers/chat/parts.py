@@ -53,7 +53,7 @@ _BREAKPOINT = "prompt_cache_breakpoint"
 
 
 def write_marks(to: PartsTarget, part: TextPart | ImagePart | FilePart | AudioPart | ToolResultPart) -> dict[str, Any]:
-    """The end of a cached prefix, where the model lets it be marked; all other marks are reported."""
+    """Write the end of a cached prefix, where the model lets it be marked; all other marks are reported."""
     found: dict[str, Any] = {}
     for name, value in part.marks.items():
         breakpoint = _breakpoint(name, value) if to.quirks.cache_breakpoints else None
@@ -80,7 +80,7 @@ def _breakpoint(name: str, value: Any) -> Any:
 
 
 def write_medium(to: PartsTarget, part: ImagePart | FilePart | AudioPart) -> dict[str, Any]:
-    """A content part for a medium. One that cannot be sent raises a 400."""
+    """Write a content part for a medium. One that cannot be sent raises a 400."""
     match part:
         case ImagePart(source=source, detail=detail):
             image = {"url": _url(source, part.at)}
@@ -134,7 +134,7 @@ def _foreign_id(at: str) -> Exception:
 
 
 def write_content(to: PartsTarget, part: Part, role: str) -> Iterator[dict[str, Any]]:
-    """The content parts, none or one, for a part of a message that is not the assistant's."""
+    """Write the content parts, none or one, for a part of a message that is not the assistant's."""
     match part:
         case ToolResultPart():
             pass  # already written
@@ -156,7 +156,7 @@ def write_content(to: PartsTarget, part: Part, role: str) -> Iterator[dict[str, 
 
 
 def joined(pieces: Sequence[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    """A plain string where it says the same, which every server takes; else the array."""
+    """Return a plain string where it says the same, which every server takes; else the array."""
     if len(pieces) == 1 and pieces[0].keys() == {"type", "text"}:
         return str(pieces[0]["text"])
     return list(pieces)
@@ -166,8 +166,8 @@ _NO_ARGUMENTS = "{}"
 
 
 def takes_custom_tools(api: str) -> bool:
-    """True if custom tools of a client that speaks ``api`` go out as such. A Chat client that declares some knows its
-    provider; those of others go out as functions, which every server takes, most of them nothing else."""
+    """Return whether custom tools of a client that speaks ``api`` go out as such. A Chat client that declares some
+    knows its provider; those of others go out as functions, which every server takes, most of them nothing else."""
     return api == "chat"
 
 
@@ -188,7 +188,7 @@ _ERROR = "Error: "
 
 
 def write_result(to: PartsTarget, part: ToolResultPart) -> dict[str, Any]:
-    """A tool's result. Only text can stand here; an error has no mark of its own and says so in words."""
+    """Write a tool's result. Only text can stand here; an error has no mark of its own and says so in words."""
     pieces: list[dict[str, Any]] = []
     for piece in part.parts:
         if isinstance(piece, TextPart):
@@ -208,7 +208,7 @@ def write_result(to: PartsTarget, part: ToolResultPart) -> dict[str, Any]:
 
 
 def write_result_media(to: PartsTarget, part: ToolResultPart) -> Iterator[dict[str, Any]]:
-    """A result's images and files, for the user message after all results (Zoo-Code-Org/Zoo-Code#1705)."""
+    """Write a result's images and files, for the user message after all results (Zoo-Code-Org/Zoo-Code#1705)."""
     for piece in part.parts:
         if isinstance(piece, ImagePart | FilePart):
             sort = "Image" if isinstance(piece, ImagePart) else "File"
@@ -227,7 +227,7 @@ TYPED_FIELD = "content"
 
 
 def write_reasoning(to: PartsTarget, parts: Iterable[ReasoningPart]) -> dict[str, Any]:
-    """The members that give reasoning back; what this provider did not issue is left out
+    """Write the members that give reasoning back; what this provider did not issue is left out
     (anomalyco/opencode#24722, openclaw/openclaw#92201)."""
     members: dict[str, Any] = {}
     for part in parts:
@@ -240,7 +240,7 @@ def write_reasoning(to: PartsTarget, parts: Iterable[ReasoningPart]) -> dict[str
 
 
 def _native(to: PartsTarget, part: ReasoningPart) -> dict[str, Any]:
-    """The reasoning in the members of a Chat message; empty where it is not this provider's."""
+    """Return the reasoning in the members of a Chat message; empty where it is not this provider's."""
     if part.seal is not None:
         seal = part.seal
         return native_members(seal.item, part.text) if seal.api == "chat" and to.issuer.made(seal) else {}
@@ -255,8 +255,8 @@ def _native(to: PartsTarget, part: ReasoningPart) -> dict[str, Any]:
 
 
 def native_members(item: Any, text: str) -> dict[str, Any]:
-    """The members of a message that give ``item`` back, which came out of a seal and is not to be trusted: only what a
-    reader of Chat could have put in is taken. Members that are lists come before those that the message has."""
+    """Return the members of a message that give ``item`` back, which came out of a seal and is not to be trusted: only
+    what a reader of Chat could have put in is taken. Members that are lists come before those that the message has."""
     if not isinstance(item, Mapping):
         return {}
     details, field = item.get("reasoning_details"), item.get("field")

@@ -57,13 +57,13 @@ FAILURES: Mapping[str, FailureReason] = {
 
 
 def word_of(reason: str) -> str:
-    """The word that ``reason`` begins with, in lower case: Google's endpoint says more behind it (``content_filter:
-    PROHIBITED_CONTENT``, ``function_call_filter: MALFORMED_FUNCTION_CALL``)."""
+    """Return the word that ``reason`` begins with, in lower case: Google's endpoint says more behind it
+    (``content_filter: PROHIBITED_CONTENT``, ``function_call_filter: MALFORMED_FUNCTION_CALL``)."""
     return reason.lower().partition(":")[0]
 
 
 def stop_string(value: Any) -> str | None:
-    """The string that a choice's ``stop_reason`` says has matched (vLLM), None if it is one of the reasons."""
+    """Return the string that a choice's ``stop_reason`` says has matched (vLLM), None if it is one of the reasons."""
     return value if isinstance(value, str) and value.lower() not in REASONS else None
 
 
@@ -76,7 +76,7 @@ def read_failure(word: str) -> ErrorInfo | None:
 
 
 def read_end(word: str, stopped_by: str | None, called: bool) -> AnswerEnd:
-    """The end of an answer; ``word`` is "" if the provider gave no reason."""
+    """Read the end of an answer; ``word`` is "" if the provider gave no reason."""
     if not word:  # Snowflake ends with nothing but [DONE]
         return AnswerEnd(settled_reason("stop", called))
     reason = REASONS.get(word_of(word), "stop")
@@ -125,7 +125,7 @@ class ChatReader:
         return self._end() if self._finish else self._fail(EARLY)
 
     def whole(self, chunk: Chunk) -> Sequence[Event]:
-        """All the events of an answer that came in one piece."""
+        """Return all the events of an answer that came in one piece."""
         for choice in chunk.choices or ():
             choice.delta = choice.message or choice.delta
         out = self._read(chunk)
@@ -186,7 +186,7 @@ class ChatReader:
 
 
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-    """A whole completion as events. See ``providers.neutral.codec.Codec.read_answer``."""
+    """Read a whole completion as events. See ``providers.neutral.codec.Codec.read_answer``."""
     try:
         chunk = decode(body, checked) if texts or len(body) < LONG else decode_unread(body)
     except NOT_JSON:

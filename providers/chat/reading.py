@@ -27,7 +27,7 @@ _JOINED = {"reasoning.text": "text", "reasoning.summary": "summary"}  # what gro
 
 
 def readable(detail: Mapping[str, Any]) -> str:
-    """The text in one of the ``reasoning_details``, "" where it has none."""
+    """Read the text in one of the ``reasoning_details``, "" where it has none."""
     member = _JOINED.get(as_string(detail.get("type")))
     return as_string(detail.get(member)) if member else ""
 
@@ -54,7 +54,7 @@ class Details:
             self._items.append((dict(detail), [text]))
 
     def take(self) -> list[dict[str, Any]]:
-        """The details so far; the next ones begin anew."""
+        """Return the details so far; the next ones begin anew."""
         for item, pieces in self._items:
             member = _JOINED.get(as_string(item.get("type")))
             if member and (member in item or any(pieces)):
@@ -91,12 +91,12 @@ class OpenAnswer(AnswerBudgets):
         self.tools: list[int] = []  # calls: their blocks, which end with the answer
 
     def next_block(self) -> int:
-        """The number of a block that opens."""
+        """Return the number of a block that opens."""
         self.blocks += 1
         return self.blocks - 1
 
     def block_of(self, speech: Speech, out: list[Event]) -> int:
-        """The block of ``speech``, which opens if another was open, or none."""
+        """Return the block of ``speech``, which opens if another was open, or none."""
         return self.open(speech, out) if self.block is None or self.speech is not speech else self.block
 
     def open(self, speech: Speech, out: list[Event]) -> int:
@@ -121,14 +121,14 @@ class OpenAnswer(AnswerBudgets):
         self.block = None
 
     def _returned(self) -> dict[str, Any]:
-        """The item that gives the open reasoning back to its provider; empty if there is none."""
+        """Return the item that gives the open reasoning back to its provider; empty if there is none."""
         if self.details:
             return {"reasoning_details": self.details.take()}
         return {"field": self.field} if self.field else {}
 
 
 def take_text(answer: OpenAnswer, text: str, out: list[Event]) -> None:
-    """A piece of text, with the log probabilities and the citations that wait for it."""
+    """Read a piece of text, with the log probabilities and the citations that wait for it."""
     block = answer.block
     if block is None or answer.speech is not TextDelta:
         block = answer.open(TextDelta, out)
@@ -142,7 +142,7 @@ def take_text(answer: OpenAnswer, text: str, out: list[Event]) -> None:
 
 
 def take_text_part(answer: OpenAnswer, part: Mapping[str, Any], out: list[Event]) -> None:
-    """A text as a part of typed content (Mistral)."""
+    """Read a text as a part of typed content (Mistral)."""
     if text := as_string(part.get("text")):
         take_text(answer, text, out)
 
@@ -160,7 +160,7 @@ def _text_in(content: Any) -> str:
 
 
 def take_refusal(answer: OpenAnswer, refusal: Any, out: list[Event]) -> None:
-    """A piece of a refusal."""
+    """Read a piece of a refusal."""
     if isinstance(refusal, str):
         out.append(RefusalDelta(answer.block_of(RefusalDelta, out), refusal))
 
@@ -187,7 +187,8 @@ def _cite(answer: OpenAnswer, block: int, out: list[Event]) -> None:
 
 
 def take_reasoning(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
-    """A piece of reasoning, once if it came under two names, together or after each other (BerriAI/litellm#29600)."""
+    """Read a piece of reasoning, once if it came under two names, together or after each other
+    (BerriAI/litellm#29600)."""
     details = few_objects(delta.reasoning_details)
     for field, text in (
         ("reasoning_content", delta.reasoning_content),
@@ -215,7 +216,7 @@ def _say(answer: OpenAnswer, field: str, text: str, out: list[Event]) -> None:
 
 
 def _thinking(value: Any) -> str:
-    """The text of Mistral's ``thinking``: an array of text parts, at times a string."""
+    """Return the text of Mistral's ``thinking``: an array of text parts, at times a string."""
     return value if isinstance(value, str) else "".join(as_string(part.get("text")) for part in few_objects(value))
 
 
@@ -260,8 +261,8 @@ _PARTS: Mapping[str, Callable[[OpenAnswer, Mapping[str, Any], list[Event]], None
 
 
 def take_delta(answer: OpenAnswer, choice: Choice, out: list[Event]) -> None:
-    """All members of a choice's delta. Reasoning comes before the text, citations while the text is open, and calls
-    last."""
+    """Read all members of a choice's delta. Reasoning comes before the text, citations while the text is open, and
+    calls last."""
     # A message is a whole answer in one event, or what was said once more.
     delta = choice.delta or (None if answer.blocks else choice.message)
     if delta is None:

@@ -67,7 +67,7 @@ def _write_reasoning(
 
 
 def _effort_places(request: Request, reasoning: Reasoning) -> tuple[str, ...]:
-    """The paths of the client's wish for reasoning: Messages has one for thinking and another for the effort."""
+    """Return the paths of the client's wish for reasoning: Messages has one for thinking and another for the effort."""
     if request.api == "messages" and reasoning.effort is not None:
         return reasoning.at, "output_config.effort"
     return (reasoning.at,)
@@ -95,7 +95,7 @@ def _limit(limit: Parameter) -> int:
 
 
 def _write_sampling(parameters: Mapping[str, Parameter], quirks: Quirks, body: dict[str, Any], drops: Drops) -> None:
-    """The settings of sampling, where the model takes them."""
+    """Write the settings of sampling, where the model takes them."""
     taken = takes_sampling(quirks, body.get("reasoning_effort"))
     for name in SAMPLING:
         parameter = parameters.get(name)
@@ -129,7 +129,7 @@ def _write_service(request: Request, body: dict[str, Any], drops: Drops) -> None
 
 
 def _write_cache_options(options: Parameter | None, body: dict[str, Any], drops: Drops) -> None:
-    """``prompt_cache_options`` with what Chat knows of them; the lifetime of 12 h is known to Responses only."""
+    """Write ``prompt_cache_options`` with what Chat knows of them; the lifetime of 12 h is known to Responses only."""
     if options is None:
         return
     if options.value.get("prewarm"):

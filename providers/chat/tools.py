@@ -19,7 +19,7 @@ _NO_ARGUMENTS = "{}"  # clients parse them, and "" is no JSON
 
 
 def is_legacy(request: Request) -> bool:
-    """True if the client asked with ``functions``, as it was done before there were several kinds of tools."""
+    """Return whether the client asked with ``functions``, as it was done before there were several kinds of tools."""
     return request.api == "chat" and bool(request.source.get("functions")) and not request.source.get("tools")
 
 
@@ -53,11 +53,11 @@ class ToolWriter:
         return "function_call" if self._legacy else "tool_calls"
 
     def knows(self, block: int) -> bool:
-        """True if ``block`` is a call."""
+        """Return whether ``block`` is a call."""
         return block in self._begun
 
     def begin(self, event: ToolCallStart) -> Mapping[str, Any]:
-        """The first piece: the only one with id and name, for clients put strings together
+        """Return the first piece: the only one with id and name, for clients put strings together
         (langchain-ai/langchain#35281)."""
         unwrap = self._unwraps(event)
         kind = "custom" if unwrap else event.kind
@@ -84,7 +84,7 @@ class ToolWriter:
         return self._piece(begun, "" if begun.said or begun.kind == "custom" else _NO_ARGUMENTS)
 
     def whole(self, blocks: Iterable[ToolCallBlock]) -> Mapping[str, Any]:
-        """The members of a whole message."""
+        """Return the members of a whole message."""
         calls = [self._call(block) for block in blocks]
         if not calls:
             return {}

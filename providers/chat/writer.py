@@ -42,8 +42,8 @@ _NO_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 
 
 def is_usage_alone(data: bytes) -> bool:
-    """True if a chunk is the one that ``stream_options.include_usage`` adds: counts, and no choice. A chunk without
-    choices that says something else, such as Azure's of its content filter, is none."""
+    """Return whether a chunk is the one that ``stream_options.include_usage`` adds: counts, and no choice. A chunk
+    without choices that says something else, such as Azure's of its content filter, is none."""
     if _NO_CHOICE.search(data) is None or b'"usage"' not in data:
         return False
     try:
@@ -54,7 +54,7 @@ def is_usage_alone(data: bytes) -> bool:
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
-    """``usage`` with all details as integers: a ``null`` among them is a validation error in typed clients
+    """Write ``usage`` with all details as integers: a ``null`` among them is a validation error in typed clients
     (openai/openai-agents-python#760)."""
     return {
         "prompt_tokens": usage.prompt,
@@ -94,7 +94,7 @@ class Seals:
 
 
 def _numbered(details: list[Any]) -> list[Any]:
-    """``details`` with their places as ``index`` if any has one at all, so that no two are merged into one."""
+    """Return ``details`` with their places as ``index`` if any has one at all, so that no two are merged into one."""
     if not any(isinstance(detail, dict) and "index" in detail for detail in details):
         return details
     return [{**detail, "index": i} if isinstance(detail, dict) else detail for i, detail in enumerate(details)]
@@ -123,7 +123,7 @@ class Citations:
 
 
 def annotations_of(texts: Iterable[TextBlock]) -> list[Any]:
-    """The annotations of a whole answer."""
+    """Return the annotations of a whole answer."""
     citations, end = Citations(), 0
     for block in texts:
         for cited in block.citations:
@@ -134,7 +134,7 @@ def annotations_of(texts: Iterable[TextBlock]) -> list[Any]:
 
 
 def _annotation(cited: Citation, start: int, length: int) -> Any:
-    """A citation in Chat's words, None where it has no URL: Chat knows no other (a passage of a document)."""
+    """Return a citation in Chat's words, None where it has no URL: Chat knows no other (a passage of a document)."""
     link = cited.item.get("url_citation") if cited.api == "chat" else cited.item
     if not isinstance(link, dict) or not isinstance(link.get("url"), str):
         return None
@@ -145,8 +145,8 @@ def _annotation(cited: Citation, start: int, length: int) -> Any:
 
 
 def _place(item: Mapping[str, Any], start: int, length: int) -> dict[str, Any]:
-    """The place of a citation in the content. Responses says it; Messages means the whole block. Clients need all three
-    members."""
+    """Return the place of a citation in the content. Responses says it; Messages means the whole block. Clients need
+    all three members."""
     first, last = item.get("start_index"), item.get("end_index")
     return {
         "start_index": start + (first if isinstance(first, int) else 0),
@@ -256,7 +256,7 @@ class ChatWriter:
                 assert_never(event)
 
     def _role(self, content: str | None) -> bytes:
-        """The first chunk: clients that see no role send the turn back without one and are refused
+        """Return the first chunk: clients that see no role send the turn back without one and are refused
         (Portkey-AI/gateway#1399). ``content`` is null where none may follow, as OpenAI has it."""
         if self._stage is not WAITING:
             return b""

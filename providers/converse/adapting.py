@@ -67,7 +67,7 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> Changes:
 
 
 def _opaque(reasoning: Any) -> str:
-    """What a provider wants back with its reasoning, "" if there is nothing."""
+    """Return what a provider wants back with its reasoning, "" if there is nothing."""
     if not isinstance(reasoning, dict):
         return ""
     text = reasoning.get("reasoningText")
@@ -81,8 +81,8 @@ def without_reasoning(body: Mapping[str, Any]) -> Changes:
 
 
 def _changed(body: Mapping[str, Any], change: Change) -> Changes:
-    """``messages`` with each block changed, where one is, and the paths of blocks that went. A message that is left
-    empty goes too: content is never an empty list."""
+    """Return ``messages`` with each block changed, where one is, and the paths of blocks that went. A message that is
+    left empty goes too: content is never an empty list."""
     messages = body.get("messages")
     dropped: dict[str, None] = {}
     changed = False

@@ -39,13 +39,14 @@ _ReadBlock: TypeAlias = Callable[[Any, str, Drops], Iterator[Part]]
 
 
 def cache_mark(point: Fields) -> Mapping[str, Any]:
-    """The mark that a ``cachePoint`` means. It is a block of its own, behind what is cached."""
+    """Return the mark that a ``cachePoint`` means. It is a block of its own, behind what is cached."""
     ttl = point.string("ttl")
     return {"type": "ephemeral", **({"ttl": ttl} if ttl else {})}
 
 
 def read_blocks(value: Any, at: str, known: Mapping[str, _ReadBlock], drops: Drops) -> list[Part]:
-    """The parts in the blocks of ``value``. A block is an object with one member, by whose name it is ``known``."""
+    """Read the parts in the blocks of ``value``. A block is an object with one member, by whose name it is
+    ``known``."""
     parts: list[Part] = []
     for i, item in enumerate(expect(value, list, at)):
         place = join(at, i)
@@ -176,7 +177,7 @@ def _tool_result(value: Any, at: str, drops: Drops) -> Iterator[Part]:
 
 
 def _plain(part: Part) -> TextPart | ImagePart | FilePart:
-    """A part of a result. What only this API knows is given as its JSON, so that the model can still read it."""
+    """Return a part of a result. What only this API knows is given as its JSON, so that the model can still read it."""
     if isinstance(part, NativePart):
         return TextPart(msgspec.json.encode(part.item).decode(), part.at)
     assert isinstance(part, TextPart | ImagePart | FilePart), "no other kind of block is read inside a result"
@@ -223,7 +224,7 @@ def _guarded(value: Any, at: str, drops: Drops) -> Iterator[Part]:
 
 
 def _cited(value: Any, at: str, drops: Drops) -> Iterator[Part]:
-    """An earlier answer with its citations, which say to the model nothing new."""
+    """Yield an earlier answer with its citations, which say to the model nothing new."""
     fields = Fields.of(value, join(at, "citationsContent"))
     text = "".join(block.need("text", str) for block in fields.objects("content"))
     drops.rest(fields)

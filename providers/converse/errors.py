@@ -30,7 +30,7 @@ def read_error(status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -
 
 
 def read_stream_failure(data: bytes) -> ErrorInfo:
-    """The failure in a frame of an exception or an error, as ``streams.event_stream.parse`` gives it."""
+    """Read the failure in a frame of an exception or an error, as ``streams.event_stream.parse`` gives it."""
     try:
         return read_event_failure(any_json(data))
     except NOT_JSON:

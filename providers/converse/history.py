@@ -215,7 +215,7 @@ def _of_messages(block: Any) -> Block | None:
 
 
 def restored(seal: Seal, issuer: Issuer) -> Any:
-    """The reasoning in a seal that ``issuer`` made; ``None`` if it is another's, or of another API."""
+    """Return the reasoning in a seal that ``issuer`` made; ``None`` if it is another's, or of another API."""
     if not issuer.made(seal) or seal.api != "converse" or not isinstance(seal.item, dict):
         return None
     return seal.item if any(name in seal.item for name in _REASONING) else None
@@ -237,7 +237,7 @@ def _settle(message: dict[str, Any]) -> None:
 
 
 def _in_order(content: list[Block], later: Callable[[Block], bool]) -> list[Block]:
-    """``content`` with the blocks that come later behind the others; a cache point stays behind its block."""
+    """Return ``content`` with the blocks that come later behind the others; a cache point stays behind its block."""
     groups: list[list[Block]] = []
     for block in content:
         if "cachePoint" in block and groups:

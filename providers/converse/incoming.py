@@ -32,7 +32,7 @@ _THINKING: Final = ("thinking", "reasoning_config", "reasoningConfig")
 
 
 def read_additional(fields: Fields, parameters: dict[str, Parameter], drops: Drops) -> Reasoning | None:
-    """The wish for reasoning among ``fields``; settings go into ``parameters``, all else into ``drops``."""
+    """Read the wish for reasoning among ``fields``; settings go into ``parameters``, all else into ``drops``."""
     _read_scalars(fields, parameters)
     if (inference := fields.object("inferenceConfig")) is not None:  # Nova's
         _read_scalars(inference, parameters)
@@ -52,7 +52,7 @@ def read_additional(fields: Fields, parameters: dict[str, Parameter], drops: Dro
 
 
 def read_effort(reasoning: Reasoning | None, effort: str, at: str = "outputConfig.effort") -> Reasoning:
-    """``reasoning`` with how much effort an answer is worth, which may be all that is said of it."""
+    """Read ``reasoning`` with how much effort an answer is worth, which may be all that is said of it."""
     if reasoning is None:
         return Reasoning("disabled", at=at) if effort == "none" else Reasoning("adaptive", effort, at=at)
     return attrs.evolve(reasoning, effort=effort)
@@ -97,13 +97,13 @@ _REQUIRED: Final = {"guardrailConfig": "guardrail", "promptVariables": "prompt_v
 
 
 def read_request(body: Mapping[str, Any]) -> Request:
-    """``body`` in neutral words; its model and whether it streams stand in the path. Raises ``GatewayError`` (400, with
-    ``param``) for what the API does not allow."""
+    """Read ``body`` in neutral words; its model and whether it streams stand in the path. Raises ``GatewayError`` (400,
+    with ``param``) for what the API does not allow."""
     return _read(Fields(body))
 
 
 def read_count_request(body: Mapping[str, Any]) -> Request:
-    """``body`` of ``CountTokens``. Raises as ``read_request`` does."""
+    """Read ``body`` of ``CountTokens``. Raises as ``read_request`` does."""
     fields = Fields(body)
     counted = Fields.of(fields.need("input", dict), "input")
     converse = counted.object("converse")
@@ -221,7 +221,7 @@ def _read_settings(fields: Fields, drops: Drops) -> dict[str, Parameter]:
 
 
 def _read_output(fields: Fields, drops: Drops) -> tuple[Format | None, str | None]:
-    """The schema of the answer, and how much effort it is worth."""
+    """Read the schema of the answer, and how much effort it is worth."""
     config = fields.object("outputConfig")
     if config is None:
         return None, None

@@ -42,7 +42,7 @@ _NEUTRAL: Final = "Document {}"
 
 
 def image_block(part: ImagePart) -> Block:
-    """An image. Raises a 400 for one that Bedrock cannot have."""
+    """Return an image. Raises a 400 for one that Bedrock cannot have."""
     source = embedded(part.source, part.at)
     ending = _ending(source, IMAGE_FORMATS.values())
     label = (source.media_type or f"image/{ending or 'png'}").lower()
@@ -53,7 +53,7 @@ def image_block(part: ImagePart) -> Block:
 
 
 def sound_block(part: AudioPart) -> Block:
-    """A sound, for the models that hear. Raises a 400 for one of an unknown format."""
+    """Return a sound, for the models that hear. Raises a 400 for one of an unknown format."""
     if part.format not in _SOUNDS:
         raise invalid(
             f"{part.at} is {part.format}, which this model's provider does not take: send WAV or MP3", part.at
@@ -86,7 +86,7 @@ class DocumentNames:
 
 
 def document_block(part: FilePart, names: DocumentNames) -> Block:
-    """A document. Raises a 400 for one that Bedrock cannot have."""
+    """Return a document. Raises a 400 for one that Bedrock cannot have."""
     source = embedded(part.source, part.at)
     type = file_type(part.filename, source.media_type, source.value)
     format = (
@@ -101,7 +101,7 @@ def document_block(part: FilePart, names: DocumentNames) -> Block:
 
 
 def _ending(source: MediaSource, known: Any) -> str | None:
-    """The format by the end of a name in S3."""
+    """Return the format by the end of a name in S3."""
     end = source.value.rpartition(".")[2].lower() if source.kind in ("url", "file_id") else ""
     end = {"jpg": "jpeg", "htm": "html"}.get(end, end)
     return end if end in known else None

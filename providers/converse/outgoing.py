@@ -20,8 +20,8 @@ _CALLED: Final = "A tool of the conversation so far, which cannot be called now.
 
 
 def tool_config(request: Request, family: Family, to: Recipient, points: CachePoints, drops: Drops) -> Block | None:
-    """``toolConfig``, ``None`` where there are no tools. With calls in its history a request without tools is refused,
-    and every summary of a conversation is such a request (langgenius/dify#17545, vxcontrol/pentagi#160,
+    """Return ``toolConfig``, ``None`` where there are no tools. With calls in its history a request without tools is
+    refused, and every summary of a conversation is such a request (langgenius/dify#17545, vxcontrol/pentagi#160,
     patriceckhart/zot#18): it then has the tools that were called."""
     choice, called = request.tool_choice, _called(request)
     forbidden = choice is not None and choice.mode == "none"
@@ -91,8 +91,8 @@ def _mark_tool(tools: list[Block], tool: Tool, points: CachePoints, drops: Drops
 
 
 def _write_choice(choice: ToolChoice, tools: list[Block], family: Family, to: Recipient, drops: Drops) -> Block | None:
-    """``toolChoice``; what is ``auto`` by itself is not said. A tool that a family cannot be made to call is the only
-    one that it then sees."""
+    """Write ``toolChoice``; what is ``auto`` by itself is not said. A tool that a family cannot be made to call is the
+    only one that it then sees."""
     if choice.mode in ("auto", "none"):
         return None
     forced = family.choices if to.quirks.forced_tools else ()

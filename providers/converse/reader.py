@@ -66,7 +66,7 @@ class ConverseReader:
         return (AnswerStart(),)
 
     def _begun(self, events: Sequence[Event]) -> Sequence[Event]:
-        """``events`` with an ``AnswerStart`` before the first of them, where there was no ``messageStart``."""
+        """Return ``events`` with an ``AnswerStart`` before the first of them, where there was no ``messageStart``."""
         if not events or self._stage is not WAITING:
             return events
         self._stage = ANSWERING
@@ -154,7 +154,7 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
 
 
 def _content_blocks(value: Any) -> list[Any] | None:
-    """The content blocks, none where the message has none; ``None`` if there is no answer."""
+    """Return the content blocks, none where the message has none; ``None`` if there is no answer."""
     output = value.get("output") if isinstance(value, dict) else None
     message = output.get("message") if isinstance(output, dict) else None
     if not isinstance(message, dict):
@@ -188,7 +188,7 @@ def _block_events(reading: ContentReading, index: int, block: Mapping[str, Any])
 
 
 def _start_of(block: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the block's start would have said; nothing for texts and reasoning."""
+    """Return what the block's start would have said; nothing for texts and reasoning."""
     return {name: value for name, value in block.items() if name not in _WITHOUT_START}
 
 
@@ -196,7 +196,7 @@ _WITHOUT_START = ("text", "reasoningContent", "citationsContent")
 
 
 def _deltas_of(block: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The pieces in which the block would have come."""
+    """Yield the pieces in which the block would have come."""
     if "text" in block:
         yield {"text": block["text"]}
     if isinstance(cited := block.get("citationsContent"), dict):

@@ -41,12 +41,12 @@ class Numbers(AnswerBudgets):
         self.resting: int | None = None  # a text that has ended, and is told so once no citation can follow
 
     def next(self) -> int:
-        """The number of a block that opens now."""
+        """Return the number of a block that opens now."""
         self.used += 1
         return self.used - 1
 
     def rest_ends(self) -> list[Event]:
-        """The end of the text before, where it has not been told."""
+        """Return the events for the end of the text before, where it has not been told."""
         resting, self.resting = self.resting, None
         return [] if resting is None else [BlockEnd(resting)]
 
@@ -55,11 +55,11 @@ class BlockReading(Protocol):
     """The reading of one content block."""
 
     def take(self, delta: Mapping[str, Any]) -> Sequence[Event]:
-        """The events of a piece."""
+        """Return the events of a piece."""
         ...
 
     def finish(self) -> list[Event]:
-        """The events of the block's end."""
+        """Return the events of the block's end."""
         ...
 
 
@@ -110,7 +110,7 @@ class TextReading:
 
 
 def _with_link(citation: dict[str, Any]) -> dict[str, Any]:
-    """The citation of a page with its ``url`` and ``title`` where other APIs have them."""
+    """Return the citation of a page with its ``url`` and ``title`` where other APIs have them."""
     location = citation.get("location")
     page = location.get("web") if isinstance(location, dict) else None
     if not isinstance(page, dict) or not (url := as_string(page.get("url"))):
@@ -242,14 +242,14 @@ def begun(start: Any) -> tuple[str, Mapping[str, Any]] | None:
 
 
 def reading_of(numbers: Numbers, kind: str, item: Mapping[str, Any]) -> CallReading | NativeReading:
-    """The reading of a block that begins so. A call has its number from then on."""
+    """Return the reading of a block that begins so. A call has its number from then on."""
     own = kind == "toolUse" and item.get("type") != SERVER_TOOL
     return CallReading(numbers, item) if own else NativeReading(numbers, kind, item)
 
 
 def reading_by(numbers: Numbers, delta: Mapping[str, Any]) -> BlockReading | None:
-    """The reading of a block that has no start: texts and reasoning have none. Raises ``GatewayError`` for a piece of a
-    call that has not begun, which must not be taken for one of another call's."""
+    """Return the reading of a block that has no start: texts and reasoning have none. Raises ``GatewayError`` for a
+    piece of a call that has not begun, which must not be taken for one of another call's."""
     if "reasoningContent" in delta:
         return ReasoningReading(numbers)
     if "text" in delta or "citation" in delta:
@@ -273,7 +273,7 @@ class ContentReading:
         self._words: dict[int, None] = {}  # those of them that are no calls
 
     def start(self, value: Mapping[str, Any]) -> Sequence[Event]:
-        """``contentBlockStart``."""
+        """Read ``contentBlockStart``."""
         if (found := begun(value.get("start"))) is None:
             return ()
         index = _index(value)
@@ -285,7 +285,7 @@ class ContentReading:
         return events
 
     def go_on(self, value: Mapping[str, Any]) -> Sequence[Event]:
-        """``contentBlockDelta``."""
+        """Read ``contentBlockDelta``."""
         delta, index = value.get("delta"), _index(value)
         if not isinstance(delta, dict):
             return ()
@@ -299,7 +299,7 @@ class ContentReading:
         return [*events, *opened.take(delta)]
 
     def stop(self, value: Mapping[str, Any]) -> Sequence[Event]:
-        """``contentBlockStop``."""
+        """Read ``contentBlockStop``."""
         return self._finish(_index(value))
 
     def finish_all(self) -> list[Event]:

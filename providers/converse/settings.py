@@ -36,7 +36,7 @@ _HIGHEST: Final = "high"
 
 
 def own_fields(request: Request) -> Body:
-    """The members of the client's request that only Bedrock has, whichever API it speaks."""
+    """Return the members of the client's request that only Bedrock has, whichever API it speaks."""
     names = _OF_CONVERSE if request.api == "converse" else OWN_FIELDS
     return {name: value for name in names if (value := request.source.get(name)) is not None}
 
@@ -184,8 +184,8 @@ def _think(
 
 
 def _acts_unthinking(messages: list[Body]) -> bool:
-    """True if the turn that goes on has called tools without reasoning of its own: with a budget that is a 400. Clients
-    of other APIs may have lost it."""
+    """Return whether the turn that goes on has called tools without reasoning of its own: with a budget that is a 400.
+    Clients of other APIs may have lost it."""
     if len(messages) < 2 or messages[-1]["role"] != "user" or messages[-2]["role"] != "assistant":
         return False
     content = messages[-2]["content"]
@@ -196,8 +196,8 @@ def _acts_unthinking(messages: list[Body]) -> bool:
 
 
 def format_hint(format: Format | None, family: Family, quirks: Quirks, drops: Drops) -> str | None:
-    """The format as an instruction, where nothing enforces it, which is then reported. Never a hidden tool, for which a
-    real call may be taken (BerriAI/litellm#34230)."""
+    """Return the format as an instruction, where nothing enforces it, which is then reported. Never a hidden tool, for
+    which a real call may be taken (BerriAI/litellm#34230)."""
     if format is None or _enforced(format, family, quirks):
         return None
     drops.add(format.at)
@@ -205,7 +205,7 @@ def format_hint(format: Format | None, family: Family, quirks: Quirks, drops: Dr
 
 
 def write_format(format: Format | None, family: Family, quirks: Quirks, body: Body) -> None:
-    """``outputConfig.textFormat``, whose schema is JSON in a string."""
+    """Write ``outputConfig.textFormat``, whose schema is JSON in a string."""
     if format is None or not _enforced(format, family, quirks):
         return
     schema: Body = {"schema": msgspec.json.encode(closed(described(format))).decode()}

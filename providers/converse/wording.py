@@ -49,8 +49,8 @@ _MALFORMED: Final[Mapping[str, str]] = {
 
 
 def read_end(word: str, extra: Any) -> AnswerEnd | ErrorInfo:
-    """The end of an answer with that stop reason. ``extra`` are ``additionalModelResponseFields``. A word that nobody
-    knows ends an answer like any other."""
+    """Read the end of an answer with that stop reason. ``extra`` are ``additionalModelResponseFields``. A word that
+    nobody knows ends an answer like any other."""
     if (message := _MALFORMED.get(word)) is not None:
         return ErrorInfo("upstream", message, native=True, reason="bad_answer")
     stop = extra.get(STOP_SEQUENCE[1:]) if isinstance(extra, dict) else None
@@ -61,7 +61,7 @@ _SHORT, _LONG = "5m", "1h"
 
 
 def read_usage(metadata: Mapping[str, Any]) -> Usage | None:
-    """The account in an answer, or in the event ``metadata`` of a stream; ``None`` where there is none."""
+    """Read the account in an answer, or in the event ``metadata`` of a stream; ``None`` where there is none."""
     counts = metadata.get("usage")
     if not isinstance(counts, dict):
         return None
@@ -83,7 +83,7 @@ def _count(counts: Mapping[str, Any], name: str) -> int:
 
 
 def _lifetimes(details: Any) -> Mapping[str, int]:
-    """What was written to a cache, by lifetime."""
+    """Return what was written to a cache, by lifetime."""
     found = bounded(details, "cache details") if isinstance(details, list) else ()
     return {
         ttl: _count(one, "inputTokens")
@@ -97,7 +97,7 @@ def _tier(tier: Any) -> str | None:
 
 
 def write_usage(usage: Usage) -> dict[str, Any]:
-    """The object ``usage`` of an answer, or of ``metadata``."""
+    """Write the object ``usage`` of an answer, or of ``metadata``."""
     counts: dict[str, Any] = {
         "inputTokens": usage.input,
         "outputTokens": usage.output,
@@ -121,12 +121,12 @@ NOT_MEASURED: Final = {"latencyMs": 0}
 
 
 def tool_use_id(id: str) -> str:
-    """``id`` if the API takes it, else always the same one made from it."""
+    """Return ``id`` if the API takes it, else always the same one made from it."""
     return id if _GOOD_ID.fullmatch(id) else replacement_id("tooluse_", id)
 
 
 def write_end(end: AnswerEnd, called: bool, asked: Request) -> dict[str, Any]:
-    """The members of an answer, and of ``messageStop``, that say why it ended."""
+    """Write the members of an answer, and of ``messageStop``, that say why it ended."""
     word = WORDS[settled_reason(end.reason, called)]
     said: dict[str, Any] = {"stopReason": _GUARDED if end.reason == "refusal" and end.raw == _GUARDED else word}
     paths = asked.source.get("additionalModelResponseFieldPaths")
@@ -136,7 +136,7 @@ def write_end(end: AnswerEnd, called: bool, asked: Request) -> dict[str, Any]:
 
 
 def signature(issuer: Issuer, state: ReasoningState | None) -> str | None:
-    """The signature of reasoning with text: the provider's own if the block is one of this API's, else our seal;
+    """Return the signature of reasoning with text: the provider's own if the block is one of this API's, else our seal;
     ``None`` where nothing is wanted back."""
     if state is None:
         return None

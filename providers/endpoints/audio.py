@@ -26,7 +26,7 @@ FINISHED: Final = ("speech.audio.done", "transcript.text.done", "transcription.d
 
 
 def speech_type(response_format: object) -> str:
-    """The content type of speech in that format, by default MP3."""
+    """Return the content type of speech in that format, by default MP3."""
     return SPEECH_TYPES.get(response_format, "audio/mpeg") if isinstance(response_format, str) else "audio/mpeg"
 
 

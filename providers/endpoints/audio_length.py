@@ -51,7 +51,7 @@ class AudioLength:
             self._go_on(self._reading)
 
     def milliseconds(self) -> int:
-        """How long the file is that has been fed, at least one."""
+        """Return how long the file is that has been fed, at least one."""
         tail = bytes(self._tail[-_TAIL:])
         try:
             seconds = self._length(self.size, tail)

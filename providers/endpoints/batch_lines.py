@@ -46,8 +46,8 @@ class BatchLines:
         self._size = 0
 
     def feed(self, data: bytes) -> bytes:
-        """The whole lines that ``data`` completes, as they go on. Raises ``GatewayError`` (400, 403, 404), which names
-        the line."""
+        """Return the whole lines that ``data`` completes, as they go on. Raises ``GatewayError`` (400, 403, 404), which
+        names the line."""
         *whole, rest = data.split(b"\n")
         out = []
         for piece in whole:
@@ -61,7 +61,7 @@ class BatchLines:
         return b"".join(out)
 
     def close(self) -> bytes:
-        """The last line, where no line end follows it. Raises as ``feed`` does, and for a file without any."""
+        """Return the last line, where no line end follows it. Raises as ``feed`` does, and for a file without any."""
         rest = self._line(b"".join(self._held))
         if not self.count:
             raise invalid("the file of a batch needs at least one line, a request as JSON", "file")
@@ -138,8 +138,8 @@ class BatchLines:
 
 
 def with_model(body: bytes, fields: dict[str, msgspec.Raw], name: str) -> bytes:
-    """The JSON object ``body``, whose members are ``fields``, with ``name`` as its model: nothing else of it changes,
-    but for white space where its members have the longest of names."""
+    """Return the JSON object ``body``, whose members are ``fields``, with ``name`` as its model: nothing else of it
+    changes, but for white space where its members have the longest of names."""
     own = msgspec.json.encode(name)
     at = body.index(b"{") + 1
     while (found := _NAME.match(body, at)) is not None:
@@ -157,7 +157,7 @@ _NAME: Final = re.compile(rb'[ \t\r\n,]*+("(?:[^"\\]|\\.){0,256}+")[ \t\r\n]*+:[
 
 
 def _placed(line: bytes, body: bytes, changed: bytes) -> bytes:
-    """``line`` with its member ``body`` changed."""
+    """Return ``line`` with its member ``body`` changed."""
     at = line.rfind(body)
     if line.count(body) != 1:
         members = _MEMBERS.decode(line)

@@ -27,26 +27,27 @@ MOST_CHOICES: Final = 2**12
 
 
 def prompts(prompt: Any) -> int:
-    """How many prompts ``prompt`` is: a text or token ids are one, a list of texts or of lists of ids several."""
+    """Return how many prompts ``prompt`` is: a text or token ids are one, a list of texts or of lists of ids
+    several."""
     if not isinstance(prompt, list) or not prompt or type(prompt[0]) is int:
         return 1
     return len(prompt)
 
 
 def token_ids(prompt: Any) -> int:
-    """How many token ids ``prompt`` holds, each of which is one token."""
+    """Return how many token ids ``prompt`` holds, each of which is one token."""
     if not isinstance(prompt, list):
         return 0
     return sum(len(one) if isinstance(one, list) else type(one) is int for one in prompt)
 
 
 def expected_choices(draft: Draft) -> int:
-    """The number of choices that a whole answer has: ``n`` for each prompt."""
+    """Return the number of choices that a whole answer has: ``n`` for each prompt."""
     return prompts(draft.value("prompt")) * _several(draft.value("n"))
 
 
 def written_choices(draft: Draft) -> int:
-    """The number of choices that are written, and paid for: of ``best_of`` for each prompt ``n`` are shown."""
+    """Return the number of choices that are written, and paid for: of ``best_of`` for each prompt ``n`` are shown."""
     return prompts(draft.value("prompt")) * max(_several(draft.value("n")), _several(draft.value("best_of")))
 
 
@@ -159,7 +160,7 @@ def _said(choice: Any) -> int:
 
 
 def _odd(name: str, data: bytes) -> ErrorInfo:
-    """What an event is that is no chunk."""
+    """Return what an event is that is no chunk."""
     failed, value = array_failure(data), load(data)
     if failed is None and (name == "error" or isinstance(value, dict)):
         return read_event_failure(value)
@@ -167,7 +168,7 @@ def _odd(name: str, data: bytes) -> ErrorInfo:
 
 
 def texts_of(prompt: Any) -> Sequence[str]:
-    """The texts in ``prompt``, by which what it costs is estimated; ids are counted by ``token_ids``."""
+    """Return the texts in ``prompt``, by which what it costs is estimated; ids are counted by ``token_ids``."""
     if isinstance(prompt, str):
         return (prompt,)
     return [one for one in prompt if isinstance(one, str)] if isinstance(prompt, list) else ()

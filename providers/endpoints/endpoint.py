@@ -197,5 +197,5 @@ in Jina's form (https://docs.vllm.ai/en/stable/serving/online_serving.html)."""
 
 
 def places(*names: EndpointName, **own: Place | None) -> Mapping[EndpointName, Place | None]:
-    """The endpoints of a row: those of ``names`` at their standard places, ``own`` elsewhere."""
+    """Return the endpoints of a row: those of ``names`` at their standard places, ``own`` elsewhere."""
     return MappingProxyType({**{name: STANDARD_PLACES[name] for name in names}, **own})

@@ -104,7 +104,7 @@ def _to_text(choice: Mapping[str, Any], said: str) -> dict[str, Any]:
 
 
 def _text(content: Any) -> str:
-    """``content`` as a text: Mistral's may be a list of parts."""
+    """Return ``content`` as a text: Mistral's may be a list of parts."""
     if isinstance(content, list):
         return "".join(part.get("text") or "" for part in content if isinstance(part, dict))
     return content if isinstance(content, str) else ""

@@ -93,7 +93,8 @@ class ImageReader:
 
 
 def _usage_in(data: bytes) -> Any:
-    """The object ``usage`` in a piece of JSON. A text cannot hold that name in quotes: its own would be escaped."""
+    """Return the object ``usage`` in a piece of JSON. A text cannot hold that name in quotes: its own would be
+    escaped."""
     match = _USAGE.search(data)
     if match is None:
         return None

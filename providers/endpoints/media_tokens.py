@@ -50,13 +50,14 @@ _WRITTEN: Final = 5
 
 
 def _in_rows(width: int, height: int, quality: str) -> int:
-    """The tokens of a picture of the first GPT Image models: one for each square, and one for the end of each row."""
+    """Return the tokens of a picture of the first GPT Image models: one for each square, and one for the end of each
+    row."""
     square = _SQUARES[quality]
     return math.ceil(height / square) * (math.ceil(width / square) + 1)
 
 
 def _by_area(width: int, height: int, quality: str) -> int:
-    """The same of GPT Image 2, whose squares grow with the picture."""
+    """Return the same of GPT Image 2, whose squares grow with the picture."""
     factor, long, short = _FACTORS[quality], max(width, height), min(width, height)
     return math.ceil(factor * round(factor * short / long) * (2_000_000 + width * height) / 4_000_000)
 

@@ -62,7 +62,8 @@ class MultipartEditor:
         self._value = b""
 
     def feed(self, data: bytes) -> bytes:
-        """What may go out. Raises ``GatewayError`` (400) where the body is none, or its ``model`` is not one name."""
+        """Return what may go out. Raises ``GatewayError`` (400) where the body is none, or its ``model`` is not one
+        name."""
         return b"".join([self._pass(event) for event in self._parser.feed(data)])
 
     def replace(self, model: str) -> bytes:
@@ -75,7 +76,7 @@ class MultipartEditor:
         return b"".join([name, *held])
 
     def added(self, model: str) -> bytes:
-        """A part that says ``model``, to stand before all of a body that has none."""
+        """Return a part that says ``model``, to stand before all of a body that has none."""
         assert self._phase is ModelPhase.AWAITED
         part = b'%b\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n'
         written = part % (self._parser.mark, model.encode())

@@ -62,11 +62,11 @@ ENDPOINTS_OF: Final[Mapping[ModelType, tuple[EndpointName, ...]]] = MappingProxy
 
 @lru_cache(maxsize=1024)
 def model_type(model: str) -> ModelType:
-    """The type of ``model``, a provider's id, as far as its name says it."""
+    """Return the type of ``model``, a provider's id, as far as its name says it."""
     name = bare_name(model)
     return next((kind for pattern, kind in ROWS if fnmatch.fnmatchcase(name, pattern)), "chat")
 
 
 def bare_name(model: str) -> str:
-    """``model`` without a vendor's prefix, in lower case: as one model is called at several places."""
+    """Return ``model`` without a vendor's prefix, in lower case: as one model is called at several places."""
     return model[:_LONGEST].lower().rpartition("/")[2]

@@ -83,7 +83,8 @@ MultipartEvent: TypeAlias = MultipartHead | MultipartData | MultipartBoundary
 
 
 def boundary_of(content_type: str) -> bytes:
-    """The boundary that a ``content-type`` states. Raises ``GatewayError`` (400) where it states none, or several."""
+    """Return the boundary that a ``content-type`` states. Raises ``GatewayError`` (400) where it states none, or
+    several."""
     media_type, _, _ = content_type.partition(";")
     if media_type.strip().lower() != "multipart/form-data":
         raise invalid("the body must be multipart/form-data: set the content-type, or let the HTTP client set it")
@@ -123,7 +124,7 @@ class MultipartParser:
         self._state = MultipartState.START
 
     def feed(self, data: bytes) -> list[MultipartEvent]:
-        """The events that ``data`` completes. Raises ``GatewayError`` (400)."""
+        """Return the events that ``data`` completes. Raises ``GatewayError`` (400)."""
         self._buffer += data
         events: list[MultipartEvent] = []
         while (event := _STEPS[self._state](self)) is not None:
@@ -175,7 +176,7 @@ class MultipartParser:
         return self._piece(len(buffer) - len(mark) - 2)
 
     def _piece(self, end: int) -> MultipartEvent | None:
-        """The data up to ``end``, if there are any, which leave the buffer but for two bytes."""
+        """Return the data up to ``end``, if there are any, which leave the buffer but for two bytes."""
         if end <= self._out:
             return None
         raw = bytes(self._buffer[self._out : end])
@@ -184,7 +185,7 @@ class MultipartParser:
         return MultipartData(raw)
 
     def _boundary(self, begin: int, end: int) -> MultipartEvent | None:
-        """The boundary at ``begin``, whose name ends at ``end``, with what tells whether it is the last."""
+        """Return the boundary at ``begin``, whose name ends at ``end``, with what tells whether it is the last."""
         behind = bytes(self._buffer[end : end + 2])
         if len(behind) < 2 and behind in (b"", b"\r", b"-"):
             return None

@@ -79,8 +79,8 @@ SHAPES: Final[Mapping[str, RerankShape]] = MappingProxyType(
 
 
 def shape_of_client(path: str, members: Collection[str]) -> RerankShape:
-    """The shape in which a client asks that sent a request with ``members`` to ``path``: Cohere's client has paths of
-    its own for each version, the others differ by what they call things."""
+    """Return the shape in which a client asks that sent a request with ``members`` to ``path``: Cohere's client has
+    paths of its own for each version, the others differ by what they call things."""
     if "texts" in members and "documents" not in members:
         return TEI
     if "top_k" in members and "top_n" not in members:
@@ -118,7 +118,7 @@ def read_wanted(draft: Draft, shape: RerankShape) -> RerankWanted:
 
 
 def translates_answer(wanted: RerankWanted, source: RerankShape) -> bool:
-    """Whether the answer of a provider of the shape ``source`` has to be written anew for the client."""
+    """Return whether the answer of a provider of the shape ``source`` has to be written anew for the client."""
     return wanted.shape.form != source.form or (wanted.echoed is not None and source.echo is None)
 
 
@@ -131,7 +131,7 @@ def write_rerank(draft: Draft, wanted: RerankWanted, target: RerankShape, model:
 
 
 def _edited(draft: Draft, wanted: RerankWanted, target: RerankShape, model: str) -> Written:
-    """The client's own bytes, less what the provider is known not to take."""
+    """Return the client's own bytes, less what the provider is known not to take."""
     if ("model" in draft or target.names_model) and draft.value("model") != model:
         draft.put("model", model)
     documents: Sequence[Any] = () if target.objects else draft.value(target.documents)
@@ -188,9 +188,9 @@ def _texts(documents: Sequence[Any], fields: Sequence[str]) -> list[Any]:
 
 
 def text_of(document: Mapping[str, Any], fields: Sequence[str] = ()) -> str:
-    """The text of a document that is an object: its ``text``, where nothing else of it is meant, else its members as
-    YAML, in the order of ``fields`` if there are such (https://docs.cohere.com/docs/rerank-overview, Semi-structured
-    data)."""
+    """Return the text of a document that is an object: its ``text``, where nothing else of it is meant, else its
+    members as YAML, in the order of ``fields`` if there are such (https://docs.cohere.com/docs/rerank-overview,
+    Semi-structured data)."""
     text = document.get("text")
     if isinstance(text, str) and (not fields or list(fields) == ["text"]):
         return text
@@ -245,7 +245,7 @@ def read_costs(answer: object) -> RerankCosts:
 
 
 def _first(counts: Sequence[Any], most: int) -> int | None:
-    """The first that is a count. Cohere's are written as fractions (``1.0``)."""
+    """Return the first that is a count. Cohere's are written as fractions (``1.0``)."""
     whole = (one for one in counts if isinstance(one, int | float) and not isinstance(one, bool) and 0 <= one <= most)
     return next((int(one) for one in whole), None)
 
@@ -286,7 +286,7 @@ def _written(results: Any, shape: RerankShape, costs: RerankCosts, model: str, i
 
 
 def _read(body: bytes, source: RerankShape, documents: int) -> Sequence[_Ranked]:
-    """The results, each of a document of its own. Raises ``GatewayError``."""
+    """Read the results, each of a document of its own. Raises ``GatewayError``."""
     try:
         if source.form == "scores":
             ranked = [_ranked(index, score) for index, score in enumerate(_listed(body, "scores"))]
@@ -303,7 +303,7 @@ def _read(body: bytes, source: RerankShape, documents: int) -> Sequence[_Ranked]
 
 
 def _listed(body: bytes, member: str) -> list[msgspec.Raw]:
-    """The list in ``member``, or the one that the answer is."""
+    """Return the list in ``member``, or the one that the answer is."""
     if body.lstrip()[:1] == b"[":
         return msgspec.json.decode(body, type=list[msgspec.Raw])
     raw = msgspec.json.decode(body, type=dict[str, msgspec.Raw])["results" if member == "list" else member]

@@ -15,8 +15,8 @@ TOKENS_A_SECOND: Final = 10
 
 
 def read_usage(usage: Any) -> Usage | None:
-    """What the member ``usage`` of an answer counts: tokens, with those of sounds and pictures among them, or seconds;
-    ``None`` where it counts nothing."""
+    """Return what the member ``usage`` of an answer counts: tokens, with those of sounds and pictures among them, or
+    seconds; ``None`` where it counts nothing."""
     if not isinstance(usage, dict):
         return None
     if usage.get("type") == "duration":
@@ -36,14 +36,14 @@ _COUNTS: Final = (NEWER.input, NEWER.output, OLDER.input, OLDER.output, "total_t
 
 
 def token_usage(usage: Any) -> Usage | None:
-    """The tokens of a picture, of speech or of a transcript; ``None`` where there are none: it is billed by something
-    else then."""
+    """Return the tokens of a picture, of speech or of a transcript; ``None`` where there are none: it is billed by
+    something else then."""
     found = read_usage(usage)
     return found if found is not None and (found.prompt or found.output) else None
 
 
 def length_usage(milliseconds: int, *, by_tokens: bool) -> Usage:
-    """What a recording of that length takes, where nobody has told it: seconds, or tokens of sound."""
+    """Return what a recording of that length takes, where nobody has told it: seconds, or tokens of sound."""
     seconds = -(-milliseconds // 1000)
     if not by_tokens:
         return Usage(units=(("second", seconds),), estimated=True)
@@ -52,7 +52,7 @@ def length_usage(milliseconds: int, *, by_tokens: bool) -> Usage:
 
 
 def seconds_of(answer: Mapping[str, Any]) -> int | None:
-    """The seconds that a whole transcript says it was made of: OpenAI's ``usage`` or ``duration``, Mistral's."""
+    """Return the seconds that a whole transcript says it was made of: OpenAI's ``usage`` or ``duration``, Mistral's."""
     usage = answer.get("usage")
     told = [usage.get("seconds"), usage.get("prompt_audio_seconds")] if isinstance(usage, dict) else []
     for value in (*told, answer.get("duration")):

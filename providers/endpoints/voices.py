@@ -21,6 +21,6 @@ ROWS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 
 
 def voices_of(model: str) -> tuple[str, ...]:
-    """The voices of ``model``, a provider's id, as far as they are known."""
+    """Return the voices of ``model``, a provider's id, as far as they are known."""
     name = model[:_LONGEST].lower().rpartition("/")[2]
     return next((voices for pattern, voices in ROWS if fnmatch.fnmatchcase(name, pattern)), ())

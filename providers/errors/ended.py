@@ -17,7 +17,7 @@ _SENTENCE: Final = re.compile(r"The security token included in the request is (?
 
 
 def has_ended(status: int, failed: ErrorInfo, headers: Headers) -> bool:
-    """Whether a provider that has answered with ``status`` and ``failed`` would take a newer credential."""
+    """Return whether a provider that has answered with ``status`` and ``failed`` would take a newer credential."""
     if status == UNAUTHORIZED:
         return True
     if status not in _REFUSED:

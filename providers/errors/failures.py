@@ -40,8 +40,8 @@ _LIMITS: Final[frozenset[FailureReason]] = frozenset(("rate_limited", "quota"))
 def told_wait(
     reason: FailureReason, error: Mapping[str, Any], headers: Headers = (), now: float | None = None
 ) -> float | None:
-    """The longest of the waits that a failure for ``reason`` tells, for a target is of use when all of them are over;
-    ``None`` where it tells none. ``now`` are Unix seconds."""
+    """Return the longest of the waits that a failure for ``reason`` tells, for a target is of use when all of them are
+    over; ``None`` where it tells none. ``now`` are Unix seconds."""
     at = time.time() if now is None else now
     headers = (*headers, *_inner_headers(error))
     limits = reason in _LIMITS
@@ -76,7 +76,7 @@ def _in_body(error: Mapping[str, Any], now: float) -> Iterator[float | None]:
 
 
 def _inner_headers(error: Mapping[str, Any]) -> Headers:
-    """The headers that OpenRouter repeats in its body."""
+    """Return the headers that OpenRouter repeats in its body."""
     metadata = error.get("metadata")
     inner = metadata.get("headers") if isinstance(metadata, dict) else None
     if not isinstance(inner, dict):
@@ -225,7 +225,7 @@ TELLING_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
 
 def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
-    """The error in an upstream's error response. Never raises; a body without a readable message is described
+    """Read the error in an upstream's error response. Never raises; a body without a readable message is described
     instead."""
     kind = KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "upstream")
     try:
@@ -255,8 +255,8 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
 
 
 def read_event_failure(value: Any) -> ErrorInfo:
-    """The error in an event of a stream that began with 200: ``value`` is the event's JSON, which holds an error in any
-    of the shapes that ``error_object`` knows."""
+    """Read the error in an event of a stream that began with 200: ``value`` is the event's JSON, which holds an error
+    in any of the shapes that ``error_object`` knows."""
     error = error_object(value)
     kind = kind_of(error, "upstream")
     given = _text(error.get("message"))
@@ -317,12 +317,13 @@ def error_object(value: Any) -> Mapping[str, Any]:
 
 
 def _first(value: Any) -> Any:
-    """The first element of an array; anything else itself."""
+    """Return the first element of an array; anything else itself."""
     return next((item for item in value if item), None) if isinstance(value, list) else value
 
 
 def _plain(body: bytes, headers: Iterable[tuple[str, str]]) -> Mapping[str, Any]:
-    """A short text as an error: what proxies say, and servers in front of which nothing writes JSON. A page is none."""
+    """Return a short text as an error: what proxies say, and servers in front of which nothing writes JSON. A page is
+    none."""
     kind = next((value for name, value in headers if name == "content-type"), "")
     if not kind.lower().startswith("text/plain") or len(body) > _LONGEST:
         return {}
@@ -339,7 +340,7 @@ def _detail(detail: Any) -> str | None:
 
 
 def kind_of(error: Mapping[str, Any], default: ErrorKind) -> ErrorKind:
-    """The kind that ``code`` or ``type`` name, else that of a status in ``code``, else ``default``."""
+    """Return the kind that ``code`` or ``type`` name, else that of a status in ``code``, else ``default``."""
     for word in (error.get("code"), error.get("type")):
         if isinstance(word, str) and word in KIND_OF_WORD:
             return KIND_OF_WORD[word]
@@ -349,14 +350,15 @@ def kind_of(error: Mapping[str, Any], default: ErrorKind) -> ErrorKind:
 
 
 def refuses_reasoning(failed: ErrorInfo) -> bool:
-    """True if a provider has refused a request for the reasoning in it, so that it may be asked again without."""
+    """Return whether a provider has refused a request for the reasoning in it, so that it may be asked again
+    without."""
     if failed.status != 400:
         return False
     return failed.code in _REASONING_CODES or _REASONING_WORDS.search(failed.message[:_LONGEST_REFUSAL]) is not None
 
 
 def openai_error(failed: ErrorInfo) -> dict[str, Any]:
-    """The ``error`` member of Chat and Responses. ``code`` is never a status as a string
+    """Return the ``error`` member of Chat and Responses. ``code`` is never a status as a string
     (anthropics/claude-code#51700)."""
     return {
         "message": failed.message,
@@ -367,7 +369,7 @@ def openai_error(failed: ErrorInfo) -> dict[str, Any]:
 
 
 def messages_error(failed: ErrorInfo) -> dict[str, Any]:
-    """The ``error`` member of Messages."""
+    """Return the ``error`` member of Messages."""
     error: dict[str, Any] = {"type": MESSAGES_TYPE[failed.kind], "message": failed.message}
     if failed.details is not None:
         error["details"] = failed.details
@@ -375,14 +377,14 @@ def messages_error(failed: ErrorInfo) -> dict[str, Any]:
 
 
 def is_openai_error(body: Mapping[str, Any]) -> bool:
-    """True if the JSON of an error response is in the shape of Chat and Responses, and in words that their clients act
-    on."""
+    """Return whether the JSON of an error response is in the shape of Chat and Responses, and in words that their
+    clients act on."""
     error = body.get("error")
     return isinstance(error, dict) and isinstance(error.get("message"), str) and has_openai_code(error)
 
 
 def is_messages_error(body: Mapping[str, Any]) -> bool:
-    """The same for Messages."""
+    """Return the same for Messages."""
     error = body.get("error")
     if body.get("type") != "error" or not isinstance(error, dict):
         return False
@@ -390,11 +392,11 @@ def is_messages_error(body: Mapping[str, Any]) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    """A string that says something."""
+    """Return a string that says something."""
     return value if isinstance(value, str) and value else None
 
 
 def _word(value: Any) -> str | None:
-    """A code that is a word: a status as a number (OpenRouter) or as a string is not taken over."""
+    """Return a code that is a word: a status as a number (OpenRouter) or as a string is not taken over."""
     text = _text(value)
     return None if text is None or text.isdigit() else text

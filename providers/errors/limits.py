@@ -35,8 +35,8 @@ _CREDITS: Final = ("x-codex-credits-has-credits", "x-codex-credits-unlimited")
 
 
 def seconds(text: str, now: float) -> float | None:
-    """The seconds that ``text`` tells to wait, a moment counted from ``now`` (Unix seconds); ``None`` if it tells
-    none, or a moment that has passed."""
+    """Return the seconds that ``text`` tells to wait, a moment counted from ``now`` (Unix seconds); ``None`` if it
+    tells none, or a moment that has passed."""
     text = text.strip()
     if not text or len(text) > _LONGEST_TEXT:
         return None
@@ -65,12 +65,12 @@ def _until(text: str, now: float) -> float:
 
 
 def bounded(wait: float) -> float:
-    """``wait`` within ``LONGEST``."""
+    """Return ``wait`` within ``LONGEST``."""
     return min(wait, LONGEST)
 
 
 def used_up_plan(headers: Headers) -> bool:
-    """True if a window of the plan is used up, and nothing is left to go on with."""
+    """Return whether a window of the plan is used up, and nothing is left to go on with."""
     return any(_windows(dict(headers)))
 
 
@@ -85,7 +85,7 @@ def plan_waits(headers: Headers, now: float) -> Iterator[float]:
 
 
 def _windows(told: Mapping[str, str]) -> Iterator[str]:
-    """The windows that are used up, by the beginning of their headers' names."""
+    """Yield the windows that are used up, by the beginning of their headers' names."""
     if told.get(f"{_UNIFIED}status") == "rejected":
         for name, value in told.items():
             if value == "rejected" and name.startswith(_UNIFIED) and name.endswith("status") and name != _OVERAGE:
@@ -105,7 +105,7 @@ def _is_full(percent: str) -> bool:
 
 
 def resets(headers: Headers, now: float) -> Iterator[float]:
-    """The seconds until each limit of which nothing is left is full again."""
+    """Yield the seconds until each limit of which nothing is left is full again."""
     told: Mapping[str, str] | None = None
     for name, value in headers:
         if value == "0" and "remaining" in name:

@@ -48,7 +48,7 @@ _ELSEWHERE: Final = re.compile(
 
 
 def named_alone(failed: ErrorInfo) -> tuple[Path, ...]:
-    """The member that ``failed`` names alone: as its ``param``, or with a message that is one sentence about it.
+    """Return the member that ``failed`` names alone: as its ``param``, or with a message that is one sentence about it.
     Empty for every other refusal.
 
     Betas are an exception: one sentence may name several, for they are words of the client's own header and no members

@@ -84,8 +84,8 @@ _PATTERNS = tuple(
 
 
 def overflows(error: Mapping[str, Any], status: int) -> bool:
-    """True if ``error`` (the object of a provider's error, whichever API it is of), which came with ``status`` (200
-    inside a stream), says that the conversation is too long."""
+    """Return whether ``error`` (the object of a provider's error, whichever API it is of), which came with ``status``
+    (200 inside a stream), says that the conversation is too long."""
     if any(isinstance(word := error.get(name), str) and word in _CODES for name in ("code", "type")):
         return True
     message = error.get("message")
@@ -107,14 +107,14 @@ def _with_figures(failed: ErrorInfo) -> str | None:
 
 
 def in_anthropic_words(failed: ErrorInfo) -> ErrorInfo:
-    """``failed`` in the words on which Anthropic's clients act. Anything but an overflow stays as it is."""
+    """Return ``failed`` in the words on which Anthropic's clients act. Anything but an overflow stays as it is."""
     if failed.code != CODE or _OWN_WORDS.search(failed.message):
         return failed
     return attrs.evolve(failed, message=_sentence(failed.message))
 
 
 def in_google_words(failed: ErrorInfo) -> ErrorInfo:
-    """``failed`` in the words of Google's API. Anything but an overflow stays as it is."""
+    """Return ``failed`` in the words of Google's API. Anything but an overflow stays as it is."""
     if failed.code != CODE or _GOOGLE_WORDS.search(failed.message):
         return failed
     figures = _figures(failed.message)
@@ -126,13 +126,14 @@ def in_google_words(failed: ErrorInfo) -> ErrorInfo:
 
 
 def has_anthropic_words(error: Mapping[str, Any]) -> bool:
-    """True if Anthropic's clients understand the ``error`` of a provider as it is. What is no overflow is not
+    """Return whether Anthropic's clients understand the ``error`` of a provider as it is. What is no overflow is not
     judged."""
     return not overflows(error, 400) or bool(_OWN_WORDS.search(str(error.get("message"))))
 
 
 def has_openai_code(error: Mapping[str, Any]) -> bool:
-    """True if OpenAI's clients understand the ``error`` of a provider as it is. What is no overflow is not judged."""
+    """Return whether OpenAI's clients understand the ``error`` of a provider as it is. What is no overflow is not
+    judged."""
     return not overflows(error, 400) or error.get("code") == CODE
 
 
@@ -159,7 +160,7 @@ def _sentence(message: str) -> str:
 
 
 def _figures(message: str) -> dict[str, int]:
-    """The numbers of tokens that ``message`` names."""
+    """Return the numbers of tokens that ``message`` names."""
     found = _match(message)
     return {} if found is None else {name: int(text.replace(",", "")) for name, text in _given(found)}
 

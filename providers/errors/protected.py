@@ -40,5 +40,5 @@ PROTECTED: Final[Mapping[str, str]] = {
 
 
 def is_protected(path: Path) -> bool:
-    """True if ``path`` (``providers/errors/rejected.py``) is of such a member or of a part of one."""
+    """Return whether ``path`` (``providers/errors/rejected.py``) is of such a member or of a part of one."""
     return path[0] in PROTECTED or path[-1] in PROTECTED

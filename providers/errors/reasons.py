@@ -128,8 +128,8 @@ _PER_DAY: Final = "PerDay"
 
 
 def failure_reason(status: int, error: Mapping[str, Any], kind: ErrorKind, headers: Headers = ()) -> FailureReason:
-    """The reason of a failure with ``status`` (200 inside a stream): ``error`` is the object of the provider's error,
-    ``kind`` what its status or its words have been taken for."""
+    """Return the reason of a failure with ``status`` (200 inside a stream): ``error`` is the object of the provider's
+    error, ``kind`` what its status or its words have been taken for."""
     if status <= _SAYS_NOTHING and (told := _told(error, headers)) is not None:
         return told
     if status == _LIMITED and used_up_plan(headers):
@@ -142,7 +142,7 @@ def failure_reason(status: int, error: Mapping[str, Any], kind: ErrorKind, heade
 
 
 def _told(error: Mapping[str, Any], headers: Headers) -> FailureReason | None:
-    """The reason that words or details name."""
+    """Return the reason that words or details name."""
     words = (REASON_OF_WORD[word] for word in error_words(error, headers) if word in REASON_OF_WORD)
     if (reason := next(words, None)) is not None:
         return reason
@@ -170,7 +170,7 @@ def error_words(error: Mapping[str, Any], headers: Headers) -> Iterator[str]:
 
 
 def details_of(error: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
-    """The objects in ``details``, as Google lists them."""
+    """Return the objects in ``details``, as Google lists them."""
     details = error.get("details")
     return tuple(item for item in details if isinstance(item, dict)) if isinstance(details, list) else ()
 

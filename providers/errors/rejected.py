@@ -133,14 +133,14 @@ _WORDS: tuple[tuple[re.Pattern[str], _Read], ...] = (
 
 
 def path_of(text: str) -> Path:
-    """``tools.0.custom.x``, ``tools[0].x``, ``tools[].x`` and ``/tools/0/x`` as a path. A ``body`` in front, where
-    FastAPI begins, says nothing."""
+    """Return ``tools.0.custom.x``, ``tools[0].x``, ``tools[].x`` and ``/tools/0/x`` as a path. A ``body`` in front,
+    where FastAPI begins, says nothing."""
     names = re.findall(r"\[\]|[\w\-]+", text)
     return tuple(INDEX if name.isdecimal() else name for name in (names[1:] if names[:1] == ["body"] else names))
 
 
 def refused(failed: ErrorInfo) -> tuple[Path, ...]:
-    """The members that a provider's error names as unknown to it; empty for any other error."""
+    """Return the members that a provider's error names as unknown to it; empty for any other error."""
     if failed.status not in _STATUSES:
         return ()
     found = [path_of(failed.param)] if failed.code in _CODES and failed.param else []
@@ -168,7 +168,7 @@ def refused_encoding(failed: ErrorInfo) -> Path | None:
 
 
 def may_go(at: str, body: Mapping[str, Any]) -> bool:
-    """True if ``body`` may be sent without its member ``at`` (a place that ``without`` has named)."""
+    """Return whether ``body`` may be sent without its member ``at`` (a place that ``without`` has named)."""
     top, last = re.split(r"[.\[]", at, maxsplit=1)[0], at.rpartition(".")[2]
     if top in _TALK and top != at:
         return last in _BESIDES
@@ -209,7 +209,7 @@ def _spelled(name: str, value: Any) -> str:
 
 
 def in_other_form(quirks: Quirks, paths: Iterable[Path]) -> Quirks:
-    """``quirks`` of a server that does not know ``paths``, where there is another form of what they mean."""
+    """Return ``quirks`` of a server that does not know ``paths``, where there is another form of what they mean."""
     changes = {key: value for path in paths for key, value in _OTHER_FORMS.get(path[-1], {}).items()}
     return attrs.evolve(quirks, **changes) if changes else quirks
 
@@ -221,7 +221,7 @@ def _without_in_items(items: list[Any], path: Path, at: str) -> tuple[list[Any],
 
 
 def _without_elements(value: Any, name: str, at: str) -> tuple[Any, set[str]]:
-    """``value`` without the elements of arrays that have ``name`` and nothing else."""
+    """Return ``value`` without the elements of arrays that have ``name`` and nothing else."""
     places: set[str] = set()
     if isinstance(value, dict):
         changed = {key: _without_elements(one, name, join(at, key)) for key, one in value.items()}
@@ -241,7 +241,7 @@ def _without_elements(value: Any, name: str, at: str) -> tuple[Any, set[str]]:
 
 
 def _is_sort(tag: str, value: Mapping[str, Any]) -> bool:
-    """True if ``value`` is of the sort that the provider calls ``tag``: a refusal that is about blocks of one type says
-    nothing about the same member in others."""
+    """Return whether ``value`` is of the sort that the provider calls ``tag``: a refusal that is about blocks of one
+    type says nothing about the same member in others."""
     sorts = [value[name] for name in ("type", "role") if name in value]
     return tag in sorts or not sorts

@@ -56,7 +56,7 @@ def _sign_calls(draft: Draft) -> None:
 
 
 def _first_signed(parts: list[msgspec.Raw]) -> list[Any] | None:
-    """``parts`` with a signature on the first call, ``None`` where it has one already or none is called."""
+    """Return ``parts`` with a signature on the first call, ``None`` where it has one already or none is called."""
     for place, raw in enumerate(parts):
         part = parsed(raw, dict[str, msgspec.Raw]) if bytes(raw).startswith(b"{") else {}
         if any(name in part for name in _CALLS):
@@ -148,7 +148,7 @@ class _Unsealing:
 
 
 def _native(seal: Seal | None, issuer: Issuer) -> Mapping[str, Any] | None:
-    """The item of a seal that ``issuer`` made of this API's own."""
+    """Return the item of a seal that ``issuer`` made of this API's own."""
     if seal is None or seal.api != "gemini" or not issuer.made(seal):
         return None
     item = seal.item[0] if isinstance(seal.item, list) and seal.item else seal.item
@@ -163,7 +163,7 @@ def _drop_thoughts(out: list[Any]) -> None:
 
 
 def _says_something(part: _Part) -> bool:
-    """Whether a part is more than the place of a signature."""
+    """Return whether a part is more than the place of a signature."""
     return part.get("thought") is not True and part.get("text", "-") != ""
 
 

@@ -15,7 +15,7 @@ _Source: TypeAlias = tuple[str, str, int | None, int | None]
 
 
 def citation_events(answer: UnfinishedAnswer, candidate: Mapping[str, Any]) -> list[Event]:
-    """The citations in ``candidate`` of the text that is open, each once."""
+    """Return the events of the citations in ``candidate`` of the text that is open, each once."""
     if answer.words != "text" or not answer.keeps:
         return []
     sources = [*_grounding(candidate.get("groundingMetadata")), *_cited(candidate.get("citationMetadata"))]
@@ -51,7 +51,7 @@ def _grounding(metadata: Any) -> Iterator[_Source]:
 
 
 def _source(chunk: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The URL and the title of a page, a document or a place on a map."""
+    """Return the URL and the title of a page, a document or a place on a map."""
     inner = next((value for value in chunk.values() if isinstance(value, dict)), {})
     uri, title = inner.get("uri"), inner.get("title")
     return (uri, title if isinstance(title, str) else "") if isinstance(uri, str) and uri else None
@@ -76,7 +76,7 @@ def _objects(value: Any) -> list[Mapping[str, Any]]:
 
 
 def _characters(answer: UnfinishedAnswer, sources: Iterable[_Source]) -> dict[int | None, int]:
-    """The places of ``sources`` in bytes of the open text, and which characters these are."""
+    """Return the places of ``sources`` in bytes of the open text, and which characters these are."""
     answer.measured += answer.text_size
     if answer.text_size > CITED or answer.measured > MEASURED:
         return {}

@@ -81,25 +81,26 @@ class Calls:
 
 
 def made_id(at: str) -> str:
-    """An id for the call at that place of the conversation: the same whenever it is sent again, for prompt caches."""
+    """Return an id for the call at that place of the conversation: the same whenever it is sent again, for prompt
+    caches."""
     return "call_" + hashlib.sha256(at.encode()).hexdigest()[:24]
 
 
 def kind_of_part(part: GeminiFields) -> str:
-    """The member that says what a part is."""
+    """Return the member that says what a part is."""
     data = part.data
     known = next((kind for kind in _KINDS if data.get(spelled(data, kind)) is not None), None)
     return known or next((name for name in data if name not in _ABOUT), "text")
 
 
 def native_part(part: GeminiFields, kind: str) -> NativePart:
-    """A part that only Gemini knows, whole."""
+    """Return a part that only Gemini knows, whole."""
     part.ignore(*part.data)
     return NativePart("gemini", kind, part.data, part.at)
 
 
 def read_call(part: GeminiFields, calls: Calls, drops: Drops) -> ToolCallPart:
-    """A ``functionCall``."""
+    """Read a ``functionCall``."""
     call = GeminiFields.of(part.any("functionCall"), part.path("functionCall"))
     name, id, args = call.need("name", str), call.string("id") or made_id(part.at), call.any("args")
     drops.rest(call)
@@ -108,8 +109,8 @@ def read_call(part: GeminiFields, calls: Calls, drops: Drops) -> ToolCallPart:
 
 
 def read_result(part: GeminiFields, calls: Calls, drops: Drops) -> ToolResultPart | None:
-    """A ``functionResponse``, which is of the call with its id, or of one that waits by its name; ``None`` for one that
-    says again what was said."""
+    """Read a ``functionResponse``, which is of the call with its id, or of one that waits by its name; ``None`` for one
+    that says again what was said."""
     result = GeminiFields.of(part.any("functionResponse"), part.path("functionResponse"))
     name, id = result.need("name", str), result.string("id")
     text, failed = _told(result.any("response"))
@@ -127,7 +128,7 @@ def read_result(part: GeminiFields, calls: Calls, drops: Drops) -> ToolResultPar
 
 
 def _told(response: Any) -> tuple[str, bool]:
-    """The text of a function's response, and whether it is an error."""
+    """Return the text of a function's response, and whether it is an error."""
     failed = False
     if isinstance(response, dict) and len(response) == 1:
         (member,) = response
@@ -140,7 +141,7 @@ def _told(response: Any) -> tuple[str, bool]:
 
 
 def read_media(part: GeminiFields, kind: str, drops: Drops) -> Media:
-    """An ``inlineData`` or a ``fileData``."""
+    """Read an ``inlineData`` or a ``fileData``."""
     data = GeminiFields.of(part.any(kind), part.path(kind))
     media_type, name = (data.string("mimeType") or "").lower() or None, data.string("displayName")
     if kind == "inlineData":
@@ -157,14 +158,15 @@ def read_media(part: GeminiFields, kind: str, drops: Drops) -> Media:
 
 
 def _file(uri: str, media_type: str | None) -> MediaSource:
-    """A file by its address: anybody may read what the web has, nobody but Google what its Files API or its storage
-    has."""
+    """Return a file by its address: anybody may read what the web has, nobody but Google what its Files API or its
+    storage has."""
     everywhere = uri.startswith(("https://", "http://", "data:")) and not uri.startswith(_FILES)
     return MediaSource("url" if everywhere else "file_id", uri, media_type)
 
 
 def standard_base64(text: str) -> str:
-    """``text`` in the alphabet that all APIs take: google-genai writes that of addresses, perhaps without padding."""
+    """Return ``text`` in the alphabet that all APIs take: google-genai writes that of addresses, perhaps without
+    padding."""
     text = text.replace("-", "+").replace("_", "/")
     return text + "=" * (-len(text) % 4)
 
@@ -178,7 +180,7 @@ UNSIGNED: Final = frozenset(("skip_thought_signature_validator", "context_engine
 
 
 def read_contents(fields: GeminiFields, drops: Drops) -> Iterator[Message]:
-    """The turns of ``contents``, which may be a bare text. Raises a 400 for none."""
+    """Read the turns of ``contents``, which may be a bare text. Raises a 400 for none."""
     value, at = fields.any("contents"), fields.path("contents")
     if isinstance(value, str):
         yield Message("user", (TextPart(value, at),), at)
@@ -229,7 +231,7 @@ def _role(content: GeminiFields) -> Role:
 
 
 def _client_parts(content: GeminiFields, calls: Calls, drops: Drops) -> Iterator[Part]:
-    """The parts of a turn that is not the model's."""
+    """Yield the parts of a turn that is not the model's."""
     for part in content.each("parts"):
         part.ignore("thoughtSignature", "thought_signature", "thought")
         match kind_of_part(part):
@@ -259,7 +261,7 @@ class _ModelTurn:
         self._pieces: list[str] = []  # of the last part, a plain text that may go on
 
     def messages(self) -> Iterator[Message]:
-        """The turn, unless nothing is in it."""
+        """Yield the turn, unless nothing is in it."""
         self._flush(self._at)
         self._settle()
         if self._parts:
@@ -339,8 +341,8 @@ class _ModelTurn:
 
 
 def _signature(part: GeminiFields, drops: Drops) -> Seal | str | None:
-    """What signs a part: our seal, Gemini's own signature, or nothing. A seal that was cut or changed on its way is
-    nobody's."""
+    """Return what signs a part: our seal, Gemini's own signature, or nothing. A seal that was cut or changed on its way
+    is nobody's."""
     text = part.string("thoughtSignature")
     if not text or text in UNSIGNED:
         return None
@@ -352,7 +354,7 @@ def _signature(part: GeminiFields, drops: Drops) -> Seal | str | None:
 
 
 def _opened(seal: Seal) -> tuple[Seal, str]:
-    """``seal``, and the reasoning's text that ``sealed_item`` has put into it."""
+    """Return ``seal``, and the reasoning's text that ``sealed_item`` has put into it."""
     item = seal.item
     if seal.api != "chat" or not isinstance(item, dict) or not isinstance(item.get("text"), str):
         return seal, ""

@@ -45,19 +45,19 @@ _NO_REASON: Final = "FINISH_REASON_UNSPECIFIED"
 
 
 def reason_word(value: Any) -> str | None:
-    """``finishReason`` as a word, ``None`` where it says nothing yet."""
+    """Return ``finishReason`` as a word, ``None`` where it says nothing yet."""
     if type(value) is int:
         value = _NUMBERED[value] if 0 <= value < len(_NUMBERED) else f"FINISH_REASON_{value}"
     return value if isinstance(value, str) and value not in ("", _NO_REASON) else None
 
 
 def answer_end(word: str) -> AnswerEnd:
-    """The end of an answer for the reason ``word``."""
+    """Return the end of an answer for the reason ``word``."""
     return AnswerEnd(REASONS.get(word, "stop"), word)
 
 
 def blocked(word: str, message: str) -> AnswerEnd:
-    """The end of an answer that never began, because the prompt was blocked."""
+    """Return the end of an answer that never began, because the prompt was blocked."""
     details = {"type": "refusal", "category": None, "explanation": message} if message else None
     return AnswerEnd("refusal", word, details=details)
 

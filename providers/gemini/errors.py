@@ -31,7 +31,8 @@ _TYPE: Final = "type.googleapis.com/google.rpc."
 
 
 def google_error(failed: ErrorInfo, request_id: str = "") -> dict[str, Any]:
-    """The ``error`` member. Where a client may try again, ``RetryInfo`` says when, which Gemini CLI looks for."""
+    """Return the ``error`` member. Where a client may try again, ``RetryInfo`` says when, which Gemini CLI looks
+    for."""
     error: dict[str, Any] = {
         "code": failed.status, "message": failed.message, "status": STATUS_WORDS[failed.kind],
     }  # fmt: skip
@@ -71,9 +72,9 @@ def write_error(failed: ErrorInfo, request_id: str) -> bytes:
 
 
 def error_event(failed: ErrorInfo) -> bytes:
-    """The end of a stream that failed: one event of two lines. Google's SDKs for JavaScript and Go take nothing but
-    bare JSON for an error, and an event with one for an empty piece of an answer; other clients read events alone. All
-    of those skip the line that is not theirs."""
+    """Return the end of a stream that failed: one event of two lines. Google's SDKs for JavaScript and Go take nothing
+    but bare JSON for an error, and an event with one for an empty piece of an answer; other clients read events alone.
+    All of those skip the line that is not theirs."""
     data = event({"error": google_error(failed)})
     return b"%b\r\n%b" % (data.removeprefix(b"data: ").rstrip(), data)
 

@@ -21,7 +21,7 @@ _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
 
 
 def event(value: Any) -> bytes:
-    """An event with ``value`` as its JSON data."""
+    """Return an event with ``value`` as its JSON data."""
     return b"data: %b\r\n\r\n" % sse.dump(value)
 
 
@@ -105,7 +105,7 @@ class ArraySplitter:
         self._escaped = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The objects that ``data`` completes. Raises ``EventTooLarge`` and ``EventUnfolds``."""
+        """Return the objects that ``data`` completes. Raises ``EventTooLarge`` and ``EventUnfolds``."""
         events: list[bytes] = []
         start = at = 0
         while at < len(data):
@@ -130,7 +130,7 @@ class ArraySplitter:
         return rest
 
     def _string(self, data: bytes, at: int) -> int:
-        """Where the string that is open, or the next look into it, begins again."""
+        """Return where the string that is open, or the next look into it, begins again."""
         if self._escaped:
             self._escaped = False
             return at + 1
@@ -142,7 +142,7 @@ class ArraySplitter:
         return found.end()
 
     def _bracket(self, mark: bytes) -> bool:
-        """Whether ``mark`` ends an object, or the array."""
+        """Return whether ``mark`` ends an object, or the array."""
         if mark == b'"':
             self._in_string = True
         elif mark in b"{[":

@@ -88,7 +88,7 @@ class Contents:
     # What the client says
 
     def _user(self, turn: Sequence[Message]) -> list[GeminiPart]:
-        """A user's turn: the results first, in the order of their calls."""
+        """Return a user's turn: the results first, in the order of their calls."""
         results: list[ToolResultPart] = []
         parts: list[GeminiPart] = []
         for message in turn:
@@ -149,7 +149,7 @@ class Contents:
         return [{"text": part.text}] if part.text else []
 
     def _medium(self, part: ImagePart | FilePart | AudioPart) -> list[GeminiPart]:
-        """The part, behind the name of a file: there is no member for it."""
+        """Return the part, behind the name of a file: there is no member for it."""
         self._unmarked(part)
         native = self._request.api == "gemini"
         name = part.filename if isinstance(part, FilePart) and not native else None
@@ -192,8 +192,8 @@ def _role(message: Message) -> Literal["user", "model"]:
 
 
 def _by_side(message: Message) -> Iterator[Message]:
-    """``message``, with results that stand in a turn of the model's, and calls in one of the user's, in turns of their
-    own: Messages' types allow both."""
+    """Yield ``message``, with results that stand in a turn of the model's, and calls in one of the user's, in turns of
+    their own: Messages' types allow both."""
     astray = ToolResultPart if message.role == "assistant" else ToolCallPart
     if not any(isinstance(part, astray) for part in message.parts):
         yield message

@@ -23,7 +23,7 @@ _MODES: Final[Mapping[str, Literal["auto", "none", "required"]]] = {
 
 
 def read_tools(fields: GeminiFields, drops: Drops) -> tuple[Tool | NativeTool, ...]:
-    """The functions of all elements of ``tools``, and each of Google's own tools."""
+    """Read the functions of all elements of ``tools``, and each of Google's own tools."""
     return tuple(tool for group in fields.each("tools") for tool in _group(group, drops))
 
 
@@ -36,7 +36,7 @@ def _group(group: GeminiFields, drops: Drops) -> Iterator[Tool | NativeTool]:
 
 
 def _function(declaration: GeminiFields, drops: Drops) -> Tool:
-    """A function. ``parametersJsonSchema`` is JSON Schema, ``parameters`` Google's part of OpenAPI."""
+    """Return a function. ``parametersJsonSchema`` is JSON Schema, ``parameters`` Google's part of OpenAPI."""
     given, native = declaration.any("parameters"), declaration.any("parametersJsonSchema")
     schema = native if native is not None else json_schema(given)
     tool = Tool(
@@ -47,7 +47,7 @@ def _function(declaration: GeminiFields, drops: Drops) -> Tool:
 
 
 def read_choice(fields: GeminiFields, drops: Drops) -> ToolChoice | None:
-    """``toolConfig.functionCallingConfig``."""
+    """Read ``toolConfig.functionCallingConfig``."""
     config = fields.object("toolConfig")
     if config is None:
         return None
@@ -120,7 +120,7 @@ def _read(body: Mapping[str, Any]) -> Request:
 
 
 def _parameters(config: GeminiFields) -> dict[str, Parameter]:
-    """The settings. Programs write 40 as 40.0 (``topK`` is a number in google-genai), and 64 bits as a text."""
+    """Return the settings. Programs write 40 as 40.0 (``topK`` is a number in google-genai), and 64 bits as a text."""
     for member in _COUNTS:
         name = spelled(config.data, member)
         value = config.data.get(name)

@@ -33,8 +33,8 @@ _FETCHED: Final = re.compile(
 
 
 def media_part(part: ImagePart | FilePart | AudioPart, native: bool) -> GeminiPart:
-    """The part. ``native``: the client speaks this API, and names files as it does. Raises a 400 for what this API's
-    providers cannot have."""
+    """Return the part. ``native``: the client speaks this API, and names files as it does. Raises a 400 for what this
+    API's providers cannot have."""
     if isinstance(part, AudioPart):
         return _inline(_SOUNDS.get(part.format, f"audio/{part.format}"), part.data)
     name = part.filename if native and isinstance(part, FilePart) else None
@@ -105,7 +105,7 @@ def result_part(part: ToolResultPart, name: str, id: str | None, quirks: Quirks,
 
 
 def result_media(part: ToolResultPart, native: bool) -> list[GeminiPart]:
-    """A result's images and files for behind all results, where none may be in them, each named."""
+    """Return a result's images and files for behind all results, where none may be in them, each named."""
     parts: list[GeminiPart] = []
     for one in media_of(part):
         sort = "Image" if isinstance(one, ImagePart) else "File"
@@ -114,7 +114,7 @@ def result_media(part: ToolResultPart, native: bool) -> list[GeminiPart]:
 
 
 def media_of(part: ToolResultPart) -> list[ImagePart | FilePart]:
-    """The images and files of a result."""
+    """Return the images and files of a result."""
     return [one for one in part.parts if isinstance(one, ImagePart | FilePart)]
 
 
@@ -127,7 +127,7 @@ def _response(part: ToolResultPart) -> Any:
 
 
 def _value(text: str) -> Any:
-    """``text`` as what it says where it is JSON that the provider takes as it is; else itself."""
+    """Return ``text`` as what it says where it is JSON that the provider takes as it is; else itself."""
     if _REFERENCES.search(text) or _LONG_NUMBER.search(text):
         return text
     try:

@@ -52,7 +52,7 @@ class PartialArguments:
                 _put(self._root, path, _value(piece))
 
     def events(self, block: int) -> list[Event]:
-        """The arguments, whole."""
+        """Return the events of the arguments, whole."""
         return [ToolCallDelta(block, msgspec.json.encode(_joined(self._root)).decode())] if self._keeps else []
 
 

@@ -61,7 +61,7 @@ class Counts:
         return "promptTokenCount" in self._seen
 
     def usage(self) -> Usage | None:
-        """The account so far, ``None`` if the provider has counted nothing (``trafficType`` alone: recorded)."""
+        """Return the account so far, ``None`` if the provider has counted nothing (``trafficType`` alone: recorded)."""
         if not self._seen:
             return None
         seen = self._seen.get
@@ -79,14 +79,14 @@ class Counts:
 
 
 def _said(seen: Mapping[str, int], prompt: int, thoughts: int) -> int:
-    """``candidatesTokenCount``, which may be absent: then it is what the total leaves."""
+    """Return ``candidatesTokenCount``, which may be absent: then it is what the total leaves."""
     if (count := seen.get("candidatesTokenCount")) is not None:
         return count
     return max(seen.get("totalTokenCount", prompt) - prompt - thoughts, 0)
 
 
 def token_logprobs(result: Any) -> list[dict[str, Any]] | None:
-    """The tokens in ``logprobsResult``, ``None`` where there are none."""
+    """Return the tokens in ``logprobsResult``, ``None`` where there are none."""
     chosen = result.get("chosenCandidates") if isinstance(result, dict) else None
     if not isinstance(chosen, list) or not chosen:
         return None
@@ -126,7 +126,7 @@ class ChunkReader:
         self._block: AnswerEnd | None = None  # what a blocked prompt ends with
 
     def take(self, chunk: Mapping[str, Any]) -> list[Event]:
-        """The events of ``chunk``."""
+        """Return the events of ``chunk``."""
         if chunk.get("error"):
             return self.fail(read_event_failure(chunk))
         self._counts.add(chunk.get("usageMetadata"))
@@ -144,7 +144,7 @@ class ChunkReader:
             return self.fail(error.failed)
 
     def close(self) -> list[Event]:
-        """The end of the body."""
+        """Return the events for the end of the body."""
         if self._failed is not None:
             return self.fail(self._failed)
         end = answer_end(self._reason) if self._reason is not None else self._block
@@ -153,11 +153,11 @@ class ChunkReader:
         return [*self._answer.end_block(), *self._usage(), end]
 
     def fail(self, failed: ErrorInfo) -> list[Event]:
-        """The failure of the answer, with what it has cost."""
+        """Return the events of the failure of the answer, with what it has cost."""
         return [*(self._usage() if self._begun else ()), failed]
 
     def _begin(self, chunk: Mapping[str, Any]) -> list[Event]:
-        """The start of the answer, and the first count of its prompt."""
+        """Return the events for the start of the answer, and the first count of its prompt."""
         events: list[Event] = []
         if not self._begun:
             self._begun = True
@@ -191,13 +191,13 @@ class ChunkReader:
 
 
 def _candidate(candidates: Any) -> Mapping[str, Any]:
-    """The first choice: the only one, as we ask for no more."""
+    """Return the first choice: the only one, as we ask for no more."""
     several = bounded(candidates, "candidates") if isinstance(candidates, list) else ()
     return next((one for one in several if isinstance(one, dict) and not one.get("index")), {})
 
 
 def _with_logprobs(events: list[Event], tokens: list[dict[str, Any]]) -> list[Event]:
-    """``events`` with ``tokens`` on the last piece of text."""
+    """Return ``events`` with ``tokens`` on the last piece of text."""
     for i, event in reversed(list(enumerate(events))):
         if isinstance(event, TextDelta):
             return [*events[:i], attrs.evolve(event, logprobs=tokens), *events[i + 1 :]]

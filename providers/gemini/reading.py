@@ -57,18 +57,19 @@ class UnfinishedAnswer(AnswerBudgets):
         self.call_ids: set[str] = set()
 
     def new_block(self) -> int:
-        """The number of a block that opens."""
+        """Return the number of a block that opens."""
         self.opened += 1
         return self.opened - 1
 
     def state_block(self, item: Mapping[str, Any]) -> list[Event]:
-        """A block of reasoning that holds ``item`` alone."""
+        """Return the events of a block of reasoning that holds ``item`` alone."""
         number = self.new_block()
         return [ReasoningState(number, "gemini", item), BlockEnd(number)]
 
     def sign_block(self, item: Mapping[str, Any]) -> list[Event]:
-        """The end of the block that is open, with ``item`` as the state of its thoughts: clients carry the signature of
-        a thought that they have shown, and not all carry one without words. Anything else ends before ``item``."""
+        """Return the events for the end of the block that is open, with ``item`` as the state of its thoughts: clients
+        carry the signature of a thought that they have shown, and not all carry one without words. Anything else ends
+        before ``item``."""
         if self.words == "thought":
             return [ReasoningState(self.number, "gemini", item), *self.end_block()]
         return [*self.end_block(), *self.state_block(item)]
@@ -94,7 +95,7 @@ class UnfinishedAnswer(AnswerBudgets):
         return events
 
     def end_block(self) -> list[Event]:
-        """The end of the block that is open, and what had to wait for it."""
+        """Return the events for the end of the block that is open, and what had to wait for it."""
         if self.arguments is not None:
             events = self.arguments.events(self.number)
             self.arguments = None
@@ -119,8 +120,8 @@ class UnfinishedAnswer(AnswerBudgets):
 
 
 def call(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: str) -> list[Event]:
-    """The events of a ``functionCall`` part. Raises ``GatewayError`` for a piece of a call that has not begun: it is
-    not an argument of the next one (BerriAI/litellm#23815)."""
+    """Return the events of a ``functionCall`` part. Raises ``GatewayError`` for a piece of a call that has not begun:
+    it is not an argument of the next one (BerriAI/litellm#23815)."""
     item = part["functionCall"]
     if not isinstance(item, dict):
         return []
@@ -163,7 +164,7 @@ _BESIDE: Final = frozenset(("thought", "thoughtSignature", "partMetadata", "vide
 
 
 def part_events(answer: UnfinishedAnswer, part: Mapping[str, Any]) -> list[Event]:
-    """The events of one part."""
+    """Return the events of one part."""
     signature = part.get("thoughtSignature")
     signature = signature if isinstance(signature, str) else ""
     text = part.get("text")
@@ -198,7 +199,8 @@ def _text(answer: UnfinishedAnswer, text: str, signature: str) -> list[Event]:
 
 
 def _empty_text(answer: UnfinishedAnswer, signature: str) -> list[Event]:
-    """A part that holds nothing but a signature. Citations may yet come for the text before it, so it waits."""
+    """Return the events of a part that holds nothing but a signature. Citations may yet come for the text before it, so
+    it waits."""
     item = {"part": "text", "empty": True, "signature": signature}
     if answer.words == "text":
         answer.hold_signature(item)
@@ -217,7 +219,7 @@ def _thought(answer: UnfinishedAnswer, text: str, signature: str) -> list[Event]
 
 
 def _native(answer: UnfinishedAnswer, kind: str, part: Mapping[str, Any]) -> list[Event]:
-    """A part that only this API can express, whole."""
+    """Return the events of a part that only this API can express, whole."""
     events = answer.end_block()
     if kind in REPLAYED:
         events += answer.state_block({"part": kind, "native": part})

@@ -34,7 +34,7 @@ _ANYTHING: Final[Schema] = {"type": "object"}
 
 
 def reduced(schema: Any) -> tuple[Schema, tuple[str, ...]]:
-    """``schema`` as far as it can be said, and the keywords that were left out, each once."""
+    """Return ``schema`` as far as it can be said, and the keywords that were left out, each once."""
     reduction = _Reduction(schema)
     return reduction.schema(schema, ()), tuple(reduction.removed)
 
@@ -50,7 +50,7 @@ class _Reduction:
         self._sizes: dict[str, int] = {}  # of what references refer to
 
     def schema(self, value: Any, inside: tuple[str, ...]) -> Schema:
-        """``value``, a schema inside of the references ``inside``."""
+        """Return ``value``, a schema inside of the references ``inside``."""
         self._left -= 1
         if not isinstance(value, dict) or self._left < 0:
             return dict(_ANYTHING) if value is not True else {}
@@ -110,7 +110,7 @@ class _Reduction:
             out["anyOf"] = [*out.get("anyOf", ()), *(self.schema(one, inside) for one in kept)]
 
     def _merged(self, value: Mapping[str, Any], inside: tuple[str, ...]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        """``value`` with the members of its ``allOf`` among its own, and inside of which references they are."""
+        """Return ``value`` with the members of its ``allOf`` among its own, and inside of which references they are."""
         waiting = [one for one in _several(value) if isinstance(one, dict)]
         out: dict[str, Any] = {}
         _add_member(out, value)
@@ -130,7 +130,7 @@ class _Reduction:
         return out, tuple(names)
 
     def _found(self, reference: str) -> Mapping[str, Any] | None:
-        """What a reference within the schema refers to."""
+        """Return what a reference within the schema refers to."""
         if not reference.startswith("#"):
             return None
         found: Any = self._root
@@ -140,7 +140,7 @@ class _Reduction:
         return found if isinstance(found, dict) and self._has_room(reference, found) else None
 
     def _has_room(self, reference: str, found: Mapping[str, Any]) -> bool:
-        """Whether ``found`` may be written out once more."""
+        """Return whether ``found`` may be written out once more."""
         if (size := self._sizes.get(reference)) is None:
             size = self._sizes[reference] = len(msgspec.json.encode(found))
         if size > self._bytes:
@@ -150,7 +150,7 @@ class _Reduction:
 
 
 def _several(value: Mapping[str, Any]) -> Sequence[Any]:
-    """What all has to hold."""
+    """Return what all has to hold."""
     several = value.get("allOf")
     return several if isinstance(several, list) else ()
 
@@ -210,7 +210,7 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {"example": "examples", "defs": "$defs"
 
 
 def json_schema(schema: Any) -> Any:
-    """``schema`` as JSON Schema. What is JSON Schema already stays as it is; anything but an object, too."""
+    """Return ``schema`` as JSON Schema. What is JSON Schema already stays as it is; anything but an object, too."""
     if not isinstance(schema, Mapping):
         return schema
     said: dict[str, Any] = {_NAMES.get(name, name): value for name, value in schema.items() if value is not None}

@@ -45,12 +45,13 @@ _SCHEMA_HINT: Final = (
 
 
 def own_fields(request: Request) -> dict[str, Any]:
-    """The members that no other API has, of a client of this one."""
+    """Return the members that no other API has, of a client of this one."""
     return _own(request.source, OWN_FIELDS) if request.api == "gemini" else {}
 
 
 def is_own(path: str, own: Mapping[str, Any]) -> bool:
-    """Whether a reader's loss at ``path`` is none, because ``own_fields`` or ``generation_config`` carries it."""
+    """Return whether a reader's loss at ``path`` is none, because ``own_fields`` or ``generation_config`` carries
+    it."""
     first, _, rest = path.partition(".")
     camel = _SNAKE.sub(lambda found: found[1].upper(), rest.partition(".")[0])
     return _SNAKE.sub(lambda found: found[1].upper(), first) in own or camel in OWN_SETTINGS
@@ -61,7 +62,7 @@ def _own(holder: Any, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def generation_config(request: Request, quirks: Quirks, enforced: bool, drops: Drops) -> dict[str, Any]:
-    """``generationConfig``. ``enforced``: the format of the answer is told there, and not in words."""
+    """Return ``generationConfig``. ``enforced``: the format of the answer is told there, and not in words."""
     config: dict[str, Any] = {}
     if request.api == "gemini":
         config |= _own(own_member(request.source, "generationConfig"), OWN_SETTINGS)
@@ -144,7 +145,7 @@ def thinking_config(request: Request, quirks: Quirks, drops: Drops) -> dict[str,
 
 
 def _is_shown(request: Request, reasoning: Reasoning) -> bool:
-    """Whether the client's API shows thoughts unasked; of the others only who asks for a summary gets one."""
+    """Return whether the client's API shows thoughts unasked; of the others only who asks for a summary gets one."""
     if request.api == "messages":
         return (request.source.get("thinking") or {}).get("display") != "omitted"
     return reasoning.summary is not None or request.api not in ("responses", "gemini")
@@ -183,13 +184,13 @@ def _level(reasoning: Reasoning, off: bool, quirks: Quirks, drops: Drops) -> dic
 
 
 def is_enforced(format: Format | None, functions: bool, quirks: Quirks) -> bool:
-    """Whether the model holds ``format``: before Gemini 3 not beside functions ("Function calling with a response mime
-    type … is unsupported"; symfony/ai#803)."""
+    """Return whether the model holds ``format``: before Gemini 3 not beside functions ("Function calling with a
+    response mime type … is unsupported"; symfony/ai#803)."""
     return format is not None and (quirks.mixed_tools or not functions)
 
 
 def format_hint(format: Format, drops: Drops) -> str:
-    """The format as an instruction, which is reported: nothing enforces it."""
+    """Return the format as an instruction, which is reported: nothing enforces it."""
     drops.add(format.at)
     if format.kind == "json_object" or not isinstance(format.schema, Mapping):
         return _JSON_HINT

@@ -52,8 +52,8 @@ class GeminiFields(Fields):
         return None if found is None else found.upper()
 
     def each(self, name: str) -> Iterator[Self]:
-        """The elements of an array of objects; an object in its place is the only one, as Google's own examples have
-        it."""
+        """Yield the elements of an array of objects; an object in its place is the only one, as Google's own examples
+        have it."""
         value, at = self.any(name), self.path(name)
         if isinstance(value, dict):
             yield type(self)(value, at)

@@ -31,7 +31,7 @@ class GeminiTools:
 
 
 def write_tools(request: Request, quirks: Quirks, own: Mapping[str, Any], drops: Drops) -> GeminiTools:
-    """The tools of ``request``; ``own`` is the ``toolConfig`` of a client of this API."""
+    """Write the tools of ``request``; ``own`` is the ``toolConfig`` of a client of this API."""
     functions = [_function(tool, quirks, drops) for tool in request.tools if isinstance(tool, Tool)]
     hosted = _hosted(request, drops)
     if functions and hosted and not quirks.mixed_tools:
@@ -74,7 +74,7 @@ def _function(tool: Tool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
 
 
 def _parameters(schema: Mapping[str, Any], at: str, quirks: Quirks, drops: Drops) -> dict[str, Any]:
-    """A tool's schema: as it came, or in Google's own form, which wants some property."""
+    """Return a tool's schema: as it came, or in Google's own form, which wants some property."""
     if quirks.schemas == "json":
         return {"parametersJsonSchema": schema}
     smaller, removed = reduced(schema)
@@ -101,7 +101,7 @@ def _hosted(request: Request, drops: Drops) -> dict[str, str]:
 
 
 def _items(request: Request, hosted: Mapping[str, str]) -> list[tuple[str, Any]]:
-    """The declarations of ``hosted``, as the client made them where it speaks this API."""
+    """Return the declarations of ``hosted``, as the client made them where it speaks this API."""
     natives = (tool for tool in request.tools if isinstance(tool, NativeTool) and tool.api == "gemini")
     own = {tool.kind: tool.item.get(tool.kind) for tool in natives}
     return [(kind, own.get(kind) or {}) for kind in hosted]
@@ -110,8 +110,8 @@ def _items(request: Request, hosted: Mapping[str, str]) -> list[tuple[str, Any]]
 def _calling(
     choice: ToolChoice | None, functions: list[dict[str, Any]], mixed: bool, drops: Drops
 ) -> dict[str, Any] | None:
-    """``functionCallingConfig``. Beside Google's own tools a model that may choose is asked for ``VALIDATED``, which
-    ``AUTO`` is not allowed there (vercel/ai#13920)."""
+    """Return ``functionCallingConfig``. Beside Google's own tools a model that may choose is asked for ``VALIDATED``,
+    which ``AUTO`` is not allowed there (vercel/ai#13920)."""
     if not functions:
         if choice is not None and choice.mode in ("required", "tool"):
             drops.add(choice.at)  # the tools that it forces went with those that are dropped

@@ -37,8 +37,8 @@ class SignedPart:
 
 
 def signed_parts(part: ReasoningPart, request: Request, to: Recipient, drops: Drops) -> list[SignedPart]:
-    """What ``part`` gives back; what another has made is left out, and named. The text of thoughts alone is wanted by
-    nobody: its block has a seal that holds nothing, or is a summary without one, and that is no loss."""
+    """Return what ``part`` gives back; what another has made is left out, and named. The text of thoughts alone is
+    wanted by nobody: its block has a seal that holds nothing, or is a summary without one, and that is no loss."""
     if part.seal is None and _is_text_alone(request.api, part.native):
         return []
     if part.seal is None:
@@ -138,8 +138,8 @@ class ModelTurn:
         self._parts.append(written)
 
     def finished(self) -> list[GeminiPart]:
-        """All parts, with what the model wants where a step's first call has no signature: it would refuse the whole
-        history (anomalyco/opencode#4832)."""
+        """Return all parts, with what the model wants where a step's first call has no signature: it would refuse the
+        whole history (anomalyco/opencode#4832)."""
         if self._unsigned is not None and self._called is not None and self._quirks.signed_calls:
             self._called["thoughtSignature"] = SKIPPED
             self._drops.add(join(self._unsigned.at, "thoughtSignature"))
@@ -153,8 +153,8 @@ def _by_call(signed: Sequence[SignedPart], ids: Sequence[str]) -> dict[str, Sign
 
 
 def _signed(parts: list[GeminiPart], waiting: Sequence[tuple[int, SignedPart]]) -> list[GeminiPart]:
-    """``parts`` with signatures of texts, each with the place where it was: on the nearest text, or on an empty part of
-    its own there, or at the end where the place is lost. Of many each part is looked at a few times at most."""
+    """Return ``parts`` with signatures of texts, each with the place where it was: on the nearest text, or on an empty
+    part of its own there, or at the end where the place is lost. Of many each part is looked at a few times at most."""
     own: dict[int, list[GeminiPart]] = {}
     ahead, back = 0, len(parts) - 1
     for place, one in waiting:

@@ -67,7 +67,7 @@ def call_part(id: str, name: str, arguments: str, kind: ToolKind, signature: str
 
 
 def ending(end: AnswerEnd, citations: Sequence[Citation]) -> dict[str, Any]:
-    """The members of a candidate that say how it ended."""
+    """Return the members of a candidate that say how it ended."""
     own = end.reason == "refusal" and REASONS.get(end.raw or "") == "refusal"
     members: dict[str, Any] = {"finishReason": end.raw if own else _FINISH[end.reason]}
     if isinstance(end.details, dict) and isinstance(explained := end.details.get("explanation"), str):
@@ -78,7 +78,7 @@ def ending(end: AnswerEnd, citations: Sequence[Citation]) -> dict[str, Any]:
 
 
 def _grounding(citations: Iterable[Citation]) -> dict[str, Any]:
-    """The pages that the answer cites, each once."""
+    """Return the pages that the answer cites, each once."""
     pages: dict[str, str] = {}
     for citation in citations:
         item = citation.item if isinstance(citation.item, dict) else {}
@@ -90,7 +90,7 @@ def _grounding(citations: Iterable[Citation]) -> dict[str, Any]:
 
 
 def logprobs_result(logprobs: Sequence[Any]) -> dict[str, Any]:
-    """``logprobsResult`` for log probabilities as OpenAI says them."""
+    """Return ``logprobsResult`` for log probabilities as OpenAI says them."""
     told = [one for one in logprobs if isinstance(one, dict)]
     return {
         "chosenCandidates": [_token(one) for one in told],
@@ -121,7 +121,7 @@ def usage_metadata(usage: Usage | None, reply_estimate: int, said: int) -> dict[
 
 
 def shows_thoughts(reply: Reply) -> bool:
-    """Whether the client has asked for the texts of thoughts: others take every text for the answer."""
+    """Return whether the client has asked for the texts of thoughts: others take every text for the answer."""
     reasoning = reply.request.reasoning
     return reasoning is not None and reasoning.summary is not None
 
@@ -141,14 +141,14 @@ class Signature:
     empty: bool = False
 
     def alone(self) -> dict[str, Any]:
-        """A part of its own that bears it, where none fits that follows."""
+        """Return a part of its own that bears it, where none fits that follows."""
         if self.kind == "text":
             return {"text": "", "thoughtSignature": self.text}
         return {"text": "", "thought": True, "thoughtSignature": self.text}
 
 
 def signature_of(issuer: Issuer, state: ReasoningState, text: str) -> Signature | None:
-    """The signature for the state of a block whose reasoning is ``text``; ``None`` where nothing has to be given
+    """Return the signature for the state of a block whose reasoning is ``text``; ``None`` where nothing has to be given
     back."""
     if state.api != "gemini":
         return Signature(seal_in_base64(issuer, state.api, sealed_item(state, text)))
@@ -160,8 +160,8 @@ def signature_of(issuer: Issuer, state: ReasoningState, text: str) -> Signature 
 
 
 def sealed_item(state: ReasoningState, text: str) -> Any:
-    """The item of a state; with the text where the item only says in which member that was, because Gemini CLI does not
-    send thoughts back (DeepSeek refuses calls whose reasoning is missing)."""
+    """Return the item of a state; with the text where the item only says in which member that was, because Gemini CLI
+    does not send thoughts back (DeepSeek refuses calls whose reasoning is missing)."""
     if state.api == "chat" and isinstance(state.item, dict) and "field" in state.item and 0 < len(text) <= LONGEST:
         return {**state.item, "text": text}
     return state.item
@@ -225,8 +225,8 @@ def _write_part(block: Block, mark: dict[str, str]) -> Iterator[dict[str, Any]]:
 
 
 def _fits(signature: Signature, block: Block) -> bool:
-    """Whether ``signature`` stands on the part for ``block``: a seal on a call that follows at once, one of Gemini's
-    own on a part of its kind."""
+    """Return whether ``signature`` stands on the part for ``block``: a seal on a call that follows at once, one of
+    Gemini's own on a part of its kind."""
     if isinstance(block, ToolCallBlock):
         return signature.kind in ("", "functionCall")
     return isinstance(block, TextBlock) and signature.kind == "text" and not signature.empty
@@ -331,8 +331,8 @@ class GeminiWriter:
         return event({"candidates": [candidate], **self._about})
 
     def _before(self, kind: str = "") -> bytes:
-        """What has to stand in front of a part of that ``kind``: a part of its own for a signature that fits no other.
-        A signature that fits is left for ``_mark``."""
+        """Return what has to stand in front of a part of that ``kind``: a part of its own for a signature that fits no
+        other. A signature that fits is left for ``_mark``."""
         waiting = self._waiting
         if waiting is None or (kind and (waiting.kind or "functionCall") == kind and not waiting.empty):
             return b""

@@ -33,7 +33,7 @@ _SNIFFED = 16  # events with data that are looked at for the API
 
 
 def rules(api: Api) -> Mapping[str, Rule]:
-    """All rules of ``api`` by id."""
+    """Return all rules of ``api`` by id."""
     return GRAMMARS[api].RULES
 
 
@@ -104,7 +104,7 @@ class Judge:
 def _first(
     api: Api, findings: Iterable[Finding], tolerant: bool, waived: dict[str, None], event: int = 0, offset: int = 0
 ) -> Violation | None:
-    """The first finding that counts; those before it that do not are noted in ``waived``."""
+    """Return the first finding that counts; those before it that do not are noted in ``waived``."""
     known = rules(api)
     try:
         for id, found in findings:
@@ -135,13 +135,13 @@ def _judge_whole(api: Api, body: bytes, tolerant: bool) -> Verdict:
 
 
 def is_whole(body: bytes) -> bool:
-    """True if ``body`` is a JSON answer and no stream, by its first character."""
+    """Return whether ``body`` is a JSON answer and no stream, by its first character."""
     return body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
 
 
 def detect(body: bytes) -> Api | None:
-    """The API that ``body`` speaks, from its first events or its members; ``None`` if they do not say. An error body of
-    OpenAI's is the same in both of its APIs, and is taken for Chat's."""
+    """Return the API that ``body`` speaks, from its first events or its members; ``None`` if they do not say. An error
+    body of OpenAI's is the same in both of its APIs, and is taken for Chat's."""
     if is_whole(body):
         try:
             value = parsed(body)

@@ -288,7 +288,8 @@ def _beginning(state: ChoiceState, fragment: Mapping[str, Any], call: CallState)
 
 
 def _finish(reason: Any, calls: list[tuple[str, str]]) -> Iterator[Finding]:
-    """The rules that hold at the end of a choice, streamed or not; ``calls`` are the kinds and inputs of its calls."""
+    """Check the rules that hold at the end of a choice, streamed or not; ``calls`` are the kinds and inputs of its
+    calls."""
     if not isinstance(reason, str) or reason not in FINISH:
         yield "chat.finish.known", f"finish_reason {show(reason)}"
     if (reason == "stop" and calls) or (reason == "tool_calls" and not calls):
@@ -318,7 +319,7 @@ def _misfit_details(usage: Mapping[str, Any]) -> str | None:
 
 
 def error(value: Any, api: str = "chat") -> Iterator[Finding]:
-    """An error of OpenAI's APIs, whose rules have the same names in both."""
+    """Check an error of OpenAI's APIs, whose rules have the same names in both."""
     if wrong := misfit(value, ERROR):
         yield f"{api}.error.shape", wrong
         return
@@ -328,7 +329,7 @@ def error(value: Any, api: str = "chat") -> Iterator[Finding]:
 
 
 def stream(include_usage: bool | None = None) -> ChatStream:
-    """A new stream."""
+    """Return a new stream."""
     return ChatStream(include_usage)
 
 
@@ -343,7 +344,7 @@ def outcome(value: Any) -> Outcome | None:
 
 
 def whole(value: Any) -> Iterator[Finding]:
-    """A ``ChatCompletion``, or the body of an error."""
+    """Check a ``ChatCompletion``, or the body of an error."""
     if members(value).get("error"):
         yield from error(value)
         return

@@ -352,7 +352,7 @@ _CHECKS: Mapping[str, Check] = {
 
 
 def stream(include_usage: bool | None = None) -> ConverseStream:
-    """A new stream; this API has no option for usage."""
+    """Return a new stream; this API has no option for usage."""
     return ConverseStream()
 
 
@@ -365,7 +365,7 @@ def outcome(value: Any) -> Outcome | None:
 
 
 def whole(value: Any) -> Iterator[Finding]:
-    """A ``ConverseResponse``, or the body of an error."""
+    """Check a ``ConverseResponse``, or the body of an error."""
     if outcome(value) == "failed":
         if wrong := misfit(value, ERROR):
             yield "converse.error.shape", wrong

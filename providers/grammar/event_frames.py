@@ -30,12 +30,12 @@ _NAMED_BY = {"event": ":event-type", "exception": ":exception-type"}
 
 
 def begins_frame(body: bytes) -> bool:
-    """Whether ``body`` begins with the lengths of a frame and their checksum."""
+    """Return whether ``body`` begins with the lengths of a frame and their checksum."""
     return len(body) >= _PRELUDE and zlib.crc32(body[:8]) == int.from_bytes(body[8:12], "big")
 
 
 def _split(body: bytes) -> list[bytes]:
-    """The frames of a stream, by their lengths alone; what cannot be one is the last piece."""
+    """Return the frames of a stream, by their lengths alone; what cannot be one is the last piece."""
     frames = []
     start = 0
     while start < len(body):
@@ -48,7 +48,7 @@ def _split(body: bytes) -> list[bytes]:
 
 
 def _read(raw: bytes) -> ReadEvent:
-    """A frame as ``{NAME: payload}``, which is how SDKs show it."""
+    """Read a frame as ``{NAME: payload}``, which is how SDKs show it."""
     findings = list(_broken(raw))
     if findings:
         return ReadEvent(None, None, tuple(findings))
@@ -83,7 +83,7 @@ def _broken(raw: bytes) -> Iterator[Finding]:
 
 
 def _headers(data: bytes) -> dict[str, Any] | None:
-    """The headers by name, those that are no text without their value."""
+    """Return the headers by name, those that are no text without their value."""
     found: dict[str, Any] = {}
     at = 0
     while at < len(data):

@@ -79,7 +79,7 @@ def _object(data: bytes) -> dict[str, Any] | None:
 
 
 def _split(body: bytes) -> list[bytes]:
-    """The raw events of a stream; the last one may lack its blank line."""
+    """Return the raw events of a stream; the last one may lack its blank line."""
     splitter = Splitter(limit=len(body) + 1)
     try:
         events = splitter.feed(body)

@@ -124,7 +124,7 @@ def _ends(value: Any) -> bool:
 
 
 def answer(value: Mapping[str, Any], ids: set[str]) -> Iterator[Finding]:
-    """A piece, or a whole answer; ``ids`` are those of calls so far."""
+    """Check a piece, or a whole answer; ``ids`` are those of calls so far."""
     if not any(name in value for name in ("candidates", "usageMetadata", "promptFeedback")):
         yield "gemini.chunk.shape", f"members {', '.join(value) or 'none'}"
     for candidate in elements(value.get("candidates")):
@@ -178,13 +178,13 @@ def _usage(usage: Any) -> Iterator[Finding]:
 
 
 def error(value: Any) -> Iterator[Finding]:
-    """An error of Google's APIs."""
+    """Check an error of Google's APIs."""
     if wrong := misfit(value, ERROR):
         yield "gemini.error.shape", wrong
 
 
 def is_spoken(value: Mapping[str, Any]) -> bool:
-    """Whether ``value`` is an answer of this API, a piece of one, or an error."""
+    """Return whether ``value`` is an answer of this API, a piece of one, or an error."""
     error = members(value.get("error"))
     return (
         "candidates" in value or "promptFeedback" in value or (isinstance(error.get("code"), int) and "status" in error)
@@ -192,7 +192,7 @@ def is_spoken(value: Mapping[str, Any]) -> bool:
 
 
 def stream(include_usage: bool | None = None) -> GeminiStream:
-    """A new stream."""
+    """Return a new stream."""
     return GeminiStream()
 
 
@@ -204,7 +204,7 @@ def outcome(value: Any) -> Outcome | None:
 
 
 def whole(value: Any) -> Iterator[Finding]:
-    """A ``GenerateContentResponse``, the body of an error, or a stream as one array."""
+    """Check a ``GenerateContentResponse``, the body of an error, or a stream as one array."""
     if isinstance(value, list):
         judged = GeminiStream()
         for one in value:

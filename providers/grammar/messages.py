@@ -289,7 +289,7 @@ def _block_start(stream: MessagesStream, value: Mapping[str, Any]) -> Iterator[F
 
 
 def _block(block: Any, ids: set[str]) -> Iterator[Finding]:
-    """The rules of every block, streamed or not; ``ids`` are those of the calls before it."""
+    """Check the rules of every block, streamed or not; ``ids`` are those of the calls before it."""
     kind = strings(members(block).get("type"))
     if kind not in BLOCKS:
         yield "messages.block.known", f"a block of type {show(members(block).get('type'))}"
@@ -387,7 +387,7 @@ _CHECKS: Mapping[str, Check] = {
 
 
 def stream(include_usage: bool | None = None) -> MessagesStream:
-    """A new stream; this API has no option for usage."""
+    """Return a new stream; this API has no option for usage."""
     return MessagesStream()
 
 
@@ -401,7 +401,7 @@ def outcome(value: Any) -> Outcome | None:
 
 
 def whole(value: Any) -> Iterator[Finding]:
-    """A ``Message``, or the body of an error."""
+    """Check a ``Message``, or the body of an error."""
     if members(value).get("type") == "error" or members(value).get("error") is not None:
         yield from _error(None, value)
         if wrong := misfit(value, {"request_id": "string|null"}):

@@ -296,7 +296,7 @@ def _item_added(stream: ResponsesStream, value: Mapping[str, Any]) -> Iterator[F
 
 
 def _item(item: Any, ids: set[tuple[str, str]]) -> Iterator[Finding]:
-    """The rules of every item; ``ids`` are those of the items before it."""
+    """Check the rules of every item; ``ids`` are those of the items before it."""
     yield from _item_shape(item)
     kind = strings(members(item).get("type"))
     # A call and its output share the call_id, so it is unique among items of one type only.
@@ -350,7 +350,7 @@ def _item_done(stream: ResponsesStream, item: Item, done: Mapping[str, Any]) -> 
 
 
 def _held(done: Mapping[str, Any], text: Text, index: int) -> Any:
-    """The member of a finished item in the place of ``text``."""
+    """Return the member of a finished item in the place of ``text``."""
     if not text.place:
         return done.get(text.member)
     parts = elements(done.get("summary" if text.place == "summary_index" else "content"))
@@ -418,7 +418,7 @@ def _text(item: Item, text: Text, last: str, value: Mapping[str, Any]) -> Iterat
 
 
 def stream(include_usage: bool | None = None) -> ResponsesStream:
-    """A new stream; this API has no option for usage."""
+    """Return a new stream; this API has no option for usage."""
     return ResponsesStream()
 
 
@@ -431,7 +431,7 @@ def outcome(value: Any) -> Outcome | None:
 
 
 def whole(value: Any) -> Iterator[Finding]:
-    """A ``Response``, or the body of an error."""
+    """Check a ``Response``, or the body of an error."""
     if members(value).get("object") != "response" and members(value).get("error"):
         yield from chat.error(value, "responses")
         return

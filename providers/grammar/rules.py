@@ -112,12 +112,12 @@ class Grammar(Protocol):
     def stream(self, include_usage: bool | None) -> Stream: ...
 
     def outcome(self, value: Any) -> Outcome | None:
-        """The stream's end, if ``value`` is the event that says so; ``None`` for all others. Of a whole body
+        """Return the stream's end, if ``value`` is the event that says so; ``None`` for all others. Of a whole body
         ``failed``, if it is an error."""
         ...
 
     def whole(self, value: Any) -> Iterator[Finding]:
-        """An answer that is not streamed, or an error body."""
+        """Check an answer that is not streamed, or an error body."""
         ...
 
 
@@ -126,5 +126,5 @@ States: TypeAlias = Mapping[str, Mapping[str, str]]
 
 
 def misplaced(table: Mapping[tuple[str, str], str], state: str, kind: str) -> Finding:
-    """The rule that ``kind`` breaks by coming in ``state``; ``*`` stands for every kind that has no row."""
+    """Return the rule that ``kind`` breaks by coming in ``state``; ``*`` stands for every kind that has no row."""
     return table.get((state, kind)) or table[state, "*"], f"{kind} in state {state}"

@@ -30,7 +30,7 @@ WORDS: Mapping[str, Callable[[Any], bool]] = {
 
 
 def misfit(value: Any, shape: Shape, at: str = "") -> str | None:
-    """The first difference of ``value`` from ``shape`` (``usage.input_tokens is null, not int``); ``None`` if it
+    """Return the first difference of ``value`` from ``shape`` (``usage.input_tokens is null, not int``); ``None`` if it
     fits."""
     if (found := _difference(value, shape)) is None:
         return None
@@ -39,7 +39,7 @@ def misfit(value: Any, shape: Shape, at: str = "") -> str | None:
 
 
 def _difference(value: Any, shape: Shape) -> tuple[str, str] | None:
-    """Where it is (``.choices[0].index``), and what is wrong there: nearly all values fit, and need no path."""
+    """Return where it is (``.choices[0].index``), and what is wrong there: nearly all values fit, and need no path."""
     if isinstance(shape, str):
         for good in _checks(shape):
             if good(value):
@@ -83,7 +83,7 @@ def _checks(words: str) -> tuple[Callable[[Any], bool], ...]:
 
 @cache
 def _member(name: str) -> tuple[str, bool]:
-    """The member for which a name in a shape stands, and whether it has to be there."""
+    """Return the member for which a name in a shape stands, and whether it has to be there."""
     return name.removesuffix("?"), not name.endswith("?")
 
 
@@ -92,7 +92,7 @@ def one_of(*values: Any) -> frozenset[Any]:
 
 
 def parsed(data: bytes | str) -> Any:
-    """The JSON value in ``data``; raises ``ValueError`` for anything else, however deep it is nested."""
+    """Return the JSON value in ``data``; raises ``ValueError`` for anything else, however deep it is nested."""
     try:
         return msgspec.json.decode(data)
     except (msgspec.MsgspecError, RecursionError) as error:
@@ -100,7 +100,7 @@ def parsed(data: bytes | str) -> Any:
 
 
 def is_object(text: str) -> bool:
-    """True if ``text`` is a JSON object: what the arguments of a function must be."""
+    """Return whether ``text`` is a JSON object: what the arguments of a function must be."""
     try:
         return isinstance(parsed(text), dict)
     except ValueError:
@@ -108,21 +108,21 @@ def is_object(text: str) -> bool:
 
 
 def show(value: Any) -> str:
-    """``value`` as JSON, shortened."""
+    """Return ``value`` as JSON, shortened."""
     text = msgspec.json.encode(value).decode("utf-8", "replace")
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def strings(value: Any) -> str:
-    """A string, "" for anything else."""
+    """Return a string, "" for anything else."""
     return value if isinstance(value, str) else ""
 
 
 def members(value: Any) -> Mapping[str, Any]:
-    """An object, an empty one for anything else."""
+    """Return an object, an empty one for anything else."""
     return value if isinstance(value, dict) else {}
 
 
 def elements(value: Any) -> list[Any]:
-    """An array, an empty one for anything else."""
+    """Return an array, an empty one for anything else."""
     return value if isinstance(value, list) else []

@@ -32,13 +32,13 @@ _BILLING = re.compile(r"x-anthropic-billing-header:[^\n]*\n?")
 
 
 def unbilled(text: str) -> str | None:
-    """``text`` without its billing line, ``None`` if it does not begin with one."""
+    """Return ``text`` without its billing line, ``None`` if it does not begin with one."""
     line = _BILLING.match(text)
     return None if line is None else text[line.end() :]
 
 
 def found_tools(messages: Any) -> frozenset[str]:
-    """The tools that the history refers to or has called."""
+    """Return the tools that the history refers to or has called."""
     blocks = [block for message in as_objects(messages) for block in as_objects(message.get("content"))]
     inner = [part for block in blocks for part in as_objects(block.get("content"))]
     return frozenset(name for block in (*blocks, *inner) if isinstance(name := _named(block), str))
@@ -49,13 +49,13 @@ def _named(block: Object) -> Any:
 
 
 def reference_text(name: str) -> str:
-    """A ``tool_reference`` in words."""
+    """Return a ``tool_reference`` in words."""
     return f"The tool {name} is available now."
 
 
 def adapted(body: Mapping[str, Any], quirks: Quirks) -> Changes:
-    """A client's request for a server that speaks Messages and is not Anthropic: the members that change (``None``: to
-    be left out), and the paths of what was dropped."""
+    """Return a client's request for a server that speaks Messages and is not Anthropic: the members that change
+    (``None``: to be left out), and the paths of what was dropped."""
     changes: dict[str, Any] = {}
     dropped: list[str] = []
     steps = (
@@ -94,7 +94,7 @@ def _loaded_found(body: Object) -> Changes:
 
 
 def _loaded(body: Object, *, everything: bool) -> Changes:
-    """The tools that are to be seen now, without the mark; Anthropic's own search has nobody to make it."""
+    """Return the tools that are to be seen now, without the mark; Anthropic's own search has nobody to make it."""
     tools = body.get("tools")
     if not isinstance(tools, list) or not any(isinstance(tool, dict) and tool.get("defer_loading") for tool in tools):
         return {}, ()
@@ -117,7 +117,7 @@ def _unmarked(tool: Any) -> Any:
 
 
 def searched_there(tools: Iterable[Any]) -> bool:
-    """True if Anthropic was to search the tools."""
+    """Return whether Anthropic was to search the tools."""
     return any(isinstance(tool, dict) and _is_search(tool) for tool in tools)
 
 
@@ -135,7 +135,7 @@ def _referring(body: Object) -> Changes:
 
 
 def _in_content(holder: Any, change: Callable[[Any], Any]) -> Any:
-    """``holder`` with each part of its content changed."""
+    """Return ``holder`` with each part of its content changed."""
     content = holder.get("content") if isinstance(holder, dict) else None
     return {**holder, "content": [change(part) for part in content]} if isinstance(content, list) else holder
 
@@ -189,7 +189,7 @@ def without_reasoning(body: Object) -> Changes:
 
 
 def _unreasoned(message: Any, dropped: dict[str, None]) -> Any:
-    """``message`` without its thinking; ``None`` if nothing else is in it."""
+    """Return ``message`` without its thinking; ``None`` if nothing else is in it."""
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(content, list):
         return message
@@ -201,7 +201,7 @@ def _unreasoned(message: Any, dropped: dict[str, None]) -> Any:
 
 
 def _unsealed(content: list[Any], issuer: Issuer, at: str, dropped: dict[str, None]) -> list[Any] | None:
-    """``content`` with the seals in it resolved, ``None`` if it holds none."""
+    """Return ``content`` with the seals in it resolved, ``None`` if it holds none."""
     blocks: list[Any] = []
     found = False
     for i, block in enumerate(content):
@@ -220,7 +220,7 @@ def _unsealed(content: list[Any], issuer: Issuer, at: str, dropped: dict[str, No
 
 
 def restored(seal: Seal, issuer: Issuer) -> list[dict[str, Any]] | None:
-    """The native blocks in a seal that ``issuer`` made; ``None`` if they are another's, or of another API."""
+    """Return the native blocks in a seal that ``issuer`` made; ``None`` if they are another's, or of another API."""
     if not issuer.made(seal) or seal.api != "messages":
         return None
     items = seal.item if isinstance(seal.item, list) else [seal.item]

@@ -50,17 +50,18 @@ _OWN_WORDS = ("compaction",)  # a reason that only this API has: given back as i
 
 
 def read_reason(word: str | None) -> Reason:
-    """The neutral reason; a word that is not known ends an answer like any other."""
+    """Read the neutral reason; a word that is not known ends an answer like any other."""
     return REASONS.get(word or "", "stop")
 
 
 def read_end(word: str | None, stop_sequence: str | None, details: Any) -> AnswerEnd:
-    """The end of an answer. ``details`` say why it was refused, if it was."""
+    """Read the end of an answer. ``details`` say why it was refused, if it was."""
     return AnswerEnd(read_reason(word), word, stop_sequence, details if isinstance(details, dict) else None)
 
 
 def write_end(end: AnswerEnd, called: bool) -> dict[str, Any]:
-    """The members of a message, and of ``message_delta.delta``, that say why the answer ended; all are always there."""
+    """Write the members of a message, and of ``message_delta.delta``, that say why the answer ended; all are always
+    there."""
     return {
         "stop_reason": write_reason(end, called),
         "stop_sequence": end.stop_sequence,
@@ -70,7 +71,7 @@ def write_end(end: AnswerEnd, called: bool) -> dict[str, Any]:
 
 
 def write_reason(end: AnswerEnd, called: bool) -> str:
-    """The API's word for why the answer ended."""
+    """Write the API's word for why the answer ended."""
     if end.raw in _OWN_WORDS and not called:
         return end.raw or ""
     return _WORDS[settled_reason(end.reason, called)]
@@ -80,7 +81,8 @@ def write_reason(end: AnswerEnd, called: bool) -> str:
 
 
 def signature(issuer: Issuer, state: ReasoningState | None) -> str:
-    """The ``signature`` of a thinking block: the provider's own if the block is one of this API's, else our seal.
+    """Return the ``signature`` of a thinking block: the provider's own if the block is one of this API's, else our
+    seal.
 
     Clients want a signature in every block. Where there is nothing to give back (``state`` is ``None``) the seal holds
     no item, and nobody restores it."""
@@ -92,7 +94,7 @@ def signature(issuer: Issuer, state: ReasoningState | None) -> str:
 
 
 def wordless(issuer: Issuer, state: ReasoningState) -> dict[str, Any]:
-    """The block for reasoning without text: the provider's own, or a redacted one that holds our seal."""
+    """Return the block for reasoning without text: the provider's own, or a redacted one that holds our seal."""
     if state.api == "messages" and isinstance(state.item, dict):
         return state.item
     return {"type": "redacted_thinking", "data": seal(issuer, state.api, state.item)}
@@ -102,8 +104,8 @@ def wordless(issuer: Issuer, state: ReasoningState) -> dict[str, Any]:
 
 
 def block_events(number: int, item: Mapping[str, Any], ids: set[str]) -> list[Event]:
-    """A finished block as the events that a stream of it would have been; none for one that says nothing. ``ids`` are
-    the ids of calls so far, kept up to date."""
+    """Return the events of a finished block as the events that a stream of it would have been; none for one that says
+    nothing. ``ids`` are the ids of calls so far, kept up to date."""
     kind = as_string(item.get("type"))
     if kind == "text":
         return _text_events(number, as_string(item.get("text")), item.get("citations"))
@@ -126,7 +128,8 @@ def _text_events(number: int, text: str, citations: Any) -> list[Event]:
 
 
 def reasoning_events(number: int, text: str, item: Mapping[str, Any]) -> list[Event]:
-    """A whole thinking block; what the provider wants back is the block itself, if it is signed."""
+    """Return the events of a whole thinking block; what the provider wants back is the block itself, if it is
+    signed."""
     events: list[Event] = [ReasoningDelta(number, text)] if text else []
     if as_string(item.get("signature")):
         events.append(ReasoningState(number, "messages", item))
@@ -143,7 +146,7 @@ def tool_begin(number: int, item: Mapping[str, Any], ids: set[str]) -> ToolCallS
 
 
 def input_text(value: Any) -> str:
-    """The arguments that a block holds whole, as text; "" for none."""
+    """Return the arguments that a block holds whole, as text; "" for none."""
     return msgspec.json.encode(value).decode() if value else ""
 
 
@@ -163,7 +166,7 @@ _MESSAGE: Shape = {
 
 
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-    """A whole message as events. See ``Codec.read_answer``."""
+    """Read a whole message as events. See ``Codec.read_answer``."""
     value = load_answer(body)
     if isinstance(value, dict) and (value.get("type") == "error" or value.get("error")):
         return [read_event_failure(value)]
@@ -198,8 +201,8 @@ def _answer_events(value: Mapping[str, Any]) -> list[Event]:
 
 
 def message_begun(begin: AnswerStart, id: str, model: str, usage: Usage) -> dict[str, Any]:
-    """A message as ``message_start`` has it: with every member, and nothing said yet. The provider's id stays if it
-    looks like one of this API's and no ``id`` is prescribed.
+    """Return a message as ``message_start`` has it: with every member, and nothing said yet. The provider's id stays if
+    it looks like one of this API's and no ``id`` is prescribed.
 
     Providers of other APIs count at the end; until then an estimate stands in, for a status bar that shows 0 alarms
     people (router-for-me/CLIProxyAPI#1700)."""
@@ -219,15 +222,15 @@ def message_begun(begin: AnswerStart, id: str, model: str, usage: Usage) -> dict
 
 
 def text_block(text: str = "", citations: Sequence[Any] = ()) -> dict[str, Any]:
-    """A text block. ``citations`` are required, as an array or null. Null, which the AI SDK refuses
+    """Return a text block. ``citations`` are required, as an array or null. Null, which the AI SDK refuses
     (CherryHQ/cherry-studio#13769), is never said: Anthropic itself begins a text with an empty array where there may be
     some."""
     return {"type": "text", "text": text, "citations": list(citations)}
 
 
 def call_block(id: str, name: str, input: Any) -> dict[str, Any]:
-    """A block that calls a tool. ``caller`` is required; programs that call tools run at Anthropic only, so that here
-    it is the model itself."""
+    """Return a block that calls a tool. ``caller`` is required; programs that call tools run at Anthropic only, so that
+    here it is the model itself."""
     return {"type": "tool_use", "id": tool_id(id), "name": name, "input": input, "caller": DIRECT}
 
 
@@ -242,8 +245,8 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
 
 
 def write_content(blocks: Sequence[Block], issuer: Issuer) -> list[Any]:
-    """The content blocks of a message, the same as its stream has; only what a stream cannot say in its place any more
-    stands before the last words: Claude Code shows nothing of an answer that ends with reasoning
+    """Write the content blocks of a message, the same as its stream has; only what a stream cannot say in its place any
+    more stands before the last words: Claude Code shows nothing of an answer that ends with reasoning
     (musistudio/claude-code-router#1275)."""
     spoken = [block for block in blocks if not isinstance(block, NativeBlock) or block.api == "messages"]
     states: list[Block] = []
@@ -257,7 +260,7 @@ def write_content(blocks: Sequence[Block], issuer: Issuer) -> list[Any]:
 
 
 def _is_state(block: Block) -> bool:
-    """Whether ``block`` holds nothing but what another API's provider wants back."""
+    """Return whether ``block`` holds nothing but what another API's provider wants back."""
     if not isinstance(block, ReasoningBlock) or block.text or block.state is None:
         return False
     return block.state.api != "messages"

@@ -41,7 +41,7 @@ Block: TypeAlias = dict[str, Any]
 
 
 def media_source(source: MediaSource, image: bool, at: str, native: bool) -> Block:
-    """The ``source`` of an image or a document. Raises a 400 for one that the provider cannot have."""
+    """Return the ``source`` of an image or a document. Raises a 400 for one that the provider cannot have."""
     source = embedded(source, at)
     match source.kind:
         case "base64":
@@ -86,7 +86,8 @@ class Breakpoints:
         self._marked.append((block, at))
 
     def native(self, item: Block, at: str) -> Block:
-        """A block that goes out as it is; its mark counts like any other. The client's own value is not changed."""
+        """Return a block that goes out as it is; its mark counts like any other. The client's own value is not
+        changed."""
         if "cache_control" not in item:
             return item
         block = dict(item)
@@ -188,7 +189,7 @@ class Prompt:
         return []
 
     def _marked(self, block: Block, part: Any, names: tuple[str, ...]) -> Block:
-        """``block`` with the marks of ``part`` that the API has for it; the others are reported."""
+        """Return ``block`` with the marks of ``part`` that the API has for it; the others are reported."""
         for name, value in part.marks.items():
             if (control := cache_control(name, value)) is not None:
                 self._breakpoints.put(block, control, part.at)
@@ -250,20 +251,20 @@ class Prompt:
 
 
 def tool_id(id: str) -> str:
-    """``id`` if the API takes it, else always the same one made from it, for the call and for its result."""
+    """Return ``id`` if the API takes it, else always the same one made from it, for the call and for its result."""
     return id if _GOOD_ID.fullmatch(id) else replacement_id("toolu_", id)
 
 
 def _instructing(texts: list[Block]) -> list[Block]:
-    """``texts``, changed to say in a user's message that they are instructions."""
+    """Return ``texts``, changed to say in a user's message that they are instructions."""
     for block in texts:
         block["text"] = f"<system>\n{block['text']}\n</system>"
     return texts
 
 
 def _settled(message: Mapping[str, Any]) -> list[Block] | str:
-    """The content of a message: in a user's the tool results first (Portkey-AI/gateway#980), and one plain text as a
-    string."""
+    """Return the content of a message: in a user's the tool results first (Portkey-AI/gateway#980), and one plain text
+    as a string."""
     content: list[Block] = message["content"]
     if message["role"] == "user":
         content = sorted(content, key=lambda block: block["type"] != "tool_result")

@@ -80,7 +80,7 @@ def _document(fields: Fields, drops: Drops) -> Iterator[Part]:
 
 
 def _media(source: Fields) -> MediaSource | None:
-    """The source of an image or document in any of the forms that are one value; ``None`` for others."""
+    """Return the source of an image or document in any of the forms that are one value; ``None`` for others."""
     match source.need("type", str):
         case "base64":
             return MediaSource("base64", source.need("data", str), source.string("media_type"))
@@ -105,7 +105,7 @@ def _search_result(fields: Fields, drops: Drops) -> Iterator[Part]:
 
 
 def _texts(parts: Iterable[Part], drops: Drops) -> list[str]:
-    """The texts among ``parts``, which go on as one: marks on single ones have no place any more."""
+    """Return the texts among ``parts``, which go on as one: marks on single ones have no place any more."""
     texts = [part for part in parts if isinstance(part, TextPart)]
     drops.add(*(join(text.at, mark) for text in texts for mark in text.marks))
     return [text.text for text in texts]
@@ -116,7 +116,7 @@ def _tool_reference(fields: Fields, drops: Drops) -> Iterator[Part]:
 
 
 def _content(fields: Fields, drops: Drops) -> list[TextPart | ImagePart | FilePart]:
-    """The member ``content`` of a block: a string, a list of blocks or nothing."""
+    """Return the member ``content`` of a block: a string, a list of blocks or nothing."""
     value, at = fields.any("content"), fields.path("content")
     if value is None:
         return []
@@ -126,7 +126,8 @@ def _content(fields: Fields, drops: Drops) -> list[TextPart | ImagePart | FilePa
 
 
 def _plain(part: Part) -> TextPart | ImagePart | FilePart:
-    """A part of a result. What only Anthropic knows is given as its JSON, so that the model can still read it."""
+    """Return a part of a result. What only Anthropic knows is given as its JSON, so that the model can still read
+    it."""
     if isinstance(part, NativePart):
         return TextPart(msgspec.json.encode(part.item).decode(), part.at)
     assert isinstance(part, TextPart | ImagePart | FilePart), "no other kind of block is read inside a block"

@@ -41,15 +41,15 @@ _USER_ID_LENGTH = 64  # what OpenAI takes
 
 
 def read_request(body: Mapping[str, Any]) -> Request:
-    """``body`` in neutral words. Raises ``GatewayError`` (400, with ``param``) for what the API does not allow and for
-    ``thread``, which is resolved before if anybody keeps it, and ``compaction``, which only Anthropic can serve."""
+    """Read ``body`` in neutral words. Raises ``GatewayError`` (400, with ``param``) for what the API does not allow and
+    for ``thread``, which is resolved before if anybody keeps it, and ``compaction``, which only Anthropic can serve."""
     Fields(body).need("max_tokens", int)
     return read_count_request(body)
 
 
 def read_count_request(body: Mapping[str, Any]) -> Request:
-    """``body`` of ``POST /v1/messages/count_tokens``: a request that need not say how long its answer may be. Raises as
-    ``read_request`` does."""
+    """Read ``body`` of ``POST /v1/messages/count_tokens``: a request that need not say how long its answer may be.
+    Raises as ``read_request`` does."""
     fields = Fields(body)
     _refuse_server_state(fields)
     drops = Drops()
@@ -136,9 +136,9 @@ def _read_tool(fields: Fields, drops: Drops) -> Tool | NativeTool:
 def _loaded(
     tools: tuple[Tool | NativeTool, ...], fields: Fields
 ) -> tuple[tuple[Tool | NativeTool, ...], tuple[Tool, ...]]:
-    """The tools to be sent, and the deferred ones that the client's own search has not found yet: sent along they would
-    be what the client wanted to spare (anthropics/claude-code#89211). Where Anthropic was to search, nobody does: all
-    are sent."""
+    """Return the tools to be sent, and the deferred ones that the client's own search has not found yet: sent along
+    they would be what the client wanted to spare (anthropics/claude-code#89211). Where Anthropic was to search, nobody
+    does: all are sent."""
     later = {tool.name for tool in tools if isinstance(tool, Tool) and tool.marks.get("defer_loading")}
     if not later or searched_there(fields.data["tools"]):
         return tools, ()
@@ -212,8 +212,8 @@ def _read_settings(fields: Fields, drops: Drops) -> dict[str, Parameter]:
 
 
 def _user(value: str) -> str:
-    """An id that OpenAI takes. Claude Code sends some 150 characters of JSON (maximhq/bifrost#1000): the same person
-    gives the same hash."""
+    """Return an id that OpenAI takes. Claude Code sends some 150 characters of JSON (maximhq/bifrost#1000): the same
+    person gives the same hash."""
     if len(value) <= _USER_ID_LENGTH and not value.startswith("{"):
         return value
     return hashlib.sha256(value.encode()).hexdigest()

@@ -26,8 +26,8 @@ _CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any"
 
 
 def write_request(request: Request, to: Recipient) -> Outgoing:
-    """The request for a Messages provider. Raises ``GatewayError`` (400) for what a Messages provider cannot honour and
-    must not be left out."""
+    """Write the request for a Messages provider. Raises ``GatewayError`` (400) for what a Messages provider cannot
+    honour and must not be left out."""
     body, drops = _write(request, to)
     written = _outgoing(body, to, drops)
     more = raised(request.parameters.get("max_tokens"), body["max_tokens"])
@@ -35,8 +35,8 @@ def write_request(request: Request, to: Recipient) -> Outgoing:
 
 
 def write_count_request(request: Request, to: Recipient) -> Outgoing:
-    """``request`` as a question for its size, for ``/v1/messages/count_tokens``: the same prompt and nothing else.
-    Raises as ``write_request`` does."""
+    """Write ``request`` as a question for its size, for ``/v1/messages/count_tokens``: the same prompt and nothing
+    else. Raises as ``write_request`` does."""
     body, drops = _write(request, to)
     asked = {name: value for name, value in body.items() if name in COUNT_FIELDS}
     drops.add(*(name for name in _own_fields(request) if name not in asked))
@@ -78,7 +78,7 @@ def _write(request: Request, to: Recipient) -> tuple[dict[str, Any], Drops]:
 
 
 def _own_fields(request: Request) -> dict[str, Any]:
-    """The members of a Messages client's request that no other API has, for a provider of the same API."""
+    """Return the members of a Messages client's request that no other API has, for a provider of the same API."""
     if request.api != "messages":
         return {}
     return {name: value for name in OWN_FIELDS if (value := request.source.get(name)) is not None}
@@ -88,8 +88,8 @@ def _own_fields(request: Request) -> dict[str, Any]:
 
 
 def _tools(request: Request, drops: Drops, breakpoints: Breakpoints) -> list[Block]:
-    """The tools. Hosted tools of other APIs are left out, and reported: their results could not be given back on the
-    next turn, and neither every server nor every account has Anthropic's own."""
+    """Return the tools. Hosted tools of other APIs are left out, and reported: their results could not be given back on
+    the next turn, and neither every server nor every account has Anthropic's own."""
     choice = request.tool_choice
     allowed = None if choice is None or choice.allowed is None else frozenset(choice.allowed)
     known = TOOL_MARKS if request.api == "messages" else ()

@@ -73,7 +73,7 @@ class MessagesReader:
         return self._fail(EARLY)
 
     def _take_piece(self, data: bytes) -> Sequence[Event] | None:
-        """A delta that is a piece of text; ``None`` for everything else, which is then decoded whole."""
+        """Read a delta that is a piece of text; ``None`` for everything else, which is then decoded whole."""
         try:
             value = decode(data)
         except NOT_JSON:
@@ -100,7 +100,8 @@ class MessagesReader:
     # The beginning
 
     def _start_with(self, events: Sequence[Event]) -> Sequence[Event]:
-        """``events`` with an ``AnswerStart`` before the first of them, for servers that forget ``message_start``."""
+        """Return ``events`` with an ``AnswerStart`` before the first of them, for servers that forget
+        ``message_start``."""
         if not events or self._stage is not WAITING:
             return events
         self._stage = ANSWERING

@@ -97,7 +97,7 @@ def begin_call(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
 
 
 def take_input(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
-    """A piece of the input's JSON."""
+    """Read a piece of the input's JSON."""
     if not text:
         return ()
     if not block.pieces:
@@ -121,7 +121,7 @@ def begin_native(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
 
 
 def take_native_input(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
-    """A piece of the input's JSON."""
+    """Read a piece of the input's JSON."""
     answer.hold_piece(block.pieces, text)
     return ()
 
@@ -135,7 +135,7 @@ def take_compaction(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, An
 
 
 def finish_native(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """The block, whole."""
+    """Return the events of the block, whole."""
     if block.pieces:
         block.item["input"] = _parsed("".join(block.pieces), block.item.get("input"))
     return block_events(answer.number(block), block.item, answer.call_ids)
@@ -153,7 +153,7 @@ COMPACTION = BlockKind(begin_native, finish_native, NATIVE.pieces, {"compaction_
 
 
 def begin_text(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """The text and the citations that are in the start already."""
+    """Return the events of the text and the citations that are in the start already."""
     events = [*take_text(answer, block, as_string(block.item.get("text")))]
     citations = block.item.get("citations")
     for citation in bounded(citations, "citations") if isinstance(citations, list) else ():
@@ -162,7 +162,7 @@ def begin_text(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
 
 
 def take_text(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
-    """A piece of the text, with the citations that wait for it."""
+    """Read a piece of the text, with the citations that wait for it."""
     if not text:
         return ()
     number = answer.number(block)
@@ -174,7 +174,7 @@ def take_text(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event
 
 
 def take_citation(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, Any]) -> Sequence[Event]:
-    """A citation."""
+    """Read a citation."""
     return _cite(answer, block, delta.get("citation"))
 
 
@@ -189,7 +189,7 @@ def _cite(answer: OpenAnswer, block: OpenBlock, citation: Any) -> Sequence[Event
 
 
 def finish_text(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """The end of a text that was said."""
+    """Return the events for the end of a text that was said."""
     return [] if block.number is None else [BlockEnd(block.number)]
 
 
@@ -197,13 +197,13 @@ TEXT = BlockKind(begin_text, finish_text, {"text_delta": ("text", take_text)}, {
 
 
 def begin_thinking(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """The thinking and the signature that are in the start already."""
+    """Return the events of the thinking and the signature that are in the start already."""
     answer.hold_piece(block.signature, as_string(block.item.get("signature")))
     return [*take_thinking(answer, block, as_string(block.item.get("thinking")))]
 
 
 def take_thinking(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
-    """A piece of the thinking."""
+    """Read a piece of the thinking."""
     if not text:
         return ()
     answer.hold_piece(block.pieces, text)
@@ -211,13 +211,13 @@ def take_thinking(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[E
 
 
 def take_signature(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Event]:
-    """A piece of the signature."""
+    """Read a piece of the signature."""
     answer.hold_piece(block.signature, text)
     return ()
 
 
 def finish_thinking(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """The block itself, whole, if it is signed, and its end."""
+    """Return the events of the block itself, whole, if it is signed, and its end."""
     text, signature = "".join(block.pieces), "".join(block.signature)
     if block.number is None and not signature:
         return []
@@ -250,7 +250,7 @@ _TYPE_OF_DELTA = {"text_delta": "text", "thinking_delta": "thinking", "signature
 
 
 def start_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
-    """The start of a block."""
+    """Return the events for the start of a block."""
     item, index = value.get("content_block"), _index(value)
     if not isinstance(item, dict):
         return ()
@@ -267,7 +267,7 @@ def start_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]
 
 
 def continue_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
-    """A delta of a block."""
+    """Return the events for a delta of a block."""
     delta, index = value.get("delta"), _index(value)
     if not isinstance(delta, dict):
         return ()
@@ -282,7 +282,7 @@ def continue_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Eve
 
 
 def stop_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
-    """The stop of a block."""
+    """Return the events for the stop of a block."""
     index = _index(value)
     return _finish(answer, index) if index in answer.blocks else ()
 

@@ -27,7 +27,7 @@ _PERSONAL = re.compile(r"[^@\s]+@[^@\s]+\.\w+|\+?[\d\s().-]{7,20}")
 
 
 def max_tokens(request: Request, quirks: Quirks) -> int:
-    """``max_tokens``, which the API requires: the model's maximum where the client set no limit."""
+    """Return ``max_tokens``, which the API requires: the model's maximum where the client set no limit."""
     options = request.parameters.get("prompt_cache_options")
     if options is not None and options.value.get("prewarm"):
         return 0  # both mean: fill the cache and answer nothing
@@ -39,7 +39,7 @@ def max_tokens(request: Request, quirks: Quirks) -> int:
 
 
 def write_reasoning(request: Request, quirks: Quirks, body: Body, drops: Drops) -> None:
-    """``thinking`` and ``output_config.effort``. Comes after ``max_tokens``, ``messages`` and ``tool_choice``."""
+    """Write ``thinking`` and ``output_config.effort``. Comes after ``max_tokens``, ``messages`` and ``tool_choice``."""
     reasoning = request.reasoning
     if reasoning is None or body["max_tokens"] == 0:  # nothing is said, so nothing is reasoned
         return
@@ -75,8 +75,9 @@ def _turn_off(request: Request, quirks: Quirks, body: Body, drops: Drops) -> Non
 
 
 def _acts_unthinking(messages: list[Body]) -> bool:
-    """True if the turn that goes on has called tools without a thinking block of its own: with a budget that is a 400
-    ("Expected `thinking` or `redacted_thinking`, but found `tool_use`"). Clients of other APIs lose the blocks."""
+    """Return whether the turn that goes on has called tools without a thinking block of its own: with a budget that is
+    a 400 ("Expected `thinking` or `redacted_thinking`, but found `tool_use`"). Clients of other APIs lose the
+    blocks."""
     if len(messages) < 2 or messages[-1]["role"] != "user" or messages[-2]["role"] != "assistant":
         return False
     content = messages[-2]["content"]
@@ -150,7 +151,7 @@ def _takes_sampling(reasoning: Reasoning | None, quirks: Quirks, body: Body) -> 
 
 
 def format_hint(format: Format | None, quirks: Quirks, drops: Drops) -> str | None:
-    """The format as an instruction, where nothing enforces it, which is then reported. Never a hidden tool:
+    """Return the format as an instruction, where nothing enforces it, which is then reported. Never a hidden tool:
     thinking forbids to force one, and it would come back as a call (BerriAI/litellm#8883)."""
     if format is None or _enforced(format, quirks):
         return None
@@ -159,12 +160,12 @@ def format_hint(format: Format | None, quirks: Quirks, drops: Drops) -> str | No
 
 
 def write_format(format: Format | None, quirks: Quirks, body: Body) -> None:
-    """``output_config.format``, the API's own structured output."""
+    """Write ``output_config.format``, the API's own structured output."""
     if format is not None and _enforced(format, quirks):
         schema = closed(described(format))
         body["output_config"] = {**body.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}
 
 
 def _enforced(format: Format, quirks: Quirks) -> bool:
-    """True if the API can hold ``format``. It wants every object closed."""
+    """Return whether the API can hold ``format``. It wants every object closed."""
     return quirks.structured_output and can_be_closed(format)

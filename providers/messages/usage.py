@@ -56,7 +56,7 @@ class Counts:
                 self._said[name] = bounded(said, "steps") if isinstance(said, list) else said
 
     def usage(self) -> Usage | None:
-        """The account so far, ``None`` if the provider has said nothing."""
+        """Return the account so far, ``None`` if the provider has said nothing."""
         if self._seen is None:
             return None
         tier, said = _tier(self._said), self._said
@@ -82,8 +82,8 @@ def _account(
 
 
 def _tier(said: Mapping[str, Any]) -> str | None:
-    """The service tier; where that is the standard one, what else changes the price: fast mode, and inference in one
-    country (platform.claude.com, Pricing)."""
+    """Return the service tier; where that is the standard one, what else changes the price: fast mode, and inference in
+    one country (platform.claude.com, Pricing)."""
     tier = tier_of(said.get("service_tier"))
     if "speed" not in said and "inference_geo" not in said:
         return tier
@@ -93,7 +93,7 @@ def _tier(said: Mapping[str, Any]) -> str | None:
 
 
 def _steps(said: Mapping[str, Any], tier: str | None) -> tuple[UsageStep, ...]:
-    """The steps of an answer; none where it is one that names no model, and is told by the counts already."""
+    """Return the steps of an answer; none where it is one that names no model, and is told by the counts already."""
     listed = said.get("iterations")
     if not isinstance(listed, list):
         return ()
@@ -118,7 +118,7 @@ def _figures(usage: Mapping[str, Any]) -> dict[str, int]:
 
 
 def usage_delta(usage: Usage) -> dict[str, Any]:
-    """The cumulative usage of ``message_delta``: what is known, always as integers."""
+    """Return the cumulative usage of ``message_delta``: what is known, always as integers."""
     members: dict[str, Any] = {
         "input_tokens": usage.input,
         "cache_creation_input_tokens": usage.cache_write,
@@ -133,7 +133,7 @@ def usage_delta(usage: Usage) -> dict[str, Any]:
 
 
 def usage_whole(usage: Usage) -> dict[str, Any]:
-    """The usage of a message, with every member that the Node types want present."""
+    """Return the usage of a message, with every member that the Node types want present."""
     nothing = dict.fromkeys(
         ("cache_creation", "output_tokens_details", "server_tool_use", "service_tier", "inference_geo", "speed")
     )

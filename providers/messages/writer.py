@@ -160,8 +160,8 @@ class MessagesWriter:
         return states + sse.event("content_block_start", value)
 
     def _states(self) -> bytes:
-        """The reasoning without text that has waited. What is left of it behind the last text is not said: Claude Code
-        shows nothing of an answer that ends with reasoning (musistudio/claude-code-router#1275)."""
+        """Return the reasoning without text that has waited. What is left of it behind the last text is not said:
+        Claude Code shows nothing of an answer that ends with reasoning (musistudio/claude-code-router#1275)."""
         if not self._waiting:
             return b""
         waiting, self._waiting = self._waiting, []
@@ -202,7 +202,7 @@ class MessagesWriter:
         return states + self._whole(item)
 
     def _whole(self, item: Any) -> bytes:
-        """A block that is all in its start."""
+        """Return a block that is all in its start."""
         start = sse.event(
             "content_block_start", {"type": "content_block_start", "index": self._index, "content_block": item}
         )

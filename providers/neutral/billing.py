@@ -21,24 +21,24 @@ OPENAI_TIERS: Final = frozenset(("auto", "default", "flex", "scale", "priority",
 
 
 def count(value: Any) -> int:
-    """``value`` as a number of tokens, 0 for what is none (``null`` in Databricks' running usage)."""
+    """Return ``value`` as a number of tokens, 0 for what is none (``null`` in Databricks' running usage)."""
     if type(value) is int and 0 <= value <= MOST_TOKENS:
         return value
     return int(min(value, MOST_TOKENS)) if is_count(value) else 0
 
 
 def is_count(value: Any) -> bool:
-    """Whether ``value`` can be a number of tokens."""
+    """Return whether ``value`` can be a number of tokens."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
 def tier_of(word: Any) -> str | None:
-    """The service tier that was used, in the provider's word."""
+    """Return the service tier that was used, in the provider's word."""
     return word if isinstance(word, str) and word else None
 
 
 def tool_calls(usage: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
-    """How often each of the provider's own tools was called, by name, as ``usage`` lists them."""
+    """Return how often each of the provider's own tools was called, by name, as ``usage`` lists them."""
     for member in _TOOL_COUNTS:
         if member in usage and isinstance(counts := usage[member], dict):
             named = ((name.removesuffix(_SUFFIXES[name[-6:]]), min(count, _MOST_CALLS))
@@ -57,7 +57,7 @@ _SUFFIXES = {"quests": "_requests", "_calls": "_calls"}
 
 
 def told_nanos(usage: Mapping[str, Any]) -> int | None:
-    """The cost that the provider states, in nano-dollars, ``None`` if it states none."""
+    """Return the cost that the provider states, in nano-dollars, ``None`` if it states none."""
     for member, read in _TOLD:
         if member in usage and (nanos := read(usage)) is not None:
             return nanos

@@ -39,7 +39,7 @@ class BlockOrder:
         self._held: OrderedDict[int, list[BlockEvent]] = OrderedDict()
 
     def take(self, event: BlockEvent) -> list[BlockEvent]:
-        """The events that can be written now that ``event`` has come, in order."""
+        """Return the events that can be written now that ``event`` has come, in order."""
         if self.open is not None and event.block != self.open:
             self._held.setdefault(event.block, []).append(event)
             return []
@@ -47,7 +47,8 @@ class BlockOrder:
         return [event] if self.open is not None or not self._held else [event, *self._released()]
 
     def close(self) -> list[BlockEvent]:
-        """What is left of an answer that has ended: a reader closes every block, and the order holds without it."""
+        """Return what is left of an answer that has ended: a reader closes every block, and the order holds without
+        it."""
         left: list[BlockEvent] = []
         while self.open is not None or self._held:
             if self.open is not None:

@@ -61,7 +61,7 @@ class Budget:
 
 
 def bounded(array: Array, what: str) -> Array:
-    """``array``; raises ``TooMuch`` if it has more elements than may be worked on."""
+    """Return ``array``; raises ``TooMuch`` if it has more elements than may be worked on."""
     if len(array) > PARTS:
         raise TooMuch(what)
     return array

@@ -109,11 +109,11 @@ class Writer(Protocol):
     """The client's stream. Whatever valid sequence of events comes in, what goes out obeys the API's grammar."""
 
     def send(self, event: Event) -> bytes:
-        """The bytes that tell the client of ``event``: zero or more whole server-sent events."""
+        """Return the bytes that tell the client of ``event``: zero or more whole server-sent events."""
         ...
 
     def ping(self) -> bytes:
-        """A keep-alive in the API's own form, allowed at any time."""
+        """Return a keep-alive in the API's own form, allowed at any time."""
         ...
 
 
@@ -129,11 +129,11 @@ class Codec(Protocol):
         return self.wire.name
 
     def read_request(self, body: Mapping[str, Any]) -> Request:
-        """A client's request. Raises ``GatewayError`` (400, with ``param``) for what the API does not allow."""
+        """Read a client's request. Raises ``GatewayError`` (400, with ``param``) for what the API does not allow."""
         ...
 
     def write_request(self, request: Request, to: Recipient) -> Outgoing:
-        """``request`` for a provider, whichever API the client speaks. Raises ``GatewayError`` (400) for what the
+        """Write ``request`` for a provider, whichever API the client speaks. Raises ``GatewayError`` (400) for what the
         provider cannot honour and must not be left out (see ``docs/translation.md``)."""
         ...
 
@@ -143,26 +143,27 @@ class Codec(Protocol):
         ...
 
     def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        """The byte lane's request with every seal resolved: ours become the native item again, all others are removed.
-        Returns the members that changed (only those) and the paths that were dropped."""
+        """Return the byte lane's request with every seal resolved: ours become the native item again, all others are
+        removed. Returns the members that changed (only those) and the paths that were dropped."""
         ...
 
     def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        """The byte lane's request without the reasoning of earlier turns, for a provider that has refused it. Returns
-        as ``restore`` does."""
+        """Return the byte lane's request without the reasoning of earlier turns, for a provider that has refused it.
+        Returns as ``restore`` does."""
         return {}, ()
 
     def reader(self, keeps: int = ANSWER) -> Reader:
-        """A reader that holds ``keeps`` bytes at most of what is said until more has come. With 0 it holds nothing,
-        and what is put together at the end of a block is left out: for whoever only follows an answer."""
+        """Return a reader that holds ``keeps`` bytes at most of what is said until more has come. With 0 it holds
+        nothing, and what is put together at the end of a block is left out: for whoever only follows an answer."""
         ...
 
     def is_usage_alone(self, data: bytes) -> bool:
-        """Whether a stream's event is there for ``Outgoing.asks_usage`` alone: token counts, and nothing else."""
+        """Return whether a stream's event is there for ``Outgoing.asks_usage`` alone: token counts, and nothing
+        else."""
         return False
 
     def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-        """A whole answer as the events that a stream of it would have been, ``ErrorInfo`` last if it is an error.
+        """Read a whole answer as the events that a stream of it would have been, ``ErrorInfo`` last if it is an error.
         Without ``texts`` nobody asks what was said, and it may be left out. Raises ``GatewayError`` (502) if it is not
         JSON or no answer of this API, or if it is ``checked`` and a member is of a wrong type, which reads as nothing
         otherwise: an answer that goes on as it came is not."""
@@ -171,42 +172,43 @@ class Codec(Protocol):
     def writer(self, reply: Reply) -> Writer: ...
 
     def write_answer(self, answer: Answer, reply: Reply) -> bytes:
-        """A whole answer as the client's API says it."""
+        """Write a whole answer as the client's API says it."""
         ...
 
     def write_error(self, failed: ErrorInfo, request_id: str) -> bytes:
-        """The JSON body of an error response."""
+        """Write the JSON body of an error response."""
         ...
 
     def read_error(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
-        """What a provider's error response says; ``headers`` have lower-case names. Raises nothing, since what answers
-        is not always the API that was asked."""
+        """Return what a provider's error response says; ``headers`` have lower-case names. Raises nothing, since what
+        answers is not always the API that was asked."""
         ...
 
     def read_count(self, body: Mapping[str, Any]) -> Request:
-        """A client's request for the number of its tokens. Raises as ``read_request`` does."""
+        """Read a client's request for the number of its tokens. Raises as ``read_request`` does."""
         return self.read_request(body)
 
     def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
-        """``request`` as a provider counts it; ``None`` where providers of this API do not count it. Raises as
+        """Write ``request`` as a provider counts it; ``None`` where providers of this API do not count it. Raises as
         ``write_request`` does."""
         return None
 
     def write_count_answer(self, tokens: int) -> bytes:
-        """The answer to a client that has asked for the number of tokens."""
+        """Write the answer to a client that has asked for the number of tokens."""
         ...
 
     def last_event(self, failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
-        """The error event that ends a stream which someone else wrote (the byte lane). ``events`` have passed of it,
-        and ``begin`` is what they have said of the answer. Nothing may follow, least of all a success terminator."""
+        """Return the error event that ends a stream which someone else wrote (the byte lane). ``events`` have passed of
+        it, and ``begin`` is what they have said of the answer. Nothing may follow, least of all a success
+        terminator."""
         ...
 
     def phrase_error(self, failed: ErrorInfo) -> ErrorInfo:
-        """``failed`` in the words on which the API's clients act. Phrased twice it is the same."""
+        """Return ``failed`` in the words on which the API's clients act. Phrased twice it is the same."""
         return failed
 
     def is_own_error(self, body: Mapping[str, Any]) -> bool:
-        """Whether a provider's error response has the API's shape, and the words that its clients act on."""
+        """Return whether a provider's error response has the API's shape, and the words that its clients act on."""
         ...
 
 
@@ -215,13 +217,13 @@ ID_SOURCE: Final = ContextVar[Callable[[], str] | None]("id source", default=Non
 
 
 def new_id(prefix: str) -> str:
-    """An id that the gateway makes: ``prefix`` + 24 random characters."""
+    """Return an id that the gateway makes: ``prefix`` + 24 random characters."""
     given = ID_SOURCE.get()
     return prefix + (secrets.token_hex(12) if given is None else given())
 
 
 def settled_reason(reason: Reason, called: bool) -> Reason:
-    """``reason`` in accord with what was said: whoever called a tool ended because of it, and nobody else did
+    """Return ``reason`` in accord with what was said: whoever called a tool ended because of it, and nobody else did
     (agent loops stop silently otherwise; vercel/ai#12218, strands-agents/harness-sdk#1827)."""
     if called and reason in ("stop", "stop_sequence"):
         return "tool_calls"

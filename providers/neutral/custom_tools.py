@@ -35,7 +35,7 @@ def wrapped(text: str) -> str:
 
 
 def unwrapped(arguments: str) -> str:
-    """The free text in a function's arguments; models also leave the wrapping out or name it otherwise."""
+    """Return the free text in a function's arguments; models also leave the wrapping out or name it otherwise."""
     try:
         value = msgspec.json.decode(arguments, type=_Wrapped | str)
         if isinstance(value, str):
@@ -46,7 +46,7 @@ def unwrapped(arguments: str) -> str:
 
 
 def description(tool: Tool, drops: Drops) -> str | None:
-    """The function's description. A grammar is put in words: nothing enforces it, so it is reported too."""
+    """Return the function's description. A grammar is put in words: nothing enforces it, so it is reported too."""
     format = tool.format
     if not isinstance(format, dict) or format.get("type") != "grammar":
         return tool.description

@@ -30,12 +30,12 @@ class Body:
 
     @classmethod
     def of(cls, raw: bytes) -> Self:
-        """The body with the bytes ``raw``. Raises ``msgspec.DecodeError`` for what is no JSON object."""
+        """Return the body with the bytes ``raw``. Raises ``msgspec.DecodeError`` for what is no JSON object."""
         return cls(raw, _MEMBERS.decode(raw))
 
     def value(self, name: str) -> Any:
-        """The member as Python values, ``None`` if it is not there. Raises ``GatewayError`` (400) for what is no text
-        or nested too deeply."""
+        """Return the member as Python values, ``None`` if it is not there. Raises ``GatewayError`` (400) for what is no
+        text or nested too deeply."""
         if name in self._values or name not in self.members:
             return self._values.get(name)
         try:
@@ -45,7 +45,7 @@ class Body:
         return value
 
     def values(self) -> dict[str, Any]:
-        """All members as Python values. Raises as ``value`` does."""
+        """Return all members as Python values. Raises as ``value`` does."""
         return {name: self.value(name) for name in self.members}
 
 
@@ -67,18 +67,18 @@ class Draft:
 
     @classmethod
     def of(cls, body: bytes) -> Self:
-        """A draft of the JSON object ``body``."""
+        """Return a draft of the JSON object ``body``."""
         return cls(Body.of(body))
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
 
     def mentions(self, part: bytes) -> bool:
-        """``part`` stands anywhere in what the client sent: cheap, before a member is decoded for it."""
+        """Return whether ``part`` is anywhere in the request: cheap, before a member is decoded for it."""
         return part in self._body.raw
 
     def value(self, name: str) -> Any:
-        """The member as Python values, ``None`` if it is not there; nobody may change them in place. Raises
+        """Return the member as Python values, ``None`` if it is not there; nobody may change them in place. Raises
         ``GatewayError`` (400) for what is no text or nested too deeply."""
         value = self._members.get(name)
         if isinstance(value, msgspec.Raw):
@@ -86,14 +86,14 @@ class Draft:
         return parsed(msgspec.json.encode(value), Any) if isinstance(value, _Items) else value
 
     def raw(self, name: str) -> msgspec.Raw | None:
-        """The member as undecoded JSON, ``None`` if it is not there."""
+        """Return the member as undecoded JSON, ``None`` if it is not there."""
         value = self._members.get(name)
         if value is None or isinstance(value, msgspec.Raw):
             return value
         return msgspec.Raw(msgspec.json.encode(value))
 
     def values(self) -> dict[str, Any]:
-        """All members as Python values. Raises as ``value`` does."""
+        """Return all members as Python values. Raises as ``value`` does."""
         return {name: self.value(name) for name in self._members}
 
     def items(self, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -155,7 +155,7 @@ class Draft:
         return tuple(self._edits)
 
     def encode(self) -> bytes:
-        """The request's JSON."""
+        """Return the request's JSON."""
         return msgspec.json.encode(self._members) if self.changed else self._body.raw
 
 

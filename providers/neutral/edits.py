@@ -29,7 +29,7 @@ class Edit:
 
 
 def losses_of(paths: Iterable[str], why: Why) -> tuple[Edit, ...]:
-    """An edit for each of ``paths``, which are lost."""
+    """Return an edit for each of ``paths``, which are lost."""
     return tuple(Edit(path, why=why) for path in paths)
 
 
@@ -47,5 +47,5 @@ def dropped(edits: Iterable[Edit]) -> tuple[str, ...]:
 
 
 def adapted(edits: Iterable[Edit]) -> tuple[str, ...]:
-    """What goes out in another form, and in which: ``max_tokens->max_completion_tokens``."""
+    """Return what goes out in another form, and in which: ``max_tokens->max_completion_tokens``."""
     return tuple(dict.fromkeys(edit.path + edit.form for edit in edits if edit.form))

@@ -23,14 +23,14 @@ _JSON_NAMES = {
 
 
 def join(at: str, name: str | int) -> str:
-    """The path of a member (``a.b``) or an element (``a[0]``) of the value at ``at``."""
+    """Return the path of a member (``a.b``) or an element (``a[0]``) of the value at ``at``."""
     if isinstance(name, int):
         return f"{at}[{name}]"
     return f"{at}.{name}" if at else name
 
 
 def expect(value: Any, kind: type[T], at: str) -> T:
-    """``value`` as a ``kind``; otherwise a 400 that names ``at``, what was expected and what came."""
+    """Return ``value`` as a ``kind``; otherwise a 400 that names ``at``, what was expected and what came."""
     good = isinstance(value, kind) and not (kind in (int, float) and isinstance(value, bool))
     if good:
         return value  # type: ignore[no-any-return]
@@ -86,13 +86,13 @@ class Fields:
         return None if value is None else type(self)(value, self.path(name))
 
     def objects(self, name: str) -> Iterator[Self]:
-        """The elements of an array of objects, each with its path."""
+        """Yield the elements of an array of objects, each with its path."""
         at = self.path(name)
         for i, value in enumerate(self._take(name, list) or ()):
             yield self.of(value, join(at, i))
 
     def need(self, name: str, kind: type[T]) -> T:
-        """A member that must be there: ``need("role", str)``."""
+        """Return a member that must be there: ``need("role", str)``."""
         value = self._take(name, kind)
         if value is None:
             at = self.path(name)
@@ -108,7 +108,8 @@ class Fields:
             self._unread.pop(name, None)
 
     def unread(self) -> list[str]:
-        """The paths of members that nobody has read, ``null`` ones left out, in the order in which they were sent."""
+        """Return the paths of members that nobody has read, ``null`` ones left out, in the order in which they were
+        sent."""
         return [join(self.at, name) for name in self._unread if self.data[name] is not None]
 
 
@@ -150,18 +151,18 @@ _INDEX = re.compile(r"\[\d+\]")
 
 
 def generic(path: str) -> str:
-    """``messages[2].content[0]`` as ``messages[].content[]``: the form of the report."""
+    """Return ``messages[2].content[0]`` as ``messages[].content[]``: the form of the report."""
     return _INDEX.sub("[]", path) if "[" in path else path
 
 
 def too_deep() -> GatewayError:
-    """The error for JSON that is nested too deeply: by how much depends on the caller's own depth, so every border
-    expects it."""
+    """Return the error for JSON that is nested too deeply: by how much depends on the caller's own depth, so every
+    border expects it."""
     return invalid("the request body is nested too deeply")
 
 
 def malformed(error: Exception, body: bytes = b"") -> GatewayError:
-    """The 400 for ``error``, of decoding a request. ``body``: where half of a surrogate pair is looked for."""
+    """Return the 400 for ``error``, of decoding a request. ``body``: where half of a surrogate pair is looked for."""
     if isinstance(error, RecursionError):
         return too_deep()
     if (place := lone(body)) is not None:

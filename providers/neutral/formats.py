@@ -17,24 +17,24 @@ _MAPS: Final = ("properties", "$defs", "definitions")
 
 
 def in_words(format: Format) -> str:
-    """``format`` as an instruction, for where nothing enforces it."""
+    """Return ``format`` as an instruction, for where nothing enforces it."""
     return _JSON if format.kind == "json_object" else f"{_SCHEMA}\n\n{msgspec.json.encode(described(format)).decode()}"
 
 
 def described(format: Format) -> Any:
-    """The schema, with the description that OpenAI has beside it."""
+    """Return the schema, with the description that OpenAI has beside it."""
     schema = format.schema if isinstance(format.schema, Mapping) else {}
     return {"description": format.description, **schema} if format.description else schema
 
 
 def can_be_closed(format: Format) -> bool:
-    """True if every object of the schema may be closed without another meaning: who says ``strict`` means that, for
-    others an object whose members nobody has named could then only be empty."""
+    """Return whether every object of the schema may be closed without another meaning: who says ``strict`` means that,
+    for others an object whose members nobody has named could then only be empty."""
     return format.kind == "json_schema" and (format.strict is True or not _open(format.schema))
 
 
 def _open(schema: Any) -> bool:
-    """True if some object in ``schema`` is to have members that it does not name."""
+    """Return whether some object in ``schema`` is to have members that it does not name."""
     if not isinstance(schema, dict):
         return False
     nameless = not schema.get("properties")
@@ -49,7 +49,8 @@ def _open(schema: Any) -> bool:
 
 
 def closed(schema: Any) -> Any:
-    """``schema`` with ``additionalProperties: false`` in every object that says nothing of it: Anthropic wants that."""
+    """Return ``schema`` with ``additionalProperties: false`` in every object that says nothing of it: Anthropic wants
+    that."""
     if not isinstance(schema, dict):
         return schema
     found = dict(schema)

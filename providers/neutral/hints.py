@@ -97,7 +97,7 @@ def losses(dropped: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_loss(path: str) -> bool:
-    """Whether losing what is at ``path`` may have changed the answer."""
+    """Return whether losing what is at ``path`` may have changed the answer."""
     return _HINTS.match(path) is None
 
 

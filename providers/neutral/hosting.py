@@ -33,12 +33,12 @@ class Hosting:
     framing: Framing | None = None
 
     def end(self, operation: Operation, streamed: bool) -> str | None:
-        """The end of the path of ``operation``, ``None`` where it is not served."""
+        """Return the end of the path of ``operation``, ``None`` where it is not served."""
         ends = self.operations.get(operation)
         return None if ends is None else ends.whole if not streamed or ends.streamed is None else ends.streamed
 
     def body(self, body: bytes, betas: Sequence[str], *, keeps_model: bool = False) -> bytes:
-        """The request ``body`` as it goes there, its other members byte for byte."""
+        """Return the request ``body`` as it goes there, its other members byte for byte."""
         draft = Draft.of(body)
         for name in self.without:
             if name in draft and not (keeps_model and name == "model"):

@@ -44,12 +44,13 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
 
 
 def changed(raw: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    """The frame with the event in it changed."""
+    """Return the frame with the event in it changed."""
     return event_stream.changed(raw, lambda data: _outer(change(_inner(data))))
 
 
 def _inner(data: bytes) -> bytes:
-    """The event in a frame's payload; the payload itself where there is none, for the reader to complain about."""
+    """Return the event in a frame's payload; the payload itself where there is none, for the reader to complain
+    about."""
     try:
         return base64.b64decode(as_object(load(data))["bytes"], validate=True)
     except (KeyError, TypeError, ValueError, binascii.Error):

@@ -79,7 +79,7 @@ BY_NAME: Mapping[str, Row] = {row.name: row for row in ROWS}
 
 
 def read_parameters(fields: Fields, api: Api) -> dict[str, Parameter]:
-    """The settings that ``fields`` holds, by neutral name. Raises a 400 for a wrong type."""
+    """Read the settings that ``fields`` holds, by neutral name. Raises a 400 for a wrong type."""
     found = {}
     for row in ROWS:
         name = row.field(api)

@@ -61,12 +61,12 @@ class Issuer:
 
     @classmethod
     def of(cls, provider: str, key: str | None) -> "Issuer":
-        """The maker whose credential is ``key``. Clients see the hash, so it takes long to make: of a weak key, such as
-        people give a server of their own, a fast one could be found out by trying words."""
+        """Return the maker whose credential is ``key``. Clients see the hash, so it takes long to make: of a weak key,
+        such as people give a server of their own, a fast one could be found out by trying words."""
         return cls(provider, _stretched(provider, key)[:_PUBLIC].hex(), _digest(key)) if key else cls(provider, "")
 
     def made(self, seal: "Seal") -> bool:
-        """True if this one is the maker of what is in ``seal``."""
+        """Return whether this one is the maker of what is in ``seal``."""
         return seal.issuer.provider == self.provider and seal.issuer.account in (self.account, self.earlier)
 
 
@@ -78,24 +78,25 @@ class Seal:
 
 
 def seal(issuer: Issuer, api: Api, item: Any) -> str:
-    """The opaque text that goes into ``signature``, ``encrypted_content`` or ``reasoning_details[].data``."""
+    """Return the opaque text that goes into ``signature``, ``encrypted_content`` or ``reasoning_details[].data``."""
     packed = msgspec.json.encode([issuer.provider, issuer.account, api, item])
     return PREFIX + base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
 
 
 def seal_in_base64(issuer: Issuer, api: Api, item: Any) -> str:
-    """``seal`` for a member that is base64 of bytes, which are checked and made anew on the way: standard alphabet,
-    with padding."""
+    """Return ``seal`` for a member that is base64 of bytes, which are checked and made anew on the way: standard
+    alphabet, with padding."""
     return base64.b64encode(seal(issuer, api, item).encode()).decode("ascii")
 
 
 def is_sealed(text: str) -> bool:
-    """Whether ``text`` is a seal of either form, by its beginning."""
+    """Return whether ``text`` is a seal of either form, by its beginning."""
     return text.startswith((PREFIX, _IN_BASE64))
 
 
 def unseal(text: str) -> Seal | None:
-    """The seal in ``text``, of either form, or ``None`` if ``text`` is not one that trigate made. Never raises."""
+    """Return the seal in ``text``, of either form, or ``None`` if ``text`` is not one that trigate made. Never
+    raises."""
     if text.startswith(_IN_BASE64):
         text = _inner(text)
     if not text.startswith(PREFIX):
@@ -125,7 +126,8 @@ _ENOUGH = 400  # characters of a seal in which its head is
 
 
 def sealed_by(text: bytes) -> Seal | None:
-    """The seal that ``text`` begins with, without its item: only its head is looked at. ``None`` if it is none."""
+    """Return the seal that ``text`` begins with, without its item: only its head is looked at. ``None`` if it is
+    none."""
     if text.startswith(MARKS[1]):
         text = _inner(text[:_ENOUGH].decode("ascii", "replace")).encode()
     body = text[len(PREFIX) : _ENOUGH]

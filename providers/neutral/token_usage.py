@@ -79,7 +79,7 @@ def read_tokens(
 def _units(
     asked: Mapping[str, Any], said: Mapping[str, Any], senses: tuple[str, ...], most: int
 ) -> tuple[tuple[str, int], ...]:
-    """The tokens of sounds and pictures among those that were counted."""
+    """Return the tokens of sounds and pictures among those that were counted."""
     found: list[tuple[str, int]] = []
     for sense in senses:
         name = f"{sense}_tokens"

@@ -94,7 +94,7 @@ _COUNTS = ("input_tokens", "totalTokens", "inputTokens")
 
 
 def read_count_answer(body: bytes) -> int | None:
-    """The number of tokens in a provider's answer, under whatever name its API has for it; ``None`` if there is
+    """Read the number of tokens in a provider's answer, under whatever name its API has for it; ``None`` if there is
     none."""
     try:
         answer: Any = msgspec.json.decode(body)

@@ -68,8 +68,8 @@ def short_call_id(id: str) -> str:
 
 
 def shortened(request: Request, naming: ToolNaming = USUAL) -> tuple[Request, Mapping[str, str]]:
-    """``request`` with tool names that the provider's API takes, and from those that an answer may say instead back to
-    the client's own."""
+    """Return ``request`` with tool names that the provider's API takes, and from those that an answer may say instead
+    back to the client's own."""
     own = {name: short for name in _names(request) if (short := short_name(name, naming)) != name}
     called = _called(request, own, naming) if naming.before else {}
     if not own:
@@ -93,7 +93,7 @@ def _called(request: Request, own: Mapping[str, str], naming: ToolNaming) -> dic
 
 
 def restored(event: Event, names: Mapping[str, str]) -> Event:
-    """``event`` with the client's own name of a tool."""
+    """Return ``event`` with the client's own name of a tool."""
     if isinstance(event, ToolCallStart) and event.name in names:
         return attrs.evolve(event, name=names[event.name])
     return event

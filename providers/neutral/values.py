@@ -38,5 +38,6 @@ def as_objects(value: Any) -> list[dict[str, Any]]:
 
 
 def few_objects(value: Any) -> list[dict[str, Any]]:
-    """``as_objects`` of an array whose elements are each worked on. Raises ``TooMuch`` for one that is too long."""
+    """Return ``as_objects`` of an array whose elements are each worked on. Raises ``TooMuch`` for one that is too
+    long."""
     return as_objects(bounded(value, "elements of an array") if isinstance(value, list) else value)

@@ -66,24 +66,24 @@ class StreamWords:
     after_error: frozenset[str] = frozenset()
 
     def is_good_end(self, name: str, data: bytes) -> bool:
-        """Whether a client takes the event for the end of a good answer, and reads no further."""
+        """Return whether a client takes the event for the end of a good answer, and reads no further."""
         return data.startswith(DONE) or (name or _type(data)) in self.ends
 
     def may_hold_error(self, name: str, data: bytes) -> bool:
-        """Whether an event with which an answer fails may reach a client: not one that its parser cannot read, nor an
-        array, in which nobody looks for an error, nor one that looks like a good end."""
+        """Return whether an event with which an answer fails may reach a client: not one that its parser cannot read,
+        nor an array, in which nobody looks for an error, nor one that looks like a good end."""
         unread = is_malformed(data) or (data.startswith(b"[") and not data.startswith(DONE))
         return not unread and not self.is_good_end(name, data)
 
     def is_error(self, name: str, data: bytes) -> bool:
-        """Whether the API's SDKs raise for the event. The readers know errors in more shapes than they do."""
+        """Return whether the API's SDKs raise for the event. The readers know errors in more shapes than they do."""
         if name in self.error_names or (self.error_member and as_object(load(data)).get("error")):
             return True
         return bool(self.error_types) and _type(data) in self.error_types
 
     def repeats_error(self, name: str, data: bytes) -> bool:
-        """Whether an event behind an error says the same again. Nothing else passes there: a failed answer never looks
-        complete (vLLM sends ``[DONE]`` after its error, BerriAI/litellm#40578)."""
+        """Return whether an event behind an error says the same again. Nothing else passes there: a failed answer never
+        looks complete (vLLM sends ``[DONE]`` after its error, BerriAI/litellm#40578)."""
         return bool(self.after_error) and (name or _type(data)) in self.after_error
 
 
@@ -152,19 +152,19 @@ class WireApi:
     error_headers: Callable[[ErrorInfo], tuple[tuple[str, str], ...]] = lambda failed: ()
 
     def suffix(self, operation: Operation = "answer", streamed: bool = False) -> str:
-        """The end of the path of ``operation``, behind ``path``. Raises ``KeyError`` if the API has no such
+        """Return the end of the path of ``operation``, behind ``path``. Raises ``KeyError`` if the API has no such
         operation."""
         ends = self.operations[operation]
         return ends.whole if not streamed or ends.streamed is None else ends.streamed
 
     def framing_for(self, query: str) -> Framing:
-        """The framing of a stream to a client with that query."""
+        """Return the framing of a stream to a client with that query."""
         if self.unless_asked is None or self.unless_asked[0] in query.split("&"):
             return self.framing
         return self.unless_asked[1]
 
     def routes(self) -> Iterator[RequestPath]:
-        """All that clients ask for with a body that is meant for a model."""
+        """Yield all that clients ask for with a body that is meant for a model."""
         for root in (self.root, *self.more_roots):
             for operation, ends in self.operations.items():
                 path = root + self.path

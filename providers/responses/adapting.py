@@ -50,7 +50,7 @@ def _is_reasoning(item: Any) -> bool:
 
 
 def _restored(item: Any, issuer: Issuer) -> list[Any]:
-    """The item that goes to the provider for ``item``; nothing where it is somebody else's, or ours and without
+    """Return the item that goes to the provider for ``item``; nothing where it is somebody else's, or ours and without
     content."""
     if not isinstance(item, dict):
         return [item]
@@ -66,7 +66,7 @@ def _restored(item: Any, issuer: Issuer) -> list[Any]:
 
 
 def _sealed(item: Mapping[str, Any]) -> str | None:
-    """The seal in a reasoning item, ``None`` where there is none."""
+    """Return the seal in a reasoning item, ``None`` where there is none."""
     if item.get("type") != "reasoning":
         return None
     text = item.get("encrypted_content")

@@ -38,7 +38,7 @@ NOT_GIVEN = ErrorInfo("upstream", "the model gave no summary of the conversation
 
 
 def compacted(id: str, created: int, item: Object, usage: Usage | None) -> Object:
-    """The answer to ``POST /v1/responses/compact``."""
+    """Return the answer to ``POST /v1/responses/compact``."""
     return {
         "id": id,
         "object": "response.compaction",
@@ -49,8 +49,8 @@ def compacted(id: str, created: int, item: Object, usage: Usage | None) -> Objec
 
 
 def compaction_of(answer: Answer) -> Object:
-    """The compaction item of an answer to ``compaction_request``: the provider's own where it sent one. Raises a 502
-    ``GatewayError`` if there is none, or only the beginning of one: half a summary looks like a whole one."""
+    """Return the compaction item of an answer to ``compaction_request``: the provider's own where it sent one. Raises a
+    502 ``GatewayError`` if there is none, or only the beginning of one: half a summary looks like a whole one."""
     if (native := _native_item(answer.blocks)) is not None:
         return native
     text = "".join(block.text for block in answer.blocks if isinstance(block, TextBlock)).strip()
@@ -60,7 +60,7 @@ def compaction_of(answer: Answer) -> Object:
 
 
 def compacted_answer(answer: Answer, reply: Reply) -> Object:
-    """The response object of such an answer. Raises as ``compaction_of`` does."""
+    """Return the response object of such an answer. Raises as ``compaction_of`` does."""
     return ResponseTemplate.of(reply).ended(AnswerEnd("stop"), [compaction_of(answer)], answer.usage)
 
 
@@ -154,8 +154,8 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
 
 
 def whole_answer(answer: Answer, reply: Reply) -> Object:
-    """The response object of a whole answer, ready for ``msgspec.json.encode``. Raises a 502 ``GatewayError`` where a
-    summary was asked for and none was given."""
+    """Return the response object of a whole answer, ready for ``msgspec.json.encode``. Raises a 502 ``GatewayError``
+    where a summary was asked for and none was given."""
     if is_compaction(reply.request.source):
         return compacted_answer(answer, reply)
     head = ResponseTemplate.of(reply)

@@ -45,14 +45,14 @@ _ASKED = Message("user", (TextPart(ASK, "input"),), "input")
 
 
 def is_compaction(body: Mapping[str, Any]) -> bool:
-    """True if the request asks for a compaction in place of an answer: its input ends with the trigger."""
+    """Return whether the request asks for a compaction in place of an answer: its input ends with the trigger."""
     items = body.get("input")
     last = items[-1] if isinstance(items, list) and items else None
     return isinstance(last, dict) and last.get("type") == "compaction_trigger"
 
 
 def compaction_request(request: Request) -> Request:
-    """``request`` as one that asks for the summary of all its turns. Asking twice is asking once.
+    """Return ``request`` as one that asks for the summary of all its turns. Asking twice is asking once.
 
     The tools stay, because they are the beginning of the prefix that providers cache and Anthropic wants them beside
     calls in the history; that none may be called is said in ``tool_choice``."""
@@ -70,24 +70,24 @@ def compaction_request(request: Request) -> Request:
 
 
 def compaction_item(text: str, id: str = "") -> Object:
-    """The item that stands for everything before it; ``id`` where it has one already."""
+    """Return the item that stands for everything before it; ``id`` where it has one already."""
     sealed = seal(ANYBODY, "responses", {"type": "compaction", "summary": text})
     return {"id": id or own_id("cmp_"), "type": "compaction", "encrypted_content": sealed}
 
 
 def is_own(item: Mapping[str, Any]) -> bool:
-    """True if trigate made this compaction item, or claims to have: what is in it may be damaged."""
+    """Return whether trigate made this compaction item, or claims to have: what is in it may be damaged."""
     text = item.get("encrypted_content")
     return item.get("type") == "compaction" and isinstance(text, str) and text.startswith(PREFIX)
 
 
 def summary(item: Mapping[str, Any]) -> str | None:
-    """The words of an item of our own for the model, ``None`` if it was changed on its way."""
+    """Return the words of an item of our own for the model, ``None`` if it was changed on its way."""
     found = unseal(item["encrypted_content"])
     text = found.item.get("summary") if found is not None and isinstance(found.item, dict) else None
     return FOUND + text if isinstance(text, str) else None
 
 
 def as_message(text: str) -> Object:
-    """The summary as an item that every server of this API understands."""
+    """Return the summary as an item that every server of this API understands."""
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}

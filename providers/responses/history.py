@@ -201,7 +201,8 @@ class History:
 
 
 def _answers_nothing(item: Fields, call_id: str) -> GatewayError:
-    """The 400 for an output that answers no call: OpenAI's words, which clients know (continuedev/continue#10092)."""
+    """Return the 400 for an output that answers no call: OpenAI's words, which clients know
+    (continuedev/continue#10092)."""
     kind = item.need("type", str).replace("_", " ")
     return invalid(
         f"No tool call found for {kind} with call_id {call_id[:_SHOWN]}: send the call before its output (a reference "
@@ -212,7 +213,7 @@ def _answers_nothing(item: Fields, call_id: str) -> GatewayError:
 
 
 def item_type(item: Mapping[str, Any], said: str | None) -> str | None:
-    """The type of an item, which messages and references need not say. ``None`` if it is neither."""
+    """Return the type of an item, which messages and references need not say. ``None`` if it is neither."""
     if said or item.get("role") is not None:
         return said or "message"
     return "item_reference" if isinstance(item.get("id"), str) else None
@@ -237,7 +238,7 @@ _ITEMS: Mapping[str, Callable[[History, Fields], None]] = {
 
 
 def _content(fields: Fields, name: str, drops: Drops) -> Iterator[Part]:
-    """The parts of ``content`` or ``output``: a string or a list."""
+    """Yield the parts of ``content`` or ``output``: a string or a list."""
     value = fields.any(name)
     if value is None:
         return
@@ -319,7 +320,7 @@ _PARTS: Mapping[str, Callable[[Fields, Mapping[str, Any]], Part]] = {
 
 
 def _url_source(url: str, at: str) -> MediaSource:
-    """A URL, or what a ``data:`` URL holds (RFC 2397, base64 only)."""
+    """Return a URL, or what a ``data:`` URL holds (RFC 2397, base64 only)."""
     if not url.startswith("data:"):
         return MediaSource("url", url)
     head, comma, data = url[5:].partition(",")

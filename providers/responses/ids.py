@@ -9,10 +9,11 @@ from providers.neutral.seal import PREFIX
 
 
 def own_id(prefix: str) -> str:
-    """A new id that ``is_ours`` knows again: ``prefix`` (``msg_``, ``rs_``, …), the mark and random characters."""
+    """Return a new id that ``is_ours`` knows again: ``prefix`` (``msg_``, ``rs_``, …), the mark and random
+    characters."""
     return new_id(prefix + PREFIX)
 
 
 def is_ours(id: Any) -> bool:
-    """True if ``own_id`` made it."""
+    """Return whether ``own_id`` made it."""
     return isinstance(id, str) and id.partition("_")[2].startswith(PREFIX)

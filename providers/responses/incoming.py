@@ -18,8 +18,8 @@ HONOURED = ("previous_response_id", "conversation")  # by whoever knows the earl
 
 
 def read_request(body: Mapping[str, Any]) -> Request:
-    """A client's request in neutral words. Raises a 400 ``GatewayError`` that names the place for what the API does not
-    allow. A request that asks for a compaction is one for a summary."""
+    """Read a client's request in neutral words. Raises a 400 ``GatewayError`` that names the place for what the API
+    does not allow. A request that asks for a compaction is one for a summary."""
     call = _read(body, ())
     return compaction_request(call) if is_compaction(body) else call
 

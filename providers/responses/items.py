@@ -41,7 +41,8 @@ _LIFETIME: Mapping[Any, Mapping[str, str]] = {"1h": {"ttl": "12h"}}  # Anthropic
 
 
 def returned(seal: Seal, issuer: Issuer) -> list[Object]:
-    """The reasoning items in ``seal``, none unless ``issuer`` made them on this API. One seal may hold several."""
+    """Return the reasoning items in ``seal``, none unless ``issuer`` made them on this API. One seal may hold
+    several."""
     if not issuer.made(seal) or seal.api != "responses":
         return []
     items = seal.item if isinstance(seal.item, list) else [seal.item]
@@ -49,9 +50,10 @@ def returned(seal: Seal, issuer: Issuer) -> list[Object]:
 
 
 def leading_texts(request: Request, to: Recipient) -> int:
-    """The number of messages that go into ``instructions``: the texts with which a Chat or Messages client begins, and
-    of a Responses client only what it had there. A text with a cache mark stays an item, which alone can bear one, and
-    where nothing else is said the last does: OpenAI wants input beside instructions (pydantic/pydantic-ai#3470)."""
+    """Return the number of messages that go into ``instructions``: the texts with which a Chat or Messages client
+    begins, and of a Responses client only what it had there. A text with a cache mark stays an item, which alone can
+    bear one, and where nothing else is said the last does: OpenAI wants input beside instructions
+    (pydantic/pydantic-ai#3470)."""
     count = 0
     for turn in request.messages:
         plain = turn.role == "system" and all(isinstance(part, TextPart) for part in turn.parts)
@@ -64,8 +66,8 @@ def leading_texts(request: Request, to: Recipient) -> int:
 
 
 def breakpoint_of(marks: Mapping[str, Any], to: Recipient) -> Mapping[str, Any] | None:
-    """The ``prompt_cache_breakpoint`` of a part with these marks: the client's own, or Anthropic's ``cache_control``
-    where the model has such a thing (garrytan/gbrain#2442)."""
+    """Return the ``prompt_cache_breakpoint`` of a part with these marks: the client's own, or Anthropic's
+    ``cache_control`` where the model has such a thing (garrytan/gbrain#2442)."""
     if (own := marks.get(_BREAKPOINT)) is not None:
         return own  # type: ignore[no-any-return]
     control = marks.get("cache_control")
@@ -75,7 +77,8 @@ def breakpoint_of(marks: Mapping[str, Any], to: Recipient) -> Mapping[str, Any] 
 
 
 def write_items(request: Request, turns: Iterable[Message], to: Recipient, drops: Drops) -> list[Object]:
-    """``messages`` as items. What they cannot carry goes into ``drops``; a part that must not be lost raises a 400."""
+    """Write ``messages`` as items. What they cannot carry goes into ``drops``; a part that must not be lost raises a
+    400."""
     writing = _InputWriter(request, to, drops)
     for turn in turns:
         writing.turn(turn)
@@ -174,7 +177,7 @@ class _InputWriter:
         self._content.append({"type": "output_text", "text": part.text, "annotations": [], **own})
 
     def _given(self, part: TextPart | ImagePart | FilePart | AudioPart | RefusalPart) -> list[Object]:
-        """The part of a user's message or of a result, as this API has it; empty texts are left out."""
+        """Return the part of a user's message or of a result, as this API has it; empty texts are left out."""
         match part:
             case TextPart(text=text):
                 marks = self._marks(part)
@@ -188,7 +191,7 @@ class _InputWriter:
                 raise _refused(part.at)
 
     def _marks(self, part: TextPart | ImagePart | FilePart | AudioPart) -> Object:
-        """The marks that the part keeps here; the others are reported."""
+        """Return the marks that the part keeps here; the others are reported."""
         found: Object = {}
         breakpoint = breakpoint_of(part.marks, self._to)
         if breakpoint is not None:
@@ -222,7 +225,8 @@ class _InputWriter:
         return {"type": OUTPUT_TYPE[kind], "call_id": self._id(part.call_id), "output": self._output(content)}
 
     def _output(self, content: list[Object]) -> str | list[Object]:
-        """A string where it is all text, unless the client has sent a list itself: not every server takes one."""
+        """Return a string where it is all text, unless the client has sent a list itself: not every server takes
+        one."""
         plain = all(part.keys() == {"type", "text"} for part in content)
         if plain and (len(content) < 2 or not self._native):
             return "\n".join(part["text"] for part in content)
@@ -240,7 +244,7 @@ class _InputWriter:
 
 
 def without_own_id(item: Object) -> Object:
-    """``item`` as its provider may see it: ids of ours mean nothing there (Kilo-Org/kilocode#10197)."""
+    """Return ``item`` as its provider may see it: ids of ours mean nothing there (Kilo-Org/kilocode#10197)."""
     return {name: value for name, value in item.items() if name != "id"} if is_ours(item.get("id")) else item
 
 

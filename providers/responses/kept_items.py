@@ -46,7 +46,8 @@ class _KeptTurn(msgspec.Struct):
 
 
 def stored_input(value: Any) -> Items:
-    """A request's ``input`` (a string, items, or ``None``) as items that each have a type and an id of their own.
+    """Return a request's ``input`` (a string, items, or ``None``) as items that each have a type and an id of their
+    own.
 
     A client's own ids stay, unless two items share one. Messages get parts and a status; nothing else is changed. The
     trigger of a compaction is left out, which is no item of a conversation. Takes all that ``read_request`` takes, and
@@ -108,13 +109,13 @@ def _is_input(item: Mapping[str, Any]) -> bool:
 
 
 def references(value: Any) -> list[str]:
-    """The ids that a request's ``input`` refers to, in order."""
+    """Return the ids that a request's ``input`` refers to, in order."""
     return [item["id"] for item in _items(value) if _is_reference(item)]
 
 
 def resolved(value: Any, known: Mapping[str, Object], there: Collection[str] = ()) -> tuple[Items, list[str]]:
-    """A request's ``input`` with the items of ``known`` in place of the references to them, and the ids that nobody
-    knows, whose references are left out.
+    """Return a request's ``input`` with the items of ``known`` in place of the references to them, and the ids that
+    nobody knows, whose references are left out.
 
     A reference to what stands in the input itself, or is ``there`` already because an earlier turn has it, adds nothing
     and goes: no provider takes an item twice. The Vercel AI SDK refers to the assistant's texts and sends calls whole.
@@ -146,7 +147,7 @@ def _is_reference(item: Mapping[str, Any]) -> bool:
 
 
 def previous(chain: Iterable[bytes], own: Any = None) -> Items:
-    """The items of the kept turns in ``chain``, the first turn first, for a request whose input is ``own``.
+    """Return the items of the kept turns in ``chain``, the first turn first, for a request whose input is ``own``.
 
     Left out is what nobody can go on from: turns that failed or were cancelled, of an incomplete one calls that were
     never answered, neither later nor in ``own``, with the reasoning that led to them only, and what a compaction of
@@ -178,8 +179,8 @@ def _is_answer(item: Mapping[str, Any]) -> bool:
 
 
 def _finished(output: Items, answered: Collection[Any]) -> Items:
-    """The output of a turn that was cut. A call that nobody answers is refused by every API (``No tool output found``),
-    and so is reasoning without what it led to."""
+    """Return the output of a turn that was cut. A call that nobody answers is refused by every API (``No tool output
+    found``), and so is reasoning without what it led to."""
     kept: Items = []
     for item in reversed(output):
         if item.get("type") == "reasoning":
@@ -197,7 +198,7 @@ def _since_compaction(items: Items) -> Items:
 
 
 def _outlasts(item: Mapping[str, Any]) -> bool:
-    """True if no summary can stand for it."""
+    """Return whether no summary can stand for it."""
     return item.get("role") in _INSTRUCTIONS or item.get("type") in _SETTINGS
 
 
@@ -212,8 +213,8 @@ def page(
     limit: str | int | None = None,
     order: str | None = None,
 ) -> Object:
-    """A page of ``items``, which are in the order in which they came; the newest stands first unless ``order`` is
-    ``asc``. ``after`` and ``before`` are ids; the arguments are as the query has them, ``None`` where it does not.
+    """Return a page of ``items``, which are in the order in which they came; the newest stands first unless ``order``
+    is ``asc``. ``after`` and ``before`` are ids; the arguments are as the query has them, ``None`` where it does not.
     Raises ``GatewayError`` (400, with ``param``) for what is no page."""
     if order not in (None, "asc", "desc"):
         raise invalid(f"order {order!r} is not known: use asc or desc", "order")

@@ -23,7 +23,7 @@ class EventSequence:
         return sse.event(name, {"type": name, "sequence_number": self.number(), **members})
 
     def index(self) -> int:
-        """The index of the next item."""
+        """Return the index of the next item."""
         self._indices += 1
         return self._indices - 1
 
@@ -41,12 +41,12 @@ class EventSequence:
         return in_order(self.done)
 
     def begin(self, response: Object) -> bytes:
-        """The first events, before anything is said."""
+        """Return the first events, before anything is said."""
         members = {"response": response}
         return self.event("response.created", members) + self.event("response.in_progress", members)
 
     def end(self, response: Object) -> bytes:
-        """The terminal event that the response's status asks for."""
+        """Return the terminal event that the response's status asks for."""
         return self.event(f"response.{response['status']}", {"response": response})
 
 

@@ -105,7 +105,7 @@ class Items:
         return iter(self._items.values())
 
     def of(self, wire: Wire, type: str) -> OutputItem:
-        """The item that ``wire`` belongs to, made if the upstream never announced it."""
+        """Return the item that ``wire`` belongs to, made if the upstream never announced it."""
         index = wire.output_index
         item = self._items.get(index) if isinstance(index, int) else None
         if item is not None:  # by far the most frequent
@@ -120,8 +120,8 @@ class Items:
         return item
 
     def find(self, index: Any, id: str) -> OutputItem | None:
-        """The item by its index, else by its id: servers may leave the one out in some events and not in others. What
-        has an index is never found by the id of another, which may be the same."""
+        """Return the item by its index, else by its id: servers may leave the one out in some events and not in others.
+        What has an index is never found by the id of another, which may be the same."""
         if not isinstance(index, int):
             return self._by_id.get(id) or self._items.get(id)
         item = self._items.get(index)
@@ -130,7 +130,7 @@ class Items:
         return item
 
     def add(self, wire: Wire, value: Json) -> OutputItem:
-        """A new item in the place that ``wire`` names."""
+        """Return a new item in the place that ``wire`` names."""
         id = as_string(value.get("id"))
         type = self.type_of(value)
         self.places.spend(PLACE + len(id) + len(type), "output items")
@@ -142,7 +142,7 @@ class Items:
         return id in self._by_id if item is None else self._by_id.get(id) is item
 
     def know(self, item: OutputItem, value: Json) -> OutputItem:
-        """``item``, found from now on by the ids in ``value``."""
+        """Return ``item``, found from now on by the ids in ``value``."""
         if id := as_string(value.get("id")):
             self._remember(id, item)
         if item.type in CALLS and (call_id := as_string(value.get("call_id"))):
@@ -158,7 +158,7 @@ class Items:
         self._by_id[id] = item
 
     def at_the_end(self, position: int, value: Json) -> OutputItem:
-        """The item that ``value`` is, the one at ``position`` in the output of a response that has ended."""
+        """Return the item that ``value`` is, the one at ``position`` in the output of a response that has ended."""
         item = self._by_id.get(as_string(value.get("id")))
         type = self.type_of(value)
         if item is None and type in CALLS:
@@ -170,8 +170,8 @@ class Items:
         return item
 
     def type_of(self, value: Json) -> str:
-        """The item's type; ``hosted`` for a custom call of a tool that the client never declared: xAI says so of its
-        own search tools, and the client would be asked to run what it does not have."""
+        """Return the item's type; ``hosted`` for a custom call of a tool that the client never declared: xAI says so of
+        its own search tools, and the client would be asked to run what it does not have."""
         type = as_string(value.get("type"))
         terms = self.terms
         if (
@@ -226,12 +226,12 @@ class OpenAnswer:
         return [BlockEnd(self.block)]
 
     def next_block(self) -> int:
-        """The number of a block that opens."""
+        """Return the number of a block that opens."""
         self.blocks += 1
         return self.blocks - 1
 
     def says(self, item: OutputItem) -> bool:
-        """The text that is open is of ``item``."""
+        """Return whether the open text is that of ``item``."""
         return self.place is not None and self.place[0] is item
 
 
@@ -249,7 +249,8 @@ def note_hosted(ran: set[tuple[str, int]], type: str, item: Json) -> None:
 
 
 def hosted_calls(ran: set[tuple[str, int]], response: Json) -> tuple[tuple[str, int], ...]:
-    """What was noted, by tool; the number of searches that ``response`` itself states outranks that of their items."""
+    """Return what was noted, by tool; the number of searches that ``response`` itself states outranks that of their
+    items."""
     calls = Counter(tool for tool, _ in ran)
     stated = as_object(as_object(response.get("tool_usage")).get("web_search")).get("num_requests")
     if type(stated) is int and stated > 0:
@@ -272,7 +273,7 @@ def _container(item: Json, others: int) -> int:
 
 
 def _shell_container(item: Json, others: int) -> int | None:
-    """The same where commands run in one; a shell of the client's costs nothing."""
+    """Return the same where commands run in one; a shell of the client's costs nothing."""
     id = as_object(item.get("environment")).get("container_id")
     return None if id is None else _numbered(id, others)
 

@@ -115,7 +115,7 @@ def _chat_search(options: Mapping[str, Any], at: str, drops: Drops) -> Object:
 
 
 def _tool_choice(choice: ToolChoice, request: Request, tools: list[Object]) -> str | Object | None:
-    """``None`` where it names only tools that are not there."""
+    """Return ``None`` where it names only tools that are not there."""
     if not tools:
         return None
     kinds: dict[str, ToolKind] = {tool.name: tool.kind for tool in request.tools if isinstance(tool, Tool)}
@@ -155,8 +155,8 @@ BY_HAND = (*SAMPLING, "max_tokens", "verbosity", "store", "include", "web_search
 
 
 def write_request(request: Request, to: Recipient) -> Outgoing:
-    """The request for a Responses provider. Raises a 400 ``GatewayError`` for what the provider cannot honour and must
-    not be left out."""
+    """Write the request for a Responses provider. Raises a 400 ``GatewayError`` for what the provider cannot honour and
+    must not be left out."""
     drops = Drops(_lost(request))
     count = leading_texts(request, to)
     body: Object = {"model": to.model}
@@ -278,8 +278,8 @@ def _drop_penalties(controls: dict[str, Parameter], drops: Drops) -> None:
 
 
 def _write_state(request: Request, quirks: Quirks, logprobs: bool, body: Object) -> None:
-    """The ``store`` and ``include`` of a request. For other APIs' clients nothing, unless they say so: they send the
-    whole conversation each time, and reasoning then survives only as ``encrypted_content``."""
+    """Write the ``store`` and ``include`` of a request. For other APIs' clients nothing, unless they say so: they send
+    the whole conversation each time, and reasoning then survives only as ``encrypted_content``."""
     store = request.parameters.get("store")
     if store is not None or request.api != "responses":
         body["store"] = store is not None and store.value

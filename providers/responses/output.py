@@ -58,7 +58,8 @@ NOT_DONE: Mapping[str, Any] = {"background": False, "previous_response_id": None
 
 
 def failed_events(failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
-    """``response.failed``, whose number in the stream is ``events``. A stream that has shown nothing begins first."""
+    """Return ``response.failed``, whose number in the stream is ``events``. A stream that has shown nothing begins
+    first."""
     error = {"code": failed.code or OPENAI_CODE.get(failed.kind, "server_error"), "message": failed.message}
     if events:
         return _response_event("failed", begin, events, error)
@@ -66,7 +67,7 @@ def failed_events(failed: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
 
 
 def _response_event(word: str, begin: AnswerStart, sequence: int, error: Mapping[str, str] | None) -> bytes:
-    """An event with a response object that has every member clients ask for, though little is known of it."""
+    """Return an event with a response object that has every member clients ask for, though little is known of it."""
     response = {
         "id": begin.id or "resp_unknown",
         "object": "response",
@@ -125,7 +126,7 @@ class ResponseTemplate:
         error: Object | None = None,
         incomplete: str | None = None,
     ) -> Object:
-        """The response object."""
+        """Return the response object."""
         return {
             "id": self.id,
             "object": "response",
@@ -142,26 +143,26 @@ class ResponseTemplate:
         }
 
     def ended(self, end: AnswerEnd, output: Sequence[Any], usage: Usage | None) -> Object:
-        """The response object of an answer that is whole. Clients without ``usage`` ask again for ever (OpenCode) or
-        fail, so that zeros stand where the provider said nothing."""
+        """Return the response object of an answer that is whole. Clients without ``usage`` ask again for ever
+        (OpenCode) or fail, so that zeros stand where the provider said nothing."""
         status, word = outcome(end)
         return self.response(status, output, usage or Usage(), incomplete=word)
 
     def failed(self, failed: ErrorInfo, output: Sequence[Any], usage: Usage | None) -> Object:
-        """The response object of an answer that broke off."""
+        """Return the response object of an answer that broke off."""
         code = failed.code or CODE_OF_KIND.get(failed.kind) or OPENAI_CODE["upstream"]
         return self.response("failed", output, usage, error={"code": code, "message": failed.message})
 
     def interrupted(self, status: str, error: ErrorInfo | None, output: Sequence[Any], usage: Usage | None) -> Object:
-        """The response object of an answer that nobody waited for or could finish. No reason that the API knows fits
-        one that is incomplete."""
+        """Return the response object of an answer that nobody waited for or could finish. No reason that the API knows
+        fits one that is incomplete."""
         if status == "failed":
             return self.failed(error or BROKEN_OFF, output, usage)
         return self.response(status, output, usage)
 
 
 def outcome(end: AnswerEnd) -> tuple[str, str | None]:
-    """The status of an answer that ended so, and the reason if it is incomplete."""
+    """Return the status of an answer that ended so, and the reason if it is incomplete."""
     word = INCOMPLETE.get(end.reason)
     if word is None:
         return "completed", None
@@ -204,14 +205,15 @@ def _sent(reply: Reply) -> Mapping[str, Any]:
 
 
 def _tool(tool: Object) -> Object:
-    """A tool of the request with the members that the types and Open Responses require, and a client may leave out."""
+    """Return a tool of the request with the members that the types and Open Responses require, and a client may leave
+    out."""
     if tool.get("type") != "function":
         return tool
     return {"description": None, "parameters": None, **tool, "strict": bool(tool.get("strict"))}
 
 
 def _text(text: Object) -> Object:
-    """``text`` of the request with the members of its format that are required."""
+    """Return ``text`` of the request with the members of its format that are required."""
     said = {name: value for name, value in text.items() if value is not None}
     format = said.get("format") or ECHO["text"]["format"]
     if format.get("type") == "json_schema":
@@ -221,7 +223,7 @@ def _text(text: Object) -> Object:
 
 
 def _choice(choice: Any) -> Any:
-    """``tool_choice`` of the request with the ``mode`` that a list of allowed tools requires."""
+    """Return ``tool_choice`` of the request with the ``mode`` that a list of allowed tools requires."""
     if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
         return choice
     return {**choice, "mode": choice.get("mode") or "auto"}
@@ -273,7 +275,7 @@ def summary_part(text: str = "") -> Object:
 
 
 def reasoning_item(id: str, text: str = "", sealed: str | None = None, status: str = "completed") -> Object:
-    """A reasoning item. OpenAI's have no ``status``, but Open Responses wants one of every item."""
+    """Return a reasoning item. OpenAI's have no ``status``, but Open Responses wants one of every item."""
     summary = [summary_part(text)] if text else []
     item: Object = {"id": id, "type": "reasoning", "status": status, "summary": summary}
     if sealed is not None:
@@ -282,14 +284,14 @@ def reasoning_item(id: str, text: str = "", sealed: str | None = None, status: s
 
 
 def sealed_text(issuer: Issuer, state: ReasoningState) -> str:
-    """The provider's reasoning as ``encrypted_content``."""
+    """Return the provider's reasoning as ``encrypted_content``."""
     return seal(issuer, state.api, state.item)
 
 
 def native_reasoning(state: ReasoningState | None, *, kept: bool) -> Object | None:
-    """The item itself, if it is one of this API: it then goes to the client as it came, id and all. The provider checks
-    ``encrypted_content`` when it comes back, and what does not verify ends the conversation (openai/codex#8145 shows
-    the error): so nothing around it is changed either.
+    """Return the item itself, if it is one of this API: it then goes to the client as it came, id and all. The provider
+    checks ``encrypted_content`` when it comes back, and what does not verify ends the conversation (openai/codex#8145
+    shows the error): so nothing around it is changed either.
 
     An answer that is ``kept``, which has an id of ours, has it sealed instead: the next turn may go to another
     provider, and no two stored items may have one id, which some servers give to all."""
@@ -310,7 +312,7 @@ def call_item(id: str, call_id: str, tool: Declared, input: str = "", status: st
 
 
 def annotation(cited: Citation, length: int) -> Object | None:
-    """A citation of a text of ``length`` characters in this API's words, ``None`` if it cannot say it."""
+    """Return a citation of a text of ``length`` characters in this API's words, ``None`` if it cannot say it."""
     item = cited.item
     if not isinstance(item, dict) or cited.api == "responses":
         return item if isinstance(item, dict) else None
@@ -328,7 +330,7 @@ def annotation(cited: Citation, length: int) -> Object | None:
 
 
 def called_tool(begin: ToolCallStart | ToolCallBlock, tools: Mapping[str, Declared]) -> tuple[Declared, bool]:
-    """The tool that is called, as the client declared it, and whether its input is wrapped in JSON."""
+    """Return the tool that is called, as the client declared it, and whether its input is wrapped in JSON."""
     tool = tools.get(begin.name) or Declared(begin.name, kind=begin.kind)
     return tool, tool.kind == "custom" and begin.kind == "function"
 

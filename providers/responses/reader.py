@@ -69,7 +69,7 @@ class ResponsesReader:
         return () if self._stage is ENDED else self._fail(EARLY)
 
     def whole(self, response: Json) -> Sequence[Event]:
-        """The events of a whole response object."""
+        """Return the events of a whole response object."""
         self._created(response)
         status = response.get("status")
         return self._end(response, status if isinstance(status, str) else "completed")
@@ -84,7 +84,7 @@ class ResponsesReader:
     # The beginning
 
     def _start_with(self, events: Sequence[Event]) -> Sequence[Event]:
-        """``events``, which are the first of the answer though the upstream never said that it begins."""
+        """Return ``events``, which are the first of the answer though the upstream never said that it begins."""
         if not events:
             return events
         self._stage = ANSWERING
@@ -174,7 +174,8 @@ _RESPONSE: Shape = {
 
 
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
-    """A whole response object as events. Raises a 502 ``GatewayError`` for anything else that is no error either."""
+    """Read a whole response object as events. Raises a 502 ``GatewayError`` for anything else that is no error
+    either."""
     value = load(body)
     if isinstance(value, dict) and (value.get("object") == "response" or isinstance(value.get("output"), list)):
         if checked:

@@ -42,12 +42,12 @@ PARTS: Mapping[str, tuple[Speech, str]] = {"output_text": (TextDelta, "text"), "
 
 
 def take_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """A piece of a text."""
+    """Read a piece of a text."""
     return _say(answer, wire, TextDelta, wire.content_index, wire.delta, wire.logprobs)
 
 
 def take_refusal(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """A piece of a refusal."""
+    """Read a piece of a refusal."""
     return _say(answer, wire, RefusalDelta, wire.content_index, wire.delta)
 
 
@@ -69,24 +69,24 @@ def _say(answer: OpenAnswer, wire: Wire, speech: Speech, part: Any, text: Any, l
 
 
 def _words(answer: OpenAnswer, speech: Speech, text: str, logprobs: Any, phase: str | None = None) -> Event:
-    """A piece of the block that is open, with its tokens' log probabilities where they were asked for."""
+    """Return a piece of the block that is open, with its tokens' log probabilities where they were asked for."""
     if speech is TextDelta and (logprobs or phase):
         return TextDelta(answer.block, text, as_objects(logprobs) or None, phase)
     return speech(answer.block, text)
 
 
 def take_whole_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """A whole text."""
+    """Read a whole text."""
     return _say_rest(answer, wire, TextDelta, wire.text, wire.logprobs)
 
 
 def take_whole_refusal(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """A whole refusal."""
+    """Read a whole refusal."""
     return _say_rest(answer, wire, RefusalDelta, wire.refusal)
 
 
 def take_whole_part(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """A whole content part: its text once more, and all its citations."""
+    """Read a whole content part: its text once more, and all its citations."""
     part = as_object(wire.part)
     speech, member = PARTS.get(as_string(part.get("type")), (None, ""))
     if speech is None:
@@ -99,7 +99,7 @@ def take_whole_part(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
 
 
 def _say_rest(answer: OpenAnswer, wire: Wire, speech: Speech, text: Any, logprobs: Any = None) -> Sequence[Event]:
-    """The end of a part's text that no delta said; all of it if there was no delta."""
+    """Return the events for the end of a part's text that no delta said; all of it if there was no delta."""
     item = answer.items.of(wire, "message")
     if as_index(wire.content_index) not in item.parts:
         return _say(answer, wire, speech, wire.content_index, text, logprobs)
@@ -112,7 +112,7 @@ def _say_rest(answer: OpenAnswer, wire: Wire, speech: Speech, text: Any, logprob
 
 
 def take_annotation(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """A citation of the text that is open."""
+    """Read a citation of the text that is open."""
     item = answer.items.of(wire, "message")
     if not answer.says(item) or not isinstance(wire.annotation, dict):
         return ()
@@ -125,7 +125,7 @@ def _citations(answer: OpenAnswer, part: Json) -> list[Event]:
 
 
 def finish_message(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
-    """The parts of a whole message that were not said before."""
+    """Return the parts of a whole message that were not said before."""
     events: list[Event] = []
     content = few_objects(value.get("content"))
     # A server that counts its parts otherwise in deltas than it lists them has said as many.
@@ -149,18 +149,18 @@ MESSAGE_EVENTS: Mapping[str, TakeEvent] = {
 
 
 def take_summary(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """A piece of a summary of reasoning."""
+    """Read a piece of a summary of reasoning."""
     return _think(answer, wire, "summary", wire.summary_index, wire.delta)
 
 
 def take_reasoning_text(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """A piece of the reasoning itself."""
+    """Read a piece of the reasoning itself."""
     return _think(answer, wire, "text", wire.content_index, wire.delta)
 
 
 def _think(answer: OpenAnswer, wire: Wire, voice: str, part: Any, text: Any) -> Sequence[Event]:
-    """A piece of reasoning. Of an item that says the same as summary and as text only the one that came first is
-    read."""
+    """Return the events of a piece of reasoning. Of an item that says the same as summary and as text only the one that
+    came first is read."""
     item = answer.items.of(wire, "reasoning")
     if not isinstance(text, str) or not text or item.stage is DONE or (item.voice or voice) != voice:
         return ()
@@ -176,7 +176,8 @@ def _think(answer: OpenAnswer, wire: Wire, voice: str, part: Any, text: Any) -> 
 
 
 def finish_reasoning(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
-    """A whole item: its text if none was said before, and the item itself where its provider has a use for it."""
+    """Return the events of a whole item: its text if none was said before, and the item itself where its provider has a
+    use for it."""
     events: list[Event] = []
     text = reasoning_text(value)
     heard = before is SAID
@@ -279,7 +280,7 @@ _Finish: TypeAlias = Callable[[OpenAnswer, OutputItem, Json, ItemStage], list[Ev
 
 
 def take_added(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """The announcement of an item."""
+    """Read the announcement of an item."""
     value = as_object(wire.item)
     if not value:
         return ()
@@ -293,7 +294,7 @@ def take_added(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
 
 
 def take_done(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """A whole item."""
+    """Read a whole item."""
     value = as_object(wire.item)
     if not value:
         return ()
@@ -316,13 +317,13 @@ def finish_item(answer: OpenAnswer, item: OutputItem, value: Json) -> list[Event
 
 
 def _finish_native(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
-    """A hosted tool's item, or one of a kind that is not known."""
+    """Return the events of a hosted tool's item, or one of a kind that is not known."""
     note_hosted(answer.ran, item.type, value)
     return [*answer.shut(), NativeItem(answer.next_block(), "responses", as_string(value.get("type")), value)]
 
 
 def finish_all(answer: OpenAnswer, output: object) -> list[Event]:
-    """The content that only the terminal event has, and the ends of all blocks that are open."""
+    """Return the events of the content that only the terminal event has, and the ends of all blocks that are open."""
     events: list[Event] = []
     for position, value in enumerate(few_objects(output)):
         events += finish_item(answer, answer.items.at_the_end(position, value), value)

@@ -48,7 +48,7 @@ class EventLog:
             self._events, self._size = [], 0
 
     def close(self) -> bytes:
-        """The log. More may be added, for a later ``close``."""
+        """Return the log. More may be added, for a later ``close``."""
         rest = [_block(self._events)] if self._events else []
         return b"".join([*self._blocks, *rest])
 
@@ -59,9 +59,9 @@ def _block(events: list[bytes]) -> bytes:
 
 
 def after(log: bytes, starting_after: int = -1) -> bytes:
-    """The events of ``log`` whose ``sequence_number`` is greater than ``starting_after``, byte for byte. One without a
-    number goes with the one before it. ``log`` may also be a stream's events as they are. Raises ``ValueError`` for
-    what is neither, or damaged."""
+    """Return the events of ``log`` whose ``sequence_number`` is greater than ``starting_after``, byte for byte. One
+    without a number goes with the one before it. ``log`` may also be a stream's events as they are. Raises
+    ``ValueError`` for what is neither, or damaged."""
     found: list[bytes] = []
     passed = starting_after < 0
     for block in _blocks(log):
@@ -110,8 +110,8 @@ Where: TypeAlias = Mapping[str, Any]
 
 
 def replay(response: Mapping[str, Any]) -> bytes:
-    """The events that a stream of ``response`` would have been, each text in one delta. Its status is that of an answer
-    that is over; raises ``ValueError`` for any other.
+    """Return the events that a stream of ``response`` would have been, each text in one delta. Its status is that of an
+    answer that is over; raises ``ValueError`` for any other.
 
     The API has no event for an answer that was cancelled, or broke off for no reason of its own: such a stream ends in
     ``response.failed``, as the first one did for those who saw it."""

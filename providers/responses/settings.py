@@ -30,7 +30,7 @@ def read_tools(fields: Fields, drops: Drops) -> Iterator[Tool | NativeTool]:
 
 
 def _namespace(fields: Fields, drops: Drops) -> Iterator[Tool]:
-    """The tools of a namespace. What it says of them all is said with each: no other API has a place for it."""
+    """Yield the tools of a namespace. What it says of them all is said with each: no other API has a place for it."""
     namespace, about = fields.need("name", str), fields.string("description")
     for tool in fields.objects("tools"):
         type = tool.need("type", str)
@@ -42,7 +42,7 @@ def _namespace(fields: Fields, drops: Drops) -> Iterator[Tool]:
 
 
 def _tool(fields: Fields, custom: bool, namespace: str | None = None, about: str | None = None) -> Tool:
-    """A tool of the client's own. Members that only this API has become marks."""
+    """Return a tool of the client's own. Members that only this API has become marks."""
     description = fields.string("description")
     return Tool(
         name=flat_name(namespace, fields.need("name", str)),
@@ -99,8 +99,8 @@ def _allowed(choice: Fields, drops: Drops) -> ToolChoice:
 
 
 def read_settings(fields: Fields) -> dict[str, Parameter]:
-    """The scalar settings. What ``include`` asks for and every answer has, or what has a name of its own, is taken out
-    of it: encrypted reasoning is always given back, log probabilities are ``logprobs``."""
+    """Read the scalar settings. What ``include`` asks for and every answer has, or what has a name of its own, is taken
+    out of it: encrypted reasoning is always given back, log probabilities are ``logprobs``."""
     parameters = read_parameters(fields, "responses")
     include = parameters.pop("include", None)
     asked: list[Any] = [] if include is None else include.value

@@ -29,7 +29,7 @@ def flat_name(namespace: Any, name: str) -> str:
 
 
 def declared_tools(request: Request) -> Mapping[str, Declared]:
-    """The client's own tools by their flat names."""
+    """Return the client's own tools by their flat names."""
     found = {tool.name: Declared(tool.name, kind=tool.kind) for tool in request.tools if isinstance(tool, Tool)}
     if request.api == "responses":
         for namespace, name in _namespaced(request.source):

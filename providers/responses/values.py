@@ -7,7 +7,7 @@ from streams.events import Usage
 
 
 def reasoning_text(item: Json) -> str:
-    """The readable part of a reasoning item: its summary, else its text, "" if it has neither."""
+    """Return the readable part of a reasoning item: its summary, else its text, "" if it has neither."""
     for member in ("summary", "content"):
         texts = [text for part in as_objects(item.get(member)) if (text := as_string(part.get("text")))]
         if texts:
@@ -16,8 +16,8 @@ def reasoning_text(item: Json) -> str:
 
 
 def read_usage(response: Json, calls: tuple[tuple[str, int], ...] = ()) -> tuple[Usage, ...]:
-    """The usage of ``response``, none if it has none; ``calls`` are those of the provider's own tools. Some routers
-    count one token as both read from the cache and written to it."""
+    """Read the usage of ``response``, none if it has none; ``calls`` are those of the provider's own tools. Some
+    routers count one token as both read from the cache and written to it."""
     value = response.get("usage")
     if not isinstance(value, dict):
         return ()

@@ -50,9 +50,10 @@ class TurnWriter(Writer, Protocol):
         ...
 
     def interrupted(self, status: Interruption, error: ErrorInfo | None = None) -> Object:
-        """The response object if the stream ends here. It holds the items that are finished, and those that are open
-        as far as they came, with status ``incomplete``; a call whose input is not whole, which nobody could answer, is
-        left out. ``error`` is for ``failed``. Changes nothing; once the answer has ended this is ``response``."""
+        """Return the response object if the stream ends here. It holds the items that are finished, and those that are
+        open as far as they came, with status ``incomplete``; a call whose input is not whole, which nobody could
+        answer, is left out. ``error`` is for ``failed``. Changes nothing; once the answer has ended this is
+        ``response``."""
         ...
 
 
@@ -64,7 +65,7 @@ class OpenBlock(Protocol):
     def close(self) -> bytes: ...
 
     def cut(self) -> tuple[int, Any] | None:
-        """The index and the item, if it ends here; ``None`` if nothing is left of it."""
+        """Return the index and the item, if it ends here; ``None`` if nothing is left of it."""
         ...
 
 

@@ -123,7 +123,7 @@ class OpenPart:
         return self._deltas.write(text)
 
     def write_scored(self, text: str, logprobs: Any) -> bytes:
-        """A piece of text with its tokens' log probabilities."""
+        """Write a piece of text with its tokens' log probabilities."""
         tokens = token_logprobs(logprobs)
         self._logprobs += tokens
         return self._deltas.write(text, b',"logprobs":%b}\n\n' % sse.dump(tokens))

@@ -28,23 +28,23 @@ _STRING: Final = msgspec.json.Decoder(str)
 
 
 def bad_answer(found: str) -> GatewayError:
-    """The 502 for an answer of embeddings that is none: ``found`` says what is wrong with it."""
+    """Return the 502 for an answer of embeddings that is none: ``found`` says what is wrong with it."""
     message = f"the provider's answer {found}; vectors at wrong texts are worse than none"
     return GatewayError("upstream", message, code="bad_answer", reason="bad_answer")
 
 
 def is_text(vector: msgspec.Raw) -> bool:
-    """Whether ``vector`` is a JSON string, which is base64."""
+    """Return whether ``vector`` is a JSON string, which is base64."""
     return bytes(memoryview(vector)[:1]) == b'"'
 
 
 def is_array(vector: msgspec.Raw) -> bool:
-    """Whether ``vector`` is a JSON array, of numbers or of vectors."""
+    """Return whether ``vector`` is a JSON array, of numbers or of vectors."""
     return bytes(memoryview(vector)[:1]) == b"["
 
 
 def as_base64(vector: msgspec.Raw) -> msgspec.Raw:
-    """``vector`` as a JSON string of base64. Raises ``GatewayError`` (502) for what is no vector."""
+    """Return ``vector`` as a JSON string of base64. Raises ``GatewayError`` (502) for what is no vector."""
     if is_text(vector):
         return vector
     try:
@@ -55,8 +55,8 @@ def as_base64(vector: msgspec.Raw) -> msgspec.Raw:
 
 
 def as_numbers(vector: msgspec.Raw) -> msgspec.Raw:
-    """``vector`` as a JSON array of numbers, each the single that was encoded. Raises ``GatewayError`` (502) for what
-    is no vector."""
+    """Return ``vector`` as a JSON array of numbers, each the single that was encoded. Raises ``GatewayError`` (502) for
+    what is no vector."""
     if not is_text(vector):
         return vector
     singles = array("f")
@@ -105,7 +105,7 @@ class Embeddings:
         return sum(len(vector) for vectors in self.vectors.values() for vector in vectors)
 
     def of_type(self, type: VectorType) -> Vectors:
-        """The vectors as ``type``. Raises ``GatewayError`` (502) where the provider has sent others."""
+        """Return the vectors as ``type``. Raises ``GatewayError`` (502) where the provider has sent others."""
         if type in self.vectors:
             if not all(is_array(vector) or is_text(vector) for vector in self.vectors[type]):
                 raise bad_answer("has a vector that is none")
@@ -118,14 +118,14 @@ class Embeddings:
 
 
 def joined(answers: Sequence[Embeddings]) -> Embeddings:
-    """The answer to a list that was asked for in several requests, in their order."""
+    """Return the answer to a list that was asked for in several requests, in their order."""
     types = answers[0].vectors.keys()
     vectors = {type: tuple(one for answer in answers for one in answer.of_type(type)) for type in types}
     return attrs.evolve(answers[0], vectors=vectors, usage=total(answer.usage for answer in answers))
 
 
 def total(usages: Iterable[Usage | None]) -> Usage | None:
-    """The sum of ``usages``, ``None`` where one is not known."""
+    """Return the sum of ``usages``, ``None`` where one is not known."""
     known = list(usages)
     counted = [usage for usage in known if usage is not None]
     if len(counted) < len(known):
@@ -139,7 +139,7 @@ def total(usages: Iterable[Usage | None]) -> Usage | None:
 
 
 def members(data: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
-    """The members of a JSON object in an answer. Raises ``GatewayError`` (502) for what is none."""
+    """Return the members of a JSON object in an answer. Raises ``GatewayError`` (502) for what is none."""
     try:
         return _MEMBERS(bytes(memoryview(data)))
     except NOT_JSON:
@@ -154,13 +154,13 @@ def check_size(data: bytes) -> None:
 
 
 def objects(data: msgspec.Raw | None) -> list[dict[str, msgspec.Raw]]:
-    """The objects in a JSON array in an answer. Raises as ``members`` does."""
+    """Return the objects in a JSON array in an answer. Raises as ``members`` does."""
     found: list[dict[str, msgspec.Raw]] = decoded(b"null" if data is None else data, list[dict[str, msgspec.Raw]])
     return found
 
 
 def elements(data: msgspec.Raw | None) -> list[msgspec.Raw]:
-    """The vectors in a JSON array in an answer. Raises as ``members`` does."""
+    """Return the vectors in a JSON array in an answer. Raises as ``members`` does."""
     if data is None or _VECTORS.fullmatch(data) is None:
         raise bad_answer("is no array of vectors")
     found: list[msgspec.Raw] = decoded(data, list[msgspec.Raw])
@@ -168,7 +168,7 @@ def elements(data: msgspec.Raw | None) -> list[msgspec.Raw]:
 
 
 def decoded(data: bytes | msgspec.Raw, kind: Any) -> Any:
-    """A value in an answer. Raises as ``members`` does."""
+    """Return a value in an answer. Raises as ``members`` does."""
     try:
         return msgspec.json.decode(data, type=kind)
     except NOT_JSON:

@@ -40,7 +40,7 @@ _BRACKET: Final = b"["
 
 
 def spans(sizes: Sequence[float], traits: EmbeddingTraits) -> tuple[Span, ...]:
-    """The pieces of a list whose inputs have ``sizes`` in tokens: one where it fits, or is not to be cut."""
+    """Return the pieces of a list whose inputs have ``sizes`` in tokens: one where it fits, or is not to be cut."""
     if not traits.splits or (traits.inputs is None and traits.tokens is None):
         return ((0, len(sizes)),)
     most, room = traits.inputs or len(sizes), float("inf") if traits.tokens is None else traits.tokens
@@ -55,7 +55,7 @@ def spans(sizes: Sequence[float], traits: EmbeddingTraits) -> tuple[Span, ...]:
 
 
 def cut(items: Sequence[T], pieces: Iterable[Span]) -> list[Sequence[T]]:
-    """``items`` in ``pieces``."""
+    """Return ``items`` in ``pieces``."""
     return [items[start:end] for start, end in pieces]
 
 
@@ -70,8 +70,8 @@ def size_of(one: EmbeddingInput, per_token: float = BYTES_PER_TOKEN) -> float:
 
 
 def raw_size(value: msgspec.Raw, per_token: float = BYTES_PER_TOKEN) -> float:
-    """The same of an input as it came: a text, ids of tokens, or an object, which is taken for a picture where it is
-    long."""
+    """Return the same of an input as it came: a text, ids of tokens, or an object, which is taken for a picture where
+    it is long."""
     first, size = bytes(memoryview(value)[:1]), len(value)
     if first == _QUOTE:
         return size / per_token
@@ -108,22 +108,22 @@ class AnswerPlan:
         return Usage(input=self.tokens, estimated=True)
 
     def passed(self, data: bytes) -> tuple[bytes, Usage | None]:
-        """The client's answer where it ``passes``, and what it has used. Raises ``GatewayError`` (502) for an answer
-        that is not whole or not right."""
+        """Return the client's answer where it ``passes``, and what it has used. Raises ``GatewayError`` (502) for an
+        answer that is not whole or not right."""
         check_size(data)
         if self.family == "openai":
             return openai.checked(data, self.request.types[0], self.counts[0])
         return data, shapes.read_answer(self.shape, data, self.request, self.counts[0]).usage
 
     def read(self, place: int, data: bytes) -> Embeddings:
-        """The answer to the request at ``place``, with the vectors that the client wants and no others. Raises as
+        """Read the answer to the request at ``place``, with the vectors that the client wants and no others. Raises as
         ``passed`` does."""
         check_size(data)
         found = shapes.read_answer(self.shape, data, self.request, self.counts[place])
         return attrs.evolve(found, vectors={type: found.of_type(type) for type in self.request.types})
 
     def write(self, answers: Sequence[Embeddings]) -> tuple[bytes, Usage | None]:
-        """The client's answer out of all of a provider's, and what it has used."""
+        """Write the client's answer out of all of a provider's, and what it has used."""
         whole = joined(answers)
         told = attrs.evolve(whole, usage=whole.usage or self.estimate)  # Cohere's client adds these up, unasked
         return shapes.write_answer(self.client, told, self.request, self.model), whole.usage
@@ -140,9 +140,9 @@ class EmbeddingCall:
 
 
 def call(client: ClientShape, draft: Draft, model: str, shape: str, traits: EmbeddingTraits) -> EmbeddingCall:
-    """``draft``, a client's request, for a provider's ``model``. Of the same family it keeps its bytes but for what the
-    provider has other names for; of another it is translated. Raises ``GatewayError`` (400) for what the provider
-    cannot be given."""
+    """Return ``draft``, a client's request, for a provider's ``model``. Of the same family it keeps its bytes but for
+    what the provider has other names for; of another it is translated. Raises ``GatewayError`` (400) for what the
+    provider cannot be given."""
     if shapes.is_own_shape(client, shape):
         return _edited(client, draft, model, shape, traits)
     return _translated(client, draft, model, shape, traits)
@@ -220,7 +220,7 @@ _LISTS: Final[dict[Family, tuple[str, ...]]] = {
 
 
 def _list(client: ClientShape, draft: Draft) -> tuple[str, list[msgspec.Raw] | None]:
-    """The member that holds the inputs, and these, where it is a list of them."""
+    """Return the member that holds the inputs, and these, where it is a list of them."""
     for name in _LISTS[FAMILY[client]]:
         raw = draft.raw(name)
         if raw is not None and bytes(memoryview(raw)[:1]) == b"[":
@@ -239,7 +239,7 @@ def _total(sizes: Iterable[float]) -> int:
 
 
 def _sizes(draft: Draft, items: list[msgspec.Raw] | None) -> list[float]:
-    """The sizes of all inputs in tokens, those of ids included."""
+    """Return the sizes of all inputs in tokens, those of ids included."""
     if items is None:
         return [
             raw_size(raw, USUAL) for name in ("input", "messages", "content") if (raw := draft.raw(name)) is not None
@@ -248,7 +248,7 @@ def _sizes(draft: Draft, items: list[msgspec.Raw] | None) -> list[float]:
 
 
 def _count(client: ClientShape, draft: Draft, items: list[msgspec.Raw] | None) -> int | None:
-    """The vectors that there are to be, ``None`` where that is not known."""
+    """Return the vectors that there are to be, ``None`` where that is not known."""
     if client == "gemini_one":
         return 1
     if items is None:
@@ -265,7 +265,7 @@ def check_token_ids(draft: Draft, model: str, traits: EmbeddingTraits) -> None:
 
 
 def _is_id(item: msgspec.Raw) -> bool:
-    """Whether an element of the list is one id of a token: the whole list is one input then."""
+    """Return whether an element of the list is one id of a token: the whole list is one input then."""
     return bytes(memoryview(item)[:1]).isdigit()
 
 

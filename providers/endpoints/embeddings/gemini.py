@@ -33,7 +33,7 @@ _DATA_URL: Final = re.compile(r"data:([^;,]{1,100});base64,")
 
 
 def read_request(body: Mapping[str, Any], *, batch: bool) -> EmbeddingRequest:
-    """A client's request of either method. Settings must be the same in all requests of a batch. Raises
+    """Read a client's request of either method. Settings must be the same in all requests of a batch. Raises
     ``GatewayError`` (400)."""
     whole = Fields(body)
     requests = list(whole.objects("requests")) if batch else [whole]
@@ -97,8 +97,8 @@ def _part(part: Fields) -> str | EmbeddedImage:
 def write_request(
     request: EmbeddingRequest, model: str, traits: EmbeddingTraits
 ) -> tuple[dict[str, Any], tuple[Edit, ...]]:
-    """``request`` as a batch, with what is not as the client said it: each input is a request with a content of its
-    own, because several parts of one content are one vector (vectorize-io/hindsight#4001, getzep/graphiti#1848).
+    """Write ``request`` as a batch, with what is not as the client said it: each input is a request with a content of
+    its own, because several parts of one content are one vector (vectorize-io/hindsight#4001, getzep/graphiti#1848).
     Raises ``GatewayError`` (400)."""
     if not {"float", "base64"}.issuperset(request.types):
         raise no_type(request)
@@ -148,7 +148,7 @@ def name_model(draft: Draft, model: str) -> None:
 
 
 def read_answer(data: bytes, count: int | None) -> Embeddings:
-    """A provider's answer of either method. Raises ``GatewayError`` (502)."""
+    """Read a provider's answer of either method. Raises ``GatewayError`` (502)."""
     answer = members(data)
     found = [members(answer["embedding"])] if "embedding" in answer else objects(answer.get("embeddings"))
     if count is not None and len(found) != count:
@@ -161,7 +161,7 @@ def read_answer(data: bytes, count: int | None) -> Embeddings:
 
 
 def read_usage(raw: msgspec.Raw | None) -> Usage | None:
-    """The tokens that a provider has counted, ``None`` where it has not."""
+    """Read the tokens that a provider has counted, ``None`` where it has not."""
     usage = None if raw is None else decoded(raw, Any)
     tokens = usage.get("promptTokenCount", usage.get("totalTokenCount")) if isinstance(usage, dict) else None
     return Usage(input=tokens) if type(tokens) is int and 0 <= tokens <= MOST_TOKENS else None
@@ -171,7 +171,7 @@ def read_usage(raw: msgspec.Raw | None) -> Usage | None:
 
 
 def write_answer(answer: Embeddings, *, batch: bool) -> bytes:
-    """``answer`` for a client of either method. Raises ``GatewayError`` (502)."""
+    """Write ``answer`` for a client of either method. Raises ``GatewayError`` (502)."""
     values = [{"values": vector} for vector in answer.of_type("float")]
     body: dict[str, Any] = {"embeddings": values} if batch else {"embedding": values[0] if values else {"values": []}}
     if answer.usage is not None:

@@ -94,7 +94,7 @@ _TYPES: Final[frozenset[VectorType]] = frozenset(("float", "base64", "int8", "ui
 
 
 def read_request(body: Mapping[str, Any]) -> EmbeddingRequest:
-    """A client's request, in the words of any of the family. Raises ``GatewayError`` (400)."""
+    """Read a client's request, in the words of any of the family. Raises ``GatewayError`` (400)."""
     fields = Fields(body)
     fields.ignore("model")
     dimensions_at, dimensions = _first(fields, DIMENSIONS, int)
@@ -125,7 +125,7 @@ def _first(fields: Fields, names: Sequence[str], kind: type[Any]) -> tuple[str, 
 
 
 def _purpose(fields: Fields) -> tuple[str, Purpose | None]:
-    """The purpose, and where it stands. A word of nobody stays unread."""
+    """Return the purpose, and where it stands. A word of nobody stays unread."""
     for name in PURPOSES:
         word = fields.data.get(name)
         if isinstance(word, str) and (purpose := purpose_of(word)) is not None:
@@ -135,7 +135,7 @@ def _purpose(fields: Fields) -> tuple[str, Purpose | None]:
 
 
 def read_inputs(value: Any, at: str) -> tuple[EmbeddingInput, ...]:
-    """The inputs of a request: a text, texts, ids of tokens, or objects with a text or a picture. Raises
+    """Read the inputs of a request: a text, texts, ids of tokens, or objects with a text or a picture. Raises
     ``GatewayError`` (400)."""
     if isinstance(value, str):
         return (text_input(value),)
@@ -226,7 +226,7 @@ def _edit_purpose(draft: Draft, to: MemberNames, traits: EmbeddingTraits) -> Non
 def write_request(
     request: EmbeddingRequest, model: str, to: MemberNames, traits: EmbeddingTraits
 ) -> tuple[dict[str, Any], tuple[Edit, ...]]:
-    """``request`` of another shape for a provider of the family, with what is not as the client said it. Raises
+    """Write ``request`` of another shape for a provider of the family, with what is not as the client said it. Raises
     ``GatewayError`` (400) for what it has no word for and must not be left out."""
     body: dict[str, Any] = {"model": model, "input": [_write_input(one, to) for one in request.inputs]}
     edits = list(request.untold)
@@ -282,7 +282,7 @@ class NumberedVector:
 
 
 def read_answer(data: bytes, type: VectorType, count: int | None) -> Embeddings:
-    """A provider's answer, its vectors in the order of their ``index``: each once, ``count`` of them where that is
+    """Read a provider's answer, its vectors in the order of their ``index``: each once, ``count`` of them where that is
     known. ``type`` is what was asked for. Raises ``GatewayError`` (502) for any other."""
     answer = members(data)
     vectors = tuple(item.vector for item in _in_order(_items(answer), count))
@@ -298,8 +298,9 @@ def read_answer(data: bytes, type: VectorType, count: int | None) -> Embeddings:
 
 
 def checked(data: bytes, type: VectorType, count: int | None) -> tuple[bytes, Usage | None]:
-    """A provider's answer as its client may have it, and what it has used: the same bytes where it is right, else its
-    vectors in order, and in base64 where that is the ``type`` that was asked for. Raises as ``read_answer`` does."""
+    """Return a provider's answer as its client may have it, and what it has used: the same bytes where it is right,
+    else its vectors in order, and in base64 where that is the ``type`` that was asked for. Raises as ``read_answer``
+    does."""
     answer = members(data)
     usage = read_usage(answer.get("usage"))
     came = _items(answer)
@@ -334,7 +335,7 @@ def _in_order(items: Sequence[NumberedVector], count: int | None) -> list[Number
 
 
 def read_usage(raw: msgspec.Raw | None) -> Usage | None:
-    """The tokens that a provider has counted, ``None`` where it has not."""
+    """Read the tokens that a provider has counted, ``None`` where it has not."""
     found = None if raw is None else usage.read_usage(decoded(raw, Any))
     # There is no output, whatever a total counts beyond the prompt.
     return None if found is None else attrs.evolve(found, input=found.input if found.prompt else found.output, output=0)
@@ -349,7 +350,7 @@ def _text(raw: msgspec.Raw | None) -> str:
 
 
 def write_answer(answer: Embeddings, request: EmbeddingRequest, model: str) -> bytes:
-    """``answer`` for a client of the family. Raises ``GatewayError`` (502)."""
+    """Write ``answer`` for a client of the family. Raises ``GatewayError`` (502)."""
     vectors = answer.of_type(request.types[0])
     tokens = 0 if answer.usage is None else answer.usage.prompt
     return msgspec.json.encode(

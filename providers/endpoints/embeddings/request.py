@@ -73,7 +73,7 @@ class EmbeddingRequest:
 
 
 def text_input(text: str) -> EmbeddedContent:
-    """An input of one text."""
+    """Return an input of one text."""
     return EmbeddedContent((text,))
 
 
@@ -105,16 +105,16 @@ def no_token_ids(at: str = "input") -> GatewayError:
 
 
 def no_images() -> GatewayError:
-    """The 400 for pictures."""
+    """Return the 400 for pictures."""
     return invalid("input holds pictures, and this model's provider takes text alone: ask another model", "input")
 
 
 def no_type(request: EmbeddingRequest) -> GatewayError:
-    """The 400 for a type of numbers that the provider lacks: floats in their place would be other vectors."""
+    """Return the 400 for a type of numbers that the provider lacks: floats in their place would be other vectors."""
     at, types = request.place("types"), ", ".join(request.types)
     return invalid(f"{at} asks for {types}, which this model's provider does not have: ask for float or base64", at)
 
 
 def purpose_to_say(words: Words, traits: EmbeddingTraits) -> Purpose | None:
-    """The purpose that is said for a client which says none, to a provider that requires one."""
+    """Return the purpose that is said for a client which says none, to a provider that requires one."""
     return traits.purpose if traits.takes_purpose == "required" and traits.purpose in words else None

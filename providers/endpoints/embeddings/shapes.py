@@ -22,13 +22,13 @@ FAMILY: Final[Mapping[ClientShape, Family]] = MappingProxyType(
 
 
 def family_of(shape: str) -> Family:
-    """The family of a provider's shape; a server that nobody knows is taken to have OpenAI's."""
+    """Return the family of a provider's shape; a server that nobody knows is taken to have OpenAI's."""
     return shape if shape in ("cohere", "gemini", "tei") else "openai"  # type: ignore[return-value]
 
 
 def is_own_shape(client: ClientShape, shape: str) -> bool:
-    """Whether a provider of ``shape`` is asked in the client's own words: the older of Cohere's two paths is asked for
-    at the newer one."""
+    """Return whether a provider of ``shape`` is asked in the client's own words: the older of Cohere's two paths is
+    asked for at the newer one."""
     return FAMILY[client] == family_of(shape) and client != "cohere_v1"
 
 
@@ -38,7 +38,7 @@ def names_of(shape: str) -> MemberNames:
 
 
 def read_request(client: ClientShape, body: Mapping[str, Any]) -> EmbeddingRequest:
-    """A client's request. Raises ``GatewayError`` (400)."""
+    """Read a client's request. Raises ``GatewayError`` (400)."""
     match client:
         case "openai":
             return openai.read_request(body)
@@ -51,7 +51,7 @@ def read_request(client: ClientShape, body: Mapping[str, Any]) -> EmbeddingReque
 def write_request(
     shape: str, request: EmbeddingRequest, model: str, traits: EmbeddingTraits
 ) -> tuple[dict[str, Any], tuple[Edit, ...]]:
-    """``request`` for a provider, with what is not as the client said it. Raises ``GatewayError`` (400)."""
+    """Write ``request`` for a provider, with what is not as the client said it. Raises ``GatewayError`` (400)."""
     match family_of(shape):
         case "openai":
             return openai.write_request(request, model, names_of(shape), traits)
@@ -64,7 +64,7 @@ def write_request(
 
 
 def read_answer(shape: str, data: bytes, request: EmbeddingRequest, count: int | None) -> Embeddings:
-    """A provider's answer to ``request``, or to ``count`` inputs of it. Raises ``GatewayError`` (502)."""
+    """Read a provider's answer to ``request``, or to ``count`` inputs of it. Raises ``GatewayError`` (502)."""
     match family_of(shape):
         case "openai":
             return openai.read_answer(data, request.types[0], count)
@@ -77,7 +77,7 @@ def read_answer(shape: str, data: bytes, request: EmbeddingRequest, count: int |
 
 
 def write_answer(client: ClientShape, answer: Embeddings, request: EmbeddingRequest, model: str) -> bytes:
-    """``answer`` for a client that has sent ``request``. Raises ``GatewayError`` (502)."""
+    """Write ``answer`` for a client that has sent ``request``. Raises ``GatewayError`` (502)."""
     match client:
         case "openai":
             return openai.write_answer(answer, request, model)
