@@ -14,31 +14,27 @@ import trio
 from configfile.document import ConfigError, sentence
 from gateway.commands.load_answers import AnswerOptions, LoadAnswers, write_files
 from gateway.commands.load_asked import LoadOptions, check_alone, check_questions, mistaken, planned, wait_before
-from gateway.commands.load_exact import check_exact
 from gateway.commands.terminal import say
 from loadtest.crew.members import NoCrew
 from loadtest.crew.opening import capacity_notes, loading
 from loadtest.figures.conditions import Condition, ConditionVerdict, parse, verdicts
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
-from loadtest.plan.parts import NoPart
+from loadtest.plan.comparison import NoPart
 from loadtest.plan.scenario import Scenario
 from loadtest.reports import report_file as report
 from loadtest.reports import text
-from loadtest.reports.live import Screen
+from loadtest.reports.live import Screen, SearchLines
 from loadtest.reports.live import screen as screen_for
 from loadtest.reports.parts import PlanPart, part_of_plan
 from loadtest.reports.report_file import NoReport
-from loadtest.reports.search_lines import SearchLines
-from loadtest.requests.estimate import token_estimate
-from loadtest.requests.found import found_in_files
+from loadtest.requests.estimate import found_in_files, token_estimate
 from loadtest.requests.keys import Credential, advice, credential, describe_key
 from loadtest.run.early_ends import EarlyEnds, end_early
-from loadtest.run.load_rule import rule_of
 from loadtest.run.overhead import SelfTest, self_test
-from loadtest.run.readiness import NotReady, until_ready
+from loadtest.run.readiness import NotReady, check_exact, until_ready
 from loadtest.run.running import TooLate, Unreachable
-from loadtest.run.series import runs_of
+from loadtest.run.searching import rule_of, runs_of
 from loadtest.run.under_way import LoadUnderWay, StartableLoad, Watching, unwatched
 from streams.garbage import settled
 

@@ -19,9 +19,9 @@ from loadtest.figures.result import RunResult
 from loadtest.plan.scenario import Scenario
 from loadtest.reports import report_file as report
 from loadtest.reports.otlp import NoSdk, OtlpReceiver, exporting
+from loadtest.reports.report_file import write_whole
 from loadtest.reports.request_log import LineForm, LoggedBodies, RequestLog
 from loadtest.reports.run_metrics import MetricsSoFar, RunMetrics
-from loadtest.reports.written import write_whole
 from loadtest.run.under_way import LoadUnderWay, RecordSink
 
 STDOUT: Final = Path("-")
@@ -185,7 +185,7 @@ def write_files(
         own = report.dump(runs, log, told, part, __version__) + b"\n" if options.form is None else _vllm(runs)
         _write(options.json, own)
     if options.csv is not None:
-        from loadtest.reports.csv_file import csv_of
+        from loadtest.reports.other_files import csv_of
 
         _write(options.csv, csv_of(runs))
     if options.html is not None:
@@ -195,13 +195,13 @@ def write_files(
         passed = [f"{one.run}: {one.condition}: it is {one.shown}" for one in told if one.ok]
         _write(options.html, page(runs, failures, passed=passed).encode())
     if options.junit is not None:
-        from loadtest.reports.junit import junit
+        from loadtest.reports.other_files import junit
 
         _write(options.junit, junit(runs, told))
 
 
 def _vllm(runs: Sequence[RunResult]) -> bytes:
-    from loadtest.reports.as_vllm import as_vllm
+    from loadtest.reports.other_files import as_vllm
 
     return as_vllm(runs) + b"\n"
 

@@ -12,8 +12,7 @@ from loadtest.plan.raw_scenario import percentiles_in
 from loadtest.reports import comparison_text, report_file
 from loadtest.reports.compared_runs import LoadComparison, Question, comparison
 from loadtest.reports.comparing import MARGIN, PERCENTILES
-from loadtest.reports.report_file import NoReport
-from loadtest.reports.written import write_whole
+from loadtest.reports.report_file import NoReport, write_whole
 
 GOOD, FAILED, UNUSABLE = 0, 1, 2
 _MARGIN: Final = re.compile(r"(\d{1,2}(?:\.\d{1,4})?)\s*(%?)")

@@ -11,7 +11,7 @@ from configfile.wording import Wrong
 from gateway.commands.load import FAILED, UNUSABLE, finish
 from gateway.commands.load_answers import AnswerOptions
 from loadtest.figures.conditions import NoCondition, parse
-from loadtest.plan.parts import NoPart
+from loadtest.plan.comparison import NoPart
 from loadtest.plan.raw_scenario import percentiles_in
 from loadtest.reports import report_file
 from loadtest.reports.parts import merged

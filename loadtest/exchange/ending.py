@@ -1,6 +1,10 @@
-"""The end of an exchange: how it counts, and its record."""
+"""The end of an exchange: how it counts, how long its server asks to wait, and its record."""
 
-from collections.abc import Sequence
+import email.utils
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -9,13 +13,33 @@ from loadtest.exchange.content import error_message
 from loadtest.exchange.plain_text import plain_text
 from loadtest.exchange.reading import AnswerContent
 from loadtest.exchange.record import End, ExchangeRecord, Problem
-from loadtest.exchange.retry_after import retry_after
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi
 
 if TYPE_CHECKING:
     from loadtest.exchange.exchange import TimedExchange
     from loadtest.exchange.judging import StreamVerdict
     from loadtest.requests.sources import PlaceInPlan
+
+
+STATUSES: Final = (429, 503)
+LONGEST: Final = 60.0
+"""Seconds that a client waits at most, whatever it is told: some servers say days (earendil-works/pi#4991)."""
+
+
+def retry_after(status: int, headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds from ``now`` on; ``None`` where it is not said, or not in a way that can be understood."""
+    said = headers.get("retry-after", "").strip()
+    if status not in STATUSES or not said:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", said):
+        return float(said)
+    try:
+        date = email.utils.parsedate_to_datetime(said)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    date = date.replace(tzinfo=UTC) if date.tzinfo is None else date
+    return max(0.0, math.ceil((date - (now or datetime.now(UTC))).total_seconds()))
+
 
 SHORT: Final = 100  # characters of what is to be short
 ROUTE: Final = "x-trigate-"

@@ -16,8 +16,7 @@ import msgspec
 
 from loadtest.exchange.record import ExchangeRecord
 from loadtest.plan.load_request import LoadRequest
-from loadtest.plan.named_secrets import MASK, NAMES, named_secrets
-from loadtest.plan.scenario import Scenario, secrets
+from loadtest.plan.scenario import MASK, NAMES, Scenario, named_secrets, secrets
 from streams.surrogates import NOT_JSON
 
 SECRET: Final = 8  # characters from which on a word of a header or a URL may be a credential: Bearer is none

@@ -14,12 +14,14 @@ from loadtest.figures.tally import COUNTS, Tally
 from loadtest.plan.comparison import (
     STATISTICS,
     Comparison,
+    LoadPart,
     NoCondition,
+    NoPart,
     comparison,
+    part_of,
     percent_of,
     unknown,
 )
-from loadtest.plan.parts import LoadPart, NoPart, part_of
 from loadtest.plan.spellings import MEASURES_ELSEWHERE
 
 __all__ = ["Condition", "ConditionVerdict", "NoCondition", "early", "of_tally", "parse", "verdict", "verdicts"]

@@ -2,14 +2,95 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from loadtest.figures.confidence import surely_rises
-from loadtest.figures.numbers import duration
-from loadtest.figures.prompt_notes import PROMPT_NOTES
+from loadtest.figures.histogram import Histogram
+from loadtest.figures.numbers import duration, plain
 from loadtest.figures.result import RunResult
-from loadtest.figures.steady_notes import STEADY_NOTES
+from loadtest.figures.steadiness import Steadiness, one_load, steadiness
 from loadtest.figures.timeline import Second
+
+_SLOW: Final = 3
+_MANY: Final = 10
+"""First answers that took so many times the median of at least so many are told of."""
+
+
+def steadiness_of(run: RunResult) -> Steadiness | None:
+    """That of a run of one load."""
+    return steadiness(run.timeline.seconds, run.seconds) if one_load(run.scenario) else None
+
+
+def _cold(run: RunResult) -> str | None:
+    """A server's first answers, and its first on each connection, are slow (vllm-project/vllm#16858)."""
+    all_of_them = run.tally.measures["ttft"]
+    if run.scenario.get("warmup") or all_of_them.count < _MANY or not one_load(run.scenario):
+        return None
+    first = next((second.ttft for second in run.timeline.seconds if second.ttft.count), Histogram())
+    at, median = first.percentile(50), all_of_them.percentile(50)
+    if not first.count or at <= _SLOW * median:
+        return None
+    return (
+        f"The first answers took {duration(at)} to their first token, {at / median:.1f} times the median, and count: "
+        "--warmup leaves them out."
+    )
+
+
+def _drifting(run: RunResult) -> str | None:
+    found = steadiness_of(run)
+    if found is None or not found.drifts:
+        return None
+    told = [
+        f"{drift.what} went from {show(drift.before)} to {show(drift.after)}"
+        for drift in found.drifts
+        for show in (duration if "time" in drift.what else _count,)
+    ]
+    return f"The run was not steady: {' and '.join(told)}. Load it for longer, or with less."
+
+
+def _count(value: float) -> str:
+    return plain(round(value, 1))
+
+
+STEADY_NOTES: Final[tuple[Callable[[RunResult], str | None], ...]] = (_cold, _drifting)
+
+
+CACHED: Final = 0.01
+"""From this share of the input on, what came from a cache of prompts makes the figures better than they are."""
+
+
+def _shares_prompts(scenario: Mapping[str, Any]) -> bool:
+    """It was asked that prompts have something in common: prefixes, blocks of a trace, turns of conversations."""
+    requests = [one for one in scenario.get("requests") or () if isinstance(one, Mapping)]
+    return bool(scenario.get("trace")) or any(one.get("prefix") for one in requests)
+
+
+def _cached(run: RunResult) -> str | None:
+    cached, asked = run.tally.measures["cached_tokens"], run.tally.input_tokens
+    share = cached.mean * cached.count / asked if asked and cached.count else 0.0
+    if share < CACHED or _shares_prompts(run.scenario) or set(run.turns) - {1}:
+        return None
+    same = run.scenario.get("same_prompts")
+    files = any(isinstance(one, Mapping) and one.get("requests") for one in run.scenario.get("requests") or ())
+    why = "the same prompts were sent before" if same else "requests of a file are sent as they are" if files else ""
+    return (
+        f"{100 * share:.0f} % of the input came from the server's cache of prompts, which nobody asked for"
+        f"{f' ({why})' if why else ''}: new prompts take longer."
+    )
+
+
+def _short(run: RunResult) -> str | None:
+    short = run.tally.counts["short"]
+    if not short:
+        return None
+    return (
+        f"{short} answers are shorter than asked for (--exact), and are not good: the server does not know ignore_eos "
+        "and min_tokens, or does not let everybody set them."
+    )
+
+
+PROMPT_NOTES: Final[tuple[Callable[[RunResult], str | None], ...]] = (_cached, _short)
+
 
 LATE: Final = 0.010
 BUSY: Final = 0.9

@@ -10,7 +10,7 @@ from loadtest.figures.tally import Tally
 from loadtest.figures.timeline import LoadTimeline
 from loadtest.plan.load_request import PERCENTILES
 from loadtest.run.overhead import Overhead
-from loadtest.run.search_report import SearchReport
+from loadtest.run.search import SearchReport
 
 
 @attrs.frozen

@@ -1,9 +1,10 @@
-"""What is to be done: the ``scenario``, which ``scenario_file`` reads as it is written (``raw_scenario``) unless
-there are ``contradictions``, of each kind of ``load_request``, and the ``arrivals``, and how many ``asked_loads`` and
-``client_steps`` there are; how long prompts and answers are (``lengths``), ``shared_prefixes``, ``turns`` of
-conversations, and ``traces`` of real services; what a gateway has recorded (``recorded_load``); ``objectives`` of a
-good answer, the ``comparison`` that each of them is, for which of the load's ``parts``, and ``spellings`` of other
-tools. ``shares``: of processes, and of machines as parts. ``connecting``: how it connects. ``load_endpoints``: what is
-spoken beside conversations. ``line_mistakes``: what is wrong in files that are read line by line.
-``named_secrets``: credentials in bodies. ``converter``: what turns a file into these values.
+"""What a load is to be. ``scenario_file`` reads a scenario as it is written (``raw_scenario``), rejects
+``contradictions``, and returns a ``scenario`` with its kinds of ``load_request``.
+
+When requests begin: ``arrivals``, ``asked_loads`` (several, or a search), ``client_steps`` and ``traces`` of real
+services; ``shares`` divide a plan among processes and machines. What they contain: ``lengths``, ``shared_prefixes``,
+``turns`` of conversations, ``recorded_load`` of a gateway, and ``load_endpoints`` that are no conversation.
+``connecting`` says how they are sent. What is asked of the responses: ``objectives`` and the ``comparison`` that each
+of them is. ``spellings`` are those of other tools, and
+``converter`` turns the content of a file into these values.
 """

@@ -6,11 +6,11 @@ from typing import Final, Protocol
 
 from configfile import document
 from loadtest.figures.conditions import early, parse
+from loadtest.plan.comparison import NoPart, part_of
 from loadtest.plan.connecting import HTTP_1
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, SEVERAL_TEXTS, streams
 from loadtest.plan.load_request import EVER, PROMPT, RESULTS, LoadRequest
 from loadtest.plan.objectives import objectives
-from loadtest.plan.parts import NoPart, part_of
 from loadtest.plan.raw_scenario import AS_RECORDED, RawRateStep, RawScenario
 from loadtest.plan.recorded_load import is_recorded
 from loadtest.plan.scenario import Scenario

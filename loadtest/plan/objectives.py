@@ -10,8 +10,16 @@ import attrs
 from loadtest.exchange.record import ExchangeRecord
 from loadtest.figures.conditions import NAMES
 from loadtest.figures.measures import MEASURES
-from loadtest.plan.comparison import STATISTICS, Comparison, NoCondition, comparison, percent_of, unknown
-from loadtest.plan.parts import LoadPart, part_of
+from loadtest.plan.comparison import (
+    STATISTICS,
+    Comparison,
+    LoadPart,
+    NoCondition,
+    comparison,
+    part_of,
+    percent_of,
+    unknown,
+)
 from loadtest.plan.spellings import MEASURES_ELSEWHERE
 
 EXAMPLE: Final = "write one such as ttft<500ms, gap.p95<50ms or, as vLLM does, ttft:500"

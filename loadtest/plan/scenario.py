@@ -1,4 +1,4 @@
-"""Load scenarios as frozen values: what a load is to be."""
+"""Load scenarios as frozen values: what a load is to be, without its credentials where it is shown."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import unquote_plus
 
 import attrs
@@ -18,9 +18,38 @@ from loadtest.plan.load_request import (
     PERCENTILES,
     LoadRequest,
 )
-from loadtest.plan.named_secrets import without_secrets
 from loadtest.plan.recorded_load import trace_of
 from loadtest.plan.shares import ALL, PlanShare
+
+NAMES: Final = r"[\w-]*(?:api[_-]?key|authorization|password|secret|(?:access|auth|bearer)[_-]?token)"
+MASK: Final = "***"
+
+_NAMED: Final = re.compile(NAMES, re.IGNORECASE)
+
+
+def is_secret(name: object) -> bool:
+    """Whether a member of that ``name`` is a credential."""
+    return isinstance(name, str) and _NAMED.fullmatch(name) is not None
+
+
+def named_secrets(value: Any, *, named: bool = False) -> Iterator[str]:
+    """The texts in ``value`` that are credentials by the names of their members; all, where it is ``named`` so."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from named_secrets(item, named=is_secret(name))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from named_secrets(item, named=named)
+    elif named and isinstance(value, str):
+        yield value
+
+
+def without_secrets(value: Any) -> Any:
+    """``value`` with a mask for each credential."""
+    if isinstance(value, Mapping):
+        return {name: MASK if is_secret(name) else without_secrets(item) for name, item in value.items()}
+    return [without_secrets(item) for item in value] if isinstance(value, list | tuple) else value
+
 
 Spacing: TypeAlias = Literal["even", "poisson"]
 """How the arrivals of an open loop are spread."""

@@ -1,7 +1,6 @@
-"""What is said of runs: ``report_file`` (JSON), ``csv_file``, ``as_vllm`` and ``junit``, ``words`` for all of them,
-``live`` while one goes on, ``search_lines``, ``tables`` and ``text`` (``fitting`` a terminal), and a ``page`` with
-its ``page_style``, ``page_tables``, ``run_charts`` and ``plots``, each ``written`` whole; ``turns`` of conversations;
-``request_log``, a line for each exchange; ``comparing`` of two runs, which ``compared_runs`` reads and
-``comparison_text`` tells; ``run_metrics`` for receivers, to which ``otlp`` sends them;
-``parts`` of one load by several machines.
+"""The reports of runs: ``report_file`` (JSON), ``other_files`` (CSV, JUnit's XML, vLLM's JSON), ``text`` for a
+terminal, a ``page`` with ``plots``, and ``live`` while a run goes on. ``words`` and ``tables`` serve all of them.
+``request_log`` has a line for each exchange, ``run_metrics`` has metrics, which ``otlp`` sends. ``parts`` merges the
+reports of several machines. ``compared_runs`` reads two runs, ``comparing`` finds how sure their differences are, and
+``comparison_text`` shows them.
 """

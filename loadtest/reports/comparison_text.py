@@ -8,9 +8,7 @@ from loadtest.figures.measures import MEASURES
 from loadtest.figures.numbers import shown
 from loadtest.reports.compared_runs import ComparedTarget, LoadComparison
 from loadtest.reports.comparing import CONFIDENCE, ERRORS, ComparedFigure, ComparedLoad
-from loadtest.reports.fitting import fits, fitted, fitted_table
-from loadtest.reports.page_tables import html_table
-from loadtest.reports.tables import FigureTable
+from loadtest.reports.tables import FigureTable, fits, fitted, fitted_table, html_table
 
 TOGETHER: Final = (
     f"All intervals of a table hold at once: of 100 comparisons of a server with itself, {100 * CONFIDENCE:.0f} see no "

@@ -1,6 +1,7 @@
 """The file that holds the results of one run or of several."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,29 @@ from loadtest.exchange.plain_text import plain_value
 from loadtest.figures.conditions import ConditionVerdict
 from loadtest.figures.notes import notes
 from loadtest.figures.result import RunResult
-from loadtest.plan.parts import NoPart
+from loadtest.plan.comparison import NoPart
+
+_BESIDE: Final = ".part"
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write beside the file, then take its place: who reads it meanwhile finds the old one, or the new one. What is no
+    plain file (``/dev/stdout``, a pipe) is written to as it is. Raises ``OSError``, and leaves nothing then."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    place = path.resolve()  # a link stays one
+    beside = place.with_name(f".{place.name}.{os.getpid()}{_BESIDE}")
+    try:
+        beside.write_bytes(data)
+        if place.exists():
+            beside.chmod(place.stat().st_mode & 0o777)
+        beside.replace(place)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+
 
 FORMAT = 2
 READABLE = (1, 2)

@@ -9,18 +9,20 @@ from loadtest.figures.notes import notes
 from loadtest.figures.numbers import duration, plain, shown
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
-from loadtest.reports.fitting import cut, fitted, fitted_table, stacked
-from loadtest.reports.tables import aligned, tables
-from loadtest.reports.turns import HEADINGS, conversations, has_conversations, turn_rows
+from loadtest.reports.tables import aligned, cut, fitted, fitted_table, stacked, tables
 from loadtest.reports.words import (
+    HEADINGS,
     answered,
+    conversations,
     describe_counts,
     describe_course,
     describe_overhead,
     describe_probes,
+    has_conversations,
     lines,
     load_of,
     told,
+    turn_rows,
 )
 from loadtest.run.overhead import Overhead
 

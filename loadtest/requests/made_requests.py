@@ -1,18 +1,112 @@
-"""Requests of one kind with prompts that are made here, of the lengths that the kind, or a trace, says."""
+"""Requests of one kind with prompts that are made here, of the lengths that the kind, or a trace, says: their texts and
+images, and the small probes beside a load."""
 
+import functools
 import random
+import struct
+import zlib
+from binascii import b2a_base64
 from functools import partial
+from hashlib import blake2b
+from typing import Final
 
 import attrs
 
-from loadtest.plan.load_request import LoadRequest
+from loadtest.plan.lengths import exactly
+from loadtest.plan.load_request import NO_OBJECTIVES, NO_THINKING, NONE, ONE, ONE_TURN, LoadRequest
 from loadtest.plan.traces import BLOCK
 from loadtest.requests.bodies import Bodies
 from loadtest.requests.calibration import Calibration
-from loadtest.requests.images import NoiseImages
 from loadtest.requests.setting import SourceSetting
 from loadtest.requests.sources import LazySession, LoadSession, PreparedRequest, SingleRequest
-from loadtest.requests.texts import PromptTexts
+
+_VOCABULARY: Final = """
+a able about above across after again all almost along already also always among an and another answer any around as
+ask at away back be because become before begin behind below between both bring build but by call can carry case cause
+change city clear close cold come common could country course cover cut dark day deep did different do door down draw
+dry during each early earth ease east eat end enough even ever every example eye face fact fall far farm fast feel few
+field find fire first five fly follow food for form four free from full game garden gave get give go good great green
+ground group grow had half hand hard have he head hear heat help her here high hold home hot hour house how idea if in
+inch into island it just keep kind king know land large last late learn leave left less let letter life light like line
+list listen little live long look low machine made make man many map mark may mean measure men might mile mind minute
+more morning most mother mountain move much must name near need never new next night no north note nothing notice now
+number of off often old on once one only open or order other our out over own page paper part pass pattern people
+picture piece place plain plan plant play point port possible power press problem question quick rain ran reach read
+ready real record red rest right river road rock room round rule run said same sand saw say school science sea second
+see seem self sentence serve set seven several shape she ship short should show side simple since sing six size sleep
+slow small snow so some song soon sound south space speak special spell stand star start state stay step still stop
+story street strong study such sun sure surface table take talk teach tell ten test than that the their them then there
+these they thing think this those though thought thousand three through time to together too took top toward town trade
+travel tree true try turn two under unit until up upon use usual very voice vowel wait walk want war warm was watch
+water way we week weight well went were west what wheel when where which while white who whole why will wind with
+without wonder wood word work world would write year yes yet you young your
+"""
+_WORDS: Final = 20_000  # of the one text that all others are pieces of
+
+
+@functools.cache
+def _pool() -> str:
+    return " ".join(random.Random("words").choices(_VOCABULARY.split(), k=_WORDS)) + " "
+
+
+class PromptTexts:
+    """The texts of one run on one target, which ``mark`` stands for. The same mark makes the same texts."""
+
+    def __init__(self, mark: str) -> None:
+        self._mark = mark
+        _pool()  # before a load, of which its making would hold up the first request
+
+    def prompt(self, number: int, size: int, chance: random.Random) -> str:
+        """The text of ``size`` characters (or the mark's, if that is more) for the request ``number``."""
+        return self._text(f"request {number}", size, chance.random())
+
+    def shared(self, name: str, size: int) -> str:
+        """The text called ``name``: whenever it is asked for, the same, or more or less of it."""
+        return self._text(name, size, random.Random(name).random())
+
+    def _text(self, name: str, size: int, place: float) -> str:
+        begin = f"{blake2b(f'{self._mark} {name}'.encode(), digest_size=5).hexdigest()}: "
+        return begin + _piece(place, size - len(begin))
+
+
+def _piece(place: float, size: int) -> str:
+    """``size`` characters of the pool, from a word at ``place``, 0 to 1."""
+    pool = _pool()
+    start = pool.index(" ", int(place * (len(pool) - 1))) + 1
+    if start + size <= len(pool):
+        return pool[start : start + max(0, size)]
+    return (pool[start:] + pool * (size // len(pool) + 1))[:size]
+
+
+_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+_RGB: Final = 2  # the colour type
+_CHANNELS: Final = 3
+
+
+class NoiseImages:
+    """Images of ``width`` by ``height`` pixels."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self._first = width * _CHANNELS
+        noise = random.Random("noise")
+        # Each row begins with the number of its filter; 0 is none (https://www.w3.org/TR/png-3/#9Filters).
+        self._rest = b"".join(b"\0" + noise.randbytes(self._first) for _ in range(height - 1))
+        header = struct.pack(">IIBBBBB", width, height, 8, _RGB, 0, 0, 0)
+        self._before = _SIGNATURE + _chunk(b"IHDR", header)
+        self._after = _chunk(b"IEND", b"")
+
+    def png(self, chance: random.Random) -> bytes:
+        """The next image."""
+        rows = b"".join((b"\0", chance.randbytes(self._first), self._rest))
+        return b"".join((self._before, _chunk(b"IDAT", zlib.compress(rows, 0)), self._after))
+
+    def base64(self, chance: random.Random) -> bytes:
+        """The next image as the APIs carry it."""
+        return b2a_base64(self.png(chance), newline=False)
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return b"".join((struct.pack(">I", len(data)), name, data, struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))))
 
 
 @attrs.frozen
@@ -103,3 +197,26 @@ class MadeRequests:
         if planned.prefix is None or self._request.prefix is None:
             return ""
         return self._texts.shared(f"prefix {planned.prefix}", self._calibration.piece(self._request.prefix.tokens))
+
+
+PROBE = "probe"
+
+
+class Probes:
+    """Small requests of the kind of ``request``, in its API and of its model."""
+
+    def __init__(self, request: LoadRequest, setting: SourceSetting) -> None:
+        small = attrs.evolve(
+            request, name=PROBE, prompt=exactly(1), output=exactly(1), exact=False, prefix=None, images=None,
+            tools=NONE, requests=None, cancel=None, slow=None, turns=ONE_TURN, think=NO_THINKING, slo=NO_OBJECTIVES,
+            texts=ONE,
+        )  # fmt: skip
+        self._source = MadeRequests(small, attrs.evolve(setting, trace=None, learns=False))
+        self._chance = random.Random(f"{setting.seed} probes")
+        self._number = 0
+
+    def next(self) -> PreparedRequest:
+        self._number += 1
+        found = self._source.session(self._number, self._chance).turn(None)
+        assert found is not None
+        return found

@@ -13,9 +13,9 @@ from typing import Final
 import attrs
 import msgspec
 
-from loadtest.plan.line_mistakes import LineMistakes
 from loadtest.plan.load_endpoints import LoadApi
 from loadtest.plan.load_request import LoadRequest
+from loadtest.plan.traces import LineMistakes
 from loadtest.requests.bodies import spoken_body
 from loadtest.requests.file_requests import (
     EXPECTED,

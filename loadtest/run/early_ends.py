@@ -10,11 +10,9 @@ import trio
 
 from loadtest.exchange.record import ExchangeRecord
 from loadtest.figures.conditions import ConditionVerdict, early, of_tally, verdict
-from loadtest.figures.refusals import MANY
-from loadtest.figures.run_figures import RunFigures
+from loadtest.figures.run_figures import MANY, RunFigures
 from loadtest.figures.tally import Tally
-from loadtest.plan.comparison import Comparison
-from loadtest.plan.parts import part_of
+from loadtest.plan.comparison import Comparison, part_of
 from loadtest.plan.scenario import Scenario, shown
 from loadtest.run.under_way import RecordSink
 

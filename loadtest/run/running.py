@@ -12,12 +12,11 @@ from urllib.parse import urlsplit
 import attrs
 import trio
 
-from loadtest.exchange.ending import ended, record_of
+from loadtest.exchange.ending import LONGEST, ended, record_of, retry_after
 from loadtest.exchange.exchange import OK, LoadTarget, TimedExchange
 from loadtest.exchange.judging import Judging, ReceivedAnswer, StreamVerdict
 from loadtest.exchange.masking import SecretWords
 from loadtest.exchange.record import Manner
-from loadtest.exchange.retry_after import LONGEST, retry_after
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
@@ -30,8 +29,8 @@ from loadtest.plan.objectives import by_request, missed_by, read_all
 from loadtest.plan.scenario import Scenario, plays_out, recorded_starts, shown
 from loadtest.plan.shares import PlanShare, spelled_start
 from loadtest.requests import bodies
+from loadtest.requests.made_requests import Probes
 from loadtest.requests.mix import source_of
-from loadtest.requests.probes import Probes
 from loadtest.requests.setting import setting_of
 from loadtest.requests.sources import LoadSession, PlaceInPlan, PreparedRequest
 from loadtest.run.overhead import Lag, Overhead, SelfTest

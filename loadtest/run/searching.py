@@ -1,22 +1,25 @@
-"""A search on a target: run a load, judge it, let ``next_trial`` say which is next."""
+"""The runs of a scenario on a target: one, several, or a search, which runs a load, judges it by a rule, and lets
+``next_trial`` say which is next."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
 import attrs
 import trio
 
+from loadtest.figures.conditions import ALIASES, SHARE, Condition, parse
 from loadtest.figures.histogram import Histogram
+from loadtest.figures.measures import MEASURES
 from loadtest.figures.notes import BUSY, LATE
-from loadtest.figures.numbers import plain
+from loadtest.figures.numbers import plain, several
 from loadtest.figures.result import RunResult
-from loadtest.figures.tally import Tally
+from loadtest.figures.tally import COUNTS, Tally
 from loadtest.plan.asked_loads import SearchBounds
+from loadtest.plan.comparison import Comparison, part_of, percent_of
 from loadtest.plan.scenario import Scenario
 from loadtest.run.overhead import Overhead
-from loadtest.run.search import FoundLoad, Purpose, Trial, TriedLoad, Verdict, next_trial
-from loadtest.run.search_report import SearchReport, SearchStep
+from loadtest.run.search import FoundLoad, Purpose, SearchReport, SearchStep, Trial, TriedLoad, Verdict, next_trial
 from loadtest.run.step_watch import BLOCKS, LimitEvidence, StepLength, StepState, StepWatch, state
 from loadtest.run.under_way import LoadUnderWay, Runner
 
@@ -213,3 +216,110 @@ def loader_is_the_limit(overhead: Overhead) -> bool:
     """Whether what failed may be the load tester's own slowness."""
     parts = overhead.processes.values()
     return any(part.cpu > BUSY or part.late.percentile(50) > LATE for part in parts)
+
+
+# What must hold of a load
+
+GOOD: Final = "goodput<99%"
+"""The condition of a search that is told nothing else: how many answers are good at least."""
+
+
+def rule_of(plan: Scenario) -> LoadRule:
+    """The rule of a scenario's search: its conditions, and that 99 % are good, unless one of them says how many are, or
+    there are no objectives by which an answer is good."""
+    conditions = [parse(text) for text in plan.fail_if]
+    kinds = tuple(request.name for request in plan.requests)
+    told = any(condition.comparison.name == SHARE for condition in conditions)
+    if not told and (plan.slo or not conditions):
+        conditions.insert(0, parse(GOOD))
+
+    def failures(run: RunResult) -> Sequence[str]:
+        found = [(one.comparison.text, failure) for one in conditions if (failure := one.failure(run))]
+        return [_cause(run.tally) or failure if text == GOOD else failure for text, failure in found]
+
+    def evidence(target: str, tallies: TalliesByKind) -> Sequence[LimitEvidence]:
+        parts = [(one.comparison, part_of(one.comparison.of, plan.targets, kinds)) for one in conditions]
+        there = [(asked, part.request) for asked, part in parts if part.target in ("", target)]
+        return [found for asked, kind in there if (found := _evidence(asked, tallies.get(kind, Tally())))]
+
+    return LoadRule(_text(plan, conditions), failures, evidence)
+
+
+def _cause(tally: Tally) -> str:
+    """What most answers that are not good have in common: an error, or an objective that they missed."""
+    errors = [(failure.count, failure.kind) for failure in tally.failures[:1]]
+    missed = [(count, f"missed {name}") for name, count in tally.missed.most_common(1)]
+    count, what = max((*errors, *missed), default=(0, ""))
+    return f"{count} {what}" if count else ""
+
+
+def _text(plan: Scenario, conditions: Sequence[Condition]) -> str:
+    rule = " and ".join(f"not {one.comparison.text}" for one in conditions if one.comparison.text != GOOD)
+    if conditions[0].comparison.text != GOOD:
+        return rule
+    objectives = ", ".join(plan.slo)
+    good = "99 % of answers are good" + (f" ({objectives})" if objectives else " (whole)")
+    return f"{good}, {rule}" if rule else good
+
+
+def _evidence(asked: Comparison, tally: Tally) -> LimitEvidence | None:
+    """How many values it takes to be sure of a percentile or of a share, and how many there are. Of what is no such
+    figure nothing is said."""
+    if asked.name == SHARE and asked.upper:
+        return LimitEvidence(asked.limit / 100, tally.judged, tally.judged - tally.counts["good"])
+    name = ALIASES.get(asked.name, asked.name)
+    if name in COUNTS and asked.unit == "%" and not asked.upper and asked.limit > 0:
+        return LimitEvidence(1 - asked.limit / 100, tally.counts["started"], tally.counts[name])
+    return _of_percentile(asked, tally)
+
+
+def _of_percentile(asked: Comparison, tally: Tally) -> LimitEvidence | None:
+    if asked.name not in MEASURES or not asked.statistic.startswith("p") or asked.upper:
+        return None
+    share = percent_of(asked.text, asked.statistic) / 100
+    histogram = tally.measures[asked.name]
+    return LimitEvidence(share, histogram.count, histogram.above(asked.limit)) if 0 < share < 1 else None
+
+
+# The runs of a scenario
+
+
+@attrs.frozen
+class PlannedRun:
+    """One run of a series; ``label`` tells it from the others of its target."""
+
+    scenario: Scenario
+    label: str = ""
+
+
+def planned_runs(plan: Scenario) -> Iterator[PlannedRun]:
+    """All runs of one target, in order: every load in turn, and that as often as is asked for, so that what changes
+    with time changes for all. Repeated ones differ in their seed, or they would show too little chance."""
+    for turn in range(plan.repeat):
+        for load in plan.loads or (None,):
+            once = attrs.evolve(plan, repeat=1) if load is None else plan.at(load)
+            labels = [label_of(plan, load)] if load is not None else []
+            labels += [f"run {turn + 1}"] if plan.repeat > 1 else []
+            yield PlannedRun(attrs.evolve(once, seed=plan.seed + turn), ", ".join(labels))
+
+
+def label_of(plan: Scenario, load: float) -> str:
+    """A load in a few words."""
+    if plan.open_loop:
+        return f"{plain(load)}/s"
+    return several(load, "client")
+
+
+async def runs_of(
+    plan: Scenario, target: str, run: Runner, rule: Callable[[], LoadRule], teller: SearchTeller
+) -> list[RunResult]:
+    """All of them, up to one that was interrupted. ``rule`` is what must hold of a load, where one is searched for."""
+    if plan.search is not None:
+        return [await search(plan, target, plan.search, run, rule(), teller)]
+    found: list[RunResult] = []
+    for planned in planned_runs(plan):
+        result = await run(planned.scenario, target)
+        found.append(attrs.evolve(result, label=planned.label))
+        if result.interrupted:
+            break
+    return found

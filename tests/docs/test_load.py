@@ -18,8 +18,7 @@ from loadtest.plan.raw_scenario import RawScenario
 from loadtest.plan.scenario_file import build
 from loadtest.reports.report_file import dump
 from loadtest.run.overhead import Overhead, SelfTest
-from loadtest.run.search import FoundLoad
-from loadtest.run.search_report import SearchReport, SearchStep
+from loadtest.run.search import FoundLoad, SearchReport, SearchStep
 from tests.support.doc_blocks import fenced
 from tests.support.harness import ROOT
 from tests.support.load_records import record, result

@@ -8,7 +8,7 @@ from configfile.document import ConfigError, Document
 from loadtest.plan.arrivals import RateStep
 from loadtest.plan.asked_loads import ArrivalBurst, SearchBounds
 from loadtest.plan.scenario_file import build
-from loadtest.run.series import planned_runs
+from loadtest.run.searching import planned_runs
 
 
 def plan(**keys):

@@ -4,7 +4,7 @@ import pytest
 
 from loadtest.exchange.record import Problem
 from loadtest.figures.conditions import NoCondition, parse, verdicts
-from loadtest.plan.parts import NoPart
+from loadtest.plan.comparison import NoPart
 from tests.support.load_records import record, result
 
 

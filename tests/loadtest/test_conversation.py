@@ -13,13 +13,13 @@ from loadtest.plan.turns import FollowUp, ThinkTime, ToolResults, Turns
 from loadtest.requests.conversation import (
     ROUNDS,
     MadeConversations,
+    NoNextTurn,
     TracedConversations,
     UserTurn,
     conversation_of,
     split_turns,
 )
 from loadtest.requests.made_requests import MadeRequests
-from loadtest.requests.next_turn import NoNextTurn
 from loadtest.requests.setting import SourceSetting
 from loadtest.requests.sources import PreparedRequest
 from providers.apis import CODECS

@@ -6,7 +6,7 @@ import pytest
 
 from loadtest.exchange.exchange import EVENTS
 from loadtest.exchange.judging import ReceivedAnswer, judged
-from loadtest.requests.next_turn import NoNextTurn, TurnAnswer
+from loadtest.requests.conversation import NoNextTurn, TurnAnswer
 from tests.support.load_servers import HEAD, chunk, load, serving
 
 

@@ -6,7 +6,7 @@ import struct
 import time
 import zlib
 
-from loadtest.requests.images import NoiseImages
+from loadtest.requests.made_requests import NoiseImages
 
 
 def chunks(png: bytes) -> dict[bytes, bytes]:

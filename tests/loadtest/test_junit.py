@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 from loadtest.figures.conditions import ConditionVerdict, parse, verdicts
 from loadtest.reports import report_file
-from loadtest.reports.junit import junit
+from loadtest.reports.other_files import junit
 from tests.support.load_records import record, result
 
 RUN = result(record(), target="gate\x1b[31mway", scenario={"requests": [{"name": "chat m"}]})

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from loadtest.exchange.retry_after import retry_after
+from loadtest.exchange.ending import retry_after
 from loadtest.figures.notes import notes
 from tests.support.load_servers import HEAD, answer, chunk, events, load, prepared, scenario, serving
 

@@ -12,7 +12,7 @@ from loadtest.exchange.judging import ReceivedAnswer, judged
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS
 from loadtest.plan.load_request import LoadRequest
 from loadtest.requests.bodies import address, api_of
-from loadtest.requests.sounds import silence
+from loadtest.requests.mix import silence
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer

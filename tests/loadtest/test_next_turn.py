@@ -6,8 +6,8 @@ import pytest
 
 from loadtest.plan.load_request import LoadRequest
 from loadtest.requests.bodies import Bodies
+from loadtest.requests.conversation import NoNextTurn, TurnAnswer, limited_body, naming_body, next_body
 from loadtest.requests.file_requests import asked_limit
-from loadtest.requests.next_turn import NoNextTurn, TurnAnswer, limited_body, naming_body, next_body
 from providers.apis import CODECS
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request, TextPart, ToolResultPart

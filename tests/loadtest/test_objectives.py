@@ -3,9 +3,8 @@
 import pytest
 
 from loadtest.exchange.record import AnswerTokens
-from loadtest.plan.comparison import NoCondition
+from loadtest.plan.comparison import NoCondition, NoPart
 from loadtest.plan.objectives import by_request, missed_by, objectives, read_all
-from loadtest.plan.parts import NoPart
 from tests.support.load_records import record
 
 

@@ -19,10 +19,9 @@ from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
 from loadtest.plan.raw_scenario import percentiles_in
 from loadtest.reports import report_file, text
-from loadtest.reports.as_vllm import as_vllm
-from loadtest.reports.csv_file import csv_of
+from loadtest.reports.other_files import as_vllm, csv_of
 from loadtest.reports.page import page
-from loadtest.reports.written import write_whole
+from loadtest.reports.report_file import write_whole
 from loadtest.run.overhead import Overhead
 from tests.support.load_records import exchanged, shifted
 from tests.support.load_servers import scenario

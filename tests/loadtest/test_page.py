@@ -13,11 +13,9 @@ from loadtest.figures.numbers import duration, plain
 from loadtest.figures.tally import Tally
 from loadtest.figures.timeline import LoadTimeline
 from loadtest.reports.page import page
-from loadtest.reports.plots import Axis, Series, chart, linear, logarithmic, percentiles
-from loadtest.reports.run_charts import curves, over_time, spans
+from loadtest.reports.plots import Axis, Series, chart, curves, linear, logarithmic, over_time, percentiles, spans
 from loadtest.reports.words import describe_course, describe_probes
-from loadtest.run.search import FoundLoad
-from loadtest.run.search_report import SearchReport, SearchStep
+from loadtest.run.search import FoundLoad, SearchReport, SearchStep
 from tests.support.load_records import exchanged, record, result, shifted
 
 RUN = result(*(shifted(exchanged(), n / 10) for n in range(30)))

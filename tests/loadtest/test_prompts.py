@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from configfile.document import ConfigError
-from gateway.commands.load_exact import check_exact
 from loadtest.exchange.record import AnswerTokens
 from loadtest.figures.notes import notes
 from loadtest.figures.tally import EXACT, Tally
 from loadtest.reports import report_file as report
 from loadtest.reports import text
+from loadtest.run.readiness import check_exact
 from loadtest.run.running import ActiveRun, address_of
 from streams import sse
 from tests.support.load_records import exchanged

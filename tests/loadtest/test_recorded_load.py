@@ -10,7 +10,7 @@ from gateway.telemetry.recorded import Folder, Side
 from loadtest.plan import recorded_load as module
 from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.recorded_load import recorded_load
-from loadtest.requests.recorded_source import sent_again
+from loadtest.requests.mix import sent_again
 from tests.support.load_servers import answer, load, scenario, serving_bodies
 
 LINE = {"ended": "complete", "model": "m", "duration_ms": 100}

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.figures.routes import RouteFigures
+from loadtest.figures.tally import RouteFigures
 from loadtest.reports import text
 from tests.support.load_servers import chunk, events, load, serving
 

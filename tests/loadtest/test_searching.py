@@ -13,12 +13,11 @@ from loadtest.figures.notes import notes
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
 from loadtest.plan.scenario_file import build
-from loadtest.reports.search_lines import SearchLines
+from loadtest.reports.live import SearchLines
 from loadtest.reports.tables import search_table
-from loadtest.run.load_rule import rule_of
 from loadtest.run.overhead import Overhead
 from loadtest.run.running import ActiveRun, address_of
-from loadtest.run.searching import loader_is_the_limit, search
+from loadtest.run.searching import loader_is_the_limit, rule_of, search
 from loadtest.run.step_watch import LimitEvidence
 from loadtest.run.under_way import Watching, unwatched
 from tests.support.load_records import exchanged

@@ -16,7 +16,7 @@ from loadtest.plan.load_request import LoadRequest, PromptImages
 from loadtest.plan.scenario_file import build
 from loadtest.plan.shared_prefixes import SharedPrefixes
 from loadtest.plan.traces import load_trace
-from loadtest.requests.found import found_in_files
+from loadtest.requests.estimate import found_in_files
 from loadtest.requests.mix import source_of
 from loadtest.requests.setting import SourceSetting, setting_of
 

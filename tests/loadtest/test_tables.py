@@ -6,8 +6,7 @@ from configfile.document import Document
 from loadtest.figures.result import RunResult
 from loadtest.plan.scenario_file import build
 from loadtest.reports.tables import tables
-from loadtest.run.load_rule import rule_of
-from loadtest.run.series import runs_of
+from loadtest.run.searching import rule_of, runs_of
 from tests.support.simulated_load import simulated
 from tests.support.simulated_queue import SimulatedQueue
 

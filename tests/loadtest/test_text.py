@@ -8,7 +8,7 @@ from loadtest.figures.conditions import parse, verdicts
 from loadtest.figures.notes import notes
 from loadtest.figures.tally import Tally
 from loadtest.reports import text
-from loadtest.reports.fitting import COLUMNS, cut, fitted, stacked
+from loadtest.reports.tables import COLUMNS, cut, fitted, stacked
 from tests.support.load_records import exchanged, record, result, shifted
 
 LONG = "http://a-host-with-a-name-that-is-long.somewhere.example.internal:8443/deployments/of/all/kinds/v1"

@@ -8,7 +8,7 @@ import pytest
 from configfile.wording import Wrong
 from loadtest.plan.shared_prefixes import SharedPrefixes, read_prefixes
 from loadtest.requests.calibration import ANSWERS, Calibration
-from loadtest.requests.texts import PromptTexts
+from loadtest.requests.made_requests import PromptTexts
 
 
 def begins(mark: str, number: int = 300) -> set[str]:

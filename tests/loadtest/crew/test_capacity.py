@@ -3,7 +3,7 @@
 import pytest
 
 from configfile.document import Document
-from loadtest.crew.capacity import (
+from loadtest.crew.opening import (
     PortRange,
     file_mistake,
     new_connections,

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.__main__ import main
-from loadtest.crew.capacity import most_files
+from loadtest.crew.opening import most_files
 
 URL = ("load", "http://127.0.0.1:9", "--model", "m", "--rate", "1")
 
