@@ -17,7 +17,7 @@ ALLOWED = {
     "configfile": {"configfile"},
     "streams": {"configfile", "streams"},
     "providers": {"configfile", "streams", "providers"},
-    "loadtest": {"configfile", "streams", "providers", "loadtest", "gateway"},
+    "loadtest": {"configfile", "streams", "providers", "loadtest"},
     "gateway": set(PACKAGES),
 }
 ASYNC_LIBRARIES = {"trio", "anyio", "asyncio", "quart", "quart_trio", "hypercorn", "trio_websocket"}
