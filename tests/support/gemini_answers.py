@@ -3,13 +3,14 @@
 import json
 
 from providers.catalog.models import quirks_of
+from providers.gemini import GEMINI
 from providers.gemini.outgoing import write_count_request, write_request
 from providers.gemini.reader import GeminiReader
 from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
-from streams import sse
 from streams.fold import fold
+from tests.support.provider_streams import read_stream
 
 GOOGLE = Issuer("gemini", "a1")
 VERTEX = Issuer("vertex", "b2")
@@ -61,12 +62,7 @@ def told(*chunks, keeps=2**20, close=True):
 
 def streamed(body, size):
     """The events of the recorded stream ``body``, in pieces of ``size`` bytes."""
-    splitter, reader, events = sse.Splitter(), GeminiReader(), []
-    pieces = [raw for at in range(0, len(body), size) for raw in splitter.feed(body[at : at + size])]
-    for raw in (*pieces, splitter.close()):
-        if (parsed := sse.parse(raw)) is not None:
-            events += reader.take(*parsed)
-    return [*events, *reader.close()]
+    return read_stream(GEMINI, body, size)
 
 
 def answered(*parts, reason="STOP", **members):

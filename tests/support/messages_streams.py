@@ -25,6 +25,7 @@ from streams.events import (
     ToolCallDelta,
     ToolCallStart,
 )
+from tests.support.provider_streams import read_stream
 
 OURS = Issuer("deepseek", "a1")
 START = {
@@ -77,14 +78,7 @@ TEXT = (
 
 def read(data, step=None):
     """The events that a reader says, fed in pieces of ``step`` bytes."""
-    splitter, reader, events = sse.Splitter(), MESSAGES.reader(), []
-    for start in range(0, len(data), step or max(1, len(data))):
-        for event in splitter.feed(data[start : start + (step or len(data))]):
-            if (parsed := sse.parse(event)) is not None:
-                events.extend(reader.take(*parsed))
-    if (parsed := sse.parse(splitter.close())) is not None:
-        events.extend(reader.take(*parsed))
-    return [*events, *reader.close()]
+    return read_stream(MESSAGES, data, step)
 
 
 def taken(*events):

@@ -32,6 +32,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock
+from tests.support.provider_streams import read_stream
 from tests.support.repository import SHARED
 
 CORPUS = SHARED / "corpus" / "openai_responses"
@@ -58,14 +59,9 @@ def raw_events(data: bytes, step: int | None = None) -> Iterator[bytes]:
 
 
 def read(data: bytes, step: int | None = None) -> list[Event]:
-    reader = RESPONSES.reader()
-    events: list[Event] = []
     if len(data) < 10_000:  # a byte at a time is no other stream
         assert list(raw_events(data, 1)) == list(raw_events(data))
-    for raw in raw_events(data, step):
-        if (parsed := sse.parse(raw)) is not None:
-            events += reader.take(*parsed)
-    return [*events, *reader.close()]
+    return read_stream(RESPONSES, data, step)
 
 
 def stream(*events: dict[str, Any], named: bool = True) -> bytes:

@@ -13,6 +13,7 @@ from streams.events import UNAVAILABLE, ErrorInfo
 from tests.support.apis import OLDER
 from tests.support.cases import case
 from tests.support.lanes import reply_for
+from tests.support.provider_streams import read_stream
 
 SAYS_IT = [(name, row) for name, row in FAILURES.items() if row.refusals or row.told]
 
@@ -26,11 +27,7 @@ def read(api: str, row: Fault, *, stream: bool) -> ErrorInfo | None:
     if not stream:
         found = codec.read_answer(codec.write_error(row.told[api], "req_1"))[-1]
         return found if isinstance(found, ErrorInfo) else None
-    reader, framing = codec.reader(), codec.wire.framing
-    events = []
-    for raw in framing.splitter(10_000).feed(codec.writer(reply_for(api)).send(row.told[api])):
-        if (parsed := framing.parse(raw)) is not None:
-            events.extend(reader.take(*parsed))
+    events = read_stream(codec, codec.writer(reply_for(api)).send(row.told[api]))
     return next((event for event in events if isinstance(event, ErrorInfo)), None)
 
 

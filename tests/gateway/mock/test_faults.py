@@ -17,14 +17,15 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from providers.apis import CODECS
-from providers.neutral.codec import Codec, Recipient
+from providers.neutral.codec import Recipient
 from providers.neutral.request import Message, Parameter, Request, TextPart, Tool
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, ErrorInfo, Event, Usage
+from streams.events import AnswerEnd, ErrorInfo, Usage
 from tests.support.cases import case
 from tests.support.command_line import demo, run, started
 from tests.support.harness import PATIENCE, ROOT, request
+from tests.support.provider_streams import read_stream
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 TOOL = Tool("f", schema={"type": "object"})
@@ -273,12 +274,6 @@ async def test_without_the_query_for_events_geminis_stream_is_an_array():
     *words, last = json.loads(unchunked(chunked))
     assert "".join(one["candidates"][0]["content"]["parts"][0]["text"] for one in words).startswith("This is the stand")
     assert last["usageMetadata"]["candidatesTokenCount"]
-
-
-def read_stream(codec: Codec, body: bytes) -> list[Event]:
-    framing, reader = codec.wire.framing, codec.reader()
-    events = [framing.parse(raw) for raw in framing.splitter(2**20).feed(body)]
-    return [*(told for event in events if event for told in reader.take(*event)), *reader.close()]
 
 
 def unchunked(body: bytes) -> bytes:

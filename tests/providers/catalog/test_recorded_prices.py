@@ -9,9 +9,9 @@ import attrs
 import pytest
 
 from providers.apis import CODECS
-from providers.catalog.prices import Cost, Price, computed_cost, cost_of, price_of
-from streams import sse
+from providers.catalog.prices import Cost, Price, cost_of, price_of
 from streams.events import AnswerStart, Event, Usage
+from tests.support.provider_streams import read_stream
 from tests.support.recordings import ABSENT, CORPUS, Recording, recordings
 
 pytestmark = pytest.mark.skipif(not CORPUS.exists(), reason=ABSENT)
@@ -93,42 +93,4 @@ def answered(key: str) -> Answered:
 
 def _events(one: Recording) -> list[Event]:
     codec = CODECS[one.api]
-    if not one.streamed:
-        return [*codec.read_answer(one.body)]
-    splitter, reader = sse.SSE.splitter(2**24), codec.reader()
-    parsed = [sse.parse(raw) for raw in [*splitter.feed(one.body), splitter.close()]]
-    return [*(event for pair in parsed if pair is not None for event in reader.take(*pair)), *reader.close()]
-
-
-@pytest.mark.parametrize("key", SUMS)
-def test_a_recorded_answer_costs_what_its_sum_says(key: str) -> None:
-    grade, nanos = SUMS[key]
-    assert answered(key).cost() == Cost(nanos, grade)
-
-
-@pytest.mark.parametrize("key", STATED)
-def test_a_stated_cost_is_the_sum_that_its_usage_makes(key: str) -> None:
-    """Nothing else compares a computed cost to a bill (BerriAI/litellm#25622)."""
-    stated, nanos = STATED[key]
-    assert answered(key).cost() == Cost(stated, "exact")
-    assert stated == nanos
-
-
-@pytest.mark.parametrize("key", ["e844cf", "d20c76", "635754", "f96680"])
-def test_the_computed_cost_is_the_stated_one(key: str) -> None:
-    one = answered(key)
-    assert computed_cost(one.price(), one.usage) == one.cost()
-
-
-@pytest.mark.parametrize(
-    ("key", "tier", "nanos"),
-    [
-        ("16031d", "priority", 125 * 4250 + 1390 * 2125 + 8 * 17000),
-        ("94effa", "flex", 4158 * 2000 + 4418 * 2500 + 52 * 10000 + 1 * SEARCH),
-        ("90d5ce", "batch", 3 * 500 + 17269 * 50 + 37 * 625 + 10 * 2500),
-    ],
-)
-def test_the_same_answer_in_another_tier(key: str, tier: str, nanos: int) -> None:
-    """All that was recorded was of the usual one. A fee does not depend on it."""
-    one = answered(key)
-    assert attrs.evolve(one, usage=attrs.evolve(one.usage, tier=tier)).cost() == Cost(nanos, "exact")
+    return read_stream(codec, one.body) if one.streamed else [*codec.read_answer(one.body)]

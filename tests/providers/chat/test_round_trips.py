@@ -35,11 +35,11 @@ from providers.neutral.request import (
     ToolChoice,
     ToolResultPart,
 )  # fmt: skip
-from streams import sse
 from streams.events import ErrorInfo, Event
 from streams.fold import fold
 from tests.support.cases import case
 from tests.support.chat_wire import OWN, answers, assert_order, chunks, content, read, reply, write
+from tests.support.provider_streams import read_stream
 from tests.support.recordings import files
 
 # Requests
@@ -259,17 +259,10 @@ def test_recorded_answers_of_every_api_are_the_same_streamed_and_whole():
     for path in RECORDED:
         with case(path.name):
             codec, body = CODECS[FOLDERS[path.parent.name]], path.read_bytes()
-            told = list(codec.read_answer(body)) if path.suffix == ".json" else streamed(codec, body)
+            told = list(codec.read_answer(body)) if path.suffix == ".json" else read_stream(codec, body)
             if isinstance(told[-1], ErrorInfo):
                 stream = write(told)
                 assert b'data: {"error":' in stream
                 assert b"[DONE]" not in stream
             else:
                 assert_same_for_the_client(told)
-
-
-def streamed(codec, body: bytes) -> list[Event]:
-    splitter, reader = sse.Splitter(), codec.reader()
-    raws = [*splitter.feed(body), splitter.close()]
-    told = [event for raw in raws if (one := sse.parse(raw)) for event in reader.take(*one)]
-    return [*told, *reader.close()]

@@ -31,18 +31,14 @@ from streams.events import (
 )
 from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.converse_recordings import ConverseRecording, converse_recordings
+from tests.support.provider_streams import read_pieces
 from tests.support.recordings import ABSENT
 
 recorded = pytest.mark.skipif(not converse_recordings(), reason=ABSENT)
 
 
 def read(pieces: Iterable[bytes], keeps: int = 2**20) -> list[Event]:
-    splitter, reader = EVENT_STREAM.splitter(2**24), CONVERSE.reader(keeps)
-    events: list[Event] = []
-    for raw in (raw for piece in pieces for raw in splitter.feed(piece)):
-        name, data = EVENT_STREAM.parse(raw) or ("", b"")
-        events.extend(reader.take(name, data))
-    return [*events, *reader.close()]
+    return read_pieces(CONVERSE, pieces, keeps)
 
 
 def frame(name: str, **value: Any) -> bytes:

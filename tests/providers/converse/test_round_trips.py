@@ -17,6 +17,7 @@ from streams.events import ErrorInfo, Event
 from streams.fold import Answer, fold
 from tests.support.converse_recordings import ConverseRecording, converse_recordings
 from tests.support.converse_requests import ADAPTIVE, CLAUDE, LLAMA, NOVA2, OURS, outgoing
+from tests.support.provider_streams import read_stream
 from tests.support.recorded_requests import requests
 from tests.support.recordings import ABSENT
 
@@ -27,18 +28,7 @@ recorded = pytest.mark.skipif(not converse_recordings(), reason=ABSENT)
 def events_of(recording: ConverseRecording) -> list[Event]:
     if not recording.streamed:
         return list(CONVERSE.read_answer(recording.body))
-    return streamed(CONVERSE, recording.body)
-
-
-def streamed(codec: Codec, body: bytes) -> list[Event]:
-    framing, reader = codec.wire.framing, codec.reader()
-    events = [
-        event
-        for raw in framing.splitter(2**24).feed(body)
-        if (parsed := framing.parse(raw)) is not None
-        for event in reader.take(*parsed)
-    ]
-    return [*events, *reader.close()]
+    return read_stream(CONVERSE, recording.body)
 
 
 def next_turn(api: str, answer: Any) -> dict[str, Any]:
@@ -72,7 +62,7 @@ def answered(codec: Codec, events: list[Event], stream: bool) -> Any:
     whole: Answer = fold(events)
     if stream:
         writer = codec.writer(reply)
-        whole = fold(streamed(codec, b"".join(map(writer.send, events))))
+        whole = fold(read_stream(codec, b"".join(map(writer.send, events))))
     return json.loads(codec.write_answer(whole, attrs.evolve(reply, issuer=attrs.evolve(OURS, account="none"))
                                          if stream else reply))  # fmt: skip
 

@@ -8,7 +8,6 @@ import pytest
 
 from providers.apis import CODECS
 from providers.messages import MESSAGES
-from streams import sse
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Usage
 from streams.fold import ReasoningBlock, TextBlock, fold
@@ -16,6 +15,7 @@ from tests.support.cases import case
 from tests.support.messages_requests import write
 from tests.support.messages_streams import accumulated, check_grammar, check_order, frames, read, reply, streamed
 from tests.support.messages_streams import write as tell
+from tests.support.provider_streams import read_either
 from tests.support.recordings import files
 from tests.support.repository import SHARED
 
@@ -174,17 +174,6 @@ def test_a_recorded_answer_says_what_its_stream_would_and_is_written_again(path)
 # All three APIs
 
 
-def _events(api, path):
-    codec = CODECS[api]
-    if path.suffix == ".json":
-        return list(codec.read_answer(path.read_bytes()))
-    splitter, reader, events = sse.Splitter(), codec.reader(), []
-    for raw in [*splitter.feed(path.read_bytes()), splitter.close()]:
-        if (parsed := sse.parse(raw)) is not None:
-            events.extend(reader.take(*parsed))
-    return [*events, *reader.close()]
-
-
 def settled(value):
     """A message without its id and without members that say nothing."""
     if isinstance(value, dict):
@@ -205,7 +194,7 @@ def _plain_answers():
     found = []
     for api, folder in FOLDERS.items():
         for path in sorted((SHARED / "corpus" / folder).glob("*.response.*")):
-            if not isinstance((events := _events(api, path))[-1], ErrorInfo):
+            if not isinstance((events := read_either(CODECS[api], path.read_bytes()))[-1], ErrorInfo):
                 blocks = json.loads(MESSAGES.write_answer(fold(events), reply()))["content"]
                 if not any(block["type"] in BETA or "_raw" in str(block.get("input", "")) for block in blocks):
                     found.append((api, path))
@@ -222,7 +211,7 @@ def test_the_sdk_rebuilds_from_our_stream_exactly_our_whole_answer():
     """Whatever API the provider spoke: what streams and what does not are the same message (agentjido/req_llm#763)."""
     for api, path in _plain_answers():
         with case((api, path)):
-            events = _events(api, path)
+            events = read_either(CODECS[api], path.read_bytes())
             whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
             data = tell(events)
             check_grammar(data)

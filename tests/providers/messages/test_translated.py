@@ -10,6 +10,7 @@ from providers.messages import MESSAGES
 from streams import sse
 from streams.fold import fold
 from tests.support.messages_streams import accumulated, check_grammar, frames, reply
+from tests.support.provider_streams import read_stream
 
 
 def chunk(delta=None, finish=None, **members):
@@ -28,15 +29,7 @@ def body(*chunks, done=True):
 
 
 def events(data, step, api="chat"):
-    splitter, reader = sse.Splitter(), CODECS[api].reader()
-    said = []
-    for start in range(0, len(data), step):
-        for raw in splitter.feed(data[start : start + step]):
-            if (parsed := sse.parse(raw)) is not None:
-                said += reader.take(*parsed)
-    if (parsed := sse.parse(splitter.close())) is not None:
-        said += reader.take(*parsed)
-    return [*said, *reader.close()]
+    return read_stream(CODECS[api], data, step)
 
 
 def translated(*chunks, done=True):

@@ -9,8 +9,8 @@ import pytest
 from providers.apis import CODECS
 from providers.neutral.request import ImagePart, MediaSource, Message, Request, TextPart, Tool
 from providers.neutral.tokens import estimate
-from streams import sse
 from streams.events import Usage
+from tests.support.provider_streams import read_stream
 from tests.support.repository import SHARED
 
 CORPUS = SHARED / "corpus"
@@ -40,11 +40,7 @@ def answer(api: str, folder: Path, name: str):
     codec, whole = CODECS[api], folder / f"{name}.response.json"
     if whole.exists():
         return codec.read_answer(whole.read_bytes())
-    splitter, reader, events = sse.Splitter(), codec.reader(), []
-    for raw in (*splitter.feed((folder / f"{name}.response.sse").read_bytes()), splitter.close()):
-        if (parsed := sse.parse(raw)) is not None:
-            events += reader.take(*parsed)
-    return [*events, *reader.close()]
+    return read_stream(codec, (folder / f"{name}.response.sse").read_bytes())
 
 
 @pytest.mark.skipif(not CORPUS.exists(), reason="the recorded traffic is not beside this checkout")

@@ -41,6 +41,7 @@ from streams.events import AnswerEnd, ErrorInfo, Event, Usage
 from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.cases import case
 from tests.support.examples import examples
+from tests.support.provider_streams import read_either
 from tests.support.responses_strategies import TOOLS, legal_events
 from tests.support.responses_streams import (
     CORPUS,
@@ -50,7 +51,6 @@ from tests.support.responses_streams import (
     check_order,
     dumped,
     needs_corpus,
-    raw_events,
     read,
     reply,
     spoken,
@@ -277,14 +277,7 @@ RECORDED = sorted(
 
 
 def recorded_events(path: Path) -> Sequence[Event]:
-    codec: Any = CODECS[path.parent.name]
-    if path.suffix == ".json":
-        events: Sequence[Event] = codec.read_answer(path.read_bytes())
-        return events
-    reader = codec.reader()
-    parsed = filter(None, map(sse.parse, raw_events(path.read_bytes())))
-    taken = [event for name, data in parsed for event in reader.take(name, data)]
-    return [*taken, *reader.close()]
+    return read_either(CODECS[path.parent.name], path.read_bytes())
 
 
 @needs_corpus
