@@ -22,7 +22,8 @@ from gateway.allowances.standing import count_refusal
 from gateway.config.amounts import dollars
 from gateway.counters.counter import Claim, Counters, Debit, Shortage, SlotCounter, SumCounter
 from gateway.http.headers import Headers
-from gateway.ledger.record import Charge, Record
+from gateway.ledger.bill import Bill, Charge
+from gateway.ledger.record import Record
 from gateway.request.wishes import RequestBudget
 from gateway.routing.target import Target
 from providers.catalog.prices import cost_of
@@ -156,15 +157,25 @@ class CountedAs(enum.Enum):
     taken."""
 
 
+@attrs.frozen
+class Payer:
+    """The client that a request counts for, ``None`` where it has no name, and what it calls the run that it belongs
+    to."""
+
+    client: str | None
+    run: str | None = None
+
+
 class Reservation:
-    """``expected_input`` are its tokens, about, ``asked`` is what it says of its output, ``budgets`` what its client
-    lets it cost; ``by_header`` are the allowances that a header of its names; ``begins`` is the work that begins with
-    it, about."""
+    """What one request of ``payer``, with its ``bill``, may use. ``expected_input`` are its tokens, about, ``asked`` is
+    what it says of its output, ``budgets`` what its client lets it cost; ``by_header`` are the allowances that a header
+    of its names; ``begins`` is the work that begins with it, about."""
 
     def __init__(
         self,
         allowances: Allowances,
-        record: Record,
+        payer: Payer,
+        bill: Bill,
         expected_input: int,
         asked: AskedOutput = UNSAID,
         budgets: Sequence[RequestBudget] = (),
@@ -173,7 +184,8 @@ class Reservation:
         begins: Consumption = SOMETHING,
     ) -> None:
         self._allowances = allowances
-        self._record = record
+        self._client_name, self._run = payer.client, payer.run
+        self._bill = bill
         self._input = expected_input
         self._asked = asked
         self._budgets = budgets
@@ -251,7 +263,7 @@ class Reservation:
     async def _queue_up(self, target: Target, expected: Consumption) -> Queued | None:
         """The place of an attempt in the queue before ``target``, for which its client has what it needs; ``None``
         where there is none."""
-        if not self._allowances.queues.has_room(target, self._record.client):
+        if not self._allowances.queues.has_room(target, self._client_name):
             return None
         if (client := self._client_wanted(expected)) is not None:
             if short := await self._allowances.counters.reserve(client.claims):
@@ -269,14 +281,14 @@ class Reservation:
             wanted[:] = [found]
             return await self._allowances.counters.reserve(found.claims)
 
-        short = await self._allowances.queues.wait(target, self._record.client, take, until)
+        short = await self._allowances.queues.wait(target, self._client_name, take, until)
         (taken,) = wanted
         return self._refused(_named(taken, short)) if short else self._granted(taken)
 
     def _check_priced(self, target: Target) -> None:
         """Raise ``GatewayError`` where money is limited and nobody knows what ``target`` costs."""
         if self._counted_as is CountedAs.ANSWER:
-            check_priced(self._allowances, self._record.client, target, self.at, self._record.run)
+            check_priced(self._allowances, self._client_name, target, self.at, self._run)
 
     def _room(self, wanted: _Taken) -> list[Shortage]:
         """What ``wanted`` would be short of now: a place in the queue at least."""
@@ -297,7 +309,7 @@ class Reservation:
     def _client_wanted(self, expected: Consumption) -> _Taken | None:
         if self._client is not None:
             return None
-        return self._claim((*self._allowances.of_client(self._record.client), *self._by_header), expected)
+        return self._claim((*self._allowances.of_client(self._client_name), *self._by_header), expected)
 
     def _wanted(self, target: Target, expected: Consumption) -> _Taken | None:
         return self._claim(self._allowances.of_target(target), expected)
@@ -307,7 +319,7 @@ class Reservation:
         for one in allowances:
             if self._counted_as is CountedAs.REQUEST and one.measure not in ("requests", "concurrent"):
                 continue
-            if (counter := one.counter(self.at, self._record.run)) is not None:
+            if (counter := one.counter(self.at, self._run)) is not None:
                 # The rates of providers are not those of batches.
                 begins = self._counted_as is CountedAs.BEGINNING and isinstance(counter, SumCounter)
                 needed = self._begins if begins else expected
@@ -326,13 +338,13 @@ class Reservation:
 
     def _usage(self, target: Target) -> Usage:
         reserve, outputs = self._allowances.reserve, self._allowances.outputs
-        return expected_usage(reserve, outputs, self._record.client, target, self._asked, self._input)
+        return expected_usage(reserve, outputs, self._client_name, target, self._asked, self._input)
 
     def _too_dear(self, target: Target, expected: Consumption) -> ErrorInfo | None:
         """Why it may not go to ``target`` for what its client lets it cost, earlier attempts included."""
         if self._counted_as is not CountedAs.ANSWER:
             return None
-        spent = _consumed(self._record.charges())
+        spent = _consumed(self._bill.charges())
         needed = Consumption(spent.usage + expected.usage, spent.nanos + expected.nanos)
         return too_dear(self._budgets, needed, target.place, priced=target.price is not None)
 
@@ -355,7 +367,7 @@ class Reservation:
                 if isinstance(one, BudgetAllowance) and (counter := one.counter(self.at, record.run)) is not None:
                     yield one, counter, 0
             return
-        known = record.whole or record.failed is not None  # no attempt goes on
+        known = record.bill.whole or record.failed is not None  # no attempt goes on
         consumption = self._charged(record) if known else None
         seen = self._allowances.seen_by(record.client)
         for allowance, debit in zip(client.allowances, client.amounts.debits, strict=True):
@@ -385,10 +397,10 @@ class Reservation:
 
     def settle(self, record: Record) -> None:
         """Settle all that is open, once: the exchange has ended."""
-        charges = record.charges()
+        charges = record.bill.charges()
         committed = next((one for one in charges if one.tried.committed), None)
-        answered = record.cache != "hit" and record.booked is None  # by a model, with one answer
-        if committed is not None and record.whole and record.target is not None and answered:
+        answered = record.cache != "hit" and record.bill.booked is None  # by a model, with one answer
+        if committed is not None and record.bill.whole and record.target is not None and answered:
             output = committed.usage.output // self._asked.answers
             self._allowances.outputs.learn(record.client, record.target, output)
         for grant in tuple(self._grants):
@@ -402,7 +414,7 @@ class Reservation:
     def _charged(self, record: Record) -> Consumption:
         """What its client is charged for."""
         charged = record.delivered or self._allowances.charges_undelivered
-        return _consumed(record.charges()) if charged else _NOTHING
+        return _consumed(record.bill.charges()) if charged else _NOTHING
 
 
 def _consumed(charges: Sequence[Charge]) -> Consumption:

@@ -59,7 +59,7 @@ async def _native(exchange: Exchange, planned: PlannedRequest, target: Target) -
         made, response, body = answer.source.made, answer.response, answer.body
         folded = await offload(len(body), fold_answer, made, None, response, body, texts=False)
         folded.report(exchange.record)
-    exchange.record.whole = True
+    exchange.record.bill.whole = True
     return exchange.respond(answer.public_body, 200, (*JSON_HEADERS, *answer.passed))
 
 
@@ -80,5 +80,5 @@ async def _summarised(exchange: Exchange, planned: PlannedRequest) -> Response:
     folded.report(exchange.record)
     answer = folded.fold.answer()
     compaction = compacted(own_id("resp_"), int(time.time()), compaction_of(answer), answer.usage)
-    exchange.record.reason, exchange.record.whole = answer.end.reason, True
+    exchange.record.reason, exchange.record.bill.whole = answer.end.reason, True
     return exchange.respond(msgspec.json.encode(compaction), 200, (*JSON_HEADERS, *whole.passed))

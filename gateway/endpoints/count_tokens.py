@@ -24,7 +24,7 @@ from streams.events import UNAVAILABLE
 async def count(exchange: Exchange, body: bytes) -> Response:
     """The response to ``body``: the provider's own count where it has one, else an estimate that errs high and says
     that it is one."""
-    exchange.record.billed = False
+    exchange.record.bill.billed = False
     try:
         planned = await exchange.read(body)
         incoming = attrs.evolve(planned.incoming, stream=False)
@@ -32,7 +32,7 @@ async def count(exchange: Exchange, body: bytes) -> Response:
         tokens = await _counted(exchange, attrs.evolve(planned, incoming=incoming))
     except GatewayError as error:
         return exchange.refuse(error.failed)
-    exchange.record.whole = True
+    exchange.record.bill.whole = True
     headers = JSON_HEADERS if tokens is not None else (*JSON_HEADERS, ("x-trigate-estimated", "1"))
     if tokens is None:
         tokens = await offload(incoming.size, estimate, request)

@@ -82,7 +82,7 @@ class ProviderKept:
     def _record(self, target: Target) -> Record:
         record = record_of("responses", self._service.ledger)
         record.target = target.entry.provider.id
-        record.billed = False
+        record.bill.billed = False
         return record
 
 
@@ -101,7 +101,7 @@ async def _ask(exchange: Exchange, planned: PlannedRequest) -> Response:
     if planned.incoming.stream:
         return await exchange.answer_to(walk)
     answer = await walk.read_all()
-    exchange.record.whole = True
+    exchange.record.bill.whole = True
     headers = (*JSON_HEADERS, *PRIVATE, *answer.passed)
     return exchange.respond(answer.public_body, answer.response.status, headers)
 

@@ -142,7 +142,7 @@ class FoldedAnswer:
 
     def report(self, record: Record) -> None:
         """Put on ``record`` what the answer says of itself."""
-        record.opening, record.usage, record.said = self.fold.start, self.fold.usage, self.said
+        record.opening, record.bill.usage, record.bill.said = self.fold.start, self.fold.usage, self.said
 
 
 def fold_answer(

@@ -12,7 +12,7 @@ from gateway.exchange.tried_log import TriedLog
 from gateway.exchange.uploading import watched
 from gateway.http.headers import Headers, upstream_id
 from gateway.http.offload import offload
-from gateway.ledger.record import CHARACTERS_PER_TOKEN, Cause, Tried, TriedReason
+from gateway.ledger.bill import CHARACTERS_PER_TOKEN, Cause, Tried, TriedReason
 from gateway.request.public_errors import passthrough_error
 from gateway.request.wire import signed
 from gateway.routing.plan import Stage

@@ -11,7 +11,7 @@ from gateway.exchange.attempt_answer import A, AttemptAnswer
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
 from gateway.health.health import OpenAttempt
-from gateway.ledger.record import Cause, Tried, TriedReason
+from gateway.ledger.bill import Cause, Tried, TriedReason
 from gateway.routing.most_useful import all_out
 from gateway.routing.plan import Outage, Outcome, Stage
 from gateway.routing.target import LaneName
@@ -131,7 +131,7 @@ class AttemptAccount:
             self._tell(self._tried("client_left"))
         if isinstance(self.grant, Grant) and not self.committed:
             assert self._told is not None
-            self.grant.end(self._context.record.charge(self._told))
+            self.grant.end(self._context.record.bill.charge(self._told))
         self.answer = None  # it knows the walk, which knows this account
 
     def outcome(self, failed: ErrorInfo) -> Outcome:

@@ -27,7 +27,7 @@ from gateway.exchange.origin import Make
 from gateway.exchange.target_request import TargetRequest
 from gateway.http.offload import offload
 from gateway.http.passing import TO_PROVIDER, HeaderNames
-from gateway.ledger.record import Tried, TriedReason
+from gateway.ledger.bill import Tried, TriedReason
 from gateway.request.wire import upstream_request
 from gateway.routing.plan import Stage
 from gateway.routing.target import Target
@@ -134,7 +134,7 @@ class CacheHit:
         """Return the answer that goes to the client. Raises ``GatewayError`` for one that it cannot be given."""
         context, turn = self.made.context, self.made.request.turn
         record = context.record
-        record.cache, record.cache_age = "hit", self._age
+        record.hits(self._age)
         self.made.report(record)
         answer = make(self)
         try:

@@ -181,6 +181,8 @@ class Delivery:
         self.deadline = clock() + keep_alive
         """When ``time_up`` is to be called."""
         self._record = record
+        self._id = record.id
+        self._has_failed = False
         self._keep_alive = keep_alive
         self._clock = clock
         self._turn = turn
@@ -259,7 +261,7 @@ class Delivery:
     def _broken(self, error: Exception) -> bytes:
         if isinstance(error, FramingError):
             return self.lane.end(ErrorInfo("upstream", str(error), reason=None))  # our own bounds
-        log.error("request %s: translation failed", self._record.id, exc_info=error)
+        log.error("request %s: translation failed", self._id, exc_info=error)
         return self.lane.end(MISTAKE)
 
     def _advance(self, data: bytes) -> Actions:
@@ -285,12 +287,13 @@ class Delivery:
 
     def _note(self) -> None:
         seen, record = self.lane.seen, self._record
-        record.opening, record.usage, record.said = seen.start, seen.usage, seen.said
-        if seen.failed is not None and record.failed is None and self.on_failure is not None:
+        record.opening, record.bill.usage, record.bill.said = seen.start, seen.usage, seen.said
+        if seen.failed is not None and not self._has_failed and self.on_failure is not None:
+            self._has_failed = True
             self.on_failure(seen.failed)
         record.failed = seen.failed
         if seen.end is not None:
-            record.reason, record.whole = seen.end.reason, True
+            record.reason, record.bill.whole = seen.end.reason, True
 
     # What is done
 

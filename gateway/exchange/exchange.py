@@ -137,11 +137,11 @@ class Exchange:
     async def _note_size(self, request: PlannedRequest) -> PlannedRequest:
         """Note how much is asked for."""
         incoming = request.incoming
-        self.record.asked_size = incoming.size
+        self.record.bill.asked_size = incoming.size
         if "background" in incoming.members and request.turn.background is None:
-            self.record.goes_on = expected_alone(incoming)
+            self.record.bill.goes_on = expected_alone(incoming)
         if "n" in incoming.members:
-            self.record.answers = asked_output(incoming).answers
+            self.record.bill.answers = asked_output(incoming).answers
         return request
 
     async def _reserve(self, request: PlannedRequest) -> PlannedRequest:

@@ -6,11 +6,12 @@ from typing import Final
 
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.expected import ALLOWED, AT_FIRST, asked_output
-from gateway.allowances.reservation import Reservation
+from gateway.allowances.reservation import Payer, Reservation
+from gateway.allowances.runs import run_of
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import Form, PlannedRequest
 from gateway.http.offload import offload
-from gateway.ledger.record import CHARACTERS_PER_TOKEN
+from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.request.parse import Incoming
 from gateway.request.repeatable import is_in_background
 from gateway.routing.target import Target
@@ -29,16 +30,20 @@ FILE: Final = 1600
 async def reserve_for(context: ExchangeContext, request: PlannedRequest) -> Reservation | None:
     """The reservation of ``request``, which has taken nothing yet; ``None`` where it is limited by nothing, or asks
     nobody for anything: what a provider has kept is only fetched."""
-    allowances, record, incoming = context.service.allowances, context.record, request.incoming
+    allowances, client, incoming = context.service.allowances, context.asked.client, request.incoming
     by_header = _by_header(context, request.plan.first) if allowances.by_header else ()
-    limited = by_header or allowances.of_client(record.client) or any(map(allowances.of_target, request.plan.targets))
+    limited = by_header or allowances.of_client(client) or any(map(allowances.of_target, request.plan.targets))
     if not (limited or request.budgets) or request.form is Form.AS_ASKED:
         return None
-    tokens = record.tokens_asked()
+    bill = context.record.bill
+    tokens = bill.tokens_asked()
     if len(incoming.body) > LOOKED_THROUGH:
         tokens = await offload(len(incoming.body), expected_tokens, incoming.body, incoming.earlier_size)
     asks = asked_output(incoming) if request.asks is None else request.asks
-    return Reservation(allowances, record, tokens, asks, request.budgets, request.counted_as, by_header, request.begins)
+    payer = Payer(client, run_of(context.asked, incoming))
+    return Reservation(
+        allowances, payer, bill, tokens, asks, request.budgets, request.counted_as, by_header, request.begins
+    )
 
 
 def _by_header(context: ExchangeContext, first: Target) -> tuple[Allowance, ...]:

@@ -8,8 +8,9 @@ from typing import Final
 from gateway.http.headers import Headers, header_safe, paths_header
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, Response, ResponseBody
+from gateway.ledger.bill import Tried
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.record import Record, Tried
+from gateway.ledger.record import Record
 from gateway.telemetry.observer import NO_RECORDING, ExchangeRecording
 from providers.apis import CODECS
 from providers.neutral.hints import explained
@@ -72,7 +73,7 @@ def tried_header(tried: Sequence[Tried]) -> str | None:
 def cost_headers(record: Record) -> Headers:
     """Return the cost of all attempts of an exchange, in dollars, and its grade: nothing without a price, the grade
     alone where a subscription paid."""
-    cost = record.cost() if record.tried else None
+    cost = record.bill.cost() if record.bill.tried else None
     if cost is None:
         return ()
     dollars = () if cost.grade == "subscription" else (("x-trigate-cost", cost.dollars),)
@@ -87,7 +88,7 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-target": record.target,
         "x-trigate-model": record.model,
         "x-trigate-attempts": str(record.attempts),
-        "x-trigate-tried": tried_header(record.tried),
+        "x-trigate-tried": tried_header(record.bill.tried),
         "x-trigate-cache": record.cache,
         "age": None if record.cache_age is None else str(record.cache_age),
         "x-trigate-upstream-request-id": record.upstream_id,

@@ -13,7 +13,8 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
-from gateway.ledger.record import Cause, Record
+from gateway.ledger.bill import Cause
+from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest, with_betas, without_betas
 from gateway.request.prepare import refuse_losses
 from gateway.request.prepared import Prepared

@@ -1,6 +1,7 @@
 """The attempts of one exchange, as its record tells of them."""
 
-from gateway.ledger.record import Record, Tried
+from gateway.ledger.bill import Tried
+from gateway.ledger.record import Record
 
 
 class TriedLog:
@@ -19,5 +20,5 @@ class TriedLog:
     def add(self, tried: Tried, instead: Tried | None = None) -> None:
         """Add ``tried``, ``instead`` of what was told of the same attempt before."""
         before = self._tried if instead is None else tuple(one for one in self._tried if one is not instead)
-        self._tried = self._record.tried = (*before, tried)
+        self._tried = self._record.bill.tried = (*before, tried)
         self.places.add(tried.target)

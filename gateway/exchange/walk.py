@@ -19,7 +19,7 @@ from gateway.exchange.hedged import Way, hedged
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest, write_request
 from gateway.http.offload import offload
-from gateway.ledger.record import Cause
+from gateway.ledger.bill import Cause
 from gateway.request.public_errors import MISTAKE
 from gateway.request.refusal import learned_paths, refused_parts
 from gateway.request.rejections import RejectionKey

@@ -92,5 +92,5 @@ class WholeAnswer:
             size = len(body) + made.request.incoming.size
             body = await offload(size, written_answer, made, source.stamp, turn, answers)
         body = await turn.persist_whole(body, answer)
-        record.reason, record.whole = answer.end.reason, True
+        record.reason, record.bill.whole = answer.end.reason, True
         return body

@@ -124,7 +124,7 @@ class KeptLedger(LedgerKeeping):
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
         """Keep a line of ``record``. What named no model is left out: it has cost nothing, and whoever may come in to
         nothing is not to push out what has."""
-        if record.asked is None and not record.tried:
+        if record.asked is None and not record.bill.tried:
             return
         reserved = record.reservation
         began = self._clock() - (time.perf_counter() - record.began) if reserved is None else reserved.at

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import attrs
 
-from gateway.ledger.record import Charge, Ended, Record, Tried
+from gateway.ledger.bill import Charge, Tried
+from gateway.ledger.record import Ended, Record
 from providers.catalog.prices import GRADES, grade_rank
 from streams.events import Usage
 
@@ -59,7 +60,7 @@ class LedgerLine:
 def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str | None = None) -> LedgerLine:
     """The line of a settled ``record`` that began at that time (Unix seconds), of a client in ``group``. ``fields`` are
     those of its log line."""
-    charged = {id(charge.tried): charge for charge in record.charges()}
+    charged = {id(charge.tried): charge for charge in record.bill.charges()}
     return LedgerLine(
         int(began * 1e6),
         record.id,
@@ -68,7 +69,7 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
         record.run,
         record.asked and record.asked[:_HELD],
         record.route,
-        tuple([_attempt(one, charged.get(id(one))) for one in record.tried]),
+        tuple([_attempt(one, charged.get(id(one))) for one in record.bill.tried]),
         fields["ended"],
         fields["status"],
         estimated=bool(fields.get("usage_estimated")),

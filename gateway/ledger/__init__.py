@@ -1,1 +1,2 @@
-"""Settles each exchange once: ``record`` while it runs, ``ledger`` at its end, ``buckets`` counts by size."""
+"""Each exchange settled once, one log line: ``ledger`` writes it of the ``record``, ``bill`` is what it costs,
+``buckets`` count its gaps."""

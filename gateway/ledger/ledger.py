@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import msgspec
 
 from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths
-from gateway.ledger.record import Ended, Record, Tried
+from gateway.ledger.bill import Tried
+from gateway.ledger.record import Ended, Record
 from gateway.logs.audit import Audit
 from gateway.logs.masking import Mask, unquoted
 from gateway.logs.terminal import EXCHANGES, Printer
@@ -71,7 +72,7 @@ class Ledger:
         """Write ``record`` off, once; called in the one place that runs whatever ended the request."""
         if record.settled:
             return
-        record.settled = True
+        record.settled = record.bill.settled = True
         self.open_records.discard(record)
         self.count += 1
         if record.reservation is not None:
@@ -88,10 +89,10 @@ class Ledger:
     def line(self, record: Record, disconnected: bool) -> dict[str, Any]:
         """The fields of the log line, those without a value left out."""
         failed, ended = record.failed, record.ended(disconnected)
-        usage, estimated = record.counted()
+        usage, estimated = record.bill.counted()
         cached = record.cache == "hit"
-        cost = record.cost() if record.attempts or cached else None
-        saved = record.saved() if cached else None
+        cost = record.bill.cost() if record.attempts or cached else None
+        saved = record.bill.saved() if cached else None
         fields = {
             "event": "exchange",
             "at": _at(int(time.time())),
@@ -115,7 +116,7 @@ class Ledger:
             "output_tokens": usage and usage.output,
             "units": dict(usage.units) if usage is not None and usage.units else None,
             "picture": record.picture or None,
-            "usage_complete": usage is not None and record.whole and not estimated if record.attempts else None,
+            "usage_complete": usage is not None and record.bill.whole and not estimated if record.attempts else None,
             "usage_estimated": estimated or None,
             "cost_usd": None if cost is None or cost.grade == "subscription" else cost.nanos / NANOS,
             "cost_grade": cost and cost.grade,
@@ -128,7 +129,7 @@ class Ledger:
             "attempts": record.attempts,
             "route": record.route and self._short(record.route, LONGEST_NAME),
             "waited_ms": _ms(record.waited) if record.waited else None,
-            "tried": self._tried(record.tried) if worth_telling(record.tried) else None,
+            "tried": self._tried(record.bill.tried) if worth_telling(record.bill.tried) else None,
             # Whether a client that does not read was still told of the end is chance.
             "error": "overloaded" if ended == "shutdown" else failed and failed.kind,
             "message": failed and self._message(failed),

@@ -11,9 +11,10 @@ from typing import Final
 import trio
 
 from gateway.allowances.expected import UNSAID
-from gateway.allowances.reservation import Reservation
+from gateway.allowances.reservation import Payer, Reservation
 from gateway.exchange.service import Service
-from gateway.ledger.record import CHARACTERS_PER_TOKEN, Record, Tried
+from gateway.ledger.bill import CHARACTERS_PER_TOKEN, Tried
+from gateway.ledger.record import Record
 from gateway.realtime.notices import (
     Complaint,
     Notice,
@@ -74,7 +75,7 @@ class Meter:
                 (await self._beginning(id)).answered(200)
             case Spoken(characters=characters):
                 record = await self._spoken_by()
-                record.said += characters
+                record.bill.said += characters
                 record.writes()
                 record.wrote()
             case ResponseEnded(id=id, usage=usage, status=status):
@@ -97,9 +98,9 @@ class Meter:
     def close(self) -> None:
         """The session has ended: settle what has not."""
         for record in (*self._asked, *self._running.values()):
-            if not record.said and record.first_byte is None:
-                record.tried = ()
-            record.asked_size = max(record.asked_size, self._heard)
+            if not record.bill.said and record.first_byte is None:
+                record.bill.tried = ()
+            record.bill.asked_size = max(record.bill.asked_size, self._heard)
             self._service.ledger.settle(record, disconnected=True)
         self._asked.clear()
         self._running.clear()
@@ -131,13 +132,13 @@ class Meter:
         record.client, record.address, record.asked = session.client, session.address, session.asked
         record.target, record.model, record.provider_api = target.name, target.model, target.api
         record.route, record.lane, record.stream = session.route, "byte", True
-        record.asked_size = self._prompt * CHARACTERS_PER_TOKEN + self._heard
+        record.bill.asked_size = self._prompt * CHARACTERS_PER_TOKEN + self._heard
         return record
 
     def _begin(self, record: Record, model: str | None = None, price: Price | None = None) -> None:
         target = self._target
         record.attempts = 1
-        record.tried = (
+        record.bill.tried = (
             Tried(
                 target.place,
                 target.entry.provider.id,
@@ -154,7 +155,7 @@ class Meter:
         allowances, target = self._service.allowances, self._target
         if not (allowances.of_client(record.client) or allowances.of_target(target)):
             return None
-        reservation = Reservation(allowances, record, self._expected(), UNSAID)
+        reservation = Reservation(allowances, Payer(record.client, record.run), record.bill, self._expected(), UNSAID)
         taken = await reservation.take(target, queues=False)
         if isinstance(taken, ErrorInfo):
             reservation.settle(record)
@@ -200,13 +201,13 @@ class Meter:
             return record
 
     def _end(self, record: Record, usage: Usage | None, status: str | None) -> None:
-        record.usage, record.reason = usage, status
+        record.bill.usage, record.reason = usage, status
         if record.first_byte is None:
             record.answered(200)
         if status == "failed":
             record.failed = ErrorInfo("upstream", "the provider's response has failed")
         else:
-            record.whole = True
+            record.bill.whole = True
         if usage is not None:
             self._prompt, self._heard = usage.prompt, 0
         self._settle(record)
@@ -216,12 +217,12 @@ class Meter:
         if model is not None:
             self._begin(record, model, price_of(self._target.entry.provider.id, model))
         record.answered(200)
-        record.usage, record.reason, record.whole = usage, "transcribed", True
+        record.bill.usage, record.reason, record.bill.whole = usage, "transcribed", True
         self._service.ledger.settle(record, disconnected=False)
 
     def _drop(self, record: Record, complaint: Complaint) -> None:
         """Settle a response that the provider refused: it costs nothing."""
-        record.tried = ()
+        record.bill.tried = ()
         message = complaint.message[:200] or "the provider refused it"
         record.failed = ErrorInfo("invalid_request", message, log_message=complaint.log_message)
         record.answered(record.failed.status)

@@ -77,7 +77,7 @@ async def open_websocket(
     offered = Offered.in_headers(arrival.headers)
     arrival.headers = with_key(_spelled(as_text(named)), offered)
     record = open_record(api, service.ledger, arrival.scope, endpoint=endpoint)
-    record.stream, record.billed = True, False
+    record.stream, record.bill.billed = True, False
     try:
         admitted = admit_websocket(service, arrival)
         record.client = admitted.client
@@ -154,7 +154,7 @@ def _put_on_record(record: Record, session: RealtimeSession) -> None:
     record.reason, record.shut_down = session.ended, session.ended == "drained"
     if session.ended in ("upstream_lost", "stalled"):
         record.failed = ErrorInfo("upstream", LOST.reason if session.ended == "upstream_lost" else STALLED.reason)
-    record.whole = record.failed is None and session.ended is not None and not record.shut_down
+    record.bill.whole = record.failed is None and session.ended is not None and not record.shut_down
 
 
 def _limits(opening: Opening, target: Target) -> SessionLimits:

@@ -9,7 +9,7 @@ import attrs
 from gateway.allowances.expected import AskedOutput
 from gateway.config.settings import Reserve
 from gateway.http.headers import Headers
-from gateway.ledger.record import CHARACTERS_PER_TOKEN
+from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.answers import AnswerFilter, AnswerReading, PassedAnswer
 from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute, with_own_model
 from gateway.relay.uploads import arriving_upload

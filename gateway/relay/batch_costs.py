@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from gateway.config.model_entry import ModelEntry
-from gateway.ledger.record import Booking
+from gateway.ledger.bill import Booking
 from gateway.relay.answers import NativeUsage, PassedBytes
 from providers.apis import CODECS
 from providers.catalog.prices import BATCH, USUAL_TIERS, Cost, Price, cost_of, price_of, total_cost

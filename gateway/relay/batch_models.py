@@ -14,7 +14,7 @@ from gateway.endpoints.inference import ROUTES
 from gateway.exchange.planning import allowed_plan
 from gateway.exchange.reserving import LOOKED_THROUGH, expected_tokens
 from gateway.kept_objects.accounts import Account
-from gateway.ledger.record import CHARACTERS_PER_TOKEN
+from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.completions import CompletionWanted
 from gateway.relay.images import asked_pictures, wanted_pictures
 from gateway.relay.kept import KeptRequest

@@ -182,7 +182,7 @@ class BatchRequest(KeptRequest):
                 await self._note_output(batch.output, OutputNote(batch.id, only_calls=booking is not None))
         if booking is not None and await self._is_first(id):
             record = self.relaying.context.record
-            record.billed, record.usage, record.booked = True, booking.usage, booking
+            record.bill.billed, record.bill.usage, record.bill.booked = True, booking.usage, booking
             if record.reservation is not None:  # before it is crossed out: its reader may take its time
                 record.reservation.settle(record)
         if is_over and self.service.allowances.aside.is_wanted:

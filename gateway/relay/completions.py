@@ -9,7 +9,7 @@ import attrs
 
 from gateway.allowances.expected import MOST_ANSWERS, MOST_ASKED, AskedOutput
 from gateway.http.offload import offload
-from gateway.ledger.record import CHARACTERS_PER_TOKEN
+from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.relay.answers import AnswerFilter, PassedAnswer, RewrittenEvents
 from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute
 from gateway.request.edit import leave_out_refused
@@ -39,7 +39,7 @@ async def _relayed(relaying: Relaying, incoming: Incoming, client: FimShape) -> 
     plan = relaying.plan(incoming.model or relaying.default_model, (client,))
     wanted = await offload(incoming.size, CompletionWanted.of, incoming, client)
     if wanted.ids:
-        relaying.context.record.asked_size = wanted.asked * CHARACTERS_PER_TOKEN
+        relaying.context.record.bill.asked_size = wanted.asked * CHARACTERS_PER_TOKEN
     prepare = partial(prepare_completion, incoming, wanted)
     planned = relaying.planned(incoming, plan, prepare, wanted.output)
     limits = relaying.context.service.limits

@@ -93,7 +93,7 @@ class KeptRequest:
 
     async def answer(self) -> Response:
         """Raises ``GatewayError``."""
-        self.relaying.context.record.billed = False
+        self.relaying.context.record.bill.billed = False
         if self.is_list and not self.ids.native:
             return await self._listed()
         found = self._in_path()
@@ -409,7 +409,7 @@ class KeptRequest:
                 "not_found", "there is nothing with the id that the list is to go on from", param="after"
             )
         exchange = self.relaying.exchange
-        exchange.record.whole = True
+        exchange.record.bill.whole = True
         return exchange.respond(shown(page), 200, (*JSON_HEADERS, ("cache-control", "no-store")))
 
     def _is_of(self, id: str, among: tuple[Account, ...]) -> bool:

@@ -80,7 +80,7 @@ async def _read(entry: ModelEntry, name: str, relaying: Relaying, names: Mapping
     if (named := incoming.model or next((model for _, model in models), None)) is not None:
         target = attrs.evolve(target, model=named)
     record.asked = record.asked or target.asked
-    record.billed = relaying.arrival.asgi["method"] not in FETCHING
+    record.bill.billed = relaying.arrival.asgi["method"] not in FETCHING
     record.target, record.model, record.provider_api = target.name, target.model, target.api
     outgoing = Outgoing(incoming.body, _passing(relaying.headers, ASKED, shown_credential(relaying.headers)))
     planned = PlannedRequest(

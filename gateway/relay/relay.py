@@ -209,13 +209,13 @@ class Relay:
 
     async def ended(self) -> None:
         """The answer is whole."""
-        self._exchange.record.whole = True
+        self._exchange.record.bill.whole = True
         if self._request.on_whole is not None:
             await self._request.on_whole()
 
     def note(self, answer: "RelayedAnswer") -> None:
         """Put on record what the answer says of itself."""
-        self._exchange.record.usage = answer.usage
+        self._exchange.record.bill.usage = answer.usage
 
 
 class RelayedAnswer:

@@ -104,7 +104,7 @@ class Relaying:
     def noted(self, incoming: Incoming) -> Incoming:
         """``incoming``, put on record."""
         record = self.context.record
-        record.asked, record.stream, record.asked_size = incoming.model, incoming.stream, incoming.size
+        record.asked, record.stream, record.bill.asked_size = incoming.model, incoming.stream, incoming.size
         return incoming
 
     # Where it goes

@@ -17,8 +17,9 @@ import trio
 
 from gateway.config.redaction import Secrets, redact
 from gateway.http.headers import first_paths
+from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.ledger.ledger import MOST_TRIED, Ledger
-from gateway.ledger.record import CHARACTERS_PER_TOKEN, Record
+from gateway.ledger.record import Record
 from gateway.telemetry.charts import STEP, STEPS, Sums, Timeline, current_step
 from gateway.telemetry.prompts import KeptPrompt, KeptPrompts
 from gateway.telemetry.stream_text import text_of
@@ -367,7 +368,7 @@ def _row(one: LiveExchange) -> Row:
         None if record.first_byte is None else round(record.first_byte * 1000, 1),
         max(counted, -(-one.said // CHARACTERS_PER_TOKEN)), round(one.rate, 1),
         tuple(map(in_words, first_paths(record.dropped))),
-        [f"{tried.target[:NAME]}={tried.reason}" for tried in record.tried[-MOST_TRIED:]], record.began,
+        [f"{tried.target[:NAME]}={tried.reason}" for tried in record.bill.tried[-MOST_TRIED:]], record.began,
     )  # fmt: skip
 
 

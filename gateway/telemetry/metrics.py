@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import gateway
 from gateway.config.loading import Config
+from gateway.ledger.bill import Charge, Tried
 from gateway.ledger.buckets import GAPS, Buckets
-from gateway.ledger.record import Charge, Record, Tried
+from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
 from gateway.telemetry import rows
 from gateway.telemetry.rows import MetricRow
@@ -153,7 +154,7 @@ class Metrics:
         self._of(rows.IN_FLIGHT, (_asked_in(record),)).inc()
 
     def settled(self, record: Record, line: Mapping[str, Any]) -> None:
-        if record.whole:
+        if record.bill.whole:
             self._meet(record.target, record.client)
         provider, model = self.where(record.target)
         lane, client, ended, api = record.lane or NONE, self._clients[record.client], line["ended"], _asked_in(record)
@@ -172,9 +173,9 @@ class Metrics:
             self._timed(record, line["duration_ms"] / 1000, (provider, model, lane))
 
     def _called(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
-        for one in record.tried:
+        for one in record.bill.tried:
             self.add(rows.TARGET_ATTEMPTS, self._target(one), one.reason)
-        for charge in record.charges():
+        for charge in record.bill.charges():
             self._charged(charge, self._clients[record.client])
         if record.attempts > 1:
             self._tried_again(record, provider)
@@ -182,7 +183,7 @@ class Metrics:
             self.add(rows.ATTEMPTS, provider)
         if line["ended"] == "upstream_error" and record.failed is not None:
             self.add(rows.UPSTREAM_ERRORS, provider, model, record.failed.kind)
-        usage, estimated = record.counted()
+        usage, estimated = record.bill.counted()
         if estimated:
             self.add(rows.ESTIMATED, provider)
         for kind in ("input", "cache_read", "cache_write", "output", "reasoning"):
@@ -210,16 +211,16 @@ class Metrics:
     def _tried_again(self, record: Record, provider: str) -> None:
         """Count an exchange of several attempts. ``provider`` is its last one; a connection that was closed before it
         had carried anything takes a second request of the same attempt."""
-        asked = [one.provider if one.provider in self._providers else OTHER for one in record.tried]
+        asked = [one.provider if one.provider in self._providers else OTHER for one in record.bill.tried]
         asked += [provider] * (record.attempts - len(asked))
         for number, name in enumerate(asked):
             self.add(rows.ATTEMPTS, name)
             if number:
                 self.add(rows.RETRIES, name)
         route = record.route if record.route in self._routes else NONE
-        causes = {one.cause: one for one in record.tried}
+        causes = {one.cause: one for one in record.bill.tried}
         if "fallback" in causes:
-            self.add(rows.FALLBACKS, route, "yes" if record.tried[-1].reason == "ok" else "no")
+            self.add(rows.FALLBACKS, route, "yes" if record.bill.tried[-1].reason == "ok" else "no")
         if (hedge := causes.get("hedge")) is not None:
             self.add(rows.HEDGES, route, "yes" if hedge.reason == "ok" else "no")
         if record.waited:
@@ -238,7 +239,8 @@ class Metrics:
         self.see(rows.DURATION, duration, *labels)
         if record.first_byte is not None:
             self.see(rows.FIRST_BYTE, record.first_byte, *labels)
-        if record.first_write is not None and (record.said or record.whole):  # else it was an error that was written
+        wrote = record.bill.said or record.bill.whole  # else it was an error that was written
+        if record.first_write is not None and wrote:
             self.see(rows.FIRST_TOKEN, record.first_write, *labels)
 
     def _meet(self, target: str | None, client: str | None) -> None:

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.http.headers import first_paths
-from gateway.ledger.record import Record, Tried
+from gateway.ledger.bill import Tried
+from gateway.ledger.record import Record
 from streams.events import AnswerStart
 from streams.surrogates import NOT_JSON
 
@@ -120,7 +121,7 @@ def operation_of(record: Record) -> str:
 def call_attributes(record: Record, attempts: Sequence[AttemptTimes]) -> Attributes:
     """The attributes of the call to the provider, with all its attempts."""
     provider = (record.target or "").partition("/")[0]
-    usage, estimated = record.counted()
+    usage, estimated = record.bill.counted()
     where, opening = urlsplit(attempts[-1].url), record.opening or AnswerStart()
     tokens = {} if usage is None else {
         "gen_ai.usage.input_tokens": usage.prompt,

@@ -19,7 +19,8 @@ from gateway.config.collector import TracingSettings as Settings
 from gateway.config.loading import Config
 from gateway.config.redaction import Secrets
 from gateway.http.headers import Headers
-from gateway.ledger.record import Record, Tried
+from gateway.ledger.bill import Tried
+from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
 from gateway.telemetry.metrics import Metrics, NoMetrics
 from gateway.telemetry.observer import CallObserver, ExchangeTracer
@@ -125,7 +126,7 @@ class Trace(CallObserver):
 
     def _told(self) -> Sequence[Tried | None]:
         """What the record has of each attempt, which is in the order in which they ended."""
-        tried = sorted(self._record.tried, key=lambda one: _BEGUN.get(one.cause, len(_BEGUN)))
+        tried = sorted(self._record.bill.tried, key=lambda one: _BEGUN.get(one.cause, len(_BEGUN)))
         return tried if len(tried) == len(self._attempts) else [None] * len(self._attempts)
 
     def _ends(self, ended: float) -> Iterator[float]:

@@ -7,8 +7,9 @@ from typing import Any, get_args
 import attrs
 import pytest
 
+from gateway.ledger.bill import Bill, Tried
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.record import Ended, Record, Tried
+from gateway.ledger.record import Ended, Record
 from gateway.logs.setup import Log, LogFormat
 from providers.catalog.prices import Price
 from streams.events import ErrorInfo, ErrorKind, FailureReason, Reason, Usage
@@ -38,16 +39,20 @@ def test_every_word_of_a_field_is_listed(rows, field, words):
 def full() -> Record:
     """A record with a value for everything."""
     given: dict[str, Any] = {
-        "id": "req_1", "api": "chat", "usage": Usage(1, 2, 3, output=4, told_nanos=5, units=(("image", 1),)),
+        "id": "req_1", "api": "chat",
         "picture": {"n": "1"},
         "failed": ErrorInfo("upstream", "broke"),
-        "first_byte": 0.1, "first_write": 0.1, "said": 99, "attempts": 2, "status": 200, "asked_size": 9,
+        "first_byte": 0.1, "first_write": 0.1, "attempts": 2, "status": 200,
         "dropped": ("a",), "adapted": ("b",), "waited": 0.5,
-        "tried": (
-            Tried("a", "openai", "chat", "byte", "timeout"),
-            Tried("b", "openai", "chat", "byte", committed=True, price=Price(1, 1)),
+        "bill": Bill(
+            (
+                Tried("a", "openai", "chat", "byte", "timeout"),
+                Tried("b", "openai", "chat", "byte", committed=True, price=Price(1, 1)),
+            ),
+            Usage(1, 2, 3, output=4, told_nanos=5, units=(("image", 1),)),
+            said=99, asked_size=9,
         ),
-        "reservation": None, "booked": None,
+        "reservation": None,
     }  # fmt: skip
     empty = [field.name for field in attrs.fields(Record) if field.default is None and field.name not in given]
     texts = [name for name in empty if not name.startswith("_")]
@@ -57,7 +62,7 @@ def full() -> Record:
 def test_every_field_of_an_exchange_has_its_row_in_the_order_of_the_line():
     """One out of the cache has taken nothing, and has saved something."""
     record, cached = full(), full()
-    cached.cache = "hit"
+    cached.hits(0)
     lines = [Ledger(readable=False).line(one, disconnected=False) for one in (record, cached)]
     for line in lines:
         assert list(line) == [name for name in names(EXCHANGE) if name in line]
@@ -67,11 +72,13 @@ def test_every_field_of_an_exchange_has_its_row_in_the_order_of_the_line():
 def test_every_field_of_an_attempt_has_its_row():
     failed = Tried("a", "openai", "chat", "byte", "timeout", "fallback", 200, 0.1, 0.2, 0.3, unknown_input=9)
     lost = Tried("a", "openai", "chat", "byte", "hedge_lost", "hedge", 200, 0.1, 0.2, 0.3, Usage(1, output=2))
-    told = Ledger(readable=False).line(Record("req_1", "chat", tried=(failed, lost)), disconnected=False)["tried"]
+    told = Ledger(readable=False).line(Record("req_1", "chat", bill=Bill(tried=(failed, lost))), disconnected=False)[
+        "tried"
+    ]
     assert list(told[0]) == [name for name in names(TRIED) if name != "output_tokens"]
     assert list(told[1]) == [name for name in names(TRIED) if name != "usage"]
     gone = Tried("a", "openai", "chat", "byte", "gone")
-    least = Ledger(readable=False).line(Record("req_1", "chat", tried=(gone,)), disconnected=False)
+    least = Ledger(readable=False).line(Record("req_1", "chat", bill=Bill(tried=(gone,))), disconnected=False)
     assert list(least["tried"][0]) == names(TRIED, always=True)
 
 

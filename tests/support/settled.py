@@ -38,4 +38,4 @@ def usages(served: InProcess) -> Iterator[list[Usage | None]]:
     served.service.ledger.observers.append(seen)
     yield found
     served.service.ledger.observers.remove(seen)
-    found += [record.usage for record in seen.records]
+    found += [record.bill.usage for record in seen.records]

@@ -320,7 +320,7 @@ class _Connection:
         id = own_id("resp_")
         events = prewarm(id, planned.incoming, planned.plan.first)
         self._prewarmed.remember(id, members)
-        exchange.record.whole = True
+        exchange.record.bill.whole = True
         return exchange.respond(events, 200, STREAM_HEADERS)
 
 

@@ -318,7 +318,7 @@ def test_the_answer_arrives_whole_however_it_is_cut(places, silences):
         client.receive(answer[start:end])
     client.upstream_ends()
     assert client.wrote == answer
-    assert client.record.whole
+    assert client.record.bill.whole
 
 
 def test_no_keep_alive_goes_before_what_is_there_already():

@@ -205,5 +205,5 @@ async def test_a_mistake_of_our_own_is_put_on_record_as_one_and_leaves_nothing_o
         with pytest.raises(ZeroDivisionError):
             await walk.run(Crashes)
         counts, target = stage.context.service.balancer.loads.counts, walk.made.target
-    assert [one.reason for one in stage.context.record.tried] == ["internal"]
+    assert [one.reason for one in stage.context.record.bill.tried] == ["internal"]
     assert counts.count(target.identity.place) == 0

@@ -13,8 +13,9 @@ from gateway.config.loading import from_mapping
 from gateway.kept_ledger import keeping, overflow
 from gateway.kept_ledger.keeping import KeptLedger
 from gateway.kept_ledger.table import LedgerTable, Shortened, total
+from gateway.ledger.bill import Tried
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.record import Record, Tried
+from gateway.ledger.record import Record
 from gateway.stores.sqlite import SqliteDatabase
 from gateway.stores.store import Unavailable
 from providers.catalog.prices import Price
@@ -65,10 +66,11 @@ def ledger_to(kept: KeptLedger) -> Ledger:
 
 def settle(ledger: Ledger, output: int = 10, **given: Any) -> Record:
     record = ledger.open("req", "chat")
-    record.asked, record.client, record.whole, record.usage = "best", "alice", True, Usage(7, 3, output=output)
-    record.tried = (Tried("gpt", "openai", "chat", "byte", committed=True, model="openai/gpt-5", price=PRICE),)
+    record.asked, record.client = "best", "alice"
+    record.bill.whole, record.bill.usage = True, Usage(7, 3, output=output)
+    record.bill.tried = (Tried("gpt", "openai", "chat", "byte", committed=True, model="openai/gpt-5", price=PRICE),)
     for name, value in given.items():
-        setattr(record, name, value)
+        setattr(record.bill if hasattr(record.bill, name) else record, name, value)
     ledger.settle(record, disconnected=False)
     return record
 
@@ -83,7 +85,7 @@ async def test_the_kept_ledger_has_what_the_records_have_cost(tmp_path):
     ledger = ledger_to(kept)
     records = [settle(ledger, output) for output in range(50)]
     await kept.flush()
-    assert await nanos(table) == sum(cost.nanos for record in records if (cost := record.cost()) is not None) > 0
+    assert await nanos(table) == sum(cost.nanos for record in records if (cost := record.bill.cost()) is not None) > 0
     await kept.finish()
 
 

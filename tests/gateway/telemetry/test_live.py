@@ -21,8 +21,9 @@ from gateway.config.redaction import redact
 from gateway.endpoints.ui.pages import admit
 from gateway.endpoints.ui.telling import saying
 from gateway.exchange.delivery import Delivery
+from gateway.ledger.bill import Tried
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.record import Record, Tried
+from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
@@ -268,7 +269,7 @@ class Stage:
         return delivery
 
     def end(self, record: Record) -> None:
-        self.ledger.settle(record, disconnected=not record.whole)
+        self.ledger.settle(record, disconnected=not record.bill.whole)
 
     async def look(self, ago: float = 1.0) -> None:
         """As if the last look had been ``ago`` seconds before."""
@@ -317,11 +318,11 @@ async def test_a_row_says_what_came_of_the_attempts_so_far(stage):
     """Fallbacks that an operator does not see: BerriAI/litellm#25503."""
     record = stage.begin()
     assert (await stage.row())["tried"] == []
-    record.tried = (Tried("vllm-a", "vllm", "chat", "byte", "connection"),)
+    record.bill.tried = (Tried("vllm-a", "vllm", "chat", "byte", "connection"),)
     assert (await stage.row())["tried"] == ["vllm-a=connection"]
     view = View(stage.live_view, None)
     view.first()
-    record.tried = (*record.tried, Tried("claude", "anthropic", "messages", "hub", "overloaded"))
+    record.bill.tried = (*record.bill.tried, Tried("claude", "anthropic", "messages", "hub", "overloaded"))
     await stage.look()
     assert [change["tried"] for _, change in view.next()["changed"]] == [["vllm-a=connection", "claude=overloaded"]]
 
@@ -427,7 +428,7 @@ async def test_a_client_sees_its_own_exchanges_alone(stage):
 
 def test_the_charts_count_what_began_and_how_it_ended(stage):
     good, left, failed = stage.begin(), stage.begin(), stage.begin()
-    good.whole = True
+    good.bill.whole = True
     good.answered(200)
     failed.failed = ErrorInfo("upstream", "broken")
     for record in (good, left, failed):
@@ -510,7 +511,7 @@ async def test_an_opened_stream_tells_both_sides_and_its_end(stage):
     assert found is not None
     tap, off = found
     delivery.lane.feed(stream_of("chat"))
-    record.whole = True
+    record.bill.whole = True
     stage.end(record)
     passed = [one async for one in tap.events]
     assert "".join(one.came for one in passed) == stream_of("chat").decode()
@@ -733,7 +734,8 @@ async def test_nothing_is_kept_where_it_is_switched_off(stage):
 
 def used(stage, client: str | None, target: str, *, input: int = 10, output: int = 5, whole: bool = True) -> None:
     record = stage.begin(client=client)
-    record.target, record.usage, record.whole, record.said = target, Usage(input=input, output=output), whole, 400
+    record.target, bill = target, record.bill
+    bill.usage, bill.whole, bill.said = Usage(input=input, output=output), whole, 400
     stage.end(record)
 
 

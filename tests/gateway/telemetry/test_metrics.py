@@ -23,9 +23,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from gateway.allowances.allowance import Holder
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.endpoints.metrics import watch_store
+from gateway.ledger.bill import Tried
 from gateway.ledger.buckets import Buckets
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.record import Tried
 from gateway.stores.memory import MemoryStore
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Node, Size, Unavailable
@@ -120,7 +120,7 @@ def test_what_clients_make_up_is_bounded():
     ledger.observers.append(metrics)
     for target in ("nobody/m", "groq/" + "x" * 200, "groq/a\nb", *(f"groq/m{i}" for i in range(MOST_MET + 50))):
         record = ledger.open("id", "chat")
-        record.target, record.lane, record.attempts, record.whole = target, "byte", 1, True
+        record.target, record.lane, record.attempts, record.bill.whole = target, "byte", 1, True
         ledger.settle(record, disconnected=False)
     assert metrics.where("nobody/m") == ("other", "other")
     assert metrics.where("groq/" + "x" * 200) == metrics.where("groq/a\nb") == ("groq", "other")
@@ -138,7 +138,7 @@ def test_no_client_takes_all_places_for_models_of_wildcards():
     for client in ("alice", "bob", "cleo"):
         for number in range(MOST_MET):
             record = ledger.open("id", "chat")
-            record.target, record.lane, record.attempts, record.whole = f"groq/{client}-{number}", "byte", 1, True
+            record.target, record.lane, record.attempts, record.bill.whole = f"groq/{client}-{number}", "byte", 1, True
             record.client = client
             ledger.settle(record, disconnected=False)
     places = {
@@ -177,7 +177,7 @@ def test_a_key_that_was_sent_as_a_model_is_no_label(name):
     assert isinstance(metrics, Metrics)
     ledger.observers.append(metrics)
     record = ledger.open("id", "chat")
-    record.target, record.lane, record.attempts, record.whole = f"groq/{name}", "byte", 1, True
+    record.target, record.lane, record.attempts, record.bill.whole = f"groq/{name}", "byte", 1, True
     ledger.settle(record, disconnected=False)
     page = metrics.page().decode()
     assert name not in page
@@ -545,7 +545,7 @@ def settle(
 ) -> None:
     record = ledger.open("id", "chat")
     record.target, record.lane, record.attempts = f"{tried[-1].provider}/m", "byte", attempts or len(tried)
-    record.tried, record.route, record.waited, record.usage = tried, route, waited, usage
+    record.bill.tried, record.route, record.waited, record.bill.usage = tried, route, waited, usage
     ledger.settle(record, disconnected=False)
 
 

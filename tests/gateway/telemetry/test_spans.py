@@ -1,5 +1,6 @@
 """The attributes of spans, as values."""
 
+from gateway.ledger.bill import Bill
 from gateway.ledger.record import Record
 from gateway.telemetry.spans import AttemptTimes, call_attributes, operation_of
 from streams.events import Usage
@@ -9,6 +10,6 @@ def test_a_span_says_what_was_asked_for_and_what_is_billed_beside_tokens():
     """The names of operations are those of the conventions (open-telemetry/semantic-conventions-genai)."""
     names = {None: "chat", "embeddings": "embeddings", "completions": "text_completion", "speech": "speech"}
     assert {one: operation_of(Record("r", "chat", endpoint=one)) for one in names} == names
-    record = Record("r", "chat", endpoint="image_edits", usage=Usage(units=(("image", 2),)), whole=True)
+    record = Record("r", "chat", endpoint="image_edits", bill=Bill(usage=Usage(units=(("image", 2),)), whole=True))
     found = call_attributes(record, [AttemptTimes("https://h/v1/images/edits")])
     assert (found["gen_ai.operation.name"], found["trigate.units.image"]) == ("image_edits", 2)
