@@ -70,7 +70,7 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("replaced", "wsproto.extensions:Extension.frame_inbound_header", "a58626d7898d"),
         ("replaced", "wsproto.extensions:Extension.frame_inbound_payload_data", "7998ea20edb7"),
     ],
-    "gateway/serving/frames.py": [
+    "gateway/serving/websocket_stream.py": [
         ("used", "hypercorn.protocol.ws_stream:Handshake", "f887ddb87021"),
         ("used", "hypercorn.protocol.ws_stream:WebsocketBuffer", "117de42f7b00"),
     ],

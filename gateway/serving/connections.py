@@ -7,8 +7,9 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, Protocol
+from urllib.parse import unquote
 
 import attrs
 import trio
@@ -18,8 +19,8 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper
 from hypercorn.utils import parse_socket_addr
 
-from gateway.http.certificates import NOBODY, CertificateNames
-from gateway.http.request_scope import ConnectionPlace
+from gateway.http.certificates import CLIENT_CERTIFICATE, NOBODY, CertificateNames
+from gateway.http.request_scope import CONNECTION, ConnectionPlace
 from gateway.http.sockets import Data
 from gateway.serving.idle import IdleTimer
 from gateway.serving.listeners import ListenerOptions
@@ -66,6 +67,26 @@ class ConnectionContext:
     is_secure: bool = attrs.field(
         init=False, default=attrs.Factory(lambda self: self.listener.tls is not None, takes_self=True)
     )
+
+    def scope(self, version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], **own: Any) -> Any:
+        """Return the ASGI scope of a request or a websocket, with its ``own`` members."""
+        path, _, query = target.partition(b"?")
+        extensions: dict[str, Any] = {CONNECTION: self.place}
+        if self.certificate:
+            extensions[CLIENT_CERTIFICATE] = self.certificate
+        return {
+            "http_version": version,
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": headers,
+            "client": self.client,
+            "server": self.local,
+            "state": {},
+            "extensions": extensions,
+            **own,
+        }
 
 
 class WireProtocol(Protocol):

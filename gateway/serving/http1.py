@@ -14,12 +14,12 @@ from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.typing import H11SendableEvent
 
 from gateway.serving.connections import ClientConnection, ConnectionContext
-from gateway.serving.frames import WebSocketStream
 from gateway.serving.heads import UNKNOWN, AnswerWriter, RequestLine
 from gateway.serving.http2 import speak_http2
 from gateway.serving.http_stream import STREAM_ID, Backlog, HttpStream
 from gateway.serving.refusals import error_answer
 from gateway.serving.request_reader import PREFACE, RequestReader, is_preface
+from gateway.serving.websocket_stream import WebSocketStream
 
 
 def asks_for_websocket(request: h11.Request) -> bool:

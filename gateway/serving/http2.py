@@ -21,8 +21,8 @@ from hypercorn.utils import filter_pseudo_headers
 
 from gateway.serving.connections import ClientConnection, ConnectionContext
 from gateway.serving.frame_limits import SECONDS, FrameBound, FrameCounter
-from gateway.serving.frames import WebSocketStream
 from gateway.serving.http_stream import HttpStream
+from gateway.serving.websocket_stream import WebSocketStream
 
 log = logging.getLogger("trigate.connections")
 

@@ -3,15 +3,12 @@
 from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum, auto
 from typing import Any, Final, TypeAlias, cast
-from urllib.parse import unquote
 
 import trio
 from hypercorn.protocol.events import Body, EndBody, Event, Response, StreamClosed
 from hypercorn.typing import ASGISendEvent, HTTPResponseBodyEvent, HTTPResponseStartEvent, HTTPScope
 from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body
 
-from gateway.http.certificates import CLIENT_CERTIFICATE
-from gateway.http.request_scope import CONNECTION
 from gateway.http.response import WriteNow
 from gateway.serving.asgi_extensions import AT_ONCE, LEFT, ON_LEAVING, ON_READING, PACE_BODY, WRITE_NOW, OnReading
 from gateway.serving.connections import ConnectionContext
@@ -126,34 +123,17 @@ class HttpStream:
     ) -> None:
         """Start the app on a request whose head has come. ``on_reading`` is awaited before the app reads the body."""
         server = self._connection.server
-        path, _, query = target.partition(b"?")
-        extensions: dict[str, Any] = {
-            ON_LEAVING: self._on_leaving,
-            PACE_BODY: self.backlog.pace,
-            CONNECTION: self._connection.place,
-        }
+        scheme = "https" if self._connection.is_secure else "http"
+        asgi = {"spec_version": "2.1", "version": "3.0"}
+        self.scope: HTTPScope = self._connection.scope(
+            version, target, headers, type="http", asgi=asgi, method=method, scheme=scheme
+        )
+        extensions: dict[str, Any] = self.scope["extensions"]
+        extensions[ON_LEAVING], extensions[PACE_BODY] = self._on_leaving, self.backlog.pace
         if self._write_now is not None:
             extensions[WRITE_NOW] = self._write_now
         if on_reading is not None:
             extensions[ON_READING] = on_reading
-        if self._connection.certificate:
-            extensions[CLIENT_CERTIFICATE] = self._connection.certificate
-        self.scope: HTTPScope = {
-            "type": "http",
-            "http_version": version,
-            "asgi": {"spec_version": "2.1", "version": "3.0"},
-            "method": method,
-            "scheme": "https" if self._connection.is_secure else "http",
-            "path": unquote(path.decode("ascii")),
-            "raw_path": path,
-            "query_string": query,
-            "root_path": "",
-            "headers": headers,
-            "client": self._connection.client,
-            "server": self._connection.local,
-            "state": cast("Any", {}),
-            "extensions": extensions,
-        }
         self._counted = True
         self._registry.in_flight += 1
         self._put = await self._connection.tasks.spawn_app(server.app, server.config, self.scope, self.app_send)

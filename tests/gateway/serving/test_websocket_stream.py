@@ -148,7 +148,7 @@ async def test_compression_is_not_taken_up():
 
 
 async def test_a_client_that_does_not_answer_our_close_is_cut_a_little_later(monkeypatch):
-    monkeypatch.setattr("gateway.serving.frames.CLOSE_SECONDS", 0.3)
+    monkeypatch.setattr("gateway.serving.websocket_stream.CLOSE_SECONDS", 0.3)
 
     def add(app: QuartTrio, lifecycle: Lifecycle) -> None:
         async def view() -> None:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum, auto
 from typing import Any, Final, cast
-from urllib.parse import unquote
 
 import trio
 from hypercorn.protocol.events import Body, Data, EndBody, EndData, Event, Response, StreamClosed
@@ -17,9 +16,7 @@ from wsproto.events import Event as Frame
 from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
-from gateway.http.certificates import CLIENT_CERTIFICATE
 from gateway.http.close_codes import RegisteredCodes
-from gateway.http.request_scope import CONNECTION
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES, MessageTaker
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.http_stream import Send
@@ -82,30 +79,14 @@ class WebSocketStream:
         """Start the app on a handshake, or refuse one that is not valid."""
         server, headers = self._connection.server, list(headers)
         self._handshake = Handshake(headers, version)
-        path, _, query = target.partition(b"?")
-        self.scope = {
-            "type": "websocket",
-            "asgi": {"spec_version": "2.3", "version": "3.0"},
-            "scheme": "wss" if self._connection.is_secure else "ws",
-            "http_version": version,
-            "path": unquote(path.decode("ascii")),
-            "raw_path": path,
-            "query_string": query,
-            "root_path": "",
-            "headers": headers,
-            "client": self._connection.client,
-            "server": self._connection.local,
-            "state": cast("Any", {}),
-            "subprotocols": self._handshake.subprotocols or [],
-            "extensions": {
-                "websocket.http.response": {},
-                ON_ARRIVING: self._on_arriving,  # type: ignore[dict-item]
-                TAKE_MESSAGES: self._take_messages,  # type: ignore[dict-item]
-                CONNECTION: self._connection.place,  # type: ignore[dict-item]
-            },
-        }
-        if self._connection.certificate:
-            cast("Any", self.scope["extensions"])[CLIENT_CERTIFICATE] = self._connection.certificate
+        scheme = "wss" if self._connection.is_secure else "ws"
+        asgi, offered = {"spec_version": "2.3", "version": "3.0"}, self._handshake.subprotocols or []
+        self.scope = self._connection.scope(
+            version, target, headers, type="websocket", asgi=asgi, scheme=scheme, subprotocols=offered
+        )
+        extensions: dict[str, Any] = self.scope["extensions"]
+        extensions["websocket.http.response"] = {}
+        extensions[ON_ARRIVING], extensions[TAKE_MESSAGES] = self._on_arriving, self._take_messages
         if not self._handshake.is_valid():
             await self.refuse()
             return
