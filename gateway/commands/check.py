@@ -1,18 +1,17 @@
 """``trigate check``: the mistakes of a configuration, and what two of them differ in."""
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from configfile.document import sentence
-from gateway.commands.listening import certificate_remarks, exposure
 from gateway.commands.terminal import say
 from gateway.config.changes import changes
+from gateway.config.listening import exposure
 from gateway.config.loading import Config, ConfigError, discover, load, trust_in, users_file
 from gateway.config.model_entry import ModelEntry
-from gateway.routing.router import Router
 from gateway.serving.tls import CertificateFailed
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES
 from providers.neutral.fields import generic
@@ -50,11 +49,13 @@ def check(path: Path | None, no_env: bool, strict: bool = False, *, endpoints: b
     for kind, text in remarks:
         say(sentence(f"{kind}: {text}"))
     try:
-        for text in () if no_env else certificate_remarks(config):
+        for text in () if no_env else _certificate_remarks(config):
             say(sentence(f"warning: {text}"))
     except CertificateFailed as error:
         say(f"{config.path}: {error}")
         return 1
+    from gateway.routing.router import Router  # most of the gateway, which commands that only read a file do without
+
     models = len(Router(config).models())
     click.echo(f"{config.path}: good ({_counted(len(config.entries), 'provider')}, {_counted(models, 'model name')})")
     for line in _endpoints(config) if endpoints else ():
@@ -62,6 +63,14 @@ def check(path: Path | None, no_env: bool, strict: bool = False, *, endpoints: b
     if (idle := no_effect(config)) is not None:
         say(f"WARNING: {idle}", fg="red", bold=True)
     return 0
+
+
+def _certificate_remarks(config: Config) -> Sequence[str]:
+    if all(one.tls is None for one in config.listeners):
+        return ()
+    from gateway.commands.listening import certificate_remarks  # with the server's library, which nothing else needs
+
+    return certificate_remarks(config)
 
 
 def _endpoints(config: Config) -> Iterator[str]:

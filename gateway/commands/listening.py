@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from configfile.document import ConfigError, Mistake
-from gateway.config.listening import Listener
+from gateway.config.listening import Listener, exposure
 from gateway.config.loading import Config
 from gateway.serving.listeners import ListenerOptions, adopt, bind, bind_unix, removed
 from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, remark_on_end, remark_on_mode
@@ -147,13 +147,6 @@ def refuse_exposed(config: Config, listeners: Sequence[OpenListener], meant: boo
     for one in listeners:
         if one.listener.is_unguarded and not one.is_local:
             raise ConfigError((Mistake(str(config.path), "", exposure(one.listener), _ADVICE),))
-
-
-def exposure(listener: Listener) -> str:
-    return (
-        f"other machines can connect to {listener.place}, and there are no client_keys: "
-        "each of them can use the keys in this config"
-    )
 
 
 _ADVICE: Final = (

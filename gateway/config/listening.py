@@ -193,3 +193,11 @@ def is_local(listener: Listener) -> bool:
         return listener.socket is not None or ip_address(listener.address.partition("%")[0]).is_loopback
     except ValueError:
         return listener.address == "localhost" or listener.address.endswith(".localhost")
+
+
+def exposure(listener: Listener) -> str:
+    """Say who reaches ``listener``, which asks nobody for anything, and what they can do there."""
+    return (
+        f"other machines can connect to {listener.place}, and there are no client_keys: "
+        "each of them can use the keys in this config"
+    )
