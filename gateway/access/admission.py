@@ -1,7 +1,7 @@
-"""Admission: whose request may begin, and the place that it takes until it ends.
+"""Admission: which requests may begin, and the place that each takes until it ends.
 
-Whoever is refused takes no place: a request counts from the moment when all is known to be well with its head, and
-gives its place back when its answer is complete or its scope closes, whatever ends it.
+A refused request takes no place. An admitted one counts as soon as its head is known to be good, and returns its place
+when its answer is complete or its scope closes, whatever ends it.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from streams.errors import GatewayError
 
 
 class Arrival(Protocol):
-    """A request or a websocket's handshake, as it is before it is admitted: its head, and where it came from."""
+    """A request or a websocket's handshake before admission: its head, and the connection that it came on."""
 
     @property
     def scope(self) -> RequestScope: ...
@@ -41,8 +41,8 @@ def _tell_nobody(event: str, address: str | None, **fields: Any) -> None:
 
 
 class Admission:
-    """Who may come in by one configuration, and who may take a place. ``shares`` are the places of the process,
-    ``refused`` the keys that it has refused."""
+    """The admission of requests by one configuration. ``shares`` counts the places of the process, ``refused`` the keys
+    that it has refused."""
 
     def __init__(
         self, config: Config, authenticator: Authenticator, shares: Shares, refused: RefusedKeys | None = None
@@ -55,21 +55,21 @@ class Admission:
         self._by_credential = not config.asks_for_key and any(entry.passthrough_auth for entry in config.entries)
 
     def admit(self, arrival: Arrival) -> str | None:
-        """Let a request in, and keep a place for it until its end: the name of its client, ``None`` where the door is
-        open to all. Raises ``GatewayError``: 401, 429, 503."""
+        """Authenticate a request, reserve a place for it until its end, and return the name of its client; ``None``
+        where no key is needed. Raises ``GatewayError``: 401, 429, 503."""
         client = self.authenticate(arrival)
         self.admit_as(self.holder(client, arrival.headers), arrival)
         return client
 
     def admit_as(self, holder: str, arrival: Arrival) -> None:
-        """The same of a request of which it is known who ``holder`` is. Raises ``GatewayError``: 429, 503."""
+        """Reserve a place for a request of ``holder``, whose key was checked. Raises ``GatewayError``: 429, 503."""
         if holder != NOBODY:
             CLIENT.set(holder)
             self.take_connection(arrival, holder)
         self.take("in_flight", holder, arrival.scope)
 
     def authenticate(self, arrival: Arrival) -> str | None:
-        """The client of a request that takes no place. Raises ``GatewayError`` (401, 429)."""
+        """Return the client of a request, without a place for it. Raises ``GatewayError`` (401, 429)."""
         try:
             return self._authenticator.authenticate(arrival.headers, shown_in(arrival.asgi))
         except KeyRefused as error:
@@ -83,15 +83,15 @@ class Admission:
             raise self.refused.judge(error, arrival.scope.address, arrival.asgi["path"]) from None
 
     def holder(self, client: str | None, headers: Headers) -> str:
-        """Who holds the places of ``client``, and owns what is stored for it. Without a name it is known by the
-        credential that it passes on."""
+        """Return the name under which the places of ``client`` count and its state is stored. A client without a name
+        is known by the credential that it passes on."""
         if client is not None:
             return client
         return passed_by(headers) if self._by_credential else NOBODY
 
     def take_connection(self, arrival: Arrival, holder: str) -> None:
-        """Make the connection on which a request came in that of ``holder``, whoever had it before. Raises
-        ``GatewayError`` (429) for one too many, and ends that."""
+        """Count the connection of a request as one of ``holder``, whoever had it before. Raises ``GatewayError`` (429)
+        for one too many, and ends that connection."""
         place: ConnectionPlace | None = arrival.asgi["extensions"].get(CONNECTION)
         if place is None or place.holder == holder:
             return
@@ -106,11 +106,11 @@ class Admission:
         place.hold(holder, self.shares.take("connections", holder))
 
     def body(self, holder: str, scope: RequestScope) -> HeldBody:
-        """The memory for the body of a request that was admitted."""
+        """Return the memory for the body of an admitted request."""
         return HeldBody(self._bodies, holder, scope)
 
     def take(self, share: Share, holder: str, scope: RequestScope) -> None:
-        """Keep a place for ``holder`` until the answer of ``scope`` is complete, or the scope closes. Raises
-        ``GatewayError`` (429, 503) where there is none."""
+        """Reserve a place for ``holder`` until the answer of ``scope`` is complete, or the scope closes. Raises
+        ``GatewayError`` (429, 503) where none is free."""
         self._limits.check(share, holder)
         scope.hold(self.shares.take(share, holder))

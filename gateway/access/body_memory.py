@@ -1,8 +1,7 @@
 """The memory of request bodies under way, in all and by client.
 
-A body counts as it arrives, not as its ``content-length`` promises: a slow upload holds what it has brought. It counts
-until the request's text is let go, which a streamed answer does when it begins. Bodies of some ten kilobytes are not
-counted: there are ``limits.in_flight`` of them.
+A body counts as it arrives, not by its ``content-length``. It counts until the request's text is released, which
+happens when a streamed answer begins. Bodies of some ten kilobytes are not counted: ``limits.in_flight`` bounds them.
 """
 
 from collections import defaultdict
@@ -13,11 +12,10 @@ from gateway.http.request_scope import RequestScope
 from streams.errors import GatewayError
 
 UNCOUNTED: Final = 64 * 1024
-"""Bytes of a body that is not counted."""
+"""Bytes up to which a body is not counted."""
 
 COPIES: Final = 3
-"""How often a body is there: as it came, as it goes to a provider and, where it is translated, up to three times in
-between."""
+"""Copies of a body in memory: as received, as sent to a provider and, if it is translated, up to three in between."""
 
 ELEMENT: Final = 400
 """Bytes of memory that an element takes, decoded and translated; two thirds of what it takes where it is kept."""
@@ -28,7 +26,7 @@ _WAIT: Final = (("retry-after", "1"),)
 
 
 class BodyMemory:
-    """The memory that bodies hold in this process, whatever its configuration is by now."""
+    """The memory that bodies hold in this process, in all its configurations."""
 
     def __init__(self) -> None:
         self.taken = 0
@@ -43,7 +41,7 @@ class BodyMemory:
 
 
 class BodyBudget:
-    """The memory that bodies may hold by one configuration. One body alone always fits, also into a client's share:
+    """The memory that bodies may hold by one configuration. A single body always fits, also into a client's share:
     ``limits.request_body`` and ``limits.elements`` bound it."""
 
     def __init__(self, config: Config, memory: BodyMemory) -> None:
@@ -65,7 +63,7 @@ class BodyBudget:
 
 
 class HeldBody:
-    """The memory that one request's body holds: nothing at first, given back when ``scope`` lets the text go."""
+    """The memory that one request's body holds: nothing at first, returned when ``scope`` releases the text."""
 
     __slots__ = ("_budget", "_holder", "_registered", "_scope", "_size")
 
@@ -77,7 +75,7 @@ class HeldBody:
         self._size = 0
 
     def hold(self, size: int) -> None:
-        """Hold ``size`` bytes in place of those before. Raises ``GatewayError`` (429, 503)."""
+        """Hold ``size`` bytes in all. Raises ``GatewayError`` (429, 503)."""
         more = size - self._size
         if more > 0:
             self._budget.check(self._holder, self._size, more)
@@ -88,12 +86,12 @@ class HeldBody:
         self._size = size
 
     def arrive(self, size: int) -> None:
-        """Hold bodies of which ``size`` bytes are there. Raises as ``hold`` does."""
+        """Hold the ``size`` bytes that have arrived. Raises as ``hold`` does."""
         if size > UNCOUNTED or self._size:
             self.hold(size if size > UNCOUNTED else 0)
 
     def decode(self, size: int, elements: int) -> None:
-        """Hold a body of ``size`` bytes and ``elements`` that is going to be decoded. Raises as ``hold`` does."""
+        """Hold a body of ``size`` bytes and ``elements`` before it is decoded. Raises as ``hold`` does."""
         if size > UNCOUNTED:
             self.hold(COPIES * size + ELEMENT * elements)
 

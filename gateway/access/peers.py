@@ -1,7 +1,7 @@
-"""Addresses of clients: the peer's, or behind proxies that are trusted the one that these have written down.
+"""Addresses of clients: the peer's, or behind trusted proxies the one in ``X-Forwarded-For``.
 
-``X-Forwarded-For`` begins with whatever the client has sent itself: only what trusted proxies have added at its end is
-worth anything (https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/X-Forwarded-For, "Selecting an IP
+That header begins with whatever the client sent itself: only the addresses that trusted proxies appended count
+(https://developer.mozilla.org/en-US/docs/Web/HTTP/Reference/Headers/X-Forwarded-For, "Selecting an IP
 address").
 """
 
@@ -18,7 +18,7 @@ _KNOWN: Final = 1024  # peers whose trust is remembered
 
 
 class Peers:
-    """Who is at the other end of a connection. ``trusted`` are the networks of proxies, and ``unix``."""
+    """The clients at the other end of connections. ``trusted`` are the networks of proxies, and ``unix``."""
 
     def __init__(self, trusted: Iterable[str]) -> None:
         words = frozenset(trusted)
@@ -28,7 +28,7 @@ class Peers:
         self._trusts: Callable[[str], bool] = lru_cache(_KNOWN)(self._is_trusted)
 
     def address_of(self, asgi: Mapping[str, Any]) -> str:
-        """The address of whoever has sent the request or handshake of an ASGI scope, ``unix`` on a Unix socket."""
+        """Return the client's address for the request or handshake of an ASGI scope; ``unix`` on a Unix socket."""
         client = asgi.get("client")
         peer = client[0] if client and client[0] else UNIX
         if not self._any or not self._trusts(peer):
@@ -36,8 +36,8 @@ class Peers:
         return self._forwarded(peer, b",".join(value for name, value in asgi["headers"] if name == b"x-forwarded-for"))
 
     def _forwarded(self, peer: str, value: bytes) -> str:
-        """The last address that is not trusted; the first of all if all are. What is no address ends the search: the
-        proxy behind it is the last that is known."""
+        """Return the last address that is not trusted; the first one if all are trusted. A word that is no address ends
+        the search at the proxy after it."""
         for word in reversed(value.decode("latin-1").rsplit(",", _HOPS)[-_HOPS:]):
             found = _address(word.strip())
             if found is None:
@@ -55,7 +55,7 @@ class Peers:
 
 
 def _address(word: str) -> str | None:
-    """The address in a member of ``X-Forwarded-For``, which some proxies write with a port."""
+    """Return the address in a member of ``X-Forwarded-For``, which some proxies write with a port."""
     if word.startswith("["):
         word = word[1:].partition("]")[0]
     elif word.count(":") == 1:

@@ -1,5 +1,6 @@
-"""Keys that were refused: told to the audit, and counted by address, so that guessing gets slower and whoever holds a
-good key does not notice. A good key is let in whatever else comes from its address: many may share one."""
+"""Refused keys: they are logged for the audit and counted by address, which slows guessing down.
+
+A good key is accepted whatever else comes from its address, because many clients may share one."""
 
 import time
 from collections.abc import Callable
@@ -11,23 +12,23 @@ from streams.errors import GatewayError
 
 MINUTE: Final = 60.0
 MOST: Final = 30
-"""Wrong keys of one address in a minute; what is wrong beyond that is told to wait."""
+"""Wrong keys of one address in a minute; beyond these the response to a wrong key is a 429."""
 ADDRESSES: Final = 4096
-"""Addresses that are counted apart; those beyond share one count."""
+"""Addresses with a count of their own; all others share one."""
 
 _OTHERS: Final = "others"
 _GUESSED: Final = "too many wrong keys have come from this address: wait, then send the right one"
 
 
 class TellOften(Protocol):
-    """Tells the audit of what anybody may bring about."""
+    """The audit's logging of events that anybody can cause."""
 
     def __call__(self, event: str, address: str | None, **fields: Any) -> None: ...
 
 
 class KeyRefused(GatewayError):
-    """A request without a key that is good (401). ``reason`` is a word for the audit; ``client`` is whose key it has
-    been."""
+    """The error of a request without a good key (401). ``reason`` is a word for the audit; ``client`` is the former
+    client of a key that has ended."""
 
     def __init__(self, message: str, reason: str, client: str | None = None, **fields: Any) -> None:
         super().__init__("authentication", message, **fields)
@@ -36,7 +37,7 @@ class KeyRefused(GatewayError):
 
 
 class RefusedKeys:
-    """The refusals of a process, whatever its configuration is. ``tell`` is the audit's."""
+    """The refused keys of a process, in all its configurations. ``tell`` logs for the audit."""
 
     def __init__(self, tell: TellOften, clock: Callable[[], float] = time.monotonic) -> None:
         self._tell = tell
@@ -45,8 +46,8 @@ class RefusedKeys:
         self._counts: dict[str, int] = {}
 
     def judge(self, refused: GatewayError, address: str | None, path: str) -> GatewayError:
-        """The error for a request that was ``refused``: that one, or a 429 from an address with too many wrong keys,
-        upon which the connection ends."""
+        """Return the error for a request that was ``refused``: that error, or for an address with too many wrong keys
+        a 429 that ends the connection."""
         reason = refused.reason if isinstance(refused, KeyRefused) else "refused"
         client = refused.client if isinstance(refused, KeyRefused) else None
         self._tell("key_refused", address, path=path, reason=reason, client=client)
@@ -57,7 +58,7 @@ class RefusedKeys:
         return GatewayError("rate_limited", _GUESSED, headers=headers)
 
     def _wait(self, address: str | None) -> int:
-        """Seconds that the address has to wait, after one more wrong key."""
+        """Count a wrong key of ``address``, and return the seconds that it has to wait."""
         now = self._clock()
         if now - self._began >= MINUTE:
             self._began, self._counts = now, {}

@@ -18,13 +18,13 @@ Share: TypeAlias = Literal["in_flight", "connections", "websockets", "viewers", 
 providers."""
 
 NOBODY: Final = ""
-"""Who holds the places of those that have no name, where the door is open to all; of the live view, its operator."""
+"""The holder of the places of clients without a name, where no key is needed; of the live view, its operator."""
 
 MOST_VIEWERS: Final = 16
-"""Of a process, opened streams included: a page takes one, and one more for a stream that is opened."""
+"""Viewers of the live view in a process: a page takes one place, and one more for a stream that it opens."""
 
 KEPT_FOR_OPERATOR: Final = 2
-"""Of these, where clients look, too."""
+"""Places among these that clients cannot take."""
 
 _UNITS: Final[Mapping[Share, str]] = {
     "in_flight": "requests under way",
@@ -37,7 +37,7 @@ _WAIT: Final = (("retry-after", "1"),)
 
 
 class Shares:
-    """The places that are taken in a process, whatever its configuration is by now."""
+    """The places that are taken in a process, whichever configurations its requests began in."""
 
     def __init__(self) -> None:
         self.bodies = BodyMemory()
@@ -50,7 +50,7 @@ class Shares:
         """How often a client has been refused for its own share since this was last read."""
 
     def take(self, share: Share, holder: str) -> Callable[[], object]:
-        """Count a place for ``holder``: what gives it back, to be called once."""
+        """Take a place for ``holder``, and return the function that returns it, to be called once."""
         self.taken[share] += 1
         self.held[share, holder] += 1
         return partial(self._give_back, share, holder)
@@ -124,7 +124,7 @@ _FULL: Final[Mapping[Share, str]] = {
 
 
 def stored_by(config: Config) -> Callable[[str], float]:
-    """The bytes that each owner of state may keep; ``math.inf`` is no limit."""
+    """Return the function that gives the bytes that an owner of state may keep; ``math.inf`` is no limit."""
     every = config.limits.per_client.stored
     given = {key.name: every if key.limits.stored is None else key.limits.stored for key in config.client_keys}
 
@@ -135,7 +135,7 @@ def stored_by(config: Config) -> Callable[[str], float]:
 
 
 def _fair(config: Config) -> Mapping[Share, int]:
-    """What one client may take where nothing is said: half, rounded up, of what there is for several; 0 is all."""
+    """Return the default share of a client: half of the places, rounded up, if there are several clients; 0 is all."""
     if len(config.client_keys) < 2:
         return dict.fromkeys(get_args(Share), 0)
     half = -(-config.limits.in_flight // 2)
@@ -146,5 +146,5 @@ def _fair(config: Config) -> Mapping[Share, int]:
 
 
 def _over(most: Mapping[Share, int], given: ClientLimits) -> Mapping[Share, int]:
-    """``most`` with what is given laid over it."""
+    """Return ``most`` with the numbers that ``given`` has in place of its own."""
     return {share: number if (own := getattr(given, share)) is None else own for share, number in most.items()}

@@ -1,7 +1,7 @@
-"""The health of all targets: which are out and until when, and what is added to what clients bring.
+"""The health of all targets: which are unavailable and until when, and the budget for additional requests.
 
-What is known of a place is a ``Circuit`` in a table: one of the place itself, by endpoint, credential and model, and
-one of the account, by endpoint and credential, for what all its models share: a used-up quota, a refused credential.
+A place (endpoint, credential and model) has a ``Circuit`` in a table. Its account (endpoint and credential) has another
+one for what all its models share: an exhausted quota, a rejected credential.
 """
 
 import enum
@@ -81,8 +81,8 @@ OF_THE_ACCOUNT: Final[frozenset[FailureReason]] = frozenset(("quota", "credentia
 
 @attrs.frozen
 class TargetState:
-    """Where a target stands, for people: the name of its entry, its own, and why it is out, for so many ``seconds``
-    more. ``key`` is its place's."""
+    """The state of a target for operators: the names of its entry and of itself, why it is unavailable, and for how
+    many more ``seconds``. ``key`` is its place's."""
 
     entry: str
     target: str
@@ -92,7 +92,7 @@ class TargetState:
     key: bytes = b""
 
     def fields(self, at: float) -> dict[str, Any]:
-        """The same for JSON, at a time of the clock on the wall (Unix seconds)."""
+        """Return the state for JSON, at a Unix time in seconds."""
         if self.state == "in":
             return {"target": self.target, "state": self.state}
         until = utc(at + self.seconds)
@@ -101,8 +101,8 @@ class TargetState:
 
 
 class MetPlace:
-    """A place as this process has met it: its names, the good answers that its circuit has not been told of yet, and
-    the attempt whose answer began last."""
+    """A place that this process has sent requests to: its names, the good answers that its circuit does not have yet,
+    and the attempt whose answer began last."""
 
     def __init__(self, entry: str, name: str, identity: Identity, probe: bytes | None, budget: RetryBudget) -> None:
         self.entry = entry
@@ -124,10 +124,10 @@ class _Phase(enum.Enum):
 
 
 class OpenAttempt:
-    """A request that has been sent to a target, until the last byte of its answer or its end. ``began`` and ``failed``
-    are called as it happens, ``close`` once, whatever has happened; an answer that is closed without either says
-    nothing about its target: the client has left, or the request was wrong. ``overtaken``: another request was
-    faster to try the target, which is due."""
+    """A request to a target, from its start to the last byte of its answer. Its owner calls ``began`` and ``failed`` as
+    that happens, and ``close`` once at the end. An attempt that is closed without either says nothing about its
+    target: the client left, or the request was wrong. ``overtaken``: another request became the trial of the target
+    first."""
 
     def __init__(self, health: "Health", target: Target, place: MetPlace, sent: float) -> None:
         self.target = target
@@ -140,14 +140,14 @@ class OpenAttempt:
         self._health = health
 
     def began(self) -> None:
-        """The first content has come, of a whole answer all."""
+        """Note that the first content has arrived, or a whole answer."""
         if self.phase is _Phase.SENT:
             self.phase = _Phase.BEGUN
             self._health._began(self)
 
     def failed(self, failed: ErrorInfo) -> None:
-        """The provider has failed, before the first content or behind it. Only reasons of ``UNAVAILABLE`` count, and
-        no credential that is the client's own."""
+        """Note that the provider failed, before the first content or after it. Only reasons of ``UNAVAILABLE`` count,
+        and no credential of the client's own."""
         reason = failed.reason
         if reason not in UNAVAILABLE or self.phase in (_Phase.FAILED, _Phase.CLOSED):
             return
@@ -157,7 +157,7 @@ class OpenAttempt:
         self.phase = _Phase.FAILED
 
     def close(self) -> None:
-        """It is over."""
+        """End the attempt."""
         if self.trial:
             self._health._give_back(self)
         self.phase = _Phase.CLOSED
@@ -172,7 +172,7 @@ class Health:
         states: States | None = None,
         workers: int = 1,
     ) -> None:
-        """``states`` are shared by so many ``workers``."""
+        """``workers`` is the number of processes that share ``states``."""
         self.clock = clock
         self.told = ToldLimits(clock)
         self.transitions = TransitionLog()
@@ -192,8 +192,8 @@ class Health:
         self._probes: Mapping[str, bytes] = {}  # the keys of the circuits of those that are probed, by endpoint
 
     def follow(self, config: Config) -> None:
-        """Take over the settings of ``config``. What is known of targets that are the same in it stays; but what only
-        people can set right is tried again at once."""
+        """Apply the settings of ``config``. Targets that it has, too, keep their state; but outages that only people
+        can fix are tried again immediately."""
         again = bool(self._entries)
         self._circuit, self._retries = config.circuit, config.retries or Retries()
         self._entries = {entry.name: Identity.of(entry, entry.model) for entry in config.entries}
@@ -220,11 +220,11 @@ class Health:
     # What a policy asks
 
     def outage(self, target: Target, credential: str | None, *, alone: bool = False) -> Outage | None:
-        """Why ``target`` should not be asked now, where the client's own ``credential`` is passed on to it. ``alone``:
-        there is nowhere else to go, so it is asked whenever that may be of use.
+        """Return why ``target`` should not get a request now; ``credential`` is the client's own, if it is passed on.
+        ``alone``: no other target is left, so that it gets one whenever that may help.
 
-        A target whose time is over is tried by the request that ``begin`` is called for next: whoever has waited since
-        this said ``None`` asks again before."""
+        The next request for which ``begin`` is called is the trial of a target whose time is over: a caller that waits
+        after ``None`` calls this again before."""
         identity = target.identity
         if target.entry.passthrough_auth:
             identity = identity.with_credential(credential)
@@ -237,16 +237,16 @@ class Health:
         return self._outage(known, target.entry.circuit or self._circuit) if known else None
 
     def _keys(self, identity: Identity) -> tuple[bytes, ...]:
-        """Those of the circuits of a place: its own, its account's, and that of a server that is probed."""
+        """Return the keys of a place's circuits: its own, its account's, and that of its server if it is probed."""
         probe = self._probes.get(identity.endpoint)
         return (identity.place, identity.account) if probe is None else (identity.place, identity.account, probe)
 
     def _known(self, keys: tuple[bytes, ...]) -> list[tuple[bytes, Circuit]]:
-        """The circuits that are not closed."""
+        """Return the circuits that are not closed."""
         return [(key, row) for key in keys if (row := self._get(key)) is not None and row.reason is not None]
 
     def _outage(self, known: list[tuple[bytes, Circuit]], settings: CircuitSettings) -> Outage | None:
-        """That of the circuit that is out for the longest time, or that is being tried."""
+        """Return the outage of the circuit that is unavailable for the longest time, or that has a trial."""
         now = self.clock()
         known = [(key, self._without_the_dead(key, row)) for key, row in known]
         found = [(standing(row, now), key, row) for key, row in known]
@@ -260,14 +260,14 @@ class Health:
         return Outage(row.reason, row.until, tried=is_tried(row, now), unsteady=unsteady)
 
     def _without_the_dead(self, key: bytes, row: Circuit) -> Circuit:
-        """``row`` without the trial of a worker that has died with it."""
+        """Return ``row`` without the trial of a worker that died."""
         process = process_of(row.trial)
         if not row.trial or process == self._process or _is_alive(process):
             return row
         return self._states.update(key, lambda circuit: left_by(circuit, process))[1]
 
     def _shut(self, identity: Identity) -> Outage | None:
-        """That of a wait which was told, or of a credential that was refused just now."""
+        """Return the outage of a provider's ``retry-after``, or after a rejected credential."""
         now = self.clock()
         for key, row in self._known((identity.place, identity.account)):
             if is_shut(row, now):
@@ -276,16 +276,16 @@ class Health:
         return None
 
     def may_add(self, target: Target) -> bool:
-        """Whether one request more than clients have brought may go there: a retry, a fallback or a hedge."""
+        """Return whether the retry budget allows an additional request: a retry, a fallback or a hedge."""
         share = (target.entry.retries or self._retries).budget
         return self._budget(target.identity.endpoint).may_add(self.clock(), share)
 
     # What happens
 
     def begin(self, target: Target, credential: str | None, *, added: bool) -> OpenAttempt:
-        """A request goes to ``target``, ``added`` to those that clients have brought. If the target is out or has to be
-        tried and no other request waits for that, it is this one that does: one that waits until a target is due
-        begins before it waits."""
+        """Begin a request to ``target``, ``added`` to those of clients or not. If the target is unavailable or due, and
+        no other request is its trial, this one is: a request that waits until a target is due begins before it
+        waits."""
         identity = target.identity
         if target.entry.passthrough_auth:
             identity = identity.with_credential(credential)
@@ -302,7 +302,7 @@ class Health:
         return attempt
 
     def wait(self, attempt: OpenAttempt) -> float:
-        """Seconds until the place of an ``attempt`` that waits is due: the time may have become longer meanwhile."""
+        """Return the seconds until the place of a waiting ``attempt`` is due, which may have grown meanwhile."""
         until = [row.until for _, row in self._known(attempt.place.keys)]
         return max(max(until, default=0.0) - self.clock(), 0.0)
 
@@ -325,14 +325,14 @@ class Health:
                 self._good(attempt, key, now)
 
     def _good(self, attempt: OpenAttempt, key: bytes, now: float) -> Circuit:
-        """What the circuit of ``key`` was before it has heard of a good answer."""
+        """Apply a good answer to the circuit of ``key``, and return the circuit before it."""
         sent, trial = attempt.sent, attempt.trial
         before, after = self._states.update(key, lambda circuit: after_good(circuit, now, sent, trial))
         self._tell(attempt, key, before, after, now)
         return before
 
     def _count(self, place: MetPlace, now: float) -> None:
-        """Tell the circuit of the good answers so far: now and then, for that is dearer than to count."""
+        """Add the good answers so far to the circuit: now and then, because that costs more than counting."""
         good, place.good = place.good, 0
         place.told_at = now + STEP
         self._states.update(place.key, lambda circuit: with_counts(circuit, now, good))

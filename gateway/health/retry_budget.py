@@ -1,40 +1,39 @@
-"""The budget of one provider for requests that clients have not brought: retries, fallbacks onto it, and hedges."""
+"""The budget of one provider for additional requests: retries, fallbacks to it, and hedges."""
 
 from typing import Final
 
 SECONDS: Final = 10
 BESIDE: Final = 30.0
-"""Requests in ``SECONDS`` that are always there, so that a lone failure can be tried again."""
+"""Additional requests in ``SECONDS`` that are always allowed, so that a single failure can be retried."""
 
 
 class RetryBudget:
-    """What a provider has been sent in each of the last ``SECONDS``: ``brought`` by clients, and ``added`` to that. It
-    knows no clock: ``now`` is any in seconds that does not go back."""
+    """The requests to a provider in each of the last ``SECONDS``: ``brought`` by clients, and ``added`` to these. Times
+    (``now``) are in seconds of any clock that does not go back."""
 
     def __init__(self, workers: int = 1) -> None:
-        """``workers`` share what is always there."""
+        """``workers`` share the requests that are always allowed."""
         self._second = 0
         self._brought = [0] * SECONDS
         self._added = [0] * SECONDS
         self._beside = BESIDE / workers
 
     def brought(self, now: float) -> None:
-        """A client's request goes there."""
+        """Count a client's request."""
         second = int(now)
         if second != self._second:
             self._pass(second)
         self._brought[second % SECONDS] += 1
 
     def added(self, now: float) -> None:
-        """One more goes there."""
+        """Count an additional request."""
         second = int(now)
         if second != self._second:
             self._pass(second)
         self._added[second % SECONDS] += 1
 
     def may_add(self, now: float, share: float) -> bool:
-        """True while those that were added are less than ``share`` of those that clients have brought, and
-        ``BESIDE``."""
+        """Return whether one more may be added: at most ``share`` of the clients' requests, and ``BESIDE``."""
         if int(now) != self._second:
             self._pass(int(now))
         return sum(self._added) + 1 <= share * sum(self._brought) + self._beside

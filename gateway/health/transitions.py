@@ -1,4 +1,4 @@
-"""What operators hear of the circuits: a line of the log for each place that is out from now on, or in again."""
+"""The log of circuits: a line for each place that becomes unavailable, or available again."""
 
 import logging
 import time
@@ -13,23 +13,23 @@ from streams.events import FailureReason
 log = logging.getLogger("trigate.health")
 
 LOUD: Final[frozenset[FailureReason | None]] = frozenset(("credential", "gone"))
-"""What only people can set right: an error in the log."""
+"""Reasons that only people can fix: an error in the log."""
 QUIET: Final[frozenset[FailureReason | None]] = frozenset(("rate_limited",))
-"""What belongs to a busy day."""
+"""Reasons that are part of a busy day: a line at level info."""
 HOUR: Final = 3600.0
 _MOST: Final = 1000
 
 
 class TransitionLog:
-    """Writes a line for each transition, and counts the outages by the name of their entry and their reason until
-    somebody takes the numbers. What is loud is so once an hour."""
+    """A writer of a log line for each transition, and the counter of outages by entry and reason. A reason in ``LOUD``
+    is an error once an hour, else a warning."""
 
     def __init__(self) -> None:
         self.outages: Counter[tuple[str, str]] = Counter()
         self._loud: dict[bytes, float] = {}
 
     def tell(self, key: bytes, entry: str, names: Collection[str], before: Circuit, after: Circuit, now: float) -> None:
-        """The circuit of ``key``, which is that of the targets ``names``, has changed by an attempt at ``entry``."""
+        """Log the change of the circuit of ``key``, that of the targets ``names``, by an attempt at ``entry``."""
         if is_out(after, now):
             if not is_out(before, now) or before.reason != after.reason:
                 self.outages[entry, str(after.reason)] += 1
@@ -38,7 +38,7 @@ class TransitionLog:
             log.info("%s: in again", ", ".join(names))
 
     def taken(self) -> Counter[tuple[str, str]]:
-        """The outages since the last time that somebody took them."""
+        """Return the outages since the last call."""
         taken, self.outages = self.outages, Counter()
         return taken
 
