@@ -25,8 +25,7 @@ from gateway.conversations.background import Background, NoBackground
 from gateway.counters.counter import Counters
 from gateway.counters.open_counters import open_counters
 from gateway.counters.workers import WorkerCounters
-from gateway.exchange.replaced import Replaced
-from gateway.exchange.service import Service
+from gateway.exchange.service import Replaced, Service
 from gateway.health.health import Health
 from gateway.health.states import RowStates
 from gateway.kept_ledger.keeping import KeptLedger, LedgerKeeping

@@ -1,15 +1,15 @@
 """One request to one target: signed, sent, and its response or failure."""
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 import attrs
 
 from gateway.allowances.reservation import CountedAs
 from gateway.answer_cache.stored_answer import AnswerStamp
+from gateway.exchange.context import TriedLog
 from gateway.exchange.target_request import TargetRequest
-from gateway.exchange.tried_log import TriedLog
-from gateway.exchange.uploading import watched
 from gateway.http.headers import Headers, upstream_id
 from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN, Cause, Tried, TriedReason
@@ -17,7 +17,7 @@ from gateway.request.public_errors import passthrough_error
 from gateway.request.wire import signed
 from gateway.routing.plan import Stage
 from gateway.routing.target import LaneName
-from gateway.upstream.request import CredentialSource, UpstreamRequest
+from gateway.upstream.request import CredentialSource, UploadedBody, UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.auth.credential import Credential, secrets_of_credential
@@ -258,3 +258,41 @@ class Attempt:
 async def _renewed(source: CredentialSource, refused: Credential | None, refusal: Refusal) -> Credential | None:
     """Return another credential than the one that was ``refused``, where that may mend it."""
     return await source.renewed(refused) if refused is not None and refusal.of_ended_credential else None
+
+
+class _Watched:
+    """While a piece is waited for the client is the slow one; while it is sent, the provider."""
+
+    def __init__(self, upload: UploadedBody, watch: Watch, before_end: Callable[[], object] | None) -> None:
+        self._pieces = upload.pieces
+        self._left = upload.length
+        self._watch = watch
+        self._before_end = before_end
+
+    def __aiter__(self) -> "_Watched":
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._watch.pause()
+        try:
+            piece = await anext(self._pieces)
+        except StopAsyncIteration:
+            self._ends()
+            raise
+        finally:
+            self._watch.asked()
+        if self._left is not None:
+            self._left -= len(piece)
+            if self._left <= 0:
+                self._ends()
+        return piece
+
+    def _ends(self) -> None:
+        if self._before_end is not None:
+            self._before_end()
+
+
+def watched(upload: UploadedBody, watch: Watch, before_end: Callable[[], object] | None = None) -> UploadedBody:
+    """Return ``upload`` under ``watch``, which counts the provider's silence alone. ``before_end()`` is called right
+    before the last of it is written."""
+    return attrs.evolve(upload, pieces=_Watched(upload, watch, before_end))

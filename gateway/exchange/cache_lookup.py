@@ -10,13 +10,12 @@ from typing import Any, ClassVar, Final, Protocol, cast
 
 import attrs
 
-from gateway.answer_cache.directives import read_wish
-from gateway.answer_cache.eligible import is_eligible, sets_length
+from gateway.answer_cache.eligible import is_eligible, is_keepable, sets_length
 from gateway.answer_cache.flight import Flight
-from gateway.answer_cache.keepable import is_keepable
 from gateway.answer_cache.key import FORM, LEFT_OUT, answer_key, canonical
 from gateway.answer_cache.replay import replayed, response_of
 from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
+from gateway.answer_cache.uses import read_wish
 from gateway.config.aliases import Route
 from gateway.config.cached_answers import CacheUse
 from gateway.conversations.recorder import TurnRecorder

@@ -1,17 +1,38 @@
-"""The sides of one exchange that all its attempts share."""
+"""The sides of one exchange that all its attempts share, and the log of these."""
 
 from typing import Final
 
 import attrs
 
 from gateway.exchange.service import Service
-from gateway.exchange.tried_log import TriedLog
+from gateway.ledger.bill import Tried
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.routing.target import Target
 from gateway.telemetry.observer import NO_RECORDING, UNOBSERVED, CallObserver, CallObservers, ExchangeRecording
 from providers.auth.credential import BearerToken, is_subscription_token
 from providers.neutral.codec import Codec
+
+
+class TriedLog:
+    """Writes the attempts of an exchange on its ``record``, in the order in which they ended."""
+
+    def __init__(self, record: Record) -> None:
+        self.places: set[str] = set()
+        """The targets that were tried."""
+        self._record = record
+        self._tried: tuple[Tried, ...] = ()
+
+    def sent(self) -> None:
+        """Count a request that goes to a provider."""
+        self._record.attempts += 1
+
+    def add(self, tried: Tried, instead: Tried | None = None) -> None:
+        """Add ``tried``, ``instead`` of what was told of the same attempt before."""
+        before = self._tried if instead is None else tuple(one for one in self._tried if one is not instead)
+        self._tried = self._record.bill.tried = (*before, tried)
+        self.places.add(tried.target)
+
 
 STRICT: Final = "x-trigate-strict"
 

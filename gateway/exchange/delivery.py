@@ -157,7 +157,8 @@ Actions: TypeAlias = tuple[Action, ...]
 
 
 class Delivery:
-    """The state of one stream. Each method that takes in what has happened returns what is to be done about it.
+    """The course of one stream to its client: what is held back, sent, refused, stored first or kept alive. It sends
+    nothing itself: each method that takes in what has happened returns what is to be done about it.
 
     Nothing reaches the client before the answer's first content: until then the openings are held and a failure is
     refused with its own status. After one keep-alive interval without content, whether the upstream has answered or

@@ -47,8 +47,11 @@ from streams.events import Api, ErrorInfo
 
 
 class Exchange:
-    """One request. ``answer`` is called once, in a task of the request's nursery. ``memory`` is where it is remembered,
-    if not in the service's store under the client's name; ``trace`` sees its calls to providers."""
+    """One client's request, from its body to the response: planned, answered by the cache or by a walk of its plan, and
+    refused in the client's API where that fails.
+
+    ``answer`` is called once, in a task of the request's nursery. ``memory`` is where the request is remembered, if not
+    in the service's store under the client's name; ``trace`` sees its calls to providers."""
 
     _reservation: Reservation | None
     """Of what its client and targets may use."""

@@ -1,8 +1,9 @@
-"""The service that all exchanges of a process share."""
+"""The service that all exchanges of a process share, until another configuration's takes over."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
+import trio
 
 from gateway.access.admission import Admission
 from gateway.access.authentication import Authenticator
@@ -14,7 +15,6 @@ from gateway.balancing.balancer import Balancer
 from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.config.limits import Limits
 from gateway.conversations.background import Background, NoBackground
-from gateway.exchange.replaced import Replaced
 from gateway.health.health import Health
 from gateway.kept_ledger.keeping import LedgerKeeping
 from gateway.kept_objects.inventory import Inventory
@@ -32,6 +32,31 @@ from gateway.telemetry.metrics import Metrics, NoMetrics
 from gateway.telemetry.observer import ExchangeRecorder, ExchangeTracer
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import CredentialSource
+
+
+class Replaced:
+    """It is ``set`` for all once another configuration holds, and for those clients alone of which other things hold
+    now. Those who come later wait for what comes later."""
+
+    def __init__(self) -> None:
+        self._all = False
+        self._events: dict[str | None, trio.Event] = {}
+
+    def of(self, client: str | None) -> trio.Event:
+        """The event of ``client``, ``None`` for whoever has no name."""
+        event = self._events.setdefault(client, trio.Event())
+        if self._all:
+            event.set()
+        return event
+
+    def set(self) -> None:
+        self._all = True
+        self.set_for(tuple(self._events))
+
+    def set_for(self, clients: Iterable[str | None]) -> None:
+        for client in clients:
+            if (event := self._events.pop(client, None)) is not None:
+                event.set()
 
 
 @attrs.frozen

@@ -1,2 +1,2 @@
-"""Each exchange settled once, one log line: ``ledger`` writes it of the ``record``, ``bill`` is what it costs,
-``buckets`` count its gaps."""
+"""Settles each exchange once: ``record`` while it runs, ``bill`` what it costs, ``ledger`` at its end, ``buckets``
+counts by size."""

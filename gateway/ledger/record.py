@@ -36,8 +36,8 @@ class Settlement(Protocol):
 
 @attrs.define(eq=False)
 class Record:
-    """One exchange while it runs, for its log line. The tasks of its own request write to it, and none of them reads it
-    to decide anything."""
+    """What is known of one exchange for its log line, its headers, metrics and traces. The tasks of its own request
+    write to it, and none of them reads it to decide anything."""
 
     id: str
     api: Api

@@ -23,7 +23,8 @@ def too_large(limit: int) -> ErrorInfo:
 
 
 class Lane(Protocol):
-    """One stream's way through the gateway. ``feed`` raises ``FramingError``."""
+    """The way of one provider's stream into its client's, pure: bytes in, whole events out. The byte lane passes events
+    unchanged and reads along, the hub lane reads and writes them. ``feed`` raises ``FramingError``."""
 
     seen: StreamProgress
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from gateway.answer_cache.keepable import is_keepable
+from gateway.answer_cache.eligible import is_keepable
 from providers.apis import CODECS
 from tests.support.upstreams import Script, ToolCall, render
 

@@ -1,6 +1,6 @@
 """Who hears that another configuration holds."""
 
-from gateway.exchange.replaced import Replaced
+from gateway.exchange.service import Replaced
 
 
 def test_one_hears_of_what_concerns_it_alone():
