@@ -33,9 +33,9 @@ from loadtest.requests.keys import Credential, advice, credential, describe_key
 from loadtest.run.early_ends import EarlyEnds, end_early
 from loadtest.run.overhead import SelfTest, self_test
 from loadtest.run.readiness import NotReady, check_exact, until_ready
-from loadtest.run.running import TooLate, Unreachable
+from loadtest.run.running import Unreachable
 from loadtest.run.searching import rule_of, runs_of
-from loadtest.run.under_way import LoadUnderWay, StartableLoad, Watching, unwatched
+from loadtest.run.under_way import LoadUnderWay, StartableLoad, TooLate, Watching, unwatched
 from streams.garbage import settled
 
 REFUSED: Final = "status 401"  # as a tally calls it

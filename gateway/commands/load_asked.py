@@ -24,10 +24,11 @@ from loadtest.figures.conditions import NoCondition
 from loadtest.plan import scenario_file
 from loadtest.plan.asked_loads import OF_SEARCHES
 from loadtest.plan.contradictions import READERS, indivisible, unknown_parts
+from loadtest.plan.kinds import percentiles_in
 from loadtest.plan.load_endpoints import LoadApi
-from loadtest.plan.raw_scenario import percentiles_in
+from loadtest.plan.masked_urls import shown
 from loadtest.plan.recorded_load import is_recorded
-from loadtest.plan.scenario import Scenario, shown
+from loadtest.plan.scenario import Scenario
 from loadtest.plan.shares import processes, read_part, read_start, spelled_start
 from loadtest.reports.parts import digest
 from loadtest.requests.bodies import api_of

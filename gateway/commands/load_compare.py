@@ -8,7 +8,7 @@ from typing import Final
 import click
 
 from configfile.wording import Wrong
-from loadtest.plan.raw_scenario import percentiles_in
+from loadtest.plan.kinds import percentiles_in
 from loadtest.reports import comparison_text, report_file
 from loadtest.reports.compared_runs import LoadComparison, Question, comparison
 from loadtest.reports.comparing import MARGIN, PERCENTILES

@@ -12,7 +12,7 @@ from gateway.commands.load import FAILED, UNUSABLE, finish
 from gateway.commands.load_answers import AnswerOptions
 from loadtest.figures.conditions import NoCondition, parse
 from loadtest.plan.comparison import NoPart
-from loadtest.plan.raw_scenario import percentiles_in
+from loadtest.plan.kinds import percentiles_in
 from loadtest.reports import report_file
 from loadtest.reports.parts import merged
 from loadtest.reports.report_file import NoReport

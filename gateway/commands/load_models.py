@@ -11,7 +11,7 @@ from gateway.commands.fetching import FetchError, fetch
 from loadtest.exchange.masking import SecretWords
 from loadtest.exchange.plain_text import plain_text
 from loadtest.plan.load_endpoints import LoadApi
-from loadtest.plan.scenario import secrets, shown
+from loadtest.plan.masked_urls import secrets, shown
 from loadtest.requests.bodies import headers
 from streams.surrogates import NOT_JSON
 

@@ -28,12 +28,12 @@ from loadtest.crew.members import CrewMember, NoCrew
 from loadtest.figures.numbers import duration
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
-from loadtest.plan.scenario import Scenario, shown
+from loadtest.plan.masked_urls import shown
+from loadtest.plan.scenario import Scenario, planned_counts
 from loadtest.plan.shares import PlanShare
 from loadtest.requests.setting import new_mark
 from loadtest.run.overhead import Overhead, SelfTest
-from loadtest.run.running import planned_counts, result_of, start_time
-from loadtest.run.under_way import RecordSink, UnfinishedAnswers
+from loadtest.run.under_way import RecordSink, UnfinishedAnswers, result_of, start_time
 
 SOON: Final = 0.1
 """Seconds from the order to begin until then, over pipes."""

@@ -16,7 +16,8 @@ import msgspec
 
 from loadtest.exchange.record import ExchangeRecord
 from loadtest.plan.load_request import LoadRequest
-from loadtest.plan.scenario import MASK, NAMES, Scenario, named_secrets, secrets
+from loadtest.plan.masked_urls import secrets
+from loadtest.plan.scenario import MASK, NAMES, Scenario, named_secrets
 from streams.surrogates import NOT_JSON
 
 SECRET: Final = 8  # characters from which on a word of a header or a URL may be a credential: Bearer is none

@@ -8,7 +8,7 @@ import attrs
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.tally import Tally
 from loadtest.figures.timeline import LoadTimeline
-from loadtest.plan.load_request import PERCENTILES
+from loadtest.plan.kinds import PERCENTILES
 from loadtest.run.overhead import Overhead
 from loadtest.run.search import SearchReport
 

@@ -4,7 +4,7 @@
 When requests begin: ``arrivals``, ``asked_loads`` (several, or a search), ``client_steps`` and ``traces`` of real
 services; ``shares`` divide a plan among processes and machines. What they contain: ``lengths``, ``shared_prefixes``,
 ``turns`` of conversations, ``recorded_load`` of a gateway, and ``load_endpoints`` that are no conversation.
-``connecting`` says how they are sent. What is asked of the responses: ``objectives`` and the ``comparison`` that each
+What is asked of the responses: ``objectives`` and the ``comparison`` that each
 of them is. ``spellings`` are those of other tools, and
-``converter`` turns the content of a file into these values.
+``kinds`` of values and ``masked_urls`` serve all of them.
 """

@@ -3,12 +3,13 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, NewType, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import attrs
 
+from configfile.keys import Kind
+from configfile.kinds import read_wait
 from configfile.wording import Wrong, describe
-from loadtest.plan.converter import Wait, converter
 
 LoadUnit: TypeAlias = Literal["rate", "clients"]
 
@@ -57,22 +58,18 @@ class ArrivalBurst:
         return self.size / self.seconds
 
 
-Burst = NewType("Burst", ArrivalBurst)
-Burstiness = NewType("Burstiness", float)
-
-
-def _burst(value: Any, _: Any) -> ArrivalBurst:
+def _burst(value: Any) -> ArrivalBurst:
     wrong = Wrong(describe(value), "this must be a number of requests and a time, such as 32:2s")
     found = _BURST.fullmatch(value) if isinstance(value, str) else None
     if found is None or not int(found[1]):
         raise wrong
     try:
-        return ArrivalBurst(int(found[1]), float(converter.structure(found[2], Wait)))
+        return ArrivalBurst(int(found[1]), read_wait(found[2]))
     except Wrong:
         raise wrong from None
 
 
-def _burstiness(value: Any, _: Any) -> float:
+def _burstiness(value: Any) -> float:
     try:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
@@ -82,8 +79,8 @@ def _burstiness(value: Any, _: Any) -> float:
     return number
 
 
-converter.register_structure_hook(Burst, _burst)
-converter.register_structure_hook(Burstiness, _burstiness)
+Burst: TypeAlias = Annotated[ArrivalBurst, Kind("a burst", _burst)]
+Burstiness: TypeAlias = Annotated[float, Kind("a number", _burstiness)]
 
 AskedMistake: TypeAlias = tuple[str, str, str]
 """A key, what is wrong with it, and what it should be."""
@@ -137,7 +134,7 @@ def asked_loads(content: Mapping[str, Any]) -> AskedLoads:
 def _rate_of(burst: Any) -> float:
     """That of well-spelled bursts; of others, whose mistake is told elsewhere, any."""
     try:
-        return converter.structure(burst, Burst).rate
+        return _burst(burst).rate
     except Wrong:
         return 1.0
 

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from configfile import document
 from loadtest.figures.conditions import early, parse
 from loadtest.plan.comparison import NoPart, part_of
-from loadtest.plan.connecting import HTTP_1
+from loadtest.plan.kinds import HTTP_1
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, SEVERAL_TEXTS, streams
 from loadtest.plan.load_request import EVER, PROMPT, RESULTS, LoadRequest
 from loadtest.plan.objectives import objectives

@@ -2,37 +2,40 @@
 
 import math
 import random
-from pathlib import Path
-from typing import Any, Literal, NewType, TypeAlias
+import re
+from typing import Annotated, Any, Literal, TypeAlias
 
 import attrs
 
-from loadtest.plan.converter import Count, Duration, Natural, Size
-from loadtest.plan.lengths import Lengths, as_lengths, exactly
+from configfile.keys import Kind
+from configfile.kinds import Count, Duration, Natural, Size
+from configfile.wording import Wrong
+from loadtest.plan.kinds import FilePath, ImageSize, Rate, Share, as_keys, read_as
+from loadtest.plan.lengths import Lengths, as_lengths, exactly, read_lengths
 from loadtest.plan.load_endpoints import LoadApi
-from loadtest.plan.shared_prefixes import SharedPrefixes
-from loadtest.plan.turns import FollowUp, History, ThinkTime, ToolResults, Turns
-
-Share = NewType("Share", float)  # 0 to 1
-Rate = NewType("Rate", float)  # a second
-Percentiles = NewType("Percentiles", tuple[float, ...])
-FilePath = NewType("FilePath", Path)
-ImageSize = NewType("ImageSize", tuple[int, int])  # pixels
-Objectives = NewType("Objectives", tuple[str, ...])  # as text
+from loadtest.plan.shared_prefixes import SharedPrefixes, read_prefixes
+from loadtest.plan.turns import (
+    FollowUp,
+    History,
+    ThinkTime,
+    ToolResults,
+    Turns,
+    read_follow_up,
+    read_think_time,
+    read_tool_results,
+    read_turns,
+)
 
 # The defaults
-AT_ONCE, ONE_SECOND, EVER = Duration(0.0), Duration(1.0), Duration(math.inf)
-ONE_KILOBYTE = Size(1000)
-NONE, ONE = Count(0), Natural(1)
-ONE_TILE = ImageSize((512, 512))
-EVEN = Rate(1.0)
+EVER = math.inf
+EVEN = 1.0
 AT_LENGTH, NO_THINKING, ONE_TURN, RESULTS = FollowUp(), ThinkTime(), Turns(), ToolResults()
-PERCENTILES = Percentiles((50.0, 95.0, 99.0))  # that a report shows
 PROMPT, OUTPUT = exactly(20), exactly(1024)
+
+_Lengths: TypeAlias = Annotated[Lengths, Kind("a length in tokens", read_lengths)]
 
 FileOrder: TypeAlias = Literal["file", "shuffled"]
 """The order in which the requests of a file are sent."""
-NO_OBJECTIVES = Objectives(())
 
 
 @attrs.frozen
@@ -42,31 +45,42 @@ class TokensSeen:
     count: int
 
 
-@attrs.frozen
+def _leaving(value: Any) -> float | TokensSeen:
+    """A time, or tokens."""
+    found = re.fullmatch(r"\s*([0-9]{1,7})\s*tokens?\s*", value) if isinstance(value, str) else None
+    if found is not None and int(found[1]):
+        return TokensSeen(int(found[1]))
+    try:
+        return float(read_as(Duration, value))
+    except Wrong as error:
+        raise Wrong(error.found, "this must be a time such as 2s, or tokens such as 20 tokens") from None
+
+
+@attrs.frozen(field_transformer=as_keys)
 class Cancelling:
     """Clients that go away ``after`` so many seconds or tokens, if the answer has not ended by then."""
 
     share: Share
-    after: Duration | TokensSeen = ONE_SECOND
+    after: Annotated[float | TokensSeen, Kind("a time, or tokens", _leaving)] = 1.0
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=as_keys)
 class Slow:
     """Clients that read ``rate`` bytes a second at most."""
 
     share: Share
-    rate: Size = ONE_KILOBYTE
+    rate: Size = 1000
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=as_keys)
 class PromptImages:
     """So many images in each prompt, each of ``size`` (width and height in pixels)."""
 
-    size: ImageSize = ONE_TILE
-    count: Natural = ONE
+    size: ImageSize = (512, 512)
+    count: Natural = 1
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=as_keys)
 class LoadRequest:
     """One kind of request in the mix. ``prompt`` is in tokens, about; ``output`` is the limit that is asked for, and
     ``exact`` asks for no less. A ``prefix`` is shared with others. ``requests`` is a file of them: their prompts take
@@ -81,27 +95,27 @@ class LoadRequest:
     weight: Rate = EVEN
     api: LoadApi = "chat"
     stream: bool = True
-    prompt: Lengths = attrs.field(default=PROMPT, converter=as_lengths)
-    output: Lengths = attrs.field(default=OUTPUT, converter=as_lengths)
+    prompt: _Lengths = attrs.field(default=PROMPT, converter=as_lengths)
+    output: _Lengths = attrs.field(default=OUTPUT, converter=as_lengths)
     exact: bool = False
-    prefix: SharedPrefixes | None = None
+    prefix: Annotated[SharedPrefixes, Kind("shared texts", read_prefixes)] | None = None
     images: PromptImages | None = None
-    texts: Natural = ONE
+    texts: Natural = 1
     requests: FilePath | None = None
     order: FileOrder = "file"
-    tools: Count = NONE
+    tools: Count = 0
     usage: bool = True
     extra: dict[str, Any] = attrs.field(factory=dict)
     cancel: Cancelling | None = None
     slow: Slow | None = None
-    think: ThinkTime = NO_THINKING
+    think: Annotated[ThinkTime, Kind("a time", read_think_time)] = NO_THINKING
     think_cap: Duration = EVER
-    turns: Turns = ONE_TURN
-    follow_up: FollowUp = AT_LENGTH
-    tool_results: ToolResults = RESULTS
+    turns: Annotated[Turns, Kind("turns", read_turns)] = ONE_TURN
+    follow_up: Annotated[FollowUp, Kind("a length", read_follow_up)] = AT_LENGTH
+    tool_results: Annotated[ToolResults, Kind("texts", read_tool_results)] = RESULTS
     history: History = "client"
     websocket: bool = False
-    slo: Objectives = NO_OBJECTIVES
+    slo: tuple[str, ...] = ()
 
     def think_before(self, chance: random.Random) -> float:
         """Seconds that a client thinks before it asks again."""

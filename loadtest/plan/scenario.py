@@ -7,17 +7,15 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import unquote_plus
 
 import attrs
 
-from loadtest.plan.arrivals import RateStep, bursts, evenly, gamma, poisson
+from loadtest.plan.arrivals import RateStep, arrivals, bursts, counted, evenly, gamma, poisson
 from loadtest.plan.asked_loads import ArrivalBurst, SearchBounds
 from loadtest.plan.client_steps import ClientStep
-from loadtest.plan.load_request import (
-    PERCENTILES,
-    LoadRequest,
-)
+from loadtest.plan.kinds import PERCENTILES
+from loadtest.plan.load_request import LoadRequest
+from loadtest.plan.masked_urls import shown
 from loadtest.plan.recorded_load import trace_of
 from loadtest.plan.shares import ALL, PlanShare
 
@@ -185,16 +183,26 @@ def plays_out(scenario: Scenario) -> bool:
     return last <= scenario.warmup + scenario.seconds + 0.001
 
 
-def shown(url: str) -> str:
-    """The URL as it may be shown, whether or not it is a good one: without its user, and without the values of its
-    query."""
-    address, mark, query = url.partition("?")
-    address = re.sub(r"(?<=//)[^/]*@", "***@", address)
-    return address + mark + re.sub(r"([^&=]+=)?[^&]+", r"\1***", query)
+def starts(scenario: Scenario) -> Iterator[float]:
+    """The arrivals of an open loop, in seconds from the begin of its warm-up: the same in each process of a load."""
+    found = _drawn_starts(scenario) if scenario.trace is None else recorded_starts(scenario)
+    return found if scenario.count is None else counted(found, scenario.warmup, scenario.count)
 
 
-def secrets(url: str) -> Iterator[str]:
-    """The values of its query, each as it is sent and as a server may read it."""
-    for part in url.partition("?")[2].split("&"):
-        value = part.partition("=")[2] or part
-        yield from (value, unquote_plus(value))
+def planned_counts(plan: Scenario, of: int, seconds: float) -> list[int] | None:
+    """Return how many sessions that count each of so many shares has in the first ``seconds``; ``None`` where the
+    server sets the pace."""
+    if not plan.open_loop:
+        return None if plan.count is None else [PlanShare(index, of).count(plan.count) for index in range(of)]
+    found = [0] * of
+    for number, start in enumerate(starts(plan)):
+        found[number % of] += 0 <= start - plan.warmup < seconds
+    return found
+
+
+def _drawn_starts(scenario: Scenario) -> Iterator[float]:
+    steps = scenario.steps
+    if scenario.warmup:
+        steps = (RateStep(steps[0].rate, scenario.warmup), *steps)
+    chance = random.Random(f"{scenario.seed} arrivals")
+    return arrivals(steps, scenario.distances(chance))

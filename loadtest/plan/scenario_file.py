@@ -3,20 +3,22 @@
 import math
 from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from configfile import document
 from configfile.document import ConfigError, Document, Mistake
+from configfile.reading import Misread
+from configfile.reading import read as read_content
 from configfile.variables import Variables
 from configfile.wording import Wrong, describe
 from loadtest.plan.arrivals import RateStep, time_of
 from loadtest.plan.asked_loads import AskedLoads, asked_loads
 from loadtest.plan.client_steps import ClientStep
 from loadtest.plan.contradictions import as_they_were, contradictions, name_of
-from loadtest.plan.converter import ConversionFault, structure
 from loadtest.plan.load_endpoints import streams
+from loadtest.plan.load_request import LoadRequest
 from loadtest.plan.raw_scenario import EVER, SECONDS, RawRateStep, RawScenario
 from loadtest.plan.recorded_load import trace_of
 from loadtest.plan.scenario import Scenario
@@ -37,12 +39,10 @@ def build(read: Document, env: Mapping[str, str]) -> Scenario:
     content = asked.content
     mistakes = [read.mistake(path, *words) for path, words in variables.mistakes]
     mistakes += [read.mistake((key,), found, expected) for key, found, expected in asked.mistakes]
-    raw = structure(content, RawScenario)
-    wrong: frozenset[document.Path] = frozenset()
-    if isinstance(raw, tuple):
-        mistakes += [read.mistake(fault.path, *_ours(fault).words) for fault in raw]
-        wrong = frozenset(fault.path[: 3 if fault.path[0] == "requests" else 1] for fault in raw)
-        raw = _rest(content, wrong)
+    found = read_content(content, RawScenario)
+    mistakes += [read.mistake(fault.path, *_ours(fault).words) for fault in found.faults]
+    wrong = frozenset(fault.path[: 3 if fault.path[0] == "requests" else 1] for fault in found.faults)
+    raw = found.value if found.value is not None and not wrong else _rest(content, wrong)
     given = {key for key, value in content.items() if value is not None}
     mistakes += [read.mistake(*finding) for finding in contradictions(raw, given, wrong)]
     if mistakes:
@@ -50,7 +50,7 @@ def build(read: Document, env: Mapping[str, str]) -> Scenario:
     return _scenario(raw, asked)
 
 
-def _ours(fault: ConversionFault) -> Wrong:
+def _ours(fault: Misread) -> Wrong:
     """Other tools' keys have one of our own."""
     key = str(fault.path[-1]) if fault.path else ""
     if fault.wrong.found == "unknown key" and key in REMOVED_KEYS:
@@ -68,8 +68,8 @@ def _rest(content: Mapping[str, Any], wrong: Set[document.Path]) -> RawScenario:
         {"model": ""} if ("requests", i) in wrong else {"model": "", **_without(request, ("requests", i), wrong)}
         for i, request in enumerate(kept.get("requests") or ())
     ]
-    found = structure(kept, RawScenario)
-    assert not isinstance(found, tuple)
+    found = read_content(kept, RawScenario).value
+    assert found is not None
     return found
 
 
@@ -112,46 +112,27 @@ def _scenario(raw: RawScenario, asked: AskedLoads) -> Scenario:
         seconds = min(sum(step.seconds for step in steps), EVER if raw.count is None else time_of(steps, raw.count))
     if clients:
         seconds = sum(step.seconds for step in clients)
-    return Scenario(
-        targets=raw.targets or {"": str(raw.url)},
-        requests=tuple(
-            attrs.evolve(request, name=name_of(request), stream=request.stream and streams(request.api))
-            for request in raw.requests
+    requests = (attrs.asdict(request, recurse=False) for request in raw.requests)
+    same = {name: value for name, value in attrs.asdict(raw, recurse=False).items() if name in _SCENARIO}
+    made = {
+        "targets": raw.targets or {"": str(raw.url)},
+        "requests": tuple(
+            LoadRequest(**{**members, "name": name_of(request), "stream": request.stream and streams(request.api)})
+            for members, request in zip(requests, raw.requests, strict=True)
         ),
-        seconds=seconds,
-        steps=steps,
-        spacing=raw.spacing,
-        burstiness=raw.burstiness if raw.burstiness is not None and math.isfinite(raw.burstiness) else None,
-        burst=raw.burst,
-        loads=asked.loads,
-        search=asked.search,
-        repeat=raw.repeat,
-        concurrency=max((step.most for step in clients), default=raw.concurrency or 0),
-        client_steps=clients,
-        trace=trace,
-        speed=raw.speed,
-        count=raw.count,
-        max_tokens=raw.max_tokens,
-        idle=raw.idle,
-        deadline=raw.deadline,
-        respect_retry_after=raw.respect_retry_after,
-        warmup=raw.warmup,
-        grace=raw.grace,
-        timeout=raw.timeout,
-        connections=raw.connections,
-        http=raw.http,
-        streams_per_connection=raw.streams_per_connection,
-        resend=raw.resend,
-        dns_ttl=raw.dns_ttl,
-        key_env=raw.key_env,
-        headers=tuple(raw.headers.items()),
-        strict=raw.strict,
-        fail_if=raw.fail_if,
-        until=raw.until,
-        slo=(*raw.slo, *(f"{name_of(request)}: {text}" for request in raw.requests for text in request.slo)),
-        seed=raw.seed,
-        processes=raw.processes,
-        percentiles=raw.percentiles,
-        same_prompts=raw.same_prompts,
-        probe=raw.probe or 0.0,
-    )
+        "seconds": seconds,
+        "steps": steps,
+        "burstiness": raw.burstiness if raw.burstiness is not None and math.isfinite(raw.burstiness) else None,
+        "loads": asked.loads,
+        "search": asked.search,
+        "concurrency": max((step.most for step in clients), default=raw.concurrency or 0),
+        "client_steps": clients,
+        "trace": trace,
+        "headers": tuple(raw.headers.items()),
+        "slo": (*raw.slo, *(f"{name_of(request)}: {text}" for request in raw.requests for text in request.slo)),
+        "probe": raw.probe or 0.0,
+    }
+    return Scenario(**{**same, **made})
+
+
+_SCENARIO: Final = frozenset(field.name for field in attrs.fields(Scenario))

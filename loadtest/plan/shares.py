@@ -3,12 +3,12 @@
 import os
 import re
 from datetime import UTC, datetime
-from typing import Any, Final, NewType
+from typing import Annotated, Any, Final, TypeAlias
 
 import attrs
 
+from configfile.keys import Kind
 from configfile.wording import Wrong, describe
-from loadtest.plan.converter import converter
 
 MOST: Final = 256
 MOST_PARTS: Final = 10_000
@@ -43,9 +43,6 @@ ALL: Final = PlanShare()
 
 # The processes of a machine
 
-Processes = NewType("Processes", int)
-ONE = Processes(1)
-
 
 def cores() -> int:
     """Return the number of cores that this process may use."""
@@ -55,7 +52,7 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-def processes(value: Any, _: Any = None) -> int:
+def processes(value: Any) -> int:
     """Read a number, or ``auto``: all cores but one, which stays free for the server or other programs."""
     if value == "auto":
         return max(1, cores() - 1)
@@ -65,7 +62,7 @@ def processes(value: Any, _: Any = None) -> int:
     return number
 
 
-converter.register_structure_hook(Processes, processes)
+Processes: TypeAlias = Annotated[int, Kind("a number of processes", processes)]
 
 
 # The parts of several machines

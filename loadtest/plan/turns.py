@@ -1,13 +1,14 @@
 """What a conversation consists of: which turns, for how long its client thinks, and what its tools give back."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
+from configfile.kinds import Duration
 from configfile.wording import Wrong, describe, nearest
-from loadtest.plan.converter import Duration, converter
+from loadtest.plan.kinds import read_as
 from loadtest.plan.lengths import (
     LONGEST,
     EvenLengths,
@@ -153,7 +154,7 @@ def _distribution(given: Mapping[str, Any], value: Any) -> Lengths:
 
 
 def _milliseconds(value: Any) -> int:
-    return round(1000 * float(converter.structure(value, Duration)))
+    return round(1000 * float(read_as(Duration, value)))
 
 
 def read_tool_results(value: Any) -> ToolResults:
@@ -177,9 +178,6 @@ def _result(value: Any) -> str | Lengths:
     raise Wrong(describe(value), _RESULTS)
 
 
-HOOKS: Final[Mapping[Any, Callable[[Any, Any], Any]]] = {
-    Turns: lambda value, _: read_turns(value),
-    FollowUp: lambda value, _: FollowUp(read_lengths(value)),
-    ThinkTime: lambda value, _: read_think_time(value),
-    ToolResults: lambda value, _: read_tool_results(value),
-}
+def read_follow_up(value: Any) -> FollowUp:
+    """A length, as those of prompts. Raises ``Wrong``."""
+    return FollowUp(read_lengths(value))

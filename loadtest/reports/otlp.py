@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import trio
 
-from loadtest.plan.scenario import shown
+from loadtest.plan.masked_urls import shown
 from loadtest.reports.run_metrics import BucketCounts, MetricSeries, MetricsSoFar
 
 if TYPE_CHECKING:

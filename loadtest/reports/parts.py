@@ -13,12 +13,11 @@ from loadtest.figures.histogram import Histogram
 from loadtest.figures.result import RunResult
 from loadtest.figures.tally import Tally
 from loadtest.figures.timeline import LoadTimeline
-from loadtest.plan.scenario import Scenario
+from loadtest.plan.scenario import Scenario, planned_counts
 from loadtest.plan.shares import spelled_start
 from loadtest.reports.compared_runs import plan_differences
 from loadtest.reports.report_file import MISREAD, NoReport, read
 from loadtest.run.overhead import Overhead
-from loadtest.run.running import planned_counts
 
 _OF_A_MACHINE = ("processes", "percentiles", "key_env")
 """Members of a plan in which its parts may differ."""

@@ -10,6 +10,8 @@ import msgspec
 
 from loadtest.plan.load_endpoints import LOAD_ENDPOINTS, LoadApi, endpoint_body, wire_of
 from loadtest.plan.load_request import LoadRequest
+from loadtest.requests.sources import PreparedRequest
+from loadtest.wire.answers import OutgoingRequest
 from providers.apis import CODECS
 from providers.catalog.providers import STANDARD_AUTH, STANDARD_PATHS
 from providers.endpoints.endpoint import ENDPOINTS
@@ -185,3 +187,16 @@ _WRITERS: Mapping[str, Callable[[LoadRequest, str, int], Body]] = {
     "responses": _responses,
     **dict.fromkeys(LOAD_ENDPOINTS, _endpoint),
 }
+
+
+class RequestTemplate:
+    """What all requests of one kind have in common."""
+
+    def __init__(self, request: LoadRequest, url: str, headers: tuple[tuple[str, str], ...]) -> None:
+        self._headers = headers
+        parts = urlsplit(address(url, request))
+        self._path = parts.path + (f"?{parts.query}" if parts.query else "")
+
+    def outgoing(self, request: PreparedRequest) -> OutgoingRequest:
+        headers = tuple((dict(self._headers) | dict(request.headers)).items()) if request.headers else self._headers
+        return OutgoingRequest(request.path or self._path, headers, request.body)

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from loadtest.plan.scenario import Scenario, shown
+from loadtest.plan.masked_urls import shown
+from loadtest.plan.scenario import Scenario
 from providers.catalog.providers import CATALOG
 
 GATEWAY_KEY: Final = "TRIGATE_API_KEY"  # the variable that clients of a gateway have their key in

@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from loadtest.plan.lengths import exactly
-from loadtest.plan.load_request import NO_OBJECTIVES, NO_THINKING, NONE, ONE, ONE_TURN, LoadRequest
+from loadtest.plan.load_request import NO_THINKING, ONE_TURN, LoadRequest
 from loadtest.plan.traces import BLOCK
 from loadtest.requests.bodies import Bodies
 from loadtest.requests.calibration import Calibration
@@ -208,8 +208,8 @@ class Probes:
     def __init__(self, request: LoadRequest, setting: SourceSetting) -> None:
         small = attrs.evolve(
             request, name=PROBE, prompt=exactly(1), output=exactly(1), exact=False, prefix=None, images=None,
-            tools=NONE, requests=None, cancel=None, slow=None, turns=ONE_TURN, think=NO_THINKING, slo=NO_OBJECTIVES,
-            texts=ONE,
+            tools=0, requests=None, cancel=None, slow=None, turns=ONE_TURN, think=NO_THINKING, slo=(),
+            texts=1,
         )  # fmt: skip
         self._source = MadeRequests(small, attrs.evolve(setting, trace=None, learns=False))
         self._chance = random.Random(f"{setting.seed} probes")

@@ -13,7 +13,8 @@ from loadtest.figures.conditions import ConditionVerdict, early, of_tally, verdi
 from loadtest.figures.run_figures import MANY, RunFigures
 from loadtest.figures.tally import Tally
 from loadtest.plan.comparison import Comparison, part_of
-from loadtest.plan.scenario import Scenario, shown
+from loadtest.plan.masked_urls import shown
+from loadtest.plan.scenario import Scenario
 from loadtest.run.under_way import RecordSink
 
 WINDOW: Final = 10.0

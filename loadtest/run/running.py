@@ -4,10 +4,9 @@ import math
 import random
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from urllib.parse import urlsplit
 
 import attrs
 import trio
@@ -20,23 +19,24 @@ from loadtest.exchange.record import Manner
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
-from loadtest.figures.tally import EXACT, Tally
-from loadtest.plan.arrivals import RateStep, arrivals, counted, paced
+from loadtest.figures.tally import EXACT
+from loadtest.plan.arrivals import RateStep, paced
 from loadtest.plan.client_steps import ClientStep, next_turn_of
-from loadtest.plan.connecting import wire_version
+from loadtest.plan.kinds import wire_version
 from loadtest.plan.load_request import LoadRequest
+from loadtest.plan.masked_urls import shown
 from loadtest.plan.objectives import by_request, missed_by, read_all
-from loadtest.plan.scenario import Scenario, plays_out, recorded_starts, shown
-from loadtest.plan.shares import PlanShare, spelled_start
+from loadtest.plan.scenario import Scenario, plays_out, starts
+from loadtest.plan.shares import PlanShare
 from loadtest.requests import bodies
+from loadtest.requests.bodies import RequestTemplate
 from loadtest.requests.made_requests import Probes
 from loadtest.requests.mix import source_of
 from loadtest.requests.setting import setting_of
 from loadtest.requests.sources import LoadSession, PlaceInPlan, PreparedRequest
 from loadtest.run.overhead import Lag, Overhead, SelfTest
-from loadtest.run.under_way import LoadUnderWay, RecordSink, UnfinishedAnswers
+from loadtest.run.under_way import RecordSink, UnfinishedAnswers, result_of, start_time
 from loadtest.wire.address import ServerAddress
-from loadtest.wire.answers import OutgoingRequest
 from loadtest.wire.connections import ConnectionRules, Connections
 from loadtest.wire.faults import WireError
 from streams.garbage import tidy
@@ -48,23 +48,6 @@ AFTER_ERROR: Final = 0.1  # seconds that a client of a closed loop waits before 
 
 class Unreachable(Exception):
     """The name of a target has no address."""
-
-
-class TooLate(Exception):
-    """The start of a load has passed."""
-
-
-class RequestTemplate:
-    """What all requests of one kind have in common."""
-
-    def __init__(self, request: LoadRequest, url: str, headers: tuple[tuple[str, str], ...]) -> None:
-        self._headers = headers
-        parts = urlsplit(bodies.address(url, request))
-        self._path = parts.path + (f"?{parts.query}" if parts.query else "")
-
-    def outgoing(self, request: PreparedRequest) -> OutgoingRequest:
-        headers = tuple((dict(self._headers) | dict(request.headers)).items()) if request.headers else self._headers
-        return OutgoingRequest(request.path or self._path, headers, request.body)
 
 
 def _for_the_judge(request: LoadRequest, body: bytes, complete: bool) -> ReceivedAnswer:
@@ -500,69 +483,6 @@ async def _turn(cap: trio.CapacityLimiter) -> float:
         await cap.acquire()
         return trio.current_time() - since
     return 0.0
-
-
-def starts(scenario: Scenario) -> Iterator[float]:
-    """The arrivals of an open loop, in seconds from the begin of its warm-up: the same in each process of a load."""
-    found = _drawn_starts(scenario) if scenario.trace is None else recorded_starts(scenario)
-    return found if scenario.count is None else counted(found, scenario.warmup, scenario.count)
-
-
-def planned_counts(plan: Scenario, of: int, seconds: float) -> list[int] | None:
-    """Return how many sessions that count each of so many shares has in the first ``seconds``; ``None`` where the
-    server sets the pace."""
-    if not plan.open_loop:
-        return None if plan.count is None else [PlanShare(index, of).count(plan.count) for index in range(of)]
-    found = [0] * of
-    for number, start in enumerate(starts(plan)):
-        found[number % of] += 0 <= start - plan.warmup < seconds
-    return found
-
-
-def start_time(start_at: float) -> float:
-    """Return the trio time of a start. Raises ``TooLate`` if it has passed."""
-    ahead = start_at - time.time()
-    if ahead < 0:
-        late = f"the load was to start at {spelled_start(start_at)}, {-ahead:.3g} s ago"
-        raise TooLate(f"--start-at: {late}; give all parts a later time, when each of them is ready")
-    return trio.current_time() + ahead
-
-
-def _drawn_starts(scenario: Scenario) -> Iterator[float]:
-    steps = scenario.steps
-    if scenario.warmup:
-        steps = (RateStep(steps[0].rate, scenario.warmup), *steps)
-    chance = random.Random(f"{scenario.seed} arrivals")
-    return arrivals(steps, scenario.distances(chance))
-
-
-def result_of(run: LoadUnderWay, started: datetime, overhead: Overhead) -> RunResult:
-    """The result of a run that has ended."""
-    figures = run.figures
-    parts = figures.requests
-    seconds = max(0.0, run.end - run.begin)
-    if run.scenario.count is not None and not run.scenario.open_loop:
-        seconds = min(seconds, figures.last)  # its clients go on asking until the last of them is answered
-    return RunResult(
-        target=run.target,
-        url=run.url,
-        started=started.isoformat(timespec="seconds"),
-        scenario=run.scenario.described(),
-        seconds=seconds,
-        elapsed=figures.last,
-        interrupted=run.interrupted,
-        stopped=run.stopped,
-        tally=figures.total,
-        requests={request.name: parts.get(request.name, Tally()) for request in run.scenario.requests},
-        turns=figures.conversations,
-        steps=figures.steps,
-        unbegun=figures.unbegun,
-        cut_off=figures.cut_off,
-        retry_waits=figures.retry_waits,
-        probes=figures.probes,
-        timeline=figures.timeline,
-        overhead=overhead,
-    )
 
 
 def _manner(request: LoadRequest, draw: float) -> Manner:

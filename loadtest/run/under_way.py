@@ -1,14 +1,20 @@
 """A run as others see it: what may be looked at while it goes on, who takes its records."""
 
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Protocol, TypeAlias
 
 import attrs
+import trio
 
 from loadtest.exchange.record import ExchangeRecord
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
+from loadtest.figures.tally import Tally
 from loadtest.plan.scenario import Scenario
+from loadtest.plan.shares import spelled_start
+from loadtest.run.overhead import Overhead
 
 
 @attrs.frozen
@@ -90,3 +96,45 @@ class Runner(Protocol):
     """Loads the target of that name once, as the scenario says, in however many processes."""
 
     async def __call__(self, scenario: Scenario, target: str, watch: Watching = unwatched) -> RunResult: ...
+
+
+class TooLate(Exception):
+    """The start of a load has passed."""
+
+
+def start_time(start_at: float) -> float:
+    """Return the trio time of a start. Raises ``TooLate`` if it has passed."""
+    ahead = start_at - time.time()
+    if ahead < 0:
+        late = f"the load was to start at {spelled_start(start_at)}, {-ahead:.3g} s ago"
+        raise TooLate(f"--start-at: {late}; give all parts a later time, when each of them is ready")
+    return trio.current_time() + ahead
+
+
+def result_of(run: LoadUnderWay, started: datetime, overhead: Overhead) -> RunResult:
+    """The result of a run that has ended."""
+    figures = run.figures
+    parts = figures.requests
+    seconds = max(0.0, run.end - run.begin)
+    if run.scenario.count is not None and not run.scenario.open_loop:
+        seconds = min(seconds, figures.last)  # its clients go on asking until the last of them is answered
+    return RunResult(
+        target=run.target,
+        url=run.url,
+        started=started.isoformat(timespec="seconds"),
+        scenario=run.scenario.described(),
+        seconds=seconds,
+        elapsed=figures.last,
+        interrupted=run.interrupted,
+        stopped=run.stopped,
+        tally=figures.total,
+        requests={request.name: parts.get(request.name, Tally()) for request in run.scenario.requests},
+        turns=figures.conversations,
+        steps=figures.steps,
+        unbegun=figures.unbegun,
+        cut_off=figures.cut_off,
+        retry_waits=figures.retry_waits,
+        probes=figures.probes,
+        timeline=figures.timeline,
+        overhead=overhead,
+    )

@@ -14,8 +14,7 @@ import trio.testing
 
 from loadtest.exchange.exchange import LoadTarget, TimedExchange
 from loadtest.exchange.reading import read_answer
-from loadtest.plan.converter import Duration
-from loadtest.plan.load_request import Cancelling, LoadRequest, Share
+from loadtest.plan.load_request import Cancelling, LoadRequest
 from loadtest.wire.address import ServerAddress
 from loadtest.wire.answers import OutgoingRequest
 from loadtest.wire.connections import ConnectionRules, Connections
@@ -144,13 +143,13 @@ async def test_a_server_that_is_leaving_gets_no_more_and_ends_what_it_has():
         await trio.sleep_forever()
 
     async with http2_server(serve) as (url, peers), target_at(url) as target:
-        first = TimedExchange(LoadRequest("m", cancel=Cancelling(Share(1.0), Duration(0.3))), "cancels", 0.0)
+        first = TimedExchange(LoadRequest("m", cancel=Cancelling(1.0, 0.3)), "cancels", 0.0)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(first.run, target, REQUEST)
             with trio.fail_after(2):
                 while not first.status:  # noqa: ASYNC110  # polled, with a deadline
                     await trio.lowlevel.checkpoint()
-            await asked(target, 1, cancel=Cancelling(Share(1.0), Duration(0.1)))
+            await asked(target, 1, cancel=Cancelling(1.0, 0.1))
         assert len(peers) == 2
         assert first.left
 
@@ -162,7 +161,7 @@ async def test_a_client_that_leaves_resets_its_stream_alone():
             await peer.send(number, *events("one"), end=True)
 
     async with http2_server(serve) as (url, peers), target_at(url) as target:
-        (left,) = await asked(target, 1, cancel=Cancelling(Share(1.0), Duration(0.1)))
+        (left,) = await asked(target, 1, cancel=Cancelling(1.0, 0.1))
         (whole,) = await asked(target, 1)
     assert left.left
     assert whole.complete

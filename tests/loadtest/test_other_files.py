@@ -17,7 +17,7 @@ from loadtest.figures.histogram import Histogram
 from loadtest.figures.numbers import duration, plain
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
-from loadtest.plan.raw_scenario import percentiles_in
+from loadtest.plan.kinds import percentiles_in
 from loadtest.reports import report_file, text
 from loadtest.reports.other_files import as_vllm, csv_of
 from loadtest.reports.page import page

@@ -15,7 +15,8 @@ from loadtest.plan.shares import PlanShare
 from loadtest.reports import report_file
 from loadtest.reports.parts import digest, merged, part_of_plan
 from loadtest.reports.report_file import NoReport
-from loadtest.run.running import ActiveRun, TooLate, address_of
+from loadtest.run.running import ActiveRun, address_of
+from loadtest.run.under_way import TooLate
 from tests.support.load_records import record, result
 from tests.support.load_servers import answer, judge, scenario, serving
 

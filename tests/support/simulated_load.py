@@ -11,10 +11,9 @@ import trio
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.result import RunResult
 from loadtest.figures.run_figures import RunFigures
-from loadtest.plan.scenario import Scenario
+from loadtest.plan.scenario import Scenario, starts
 from loadtest.run.overhead import Overhead
-from loadtest.run.running import result_of, starts
-from loadtest.run.under_way import UnfinishedAnswers, Watching, unwatched
+from loadtest.run.under_way import UnfinishedAnswers, Watching, result_of, unwatched
 from tests.support.load_records import exchanged
 from tests.support.simulated_queue import SimulatedAnswer, SimulatedQueue
 

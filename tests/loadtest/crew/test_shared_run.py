@@ -22,8 +22,8 @@ from loadtest.crew.shared_run import SharedRun
 from loadtest.crew.worker import LoadWorker, OutgoingRecords
 from loadtest.figures.notes import notes
 from loadtest.figures.run_figures import RunFigures
+from loadtest.plan.scenario import starts
 from loadtest.plan.shares import PlanShare
-from loadtest.run.running import starts
 from loadtest.run.under_way import UnfinishedAnswers
 from tests.support.load_servers import answer, judge, scenario, serving
 
