@@ -149,8 +149,7 @@ class ConverseWriter:
             case ToolCallStart():
                 return self._call(event)
             case ToolCallDelta(text=text):
-                text = self._input.take(text) if self._input is not None else text
-                return self._delta({"toolUse": {"input": text}}) if text else b""
+                return self._arguments(text)
             case Citation(api=api, item=item):
                 return self._delta({"citation": item}) if api == "converse" else b""
             case NativeItem(api=api, item=item):
@@ -184,6 +183,12 @@ class ConverseWriter:
         self._input = StreamedInput(event.kind)
         return self._start({"toolUse": {"toolUseId": tool_use_id(event.id), "name": event.name}})
 
+    def _arguments(self, text: str) -> bytes:
+        if self._input is not None:
+            text = self._input.take(text)
+            self._input = None if self._input.passes else self._input
+        return self._delta({"toolUse": {"input": text}}) if text else b""
+
     def _native(self, item: Mapping[str, Any]) -> bytes:
         """A call of a tool that ran at Amazon, or its result."""
         begun = b""
@@ -202,7 +207,7 @@ class ConverseWriter:
             if (signed := signature(self._issuer, self._reasoning)) is not None:
                 last = self._delta({"reasoningContent": {"signature": signed}})
             self._reasoning = None
-        elif self._input is not None and not self._input.passes:
+        elif self._input is not None:
             last = self._delta({"toolUse": {"input": self._input.rest()}})
         self._input = None
         return last + self._stop()

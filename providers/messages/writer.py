@@ -34,6 +34,7 @@ from streams.events import (
 
 _PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+_PIECES = (ReasoningDelta, ToolCallDelta)  # by far the most frequent besides texts
 _END_OF_DELTA = b"}}\n\n"
 
 
@@ -101,6 +102,8 @@ class MessagesWriter:
                 self._open = None
                 return sse.event("error", {"type": "error", "error": messages_error(event)})
             case _:
+                if event.block == self._order.open and type(event) in _PIECES:
+                    return self._write(event)
                 return self._begin() + b"".join(map(self._write, self._order.take(event)))
 
     def ping(self) -> bytes:
@@ -135,7 +138,7 @@ class MessagesWriter:
                 start = {"type": "thinking", "thinking": "", "signature": ""}
                 return self._piece(text, "thinking_delta", "thinking", start)
             case ToolCallDelta(text=text):
-                return self._arguments(self._input.take(text) if self._input is not None else text)
+                return self._arguments(text)
             case ToolCallStart():
                 return self._tool(event)
             case ReasoningState():
@@ -179,6 +182,9 @@ class MessagesWriter:
         return self._start(item, ("input_json_delta", "partial_json"))
 
     def _arguments(self, text: str) -> bytes:
+        if self._input is not None:
+            text = self._input.take(text)
+            self._input = None if self._input.passes else self._input
         if self._open is None or not text:
             return b""
         return b"%b%b%b" % (self._open.prefix, sse.dump(text), _END_OF_DELTA)

@@ -53,36 +53,29 @@ class StreamedInput:
 
     An object passes from its brace on. Everything else (free text, ``null``) becomes an object once it is whole."""
 
-    __slots__ = ("_kind", "_passes", "_pieces")
+    __slots__ = ("_kind", "_pieces", "passes")
 
     def __init__(self, kind: ToolKind) -> None:
         self._kind = kind
-        self._passes = False
         self._pieces: list[str] = []
+        self.passes = False  # the arguments are an object, whose further pieces need no look
 
     def take(self, text: str) -> str:
         """Return the part of the piece ``text`` that may be sent now."""
-        if self._passes:
-            return text
         if not self._pieces and self._kind == "function":
             text = text.lstrip()
             if text.startswith("{"):
-                self._passes = True
+                self.passes = True
                 return text
         if text:
             self._pieces.append(text)
         return ""
 
     @property
-    def passes(self) -> bool:
-        """Whether the arguments are an object that has been sent."""
-        return self._passes
-
-    @property
     def is_empty(self) -> bool:
-        """Whether ``rest`` has nothing to add to a call without arguments."""
-        return self._passes or not (self._pieces or self._kind == "custom")
+        """Whether the call has no arguments at all; the empty text of a custom tool is one."""
+        return not self._pieces and self._kind == "function"
 
     def rest(self) -> str:
-        """Return the whole arguments as JSON, if they did not pass."""
+        """Return the whole arguments as JSON, unless they pass."""
         return msgspec.json.encode(call_input("".join(self._pieces), self._kind)).decode()

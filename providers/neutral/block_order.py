@@ -1,7 +1,7 @@
 """Blocks in order: for clients that take a block only when the one before has ended."""
 
 from collections import OrderedDict
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from streams.events import (
     BlockEnd,
@@ -27,6 +27,9 @@ BlockEvent: TypeAlias = (
     | BlockEnd
 )
 
+_LAST: Final = (BlockEnd, NativeItem)
+"""Events after which no other event of their block follows."""
+
 
 class BlockOrder:
     """The events of an answer's blocks, block after block. What comes for another block than the open one is held back
@@ -43,7 +46,7 @@ class BlockOrder:
         if self.open is not None and event.block != self.open:
             self._held.setdefault(event.block, []).append(event)
             return []
-        self._passed(event)
+        self.open = None if isinstance(event, _LAST) else event.block
         return [event] if self.open is not None or not self._held else [event, *self._released()]
 
     def close(self) -> list[BlockEvent]:
@@ -61,9 +64,6 @@ class BlockOrder:
         released: list[BlockEvent] = []
         while self.open is None and self._held:
             events = self._held.popitem(last=False)[1]
-            self._passed(events[-1])
+            self.open = None if isinstance(events[-1], _LAST) else events[-1].block
             released.extend(events)
         return released
-
-    def _passed(self, event: BlockEvent) -> None:
-        self.open = None if isinstance(event, BlockEnd | NativeItem) else event.block

@@ -40,4 +40,6 @@ def as_objects(value: Any) -> list[dict[str, Any]]:
 def few_objects(value: Any) -> list[dict[str, Any]]:
     """Return ``as_objects`` of an array whose elements are each worked on. Raises ``TooMuch`` for one that is too
     long."""
-    return as_objects(bounded(value, "elements of an array") if isinstance(value, list) else value)
+    if not isinstance(value, list):
+        return []
+    return [item for item in bounded(value, "elements of an array") if isinstance(item, dict)]
