@@ -23,7 +23,7 @@ from gateway.serving.quart_views import KEY, current_scope
 from streams.errors import GatewayError
 
 Arriving: TypeAlias = Callable[[int], object]
-"""Is told, as a body arrives, how many bytes of it are there, and raises ``GatewayError`` where there is no room."""
+"""Called with the bytes of a body that have arrived so far. Raises ``GatewayError`` if there is no room for them."""
 
 
 def unlimited(size: int) -> None:
@@ -83,8 +83,8 @@ class PiecesRequest(IncomingRequest, Protocol):
     """A client's request whose body can be read as it comes."""
 
     def pieces(self, most: int) -> AsyncIterator[bytes]:
-        """The body in the pieces in which it comes, none empty, ``most`` bytes of it: whoever reads slowly slows the
-        client. Raises ``GatewayError`` (413, 408). The client leaving cancels whoever waits for one."""
+        """Return the body in the pieces in which it arrives, none empty, up to ``most`` bytes: a slow reader slows the
+        client. Raises ``GatewayError`` (413, 408). If the client leaves, a reader that waits is cancelled."""
         ...
 
 
@@ -150,7 +150,7 @@ class AsgiRequest:
         return _BodyPieces(self, self._receive, most, self._seconds)
 
     def listen(self) -> None:
-        """Let the client's leaving cancel the request from now on: ASGI's message for it comes behind the body."""
+        """Cancel the request from now on if the client leaves: ASGI's message for that follows the body."""
         if not self._listening:
             self._listening = True
             self.scope.nursery.start_soon(self._listen)
@@ -162,8 +162,8 @@ class AsgiRequest:
 
 
 class _BodyPieces:
-    """The pieces of a body; the client's leaving is listened for from its end on. ``seconds`` is how long one of them
-    may take."""
+    """The pieces of a body. ``seconds`` is the time limit for each. After the last one, a client that leaves cancels
+    the request."""
 
     def __init__(self, request: AsgiRequest, receive: ASGIReceiveCallable, most: int, seconds: float) -> None:
         self._request = request
@@ -203,11 +203,11 @@ class _BodyPieces:
 
 
 def _took_nothing(size: int) -> None:
-    """Another server's body, which it bounds itself."""
+    """Do nothing: a server without ``PaceBody`` bounds the body itself."""
 
 
 async def ask_for_body(asgi: HTTPScope) -> None:
-    """Let a client that waits for that send its body."""
+    """Send 100 (Continue) to a client that waits for it."""
     if (on_reading := asgi["extensions"].get(ON_READING)) is not None:
         await cast("OnReading", on_reading)()
 

@@ -19,22 +19,23 @@ BACKLOG: Final = 256 * 1024
 
 
 class Backlog:
-    """Of a body that the app paces. Of any other nothing is counted: whoever reads it is always at it."""
+    """The bytes of a request's body that are read from the client and not yet taken by the app, for a body that the app
+    paces. Those of any other body are not counted, because its reader never waits."""
 
     def __init__(self) -> None:
         self.size = 0
         self.is_paced = False
         self.on_taken: Callable[[int], object] | None = None
-        """Called synchronously with the bytes that are not owed any more."""
+        """Called synchronously with the number of bytes that the app has taken."""
         self._room: trio.Event | None = None
 
     def pace(self) -> Callable[[int], object]:
-        """A ``PaceBody``. What has come before is not counted."""
+        """Begin to count, and return the function to call with the bytes taken (``PaceBody``)."""
         self.is_paced = True
         return self._take
 
     def add(self, size: int) -> None:
-        """So many bytes wait for the app."""
+        """Count ``size`` bytes that wait for the app."""
         if self.is_paced:
             self.size += size
 
@@ -43,14 +44,14 @@ class Backlog:
         return self.size > BACKLOG
 
     async def wait(self, seconds: float) -> None:
-        """Wait until it is not full, for so long at most."""
+        """Wait until it is not full, at most for ``seconds``."""
         if self.is_full:
             self._room = trio.Event()
             with trio.move_on_after(seconds):
                 await self._room.wait()
 
     def end(self) -> None:
-        """Nobody takes any more, or what comes is dropped."""
+        """Stop counting: the app takes no more, or the rest is dropped."""
         self.is_paced = False
         self._take(self.size)
 
@@ -76,7 +77,7 @@ class AnswerState(Enum):
     UNSENT = auto()
     BODY = auto()
     NO_BODY = auto()
-    """The head, of an answer that has no body: whatever the app sends of one is dropped."""
+    """The head of a response without a body: a body that the app sends is dropped."""
     ENDED = auto()
 
 
@@ -139,7 +140,7 @@ class HttpStream:
         self._put = await self._connection.tasks.spawn_app(server.app, server.config, self.scope, self.app_send)
 
     async def handle(self, event: Event) -> None:
-        """Pass on what comes behind the head."""
+        """Pass on the events after the head."""
         if self._closed:
             return
         if isinstance(event, Body):
@@ -168,7 +169,7 @@ class HttpStream:
     # The answer
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
-        """Send what the app says; ``None`` once the app and all its tasks have ended."""
+        """Send a message of the app; ``None`` once the app and all its tasks have ended."""
         if message is None:
             await self._end_app()
         elif self._state is AnswerState.BODY and message.get("more_body"):  # by far the most frequent

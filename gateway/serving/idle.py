@@ -28,8 +28,8 @@ def _always() -> bool:
 
 
 class IdleTimer:
-    """Ends the wait for a client that has asked for nothing for ``seconds``, that takes longer than ``head_seconds`` to
-    say what it wants, or that is idle when the server stops.
+    """The timer of a connection. It ends the wait for a client that has sent no request for ``seconds``, that takes
+    longer than ``head_seconds`` for the head of one, or that is idle when the server stops.
 
     ``close`` must be called in the end. A client that takes nothing of what is written to it, such as answers to its
     pings, does not count as idle: TCP_USER_TIMEOUT ends it. Only when the server stops it is cut, with ``cut()``, so
@@ -60,8 +60,8 @@ class IdleTimer:
         self._until(-math.inf if self._is_stopping() else self.since + self._seconds)
 
     def await_head(self) -> None:
-        """Shorten the time that is left to what the head of a request may take: the connection is new, or its client
-        has begun one. May be called again, to no effect."""
+        """Shorten the remaining time to that for the head of a request: the connection is new, or its client has begun
+        one. May be called again, to no effect."""
         if self._deadline < math.inf:
             self._until(min(self._deadline, trio.current_time() + self._head_seconds))
 
@@ -83,7 +83,7 @@ class IdleTimer:
         self.end()
 
     def close(self) -> None:
-        """Let go of the connection, whose client nobody waits for any more. May be called again, to no effect."""
+        """Release the connection once nothing waits for its client. May be called again, to no effect."""
         self._cut = self._spawn = _nothing  # the connection refers to this: a cycle for the collector
 
     async def wait(self, receive: Callable[[], Awaitable[T]]) -> T | None:

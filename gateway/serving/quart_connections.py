@@ -31,20 +31,20 @@ DOOR: Final = "trigate.door"
 
 
 class Door(Protocol):
-    """Knows who asks, and whom nobody answers. Both are asked for every request: they must be cheap, and never
-    raise."""
+    """The check of every request and websocket before any route. Its methods must be cheap, and never raise."""
 
     def address_of(self, asgi: Mapping[str, Any]) -> str | None:
-        """The address of the client of an ASGI scope."""
+        """Return the address of the client of an ASGI scope."""
         ...
 
     def refuse(self, asgi: Mapping[str, Any], named: Mapping[bytes, bytes], scope: RequestScope) -> Response | None:
-        """The refusal of the request with the headers ``named``, its body at hand; ``None`` for one that may go on."""
+        """Return the response to a request that is refused, its body complete; ``None`` for any other. ``named`` are
+        its headers by name."""
         ...
 
 
 class OpenDoor:
-    """A ``Door`` that everybody may come in by."""
+    """A ``Door`` that refuses nothing."""
 
     def address_of(self, asgi: Mapping[str, Any]) -> None:
         return
@@ -63,8 +63,8 @@ BODY_SECONDS: Final = 60
 
 
 def configure(app: QuartTrio, max_body: int = MAX_BODY, door: Door = OPEN_DOOR) -> None:
-    """Let ``app`` run requests and websockets in a ``RequestScope``, with bodies of at most ``max_body`` bytes and 60 s
-    for a whole upload, the guard against slow ones. All of them come in by ``door``."""
+    """Make ``app`` run requests and websockets in a ``RequestScope``, after the check of ``door``, with bodies of at
+    most ``max_body`` bytes and 60 s for a whole upload, the guard against slow ones."""
     app.extensions[DOOR] = door
     app.asgi_http_class = QuartHttpConnection
     app.asgi_websocket_class = QuartWebSocketConnection
@@ -126,8 +126,8 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
         return await self.app.handle_request(request)
 
     async def _receive(self, published: RequestScope, request: Request, receive: ASGIReceiveCallable) -> None:
-        """Feed the request's body until the client has left, or has its answer. Quart keeps what nobody reads, so that
-        of a GET, which nobody will, is let go."""
+        """Feed the request's body until the client has left, or has its answer. The body of a GET is dropped, because
+        Quart would keep what no route reads."""
         if request.method not in WITH_BODY:
             receive = partial(_without_body, receive)
         else:
@@ -151,7 +151,7 @@ class QuartHttpConnection(TrioASGIHTTPConnection):
         published.nursery.cancel_scope.cancel()
 
     async def _send_parts(self, send: ASGISendCallable, response: Response | ResponseTypes) -> None:
-        """Send a body that is at hand in one message with the end: Quart takes two, each a write and a wake-up."""
+        """Send a complete body in one message with the end: Quart sends two, each a write and a wake-up."""
         if not isinstance(response, Response):
             if (own := out_of_quart(response)) is None:
                 await self._send_response(send, response)

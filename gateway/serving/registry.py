@@ -16,12 +16,12 @@ LARGEST_MESSAGE: Final = 16 * 2**20
 
 
 PLACES_APART: Final = 64
-"""How many connections may be there for health checks alone, beside those that are counted."""
+"""Connections for health checks alone, in addition to those that are counted."""
 EVICTED_AT_ONCE: Final = 64
 STEADY: Final = 0.25
-"""Seconds for which a connection has to be idle to be given up for another: a new one is about to ask for something."""
+"""Seconds for which a connection must be idle before it is ended for another: a new one is about to send a request."""
 LOOK_SECONDS: Final = 0.1
-"""Between two looks at all connections: one cannot be had for every connection that wants to come in."""
+"""Seconds between two scans of all connections, which are too expensive to do for each new connection."""
 
 
 class OpenConnection(Protocol):
@@ -69,8 +69,8 @@ class ConnectionRegistry:
         """The limit on a websocket message in bytes: a larger one closes the websocket (1009)."""
 
     def has_room(self) -> bool:
-        """True if one more connection may come in. Where that is one too many, those that have been idle for longest
-        are ended for it: else whoever opens connections and asks for nothing locks all others out."""
+        """Return whether one more connection is accepted. If there are too many, those that have been idle for longest
+        are ended for it: otherwise a client that opens connections without requests would lock out all others."""
         return not 0 < self.most_connections <= self._taken or self._end_longest_idle(trio.current_time())
 
     def _end_longest_idle(self, now: float) -> bool:
@@ -84,7 +84,7 @@ class ConnectionRegistry:
 
     @contextlib.contextmanager
     def place(self) -> Iterator[bool]:
-        """Keep the place of a connection; false if there is no room for it."""
+        """Reserve a place for a connection; false if there is no room for it."""
         if not self.has_room():
             yield False
             return
@@ -96,7 +96,7 @@ class ConnectionRegistry:
 
     @contextlib.contextmanager
     def apart(self, purpose: str) -> Iterator[bool]:
-        """Keep one of few places beside those that are counted; false if there is none for this ``purpose``."""
+        """Reserve one of the few additional places for a ``purpose``; false if none is free."""
         if self._apart[purpose] >= PLACES_APART:
             yield False
             return
@@ -108,7 +108,7 @@ class ConnectionRegistry:
 
     @contextlib.contextmanager
     def counted(self, address: str | None) -> Iterator[bool]:
-        """Count a connection from ``address``; false if it is one too many from there."""
+        """Count a connection from ``address``; false if that address has too many."""
         key = self._counted_as(address)
         if key is None:
             yield True
@@ -141,7 +141,7 @@ class ConnectionRegistry:
 
 
 FILES: Final = 256
-"""Descriptors kept for other things: standard streams, the listening sockets, stores and files, health checks."""
+"""Descriptors for everything else: standard streams, the listening sockets, stores and files, health checks."""
 
 ENOUGH: Final = 4096
 PER_REQUEST: Final = 4
@@ -150,8 +150,8 @@ that is served at once, and enough where these are few. An idle connection is 10
 
 
 def raise_limit() -> None:
-    """Allow this process, and those that it starts, as many descriptors as it may have without privileges. Many systems
-    give 1024, for the sake of programs that use select(2)."""
+    """Raise the limit on descriptors of this process, and of those that it starts, as far as it may without privileges.
+    The default of many systems is 1024, for programs that use select(2)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
@@ -161,16 +161,15 @@ def raise_limit() -> None:
 
 
 def default_connections(in_flight: int) -> int:
-    """How many connections of clients there may be where nobody has said: as many as there are descriptors for, besides
-    one towards a provider for each of ``in_flight`` requests; half of them where they are few."""
+    """Return the default limit on connections of clients: as many as there are descriptors for, less one for the
+    provider of each of ``in_flight`` requests; half of the descriptors where these are few."""
     descriptors = _available()
     wanted = max(ENOUGH, PER_REQUEST * in_flight)
     return max(1, min(wanted, max(descriptors - in_flight - FILES, descriptors // 2)))
 
 
 def shortage(connections: int, in_flight: int) -> str | None:
-    """A sentence where ``connections`` of clients, if they have a limit (0: none), leave too few descriptors for the
-    rest."""
+    """Return a warning if ``connections`` of clients (0: no limit) leave too few descriptors for the rest."""
     available, wanted = _available(), connections + in_flight + FILES
     if not connections or wanted <= available:
         return None

@@ -31,18 +31,18 @@ class WebSocketState(Enum):
     HANDSHAKE = auto()
     CONNECTED = auto()
     CLOSING = auto()
-    """Our close is sent; the client's has not come."""
+    """Our close is sent; the client's has not arrived."""
     REFUSING = auto()
-    """The app answers with an HTTP response in place of a websocket; its head is sent."""
+    """The app sends an HTTP response in place of a websocket; its head is sent."""
     REFUSED = auto()
-    """That answer, or an error, is sent whole."""
+    """That response, or an error, is sent completely."""
 
 
 _ACCEPTED: Final = (WebSocketState.CONNECTED, WebSocketState.CLOSING)
 
 
 def _nobody_asks(size: int) -> None:
-    """The size of a message that arrives, of which nobody wants to know."""
+    """Ignore the size of an arriving message."""
 
 
 class WebSocketStream:
@@ -96,7 +96,7 @@ class WebSocketStream:
     # What comes from the client
 
     async def handle(self, event: Event) -> None:
-        """Pass on what comes behind the handshake."""
+        """Pass on the events after the handshake."""
         if self._over.is_set():
             return
         if isinstance(event, StreamClosed):
@@ -161,7 +161,7 @@ class WebSocketStream:
     # What comes from the app
 
     async def app_send(self, message: ASGISendEvent | None) -> None:
-        """Send what the app says; ``None`` once the app and all its tasks have ended."""
+        """Send a message of the app; ``None`` once the app and all its tasks have ended."""
         if self._over.is_set():
             return
         if message is None:
@@ -224,7 +224,7 @@ class WebSocketStream:
     # No websocket after all
 
     async def refuse(self) -> None:
-        """Answer a handshake that cannot be accepted, and end the connection."""
+        """Respond to a handshake that cannot be accepted, and end the connection."""
         await self._refuse(400)
         await self._send(StreamClosed(stream_id=self._id))
 

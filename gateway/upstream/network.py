@@ -129,7 +129,7 @@ class TlsRoots:
         self._context: ssl.SSLContext | None = None
 
     async def context(self) -> ssl.SSLContext:
-        """The TLS context, made when it is first asked for: that takes about 20 ms, and plain HTTP never needs it.
+        """Return the TLS context, made at the first call: that takes about 20 ms, and plain HTTP never needs it.
         Raises ``UpstreamError``."""
         if self._context is None:
             try:

@@ -16,7 +16,7 @@ from gateway.upstream.slots import ConcurrencyLimit
 
 
 async def connect(route: UpstreamRoute, roots: TlsRoots, timeout: float) -> NetworkStream:
-    """A new connection along ``route``, on which a request can go out.
+    """Open a connection along ``route``, ready for a request.
 
     ``timeout`` (seconds) holds for each of its steps: name and TCP connection together, a TLS handshake, the proxy's
     answer. Raises ``UpstreamError``. Cancelled, it has left nothing open."""
@@ -39,7 +39,7 @@ _CONNECT: Final = b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n%b\r\n"
 
 
 async def _open_tunnel(stream: NetworkStream, route: UpstreamRoute, timeout: float) -> None:
-    """Have the proxy connect to the provider (RFC 9110, section 9.3.6)."""
+    """Make the proxy connect to the provider (RFC 9110, section 9.3.6)."""
     authority = route.origin.authority
     assert route.proxy is not None
     credentials = b"".join(b"%b: %b\r\n" % pair for pair in proxy_headers(route.proxy))
@@ -69,7 +69,8 @@ class PoolStats:
 
 
 class Pool:
-    """Its connections, idle ones included, are no more than ``slots`` has: who asks has one of them."""
+    """The connections to providers. They are no more than ``slots`` has, idle ones included: each caller of ``ask``
+    has a slot."""
 
     def __init__(self, roots: TlsRoots, slots: ConcurrencyLimit) -> None:
         self._roots = roots
@@ -84,8 +85,8 @@ class Pool:
         connect_timeout: float,
         connected: Callable[[], object] | None = None,
     ) -> WireAnswer:
-        """The answer to ``request``; closing its body gives the connection back. ``connected()`` is called once there
-        is a connection, if one is made for it. Raises ``UpstreamError``. Cancelled, it has left nothing open."""
+        """Send ``request`` and return its response; closing the body returns the connection. ``connected()`` is called
+        after a new connection is made for it. Raises ``UpstreamError``. If cancelled, it leaves nothing open."""
         kept = await self._kept(route) if request.upload is None else None  # a kept one may be dead, and it goes once
         connection = kept or await self._made(route, connect_timeout)
         self._active.add(connection)
@@ -94,7 +95,7 @@ class Pool:
         return await connection.ask(request)
 
     async def _kept(self, route: UpstreamRoute) -> Connection | None:
-        """The connection along ``route`` that was used last and is still good."""
+        """Return the connection along ``route`` that was used last and is still good."""
         for entry in reversed(self._idle):
             if entry[0].route == route:
                 break
@@ -138,7 +139,7 @@ class Pool:
 
     @property
     def idle(self) -> int:
-        """Connections that nobody uses."""
+        """The number of idle connections."""
         return len(self._idle)
 
 

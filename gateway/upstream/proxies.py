@@ -102,7 +102,7 @@ class ProxyRules:
         return cls(getproxies())
 
     def proxy_for(self, origin: Origin) -> Proxy | None:
-        """``None`` for what goes straight. Raises ``UpstreamError``."""
+        """Return the proxy for ``origin``; ``None`` if connections go straight there. Raises ``UpstreamError``."""
         url = self._urls.get(origin.scheme) or self._urls.get("all")
         if url is None or any(one.fits(origin) for one in self._exempt):
             return None
@@ -113,17 +113,17 @@ class ProxyRules:
 
 @attrs.frozen
 class UpstreamRoute:
-    """To ``origin``, through ``proxy`` where one is between. A connection serves all requests of one route."""
+    """The way to ``origin``, straight or through ``proxy``. A connection serves all requests of one route."""
 
     origin: Origin
     proxy: Proxy | None = None
 
     @property
     def tunnelled(self) -> bool:
-        """The proxy passes bytes on that it cannot read (``CONNECT``), and is given no request of ours."""
+        """Whether the proxy passes on bytes that it cannot read (``CONNECT``)."""
         return self.proxy is not None and self.origin.secure
 
     @property
     def forwarded(self) -> bool:
-        """The proxy is given the request, and sends it on."""
+        """Whether the proxy gets the request itself, and forwards it."""
         return self.proxy is not None and not self.origin.secure
