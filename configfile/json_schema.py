@@ -63,7 +63,7 @@ class _Definitions:
         if key.ignored is not None:
             return {"description": f"{key.ignored[0].upper()}{key.ignored[1:]}."}
         shape = {**self._shape(field.type), **key.shape}
-        about = {"description": plain(key.meaning), **_default(shown_default(field))}
+        about = {"description": plain(field.meaning), **_default(shown_default(field))}
         return {**about, **(shape if field.required or key.needed else _or_nothing(shape))}
 
     def _shape(self, of: Any) -> Shape:

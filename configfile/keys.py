@@ -99,10 +99,25 @@ class Field:
     def required(self) -> bool:
         return self.default is attrs.NOTHING or self.key.required
 
+    @property
+    def meaning(self) -> str:
+        """The meaning of the key, and whether a running process takes a change over, in Markdown."""
+        return " ".join(filter(None, (self.key.meaning, "A change needs a restart." if self.key.restart else "")))
 
-@cache
+    @property
+    def needs_restart(self) -> bool:
+        """True if a change of the key, or of one below it, needs a restart."""
+        below = keys_of(self.type).values() if isinstance(self.type, type) and attrs.has(self.type) else ()
+        return self.key.restart or any(field.key.restart for field in below)
+
+
 def keys_of(cls: type) -> Mapping[str, Field]:
     """Return the keys that ``cls`` declares, by their names in a file."""
+    return _keys_of(cls)
+
+
+@cache
+def _keys_of(cls: Any) -> Mapping[str, Field]:
     found = ((one, one.metadata[KEY]) for one in attrs.fields(cls) if KEY in one.metadata)
     fields = (Field(key.name or one.name, one.name, one.type, one.default, key) for one, key in found)
     return {field.name: field for field in fields}

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from configfile.keys import KEY, Key
+from configfile.keys import KEY, Key, keys_of
 from gateway.config.aliases import Route
 from gateway.config.allowances import Rate
 from gateway.config.clients import ClientGroup, ClientKey
@@ -71,7 +71,7 @@ def _holders(config: Config) -> Mapping[str, Any]:
 
 def kept(old: Config, new: Config) -> Config:
     """Return ``new`` as a process that was started with ``old`` can take it over: without what needs a restart."""
-    fixed = (attribute.name for attribute, key in _compared(type(new)) if key.restart)
+    fixed = (field.attribute for field in keys_of(type(new)).values() if field.needs_restart)
     return attrs.evolve(new, **{name: getattr(old, name) for name in fixed})
 
 
@@ -167,11 +167,12 @@ def _default(old: Config, new: Config) -> Iterator[Change]:
 
 def setting_changes(old: Config, new: Config) -> Iterator[Change]:
     """Yield the changes of settings that have no name of their own, as models and clients have."""
+    fixed = {field.attribute for field in keys_of(type(new)).values() if field.needs_restart}
     for attribute, key in _compared(type(new)):
         before, after = getattr(old, attribute.name), getattr(new, attribute.name)
         if attribute.name not in _NO_SETTING and before != after:
             for text in _differing(attribute, key, before, after):
-                yield Change("~", text, restart=key.restart)
+                yield Change("~", text, restart=attribute.name in fixed)
 
 
 def _compared(cls: type[attrs.AttrsInstance]) -> Iterator[tuple["attrs.Attribute[Any]", Key]]:

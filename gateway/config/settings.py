@@ -105,7 +105,10 @@ class Overrides:
         eq=False,
     )
     upstream_tls_ca_path: FilePath | None = setting(
-        "The certificates that providers are checked against: a file or a directory.", None, shown="the system's"
+        "The certificates that providers are checked against: a file or a directory.",
+        None,
+        shown="the system's",
+        restart=True,
     )
     disable_signals: Any = ignored(OUTSIDE)
     prompt_target_intent_matching_threshold: Any = ignored(OUTSIDE)
@@ -286,9 +289,7 @@ class Config:
     )
     timeouts: Timeouts = setting("Limits on the silence of providers; see [below](#timeouts).", factory=Timeouts)
     limits: Limits = setting("Sizes, and how much at once; see [below](#limits).", factory=Limits)
-    overrides: Overrides = setting(
-        "Plano's place for a few settings; see [below](#overrides).", factory=Overrides, restart=True
-    )
+    overrides: Overrides = setting("Plano's place for a few settings; see [below](#overrides).", factory=Overrides)
     drain: Duration = setting(
         "How long answers under way may go on after SIGTERM; then their clients get an error event.", 25.0, restart=True
     )

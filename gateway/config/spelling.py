@@ -37,8 +37,7 @@ def spelled_value(name: str, value: Any, of: Any = None, absent: str = "none") -
         case bool():
             return str(value).lower()
         case Retries() | CircuitSettings() | Hedge() | KeptLedgerSettings() | CacheUse():
-            cls: Any = type(value)
-            fields = keys_of(cls).values()
+            fields = keys_of(type(value)).values()
             texts = (f"{one.name}: {spelled_value('', getattr(value, one.attribute), one.type)}" for one in fields)
             return "{" + ", ".join(texts) + "}"
         case Listener():

@@ -125,7 +125,7 @@ def tables() -> dict[str, str]:
 
 def rows(cls: type, prefix: str = "") -> list[tuple[str, ...]]:
     return [
-        (f"`{prefix}{field.name}`", in_words(field.type), shown_default(field), field.key.meaning)
+        (f"`{prefix}{field.name}`", in_words(field.type), shown_default(field), field.meaning)
         for field in read_keys(cls)
     ]
 

@@ -39,14 +39,17 @@ def test_its_name_is_suggested():
     assert said({"sesta": "90m"}) == [(("sesta",), ("unknown key", "", "siesta", ()))]
 
 
+MEANING = "The daily rest of the gateway. A change needs a restart."
+
+
 def test_the_page_of_keys_has_a_row():
-    assert ("`siesta`", "duration", "`2h`", "The daily rest of the gateway.") in rows(Extended)
+    assert ("`siesta`", "duration", "`2h`", MEANING) in rows(Extended)
     assert ("`siesta_key`", "text or file", "none", "The key that ends it.") in rows(Extended)
 
 
 def test_the_json_schema_describes_it():
     shape = json_schema(Extended, {})["properties"]["siesta"]
-    assert shape["description"] == "The daily rest of the gateway."
+    assert shape["description"] == MEANING
     assert shape["default"] == "2h"
 
 
