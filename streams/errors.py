@@ -25,5 +25,6 @@ class GatewayError(Exception):
 
 
 def invalid(message: str, param: str | None = None, **fields: Any) -> GatewayError:
-    """The client's request is wrong at ``param`` (a path such as ``messages[2].content[1]``): status 400."""
+    """Return the error for a client's request that is wrong at ``param`` (a path such as ``messages[2].content[1]``):
+    status 400."""
     return GatewayError("invalid_request", message, param=param, **fields)

@@ -151,7 +151,7 @@ def _payload_start(raw: bytes) -> int:
 
 
 def parse(raw: bytes) -> tuple[str, bytes] | None:
-    """The name of a whole frame's event and its payload.
+    """Return the name of a whole frame's event and its payload.
 
     Failures in mid-stream come as events of their own kind, whatever else a frame calls itself: their name is
     ``EXCEPTION`` or ``ERROR``, their data a JSON object with ``type``, ``message`` and what else the payload has.

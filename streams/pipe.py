@@ -68,7 +68,7 @@ class Watch:
         self._moves = -math.inf  # when hearing something moves the deadline again
 
     def heard(self) -> None:
-        """The upstream has said something: its silence is counted from now."""
+        """Count the upstream's silence from now: it has sent something."""
         now = trio.current_time()
         if now >= self._moves and not self.scope.cancel_called:  # what is past cannot be put off
             self.reading = True
@@ -76,7 +76,7 @@ class Watch:
             self.scope.deadline = min(self._end, self._begins_by, self._moves + self._idle)
 
     def begun(self) -> None:
-        """The first content is there: there is no more need of patience."""
+        """Note that the first content has arrived."""
         if self._begins_by < math.inf:
             self._begins_by, self._moves = math.inf, -math.inf
             self.heard()
@@ -87,7 +87,7 @@ class Watch:
         return self.scope
 
     def pause(self) -> None:
-        """The client is the slow one: the upstream's silence does not count until ``heard``."""
+        """Pause the watch: the client is the slow one, and the upstream's silence does not count until ``heard``."""
         self._moves = -math.inf
         if not self.scope.cancel_called:
             self.scope.deadline = min(self._end, self._begins_by)

@@ -96,7 +96,7 @@ class Splitter:
 
 
 def parse(raw: bytes) -> tuple[str, bytes] | None:
-    """The event name ("" if none) and the data of one raw event; ``None`` for comments and events without data.
+    """Return the event name ("" if none) and the data of one raw event; ``None`` for comments and events without data.
 
     Two things that are no SSE are taken for errors, because real servers send them in mid-stream: a bare JSON object
     and a field ``error:`` with one. They come back as data without a name.
@@ -167,7 +167,7 @@ def event(name: str, value: Any) -> bytes:
 
 
 def data(value: Any) -> bytes:
-    """An event without a name, as Chat has them."""
+    """Return an event without a name, as Chat has them."""
     return b"data: %b\n\n" % dump(value)
 
 

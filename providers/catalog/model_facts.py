@@ -117,8 +117,8 @@ def _listed(provider: str, name: str) -> ModelFacts | None:
 
 
 def _read(window: int | None, max_output: int | None, can: str, cannot: str) -> ModelFacts:
-    """What a model is said not to do is taken of what it sees alone: of tools and schemas the list has too often what
-    was true once (``deepseek-reasoner`` without tools)."""
+    """Read a row of the list. What a model is said not to do is taken of what it sees alone: of tools and schemas the
+    list has too often what was true once (``deepseek-reasoner`` without tools)."""
     lacked = tuple(cast("Ability", word) for word in cannot.split() if word in ("images", "pdf"))
     known = tuple(cast("Skill", word) for word in can.split() if word in get_args(Skill))
     return ModelFacts(window, max_output, known, lacked)

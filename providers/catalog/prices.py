@@ -233,8 +233,8 @@ def _of_tokens(price: Price, usage: Usage, tier: str | None) -> tuple[int, Grade
 
 
 def _of_units(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:
-    """The same of what is billed beside tokens. Where nothing that was counted has a price, something is missing: 43 of
-    55 models of speech were booked at nothing (BerriAI/litellm#36914)."""
+    """Return the cost of what is billed beside tokens, as ``_of_tokens`` does. Where nothing that was counted has a
+    price, something is missing: 43 of 55 models of speech were booked at nothing (BerriAI/litellm#36914)."""
     prices, amount, is_known = (
         dict(price.units),
         0,
@@ -255,7 +255,7 @@ def _of_units(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:
 
 
 def _of_writes(price: Price, usage: Usage, grade: Grade) -> tuple[int, Grade]:
-    """The same of what was written to a cache: writes that live an hour, and all others."""
+    """Return the cost of what was written to a cache: writes that live an hour, and all others."""
     hour = usage.cache_write_1h or 0
     usual = price.input if price.cache_write is None else price.cache_write
     long = usual if price.cache_write_1h is None else price.cache_write_1h
@@ -287,7 +287,7 @@ def _for_prompt(price: Price, tokens: int) -> Price:
 
 
 def _of_steps(price: Price, usage: Usage) -> tuple[int, Grade]:
-    """Return the same of an answer that took several turns, each at the price of the model that took it."""
+    """Return the cost of an answer that took several turns, each at the price of the model that took it."""
     amounts: list[int] = []
     grades: list[Grade] = []
     for step in usage.steps:
@@ -305,7 +305,7 @@ def _is_own(price: Price, model: str) -> bool:
 
 
 def _of_calls(price: Price, calls: tuple[tuple[str, int], ...]) -> tuple[int, Grade]:
-    """Return the same of calls of server tools. What a tool costs that nobody has priced is missing."""
+    """Return the cost of calls of server tools. What a tool costs that nobody has priced is missing."""
     if price.origin == "free":
         return 0, "exact"
     fees = dict(price.fees)

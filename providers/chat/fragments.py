@@ -94,7 +94,7 @@ class Calls:
         return any(call.half for call in self._by_id.values())
 
     def find(self, fragment: Mapping[str, Any], name: str, text: str) -> ToolCall:
-        """The call that ``fragment`` continues, or a new one."""
+        """Return the call that ``fragment`` continues, or a new one."""
         index, given = fragment.get("index"), as_string(fragment.get("id"))
         found = self._known(index, given, name)
         if found is None or _begins(found, given, name, text):

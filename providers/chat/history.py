@@ -67,8 +67,8 @@ def _message(message: Fields, seen: _Seen) -> Message:
 
 
 def _marked(parts: tuple[Part, ...], marks: Mapping[str, Any], at: str) -> tuple[Part, ...]:
-    """A mark beside ``role`` (OpenCode puts it there) counts as one on the message's last part, and is reported, where
-    it must be, as one of the message. That part's own place then matters only if it cannot be carried."""
+    """Count a mark next to ``role`` (OpenCode puts it there) as one on the message's last part. It is reported, where
+    it must be, as one of the message: the part's own place matters only if the part cannot be carried."""
     last = parts[-1] if parts else None
     if not marks or not isinstance(last, TextPart | ImagePart | FilePart | AudioPart | ToolCallPart | ToolResultPart):
         return parts
@@ -128,7 +128,7 @@ def _tool(message: Fields, seen: _Seen) -> Iterator[Part]:
 
 
 def _function(message: Fields, seen: _Seen) -> Iterator[Part]:
-    """The result of a legacy call, which is paired by name."""
+    """Read the result of a legacy call, which is paired by name."""
     name = message.need("name", str)
     yield ToolResultPart(seen.functions.get(name, f"call_{name}"), _result(message, seen), at=message.at)
 

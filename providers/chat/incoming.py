@@ -52,7 +52,8 @@ def _parameters(fields: Fields) -> dict[str, Parameter]:
 
 
 def _parallel(fields: Fields) -> Parameter | None:
-    """The older form of an answer has room for one call, so its clients ask for no more."""
+    """Read ``parallel_tool_calls``. The older form of an answer has room for one call, so its clients ask for no
+    more."""
     parallel = fields.boolean("parallel_tool_calls")
     if parallel is None and fields.data.get("functions") and not fields.data.get("tools"):
         return Parameter(False, "functions")

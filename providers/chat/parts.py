@@ -70,8 +70,8 @@ def drop_marks(to: PartsTarget, part: TextPart | ToolCallPart | ToolResultPart) 
 
 
 def _breakpoint(name: str, value: Any) -> Any:
-    """The mark ``name`` in Chat's words, None if it has none. ``cache_control`` is the same thing with other lifetimes:
-    its 5 minutes are the default of 30, its hour is 12."""
+    """Return the mark ``name`` in Chat's words, None if it has none. ``cache_control`` is the same thing with other
+    lifetimes: its 5 minutes are the default of 30, its hour is 12."""
     if not isinstance(value, Mapping):
         return None
     if name == "cache_control":
@@ -172,7 +172,7 @@ def takes_custom_tools(api: str) -> bool:
 
 
 def write_call(to: PartsTarget, part: ToolCallPart) -> dict[str, Any]:
-    """A call of a function or of a custom tool, which has no place for marks."""
+    """Write a call of a function or of a custom tool, which has no place for marks."""
     drop_marks(to, part)
     id = to.call_id(part.id)
     if part.kind == "custom" and takes_custom_tools(to.api):

@@ -88,7 +88,7 @@ def _write_limits(request: Request, quirks: Quirks, body: dict[str, Any], drops:
 
 
 def _limit(limit: Parameter) -> int:
-    """A limit of 0 asks Messages to warm its cache only; a paid answer is no substitute."""
+    """Return the token limit. A limit of 0 asks Messages to warm its cache only; a paid answer is no substitute."""
     if limit.value == 0:
         raise invalid(f"{limit.at} must be at least 1: this model's provider cannot warm a cache alone", limit.at)
     return int(limit.value)
@@ -144,7 +144,7 @@ def _write_cache_options(options: Parameter | None, body: dict[str, Any], drops:
 
 
 def _drop_audio(parameters: Mapping[str, Parameter], drops: Drops) -> None:
-    """A translated answer is text: spoken output cannot be carried, so it is not asked for."""
+    """Drop the wish for spoken output: a translated answer is text."""
     if (modalities := parameters.get("modalities")) is not None and modalities.value != BY_NAME["modalities"].default:
         drops.add(modalities.at)
     if (audio := parameters.get("audio")) is not None:

@@ -114,7 +114,7 @@ class Citations:
         self._waiting.append(cited)
 
     def close(self, end: int) -> None:
-        """A block that is not a tool call is over; the content has ``end`` characters now."""
+        """Note the end of a block that is not a tool call; the content has ``end`` characters now."""
         for cited in self._waiting:
             if (annotation := _annotation(cited, self._start, end - self._start)) is not None:
                 self.annotations.append(annotation)

@@ -26,7 +26,7 @@ class CachePoints:
         self._put: list[tuple[Block, str]] = []
 
     def behind(self, blocks: list[Block], mark: Mapping[str, Any], place: Place, path: str) -> None:
-        """A cache point at the end of ``blocks``, if the model takes one there; not behind another, nor behind
+        """Put a cache point at the end of ``blocks``, if the model takes one there; not behind another, nor behind
         reasoning, nor where nothing is. ``path`` is the client's to its mark."""
         if place not in self._places or not blocks or "reasoningContent" in blocks[-1]:
             self._drops.add(path)

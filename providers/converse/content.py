@@ -213,7 +213,7 @@ def _reasoning(value: Any, at: str, drops: Drops) -> Iterator[Part]:
 
 
 def _guarded(value: Any, at: str, drops: Drops) -> Iterator[Part]:
-    """What a guardrail is to look at. For the model it is content like any other."""
+    """Read content that a guardrail checks. For the model it is content like any other."""
     fields = Fields.of(value, join(at, "guardContent"))
     if (text := fields.object("text")) is not None:
         yield TextPart(text.need("text", str), at)

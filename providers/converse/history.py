@@ -161,7 +161,7 @@ class History:
             self._drops.add(part.at)
 
     def _add_result(self, content: list[Block], part: ToolResultPart) -> None:
-        """A result is never empty, least of all one that is an error (METR/hawk#1245)."""
+        """Add the result of a tool. It is never empty, least of all one that is an error (METR/hawk#1245)."""
         inner: list[Block] = []
         for one in part.parts:
             if not isinstance(one, TextPart):
@@ -193,8 +193,8 @@ class History:
         return block
 
     def _mark(self, content: list[Block], part: Any, place: Place = "messages", taken: tuple[str, ...] = ()) -> None:
-        """The marks of ``part``, which ``content`` ends with, that the API has; the others are reported, but for those
-        that are ``taken`` care of."""
+        """Write the marks of ``part``, the last in ``content``, that the API has; the others are reported, but for
+        those that are ``taken`` care of."""
         for name, value in part.marks.items():
             if (mark := cache_control(name, value)) is not None:
                 self._points.behind(content, mark, place, join(part.at, name))

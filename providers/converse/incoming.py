@@ -250,7 +250,7 @@ def _read_format(text: Fields, drops: Drops) -> Format:
 
 
 def _ask_back(fields: Fields, drops: Drops) -> None:
-    """What the client wants to have told of an answer beside what all answers have."""
+    """Report the members of an answer that the client requests and that only this API has."""
     name = "additionalModelResponseFieldPaths"
     for i, path in enumerate(fields.array(name) or ()):
         if path != STOP_SEQUENCE:

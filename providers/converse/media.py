@@ -70,7 +70,7 @@ class DocumentNames:
         self._numbers: dict[str, int] = {}
 
     def name(self, filename: str | None) -> str:
-        """A name for the next document."""
+        """Return a name for the next document."""
         stem = (filename or "").rpartition(".")[0] or filename or ""
         wanted = _SPACES.sub(" ", _NAME.sub(" ", stem)).strip()[:_LONGEST_NAME].strip()
         name = wanted or self._numbered(_NEUTRAL, 1)

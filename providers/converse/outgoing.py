@@ -44,7 +44,7 @@ def tool_config(request: Request, family: Family, to: Recipient, points: CachePo
 
 
 def _called(request: Request) -> tuple[str, ...]:
-    """The names of the tools that the history has called, each once."""
+    """Return the names of the tools that the history has called, each once."""
     parts = (part for message in request.messages for part in message.parts)
     return tuple(dict.fromkeys(part.name for part in parts if isinstance(part, ToolCallPart)))
 

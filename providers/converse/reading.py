@@ -95,8 +95,8 @@ class TextReading:
         return [*events, TextDelta(self._number, text), *self._cited(self._number)]
 
     def _cite(self, citation: dict[str, Any]) -> list[Event]:
-        """A citation stands in front of its text, or, of a page that Nova has found, in a block without any behind
-        it."""
+        """Return the events of a citation. It comes before its text, or, of a page that Nova has found, in a block
+        without any behind it."""
         if self._number is not None:
             return [Citation(self._number, "converse", _with_link(citation))]
         if self._numbers.keeps:
@@ -236,7 +236,7 @@ def _parsed(text: str) -> Any:
 
 
 def begun(start: Any) -> tuple[str, Mapping[str, Any]] | None:
-    """The kind of a block and what its start says of it, ``None`` where that is nothing."""
+    """Return the kind of a block and what its start says of it, ``None`` where that is nothing."""
     found = start.items() if isinstance(start, dict) else ()
     return next(((kind, item) for kind, item in found if isinstance(item, dict)), None)
 
@@ -303,7 +303,7 @@ class ContentReading:
         return self._finish(_index(value))
 
     def finish_all(self) -> list[Event]:
-        """The ends of all blocks that are open."""
+        """Return the events for the ends of all blocks that are open."""
         events = [event for index in list(self._blocks) for event in self._finish(index)]
         return [*events, *self.numbers.rest_ends()]
 
@@ -322,7 +322,7 @@ class ContentReading:
         return block.finish()
 
     def _words_end(self) -> list[Event]:
-        """The ends of all blocks but calls."""
+        """Return the events for the ends of all blocks but calls."""
         return [event for index in list(self._words) for event in self._finish(index)]
 
 

@@ -190,7 +190,7 @@ class ConverseWriter:
         return self._delta({"toolUse": {"input": text}}) if text else b""
 
     def _native(self, item: Mapping[str, Any]) -> bytes:
-        """A call of a tool that ran at Amazon, or its result."""
+        """Write a call of a tool that ran at Amazon, or its result."""
         begun = b""
         for kind, inner in item.items():
             if kind == "toolUse" and isinstance(inner, dict):

@@ -43,7 +43,7 @@ class AudioReader:
         return self._told or self._otherwise()
 
     def event(self, name: str, data: bytes) -> None:
-        """An event of a stream. Its end is one of ``FINISHED``; vLLM and others end as Chat does."""
+        """Read an event of a stream. Its end is one of ``FINISHED``; vLLM and others end as Chat does."""
         if data == b"[DONE]":
             self._done = True
             return
@@ -56,14 +56,14 @@ class AudioReader:
         self._read(value)
 
     def whole(self, value: object) -> None:
-        """A whole answer in JSON; a transcript that was asked for as text may be ``true`` or ``123``."""
+        """Read a whole answer in JSON; a transcript that was asked for as text may be ``true`` or ``123``."""
         if isinstance(value, dict):
             if value.get("error") and "text" not in value:
                 raise GatewayError.of(read_event_failure(value))
             self._read(value)
 
     def close(self, *, streamed: bool) -> None:
-        """The answer has ended."""
+        """Take note that the answer has ended."""
         if streamed and not self._done:
             raise GatewayError.of(EARLY)
 

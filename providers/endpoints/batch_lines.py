@@ -103,7 +103,7 @@ class BatchLines:
         return line if name == model else _placed(line, body, with_model(body, fields, name))
 
     def _check_once(self, line: bytes, members: dict[str, msgspec.Raw]) -> None:
-        """What stands twice, or but for its case, is another request to another reader."""
+        """Refuse members that appear twice or differ only in case: other readers would see another request."""
         if any(name not in _DECIDED and name[:20].casefold() in _DECIDED for name in members):
             raise self._wrong("has a member that is custom_id, method, url or body but for its case")
         try:

@@ -125,7 +125,7 @@ class CompletionReader:
         self._read(chunk)
 
     def whole(self, value: object) -> None:
-        """A whole answer, decoded."""
+        """Read a whole answer, decoded."""
         if not isinstance(value, dict):
             raise GatewayError("upstream", "the provider's answer is not a JSON object", reason="bad_answer")
         if value.get("error") and "choices" not in value:
@@ -136,7 +136,7 @@ class CompletionReader:
             self._said = sum(_said(choice) for choice in choices)
 
     def close(self, *, streamed: bool) -> None:
-        """The answer has ended."""
+        """Take note that the answer has ended."""
         if streamed and not self._done and len(self._finished) < self._expected:
             raise GatewayError.of(EARLY)
 

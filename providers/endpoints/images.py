@@ -62,7 +62,7 @@ class ImageReader:
         return Usage(units=units) if told is None else attrs.evolve(told, units=(*units, *told.units))
 
     def event(self, name: str, data: bytes) -> None:
-        """An event of a stream; the data of one may be megabytes of a picture."""
+        """Read an event of a stream; the data of one may be megabytes of a picture."""
         ends = data if len(data) <= 2 * ENDS else data[:ENDS] + data[-ENDS:]
         if name == "error" or _ERROR.search(ends[:ENDS]):
             raise GatewayError.of(read_event_failure(_any(data) if len(data) <= ENDS else None))
@@ -72,7 +72,7 @@ class ImageReader:
             self._told = found if self._told is None or found is None else self._told + found
 
     def whole(self, value: object) -> None:
-        """A whole answer that was short enough to be decoded."""
+        """Read a whole answer that was short enough to be decoded."""
         if isinstance(value, dict) and value.get("error") and "data" not in value:
             raise GatewayError.of(read_event_failure(value))
         if isinstance(value, dict):
@@ -87,7 +87,7 @@ class ImageReader:
             del self._tail[:-ENDS]
 
     def close(self, *, streamed: bool) -> None:
-        """The answer has ended."""
+        """Take note that the answer has ended."""
         if streamed and not self._done:
             raise GatewayError.of(EARLY)
 

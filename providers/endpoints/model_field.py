@@ -89,7 +89,7 @@ class MultipartEditor:
         self.difference = -self._parser.preamble
 
     def close(self) -> None:
-        """The body has ended. Raises ``GatewayError`` (400) where it is not whole."""
+        """Take note that the body has ended. Raises ``GatewayError`` (400) where it is not whole."""
         self._parser.close()
 
     def _pass(self, event: MultipartEvent) -> bytes:

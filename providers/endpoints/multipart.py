@@ -132,7 +132,7 @@ class MultipartParser:
         return events
 
     def close(self) -> None:
-        """The body has ended. Raises ``GatewayError`` (400) where that is too early."""
+        """Take note that the body has ended. Raises ``GatewayError`` (400) where that is too early."""
         if self._state is MultipartState.START and not self.mark.startswith(self._buffer):
             raise invalid(_NO_START)
         if self._state is not MultipartState.END:
@@ -240,8 +240,8 @@ def _read_head(raw: bytes) -> MultipartHead:
 
 
 def _name(disposition: bytes) -> str:
-    """The field's name. Raises ``GatewayError`` where servers would not agree on whether it is one of those that the
-    gateway decides by."""
+    """Return the field's name. Raises ``GatewayError`` where servers would not agree on whether it is one of those that
+    the gateway decides by."""
     found = [
         {match[2] or match[3] or b"" for match in reading.finditer(disposition) if match[1].lower() == b"name"}
         for reading in _READINGS

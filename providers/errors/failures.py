@@ -297,8 +297,8 @@ def listed_failure(value: Any) -> ErrorInfo | None:
 
 
 def error_object(value: Any) -> Mapping[str, Any]:
-    """The members of an error wherever they are: under ``error``, at the top level, or as a bare string (xAI). Of
-    several in an array the first."""
+    """Return the members of an error wherever they are: under ``error``, at the top level, or as a bare string (xAI).
+    Of several in an array the first."""
     value = _first(value)
     if not isinstance(value, dict):
         return {}

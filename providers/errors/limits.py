@@ -75,7 +75,7 @@ def used_up_plan(headers: Headers) -> bool:
 
 
 def plan_waits(headers: Headers, now: float) -> Iterator[float]:
-    """The seconds until each used-up window of the plan begins anew, as far as that is told."""
+    """Return the seconds until each used-up window of the plan begins anew, as far as that is told."""
     told = dict(headers)
     for window in _windows(told):
         for end in ("reset", "reset-after-seconds", "reset-at"):

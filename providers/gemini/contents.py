@@ -66,7 +66,7 @@ class Calls:
         self.waiting.setdefault(name, []).append(id)
 
     def answered(self, id: str | None, name: str, at: str) -> str | None:
-        """The id of the call whose result has come: as the client gives it, else of the first that waits by that
+        """Return the id of the call whose result has come: as the client gives it, else of the first that waits by that
         name. ``None`` where that call has its result: Gemini CLI sends those of a session that it resumes twice."""
         ids = self.waiting.get(name) or []
         if id in self.done:
@@ -294,7 +294,7 @@ class _ModelTurn:
         self._parts.append(part)
 
     def _settle(self) -> None:
-        """The end of a text in pieces."""
+        """Join the pieces of a text that has ended."""
         if len(self._pieces) > 1 and isinstance(last := self._parts[-1], TextPart):
             self._parts[-1] = attrs.evolve(last, text="".join(self._pieces))
         self._pieces = []
@@ -310,7 +310,8 @@ class _ModelTurn:
             self._sign(mark, {}, at)
 
     def _say(self, text: str, mark: "Seal | str | None", at: str) -> None:
-        """A text. One that is signed is never joined with its neighbours; an empty one says nothing unless it is."""
+        """Add a text. One that is signed is never joined with its neighbours; an empty one says nothing unless it
+        is."""
         if mark is not None:
             self._sign(mark, {"part": "text", **({} if text else {"empty": True})}, at)
             if text:
@@ -322,7 +323,7 @@ class _ModelTurn:
             self._pieces.append(text)
 
     def _sign(self, mark: "Seal | str | None", item: dict[str, Any], at: str) -> None:
-        """The reasoning in front of a part that bears ``mark``."""
+        """Add the reasoning before a part that bears ``mark``."""
         if not isinstance(mark, Seal):
             self._flush(at)
             if mark is not None:

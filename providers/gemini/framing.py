@@ -174,7 +174,7 @@ def parse_element(raw: bytes) -> tuple[str, bytes] | None:
 
 
 def completed_element(rest: bytes) -> bytes:
-    """What is left is an end, or half of an object."""
+    """Return nothing: the rest is an end, or half of an object."""
     return b""
 
 

@@ -95,8 +95,8 @@ _LONG_NUMBER: Final = re.compile(r"[:\[,]\s*-?\d{16,}")
 
 
 def result_part(part: ToolResultPart, name: str, id: str | None, quirks: Quirks, native: bool) -> GeminiPart:
-    """The result of the function ``name``; ``id`` is that of the call where the provider gave it one. Images and files
-    go in where the model takes them there (legacy-use/legacy-use#300)."""
+    """Return the result of the function ``name``; ``id`` is that of the call where the provider gave it one. Images and
+    files go in where the model takes them there (legacy-use/legacy-use#300)."""
     response: dict[str, Any] = {} if id is None else {"id": id}
     response |= {"name": name, "response": _response(part)}
     if quirks.media_in_results and (media := [media_part(one, native) for one in media_of(part)]):

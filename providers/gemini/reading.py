@@ -80,14 +80,15 @@ class UnfinishedAnswer(AnswerBudgets):
         self.signatures.append(item)
 
     def call_id(self, given: object) -> str:
-        """The id of a call: the one that was ``given``, or one of ours, which no other turn has (a counter that began
-        anew with each answer gave results to the wrong call; praxis-proxy/ai#1000)."""
+        """Return the id of a call: the one that was ``given``, or one of ours, which no other turn has (a counter that
+        began anew with each answer gave results to the wrong call; praxis-proxy/ai#1000)."""
         id = given if isinstance(given, str) and given and given not in self.call_ids else new_id("call_")
         self.call_ids.add(id)
         return id
 
     def open_words(self, words: Words) -> list[Event]:
-        """The end of what is open, unless that is of ``words`` already; after it a block of them is open."""
+        """Return the events for the end of what is open, unless that is of ``words`` already; after it a block of them
+        is open."""
         if self.words == words:
             return []
         events = self.end_block()
@@ -145,7 +146,8 @@ def call(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: str) -> l
 
 
 def _go_on(answer: UnfinishedAnswer, item: Mapping[str, Any]) -> list[Event]:
-    """A further piece of the call that is open. One without any member only says that it was the last."""
+    """Return the events of a further piece of the call that is open. One without any member only says that it was the
+    last."""
     if answer.arguments is None:
         if not item:
             return []

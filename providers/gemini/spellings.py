@@ -25,7 +25,7 @@ def spelled(data: Any, name: str) -> str:
 
 
 def own_member(holder: Any, name: str) -> Any:
-    """The member ``name`` in either of its spellings (``safetySettings``, ``safety_settings``)."""
+    """Return the member ``name`` in either of its spellings (``safetySettings``, ``safety_settings``)."""
     if not isinstance(holder, Mapping):
         return None
     value = holder.get(name)

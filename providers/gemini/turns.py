@@ -113,7 +113,7 @@ class ModelTurn:
         self._parts.extend(parts)
 
     def reasoning(self, part: ReasoningPart) -> None:
-        """What an earlier answer's reasoning gives back: parts of its own, and signatures of others."""
+        """Add the parts that an earlier answer's reasoning gives back: parts of its own, and signatures of others."""
         for one in self._items[id(part)]:
             if one.native is not None:
                 self._parts.append(dict(one.native))
@@ -123,7 +123,7 @@ class ModelTurn:
                 self._waiting.append((len(self._parts), one))
 
     def call(self, part: ToolCallPart) -> None:
-        """A call. Of several at once only the first is signed."""
+        """Add a call. Of several at once only the first is signed."""
         self._drops.add(*(join(part.at, mark) for mark in part.marks))
         function: GeminiPart = {"name": part.name, "args": call_input(part.input, part.kind)}
         signed = self._signed.get(part.id)

@@ -61,7 +61,8 @@ _CHARACTERS_PER_TOKEN: Final = 4  # for estimates only
 
 
 def call_part(id: str, name: str, arguments: str, kind: ToolKind, signature: str | None = None) -> dict[str, Any]:
-    """A call, whole: clients of this API read no pieces. It always has an id, by which they give its result back."""
+    """Return a call, whole: clients of this API read no pieces. It always has an id, by which they give its result
+    back."""
     part: dict[str, Any] = {"functionCall": {"id": id, "name": name, "args": call_input(arguments, kind)}}
     return part if signature is None else {**part, "thoughtSignature": signature}
 

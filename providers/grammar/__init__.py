@@ -91,7 +91,7 @@ class Judge:
         return self._broken
 
     def close(self) -> Verdict:
-        """The stream is over, and this is the verdict on it."""
+        """End the stream and return the verdict on it."""
         if self._broken is None:
             self._first(self._stream.close(), self._offset)
         waived = tuple(self._waived)

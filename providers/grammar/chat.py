@@ -243,7 +243,7 @@ def _choice(state: ChoiceState, choice: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _moved(state: ChoiceState, has_role: bool, has_reason: bool) -> Iterator[Finding]:
-    """A chunk may be two things at once: a role and the finish."""
+    """Check the order of chunks. A chunk may be two things at once: a role and the finish."""
     kinds = [kind for kind, here in (("role", has_role), ("finish", has_reason)) if here]
     for kind in kinds or ["delta"]:
         if kind not in CHOICE_STATES[state.position]:

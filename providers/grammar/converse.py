@@ -233,7 +233,8 @@ class ConverseStream:
 
 
 def _one(value: Mapping[str, Any]) -> str | None:
-    """The name of the one member of a union, ``None`` if it has none or several; null and padding do not count."""
+    """Return the name of the one member of a union, ``None`` if it has none or several; null and padding do not
+    count."""
     names = [name for name, inner in value.items() if inner is not None]
     return names[0] if len(names) == 1 else None
 

@@ -74,7 +74,7 @@ class Stream(Protocol):
         ...
 
     def close(self) -> Iterator[Finding]:
-        """The stream has ended."""
+        """Check the end of the stream."""
         ...
 
 

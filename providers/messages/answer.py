@@ -137,7 +137,8 @@ def reasoning_events(number: int, text: str, item: Mapping[str, Any]) -> list[Ev
 
 
 def tool_begin(number: int, item: Mapping[str, Any], ids: set[str]) -> ToolCallStart:
-    """The beginning of a call, with an id of ours where the provider gives none or one that it has given before."""
+    """Return the beginning of a call, with an id of ours where the provider gives none or one that it has given
+    before."""
     id = as_string(item.get("id"))
     if not id or id in ids:
         id = new_id("toolu_")

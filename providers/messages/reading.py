@@ -90,7 +90,7 @@ class BlockKind:
 
 
 def begin_call(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """The start of a call."""
+    """Return the events for the start of a call."""
     begun = tool_begin(answer.number(block), block.item, answer.call_ids)
     answer.places.spend(PLACE + len(begun.id), "tool calls")
     return [begun]
@@ -106,7 +106,7 @@ def take_input(answer: OpenAnswer, block: OpenBlock, text: str) -> Sequence[Even
 
 
 def finish_call(answer: OpenAnswer, block: OpenBlock) -> list[Event]:
-    """The end of a call, with an input that was whole in its start and had no deltas."""
+    """Return the events for the end of a call, with an input that was whole in its start and had no deltas."""
     number = answer.number(block)
     text = "" if block.pieces else input_text(block.item.get("input"))
     return [ToolCallDelta(number, text), BlockEnd(number)] if text else [BlockEnd(number)]
@@ -179,7 +179,8 @@ def take_citation(answer: OpenAnswer, block: OpenBlock, delta: Mapping[str, Any]
 
 
 def _cite(answer: OpenAnswer, block: OpenBlock, citation: Any) -> Sequence[Event]:
-    """A citation comes before the text that it is for; ours follow the text, which opens the block."""
+    """Return the events of a citation. It comes before the text that it is for; ours follow the text, which opens the
+    block."""
     if block.number is None:
         if answer.keeps:
             answer.hold("citations")
@@ -298,7 +299,7 @@ def take_whole(answer: OpenAnswer, content: object) -> list[Event]:
 
 
 def finish_all(answer: OpenAnswer) -> list[Event]:
-    """The ends of all blocks that are open."""
+    """Return the events for the ends of all blocks that are open."""
     return [event for index in list(answer.blocks) for event in _finish(answer, index)]
 
 
@@ -320,7 +321,8 @@ def _take(answer: OpenAnswer, block: OpenBlock, type: str, delta: Mapping[str, A
 
 
 def _end_words(answer: OpenAnswer) -> list[Event]:
-    """The ends of all blocks but tool calls: a server that forgets its stops has only one of them open."""
+    """Return the events for the ends of all blocks but tool calls: a server that forgets its stops has only one of them
+    open."""
     return [event for index in tuple(answer.words) for event in _finish(answer, index)]
 
 

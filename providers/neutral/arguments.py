@@ -29,8 +29,8 @@ _NO_ARGUMENTS = ("", "null")
 
 
 def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
-    """The ``input`` of a call whose arguments are ``text``: bytes as they are if they are an object (key order and
-    numbers keep their spelling), an empty one for none, else wrapped, because a call that is left out orphans its
+    """Return the ``input`` of a call whose arguments are ``text``: bytes as they are if they are an object (key order
+    and numbers keep their spelling), an empty one for none, else wrapped, because a call that is left out orphans its
     result. Free text is the member that ``providers.neutral.custom_tools`` declares."""
     if kind == "custom":
         return {"input": text}

@@ -101,7 +101,7 @@ class Reader(Protocol):
         ...
 
     def close(self) -> Sequence[Event]:
-        """The upstream has ended the stream: ``ErrorInfo`` unless the answer is already whole."""
+        """End the stream, as the upstream has: ``ErrorInfo`` unless the answer is already whole."""
         ...
 
 

@@ -30,7 +30,7 @@ class _Wrapped(msgspec.Struct):
 
 
 def wrapped(text: str) -> str:
-    """The free text of a custom call as the arguments of a function."""
+    """Return the free text of a custom call as the arguments of a function."""
     return msgspec.json.encode({"input": text}).decode()
 
 

@@ -97,14 +97,14 @@ class Draft:
         return {name: self.value(name) for name in self._members}
 
     def items(self, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The objects in the array ``name`` with their indices, their members as ``msgspec.Raw``. Raises as ``value``
-        does."""
+        """Yield the objects in the array ``name`` with their indices, their members as ``msgspec.Raw``. Raises as
+        ``value`` does."""
         for index, item in enumerate(self._array(name)):
             if bytes(memoryview(item)[:1]) == b"{":
                 yield index, parsed(item, dict[str, msgspec.Raw])
 
     def put_items(self, name: str, changed: Mapping[int, Mapping[str, Any]]) -> None:
-        """The array ``name`` with other objects at the indices of ``changed``; the rest keeps its bytes."""
+        """Set the array ``name`` with other objects at the indices of ``changed``; the rest keeps its bytes."""
         self.put(name, _Items(changed.get(index, item) for index, item in enumerate(self._array(name))))
 
     def _array(self, name: str) -> list[Any]:
@@ -121,7 +121,7 @@ class Draft:
         self.changed = True
 
     def rename(self, name: str, other: str) -> None:
-        """The member ``name`` goes out as ``other``, at the same place; it is dropped where ``other`` is there too, and
+        """Rename the member ``name`` to ``other``, at the same place; it is dropped where ``other`` is there too, and
         not null."""
         if self.value(other) is not None:
             self.drop(name)

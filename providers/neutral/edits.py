@@ -42,7 +42,7 @@ def raised(limit: Parameter | None, sent: object) -> tuple[Edit, ...]:
 
 
 def dropped(edits: Iterable[Edit]) -> tuple[str, ...]:
-    """The paths of what was lost, each once."""
+    """Return the paths of what was lost, each once."""
     return Drops(edit.path for edit in edits if edit.lost).paths()
 
 

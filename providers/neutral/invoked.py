@@ -29,7 +29,7 @@ _KINDS: Final[Mapping[str, str]] = {
 
 
 def parse(raw: bytes) -> tuple[str, bytes] | None:
-    """The name and the data of the event in a whole frame. A failure is Anthropic's ``error`` event."""
+    """Return the name and the data of the event in a whole frame. A failure is Anthropic's ``error`` event."""
     name, data = event_stream.parse(raw) or ("", b"")
     if name in (event_stream.EXCEPTION, event_stream.ERROR):
         return "error", _error(as_object(load(data)))

@@ -32,7 +32,7 @@ class Row:
     must: bool = False  # changes what the answer is: where it cannot be honoured the request is refused, never altered
 
     def field(self, api: Api) -> str:
-        """The field's name in ``api``, "" if it has none."""
+        """Return the field's name in ``api``, "" if it has none."""
         return getattr(self, api, "") if api in _COLUMNS else ""
 
 

@@ -48,10 +48,10 @@ def read_tokens(
     calls: tuple[tuple[str, int], ...] = (),
     senses: tuple[str, ...] = SOUNDS,
 ) -> Usage:
-    """The counts in ``usage``, and what it is billed by beside, in ``words`` unless it says something in the others
-    alone (new-api says both, and 0 in one). ``tier`` stands next to it; ``calls`` are those of the provider's own tools
-    where it counts none itself. Parts that contradict the whole are cut to it: none is below zero and the input's parts
-    add up to it."""
+    """Read the counts in ``usage``, and what it is billed by beside, in ``words`` unless it says something in the
+    others alone (new-api says both, and 0 in one). ``tier`` stands next to it; ``calls`` are those of the provider's
+    own tools where it counts none itself. Parts that contradict the whole are cut to it: none is below zero and the
+    input's parts add up to it."""
     if not usage.get(words.input) and not usage.get(words.output):
         words = next((one for one in (OLDER, NEWER) if usage.get(one.input) or usage.get(one.output)), words)
     asked, said = _object(usage, words.input_details), _object(usage, words.output_details)

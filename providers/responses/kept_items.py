@@ -53,14 +53,8 @@ def stored_input(value: Any) -> Items:
     trigger of a compaction is left out, which is no item of a conversation. Takes all that ``read_request`` takes, and
     what it gives as well, which comes back as it is."""
     taken: set[str] = set()
-    items = (_stored(item, taken) for item in _items(value))
+    items = (_stored(item, taken) for item in given_items(value))
     return [item for item in items if item["type"] != "compaction_trigger"]
-
-
-def _items(value: Any) -> Items:
-    if isinstance(value, str):
-        return [{"role": "user", "content": value}]
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _stored(item: Mapping[str, Any], taken: set[str]) -> Object:
@@ -88,7 +82,9 @@ def _content(content: Any, role: Any) -> Any:
 
 def given_items(value: Any) -> Items:
     """Return a request's ``input`` (a string, items, or ``None``) as items, each as the client wrote it."""
-    return _items(value)
+    if isinstance(value, str):
+        return [{"role": "user", "content": value}]
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def replayable(items: Items) -> Items:
@@ -110,7 +106,7 @@ def _is_input(item: Mapping[str, Any]) -> bool:
 
 def references(value: Any) -> list[str]:
     """Return the ids that a request's ``input`` refers to, in order."""
-    return [item["id"] for item in _items(value) if _is_reference(item)]
+    return [item["id"] for item in given_items(value) if _is_reference(item)]
 
 
 def resolved(value: Any, known: Mapping[str, Object], there: Collection[str] = ()) -> tuple[Items, list[str]]:
@@ -123,9 +119,9 @@ def resolved(value: Any, known: Mapping[str, Object], there: Collection[str] = (
     items, unknown = [], []
     seen = {
         *there,
-        *(item["id"] for item in _items(value) if isinstance(item.get("id"), str) and not _is_reference(item)),
+        *(item["id"] for item in given_items(value) if isinstance(item.get("id"), str) and not _is_reference(item)),
     }
-    for item in _items(value):
+    for item in given_items(value):
         if not _is_reference(item):
             items.append(item)
         elif (id := item["id"]) in seen:
@@ -139,7 +135,7 @@ def resolved(value: Any, known: Mapping[str, Object], there: Collection[str] = (
 
 
 def _is_reference(item: Mapping[str, Any]) -> bool:
-    """The type may be left out (``ItemReference`` of the openai package)."""
+    """Return whether ``item`` is a reference. The type may be left out (``ItemReference`` of the openai package)."""
     return isinstance(item.get("id"), str) and item_type(item, item.get("type")) == "item_reference"
 
 
@@ -171,7 +167,7 @@ def _decoded(body: bytes) -> _KeptTurn:
 def _all_input(turns: Iterable[_KeptTurn], own: Any) -> Iterator[Mapping[str, Any]]:
     for turn in turns:
         yield from turn.input
-    yield from _items(own)
+    yield from given_items(own)
 
 
 def _is_answer(item: Mapping[str, Any]) -> bool:

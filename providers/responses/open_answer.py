@@ -263,12 +263,13 @@ def _each(item: Json, others: int) -> int:
 
 
 def _search(item: Json, others: int) -> int | None:
-    """A search is billed, a page that is opened or looked through is not (platform.openai.com, Web search)."""
+    """Number a search. Searches are billed, a page that is opened or looked through is not (platform.openai.com, Web
+    search)."""
     return others if as_object(item.get("action")).get("type", "search") == "search" else None
 
 
 def _container(item: Json, others: int) -> int:
-    """A container is billed, however often it is used (platform.openai.com, Pricing)."""
+    """Number a container, which is billed, however often it is used (platform.openai.com, Pricing)."""
     return _numbered(item.get("container_id"), others)
 
 

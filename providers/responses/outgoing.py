@@ -294,8 +294,9 @@ def _write_state(request: Request, quirks: Quirks, logprobs: bool, body: Object)
 
 
 def _wants_encrypted(request: Request, quirks: Quirks) -> bool:
-    """A model that does not reason refuses to be asked. A Responses client that goes on from what is kept here need not
-    have asked: it counts on a provider that keeps the reasoning, and this one may not."""
+    """Return whether encrypted reasoning is requested. A model that does not reason refuses to be asked. A Responses
+    client that goes on from what is kept here need not have asked: it counts on a provider that keeps the reasoning,
+    and this one may not."""
     if request.api == "responses" and ENCRYPTED in (request.source.get("include") or ()):
         return True
     if request.api == "responses" and request.source.get("store") is not False:

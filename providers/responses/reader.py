@@ -39,7 +39,7 @@ class ResponsesReader:
     """A ``Reader`` of one Responses stream."""
 
     def __init__(self, keeps: int = ANSWER) -> None:
-        """What is said is said by each item whole, so that there is nothing to keep."""
+        """Ignores ``keeps``: the last event of each item repeats its content."""
         self._stage: AnswerStage = WAITING
         self._answer = OpenAnswer()
 

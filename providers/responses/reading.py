@@ -193,8 +193,8 @@ def finish_reasoning(answer: OpenAnswer, item: OutputItem, value: Json, before: 
 
 
 def _is_worth_returning(answer: OpenAnswer, value: Json, late: bool) -> bool:
-    """The provider has a use for the item in the next turn: it holds the reasoning, or the provider kept it under its
-    id. What comes ``late``, behind another item's text, is returned only if nothing else has it."""
+    """Return whether the provider has a use for the item in the next turn: it holds the reasoning, or the provider kept
+    it under its id. What comes ``late``, behind another item's text, is returned only if nothing else has it."""
     if value.get("encrypted_content"):
         return True
     return not late and bool(value.get("content") or (answer.items.terms.stored and value.get("id")))
@@ -207,7 +207,7 @@ REASONING_EVENTS: Mapping[str, TakeEvent] = {
 
 
 def begin_call(answer: OpenAnswer, item: OutputItem, value: Json) -> list[Event]:
-    """The start of a call, once its name is known."""
+    """Return the events for the start of a call, once its name is known."""
     name = as_string(value.get("name"))
     if not name or item.block is not None:
         return []
@@ -228,18 +228,18 @@ def _call_id(answer: OpenAnswer, value: Json) -> str:
 
 
 def take_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """A piece of a call's input."""
+    """Read a piece of a call's input."""
     return _write(answer.items.of(wire, "function_call"), wire.delta)
 
 
 def take_whole_arguments(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """The whole arguments of a function's call."""
+    """Read the whole arguments of a function's call."""
     item = answer.items.of(wire, "function_call")
     return () if item.stage is SAID else _write(item, wire.arguments)
 
 
 def take_whole_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    """The whole input of a custom tool's call."""
+    """Read the whole input of a custom tool's call."""
     item = answer.items.of(wire, "custom_tool_call")
     return () if item.stage is SAID else _write(item, wire.input)
 
@@ -252,7 +252,7 @@ def _write(item: OutputItem, text: Any) -> Sequence[Event]:
 
 
 def finish_call(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemStage) -> list[Event]:
-    """The rest of a whole call, and its end."""
+    """Return the events of the rest of a whole call, and its end."""
     events = begin_call(answer, item, value)
     text = value.get(CALLS[item.type][1])
     if item.block is not None and before is not SAID and isinstance(text, str) and text:
@@ -261,7 +261,7 @@ def finish_call(answer: OpenAnswer, item: OutputItem, value: Json, before: ItemS
 
 
 def end_call(item: OutputItem) -> list[Event]:
-    """The end of a call that is open."""
+    """Return the events for the end of a call that is open."""
     if item.block is None:
         return []
     block, item.block = item.block, None

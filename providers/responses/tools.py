@@ -21,8 +21,8 @@ class Declared:
 
 
 def flat_name(namespace: Any, name: str) -> str:
-    """The name under which other APIs know the tool. OpenAI's tool search names a lone function's namespace after the
-    function itself: that adds nothing."""
+    """Return the name under which other APIs know the tool. OpenAI's tool search names a lone function's namespace
+    after the function itself: that adds nothing."""
     if not isinstance(namespace, str) or namespace in ("", name):
         return name
     return f"{namespace}__{name}"
@@ -54,7 +54,7 @@ def _tools(source: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def custom_names(tools: Any) -> frozenset[str]:
-    """The names of the custom tools in a response's ``tools``, those in namespaces included."""
+    """Return the names of the custom tools in a response's ``tools``, those in namespaces included."""
     names = set()
     for tool in as_objects(tools):
         for one in (tool, *as_objects(tool.get("tools"))):

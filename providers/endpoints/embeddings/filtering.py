@@ -79,7 +79,8 @@ class PassingAnswer:
         return self._form.read_usage(msgspec.Raw(msgspec.json.encode(value)))
 
     def close(self) -> None:
-        """The answer has ended. Raises ``GatewayError`` (502) unless it is whole, with a vector for each input."""
+        """Take note that the answer has ended. Raises ``GatewayError`` (502) unless it is whole, with a vector for each
+        input."""
         if self._tail.rstrip(b" \t\r\n")[-1:] != b"}":
             raise bad_answer("ends in the middle")
         self.usage = self._usage(bytes(self._tail)) or self.usage
@@ -126,8 +127,8 @@ class EmbeddingAnswer:
         return self._size if self._passing is None else 0
 
     def begin(self) -> None:
-        """The next answer begins, if there has been one: that is read, since its vectors take less room than it. Raises
-        as ``close`` does."""
+        """Begin the next answer; the one before it, if any, is read now, since its vectors take less room than it.
+        Raises as ``close`` does."""
         if self._held:
             self._end()
 

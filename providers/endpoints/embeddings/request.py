@@ -68,7 +68,7 @@ class EmbeddingRequest:
         return losses_of((*self.dropped, *titles), "translation")
 
     def place(self, setting: Setting) -> str:
-        """The client's name for ``setting``."""
+        """Return the client's name for ``setting``."""
         return self.places.get(setting, setting)
 
 
@@ -78,7 +78,7 @@ def text_input(text: str) -> EmbeddedContent:
 
 
 def said(**settings: tuple[str, Any]) -> Mapping[Setting, str]:
-    """The names of those settings that have a value: ``said(dimensions=("output_dimension", 256))``."""
+    """Return the names of those settings that have a value: ``said(dimensions=("output_dimension", 256))``."""
     found = {setting: name for setting, (name, value) in settings.items() if value is not None}
     return MappingProxyType(found)  # type: ignore[arg-type]  # the names of arguments are settings
 
@@ -88,20 +88,20 @@ _LONGEST_NAME: Final = 200  # characters of a model's name
 _SEND_TEXT: Final = "send text (in LangChain: OpenAIEmbeddings(check_embedding_ctx_length=False))"
 
 
-def unknown_token_ids(model: str, at: str = "input") -> GatewayError:
+def unknown_token_ids(model: str) -> GatewayError:
     """Return the 400 for ids of tokens of which nobody knows whether they are the model's own: a server that takes
     OpenAI's ids for those of another model embeds other words (danny-avila/rag_api#104, veniceai/api-docs#423)."""
     return invalid(
-        f"{at} holds token ids, and the name of the model {model[:_LONGEST_NAME]} does not say that its vocabulary is "
+        f"input holds token ids, and the name of the model {model[:_LONGEST_NAME]} does not say that its vocabulary is "
         f"OpenAI's: a model with another one would read other words in them. Either {_SEND_TEXT}, or set "
         "`embeddings: {token_arrays: true}` on its entry if the ids are of its own vocabulary",
-        at,
+        "input",
     )
 
 
-def no_token_ids(at: str = "input") -> GatewayError:
+def no_token_ids() -> GatewayError:
     """Return the 400 for ids of tokens where the provider's API has no place for them."""
-    return invalid(f"{at} holds token ids, and the API of this model's provider takes none: {_SEND_TEXT}", at)
+    return invalid(f"input holds token ids, and the API of this model's provider takes none: {_SEND_TEXT}", "input")
 
 
 def no_images() -> GatewayError:

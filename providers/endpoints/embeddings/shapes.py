@@ -33,7 +33,7 @@ def is_own_shape(client: ClientShape, shape: str) -> bool:
 
 
 def names_of(shape: str) -> MemberNames:
-    """The names of members of a provider in OpenAI's family."""
+    """Return the names of members of a provider in OpenAI's family."""
     return MEMBER_NAMES.get(shape, MEMBER_NAMES["openai"])
 
 

@@ -48,7 +48,7 @@ _MEANINGS: Final[Mapping[str, Purpose]] = MappingProxyType(
 
 
 def purpose_of(word: str) -> Purpose | None:
-    """The meaning of ``word`` in whichever API it is one; ``None`` for a word of nobody."""
+    """Return the meaning of ``word`` in whichever API it is one; ``None`` for a word of nobody."""
     return _MEANINGS.get(word)
 
 
