@@ -369,7 +369,7 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
     fault/quota fails always, fault/quota-2 answers every third request.
     """
     if faults:
-        from gateway.mock.models import listed
+        from gateway.mock.failures import listed
 
         for name, says in listed().items():
             click.echo(f"{name:<32}{says}")

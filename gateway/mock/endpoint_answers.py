@@ -2,8 +2,14 @@
 in its maker's shape."""
 
 import base64
+import hashlib
+import math
+import re
+import struct
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -13,10 +19,40 @@ from gateway.mock import words
 from gateway.mock.called import EndpointCall, UploadedFile
 from gateway.mock.faults import Piece, ScriptedAnswer
 from gateway.mock.media import RATE, picture, tone, wav
-from gateway.mock.vectors import MOST, WIDTH, in_base64, nearness, vector
 from providers.neutral.codec import new_id
 from streams.errors import invalid
 from streams.sse import SSE
+
+WIDTH: Final = 64
+MOST: Final = 4096  # numbers of a vector that somebody may ask for
+_WORD: Final = re.compile(r"\w+")
+
+
+def vector(text: str, width: int = WIDTH) -> list[float]:
+    """The vector of ``text``, of length 1: the sum of those of its words."""
+    counted = Counter(_WORD.findall(text.lower())) or Counter([text])
+    total = [0.0] * width
+    for word, times in counted.items():
+        for place, value in enumerate(_of_word(word, width)):
+            total[place] += times * value
+    length = math.sqrt(sum(value * value for value in total)) or 1.0
+    return [value / length for value in total]
+
+
+def nearness(one: str, other: str) -> float:
+    """How near two texts are to one another: 0 to 1."""
+    return max(0.0, sum(a * b for a, b in zip(vector(one), vector(other), strict=True)))
+
+
+def in_base64(values: Sequence[float]) -> str:
+    """``values`` as OpenAI writes them: single floats, the lowest byte first."""
+    return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+
+
+@lru_cache(maxsize=2048)
+def _of_word(word: str, width: int) -> tuple[float, ...]:
+    return tuple(byte / 127.5 - 1 for byte in hashlib.shake_128(word.encode(errors="replace")).digest(width))
+
 
 Answering: TypeAlias = Callable[[EndpointCall], ScriptedAnswer]
 

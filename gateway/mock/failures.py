@@ -7,6 +7,7 @@ A number behind a name is how many requests fail before one is answered well: ``
 every three.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -14,6 +15,7 @@ import attrs
 
 from gateway.mock.faults import FAULTS, Fault, cut_before_content
 from providers.apis import CODECS
+from streams.errors import GatewayError
 from streams.events import AnswerEnd, Api, ErrorInfo, Event, FailureReason, Reason, Usage
 
 _NO_CREDIT = "Your credit balance is too low to access the Anthropic API."
@@ -107,3 +109,31 @@ FAILURES: Final[Mapping[str, Fault]] = {
     "empty": Fault("an answer that ends well, with nothing in it", 0, events=_saying_nothing("stop"), counted=True),
     "refusal": Fault("an answer that is refused without a word", 0, events=_saying_nothing("refusal"), counted=True),
 }
+
+
+PREFIX: Final = "fault/"
+MODELS: Final[Mapping[str, Fault]] = {**FAULTS, **FAILURES}
+"""All faults, by name."""
+
+
+def fault_of(model: str) -> tuple[str, Fault, int] | None:
+    """The name, the row and the number that ``model`` asks for; ``None`` for a model without a fault. Gateways take the
+    first part of a name off, so the name of a fault will do without it.
+
+    Raises ``GatewayError`` (404) for a fault that there is not."""
+    name = model.removeprefix(PREFIX)
+    found = re.fullmatch(r"(.+?)(?:-(\d{1,4}))?", name)
+    for stem, number in ((name, None), found.groups() if found else ("", None)):
+        fault = MODELS.get(stem)
+        if fault is not None and (number is None or fault.number is not None):
+            return stem, fault, int(number or fault.number or 0)
+    if model.startswith(PREFIX):
+        raise GatewayError("not_found", f"there is no {model}; there are {', '.join(listed())}", param="model")
+    return None
+
+
+def listed() -> dict[str, str]:
+    """The models, each with its description."""
+    return {
+        f"{PREFIX}{name}" + (f"-{fault.number}" if fault.number else ""): fault.says for name, fault in MODELS.items()
+    }

@@ -16,8 +16,8 @@ from gateway.http.response import JSON_HEADERS, ChannelBody, Response, stream_he
 from gateway.mock.called import EndpointCall
 from gateway.mock.endpoint_answers import ANSWERS, Answering
 from gateway.mock.endpoints import add_endpoints
+from gateway.mock.failures import fault_of, listed
 from gateway.mock.faults import LONGEST, Fault, Piece, ScriptedAnswer
-from gateway.mock.models import fault_of, listed
 from gateway.mock.script import script
 from gateway.serving.fast_route import read_body
 from gateway.serving.quart_connections import configure

@@ -17,8 +17,8 @@ import pytest
 import trio
 from quart import request as upstream_request
 
+from gateway.mock.failures import fault_of
 from gateway.mock.faults import FAULTS
-from gateway.mock.models import fault_of
 from gateway.mock.server import create_mock
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from gateway.mock.called import EndpointCall, UploadedFile, read_call
-from gateway.mock.endpoint_answers import ANSWERS, TOLD
+from gateway.mock.endpoint_answers import ANSWERS, TOLD, nearness, vector
 from gateway.mock.faults import ScriptedAnswer
 from gateway.mock.kept import MOST, MockShelf
 from gateway.mock.realtime import PATH, MockSession
-from gateway.mock.vectors import nearness, vector
 from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError
 

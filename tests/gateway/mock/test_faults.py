@@ -10,8 +10,7 @@ import attrs
 import pytest
 import trio
 
-from gateway.mock.failures import FAILURES
-from gateway.mock.models import MODELS, fault_of, listed
+from gateway.mock.failures import FAILURES, MODELS, fault_of, listed
 from gateway.mock.server import create_mock
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
