@@ -97,13 +97,14 @@ class AttemptAccount:
 
     def commit(self) -> None:
         """Book that the answer goes to the client."""
-        attempt, record = self._sent(), self._context.record
+        attempt = self._sent()
         self._content, self.committed = time.perf_counter(), True
         attempt.watch.begun()
         self._teach(attempt.seconds)
         if self._request[0] and self._open is not None:
             self._open.began()
-        attempt.made.report(record)
+        if self.cause == "hedge":  # else it was, before it was sent
+            attempt.made.report(self._context.record)
         self._put_on_record()
         self._tell(self._tried("ok"))
 

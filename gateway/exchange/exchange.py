@@ -118,12 +118,15 @@ class Exchange:
     async def origin(self, request: PlannedRequest, kind: AnswerKind) -> AnswerOrigin:
         """Return where the answer to ``request`` comes from: the walk of its plan, around which the cache stands where
         answers of ``kind`` may come from that. Raises ``GatewayError`` as ``walk`` does."""
-        walk, lookup = await self._walk(request), lookup_of(self._context, request.plan.route, kind)
-        if lookup is not None:
+        walk = await self._walk(request)
+        if self._context.service.cache_uses is None:
+            await walk.start()
+            return walk
+        if (lookup := lookup_of(self._context, request.plan.route, kind)) is not None:
             await walk.look()
             return CachedOrigin(walk, lookup, self._scope.nursery)
         await walk.start()
-        self.record.cache = None if self._context.service.cache_uses is None else "off"
+        self.record.cache = "off"
         return walk
 
     async def _walk(self, request: PlannedRequest) -> Walk:

@@ -95,6 +95,8 @@ async def find_places(planning: Planning) -> None:
         kept = await with_native_ids(context, owner, planning.incoming)
         planning.incoming = kept.incoming
     plan = _places(planning)
+    if plan.retries.deadline < math.inf:
+        plan = attrs.evolve(plan, deadline=context.service.health.clock() + plan.retries.deadline)
     planning.plan = plan if kept is None else kept.among(plan)
     if accounts.wraps:
         planning.shows = showing(context, owner, planning.incoming)
@@ -112,14 +114,6 @@ async def check_further_models(planning: Planning) -> None:
         if members := planning.wishes.members_for(target):
             for at, name in further_models(with_members(incoming, members)):
                 _check_further_model(context, at, name, target)
-
-
-async def set_deadline(planning: Planning) -> None:
-    """Note by when an answer has to begin."""
-    plan = planning.plan
-    if plan.retries.deadline < math.inf:
-        now = planning.context.service.health.clock()
-        planning.plan = attrs.evolve(plan, deadline=now + plan.retries.deadline)
 
 
 async def recall_turns(planning: Planning) -> None:
@@ -152,7 +146,7 @@ async def order_groups(planning: Planning) -> None:
 
 
 STEPS: Final[tuple[PlanningStep, ...]] = (
-    note_wishes, find_places, check_further_models, set_deadline, recall_turns, drop_unsuitable, order_groups,
+    note_wishes, find_places, check_further_models, recall_turns, drop_unsuitable, order_groups,
 )  # fmt: skip
 """What is done with a request before a target is asked, in order. One more concern is a step in this table."""
 

@@ -100,6 +100,7 @@ class TargetRequest:
     context: ExchangeContext
     request: PlannedRequest
     step: Send
+    target: Target
     prepared: Prepared
     sent: ClientRequest
     disclosure: Disclosure
@@ -113,15 +114,11 @@ class TargetRequest:
         if target.lane == "byte" or target.betas:
             rows = ((BETA, name) for name in target.recipient.quirks.refused_betas)
             sent, dropped = without_betas(sent, (*rows, *prepared.left.paths))
-        return cls(context, request, step, prepared, sent, Disclosure(target, context), dropped)
-
-    @property
-    def target(self) -> Target:
-        return self.step.target
+        return cls(context, request, step, target, prepared, sent, Disclosure(target, context), dropped)
 
     def report(self, record: Record) -> None:
         """Put on ``record`` what is sent, and how."""
-        target, outgoing = self.step.target, self.prepared.outgoing
+        target, outgoing = self.target, self.prepared.outgoing
         record.target, record.model, record.provider_api = target.name, target.model, target.api
         record.lane = target.lane
         record.dropped = (*outgoing.dropped, *self.dropped_betas)
@@ -129,7 +126,7 @@ class TargetRequest:
 
     async def upstream_request(self) -> UpstreamRequest:
         """Write the HTTP request, which is not signed yet."""
-        request, target = self.request, self.step.target
+        request, target = self.request, self.target
         if ROUTE in self.prepared.left.paths and target.elsewhere is not None:
             target = attrs.evolve(target, url=target.elsewhere)
         out = upstream_request(
@@ -143,7 +140,7 @@ class TargetRequest:
 
     def reply(self, turn: TurnRecorder, stamp: AnswerStamp | None = None) -> Reply:
         """Return the frame of the answer to the client. ``stamp`` is that of an answer that the cache knows."""
-        request, target = self.request.incoming.request, self.step.target
+        request, target = self.request.incoming.request, self.target
         estimate = max(1, self.request.incoming.size // 4)
         created = int(time.time()) if stamp is None else stamp.created
         unsent = self.prepared.outgoing.dropped
