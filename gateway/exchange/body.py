@@ -13,8 +13,8 @@ import trio
 
 from gateway.conversations.deadline import STORE_SECONDS
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
-from gateway.exchange.delivery import Action, Actions, Delivery, DeliveryState, Ping, Refuse, Signal, StoreTurn
-from gateway.http.response import ResponseBody, WriteNow
+from gateway.exchange.delivery import Action, Actions, Delivery, DeliveryState, Ping, Refuse, Signal, StoreTurn, Whole
+from gateway.http.response import ResponseBody, Truncated, WriteNow
 from gateway.ledger.record import Record
 from streams.handoff import Handoff
 from streams.pipe import WRITES_QUEUED, Chunk, receive_batch
@@ -23,8 +23,8 @@ WRITE: Final = 64 * 1024
 """Bytes of one write to the client. A larger event goes out in several, so that it is not held once more by each stage
 that a slow client blocks."""
 
-Opening: TypeAlias = Literal[Signal.OPEN] | Refuse
-"""The beginning of a response, or the error that is answered in its place."""
+Opening: TypeAlias = Literal[Signal.OPEN] | Refuse | Whole
+"""The beginning of a response, or the error or the whole body that is answered in its place."""
 
 
 _OVER: Final = (DeliveryState.LINGERING, DeliveryState.ENDED)
@@ -70,9 +70,9 @@ class StreamBody(ResponseBody):
         self._todo: deque[Action | _Mark] = deque()
 
     async def open(self) -> Opening:
-        """Wait until the response may begin, or is refused."""
+        """Wait until the response may begin, or is refused or whole."""
         while (action := await self._next()) is not Signal.OPEN:
-            if isinstance(action, Refuse):
+            if isinstance(action, Refuse | Whole):
                 return action
         return Signal.OPEN
 
@@ -134,8 +134,13 @@ class StreamBody(ResponseBody):
                 if self._delivery.state is DeliveryState.ENDED:
                     raise StopAsyncIteration
                 self._plan(await self._wait())
+            action = self._todo.popleft()
+            if isinstance(action, Whole):  # whoever writes it notes its end
+                return action
             self._note_end()
-            match self._todo.popleft():
+            match action:
+                case Signal.CUT:
+                    raise Truncated
                 case StoreTurn() as due:
                     data = await self._turn.persist(due.data, self._delivery.lane.seen)
                     self._plan(self._delivery.stored(due, data))
@@ -143,7 +148,7 @@ class StreamBody(ResponseBody):
                     self._record.wrote()
                 case Signal.LINGER:
                     self._delivery.linger()
-                case action:
+                case _:
                     return action
 
     async def _wait(self) -> Actions:
@@ -181,14 +186,18 @@ class BufferedBody(ResponseBody):
     def __init__(self, stream: StreamBody) -> None:
         self._stream = stream
         self._to, self._buffer = trio.open_memory_channel[bytes | Opening](WRITES_QUEUED)
+        self._cut = False
 
     async def run(self) -> None:
         """Read the stream to its end. Raises nothing but for cancellation: its nursery is the request's."""
         with self._to as buffer:
             await buffer.send(await self._stream.open())
             self._stream.set_writer(self._write_now)
-            async for data in self._stream:
-                await buffer.send(data)
+            try:
+                async for data in self._stream:
+                    await buffer.send(data)
+            except Truncated:
+                self._cut = True
 
     def _write_now(self, data: bytes) -> bool:
         try:
@@ -198,7 +207,7 @@ class BufferedBody(ResponseBody):
         return True
 
     async def open(self) -> Opening:
-        """Wait until the response may begin, or is refused."""
+        """Wait until the response may begin, or is refused or whole."""
         opening = await self._buffer.receive()
         assert not isinstance(opening, bytes), "it comes before everything else"
         return opening
@@ -208,5 +217,7 @@ class BufferedBody(ResponseBody):
             while not isinstance(data := await self._buffer.receive(), bytes):
                 pass  # the opening, of which nobody has heard
         except trio.EndOfChannel:
+            if self._cut:
+                raise Truncated from None
             raise StopAsyncIteration from None
         return data

@@ -5,6 +5,7 @@ Nothing here waits and nothing is sent: ``body`` does both. ``TRANSITIONS`` is t
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from enum import Enum, StrEnum, auto
 from typing import Final, TypeAlias
@@ -47,6 +48,7 @@ class Trigger(StrEnum):
     OVERFLOW = "such an event, beyond 512 KiB of them"
     CONTENT = "content"
     END = "the end of a whole answer"
+    PLAIN_END = "the end of a whole answer that is no stream"
     REFUSAL = "a failure before the first content"
     FAILURE = "a failure"
     MORE = "more behind the end"
@@ -69,6 +71,7 @@ class Reaction(StrEnum):
     REFUSE = "answer with the failure's own status"
     STORE = "store the turn"
     FINISH = "send the last bytes, and end the answer"
+    RESPOND = "answer with it, and its length"
 
 
 TRANSITIONS: Final[Mapping[DeliveryState, Mapping[Trigger, tuple[Reaction, DeliveryState]]]] = {
@@ -77,6 +80,7 @@ TRANSITIONS: Final[Mapping[DeliveryState, Mapping[Trigger, tuple[Reaction, Deliv
         Trigger.OVERFLOW: (Reaction.OPEN_WRITE, DeliveryState.OPEN),
         Trigger.CONTENT: (Reaction.OPEN_WRITE, DeliveryState.STREAMING),
         Trigger.END: (Reaction.OPEN_WRITE_LAST, DeliveryState.LINGERING),
+        Trigger.PLAIN_END: (Reaction.RESPOND, DeliveryState.ENDED),
         Trigger.REFUSAL: (Reaction.REFUSE, DeliveryState.ENDED),
         Trigger.FAILURE: (Reaction.OPEN_WRITE_LAST, DeliveryState.LINGERING),
         Trigger.STORE_FIRST: (Reaction.STORE, DeliveryState.STORING),
@@ -124,6 +128,8 @@ class Signal(Enum):
     """Begin the response, if it has not begun."""
     LINGER = auto()
     """Call ``Delivery.linger``, for all has been written."""
+    CUT = auto()
+    """Break the body off, which must not look whole."""
 
 
 @attrs.frozen
@@ -131,6 +137,13 @@ class Refuse:
     """The action to answer with ``failed`` and its status, in place of a stream."""
 
     failed: ErrorInfo
+
+
+@attrs.frozen
+class Whole:
+    """The action to answer with all of ``data``, in place of a stream."""
+
+    data: bytes
 
 
 @attrs.frozen
@@ -149,7 +162,7 @@ class Ping:
     data: bytes
 
 
-Action: TypeAlias = bytes | Signal | Refuse | StoreTurn | Ping
+Action: TypeAlias = bytes | Signal | Refuse | Whole | StoreTurn | Ping
 """A thing to do; bytes are whole events, to be written."""
 
 Actions: TypeAlias = tuple[Action, ...]
@@ -174,12 +187,13 @@ class Delivery:
         *,
         turn: TurnRecorder = UNRECORDED,
         check: Callable[[bytes], None] | None = None,
+        may_open: bool = True,
     ) -> None:
         """``keep_alive`` is the longest silence towards the client, in seconds of ``clock``; ``check`` is given all
-        events that go to the client."""
+        events that go to the client. ``may_open``: the client expects a stream, which may be opened for keep-alives."""
         self.state = DeliveryState.HELD
         self.lane = lane
-        self.deadline = clock() + keep_alive
+        self.deadline = clock() + keep_alive if may_open else math.inf
         """When ``time_up`` is to be called."""
         self._record = record
         self._id = record.id
@@ -217,9 +231,7 @@ class Delivery:
     def receive(self, data: bytes, failed: ErrorInfo | None = None) -> Actions:
         """Take ``data`` from the upstream, and behind it how it has ``failed``, if it has."""
         try:
-            out = self.lane.feed(data) if data else b""
-            if self._first:
-                out, self._first = self._first + out, b""
+            out = self._take_first() + (self.lane.feed(data) if data else b"")
         except Exception as error:  # the border where our own mistake becomes the client's error event
             out = self._broken(error)
         return self._advance(out if failed is None else out + self._ended(failed))
@@ -228,7 +240,7 @@ class Delivery:
         """Take the end of the upstream's body."""
         if self.state is DeliveryState.LINGERING:
             return self._do(Trigger.UPSTREAM_END)
-        return self._advance(self._ended())
+        return self._advance(self._take_first() + self._ended())
 
     def time_up(self, *, more: bool = False) -> Actions:
         """Look whether the ``deadline`` has passed. ``more``: the client is given something next, anyhow."""
@@ -251,6 +263,10 @@ class Delivery:
         self.deadline = self._clock() + END_GRACE
 
     # What that is
+
+    def _take_first(self) -> bytes:
+        first, self._first = self._first, b""
+        return first
 
     def _ended(self, failed: ErrorInfo | None = None) -> bytes:
         """The last events for the client."""
@@ -281,7 +297,7 @@ class Delivery:
         if seen.failed is not None:
             return Trigger.FAILURE if seen.committed or self.state is not DeliveryState.HELD else Trigger.REFUSAL
         if seen.over:
-            return Trigger.END
+            return Trigger.PLAIN_END if seen.plain and self.state is DeliveryState.HELD else Trigger.END
         if seen.committed:
             return Trigger.CONTENT
         return Trigger.OPENING if self._held_size + len(data) <= HELD else Trigger.OVERFLOW
@@ -349,8 +365,13 @@ class Delivery:
         return (Refuse(failed),)
 
     def _finish(self, _: bytes) -> Actions:
-        """Such as the LF of a CRLF whose CR was the end of the last event."""
-        return self._write_behind(self.lane.rest())
+        """Such as the LF of a CRLF whose CR was the end of the last event. A failure that no event can tell of is told
+        by a body without an end."""
+        seen = self.lane.seen
+        return (*self._write_behind(self.lane.rest()), *((Signal.CUT,) if seen.plain and seen.failed else ()))
+
+    def _respond(self, data: bytes) -> Actions:
+        return (Whole(data),)
 
 
 _REACTIONS: Final[Mapping[Reaction, Callable[[Delivery, bytes], Actions]]] = {
@@ -364,4 +385,5 @@ _REACTIONS: Final[Mapping[Reaction, Callable[[Delivery, bytes], Actions]]] = {
     Reaction.PING: Delivery._ping,
     Reaction.REFUSE: Delivery._refuse,
     Reaction.FINISH: Delivery._finish,
+    Reaction.RESPOND: Delivery._respond,
 }

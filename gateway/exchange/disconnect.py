@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import trio
 
+from gateway.http.response import Truncated
 from gateway.routing.target import Target
 from streams.pipe import Timeouts
 
@@ -90,10 +91,11 @@ async def _wait(shield: trio.CancelScope, done: trio.Event, grace: float, left: 
             shield.shield = False
 
 
-async def discard(unread: AsyncIterator[bytes], limit: int) -> None:
+async def discard(unread: AsyncIterator[bytes], limit: float) -> None:
     """Take what the client would have got, to its end or until ``limit`` bytes have been taken."""
     size = 0
-    async for data in unread:
-        size += len(data)
-        if size > limit:
-            return
+    with contextlib.suppress(Truncated):
+        async for data in unread:
+            size += len(data)
+            if size > limit:
+                return

@@ -1,8 +1,8 @@
-"""A streamed answer: the plan is walked in the task that pumps, the client reads from the delivery."""
+"""A streamed answer of a conversation, from its first content on."""
 
-import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import trio
 
@@ -10,11 +10,11 @@ from gateway.answer_cache.stored_answer import AnswerStamp
 from gateway.config.redaction import Secrets
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.answering import is_stream, stream_lane, whole_answer_lane
-from gateway.exchange.attempt_answer import OtherAttempts, Pieces, is_shut_down
-from gateway.exchange.body import BufferedBody, StreamBody
+from gateway.exchange.attempt_answer import OtherAttempts, Pieces
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.delivery import HELD, Delivery, Refuse
-from gateway.exchange.disconnect import Audience, discard, survive_disconnect
+from gateway.exchange.delivering import DeliveredAnswer
+from gateway.exchange.delivery import HELD, Delivery
+from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.origin import AnswerOrigin, going_on
 from gateway.exchange.planned import Form, PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest
@@ -22,7 +22,7 @@ from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.logs.masking import unquoted
-from gateway.request.public_errors import MISTAKE, secrets_of
+from gateway.request.public_errors import secrets_of
 from gateway.routing.target import LaneName, Target
 from gateway.streaming.doubt import stream_doubt
 from gateway.streaming.lane import Lane
@@ -33,8 +33,6 @@ from providers.neutral.codec import Writer
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.framing import FramingError
-from streams.handoff import Handoff
-from streams.pipe import PIECES_QUEUED, Chunk, pump
 
 log = logging.getLogger("trigate")
 
@@ -88,6 +86,7 @@ class BegunStream:
     usage: Usage | None
     writer: Writer | None
     came: Pieces
+    is_held = False
 
     def __init__(
         self, source: AnswerSource, request: PlannedRequest, others: OtherAttempts, first_lane: FirstLane, tap: Lane
@@ -126,6 +125,9 @@ class BegunStream:
 
     def go_on_with(self, response: UpstreamResponse) -> None:
         self.response = response
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        return self.response.chunks()
 
     async def _choose_lane(self, response: UpstreamResponse) -> Lane:
         """Return the lane of the answer. Raises ``GatewayError`` for an answer that the client cannot be given."""
@@ -172,9 +174,9 @@ class BegunStream:
         return b"".join(first)
 
 
-class StreamedAnswer:
-    """The tasks of one streamed answer, in the nursery of ``scope``. ``passed`` are the headers of the provider's
-    response that are for the client, none before it is there."""
+class StreamedAnswer(DeliveredAnswer[BegunStream]):
+    """The delivery of one streamed answer. ``passed`` are the headers of the provider's response that are for the
+    client, none before it is there."""
 
     passed: Headers
 
@@ -188,154 +190,61 @@ class StreamedAnswer:
     ) -> None:
         service, turn = context.service, origin.request.turn
         self.passed = ()
-        self._context = context
-        self._origin = origin
-        self._target = origin.made.target
-        self._turn = turn
-        self._scope = scope
-        self._audience = audience
+        self._turns = turn
         self._first_lane = first_lane
-        self._chunks = Handoff[Chunk](PIECES_QUEUED)
-        check = self._checker() if service.check_streams else None
-        record = context.record
-        self._delivery = Delivery(
-            first_lane.lane, record, service.keep_alive, trio.current_time, turn=turn, check=check
-        )
-        self._body = StreamBody(self._delivery, self._chunks, record, turn, scope.send_last_bytes)
-
-    async def begin(self) -> StreamBody | BufferedBody:
-        """Start the tasks and return what the client reads, once there is something for it. Raises ``GatewayError``
-        where the plan is given up before that. The client leaving cancels the tasks, at once or when
-        ``on_disconnect`` says."""
+        check = _checker(context, origin) if service.check_streams else None
+        clock = trio.current_time
+        delivery = Delivery(first_lane.lane, context.record, service.keep_alive, clock, turn=turn, check=check)
+        survival, target = None, origin.made.target
+        if audience.survives(target) or origin.followers is not None:
+            followers = going_on(origin.followers, audience, target)
+            deserted = None if followers is None else followers.deserted
+            survival = partial(survive_disconnect, scope.nursery, target, deserted=deserted)
+        super().__init__(context, origin, scope, delivery, survival, turn, service.limits.answer)
         self._show()
-        body = self._start_for_client()
-        match await body.open():
-            case Refuse(failed):
-                raise GatewayError.of(failed)
-        return body
+
+    def make(self, source: AnswerSource) -> BegunStream:
+        return BegunStream(source, self.origin.request, self.origin, self._first_lane, self.delivery.lane)
+
+    def first_events(self, answer: BegunStream) -> tuple[Lane, bytes]:
+        self.passed = answer.source.made.disclosure.headers(answer.response.headers, answer.lane_name)
+        self._first_lane.release()
+        return answer.lane, answer.first
+
+    async def refusing_lane(self) -> Lane | None:
+        if not self._first_lane.is_taken:
+            return None
+        lane, _ = await _make_lane(self.origin.made, None, self._turns)
+        return lane
 
     def _show(self) -> None:
         """Let those who observe the exchange see the stream."""
-        context, targets = self._context, self._origin.request.plan.targets
+        context, targets = self.context, self.origin.request.plan.targets
         secrets = _secrets_of_all(targets, context.asked.credential)
-        context.service.live_view.stream(context.record, LiveStream(self._delivery, secrets, self._chunks))
-        context.recording.follow(self._delivery)
-
-    def _start_for_client(self) -> StreamBody | BufferedBody:
-        """Start the tasks; the body has a buffer where the stream goes on without the client."""
-        nursery = self._scope.nursery
-        if not self._audience.survives(self._target) and self._origin.followers is None:
-            self._start(nursery)
-            return self._body
-        buffered = BufferedBody(self._body)
-        nursery.start_soon(self._finish, buffered)
-        return buffered
-
-    def _start(self, nursery: trio.Nursery) -> None:
-        if self._turn.records:
-            nursery.start_soon(self._body.store_on_cancel)
-        nursery.start_soon(self._pump)
-
-    async def _pump(self) -> None:
-        """Have the answer begin, and pump it. Never raises but for cancellation: whatever ends it goes to the body."""
-        with self._chunks, self._origin as origin:
-            try:
-                await self._pump_on(await origin.run(self._begun))
-            except GatewayError as error:
-                await self._give_up(error.failed)
-            except Exception:  # a closed channel would be taken for a good end
-                log.exception("request %s: the pump failed", self._scope.id)
-                await self._tell(MISTAKE)
-
-    def _begun(self, source: AnswerSource) -> BegunStream:
-        return BegunStream(source, self._origin.request, self._origin, self._first_lane, self._delivery.lane)
-
-    async def _pump_on(self, answer: BegunStream) -> None:
-        """Pump the rest of an answer that has begun, and goes to the client."""
-        context, watch = self._context, answer.source.watch
-        try:
-            self._deliver(answer)
-        except BaseException:
-            await answer.aclose()
-            raise
-        with context.service.lifecycle.pump(watch.again()):
-            try:
-                failed = await pump(answer.response, self._chunks, watch)
-            finally:  # cancelled, too: a client that does not read never takes the failure from the channel
-                context.record.shut_down = is_shut_down(watch)
-        if failed is not None:
-            self._origin.fail(failed)
-            await self._tell(failed)
-
-    async def _give_up(self, failed: ErrorInfo) -> None:
-        """Tell the body that no attempt has committed: nothing of any reaches the client."""
-        if self._first_lane.is_taken:
-            lane, _ = await _make_lane(self._origin.made, None, self._turn)
-            self._delivery.carry(lane)
-        await self._tell(failed)
-
-    def _deliver(self, answer: BegunStream) -> None:
-        """Let the first content go to the client."""
-        self.passed = answer.source.made.disclosure.headers(answer.response.headers, answer.lane_name)
-        self._origin.release()
-        self._first_lane.release()
-        self._delivery.carry(answer.lane)
-        self._delivery.begin(answer.first)
-        self._delivery.on_failure = self._origin.fail
-        if not self._turn.records:  # which keeps it
-            self._scope.release_text()
-        if not self._chunks.offer(b""):
-            with contextlib.suppress(trio.BrokenResourceError):  # nobody reads: the pump finds out, too
-                self._chunks.send_nowait(b"")
-
-    async def _tell(self, failed: ErrorInfo) -> None:
-        with contextlib.suppress(trio.BrokenResourceError):
-            await self._chunks.send(failed)
-
-    def _checker(self) -> Callable[[bytes], None] | None:
-        """Holds what goes to the client against its API's grammar, if there is one; a provider's own stream in a
-        tolerant way."""
-        from providers.grammar import GRAMMARS, Judge  # who does not ask for it does not pay for it
-
-        context = self._context
-        wire = context.codec.wire
-        if context.codec.api not in GRAMMARS or wire.framing_for(context.asked.query) is not wire.framing:
-            return None
-        judge = Judge(context.codec.api, tolerant=any(one.lane == "byte" for one in self._origin.request.plan.targets))
-        splitter = wire.framing.splitter(context.service.limits.event)
-
-        def check(data: bytes) -> None:
-            for raw in splitter.feed(data):
-                if (broken := judge.feed(raw)) is not None:
-                    found = unquoted(broken.found)  # it may quote the answer
-                    log.warning("request %s: the stream breaks %s: %s", context.record.id, broken.rule, found)
-
-        return check
-
-    # The client leaves
-
-    async def _finish(self, body: BufferedBody) -> None:
-        """Run the tasks, and when the client has left read the stream in its place."""
-        gone = trio.Event()
-        followers = going_on(self._origin.followers, self._audience, self._target)
-
-        def left() -> None:
-            gone.set()
-            if followers is not None:
-                followers.leave()
-            if self._scope.left or not self._delivery.lane.seen.over:
-                self._context.record.abandoned = True
-
-        deserted = None if followers is None else followers.deserted
-        with survive_disconnect(self._scope.nursery, self._target, left, deserted):
-            async with trio.open_nursery() as nursery:
-                self._start(nursery)
-                nursery.start_soon(body.run)
-                await gone.wait()
-                await discard(body, self._context.service.limits.answer)
-                nursery.cancel_scope.cancel()
+        context.service.live_view.stream(context.record, LiveStream(self.delivery, secrets, self.chunks))
+        context.recording.follow(self.delivery)
 
 
 def _secrets_of_all(targets: tuple[Target, ...], credential: str | None) -> Callable[[], Secrets]:
     """Finds the credentials that any of ``targets`` may repeat. It holds nothing of the request."""
     return lambda: tuple(secret for target in targets for secret in secrets_of(target, credential))
+
+
+def _checker(context: ExchangeContext, origin: AnswerOrigin) -> Callable[[bytes], None] | None:
+    """Holds what goes to the client against its API's grammar, if there is one; a provider's own stream in a
+    tolerant way."""
+    from providers.grammar import GRAMMARS, Judge  # who does not ask for it does not pay for it
+
+    wire = context.codec.wire
+    if context.codec.api not in GRAMMARS or wire.framing_for(context.asked.query) is not wire.framing:
+        return None
+    judge = Judge(context.codec.api, tolerant=any(one.lane == "byte" for one in origin.request.plan.targets))
+    splitter = wire.framing.splitter(context.service.limits.event)
+
+    def check(data: bytes) -> None:
+        for raw in splitter.feed(data):
+            if (broken := judge.feed(raw)) is not None:
+                found = unquoted(broken.found)  # it may quote the answer
+                log.warning("request %s: the stream breaks %s: %s", context.record.id, broken.rule, found)
+
+    return check

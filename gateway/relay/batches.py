@@ -183,6 +183,8 @@ class BatchRequest(KeptRequest):
         if booking is not None and await self._is_first(id):
             record = self.relaying.context.record
             record.bill.billed, record.bill.usage, record.bill.booked = True, booking.usage, booking
+            if isinstance(filter, ObjectAnswer):
+                filter.usage = booking.usage
             if record.reservation is not None:  # before it is crossed out: its reader may take its time
                 record.reservation.settle(record)
         if is_over and self.service.allowances.aside.is_wanted:

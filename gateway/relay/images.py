@@ -16,7 +16,7 @@ from gateway.exchange.planned import PlannedRequest
 from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, PassedAnswer, decoded
-from gateway.relay.relay import Relay
+from gateway.relay.relay import relay
 from gateway.relay.relaying import RelayedRequest, Relaying, RelayRoute
 from gateway.relay.uploads import NOTED, arriving_upload
 from gateway.request.parse import Incoming
@@ -84,7 +84,7 @@ async def _inline(relaying: Relaying, request: RelayedRequest) -> RelayedRequest
 
     service = relaying.context.service
     own = attrs.evolve(request, filter=answer)
-    response = await Relay(relaying.exchange, service, relaying.scope, own).answer()
+    response = await relay(relaying.exchange, relaying.scope, own)
     if not isinstance(response.body, bytes) or not answered or not answered[-1].entry.images.inline:
         return response
     origin = parse_origin(answered[-1].url)

@@ -26,7 +26,7 @@ from gateway.kept_objects.inventory import Inventory, kept_object, read_page
 from gateway.kept_objects.owned_ids import FoundId, OwnIds, choices, only_account
 from gateway.relay.answers import AnswerFilter, ObjectAnswer, PassedBytes
 from gateway.relay.kept_forms import FORMS, KeptForm, list_asked
-from gateway.relay.relay import Relay
+from gateway.relay.relay import relay
 from gateway.relay.relaying import JSON, KEPT_BACK, NO_OUTPUT, ReadRequest, RelayedRequest, Relaying, RelayRoute
 from gateway.relay.uploads import Edited, NativeIds
 from gateway.request.members import check_members
@@ -251,9 +251,8 @@ class KeptRequest:
         target = self._target(account, found)
         filter = self._filter(account)
         request = self.relayed(await self._planned(target, body), filter)
-        relay = Relay(self.relaying.exchange, self.service, self.relaying.scope, request)
         try:
-            return await relay.answer()
+            return await relay(self.relaying.exchange, self.relaying.scope, request)
         except GatewayError as error:
             raise await self._told(error, found) from None
 

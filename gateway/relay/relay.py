@@ -1,354 +1,294 @@
-"""The way of a relayed request to a provider, and of the answer back as it comes.
+"""The way of a relayed request to a provider, and of its response back to the client.
 
-One task walks the plan and reads the provider's answer, at most a few pieces ahead of the client. Nothing goes to the
-client before a piece of the answer is there, or all of it where it is short: until then a failure is an honest status,
-and another place may be asked.
+A relayed answer is delivered like a stream of a conversation. Its ``AnswerFilter`` works where the provider is read,
+because it may take long and span several responses.
 """
 
-import contextlib
-import logging
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Final
 
 import attrs
 import trio
 
 from gateway.exchange.attempt import Attempt
-from gateway.exchange.attempt_answer import Pieces, is_shut_down
+from gateway.exchange.attempt_answer import Pieces
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.delivering import DeliveredAnswer, Survival
+from gateway.exchange.delivery import Delivery, DeliveryState
 from gateway.exchange.disconnect import survive_disconnect, survive_disconnect_later
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.origin import AnswerOrigin
-from gateway.exchange.service import Service
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
-from gateway.http.response import Response, ResponseBody, Truncated, stream_headers
-from gateway.ledger.record import Record
+from gateway.http.response import Response, stream_headers
 from gateway.relay.cached_answers import RelayedAnswers
-from gateway.relay.relaying import RelayedRequest
-from gateway.request.public_errors import MISTAKE
+from gateway.relay.relaying import LastEvent, RelayedRequest
+from gateway.routing.target import Target
+from gateway.streaming.lane import Lane, MapError
+from gateway.streaming.progress import StreamProgress
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.framing import FramingError
 from streams.sse import SSE, SseEvents
 
-log = logging.getLogger("trigate")
-
-AHEAD: Final = 4
-"""Pieces that are read ahead of the client."""
-
-
-class RelayedBody(ResponseBody):
-    """The body of an answer that is read as its client takes it. After ``seconds`` of silence a ``ping`` goes out,
-    where there is one."""
-
-    def __init__(self, channel: trio.MemoryReceiveChannel[bytes], record: Record, seconds: float) -> None:
-        self.ping = b""
-        self._channel = channel
-        self._record = record
-        self._seconds = seconds
-        self._cut = False
-
-    def close(self) -> None:
-        """Nobody takes any of it."""
-        self._channel.close()
-
-    def cut(self) -> None:
-        """The answer is not whole, and must not look so."""
-        self._cut = True
-
-    async def __aexit__(self, *_: object) -> None:
-        self._channel.close()
-
-    async def __anext__(self) -> bytes:
-        self._record.wrote()
-        while True:
-            with trio.move_on_after(self._seconds):
-                try:
-                    return await self._channel.receive()
-                except trio.EndOfChannel:
-                    if self._cut:
-                        raise Truncated from None
-                    raise StopAsyncIteration from None
-            if self.ping:
-                return self.ping
-
-
-class Relay:
-    """One request that is relayed, in the nursery of ``scope``. ``answer`` is called once."""
-
-    def __init__(self, exchange: Exchange, service: Service, scope: RequestScope, request: RelayedRequest) -> None:
-        self._exchange = exchange
-        self._service = service
-        self._scope = scope
-        self._request = request
-        self._settled = trio.Event()
-        self._response: Response | None = None
-        self._failed: ErrorInfo | None = None
-        self._survive: Callable[[], None] | None = None
-        self._send, receive = trio.open_memory_channel[bytes](AHEAD)
-        self._body = RelayedBody(receive, exchange.record, service.keep_alive)
-
-    async def answer(self) -> Response:
-        """The response, the rest of its body follows from the nursery's task. Raises ``GatewayError``. Cancellation
-        (the client has left) closes the connection to the provider and passes on."""
-        planned = attrs.evolve(self._request.planned, before_end=self._survive_from_now)
-        kind = RelayedAnswers(self._request, self._exchange.record.endpoint)
-        self._scope.nursery.start_soon(self._run, await self._exchange.origin(planned, kind))
-        streamed = self._request.planned.incoming.stream
-        with trio.move_on_after(self._service.keep_alive if streamed else float("inf")):
-            await self._settled.wait()
-        if not self._settled.is_set():  # a stream is opened for keep-alives
-            self._begin(200, stream_headers(SSE), SSE.comment)
-            await self._send.send(SSE.comment)
-        if self._failed is not None and self._response is None:
-            raise GatewayError.of(self._failed)
-        assert self._response is not None, "it is settled by one of both"
-        return self._response
-
-    async def _run(self, origin: AnswerOrigin) -> None:
-        """Have the answer begin, and pass it on. Raises nothing but for cancellation: whatever ends it goes to the
-        client."""
-        with self._send:
-            try:
-                with self._going_on(origin), origin:
-                    await self._pass_on(origin, await origin.run(partial(RelayedAnswer, self, self._request)))
-            except GatewayError as error:
-                await self._give_up(error.failed)
-            except Exception:
-                log.exception("request %s: the relay failed", self._scope.id)
-                await self._give_up(MISTAKE)
-
-    @contextlib.contextmanager
-    def _going_on(self, origin: AnswerOrigin) -> Iterator[None]:
-        """A block that may outlive its client: while others follow its answer, or, where that is read on, once its
-        provider has the whole request."""
-        followers, nursery, first = origin.followers, self._scope.nursery, self._request.planned.plan.first
-
-        def left() -> None:
-            self._exchange.record.abandoned = True
-            self._body.close()
-            if followers is not None:
-                followers.leave()
-
-        if self._request.read_on:
-            with survive_disconnect_later(nursery, first, left) as self._survive:
-                yield
-        elif followers is not None:
-            with survive_disconnect(nursery, first, left, followers.deserted):
-                yield
-        else:
-            yield
-
-    def _survive_from_now(self) -> None:
-        if self._survive is not None:
-            self._survive()
-
-    async def _pass_on(self, origin: AnswerOrigin, answer: "RelayedAnswer") -> None:
-        """Pass on an answer that has begun."""
-        watch, record = answer.source.watch, self._exchange.record
-        origin.release()
-        self.note(answer)
-        try:
-            with self._service.lifecycle.pump(watch.again()), watch.scope:
-                await answer.go_on(self)
-                return
-            failed = watch.failed()
-        except GatewayError as error:
-            failed = error.failed
-        except FramingError as error:
-            failed = ErrorInfo("upstream", str(error), reason="bad_answer")
-        finally:
-            record.shut_down = is_shut_down(watch)
-            await answer.aclose()
-        origin.fail(failed)
-        await self._give_up(answer.source.made.disclosure.error(failed))
-
-    async def _give_up(self, failed: ErrorInfo) -> None:
-        """There is no other attempt. What has begun to go to the client ends in the failure."""
-        self._exchange.record.failed = failed
-        if self._response is None:
-            self._failed = failed
-            self._settled.set()
-        elif self._body.ping:
-            await self._send.send(self._request.last_event(failed))
-        else:
-            self._body.cut()
-
-    # What a passing answer does with its client
-
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """The whole answer."""
-        self._response = self._exchange.respond(body, status, headers)
-        self._settled.set()
-
-    def begin(self, status: int, headers: Headers, ping: bytes) -> None:
-        """The head of an answer that goes on, unless there has been one."""
-        if self._response is None:
-            self._begin(status, headers, ping)
-
-    def _begin(self, status: int, headers: Headers, ping: bytes) -> None:
-        self._scope.release_text()
-        self._body.ping = ping
-        self._response = self._exchange.respond(self._body, status, headers)
-        self._settled.set()
-
-    async def send(self, piece: bytes) -> None:
-        """Give ``piece`` to the client, and wait until it has taken most of those before it."""
-        self._exchange.record.writes()
-        with contextlib.suppress(trio.BrokenResourceError):  # it has left, and others follow
-            await self._send.send(piece)
-
-    @property
-    def begun(self) -> bool:
-        """The client has the head of its answer."""
-        return self._response is not None
-
-    async def ended(self) -> None:
-        """The answer is whole."""
-        self._exchange.record.bill.whole = True
-        if self._request.on_whole is not None:
-            await self._request.on_whole()
-
-    def note(self, answer: "RelayedAnswer") -> None:
-        """Put on record what the answer says of itself."""
-        self._exchange.record.bill.usage = answer.usage
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 
 
 class RelayedAnswer:
-    """The ``CacheableAnswer`` of a relayed request, on its way through its filter. It begins with as much as that
-    holds back, or with all of it."""
+    """The answer of one attempt, through its filter: a ``BegunAnswer``.
 
+    It begins with the ``first`` bytes for the client: more than its filter holds, or all of them (``is_held``).
+    ``status`` and ``headers`` are those of the client's response."""
+
+    headers: Headers
+    came: Pieces
     writer = None
+    content_type = ""
 
-    def __init__(self, relay: Relay, request: RelayedRequest, source: AnswerSource) -> None:
+    def __init__(self, request: RelayedRequest, source: AnswerSource) -> None:
+        made = source.made
         self.source = source
-        self.lane_name = source.made.target.lane
-        self.came: Pieces = []
-        self.content_type = ""
-        self._relay = relay
-        self._request = request
-        self._filter = request.filter(source.made.target)
-        self._response: UpstreamResponse
-        self._head: tuple[int, Headers]
-        self._outs = self._filtered()
-        self._held: list[bytes] = []
-        self._size = 0
+        self.lane_name = made.target.lane
+        self.filter = request.filter(made.target)
+        self.first = b""
+        self.is_held = False
+        self.status = 200
+        self.headers = ()
+        self.came = []
+        self._on_whole = request.on_whole
+        self._own_headers = made.request.headers
+        self._further = iter(request.further(made.target))
         self._kept = 0  # bytes that the filter holds, about
-        self._is_read = False  # all responses are
-        self._is_whole = False  # and the filter has given all
-        self._begins = True
+        self._is_over = False
+        self._response: UpstreamResponse | None = None
+        self._pieces: AsyncIterator[bytes]
 
     @property
     def usage(self) -> Usage | None:
-        return self._filter.usage
+        return self.filter.usage
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the answer is a stream of events."""
+        return bool(self.filter.ping)
 
     @property
     def rest(self) -> UpstreamResponse | None:
-        return None if self._is_read else self._response
+        return None if self._is_over else self._response
 
     def go_on_with(self, response: UpstreamResponse) -> None:
-        self._response = response
-
-    async def aclose(self) -> None:
-        await self._outs.aclose()
+        self._response, self._pieces = response, response.chunks()
 
     async def begin(self) -> None:
+        first: list[bytes] = []
+        size = 0
         try:
-            await self._read()
-        except FramingError as error:
-            await self._outs.aclose()
-            raise GatewayError.of(ErrorInfo("upstream", str(error), reason="bad_answer")) from None
+            await self._open(await self.source.send())
+            while size <= self.filter.held and not self._is_over:
+                first.append(await self._next(self.came))
+                size += len(first[-1])
         except BaseException:
-            await self._outs.aclose()
+            await self.aclose()
             raise
-        self._begins = False
+        self.first, self.is_held = b"".join(first), self._is_over
+        if self.is_held and not self.is_stream:
+            self.first = self.source.made.disclosure.body(self.first)
 
-    async def _read(self) -> None:
-        async for out in self._outs:
-            self._held.append(out)
-            self._size += len(out)
-            most = self.source.made.context.service.limits.answer
-            if self._is_late and self._size > most:
-                raise GatewayError("upstream", f"the provider's answer is larger than limits.answer, {most} bytes")
-            if not self._is_late and self._size > self._filter.held:
-                return
-        self._is_whole = True
+    def chunks(self) -> "RelayedAnswer":
+        return self
 
-    async def go_on(self, relay: Relay) -> None:
-        """Give the answer to the client of ``relay``. Raises ``GatewayError`` and ``FramingError``."""
-        status, headers = self._head
-        body, redact = b"", self.source.made.disclosure.body
-        if self._is_whole and not relay.begun:
-            relay.note(self)
-            await relay.ended()
-            relay.respond(status, _without_length(headers), redact(b"".join(self._held)))
-            return
-        if self._is_late:
-            body = SseEvents().event("", redact(b"".join(self._held)))
-            self._held = [body]
-        relay.begin(status, headers, self._filter.ping)
+    def __aiter__(self) -> "RelayedAnswer":
+        return self
+
+    async def __anext__(self) -> bytes:
+        bill = self.source.made.context.record.bill
         try:
-            for piece in self._held:
-                await self._send(relay, piece)
-            self._held = []
-            if not self._is_whole:
-                async for out in self._outs:
-                    await self._send(relay, out)
-        finally:
-            relay.note(self)
-        await relay.ended()
+            while not self._is_over:
+                if out := await self._next():
+                    return out
+        finally:  # cancelled, too: the client may have left before its lane has seen as much
+            bill.usage = self.usage
+        bill.whole = True
+        if self._on_whole is not None:
+            await self._on_whole()
+        raise StopAsyncIteration
 
-    async def _send(self, relay: Relay, piece: bytes) -> None:
-        self.source.watch.pause()  # from here on the client is the slow one
-        await relay.send(piece)
-        self.source.watch.heard()
-
-    @property
-    def _is_late(self) -> bool:
-        """Whether a stream was opened for keep-alives before it was known that the answer is none: a model may ignore
-        that one is wanted. The whole answer is its one event then."""
-        return self._relay.begun and not self._filter.ping
-
-    async def _filtered(self) -> AsyncGenerator[bytes, None]:
-        """Yield what goes to the client, request by request. It closes the response whatever happens."""
-        source, made = self.source, self.source.made
-        self._response = await source.send()
-        try:
-            further = iter(self._request.further(made.target))
-            while True:
-                await self._take_head(self._response)
-                while (piece := await anext(self._response, None)) is not None:
-                    source.watch.heard()
-                    if self._begins and source.stamp is not None:
-                        self.came.append((trio.current_time(), piece))
-                    out = self._filter.take(piece)
-                    self._kept += len(piece) - len(out)
-                    if out:
-                        yield out
-                if (body := next(further, None)) is None:
-                    break
-                assert isinstance(source, Attempt), "an answer to several requests is not cached"
-                self._response = await source.send_another(body)
-        finally:
+    async def aclose(self) -> None:
+        if self._response is not None:
             await self._response.aclose()
-        self._is_read = True
-        if out := await offload(self._kept, self._filter.close):
-            yield out
 
-    async def _take_head(self, response: UpstreamResponse) -> None:
-        source = self.source
+    async def _open(self, response: UpstreamResponse) -> None:
+        source, self._response = self.source, response
         source.watch.heard()
-        own = await offload(self._kept, self._filter.head, response.status, response.headers)
-        passed = source.made.disclosure.headers(response.headers, self.lane_name)
-        self._head = response.status, (*own, *passed, *source.made.request.headers)
-        self.content_type = response.header("content-type") or ""
         if source.stamp is not None:
             self.came.append((trio.current_time(), b""))
+        self.content_type = response.header("content-type") or ""
+        own = await offload(self._kept, self.filter.head, response.status, response.headers)
+        passed = source.made.disclosure.headers(response.headers, self.lane_name)
+        self.status, self.headers = response.status, (*own, *passed, *self._own_headers)
+        self._pieces = response.chunks()
+
+    async def _next(self, came: Pieces | None = None) -> bytes:
+        """Return the filter's next bytes for the client, perhaps none; add the provider's to ``came``."""
+        source = self.source
+        try:
+            if (piece := await anext(self._pieces, None)) is not None:
+                source.watch.heard()
+                if came is not None and source.stamp is not None:
+                    came.append((trio.current_time(), piece))
+                out = self.filter.take(piece)
+                self._kept += len(piece) - len(out)
+                return out
+            await self.aclose()
+            if (body := next(self._further, None)) is not None:
+                assert isinstance(source, Attempt), "an answer to several requests is not cached"
+                await self._open(await source.send_another(body))
+                return b""
+            self._is_over = True
+            return await offload(self._kept, self.filter.close)
+        except FramingError as error:
+            raise GatewayError("upstream", str(error), reason="bad_answer") from None
 
 
-def _without_length(headers: Headers) -> Headers:
-    return tuple(pair for pair in headers if pair[0] != "content-length")
+class RelayedLane:
+    """The lane of a relayed answer, whose bytes are the client's already.
+
+    ``answer`` is ``None`` until there is one: a stream may be opened for keep-alives before that. An answer that then
+    turns out to be no stream is the one event of that stream: it is held, ``most`` bytes of it."""
+
+    source = SSE
+
+    def __init__(
+        self,
+        last_event: LastEvent,
+        answer: RelayedAnswer | None = None,
+        public_error: MapError = lambda failed: failed,
+        redact: Callable[[bytes], bytes] | None = None,
+        most: int = 0,
+    ) -> None:
+        """``redact`` is there for an answer that becomes an event."""
+        self.seen = StreamProgress()
+        self.seen.plain = answer is not None and not answer.is_stream and redact is None
+        self._last_event = last_event
+        self._answer = answer
+        self._public_error = public_error
+        self._redact = redact
+        self._most = most
+        self._held: list[bytes] = []
+        self._size = 0
+        self._last = b""
+
+    def feed(self, data: bytes) -> bytes:
+        if self.seen.over:
+            return b""
+        self._note_usage()
+        if self._redact is None:
+            self.seen.committed = True
+            self._last = data
+            return data
+        self._held.append(data)
+        self._size += len(data)
+        if self._size > self._most:
+            message = f"the provider's answer is larger than limits.answer, {self._most} bytes"
+            return self.end(ErrorInfo("upstream", message))
+        return b""
+
+    def end(self, failed: ErrorInfo | None = None) -> bytes:
+        if self.seen.over:
+            return b""
+        self.seen.over = True
+        self._note_usage()
+        if failed is not None:
+            self.seen.failed = self._public_error(failed)
+            return b"" if self.seen.plain else self._last_event(self.seen.failed)
+        if self._redact is None:
+            return b""
+        return SseEvents().event("", self._redact(b"".join(self._held)))
+
+    def rest(self) -> bytes:
+        return b""
+
+    def ping(self) -> bytes:
+        is_between_events = not self._last or self._last.endswith(_EVENT_ENDS)
+        return SSE.comment if not self.seen.plain and is_between_events else b""
+
+    def _note_usage(self) -> None:
+        if self._answer is not None:
+            self.seen.usage = self._answer.filter.usage
+
+
+class ReadOn:
+    """The survival of an answer that is read to its end: it outlives its client once its provider has the whole
+    request."""
+
+    def __init__(self, nursery: trio.Nursery, target: Target) -> None:
+        self._nursery = nursery
+        self._target = target
+        self._survive: Callable[[], None] | None = None
+
+    def begin(self) -> None:
+        """Note that the provider is about to have the whole request."""
+        if self._survive is not None:
+            self._survive()
+
+    @contextmanager
+    def outliving(self, left: Callable[[], object]) -> Iterator[None]:
+        """A ``Survival``."""
+        with survive_disconnect_later(self._nursery, self._target, left) as self._survive:
+            yield
+
+
+class Relay(DeliveredAnswer[RelayedAnswer]):
+    """The delivery of a relayed answer. ``head`` are the status and headers of the client's response."""
+
+    def __init__(
+        self,
+        context: ExchangeContext,
+        origin: AnswerOrigin,
+        scope: RequestScope,
+        request: RelayedRequest,
+        survival: Survival | None,
+    ) -> None:
+        streams = request.planned.incoming.stream
+        lane, clock, keep_alive = RelayedLane(request.last_event), trio.current_time, context.service.keep_alive
+        delivery = Delivery(lane, context.record, keep_alive, clock, may_open=streams)
+        super().__init__(context, origin, scope, delivery, survival)
+        self.head = 200, stream_headers(SSE)  # of a stream that is opened before there is an answer
+        self._request = request
+
+    def make(self, source: AnswerSource) -> RelayedAnswer:
+        return RelayedAnswer(self._request, source)
+
+    def first_events(self, answer: RelayedAnswer) -> tuple[Lane, bytes]:
+        disclosure, redact = answer.source.made.disclosure, None
+        if self.delivery.state is DeliveryState.HELD:
+            self.head = answer.status, answer.headers
+        elif not answer.is_stream:
+            redact = disclosure.body
+        limit = self.context.service.limits.answer
+        lane = RelayedLane(self._request.last_event, answer, disclosure.error, redact, limit)
+        return lane, lane.feed(answer.first)
+
+
+async def relay(exchange: Exchange, scope: RequestScope, request: RelayedRequest) -> Response:
+    """Return the response to ``request``; the rest of its body follows from tasks in the nursery of ``scope``. Raises
+    ``GatewayError``. Cancellation (the client has left) closes the connection to the provider and passes on."""
+    nursery, first = scope.nursery, request.planned.plan.first
+    read_on = ReadOn(nursery, first)
+    planned = attrs.evolve(request.planned, before_end=read_on.begin if request.read_on else None)
+    origin = await exchange.origin(planned, RelayedAnswers(request, exchange.record.endpoint))
+    survival: Survival | None = None
+    if request.read_on:
+        survival = read_on.outliving
+    elif (followers := origin.followers) is not None:
+        survival = partial(survive_disconnect, nursery, first, deserted=followers.deserted)
+    delivered = Relay(exchange.context, origin, scope, request, survival)
+    body = await delivered.begin()
+    status, headers = delivered.head
+    if isinstance(body, bytes):
+        headers = tuple(pair for pair in headers if pair[0] != "content-length")
+    return exchange.respond(body, status, headers)

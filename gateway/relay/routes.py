@@ -27,7 +27,7 @@ from gateway.relay.kept_uploads import UPLOAD_ROUTES
 from gateway.relay.pass_through import pass_through_routes
 from gateway.relay.plain_json import PLAIN_JSON
 from gateway.relay.realtime import CLIENT_SECRETS, REALTIME_CALLS
-from gateway.relay.relay import Relay
+from gateway.relay.relay import relay
 from gateway.relay.relaying import Relaying, RelayRoute
 from gateway.relay.rerank import RERANK
 from gateway.relay.videos import VIDEOS
@@ -122,7 +122,7 @@ class _ServedRoute:
             relayed = await route.read(Relaying(endpoint.name, incoming, exchange), names)
             if isinstance(relayed, Response):
                 return relayed
-            return await Relay(exchange, service, incoming.scope, relayed).answer()
+            return await relay(exchange, incoming.scope, relayed)
 
         api = endpoint.shape if endpoint.shape != "chat" else api_of(incoming.asgi["path"], incoming.headers)
         return await serve(

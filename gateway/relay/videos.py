@@ -10,7 +10,7 @@ from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
 from gateway.relay.answers import ObjectAnswer
 from gateway.relay.kept import KeptRequest, reading
-from gateway.relay.relay import Relay
+from gateway.relay.relay import relay
 from gateway.relay.relaying import RelayRoute, with_model
 from gateway.relay.uploads import arriving_upload
 from gateway.routing.once import ONCE
@@ -27,8 +27,7 @@ class VideoRequest(KeptRequest):
         if not self.ids.native:
             self.ids.shown("", account)  # before anything is made whose id nobody could be given
         filter = ObjectAnswer(self.service.limits.answer, partial(self.shown, account))
-        relay = Relay(self.relaying.exchange, self.service, self.relaying.scope, self.relayed(planned, filter))
-        return await relay.answer()
+        return await relay(self.relaying.exchange, self.relaying.scope, self.relayed(planned, filter))
 
     async def _written(self) -> PlannedRequest:
         incoming = await self.relaying.json()

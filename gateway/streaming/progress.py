@@ -25,7 +25,7 @@ def spoken(event: Event) -> int:
 class StreamProgress:
     """The progress of a stream's answer so far, the same for both lanes."""
 
-    __slots__ = ("committed", "empty", "end", "failed", "over", "said", "start", "usage")
+    __slots__ = ("committed", "empty", "end", "failed", "over", "plain", "said", "start", "usage")
 
     def __init__(self) -> None:
         self.start = AnswerStart()
@@ -36,6 +36,7 @@ class StreamProgress:
         self.empty = False  # it has ended well, and nothing came before the end
         self.failed: ErrorInfo | None = None
         self.over = False  # it has ended, well or not
+        self.plain = False  # it is no stream of events: it goes out with its length, or is cut where it fails
 
     def see(self, event: Event) -> None:
         if isinstance(event, _SAID):
