@@ -9,8 +9,7 @@ from configfile.kinds import HeaderName, Wait, Weight
 from configfile.wording import Wrong, described_word
 from gateway.config.attempts import Hedge, Retries
 from gateway.config.cached_answers import CacheUse
-from gateway.config.kinds import Reasons
-from gateway.config.without_effect import BY_NAME
+from gateway.config.kinds import BY_NAME, Reasons
 from streams.events import UNAVAILABLE
 
 Balance: TypeAlias = Literal["least_busy", "weighted", "lowest_latency", "cheapest"]

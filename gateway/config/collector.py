@@ -9,7 +9,7 @@ from configfile.keys import Kind, ignored, setting
 from configfile.kinds import Percent, Url
 from configfile.wording import Wrong, describe
 from gateway.config.findings import Findings
-from gateway.config.without_effect import OUTSIDE, later
+from gateway.config.kinds import OUTSIDE, later
 
 GRPC_PORT: Final = 4317
 HTTP_PORT: Final = 4318

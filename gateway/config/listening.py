@@ -10,8 +10,7 @@ import attrs
 from configfile.keys import Kind, ignored, setting
 from configfile.kinds import Count, Duration, Port
 from gateway.config.findings import Findings
-from gateway.config.kinds import FilePath, Mode
-from gateway.config.without_effect import OUTSIDE
+from gateway.config.kinds import OUTSIDE, FilePath, Mode
 
 Serving: TypeAlias = Literal["all", "health"]
 """The requests that a listener takes: all, or health checks alone."""

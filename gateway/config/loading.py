@@ -214,6 +214,8 @@ def _config(reading: Reading[Config], findings: Findings) -> tuple[Config, Entri
     made = attrs.evolve(
         config,
         listeners=common.listeners,
+        model_providers=None,
+        llm_providers=None,
         entries=entries.made,
         aliases=aliases.single,
         routes=aliases.routes,

@@ -1,6 +1,6 @@
 """What the names of ``model_aliases`` and Plano's preferences stand for: one model, or a route."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import attrs
@@ -10,12 +10,12 @@ from configfile.expanded import Unresolved
 from configfile.wording import describe, nearest
 from gateway.config.aliases import Balance, Route, RouteTarget
 from gateway.config.attempts import Retries
-from gateway.config.embedders import check_vectors
 from gateway.config.entries import Entries
 from gateway.config.findings import Findings
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found
 from gateway.config.settings import Config
+from providers.endpoints.model_types import bare_name
 from streams.errors import GatewayError
 
 
@@ -53,7 +53,7 @@ def build_aliases(config: Config, retries: Retries | None, entries: Entries, fin
         elif item.target is None or item != Route(item.target):
             if groups := targets.known(tuple(_groups(item, path, findings)), (*path, "targets")):
                 made.routes[name] = _route(name, item, groups, retries, findings)
-                check_vectors(targets.found(groups), findings)
+                _check_vectors(targets.found(groups), findings)
         elif targets.meant((*path, "target"), item.target) is not None:
             made.single[name] = item.target
     _check_default(made, entries, findings)
@@ -144,6 +144,31 @@ def _route(name: str, item: Route, groups: _Groups, retries: Retries | None, fin
     if own is not None:
         own = findings.laid_over(retries or Retries(), own, ("model_aliases", name, "retries"))
     return attrs.evolve(item, name=name, target=None, groups=_plain(groups), retries=own)
+
+
+# Vectors of two models, or of two widths, cannot be compared
+
+
+def _check_vectors(targets: Iterable[tuple[Path, Found]], findings: Findings) -> None:
+    """Report a route, by its ``targets``, that would answer with vectors of several models
+    (tashfeenahmed/freellmapi#195)."""
+    found = list(targets)
+    embedders = [one for _, one in found if one.entry.type_of(one.model) == "embedding"]
+    if not embedders:
+        return
+    first = embedders[0]
+    for place, other in found:
+        if bare_name(other.model) != bare_name(first.model):
+            two = f"{describe(other.model)} beside {describe(first.model)}"
+            advice = "vectors of two models do not fit together: give each a route of its own"
+            findings.wrong(place, f"another embedding model: {two}", advice)
+        elif (wide := _width(other)) != (usual := _width(first)):
+            two = f"{wide or 'its own length'} beside {usual or 'its own length'}"
+            findings.wrong(place, f"other dimensions of the same model: {two}", "say the same on both entries")
+
+
+def _width(found: Found) -> int | None:
+    return found.entry.embeddings_of(found.model).dimensions
 
 
 @attrs.frozen

@@ -22,13 +22,24 @@ from gateway.config.cached_answers import AnswerCacheSettings
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.collector import MetricsAccess, TracingSettings
 from gateway.config.counters import CounterSettings
-from gateway.config.kinds import AuditPlace, FilePath, HostName, Network, Origin, SealingKeys, Version, ZoneName
+from gateway.config.kinds import (
+    BY_NAME,
+    OUTSIDE,
+    AuditPlace,
+    FilePath,
+    HostName,
+    Network,
+    Origin,
+    SealingKeys,
+    Version,
+    ZoneName,
+    later,
+)
 from gateway.config.limits import Limits
 from gateway.config.listening import Listener, Listeners, is_local
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import ProviderSettings
 from gateway.config.state_storage import StateStorage
-from gateway.config.without_effect import BY_NAME, OUTSIDE, later
 from streams.pipe import Timeouts
 
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
@@ -122,7 +133,7 @@ class Overrides:
 @attrs.frozen
 class Config:
     """A whole configuration: the keys of the root, and what was made of them. ``entries``, ``aliases`` and ``routes``
-    are the models by all of their names, ``client_keys`` and ``client_groups`` the clients. ``ineffective`` are the
+    are the models by all of their names, made of ``model_providers`` and ``model_aliases``. ``ineffective`` are the
     settings that are accepted and change nothing, with their places; ``warnings`` list them and what else is probably
     not meant, ``notes`` good defaults that may surprise: both are sentences for people. Durations are seconds. Without
     ``retries`` names with one target are tried once. Without ``client_keys`` and ``stored_keys`` everybody may use the
