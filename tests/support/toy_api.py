@@ -20,7 +20,7 @@ from providers.auth.signer import UnsignedRequest
 from providers.catalog.providers import Provider
 from providers.errors.failures import read_failure
 from providers.neutral.bounds import ANSWER
-from providers.neutral.codec import Outgoing, Recipient, Reply, new_id
+from providers.neutral.codec import Codec, Outgoing, Recipient, Reply, new_id
 from providers.neutral.draft import Draft
 from providers.neutral.request import Message, Request, TextPart, Tool, ToolCallPart, ToolResultPart
 from providers.neutral.seal import Issuer
@@ -244,11 +244,10 @@ def _failure(value: Mapping[str, Any], status: int | None = None) -> ErrorInfo:
     return ErrorInfo(kind, value["words"], **({} if status is None else {"status": status}))
 
 
-class Toy:
+class Toy(Codec):
     """The codec."""
 
     wire = WIRE
-    api = WIRE.name
 
     def read_request(self, body: Mapping[str, Any]) -> Request:
         tools = tuple(Tool(tool["name"], tool.get("about"), tool.get("schema")) for tool in body.get("tools", ()))
@@ -268,14 +267,8 @@ class Toy:
     def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         return {}, ()
 
-    def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-        return {}, ()
-
     def reader(self, keeps: int = ANSWER) -> ToyReader:
         return ToyReader()
-
-    def is_usage_alone(self, data: bytes) -> bool:
-        return False
 
     def read_answer(self, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
         try:
@@ -286,8 +279,7 @@ class Toy:
         reader = ToyReader()
         return [event for name, value in frames for event in reader.take(name, json.dumps(value).encode())]
 
-    def writer(self, reply: Reply) -> ToyWriter:
-        return ToyWriter(reply)
+    writer = ToyWriter
 
     def write_answer(self, answer: Answer, reply: Reply) -> bytes:
         said: list[dict[str, Any]] = []
@@ -311,9 +303,6 @@ class Toy:
             return read_failure(status, body, headers)
         return _failure(oops, status)
 
-    def read_count(self, body: Mapping[str, Any]) -> Request:
-        return self.read_request(body)
-
     def write_count(self, request: Request, to: Recipient) -> Outgoing | None:
         return self.write_request(request, to)
 
@@ -322,9 +311,6 @@ class Toy:
 
     def last_event(self, failed: ErrorInfo, start: AnswerStart, events: int) -> bytes:
         return frame("oops", _oops(failed))
-
-    def phrase_error(self, failed: ErrorInfo) -> ErrorInfo:
-        return failed
 
     def is_own_error(self, body: Mapping[str, Any]) -> bool:
         return isinstance(body.get("oops"), dict)

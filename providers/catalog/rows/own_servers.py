@@ -1,5 +1,7 @@
 """Servers that people run themselves, at their usual addresses on this machine."""
 
+from typing import Any
+
 from providers.catalog.provider import (
     ALL_THREE,
     BEARER,
@@ -27,31 +29,31 @@ _VLLM = "https://docs.vllm.ai/en/stable/serving/online_serving.html"
 HERE = "On this machine, unless `base_url` says where."
 OLDER = f"{HERE} Older versions have Chat alone: `speaks: [chat]`."
 
+
+def _own(id: str, label: str, base_url: str, **row: Any) -> Provider:
+    """Return the row of a server that needs no key, whose older versions have Chat alone."""
+    return Provider(id, label, base_url, auth=BEARER, key_required=False, about=OLDER, **row)
+
+
 OWN_SERVERS = (
-    Provider(
+    _own(
         "ollama",
         "Ollama",
         "http://localhost:11434",
         speaks=ALL_THREE,
         all_in_chat=True,
-        auth=BEARER,
-        key_required=False,
-        about=OLDER,
         endpoints=places("embeddings", "completions", "fim", "image_generations"),
         endpoint_source=Source(_OLLAMA, READ),
         sources=sources(
             READ, chat=_OLLAMA, responses=_OLLAMA, messages="https://docs.ollama.com/api/anthropic-compatibility"
         ),
     ),
-    Provider(
+    _own(
         "lm_studio",
         "LM Studio",
         "http://localhost:1234",
         speaks=ALL_THREE,
         all_in_chat=True,
-        auth=BEARER,
-        key_required=False,
-        about=OLDER,
         endpoints=places("embeddings", "completions"),
         endpoint_source=Source(_LMSTUDIO, READ),
         keeps_responses=True,
@@ -59,27 +61,21 @@ OWN_SERVERS = (
             READ, chat=_LMSTUDIO, responses=_LMSTUDIO, messages="https://lmstudio.ai/docs/developer/anthropic-compat"
         ),
     ),
-    Provider(
+    _own(
         "llama_cpp",
         "llama.cpp",
         "http://localhost:8080",
         speaks=CHAT_AND_MESSAGES,
-        auth=BEARER,
-        key_required=False,
-        about=OLDER,
         endpoints=places("embeddings", "completions", "rerank"),
         endpoint_source=Source("https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md", READ),
         sources=sources(READ, chat=_LLAMA_CPP, messages=_LLAMA_CPP),
     ),
-    Provider(
+    _own(
         "vllm",
         "vLLM",
         "http://localhost:8000",
         speaks=ALL_THREE,
         all_in_chat=True,
-        auth=BEARER,
-        key_required=False,
-        about=OLDER,
         endpoints=places(
             "embeddings",
             "completions",
@@ -94,14 +90,11 @@ OWN_SERVERS = (
         endpoint_source=Source(_VLLM, READ),
         sources=sources(READ, chat=_VLLM, messages=_VLLM, responses=_VLLM),
     ),
-    Provider(
+    _own(
         "sglang",
         "SGLang",
         "http://localhost:30000",
         speaks=CHAT_AND_MESSAGES,
-        auth=BEARER,
-        key_required=False,
-        about=OLDER,
         endpoints=places(
             "embeddings",
             "completions",
@@ -112,15 +105,12 @@ OWN_SERVERS = (
         endpoint_source=Source("https://docs.sglang.io/docs/basic_usage/openai_api", READ),
         sources=sources(READ, chat=_SGLANG, messages=_SGLANG),
     ),
-    Provider(
+    _own(
         "nim",
         "NVIDIA NIM",
         "http://localhost:8000",
         speaks=ALL_THREE,
         all_in_chat=True,
-        auth=BEARER,
-        key_required=False,
-        about=OLDER,
         endpoints=places("completions", embeddings=Place("/embeddings", "nim")),
         embeddings=EmbeddingTraits(takes_purpose="required"),
         endpoint_source=Source(_NIM, READ),
