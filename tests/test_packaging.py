@@ -38,9 +38,9 @@ def test_the_version_is_one_and_has_notes_on_top():
     assert headings == sorted(headings, key=lambda text: [int(part) for part in text.split(".")], reverse=True)
 
 
-def test_notes_of_the_newest_version_are_in_the_three_lists():
+def test_notes_of_the_newest_version_are_in_the_four_lists():
     newest = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.M)[1]
-    assert set(re.findall(r"^### (.*)$", newest, re.M)) <= {"Added", "Changed", "Fixed"}
+    assert set(re.findall(r"^### (.*)$", newest, re.M)) <= {"Added", "Changed", "Removed", "Fixed"}
 
 
 def test_the_security_page_names_the_newest_version_as_one_that_gets_fixes():

@@ -203,10 +203,11 @@ class SharedRun:
 
     async def _made(self, at: float) -> None:
         """Have all shares begin at that time, and follow them to their ends."""
+        begin = Begin(at - trio.current_time() + time.monotonic())
         async with trio.open_nursery() as self._nursery:
             for share in self._shares:
                 share.state = "making"
-                await self._order(share, Begin(at - trio.current_time() + time.monotonic()))
+                await self._order(share, begin)
                 self._nursery.start_soon(self._follow, share)
             self._began = True
             if self._ending is not None:

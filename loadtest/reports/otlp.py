@@ -43,7 +43,7 @@ class OtlpReceiver:
         self.patience = patience
         self.sent = self.lost = 0
         self._failure = ""
-        self._shown = shown(url)
+        self._shown = shown(url_of(url))
         self._last = ""  # why the last request failed
         self._exporter = OTLPMetricExporter(url_of(url), session=_session(self._note), timeout=patience)
 
@@ -68,7 +68,7 @@ class OtlpReceiver:
         if not self.lost:
             return None
         sent = self.sent + self.lost
-        return f"Of {sent} exports of metrics to {self._shown} (OTLP) {self.lost} were lost: {self._failure}."
+        return f"Of {sent} pushes of metrics to {self._shown} (OTLP) {self.lost} were lost: {self._failure}."
 
 
 def _session(note: Callable[[str], None]) -> Any:

@@ -106,7 +106,7 @@ async def test_a_receiver_that_is_gone_or_refuses_costs_the_load_nothing_but_a_n
         with trio.fail_after(5):
             async with exporting(MetricsSoFar(), [gone, refused], every=0.02):
                 await refusing.thrice.wait()
-    assert gone.remark().startswith(f"Of {gone.lost} exports of metrics to http://***@127.0.0.1:")
+    assert gone.remark().startswith(f"Of {gone.lost} pushes of metrics to http://***@127.0.0.1:")
     assert gone.remark().endswith(f"(OTLP) {gone.lost} were lost: nothing listens there.")
     assert refused.remark().endswith("were lost: status 401.")
 
