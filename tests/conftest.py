@@ -4,9 +4,12 @@ import contextlib
 import gc
 import importlib
 import os
+import platform
 import sys
+import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,15 +27,42 @@ settings.register_profile("shared", _shared, derandomize=True)
 settings.register_profile("fast", _shared, derandomize=True, max_examples=20)
 settings.load_profile("shared")
 
+# Python asks a program for this once in a process, whoever needs it first: libraries for their user agents.
+platform.processor()
 
-PROCESSES = Path(__file__).parent / "e2e"
+# A proxy between a test and its own servers would answer in their place.
+for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+    del os.environ[_name]
+
+
+END_TO_END = Path(__file__).parent / "e2e"
 FAST_WITHOUT = ("process", "slow")
-STOPPED = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
-"""Audit events: what no test does that ``--fast`` runs."""
+STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
+"""Audit events of code that starts a process."""
+CACHES = ("__pycache__", ".hypothesis", ".pytest_cache", ".lint_cache")
+"""Folders of the repository that Python and the tools write to."""
 
 
-class NotFast(Exception):
-    """A test that is not marked as one that starts a process wants to."""
+class NotMarked(Exception):
+    """A test starts a process and is not marked with ``process``."""
+
+
+class WritesHere(Exception):
+    """A test writes into the working tree."""
+
+
+class _Current:
+    """The test that runs in this process, and what it may do."""
+
+    is_fast = False
+    test: pytest.Item | None = None
+
+    @classmethod
+    def may_start_a_process(cls) -> bool:
+        if cls.is_fast or cls.test is None:
+            return not cls.is_fast
+        of_another_test = threading.current_thread().name.startswith("ThreadPoolExecutor")
+        return of_another_test or cls.test.get_closest_marker("process") is not None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,7 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    return True if config.getoption("fast") and collection_path == PROCESSES else None
+    return True if config.getoption("fast") and collection_path == END_TO_END else None
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -56,17 +86,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        if str(item.path).startswith(f"{PROCESSES}{os.sep}") or "certificate" in getattr(item, "fixturenames", ()):
-            item.add_marker("process")
     if config.getoption("fast"):
         left_out = [item for item in items if any(map(item.get_closest_marker, FAST_WITHOUT))]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
     else:
         # Files whose tests wait for processes come first, so that no core idles at the end beside the last long one.
-        waiting = {str(item.path) for item in items if item.get_closest_marker("process")}
-        items.sort(key=lambda item: str(item.path) not in waiting)
+        waiting = {item.path for item in items if item.get_closest_marker("process")}
+        items.sort(key=lambda item: item.path not in waiting)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -89,19 +116,46 @@ def _import_others_later(config: pytest.Config) -> None:
     files = sorted(path for folder in folders for path in folder.resolve().rglob("test_*.py"))
     first = len(files) * int(worker["workerid"].removeprefix("gw")) // worker["workercount"]
     for path in (*files[first:], *files[:first]):
-        if not pytest_ignore_collect(PROCESSES if PROCESSES in path.parents else path, config):
+        if not pytest_ignore_collect(END_TO_END if END_TO_END in path.parents else path, config):
             with contextlib.suppress(Exception, pytest.skip.Exception):  # collecting it says what is wrong
                 importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if session.config.getoption("fast"):
-        sys.addaudithook(_stop)
+    _Current.is_fast = session.config.getoption("fast")
+    sys.addaudithook(_judge)
 
 
-def _stop(event: str, _: object) -> None:
-    if event in STOPPED:
-        raise NotFast(f"{event}: a test that starts a process is marked with @pytest.mark.process, or is in tests/e2e")
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    _Current.test = item
+    try:
+        return (yield)
+    finally:
+        _Current.test = None
+
+
+def _judge(event: str, arguments: tuple[Any, ...]) -> None:
+    """Stop a test that starts a process without its mark, or that writes into the working tree."""
+    if event == "open":
+        path, _, flags = arguments
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) and isinstance(path, str) and _is_ours(path):
+            raise WritesHere(f"{path}: a test writes to its tmp_path, not to the working tree")
+    elif event in STARTS and not _Current.may_start_a_process():
+        raise NotMarked(f"{event}: a test that starts a process is marked with @pytest.mark.process")
+
+
+def _is_ours(path: str) -> bool:
+    parts = Path(os.path.abspath(path)).parts
+    return parts[: len(ROOT.parts)] == ROOT.parts and not set(CACHES) & set(parts)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """Fail the last test of a file if one of them has a process that leaves something in the repository's root."""
+    before = {*os.listdir(ROOT)}
+    yield
+    assert {*os.listdir(ROOT)} - before <= {*CACHES}
 
 
 @pytest.fixture(scope="module")

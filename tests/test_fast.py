@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +16,14 @@ DEEDS = ("subprocess.run(['true'])", "__import__('os').system('true')", "trio.ru
 
 def run(file: Path, text: str) -> str:
     file.write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", "--fast", "-c", "pyproject.toml", "-p", "no:cacheprovider"]
+    options = ("--fast", "-c", "pyproject.toml", "-p", "no:cacheprovider", "-p", "tests.conftest")
+    command = [sys.executable, "-m", "pytest", "-q", *options]
     return subprocess.run([*command, file], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False).stdout
 
 
 @pytest.fixture
-def file() -> Iterator[Path]:
-    """Of a test among the others, as ``--fast`` is their conftest's; no run of tests would take it up."""
-    path = ROOT / "tests" / "started_by_test_fast.py"
-    yield path
-    path.unlink(missing_ok=True)
+def file(tmp_path) -> Path:
+    return tmp_path / "test_it.py"
 
 
 @pytest.mark.parametrize("deed", DEEDS)

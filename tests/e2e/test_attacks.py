@@ -3,7 +3,11 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.repository import ROOT
+
+pytestmark = pytest.mark.process
 
 COLUMNS = ("attack", "sent", "late", "small", "refused")
 

@@ -290,6 +290,7 @@ def test_turns_in_the_background_count_among_those_in_flight(upstream, by_hand):
 # The process ends
 
 
+@pytest.mark.process
 def test_a_turn_ends_within_the_drain(upstream, by_hand, tmp_path):
     port = free_port()
     path = tmp_path / "state.sqlite"
@@ -314,6 +315,7 @@ def test_a_turn_ends_within_the_drain(upstream, by_hand, tmp_path):
             assert (found["status"], text_of(found)) == ("completed", "one two three")
 
 
+@pytest.mark.process
 def test_a_turn_that_outlasts_the_drain_has_failed(upstream, by_hand, tmp_path):
     port = free_port()
     path = tmp_path / "state.sqlite"
@@ -368,6 +370,7 @@ class Interrupted(MemoryStore):
         await super().put(nodes, expect)
 
 
+@pytest.mark.process
 def test_a_follower_has_the_keep_alive_of_the_configuration_that_let_it_in(upstream, by_hand, tmp_path):
     file, port = tmp_path / "trigate.yaml", free_port()
     file.write_text(json.dumps(config(entries(upstream, by_hand), port, keep_alive="60s")))
@@ -424,6 +427,7 @@ def ask(wire: Wire, method: str, path: str, body: dict | None = None) -> dict:
         return json.loads(wire.read_to_end().partition(b"\r\n\r\n")[2])
 
 
+@pytest.mark.process
 def test_another_worker_cancels_a_turn_and_a_dead_ones_turn_has_failed(crew, by_hand):
     gateway, path = crew
     one, two = sorted(workers(gateway.pid))

@@ -10,6 +10,8 @@ from tests.support.harness import Gateway, Wire, config, eventually, free_port, 
 from tests.support.upstreams import PATHS, Script
 from tests.support.websocket_client import Client
 
+pytestmark = pytest.mark.process
+
 KIB = 1024
 KEYS = {"alice": "sk-of-alice-which-is-long", "bob": "sk-of-bob-which-is-long-too"}
 ASKED = {"model": "up", "messages": [{"role": "user", "content": "x" * 300 * KIB}]}

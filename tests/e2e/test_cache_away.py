@@ -10,6 +10,8 @@ from tests.support import redis
 from tests.support.harness import Reply, config, free_port, provider, running
 from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
 
+pytestmark = pytest.mark.process
+
 
 class Answering(Upstream):
     def take(self, seen: Seen) -> Raw:

@@ -3,12 +3,12 @@
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import START_SECONDS, Gateway, Reply, config, eventually, free_port, provider, running
 from tests.support.upstreams import PATHS, Raw, Script
 
@@ -38,16 +38,10 @@ def settings(upstream, port: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def file(upstream, tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("groups") / "trigate.yaml"
-
-
-@pytest.fixture(scope="module")
-def gateway(upstream, file) -> Iterator[Gateway]:
+def gateway(upstream) -> Iterator[Gateway]:
     port = free_port()
-    file.write_text(yaml.safe_dump(settings(upstream, port)))
-    with running(file, port) as process:
-        yield process
+    with gateway_thread(settings(upstream, port), port) as found:
+        yield found
 
 
 def ask(gateway: Gateway, key: str, model: str, api: str = "chat", text: str = "hi", **more: Any) -> Reply:
@@ -95,15 +89,19 @@ def test_what_is_in_one_list_alone_is_refused(gateway, upstream, key, model):
     assert len(upstream.seen) == before
 
 
-def test_a_response_that_is_kept_outside_of_a_new_wall_is_not_looked_for(gateway, upstream, file):
-    upstream.script(Script(text="ok"), Script(text="ok"))
-    kept = ask(gateway, SHOP, "us-kept", "responses", store=True).json["id"]
-    before = len(upstream.seen)
-    walled = yaml.safe_load(file.read_text())
-    walled["client_groups"][1]["only"] = ["eu-*"]
+@pytest.mark.process
+def test_a_response_that_is_kept_outside_of_a_new_wall_is_not_looked_for(upstream, tmp_path):
+    port, file = free_port(), tmp_path / "trigate.yaml"
+    walled = settings(upstream, port)
     file.write_text(yaml.safe_dump(walled))
-    os.kill(gateway.pid, signal.SIGHUP)
-    eventually(lambda: any("is reloaded" in line for line in gateway.log), START_SECONDS, "a reload")
-    reply = gateway.request("GET", f"/v1/responses/{kept}", None, {"authorization": f"Bearer {SHOP}"})
-    assert reply.status == 404
-    assert len(upstream.seen) == before
+    with running(file, port) as gateway:
+        upstream.script(Script(text="ok"), Script(text="ok"))
+        kept = ask(gateway, SHOP, "us-kept", "responses", store=True).json["id"]
+        before = len(upstream.seen)
+        walled["client_groups"][1]["only"] = ["eu-*"]
+        file.write_text(yaml.safe_dump(walled))
+        os.kill(gateway.pid, signal.SIGHUP)
+        eventually(lambda: any("is reloaded" in line for line in gateway.log), START_SECONDS, "a reload")
+        reply = gateway.request("GET", f"/v1/responses/{kept}", None, {"authorization": f"Bearer {SHOP}"})
+        assert reply.status == 404
+        assert len(upstream.seen) == before

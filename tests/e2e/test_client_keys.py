@@ -321,6 +321,7 @@ def warnings(gateway: Gateway) -> list[str]:
     return [text for text in gateway.log if '"level":"warning"' in text and "client_keys" in text]
 
 
+@pytest.mark.process
 def test_an_open_door_to_other_machines_is_a_loud_warning():
     port = free_port()
     with running(alone(port), port, "--host", "0.0.0.0", "--open") as gateway:

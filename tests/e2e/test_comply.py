@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.command_line import Started, demo, environment, started
-from tests.support.gateway_thread import gateway_thread
+from tests.support.command_line import environment
+from tests.support.gateway_thread import demo_thread, gateway_thread, mock_thread
 from tests.support.harness import START_SECONDS, Gateway, config, free_port, provider
+
+pytestmark = pytest.mark.process
 
 MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses")
 FORMATS: Mapping[str, tuple[str, ...]] = {
@@ -40,8 +42,8 @@ NAMED = "gpt-5-claude-opus-on-{}"
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Started]:
-    with demo() as process:
+def served() -> Iterator[Gateway]:
+    with demo_thread() as process:
         yield process
 
 
@@ -73,7 +75,7 @@ def undefaulted() -> Iterator[Gateway]:
     """A gateway without a default before the stand-in of the demo; the tester knows by their names that its models
     reason."""
     port = free_port()
-    with started("mock", "--port", "0", "--pace", "0") as mock:
+    with mock_thread() as mock:
         entries = [
             provider(f"on-{api}/mock-large", mock.url, [api], name=NAMED.format(api))
             for api in ("chat", "messages", "responses")

@@ -13,8 +13,9 @@ import pytest
 
 from gateway.commands.demo import demo_config
 from gateway.config.redaction import secrets_in
-from tests.support.command_line import Started, demo, started
-from tests.support.harness import Reply, request
+from tests.support.command_line import started
+from tests.support.gateway_thread import demo_thread
+from tests.support.harness import Gateway, Reply, request
 
 APIS = ("chat", "messages", "responses")
 MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses", "demo-gemini", "demo-converse")
@@ -48,12 +49,12 @@ ENDED = "stand-in model"
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Started]:
-    with demo() as process:
+def served() -> Iterator[Gateway]:
+    with demo_thread() as process:
         yield process
 
 
-def ask(served: Started, api: str, model: str, **more: object) -> Reply:
+def ask(served: Gateway, api: str, model: str, **more: object) -> Reply:
     own = {"input": "Hello"} if api == "responses" else {"messages": [{"role": "user", "content": "Hello"}]}
     limit = {"max_tokens": 500} if api == "messages" else {}
     reply = request(served.url, "POST", PATHS[api], {"model": model, **own, **limit, **more})
@@ -208,6 +209,7 @@ def test_the_sdks_finish_a_round_with_a_tool(served, model):
             assert ENDED in stream.get_final_text()
 
 
+@pytest.mark.process
 def test_words_come_at_the_pace_that_was_asked_for():
     with started("mock", "--port", "0", "--pace", "0.004") as mock:
         assert mock.banner.startswith("trigate mock is listening on http://127.0.0.1:")
@@ -222,6 +224,7 @@ def test_words_come_at_the_pace_that_was_asked_for():
         assert mock.stop() == 0
 
 
+@pytest.mark.process
 def test_the_mock_alone_refuses_what_a_provider_would():
     with started("mock", "--port", "0") as mock:
         for api in APIS:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.harness import Gateway, Listening, Wire, eventually, free_port, given_attempts, post, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Listening, Wire, eventually, free_port, given_attempts, post
 from tests.support.raw_call import (
     H2,
     SSE,
@@ -36,7 +37,7 @@ CUT = "closed by trigate"
 @pytest.fixture(scope="module")
 def gateway(by_hand) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(by_hand, port), port) as process:
+    with gateway_thread(settings(by_hand, port), port) as process:
         yield process
     check_log(process)
 

@@ -14,6 +14,8 @@ from tests.support.command_line import run, started
 from tests.support.harness import free_port, request
 from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, fake_upstream, render
 
+pytestmark = pytest.mark.process
+
 KEYS = {"OPENAI_API_KEY": "sk-openai-0123456789", "ANTHROPIC_API_KEY": "sk-anthropic-0123456789"}
 CLAUDE = ("claude-opus-4-8", "claude-opus-4-8[1m]", "claude-sonnet-4-6", "claude-haiku-5-5")
 OPENAI = ("gpt-5.4", "gpt-5.1-codex", "gpt-4o-2024-08-06", "o4-mini")

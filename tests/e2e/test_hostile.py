@@ -21,8 +21,9 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from tests.support.asgi_app import Client, eventually
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, free_port, post, provider, running
-from tests.support.upstreams import PATHS, Script, render
+from tests.support.upstreams import PATHS, Script, Upstream, render
 
 APIS = ("chat", "messages", "responses")
 SUCCESS = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}
@@ -232,15 +233,27 @@ def bodies(api: str, model: str) -> dict[str, bytes]:
 BODIES = tuple(bodies("chat", "on-chat"))
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+def settings(upstream: Upstream, port: int) -> dict[str, Any]:
     vendors = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
     entries = [provider(f"{vendors[api]}/on-{api}", upstream.url, [api]) for api in APIS]
+    return config([*entries, provider("openai/*", upstream.url, ["chat"])], port)
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
     port = free_port()
-    with running(config([*entries, provider("openai/*", upstream.url, ["chat"])], port), port) as process:
+    with gateway_thread(settings(upstream, port), port) as process:
         yield process
         text = "\n".join(process.log)
         assert "Traceback" not in text, text[-3000:]
+
+
+@pytest.fixture
+def process(upstream) -> Iterator[Gateway]:
+    """The same gateway in a process of its own."""
+    port = free_port()
+    with running(settings(upstream, port), port) as process:
+        yield process
 
 
 def said(gateway: Gateway, data: bytes) -> bytes:
@@ -348,7 +361,8 @@ def asked(api: str) -> Mapping[str, Any]:
     return {"model": "on-chat", **turns, "max_tokens": 100, "stream": True}
 
 
-def test_the_process_is_as_good_as_new_afterwards(gateway, upstream):
+@pytest.mark.process
+def test_the_process_is_as_good_as_new_afterwards(process, upstream):
     everything = [*REFUSED.values(), *TAKEN.values()]
     sent = [(api, name) for api in APIS for name in BODIES if api == "chat" or name not in LARGE]
     everything += [post(PATHS[api], bodies(api, "on-messages")[name]) for api, name in sent]
@@ -356,19 +370,20 @@ def test_the_process_is_as_good_as_new_afterwards(gateway, upstream):
     def one_round() -> float:
         upstream.script(*[Script("fine")] * len(everything))
         for sent in everything:
-            said(gateway, sent)
-        return rss(gateway.pid)
+            said(process, sent)
+        return rss(process.pid)
 
     before = one_round()  # the allocator keeps what the largest body took
     after = [one_round() for _ in range(ROUNDS)][-1]
     assert after - before < GROWTH, (before, after)
     for api in APIS:
         upstream.script(Script("as good as new"))
-        reply = gateway.request("POST", PATHS[api], asked(api))
+        reply = process.request("POST", PATHS[api], asked(api))
         assert (reply.status, reply.cut) == (200, False)
         assert SUCCESS[api] in reply.body
 
 
+@pytest.mark.process
 def test_silent_connections_up_to_the_soft_limit_on_descriptors_lock_nobody_out(upstream):
     """Many systems give 1024, and a stranger who opens as many connections and says nothing takes all of them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -16,6 +16,8 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, free_port, provider, running
 from tests.support.upstreams import Raw, Script, Seen, Tokens, Upstream, served
 
+pytestmark = pytest.mark.process
+
 BROKEN = Raw(500, (("content-type", "application/json"),), (b'{"error": {"message": "broken"}}',))
 
 

@@ -19,6 +19,8 @@ from tests.support.harness import Gateway, Listening, config, free_port, provide
 from tests.support.processes import kept_waiting
 from tests.support.upstreams import PATHS, Script
 
+pytestmark = pytest.mark.process
+
 EVERY = 0.01
 """Seconds between two chunks."""
 

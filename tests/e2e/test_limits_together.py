@@ -13,6 +13,8 @@ from tests.support.harness import Gateway, config, eventually, free_port, provid
 from tests.support.processes import workers
 from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
 
+pytestmark = pytest.mark.process
+
 KEY = "sk-alice-0123456789abcdef"
 BEARER = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
 WELL = Script("Hello")

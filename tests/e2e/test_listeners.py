@@ -16,6 +16,8 @@ from tests.support.certificates import LOOPBACK, Authority
 from tests.support.command_line import Started, run, started
 from tests.support.harness import eventually, free_port
 
+pytestmark = pytest.mark.process
+
 PROVIDER = {"model": "openai/m", "access_key": "k", "base_url": "http://127.0.0.1:9"}
 
 

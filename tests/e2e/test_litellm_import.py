@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import Started, run, started
+from tests.support.gateway_thread import mock_thread
 from tests.support.harness import ROOT, eventually, refusing_port, request
+
+pytestmark = pytest.mark.process
 
 ENV = {
     "OPENAI_API_KEY": "sk-upstream-openai", "OPENAI_ORG": "org-1", "OPENAI_RESEARCH_KEY": "sk-upstream-research",
@@ -33,7 +36,7 @@ def gateway(folder: Path) -> Iterator[Started]:
     """The imported file, served; its providers are the stand-in, but for one that is not there."""
     done = run("import", "config.yaml", *EXPORTS, "--partial", "--write", "trigate.yaml", cwd=folder)
     assert done.returncode == 3, done.stderr
-    with started("mock", "--port", "0", "--pace", "0") as mock, refusing_port() as refused:
+    with mock_thread() as mock, refusing_port() as refused:
         env = {**ENV, **dict.fromkeys(("OPENAI_BASE", "ANTHROPIC_BASE", "LOCAL_BASE"), mock.url)}
         env["AZURE_BASE"] = f"http://127.0.0.1:{refused}"
         checked = run("check", "trigate.yaml", cwd=folder, env=env)

@@ -1,7 +1,11 @@
 """What passes is not held: pictures up, sound and vectors down, far larger than what the gateway grows by
 (BerriAI/litellm#32386). ``python -m tests.media_memory`` does the same with 500 MB."""
 
+import pytest
+
 from tests.support.media_traffic import BLOCK, VECTOR, download, media_gateway, upload, vectors
+
+pytestmark = pytest.mark.process
 
 BLOCKS = 24 * 2**20 // len(BLOCK)
 VECTORS = 24 * 2**20 // len(VECTOR)

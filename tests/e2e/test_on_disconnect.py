@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 from gateway.serving.lifecycle import CUT_AFTER
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Listening, eventually, free_port, running
 from tests.support.raw_call import (
     END,
@@ -38,9 +39,11 @@ DRAIN = 0.3
 
 
 @contextlib.contextmanager
-def finishing(by_hand: Listening, entry: Mapping[str, Any], **more: Any) -> Iterator[Gateway]:
+def finishing(
+    by_hand: Listening, entry: Mapping[str, Any], serve: Callable[..., Any] = gateway_thread, **more: Any
+) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(by_hand, port, entry={**FINISH, **entry}, limits={"answer": "100kB"}, **more), port) as own:
+    with serve(settings(by_hand, port, entry={**FINISH, **entry}, limits={"answer": "100kB"}, **more), port) as own:
         yield own
     check_log(own)
 
@@ -161,7 +164,7 @@ def test_the_total_limit_ends_it(endless, cell, how):
 @pytest.fixture(scope="module")
 def drained(by_hand) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
     """Calls whose clients have left, at the end of the drain; with the seconds until the provider saw it."""
-    with finishing(by_hand, {}, drain=f"{DRAIN}s") as own, contextlib.ExitStack() as stack:
+    with finishing(by_hand, {}, running, drain=f"{DRAIN}s") as own, contextlib.ExitStack() as stack:
         calls = []
         for cell in cells("an answer goes on without its client (`finish`)"):
             for how in HOWS:
@@ -174,6 +177,7 @@ def drained(by_hand) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
         eventually(lambda: has_ended(own.pid), what="the exit")
 
 
+@pytest.mark.process
 @shows("an answer goes on without its client (`finish`)")
 @pytest.mark.parametrize("how", HOWS)
 def test_the_drain_ends_it(drained, cell, how):

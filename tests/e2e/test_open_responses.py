@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.command_line import Started, demo
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import demo_thread, gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider
 from tests.support.harness import request as ask
 from tests.support.open_responses import misfits, misfits_of_stream
@@ -50,8 +49,8 @@ def check(reply: Reply, status: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Started]:
-    with demo() as process:
+def served() -> Iterator[Gateway]:
+    with demo_thread() as process:
         yield process
 
 

@@ -104,6 +104,7 @@ def audited(path: Path, event: str) -> list[dict[str, Any]]:
     return [line for text in path.read_text().splitlines() if (line := json.loads(text))["event"] == event]
 
 
+@pytest.mark.process
 def test_guessing_is_told_to_wait_and_a_good_key_from_the_same_address_is_not(tmp_path, upstream):
     path = tmp_path / "audit.log"
     asked = [("POST", "/v1/messages"), ("GET", "/v1/models"), ("GET", "/ui/events")]
@@ -125,6 +126,7 @@ def test_guessing_is_told_to_wait_and_a_good_key_from_the_same_address_is_not(tm
     assert "guess-" not in path.read_text()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("args", [(), ("--workers", "2")], ids=["alone", "workers"])
 def test_the_audit_has_beginning_and_end_reloads_keys_and_visits(tmp_path, upstream, args):
     path, before = tmp_path / "audit.log", tmp_path / "audit.log.1"
@@ -151,6 +153,7 @@ def test_the_audit_has_beginning_and_end_reloads_keys_and_visits(tmp_path, upstr
     assert KEY not in path.read_text() + before.read_text()
 
 
+@pytest.mark.process
 def test_an_audit_that_cannot_be_written_is_said_at_the_start(tmp_path, upstream):
     settings = config([provider("openai/up", upstream.url, ["chat"])], 1, audit=str(tmp_path / "nowhere/audit.log"))
     (tmp_path / "trigate.yaml").write_text(yaml.safe_dump(settings))

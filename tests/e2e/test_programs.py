@@ -13,6 +13,8 @@ from tests.support.harness import PATIENCE, ROOT, Gateway, running
 from tests.support.stand_in import AGAIN, FOUND, PLEASE, REPEATED, WORDS, StandIn
 from tests.support.upstreams import served
 
+pytestmark = pytest.mark.process
+
 PROGRAMS = ROOT / "tests/clients/programs"
 
 

@@ -30,6 +30,8 @@ from tests.support.harness import (
 from tests.support.processes import workers
 from tests.support.upstreams import PATHS, Raw, Script, Tokens, Upstream, data
 
+pytestmark = pytest.mark.process
+
 BOARD = ROOT / "deploy/grafana/trigate.json"
 RULES = ROOT / "deploy/prometheus/alerts.yaml"
 SCRAPE = ROOT / "deploy/prometheus/prometheus.yaml"

@@ -14,6 +14,8 @@ from tests.support import redis
 from tests.support.harness import Gateway, config, free_port, provider, running
 from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
 
+pytestmark = pytest.mark.process
+
 CLIENTS = 12
 ROUNDS = 15
 

@@ -18,6 +18,8 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import ROOT, Gateway, config, eventually, free_port, provider
 from tests.support.upstreams import Script, Seen, Upstream
 
+pytestmark = pytest.mark.process
+
 KEY = "the-key-of-the-gateway-0123456789"
 LOGIN = "sk-ant-oat01-0123456789abcdef"
 

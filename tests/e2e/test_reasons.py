@@ -14,9 +14,8 @@ from gateway.mock.failures import FAILURES
 from streams.events import UNAVAILABLE, FailureReason
 from tests.support.apis import OLDER
 from tests.support.cases import case
-from tests.support.command_line import started
 from tests.support.doc_blocks import fenced
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import ROOT, Gateway, Reply, config, free_port, provider, refusing_port
 from tests.support.upstreams import PATHS
 
@@ -84,7 +83,7 @@ def body_of(cell: Cell) -> Mapping[str, Any]:
 def gateway() -> Iterator[Gateway]:
     port = free_port()
     with (
-        started("mock", "--port", "0", "--pace", "0") as mock,
+        mock_thread() as mock,
         gateway_thread(settings(mock.url, port), port) as process,
     ):
         yield process
@@ -135,7 +134,7 @@ def test_the_page_has_every_reason_and_every_model():
 def others() -> Iterator[Gateway]:
     """Routes from what no model of the stand-in can be, or in a setting of its own, to a good target."""
     port = free_port()
-    with started("mock", "--port", "0", "--pace", "0") as mock, refusing_port() as refusing:
+    with mock_thread() as mock, refusing_port() as refusing:
         entries = [
             other("silent", f"{mock.url}/v1", "fault/silent", timeouts={"first_byte": "300ms"}),
             other("refusing", f"http://127.0.0.1:{refusing}/v1"),
@@ -192,7 +191,7 @@ def test_a_second_answer_of_nothing_is_delivered_as_it_is(others: Gateway, strea
 def test_the_example_of_the_page_does_what_it_says():
     example = yaml.safe_load(fenced(PAGE.partition("\n## Try it\n")[2], "yaml")[0])
     port = free_port()
-    with started("mock", "--port", "0", "--pace", "0") as mock:
+    with mock_thread() as mock:
         for entry in example["model_providers"]:
             entry["base_url"] = entry["base_url"].replace("http://127.0.0.1:51001", mock.url)
         example["listeners"][0]["port"] = port

@@ -24,6 +24,8 @@ from tests.support.processes import workers
 from tests.support.warm_start import EXECUTED
 from tests.support.websocket_client import Client
 
+pytestmark = pytest.mark.process
+
 REQUESTS = int(os.environ.get("TRIGATE_RELOAD_REQUESTS", "600"))
 """How many requests the test under load sends; 10000 takes a minute or two."""
 

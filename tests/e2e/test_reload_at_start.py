@@ -13,6 +13,8 @@ from tests.support.command_line import COMMAND, environment
 from tests.support.harness import START_SECONDS, config, eventually, free_port, provider, request
 from tests.support.processes import workers as crew
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("moment", ["at_once", "with_workers"])

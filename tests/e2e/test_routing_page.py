@@ -4,9 +4,8 @@ import pytest
 import yaml
 
 from gateway.config.loading import load
-from tests.support.command_line import started
 from tests.support.doc_blocks import fenced
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import ROOT, free_port
 
 BLOCKS = fenced((ROOT / "docs" / "routing.md").read_text(), "yaml")
@@ -26,7 +25,7 @@ def test_a_block_is_a_configuration_without_a_mistake_or_a_doubt(block, tmp_path
 def test_the_example_to_try_goes_as_the_page_says():
     port = free_port()
     body = {"model": "steady", "messages": [{"role": "user", "content": "hi"}]}
-    with started("mock", "--port", "0", "--pace", "0") as mock:
+    with mock_thread() as mock:
         settings = yaml.safe_load(BLOCKS[-1].replace("http://127.0.0.1:51001", mock.url))
         settings["listeners"][0]["port"] = port
         with gateway_thread(settings, port) as gateway:

@@ -19,6 +19,8 @@ from tests.support.stand_in import ENTRIES, TOOLS, StandIn, offered
 from tests.support.upstreams import Raw, Script, Tokens, ToolCall, render, served
 from tests.support.wire_transcript import Line
 
+pytestmark = pytest.mark.process
+
 KEY: Final = "the-key-of-the-agents-0123456789"
 PURSE: Final = "0.50 usd/run"
 SECONDS: Final = 60.0

@@ -9,6 +9,8 @@ import pytest
 from tests.support.harness import Gateway, Wire, config, free_port, post, provider, running
 from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
 
+pytestmark = pytest.mark.process
+
 KEY = "sk-alice-0123456789abcdef"
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hello"}]},

@@ -10,6 +10,8 @@ from tests.support.command_line import Started, started
 from tests.support.harness import START_SECONDS, config, eventually, free_port, provider
 from tests.support.processes import workers
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def written(tmp_path):

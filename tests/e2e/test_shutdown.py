@@ -32,6 +32,8 @@ from tests.support.raw_call import (
 from tests.support.streams_page import cells, shows
 from tests.support.upstreams import PATHS
 
+pytestmark = pytest.mark.process
+
 DRAIN = 0.5
 ERRORS = {
     '`data: {"error": …}`': b'data: {"error"',

@@ -1,7 +1,11 @@
 """The soak in small: what `tests/soak.py` does for minutes, for seconds."""
 
+import pytest
+
 from tests.soak import Signals, Soak
 from tests.support.traffic import MANNERS
+
+pytestmark = pytest.mark.process
 
 
 def test_mixed_streams_leave_nothing_behind():

@@ -51,6 +51,8 @@ from tests.support.raw_call import (
 )
 from tests.support.streams_page import Cell, cells, shows
 
+pytestmark = pytest.mark.process
+
 WRITE_TIMEOUT = 1.0
 HOWS = ("FIN", "RST")
 STAYS = "does not read"

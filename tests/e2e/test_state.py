@@ -12,6 +12,8 @@ from tests.support.responses_api import both_ways, each_api
 from tests.support.sdk_conversation import APIS, PIXEL, TURNS, Talk, as_heard, settings, told, tool_names
 from tests.support.upstreams import PATHS, Raw, Script, Seen, render
 
+pytestmark = pytest.mark.process
+
 STORES = ("memory", "sqlite", "postgres")
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from tests.support.crashes import ANSWERED, crashes
 
+pytestmark = pytest.mark.process
+
 ROUNDS = {"sqlite": 3, "postgres": 2}
 
 

@@ -18,6 +18,8 @@ from tests.support.processes import peers, stop, workers
 from tests.support.sdk_conversation import APIS, TURNS, Talk, as_heard, openai_client, settings, told
 from tests.support.upstreams import Raw, Upstream
 
+pytestmark = pytest.mark.process
+
 SHARED = ("sqlite encrypted", "postgres")
 KEY = base64.b64encode(bytes(range(32))).decode()
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")

@@ -23,6 +23,8 @@ from tests.support.harness import Gateway, config, eventually, free_port, provid
 from tests.support.upstreams import Script
 from tests.support.websocket_client import Client
 
+pytestmark = pytest.mark.process
+
 BOSS = "sk-gw-boss-0123456789abcdef"
 
 

@@ -20,6 +20,7 @@ import attrs
 import pytest
 
 from gateway.serving.lifecycle import CUT_AFTER
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     PATIENCE,
     Gateway,
@@ -56,10 +57,10 @@ def settings(by_hand: Listening, port: int, **more: Any) -> dict[str, Any]:
     return config(entries, port, **more)
 
 
-@pytest.fixture(scope="module")
-def gateway(by_hand) -> Iterator[Gateway]:
+@pytest.fixture(scope="module", params=[gateway_thread])
+def gateway(by_hand, request) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(by_hand, port, limits={"event": "100kB", "answer": "200kB"}), port) as process:
+    with request.param(settings(by_hand, port, limits={"event": "100kB", "answer": "200kB"}), port) as process:
         yield process
         text = "\n".join(process.log)
         assert "Traceback" not in text, text[-3000:]
@@ -69,7 +70,7 @@ def gateway(by_hand) -> Iterator[Gateway]:
 @pytest.fixture(scope="module")
 def pinging(by_hand) -> Iterator[Gateway]:
     port = free_port()
-    with running(settings(by_hand, port, keep_alive="0.3s"), port) as process:
+    with gateway_thread(settings(by_hand, port, keep_alive="0.3s"), port) as process:
         yield process
         assert "Traceback" not in "\n".join(process.log)
 
@@ -78,7 +79,7 @@ def pinging(by_hand) -> Iterator[Gateway]:
 def hasty(by_hand) -> Iterator[Gateway]:
     port = free_port()
     limits = {"timeouts": {"idle": "1s", "first_byte": "1s"}}
-    with running(settings(by_hand, port, keep_alive="0.3s", **limits), port) as process:
+    with gateway_thread(settings(by_hand, port, keep_alive="0.3s", **limits), port) as process:
         yield process
         assert "Traceback" not in "\n".join(process.log)
 
@@ -425,6 +426,8 @@ def resident(pid: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the process's memory from /proc")
+@pytest.mark.process
+@pytest.mark.parametrize("gateway", [running], indirect=True)
 @pytest.mark.parametrize(("api", "size"), [("chat", 50), ("chat", 90_000), ("messages", 50)])
 @given_attempts
 def test_a_client_that_stops_reading_stops_its_own_provider_alone(gateway, by_hand, api, size):
@@ -451,6 +454,7 @@ def has_ended(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the process's state from /proc")
 def test_the_end_of_the_drain_is_told_in_every_stream(by_hand):
     port = free_port()
@@ -476,7 +480,7 @@ def test_the_end_of_the_drain_is_told_in_every_stream(by_hand):
 
 def test_more_requests_than_the_limit_are_refused_at_the_door(by_hand):
     port = free_port()
-    with running(settings(by_hand, port, limits={"in_flight": 2}), port) as own:
+    with gateway_thread(settings(by_hand, port, limits={"in_flight": 2}), port) as own:
         with contextlib.ExitStack() as stack:
             for _ in range(2):
                 client, provider_end = stack.enter_context(call(own, by_hand, "chat", "chat"))
@@ -496,6 +500,7 @@ def test_more_requests_than_the_limit_are_refused_at_the_door(by_hand):
         eventually(served, what="a free place")
 
 
+@pytest.mark.process
 def test_as_many_clients_as_the_limit_allows_are_never_refused(upstream):
     """A client that has its whole answer asks again at once, sooner than the last request's tasks have wound up."""
     port, many, each = free_port(), 8, 40
@@ -522,7 +527,7 @@ def test_who_watches_the_live_view_takes_nobodys_place(upstream):
     port = free_port()
     settings = config([provider("openai/m", upstream.url, ["chat"])], port, limits={"in_flight": 1})
     upstream.script(Script(text="one"))
-    with running(settings, port) as own, contextlib.ExitStack() as viewers:
+    with gateway_thread(settings, port) as own, contextlib.ExitStack() as viewers:
         for _ in range(3):
             viewer = viewers.enter_context(Wire.connect(port))
             viewer.send(b"GET /ui/events HTTP/1.1\r\nhost: localhost\r\n\r\n")

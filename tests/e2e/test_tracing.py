@@ -446,6 +446,7 @@ def test_a_models_name_of_a_megabyte_is_cut_in_every_span(gateway, upstream, col
     assert max(len(str(span.attributes.get("trigate.model", ""))) for span in collector.spans) < 1100
 
 
+@pytest.mark.process
 def test_a_collector_that_does_not_answer_delays_nothing_and_what_it_misses_is_counted(upstream, collector):
     port = free_port()
     settings = config([provider("openai/on-chat", upstream.url, ["chat"])], port, tracing={"endpoint": collector.url})
@@ -469,6 +470,7 @@ def test_a_collector_that_does_not_answer_delays_nothing_and_what_it_misses_is_c
         assert sum("traces are" in line for line in gateway.log) == 2
 
 
+@pytest.mark.process
 def test_what_is_left_is_sent_at_the_end_and_the_environment_is_enough(upstream, collector, monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
     monkeypatch.setenv("OTEL_SERVICE_NAME", "ours")

@@ -146,6 +146,7 @@ def test_an_answer_that_is_not_streamed_and_breaks_off_leaves_nothing(gateway, b
     assert kept(file) == before
 
 
+@pytest.mark.process
 def test_a_turn_that_the_drain_cuts_is_stored_as_failed(by_hand, upstream, tmp_path):
     path = tmp_path / "state.sqlite"
     port = free_port()
@@ -174,6 +175,7 @@ def test_a_turn_that_the_drain_cuts_is_stored_as_failed(by_hand, upstream, tmp_p
 # Dies with its process
 
 
+@pytest.mark.process
 def test_a_turn_whose_process_is_killed_leaves_nothing_and_one_that_was_answered_is_there(by_hand, upstream, tmp_path):
     path, file, port = tmp_path / "state.sqlite", tmp_path / "trigate.yaml", free_port()
     file.write_text(json.dumps(config(entries(upstream, by_hand), port, state_storage=sqlite_at(path))))

@@ -40,6 +40,8 @@ from tests.support.responses_api import (
 )
 from tests.support.upstreams import Script
 
+pytestmark = pytest.mark.process
+
 RESPONSE = {"id": "x", "status": "completed", "output": []}
 
 

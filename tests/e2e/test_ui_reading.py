@@ -13,6 +13,8 @@ from tests.support.harness import Wire, config, free_port, post, refusing_port
 from tests.support.upstreams import PATHS, Raw, Script, Upstream, fake_upstream
 from tests.support.websocket_client import Client
 
+pytestmark = pytest.mark.process
+
 LONG = "large-language-model-for-everything-that-somebody-may-want-to-know"
 JSON = (("content-type", "application/json"),)
 QUESTION = "What is the weather in Oslo today?"

@@ -479,12 +479,14 @@ def draining(upstream, by_hand) -> Iterator[Gateway]:
         eventually(lambda: has_ended(own.pid), what="the end of the process")
 
 
+@pytest.mark.process
 def test_an_idle_connection_is_sent_away(draining):
     with Client.connect(draining.port) as client:
         kill(draining.pid, signal.SIGTERM)
         assert client.closed() == 1001
 
 
+@pytest.mark.process
 def test_an_answer_under_way_is_finished_before_the_connection_is_sent_away(draining, by_hand, upstream):
     upstream.script(Script(text="waited"))
     with Client.connect(draining.port) as client, called(client, by_hand) as up:
@@ -499,6 +501,7 @@ def test_an_answer_under_way_is_finished_before_the_connection_is_sent_away(drai
     assert [line["ended"] for line in lines(draining, client, 2)] == ["complete", "complete"]
 
 
+@pytest.mark.process
 def test_an_answer_that_takes_longer_than_the_drain_gets_its_failed_event(upstream, by_hand):
     port = free_port()
     with running(config(entries(upstream, by_hand), port, drain="0.3s"), port) as own:

@@ -343,9 +343,9 @@ MODELS = (
 )  # fmt: skip
 
 
-def test_the_signature_fits_whatever_a_models_id_looks_like(clouds, monkeypatch, caplog):
+def test_the_signature_fits_whatever_a_models_id_looks_like(clouds, monkeypatch, tmp_path, caplog):
     """envoyproxy/ai-gateway#1332, crmne/ruby_llm#803, anthropics/anthropic-sdk-go#185, cloudflare/ai#583."""
-    variables(**OWN)(monkeypatch, clouds, Path())
+    variables(**OWN)(monkeypatch, clouds, tmp_path)
     entry = {"base_url": clouds.url, "sign_in": aws()}
     others = [{**entry, "model": f"bedrock_invoke/{model}", "name": f"m{i}"} for i, model in enumerate(MODELS)]
     with gateway(clouds, aws(), others=others) as asked:
@@ -355,9 +355,9 @@ def test_the_signature_fits_whatever_a_models_id_looks_like(clouds, monkeypatch,
     assert paths == [f"/model/{quote(model, safe=':@')}/invoke" for model in MODELS]
 
 
-def test_a_fallback_to_bedrock_is_signed_over_what_goes_to_bedrock(clouds, monkeypatch, caplog):
+def test_a_fallback_to_bedrock_is_signed_over_what_goes_to_bedrock(clouds, monkeypatch, tmp_path, caplog):
     """Headers of the first target's attempt broke the signature of the second (BerriAI/litellm#13738)."""
-    variables(**OWN)(monkeypatch, clouds, Path())
+    variables(**OWN)(monkeypatch, clouds, tmp_path)
     first = {"model": "other/x", "name": "o", "base_url": f"{clouds.url}/v1", "access_key": "no-such-key"}
     with gateway(clouds, aws(), others=[first], model_aliases={"both": {"targets": ["o", "m"]}}) as asked:
         assert asked.ask("both")[0] == 200, caplog.text

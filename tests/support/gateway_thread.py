@@ -10,7 +10,7 @@ import logging
 import os
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,15 @@ import outcome
 import trio
 import yaml
 
-from gateway.commands.listening import closed, open_listeners
-from gateway.commands.serve import Options, serve_config
+from gateway.app import create_app
+from gateway.commands.listening import LOCAL, closed, open_listener, open_listeners
+from gateway.commands.serve import Options, demo_config, serve_config
 from gateway.config.loading import load
 from gateway.logs.setup import Log
+from gateway.mock.server import create_mock
+from gateway.open_store import open_store
 from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.worker import serve
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Gateway, eventually
 from tests.support.own_log import kept_settings
 
@@ -52,34 +56,78 @@ def gateway_thread(settings: Mapping[str, Any] | Path, port: int, **options: Any
         file = settings if isinstance(settings, Path) else Path(folder) / "config.yaml"
         if not isinstance(settings, Path):
             file.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
-        config = load(file, os.environ)
-        listeners, lines, chosen = open_listeners(config, None, None), _Lines(), Options(**options)
-        lifecycle, ready, ended = Lifecycle(), threading.Event(), list[outcome.Outcome[None]]()
+        config, chosen = load(file, os.environ), Options(**options)
+        listeners, lines, lifecycle = open_listeners(config, None, None), _Lines(), Lifecycle()
         with closed(listeners), _logged(lines, chosen) as log:
             log.follow(config)
-            token: list[trio.lowlevel.TrioToken] = []
 
-            async def main() -> None:
-                token.append(trio.lowlevel.current_trio_token())
-                await serve_config(config, listeners, ready.set, chosen, log, lifecycle=lifecycle, signals=False)
+            async def main(ready: Callable[[], None]) -> None:
+                await serve_config(config, listeners, ready, chosen, log, lifecycle=lifecycle, signals=False)
 
-            def run() -> None:
-                _LINES.set(lines)
-                ended.append(outcome.capture(trio.run, main))
+            with _thread(main, lifecycle, lines):
+                yield Gateway(port, None, lines.lines)
 
-            thread, collects = threading.Thread(target=run, daemon=True), gc.get_threshold()
-            thread.start()
-            try:
-                eventually(lambda: ready.is_set() or ended, START_SECONDS, "a gateway that listens")
-                gc.set_threshold(*collects)  # of this process, which has more to collect than a gateway
-                if not ended:
-                    yield Gateway(port, None, lines.lines)
-            finally:
-                with contextlib.suppress(trio.RunFinishedError):
-                    token[0].run_sync_soon(lifecycle.stop)
-                thread.join(STOP_SECONDS)
-            assert ended, f"the gateway was still there {STOP_SECONDS} s after it was stopped"
-            ended[0].unwrap()
+
+@contextlib.contextmanager
+def demo_thread() -> Iterator[Gateway]:
+    """Serve what ``trigate serve --demo`` serves, without pauses between words."""
+    with mock_thread() as mock:
+        config, listener = demo_config(mock.url), open_listener(LOCAL, 0)
+        lines, lifecycle = _Lines(), Lifecycle()
+        with _logged(lines, Options()) as log:
+            log.follow(config)
+
+            async def main(ready: Callable[[], None]) -> None:
+                app = create_app(config, lifecycle, await open_store(config))
+                await serve(app, [listener.sock], state=lifecycle, drain=config.drain, ready=ready, signals=False)
+
+            with _thread(main, lifecycle, lines):
+                yield Gateway(listener.sock.getsockname()[1], None, lines.lines)
+
+
+@contextlib.contextmanager
+def mock_thread() -> Iterator[Gateway]:
+    """Serve what ``trigate mock`` serves, without pauses between words."""
+    listener, lines, lifecycle = open_listener(LOCAL, 0), _Lines(), Lifecycle()
+    port = listener.sock.getsockname()[1]
+
+    async def main(ready: Callable[[], None]) -> None:
+        await serve(create_mock(0, lifecycle), [listener.sock], state=lifecycle, drain=1, ready=ready, signals=False)
+
+    with _thread(main, lifecycle, lines):
+        yield Gateway(port, None, lines.lines)
+
+
+@contextlib.contextmanager
+def _thread(
+    main: Callable[[Callable[[], None]], Awaitable[None]], lifecycle: Lifecycle, lines: _Lines
+) -> Iterator[None]:
+    """Run ``main`` in a thread, from the moment that it calls its argument to the end of the block, and raise what it
+    raises."""
+    ready, ended = threading.Event(), list[outcome.Outcome[None]]()
+    token: list[trio.lowlevel.TrioToken] = []
+
+    async def until_stopped() -> None:
+        token.append(trio.lowlevel.current_trio_token())
+        await main(ready.set)
+
+    def run() -> None:
+        _LINES.set(lines)
+        ended.append(outcome.capture(trio.run, until_stopped))
+
+    thread, collects = threading.Thread(target=run, daemon=True), gc.get_threshold()
+    thread.start()
+    try:
+        eventually(lambda: ready.is_set() or ended, START_SECONDS, "a server that listens")
+        gc.set_threshold(*collects)  # of this process, which has more to collect than a gateway
+        if not ended:
+            yield
+    finally:
+        with contextlib.suppress(trio.RunFinishedError):
+            token[0].run_sync_soon(lifecycle.stop)
+        thread.join(STOP_SECONDS)
+    assert ended, f"the server was still there {STOP_SECONDS} s after it was stopped"
+    ended[0].unwrap()
 
 
 @contextlib.contextmanager

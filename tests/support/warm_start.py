@@ -47,6 +47,7 @@ class Forked:
 
     def __init__(self, args: Sequence[str], cwd: Path, env: Mapping[str, str], stdout: int, stderr: int) -> None:
         self.args = args
+        sys.audit("subprocess.Popen", sys.executable, args, cwd, env)
         self._keeper, theirs = socket.socketpair()
         asked = json.dumps({"args": args, "cwd": str(cwd), "env": dict(env), "streams": (1, 2)}).encode()
         with theirs:

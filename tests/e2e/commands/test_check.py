@@ -14,6 +14,8 @@ import pytest
 from tests.support.command_line import COMMAND, environment, run, started
 from tests.support.harness import START_SECONDS, eventually
 
+pytestmark = pytest.mark.process
+
 UNENFORCED = """version: v0.3.0
 listeners: [{type: model, port: 12000}]
 prompt_caching: {enabled: true}

@@ -29,6 +29,8 @@ from tests.support.harness import (
     request,
 )
 
+pytestmark = pytest.mark.process
+
 GOOD = """\
 version: v0.3.0
 model_providers:

@@ -11,6 +11,8 @@ import pytest
 from tests.support.command_line import COMMAND, environment, run
 from tests.support.harness import STOP_SECONDS
 
+pytestmark = pytest.mark.process
+
 COLUMNS = 60
 CONFIG = """
 version: v0.3.0

@@ -9,6 +9,8 @@ from tests.support.apis import OLDER
 from tests.support.command_line import started
 from tests.support.load_servers import load
 
+pytestmark = pytest.mark.process
+
 WHOLE = None
 FAULTS = {
     "mock-small": WHOLE,
