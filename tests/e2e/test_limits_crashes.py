@@ -29,7 +29,10 @@ from tests.support.metrics_page import numbers
 from tests.support.processes import peers, workers
 from tests.support.upstreams import Raw, Script, Seen, Tokens, Upstream, render, served
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc"),
+]
 
 KEY = "sk-alice-0123456789abcdef"
 BEARER = {"authorization": f"Bearer {KEY}"}

@@ -30,7 +30,10 @@ def may_unshare() -> bool:
     return tool is not None and subprocess.run([tool, "--pid", "--fork", "true"], capture_output=True).returncode == 0
 
 
-pytestmark = pytest.mark.skipif(not may_unshare(), reason="needs unshare and the right to make a PID namespace")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not may_unshare(), reason="needs unshare and the right to make a PID namespace"),
+]
 CHUNK = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":"one"}}]}\n\n'
 
 

@@ -20,7 +20,10 @@ from tests.support.processes import peers, workers
 from tests.support.raw_call import new_id, settings
 from tests.support.upstreams import PATHS
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc"),
+]
 
 CLIENTS = [{"name": name, "key": f"of-{name}"} for name in ("me", "them")]
 ASKED = {"model": "on-chat", "stream": True, "messages": [{"role": "user", "content": "hi"}]}

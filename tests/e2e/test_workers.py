@@ -20,7 +20,10 @@ from tests.support.command_line import Started, started
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Wire, eventually, post, request
 from tests.support.processes import is_running, peers, workers
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc"),
+]
 
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
 ANSWER = {"id": "c", "object": "chat.completion", "created": 1, "model": "m",

@@ -22,7 +22,10 @@ from tests.support.processes import is_running, peers, pending, state, stop, wor
 from tests.support.raw_call import flood
 from tests.support.upstreams import PATHS, Script, render
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in Linux's /proc")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks at processes in Linux's /proc"),
+]
 
 APIS = ("chat", "messages", "responses")
 PAIRS = [(api, model_api) for api in APIS for model_api in APIS]

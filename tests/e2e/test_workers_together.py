@@ -19,7 +19,10 @@ from tests.support.harness import PATIENCE, START_SECONDS, Gateway, config, even
 from tests.support.processes import peers, workers
 from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc"),
+]
 
 WORKERS = 3
 TESTS = ("broken", "counted", "told", "replaced", "reloaded", "due", "pinned", "open", "ends")
