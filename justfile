@@ -1,4 +1,4 @@
-# Daily commands; each is one line, so they also read as documentation.
+# Daily commands; each line can be typed as it stands.
 
 # set up the virtual environment
 setup:
@@ -12,6 +12,10 @@ test *ARGS:
 test-fast *ARGS:
     .venv/bin/pytest -q --fast -n auto --dist loadfile {{ARGS}}
 
+# the tests that start no process, in another order each time
+test-shuffled *ARGS:
+    .venv/bin/pytest -q --fast -p randomly -n auto --dist loadfile {{ARGS}}
+
 # lint, types and the tests that start no process: what to run while working
 quick *ARGS:
     .ci/lint && .venv/bin/pytest -q --fast -n auto --dist loadfile {{ARGS}}
@@ -20,9 +24,10 @@ quick *ARGS:
 lint:
     .ci/lint
 
-# mixed clients against faulty providers, a thousand paced streams, then signals in their midst, e.g. `just soak --seconds 600`
+# mixed clients, faulty providers, a thousand paced streams, signals, and kills at every step, e.g. `just soak --seconds 600`
 soak *ARGS:
     .venv/bin/python tests/soak.py --seconds 60 --streams 200 --concurrent 1000 --kills 10 {{ARGS}}
+    .venv/bin/pytest -q --soak -n auto tests/e2e
 
 # attacks on a real gateway, beside a stream whose lateness is measured, e.g. `just attacks --only unfolding`
 attacks *ARGS:

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import threading
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,8 @@ class _Current:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="only tests that start no process, with fewer examples")
+    parser.addoption("--soak", action="store_true", help="only tests that are marked with soak, which no other run has")
+    parser.addoption("--not-again", metavar="REPORT", help="leave out tests that have passed according to REPORT.xml")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -86,14 +89,26 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = {item for item in items if (item.get_closest_marker("soak") is None) is config.getoption("soak")}
     if config.getoption("fast"):
-        left_out = [item for item in items if any(map(item.get_closest_marker, FAST_WITHOUT))]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in set(left_out)]
-    else:
+        left_out |= {item for item in items if any(map(item.get_closest_marker, FAST_WITHOUT))}
+    if report := config.getoption("not_again"):
+        passed = _passed_in(Path(report))
+        left_out |= {
+            item for item in items if (".".join(Path(item.location[0]).with_suffix("").parts), item.name) in passed
+        }
+    config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+    items[:] = [item for item in items if item not in left_out]
+    if not config.getoption("fast"):
         # Files whose tests wait for processes come first, so that no core idles at the end beside the last long one.
         waiting = {item.path for item in items if item.get_closest_marker("process")}
         items.sort(key=lambda item: item.path not in waiting)
+
+
+def _passed_in(report: Path) -> set[tuple[str, str]]:
+    """Return module and name of the tests that passed, from the report of ``--junitxml``."""
+    cases = ElementTree.parse(report).iter("testcase")
+    return {(case.get("classname", ""), case.get("name", "")) for case in cases if not len(case)}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -31,6 +31,7 @@ from tests.support.upstreams import Raw, Script, Seen, Tokens, Upstream, render,
 
 pytestmark = [
     pytest.mark.process,
+    pytest.mark.soak,
     pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in Linux's /proc"),
 ]
 

@@ -5,7 +5,7 @@ import pytest
 from tests.soak import Signals, Soak
 from tests.support.traffic import MANNERS
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.soak]
 
 
 def test_mixed_streams_leave_nothing_behind():

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.crashes import ANSWERED, crashes
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.soak]
 
 ROUNDS = {"sqlite": 3, "postgres": 2}
 
