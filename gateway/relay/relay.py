@@ -35,7 +35,7 @@ from streams.events import ErrorInfo, Usage
 from streams.framing import FramingError
 from streams.sse import SSE, SseEvents
 
-_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r")  # of the last, the LF may still come
 
 
 class RelayedAnswer:
@@ -188,7 +188,7 @@ class RelayedLane:
         self._note_usage()
         if self._redact is None:
             self.seen.committed = True
-            self._last = data
+            self._last = data[-4:] if len(data) >= 4 else (self._last + data)[-4:]
             return data
         self._held.append(data)
         self._size += len(data)
