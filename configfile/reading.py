@@ -149,8 +149,8 @@ class _Reader:
             raise Wrong(describe(value), "this must be a mapping of keys to values")
         found = {}
         for name, member in value.items():
-            word, read = (self.member(one, of, (*path, name)) for one, of in zip((name, member), parts, strict=True))
-            if word is not _UNUSABLE and read is not _UNUSABLE:
+            read = self.member(member, parts[1], (*path, name))
+            if read is not _UNUSABLE and (word := self.member(name, parts[0], (*path, name))) is not _UNUSABLE:
                 found[word] = read
         return found
 
