@@ -20,7 +20,7 @@ from jsonschema import Draft202012Validator
 
 from configfile.secret_files import SecretFiles
 from gateway.app import create_app
-from gateway.commands.schema import json_schema
+from gateway.commands.schema import schema
 from gateway.config.limits import Limits
 from gateway.config.loading import Config, load
 from gateway.serving.lifecycle import CUT_AFTER, KILL_AFTER
@@ -90,7 +90,7 @@ def test_the_mounted_configuration_is_good_with_what_the_secret_holds(mounted):
     files = SecretFiles(secrets)
     assert not load(mounted, {}, files=files).warnings
     assert files.texts == secrets
-    Draft202012Validator(json_schema()).validate(yaml.safe_load(mounted.read_text()))
+    Draft202012Validator(schema()).validate(yaml.safe_load(mounted.read_text()))
     assert set(re.findall(r"file: ([^}]+)}", mounted.read_text())) == set(secrets)
 
 
