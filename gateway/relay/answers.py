@@ -1,4 +1,4 @@
-"""The way of a relayed answer to its client, pure: the provider's bytes in, the client's out."""
+"""What makes the client's bytes from a provider's in a relayed answer, and reads its usage. Nothing here waits."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
@@ -23,20 +23,22 @@ Rewrite: TypeAlias = Callable[[bytes], tuple[bytes, Usage | None]]
 """Returns the client's form of a provider's whole answer, and its usage. Raises ``GatewayError``."""
 
 AT_HAND: Final = 2**20
-"""Bytes of an answer in JSON that is read whole before its head goes out: what it has cost can be told there then, and
-a failure still has a status of its own."""
+"""Bytes of an answer in JSON that is read whole before its head goes out: the head can state its cost then, and a
+failure still has its own status."""
 
 KEPT: Final = ("content-type", "content-disposition", "content-length", "content-range", "accept-ranges", "etag",
                "last-modified")  # fmt: skip
-"""Headers about the body, which stay where it passes as it is."""
+"""Headers about the body, which pass with an unchanged body."""
 
 
 UNBUFFERED: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
 
 class AnswerFilter(Protocol):
-    """One answer's way to its client; a new one for each attempt. ``held`` is up to how many bytes it waits to be
-    whole, ``ping`` a keep-alive that may stand between any two of its pieces, ``b""`` where there is none."""
+    """Makes the client's bytes from a provider's answer; each attempt has its own.
+
+    An answer of up to ``held`` bytes goes out whole, with its length. ``ping`` is a keep-alive that may go out between
+    events, ``b""`` for an answer that is no stream of events."""
 
     @property
     def held(self) -> int: ...
@@ -46,45 +48,45 @@ class AnswerFilter(Protocol):
 
     @property
     def usage(self) -> Usage | None:
-        """What it says, so far, that it has taken."""
+        """The usage that the answer has reported so far."""
         ...
 
     def head(self, status: int, headers: Headers) -> Headers:
-        """The headers of the client's answer that are about its body, for the provider's status and headers (names in
-        lower case); it is called first, and once. Raises ``GatewayError`` for an answer that is none."""
+        """Return the client's headers about the body, from the provider's ``status`` and ``headers`` (names in lower
+        case). Called first for each response. Raises ``GatewayError`` for a response that is no answer."""
         ...
 
     def take(self, piece: bytes) -> bytes:
-        """What goes to the client for a piece, perhaps nothing yet. Raises ``GatewayError`` where the answer fails."""
+        """Return the client's bytes for a piece, perhaps none yet. Raises ``GatewayError`` if the answer fails."""
         ...
 
     def close(self) -> bytes:
-        """What goes to the client behind the last piece. Raises ``GatewayError`` for an answer that is not whole."""
+        """Return the client's last bytes. Raises ``GatewayError`` for an answer that is not whole."""
         ...
 
 
 class AnswerReading(Protocol):
-    """Reads along in an answer that passes as it is: its usage, and whether it is whole. Whatever a provider sends, it
-    raises nothing but ``GatewayError``, for an answer that has failed."""
+    """Reads the usage of an answer that passes unchanged, and whether the answer is whole. Its methods raise
+    ``GatewayError`` for an answer that has failed, and nothing else, whatever a provider sends."""
 
     @property
     def usage(self) -> Usage | None: ...
 
     def event(self, name: str, data: bytes) -> None:
-        """A server-sent event: its name ("" if none) and its data."""
+        """Read a server-sent event; ``name`` is "" if it has none."""
         ...
 
     def whole(self, value: object) -> None:
-        """A whole answer in JSON, decoded."""
+        """Read a whole answer in JSON, decoded."""
         ...
 
     def close(self, *, streamed: bool) -> None:
-        """The answer has ended; ``streamed``: it was one of events."""
+        """Note the end of the answer, which consisted of events if it was ``streamed``."""
         ...
 
 
 class Unread:
-    """The ``AnswerReading`` of an answer in which nobody reads, and the base of others."""
+    """The ``AnswerReading`` that reads nothing, and the base of others."""
 
     @property
     def usage(self) -> Usage | None:
@@ -130,7 +132,7 @@ class NativeUsage(Unread):
 
 
 class PassedBytes:
-    """The ``AnswerFilter`` of bytes that nobody looks at, and the base of others."""
+    """The ``AnswerFilter`` of bytes that pass unread, and the base of others."""
 
     held = 0
     ping = b""
@@ -150,8 +152,8 @@ class PassedBytes:
 
 
 class PassedAnswer(PassedBytes):
-    """The ``AnswerFilter`` of an answer that passes byte for byte: events whole, all else as it comes. ``hides`` says
-    of an event's data that it is there for the gateway alone."""
+    """The ``AnswerFilter`` of an answer that passes unchanged, events each as a whole. ``hides`` returns true for the
+    data of an event that is meant for the gateway alone."""
 
     def __init__(self, reading: AnswerReading, event_limit: int, hides: Callable[[bytes], bool] | None = None) -> None:
         self._hides = hides
@@ -254,8 +256,8 @@ class ObjectAnswer(HeldAnswer):
 
 
 class RewrittenEvents(PassedBytes):
-    """The ``AnswerFilter`` of an answer that comes as events, each written anew by ``event``, or whole, then by
-    ``whole``. ``reading`` reads along in what the provider sends."""
+    """The ``AnswerFilter`` of an answer that is rewritten: each event by ``event``, a whole answer by ``whole``.
+    ``reading`` reads the provider's bytes."""
 
     def __init__(
         self,

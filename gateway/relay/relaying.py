@@ -36,7 +36,7 @@ from streams.events import AnswerStart, ErrorInfo
 JSON = "application/json"
 
 NO_OUTPUT = AskedOutput(most=0)
-"""What is asked for where no tokens are given out."""
+"""The output of a request whose answer has no tokens."""
 
 
 class Relaying:
@@ -49,7 +49,7 @@ class Relaying:
         self.context = exchange.context
 
     def at(self, endpoint: EndpointName) -> "Relaying":
-        """The same for what is asked of another endpoint than its path says."""
+        """Return the same request for another endpoint than that of its path."""
         return Relaying(endpoint, self.arrival, self.exchange)
 
     @property
@@ -58,7 +58,7 @@ class Relaying:
 
     @property
     def headers(self) -> Headers:
-        """The client's, names in lower case."""
+        """The client's headers, names in lower case."""
         return self.arrival.headers
 
     def header(self, name: str) -> str | None:
@@ -67,16 +67,16 @@ class Relaying:
     # Its body
 
     async def body(self) -> bytes:
-        """The whole body, decompressed. Raises ``GatewayError``."""
+        """Read the whole body, decompressed. Raises ``GatewayError``."""
         return await whole_body(self.context, self.arrival, self.endpoint.elements)
 
     def held_body(self) -> HeldBody:
-        """The memory that the body takes."""
+        """Return the memory that the body takes."""
         return held_body(self.context, self.arrival)
 
     @property
     def most(self) -> int:
-        """Bytes that a body that is sent on as it comes may have: the endpoint's, unless the configuration says it."""
+        """The largest body in bytes that is sent on while it comes, by the endpoint or the configuration."""
         return self.context.service.limits.body_on(self.endpoint.most)
 
     @property
@@ -86,23 +86,23 @@ class Relaying:
         return int(length) if length.isdecimal() else None
 
     async def json(self, path: PathParameters = NO_PARAMETERS) -> Incoming:
-        """The body as a JSON object, which says the model and whether a stream is wanted where ``path`` does not.
+        """Read the body as a JSON object, with the model and ``stream`` of ``path`` if that has them.
         Raises ``GatewayError``."""
         body = await self.body()
         incoming = await offload(len(body) // 2, read_plain, self.context.codec.api, body, path)
         return self.noted(incoming)
 
     def unread(self, model: str | None, stream: bool) -> Incoming:
-        """A request whose body is not read here."""
+        """Return a request whose body is not read here."""
         return self.noted(Incoming(self.context.codec.api, b"", {}, model, stream))
 
     async def nothing(self) -> Incoming:
-        """The request of a method without a body."""
+        """Return the request of a method without a body."""
         await self.arrival.read(unlimited)
         return self.unread(None, False)
 
     def noted(self, incoming: Incoming) -> Incoming:
-        """``incoming``, put on record."""
+        """Put ``incoming`` on record and return it."""
         record = self.context.record
         record.asked, record.stream, record.bill.asked_size = incoming.model, incoming.stream, incoming.size
         return incoming
@@ -123,7 +123,7 @@ class Relaying:
         return service.router.marked_default(self.endpoint.name, partial(service.authenticator.can_use, client))
 
     def plan(self, model: str | None, shapes: Collection[str] = ("openai",)) -> Plan:
-        """The places that may answer for ``model``, those in one of ``shapes`` in the byte lane. Raises
+        """Return the plan for ``model``; targets in one of ``shapes`` are in the byte lane. Raises
         ``GatewayError``: also where the client may not use it, or nobody has the endpoint for it."""
         service, client = self.context.service, self.context.asked.client
         may = partial(service.authenticator.can_use, client)
@@ -184,7 +184,7 @@ def with_own_model(incoming: Incoming, target: Target, left: Omissions) -> Prepa
 
 
 def without_credentials(query: str) -> str:
-    """A client's ``query`` without what may hold a key, or is meant for the gateway."""
+    """Return a client's ``query`` without members that may hold a key, or are meant for the gateway."""
     return "&".join(pair for pair in query.split("&") if pair and pair.partition("=")[0] not in KEPT_BACK)
 
 
@@ -193,32 +193,33 @@ KEPT_BACK = frozenset(("key", "api_key", "api-key", "access_token", "provider"))
 
 
 LastEvent: TypeAlias = Callable[[ErrorInfo], bytes]
-"""The event with which a stream ends in failure, in the words of its client."""
+"""Returns the event that ends a failed stream, in the shape of the client's API."""
 
 
 def openai_error(failed: ErrorInfo) -> bytes:
-    """The ``LastEvent`` of OpenAI's endpoints."""
+    """Return the last event of a failed stream at OpenAI's endpoints: a ``LastEvent``."""
     return CODECS["chat"].last_event(failed, AnswerStart(), 0)
 
 
 def nothing_further(target: Target) -> Sequence[bytes]:
-    """The rest of a request that is sent as one."""
+    """Return no other bodies: the request is sent as one."""
     return ()
 
 
 OnWhole: TypeAlias = Callable[[], Awaitable[object]]
-"""Is awaited once, when the answer is whole: before a short one goes to the client, behind the last piece of any other.
-It raises nothing."""
+"""Runs once the answer is whole: before a short answer goes to the client, after the last piece of a long one. Raises
+nothing."""
 
 
 @attrs.frozen(eq=False)
 class RelayedRequest:
-    """``planned`` goes to providers; the answer of the target that is asked goes to the client through what ``filter``
-    makes, one for each attempt. Of a stream that has failed the client is told by ``last_event``; any other answer is
-    cut. ``further`` are the bodies of requests that follow the first of an attempt, one by one; the filter takes all
-    answers, and is told the head of each. ``on_whole`` is what is to be done once its answer is whole. Once
-    its provider has the whole request, an answer that is ``read_on`` is read to its end though its client has left: it
-    tells what was made, or what that has cost."""
+    """A request to an endpoint, ready for its providers.
+
+    ``planned`` goes to them. Each attempt's answer goes to the client through a new filter, which ``filter`` makes. A
+    stream that fails ends in ``last_event``; any other answer is cut. ``further`` returns the bodies of the requests
+    that follow the first one of an attempt; one filter takes the answers to all of them. ``on_whole`` runs once the
+    answer is whole. If ``read_on`` is set, the answer is read to its end even without its client, as soon as the
+    provider has the whole request: the answer says what was made, or what that costs."""
 
     planned: PlannedRequest
     filter: Callable[[Target], AnswerFilter]
@@ -229,14 +230,14 @@ class RelayedRequest:
 
 
 ReadRequest: TypeAlias = Callable[[Relaying, Mapping[str, str]], Awaitable[RelayedRequest | Response]]
-"""Reads a request, with what its path names: ``{"id": …}``. What no provider is asked for it answers itself. Raises
-``GatewayError``."""
+"""Reads a request, given the variables of its path (``{"id": …}``), or returns the response if no provider is needed.
+Raises ``GatewayError``."""
 
 
 @attrs.frozen
 class RelayRoute:
-    """What is asked at ``path`` by ``method``. ``{id}`` in it stands for a step of the path, ``{model}`` for one or
-    more; two of one name get numbers: ``id``, ``id2``."""
+    """A route of an endpoint. In ``path``, ``{id}`` matches one step, ``{model}`` one or more; a second variable of the
+    same name gets a number: ``id``, ``id2``."""
 
     endpoint: EndpointName
     method: str

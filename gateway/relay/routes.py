@@ -48,10 +48,10 @@ ROUTES: Final[tuple[RelayRoute, ...]] = (
     *BATCH_ROUTES,
     *UPLOAD_ROUTES,
 )
-"""All that is relayed."""
+"""The routes of all endpoints that are relayed."""
 
 PATHS: Final = tuple(dict.fromkeys(route.path for route in ROUTES if "{" not in route.path))
-"""The paths to tell of where somebody asks for one that there is not."""
+"""The paths that the error for an unknown path may suggest."""
 
 
 _NAME: Final = re.compile(r"\{(\w+)\}")
@@ -70,14 +70,14 @@ def pattern_of(path: str) -> re.Pattern[str]:
 
 
 class RelayedPaths:
-    """The paths that are relayed by one configuration. Quart knows nothing of them: to tell it of a hundred routes
-    takes longer than all else at the start of an app."""
+    """The paths that one configuration relays. They are no routes of Quart's: adding a hundred routes to Quart takes
+    longer than the rest of an app's start."""
 
     def __init__(self, service: Service) -> None:
         self.routes = (*ROUTES, *pass_through_routes(service))
 
     def methods(self, path: str) -> tuple[str, ...]:
-        """The methods that ``path`` is served to."""
+        """Return the methods that ``path`` has a route for."""
         found = (route.method for route in self.routes if pattern_of(route.path).fullmatch(path) is not None)
         return tuple(sorted(set(found)))
 
@@ -131,7 +131,7 @@ class _ServedRoute:
 
 
 class _RoutesAlike:
-    """Routes that begin alike: the first whose pattern fits answers."""
+    """Routes with the same beginning; the first one whose pattern matches answers."""
 
     def __init__(self, routes: Iterable[_ServedRoute], paths: RelayedPaths) -> None:
         self._routes = tuple(routes)
