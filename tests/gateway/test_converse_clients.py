@@ -3,21 +3,18 @@ client, and that is what is driven here."""
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import trio
 
 from gateway.app import whole_app
 from gateway.config.loading import from_mapping
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
-from gateway.serving.worker import serve
 from providers.grammar import judge
-from tests.support.harness import PATIENCE, config, provider, request
+from tests.support.gateway_thread import app_thread
+from tests.support.harness import config, provider, request
 from tests.support.upstreams import Raw, Script, ToolCall, Upstream, render, served
 
 pytest.importorskip("botocore", reason="Amazon's SDK is not installed")
@@ -53,20 +50,10 @@ def gateway(upstream) -> Iterator[str]:
     settings = from_mapping(
         config(entries, 1, model_aliases=aliases, client_keys=keys, state_storage={"type": "none"}, keep_alive="50ms")
     )
-    lifecycle, listener, ready = Lifecycle(), bind("127.0.0.1", 0), threading.Event()
+    lifecycle = Lifecycle()
     app = whole_app(settings, open_service(settings, lifecycle, None, True))
-
-    async def run() -> None:
-        trios.append(trio.lowlevel.current_trio_token())
-        await serve(app, [listener], state=lifecycle, ready=ready.set, signals=False)
-
-    trios: list[trio.lowlevel.TrioToken] = []
-    thread = threading.Thread(target=trio.run, args=(run,))
-    thread.start()
-    assert ready.wait(PATIENCE)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    trios[0].run_sync_soon(lifecycle.stop)
-    thread.join()
+    with app_thread(app, lifecycle) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def client(url: str, signed: bool = False, **headers: str) -> Any:

@@ -19,7 +19,6 @@ import botocore.credentials
 import google.auth.compute_engine._metadata as google_metadata
 import google.oauth2.credentials
 import pytest
-import trio
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -29,11 +28,10 @@ from gateway.config.loading import from_mapping
 from gateway.exchange.service import Service
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
-from gateway.serving.worker import serve
 from gateway.sign_in import REST, RefreshedCredential, sources_of
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.clouds import OWN_KEYS, REGION, ROLE, Clouds
+from tests.support.gateway_thread import app_thread
 from tests.support.harness import PATIENCE, config
 from tests.support.upstreams import served
 
@@ -108,22 +106,10 @@ def gateway(
     """A gateway on a thread, whose model ``m`` signs in so."""
     entry = {"model": provider, "name": "m", "base_url": clouds.url + end, "speaks": ["chat"], "sign_in": sign_in}
     settings = from_mapping(config([entry, *more.pop("others", ())], 1, state_storage={"type": "none"}, **more))
-    lifecycle, listener, ready = Lifecycle(), bind("127.0.0.1", 0), threading.Event()
+    lifecycle = Lifecycle()
     service = open_service(settings, lifecycle, None, False, record)
-    trios: list[trio.lowlevel.TrioToken] = []
-
-    async def run() -> None:
-        trios.append(trio.lowlevel.current_trio_token())
-        await serve(whole_app(settings, service), [listener], state=lifecycle, ready=ready.set, signals=False)
-
-    thread = threading.Thread(target=trio.run, args=(run,))
-    thread.start()
-    assert ready.wait(PATIENCE)
-    try:
-        yield Gateway(listener.getsockname()[1], service, lifecycle)
-    finally:
-        trios[0].run_sync_soon(lifecycle.stop)
-        thread.join()
+    with app_thread(whole_app(settings, service), lifecycle) as port:
+        yield Gateway(port, service, lifecycle)
 
 
 # What each sign-in is tried with: the environment, what the entry says, and where a credential is asked for

@@ -17,11 +17,10 @@ from gateway.config.loading import from_mapping
 from gateway.config.model_entry import ModelEntry
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
-from gateway.serving.worker import serve
 from providers.apis import CODECS, registered
 from streams.events import AnswerEnd, ErrorInfo
 from streams.fold import Answer, Fold, TextBlock, ToolCallBlock
+from tests.support.gateway_thread import app_thread
 from tests.support.harness import PATIENCE, config, eventually, provider
 from tests.support.toy_api import ROW, TOY, frame, signature
 from tests.support.upstreams import Raw, Script, Seen, ToolCall, Upstream, pieces, render, served
@@ -152,22 +151,11 @@ def gateway(upstream) -> Iterator[Gateway]:
     toys = entry("up-toy", MODEL, base_url=upstream.url)
     passed = entry("passed-toy", f"passed {MODEL}", base_url=upstream.url, passthrough_auth=True)
     settings = attrs.evolve(settings, entries=(*settings.entries, toys, passed), keep_alive=0.1)
-    lifecycle, listener, ready = Lifecycle(), bind("127.0.0.1", 0), threading.Event()
+    lifecycle = Lifecycle()
     with registered(TOY):
         service = attrs.evolve(open_service(settings, lifecycle, None, True), credentials={"up-toy": upstream.tokens})
-        app = whole_app(settings, service)
-
-        async def run() -> None:
-            trios.append(trio.lowlevel.current_trio_token())
-            await serve(app, [listener], state=lifecycle, ready=ready.set, signals=False)
-
-        trios: list[trio.lowlevel.TrioToken] = []
-        thread = threading.Thread(target=trio.run, args=(run,))
-        thread.start()
-        assert ready.wait(PATIENCE)
-        yield Gateway(listener.getsockname()[1], lifecycle)
-        trios[0].run_sync_soon(lifecycle.stop)
-        thread.join()
+        with app_thread(whole_app(settings, service), lifecycle) as port:
+            yield Gateway(port, lifecycle)
 
 
 @pytest.fixture(params=[True, False], ids=["stream", "whole"])

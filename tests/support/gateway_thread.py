@@ -27,6 +27,7 @@ from gateway.logs.setup import Log
 from gateway.mock.server import create_mock
 from gateway.open_store import open_store
 from gateway.serving.lifecycle import Lifecycle
+from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Gateway, eventually
 from tests.support.own_log import kept_settings
@@ -88,14 +89,22 @@ def demo_thread() -> Iterator[Gateway]:
 @contextlib.contextmanager
 def mock_thread() -> Iterator[Gateway]:
     """Serve what ``trigate mock`` serves, without pauses between words."""
-    listener, lines, lifecycle = open_listener(LOCAL, 0), _Lines(), Lifecycle()
-    port = listener.sock.getsockname()[1]
+    lifecycle = Lifecycle()
+    with app_thread(create_mock(0, lifecycle), lifecycle) as port:
+        yield Gateway(port, None, [])
+
+
+@contextlib.contextmanager
+def app_thread(app: Any, lifecycle: Lifecycle) -> Iterator[int]:
+    """Serve ``app`` in a thread until the end of the block, on the port that this yields."""
+    sock = bind(LOCAL, 0)
+    port: int = sock.getsockname()[1]
 
     async def main(ready: Callable[[], None]) -> None:
-        await serve(create_mock(0, lifecycle), [listener.sock], state=lifecycle, drain=1, ready=ready, signals=False)
+        await serve(app, [sock], state=lifecycle, drain=1, ready=ready, signals=False)
 
-    with _thread(main, lifecycle, lines):
-        yield Gateway(port, None, lines.lines)
+    with _thread(main, lifecycle, _Lines()):
+        yield port
 
 
 @contextlib.contextmanager
