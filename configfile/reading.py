@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar, get_args, get_origin
 
 import attrs
+import cattrs
 
 from configfile.document import Path
 from configfile.expanded import Unresolved
@@ -64,44 +65,50 @@ _UNUSABLE: Final = _Unusable()
 
 
 class _Reader:
-    """One run over the content."""
+    """One run over the content: a converter of cattrs whose hooks know the place of what they read, and go on behind a
+    fault."""
 
     def __init__(self, advise: Advise) -> None:
         self._advise = advise
+        self._path: Path = ()
         self.faults: list[Misread] = []
         self.given: dict[Path, frozenset[str]] = {}
         self.ignored: list[tuple[Path, str]] = []
+        self._converter = cattrs.Converter(detailed_validation=False)
+        for takes, hook in (
+            (attrs.has, self._whole), (is_literal, _word), (_is_mapping, self._pairs), (_is_list, self._items),
+            (_is_given, self._given), (is_optional, self._optional), (_is_any, _unchanged), (_has_kind, self._of_kind),
+        ):  # fmt: skip
+            self._converter.register_structure_hook_func(takes, hook)
+        for plain in PLAIN:
+            self._converter.register_structure_hook(plain, self._of_kind)
 
     def member(self, value: Any, of: Any, path: Path) -> Any:
         """The value as the type ``of``, or ``_UNUSABLE`` once its faults are reported."""
+        before, self._path = self._path, path
         try:
-            return self._read(value, of, path)
+            return self._converter.structure(value, of)
         except Wrong as wrong:
             self.faults.append(Misread(path, wrong))
             return _UNUSABLE
+        finally:
+            self._path = before
 
-    def _read(self, value: Any, of: Any, path: Path) -> Any:
-        if of is Any or (value is None and is_optional(of)):
-            return value
-        of = present(of)
-        if (kind := kind_of(of) or PLAIN.get(of)) is not None:
-            found = value if kind.pick is None else self._picked(value, kind.pick(value), path)
-            return found if kind.read is None or found is _UNUSABLE else kind.read(found)
-        if isinstance(of, Given):
-            return self._members(value, of.cls, path)
-        origin = get_origin(of)
-        if origin is tuple:
-            return self._items(value, get_args(of), path)
-        if origin in (dict, Mapping):
-            return self._pairs(value, get_args(of), path)
-        if is_literal(of):
-            return _word(value, get_args(of))
-        members = self._members(value, of, path)
+    def _optional(self, value: Any, of: Any) -> Any:
+        return None if value is None else self._converter.structure(value, present(of))
+
+    def _of_kind(self, value: Any, of: Any) -> Any:
+        kind = kind_of(of) or PLAIN[of]
+        if kind.pick is not None and (picked := kind.pick(value)) is not None:
+            value = self._converter.structure(value, picked)
+        return value if kind.read is None or value is _UNUSABLE else kind.read(value)
+
+    def _given(self, value: Any, of: Given) -> Any:
+        return self._members(value, of.cls, self._path)
+
+    def _whole(self, value: Any, of: Any) -> Any:
+        members = self._members(value, of, self._path)
         return members if members is _UNUSABLE else of(**members)
-
-    def _picked(self, value: Any, of: Any, path: Path) -> Any:
-        """The value by the type that was picked for it; ``None`` picks the value itself."""
-        return value if of is None else self._read(value, of, path)
 
     def _members(self, value: Any, cls: Any, path: Path) -> Any:
         """The attributes of ``cls`` that the mapping ``value`` gives."""
@@ -135,8 +142,9 @@ class _Reader:
         else:
             self.faults.append(Misread((*path, name), self._advise(cls, name)))
 
-    def _items(self, value: Any, parts: tuple[Any, ...], path: Path) -> Any:
+    def _items(self, value: Any, of: Any) -> Any:
         """A list of items of one type. One that cannot be read spoils it, unless ``None`` may take its place."""
+        parts, path = get_args(of), self._path
         if not isinstance(value, list | tuple):
             raise Wrong(_found(value, parts[0]), "this must be a list")
         found = [self.member(item, parts[0], (*path, i)) for i, item in enumerate(value)]
@@ -144,7 +152,8 @@ class _Reader:
             return tuple(None if item is _UNUSABLE else item for item in found)
         return _UNUSABLE if any(item is _UNUSABLE for item in found) else tuple(found)
 
-    def _pairs(self, value: Any, parts: tuple[Any, ...], path: Path) -> Any:
+    def _pairs(self, value: Any, of: Any) -> Any:
+        parts, path = get_args(of), self._path
         if not isinstance(value, dict):
             raise Wrong(describe(value), "this must be a mapping of keys to values")
         found = {}
@@ -153,6 +162,30 @@ class _Reader:
             if read is not _UNUSABLE and (word := self.member(name, parts[0], (*path, name))) is not _UNUSABLE:
                 found[word] = read
         return found
+
+
+def _is_given(of: Any) -> bool:
+    return isinstance(of, Given)
+
+
+def _is_mapping(of: Any) -> bool:
+    return get_origin(of) in (dict, Mapping)
+
+
+def _is_list(of: Any) -> bool:
+    return get_origin(of) is tuple
+
+
+def _is_any(of: Any) -> bool:
+    return of is Any
+
+
+def _has_kind(of: Any) -> bool:
+    return kind_of(of) is not None
+
+
+def _unchanged(value: Any, of: Any) -> Any:
+    return value
 
 
 def _is_absent(member: Any, field: Field) -> bool:
@@ -175,7 +208,8 @@ def _example(fields: Mapping[str, Field]) -> str:
     return f", such as {{{name}: …}}" if name else " of keys to values"
 
 
-def _word(value: Any, words: tuple[Any, ...]) -> Any:
+def _word(value: Any, of: Any) -> Any:
+    words = get_args(of)
     if isinstance(value, str) and value in words:
         return value
     raise Wrong(describe(value), one_of(words), nearest(value, words) if isinstance(value, str) else None)
