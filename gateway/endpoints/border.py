@@ -2,7 +2,7 @@
 behind it becomes an error in the shape of the client's API."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TypeAlias
 
@@ -63,12 +63,14 @@ async def serve(
         return refuse(MISTAKE)
 
 
-async def whole_body(context: ExchangeContext, incoming: IncomingRequest, elements: int | None = None) -> bytes:
+def whole_body(
+    context: ExchangeContext, incoming: IncomingRequest, elements: int | None = None
+) -> Coroutine[None, None, bytes]:
     """Return the body of a request that was admitted, decompressed; ``elements`` is the most JSON elements that it may
     have, where that is not the configuration's. Raises ``GatewayError``."""
-    codings = (value for name, value in context.asked.headers if name == "content-encoding")
+    codings = [value for name, value in context.asked.headers if name == "content-encoding"]
     limits = context.service.limits.with_elements(elements)
-    return await decompressed(codings, incoming.read, held_body(context, incoming), limits)
+    return decompressed(codings, incoming.read, held_body(context, incoming), limits)
 
 
 def held_body(context: ExchangeContext, incoming: IncomingRequest) -> HeldBody:

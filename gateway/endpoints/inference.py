@@ -1,6 +1,6 @@
 """Requests with a body that has to do with a provider: each is an exchange."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Final, Protocol, TypeAlias
 
 import attrs
@@ -57,19 +57,19 @@ def _add_past_quart(app: QuartTrio, path: str, answer: "_ModelRoute") -> None:
 class _ModelRoute(Protocol):
     """Answers a request, whose path may name the model. It raises nothing."""
 
-    async def __call__(self, incoming: IncomingRequest, name: str | None = None) -> Response: ...
+    def __call__(self, incoming: IncomingRequest, name: str | None = None) -> Coroutine[None, None, Response]: ...
 
 
 def _exchange(service: Service, api: Api, route: RequestPath) -> _ModelRoute:
     """The answer to requests on ``route``, which asks for the client's key itself."""
     answer, unnamed = ANSWERS[route.operation], PathParameters(stream=bool(route.streamed))
 
-    async def answer_route(incoming: IncomingRequest, name: str | None = None) -> Response:
+    def answer_route(incoming: IncomingRequest, name: str | None = None) -> Coroutine[None, None, Response]:
         async def read_and_answer(exchange: Exchange) -> Response:
             return await answer(exchange, await whole_body(exchange.context, incoming))
 
         path = unnamed if name is None else attrs.evolve(unnamed, model=name)
-        return await serve(service, api, incoming, route.path, read_and_answer, path=path)
+        return serve(service, api, incoming, route.path, read_and_answer, path=path)
 
     return answer_route
 

@@ -98,4 +98,4 @@ def own_headers(record: Record) -> Headers:
     left = () if record.reservation is None else record.reservation.left(record)
     if record.failed is not None:
         left = (*left, *CODECS[record.api].wire.error_headers(record.failed))
-    return (*((name, header_safe(value)) for name, value in own.items() if value is not None), *left)
+    return (*[(name, header_safe(value)) for name, value in own.items() if value is not None], *left)

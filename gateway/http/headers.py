@@ -125,7 +125,7 @@ def upstream_id(upstream: Headers) -> str | None:
 
 def as_text(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Headers from the wire, names in lower case."""
-    return tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in pairs)
+    return tuple([(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in pairs])
 
 
 def says_close(pairs: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -61,7 +61,7 @@ class ResponseBody(Protocol):
 
 
 def _cut(headers: Iterable[tuple[str, str]]) -> Headers:
-    return tuple((name, value if len(value) <= MAX_HEADER else value[:MAX_HEADER]) for name, value in headers)
+    return tuple([(name, value if len(value) <= MAX_HEADER else value[:MAX_HEADER]) for name, value in headers])
 
 
 @attrs.frozen
