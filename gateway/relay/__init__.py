@@ -7,8 +7,7 @@ back, through one of the filters in ``answers``; ``cached_answers`` are those th
 ``rerank``, ``images``, ``audio``, ``videos`` and ``plain_json`` (of which only the model is read) are endpoints.
 ``uploads`` passes multipart bodies on while they come. ``realtime`` is for realtime sessions that go past the gateway.
 
-``pass_through`` takes any path of a provider's, ``passed_websockets`` upgrades there; ``passed_models`` finds the
-models that these name.
+``pass_through`` takes any path of a provider's, ``passed_websockets`` upgrades there.
 
 ``kept`` passes requests about what providers keep, in the forms of ``kept_forms``, with the ids of their owner;
 ``kept_uploads`` are Google's. ``batches`` are lists of requests, whose ``batch_models`` say where they go, and which

@@ -20,8 +20,7 @@ from gateway.realtime.notices import FrameReader, ResponseBegun
 from gateway.realtime.opening import Opening, open_websocket, run_session
 from gateway.realtime.session import ResumableSessions
 from gateway.realtime.shapes import RealtimeShape
-from gateway.relay.pass_through import address_below, passed_query, rest_of_path
-from gateway.relay.passed_models import models_in_path, models_in_query
+from gateway.relay.pass_through import address_below, models_in_path, models_in_query, passed_query, rest_of_path
 from gateway.routing.router import passing_target
 from gateway.routing.target import Target
 
