@@ -288,7 +288,9 @@ class Wire:
 
     def read_until(self, mark: bytes) -> bytes:
         """Everything received so far, once ``mark`` is in it."""
+        deadline = time.monotonic() + 4 * PATIENCE
         while mark not in self.received:
+            assert time.monotonic() < deadline, f"no {mark!r} came; the last was {self.received[-500:]!r}"
             data = self.sock.recv(65536)
             assert data, f"the peer closed before {mark!r}; it sent {self.received[-500:]!r}"
             self.received += data
