@@ -110,9 +110,9 @@ class Flight:
             except GatewayError as error:
                 self.fail(error.failed)
             finally:
+                if not self._ended:  # whatever ends it, nobody waits for more
+                    self.abandon()
                 await response.aclose()
-        if not self._ended:
-            self.abandon()
 
     def fail(self, failed: ErrorInfo) -> None:
         """It breaks off, or the leader has no use for it; unless it is whole."""

@@ -43,6 +43,7 @@ class AttemptAccount:
         self._open = None
         self._began = self._content = 0.0
         self._told: Tried | None = None
+        self._lane_at_end = made.step.target.lane
 
     @property
     def made(self) -> TargetRequest:
@@ -133,7 +134,7 @@ class AttemptAccount:
         if isinstance(self.grant, Grant) and not self.committed:
             assert self._told is not None
             self.grant.end(self._context.record.bill.charge(self._told))
-        self.answer = None  # it knows the walk, which knows this account
+        self._lane_at_end, self.answer = self._lane, None  # it knows the walk, which knows this account
 
     def outcome(self, failed: ErrorInfo) -> Outcome:
         """Return the attempt as the plan's policy sees it, had it ``failed``."""
@@ -151,7 +152,7 @@ class AttemptAccount:
 
     @property
     def _lane(self) -> LaneName:
-        return self.target.lane if self.answer is None else self.answer.lane_name
+        return self._lane_at_end if self.answer is None else self.answer.lane_name
 
     def _put_on_record(self) -> None:
         """Write what only the response has told."""

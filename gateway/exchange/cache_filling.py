@@ -9,7 +9,7 @@ import trio
 from gateway.answer_cache.flight import ABANDONED, Flight
 from gateway.answer_cache.replay import response_of
 from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
-from gateway.exchange.attempt_answer import C, CacheableAnswer
+from gateway.exchange.attempt_answer import C
 from gateway.exchange.cache_lookup import NOT_CACHED, CacheHit, CacheLookup
 from gateway.exchange.origin import Make
 from gateway.exchange.planned import PlannedRequest
@@ -122,16 +122,13 @@ class CachedOrigin:
         flights, flight = self._cache.flights, Flight(self._cache.settings.max_answer, AnswerStamp(int(time.time())))
         if self._wish.reads:
             flights.setdefault(key, flight)
-        self._flight, target, kept_as = flight, self._walk.made.target, key
+        self._flight, target = flight, self._walk.made.target
         try:
             await self._walk.start(flight.stamp)
             answer = await self._walk.step(make)
-            if answer is None:
-                flight.fail(self._walk.failed or ABANDONED)
-                return None
-            made = self._walk.made
-            if made.target is not target:  # the answer is kept under the target that gave it
-                kept_as = await self._key_behind(answer, made)
+            if answer is not None and self._walk.made.target is target:
+                return await self._shared(answer, flight, key)
+            flight.fail(self._walk.failed or ABANDONED)  # those who follow it would take it for the target's
         except GatewayError as error:
             flight.fail(error.failed)
             raise
@@ -141,27 +138,33 @@ class CachedOrigin:
         finally:
             if flight.is_lost and flights.get(key) is flight:
                 del flights[key]
-        judge, rest = self._lookup.kind.judge(made, answer.content_type), answer.rest
-        flight.begin(answer.content_type, answer.came, whole=rest is None)
-        if rest is not None:
-            answer.go_on_with(response_of(flight.lead(), rest.headers, rest.status))
-        self._nursery.start_soon(self._keep, flight, key, rest, kept_as, judge)
-        return answer
+        if answer is None:
+            return None
+        self._flight = own = Flight(self._cache.settings.max_answer, flight.stamp)
+        return await self._shared(answer, own)
 
-    async def _key_behind(self, answer: CacheableAnswer, made: TargetRequest) -> bytes:
-        """Return the key of an ``answer`` that another target gave than was to be asked first."""
+    async def _shared(self, answer: C, flight: Flight, key: bytes = b"") -> C:
+        """Return ``answer``, which goes on in ``flight`` and is kept under ``key``: by default that of the target which
+        gave it, if another one was to be asked."""
         try:
-            return await self._lookup.key(made) or b""
+            made = self._walk.made
+            if not key:
+                key = await self._lookup.key(made) or b""
+            judge, rest = self._lookup.kind.judge(made, answer.content_type), answer.rest
+            flight.begin(answer.content_type, answer.came, whole=rest is None)
+            if rest is not None:
+                answer.go_on_with(response_of(flight.lead(), rest.headers, rest.status))
         except BaseException:
             await answer.aclose()
             raise
+        self._nursery.start_soon(self._keep, flight, rest, key, judge)
+        return answer
 
     async def _keep(
         self,
         flight: Flight,
-        key: bytes,
         rest: UpstreamResponse | None,
-        kept_as: bytes,
+        key: bytes,
         judge: Callable[[bytes], bool],
     ) -> None:
         """Read the ``rest`` of an answer for all who follow it, and keep the answer. It ends with them, not with the
@@ -171,9 +174,9 @@ class CachedOrigin:
                 if rest is not None:
                     await flight.run(rest)
                 body = await flight.whole()
-                if kept_as and body is not None and await offload(len(body), judge, body):
+                if key and body is not None and await offload(len(body), judge, body):
                     answer = StoredAnswer(0.0, flight.content_type, flight.stamp, body, tuple(flight.pauses))
-                    await self._lookup.keep(kept_as, answer)
+                    await self._lookup.keep(key, answer)
             finally:
                 if self._cache.flights.get(key) is flight:
                     del self._cache.flights[key]

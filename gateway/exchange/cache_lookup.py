@@ -135,11 +135,12 @@ class CacheHit:
         record = context.record
         record.hits(self._age)
         self.made.report(record)
-        answer = make(self)
         try:
-            await begun(context, self.watch, answer)
-        except GatewayError as error:
-            self._tell(error.failed)
+            answer = await begun(context, self.watch, make(self))
+        except BaseException as error:
+            await self._response.aclose()
+            if isinstance(error, GatewayError):
+                self._tell(error.failed)
             raise
         self.watch.begun()
         self._has_begun = True

@@ -27,7 +27,7 @@ from gateway.routing.target import LaneName, Target
 from gateway.streaming.doubt import stream_doubt
 from gateway.streaming.lane import Lane
 from gateway.telemetry.live import LiveStream
-from gateway.telemetry.tap import beside
+from gateway.telemetry.tap import beside, caught_up
 from gateway.upstream.response import UpstreamResponse
 from providers.neutral.codec import Writer
 from streams.errors import GatewayError
@@ -78,7 +78,7 @@ async def _make_lane(made: TargetRequest, stamp: AnswerStamp | None, turn: TurnR
 
 class BegunStream:
     """The ``CacheableAnswer`` of a stream, read up to its first content. ``lane`` makes the client's stream of it,
-    ``first`` is what goes to the client for what was read."""
+    ``first`` is what goes to the client for what was read, ``passed`` that piece by piece."""
 
     lane: Lane
     lane_name: LaneName
@@ -97,6 +97,7 @@ class BegunStream:
         self.usage = self.writer = None
         self.first = b""
         self.came = []
+        self.passed: list[tuple[bytes, bytes]] = []
         self._form, self._turn = request.form, request.turn
         self._others = others
         self._first_lane = first_lane
@@ -150,7 +151,7 @@ class BegunStream:
         lane, source = self.lane, self.source
         kept = None if source.stamp is None else self.came
         first: list[bytes] = []
-        size = 0
+        size = seen = 0
         if kept is not None:
             kept.append((trio.current_time(), b""))
         try:
@@ -158,9 +159,12 @@ class BegunStream:
                 source.watch.heard()
                 if kept is not None:
                     kept.append((trio.current_time(), chunk))
-                if out := lane.feed(chunk):
-                    first.append(out)
+                out = lane.feed(chunk)
+                first.append(out)
                 size += len(out)
+                seen += len(chunk)
+                if seen <= HELD:
+                    self.passed.append((chunk, out))
                 if lane.seen.committed or lane.seen.failed is not None or size > HELD:
                     break
             else:
@@ -209,7 +213,9 @@ class StreamedAnswer(DeliveredAnswer[BegunStream]):
     def first_events(self, answer: BegunStream) -> tuple[Lane, bytes]:
         self.passed = answer.source.made.disclosure.headers(answer.response.headers, answer.lane_name)
         self._first_lane.release()
-        return answer.lane, answer.first
+        lane = caught_up(self.delivery.lane, answer.lane, answer.passed)
+        answer.passed.clear()
+        return lane, answer.first
 
     async def refusing_lane(self) -> Lane | None:
         if not self._first_lane.is_taken:

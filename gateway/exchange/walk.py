@@ -297,11 +297,9 @@ class Walk:
             return None
         if not self.context.service.hedges.take(plan.route.name):
             return None
-        taken = None if self._reservation is None else await self._reservation.take(step.target, queues=False)
-        if isinstance(taken, ErrorInfo):
-            return None
         try:
-            return await self._prepared(step, "hedge", taken)
+            taken = None if self._reservation is None else await self._reservation.take(step.target, queues=False)
+            return None if isinstance(taken, ErrorInfo) else await self._prepared(step, "hedge", taken)
         except GatewayError:
             return None
 
@@ -401,7 +399,7 @@ class Walk:
     async def _written(self, step: Send, cause: Cause) -> TargetRequest:
         first, self._first = self._first, None
         if first is not None and first.target is step.target and first.step.omissions == step.omissions:
-            return attrs.evolve(first, step=step)
+            return first if step.after == first.step.after else attrs.evolve(first, step=step)
         return await write_request(self.context, self.request, step, cause)
 
     def _cause(self, step: Send) -> Cause:

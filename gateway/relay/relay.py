@@ -266,7 +266,10 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
     def first_events(self, answer: RelayedAnswer) -> tuple[Lane, bytes]:
         disclosure, redact = answer.source.made.disclosure, None
         if self.delivery.state is DeliveryState.HELD:
-            self.head = answer.status, answer.headers
+            kept = answer.headers  # what is held may be redacted, which changes its length
+            if answer.is_held:
+                kept = tuple(pair for pair in kept if pair[0] != "content-length")
+            self.head = answer.status, kept
         elif not answer.is_stream:
             redact = disclosure.body
         limit = self.context.service.limits.answer
@@ -289,6 +292,4 @@ async def relay(exchange: Exchange, scope: RequestScope, request: RelayedRequest
     delivered = Relay(exchange.context, origin, scope, request, survival)
     body = await delivered.begin()
     status, headers = delivered.head
-    if isinstance(body, bytes):
-        headers = tuple(pair for pair in headers if pair[0] != "content-length")
     return exchange.respond(body, status, headers)

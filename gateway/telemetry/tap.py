@@ -2,7 +2,7 @@
 somebody does."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
 from gateway.streaming.lane import Lane
@@ -128,6 +128,15 @@ class ObservedLane:
         for came, went, note in waiting:
             self._tell(came, went, note)
 
+    def catch_up(self, came: bytes, went: bytes) -> None:
+        """Tell of what has passed in the lane inside before this one was put around it."""
+        try:
+            events = self._splitter.feed(came)
+        except FramingError:
+            self._splitter, self._held, events = self.source.splitter(LARGEST), 0, []
+        self._held += len(came) - sum(map(len, events))
+        self._tell(b"".join(events), went)
+
     def _fed(self, part: bytes, came: bytes) -> bytes:
         out = self.lane.feed(part)
         if came or out:
@@ -195,6 +204,17 @@ def beside(around: Lane, lane: Lane) -> Lane:
     if isinstance(around, Transcribed):
         return Transcribed(lane, around.transcript, waits=True)
     return lane
+
+
+def caught_up(around: Lane, lane: Lane, passed: Iterable[tuple[bytes, bytes]]) -> Lane:
+    """Return ``lane``, in which ``passed`` has passed, so that those hear of that who began to listen to ``around``
+    meanwhile."""
+    if not isinstance(around, ObservedLane) or isinstance(lane, ObservedLane):
+        return lane
+    late = ObservedLane(lane, around.listeners, waits=True)
+    for came, went in passed:
+        late.catch_up(came, went)
+    return late
 
 
 def carried(around: Lane, lane: Lane) -> Lane:

@@ -166,6 +166,40 @@ async def test_identical_requests_at_once_are_sent_once_on_a_hedged_route_too(st
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_whoever_waits_for_an_answer_is_not_given_that_of_a_hedge_in_another_api(stream):
+    """It waits for the answer of the first target, and would read the bytes of the other one as that."""
+    route = {"targets": ["first", "second"], "hedge": {"after": "10ms", "at_most": "100%"}, "cache": {"ttl": "1h"}}
+    async with played_provider() as provider:
+        entries = [entry(provider, api, name, price=PRICE) for api, name in (("chat", "first"), ("messages", "second"))]
+        content = {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route}}
+        async with (
+            gateway(content) as running,
+            httpx2.AsyncClient(base_url=running.url, timeout=PATIENCE, trust_env=False) as http,
+        ):
+            client = Client(running, http)
+            provider.reset(first="silent", second="late")
+
+            async def ask() -> None:
+                reply = await client.ask("r", stream=stream)
+                assert (reply.status_code, "error" in reply.text, "stop" in reply.text) == (200, False, True), (
+                    reply.text
+                )
+                assert reply.headers["x-trigate-target"].endswith("second")
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                flights = running.service.answer_cache.flights
+                with trio.fail_after(PATIENCE):
+                    while provider.asked["second"] < 1:  # noqa: ASYNC110  # nobody tells of it
+                        await trio.sleep(0.001)
+                nursery.start_soon(ask)
+                with trio.fail_after(PATIENCE):
+                    while not any(flight.followers for flight in flights.values()):  # noqa: ASYNC110  # the same
+                        await trio.sleep(0.001)
+                provider.released.set()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_targets_that_fail_often_and_answer_often_are_asked_though_all_are_out(stream):
     circuit = {"failures": 3, "error_rate": "30%"}
     more = {"circuit": circuit, "retries": {"attempts": 2, "budget": "100%"}, "route": {"sticky": False}}
