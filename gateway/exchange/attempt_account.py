@@ -19,8 +19,10 @@ from streams.events import ErrorInfo, FailureReason
 
 
 class AttemptAccount:
-    """Books one attempt: ``begin`` before it is sent, ``commit`` once its answer goes to the client, ``fail`` where it
-    fails before or behind that, and ``close`` whatever has happened.
+    """Books one attempt with its target's health and load, the allowances and the record.
+
+    Call ``begin`` before the attempt is sent, ``commit`` once its answer goes to the client, ``fail`` when it fails,
+    before or after its commit, and ``close`` once, however it ends.
 
     ``grant`` is what it has taken of its target's allowances, if that has any, or its place in the queue for them."""
 

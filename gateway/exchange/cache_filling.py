@@ -1,4 +1,4 @@
-"""The cache of answers around the walk of a plan: what it has is given, and what it has not is kept."""
+"""The cache of answers around the walk of a plan: it serves what it has, and stores new answers."""
 
 import time
 from collections.abc import Callable

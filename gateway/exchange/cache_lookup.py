@@ -184,8 +184,8 @@ class CacheLookup:
         self._cache = context.service.answer_cache
 
     async def find(self, made: TargetRequest, key: bytes) -> CacheHit | ErrorInfo | None:
-        """Return the answer to ``made`` under ``key``, or one on its way; how those have failed who asked before; or
-        ``None`` where the provider is to be asked. Cancelled, it follows nobody any more."""
+        """Return a hit for ``made`` under ``key``, the failure of the requests that it followed, or ``None`` on a miss.
+        Cancelled, it follows nobody any more."""
         failed: ErrorInfo | None = None
         for _ in range(FOLLOWED):
             if (answer := await self._cache.find(key, self.wish.max_age)) is not None:

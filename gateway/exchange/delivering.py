@@ -47,7 +47,7 @@ class BegunAnswer(CacheableAnswer, Protocol):
 B = TypeVar("B", bound=BegunAnswer)
 
 Survival: TypeAlias = Callable[[Callable[[], object]], AbstractContextManager[object]]
-"""Returns a block that may outlive its client, and calls what it is given when the client leaves."""
+"""Returns a context that may outlive the client, and calls its argument when the client leaves."""
 
 
 class DeliveredAnswer(Generic[B]):

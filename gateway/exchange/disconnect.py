@@ -23,7 +23,7 @@ class Audience(enum.Enum):
     CLIENT = "client"
     """It may leave: the nursery of its request is cancelled then."""
     STORE = "store"
-    """A turn in the background has no client that could leave: what cancels it means it."""
+    """Cancelling a background turn ends it: it has no client that could leave."""
 
     def survives(self, target: Target) -> bool:
         """The answer of ``target`` is read to its end though nobody reads it."""

@@ -47,9 +47,9 @@ class PlannedRequest:
     ``counted_as`` says what of it is limited and billed, ``begins`` how much work begins with it, about,
     ``budgets`` what its client lets it cost; ``asks`` is what it says of its output, where that is not in its
     members. ``media`` are the types of its body and of its answer; an ``upload`` is its body where that is sent as
-    it comes, once; ``answers`` are statuses of answers beside those from 200 to 299. ``shows`` has a good answer of
-    a target show what is kept for its client by other ids; ``before_end`` is called right before the last bytes of a
-    request are written. ``reservation`` is that of the exchange, where anything limits it."""
+    it comes, once; ``answers`` are statuses of answers beside those from 200 to 299. ``shows`` replaces
+    the provider's object ids in a response with the client's; ``before_end`` is called right before the last bytes
+    of a request are written. ``reservation`` is that of the exchange, where anything limits it."""
 
     incoming: Incoming
     plan: Plan

@@ -28,8 +28,8 @@ FILE: Final = 1600
 
 
 async def reserve_for(context: ExchangeContext, request: PlannedRequest) -> Reservation | None:
-    """The reservation of ``request``, which has taken nothing yet; ``None`` where it is limited by nothing, or asks
-    nobody for anything: what a provider has kept is only fetched."""
+    """Return the reservation of ``request``, which has taken nothing yet; ``None`` where no limit applies, or where
+    the request only fetches a stored object."""
     allowances, client, incoming = context.service.allowances, context.asked.client, request.incoming
     by_header = _by_header(context, request.plan.first) if allowances.by_header else ()
     limited = by_header or allowances.of_client(client) or any(map(allowances.of_target, request.plan.targets))

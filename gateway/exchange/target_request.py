@@ -158,8 +158,8 @@ class TargetRequest:
 
 async def write_request(context: ExchangeContext, request: PlannedRequest, step: Send, cause: Cause) -> TargetRequest:
     """Write ``request`` for the target of ``step``. Raises ``GatewayError`` (400) for what the target cannot honour or,
-    in strict mode, cannot be given. A client whose first target refuses is told what it would lose, too; a
-    hedge may come to nothing."""
+    in strict mode, cannot be given. The losses of the first target are recorded before strict mode
+    refuses them; those of a hedge only if it wins."""
     known = known_omissions(context, step.target)
     left = step.omissions.union(known) if known else step.omissions
     prepared = await offload(request.incoming.size, request.prepare, step.target, left)

@@ -39,9 +39,9 @@ Make: TypeAlias = Callable[[Attempt], A]
 class Walk:
     """Goes along a plan, one attempt after the other, until one commits or the policy gives up.
 
-    ``begin`` makes it, ``run`` returns the answer that goes to the client, ``fail`` says that it breaks off behind
-    that, and the walk is a context manager, which closes its books. It is an ``AnswerOrigin``, used by one task at a
-    time."""
+    ``start`` prepares the first attempt, ``run`` returns the answer that goes to the client, ``fail`` books a failure
+    after the commit, and the walk is a context manager, which closes its books. It is an ``AnswerOrigin``,
+    used by one task at a time."""
 
     followers = None
 
@@ -52,7 +52,7 @@ class Walk:
         self._outcomes: tuple[Outcome, ...] = ()
         self._reservation = request.reservation
         self._stamp: AnswerStamp | None = None
-        self._first: TargetRequest | None = None  # written before it is known whether anybody is asked
+        self._first: TargetRequest | None = None  # written for the cache lookup; sent only after a miss
         self._account: AttemptAccount | None = None  # of the attempt that is next, under way, or has committed
         self._has_won = False
 
@@ -65,8 +65,8 @@ class Walk:
         return walk
 
     async def look(self) -> None:
-        """Write the request for the target that would be asked now, of whose allowances nothing is taken: the answer
-        may come from elsewhere. Raises ``GatewayError`` as ``begin`` does."""
+        """Write the request for the next target without reserving the target's allowances: the answer may come from the
+        cache. Raises ``GatewayError`` as ``begin`` does."""
         while True:
             step = self._step()
             if self._reservation is not None:

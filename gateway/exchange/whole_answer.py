@@ -16,9 +16,9 @@ from streams.fold import Answer
 
 
 class WholeAnswer:
-    """The ``AttemptAnswer`` of an answer that is not streamed. ``failed`` is there where it is an error in the words of
-    the client's API, with a good status: that is an answer, too, where no other attempt follows. ``came`` are its
-    pieces, with their moments, where it may be cached."""
+    """The ``AttemptAnswer`` of an answer that is not streamed. ``failed`` is an error that the provider sent with a
+    good status, in the client's API: it goes to the client where no other attempt follows. ``came`` are its pieces,
+    with their moments, where it may be cached."""
 
     writer = None
     rest: None = None

@@ -41,7 +41,8 @@ _EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r")  # of the last, the LF ma
 class RelayedAnswer:
     """The answer of one attempt, through its filter: a ``BegunAnswer``.
 
-    It begins with the ``first`` bytes for the client: more than its filter holds, or all of them (``is_held``).
+    ``begin`` reads until more than ``filter.held`` bytes are ready for the client (``first``), or to the end
+    (``is_held``).
     ``status`` and ``headers`` are those of the client's response."""
 
     headers: Headers
