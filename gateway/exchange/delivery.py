@@ -198,7 +198,6 @@ class Delivery:
         self._record = record
         self._id = record.id
         self._has_failed = False
-        self._first_ping = lane.ping()
         self._keep_alive = keep_alive
         self._clock = clock
         self._turn = turn
@@ -355,8 +354,6 @@ class Delivery:
     def _ping(self, _: bytes) -> Actions:
         self.deadline = self._clock() + self._keep_alive
         ping = self.lane.ping()
-        if not ping and self.state in (DeliveryState.HELD, DeliveryState.OPEN):
-            ping = self._first_ping  # the lane may be that of an answer which has failed, and another one is awaited
         return (Ping(ping),) if ping else ()
 
     def _open_ping(self, data: bytes) -> Actions:

@@ -134,7 +134,9 @@ class BegunStream:
         """Return the lane of the answer. Raises ``GatewayError`` for an answer that the client cannot be given."""
         source, made = self.source, self.source.made
         if is_stream(made, response.header("content-type")):
-            lane, self.writer = self._first_lane.take(source) or await _make_lane(made, source.stamp, self._turn)
+            # Where another attempt may follow, the first lane keeps the client's connection alive until that begins.
+            first = None if self._others.might_go_on(source) else self._first_lane.take(source)
+            lane, self.writer = first or await _make_lane(made, source.stamp, self._turn)
             return lane
         if self._form is Form.AS_ASKED:
             raise GatewayError("upstream", "the provider gave no stream: ask for it without stream=true")

@@ -15,6 +15,7 @@ from gateway.config.loading import from_mapping
 from gateway.exchange.exchange import Exchange, Service
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import as_pieces
+from gateway.ledger.bill import Bill
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
@@ -338,7 +339,7 @@ def test_an_exchange_that_the_end_of_the_process_cuts_is_nobody_elses_doing(sent
 @pytest.mark.parametrize(
     ("before", "ended"),
     [
-        ({"whole": True}, "complete"),
+        ({"bill": Bill(whole=True)}, "complete"),
         ({"abandoned": True}, "client_disconnected"),
         ({"failed": ErrorInfo("upstream", "broke")}, "upstream_error"),
         ({"failed": ErrorInfo("internal", "a mistake")}, "internal_error"),
