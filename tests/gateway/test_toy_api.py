@@ -68,7 +68,7 @@ class Tokens:
                 self.most_at_once = max(self.most_at_once, self.refreshing)
                 await trio.sleep(0.01)  # somewhere else it is made
                 self.refreshing -= 1
-                self.given.append(f"token-{len(self.given)}")
+                self.given.append(f"toy-token-{len(self.given)}")
                 self._left = 3
             self._left -= 1
             return self.given[-1]
