@@ -8,7 +8,7 @@ import attrs
 
 from gateway.allowances.reservation import CountedAs
 from gateway.answer_cache.stored_answer import AnswerStamp
-from gateway.exchange.context import TriedLog
+from gateway.exchange.context import TriedLog, tried_at
 from gateway.exchange.target_request import TargetRequest
 from gateway.http.headers import Headers, upstream_id
 from gateway.http.offload import offload
@@ -124,23 +124,16 @@ class Attempt:
         """Return what becomes of the attempt for ``reason``. ``content`` is when its first content came, ``usage`` what
         the provider of an answer that goes to nobody has said that it took."""
         began, target = self._began, self.target
-        return Tried(
-            target.place,
-            target.entry.provider.id,
-            target.api,
-            lane,
-            reason,
-            self.cause,
-            self._status,
-            self._head - began if self._head else None,
-            content - began if content else None,
-            None if reason == "ok" else time.perf_counter() - began,
+        return tried_at(
+            target, reason, lane, self.cause,
+            status=self._status,
+            head=self._head - began if self._head else None,
+            content=content - began if content else None,
+            seconds=None if reason == "ok" else time.perf_counter() - began,
             usage=None if committed else usage,
             unknown_input=self._tokens if reason != "ok" and not committed and self._may_be_billed() else None,
             committed=committed,
-            model=target.name,
-            price=target.price,
-        )
+        )  # fmt: skip
 
     @property
     def seconds(self) -> float:

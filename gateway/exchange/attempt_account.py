@@ -8,7 +8,7 @@ import attrs
 from gateway.allowances.reservation import Grant, Queued
 from gateway.exchange.attempt import Attempt, Resends
 from gateway.exchange.attempt_answer import A, AttemptAnswer
-from gateway.exchange.context import ExchangeContext
+from gateway.exchange.context import ExchangeContext, tried_at
 from gateway.exchange.target_request import TargetRequest
 from gateway.health.health import OpenAttempt
 from gateway.ledger.bill import Cause, Tried, TriedReason
@@ -32,7 +32,7 @@ class AttemptAccount:
         self, context: ExchangeContext, made: TargetRequest, cause: Cause, grant: Grant | Queued | None = None
     ) -> None:
         self.step = made.step
-        self.target = made.step.target
+        self.target = made.target
         self.cause = cause
         self.grant = grant
         self.resends = Resends(1)
@@ -45,7 +45,7 @@ class AttemptAccount:
         self._open = None
         self._began = self._content = 0.0
         self._told: Tried | None = None
-        self._lane_at_end = made.step.target.lane
+        self._lane_at_end = made.target.lane
 
     @property
     def made(self) -> TargetRequest:
@@ -166,11 +166,7 @@ class AttemptAccount:
         usage = None if self.answer is None else self.answer.usage
         if self.attempt is not None:
             return self.attempt.tried(reason, self._lane, content=self._content, committed=self.committed, usage=usage)
-        target, seconds = self.target, time.perf_counter() - self._began
-        return Tried(
-            target.place, target.entry.provider.id, target.api, self._lane, reason, self.cause, seconds=seconds,
-            model=target.name, price=target.price,
-        )  # fmt: skip
+        return tried_at(self.target, reason, self._lane, self.cause, seconds=time.perf_counter() - self._began)
 
     def _tell(self, tried: Tried) -> None:
         """Put ``tried`` on record: in place of what was told before, if it fails behind its commit."""

@@ -6,7 +6,7 @@ answer while that is on its way.
 
 import time
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, ClassVar, Final, Protocol, cast
+from typing import Any, ClassVar, Final, Protocol
 
 import attrs
 
@@ -21,7 +21,7 @@ from gateway.config.cached_answers import CacheUse
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.answering import is_stream
 from gateway.exchange.attempt_answer import C, begun
-from gateway.exchange.context import ExchangeContext
+from gateway.exchange.context import ExchangeContext, tried_at
 from gateway.exchange.origin import Make
 from gateway.exchange.target_request import TargetRequest
 from gateway.http.offload import offload
@@ -260,11 +260,8 @@ async def _follow(flight: Flight, made: TargetRequest) -> CacheHit | None:
 
 def _told(made: TargetRequest, failed: ErrorInfo | None, *, committed: bool, content: float | None = None) -> Tried:
     """Return what is told of an answer for which nobody was asked."""
-    target, reason = made.target, "ok" if failed is None else failed.reason or "internal"
-    return Tried(
-        target.place, target.entry.provider.id, target.api, target.lane, cast("TriedReason", reason), content=content,
-        committed=committed, model=target.name, price=target.price,
-    )  # fmt: skip
+    reason: TriedReason = "ok" if failed is None else failed.reason or "internal"
+    return tried_at(made.target, reason, made.target.lane, content=content, committed=committed)
 
 
 def _spelled(value: Any) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """The sides of one exchange that all its attempts share, and the log of these."""
 
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
 from gateway.exchange.service import Service
-from gateway.ledger.bill import Tried
+from gateway.ledger.bill import Cause, Tried, TriedReason
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
-from gateway.routing.target import Target
+from gateway.routing.target import LaneName, Target
 from gateway.telemetry.observer import NO_RECORDING, UNOBSERVED, CallObserver, CallObservers, ExchangeRecording
 from providers.auth.credential import BearerToken, is_subscription_token
 from providers.neutral.codec import Codec
@@ -32,6 +32,15 @@ class TriedLog:
         before = self._tried if instead is None else tuple(one for one in self._tried if one is not instead)
         self._tried = self._record.bill.tried = (*before, tried)
         self.places.add(tried.target)
+
+
+def tried_at(target: Target, reason: TriedReason, lane: LaneName, cause: Cause = "first", **more: Any) -> Tried:
+    """Return what became of an attempt at ``target``, or of an answer that stands for one; ``more`` are further
+    attributes of ``Tried``."""
+    return Tried(
+        target.place, target.entry.provider.id, target.api, lane, reason, cause, model=target.name, price=target.price,
+        **more,
+    )  # fmt: skip
 
 
 STRICT: Final = "x-trigate-strict"

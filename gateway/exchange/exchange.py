@@ -153,13 +153,13 @@ class Exchange:
     async def _reserve(self, request: PlannedRequest) -> PlannedRequest:
         """Give the request the reservation of the exchange, however many requests that makes."""
         service = self._context.service
-        limited = service.allowances.any or request.budgets
+        limited, run = service.allowances.any or request.budgets, None
         if limited or service.kept_ledger.keeps:
-            self.record.run = run_of(self._context.asked, request.incoming)
+            run = self.record.run = run_of(self._context.asked, request.incoming)
         if not limited:
             return request
         if self._reservation is None:
-            self.record.reservation = self._reservation = await reserve_for(self._context, request)
+            self.record.reservation = self._reservation = await reserve_for(self._context, request, run)
             if self._reservation is not None:
                 self._scope.on_last_bytes(self._reservation.release_places)
         return attrs.evolve(request, reservation=self._reservation)

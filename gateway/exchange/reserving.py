@@ -7,7 +7,6 @@ from typing import Final
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.expected import ALLOWED, AT_FIRST, asked_output
 from gateway.allowances.reservation import Payer, Reservation
-from gateway.allowances.runs import run_of
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import Form, PlannedRequest
 from gateway.http.offload import offload
@@ -27,9 +26,9 @@ FILE: Final = 1600
 """Tokens of an image, about; other files are of that order, and far from what their characters would be."""
 
 
-async def reserve_for(context: ExchangeContext, request: PlannedRequest) -> Reservation | None:
-    """Return the reservation of ``request``, which has taken nothing yet; ``None`` where no limit applies, or where
-    the request only fetches a stored object."""
+async def reserve_for(context: ExchangeContext, request: PlannedRequest, run: str | None) -> Reservation | None:
+    """Return the reservation of ``request``, which belongs to ``run`` and has taken nothing yet; ``None`` where no
+    limit applies, or where the request only fetches a stored object."""
     allowances, client, incoming = context.service.allowances, context.asked.client, request.incoming
     by_header = _by_header(context, request.plan.first) if allowances.by_header else ()
     limited = by_header or allowances.of_client(client) or any(map(allowances.of_target, request.plan.targets))
@@ -40,10 +39,8 @@ async def reserve_for(context: ExchangeContext, request: PlannedRequest) -> Rese
     if len(incoming.body) > LOOKED_THROUGH:
         tokens = await offload(len(incoming.body), expected_tokens, incoming.body, incoming.earlier_size)
     asks = asked_output(incoming) if request.asks is None else request.asks
-    payer = Payer(client, run_of(context.asked, incoming))
-    return Reservation(
-        allowances, payer, bill, tokens, asks, request.budgets, request.counted_as, by_header, request.begins
-    )
+    payer, counted_as, begins = Payer(client, run), request.counted_as, request.begins
+    return Reservation(allowances, payer, bill, tokens, asks, request.budgets, counted_as, by_header, begins)
 
 
 def _by_header(context: ExchangeContext, first: Target) -> tuple[Allowance, ...]:

@@ -39,7 +39,7 @@ Make: TypeAlias = Callable[[Attempt], A]
 class Walk:
     """Goes along a plan, one attempt after the other, until one commits or the policy gives up.
 
-    ``start`` prepares the first attempt, ``run`` returns the answer that goes to the client, ``fail`` books a failure
+    ``start`` prepares an attempt, ``run`` returns the answer that goes to the client, ``fail`` books a failure
     after the commit, and the walk is a context manager, which closes its books. It is an ``AnswerOrigin``,
     used by one task at a time."""
 
@@ -56,17 +56,9 @@ class Walk:
         self._account: AttemptAccount | None = None  # of the attempt that is next, under way, or has committed
         self._has_won = False
 
-    @classmethod
-    async def begin(cls, context: ExchangeContext, request: PlannedRequest) -> Self:
-        """Return the walk with its first attempt prepared. Raises ``GatewayError`` where the policy gives up before
-        anything is sent, or the client may use no more."""
-        walk = cls(context, request)
-        await walk.start()
-        return walk
-
     async def look(self) -> None:
         """Write the request for the next target without reserving the target's allowances: the answer may come from the
-        cache. Raises ``GatewayError`` as ``begin`` does."""
+        cache. Raises ``GatewayError`` as ``start`` does."""
         while True:
             step = self._step()
             if self._reservation is not None:
@@ -79,8 +71,8 @@ class Walk:
                 self._note(Outcome(step.target, error.failed, Stage.PREPARING, step.omissions))
 
     async def start(self, stamp: AnswerStamp | None = None) -> None:
-        """Prepare the first attempt. Raises ``GatewayError`` as ``begin`` does. ``stamp`` is given to an answer that is
-        to be cached."""
+        """Prepare the next attempt. Raises ``GatewayError`` where the policy gives up, or the client may use no more.
+        ``stamp`` is given to an answer that is to be cached."""
         self._stamp = stamp
         self._account = await self._next()
 

@@ -92,7 +92,9 @@ class Stage:
         incoming = read_incoming("chat", json.dumps(body).encode())
         targets = tuple(self.router.resolve(model, "chat") for model in models)
         request = PlannedRequest(incoming, Plan(tuple(map(Candidate, targets)), policy), partial(prepare, incoming))
-        return await Walk.begin(self.context, request)
+        walk = Walk(self.context, request)
+        await walk.start()
+        return walk
 
 
 @contextlib.asynccontextmanager
