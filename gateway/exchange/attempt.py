@@ -281,8 +281,9 @@ class _Watched:
         return piece
 
     def _ends(self) -> None:
-        if self._before_end is not None:
-            self._before_end()
+        before_end, self._before_end = self._before_end, None  # called once, though the last piece and the end follow
+        if before_end is not None:
+            before_end()
 
 
 def watched(upload: UploadedBody, watch: Watch, before_end: Callable[[], object] | None = None) -> UploadedBody:

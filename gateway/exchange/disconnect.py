@@ -66,7 +66,8 @@ def survive_disconnect_later(
         nursery.start_soon(_wait, scope, done, grace, left)
 
         def survive() -> None:
-            scope.shield = not nursery.cancel_scope.cancel_called
+            if not nursery.cancel_scope.cancel_called:  # a later call takes nothing back
+                scope.shield = True
 
         try:
             yield survive

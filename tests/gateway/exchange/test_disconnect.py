@@ -1,0 +1,57 @@
+"""Blocks that outlive the nursery of their request once the provider may have all of it."""
+
+import contextlib
+
+import pytest
+import trio
+import trio.testing
+
+from gateway.config.loading import from_mapping
+from gateway.exchange.attempt import watched
+from gateway.exchange.disconnect import survive_disconnect_later
+from gateway.routing.router import Router
+from gateway.routing.target import Target
+from gateway.upstream.request import UploadedBody
+from streams.pipe import Timeouts, Watch
+
+
+@pytest.fixture
+def target() -> Target:
+    config = from_mapping({"version": "v0.3.0", "model_providers": [{"model": "openai/m", "access_key": "k"}]})
+    return Router(config).resolve("openai/m", "chat")
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 0), (1, 1), (2, 2), (0, 0), (0, 2)])
+async def test_a_block_that_survives_goes_on_surviving(target, before, after):
+    """It says ``before`` times that it survives, then its client leaves, and it says so ``after`` times more."""
+    ended, left = False, []
+    async with trio.open_nursery() as nursery:
+        with survive_disconnect_later(nursery, target, lambda: left.append(True)) as survive:
+            await trio.testing.wait_all_tasks_blocked()
+            for _ in range(before):
+                survive()
+            nursery.cancel_scope.cancel()
+            for _ in range(after):
+                survive()
+            await trio.testing.wait_all_tasks_blocked()
+            ended = True
+    assert ended is (before > 0)
+    assert left or not ended
+
+
+@pytest.mark.parametrize("length", [5, 3, None])
+async def test_the_end_of_an_upload_is_noted_once_and_before_its_last_piece(length):
+    noted: list[int] = []
+    taken = 0
+
+    async def pieces():
+        yield b"abc"
+        if length != 3:
+            yield b"de"
+
+    body = watched(UploadedBody(pieces(), length), Watch(Timeouts()), lambda: noted.append(taken))
+    async for _ in body.pieces:
+        taken += 1
+    with contextlib.suppress(StopAsyncIteration):
+        await anext(body.pieces)
+    assert noted == [{5: 1, 3: 0, None: 2}[length]]
