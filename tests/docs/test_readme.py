@@ -3,15 +3,15 @@
 import contextlib
 import re
 import sys
-from collections.abc import Iterator
 
 import anthropic
 import openai
 import pytest
 
 from gateway.config.loading import load
-from tests.support.command_line import Started, demo, run
+from tests.support.command_line import invoke
 from tests.support.doc_blocks import fenced
+from tests.support.gateway_thread import demo_thread
 from tests.support.harness import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -23,16 +23,6 @@ def section(text: str, heading: str) -> str:
     found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
     assert found, f"no section {heading}"
     return found[1]
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[Started]:
-    with demo() as process:
-        yield process
-
-
-def here(command: str, served: Started) -> str:
-    return command.replace("http://127.0.0.1:12000", served.url)
 
 
 # Run and Test
@@ -82,15 +72,14 @@ def test_there_is_a_curl_for_each_api():
     }
 
 
-@pytest.mark.process
-def test_the_python_snippets_run(served, monkeypatch, capsys):
+def test_the_python_snippets_run(monkeypatch, capsys):
     snippets = fenced(README, "python")
     assert snippets
     for snippet in snippets:
-        with contextlib.ExitStack() as stack:
+        with demo_thread() as served, contextlib.ExitStack() as stack:
             for module in (openai.OpenAI, anthropic.Anthropic):
                 close_later(monkeypatch, module, stack)
-            exec(here(snippet, served), {})
+            exec(snippet.replace("http://127.0.0.1:12000", served.url), {})
         assert "stand-in model" in capsys.readouterr().out
 
 
@@ -155,23 +144,20 @@ def configured(tmp_path):
     return tmp_path
 
 
-@pytest.mark.process
 def test_the_readmes_configuration_passes_check(configured):
-    found = run("check", "--no-env", cwd=configured)
+    found = invoke("check", "--no-env", cwd=configured)
     assert found.returncode == 0, found.stderr
     assert "good" in found.stdout
 
 
-@pytest.mark.process
 def test_explain_says_what_the_readme_shows(configured):
-    assert run("explain", "fast", "--api", "messages", "--no-env", cwd=configured).stdout in fenced(README, "")
+    assert invoke("explain", "fast", "--api", "messages", "--no-env", cwd=configured).stdout in fenced(README, "")
 
 
-@pytest.mark.process
 def test_check_says_what_the_readme_shows(configured):
     file = configured / "trigate.yaml"
     file.write_text(file.read_text().replace("access_key: $ANTHROPIC", "acces_key: $ANTHROPIC"))
-    assert run("check", cwd=configured, env={"ANTHROPIC_API_KEY": "sk"}).stderr in fenced(README, "")
+    assert invoke("check", cwd=configured, env={"ANTHROPIC_API_KEY": "sk"}).stderr in fenced(README, "")
 
 
 def test_python_is_as_new_as_the_readme_says():

@@ -1,20 +1,26 @@
-"""The command line as a person meets it: real processes, their output and their exit status."""
+"""The command line as a person meets it: output and exit status, of real processes or in the test's own."""
 
 import contextlib
+import gc
+import io
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TextIO
+from unittest import mock
 
 import attrs
 
+from gateway.__main__ import main
 from tests.support.harness import ROOT, START_SECONDS, STOP_SECONDS, eventually, request
+from tests.support.own_log import kept_settings, own_log
 from tests.support.warm_start import Forked, forked_with_streams
 
 COMMAND = (sys.executable, "-m", "gateway")
@@ -32,8 +38,61 @@ def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **(changes or {})}
 
 
+@attrs.frozen
+class Finished:
+    """A command that has ended, or that would have become another program: that one's ``argv`` and ``env``."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    argv: Sequence[str] = ()
+    env: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+
+
+class _Becomes(BaseException):
+    """The process executes another program."""
+
+
+def invoke(*args: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> Finished:
+    """Run ``trigate ARGS`` to its end, as ``run`` does, in this process: for commands that do not come to serve."""
+    streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(3)]
+    logs = args[:1] in (("serve",), ("mock",))  # the others leave the handlers to a gateway in a thread of the test
+    status, program = 0, ((), {})
+    with (
+        own_log() if logs else kept_settings(),
+        _kept_process(),
+        contextlib.chdir(cwd),
+        mock.patch.dict(os.environ, {"COLUMNS": "80", **environment(env)}, clear=True),
+        mock.patch.multiple(sys, **dict(zip(("stdin", "stdout", "stderr"), streams, strict=True))),
+        mock.patch("os.execve", side_effect=_Becomes),
+    ):
+        try:
+            main(args, prog_name="trigate")
+        except SystemExit as ended:
+            status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        except _Becomes:
+            program = os.execve.call_args.args[1:]
+    return Finished(status, *(_text(stream.buffer) for stream in streams[1:]), *program)
+
+
+@contextlib.contextmanager
+def _kept_process() -> Iterator[None]:
+    """Undo what a command changes of its process before it serves."""
+    collects, interrupt = gc.isenabled(), signal.getsignal(signal.SIGINT)
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+        signal.signal(signal.SIGINT, interrupt)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+
+
 def run(*args: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    """One command to its end."""
+    """Run ``trigate ARGS`` to its end in a process of its own."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = Forked(args, cwd, environment(env), out.fileno(), err.fileno())
         try:

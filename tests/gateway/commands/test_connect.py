@@ -20,7 +20,7 @@ from gateway.commands.finding import ConnectOptions, address
 from gateway.commands.notation import Unmergeable
 from gateway.config.loading import from_mapping
 from tests.pages.clients import FOLDER, pages
-from tests.support.command_line import run, script
+from tests.support.command_line import Finished, invoke, run, script
 from tests.support.harness import refusing_port
 
 ROOT = "http://127.0.0.1:12000"
@@ -386,56 +386,44 @@ def test_line_ends_stay_those_of_the_file(form):
 # Starting
 
 
-def started(home, *words: str, **env: str):
-    return run("connect", *words, cwd=home, env={"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}", **env})
+WHERE = ("--url", "http://gw.example", "--model", "m")
+
+
+def started(home, *words: str, program: str = "", **env: str) -> Finished:
+    """Run ``trigate connect WORDS`` with ``program``, which is only found."""
+    if program:
+        script(home, program, "")
+    return invoke("connect", *words, cwd=home, env={"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}", **env})
 
 
 @pytest.mark.process
 def test_the_client_is_started_and_its_status_passed_on(home):
     words = 'echo "$ANTHROPIC_BASE_URL $ANTHROPIC_AUTH_TOKEN [$ANTHROPIC_API_KEY]"; shift 2; echo "$*"; exit 7'
     script(home, "claude", words)
-    found = started(
-        home,
-        "claude",
-        "--url",
-        "http://gw.example",
-        "--model",
-        "m",
-        "--",
-        "-p",
-        "--write hi",
-        ANTHROPIC_API_KEY="sk-mine",
-    )
+    env = {"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}", "ANTHROPIC_API_KEY": "sk-mine"}
+    found = run("connect", "claude", *WHERE, "--", "-p", "--write hi", cwd=home, env=env)
     assert found.returncode == 7
     assert found.stdout == "http://gw.example any []\n-p --write hi\n"
     assert list(home.iterdir()) == [home / "claude"]
 
 
-@pytest.mark.process
 def test_claude_gets_flags_that_outrank_its_file_and_hold_no_key(home):
-    script(home, "claude", 'echo "$ANTHROPIC_AUTH_TOKEN"; [ "$1" = --settings ] && echo "$2"')
-    found = started(home, "claude", "--url", "http://gw.example", "--model", "m", "--", **{KEY_VARIABLE: "sk-secret"})
-    token, _, settings = found.stdout.partition("\n")
-    assert token == "sk-secret"
-    assert json.loads(settings)["env"]["ANTHROPIC_BASE_URL"] == "http://gw.example"
-    assert "sk-secret" not in settings
+    found = started(home, "claude", *WHERE, "--", program="claude", **{KEY_VARIABLE: "sk-secret"})
+    assert found.env["ANTHROPIC_AUTH_TOKEN"] == "sk-secret"
+    assert found.argv[:2] == ["claude", "--settings"]
+    assert json.loads(found.argv[2])["env"]["ANTHROPIC_BASE_URL"] == "http://gw.example"
+    assert "sk-secret" not in found.argv[2]
 
 
-@pytest.mark.process
 def test_dashes_alone_start_it_too_and_say_if_nothing_listens(home):
-    script(home, "claude", 'shift 2; echo "started with $# arguments"')
-    found = started(home, "claude", "--url", "http://127.0.0.1:1", "--model", "m", "--")
-    assert (found.returncode, found.stdout) == (0, "started with 0 arguments\n")
+    found = started(home, "claude", "--url", "http://127.0.0.1:1", "--model", "m", "--", program="claude")
+    assert len(found.argv) == len(("claude", "--settings", "..."))
     assert "nothing listens on http://127.0.0.1:1" in found.stderr
 
 
-@pytest.mark.process
 def test_codex_is_told_by_flags(home):
-    script(home, "codex", 'for one in "$@"; do echo "$one"; done')
-    found = started(
-        home, "codex", "--url", "http://gw.example", "--model", "m", "--", "exec", "hi", **{KEY_VARIABLE: "k"}
-    )
-    words = found.stdout.splitlines()
+    found = started(home, "codex", *WHERE, "--", "exec", "hi", program="codex", **{KEY_VARIABLE: "k"})
+    words = found.argv[1:]
     assert words[-2:] == ["exec", "hi"]
     assert words[0::2][:-1] == ["-c"] * (len(words) // 2 - 1)
     assert {'model="m"', 'model_provider="trigate"', 'model_providers.trigate.env_key="TRIGATE_API_KEY"'} <= set(words)
@@ -443,29 +431,23 @@ def test_codex_is_told_by_flags(home):
         tomllib.loads(word)
 
 
-@pytest.mark.process
 def test_opencode_gets_its_whole_file_in_a_variable(home):
-    script(home, "opencode", 'echo "$OPENCODE_CONFIG_CONTENT"')
-    found = started(home, "opencode", "--url", "http://gw.example", "--model", "a/b", "--", "run")
-    assert json.loads(found.stdout)["provider"]["trigate"]["models"] == {"a/b": {}}
+    found = started(home, "opencode", *WHERE[:3], "a/b", "--", "run", program="opencode")
+    assert json.loads(found.env["OPENCODE_CONFIG_CONTENT"])["provider"]["trigate"]["models"] == {"a/b": {}}
 
 
-@pytest.mark.process
 def test_any_program_is_started_with_the_variables_of_an_sdk(home):
-    found = started(
-        home, "openai-python", "--url", "http://gw.example", "--model", "m", "--", "sh", "-c", "echo $OPENAI_BASE_URL"
-    )
-    assert found.stdout == "http://gw.example/v1\n"
+    found = started(home, "openai-python", *WHERE, "--", "sh", "-c", "echo $OPENAI_BASE_URL")
+    assert found.argv == ["sh", "-c", "echo $OPENAI_BASE_URL"]
+    assert found.env["OPENAI_BASE_URL"] == "http://gw.example/v1"
 
 
-@pytest.mark.process
 def test_a_program_that_is_not_there(home):
-    found = run("connect", "opencode", "--url", ROOT, "--model", "m", "--", cwd=home, env={"PATH": str(home)})
+    found = started(home, "opencode", "--url", ROOT, "--model", "m", "--", PATH=str(home))
     assert found.returncode == 127
     assert "opencode is not installed; install it with: npm install -g opencode-ai" in found.stderr
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(
     ("words", "says"),
     [([], "--list"), (["claude", "--write", "--"], "leave out one"), (["claude", "hi"], "unexpected extra argument")],
@@ -476,7 +458,6 @@ def test_a_wrong_command_line(home, words, says):
     assert says in found.stderr
 
 
-@pytest.mark.process
 def test_the_list_has_every_client(home):
     found = started(home, "--list")
     assert [line.split()[0] for line in found.stdout.splitlines()] == list(CLIENTS)

@@ -21,7 +21,7 @@ from gateway.kept_ledger.overflow import OverflowSums
 from gateway.kept_ledger.table import LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
-from tests.support.command_line import run
+from tests.support.command_line import invoke
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
 ENTRY = {"model": "openai/gpt-5", "access_key": "$NOBODY_HAS_SET_THIS"}
@@ -310,11 +310,10 @@ def test_a_period_of_nothing_is_a_mistake(kept):
         costs.run(kept(), (), "2099-01-01", None, "table")
 
 
-@pytest.mark.process
 def test_the_command_reads_while_nobody_has_set_the_keys_of_providers(kept):
     began = int((datetime.now(UTC) - timedelta(minutes=5)).timestamp() * 1e6)
     config = kept(line(attempt(12), began=began), line(attempt(30), began=AT - 900 * DAY))
-    done = run("costs", str(config), "--by", "key", "--since", "24h", "--format", "csv")
+    done = invoke("costs", str(config), "--by", "key", "--since", "24h", "--format", "csv")
     assert done.stdout.splitlines() == [
         "key,requests,failed,input_tokens,cached_tokens,output_tokens,cost_usd,cost_grade,cache_write_tokens,"
         "cached_share",

@@ -4,14 +4,13 @@ import json
 import os
 from pathlib import Path
 
-import pytest
-
 from gateway.commands.clients import CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
 from gateway.commands.finding import ConnectOptions
-from tests.support.command_line import run
-from tests.support.harness import config, free_port, running
+from tests.support.command_line import invoke, script
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import config, free_port
 
 CONFIG = """\
 version: v0.4.0
@@ -67,28 +66,25 @@ def test_what_a_person_has_added_to_a_model_stays(home):
     assert json.loads(file.read_text()) == before
 
 
-@pytest.mark.process
 def test_a_gateway_that_runs_says_what_it_serves(home, upstream):
     entries = [
         {"model": "openai/gpt-5-mini", "access_key": "k", "base_url": upstream.url},
         {"model": "vllm/ours", "base_url": upstream.url, "quirks": {"context_window": 32768, "max_output": 4096}},
     ]
     port = free_port()
-    with running(config(entries, port), port) as gateway:
+    with gateway_thread(config(entries, port), port) as gateway:
         assert connect("opencode", ConnectOptions(write=True, url=gateway.url, model="vllm/ours")) == 0
     found = models(home)
     assert found["openai/gpt-5-mini"]["cost"]["input"] == 0.25
     assert found["vllm/ours"] == {"limit": {"context": 32_768, "output": 4096}}
 
 
-@pytest.mark.process
 def test_opencode_is_started_with_the_same(home):
     (home / "trigate.yaml").write_text(CONFIG)
-    program = home / "opencode"
-    program.write_text('#!/bin/sh\nprintf %s "$OPENCODE_CONFIG_CONTENT"\n')
-    program.chmod(0o755)
+    script(home, "opencode", "")
     env = {"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}"}
-    given = json.loads(run("connect", "opencode", "--config", "trigate.yaml", "--", cwd=home, env=env).stdout)
+    found = invoke("connect", "opencode", "--config", "trigate.yaml", "--", cwd=home, env=env)
+    given = json.loads(found.env["OPENCODE_CONFIG_CONTENT"])
     assert given["provider"]["trigate"]["models"]["fast"]["limit"]["context"] == 32_768
 
 

@@ -15,7 +15,8 @@ from gateway.config.loading import Config, from_mapping
 from gateway.routing.plan import Plan
 from gateway.routing.router import Router
 from streams.events import UNAVAILABLE, FailureReason
-from tests.support.harness import config, free_port, provider, refusing_port, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import config, free_port, provider, refusing_port
 from tests.support.upstreams import Raw, Script, Tokens
 
 NAMES = ("gpu-1", "gpu-2", "cloud", "long")
@@ -157,7 +158,6 @@ def test_the_error_that_a_client_gets_is_printed(tmp_path, capsys):
 # Against a gateway that runs
 
 
-@pytest.mark.process
 def test_a_gateway_that_runs_says_who_is_passed_over_and_why(tmp_path, capsys, upstream):
     upstream.script(Raw(429, (("retry-after", "20"),), (b"{}",)), Script(text="ok"))
     port = free_port()
@@ -165,7 +165,7 @@ def test_a_gateway_that_runs_says_who_is_passed_over_and_why(tmp_path, capsys, u
     settings = config(entries, port, model_aliases={"best": {"targets": ["a", "b"]}})
     file = tmp_path / "trigate.yaml"
     file.write_text(yaml.safe_dump(settings))
-    with running(file, port) as gateway:
+    with gateway_thread(file, port) as gateway:
         body = {"model": "best", "messages": [{"role": "user", "content": "Hello"}]}
         assert gateway.request("POST", "/v1/chat/completions", body).status == 200
         assert explain("best", "chat", file, no_env=False, url=gateway.url) == 0
@@ -181,11 +181,10 @@ def test_a_gateway_that_runs_says_who_is_passed_over_and_why(tmp_path, capsys, u
         assert lines[-1].startswith("answer   503 overloaded")
 
 
-@pytest.mark.process
 def test_a_model_of_an_entry_for_all_models_stands_where_the_entry_does(tmp_path, capsys, upstream):
     port, file = free_port(), tmp_path / "trigate.yaml"
     file.write_text(yaml.safe_dump(config([provider("vllm/*", f"{upstream.url}/v1", ["chat"])], port)))
-    with running(file, port) as gateway:
+    with gateway_thread(file, port) as gateway:
         assert explain("vllm/large", "chat", file, no_env=False, url=gateway.url) == 0
     assert "now      vllm/large: in, 0 open\n" in capsys.readouterr().out
 
@@ -199,7 +198,6 @@ def test_what_is_no_gateway_is_said(tmp_path, capsys, path):
     assert "/readyz?verbose: nothing listens there" in capsys.readouterr().err
 
 
-@pytest.mark.process
 @pytest.mark.parametrize(
     ("holder", "where"),
     [("everybody", ()), ("client_keys.alice", ("client_keys", 0)), ("model_providers.small", ("model_providers", 0))],
@@ -211,7 +209,7 @@ def test_a_gateway_whose_budget_is_used_up_answers_402(upstream, tmp_path, capsy
     settings["model_providers"][0]["base_url"] = upstream.url
     reduce(getitem, where, settings)["budgets"] = ["5 usd/day"]
     file.write_text(yaml.safe_dump(settings))
-    with running(file, port) as gateway:
+    with gateway_thread(file, port) as gateway:
         body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10}
         upstream.script(Script("Hello.", tokens=Tokens(prompt=40_000_000, output=1)))
         key = {"authorization": "Bearer alices-key-0123456789"}
@@ -258,14 +256,13 @@ def test_it_says_what_a_request_costs_and_which_limits_hold_for_it(tmp_path, cap
     assert "no client key of" in capsys.readouterr().err
 
 
-@pytest.mark.process
 def test_a_gateway_that_runs_says_how_much_of_them_is_used(upstream, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TRIGATE_API_KEY", "operators-key-0123456789")
     file, port = tmp_path / "trigate.yaml", free_port()
     settings = yaml.safe_load(LIMITED) | {"listeners": [{"type": "model", "port": port, "address": "127.0.0.1"}]}
     settings["model_providers"][0]["base_url"] = upstream.url
     file.write_text(yaml.safe_dump(settings))
-    with running(file, port) as gateway:
+    with gateway_thread(file, port) as gateway:
         body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 10}
         upstream.script(Script("Hello.", tokens=Tokens(prompt=1_000_000, output=1)))
         key = {"authorization": "Bearer alices-key-0123456789"}

@@ -13,8 +13,9 @@ from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.connect import run as connect
 from gateway.commands.finding import ConnectOptions
 from gateway.config.loading import from_mapping
-from tests.support.command_line import run as trigate
-from tests.support.harness import config, free_port, provider, refusing_port, running
+from tests.support.command_line import invoke as trigate
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import config, free_port, provider, refusing_port
 
 NOWHERE = "http://127.0.0.1:9"
 WILD = [
@@ -59,9 +60,8 @@ def claude(capsys):
 # Where
 
 
-@pytest.mark.process
 def test_the_gateway_that_runs_is_asked_from_a_folder_without_a_config(home, usual_port, capsys):
-    with running(config(LOCAL, usual_port, model_aliases=ALIASES), usual_port):
+    with gateway_thread(config(LOCAL, usual_port, model_aliases=ALIASES), usual_port):
         found, err = claude(capsys)
     assert found["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{usual_port}"
     assert found["ANTHROPIC_DEFAULT_OPUS_MODEL"] == "smart"
@@ -75,12 +75,11 @@ def test_the_demo_is_spoken_of_only_when_nothing_answers(home, usual_port, capsy
     assert "trigate serve --demo" in err
 
 
-@pytest.mark.process
 def test_what_runs_is_asked_though_a_config_is_there(home, capsys):
     """It may have been started with another, and it is what the client will get."""
     port = free_port()
     put(home / "project/trigate.yaml", LOCAL, port)
-    with running(config(WILD, port), port):
+    with gateway_thread(config(WILD, port), port):
         found, err = claude(capsys)
     assert found == {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}"}
     assert "trigate.yaml has other models" in err
@@ -90,50 +89,45 @@ def test_what_runs_is_asked_though_a_config_is_there(home, capsys):
     assert "trigate.yaml" in err
 
 
-@pytest.mark.process
 def test_the_config_of_another_gateway_is_not_held_against_the_one_that_is_named(home, capsys):
     port = free_port()
     put(home / ".config/trigate/trigate.yaml", LOCAL, free_port())
-    with running(config(WILD, port), port):
+    with gateway_thread(config(WILD, port), port):
         assert connect("claude", ConnectOptions(url=f"http://127.0.0.1:{port}", login=True)) == 0
     err = capsys.readouterr().err
     assert f"The gateway on http://127.0.0.1:{port} serves" in err
     assert "trigate.yaml" not in err
 
 
-@pytest.mark.process
 def test_a_config_that_is_named_is_taken_at_its_word(home, capsys):
     port = free_port()
     put(home / "mine.yaml", LOCAL, port)
-    with running(config(WILD, port), port):
+    with gateway_thread(config(WILD, port), port):
         assert connect("claude", ConnectOptions(config=home / "mine.yaml")) == 0
     assert '"ANTHROPIC_MODEL": "vllm/large"' in capsys.readouterr().out
 
 
-@pytest.mark.process
 def test_a_persons_own_config_is_for_every_folder(home, usual_port, capsys):
     """Its gateway is asked first, then the one at the usual address, and if none runs it is the config."""
     port = free_port()
     put(home / ".config/trigate/trigate.yaml", LOCAL, port)
     assert claude(capsys)[0]["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{port}"
-    with running(config(WILD, usual_port), usual_port):
+    with gateway_thread(config(WILD, usual_port), usual_port):
         assert claude(capsys)[0] == {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{usual_port}"}
-        with running(config(LOCAL, port), port):
+        with gateway_thread(config(LOCAL, port), port):
             assert claude(capsys)[0]["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{port}"
 
 
-@pytest.mark.process
 def test_somebody_elses_config_yaml_is_no_config(home, usual_port, capsys):
     (home / "project/config.yaml").write_text("title: my site\ntheme: dark\n")
     assert "trigate serve --demo" in claude(capsys)[1]
-    with running(config(WILD, usual_port), usual_port):
+    with gateway_thread(config(WILD, usual_port), usual_port):
         assert claude(capsys)[0] == {"ANTHROPIC_BASE_URL": f"http://127.0.0.1:{usual_port}"}
 
 
-@pytest.mark.process
 def test_a_gateway_elsewhere_is_asked_too(home, usual_port, capsys):
     port = free_port()
-    with running(config(LOCAL, port), port):
+    with gateway_thread(config(LOCAL, port), port):
         assert connect("llm", ConnectOptions(url=f"http://127.0.0.1:{port}/v1")) == 0
         assert "vllm/large" in capsys.readouterr().out
         assert connect("llm", ConnectOptions(url=f"http://127.0.0.1:{port}", small="none")) == 2
@@ -151,10 +145,9 @@ def test_what_answers_and_is_no_gateway(home, capsys):
     assert "No gateway answers" in err
 
 
-@pytest.mark.process
 def test_a_gateway_that_wants_a_key_says_which_variable(home, usual_port, capsys, monkeypatch):
     keys = [{"name": "me", "key": "gw-key"}, {"name": "limited", "key": "gw-limited", "models": ["vllm/small"]}]
-    with running(config(LOCAL, usual_port, client_keys=keys), usual_port):
+    with gateway_thread(config(LOCAL, usual_port, client_keys=keys), usual_port):
         assert connect("codex", ConnectOptions()) == 2
         assert f"asks for a key: set {KEY_VARIABLE} to one of its client_keys" in capsys.readouterr().err
         monkeypatch.setenv(KEY_VARIABLE, "gw-wrong")
@@ -169,24 +162,22 @@ def test_a_gateway_that_wants_a_key_says_which_variable(home, usual_port, capsys
             assert f'env_key = "{KEY_VARIABLE}"' in out
 
 
-@pytest.mark.process
 def test_a_config_in_the_folder_serves_where_the_key_is_not_at_hand(home, capsys):
     port, keys = free_port(), [{"name": "me", "key": "gw-key"}]
     put(home / "project/trigate.yaml", LOCAL, port, client_keys=keys)
-    with running(config(LOCAL, port, client_keys=keys), port):
+    with gateway_thread(config(LOCAL, port, client_keys=keys), port):
         assert connect("codex", ConnectOptions()) == 0
     out, err = capsys.readouterr()
     assert 'model = "vllm/large"' in out
     assert f"asks for a key ({KEY_VARIABLE}): this is from " in err
 
 
-@pytest.mark.process
 def test_the_key_is_not_shown_to_an_address_elsewhere_that_a_folder_names(home, capsys, monkeypatch):
     """A config comes with a clone. (The address 0 is this machine, and does not look like it.)"""
     port, keys = free_port(), [{"name": "me", "key": "gw-key"}]
     put(home / "project/trigate.yaml", LOCAL, port, client_keys=keys, listener={"address": "0"})
     monkeypatch.setenv(KEY_VARIABLE, "gw-key")
-    with running(config(WILD, port, client_keys=keys), port):
+    with gateway_thread(config(WILD, port, client_keys=keys), port):
         assert connect("codex", ConnectOptions()) == 0
         out, err = capsys.readouterr()
         assert 'model = "vllm/large"' in out
@@ -195,7 +186,6 @@ def test_the_key_is_not_shown_to_an_address_elsewhere_that_a_folder_names(home, 
         assert 'model = "gpt-6.1-sol"' in capsys.readouterr().out
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("command", [("check",), ("explain", "vllm/large"), ("doctor", "--timeout", "1")])
 def test_every_command_finds_a_persons_own_config_and_says_so(home, command):
     put(home / "own/trigate/trigate.yaml", LOCAL, 1)
@@ -281,11 +271,10 @@ def test_other_clients_get_what_init_begins_with_and_fast_for_small_tasks():
     assert usual(offer([*WILD, LOCAL[0], default])) == {"model": "vllm/small", "small": "vllm/small"}
 
 
-@pytest.mark.process
 def test_the_gateway_and_its_config_offer_the_same():
     entries, port = [*WILD, *LOCAL], free_port()
     known = offer(entries, model_aliases=ALIASES)
-    with running(config(entries, port, model_aliases=ALIASES), port):
+    with gateway_thread(config(entries, port, model_aliases=ALIASES), port):
         asked = RunningGateway(f"http://127.0.0.1:{port}", None, known)
         assert asked.names == known.names
         for name in ("smart", "claude-opus-9", "anthropic/x y", "vllm/large", "none", "vllm"):

@@ -4,10 +4,8 @@ import pytest
 import yaml
 
 from gateway.commands.imported import NO_DOOR
-from tests.support.command_line import run
+from tests.support.command_line import invoke
 from tests.support.litellm_files import item
-
-pytestmark = pytest.mark.process
 
 
 @pytest.fixture
@@ -18,20 +16,20 @@ def file(tmp_path):
 
 
 def test_the_command_prints_what_check_finds_good(file):
-    found = run("import", "litellm.yaml", cwd=file.parent)
+    found = invoke("import", "litellm.yaml", cwd=file.parent)
     assert found.returncode == 3, found.stderr
     assert found.stderr == (
         f"Carried over: 1 of 1 model.\n{NO_DOOR}\nNot carried, and named in comments:\n  protection (1): rpm of m.\n"
     )
     (file.parent / "trigate.yaml").write_text(found.stdout)
-    assert run("check", cwd=file.parent, env={"OPENAI_API_KEY": "k"}).returncode == 0
+    assert invoke("check", cwd=file.parent, env={"OPENAI_API_KEY": "k"}).returncode == 0
 
 
 def test_the_command_writes_a_file_and_never_over_one(file):
-    first = run("import", "litellm.yaml", "--write", "trigate.yaml", cwd=file.parent)
+    first = invoke("import", "litellm.yaml", "--write", "trigate.yaml", cwd=file.parent)
     assert (first.returncode, first.stdout) == (3, "")
-    assert run("check", "--no-env", cwd=file.parent).returncode == 0
-    again = run("import", "litellm.yaml", "--write", "trigate.yaml", cwd=file.parent)
+    assert invoke("check", "--no-env", cwd=file.parent).returncode == 0
+    again = invoke("import", "litellm.yaml", "--write", "trigate.yaml", cwd=file.parent)
     assert (again.returncode, again.stderr) == (1, "trigate.yaml: file exists\n")
 
 
@@ -46,15 +44,15 @@ def test_the_command_writes_a_file_and_never_over_one(file):
 )
 def test_the_exit_status_says_whether_it_matters(file, params, status, says):
     file.write_text(yaml.safe_dump({"model_list": [item("m", "openai/m", **params)]}))
-    found = run("import", "litellm.yaml", cwd=file.parent)
+    found = invoke("import", "litellm.yaml", cwd=file.parent)
     assert (found.returncode, found.stderr.splitlines()[2]) == (status, says)
 
 
 def test_the_command_names_an_export_that_is_not_there_or_is_none(file):
-    missing = run("import", "litellm.yaml", "--keys", "keys.csv", cwd=file.parent)
+    missing = invoke("import", "litellm.yaml", "--keys", "keys.csv", cwd=file.parent)
     assert (missing.returncode, missing.stderr) == (1, "keys.csv: no such file or directory\n")
     (file.parent / "keys.csv").write_text("sk-secret\n")
-    found = run("import", "litellm.yaml", "--keys", "keys.csv", cwd=file.parent)
+    found = invoke("import", "litellm.yaml", "--keys", "keys.csv", cwd=file.parent)
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr.startswith("keys.csv: ")
     assert "sk-secret" not in found.stderr
@@ -63,13 +61,13 @@ def test_the_command_names_an_export_that_is_not_there_or_is_none(file):
 @pytest.mark.parametrize("text", [b"model_list: [", b"- a\n", b"\xff", b"model_list: []\n"])
 def test_the_command_refuses_what_it_cannot_read(file, text):
     file.write_bytes(text)
-    found = run("import", "litellm.yaml", cwd=file.parent)
+    found = invoke("import", "litellm.yaml", cwd=file.parent)
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr
 
 
 def test_the_command_names_a_file_that_is_not_there(tmp_path):
-    assert run("import", "nothing.yaml", cwd=tmp_path).stderr == "nothing.yaml: no such file or directory\n"
+    assert invoke("import", "nothing.yaml", cwd=tmp_path).stderr == "nothing.yaml: no such file or directory\n"
 
 
 ON_BEDROCK = item("claude-sonnet-4-5", "bedrock/eu.anthropic.claude-sonnet-4-5-20250929-v1:0")
@@ -78,7 +76,7 @@ ON_BEDROCK = item("claude-sonnet-4-5", "bedrock/eu.anthropic.claude-sonnet-4-5-2
 @pytest.mark.parametrize("write", [(), ("--write", "trigate.yaml")])
 def test_a_model_without_an_entry_is_an_error_unless_it_is_asked_for(file, write):
     file.write_text(yaml.safe_dump({"model_list": [ON_BEDROCK, item("anthropic/*", "anthropic/*")]}))
-    found = run("import", "litellm.yaml", *write, cwd=file.parent)
+    found = invoke("import", "litellm.yaml", *write, cwd=file.parent)
     assert (found.returncode, found.stdout) == (1, "")
     assert not (file.parent / "trigate.yaml").exists()
     assert found.stderr.splitlines()[0] == (
@@ -87,7 +85,7 @@ def test_a_model_without_an_entry_is_an_error_unless_it_is_asked_for(file, write
     assert "claude-sonnet-4-5 (bedrock/eu.anthropic" in found.stderr
     assert "Requests for claude-sonnet-4-5 would go to anthropic/claude-sonnet-4-5." in found.stderr
     assert found.stderr.splitlines()[-1].endswith("--partial")
-    partial = run("import", "litellm.yaml", "--partial", *write, cwd=file.parent)
+    partial = invoke("import", "litellm.yaml", "--partial", *write, cwd=file.parent)
     assert partial.returncode == 3
     assert partial.stdout or (file.parent / "trigate.yaml").exists()
 
@@ -98,7 +96,7 @@ def test_an_unquoted_version_is_read(file):
         "model_list:\n- model_name: m\n  litellm_params:\n    model: azure/m\n    api_base: https://a.azure.com\n"
         "    api_version: 2024-10-21\n"
     )
-    found = run("import", "litellm.yaml", cwd=file.parent)
+    found = invoke("import", "litellm.yaml", cwd=file.parent)
     assert "base_url: 'https://a.azure.com?api-version=2024-10-21'" in found.stdout
     assert found.returncode == 0
 
@@ -107,11 +105,11 @@ def test_default_fallbacks_beside_an_embedding_model_give_a_file_that_checks(fil
     models = [item("m", "openai/gpt-4o"), item("e", "openai/text-embedding-3-small")]
     settings = {"default_fallbacks": ["m"]}
     file.write_text(yaml.safe_dump({"model_list": models, "litellm_settings": settings}))
-    assert run("import", "litellm.yaml", "--write", "trigate.yaml", cwd=file.parent).returncode == 0
-    assert run("check", cwd=file.parent, env={"OPENAI_API_KEY": "k"}).returncode == 0
+    assert invoke("import", "litellm.yaml", "--write", "trigate.yaml", cwd=file.parent).returncode == 0
+    assert invoke("check", cwd=file.parent, env={"OPENAI_API_KEY": "k"}).returncode == 0
 
 
 def test_teams_need_their_keys(file):
-    found = run("import", "litellm.yaml", "--teams", "teams.csv", cwd=file.parent)
+    found = invoke("import", "litellm.yaml", "--teams", "teams.csv", cwd=file.parent)
     assert (found.returncode, found.stdout) == (2, "")
     assert "--keys FILE" in found.stderr

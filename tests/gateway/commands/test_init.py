@@ -18,7 +18,7 @@ from gateway.commands.init import CLOUDS, SHARED_KEYS, STARTS, Local, configurat
 from gateway.config.loading import load
 from gateway.routing.router import Router
 from providers.catalog.providers import CATALOG
-from tests.support.command_line import COMMAND, environment, run
+from tests.support.command_line import COMMAND, environment, invoke
 from tests.support.harness import START_SECONDS
 
 USABLE = [row for row in CATALOG.values() if row.key_env and row.base_url and row.speaks]
@@ -70,17 +70,16 @@ def test_models_of_this_machine_go_with_a_budget_of_money(tmp_path, here):
     assert not config.warnings
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("folder", ["plain", "with space", "with $HOME", "with: colon"])
 def test_the_state_is_in_a_file_next_to_the_configuration(tmp_path, folder):
     """`trigate costs` and budgets find it from every folder."""
     (tmp_path / folder).mkdir()
-    found = run("init", f"{folder}/mine.yaml", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
+    found = invoke("init", f"{folder}/mine.yaml", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
     assert found.returncode == 0, found.stderr
     config = load(tmp_path / folder / "mine.yaml", {"OPENAI_API_KEY": "k"})
     assert config.state_storage.type == "sqlite"
     assert config.state_storage.path == tmp_path / folder / "mine.sqlite"
-    told = run("costs", "--config", f"{folder}/mine.yaml", cwd=tmp_path)
+    told = invoke("costs", "--config", f"{folder}/mine.yaml", cwd=tmp_path)
     assert (told.returncode, "mine.sqlite" in told.stderr) == (2, True)  # nothing has been requested yet
 
 
@@ -91,10 +90,9 @@ def test_the_models_to_begin_with_are_known():
     assert {row.key_env for row in CATALOG.values()} >= SHARED_KEYS
 
 
-@pytest.mark.process
 def test_it_takes_the_keys_that_are_set_and_writes_none_down(tmp_path):
     env = {"OPENAI_API_KEY": "sk-1", "ANTHROPIC_API_KEY": "sk-2", "DASHSCOPE_API_KEY": "sk-3", "GITHUB_TOKEN": "sk-4"}
-    found = run("init", cwd=tmp_path, env=env)
+    found = invoke("init", cwd=tmp_path, env=env)
     assert found.returncode == 0, found.stderr
     assert found.stdout.startswith("wrote trigate.yaml, with OpenAI, Anthropic\n")
     text = (tmp_path / "trigate.yaml").read_text()
@@ -109,17 +107,16 @@ def test_it_takes_the_keys_that_are_set_and_writes_none_down(tmp_path):
         "smart": [["openai/gpt-6.1-sol"], ["anthropic/claude-sonnet-5-5"]],
         "fast": [["openai/gpt-6-luna"], ["anthropic/claude-haiku-5-5"]],
     }
-    checked = run("check", cwd=tmp_path, env=env)
+    checked = invoke("check", cwd=tmp_path, env=env)
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-@pytest.mark.process
 def test_without_any_key_it_is_a_model_of_this_machine(tmp_path):
-    found = run("init", "--yes", "mine.yaml", cwd=tmp_path, env={"GITHUB_TOKEN": ""})
+    found = invoke("init", "--yes", "mine.yaml", cwd=tmp_path, env={"GITHUB_TOKEN": ""})
     assert found.returncode == 0, found.stderr
     assert "Ollama" in found.stdout
     assert "trigate serve --config mine.yaml" in found.stdout
-    checked = run("check", "mine.yaml", cwd=tmp_path)
+    checked = invoke("check", "mine.yaml", cwd=tmp_path)
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
@@ -152,17 +149,16 @@ def ollama(answer: bytes, status: int = 200) -> Iterator[str]:
             """Nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Tags) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             yield f"127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
 
 
-@pytest.mark.process
 def test_what_a_local_ollama_has_pulled_is_written_down(tmp_path):
     with ollama(json.dumps(TAGS).encode()) as address:
-        found = run("init", cwd=tmp_path, env={"OLLAMA_HOST": address})
+        found = invoke("init", cwd=tmp_path, env={"OLLAMA_HOST": address})
     assert found.returncode == 0, found.stderr
     assert "with Ollama on this machine (3 models): no key" in found.stdout
     config = load(tmp_path / "trigate.yaml", {})
@@ -174,11 +170,10 @@ def test_what_a_local_ollama_has_pulled_is_written_down(tmp_path):
     assert [router.resolve(name, "chat").model for name in ("smart", "fast")] == ["gpt-oss:20b", "llama3.2:3b"]
 
 
-@pytest.mark.process
 def test_beside_a_key_the_key_has_the_default(tmp_path):
     env = {"ANTHROPIC_API_KEY": "k"}
     with ollama(json.dumps(TAGS).encode()) as address:
-        found = run("init", cwd=tmp_path, env={**env, "OLLAMA_HOST": f"http://{address}"})
+        found = invoke("init", cwd=tmp_path, env={**env, "OLLAMA_HOST": f"http://{address}"})
     assert found.stdout.startswith("wrote trigate.yaml, with Anthropic, Ollama on this machine (3 models)\n")
     config = load(tmp_path / "trigate.yaml", env)
     names = [entry.name for entry in config.entries]
@@ -210,20 +205,18 @@ def test_another_machine_is_not_asked(host):
     assert local({"OLLAMA_HOST": host}) is None
 
 
-@pytest.mark.process
 def test_a_file_that_is_there_is_overwritten_by_force_alone(tmp_path):
     (tmp_path / "trigate.yaml").write_text("mine")
-    found = run("init", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
+    found = invoke("init", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
     assert (found.returncode, found.stdout) == (1, "")
     assert "--force" in found.stderr
     assert (tmp_path / "trigate.yaml").read_text() == "mine"
-    assert run("init", "--force", cwd=tmp_path, env={"OPENAI_API_KEY": "k"}).returncode == 0
+    assert invoke("init", "--force", cwd=tmp_path, env={"OPENAI_API_KEY": "k"}).returncode == 0
     assert "openai/*" in (tmp_path / "trigate.yaml").read_text()
 
 
-@pytest.mark.process
 def test_a_place_that_cannot_be_written(tmp_path):
-    found = run("init", "none/trigate.yaml", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
+    found = invoke("init", "none/trigate.yaml", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
     assert found.returncode == 1
     assert found.stderr == "none/trigate.yaml cannot be written: no such file or directory\n"
 
@@ -253,19 +246,18 @@ def test_on_a_terminal_it_asks(tmp_path):
 # Clouds
 
 
-@pytest.mark.process
 def test_a_key_of_a_cloud_is_used_where_its_region_is_known_and_else_waits_in_a_comment(tmp_path):
     env = {"OPENAI_API_KEY": "sk-1", "AWS_BEARER_TOKEN_BEDROCK": "sk-2"}
-    assert run("init", "--yes", cwd=tmp_path, env=env).returncode == 0
+    assert invoke("init", "--yes", cwd=tmp_path, env=env).returncode == 0
     text = (tmp_path / "trigate.yaml").read_text()
     assert "  # - model: amazon_bedrock/MODEL\n  #   region: us-east-1   # yours\n  #   access_key: $AWS_" in text
-    assert run("check", cwd=tmp_path, env=env).returncode == 0
+    assert invoke("check", cwd=tmp_path, env=env).returncode == 0
     env["AWS_REGION"] = "eu-west-1"
-    assert run("init", "--yes", "--force", cwd=tmp_path, env=env).returncode == 0
+    assert invoke("init", "--yes", "--force", cwd=tmp_path, env=env).returncode == 0
     config = load(tmp_path / "trigate.yaml", env)
     assert [entry.name for entry in config.entries] == ["openai/gpt-6.1-sol", "openai/*", "amazon_bedrock/*"]
     assert "region: eu-west-1" in (tmp_path / "trigate.yaml").read_text()
-    assert run("check", cwd=tmp_path, env=env).returncode == 0
+    assert invoke("check", cwd=tmp_path, env=env).returncode == 0
 
 
 def test_one_key_makes_one_entry():

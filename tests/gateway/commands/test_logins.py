@@ -13,7 +13,7 @@ from gateway.commands.clients import CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.finding import ConnectOptions
 from gateway.commands.logins import LOGINS
-from tests.support.command_line import run, script
+from tests.support.command_line import Finished, invoke, script
 
 ROOT = "http://gw.example"
 PASSING = """\
@@ -123,19 +123,19 @@ def test_other_clients_have_no_login(home, capsys, name):
     )
 
 
-def started(home: Path, *words: str, **env: str):
-    return run("connect", *words, cwd=home, env={"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}", **env})
+def started(home: Path, program: str, *words: str, **env: str) -> Finished:
+    """Run ``trigate connect WORDS`` with ``program``, which is only found."""
+    script(home, program, "")
+    return invoke("connect", *words, cwd=home, env={"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}", **env})
 
 
-@pytest.mark.process
 def test_claude_is_started_with_its_login(home):
-    script(home, "claude", 'echo "$ANTHROPIC_BASE_URL [$ANTHROPIC_AUTH_TOKEN] [$ANTHROPIC_API_KEY]"; printf "%s" "$2"')
     configured(home)
     words = ("claude", "--login", "--config", "trigate.yaml", "--")
-    found = started(home, *words, ANTHROPIC_AUTH_TOKEN="any", ANTHROPIC_API_KEY="sk-mine")
-    seen, _, settings = found.stdout.partition("\n")
-    assert seen == "http://127.0.0.1:4100 [] []"
-    assert json.loads(settings)["env"]["ANTHROPIC_AUTH_TOKEN"] == ""
+    found = started(home, "claude", *words, ANTHROPIC_AUTH_TOKEN="any", ANTHROPIC_API_KEY="sk-mine")
+    assert found.env["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:4100"
+    assert not any(found.env.get(name) for name in ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"))
+    assert json.loads(found.argv[2])["env"]["ANTHROPIC_AUTH_TOKEN"] == ""
 
 
 # Gemini CLI's two files
@@ -164,10 +164,13 @@ def test_gemini_cli_with_its_login_loses_the_sign_in_by_key(home):
     ]
 
 
-@pytest.mark.process
 def test_gemini_cli_is_started_in_an_empty_home(home):
     """Vertex AI is the only way to sign in that Gemini CLI 0.61 takes from its environment beside a base URL."""
-    script(home, "gemini", 'echo "$GOOGLE_GENAI_USE_VERTEXAI $GOOGLE_VERTEX_BASE_URL $GOOGLE_API_KEY $GEMINI_MODEL"')
-    found = started(home, "gemini-cli", "--url", ROOT, "--model", "m", "--", GOOGLE_API_KEY="of-google")
-    assert found.stdout == "true http://gw.example any m\n"
+    found = started(home, "gemini", "gemini-cli", "--url", ROOT, "--model", "m", "--", GOOGLE_API_KEY="of-google")
+    assert {
+        "GOOGLE_GENAI_USE_VERTEXAI": "true",
+        "GOOGLE_VERTEX_BASE_URL": "http://gw.example",
+        "GOOGLE_API_KEY": "any",
+        "GEMINI_MODEL": "m",
+    }.items() <= found.env.items()
     assert not (home / ".gemini").exists()

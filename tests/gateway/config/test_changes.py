@@ -9,7 +9,7 @@ import yaml
 
 from gateway.config.changes import changes, kept
 from gateway.config.loading import from_mapping
-from tests.support.command_line import run
+from tests.support.command_line import invoke
 
 SECRETS = (
     "sk-old",
@@ -180,24 +180,21 @@ def files(tmp_path):
     return tmp_path
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("order", [("--diff", "old.yaml", "trigate.yaml"), ("trigate.yaml", "--diff", "old.yaml"),
                                    ("--diff", "old.yaml")], ids=" ".join)  # fmt: skip
 def test_the_command_says_it_and_leaves_as_diff_does(files, order):
-    found = run("check", *order, cwd=files, env={"NEW_KEY": "sk-new"})
+    found = invoke("check", *order, cwd=files, env={"NEW_KEY": "sk-new"})
     assert found.returncode == 1, found.stderr
     assert found.stdout == "~ model openai/gpt-4o: access_key changed\n"
 
 
-@pytest.mark.process
 def test_the_command_says_nothing_where_nothing_would_change(files):
-    found = run("check", "old.yaml", "--diff", "old.yaml", cwd=files)
+    found = invoke("check", "old.yaml", "--diff", "old.yaml", cwd=files)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
-@pytest.mark.process
 def test_the_command_names_what_is_wrong_with_either_file(files):
-    found = run("check", "--diff", "old.yaml", cwd=files)
+    found = invoke("check", "--diff", "old.yaml", cwd=files)
     assert found.returncode == 2
     assert "trigate.yaml" in found.stderr
     assert "NEW_KEY is not set" in found.stderr

@@ -9,7 +9,7 @@ from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.model_entry import ModelEntry
 from providers.catalog.provider import endpoint_url
 from providers.endpoints.endpoint import STANDARD_PLACES, EndpointName
-from tests.support.command_line import run
+from tests.support.command_line import invoke
 
 
 def entry(providers: dict[str, Any] | None = None, **said: Any) -> ModelEntry:
@@ -78,14 +78,13 @@ def test_a_change_is_told():
     assert "endpoints {} → {embeddings: http://h/embed (tei), speech: none}" in line
 
 
-@pytest.mark.process
 def test_check_says_what_each_entry_has(tmp_path):
     file = tmp_path / "trigate.yaml"
     file.write_text(
         "version: v0.4.0\nmodel_providers:\n  - {model: cohere/*}\n  - {model: cerebras/*}\n"
         "  - {model: acme/m, base_url: 'http://h'}\n"
     )
-    lines = run("check", str(file), "--endpoints").stdout.splitlines()
+    lines = invoke("check", str(file), "--endpoints").stdout.splitlines()
     assert (
         "  cohere/*: embeddings at /v2/embed (cohere) for 96 texts at once, rerank at /v2/rerank (cohere), " in lines[1]
     )

@@ -10,7 +10,7 @@ import yaml
 from gateway.config.loading import ConfigError, load
 from gateway.config.settings import Trust
 from providers.catalog.providers import CATALOG
-from tests.support.command_line import run
+from tests.support.command_line import invoke
 
 ENV = {
     "OPENAI_API_KEY": "secret-openai",
@@ -122,15 +122,14 @@ def test_every_providers_own_variable_may_go_where_its_row_says(tmp_path, row):
     assert mistakes(tmp_path, "found", **entry(f"{row.id}/*", access_key=f"${row.key_env}", **more)) == ""
 
 
-@pytest.mark.process
 def test_the_command_line_and_the_environment_name_a_file(tmp_path):
     (tmp_path / "trigate.yaml").write_text(
         yaml.safe_dump({"version": "v0.3.0", **entry(base_url=ELSEWHERE, access_key="$NPM_TOKEN")})
     )
     env = {"NPM_TOKEN": "secret-npm"}
     for command in ("check", "doctor", "serve"):
-        refused = run(command, cwd=tmp_path, env=env)
+        refused = invoke(command, cwd=tmp_path, env=env)
         assert (refused.returncode, "only found in this folder" in refused.stderr) == (1, True)
         assert "secret-npm" not in refused.stderr
-    assert run("check", "trigate.yaml", cwd=tmp_path, env=env).returncode == 0
-    assert run("check", cwd=tmp_path, env={**env, "TRIGATE_CONFIG": "trigate.yaml"}).returncode == 0
+    assert invoke("check", "trigate.yaml", cwd=tmp_path, env=env).returncode == 0
+    assert invoke("check", cwd=tmp_path, env={**env, "TRIGATE_CONFIG": "trigate.yaml"}).returncode == 0
