@@ -1,6 +1,8 @@
 """A gateway before providers that keep objects, and the official SDKs as its clients."""
 
 import contextlib
+import functools
+import inspect
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -81,6 +83,22 @@ async def serving(
 
 async def run(step: Callable[[], Any]) -> Any:
     return await trio.to_thread.run_sync(step)
+
+
+def beside_gateway(*names: str, **config: Any) -> Callable[[Callable[..., None]], Any]:
+    """Run the test in a thread, because SDKs block, beside the gateway of ``serving``, its first argument."""
+
+    def decorate(test: Callable[..., None]) -> Any:
+        @functools.wraps(test)
+        async def run_test(**fixtures: Any) -> None:
+            async with serving(*names, **config) as served:
+                await run(lambda: test(served, **fixtures))
+
+        parameters = list(inspect.signature(test).parameters.values())
+        run_test.__signature__ = inspect.Signature(parameters[1:])  # type: ignore[attr-defined]
+        return run_test
+
+    return decorate
 
 
 def refused(step: Callable[[], Any]) -> Any:

@@ -14,7 +14,7 @@ from gateway.kept_objects.pending import EVERY
 from tests.support.asgi_app import Client, eventually
 from tests.support.cases import case
 from tests.support.http2_client import Http2Client
-from tests.support.kept_clients import CLIENTS, KEYS, Served, refused, run, serving
+from tests.support.kept_clients import CLIENTS, KEYS, Served, beside_gateway, refused, run, serving
 from tests.support.kept_provider import KeptProvider, form
 
 PRICE = {"price": {"input": 10, "cached": 1, "output": 100}}
@@ -80,26 +80,22 @@ def booked(caplog: pytest.LogCaptureFixture) -> list[float]:
     return [line["cost_usd"] for line in found if line.get("cost_usd")]
 
 
-async def test_names_of_models_hold_inside_of_a_batch():
+@beside_gateway("openai", model_aliases=ALIASES)
+def test_names_of_models_hold_inside_of_a_batch(served):
     """TU-Wien-dataLAB/aqueduct#101, BerriAI/litellm#10719."""
-    async with serving("openai", model_aliases=ALIASES) as served:
-        provider = served.providers["openai"]
-
-        def steps() -> None:
-            for order in ("purpose first", "file first"):
-                content = lines("fast", "gpt-5")
-                parts = {"file": ("b.jsonl", content)}
-                if order == "purpose first":
-                    upload(served, content)
-                else:
-                    files = [*parts.items(), ("purpose", (None, b"batch"))]
-                    assert served.http("POST", "/v1/files", files=files).status_code == 200
-                with case(order):
-                    name, sent = form(provider.asked[-1])["file"]
-                    assert (name, sent) == ("b.jsonl", content.replace(b'"fast"', b'"gpt-5"'))
-                    assert provider.asked[-1].headers["content-length"] == str(len(provider.asked[-1].body))
-
-        await run(steps)
+    provider = served.providers["openai"]
+    for order in ("purpose first", "file first"):
+        content = lines("fast", "gpt-5")
+        parts = {"file": ("b.jsonl", content)}
+        if order == "purpose first":
+            upload(served, content)
+        else:
+            files = [*parts.items(), ("purpose", (None, b"batch"))]
+            assert served.http("POST", "/v1/files", files=files).status_code == 200
+        with case(order):
+            name, sent = form(provider.asked[-1])["file"]
+            assert (name, sent) == ("b.jsonl", content.replace(b'"fast"', b'"gpt-5"'))
+            assert provider.asked[-1].headers["content-length"] == str(len(provider.asked[-1].body))
 
 
 async def test_what_is_wrong_with_a_line_is_told_before_the_provider_has_the_file():
@@ -280,16 +276,12 @@ async def test_results_are_paid_for_though_their_reader_leaves_before_the_end(ca
         await eventually(lambda: booked(caplog) == [0.02])
 
 
-async def test_a_model_in_anthropics_list_that_is_nobodys_is_told_with_its_place():
-    async with serving("anthropic") as served:
-
-        def steps() -> None:
-            found = refused(lambda: asked_messages(served, "nobody's"))
-            assert found.status_code == 404
-            assert "requests[0]: model" in str(found.body)
-            assert served.providers["anthropic"].asked == []
-
-        await run(steps)
+@beside_gateway("anthropic")
+def test_a_model_in_anthropics_list_that_is_nobodys_is_told_with_its_place(served):
+    found = refused(lambda: asked_messages(served, "nobody's"))
+    assert found.status_code == 404
+    assert "requests[0]: model" in str(found.body)
+    assert served.providers["anthropic"].asked == []
 
 
 async def test_who_has_used_up_a_budget_begins_nothing_and_reads_what_there_is():
@@ -322,27 +314,23 @@ def left(client: Any, batch: Any) -> float:
     return float(answer.http_response.headers["x-trigate-budget-left"].removeprefix("usd/day="))
 
 
-async def test_a_batch_has_its_cost_set_aside_until_it_is_booked():
-    async with serving("openai", clients=BUDGETED, entry=PRICE) as served:
-        provider = served.providers["openai"]
-
-        def steps() -> None:
-            client = served.openai()
-            file = upload(served, limited("gpt-5", "gpt-5", "gpt-5"))
-            batch = made(client, file)
-            assert left(client, batch) == pytest.approx(0.03 - 3 * LINE, abs=1e-4)
-            calls = len(provider.asked)
-            found = refused(lambda: made(client, file))
-            assert found.status_code == 402
-            assert "set aside for batches that go on" in found.body["message"]
-            assert refused(lambda: ask(client, 300)).status_code == 402
-            assert len(provider.asked) == calls
-            native(provider).update(status="completed", model="gpt-5", usage=USAGE)
-            for _ in range(2):
-                assert left(client, batch) == pytest.approx(0.03 - HALF, abs=1e-4)
-            assert made(client, file).id != batch.id
-
-        await run(steps)
+@beside_gateway("openai", clients=BUDGETED, entry=PRICE)
+def test_a_batch_has_its_cost_set_aside_until_it_is_booked(served):
+    provider = served.providers["openai"]
+    client = served.openai()
+    file = upload(served, limited("gpt-5", "gpt-5", "gpt-5"))
+    batch = made(client, file)
+    assert left(client, batch) == pytest.approx(0.03 - 3 * LINE, abs=1e-4)
+    calls = len(provider.asked)
+    found = refused(lambda: made(client, file))
+    assert found.status_code == 402
+    assert "set aside for batches that go on" in found.body["message"]
+    assert refused(lambda: ask(client, 300)).status_code == 402
+    assert len(provider.asked) == calls
+    native(provider).update(status="completed", model="gpt-5", usage=USAGE)
+    for _ in range(2):
+        assert left(client, batch) == pytest.approx(0.03 - HALF, abs=1e-4)
+    assert made(client, file).id != batch.id
 
 
 def ask(client: Any, most: int) -> Any:
@@ -370,51 +358,43 @@ async def test_what_is_set_aside_is_missing_to_all_whose_budget_it_is(holder):
         await run(steps)
 
 
-async def test_a_batch_that_fails_gives_back_what_was_set_aside():
-    async with serving("openai", clients=BUDGETED, entry=PRICE) as served:
-        provider = served.providers["openai"]
-
-        def steps() -> None:
-            client = served.openai()
-            file = upload(served, limited("gpt-5", "gpt-5", "gpt-5"))
+@beside_gateway("openai", clients=BUDGETED, entry=PRICE)
+def test_a_batch_that_fails_gives_back_what_was_set_aside(served):
+    provider = served.providers["openai"]
+    client = served.openai()
+    file = upload(served, limited("gpt-5", "gpt-5", "gpt-5"))
+    batch = made(client, file)
+    for ends, back in (
+        ({"status": "cancelling"}, False),
+        ({"status": "cancelled", "output_file_id": "file-out"}, False),  # whose lines tell
+        ({"status": "cancelled", "output_file_id": None}, True),
+        ({"status": "failed"}, True),
+    ):
+        if ends["status"] == "failed":
             batch = made(client, file)
-            for ends, back in (
-                ({"status": "cancelling"}, False),
-                ({"status": "cancelled", "output_file_id": "file-out"}, False),  # whose lines tell
-                ({"status": "cancelled", "output_file_id": None}, True),
-                ({"status": "failed"}, True),
-            ):
-                if ends["status"] == "failed":
-                    batch = made(client, file)
-                provider.kept[[id for id in provider.kept if id.startswith("batch_")][-1]].update(ends)
-                client.batches.retrieve(batch.id)
-                with case(str(ends)):
-                    assert left(client, batch) == pytest.approx(0.03 if back else 0.03 - 3 * LINE, abs=1e-4)
-
-        await run(steps)
+        provider.kept[[id for id in provider.kept if id.startswith("batch_")][-1]].update(ends)
+        client.batches.retrieve(batch.id)
+        with case(str(ends)):
+            assert left(client, batch) == pytest.approx(0.03 if back else 0.03 - 3 * LINE, abs=1e-4)
 
 
-async def test_a_batch_of_anthropics_is_set_aside_until_its_results_have_been_read():
-    async with serving("anthropic", clients=BUDGETED, entry=PRICE) as served:
-        provider = served.providers["anthropic"]
-
-        def steps() -> None:
-            client, models = served.anthropic(), ["claude-x"] * 40  # of 9 tokens each
-            batch = asked_messages(served, *models)
-            assert refused(lambda: asked_messages(served, *models)).status_code == 402
-            line = succeeded("a", input_tokens=100, output_tokens=10)
-            native(provider).update(processing_status="ended", results_url="https://x", request_counts={"succeeded": 1})
-            client.messages.batches.retrieve(batch.id)
-            assert refused(lambda: asked_messages(served, *models)).status_code == 402
-            provider.contents[batch_id := native(provider)["id"]] = line
-            assert len(list(client.messages.batches.results(batch.id))) == 1
-            other = asked_messages(served, *models)
-            del provider.kept[batch_id]
-            native(provider).update(processing_status="ended", request_counts={"succeeded": 0, "errored": 40})
-            client.messages.batches.retrieve(other.id)
-            assert asked_messages(served, *models).id != other.id
-
-        await run(steps)
+@beside_gateway("anthropic", clients=BUDGETED, entry=PRICE)
+def test_a_batch_of_anthropics_is_set_aside_until_its_results_have_been_read(served):
+    provider = served.providers["anthropic"]
+    client, models = served.anthropic(), ["claude-x"] * 40  # of 9 tokens each
+    batch = asked_messages(served, *models)
+    assert refused(lambda: asked_messages(served, *models)).status_code == 402
+    line = succeeded("a", input_tokens=100, output_tokens=10)
+    native(provider).update(processing_status="ended", results_url="https://x", request_counts={"succeeded": 1})
+    client.messages.batches.retrieve(batch.id)
+    assert refused(lambda: asked_messages(served, *models)).status_code == 402
+    provider.contents[batch_id := native(provider)["id"]] = line
+    assert len(list(client.messages.batches.results(batch.id))) == 1
+    other = asked_messages(served, *models)
+    del provider.kept[batch_id]
+    native(provider).update(processing_status="ended", request_counts={"succeeded": 0, "errored": 40})
+    client.messages.batches.retrieve(other.id)
+    assert asked_messages(served, *models).id != other.id
 
 
 async def test_a_batch_is_set_aside_though_who_makes_it_leaves_before_the_answer():
@@ -585,24 +565,20 @@ async def test_lines_hold_ids_of_tokens_only_for_models_that_read_them():
                 assert "token_arrays: true" in found.message
 
 
-async def test_all_answers_that_a_line_asks_for_are_set_aside():
-    async with serving("openai", clients=BUDGETED, entry=PRICE) as served:
-        aside = served.gateway.service.allowances.aside
-
-        def steps() -> None:
-            for asks, url, output in (
-                ({"messages": [], "n": 2}, "/v1/chat/completions", 2 * 40),
-                ({"prompt": ["a", "b", "c"], "n": 2}, "/v1/completions", 6 * 40),
-                ({"prompt": "a", "best_of": 3}, "/v1/completions", 3 * 40),
-                ({"input": "a"}, "/v1/embeddings", 0),
-                ({"prompt": "a", "size": "512x512", "quality": "low"}, "/v1/images/generations", 72),
-            ):
-                body = {"model": "gpt-5", "max_tokens": 40, **asks}
-                line = {"custom_id": "a", "method": "POST", "url": url, "body": body}
-                before = aside.of(("client_keys", "a"), "tokens")
-                made(served.openai(), upload(served, json.dumps(line).encode()))
-                with case(str(asks)):
-                    given = len(json.dumps(body)) // 4
-                    assert aside.of(("client_keys", "a"), "tokens") - before == given + output
-
-        await run(steps)
+@beside_gateway("openai", clients=BUDGETED, entry=PRICE)
+def test_all_answers_that_a_line_asks_for_are_set_aside(served):
+    aside = served.gateway.service.allowances.aside
+    for asks, url, output in (
+        ({"messages": [], "n": 2}, "/v1/chat/completions", 2 * 40),
+        ({"prompt": ["a", "b", "c"], "n": 2}, "/v1/completions", 6 * 40),
+        ({"prompt": "a", "best_of": 3}, "/v1/completions", 3 * 40),
+        ({"input": "a"}, "/v1/embeddings", 0),
+        ({"prompt": "a", "size": "512x512", "quality": "low"}, "/v1/images/generations", 72),
+    ):
+        body = {"model": "gpt-5", "max_tokens": 40, **asks}
+        line = {"custom_id": "a", "method": "POST", "url": url, "body": body}
+        before = aside.of(("client_keys", "a"), "tokens")
+        made(served.openai(), upload(served, json.dumps(line).encode()))
+        with case(str(asks)):
+            given = len(json.dumps(body)) // 4
+            assert aside.of(("client_keys", "a"), "tokens") - before == given + output

@@ -6,7 +6,7 @@ from typing import Any
 import httpx2
 
 from tests.support.cases import case
-from tests.support.kept_clients import CLIENTS, run, serving
+from tests.support.kept_clients import CLIENTS, beside_gateway, run, serving
 
 LIMITED = [{**CLIENTS[0], "models": ["fast"]}, CLIENTS[1]]
 ALIASES = {"fast": {"target": "openai/gpt-5"}}
@@ -28,76 +28,65 @@ FILE = 'content-disposition: form-data; name="file"; filename="b.jsonl"'
 BIG = line('{"model": "gpt-5-pro", "messages": []}')
 
 
-async def test_no_line_of_a_batch_has_another_model_than_was_looked_at():
+@beside_gateway("openai", clients=LIMITED, model_aliases=ALIASES)
+def test_no_line_of_a_batch_has_another_model_than_was_looked_at(served):
     """BerriAI/litellm#27015, #29114: what stands twice, and what a provider goes on with."""
-    async with serving("openai", clients=LIMITED, model_aliases=ALIASES) as served:
-
-        def steps() -> None:
-            for body in (
-                '{"model": "gpt-5-pro", "messages": [], "model": "fast"}',
-                '{"model": "gpt-5-pro", "messages": [], "mod\\u0065l": "fast"}',
-                '{"Model": "gpt-5-pro", "messages": [], "model": "fast"}',
-                '{"model": "fast", "messages": [], "models": ["gpt-5-pro"]}',
-                '{"model": "fast", "messages": [], "tools": [{"type": "image_generation", "model": "gpt-5-pro"}]}',
-            ):
-                with case(body):
-                    found = served.http("POST", "/v1/files", **form((PURPOSE, b"batch"), (FILE, line(body))))
-                    assert found.status_code in (400, 403), found.text
-                    assert "line 1" in found.json()["error"]["message"]
-            assert served.providers["openai"].asked == []
-
-        await run(steps)
+    for body in (
+        '{"model": "gpt-5-pro", "messages": [], "model": "fast"}',
+        '{"model": "gpt-5-pro", "messages": [], "mod\\u0065l": "fast"}',
+        '{"Model": "gpt-5-pro", "messages": [], "model": "fast"}',
+        '{"model": "fast", "messages": [], "models": ["gpt-5-pro"]}',
+        '{"model": "fast", "messages": [], "tools": [{"type": "image_generation", "model": "gpt-5-pro"}]}',
+    ):
+        with case(body):
+            found = served.http("POST", "/v1/files", **form((PURPOSE, b"batch"), (FILE, line(body))))
+            assert found.status_code in (400, 403), found.text
+            assert "line 1" in found.json()["error"]["message"]
+    assert served.providers["openai"].asked == []
 
 
-async def test_a_file_for_batches_cannot_say_that_it_is_for_something_else():
-    async with serving("openai", clients=LIMITED, model_aliases=ALIASES) as served:
-
-        def steps() -> None:
-            for name, parts in {
-                "twice": ((PURPOSE, b"user_data"), (PURPOSE, b"batch"), (FILE, BIG)),
-                "twice, last behind the file": ((PURPOSE, b"user_data"), (FILE, BIG), (PURPOSE, b"batch")),
-                "a file": ((PURPOSE + '; filename="x"', b"batch"), (FILE, BIG)),
-                "encoded": ((PURPOSE + "\r\ncontent-transfer-encoding: quoted-printable", b"=62atch"), (FILE, BIG)),
-                "two names": ((PURPOSE + '; name="x"', b"batch"), (FILE, BIG)),
-                "another case": ((PURPOSE, b"Batch"), (FILE, BIG)),
-                "of another's": ((PURPOSE, b"batch-api"), (FILE, BIG)),
-            }.items():
-                with case(name):
-                    found = served.http("POST", "/v1/files", **form(*parts))
-                    assert found.status_code in (400, 403, 404), found.text
-            for purpose in ('"batch"', '"b\\u0061tch"', '"assistants", "purpose": "batch"'):
-                with case(purpose):
-                    body = f'{{"purpose": {purpose}, "filename": "b.jsonl", "bytes": 9, "mime_type": "text/jsonl"}}'
-                    headers = {"content-type": "application/json"}
-                    found = served.http("POST", "/v1/uploads", content=body.encode(), headers=headers)
-                    assert found.status_code in (400, 403), found.text
-            assert served.providers["openai"].asked == []
-
-        await run(steps)
+@beside_gateway("openai", clients=LIMITED, model_aliases=ALIASES)
+def test_a_file_for_batches_cannot_say_that_it_is_for_something_else(served):
+    for name, parts in {
+        "twice": ((PURPOSE, b"user_data"), (PURPOSE, b"batch"), (FILE, BIG)),
+        "twice, last behind the file": ((PURPOSE, b"user_data"), (FILE, BIG), (PURPOSE, b"batch")),
+        "a file": ((PURPOSE + '; filename="x"', b"batch"), (FILE, BIG)),
+        "encoded": ((PURPOSE + "\r\ncontent-transfer-encoding: quoted-printable", b"=62atch"), (FILE, BIG)),
+        "two names": ((PURPOSE + '; name="x"', b"batch"), (FILE, BIG)),
+        "another case": ((PURPOSE, b"Batch"), (FILE, BIG)),
+        "of another's": ((PURPOSE, b"batch-api"), (FILE, BIG)),
+    }.items():
+        with case(name):
+            found = served.http("POST", "/v1/files", **form(*parts))
+            assert found.status_code in (400, 403, 404), found.text
+    for purpose in ('"batch"', '"b\\u0061tch"', '"assistants", "purpose": "batch"'):
+        with case(purpose):
+            body = f'{{"purpose": {purpose}, "filename": "b.jsonl", "bytes": 9, "mime_type": "text/jsonl"}}'
+            headers = {"content-type": "application/json"}
+            found = served.http("POST", "/v1/uploads", content=body.encode(), headers=headers)
+            assert found.status_code in (400, 403), found.text
+    assert served.providers["openai"].asked == []
 
 
-async def test_a_body_that_nobody_has_read_is_not_sent():
+@beside_gateway("openai", clients=LIMITED, model_aliases=ALIASES)
+def test_a_body_that_nobody_has_read_is_not_sent(served):
     """A provider may read JSON whatever its type is, and in whatever encoding."""
-    async with serving("openai", clients=LIMITED, model_aliases=ALIASES) as served:
 
-        def ask(path: str, body: bytes, kind: str, **headers: str) -> httpx2.Response:
-            return served.http("POST", path, content=body, headers={"content-type": kind, **headers})
+    def ask(path: str, body: bytes, kind: str, **headers: str) -> httpx2.Response:
+        return served.http("POST", path, content=body, headers={"content-type": kind, **headers})
 
-        def steps() -> None:
-            batch = json.dumps({"input_file_id": "file-of-another", "endpoint": URL, "completion_window": "24h"})
-            for path in ("/v1/batches", "/v1/vector_stores", "/v1/containers", "/v1/uploads"):
-                for kind, body in (
-                    ("text/plain", batch.encode()),
-                    ("application/octet-stream", batch.encode()),
-                    ("application/json", batch.encode("utf-16-le")),
-                    ("application/json", batch.replace("{", '{"a": NaN, ', 1).encode()),
-                    ("application/json", b"[" + batch.encode() + b"]"),
-                ):
-                    with case(f"{path} {kind} {body[:12]!r}"):
-                        assert ask(path, body, kind).status_code in (400, 415)
-            assert served.providers["openai"].asked == []
-
-        await run(steps)
+    batch = json.dumps({"input_file_id": "file-of-another", "endpoint": URL, "completion_window": "24h"})
+    for path in ("/v1/batches", "/v1/vector_stores", "/v1/containers", "/v1/uploads"):
+        for kind, body in (
+            ("text/plain", batch.encode()),
+            ("application/octet-stream", batch.encode()),
+            ("application/json", batch.encode("utf-16-le")),
+            ("application/json", batch.replace("{", '{"a": NaN, ', 1).encode()),
+            ("application/json", b"[" + batch.encode() + b"]"),
+        ):
+            with case(f"{path} {kind} {body[:12]!r}"):
+                assert ask(path, body, kind).status_code in (400, 415)
+    assert served.providers["openai"].asked == []
 
 
 async def test_no_request_of_anthropics_batches_has_another_model_than_was_looked_at():
