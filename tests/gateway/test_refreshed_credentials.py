@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Callable
 
 import attrs
 import pytest
@@ -14,6 +13,7 @@ from gateway.logs.masking import Mask
 from gateway.sign_in import EARLY, REST, Fetched, RefreshedCredential
 from providers.auth.credential import AwsKeys
 from streams.errors import GatewayError
+from tests.support.asgi_app import eventually
 
 HOUR = 3600.0
 
@@ -51,12 +51,6 @@ class Vendor:
         return RefreshedCredential(AwsSignIn(), self.fetch, lambda: self.now, patience)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(5):
-        while not condition():  # noqa: ASYNC110
-            await trio.sleep(0.002)
-
-
 async def test_fifty_who_ask_at_once_wait_for_one_fetch():
     vendor, given = Vendor(), []
     source = vendor.source()
@@ -68,7 +62,7 @@ async def test_fifty_who_ask_at_once_wait_for_one_fetch():
     async with trio.open_nursery() as nursery:
         for _ in range(50):
             nursery.start_soon(ask)
-        await until(lambda: vendor.fetches == 1)
+        await eventually(lambda: vendor.fetches == 1)
         vendor.gate.set()
     assert given == ["token-number-1"] * 50
     assert (vendor.fetches, vendor.most_at_once) == (1, 1)
@@ -86,10 +80,10 @@ async def test_who_leaves_takes_nobodys_fetch_along():
     first, second = trio.CancelScope(), trio.CancelScope()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask, first)
-        await until(lambda: vendor.fetches == 1)
+        await eventually(lambda: vendor.fetches == 1)
         nursery.start_soon(ask, second)
         first.cancel()
-        await until(lambda: first.cancelled_caught)
+        await eventually(lambda: first.cancelled_caught)
         vendor.gate.set()
     assert given == ["token-number-1"]
     assert vendor.fetches == 1
@@ -116,10 +110,10 @@ async def test_five_minutes_before_its_end_it_is_renewed_and_nobody_waits():
     vendor.now += 2
     vendor.gate.clear()
     assert [await source.credential() for _ in range(9)] == ["token-number-1"] * 9
-    await until(lambda: vendor.fetches == 2)
+    await eventually(lambda: vendor.fetches == 2)
     vendor.gate.set()
-    await until(lambda: not vendor.at_once)
-    await until(lambda: "token-number-2" in FETCHED.words)
+    await eventually(lambda: not vendor.at_once)
+    await eventually(lambda: "token-number-2" in FETCHED.words)
     assert await source.credential() == "token-number-2"
     assert vendor.fetches == 2
 
@@ -140,7 +134,7 @@ async def test_a_renewal_that_fails_leaves_the_one_that_holds(caplog):
     vendor.error = OSError("the endpoint is down")
     with caplog.at_level(logging.WARNING, "trigate.sign_in"):
         assert await source.credential() == "token-number-1"
-        await until(lambda: bool(caplog.records))
+        await eventually(lambda: bool(caplog.records))
     assert "used on" in caplog.text
     assert "the endpoint is down" in caplog.text
     assert await source.credential() == "token-number-1"
@@ -148,7 +142,7 @@ async def test_a_renewal_that_fails_leaves_the_one_that_holds(caplog):
     vendor.now += REST + 1
     vendor.error = None
     await source.credential()
-    await until(lambda: vendor.fetches == 3)
+    await eventually(lambda: vendor.fetches == 3)
 
 
 async def test_without_any_all_who_wait_hear_of_it_and_the_next_tries_again(caplog):
@@ -189,7 +183,7 @@ async def test_a_refused_one_is_renewed_once_for_all_who_held_it():
     async with trio.open_nursery() as nursery:
         for _ in range(20):
             nursery.start_soon(refused)
-        await until(lambda: vendor.fetches == 2)
+        await eventually(lambda: vendor.fetches == 2)
         vendor.gate.set()
     assert given == ["token-number-2"] * 20
     assert await source.renewed("token-number-1") == "token-number-2"  # who comes late

@@ -22,17 +22,8 @@ from gateway.serving.worker import serve
 from gateway.stores.store import Store
 from streams.events import ErrorInfo, FailureReason
 from tests.support.harness import PATIENCE
+from tests.support.set_clock import SetClock
 from tests.support.upstreams import PATHS, STREAMS, Script, render
-
-
-class SetClock:
-    """Seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class CountingProvider:

@@ -19,22 +19,9 @@ CONFIG = from_mapping(
 )
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def told() -> list[tuple[str, str | None, dict[str, str | None]]]:
     return []
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

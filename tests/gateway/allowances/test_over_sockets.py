@@ -1,11 +1,11 @@
 """Limits over real sockets: who is refused and how, what goes back, and what counts nowhere."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import trio
 
+from tests.support.asgi_app import eventually
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 
 APIS = ("chat", "messages", "responses")
@@ -53,13 +53,8 @@ def level(running: InProcess, measure: str, holder: str = "client_keys.alice") -
     raise LookupError(measure)
 
 
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110  # polled, within the time that ``gateway`` allows
-        await trio.sleep(0.005)
-
-
 async def is_free(running: InProcess, holder: str = "client_keys.alice") -> None:
-    await until(lambda: level(running, "concurrent", holder) == 0)
+    await eventually(lambda: level(running, "concurrent", holder) == 0)
 
 
 # One request too many
@@ -92,7 +87,7 @@ async def test_a_refused_request_uses_nothing_up():
         async with trio.open_nursery() as nursery:
             with place.held():
                 nursery.start_soon(lambda: running.ask("a", headers=ALICE))
-                await until(lambda: place.asked)
+                await eventually(lambda: place.asked)
                 tokens = level(running, "tokens")
                 for _ in range(5):
                     refused = await running.ask("a", headers=ALICE)
@@ -143,9 +138,9 @@ async def test_tokens_are_reserved_before_and_set_right_after(api, stream):
         async with trio.open_nursery() as nursery:
             with place.held():
                 nursery.start_soon(lambda: running.ask("a", api, stream=stream, headers=ALICE))
-                await until(lambda: place.asked)
+                await eventually(lambda: place.asked)
                 assert level(running, "tokens") > SPENT, "what is expected of it"
-        await until(lambda: level(running, "tokens") == SPENT)
+        await eventually(lambda: level(running, "tokens") == SPENT)
         assert (level(running, "input_tokens"), level(running, "output_tokens")) == (11, 7)
 
 
@@ -212,7 +207,7 @@ async def test_the_slot_of_a_client_that_leaves_comes_back():
         async with gateway(content) as running:
             with place.held():
                 async with running.leaving("a"):
-                    await until(lambda: level(running, "concurrent", "model_providers.a"))
+                    await eventually(lambda: level(running, "concurrent", "model_providers.a"))
                 await is_free(running, "model_providers.a")
 
 
@@ -272,10 +267,10 @@ async def test_requests_wait_for_a_place_before_they_go_on_to_the_next_target(ap
         async with trio.open_nursery() as nursery:
             with first.held():
                 nursery.start_soon(ask)
-                await until(lambda: first.asked)
+                await eventually(lambda: first.asked)
                 for number in range(2):
                     nursery.start_soon(ask)
-                    await until(lambda number=number: waiting(running) == number + 1)
+                    await eventually(lambda number=number: waiting(running) == number + 1)
                 await ask()
                 assert found == ["vllm/b"], "the queue is full"
         assert found == ["vllm/b", "vllm/a", "vllm/a", "vllm/a"]
@@ -291,15 +286,15 @@ async def test_a_full_queue_before_the_only_target_is_a_429_and_whoever_leaves_f
         async with gateway(content) as running, trio.open_nursery() as nursery:
             with place.held():
                 nursery.start_soon(running.ask, "a")
-                await until(lambda: place.asked)
+                await eventually(lambda: place.asked)
                 async with running.leaving("a"):
-                    await until(lambda: waiting(running) == 1)
+                    await eventually(lambda: waiting(running) == 1)
                     refused = await running.ask("a")
                     assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
                     assert refused.headers["x-trigate-limit"] == "model_providers.a.concurrent"
-                await until(lambda: waiting(running) == 0)
+                await eventually(lambda: waiting(running) == 0)
                 nursery.start_soon(running.ask, "a")
-                await until(lambda: waiting(running) == 1)
+                await eventually(lambda: waiting(running) == 1)
         assert place.take_count() == 2
 
 
@@ -308,7 +303,7 @@ async def test_whoever_has_waited_long_enough_goes_on():
         async with gateway(config(first, second, entry=queue(wait="50ms"))) as running, trio.open_nursery() as nursery:
             with first.held():
                 nursery.start_soon(lambda: running.ask("r", headers=ALICE))
-                await until(lambda: first.asked)
+                await eventually(lambda: first.asked)
                 answer = await running.ask("r", headers=ALICE)
                 assert answer.headers["x-trigate-target"] == "vllm/b"
         assert second.take_count() == 1
@@ -321,7 +316,7 @@ async def test_keep_alives_run_while_a_stream_waits():
         async with gateway(content) as running, trio.open_nursery() as nursery:
             with place.held():
                 nursery.start_soon(running.ask, "a")
-                await until(lambda: place.asked)
+                await eventually(lambda: place.asked)
                 async with await trio.open_tcp_stream("127.0.0.1", int(running.url.rpartition(":")[2])) as stream:
                     body = b'{"model": "a", "stream": true, "messages": [{"role": "user", "content": "Hi"}]}'
                     head = (
@@ -332,5 +327,5 @@ async def test_keep_alives_run_while_a_stream_waits():
                     while seen.count(b": ping") < 3:
                         seen += await stream.receive_some()
                     assert waiting(running) == 1
-                await until(lambda: waiting(running) == 0)
+                await eventually(lambda: waiting(running) == 0)
         assert place.take_count() == 1

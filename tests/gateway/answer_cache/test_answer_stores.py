@@ -18,16 +18,9 @@ from gateway.answer_cache.stored_answer import AnswerStamp, StoredAnswer
 from gateway.config.cached_answers import AnswerCacheSettings
 from tests.support import redis
 from tests.support.harness import PATIENCE
+from tests.support.set_clock import SetClock
 
 KINDS = ("memory", "sqlite", pytest.param("redis", marks=pytest.mark.process), "encrypted")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +33,7 @@ def server():
 
 
 @contextlib.asynccontextmanager
-async def opened(kind: str, folder: Path, clock: Clock, request, most: int = 10_000) -> AsyncIterator[AnswerStore]:
+async def opened(kind: str, folder: Path, clock: SetClock, request, most: int = 10_000) -> AsyncIterator[AnswerStore]:
     if kind == "redis":
         from gateway.answer_cache.redis import RedisAnswers
 
@@ -74,7 +67,7 @@ def key(number: int) -> bytes:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_store_keeps_what_is_used_and_lets_nobody_have_more_than_half(kind, tmp_path, request):
     """api7/aisix#87, diegosouzapw/OmniRoute#3740: what is kept is bounded, and one owner does not push out the rest."""
-    clock = Clock()
+    clock = SetClock()
     async with opened(kind, tmp_path, clock, request) as store:
         await store.put(key(1), "alice", b"1" * 1000, 60)
         assert (await store.get(key(1)), await store.get(key(2))) == (b"1" * 1000, None)
@@ -101,7 +94,7 @@ async def test_a_store_keeps_what_is_used_and_lets_nobody_have_more_than_half(ki
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 async def test_what_is_past_its_time_is_not_there(kind, tmp_path, request):
-    clock = Clock()
+    clock = SetClock()
     async with opened(kind, tmp_path, clock, request) as store:
         await store.put(key(1), "alice", b"one", 10)
         clock.now += 9
@@ -112,7 +105,7 @@ async def test_what_is_past_its_time_is_not_there(kind, tmp_path, request):
 
 @pytest.mark.process
 async def test_redis_lets_go_of_what_is_past_its_time(server, tmp_path, request):
-    async with opened("redis", tmp_path, Clock(), request) as store:
+    async with opened("redis", tmp_path, SetClock(), request) as store:
         await store.put(key(1), "alice", b"one", 0.001)
         with trio.fail_after(PATIENCE):
             while await store.get(key(1)) is not None:  # noqa: ASYNC110
@@ -157,7 +150,7 @@ async def test_a_store_that_is_slow_or_away_is_a_miss(autojump_clock):
 
 
 async def test_an_answer_is_no_older_than_it_may_be():
-    clock = Clock()
+    clock = SetClock()
     cache = AnswerCache(AnswerCacheSettings(), MemoryAnswers(10_000, clock), clock)
     await cache.keep(key(1), "alice", StoredAnswer(0.0, "application/json", AnswerStamp(1), b"{}"), 60)
     clock.now += 5
@@ -188,7 +181,7 @@ async def test_a_lost_connection_is_a_miss_for_all_who_use_it(server, tmp_path, 
             if number == 0 and turn % 10 == 0:
                 await trio.to_thread.run_sync(server.say, "CLIENT", "KILL", "TYPE", "normal")
 
-    async with opened("redis", tmp_path, Clock(), request) as store, trio.open_nursery() as nursery:
+    async with opened("redis", tmp_path, SetClock(), request) as store, trio.open_nursery() as nursery:
         for number in range(60):
             nursery.start_soon(use, store, number)
     redis.collect_left_open()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 
@@ -40,12 +41,6 @@ def open_answers(running: InProcess) -> list[int]:
 
 def landings(running: InProcess) -> dict[str, int]:
     return {landing: count for (_, landing), count in running.service.balancer.landings.items()}
-
-
-async def until(condition: Any) -> None:
-    with trio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110  # polled, with a deadline
-            await trio.lowlevel.checkpoint()
 
 
 def turn(number: int, api: str) -> dict[str, Any]:
@@ -84,11 +79,11 @@ async def test_the_least_busy_member_is_asked_while_answers_are_open(stream):
             async with trio.open_nursery() as nursery:
                 for number in range(1, 7):
                     nursery.start_soon(partial(running.ask, "r", stream=stream))
-                    await until(lambda number=number: sum(open_answers(running)) == number)
-                await until(lambda: sum(len(place.asked) for place in places) == 6)
+                    await eventually(lambda number=number: sum(open_answers(running)) == number)
+                await eventually(lambda: sum(len(place.asked) for place in places) == 6)
                 assert [place.take_count() for place in places] == open_answers(running) == [2, 2, 2]
                 nursery.cancel_scope.cancel()
-        await until(lambda: not any(open_answers(running)))
+        await eventually(lambda: not any(open_answers(running)))
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
@@ -102,12 +97,12 @@ async def test_no_answer_stays_open_however_it_ends(how, stream):
             with places[0].held(), places[1].held(), trio.move_on_after(PATIENCE) as scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(partial(running.ask, "r", stream=stream))
-                    await until(lambda: sum(len(place.asked) for place in places) == 1)
+                    await eventually(lambda: sum(len(place.asked) for place in places) == 1)
                     assert sum(open_answers(running)) == 1
                     scope.cancel()
         else:
             await running.ask("r", stream=stream)
-        await until(lambda: not any(open_answers(running)))
+        await eventually(lambda: not any(open_answers(running)))
         assert sum(place.take_count() for place in places) >= 1
 
 

@@ -10,19 +10,6 @@ SLOTS = SlotCounter(b"slots", "alice.concurrent", 1)
 SUM = SumCounter(b"sum", "alice.budget", 1000, until=2e9)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def counters(clock):
     return LocalCounters(clock, now=lambda: 1e9)

@@ -5,7 +5,7 @@ import gc
 import json
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ import trio
 from gateway.allowances.standing import standings
 from gateway.request.parse import Incoming
 from gateway.stores.memory import MemoryStore
+from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.upstreams import Script, render
@@ -80,12 +81,6 @@ def config(a: Puppet, b: Puppet, **more: Any) -> dict[str, Any]:
     return {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route}, **more}
 
 
-async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110  # polled, with a deadline
-            await trio.sleep(0.001)
-
-
 def answer(api: str, name: str, *, stream: bool) -> bytes:
     raw = render(Script(text=f"This is {name}."), api, {"stream": stream, "model": name})
     kind = b"text/event-stream" if stream else b"application/json"
@@ -114,7 +109,7 @@ async def racing(api: str, *, stream: bool, **more: Any) -> AsyncIterator[tuple[
             answers.append(await running.ask("r", api, stream=stream, **{"store": False} | more))
 
         nursery.start_soon(ask)
-        await until(lambda: a.lines and b.lines)
+        await eventually(lambda: a.lines and b.lines)
         yield running, a, b, answers
         nursery.cancel_scope.cancel()
 
@@ -125,7 +120,7 @@ async def test_of_two_answers_at_the_same_moment_one_is_given(api, stream):
     async with racing(api, stream=stream) as (running, a, b, answers):
         a.say(answer(api, "a", stream=stream))
         b.say(answer(api, "b", stream=stream))
-        await until(lambda: answers)
+        await eventually(lambda: answers)
         reply = answers[0]
         assert reply.status_code == 200, reply.text
         won = reply.headers["x-trigate-target"].partition("/")[2]
@@ -136,7 +131,7 @@ async def test_of_two_answers_at_the_same_moment_one_is_given(api, stream):
         said = reply.text if stream else json.dumps(reply.json())
         assert f"{won}." in said
         assert f"{'ab'.replace(won, '')}." not in said
-        await until(lambda: nothing_is_open(running))
+        await eventually(lambda: nothing_is_open(running))
         assert running.service.health.outage(running.service.router.resolve("a", "chat"), None) is None
 
 
@@ -151,7 +146,7 @@ async def test_the_head_of_the_loser_tells_nothing_of_the_answer(stream):
         a.say(lost + b"\r\n\r\n")
         await trio.sleep(0.02)
         b.say(body)
-        await until(lambda: answers)
+        await eventually(lambda: answers)
         assert answers[0].headers["x-trigate-tried"].startswith(("a=hedge_lost", "b=ok"))
         assert answers[0].headers["x-trigate-upstream-request-id"] == "of-b"
 
@@ -161,7 +156,7 @@ async def test_of_two_responses_at_the_same_moment_the_given_one_is_kept(stream)
     async with racing("responses", stream=stream, store=True) as (running, a, b, answers):
         a.say(answer("responses", "a", stream=stream))
         b.say(answer("responses", "b", stream=stream))
-        await until(lambda: answers)
+        await eventually(lambda: answers)
         won = answers[0].headers["x-trigate-target"].partition("/")[2]
         lines = [line for line in answers[0].text.splitlines() if "response.completed" in line]
         given = json.loads(lines[-1].removeprefix("data: "))["response"] if stream else answers[0].json()
@@ -182,7 +177,7 @@ async def test_a_stream_that_never_begins_holds_no_memory(model):
             entry["speaks"] = ["chat"]
         async with gateway(content) as running, trio.open_nursery() as nursery:
             nursery.start_soon(lambda: running.ask(model, "messages", stream=True))
-            await until(lambda: a.lines and (b.lines or model == "a"))
+            await eventually(lambda: a.lines and (b.lines or model == "a"))
             head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
             await a.lines[-1].send_all(head + b": beginning\n\n")
             tracemalloc.start()
@@ -218,26 +213,26 @@ async def test_the_request_of_the_loser_is_let_go(fails):
     async with puppets() as (a, b), gateway(config(a, b)) as running, trio.open_nursery() as nursery:
         started: list[int] = []
         nursery.start_soon(begin, running, started)
-        await until(lambda: a.lines and b.lines)
+        await eventually(lambda: a.lines and b.lines)
         assert held()
         if fails:
             a.say(b"HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n")
-            await until(lambda: nothing_is_open(running, "a"))
+            await eventually(lambda: nothing_is_open(running, "a"))
         whole = answer("chat", "b", stream=True)
         b.say(whole[: whole.index(b"\n\n", whole.index(b'"This')) + 2])
-        await until(lambda: a.closed or fails)
-        await until(lambda: nothing_is_open(running, "a"))
-        await until(lambda: started)
-        await until(lambda: not held())  # its tasks may take a turn more to end
+        await eventually(lambda: a.closed or fails)
+        await eventually(lambda: nothing_is_open(running, "a"))
+        await eventually(lambda: started)
+        await eventually(lambda: not held())  # its tasks may take a turn more to end
         nursery.cancel_scope.cancel()
 
 
 async def test_one_that_has_failed_is_not_said_to_have_lost():
     async with racing("chat", stream=False) as (running, a, b, answers):
         a.say(b"HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n")
-        await until(lambda: nothing_is_open(running, "a"))
+        await eventually(lambda: nothing_is_open(running, "a"))
         b.say(answer("chat", "b", stream=False))
-        await until(lambda: answers)
+        await eventually(lambda: answers)
         assert answers[0].headers["x-trigate-tried"] == "a=server_error, b=ok"
 
 
@@ -256,14 +251,14 @@ async def test_a_hedge_is_one_of_the_attempts_and_so_is_a_second_try_on_a_new_co
             answers.append(await running.ask(model))
 
         nursery.start_soon(ask, "a")
-        await until(lambda: a.lines)
+        await eventually(lambda: a.lines)
         a.say(answer("chat", "a", stream=False))
-        await until(lambda: answers)
+        await eventually(lambda: answers)
         a.hangs_up = True
         nursery.start_soon(ask, "r")
-        await until(lambda: len(a.lines) == attempts and b.lines)
+        await eventually(lambda: len(a.lines) == attempts and b.lines)
         b.say(answer("chat", "b", stream=False))
-        await until(lambda: len(answers) == 2)
+        await eventually(lambda: len(answers) == 2)
         assert answers[1].headers["x-trigate-attempts"] == str(attempts)
         tried = {2: "a=connection, b=ok", 3: "a=connection, a=hedge_lost, b=ok"}
         assert answers[1].headers["x-trigate-tried"] == tried[attempts]
@@ -280,9 +275,9 @@ async def test_the_request_of_a_loser_without_a_head_is_in_sums_and_budgets(stre
         async with gateway(given) as running, trio.open_nursery() as nursery:
             headers = [("authorization", "Bearer " + "k" * 40)]
             nursery.start_soon(partial(running.ask, "r", "chat", stream=stream, headers=headers))
-            await until(lambda: a.lines and b.lines)
+            await eventually(lambda: a.lines and b.lines)
             b.say(answer("chat", "b", stream=stream))
-            await until(lambda: not running.service.ledger.open_records)
+            await eventually(lambda: not running.service.ledger.open_records)
             found = {
                 (one.holder.name, one.text): one.used
                 for one in standings(running.service.allowances.all(), running.service.allowances.counters, time.time())

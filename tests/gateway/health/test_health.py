@@ -22,6 +22,7 @@ from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.shared.rows import LocalRows
 from streams.events import ErrorInfo, FailureReason
+from tests.support.set_clock import SetClock
 
 ONE = {"model": "openai/m", "name": "one", "access_key": "k1"}
 SAME_KEY = {"model": "openai/n", "name": "same-key", "access_key": "k1"}
@@ -35,18 +36,11 @@ def config(*entries: dict[str, Any], **fields: Any) -> Config:
     return attrs.evolve(from_mapping({"version": "v0.4.0", "model_providers": entries or [ONE]}), **fields)
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Scene:
     """A health, its clock, and the targets of a configuration by their names."""
 
     def __init__(self, *entries: dict[str, Any], **fields: Any) -> None:
-        self.clock = Clock()
+        self.clock = SetClock()
         self.health = Health(self.clock)
         self.follow(fields.pop("config", None) or config(*entries, **fields))
 
@@ -315,13 +309,13 @@ def test_trials_are_never_two_at_a_time_and_never_lost(story):
     assert scene.outage() is None
 
 
-def shared(clock: Clock) -> RowStates:
+def shared(clock: SetClock) -> RowStates:
     return RowStates(LocalRows(100, clock))
 
 
 def test_two_workers_have_one_circuit():
     """Each had its own elsewhere, so that a provider that was down was asked by all of them (BerriAI/litellm#16011)."""
-    clock = Clock()
+    clock = SetClock()
     states, scene = shared(clock), Scene()
     workers = [Health(clock, states, workers=2) for _ in range(2)]
     for number in range(5):

@@ -1,7 +1,6 @@
 """Outages as clients and providers meet them, on real sockets."""
 
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,6 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from gateway.routing.target import Target
+from tests.support.asgi_app import eventually
 from tests.support.harness import refusing_port
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 
@@ -25,12 +25,6 @@ def config(*places: CountingProvider | str, **root: Any) -> dict[str, Any]:
         for name, url in zip(names, urls, strict=True)
     ]
     return {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": {"targets": names}}, **root}
-
-
-async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(10):
-        while not condition():  # noqa: ASYNC110  # polled, with a deadline
-            await trio.lowlevel.checkpoint()
 
 
 def target(running: InProcess) -> Target:
@@ -101,7 +95,7 @@ async def test_one_request_tries_and_the_others_go_on_elsewhere(stream):
         async with trio.open_nursery() as nursery:
             with a.held():
                 nursery.start_soon(partial(ask_at_once, running, 20, stream=stream))
-                await until(lambda: len(b.asked) == 19)
+                await eventually(lambda: len(b.asked) == 19)
                 assert len(a.asked) == 1
                 a.fails = 500
         assert (len(a.asked), len(b.asked)) == (1, 20)  # the request that tried is not lost
@@ -116,9 +110,9 @@ async def test_a_trial_whose_client_leaves_is_given_back():
         running.clock.now += 600
         with a.held():
             async with running.leaving("r"):
-                await until(lambda: a.asked)
+                await eventually(lambda: a.asked)
                 assert running.service.health.target_states()[0].state == "tried"
-            await until(lambda: running.service.health.target_states()[0].state == "due")
+            await eventually(lambda: running.service.health.target_states()[0].state == "due")
 
 
 async def test_streams_that_break_off_behind_their_first_content_count():
@@ -184,7 +178,7 @@ async def test_where_all_are_out_one_request_at_a_time_tries_the_one_that_is_due
         async with trio.open_nursery() as nursery:
             with a.held():
                 nursery.start_soon(partial(ask_at_once, running, 10, stream=stream))
-                await until(lambda: a.asked)
+                await eventually(lambda: a.asked)
                 assert await ask_at_once(running, 10, stream=stream) == {503: 10}
         assert (len(a.asked), len(b.asked)) == (1, 0)
 
@@ -219,9 +213,9 @@ async def test_who_waits_for_a_target_and_leaves_lets_the_next_one_wait():
         running.fail("a", "rate_limited", 1.0)
         running.fail("b", "rate_limited", 60.0)
         async with running.leaving("r"):
-            await until(lambda: running.service.health.outage(target(running), None).tried)
+            await eventually(lambda: running.service.health.outage(target(running), None).tried)
             assert (await running.ask("r")).status_code == 429
-        await until(lambda: not running.service.health.outage(target(running), None).tried)
+        await eventually(lambda: not running.service.health.outage(target(running), None).tried)
         assert (await running.ask("r")).status_code == 200
         assert a.take_count() == 1
 
@@ -270,7 +264,7 @@ async def test_a_running_gateway_asks_the_probe_of_an_entry_and_nothing_else():
         content = config(a, b)
         content["model_providers"][0]["probe"] = "/health"
         async with gateway(content):
-            await until(lambda: a.asked)
+            await eventually(lambda: a.asked)
         assert (a.asked, b.asked) == (["/health"], [])
 
 

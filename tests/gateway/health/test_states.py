@@ -16,18 +16,12 @@ from gateway.shared.layout import GROUP, Layout, TableSize
 from gateway.shared.memory import SharedMemory
 from gateway.shared.shared_rows import SharedRows
 from streams.events import ErrorInfo, FailureReason
+from tests.support.set_clock import SetClock
 
 LAYOUT = Layout(3, {"circuits": TableSize(GROUP, 64)}, GROUP)
 CONFIG = from_mapping(
     {"version": "v0.4.0", "model_providers": [{"model": "openai/m", "name": "one", "access_key": "k1"}]}
 )
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @attrs.frozen
@@ -47,11 +41,6 @@ class Worker:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def rows(clock) -> Iterator[SharedRows]:
     with SharedMemory.make(LAYOUT) as memory:
         yield SharedRows(memory, "circuits", clock)
@@ -62,7 +51,7 @@ def workers(rows, clock) -> list[Worker]:
     return [worker(rows, clock) for _ in range(3)]
 
 
-def worker(rows: SharedRows, clock: Clock) -> Worker:
+def worker(rows: SharedRows, clock: SetClock) -> Worker:
     health = Health(clock, RowStates(rows), 3)
     health.follow(CONFIG)
     return Worker(health, Router(CONFIG).resolve("one", "chat"))

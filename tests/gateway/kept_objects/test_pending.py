@@ -6,21 +6,15 @@ from gateway.allowances.budgets import SetAside
 from gateway.kept_objects.inventory import PENDING, Inventory, KeptObject
 from gateway.kept_objects.pending import LONGEST, PendingBatch, PendingBatches
 from gateway.stores.store import Unavailable
+from tests.support.set_clock import SetClock
 
 ALICE, AGENTS, PAID = ("client_keys", "alice"), ("client_groups", "agents"), ("model_providers", "paid")
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def of(inventory: Inventory | None, clock: Clock | None = None) -> tuple[PendingBatches, SetAside]:
+def of(inventory: Inventory | None, clock: SetClock | None = None) -> tuple[PendingBatches, SetAside]:
     aside = SetAside()
     aside.is_wanted = True
-    return PendingBatches(inventory, aside, clock or Clock()), aside
+    return PendingBatches(inventory, aside, clock or SetClock()), aside
 
 
 async def test_what_is_written_down_is_set_aside_until_it_is_crossed_out(inventory):
@@ -44,7 +38,7 @@ async def test_what_is_written_down_is_set_aside_until_it_is_crossed_out(invento
 
 
 async def test_nothing_is_set_aside_for_ever(inventory):
-    clock = Clock()
+    clock = SetClock()
     pending, aside = of(inventory, clock)
     await pending.add("a", "b", PendingBatch((ALICE,), 100, 7))
     clock.now += LONGEST - 1

@@ -14,17 +14,10 @@ from gateway.config.loading import ConfigError, from_mapping
 from gateway.logs.audit import ADDRESSES, AUDIT, LONGEST, MINUTE, MOST, TOLD, TOLD_OF_ONE, Audit
 from gateway.logs.setup import Log
 from tests.support.own_log import own_log
+from tests.support.set_clock import SetClock
 
 BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o", "access_key": "key-of-the-account"}]}
 OTHER = "198.51.100."
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -42,7 +35,7 @@ def written() -> Iterator[list[dict[str, object]]]:
 
 
 def test_a_flood_from_one_address_is_a_handful_of_lines(written):
-    clock = Clock()
+    clock = SetClock(0.0)
     audit = Audit(clock)
     for _ in range(10_000):
         audit.tell_often("key_refused", f"{OTHER}7", path="/v1/messages")
@@ -55,7 +48,7 @@ def test_a_flood_from_one_address_is_a_handful_of_lines(written):
 
 
 def test_a_flood_from_everywhere_is_a_bounded_number_of_lines(written):
-    audit = Audit(Clock())
+    audit = Audit(SetClock(0.0))
     for number in range(20_000):
         audit.tell_often(("key_refused", "page_refused")[number % 2], f"10.0.{number >> 8}.{number & 255}")
     assert len(written) == TOLD

@@ -10,6 +10,7 @@ import h2.exceptions
 import httpx2
 import trio
 
+from tests.support.asgi_app import eventually
 from tests.support.audio_files import wav
 from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, endpoint_provider, settings, told
 from tests.support.in_process import InProcess, gateway
@@ -157,7 +158,7 @@ async def test_a_file_that_does_not_fit_beside_another_may_be_sent_later():
     async with before(lambda asked: told(ANSWER), "openai/whisper-1", ENTRY, limits={"spool": "2MiB"}) as (served, _):
         shares = served.service.admission.shares
         other = await Upload.begun(served, form, 5 * 2**18)
-        await until(lambda: shares.spooled > 2**20)
+        await eventually(lambda: shares.spooled > 2**20)
         found = await post(served, form)
         assert found.status_code == 503
         assert "model before the file" in found.json()["error"]["message"]
@@ -187,14 +188,7 @@ async def gone(served: InProcess, provider: EndpointProvider) -> None:
         if provider.heads:
             await provider.left_now.wait()
         shares = served.service.admission.shares
-        await until(lambda: not (shares.spooled or shares.bodies.taken or shares.taken["in_flight"]))
-
-
-async def until(found: Callable[[], bool]) -> None:
-    """Wait until it is so."""
-    with trio.fail_after(5):
-        while not found():  # noqa: ASYNC110  # both sides are looked at from outside
-            await trio.sleep(0.002)
+        await eventually(lambda: not (shares.spooled or shares.bodies.taken or shares.taken["in_flight"]))
 
 
 async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_upload():
@@ -214,7 +208,7 @@ async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_uploa
                 provider.heads.clear()
                 upload = await Upload.begun(served, form, size)
                 reaches_it = size - 500 if parts[0] is MODEL else -1
-                await until(lambda least=reaches_it: provider.body_bytes > least)
+                await eventually(lambda least=reaches_it: provider.body_bytes > least)
                 await upload.leave()
                 await gone(served, provider)
         assert provider.asked == [] or tenth == 10
@@ -283,7 +277,7 @@ async def test_a_slow_provider_slows_the_client_whose_leaving_is_seen_all_the_sa
         assert await sent_until_stuck(upload.send) < MOST
         assert served.service.admission.shares.taken["in_flight"] == 1
         await upload.reset()
-        await until(lambda: not served.service.admission.shares.taken["in_flight"])
+        await eventually(lambda: not served.service.admission.shares.taken["in_flight"])
 
 
 async def sent_until_stuck(send: Callable[[bytes], Awaitable[None]]) -> int:
@@ -344,7 +338,7 @@ async def test_over_http2_the_window_stays_shut():
         size, status = await Http2Upload(stream).send(BEGUN, rest=MOST, seconds=0.5)
         assert (size < MOST, status) == (True, 0)
         await stream.aclose()
-        await until(lambda: not served.service.admission.shares.taken["in_flight"])
+        await eventually(lambda: not served.service.admission.shares.taken["in_flight"])
 
 
 async def test_an_answer_amid_an_upload_gives_the_connections_window_back():
@@ -375,6 +369,6 @@ async def test_the_members_of_a_group_share_uploads():
         async with gateway(settings(*entries, model_aliases=aliases)) as served, trio.open_nursery() as nursery:
             for number in range(1, 5):
                 nursery.start_soon(post, served, form)
-                await until(lambda number=number: len(one.asked) + len(other.asked) == number)
+                await eventually(lambda number=number: len(one.asked) + len(other.asked) == number)
             assert (len(one.asked), len(other.asked)) == (2, 2)
             busy.set()

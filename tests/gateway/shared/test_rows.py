@@ -11,19 +11,12 @@ from gateway.shared.layout import GROUP, Layout, TableSize
 from gateway.shared.memory import SharedMemory
 from gateway.shared.rows import LocalRows, Rows
 from gateway.shared.shared_rows import SharedRows
+from tests.support.set_clock import SetClock
 
 LAYOUT = Layout(
     2, {"before": TableSize(GROUP, 8), "few": TableSize(2 * GROUP, 16), "behind": TableSize(GROUP, 8)}, GROUP
 )
 HOUR = 3600.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def key(name: object) -> bytes:
@@ -41,11 +34,6 @@ def keys_of_one_group(rows: int) -> Iterator[bytes]:
 
 def put(value: bytes | None) -> Callable[[bytes | None, float], bytes | None]:
     return lambda _old, _now: value
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture(params=["local", "shared"])
@@ -192,7 +180,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_both_twins_do_the_same(steps):
-    clock = Clock()
+    clock = SetClock()
     with SharedMemory.make(LAYOUT) as memory:
         twins: tuple[Rows, Rows] = (LocalRows(100, clock), SharedRows(memory, "few", clock))
         for kind, what in steps:

@@ -25,18 +25,11 @@ from gateway.stores.store import Changed, Node, Size, Store, Unavailable
 from tests.support import store_writer
 from tests.support.harness import ROOT, START_SECONDS, eventually
 from tests.support.nodes import chain_of, ids, node
+from tests.support.set_clock import SetClock
 
 KEY = bytes(range(32))
 SHARED = ("sqlite", pytest.param("postgres", marks=pytest.mark.process))
 KINDS = ("memory", *SHARED)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @attrs.define
@@ -45,7 +38,7 @@ class Place:
 
     kind: str
     location: str
-    clock: Clock
+    clock: SetClock
     encrypted: bool = False
     opened: list[Store] = attrs.field(factory=list)
 
@@ -70,7 +63,7 @@ def _place(request, kind: str) -> Place:
         location = request.getfixturevalue("database")
     else:
         location = str(request.getfixturevalue("tmp_path") / "state.sqlite")
-    return Place(name, location, Clock(), bool(encrypted))
+    return Place(name, location, SetClock(1_000_000.0), bool(encrypted))
 
 
 @pytest.fixture(params=[*KINDS, "memory encrypted", "sqlite encrypted"])

@@ -21,6 +21,7 @@ from gateway.upstream.network import open_stream
 from gateway.upstream.pool import PoolStats
 from gateway.upstream.request import UploadedBody, UpstreamRequest
 from gateway.upstream.slots import ConcurrencyLimit
+from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE, refusing_port
 
 MIB = 1024 * 1024
@@ -192,12 +193,6 @@ async def failure(upstream: Upstream, request: UpstreamRequest) -> UpstreamError
     return caught.value
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110 -- what it waits for happens in the kernel
-            await trio.sleep(0.001)
-
-
 # --- what is sent and what comes back ---
 
 
@@ -339,7 +334,7 @@ async def test_a_chunk_that_says_it_is_larger_than_an_answer_may_be_is_refused_b
             go_on.set()
             with pytest.raises(UpstreamError, match=r"limits\.answer") as caught:
                 await anext(response.chunks())
-        await until(lambda: server.open == 0)
+        await eventually(lambda: server.open == 0)
     assert (caught.value.cause, caught.value.failed.status) == ("too_large", 502)
     await upstream.aclose()
 
@@ -450,7 +445,7 @@ async def test_a_tls_handshake_without_an_answer_is_a_connect_timeout(serve, ups
     server = await serve(Peer.gone)
     error = await failure(upstream, post(f"https://127.0.0.1:{server.port}/", connect_timeout=0.1))
     assert (error.failed.kind, error.cause) == ("timeout", "connect_timeout")
-    await until(lambda: server.open == 0)
+    await eventually(lambda: server.open == 0)
 
 
 async def test_a_full_pool_is_an_overload(serve):
@@ -501,21 +496,21 @@ async def test_another_bound_lets_in_who_waits_and_puts_out_nobody(serve, nurser
 
     for _ in range(3):
         nursery.start_soon(hold)
-    await until(lambda: len(held) == 1 and upstream.stats().queued == 2)
+    await eventually(lambda: len(held) == 1 and upstream.stats().queued == 2)
     upstream.set_limits(2, MIB)
-    await until(lambda: len(held) == 2)
+    await eventually(lambda: len(held) == 2)
     assert upstream.stats().queued == 1
     upstream.set_limits(0, MIB)
-    await until(lambda: len(held) == 3)
+    await eventually(lambda: len(held) == 3)
     upstream.set_limits(1, MIB)
     for response in held:
         assert await anext(response.chunks()) == b"data: a\n\n"
     nursery.start_soon(hold)
-    await until(lambda: upstream.stats().queued == 1)
+    await eventually(lambda: upstream.stats().queued == 1)
     for response in held[:3]:
         assert len(held) == 3
         await response.aclose()
-    await until(lambda: len(held) == 4)
+    await eventually(lambda: len(held) == 4)
     await held[3].aclose()
     assert upstream.stats().active == 0
     await upstream.aclose()
@@ -534,12 +529,12 @@ async def test_who_has_a_place_is_told_whether_it_waited(serve, nursery):
     async with await upstream.send(post(server.url, placed=lambda waited: told.append((-1, waited)))) as response:
         for number in range(3):
             nursery.start_soon(ask, number)
-            await until(lambda number=number: upstream.stats().queued == number + 1)
+            await eventually(lambda number=number: upstream.stats().queued == number + 1)
         scopes[1].cancel()
-        await until(lambda: upstream.stats().queued == 2)
+        await eventually(lambda: upstream.stats().queued == 2)
         assert told == [(-1, False)]
         await response.read(10)
-    await until(lambda: len(told) == 3 and not upstream.stats().active)
+    await eventually(lambda: len(told) == 3 and not upstream.stats().active)
     assert told == [(-1, False), (0, True), (2, True)]
     await upstream.aclose()
 
@@ -706,7 +701,7 @@ async def test_the_second_attempt_does_not_meet_another_dead_connection(serve, u
 async def test_a_connection_closed_while_idle_is_not_used_at_all(serve, upstream):
     server = await serve(then_close(OK))
     assert await fetch(upstream, post(server.url)) == b"ok"
-    await until(lambda: server.open == 0)
+    await eventually(lambda: server.open == 0)
     async with await upstream.send(post(server.url)) as response:
         assert response.attempts == 1
         await response.read(10)
@@ -754,11 +749,11 @@ async def test_cancelling_closes_the_socket_at_once(serve, upstream, talk, schem
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
-        await until(lambda: server.open == 1)
+        await eventually(lambda: server.open == 1)
         await trio.testing.wait_all_tasks_blocked(0.02)
         nursery.cancel_scope.cancel()
     assert upstream.stats().active == 0
-    await until(lambda: server.open == 0)
+    await eventually(lambda: server.open == 0)
 
 
 class CancelAfter(trio.abc.Instrument):
@@ -803,7 +798,7 @@ async def test_a_cancellation_at_any_step_leaves_nothing(serve, tls, certificate
             break
         step += 1
     assert step > 3
-    await until(lambda: server.open == 0)
+    await eventually(lambda: server.open == 0)
 
 
 async def test_two_hundred_cancellations_at_random_moments_leave_nothing(serve):
@@ -834,7 +829,7 @@ async def test_two_hundred_cancellations_at_random_moments_leave_nothing(serve):
     assert upstream.stats().active == upstream.stats().queued == 0
     assert await fetch(upstream, post(server.url)) == b"data: a\n\n" * 3
     await upstream.aclose()
-    await until(lambda: server.open == 0)
+    await eventually(lambda: server.open == 0)
 
 
 async def test_a_failed_consumer_closes_the_connection(serve, upstream):
@@ -847,7 +842,7 @@ async def test_a_failed_consumer_closes_the_connection(serve, upstream):
 
     with pytest.raises(ZeroDivisionError):
         await consume()
-    await until(lambda: server.open == 0)
+    await eventually(lambda: server.open == 0)
 
 
 async def test_a_cancelled_read_gives_the_place_back_before_anyone_closes(serve, upstream):
@@ -859,7 +854,7 @@ async def test_a_cancelled_read_gives_the_place_back_before_anyone_closes(serve,
         await anext(response.chunks())
     assert scope.cancelled_caught
     assert upstream.stats() == PoolStats()
-    await until(lambda: server.open == 0)
+    await eventually(lambda: server.open == 0)
 
 
 async def test_closing_works_under_cancellation_and_twice(serve, upstream):
@@ -870,7 +865,7 @@ async def test_closing_works_under_cancellation_and_twice(serve, upstream):
         await response.aclose()
         await response.aclose()
     assert upstream.stats() == PoolStats()
-    await until(lambda: server.open == 0)
+    await eventually(lambda: server.open == 0)
 
 
 async def test_a_closed_response_does_not_look_like_a_whole_one(serve, upstream):
@@ -930,7 +925,7 @@ async def test_a_certificate_that_is_not_trusted(serve, upstream, tls):
     error = await failure(upstream, post(server.url))
     assert (error.failed.kind, error.failed.status, error.cause) == ("upstream", 502, "tls")
     assert "CERTIFICATE_VERIFY_FAILED" in str(error.__cause__)
-    await until(lambda: server.open == 0)
+    await eventually(lambda: server.open == 0)
 
 
 async def test_plain_http_where_tls_was_expected(serve, upstream):
@@ -1018,7 +1013,7 @@ async def test_https_goes_through_a_tunnel(serve, tls, certificate, monkeypatch,
     assert upstream.stats() == PoolStats(connections=1, idle=1)
     await upstream.aclose()
     assert [head.split(b"\r\n")[0] for head in heads] == [f"CONNECT localhost:{server.port} HTTP/1.1".encode()]
-    await until(lambda: proxy.open == server.open == 0)
+    await eventually(lambda: proxy.open == server.open == 0)
 
 
 async def test_a_tunnel_whose_handshake_fails_leaves_nothing(serve, tls, monkeypatch, no_proxies):
@@ -1029,7 +1024,7 @@ async def test_a_tunnel_whose_handshake_fails_leaves_nothing(serve, tls, monkeyp
     error = await failure(upstream, post(f"https://localhost:{server.port}/"))
     assert error.cause == "tls"
     assert upstream.stats() == PoolStats()
-    await until(lambda: proxy.open == server.open == 0)
+    await eventually(lambda: proxy.open == server.open == 0)
 
 
 async def test_a_proxy_that_is_spoken_to_with_tls(serve, tls, certificate, monkeypatch, no_proxies):
@@ -1041,7 +1036,7 @@ async def test_a_proxy_that_is_spoken_to_with_tls(serve, tls, certificate, monke
     assert await fetch(upstream, post(f"https://localhost:{server.port}/")) == b"ok"
     await upstream.aclose()
     assert len(heads) == 1
-    await until(lambda: proxy.open == server.open == 0)
+    await eventually(lambda: proxy.open == server.open == 0)
 
 
 async def test_a_dead_tunnel_is_made_anew(serve, tls, certificate, monkeypatch, no_proxies):
@@ -1067,7 +1062,7 @@ async def test_a_proxy_without_an_answer_is_a_connect_timeout(serve, monkeypatch
     upstream = Upstream(ca_path=None)
     error = await failure(upstream, post("https://provider.invalid/", connect_timeout=0.05))
     assert (error.cause, error.failed.kind) == ("connect_timeout", "timeout")
-    await until(lambda: proxy.open == 0)
+    await eventually(lambda: proxy.open == 0)
 
 
 async def test_a_proxy_that_refuses(serve, monkeypatch, no_proxies):

@@ -21,6 +21,7 @@ from gateway.serving.worker import serve
 from gateway.telemetry.live import COLUMNS, View
 from gateway.telemetry.metrics import Metrics
 from gateway.upstream.client import Upstream
+from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE, Reply, Wire, complaint, config, post, provider, request
 from tests.support.metrics_page import Numbers, chunk
 from tests.support.raw_call import SSE
@@ -84,12 +85,6 @@ def gateway(configured, caplog) -> Callable[..., contextlib.AbstractAsyncContext
     return start
 
 
-async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110  # polled, with a deadline
-            await trio.sleep(0.005)
-
-
 @contextlib.contextmanager
 def stream(running: Running) -> Any:
     """A client that has asked for a stream."""
@@ -120,7 +115,7 @@ async def test_one_too_many_is_told_to_wait_and_nobody_calls_it_the_providers_fa
                 assert reply.headers["x-trigate-attempts"] == "0"
             up.send(DONE)
             await trio.to_thread.run_sync(client.read_until, b"[DONE]")
-        await until(lambda: len(running.lines()) == 4)
+        await eventually(lambda: len(running.lines()) == 4)
         now = running.numbers()
     refused = running.lines()[:3]
     assert {(line["status"], line["ended"], line["error"], line["attempts"]) for line in refused} == {
@@ -135,13 +130,13 @@ async def test_one_too_many_is_told_to_wait_and_nobody_calls_it_the_providers_fa
 async def test_one_that_waits_is_seen_to_wait_and_served_once_there_is_a_place(gateway, by_hand):
     async with gateway(1) as running:
         with stream(running), await trio.to_thread.run_sync(answered, by_hand) as up, stream(running) as second:
-            await until(lambda: running.service.upstream.stats().queued)
-            await until(lambda: sorted(phases(running)) == ["streaming", "waiting"])
+            await eventually(lambda: running.service.upstream.stats().queued)
+            await eventually(lambda: sorted(phases(running)) == ["streaming", "waiting"])
             up.send(DONE)
             await trio.to_thread.run_sync(up.read_request)
             up.send(SSE + chunk("two") + DONE)
             await trio.to_thread.run_sync(second.read_until, b"[DONE]")
-        await until(lambda: len(running.lines()) == 2)
+        await eventually(lambda: len(running.lines()) == 2)
     assert [(line["ended"], line["attempts"]) for line in running.lines()] == [("complete", 1)] * 2
 
 
@@ -155,11 +150,11 @@ async def test_a_client_that_leaves_while_it_waits_has_cost_nothing(gateway, by_
     async with gateway(1) as running:
         with stream(running), await trio.to_thread.run_sync(answered, by_hand) as up:
             with stream(running):
-                await until(lambda: running.service.upstream.stats().queued)
-            await until(lambda: running.lines())
+                await eventually(lambda: running.service.upstream.stats().queued)
+            await eventually(lambda: running.lines())
             assert running.service.upstream.stats().queued == 0
             up.send(DONE)
-            await until(lambda: len(running.lines()) == 2)
+            await eventually(lambda: len(running.lines()) == 2)
     left = running.lines()[0]
     assert (left["ended"], left["status"], left["attempts"]) == ("client_disconnected", 499, 0)
 
@@ -167,12 +162,12 @@ async def test_a_client_that_leaves_while_it_waits_has_cost_nothing(gateway, by_
 async def test_a_reload_takes_another_bound_over_at_once(gateway, configured, by_hand):
     async with gateway(1) as running:
         with stream(running), await trio.to_thread.run_sync(answered, by_hand) as up, stream(running):
-            await until(lambda: running.service.upstream.stats().queued)
+            await eventually(lambda: running.service.upstream.stats().queued)
             (change,) = running.served.change(configured(0))
             assert str(change) == "~ limits.upstream_connections 1 → 0"
             with await trio.to_thread.run_sync(answered, by_hand) as other:
                 assert running.service.upstream.stats().active == 2
                 for peer in (up, other):
                     peer.send(DONE)
-                await until(lambda: len(running.lines()) == 2)
+                await eventually(lambda: len(running.lines()) == 2)
     assert {line["ended"] for line in running.lines()} == {"complete"}
