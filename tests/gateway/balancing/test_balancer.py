@@ -1,7 +1,7 @@
 """Which member of a group the turns of conversations are sent to."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from random import Random
 
@@ -12,8 +12,10 @@ from gateway.balancing.affinity import Affinity, AffinitySource
 from gateway.balancing.balancer import MOST_PINS, Balancer
 from gateway.config.aliases import Balance, Route
 from gateway.routing.plan import Candidate, Outcome, Plan
-from gateway.shared.layout import SIZES
+from gateway.shared.layout import SIZES, Layout
+from gateway.shared.memory import SharedMemory
 from gateway.shared.rows import LocalRows
+from gateway.shared.tables import SharedTables
 from streams.events import ErrorInfo
 from tests.support.groups import group, names, plan, route
 
@@ -271,3 +273,45 @@ def test_copies_of_one_prompt_do_not_all_go_to_one_member():
 def test_a_conversation_with_a_name_stays_where_it_is_however_many_answers_are_open():
     gateway = Gateway(group(1, 1))
     assert len({gateway.begin(affinity())[0] for _ in range(100)}) == 1
+
+
+# Pins and open answers that several workers have in common (BerriAI/litellm#16011)
+
+
+PLAN = plan(group(1, 1, 1), route())
+
+
+@pytest.fixture
+def workers() -> Iterator[list[Balancer]]:
+    with SharedMemory.make(Layout(3)) as memory:
+        tables = SharedTables.of(memory)
+        yield [Balancer(tables.pins, tables.open_answers) for _ in range(3)]
+
+
+def ask(worker: Balancer, affinity: Affinity | None = None) -> str:
+    """The member that is asked; its answer stays open."""
+    arranged = worker.arrange(PLAN, affinity, 0.0)
+    worker.loads.opened(arranged.first)
+    worker.landed(arranged, arranged.first, affinity)
+    return arranged.first.model
+
+
+def test_a_conversation_stays_with_its_member_whichever_worker_gets_its_turns(workers):
+    for number in range(20):
+        affinity = Affinity(b"conversation %d" % number, 300.0, "session")
+        assert len({ask(workers[turn % 3], affinity) for turn in range(9)}) == 1
+
+
+def test_the_least_busy_member_is_that_of_all_workers(workers):
+    asked = [ask(worker) for worker in workers * 4]
+    assert sorted(asked.count(name) for name in set(asked)) == [4, 4, 4]
+
+
+def test_an_open_answer_is_one_for_all_until_it_is_closed(workers):
+    place = PLAN.first.identity.place
+    for _ in range(2):
+        workers[0].loads.opened(PLAN.first)
+    assert [worker.loads.counts.count(place) for worker in workers] == [2, 2, 2]
+    for _ in range(2):
+        workers[0].loads.closed(PLAN.first)
+    assert [worker.loads.counts.count(place) for worker in workers] == [0, 0, 0]

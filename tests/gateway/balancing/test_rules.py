@@ -4,11 +4,22 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from random import Random
 
+import attrs
 import pytest
 
+from gateway.balancing.affinity import Affinity
+from gateway.balancing.balancer import MOST_PINS, Balancer
+from gateway.balancing.loads import request_price
 from gateway.balancing.rules import RULES
 from gateway.config.aliases import Balance
-from tests.support.groups import SaidLoads, idle
+from gateway.config.loading import from_mapping
+from gateway.routing.plan import Candidate
+from gateway.routing.router import Router
+from gateway.routing.target import Target
+from gateway.shared.rows import LocalRows
+from providers.catalog.prices import Price
+from tests.support.counted_calls import calls
+from tests.support.groups import SaidLoads, group, idle, plan, route
 
 
 def shares(balance: Balance, weights: Sequence[float], loads: SaidLoads, out: Collection[int] = ()) -> list[float]:
@@ -87,3 +98,113 @@ def test_ties_of_the_least_busy_are_broken_at_random():
 def test_the_cheapest_is_first_and_the_least_busy_where_prices_say_nothing(prices, expected):
     loads = SaidLoads((1, 2, 0), prices=prices)
     assert RULES["cheapest"]((1, 1, 1), loads, Random(1).random) == expected
+
+
+# Which member of a group costs least for a request, and for the next turn of a conversation
+
+
+PRICES = {
+    "plain": {"input": 2, "output": 4},
+    "cached": {"input": 3, "cached": 0.3, "output": 4},
+    "long": {"input": 1, "output": 4, "above": {"100k": {"input": 8}}},
+}
+ENTRIES = [
+    {"model": f"openai/{name}", "name": name, "access_key": "k", "price": price} for name, price in PRICES.items()
+]
+UNPRICED = {"model": "vllm/own", "name": "own", "base_url": "http://gpu:8000/v1"}
+ROUTER = Router(from_mapping({"version": "v0.4.0", "model_providers": [*ENTRIES, UNPRICED]}))
+TARGETS = {name: ROUTER.resolve(name, "chat") for name in (*PRICES, "own")}
+SESSION = Affinity(b"session", 300.0, "session")
+
+
+@attrs.define
+class Asked:
+    """A balancer of a group, and whom it sends a request of so many tokens to."""
+
+    names: tuple[str, ...]
+    balancer: Balancer = attrs.field(
+        factory=lambda: Balancer(LocalRows(MOST_PINS, lambda: 0.0), chance=Random(1).random)
+    )
+
+    def first(self, tokens: int, affinity: Affinity | None = None) -> str:
+        members = [Candidate(TARGETS[name], 0) for name in self.names]
+        arranged = self.balancer.arrange(plan(members, route("cheapest")), affinity, 0.0, tokens)
+        target = arranged.targets[0]
+        self.balancer.landed(arranged, target, affinity)
+        return target.model
+
+
+def test_the_length_of_the_request_decides():
+    asked = Asked(("plain", "long"))
+    assert [asked.first(tokens) for tokens in (1000, 100_000, 100_001)] == ["long", "long", "plain"]
+
+
+def test_who_has_the_prompt_in_its_cache_is_compared_by_the_price_of_that():
+    # theopenco/llmgateway#3873
+    assert Asked(("plain", "cached")).first(50_000) == "plain"
+    asked = Asked(("cached",))
+    assert asked.first(50_000, SESSION) == "cached"
+    asked.names = ("plain", "cached")
+    asked.balancer.landed(*_at("cached", asked), SESSION)
+    assert [asked.first(50_000, SESSION) for _ in range(3)] == ["cached"] * 3
+
+
+def test_a_conversation_leaves_whom_it_costs_more_with():
+    asked = Asked(("plain", "long"))
+    assert [asked.first(tokens, SESSION) for tokens in (50_000, 150_000, 160_000)] == ["long", "plain", "plain"]
+
+
+def test_who_has_no_price_comes_last():
+    assert {Asked(("own", "plain")).first(1000) for _ in range(5)} == {"plain"}
+    assert request_price(TARGETS["own"], 1000, False) is None
+
+
+def _at(name: str, asked: Asked):
+    arranged = plan([Candidate(TARGETS[one], 0) for one in asked.names], route("cheapest"))
+    return arranged, TARGETS[name]
+
+
+# What a choice costs
+
+
+CONVERSATION = Affinity(b"a" * 16, 300.0, "session")
+
+
+def balancer(members: int) -> Balancer:
+    """One that knows times and open answers of so many members."""
+    one = Balancer(LocalRows(10, lambda: 0.0))
+    for number, member in enumerate(group(*[1] * members)):
+        for _ in range(number % 5):
+            one.loads.opened(member.target)
+        one.loads.observed(member.target, 0.5 + number % 7, 0.0)
+    return one
+
+
+@pytest.mark.parametrize("balance", RULES)
+def test_a_choice_calls_few_functions_for_each_member(balance):
+    one, asked = balancer(100), plan(group(*[1] * 100), route(balance))
+    one.arrange(asked, None, 0.0)  # what is the same for the next request
+    assert calls(lambda: one.arrange(asked, CONVERSATION, 0.0)) < 60 + 7 * 100
+
+
+def test_the_prices_of_the_members_take_few_calls():
+    members = [attrs.evolve(one, target=priced(one.target, at)) for at, one in enumerate(group(*[1] * 100))]
+    one, asked = balancer(100), plan(members, route("cheapest"))
+    assert one.arrange(asked, None, 0.0, 1000).targets[0].model == "member-0"
+    assert calls(lambda: one.arrange(asked, CONVERSATION, 0.0, 1000)) < 60 + 7 * 100
+
+
+def priced(target: Target, dollars: int) -> Target:
+    return attrs.evolve(target, entry=attrs.evolve(target.entry, price=Price(dollars, dollars, origin="config")))
+
+
+@pytest.mark.parametrize("balance", RULES)
+def test_a_choice_between_two_takes_few_calls(balance):
+    one, asked = balancer(2), plan(group(1, 1), route(balance))
+    one.arrange(asked, None, 0.0)
+    assert calls(lambda: one.arrange(asked, CONVERSATION, 0.0)) < 80
+
+
+def test_where_there_is_nothing_to_choose_next_to_nothing_is_called():
+    one, asked = balancer(1), plan(group(1), route())
+    assert calls(lambda: one.arrange(asked, CONVERSATION, 0.0)) <= 4

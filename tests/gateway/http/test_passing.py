@@ -8,10 +8,12 @@ import pytest
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.http.headers import (
     bounded_waits,
+    may_hold_key,
     passthrough_headers,
     translated_headers,
     upstream_headers,
     upstream_query,
+    with_key_in_header,
 )
 from gateway.http.passing import ACCOUNT, NEVER, TO_CLIENT, TO_PROVIDER, reason_never, to_client, to_provider
 from providers.apis import CODECS
@@ -206,3 +208,26 @@ def test_what_may_never_pass_is_a_mistake_with_the_reason(name, words):
         config_with("x-team", name)
     assert "model_providers[0].pass_headers[1]" in str(caught.value)
     assert words in str(caught.value)
+
+
+# Keys in the query of a request
+
+
+PATH = "/v1beta/models/m:generateContent"
+
+
+def test_a_key_in_the_query_is_a_header_to_all_who_come_after():
+    assert with_key_in_header(b"alt=sse&key=sk%2D1&x=y", [(b"host", b"h")]) == (
+        b"alt=sse&x=y", [(b"host", b"h"), (b"x-goog-api-key", b"sk-1")],
+    )  # fmt: skip
+    assert with_key_in_header(b"key=a&key=b", [])[1] == [(b"x-goog-api-key", b"a"), (b"x-goog-api-key", b"b")], (
+        "two are refused"
+    )
+    assert with_key_in_header(b"key=&monkey=1", []) == (b"monkey=1", [])
+
+
+def test_other_apis_have_no_keys_there():
+    assert may_hold_key(PATH, b"key=a")
+    assert may_hold_key("/v1beta/models", b"pageSize=1&key=a")
+    assert not may_hold_key("/v1/chat/completions", b"key=a")
+    assert not may_hold_key(PATH, b"alt=sse")

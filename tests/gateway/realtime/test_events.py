@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from gateway.realtime.closing import CLIENT_LOST, LONGEST_REASON, LOST, NO_CODE, Closing, fitting, passed_on
 from gateway.realtime.events import OpenAiFrames, error_event
 from gateway.realtime.notices import Complaint, ResponseBegun, ResponseEnded, Spoken, TranscriptBilled
+from gateway.realtime.subprotocols import BETA, Offered, upstream_protocols, with_key
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 
@@ -193,3 +195,61 @@ def test_what_is_nested_too_deeply_is_no_event():
     assert notices(wide) == ()
     with pytest.raises(RecursionError):
         client('{"type":"x","a":' + deep + "}")
+
+
+# Close codes on their way to the other side (opensandbox-group/OpenSandbox#1640, manaflow-ai/subrouter#79)
+
+
+def test_every_code_becomes_one_that_may_be_sent():
+    reserved = {999, 1004, 1006, 1015, 1016, 2000, 2999, 5000, 65535, 0}
+    for code in reserved:
+        assert passed_on(code, "why", LOST) == LOST, code
+        assert passed_on(code, "why", CLIENT_LOST) == CLIENT_LOST, code
+    for code in (1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 4000, 4999):
+        assert passed_on(code, "why", LOST) == Closing(code, "why"), code
+    assert passed_on(NO_CODE, "", LOST) == Closing(NO_CODE, "")
+
+
+def test_a_reason_fits_and_is_cut_between_characters():
+    assert fitting("é" * 62) == "é" * 61
+    assert len(passed_on(1008, "x" * 500, LOST).reason) == LONGEST_REASON
+    assert fitting("\ud800") == "?"
+
+
+def test_a_reason_holds_no_credential():
+    closing = passed_on(1008, "the key sk-upstream-0123456789 is wrong", LOST, ("sk-upstream-0123456789",))
+    assert "0123456789" not in closing.reason
+    assert closing.code == 1008
+
+
+# Keys in subprotocols, as browsers send them (BerriAI/litellm#36151, api7/aisix#721, langwatch/langwatch#7066)
+
+
+OFFER = "realtime, openai-insecure-api-key.sk-ours-1, openai-organization.org-1, openai-beta.realtime-v1"
+
+
+def test_the_key_goes_where_it_belongs_and_is_in_no_protocol():
+    headers = (("host", "h"), ("sec-websocket-protocol", OFFER))
+    offered = Offered.in_headers(headers)
+    assert offered.keys == ("sk-ours-1",)
+    assert "sk-ours-1" not in repr(offered)
+    assert with_key(headers, offered) == (
+        ("host", "h"),
+        ("sec-websocket-protocol", f"realtime, {BETA}"),
+        ("authorization", "Bearer sk-ours-1"),
+    )
+    assert offered.chosen == "realtime"
+
+
+def test_the_provider_is_offered_what_it_heeds():
+    offered = Offered.in_headers((("sec-websocket-protocol", OFFER), ("sec-websocket-protocol", "other")))
+    assert upstream_protocols(offered, beta=False) == ("realtime",)
+    assert upstream_protocols(offered, beta=True) == ("realtime", BETA)
+
+
+def test_programs_offer_nothing():
+    offered = Offered.in_headers((("authorization", "Bearer k"),))
+    assert offered == Offered()
+    assert offered.chosen is None
+    assert upstream_protocols(offered, beta=True) == ()
+    assert with_key((("authorization", "Bearer k"),), offered) == (("authorization", "Bearer k"),)

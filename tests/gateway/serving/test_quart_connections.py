@@ -2,13 +2,19 @@
 
 import json
 import logging
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
+from quart_trio import QuartTrio
 
+from gateway.http.response import Response
+from gateway.serving.fast_route import IncomingRequest, add_fast_route, unlimited
+from gateway.serving.quart_connections import configure
+from gateway.serving.quart_views import MatchedRule, add_view, has_route
 from tests.support.asgi_app import eventually, serving, within
-from tests.support.harness import given_attempts
+from tests.support.harness import PATIENCE, given_attempts
 
 END = b"0\r\n\r\n"
 
@@ -145,3 +151,57 @@ async def test_a_body_that_nobody_asks_for_is_not_kept(method, kept):
         await client.send(head + "x" * 900)
         _, _, body = (await client.rest()).partition(b"\r\n\r\n")
     assert json.loads(body)["size"] == kept
+
+
+# Routes that requests are matched with, of which nothing is compiled that makes URLs
+
+
+async def view(**_: str) -> Response:
+    return Response(200, (), b"")
+
+
+def test_a_rule_matches_and_makes_no_url():
+    app = QuartTrio("tested", static_folder=None)
+    app.url_rule_class = MatchedRule
+    add_view(app, ("/v1/models/<name>", "/models/<path:name>"), "model", view, ["GET"])
+    routes = app.url_map.bind("")
+    assert routes.match("/v1/models/a") == ("model", {"name": "a"})
+    assert routes.match("/models/a/b") == ("model", {"name": "a/b"})
+    assert not has_route(app, "/v1/models/a/b")
+    with pytest.raises(NotImplementedError, match="no URL is made of /v1/models/<name>"):
+        routes.build("model", {"name": "a"})
+
+
+# Routes past Quart, under a server that is not ours
+
+
+@pytest.mark.parametrize("leaves", ["in the body", "behind the body"])
+async def test_a_server_that_is_not_ours_tells_by_message_that_the_client_has_left(leaves):
+    """``ON_LEAVING`` is an extension; ASGI has ``http.disconnect``."""
+    seen = []
+
+    async def answer(request: IncomingRequest) -> Response:
+        seen.append(request.scope)
+        await request.read(unlimited)
+        await trio.sleep_forever()
+
+    app = QuartTrio(__name__)
+    configure(app)
+    add_fast_route(app, "/x", answer)
+    part = {"type": "http.request", "body": b"half", "more_body": leaves == "in the body"}
+    messages = iter([part, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        raise AssertionError("nobody is there")
+
+    asgi = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.1"}, "http_version": "1.1", "method": "POST",
+        "scheme": "http", "path": "/x", "raw_path": b"/x", "query_string": b"", "root_path": "", "headers": [],
+        "client": None, "server": None, "state": {}, "extensions": {},
+    }  # fmt: skip
+    with trio.fail_after(PATIENCE):
+        await app(asgi, receive, send)
+    assert seen[0].left

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.upstream.framing import LONG_READ, MAX_LINE, READ, BodyFraming, Chunked, ChunkTooLarge, Sized, UntilClosed
+from gateway.upstream.http11 import PIECE, WireRequest
 
 PIECES = st.lists(st.binary(min_size=1, max_size=300), max_size=8)
 
@@ -131,3 +132,17 @@ def test_a_body_without_length_is_over_with_its_connection():
 def test_a_control_character_in_an_extension_breaks_the_coding(control, more):
     with pytest.raises(ValueError, match="cannot be read"):
         Chunked().feed(b"2;a" + control + more + b"\r\nab\r\n0\r\n\r\n")
+
+
+# Requests as they are written to a provider
+
+
+@pytest.mark.parametrize("size", [0, 9, PIECE, PIECE + 1, 5 * PIECE])
+def test_a_large_body_is_written_in_pieces_that_are_not_copied(size):
+    """One call of OpenSSL takes what it is given to its end."""
+    body = bytes(range(256)) * (size // 256 + 1)
+    request = WireRequest(b"POST", b"/v1", ((b"host", b"h"),), body[:size], 1)
+    pieces = request.wire()
+    assert b"".join(pieces) == b"POST /v1 HTTP/1.1\r\nhost: h\r\n\r\n" + body[:size]
+    assert all(len(piece) <= PIECE + 100 for piece in pieces)
+    assert len(pieces) == 1 or all(isinstance(piece, memoryview) for piece in pieces[1:])
