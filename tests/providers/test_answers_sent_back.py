@@ -12,16 +12,15 @@ from providers.apis import CODECS
 from providers.neutral.codec import Recipient, Reply
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
-from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, TextDelta, ToolCallDelta, ToolCallStart, Usage
+from streams.events import AnswerEnd, AnswerStart, Event, Usage
 from streams.fold import fold
 from tests.support.apis import OLDER
+from tests.support.block_events import call_events, text_events
 
 ISSUER = Issuer("p", "")
 SAID: list[Event] = [
-    AnswerStart(), TextDelta(0, "Let me see."), BlockEnd(0), ToolCallStart(1, "call_1", "f"),
-    ToolCallDelta(1, '{"a":1}'),
-    BlockEnd(1),
-    Usage(input=3, output=5), AnswerEnd("tool_calls"),
+    AnswerStart(), *text_events(0, "Let me see."), *call_events(1, '{"a":1}'), Usage(input=3, output=5),
+    AnswerEnd("tool_calls"),
 ]  # fmt: skip
 HELLO = {"role": "user", "content": "hi"}
 OF_ANSWERS = ("citations", "caller", "annotations", "refusal")

@@ -12,19 +12,17 @@ from streams.events import (
     NativeItem,
     ReasoningDelta,
     ReasoningState,
-    RefusalDelta,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
     Usage,
 )
 from streams.fold import Fold, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
+from tests.support.block_events import call_events, refusal_events, text_events
 
 
 def test_pieces_of_a_block_come_together_in_order():
-    answer = fold(
-        [AnswerStart("id", "m", 7), TextDelta(0, "a"), TextDelta(0, "b"), BlockEnd(0), AnswerEnd("stop", "end_turn")]
-    )
+    answer = fold([AnswerStart("id", "m", 7), *text_events(0, "a", "b"), AnswerEnd("stop", "end_turn")])
     assert answer.start == AnswerStart("id", "m", 7)
     assert answer.blocks == (TextBlock("ab"),)
     assert answer.end == AnswerEnd("stop", "end_turn")
@@ -52,14 +50,12 @@ def test_interleaved_tool_calls_keep_their_own_arguments():
 
 
 def test_a_call_without_arguments_has_empty_input():
-    assert fold([ToolCallStart(0, "c", "f"), BlockEnd(0), AnswerEnd("tool_calls")]).blocks == (
-        ToolCallBlock("c", "f", ""),
-    )
+    assert fold([*call_events(0, id="c"), AnswerEnd("tool_calls")]).blocks == (ToolCallBlock("c", "f", ""),)
 
 
 def test_reasoning_carries_its_seal():
     sealed = ReasoningState(0, "messages", {"type": "thinking", "signature": "s"})
-    answer = fold([ReasoningDelta(0, "hm"), sealed, BlockEnd(0), TextDelta(1, "x"), BlockEnd(1), AnswerEnd("stop")])
+    answer = fold([ReasoningDelta(0, "hm"), sealed, BlockEnd(0), *text_events(1, "x"), AnswerEnd("stop")])
     assert answer.blocks == (ReasoningBlock("hm", sealed), TextBlock("x"))
 
 
@@ -77,14 +73,12 @@ def test_citations_stay_with_their_text():
 
 def test_refusals_and_native_items_keep_their_place():
     native = NativeItem(1, "messages", "server_tool_use", {"id": "srv"})
-    answer = fold([RefusalDelta(0, "no"), RefusalDelta(0, "!"), BlockEnd(0), native, AnswerEnd("refusal")])
+    answer = fold([*refusal_events(0, "no", "!"), native, AnswerEnd("refusal")])
     assert answer.blocks == (RefusalBlock("no!"), NativeBlock("messages", "server_tool_use", {"id": "srv"}))
 
 
 def test_blocks_are_in_order_of_opening_not_of_closing():
-    answer = fold(
-        [ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), BlockEnd(1), BlockEnd(0), AnswerEnd("tool_calls")]
-    )
+    answer = fold([ToolCallStart(0, "a", "f"), *call_events(1, id="b", name="g"), BlockEnd(0), AnswerEnd("tool_calls")])
     assert [block.id for block in answer.blocks if isinstance(block, ToolCallBlock)] == ["a", "b"]
 
 
@@ -105,7 +99,7 @@ def test_a_failed_answer_raises_what_failed():
 
 def test_an_answer_without_an_end_is_an_upstream_failure():
     with pytest.raises(GatewayError) as raised:
-        fold([AnswerStart(), TextDelta(0, "half"), BlockEnd(0)])
+        fold([AnswerStart(), *text_events(0, "half")])
     assert raised.value.failed.kind == "upstream"
     assert raised.value.failed.status == 502
 

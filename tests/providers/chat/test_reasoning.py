@@ -10,8 +10,9 @@ from providers.neutral.codec import Recipient, Reply
 from providers.neutral.request import ReasoningPart, Request, TextPart, ToolCallPart, ToolResultPart
 from providers.neutral.seal import Issuer, Seal, seal, unseal
 from providers.responses import RESPONSES
-from streams.events import AnswerEnd, BlockEnd, ReasoningDelta, ReasoningState, TextDelta
+from streams.events import AnswerEnd, TextDelta
 from streams.fold import fold
+from tests.support.block_events import text_events, thought_events
 from tests.support.chat_wire import (
     ISSUER,
     OTHER,
@@ -245,13 +246,7 @@ def test_only_what_the_text_does_not_say_is_sealed_for_chat_clients():
     """One item without text, and none where the text under its usual name is all that goes back."""
     for field, sealed_too in (("reasoning_content", False), ("reasoning", True), ("content", True)):
         answer = fold(
-            [
-                ReasoningDelta(0, "t"),
-                ReasoningState(0, "chat", {"field": field}),
-                BlockEnd(0),
-                TextDelta(1, "a"),
-                AnswerEnd("stop"),
-            ]
+            [*thought_events(0, "t", api="chat", item={"field": field}), TextDelta(1, "a"), AnswerEnd("stop")]
         )
         message = json.loads(CHAT.write_answer(answer, reply()))["choices"][0]["message"]
         assert message["reasoning_content"] == "t"
@@ -284,12 +279,7 @@ def test_the_byte_lane_puts_typed_reasoning_back_before_the_content():
 
 def test_native_details_go_out_as_they_are():
     details = [{"type": "reasoning.text", "text": "t", "signature": "s", "index": 0}]
-    events = [
-        ReasoningDelta(0, "t"),
-        ReasoningState(0, "chat", {"reasoning_details": details}),
-        BlockEnd(0),
-        AnswerEnd("stop"),
-    ]
+    events = [*thought_events(0, "t", api="chat", item={"reasoning_details": details}), AnswerEnd("stop")]
     assert deltas(write(events))[-2] == {"reasoning_details": details}
 
 
@@ -298,11 +288,7 @@ def test_details_of_several_blocks_come_once_and_are_not_merged_by_their_number(
     events = []
     for block in (0, 1):
         details = [{"type": "reasoning.text", "text": str(block), "index": 0}]
-        events += [
-            ReasoningDelta(block, "t"),
-            ReasoningState(block, "chat", {"reasoning_details": details}),
-            BlockEnd(block),
-        ]
+        events += thought_events(block, "t", api="chat", item={"reasoning_details": details})
     found = [
         one["reasoning_details"] for one in deltas(write([*events, AnswerEnd("stop")])) if "reasoning_details" in one
     ]
@@ -312,9 +298,7 @@ def test_details_of_several_blocks_come_once_and_are_not_merged_by_their_number(
 def test_a_reasoning_item_of_responses_comes_back_through_a_chat_client():
     """Every member of it, unchanged (lidge-jun/opencodex#2229, openai/codex#8145)."""
     item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA", "status": None}
-    answer = fold(
-        [ReasoningState(0, "responses", item), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), AnswerEnd("stop")]
-    )
+    answer = fold([*thought_events(0, api="responses", item=item), *text_events(1, "a"), AnswerEnd("stop")])
     message = json.loads(CHAT.write_answer(answer, reply()))["choices"][0]["message"]
     call = CHAT.read_request({"model": "m", "messages": [{"role": "user", "content": "hi"}, message]})
     out = RESPONSES.write_request(call, Recipient("gpt", ISSUER))

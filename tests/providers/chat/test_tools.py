@@ -27,6 +27,7 @@ from providers.responses import RESPONSES
 from streams.events import AnswerEnd, BlockEnd, ToolCallDelta, ToolCallStart
 from streams.fold import fold
 from streams.structure import PIECE
+from tests.support.block_events import call_events
 from tests.support.chat_wire import USER, asked, assistant, deltas, sent, user
 from tests.support.growth import steps
 
@@ -35,9 +36,7 @@ LEGACY = {
     "messages": [{"role": "user", "content": "hi"}],
     "functions": [{"name": "f", "parameters": {"type": "object"}}],
 }
-ONE_CALL = [
-    ToolCallStart(0, "a", "f"), ToolCallDelta(0, '{"x":'), ToolCallDelta(0, "1}"), BlockEnd(0), AnswerEnd("tool_calls"),
-]  # fmt: skip
+ONE_CALL = [*call_events(0, '{"x":', "1}", id="a"), AnswerEnd("tool_calls")]
 
 
 def answered(request: Request, events: list) -> tuple[list[dict], dict]:
@@ -71,7 +70,7 @@ def test_who_asks_with_functions_is_answered_with_function_call():
 def test_a_legacy_client_has_room_for_one_call_and_gets_the_first():
     call = CHAT.read_request(LEGACY)
     assert sent(call)[0]["parallel_tool_calls"] is False
-    events = [*ONE_CALL[:-1], ToolCallStart(1, "b", "g"), ToolCallDelta(1, "{}"), BlockEnd(1), AnswerEnd("tool_calls")]
+    events = [*ONE_CALL[:-1], *call_events(1, "{}", id="b", name="g"), AnswerEnd("tool_calls")]
     parts, choice = answered(call, events)
     assert parts == answered(call, ONE_CALL)[0]
     assert choice["message"]["function_call"]["name"] == "f"
@@ -143,10 +142,7 @@ def test_a_custom_call_from_a_chat_provider_reaches_a_responses_client_as_text()
     """The way of an apply_patch call and back (router-for-me/CLIProxyAPI#5753, Anionex/agent-vision-toolkit#6)."""
     body = {"model": "m", "input": "hi", "tools": [{"type": "custom", "name": "apply_patch"}]}
     call = RESPONSES.read_request(body)
-    events = [
-        ToolCallStart(0, "call_1", "apply_patch"), ToolCallDelta(0, wrapped("*** Begin")), BlockEnd(0),
-        AnswerEnd("tool_calls"),
-    ]  # fmt: skip
+    events = [*call_events(0, wrapped("*** Begin"), id="call_1", name="apply_patch"), AnswerEnd("tool_calls")]
     answer = json.loads(RESPONSES.write_answer(fold(events), Reply(call, Issuer("p", ""), 1)))
     (item,) = answer["output"]
     assert (item["type"], item["input"]) == ("custom_tool_call", "*** Begin")

@@ -15,7 +15,6 @@ from streams.events import (
     ErrorInfo,
     NativeItem,
     ReasoningDelta,
-    ReasoningState,
     RefusalDelta,
     TextDelta,
     ToolCallDelta,
@@ -23,26 +22,17 @@ from streams.events import (
     Usage,
 )
 from streams.fold import fold
+from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 from tests.support.chat_wire import DONE, ISSUER, chunks, deltas, reply, write
 
 CALLED = [
     AnswerStart("msg_1", "claude"),
-    ReasoningDelta(0, "hm"),
-    ReasoningState(0, "messages", {"type": "thinking", "thinking": "hm", "signature": "s"}),
-    BlockEnd(0),
-    TextDelta(1, "Let me "),
-    TextDelta(1, "see."),
-    BlockEnd(1),
-    ToolCallStart(2, "toolu_1", "look"),
-    ToolCallStart(3, "toolu_2", "patch", "custom"),
-    ToolCallDelta(2, '{"a":'),
-    ToolCallDelta(3, "raw"),
-    ToolCallDelta(2, "1}"),
-    BlockEnd(2),
-    BlockEnd(3),
-    Usage(input=3, cache_read=10, cache_write=2, output=6, reasoning=4),
-    AnswerEnd("tool_calls", "tool_use"),
-]
+    *thought_events(0, "hm", api="messages", item={"type": "thinking", "thinking": "hm", "signature": "s"}),
+    *text_events(1, "Let me ", "see."), ToolCallStart(2, "toolu_1", "look"),
+    ToolCallStart(3, "toolu_2", "patch", "custom"), ToolCallDelta(2, '{"a":'), ToolCallDelta(3, "raw"),
+    ToolCallDelta(2, "1}"), BlockEnd(2), BlockEnd(3),
+    Usage(input=3, cache_read=10, cache_write=2, output=6, reasoning=4), AnswerEnd("tool_calls", "tool_use"),
+]  # fmt: skip
 
 
 def test_a_stream_is_written_chunk_by_chunk():
@@ -96,7 +86,7 @@ def test_usage_is_written_when_asked_for_and_not_otherwise():
 
 def test_unknown_usage_is_estimated_in_integers():
     """A null among them is a validation error (openai/openai-agents-python#760, BerriAI/litellm#12924)."""
-    stream = write([AnswerStart(), TextDelta(0, "twelve chars"), BlockEnd(0), AnswerEnd("stop")])
+    stream = write([AnswerStart(), *text_events(0, "twelve chars"), AnswerEnd("stop")])
     usage = chunks(stream)[-1]["usage"]
     assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (7, 3, 10)
     assert usage["completion_tokens_details"] == {"reasoning_tokens": 0}
@@ -139,7 +129,7 @@ def test_a_failure_is_one_error_chunk_without_done():
 )
 def test_finish_reasons_agree_with_what_was_said(reason, called, expected):
     """vercel/ai#12218, strands-agents/harness-sdk#1827, jasonxu114514/opencode2api#27."""
-    events = [AnswerStart(), *([ToolCallStart(0, "a", "f"), BlockEnd(0)] if called else []), Usage(), AnswerEnd(reason)]
+    events = [AnswerStart(), *(call_events(0, id="a") if called else []), Usage(), AnswerEnd(reason)]
     streamed = [one["choices"][0]["finish_reason"] for one in chunks(write(events)) if one["choices"]]
     assert streamed[-1] == expected
     assert json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["finish_reason"] == expected
@@ -148,9 +138,8 @@ def test_finish_reasons_agree_with_what_was_said(reason, called, expected):
 def test_what_no_chat_client_knows_is_left_out():
     """Tools that the provider runs itself are no calls: the client would be asked to run a tool that it has not."""
     events = [
-        TextDelta(0, "a"), Citation(0, "messages", {"type": "char_location"}), BlockEnd(0),
-        NativeItem(1, "messages", "server_tool_use", {}),
-        BlockEnd(1), RefusalDelta(2, "no"), BlockEnd(2), AnswerEnd("stop"),
+        *text_events(0, "a", Citation(0, "messages", {"type": "char_location"})),
+        NativeItem(1, "messages", "server_tool_use", {}), BlockEnd(1), *refusal_events(2, "no"), AnswerEnd("stop"),
     ]  # fmt: skip
     assert deltas(write(events)) == [
         {"role": "assistant", "content": ""}, {"content": "a"}, {"refusal": "no"}, {},
@@ -158,7 +147,7 @@ def test_what_no_chat_client_knows_is_left_out():
 
 
 def test_separators_that_clients_split_on_are_escaped():
-    stream = write([AnswerStart(), TextDelta(0, "a\u2028b\u2029c\x85d"), BlockEnd(0), AnswerEnd("stop")])
+    stream = write([AnswerStart(), *text_events(0, "a\u2028b\u2029c\x85d"), AnswerEnd("stop")])
     assert len(stream.decode().splitlines()) == stream.count(b"\n")
     assert {"content": "a\u2028b\u2029c\x85d"} in deltas(stream)
 
@@ -206,12 +195,16 @@ def test_content_is_null_beside_calls_and_refusals(block, content):
 
 def test_citations_with_a_url_become_annotations_of_a_whole_answer():
     events = [
-        TextDelta(0, "One. "), BlockEnd(0), TextDelta(1, "Two."),
-        Citation(1, "messages", {"type": "web_search_result_location", "url": "https://a", "title": "A"}),
-        Citation(1, "responses", {"type": "url_citation", "url": "https://b", "start_index": 1, "end_index": 3}),
-        Citation(1, "messages", {"type": "char_location", "document_index": 0}),
-        BlockEnd(1), AnswerEnd("stop"),
-    ]  # fmt: skip
+        *text_events(0, "One. "),
+        *text_events(
+            1,
+            "Two.",
+            Citation(1, "messages", {"type": "web_search_result_location", "url": "https://a", "title": "A"}),
+            Citation(1, "responses", {"type": "url_citation", "url": "https://b", "start_index": 1, "end_index": 3}),
+            Citation(1, "messages", {"type": "char_location", "document_index": 0}),
+        ),
+        AnswerEnd("stop"),
+    ]
     message = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["message"]
     assert [item["url_citation"] for item in message["annotations"]] == [
         {"url": "https://a", "title": "A", "start_index": 5, "end_index": 9},
@@ -256,9 +249,8 @@ def test_citations_come_once_in_a_stream_as_in_the_whole_answer():
     """openai Python fails on a second list of them."""
     titled = {"url": "https://b", "title": None, "end_index": 9}
     events = [
-        TextDelta(0, "One. "), Citation(0, "messages", {"url": "https://a"}), BlockEnd(0),
-        ToolCallStart(1, "x", "f"), TextDelta(2, "Two."),
-        Citation(2, "chat", {"type": "url_citation", "url_citation": titled}),
+        *text_events(0, "One. ", Citation(0, "messages", {"url": "https://a"})), ToolCallStart(1, "x", "f"),
+        TextDelta(2, "Two."), Citation(2, "chat", {"type": "url_citation", "url_citation": titled}),
         Citation(2, "chat", {"type": "url_citation", "url_citation": None}), BlockEnd(1), BlockEnd(2),
         AnswerEnd("stop"),
     ]  # fmt: skip
@@ -295,9 +287,8 @@ def test_the_first_chunk_has_the_role_and_no_other(events, contents):
 def test_a_call_without_arguments_has_an_empty_object():
     """Clients parse the arguments, and nothing at all is no JSON (BerriAI/litellm#31561)."""
     events = [
-        ToolCallStart(0, "a", "f"), BlockEnd(0), ToolCallStart(1, "b", "g", "custom"), BlockEnd(1),
-        ToolCallStart(2, "c", "h"),
-        ToolCallDelta(2, "{}"), BlockEnd(2), AnswerEnd("tool_calls"),
+        *call_events(0, id="a"), *call_events(1, id="b", name="g", kind="custom"),
+        *call_events(2, "{}", id="c", name="h"), AnswerEnd("tool_calls"),
     ]  # fmt: skip
     message = json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["message"]
     assert [call[call["type"]].get("arguments") for call in message["tool_calls"]] == ["{}", None, "{}"]

@@ -22,7 +22,6 @@ from streams.events import (
     ErrorInfo,
     Event,
     NativeItem,
-    ReasoningDelta,
     ReasoningState,
     TextDelta,
     ToolCallDelta,
@@ -30,6 +29,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
+from tests.support.block_events import text_events, thought_events
 from tests.support.converse_recordings import ConverseRecording, converse_recordings
 from tests.support.provider_streams import read_pieces
 from tests.support.recordings import ABSENT
@@ -161,9 +161,7 @@ def in_order(events: list[Event], name: str = "") -> None:
 
 def test_the_stop_does_not_end_the_answer_and_the_counts_come_behind_it():
     events = read([BEGIN, delta(0, text="Hi"), stop(0), end(), USAGE])
-    assert events == [
-        AnswerStart(), TextDelta(0, "Hi"), BlockEnd(0), Usage(input=3, output=2), AnswerEnd("stop", "end_turn")
-    ]  # fmt: skip
+    assert events == [AnswerStart(), *text_events(0, "Hi"), Usage(input=3, output=2), AnswerEnd("stop", "end_turn")]
 
 
 def test_without_counts_the_answer_is_whole():
@@ -250,7 +248,7 @@ def test_redacted_reasoning_in_pieces_is_put_together_as_bytes():
 
 def test_unsigned_reasoning_has_nothing_to_give_back():
     events = read([BEGIN, delta(0, reasoningContent={"text": "hm"}), stop(0), end(), USAGE])
-    assert events[1:3] == [ReasoningDelta(0, "hm"), BlockEnd(0)]
+    assert events[1:3] == thought_events(0, "hm")
 
 
 def test_a_page_that_is_cited_behind_its_text_is_cited_in_it():
@@ -258,7 +256,7 @@ def test_a_page_that_is_cited_behind_its_text_is_cited_in_it():
     events = read([BEGIN, delta(0, text="So."), stop(0), delta(1, citation=page), stop(1), end(), USAGE])
     in_order(events)
     item = {"title": "example.org", **page, "url": "https://example.org/a"}
-    assert events[1:4] == [TextDelta(0, "So."), Citation(0, "converse", item), BlockEnd(0)]
+    assert events[1:4] == text_events(0, "So.", Citation(0, "converse", item))
 
 
 def test_a_citation_in_front_of_its_text_waits_for_it():

@@ -19,15 +19,13 @@ from streams.events import (
     Citation,
     ErrorInfo,
     NativeItem,
-    ReasoningDelta,
-    ReasoningState,
-    RefusalDelta,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
     Usage,
 )
 from streams.fold import fold
+from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 
 pytest.importorskip("botocore", reason="Amazon's SDK, whose parser reads what is written here, is not installed")
 from botocore.eventstream import EventStreamBuffer
@@ -44,21 +42,6 @@ RESULT = {"toolResult": {"toolUseId": "srv_1", "type": "nova_grounding_result", 
 CITED = {"title": "T", "sourceContent": [{"text": "s"}], "location": {"documentChar": {"documentIndex": 0}}}
 
 MODEL = ServiceModel(Loader().load_service_model("bedrock-runtime", "service-2"))
-
-
-def text(block: int, *pieces: str) -> list[Any]:
-    return [*(TextDelta(block, one) for one in pieces), BlockEnd(block)]
-
-
-def tool(block: int, *pieces: str, kind: Any = "function") -> list[Any]:
-    return [
-        ToolCallStart(block, f"call_{block}", "f", kind), *(ToolCallDelta(block, one) for one in pieces),
-        BlockEnd(block),
-    ]  # fmt: skip
-
-
-def thought(block: int, *pieces: str, state: ReasoningState | None = None) -> list[Any]:
-    return [*(ReasoningDelta(block, one) for one in pieces), *([] if state is None else [state]), BlockEnd(block)]
 
 
 def reply(**source: Any) -> Reply:
@@ -124,54 +107,54 @@ def whole(events: list[Any], asked: Reply | None = None) -> Any:
     return create_parser("rest-json").parse(response, MODEL.operation_model("Converse").output_shape)
 
 
-THOUGHT = ReasoningState(0, "chat", FIELD)
-OWN = ReasoningState(0, "converse", {"reasoningText": {"text": "hm", "signature": "c2ln"}})
-UNTOLD = ReasoningState(0, "converse", {"reasoningText": {"text": "", "signature": "c2ln"}})
-HIDDEN = ReasoningState(0, "converse", {"redactedContent": "AAEC"})
+THOUGHT = {"api": "chat", "item": FIELD}
+OWN = {"api": "converse", "item": {"reasoningText": {"text": "hm", "signature": "c2ln"}}}
+UNTOLD = {"api": "converse", "item": {"reasoningText": {"text": "", "signature": "c2ln"}}}
+HIDDEN = {"api": "converse", "item": {"redactedContent": "AAEC"}}
 SCRIPTS: dict[str, tuple[list[Any], str, list[Any]]] = {
-    "text": ([*text(0, "pi", "ng"), *STOP], "end_turn", [{"text": "ping"}]),
+    "text": ([*text_events(0, "pi", "ng"), *STOP], "end_turn", [{"text": "ping"}]),
     "nothing": (STOP, "end_turn", []),
-    "thoughts": ([*thought(0, "h", "m"), *text(1, "hi"), *STOP], "end_turn",
+    "thoughts": ([*thought_events(0, "h", "m"), *text_events(1, "hi"), *STOP], "end_turn",
                  [{"reasoningContent": {"reasoningText": {"text": "hm"}}}, {"text": "hi"}]),
-    "sealed": ([*thought(0, "hm", state=THOUGHT), *text(1, "hi"), *STOP], "end_turn",
+    "sealed": ([*thought_events(0, "hm", **THOUGHT), *text_events(1, "hi"), *STOP], "end_turn",
                [{"reasoningContent": {"reasoningText": {"text": "hm", "signature": seal(OURS, "chat", FIELD)}}},
                 {"text": "hi"}]),
-    "signed": ([*thought(0, "hm", state=OWN), *text(1, "hi"), *STOP], "end_turn",
+    "signed": ([*thought_events(0, "hm", **OWN), *text_events(1, "hi"), *STOP], "end_turn",
                [{"reasoningContent": {"reasoningText": {"text": "hm", "signature": "c2ln"}}}, {"text": "hi"}]),
-    "signed without text": ([*thought(0, state=UNTOLD), *text(1, "hi"), *STOP], "end_turn",
+    "signed without text": ([*thought_events(0, **UNTOLD), *text_events(1, "hi"), *STOP], "end_turn",
                             [{"reasoningContent": {"reasoningText": {"text": "", "signature": "c2ln"}}},
                              {"text": "hi"}]),
-    "hidden": ([*thought(0, state=HIDDEN), *text(1, "hi"), *STOP], "end_turn",
+    "hidden": ([*thought_events(0, **HIDDEN), *text_events(1, "hi"), *STOP], "end_turn",
                [{"reasoningContent": {"redactedContent": b"\0\1\2"}}, {"text": "hi"}]),
-    "one call": ([*tool(0, '{"a":', "1}"), COUNTED, AnswerEnd("tool_calls")], "tool_use",
+    "one call": ([*call_events(0, '{"a":', "1}"), COUNTED, AnswerEnd("tool_calls")], "tool_use",
                  [{"toolUse": {"toolUseId": "call_0", "name": "f", "input": {"a": 1}}}]),
-    "a call without arguments": ([*tool(0), COUNTED, AnswerEnd("stop")], "tool_use",
+    "a call without arguments": ([*call_events(0), COUNTED, AnswerEnd("stop")], "tool_use",
                                  [{"toolUse": {"toolUseId": "call_0", "name": "f", "input": {}}}]),
-    "no object": ([*tool(0, "nu", "ll"), *tool(1, "3"), COUNTED, AnswerEnd("stop")], "tool_use",
+    "no object": ([*call_events(0, "nu", "ll"), *call_events(1, "3"), COUNTED, AnswerEnd("stop")], "tool_use",
                   [{"toolUse": {"toolUseId": "call_0", "name": "f", "input": {}}},
                    {"toolUse": {"toolUseId": "call_1", "name": "f", "input": {"_raw": "3"}}}]),
-    "custom call": ([*tool(0, "{free", " text}", kind="custom"), COUNTED, AnswerEnd("stop")], "tool_use",
+    "custom call": ([*call_events(0, "{free", " text}", kind="custom"), COUNTED, AnswerEnd("stop")], "tool_use",
                     [{"toolUse": {"toolUseId": "call_0", "name": "f", "input": {"input": "{free text}"}}}]),
     "an id that the API does not take": (
         [ToolCallStart(0, "a b" * 40, "f"), ToolCallDelta(0, "{}"), BlockEnd(0), *STOP], "tool_use",
         [{"toolUse": {"toolUseId": "tooluse_f48370d34eb05890fe3c160c", "name": "f", "input": {}}}]),
     "two calls, interleaved": (
         [ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), ToolCallDelta(0, '{"x"'), ToolCallDelta(1, "{}"),
-         ToolCallDelta(0, ":1}"), BlockEnd(1), *text(2, "t"), BlockEnd(0), *STOP], "tool_use",
+         ToolCallDelta(0, ":1}"), BlockEnd(1), *text_events(2, "t"), BlockEnd(0), *STOP], "tool_use",
         [{"toolUse": {"toolUseId": "a", "name": "f", "input": {"x": 1}}},
          {"toolUse": {"toolUseId": "b", "name": "g", "input": {}}}, {"text": "t"}]),
-    "length": ([*text(0, "hi"), COUNTED, AnswerEnd("length")], "max_tokens", [{"text": "hi"}]),
-    "refusal": ([RefusalDelta(0, "no"), BlockEnd(0), COUNTED, AnswerEnd("refusal")], "content_filtered",
+    "length": ([*text_events(0, "hi"), COUNTED, AnswerEnd("length")], "max_tokens", [{"text": "hi"}]),
+    "refusal": ([*refusal_events(0, "no"), COUNTED, AnswerEnd("refusal")], "content_filtered",
                 [{"text": "no"}]),
-    "guardrail": ([*text(0, "no"), COUNTED, AnswerEnd("refusal", "guardrail_intervened")], "guardrail_intervened",
-                  [{"text": "no"}]),
-    "pause": ([*text(0, "hi"), COUNTED, AnswerEnd("pause")], "end_turn", [{"text": "hi"}]),
-    "context": ([*text(0, "hi"), COUNTED, AnswerEnd("context_exceeded")], "model_context_window_exceeded",
+    "guardrail": ([*text_events(0, "no"), COUNTED, AnswerEnd("refusal", "guardrail_intervened")],
+                  "guardrail_intervened", [{"text": "no"}]),
+    "pause": ([*text_events(0, "hi"), COUNTED, AnswerEnd("pause")], "end_turn", [{"text": "hi"}]),
+    "context": ([*text_events(0, "hi"), COUNTED, AnswerEnd("context_exceeded")], "model_context_window_exceeded",
                 [{"text": "hi"}]),
     "cited": ([TextDelta(0, "hi"), Citation(0, "converse", CITED), Citation(0, "messages", {}), BlockEnd(0), *STOP],
               "end_turn", [{"citationsContent": {"content": [{"text": "hi"}], "citations": [CITED]}}]),
     "served": ([NativeItem(0, "converse", "toolUse", SERVED), NativeItem(1, "converse", "toolResult", RESULT),
-                NativeItem(2, "messages", "server_tool_use", {}), *text(3, "b"), *STOP], "end_turn",
+                NativeItem(2, "messages", "server_tool_use", {}), *text_events(3, "b"), *STOP], "end_turn",
                [SERVED, RESULT, {"text": "b"}]),
 }  # fmt: skip
 
@@ -211,24 +194,24 @@ def test_what_is_written_is_read_as_it_was():
 
 
 def test_other_providers_reasoning_without_words_travels_as_a_signature():
-    issued = ReasoningState(0, "responses", {"type": "reasoning", "encrypted_content": "e"})
-    events = [*thought(0, state=issued), *text(1, "hi"), *STOP]
+    issued = {"type": "reasoning", "encrypted_content": "e"}
+    events = [*thought_events(0, api="responses", item=issued), *text_events(1, "hi"), *STOP]
     streamed = blocks(stream(events))[0]["reasoningContent"]["reasoningText"]
     assert streamed == whole(events)["output"]["message"]["content"][0]["reasoningContent"]["reasoningText"]
     assert streamed["text"] == ""
     found = unseal(streamed["signature"])
     assert found is not None
-    assert (found.api, found.item) == ("responses", issued.item)
+    assert (found.api, found.item) == ("responses", issued)
 
 
 def test_no_count_is_an_estimate():
-    events = [*text(0, "hi"), AnswerEnd("stop")]
+    events = [*text_events(0, "hi"), AnswerEnd("stop")]
     assert shown(stream(events))[-1]["metadata"]["usage"]["inputTokens"] == 7
     assert whole(events)["usage"]["inputTokens"] == 7
 
 
 def test_the_stop_sequence_is_told_to_whoever_asks():
-    events = [*text(0, "hi"), COUNTED, AnswerEnd("stop_sequence", "stop_sequence", "END")]
+    events = [*text_events(0, "hi"), COUNTED, AnswerEnd("stop_sequence", "stop_sequence", "END")]
     asked = reply(additionalModelResponseFieldPaths=["/stop_sequence"])
     told = {"stop_sequence": "END"}
     assert shown(stream(events, asked))[-2]["messageStop"]["additionalModelResponseFields"] == told
@@ -244,12 +227,12 @@ def test_a_failure_is_an_exception_that_amazons_parser_shows():
         "permission": "validationException",
     }  # fmt: skip
     for kind, code in cases.items():
-        for before in ([], text(0, "hi"), [ToolCallStart(0, "a", "f"), ToolCallDelta(0, "{")]):
+        for before in ([], text_events(0, "hi"), [ToolCallStart(0, "a", "f"), ToolCallDelta(0, "{")]):
             body = stream([*before, ErrorInfo(kind, "not now"), *STOP])  # type: ignore[arg-type]
             assert shown(body)[-1] == {"Code": code, "Message": "not now"}
             if before:
                 assert (judge("converse", body).broken, judge("converse", body).outcome) == (None, "failed")
-    passed = stream(text(0, "hi")) + CONVERSE.last_event(ErrorInfo("upstream", "gone"), AnswerStart(), 2)
+    passed = stream(text_events(0, "hi")) + CONVERSE.last_event(ErrorInfo("upstream", "gone"), AnswerStart(), 2)
     assert (judge("converse", passed).broken, judge("converse", passed).outcome) == (None, "failed")
 
 

@@ -16,14 +16,13 @@ from streams.events import (
     Citation,
     ErrorInfo,
     NativeItem,
-    ReasoningDelta,
     ReasoningState,
     TextDelta,
-    ToolCallDelta,
     ToolCallStart,
     Usage,
 )
 from streams.fold import ReasoningBlock, TextBlock, ToolCallBlock, fold
+from tests.support.block_events import call_events, text_events, thought_events
 from tests.support.examples import examples
 from tests.support.gemini_answers import answered, call, candidate, text, thought, told
 from tests.support.messages_streams import check_order
@@ -32,16 +31,13 @@ STOP = {"finishReason": "STOP"}
 
 
 def state(number, **item):
-    return [ReasoningState(number, "gemini", item), BlockEnd(number)]
+    return thought_events(number, api="gemini", item=item)
 
 
 def test_an_answer_begins_and_ends_with_what_the_provider_said_of_it():
     first = candidate(text("Hel")) | {"responseId": "r1", "modelVersion": "gemini-3-flash"}
     events = told(first, candidate(text("lo"), **STOP))
-    assert events == [
-        AnswerStart("r1", "gemini-3-flash"), TextDelta(0, "Hel"), TextDelta(0, "lo"), BlockEnd(0),
-        AnswerEnd("stop", "STOP"),
-    ]  # fmt: skip
+    assert events == [AnswerStart("r1", "gemini-3-flash"), *text_events(0, "Hel", "lo"), AnswerEnd("stop", "STOP")]
 
 
 def test_thought_alone_makes_reasoning_and_a_signature_does_not():
@@ -57,20 +53,15 @@ def test_thought_alone_makes_reasoning_and_a_signature_does_not():
 
 def test_the_signature_of_a_thought_is_the_state_of_its_block():
     events = told(candidate(thought("a"), thought("b", "s"), text("c"), **STOP))
-    assert events[1:5] == [
-        ReasoningDelta(0, "a"), ReasoningDelta(0, "b"),
-        ReasoningState(0, "gemini", {"part": "thought", "signature": "s"}), BlockEnd(0),
-    ]  # fmt: skip
+    assert events[1:5] == thought_events(0, "a", "b", api="gemini", item={"part": "thought", "signature": "s"})
 
 
 def test_the_signature_of_a_call_stands_in_front_of_it_and_names_it():
     """Of parallel calls only the first is signed."""
     events = told(candidate(call("f", {"x": 1}, "c1", "sig"), call("g", id="c2"), **STOP))
     assert events[1:] == [
-        *state(0, part="functionCall", id="c1", signature="sig"),
-        ToolCallStart(1, "c1", "f"), ToolCallDelta(1, '{"x":1}'), BlockEnd(1),
-        ToolCallStart(2, "c2", "g"), ToolCallDelta(2, "{}"), BlockEnd(2),
-        AnswerEnd("stop", "STOP"),
+        *state(0, part="functionCall", id="c1", signature="sig"), *call_events(1, '{"x":1}', id="c1"),
+        *call_events(2, "{}", id="c2", name="g"), AnswerEnd("stop", "STOP"),
     ]  # fmt: skip
 
 
@@ -89,10 +80,10 @@ def test_calls_without_ids_get_some_that_no_other_turn_has():
 def test_a_signature_behind_the_text_comes_behind_it_streamed_and_whole():
     events = told(candidate(text("a")), candidate(text("", "s"), **STOP))
     assert events[1:] == [
-        TextDelta(0, "a"), BlockEnd(0), *state(1, part="text", empty=True, signature="s"), AnswerEnd("stop", "STOP")
+        *text_events(0, "a"), *state(1, part="text", empty=True, signature="s"), AnswerEnd("stop", "STOP"),
     ]  # fmt: skip
     late = told(candidate(text("a")), candidate(text("b", "s"), **STOP))
-    assert late[1:5] == [TextDelta(0, "a"), TextDelta(0, "b"), BlockEnd(0), *state(1, part="text", signature="s")[:1]]
+    assert late[1:5] == [*text_events(0, "a", "b"), *state(1, part="text", signature="s")[:1]]
 
 
 def test_two_signed_texts_stay_two():

@@ -7,8 +7,9 @@ import pytest
 
 from providers.messages import MESSAGES
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, AnswerStart, BlockEnd, ErrorInfo, ReasoningState, TextDelta, ToolCallStart, Usage
+from streams.events import AnswerEnd, AnswerStart, ErrorInfo, ReasoningState, TextDelta, ToolCallStart, Usage
 from streams.fold import NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
+from tests.support.block_events import call_events, text_events
 from tests.support.messages_streams import (
     FIXTURES,
     START,
@@ -48,14 +49,9 @@ def test_a_cut_anywhere_before_the_stop_reason_never_looks_complete(name):
 
 def test_a_text_stream_is_told_piece_by_piece():
     assert taken(*FIXTURES["text"]) == [
-        AnswerStart("msg_1", "claude"),
-        Usage(15, 3, output=1),
-        TextDelta(0, "pi"),
-        TextDelta(0, "ng"),
-        BlockEnd(0),
-        Usage(15, 3, output=9),
+        AnswerStart("msg_1", "claude"), Usage(15, 3, output=1), *text_events(0, "pi", "ng"), Usage(15, 3, output=9),
         AnswerEnd("stop", "end_turn"),
-    ]
+    ]  # fmt: skip
 
 
 def test_a_signed_thinking_block_is_sealed_whole():
@@ -116,7 +112,7 @@ def test_a_call_without_arguments_has_no_pieces():
     start = block_start(0, type="tool_use", id="toolu_1", name="now", input={})
     empty = delta(0, type="input_json_delta", partial_json="")
     events = taken(message_start(), start, empty, block_stop(0), message_delta("tool_use"), STOP)
-    assert events[2:4] == [ToolCallStart(0, "toolu_1", "now"), BlockEnd(0)]
+    assert events[2:4] == call_events(0, id="toolu_1", name="now")
 
 
 @pytest.mark.parametrize("ids", [("", ""), (None, None), ("same", "same")])

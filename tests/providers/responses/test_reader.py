@@ -13,7 +13,6 @@ from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
     AnswerStart,
-    BlockEnd,
     Citation,
     ErrorInfo,
     Event,
@@ -25,6 +24,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
+from tests.support.block_events import text_events
 from tests.support.examples import examples
 from tests.support.responses_streams import (
     added,
@@ -53,13 +53,9 @@ TEXT_STREAM = stream(
 
 def test_text_is_told_once_although_it_comes_four_times() -> None:
     assert read(TEXT_STREAM) == [
-        AnswerStart("resp_1", "gpt-5", 17),
-        TextDelta(0, "Grüße,\u2028 "),
-        TextDelta(0, "Welt 🌍"),
-        BlockEnd(0),
-        Usage(input=9, output=3),
+        AnswerStart("resp_1", "gpt-5", 17), *text_events(0, "Grüße,\u2028 ", "Welt 🌍"), Usage(input=9, output=3),
         AnswerEnd("stop", "completed"),
-    ]
+    ]  # fmt: skip
 
 
 def test_a_stream_reads_the_same_in_whatever_pieces_it_comes() -> None:

@@ -39,6 +39,7 @@ from streams.events import (
     ToolCallStart,
 )
 from streams.fold import fold
+from tests.support.block_events import call_events, text_events, thought_events
 from tests.support.examples import examples
 from tests.support.responses_requests import OTHER, US
 from tests.support.responses_strategies import TOOLS, VALUE, legal_events
@@ -126,11 +127,11 @@ def test_the_response_is_there_once_the_terminal_event_is(last: Event) -> None:
 def test_what_is_open_is_cut_and_a_call_that_is_not_whole_is_left_out() -> None:
     """Nobody could answer it (katanemo/plano#791)."""
     writer = RESPONSES.writer(reply(tools=TOOLS))
-    events = [AnswerStart(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1), TextDelta(2, "b"),
-              BlockEnd(2),
-              ToolCallStart(3, "c1", "f"), ToolCallDelta(3, '{"a":'), ToolCallStart(4, "c2", "f"),
-              ToolCallDelta(4, "{}"),
-              ToolCallStart(5, "c3", "own", "custom"), ToolCallDelta(5, "{}"), TextDelta(6, "and")]  # fmt: skip
+    events = [
+        AnswerStart(), *thought_events(0, "hm"), *text_events(1, "a"), *text_events(2, "b"),
+        ToolCallStart(3, "c1", "f"), ToolCallDelta(3, '{"a":'), ToolCallStart(4, "c2", "f"), ToolCallDelta(4, "{}"),
+        ToolCallStart(5, "c3", "own", "custom"), ToolCallDelta(5, "{}"), TextDelta(6, "and"),
+    ]  # fmt: skip
     for event in events:
         writer.send(event)
     found = plain(writer.interrupted("cancelled"))
@@ -406,7 +407,7 @@ def test_tools_of_earlier_namespaces_keep_their_names() -> None:
     tools = [{"type": "namespace", "name": "ns", "tools": [{"type": "function", "name": "g"}]}]
     earlier = [{"type": "additional_tools", "role": "developer", "tools": tools}, USER]
     call = read_continued({"model": "m", "input": "x"}, earlier)
-    events: list[Event] = [AnswerStart(), ToolCallStart(0, "c", "ns__g"), BlockEnd(0), AnswerEnd("tool_calls")]
+    events: list[Event] = [AnswerStart(), *call_events(0, id="c", name="ns__g"), AnswerEnd("tool_calls")]
     (item,) = whole_answer(fold(events), attrs.evolve(reply(), request=call))["output"]
     assert (item["namespace"], item["name"]) == ("ns", "g")
 

@@ -19,14 +19,13 @@ from streams.events import (
     Event,
     NativeItem,
     ReasoningDelta,
-    ReasoningState,
-    RefusalDelta,
     TextDelta,
     ToolCallDelta,
     ToolCallStart,
     Usage,
 )
 from streams.fold import RefusalBlock, TextBlock, fold
+from tests.support.block_events import call_events, refusal_events, text_events, thought_events
 from tests.support.responses_requests import assistant, items
 from tests.support.responses_streams import HELLO, ISSUER, accumulated, dumped, read, reply, written
 
@@ -81,7 +80,7 @@ def test_the_terminal_event_tells_how_it_ended(end: AnswerEnd, status: str, deta
 def test_the_item_that_was_being_made_when_the_answer_was_cut_is_incomplete(kind: str) -> None:
     """``ResponseFunctionToolCall.status`` of the openai package; a client that runs a call of which half is missing
     runs another one (katanemo/plano#791)."""
-    calls = [ToolCallStart(0, "c0", "f"), ToolCallDelta(0, "{}"), BlockEnd(0)]
+    calls = call_events(0, "{}", id="c0")
     cut: dict[str, list[Event]] = {
         "text": [TextDelta(1, "hal")],
         "call": [ToolCallStart(1, "c1", "f"), ToolCallDelta(1, '{"a":')],
@@ -101,7 +100,7 @@ def test_the_item_that_was_being_made_when_the_answer_was_cut_is_incomplete(kind
 
 def test_a_call_that_something_follows_was_whole() -> None:
     """Also where the client does not see what follows."""
-    call = [AnswerStart(), ToolCallStart(0, "c0", "f"), ToolCallDelta(0, "{}"), BlockEnd(0)]
+    call = [AnswerStart(), *call_events(0, "{}", id="c0")]
     search = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
     for after in (
         [TextDelta(1, "b"), BlockEnd(1)],
@@ -135,16 +134,8 @@ def test_text_blocks_that_follow_each_other_are_parts_of_one_message() -> None:
     cited = Citation(1, "messages", {"type": "web_search_result_location", "url": "https://x.test", "title": "X"})
     lost = Citation(1, "messages", {"type": "char_location", "cited_text": "c"})
     events = [
-        AnswerStart(),
-        TextDelta(0, "a"),
-        BlockEnd(0),
-        TextDelta(1, "bcd"),
-        cited,
-        lost,
-        BlockEnd(1),
-        RefusalDelta(2, "no"),
-        BlockEnd(2),
-    ]
+        AnswerStart(), *text_events(0, "a"), TextDelta(1, "bcd"), cited, lost, BlockEnd(1), *refusal_events(2, "no"),
+    ]  # fmt: skip
     found = written([*events, AnswerEnd("stop")])
     (item,) = found[-1]["response"]["output"]
     note = {"type": "url_citation", "url": "https://x.test", "title": "X", "start_index": 0, "end_index": 3}
@@ -157,14 +148,7 @@ def test_text_blocks_that_follow_each_other_are_parts_of_one_message() -> None:
 
 def test_reasoning_comes_before_text_with_one_id() -> None:
     item = {"type": "thinking", "thinking": "hm", "signature": "S"}
-    events = [
-        AnswerStart(),
-        ReasoningDelta(0, "h"),
-        ReasoningDelta(0, "m"),
-        ReasoningState(0, "messages", item),
-        BlockEnd(0),
-        TextDelta(1, "hi"),
-    ]
+    events = [AnswerStart(), *thought_events(0, "h", "m", api="messages", item=item), TextDelta(1, "hi")]
     found = written([*events, BlockEnd(1), AnswerEnd("stop")])
     reasoning, text = found[-1]["response"]["output"]
     assert reasoning["summary"] == [{"type": "summary_text", "text": "hm"}]
@@ -177,15 +161,13 @@ def test_reasoning_comes_before_text_with_one_id() -> None:
 
 def test_encrypted_reasoning_of_this_api_goes_through_as_it_came() -> None:
     item = {"type": "reasoning", "id": "rs_up", "summary": [], "encrypted_content": "gAAA"}
-    found = written([AnswerStart(), ReasoningState(0, "responses", item), BlockEnd(0), AnswerEnd("stop")])
+    found = written([AnswerStart(), *thought_events(0, api="responses", item=item), AnswerEnd("stop")])
     assert found[-1]["response"]["output"] == [item]
 
 
 def test_reasoning_that_went_out_under_an_id_of_ours_comes_back_as_the_item_it_was() -> None:
     item = {"type": "reasoning", "id": "rs_up", "summary": [], "encrypted_content": "gAAA"}
-    found = written(
-        [AnswerStart(), ReasoningDelta(0, "hm"), ReasoningState(0, "responses", item), BlockEnd(0), AnswerEnd("stop")]
-    )
+    found = written([AnswerStart(), *thought_events(0, "hm", api="responses", item=item), AnswerEnd("stop")])
     output = found[-1]["response"]["output"]
     restored, dropped = RESPONSES.restore({"input": output}, ISSUER)
     assert (restored, dropped) == ({"input": [item]}, ())
@@ -223,12 +205,7 @@ def test_interleaved_calls_are_items_of_their_own() -> None:
 def test_a_custom_tool_that_was_called_as_a_function_gets_its_bare_text(pieces: list[str], text: str) -> None:
     """BerriAI/litellm#31571, Anionex/agent-vision-toolkit#6: models wrap it in several ways, or not at all."""
     tools = (Tool("apply_patch", kind="custom"),)
-    events = [
-        AnswerStart(),
-        ToolCallStart(0, "c", "apply_patch"),
-        *(ToolCallDelta(0, piece) for piece in pieces),
-        BlockEnd(0),
-    ]
+    events = [AnswerStart(), *call_events(0, *pieces, id="c", name="apply_patch")]
     found = written([*events, AnswerEnd("tool_calls")], reply(tools=tools))
     (item,) = found[-1]["response"]["output"]
     assert (item["type"], item["input"], item["id"][:4]) == ("custom_tool_call", text, "ctc_")
@@ -238,13 +215,7 @@ def test_a_custom_tool_that_was_called_as_a_function_gets_its_bare_text(pieces: 
 
 def test_custom_input_streams_when_the_provider_has_custom_tools() -> None:
     found = written(
-        [
-            AnswerStart(),
-            ToolCallStart(0, "c", "sql", "custom"),
-            ToolCallDelta(0, '{"input":1}'),
-            BlockEnd(0),
-            AnswerEnd("stop"),
-        ]
+        [AnswerStart(), *call_events(0, '{"input":1}', id="c", name="sql", kind="custom"), AnswerEnd("stop")]
     )
     assert [e["delta"] for e in found if "delta" in e] == ['{"input":1}']
     assert found[-1]["response"]["output"][0]["input"] == '{"input":1}'
@@ -256,13 +227,7 @@ def test_a_flat_name_is_a_name_in_its_namespace_again() -> None:
         "tools": [{"type": "namespace", "name": "ns", "tools": [{"type": "function", "name": "f"}]}],
     }  # fmt: skip
     to = Reply(RESPONSES.read_request(body), ISSUER, 1)
-    events = [
-        AnswerStart(),
-        ToolCallStart(0, "c", "ns__f"),
-        BlockEnd(0),
-        ToolCallStart(1, "d", "other__f"),
-        BlockEnd(1),
-    ]
+    events = [AnswerStart(), *call_events(0, id="c", name="ns__f"), *call_events(1, id="d", name="other__f")]
     found = written([*events, AnswerEnd("tool_calls")], to)
     names = [(item["name"], item.get("namespace")) for item in found[-1]["response"]["output"]]
     assert names == [("f", "ns"), ("other__f", None)]
@@ -325,15 +290,7 @@ def test_errors_have_the_shape_of_the_api() -> None:
 
 def test_reasoning_then_text_are_items_one_after_the_other() -> None:
     """BerriAI/litellm#32777: one id for the reasoning, and its end before the message begins."""
-    events = [
-        AnswerStart(),
-        ReasoningDelta(0, "h"),
-        ReasoningDelta(0, "m"),
-        BlockEnd(0),
-        TextDelta(1, "hi"),
-        BlockEnd(1),
-        AnswerEnd("stop"),
-    ]
+    events = [AnswerStart(), *thought_events(0, "h", "m"), *text_events(1, "hi"), AnswerEnd("stop")]
     found = written(events)
     assert [event["type"].removeprefix("response.") for event in found] == [
         "created", "in_progress", "output_item.added", "reasoning_summary_part.added", "reasoning_summary_text.delta",
@@ -349,14 +306,7 @@ def test_reasoning_then_text_are_items_one_after_the_other() -> None:
 
 def test_a_call_is_told_in_full_grammar_with_its_name_at_the_end() -> None:
     """BerriAI/litellm#20711; openai Node's types want the name there."""
-    events = [
-        AnswerStart(),
-        ToolCallStart(0, "c", "f"),
-        ToolCallDelta(0, '{"a"'),
-        ToolCallDelta(0, ":1}"),
-        BlockEnd(0),
-        AnswerEnd("stop"),
-    ]
+    events = [AnswerStart(), *call_events(0, '{"a"', ":1}", id="c"), AnswerEnd("stop")]
     found = written(events)
     assert [event["type"].removeprefix("response.") for event in found[2:-1]] == [
         "output_item.added", "function_call_arguments.delta", "function_call_arguments.delta",
@@ -366,7 +316,7 @@ def test_a_call_is_told_in_full_grammar_with_its_name_at_the_end() -> None:
 
 
 def test_a_refusal_is_no_text() -> None:
-    found = written([AnswerStart(), RefusalDelta(0, "I "), RefusalDelta(0, "won't"), BlockEnd(0), AnswerEnd("refusal")])
+    found = written([AnswerStart(), *refusal_events(0, "I ", "won't"), AnswerEnd("refusal")])
     assert [event["type"].removeprefix("response.") for event in found[2:]] == [
         "output_item.added", "content_part.added", "refusal.delta", "refusal.delta", "refusal.done",
         "content_part.done", "output_item.done", "incomplete",
@@ -382,13 +332,9 @@ def test_log_probabilities_stand_in_every_place_that_has_the_text() -> None:
     ]  # fmt: skip
     whole = [tokens[0], {**tokens[1], "bytes": [], "top_logprobs": [{"token": "p", "logprob": -2.0, "bytes": []}]}]
     events = [
-        AnswerStart(),
-        TextDelta(0, "Hel", tokens[:1]),
-        TextDelta(0, "lo", tokens[1:]),
-        TextDelta(0, "!"),
-        BlockEnd(0),
+        AnswerStart(), TextDelta(0, "Hel", tokens[:1]), TextDelta(0, "lo", tokens[1:]), *text_events(0, "!"),
         AnswerEnd("stop"),
-    ]
+    ]  # fmt: skip
     found = written(events)
     deltas = [event["logprobs"] for event in found if event["type"] == "response.output_text.delta"]
     assert deltas == [whole[:1], whole[1:], []]
@@ -432,10 +378,8 @@ def test_nothing_that_is_not_kept_is_promised() -> None:
 def test_the_same_item_stands_in_all_three_places_and_no_two_share_an_id() -> None:
     """openai Python: "Completed output item identity changed."."""
     events = [
-        AnswerStart(), ReasoningDelta(0, "hm"), BlockEnd(0), TextDelta(1, "a"), BlockEnd(1),
-        ToolCallStart(2, "c1", "f"),
-        BlockEnd(2),
-        ToolCallStart(3, "c2", "f", "custom"), BlockEnd(3), AnswerEnd("tool_calls"),
+        AnswerStart(), *thought_events(0, "hm"), *text_events(1, "a"), *call_events(2, id="c1"),
+        *call_events(3, id="c2", kind="custom"), AnswerEnd("tool_calls"),
     ]  # fmt: skip
     found = written(events)
     output = found[-1]["response"]["output"]
@@ -458,14 +402,7 @@ def test_phases_are_never_invented() -> None:
 
 def test_items_come_back_without_an_error() -> None:
     """A client that sends the items back unchanged is understood: it is the ``call_id`` that pairs."""
-    events = [
-        AnswerStart(),
-        TextDelta(0, "a"),
-        BlockEnd(0),
-        ToolCallStart(1, "c1", "f"),
-        ToolCallDelta(1, "{}"),
-        BlockEnd(1),
-    ]
+    events = [AnswerStart(), *text_events(0, "a"), *call_events(1, "{}", id="c1")]
     output = written([*events, AnswerEnd("tool_calls")])[-1]["response"]["output"]
     call = RESPONSES.read_request(
         {"model": "m", "input": [*output, {"type": "function_call_output", "call_id": "c1", "output": "ok"}]}
@@ -486,20 +423,14 @@ def test_cached_tokens_are_in_the_stream_as_in_the_whole_answer() -> None:
 
 
 def test_a_provider_without_usage_leaves_ints() -> None:
-    response = written([AnswerStart(), TextDelta(0, "x"), BlockEnd(0), AnswerEnd("stop")])[-1]["response"]
+    response = written([AnswerStart(), *text_events(0, "x"), AnswerEnd("stop")])[-1]["response"]
     assert response["usage"]["total_tokens"] == 0
     assert response["usage"]["output_tokens_details"] == {"reasoning_tokens": 0}
 
 
 def test_a_call_without_arguments_has_an_empty_object() -> None:
     """su-kaka/gcli2api#406: clients parse what they get."""
-    events = [
-        AnswerStart(),
-        ToolCallStart(0, "c", "f"),
-        BlockEnd(0),
-        ToolCallStart(1, "d", "sql", "custom"),
-        BlockEnd(1),
-    ]
+    events = [AnswerStart(), *call_events(0, id="c"), *call_events(1, id="d", name="sql", kind="custom")]
     found = written([*events, AnswerEnd("tool_calls")])
     call, custom = found[-1]["response"]["output"]
     assert (call["arguments"], custom["input"]) == ("{}", "")

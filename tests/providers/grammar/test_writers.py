@@ -1,0 +1,107 @@
+"""What our own writers say keeps every rule of the grammars, streamed and whole."""
+
+from typing import Any
+
+import pytest
+
+from providers.apis import CODECS
+from providers.grammar import judge
+from providers.neutral.codec import Reply
+from providers.neutral.request import Reasoning, Request
+from providers.neutral.seal import Issuer
+from streams.events import (
+    AnswerEnd,
+    AnswerStart,
+    BlockEnd,
+    Citation,
+    ErrorInfo,
+    NativeItem,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+    Usage,
+)
+from streams.fold import fold
+from tests.support.block_events import call_events, refusal_events, text_events, thought_events
+from tests.support.cases import case
+
+ISSUER = Issuer("p", "a1")
+COUNTED = Usage(input=10, cache_read=4, cache_write=1, output=5, reasoning=2)
+REASONING = {"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}
+THINKING = {"type": "thinking", "thinking": "hm", "signature": "s1"}
+REDACTED = {"type": "redacted_thinking", "data": "x"}
+NATIVE = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {}}
+SEARCH = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
+CITATION = {"type": "url_citation", "url": "https://e.org", "title": "t", "start_index": 0, "end_index": 2}
+STOP = [COUNTED, AnswerEnd("stop")]
+CALLS = [COUNTED, AnswerEnd("tool_calls")]
+SCRIPTS: dict[str, list[Any]] = {
+    "text": [*text_events(0, "pi", "ng"), *STOP],
+    "nothing": STOP,
+    "no usage": [*text_events(0, "hi"), AnswerEnd("stop")],
+    "thoughts and text": [*thought_events(0, "h", "m"), *text_events(1, "hi"), *STOP],
+    "text, thoughts, text": [*text_events(0, "a"), *thought_events(1, "b"), *text_events(2, "c"), *STOP],
+    "separators": [*text_events(0, "a\u2028b\u0085c"), *STOP],
+    "one call": [*call_events(0, '{"a":', "1}"), *CALLS],
+    "text and a call": [*text_events(0, "hi"), *call_events(1, "{}"), *STOP],
+    "signed thoughts and a call": [
+        *thought_events(0, "hm", api="messages", item=THINKING), *call_events(1, "{}"), *STOP,
+    ],
+    "two calls, interleaved": [
+        ToolCallStart(0, "a", "f"), ToolCallStart(1, "b", "g"), ToolCallDelta(0, '{"x"'), ToolCallDelta(1, "{}"),
+        ToolCallDelta(0, ":1}"), BlockEnd(0), BlockEnd(1), *CALLS,
+    ],
+    "custom call": [*call_events(0, "*** AnswerStart", " Patch", kind="custom"), *CALLS],
+    "call cut short": [*call_events(0, '{"a":'), COUNTED, AnswerEnd("length")],
+    "length": [*text_events(0, "hi"), COUNTED, AnswerEnd("length")],
+    "stop sequence": [*text_events(0, "hi"), COUNTED, AnswerEnd("stop_sequence", "stop_sequence", "END")],
+    "refusal": [*refusal_events(0, "no"), COUNTED, AnswerEnd("refusal")],
+    "pause": [*text_events(0, "hi"), COUNTED, AnswerEnd("pause")],
+    "context": [*text_events(0, "hi"), COUNTED, AnswerEnd("context_exceeded")],
+    "sealed thoughts": [
+        *thought_events(0, "hm", api="chat", item={"field": "reasoning_content"}), *text_events(1, "hi"), *STOP,
+    ],
+    "sealed without words": [*thought_events(0, api="responses", item=REASONING), *text_events(1, "hi"), *STOP],
+    "signed thoughts": [*thought_events(0, "hm", api="messages", item=THINKING), *text_events(1, "hi"), *STOP],
+    "a provider's own reasoning": [
+        *thought_events(0, api="responses", item={**REASONING, "id": "x", "encrypted_content": "e"}),
+        *text_events(1, "hi"), *STOP,
+    ],
+    "redacted": [*thought_events(0, api="messages", item=REDACTED), *text_events(1, "a"), *STOP],
+    "cited": [*text_events(0, "hi", Citation(0, "responses", CITATION)), *STOP],
+    "served": [*text_events(0, "a"), NativeItem(1, "responses", "web_search_call", NATIVE),
+               NativeItem(2, "messages", "server_tool_use", SEARCH), *text_events(3, "b"), *STOP],
+    "failed": [*text_events(0, "hi"), TextDelta(1, "b"), ErrorInfo("upstream", "gone")],
+    "failed at once": [ErrorInfo("overloaded", "busy")],
+    "failed in a call": [ToolCallStart(0, "a", "f"), ToolCallDelta(0, "{"), ErrorInfo("timeout", "late", code="x")],
+}  # fmt: skip
+
+
+def reply(api: Any, shown: bool) -> Reply:
+    """A reply to a client that asked for usage and for thoughts, or for neither."""
+    reasoning = Reasoning("adaptive", summary="auto") if shown else None
+    return Reply(Request(api, "m", (), include_usage=shown, reasoning=reasoning), ISSUER, 1_700_000_000, 7)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+@pytest.mark.parametrize("api", CODECS)
+def test_our_streams_and_whole_answers_keep_every_rule(api, shown):
+    for script, events in SCRIPTS.items():
+        with case(script):
+            failed = script.startswith("failed")
+            writer = CODECS[api].writer(reply(api, shown))
+            said = [writer.send(one) for one in [AnswerStart("u1", "upstream", 5), *events]]
+            body = b"".join(part for one in said for part in (one, b"" if one is said[-1] else writer.ping()))
+            verdict = judge(api, body, streamed=True, include_usage=None if failed else shown)
+            assert (verdict.broken, verdict.outcome) == (None, "failed" if failed else "complete")
+            if not failed:
+                whole = CODECS[api].write_answer(fold([AnswerStart("u1", "upstream", 5), *events]), reply(api, shown))
+                verdict = judge(api, whole)
+                assert (verdict.broken, verdict.outcome) == (None, "complete")
+
+
+@pytest.mark.parametrize("api", CODECS)
+@pytest.mark.parametrize("kind", ["invalid_request", "billing", "overloaded", "upstream", "timeout", "internal"])
+def test_our_error_bodies_keep_every_rule(api, kind):
+    verdict = judge(api, CODECS[api].write_error(ErrorInfo(kind, "no", param="model"), "r1"))
+    assert (verdict.broken, verdict.outcome) == (None, "failed")

@@ -1,0 +1,104 @@
+"""Good answers of an API and changes that break its grammar: what ``grammar_chat.py`` and the like consist of."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+
+from streams import sse
+from streams.events import Api
+
+Events: TypeAlias = list[Any]
+"""The values of a stream's events: of Chat also ``"[DONE]"``, of Converse pairs of a name and a value."""
+
+Change: TypeAlias = Callable[[Any], Any]
+"""Changes a copy of a good stream's events, or of a good whole answer."""
+
+
+@attrs.frozen
+class GrammarCase:
+    """Answers of one API that are well formed, and what breaks its rules: each change with the rule that it breaks."""
+
+    api: Api
+    stream: Events
+    whole: Any
+    error: Any
+    """The body of an error response."""
+    failed: Change
+    """Makes a stream that ends in an error of the right form."""
+    frames: Callable[[Events], list[bytes]]
+    """Returns the bytes of each event."""
+    broken: Sequence[tuple[str, Change]]
+    broken_wholes: Sequence[tuple[str, Change]]
+    broken_bodies: Callable[[list[bytes]], Sequence[tuple[str, bytes]]]
+    """Returns bodies that break a rule, made of the frames of the good stream."""
+    half_said: Change | None = None
+    """Makes a stream that ends early, for a good reason, in the middle of a call's arguments."""
+
+    def wire(self, events: Events) -> bytes:
+        return b"".join(self.frames(events))
+
+
+def sse_frames(api: str, events: Events) -> list[bytes]:
+    """Return each event as a server-sent event, numbered where the API numbers them."""
+    return [_frame(api, value, number) for number, value in enumerate(events)]
+
+
+def _frame(api: str, value: Any, number: int) -> bytes:
+    if value == "[DONE]":
+        return b"data: [DONE]\n\n"
+    if api == "gemini":
+        return b"data: " + json.dumps(value).encode() + b"\r\n\r\n"
+    if api == "chat":
+        return sse.data(value)
+    return sse.event(value["type"], {"sequence_number": number, **value} if api == "responses" else value)
+
+
+def named_otherwise(frames: list[bytes], line: bytes) -> bytes:
+    """Return a stream whose fifth event begins with ``line`` in place of its own first line."""
+    return b"".join([*frames[:4], line + frames[4].partition(b"\n")[2], *frames[5:]])
+
+
+def put(*path: Any) -> Change:
+    """Set what the path, whose last element is the value, leads to."""
+    return lambda value: _edited(value, path[:-2], lambda inner: inner.__setitem__(path[-2], path[-1]))
+
+
+def drop(*path: Any) -> Change:
+    """Remove what the path leads to."""
+    return lambda value: _edited(value, path[:-1], lambda inner: inner.__delitem__(path[-1]))
+
+
+def _edited(value: Any, way: Sequence[Any], edit: Callable[[Any], None]) -> Any:
+    inner = value
+    for step in way:
+        inner = inner[step]
+    edit(inner)
+    return value
+
+
+def add(index: int, *events: Any) -> Change:
+    """Insert events."""
+    return lambda value: [*value[:index], *events, *value[index:]]
+
+
+def end(index: int, *events: Any) -> Change:
+    """Keep the first ``index`` events, and let others follow."""
+    return lambda value: [*value[:index], *events]
+
+
+def cut(first: int, last: int) -> Change:
+    """Remove events."""
+    return lambda value: [*value[:first], *value[last:]]
+
+
+def both(*changes: Change) -> Change:
+    """Make one change after the other."""
+
+    def change(value: Any) -> Any:
+        for one in changes:
+            value = one(value)
+        return value
+
+    return change
