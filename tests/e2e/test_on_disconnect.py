@@ -2,9 +2,7 @@
 than it may be. What ``docs/streams.md`` says of it is read from there; the tests are named in its table."""
 
 import contextlib
-import os
 import select
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,7 +12,7 @@ import pytest
 
 from gateway.serving.lifecycle import CUT_AFTER
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Listening, eventually, free_port, running
+from tests.support.harness import Gateway, Listening, eventually, free_port
 from tests.support.raw_call import (
     END,
     SSE,
@@ -24,7 +22,6 @@ from tests.support.raw_call import (
     call,
     check_log,
     chunks,
-    has_ended,
     line,
     lines,
     said,
@@ -39,11 +36,11 @@ DRAIN = 0.3
 
 
 @contextlib.contextmanager
-def finishing(
-    by_hand: Listening, entry: Mapping[str, Any], serve: Callable[..., Any] = gateway_thread, **more: Any
-) -> Iterator[Gateway]:
+def finishing(by_hand: Listening, entry: Mapping[str, Any], **more: Any) -> Iterator[Gateway]:
     port = free_port()
-    with serve(settings(by_hand, port, entry={**FINISH, **entry}, limits={"answer": "100kB"}, **more), port) as own:
+    with gateway_thread(
+        settings(by_hand, port, entry={**FINISH, **entry}, limits={"answer": "100kB"}, **more), port
+    ) as own:
         yield own
     check_log(own)
 
@@ -164,7 +161,7 @@ def test_the_total_limit_ends_it(endless, cell, how):
 @pytest.fixture(scope="module")
 def drained(by_hand) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
     """Calls whose clients have left, at the end of the drain; with the seconds until the provider saw it."""
-    with finishing(by_hand, {}, running, drain=f"{DRAIN}s") as own, contextlib.ExitStack() as stack:
+    with finishing(by_hand, {}, drain=f"{DRAIN}s") as own, contextlib.ExitStack() as stack:
         calls = []
         for cell in cells("an answer goes on without its client (`finish`)"):
             for how in HOWS:
@@ -172,12 +169,11 @@ def drained(by_hand) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
                 calls[-1][1].leave(how)
         assert select.select([one.up.sock for _, one in calls], [], [], 0.3)[0] == []
         begun = time.perf_counter()
-        os.kill(own.pid, signal.SIGTERM)
+        own.stop()
         yield {(one.cell.id, how): (one, one.up.closed_after(begun)) for how, one in calls}
-        eventually(lambda: has_ended(own.pid), what="the exit")
+        eventually(own.has_ended, what="the exit")
 
 
-@pytest.mark.process
 @shows("an answer goes on without its client (`finish`)")
 @pytest.mark.parametrize("how", HOWS)
 def test_the_drain_ends_it(drained, cell, how):

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ KEY = "key-of-the-client-0815"
 
 
 @contextlib.contextmanager
-def keyed(tmp_path: Path, upstream: Upstream, *args: str) -> Iterator[Gateway]:
+def keyed(tmp_path: Path, upstream: Upstream, serve: Callable[..., Any], *args: str) -> Iterator[Gateway]:
     """With a key for a client and one for the live view, an audit, and its configuration in a file."""
     port = free_port()
     settings = config(
@@ -95,7 +95,7 @@ def keyed(tmp_path: Path, upstream: Upstream, *args: str) -> Iterator[Gateway]:
         client_keys=[{"name": "alice", "key": KEY}],
     )  # fmt: skip
     (tmp_path / "trigate.yaml").write_text(yaml.safe_dump(settings))
-    with running(tmp_path / "trigate.yaml", port, *args) as process:
+    with serve(tmp_path / "trigate.yaml", port, *args) as process:
         yield process
     assert "Traceback" not in "\n".join(process.log)
 
@@ -104,11 +104,10 @@ def audited(path: Path, event: str) -> list[dict[str, Any]]:
     return [line for text in path.read_text().splitlines() if (line := json.loads(text))["event"] == event]
 
 
-@pytest.mark.process
 def test_guessing_is_told_to_wait_and_a_good_key_from_the_same_address_is_not(tmp_path, upstream):
     path = tmp_path / "audit.log"
     asked = [("POST", "/v1/messages"), ("GET", "/v1/models"), ("GET", "/ui/events")]
-    with keyed(tmp_path, upstream) as gateway:
+    with keyed(tmp_path, upstream, gateway_thread) as gateway:
         for number in range(MOST):
             guess = {"authorization": f"Bearer guess-{number}"}
             assert gateway.request(*asked[number % 3], None, guess).status == 401
@@ -130,7 +129,7 @@ def test_guessing_is_told_to_wait_and_a_good_key_from_the_same_address_is_not(tm
 @pytest.mark.parametrize("args", [(), ("--workers", "2")], ids=["alone", "workers"])
 def test_the_audit_has_beginning_and_end_reloads_keys_and_visits(tmp_path, upstream, args):
     path, before = tmp_path / "audit.log", tmp_path / "audit.log.1"
-    with keyed(tmp_path, upstream, *args) as gateway:
+    with keyed(tmp_path, upstream, running, *args) as gateway:
         assert path.stat().st_mode & 0o777 == 0o600
         with Wire.connect(gateway.port) as viewer:
             viewer.send(f"GET /ui/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}-ui\r\n\r\n".encode())

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, free_port, post, provider, running
 from tests.support.upstreams import Raw, Script, Seen, Upstream, render, served
-
-pytestmark = pytest.mark.process
 
 KEY = "sk-alice-0123456789abcdef"
 BODIES: dict[str, dict[str, Any]] = {
@@ -26,15 +25,18 @@ class Answering(Upstream):
         return render(Script("Hello"), "chat", seen.json)
 
 
-@pytest.fixture(scope="module", params=["of the key", "of the entry", "two workers"])
+@pytest.fixture(
+    scope="module",
+    params=["of the key", "of the entry", pytest.param("two workers", marks=pytest.mark.process)],
+)
 def gateway(request) -> Iterator[Gateway]:
     port, one = free_port(), {"ratelimits": {"concurrent": 1, "requests": "100000/m"}}
     of_key, of_entry = ({}, one) if request.param == "of the entry" else (one, {})
-    workers = ("--workers", "2") if request.param == "two workers" else ()
     with served(Answering) as upstream:
         entry = provider("openai/gpt-4o-mini", upstream.url, ["chat"], **of_entry)
         given = config([entry], port, client_keys=[{"name": "alice", "key": KEY, **of_key}])
-        with running(given, port, *workers) as started:
+        workers = request.param == "two workers"
+        with running(given, port, "--workers", "2") if workers else gateway_thread(given, port) as started:
             yield started
 
 

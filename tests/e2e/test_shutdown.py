@@ -1,9 +1,9 @@
 """The end of the process, for every call that it finds under way: what ``docs/streams.md`` says of it is read from
-there, and each cell is a call of a raw client to a provider that is played by hand."""
+there, and each cell is a call of a raw client to a provider that is played by hand.
+
+The drain is that of a gateway in a thread of the test; only a second signal needs a process, which it ends."""
 
 import contextlib
-import os
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from gateway.serving.lifecycle import CUT_AFTER
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Listening, Reply, Wire, complaint, eventually, free_port, post, running
 from tests.support.raw_call import (
     END,
@@ -21,7 +22,6 @@ from tests.support.raw_call import (
     check_log,
     chunks,
     fill,
-    has_ended,
     line,
     narrow,
     new_id,
@@ -31,8 +31,6 @@ from tests.support.raw_call import (
 )
 from tests.support.streams_page import cells, shows
 from tests.support.upstreams import PATHS
-
-pytestmark = pytest.mark.process
 
 DRAIN = 0.5
 ERRORS = {
@@ -87,14 +85,15 @@ def play(gateway: Gateway, by_hand: Listening, whats: Sequence[str], signals: in
         calls = {(what, one.cell.id): one for what in whats for one in begin(gateway, by_hand, stack, what)}
         fill([one for (what, _), one in calls.items() if what == STALLED])
         begun = time.perf_counter()
-        for number in range(signals):
-            os.kill(gateway.pid, signal.SIGTERM)
-            eventually(lambda n=number: n or any("draining" in text for text in list(gateway.log)), what="the signal")
+        gateway.stop()
+        if signals == 2:
+            eventually(lambda: any("draining" in text for text in list(gateway.log)), what="the signal")
+            gateway.stop()
         for (what, _), one in calls.items():
             if what == FINISHED:
                 finish(one)
         closed = {key: one.up.closed_after(begun) for key, one in calls.items() if key[0] not in UNCLOSED}
-        eventually(lambda: has_ended(gateway.pid), what="the exit")  # a client that reads before is not stalled
+        eventually(gateway.has_ended, what="the exit")  # a client that reads before is not stalled
         return {key: End(one, one.client.read_to_end(), closed.get(key)) for key, one in calls.items()}
 
 
@@ -102,7 +101,7 @@ def play(gateway: Gateway, by_hand: Listening, whats: Sequence[str], signals: in
 def finished(by_hand) -> Ends:
     """In a drain of 25 seconds, of which nothing is used up once all is said."""
     port = free_port()
-    with running(settings(by_hand, port), port) as own:
+    with gateway_thread(settings(by_hand, port), port) as own:
         ends = play(own, by_hand, (FINISHED,), 1)
     check_log(own)
     return ends
@@ -111,7 +110,7 @@ def finished(by_hand) -> Ends:
 @pytest.fixture(scope="module")
 def drained(by_hand) -> Ends:
     port = free_port()
-    with running(settings(by_hand, port, drain=f"{DRAIN}s"), port) as own:
+    with gateway_thread(settings(by_hand, port, drain=f"{DRAIN}s"), port) as own:
         ends = play(own, by_hand, (IN_STREAM, WAITING, STALLED, SENDING), 1)
     check_log(own)
     return ends
@@ -202,6 +201,7 @@ def test_a_request_that_is_still_being_sent_is_cut_after_the_drain(drained, cell
     cell.check_line(line(found.call.gateway, found.call.id))
 
 
+@pytest.mark.process
 @shows("there is a second signal")
 def test_a_second_signal_ends_every_answer_where_it_is(killed, cell):
     found = killed[SECOND, cell.id]

@@ -1,38 +1,16 @@
 """Clients that do not read: they stop their own provider and nobody else's, whether they stay, leave or are cut. What
-``docs/streams.md`` says of it is read from there; the tests are named in its table.
-
-The write timeout is a second here: the gateway runs in a thread of this process."""
+``docs/streams.md`` says of it is read from there; the tests are named in its table."""
 
 import contextlib
-import io
-import logging
-import os
 import socket
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from functools import partial
 
 import attrs
 import pytest
-import trio
 
-from gateway.app import create_app
-from gateway.config.loading import from_mapping
-from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
-from gateway.serving.worker import serve
-from tests.support.harness import (
-    STOP_SECONDS,
-    Gateway,
-    Late,
-    Listening,
-    Wire,
-    eventually,
-    free_port,
-    given_attempts,
-    running,
-)
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Late, Listening, Wire, free_port, given_attempts
 from tests.support.raw_call import (
     END,
     FLOOD,
@@ -50,8 +28,6 @@ from tests.support.raw_call import (
     settings,
 )
 from tests.support.streams_page import Cell, cells, shows
-
-pytestmark = pytest.mark.process
 
 WRITE_TIMEOUT = 1.0
 HOWS = ("FIN", "RST")
@@ -96,7 +72,7 @@ class Full:
 def full(by_hand) -> Iterator[Full]:
     ways = [*((cell, how) for cell in cells(LEAVES) for how in HOWS), *((cell, "half") for cell in cells(HALF_CLOSES))]
     port = free_port()
-    with running(settings(by_hand, port), port) as process:
+    with gateway_thread(settings(by_hand, port), port) as process:
         with contextlib.ExitStack() as stack:
             calls = {(cell.id, how): begin(process, by_hand, stack, cell) for cell, how in ways}
             yield Full(process, by_hand, calls, fill(list(calls.values())))
@@ -130,48 +106,6 @@ def test_a_client_leaves_with_full_buffers(full, cell, how):
 # The gateway's
 
 
-class InThread:
-    """A gateway with a write timeout of its own, which no configuration can set."""
-
-    def __init__(self, by_hand: Listening) -> None:
-        self._sock = bind("127.0.0.1", 0, write_timeout=WRITE_TIMEOUT)
-        port = self._sock.getsockname()[1]
-        self.gateway = Gateway(port, os.getpid(), [])
-        self._config = from_mapping(settings(by_hand, port))
-        self._lifecycle = Lifecycle()
-        self._token: trio.lowlevel.TrioToken | None = None
-        self._thread = threading.Thread(target=trio.run, args=(self._serve,))
-        self._log = logging.Handler()
-        self._log.emit = lambda record: self.gateway.log.append(record.getMessage())  # type: ignore[method-assign]
-
-    def __enter__(self) -> Gateway:
-        log = logging.getLogger("trigate")
-        log.addHandler(self._log)
-        log.setLevel(logging.INFO)
-        self._thread.start()
-        eventually(lambda: self._token, what="the gateway's start")
-        return self.gateway
-
-    def __exit__(self, *_: object) -> None:
-        assert self._token is not None
-        self._token.run_sync_soon(self._lifecycle.stop)
-        self._thread.join(STOP_SECONDS)
-        log = logging.getLogger("trigate")
-        log.removeHandler(self._log)
-        log.setLevel(logging.NOTSET)
-        assert not self._thread.is_alive()
-
-    async def _serve(self) -> None:
-        with contextlib.redirect_stderr(io.StringIO()):  # not a terminal: the ledger's lines are JSON
-            app = create_app(self._config, self._lifecycle)
-
-        def ready() -> None:
-            self._token = trio.lowlevel.current_trio_token()
-
-        run = partial(serve, app, [self._sock], state=self._lifecycle, drain=0, signals=False, ready=ready)
-        await run(write_timeout=WRITE_TIMEOUT)
-
-
 Window = tuple[H2, int, Call]
 
 
@@ -190,7 +124,9 @@ def shut_window(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStac
 @pytest.fixture(scope="module")
 def stalled(by_hand) -> Iterator[Mapping[tuple[str, str], Call | Window]]:
     """Clients that take nothing any more; each row's side by side, because it takes time."""
-    with InThread(by_hand) as gateway, contextlib.ExitStack() as stack:
+    port = free_port()
+    patience = {"write_timeout": f"{WRITE_TIMEOUT}s", "drain": "0s"}
+    with gateway_thread(settings(by_hand, port, **patience), port) as gateway, contextlib.ExitStack() as stack:
         calls = {(what, c.id): begin(gateway, by_hand, stack, c) for what in (STALLS, HALF_CLOSES) for c in cells(what)}
         windows = {(SHUTS_WINDOW, c.id): shut_window(gateway, by_hand, stack, c) for c in cells(SHUTS_WINDOW)}
         fill([*calls.values(), *(one for _, _, one in windows.values())])

@@ -8,7 +8,6 @@ import gzip
 import http.client
 import json
 import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -450,16 +449,10 @@ def test_a_client_that_stops_reading_stops_its_own_provider_alone(gateway, by_ha
 # The end of the process
 
 
-def has_ended(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-
-
-@pytest.mark.process
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the process's state from /proc")
 def test_the_end_of_the_drain_is_told_in_every_stream(by_hand):
     port = free_port()
     with (
-        running(settings(by_hand, port, drain="0.4s"), port) as own,
+        gateway_thread(settings(by_hand, port, drain="0.4s"), port) as own,
         all_pairs(own, by_hand) as calls,
         call(own, by_hand, "chat", "chat", stream=False) as (waiting, _),
     ):
@@ -467,7 +460,7 @@ def test_the_end_of_the_drain_is_told_in_every_stream(by_hand):
             provider_end.send(SSE + half(model_api))
             client.until(b"one t")
         begun = time.perf_counter()
-        os.kill(own.pid, signal.SIGTERM)
+        own.stop()
         for (api, _), (client, _) in calls.items():
             assert is_error_event(api, client.rest())
             assert b"shutting down" in client.body
@@ -475,7 +468,7 @@ def test_the_end_of_the_drain_is_told_in_every_stream(by_hand):
         complaint("chat", reply, 503)
         assert reply.headers["retry-after"] == "1"
         assert 0.2 < time.perf_counter() - begun < 0.4 + CUT_AFTER
-        eventually(lambda: has_ended(own.pid), what="the gateway's end")  # with status 0, as `running` asserts
+        eventually(own.has_ended, what="the gateway's end")
 
 
 def test_more_requests_than_the_limit_are_refused_at_the_door(by_hand):
@@ -500,7 +493,6 @@ def test_more_requests_than_the_limit_are_refused_at_the_door(by_hand):
         eventually(served, what="a free place")
 
 
-@pytest.mark.process
 def test_as_many_clients_as_the_limit_allows_are_never_refused(upstream):
     """A client that has its whole answer asks again at once, sooner than the last request's tasks have wound up."""
     port, many, each = free_port(), 8, 40
@@ -518,7 +510,7 @@ def test_as_many_clients_as_the_limit_allows_are_never_refused(upstream):
                 reply.read()
                 statuses.append(reply.status)
 
-    with running(settings, port), ThreadPoolExecutor(many) as pool:
+    with gateway_thread(settings, port), ThreadPoolExecutor(many) as pool:
         list(pool.map(ask_again_and_again, [True, False] * (many // 2)))
     assert Counter(statuses) == {200: many * each}
 

@@ -2,10 +2,8 @@
 
 import contextlib
 import json
-import signal
 import time
 from collections.abc import Iterator
-from os import kill
 from typing import Any
 
 import pytest
@@ -21,9 +19,8 @@ from tests.support.harness import (
     free_port,
     given_attempts,
     provider,
-    running,
 )
-from tests.support.raw_call import LIMIT, SSE, chunks, has_ended, said
+from tests.support.raw_call import LIMIT, SSE, chunks, said
 from tests.support.upstreams import Raw, Script, ToolCall, Upstream
 from tests.support.websocket_client import Client, handshake, lines
 
@@ -474,26 +471,24 @@ def test_switched_off_an_upgrade_is_a_426(upstream, by_hand):
 @pytest.fixture
 def draining(upstream, by_hand) -> Iterator[Gateway]:
     port = free_port()
-    with running(config(entries(upstream, by_hand), port), port) as own:
+    with gateway_thread(config(entries(upstream, by_hand), port), port) as own:
         yield own
-        eventually(lambda: has_ended(own.pid), what="the end of the process")
+        eventually(own.has_ended, what="the end of the gateway")
 
 
-@pytest.mark.process
 def test_an_idle_connection_is_sent_away(draining):
     with Client.connect(draining.port) as client:
-        kill(draining.pid, signal.SIGTERM)
+        draining.stop()
         assert client.closed() == 1001
 
 
-@pytest.mark.process
 def test_an_answer_under_way_is_finished_before_the_connection_is_sent_away(draining, by_hand, upstream):
     upstream.script(Script(text="waited"))
     with Client.connect(draining.port) as client, called(client, by_hand) as up:
         up.send(said("chat").half)
         client.create("on-chat")
         client.until(lambda frame: frame["type"] == "response.output_text.delta")
-        kill(draining.pid, signal.SIGTERM)
+        draining.stop()
         up.send(said("chat").whole.removeprefix(said("chat").half))
         assert client.answer()[-1]["type"] == "response.completed"
         assert text_of(client.answer()) == "waited"
@@ -501,18 +496,17 @@ def test_an_answer_under_way_is_finished_before_the_connection_is_sent_away(drai
     assert [line["ended"] for line in lines(draining, client, 2)] == ["complete", "complete"]
 
 
-@pytest.mark.process
 def test_an_answer_that_takes_longer_than_the_drain_gets_its_failed_event(upstream, by_hand):
     port = free_port()
-    with running(config(entries(upstream, by_hand), port, drain="0.3s"), port) as own:
+    with gateway_thread(config(entries(upstream, by_hand), port, drain="0.3s"), port) as own:
         with Client.connect(own.port) as client, called(client, by_hand) as up:
             up.send(said("chat").half)
             client.until(lambda frame: frame["type"] == "response.output_text.delta")
-            kill(own.pid, signal.SIGTERM)
+            own.stop()
             assert client.answer()[-1]["type"] == "response.failed"
             assert client.closed() == 1001
         lines(own, client, 1)
-        eventually(lambda: has_ended(own.pid), what="the end of the process")
+        eventually(own.has_ended, what="the end of the gateway")
 
 
 def test_no_traceback_and_no_second_line(gateway):

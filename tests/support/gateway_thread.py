@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+import attrs
 import outcome
 import trio
 import yaml
@@ -34,6 +35,24 @@ from tests.support.own_log import kept_settings
 
 _LINES: ContextVar["_Lines | None"] = ContextVar("_LINES", default=None)
 """The lines of the gateway in whose thread, or in one of whose threads, the code runs."""
+
+
+@attrs.frozen
+class ThreadGateway(Gateway):
+    """A gateway in a thread of the test."""
+
+    thread: threading.Thread
+    lifecycle: Lifecycle
+    token: trio.lowlevel.TrioToken
+
+    def stop(self) -> None:
+        """Begin the drain, as the first signal does."""
+        self.token.run_sync_soon(self.lifecycle.stop)
+        eventually(lambda: self.lifecycle.draining, what="the drain")
+
+    def has_ended(self) -> bool:
+        """Return true once the gateway has drained."""
+        return not self.thread.is_alive()
 
 
 class _Lines(io.TextIOBase):
@@ -65,8 +84,8 @@ def gateway_thread(settings: Mapping[str, Any] | Path, port: int, **options: Any
             async def main(ready: Callable[[], None]) -> None:
                 await serve_config(config, listeners, ready, chosen, log, lifecycle=lifecycle, signals=False)
 
-            with _thread(main, lifecycle, lines):
-                yield Gateway(port, None, lines.lines)
+            with _thread(main, lifecycle, lines, port) as served:
+                yield served
 
 
 @contextlib.contextmanager
@@ -82,8 +101,8 @@ def demo_thread() -> Iterator[Gateway]:
                 app = create_app(config, lifecycle, await open_store(config))
                 await serve(app, [listener.sock], state=lifecycle, drain=config.drain, ready=ready, signals=False)
 
-            with _thread(main, lifecycle, lines):
-                yield Gateway(listener.sock.getsockname()[1], None, lines.lines)
+            with _thread(main, lifecycle, lines, listener.sock.getsockname()[1]) as served:
+                yield served
 
 
 @contextlib.contextmanager
@@ -103,14 +122,14 @@ def app_thread(app: Any, lifecycle: Lifecycle) -> Iterator[int]:
     async def main(ready: Callable[[], None]) -> None:
         await serve(app, [sock], state=lifecycle, drain=1, ready=ready, signals=False)
 
-    with _thread(main, lifecycle, _Lines()):
+    with _thread(main, lifecycle, _Lines(), port):
         yield port
 
 
 @contextlib.contextmanager
 def _thread(
-    main: Callable[[Callable[[], None]], Awaitable[None]], lifecycle: Lifecycle, lines: _Lines
-) -> Iterator[None]:
+    main: Callable[[Callable[[], None]], Awaitable[None]], lifecycle: Lifecycle, lines: _Lines, port: int
+) -> Iterator[ThreadGateway]:
     """Run ``main`` in a thread, from the moment that it calls its argument to the end of the block, and raise what it
     raises."""
     ready, ended = threading.Event(), list[outcome.Outcome[None]]()
@@ -130,7 +149,7 @@ def _thread(
         eventually(lambda: ready.is_set() or ended, START_SECONDS, "a server that listens")
         gc.set_threshold(*collects)  # of this process, which has more to collect than a gateway
         if not ended:
-            yield
+            yield ThreadGateway(port, None, lines.lines, thread, lifecycle, token[0])
     finally:
         with contextlib.suppress(trio.RunFinishedError):
             token[0].run_sync_soon(lifecycle.stop)

@@ -136,6 +136,15 @@ class Gateway:
         """One request on its own connection. ``body``: bytes as they are, anything else as JSON."""
         return request(self.url, method, path, body, headers)
 
+    def stop(self) -> None:
+        """Begin the drain, by SIGTERM."""
+        assert self.pid is not None
+        os.kill(self.pid, signal.SIGTERM)
+
+    def has_ended(self) -> bool:
+        """Return true once the process has exited, though nobody has read its status yet."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+
 
 @attrs.frozen
 class Reply:

@@ -7,7 +7,6 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -48,11 +47,6 @@ def asked(cell: Cell) -> dict[str, Any]:
     if cell.api == "chat" and cell.stream:
         own["stream_options"] = {"include_usage": True}
     return {"model": f"on-{cell.model_api}", "stream": cell.stream, **own}
-
-
-def has_ended(pid: int) -> bool:
-    """Whether a process of ours has exited, though nobody has asked for its status yet."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 # What the provider says

@@ -11,10 +11,8 @@ import termios
 
 import pytest
 
-from tests.support.command_line import COMMAND, environment, run, started
+from tests.support.command_line import COMMAND, environment, invoke, run, started
 from tests.support.harness import START_SECONDS, eventually
-
-pytestmark = pytest.mark.process
 
 UNENFORCED = """version: v0.3.0
 listeners: [{type: model, port: 12000}]
@@ -56,7 +54,7 @@ def plain(line: str) -> str:
 
 
 def test_a_setting_without_effect_stands_out_in_a_good_file(folder):
-    found = run("check", cwd=folder)
+    found = invoke("check", cwd=folder)
     assert (found.returncode, found.stdout) == (0, "trigate.yaml: good (1 provider, 1 model name)\n")
     warning, other, last = found.stderr.splitlines()
     assert warning == "warning: routing: accepted, not enforced yet: requests go to the model that they name."
@@ -65,7 +63,7 @@ def test_a_setting_without_effect_stands_out_in_a_good_file(folder):
 
 
 def test_strict_makes_a_mistake_of_it(folder):
-    found = run("check", "--strict", cwd=folder)
+    found = invoke("check", "--strict", cwd=folder)
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr.splitlines() == [
         "2 settings that have no effect:",
@@ -76,21 +74,23 @@ def test_strict_makes_a_mistake_of_it(folder):
 
 def test_strict_likes_a_file_in_which_all_has_its_effect(folder):
     (folder / "trigate.yaml").write_text(re.sub(r"(?m)^(prompt_caching|routing).*\n", "", UNENFORCED))
-    found = run("check", "--strict", cwd=folder)
+    found = invoke("check", "--strict", cwd=folder)
     assert (found.returncode, found.stderr) == (0, "")
 
 
 def test_strict_and_diff_are_not_for_one_call(folder):
-    found = run("check", "--strict", "--diff", "trigate.yaml", cwd=folder)
+    found = invoke("check", "--strict", "--diff", "trigate.yaml", cwd=folder)
     assert found.returncode == 2
     assert "leave out one" in found.stderr
 
 
+@pytest.mark.process
 def test_serve_says_it_at_the_start(folder):
     with started("serve", "--port", "0", "--log-format", "text", cwd=folder) as process:
         eventually(lambda: [line for line in process.log if f"WARNING: {WARNING}" in line], what="the warning")
 
 
+@pytest.mark.process
 def test_serve_says_it_in_json_where_the_log_is(folder):
     with started("serve", "--port", "0", cwd=folder) as process:
         (line,) = eventually(lambda: [line for line in process.log if "no effect" in line], what="the warning")
@@ -99,10 +99,12 @@ def test_serve_says_it_in_json_where_the_log_is(folder):
     assert told["message"].startswith(WARNING)
 
 
-@pytest.mark.parametrize("command", ["check", "serve"])
-def test_the_file_of_another_gateway_is_recognised(tmp_path, command):
+@pytest.mark.parametrize(
+    ("command", "execute"), [("check", invoke), pytest.param("serve", run, marks=pytest.mark.process)]
+)
+def test_the_file_of_another_gateway_is_recognised(tmp_path, command, execute):
     (tmp_path / "config.yaml").write_text("model_list:\n  - {model_name: a, litellm_params: {model: openai/a}}\n")
-    found = run(command, cwd=tmp_path)
+    found = execute(command, cwd=tmp_path)
     assert found.returncode == 1
     assert found.stderr == (
         "config.yaml: this is a configuration of LiteLLM's proxy; "
@@ -113,6 +115,7 @@ def test_the_file_of_another_gateway_is_recognised(tmp_path, command):
 BAD = UNENFORCED + "fallbacks: [a]\nzzz: 1\nguardrails: {a: b}\ndrian: 5s\n"
 
 
+@pytest.mark.process
 def test_a_terminal_gets_lines_that_fit_and_hang(folder):
     (folder / "trigate.yaml").write_text(BAD)
     status, lines = on_a_terminal("check", cwd=folder)
@@ -124,10 +127,11 @@ def test_a_terminal_gets_lines_that_fit_and_hang(folder):
         "  trigate.yaml:8:1: zzz: unknown key.",
     ]
     assert "The keys at the root are version, listeners, model_providers, llm_providers," in lines
-    unfolded = [line for line in run("check", cwd=folder).stderr.splitlines() if len(line) > 80]
+    unfolded = [line for line in invoke("check", cwd=folder).stderr.splitlines() if len(line) > 80]
     assert unfolded, "a program gets whole lines"
 
 
+@pytest.mark.process
 def test_a_terminal_shows_what_has_no_effect_in_red(folder):
     _, lines = on_a_terminal("check", cwd=folder, columns=200)
     at = next(i for i, line in enumerate(lines) if "WARNING" in line)

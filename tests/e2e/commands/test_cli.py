@@ -1,5 +1,6 @@
 """The commands: what they print, where, and with which exit status."""
 
+import contextlib
 import json
 import os
 import pty
@@ -10,13 +11,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway import __version__
 from providers.catalog.price_list import source
-from tests.support.command_line import COMMAND, demo, environment, run, started
+from tests.support.command_line import COMMAND, demo, environment, invoke, run, started
 from tests.support.harness import (
     PATIENCE,
     ROOT,
@@ -28,8 +30,6 @@ from tests.support.harness import (
     post,
     request,
 )
-
-pytestmark = pytest.mark.process
 
 GOOD = """\
 version: v0.3.0
@@ -57,23 +57,25 @@ def folder(tmp_path):
 # Help
 
 
-@pytest.mark.parametrize("columns", ["60", "80", "120"])
-def test_help_lists_the_commands_in_order_and_cuts_no_sentence(columns):
-    found = run("--help", env={"COLUMNS": columns})
-    assert found.returncode == 0
-    listed = re.findall(r"^  ([a-z]+)  ", found.stdout.partition("Commands:")[2], re.M)
-    assert [name for name in listed if name in COMMANDS] == COMMANDS
-    assert "..." not in found.stdout.partition("\n")[2]
+@pytest.mark.process
+def test_help_lists_the_commands_in_order_and_cuts_no_sentence():
+    for columns in ("60", "80", "120"):
+        found = run("--help", env={"COLUMNS": columns})
+        assert found.returncode == 0
+        listed = re.findall(r"^  ([a-z]+)  ", found.stdout.partition("Commands:")[2], re.M)
+        assert [name for name in listed if name in COMMANDS] == COMMANDS
+        assert "..." not in found.stdout.partition("\n")[2]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_explains_itself(command):
-    found = run(command, "-h")
+    found = invoke(command, "-h")
     assert found.returncode == 0
     assert found.stdout.startswith(f"Usage: trigate {command} ")
     assert "..." not in found.stdout
 
 
+@pytest.mark.process
 def test_the_installed_command_and_the_module_are_the_same():
     script = os.path.join(os.path.dirname(sys.executable), "trigate")
     if not os.path.exists(script):
@@ -86,7 +88,7 @@ def test_the_installed_command_and_the_module_are_the_same():
 
 
 def test_version():
-    assert run("--version").stdout == f"trigate, version {__version__}\nprices: {source()}\n"
+    assert invoke("--version").stdout == f"trigate, version {__version__}\nprices: {source()}\n"
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def test_version():
     ],
 )
 def test_a_wrong_command_line_is_a_2_and_says_why(arguments, says):
-    found = run(*arguments)
+    found = invoke(*arguments)
     assert found.returncode == 2
     assert says in found.stderr
     assert found.stdout == ""
@@ -114,7 +116,7 @@ def test_a_wrong_command_line_is_a_2_and_says_why(arguments, says):
 
 def test_configurations_are_found_in_this_order(tmp_path):
     def checked(*args: str, **env: str) -> str:
-        return run("check", *args, cwd=tmp_path, env={**ENV, **env}).stdout.partition(":")[0]
+        return invoke("check", *args, cwd=tmp_path, env={**ENV, **env}).stdout.partition(":")[0]
 
     for name in ("plano_config.yaml", "config.yaml", "trigate.yaml", "other.yaml", "fifth.yaml"):
         (tmp_path / name).write_text(GOOD)
@@ -124,37 +126,52 @@ def test_configurations_are_found_in_this_order(tmp_path):
     assert checked("fifth.yaml", TRIGATE_CONFIG="other.yaml") == "fifth.yaml"
 
 
-@pytest.mark.parametrize("command", [["check"], ["serve"], ["explain", "m"]], ids=lambda words: words[0])
-def test_no_configuration_says_what_was_looked_for(tmp_path, command):
-    found = run(*command, cwd=tmp_path)
+@pytest.mark.parametrize(
+    ("command", "execute"),
+    [(["check"], invoke), (["explain", "m"], invoke), pytest.param(["serve"], run, marks=pytest.mark.process)],
+    ids=["check", "explain", "serve"],
+)
+def test_no_configuration_says_what_was_looked_for(tmp_path, command, execute):
+    found = execute(*command, cwd=tmp_path)
     assert found.returncode == 1
     for words in ("$TRIGATE_CONFIG", "trigate.yaml, config.yaml, plano_config.yaml", "trigate serve --demo"):
         assert words in found.stderr
 
 
 def test_a_file_that_is_not_there_is_not_replaced_by_another(folder):
-    by_argument = run("check", "gone.yaml", cwd=folder)
-    by_variable = run("check", cwd=folder, env={"TRIGATE_CONFIG": "gone.yaml"})
+    by_argument = invoke("check", "gone.yaml", cwd=folder)
+    by_variable = invoke("check", cwd=folder, env={"TRIGATE_CONFIG": "gone.yaml"})
     assert (by_argument.returncode, by_variable.returncode) == (1, 1)
     assert "gone.yaml: no such file (named by the command line)" in by_argument.stderr
     assert "gone.yaml: no such file (named by $TRIGATE_CONFIG)" in by_variable.stderr
 
 
-def test_a_config_may_come_from_a_pipe_where_it_is_read_once(folder):
-    def through_a_pipe(*words: str) -> "subprocess.CompletedProcess[str]":
-        read, write = os.pipe()
-        os.write(write, GOOD.replace("gpt-4o-mini", "gpt-4o").encode())
-        os.close(write)
-        command = [*COMMAND, *words, f"/dev/fd/{read}"]
-        try:
-            return subprocess.run(command, cwd=folder, env=environment(ENV), pass_fds=[read], text=True,
-                                  capture_output=True, timeout=START_SECONDS)  # fmt: skip
-        finally:
-            os.close(read)
+@contextlib.contextmanager
+def piped() -> Iterator[int]:
+    """A pipe's descriptor, from which another configuration than the file's can be read once."""
+    read, write = os.pipe()
+    os.write(write, GOOD.replace("gpt-4o-mini", "gpt-4o").encode())
+    os.close(write)
+    try:
+        yield read
+    finally:
+        os.close(read)
 
-    assert through_a_pipe("check").returncode == 0
-    assert "gpt-4o-mini" in through_a_pipe("check", "trigate.yaml", "--diff").stdout
-    served = through_a_pipe("serve")
+
+def test_a_config_may_come_from_a_pipe_where_it_is_read_once(folder):
+    with piped() as fd:
+        assert invoke("check", f"/dev/fd/{fd}", cwd=folder, env=ENV).returncode == 0
+    with piped() as fd:
+        found = invoke("check", "trigate.yaml", "--diff", f"/dev/fd/{fd}", cwd=folder, env=ENV)
+        assert "gpt-4o-mini" in found.stdout
+
+
+@pytest.mark.process
+def test_a_pipe_cannot_be_served_because_a_reload_reads_it_again(folder):
+    with piped() as fd:
+        command = [*COMMAND, "serve", f"/dev/fd/{fd}"]
+        served = subprocess.run(command, cwd=folder, env=environment(ENV), pass_fds=[fd], text=True,
+                                capture_output=True, timeout=START_SECONDS)  # fmt: skip
     assert served.returncode == 1
     assert "give the path of a file, not a pipe" in served.stderr
 
@@ -167,7 +184,7 @@ def test_check_shows_every_mistake_with_its_line_and_a_suggestion(folder):
         "version: v0.3.0\ndrain: soon\nlistners: []\nmodel_providers:\n"
         "  - modle: openai/gpt-4o\n  - model: openai/gpt-4o-mini\n    access_key: $NOT_SET\n"
     )
-    found = run("check", cwd=folder)
+    found = invoke("check", cwd=folder)
     assert found.returncode == 1
     assert found.stdout == ""
     head, *lines = found.stderr.splitlines()
@@ -183,15 +200,15 @@ def test_check_shows_every_mistake_with_its_line_and_a_suggestion(folder):
 
 
 def test_check_asks_for_variables_unless_it_is_told_not_to(folder):
-    assert run("check", cwd=folder).returncode == 1
-    found = run("check", "--no-env", cwd=folder)
+    assert invoke("check", cwd=folder).returncode == 1
+    found = invoke("check", "--no-env", cwd=folder)
     assert (found.returncode, found.stdout) == (0, "trigate.yaml: good (3 providers, 2 model names)\n")
 
 
 def test_check_warns_of_keys_without_effect_and_of_defaults_that_surprise(folder):
     unspoken = GOOD.replace("    speaks: [messages]\n", "")
     (folder / "trigate.yaml").write_text(unspoken + "prompt_caching: {enabled: true}\n")
-    found = run("check", "--no-env", cwd=folder)
+    found = invoke("check", "--no-env", cwd=folder)
     assert found.returncode == 0
     assert "warning: prompt_caching: accepted, not enforced yet: only clients mark what is to be" in found.stderr
     assert "note: anthropic: Chat and Responses clients" in found.stderr
@@ -213,7 +230,7 @@ def test_check_warns_of_keys_without_effect_and_of_defaults_that_surprise(folder
     ],
 )  # fmt: skip
 def test_explain_shows_where_a_request_goes_and_no_secret(folder, model, api, rows):
-    found = run("explain", model, "--api", api, cwd=folder, env=ENV)
+    found = invoke("explain", model, "--api", api, cwd=folder, env=ENV)
     assert found.returncode == 0, found.stderr
     for row in rows:
         assert row in found.stdout
@@ -222,15 +239,15 @@ def test_explain_shows_where_a_request_goes_and_no_secret(folder, model, api, ro
 
 
 def test_explain_of_an_unknown_model_says_which_there_are(folder):
-    found = run("explain", "gpt-5", cwd=folder, env=ENV)
+    found = invoke("explain", "gpt-5", cwd=folder, env=ENV)
     assert (found.returncode, found.stdout) == (2, "")
     assert "'gpt-5' is not configured here" in found.stderr
     assert "openai/gpt-4o-mini, anthropic/claude-sonnet-4-5" in found.stderr
 
 
 def test_explain_without_keys(folder):
-    assert run("explain", "gpt-4o-mini", cwd=folder).returncode == 1
-    found = run("explain", "gpt-4o-mini", "--no-env", cwd=folder)
+    assert invoke("explain", "gpt-4o-mini", cwd=folder).returncode == 1
+    found = invoke("explain", "gpt-4o-mini", "--no-env", cwd=folder)
     assert found.returncode == 0
     assert "authorization: Bearer ***" in found.stdout
 
@@ -241,7 +258,7 @@ def test_explain_without_keys(folder):
 def test_translate_reads_a_request_and_names_what_is_lost(tmp_path):
     body = {"model": "m", "seed": 7, "messages": [{"role": "user", "content": "Hello"}]}
     (tmp_path / "request.json").write_text(json.dumps(body))
-    found = run("translate", "request.json", "--from", "chat", "--to", "messages", cwd=tmp_path)
+    found = invoke("translate", "request.json", "--from", "chat", "--to", "messages", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["messages"] == [{"role": "user", "content": "Hello"}]
     assert "seed" in found.stderr
@@ -256,7 +273,7 @@ def test_lint_judges_a_stream(tmp_path):
     files = {"good": good, "cut": good.partition("data: [DONE]")[0], "bad": good.replace('"m"', "1"), "none": "hello"}
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    found = {name: run("lint", name, cwd=tmp_path) for name in (*files, "missing")}
+    found = {name: invoke("lint", name, cwd=tmp_path) for name in (*files, "missing")}
     assert {name: one.returncode for name, one in found.items()} == {
         "good": 0, "cut": 1, "bad": 1, "none": 2, "missing": 2,
     }, found  # fmt: skip
@@ -265,6 +282,7 @@ def test_lint_judges_a_stream(tmp_path):
 # serve
 
 
+@pytest.mark.process
 def test_serve_says_where_it_listens_what_it_has_and_what_to_try(folder):
     with started("serve", "--port", "0", cwd=folder, env=ENV) as process:
         lines = process.banner.splitlines()
@@ -280,6 +298,7 @@ def test_serve_says_where_it_listens_what_it_has_and_what_to_try(folder):
         assert process.stop() == 0
 
 
+@pytest.mark.process
 def test_serve_on_all_addresses_shows_one_that_can_be_asked_and_warns(folder):
     with started("serve", "--host", "0.0.0.0", "--port", "0", "--open", cwd=folder, env=ENV) as process:
         assert process.url.startswith("http://127.0.0.1:")
@@ -289,6 +308,7 @@ def test_serve_on_all_addresses_shows_one_that_can_be_asked_and_warns(folder):
         eventually(lambda: any("can use the keys" in line for line in process.log))
 
 
+@pytest.mark.process
 def test_the_config_says_where_to_listen_and_a_flag_outranks_it(folder):
     one, two, three = free_port(), free_port(), free_port()
     listeners = f"listeners: [{{port: {one}}}, {{name: b, port: {two}, address: localhost}}]\n"
@@ -302,6 +322,7 @@ def test_the_config_says_where_to_listen_and_a_flag_outranks_it(folder):
         assert process.banner.splitlines()[0].count("http://") == 1
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", [["serve"], ["serve", "--demo"], ["mock"]], ids=" ".join)
 def test_a_taken_port_is_said_in_one_line(folder, command):
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -312,6 +333,7 @@ def test_a_taken_port_is_said_in_one_line(folder, command):
     assert "Traceback" not in found.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", [["serve"], ["serve", "--workers", "2"]], ids=" ".join)
 def test_serve_with_mistakes_says_them_and_serves_nothing(folder, command):
     found = run(*command, cwd=folder)
@@ -320,6 +342,7 @@ def test_serve_with_mistakes_says_them_and_serves_nothing(folder, command):
     assert found.stdout == ""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_ends_it_with_0_and_a_running_stream_whole(number):
     with started("serve", "--demo", "--port", "0", "--pace", "0.002") as process:
@@ -337,6 +360,7 @@ HEEDING_SIGINT = (
 )
 
 
+@pytest.mark.process
 def test_a_signal_before_it_serves_ends_it_without_a_traceback():
     # A shell without job control starts what runs beside it with SIGINT ignored, and that is inherited.
     command = [sys.executable, "-c", HEEDING_SIGINT, *COMMAND, "serve", "--demo", "--port", "0"]
@@ -350,6 +374,7 @@ def test_a_signal_before_it_serves_ends_it_without_a_traceback():
     assert process.returncode in ends
 
 
+@pytest.mark.process
 def test_a_signal_behind_the_drain_ends_it_without_a_traceback():
     """A worker's tasks are in a nursery of its own, and what ends them is in a group then."""
     script = """
@@ -373,6 +398,7 @@ _run(main)
     assert (found.returncode, found.stderr) == (128 + signal.SIGINT, b"")
 
 
+@pytest.mark.process
 def test_a_second_signal_ends_it_at_once():
     with started("serve", "--demo", "--port", "0", "--pace", "60") as process:
         body = {"model": "demo", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
@@ -387,6 +413,7 @@ def test_a_second_signal_ends_it_at_once():
 # Where the output goes
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full", "| true"])
 def test_it_serves_whatever_becomes_of_its_output(redirection):
     port = free_port()
@@ -411,6 +438,7 @@ def answers(port: int) -> bool:
         return False
 
 
+@pytest.mark.process
 def test_a_pipe_gets_structured_lines_only():
     with demo() as process:
         body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
@@ -422,6 +450,7 @@ def test_a_pipe_gets_structured_lines_only():
     assert sum('"event":"exchange"' in line for line in lines) == 1
 
 
+@pytest.mark.process
 def test_a_terminal_gets_colour_and_readable_lines():
     shown = on_a_terminal({})
     assert "\x1b[1mtrigate" in shown
@@ -429,6 +458,7 @@ def test_a_terminal_gets_colour_and_readable_lines():
     assert '{"event"' not in shown
 
 
+@pytest.mark.process
 def test_a_terminal_without_colour():
     assert "\x1b[" not in on_a_terminal({"NO_COLOR": "1"})
 
@@ -467,6 +497,7 @@ def read_until(fd: int, pattern: bytes, shown: bytes) -> bytes:
 # The ASGI factory
 
 
+@pytest.mark.process
 def test_hypercorn_serves_the_factory(folder):
     port = free_port()
     command = [sys.executable, "-m", "hypercorn", "-k", "trio", "-b", f"127.0.0.1:{port}", "gateway.asgi:application()"]

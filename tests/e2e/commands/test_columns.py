@@ -8,10 +8,8 @@ import termios
 
 import pytest
 
-from tests.support.command_line import COMMAND, environment, run
+from tests.support.command_line import COMMAND, environment, invoke
 from tests.support.harness import STOP_SECONDS
-
-pytestmark = pytest.mark.process
 
 COLUMNS = 60
 CONFIG = """
@@ -32,6 +30,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.process
 def test_the_banner_breaks_no_name(folder):
     here, there = os.openpty()
     fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
@@ -59,6 +58,6 @@ def test_the_banner_breaks_no_name(folder):
 
 def test_an_unknown_model_is_told_with_the_entries_of_the_file(folder):
     """Not with all ids that its wildcards are known to have."""
-    found = run("explain", "nope", "--no-env", cwd=folder)
+    found = invoke("explain", "nope", "--no-env", cwd=folder)
     assert found.returncode == 2
     assert found.stderr.splitlines()[-1] == "trigate.yaml has: openai/gpt-4o-mini, openai/*, anthropic/*, fast"

@@ -6,10 +6,8 @@ import pytest
 import trio
 
 from tests.support.apis import OLDER
-from tests.support.command_line import started
+from tests.support.gateway_thread import mock_thread
 from tests.support.load_servers import load
-
-pytestmark = pytest.mark.process
 
 WHOLE = None
 FAULTS = {
@@ -42,7 +40,7 @@ PATIENCE = {"fault/stall": "2s", "fault/silent": "300ms"}
 
 @pytest.fixture(scope="module")
 def mock():
-    with started("mock", "--port", "0", "--pace", "0") as process:
+    with mock_thread() as process:
         yield process.url
 
 
