@@ -16,8 +16,6 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, free_port, provider, running
 from tests.support.upstreams import Raw, Script, Seen, Tokens, Upstream, served
 
-pytestmark = pytest.mark.process
-
 BROKEN = Raw(500, (("content-type", "application/json"),), (b'{"error": {"message": "broken"}}',))
 
 
@@ -88,6 +86,7 @@ def asked_often(gateway: Gateway) -> list[int]:
     return statuses
 
 
+@pytest.mark.process
 def test_workers_that_are_stopped_have_kept_each_exchange_once(tmp_path, upstream):
     """A ledger that has 14 of 50: BerriAI/litellm#27639."""
     port, file = free_port(), tmp_path / "state.sqlite"

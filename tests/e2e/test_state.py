@@ -2,30 +2,41 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import openai
 import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, free_port
-from tests.support.responses_api import both_ways, each_api
 from tests.support.sdk_conversation import APIS, PIXEL, TURNS, Talk, as_heard, settings, told, tool_names
 from tests.support.upstreams import PATHS, Raw, Script, Seen, render
 
-pytestmark = pytest.mark.process
+EACH = [(api, stream) for api in APIS for stream in (True, False)]
+OVER_EACH_STORE = [
+    *((store, api, stream) for store in ("memory", "sqlite") for api, stream in EACH),
+    *(pytest.param("postgres", api, stream, marks=pytest.mark.process) for api, stream in EACH[::2]),
+]
+"""A store, the provider's API, and whether clients ask for streams. What is stored is the same for each API."""
 
-STORES = ("memory", "sqlite", "postgres")
+
+def named(value: Any) -> str:
+    return {True: "stream", False: "whole"}.get(value, str(value))
 
 
-@pytest.fixture(scope="module", params=STORES)
+over_each_store = pytest.mark.parametrize(
+    ("gateway", "api", "stream"), OVER_EACH_STORE, indirect=["gateway"], ids=named
+)
+
+
+@pytest.fixture(scope="module")
 def gateway(request, upstream, storage) -> Iterator[Gateway]:
     port = free_port()
     with gateway_thread(settings(upstream, port, state_storage=storage(request.param)), port) as process:
         yield process
 
 
-@both_ways
-@each_api
+@over_each_store
 def test_every_turn_says_what_is_new_and_the_provider_hears_it_all(sdk, upstream, api, stream):
     upstream.script(*(turn.answer for turn in TURNS))
     talk = Talk(sdk, stream)
@@ -49,8 +60,7 @@ def test_every_turn_says_what_is_new_and_the_provider_hears_it_all(sdk, upstream
     assert len(ids) == len(TURNS), "the provider has said the same id each time"
 
 
-@both_ways
-@each_api
+@over_each_store
 def test_what_was_said_can_be_read_again(sdk, upstream, api, stream):
     upstream.script(*(turn.answer for turn in TURNS[:3]))
     talk = Talk(sdk, stream)
@@ -74,8 +84,7 @@ def test_what_was_said_can_be_read_again(sdk, upstream, api, stream):
     assert len({item.id for item in items}) == len(items)
 
 
-@both_ways
-@each_api
+@over_each_store
 def test_a_conversation_goes_on_by_its_own_id(sdk, upstream, api, stream):
     upstream.script(*(turn.answer for turn in TURNS))
     talk = Talk(sdk, stream)
@@ -108,6 +117,9 @@ def test_a_conversation_goes_on_by_its_own_id(sdk, upstream, api, stream):
     assert sdk.responses.retrieve(response.id).id == response.id
 
 
+@pytest.mark.parametrize(
+    "gateway", ["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.process)], indirect=True
+)
 def test_turns_that_meet_in_one_conversation_are_all_in_it(sdk, gateway, upstream, monkeypatch):
     """Each with its answer behind it, whoever was first."""
 

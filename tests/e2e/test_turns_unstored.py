@@ -38,9 +38,8 @@ from tests.support.responses_api import (
     text_of,
     turn,
 )
+from tests.support.sdk_conversation import APIS
 from tests.support.upstreams import Script
-
-pytestmark = pytest.mark.process
 
 RESPONSE = {"id": "x", "status": "completed", "output": []}
 
@@ -64,7 +63,14 @@ def server() -> Iterator[postgres.Server]:
         yield found
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+POSTGRES = pytest.param("postgres", "chat", marks=pytest.mark.process)
+over_failing_stores = pytest.mark.parametrize(
+    ("failing", "api"), [*(("sqlite", api) for api in APIS), POSTGRES], indirect=["failing"]
+)
+"""Stores that go away, and APIs of providers: how a store goes away is the same to each API."""
+
+
+@pytest.fixture(scope="module")
 def failing(request, tmp_path_factory) -> Store:
     if request.param == "postgres":
         server = request.getfixturevalue("server")
@@ -103,6 +109,7 @@ def down(failing, fragile, first, conversation) -> Iterator[None]:
     eventually(lambda: stored(fragile, first).status == 200, 20, "the store's coming back")
 
 
+@pytest.mark.parametrize("failing", ["sqlite", pytest.param("postgres", marks=pytest.mark.process)], indirect=True)
 def test_what_depends_on_a_store_that_is_down_is_a_503_and_nothing_else_is(
     fragile, upstream, first, conversation, down
 ):
@@ -134,7 +141,7 @@ def test_what_depends_on_a_store_that_is_down_is_a_503_and_nothing_else_is(
 
 
 @pytest.mark.parametrize("matters", ["store", "previous_response_id"])
-@each_api
+@over_failing_stores
 def test_a_turn_that_matters_fails_if_it_cannot_be_stored(fragile, upstream, by_hand, failing, first, api, matters):
     more = {"store": {"store": True}, "previous_response_id": {"previous_response_id": first}}[matters]
     with speaking(fragile, by_hand, api, **more) as (client, up, id):
@@ -154,7 +161,7 @@ def test_a_turn_that_matters_fails_if_it_cannot_be_stored(fragile, upstream, by_
     assert stored(fragile, id).status == 404
 
 
-@each_api
+@over_failing_stores
 def test_a_turn_that_does_not_matter_is_answered_and_says_that_it_is_not_stored(fragile, upstream, first, down, api):
     upstream.script(Script(text="It is 7."), Script(text="It is 8."))
     for stream in (True, False):
@@ -171,7 +178,7 @@ def is_told(gateway: Gateway, id: str) -> bool:
     return any("is not stored" in text and id in text for text in gateway.log)
 
 
-@each_api
+@over_failing_stores
 def test_an_answer_that_is_not_streamed_and_cannot_be_stored_is_a_503_where_it_matters(fragile, upstream, down, api):
     upstream.script(Script(text="It is 7."))
     reply = turn(fragile, f"on-{api}", store=True)

@@ -1,5 +1,6 @@
 """What a browser shows of the live view can be read: nothing is cut, and no state is claimed that is not so."""
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -12,8 +13,6 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Wire, config, free_port, post, refusing_port
 from tests.support.upstreams import PATHS, Raw, Script, Upstream, fake_upstream
 from tests.support.websocket_client import Client
-
-pytestmark = pytest.mark.process
 
 LONG = "large-language-model-for-everything-that-somebody-may-want-to-know"
 JSON = (("content-type", "application/json"),)
@@ -66,9 +65,7 @@ CLIPPED = """
 
 
 @needs_chromium
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 1100, 880, 760, 400])
-def test_no_target_and_no_reason_is_cut(page, upstream, width, scheme):
+def test_no_target_and_no_reason_is_cut(page, upstream):
     port = free_port()
     with refusing_port() as refused:
         entries = [place("gpu-cluster-amsterdam-2-" + LONG, f"http://127.0.0.1:{refused}"), place(LONG, upstream.url)]
@@ -77,14 +74,15 @@ def test_no_target_and_no_reason_is_cut(page, upstream, width, scheme):
             upstream.script(Script(text="Rain."))
             assert process.request("POST", PATHS["chat"], asked("everything")).status == 200
             assert process.request("POST", PATHS["chat"], asked("nobody's " * 12)).status == 404
-            page.look(scheme, width=width, height=900)
             page.open(f"{process.url}/ui")
             page.until("document.querySelectorAll('#recent tbody tr').length === 2")
-            text = page.text("#recent")
-            assert f"everything\n→ vllm/{LONG}" in text
-            assert f"tried {entries[0]['name']}=connection, {LONG}=ok" in text
-            assert page.value(CLIPPED) == []
-            assert page.value("document.documentElement.scrollWidth <= window.innerWidth")
+            for look in itertools.product(("light", "dark"), (1280, 1100, 880, 760, 400)):
+                page.look(look[0], width=look[1], height=900)
+                text = page.text("#recent")
+                assert f"everything\n→ vllm/{LONG}" in text, look
+                assert f"tried {entries[0]['name']}=connection, {LONG}=ok" in text, look
+                assert page.value(CLIPPED) == [], look
+                assert page.value("document.documentElement.scrollWidth <= window.innerWidth"), look
 
 
 BODIES = {

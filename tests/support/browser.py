@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,15 @@ import pytest
 from tests.support.harness import PATIENCE
 
 COMMAND = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_chromium = pytest.mark.skipif(COMMAND is None, reason="there is no chromium on this machine")
+_WITH_CHROMIUM = pytest.mark.skipif(COMMAND is None, reason="there is no chromium on this machine")
 
 _SLOW = 30.0  # a cold start on a machine that is busy
+
+
+def needs_chromium(test: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a test that looks at pages in Chromium, a process: skip it where there is none."""
+    marked: Callable[..., Any] = pytest.mark.process(_WITH_CHROMIUM(test))
+    return marked
 
 
 class Page:
