@@ -13,10 +13,8 @@ import pytest
 import yaml
 
 from tests.support.certificates import LOOPBACK, Authority
-from tests.support.command_line import Started, run, started
+from tests.support.command_line import Started, invoke, run, started
 from tests.support.harness import eventually, free_port
-
-pytestmark = pytest.mark.process
 
 PROVIDER = {"model": "openai/m", "access_key": "k", "base_url": "http://127.0.0.1:9"}
 
@@ -51,6 +49,7 @@ def said(process: Started, text: str) -> None:
     eventually(lambda: any(text in line for line in process.log), what=text)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_renewed_certificate_is_taken_over_on_reload_and_a_bad_one_is_not(tmp_path, workers):
     authority, port, plain = Authority(tmp_path), free_port(), free_port()
@@ -83,6 +82,7 @@ def test_a_renewed_certificate_is_taken_over_on_reload_and_a_bad_one_is_not(tmp_
         assert process.stop() == 0
 
 
+@pytest.mark.process
 def test_a_unix_socket_is_there_while_it_is_served(tmp_path):
     path = tmp_path / "gw.sock"
     write(tmp_path, {"port": free_port()}, {"name": "local", "socket": str(path), "mode": "0660"})
@@ -95,7 +95,7 @@ def test_a_unix_socket_is_there_while_it_is_served(tmp_path):
             client.connect(str(path))
             client.sendall(b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
-        second = run("serve", cwd=tmp_path)
+        second = invoke("serve", cwd=tmp_path)
         assert second.returncode == 1
         assert "another process listens there" in second.stderr
         assert path.exists()
@@ -103,6 +103,7 @@ def test_a_unix_socket_is_there_while_it_is_served(tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("args", [[], ["--host", "0.0.0.0"]], ids=" ".join)
 def test_without_keys_serve_refuses_other_machines_and_says_what_to_do(tmp_path, args):
     address = "127.0.0.1" if "--host" in args else "0.0.0.0"
@@ -114,11 +115,12 @@ def test_without_keys_serve_refuses_other_machines_and_says_what_to_do(tmp_path,
     for words in ("0.0.0.0:", "client_keys", "tls.client_ca", "127.0.0.1", "open: true", "--open"):
         assert words in line
     if not args:
-        checked = run("check", cwd=tmp_path)
+        checked = invoke("check", cwd=tmp_path)
         assert checked.returncode == 0
         assert "other machines can connect" in checked.stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("how", ["--open", "client_ca"])
 def test_what_lets_serve_listen_for_other_machines(tmp_path, how):
     authority, port = Authority(tmp_path), free_port()
@@ -131,6 +133,7 @@ def test_what_lets_serve_listen_for_other_machines(tmp_path, how):
         assert f":{port} (and all other addresses" in process.banner
 
 
+@pytest.mark.process
 def test_a_reload_does_not_open_the_gateway_to_other_machines(tmp_path):
     listener = {"address": "0.0.0.0", "port": free_port()}
     write(tmp_path, listener, client_keys=[{"name": "a", "key": "k" * 20}])
@@ -147,7 +150,7 @@ def test_check_reads_certificates_and_warns_of_their_end(tmp_path):
     soon, other = authority.pair("soon", days=3), authority.pair("other")
     for key, code, words in ((soon.key, 0, "ends on"), (other.key, 1, "not the certificate's key")):
         write(tmp_path, {"tls": {"certificate": str(soon.certificate), "key": str(key)}})
-        found = run("check", cwd=tmp_path)
+        found = invoke("check", cwd=tmp_path)
         assert found.returncode == code
         assert words in found.stderr
-    assert run("check", "--no-env", cwd=tmp_path).returncode == 0
+    assert invoke("check", "--no-env", cwd=tmp_path).returncode == 0

@@ -13,7 +13,7 @@ import yaml
 
 from gateway.access.refused_keys import MOST
 from gateway.logs.audit import TOLD_OF_ONE
-from tests.support.command_line import run
+from tests.support.command_line import invoke
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, provider, running
 from tests.support.upstreams import PATHS, Upstream
@@ -152,10 +152,9 @@ def test_the_audit_has_beginning_and_end_reloads_keys_and_visits(tmp_path, upstr
     assert KEY not in path.read_text() + before.read_text()
 
 
-@pytest.mark.process
 def test_an_audit_that_cannot_be_written_is_said_at_the_start(tmp_path, upstream):
     settings = config([provider("openai/up", upstream.url, ["chat"])], 1, audit=str(tmp_path / "nowhere/audit.log"))
     (tmp_path / "trigate.yaml").write_text(yaml.safe_dump(settings))
-    done = run("serve", str(tmp_path / "trigate.yaml"))
+    done = invoke("serve", str(tmp_path / "trigate.yaml"))
     assert done.returncode == 1
     assert "nowhere/audit.log: No such file or directory: name a file that can be written" in done.stderr

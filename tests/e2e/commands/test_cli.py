@@ -1,6 +1,5 @@
 """The commands: what they print, where, and with which exit status."""
 
-import contextlib
 import json
 import os
 import pty
@@ -11,14 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway import __version__
 from providers.catalog.price_list import source
-from tests.support.command_line import COMMAND, demo, environment, invoke, run, started
+from tests.support.command_line import COMMAND, Finished, demo, environment, invoke, run, started
 from tests.support.harness import (
     PATIENCE,
     ROOT,
@@ -57,10 +55,9 @@ def folder(tmp_path):
 # Help
 
 
-@pytest.mark.process
 def test_help_lists_the_commands_in_order_and_cuts_no_sentence():
     for columns in ("60", "80", "120"):
-        found = run("--help", env={"COLUMNS": columns})
+        found = invoke("--help", env={"COLUMNS": columns})
         assert found.returncode == 0
         listed = re.findall(r"^  ([a-z]+)  ", found.stdout.partition("Commands:")[2], re.M)
         assert [name for name in listed if name in COMMANDS] == COMMANDS
@@ -126,13 +123,9 @@ def test_configurations_are_found_in_this_order(tmp_path):
     assert checked("fifth.yaml", TRIGATE_CONFIG="other.yaml") == "fifth.yaml"
 
 
-@pytest.mark.parametrize(
-    ("command", "execute"),
-    [(["check"], invoke), (["explain", "m"], invoke), pytest.param(["serve"], run, marks=pytest.mark.process)],
-    ids=["check", "explain", "serve"],
-)
-def test_no_configuration_says_what_was_looked_for(tmp_path, command, execute):
-    found = execute(*command, cwd=tmp_path)
+@pytest.mark.parametrize("command", [["check"], ["serve"], ["explain", "m"]], ids=lambda words: words[0])
+def test_no_configuration_says_what_was_looked_for(tmp_path, command):
+    found = invoke(*command, cwd=tmp_path)
     assert found.returncode == 1
     for words in ("$TRIGATE_CONFIG", "trigate.yaml, config.yaml, plano_config.yaml", "trigate serve --demo"):
         assert words in found.stderr
@@ -146,32 +139,19 @@ def test_a_file_that_is_not_there_is_not_replaced_by_another(folder):
     assert "gone.yaml: no such file (named by $TRIGATE_CONFIG)" in by_variable.stderr
 
 
-@contextlib.contextmanager
-def piped() -> Iterator[int]:
-    """A pipe's descriptor, from which another configuration than the file's can be read once."""
-    read, write = os.pipe()
-    os.write(write, GOOD.replace("gpt-4o-mini", "gpt-4o").encode())
-    os.close(write)
-    try:
-        yield read
-    finally:
-        os.close(read)
-
-
 def test_a_config_may_come_from_a_pipe_where_it_is_read_once(folder):
-    with piped() as fd:
-        assert invoke("check", f"/dev/fd/{fd}", cwd=folder, env=ENV).returncode == 0
-    with piped() as fd:
-        found = invoke("check", "trigate.yaml", "--diff", f"/dev/fd/{fd}", cwd=folder, env=ENV)
-        assert "gpt-4o-mini" in found.stdout
+    def through_a_pipe(*words: str) -> Finished:
+        read, write = os.pipe()
+        os.write(write, GOOD.replace("gpt-4o-mini", "gpt-4o").encode())
+        os.close(write)
+        try:
+            return invoke(*words, f"/dev/fd/{read}", cwd=folder, env=ENV)
+        finally:
+            os.close(read)
 
-
-@pytest.mark.process
-def test_a_pipe_cannot_be_served_because_a_reload_reads_it_again(folder):
-    with piped() as fd:
-        command = [*COMMAND, "serve", f"/dev/fd/{fd}"]
-        served = subprocess.run(command, cwd=folder, env=environment(ENV), pass_fds=[fd], text=True,
-                                capture_output=True, timeout=START_SECONDS)  # fmt: skip
+    assert through_a_pipe("check").returncode == 0
+    assert "gpt-4o-mini" in through_a_pipe("check", "trigate.yaml", "--diff").stdout
+    served = through_a_pipe("serve")
     assert served.returncode == 1
     assert "give the path of a file, not a pipe" in served.stderr
 
@@ -322,21 +302,19 @@ def test_the_config_says_where_to_listen_and_a_flag_outranks_it(folder):
         assert process.banner.splitlines()[0].count("http://") == 1
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("command", [["serve"], ["serve", "--demo"], ["mock"]], ids=" ".join)
 def test_a_taken_port_is_said_in_one_line(folder, command):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        found = run(*command, "--port", str(taken.getsockname()[1]), cwd=folder, env=ENV)
+        found = invoke(*command, "--port", str(taken.getsockname()[1]), cwd=folder, env=ENV)
     assert found.returncode == 1
     *_, line = found.stderr.splitlines()
     assert re.fullmatch(r"cannot listen on 127\.0\.0\.1:\d+: .*another process listens there.* \(--host and .*\)", line)
     assert "Traceback" not in found.stderr
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("command", [["serve"], ["serve", "--workers", "2"]], ids=" ".join)
 def test_serve_with_mistakes_says_them_and_serves_nothing(folder, command):
-    found = run(*command, cwd=folder)
+    found = invoke(*command, cwd=folder)
     assert found.returncode == 1
     assert "the environment variable KEY_OF_OPENAI is not set" in found.stderr
     assert found.stdout == ""
