@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx2
 
-from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway, providers
 
 KEY = "sk-of-the-gateway-0123456789abcdef"
@@ -20,8 +19,7 @@ def config(url: str) -> dict[str, Any]:
 
 
 async def post(running: InProcess, path: str, **headers: str) -> httpx2.Response:
-    async with httpx2.AsyncClient(base_url=running.url, verify=False, trust_env=False, timeout=PATIENCE) as client:
-        return await client.post(path, json=BODY, headers=headers)
+    return await running.post(path, json=BODY, headers=headers)
 
 
 async def test_a_key_is_taken_where_google_s_clients_send_it_and_goes_no_further(caplog):

@@ -141,8 +141,16 @@ class InProcess:
 
     async def get(self, path: str, key: str | None = None) -> httpx2.Response:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
-        async with self._client() as client:
-            return await client.get(path, headers=headers)
+        return await self.send("GET", path, headers=headers)
+
+    async def send(self, method: str, path: str, **sent: Any) -> httpx2.Response:
+        """The response to a request with ``sent``, in the words of ``httpx2``."""
+        options: dict[str, Any] = {"verify": False, "trust_env": False, "timeout": PATIENCE}
+        async with httpx2.AsyncClient(base_url=self.url, **options) as client:
+            return await client.request(method, path, **sent)
+
+    async def post(self, path: str, **sent: Any) -> httpx2.Response:
+        return await self.send("POST", path, **sent)
 
     async def ask(
         self, model: str, api: str = "chat", *, stream: bool = False, headers: Headers = (), **members: Any
@@ -150,8 +158,7 @@ class InProcess:
         """The answer to a short request with these ``members`` besides."""
         body = {"model": model, "stream": stream, "max_tokens": 9}
         body |= {"input": "Hi"} if api == "responses" else {"messages": [{"role": "user", "content": "Hi"}]}
-        async with self._client() as client:
-            return await client.post(PATHS[api], json=body | members, headers=list(headers))
+        return await self.post(PATHS[api], json=body | members, headers=list(headers))
 
     @contextlib.asynccontextmanager
     async def leaving(self, model: str) -> AsyncIterator[None]:
@@ -165,11 +172,7 @@ class InProcess:
 
     async def count_tokens(self, model: str, headers: Headers = ()) -> httpx2.Response:
         body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
-        async with self._client() as client:
-            return await client.post("/v1/messages/count_tokens", json=body, headers=list(headers))
-
-    def _client(self) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(base_url=self.url, verify=False, trust_env=False, timeout=PATIENCE)
+        return await self.post("/v1/messages/count_tokens", json=body, headers=list(headers))
 
     def fail(self, name: str, reason: FailureReason, wait: float | None = None) -> None:
         """Let a request to the place of ``name`` have failed."""

@@ -35,13 +35,17 @@ async def counters(kind, store, nursery) -> AsyncIterator[Counters]:
             yield WorkerCounters(SharedAmounts(memory, memory.take_seat()))
 
 
-async def test_a_budget_holds_what_is_reserved_and_keeps_what_was_used(counters):
+async def test_a_budget_holds_what_is_reserved_and_keeps_what_was_used_once(counters):
+    """BerriAI/litellm#27735, #30460"""
     spent = budget("b")
     first = claim((spent, 60))
     assert not await counters.reserve([first])
     (short,) = await counters.reserve([claim((spent, 41))])
     assert (short.used, short.held, short.wait, short.is_lasting) == (0, 60, None, False)
-    counters.settle(first, [75])
+    (short,) = await counters.reserve([claim((spent, 101))])
+    assert short.is_lasting
+    for _ in range(3):
+        counters.settle(first, [75])
     assert counters.level(spent) == Level(75, 0)
     (short,) = await counters.reserve([claim((spent, 26))])
     assert (short.used, short.held, short.is_lasting) == (75, 0, True)
@@ -83,7 +87,8 @@ async def test_what_a_rate_was_short_of_or_had_too_much_is_set_right(counters):
     tokens = rate("t", 3600, 3600.0, 100)
     one, two = claim((tokens, 50)), claim((tokens, 20))
     assert not await counters.reserve([one, two])
-    counters.settle(one, [10])
+    for _ in range(2):
+        counters.settle(one, [10])
     assert counters.level(tokens).used == pytest.approx(30, abs=2)
     counters.settle(two, [90])
     assert counters.level(tokens).used == pytest.approx(100, abs=2)

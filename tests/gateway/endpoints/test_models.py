@@ -3,11 +3,9 @@
 from typing import Any
 
 import anthropic.types
-import httpx2
 import pytest
 
 from gateway.endpoints.model_shapes import METHODS
-from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 
 ENTRIES = [
@@ -26,9 +24,8 @@ ANTHROPIC = {"anthropic-version": "2023-06-01"}
 
 
 async def got(running: InProcess, path: str, **headers: str) -> tuple[int, Any]:
-    async with httpx2.AsyncClient(base_url=running.url, verify=False, trust_env=False, timeout=PATIENCE) as client:
-        answer = await client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-        return answer.status_code, answer.json()
+    answer = await running.send("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    return answer.status_code, answer.json()
 
 
 async def test_openai_clients_read_what_they_know_of_other_servers():

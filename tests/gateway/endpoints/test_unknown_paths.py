@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import httpx2
 import pytest
 
 from tests.support.cases import case
@@ -37,24 +36,21 @@ async def test_it_has_the_shape_of_the_api_that_it_looks_like():
         ("/model/m/apply-guardrail", {}, message_shape),
     )  # fmt: skip
     async with before(lambda asked: told({})) as (served, provider):
-        async with httpx2.AsyncClient(
-            base_url=served.url, verify=False, trust_env=False, follow_redirects=False
-        ) as client:
-            for path, headers, fits in cases:
-                for method in ("GET", "POST", "DELETE"):
-                    with case(f"{method} {path}"):
-                        found = await client.request(method, path, headers=headers)
-                        assert found.status_code == 404
-                        assert found.headers["content-type"] == "application/json"
-                        assert fits(found.json())
-                        assert path.rpartition("/")[2] in found.text
-            near = (await client.post("/v1/completion", json={})).json()["error"]["message"]
-            assert near == "there is no POST /v1/completion here; did you mean /v1/completions?"
-            far = (await client.post("/v1/nothing/like/it", json={})).json()["error"]["message"]
-            assert "conversations are at /v1/chat/completions, /v1/messages, /v1/responses" in far
-            no_base = (await client.post("/chat/completion", json={})).json()["error"]["message"]
-            assert "did you mean /v1/chat/completions?; the base URL is" in no_base
-            assert max(len(near), len(far), len(no_base)) < 240, "two lines of a terminal, and a bit"
+        for path, headers, fits in cases:
+            for method in ("GET", "POST", "DELETE"):
+                with case(f"{method} {path}"):
+                    found = await served.send(method, path, headers=headers)
+                    assert found.status_code == 404
+                    assert found.headers["content-type"] == "application/json"
+                    assert fits(found.json())
+                    assert path.rpartition("/")[2] in found.text
+        near = (await served.post("/v1/completion", json={})).json()["error"]["message"]
+        assert near == "there is no POST /v1/completion here; did you mean /v1/completions?"
+        far = (await served.post("/v1/nothing/like/it", json={})).json()["error"]["message"]
+        assert "conversations are at /v1/chat/completions, /v1/messages, /v1/responses" in far
+        no_base = (await served.post("/chat/completion", json={})).json()["error"]["message"]
+        assert "did you mean /v1/chat/completions?; the base URL is" in no_base
+        assert max(len(near), len(far), len(no_base)) < 240, "two lines of a terminal, and a bit"
         assert provider.heads == []
         page = (await served.get("/metrics")).text
         lines = [one for one in page.splitlines() if one.startswith("trigate_exchanges_total{")]
@@ -66,26 +62,25 @@ async def test_a_method_of_a_model_that_nobody_serves_is_a_404(cors):
     """Gemini's clients ask for the methods of a model by POST; the model's own path is another one."""
     more = {"cors": ["https://page.example"]} if cors else {}
     async with before(lambda asked: told({}), "gemini/gemini-x", **more) as (served, provider):
-        async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client:
-            for root in ("/v1beta", "/v1", "/v1beta/v1beta"):
-                for method in ("predict", "predictLongRunning", "batchGenerateContent", "asyncBatchEmbedContent"):
-                    for name in ("gemini-x", "nobodys", "a/b", "llama3:8b"):
-                        path = f"{root}/models/{name}:{method}"
-                        with case(f"POST {path}"):
-                            found = await client.post(path, json={})
-                            assert found.status_code == 404
-                            assert gemini_shape(found.json())
-                            assert f":{method}" in found.text
-                            assert ":generateContent, :streamGenerateContent" in found.text
-                            assert "allow" not in found.headers
-                for method in ("generateContent", "streamGenerateContent", "countTokens", "embedContent"):
-                    for verb in ("GET", "PUT", "DELETE"):
-                        with case(f"{verb} {root} {method}"):
-                            found = await client.request(verb, f"{root}/models/gemini-x:{method}")
-                            assert (found.status_code, found.headers["allow"]) == (405, "POST")
-                for path in ("gemini-x", "llama3:8b"):
-                    found = await client.post(f"{root}/models/{path}", json={})
-                    assert (found.status_code, found.headers["allow"]) == (405, "GET, HEAD")
-            assert (await client.get("/v1beta/models/nobodys")).status_code == 404
-            assert (await client.get("/v1beta/models/gemini-x")).status_code == 200
+        for root in ("/v1beta", "/v1", "/v1beta/v1beta"):
+            for method in ("predict", "predictLongRunning", "batchGenerateContent", "asyncBatchEmbedContent"):
+                for name in ("gemini-x", "nobodys", "a/b", "llama3:8b"):
+                    path = f"{root}/models/{name}:{method}"
+                    with case(f"POST {path}"):
+                        found = await served.post(path, json={})
+                        assert found.status_code == 404
+                        assert gemini_shape(found.json())
+                        assert f":{method}" in found.text
+                        assert ":generateContent, :streamGenerateContent" in found.text
+                        assert "allow" not in found.headers
+            for method in ("generateContent", "streamGenerateContent", "countTokens", "embedContent"):
+                for verb in ("GET", "PUT", "DELETE"):
+                    with case(f"{verb} {root} {method}"):
+                        found = await served.send(verb, f"{root}/models/gemini-x:{method}")
+                        assert (found.status_code, found.headers["allow"]) == (405, "POST")
+            for path in ("gemini-x", "llama3:8b"):
+                found = await served.post(f"{root}/models/{path}", json={})
+                assert (found.status_code, found.headers["allow"]) == (405, "GET, HEAD")
+        assert (await served.send("GET", "/v1beta/models/nobodys")).status_code == 404
+        assert (await served.send("GET", "/v1beta/models/gemini-x")).status_code == 200
         assert provider.heads == []

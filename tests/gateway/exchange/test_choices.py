@@ -8,7 +8,6 @@ import pytest
 
 from tests.support.endpoint_provider import Asked, Told, before, told
 from tests.support.gemini_answers import call, text
-from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess
 
 ASKED = [{"role": "user", "content": "Hi"}]
@@ -43,8 +42,7 @@ def before_google(answering: Any = google) -> Any:
 
 
 async def post(served: InProcess, path: str, body: Any) -> httpx2.Response:
-    async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=PATIENCE) as client:
-        return await client.post(path, json=body)
+    return await served.post(path, json=body)
 
 
 async def chat(served: InProcess, **members: Any) -> httpx2.Response:

@@ -15,7 +15,6 @@ import pytest
 from streams.events import APIS, STATUS
 from tests.support.cases import case
 from tests.support.endpoint_provider import Asked, EndpointProvider, Told, endpoint_provider, settings, told
-from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.relayed_requests import ASKED, body_of
 
@@ -102,9 +101,8 @@ async def before_all(answering: Any, **entries: Any) -> AsyncIterator[tuple[InPr
 
 
 async def post(served: InProcess, path: str, body: Any, headers: dict[str, str] | None = None) -> httpx2.Response:
-    async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=PATIENCE) as client:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await client.post(path, content=content, headers={"content-type": "application/json", **(headers or {})})
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return await served.post(path, content=content, headers={"content-type": "application/json", **(headers or {})})
 
 
 def hidden_among(names: Iterable[str]) -> set[str]:
@@ -203,10 +201,7 @@ async def test_every_other_path_that_sends_a_request_to_a_provider():
         for method, path in OTHER_PATHS:
             with case((method, path)):
                 content = json.dumps({"model": "on-responses", "input": "Hi"}) if method == "POST" else None
-                async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client:
-                    reply = await client.request(
-                        method, path, content=content, headers={"content-type": "application/json"}
-                    )
+                reply = await served.send(method, path, content=content, headers={"content-type": "application/json"})
                 assert reply.status_code == 429
                 assert_sent(reply, byte_lane=True)
     assert len(provider.asked) == len(OTHER_PATHS)

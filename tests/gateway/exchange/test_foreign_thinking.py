@@ -2,10 +2,7 @@
 
 import json
 
-import httpx2
-
 from tests.support.endpoint_provider import Asked, Told, before, told
-from tests.support.harness import PATIENCE
 
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 REFUSAL = "The model returned the following errors: messages.1.content.0: Invalid `signature` in `thinking` block"
@@ -31,8 +28,7 @@ async def test_a_signature_that_is_not_claudes_costs_one_more_request():
     tools = [{"name": "f", "input_schema": {"type": "object"}}]
     body = {"model": "one", "max_tokens": 9000, "messages": turns, "tools": tools}
     async with before(bedrock, f"bedrock/{CLAUDE}", {"name": "one", "speaks": ["converse"]}) as (served, provider):
-        async with httpx2.AsyncClient(base_url=served.url, trust_env=False, timeout=PATIENCE) as client:
-            answer = await client.post("/v1/messages", json=body)
+        answer = await served.post("/v1/messages", json=body)
         assert answer.status_code == 200, answer.text
         assert answer.json()["content"][0]["text"] == "done"
         sent = [

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import h2.events
-import httpx2
 import openai
 import pytest
 import trio
@@ -245,8 +244,7 @@ async def test_a_session_over_http2_passes_messages_and_its_close():
 async def test_who_asks_without_an_upgrade_is_told_what_it_is():
     async with served(speaking) as (running, _):
         for path in ("/v1/realtime?model=voice", LIVE):
-            async with httpx2.AsyncClient(base_url=running.url, verify=False, trust_env=False) as client:
-                response = await client.get(path, headers={"authorization": f"Bearer {KEY}"})
+            response = await running.send("GET", path, headers={"authorization": f"Bearer {KEY}"})
             assert response.status_code == 426, response.text
             assert response.headers["upgrade"] == "websocket"
             assert "websocket" in response.json()["error"]["message"]

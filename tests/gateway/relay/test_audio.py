@@ -87,8 +87,7 @@ async def test_the_content_type_is_the_providers_else_that_of_the_format():
         answer = Told((AUDIO,), headers=() if said is None else (("content-type", said),))
         async with before(lambda asked, answer=answer: answer, "openai/tts-1", ENTRY) as (served, _):
             body = SAY if asked_for is None else {**SAY, "response_format": asked_for}
-            async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client:
-                found = await client.post("/v1/audio/speech", json=body)
+            found = await served.post("/v1/audio/speech", json=body)
             assert (found.headers["content-type"], found.content) == (expected, AUDIO)
 
 
@@ -103,8 +102,7 @@ async def test_a_cut_clip_is_no_whole_clip():
         events(event("speech.audio.delta", audio="AAAA")),
     ):
         async with before(lambda asked, stream=stream: stream, "openai/tts-1", ENTRY) as (served, _):
-            async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client:
-                found = await client.post("/v1/audio/speech", json={**SAY, "stream_format": "sse"})
+            found = await served.post("/v1/audio/speech", json={**SAY, "stream_format": "sse"})
             first, last = found.content.split(b"\n\n")[:2]
             assert b"speech.audio.delta" in first
             assert json.loads(last.removeprefix(b"data: "))["error"]["message"]
@@ -136,8 +134,7 @@ async def test_a_transcript_passes_in_whatever_form_it_was_asked_for():
 async def upload(served: InProcess, *fields: bytes, file: bytes = b"", path: str = "transcriptions") -> httpx2.Response:
     """What curl gets, which sends the fields in any order."""
     form = multipart([*fields, part("file", file or wav(2.5), "a.wav"), part("model", b"mine")])
-    async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client:
-        return await client.post(f"/v1/audio/{path}", content=form, headers={"content-type": KIND})
+    return await served.post(f"/v1/audio/{path}", content=form, headers={"content-type": KIND})
 
 
 async def test_no_format_goes_unmetered():

@@ -9,7 +9,6 @@ import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.endpoint_provider import Asked, Told, endpoint_provider, events, settings, told
-from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 
 ROUTES: Mapping[str, Mapping[str, Any]] = {
@@ -52,8 +51,7 @@ def cached(url: str, use: Any = None, **more: Any) -> dict[str, Any]:
 async def post(
     served: InProcess, path: str, body: Mapping[str, Any], headers: Sequence[tuple[str, str]] = ()
 ) -> httpx2.Response:
-    async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=PATIENCE) as client:
-        return await client.post(path, json={"model": "cached", **body}, headers=list(headers))
+    return await served.post(path, json={"model": "cached", **body}, headers=list(headers))
 
 
 async def test_the_same_request_to_an_endpoint_is_answered_again_byte_for_byte():

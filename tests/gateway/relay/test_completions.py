@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 
 from tests.support.endpoint_provider import Asked, Told, before, endpoint_provider, events, settings, told
-from tests.support.in_process import gateway
+from tests.support.in_process import InProcess, gateway
 from tests.support.settled_lines import SettledLines
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
@@ -29,9 +29,8 @@ COUNTS = _data({"id": "c", "object": "text_completion", "choices": [], "usage": 
 DONE = b"data: [DONE]\n\n"
 
 
-async def ask(url: str, path: str = "/v1/completions", **body: Any) -> httpx2.Response:
-    async with httpx2.AsyncClient(base_url=url, verify=False, trust_env=False, timeout=30) as client:
-        return await client.post(path, json={"model": "m-1", **body})
+async def ask(served: InProcess, path: str = "/v1/completions", **body: Any) -> httpx2.Response:
+    return await served.post(path, json={"model": "m-1", **body})
 
 
 async def test_what_lm_eval_scores_by_passes_in_both_directions():
@@ -42,7 +41,7 @@ async def test_what_lm_eval_scores_by_passes_in_both_directions():
     body = {"prompt": [[64, 293], [64]], "echo": True, "logprobs": 5, "max_tokens": 0, "temperature": 0, "seed": 1234}
     async with before(lambda asked: told(scored)) as (served, provider):
         lines = SettledLines(served)
-        found = await ask(served.url, **body)
+        found = await ask(served, **body)
         assert found.json() == scored
         assert provider.asked[0].json == {"model": "m-1", **body}
         (line,) = await lines.next(1)
@@ -55,7 +54,7 @@ async def test_six_choices_interleave_and_a_missing_end_is_a_failure():
     for sent, whole in (([*pieces, COUNTS, DONE], True), (pieces, True), (pieces[:5], False), (pieces[1:], False)):
         async with before(lambda asked, sent=sent: events(*sent)) as (served, provider):
             lines = SettledLines(served)
-            found = await ask(served.url, **body)
+            found = await ask(served, **body)
             assert provider.asked[0].json["stream_options"] == {"include_usage": True}
             assert COUNTS not in found.content  # nobody has asked for it but the gateway
             (line,) = await lines.next(1)
@@ -76,7 +75,7 @@ async def test_six_choices_interleave_and_a_missing_end_is_a_failure():
 async def test_token_ids_count_one_token_each_where_nobody_has_counted():
     async with before(lambda asked: events(chunk(0, "abcd", "stop"), DONE)) as (served, _):
         lines = SettledLines(served)
-        await ask(served.url, prompt=[[100_000 + number for number in range(50)], [1, 2]], stream=True)
+        await ask(served, prompt=[[100_000 + number for number in range(50)], [1, 2]], stream=True)
         (line,) = await lines.next()
         assert (line["input_tokens"], line["output_tokens"], line["usage_estimated"]) == (52, 1, True)
 
@@ -84,11 +83,11 @@ async def test_token_ids_count_one_token_each_where_nobody_has_counted():
 async def test_token_counts_stay_where_the_client_has_asked_for_them():
     sent = [chunk(0, "x", "stop"), COUNTS, DONE]
     async with before(lambda asked: events(*sent)) as (served, provider):
-        found = await ask(served.url, prompt="p", stream=True, stream_options={"include_usage": True})
+        found = await ask(served, prompt="p", stream=True, stream_options={"include_usage": True})
         assert found.content == b"".join(sent)
         assert found.headers.get("x-trigate-adapted") is None
     async with before(lambda asked: events(*sent), entry={"usage": "as_asked"}) as (served, provider):
-        found = await ask(served.url, prompt="p", stream=True)
+        found = await ask(served, prompt="p", stream=True)
         assert "stream_options" not in provider.asked[0].json
         assert found.content == b"".join(sent)
 
@@ -135,7 +134,7 @@ async def test_the_middle_is_filled_in_through_each_shape():
             lines = SettledLines(served)
             for path in ("/v1/completions", "/v1/fim/completions"):
                 for stream in (False, True):
-                    found = await ask(served.url, path, model="code", prompt="x", suffix="return x", stream=stream)
+                    found = await ask(served, path, model="code", prompt="x", suffix="return x", stream=stream)
                     case = (model, path, stream, found.text)
                     assert found.status_code == 200, case
                     assert _middle(found, stream=stream, fim=path.startswith("/v1/fim")) == "x = 1", case
@@ -159,18 +158,18 @@ def _middle(found: httpx2.Response, *, stream: bool, fim: bool) -> str:
 async def test_a_suffix_is_never_dropped():
     """vLLM refuses it; without it the code is wrong and nobody sees why (togethercomputer/together-python#109)."""
     async with before(lambda asked: told({}), model="vllm/m-1") as (served, provider):
-        found = await ask(served.url, prompt="p", suffix="s")
+        found = await ask(served, prompt="p", suffix="s")
         assert found.status_code == 400
         assert found.json()["error"]["code"] == "unsupported_endpoint"
         assert provider.asked == []
-        assert (await ask(served.url, prompt="p", suffix=None)).status_code != 400
+        assert (await ask(served, prompt="p", suffix=None)).status_code != 400
         assert [asked.path for asked in provider.asked] == ["/v1/completions"]
 
 
 async def test_what_mistral_cannot_be_told_is_a_400():
     async with before(lambda asked: told({}), model="mistral/m-1") as (served, provider):
         for more, param in (({"prompt": ["a"]}, "prompt"), ({"n": 3}, "n"), ({"logprobs": 0}, "logprobs")):
-            found = await ask(served.url, **{"prompt": "p", "suffix": "s", **more})
+            found = await ask(served, **{"prompt": "p", "suffix": "s", **more})
             assert (found.status_code, found.json()["error"]["param"]) == (400, param)
         assert provider.asked == []
 
@@ -179,7 +178,7 @@ async def test_a_cut_in_the_middle_of_a_translated_stream_is_told():
     head = {"id": "f", "object": "chat.completion.chunk"}
     cut = _data({**head, "choices": [{"index": 0, "delta": {"content": "x"}, "finish_reason": None}]})
     async with before(lambda asked: events(cut), model="mistral/m-1") as (served, _):
-        found = await ask(served.url, prompt="p", suffix="s", stream=True)
+        found = await ask(served, prompt="p", suffix="s", stream=True)
         assert b'"text":"x"' in found.content
         assert "early" in json.loads(found.content.rpartition(b"data: ")[2])["error"]["message"]
         assert DONE not in found.content
@@ -199,6 +198,6 @@ async def test_the_middle_is_filled_in_elsewhere_where_the_first_is_down():
         route = {"code": {"targets": ["mistral", "vllm", "openai"]}}
         async with gateway(settings(*entries, model_aliases=route)) as served:
             for stream in (False, True):
-                found = await ask(served.url, model="code", prompt="x", suffix="return x", stream=stream)
+                found = await ask(served, model="code", prompt="x", suffix="return x", stream=stream)
                 assert _middle(found, stream=stream, fim=False) == "x = 1"
                 assert found.headers["x-trigate-target"] == "openai/m", "vLLM takes no suffix"

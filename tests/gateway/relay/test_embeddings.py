@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from tests.support.endpoint_provider import Asked, EndpointProvider, Told, before, endpoint_provider, settings, told
-from tests.support.in_process import gateway
+from tests.support.in_process import InProcess, gateway
 from tests.support.settled import usages
 
 TEXTS = [f"text {i}" for i in range(5)]
@@ -70,9 +70,8 @@ PROVIDERS: dict[str, Any] = {
 }
 
 
-async def post(url: str, path: str = "/v1/embeddings", **body: Any) -> httpx2.Response:
-    async with httpx2.AsyncClient(base_url=url, verify=False, trust_env=False, timeout=30) as client:
-        return await client.post(path, json=body)
+async def post(served: InProcess, path: str = "/v1/embeddings", **body: Any) -> httpx2.Response:
+    return await served.post(path, json=body)
 
 
 def vectors_of(found: httpx2.Response) -> list[Any]:
@@ -88,24 +87,26 @@ async def test_every_client_gets_the_vectors_of_every_provider(model):
         if model.startswith("tei"):
             entry["endpoints"] = {"embeddings": {"path": "/embed", "shape": "tei"}}
         async with gateway(settings(entry)) as served:
-            await every_client_gets_its_vectors(served.url)
+            await every_client_gets_its_vectors(served)
     assert {asked.path for asked in provider.asked} == paths
     assert not any(b"mine" in asked.body for asked in provider.asked)
     assert all("provider-key" in str(asked.headers) for asked in provider.asked)
 
 
-async def every_client_gets_its_vectors(url: str) -> None:
+async def every_client_gets_its_vectors(served: InProcess) -> None:
     wanted = [vector(text) for text in TEXTS]
-    assert vectors_of(await post(url, model="mine", input=TEXTS)) == wanted
-    coded = await post(url, model="mine", input=TEXTS, encoding_format="base64")
+    assert vectors_of(await post(served, model="mine", input=TEXTS)) == wanted
+    coded = await post(served, model="mine", input=TEXTS, encoding_format="base64")
     assert vectors_of(coded) == list(map(packed, wanted))
     for path in ("/v1/embed", "/v2/embed"):
-        found = await post(url, path, model="mine", texts=TEXTS, input_type="search_query", embedding_types=["float"])
+        found = await post(
+            served, path, model="mine", texts=TEXTS, input_type="search_query", embedding_types=["float"]
+        )
         assert found.json()["embeddings"] == {"float": wanted}, (path, found.text)
-    found = await post(url, "/v1beta/models/mine:embedContent", content={"parts": [{"text": TEXTS[0]}]})
+    found = await post(served, "/v1beta/models/mine:embedContent", content={"parts": [{"text": TEXTS[0]}]})
     assert found.json()["embedding"] == {"values": wanted[0]}, found.text
     batch = [{"model": "models/mine", "content": {"parts": [{"text": text}]}} for text in TEXTS]
-    found = await post(url, "/v1beta/models/mine:batchEmbedContents", requests=batch)
+    found = await post(served, "/v1beta/models/mine:batchEmbedContents", requests=batch)
     assert found.json()["embeddings"] == [{"values": one} for one in wanted], found.text
 
 
@@ -115,7 +116,7 @@ async def test_bytes_of_base64_pass_as_they_are():
         {"data": [{"index": 0, "embedding": packed([0.1])}], "usage": {"prompt_tokens": 3}, "model": "m"}, indent=1
     ).encode()
     async with before(lambda asked: Told((raw[:20], raw[20:])), entry={"name": "mine"}) as (served, provider):
-        found = await post(served.url, model="mine", input="x", encoding_format="base64", normalized=True)
+        found = await post(served, model="mine", input="x", encoding_format="base64", normalized=True)
         assert found.content == raw
         assert found.headers["x-trigate-lane"] == "byte"
         (asked,) = provider.asked
@@ -156,11 +157,11 @@ async def test_a_provider_that_refuses_base64_is_asked_without_it_from_then_on(w
 
     async with before(answering) as (served, provider):
         for _ in range(2):
-            found = await post(served.url, model="openai/m-1", input=["x"], encoding_format="base64")
+            found = await post(served, model="openai/m-1", input=["x"], encoding_format="base64")
             assert vectors_of(found) == [packed(vector("x"))]
             assert "x-trigate-dropped" not in found.headers
         assert ["encoding_format" in asked.json for asked in provider.asked] == [True, False, False]
-        floats = await post(served.url, model="openai/m-1", input=["x"], encoding_format="float")
+        floats = await post(served, model="openai/m-1", input=["x"], encoding_format="float")
         assert vectors_of(floats) == [vector("x")]
 
 
@@ -171,7 +172,7 @@ async def test_a_refusal_of_something_else_stays_one():
         (about("'encoding_format' is fine, 'input' is not base64", None), 2),
     ):
         async with before(lambda asked, error=error: told(error, 400)) as (served, provider):
-            found = await post(served.url, model="openai/m-1", input=["x"], encoding_format="base64")
+            found = await post(served, model="openai/m-1", input=["x"], encoding_format="base64")
             assert (found.status_code, found.json()["error"]["message"]) == (400, error["error"]["message"])
             assert len(provider.asked) == times
 
@@ -180,7 +181,7 @@ async def test_a_long_list_is_asked_for_in_pieces_and_answered_as_one():
     """huggingface/text-embeddings-inference#378: 70 texts for a server that takes 32."""
     texts = [f"text {i}" for i in range(70)]
     async with before(like_openai, entry={"embeddings": {"inputs": 32}}) as (served, provider):
-        found = await post(served.url, model="openai/m-1", input=texts, encoding_format="base64")
+        found = await post(served, model="openai/m-1", input=texts, encoding_format="base64")
         assert vectors_of(found) == [packed(vector(text)) for text in texts]
         assert [item["index"] for item in found.json()["data"]] == list(range(70))
         assert found.json()["usage"]["prompt_tokens"] == sum(map(len, texts))
@@ -199,7 +200,7 @@ async def test_what_is_used_is_one_line_counted_or_estimated():
     ):
         async with before(answering, entry={"embeddings": {"inputs": 32}}) as (served, _):
             with usages(served) as seen:
-                await post(served.url, model="openai/m-1", input=["a text"] * 80)
+                await post(served, model="openai/m-1", input=["a text"] * 80)
             assert [(one.input, one.output, one.estimated) for one in seen] == [(input, 0, wanted)]
 
 
@@ -249,7 +250,7 @@ async def test_ids_of_tokens_pass_where_the_model_s_name_or_the_entry_says_whose
         if "tei" in model:
             entry["endpoints"] = {"embeddings": {"path": "/embed", "shape": "tei"}}
         async with gateway(settings(entry)) as served:
-            found = await post(served.url, model="mine", input=input)
+            found = await post(served, model="mine", input=input)
         assert found.status_code == status, found.text
         assert len(provider.asked) == (status == 200)
         if status == 200:
@@ -269,9 +270,9 @@ async def test_as_many_ids_of_tokens_pass_as_openai_takes():
 
     ids = [[100_000] * 1000] * 300
     async with before(answering, entry={"embeddings": {"token_arrays": True}}) as (served, provider):
-        assert len(vectors_of(await post(served.url, model="openai/m-1", input=ids))) == 300
+        assert len(vectors_of(await post(served, model="openai/m-1", input=ids))) == 300
         assert provider.asked[0].json["input"] == ids
-        too_many = await post(served.url, model="openai/m-1", input=ids * 2)
+        too_many = await post(served, model="openai/m-1", input=ids * 2)
         assert too_many.status_code == 413
 
 
@@ -288,7 +289,7 @@ async def test_the_client_leaving_closes_the_provider():
 
     async with before(answering, entry={"embeddings": {"inputs": 1}}) as (served, provider):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(lambda: post(served.url, model="openai/m-1", input=["a", "b", "c"]))
+            nursery.start_soon(lambda: post(served, model="openai/m-1", input=["a", "b", "c"]))
             with trio.fail_after(5):
                 await second.wait()
             nursery.cancel_scope.cancel()
@@ -304,10 +305,10 @@ async def test_one_failure_of_a_piece_is_that_of_all():
         return like_openai(asked)
 
     async with before(answering, entry={"embeddings": {"inputs": 32}}) as (served, provider):
-        found = await post(served.url, model="openai/m-1", input=[f"text {i}" for i in range(70)])
+        found = await post(served, model="openai/m-1", input=[f"text {i}" for i in range(70)])
         assert (found.status_code, found.json()["error"]["message"]) == (400, "text 40 is too long")
         assert len(provider.asked) == 2
-        whole = await post(served.url, model="openai/m-1", input=["x"])
+        whole = await post(served, model="openai/m-1", input=["x"])
         assert vectors_of(whole) == [vector("x")]
 
 
@@ -318,7 +319,7 @@ async def test_a_shifted_list_is_a_bad_answer():
         return told({"object": "list", "data": [{"index": 0, "embedding": [1]}], "usage": {"prompt_tokens": 1}})
 
     async with before(answering) as (served, _):
-        found = await post(served.url, model="openai/m-1", input=["a", "b"])
+        found = await post(served, model="openai/m-1", input=["a", "b"])
         assert found.status_code == 502
         assert found.json()["error"]["code"] == "bad_answer"
 
@@ -340,19 +341,19 @@ async def routed(first: EndpointProvider, second: EndpointProvider, model: str) 
     )
     aliases = {"embedder": {"targets": ["first/m-1", model]}}
     async with gateway(settings(*entries, model_aliases=aliases, retries={"attempts": 2, "wait": 0})) as served:
-        return await post(served.url, model="embedder", input="x")
+        return await post(served, model="embedder", input="x")
 
 
 async def test_what_a_purpose_becomes_is_told_and_strict_mode_refuses_its_loss():
     async with endpoint_provider(like_cohere) as provider:
         entry = {"model": "cohere/embed-v4.0", "access_key": "k", "base_url": provider.url}
         async with gateway(settings(entry)) as served:
-            found = await post(served.url, model="cohere/embed-v4.0", input="x")
+            found = await post(served, model="cohere/embed-v4.0", input="x")
             assert found.headers["x-trigate-adapted"] == "input_type=search_document"
-            lost = await post(served.url, model="cohere/embed-v4.0", input="x", task="text-matching")
+            lost = await post(served, model="cohere/embed-v4.0", input="x", task="text-matching")
             assert lost.headers["x-trigate-dropped"] == "task"
         async with gateway(settings(entry, strict=True)) as served:
-            refused = await post(served.url, model="cohere/embed-v4.0", input="x", task="text-matching")
+            refused = await post(served, model="cohere/embed-v4.0", input="x", task="text-matching")
             assert refused.status_code == 400
             assert "task" in refused.json()["error"]["message"]
 
@@ -360,7 +361,7 @@ async def test_what_a_purpose_becomes_is_told_and_strict_mode_refuses_its_loss()
 async def test_another_model_inside_than_in_the_path_is_refused():
     async with before(like_openai, entry={"name": "mine"}) as (served, provider):
         one = {"model": "models/other", "content": {"parts": [{"text": "x"}]}}
-        found = await post(served.url, "/v1beta/models/mine:batchEmbedContents", requests=[one])
+        found = await post(served, "/v1beta/models/mine:batchEmbedContents", requests=[one])
         assert found.status_code == 400
         assert "requests[0].model" in found.json()["error"]["message"]
         assert provider.asked == []
@@ -377,11 +378,9 @@ async def test_errors_are_in_the_client_s_words():
     for body, status, wanted in forms:
         async with before(lambda asked, body=body, status=status: told(body, status)) as (served, _):
             message = body.get("error") or body["message"]
-            openai = await post(served.url, model="openai/m-1", input="x")
-            cohere = await post(served.url, "/v2/embed", model="openai/m-1", texts=["x"])
-            gemini = await post(
-                served.url, "/v1beta/models/openai/m-1:embedContent", content={"parts": [{"text": "x"}]}
-            )
+            openai = await post(served, model="openai/m-1", input="x")
+            cohere = await post(served, "/v2/embed", model="openai/m-1", texts=["x"])
+            gemini = await post(served, "/v1beta/models/openai/m-1:embedContent", content={"parts": [{"text": "x"}]})
             assert {found.status_code for found in (openai, cohere, gemini)} == {wanted}, body
             assert openai.json()["error"]["message"] == message
             assert cohere.json()["message"] == message
@@ -395,7 +394,7 @@ async def test_vectors_of_megabytes_pass_as_they_come():
     pieces.append(b'"model":"m-1","usage":{"prompt_tokens":7,"total_tokens":7}}')
     texts = ["x"] * 256
     async with before(lambda asked: Told(pieces)) as (served, _):
-        found = await post(served.url, model="openai/m-1", input=texts)
+        found = await post(served, model="openai/m-1", input=texts)
         assert found.content == b"".join(pieces)
         with pytest.raises(httpx2.RemoteProtocolError):
-            await post(served.url, model="openai/m-1", input=texts[1:])
+            await post(served, model="openai/m-1", input=texts[1:])

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import httpx2
 import pytest
 
 from gateway.config.loading import ConfigError, from_mapping
 from tests.support.endpoint_provider import Asked, Told, endpoint_provider, settings, told
-from tests.support.in_process import InProcess, gateway
+from tests.support.in_process import gateway
 from tests.support.multipart import KIND, multipart, part
 
 CHAT = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
@@ -31,11 +30,6 @@ def answering(asked: Asked) -> Told:
     return told({**CHAT, "data": [{"embedding": [1.0], "index": 0}], "text": "Hello.", "results": []})
 
 
-async def ask(served: InProcess, path: str, **sent: Any) -> httpx2.Response:
-    async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client:
-        return await client.post(path, **sent)
-
-
 def entries(url: str, **more: Any) -> list[dict[str, Any]]:
     """Two entries of each type, ``more`` on the second, and one for conversations."""
     own = {"access_key": "k", "base_url": f"{url}/v1"}
@@ -51,12 +45,12 @@ async def test_the_default_of_each_type_serves_what_names_no_model():
         gateway(settings(*entries(provider.url, default=True))) as served,
     ):
         for kind, path, sent in REQUESTS:
-            found = await ask(served, path, **sent)
+            found = await served.post(path, **sent)
             assert found.status_code == 200, (path, found.text)
             assert found.headers["x-trigate-target"] == f"openai/{MODELS[kind]}"
             assert kind == "moderation" or MODELS[kind].encode() in provider.asked[-1].body
         calls = len(provider.asked)
-        chat = await ask(served, "/v1/chat/completions", json={"messages": [{"role": "user", "content": "x"}]})
+        chat = await served.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "x"}]})
         assert chat.status_code == 400
         assert "no default is one for conversations" in chat.text
         assert "text-embedding-3-small is one for embedding" in chat.text
@@ -68,10 +62,10 @@ async def test_a_route_can_be_the_default_of_its_type():
         routes = {"vectors": {"targets": ["openai/text-embedding-3-small"], "default": True}}
         chat = {"model": "openai/gpt-5-mini", "access_key": "k", "base_url": f"{provider.url}/v1", "default": True}
         async with gateway(settings(*entries(provider.url), chat, model_aliases=routes)) as served:
-            found = await ask(served, "/v1/embeddings", json={"input": "x"})
+            found = await served.post("/v1/embeddings", json={"input": "x"})
             assert (found.status_code, provider.asked[-1].json["model"]) == (200, "text-embedding-3-small")
             body = {"messages": [{"role": "user", "content": "x"}]}
-            assert (await ask(served, "/v1/chat/completions", json=body)).status_code == 200
+            assert (await served.post("/v1/chat/completions", json=body)).status_code == 200
             assert provider.asked[-1].json["model"] == "gpt-5-mini"
 
 
@@ -79,7 +73,7 @@ async def test_without_a_default_a_model_is_required_where_clients_name_one():
     async with endpoint_provider(answering) as provider:
         async with gateway(settings(*entries(provider.url))) as served:
             for _, path, sent in REQUESTS:
-                found = await ask(served, path, **sent)
+                found = await served.post(path, **sent)
                 assert found.status_code == 400, path
                 assert "model is required" in found.text
         assert provider.asked == []
@@ -91,7 +85,7 @@ async def test_a_key_gets_no_default_that_it_may_not_use():
         async with gateway(settings(*entries(provider.url, default=True), client_keys=keys)) as served:
             head = {"authorization": "Bearer key-of-ann-0123456789"}
             for _, path, sent in REQUESTS:
-                found = await ask(served, path, **{**sent, "headers": {**sent.get("headers", {}), **head}})
+                found = await served.post(path, **{**sent, "headers": {**sent.get("headers", {}), **head}})
                 assert found.status_code == 400, (path, found.text)
         assert provider.asked == []
 

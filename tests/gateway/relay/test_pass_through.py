@@ -28,11 +28,6 @@ async def passing(answering: Any, **more: Any) -> AsyncIterator[tuple[InProcess,
         yield found
 
 
-async def ask(served: InProcess, method: str, path: str, **more: Any) -> httpx2.Response:
-    async with httpx2.AsyncClient(verify=False, trust_env=False, timeout=30) as client:
-        return await client.request(method, httpx2.URL(served.url + path), **more)
-
-
 async def raw(served: InProcess, target: str, *lines: str) -> int:
     """The status of the answer to a request whose target no client would write."""
     stream = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
@@ -48,7 +43,7 @@ async def raw(served: InProcess, target: str, *lines: str) -> int:
 async def test_any_path_goes_to_the_entrys_own_host_with_its_credential():
     async with passing(lambda asked: told({"ok": 1})) as (served, provider):
         for start in ("mine", "openai"):
-            found = await ask(served, "GET", f"/{start}/fine_tuning/jobs/ft-1%2F2?limit=2&key=mine&after=b%20c")
+            found = await served.send("GET", f"/{start}/fine_tuning/jobs/ft-1%2F2?limit=2&key=mine&after=b%20c")
             assert (found.status_code, found.json()) == (200, {"ok": 1})
         for asked in provider.asked:
             assert (asked.method, asked.path) == ("GET", "/v1/fine_tuning/jobs/ft-1%2F2?limit=2&after=b%20c")
@@ -62,7 +57,7 @@ async def test_no_byte_of_a_clients_key_goes_along():
         for name, value in (("authorization", f"Bearer {KEY}"), ("x-api-key", KEY), ("x-goog-api-key", KEY),
                             ("x-trigate-key", KEY)):  # fmt: skip
             more = {name: value, "accept-language": KEY, "prefer": f"x={KEY}", "cookie": f"a={KEY}"}
-            found = await ask(served, "GET", f"/mine/jobs?a={KEY}&api_key={KEY}&b=1", headers=more)
+            found = await served.send("GET", f"/mine/jobs?a={KEY}&api_key={KEY}&b=1", headers=more)
             assert found.status_code == 200, name
         for asked in provider.asked:
             assert KEY not in repr(asked)
@@ -72,16 +67,16 @@ async def test_no_byte_of_a_clients_key_goes_along():
 async def test_only_keys_that_name_the_entry_come_through():
     keys = [{"name": "ann", "key": KEY}]
     async with passing(lambda asked: told({}), client_keys=keys) as (served, provider):
-        found = await ask(served, "GET", "/mine/jobs", headers={"authorization": f"Bearer {KEY}"})
+        found = await served.send("GET", "/mine/jobs", headers={"authorization": f"Bearer {KEY}"})
         assert found.status_code == 403
         assert "passthrough" in found.json()["error"]["message"]
-        assert (await ask(served, "GET", "/mine/jobs")).status_code == 401
+        assert (await served.send("GET", "/mine/jobs")).status_code == 401
         assert provider.heads == []
 
 
 async def test_an_entry_that_does_not_say_so_is_no_path():
     async with before(lambda asked: told({}), entry={"name": "mine"}) as (served, provider):
-        assert (await ask(served, "GET", "/mine/jobs")).status_code == 404
+        assert (await served.send("GET", "/mine/jobs")).status_code == 404
         assert provider.heads == []
 
 
@@ -137,13 +132,13 @@ async def test_redirects_lead_back_here_or_nowhere(place, base):
         entry = {"model": "openai/m-1", "name": "mine", "passthrough": True, "access_key": "k"}
         async with gateway(settings({**entry, "base_url": provider.url + base})) as served:
             if (there := REDIRECTS[place]) is None or "//" in there:
-                found = await ask(served, "GET", "/mine/jobs/1", follow_redirects=False)
+                found = await served.send("GET", "/mine/jobs/1", follow_redirects=False)
                 if found.status_code == 307:
-                    found = await ask(served, "GET", found.headers["location"])
+                    found = await served.send("GET", found.headers["location"])
                 assert found.status_code in (400, 502), found.headers
                 assert len(provider.asked) == 1
                 return
-            found = await ask(served, "GET", "/mine/jobs/1", follow_redirects=True)
+            found = await served.send("GET", "/mine/jobs/1", follow_redirects=True)
             assert found.json() == {"there": True}
             own = "api-version=7&" if "api" in base else ""
             path, mark, query = there.partition("?")
@@ -158,7 +153,7 @@ async def test_a_redirect_repeats_no_parameter_of_the_entrys_own():
         entry = {"model": "openai/m-1", "name": "mine", "passthrough": True, "access_key": "k"}
         url = f"{provider.url}/v1?api-version=7&secret=s"
         async with gateway(settings({**entry, "base_url": url})) as served:
-            found = await ask(served, "GET", "/mine/jobs", follow_redirects=False)
+            found = await served.send("GET", "/mine/jobs", follow_redirects=False)
             assert found.headers["location"] == "/mine/other?x=1"
 
 
@@ -170,26 +165,26 @@ async def test_ranges_and_conditions_pass():
         return Told((b"ab",), 206, headers, length=True)
 
     async with passing(answering) as (served, _):
-        part = await ask(served, "GET", "/mine/big", headers={"range": "bytes=0-1"})
+        part = await served.send("GET", "/mine/big", headers={"range": "bytes=0-1"})
         assert (part.status_code, part.content, part.headers["content-range"]) == (206, b"ab", "bytes 0-1/9")
         assert part.headers["cache-control"] == "max-age=5"
-        kept = await ask(served, "GET", "/mine/big", headers={"if-none-match": '"a"'})
+        kept = await served.send("GET", "/mine/big", headers={"if-none-match": '"a"'})
         assert (kept.status_code, kept.content, kept.headers["cache-control"]) == (304, b"", "no-store")
 
 
 async def test_bodies_of_any_type_pass_as_they_are():
     big = bytes(range(256)) * 4000
     async with passing(lambda asked: told({})) as (served, provider):
-        await ask(served, "PUT", "/mine/blob", content=big, headers={"content-type": "application/octet-stream"})
+        await served.send("PUT", "/mine/blob", content=big, headers={"content-type": "application/octet-stream"})
         chunks = (big[at : at + 10_000] for at in range(0, len(big), 10_000))
 
         async def pieces() -> AsyncIterator[bytes]:
             for chunk in chunks:
                 yield chunk
 
-        await ask(served, "POST", "/mine/blob", content=pieces(), headers={"content-type": "x/y"})
+        await served.send("POST", "/mine/blob", content=pieces(), headers={"content-type": "x/y"})
         body = b'{"model":"m-1", "a": [1,  2]}'
-        await ask(served, "PATCH", "/mine/job", content=body, headers={"content-type": "application/json"})
+        await served.send("PATCH", "/mine/job", content=body, headers={"content-type": "application/json"})
         assert [(one.method, one.body) for one in provider.asked] == [("PUT", big), ("POST", big), ("PATCH", body)]
         assert provider.asked[0].headers["content-length"] == str(len(big))
         assert provider.asked[1].headers["transfer-encoding"] == "chunked"
@@ -237,16 +232,16 @@ async def test_no_model_is_hidden_from_the_check():
             ("engines/m-2/x", b"{}", kind),
         ):  # fmt: skip
             head = {"authorization": f"Bearer {KEY}", **({"content-type": said} if said else {})}
-            found = await ask(served, "POST", f"/mine/{path}", content=content, headers=head)
+            found = await served.send("POST", f"/mine/{path}", content=content, headers=head)
             with case(f"{path} {content!r} {said}"):
                 assert found.status_code in (400, 403, 415), found.text
                 assert provider.asked == []
         for content, said in ((form % b"m-1", "multipart/form-data; boundary=B"), (b"RIFF", "audio/wav"),
                               (form.replace(b"model", b"other"), "multipart/form-data; boundary=B")):  # fmt: skip
             head = {"authorization": f"Bearer {KEY}", "content-type": said}
-            assert (await ask(served, "POST", "/mine/x", content=content, headers=head)).status_code == 200
+            assert (await served.send("POST", "/mine/x", content=content, headers=head)).status_code == 200
             assert (provider.asked[-1].body, provider.asked[-1].headers["content-type"]) == (content, said)
-        assert (await ask(served, "GET", "/mine/x", headers={"authorization": f"Bearer {KEY}"})).status_code == 200
+        assert (await served.send("GET", "/mine/x", headers={"authorization": f"Bearer {KEY}"})).status_code == 200
 
 
 async def test_models_are_checked_as_the_providers_own(caplog):
@@ -255,13 +250,13 @@ async def test_models_are_checked_as_the_providers_own(caplog):
     keys = [{"name": "ann", "key": KEY, "models": ["mine"], "passthrough": ["m*"]}]
     head = {"authorization": f"Bearer {KEY}"}
     async with passing(lambda asked: told(CHAT), client_keys=keys) as (served, provider):
-        good = await ask(served, "POST", "/mine/chat/completions", json={"model": "m-1"}, headers=head)
+        good = await served.send("POST", "/mine/chat/completions", json={"model": "m-1"}, headers=head)
         assert good.status_code == 200
         for path, body in (("/mine/chat/completions", {"model": "m-2"}), ("/mine/models/m-2:x", {}),
                            ("/mine/deployments/m-2/x", {})):  # fmt: skip
-            found = await ask(served, "POST", path, json=body, headers=head)
+            found = await served.send("POST", path, json=body, headers=head)
             assert found.status_code == 403, (path, found.text)
-        twice = await ask(served, "POST", "/mine/x", content=b'{"model":"m-1","model":"m-2"}',
+        twice = await served.send("POST", "/mine/x", content=b'{"model":"m-1","model":"m-2"}',
                           headers={**head, "content-type": "application/json"})  # fmt: skip
         assert twice.status_code == 400
         assert len(provider.asked) == 1
@@ -280,6 +275,6 @@ async def test_who_looks_how_something_is_getting_on_pays_for_nothing():
     ):
         lines = SettledLines(served)
         for method, cost in (("GET", None), ("DELETE", None), ("POST", (6 * 10 + 4 * 1 + 5 * 100) / 10**6)):
-            assert (await ask(served, method, "/mine/v1/batches/batch_1")).status_code == 200
+            assert (await served.send(method, "/mine/v1/batches/batch_1")).status_code == 200
             (line,) = await lines.next()
             assert (line.get("cost_usd"), line.get("cached_tokens")) == (cost, None if cost is None else 4)

@@ -2,18 +2,11 @@
 
 from typing import Any
 
-import httpx2
-
 from tests.support.endpoint_provider import endpoint_provider, settings, told
 from tests.support.in_process import gateway
 from tests.support.settled_lines import SettledLines
 
 MODERATED = {"id": "modr-1", "model": "omni-moderation-2024", "results": [{"flagged": False, "categories": {}}]}
-
-
-async def ask(url: str, path: str, body: object, headers: dict[str, str] | None = None) -> httpx2.Response:
-    async with httpx2.AsyncClient(base_url=url, verify=False, trust_env=False, timeout=30) as client:
-        return await client.post(path, json=body, headers=headers)
 
 
 def _entry(url: str, model: str, **more: Any) -> dict[str, Any]:
@@ -35,7 +28,7 @@ async def test_moderations_without_a_model_mean_the_one_that_is_made_for_them():
         for entries, asked in zip(configurations, names, strict=True):
             async with gateway(settings(*entries)) as served:
                 lines = SettledLines(served)
-                found = await ask(served.url, "/v1/moderations", body)
+                found = await served.post("/v1/moderations", json=body)
                 assert found.json() == MODERATED, asked
                 assert (provider.asked[-1].path, provider.asked[-1].json) == ("/v1/moderations", body)
                 (line,) = await lines.next(1)
@@ -54,7 +47,7 @@ async def test_moderations_that_nobody_is_meant_for_are_a_400_that_says_what_to_
         several = [_entry(provider.url, "openai/gpt-5.1"), _entry(provider.url, "mistral/mistral-large-latest")]
         for entries, word in ((two, "name one of them"), (none, "add an entry"), (several, "add an entry")):
             async with gateway(settings(*entries)) as served:
-                found = await ask(served.url, "/v1/moderations", {"input": "x"})
+                found = await served.post("/v1/moderations", json={"input": "x"})
                 assert (found.status_code, found.json()["error"]["param"]) == (400, "model")
                 assert word in found.json()["error"]["message"]
         assert provider.asked == []
@@ -67,7 +60,7 @@ async def test_moderations_go_to_no_other_model():
                    _entry(provider.url, "mistral/mistral-moderation-latest", name="b")]  # fmt: skip
         route = {"safe": {"targets": ["a", "b"]}}
         async with gateway(settings(*entries, model_aliases=route, retries={"attempts": 2, "wait": 0})) as served:
-            found = await ask(served.url, "/v1/moderations", {"model": "safe", "input": "x"})
+            found = await served.post("/v1/moderations", json={"model": "safe", "input": "x"})
             assert found.status_code == 503
             assert {asked.json["model"] for asked in provider.asked} == {"omni-moderation-latest"}
 
@@ -87,7 +80,7 @@ async def test_each_path_leads_to_where_the_provider_has_it():
             async with gateway(settings(_entry(provider.url, model, name="mine"))) as served:
                 lines = SettledLines(served)
                 for path, at in paths.items():
-                    found = await ask(served.url, path, {"text_1": "a", "model": "mine", "text_2": ["b"]})
+                    found = await served.post(path, json={"text_1": "a", "model": "mine", "text_2": ["b"]})
                     assert found.json() == answer, (path, found.text)
                     asked = provider.asked[-1]
                     assert (asked.path, asked.json) == (at, {"text_1": "a", "model": "m", "text_2": ["b"]})
@@ -110,6 +103,6 @@ async def test_a_key_gets_moderations_of_a_model_that_it_may_use():
             content = settings(*(_entry(provider.url, model) for model in entries), client_keys=keys)
             asked = len(provider.asked)
             async with gateway(content) as served:
-                found = await ask(served.url, "/v1/moderations", {"input": "x", **named}, headers)
+                found = await served.post("/v1/moderations", json={"input": "x", **named}, headers=headers)
                 assert found.status_code == status, (entries, models, named, found.text)
             assert len(provider.asked) == asked + (status == 200)

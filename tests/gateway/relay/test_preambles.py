@@ -4,7 +4,6 @@ common in Swift, and not every server skips more."""
 import json
 from typing import Any
 
-import httpx2
 import pytest
 
 from tests.support.cases import case
@@ -23,16 +22,15 @@ LINE = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body
 LINES = part("file", json.dumps(LINE).encode(), "b.jsonl")
 
 
-async def sent(url: str, path: str, form: bytes, provider: Any, **headers: str) -> list[tuple[bytes, str | None]]:
+async def sent(served: Any, path: str, form: bytes, provider: Any, **headers: str) -> list[tuple[bytes, str | None]]:
     """What the provider gets of the form, with each preamble and without one."""
     found = []
-    async with httpx2.AsyncClient(base_url=url, verify=False, trust_env=False, timeout=10) as client:
-        for preamble in (b"", *PREAMBLES):
-            provider.asked.clear()
-            reply = await client.post(path, content=preamble + form, headers={**HEAD, **headers})
-            assert reply.status_code < 300, (preamble, reply.text)
-            (asked,) = provider.asked
-            found.append((asked.body, asked.headers.get("content-length")))
+    for preamble in (b"", *PREAMBLES):
+        provider.asked.clear()
+        reply = await served.post(path, content=preamble + form, headers={**HEAD, **headers})
+        assert reply.status_code < 300, (preamble, reply.text)
+        (asked,) = provider.asked
+        found.append((asked.body, asked.headers.get("content-length")))
     return found
 
 
@@ -47,14 +45,14 @@ async def test_forms_with_a_model(parts):
         for endpoint, path in ASKED:
             if endpoint in MULTIPART:
                 with case(path):
-                    first, *others = await sent(served.url, path, multipart(parts), provider)
+                    first, *others = await sent(served, path, multipart(parts), provider)
                     assert others == [first] * len(PREAMBLES)
                     assert first[0] == multipart(parts).replace(b"\r\nmine\r\n", b"\r\nwhisper-1\r\n")
 
 
 async def test_a_form_to_which_a_model_is_added():
     async with before(answering, "openai/gpt-image-1", {"type": "image"}) as (served, provider):
-        first, *others = await sent(served.url, "/v1/images/edits", multipart([PICTURE]), provider)
+        first, *others = await sent(served, "/v1/images/edits", multipart([PICTURE]), provider)
         assert others == [first] * len(PREAMBLES)
         assert first[0] == multipart([part("model", b"gpt-image-1"), PICTURE])
 
@@ -72,7 +70,7 @@ async def test_files(parts):
     async with serving("openai") as served:
         provider = served.providers["openai"]
         head = {"authorization": f"Bearer {KEYS['a']}"}
-        first, *others = await sent(served.url, "/v1/files", multipart(parts), provider, **head)
+        first, *others = await sent(served.gateway, "/v1/files", multipart(parts), provider, **head)
         assert others == [first] * len(PREAMBLES)
         assert first[0] == multipart(parts)
 
@@ -84,7 +82,7 @@ async def test_a_file_of_a_container():
         path = f"/v1/containers/{container.id}/files"
         provider.answers[f"/v1/containers/{next(iter(provider.kept))}/files"] = told({"id": "cfile_1"})
         head = {"authorization": f"Bearer {KEYS['a']}"}
-        first, *others = await sent(served.url, path, multipart([WAV]), provider, **head)
+        first, *others = await sent(served.gateway, path, multipart([WAV]), provider, **head)
         assert others == [first] * len(PREAMBLES)
 
 
@@ -93,7 +91,7 @@ async def test_forms_that_pass_through_for_a_key_with_models():
     async with before(answering, entry={"name": "mine", "passthrough": True}, client_keys=keys) as (served, provider):
         for parts in ([part("model", b"m-1"), WAV], [WAV]):
             head = {"authorization": f"Bearer {KEYS['a']}"}
-            first, *others = await sent(served.url, "/mine/v1/things", multipart(parts), provider, **head)
+            first, *others = await sent(served, "/mine/v1/things", multipart(parts), provider, **head)
             assert others == [first] * len(PREAMBLES)
             assert first[0] == multipart(parts)
 
@@ -110,5 +108,5 @@ async def test_the_beginning_of_a_call():
                 ([offer], "?model=voice"),
             ):
                 path = f"/v1/realtime/calls{query}"
-                first, *others = await sent(served.url, path, multipart(parts), provider, **head)
+                first, *others = await sent(served, path, multipart(parts), provider, **head)
                 assert others == [first] * len(PREAMBLES)

@@ -26,8 +26,7 @@ def answering(asked: Asked) -> Any:
 
 async def ask(running: InProcess, key: str, body: dict[str, Any]) -> httpx2.Response:
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    async with httpx2.AsyncClient(base_url=running.url, verify=False, trust_env=False, timeout=PATIENCE) as client:
-        return await client.post(PATH, json=body, headers=headers)
+    return await running.post(PATH, json=body, headers=headers)
 
 
 ENTRY = {"name": "voice", "price": {"input": 4, "output": 16}}

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx2
+import pytest
 import trio
 
 from providers.endpoints.endpoint import STANDARD_PLACES
@@ -31,8 +31,7 @@ async def serving(**key: Any) -> AsyncIterator[tuple[InProcess, EndpointProvider
 async def asking(served: InProcess, endpoint: str, path: str, *, key: str | None = KEY, **headers: str) -> Any:
     kind, body = body_of(endpoint, "trigate/m-1")
     head = {**kind, **({} if key is None else {"authorization": f"Bearer {key}"}), **headers}
-    async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client:
-        return await client.post(path, content=body, headers=head)
+    return await served.post(path, content=body, headers=head)
 
 
 def test_the_standard_endpoints_are_all_looked_at():
@@ -40,43 +39,48 @@ def test_the_standard_endpoints_are_all_looked_at():
     assert {endpoint for endpoint, _ in ASKED} & set(STANDARD_PLACES) >= {"completions", "speech", "image_generations"}
 
 
-async def test_without_a_key_and_with_a_wrong_one():
-    async with serving() as (served, provider):
-        for endpoint, path in ASKED:
-            for key in (None, "wrong-key-0123456789-0123456789"):
-                with case(f"{path} with {key}"):
-                    assert (await asking(served, endpoint, path, key=key)).status_code == 401
-        assert provider.heads == []
-
-
-async def test_a_model_that_the_key_may_not_use():
-    async with serving(models=["other"]) as (served, provider):
-        for endpoint, path in ASKED:
-            with case(path):
-                assert (await asking(served, endpoint, path)).status_code == 403
-        assert provider.heads == []
-
-
-async def test_a_rate_that_is_used_up():
-    async with serving(ratelimits={"requests": "1/h"}) as (served, provider):
-        await served.ask("trigate/m-1", headers=(("authorization", f"Bearer {KEY}"),))
-        provider.heads.clear()
+@pytest.mark.parametrize(
+    ("limits", "key", "statuses", "header"),
+    [
+        ({}, None, {401}, None),
+        ({}, "wrong-key-0123456789-0123456789", {401}, None),
+        ({"models": ["other"]}, KEY, {403}, None),
+        ({"ratelimits": {"requests": "1/h"}}, KEY, {429}, "retry-after"),
+        ({"budgets": ["0.0000001 usd/day"]}, KEY, {402, 413}, "x-should-retry"),
+    ],
+    ids=["no key", "a wrong key", "a model of others", "an exhausted rate", "an exhausted budget"],
+)
+async def test_a_key_without_the_right_is_refused(limits, key, statuses, header):
+    async with serving(**limits) as (served, provider):
+        if "ratelimits" in limits:
+            await served.ask("trigate/m-1", headers=(("authorization", f"Bearer {KEY}"),))
+            provider.heads.clear()
         for endpoint, path in ASKED:
             with case(path):
-                found = await asking(served, endpoint, path)
-                assert found.status_code == 429
-                assert found.headers["retry-after"]
+                found = await asking(served, endpoint, path, key=key)
+                assert found.status_code in statuses, found.text
+                assert header is None or found.headers[header] not in ("", "true")
         assert provider.heads == []
 
 
-async def test_a_budget_that_is_used_up():
-    async with serving(budgets=["0.0000001 usd/day"]) as (served, provider):
-        for endpoint, path in ASKED:
-            with case(path):
-                found = await asking(served, endpoint, path)
-                assert found.status_code in (402, 413), found.text
-                assert found.headers["x-should-retry"] == "false"
-        assert provider.heads == []
+@pytest.mark.parametrize(
+    ("model", "endpoint", "path"),
+    [
+        ("anthropic/claude-opus-5", "completions", "/v1/completions"),
+        ("anthropic/claude-opus-5", "rerank", "/v1/rerank"),
+        ("openai/gpt-image-1", "image_variations", "/v1/images/variations"),
+        ("openai/gpt-5", "image_generations", "/v1/videos"),  # the body is the same
+    ],
+)
+async def test_a_provider_without_the_endpoint_receives_no_request(model, endpoint, path):
+    """Dify checks a model with one small call, and shows the error's words (langgenius/dify#6027)."""
+    headers, body = body_of(endpoint, model)
+    async with before(lambda asked: told({}), model) as (served, provider):
+        found = await served.post(path, content=body, headers=headers)
+        error = found.json()["error"]
+        assert (found.status_code, error["code"]) == (400, "unsupported_endpoint")
+        assert model.partition("/")[2] in error["message"]
+        assert provider.asked == []
 
 
 async def test_what_is_billed_beside_tokens_has_to_fit_into_a_budget_beforehand():

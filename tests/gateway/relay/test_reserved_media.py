@@ -179,8 +179,7 @@ async def test_tokens_are_reserved_only_where_they_are_billed():
             ) as (served, _):
                 body = {**one.json, "input": "x"} if one.json and "input" in one.json else one.json
                 sent = attrs.evolve(one, json=body).sent
-                async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client:
-                    assert (await client.post(one.path, **sent)).status_code == 200
+                assert (await served.post(one.path, **sent)).status_code == 200
 
 
 async def test_speech_is_billed_by_an_estimate_where_tokens_cost_something_and_nobody_tells_them():
@@ -189,8 +188,7 @@ async def test_speech_is_billed_by_an_estimate_where_tokens_cost_something_and_n
     body = {"model": "mine", "input": "x" * 900, "voice": "y"}
     async with before(lambda asked: sound, "openai/gpt-4o-mini-tts", {"name": "mine"}) as (served, _):
         settled = SettledLines(served)
-        async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client:
-            assert (await client.post("/v1/audio/speech", json=body)).content == b"mp3"
+        assert (await served.post("/v1/audio/speech", json=body)).content == b"mp3"
         (line,) = await settled.next()
     assert (line["input_tokens"], line["output_tokens"]) == (225, 1260)
     assert line["cost_usd"] == pytest.approx((225 * 0.6 + 1260 * 12) / 10**6)

@@ -28,8 +28,7 @@ ANSWER = {"text": "Hello.", "usage": {"type": "duration", "seconds": 3}}
 async def post(
     served: InProcess, content: bytes | AsyncIterator[bytes], path: str = PATH, **headers: str
 ) -> httpx2.Response:
-    async with httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=30) as client:
-        return await client.post(path, content=content, headers={"content-type": KIND, **headers})
+    return await served.post(path, content=content, headers={"content-type": KIND, **headers})
 
 
 async def in_chunks(data: bytes, size: int = 50_000) -> AsyncIterator[bytes]:

@@ -80,16 +80,3 @@ async def test_a_video_is_its_makers_alone_and_comes_through_here():
             assert (await ask("POST", "", json={"model": "nobody", "prompt": "x"})).status_code == 404
             assert len(provider.asked) == calls
             assert (await ask("DELETE", f"/{id}")).json()["id"] == id
-
-
-async def test_where_nobody_makes_videos_nobody_is_asked():
-    async with endpoint_provider(answering) as provider:
-        entry = {"model": "openai/gpt-5", "access_key": "k", "base_url": f"{provider.url}/v1"}
-        async with (
-            gateway(settings(entry)) as served,
-            httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False) as client,
-        ):
-            found = await client.post("/v1/videos", json={"model": "gpt-5", "prompt": "x"})
-        assert found.status_code == 400
-        assert found.json()["error"]["code"] == "unsupported_endpoint"
-        assert provider.asked == []
