@@ -23,7 +23,7 @@ from tests.support.command_line import started
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Listening, Wire, complaint, config, eventually, free_port, post, running
 from tests.support.processes import peers, workers
-from tests.support.raw_call import END, check_log, chunks, has_ended, line, lines, said, whole
+from tests.support.raw_call import END, check_log, chunks, line, lines, said, whole
 from tests.support.responses_api import (
     becomes,
     both_ways,
@@ -290,48 +290,45 @@ def test_turns_in_the_background_count_among_those_in_flight(upstream, by_hand):
 # The process ends
 
 
-@pytest.mark.process
 def test_a_turn_ends_within_the_drain(upstream, by_hand, tmp_path):
     port = free_port()
     path = tmp_path / "state.sqlite"
     settings = config(entries(upstream, by_hand), port, state_storage=sqlite_at(path), drain="10s")
-    with running(settings, port) as own:
+    with gateway_thread(settings, port) as own:
         with (
             called(own, by_hand, "chat", "drain-whole") as (one, up),
             streaming(own, by_hand, "messages", "drain-stream") as two,
         ):
             id, client, second = two
             client.close()
-            os.kill(own.pid, signal.SIGTERM)
-            eventually(lambda: any("draining" in text for text in own.log))
+            own.stop()
             up.send(whole("chat"))
             second.send(chunks(*said("messages").rest) + END)
-            eventually(lambda: has_ended(own.pid), 10, "the exit")
+            eventually(own.has_ended, 10, "the exit")
         assert [line(own, name)["ended"] for name in ("drain-whole", "drain-stream")] == ["complete", "complete"]
         check_log(own)
-    with running(settings, port) as own:
+    with gateway_thread(settings, port) as own:
         for response in (one, id):
             found = stored(own, response).json
             assert (found["status"], text_of(found)) == ("completed", "one two three")
 
 
-@pytest.mark.process
 def test_a_turn_that_outlasts_the_drain_has_failed(upstream, by_hand, tmp_path):
     port = free_port()
     path = tmp_path / "state.sqlite"
     settings = config(entries(upstream, by_hand), port, state_storage=sqlite_at(path), drain="100ms")
-    with running(settings, port) as own:
+    with gateway_thread(settings, port) as own:
         with (
             called(own, by_hand, "chat", "drain-whole") as (one, _),
             streaming(own, by_hand, "messages", "drain-stream") as two,
         ):
             id, client, _ = two
             client.close()
-            os.kill(own.pid, signal.SIGTERM)
-            eventually(lambda: has_ended(own.pid), 10, "the exit")
+            own.stop()
+            eventually(own.has_ended, 10, "the exit")
         assert [line(own, name)["ended"] for name in ("drain-whole", "drain-stream")] == ["shutdown", "shutdown"]
         check_log(own)
-    with running(settings, port) as own:
+    with gateway_thread(settings, port) as own:
         first, second = stored(own, one).json, stored(own, id).json
         assert (first["status"], first["output"]) == ("failed", [])
         assert (second["status"], text_of(second)) == ("failed", "one t")

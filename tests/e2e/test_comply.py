@@ -1,18 +1,16 @@
-"""The public compliance tester llm-comply, run as anybody would, against each model of the demo in each of our APIs."""
+"""The public compliance tester llm-comply against each model of the demo in each of our APIs."""
 
+import contextlib
+import io
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from llm_comply.cli import main
 
-from tests.support.command_line import environment
 from tests.support.gateway_thread import demo_thread, gateway_thread, mock_thread
-from tests.support.harness import START_SECONDS, Gateway, config, free_port, provider
-
-pytestmark = pytest.mark.process
+from tests.support.harness import Gateway, config, free_port, provider
 
 MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses")
 FORMATS: Mapping[str, tuple[str, ...]] = {
@@ -50,13 +48,10 @@ def served() -> Iterator[Gateway]:
 def checked(url: str, model: str, format: str, *flags: str) -> dict[str, dict[str, Any]]:
     """What the tester says of each check, by its id."""
     root = url if format == "google-genai" else f"{url}/v1"
-    command = (
-        sys.executable, "-m", "llm_comply.cli", "--json", "--base-url", root, "--api-key", "unneeded",
-        "--model", model, "--format", format, *FORMATS[format], *flags,
-    )  # fmt: skip
-    done = subprocess.run(command, env=environment(), text=True, capture_output=True, timeout=START_SECONDS)
-    assert done.stdout, done.stderr
-    return {result.pop("id"): result for result in json.loads(done.stdout)["results"]}
+    command = ["--json", "--base-url", root, "--api-key", "unneeded", "--model", model, "--format", format]
+    with contextlib.redirect_stdout(io.StringIO()) as told:
+        main([*command, *FORMATS[format], *flags])
+    return {result.pop("id"): result for result in json.loads(told.getvalue())["results"]}
 
 
 @pytest.mark.parametrize("format", FORMATS)

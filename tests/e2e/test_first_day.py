@@ -10,11 +10,9 @@ import yaml
 from anthropic import Anthropic
 from openai import OpenAI
 
-from tests.support.command_line import run, started
+from tests.support.command_line import invoke, started
 from tests.support.harness import free_port, request
 from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, fake_upstream, render
-
-pytestmark = pytest.mark.process
 
 KEYS = {"OPENAI_API_KEY": "sk-openai-0123456789", "ANTHROPIC_API_KEY": "sk-anthropic-0123456789"}
 CLAUDE = ("claude-opus-4-8", "claude-opus-4-8[1m]", "claude-sonnet-4-6", "claude-haiku-5-5")
@@ -56,9 +54,9 @@ def answers(url: str, model: str) -> str:
 
 
 def test_what_init_writes_answers_to_the_names_that_programs_send(tmp_path, answering):
-    assert run("init", "--yes", cwd=tmp_path, env=KEYS).returncode == 0
+    assert invoke("init", "--yes", cwd=tmp_path, env=KEYS).returncode == 0
     file = tmp_path / "trigate.yaml"
-    assert run("check", cwd=tmp_path, env=KEYS).returncode == 0
+    assert invoke("check", cwd=tmp_path, env=KEYS).returncode == 0
     file.write_text(pointed(file.read_text(), answering))
     with started("serve", cwd=tmp_path, env=KEYS) as served:
         for model in (*CLAUDE, *OPENAI, "smart", "fast"):
@@ -76,16 +74,16 @@ def test_money_from_the_first_day(tmp_path, answering):
     project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
     project.mkdir()
     elsewhere.mkdir()
-    assert run("init", "--yes", cwd=project, env=KEYS).returncode == 0
+    assert invoke("init", "--yes", cwd=project, env=KEYS).returncode == 0
     file = project / "trigate.yaml"
     file.write_text(pointed(file.read_text(), answering) + "budgets: [40 tokens/day]\n")
-    checked = run("check", str(file), cwd=elsewhere, env=KEYS)
+    checked = invoke("check", str(file), cwd=elsewhere, env=KEYS)
     assert "forgotten" not in checked.stderr
     body = {"model": "gpt-5.4", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
     with started("serve", str(file), cwd=elsewhere, env=KEYS) as served:
         assert request(served.url, "POST", "/v1/chat/completions", body).status == 200
         assert served.stop() == 0
-    costs = run("costs", str(file), cwd=tmp_path)
+    costs = invoke("costs", str(file), cwd=tmp_path)
     assert costs.returncode == 0, costs.stderr
     assert "openai/gpt-5.4" in costs.stdout
     with started("serve", str(file), cwd=project, env=KEYS) as served:
@@ -99,21 +97,21 @@ def test_a_project_folder_that_is_not_the_configs(tmp_path, answering):
     (home / "trigate").mkdir(parents=True)
     project.mkdir()
     env = {**KEYS, "XDG_CONFIG_HOME": str(home), "HOME": str(tmp_path)}
-    assert run("init", "--yes", str(home / "trigate" / "trigate.yaml"), cwd=project, env=env).returncode == 0
+    assert invoke("init", "--yes", str(home / "trigate" / "trigate.yaml"), cwd=project, env=env).returncode == 0
     file = home / "trigate" / "trigate.yaml"
     file.write_text(pointed(file.read_text(), answering))
-    checked = run("check", cwd=project, env=env)
+    checked = invoke("check", cwd=project, env=env)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     with started("serve", cwd=project, env=env) as served:
-        claude = run("connect", "claude", cwd=project, env=env)
+        claude = invoke("connect", "claude", cwd=project, env=env)
         assert claude.returncode == 0, claude.stderr
         assert served.url in claude.stdout
         assert "ANTHROPIC_MODEL" not in claude.stdout, "Anthropic is configured: Claude's own names work"
-        codex = run("connect", "codex", "--write", cwd=project, env=env)
+        codex = invoke("connect", "codex", "--write", cwd=project, env=env)
         assert codex.returncode == 0, codex.stderr
         written = tmp_path / ".codex" / "config.toml"
         assert f'base_url = "{served.url}/v1"' in written.read_text()
-        assert run("connect", "codex", "--undo", cwd=project, env=env).returncode == 0
+        assert invoke("connect", "codex", "--undo", cwd=project, env=env).returncode == 0
         assert not written.exists() or served.url not in written.read_text()
         assert answers(served.url, CLAUDE[0]) == "fine"
     assert list(project.iterdir()) == []
@@ -160,16 +158,16 @@ router_settings:
 def test_a_litellm_file_of_ten_models(tmp_path, answering):
     (tmp_path / "litellm.yaml").write_text(LITELLM)
     env = {**KEYS, "GROQ_API_KEY": "gsk-0123456789", "LITELLM_MASTER_KEY": "sk-master-0123456789"}
-    recognised = run("check", "litellm.yaml", cwd=tmp_path, env=env)
+    recognised = invoke("check", "litellm.yaml", cwd=tmp_path, env=env)
     assert recognised.returncode == 1
     assert "trigate import litellm.yaml" in recognised.stdout + recognised.stderr
-    refused = run("import", "litellm.yaml", "--write", "trigate.yaml", cwd=tmp_path, env=env)
+    refused = invoke("import", "litellm.yaml", "--write", "trigate.yaml", cwd=tmp_path, env=env)
     assert refused.returncode == 1, "a model of Bedrock's would be missing, and its name would lead elsewhere"
     assert "--partial" in refused.stderr
-    imported = run("import", "litellm.yaml", "--partial", "--write", "trigate.yaml", cwd=tmp_path, env=env)
+    imported = invoke("import", "litellm.yaml", "--partial", "--write", "trigate.yaml", cwd=tmp_path, env=env)
     assert imported.returncode == 3, "names, protection or money are lost, and that is said"
     assert "fallbacks" in imported.stderr
-    checked = run("check", cwd=tmp_path, env=env)
+    checked = invoke("check", cwd=tmp_path, env=env)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     file = tmp_path / "trigate.yaml"
     settings = yaml.safe_load(pointed(file.read_text(), answering))

@@ -1,9 +1,7 @@
 """How a turn ends, and what is left of it: the rows of the table in ``docs/state.md``."""
 
 import json
-import os
 import select
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +11,8 @@ import pytest
 from providers.responses.ids import is_ours
 from tests.support.command_line import started
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider, running
-from tests.support.raw_call import END, chunks, has_ended, lines, said, whole
+from tests.support.harness import Gateway, Wire, config, eventually, free_port, post, provider
+from tests.support.raw_call import END, chunks, lines, said, whole
 from tests.support.responses_api import (
     APIS,
     becomes,
@@ -146,26 +144,25 @@ def test_an_answer_that_is_not_streamed_and_breaks_off_leaves_nothing(gateway, b
     assert kept(file) == before
 
 
-@pytest.mark.process
 def test_a_turn_that_the_drain_cuts_is_stored_as_failed(by_hand, upstream, tmp_path):
     path = tmp_path / "state.sqlite"
     port = free_port()
     settings = config(entries(upstream, by_hand), port, state_storage=sqlite_at(path), drain="100ms")
     ids = []
-    with running(settings, port) as own:
+    with gateway_thread(settings, port) as own:
         with (
             speaking(own, by_hand, "chat") as one,
             speaking(own, by_hand, "messages") as two,
             speaking(own, by_hand, "responses") as three,
         ):
-            os.kill(own.pid, signal.SIGTERM)
+            own.stop()
             for client, _, id in (one, two, three):
                 body = chunked(client.read_to_end())
                 check_stream(body)
                 assert b"event: response.failed" in body
                 ids.append(id)
-        eventually(lambda: has_ended(own.pid), what="the exit")
-    with running(settings, port) as own:  # what was stored outlives the process
+        eventually(own.has_ended, what="the exit")
+    with gateway_thread(settings, port) as own:  # what was stored outlives the gateway
         for id in ids:
             found = stored(own, id).json
             assert (found["status"], text_of(found)) == ("failed", "one t")
