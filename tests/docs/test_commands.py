@@ -5,14 +5,17 @@ The commands of the README's sections Run and Test that install are run by ``.ci
 """
 
 import contextlib
+import glob
+import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,11 +26,15 @@ import trio
 
 from gateway.stores.sqlite import SqliteStore
 from gateway.stores.store import Node
+from loadtest.exchange.record import ExchangeRecord
+from loadtest.reports import report_file
 from tests.support import doc_blocks as documented
-from tests.support.command_line import Started, demo, environment, run, started
+from tests.support.command_line import environment, invoke
 from tests.support.doc_blocks import Command, commands, fenced
 from tests.support.doc_commands import FOREIGN, RUNS, SERVES, Foreign, Row, Server, row_of, to_run
-from tests.support.harness import ROOT, START_SECONDS, STOP_SECONDS, eventually, free_port, request
+from tests.support.gateway_thread import demo_thread, mock_thread
+from tests.support.harness import ROOT, START_SECONDS, STOP_SECONDS, Gateway, eventually, free_port, request
+from tests.support.load_records import record, result
 from tests.support.warm_start import TYPED_KEY, program
 
 README = (ROOT / "README.md").read_text()
@@ -43,15 +50,67 @@ version: v0.3.0
 listeners: [{type: model, name: models, port: 12000}]
 model_providers: [{model: mistral/mock-small, access_key: any, base_url: "%s"}]
 """
+COSTS = """
+version: v0.4.0
+state_storage: {type: sqlite, path: state.sqlite}
+model_providers: [{model: openai/gpt-5, access_key: $NO_KEY}]
+"""
+ALICE = """
+version: v0.4.0
+client_keys: [{name: alice, sha256: "%s", budgets: [20 usd/day]}]
+model_providers: [{model: openai/gpt-5, access_key: x}]
+"""
+TRACE = """TIMESTAMP,ContextTokens,GeneratedTokens
+2024-05-10 00:00:00.0099300,20,5
+2024-05-10 00:00:04.5173350,300,6
+"""
 
 
 # The tables and the pages
 
 
-def of(kind: type[Row] | type[Server]) -> Any:
-    """What is run for the commands of one table, each once, for ``parametrize``."""
-    there = {to_run(command, row): row for command in FOUND if isinstance(row := row_of(command), kind)}
-    return pytest.mark.parametrize(("command", "row"), there.items(), ids=[text[:60] for text in there])
+def lines_of(kind: type[Row] | type[Server]) -> dict[str, Any]:
+    """What is run for the commands of one table, each once, with its row."""
+    return {to_run(command, row): row for command in FOUND if isinstance(row := row_of(command), kind)}
+
+
+def each(lines: Mapping[str, Any]) -> Any:
+    return pytest.mark.parametrize(("command", "row"), lines.items(), ids=[text[:60] for text in lines])
+
+
+@attrs.frozen
+class Call:
+    """``trigate WORDS`` with variables set before it; its standard output goes to ``file``, if that is no ""."""
+
+    variables: Mapping[str, str]
+    words: Sequence[str]
+    file: str
+
+
+def calls_in(line: str) -> list[Call] | None:
+    """Return the calls of trigate, joined by ``&&``, that ``line`` consists of. ``None``: it takes a shell, or starts
+    processes, as a load test does for its judge."""
+    if "$" in line:
+        return None
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split, lexer.commenters, calls = True, "", []
+    for is_end, tokens in itertools.groupby(lexer, "&&".__eq__):
+        if is_end:
+            continue
+        words = list(tokens)
+        variables = [*itertools.takewhile(re.compile(r"[A-Z_]+=").match, words)]
+        program, *words = words[len(variables) :]
+        words, file = (words[:-2], words[-1]) if words[-2:-1] == [">"] else (words, "")
+        is_load = words[:1] == ["load"] and words[1:2] not in (["compare"], ["worker"], ["--compare"])
+        if program != "trigate" or is_load or any(set(word) <= set("();<>|&") for word in words if word):
+            return None
+        calls.append(Call(dict(one.split("=", 1) for one in variables), words, file))
+    return calls
+
+
+ENDING = lines_of(Row)
+CALLS = {line: row for line, row in ENDING.items() if calls_in(line) is not None}
+SHELL_LINES = {line: row for line, row in ENDING.items() if line not in CALLS}
 
 
 def test_every_command_is_in_a_table():
@@ -86,28 +145,32 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def served(folder) -> Iterator[Started]:
-    with demo("--record", str(folder / "all")) as process:
-        yield process
+def served(folder) -> Iterator[Gateway]:
+    with demo_thread(record=folder / "all") as gateway:
+        yield gateway
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[Started]:
-    with started("mock", "--port", "0", "--pace", "0") as process:
-        yield process
+def provider() -> Iterator[Gateway]:
+    with mock_thread() as mock:
+        yield mock
 
 
 @pytest.fixture(scope="module")
-def kept(folder, served, provider) -> Path:
+def kept(folder, served) -> Path:
     reply = request(served.url, "POST", "/v1/chat/completions", ASKED)
     eventually(lambda: [*(folder / "all").rglob("*-client.*.meta.json")], what="a recording")
     (folder / "kept").mkdir()
     (folder / "kept/stream.txt").write_bytes(reply.body)
     shutil.copytree(folder / "all", folder / "kept/records")
-    load = ("load", provider.url, "--model", "demo", "-n", "40", "--json", str(folder / "kept/before.json"))
-    assert run(*load).returncode == 0
+    for name in ("before", "after"):
+        (folder / f"kept/{name}.json").write_bytes(report_file.dump([result(*map(exchange, range(40)))]))
     trio.run(filled, folder / "kept/state.sqlite")
     return folder / "kept"
+
+
+def exchange(number: int) -> ExchangeRecord:
+    return record(number=number, planned=number / 5)
 
 
 async def filled(file: Path) -> None:
@@ -138,52 +201,83 @@ def programs(tmp_path_factory) -> Path:
     shims = {name: SHIM.format(f"{sys.executable} {what}") for name, what in ours.items()}
     others = dict.fromkeys(("claude", "codex", "opencode", "aider", "gemini", "node"), STAND_IN)
     peer = f'#!/bin/sh\nexec {sys.executable} {ROOT / "bench/peer.py"} provide "$2"\n'
-    for name, text in {**shims, **others, "trigate": program()[0], "just": JUST, "COMMAND": peer}.items():
+    for name, text in {**shims, **others, "just": JUST, "COMMAND": peer}.items():
         path = folder / name
         path.write_text(text)
         path.chmod(0o755)
     return folder
 
 
+@pytest.fixture(scope="module")
+def trigate(programs) -> None:
+    """The command of this checkout, among the programs of a shell."""
+    (programs / "trigate").write_text(program()[0])
+    (programs / "trigate").chmod(0o755)
+
+
 @attrs.frozen
 class Desk:
-    """Where one command is typed: a directory with what the placeholders of the pages stand for, and a shell."""
+    """Where one command is typed: a directory with what the placeholders of the pages stand for, and its variables."""
 
     path: Path
-    process: "subprocess.Popen[str]"
+    variables: Mapping[str, str]
+    here: Callable[[str], str]
 
+    def invoke(self, calls: Sequence[Call]) -> tuple[int, str]:
+        """Return the exit status and the output of calls, up to the first that fails, in this process."""
+        out = ""
+        for call in calls:
+            words = [place for word in call.words for place in self.places(self.here(word))]
+            done = invoke(*words, cwd=self.path, env={**self.variables, **call.variables})
+            if call.file:
+                (self.path / call.file).write_text(done.stdout)
+            started = [*done.argv, *(value for value in done.env.values() if "http" in value)]
+            out += "".join((done.stderr, "" if call.file else done.stdout, " ".join(started[: len(done.argv)]), "\n"))
+            out += "\n".join(started[len(done.argv) :])
+            if done.returncode:
+                return done.returncode, out
+        return 0, out
 
-Desks: TypeAlias = Callable[[str], contextlib.AbstractContextManager[Desk]]
-
-
-@pytest.fixture(scope="module")
-def desks(
-    tmp_path_factory, kept, served, provider, programs
-) -> Callable[[str], contextlib.AbstractContextManager[Desk]]:
-    """A new one for each command, which ends with all that it has started when the desk is left."""
-    env = environment({
-        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "ROOT": str(ROOT),
-        "OPENAI_API_KEY": TYPED_KEY, "ANTHROPIC_API_KEY": "sk-two",
-    })  # fmt: skip
-
-    def here(text: str) -> str:
-        return text.replace(GATEWAY, served.url).replace(PROVIDER, provider.url)
+    def places(self, word: str) -> list[str]:
+        """What a shell makes of a word with an asterisk."""
+        return (sorted(glob.glob(word, root_dir=self.path)) if "*" in word else []) or [word]
 
     @contextlib.contextmanager
-    def desk(command: str) -> Iterator[Desk]:
-        path = tmp_path_factory.mktemp("desk")
-        furnish(path, kept, here)
+    def shell(self, command: str) -> Iterator["subprocess.Popen[str]"]:
+        """A shell that runs a command. It ends with all that it has started when the block is left."""
         process = subprocess.Popen(
-            ["sh", "-c", here(command)], cwd=path, env={**env, "HOME": str(path / "home")}, start_new_session=True,
+            ["sh", "-c", self.here(command)], cwd=self.path, env=environment(self.variables), start_new_session=True,
             text=True, encoding="utf-8", errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             pass_fds=[program()[1]],
         )  # fmt: skip
         try:
-            yield Desk(path, process)
+            yield process
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+
+
+Desks: TypeAlias = Callable[..., Desk]
+
+
+@pytest.fixture(scope="module")
+def new_desk(tmp_path_factory, kept, served, provider, programs) -> Desks:
+    """Makes a desk for a command, without the file that it must not find."""
+    variables = {
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "ROOT": str(ROOT),
+        "OPENAI_API_KEY": TYPED_KEY, "ANTHROPIC_API_KEY": "sk-two",
+    }  # fmt: skip
+
+    def here(text: str) -> str:
+        return text.replace(GATEWAY, served.url).replace(PROVIDER, provider.url)
+
+    def desk(without: str = "") -> Desk:
+        path = tmp_path_factory.mktemp("desk")
+        furnish(path, kept, here)
+        if without:
+            (path / without).unlink()
+        return Desk(path, {**variables, "HOME": str(path / "home")}, here)
 
     return desk
 
@@ -198,12 +292,19 @@ def furnish(path: Path, kept: Path, here: Callable[[str], str]) -> None:
         "keys.csv": f"token,key_alias,models\n{'0a' * 32},team,{{}}\n",
         "teams.csv": "team_id,team_alias,models\nt,red,{fast}\n",
         "tried.yaml": TRIED % here(PROVIDER),
+        "costs.yaml": COSTS,
+        "alice.yaml": ALICE % ("0" * 64),
+        "keys.yaml": fenced((ROOT / "docs/keys.md").read_text(), "yaml")[0].replace("/var/lib/trigate/state", "keys"),
+        "moved.yaml": "client_keys: [{name: moved, key: moved-key-0123456789}]\n",
+        "own.jsonl": fenced((ROOT / "docs/load.md").read_text(), "json")[0],
+        "azure.csv": TRACE,
         "scenario.yml": re.sub(r"\b\d+s\b", "0.3s", here(scenario)).replace("4kB", "1MB").replace("500ms", "30s"),
         "request.json": json.dumps(ASKED),
         "app.py": PROGRAM,
     }.items():
         (path / name).write_text(text)
     (path / "empty").mkdir()
+    (path / "home").mkdir()
     shutil.copytree(kept, path, dirs_exist_ok=True)
 
 
@@ -215,17 +316,18 @@ def check_what_it_leaves(path: Path, leaves: tuple[str, str] | None) -> None:
 
 
 @pytest.fixture(scope="module")
-def ended(request, desks) -> Iterator[Mapping[str, "Future[tuple[int, str, Path]]"]]:
-    """What becomes of each command that is to be tested now: exit status, output, directory. Two at a time, for they
+def ended(request, new_desk, trigate) -> Iterator[Mapping[str, "Future[tuple[int, str, Path]]"]]:
+    """What becomes of each line that is to be tested now: exit status, output, directory. Two at a time, for they
     mostly wait."""
 
-    def run(command: str) -> tuple[int, str, Path]:
-        with desks(command) as desk:
-            out, _ = desk.process.communicate(timeout=2 * START_SECONDS)
-            return desk.process.returncode, out, desk.path
+    def run(line: str) -> tuple[int, str, Path]:
+        desk = new_desk(SHELL_LINES[line].without)
+        with desk.shell(line) as process:
+            out, _ = process.communicate(timeout=2 * START_SECONDS)
+            return process.returncode, out, desk.path
 
     wanted = [item.callspec.params["command"] for item in request.session.items
-              if getattr(item, "originalname", "") == test_it_ends_as_it_should.__name__]  # fmt: skip
+              if getattr(item, "originalname", "") == test_a_shell_ends_as_it_should.__name__]  # fmt: skip
     with ThreadPoolExecutor(2) as pool:
         yield {command: pool.submit(run, command) for command in wanted}
 
@@ -248,37 +350,47 @@ def test_a_load_all_of_whose_requests_fail_is_seen_beside_one_that_is_whole():
     assert all_failed(f"gateway\n  {bad}\nprovider\n  {good}, 1 unfinished\n  kind: {empty}\n") == [bad]
 
 
-@pytest.mark.process
-@of(Row)
-def test_it_ends_as_it_should(command, row, ended):
-    for needed in re.findall(r"\b(sqlite3|curl|openssl) ", command):
-        if shutil.which(needed) is None:
-            pytest.skip(f"needs {needed}")
-    status, out, path = ended[command].result()
+def check_end(row: Row, status: int, out: str, path: Path) -> None:
     assert status == row.status, out
     assert [pattern for pattern in row.says if not re.search(pattern, out, re.M)] == [], out
     assert bool(all_failed(out)) == row.all_fail, out
     check_what_it_leaves(path, row.leaves)
 
 
+@each(CALLS)
+def test_it_ends_as_it_should(command, row, new_desk):
+    desk = new_desk(row.without)
+    check_end(row, *desk.invoke(calls_in(command)), desk.path)
+
+
 @pytest.mark.process
-@of(Server)
-def test_it_serves_until_it_is_stopped(command, row, desks):
+@each(SHELL_LINES)
+def test_a_shell_ends_as_it_should(command, row, ended):
+    for needed in re.findall(r"\b(sqlite3|curl|openssl) ", command):
+        if shutil.which(needed) is None:
+            pytest.skip(f"needs {needed}")
+    check_end(row, *ended[command].result())
+
+
+@pytest.mark.process
+@each(lines_of(Server))
+def test_it_serves_until_it_is_stopped(command, row, new_desk, trigate):
     port = free_port()
-    with desks(f"exec env {command}".replace("PORT", str(port))) as desk:
-        eventually(lambda: re.search(row.says, answer(desk.process, port, row.asks)), START_SECONDS, row.says)
+    desk = new_desk()
+    with desk.shell(f"exec env {command}".replace("PORT", str(port))) as process:
+        eventually(lambda: re.search(row.says, answer(process, port, row.asks)), START_SECONDS, row.says)
         eventually(lambda: row.leaves is None or [*desk.path.glob(row.leaves[0])])
         check_what_it_leaves(desk.path, row.leaves)
-        desk.process.send_signal(signal.SIGTERM)
-        out, _ = desk.process.communicate(timeout=STOP_SECONDS)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=STOP_SECONDS)
     assert "Traceback" not in out
 
 
 @pytest.mark.process
-def test_what_is_started_at_a_desk_is_given_its_input_and_ends_with_the_desk(desks):
+def test_what_a_shell_starts_is_given_its_input_and_ends_with_it(new_desk, trigate):
     port = free_port()
-    with desks(f"trigate lint --tolerant - < stream.txt && trigate mock --port {port}") as desk:
-        eventually(lambda: answer(desk.process, port, "demo"), START_SECONDS)
+    with new_desk().shell(f"trigate lint --tolerant - < stream.txt && trigate mock --port {port}") as process:
+        eventually(lambda: answer(process, port, "demo"), START_SECONDS)
     with pytest.raises(ConnectionRefusedError):
         request(f"http://127.0.0.1:{port}", "GET", "/v1/models")
 
@@ -294,12 +406,15 @@ def answer(process: "subprocess.Popen[str]", port: int, asks: str) -> str:
     return f"{reply.status}\n{reply.body.decode()}"
 
 
-@pytest.mark.process
-@pytest.mark.parametrize("command", [command for command in FOUND if isinstance(row_of(command), Foreign)],
-                         ids=lambda command: command.text[:60])  # fmt: skip
-def test_what_is_not_run_is_right_as_far_as_can_be_seen(command):
-    row = row_of(command)
-    assert isinstance(row, Foreign)
+@pytest.mark.parametrize(
+    ("command", "row"),
+    [
+        pytest.param(command, row, id=command.text[:60], marks=[pytest.mark.process] if row.is_started else [])
+        for command in FOUND
+        if isinstance(row := row_of(command), Foreign)
+    ],
+)
+def test_what_is_not_run_is_right_as_far_as_can_be_seen(command, row):
     found = re.fullmatch(row.command, command.text)
     assert found is not None
     row.looked(found)

@@ -33,8 +33,9 @@ ENDS = r"(data: \[DONE\]|event: message_stop|event: response\.completed)"
 class Row:
     """``command`` is a pattern of what the page says, and ``run`` what is run for it ("": just that), a template of the
     pattern's groups where {} is all of it. Its output has each of ``says``, patterns too; ``leaves`` are a glob and a
-    pattern of what is in a file that it has written; ``status`` is its exit status. ``all_fail``: it is a load test of
-    which a server answers no request well, and which is to show that."""
+    pattern of what is in a file that it has written; ``status`` is its exit status; ``without`` is the file that it
+    must not find. ``all_fail``: it is a load test of which a server answers no request well, and which is to show
+    that."""
 
     command: str
     run: str = ""
@@ -42,12 +43,10 @@ class Row:
     leaves: tuple[str, str] | None = None
     status: int = 0
     all_fail: bool = False
+    without: str = ""
 
 
 SHOWN = r"127\.0\.0\.1:12000"
-OWN = """sed -n '/^```json/,/^```$/p' $ROOT/docs/load.md | sed '/^```/d' > own.jsonl && """
-TRACE = """printf '%s\n' TIMESTAMP,ContextTokens,GeneratedTokens '2024-05-10 00:00:00.0099300,20,5' \\
-'2024-05-10 00:00:04.5173350,300,6' > azure.csv && """
 LOADED = r"(\d+) requests? begun, \1 whole answers?, 0 errors"
 CURL = r"curl -sS --fail-with-body \1"
 BRIEFLY = "--rounds 1 --seconds 0.1"
@@ -57,18 +56,16 @@ sed -i s/mock-small/mock-large/ tried.yaml && {} $gateway
 until grep -q mock-large log; do sleep 0.05; done
 kill $gateway && wait $gateway && cat log"""
 
-COSTS = r"""printf '%s\n' 'version: v0.4.0' 'state_storage: {type: sqlite, path: state.sqlite}' \\
-'model_providers: [{model: openai/gpt-5, access_key: $NO_KEY}]' > costs.yaml && trigate costs costs.yaml\1"""
-
-KEYS = """sed -n '/^```yaml/,/^```$/p' $ROOT/docs/keys.md | sed '/^```/d; s#/var/lib/trigate/state#keys#' > keys.yaml &&
-export TRIGATE_CONFIG=keys.yaml && """
-LIMITS = r"""echo 'version: v0.4.0
-client_keys: [{name: alice, sha256: "'$(printf 0%.0s $(seq 64))'", budgets: [20 usd/day]}]
-model_providers: [{model: openai/gpt-5, access_key: x}]' > own.yaml && trigate explain gpt-5 --config own.yaml\1"""
-PARTS = r"""for lead in 6 15 40; do START=$(( $(date +%s) + lead ))
-for part in 1 2; do trigate load http://127.0.0.1:12000 --model demo --rate 5 --seconds 1 --part $part/2 \
---start-at $START --json part-$part.json 2> /dev/null & done; wait
-[ -f part-1.json ] && [ -f part-2.json ] && break; rm -f part-*.json; done; {}"""
+KEYS = "TRIGATE_CONFIG=keys.yaml "
+ADDED = f"{KEYS}trigate keys add ci && {KEYS}"
+LOAD_DEMO = "trigate load http://127.0.0.1:12000 --model demo"
+IN_PARTS = f"{LOAD_DEMO} --rate 20 --seconds 3 --part 1/2 --start-at $START --json part-1.json"
+PARTS = f"""for lead in 6 15 40; do START=$(( $(date +%s) + lead ))
+{IN_PARTS} & {IN_PARTS.replace("1/2", "2/2").replace("part-1", "part-2")}
+wait; [ -f part-1.json ] && [ -f part-2.json ] && break; rm -f part-*.json; done
+trigate load merge part-1.json part-2.json --json whole.json && trigate load merge part-*.json""".replace(
+    "3 --p", "1 --p"
+)
 PRICES = "providers/catalog/price_list.json"
 PAGES = "mkdir tests && cp -r $ROOT/tests/__init__.py $ROOT/tests/pages $ROOT/tests/support tests"
 RUNS = (
@@ -85,14 +82,13 @@ RUNS = (
     Row("ANTHROPIC_BASE_URL=.*", '{} && curl -sS -f "$ANTHROPIC_BASE_URL/v1/models"', ("demo-chat",)),
     Row("CODE_ASSIST_ENDPOINT=.*", '{} && echo "$CODE_ASSIST_ENDPOINT"', ("/code-assist",)),
     Row("GOOGLE_GEMINI_BASE_URL=.*", '{} && curl -sS -f "$GOOGLE_GEMINI_BASE_URL/v1beta/models"', ("models/demo",)),
-    Row(r"((?:OPENAI|ANTHROPIC|GEMINI)_API_KEY|GEMINI_MODEL)=(any|demo)", r'{} && echo "[$\1]"', (r"\[(any|demo)\]",)),
     Row("trigate --version", says=(r"^trigate, version \d",)),
-    Row("trigate init", "cd empty && {}", leaves=("empty/trigate.yaml", "access_key: .OPENAI_API_KEY")),
+    Row("trigate init", leaves=("trigate.yaml", "access_key: .OPENAI_API_KEY"), without="trigate.yaml"),
     Row("trigate doctor", "TRIGATE_CONFIG=tried.yaml {}", ("mock-small",)),
     Row("trigate check", says=("good",)),
     Row("trigate check --strict", says=("good",)),
     Row("trigate check --endpoints", says=("embeddings",)),
-    Row("trigate check --no-env", "unset OPENAI_API_KEY; {}", ("good",)),
+    Row("trigate check --no-env", "OPENAI_API_KEY= {}", ("good",)),
     Row(r"trigate check plano_config\.yaml", says=("good",)),
     Row(r"trigate check --diff( OLD(\.yaml)? NEW(\.yaml)?)?", "trigate check --diff OLD.yaml NEW.yaml",
         ("gpt-4.1-mini",), status=1),
@@ -101,30 +97,32 @@ RUNS = (
     Row("trigate explain best", "trigate explain gpt-4o-mini", ("target +openai/gpt-4o-mini",)),
     Row("trigate explain (MODEL|NAME) --url (URL|http://.*)", "trigate explain gpt-4o-mini --url http://127.0.0.1:12000",
         ("now +openai/gpt-4o-mini: not known there",)),
-    Row(r"trigate explain MODEL( --key alice.*)", LIMITS, ("limits +client_keys.alice: 20 usd/day",)),
+    Row(r"trigate explain MODEL( --key alice.*)", r"trigate explain gpt-5 --config alice.yaml\1",
+         ("limits +client_keys.alice: 20 usd/day",)),
     Row("trigate explain( NAME)? --if.*", "trigate explain gpt-4o-mini --if '*=overloaded'",
         ("answer +503 overloaded",)),
     Row("trigate translate FILE (.*)", r"trigate translate request.json \1", ("max_completion_tokens",)),
-    Row(r"trigate costs(?: CELL\.yaml)?( --[^[]*)?", COSTS, (r"total +0|requests,failed|.since.:",)),
-    Row(r"trigate costs \[.*", COSTS.replace(r"\1", ""), ("total +0",)),
+    Row(r"trigate costs(?: CELL\.yaml)?( --[^[]*)?", r"trigate costs costs.yaml\1",
+        (r"total +0|requests,failed|.since.:",)),
+    Row(r"trigate costs \[.*", "trigate costs costs.yaml", ("total +0",)),
     Row("trigate lint( --tolerant| FILE)", "trigate lint --tolerant stream.txt", ("well formed",)),
     Row(r"trigate schema > trigate\.schema\.json", leaves=("trigate.schema.json", r"\$schema")),
     Row(r"trigate import litellm_config\.yaml", says=("model: openai/gpt-4o-mini",)),
-    Row(r"trigate import litellm_config\.yaml --write trigate\.yaml", "rm trigate.yaml && {}",
+    Row(r"trigate import litellm_config\.yaml --write trigate\.yaml", without="trigate.yaml",
         leaves=("trigate.yaml", "model: openai/gpt-4o-mini")),
     Row(r"trigate import litellm_config\.yaml --keys keys\.csv --teams teams\.csv --write trigate\.yaml",
-        "rm trigate.yaml && {}",
+        without="trigate.yaml",
         leaves=("trigate.yaml", r"name: team, sha256: [0-9a-f]{64}")),
     Row("(trigate )?keys add.*", KEYS + "trigate keys add some --group search --for 30d", ("sk-trigate-",)),
     Row("trigate keys( list)?", KEYS + "trigate keys list", ("boss +file +good",)),
-    Row("trigate keys (rotate|revoke)( (NAME|ci).*)?", KEYS + r"trigate keys add ci && trigate keys \1 ci",
+    Row("trigate keys (rotate|revoke)( (NAME|ci).*)?", ADDED + r"trigate keys \1 ci",
         ("sk-trigate-",)),
-    Row("trigate keys set.*", KEYS + "trigate keys add ci && trigate keys set ci --budget '20 usd/day' --by alice",
+    Row("trigate keys set.*", ADDED + "trigate keys set ci --budget '20 usd/day' --by alice",
         ("ci is changed: budgets 20 usd/day",)),
     Row(r"trigate keys import( FILE| trigate\.yaml)?",
-        KEYS + "echo 'client_keys: [{name: moved, key: moved-key-0123456789}]' > m.yaml && trigate keys import m.yaml",
+        KEYS + "trigate keys import moved.yaml",
         ("1 client stored",)),
-    Row("trigate keys history", KEYS + "trigate keys add ci && {}", ("added +ci",)),
+    Row("trigate keys history", ADDED + "{}", ("added +ci",)),
     Row("trigate connect --list", says=("claude", "aider")),
     Row("trigate connect( CLIENT| gemini-cli| opencode| boto3)?", "trigate connect claude",
         ("ANTHROPIC_BASE_URL", SHOWN)),
@@ -138,7 +136,6 @@ RUNS = (
     Row(r"trigate connect \S+ --login --write", says=("wrote",), leaves=("**/*", SHOWN)),
     Row('trigate connect claude -- -p "Hello"', says=("-p Hello", SHOWN)),
     Row(r'export PATH="\$PWD/\.venv/bin:\$PATH"', "{} && trigate --version", ("trigate, version",)),
-    Row(r"mkdir -p ~/(\S+)", r"mkdir -p home/\1 && test -d home/\1 && echo made", ("made",)),
     Row(r"trigate init ~/\.config/trigate/trigate\.yaml", "trigate init own.yaml --yes",
         leaves=("own.yaml", "model_providers")),
     Row(r"install -m 600 /dev/null ~/\.config/trigate/environment",
@@ -152,14 +149,14 @@ RUNS = (
     Row("trigate load gateway=.* provider=.*", says=(LOADED, "gateway +provider")),
     Row(r"trigate load http://.* --html report\.html", says=(LOADED,), leaves=("report.html", "<html")),
     Row(r"(trigate load http://.* --json after\.json .*--fail-if .*>)500ms(.*)", r"\1 30s\2", (LOADED,),
-        ("after.json", "ttft")),
+        ("after.json", "ttft"), without="after.json"),
     Row("trigate load http://.* --log after.jsonl", says=(LOADED,), leaves=("after.jsonl", '"ttft":')),
-    Row("trigate load compare before.json after.json .*", "cp before.json after.json && {}", ("no difference seen",)),
+    Row("trigate load compare before.json after.json .*", says=("no difference seen",)),
     Row("trigate load http://.* --log requests.jsonl .*", says=(LOADED,), leaves=("requests.jsonl", '"events":')),
     Row("trigate load http://.* --csv figures.csv .*", says=(LOADED, r"p99\.9"),
         leaves=("vllm.json", "median_ttft_ms")),
     Row("trigate load http://.* --otlp .*", says=(LOADED, r"lost:\s+nothing\s+listens\s+there")),
-    Row(r"trigate load --compare .*", "cp before.json after.json && {}", ("×1.00",), ("compared.html", "<html")),
+    Row(r"trigate load --compare .*", says=("×1.00",), leaves=("compared.html", "<html")),
     Row("trigate load .* --api embeddings .*", says=(LOADED,)),
     Row("trigate load .* --api responses --websocket .*", says=(LOADED,)),
     Row("trigate load .* --requests records .*", says=(LOADED, "records")),
@@ -168,12 +165,9 @@ RUNS = (
     Row("trigate load http://.* --http 2", says=(LOADED, r"HTTP/2; .* % of requests opened a connection")),
     Row(r"trigate load http://.* --processes 2", says=(LOADED, "2 processes, begun")),
     Row(r"START=.*", "{} && echo $(( START > $(date +%s) + 50 ))", ("^1$",)),
-    Row(r"(trigate load http://.* --part \S+ --start-at) \$START (--json .*)",
-        r"for lead in 6 15 40; do \1 $(( $(date +%s) + lead )) \2 && break; done",
-        (LOADED,), ("part-1.json", '"part"')),
     Row("trigate load worker", "", ("is gone: run `trigate load ... --part",), status=2),
-    Row(r"trigate load merge part-1.json .*", PARTS, ("2 processes",), ("whole.json", '"runs"')),
-    Row(r"trigate load merge part-\*\.json", PARTS, ("2 processes",)),
+    Row(rf"{re.escape(IN_PARTS)}|trigate load merge part-(1\.json part-2\.json --json whole\.json|\*\.json)", PARTS,
+        (LOADED, "2 processes"), ("whole.json", '"runs"')),
     Row("trigate load (.*) --slo .* --find-rate",
         r'trigate load \1 --find-rate --no-stream --rate 20 --max-rate 20 --seconds 500ms --fail-if "goodput<80%"',
         ("Searching for the most requests a second", "a second +begun")),
@@ -188,10 +182,10 @@ RUNS = (
         ("2 runs", "95 % of the mean")),
     Row("(trigate load .* --burst 8:2s) --seconds 4", r"\1 --seconds 1 --no-stream", (LOADED, "8 at once every 2 s")),
     Row("trigate load .* --requests synthetic .*", says=(LOADED, "synthetic: 35 requests")),
-    Row("trigate load .* --requests own.jsonl .*", OWN + "{}", (LOADED, "own.jsonl: 4 requests")),
+    Row("trigate load .* --requests own.jsonl .*", says=(LOADED, "own.jsonl: 4 requests")),
     Row("trigate load .* --prompt p50=.*", says=(LOADED, "input tokens asked for", "characters a token")),
     Row("trigate load .* --prefix .*", says=(LOADED, r"after 0\.2 s of warm-up")),
-    Row("trigate load .* --trace .*", TRACE + "{}", (LOADED, "azure.csv: Azure's form .* at speed 10")),
+    Row("trigate load .* --trace .*", says=(LOADED, "azure.csv: Azure's form .* at speed 10")),
     Row("trigate load --self-test", says=("µs of CPU a stream",)),
     Row("trigate replay( FILE)?", "trigate replay records/*/*-client.*.meta.json --to http://127.0.0.1:12000",
         ("Hello", ENDS)),
@@ -202,8 +196,6 @@ RUNS = (
     Row("just bench --crowd", "{} 2 --rounds 1 --seconds 0.5", (r"\| trigate \| 2 \|",)),
     Row("just bench --cases burst,paced (--peer .*)", rf"just bench --cases unary {BRIEFLY} \1",
         (r"\| unary \| other \| \d",)),
-    Row("just test-fast", "{} --collect-only tests/streams", ("tests collected",)),
-    Row("just test-shuffled", "{} --collect-only tests/streams", ("tests collected",)),
     Row(r"just test tests/gateway/test_cost\.py", "{} --collect-only -q", ("tests collected",)),
     Row(r"pytest -q tests/streams/test_sse\.py", "cd $ROOT && python -m {} -p no:cacheprovider", ("\\d passed",)),
     Row(r"python -m tests\.pages\.clients",
@@ -262,9 +254,10 @@ def checked_by_ci(found: re.Match[str]) -> None:
 
 
 def is_run_by_hosted_ci(found: re.Match[str]) -> None:
-    """The command, or what the recipe of that name consists of."""
-    recipes = dict(re.findall(r"^(\w+)[^\n]*:\n    (.*?)(?: \{\{ARGS\}\})?$", (ROOT / "justfile").read_text(), re.M))
-    assert recipes.get(found[1] or "", found[0]) in (ROOT / ".github/workflows/ci.yml").read_text()
+    """The command, or the only line of the recipe of that name."""
+    recipes = dict(re.findall(r"^([\w-]+)[^\n]*:\n    (.*?)(?: \{\{ARGS\}\})?$", (ROOT / "justfile").read_text(), re.M))
+    workflows = "".join(file.read_text() for file in (ROOT / ".github/workflows").iterdir())
+    assert recipes.get(found[1] or "", found[0]) in workflows
 
 
 def is_a_script_of_the_package(found: re.Match[str]) -> None:
@@ -301,6 +294,11 @@ def is_on_a_clients_page(found: re.Match[str]) -> None:
     said = [text for row in CLIENTS.values() for text in (row.install, *row.then)]
     said += [(ROOT / f"docs/clients/{name}.md").read_text().partition("\n## ")[2] for name in CLIENTS]
     assert any(found[0] in text.replace("{model}", "demo") for text in said)
+
+
+def is_a_variable_of_a_client(found: re.Match[str]) -> None:
+    names = {name for row in CLIENTS.values() for name in row.environment or ()}
+    assert found[1] in names | {one.path[-1] for row in CLIENTS.values() for file in row.files for one in file.settings}
 
 
 def is_the_file_that_connect_writes(found: re.Match[str]) -> None:
@@ -411,11 +409,12 @@ def systemd_has_it(found: re.Match[str]) -> None:
 
 @attrs.frozen
 class Foreign:
-    """``looked`` asserts what can be said of it here."""
+    """``looked`` asserts what can be said of it here; ``is_started``: by its help."""
 
     command: str
     why: str
     looked: Callable[[re.Match[str]], None]
+    is_started: bool = False
 
 
 NETWORK = "needs a package index"
@@ -426,7 +425,12 @@ INIT = "would change the machine; tests/test_deploy.py has systemd judge the uni
 
 FOREIGN = (
     Foreign(r"python3 -m venv \.venv|pip install -q .*|pytest -q -n auto .*", "is run by .ci/run", checked_by_ci),
-    Foreign(r"just (quick)|\.ci/lint|pytest -q --fast .*", "is run by hosted CI", is_run_by_hosted_ci),
+    Foreign(r"([A-Z_]+)=(any|demo)", "is a line of a file of variables", is_a_variable_of_a_client),
+    Foreign(
+        r"just (quick|test-fast|test-shuffled)|\.ci/lint|pytest -q --fast .*",
+        "is run by hosted CI",
+        is_run_by_hosted_ci,
+    ),
     Foreign(r"(?:uvx --from|pipx run --spec) \. (trigate) .*", NETWORK, is_a_script_of_the_package),
     Foreign(r"python3 \.ci/(package|image)\.py", "is run by .ci/run", checked_by_ci),
     Foreign("just (lock)", NETWORK, locks_all),
@@ -443,13 +447,13 @@ FOREIGN = (
     Foreign(r"npm install (?:-g )?(.*)", NETWORK, installs_what_is_tried_in_node),
     Foreign(r"(claude|codex|opencode|aider|gemini|llm|node [^-]).*", OTHERS, is_on_a_clients_page),
     Foreign(r"(?:node|uv run) --env-file[= ](\S+)", OTHERS, is_the_file_that_connect_writes),
-    Foreign(r"just clients (.*)", NETWORK, is_for_the_matrix),
+    Foreign(r"just clients (.*)", NETWORK, is_for_the_matrix, is_started=True),
     Foreign("just soak", "takes minutes; CI runs it once a night", is_a_recipe),
     Foreign("just shared", "takes minutes; tests/test_bench.py runs its parts", is_a_recipe),
     Foreign(r"just tiers|just endpoint-clients", NETWORK, is_a_recipe),
     Foreign(r"just foreign ([\w-]+)==[\d.]+", NETWORK, looks_at_a_dependency),
     Foreign(r"docker (?:build|run) .*", DAEMON, image_is_as_it_says),
-    Foreign(r"docker stop (.*)", DAEMON, docker_has_the_option),
+    Foreign(r"docker stop (.*)", DAEMON, docker_has_the_option, is_started=True),
     Foreign(r"docker buildx imagetools inspect (\S+)", NETWORK, is_the_base_of_the_image),
     Foreign(r"docker compose -f (\S+) (.*)", DAEMON, compose_has_it),
     Foreign(r"kubectl (?:apply -f|rollout restart) (.*)", CLUSTER, kubernetes_has_it),
@@ -460,7 +464,7 @@ FOREIGN = (
     Foreign(r"systemctl --user (?:(?:enable|disable) --now|reload|restart) trigate", INIT, laptop_has_it),
     Foreign(r"journalctl --user -u trigate -f|launchctl \S+ .*trigate.*", INIT, laptop_has_it),
     Foreign(r"systemctl --user daemon-reload|loginctl enable-linger", INIT, lambda found: None),
-    Foreign(r"rm (?:-r )?~/.*", "would remove what is the reader's", was_put_there),
+    Foreign(r"(mkdir -p|rm|rm -r) ~/.*", "would change what is the reader's", was_put_there),
     Foreign(r"(?:pipx|uv tool) (?:install|uninstall)(?: --\w+)? (\S+)", NETWORK, names_the_package),
     Foreign(r"git pull", NETWORK, lambda found: None),
     Foreign(r"(cp) deploy/trigate.service /etc/systemd/system/", INIT, systemd_has_it),

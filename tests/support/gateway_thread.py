@@ -89,8 +89,8 @@ def gateway_thread(settings: Mapping[str, Any] | Path, port: int, **options: Any
 
 
 @contextlib.contextmanager
-def demo_thread() -> Iterator[Gateway]:
-    """Serve what ``trigate serve --demo`` serves, without pauses between words."""
+def demo_thread(record: Path | None = None) -> Iterator[Gateway]:
+    """Serve what ``trigate serve --demo --record RECORD`` serves, without pauses between words."""
     with mock_thread() as mock:
         config, listener = demo_config(mock.url), open_listener(LOCAL, 0)
         lines, lifecycle = _Lines(), Lifecycle()
@@ -98,7 +98,7 @@ def demo_thread() -> Iterator[Gateway]:
             log.follow(config)
 
             async def main(ready: Callable[[], None]) -> None:
-                app = create_app(config, lifecycle, await open_store(config))
+                app = create_app(config, lifecycle, await open_store(config), record=record)
                 await serve(app, [listener.sock], state=lifecycle, drain=config.drain, ready=ready, signals=False)
 
             with _thread(main, lifecycle, lines, listener.sock.getsockname()[1]) as served:
