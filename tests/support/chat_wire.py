@@ -25,7 +25,6 @@ from streams.events import (
     AnswerStart,
     BlockEnd,
     Citation,
-    ErrorInfo,
     Event,
     NativeItem,
     ReasoningDelta,
@@ -148,35 +147,6 @@ def same_ids(events: Iterable[Event]) -> list[Event]:
         else event
         for event in events
     ]
-
-
-def assert_order(events: Sequence[Event]) -> None:
-    """Begin first, blocks numbered as they open, closed once and not used after, one end, last."""
-    opened: list[int] = []
-    closed: set[int] = set()
-    tools: set[int] = set()
-    assert [type(event) for event in events].count(AnswerStart) <= 1
-    for event in events:
-        block = getattr(event, "block", None)
-        if isinstance(event, BlockEnd):
-            assert block in opened
-            assert block not in closed
-            closed.add(event.block)
-        elif block is not None:
-            assert block not in closed
-            if block not in opened:
-                assert isinstance(
-                    event, TextDelta | ReasoningDelta | RefusalDelta | ReasoningState | ToolCallStart | NativeItem
-                )
-                opened.append(block)
-            if isinstance(event, ToolCallStart):
-                tools.add(event.block)
-            assert len(set(opened) - closed - tools) <= 1
-    assert opened == list(range(len(opened)))
-    assert sum(isinstance(event, AnswerEnd | ErrorInfo) for event in events) == 1
-    assert isinstance(events[-1], AnswerEnd | ErrorInfo)
-    if isinstance(events[-1], AnswerEnd):
-        assert closed == set(opened)
 
 
 def content(answer: Answer) -> tuple:

@@ -156,20 +156,3 @@ def few_marks(call):
         return attrs.evolve(value, **changes, **({} if marks is None else {"marks": marks}))
 
     return kept(call)
-
-
-def bare(value):
-    """``value`` without where its parts stood in the client's JSON, and without that JSON."""
-    if isinstance(value, tuple):
-        return tuple(map(bare, value))
-    if isinstance(value, dict):
-        return {name: bare(item) for name, item in value.items()}
-    if not attrs.has(type(value)):
-        return value
-    changes = {
-        field.name: {"at": "", "source": {}, "dropped": ()}.get(field.name)
-        if field.name in ("at", "dropped") or (field.name == "source" and isinstance(value, Request))
-        else bare(getattr(value, field.name))
-        for field in attrs.fields(type(value))
-    }
-    return attrs.evolve(value, **changes)

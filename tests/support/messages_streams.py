@@ -12,19 +12,6 @@ from providers.neutral.codec import Reply
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from streams import sse
-from streams.events import (
-    AnswerEnd,
-    AnswerStart,
-    BlockEnd,
-    Citation,
-    ErrorInfo,
-    NativeItem,
-    ReasoningDelta,
-    RefusalDelta,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStart,
-)
 from tests.support.provider_streams import read_stream
 
 OURS = Issuer("deepseek", "a1")
@@ -94,34 +81,6 @@ def frames(data):
     """The events of a stream as (name, JSON)."""
     parsed = [sse.parse(event) for event in sse.Splitter().feed(data)]
     return [(name, json.loads(value)) for name, value in filter(None, parsed)]
-
-
-def check_order(events):
-    """The promises of ``streams/events.py`` for what a reader says."""
-    assert isinstance(events[-1], AnswerEnd | ErrorInfo)
-    assert sum(isinstance(event, AnswerEnd | ErrorInfo) for event in events) == 1
-    assert sum(isinstance(event, AnswerStart) for event in events) <= 1
-    seen, open_blocks = [], {}
-    for i, event in enumerate(events):
-        if isinstance(event, AnswerStart):
-            assert i == 0
-        if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta | ToolCallDelta):
-            assert event.text
-        number = getattr(event, "block", None)
-        if number is None:
-            continue
-        if number not in open_blocks:
-            assert not isinstance(event, BlockEnd | ToolCallDelta | Citation)
-            assert number == len(seen), "blocks are numbered as they open and never open twice"
-            if not isinstance(event, ToolCallStart):
-                assert set(open_blocks.values()) <= {"tool"}
-            seen.append(number)
-            if not isinstance(event, NativeItem):
-                open_blocks[number] = "tool" if isinstance(event, ToolCallStart) else "words"
-        elif isinstance(event, BlockEnd):
-            del open_blocks[number]
-    if isinstance(events[-1], AnswerEnd):
-        assert not open_blocks
 
 
 DELTAS = {

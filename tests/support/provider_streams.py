@@ -1,9 +1,26 @@
 """Streams and whole answers of providers, read by their codec."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import attrs
 
 from providers.neutral.codec import Codec
-from streams.events import Event
+from providers.neutral.request import Request
+from streams.events import (
+    AnswerEnd,
+    AnswerStart,
+    BlockEnd,
+    ErrorInfo,
+    Event,
+    NativeItem,
+    ReasoningDelta,
+    ReasoningState,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    ToolCallStart,
+)
 
 
 def read_pieces(codec: Codec, pieces: Iterable[bytes], keeps: int = 2**20) -> list[Event]:
@@ -32,3 +49,48 @@ def read_stream(codec: Codec, body: bytes, step: int | None = None) -> list[Even
 def read_either(codec: Codec, body: bytes) -> list[Event]:
     """Return the events of a body, a whole answer in JSON or a stream."""
     return list(codec.read_answer(body)) if body.lstrip()[:1] == b"{" else read_stream(codec, body)
+
+
+def check_order(events: Sequence[Event]) -> None:
+    """Fail if ``events`` break a promise of ``streams/events.py`` about their order."""
+    *body, last = events
+    assert isinstance(last, AnswerEnd | ErrorInfo)
+    assert isinstance(events[0], AnswerStart | ErrorInfo)
+    opened: dict[int, bool] = {}  # block: is it a tool call
+    live: set[int] = set()
+    for event in body[1:]:
+        assert not isinstance(event, AnswerStart | AnswerEnd | ErrorInfo)
+        block = getattr(event, "block", None)
+        if block is None:
+            continue
+        if isinstance(event, BlockEnd):
+            live.remove(block)
+        elif isinstance(event, NativeItem):
+            assert block == len(opened)
+            opened[block] = False
+        elif block in opened:
+            assert block in live
+            assert not isinstance(event, ToolCallStart)
+        else:
+            assert block == len(opened), "blocks are numbered as they open and never open twice"
+            assert isinstance(event, TextDelta | RefusalDelta | ReasoningDelta | ReasoningState | ToolCallStart)
+            opened[block] = isinstance(event, ToolCallStart)
+            live.add(block)
+        if isinstance(event, TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta):
+            assert event.text
+        assert sum(not opened[one] for one in live) <= 1, "only calls are open beside another block"
+    assert not live or isinstance(last, ErrorInfo)
+
+
+def without_places(value: Any) -> Any:
+    """Return ``value``, a neutral request or a part of one, without the client's paths, its JSON and what was dropped:
+    two spellings of one request may differ in these."""
+    if isinstance(value, tuple | list):
+        return [without_places(one) for one in value]
+    if isinstance(value, dict):
+        return {name: without_places(one) for name, one in value.items()}
+    if not attrs.has(type(value)):
+        return value
+    left_out = ("at", "dropped", "source") if isinstance(value, Request) else ("at",)
+    names = [field.name for field in attrs.fields(type(value)) if field.name not in left_out]
+    return type(value).__name__, {name: without_places(getattr(value, name)) for name in names}

@@ -18,17 +18,10 @@ from providers.neutral.seal import Issuer
 from providers.responses import RESPONSES
 from streams import sse
 from streams.events import (
-    AnswerEnd,
     AnswerStart,
     BlockEnd,
-    ErrorInfo,
     Event,
-    NativeItem,
-    ReasoningDelta,
-    ReasoningState,
-    RefusalDelta,
     TextDelta,
-    ToolCallStart,
     Usage,
 )
 from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock
@@ -101,37 +94,6 @@ def message(text: str, id: str = "msg_1") -> dict[str, Any]:
 
 def function(arguments: str, id: str = "fc_1", call_id: str = "call_1", name: str = "f") -> dict[str, Any]:
     return {"type": "function_call", "id": id, "call_id": call_id, "name": name, "arguments": arguments}
-
-
-def check_order(events: Sequence[Event]) -> None:
-    """The promise of ``streams/events.py``, checked for whatever a reader says."""
-    *body, last = events
-    assert isinstance(last, AnswerEnd | ErrorInfo)
-    assert isinstance(events[0], AnswerStart | ErrorInfo)
-    opened: dict[int, bool] = {}  # block: is it a tool call
-    live: set[int] = set()
-    for event in body:
-        assert not isinstance(event, AnswerEnd | ErrorInfo)
-        block = getattr(event, "block", None)
-        if block is None:
-            continue
-        if isinstance(event, BlockEnd):
-            live.remove(block)
-        elif isinstance(event, NativeItem):
-            assert block == len(opened)
-            opened[block] = False
-        elif block in opened:
-            assert block in live
-            assert not isinstance(event, ToolCallStart)
-        else:
-            assert block == len(opened)
-            assert isinstance(event, TextDelta | RefusalDelta | ReasoningDelta | ReasoningState | ToolCallStart)
-            opened[block] = isinstance(event, ToolCallStart)
-            live.add(block)
-        if isinstance(event, TextDelta | RefusalDelta | ReasoningDelta):
-            assert event.text
-        assert sum(not opened[one] for one in live) <= 1
-    assert not live or isinstance(last, ErrorInfo)
 
 
 TERMINAL = ("response.completed", "response.incomplete", "response.failed")

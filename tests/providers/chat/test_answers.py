@@ -13,7 +13,8 @@ from streams import sse
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, Citation, ErrorInfo, Usage
 from streams.fold import RefusalBlock, TextBlock, ToolCallBlock, fold
-from tests.support.chat_wire import DONE, assert_order, calls, chunk, fragment, read, whole
+from tests.support.chat_wire import DONE, calls, chunk, fragment, read, whole
+from tests.support.provider_streams import check_order
 
 QUOTA = {"code": 429, "message": "quota"}
 
@@ -80,7 +81,7 @@ def test_a_stream_that_does_not_end_well_fails(name):
     events = read([stream])
     assert isinstance(events[-1], ErrorInfo)
     assert (events[-1].kind, events[-1].message) == expected
-    assert_order(events)
+    check_order(events)
 
 
 def test_usage_is_told_even_if_the_stream_fails():
@@ -206,7 +207,7 @@ def test_a_whole_answer_folds_as_its_stream_does(message, stream, finish):
     usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
     streamed = b"".join(map(chunk, stream)) + chunk({}, finish, usage=usage) + DONE
     events = CHAT.read_answer(whole(message, finish, usage=usage))
-    assert_order(events)
+    check_order(events)
     assert fold(events) == fold(read([streamed]))
 
 
@@ -215,7 +216,7 @@ def test_a_stream_of_one_whole_answer_says_what_the_answer_says():
     call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     body = whole({"content": "Hello", "tool_calls": [call]}, "tool_calls", usage={"prompt_tokens": 1})
     events = read([b"data: %b\n\n" % body + DONE])
-    assert_order(events)
+    check_order(events)
     assert fold(events) == fold(CHAT.read_answer(body))
 
 
@@ -326,7 +327,7 @@ odd_chunks = st.fixed_dictionaries(
 
 @given(st.lists(odd_chunks, max_size=4))
 def test_no_json_makes_the_reader_raise(values):
-    assert_order(read([b"".join(map(sse.data, values)) + DONE]))
+    check_order(read([b"".join(map(sse.data, values)) + DONE]))
 
 
 # What nobody reads

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from streams import sse
 from streams.events import AnswerEnd, ErrorInfo, ReasoningState
 from streams.fold import ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
-from tests.support.chat_wire import DONE, assert_order, calls, chunk, fragment, pieces, read, same_ids
+from tests.support.chat_wire import DONE, calls, chunk, fragment, pieces, read, same_ids
+from tests.support.provider_streams import check_order
 
 A, B, C = ({"token": text, "logprob": -0.5, "bytes": None, "top_logprobs": []} for text in "abc")
 
@@ -347,9 +348,9 @@ def test_a_stream_may_be_cut_anywhere(name):
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_events_keep_the_order_that_is_promised(name):
-    assert_order(read([STREAMS[name][0]]))
+    check_order(read([STREAMS[name][0]]))
 
 
 @given(st.lists(st.binary(max_size=30) | st.sampled_from([stream for stream, *_ in STREAMS.values()]), max_size=4))
 def test_no_bytes_make_the_reader_raise(reads):
-    assert_order(read(reads))
+    check_order(read(reads))

@@ -17,11 +17,9 @@ from streams.event_stream import EVENT_STREAM
 from streams.events import (
     AnswerEnd,
     AnswerStart,
-    BlockEnd,
     Citation,
     ErrorInfo,
     Event,
-    NativeItem,
     ReasoningState,
     TextDelta,
     ToolCallDelta,
@@ -31,7 +29,7 @@ from streams.events import (
 from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.block_events import text_events, thought_events
 from tests.support.converse_recordings import ConverseRecording, converse_recordings
-from tests.support.provider_streams import read_pieces
+from tests.support.provider_streams import check_order, read_pieces
 from tests.support.recordings import ABSENT
 
 recorded = pytest.mark.skipif(not converse_recordings(), reason=ABSENT)
@@ -113,7 +111,8 @@ def told(recording: ConverseRecording) -> list[Any]:
 @recorded
 def test_recorded_answers_say_what_they_say_by_hand():
     for recording in converse_recordings():
-        events = read([recording.body]) if recording.streamed else CONVERSE.read_answer(recording.body)
+        events = read([recording.body]) if recording.streamed else list(CONVERSE.read_answer(recording.body))
+        in_order(events)
         answer = fold(events)
         assert said(answer) == told(recording), recording.name
         assert answer.end.raw == recording.stop, recording.name
@@ -121,42 +120,10 @@ def test_recorded_answers_say_what_they_say_by_hand():
         assert usage.prompt + usage.output == recording.usage["totalTokens"], recording.name
 
 
-@recorded
-def test_recorded_streams_are_the_same_however_they_are_cut():
-    for recording in converse_recordings():
-        if recording.streamed:
-            body, whole = recording.body, read([recording.body])
-            for size in (1, 5, 64, 1500):
-                pieces = [body[at : at + size] for at in range(0, len(body), size)]
-                assert read(pieces) == whole, (recording.name, size)
-
-
-@recorded
-def test_recorded_streams_keep_the_order_of_events():
-    for recording in converse_recordings():
-        events = read([recording.body]) if recording.streamed else list(CONVERSE.read_answer(recording.body))
-        in_order(events, recording.name)
-
-
-def in_order(events: list[Event], name: str = "") -> None:
-    """Numbers without gaps, one block open beside calls, each ended once, the end last."""
-    assert isinstance(events[0], AnswerStart), name
-    assert isinstance(events[-1], AnswerEnd), name
-    kinds: dict[int, type] = {}
-    unended: set[int] = set()
-    for event in events[1:-1]:
-        if isinstance(event, Usage):
-            continue
-        block: int = event.block  # type: ignore[union-attr]
-        if block not in kinds:
-            assert block == len(kinds), (name, event)
-            kinds[block] = type(event)
-            unended.add(block)
-        assert block in unended, (name, event)
-        if isinstance(event, BlockEnd | NativeItem):
-            unended.remove(block)
-        assert sum(kinds[one] is not ToolCallStart for one in unended) <= 1, (name, event)
-    assert not unended, name
+def in_order(events: list[Event]) -> None:
+    """Fail if the events are out of order, or the answer did not end well."""
+    check_order(events)
+    assert isinstance(events[-1], AnswerEnd)
 
 
 def test_the_stop_does_not_end_the_answer_and_the_counts_come_behind_it():

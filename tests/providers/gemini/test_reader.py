@@ -25,7 +25,7 @@ from streams.fold import ReasoningBlock, TextBlock, ToolCallBlock, fold
 from tests.support.block_events import call_events, text_events, thought_events
 from tests.support.examples import examples
 from tests.support.gemini_answers import answered, call, candidate, text, thought, told
-from tests.support.messages_streams import check_order
+from tests.support.provider_streams import check_order
 
 STOP = {"finishReason": "STOP"}
 

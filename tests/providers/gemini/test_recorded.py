@@ -3,12 +3,11 @@
 import json
 import math
 
-import attrs
 import pytest
 
 from providers.errors.failures import read_failure as read_error
 from providers.gemini.reader import read_answer
-from streams.events import AnswerEnd, ErrorInfo, ToolCallStart, Usage
+from streams.events import AnswerEnd, ErrorInfo, Usage
 from streams.events import ReasoningState as State
 from tests.support.gemini_answers import streamed
 from tests.support.repository import SHARED
@@ -18,28 +17,6 @@ STREAMS = sorted(CORPUS.glob("*.response.sse"))
 ANSWERS = sorted(CORPUS.glob("*.response.json"))
 FAILED = {"streaming-failure-error-mid-stream": "server_error", "direct-binary-au.260c1e": "bad_answer"}
 pytestmark = pytest.mark.skipif(not STREAMS, reason="the recorded traffic (../shared) is not here")
-
-
-def like(events, body):
-    """``events`` with ids that are made here made alike."""
-    made = [event.id for event in events if isinstance(event, ToolCallStart) and event.id.encode() not in body]
-
-    def plain(event):
-        if isinstance(event, ToolCallStart) and event.id in made:
-            return attrs.evolve(event, id="made")
-        if isinstance(event, State) and event.item.get("id") in made:
-            return attrs.evolve(event, item={**event.item, "id": "made"})
-        return event
-
-    return [plain(event) for event in events]
-
-
-def test_every_stream_is_read_alike_however_it_is_cut():
-    for path in STREAMS:
-        body = path.read_bytes()
-        whole = like(streamed(body, len(body)), body)
-        for size in (1, 7, 61) if len(body) < 20_000 else (997,):
-            assert like(streamed(body, size), body) == whole, path.name
 
 
 def chunks(path):

@@ -17,7 +17,6 @@ from tests.support.messages_streams import (
     TEXT,
     block_start,
     block_stop,
-    check_order,
     delta,
     message_delta,
     message_start,
@@ -26,6 +25,7 @@ from tests.support.messages_streams import (
     streamed,
     taken,
 )
+from tests.support.provider_streams import check_order
 
 
 @pytest.mark.parametrize("name", FIXTURES)

@@ -26,9 +26,9 @@ from streams.events import (
 from streams.fold import NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
 from tests.support.block_events import text_events
 from tests.support.examples import examples
+from tests.support.provider_streams import check_order
 from tests.support.responses_streams import (
     added,
-    check_order,
     created,
     done,
     ended,
