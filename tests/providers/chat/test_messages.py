@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from providers.messages import MESSAGES
 from providers.neutral.request import (
     FilePart,
     ImagePart,
@@ -162,58 +161,6 @@ def test_instructions_of_a_responses_client_come_before_its_developer_messages()
         ("system", "B"),
         ("user", "C"),
     ]
-
-
-def test_the_system_text_of_a_messages_client_comes_first_and_others_stay_in_place():
-    body = {
-        "model": "m",
-        "max_tokens": 5,
-        "system": [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}],
-        "messages": [
-            {"role": "user", "content": "C"},
-            {"role": "system", "content": "D"},
-            {"role": "user", "content": "E"},
-        ],
-    }
-    out, dropped = sent(MESSAGES.read_request(body))
-    texts = ["".join(part["text"] for part in one["content"]) if isinstance(one["content"], list) else one["content"]
-             for one in out["messages"]]  # fmt: skip
-    assert "".join(texts) == "ABCDE"
-    assert [one["role"] for one in out["messages"]][-3:] == ["user", "system", "user"]
-    assert out["messages"][0]["role"] == "system"
-    assert dropped == ()
-
-
-def test_what_tools_gave_a_messages_client_stands_behind_the_calls():
-    """Results and text mixed, over two user turns, one failed (diegosouzapw/OmniRoute#4882,
-    CommandCodeAI/command-code#850, agentgateway/agentgateway#909)."""
-    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD"}}
-    calls = [{"type": "tool_use", "id": id, "name": "f", "input": {}} for id in "abc"]
-    body = {
-        "model": "m",
-        "max_tokens": 5,
-        "messages": [
-            {"role": "assistant", "content": calls},
-            {"role": "user", "content": [
-                {"type": "tool_result", "tool_use_id": "b", "content": [{"type": "text", "text": "B"}, image]},
-                {"type": "text", "text": "so?"},
-            ]},
-            {"role": "user", "content": [
-                {"type": "tool_result", "tool_use_id": "c"},
-                {"type": "tool_result", "tool_use_id": "a", "content": "boom", "is_error": True},
-            ]},
-        ],
-    }  # fmt: skip
-    out, dropped = sent(MESSAGES.read_request(body))
-    url = {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}
-    assert out["messages"][1:] == [
-        {"role": "tool", "tool_call_id": "a", "content": "Error: boom"},
-        {"role": "tool", "tool_call_id": "b", "content": "B"},
-        {"role": "tool", "tool_call_id": "c", "content": ""},
-        {"role": "user", "content": [{"type": "text", "text": "Image from tool b:"}, url]},
-        {"role": "user", "content": "so?"},
-    ]
-    assert dropped == ()
 
 
 def test_arguments_go_through_unparsed():

@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from providers.chat import CHAT
-from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient
 from providers.neutral.request import Format, Parameter, Reasoning, Request, Tool, ToolChoice
 from providers.responses import RESPONSES
@@ -159,20 +158,10 @@ def test_a_format_without_a_name_gets_one():
 
 
 def test_quirks_decide_the_names_and_what_is_left_out():
-    call = attrs.evolve(asked(max_tokens=5, store=True, stream=True), stream=True)
+    call = attrs.evolve(asked(max_tokens=5, stream=True), stream=True)
     assert sent(call)[0]["max_completion_tokens"] == 5
     assert sent(call, max_tokens_field="max_tokens")[0]["max_tokens"] == 5
     assert "stream_options" not in sent(call, stream_usage=False)[0]
-    body, dropped = sent(call, refused_fields=("store",))
-    assert "store" not in body
-    assert dropped == ("store",)
-
-
-@pytest.mark.parametrize(("name", "value"), [("n", 2), ("max_tokens", 0)])
-def test_what_would_be_another_answer_is_a_400(name, value):
-    with pytest.raises(GatewayError) as caught:
-        sent(Request("messages", "m", (USER,), parameters={name: Parameter(value, name)}))
-    assert (caught.value.failed.status, caught.value.failed.param) == (400, name)
 
 
 def test_spoken_output_is_not_asked_for_and_named():
@@ -230,42 +219,6 @@ def test_an_effort_that_the_model_lacks_becomes_the_nearest_lower_one_and_is_nam
     assert dropped[1:] == (("output_config.effort",) if named and reasoning.effort else ())
 
 
-@pytest.mark.parametrize(
-    ("sampling", "effort", "kept"),
-    [
-        ("free", "high", True),
-        ("never", None, False),
-        ("never", "none", False),
-        ("only_effort_none", None, False),
-        ("only_effort_none", "low", False),
-        ("only_effort_none", "none", True),
-        ("unless_thinking", None, True),
-        ("unless_thinking", "none", True),
-        ("unless_thinking", "low", False),
-    ],
-)
-def test_sampling_goes_only_to_models_that_take_it(sampling, effort, kept):
-    """juspay/neurolink#1706, truefoundry/models#2122, Soju06/codex-lb#538."""
-    penalties = {"presence_penalty": 0.5, "frequency_penalty": -1}
-    asks = {"temperature": 0.5, "top_p": 0.9, "logprobs": True, "top_logprobs": 2, **penalties}
-    call = asked(**asks, seed=3, reasoning_effort=effort)
-    body, dropped = sent(call, sampling=sampling)
-    names = asks.keys()
-    assert names & body.keys() == (names if kept else set())
-    assert set(dropped) == (set() if kept else names)
-    assert body["seed"] == 3
-
-
-def test_penalties_of_a_responses_client_are_carried():
-    """Open Responses has them as Chat does; Messages has none."""
-    penalties = {"presence_penalty": 0.5, "frequency_penalty": -1}
-    call = RESPONSES.read_request({"model": "m", "input": "x", **penalties})
-    body, dropped = sent(call)
-    assert ({name: body[name] for name in penalties}, dropped) == (penalties, ())
-    outgoing = MESSAGES.write_request(call, Recipient("m", OWN))
-    assert set(outgoing.dropped) == penalties.keys()
-
-
 def test_how_many_log_probabilities_means_nothing_where_none_are_asked_for():
     assert sent(asked(top_logprobs=2, logprobs=False)) == (sent(asked())[0], ("top_logprobs",))
 
@@ -273,15 +226,6 @@ def test_how_many_log_probabilities_means_nothing_where_none_are_asked_for():
 def test_the_default_temperature_is_left_out_without_a_word():
     """It counts as honoured (pydantic/pydantic-ai#6957)."""
     assert sent(asked(temperature=1, top_p=1.0, logprobs=False), sampling="never") == sent(asked())
-
-
-def test_of_temperature_and_top_p_the_first_stays_where_both_are_refused():
-    """truefoundry/models#2122."""
-    both = asked(temperature=0.5, top_p=0.9)
-    body, dropped = sent(both, one_of_temperature_top_p=True)
-    assert (body["temperature"], "top_p" in body, dropped) == (0.5, False, ("top_p",))
-    assert sent(asked(top_p=0.9), one_of_temperature_top_p=True)[0]["top_p"] == 0.9
-    assert sent(asked(temperature=0.5, top_p=1), one_of_temperature_top_p=True)[1] == ()
 
 
 def test_more_than_four_stop_strings_are_cut_to_four_and_named():
@@ -314,49 +258,12 @@ def test_a_responses_client_asks_for_log_probabilities_in_its_own_way(fields, ex
 CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 
 
-@pytest.mark.parametrize(
-    ("schema", "strict"),
-    [
-        (CLOSED, True),
-        ({**CLOSED, "properties": {"a": {"type": "array", "items": CLOSED}}}, True),
-        ({**CLOSED, "properties": {"a": {"anyOf": [CLOSED, {"type": "null"}]}}}, True),
-        ({**CLOSED, "properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": CLOSED}}, True),
-        ({"type": "object", "properties": {}, "additionalProperties": False}, True),
-        ({**CLOSED, "required": []}, False),
-        ({**CLOSED, "additionalProperties": True}, False),
-        ({"type": "object"}, False),
-        ({"anyOf": [CLOSED]}, False),
-        ({**CLOSED, "properties": {"a": {"type": ["object", "null"]}}}, False),
-        ({**CLOSED, "properties": {"a": {"allOf": [{"type": "string"}]}}}, False),
-        ({**CLOSED, "properties": {"a": {"type": "array", "items": {"type": "object"}}}}, False),
-        ({**CLOSED, "properties": {"a": 3}}, False),
-        ({**CLOSED, "required": 3}, False),
-    ],
-)
-def test_a_format_from_messages_is_strict_where_its_schema_allows_it(schema, strict):
-    """Messages' types have no `strict`; OpenAI refuses it for schemas outside of its subset."""
-    body = {
-        "model": "m",
-        "max_tokens": 5,
-        "messages": [{"role": "user", "content": "hi"}],
-        "output_config": {"format": {"type": "json_schema", "schema": schema}},
-    }
-    (format,) = [sent(MESSAGES.read_request(body))[0]["response_format"]["json_schema"]]
-    assert format == {"name": "output", "schema": schema, **({"strict": True} if strict else {})}
-
-
 def test_a_format_from_an_openai_api_is_strict_only_where_it_says_so():
     own = asked(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": CLOSED}})
     assert "strict" not in sent(own)[0]["response_format"]["json_schema"]
     text = {"format": {"type": "json_schema", "name": "n", "schema": CLOSED, "strict": False, "description": "d"}}
     given = sent(RESPONSES.read_request({"model": "m", "input": "hi", "text": text}))[0]["response_format"]
     assert given["json_schema"] == {"name": "n", "description": "d", "schema": CLOSED, "strict": False}
-
-
-@pytest.mark.parametrize("text", [None, {}, {"format": {"type": "text"}}, {"format": None}])
-def test_no_format_is_text(text):
-    """`text: null` is as good as none (BerriAI/litellm#28899)."""
-    assert "response_format" not in sent(RESPONSES.read_request({"model": "m", "input": "hi", "text": text}))[0]
 
 
 def test_what_chat_and_responses_call_the_same_is_carried():
@@ -396,17 +303,6 @@ def test_a_paid_answer_is_no_substitute_for_a_warmed_cache():
     with pytest.raises(GatewayError) as caught:
         sent(RESPONSES.read_request(body))
     assert (caught.value.failed.status, caught.value.failed.param) == (400, "prompt_cache_options.prewarm")
-
-
-def test_a_user_of_messages_is_a_user_of_chat_without_what_he_is_called():
-    """Claude Code sends some 150 characters of JSON, of which the provider gets a hash that is always the same
-    (maximhq/bifrost#1000, ujisati/claude-code-provider-proxy#11)."""
-    named = json.dumps({"device_id": "d" * 64, "account_uuid": "", "session_id": "s" * 36})
-    body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
-    users = [sent(MESSAGES.read_request(body | {"metadata": {"user_id": id}}))[0]["user"] for id in (named, named, "u")]
-    assert users[0] == users[1] != users[2]
-    assert len(users[0]) == 64
-    assert "metadata" not in sent(MESSAGES.read_request(body | {"metadata": {"user_id": named}}))[0]
 
 
 def test_the_limit_of_the_newer_name_wins():

@@ -138,21 +138,6 @@ def test_custom_tools_of_other_apis_go_out_as_functions():
     assert dropped == ("tools[].format",)
 
 
-def test_a_custom_call_from_a_chat_provider_reaches_a_responses_client_as_text():
-    """The way of an apply_patch call and back (router-for-me/CLIProxyAPI#5753, Anionex/agent-vision-toolkit#6)."""
-    body = {"model": "m", "input": "hi", "tools": [{"type": "custom", "name": "apply_patch"}]}
-    call = RESPONSES.read_request(body)
-    events = [*call_events(0, wrapped("*** Begin"), id="call_1", name="apply_patch"), AnswerEnd("tool_calls")]
-    answer = json.loads(RESPONSES.write_answer(fold(events), Reply(call, Issuer("p", ""), 1)))
-    (item,) = answer["output"]
-    assert (item["type"], item["input"]) == ("custom_tool_call", "*** Begin")
-    output = {"type": "custom_tool_call_output", "call_id": "call_1", "output": "ok"}
-    again = RESPONSES.read_request(body | {"input": [item, output]})
-    messages = sent(again)[0]["messages"]
-    assert json.loads(messages[0]["tool_calls"][0]["function"]["arguments"]) == {"input": "*** Begin"}
-    assert messages[1] == {"role": "tool", "tool_call_id": "call_1", "content": "ok"}
-
-
 @pytest.mark.parametrize(("required", "strict"), [(["a", "b"], True), (["a"], None)])
 def test_a_strict_tool_of_messages_is_strict_where_openai_can_hold_it(required, strict):
     """Anthropic's may have optional parameters; OpenAI refuses the request (its guide to structured outputs)."""
@@ -218,36 +203,6 @@ def test_tools_keep_their_order_and_strict_only_where_it_was_given():
     assert {"tools[].cache_control", "tools[].strict"} <= set(dropped)
     responses = {"model": "m", "input": "hi", "tools": [{"type": "function", "name": "f", "parameters": {}}]}
     assert "strict" not in sent(RESPONSES.read_request(responses))[0]["tools"][0]["function"]
-
-
-def test_server_tools_of_other_apis_are_dropped_with_the_choice_that_names_them():
-    """caozhiyuan/copilot-api#312, ding113/claude-code-hub#1328: function tools beside them stay."""
-    body = {
-        "model": "m",
-        "max_tokens": 5,
-        "messages": [{"role": "user", "content": "hi"}],
-        "tools": [{"type": "web_search_20250305", "name": "web_search"}, {"name": "f", "input_schema": {}}],
-        "tool_choice": {"type": "tool", "name": "web_search"},
-    }
-    out, dropped = sent(MESSAGES.read_request(body))
-    assert [tool["function"]["name"] for tool in out["tools"]] == ["f"]
-    assert "tool_choice" not in out
-    assert set(dropped) == {"tools[]", "tool_choice"}
-
-
-@pytest.mark.parametrize("choice", ["auto", "any", "none"])
-def test_serial_calls_are_asked_for_from_every_api(choice):
-    """theopenco/llmgateway#4149: disable_parallel_tool_use is parallel_tool_calls: false."""
-    body = {
-        "model": "m",
-        "max_tokens": 5,
-        "messages": [{"role": "user", "content": "hi"}],
-        "tools": [{"name": "f", "input_schema": {}}],
-        "tool_choice": {"type": choice, **({"disable_parallel_tool_use": True} if choice != "none" else {})},
-    }
-    out, _ = sent(MESSAGES.read_request(body))
-    assert out["tool_choice"] == {"auto": "auto", "any": "required", "none": "none"}[choice]
-    assert out.get("parallel_tool_calls") == (None if choice == "none" else False)
 
 
 objects = st.dictionaries(

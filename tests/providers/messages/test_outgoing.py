@@ -17,7 +17,6 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 from providers.neutral.seal import Seal
-from streams.errors import GatewayError
 from tests.support.messages_requests import OURS, THOUGHT, assistant, chat, controls, user, write
 
 
@@ -282,34 +281,6 @@ def test_a_temperature_above_one_becomes_one():
     assert (body["temperature"], dropped) == (1, ("temperature",))
 
 
-def test_temperature_and_top_p_go_together_unless_the_model_refuses_that():
-    """Claude 4.5 refuses the two together (Soju06/codex-lb#538, juspay/neurolink#1706)."""
-    both = chat(parameters=controls(temperature=0.3, top_p=0.9))
-    body, dropped = write(both, one_of_temperature_top_p=True)
-    assert (body["temperature"], "top_p" in body, dropped) == (0.3, False, ("top_p",))
-    body, dropped = write(both)
-    assert (body["temperature"], body["top_p"], dropped) == (0.3, 0.9, ())
-    assert write(chat(parameters=controls(top_p=0.9)), one_of_temperature_top_p=True)[0]["top_p"] == 0.9
-
-
-@pytest.mark.parametrize(
-    ("sampling", "reasoning", "taken"),
-    [
-        ("free", None, True), ("free", Reasoning(effort="low"), True),
-        ("unless_thinking", None, True), ("unless_thinking", Reasoning(effort="low"), False),
-        ("unless_thinking", Reasoning("disabled", "none"), True),
-        ("only_effort_none", None, False), ("only_effort_none", Reasoning("disabled", "none"), True),
-        ("never", None, False), ("never", Reasoning("disabled"), False),
-    ],
-)  # fmt: skip
-def test_sampling_goes_out_when_the_model_takes_it(sampling, reasoning, taken):
-    """Each removal is named, and a default value is none (truefoundry/models#2122, Soju06/codex-lb#538)."""
-    settings = controls(temperature=0.4, top_k=5, top_p=1)
-    body, dropped = write(chat(reasoning=reasoning, parameters=settings), sampling=sampling)
-    assert [name in body for name in ("temperature", "top_k", "top_p")] == [taken] * 3
-    assert dropped == (() if taken else ("temperature", "top_k"))
-
-
 def test_a_schema_becomes_native_structured_output_beside_the_users_tools():
     """No invented tool is forced, and thinking stays on (BerriAI/litellm#8883, vercel/ai#7220)."""
     schema = {
@@ -428,23 +399,11 @@ def test_the_limit_is_the_clients_or_the_models_own():
     assert write(chat(parameters=controls(max_tokens=0)))[0]["max_tokens"] == 0
 
 
-def test_more_than_one_answer_is_refused():
-    with pytest.raises(GatewayError) as raised:
-        write(chat(parameters=controls(n=2)))
-    assert (raised.value.failed.status, raised.value.failed.param) == (400, "n")
-
-
 def test_warming_the_cache_is_never_a_paid_answer():
     """Both APIs can say it (decolua/9router#560, anomalyco/opencode#37964)."""
     body, dropped = write(chat(parameters=controls(prompt_cache_options={"prewarm": True}), reasoning=Reasoning()))
     assert (body["max_tokens"], "thinking" in body, dropped) == (0, False, ())
     assert write(chat(parameters=controls(prompt_cache_options={"mode": "implicit"})))[1] == ("prompt_cache_options",)
-
-
-def test_fields_that_the_server_refuses_are_removed_and_named():
-    """As the provider entry says (anthropics/claude-code#21612, decolua/9router#1468)."""
-    body, dropped = write(chat(parameters=controls(top_k=5)), refused_fields=("top_k", "metadata"))
-    assert ("top_k" in body, dropped) == (False, ("top_k",))
 
 
 def test_what_reading_has_dropped_is_named_too():

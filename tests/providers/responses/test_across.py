@@ -8,11 +8,9 @@ import pytest
 from providers.chat import CHAT
 from providers.messages import MESSAGES
 from providers.neutral.codec import Codec, Recipient, Reply
-from providers.neutral.quirks import Quirks
 from providers.neutral.seal import seal
 from providers.responses import RESPONSES, read_continued
 from providers.responses.kept_items import previous
-from streams import sse
 from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
@@ -20,7 +18,6 @@ from streams.events import (
     BlockEnd,
     Citation,
     NativeItem,
-    ReasoningDelta,
     TextDelta,
     Usage,
 )
@@ -30,7 +27,6 @@ from tests.support.responses_requests import OTHER, SENT, US, needs_recordings, 
 from tests.support.responses_streams import (
     accumulated,
     added,
-    check_grammar,
     created,
     done,
     ended,
@@ -86,16 +82,6 @@ def test_what_only_this_api_has_is_named(codec: Codec) -> None:
         "truncation", "max_tool_calls", "context_management", "include", "client_metadata", "reasoning.context",
         "reasoning.mode",
     }  # fmt: skip
-
-
-@TRANSLATED
-def test_instructions_stand_before_developer_messages(codec: Codec) -> None:
-    """mnfst/llm-gateway#1900, MetaFARS/codex-relay#65: neither overwrites the other."""
-    body = {"model": "m", "instructions": "first", "input": [{"role": "developer", "content": "second"},
-                                                            {"role": "user", "content": "x"}]}  # fmt: skip
-    sent, _ = send(codec, body)
-    text = json.dumps(sent)
-    assert text.index("first") < text.index("second")
 
 
 # Codex
@@ -202,28 +188,20 @@ def test_a_lone_tools_namespace_goes_back_to_its_own_api_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("codec", "api", "item", "quirks"),
-    [
-        (MESSAGES, "messages", {"type": "thinking", "thinking": "hm", "signature": "c2ln"}, Quirks()),
-        (MESSAGES, "messages", {"type": "redacted_thinking", "data": "ZGF0YQ"}, Quirks()),
-        (CHAT, "chat", {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}, Quirks()),
-    ],
-    ids=["thinking", "redacted", "details"],
+    "item",
+    [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}, {"type": "redacted_thinking", "data": "ZGF0YQ"}],
+    ids=["thinking", "redacted"],
 )
-def test_reasoning_comes_back_byte_for_byte_to_who_made_it(codec: Codec, api: Any, item: Any, quirks: Quirks) -> None:
+def test_reasoning_comes_back_byte_for_byte_to_who_made_it(item: Any) -> None:
     """anthropics/anthropic-sdk-python#1598, maximhq/bifrost#6342, openclaw/openclaw#92201."""
-    text = [ReasoningDelta(0, "hm")] if item.get("thinking") else []
-    events = [
-        AnswerStart(), *text, *thought_events(0, api=api, item=item), *call_events(1, "{}", id="c"),
-        AnswerEnd("tool_calls"),
-    ]  # fmt: skip
-    call = read(store=False)
-    output = written(events, Reply(call, US, 1))[-1]["response"]["output"]
+    text = [item["thinking"]] if "thinking" in item else []
+    thought = thought_events(0, *text, api="messages", item=item)
+    events = [AnswerStart(), *thought, *call_events(1, "{}", id="c"), AnswerEnd("tool_calls")]
+    output = written(events, Reply(read(store=False), US, 1))[-1]["response"]["output"]
     result = {"type": "function_call_output", "call_id": "c", "output": "ok"}
     again = read(input=[{"role": "user", "content": "x"}, *output, result])
-    same = codec.write_request(again, Recipient("up", US, quirks))
-    other = codec.write_request(again, Recipient("up", OTHER, quirks))
-    needle = json.dumps(item if api == "messages" else item["reasoning_details"], separators=(",", ":")).encode()
+    same, other = (MESSAGES.write_request(again, Recipient("up", issuer)) for issuer in (US, OTHER))
+    needle = json.dumps(item, separators=(",", ":")).encode()
     assert needle in same.body
     assert needle not in other.body
     assert b"tg1." not in same.body + other.body
@@ -233,77 +211,10 @@ def test_reasoning_comes_back_byte_for_byte_to_who_made_it(codec: Codec, api: An
 # Usage
 
 
-def test_usage_means_the_same_on_the_way_there_and_back() -> None:
-    """genkit-ai/genkit#5412, BerriAI/litellm#35127: parts add up to the whole, streamed and not."""
-    usage = Usage(3, 11008, 17, output=40, reasoning=12)
-    events = [AnswerStart(), *text_events(0, "x"), usage, AnswerEnd("stop")]
-    found = written(events)
-    assert found[-1]["response"]["usage"] == {
-        "input_tokens": 11028, "input_tokens_details": {"cached_tokens": 11008, "cache_write_tokens": 17},
-        "output_tokens": 40, "output_tokens_details": {"reasoning_tokens": 12}, "total_tokens": 11068,
-    }  # fmt: skip
-    assert usage in RESPONSES.read_answer(sse.dump(found[-1]["response"]))
-
-
 def test_reasoning_tokens_never_exceed_the_output() -> None:
     """BerriAI/litellm#10667 shows 1175 of 774."""
     found = written([AnswerStart(), Usage(1, output=774, reasoning=1175), AnswerEnd("stop")])
     assert found[-1]["response"]["usage"]["output_tokens_details"] == {"reasoning_tokens": 774}
-
-
-def test_a_chat_stream_whose_last_chunk_has_no_choice_is_complete() -> None:
-    """BerriAI/litellm#32519."""
-    reader, writer = CHAT.reader(), RESPONSES.writer(Reply(read(), US, 1))
-    chunks: list[dict[str, Any]] = [
-        {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"role": "assistant", "content": "pong"}}]},
-        {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
-        {"id": "c", "model": "m", "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 1}},
-    ]
-    events = [event for chunk in chunks for event in reader.take("", sse.dump(chunk))]
-    events += [*reader.take("", b"[DONE]"), *reader.close()]
-    data = b"".join(map(writer.send, events))
-    found = [json.loads(line.removeprefix("data: ")) for line in data.decode().split("\n") if line.startswith("data")]
-    check_grammar(found)
-    assert found[-1]["response"]["usage"]["total_tokens"] == 6
-    assert accumulated(found).output_text == "pong"
-
-
-def test_fragments_without_an_id_reach_the_call_that_their_index_names() -> None:
-    """BerriAI/litellm#20711; calls may interleave, each item has its own index."""
-    reader, writer = CHAT.reader(), RESPONSES.writer(Reply(read(), US, 1))
-
-    def fragment(index: int, text: str, **first: Any) -> dict[str, Any]:
-        function = {"arguments": text, **({"name": first["name"]} if first else {})}
-        call = {"index": index, "id": first.get("id"), "function": function}
-        return {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}
-
-    chunks: list[dict[str, Any]] = [
-        fragment(0, "", id="a", name="f"), fragment(1, "", id="b", name="g"), fragment(0, '{"x"'), fragment(1, "{}"),
-        fragment(0, ":1}"), {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
-    ]  # fmt: skip
-    events = [event for chunk in chunks for event in reader.take("", sse.dump(chunk))]
-    data = b"".join(map(writer.send, [*events, *reader.take("", b"[DONE]"), *reader.close()]))
-    found = [json.loads(line.removeprefix("data: ")) for line in data.decode().split("\n") if line.startswith("data")]
-    check_grammar(found)
-    output = found[-1]["response"]["output"]
-    assert [(item["call_id"], item["arguments"]) for item in output] == [("a", '{"x":1}'), ("b", "{}")]
-    done = {event["item_id"]: event["arguments"] for event in found if event["type"].endswith("arguments.done")}
-    assert done == {item["id"]: item["arguments"] for item in output}
-
-
-def test_reasoning_text_goes_back_into_the_field_it_came_from() -> None:
-    """anomalyco/opencode#24722, RooCodeInc/Roo-Code#12195: DeepSeek refuses the turn without it."""
-    events = [
-        AnswerStart(), *thought_events(0, "hm", api="chat", item={"field": "reasoning_content"}),
-        *call_events(1, "{}", id="c"), AnswerEnd("tool_calls"),
-    ]  # fmt: skip
-    output = written(events, Reply(read(), US, 1))[-1]["response"]["output"]
-    result = {"type": "function_call_output", "call_id": "c", "output": "ok"}
-    again = read(input=[{"role": "user", "content": "x"}, *output, result])
-    same = json.loads(CHAT.write_request(again, Recipient("up", US)).body)["messages"][1]
-    assert same["reasoning_content"] == "hm"
-    other = json.loads(CHAT.write_request(again, Recipient("up", OTHER)).body)["messages"][1]
-    assert "reasoning_content" not in other
 
 
 @pytest.mark.parametrize(

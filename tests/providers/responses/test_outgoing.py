@@ -5,13 +5,11 @@ from typing import Any
 import attrs
 import pytest
 
-from providers.catalog.strict import fits_strict
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, NativeTool, Parameter, Reasoning, TextPart, Tool, ToolChoice
 from providers.responses import RESPONSES
-from streams.errors import GatewayError
 from tests.support.responses_requests import ITEM, US, foreign, read, send, user
 
 LOGPROBS = "message.output_text.logprobs"
@@ -98,21 +96,6 @@ def test_settings_of_other_apis_are_carried_or_named() -> None:
     assert (body["service_tier"], body["top_logprobs"], body["include"]) == ("flex", 2, [LOGPROBS])
 
 
-@pytest.mark.parametrize("control", [{"n": Parameter(2, "n")}, {"max_tokens": Parameter(0, "max_tokens")}])
-def test_what_would_change_the_answer_is_refused(control: dict[str, Parameter]) -> None:
-    """decolua/9router#560: never one choice for two, never a paid answer for a warm cache."""
-    with pytest.raises(GatewayError) as caught:
-        send(foreign(user(TextPart("x")), parameters=control))
-    assert caught.value.failed.param in control
-
-
-def test_fields_that_the_provider_refuses_are_left_out_by_name() -> None:
-    """anthropics/claude-code#21612, decolua/9router#1468."""
-    body, outgoing = send(foreign(user(TextPart("x"))), quirks=Quirks(refused_fields=("store", "user")))
-    assert "store" not in body
-    assert outgoing.dropped == ("store",)
-
-
 def test_a_request_of_this_api_survives_reading_and_writing() -> None:
     body = {
         "model": "m",
@@ -183,42 +166,6 @@ def test_a_level_that_the_model_lacks_becomes_the_next_lower_one_by_name(
     body, outgoing = send(foreign(user(TextPart("x")), reasoning=reasoning), quirks=quirks)
     assert body.get("reasoning", {}).get("effort") == effort
     assert outgoing.dropped == (("r",) if named else ())
-
-
-@pytest.mark.parametrize(
-    ("quirks", "reasoning", "taken"),
-    [
-        (Quirks(), None, True),
-        (THINKER, None, False),
-        (LATER, None, False),
-        (LATER, Reasoning("enabled", "low"), False),
-        (LATER, Reasoning("disabled", "none"), True),
-        (Quirks(sampling="unless_thinking"), None, True),
-        (Quirks(sampling="unless_thinking"), Reasoning("enabled", "low"), False),
-    ],
-)
-def test_sampling_goes_by_name_where_the_model_refuses_it(
-    quirks: Quirks, reasoning: Reasoning | None, taken: bool
-) -> None:
-    """truefoundry/models#2122, Soju06/codex-lb#538; a default value is not worth a word."""
-    controls = {name: Parameter(value, name) for name, value in (
-        ("temperature", 0.3), ("top_p", 1), ("logprobs", True), ("top_logprobs", 3),
-    )}  # fmt: skip
-    body, outgoing = send(foreign(user(TextPart("x")), parameters=controls, reasoning=reasoning), quirks=quirks)
-    assert {"temperature", "top_p", "top_logprobs"} & set(body) == (
-        {"temperature", "top_p", "top_logprobs"} if taken else set()
-    )
-    assert (LOGPROBS in body.get("include", ())) == taken
-    assert outgoing.dropped == (() if taken else ("temperature", "logprobs", "top_logprobs"))
-
-
-def test_of_temperature_and_top_p_only_one_goes_where_both_are_refused() -> None:
-    """juspay/neurolink#1706."""
-    controls = {"temperature": Parameter(0.3, "temperature"), "top_p": Parameter(0.5, "top_p")}
-    body, outgoing = send(
-        foreign(user(TextPart("x")), parameters=controls), quirks=Quirks(one_of_temperature_top_p=True)
-    )
-    assert (body["temperature"], "top_p" in body, outgoing.dropped) == (0.3, False, ("top_p",))
 
 
 @pytest.mark.parametrize(
@@ -311,39 +258,6 @@ def test_penalties_go_to_whom_their_client_knows() -> None:
     assert outgoing.dropped == ("presence_penalty",)
 
 
-@pytest.mark.parametrize(
-    ("schema", "fits"),
-    [
-        (CLOSED, True),
-        ({**CLOSED, "properties": {"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}, True),
-        ({**CLOSED, "properties": {"a": {"type": ["string", "null"]}}}, True),
-        ({**CLOSED, "properties": {"a": {"type": "array", "items": CLOSED}}}, True),
-        ({**CLOSED, "properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": CLOSED}}, True),
-        ({**CLOSED, "additionalProperties": True}, False),
-        ({**CLOSED, "required": []}, False),
-        ({"type": "object", "properties": {"a": {}}, "required": ["a"]}, False),
-        ({**CLOSED, "properties": {"a": {"type": "object"}}}, False),
-        ({**CLOSED, "properties": {"a": {"oneOf": []}}}, False),
-        ({**CLOSED, "properties": {"a": {"anyOf": None}}}, False),
-        ({**CLOSED, "properties": {"a": {"type": "date"}}}, False),
-        ({**CLOSED, "properties": 1}, False),
-        ({"anyOf": [CLOSED]}, False),
-        (True, False),
-        (None, False),
-    ],
-)
-def test_formats_and_tools_of_messages_are_strict_where_the_schema_may_be(schema: Any, fits: bool) -> None:
-    """Messages' formats always bind; here only strict ones do, and not every schema may be strict."""
-    assert fits_strict(schema) == fits
-    form = Format("json_schema", schema=schema)
-    tools = (Tool("f", schema=schema, strict=True, at="tools[0]"),)
-    body, outgoing = send(foreign(user(TextPart("x")), format=form, tools=tools))
-    assert body["text"]["format"].get("strict") == (True if fits else None)
-    assert body["text"]["format"]["schema"] == schema
-    assert body["tools"][0]["strict"] == fits
-    assert outgoing.dropped == (() if fits else ("tools[].strict",))
-
-
 def test_strict_stays_as_other_clients_say_it() -> None:
     form = Format("json_schema", schema={"type": "object"}, strict=True)
     tools = (Tool("f", strict=True), Tool("g"))
@@ -351,13 +265,6 @@ def test_strict_stays_as_other_clients_say_it() -> None:
     assert body["text"]["format"]["strict"] is True
     assert [tool["strict"] for tool in body["tools"]] == [True, False]
     assert "strict" not in send(read(tools=[{"type": "function", "name": "f"}]))[0]["tools"][0]
-
-
-def test_a_schema_nested_without_end_is_not_strict() -> None:
-    schema: Any = {"type": "string"}
-    for _ in range(2000):
-        schema = {**CLOSED, "properties": {"a": schema}}
-    assert not fits_strict(schema)
 
 
 # Hosted tools

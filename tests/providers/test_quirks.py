@@ -1,0 +1,144 @@
+"""What a model or its provider is known not to take, in requests for providers of each API: it is left out by name."""
+
+import json
+from typing import Any
+
+import pytest
+
+from providers.apis import CODECS
+from providers.catalog.strict import fits_strict
+from providers.neutral.codec import Recipient
+from providers.neutral.quirks import Quirks
+from providers.neutral.request import Format, Message, Parameter, Reasoning, Request, TextPart, Tool
+from providers.neutral.seal import Issuer
+from streams.errors import GatewayError
+from tests.support.apis import OLDER
+
+USER = Message("user", (TextPart("hi", "messages[0].content"),), "messages[0]")
+CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+
+
+def written(api: str, request: Request, **quirks: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The body for a provider of ``api``, and what was dropped."""
+    outgoing = CODECS[api].write_request(request, Recipient("up", Issuer("p", "a"), Quirks(**quirks)))
+    return json.loads(outgoing.body), outgoing.dropped
+
+
+def asking(client: Any = "chat", **fields: Any) -> Request:
+    """A request with settings by their neutral names."""
+    members = {name: fields.pop(name) for name in ("reasoning", "format", "tools") if name in fields}
+    controls = {name: Parameter(value, name) for name, value in fields.items()}
+    return Request(client, "m", (USER,), parameters=controls, **members)
+
+
+SAMPLED: dict[str, dict[str, Any]] = {
+    "chat": {"temperature": 0.3, "top_p": 1, "logprobs": True, "top_logprobs": 2, "presence_penalty": 0.5,
+             "frequency_penalty": -1},
+    "messages": {"temperature": 0.4, "top_k": 5, "top_p": 1},
+    "responses": {"temperature": 0.3, "top_p": 1, "logprobs": True, "top_logprobs": 3},
+}  # fmt: skip
+EFFORTS = {None: None, "low": Reasoning("enabled", "low"), "none": Reasoning("disabled", "none")}
+
+
+@pytest.mark.parametrize(
+    ("sampling", "effort", "taken"),
+    [
+        ("free", None, True), ("free", "low", True), ("never", None, False), ("never", "none", False),
+        ("only_effort_none", None, False), ("only_effort_none", "low", False), ("only_effort_none", "none", True),
+        ("unless_thinking", None, True), ("unless_thinking", "none", True), ("unless_thinking", "low", False),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("api", OLDER)
+def test_sampling_goes_only_to_models_that_take_it(api, sampling, effort, taken):
+    """Each removal is named, but for that of a default (juspay/neurolink#1706, truefoundry/models#2122,
+    Soju06/codex-lb#538)."""
+    asked = SAMPLED[api]
+    request = asking(**asked, reasoning=EFFORTS[effort])
+    body, dropped = written(api, request, sampling=sampling)
+    body |= {"logprobs": True} if "message.output_text.logprobs" in body.get("include", ()) else {}
+    assert asked.keys() & body.keys() == (asked.keys() if taken else set())
+    assert set(dropped) == (set() if taken else asked.keys() - {"top_p"})
+
+
+@pytest.mark.parametrize("api", OLDER)
+def test_of_temperature_and_top_p_the_first_stays_where_both_are_refused(api):
+    """Claude 4.5 refuses the two together (truefoundry/models#2122, Soju06/codex-lb#538, juspay/neurolink#1706)."""
+    both = asking(temperature=0.3, top_p=0.9)
+    body, dropped = written(api, both, one_of_temperature_top_p=True)
+    assert (body["temperature"], "top_p" in body, dropped) == (0.3, False, ("top_p",))
+    body, dropped = written(api, both)
+    assert (body["temperature"], body["top_p"], dropped) == (0.3, 0.9, ())
+    assert written(api, asking(top_p=0.9), one_of_temperature_top_p=True)[0]["top_p"] == 0.9
+    if api != "responses":  # where a default is named, too
+        assert written(api, asking(temperature=0.5, top_p=1), one_of_temperature_top_p=True)[1] == ()
+
+
+@pytest.mark.parametrize(("api", "name"), [("chat", "store"), ("messages", "top_k"), ("responses", "store")])
+def test_fields_that_the_provider_refuses_are_left_out_by_name(api, name):
+    """As the provider entry says (anthropics/claude-code#21612, decolua/9router#1468)."""
+    body, dropped = written(api, asking(**{name: 5}), refused_fields=(name, "metadata"))
+    assert (name in body, dropped) == (False, (name,))
+
+
+@pytest.mark.parametrize(
+    ("api", "name", "value"),
+    [*((api, "n", 2) for api in OLDER), ("chat", "max_tokens", 0), ("responses", "max_tokens", 0)],
+)
+def test_what_would_be_another_answer_is_a_400(api, name, value):
+    """Never one choice for two, never a paid answer for a warm cache (decolua/9router#560)."""
+    with pytest.raises(GatewayError) as caught:
+        written(api, asking("messages" if api != "messages" else "chat", **{name: value}))
+    assert (caught.value.failed.status, caught.value.failed.param) == (400, name)
+
+
+@pytest.mark.parametrize(
+    ("schema", "fits"),
+    [
+        (CLOSED, True),
+        ({**CLOSED, "properties": {"a": {"anyOf": [{"type": "string"}, {"type": "null"}]}}}, True),
+        ({**CLOSED, "properties": {"a": {"anyOf": [CLOSED, {"type": "null"}]}}}, True),
+        ({**CLOSED, "properties": {"a": {"type": ["string", "null"]}}}, True),
+        ({**CLOSED, "properties": {"a": {"type": "array", "items": CLOSED}}}, True),
+        ({**CLOSED, "properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": CLOSED}}, True),
+        ({"type": "object", "properties": {}, "additionalProperties": False}, True),
+        ({**CLOSED, "additionalProperties": True}, False),
+        ({**CLOSED, "required": []}, False),
+        ({**CLOSED, "required": 3}, False),
+        ({"type": "object"}, False),
+        ({"type": "object", "properties": {"a": {}}, "required": ["a"]}, False),
+        *(
+            ({**CLOSED, "properties": {"a": inner}}, False)
+            for inner in (
+                {"type": "object"}, {"type": ["object", "null"]}, {"type": "array", "items": {"type": "object"}},
+                {"oneOf": []}, {"allOf": [{"type": "string"}]}, {"anyOf": None}, {"type": "date"}, 3,
+            )
+        ),
+        ({**CLOSED, "properties": 1}, False),
+        ({"anyOf": [CLOSED]}, False),
+        (True, False),
+        (None, False),
+    ],
+)  # fmt: skip
+def test_formats_and_tools_of_messages_are_strict_where_the_schema_may_be(schema, fits):
+    """Messages' formats always bind, and have no `strict`; OpenAI's do where they are, and not every schema may be."""
+    assert fits_strict(schema) == fits
+    tools = (Tool("f", schema=schema, strict=True, at="tools[0]"),)
+    request = asking("messages", format=Format("json_schema", schema=schema), tools=tools)
+    for api in ("chat", "responses"):
+        body, dropped = written(api, request)
+        format = body["text"]["format"] if api == "responses" else body["response_format"]["json_schema"]
+        assert (format["name"], format.get("schema"), format.get("strict")) == (
+            "output",
+            schema,
+            True if fits else None,
+        )
+        tool = body["tools"][0] if api == "responses" else body["tools"][0]["function"]
+        assert bool(tool.get("strict")) == fits
+        assert dropped == (() if fits else ("tools[].strict",))
+
+
+def test_a_schema_nested_without_end_is_not_strict():
+    schema: Any = {"type": "string"}
+    for _ in range(2000):
+        schema = {**CLOSED, "properties": {"a": schema}}
+    assert not fits_strict(schema)
