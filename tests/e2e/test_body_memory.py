@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.harness import Gateway, Wire, config, eventually, free_port, provider, running
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Wire, config, eventually, free_port, provider
 from tests.support.upstreams import PATHS, Script
 from tests.support.websocket_client import Client
-
-pytestmark = pytest.mark.process
 
 KIB = 1024
 KEYS = {"alice": "sk-of-alice-which-is-long", "bob": "sk-of-bob-which-is-long-too"}
@@ -24,7 +23,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     settings = config(
         [provider("openai/up", upstream.url, ["chat"])], port, limits={"bodies": "2MiB"}, client_keys=keys
     )
-    with running(settings, port) as process:
+    with gateway_thread(settings, port) as process:
         yield process
 
 

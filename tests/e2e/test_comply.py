@@ -1,16 +1,19 @@
 """The public compliance tester llm-comply against each model of the demo in each of our APIs."""
 
-import contextlib
 import io
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+from unittest import mock
 
 import pytest
+from llm_comply import display
 from llm_comply.cli import main
 
 from tests.support.gateway_thread import demo_thread, gateway_thread, mock_thread
 from tests.support.harness import Gateway, config, free_port, provider
+
+pytestmark = pytest.mark.filterwarnings("ignore:jsonschema.RefResolver:DeprecationWarning")  # the tester's own
 
 MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses")
 FORMATS: Mapping[str, tuple[str, ...]] = {
@@ -49,9 +52,10 @@ def checked(url: str, model: str, format: str, *flags: str) -> dict[str, dict[st
     """What the tester says of each check, by its id."""
     root = url if format == "google-genai" else f"{url}/v1"
     command = ["--json", "--base-url", root, "--api-key", "unneeded", "--model", model, "--format", format]
-    with contextlib.redirect_stdout(io.StringIO()) as told:
+    out = io.StringIO()
+    with mock.patch.object(display, "get_display", return_value=display.JsonDisplay(out)):
         main([*command, *FORMATS[format], *flags])
-    return {result.pop("id"): result for result in json.loads(told.getvalue())["results"]}
+    return {result.pop("id"): result for result in json.loads(out.getvalue())["results"]}
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -70,9 +74,9 @@ def undefaulted() -> Iterator[Gateway]:
     """A gateway without a default before the stand-in of the demo; the tester knows by their names that its models
     reason."""
     port = free_port()
-    with mock_thread() as mock:
+    with mock_thread() as stand_in:
         entries = [
-            provider(f"on-{api}/mock-large", mock.url, [api], name=NAMED.format(api))
+            provider(f"on-{api}/mock-large", stand_in.url, [api], name=NAMED.format(api))
             for api in ("chat", "messages", "responses")
         ]
         with gateway_thread(config(entries, port), port) as found:

@@ -14,7 +14,7 @@ import pytest
 from gateway.commands.demo import demo_config
 from gateway.config.redaction import secrets_in
 from tests.support.command_line import started
-from tests.support.gateway_thread import demo_thread
+from tests.support.gateway_thread import demo_thread, mock_thread
 from tests.support.harness import Gateway, Reply, request
 
 APIS = ("chat", "messages", "responses")
@@ -224,9 +224,8 @@ def test_words_come_at_the_pace_that_was_asked_for():
         assert mock.stop() == 0
 
 
-@pytest.mark.process
 def test_the_mock_alone_refuses_what_a_provider_would():
-    with started("mock", "--port", "0") as mock:
+    with mock_thread() as mock:
         for api in APIS:
             reply = request(mock.url, "POST", PATHS[api], b"[]")
             assert reply.status == 400

@@ -4,6 +4,7 @@ the config's, and a LiteLLM file."""
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ from anthropic import Anthropic
 from openai import OpenAI
 
 from tests.support.command_line import invoke, started
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import free_port, request
 from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, fake_upstream, render
 
@@ -33,13 +35,15 @@ def answering() -> Iterator[Upstream]:
         yield upstream
 
 
-def pointed(config: str, upstream: Upstream) -> str:
-    """``config`` with the test's provider in place of the real ones, on a free port."""
-    settings = yaml.safe_load(config)
-    settings["listeners"] = [{"type": "model", "name": "models", "port": free_port()}]
+def point(file: Path, upstream: Upstream, **more: Any) -> int:
+    """Put the test's provider in place of the real ones, and ``more``, into ``file``. Return the free port that it
+    names."""
+    settings, port = yaml.safe_load(file.read_text()), free_port()
+    settings["listeners"] = [{"type": "model", "name": "models", "port": port}]
     for entry in settings["model_providers"]:
         entry["base_url"] = upstream.url
-    return yaml.safe_dump(settings, sort_keys=False)
+    file.write_text(yaml.safe_dump({**settings, **more}, sort_keys=False))
+    return port
 
 
 def answers(url: str, model: str) -> str:
@@ -57,14 +61,12 @@ def test_what_init_writes_answers_to_the_names_that_programs_send(tmp_path, answ
     assert invoke("init", "--yes", cwd=tmp_path, env=KEYS).returncode == 0
     file = tmp_path / "trigate.yaml"
     assert invoke("check", cwd=tmp_path, env=KEYS).returncode == 0
-    file.write_text(pointed(file.read_text(), answering))
-    with started("serve", cwd=tmp_path, env=KEYS) as served:
+    with gateway_thread(file, point(file, answering), env=KEYS) as served:
         for model in (*CLAUDE, *OPENAI, "smart", "fast"):
             assert answers(served.url, model) == "fine", model
         unknown = request(served.url, "POST", "/v1/messages", {"model": "opus", "max_tokens": 9, "messages": []})
         assert unknown.status == 404
         assert "did you mean claude-opus-" in unknown.json["error"]["message"]
-        assert served.stop() == 0
     keys = {seen.header("authorization") or seen.header("x-api-key") for seen in answering.seen}
     assert keys == {f"Bearer {KEYS['OPENAI_API_KEY']}", KEYS["ANTHROPIC_API_KEY"]}
 
@@ -76,20 +78,20 @@ def test_money_from_the_first_day(tmp_path, answering):
     elsewhere.mkdir()
     assert invoke("init", "--yes", cwd=project, env=KEYS).returncode == 0
     file = project / "trigate.yaml"
-    file.write_text(pointed(file.read_text(), answering) + "budgets: [40 tokens/day]\n")
+    port = point(file, answering, budgets=["40 tokens/day"])
     checked = invoke("check", str(file), cwd=elsewhere, env=KEYS)
     assert "forgotten" not in checked.stderr
     body = {"model": "gpt-5.4", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
-    with started("serve", str(file), cwd=elsewhere, env=KEYS) as served:
+    with gateway_thread(file, port, env=KEYS) as served:
         assert request(served.url, "POST", "/v1/chat/completions", body).status == 200
-        assert served.stop() == 0
     costs = invoke("costs", str(file), cwd=tmp_path)
     assert costs.returncode == 0, costs.stderr
     assert "openai/gpt-5.4" in costs.stdout
-    with started("serve", str(file), cwd=project, env=KEYS) as served:
+    with gateway_thread(file, port, env=KEYS) as served:
         assert request(served.url, "POST", "/v1/chat/completions", body).status == 402
 
 
+@pytest.mark.process
 def test_a_project_folder_that_is_not_the_configs(tmp_path, answering):
     """The config is the person's own; every command finds it from any folder, and clients are told of the gateway that
     runs."""
@@ -99,7 +101,7 @@ def test_a_project_folder_that_is_not_the_configs(tmp_path, answering):
     env = {**KEYS, "XDG_CONFIG_HOME": str(home), "HOME": str(tmp_path)}
     assert invoke("init", "--yes", str(home / "trigate" / "trigate.yaml"), cwd=project, env=env).returncode == 0
     file = home / "trigate" / "trigate.yaml"
-    file.write_text(pointed(file.read_text(), answering))
+    point(file, answering)
     checked = invoke("check", cwd=project, env=env)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     with started("serve", cwd=project, env=env) as served:
@@ -170,10 +172,9 @@ def test_a_litellm_file_of_ten_models(tmp_path, answering):
     checked = invoke("check", cwd=tmp_path, env=env)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     file = tmp_path / "trigate.yaml"
-    settings = yaml.safe_load(pointed(file.read_text(), answering))
-    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    port = point(file, answering)
     master = {"authorization": f"Bearer {env['LITELLM_MASTER_KEY']}"}
-    with started("serve", cwd=tmp_path, env=env) as served:
+    with gateway_thread(file, port, env=env) as served:
         for model in ("gpt-4o", "gpt-4o-mini", "reasoning", "claude-sonnet", "local", "house-model", "gpt-4"):
             body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
             assert request(served.url, "POST", "/v1/chat/completions", body).status == 401

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.support.command_line import Started, run, started
-from tests.support.gateway_thread import mock_thread
-from tests.support.harness import ROOT, eventually, refusing_port, request
-
-pytestmark = pytest.mark.process
+from tests.support.command_line import invoke
+from tests.support.gateway_thread import gateway_thread, mock_thread
+from tests.support.harness import ROOT, Gateway, eventually, free_port, refusing_port, request
 
 ENV = {
     "OPENAI_API_KEY": "sk-upstream-openai", "OPENAI_ORG": "org-1", "OPENAI_RESEARCH_KEY": "sk-upstream-research",
@@ -32,23 +31,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def gateway(folder: Path) -> Iterator[Started]:
+def gateway(folder: Path) -> Iterator[Gateway]:
     """The imported file, served; its providers are the stand-in, but for one that is not there."""
-    done = run("import", "config.yaml", *EXPORTS, "--partial", "--write", "trigate.yaml", cwd=folder)
+    done = invoke("import", "config.yaml", *EXPORTS, "--partial", "--write", "trigate.yaml", cwd=folder)
     assert done.returncode == 3, done.stderr
     with mock_thread() as mock, refusing_port() as refused:
         env = {**ENV, **dict.fromkeys(("OPENAI_BASE", "ANTHROPIC_BASE", "LOCAL_BASE"), mock.url)}
         env["AZURE_BASE"] = f"http://127.0.0.1:{refused}"
-        checked = run("check", "trigate.yaml", cwd=folder, env=env)
+        checked = invoke("check", "trigate.yaml", cwd=folder, env=env)
         assert checked.returncode == 0, checked.stderr
-        strict = run("check", "--strict", "trigate.yaml", cwd=folder, env=env)
+        strict = invoke("check", "--strict", "trigate.yaml", cwd=folder, env=env)
         assert strict.returncode == 0, strict.stderr
-        with started("serve", "trigate.yaml", "--port", "0", cwd=folder, env=env) as process:
+        settings, port = yaml.safe_load((folder / "trigate.yaml").read_text()), free_port()
+        with gateway_thread({**settings, "listeners": [{"port": port}]}, port, env=env) as process:
             yield process
 
 
 def test_the_summary_says_what_is_lost_by_what_it_means(folder):
-    found = run("import", "config.yaml", *EXPORTS, "--partial", cwd=folder)
+    found = invoke("import", "config.yaml", *EXPORTS, "--partial", cwd=folder)
     assert found.returncode == 3
     lines = found.stderr.splitlines()
     assert lines[0] == (
@@ -70,7 +70,7 @@ def test_the_summary_says_what_is_lost_by_what_it_means(folder):
 
 
 def test_a_model_without_an_entry_is_an_error(folder):
-    found = run("import", "config.yaml", *EXPORTS, cwd=folder)
+    found = invoke("import", "config.yaml", *EXPORTS, cwd=folder)
     assert (found.returncode, found.stdout) == (1, "")
     assert "sonnet-on-bedrock (bedrock/" in found.stderr
 

@@ -5,11 +5,12 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import attrs
 import pytest
 import yaml
 
@@ -217,97 +218,91 @@ ONE_AWAY = {"a": ("2x20 stale", "1x20 0x40"), "b": ("2x60", "1x60")}
 ALL_AWAY = {"": ("_x60", "_x60")}
 
 
-@pytest.mark.parametrize(
-    ("instances", "firing"),
-    [(REPLACED, {}), (ONE_WORKER_LESS, {"TrigateWorkersDie": "a"}), (ONE_AWAY, {"TrigateGone": "a"}),
-     (ALL_AWAY, {"TrigateGone": ""})],
-    ids=["replaced", "one worker less", "one away", "all away"],
-)  # fmt: skip
-def test_what_dies_is_an_alert_and_a_deployment_is_none(tmp_path, instances, firing):
-    series = [
-        {"series": f'{name}{{job="trigate",instance="{instance}"}}', "values": values}
-        for instance, both in instances.items()
-        for name, values in zip(("trigate_workers", "up"), both, strict=True)
-    ]
-    asked = [
-        {
-            "expr": f'count by (instance) (ALERTS{{alertname="{rule}",alertstate="firing"}})',
-            "eval_time": "10m",
-            "exp_samples": [{"labels": f'{{instance="{where}"}}' if where else "{}", "value": 1}] if found else [],
+@attrs.frozen
+class Judged:
+    """What the shipped rules are to say of ``series``, a value every 15 s: how many alerts ``expression`` finds with
+    which labels, at each time."""
+
+    name: str
+    series: Mapping[str, str]
+    expression: str
+    found: Mapping[str, Sequence[str]]
+
+    def group(self) -> dict[str, Any]:
+        """Return the group of tests for promtool, which names it where one fails."""
+        return {
+            "name": self.name, "interval": "15s",
+            "input_series": [{"series": name, "values": values} for name, values in self.series.items()],
+            "promql_expr_test": [
+                {"expr": self.expression, "eval_time": when,
+                 "exp_samples": [{"labels": f"{{{label}}}", "value": 1} for label in labels]}
+                for when, labels in self.found.items()
+            ],
+        }  # fmt: skip
+
+
+def firing(by: str, rule: str) -> str:
+    """Return the expression that counts the firing alerts of a rule ``by`` labels."""
+    return f'count {by} (ALERTS{{alertname=~"{rule}",alertstate="firing"}})'
+
+
+def deaths() -> Iterator[Judged]:
+    """What dies is an alert, and a deployment is none."""
+    for name, instances, dead in (
+        ("replaced", REPLACED, {}),
+        ("one worker less", ONE_WORKER_LESS, {"TrigateWorkersDie": 'instance="a"'}),
+        ("one away", ONE_AWAY, {"TrigateGone": 'instance="a"'}),
+        ("all away", ALL_AWAY, {"TrigateGone": ""}),
+    ):
+        series = {
+            f'{metric}{{job="trigate",instance="{instance}"}}': values
+            for instance, both in instances.items()
+            for metric, values in zip(("trigate_workers", "up"), both, strict=True)
         }
-        for rule in ("TrigateGone", "TrigateWorkersDie")
-        for found, where in [(rule in firing, firing.get(rule))]
-    ]
-    judge(tmp_path, series, asked)
+        for rule in ("TrigateGone", "TrigateWorkersDie"):
+            labels = [dead[rule]] if rule in dead else []
+            yield Judged(f"{name}: {rule}", series, firing("by (instance)", rule), {"10m": labels})
 
 
-def test_what_is_wrong_with_a_request_is_no_failure_of_its_provider(tmp_path):
-    """One provider for each kind of error, which answers it to all that it is asked."""
-    series = [
-        {"series": f'trigate_upstream_{name}{{provider="{kind}"{label}}}', "values": "0+10x60"}
+def failures_of_providers() -> Iterator[Judged]:
+    """What is wrong with a request is no failure of its provider. One provider for each kind of error, which answers it
+    to all that it is asked."""
+    series = {
+        f'trigate_upstream_{name}{{provider="{kind}"{label}}}': "0+10x60"
         for kind in STATUS
         for name, label in (("errors_total", f',error="{kind}"'), ("attempts_total", ""))
-    ]
+    }
     # A rate limit, or an account without money, is the operator's; the rest of 4xx is said of the request.
     failing = [kind for kind, status in STATUS.items() if status >= 500 or kind in ("rate_limited", "billing")]
-    asked = {
-        "expr": 'count by (provider) (ALERTS{alertname="TrigateProviderFails",alertstate="firing"})',
-        "eval_time": "14m",
-        "exp_samples": [{"labels": f'{{provider="{kind}"}}', "value": 1} for kind in failing],
-    }
-    judge(tmp_path, series, [asked])
-
-
-def judge(folder: Path, series: list[dict[str, str]], asked: list[dict[str, Any]]) -> None:
-    """The shipped rules over ``series``, every 15 s."""
-    test = {"interval": "15s", "input_series": series, "promql_expr_test": asked}
-    file = folder / "tests.yaml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "15s", "tests": [test]}))
-    done = subprocess.run([tool("promtool"), "test", "rules", str(file)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    labels = [f'provider="{kind}"' for kind in failing]
+    yield Judged("failing providers", series, firing("by (provider)", "TrigateProviderFails"), {"14m": labels})
 
 
 REFUSED_FOR_MONEY = 'trigate_limit_refusals_total{holder_kind="client_keys",holder="ben",limit="budgets"}'
 
 
-def test_a_budget_is_an_alert_when_it_is_nearly_spent_and_when_it_refuses(tmp_path):
-    """A budget refuses before the last cent is spent: what is expected of a request does not fit any more."""
+def budgets() -> Iterator[Judged]:
+    """A budget is an alert when it is nearly spent and when it refuses, which it does before the last cent is spent:
+    what is expected of a request does not fit any more."""
     spent = {"alice": "0.5x60", "ben": "0.97x60", "cleo": "1.01x60"}
-    series = [
-        {
-            "series": f'trigate_budget_used_ratio{{holder_kind="client_keys",holder="{name}",budget="20 usd/day"}}',
-            "values": one,
-        }
-        for name, one in spent.items()
-    ]
-    series.append({"series": REFUSED_FOR_MONEY, "values": "_x20 1x60"})
-    asked = [
-        {
-            "expr": f'count by (holder) (ALERTS{{alertname="{alert}",alertstate="firing"}})',
-            "eval_time": "10m",
-            "exp_samples": [{"labels": f'{{holder="{name}"}}', "value": 1} for name in firing],
-        }
-        for alert, firing in (("TrigateBudgetNearlySpent", ["ben"]), ("TrigateBudgetSpent", ["ben", "cleo"]))
-    ]
-    judge(tmp_path, series, asked)
+    used = 'trigate_budget_used_ratio{holder_kind="client_keys",holder="%s",budget="20 usd/day"}'
+    series = {**{used % name: values for name, values in spent.items()}, REFUSED_FOR_MONEY: "_x20 1x60"}
+    for alert, names in (("TrigateBudgetNearlySpent", ["ben"]), ("TrigateBudgetSpent", ["ben", "cleo"])):
+        labels = [f'holder="{name}"' for name in names]
+        yield Judged(alert, series, firing("by (holder)", alert), {"10m": labels})
 
 
-@pytest.mark.parametrize(
-    ("holder_kind", "severity"),
-    [("client_keys", "ticket"), ("client_groups", "ticket"), ("model_providers", "page"), ("everybody", "page")],
-)
-@pytest.mark.parametrize(
-    "series",
-    ['trigate_budget_used_ratio{%s,budget="20 usd/day"}', 'trigate_limit_refusals_total{%s,limit="budgets"}'],
-)
-def test_a_spent_budget_wakes_somebody_only_if_it_concerns_everybody(tmp_path, series, holder_kind, severity):
-    name = series % f'holder_kind="{holder_kind}",holder="a"'
-    asked = {
-        "expr": 'sum by (severity) (ALERTS{alertname=~"Trigate.*BudgetSpent",alertstate="firing"})',
-        "eval_time": "10m",
-        "exp_samples": [{"labels": f'{{severity="{severity}"}}', "value": 1}],
-    }
-    judge(tmp_path, [{"series": name, "values": "_x20 1x60"}], [asked])
+def spent_budgets() -> Iterator[Judged]:
+    """A spent budget wakes somebody only if it concerns everybody."""
+    wakes = {"client_keys": "ticket", "client_groups": "ticket", "model_providers": "page", "everybody": "page"}
+    for series in (
+        'trigate_budget_used_ratio{%s,budget="20 usd/day"}',
+        'trigate_limit_refusals_total{%s,limit="budgets"}',
+    ):
+        for kind, severity in wakes.items():
+            name = series % f'holder_kind="{kind}",holder="a"'
+            expression = 'sum by (severity) (ALERTS{alertname=~"Trigate.*BudgetSpent",alertstate="firing"})'
+            yield Judged(name, {name: "_x20 1x60"}, expression, {"10m": [f'severity="{severity}"']})
 
 
 MISTAKE = 'trigate_exchanges_total{ended="internal_error",status="5xx"}'
@@ -329,38 +324,42 @@ UNANSWERED = {'trigate_fallbacks_total{route="r",answered="no"}': "0+9x60"}
 SAVED = {**UNANSWERED, 'trigate_fallbacks_total{route="r",answered="yes"}': "0+10x60"}
 
 
-@pytest.mark.parametrize(
-    ("series", "rule", "firing"),
-    [({MISTAKE: "_x20 1x20"}, "TrigateMistakes", {"4m": False, "6m": True}),
-     ({MISTAKE: "_x20 1x90"}, "TrigateMistakes", {"19m": True, "25m": False}),
-     ({MISTAKE: "0x20 1x20"}, "TrigateMistakes", {"6m": True}),
-     ({MISTAKE: "3x120"}, "TrigateMistakes", {"20m": False}),
-     (REFUSED, "TrigateExchangesFail", {"14m": False}),
-     (LIMITED, "TrigateExchangesFail", {"14m": True}),
-     ({MISTAKE: "0+10x60"}, "TrigateExchangesFail", {"14m": True}),
-     (dict.fromkeys(REFUSED, "0+10x120"), "TrigateProviderRefuses", {"14m": False, "25m": True}),
-     (dict.fromkeys(LIMITED, "0+10x120"), "TrigateProviderRefuses", {"25m": False}),
-     (at_target("overloaded"), "TrigateTargetFails", {"9m": False, "14m": True}),
-     (at_target("invalid"), "TrigateTargetFails", {"14m": False}),
-     ({CREDENTIAL: "_x20 1x20"}, "TrigateTargetRefused", {"4m": False, "6m": True}),
-     ({'trigate_counters_away': "0x8 2x60"}, "TrigateCountersAway", {"3m": False, "5m": True}),
-     (UNANSWERED, "TrigateFallbacksFail", {"4m": False, "9m": True}),
-     (SAVED, "TrigateFallbacksFail", {"9m": False})],
-    ids=["the first mistake of all", "it is over after a while", "a further mistake", "mistakes of long ago",
-         "bad requests", "rate limits", "mistakes only", "bad requests for long", "rate limits for long",
-         "a target fails", "requests that a target finds wrong",
-         "a refused credential", "shared counters away", "fallbacks without an answer", "fallbacks that answer"],
-)  # fmt: skip
-def test_a_rule_fires_when_it_should(tmp_path, series, rule, firing):
-    asked = [
-        {
-            "expr": f'count(ALERTS{{alertname="{rule}",alertstate="firing"}})',
-            "eval_time": when,
-            "exp_samples": [{"labels": "{}", "value": 1}] if found else [],
-        }
-        for when, found in firing.items()
-    ]
-    judge(tmp_path, [{"series": name, "values": values} for name, values in series.items()], asked)
+RULES_IN_TIME: Mapping[str, tuple[Mapping[str, str], str, Mapping[str, bool]]] = {
+    "the first mistake of all": ({MISTAKE: "_x20 1x20"}, "TrigateMistakes", {"4m": False, "6m": True}),
+    "it is over after a while": ({MISTAKE: "_x20 1x90"}, "TrigateMistakes", {"19m": True, "25m": False}),
+    "a further mistake": ({MISTAKE: "0x20 1x20"}, "TrigateMistakes", {"6m": True}),
+    "mistakes of long ago": ({MISTAKE: "3x120"}, "TrigateMistakes", {"20m": False}),
+    "bad requests": (REFUSED, "TrigateExchangesFail", {"14m": False}),
+    "rate limits": (LIMITED, "TrigateExchangesFail", {"14m": True}),
+    "mistakes only": ({MISTAKE: "0+10x60"}, "TrigateExchangesFail", {"14m": True}),
+    "bad requests for long": (
+        dict.fromkeys(REFUSED, "0+10x120"), "TrigateProviderRefuses", {"14m": False, "25m": True}
+    ),
+    "rate limits for long": (dict.fromkeys(LIMITED, "0+10x120"), "TrigateProviderRefuses", {"25m": False}),
+    "a target fails": (at_target("overloaded"), "TrigateTargetFails", {"9m": False, "14m": True}),
+    "requests that a target finds wrong": (at_target("invalid"), "TrigateTargetFails", {"14m": False}),
+    "a refused credential": ({CREDENTIAL: "_x20 1x20"}, "TrigateTargetRefused", {"4m": False, "6m": True}),
+    "shared counters away": ({"trigate_counters_away": "0x8 2x60"}, "TrigateCountersAway", {"3m": False, "5m": True}),
+    "fallbacks without an answer": (UNANSWERED, "TrigateFallbacksFail", {"4m": False, "9m": True}),
+    "fallbacks that answer": (SAVED, "TrigateFallbacksFail", {"9m": False}),
+}  # fmt: skip
+
+
+def rules_in_time() -> Iterator[Judged]:
+    """Each rule fires when it should, and no sooner."""
+    for name, (series, rule, times) in RULES_IN_TIME.items():
+        yield Judged(name, series, firing("", rule), {when: [""] if fires else [] for when, fires in times.items()})
+
+
+@pytest.mark.parametrize("cases", [deaths, failures_of_providers, budgets, spent_budgets, rules_in_time])
+def test_the_shipped_rules_fire_when_they_should(tmp_path, cases):
+    """promtool names each case that differs."""
+    groups = [case.group() for case in cases()]
+    assert groups
+    file = tmp_path / "tests.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "15s", "tests": groups}))
+    done = subprocess.run([tool("promtool"), "test", "rules", str(file)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("what", "file"), [("rules", RULES), ("config", SCRAPE)])

@@ -67,16 +67,18 @@ class _Lines(io.TextIOBase):
 
 
 @contextlib.contextmanager
-def gateway_thread(settings: Mapping[str, Any] | Path, port: int, **options: Any) -> Iterator[Gateway]:
+def gateway_thread(
+    settings: Mapping[str, Any] | Path, port: int, *, env: Mapping[str, str] | None = None, **options: Any
+) -> Iterator[Gateway]:
     """Serve ``settings`` (a mapping or a file) with ``Options`` until the end of the block, then drain.
 
-    ``Gateway.log`` has the lines that this gateway logs, as JSON.
+    ``env`` has variables that the settings name. ``Gateway.log`` has the lines that this gateway logs, as JSON.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = settings if isinstance(settings, Path) else Path(folder) / "config.yaml"
         if not isinstance(settings, Path):
             file.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
-        config, chosen = load(file, os.environ), Options(**options)
+        config, chosen = load(file, {**os.environ, **(env or {})}), Options(**options)
         listeners, lines, lifecycle = open_listeners(config, None, None), _Lines(), Lifecycle()
         with closed(listeners), _logged(lines, chosen) as log:
             log.follow(config)
