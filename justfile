@@ -27,7 +27,7 @@ lint:
 # mixed clients, faulty providers, a thousand paced streams, signals, and kills at every step, e.g. `just soak --seconds 600`
 soak *ARGS:
     .venv/bin/python tests/soak.py --seconds 60 --streams 200 --concurrent 1000 --kills 10 {{ARGS}}
-    .venv/bin/pytest -q --soak -n auto tests/e2e
+    .venv/bin/pytest -q --soak -n auto tests/e2e tests/gateway/exchange
 
 # attacks on a real gateway, beside a stream whose lateness is measured, e.g. `just attacks --only unfolding`
 attacks *ARGS:

@@ -227,7 +227,7 @@ async def eventually(condition: Callable[[], bool], what: str) -> None:
 @attrs.frozen
 class Case:
     """``answers`` of the provider; with ``warm`` a first request has left its connection in the pool. The client takes
-    ``read_time`` seconds for each write, and only every ``stride``-th step is tried."""
+    ``read_time`` seconds for each write."""
 
     path: str
     model: str
@@ -236,7 +236,7 @@ class Case:
     warm: bool = False
     keep_alive: float = 15.0
     read_time: float = 0.0
-    stride: int = 1
+    stride: int = 5  # the gate tries only every ``stride``-th step
     finish: bool = False  # the provider's answer is read to its end whatever the client does
     good: bool = True  # left alone it ends well
     refusals: tuple[int, ...] = ()  # what the client may be told besides
@@ -260,36 +260,36 @@ CASES = {
     "streamed_whole": Case(PATHS["chat"], "on-chat", (whole(answer("chat")),)),
     "refused": Case(PATHS["chat"], "on-chat", (whole(b'{"error":{"message":"no"}}', b"429 No"),), good=False),
     "cut": Case(PATHS["messages"], "on-chat", (stream("chat", keep=2, end=HANG_UP),), good=False),
-    "slow_client": Case(PATHS["chat"], "on-chat", (stream("chat", script=LONG),), read_time=0.001, stride=3),
+    "slow_client": Case(PATHS["chat"], "on-chat", (stream("chat", script=LONG),), read_time=0.001, stride=11),
     "slow_client_hub_lane": Case(
-        PATHS["messages"], "on-chat", (stream("chat", script=LONG),), read_time=0.001, stride=3
+        PATHS["messages"], "on-chat", (stream("chat", script=LONG),), read_time=0.001, stride=11
     ),
     "finished": Case(PATHS["chat"], "on-chat", (stream("chat"),), finish=True),
     "finished_whole": Case(PATHS["messages"], "on-chat", (whole(answer("chat")),), stream=False, finish=True),
     "fallback": Case(PATHS["chat"], "two", (DOWN, stream("chat"))),
     "fallback_whole": Case(PATHS["responses"], "two", (DOWN, whole(answer("chat"))), stream=False),
     "fallback_behind_openings": Case(
-        PATHS["messages"], "two", (stream("chat", keep=1, end=HANG_UP), stream("chat")), refusals=(502,), stride=3
+        PATHS["messages"], "two", (stream("chat", keep=1, end=HANG_UP), stream("chat")), refusals=(502,)
     ),
-    "fallback_finished": Case(PATHS["chat"], "two", (DOWN, stream("chat")), finish=True, stride=3),
-    "again": Case(PATHS["chat"], "again", (DOWN, stream("chat")), stride=5),
-    "hedged": Case(PATHS["messages"], "hedged", ((WAIT, *stream("chat")), stream("chat")), stride=3),
-    "hedged_finished": Case(PATHS["chat"], "hedged", ((WAIT, *stream("chat")), stream("chat")), finish=True, stride=3),
+    "fallback_finished": Case(PATHS["chat"], "two", (DOWN, stream("chat")), finish=True),
+    "again": Case(PATHS["chat"], "again", (DOWN, stream("chat")), stride=10),
+    "hedged": Case(PATHS["messages"], "hedged", ((WAIT, *stream("chat")), stream("chat"))),
+    "hedged_finished": Case(PATHS["chat"], "hedged", ((WAIT, *stream("chat")), stream("chat")), finish=True),
     "hedged_whole": Case(PATHS["chat"], "hedged", ((WAIT,), whole(answer("chat"))), stream=False),
-    "tried": Case(PATHS["chat"], "trial", (stream("chat"),), tries=True, stride=3),
+    "tried": Case(PATHS["chat"], "trial", (stream("chat"),), tries=True),
     "tried_in_vain": Case(PATHS["messages"], "trial", (DOWN, whole(answer("chat"))), stream=False, tries=True),
-    "gemini_byte_lane": Case(GEMINI.format("on-gemini") + "?alt=sse", "", (stream("gemini"),), stride=4),
-    "gemini_hub_lane": Case(GEMINI.format("on-chat") + "?alt=sse", "", (stream("chat"),), stride=5),
-    "gemini_array": Case(GEMINI.format("on-gemini"), "", (stream("gemini"),), stride=4),
+    "gemini_byte_lane": Case(GEMINI.format("on-gemini") + "?alt=sse", "", (stream("gemini"),), stride=8),
+    "gemini_hub_lane": Case(GEMINI.format("on-chat") + "?alt=sse", "", (stream("chat"),), stride=10),
+    "gemini_array": Case(GEMINI.format("on-gemini"), "", (stream("gemini"),), stride=8),
     "gemini_array_cut": Case(
-        GEMINI.format("on-chat"), "", (stream("chat", keep=2, end=HANG_UP),), good=False, keep_alive=0.003, stride=5
+        GEMINI.format("on-chat"), "", (stream("chat", keep=2, end=HANG_UP),), good=False, keep_alive=0.003, stride=10
     ),
-    "converse_byte_lane": Case(CONVERSE.format("on-converse"), "", (stream("converse"),), stride=4),
-    "converse_hub_lane": Case(CONVERSE.format("on-chat"), "", (stream("chat"),), stride=5),
-    "converse_behind_messages": Case(PATHS["messages"], "on-converse", (stream("converse"),), stride=5),
-    "cached": Case(PATHS["messages"], "cached", (stream("chat"),), stride=7),
-    "cached_whole": Case(PATHS["chat"], "cached", (whole(answer("chat")),), stream=False, stride=5),
-    "cached_hedged": Case(PATHS["chat"], "hedged_cached", ((WAIT, *stream("chat")), stream("chat")), stride=11),
+    "converse_byte_lane": Case(CONVERSE.format("on-converse"), "", (stream("converse"),), stride=8),
+    "converse_hub_lane": Case(CONVERSE.format("on-chat"), "", (stream("chat"),), stride=10),
+    "converse_behind_messages": Case(PATHS["messages"], "on-converse", (stream("converse"),), stride=10),
+    "cached": Case(PATHS["messages"], "cached", (stream("chat"),), stride=14),
+    "cached_whole": Case(PATHS["chat"], "cached", (whole(answer("chat")),), stream=False, stride=10),
+    "cached_hedged": Case(PATHS["chat"], "hedged_cached", ((WAIT, *stream("chat")), stream("chat")), stride=22),
     "counted": Case(PATHS["messages"] + "/count_tokens", "on-messages", (whole(b'{"input_tokens":3}'),), stream=False),
 }
 
@@ -322,8 +322,10 @@ BEARS = {"ratelimits": {"input_tokens": "1M/m", "concurrent": 2}, "budgets": ["1
 class Sweep:
     """One case, run again and again with a fresh app on one provider."""
 
-    def __init__(self, case: Case, provider: Provider, port: int, caplog: pytest.LogCaptureFixture) -> None:
-        self.case, self.provider, self._caplog = case, provider, caplog
+    def __init__(
+        self, case: Case, stride: int, provider: Provider, port: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.case, self.stride, self.provider, self._caplog = case, stride, provider, caplog
         url = f"http://127.0.0.1:{port}"
         entries = [provider_entry(api, url, "finish" if case.finish else "cancel") for api in VENDORS]
         entries += [{**entries[0], "model": f"openai/{name}", **more} for name, more in MORE_ENTRIES.items()]
@@ -458,20 +460,22 @@ def is_of(call: Any, kind: type) -> bool:
     return isinstance(getattr(call, "__self__", None), kind)
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(params=[*CASES, *(pytest.param(name, id=f"{name}-each", marks=pytest.mark.soak) for name in CASES)])
 async def sweep(request, caplog) -> AsyncIterator[Sweep]:
+    """The gate tries a sample of the steps, and the soak each of them."""
     caplog.set_level(logging.INFO, "trigate")
     played = Provider()
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, played.serve, 0, host="127.0.0.1"))
-        port = listener.socket.getsockname()[1]
-        yield Sweep(CASES[request.param], played, port, caplog)
+        case, port = CASES[request.param], listener.socket.getsockname()[1]
+        stride = case.stride if request.node.get_closest_marker("soak") is None else 1
+        yield Sweep(case, stride, played, port, caplog)
         nursery.cancel_scope.cancel()
 
 
 async def steps(sweep: Sweep, blow: Callable[[Sweep], object]) -> AsyncIterator[int]:
     """Each step at which the blow has fallen, after it has."""
-    for at in range(1, STEPS, sweep.case.stride):
+    for at in range(1, STEPS, sweep.stride):
         if not await sweep.run(at, blow):
             assert at > 10, "the exchange was over before anything was tried"
             return
