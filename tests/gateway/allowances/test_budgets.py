@@ -86,14 +86,12 @@ def test_how_a_budget_stands_and_why_it_refuses_name_what_is_set_aside():
     aside.tell({("client_keys", "alice"): (15 * USD, 0)})
     counters = LocalCounters()
     found = standing(day, counters, NOON)
-    assert found is not None
     assert (found.used, found.held, found.most) == (0, 15 * USD, 20 * USD)
     counter = day.counter(NOON, None)
     assert counter is not None
     short = counters.room(Debit(counter, 6 * USD))
     assert short is not None
     refused = used_up([(day, short)])
-    assert refused is not None
     assert "0 usd of 20 usd used, 15 usd set aside for batches that go on, and this request may need 6 usd" in (
         refused.message
     )
@@ -160,7 +158,6 @@ def shortage(one: BudgetAllowance, used: int, need: int, held: int = 0, run: str
 def test_the_refusal_says_how_much_of_how_much_and_from_when_there_is_more():
     one = budget("20 usd/day")
     error = used_up([(one, shortage(one, 19 * USD, 2 * USD))])
-    assert error is not None
     assert (error.kind, error.status, error.code, error.reason) == ("billing", 402, "insufficient_quota", None)
     assert error.message == (
         "client key alice may spend 20 usd/day: 19 usd of 20 usd used, and this request may need 2 usd. "
@@ -184,7 +181,6 @@ def test_the_refusal_says_how_much_of_how_much_and_from_when_there_is_more():
 def test_the_refusal_of_each_period_says_when_there_is_more(text, used, run, said):
     one = budget(text)
     error = used_up([(one, shortage(one, used, 1, run=run))])
-    assert error is not None
     assert error.message.endswith(said)
 
 
@@ -193,7 +189,6 @@ def test_all_that_are_used_up_are_named():
     group = budget("50 usd/month", Holder("client_groups", "team"))
     own = budget("1 usd/day")
     error = used_up([(own, shortage(own, USD, 1)), (group, shortage(group, 50 * USD, 1))])
-    assert error is not None
     assert dict(error.headers)["x-trigate-limit"] == "client_keys.alice.budgets, client_groups.team.budgets"
     assert "client key alice" in error.message
     assert "client group team" in error.message
@@ -202,7 +197,6 @@ def test_all_that_are_used_up_are_named():
 def test_a_targets_budget_is_its_quota():
     entry = budget("10 usd/day", Holder("model_providers", "paid"))
     error = used_up([(entry, shortage(entry, 10 * USD, 1))])
-    assert error is not None
     assert error.reason == "quota"
 
 

@@ -99,7 +99,6 @@ async def test_an_answer_that_is_whole_is_stored_before_it_is_told(input):
     body = json.dumps(response()).encode()
     assert await turn.persist_whole(body, Answer(AnswerStart(), (), Usage(), AnswerEnd("stop"))) == body
     node, head = await store.get("alice", turn.id), await store.get("alice", head_id(turn.id))
-    assert node is not None
     assert head is not None
     assert read_turn(node.body).status == "completed"
     assert turn.persisted

@@ -358,7 +358,6 @@ async def test_a_gateway_that_is_killed_leaves_what_it_used_and_nothing_that_it_
     spent, both = budget("b", 10**9), slots("s", 10**6)
     asked = [sys.executable, "-c", DYING, type(server).__name__, server.url]
     process = subprocess.Popen(asked, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
-    assert process.stdout is not None
     lines = [await trio.to_thread.run_sync(process.stdout.readline) for _ in range(5)]
     process.kill()
     lines += (await trio.to_thread.run_sync(process.stdout.read)).splitlines()

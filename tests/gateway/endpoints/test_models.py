@@ -63,14 +63,12 @@ async def test_anthropic_clients_read_windows_and_capabilities():
         assert (sonnet.max_input_tokens, sonnet.max_tokens, sonnet.line) == (1_000_000, 128_000, None)
         assert (own.max_input_tokens, own.max_tokens, own.capabilities) == (None, None, None)
         capabilities = sonnet.capabilities
-        assert capabilities is not None
         assert capabilities.thinking.types.adaptive.supported
         assert not capabilities.thinking.types.enabled.supported
         assert capabilities.thinking.types.between_tools.supported
         assert capabilities.effort.max.supported
         assert capabilities.pdf_input.supported
         five = models["five"].capabilities
-        assert five is not None
         assert five.image_input.supported
         assert five.effort.high.supported
         assert not five.server_tools.supported

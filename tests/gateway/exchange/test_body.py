@@ -121,7 +121,6 @@ async def test_keep_alives_fill_silence_after_content_and_end_with_the_answer(au
 @pytest.mark.usefixtures("way")
 async def test_our_own_keep_alives_do_not_count_as_the_upstreams_word(autojump_clock):
     stream, writes = await delivered(OPENING + FIRST, 1e4, keep_alive=2, idle=9)
-    assert stream.record.failed is not None
     assert stream.record.failed.kind == "timeout"
     assert [data for _, data in writes[1:-1]] == [sse.COMMENT_PING] * 4
     assert b"went silent for 9 s" in writes[-1][1]
@@ -160,7 +159,6 @@ async def test_what_was_counted_is_kept_when_the_client_leaves():
         await stream.body.open()
         nursery.cancel_scope.cancel()
     assert (stream.record.bill.whole, stream.record.failed) == (False, None)
-    assert stream.record.bill.usage is not None
     assert stream.record.bill.usage.prompt == 11
 
 

@@ -533,7 +533,6 @@ async def test_the_drain_ends_it_at_every_checkpoint_in_turn(sweep):
         async for at in struck:
             line, client = sweep.line(), sweep.client
             assert client.ended, f"the client got no end at step {at}: {client.status} {client.answer!r}"
-            assert line is not None
             complete = line["ended"] == "complete"
             if not sweep.case.stream:
                 assert (json.loads(client.answer).get("error") is None) == complete == (client.status == 200), at

@@ -300,7 +300,6 @@ def test_trials_are_never_two_at_a_time_and_never_lost(story):
         assert tries <= 1 or scene.outage() is None
         if scene.clock.now < until:
             outage = scene.outage()
-            assert outage is not None
             assert outage.until >= until
         until = outage.until if (outage := scene.outage()) and not outage.tried else 0.0
     for attempt, _ in under_way:
@@ -326,7 +325,6 @@ def test_two_workers_have_one_circuit():
     clock.now += 5
     workers[0].begin(scene.target(), None, added=False)
     outage = workers[1].outage(scene.target(), None)
-    assert outage is not None
     assert outage.tried
 
 

@@ -106,7 +106,6 @@ def test_one_owner_and_one_account_keep_the_ids_of_the_provider():
     assert ids.read_all(b'{"file_id":"file-1"}', PLACES).found == ()
     tagged = OwnIds(here, "").shown("file-abc", account)
     found = ids.read(tagged)
-    assert found is not None
     assert found.native == "file-abc"
 
 

@@ -73,7 +73,6 @@ async def test_openai_s_sdk_opens_a_session_and_has_an_answer():
             for event in connection:
                 seen.append(event.type)
                 if event.type == "response.done":
-                    assert event.response.usage is not None
                     assert event.response.usage.output_tokens == 1
                     break
         return seen
@@ -304,7 +303,6 @@ def test_a_turn_took_what_its_last_usage_says():
     frames.from_provider(json.dumps({"usageMetadata": {"promptTokenCount": 10, "promptTokensDetails": by_sense}}))
     (ended,) = frames.rest()
     assert isinstance(ended, ResponseEnded)
-    assert ended.usage is not None
     assert ended.usage.units == (("input_audio_token", 8),)
     assert frames.rest() == ()
     frames.from_provider(json.dumps(first))

@@ -83,7 +83,6 @@ def test_uploads_vector_stores_and_containers_have_tagged_ids_everywhere(served)
     done = mine.uploads.complete(begun.id, part_ids=parts)
     sent = json.loads(provider.asked[-1].body)
     assert set(sent["part_ids"]) <= set(provider.kept)
-    assert done.file is not None
     assert mine.files.retrieve(done.file.id).id == done.file.id
     assert [one.id for one in mine.files.list()] == [done.file.id]
     theirs = other.files.create(file=("x", b"x"), purpose="user_data").id

@@ -90,7 +90,6 @@ async def test_settings_beside_an_offer_have_the_provider_s_model_and_nothing_el
         assert response.status_code == 201, response.text
         asked = provider.asked[0]
         found = session_of(asked.body, asked.headers["content-type"])
-        assert found is not None
         assert found.texts == {"session.model": "m-1"}
         assert SDP in asked.body
         back = asked.body.replace(b'"model":"m-1"', b'"model":"voice"')

@@ -22,7 +22,6 @@ def killed(directory: SharedDirectory) -> None:
 
 def test_nobody_else_can_look_into_it():
     with shared_directory() as path:
-        assert path is not None
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
     assert not path.exists()
 

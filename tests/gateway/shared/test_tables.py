@@ -12,10 +12,8 @@ from gateway.shared.tables import SharedTables
 
 def test_a_worker_that_joins_sees_what_is_in_the_tables():
     with SharedTables.make(3) as made:
-        assert made is not None
         made.circuits.update(bytes(16), lambda *_: b"known", 60.0)
         joined = SharedTables.join(made.memory.fd)
-        assert joined is not None
         assert joined.circuits.read(bytes(16)) == b"known"
         assert joined.workers == 3
 
@@ -23,7 +21,6 @@ def test_a_worker_that_joins_sees_what_is_in_the_tables():
 def test_a_seat_has_the_process_that_took_it():
     """What a worker that was killed has left in a queue counts no more."""
     with SharedTables.make(3) as made:
-        assert made is not None
         assert made.memory.is_seated(made.seat, os.getpid())
         assert not made.memory.is_seated(made.seat, os.getpid() + 1)
         assert not made.memory.is_seated(made.seat + 1, os.getpid())
@@ -31,7 +28,6 @@ def test_a_seat_has_the_process_that_took_it():
 
 def test_the_memory_takes_no_more_room_than_what_is_in_it():
     with SharedTables.make(4) as made:
-        assert made is not None
         made.pins.update(bytes(16), lambda *_: b"pin", 60.0)
         status = os.fstat(made.memory.fd)
         assert status.st_blocks * 512 < 200_000 < status.st_size
@@ -55,7 +51,6 @@ def test_without_memory_files_it_is_a_temporary_file(monkeypatch, tmp_path):
     monkeypatch.delattr(os, "memfd_create", raising=False)
     monkeypatch.setattr(memory.tempfile, "tempdir", str(tmp_path))
     with SharedTables.make(3) as made:
-        assert made is not None
         assert made.pins.update(bytes(16), lambda *_: b"pin", 60.0) == b"pin"
         assert list(tmp_path.iterdir()) == []
 
@@ -64,7 +59,6 @@ def test_a_worker_of_another_version_is_on_its_own(caplog):
     """A worker is replaced after an update that the supervisor has not seen yet."""
     caplog.set_level(logging.WARNING)
     with SharedTables.make(3) as made:
-        assert made is not None
         os.pwrite(made.memory.fd, b"trigate10000000512345678", 0)
         assert SharedTables.join(made.memory.fd) is None
         os.pwrite(made.memory.fd, b"something else altogether", 0)

@@ -116,7 +116,6 @@ async def test_a_later_node_takes_the_place_of_an_earlier_one(store):
 async def test_of_two_with_one_id_in_a_write_the_last_one_counts(store):
     await store.put([node("r1", body=b"first"), node("r1", body=b"second")])
     found = await store.get("alice", "r1")
-    assert found is not None
     assert found.body == b"second"
 
 
@@ -241,7 +240,6 @@ async def _increment(store: Store, times: int) -> None:
     for _ in range(times):
         while True:
             there = await store.get("alice", "counter")
-            assert there is not None
             more = attrs.evolve(there, body=b"%d" % (int(there.body) + 1))
             try:
                 await store.put([node(f"step{more.body.decode()}", "counter"), more], expect=there)
@@ -581,7 +579,6 @@ def writing(kind: str, location: str, prefix: str) -> Iterator[Callable[[], list
         stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     lines: list[str] = []
-    assert process.stdout is not None
     reader = threading.Thread(target=_collect, args=(process.stdout, lines))
     reader.start()
     try:

@@ -100,7 +100,6 @@ def test_a_prompt_that_google_blocks_is_a_refusal_without_a_word():
         b'"finish_reason":"content_filter: PROHIBITED_CONTENT"}],"usage":{"prompt_tokens":9,"completion_tokens":0}}'
     )
     doubt = answer_doubt(fold(CODECS["chat"].read_answer(body)), len(body))
-    assert doubt is not None
     assert doubt.reason == "content_filter"
     body = body.replace(b"content_filter: PROHIBITED_CONTENT", b"function_call_filter: MALFORMED_FUNCTION_CALL")
     failed = CODECS["chat"].read_answer(body)[-1]

@@ -55,10 +55,8 @@ def test_its_own_client_gets_every_byte_and_the_ledger_what_it_cost(api: str, wo
         lane = byte_lane(api)
         out = b"".join(lane.feed(body[at : at + size]) for at in range(0, len(body), size)) + lane.end()
         assert out == body
-        assert lane.seen.failed is not None
         assert (lane.seen.failed.reason, word in lane.seen.failed.message) == ("bad_answer", True)
         assert lane.seen.committed
-        assert lane.seen.usage is not None
         assert (lane.seen.usage.prompt, lane.seen.usage.output) == (9, 4)
 
 
@@ -70,7 +68,6 @@ def test_clients_of_other_apis_get_an_error_and_no_call(api: str, word: str, tol
         assert lane.seen.failed is not None
         assert lane.seen.committed == told
         assert b"gone" not in out
-        assert lane.seen.usage is not None
         assert lane.seen.usage.output == 4
 
 

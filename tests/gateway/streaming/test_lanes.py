@@ -116,7 +116,6 @@ def test_the_byte_lane_gives_what_it_gets_however_it_is_split(api, name):
         assert run(lane, parts) == data
         assert lane.seen.end is not None
         assert lane.seen.failed is None
-        assert lane.seen.usage is not None
         assert (lane.seen.usage.prompt, lane.seen.usage.output) == (11, 7)
 
 
@@ -308,7 +307,6 @@ def test_openais_two_words_for_one_failure_both_pass():
     for parts in two_pieces(data):
         lane = byte_lane("responses")
         assert run(lane, parts) == data
-    assert lane.seen.failed is not None
     assert "spent all" in lane.seen.failed.message
 
 
@@ -340,7 +338,6 @@ def test_a_key_in_an_error_event_stays_here(api):
     out = run(lane, [*half(api), UPSTREAM_ERRORS[api] % KEY.encode()])
     assert KEY.encode() not in out
     assert out == b"".join([*half(api), UPSTREAM_ERRORS[api] % REDACTED])
-    assert lane.seen.failed is not None
     assert KEY not in lane.seen.failed.message
 
 
@@ -415,7 +412,6 @@ def test_an_answer_that_is_held_until_its_end_is_cut_at_the_limit():
     lane = Translation(CODECS["chat"], writer, SSE, told, 2**20, most=100)
     piece = b'data: {"choices":[{"index":0,"delta":{"content":"0123456789"}}]}\n\n'
     out = b"".join(lane.feed(piece) for _ in range(50))
-    assert lane.seen.failed is not None
     assert "limits.answer" in lane.seen.failed.message
     assert out.count(b"response.output_text.delta\n") == 11
     assert out.rstrip().rpartition(b"event: ")[2].startswith(b"response.failed")
@@ -432,7 +428,6 @@ def test_the_usage_that_came_before_a_failure_is_kept():
     for lane in (byte_lane("messages"), hub_lane("messages", "chat")):
         run(lane, half("messages"), CUT)
         assert lane.seen.failed == CUT
-        assert lane.seen.usage is not None
         assert lane.seen.usage.prompt == 11
 
 
