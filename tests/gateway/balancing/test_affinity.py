@@ -155,11 +155,7 @@ def test_long_texts_that_differ_at_their_ends_are_different():
 
 @pytest.mark.parametrize(
     "body",
-    [
-        {"model": "m", "messages": []},
-        {"model": "m", "messages": [SYSTEM]},
-        {"model": "m", "messages": [None, 7, []]},
-    ],
+    [{"model": "m", "messages": []}, {"model": "m", "messages": [SYSTEM]}, {"model": "m", "messages": [None, 7, []]}],
 )
 def test_a_request_in_which_no_user_has_a_word_belongs_to_no_conversation(body):
     assert affinity(body) is None

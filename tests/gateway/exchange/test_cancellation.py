@@ -305,10 +305,7 @@ ROUTES: dict[str, dict[str, Any]] = {
     "trial": {"targets": ["tried", "other"]},
 }
 CACHED: dict[str, Any] = {"cache": {"ttl": "1h"}}
-ROUTES |= {
-    "cached": {"targets": ["on-chat"], **CACHED},
-    "hedged_cached": {**ROUTES["hedged"], **CACHED},
-}
+ROUTES |= {"cached": {"targets": ["on-chat"], **CACHED}, "hedged_cached": {**ROUTES["hedged"], **CACHED}}
 
 
 PRICE = {"input": 3, "cached": 0.3, "cache_write": 3.75, "output": 15}

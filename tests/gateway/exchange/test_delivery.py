@@ -126,8 +126,7 @@ def test_every_state_is_reached_and_comes_to_an_end():
 
 
 @pytest.mark.parametrize(
-    ("state", "earlier"),
-    [(state, earlier) for state in STATES for earlier in STATES[: STATES.index(state)]],
+    ("state", "earlier"), [(state, earlier) for state in STATES for earlier in STATES[: STATES.index(state)]]
 )
 def test_no_state_leads_back(state, earlier):
     """But that which stores: of a turn in the background its first content, behind which the answer goes on."""

@@ -312,9 +312,7 @@ class Reserved:
         return
 
 
-async def test_a_line_belongs_to_the_moment_in_which_its_request_began_and_goes_when_that_is_over(
-    tmp_path,
-):
+async def test_a_line_belongs_to_the_moment_in_which_its_request_began_and_goes_when_that_is_over(tmp_path):
     kept = kept_in(table := table_in(tmp_path, Telling), keep=60.0)
     ledger = ledger_to(kept)
     for age in (61.0, 59.0):

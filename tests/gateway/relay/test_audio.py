@@ -61,10 +61,7 @@ async def test_speech_is_billed_by_its_text_unless_tokens_are_told():
     told_usage = {"input_tokens": 12, "output_tokens": 34, "total_tokens": 46}
     sound = Told((AUDIO,), headers=(("content-type", "audio/mpeg"),))
     stream = events(event("speech.audio.delta", audio="AAAA"), event("speech.audio.done", usage=told_usage))
-    for answer, expected in (
-        (sound, Usage(units=(("character", 6),))),
-        (stream, Usage(input=12, output=34)),
-    ):
+    for answer, expected in ((sound, Usage(units=(("character", 6),))), (stream, Usage(input=12, output=34))):
         async with (
             before(lambda asked, answer=answer: answer, "openai/tts-1", ENTRY) as (served, _),
             sdk(served) as ask,

@@ -194,10 +194,7 @@ async def test_what_is_used_is_one_line_counted_or_estimated():
     def uncounted(asked: Asked) -> Told:
         return told({"data": [{"embedding": [1], "index": i} for i, _ in enumerate(asked.json["input"])]})
 
-    for answering, input, wanted in (
-        (like_openai, 480, False),
-        (uncounted, 160, True),
-    ):
+    for answering, input, wanted in ((like_openai, 480, False), (uncounted, 160, True)):
         async with before(answering, entry={"embeddings": {"inputs": 32}}) as (served, _):
             with usages(served) as seen:
                 await post(served, model="openai/m-1", input=["a text"] * 80)

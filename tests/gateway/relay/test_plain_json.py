@@ -39,10 +39,7 @@ async def test_moderations_without_a_model_mean_the_one_that_is_made_for_them():
 
 async def test_moderations_that_nobody_is_meant_for_are_a_400_that_says_what_to_configure():
     async with endpoint_provider(lambda asked: told(MODERATED)) as provider:
-        two = [
-            _entry(provider.url, "openai/omni-moderation-latest"),
-            _entry(provider.url, "mistral/x-moderation-1"),
-        ]
+        two = [_entry(provider.url, "openai/omni-moderation-latest"), _entry(provider.url, "mistral/x-moderation-1")]
         none = [_entry(provider.url, "anthropic/claude-opus-5")]
         several = [_entry(provider.url, "openai/gpt-5.1"), _entry(provider.url, "mistral/mistral-large-latest")]
         for entries, word in ((two, "name one of them"), (none, "add an entry"), (several, "add an entry")):

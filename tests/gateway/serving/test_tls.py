@@ -278,10 +278,7 @@ async def test_a_handshake_that_stalls_is_one_of_its_address(authority, pair, se
 
 async def test_a_new_certificate_is_shown_to_new_connections_alone(authority, pair):
     tls = ListenerTls(TlsFiles(pair.certificate, pair.key))
-    async with (
-        serving(options=[ListenerOptions(tls=tls)]) as server,
-        connected(server, authority.client()) as old,
-    ):
+    async with serving(options=[ListenerOptions(tls=tls)]) as server, connected(server, authority.client()) as old:
         serial = old.stream.getpeercert()["serialNumber"]
         authority.pair("localhost", *LOOPBACK)
         tls.reread()
