@@ -88,26 +88,15 @@ async def test_what_cannot_be_honoured_is_refused_by_name(members: dict[str, Any
         assert provider.asked == []
 
 
-async def test_a_choice_that_failed_fails_the_answer():
-    """It would be missing without a word."""
-
-    def answering(asked: Asked) -> Told:
-        good = {"content": {"role": "model", "parts": [text("one")]}, "finishReason": "STOP"}
-        bad = {"content": {"role": "model", "parts": []}, "finishReason": "MALFORMED_FUNCTION_CALL", "index": 1}
-        return told({"candidates": [good, bad], "usageMetadata": COUNTS})
-
-    async with before_google(answering) as (served, _):
+async def test_a_choice_that_failed_fails_the_answer_and_one_that_is_missing_does_not():
+    good = {"content": {"role": "model", "parts": [text("one")]}, "finishReason": "STOP"}
+    bad = {"content": {"role": "model", "parts": []}, "finishReason": "MALFORMED_FUNCTION_CALL", "index": 1}
+    candidates = [good, bad]
+    async with before_google(lambda asked: told({"candidates": candidates, "usageMetadata": COUNTS})) as (served, _):
         answer = await chat(served, n=2)
         assert answer.status_code == 502
-        assert "MALFORMED_FUNCTION_CALL" in answer.json()["error"]["message"]
-
-
-async def test_fewer_choices_than_requested_are_given_as_they_came():
-    def answering(asked: Asked) -> Told:
-        good = {"content": {"role": "model", "parts": [text("one")]}, "finishReason": "STOP"}
-        return told({"candidates": [good], "usageMetadata": COUNTS})
-
-    async with before_google(answering) as (served, _):
+        assert "MALFORMED_FUNCTION_CALL" in answer.json()["error"]["message"], "it would be missing without a word"
+        candidates.pop()
         assert len((await chat(served, n=4)).json()["choices"]) == 1
 
 

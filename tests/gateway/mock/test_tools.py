@@ -140,22 +140,37 @@ def test_a_tool_that_is_asked_for_by_name_is_called_whatever_it_does():
     assert (pick.tool.name, json.loads(pick.input)) == ("send_email", {"email": "someone@example.com"})
 
 
+OBSERVED = (
+    Message("user", (TextPart("New task"),)),
+    Message("assistant", (TextPart("Calling get_secret"),)),
+    Message("user", (TextPart("Observation: sesame"),)),
+)
+ALLOWED = ToolChoice("auto", allowed=("get_time",))
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (asked("get_secret", "final_answer", mode="required", messages=OBSERVED), "final_answer"),
+        (asked("send_email", mode="required"), "send_email"),
+        (asked("get_weather", mode="none"), None),
+        (attrs.evolve(asked("get_weather", "get_time"), tool_choice=ALLOWED), "get_time"),
+        (asked(Tool("notes", kind="custom", format={"type": "grammar"})), None),
+        (asked(Tool("notes", kind="custom", format={"type": "text"})), "notes"),
+    ],
+    ids=["told in the person's words", "required", "forbidden", "allowed", "an unknown grammar", "text"],
+)
+def test_what_is_called_follows_from_the_request(call, name):
+    pick = choose(call)
+    assert (pick and pick.tool.name) == name
+
+
 def test_where_a_call_is_required_the_best_is_made_and_then_the_one_that_answers():
     call = asked("final_answer", "get_secret", "Agent", mode="required")
     first = choose(call)
     assert first.tool.name == "get_secret"
     second = choose(continued(call, first))
     assert second.tool.name == "final_answer"
-
-
-def test_where_a_call_is_required_and_told_in_the_persons_words_the_answer_comes_next():
-    turns = (
-        Message("user", (TextPart("New task"),)),
-        Message("assistant", (TextPart("Calling get_secret"),)),
-        Message("user", (TextPart("Observation: sesame"),)),
-    )
-    pick = choose(asked("get_secret", "final_answer", mode="required", messages=turns))
-    assert pick.tool.name == "final_answer"
 
 
 def test_where_calls_are_required_none_is_made_twice_as_long_as_there_are_others():
@@ -166,21 +181,6 @@ def test_where_calls_are_required_none_is_made_twice_as_long_as_there_are_others
         names.append(pick.tool.name)
         call = continued(call, pick)
     assert names[:2] == ["get_secret", "City"]
-
-
-def test_a_required_call_is_made_even_of_what_is_avoided():
-    pick = choose(asked("send_email", mode="required"))
-    assert pick.tool.name == "send_email"
-
-
-def test_nothing_is_called_where_that_is_forbidden():
-    assert choose(asked("get_weather", mode="none")) is None
-
-
-def test_only_allowed_tools_are_called():
-    allowed = ToolChoice("auto", allowed=("get_time",))
-    pick = choose(attrs.evolve(asked("get_weather", "get_time"), tool_choice=allowed))
-    assert pick.tool.name == "get_time"
 
 
 @pytest.mark.parametrize(("name", "input"), [("shell", "ls"), ("python_exec", "1 + 1"), ("note", "Hello from")])
@@ -194,11 +194,6 @@ def test_codex_in_its_code_mode_runs_the_command_in_a_script():
     script = Tool("functions__exec", about, kind="custom", format={"type": "grammar"})
     pick = choose(asked("functions__wait", script, "collaboration__spawn_agent"))
     assert pick.input == 'text((await tools.exec_command({cmd: "ls"})).output)'
-
-
-def test_a_grammar_that_is_not_known_is_left_alone():
-    assert choose(asked(Tool("notes", kind="custom", format={"type": "grammar"}))) is None
-    assert choose(asked(Tool("notes", kind="custom", format={"type": "text"}))) is not None
 
 
 def test_a_call_whose_input_no_value_fits_is_made_only_if_it_must_be():

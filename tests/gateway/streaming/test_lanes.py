@@ -232,22 +232,18 @@ def test_a_malformed_event_ends_the_byte_lane_with_an_error(api, script):
         assert lane.seen.failed is not None
 
 
-def test_an_error_in_an_array_is_told_once_and_as_the_clients_know_it():
-    """No SDK looks into an array (langroid/langroid#988)."""
-    out = run(byte_lane("chat"), [*half("chat"), b'data: [{"error":{"code":429,"message":"quota"}}]\n\n'])
-    assert said(out)[len(half("chat")) :] == [
-        ("", {"error": {"message": "quota", "type": "rate_limit_error", "param": None, "code": "rate_limit_exceeded"}})
-    ]
-
-
-def test_an_error_inside_a_choice_is_told_in_the_clients_words_too():
-    """OpenRouter's; no SDK looks there."""
-    error = b'{"choices":[{"index":0,"delta":{},"finish_reason":"error","error":{"code":429,"message":"quota"}}]}'
-    out = run(byte_lane("chat"), [*half("chat"), b"data: %b\n\n" % error])
-    _, told = said(out)[-1]
-    assert told["error"] == {
-        "message": "quota", "type": "rate_limit_error", "param": None, "code": "rate_limit_exceeded"
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("event", "passes"),
+    [
+        (b'[{"error":{"code":429,"message":"quota"}}]', False),  # langroid/langroid#988
+        (b'{"choices":[{"index":0,"delta":{},"finish_reason":"error","error":{"code":429,"message":"quota"}}]}', True),
+    ],
+    ids=["in an array", "inside a choice, as OpenRouter's"],
+)
+def test_an_error_where_no_sdk_looks_is_told_in_the_clients_words(event, passes):
+    out = run(byte_lane("chat"), [*half("chat"), b"data: %b\n\n" % event])
+    told = {"message": "quota", "type": "rate_limit_error", "param": None, "code": "rate_limit_exceeded"}
+    assert said(out)[len(half("chat")) + passes :] == [("", {"error": told})]
 
 
 @pytest.mark.parametrize("api", OLDER)
